@@ -1,0 +1,890 @@
+"""What moves, in order: the index sets of every transfer and pass of a nest (DESIGN sections 1 and 4).
+
+``movement(nest)`` yields ``Drain``, ``Open``, ``Fill`` and ``Pass``.  Levels outside the innermost two
+are walked step by step; a ``Pass`` is everything that happens while they stand still: the steps of the
+level next to the array, with its PEs in lockstep, and the MACs.  Nothing here knows a value.
+
+A PE's tile is a product of index lists, one a rank, tabulated over (step, instance).  Tables and the
+plans made from them depend on positions only through a base, so equal passes share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
+from accelsim.workload.problem import RANKS
+
+Ints = npt.NDArray[np.int64]
+Instance = tuple[int, ...]  # one index per spatial loop outside the level
+NOWHERE = np.iinfo(np.int64).min // 4
+ROWS_LIMIT = 8_000_000  # words times steps times instances planned at once
+
+
+# -- events ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Accumulated words leave child instances and arrive at their parents, added on the way where the network adds."""
+
+    boundary: Boundary
+    children: tuple[tuple[Instance, Ints], ...]
+    arrivals: tuple[tuple[Instance, Ints], ...]
+
+
+@dataclass(frozen=True)
+class Open:
+    """Accumulated words start a residency, from zero."""
+
+    level: int
+    tensor: str
+    children: tuple[tuple[Instance, Ints], ...]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Operand words: what each child instance takes and lets go, and what each parent instance reads for it."""
+
+    boundary: Boundary
+    takes: tuple[tuple[Instance, Ints, Ints], ...]
+    reads: tuple[tuple[Instance, Ints], ...]
+
+
+@dataclass(frozen=True)
+class PeDrain:
+    """Accumulated words leave PEs: how many were drained, how many arrive, and which they are, by cluster."""
+
+    boundary: Boundary
+    drained: int
+    arrived: int
+    words: tuple[tuple[Instance, Ints], ...]
+
+
+@dataclass(frozen=True)
+class PeLoad:
+    """Operand words enter PEs: how many they take, how many parents read, which words, and which stay at the end."""
+
+    boundary: Boundary
+    taken: int
+    read: int
+    words: tuple[tuple[Instance, Ints], ...]
+    resident: tuple[tuple[Instance, Ints], ...]
+
+
+@dataclass(frozen=True)
+class Take:
+    """What the MACs of a pass take (or, accumulated, make): by themselves, and after sharing on the network."""
+
+    boundary: Boundary
+    taken: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Per step of a pass: temporal length, rows and columns used; and the largest number of PEs at once."""
+
+    length: Ints
+    rows: Ints
+    cols: Ints
+    active: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All steps of the level next to the array while the levels outside stand still."""
+
+    loads: tuple[PeLoad, ...]
+    opened: int  # accumulated words that started a residency in a PE
+    takes: tuple[Take, ...]
+    drain: PeDrain | None
+    macs: int
+    folds: Folds
+    boxes: tuple[tuple[Instance, dict[str, Piece]], ...]  # by cluster: the ranges its MACs work through
+
+
+Event = Drain | Open | Fill | PeDrain | Pass
+
+
+def movement(nest: Nest) -> Iterator[Event]:
+    """All events of a nest in order."""
+    return _Walk(nest).events()
+
+
+# -- index lists ------------------------------------------------------------------------------------------
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """One factor of a tile: the chains it ranges over and how their positions become word offsets."""
+
+    chains: tuple[Chain, ...]
+    strides: tuple[int, ...]  # of each part of a single chain, or of the sliding coordinate
+    rank: tuple[str, ...]  # the parts of a single chain it ranges over, or the sliding pair
+    sliding: bool = False
+
+    def offsets(self, nest: Nest, pieces: tuple[Piece, ...]) -> Ints:
+        """Word offsets, sorted, padded with NOWHERE: shape of the pieces plus one axis."""
+        if self.sliding:
+            return self._sliding(nest, *pieces)
+        (piece,) = pieces
+        lo = [np.asarray(piece.lo[p]) for p in self.rank]
+        extent = [np.maximum(piece.hi[p] - piece.lo[p], 0) for p in self.rank]
+        first, last = (0, prod(extent)) if piece.chunk is None else piece.chunk
+        first, last = np.broadcast_arrays(np.asarray(first), np.asarray(last))
+        width = max(int((last - first).max()), 0)
+        at = first[..., None] + np.arange(width)
+        real = (at < last[..., None]) & piece.exists[..., None]
+        total = np.zeros(at.shape, np.int64)
+        rest = at
+        for low, n, stride in reversed(list(zip(lo, extent, self.strides, strict=True))):
+            n = np.maximum(n, 1)[..., None]
+            total += (low[..., None] + rest % n) * stride
+            rest = rest // n
+        return np.where(real, total, NOWHERE)
+
+    def _sliding(self, nest: Nest, out: Piece, filt: Piece) -> Ints:
+        slide = nest.problem.slide(self.rank)
+        e, r = self.rank
+        e_lo, e_hi, r_lo, r_hi = np.broadcast_arrays(out.lo[e], out.hi[e], filt.lo[r], filt.hi[r])
+        es = e_lo[..., None] + np.arange(max(int((e_hi - e_lo).max()), 0))
+        rs = r_lo[..., None] + np.arange(max(int((r_hi - r_lo).max()), 0))
+        at = slide.stride * es[..., :, None] + slide.dilation * rs[..., None, :] - slide.pad
+        real = (es < e_hi[..., None])[..., :, None] & (rs < r_hi[..., None])[..., None, :]
+        real &= (at >= 0) & (at < slide.size) & (out.exists & filt.exists)[..., None, None]
+        flat = np.sort(np.where(real, at, slide.size).reshape(*e_lo.shape, -1), axis=-1)
+        if flat.shape[-1] == 0:
+            return np.full((*e_lo.shape, 1), NOWHERE)
+        flat[..., 1:][flat[..., 1:] == flat[..., :-1]] = slide.size
+        flat.sort(axis=-1)
+        width = max(int((flat < slide.size).sum(axis=-1).max()), 1)
+        flat = flat[..., :width]
+        return np.where(flat < slide.size, flat * self.strides[0], NOWHERE)
+
+
+def _ranks(nest: Nest, tensor: str, pairs: bool) -> tuple[_Rank, ...]:
+    """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every chain counts for itself."""
+    if pairs:
+        ids = []
+        span = 1
+        for chain in nest.chains:
+            if chain.depends(tensor):
+                sizes = tuple(nest.problem.size[p] for p in chain.parts)
+                ids.append(_Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
+                span *= prod(sizes)
+        return tuple(ids)
+    strides = dict(zip(RANKS[tensor], _strides(nest.problem.shape(tensor)), strict=True))
+    found = []
+    done: set[str] = set()
+    for rank in RANKS[tensor]:
+        chain = nest.chain_of[rank[0]]
+        if chain.name in done:
+            continue
+        if len(rank) == 2:
+            found.append(_Rank((chain, nest.chain_of[rank[1]]), (strides[rank],), rank, sliding=True))
+        elif chain.fused and tensor != "ifmap":
+            done.add(chain.name)
+            found.append(_Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
+        else:
+            found.append(_Rank((chain,), (strides[rank],), rank))
+    return tuple(found)
+
+
+def _coordinates(nest: Nest, pairs: Ints) -> tuple[dict[str, Ints], npt.NDArray[np.bool_]]:
+    """Each (k, x) pair's coordinates, and whether its ifmap word is real."""
+    at: dict[str, Ints] = {}
+    rest = pairs
+    for chain in nest.chains:
+        if chain.depends("ifmap"):
+            for p in reversed(chain.parts):
+                at[p], rest = rest % nest.problem.size[p], rest // nest.problem.size[p]
+    real = np.ones(pairs.shape, bool)
+    for name, rank in (("H", ("E", "R")), ("W", ("F", "S"))):
+        slide = nest.problem.slide(rank)
+        at[name] = slide.stride * at[rank[0]] + slide.dilation * at[rank[1]] - slide.pad
+        real &= (at[name] >= 0) & (at[name] < slide.size)
+    return at, real
+
+
+def _address(nest: Nest, pairs: Ints) -> Ints:
+    """The ifmap word each real pair stands for."""
+    at, _ = _coordinates(nest, pairs)
+    shape = nest.problem.shape("ifmap")
+    return np.ravel_multi_index(tuple(at[d] for d in ("N", "G", "C", "H", "W")), shape).astype(np.int64)
+
+
+def _grid(trips: Iterable[int]) -> Ints:
+    """All positions of some loops in nest order: (loops, positions)."""
+    shape = tuple(trips)
+    return np.indices(shape, np.int64).reshape(len(shape), prod(shape))
+
+
+def _outer_sum(lists: list[Ints]) -> Ints:
+    total = np.zeros(1, np.int64)
+    for x in lists:
+        total = (total[:, None] + x[None, :]).ravel()
+    return total
+
+
+def _grouped(nest: Nest, boundary: Boundary, spatial: list[int]) -> list[int]:
+    """The spatial loops that tell sharers apart: those of the parent's instances and those along no shared axis."""
+    return [i for i in spatial if nest.loops[i].level < boundary.parent or nest.loops[i].axis not in boundary.merged]
+
+
+# -- the walk ---------------------------------------------------------------------------------------------
+
+
+class _Walk:
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.pe = nest.levels - 1
+        loops = nest.loops
+        self.spatial = [i for i, x in enumerate(loops) if x.spatial and x.level < self.pe]
+        self.clusters = [i for i in self.spatial if loops[i].level < self.pe - 1]
+        temporal = [i for i, x in enumerate(loops) if not x.spatial and x.level < self.pe]
+        self.outer = [i for i in temporal if loops[i].level < self.pe - 1]
+        self.steps = temporal[len(self.outer) :]
+        widest = max([nest.footprint.tile_words(self.pe, t) for t in nest.keep[self.pe]] or [1])
+        per_step = widest * prod(loops[i].trips for i in self.spatial)
+        while self.steps and prod(loops[i].trips for i in self.steps) * per_step > ROWS_LIMIT:
+            self.outer.append(self.steps.pop(0))
+        self.acc = nest.problem.accumulated
+        self.array = _Array(nest, self.outer, self.steps, self.spatial, self.clusters)
+        self.between = [b for b in nest.boundaries if b.child < self.pe]
+        self.resident = {
+            (b.tensor, b.child): {i: np.zeros(0, np.int64) for i in self._instances(b.child)} for b in self.between
+        }
+        self.mark = {t: np.zeros(nest.problem.words(t), bool) for t in {b.tensor for b in self.between}}
+
+    def _instances(self, level: int) -> list[Instance]:
+        return [tuple(x) for x in product(*(range(self.nest.loops[i].trips) for i in self.spatial if self.nest.loops[i].level < level))]
+
+    def events(self) -> Iterator[Event]:
+        previous: dict[int, int] | None = None
+        for at in self._outer_steps():
+            before, this = self.array.step(at)
+            if before is not None:
+                yield before
+            changes = [self._change(b, at) for b in self.between if self._moved(b, previous, at)]
+            for boundary, news in reversed(changes):
+                if boundary.tensor == self.acc:
+                    yield from self._drain(boundary, {i: gone for i, (_, gone) in news.items()})
+            for boundary, news in changes:
+                if boundary.tensor == self.acc:
+                    opened = self._real(boundary, ((i, come) for i, (come, _) in news.items() if len(come)))
+                    yield Open(boundary.child, boundary.tensor, opened)
+                else:
+                    yield from self._fill(boundary, news)
+            yield this
+            previous = at
+        last = self.array.finish()
+        if last is not None:
+            yield last
+        for boundary in reversed(self.between):
+            if boundary.tensor == self.acc:
+                yield from self._drain(boundary, self.resident[boundary.tensor, boundary.child])
+
+    def _outer_steps(self) -> Iterator[dict[int, int]]:
+        """Settings of the loops outside the pass that exist for some instance, in nest order."""
+        loops = self.nest.loops
+        for setting in product(*(range(loops[i].trips) for i in self.outer)):
+            at = dict(zip(self.outer, setting, strict=True))
+            if all(bool(self.nest.pieces(c, {i: at.get(i, 0) for i in c.loops if i in at or loops[i].spatial}).exists) for c in self.nest.chains):
+                yield at
+
+    def _moved(self, boundary: Boundary, previous: dict[int, int] | None, at: dict[int, int]) -> bool:
+        if previous is None:
+            return True
+        return any(previous[i] != at[i] for i in self.outer if self.nest.loops[i].level < boundary.child)
+
+    def _change(self, boundary: Boundary, at: dict[int, int]) -> tuple[Boundary, dict[Instance, tuple[Ints, Ints]]]:
+        """For every instance that takes the step: the words that come and the words that go."""
+        tensor, level = boundary.tensor, boundary.child
+        mark = self.mark[tensor]
+        held = self.resident[tensor, level]
+        pairs = self.nest.pairs(tensor, level)
+        news = {}
+        for instance in held:
+            tile = self._tile(tensor, level, instance, at)
+            if tile is None:
+                continue
+            old = held[instance]
+            held[instance] = tile
+            if pairs:  # one word at most
+                news[instance] = (tile[:0], old[:0]) if np.array_equal(tile, old) else (tile, old)
+                continue
+            mark[old] = True
+            come = tile[~mark[tile]]
+            mark[old] = False
+            mark[tile] = True
+            gone = old[~mark[old]]
+            mark[tile] = False
+            news[instance] = (come, gone)
+        return boundary, news
+
+    def _tile(self, tensor: str, level: int, instance: Instance, at: dict[int, int]) -> Ints | None:
+        """The tile's words; None where the instance is idle through a dimension the tensor does not depend on."""
+        nest = self.nest
+        spatial = [i for i in self.spatial if nest.loops[i].level < level]
+        index = {i: v for i, v in at.items() if nest.loops[i].level < level} | dict(zip(spatial, instance, strict=True))
+        pieces = {c.name: nest.pieces(c, {i: index[i] for i in c.loops if i in index}) for c in nest.chains}
+        if not all(bool(pieces[c.name].exists) for c in nest.chains if not c.depends(tensor)):
+            return None
+        pairs = nest.pairs(tensor, level)
+        lists = [r.offsets(nest, tuple(pieces[c.name] for c in r.chains)) for r in _ranks(nest, tensor, pairs)]
+        words = _outer_sum([x[x != NOWHERE] for x in lists])
+        return words[_coordinates(nest, words)[1]] if pairs else words
+
+    def _share(self, boundary: Boundary, words: dict[Instance, Ints]) -> tuple[tuple[Instance, Ints], ...]:
+        """Join what the children of each sharing group move; one entry a group, named by the parent's instance."""
+        nest = self.nest
+        spatial = [i for i in self.spatial if nest.loops[i].level < boundary.child]
+        grouped = _grouped(nest, boundary, spatial)
+        parents = [i for i in spatial if nest.loops[i].level < boundary.parent]
+        groups: dict[tuple[Instance, Instance], list[Ints]] = {}
+        for instance, list_ in words.items():
+            where = dict(zip(spatial, instance, strict=True))
+            groups.setdefault((tuple(where[i] for i in grouped), tuple(where[i] for i in parents)), []).append(list_)
+        joined = ((parent, lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists))) for (_, parent), lists in groups.items())
+        return tuple((parent, list_) for parent, list_ in joined if len(list_))
+
+    def _drain(self, boundary: Boundary, words: dict[Instance, Ints]) -> Iterator[Drain]:
+        words = {i: w for i, w in words.items() if len(w)}
+        if words:
+            yield Drain(boundary, self._real(boundary, words.items()), self._real(boundary, self._share(boundary, words)))
+
+    def _fill(self, boundary: Boundary, news: dict[Instance, tuple[Ints, Ints]]) -> Iterator[Fill]:
+        if any(len(come) or len(gone) for come, gone in news.values()):
+            reads = self._share(boundary, {i: come for i, (come, _) in news.items()})
+            comes = self._real(boundary, ((i, come) for i, (come, _) in news.items()))
+            gones = self._real(boundary, ((i, gone) for i, (_, gone) in news.items()))
+            takes = tuple((i, come, gone) for (i, come), (_, gone) in zip(comes, gones, strict=True))
+            yield Fill(boundary, takes, self._real(boundary, reads))
+
+    def _real(self, boundary: Boundary, words: Iterable[tuple[Instance, Ints]]) -> tuple[tuple[Instance, Ints], ...]:
+        """(k, x) pairs become the ifmap words they stand for; other words are themselves."""
+        if not self.nest.pairs(boundary.tensor, boundary.child):
+            return tuple(words)
+        return tuple((i, _address(self.nest, w)) for i, w in words)
+
+
+# -- the array: one pass at a time ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _ChainTable:
+    """A chain's pieces over (own step, own instance), and the same as numbers for an identity."""
+
+    piece: Piece
+    exists: npt.NDArray[np.bool_]
+    identity: int
+
+
+@dataclass(frozen=True)
+class _RankTable:
+    """Offsets over (own step, own instance, word), less ``base``."""
+
+    offsets: Ints
+    base: int
+    span: int
+    identity: int
+
+
+@dataclass(frozen=True)
+class _State:
+    """What each PE held when it last took a step, rank by rank, less ``bases``."""
+
+    tiles: tuple[Ints, ...]
+    held: npt.NDArray[np.bool_]
+    identity: int
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """Accumulated words that leave PEs: how many, how many arrive, and which, by cluster."""
+
+    drained: int
+    arrived: int
+    words: list[Ints]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Counts and words of one tensor's PE boundary in one pass; words less the base of the pass."""
+
+    entered: int
+    shared: int
+    load: list[Ints]
+    resident: list[Ints]
+    before: _Leaving
+    during: _Leaving
+    state: _State
+
+
+class _Array:
+    """The PEs and MACs in lockstep."""
+
+    def __init__(self, nest: Nest, outer: list[int], steps: list[int], spatial: list[int], clusters: list[int]) -> None:
+        self.nest, self.outer, self.spatial, self.clusters = nest, outer, spatial, clusters
+        self.pe = nest.levels - 1
+        loops = nest.loops
+        self.inside = [i for i, x in enumerate(loops) if x.level == self.pe]
+        self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
+        self.own_space = {c.name: [i for i in spatial if i in c.loops] for c in nest.chains}
+        self.n_steps = prod(loops[i].trips for i in steps)
+        self.n_instances = prod(loops[i].trips for i in spatial)
+        step_at = dict(zip(steps, _grid(loops[i].trips for i in steps), strict=True))
+        inst_at = dict(zip(spatial, _grid(loops[i].trips for i in spatial), strict=True))
+        self.step_of = {c.name: self._flat(self.own_steps[c.name], step_at, self.n_steps) for c in nest.chains}
+        self.inst_of = {c.name: self._flat(self.own_space[c.name], inst_at, self.n_instances) for c in nest.chains}
+        self.cluster_of = self._flat(clusters, inst_at, self.n_instances)
+        self.cluster_names: list[Instance] = [tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))]
+        self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
+        self.mac_boundaries = [b for b in nest.boundaries if b.child == nest.levels]
+        self.group_of = {b: self._flat(_grouped(nest, b, spatial), inst_at, self.n_instances) for b in self.boundaries}
+        self.ranks = {b: _ranks(nest, b.tensor, nest.pairs(b.tensor, self.pe)) for b in self.boundaries}
+        self.pairs = {b: nest.pairs(b.tensor, self.pe) for b in self.boundaries}
+        self.states: dict[Boundary, tuple[_State, tuple[int, ...]] | None] = dict.fromkeys(self.boundaries)
+        self._ids: dict[Any, int] = {}
+        self._chain_tables: dict[Any, _ChainTable] = {}
+        self._rank_tables: dict[Any, _RankTable] = {}
+        self._plans: dict[Any, _Plan] = {}
+        self._works: dict[Any, Any] = {}
+
+    def _flat(self, own: list[int], at: dict[int, Ints], n: int) -> Ints:
+        flat = np.zeros(n, np.int64)
+        for i in own:
+            flat = flat * self.nest.loops[i].trips + at[i]
+        return flat
+
+    def _identity(self, *things: Any) -> int:
+        return self._ids.setdefault(tuple(x.tobytes() + str(x.shape).encode() if isinstance(x, np.ndarray) else x for x in things), len(self._ids))
+
+    # tables
+
+    def _chain(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
+        key = (chain.name, tuple(at[i] for i in chain.loops if i in at))
+        table = self._chain_tables.get(key)
+        if table is None:
+            loops = self.nest.loops
+            index: dict[int, Any] = {i: at[i] for i in chain.loops if i in at}
+            for own, shape in ((self.own_steps[chain.name], (-1, 1)), (self.own_space[chain.name], (1, -1))):
+                grids = _grid(loops[i].trips for i in own)
+                index |= {i: g.reshape(shape) for i, g in zip(own, grids, strict=True)}
+            piece = self.nest.pieces(chain, index)
+            shape2 = (prod(loops[i].trips for i in self.own_steps[chain.name]), prod(loops[i].trips for i in self.own_space[chain.name]))
+            spread = {p: np.broadcast_to(piece.lo[p], shape2) for p in chain.parts}, {p: np.broadcast_to(piece.hi[p], shape2) for p in chain.parts}
+            chunk = None if piece.chunk is None else tuple(np.broadcast_to(x, shape2) for x in piece.chunk)
+            exists = np.broadcast_to(piece.exists, shape2)
+            piece = Piece(spread[0], spread[1], chunk, exists)  # type: ignore[arg-type]
+            least = [int(v.min()) for v in piece.lo.values()]
+            numbers = [v - b for v, b in zip((*piece.lo.values(), *piece.hi.values()), least * 2, strict=True)]
+            table = _ChainTable(piece, exists, self._identity(chain.name, *numbers, *(chunk or ())))
+            self._chain_tables[key] = table
+        return table
+
+    def _rank(self, rank: _Rank, at: dict[int, int]) -> _RankTable:
+        key = (rank, tuple(at[i] for c in rank.chains for i in c.loops if i in at))
+        table = self._rank_tables.get(key)
+        if table is None:
+            pieces = tuple(self._chain(c, at).piece for c in rank.chains)
+            if len(pieces) == 2:
+                pieces = (_spread(pieces[0], (slice(None), None, slice(None), None)), _spread(pieces[1], (None, slice(None), None, slice(None))))
+            offsets = rank.offsets(self.nest, pieces)
+            if len(pieces) == 2:
+                offsets = offsets.reshape(offsets.shape[0] * offsets.shape[1], offsets.shape[2] * offsets.shape[3], -1)
+            real = offsets != NOWHERE
+            base = int(offsets[real].min()) if real.any() else 0
+            offsets = np.where(real, offsets - base, NOWHERE)
+            span = int(offsets.max()) + 1 if real.any() else 0
+            table = _RankTable(offsets, base, span, self._identity(rank.rank, offsets))
+            self._rank_tables[key] = table
+        return table
+
+    def _rank_step(self, rank: _Rank) -> Ints:
+        flat = self.step_of[rank.chains[0].name]
+        for c in rank.chains[1:]:
+            flat = flat * prod(self.nest.loops[i].trips for i in self.own_steps[c.name]) + self.step_of[c.name]
+        return flat
+
+    def _rank_inst(self, rank: _Rank) -> Ints:
+        flat = self.inst_of[rank.chains[0].name]
+        for c in rank.chains[1:]:
+            flat = flat * prod(self.nest.loops[i].trips for i in self.own_space[c.name]) + self.inst_of[c.name]
+        return flat
+
+    # one pass
+
+    def step(self, at: dict[int, int]) -> tuple[PeDrain | None, Pass]:
+        """What leaves the PEs before the buffers move on, and the pass itself."""
+        before = during = None
+        loads = []
+        opened = 0
+        for b in self.boundaries:
+            plan, base = self._planned(b, at)
+            if b.tensor == self.nest.problem.accumulated:
+                opened += plan.entered
+                before, during = (self._pe_drain(b, x, base) for x in (plan.before, plan.during))
+            else:
+                loads.append(PeLoad(b, plan.entered, plan.shared, self._named(b, plan.load, base), self._named(b, plan.resident, base)))
+        boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
+        return before, Pass(tuple(loads), opened, self._takes(at), during, self._macs(at), self._folds(at), boxes)
+
+    def finish(self) -> PeDrain | None:
+        """The last drain: every PE's whole tile."""
+        for b in self.boundaries:
+            if b.tensor == self.nest.problem.accumulated and (held := self.states[b]) is not None:
+                state, bases = held
+                rows, words = self._members(b, [t[state.held] for t in state.tiles], sum(bases))
+                rows = np.flatnonzero(state.held)[rows]
+                arrived = _distinct(self.group_of[b][rows], words) if b.merged else len(words)
+                return self._pe_drain(b, _Leaving(len(words), arrived, self._by_cluster(rows, words)), sum(bases))
+        return None
+
+    def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
+        return PeDrain(b, leaving.drained, leaving.arrived, self._named(b, leaving.words, base)) if leaving.drained else None
+
+    def _named(self, b: Boundary, words: list[Ints], base: int) -> tuple[tuple[Instance, Ints], ...]:
+        """Words by cluster, from this pass's base; (k, x) pairs become the ifmap words they stand for."""
+        if self.pairs[b]:
+            words = [np.unique(_address(self.nest, x + base)) for x in words]
+            base = 0
+        return tuple((name, x + base) for name, x in zip(self.cluster_names, words, strict=True))
+
+    def _by_cluster(self, rows: Ints, words: Ints) -> list[Ints]:
+        if len(self.cluster_names) == 1:
+            return [_sorted_set(words)]
+        return [_sorted_set(words[self.cluster_of[rows] == k]) for k in range(len(self.cluster_names))]
+
+    def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Piece]:
+        index = at | dict(zip(self.clusters, cluster, strict=True))
+        return {c.name: self.nest.pieces(c, {i: index[i] for i in c.loops if i in index}) for c in self.nest.chains}
+
+    # what PEs keep
+
+    def _planned(self, b: Boundary, at: dict[int, int]) -> tuple[_Plan, int]:
+        tables = tuple(self._rank(r, at) for r in self.ranks[b])
+        bases = tuple(t.base for t in tables)
+        held = self.states[b]
+        state, old = held if held is not None else (None, bases)
+        shifts = tuple(o - n for o, n in zip(old, bases, strict=True))
+        active = tuple(self._chain(c, at).identity for c in self.nest.chains)
+        key = (b, tuple(t.identity for t in tables), active, state.identity if state else -1, shifts, bases if self.pairs[b] else 0)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._make_plan(b, at, tables, state, shifts, sum(bases))
+        self.states[b] = (plan.state, bases)
+        return plan, sum(bases)
+
+    def _make_plan(self, b: Boundary, at: dict[int, int], tables: tuple[_RankTable, ...], state: _State | None, shifts: tuple[int, ...], base: int) -> _Plan:
+        step_ok, active = self._active(b, at)
+        now = np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1))
+        latest = np.maximum.accumulate(now, axis=0)
+        last_step = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
+        steps_of = [self._rank_step(r) for r in self.ranks[b]]
+        insts_of = [self._rank_inst(r) for r in self.ranks[b]]
+        tile_id = np.zeros(self.n_steps, np.int64)
+        for t, of in zip(tables, steps_of, strict=True):
+            tile_id = tile_id * len(t.offsets) + of
+        rows, insts = np.nonzero(active & ((last_step < 0) | (tile_id[last_step] != tile_id[:, None])))
+        origin = last_step[rows, insts]
+        first = origin < 0
+        cur, old = [], []
+        for k, (t, of, inst) in enumerate(zip(tables, steps_of, insts_of, strict=True)):
+            cur.append(t.offsets[of[rows], inst[insts]])
+            back = t.offsets[of[origin], inst[insts]]
+            if first.any():
+                back = _paste(back, first, None if state is None else _shift(state.tiles[k], shifts[k])[insts[first]])
+            old.append(back)
+        steps_groups = rows * (int(self.group_of[b].max(initial=0)) + 1) + self.group_of[b][insts]
+
+        def moved(a: list[Ints], other: list[Ints]) -> tuple[Ints, Ints]:
+            """(row, word) of every word of ``a`` that is not in ``other``."""
+            return self._members(b, a, base, [_kept(x, y) for x, y in zip(a, other, strict=True)])
+
+        at_row, words = moved(cur, old)
+        shared = _distinct(steps_groups[at_row], words) if b.merged else len(words)
+        load = self._by_cluster(insts[at_row], words)
+        none = _Leaving(0, 0, [np.zeros(0, np.int64)] * len(self.cluster_names))
+        leaving = [none, none]
+        if b.tensor == self.nest.problem.accumulated:
+            out_row, out = moved(old, cur)
+            start = first & (rows == int(np.argmax(step_ok)))
+            for k, pick in enumerate((start[out_row], ~start[out_row])):
+                r, w = out_row[pick], out[pick]
+                arrived = _distinct(steps_groups[r], w) if b.merged else len(w)
+                leaving[k] = _Leaving(len(w), arrived, self._by_cluster(insts[r], w))
+        after, resident = self._final(b, tables, state, shifts, latest[-1], (steps_of, insts_of), base)
+        return _Plan(len(words), shared, load, resident, leaving[0], leaving[1], after)
+
+    def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on."""
+        step_ok = np.ones(self.n_steps, bool)
+        active = np.ones((1, 1), bool)
+        for c in self.nest.chains:
+            exists = self._chain(c, at).exists
+            if exists.all():
+                continue
+            step_ok &= exists.any(axis=1)[self.step_of[c.name]]
+            if not c.depends(b.tensor):
+                active = active & exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
+        return step_ok, np.broadcast_to(active & step_ok[:, None], (self.n_steps, self.n_instances))
+
+    def _final(
+        self,
+        b: Boundary,
+        tables: tuple[_RankTable, ...],
+        state: _State | None,
+        shifts: tuple[int, ...],
+        last: npt.NDArray[np.int32],
+        of: tuple[list[Ints], list[Ints]],
+        base: int,
+    ) -> tuple[_State, list[Ints]]:
+        """What every PE holds after its last step of the pass; a PE idle throughout keeps what it had."""
+        idle = last < 0
+        tiles = []
+        for k, t in enumerate(tables):
+            tile = t.offsets[of[0][k][last], of[1][k]]
+            if idle.any():
+                tile = _paste(tile, idle, None if state is None else _shift(state.tiles[k], shifts[k])[idle])
+            tiles.append(tile)
+        held = ~idle if state is None else ~idle | state.held
+        rows, words = self._members(b, tiles, base)
+        return _State(tuple(tiles), held, self._identity(held, *tiles)), self._by_cluster(rows, words)
+
+    def _members(self, b: Boundary, lists: list[Ints], base: int, kept: list[npt.NDArray[np.bool_]] | None = None) -> tuple[Ints, Ints]:
+        """(row, word) of the tiles given rank by rank, less the words kept in every rank."""
+        words = np.zeros((len(lists[0]), 1), np.int64)
+        real = np.ones(words.shape, bool)
+        stay = np.full(words.shape, kept is not None)
+        for k, x in enumerate(lists):
+            words = (words[:, :, None] + x[:, None, :]).reshape(len(x), -1)
+            real = (real[:, :, None] & (x != NOWHERE)[:, None, :]).reshape(words.shape)
+            if kept is not None:
+                stay = (stay[:, :, None] & kept[k][:, None, :]).reshape(words.shape)
+        rows, at = np.nonzero(real if kept is None else real & ~stay)
+        found = words[rows, at]
+        if self.pairs[b]:
+            _, there = _coordinates(self.nest, found + base)
+            return rows[there], found[there]
+        return rows, found
+
+    # what MACs take
+
+    def _takes(self, at: dict[int, int]) -> tuple[Take, ...]:
+        found = []
+        for b in self.mac_boundaries:
+            taken = shared = 1
+            pairs = self.nest.pairs(b.tensor, b.child)
+            factors = [(c,) for c in self.nest.chains if pairs and not c.depends(b.tensor)]
+            if pairs:
+                taken = shared = self._cached(("pairs",), tuple(c for c in self.nest.chains if c.depends(b.tensor)), at, self._real_pairs)
+            else:
+                sliding = [tuple(self.nest.chain_of[d] for d in rank) for rank in RANKS[b.tensor] if len(rank) == 2]
+                inside = {c for pair in sliding for c in pair}
+                factors = [*sliding, *((c,) for c in self.nest.chains if c not in inside)]
+            for chains in factors:
+                t, s = self._cached(("take", b), chains, at, self._take)
+                taken, shared = taken * t, shared * s
+            found.append(Take(b, taken, shared))
+        return tuple(found)
+
+    def _cached(self, key: tuple[Any, ...], chains: tuple[Chain, ...], at: dict[int, int], make: Any) -> Any:
+        full = (*key, tuple(c.name for c in chains), tuple(at[i] for c in chains for i in c.loops if i in at))
+        if full not in self._works:
+            self._works[full] = make(*key[1:], chains, at)
+        return self._works[full]
+
+    def _all_positions(self, chain: Chain, at: dict[int, int]) -> tuple[Piece, dict[int, Ints]]:
+        """Every position of a chain's loops in a pass, those of the MACs included, as flat lists."""
+        free = [i for i in chain.loops if i not in at]
+        grids = _grid(self.nest.loops[i].trips for i in free)
+        index = dict(zip(free, grids, strict=True))
+        piece = self.nest.pieces(chain, {i: at[i] for i in chain.loops if i in at} | index)
+        n = grids.shape[1]
+        flat = {p: np.broadcast_to(piece.lo[p], n) for p in chain.parts}
+        ok = np.broadcast_to(piece.exists, n)
+        return Piece({p: v[ok] for p, v in flat.items()}, {}, None, ok), {i: g[ok] for i, g in index.items()}
+
+    def _take(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> tuple[int, int]:
+        """Words (or, of dimensions the tensor does not depend on, positions) taken, and after sharing."""
+        found = [self._all_positions(c, at) for c in chains]
+        keys = []
+        for _, index in found:
+            grouped = set(_grouped(self.nest, b, [i for i in index if self.nest.loops[i].spatial]))
+            key = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64)
+            for i, v in index.items():
+                if i in grouped or not self.nest.loops[i].spatial:
+                    key = key * self.nest.loops[i].trips + v
+            keys.append(key)
+        if len(chains) == 1:
+            taken = len(keys[0])
+            return taken, taken if chains[0].depends(b.tensor) else len(np.unique(keys[0]))
+        out, filt = (name.parts[0] for name in chains)
+        slide = self.nest.problem.slide((out, filt))
+        where = slide.stride * found[0][0].lo[out][:, None] + slide.dilation * found[1][0].lo[filt] - slide.pad
+        real = (where >= 0) & (where < slide.size)
+        who = keys[0][:, None] * (int(keys[1].max()) + 1) + keys[1]
+        return int(real.sum()), len(np.unique((who * slide.size + where)[real]))
+
+    def _real_pairs(self, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
+        """(k, x) pairs of a pass whose ifmap word is real: by how often each (r, s) and each (e, f) occurs."""
+        size = self.nest.problem.size
+        often = {"RS": np.ones((1, 1), np.int64), "EF": np.ones((1, 1), np.int64)}
+        times = 1
+        done: set[str] = set()
+        for a, bb in (("R", "S"), ("E", "F")):
+            count = np.zeros((size[a], size[bb]), np.int64)
+            owners = [self.nest.chain_of[a], self.nest.chain_of[bb]]
+            if owners[0] is owners[1]:
+                piece = self._lists(owners[0], at)
+                np.add.at(count, (piece[a], piece[bb]), 1)
+            else:
+                first, second = self._lists(owners[0], at), self._lists(owners[1], at)
+                count += np.bincount(first[a], minlength=size[a])[:, None] * np.bincount(second[bb], minlength=size[bb])
+            done |= {c.name for c in owners}
+            often[a + bb] = count
+        for c in chains:
+            if c.name not in done:
+                times *= len(self._lists(c, at)[c.parts[0]])
+        masks = []
+        for rank in (("E", "R"), ("F", "S")):
+            slide = self.nest.problem.slide(rank)
+            where = slide.stride * np.arange(size[rank[0]])[:, None] + slide.dilation * np.arange(size[rank[1]]) - slide.pad
+            masks.append(((where >= 0) & (where < slide.size)).astype(np.int64))
+        return times * int((often["RS"] * (masks[0].T @ often["EF"] @ masks[1])).sum())
+
+    def _lists(self, chain: Chain, at: dict[int, int]) -> dict[str, Ints]:
+        """The coordinates of every position of a chain in a pass, each once."""
+        free = [i for i in chain.loops if i not in at]
+        grids = _grid(self.nest.loops[i].trips for i in free)
+        piece = self.nest.pieces(chain, {i: at[i] for i in chain.loops if i in at} | dict(zip(free, grids, strict=True)))
+        shape = (grids.shape[1],)
+        ok = np.broadcast_to(piece.exists, shape)
+        lo = {p: np.broadcast_to(piece.lo[p], shape)[ok] for p in chain.parts}
+        if piece.chunk is None:
+            return lo
+        rest = np.broadcast_to(piece.chunk[0], shape)[ok]
+        found = {}
+        for p in reversed(chain.parts):
+            extent = np.broadcast_to(piece.hi[p] - piece.lo[p], shape)[ok]
+            found[p], rest = lo[p] + rest % extent, rest // extent
+        return found
+
+    def _macs(self, at: dict[int, int]) -> int:
+        return prod(self._cached(("macs",), (c,), at, lambda cs, a: len(next(iter(self._lists(cs[0], a).values())))) for c in self.nest.chains)
+
+    def _folds(self, at: dict[int, int]) -> Folds:
+        key = ("folds", tuple(self._chain(c, at).identity for c in self.nest.chains))
+        if key not in self._works:
+            ok = np.ones(self.n_steps, bool)
+            used = np.ones((3, self.n_steps), np.int64)
+            active = np.ones(self.n_steps, np.int64)
+            for c in self.nest.chains:
+                per = self._cached(("use",), (c,), at, self._use)
+                of = self.step_of[c.name]
+                ok &= per[0][of] > 0
+                used *= per[:3, of]
+                active *= per[3, of]
+            self._works[key] = Folds(used[0][ok], used[1][ok], used[2][ok], int(active[ok].max()))
+        return self._works[key]
+
+    def _use(self, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
+        """Per own step of a chain: positions inside the PE, rows used, columns used, most PEs at once."""
+        (chain,) = chains
+        loops = self.nest.loops
+        steps = self.own_steps[chain.name]
+        _, index = self._all_positions(chain, at)
+        n = prod(loops[i].trips for i in steps)
+        length = len(next(iter(index.values()))) if index else 1
+
+        def code(which: list[int]) -> Ints:
+            flat = np.zeros(length, np.int64)
+            for i in which:
+                flat = flat * loops[i].trips + index[i]
+            return flat
+
+        step = code(steps)
+        inside = code([i for i in index if not loops[i].spatial and i not in steps])
+        rows, cols = (code([i for i in index if loops[i].axis == axis]) for axis in ("row", "col"))
+
+        def per_step(what: Ints) -> Ints:
+            return np.bincount(np.unique(np.stack([step, what]), axis=1)[0], minlength=n)
+
+        at_once = np.zeros(n, np.int64)
+        moments, many = np.unique(np.stack([step, inside]), axis=1, return_counts=True)
+        np.maximum.at(at_once, moments[0], many)
+        return np.stack([per_step(inside), per_step(rows), per_step(cols), at_once])
+
+
+def _spread(piece: Piece, where: tuple[Any, ...]) -> Piece:
+    return Piece({p: v[where] for p, v in piece.lo.items()}, {p: v[where] for p, v in piece.hi.items()}, None, piece.exists[where])
+
+
+def _shift(tile: Ints, by: int) -> Ints:
+    return np.where(tile == NOWHERE, NOWHERE, tile + by)
+
+
+def _paste(tiles: Ints, where: npt.NDArray[np.bool_], other: Ints | None) -> Ints:
+    """Replace some rows by other lists, or by none; widen as needed."""
+    width = max(tiles.shape[1], 0 if other is None else other.shape[1])
+    wide = np.full((len(tiles), width), NOWHERE)
+    wide[:, : tiles.shape[1]] = tiles
+    wide[where] = NOWHERE
+    if other is not None:
+        wide[where, : other.shape[1]] = other
+    return wide
+
+
+def _kept(words: Ints, other: Ints) -> npt.NDArray[np.bool_]:
+    """Which words of each row stand in the same row of the other."""
+    if words.shape[1] * other.shape[1] <= 64 or len(words) < 2:
+        return (words[:, :, None] == other[:, None, :]).any(axis=2) & (words != NOWHERE)
+    real, there = words != NOWHERE, other != NOWHERE
+    low = min(int(words[real].min(initial=0)), int(other[there].min(initial=0)))
+    span = max(int(words[real].max(initial=0)), int(other[there].max(initial=0))) - low + 1
+    row = np.arange(len(words))[:, None] * span - low
+    keys = np.sort((row + other)[there])
+    mine = (row + words)[real]
+    found = np.zeros(words.shape, bool)
+    if len(keys):
+        found[real] = keys[np.minimum(np.searchsorted(keys, mine), len(keys) - 1)] == mine
+    return found
+
+
+def _distinct(groups: Ints, words: Ints) -> int:
+    """How many different (group, word) there are."""
+    if not len(words):
+        return 0
+    low = int(words.min())
+    span = int(words.max()) - low + 1
+    size = (int(groups.max()) + 1) * span
+    if size > 1 << 27 or size > 256 * len(words) + 1024:
+        return len(np.unique(groups * span + (words - low)))
+    seen = np.zeros(size, bool)
+    seen[groups * span + (words - low)] = True
+    return int(np.count_nonzero(seen))
+
+
+def _sorted_set(words: Ints) -> Ints:
+    if not len(words):
+        return words
+    low = int(words.min())
+    span = int(words.max()) - low + 1
+    if span > 256 * len(words) + 1024:
+        return np.unique(words)
+    seen = np.zeros(span, bool)
+    seen[words - low] = True
+    return np.flatnonzero(seen) + low

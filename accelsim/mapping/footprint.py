@@ -1,0 +1,161 @@
+"""What each level holds under a set of loops: largest tiles, word widths, bytes, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Map
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, prod
+
+import numpy as np
+
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapping.mapping import Axis
+from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
+
+
+@dataclass(frozen=True)
+class Trip:
+    """One loop that exists: ``trips`` is the most it runs at any outer position."""
+
+    dim: str
+    tile: int
+    level: int
+    axis: Axis
+    trips: int
+
+    @property
+    def spatial(self) -> bool:
+        return self.axis != "none"
+
+
+def depends(dim: str, tensor: str, fused: Map[str, tuple[str, ...]]) -> bool:
+    """Whether a tensor depends on a dimension, or on any part of a fused one."""
+    return any(p in DEPENDS[tensor] for p in ((dim,) if dim in DIMS else fused[dim]))
+
+
+def pair_words(loops: Sequence[Trip], tensor: str, child: int) -> bool:
+    """Whether a tensor's words at a child are (k, x) pairs: an ifmap under a fused loop."""
+    return tensor == "ifmap" and any(x.dim not in DIMS and x.level < child for x in loops)
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Occupancy of every level by the largest tile of every tensor it keeps."""
+
+    problem: Problem
+    arch: Architecture
+    keep: tuple[frozenset[str], ...]
+    loops: Sequence[Trip]
+    fused: Map[str, tuple[str, ...]]
+
+    def tile_words(self, level: int, tensor: str) -> int:
+        """Most real words of a tensor's tile at a level over all positions."""
+        if pair_words(self.loops, tensor, level):
+            return 1
+        words = 1
+        cut = {x.dim for x in self.loops if x.level < level} - set(DIMS)
+        for name in cut:
+            if depends(name, tensor, self.fused):
+                box = prod(self._extent(p, level) for p in self.fused[name])
+                words *= min((box, *self._tiles(name, level)))
+        done = {p for name in cut for p in self.fused[name]}
+        for rank in RANKS[tensor]:
+            if rank[0] in done:
+                continue
+            if len(rank) == 1:
+                words *= self._extent(rank[0], level)
+            else:
+                size = self.problem.size
+                e, r = rank
+                words *= sliding_words(self.problem.slide(rank), size[e], self._tiles(e, level), size[r], self._tiles(r, level))
+        return words
+
+    def _tiles(self, dim: str, level: int) -> tuple[int, ...]:
+        return tuple(x.tile for x in self.loops if x.dim == dim and x.level < level)
+
+    def _extent(self, dim: str, level: int) -> int:
+        return min((self.problem.size[dim], *self._tiles(dim, level)))
+
+    def final(self, level: int) -> bool:
+        """Whether sums arriving at a level need no further addition: they have ofmap width from there on.
+
+        They do if every loop that reduces stands inside the next keeper, or is spatial and added on the way.
+        """
+        acc = self.problem.accumulated
+        child = next((i for i in range(level + 1, len(self.keep)) if acc in self.keep[i]), len(self.keep))
+        last = len(self.keep) - 1
+        below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
+        adds = self.arch.network_below(below)[1].accumulated != "unicast"
+        return not any(
+            x.level < child and not depends(x.dim, acc, self.fused) and not (x.spatial and x.level >= level and adds)
+            for x in self.loops
+        )
+
+    def word_bits(self, level: int, tensor: str) -> int:
+        """Width of a tensor's words at a level, in bits."""
+        bits = self.arch.bits
+        if tensor == self.problem.accumulated:
+            return getattr(bits, tensor) if self.final(level) else bits.psum
+        return int(getattr(bits, tensor))
+
+    def tile_bytes(self, level: int, tensor: str) -> int:
+        """Bytes a tensor's largest tile occupies at a level, twice where the level is double-buffered."""
+        once = ceil(self.tile_words(level, tensor) * self.word_bits(level, tensor) / 8)
+        return once * (2 if self.arch.levels[self.arch.level_names[level]].double_buffered else 1)
+
+    def overflow(self) -> str | None:
+        """Which tensor overflows which level by how much, or None."""
+        for i, name in enumerate(self.arch.level_names):
+            level = self.arch.levels[name]
+            shared = {}
+            for t in sorted(self.keep[i], key=TENSORS.index):
+                if t in level.partitions:
+                    need = self.tile_bytes(i, t)
+                    if need > level.partitions[t]:
+                        over = need - level.partitions[t]
+                        return (f"{name}: the {t} tile needs {need} bytes, its partition has {level.partitions[t]}: {over} too many")
+                elif level.capacity_bytes is not None:
+                    shared[t] = self.tile_bytes(i, t)
+            if level.capacity_bytes is None:
+                continue
+            listed = " + ".join(f"{t} {b}" for t, b in shared.items())
+            if level.banks:
+                size = level.capacity_bytes // level.banks
+                need = sum(ceil(b / size) for b in shared.values())
+                if need > level.banks:
+                    return (f"{name}: {listed} bytes need {need} whole banks of {size} bytes, it has {level.banks}")
+            elif sum(shared.values()) > level.capacity_bytes:
+                over = sum(shared.values()) - level.capacity_bytes
+                return (f"{name}: {listed} bytes exceed its {level.capacity_bytes} by {over}")
+        return None
+
+
+@lru_cache(maxsize=65536)
+def sliding_words(slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int, filt_tiles: tuple[int, ...]) -> int:
+    """Most real coordinates any (output piece, filter piece) touches on a sliding rank."""
+    e_lo, e_hi = _piece_ends(out, out_tiles)
+    r_lo, r_hi = _piece_ends(filt, filt_tiles)
+    lengths = {(int(a), int(b)) for a in (e_hi - e_lo) for b in (r_hi - r_lo)}
+    best = 0
+    for e_len, r_len in lengths:
+        steps = np.zeros((e_len - 1) * slide.stride + (r_len - 1) * slide.dilation + 1, bool)
+        for r in range(r_len):
+            steps[r * slide.dilation :: slide.stride][:e_len] = True
+        before = np.concatenate([[0], np.cumsum(steps)])
+        first = slide.stride * e_lo[e_hi - e_lo == e_len][:, None] + slide.dilation * r_lo[r_hi - r_lo == r_len] - slide.pad
+        a = np.clip(-first, 0, len(steps))
+        b = np.clip(slide.size - first, 0, len(steps))
+        best = max(best, int((before[b] - before[a]).max()))
+    return best
+
+
+def _piece_ends(total: int, tiles: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    lo, hi = np.array([0]), np.array([total])
+    for tile in tiles:
+        n = -(-int((hi - lo).max()) // tile)
+        new = lo[:, None] + np.arange(n) * tile
+        end = np.minimum(new + tile, hi[:, None])
+        lo, hi = new[new < end], end[new < end]
+    return lo, hi

@@ -1,0 +1,136 @@
+"""The problem: one box of eight loops and three tensors with affine projections.
+
+Dimensions are the field's (Sze, Chen, Emer, "Efficient Processing of Deep Neural Networks", ch. 2):
+N batch, G groups, M output channels per group, C input channels per group, E,F output height and
+width, R,S filter height and width.  H,W are the ifmap's.  ``h = U*e + D*r - pad_top`` and likewise w.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Literal
+
+DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
+TENSORS = ("weight", "ifmap", "ofmap")
+Direction = Literal["forward", "grad_weight", "grad_input"]
+
+# Which tensor each direction accumulates: one iteration space, three readings (DESIGN section 2).
+ACCUMULATED = {"forward": "ofmap", "grad_weight": "weight", "grad_input": "ifmap"}
+
+# The ranks of each tensor, slowest first.  A rank is one dimension, or an (output, filter) pair
+# that slides: (E,R) makes H and (F,S) makes W.
+RANKS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "weight": (("G",), ("M",), ("C",), ("R",), ("S",)),
+    "ifmap": (("N",), ("G",), ("C",), ("E", "R"), ("F", "S")),
+    "ofmap": (("N",), ("G",), ("M",), ("E",), ("F",)),
+}
+DEPENDS = {t: frozenset(d for rank in ranks for d in rank) for t, ranks in RANKS.items()}
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A sliding rank: coordinate ``stride*out + dilation*filter - pad``, real within ``[0, size)``."""
+
+    stride: int
+    dilation: int
+    pad: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One layer as the box N*G*M*C*E*F*R*S; sizes in words, M and C per group.
+
+    ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical, horizontal).
+    """
+
+    N: int
+    G: int
+    M: int
+    C: int
+    E: int
+    F: int
+    R: int
+    S: int
+    H: int
+    W: int
+    stride: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    bias: bool = False
+    direction: Direction = "forward"
+
+    def __post_init__(self) -> None:
+        for f in fields(self)[:10]:
+            if getattr(self, f.name) < 1:
+                raise ValueError(f"{f.name} must be at least 1, got {getattr(self, f.name)}")
+        for out, size, filt, u, d, pads in (
+            ("E", "H", "R", self.stride[0], self.dilation[0], self.padding[:2]),
+            ("F", "W", "S", self.stride[1], self.dilation[1], self.padding[2:]),
+        ):
+            span = getattr(self, size) + sum(pads) - d * (getattr(self, filt) - 1) - 1
+            if span < 0:
+                raise ValueError(
+                    f"the filter ({filt}={getattr(self, filt)}, dilation {d}) is larger than the padded ifmap "
+                    f"({size}={getattr(self, size)}, padding {pads[0]}+{pads[1]})"
+                )
+            if getattr(self, out) != span // u + 1:
+                raise ValueError(
+                    f"{out} must be floor(({size} + pads - D({filt}-1) - 1)/U) + 1 = {span // u + 1}, got {getattr(self, out)}"
+                )
+
+    @cached_property
+    def size(self) -> dict[str, int]:
+        """Extent of each of the eight dimensions."""
+        return {d: getattr(self, d) for d in DIMS}
+
+    @property
+    def macs(self) -> int:
+        """The standard count N*G*M*C*E*F*R*S, padding included."""
+        n = 1
+        for d in DIMS:
+            n *= getattr(self, d)
+        return n
+
+    @property
+    def accumulated(self) -> str:
+        """The tensor this direction writes."""
+        return ACCUMULATED[self.direction]
+
+    @property
+    def operands(self) -> tuple[str, str]:
+        """The two tensors this direction reads, in the order of TENSORS."""
+        a, b = (t for t in TENSORS if t != self.accumulated)
+        return a, b
+
+    @property
+    def slide_h(self) -> Slide:
+        return Slide(self.stride[0], self.dilation[0], self.padding[0], self.H)
+
+    @property
+    def slide_w(self) -> Slide:
+        return Slide(self.stride[1], self.dilation[1], self.padding[2], self.W)
+
+    def slide(self, rank: tuple[str, ...]) -> Slide:
+        """The projection of a sliding rank, ("E", "R") or ("F", "S")."""
+        return self.slide_h if rank[0] == "E" else self.slide_w
+
+    def shape(self, tensor: str) -> tuple[int, ...]:
+        """Shape in words: W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F]."""
+        if tensor == "ifmap":
+            return (self.N, self.G, self.C, self.H, self.W)
+        return tuple(getattr(self, rank[0]) for rank in RANKS[tensor])
+
+    def words(self, tensor: str) -> int:
+        """All words of a tensor, touched or not."""
+        n = 1
+        for s in self.shape(tensor):
+            n *= s
+        return n
+
+    def with_batch(self, batch: int) -> Problem:
+        return replace(self, N=batch)
+
+    def with_direction(self, direction: Direction) -> Problem:
+        return replace(self, direction=direction)

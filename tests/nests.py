@@ -1,0 +1,129 @@
+"""Random small problems, architectures and mappings, and the oracle's reading of them."""
+
+from __future__ import annotations
+
+import random
+
+import oracle
+
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapping.mapping import FUSED, Loop, Mapping, MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.workload.problem import DIMS, TENSORS, Problem
+
+DIRECTIONS = ("forward", "grad_weight", "grad_input")
+
+
+def random_problem(rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS) -> Problem:
+    """A layer of at most ``most`` MACs: strides, dilation, padding and gaps of every kind."""
+    while True:
+        size = {d: rng.choice((1, 1, 2, 3, 4, 5, 7)) for d in DIMS}
+        size["G"] = rng.choice((1, 1, 1, 2, 3))
+        size["N"] = rng.choice((1, 1, 2, 3))
+        macs = 1
+        for n in size.values():
+            macs *= n
+        if macs > most:
+            continue
+        stride = (rng.randint(1, 4), rng.randint(1, 4)) if rng.random() < 0.6 else (1, 1)
+        dilation = (rng.randint(1, 3), rng.randint(1, 3)) if rng.random() < 0.4 else (1, 1)
+        pads = tuple(rng.randint(0, 2) for _ in range(4)) if rng.random() < 0.6 else (0, 0, 0, 0)
+        spans = [(size[o] - 1) * u + d * (size[f] - 1) + 1 for o, f, u, d in (("E", "R", stride[0], dilation[0]), ("F", "S", stride[1], dilation[1]))]
+        rest = [rng.randrange(u) for u in stride]
+        h, w = spans[0] + rest[0] - pads[0] - pads[1], spans[1] + rest[1] - pads[2] - pads[3]
+        if h < 1 or w < 1:
+            continue
+        return Problem(**size, H=h, W=w, stride=stride, dilation=dilation, padding=pads, direction=rng.choice(directions))  # type: ignore[arg-type]
+
+
+def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.2) -> Architecture:
+    """Unbounded levels and an array of any size; kinds of network at random."""
+    names = [f"l{i}" for i in range(levels)]
+    networks = {}
+    for i, name in enumerate(names):
+        if i == levels - 1 and rng.random() < 0.5:
+            continue
+        lines = rng.random() < systolic
+        networks[f"n{i}"] = {
+            "below": name,
+            "held": rng.choice(("multicast", "unicast", "preload")),
+            "streamed": "systolic" if lines else rng.choice(("multicast", "multicast", "unicast")),
+            "accumulated": "systolic" if lines else rng.choice(("reduce", "reduce", "unicast")),
+        }
+    return Architecture.model_validate(
+        {
+            "name": "random",
+            "clock_mhz": 1.0,
+            "array": {"rows": 10**9, "cols": 10**9},
+            "levels": {n: {} for n in names},
+            "networks": networks,
+            "bits": {"weight": 8, "ifmap": 8, "psum": 32, "ofmap": 8},
+            "energy": {"mac": 1.0, "levels": {n: 1.0 for n in names}, "networks": {n: 1.0 for n in networks}},
+        }
+    )
+
+
+def random_mapping(rng: random.Random, problem: Problem, arch: Architecture, *, fuse: float = 0.35, spatial: float = 0.35) -> Mapping:
+    """Any loops at any level, tiles that need not divide; may break a rule, which Nest then says."""
+    names = arch.level_names
+    levels = len(names)
+    fused = {n: p for n, p in FUSED.items() if rng.random() < fuse}
+    entries: list[tuple[int, float, Loop]] = []  # level, place, loop
+
+    def chain(dim: str, extent: int, first: int, start: float, finish: int | None) -> tuple[int, int, float]:
+        """Loops of one dimension down to ``finish`` (or a random tile); returns the last level, tile and place."""
+        level, tile, place = first, extent, start
+        while tile > 1 and (finish is not None or rng.random() < 0.5):
+            stop = rng.random() < 0.45
+            tile = 1 if stop and finish == 1 else rng.randint(1, tile)
+            last_level = levels - 1 if finish == 1 else levels - 2
+            level = rng.randint(level, max(level, last_level))
+            axis = rng.choice(("row", "col")) if rng.random() < spatial else "none"
+            place = rng.uniform(place, 1.0)
+            entries.append((level, place, Loop(dim=dim, tile=tile, level=names[level], axis=axis)))  # type: ignore[arg-type]
+        return level, tile, place
+
+    parts = {p for ps in fused.values() for p in ps}
+    for d in DIMS:
+        if d not in parts:
+            chain(d, problem.size[d], 0, 0.0, 1)
+    for name, ps in fused.items():
+        level, total, place = 0, 1, 0.0
+        for p in ps:
+            at, tile, where = chain(p, problem.size[p], 0, 0.0, None)
+            if at > level:
+                level, place = at, where
+            elif at == level:
+                place = max(place, where)
+            total *= tile
+        chain(name, total, level, place, 1)
+    entries.sort(key=lambda x: (x[0], x[1]))
+    keep = {n: TENSORS if i == 0 else tuple(t for t in TENSORS if rng.random() < 0.6) for i, n in enumerate(names)}
+    return Mapping(loops=tuple(x[2] for x in entries), keep=keep, fused=fused)
+
+
+def random_nest(rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS, **options: float) -> Nest:
+    """A legal random nest."""
+    while True:
+        problem = random_problem(rng, most, directions)
+        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)))
+        for _ in range(5):
+            try:
+                return Nest(problem, arch, random_mapping(rng, problem, arch, **options))
+            except MappingError:
+                continue
+
+
+def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
+    """The same case in the oracle's plain words."""
+    p, names = nest.problem, nest.arch.level_names
+    problem = oracle.Problem(
+        **p.size, H=p.H, W=p.W, stride_h=p.stride[0], stride_w=p.stride[1], dilation_h=p.dilation[0], dilation_w=p.dilation[1],
+        pad_top=p.padding[0], pad_left=p.padding[2], direction=p.direction,
+    )  # fmt: skip
+    networks = []
+    for i in range(nest.levels):
+        _, net = nest.arch.network_below(i)
+        networks.append({"held": net.held, "streamed": net.streamed, "accumulated": net.accumulated})
+    loops = tuple((x.dim, x.tile, names.index(x.level), x.axis) for x in nest.mapping.loops)
+    return problem, oracle.Nest(loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused), networks=tuple(networks))
