@@ -61,6 +61,47 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
         raise ValueError(f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact")
 
 
+def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
+    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal runs at a stride."""
+    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
+        return sum(int(f.length.sum()) for f in folds)
+    array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
+    start, end, before = 0, 0, None
+    for t, r, c, times in _runs(folds):
+        if array.partial_folds == "full":
+            r, c = array.rows, array.cols
+        if os:
+            length = t + r + c - 2 + (0 if array.outputs == "in_place" else array.rows)
+            gap = {"in_place": t, "accumulators": t + array.rows - 1, "register": max(t, array.rows)}[array.outputs]
+            preload = 0
+        else:
+            length = t + array.rows + c - 2
+            gap = max(t, r) if array.weight_registers == 2 else t + r - 1
+            preload = r
+        if not array.overlap:
+            end += times * (preload + length)
+            continue
+        if before is None:
+            start = preload
+        elif os:
+            start += before[1]
+        else:
+            start += max(before[0], r) if array.weight_registers == 2 else before[0] + r - 1
+        start += (times - 1) * gap
+        end = max(end, start + length)
+        before = (t, gap)
+    return end
+
+
+def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:
+    """(T, r, c, times) of equal folds in a row."""
+    for f in folds:
+        table = np.stack([f.length, f.rows, f.cols])
+        starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
+        for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
+            yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
+
+
 # -- storage ------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,96 @@
+"""Closed-form time of the array: DESIGN section 5's fold lengths and how folds follow each other.
+
+A fold is one setting of the temporal loops outside the PEs; it streams T words through r rows and c columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapping.nest import Chain, Nest
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ArrayTime:
+    """Cycles of the array alone; ``fill_drain`` is skew, preload and shifting."""
+
+    cycles: int
+    compute: int
+    active_pes: int
+
+    @property
+    def fill_drain(self) -> int:
+        return self.cycles - self.compute
+
+
+def array_time(nest: Nest) -> ArrayTime:
+    """Time of all passes with memory never waited for; cycles of the core clock."""
+    length, rows, cols = _folds(nest)
+    compute = int(length.sum())
+    active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
+    return ArrayTime(_length(nest, length, rows, cols) if nest.arch.systolic else compute, compute, active)
+
+
+def _folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
+    """T, r and c of every fold, in order."""
+    loops = nest.loops
+    outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
+    shape = [loops[i].trips for i in outside]
+    place = dict(zip(outside, np.indices(shape, np.int64).reshape(len(shape), prod(shape)), strict=True))
+    total = [np.ones(prod(shape), np.int64) for _ in range(3)]
+    for chain in nest.chains:
+        own = [i for i in outside if i in chain.loops]
+        grid = np.indices([loops[i].trips for i in own], np.int64).reshape(len(own), prod(loops[i].trips for i in own))
+        fixed = {i: g[:, None] for i, g in zip(own, grid, strict=True)}
+        inside = [i for i in chain.loops if not loops[i].spatial and i not in own]
+        flat = np.zeros(prod(shape), np.int64)
+        for i in own:
+            flat = flat * loops[i].trips + place[i]
+        for k, free in enumerate((inside, *([i for i in chain.loops if loops[i].axis == axis] for axis in ("row", "col")))):
+            total[k] *= np.atleast_1d(_per_fold(nest, chain, free, fixed, grid.shape[1]))[flat]
+    there = total[0] > 0
+    return total[0][there], total[1][there], total[2][there]
+
+
+def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints], n: int) -> Ints:
+    """Positions of some loops that exist in each fold, the other loops inside at their first."""
+    trips = [nest.loops[i].trips for i in free]
+    grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
+    index: dict[int, Ints | int] = dict.fromkeys(chain.loops, 0)
+    index |= fixed | {i: g[None, :] for i, g in zip(free, grid, strict=True)}
+    exists = np.broadcast_to(nest.pieces(chain, index).exists, (n, prod(trips)))
+    return exists.sum(axis=1)
+
+
+def _count(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints]) -> int:
+    return int(_per_fold(nest, chain, free, fixed, 1)[0])
+
+
+def _length(nest: Nest, t: Ints, r: Ints, c: Ints) -> int:
+    """The number of the edge that latches the last result."""
+    array = nest.arch.array
+    held = nest.keep[nest.levels - 1]
+    if array.partial_folds == "full":
+        r, c = np.full_like(r, array.rows), np.full_like(c, array.cols)
+    if nest.problem.accumulated in held:
+        shift = 0 if array.outputs == "in_place" else array.rows
+        tail, first = t + r + shift + c - 2, 0
+        gap = {"in_place": t, "accumulators": t + array.rows - 1, "register": np.maximum(t, array.rows)}[array.outputs]
+    elif held:
+        tail, first = t + array.rows + c - 2, int(r[0])
+        following = np.append(r[1:], 1)
+        gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
+        if not array.overlap:
+            tail, first = tail + r, 0
+    else:
+        return int(t.sum())
+    if not array.overlap:
+        return int(tail.sum())
+    start = first + np.concatenate([[0], np.cumsum(gap)[:-1]])
+    return int((start + tail).max())

@@ -1,0 +1,143 @@
+"""What a run gives: one row per layer and dataflow in the contract's columns, totals, and how to see them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from accelsim.mapping.nest import Nest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch")
+RATIOS = ("utilization", "mapping_efficiency", "active_pes", "mean_active_pes", "time_s", "gmacs_per_s")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer under one dataflow.  ``nest`` is None where the layer could not be mapped; ``error`` then says why."""
+
+    columns: Mapping[str, Any]
+    nest: Nest | None = None
+    error: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Rows in order; ``to_frame()``, ``plot``, ``bit_exact``, ``failures``."""
+
+    rows: tuple[Row, ...]
+
+    def records(self, *, total: bool = False) -> list[dict[str, Any]]:
+        """The rows as dictionaries with the same keys in the same order; None where there is no value."""
+        keys: dict[str, None] = {}
+        for row in sorted(self.rows, key=lambda r: -len(r.columns)):
+            keys |= dict.fromkeys(row.columns)
+        rows = [{k: row.columns.get(k) for k in keys} for row in self.rows]
+        return rows + (self.totals(rows) if total else [])
+
+    def totals(self, records: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """One record per dataflow over its mapped layers, named ``total``."""
+        found = []
+        records = self.records() if records is None else records
+        for flow in dict.fromkeys(r["dataflow"] for r in records):
+            found.append(_total([r for r in records if r["dataflow"] == flow]))
+        return found
+
+    def to_frame(self, *, total: bool = False) -> pd.DataFrame:
+        """A pandas DataFrame, one row per layer and dataflow."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records(total=total))
+
+    def to_json(self, *, total: bool = False) -> str:
+        """A JSON list of records; each carries seed, versions and the hashes of architecture and mapping."""
+        records = self.records(total=total)
+        extra = [row.provenance for row in self.rows]
+        merged = [r | (dict(extra[i]) if i < len(extra) else {}) for i, r in enumerate(records)]
+        return json.dumps(merged, indent=1, default=_plain)
+
+    @property
+    def bit_exact(self) -> bool | None:
+        """Whether every layer that computed outputs matched the golden model; None if none did."""
+        known = [row.columns.get("bit_exact") for row in self.rows if row.columns.get("bit_exact") is not None]
+        return all(known) if known else None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Why rows failed, one line each: not mappable, outputs differ, counts differ."""
+        return tuple(row.error for row in self.rows if row.error)
+
+    @property
+    def plot(self) -> Plots:
+        """``plot.energy()``, ``plot.latency()``, ``plot.utilization()``: each a matplotlib Figure."""
+        return Plots(self)
+
+    def __str__(self) -> str:
+        from accelsim.results.table import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from accelsim.results.table import html
+
+        return html(self)
+
+
+@dataclass(frozen=True)
+class Plots:
+    """Pictures of a result; drawn by ``accelsim.view.plots``, loaded when asked for."""
+
+    result: Result
+
+    def energy(self, by: str = "level") -> Figure:
+        """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
+        return self._draw("energy", by=by)
+
+    def latency(self) -> Figure:
+        """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
+        return self._draw("latency")
+
+    def utilization(self) -> Figure:
+        """PE utilization per layer and dataflow."""
+        return self._draw("utilization")
+
+    def _draw(self, name: str, **options: Any) -> Any:
+        from importlib import import_module
+
+        return getattr(import_module("accelsim.view.plots"), name)(self.result.to_frame(), **options)
+
+
+def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    total = dict(rows[0])
+    total["layer"] = "total"
+    done = [r for r in rows if r.get("cycles") is not None]
+    for key in total:
+        if key in LEAD or key in ("layer", "mapping"):
+            continue
+        values = [r[key] for r in done if r.get(key) is not None]
+        if key == "bit_exact":
+            total[key] = all(values) if values else None
+        elif key == "error":
+            total[key] = None
+        else:
+            total[key] = sum(values) if values else None
+    if not done:
+        return total
+    cycles, macs = total["cycles"], total["macs"] = sum(r["cycles"] for r in done), sum(r["macs"] for r in done)
+    pes = [r["macs"] / r["utilization"] / r["cycles"] for r in done if r.get("utilization")]
+    total["utilization"] = macs / (pes[0] * cycles) if pes and cycles else None
+    total["mapping_efficiency"] = macs / (pes[0] * total["compute_cycles"]) if pes and total["compute_cycles"] else None
+    total["active_pes"] = max(r["active_pes"] for r in done)
+    total["mean_active_pes"] = macs / total["compute_cycles"] if total["compute_cycles"] else None
+    total["gmacs_per_s"] = macs / total["time_s"] / 1e9 if total["time_s"] else None
+    return total
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)

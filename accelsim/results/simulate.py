@@ -1,0 +1,149 @@
+"""One call from names to rows: workload, architecture and dataflow in, a Result out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from accelsim.engines import analytic, counts, event, golden
+from accelsim.engines.array_time import array_time
+from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.presets import load_architecture
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.mapping.presets import load_dataflow
+from accelsim.mapping.tiling import choose
+from accelsim.results import check as compare
+from accelsim.results.result import Result, Row
+from accelsim.version import MODEL_VERSION, __version__
+from accelsim.workload.arithmetic import random_data
+from accelsim.workload.network import Workload, load_workload
+from accelsim.workload.problem import Direction, Problem
+
+Engine = Literal["analytic", "event"]
+ENGINES: tuple[Engine, ...] = ("analytic", "event")
+
+
+def simulate(
+    workload: Any,
+    arch: Any,
+    dataflow: Any,
+    *,
+    engine: Engine = "analytic",
+    layers: Sequence[str] = (),
+    batch: int | None = None,
+    direction: Direction = "forward",
+    overrides: Mapping[str, Any] | None = None,
+    check: bool = False,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Result:
+    """Every chosen layer under every dataflow: counts in words, cycles of the core clock, energy.
+
+    ``workload`` is a name, a file, a layer or a list of layers; ``arch`` and ``dataflow`` a name, a file or an
+    object, ``dataflow`` also several (a list, or names with commas).  ``overrides`` are dotted keys of the
+    architecture.  ``engine="event"`` moves real words and computes outputs; ``check`` does so beside any
+    engine and compares outputs with the golden model and counts with analytic.  A layer that cannot be
+    mapped is a row with an ``error``.  Raises InputError for names and files that are wrong, ValueError for
+    an unknown engine.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
+    machine = load_architecture(arch, overrides or {})
+    flows = [load_dataflow(d) for d in _several(dataflow)]
+    network = _chosen(load_workload(workload), layers)
+    rows = []
+    for flow in flows:
+        for layer in network.layers:
+            problem = layer.problem(batch).with_direction(direction)
+            rows.append(_row(network.name, layer.name, problem, machine, flow, engine, check, seed))
+            if progress is not None:
+                progress(f"{flow.short} {layer.name}")
+    return Result(tuple(rows))
+
+
+def _several(dataflow: Any) -> Iterable[Any]:
+    if isinstance(dataflow, str):
+        return [d.strip() for d in dataflow.split(",")]
+    return dataflow if isinstance(dataflow, (list, tuple)) else [dataflow]
+
+
+def _row(workload: str, name: str, problem: Problem, arch: Architecture, flow: Dataflow, engine: Engine, check: bool, seed: int) -> Row:
+    lead: dict[str, Any] = {
+        "workload": workload,
+        "layer": name,
+        "arch": arch.name,
+        "dataflow": flow.short,
+        "engine": engine,
+        "direction": problem.direction,
+        "mapping": "rule",
+        "batch": problem.N,
+        "macs": problem.macs,
+    }
+    try:
+        nest = Nest(problem, arch, choose(problem, arch, flow))
+    except MappingError as error:
+        why = f"{name} {flow.short}: {error}"
+        return Row(lead | {"bit_exact": None, "error": str(error)}, None, why, _provenance(arch, None, seed))
+    moves = analytic.run(nest)
+    predicted = counts.columns(nest, moves)
+    time = array_time(nest)
+    cycles, compute, active = time.cycles, time.compute, time.active_pes
+    exact, error_text, shown = None, None, predicted
+    if check or engine == "event":
+        numbers = [arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")]
+        data = random_data(problem, *numbers, seed)  # type: ignore[arg-type]
+        run = event.run(nest, data)
+        measured = counts.columns(nest, run.moves)
+        wrong = [
+            compare.outputs(problem, golden.accumulate(problem, data, arch.number("psum")), run.result),
+            compare.counts(predicted | {"macs": problem.macs}, measured | {"macs": run.macs}),
+        ]
+        exact = wrong[0] is None
+        error_text = "; ".join(w for w in wrong if w) or None
+        if engine == "event":
+            shown, moves = measured, run.moves
+            cycles, compute, active = event.array_cycles(nest, run.folds), run.compute_cycles, run.active_pes
+    columns = lead | _performance(nest, cycles, compute, active) | counts.energy(nest, moves, problem.macs)
+    columns |= {"bit_exact": exact, "error": error_text} | shown
+    return Row(columns, nest, f"{name} {flow.short}: {error_text}" if error_text else None, _provenance(arch, nest, seed))
+
+
+def _performance(nest: Nest, cycles: int, compute: int, active: int) -> dict[str, Any]:
+    """Cycles are the array's own: memory is not waited for, and ``stall_cycles`` is empty."""
+    pes = nest.arch.array.rows * nest.arch.array.cols
+    time_s = cycles / (nest.arch.clock_mhz * 1e6)
+    macs = nest.problem.macs
+    return {
+        "cycles": cycles,
+        "compute_cycles": compute,
+        "fill_drain_cycles": cycles - compute,
+        "stall_cycles": None,
+        "utilization": macs / (pes * cycles),
+        "mapping_efficiency": macs / (pes * compute),
+        "active_pes": active,
+        "mean_active_pes": macs / compute,
+        "time_s": time_s,
+        "gmacs_per_s": macs / time_s / 1e9,
+    }
+
+
+def _provenance(arch: Architecture, nest: Nest | None, seed: int) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "accelsim_version": __version__,
+        "model_version": MODEL_VERSION,
+        "arch_hash": _hash(arch.model_dump_json()),
+        "mapping_hash": _hash(nest.mapping.model_dump_json()) if nest is not None else None,
+        "loops": str(nest.mapping) if nest is not None else None,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _chosen(network: Workload, layers: Sequence[str]) -> Workload:
+    return network.select(layers) if layers else network

@@ -1,0 +1,83 @@
+"""A result as a table for the terminal and for notebooks."""
+
+from __future__ import annotations
+
+import html as escape
+from collections.abc import Mapping
+from typing import Any
+
+from accelsim.results.result import Result
+
+
+def text(result: Result) -> str:
+    """Right-aligned columns, a total per dataflow, failures below."""
+    head, body = _cells(result)
+    widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        return "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
+
+    rule = "  ".join("-" * w for w in widths)
+    lines = [line(head), rule]
+    for cells in body:
+        if cells[1] == "total":
+            lines += [rule, line(cells), ""]
+        else:
+            lines.append(line(cells))
+    return "\n".join([*lines, *result.failures]).rstrip()
+
+
+def html(result: Result) -> str:
+    """The same cells as an HTML table."""
+    head, body = _cells(result)
+
+    def row(cells: list[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    failures = "".join(f"<p>{escape.escape(f)}</p>" for f in result.failures)
+    return "<table><thead>" + row(head, "th") + "</thead><tbody>" + "".join(row(r, "td") for r in body) + "</tbody></table>" + failures
+
+
+def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
+    records = result.records()
+    levels = _levels(result)
+    units = sorted({k for r in records for k in r if k in ("energy_mac", "energy_pj")})
+    checked = any(r.get("bit_exact") is not None for r in records)
+    head = ["dataflow", "layer", "MACs", "cycles", "util", "PEs", *(f"{n} words" for n in levels), *(f"energy/{u[7:]}" for u in units)]
+    head += ["bit-exact"] if checked else []
+    totals = {t["dataflow"]: t for t in result.totals(records)}
+    body = []
+    for flow, total in totals.items():
+        rows = [r for r in records if r["dataflow"] == flow]
+        for r in [*rows, *([total] if len(rows) > 1 else [])]:
+            cells = [r["dataflow"], r["layer"], _count(r.get("macs")), _count(r.get("cycles")), _percent(r.get("utilization")), _count(r.get("active_pes"))]
+            cells += [_count(_accesses(r, n)) for n in levels]
+            cells += [_short(r.get(u)) for u in units]
+            cells += [{True: "yes", False: "NO", None: "-"}[r.get("bit_exact")]] if checked else []
+            body.append(cells)
+    return head, body
+
+
+def _levels(result: Result) -> list[str]:
+    names: dict[str, None] = {}
+    for row in result.rows:
+        if row.nest is not None:
+            names |= dict.fromkeys(row.nest.arch.level_names)
+    return list(names)
+
+
+def _accesses(record: Mapping[str, Any], level: str) -> Any:
+    found = [v for k, v in record.items() if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes")) and v is not None]
+    return sum(found) if found else None
+
+
+def _count(value: Any) -> str:
+    return "-" if value is None else f"{int(value):,}".replace(",", " ")
+
+
+def _percent(value: Any) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _short(value: Any) -> str:
+    return "-" if value is None else f"{value:.4g}"
