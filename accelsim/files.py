@@ -275,7 +275,8 @@ class _Reader:
 
     def _node(self, event: _Event, path: Steps, key_at: tuple[int, int] | None = None) -> Any:
         self._check(event, path)
-        self.places[path] = Place(key_at or event.at, event.at, event.shown)
+        here = key_at if key_at and not event.shown else event.at  # ruamel places an empty value where it stopped looking
+        self.places[path] = Place(key_at or here, here, event.shown)
         if event.name == "MappingStartEvent":
             return self._mapping(path)
         if event.name == "SequenceStartEvent":
@@ -384,7 +385,7 @@ _OLD_NUMBER = re.compile(
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
 
 
-def scalar(text: str) -> None | bool | int | float | str:
+def scalar(text: str) -> bool | int | float | str | None:
     """The value of an unquoted YAML scalar.  Raises ValueError with the rule if it is ambiguous, not finite or too large."""
     if text in _NULL:
         return None
@@ -482,7 +483,7 @@ class _Found:
 
     def __init__(self, error: Any, data: Any) -> None:
         self.error, self.type, self.input = error, str(error["type"]), error["input"]
-        self.context = error.get("ctx", {})
+        self.context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in error.get("ctx", {}).items()}
         self.loc = tuple(error["loc"])
         self.whole = self.type in _WHOLE and (isinstance(self.input, dict) or not self.loc)
         self.text = error["msg"].split(", ", 1)[-1] if self.type in _WHOLE else ""
@@ -534,8 +535,7 @@ class _Found:
     def choices(self, model: type[Any]) -> list[str]:
         if self.type == "extra_forbidden":
             return [key for spot in _spots(model, self.loc[:-1]) for key in _keys(spot)]
-        listed = self.context.get("expected", self.context.get("expected_tags", ""))
-        return re.findall(r"'([^']*)'", listed)
+        return re.findall(r"'([^']*)'", str(self.context.get("expected", self.context.get("expected_tags", ""))))
 
 
 def _shown(value: Any) -> str:

@@ -8,8 +8,7 @@ they read is what the PEs, or the level that feeds them, hold.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -18,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.counts import Moved
-from accelsim.engines.movement import Drain, Event, Fill, Folds, Ints, Open, Pass, PeDrain, PeLoad, movement
-from accelsim.engines.multiply import Box, Get
+from accelsim.engines.movement import Drain, Event, Fill, Folds, Open, Pass, PeDrain, PeLoad, movement
+from accelsim.engines.multiply import Get, products
+from accelsim.engines.storage import Buffer, Outermost
+from accelsim.engines.words import NONE, Box, Words
 from accelsim.mapping.nest import Boundary, Nest, Piece
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
@@ -102,116 +103,18 @@ def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:
             yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
 
 
-# -- storage ------------------------------------------------------------------------------------------------
-
-
-class _Outermost:
-    """The outermost level: every word has its place."""
-
-    def __init__(self, words: npt.NDArray[Any]) -> None:
-        self.data = words.reshape(-1)
-        self.fresh = np.ones(0, bool)
-        self.shape = words.shape
-
-    def get(self, words: Ints) -> Floats:
-        return self.data[words]
-
-    def box(self, where: tuple[slice, ...]) -> Floats:
-        return self.data.reshape(self.shape)[where]
-
-    def add(self, words: Ints, values: Floats) -> None:
-        self.data[words] += values
-
-    def arrive(self, words: Ints) -> int:
-        """Mark words as arrived; how many arrived for the first time."""
-        if not len(self.fresh):
-            self.fresh = np.ones(self.data.size, bool)
-        first = int(np.count_nonzero(self.fresh[words]))
-        self.fresh[words] = False
-        return first
-
-
-class _Buffer:
-    """One instance of a level, for one tensor: ``size`` slots, a place for each word held, poison elsewhere."""
-
-    def __init__(self, shape: tuple[int, ...], size: int, dtype: Any) -> None:
-        self.shape = shape
-        self.place = np.full(prod(shape), size, np.int32)  # slot of each word; ``size`` is the poisoned slot
-        self.data = np.full(size + 1, np.nan, dtype)
-        self.fresh = np.zeros(size + 1, bool)
-        self.free: deque[Ints] = deque()
-        self.size, self.used, self.n_fresh = size, 0, 0
-        self._reset()
-
-    def _reset(self) -> None:
-        self.free = deque([np.arange(self.size, dtype=np.int32)])
-
-    def release(self, words: Ints) -> None:
-        slots = self.place[words]
-        slots = slots[slots < self.size]
-        self.place[words] = self.size
-        self.data[slots] = np.nan
-        self.used -= len(slots)
-        if self.n_fresh:
-            self.n_fresh -= int(np.count_nonzero(self.fresh[slots]))
-            self.fresh[slots] = False
-        if self.used:
-            self.free.append(slots)
-        else:
-            self._reset()
-
-    def hold(self, words: Ints, values: Floats | float) -> None:
-        slots = self._take(len(words))
-        self.place[words] = slots
-        self.data[slots] = values
-        self.used += len(slots)
-
-    def open(self, words: Ints) -> None:
-        self.hold(words, 0.0)
-        self.fresh[self.place[words]] = True
-        self.n_fresh += len(words)
-
-    def _take(self, n: int) -> Ints:
-        taken = []
-        while n:
-            if not self.free:
-                raise RuntimeError(f"a buffer of {self.size} words overflows")
-            slots = self.free.popleft()
-            if len(slots) > n:
-                self.free.appendleft(slots[n:])
-                slots = slots[:n]
-            taken.append(slots)
-            n -= len(slots)
-        return np.concatenate(taken) if taken else np.zeros(0, np.int32)
-
-    def get(self, words: Ints) -> Floats:
-        return self.data[self.place[words]]
-
-    def box(self, where: tuple[slice, ...]) -> Floats:
-        return self.data[self.place.reshape(self.shape)[where]]
-
-    def holds(self, words: Ints) -> npt.NDArray[np.bool_]:
-        return self.place[words] < self.size
-
-    def add(self, words: Ints, values: Floats) -> None:
-        slots = self.place[words]
-        first = int(slots[0]) if len(slots) else 0
-        if len(slots) and int(slots[-1]) - first == len(slots) - 1 and bool((np.diff(slots) == 1).all()):
-            self.data[first : first + len(slots)] += values
-        else:
-            self.data[slots] += values
-
-    def arrive(self, words: Ints) -> int:
-        if not self.n_fresh:
-            return 0
-        slots = self.place[words]
-        first = int(np.count_nonzero(self.fresh[slots]))
-        self.fresh[slots] = False
-        self.n_fresh -= first
-        return first
-
-
-Store = _Outermost | _Buffer
+def _may_lag(nest: Nest) -> bool:
+    """Whether an instance may stand idle with sums in hand while its parent moves on: a ragged spatial reduction."""
+    level = nest.keepers(nest.problem.accumulated)[-1]
+    for chain in nest.chains:
+        if not chain.depends(nest.problem.accumulated):
+            loops = [i for i in chain.loops if nest.loops[i].level < level]
+            if any(nest.loops[i].spatial for i in loops):
+                trips = [nest.loops[i].trips for i in loops]
+                grid = np.indices(trips).reshape(len(trips), -1)
+                if not nest.pieces(chain, dict(zip(loops, grid, strict=True))).exists.all():
+                    return True
+    return False
 
 
 # -- the machine --------------------------------------------------------------------------------------------
@@ -224,36 +127,40 @@ class _Machine:
         self.moves = {b: Moved() for b in nest.boundaries}
         self.macs = self.compute_cycles = self.active = 0
         self.folds: list[Folds] = []
-        self.stores: dict[tuple[str, int, Instance], Store] = {}
+        self.stores: dict[tuple[str, int, Instance], Outermost | Buffer] = {}
         for t in self.problem.operands:
-            self.stores[t, 0, ()] = _Outermost(np.ascontiguousarray(data[t]))
+            self.stores[t, 0, ()] = Outermost(data[t])
         start = np.zeros(self.problem.shape(self.acc))
         if self.problem.bias and self.problem.direction == "forward":
             start += data["bias"][None, :, :, None, None]
-        self.stores[self.acc, 0, ()] = _Outermost(start)
+        self.stores[self.acc, 0, ()] = Outermost(start)
         self.pe = nest.levels - 1
-        self.pes: dict[tuple[str, Instance], Floats] = {}  # what PEs hold, by cluster, word for word
-        self.pe_words: dict[tuple[str, Instance], Ints] = {}
-        self.operand = np.float32 if max(nest.arch.bits.weight, nest.arch.bits.ifmap, nest.arch.bits.ofmap) <= 16 else np.float64
+        self.pes: dict[tuple[str, Instance], Outermost] = {}  # what PEs hold, by cluster, word for word
+        self.pe_words: dict[tuple[str, Instance], Words] = {}  # of an operand: what some PE holds; accumulated: sums kept back
         spatial = [x for x in nest.loops if x.spatial]
+        self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
 
     def outcome(self) -> Outcome:
         total = self.stores[self.acc, 0, ()].data
         poison = np.isnan(total)
-        result = wrap(np.where(poison, 0.0, total), self.nest.arch.number("psum"))
+        result = wrap(np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum"))
         result[poison] = np.iinfo(np.int64).min
-        shaped = result.reshape(self.problem.shape(self.acc))
-        return Outcome(shaped, self.moves, self.macs, self.compute_cycles, self.active, self.folds)
+        return Outcome(result, self.moves, self.macs, self.compute_cycles, self.active, self.folds)
 
-    def store(self, tensor: str, level: int, instance: Instance) -> Store:
+    def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
         """The storage of an instance of a level; of any instance inside it, its own."""
         key = (tensor, level, instance[: self.depth[level]])
         found = self.stores.get(key)
         if found is None:
-            dtype = np.float64 if tensor == self.acc else self.operand
-            size = self.nest.footprint.tile_words(level, tensor)
-            found = self.stores[key] = _Buffer(self.problem.shape(tensor), size, dtype)
+            shape, foot = self.problem.shape(tensor), self.nest.footprint
+            dtype = np.float64 if tensor == self.acc else np.float32  # operands have 16 bits at most
+            found = self.stores[key] = Buffer(shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype)
+        return found
+
+    def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
+        found = self.store(tensor, level, instance)
+        assert isinstance(found, Buffer)
         return found
 
     def carry_out(self, event: Event) -> None:
@@ -265,9 +172,7 @@ class _Machine:
             self._drain(event)
         elif isinstance(event, Open):
             for instance, words in event.children:
-                buffer = self.store(event.tensor, event.level, instance)
-                assert isinstance(buffer, _Buffer)
-                buffer.open(words)
+                self._buffer(event.tensor, event.level, instance).hold(words, None, fresh=True)
         else:
             self._pe_drain(event)
 
@@ -277,67 +182,66 @@ class _Machine:
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
-            child = self.store(b.tensor, b.child, instance)
-            assert isinstance(child, _Buffer)
+            child = self._buffer(b.tensor, b.child, instance)
             child.release(gone)
-            child.hold(come, self.store(b.tensor, b.parent, instance).get(come))
-            moved.taken += len(come)
-        moved.read += sum(len(words) for _, words in fill.reads)
+            child.hold(come, self.store(b.tensor, b.parent, instance))
+            moved.taken += come.count
+        moved.read += sum(n for _, n in fill.reads)
 
     def _drain(self, drain: Drain) -> None:
         b = drain.boundary
         moved = self.moves[b]
         for instance, words in drain.children:
-            child = self.store(b.tensor, b.child, instance)
-            assert isinstance(child, _Buffer)
-            self._send_up(b, instance, words, child.get(words))
+            child = self._buffer(b.tensor, b.child, instance)
+            self._send_up(b, instance, words, child.get)
             child.release(words)
-            moved.drained += len(words)
+            moved.drained += words.count
         for parent, words in drain.arrivals:
-            self._arrive(b, parent, words)
+            moved.arrived += words.count
+            moved.updated += words.count - self.store(b.tensor, b.parent, parent).arrive(self._once(b, words))
 
-    def _send_up(self, b: Boundary, instance: Instance, words: Ints, values: Floats) -> None:
-        """Add to the parent; a word it no longer holds (its PE stood idle meanwhile) goes on to the next that does."""
-        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
-            target = self.store(b.tensor, level, instance)
-            if isinstance(target, _Outermost):
-                target.add(words, values)
-                return
-            here = target.holds(words)
-            if here.all():
-                target.add(words, values)
-                return
-            target.add(words[here], values[here])
-            words, values = words[~here], values[~here]
+    def _once(self, b: Boundary, words: Words) -> Words:
+        """Two (k, x) pairs may be one word."""
+        return Words(listed=np.unique(words.flat(self.problem.shape(b.tensor)))) if self.nest.pairs(b.tensor, b.child) else words
 
-    def _arrive(self, b: Boundary, parent: Instance, words: Ints) -> None:
-        """Count arrivals at a parent and the reads they cost: all but the first of each residency."""
-        moved = self.moves[b]
-        moved.arrived += len(words)
-        once = np.unique(words) if self.nest.pairs(b.tensor, b.child) else words  # two pairs may be one word
-        moved.updated += len(words) - self.store(b.tensor, b.parent, parent).arrive(once)
+    def _send_up(self, b: Boundary, instance: Instance, words: Words, get: Callable[[Box], Floats]) -> None:
+        """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes them to the next."""
+        for box in words.places(self.problem.shape(b.tensor)):
+            values = get(box)
+            for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+                target = self.store(b.tensor, level, instance)
+                target.add(box, values)
+                if level == 0 or not self.may_lag:
+                    break
+                lost = np.isnan(target.get(box)) & ~np.isnan(values)
+                if not lost.any():
+                    break
+                values = np.where(lost, values, 0.0)
 
     # passes
 
     def _pe_drain(self, drain: PeDrain) -> None:
         b = drain.boundary
-        self.moves[b].drained += drain.drained
+        moved = self.moves[b]
+        moved.drained += drain.drained
+        moved.arrived += drain.arrived
+        moved.updated += drain.arrived
         for cluster, words in drain.words:
-            pe = self._pe_store(b.tensor, cluster)
-            self._send_up(b, cluster, words, pe[words])
-            pe[words] = 0.0
-        first = 0
-        for cluster, words in drain.words:
-            first += self.store(b.tensor, b.parent, cluster).arrive(words)
-        self.moves[b].arrived += drain.arrived
-        self.moves[b].updated += drain.arrived - first
+            key = (b.tensor, cluster)
+            if self.pe_words.get(key, NONE).count:
+                pe = self._pe_store(b.tensor, cluster)
+                self._send_up(b, cluster, words, pe.get)
+                for box in words.places(pe.data.shape):
+                    pe.put(box, 0.0)
+                if words.count == self.pe_words[key].count:
+                    self.pe_words[key] = NONE
+            moved.updated -= self.store(b.tensor, b.parent, cluster).arrive(words)
 
-    def _pe_store(self, tensor: str, cluster: Instance) -> Floats:
+    def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
         key = (tensor, cluster)
         if key not in self.pes:
-            words = self.problem.words(tensor)
-            self.pes[key] = np.zeros(words) if tensor == self.acc else np.full(words, np.nan, self.operand)
-            self.pe_words[key] = np.zeros(0, np.int64)
+            shape = self.problem.shape(tensor)
+            self.pes[key] = Outermost(np.zeros(shape) if tensor == self.acc else np.full(shape, np.nan, np.float32))
         return self.pes[key]
 
     def _load(self, load: PeLoad) -> None:
@@ -345,32 +249,40 @@ class _Machine:
         self.moves[b].taken += load.taken
         self.moves[b].read += load.read
         for cluster, words in load.words:
-            if len(words):
-                self._pe_store(b.tensor, cluster)[words] = self.store(b.tensor, b.parent, cluster).get(words)
+            pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
+            for box in words.places(pe.data.shape):
+                pe.put(box, parent.get(box))
 
     def _evict(self, load: PeLoad) -> None:
         """Poison what no PE holds any longer."""
         tensor = load.boundary.tensor
         for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
             key = (tensor, cluster)
+            before = self.pe_words.get(key, NONE)
+            if not words.count and resident.count == before.count:
+                continue
             pe = self._pe_store(tensor, cluster)
-            if len(words) or len(resident) != len(self.pe_words[key]):
-                values = pe[resident]
-                pe[self.pe_words[key]] = np.nan
-                pe[words] = np.nan
-                pe[resident] = values
-                self.pe_words[key] = resident
+            shape = pe.data.shape
+            kept = [(box, pe.get(box).copy()) for box in resident.places(shape)]
+            for gone in (before, words):
+                for box in gone.places(shape):
+                    pe.put(box, np.nan)
+            for box, values in kept:
+                pe.put(box, values)
+            self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
         for load in p.loads:
             self._load(load)
-        for cluster, box in p.boxes:
+        for k, (cluster, box) in enumerate(p.boxes):
             if all(bool(x.exists) for x in box.values()):
-                self._compute(p, cluster, box)
+                self._compute(p, k, cluster, box)
         for load in p.loads:
             self._evict(load)
         if p.drain is not None:
             self._pe_drain(p.drain)
+        for cluster, words in p.stay:
+            self.pe_words[self.acc, cluster] = words
         for take in p.takes:
             moved = self.moves[take.boundary]
             if take.boundary.tensor != self.acc:
@@ -381,29 +293,49 @@ class _Machine:
             moved.arrived += take.shared
             moved.updated += take.shared - p.opened
         self.macs += p.macs
-        self.compute_cycles += int(p.folds.length.sum())
+        self.compute_cycles += p.folds.cycles
         self.active = max(self.active, p.folds.active)
         self.folds.append(p.folds)
 
-    def _compute(self, p: Pass, cluster: Instance, box: dict[str, Piece]) -> None:
-        """Multiply and add one cluster's share of a pass; the sums stay in the PEs, or arrive above them."""
+    def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Piece]) -> None:
+        """Multiply and add one cluster's share of a pass.
+
+        Sums go to the level above the PEs, but for those of words that still stand in a PE at the end of the
+        pass: they leave when the PE lets them go.
+        """
         level = self.nest.keepers(self.acc)[-1]
-        boundary = next(b for b in self.nest.boundaries if b.tensor == self.acc and b.child == self.nest.levels)
-        for words, values in Box(self.nest, box).products(self._reader(cluster)):
-            words, values = words.ravel(), values.ravel()
-            if level == self.pe:
-                self._pe_store(self.acc, cluster)[words] += values
+        parent = next(b for b in self.nest.boundaries if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels))
+        done = 0
+        stay = p.stay[k][1] if p.stay else NONE
+        pe = self._pe_store(self.acc, cluster) if level == self.pe else None
+        moving: list[Words] = []
+        for words, sums in products(self.nest, box, self._reader(cluster)):
+            done += words.count
+            if pe is None:
+                self._send_up(parent, cluster, words, lambda _, sums=sums: sums)
+                self.moves[parent].updated -= self.store(self.acc, level, cluster).arrive(words)
             else:
-                self._send_up(boundary, cluster, words, values)
-                self.moves[boundary].updated -= self.store(self.acc, level, cluster).arrive(words)
+                for where in words.places(pe.data.shape):
+                    pe.add(where, sums)
+                moving.append(words)
+        if pe is None or done == stay.count:
+            return
+        kept = [(b, pe.get(b).copy()) for b in stay.places(pe.data.shape)]
+        for b, _ in kept:
+            pe.put(b, 0.0)
+        for words in moving:
+            self._send_up(parent, cluster, words, pe.get)
+            for where in words.places(pe.data.shape):
+                pe.put(where, 0.0)
+        for b, sums in kept:
+            pe.put(b, sums)
 
     def _reader(self, cluster: Instance) -> Get:
         """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds them."""
 
         def get(tensor: str, where: tuple[slice, ...]) -> Floats:
             level = self.nest.keepers(tensor)[-1]
-            if level == self.pe:
-                return self._pe_store(tensor, cluster).reshape(self.problem.shape(tensor))[where]
-            return self.store(tensor, level, cluster).box(where)
+            store = self._pe_store(tensor, cluster) if level == self.pe else self.store(tensor, level, cluster)
+            return store.get(where)
 
         return get

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.words import NONE, Box, Pattern, Words, chunk_boxes, index_of, pattern
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -36,8 +37,8 @@ class Drain:
     """Accumulated words leave child instances and arrive at their parents, added on the way where the network adds."""
 
     boundary: Boundary
-    children: tuple[tuple[Instance, Ints], ...]
-    arrivals: tuple[tuple[Instance, Ints], ...]
+    children: tuple[tuple[Instance, Words], ...]
+    arrivals: tuple[tuple[Instance, Words], ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Open:
 
     level: int
     tensor: str
-    children: tuple[tuple[Instance, Ints], ...]
+    children: tuple[tuple[Instance, Words], ...]
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Fill:
     """Operand words: what each child instance takes and lets go, and what each parent instance reads for it."""
 
     boundary: Boundary
-    takes: tuple[tuple[Instance, Ints, Ints], ...]
-    reads: tuple[tuple[Instance, Ints], ...]
+    takes: tuple[tuple[Instance, Words, Words], ...]
+    reads: tuple[tuple[Instance, int], ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class PeDrain:
     boundary: Boundary
     drained: int
     arrived: int
-    words: tuple[tuple[Instance, Ints], ...]
+    words: tuple[tuple[Instance, Words], ...]
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class PeLoad:
     boundary: Boundary
     taken: int
     read: int
-    words: tuple[tuple[Instance, Ints], ...]
-    resident: tuple[tuple[Instance, Ints], ...]
+    words: tuple[tuple[Instance, Words], ...]
+    resident: tuple[tuple[Instance, Words], ...]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Folds:
     rows: Ints
     cols: Ints
     active: int
+    cycles: int  # all lengths together
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Pass:
     opened: int  # accumulated words that started a residency in a PE
     takes: tuple[Take, ...]
     drain: PeDrain | None
+    stay: tuple[tuple[Instance, Words], ...]  # accumulated words still in a PE at the end
     macs: int
     folds: Folds
     boxes: tuple[tuple[Instance, dict[str, Piece]], ...]  # by cluster: the ranges its MACs work through
@@ -261,12 +264,11 @@ class _Walk:
         while self.steps and prod(loops[i].trips for i in self.steps) * per_step > ROWS_LIMIT:
             self.outer.append(self.steps.pop(0))
         self.acc = nest.problem.accumulated
+        self._exist: dict[Any, bool] = {}
         self.array = _Array(nest, self.outer, self.steps, self.spatial, self.clusters)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
-        self.resident = {
-            (b.tensor, b.child): {i: np.zeros(0, np.int64) for i in self._instances(b.child)} for b in self.between
-        }
-        self.mark = {t: np.zeros(nest.problem.words(t), bool) for t in {b.tensor for b in self.between}}
+        self.tiles = {b: _Tiles(nest, b) for b in self.between}
+        self.held: dict[tuple[Boundary, Instance], Tile | None] = {(b, i): None for b in self.between for i in self._instances(b.child)}
 
     def _instances(self, level: int) -> list[Instance]:
         return [tuple(x) for x in product(*(range(self.nest.loops[i].trips) for i in self.spatial if self.nest.loops[i].level < level))]
@@ -280,13 +282,13 @@ class _Walk:
             changes = [self._change(b, at) for b in self.between if self._moved(b, previous, at)]
             for boundary, news in reversed(changes):
                 if boundary.tensor == self.acc:
-                    yield from self._drain(boundary, {i: gone for i, (_, gone) in news.items()})
+                    yield from self._drain(boundary, {i: self.tiles[boundary].minus(old, new) for i, (old, new) in news.items()})
             for boundary, news in changes:
+                come = {i: self.tiles[boundary].minus(new, old) for i, (old, new) in news.items()}
                 if boundary.tensor == self.acc:
-                    opened = self._real(boundary, ((i, come) for i, (come, _) in news.items() if len(come)))
-                    yield Open(boundary.child, boundary.tensor, opened)
+                    yield Open(boundary.child, boundary.tensor, self._real(boundary, ((i, w) for i, w in come.items() if len(w))))
                 else:
-                    yield from self._fill(boundary, news)
+                    yield from self._fill(boundary, come, {i: self.tiles[boundary].minus(old, new) for i, (old, new) in news.items()})
             yield this
             previous = at
         last = self.array.finish()
@@ -294,90 +296,196 @@ class _Walk:
             yield last
         for boundary in reversed(self.between):
             if boundary.tensor == self.acc:
-                yield from self._drain(boundary, self.resident[boundary.tensor, boundary.child])
+                held = {i: t for (b, i), t in self.held.items() if b is boundary}
+                yield from self._drain(boundary, {i: self.tiles[boundary].minus(t, None) for i, t in held.items()})
 
     def _outer_steps(self) -> Iterator[dict[int, int]]:
         """Settings of the loops outside the pass that exist for some instance, in nest order."""
         loops = self.nest.loops
         for setting in product(*(range(loops[i].trips) for i in self.outer)):
             at = dict(zip(self.outer, setting, strict=True))
-            if all(bool(self.nest.pieces(c, {i: at.get(i, 0) for i in c.loops if i in at or loops[i].spatial}).exists) for c in self.nest.chains):
+            if all(self._exists(c, at) for c in self.nest.chains):
                 yield at
+
+    def _exists(self, chain: Chain, at: dict[int, int]) -> bool:
+        """Whether some instance has work there; if any, the first one has."""
+        key = (chain.name, *(at[i] for i in chain.loops if i in at))
+        if key not in self._exist:
+            index = {i: at.get(i, 0) for i in chain.loops if i in at or self.nest.loops[i].spatial}
+            self._exist[key] = bool(self.nest.pieces(chain, index).exists)
+        return self._exist[key]
 
     def _moved(self, boundary: Boundary, previous: dict[int, int] | None, at: dict[int, int]) -> bool:
         if previous is None:
             return True
         return any(previous[i] != at[i] for i in self.outer if self.nest.loops[i].level < boundary.child)
 
-    def _change(self, boundary: Boundary, at: dict[int, int]) -> tuple[Boundary, dict[Instance, tuple[Ints, Ints]]]:
-        """For every instance that takes the step: the words that come and the words that go."""
-        tensor, level = boundary.tensor, boundary.child
-        mark = self.mark[tensor]
-        held = self.resident[tensor, level]
-        pairs = self.nest.pairs(tensor, level)
+    def _change(self, boundary: Boundary, at: dict[int, int]) -> tuple[Boundary, dict[Instance, tuple[Tile | None, Tile | None]]]:
+        """For every instance that takes the step: its tile before and now."""
+        loops, level = self.nest.loops, boundary.child
+        spatial = [i for i in self.spatial if loops[i].level < level]
+        above = {i: v for i, v in at.items() if loops[i].level < level}
         news = {}
-        for instance in held:
-            tile = self._tile(tensor, level, instance, at)
-            if tile is None:
+        for instance in self._instances(level):
+            idle, tile = self.tiles[boundary].tile(above | dict(zip(spatial, instance, strict=True)))
+            if idle:
                 continue
-            old = held[instance]
-            held[instance] = tile
-            if pairs:  # one word at most
-                news[instance] = (tile[:0], old[:0]) if np.array_equal(tile, old) else (tile, old)
-                continue
-            mark[old] = True
-            come = tile[~mark[tile]]
-            mark[old] = False
-            mark[tile] = True
-            gone = old[~mark[old]]
-            mark[tile] = False
-            news[instance] = (come, gone)
+            old = self.held[boundary, instance]
+            self.held[boundary, instance] = tile
+            if tile is not old:
+                news[instance] = (old, tile)
         return boundary, news
 
-    def _tile(self, tensor: str, level: int, instance: Instance, at: dict[int, int]) -> Ints | None:
-        """The tile's words; None where the instance is idle through a dimension the tensor does not depend on."""
-        nest = self.nest
-        spatial = [i for i in self.spatial if nest.loops[i].level < level]
-        index = {i: v for i, v in at.items() if nest.loops[i].level < level} | dict(zip(spatial, instance, strict=True))
-        pieces = {c.name: nest.pieces(c, {i: index[i] for i in c.loops if i in index}) for c in nest.chains}
-        if not all(bool(pieces[c.name].exists) for c in nest.chains if not c.depends(tensor)):
-            return None
-        pairs = nest.pairs(tensor, level)
-        lists = [r.offsets(nest, tuple(pieces[c.name] for c in r.chains)) for r in _ranks(nest, tensor, pairs)]
-        words = _outer_sum([x[x != NOWHERE] for x in lists])
-        return words[_coordinates(nest, words)[1]] if pairs else words
-
-    def _share(self, boundary: Boundary, words: dict[Instance, Ints]) -> tuple[tuple[Instance, Ints], ...]:
+    def _share(self, boundary: Boundary, words: dict[Instance, Words]) -> tuple[tuple[Instance, Words], ...]:
         """Join what the children of each sharing group move; one entry a group, named by the parent's instance."""
-        nest = self.nest
-        spatial = [i for i in self.spatial if nest.loops[i].level < boundary.child]
-        grouped = _grouped(nest, boundary, spatial)
-        parents = [i for i in spatial if nest.loops[i].level < boundary.parent]
-        groups: dict[tuple[Instance, Instance], list[Ints]] = {}
-        for instance, list_ in words.items():
+        spatial = [i for i in self.spatial if self.nest.loops[i].level < boundary.child]
+        if not spatial:
+            return tuple((i, w) for i, w in words.items() if len(w))
+        grouped = _grouped(self.nest, boundary, spatial)
+        parents = [i for i in spatial if self.nest.loops[i].level < boundary.parent]
+        groups: dict[tuple[Instance, Instance], list[Words]] = {}
+        for instance, w in words.items():
             where = dict(zip(spatial, instance, strict=True))
-            groups.setdefault((tuple(where[i] for i in grouped), tuple(where[i] for i in parents)), []).append(list_)
-        joined = ((parent, lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists))) for (_, parent), lists in groups.items())
-        return tuple((parent, list_) for parent, list_ in joined if len(list_))
+            groups.setdefault((tuple(where[i] for i in grouped), tuple(where[i] for i in parents)), []).append(w)
+        joined = ((parent, self.tiles[boundary].join(lists)) for (_, parent), lists in groups.items())
+        return tuple((parent, w) for parent, w in joined if len(w))
 
-    def _drain(self, boundary: Boundary, words: dict[Instance, Ints]) -> Iterator[Drain]:
+    def _drain(self, boundary: Boundary, words: dict[Instance, Words]) -> Iterator[Drain]:
         words = {i: w for i, w in words.items() if len(w)}
         if words:
             yield Drain(boundary, self._real(boundary, words.items()), self._real(boundary, self._share(boundary, words)))
 
-    def _fill(self, boundary: Boundary, news: dict[Instance, tuple[Ints, Ints]]) -> Iterator[Fill]:
-        if any(len(come) or len(gone) for come, gone in news.values()):
-            reads = self._share(boundary, {i: come for i, (come, _) in news.items()})
-            comes = self._real(boundary, ((i, come) for i, (come, _) in news.items()))
-            gones = self._real(boundary, ((i, gone) for i, (_, gone) in news.items()))
-            takes = tuple((i, come, gone) for (i, come), (_, gone) in zip(comes, gones, strict=True))
-            yield Fill(boundary, takes, self._real(boundary, reads))
+    def _fill(self, boundary: Boundary, come: dict[Instance, Words], gone: dict[Instance, Words]) -> Iterator[Fill]:
+        if any(len(w) for w in (*come.values(), *gone.values())):
+            reads = tuple((i, len(w)) for i, w in self._share(boundary, come))
+            come, gone = dict(self._real(boundary, come.items())), dict(self._real(boundary, gone.items()))
+            yield Fill(boundary, tuple((i, come[i], gone[i]) for i in come), reads)
 
-    def _real(self, boundary: Boundary, words: Iterable[tuple[Instance, Ints]]) -> tuple[tuple[Instance, Ints], ...]:
+    def _real(self, boundary: Boundary, words: Iterable[tuple[Instance, Words]]) -> tuple[tuple[Instance, Words], ...]:
         """(k, x) pairs become the ifmap words they stand for; other words are themselves."""
         if not self.nest.pairs(boundary.tensor, boundary.child):
             return tuple(words)
-        return tuple((i, _address(self.nest, w)) for i, w in words)
+        return tuple((i, Words(listed=_address(self.nest, w.flat(())))) for i, w in words)
+
+
+@dataclass(frozen=True, eq=False)
+class _Factor:
+    """One rank of a tile: alternatives, each an index per axis of the rank; ``values`` where the rank is one axis."""
+
+    axes: tuple[int, ...]
+    boxes: tuple[Box, ...]
+    values: Ints | None
+
+
+Tile = tuple[_Factor, ...] | Ints  # factors, or the (k, x) pair of a one-word register
+
+
+class _Tiles:
+    """Tiles of one boundary's child and the differences between them, made once for each position of their ranks."""
+
+    def __init__(self, nest: Nest, b: Boundary) -> None:
+        self.nest, self.tensor = nest, b.tensor
+        self.shape = nest.problem.shape(b.tensor)
+        self.pairs = nest.pairs(b.tensor, b.child)
+        self.ranks = _ranks(nest, b.tensor, self.pairs)
+        self.others = [c for c in nest.chains if not c.depends(b.tensor)]
+        self._factors: dict[Any, _Factor] = {}
+        self._exist: dict[Any, bool] = {}
+        self._tiles: dict[tuple[_Factor, ...], Tile] = {}
+        self._steps: dict[tuple[_Factor, _Factor], tuple[_Factor, _Factor]] = {}
+        self._axes = {r: i for i, r in enumerate(RANKS[b.tensor])}
+
+    def tile(self, at: dict[int, int]) -> tuple[bool, Tile]:
+        """Whether the instance is idle through a dimension the tensor does not depend on, and its tile."""
+        if not all(self._exists(c, at) for c in self.others):
+            return True, ()
+        if self.pairs:
+            pieces = [self.nest.pieces(r.chains[0], _only(r.chains[0], at)) for r in self.ranks]
+            words = _outer_sum([x[x != NOWHERE] for x in (r.offsets(self.nest, (p,)) for r, p in zip(self.ranks, pieces, strict=True))])
+            return False, words[_coordinates(self.nest, words)[1]]
+        factors = tuple(self._factor(r, at) for r in self.ranks)
+        return False, self._tiles.setdefault(factors, factors)
+
+    def _exists(self, chain: Chain, at: dict[int, int]) -> bool:
+        key = (chain.name, *(at[i] for i in chain.loops if i in at))
+        if key not in self._exist:
+            self._exist[key] = bool(self.nest.pieces(chain, _only(chain, at)).exists)
+        return self._exist[key]
+
+    def _factor(self, rank: _Rank, at: dict[int, int]) -> _Factor:
+        key = (rank, *(at[i] for c in rank.chains for i in c.loops if i in at))
+        if key not in self._factors:
+            pieces = tuple(self.nest.pieces(c, _only(c, at)) for c in rank.chains)
+            self._factors[key] = self._make(rank, pieces)
+        return self._factors[key]
+
+    def _make(self, rank: _Rank, pieces: tuple[Piece, ...]) -> _Factor:
+        if len(rank.rank) == 1 or rank.sliding:
+            axis = self._axes[rank.rank]
+            found = rank.offsets(self.nest, pieces)
+            values = found[found != NOWHERE] // rank.strides[0]
+            return _Factor((axis,), ((index_of(values),),) if len(values) else (), values)
+        (piece,) = pieces
+        lo = [int(piece.lo[p]) for p in rank.rank]
+        extents = [int(piece.hi[p]) - a for p, a in zip(rank.rank, lo, strict=True)]
+        if not piece.exists:
+            boxes: list[Box] = []
+        else:
+            start, stop = (0, prod(extents)) if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
+            boxes = [tuple(slice(a + x, a + y) for a, (x, y) in zip(lo, box, strict=True)) for box in chunk_boxes(extents, start, stop)]
+        return _Factor(tuple(self._axes[p,] for p in rank.rank), tuple(boxes), None)
+
+    def minus(self, tile: Tile | None, other: Tile | None) -> Words:
+        """The words of one tile that the other has not."""
+        if tile is None or tile is other:
+            return NONE
+        if isinstance(tile, np.ndarray):
+            return NONE if isinstance(other, np.ndarray) and np.array_equal(tile, other) else Words(listed=tile)
+        if other is None:
+            return self._words([tile])
+        assert not isinstance(other, np.ndarray)
+        products = []
+        for r in range(len(tile)):
+            kept = [self._step(a, b)[0] for a, b in zip(tile[:r], other[:r], strict=True)]
+            products.append((*kept, self._step(tile[r], other[r])[1], *tile[r + 1 :]))
+        return self._words(products)
+
+    def _step(self, now: _Factor, before: _Factor) -> tuple[_Factor, _Factor]:
+        """What a rank keeps of an earlier one, and what it has that the earlier one had not."""
+        key = (now, before)
+        if key not in self._steps:
+            if now is before:
+                found = now, _Factor(now.axes, (), now.values)
+            elif now.values is None or before.values is None:  # chunks of one grid are equal or disjoint
+                empty = _Factor(now.axes, (), None)
+                found = (now, empty) if now.boxes == before.boxes else (empty, now)
+            else:
+                same = np.isin(now.values, before.values, assume_unique=True)
+                found = tuple(_Factor(now.axes, ((index_of(v),),) if len(v) else (), v) for v in (now.values[same], now.values[~same]))  # type: ignore[assignment]
+            self._steps[key] = found
+        return self._steps[key]
+
+    def _words(self, products: list[tuple[_Factor, ...]]) -> Words:
+        boxes = []
+        for factors in products:
+            for choice in product(*(f.boxes for f in factors)):
+                box: list[Any] = [None] * len(self.shape)
+                for f, part in zip(factors, choice, strict=True):
+                    for axis, index in zip(f.axes, part, strict=True):
+                        box[axis] = index
+                boxes.append(tuple(box))
+        return Words(tuple(boxes)) if boxes else NONE
+
+    def join(self, lists: list[Words]) -> Words:
+        """The union of what several children move."""
+        lists = [w for w in lists if len(w)]
+        if len(lists) < 2:
+            return lists[0] if lists else NONE
+        return Words(listed=np.unique(np.concatenate([w.flat(self.shape) for w in lists])))
+
+
+def _only(chain: Chain, at: dict[int, int]) -> dict[int, int]:
+    return {i: at[i] for i in chain.loops if i in at}
 
 
 # -- the array: one pass at a time ------------------------------------------------------------------------
@@ -417,7 +525,7 @@ class _Leaving:
 
     drained: int
     arrived: int
-    words: list[Ints]
+    words: list[Pattern]
 
 
 @dataclass(frozen=True)
@@ -426,11 +534,28 @@ class _Plan:
 
     entered: int
     shared: int
-    load: list[Ints]
-    resident: list[Ints]
+    load: list[Pattern]
+    resident: list[Pattern]
     before: _Leaving
     during: _Leaving
     state: _State
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Tiles now and before, rank by rank, one row a (step, PE); ``stay`` and ``lost`` say which words both have."""
+
+    now: list[Ints]
+    before: list[Ints]
+    stay: list[npt.NDArray[np.bool_]] | None
+    lost: list[npt.NDArray[np.bool_]] | None
+    inst: Ints
+    step: Ints
+    times: Ints  # how often each step occurs
+    first: bool  # the change from what was held when the pass began
+
+    def reversed(self) -> _Change:
+        return _Change(self.before, self.now, self.lost, self.stay, self.inst, self.step, self.times, self.first)
 
 
 class _Array:
@@ -455,6 +580,8 @@ class _Array:
         self.mac_boundaries = [b for b in nest.boundaries if b.child == nest.levels]
         self.group_of = {b: self._flat(_grouped(nest, b, spatial), inst_at, self.n_instances) for b in self.boundaries}
         self.ranks = {b: _ranks(nest, b.tensor, nest.pairs(b.tensor, self.pe)) for b in self.boundaries}
+        axes = {b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank} for b in self.boundaries}
+        self.fixed = {b: tuple(axes[b][p] for c in nest.chains if c.fused and c.depends(b.tensor) for p in c.parts) for b in self.boundaries}
         self.pairs = {b: nest.pairs(b.tensor, self.pe) for b in self.boundaries}
         self.states: dict[Boundary, tuple[_State, tuple[int, ...]] | None] = dict.fromkeys(self.boundaries)
         self._ids: dict[Any, int] = {}
@@ -532,15 +659,17 @@ class _Array:
         before = during = None
         loads = []
         opened = 0
+        stay: tuple[tuple[Instance, Words], ...] = ()
         for b in self.boundaries:
             plan, base = self._planned(b, at)
             if b.tensor == self.nest.problem.accumulated:
                 opened += plan.entered
                 before, during = (self._pe_drain(b, x, base) for x in (plan.before, plan.during))
+                stay = self._named(b, plan.resident, base)
             else:
                 loads.append(PeLoad(b, plan.entered, plan.shared, self._named(b, plan.load, base), self._named(b, plan.resident, base)))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
-        return before, Pass(tuple(loads), opened, self._takes(at), during, self._macs(at), self._folds(at), boxes)
+        return before, Pass(tuple(loads), opened, self._takes(at), during, stay, self._macs(at), self._folds(at), boxes)
 
     def finish(self) -> PeDrain | None:
         """The last drain: every PE's whole tile."""
@@ -550,23 +679,25 @@ class _Array:
                 rows, words = self._members(b, [t[state.held] for t in state.tiles], sum(bases))
                 rows = np.flatnonzero(state.held)[rows]
                 arrived = _distinct(self.group_of[b][rows], words) if b.merged else len(words)
-                return self._pe_drain(b, _Leaving(len(words), arrived, self._by_cluster(rows, words)), sum(bases))
+                return self._pe_drain(b, _Leaving(len(words), arrived, self._by_cluster(b, rows, words, sum(bases))), sum(bases))
         return None
 
     def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
         return PeDrain(b, leaving.drained, leaving.arrived, self._named(b, leaving.words, base)) if leaving.drained else None
 
-    def _named(self, b: Boundary, words: list[Ints], base: int) -> tuple[tuple[Instance, Ints], ...]:
-        """Words by cluster, from this pass's base; (k, x) pairs become the ifmap words they stand for."""
-        if self.pairs[b]:
-            words = [np.unique(_address(self.nest, x + base)) for x in words]
-            base = 0
-        return tuple((name, x + base) for name, x in zip(self.cluster_names, words, strict=True))
+    def _named(self, b: Boundary, words: list[Pattern], base: int) -> tuple[tuple[Instance, Words], ...]:
+        """Words by cluster, from this pass's base; those of (k, x) pairs are absolute already."""
+        shape = self.nest.problem.shape(b.tensor)
+        return tuple((name, x.at(0 if self.pairs[b] else base, shape)) for name, x in zip(self.cluster_names, words, strict=True))
 
-    def _by_cluster(self, rows: Ints, words: Ints) -> list[Ints]:
+    def _by_cluster(self, b: Boundary, insts: Ints, words: Ints, base: int) -> list[Pattern]:
+        """Distinct words by cluster; (k, x) pairs become the ifmap words they stand for."""
+        shape = self.nest.problem.shape(b.tensor)
+        if self.pairs[b]:
+            words, base = _address(self.nest, words + base), 0
         if len(self.cluster_names) == 1:
-            return [_sorted_set(words)]
-        return [_sorted_set(words[self.cluster_of[rows] == k]) for k in range(len(self.cluster_names))]
+            return [pattern(_sorted_set(words), base, shape, self.fixed[b])]
+        return [pattern(_sorted_set(words[self.cluster_of[insts] == k]), base, shape, self.fixed[b]) for k in range(len(self.cluster_names))]
 
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Piece]:
         index = at | dict(zip(self.clusters, cluster, strict=True))
@@ -590,65 +721,118 @@ class _Array:
 
     def _make_plan(self, b: Boundary, at: dict[int, int], tables: tuple[_RankTable, ...], state: _State | None, shifts: tuple[int, ...], base: int) -> _Plan:
         step_ok, active = self._active(b, at)
-        now = np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1))
-        latest = np.maximum.accumulate(now, axis=0)
-        last_step = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
         steps_of = [self._rank_step(r) for r in self.ranks[b]]
         insts_of = [self._rank_inst(r) for r in self.ranks[b]]
         tile_id = np.zeros(self.n_steps, np.int64)
         for t, of in zip(tables, steps_of, strict=True):
             tile_id = tile_id * len(t.offsets) + of
-        rows, insts = np.nonzero(active & ((last_step < 0) | (tile_id[last_step] != tile_id[:, None])))
-        origin = last_step[rows, insts]
-        first = origin < 0
-        cur, old = [], []
-        for k, (t, of, inst) in enumerate(zip(tables, steps_of, insts_of, strict=True)):
-            cur.append(t.offsets[of[rows], inst[insts]])
-            back = t.offsets[of[origin], inst[insts]]
-            if first.any():
-                back = _paste(back, first, None if state is None else _shift(state.tiles[k], shifts[k])[insts[first]])
-            old.append(back)
-        steps_groups = rows * (int(self.group_of[b].max(initial=0)) + 1) + self.group_of[b][insts]
-
-        def moved(a: list[Ints], other: list[Ints]) -> tuple[Ints, Ints]:
-            """(row, word) of every word of ``a`` that is not in ``other``."""
-            return self._members(b, a, base, [_kept(x, y) for x, y in zip(a, other, strict=True)])
-
-        at_row, words = moved(cur, old)
-        shared = _distinct(steps_groups[at_row], words) if b.merged else len(words)
-        load = self._by_cluster(insts[at_row], words)
-        none = _Leaving(0, 0, [np.zeros(0, np.int64)] * len(self.cluster_names))
-        leaving = [none, none]
+        before = None if state is None else [_shift(x, by) for x, by in zip(state.tiles, shifts, strict=True)]
+        if active is None:
+            last = np.full(self.n_instances, np.flatnonzero(step_ok)[-1], np.int64)
+            changes = self._regular(tables, np.flatnonzero(step_ok), tile_id, steps_of, insts_of, before)
+        else:
+            latest = np.maximum.accumulate(np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1)), axis=0)
+            last = latest[-1]
+            changes = self._ragged(tables, active, latest, tile_id, steps_of, insts_of, before, int(np.argmax(step_ok)))
+        counted = [self._count(b, c, base) for c in changes]
+        taken, shared = (sum(c[i] for c in counted) for i in (0, 1))
+        load = self._by_cluster(b, np.concatenate([c[2] for c in counted]), np.concatenate([c[3] for c in counted]), base)
+        leaving = [_Leaving(0, 0, []), _Leaving(0, 0, [])]
         if b.tensor == self.nest.problem.accumulated:
-            out_row, out = moved(old, cur)
-            start = first & (rows == int(np.argmax(step_ok)))
-            for k, pick in enumerate((start[out_row], ~start[out_row])):
-                r, w = out_row[pick], out[pick]
-                arrived = _distinct(steps_groups[r], w) if b.merged else len(w)
-                leaving[k] = _Leaving(len(w), arrived, self._by_cluster(insts[r], w))
-        after, resident = self._final(b, tables, state, shifts, latest[-1], (steps_of, insts_of), base)
-        return _Plan(len(words), shared, load, resident, leaving[0], leaving[1], after)
+            outs = [self._count(b, c.reversed(), base) for c in changes]
+            for k in (0, 1):
+                mine = [o for o, c in zip(outs, changes, strict=True) if c.first == (k == 0)]
+                if mine:
+                    insts, words = (np.concatenate([o[i] for o in mine]) for i in (2, 3))
+                    leaving[k] = _Leaving(sum(o[0] for o in mine), sum(o[1] for o in mine), self._by_cluster(b, insts, words, base))
+        after, resident = self._final(b, tables, state, before, last, (steps_of, insts_of), base)
+        return _Plan(taken, shared, load, resident, leaving[0], leaving[1], after)
 
-    def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on."""
+    def _regular(self, tables: tuple[_RankTable, ...], steps: Ints, tile_id: Ints, steps_of: list[Ints], insts_of: list[Ints], before: list[Ints] | None) -> list[_Change]:
+        """Every PE takes every step: what changes depends on the tiles of two steps in a row, so each pair is worked out once."""
+        every = np.arange(self.n_instances)
+        start = [t.offsets[of[steps[0]]][inst] for t, of, inst in zip(tables, steps_of, insts_of, strict=True)]
+        old = before if before is not None else [np.full((self.n_instances, 1), NOWHERE)] * len(tables)
+        changes = [_Change(start, old, None, None, every, np.zeros(self.n_instances, np.int64), np.ones(1, np.int64), True)]
+        now, then = tile_id[steps[1:]], tile_id[steps[:-1]]
+        moves = np.flatnonzero(now != then)
+        if len(moves):
+            pair = now[moves] * (int(tile_id.max()) + 1) + then[moves]
+            _, once, times = np.unique(pair, return_index=True, return_counts=True)
+            at = moves[once]
+            cur, was, stay, lost = [], [], [], []
+            for t, of, inst in zip(tables, steps_of, insts_of, strict=True):
+                a, z = t.offsets[of[steps[at + 1]]], t.offsets[of[steps[at]]]
+                wide = (a.shape[0] * a.shape[1], a.shape[2])
+                for found, x, y in ((stay, a, z), (lost, z, a)):
+                    found.append(_kept(x.reshape(wide), y.reshape(wide)).reshape(a.shape)[:, inst].reshape(-1, a.shape[2]))
+                cur.append(a[:, inst].reshape(-1, a.shape[2]))
+                was.append(z[:, inst].reshape(-1, a.shape[2]))
+            changes.append(_Change(cur, was, stay, lost, np.tile(every, len(at)), np.repeat(np.arange(len(at)), self.n_instances), times, False))
+        return changes
+
+    def _ragged(
+        self,
+        tables: tuple[_RankTable, ...],
+        active: npt.NDArray[np.bool_],
+        latest: npt.NDArray[np.int32],
+        tile_id: Ints,
+        steps_of: list[Ints],
+        insts_of: list[Ints],
+        before: list[Ints] | None,
+        start: int,
+    ) -> list[_Change]:
+        """Some PEs skip steps: each compares with the last step it took itself, or with what it had."""
+        earlier = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
+        rows, insts = np.nonzero(active & ((earlier < 0) | (tile_id[earlier] != tile_id[:, None])))
+        origin = earlier[rows, insts]
+        changes = []
+        for pick, opening in ((rows == start) & (origin < 0), True), (~((rows == start) & (origin < 0)), False):
+            r, i, o = rows[pick], insts[pick], origin[pick]
+            if not len(r):
+                continue
+            cur, old = [], []
+            for k, (t, of, inst) in enumerate(zip(tables, steps_of, insts_of, strict=True)):
+                cur.append(t.offsets[of[r], inst[i]])
+                back = t.offsets[of[o], inst[i]]
+                old.append(_paste(back, o < 0, None if before is None else before[k][i[o < 0]]) if (o < 0).any() else back)
+            changes.append(_Change(cur, old, None, None, i, r, np.ones(self.n_steps, np.int64), opening))
+        return changes
+
+    def _count(self, b: Boundary, change: _Change, base: int) -> tuple[int, int, Ints, Ints]:
+        """Words that came and, after sharing, were moved; and which, with the PE each came to."""
+        kept = change.stay if change.stay is not None else [_kept(x, y) for x, y in zip(change.now, change.before, strict=True)]
+        rows, words = self._members(b, change.now, base, kept)
+        step, inst = change.step[rows], change.inst[rows]
+        taken = int(change.times[step].sum())
+        if not b.merged or not len(words):
+            return taken, taken, inst, words
+        groups = int(self.group_of[b].max(initial=0)) + 1
+        return taken, _distinct(step * groups + self.group_of[b][inst], words, np.repeat(change.times, groups)), inst, words
+
+    def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
+        """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on; None if all."""
         step_ok = np.ones(self.n_steps, bool)
-        active = np.ones((1, 1), bool)
+        active: npt.NDArray[np.bool_] | None = None
         for c in self.nest.chains:
             exists = self._chain(c, at).exists
             if exists.all():
                 continue
             step_ok &= exists.any(axis=1)[self.step_of[c.name]]
             if not c.depends(b.tensor):
-                active = active & exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
-        return step_ok, np.broadcast_to(active & step_ok[:, None], (self.n_steps, self.n_instances))
+                mine = exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
+                active = mine if active is None else active & mine
+        if active is None or active[step_ok].all():
+            return step_ok, None
+        return step_ok, active & step_ok[:, None]
 
     def _final(
         self,
         b: Boundary,
         tables: tuple[_RankTable, ...],
         state: _State | None,
-        shifts: tuple[int, ...],
-        last: npt.NDArray[np.int32],
+        before: list[Ints] | None,
+        last: npt.NDArray[Any],
         of: tuple[list[Ints], list[Ints]],
         base: int,
     ) -> tuple[_State, list[Ints]]:
@@ -658,11 +842,11 @@ class _Array:
         for k, t in enumerate(tables):
             tile = t.offsets[of[0][k][last], of[1][k]]
             if idle.any():
-                tile = _paste(tile, idle, None if state is None else _shift(state.tiles[k], shifts[k])[idle])
+                tile = _paste(tile, idle, None if before is None else before[k][idle])
             tiles.append(tile)
         held = ~idle if state is None else ~idle | state.held
         rows, words = self._members(b, tiles, base)
-        return _State(tuple(tiles), held, self._identity(held, *tiles)), self._by_cluster(rows, words)
+        return _State(tuple(tiles), held, self._identity(held, *tiles)), self._by_cluster(b, rows, words, base)
 
     def _members(self, b: Boundary, lists: list[Ints], base: int, kept: list[npt.NDArray[np.bool_]] | None = None) -> tuple[Ints, Ints]:
         """(row, word) of the tiles given rank by rank, less the words kept in every rank."""
@@ -798,7 +982,7 @@ class _Array:
                 ok &= per[0][of] > 0
                 used *= per[:3, of]
                 active *= per[3, of]
-            self._works[key] = Folds(used[0][ok], used[1][ok], used[2][ok], int(active[ok].max()))
+            self._works[key] = Folds(used[0][ok], used[1][ok], used[2][ok], int(active[ok].max()), int(used[0][ok].sum()))
         return self._works[key]
 
     def _use(self, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
@@ -820,13 +1004,13 @@ class _Array:
         inside = code([i for i in index if not loops[i].spatial and i not in steps])
         rows, cols = (code([i for i in index if loops[i].axis == axis]) for axis in ("row", "col"))
 
-        def per_step(what: Ints) -> Ints:
-            return np.bincount(np.unique(np.stack([step, what]), axis=1)[0], minlength=n)
+        def seen(what: Ints) -> npt.NDArray[np.int64]:
+            """How often each value occurs in each step."""
+            width = int(what.max(initial=0)) + 1
+            return np.bincount(step * width + what, minlength=n * width).reshape(n, width)
 
-        at_once = np.zeros(n, np.int64)
-        moments, many = np.unique(np.stack([step, inside]), axis=1, return_counts=True)
-        np.maximum.at(at_once, moments[0], many)
-        return np.stack([per_step(inside), per_step(rows), per_step(cols), at_once])
+        used = [np.count_nonzero(seen(what), axis=1) for what in (inside, rows, cols)]
+        return np.stack([*used, seen(inside).max(axis=1)])
 
 
 def _spread(piece: Piece, where: tuple[Any, ...]) -> Piece:
@@ -864,18 +1048,21 @@ def _kept(words: Ints, other: Ints) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _distinct(groups: Ints, words: Ints) -> int:
-    """How many different (group, word) there are."""
+def _distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
+    """How many different (group, word) there are, each as often as its group occurs."""
     if not len(words):
         return 0
     low = int(words.min())
     span = int(words.max()) - low + 1
     size = (int(groups.max()) + 1) * span
     if size > 1 << 27 or size > 256 * len(words) + 1024:
-        return len(np.unique(groups * span + (words - low)))
+        found = np.unique(groups * span + (words - low)) // span
+        return len(found) if times is None else int(times[found].sum())
     seen = np.zeros(size, bool)
     seen[groups * span + (words - low)] = True
-    return int(np.count_nonzero(seen))
+    if times is None:
+        return int(np.count_nonzero(seen))
+    return int(np.count_nonzero(seen.reshape(-1, span), axis=1) @ times[: size // span])
 
 
 def _sorted_set(words: Ints) -> Ints:

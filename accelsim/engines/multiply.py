@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
+from accelsim.engines.words import Words, chunk_boxes, index_of
 from accelsim.mapping.nest import Nest, Piece
 from accelsim.workload.problem import Problem, Slide
 
@@ -23,7 +24,15 @@ Get = Callable[[str, Where], Floats]
 COLUMN_WORDS = 1 << 21  # im2col words held at once
 
 
-class Box:
+def products(nest: Nest, pieces: dict[str, Piece], get: Get) -> Iterator[tuple[Words, Floats]]:
+    """(words, sums) of the accumulated tensor over one box of the iteration space; operands are read through ``get``.
+
+    The words of a yield lie in one place: a box, or a list of points.
+    """
+    return _Work(nest, pieces).products(get)
+
+
+class _Work:
     """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it really works on."""
 
     def __init__(self, nest: Nest, pieces: dict[str, Piece]) -> None:
@@ -41,7 +50,7 @@ class Box:
                 order["K" if chain.parts[0] in "CRS" else "X"] = chain.parts
             self.lo |= lo
             self.hi |= hi
-        self.order = order
+        self.order, self.chunks = order, chunks
         self.k = self._part("K", "CRS", chunks)
         self.x = self._part("X", "NEF", chunks)
 
@@ -69,17 +78,22 @@ class Box:
 
     # the three directions
 
-    def products(self, get: Get) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
-        """(words, sums) of the accumulated tensor, each word once in a yield."""
+    def products(self, get: Get) -> Iterator[tuple[Words, Floats]]:
+        """(words, sums) of the accumulated tensor."""
         yield from {"forward": self._forward, "grad_weight": self._grad_weight, "grad_input": self._grad_input}[self.problem.direction](get)
 
-    def _forward(self, get: Get) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    def _forward(self, get: Get) -> Iterator[tuple[Words, Floats]]:
         weight = self._weight(get)[:, :, self.k].astype(np.float64)
         for n, e, x in self._blocks():
             columns = self._columns(get, n, e)[:, self.k]
-            yield self._ofmap_words(n, e)[:, :, x], weight @ columns[:, :, x]
+            if isinstance(x, slice) and x.start is None:
+                sums = weight @ columns
+            else:
+                sums = np.zeros((*weight.shape[:2], columns.shape[2]))
+                sums[:, :, x] = weight @ columns[:, :, x]
+            yield from self._exact("X", self._ofmap_box(n, e), self._as_ofmap(sums, n, e))
 
-    def _grad_weight(self, get: Get) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    def _grad_weight(self, get: Get) -> Iterator[tuple[Words, Floats]]:
         total: Floats | None = None
         for n, e, x in self._blocks():
             columns = self._columns(get, n, e)[:, self.k][:, :, x]
@@ -87,18 +101,24 @@ class Box:
             part = ofmap @ columns.transpose(0, 2, 1)
             total = part if total is None else total + part
         assert total is not None
-        words = self._words("weight", ("G", "M", "C", "R", "S"), {}).reshape(self.size("G"), self.size("M"), -1)
-        yield words[:, :, self.k], total
+        sums = np.zeros((self.size("G"), self.size("M"), prod(self.size(d) for d in "CRS")))
+        sums[:, :, self.k] = total
+        where = tuple(self.range(d) for d in "GMCRS")
+        yield from self._exact("K", where, sums.reshape([self.size(d) for d in "GMCRS"]))
 
-    def _grad_input(self, get: Get) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+    def _grad_input(self, get: Get) -> Iterator[tuple[Words, Floats]]:
         weight = self._weight(get)[:, :, self.k].astype(np.float64).transpose(0, 2, 1)
         for n, e, x in self._blocks():
             ofmap = self._ofmap(get, n, e)[:, :, x].astype(np.float64)
             shape = (self.size("G"), prod(self.size(d) for d in "CRS"), self._pixels(n, e))
             columns = np.zeros(shape)
-            k = np.arange(shape[1])[self.k]
-            columns[:, k[:, None], np.arange(shape[2])[x]] = weight @ ofmap
-            yield self._scatter(columns, n, e)
+            there = np.ix_(np.arange(shape[0]), np.arange(shape[1])[self.k], np.arange(shape[2])[x])
+            columns[there] = weight @ ofmap
+            touched = None
+            if self.chunks:
+                touched = np.zeros(shape, bool)
+                touched[there] = True
+            yield self._scatter(columns, touched, n, e)
 
     def _blocks(self) -> Iterator[tuple[slice, slice, Any]]:
         """Ranges of n and e whose im2col stays small, and which of their pixels the pass works on."""
@@ -137,17 +157,30 @@ class Box:
         words = get("ofmap", (n, self.range("G"), self.range("M"), e, self.range("F")))
         return words.transpose(1, 2, 0, 3, 4).reshape(self.size("G"), self.size("M"), -1)
 
-    def _ofmap_words(self, n: slice, e: slice) -> npt.NDArray[np.int64]:
-        words = self._words("ofmap", ("N", "G", "M", "E", "F"), {"N": n, "E": e})
-        return words.transpose(1, 2, 0, 3, 4).reshape(self.size("G"), self.size("M"), -1)
+    def _ofmap_box(self, n: slice, e: slice) -> Where:
+        return (n, self.range("G"), self.range("M"), e, self.range("F"))
 
-    def _words(self, tensor: str, dims: tuple[str, ...], cut: dict[str, slice]) -> npt.NDArray[np.int64]:
-        shape = self.problem.shape(tensor)
-        total = np.zeros((), np.int64)
-        for d, n in zip(dims, shape, strict=True):
-            where = cut[d] if d in cut else self.range(d)
-            total = total[..., None] * n + np.arange(where.start, where.stop)
-        return total
+    def _as_ofmap(self, sums: Floats, n: slice, e: slice) -> Floats:
+        """[g, m, x] as [n, g, m, e, f]."""
+        return sums.reshape(self.size("G"), self.size("M"), n.stop - n.start, e.stop - e.start, -1).transpose(2, 0, 1, 3, 4)
+
+    def _exact(self, name: str, where: Where, sums: Floats) -> Iterator[tuple[Words, Floats]]:
+        """Only the part of a box that the fused chunk works on."""
+        if name not in self.chunks:
+            yield Words((where,)), sums
+            return
+        axes = {d: i for i, d in enumerate("GMCRS" if name == "K" else "NGMEF")}
+        parts = self.order[name]
+        start, stop = self.chunks[name]
+        for box in chunk_boxes([self.size(p) for p in parts], start, stop):
+            cut = list(where)
+            for p, (a, b) in zip(parts, box, strict=True):
+                full = where[axes[p]]
+                low, high = max(full.start, self.lo[p] + a), min(full.stop, self.lo[p] + b)
+                cut[axes[p]] = slice(low, max(low, high))
+            if all(c.stop > c.start for c in cut):
+                inside = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(cut, where, strict=True))
+                yield Words((tuple(cut),)), sums[inside]
 
     def _span(self, slide: Slide, out: slice, filt: str) -> tuple[int, int]:
         """First coordinate and number of coordinates from the first tap of the first window to the last of the last."""
@@ -185,11 +218,24 @@ class Box:
             frame[inside] = words
         return self._windows(frame, n, e).reshape(self.size("G"), prod(self.size(d) for d in "CRS"), -1)
 
-    def _scatter(self, columns: Floats, n: slice, e: slice) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Add columns up into the ifmap words they stand for; only words some window touches."""
+    def _scatter(self, columns: Floats, touched: Floats | None, n: slice, e: slice) -> tuple[Words, Floats]:
+        """Add columns up into the ifmap words they stand for; only those some window touches."""
         h, w, real, inside = self._frame(n, e)
-        frame = np.zeros((n.stop - n.start, self.size("G"), self.size("C"), h[1], w[1]))
-        touched = np.zeros((h[1], w[1]), bool)
+        frame = self._fold(columns, h[1], w[1], n, e)[inside]
+        if touched is None:
+            p = self.problem
+            ends = ((p.slide_h, e, "R", real[3]), (p.slide_w, self.range("F"), "S", real[4]))
+            axes = [self._touched(slide, out, filt, where) for slide, out, filt, where in ends]
+            words = Words(((*real[:3], *(index_of(a) for a in axes)),))
+            return words, frame[:, :, :, (axes[0] - real[3].start)[:, None], axes[1] - real[4].start]
+        mask = self._fold(touched, h[1], w[1], n, e)[inside] > 0
+        at = np.nonzero(mask)
+        flat = np.ravel_multi_index([a + r.start for a, r in zip(at, real, strict=True)], self.problem.shape("ifmap"))
+        return Words(listed=flat), frame[at]
+
+    def _fold(self, columns: Floats, height: int, width: int, n: slice, e: slice) -> Floats:
+        """Columns [g, k, x] summed into a frame [n, g, c, h, w]."""
+        frame = np.zeros((n.stop - n.start, self.size("G"), self.size("C"), height, width))
         p = self.problem
         parts = columns.reshape(self.size("G"), self.size("C"), self.size("R"), self.size("S"), n.stop - n.start, e.stop - e.start, -1)
         for r in range(self.size("R")):
@@ -197,10 +243,12 @@ class Box:
                 hs = slice(r * p.dilation[0], r * p.dilation[0] + p.stride[0] * (e.stop - e.start - 1) + 1, p.stride[0])
                 ws = slice(s * p.dilation[1], s * p.dilation[1] + p.stride[1] * (self.size("F") - 1) + 1, p.stride[1])
                 frame[:, :, :, hs, ws] += parts[:, :, r, s].transpose(2, 0, 1, 3, 4)
-                touched[hs, ws] = True
-        mask = touched[inside[3], inside[4]]
-        words = self._words("ifmap", ("N", "G", "C", "H", "W"), dict(zip(("N", "G", "C", "H", "W"), real, strict=True)))
-        return words[:, :, :, mask].ravel(), frame[inside][:, :, :, mask].ravel()
+        return frame
+
+    def _touched(self, slide: Slide, out: slice, filt: str, real: slice) -> npt.NDArray[np.int64]:
+        taps = slide.dilation * np.arange(self.lo[filt], self.hi[filt]) - slide.pad
+        at = np.unique(slide.stride * np.arange(out.start, out.stop)[:, None] + taps)
+        return at[(at >= real.start) & (at < real.stop)]
 
 
 def _cover(parts: tuple[str, ...], lo: dict[str, int], hi: dict[str, int], start: int, stop: int) -> tuple[int, int]:

@@ -72,6 +72,28 @@ class Footprint:
                 words *= sliding_words(self.problem.slide(rank), size[e], self._tiles(e, level), size[r], self._tiles(r, level))
         return words
 
+    def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
+        """Length of the tensor's longest tile along each of its axes, gaps included."""
+        if pair_words(self.loops, tensor, level):
+            return (1,) * len(RANKS[tensor])
+        cut = [n for n in {x.dim for x in self.loops if x.level < level} - set(DIMS) if depends(n, tensor, self.fused)]
+        spans = {}
+        for name in cut:
+            parts = self.fused[name]
+            chunk = min((prod(self._extent(p, level) for p in parts), *self._tiles(name, level)))
+            for i, p in enumerate(parts):
+                inner = prod(self._extent(q, level) for q in parts[i + 1 :])
+                spans[p] = min(self._extent(p, level), chunk // inner + 2)
+        found = []
+        for rank in RANKS[tensor]:
+            if len(rank) == 1:
+                found.append(spans.get(rank[0], self._extent(rank[0], level)))
+            else:
+                slide = self.problem.slide(rank)
+                e, r = (self._extent(d, level) for d in rank)
+                found.append(min(slide.size, (e - 1) * slide.stride + (r - 1) * slide.dilation + 1))
+        return tuple(found)
+
     def _tiles(self, dim: str, level: int) -> tuple[int, ...]:
         return tuple(x.tile for x in self.loops if x.dim == dim and x.level < level)
 

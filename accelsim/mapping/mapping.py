@@ -51,7 +51,7 @@ def _as_loop(value: Any) -> Any:
 
 
 def _as_loops(value: Any) -> Any:
-    return value.split() if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    return tuple(value.split()) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 class Mapping(BaseModel):

@@ -4,8 +4,8 @@ The data stand apart from the drawing.  ``energy_data``, ``latency_data`` and ``
 row per layer, dataflow and component; ``energy``, ``latency``, ``utilization`` and ``demo`` draw just that and
 return a matplotlib ``Figure`` that belongs to no window and needs no display.  ``save`` writes it.
 
-A row that could not be mapped (no cycles, or a text in ``error``) has NaN in the data and a reason in ``gap``,
-and is a labelled gap in the figure.  A row whose layer is ``total`` is left out.
+A row that could not be mapped (no cycles) or whose check failed (a text in ``error``) has NaN in the data and the
+reason in ``gap``, and is a labelled gap in the figure.  A row whose layer is ``total`` is left out.
 
 Few bars stand side by side, grouped by layer; many stand in one panel per dataflow with shared axes.
 Colours are Okabe and Ito's, fixed per role, and every role has its own hatching, so that the figures can be
@@ -61,9 +61,11 @@ def energy_data(frame: pd.DataFrame, by: By = "level") -> pd.DataFrame:
         roles = _roles(frame, [c for c in columns if c not in TENSORS])
     else:
         roles = {c: c for c in ("compute", *TENSORS) if c in columns}
-        if not set(TENSORS) & set(roles):
+        if not set(TENSORS) & set(roles) and np.isfinite(total).any():
             raise ValueError(f"no column energy_{{tensor}}_{unit}: this frame has no energy by tensor")
     parts = {c: _numbers(frame, columns[c]) for c in roles}
+    if not parts:
+        parts, roles = {OTHER: np.zeros(len(frame))}, {OTHER: OTHER}
     _close(parts, roles, total, f"energy_{unit}")
     return _tidy(frame, parts, roles, total, "energy", {"unit": unit})
 
@@ -102,15 +104,19 @@ def utilization_data(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _usable(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without totals, checked to have what every figure needs."""
-    missing = [c for c in ("layer", "dataflow", "cycles") if c not in frame.columns]
-    if missing:
+    if missing := [c for c in ("layer", "dataflow") if c not in frame.columns]:
         raise ValueError(f"the frame has no column {', '.join(missing)}")
-    layers = frame["layer"].astype(str).str.lower()
-    if (layers != "total").any():
-        frame = frame[layers != "total"]
+    frame = frame[frame["layer"].astype(str).str.lower() != "total"].reset_index(drop=True)
     if not len(frame):
         raise ValueError("the frame has no rows to plot")
-    return frame.reset_index(drop=True)
+    if "cycles" not in frame.columns and not all(_texts(frame, "error")):
+        raise ValueError("the frame has no column cycles")
+    return frame
+
+
+def _texts(frame: pd.DataFrame, column: str) -> list[str]:
+    """A column's texts, empty where it has none."""
+    return [v.strip() if isinstance(v, str) else "" for v in (frame[column] if column in frame.columns else [""] * len(frame))]
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> Floats:
@@ -125,7 +131,7 @@ def _numbers(frame: pd.DataFrame, column: str) -> Floats:
 def _unit(frame: pd.DataFrame) -> str:
     """The one unit of energy in the frame."""
     have = [u for u in UNITS if np.isfinite(_numbers(frame, f"energy_{u}")).any()]
-    have = have or [u for u in UNITS if f"energy_{u}" in frame.columns]
+    have = have or [u for u in UNITS if f"energy_{u}" in frame.columns] or ["mac"] * all(_texts(frame, "error"))
     if not have:
         raise ValueError("the frame has no column energy_mac or energy_pj")
     if len(have) > 1:
@@ -196,15 +202,15 @@ def _tidy(
 
 def _gaps(frame: pd.DataFrame, total: Floats) -> list[str]:
     """Per row why it has no bar, or nothing."""
-    cycles = _numbers(frame, "cycles")
-    blank = [""] * len(frame)
-    statuses, errors = (
-        [v.strip() if isinstance(v, str) else "" for v in frame[c]] if c in frame.columns else blank for c in ("status", "error")
-    )
     gaps = []
-    for have, count, status, error in zip(np.isfinite(total), np.isfinite(cycles), statuses, errors, strict=True):
-        said = status if status.lower() not in ("", "ok", "done") and len(status) <= 12 else "not mapped"
-        gaps.append(said if error or not count else "" if have else "no data")
+    measured = np.isfinite(_numbers(frame, "cycles"))
+    for there, timed, status, error in zip(np.isfinite(total), measured, _texts(frame, "status"), _texts(frame, "error"), strict=True):
+        reason = "" if timed and there else "no data" if timed else "not mapped"
+        if error and timed:
+            reason = "check failed"
+        if reason and status.lower() not in ("", "ok", "done") and len(status) <= 12:
+            reason = status
+        gaps.append(reason)
     return gaps
 
 
@@ -336,8 +342,10 @@ def _energy_block(frame: pd.DataFrame, by: By) -> _Block:
 
 
 def _latency_block(frame: pd.DataFrame) -> _Block:
-    block = _block(latency_data(frame), "cycles", "Cycles")
-    power = min(15, max(0, 3 * math.floor(math.log10(block.top) / 3 + 1e-12))) if block.top > 0 else 0
+    data = latency_data(frame)
+    stalls = any(np.isfinite(_numbers(frame, str(c))).any() for c in frame.columns if re.fullmatch(r"stall_(.+_)?cycles", str(c)))
+    block = _block(data, "cycles", "Cycles" if stalls else "Cycles (stalls not known)")
+    power = min(15, 3 * math.floor(math.log10(block.top) / 3 + 1e-12)) if block.top >= 1e4 else 0
     block.scale, block.suffix = 10.0**power, {0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}[power]
     return block
 
@@ -366,7 +374,15 @@ def _block(data: pd.DataFrame, value: str, label: str) -> _Block:
             colour = _lighter(colour, 1 - 0.6**nth)
             parts.append(_Part(_printed(component), colour, ink if nth == 0 else "#333333", hatches[min(nth, 1)], table))
     tops = sum((np.nan_to_num(p.values) for p in parts), np.zeros(gaps.shape))
-    return _Block(title, list(rows), [s if len(s) <= 26 else _shortened(_abbreviated(s), 26) for s in columns], parts, gaps, label, top=float(tops.max()))
+    return _Block(
+        title,
+        list(rows),
+        [s if len(s) <= 26 else _shortened(_abbreviated(s), 26) for s in columns],
+        parts,
+        gaps,
+        label,
+        top=float(tops.max()),
+    )
 
 
 def _names(rows: pd.DataFrame) -> tuple[list[str], list[str], str]:
@@ -472,14 +488,14 @@ def _plan(block: _Block, least: float) -> _Plan:
     across, tall = max(_size(s, _SMALL)[0] for s in names), max(_size(s, _SMALL)[1] for s in names)
     longest = max(_size(name, _TEXT)[0] for name in layers) + 4.5
     wanted = max(_SLOT, longest / (count + _SPACE), across + 2.0) if grouped else max(1.5 * _SLOT, longest)
-    level = across + 2.0 if (across + 2.0) * slots < 1.08 * _PAGE else 0.0  # a little wider, that they stay level
+    level = across + 1.2 if (across + 1.2) * slots < 1.1 * _PAGE else 0.0  # a little wider, that they stay level
     slot = max(min(wanted, 40.0, (_PAGE - 50) / slots), min(_TIGHT, _WIDEST / slots), least / slots, level if grouped else 0.0)
     pitch = slot * (count + _SPACE) if grouped else slot
     size = _TEXT if grouped or len(layers) < 25 else _SMALL
     wides, high = max(_size(name, size)[0] for name in layers), max(_size(name, size)[1] for name in layers)
     upright = wides > pitch - 4.0
     every = math.ceil((high + 0.4) / pitch) if upright else 1
-    lean = across > slot - 1.5
+    lean = across > slot - 1.0
     return _Plan(
         grouped=grouped,
         slots=slots,
@@ -506,9 +522,9 @@ def _draw(blocks: list[_Block]) -> Figure:
         panels = 1 if plan.grouped else len(plan.series)
         title = blocks[0].title
         lefts = [_left(block) for block in blocks]
-        strip = _TEXT * 1.3 + 6 if panels > 1 else 0.0
+        strip = _TEXT * 1.3 + 8 if panels > 1 else 0.0
         right = strip + 8.0
-        beside = len(blocks) > 1 and panels == 1 and sum(lefts) + len(blocks) * (plan.width + right) <= _PAGE
+        beside = len(blocks) > 1 and panels == 1 and sum(lefts) + len(blocks) * (plan.width + right) <= 1.1 * _PAGE
         if not beside:
             lefts = [max(lefts)] * len(blocks)
         inner = plan.width
@@ -519,6 +535,8 @@ def _draw(blocks: list[_Block]) -> Figure:
         tall = {1: 185.0 if alone else 150.0, 2: 92.0, 3: 80.0}.get(panels, 70.0 if alone else 56.0)
         apart = 9.0
         high = panels * tall + (panels - 1) * apart
+        strips = plan.series if all(_size(s, _TEXT)[0] <= tall for s in plan.series) else [_abbreviated(s) for s in plan.series]
+        turned = 0 if max(_size(s, _TEXT)[0] for s in strips) <= strip - 4 else 270
         room = (inner if beside else width - lefts[0]) - 4
         keys = [_arranged([p.label for p in block.parts], room) for block in blocks]
         heads = [rows * (_TEXT * 1.2) + (rows - 1) * 2.5 + _PAD + 2 if rows else 0.0 for _, rows in keys]
@@ -543,11 +561,10 @@ def _draw(blocks: list[_Block]) -> Figure:
                 _fill(axes, block, plan, None if plan.grouped else panel, inner)
                 _axis(axes, block, plan, panel == panels - 1)
                 if panels > 1:
-                    name = plan.series[panel]
-                    name = name if _size(name, _TEXT)[0] <= tall else _fitting(_abbreviated(name), _TEXT, tall + apart - 4)
+                    name = _fitting(strips[panel], _TEXT, tall + apart - 4)
                     axes.annotate(
-                        name, (1, 0.5), (6, 0), xycoords="axes fraction", textcoords="offset points", size=_TEXT, rotation=270,
-                        ha="left", va="center", parse_math=False,
+                        name, (1, 0.5), (6, 0), xycoords="axes fraction", textcoords="offset points",
+                        size=_TEXT, rotation=turned, ha="left", va="center", parse_math=False,
                     )  # fmt: skip
             middle = (y - head - high / 2) / height
             figure.text((x + _PAD) / width, middle, block.label, size=_LABEL, rotation=90, va="center", ha="left")

@@ -30,7 +30,7 @@ def _ints(value: Any, least: int, lengths: tuple[int, ...], rule: str) -> tuple[
     """A whole number or a list of them as a tuple, or ValueError with the rule."""
     value = plain(value)
     values = value if isinstance(value, list) else [value]
-    if len(values) not in (1, *lengths) or isinstance(value, list) and len(values) == 1:
+    if len(values) not in (1, *lengths) or value == values[:1]:
         raise ValueError(rule)
     for v in values:
         if isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE:

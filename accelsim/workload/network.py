@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from accelsim import files
 from accelsim.files import InputError
@@ -69,7 +69,5 @@ def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[L
     layers = [source] if isinstance(source, Layer) else source
     if not isinstance(layers, Sequence) or not all(isinstance(x, Layer) for x in layers):
         raise InputError("must be a name, a file, a layer or a list of layers", key="workload", got=type(source).__name__)
-    try:
-        return Workload(name=layers[0].name or "layer" if len(layers) == 1 else "layers", layers=tuple(layers))  # type: ignore[arg-type]
-    except ValidationError as e:
-        raise InputError(e.errors()[0]["msg"], key="workload") from None
+    name = (layers[0].name or "layer") if len(layers) == 1 else "layers"
+    return files.validate({"name": name, "layers": list(layers)}, Workload, "workloads")

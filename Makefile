@@ -1,0 +1,42 @@
+# Needs python3 (3.11 or newer) and make; everything else goes into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-all bench clean
+
+demo: $(VENV)/.run
+	$(BIN)/accelsim run alexnet --arch eyeriss --dataflow ws,os,rs --check --plot reports/demo
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+
+test-all: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m "slow or not slow"
+
+bench: $(VENV)/.dev
+	$(BIN)/pytest benchmarks -m "slow or not slow"
+
+clean:
+	rm -rf $(VENV) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps, made anew when the dependencies change.
+$(VENV)/.run: pyproject.toml hatch_build.py | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml hatch_build.py | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+# Where ensurepip is missing, venv leaves a directory without pip behind; hence pip is the target.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "accelsim needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment. On Debian or Ubuntu, as root: apt-get install python3-venv" >&2; exit 1; }
