@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from accelsim.engines.counts import Moved
 from accelsim.engines.movement import Drain, Event, Fill, Folds, Open, Pass, PeDrain, PeLoad, movement
-from accelsim.engines.multiply import Get, products
+from accelsim.engines.multiply import Get, Span, products
 from accelsim.engines.storage import Buffer, Outermost
 from accelsim.engines.words import NONE, Box, Words
-from accelsim.mapping.nest import Boundary, Nest, Piece
+from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
 
@@ -275,7 +275,7 @@ class _Machine:
         for load in p.loads:
             self._load(load)
         for k, (cluster, box) in enumerate(p.boxes):
-            if all(bool(x.exists) for x in box.values()):
+            if all(x.exists for x in box.values()):
                 self._compute(p, k, cluster, box)
         for load in p.loads:
             self._evict(load)
@@ -297,7 +297,7 @@ class _Machine:
         self.active = max(self.active, p.folds.active)
         self.folds.append(p.folds)
 
-    def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Piece]) -> None:
+    def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         """Multiply and add one cluster's share of a pass.
 
         Sums go to the level above the PEs, but for those of words that still stand in a PE at the end of the

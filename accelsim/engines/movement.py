@@ -10,8 +10,9 @@ plans made from them depend on positions only through a base, so equal passes sh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -19,11 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.words import NONE, Box, Pattern, Words, chunk_boxes, index_of, pattern
+from accelsim.engines.multiply import Span
+from accelsim.engines.words import NONE, Index, Pattern, Words, box_of, chunk_boxes, index_of, pattern, product_pattern
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 Instance = tuple[int, ...]  # one index per spatial loop outside the level
 NOWHERE = np.iinfo(np.int64).min // 4
 ROWS_LIMIT = 8_000_000  # words times steps times instances planned at once
@@ -111,7 +114,7 @@ class Pass:
     stay: tuple[tuple[Instance, Words], ...]  # accumulated words still in a PE at the end
     macs: int
     folds: Folds
-    boxes: tuple[tuple[Instance, dict[str, Piece]], ...]  # by cluster: the ranges its MACs work through
+    boxes: tuple[tuple[Instance, dict[str, Span]], ...]  # by cluster: the ranges its MACs work through
 
 
 Event = Drain | Open | Fill | PeDrain | Pass
@@ -268,6 +271,7 @@ class _Walk:
         self.array = _Array(nest, self.outer, self.steps, self.spatial, self.clusters)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.tiles = {b: _Tiles(nest, b) for b in self.between}
+        self.above = {b: [i for i in self.outer if loops[i].level < b.child] for b in self.between}
         self.held: dict[tuple[Boundary, Instance], Tile | None] = {(b, i): None for b in self.between for i in self._instances(b.child)}
 
     def _instances(self, level: int) -> list[Instance]:
@@ -302,9 +306,10 @@ class _Walk:
     def _outer_steps(self) -> Iterator[dict[int, int]]:
         """Settings of the loops outside the pass that exist for some instance, in nest order."""
         loops = self.nest.loops
+        cut = [c for c in self.nest.chains if sum(i in self.outer for i in c.loops) > 1]
         for setting in product(*(range(loops[i].trips) for i in self.outer)):
             at = dict(zip(self.outer, setting, strict=True))
-            if all(self._exists(c, at) for c in self.nest.chains):
+            if all([self._exists(c, at) for c in cut]):
                 yield at
 
     def _exists(self, chain: Chain, at: dict[int, int]) -> bool:
@@ -318,7 +323,7 @@ class _Walk:
     def _moved(self, boundary: Boundary, previous: dict[int, int] | None, at: dict[int, int]) -> bool:
         if previous is None:
             return True
-        return any(previous[i] != at[i] for i in self.outer if self.nest.loops[i].level < boundary.child)
+        return any([previous[i] != at[i] for i in self.above[boundary]])
 
     def _change(self, boundary: Boundary, at: dict[int, int]) -> tuple[Boundary, dict[Instance, tuple[Tile | None, Tile | None]]]:
         """For every instance that takes the step: its tile before and now."""
@@ -373,7 +378,7 @@ class _Factor:
     """One rank of a tile: alternatives, each an index per axis of the rank; ``values`` where the rank is one axis."""
 
     axes: tuple[int, ...]
-    boxes: tuple[Box, ...]
+    boxes: tuple[tuple[Index, ...], ...]
     values: Ints | None
 
 
@@ -388,10 +393,11 @@ class _Tiles:
         self.shape = nest.problem.shape(b.tensor)
         self.pairs = nest.pairs(b.tensor, b.child)
         self.ranks = _ranks(nest, b.tensor, self.pairs)
-        self.others = [c for c in nest.chains if not c.depends(b.tensor)]
+        self.others = [c for c in nest.chains if not c.depends(b.tensor) and any(nest.loops[i].level < b.child for i in c.loops)]
         self._factors: dict[Any, _Factor] = {}
         self._exist: dict[Any, bool] = {}
         self._tiles: dict[tuple[_Factor, ...], Tile] = {}
+        self._last: dict[tuple[_Factor, ...], Words] = {}
         self._steps: dict[tuple[_Factor, _Factor], tuple[_Factor, _Factor]] = {}
         self._axes = {r: i for i, r in enumerate(RANKS[b.tensor])}
 
@@ -429,7 +435,7 @@ class _Tiles:
         lo = [int(piece.lo[p]) for p in rank.rank]
         extents = [int(piece.hi[p]) - a for p, a in zip(rank.rank, lo, strict=True)]
         if not piece.exists:
-            boxes: list[Box] = []
+            boxes: list[tuple[Index, ...]] = []
         else:
             start, stop = (0, prod(extents)) if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
             boxes = [tuple(slice(a + x, a + y) for a, (x, y) in zip(lo, box, strict=True)) for box in chunk_boxes(extents, start, stop)]
@@ -442,13 +448,23 @@ class _Tiles:
         if isinstance(tile, np.ndarray):
             return NONE if isinstance(other, np.ndarray) and np.array_equal(tile, other) else Words(listed=tile)
         if other is None:
-            return self._words([tile])
+            return self._whole(tile)
         assert not isinstance(other, np.ndarray)
+        moved = [r for r in range(len(tile)) if tile[r] is not other[r]]
+        steps = {r: self._step(tile[r], other[r]) for r in moved}
+        if any(not kept.boxes for kept, _ in steps.values()):
+            return self._whole(tile)
         products = []
-        for r in range(len(tile)):
-            kept = [self._step(a, b)[0] for a, b in zip(tile[:r], other[:r], strict=True)]
-            products.append((*kept, self._step(tile[r], other[r])[1], *tile[r + 1 :]))
+        for r in moved:
+            products.append(tuple(steps[q][0] if q in steps and q < r else steps[r][1] if q == r else tile[q] for q in range(len(tile))))
         return self._words(products)
+
+    def _whole(self, tile: tuple[_Factor, ...]) -> Words:
+        if self._last.get(tile) is None:
+            if len(self._last) > 8:
+                self._last.clear()
+            self._last[tile] = self._words([tile])
+        return self._last[tile]
 
     def _step(self, now: _Factor, before: _Factor) -> tuple[_Factor, _Factor]:
         """What a rank keeps of an earlier one, and what it has that the earlier one had not."""
@@ -473,7 +489,7 @@ class _Tiles:
                 for f, part in zip(factors, choice, strict=True):
                     for axis, index in zip(f.axes, part, strict=True):
                         box[axis] = index
-                boxes.append(tuple(box))
+                boxes.append(box_of(box))
         return Words(tuple(boxes)) if boxes else NONE
 
     def join(self, lists: list[Words]) -> Words:
@@ -543,19 +559,37 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Change:
-    """Tiles now and before, rank by rank, one row a (step, PE); ``stay`` and ``lost`` say which words both have."""
+    """Tiles now and before, rank by rank, shaped (step, PE, word); ``stay`` and ``lost`` say which words both have.
+
+    ``spread`` gives each PE its row of a rank's table; None where rows are (step, PE) already.
+    """
 
     now: list[Ints]
     before: list[Ints]
-    stay: list[npt.NDArray[np.bool_]] | None
-    lost: list[npt.NDArray[np.bool_]] | None
-    inst: Ints
-    step: Ints
-    times: Ints  # how often each step occurs
+    stay: list[Bools]
+    lost: list[Bools]
+    spread: list[Ints] | None
+    inst: Ints  # which PE: (1, PE) or (step, 1)
+    step: Ints  # which step: (step, 1)
+    times: Ints  # how often each step occurs, by its number
     first: bool  # the change from what was held when the pass began
 
     def reversed(self) -> _Change:
-        return _Change(self.before, self.now, self.lost, self.stay, self.inst, self.step, self.times, self.first)
+        return _Change(self.before, self.now, self.lost, self.stay, self.spread, self.inst, self.step, self.times, self.first)
+
+    def wide(self, k: int, table: Any) -> Any:
+        return table if self.spread is None else table[:, self.spread[k]]
+
+    @property
+    def replaces(self) -> bool:
+        """Whether no word is kept."""
+        return not all(k.any() for k in self.stay)
+
+
+@lru_cache(maxsize=4)
+def _known(key: Any) -> tuple[dict[Any, Any], ...]:
+    """Tables and plans of a nest, kept for the next layer that is equal."""
+    return {}, {}, {}, {}, {}, {}
 
 
 class _Array:
@@ -583,12 +617,15 @@ class _Array:
         axes = {b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank} for b in self.boundaries}
         self.fixed = {b: tuple(axes[b][p] for c in nest.chains if c.fused and c.depends(b.tensor) for p in c.parts) for b in self.boundaries}
         self.pairs = {b: nest.pairs(b.tensor, self.pe) for b in self.boundaries}
+        self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
+        self.where: dict[str, tuple[int, ...]] = {}
+        self.tables: dict[str, _ChainTable] = {}
+        self.rank_tables: dict[Boundary, list[_RankTable]] = {b: [None] * len(self.ranks[b]) for b in self.boundaries}  # type: ignore[list-item]
+        self.active: tuple[int, ...] = ()
+        self.sliding = sorted({nest.chain_of[d].name for d in "ERFS"})
         self.states: dict[Boundary, tuple[_State, tuple[int, ...]] | None] = dict.fromkeys(self.boundaries)
-        self._ids: dict[Any, int] = {}
-        self._chain_tables: dict[Any, _ChainTable] = {}
-        self._rank_tables: dict[Any, _RankTable] = {}
-        self._plans: dict[Any, _Plan] = {}
-        self._works: dict[Any, Any] = {}
+        known = _known((nest.problem, nest.loops, nest.keep, nest.boundaries, tuple(nest.mapping.fused.items())))
+        self._ids, self._chain_tables, self._rank_tables, self._plans, self._works, self._boxes = known
 
     def _flat(self, own: list[int], at: dict[int, Ints], n: int) -> Ints:
         flat = np.zeros(n, np.int64)
@@ -656,6 +693,7 @@ class _Array:
 
     def step(self, at: dict[int, int]) -> tuple[PeDrain | None, Pass]:
         """What leaves the PEs before the buffers move on, and the pass itself."""
+        self._move_to(at)
         before = during = None
         loads = []
         opened = 0
@@ -669,17 +707,42 @@ class _Array:
             else:
                 loads.append(PeLoad(b, plan.entered, plan.shared, self._named(b, plan.load, base), self._named(b, plan.resident, base)))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
-        return before, Pass(tuple(loads), opened, self._takes(at), during, stay, self._macs(at), self._folds(at), boxes)
+        takes, macs, folds = self._work(at)
+        return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes)
+
+    def _move_to(self, at: dict[int, int]) -> None:
+        """Look up the tables of the chains whose outer loops moved."""
+        moved = set()
+        for chain, outer in self.outer_of:
+            where = tuple([at[i] for i in outer])
+            if self.where.get(chain.name) != where:
+                self.where[chain.name] = where
+                self.tables[chain.name] = self._chain(chain, at)
+                moved.add(chain.name)
+        if moved:
+            self.active = tuple([t.identity for t in self.tables.values()])
+            for b in self.boundaries:
+                for i, r in enumerate(self.ranks[b]):
+                    if any(c.name in moved for c in r.chains):
+                        self.rank_tables[b][i] = self._rank(r, at)
+
+    def _work(self, at: dict[int, int]) -> tuple[tuple[Take, ...], int, Folds]:
+        """What the MACs of a pass take and how long it lasts; equal wherever tables are, and padding is."""
+        key = ("work", self.active, *(self.where[name] for name in self.sliding))
+        if key not in self._works:
+            self._works[key] = self._takes(at), self._macs(at), self._folds(at)
+        found: tuple[tuple[Take, ...], int, Folds] = self._works[key]
+        return found
 
     def finish(self) -> PeDrain | None:
         """The last drain: every PE's whole tile."""
         for b in self.boundaries:
             if b.tensor == self.nest.problem.accumulated and (held := self.states[b]) is not None:
                 state, bases = held
-                rows, words = self._members(b, [t[state.held] for t in state.tiles], sum(bases))
-                rows = np.flatnonzero(state.held)[rows]
-                arrived = _distinct(self.group_of[b][rows], words) if b.merged else len(words)
-                return self._pe_drain(b, _Leaving(len(words), arrived, self._by_cluster(b, rows, words, sum(bases))), sum(bases))
+                who = np.flatnonzero(state.held)
+                who, found = self._members(b, list(state.tiles), who, sum(bases))
+                arrived = _distinct(self.group_of[b][who], found) if b.merged else len(found)
+                return self._pe_drain(b, _Leaving(len(found), arrived, self._by_cluster(b, who, found, sum(bases))), sum(bases))
         return None
 
     def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
@@ -699,27 +762,35 @@ class _Array:
             return [pattern(_sorted_set(words), base, shape, self.fixed[b])]
         return [pattern(_sorted_set(words[self.cluster_of[insts] == k]), base, shape, self.fixed[b]) for k in range(len(self.cluster_names))]
 
-    def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Piece]:
-        index = at | dict(zip(self.clusters, cluster, strict=True))
-        return {c.name: self.nest.pieces(c, {i: index[i] for i in c.loops if i in index}) for c in self.nest.chains}
+    def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
+        index = at | dict(zip(self.clusters, cluster, strict=True)) if cluster else at
+        found = {}
+        for c, outer in self.outer_of:
+            key = (c.name, *[index[i] for i in outer], *[index[i] for i in self.clusters if i in c.loops])
+            if key not in self._boxes:
+                piece = self.nest.pieces(c, {i: index[i] for i in c.loops if i in index})
+                chunk = None if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
+                ends = ({p: int(v) for p, v in side.items()} for side in (piece.lo, piece.hi))
+                self._boxes[key] = Span(*ends, chunk, bool(piece.exists))
+            found[c.name] = self._boxes[key]
+        return found
 
     # what PEs keep
 
     def _planned(self, b: Boundary, at: dict[int, int]) -> tuple[_Plan, int]:
-        tables = tuple(self._rank(r, at) for r in self.ranks[b])
-        bases = tuple(t.base for t in tables)
+        tables = self.rank_tables[b]
+        bases = tuple([t.base for t in tables])
         held = self.states[b]
         state, old = held if held is not None else (None, bases)
-        shifts = tuple(o - n for o, n in zip(old, bases, strict=True))
-        active = tuple(self._chain(c, at).identity for c in self.nest.chains)
-        key = (b, tuple(t.identity for t in tables), active, state.identity if state else -1, shifts, bases if self.pairs[b] else 0)
+        shifts = tuple([o - n for o, n in zip(old, bases, strict=True)])
+        key = (b.child, b.tensor, tuple([t.identity for t in tables]), self.active, state.identity if state else -1, shifts, bases if self.pairs[b] else 0)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self._make_plan(b, at, tables, state, shifts, sum(bases))
         self.states[b] = (plan.state, bases)
         return plan, sum(bases)
 
-    def _make_plan(self, b: Boundary, at: dict[int, int], tables: tuple[_RankTable, ...], state: _State | None, shifts: tuple[int, ...], base: int) -> _Plan:
+    def _make_plan(self, b: Boundary, at: dict[int, int], tables: list[_RankTable], state: _State | None, shifts: tuple[int, ...], base: int) -> _Plan:
         step_ok, active = self._active(b, at)
         steps_of = [self._rank_step(r) for r in self.ranks[b]]
         insts_of = [self._rank_inst(r) for r in self.ranks[b]]
@@ -734,47 +805,50 @@ class _Array:
             latest = np.maximum.accumulate(np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1)), axis=0)
             last = latest[-1]
             changes = self._ragged(tables, active, latest, tile_id, steps_of, insts_of, before, int(np.argmax(step_ok)))
-        counted = [self._count(b, c, base) for c in changes]
+        # where nothing was kept from before and every combination of rank positions occurs, the words are a product
+        whole = active is None and self._plain(b) and changes[0].replaces and self._covers(tables, tile_id[step_ok])
+        counted = [self._count(b, c, base, listed=not whole) for c in changes]
         taken, shared = (sum(c[i] for c in counted) for i in (0, 1))
-        load = self._by_cluster(b, np.concatenate([c[2] for c in counted]), np.concatenate([c[3] for c in counted]), base)
+        if whole:
+            load = [self._product(b, [t.offsets for t in tables], base)]
+        else:
+            load = self._by_cluster(b, np.concatenate([c[2] for c in counted]), np.concatenate([c[3] for c in counted]), base)
         leaving = [_Leaving(0, 0, []), _Leaving(0, 0, [])]
         if b.tensor == self.nest.problem.accumulated:
-            outs = [self._count(b, c.reversed(), base) for c in changes]
+            outs = [self._count(b, c.reversed(), base, listed=True) for c in changes]
             for k in (0, 1):
                 mine = [o for o, c in zip(outs, changes, strict=True) if c.first == (k == 0)]
                 if mine:
                     insts, words = (np.concatenate([o[i] for o in mine]) for i in (2, 3))
                     leaving[k] = _Leaving(sum(o[0] for o in mine), sum(o[1] for o in mine), self._by_cluster(b, insts, words, base))
-        after, resident = self._final(b, tables, state, before, last, (steps_of, insts_of), base)
+        after, resident = self._final(b, tables, state, before, last, (steps_of, insts_of), base, regular=active is None)
         return _Plan(taken, shared, load, resident, leaving[0], leaving[1], after)
 
-    def _regular(self, tables: tuple[_RankTable, ...], steps: Ints, tile_id: Ints, steps_of: list[Ints], insts_of: list[Ints], before: list[Ints] | None) -> list[_Change]:
+    def _covers(self, tables: list[_RankTable], tile_ids: Ints) -> bool:
+        """Whether the steps run through every combination of the ranks' own positions."""
+        return len(np.unique(tile_ids)) == prod(int((t.offsets != NOWHERE).any(axis=(1, 2)).sum()) for t in tables)
+
+    def _regular(self, tables: list[_RankTable], steps: Ints, tile_id: Ints, steps_of: list[Ints], insts_of: list[Ints], before: list[Ints] | None) -> list[_Change]:
         """Every PE takes every step: what changes depends on the tiles of two steps in a row, so each pair is worked out once."""
-        every = np.arange(self.n_instances)
+        every = np.arange(self.n_instances)[None, :]
         start = [t.offsets[of[steps[0]]][inst] for t, of, inst in zip(tables, steps_of, insts_of, strict=True)]
-        old = before if before is not None else [np.full((self.n_instances, 1), NOWHERE)] * len(tables)
-        changes = [_Change(start, old, None, None, every, np.zeros(self.n_instances, np.int64), np.ones(1, np.int64), True)]
+        changes = [_change(start, before, every[0], np.zeros(self.n_instances, np.int64), np.ones(1, np.int64), first=True)]
         now, then = tile_id[steps[1:]], tile_id[steps[:-1]]
         moves = np.flatnonzero(now != then)
         if len(moves):
             pair = now[moves] * (int(tile_id.max()) + 1) + then[moves]
             _, once, times = np.unique(pair, return_index=True, return_counts=True)
             at = moves[once]
-            cur, was, stay, lost = [], [], [], []
-            for t, of, inst in zip(tables, steps_of, insts_of, strict=True):
-                a, z = t.offsets[of[steps[at + 1]]], t.offsets[of[steps[at]]]
-                wide = (a.shape[0] * a.shape[1], a.shape[2])
-                for found, x, y in ((stay, a, z), (lost, z, a)):
-                    found.append(_kept(x.reshape(wide), y.reshape(wide)).reshape(a.shape)[:, inst].reshape(-1, a.shape[2]))
-                cur.append(a[:, inst].reshape(-1, a.shape[2]))
-                was.append(z[:, inst].reshape(-1, a.shape[2]))
-            changes.append(_Change(cur, was, stay, lost, np.tile(every, len(at)), np.repeat(np.arange(len(at)), self.n_instances), times, False))
+            cur = [t.offsets[of[steps[at + 1]]] for t, of in zip(tables, steps_of, strict=True)]
+            was = [t.offsets[of[steps[at]]] for t, of in zip(tables, steps_of, strict=True)]
+            stay, lost = ([_kept_in(x, y) for x, y in zip(a, z, strict=True)] for a, z in ((cur, was), (was, cur)))
+            changes.append(_Change(cur, was, stay, lost, insts_of, every, np.arange(len(at))[:, None], times, False))
         return changes
 
     def _ragged(
         self,
-        tables: tuple[_RankTable, ...],
-        active: npt.NDArray[np.bool_],
+        tables: list[_RankTable],
+        active: Bools,
         latest: npt.NDArray[np.int32],
         tile_id: Ints,
         steps_of: list[Ints],
@@ -796,19 +870,36 @@ class _Array:
                 cur.append(t.offsets[of[r], inst[i]])
                 back = t.offsets[of[o], inst[i]]
                 old.append(_paste(back, o < 0, None if before is None else before[k][i[o < 0]]) if (o < 0).any() else back)
-            changes.append(_Change(cur, old, None, None, i, r, np.ones(self.n_steps, np.int64), opening))
+            changes.append(_change(cur, old, i, r, np.ones(self.n_steps, np.int64), first=opening))
         return changes
 
-    def _count(self, b: Boundary, change: _Change, base: int) -> tuple[int, int, Ints, Ints]:
+    def _count(self, b: Boundary, change: _Change, base: int, *, listed: bool) -> tuple[int, int, Ints, Ints]:
         """Words that came and, after sharing, were moved; and which, with the PE each came to."""
-        kept = change.stay if change.stay is not None else [_kept(x, y) for x, y in zip(change.now, change.before, strict=True)]
-        rows, words = self._members(b, change.now, base, kept)
-        step, inst = change.step[rows], change.inst[rows]
-        taken = int(change.times[step].sum())
-        if not b.merged or not len(words):
-            return taken, taken, inst, words
-        groups = int(self.group_of[b].max(initial=0)) + 1
-        return taken, _distinct(step * groups + self.group_of[b][inst], words, np.repeat(change.times, groups)), inst, words
+        shape = (len(change.step), change.inst.shape[1])
+        there = self._present(change)
+        step, inst = np.broadcast_to(change.step, shape), np.broadcast_to(change.inst, shape)
+        if self.pairs[b]:
+            words = _sums([change.wide(k, x) for k, x in enumerate(change.now)])
+            there = there & _coordinates(self.nest, np.where(there, words + base, 0))[1]
+            codes, values = np.unique(words[there], return_inverse=True)[::-1]
+        elif listed or b.merged:
+            tables, values = _encode(change.now)
+            codes = _sums([change.wide(k, x) for k, x in enumerate(tables)])[there]
+        else:
+            codes, values = inst[:0, 0], inst[:0, 0]
+        times = change.times[change.step[:, 0]]
+        taken = shared = _weighed(there, times)
+        if b.merged and taken:
+            groups = int(self.group_of[b].max(initial=0)) + 1
+            group = np.broadcast_to((step * groups + self.group_of[b][inst])[:, :, None], there.shape)[there]
+            shared = _distinct(group, codes, np.repeat(change.times, groups))
+        if not listed:
+            return taken, shared, inst[:0, 0], inst[:0, 0]
+        if len(self.cluster_names) == 1:
+            seen = np.zeros(len(values), bool)
+            seen[codes] = True
+            return taken, shared, inst[:0, 0], values[seen]
+        return taken, shared, _pick(inst, there.shape, there), values[codes]
 
     def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
         """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on; None if all."""
@@ -829,12 +920,14 @@ class _Array:
     def _final(
         self,
         b: Boundary,
-        tables: tuple[_RankTable, ...],
+        tables: list[_RankTable],
         state: _State | None,
         before: list[Ints] | None,
         last: npt.NDArray[Any],
         of: tuple[list[Ints], list[Ints]],
         base: int,
+        *,
+        regular: bool,
     ) -> tuple[_State, list[Ints]]:
         """What every PE holds after its last step of the pass; a PE idle throughout keeps what it had."""
         idle = last < 0
@@ -845,25 +938,33 @@ class _Array:
                 tile = _paste(tile, idle, None if before is None else before[k][idle])
             tiles.append(tile)
         held = ~idle if state is None else ~idle | state.held
-        rows, words = self._members(b, tiles, base)
-        return _State(tuple(tiles), held, self._identity(held, *tiles)), self._by_cluster(b, rows, words, base)
+        after = _State(tuple(tiles), held, self._identity(held, *tiles))
+        if regular and self._plain(b):
+            return after, [self._product(b, tiles, base)]
+        return after, self._by_cluster(b, *self._members(b, tiles, np.arange(self.n_instances), base), base)
 
-    def _members(self, b: Boundary, lists: list[Ints], base: int, kept: list[npt.NDArray[np.bool_]] | None = None) -> tuple[Ints, Ints]:
-        """(row, word) of the tiles given rank by rank, less the words kept in every rank."""
-        words = np.zeros((len(lists[0]), 1), np.int64)
-        real = np.ones(words.shape, bool)
-        stay = np.full(words.shape, kept is not None)
-        for k, x in enumerate(lists):
-            words = (words[:, :, None] + x[:, None, :]).reshape(len(x), -1)
-            real = (real[:, :, None] & (x != NOWHERE)[:, None, :]).reshape(words.shape)
-            if kept is not None:
-                stay = (stay[:, :, None] & kept[k][:, None, :]).reshape(words.shape)
-        rows, at = np.nonzero(real if kept is None else real & ~stay)
-        found = words[rows, at]
+    def _plain(self, b: Boundary) -> bool:
+        """Whether all PEs' words together are a product of their ranks."""
+        return len(self.cluster_names) == 1 and not self.pairs[b]
+
+    def _product(self, b: Boundary, ranks: Sequence[Ints], base: int) -> Pattern:
+        factors = [_values(x) for x in ranks]
+        return product_pattern(factors, base, self.nest.problem.shape(b.tensor), self.fixed[b])
+
+    def _present(self, change: _Change) -> Bools:
+        """Which words of the tiles are real and not kept in every rank."""
+        real = _cross([change.wide(k, x != NOWHERE) for k, x in enumerate(change.now)])
+        if change.replaces:
+            return real
+        return real & ~_cross([change.wide(k, x) for k, x in enumerate(change.stay)])
+
+    def _members(self, b: Boundary, tiles: list[Ints], who: Ints, base: int) -> tuple[Ints, Ints]:
+        """(PE, word) of every real word of some PEs' tiles."""
+        words = _sums([t[None, who] for t in tiles])
+        real = _cross([(t != NOWHERE)[None, who] for t in tiles])
         if self.pairs[b]:
-            _, there = _coordinates(self.nest, found + base)
-            return rows[there], found[there]
-        return rows, found
+            real = real & _coordinates(self.nest, np.where(real, words + base, 0))[1]
+        return _pick(who[None, :], words.shape, real), words[real]
 
     # what MACs take
 
@@ -1013,6 +1114,57 @@ class _Array:
         return np.stack([*used, seen(inside).max(axis=1)])
 
 
+def _cross(masks: list[Bools]) -> Bools:
+    """Masks rank by rank, shaped (step, PE, word of the rank), to one over words."""
+    total = masks[0]
+    for x in masks[1:]:
+        total = (total[:, :, :, None] & x[:, :, None, :]).reshape(*x.shape[:2], -1)
+    return total
+
+
+def _sums(lists: list[Ints]) -> Ints:
+    """The words of tiles given rank by rank."""
+    words = lists[0]
+    for x in lists[1:]:
+        words = (words[:, :, :, None] + x[:, :, None, :]).reshape(*x.shape[:2], -1)
+    return words
+
+
+def _values(offsets: Ints) -> Ints:
+    """The different offsets of a table, sorted."""
+    return _sorted_set(offsets[offsets != NOWHERE])
+
+
+def _encode(tables: list[Ints]) -> tuple[list[Ints], Ints]:
+    """Tables of small numbers whose sums number the words without gaps, and the word of each number."""
+    values = [_values(t) for t in tables]
+    codes = []
+    radix = 1
+    for t, v in zip(reversed(tables), reversed(values), strict=True):
+        codes.append(np.searchsorted(v, t) * radix)
+        radix *= len(v)
+    return codes[::-1], _outer_sum(values)
+
+
+def _kept_in(tiles: Ints, other: Ints) -> Bools:
+    """``_kept`` on tables shaped (step, row, word)."""
+    wide = (tiles.shape[0] * tiles.shape[1], tiles.shape[2])
+    return _kept(tiles.reshape(wide), other.reshape(-1, other.shape[2])).reshape(tiles.shape)
+
+
+def _change(now: list[Ints], before: list[Ints] | None, inst: Ints, step: Ints, times: Ints, *, first: bool) -> _Change:
+    """A change given one row a (step, PE)."""
+    old = before if before is not None else [np.full((len(inst), 1), NOWHERE)] * len(now)
+    stay = [_kept(x, y)[:, None] for x, y in zip(now, old, strict=True)]
+    lost = [_kept(y, x)[:, None] for x, y in zip(now, old, strict=True)]
+    return _Change([x[:, None] for x in now], [x[:, None] for x in old], stay, lost, None, inst[:, None], step[:, None], times, first)
+
+
+def _pick(values: Ints, shape: tuple[int, ...], there: Bools) -> Ints:
+    """A value per (step, PE), repeated for each of its words that is there."""
+    return np.broadcast_to(values[:, :, None], shape)[there]
+
+
 def _spread(piece: Piece, where: tuple[Any, ...]) -> Piece:
     return Piece({p: v[where] for p, v in piece.lo.items()}, {p: v[where] for p, v in piece.hi.items()}, None, piece.exists[where])
 
@@ -1062,7 +1214,12 @@ def _distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
     seen[groups * span + (words - low)] = True
     if times is None:
         return int(np.count_nonzero(seen))
-    return int(np.count_nonzero(seen.reshape(-1, span), axis=1) @ times[: size // span])
+    return _weighed(seen.reshape(-1, span), times[: size // span])
+
+
+def _weighed(rows: Bools, times: Ints) -> int:
+    """How many are set, each row as often as it occurs."""
+    return sum(n * int(np.count_nonzero(rows if (times == n).all() else rows[times == n])) for n in set(times.tolist()))
 
 
 def _sorted_set(words: Ints) -> Ints:

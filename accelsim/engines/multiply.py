@@ -7,6 +7,7 @@ chunks of fused ones.  The three directions are one triple (weight [M,K], im2col
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,17 +15,27 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
-from accelsim.engines.words import Words, chunk_boxes, index_of
-from accelsim.mapping.nest import Nest, Piece
+from accelsim.engines.words import Words, box_of, chunk_boxes, index_of
+from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import Problem, Slide
 
 Floats = npt.NDArray[Any]
 Where = tuple[slice, ...]
 Get = Callable[[str, Where], Floats]
-COLUMN_WORDS = 1 << 21  # im2col words held at once
+COLUMN_WORDS = 1 << 20  # im2col words held at once
 
 
-def products(nest: Nest, pieces: dict[str, Piece], get: Get) -> Iterator[tuple[Words, Floats]]:
+@dataclass(frozen=True)
+class Span:
+    """Ranges of a chain's parts in a pass, and the chunk of them where they are fused."""
+
+    lo: dict[str, int]
+    hi: dict[str, int]
+    chunk: tuple[int, int] | None
+    exists: bool
+
+
+def products(nest: Nest, pieces: dict[str, Span], get: Get) -> Iterator[tuple[Words, Floats]]:
     """(words, sums) of the accumulated tensor over one box of the iteration space; operands are read through ``get``.
 
     The words of a yield lie in one place: a box, or a list of points.
@@ -35,7 +46,7 @@ def products(nest: Nest, pieces: dict[str, Piece], get: Get) -> Iterator[tuple[W
 class _Work:
     """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it really works on."""
 
-    def __init__(self, nest: Nest, pieces: dict[str, Piece]) -> None:
+    def __init__(self, nest: Nest, pieces: dict[str, Span]) -> None:
         self.problem: Problem = nest.problem
         self.lo: dict[str, int] = {}
         self.hi: dict[str, int] = {}
@@ -43,9 +54,10 @@ class _Work:
         order: dict[str, tuple[str, ...]] = {}
         for chain in nest.chains:
             piece = pieces[chain.name]
-            lo, hi = ({p: int(side[p]) for p in chain.parts} for side in (piece.lo, piece.hi))
+            lo, hi = piece.lo, piece.hi
             if piece.chunk is not None:
-                start, stop = _cover(chain.parts, lo, hi, int(piece.chunk[0]), int(piece.chunk[1]))
+                lo, hi = dict(lo), dict(hi)
+                start, stop = _cover(chain.parts, lo, hi, *piece.chunk)
                 chunks["K" if chain.parts[0] in "CRS" else "X"] = (start, stop)
                 order["K" if chain.parts[0] in "CRS" else "X"] = chain.parts
             self.lo |= lo
@@ -226,7 +238,7 @@ class _Work:
             p = self.problem
             ends = ((p.slide_h, e, "R", real[3]), (p.slide_w, self.range("F"), "S", real[4]))
             axes = [self._touched(slide, out, filt, where) for slide, out, filt, where in ends]
-            words = Words(((*real[:3], *(index_of(a) for a in axes)),))
+            words = Words((box_of([*real[:3], *(index_of(a) for a in axes)]),))
             return words, frame[:, :, :, (axes[0] - real[3].start)[:, None], axes[1] - real[4].start]
         mask = self._fold(touched, h[1], w[1], n, e)[inside] > 0
         at = np.nonzero(mask)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.words import Box, Index, Points, Words
+from accelsim.engines.words import Box, Words
 
 Floats = npt.NDArray[Any]
 
@@ -21,13 +21,13 @@ class Outermost:
         self.n_fresh = words.size
 
     def get(self, box: Box) -> Floats:
-        return np.asarray(self.data[_grid(box)])
+        return np.asarray(self.data[box])
 
     def put(self, box: Box, values: Floats | float) -> None:
-        self.data[_grid(box)] = values
+        self.data[box] = values
 
     def add(self, box: Box, values: Floats) -> None:
-        self.data[_grid(box)] += values
+        self.data[box] += values
 
     def arrive(self, words: Words) -> int:
         """Mark words as arrived; how many arrived for the first time in their residency."""
@@ -37,9 +37,8 @@ class Outermost:
             self.fresh = np.ones(self.data.shape, bool)
         first = 0
         for box in words.places(self.data.shape):
-            at = _grid(box)
-            first += int(np.count_nonzero(self.fresh[at]))
-            self.fresh[at] = False
+            first += int(np.count_nonzero(self.fresh[box]))
+            self.fresh[box] = False
         self.n_fresh -= first
         return first
 
@@ -54,12 +53,22 @@ class Buffer:
     def __init__(self, shape: tuple[int, ...], extents: tuple[int, ...], capacity: int, dtype: Any) -> None:
         self.shape, self.extents, self.capacity = shape, extents, capacity
         self.data = np.full(extents, np.nan, dtype)
-        self.fresh = np.zeros(extents, bool)
+        self.fresh = np.zeros(extents if dtype == np.float64 else (0,), bool)
+        self.origin = (0,) * len(shape)
         self.used = self.n_fresh = 0
 
-    def _at(self, box: Box) -> Any:
-        round_ = (_round(i, n) for i, n in zip(box, self.extents, strict=True))
-        return _grid(Points(round_) if isinstance(box, Points) else tuple(round_))
+    def _at(self, box: Box) -> Box:
+        """Where in the array: coordinates from the origin, round and round."""
+        if not isinstance(box[0], slice):
+            return tuple([(i - o) % n for i, o, n in zip(box, self.origin, self.extents, strict=True)])
+        found = []
+        for i, o, n in zip(box, self.origin, self.extents, strict=True):
+            start = (i.start - o) % n
+            stop = start + i.stop - i.start
+            if stop > n:
+                return np.ix_(*(np.arange(i.start - o, i.stop - o) % n for i, o, n in zip(box, self.origin, self.extents, strict=True)))
+            found.append(slice(start, stop))
+        return tuple(found)
 
     def get(self, box: Box) -> Floats:
         return np.asarray(self.data[self._at(box)])
@@ -69,6 +78,9 @@ class Buffer:
 
     def hold(self, words: Words, parent: Outermost | Buffer | None, *, fresh: bool = False) -> None:
         """Take words in: copies of the parent's, or zeros that wait for their first arrival."""
+        if not self.used and words.count:  # an empty buffer starts afresh at its first word
+            box = words.places(self.shape)[0]
+            self.origin = tuple([i.start if isinstance(i, slice) else int(i.min()) for i in box])
         self.used += words.count
         if self.used > self.capacity:
             raise RuntimeError(f"a buffer of {self.capacity} words was given {self.used}")
@@ -100,20 +112,3 @@ class Buffer:
             self.fresh[at] = False
         self.n_fresh -= first
         return first
-
-
-def _round(index: Index, n: int) -> Index:
-    """An index into an axis that goes round and round."""
-    if isinstance(index, slice):
-        start, long = index.start % n, index.stop - index.start
-        if start + long <= n:
-            return slice(start, start + long)
-        return np.arange(index.start, index.stop) % n
-    return index % n
-
-
-def _grid(box: Box) -> Any:
-    """What numpy takes: slices and lists of points as they are, other indices as the grid they span."""
-    if isinstance(box, Points) or all(isinstance(i, slice) for i in box):
-        return tuple(box)
-    return np.ix_(*(np.arange(i.start, i.stop) if isinstance(i, slice) else i for i in box))

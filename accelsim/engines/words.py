@@ -13,11 +13,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Index = slice | Ints
-Box = tuple[Index, ...]  # one index per axis of the tensor
-
-
-class Points(tuple[Any, ...]):
-    """A box that is none: one index array per axis, naming points one by one."""
+Box = tuple[Any, ...]  # what numpy takes, one index per axis: slices, or index arrays that broadcast together
 
 
 def index_of(coordinates: Ints) -> Index:
@@ -28,12 +24,23 @@ def index_of(coordinates: Ints) -> Index:
     return coordinates
 
 
-def length(index: Index) -> int:
-    return index.stop - index.start if isinstance(index, slice) else len(index)
+def box_of(indices: Sequence[Index]) -> Box:
+    """The box that one index per axis spans: all slices, or else a grid of index arrays."""
+    if all(isinstance(i, slice) for i in indices):
+        return tuple(indices)
+    return np.ix_(*(np.arange(i.start, i.stop) if isinstance(i, slice) else i for i in indices))
 
 
-def shift(index: Index, by: int) -> Index:
-    return slice(index.start + by, index.stop + by) if isinstance(index, slice) else index + by
+def box_size(box: Box) -> int:
+    if isinstance(box[0], slice):
+        return prod([i.stop - i.start for i in box])
+    return prod(np.broadcast_shapes(*(i.shape for i in box)))
+
+
+def shifted(box: Box, by: Sequence[int]) -> Box:
+    if isinstance(box[0], slice):
+        return tuple([slice(i.start + b, i.stop + b) for i, b in zip(box, by, strict=True)])
+    return tuple([i + b for i, b in zip(box, by, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Words:
 
     @cached_property
     def count(self) -> int:
-        return len(self.listed) if self.listed is not None else sum(prod(length(i) for i in box) for box in self.boxes)
+        return len(self.listed) if self.listed is not None else sum([box_size(box) for box in self.boxes])
 
     def __len__(self) -> int:
         return self.count
@@ -56,66 +63,100 @@ class Words:
             return self.listed
         return np.concatenate([np.zeros(0, np.int64), *(_flat(box, shape) for box in self.boxes)])
 
-    def places(self, shape: tuple[int, ...]) -> Iterator[Box]:
-        """Index tuples that cover the words, each once."""
-        if self.listed is not None:
-            yield Points(np.unravel_index(self.listed, shape))
-        else:
-            yield from self.boxes
+    def places(self, shape: tuple[int, ...]) -> Sequence[Box]:
+        """Boxes that cover the words, each once."""
+        return self.boxes if self.listed is None else (np.unravel_index(self.listed, shape),)
 
 
 NONE = Words()
 
 
 def _flat(box: Box, shape: tuple[int, ...]) -> Ints:
-    total = np.zeros(1, np.int64)
-    for index, n in zip(box, shape, strict=True):
-        at = np.arange(index.start, index.stop) if isinstance(index, slice) else index
-        total = (total[:, None] * n + at).ravel()
-    return total
+    grid = np.ix_(*(np.arange(i.start, i.stop) for i in box)) if isinstance(box[0], slice) else box
+    total = np.zeros((), np.int64)
+    for at, n in zip(grid, shape, strict=True):
+        total = total * n + at
+    return total.ravel()
 
 
 @dataclass(frozen=True)
 class Pattern:
     """Words relative to a base word, so that equal passes can share them.
 
-    A box holds wherever its base lies on the same coordinates of the ``fixed`` axes; elsewhere the list does.
+    A box holds wherever its base lies on the same coordinates of the ``fixed`` axes (those that carry into each
+    other); elsewhere the words are listed: the sums of one offset from each of ``factors``.
     """
 
     box: Box | None
-    listed: Ints
+    factors: tuple[Ints, ...]
     count: int
     fixed: tuple[tuple[int, int], ...] = ()  # (axis, coordinate of the base)
+
+    @cached_property
+    def _listed(self) -> Ints:
+        total = np.zeros(1, np.int64)
+        for x in self.factors:
+            total = (total[:, None] + x[None, :]).ravel()
+        return total
 
     def at(self, base: int, shape: tuple[int, ...]) -> Words:
         if not self.count:
             return NONE
         if self.box is not None:
-            first = np.unravel_index(base, shape)
-            if all(int(first[axis]) == at for axis, at in self.fixed):
-                return Words((tuple(shift(i, int(b)) for i, b in zip(self.box, first, strict=True)),))
-        return Words(listed=self.listed + base)
+            first = _coordinates(base, shape)
+            if all([first[axis] == at for axis, at in self.fixed]):
+                return Words((shifted(self.box, first),))
+        return Words(listed=self._listed + base)
+
+
+def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
+    found = []
+    for n in reversed(shape):
+        address, at = divmod(address, n)
+        found.append(at)
+    return found[::-1]
 
 
 def pattern(words: Ints, base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()) -> Pattern:
-    """Words given less ``base``, as one box where they are one; ``fixed`` axes carry into each other."""
+    """Sorted words given less ``base``, as one box where they are one."""
     if not len(words):
-        return Pattern(None, words, 0)
-    first = np.unravel_index(base, shape)
+        return Pattern(None, (), 0)
     axes = []
     left = words + base  # peel axes off, fastest first, as long as the words are a product
     for n in reversed(shape):
         line = _distinct(left[: np.searchsorted(left, left[0] - left[0] % n + n)] % n)
         if len(left) % len(line):
-            return Pattern(None, words, len(words))
+            return Pattern(None, (words,), len(words))
         rows = left.reshape(-1, len(line))
         start = rows[:, 0] // n
         if not ((rows - start[:, None] * n) == line).all():
-            return Pattern(None, words, len(words))
+            return Pattern(None, (words,), len(words))
         axes.append(line)
         left = start
-    box = tuple(index_of(a - f) for a, f in zip(reversed(axes), first, strict=True))
-    return Pattern(box, words, len(words), tuple((axis, int(first[axis])) for axis in fixed))
+    return _boxed(axes[::-1], base, shape, fixed, (words,), len(words))
+
+
+def product_pattern(factors: Sequence[Ints], base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()) -> Pattern:
+    """All sums of one offset from each factor, less ``base``; each factor's offsets lie on axes of their own."""
+    count = prod(len(f) for f in factors)
+    if not count:
+        return Pattern(None, (), 0)
+    first = _coordinates(base, shape)
+    axes = [np.array([at]) for at in first]
+    for f in factors:
+        lines = [_distinct(np.asarray(a)) for a in np.unravel_index(f + base, shape)]
+        moved = [i for i, (line, at) in enumerate(zip(lines, first, strict=True)) if len(line) > 1 or line[0] != at]
+        if prod(len(lines[i]) for i in moved) != len(f):
+            return Pattern(None, tuple(factors), count)
+        for i in moved:
+            axes[i] = lines[i]
+    return _boxed(axes, base, shape, fixed, tuple(factors), count)
+
+
+def _boxed(axes: Sequence[Ints], base: int, shape: tuple[int, ...], fixed: Sequence[int], factors: tuple[Ints, ...], count: int) -> Pattern:
+    first = _coordinates(base, shape)
+    box = box_of([index_of(a - f) for a, f in zip(axes, first, strict=True)])
+    return Pattern(box, factors, count, tuple((axis, first[axis]) for axis in fixed))
 
 
 def _distinct(values: Any) -> Ints:
