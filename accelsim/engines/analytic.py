@@ -146,7 +146,9 @@ class _Range:
 
     def common(self, other: _Range) -> Any:
         """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks may overlap."""
-        both = prod(np.maximum(np.minimum(a, b) - np.maximum(c, d), 0) for a, b, c, d in zip(self.hi, other.hi, self.lo, other.lo, strict=True))
+        both = prod(
+            np.maximum(np.minimum(a, b) - np.maximum(c, d), 0) for a, b, c, d in zip(self.hi, other.hi, self.lo, other.lo, strict=True)
+        )
         if self.chunk is None or other.chunk is None:
             return np.asarray(both)
         same = np.minimum(self.chunk[1], other.chunk[1]) - np.maximum(self.chunk[0], other.chunk[0])
@@ -167,13 +169,15 @@ def _positions(line: _Line, outside: int, own: bool, *, merged: bool) -> tuple[l
     rest go from their last trip to their first.
     """
     fixed = line.temporal[: outside + own]
-    kinds = ([i for i in fixed], [i for i, x in enumerate(line.loops) if x[2] == "g"], [i for i, x in enumerate(line.loops) if x[2] == "m"])
+    kinds = (list(fixed), [i for i, x in enumerate(line.loops) if x[2] == "g"], [i for i, x in enumerate(line.loops) if x[2] == "m"])
     now: list[Any] = [0] * len(line.loops)
     for axis, members in enumerate(kinds):
         if axis == 2 and not merged:
             continue
         shape = [1, 1, 1]
-        grid = np.indices([line.trips[i] - (own and i == fixed[-1]) for i in members], np.int64).reshape(len(members), prod(line.trips[i] - (own and i == fixed[-1]) for i in members))
+        grid = np.indices([line.trips[i] - (own and i == fixed[-1]) for i in members], np.int64).reshape(
+            len(members), prod(line.trips[i] - (own and i == fixed[-1]) for i in members)
+        )
         shape[axis] = grid.shape[1]
         for i, g in zip(members, grid, strict=True):
             now[i] = (g + (own and i == fixed[-1])).reshape(shape)

@@ -65,7 +65,7 @@ def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints],
     index: dict[int, Ints | int] = dict.fromkeys(chain.loops, 0)
     index |= fixed | {i: g[None, :] for i, g in zip(free, grid, strict=True)}
     exists = np.broadcast_to(nest.pieces(chain, index).exists, (n, prod(trips)))
-    return exists.sum(axis=1)
+    return np.asarray(exists.sum(axis=1))
 
 
 def _count(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints]) -> int:

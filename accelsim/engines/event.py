@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -101,6 +102,10 @@ def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:
         starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
         for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
             yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
+
+
+def _given(sums: Floats, _: Box) -> Floats:
+    return sums
 
 
 def _may_lag(nest: Nest) -> bool:
@@ -304,7 +309,9 @@ class _Machine:
         pass: they leave when the PE lets them go.
         """
         level = self.nest.keepers(self.acc)[-1]
-        parent = next(b for b in self.nest.boundaries if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels))
+        parent = next(
+            b for b in self.nest.boundaries if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels)
+        )
         done = 0
         stay = p.stay[k][1] if p.stay else NONE
         pe = self._pe_store(self.acc, cluster) if level == self.pe else None
@@ -312,7 +319,7 @@ class _Machine:
         for words, sums in products(self.nest, box, self._reader(cluster)):
             done += words.count
             if pe is None:
-                self._send_up(parent, cluster, words, lambda _, sums=sums: sums)
+                self._send_up(parent, cluster, words, partial(_given, sums))
                 self.moves[parent].updated -= self.store(self.acc, level, cluster).arrive(words)
             else:
                 for where in words.places(pe.data.shape):

@@ -260,7 +260,7 @@ class _Work:
     def _touched(self, slide: Slide, out: slice, filt: str, real: slice) -> npt.NDArray[np.int64]:
         taps = slide.dilation * np.arange(self.lo[filt], self.hi[filt]) - slide.pad
         at = np.unique(slide.stride * np.arange(out.start, out.stop)[:, None] + taps)
-        return at[(at >= real.start) & (at < real.stop)]
+        return np.asarray(at[(at >= real.start) & (at < real.stop)])
 
 
 def _cover(parts: tuple[str, ...], lo: dict[str, int], hi: dict[str, int], start: int, stop: int) -> tuple[int, int]:

@@ -104,7 +104,7 @@ class Pattern:
             return NONE
         if self.box is not None:
             first = _coordinates(base, shape)
-            if all([first[axis] == at for axis, at in self.fixed]):
+            if all(first[axis] == at for axis, at in self.fixed):
                 return Words((shifted(self.box, first),))
         return Words(listed=self._listed + base)
 

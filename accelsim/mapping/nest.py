@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import ceil, prod
 from typing import Any
 
@@ -104,7 +105,9 @@ class Nest:
             if loop.dim in DIMS:
                 for name in chunk:
                     if loop.dim in self.mapping.fused[name] and loop.tile < current[loop.dim]:
-                        raise MappingError(f"loop {loop}: {loop.dim} is part of {name}, which is looped outside it; parts may be looped only outside")
+                        raise MappingError(
+                            f"loop {loop}: {loop.dim} is part of {name}, which is looped outside it; parts may be looped only outside"
+                        )
                 whole = current[loop.dim]
             else:
                 whole = chunk.get(loop.dim, prod(current[p] for p in self.mapping.fused[loop.dim]))
@@ -187,7 +190,7 @@ class Nest:
         found = []
         for tensor in TENSORS:
             chain = [*self.keepers(tensor), self.levels]
-            found += [self._boundary(tensor, p, c) for p, c in zip(chain, chain[1:], strict=False)]
+            found += [self._boundary(tensor, p, c) for p, c in pairwise(chain)]
         return tuple(found)
 
     def _boundary(self, tensor: str, parent: int, child: int) -> Boundary:
@@ -213,7 +216,9 @@ class Nest:
                     across[loop.axis] = across.get(loop.axis, False) or self._loop_depends(loop, tensor)
         free = [a for a in ("col", "row") if not across.get(a, False)]
         if not free and tensor != self.problem.accumulated:
-            raise MappingError(f"{tensor} is streamed over systolic lines but depends on the loops of both rows and columns; it has no line to travel")
+            raise MappingError(
+                f"{tensor} is streamed over systolic lines but depends on the loops of both rows and columns; it has no line to travel"
+            )
         with_loops = [a for a in free if a in across]
         return tuple((with_loops or free)[:1])
 

@@ -1,0 +1,100 @@
+"""The events of a nest: what crosses which boundary, word by word.  Nothing here knows a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.multiply import Span
+from accelsim.engines.words import Words
+from accelsim.mapping.nest import Boundary
+
+Ints = npt.NDArray[np.int64]
+Instance = tuple[int, ...]  # one index per spatial loop outside the level
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Accumulated words leave child instances and arrive at their parents, added on the way where the network adds."""
+
+    boundary: Boundary
+    children: tuple[tuple[Instance, Words], ...]
+    arrivals: tuple[tuple[Instance, Words], ...]
+
+
+@dataclass(frozen=True)
+class Open:
+    """Accumulated words start a residency, from zero."""
+
+    level: int
+    tensor: str
+    children: tuple[tuple[Instance, Words], ...]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Operand words: what each child instance takes and lets go, and what each parent instance reads for it."""
+
+    boundary: Boundary
+    takes: tuple[tuple[Instance, Words, Words], ...]
+    reads: tuple[tuple[Instance, int], ...]
+
+
+@dataclass(frozen=True)
+class PeDrain:
+    """Accumulated words leave PEs: how many were drained, how many arrive, and which they are, by cluster."""
+
+    boundary: Boundary
+    drained: int
+    arrived: int
+    words: tuple[tuple[Instance, Words], ...]
+
+
+@dataclass(frozen=True)
+class PeLoad:
+    """Operand words enter PEs: how many they take, how many parents read, which words, and which stay at the end."""
+
+    boundary: Boundary
+    taken: int
+    read: int
+    words: tuple[tuple[Instance, Words], ...]
+    resident: tuple[tuple[Instance, Words], ...]
+
+
+@dataclass(frozen=True)
+class Take:
+    """What the MACs of a pass take (or, accumulated, make): by themselves, and after sharing on the network."""
+
+    boundary: Boundary
+    taken: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Per step of a pass: temporal length, rows and columns used; and the largest number of PEs at once."""
+
+    length: Ints
+    rows: Ints
+    cols: Ints
+    active: int
+    cycles: int  # all lengths together
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All steps of the level next to the array while the levels outside stand still."""
+
+    loads: tuple[PeLoad, ...]
+    opened: int  # accumulated words that started a residency in a PE
+    takes: tuple[Take, ...]
+    drain: PeDrain | None
+    stay: tuple[tuple[Instance, Words], ...]  # accumulated words still in a PE at the end
+    macs: int
+    folds: Folds
+    boxes: tuple[tuple[Instance, dict[str, Span]], ...]  # by cluster: the ranges its MACs work through
+
+
+Event = Drain | Open | Fill | PeDrain | Pass
