@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import oracle
 
@@ -28,16 +29,31 @@ def random_problem(rng: random.Random, most: int = 600, directions: tuple[str, .
         stride = (rng.randint(1, 4), rng.randint(1, 4)) if rng.random() < 0.6 else (1, 1)
         dilation = (rng.randint(1, 3), rng.randint(1, 3)) if rng.random() < 0.4 else (1, 1)
         pads = tuple(rng.randint(0, 2) for _ in range(4)) if rng.random() < 0.6 else (0, 0, 0, 0)
-        spans = [(size[o] - 1) * u + d * (size[f] - 1) + 1 for o, f, u, d in (("E", "R", stride[0], dilation[0]), ("F", "S", stride[1], dilation[1]))]
+        pairs = (("E", "R", stride[0], dilation[0]), ("F", "S", stride[1], dilation[1]))
+        spans = [(size[o] - 1) * u + d * (size[f] - 1) + 1 for o, f, u, d in pairs]
         rest = [rng.randrange(u) for u in stride]
         h, w = spans[0] + rest[0] - pads[0] - pads[1], spans[1] + rest[1] - pads[2] - pads[3]
         if h < 1 or w < 1:
             continue
-        return Problem(**size, H=h, W=w, stride=stride, dilation=dilation, padding=pads, direction=rng.choice(directions))  # type: ignore[arg-type]
+        direction, bias = rng.choice(directions), rng.random() < 0.3
+        return Problem(**size, H=h, W=w, stride=stride, dilation=dilation, padding=pads, bias=bias, direction=direction)  # type: ignore[arg-type]
+
+
+def random_array(rng: random.Random) -> dict[str, Any]:
+    """Sizes and every option of DESIGN section 5: how folds follow each other and how outputs leave."""
+    overlap = rng.random() < 0.7
+    return {
+        "rows": rng.choice((4, 7, 12, 30, 10**6)),
+        "cols": rng.choice((4, 7, 12, 30, 10**6)),
+        "overlap": overlap,
+        "weight_registers": rng.choice((1, 2)) if overlap else 1,
+        "outputs": rng.choice(("in_place", "accumulators", "register")),
+        "partial_folds": rng.choice(("exact", "exact", "full")),
+    }
 
 
 def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.2) -> Architecture:
-    """Unbounded levels and an array of any size; kinds of network at random."""
+    """Unbounded levels, a random array, kinds of network at random; ``systolic`` is how often one is of lines."""
     names = [f"l{i}" for i in range(levels)]
     networks = {}
     for i, name in enumerate(names):
@@ -54,11 +70,12 @@ def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.
         {
             "name": "random",
             "clock_mhz": 1.0,
-            "array": {"rows": 10**9, "cols": 10**9},
+            "array": random_array(rng),
             "levels": {n: {} for n in names},
             "networks": networks,
-            "bits": {"weight": 8, "ifmap": 8, "psum": 32, "ofmap": 8},
-            "energy": {"mac": 1.0, "levels": {n: 1.0 for n in names}, "networks": {n: 1.0 for n in networks}},
+            "bits": {t: rng.choice((1, 4, 8, 8, 13, 16)) for t in TENSORS} | {"psum": rng.choice((2, 8, 17, 32, 32, 48))},
+            "signed": {t: rng.random() < 0.6 for t in (*TENSORS, "psum")},
+            "energy": {"mac": 1.0, "levels": dict.fromkeys(names, 1.0), "networks": dict.fromkeys(networks, 1.0)},
         }
     )
 
@@ -102,11 +119,13 @@ def random_mapping(rng: random.Random, problem: Problem, arch: Architecture, *, 
     return Mapping(loops=tuple(x[2] for x in entries), keep=keep, fused=fused)
 
 
-def random_nest(rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS, **options: float) -> Nest:
-    """A legal random nest."""
+def random_nest(
+    rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS, *, systolic: float = 0.2, **options: float
+) -> Nest:
+    """A legal random nest; ``systolic`` goes to the architecture, ``options`` to the mapping."""
     while True:
         problem = random_problem(rng, most, directions)
-        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)))
+        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=systolic)
         for _ in range(5):
             try:
                 return Nest(problem, arch, random_mapping(rng, problem, arch, **options))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 
 DIMENSIONS = ("N", "G", "M", "C", "E", "F", "R", "S")
@@ -176,7 +176,7 @@ class Space:
     @staticmethod
     def replaced(setting, loops, trips):
         setting = list(setting)
-        for i, trip in zip(loops, trips):
+        for i, trip in zip(loops, trips, strict=False):
             setting[i] = trip
         return setting
 
@@ -220,7 +220,7 @@ class Space:
         paired = self.paired(tensor, level)
         words = set()
         for point in product(*pieces):
-            at = dict(zip(names, sum(point, ())))
+            at = dict(zip(names, sum(point, ()), strict=True))
             if tensor == "weight":
                 words.add((at["G"], at["M"], at["C"], at["R"], at["S"]))
             elif tensor == "ofmap":
@@ -313,10 +313,7 @@ class Boundary:
             if self.role == "streamed":
                 raise ValueError(f"streamed {self.tensor} depends on both axes of the array")
             return in_parent + between
-        if len(uses) == 1:
-            line = "row" if uses == {"col"} else "col"
-        else:
-            line = "row" if has == {"row"} else "col"
+        line = "row" if uses == {"col"} or (not uses and has == {"row"}) else "col"
         return in_parent + [d for d in between if axis_of[d] != line]
 
     def merge(self, words_of):
@@ -345,7 +342,7 @@ def boundaries_of(space: Space, tensor):
     """Outermost first; the last one ends at the MAC."""
     keepers = [level for level in range(space.mac) if tensor in space.nest.keep[level]]
     return [Boundary(space, tensor, parent, child)
-            for parent, child in zip(keepers, keepers[1:] + [space.mac])]
+            for parent, child in pairwise([*keepers, space.mac])]
 
 
 # ------------------------------------------------------------------ rules 4 to 7: the walk

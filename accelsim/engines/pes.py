@@ -452,11 +452,11 @@ class PeArray:
             exists = self._chain(c, at).exists
             if exists.all():
                 continue
-            step_ok &= exists.any(axis=1)[self.step_of[c.name]]
+            step_ok &= np.asarray(exists.any(axis=1))[self.step_of[c.name]]
             if not c.depends(b.tensor):
                 mine = exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
                 active = mine if active is None else np.asarray(active & mine)
-        if active is None or bool(active[step_ok].all()):
+        if active is None or bool(np.asarray(active)[step_ok].all()):
             return step_ok, None
         return step_ok, np.asarray(active & step_ok[:, None])
 

@@ -111,8 +111,7 @@ class Footprint:
         below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
         adds = self.arch.network_below(below)[1].accumulated != "unicast"
         return not any(
-            x.level < child and not depends(x.dim, acc, self.fused) and not (x.spatial and x.level >= level and adds)
-            for x in self.loops
+            x.level < child and not depends(x.dim, acc, self.fused) and not (x.spatial and x.level >= level and adds) for x in self.loops
         )
 
     def word_bits(self, level: int, tensor: str) -> int:
@@ -137,7 +136,7 @@ class Footprint:
                     need = self.tile_bytes(i, t)
                     if need > level.partitions[t]:
                         over = need - level.partitions[t]
-                        return (f"{name}: the {t} tile needs {need} bytes, its partition has {level.partitions[t]}: {over} too many")
+                        return f"{name}: the {t} tile needs {need} bytes, its partition has {level.partitions[t]}: {over} too many"
                 elif level.capacity_bytes is not None:
                     shared[t] = self.tile_bytes(i, t)
             if level.capacity_bytes is None:
@@ -147,10 +146,10 @@ class Footprint:
                 size = level.capacity_bytes // level.banks
                 need = sum(ceil(b / size) for b in shared.values())
                 if need > level.banks:
-                    return (f"{name}: {listed} bytes need {need} whole banks of {size} bytes, it has {level.banks}")
+                    return f"{name}: {listed} bytes need {need} whole banks of {size} bytes, it has {level.banks}"
             elif sum(shared.values()) > level.capacity_bytes:
                 over = sum(shared.values()) - level.capacity_bytes
-                return (f"{name}: {listed} bytes exceed its {level.capacity_bytes} by {over}")
+                return f"{name}: {listed} bytes exceed its {level.capacity_bytes} by {over}"
         return None
 
 

@@ -20,7 +20,10 @@ def show(nest: Nest) -> str:
             depth += 1
     lines.append("  " * depth + _statement(nest))
     fused = sorted({x.dim for x in nest.loops if x.dim in nest.mapping.fused})
-    lines += [f"{f.lower()} runs over {', '.join(p.lower() for p in nest.mapping.fused[f])}, {nest.mapping.fused[f][0].lower()} slowest" for f in fused]
+    lines += [
+        f"{f.lower()} runs over {', '.join(p.lower() for p in nest.mapping.fused[f])}, {nest.mapping.fused[f][0].lower()} slowest"
+        for f in fused
+    ]
     return "\n".join(lines)
 
 

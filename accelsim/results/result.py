@@ -97,15 +97,18 @@ class Plots:
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        return self._draw("energy", by=by)
+        figure: Figure = self._draw("energy", by=by)
+        return figure
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        return self._draw("latency")
+        figure: Figure = self._draw("latency")
+        return figure
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        return self._draw("utilization")
+        figure: Figure = self._draw("utilization")
+        return figure
 
     def _draw(self, name: str, **options: Any) -> Any:
         from importlib import import_module

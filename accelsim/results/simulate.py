@@ -93,8 +93,8 @@ def _row(workload: str, name: str, problem: Problem, arch: Architecture, flow: D
     cycles, compute, active = time.cycles, time.compute, time.active_pes
     exact, error_text, shown = None, None, predicted
     if check or engine == "event":
-        numbers = [arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")]
-        data = random_data(problem, *numbers, seed)  # type: ignore[arg-type]
+        weight, ifmap, ofmap, psum = (arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum"))
+        data = random_data(problem, weight, ifmap, ofmap, psum, seed)
         run = event.run(nest, data)
         measured = counts.columns(nest, run.moves)
         wrong = [

@@ -1,0 +1,187 @@
+"""Random nests through every engine: outputs to the bit, every count of every boundary, every cycle.
+
+Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets, cycles with
+DESIGN section 5 written out fold by fold.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import oracle
+import pytest
+from nests import as_oracle, random_nest
+
+from accelsim.engines import analytic, event, golden
+from accelsim.engines.array_time import array_time
+from accelsim.engines.movement import Folds
+from accelsim.hardware.presets import load_architecture
+from accelsim.mapping.mapping import Mapping
+from accelsim.mapping.nest import Nest
+from accelsim.workload.arithmetic import random_data
+from accelsim.workload.problem import Problem
+
+QUICK, QUICK_CHUNK = 1_000, 100
+MANY, MANY_CHUNK = 20_000, 1_000
+MACS = 300
+
+
+def differences(nest: Nest, seed: int) -> Iterator[str]:
+    """Everything the engines and the references do not agree on, a line each."""
+    problem, arch = nest.problem, nest.arch
+    moved = analytic.run(nest)
+    data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed)  # type: ignore[arg-type]
+    run = event.run(nest, data)
+    if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.result):
+        yield "outputs of event differ from golden"
+    if run.macs != problem.macs:
+        yield f"macs: event {run.macs}, the problem has {problem.macs}"
+
+    counted = oracle.count(*as_oracle(nest))["primitives"]
+    for b in nest.boundaries:
+        one = counted[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
+        if b.tensor == problem.accumulated:
+            want = {"taken": 0, "read": 0, "drained": one["drains"], "arrived": one["arrivals"], "updated": one["update_reads"]}
+        else:
+            want = {"taken": one["child_in"], "read": one["parent_reads"], "drained": 0, "arrived": 0, "updated": 0}
+        for engine, got in (("analytic", moved[b]), ("event", run.moves[b])):
+            for name, count in want.items():
+                if getattr(got, name) != count:
+                    yield f"{b} ({b.kind}) {name}: {engine} {getattr(got, name)}, oracle {count}"
+
+    time = array_time(nest)
+    for name, closed, executed in (
+        ("cycles", time.cycles, event.array_cycles(nest, run.folds)),
+        ("compute cycles", time.compute, run.compute_cycles),
+        ("active PEs", time.active_pes, run.active_pes),
+        ("cycles, fold by fold", time.cycles, by_the_page(nest, run.folds)),
+    ):
+        if closed != executed:
+            yield f"{name}: analytic {closed}, event {executed}"
+
+
+def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
+    """DESIGN section 5 as it stands there: when each fold starts, how long it is, and which ends last."""
+    array, held = nest.arch.array, nest.keep[nest.levels - 1]
+    sizes = [tuple(map(int, x)) for f in folds for x in zip(f.length, f.rows, f.cols, strict=True)]
+    if not nest.arch.systolic or not held:
+        return sum(t for t, _, _ in sizes)
+    if array.partial_folds == "full":
+        sizes = [(t, array.rows, array.cols) for t, _, _ in sizes]
+    start = end = 0
+    for f, (t, r, c) in enumerate(sizes):
+        before = sizes[f - 1][0] if f else 0
+        if nest.problem.accumulated in held:
+            length = t + r + c - 2 + (0 if array.outputs == "in_place" else array.rows)
+            wait = {"in_place": before, "accumulators": before + array.rows - 1, "register": max(before, array.rows)}[array.outputs]
+        else:
+            length = t + array.rows + c - 2
+            wait = max(before, r) if array.weight_registers == 2 else before + r - 1
+            if not f or not array.overlap:
+                start += r  # the first preload, or every one, is exposed
+        if f and array.overlap:
+            start += wait
+        end = max(end, start + length)
+        if not array.overlap:
+            start = end
+    return end
+
+
+def check(seed: int) -> tuple[bool, bool]:
+    """One random nest; returns whether its time is that of a systolic array, and whether sums are held in it."""
+    rng = random.Random(seed)
+    nest = random_nest(rng, MACS, systolic=rng.choice((0.2, 0.9)))
+    case = (
+        f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n  fused {dict(nest.mapping.fused)}\n"
+        f"  keep {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  networks {nest.arch.networks}"
+    )
+    try:
+        wrong = list(differences(nest, seed))
+    except Exception as error:
+        error.add_note(case)
+        raise
+    assert not wrong, "\n  ".join([case, *wrong])
+    held = nest.keep[nest.levels - 1]
+    return nest.arch.systolic and bool(held), nest.problem.accumulated in held
+
+
+def check_chunk(start: int, count: int) -> None:
+    kinds = [check(seed) for seed in range(start, start + count)]
+    assert kinds.count((True, True)) > count / 25 and kinds.count((True, False)) > count / 25, "too few systolic nests to compare cycles on"
+
+
+@pytest.mark.parametrize("start", range(0, QUICK, QUICK_CHUNK))
+def test_random_nests(start):
+    check_chunk(start, QUICK_CHUNK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(QUICK, QUICK + MANY, MANY_CHUNK))
+def test_many_random_nests(start):
+    check_chunk(start, MANY_CHUNK)
+
+
+# The table of section 5: F full folds of T on an array of R x C, and one fold of r x c.
+R, C = 5, 3
+OS = ({"outputs": "in_place"}, {"outputs": "accumulators"}, {"outputs": "register"})
+WS = ({"weight_registers": 1}, {"weight_registers": 2})
+
+
+def systolic_nest(held: str, folds: tuple[int, int], t: int, r: int, c: int, options: dict) -> Nest:
+    """``folds`` over rows and columns of r x c each, streaming ``t`` words."""
+    overrides = {f"array.{k}": v for k, v in {"rows": R, "cols": C, "weight_registers": 1, **options}.items()}
+    arch = load_architecture("systolic", overrides)
+    (rows, cols), keep = folds, {"dram": ("weight", "ifmap", "ofmap"), "sram": ("weight", "ifmap", "ofmap"), "reg": (held,)}
+    if held == "ofmap":
+        size, loops = {"F": rows * r, "M": cols * c, "C": t}, f"M:{c}:sram X:{r}:sram X:1:sram:row M:1:sram:col K:1:reg"
+    elif held == "weight":
+        size, loops = {"C": rows * r, "M": cols * c, "F": t}, f"M:{c}:sram K:{r}:sram K:1:sram:row M:1:sram:col X:1:reg"
+    else:
+        size, loops = {"C": rows * r, "F": cols * c, "M": t}, f"X:{c}:sram K:{r}:sram K:1:sram:row X:1:sram:col M:1:reg"
+    problem = Problem(N=1, G=1, E=1, R=1, S=1, H=1, W=size["F"], **size)
+    return Nest(problem, arch, Mapping(loops=loops, keep=keep))
+
+
+def cycles(nest: Nest) -> int:
+    """The array's cycles; analytic and event give the same."""
+    data = random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+    executed = event.array_cycles(nest, event.run(nest, data).folds)
+    assert array_time(nest).cycles == executed
+    return executed
+
+
+@pytest.mark.parametrize("held", ["weight", "ifmap"])
+@pytest.mark.parametrize("t", [1, 4, 5, 9])
+def test_section_5_operands_held(held, t):
+    for r, c in ((R, C), (2, 3), (1, 1), (5, 2)):
+        for overlap in (False, True):
+            assert cycles(systolic_nest(held, (1, 1), t, r, c, {"overlap": overlap})) == r + t + R + c - 2
+    for folds in ((2, 1), (1, 3), (2, 3)):
+        F = folds[0] * folds[1]
+        assert cycles(systolic_nest(held, folds, t, R, C, {"overlap": False})) == F * (R + t + R + C - 2)
+        one, two = (cycles(systolic_nest(held, folds, t, R, C, {"overlap": True, **o})) for o in WS)
+        assert one == F * (t + R - 1) + R + C - 1
+        assert two == (F - 1) * max(t, R) + t + 2 * R + C - 2
+
+
+@pytest.mark.parametrize("t", [1, 4, 5, 9])
+def test_section_5_outputs_held(t):
+    for r, c in ((R, C), (2, 3), (1, 1), (5, 2)):
+        for overlap in (False, True):
+            got = [cycles(systolic_nest("ofmap", (1, 1), t, r, c, {"overlap": overlap, **o})) for o in OS]
+            assert got == [t + r + c - 2, t + r + R + c - 2, t + r + R + c - 2]
+    for folds in ((2, 1), (1, 3), (2, 3)):
+        F = folds[0] * folds[1]
+        got = [cycles(systolic_nest("ofmap", folds, t, R, C, {"overlap": False, **o})) for o in OS]
+        assert got == [F * (t + R + C - 2), F * (t + R + R + C - 2), F * (t + R + R + C - 2)]
+        got = [cycles(systolic_nest("ofmap", folds, t, R, C, {"overlap": True, **o})) for o in OS]
+        assert got == [F * t + R + C - 2, F * (t + R - 1) + R + C - 1, (F - 1) * max(t, R) + t + 2 * R + C - 2]
+
+
+def test_a_fully_clocked_array():
+    # partial_folds: full counts every fold as R x C, whatever it uses
+    for held in ("weight", "ifmap", "ofmap"):
+        small = cycles(systolic_nest(held, (2, 2), 4, 2, 1, {"overlap": False, "partial_folds": "full"}))
+        assert small == cycles(systolic_nest(held, (2, 2), 4, R, C, {"overlap": False}))
