@@ -62,7 +62,7 @@ def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.
         lines = rng.random() < systolic
         networks[f"n{i}"] = {
             "below": name,
-            "held": rng.choice(("multicast", "unicast", "preload")),
+            "held": rng.choice(("multicast", "unicast", "preload", "neighbour")),
             "streamed": "systolic" if lines else rng.choice(("multicast", "multicast", "unicast")),
             "accumulated": "systolic" if lines else rng.choice(("reduce", "reduce", "unicast")),
         }

@@ -399,11 +399,14 @@ class Walk:
         space = self.space
         before = self.held[boundary.tensor, boundary.child]
         now = {}
+        self.stepped = []
         for instance in boundary.instances:
             setting = space.setting(step, instance)
             pieces = space.pieces(boundary.child, setting)
             tile = space.tile(boundary.tensor, boundary.child, setting, pieces)
             now[instance] = before[instance] if tile is None else tile
+            if tile is not None:
+                self.stepped.append(instance)
         self.held[boundary.tensor, boundary.child] = now
         return now, before
 
@@ -411,7 +414,8 @@ class Walk:
     def step_operand(self, boundary, step):
         now, before = self.change_tiles(boundary, step)
         boundary.count["child_in"] += sum(len(now[i] - before[i]) for i in now)
-        boundary.count["parent_reads"] += boundary.service(now, before)
+        took = self.stepped  # an instance that stands still passes nothing on to its neighbours
+        boundary.count["parent_reads"] += boundary.service({i: now[i] for i in took}, {i: before[i] for i in took})
 
     # Rule 5: the accumulated tensor.
     def step_accumulated(self, boundary, step):

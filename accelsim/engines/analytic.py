@@ -207,6 +207,7 @@ class _Sums:
     K: int
     X: int
     Y: int
+    L: int  # neighbour links: words of C_P that Q_P holds
 
 
 @lru_cache(maxsize=1 << 16)
@@ -217,14 +218,14 @@ def _plain(line: _Line, outside: int, own: bool) -> _Sums:
     s = int(np.asarray(now.size()).sum())
     x = int((before.size() * _taken(line, index[0])).sum())
     o = 0 if own else int(np.asarray(now.common(before)).sum())
-    return _Sums(s, o, s, o, x, o)
+    return _Sums(s, o, s, o, x, o, o)
 
 
 @lru_cache(maxsize=1 << 16)
 def _irrelevant(line: _Line, outside: int, own: bool) -> _Sums:
     """A chain the tensor does not depend on: active (position, instance) and (position, group) pairs."""
     s, u = (int((np.asarray(line.at(_positions(line, outside, own, merged=m)[0]).size()) > 0).sum()) for m in (True, False))
-    return _Sums(s, s, u, u, u, u)
+    return _Sums(s, s, u, u, u, u, u)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -253,7 +254,7 @@ def _sliding(slide: Slide, e: _Line, r: _Line, outside: tuple[int, int], own: st
     readers = _coordinate_sets(slide, e.sizes[0], r.sizes[0])
     both = [_positions(e, outside[0], own == "e", merged=True), _positions(r, outside[1], own == "r", merged=True)]
     shapes = [np.broadcast_shapes((1, 1, 1), *(np.shape(x) for x in now)) for now, _ in both]
-    total = np.zeros(6, np.int64)
+    total = np.zeros(7, np.int64)
     others = shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)
     block = max(1, CELLS // max(others, 1))
     for start in range(0, shapes[0][0], block):
@@ -292,11 +293,11 @@ def _lift(at: _Range, axes: tuple[int, int, int]) -> _Range:
 
 
 def _six(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_]) -> Ints:
-    """S O U K X Y of sets shaped (pe, pr, ge, gr, me, mr, h)."""
+    """S O U K X Y L of sets shaped (pe, pr, ge, gr, me, mr, h)."""
     merged = (4, 5)
     u, x = now.any(axis=merged), before.any(axis=merged)
     came, went = (now & ~before).any(axis=merged), (before & ~now).any(axis=merged)
-    return np.array([now.sum(), (now & before).sum(), u.sum(), (u & ~came).sum(), x.sum(), (x & ~went).sum()])
+    return np.array([now.sum(), (now & before).sum(), u.sum(), (u & ~came).sum(), x.sum(), (x & ~went).sum(), (u & x).sum()])
 
 
 # -- a boundary -----------------------------------------------------------------------------------------------
@@ -381,7 +382,7 @@ class _Terms:
 
     def _pair_factor(self, k: int | None, final: bool) -> _Sums:
         every, same, old = (self._real_pairs(k, final, which) for which in ("now", "same", "before"))
-        return _Sums(every, same, every, same, old, same)
+        return _Sums(every, same, every, same, old, same, same)
 
     def _real_pairs(self, k: int | None, final: bool, which: str) -> int:
         """Real pairs over all positions and instances: held now, held now and before, or held before."""
@@ -441,7 +442,8 @@ class _Terms:
 
     def read(self) -> int:
         """Words the parents read for their children, shared where the network shares."""
-        return self._product("U", None) - sum(self._product("K", k) for k in self._history())
+        kept = "L" if self.b.kind == "neighbour" else "K"
+        return self._product("U", None) - sum(self._product(kept, k) for k in self._history())
 
     def arrived(self) -> int:
         """Words that arrive at the parents, added on the way where the network adds."""

@@ -12,6 +12,8 @@ from itertools import product
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from accelsim.engines.pes import PeArray
 from accelsim.engines.ranks import address, grouped
 from accelsim.engines.tiles import Tile, Tiles
@@ -67,7 +69,8 @@ class _Walk:
                 if boundary.tensor == self.acc:
                     yield Open(boundary.child, boundary.tensor, self._real(boundary, ((i, w) for i, w in come.items() if len(w))))
                 else:
-                    yield from self._fill(boundary, come, {i: self.tiles[boundary].minus(old, new) for i, (old, new) in news.items()})
+                    gone = {i: self.tiles[boundary].minus(old, new) for i, (old, new) in news.items()}
+                    yield from self._fill(boundary, come, gone, self._reads(boundary, come, news))
             yield this
             previous = at
         last = self.array.finish()
@@ -112,7 +115,7 @@ class _Walk:
                 continue
             old = self.held[boundary, instance]
             self.held[boundary, instance] = tile
-            if tile is not old:
+            if tile is not old or boundary.kind == "neighbour":
                 news[instance] = (old, tile)
         return boundary, news
 
@@ -135,9 +138,22 @@ class _Walk:
         if words:
             yield Drain(boundary, self._real(boundary, words.items()), self._real(boundary, self._share(boundary, words)))
 
-    def _fill(self, boundary: Boundary, come: dict[Instance, Words], gone: dict[Instance, Words]) -> Iterator[Fill]:
+    def _reads(
+        self, boundary: Boundary, come: dict[Instance, Words], news: dict[Instance, tuple[Tile | None, Tile | None]]
+    ) -> tuple[tuple[Instance, int], ...]:
+        """Words each parent instance reads: what its children take, shared; over neighbour links what none of them held."""
+        if boundary.kind != "neighbour":
+            return tuple((i, len(w)) for i, w in self._share(boundary, come))
+        whole = self.tiles[boundary].minus
+        shape = self.nest.problem.shape(boundary.tensor)
+        before = dict(self._share(boundary, {i: whole(old, None) for i, (old, _) in news.items()}))
+        now = self._share(boundary, {i: whole(new, None) for i, (_, new) in news.items()})
+        return tuple((i, len(np.setdiff1d(w.flat(shape), before[i].flat(shape) if i in before else []))) for i, w in now)
+
+    def _fill(
+        self, boundary: Boundary, come: dict[Instance, Words], gone: dict[Instance, Words], reads: tuple[tuple[Instance, int], ...]
+    ) -> Iterator[Fill]:
         if any(len(w) for w in (*come.values(), *gone.values())):
-            reads = tuple((i, len(w)) for i, w in self._share(boundary, come))
             come, gone = dict(self._real(boundary, come.items())), dict(self._real(boundary, gone.items()))
             yield Fill(boundary, tuple((i, come[i], gone[i]) for i in come), reads)
 

@@ -345,7 +345,7 @@ class PeArray:
         else:
             latest = np.maximum.accumulate(np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1)), axis=0)
             last = latest[-1]
-            changes = self._ragged(tables, active, latest, tile_id, steps_of, insts_of, before, int(np.argmax(step_ok)))
+            changes = self._ragged(b, tables, active, latest, tile_id, steps_of, insts_of, before, int(np.argmax(step_ok)))
         # where nothing was kept from before and every combination of rank positions occurs, the words are a product
         whole = active is None and self._plain(b) and changes[0].replaces and self._covers(tables, tile_id[step_ok])
         counted = [self._count(b, c, base, listed=not whole) for c in changes]
@@ -390,6 +390,7 @@ class PeArray:
 
     def _ragged(
         self,
+        b: Boundary,
         tables: list[_RankTable],
         active: Bools,
         latest: npt.NDArray[np.int32],
@@ -401,7 +402,8 @@ class PeArray:
     ) -> list[_Change]:
         """Some PEs skip steps: each compares with the last step it took itself, or with what it had."""
         earlier = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
-        rows, insts = np.nonzero(active & ((earlier < 0) | (tile_id[earlier] != tile_id[:, None])))
+        moves = (earlier < 0) | (tile_id[earlier] != tile_id[:, None])
+        rows, insts = np.nonzero(active if b.kind == "neighbour" else active & moves)
         origin = earlier[rows, insts]
         changes = []
         for chosen, opening in ((rows == start) & (origin < 0), True), (~((rows == start) & (origin < 0)), False):
@@ -432,7 +434,9 @@ class PeArray:
             codes, values = inst[:0, 0], inst[:0, 0]
         times = change.times[change.step[:, 0]]
         taken = shared = weighed(there, times)
-        if b.merged and taken:
+        if b.kind == "neighbour":
+            shared = self._not_nearby(b, change, base)
+        elif b.merged and taken:
             groups = int(self.group_of[b].max(initial=0)) + 1
             group = np.broadcast_to((step * groups + self.group_of[b][inst])[:, :, None], there.shape)[there]
             shared = distinct(group, codes, np.repeat(change.times, groups))
@@ -443,6 +447,20 @@ class PeArray:
             seen[codes] = True
             return taken, shared, inst[:0, 0], values[seen]
         return taken, shared, pick(inst, there.shape, there), values[codes]
+
+    def _not_nearby(self, b: Boundary, change: _Change, base: int) -> int:
+        """Words the PEs of a group hold that none of them held one step before."""
+        groups = int(self.group_of[b].max(initial=0)) + 1
+        group = change.step * groups + self.group_of[b][change.inst]
+        keys = []
+        for tiles in (change.now, change.before):
+            lists = [change.wide(k, x) for k, x in enumerate(tiles)]
+            words, real = sums(lists), cross([x != NOWHERE for x in lists])
+            if self.pairs[b]:
+                real = real & coordinates(self.nest, np.where(real, words + base, 0))[1]
+            keys.append(np.stack([np.broadcast_to(group[:, :, None], words.shape)[real], words[real]]))
+        new = set(map(tuple, keys[0].T.tolist())) - set(map(tuple, keys[1].T.tolist()))
+        return sum(int(change.times[g // groups]) for g, _ in new)
 
     def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
         """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on; None if all."""

@@ -10,7 +10,7 @@ from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
 
 Tensor = Literal["weight", "ifmap", "ofmap"]
-OperandKind = Literal["multicast", "systolic", "unicast", "preload"]
+OperandKind = Literal["multicast", "systolic", "unicast", "preload", "neighbour"]
 AccumulatedKind = Literal["reduce", "systolic", "unicast"]
 Positive = Annotated[int, Field(gt=0)]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -49,7 +49,8 @@ class Network(Frozen):
 
     held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated: the sums.
     ``accumulated: reduce`` adds on the way (a tree or a chain over all children of a parent),
-    ``systolic`` adds along lines, ``unicast`` does not add.
+    ``systolic`` adds along lines, ``unicast`` does not add.  ``neighbour`` links pass on what another child
+    held one step before: only words no child held are read from the parent.
     """
 
     below: str
@@ -67,6 +68,7 @@ class Array(Frozen):
     weight_registers: Literal[1, 2] = 1  # a second one hides the preload behind compute
     outputs: Literal["in_place", "accumulators", "register"] = "in_place"  # how held outputs leave
     partial_folds: Literal["exact", "full"] = "exact"  # full: the controller always clocks the whole array
+    fold_filter: bool = True  # a filter taller than its rows may be worked off in several goes
 
     @model_validator(mode="after")
     def _consistent(self) -> Array:

@@ -204,7 +204,7 @@ class Nest:
         return Boundary(tensor, parent, child, name, kind, self._merged(tensor, parent, child, kind))
 
     def _merged(self, tensor: str, parent: int, child: int, kind: str) -> tuple[str, ...]:
-        if kind in ("multicast", "reduce"):
+        if kind in ("multicast", "reduce", "neighbour"):
             return ("row", "col")
         if kind in ("unicast", "preload"):
             return ()
@@ -250,6 +250,13 @@ class Nest:
             if need > have:
                 loops = " ".join(f"{x.dim}({x.trips})" for x in self.loops if x.axis == axis)
                 raise MappingError(f"array: {axis} loops {loops} need {need} {axis}s, {self.arch.name} has {have}")
+
+        over_rows = [x for x in self.loops if x.dim == "R" and x.spatial]
+        if over_rows and not array.fold_filter and any(x.dim == "R" and not x.spatial and x.level <= over_rows[0].level for x in self.loops):
+            raise MappingError(
+                f"array: the filter's R={self.problem.size['R']} rows do not fit {prod(x.trips for x in over_rows)} rows of PEs at once, "
+                f"and {self.arch.name} does not fold filters (array.fold_filter)"
+            )
 
     @cached_property
     def footprint(self) -> Footprint:
