@@ -1,26 +1,23 @@
-"""The analytic engine: section 4's counts in closed form.
+"""The analytic engine: section 4's counts in closed form, for one mapping or a million at once.
 
 Ranks of a tensor share no dimension, so every sum over steps and instances factors over ranks.  Each step
 has exactly one advancing temporal loop k: loops outside k stand still, k goes from i-1 to i, loops inside
-jump from their last trip to their first.  Per rank and k, over the rank's own outer positions,
-
-    S = sum_j |C_j|      O = sum_j |C_j & Q_j|        over instances j, C now and Q one step before
-    U = sum_P |C_P|      K = words of C_P that every holder j held before     over sharing groups P
-    X = sum_P |Q_P|      Y = words of Q_P that every holder j holds now
+jump from their last trip to their first.  With the sums of ``tables``,
 
     child takes   = prod S(all) - sum_k prod O_k         parent reads = prod U(all) - sum_k prod K_k
     psum arrivals = prod X(final) + sum_k (prod X_k - prod Y_k)
 
-The MAC, which has no history, is the first product alone.  A rank is tabulated once per chain of tiles; what
-a mapping costs is gathered from tables and multiplied.  Nothing is shared with the event engine but the
-problem, its projections and the nest.
+The MAC, which has no history, is the first product alone.  A ``Model`` writes all counts of a loop skeleton
+as signed products; each factor depends on one group of dimensions only, so a mapping is a row number per
+group, and evaluating mappings is gathering rows, multiplying them and one matrix product.  Nothing is shared
+with the event engine but the problem, its projections and the nest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -28,283 +25,208 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.counts import Moved
+from accelsim.engines.tables import Line, Sums, coordinate_readers, irrelevant, plain, positions, sliding, step_exists
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import RANKS, Slide
+from accelsim.workload.problem import RANKS
 
 Ints = npt.NDArray[np.int64]
-CELLS = 1 << 24  # set elements laid out at once
+Floats = npt.NDArray[np.float64]
+Tiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
+EXACT = float(1 << 53)
 
 
 def run(nest: Nest) -> dict[Boundary, Moved]:
     """What crosses each boundary of a nest, exactly, in words."""
-    arrived = {}
-    moves = {}
-    for b in reversed(nest.boundaries):
-        terms = _Terms(nest, b)
-        if b.tensor != nest.problem.accumulated:
-            moves[b] = Moved(taken=terms.taken(), read=terms.read())
+    model = Model(nest)
+    rows = [model.row(group, model.tiles) for group in model.groups]
+    found = model.evaluate([np.array([r]) for r in rows])
+    return {b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()}) for b, m in model.moves(found).items()}
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """One factor of a term: the chains it depends on, what makes it equal to another, and how it is worked out."""
+
+    chains: tuple[str, ...]
+    identity: tuple[Any, ...]
+    value: Callable[[Tiles], int]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``counts[mapping, column]`` of a model's columns."""
+
+    counts: Floats
+    columns: tuple[tuple[Boundary | None, str], ...]
+
+    def of(self, boundary: Boundary | None, name: str) -> Floats:
+        return np.asarray(self.counts[:, self.columns.index((boundary, name))])
+
+
+class Model:
+    """All counts of a skeleton (a nest's loops, whatever their tiles) as signed products of table entries.
+
+    The skeleton fixes loop order, levels, axes and what is kept; tiles of one trip are welcome.  ``groups``
+    are sets of dimensions that share a table.
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.tiles: Tiles = {c.name: tuple(nest.loops[i].tile for i in c.loops) for c in nest.chains}
+        self._terms: dict[tuple[Any, ...], int] = {}
+        self._factors: list[tuple[_Factor, ...]] = []
+        self._signs: list[dict[int, float]] = []
+        self.columns: list[tuple[Boundary | None, str]] = []
+        for b in nest.boundaries:
+            self._boundary(_Side(nest, b))
+        self._column(None, "compute_cycles", [(1.0, [_steps(nest, c) for c in nest.chains])])
+        self._column(None, "active_pes", [(1.0, [_width(nest, c) for c in nest.chains])])
+        self.matrix = np.zeros((len(self._factors), len(self.columns)))
+        for column, signs in enumerate(self._signs):
+            for term, sign in signs.items():
+                self.matrix[term, column] += sign
+        self.groups = self._grouped()
+        self._rows: list[dict[tuple[tuple[int, ...], ...], int]] = [{} for _ in self.groups]
+        self._tables: list[Floats] = [np.ones((0, len(self._factors))) for _ in self.groups]
+        self._most: list[Floats] = [np.zeros(len(self._factors)) for _ in self.groups]
+
+    # -- terms -----------------------------------------------------------------------------------------------
+
+    def _boundary(self, side: _Side) -> None:
+        b, acc = side.b, self.nest.problem.accumulated
+        own = side.terms("S", "O")
+        if b.tensor != acc:
+            self._column(b, "taken", own)
+            self._column(b, "read", side.terms("U", "L" if b.kind == "neighbour" else "K") if side.shares else own)
         else:
-            arrived[b] = terms.arrived()
-            moves[b] = Moved(drained=terms.taken(), arrived=arrived[b])
-    for b in nest.boundaries:
-        if b.tensor == nest.problem.accumulated:
-            moves[b].updated = arrived[b] - _entries(nest, b, moves)
-    return {b: moves[b] for b in nest.boundaries}
+            self._column(b, "drained", own)
+            self._column(b, "arrived", side.arrivals() if side.shares else own)
+
+    def _column(self, b: Boundary | None, name: str, terms: list[tuple[float, list[_Factor]]]) -> None:
+        signs: dict[int, float] = {}
+        for sign, factors in terms:
+            key = tuple(sorted((f.identity for f in factors), key=repr))
+            if key not in self._terms:
+                self._terms[key] = len(self._factors)
+                self._factors.append(tuple(factors))
+            at = self._terms[key]
+            signs[at] = signs.get(at, 0.0) + sign
+        self.columns.append((b, name))
+        self._signs.append(signs)
+
+    def _grouped(self) -> tuple[tuple[str, ...], ...]:
+        """Chains that meet in one factor share a table."""
+        of = {c.name: {c.name} for c in self.nest.chains}
+        for factors in self._factors:
+            for f in factors:
+                joined = set().union(*(of[name] for name in f.chains))
+                for name in joined:
+                    of[name] = joined
+        groups = dict.fromkeys(tuple(sorted(of[c.name])) for c in self.nest.chains)
+        return tuple(groups)
+
+    # -- tables and mappings ---------------------------------------------------------------------------------
+
+    def row(self, group: tuple[str, ...], tiles: Tiles) -> int:
+        """The table row of a group for some tiles; worked out when first asked for."""
+        return int(self.rows(group, [tiles])[0])
+
+    def rows(self, group: tuple[str, ...], many: Sequence[Tiles]) -> Ints:
+        """Table rows of a group for many tiles."""
+        at = self.groups.index(group)
+        known = self._rows[at]
+        keys = [tuple(tiles[name] for name in group) for tiles in many]
+        new = {key: tiles for key, tiles in zip(keys, many, strict=True) if key not in known}
+        if new:
+            table = [[prod(f.value(tiles) for f in factors if f.chains[0] in group) for factors in self._factors] for tiles in new.values()]
+            known |= {key: len(known) + i for i, key in enumerate(new)}
+            self._tables[at] = np.vstack([self._tables[at], np.array(table, np.float64)])
+            self._most[at] = self._tables[at].max(axis=0)
+        return np.array([known[key] for key in keys], np.int64)
+
+    def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
+        """Counts of mappings given as one row number a group; arrays of one length, or of length one for what is fixed.
+
+        Raises OverflowError where a product passes 2^53 and would not be exact.
+        """
+        fixed = np.ones(len(self._factors))
+        bound = np.ones(len(self._factors))
+        product: Floats | None = None
+        for table, most, at in zip(self._tables, self._most, rows, strict=True):
+            if len(at) == 1:
+                fixed *= table[at[0]]
+                bound *= table[at[0]]
+                continue
+            bound *= most
+            product = np.take(table, at, axis=0) if product is None else np.multiply(product, np.take(table, at, axis=0), out=product)
+        if bound.max() >= EXACT:
+            raise OverflowError("a count may pass 2^53 words; float64 would not be exact")
+        if product is None:
+            return Evaluated(fixed[None, :] @ self.matrix, tuple(self.columns))
+        return Evaluated(product @ (fixed[:, None] * self.matrix), tuple(self.columns))
+
+    def moves(self, found: Evaluated) -> dict[Boundary, Moved]:
+        """The columns as primitives of each boundary, arrays over mappings."""
+        nest, acc = self.nest, self.nest.problem.accumulated
+        moves = {}
+        for b in nest.boundaries:
+            if b.tensor != acc:
+                moves[b] = Moved(taken=found.of(b, "taken"), read=found.of(b, "read"))
+                continue
+            above = next((x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None)
+            entries = _touched(nest) if above is None else found.of(above, "drained")
+            arrived = found.of(b, "arrived")
+            moves[b] = Moved(drained=found.of(b, "drained"), arrived=arrived, updated=arrived - entries)
+        return moves
 
 
-def _entries(nest: Nest, b: Boundary, moves: dict[Boundary, Moved]) -> int:
-    """Words that entered the parent's own tile: what it will let go again; at the outermost, the distinct words."""
-    above = [x for x in nest.boundaries if x.tensor == b.tensor and x.child == b.parent]
-    if above:
-        return int(moves[above[0]].drained)
-    return _touched(nest, b.tensor)
-
-
-def _touched(nest: Nest, tensor: str) -> int:
-    """Distinct real words of a tensor."""
+def _touched(nest: Nest) -> int:
+    """Distinct real words of the accumulated tensor: those that enter the outermost level."""
     words = 1
-    for rank in RANKS[tensor]:
+    for rank in RANKS[nest.problem.accumulated]:
         if len(rank) == 1:
             words *= nest.problem.size[rank[0]]
         else:
-            e, r = rank
-            masks = _coordinate_sets(nest.problem.slide(rank), nest.problem.size[e], nest.problem.size[r])
-            words *= int((masks >= 0).any(axis=1).sum())
+            readers = coordinate_readers(nest.problem.slide(rank), nest.problem.size[rank[0]], nest.problem.size[rank[1]])
+            words *= int((readers >= 0).any(axis=1).sum())
     return words
 
 
-# -- positions of a chain -----------------------------------------------------------------------------------
+# -- the array ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A chain above a boundary, as plain numbers: what a table depends on."""
-
-    sizes: tuple[int, ...]  # of each part
-    loops: tuple[tuple[int, int, str], ...]  # (part, or -1 for the fused whole; tile; "t" | "g" | "m": temporal, grouped, merged)
-
-    @cached_property
-    def temporal(self) -> tuple[int, ...]:
-        return tuple(i for i, x in enumerate(self.loops) if x[2] == "t")
-
-    @cached_property
-    def trips(self) -> tuple[int, ...]:
-        current = list(self.sizes)
-        chunk: int | None = None
-        found = []
-        for part, tile, _ in self.loops:
-            if part >= 0:
-                found.append(-(-current[part] // tile))
-                current[part] = min(tile, current[part])
-            else:
-                whole = prod(current) if chunk is None else chunk
-                found.append(-(-whole // tile))
-                chunk = min(tile, whole)
-        return tuple(found)
-
-    def at(self, index: Sequence[Any]) -> _Range:
-        """Ranges at one index a loop (broadcast): the parts' box and the chunk in it."""
-        lo: list[Any] = [0] * len(self.sizes)
-        hi: list[Any] = list(self.sizes)
-        chunk: tuple[Any, Any] | None = None
-        for (part, tile, _), i in zip(self.loops, index, strict=True):
-            if part >= 0:
-                lo[part] = lo[part] + i * tile
-                hi[part] = np.minimum(hi[part], lo[part] + tile)
-            else:
-                first, last = (0, prod(np.maximum(h - low, 0) for low, h in zip(lo, hi, strict=True))) if chunk is None else chunk
-                chunk = (first + i * tile, np.minimum(last, first + (i + 1) * tile))
-        return _Range(lo, hi, chunk)
-
-    def last(self, index: list[Any], inner: Sequence[int]) -> None:
-        """Set the temporal loops ``inner`` to the last trip some instance takes, outermost first."""
-        for i in inner:
-            probe = [0 if self.loops[n][2] != "t" else index[n] for n in range(i)]
-            size = _Line(self.sizes, self.loops[:i]).at(probe).extent(self.loops[i][0])
-            index[i] = np.maximum(-(-size // self.loops[i][1]) - 1, 0)
+def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) -> Line:
+    loops = []
+    for i, tile in zip(chain.loops, tiles, strict=True):
+        x = nest.loops[i]
+        loops.append((chain.parts.index(x.dim) if x.dim in chain.parts else -1, tile, spatial if x.spatial else "t"))
+    return Line(tuple(nest.problem.size[p] for p in chain.parts), tuple(loops))
 
 
-@dataclass(frozen=True)
-class _Range:
-    lo: list[Any]
-    hi: list[Any]
-    chunk: tuple[Any, Any] | None
+def _steps(nest: Nest, chain: Chain) -> _Factor:
+    """Positions of a chain's temporal loops that some instance takes."""
 
-    def extent(self, part: int) -> Any:
-        if part >= 0:
-            return self.hi[part] - self.lo[part]
-        if self.chunk is not None:
-            return self.chunk[1] - self.chunk[0]
-        return prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
+    def value(tiles: Tiles) -> int:
+        line = _whole_line(nest, chain, tiles[chain.name], "m")
+        return irrelevant(line, len(line.temporal), False).U
 
-    def size(self) -> Any:
-        """Words of a plain rank: the chunk, or the whole box; 0 where the piece does not exist."""
-        box = prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
-        if self.chunk is None:
-            return np.asarray(box)
-        return np.where(box > 0, np.maximum(self.chunk[1] - self.chunk[0], 0), 0)
-
-    def common(self, other: _Range) -> Any:
-        """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks may overlap."""
-        both = prod(
-            np.maximum(np.minimum(a, b) - np.maximum(c, d), 0) for a, b, c, d in zip(self.hi, other.hi, self.lo, other.lo, strict=True)
-        )
-        if self.chunk is None or other.chunk is None:
-            return np.asarray(both)
-        same = np.minimum(self.chunk[1], other.chunk[1]) - np.maximum(self.chunk[0], other.chunk[0])
-        return np.where(both > 0, np.maximum(same, 0), 0)
-
-    def one(self, part: int) -> Any:
-        """Coordinate of a part where the piece is a single position."""
-        if self.chunk is None:
-            return self.lo[part]
-        inner = prod(np.maximum(self.hi[q] - self.lo[q], 1) for q in range(part + 1, len(self.lo)))
-        return self.lo[part] + (self.chunk[0] // inner) % np.maximum(self.hi[part] - self.lo[part], 1)
+    return _Factor((chain.name,), ("steps", chain.name), value)
 
 
-def _positions(line: _Line, outside: int, own: bool, *, merged: bool) -> tuple[list[Any], list[Any]]:
-    """Index arrays now and one step before: (position, grouped instance, merged instance).
+def _width(nest: Nest, chain: Chain) -> _Factor:
+    """Instances at a chain's first position, where its pieces are largest."""
 
-    The first ``outside`` temporal loops stand still; if ``own``, the next one advances from i-1 to i; the
-    rest go from their last trip to their first.
-    """
-    fixed = line.temporal[: outside + own]
-    kinds = (list(fixed), [i for i, x in enumerate(line.loops) if x[2] == "g"], [i for i, x in enumerate(line.loops) if x[2] == "m"])
-    now: list[Any] = [0] * len(line.loops)
-    for axis, members in enumerate(kinds):
-        if axis == 2 and not merged:
-            continue
-        shape = [1, 1, 1]
-        grid = np.indices([line.trips[i] - (own and i == fixed[-1]) for i in members], np.int64).reshape(
-            len(members), prod(line.trips[i] - (own and i == fixed[-1]) for i in members)
-        )
-        shape[axis] = grid.shape[1]
-        for i, g in zip(members, grid, strict=True):
-            now[i] = (g + (own and i == fixed[-1])).reshape(shape)
-    before = list(now)
-    if own:
-        before[fixed[-1]] = now[fixed[-1]] - 1
-    line.last(before, line.temporal[outside + own :])
-    return now, before
+    def value(tiles: Tiles) -> int:
+        return irrelevant(_whole_line(nest, chain, tiles[chain.name], "g"), 0, False).U
+
+    return _Factor((chain.name,), ("width", chain.name), value)
 
 
-def _taken(line: _Line, now: list[Any]) -> npt.NDArray[np.bool_]:
-    """Whether a step exists: some instance takes it, and if any the first one does."""
-    first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(now, line.loops, strict=True)]
-    return np.asarray(line.at(first).size()) > 0
+# -- one side of a boundary -------------------------------------------------------------------------------------
 
 
-# -- tables -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """S, O over instances; U, K, X, Y over sharing groups."""
-
-    S: int
-    O: int  # noqa: E741
-    U: int
-    K: int
-    X: int
-    Y: int
-    L: int  # neighbour links: words of C_P that Q_P holds
-
-
-@lru_cache(maxsize=1 << 16)
-def _plain(line: _Line, outside: int, own: bool) -> _Sums:
-    """A rank of one chain the tensor depends on: pieces of different instances are disjoint."""
-    index = _positions(line, outside, own, merged=True)
-    now, before = (line.at(x) for x in index)
-    s = int(np.asarray(now.size()).sum())
-    x = int((before.size() * _taken(line, index[0])).sum())
-    o = 0 if own else int(np.asarray(now.common(before)).sum())
-    return _Sums(s, o, s, o, x, o, o)
-
-
-@lru_cache(maxsize=1 << 16)
-def _irrelevant(line: _Line, outside: int, own: bool) -> _Sums:
-    """A chain the tensor does not depend on: active (position, instance) and (position, group) pairs."""
-    s, u = (int((np.asarray(line.at(_positions(line, outside, own, merged=m)[0]).size()) > 0).sum()) for m in (True, False))
-    return _Sums(s, s, u, u, u, u, u)
-
-
-@lru_cache(maxsize=1 << 14)
-def _coordinate_sets(slide: Slide, out: int, filt: int) -> Ints:
-    """e[h, r]: the output that reads coordinate h through tap r, or -1."""
-    e = np.arange(slide.size)[:, None] + slide.pad - slide.dilation * np.arange(filt)
-    real = (e >= 0) & (e % slide.stride == 0) & (e < out * slide.stride)
-    return np.where(real, e // slide.stride, -1)
-
-
-def _coordinates(readers: Ints, e: _Range, r: _Range) -> npt.NDArray[np.bool_]:
-    """Which coordinates pieces of (E, R) touch: broadcast shape of the pieces, then h."""
-    e_lo, e_hi, r_lo, r_hi = (np.asarray(x)[..., None] for x in (e.lo[0], e.hi[0], r.lo[0], r.hi[0]))
-    shape = np.broadcast_shapes(e_lo.shape, e_hi.shape, r_lo.shape, r_hi.shape)[:-1]
-    found = np.zeros((*shape, len(readers)), bool)
-    for step in range(int((r_hi - r_lo).max())):
-        at = np.minimum(r_lo + step, readers.shape[1] - 1)
-        reader = readers[np.arange(len(readers)), at]
-        found |= (reader >= e_lo) & (reader < e_hi) & (r_lo + step < r_hi)
-    return found
-
-
-@lru_cache(maxsize=1 << 16)
-def _sliding(slide: Slide, e: _Line, r: _Line, outside: tuple[int, int], own: str) -> _Sums:
-    """A rank of two chains that slides: sets laid out as masks over the coordinate, blocks of positions at a time."""
-    readers = _coordinate_sets(slide, e.sizes[0], r.sizes[0])
-    both = [_positions(e, outside[0], own == "e", merged=True), _positions(r, outside[1], own == "r", merged=True)]
-    shapes = [np.broadcast_shapes((1, 1, 1), *(np.shape(x) for x in now)) for now, _ in both]
-    total = np.zeros(7, np.int64)
-    others = shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)
-    block = max(1, CELLS // max(others, 1))
-    for start in range(0, shapes[0][0], block):
-        sets = []
-        for when in (0, 1):
-            index = [x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x for x in both[0][when]]
-            at_e, at_r = e.at(index), r.at(both[1][when])
-            part = _coordinates(readers, _lift(at_e, (0, 2, 4)), _lift(at_r, (1, 3, 5)))
-            if when == 0:
-                steps = _flag(_taken(e, index), 0) & _flag(_taken(r, both[1][0]), 1)
-            sets.append(part & steps)
-        n = min(block, shapes[0][0] - start)
-        full = (n, shapes[1][0], shapes[0][1], shapes[1][1], shapes[0][2], shapes[1][2], len(readers))
-        now, before = (np.broadcast_to(x, full) for x in sets)
-        total += _six(now, before)
-    return _Sums(*(int(x) for x in total))
-
-
-def _flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
-    shape = [1] * 7
-    shape[axis] = taken.size
-    return taken.reshape(shape)
-
-
-def _lift(at: _Range, axes: tuple[int, int, int]) -> _Range:
-    """Give a chain's three axes their places among six."""
-
-    def place(x: Any) -> Any:
-        x = np.asarray(x)
-        shape = [1] * 6
-        for axis, n in zip(axes, np.broadcast_shapes(x.shape, (1, 1, 1)), strict=True):
-            shape[axis] = n
-        return x.reshape(shape)
-
-    return _Range([place(x) for x in at.lo], [place(x) for x in at.hi], None)
-
-
-def _six(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_]) -> Ints:
-    """S O U K X Y L of sets shaped (pe, pr, ge, gr, me, mr, h)."""
-    merged = (4, 5)
-    u, x = now.any(axis=merged), before.any(axis=merged)
-    came, went = (now & ~before).any(axis=merged), (before & ~now).any(axis=merged)
-    return np.array([now.sum(), (now & before).sum(), u.sum(), (u & ~came).sum(), x.sum(), (x & ~went).sum(), (u & x).sum()])
-
-
-# -- a boundary -----------------------------------------------------------------------------------------------
-
-
-class _Terms:
-    """All factors of one boundary."""
+class _Side:
+    """The terms of one boundary."""
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
         self.nest, self.b = nest, b
@@ -313,150 +235,160 @@ class _Terms:
         above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
         self.loops = set(above)
         self.temporal = [i for i in above if not nest.loops[i].spatial]
-        self.lines = {c.name: self._line(c) for c in nest.chains}
-        self.own = {c.name: [i for i in c.loops if i in self.loops and not nest.loops[i].spatial] for c in nest.chains}
+        self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
+        self.shares = any(self._kind(i) == "m" for i in above) or b.kind == "neighbour"
 
-    def _line(self, chain: Chain) -> _Line:
-        loops = []
-        for i in chain.loops:
-            if i in self.loops:
-                x = self.nest.loops[i]
-                grouped = x.spatial and (x.level < self.b.parent or x.axis not in self.b.merged)
-                kind = "t" if not x.spatial else "g" if grouped else "m"
-                loops.append((chain.parts.index(x.dim) if x.dim in chain.parts else -1, x.tile, kind))
-        return _Line(tuple(self.nest.problem.size[p] for p in chain.parts), tuple(loops))
+    def terms(self, every: str, kept: str) -> list[tuple[float, list[_Factor]]]:
+        """prod ``every`` over all positions, less prod ``kept`` wherever a loop advances."""
+        terms = [(1.0, self._factors(every, None))]
+        if not self.mac:
+            terms += [(-1.0, self._factors(kept, k)) for k in self.temporal if not self._replaces(k)]
+        return terms
 
-    def _outside(self, name: str, k: int | None) -> int:
-        """How many of a chain's temporal loops stand outside k; all of them where every position is summed."""
-        return len(self.own[name]) if k is None else sum(i < k for i in self.own[name])
+    def arrivals(self) -> list[tuple[float, list[_Factor]]]:
+        if self.mac:
+            return [(1.0, self._factors("U", None))]
+        terms = [(1.0, self._factors("X", None, final=True))]
+        for k in self.temporal:
+            terms.append((1.0, self._factors("X", k)))
+            if not self._replaces(k):
+                terms.append((-1.0, self._factors("Y", k)))
+        return terms
 
-    def _factors(self, k: int | None, *, final: bool = False) -> list[_Sums]:
-        """One factor a rank and irrelevant chain: at every position (k None), where k advances, or at the very end."""
-        found = []
-        done: set[str] = set()
-        advancing = k if k is not None else -1
-        for rank in [] if self.pairs else RANKS[self.b.tensor]:
-            chains = [self.nest.chain_of[d] for d in rank]
-            names = [c.name for c in chains]
-            if names[0] in done and len(rank) == 1:
-                continue
-            outside = [0 if final else self._outside(n, k) for n in names]
-            if len(rank) == 2 and not any(c.fused for c in chains):
-                own = "e" if advancing in self.own[names[0]] else "r" if advancing in self.own[names[1]] else ""
-                e, r = (self.lines[n] for n in names)
-                found.append(_sliding(self.nest.problem.slide(rank), e, r, (outside[0], outside[1]), own))
-            elif len(rank) == 2:
-                found.append(self._sliding_parts(rank, k, final))
-            elif chains[0].fused and self.b.tensor == "ifmap":
-                found.append(_plain(self._part(rank[0]), *self._part_outside(rank[0], k, final)))
-                continue
-            else:
-                found.append(_plain(self.lines[names[0]], outside[0], advancing in self.own[names[0]]))
-            done |= set(names)
-        for c in self.nest.chains:
-            if not c.depends(self.b.tensor):
-                found.append(_irrelevant(self.lines[c.name], 0 if final else self._outside(c.name, k), advancing in self.own[c.name]))
+    def _replaces(self, k: int) -> bool:
+        """Whether advancing k leaves nothing of the tile: k cuts a plain dimension of the tensor."""
+        chain = next(c for c in self.nest.chains if k in self.own[c.name])
+        if not chain.depends(self.b.tensor):
+            return False
         if self.pairs:
-            found.append(self._pair_factor(k, final))
-        return found
+            return True
+        dims = (self.nest.loops[k].dim,) if self.nest.loops[k].dim in chain.parts else chain.parts
+        return not any(len(rank) == 2 and d in rank for rank in RANKS[self.b.tensor] for d in dims)
 
-    # an ifmap above a fused loop: the parts' own loops are plain dimensions there
+    def _kind(self, i: int) -> str:
+        x = self.nest.loops[i]
+        if not x.spatial:
+            return "t"
+        return "g" if x.level < self.b.parent or x.axis not in self.b.merged else "m"
 
-    def _part(self, dim: str) -> _Line:
-        line, chain = self.lines[self.nest.chain_of[dim].name], self.nest.chain_of[dim]
-        own = chain.parts.index(dim)
-        return _Line((self.nest.problem.size[dim],), tuple((0, t, kind) for part, t, kind in line.loops if part == own))
+    def _line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> Line:
+        """A chain above the boundary; or only the loops of one of its parts."""
+        loops = []
+        for i, tile in zip(chain.loops, tiles, strict=True):
+            x = self.nest.loops[i]
+            if i in self.loops and part in (None, x.dim):
+                at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
+                loops.append((at, tile, self._kind(i)))
+        sizes = (part,) if part else chain.parts
+        return Line(tuple(self.nest.problem.size[p] for p in sizes), tuple(loops))
 
-    def _part_outside(self, dim: str, k: int | None, final: bool) -> tuple[int, bool]:
-        own = [i for i in self.own[self.nest.chain_of[dim].name] if self.nest.loops[i].dim == dim]
+    def _where(self, chain: Chain, k: int | None, final: bool, part: str | None = None) -> tuple[int, bool]:
+        """How many of the (part's) own temporal loops stand outside k, and whether k is the next."""
+        own = [i for i in self.own[chain.name] if part in (None, self.nest.loops[i].dim)]
         if final:
             return 0, False
         return (len(own), False) if k is None else (sum(i < k for i in own), k in own)
 
-    def _sliding_parts(self, rank: tuple[str, ...], k: int | None, final: bool) -> _Sums:
-        (e, own_e), (r, own_r) = (self._part_outside(d, k, final) for d in rank)
+    def _factors(self, which: str, k: int | None, *, final: bool = False) -> list[_Factor]:
+        """One factor a rank and irrelevant chain: at every position (k None), where k advances, or at the very end."""
+        nest, tensor = self.nest, self.b.tensor
+        found = [self._one(c, which, irrelevant, k, final) for c in nest.chains if not c.depends(tensor)]
+        if self.pairs:
+            return [*found, self._pairs(which, k, final)]
+        done: set[str] = set()
+        for rank in RANKS[tensor]:
+            chain = nest.chain_of[rank[0]]
+            if len(rank) == 2:
+                found.append(self._slide(rank, which, k, final))
+            elif chain.fused and tensor == "ifmap":  # above a fused loop its parts are plain dimensions
+                found.append(self._one(chain, which, plain, k, final, part=rank[0]))
+            elif chain.name not in done:
+                done.add(chain.name)
+                found.append(self._one(chain, which, plain, k, final))
+        return found
+
+    def _shape(self, chain: Chain) -> tuple[Any, ...]:
+        return tuple(self._kind(i) if i in self.loops else "-" for i in chain.loops)
+
+    def _one(
+        self, c: Chain, which: str, table: Callable[[Line, int, bool], Sums], k: int | None, final: bool, part: str | None = None
+    ) -> _Factor:
+        outside, own = self._where(c, k, final, part)
+
+        def value(tiles: Tiles) -> int:
+            return int(getattr(table(self._line(c, tiles[c.name], part), outside, own), which))
+
+        return _Factor((c.name,), (c.name, part, table is plain, which, outside, own, self._shape(c)), value)
+
+    def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> _Factor:
+        chains = [self.nest.chain_of[d] for d in rank]
+        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
+        (e, own_e), (r, own_r) = (self._where(c, k, final, p) for c, p in zip(chains, parts, strict=True))
         own = "e" if own_e else "r" if own_r else ""
-        return _sliding(self.nest.problem.slide(rank), self._part(rank[0]), self._part(rank[1]), (e, r), own)
+        slide = self.nest.problem.slide(rank)
 
-    # an ifmap under a fused loop: one word a (k, x) pair, real where the padding is not
+        def value(tiles: Tiles) -> int:
+            lines = [self._line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
+            return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
 
-    def _pair_factor(self, k: int | None, final: bool) -> _Sums:
-        every, same, old = (self._real_pairs(k, final, which) for which in ("now", "same", "before"))
-        return _Sums(every, same, every, same, old, same, same)
+        identity = (rank, which, e, r, own, *(self._shape(c) for c in chains))
+        return _Factor(tuple(c.name for c in chains), identity, value)
 
-    def _real_pairs(self, k: int | None, final: bool, which: str) -> int:
-        """Real pairs over all positions and instances: held now, held now and before, or held before."""
-        if self.mac or (k is None and which == "now" and not final):
-            return self._all_pairs()
-        times = 1
-        where: dict[str, Ints] = {}
-        for c in self.nest.chains:
-            if not c.depends("ifmap"):
-                continue
-            outside = 0 if final else self._outside(c.name, k)
-            own = k is not None and k in self.own[c.name]
-            line = self.lines[c.name]
-            index = _positions(line, outside, own, merged=True)
-            now, before = (line.at(x) for x in index)
-            held = now.common(before) if which == "same" else now.size() if which == "now" else before.size()
-            at = before if which == "before" else now
-            mask = (np.asarray(held) > 0) & _taken(line, index[0])
-            if own and which == "same":
-                mask = np.zeros_like(mask)
-            slides = [p for p in c.parts if p in "ERFS"]
-            shape = np.broadcast_shapes(mask.shape, *(np.shape(at.one(c.parts.index(p))) for p in slides))
-            mask = np.broadcast_to(mask, shape)
-            if not slides:
-                times *= int(mask.sum())
-            for p in slides:
-                where[p] = np.broadcast_to(at.one(c.parts.index(p)), shape)[mask]
-        return times * self._meet(where)
+    def _pairs(self, which: str, k: int | None, final: bool) -> _Factor:
+        """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
+        chains = [c for c in self.nest.chains if c.depends("ifmap")]
+        when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
+        where = [self._where(c, k, final) for c in chains]
 
-    def _meet(self, where: dict[str, Ints]) -> int:
-        """Sum over (r,s) and (e,f) positions of whether both coordinates are real."""
-        size = self.nest.problem.size
-        counts = []
-        for a, b in (("R", "S"), ("E", "F")):
-            if self.nest.chain_of[a] is self.nest.chain_of[b]:
-                flat = np.bincount(where[a] * size[b] + where[b], minlength=size[a] * size[b])
-                counts.append(flat.reshape(size[a], size[b]))
-            else:
-                counts.append(np.outer(np.bincount(where[a], minlength=size[a]), np.bincount(where[b], minlength=size[b])))
-        h, w = self._validity(("E", "R")), self._validity(("F", "S"))
-        return int((counts[0] * (h.T @ counts[1] @ w)).sum())
+        def value(tiles: Tiles) -> int:
+            lines = [self._line(c, tiles[c.name]) for c in chains]
+            return _real_pairs(
+                self.nest, tuple(chains), tuple(lines), tuple(where), "all" if self.mac or (k is None and when == "now") else when
+            )
 
-    def _validity(self, rank: tuple[str, str]) -> Ints:
-        slide, size = self.nest.problem.slide(rank), self.nest.problem.size
-        at = slide.stride * np.arange(size[rank[0]])[:, None] + slide.dilation * np.arange(size[rank[1]]) - slide.pad
-        return ((at >= 0) & (at < slide.size)).astype(np.int64)
-
-    def _all_pairs(self) -> int:
-        size = self.nest.problem.size
-        return size["N"] * size["G"] * size["C"] * int(self._validity(("E", "R")).sum()) * int(self._validity(("F", "S")).sum())
-
-    # the counts
-
-    def taken(self) -> int:
-        """Words the children take in all; equal to what they drain of an accumulated tensor."""
-        return self._product("S", None) - sum(self._product("O", k) for k in self._history())
-
-    def read(self) -> int:
-        """Words the parents read for their children, shared where the network shares."""
-        kept = "L" if self.b.kind == "neighbour" else "K"
-        return self._product("U", None) - sum(self._product(kept, k) for k in self._history())
-
-    def arrived(self) -> int:
-        """Words that arrive at the parents, added on the way where the network adds."""
-        if self.mac:
-            return self._product("U", None)
-        steps = sum(self._product("X", k) - self._product("Y", k) for k in self._history())
-        return prod(f.X for f in self._factors(None, final=True)) + steps
-
-    def _history(self) -> list[int]:
-        return [] if self.mac else self.temporal
-
-    def _product(self, which: str, k: int | None) -> int:
-        return prod(getattr(f, which) for f in self._factors(k))
+        return _Factor(tuple(c.name for c in chains), ("pairs", when, self.mac, *where, *(self._shape(c) for c in chains)), value)
 
 
-__all__ = ["run"]
+# -- (k, x) pairs -----------------------------------------------------------------------------------------------
+
+
+def _real_pairs(nest: Nest, chains: tuple[Chain, ...], lines: tuple[Line, ...], where: tuple[tuple[int, bool], ...], when: str) -> int:
+    """Real pairs held now, before, or both; or all there are, each of which is held once."""
+    size = nest.problem.size
+    if when == "all":
+        return size["N"] * size["G"] * size["C"] * int(_validity(nest, "E", "R").sum()) * int(_validity(nest, "F", "S").sum())
+    times = 1
+    at: dict[str, Ints] = {}
+    for c, line, (outside, own) in zip(chains, lines, where, strict=True):
+        if own and when == "same":
+            return 0
+        index = positions(line, outside, own, merged=True)
+        now, before = (line.at(x) for x in index)
+        held = now.common(before) if when == "same" else before.size()
+        mask = (np.asarray(held) > 0) & step_exists(line, index[0])
+        slides = [p for p in c.parts if p in "ERFS"]
+        spots = {p: (now if when == "same" else before).one(c.parts.index(p)) for p in slides}
+        shape = np.broadcast_shapes(mask.shape, *(np.shape(x) for x in spots.values()))
+        mask = np.broadcast_to(mask, shape)
+        if not slides:
+            times *= int(mask.sum())
+        at |= {p: np.broadcast_to(x, shape)[mask] for p, x in spots.items()}
+    counts = []
+    for a, b in (("R", "S"), ("E", "F")):
+        if nest.chain_of[a] is nest.chain_of[b]:
+            flat = np.bincount(at[a] * size[b] + at[b], minlength=size[a] * size[b])
+            counts.append(flat.reshape(size[a], size[b]))
+        else:
+            counts.append(np.outer(np.bincount(at[a], minlength=size[a]), np.bincount(at[b], minlength=size[b])))
+    return times * int((counts[0] * (_validity(nest, "E", "R").T @ counts[1] @ _validity(nest, "F", "S"))).sum())
+
+
+@lru_cache(maxsize=256)
+def _valid(slide: Any, out: int, filt: int) -> Ints:
+    where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
+    return np.asarray((where >= 0) & (where < slide.size), np.int64)
+
+
+def _validity(nest: Nest, out: str, filt: str) -> Ints:
+    """Whether (output, tap) reads a real coordinate."""
+    return _valid(nest.problem.slide((out, filt)), nest.problem.size[out], nest.problem.size[filt])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from accelsim.hardware.energy import prices
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
 
@@ -61,31 +62,45 @@ def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
     return found
 
 
-def energy(nest: Nest, moves: Moves, macs: Any) -> dict[str, Any]:
-    """Energy by component in the table's unit, and the total (DESIGN section 6).
+def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
+    """Total energy, energy by component and by tensor in the table's unit; area in um2 (DESIGN section 6).
 
-    ``charge: reads_and_writes`` charges every access and every word a network delivers or adds.
+    Components (compute, levels, networks, and static where there is any) add up to the total, and so do compute,
+    static and the tensors.  A word costs by its width where it is stored: psums by theirs until the last addition.
+    ``charge: reads_and_writes`` charges every access and every word a network carries.
     ``charge: reads`` is the convention of Chen, Emer, Sze, ISCA 2016, eqs. 3 and 4: an operand is charged
     where it is read, a psum for every read-add-write but for the first and the last of its residency.
     """
-    table, acc = nest.arch.energy, nest.problem.accumulated
-    everything = table.charge == "reads_and_writes"
-    names = nest.arch.level_names
-    unit = table.unit
-    parts: dict[str, Any] = {f"energy_compute_{unit}": macs * table.mac}
-    for name in (*names, *nest.arch.networks):
-        parts[f"energy_{name}_{unit}"] = 0.0
+    price, acc, width = prices(nest.arch), nest.problem.accumulated, nest.footprint.word_bits
+    everything = nest.arch.energy.charge == "reads_and_writes"
+    names, unit = nest.arch.level_names, price.unit
+    parts: dict[str, Any] = dict.fromkeys((*names, *nest.arch.networks), 0.0)
+    tensors: dict[str, Any] = dict.fromkeys(TENSORS, 0.0)
+
+    def charge(component: str, tensor: str, amount: Any) -> None:
+        parts[component] = parts[component] + amount
+        tensors[tensor] = tensors[tensor] + amount
+
     for b, m in moves.items():
-        own, inner = names[b.parent], names[b.child] if b.child < nest.levels else None
+        outside = width(b.parent, b.tensor)
         if b.tensor == acc:
-            charged = m.arrived + m.updated if everything or b.parent == 0 else 2 * m.updated
-            below = m.drained if everything else 0
-            carried = m.drained - m.arrived + (m.arrived if everything else 0)
+            inside = width(b.child, acc) if b.child < nest.levels else nest.arch.bits.psum
+            at_parent = m.arrived + m.updated if everything or b.parent == 0 else 2 * m.updated
+            at_child, runs = m.drained if everything else 0, m.arrived
+            hops = m.drained if everything else m.drained - m.arrived
         else:
-            charged, below, carried = m.read, m.taken if everything else 0, m.taken
-        parts[f"energy_{own}_{unit}"] += charged * table.levels[own]
-        if inner:
-            parts[f"energy_{inner}_{unit}"] += below * table.levels[inner]
+            inside = outside
+            at_parent, at_child, runs, hops = m.read, m.taken if everything else 0, m.read, m.taken
+        charge(names[b.parent], b.tensor, at_parent * price.levels[names[b.parent]][b.tensor].of(outside))
+        if b.child < nest.levels:
+            charge(names[b.child], b.tensor, at_child * price.levels[names[b.child]][b.tensor].of(inside))
         if b.network:
-            parts[f"energy_{b.network}_{unit}"] += carried * table.networks[b.network]
-    return {f"energy_{unit}": sum(parts.values()), **parts}
+            route = price.networks[b.network]
+            charge(b.network, b.tensor, runs * route.run.of(outside) + hops * route.hop.of(inside))
+
+    parts = {"compute": macs * price.mac} | parts
+    if price.static_mw:
+        parts["static"] = price.static_mw * time_s * 1e9  # 1 mW s is 1e9 pJ
+    found = {f"energy_{unit}": sum(parts.values())} | {f"energy_{name}_{unit}": value for name, value in (parts | tensors).items()}
+    found["area_um2"] = sum(price.area_um2.values()) if price.area_um2 else None
+    return found | {f"area_{name}_um2": value for name, value in price.area_um2.items()}
