@@ -145,4 +145,7 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
         _, net = nest.arch.network_below(i)
         networks.append({"held": net.held, "streamed": net.streamed, "accumulated": net.accumulated})
     loops = tuple((x.dim, x.tile, names.index(x.level), x.axis) for x in nest.mapping.loops)
-    return problem, oracle.Nest(loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused), networks=tuple(networks))
+    return problem, oracle.Nest(loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused), networks=tuple(networks), in_array=nest.arch.accumulate == "in_array",
+        first_read=None if nest.arch.first_read is None else names.index(nest.arch.first_read),
+        padding_from=None if nest.arch.padding is None else names.index(nest.arch.padding.stored_from),
+    )  # fmt: skip

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from accelsim.engines.counts import Moved
 from accelsim.engines.tables import Line, Sums, coordinate_readers, irrelevant, plain, positions, sliding, step_exists
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import RANKS
+from accelsim.workload.problem import RANKS, Slide
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -176,7 +176,8 @@ class Model:
             above = next((x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None)
             entries = _touched(nest) if above is None else found.of(above, "drained")
             arrived = found.of(b, "arrived")
-            moves[b] = Moved(drained=found.of(b, "drained"), arrived=arrived, updated=arrived - entries)
+            free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
+            moves[b] = Moved(drained=found.of(b, "drained"), arrived=arrived, updated=arrived - free)
         return moves
 
 
@@ -236,7 +237,7 @@ class _Side:
         self.loops = set(above)
         self.temporal = [i for i in above if not nest.loops[i].spatial]
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
-        self.shares = any(self._kind(i) == "m" for i in above) or b.kind == "neighbour"
+        self.shares = any(self._kind(i) == "m" for i in above) or b.kind == "neighbour" or nest.crosses_padding(b)
 
     def terms(self, every: str, kept: str) -> list[tuple[float, list[_Factor]]]:
         """prod ``every`` over all positions, less prod ``kept`` wherever a loop advances."""
@@ -325,38 +326,53 @@ class _Side:
         parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
         (e, own_e), (r, own_r) = (self._where(c, k, final, p) for c, p in zip(chains, parts, strict=True))
         own = "e" if own_e else "r" if own_r else ""
-        slide = self.nest.problem.slide(rank)
+        slide = self._projection(rank, which)
 
         def value(tiles: Tiles) -> int:
             lines = [self._line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
             return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
 
-        identity = (rank, which, e, r, own, *(self._shape(c) for c in chains))
+        identity = (rank, slide, which, e, r, own, *(self._shape(c) for c in chains))
         return _Factor(tuple(c.name for c in chains), identity, value)
+
+    def _projection(self, rank: tuple[str, ...], which: str) -> Slide:
+        """Onto what the child holds, or the parent gives: with the padding where it is stored."""
+        level = self.b.child if which in ("S", "O") else self.b.parent
+        problem = self.nest.problem
+        return problem.padded_slide(rank) if self.nest.stored(self.b.tensor, level) else problem.slide(rank)
 
     def _pairs(self, which: str, k: int | None, final: bool) -> _Factor:
         """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
         chains = [c for c in self.nest.chains if c.depends("ifmap")]
         when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
         where = [self._where(c, k, final) for c in chains]
+        slides = self._projection(("E", "R"), which), self._projection(("F", "S"), which)
 
         def value(tiles: Tiles) -> int:
             lines = [self._line(c, tiles[c.name]) for c in chains]
             return _real_pairs(
-                self.nest, tuple(chains), tuple(lines), tuple(where), "all" if self.mac or (k is None and when == "now") else when
+                self.nest, slides, tuple(chains), tuple(lines), tuple(where), "all" if self.mac or (k is None and when == "now") else when
             )
 
-        return _Factor(tuple(c.name for c in chains), ("pairs", when, self.mac, *where, *(self._shape(c) for c in chains)), value)
+        return _Factor(tuple(c.name for c in chains), ("pairs", slides, when, self.mac, *where, *(self._shape(c) for c in chains)), value)
 
 
 # -- (k, x) pairs -----------------------------------------------------------------------------------------------
 
 
-def _real_pairs(nest: Nest, chains: tuple[Chain, ...], lines: tuple[Line, ...], where: tuple[tuple[int, bool], ...], when: str) -> int:
+def _real_pairs(
+    nest: Nest,
+    slides: tuple[Slide, Slide],
+    chains: tuple[Chain, ...],
+    lines: tuple[Line, ...],
+    where: tuple[tuple[int, bool], ...],
+    when: str,
+) -> int:
     """Real pairs held now, before, or both; or all there are, each of which is held once."""
     size = nest.problem.size
+    h, w = _validity(slides[0], size["E"], size["R"]), _validity(slides[1], size["F"], size["S"])
     if when == "all":
-        return size["N"] * size["G"] * size["C"] * int(_validity(nest, "E", "R").sum()) * int(_validity(nest, "F", "S").sum())
+        return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
     times = 1
     at: dict[str, Ints] = {}
     for c, line, (outside, own) in zip(chains, lines, where, strict=True):
@@ -366,11 +382,11 @@ def _real_pairs(nest: Nest, chains: tuple[Chain, ...], lines: tuple[Line, ...], 
         now, before = (line.at(x) for x in index)
         held = now.common(before) if when == "same" else before.size()
         mask = (np.asarray(held) > 0) & step_exists(line, index[0])
-        slides = [p for p in c.parts if p in "ERFS"]
-        spots = {p: (now if when == "same" else before).one(c.parts.index(p)) for p in slides}
+        sliding_parts = [p for p in c.parts if p in "ERFS"]
+        spots = {p: (now if when == "same" else before).one(c.parts.index(p)) for p in sliding_parts}
         shape = np.broadcast_shapes(mask.shape, *(np.shape(x) for x in spots.values()))
         mask = np.broadcast_to(mask, shape)
-        if not slides:
+        if not sliding_parts:
             times *= int(mask.sum())
         at |= {p: np.broadcast_to(x, shape)[mask] for p, x in spots.items()}
     counts = []
@@ -380,15 +396,11 @@ def _real_pairs(nest: Nest, chains: tuple[Chain, ...], lines: tuple[Line, ...], 
             counts.append(flat.reshape(size[a], size[b]))
         else:
             counts.append(np.outer(np.bincount(at[a], minlength=size[a]), np.bincount(at[b], minlength=size[b])))
-    return times * int((counts[0] * (_validity(nest, "E", "R").T @ counts[1] @ _validity(nest, "F", "S"))).sum())
+    return times * int((counts[0] * (h.T @ counts[1] @ w)).sum())
 
 
 @lru_cache(maxsize=256)
-def _valid(slide: Any, out: int, filt: int) -> Ints:
+def _validity(slide: Slide, out: int, filt: int) -> Ints:
+    """Whether (output, tap) reads a real coordinate."""
     where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
     return np.asarray((where >= 0) & (where < slide.size), np.int64)
-
-
-def _validity(nest: Nest, out: str, filt: str) -> Ints:
-    """Whether (output, tap) reads a real coordinate."""
-    return _valid(nest.problem.slide((out, filt)), nest.problem.size[out], nest.problem.size[filt])

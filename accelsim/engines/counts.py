@@ -51,7 +51,8 @@ def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
             if down:
                 found[f"{down}_reads"] += m.drained
             if b.network:
-                found[f"{b.network}_{b.tensor}_deliveries"] += m.arrived
+                fetched = m.updated if nest.arch.accumulate == "in_array" else 0  # psums that go down to be added to
+                found[f"{b.network}_{b.tensor}_deliveries"] += m.arrived + fetched
                 found[f"{b.network}_{b.tensor}_additions"] += m.drained - m.arrived
         else:
             found[f"{up}_reads"] += m.read

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from accelsim.engines.counts import Moved
 from accelsim.engines.movement import Drain, Event, Fill, Folds, Open, Pass, PeDrain, PeLoad, movement
 from accelsim.engines.multiply import Get, Span, products
+from accelsim.engines.ranks import not_padding
 from accelsim.engines.storage import Buffer, Outermost
 from accelsim.engines.words import NONE, Box, Words
 from accelsim.mapping.nest import Boundary, Nest
@@ -50,6 +51,8 @@ def run(nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event
     exceed 2^53, beyond which float64 is not exact.
     """
     _check_exact(nest.problem, data)
+    if nest.arch.padding is not None and nest.problem.accumulated != "ifmap":
+        nest, data = nest.framed(), dict(data) | {"ifmap": _padded(nest.problem, data["ifmap"])}
     machine = _Machine(nest, data)
     for event in movement(nest) if events is None else events:
         machine.carry_out(event)
@@ -102,6 +105,12 @@ def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:
         starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
         for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
             yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
+
+
+def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The ifmap with its padding zeros as words, for a level that stores them."""
+    top, bottom, left, right = problem.padding
+    return np.pad(ifmap, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
 
 
 def _given(sums: Floats, _: Box) -> Floats:
@@ -190,6 +199,8 @@ class _Machine:
             child = self._buffer(b.tensor, b.child, instance)
             child.release(gone)
             child.hold(come, self.store(b.tensor, b.parent, instance))
+            if b.parent and self.nest.crosses_padding(b):
+                self._zero_padding(child, come)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
 
@@ -203,7 +214,15 @@ class _Machine:
             moved.drained += words.count
         for parent, words in drain.arrivals:
             moved.arrived += words.count
-            moved.updated += words.count - self.store(b.tensor, b.parent, parent).arrive(self._once(b, words))
+            moved.updated += words.count - self._first(b, parent, self._once(b, words))
+
+    def _first(self, b: Boundary, instance: Instance, words: Words) -> int:
+        """Arrivals that cost no read: the first of each residency, unless the level reads zeros too."""
+        first = self.store(b.tensor, b.parent, instance).arrive(words)
+        return 0 if self._reads_first(b) else first
+
+    def _reads_first(self, b: Boundary) -> bool:
+        return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
 
     def _once(self, b: Boundary, words: Words) -> Words:
         """Two (k, x) pairs may be one word."""
@@ -240,7 +259,7 @@ class _Machine:
                     pe.put(box, 0.0)
                 if words.count == self.pe_words[key].count:
                     self.pe_words[key] = NONE
-            moved.updated -= self.store(b.tensor, b.parent, cluster).arrive(words)
+            moved.updated -= self._first(b, cluster, words)
 
     def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
         key = (tensor, cluster)
@@ -257,6 +276,15 @@ class _Machine:
             pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
             for box in words.places(pe.data.shape):
                 pe.put(box, parent.get(box))
+            if b.parent and self.nest.crosses_padding(b):
+                self._zero_padding(pe, words)
+
+    def _zero_padding(self, store: Outermost | Buffer, words: Words) -> None:
+        """Padding zeros are made where they are stored, not given by the parent."""
+        flat = words.flat(self.problem.shape("ifmap"))
+        zeros = Words(listed=flat[~not_padding(self.nest, flat)])
+        for box in zeros.places(self.problem.shape("ifmap")):
+            store.put(box, 0.0)
 
     def _evict(self, load: PeLoad) -> None:
         """Poison what no PE holds any longer."""
@@ -296,7 +324,7 @@ class _Machine:
                 continue
             moved.drained += take.taken
             moved.arrived += take.shared
-            moved.updated += take.shared - p.opened
+            moved.updated += take.shared - (0 if self._reads_first(take.boundary) else p.opened)
         self.macs += p.macs
         self.compute_cycles += p.folds.cycles
         self.active = max(self.active, p.folds.active)
@@ -320,7 +348,7 @@ class _Machine:
             done += words.count
             if pe is None:
                 self._send_up(parent, cluster, words, partial(_given, sums))
-                self.moves[parent].updated -= self.store(self.acc, level, cluster).arrive(words)
+                self.moves[parent].updated -= self._first(parent, cluster, words)
             else:
                 for where in words.places(pe.data.shape):
                     pe.add(where, sums)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.engines.pes import PeArray
-from accelsim.engines.ranks import address, grouped
+from accelsim.engines.ranks import address, grouped, not_padding
 from accelsim.engines.tiles import Tile, Tiles
 from accelsim.engines.transfers import Drain, Event, Fill, Folds, Instance, Open, Pass, PeDrain, PeLoad, Take
 from accelsim.engines.words import Words
@@ -143,12 +143,21 @@ class _Walk:
     ) -> tuple[tuple[Instance, int], ...]:
         """Words each parent instance reads: what its children take, shared; over neighbour links what none of them held."""
         if boundary.kind != "neighbour":
-            return tuple((i, len(w)) for i, w in self._share(boundary, come))
+            return tuple((i, self._given(boundary, w)) for i, w in self._share(boundary, come))
         whole = self.tiles[boundary].minus
         shape = self.nest.problem.shape(boundary.tensor)
         before = dict(self._share(boundary, {i: whole(old, None) for i, (old, _) in news.items()}))
         now = self._share(boundary, {i: whole(new, None) for i, (_, new) in news.items()})
-        return tuple((i, len(np.setdiff1d(w.flat(shape), before[i].flat(shape) if i in before else []))) for i, w in now)
+        fresh = ((i, np.setdiff1d(w.flat(shape), before[i].flat(shape) if i in before else np.zeros(0, np.int64))) for i, w in now)
+        return tuple((i, self._given(boundary, Words(listed=w))) for i, w in fresh)
+
+    def _given(self, boundary: Boundary, words: Words) -> int:
+        """How many words the parent gives: all but padding zeros that only the child stores."""
+        if not self.nest.crosses_padding(boundary):
+            return len(words)
+        flat = words.flat(self.nest.problem.shape(boundary.tensor))
+        pairs = self.nest.pairs(boundary.tensor, boundary.child)
+        return int(np.count_nonzero(not_padding(self.nest, address(self.nest, flat) if pairs else flat)))
 
     def _fill(
         self, boundary: Boundary, come: dict[Instance, Words], gone: dict[Instance, Words], reads: tuple[tuple[Instance, int], ...]

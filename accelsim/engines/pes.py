@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from accelsim.engines.members import Bools, cross, distinct, encode, kept, kept_in, paste, pick, shift, sorted_set, sums, values_of, weighed
 from accelsim.engines.multiply import Span
-from accelsim.engines.ranks import NOWHERE, Rank, address, coordinates, grid, grouped, ranks_of
+from accelsim.engines.ranks import NOWHERE, Rank, address, coordinates, grid, grouped, not_padding, ranks_of
 from accelsim.engines.takes import MacWork
 from accelsim.engines.transfers import Folds, Instance, Ints, Pass, PeDrain, PeLoad, Take
 from accelsim.engines.words import Pattern, Words, pattern, product_pattern
@@ -131,7 +131,7 @@ class PeArray:
         self.cluster_names: list[Instance] = [tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))]
         self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
         self.group_of = {b: self._flat(grouped(nest, b, spatial), inst_at, self.n_instances) for b in self.boundaries}
-        self.ranks = {b: ranks_of(nest, b.tensor, nest.pairs(b.tensor, self.pe)) for b in self.boundaries}
+        self.ranks = {b: ranks_of(nest, b.tensor, self.pe) for b in self.boundaries}
         axes = {b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank} for b in self.boundaries}
         self.fixed = {
             b: tuple(axes[b][p] for c in nest.chains if c.fused and c.depends(b.tensor) for p in c.parts) for b in self.boundaries
@@ -425,21 +425,29 @@ class PeArray:
         step, inst = np.broadcast_to(change.step, shape), np.broadcast_to(change.inst, shape)
         if self.pairs[b]:
             words = sums([change.wide(k, x) for k, x in enumerate(change.now)])
-            there = there & coordinates(self.nest, np.where(there, words + base, 0))[1]
+            there = there & coordinates(self.nest, np.where(there, words + base, 0), self.pe)[1]
             codes, values = np.unique(words[there], return_inverse=True)[::-1]
-        elif listed or b.merged:
+        elif listed or b.merged or self.nest.crosses_padding(b):
             tables, values = encode(change.now)
             codes = sums([change.wide(k, x) for k, x in enumerate(tables)])[there]
         else:
             codes, values = inst[:0, 0], inst[:0, 0]
+        every = codes, there
         times = change.times[change.step[:, 0]]
         taken = shared = weighed(there, times)
+        if self.nest.crosses_padding(b) and taken:
+            read = self._given(b, values, base)[codes]
+            codes = codes[read]
+            there = there.copy()
+            there[there] = read
+            shared = weighed(there, times)
         if b.kind == "neighbour":
             shared = self._not_nearby(b, change, base)
         elif b.merged and taken:
             groups = int(self.group_of[b].max(initial=0)) + 1
             group = np.broadcast_to((step * groups + self.group_of[b][inst])[:, :, None], there.shape)[there]
             shared = distinct(group, codes, np.repeat(change.times, groups))
+        codes, there = every
         if not listed:
             return taken, shared, inst[:0, 0], inst[:0, 0]
         if len(self.cluster_names) == 1:
@@ -447,6 +455,10 @@ class PeArray:
             seen[codes] = True
             return taken, shared, inst[:0, 0], values[seen]
         return taken, shared, pick(inst, there.shape, there), values[codes]
+
+    def _given(self, b: Boundary, words: Ints, base: int) -> Bools:
+        """Which words the parent gives: all but padding zeros that only the child stores."""
+        return not_padding(self.nest, address(self.nest, words + base) if self.pairs[b] else words + base)
 
     def _not_nearby(self, b: Boundary, change: _Change, base: int) -> int:
         """Words the PEs of a group hold that none of them held one step before."""
@@ -457,8 +469,10 @@ class PeArray:
             lists = [change.wide(k, x) for k, x in enumerate(tiles)]
             words, real = sums(lists), cross([x != NOWHERE for x in lists])
             if self.pairs[b]:
-                real = real & coordinates(self.nest, np.where(real, words + base, 0))[1]
+                real = real & coordinates(self.nest, np.where(real, words + base, 0), self.pe)[1]
             keys.append(np.stack([np.broadcast_to(group[:, :, None], words.shape)[real], words[real]]))
+        if self.nest.crosses_padding(b):
+            keys[0] = keys[0][:, self._given(b, keys[0][1], base)]
         new = set(map(tuple, keys[0].T.tolist())) - set(map(tuple, keys[1].T.tolist()))
         return sum(int(change.times[g // groups]) for g, _ in new)
 
@@ -524,7 +538,7 @@ class PeArray:
         words = sums([t[None, who] for t in tiles])
         real = cross([(t != NOWHERE)[None, who] for t in tiles])
         if self.pairs[b]:
-            real = real & coordinates(self.nest, np.where(real, words + base, 0))[1]
+            real = real & coordinates(self.nest, np.where(real, words + base, 0), self.pe)[1]
         return pick(who[None, :], words.shape, real), words[real]
 
 

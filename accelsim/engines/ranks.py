@@ -28,6 +28,7 @@ class Rank:
     strides: tuple[int, ...]  # of each part of a single chain, or of the sliding coordinate
     rank: tuple[str, ...]  # the parts of a single chain it ranges over, or the sliding pair
     sliding: bool = False
+    window: tuple[int, int] | None = None  # the real coordinates, where stored padding is not held
 
     def offsets(self, nest: Nest, pieces: tuple[Piece, ...]) -> Ints:
         """Word offsets, sorted, padded with NOWHERE: shape of the pieces plus one axis."""
@@ -57,7 +58,8 @@ class Rank:
         rs = r_lo[..., None] + np.arange(max(int((r_hi - r_lo).max()), 0))
         at = slide.stride * es[..., :, None] + slide.dilation * rs[..., None, :] - slide.pad
         real = (es < e_hi[..., None])[..., :, None] & (rs < r_hi[..., None])[..., None, :]
-        real &= (at >= 0) & (at < slide.size) & (out.exists & filt.exists)[..., None, None]
+        low, high = self.window or (0, slide.size)
+        real &= (at >= low) & (at < high) & (out.exists & filt.exists)[..., None, None]
         flat = np.sort(np.where(real, at, slide.size).reshape(*e_lo.shape, -1), axis=-1)
         if flat.shape[-1] == 0:
             return np.full((*e_lo.shape, 1), NOWHERE)
@@ -68,9 +70,9 @@ class Rank:
         return np.where(flat < slide.size, flat * self.strides[0], NOWHERE)
 
 
-def ranks_of(nest: Nest, tensor: str, pairs: bool) -> tuple[Rank, ...]:
+def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
     """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every chain counts for itself."""
-    if pairs:
+    if nest.pairs(tensor, child):
         ids = []
         span = 1
         for chain in nest.chains:
@@ -87,7 +89,7 @@ def ranks_of(nest: Nest, tensor: str, pairs: bool) -> tuple[Rank, ...]:
         if chain.name in done:
             continue
         if len(rank) == 2:
-            found.append(Rank((chain, nest.chain_of[rank[1]]), (strides[rank],), rank, sliding=True))
+            found.append(Rank((chain, nest.chain_of[rank[1]]), (strides[rank],), rank, True, window(nest, rank, tensor, child)))
         elif chain.fused and tensor != "ifmap":
             done.add(chain.name)
             found.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
@@ -96,7 +98,14 @@ def ranks_of(nest: Nest, tensor: str, pairs: bool) -> tuple[Rank, ...]:
     return tuple(found)
 
 
-def coordinates(nest: Nest, pairs: Ints) -> tuple[dict[str, Ints], npt.NDArray[np.bool_]]:
+def window(nest: Nest, rank: tuple[str, ...], tensor: str, level: int) -> tuple[int, int] | None:
+    """The real coordinates of a sliding rank at a level of a framed nest that does not hold padding; else None."""
+    if nest.window is None or nest.stored(tensor, level):
+        return None
+    return nest.window[0] if rank[0] == "E" else nest.window[1]
+
+
+def coordinates(nest: Nest, pairs: Ints, level: int) -> tuple[dict[str, Ints], npt.NDArray[np.bool_]]:
     """Each (k, x) pair's coordinates, and whether its ifmap word is real."""
     at: dict[str, Ints] = {}
     rest = pairs
@@ -108,15 +117,25 @@ def coordinates(nest: Nest, pairs: Ints) -> tuple[dict[str, Ints], npt.NDArray[n
     for name, rank in (("H", ("E", "R")), ("W", ("F", "S"))):
         slide = nest.problem.slide(rank)
         at[name] = slide.stride * at[rank[0]] + slide.dilation * at[rank[1]] - slide.pad
-        real &= (at[name] >= 0) & (at[name] < slide.size)
+        low, high = window(nest, rank, "ifmap", level) or (0, slide.size)
+        real &= (at[name] >= low) & (at[name] < high)
     return at, real
 
 
 def address(nest: Nest, pairs: Ints) -> Ints:
     """The ifmap word each real pair stands for."""
-    at, _ = coordinates(nest, pairs)
+    at, _ = coordinates(nest, pairs, 0)
     shape = nest.problem.shape("ifmap")
     return np.ravel_multi_index(tuple(at[d] for d in ("N", "G", "C", "H", "W")), shape).astype(np.int64)
+
+
+def not_padding(nest: Nest, words: Ints) -> npt.NDArray[np.bool_]:
+    """Which ifmap words of a framed nest are no stored zeros."""
+    assert nest.window is not None
+    (top, bottom), (left, right) = nest.window
+    width = nest.problem.W
+    h, w = words // width % nest.problem.H, words % width
+    return (h >= top) & (h < bottom) & (w >= left) & (w < right)
 
 
 def grid(trips: Iterable[int]) -> Ints:

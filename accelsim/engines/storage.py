@@ -73,6 +73,9 @@ class Buffer:
     def get(self, box: Box) -> Floats:
         return np.asarray(self.data[self._at(box)])
 
+    def put(self, box: Box, values: Floats | float) -> None:
+        self.data[self._at(box)] = values
+
     def add(self, box: Box, values: Floats) -> None:
         self.data[self._at(box)] += values
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.ranks import grid, grouped
+from accelsim.engines.ranks import grid, grouped, window
 from accelsim.engines.transfers import Folds, Ints, Take
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
@@ -33,7 +33,8 @@ class MacWork:
             pairs = self.nest.pairs(b.tensor, b.child)
             factors: list[tuple[Chain, ...]] = [(c,) for c in self.nest.chains if pairs and not c.depends(b.tensor)]
             if pairs:
-                taken = shared = self._cached(("pairs",), tuple(c for c in self.nest.chains if c.depends(b.tensor)), at, self._real_pairs)
+                chains = tuple(c for c in self.nest.chains if c.depends(b.tensor))
+                taken, shared = (self._cached(("pairs", level), chains, at, self._real_pairs) for level in (b.child, b.parent))
             else:
                 sliding = [tuple(self.nest.chain_of[d] for d in rank) for rank in RANKS[b.tensor] if len(rank) == 2]
                 inside = {c for pair in sliding for c in pair}
@@ -78,11 +79,14 @@ class MacWork:
         out, filt = (name.parts[0] for name in chains)
         slide = self.nest.problem.slide((out, filt))
         where = slide.stride * found[0][0].lo[out][:, None] + slide.dilation * found[1][0].lo[filt] - slide.pad
-        real = (where >= 0) & (where < slide.size)
+        low, high = window(self.nest, (out, filt), b.tensor, b.child) or (0, slide.size)
+        real = (where >= low) & (where < high)
+        low, high = window(self.nest, (out, filt), b.tensor, b.parent) or (0, slide.size)
+        given = (where >= low) & (where < high)
         who = keys[0][:, None] * (int(keys[1].max()) + 1) + keys[1]
-        return int(real.sum()), len(np.unique((who * slide.size + where)[real]))
+        return int(real.sum()), len(np.unique((who * slide.size + where)[real & given]))
 
-    def _real_pairs(self, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
+    def _real_pairs(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
         """(k, x) pairs of a pass whose ifmap word is real: by how often each (r, s) and each (e, f) occurs."""
         size = self.nest.problem.size
         often = {"RS": np.ones((1, 1), np.int64), "EF": np.ones((1, 1), np.int64)}
@@ -106,7 +110,8 @@ class MacWork:
         for rank in (("E", "R"), ("F", "S")):
             slide = self.nest.problem.slide(rank)
             where = slide.stride * np.arange(size[rank[0]])[:, None] + slide.dilation * np.arange(size[rank[1]]) - slide.pad
-            masks.append(((where >= 0) & (where < slide.size)).astype(np.int64))
+            low, high = window(self.nest, rank, "ifmap", level) or (0, slide.size)
+            masks.append(((where >= low) & (where < high)).astype(np.int64))
         return times * int((often["RS"] * (masks[0].T @ often["EF"] @ masks[1])).sum())
 
     def _lists(self, chain: Chain, at: dict[int, int]) -> dict[str, Ints]:

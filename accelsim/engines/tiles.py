@@ -32,10 +32,10 @@ class Tiles:
     """Tiles of one boundary's child and the differences between them, made once for each position of their ranks."""
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
-        self.nest, self.tensor = nest, b.tensor
+        self.nest, self.tensor, self.level = nest, b.tensor, b.child
         self.shape = nest.problem.shape(b.tensor)
         self.pairs = nest.pairs(b.tensor, b.child)
-        self.ranks = ranks_of(nest, b.tensor, self.pairs)
+        self.ranks = ranks_of(nest, b.tensor, b.child)
         self.others = [c for c in nest.chains if not c.depends(b.tensor) and any(nest.loops[i].level < b.child for i in c.loops)]
         self._factors: dict[Any, _Factor] = {}
         self._exist: dict[Any, bool] = {}
@@ -51,7 +51,7 @@ class Tiles:
         if self.pairs:
             pieces = [self.nest.pieces(r.chains[0], only(r.chains[0], at)) for r in self.ranks]
             words = outer_sum([x[x != NOWHERE] for x in (r.offsets(self.nest, (p,)) for r, p in zip(self.ranks, pieces, strict=True))])
-            return False, words[coordinates(self.nest, words)[1]]
+            return False, words[coordinates(self.nest, words, self.level)[1]]
         factors = tuple(self._factor(r, at) for r in self.ranks)
         return False, self._tiles.setdefault(factors, factors)
 

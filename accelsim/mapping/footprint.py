@@ -69,8 +69,13 @@ class Footprint:
             else:
                 size = self.problem.size
                 e, r = rank
-                words *= sliding_words(self.problem.slide(rank), size[e], self._tiles(e, level), size[r], self._tiles(r, level))
+                words *= sliding_words(self.slide(rank, level), size[e], self._tiles(e, level), size[r], self._tiles(r, level))
         return words
+
+    def slide(self, rank: tuple[str, ...], level: int) -> Slide:
+        """The ifmap's projection at a level: with its padding where that is stored."""
+        stored = self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
+        return self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
 
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
         """Length of the tensor's longest tile along each of its axes, gaps included."""
@@ -89,7 +94,7 @@ class Footprint:
             if len(rank) == 1:
                 found.append(spans.get(rank[0], self._extent(rank[0], level)))
             else:
-                slide = self.problem.slide(rank)
+                slide = self.slide(rank, level)
                 e, r = (self._extent(d, level) for d in rank)
                 found.append(min(slide.size, (e - 1) * slide.stride + (r - 1) * slide.dilation + 1))
         return tuple(found)

@@ -6,8 +6,9 @@ every rule a mapping must keep has been checked.  (DESIGN sections 3 and 4.1 to 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from math import ceil, prod
@@ -178,6 +179,27 @@ class Nest:
                 exists = exists & (chunk[0] < chunk[1])
         return Piece(lo, hi, None if chunk is None else (chunk[0], chunk[1]), np.asarray(exists))
 
+    # -- stored padding --------------------------------------------------------------------------------------
+
+    window: tuple[tuple[int, int], tuple[int, int]] | None = None  # of a framed nest: the real rows and columns of its ifmap
+
+    def stored(self, tensor: str, level: int) -> bool:
+        """Whether padding zeros are words of a tensor at a level (``levels`` is the MAC): of an operand ifmap only."""
+        return tensor == "ifmap" and self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
+
+    def crosses_padding(self, b: Boundary) -> bool:
+        """Whether the children of a boundary hold padding zeros that their parent has not."""
+        return self.stored(b.tensor, b.child) and not self.stored(b.tensor, b.parent)
+
+    def framed(self) -> Nest:
+        """The same nest over an ifmap that has its padding as words; ``window`` says which rows and columns are real."""
+        p = self.problem
+        top, bottom, left, right = p.padding
+        twin = copy.copy(self)
+        twin.problem = replace(p, H=p.H + top + bottom, W=p.W + left + right, padding=(0, 0, 0, 0))
+        twin.window = ((top, top + p.H), (left, left + p.W))
+        return twin
+
     # -- boundaries ------------------------------------------------------------------------------------------
 
     def keepers(self, tensor: str) -> list[int]:
@@ -252,7 +274,11 @@ class Nest:
                 raise MappingError(f"array: {axis} loops {loops} need {need} {axis}s, {self.arch.name} has {have}")
 
         over_rows = [x for x in self.loops if x.dim == "R" and x.spatial]
-        if over_rows and not array.fold_filter and any(x.dim == "R" and not x.spatial and x.level <= over_rows[0].level for x in self.loops):
+        if (
+            over_rows
+            and not array.fold_filter
+            and any(x.dim == "R" and not x.spatial and x.level <= over_rows[0].level for x in self.loops)
+        ):
             raise MappingError(
                 f"array: the filter's R={self.problem.size['R']} rows do not fit {prod(x.trips for x in over_rows)} rows of PEs at once, "
                 f"and {self.arch.name} does not fold filters (array.fold_filter)"

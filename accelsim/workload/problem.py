@@ -116,6 +116,11 @@ class Problem:
         """The projection of a sliding rank, ("E", "R") or ("F", "S")."""
         return self.slide_h if rank[0] == "E" else self.slide_w
 
+    def padded_slide(self, rank: tuple[str, ...]) -> Slide:
+        """The same projection onto the ifmap with its padding: every coordinate a window touches is there."""
+        slide, pads = self.slide(rank), self.padding[:2] if rank[0] == "E" else self.padding[2:]
+        return Slide(slide.stride, slide.dilation, 0, slide.size + sum(pads))
+
     def shape(self, tensor: str) -> tuple[int, ...]:
         """Shape in words: W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F]."""
         if tensor == "ifmap":
