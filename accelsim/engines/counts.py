@@ -51,8 +51,7 @@ def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
             if down:
                 found[f"{down}_reads"] += m.drained
             if b.network:
-                fetched = m.updated if nest.arch.accumulate == "in_array" else 0  # psums that go down to be added to
-                found[f"{b.network}_{b.tensor}_deliveries"] += m.arrived + fetched
+                found[f"{b.network}_{b.tensor}_deliveries"] += m.arrived + _fetched(nest, m)
                 found[f"{b.network}_{b.tensor}_additions"] += m.drained - m.arrived
         else:
             found[f"{up}_reads"] += m.read
@@ -61,6 +60,11 @@ def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
             if b.network:
                 found[f"{b.network}_{b.tensor}_deliveries"] += m.taken
     return found
+
+
+def _fetched(nest: Nest, m: Moved) -> Any:
+    """Psums that go down to be added to."""
+    return m.updated if nest.arch.accumulate == "in_array" else 0
 
 
 def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
@@ -87,8 +91,8 @@ def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
         if b.tensor == acc:
             inside = width(b.child, acc) if b.child < nest.levels else nest.arch.bits.psum
             at_parent = m.arrived + m.updated if everything or b.parent == 0 else 2 * m.updated
-            at_child, runs = m.drained if everything else 0, m.arrived
-            hops = m.drained if everything else m.drained - m.arrived
+            at_child, runs = m.drained if everything else 0, m.arrived + _fetched(nest, m)
+            hops = m.drained + _fetched(nest, m) if everything else m.drained - m.arrived
         else:
             inside = outside
             at_parent, at_child, runs, hops = m.read, m.taken if everything else 0, m.read, m.taken

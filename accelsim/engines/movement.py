@@ -18,7 +18,7 @@ from accelsim.engines.pes import PeArray
 from accelsim.engines.ranks import address, grouped, not_padding
 from accelsim.engines.tiles import Tile, Tiles
 from accelsim.engines.transfers import Drain, Event, Fill, Folds, Instance, Open, Pass, PeDrain, PeLoad, Take
-from accelsim.engines.words import Words
+from accelsim.engines.words import Box, Words
 from accelsim.mapping.nest import Boundary, Chain, Nest
 
 ROWS_LIMIT = 8_000_000  # words times steps times instances planned at once
@@ -155,6 +155,10 @@ class _Walk:
         """How many words the parent gives: all but padding zeros that only the child stores."""
         if not self.nest.crosses_padding(boundary):
             return len(words)
+        if len(words.boxes) > 1:
+            return sum(self._given(boundary, Words((box,))) for box in words.boxes)
+        if words.boxes and isinstance(words.boxes[0][0], slice):
+            return _clipped(words.boxes[0], (3, 4), self.nest.window)
         flat = words.flat(self.nest.problem.shape(boundary.tensor))
         pairs = self.nest.pairs(boundary.tensor, boundary.child)
         return int(np.count_nonzero(not_padding(self.nest, address(self.nest, flat) if pairs else flat)))
@@ -171,6 +175,14 @@ class _Walk:
         if not self.nest.pairs(boundary.tensor, boundary.child):
             return tuple(words)
         return tuple((i, Words(listed=address(self.nest, w.flat(())))) for i, w in words)
+
+
+def _clipped(box: Box, axes: tuple[int, int], window: tuple[tuple[int, int], tuple[int, int]] | None) -> int:
+    """Words of a box of slices inside a window on two of its axes."""
+    assert window is not None
+    ends = dict(zip(axes, window, strict=True))
+    spans = (ends.get(axis, (i.start, i.stop)) for axis, i in enumerate(box))
+    return prod(max(min(i.stop, high) - max(i.start, low), 0) for i, (low, high) in zip(box, spans, strict=True))
 
 
 __all__ = ["Drain", "Event", "Fill", "Folds", "Open", "Pass", "PeDrain", "PeLoad", "Take", "movement"]
