@@ -64,13 +64,13 @@ class InputError(ValueError):
         every = tuple(choices)
         self.nearest = nearest(got, every) if got is not None else ()
         place = ":".join(str(part) for part in (file, line, column) if part is not None)
-        text = ": ".join(_one_line(part, limit) for part, limit in ((place, 5000), (key, 100), (rule, 300)) if part)
+        text = ": ".join(one_line(part, limit) for part, limit in ((place, 5000), (key, 100), (rule, 300)) if part)
         if got is not None:
-            text += f", got {_one_line(got, 60)}"
+            text += f", got {one_line(got, 60)}"
         if self.nearest:
-            text += f"; nearest: {_one_line(', '.join(self.nearest), 200)}"
+            text += f"; nearest: {one_line(', '.join(self.nearest), 200)}"
         elif 0 < len(every) <= MAX_LISTED:
-            text += f"; choices: {_one_line(', '.join(every), 200)}"
+            text += f"; choices: {one_line(', '.join(every), 200)}"
         super().__init__(text)
 
 
@@ -84,7 +84,8 @@ def _fold(word: str) -> str:
     return word.strip().lower().replace("-", "_")
 
 
-def _one_line(text: str, limit: int) -> str:
+def one_line(text: str, limit: int = 5000) -> str:
+    """Text without anything that would break a line or upset a terminal, cut to ``limit`` characters."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
@@ -93,13 +94,13 @@ def _one_line(text: str, limit: int) -> str:
 
 
 def data_dirs(kind: str) -> Path:
-    """The folder of the shipped files of ``kind`` (workloads, dataflows, architectures).
+    """The folder of the shipped files of ``kind`` (workloads, dataflows, architectures, mappings); it need not exist.
 
     Inside the package in an installed wheel; beside it in a checkout, which is also what an editable install reads.
     """
     package = Path(__file__).resolve().parent
     inside = package / kind
-    return inside if inside.is_dir() else package.parent / kind
+    return inside if (package / "workloads").is_dir() else package.parent / kind
 
 
 def names(kind: str) -> list[str]:
@@ -193,8 +194,7 @@ def load(
 
 def read(path: str | os.PathLike[str], kind: str = "") -> Source:
     """Plain data of a YAML file of at most 500 KB, with positions.  Raises InputError if it is not that."""
-    file = os.fspath(path)
-    text = _read_text(Path(path), file)
+    file, text = os.fspath(path), read_text(path)
     reader = _Reader(text, file)
     data = reader.document()
     if not isinstance(data, dict):
@@ -208,8 +208,10 @@ def _a(word: str) -> str:
     return ("an " if word[0] in "aeiou" else "a ") + word
 
 
-def _read_text(path: Path, file: str) -> str:
-    raw = _read_bytes(path, file)
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A file's text, if it is UTF-8 of at most 500 KB without tabs.  Raises InputError."""
+    file = os.fspath(path)
+    raw = _read_bytes(Path(path), file)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -499,10 +501,10 @@ class _Found:
     def _follow(self, data: Any) -> None:
         """A model's own message may begin with the dotted key it is about: go there as far as the data do."""
         head, colon, rest = self.text.partition(": ")
-        steps = tuple(int(s) if s.isdigit() else s for s in head.split("."))
-        full = (*self.path, *steps)
-        if colon and _data_steps(data, full) == full:
-            self.path, self.text = full, rest
+        for step in self.path:
+            data = (_entry(data, step) or (None,))[0]
+        if colon and (steps := _dotted(data, head)):
+            self.path, self.text = (*self.path, *steps), rest
 
     def rank(self, source: Source | None) -> tuple[int, tuple[int, int]]:
         """A misspelt key comes before what it leaves missing, a bad entry before the list it leaves short; else as in the file."""
@@ -553,6 +555,22 @@ def _data_steps(data: Any, loc: Steps) -> Steps:
         if (below := _entry(data, step)) is not None:
             data, path = below[0], (*path, step)
     return path
+
+
+def _dotted(data: Any, text: str) -> Steps | None:
+    """The keys and indices that a dotted key names, as far as the data go; keys may have dots.  None if it names none."""
+    if isinstance(data, dict):
+        keys: Iterable[str | int] = data
+    elif isinstance(data, (list, tuple)):
+        keys = range(len(data))
+    else:
+        return ()
+    for key in keys:
+        if text == str(key):
+            return (key,)
+        if text.startswith(f"{key}.") and (below := _dotted(data[key], text[len(str(key)) + 1 :])) is not None:
+            return (key, *below)
+    return None
 
 
 def _entry(data: Any, step: str | int) -> tuple[Any] | None:
@@ -643,6 +661,11 @@ def apply_overrides(
         ready = _Reader(value, key=key).document() if from_text and isinstance(value, str) else _checked(key, value)
         _set(out, key, ready, model)
     return out
+
+
+def override_values(texts: Mapping[str, str]) -> dict[str, Any]:
+    """The values of overrides given as text on a command line.  Raises InputError for one that cannot be read."""
+    return {key: _Reader(text, key=key).document() for key, text in texts.items()}
 
 
 def _checked(key: str, value: object) -> Any:

@@ -52,7 +52,7 @@ def random_array(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.2) -> Architecture:
+def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.2, stored: float = 0.25) -> Architecture:
     """Unbounded levels, a random array, kinds of network at random; ``systolic`` is how often one is of lines."""
     names = [f"l{i}" for i in range(levels)]
     networks = {}
@@ -73,6 +73,9 @@ def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.
             "array": random_array(rng),
             "levels": {n: {} for n in names},
             "networks": networks,
+            **({"padding": {"stored_from": rng.choice(names[1:])}} if rng.random() < stored else {}),
+            **({"first_read": rng.choice(names)} if rng.random() < 0.2 else {}),
+            "accumulate": rng.choice(("at_level", "at_level", "in_array")),
             "bits": {t: rng.choice((1, 4, 8, 8, 13, 16)) for t in TENSORS} | {"psum": rng.choice((2, 8, 17, 32, 32, 48))},
             "signed": {t: rng.random() < 0.6 for t in (*TENSORS, "psum")},
             "energy": {"mac": 1.0, "levels": dict.fromkeys(names, 1.0), "networks": dict.fromkeys(networks, 1.0)},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
@@ -14,6 +14,9 @@ OperandKind = Literal["multicast", "systolic", "unicast", "preload", "neighbour"
 AccumulatedKind = Literal["reduce", "systolic", "unicast"]
 Positive = Annotated[int, Field(gt=0)]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Unit = Literal["mac", "pj"]
+Charge = Literal["reads", "reads_and_writes"]
+COMPONENTS = ("compute", "static", *TENSORS)  # components of energy that are neither level nor network
 
 
 class Frozen(BaseModel):
@@ -28,6 +31,7 @@ class Level(Frozen):
     partitions: dict[Tensor, Positive] = {}  # bytes that are one tensor's own
     banks: Positive | None = None  # the shared part is so many equal banks, each wholly one tensor's
     double_buffered: bool = False  # a tile then occupies twice its bytes
+    priced_bytes: Positive | None = None  # size for energy and area of a level without capacity; bounds no tile
 
     @model_validator(mode="after")
     def _consistent(self) -> Level:
@@ -36,6 +40,8 @@ class Level(Frozen):
                 raise ValueError(f"partitions names {t}, which the level does not keep ({', '.join(self.keeps)})")
         if len(set(self.keeps)) != len(self.keeps):
             raise ValueError("keeps names a tensor twice")
+        if self.priced_bytes is not None and self.capacity_bytes is not None:
+            raise ValueError("priced_bytes is for a level without capacity_bytes")
         if self.banks is not None:
             if self.capacity_bytes is None:
                 raise ValueError("banks need capacity_bytes")
@@ -57,6 +63,12 @@ class Network(Frozen):
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
+
+
+class Padding(Frozen):
+    """Zeros of the padding are words from this level inward: they fill, occupy and are read there, never above it."""
+
+    stored_from: str
 
 
 class Array(Frozen):
@@ -95,14 +107,65 @@ class Signed(Frozen):
     ofmap: bool = True
 
 
-class EnergyTable(Frozen):
-    """Energy per MAC, per word access at each level, and per word delivered or added by each network."""
+class EyerissEnergy(Frozen):
+    """Costs relative to one MAC, by the role of each level; the same for any size (``hardware/energy.py``)."""
 
-    unit: Literal["mac", "pj"] = "mac"
-    charge: Literal["reads", "reads_and_writes"] = "reads_and_writes"
+    table: Literal["eyeriss"]
+    charge: Charge = "reads_and_writes"
+
+    @property
+    def unit(self) -> Unit:
+        return "mac"
+
+
+class Horowitz45Energy(Frozen):
+    """Picojoules at 45 nm from capacities, widths and distances (``hardware/energy.py``); a number given here replaces the table's."""
+
+    table: Literal["horowitz45"]
+    charge: Charge = "reads_and_writes"
+    dram_pj_per_bit: Energy | None = None
+    wire_pj_per_bit_mm: Energy | None = None
+    static_mw_per_mm2: Energy | None = None
+
+    @property
+    def unit(self) -> Unit:
+        return "pj"
+
+
+class OwnEnergy(Frozen):
+    """The user's own numbers: energy per MAC, per word read or written at each level, per word a network delivers or adds.
+
+    ``static_mw`` is the whole chip's and wants picojoules.  ``area_um2`` is by component: ``compute`` and level names.
+    """
+
+    table: Literal["own"] = "own"
+    unit: Unit = "mac"
+    charge: Charge = "reads_and_writes"
     mac: Energy
     levels: dict[str, Energy]
     networks: dict[str, Energy]
+    static_mw: Energy = 0.0
+    area_um2: dict[str, Energy] = {}
+
+
+ENERGY_TABLES: dict[str, type[Frozen]] = {"eyeriss": EyerissEnergy, "horowitz45": Horowitz45Energy, "own": OwnEnergy}
+
+
+def _with_table(value: Any) -> Any:
+    """Numbers without a ``table`` are the user's own; a key of another table is named as such."""
+    if not isinstance(value, dict):
+        return value
+    table = value.get("table", "own")
+    if not isinstance(table, str) or table not in ENERGY_TABLES:
+        raise ValueError(f"table: must be one of {', '.join(ENERGY_TABLES)}, got {table}")
+    for key in value:
+        homes = [name for name, model in ENERGY_TABLES.items() if key in model.model_fields]
+        if homes and table not in homes:
+            raise ValueError(f"{key}: belongs to table {' or '.join(homes)}, but the table is {table}")
+    return {"table": table} | value
+
+
+EnergyTable = Annotated[EyerissEnergy | Horowitz45Energy | OwnEnergy, Field(discriminator="table"), BeforeValidator(_with_table)]
 
 
 class Architecture(Frozen):
@@ -116,6 +179,9 @@ class Architecture(Frozen):
     networks: dict[str, Network]
     bits: Bits
     signed: Signed = Signed()
+    padding: Padding | None = None
+    accumulate: Literal["at_level", "in_array"] = "at_level"  # in_array: psums go down the network and are added in the PE
+    first_read: str | None = None  # a level that reads the zero its first arrival is added to
     energy: EnergyTable
 
     @model_validator(mode="after")
@@ -130,15 +196,32 @@ class Architecture(Frozen):
         for name, net in self.networks.items():
             if net.below not in names:
                 raise ValueError(f"networks.{name}.below: no level {net.below!r} (levels: {', '.join(names)})")
+        if self.padding is not None and self.padding.stored_from not in names[1:]:
+            raise ValueError(f"padding.stored_from: must be a level inside the outermost ({', '.join(names[1:])}), got {self.padding.stored_from}")
+        if self.first_read is not None and self.first_read not in names:
+            raise ValueError(f"first_read: no level {self.first_read!r} (levels: {', '.join(names)})")
         for level in names[:-1]:
             if below.count(level) != 1:
                 raise ValueError(f"networks: exactly one must lie below {level}, got {below.count(level)}")
         if below.count(names[-1]) > 1:
             raise ValueError(f"networks: at most one may lie below {names[-1]}")
-        for kind, table, have in (("levels", self.energy.levels, names), ("networks", self.energy.networks, list(self.networks))):
+        for name in (*names, *self.networks):
+            if name in COMPONENTS or (name in names and name in self.networks):
+                kind = "levels" if name in names else "networks"
+                raise ValueError(f"{kind}.{name}: the name is taken, it would stand twice in the columns")
+        if isinstance(self.energy, OwnEnergy):
+            self._check_own(self.energy, names)
+        return self
+
+    def _check_own(self, energy: OwnEnergy, names: list[str]) -> None:
+        for kind, table, have in (("levels", energy.levels, names), ("networks", energy.networks, list(self.networks))):
             if set(table) != set(have):
                 raise ValueError(f"energy.{kind}: must name exactly {', '.join(have)}, got {', '.join(table) or 'nothing'}")
-        return self
+        for name in energy.area_um2:
+            if name not in ("compute", *names):
+                raise ValueError(f"energy.area_um2.{name}: no such component (have compute, {', '.join(names)})")
+        if energy.static_mw and energy.unit != "pj":
+            raise ValueError("energy.static_mw: static power wants unit: pj")
 
     @property
     def level_names(self) -> tuple[str, ...]:
@@ -151,6 +234,16 @@ class Architecture(Frozen):
             if net.below == name:
                 return net_name, net
         return None, Network(below=name)
+
+    @property
+    def level_in_pe(self) -> int | None:
+        """The level every PE has one of: the innermost, unless a network lies below it; None if the PEs have none."""
+        last = len(self.levels) - 1
+        return last if self.network_below(last)[0] is None else None
+
+    def stores_padding(self, level: int) -> bool:
+        """Whether zeros of the padding are words at a level; ``len(levels)`` is the MAC."""
+        return self.padding is not None and level >= self.level_names.index(self.padding.stored_from)
 
     @property
     def systolic(self) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
 
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
 FUSED: dict[str, tuple[str, ...]] = {"K": ("C", "R", "S"), "X": ("N", "E", "F")}
-_LOOP = re.compile(r"([A-Za-z]\w*):(\d+):(\w+)(?::(row|col|none))?")
+MAX_TILE = 2**53
+MAX_LOOPS = 100
+_LOOP = re.compile(r"([A-Za-z]\w*):([0-9]+):(\w+)(?::(row|col|none))?")
+_WRITTEN = "a loop is written dim:tile:level[:row|:col]"
 
 
 class MappingError(ValueError):
@@ -27,7 +30,7 @@ class Loop(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     dim: str
-    tile: Annotated[int, Field(gt=0)]
+    tile: Annotated[int, Field(gt=0, le=MAX_TILE)]
     level: str
     axis: Axis = "none"
 
@@ -35,7 +38,9 @@ class Loop(BaseModel):
     def parse(cls, text: str) -> Loop:
         m = _LOOP.fullmatch(text.strip())
         if not m:
-            raise ValueError(f"a loop is written dim:tile:level[:row|:col], got {text!r}")
+            raise ValueError(f"{_WRITTEN}, got {text!r}")
+        if len(m[2]) > 16 or not 0 < int(m[2]) <= MAX_TILE:
+            raise ValueError(f"a tile is at least 1 and at most 2^53, got {text!r}")
         return cls(dim=m[1], tile=int(m[2]), level=m[3], axis=m[4] or "none")  # type: ignore[arg-type]
 
     def __str__(self) -> str:
@@ -47,35 +52,68 @@ class Loop(BaseModel):
 
 
 def _as_loop(value: Any) -> Any:
-    return Loop.parse(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return Loop.parse(value)
+    if isinstance(value, (Loop, dict)):
+        return value
+    raise ValueError(f"{_WRITTEN}, got {value!r}")
 
 
 def _as_loops(value: Any) -> Any:
     return tuple(value.split()) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def _tensor(value: str) -> str:
+    if value not in TENSORS:
+        raise ValueError(f"no tensor {value!r} (have {', '.join(TENSORS)}), got {value}")
+    return value
+
+
+# As editors see them: text.
+_LOOP_SCHEMA = {"type": "string", "pattern": "^\\s*[A-Za-z]\\w*:[0-9]+:\\w+(:(row|col|none))?\\s*$"}
+_LOOPS_SCHEMA = {
+    "description": "Outermost first, each dim:tile:level[:row|:col]; a list, or one text with spaces between.",
+    "anyOf": [{"type": "string"}, {"type": "array", "items": _LOOP_SCHEMA, "maxItems": MAX_LOOPS}],
+}
+_TENSOR_SCHEMA = {"enum": list(TENSORS)}
+
+Loops = Annotated[
+    tuple[Annotated[Loop, BeforeValidator(_as_loop)], ...],
+    Field(max_length=MAX_LOOPS),
+    BeforeValidator(_as_loops),
+    WithJsonSchema(_LOOPS_SCHEMA),
+]
+Kept = Annotated[str, AfterValidator(_tensor), WithJsonSchema(_TENSOR_SCHEMA)]
+Keep = dict[str, Annotated[tuple[Kept, ...], Field(strict=False)]]
+Fused = dict[str, Annotated[tuple[str, ...], Field(strict=False)]]
+
+
+def check_names(loops: tuple[Loop, ...], keep: dict[str, tuple[str, ...]], fused: dict[str, tuple[str, ...]]) -> None:
+    """What can be told without a layer or an architecture.  Raises ValueError: the key, then the rule."""
+    for name, parts in fused.items():
+        if name in DIMS:
+            raise ValueError(f"fused.{name}: {name} is a dimension already")
+        if not parts or len(set(parts)) != len(parts) or not any(set(parts) <= set(w) for w in FUSED.values()):
+            raise ValueError(f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}")
+    for i, loop in enumerate(loops):
+        if loop.dim not in DIMS and loop.dim not in fused:
+            raise ValueError(f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), got {loop}")
+    for level, tensors in keep.items():
+        if len(set(tensors)) != len(tensors):
+            raise ValueError(f"keep.{level}: a tensor stands twice, got {', '.join(tensors)}")
+
+
 class Mapping(BaseModel):
     """Loops outermost first, the tensors each level keeps, and the parts of each fused dimension used."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-    loops: Annotated[tuple[Annotated[Loop, BeforeValidator(_as_loop)], ...], BeforeValidator(_as_loops)]
-    keep: dict[str, Annotated[tuple[str, ...], Field(strict=False)]]
-    fused: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] = FUSED
+    loops: Loops
+    keep: Keep
+    fused: Fused = FUSED
 
     @model_validator(mode="after")
     def _names(self) -> Mapping:
-        for name, parts in self.fused.items():
-            if name in DIMS:
-                raise ValueError(f"fused.{name}: {name} is a dimension already")
-            if not parts or len(set(parts)) != len(parts) or not any(set(parts) <= set(w) for w in FUSED.values()):
-                raise ValueError(f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}")
-        for loop in self.loops:
-            if loop.dim not in DIMS and loop.dim not in self.fused:
-                raise ValueError(f"loop {loop}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *self.fused))})")
-        for level, tensors in self.keep.items():
-            for t in tensors:
-                if t not in TENSORS:
-                    raise ValueError(f"keep.{level}: no tensor {t!r} (have {', '.join(TENSORS)})")
+        check_names(self.loops, self.keep, self.fused)
         return self
 
     def __str__(self) -> str:

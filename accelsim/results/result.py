@@ -69,6 +69,17 @@ class Result:
         return all(known) if known else None
 
     @property
+    def overridden(self) -> tuple[str, ...]:
+        """Architectures with overridden keys, as ``eyeriss with array.rows=32``."""
+        found = {describe_overrides(row.columns.get("arch", ""), row.provenance.get("overrides", {})): None for row in self.rows}
+        return tuple(text for text in found if text)
+
+    @property
+    def energy_notes(self) -> tuple[str, ...]:
+        """What is derived, estimated, assumed or extrapolated in energy and area."""
+        return tuple(dict.fromkeys(note for row in self.rows for note in row.provenance.get("energy_notes", ())))
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """Why rows failed, one line each: not mappable, outputs differ, counts differ."""
         return tuple(row.error for row in self.rows if row.error)
@@ -116,6 +127,12 @@ class Plots:
         return getattr(import_module("accelsim.view.plots"), name)(self.result.to_frame(), **options)
 
 
+def describe_overrides(name: str, overrides: Mapping[str, Any]) -> str:
+    """``NAME with KEY=VALUE, ...``, values as ``--set`` takes them; empty if nothing is overridden."""
+    shown = (f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}" for k, v in overrides.items())
+    return f"{name} with {', '.join(shown)}" if overrides else ""
+
+
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total = dict(rows[0])
     total["layer"] = "total"
@@ -126,6 +143,8 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = [r[key] for r in done if r.get(key) is not None]
         if key == "bit_exact":
             total[key] = all(values) if values else None
+        elif key.startswith("area_"):
+            total[key] = values[0] if values else None
         elif key == "error":
             total[key] = None
         else:
@@ -139,7 +158,15 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total["active_pes"] = max(r["active_pes"] for r in done)
     total["mean_active_pes"] = macs / total["compute_cycles"] if total["compute_cycles"] else None
     total["gmacs_per_s"] = macs / total["time_s"] / 1e9 if total["time_s"] else None
-    return total
+    return total | efficiency(total)
+
+
+def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean power in mW and 1e9 MACs per second and watt, where the energy is in pJ."""
+    energy, time_s = record.get("energy_pj"), record.get("time_s")
+    if energy is None:
+        return {}
+    return {"power_mw": energy / time_s / 1e9 if time_s else None, "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None}
 
 
 def _plain(value: Any) -> Any:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from accelsim import files
 from accelsim.engines import analytic, counts, event, golden
 from accelsim.engines.array_time import array_time
 from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.energy import prices
 from accelsim.hardware.presets import load_architecture
-from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.presets import load_dataflow
-from accelsim.mapping.tiling import choose
+from accelsim.mapping.source import Source, sources
 from accelsim.results import check as compare
-from accelsim.results.result import Result, Row
+from accelsim.results.result import Result, Row, efficiency
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.network import Workload, load_workload
@@ -29,8 +29,9 @@ ENGINES: tuple[Engine, ...] = ("analytic", "event")
 def simulate(
     workload: Any,
     arch: Any,
-    dataflow: Any,
+    dataflow: Any = None,
     *,
+    mapping: Any = None,
     engine: Engine = "analytic",
     layers: Sequence[str] = (),
     batch: int | None = None,
@@ -43,7 +44,8 @@ def simulate(
     """Every chosen layer under every dataflow: counts in words, cycles of the core clock, energy.
 
     ``workload`` is a name, a file, a layer or a list of layers; ``arch`` and ``dataflow`` a name, a file or an
-    object, ``dataflow`` also several (a list, or names with commas).  ``overrides`` are dotted keys of the
+    object, ``dataflow`` also several (a list, or names with commas).  ``mapping``, a file or an object, is used
+    instead of the fixed rule; a dataflow is then no more than a name.  ``overrides`` are dotted keys of the
     architecture.  ``engine="event"`` moves real words and computes outputs; ``check`` does so beside any
     engine and compares outputs with the golden model and counts with analytic.  A layer that cannot be
     mapped is a row with an ``error``.  Raises InputError for names and files that are wrong, ValueError for
@@ -52,41 +54,47 @@ def simulate(
     if engine not in ENGINES:
         raise ValueError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
     machine = load_architecture(arch, overrides or {})
-    flows = [load_dataflow(d) for d in _several(dataflow)]
+    changed = {key: files.plain(value) for key, value in (overrides or {}).items()}
     network = _chosen(load_workload(workload), layers)
     rows = []
-    for flow in flows:
+    for source in sources(dataflow, mapping):
         for layer in network.layers:
             problem = layer.problem(batch).with_direction(direction)
-            rows.append(_row(network.name, layer.name, problem, machine, flow, engine, check, seed))
+            if problem.macs > files.MAX_NUMBER:
+                raise files.InputError(f"{layer.name} may have at most 2^53 MACs", key="batch", got=str(batch))
+            rows.append(_row(network.name, layer.name, problem, machine, source, engine, check, seed, changed))
             if progress is not None:
-                progress(f"{flow.short} {layer.name}")
+                progress(f"{source.dataflow} {layer.name}")
     return Result(tuple(rows))
 
 
-def _several(dataflow: Any) -> Iterable[Any]:
-    if isinstance(dataflow, str):
-        return [d.strip() for d in dataflow.split(",")]
-    return dataflow if isinstance(dataflow, (list, tuple)) else [dataflow]
-
-
-def _row(workload: str, name: str, problem: Problem, arch: Architecture, flow: Dataflow, engine: Engine, check: bool, seed: int) -> Row:
+def _row(
+    workload: str,
+    name: str,
+    problem: Problem,
+    arch: Architecture,
+    source: Source,
+    engine: Engine,
+    check: bool,
+    seed: int,
+    overrides: dict[str, Any],
+) -> Row:
     lead: dict[str, Any] = {
         "workload": workload,
         "layer": name,
         "arch": arch.name,
-        "dataflow": flow.short,
+        "dataflow": source.dataflow,
         "engine": engine,
         "direction": problem.direction,
-        "mapping": "rule",
+        "mapping": source.mapping,
         "batch": problem.N,
         "macs": problem.macs,
     }
     try:
-        nest = Nest(problem, arch, choose(problem, arch, flow))
+        nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
     except MappingError as error:
-        why = f"{name} {flow.short}: {error}"
-        return Row(lead | {"bit_exact": None, "error": str(error)}, None, why, _provenance(arch, None, seed))
+        why = f"{name} {source.dataflow}: {error}"
+        return Row(lead | {"bit_exact": None, "error": str(error)}, None, why, _provenance(arch, None, seed, overrides))
     moves = analytic.run(nest)
     predicted = counts.columns(nest, moves)
     time = array_time(nest)
@@ -106,9 +114,11 @@ def _row(workload: str, name: str, problem: Problem, arch: Architecture, flow: D
         if engine == "event":
             shown, moves = measured, run.moves
             cycles, compute, active = event.array_cycles(nest, run.folds), run.compute_cycles, run.active_pes
-    columns = lead | _performance(nest, cycles, compute, active) | counts.energy(nest, moves, problem.macs)
+    performance = _performance(nest, cycles, compute, active)
+    energy = counts.energy(nest, moves, problem.macs, performance["time_s"])
+    columns = lead | performance | efficiency(lead | performance | energy) | energy
     columns |= {"bit_exact": exact, "error": error_text} | shown
-    return Row(columns, nest, f"{name} {flow.short}: {error_text}" if error_text else None, _provenance(arch, nest, seed))
+    return Row(columns, nest, f"{name} {source.dataflow}: {error_text}" if error_text else None, _provenance(arch, nest, seed, overrides))
 
 
 def _performance(nest: Nest, cycles: int, compute: int, active: int) -> dict[str, Any]:
@@ -130,14 +140,16 @@ def _performance(nest: Nest, cycles: int, compute: int, active: int) -> dict[str
     }
 
 
-def _provenance(arch: Architecture, nest: Nest | None, seed: int) -> dict[str, Any]:
+def _provenance(arch: Architecture, nest: Nest | None, seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
     return {
         "seed": seed,
+        "overrides": overrides,
         "accelsim_version": __version__,
         "model_version": MODEL_VERSION,
         "arch_hash": _hash(arch.model_dump_json()),
         "mapping_hash": _hash(nest.mapping.model_dump_json()) if nest is not None else None,
         "loops": str(nest.mapping) if nest is not None else None,
+        "energy_notes": prices(arch).notes,
     }
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from accelsim.results.result import Result
 
+NOTES = "Energy and area: what is not simply published (sources: accelsim/hardware/tables)"
+
 
 def text(result: Result) -> str:
-    """Right-aligned columns, a total per dataflow, failures below."""
+    """Overrides above, right-aligned columns, a total per dataflow, notes on the energy and failures below."""
     head, body = _cells(result)
     widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
 
@@ -18,12 +20,14 @@ def text(result: Result) -> str:
         return "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
 
     rule = "  ".join("-" * w for w in widths)
-    lines = [line(head), rule]
+    lines = [*result.overridden, line(head), rule]
     for cells in body:
         if cells[1] == "total":
             lines += [rule, line(cells), ""]
         else:
             lines.append(line(cells))
+    if result.energy_notes:
+        lines += [*([""] if lines[-1] else []), NOTES, *(f"  {note}" for note in result.energy_notes), ""]
     return "\n".join([*lines, *result.failures]).rstrip()
 
 
@@ -35,7 +39,12 @@ def html(result: Result) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape.escape(c)}</{tag}>" for c in cells) + "</tr>"
 
     failures = "".join(f"<p>{escape.escape(f)}</p>" for f in result.failures)
-    return "<table><thead>" + row(head, "th") + "</thead><tbody>" + "".join(row(r, "td") for r in body) + "</tbody></table>" + failures
+    if result.energy_notes:
+        items = "".join(f"<li>{escape.escape(n)}</li>" for n in result.energy_notes)
+        failures = f"<details><summary>{NOTES}</summary><ul>{items}</ul></details>" + failures
+    above = "".join(f"<p>{escape.escape(o)}</p>" for o in result.overridden)
+    table = "<table><thead>" + row(head, "th") + "</thead><tbody>" + "".join(row(r, "td") for r in body) + "</tbody></table>"
+    return above + table + failures
 
 
 def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
@@ -50,7 +59,14 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
     for flow, total in totals.items():
         rows = [r for r in records if r["dataflow"] == flow]
         for r in [*rows, *([total] if len(rows) > 1 else [])]:
-            cells = [r["dataflow"], r["layer"], _count(r.get("macs")), _count(r.get("cycles")), _percent(r.get("utilization")), _count(r.get("active_pes"))]
+            cells = [
+                r["dataflow"],
+                r["layer"],
+                _count(r.get("macs")),
+                _count(r.get("cycles")),
+                _percent(r.get("utilization")),
+                _count(r.get("active_pes")),
+            ]
             cells += [_count(_accesses(r, n)) for n in levels]
             cells += [_short(r.get(u)) for u in units]
             cells += [{True: "yes", False: "NO", None: "-"}[r.get("bit_exact")]] if checked else []

@@ -1,0 +1,39 @@
+"""What several commands share: overrides, and writing a file whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+ENGINES = ("analytic", "event")
+BATCH = click.IntRange(1, 2**31 - 1)
+DIRECTIONS = ("forward", "grad_input", "grad_weight")
+
+
+def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as keys and values, read as YAML.  Raises InputError."""
+    from accelsim import files
+
+    found = {}
+    for entry in overrides:
+        key, sign, value = entry.partition("=")
+        if not sign or not key:
+            raise files.InputError("--set wants KEY=VALUE", got=entry or "nothing")
+        found[key] = value
+    return files.override_values(found)
+
+
+def write(text: str, output: Path | None) -> None:
+    """To stdout, or to a file that is never half-written."""
+    if output is None:
+        click.echo(text)
+        return
+    half = output.with_name(output.name + ".part")
+    try:
+        half.write_text(text + "\n", encoding="utf-8")
+        half.replace(output)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise click.UsageError(f"-o {output}: cannot be written: {error.strerror}") from error

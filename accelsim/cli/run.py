@@ -1,0 +1,128 @@
+"""``accelsim run``: a workload on an architecture, a row per layer and dataflow."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, pairs, write
+
+if TYPE_CHECKING:
+    from accelsim.results.simulate import Engine
+    from accelsim.workload.problem import Direction
+
+
+@click.command()
+@click.argument("workload")
+@click.option("--arch", required=True, metavar="A", help="Architecture: a name of `accelsim list` or a YAML file.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a dotted key of the architecture: array.rows=32.")
+@click.option("--dataflow", metavar="D[,D...]", help="Dataflows: names of `accelsim list` or YAML files, with commas.")
+@click.option("--mapping", metavar="M", help="A mapping file instead of the fixed rule; --dataflow is then only a name.")
+@click.option("--layer", "layers", multiple=True, metavar="L", help="Only this layer; may be given several times.")
+@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="analytic computes, event moves real words."
+)
+@click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True)
+@click.option("--check", is_flag=True, help="Compute outputs too and compare them with golden, and counts with analytic.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of the random data.")
+@click.option("--total", is_flag=True, help="Add the total to csv and json; the table always has it.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file instead of stdout.")
+@click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Draw figures there, PNG and SVG.")
+def run(
+    workload: str,
+    arch: str,
+    overrides: tuple[str, ...],
+    dataflow: str | None,
+    mapping: str | None,
+    layers: tuple[str, ...],
+    batch: int | None,
+    engine: Engine,
+    direction: Direction,
+    check: bool,
+    seed: int,
+    total: bool,
+    form: str,
+    output: Path | None,
+    plot: Path | None,
+) -> int:
+    """Run a workload on an architecture under one or more dataflows, or under a mapping.
+
+    WORKLOAD is a name of `accelsim list` or a YAML file.  One row per layer and dataflow.
+    """
+    if dataflow is None and mapping is None:
+        raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    from tqdm import tqdm
+
+    from accelsim.results.simulate import simulate
+    from accelsim.workload.network import load_workload
+
+    network = load_workload(workload)
+    network = network.select(layers) if layers else network
+    work = len(network.layers) * len((dataflow or "").split(","))
+    with tqdm(total=work, unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def step(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        result = simulate(
+            network,
+            arch,
+            dataflow,
+            mapping=mapping,
+            engine=engine,
+            batch=batch,
+            direction=direction,
+            overrides=pairs(overrides),
+            check=check,
+            seed=seed,
+            progress=step,
+        )
+    if form == "table":
+        text = str(result)
+    elif form == "json":
+        text = result.to_json(total=total)
+    else:
+        text = _csv(result.records(total=total))
+    write(text, output)
+    if plot is not None:
+        _draw(result, plot)
+    if form != "table":
+        for failure in result.failures:
+            click.echo(failure, err=True)
+    return 1 if result.failures else 0
+
+
+def _csv(records: list[dict[str, Any]]) -> str:
+    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
+    import csv
+    import io
+
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue().rstrip("\n")
+
+
+def _draw(result: Any, directory: Path) -> None:
+    from accelsim.view import plots
+
+    frame = result.to_frame()
+    try:
+        for name, figure in (
+            ("overview", plots.demo(frame)),
+            ("energy_by_level", plots.energy(frame, by="level")),
+            ("energy_by_tensor", plots.energy(frame, by="tensor")),
+            ("latency", plots.latency(frame)),
+            ("utilization", plots.utilization(frame)),
+        ):
+            for path in plots.save(figure, directory, name):
+                click.echo(f"drew {path}", err=True)
+    except OSError as error:
+        raise click.UsageError(f"--plot {directory}: cannot be written: {error.strerror}") from error
