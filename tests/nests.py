@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import oracle
 
 from accelsim.hardware.architecture import Architecture
@@ -123,12 +124,18 @@ def random_mapping(rng: random.Random, problem: Problem, arch: Architecture, *, 
 
 
 def random_nest(
-    rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS, *, systolic: float = 0.2, **options: float
+    rng: random.Random,
+    most: int = 600,
+    directions: tuple[str, ...] = DIRECTIONS,
+    *,
+    systolic: float = 0.2,
+    stored: float = 0.25,
+    **options: float,
 ) -> Nest:
-    """A legal random nest; ``systolic`` goes to the architecture, ``options`` to the mapping."""
+    """A legal random nest; ``systolic`` and ``stored`` go to the architecture, ``options`` to the mapping."""
     while True:
         problem = random_problem(rng, most, directions)
-        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=systolic)
+        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=systolic, stored=stored)
         for _ in range(5):
             try:
                 return Nest(problem, arch, random_mapping(rng, problem, arch, **options))
@@ -152,3 +159,54 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
         first_read=None if nest.arch.first_read is None else names.index(nest.arch.first_read),
         padding_from=None if nest.arch.padding is None else names.index(nest.arch.padding.stored_from),
     )  # fmt: skip
+
+
+# -- strata: the cases that catch wrong counts (counting.md, trap 7) ---------------------------------------------
+
+STRATA = (
+    "ragged spatial reduction", "halo in an accumulated ifmap", "stride above filter", "dilation", "bypass", "two spatial levels",
+    "fused", "stored padding", "forward", "grad_weight", "grad_input",
+)  # fmt: skip
+
+
+def strata(nest: Nest) -> set[str]:
+    """Which of the strata a nest belongs to."""
+    p, acc = nest.problem, nest.problem.accumulated
+    found = {p.direction}
+    innermost = nest.keepers(acc)[-1]
+    for chain in nest.chains:
+        if not chain.depends(acc):
+            loops = [i for i in chain.loops if nest.loops[i].level < innermost]
+            trips = [nest.loops[i].trips for i in loops]
+            grid = np.indices(trips).reshape(len(trips), -1) if trips else np.zeros((0, 1), int)
+            ragged = not nest.pieces(chain, dict(zip(loops, grid, strict=True))).exists.all()
+            if ragged and any(nest.loops[i].spatial for i in loops):
+                found.add("ragged spatial reduction")
+    if acc == "ifmap" and innermost and not nest.pairs("ifmap", innermost):
+        for out, filt, stride, dilation in (("E", "R", p.stride[0], p.dilation[0]), ("F", "S", p.stride[1], p.dilation[1])):
+            cut = {x.dim for x in nest.loops if x.level < innermost}
+            if (out in cut and (p.size[filt] - 1) * dilation >= stride) or (filt in cut and p.size[out] > 1):
+                found.add("halo in an accumulated ifmap")
+    if (p.stride[0] > p.R and p.E > 1) or (p.stride[1] > p.S and p.F > 1):
+        found.add("stride above filter")
+    if (p.dilation[0] > 1 and p.R > 1) or (p.dilation[1] > 1 and p.S > 1):
+        found.add("dilation")
+    if any(b.child - b.parent > 1 and b.child < nest.levels for b in nest.boundaries):
+        found.add("bypass")
+    if len({x.level for x in nest.loops if x.spatial}) > 1:
+        found.add("two spatial levels")
+    if any(x.dim not in DIMS for x in nest.loops):
+        found.add("fused")
+    if acc != "ifmap" and nest.arch.padding is not None and any(p.padding):
+        found.add("stored padding")
+    return found
+
+
+def stratified_nest(rng: random.Random, stratum: str, most: int = 600) -> Nest:
+    """A legal random nest of a stratum, drawn with odds that favour it and rejected until it is one."""
+    while True:
+        directions = (stratum,) if stratum in DIRECTIONS else ("grad_input",) if stratum.startswith("halo") else DIRECTIONS
+        options = {"two spatial levels": {"spatial": 0.6}, "ragged spatial reduction": {"spatial": 0.6, "fuse": 0.1}, "fused": {"fuse": 0.8}}
+        nest = random_nest(rng, most, directions, stored=0.9 if stratum == "stored padding" else 0.25, **options.get(stratum, {}))
+        if stratum in strata(nest):
+            return nest

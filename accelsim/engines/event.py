@@ -371,6 +371,13 @@ class _Machine:
         def get(tensor: str, where: tuple[slice, ...]) -> Floats:
             level = self.nest.keepers(tensor)[-1]
             store = self._pe_store(tensor, cluster) if level == self.pe else self.store(tensor, level, cluster)
-            return store.get(where)
+            words = store.get(where)
+            if level and tensor == "ifmap" and self.nest.window is not None and not self.nest.stored(tensor, level):
+                real = [
+                    (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
+                    for i, (a, b) in zip(where[3:], self.nest.window, strict=True)
+                ]
+                words = np.where(real[0][:, None] & real[1], words, 0.0)  # zeros are made where they are stored: at the MAC
+            return words
 
         return get
