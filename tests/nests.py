@@ -210,3 +210,11 @@ def stratified_nest(rng: random.Random, stratum: str, most: int = 600) -> Nest:
         nest = random_nest(rng, most, directions, stored=0.9 if stratum == "stored padding" else 0.25, **options.get(stratum, {}))
         if stratum in strata(nest):
             return nest
+
+
+def drawn_nest(seed: int, most: int = 300) -> Nest:
+    """The nest of a seed: strata in turn, and every fourth round any nest at all, half of them on systolic lines."""
+    rng = random.Random(seed)
+    if seed // len(STRATA) % 4 == 3:
+        return random_nest(rng, most, systolic=rng.choice((0.2, 0.9)))
+    return stratified_nest(rng, STRATA[seed % len(STRATA)], most)

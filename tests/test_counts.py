@@ -6,15 +6,15 @@ DESIGN section 5 written out fold by fold.
 
 from __future__ import annotations
 
-import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import oracle
 import pytest
-from nests import as_oracle, random_nest
+from nests import STRATA, as_oracle, drawn_nest, strata
 
-from accelsim.engines import analytic, event, golden
+from accelsim.engines import analytic, counts, event, golden
 from accelsim.engines.array_time import array_time
 from accelsim.engines.movement import Folds
 from accelsim.hardware.presets import load_architecture
@@ -23,8 +23,8 @@ from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import Problem
 
-QUICK, QUICK_CHUNK = 1_000, 100
-MANY, MANY_CHUNK = 20_000, 1_000
+QUICK, QUICK_CHUNK = 3_300, 330
+MANY, MANY_CHUNK = 50_600, 1_100
 MACS = 300
 
 
@@ -39,7 +39,12 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
     if run.macs != problem.macs:
         yield f"macs: event {run.macs}, the problem has {problem.macs}"
 
-    counted = oracle.count(*as_oracle(nest))["primitives"]
+    truth = oracle.count(*as_oracle(nest))
+    for engine, found in (("analytic", counts.columns(nest, moved)), ("event", counts.columns(nest, run.moves))):
+        for column, count in columns_of(nest, truth).items():
+            if found[column] != count:
+                yield f"{column}: {engine} {found[column]}, oracle {count}"
+    counted = truth["primitives"]
     for b in nest.boundaries:
         one = counted[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
         if b.tensor == problem.accumulated:
@@ -60,6 +65,22 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
     ):
         if closed != executed:
             yield f"{name}: analytic {closed}, event {executed}"
+
+
+def columns_of(nest: Nest, truth: dict) -> dict[str, int]:
+    """The oracle's counts under the contract's names."""
+    found = {}
+    names = nest.arch.level_names
+    for (level, tensor), count in truth["counts"].items():
+        found |= {f"{names[level]}_{tensor}_{kind}": n for kind, n in count.items()}
+    below = {net.below: name for name, net in nest.arch.networks.items()}
+    for (level, tensor), count in truth["networks"].items():
+        if names[level] in below:
+            name = below[names[level]]
+            found[f"{name}_{tensor}_deliveries"] = count["deliveries"]
+            if tensor == nest.problem.accumulated:
+                found[f"{name}_{tensor}_additions"] = count["additions"]
+    return found
 
 
 def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
@@ -91,8 +112,7 @@ def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
 
 def check(seed: int) -> tuple[bool, bool]:
     """One random nest; returns whether its time is that of a systolic array, and whether sums are held in it."""
-    rng = random.Random(seed)
-    nest = random_nest(rng, MACS, systolic=rng.choice((0.2, 0.9)))
+    nest = drawn_nest(seed, MACS)
     case = (
         f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n  fused {dict(nest.mapping.fused)}\n"
         f"  keep {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  networks {nest.arch.networks}"
@@ -105,6 +125,15 @@ def check(seed: int) -> tuple[bool, bool]:
     assert not wrong, "\n  ".join([case, *wrong])
     held = nest.keep[nest.levels - 1]
     return nest.arch.systolic and bool(held), nest.problem.accumulated in held
+
+
+def test_strata(record_property):
+    """At least 300 of 3 000 in each stratum; sizes are shown with pytest -rP."""
+    sizes = Counter(s for seed in range(QUICK) for s in strata(drawn_nest(seed, MACS)))
+    for name in STRATA:
+        print(f"{sizes[name]:5d} of {QUICK}  {name}")
+        record_property(name, sizes[name])
+    assert all(sizes[name] >= QUICK / 10 for name in STRATA), sizes
 
 
 def check_chunk(start: int, count: int) -> None:
