@@ -340,12 +340,10 @@ class _Machine:
         parent = next(
             b for b in self.nest.boundaries if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels)
         )
-        done = 0
         stay = p.stay[k][1] if p.stay else NONE
         pe = self._pe_store(self.acc, cluster) if level == self.pe else None
         moving: list[Words] = []
         for words, sums in products(self.nest, box, self._reader(cluster)):
-            done += words.count
             if pe is None:
                 self._send_up(parent, cluster, words, partial(_given, sums))
                 self.moves[parent].updated -= self._first(parent, cluster, words)
@@ -353,7 +351,7 @@ class _Machine:
                 for where in words.places(pe.data.shape):
                     pe.add(where, sums)
                 moving.append(words)
-        if pe is None or done == stay.count:
+        if pe is None or p.drain is None:  # nothing was let go: every word still stands in a PE
             return
         kept = [(b, pe.get(b).copy()) for b in stay.places(pe.data.shape)]
         for b, _ in kept:
