@@ -155,7 +155,9 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
         _, net = nest.arch.network_below(i)
         networks.append({"held": net.held, "streamed": net.streamed, "accumulated": net.accumulated})
     loops = tuple((x.dim, x.tile, names.index(x.level), x.axis) for x in nest.mapping.loops)
-    return problem, oracle.Nest(loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused), networks=tuple(networks), in_array=nest.arch.accumulate == "in_array",
+    return problem, oracle.Nest(
+        loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused),
+        networks=tuple(networks), in_array=nest.arch.accumulate == "in_array",
         first_read=None if nest.arch.first_read is None else names.index(nest.arch.first_read),
         padding_from=None if nest.arch.padding is None else names.index(nest.arch.padding.stored_from),
     )  # fmt: skip
@@ -206,7 +208,11 @@ def stratified_nest(rng: random.Random, stratum: str, most: int = 600) -> Nest:
     """A legal random nest of a stratum, drawn with odds that favour it and rejected until it is one."""
     while True:
         directions = (stratum,) if stratum in DIRECTIONS else ("grad_input",) if stratum.startswith("halo") else DIRECTIONS
-        options = {"two spatial levels": {"spatial": 0.6}, "ragged spatial reduction": {"spatial": 0.6, "fuse": 0.1}, "fused": {"fuse": 0.8}}
+        options = {
+            "two spatial levels": {"spatial": 0.6},
+            "ragged spatial reduction": {"spatial": 0.6, "fuse": 0.1},
+            "fused": {"fuse": 0.8},
+        }
         nest = random_nest(rng, most, directions, stored=0.9 if stratum == "stored padding" else 0.25, **options.get(stratum, {}))
         if stratum in strata(nest):
             return nest

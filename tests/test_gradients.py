@@ -31,7 +31,11 @@ def problems() -> st.SearchStrategy[Problem]:
 
     def make(e: int, f: int, r: int, s: int, pads: tuple[int, int, int, int]) -> Problem:
         h, w = e + r - 1 - pads[0] - pads[1], f + s - 1 - pads[2] - pads[3]
-        return Problem(N=1, G=1, M=1, C=1, E=e, F=f, R=r, S=s, H=max(h, 1), W=max(w, 1), padding=pads) if min(h, w) > 0 else make(e, f, r, s, (0,) * 4)
+        return (
+            Problem(N=1, G=1, M=1, C=1, E=e, F=f, R=r, S=s, H=max(h, 1), W=max(w, 1), padding=pads)
+            if min(h, w) > 0
+            else make(e, f, r, s, (0,) * 4)
+        )
 
     small = st.integers(1, 6)
     return st.builds(make, small, small, small, small, st.tuples(*[st.integers(0, 2)] * 4))

@@ -144,7 +144,8 @@ class PeArray:
         self.active: tuple[int, ...] = ()
         self.sliding = sorted({nest.chain_of[d].name for d in "ERFS"})
         self.states: dict[Boundary, tuple[_State, tuple[int, ...]] | None] = dict.fromkeys(self.boundaries)
-        known = _known((nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries, tuple(nest.mapping.fused.items())))
+        fused = tuple(nest.mapping.fused.items())
+        known = _known((nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries, fused))
         self._ids, self._chain_tables, self._rank_tables, self._plans, self._works, self._boxes = known
         self.work = MacWork(nest, steps, self.step_of, self.n_steps, self._works)
 

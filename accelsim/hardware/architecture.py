@@ -197,7 +197,8 @@ class Architecture(Frozen):
             if net.below not in names:
                 raise ValueError(f"networks.{name}.below: no level {net.below!r} (levels: {', '.join(names)})")
         if self.padding is not None and self.padding.stored_from not in names[1:]:
-            raise ValueError(f"padding.stored_from: must be a level inside the outermost ({', '.join(names[1:])}), got {self.padding.stored_from}")
+            inside = ", ".join(names[1:])
+            raise ValueError(f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}")
         if self.first_read is not None and self.first_read not in names:
             raise ValueError(f"first_read: no level {self.first_read!r} (levels: {', '.join(names)})")
         for level in names[:-1]:
