@@ -245,7 +245,7 @@ def operands() -> Figure:
 
 def networks() -> Figure:
     """Step 1 on 2 x 2 PEs under the four kinds."""
-    s = Sheet(38, 12.6)
+    s = Sheet(38, 11.9)
     loops_ = "F:3:dram F:2:dram:row M:1:dram:col F:1:pe S:1:pe"
     nest = PAGE.nest(PAGE.conv(M=2), loops_)
     before, now = steps_of(nest, "ifmap", 4)[1]
@@ -442,7 +442,7 @@ def boxes() -> Figure:
     for step in dict.fromkeys(full[:2] for full in space.steps()):
         at = space.setting(step, ())
         tiles.append({word[3:] for word in space.tile("ifmap", 1, at, space.pieces(1, at))})
-    s = Sheet(27, 12)
+    s = Sheet(27, 11.2)
     before, now = tiles[1], tiles[2]
     for h in range(9):
         for w in range(9):
@@ -529,8 +529,8 @@ def sums() -> Figure:
 
 def sliding() -> Figure:
     """Rectangles of (f, s), the diagonals they meet, and where a loop over either dimension moves them."""
-    s = Sheet(31, 12.6)
-    moved = Style("#d5efe7", "#00644a", "black", "..")
+    s = Sheet(31, 10.8)
+    moved = Style("#b9e5d6", "#00644a", "black")
     cases = [
         ("stride 1: word f + s", PAGE.conv(), 5.4, {"tile": (range(3, 6), range(2)), "F advances": (range(6, 7), range(2)), "S advances": (range(3, 6), range(2, 3))}),
         ("stride 4: word 4 f + s", PAGE.conv(F=2, stride=4, spare=2), 20.5, {"tile": (range(2), range(2)), "S advances": (range(2), range(2, 3))}),
@@ -559,7 +559,7 @@ def sliding() -> Figure:
 
 def fused() -> Figure:
     """X over two images; the (k, x) pairs of two folds."""
-    s = Sheet(34, 13.2)
+    s = Sheet(34, 12.0)
     chunks = PAGE.nest(PAGE.conv(N=2), "X:4:dram X:1:pe S:1:pe", pe=("weight", "ofmap"))
     space = PAGE.oracle.Space(*PAGE.as_oracle(chunks))
     looks = (NEW[0], NEW[1], KEPT[0], KEPT[1])
