@@ -1,8 +1,10 @@
 """What moving every word costs: VGG-16's convolutions, batch 1, through the event engine with counting and checking,
 against the fast golden model alone.  All in one run; prints a table of ratios.
 
-Golden: ``golden.accumulate``, for each layer the best of 3.  Event: all that ``--check`` does with given data, once:
-``event.run``, its columns, the golden outputs and their comparison, the analytic counts and theirs.
+golden   ``golden.accumulate``, for each layer the best of 3
+event    ``event.run``, once
+checked  that, its columns of counts, the golden outputs worked out once more, and their comparison: what the ratio takes
++ counts that, the analytic counts and their comparison with the event's: all that ``--check`` does with given data
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, float, int]:
-    """Seconds of golden alone, of the event engine alone, and of the whole check; and how many passes there were."""
+def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, float, float, int]:
+    """Seconds of golden, event, checked and + counts, as in the module's text; and how many passes there were."""
     problem = layer.problem()
     psum = machine.number("psum")
     data = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap")), psum, 0)
@@ -39,17 +41,12 @@ def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, floa
     alone = min(seconds(lambda: golden.accumulate(problem, data, psum))[0] for _ in range(3))
 
     engine, run = seconds(lambda: event.run(nest, data))
-
-    def checking() -> list[str | None]:
-        right = golden.accumulate(problem, data, psum)
-        return [
-            check.outputs(problem, right, run.result),
-            check.counts(columns(nest, analytic.run(nest)), columns(nest, run.moves)),
-        ]
-
-    rest, wrong = seconds(checking)
-    assert wrong == [None, None] and run.macs == problem.macs
-    return alone, engine, engine + rest, len(run.folds)
+    counting, counted = seconds(lambda: columns(nest, run.moves))
+    checking, wrong = seconds(lambda: check.outputs(problem, golden.accumulate(problem, data, psum), run.result))
+    closed, differ = seconds(lambda: check.counts(columns(nest, analytic.run(nest)), counted))
+    assert wrong is None and differ is None and run.macs == problem.macs
+    checked = engine + counting + checking
+    return alone, engine, checked, checked + closed, len(run.folds)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +60,7 @@ def warm() -> None:
 def test_event_against_golden(arch, flow, warm, capsys):
     machine, dataflow, limit = acc.load_architecture(arch), acc.load_dataflow(flow), LIMITS[arch, flow]
     lines = []
-    total = np.zeros(3)
+    total = np.zeros(4)
     passes = 0
     for layer in LAYERS:
         *times, n = layer_times(layer, machine, dataflow)
@@ -71,11 +68,11 @@ def test_event_against_golden(arch, flow, warm, capsys):
         passes += n
         lines.append((layer.name, *times, n))
     lines.append(("total", *total, passes))
-    ratio = total[2] / total[0]
+    ratio, whole = total[2] / total[0], total[3] / total[0]
     with capsys.disabled():
         print(f"\n\nVGG-16 conv, batch 1, {arch} {flow}: event with counting and checking against golden alone")
-        print(f"{'layer':8} {'golden s':>9} {'event s':>9} {'+ check s':>9} {'ratio':>7} {'passes':>7}")
-        for name, alone, engine, whole, n in lines:
-            print(f"{name:8} {alone:9.3f} {engine:9.3f} {whole:9.3f} {whole / alone:7.2f} {n:7}")
-        print(f"ratio {ratio:.2f}" + ("" if limit is None else f", at most {limit:g} asked for"))
+        print(f"{'layer':8} {'golden s':>9} {'event s':>9} {'checked s':>9} {'+ counts s':>10} {'ratio':>7} {'passes':>7}")
+        for name, alone, engine, checked, everything, n in lines:
+            print(f"{name:8} {alone:9.3f} {engine:9.3f} {checked:9.3f} {everything:10.3f} {checked / alone:7.2f} {n:7}")
+        print(f"ratio {ratio:.2f}" + ("" if limit is None else f", at most {limit:g} asked for") + f"; {whole:.2f} with + counts")
     assert limit is None or ratio <= limit

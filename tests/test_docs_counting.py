@@ -31,10 +31,10 @@ class Section(NamedTuple):
 
     @property
     def prose(self) -> str:
-        """Without blocks, names of code and numbers of sections, rules, bands and layers of text."""
+        """Without blocks, names of code, and numbers of sections and rules; on one line."""
         text = FENCE.sub("", self.text)
         text = re.sub(r"`[^`]*`|\]\([^)]*\)", " ", text)
-        return re.sub(r"[Ss]ections? \d+( (and|to) \d+)?|[Rr]ule \d+|PE \d|grid of \d+", " ", text)
+        return re.sub(r"[Ss]ections? \d+( (and|to) \d+)?|[Rr]ule \d+|\s+", " ", text)
 
 
 def sections() -> list[Section]:

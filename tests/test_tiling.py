@@ -344,7 +344,7 @@ def test_two_fused_dimensions_of_one():
 @pytest.mark.parametrize(
     ("loops", "keep", "fused", "why"),
     [
-        ("M:0:dram", {}, FUSED, "greater than 0"),
+        ("M:0:dram", {}, FUSED, "at least 1"),
         ("M:dram:1", {}, FUSED, "a loop is written dim:tile:level"),
         ("M:1:dram:diagonal", {}, FUSED, "a loop is written dim:tile:level"),
         ("Q:1:dram", {}, FUSED, "no dimension 'Q'"),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--layer", "layers", multiple=True, metavar="L", help="Only this layer; may be given several times.")
 @click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True)
+@click.option("--tiles", is_flag=True, help="After each nest, who holds what, who reads it and how often: a table to check by hand.")
 @click.option("--yaml", is_flag=True, help="Print the file itself, to begin one's own with.")
 def show(
     name: str,
@@ -31,6 +32,7 @@ def show(
     layers: tuple[str, ...],
     batch: int | None,
     direction: Direction,
+    tiles: bool,
     yaml: bool,
 ) -> int:
     """Show a workload, architecture, dataflow or mapping; with --arch, the loop nest of every layer.
@@ -41,13 +43,13 @@ def show(
     if (arch is None) != (dataflow is None and mapping is None):
         raise click.UsageError("--arch and --dataflow go together, or --arch and --mapping: both for the loop nest, neither to see a file")
     if arch is None:
-        if layers or batch:
-            raise click.UsageError("--layer and --batch need --arch and --dataflow")
+        if layers or batch or tiles:
+            raise click.UsageError("--layer, --batch and --tiles need --arch and --dataflow")
         _file(name, overrides, yaml)
         return 0
     if yaml:
         raise click.UsageError("--yaml is for one file, without --arch")
-    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction)
+    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles)
 
 
 def _nests(
@@ -59,6 +61,7 @@ def _nests(
     layers: tuple[str, ...],
     batch: int | None,
     direction: Direction,
+    tiles: bool,
 ) -> int:
     from accelsim.hardware.presets import load_architecture
     from accelsim.mapping.mapping import MappingError
@@ -66,6 +69,7 @@ def _nests(
     from accelsim.mapping.show import show as nest_text
     from accelsim.mapping.source import sources
     from accelsim.results.result import describe_overrides
+    from accelsim.view.tiles import tiles as tile_table
     from accelsim.workload.network import load_workload
 
     changed = pairs(overrides)
@@ -87,6 +91,8 @@ def _nests(
                 click.echo(f"  cannot be mapped: {error}\n")
                 continue
             click.echo(f"{nest_text(nest)}\nloops: {nest.mapping}\n")
+            if tiles:
+                click.echo(f"{tile_table(nest)}\n")
     return failed
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NUMBERS = {"words", "steps", "taken", "read", "drained", "arrived", "updated", "reuse"}
 KEY = (
     ("held in", "a level's instances, or MACs, with work at the first step, the fullest"),
-    ("tile", "the largest, words along each dimension, no gaps and no padding unless it is stored; dimensions not named are 1"),
+    ("tile", "the largest, words along each dimension; no gaps, padding only where it is stored; what is not named is 1"),
     ("steps", "settings of the loops outside the holder, all its instances in lockstep"),
     ("taken, read", "words the holders take in; words read to serve them, once for all who share"),
     ("drained, arrived", "sums the holders let go; what arrives after additions on the way"),

@@ -84,7 +84,8 @@ class Sheet:
             self.box(x + k, y, word, styles.get(word, blank))
 
     def arrow(self, a: tuple[float, float], b: tuple[float, float], color: str = GREY, width: float = 1.2, **more: Any) -> None:
-        self.axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=7, color=color, linewidth=width, zorder=3, shrinkA=0, shrinkB=0, **more))
+        look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0, "zorder": 3}
+        self.axes.add_patch(FancyArrowPatch(a, b, color=color, linewidth=width, **look, **more))
 
     def key(self, x: float, y: float, entries: Sequence[tuple[Style, str, float]]) -> None:
         """Swatches with what they mean; each entry says how much room it takes."""
@@ -239,7 +240,8 @@ def operands() -> Figure:
     m = PAGE.count(base)["ifmap", "pe"]
     agree((totals["PE 0"] + totals["PE 1"], totals["multicast"]), (m.taken, m.read))
     agree(totals["neighbours"], PAGE.count(PAGE.nest(PAGE.conv(), BASE, "neighbour"))["ifmap", "pe"].read)
-    s.key(left, 8.6, [(NEW[0], "taken by PE 0", 7.5), (KEPT[0], "kept", 4.5), (NEW[1], "taken by PE 1", 7.5), (KEPT[1], "kept", 4.5), (READ, "read from dram", 7)])
+    entries = [(NEW[0], "taken by PE 0", 7.5), (KEPT[0], "kept", 4.5), (NEW[1], "taken by PE 1", 7.5), (READ, "read from dram", 7)]
+    s.key(left, 8.6, entries)
     return s.figure
 
 
@@ -331,8 +333,8 @@ def accumulated() -> Figure:
         s.text(left + 3 * pitch - 0.7, y + 0.5, f"= {totals[name]}", weight="bold")
     m = PAGE.count(back)["ifmap", "pe"]
     agree((totals["PE 0"] + totals["PE 1"], totals["arrive"]), (m.drained, m.arrived))
-    entries = [(NEW[0], "drained by PE 0", 8), (NEW[1], "by PE 1", 5.5), (KEPT[0], "stays", 5), (READ, "arrives", 5), (BOTH, "two sums, added on the way", 9)]
-    s.key(left, 7.3, entries)
+    entries = [(NEW[0], "drained by PE 0", 8), (NEW[1], "by PE 1", 5.5), (KEPT[0], "stays", 5), (READ, "arrives", 5)]
+    s.key(left, 7.3, [*entries, (BOTH, "two sums, added on the way", 9)])
     return s.figure
 
 
@@ -359,7 +361,8 @@ def residency() -> Figure:
         seen |= o
     m = PAGE.count(spill)["ofmap", "pe"]
     agree((arrived, updated), (m.arrived, m.updated))
-    s.key(left, 6.7, [(READ, f"first arrivals: {arrived - updated} written", 12), (BOTH, f"later arrivals: {updated} read and written", 12)])
+    entries = [(READ, f"first arrivals: {arrived - updated} written", 12), (BOTH, f"later arrivals: {updated} read and written", 12)]
+    s.key(left, 6.7, entries)
     return s.figure
 
 
@@ -475,7 +478,6 @@ def sums() -> Figure:
     walk = steps_of(base, "ifmap", 2)
     s = Sheet(41.5, 17.8)
     left, pitch = 6.4, 11.2
-    before_now = [*walk, (walk[-1][1], [set(), set()])]
     labels = ["Q of PE 0", "Q of PE 1", "C of PE 0", "C of PE 1"]
     marks_ = {"U": "union of C", "K": "U, kept by all", "L": "U and X", "X": "union of Q", "Y": "X, still kept"}
     places = dict(zip([*labels, *marks_], (1.5, 2.7, 4.5, 5.7, 7.7, 8.9, 10.1, 11.9, 13.1), strict=True))
@@ -483,13 +485,9 @@ def sums() -> Figure:
         s.text(0.2, y + 0.5, name, weight="bold" if name in marks_ else "normal")
         s.text(1.5, y + 0.5, marks_.get(name, ""), color=GREY, size=7)
     totals = dict.fromkeys("SOUKXYL", 0)
-    last = 0
-    for step, (q, c) in enumerate(before_now):
-        end = step == 3
-        x = left + (pitch * step if not end else 0)
-        if end:
-            last = len(set.union(*q))
-            continue
+    last = len(set.union(*walk[-1][1]))
+    for step, (q, c) in enumerate(walk):
+        x = left + pitch * step
         s.text(x + 4.5, 0.7, f"step {step}" + (f": i = {step}" if step else ": nothing advances"), ha="center")
         union, old = set.union(*c), set.union(*q)
         found = {
@@ -510,8 +508,7 @@ def sums() -> Figure:
             s.text(x + 9.6, places[name] + 0.5, len(words), ha="center", weight="bold")
             totals[name] += len(words)
         totals["S"] += sum(map(len, c))
-        kept = [len(a & b) for a, b in zip(c, q, strict=True)]
-        totals["O"] += sum(kept)
+        totals["O"] += sum(len(a & b) for a, b in zip(c, q, strict=True))
         for pe in (0, 1):
             s.text(x + 9.6, places[f"C of PE {pe}"] + 0.5, len(c[pe]), ha="center", weight="bold")
     for name in marks_:
@@ -523,7 +520,8 @@ def sums() -> Figure:
     agree(last + totals["X"] - totals["Y"], o.arrived)
     entries = [(NEW[0], "PE 0", 4.5), (NEW[1], "PE 1", 4.5), (KEPT[0], "in C and Q of one PE: O", 10), (READ, "the set that is counted", 8)]
     s.key(left, 14.9, entries)
-    s.text(left, 16.8, f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = {totals['U'] - totals['L']};  arrivals X(end) + X - Y = {last} + {totals['X']} - {totals['Y']} = {o.arrived}")
+    up = f"arrivals X(end) + X - Y = {last} + {totals['X']} - {totals['Y']} = {o.arrived}"
+    s.text(left, 16.8, f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = {totals['U'] - totals['L']};  {up}")
     return s.figure
 
 
@@ -531,9 +529,11 @@ def sliding() -> Figure:
     """Rectangles of (f, s), the diagonals they meet, and where a loop over either dimension moves them."""
     s = Sheet(31, 10.8)
     moved = Style("#b9e5d6", "#00644a", "black")
+    dense = {"tile": (range(3, 6), range(2)), "F advances": (range(6, 7), range(2)), "S advances": (range(3, 6), range(2, 3))}
+    apart = {"tile": (range(2), range(2)), "S advances": (range(2), range(2, 3))}
     cases = [
-        ("stride 1: word f + s", PAGE.conv(), 5.4, {"tile": (range(3, 6), range(2)), "F advances": (range(6, 7), range(2)), "S advances": (range(3, 6), range(2, 3))}),
-        ("stride 4: word 4 f + s", PAGE.conv(F=2, stride=4, spare=2), 20.5, {"tile": (range(2), range(2)), "S advances": (range(2), range(2, 3))}),
+        ("stride 1: word f + s", PAGE.conv(), 5.4, dense),
+        ("stride 4: word 4 f + s", PAGE.conv(F=2, stride=4, spare=2), 20.5, apart),
     ]
     looks = {"tile": NEW[0], "F advances": KEPT[1], "S advances": moved}
     for title, problem, x, rectangles in cases:
