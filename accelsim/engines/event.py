@@ -41,6 +41,7 @@ class Outcome:
     compute_cycles: int
     active_pes: int
     folds: list[Folds] = field(default_factory=list)
+    overflow: str | None = None  # a buffer that was given more than it holds
 
 
 def run(nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event] | None = None) -> Outcome:
@@ -160,7 +161,14 @@ class _Machine:
         poison = np.isnan(total)
         result = wrap(np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum"))
         result[poison] = np.iinfo(np.int64).min
-        return Outcome(result, self.moves, self.macs, self.compute_cycles, self.active, self.folds)
+        return Outcome(result, self.moves, self.macs, self.compute_cycles, self.active, self.folds, self._overflow())
+
+    def _overflow(self) -> str | None:
+        for (tensor, level, _), store in self.stores.items():
+            if isinstance(store, Buffer) and store.overflow:
+                name = self.nest.arch.level_names[level]
+                return f"{name} was given {store.overflow} words of {tensor}, its largest tile has {store.capacity}"
+        return None
 
     def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
         """The storage of an instance of a level; of any instance inside it, its own."""

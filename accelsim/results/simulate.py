@@ -108,6 +108,7 @@ def _row(
         wrong = [
             compare.outputs(problem, golden.accumulate(problem, data, arch.number("psum")), run.result),
             compare.counts(predicted | {"macs": problem.macs}, measured | {"macs": run.macs}),
+            run.overflow,
         ]
         exact = wrong[0] is None
         error_text = "; ".join(w for w in wrong if w) or None
