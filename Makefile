@@ -20,6 +20,7 @@ test-all: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
+	$(BIN)/python benchmarks/mappings_per_second.py
 
 clean:
 	rm -rf $(VENV) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
