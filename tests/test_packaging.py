@@ -20,8 +20,6 @@ import pytest
 from accelsim import files
 from accelsim.version import __version__
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("workloads", "dataflows", "architectures")
 IN_SDIST = [
