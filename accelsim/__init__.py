@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from accelsim.mapping.dataflow import Dataflow
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
     from accelsim.mapping.nest import Nest
-    from accelsim.mapping.presets import load_dataflow
+    from accelsim.mapping.presets import load_dataflow, load_mapping
     from accelsim.mapping.tiling import choose
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
@@ -42,13 +42,14 @@ _HOMES = {
     "choose": "mapping.tiling",
     "load_architecture": "hardware.presets",
     "load_dataflow": "mapping.presets",
+    "load_mapping": "mapping.presets",
     "load_workload": "workload.network",
     "simulate": "results.simulate",
 }
 
 __all__ = [  # noqa: RUF022
     "MODEL_VERSION", "__version__", "Architecture", "Conv2d", "Dataflow", "Gemm", "InputError", "Linear", "Loop", "Mapping",
-    "MappingError", "Nest", "Problem", "Result", "Workload", "choose", "load_architecture", "load_dataflow", "load_workload", "simulate",
+    "MappingError", "Nest", "Problem", "Result", "Workload", "choose", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "simulate",
 ]  # fmt: skip
 
 

@@ -134,8 +134,5 @@ class Problem:
             n *= s
         return n
 
-    def with_batch(self, batch: int) -> Problem:
-        return replace(self, N=batch)
-
     def with_direction(self, direction: Direction) -> Problem:
         return replace(self, direction=direction)
