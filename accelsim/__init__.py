@@ -49,7 +49,8 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022
     "MODEL_VERSION", "__version__", "Architecture", "Conv2d", "Dataflow", "Gemm", "InputError", "Linear", "Loop", "Mapping",
-    "MappingError", "Nest", "Problem", "Result", "Workload", "choose", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "simulate",
+    "MappingError",
+    "Nest", "Problem", "Result", "Workload", "choose", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "simulate",
 ]  # fmt: skip
 
 

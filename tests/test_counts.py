@@ -214,3 +214,12 @@ def test_a_fully_clocked_array():
     for held in ("weight", "ifmap", "ofmap"):
         small = cycles(systolic_nest(held, (2, 2), 4, 2, 1, {"overlap": False, "partial_folds": "full"}))
         assert small == cycles(systolic_nest(held, (2, 2), 4, R, C, {"overlap": False}))
+
+
+def test_a_chunk_of_a_short_piece_reaches_further():
+    # F in pieces of 3 and 1; four of X = N, E, F are rows 0 and 1 of the first piece, but rows 0 to 3 of the second.
+    problem = Problem(N=1, G=1, M=1, C=1, E=4, F=4, R=1, S=1, H=4, W=4, direction="grad_input")
+    arch = load_architecture("systolic")
+    keep = {"dram": ("weight", "ifmap", "ofmap"), "sram": ("ofmap",), "reg": ()}
+    nest = Nest(problem, arch, Mapping(loops="F:3:dram X:4:dram X:1:sram", keep=keep))
+    assert not list(differences(nest, 0))

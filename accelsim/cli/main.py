@@ -31,7 +31,7 @@ def list_() -> int:
         for name in found:
             data = files.read(files.resolve(kind, name), kind).data
             short = f" ({data['short']})" if "short" in data else ""
-            click.echo(f"  {name + short:<26} {data.get('description', '')}")
+            click.echo(f"  {name + short:<32} {data.get('description', '')}")
     return 0
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Compute outputs too and compare them with golden, and counts with analytic.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of the random data.")
 @click.option("--total", is_flag=True, help="Add the total to csv and json; the table always has it.")
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="table unless -o names a .csv or .json file.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file instead of stdout.")
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Draw figures there, PNG and SVG.")
 def run(
@@ -46,7 +46,7 @@ def run(
     check: bool,
     seed: int,
     total: bool,
-    form: str,
+    form: str | None,
     output: Path | None,
     plot: Path | None,
 ) -> int:
@@ -56,6 +56,8 @@ def run(
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    if form is None:
+        form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     from tqdm import tqdm
 
     from accelsim.results.simulate import simulate
@@ -90,8 +92,10 @@ def run(
     else:
         text = _csv(result.records(total=total))
     write(text, output)
-    if plot is not None:
+    if plot is not None and any(row.nest is not None for row in result.rows):
         _draw(result, plot)
+    elif plot is not None:
+        click.echo("nothing to draw: no layer could be mapped", err=True)
     if form != "table":
         for failure in result.failures:
             click.echo(failure, err=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
 @click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True)
 @click.option("--tiles", is_flag=True, help="After each nest, who holds what, who reads it and how often: a table to check by hand.")
-@click.option("--yaml", is_flag=True, help="Print the file itself, to begin one's own with.")
+@click.option("--yaml", is_flag=True, help="Print the file itself, or with --arch one layer's mapping as a file, to start one's own.")
 def show(
     name: str,
     arch: str | None,
@@ -48,7 +48,7 @@ def show(
         _file(name, overrides, yaml)
         return 0
     if yaml:
-        raise click.UsageError("--yaml is for one file, without --arch")
+        return _mapping_yaml(name, arch, dataflow, mapping, overrides, layers, batch, direction)
     return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles)
 
 
@@ -94,6 +94,37 @@ def _nests(
             if tiles:
                 click.echo(f"{tile_table(nest)}\n")
     return failed
+
+
+def _mapping_yaml(
+    name: str,
+    arch: str,
+    dataflow: str | None,
+    mapping: str | None,
+    overrides: tuple[str, ...],
+    layers: tuple[str, ...],
+    batch: int | None,
+    direction: Direction,
+) -> int:
+    from accelsim import files
+    from accelsim.hardware.presets import load_architecture
+    from accelsim.mapping.mapping import MappingError
+    from accelsim.mapping.source import sources
+    from accelsim.workload.network import load_workload
+
+    network = load_workload(name)
+    network = network.select(layers) if layers else network
+    found = sources(dataflow, mapping)
+    if len(network.layers) != 1 or len(found) != 1:
+        raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
+    machine = load_architecture(arch, pairs(overrides))
+    layer = network.layers[0]
+    try:
+        click.echo(files.dump(found[0].mapping_of(layer.name, layer.problem(batch).with_direction(direction), machine)).rstrip())
+    except MappingError as error:
+        click.echo(f"{layer.name} cannot be mapped: {error}", err=True)
+        return 1
+    return 0
 
 
 def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:

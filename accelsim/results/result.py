@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch")
+LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
 RATIOS = ("utilization", "mapping_efficiency", "active_pes", "mean_active_pes", "time_s", "gmacs_per_s")
 
 
@@ -59,7 +59,7 @@ class Result:
         """A JSON list of records; each carries seed, versions and the hashes of architecture and mapping."""
         records = self.records(total=total)
         extra = [row.provenance for row in self.rows]
-        merged = [r | (dict(extra[i]) if i < len(extra) else {}) for i, r in enumerate(records)]
+        merged = [r | dict(extra[i] if i < len(extra) else {}) for i, r in enumerate(records)]
         return json.dumps(merged, indent=1, default=_plain)
 
     @property
@@ -127,10 +127,14 @@ class Plots:
         return getattr(import_module("accelsim.view.plots"), name)(self.result.to_frame(), **options)
 
 
+def override_text(overrides: Mapping[str, Any]) -> str:
+    """``KEY=VALUE, ...``, values as ``--set`` takes them."""
+    return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}" for k, v in overrides.items())
+
+
 def describe_overrides(name: str, overrides: Mapping[str, Any]) -> str:
     """``NAME with KEY=VALUE, ...``, values as ``--set`` takes them; empty if nothing is overridden."""
-    shown = (f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}" for k, v in overrides.items())
-    return f"{name} with {', '.join(shown)}" if overrides else ""
+    return f"{name} with {override_text(overrides)}" if overrides else ""
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import Source, sources
 from accelsim.results import check as compare
-from accelsim.results.result import Result, Row, efficiency
+from accelsim.results.result import Result, Row, efficiency, override_text
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.network import Workload, load_workload
@@ -59,6 +59,8 @@ def simulate(
     rows = []
     for source in sources(dataflow, mapping):
         for layer in network.layers:
+            if batch is not None and batch < 1:
+                raise files.InputError("must be at least 1", key="batch", got=str(batch))
             problem = layer.problem(batch).with_direction(direction)
             if problem.macs > files.MAX_NUMBER:
                 raise files.InputError(f"{layer.name} may have at most 2^53 MACs", key="batch", got=str(batch))
@@ -94,7 +96,12 @@ def _row(
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
     except MappingError as error:
         why = f"{name} {source.dataflow}: {error}"
-        return Row(lead | {"bit_exact": None, "error": str(error)}, None, why, _provenance(arch, None, seed, overrides))
+        return Row(
+            lead | {"bit_exact": None, "error": str(error), "set": override_text(overrides)},
+            None,
+            why,
+            _provenance(arch, None, seed, overrides),
+        )
     moves = analytic.run(nest)
     predicted = counts.columns(nest, moves)
     time = array_time(nest)
@@ -118,7 +125,7 @@ def _row(
     performance = _performance(nest, cycles, compute, active)
     energy = counts.energy(nest, moves, problem.macs, performance["time_s"])
     columns = lead | performance | efficiency(lead | performance | energy) | energy
-    columns |= {"bit_exact": exact, "error": error_text} | shown
+    columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
     return Row(columns, nest, f"{name} {source.dataflow}: {error_text}" if error_text else None, _provenance(arch, nest, seed, overrides))
 
 

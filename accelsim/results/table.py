@@ -20,15 +20,22 @@ def text(result: Result) -> str:
         return "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
 
     rule = "  ".join("-" * w for w in widths)
-    lines = [*result.overridden, line(head), rule]
+    lines = [*_above(result), line(head), rule]
     for cells in body:
         if cells[1] == "total":
             lines += [rule, line(cells), ""]
         else:
             lines.append(line(cells))
-    if result.energy_notes:
-        lines += [*([""] if lines[-1] else []), NOTES, *(f"  {note}" for note in result.energy_notes), ""]
-    return "\n".join([*lines, *result.failures]).rstrip()
+    lines += [*([""] if lines[-1] else []), *result.failures]
+    if result.energy_notes and any(row.nest is not None for row in result.rows):
+        lines += [*([""] if lines[-1] else []), NOTES, *(f"  {note}" for note in result.energy_notes)]
+    return "\n".join(lines).rstrip()
+
+
+def _above(result: Result) -> list[str]:
+    """What the rows share and the columns do not say: overridden keys, a direction other than forward."""
+    directions = dict.fromkeys(row.columns["direction"] for row in result.rows)
+    return [*result.overridden, *(f"direction: {d}" for d in directions if d != "forward")]
 
 
 def html(result: Result) -> str:
@@ -42,7 +49,7 @@ def html(result: Result) -> str:
     if result.energy_notes:
         items = "".join(f"<li>{escape.escape(n)}</li>" for n in result.energy_notes)
         failures = f"<details><summary>{NOTES}</summary><ul>{items}</ul></details>" + failures
-    above = "".join(f"<p>{escape.escape(o)}</p>" for o in result.overridden)
+    above = "".join(f"<p>{escape.escape(o)}</p>" for o in _above(result))
     table = "<table><thead>" + row(head, "th") + "</thead><tbody>" + "".join(row(r, "td") for r in body) + "</tbody></table>"
     return above + table + failures
 
@@ -52,7 +59,16 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
     levels = _levels(result)
     units = sorted({k for r in records for k in r if k in ("energy_mac", "energy_pj")})
     checked = any(r.get("bit_exact") is not None for r in records)
-    head = ["dataflow", "layer", "MACs", "cycles", "util", "PEs", *(f"{n} words" for n in levels), *(f"energy/{u[7:]}" for u in units)]
+    head = [
+        "dataflow",
+        "layer",
+        "MACs",
+        "cycles",
+        "util",
+        "PEs",
+        *(f"{n} words" for n in levels),
+        *({"energy_pj": "energy (pJ)", "energy_mac": "energy (MACs)"}[u] for u in units),
+    ]
     head += ["bit-exact"] if checked else []
     totals = {t["dataflow"]: t for t in result.totals(records)}
     body = []

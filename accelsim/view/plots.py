@@ -39,7 +39,7 @@ By = Literal["level", "tensor"]
 
 TENSORS = ("weight", "ifmap", "ofmap")
 UNITS = ("mac", "pj")
-IDS = ("workload", "layer", "arch", "dataflow", "engine", "direction", "batch")
+IDS = ("workload", "layer", "arch", "set", "dataflow", "engine", "direction", "batch")
 OTHER = "other"
 
 # ---------------------------------------------------------------------------------------------- data
@@ -394,11 +394,12 @@ def _names(rows: pd.DataFrame) -> tuple[list[str], list[str], str]:
     texts = {c: values(c) for c in IDS}
     varied = {c: len({t for t in texts[c] if t}) > 1 for c in IDS}
     layers = [f"{w}/{x}" if varied["workload"] else x for w, x in zip(texts["workload"], texts["layer"], strict=True)]
-    tags = {"arch": "{}", "dataflow": "{}", "engine": "{}", "direction": "{}", "batch": "batch {}"}
+    tags = {"arch": "{}", "set": "{}", "dataflow": "{}", "engine": "{}", "direction": "{}", "batch": "batch {}"}
     show = [c for c in tags if varied[c] or c == "dataflow"]
     series = [", ".join(tags[c].format(texts[c][i]) for c in show if texts[c][i]) for i in range(len(rows))]
     same = {c: next((t for t in texts[c] if t), "") if not varied[c] else "" for c in IDS}
-    title = " on ".join(filter(None, (same["workload"], same["arch"])))
+    machine = " with ".join(filter(None, (same["arch"], same["set"])))
+    title = " on ".join(filter(None, (same["workload"], machine)))
     rest = [form.format(same[c]) for c, form in (("dataflow", "{}"), ("batch", "batch {}"), ("engine", "{} engine")) if same[c]]
     rest += [same["direction"]] if same["direction"] not in ("", "forward") else []
     return layers, series, ", ".join(filter(None, (title, *rest)))
