@@ -11,9 +11,11 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
 
 Ints = npt.NDArray[np.int64]
+MOST_FOLDS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,18 @@ class ArrayTime:
 
 
 def array_time(nest: Nest) -> ArrayTime:
-    """Time of all passes with memory never waited for; cycles of the core clock."""
-    length, rows, cols = _folds(nest)
-    compute = int(length.sum())
+    """Time of all passes with memory never waited for; cycles of the core clock.
+
+    Raises MappingError where a systolic array would work off more than 2^24 folds, which are listed one by one.
+    """
+    compute = prod(_count(nest, c, [i for i in c.loops if not nest.loops[i].spatial], {}) for c in nest.chains)
     active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
-    return ArrayTime(_length(nest, length, rows, cols) if nest.arch.systolic else compute, compute, active)
+    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
+        return ArrayTime(compute, compute, active)
+    folds = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
+    if folds > MOST_FOLDS:
+        raise MappingError(f"the array would take {folds} folds, more than the {MOST_FOLDS} whose time is worked out")
+    return ArrayTime(_length(nest, *_folds(nest)), compute, active)
 
 
 def _folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
@@ -82,14 +91,12 @@ def _length(nest: Nest, t: Ints, r: Ints, c: Ints) -> int:
         shift = 0 if array.outputs == "in_place" else array.rows
         tail, first = t + r + shift + c - 2, 0
         gap = {"in_place": t, "accumulators": t + array.rows - 1, "register": np.maximum(t, array.rows)}[array.outputs]
-    elif held:
+    else:
         tail, first = t + array.rows + c - 2, int(r[0])
         following = np.append(r[1:], 1)
         gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
         if not array.overlap:
             tail, first = tail + r, 0
-    else:
-        return int(t.sum())
     if not array.overlap:
         return int(tail.sum())
     start = first + np.concatenate([[0], np.cumsum(gap)[:-1]])

@@ -87,8 +87,8 @@ class Footprint:
             parts = self.fused[name]
             chunk = min((prod(self._extent(p, level) for p in parts), *self._tiles(name, level)))
             for i, p in enumerate(parts):
-                inner = prod(self._extent(q, level) for q in parts[i + 1 :])
-                spans[p] = min(self._extent(p, level), chunk // inner + 2)
+                inner = prod(self._shortest(q, level) for q in parts[i + 1 :])  # a short piece makes a chunk reach further
+                spans[p] = min(self._extent(p, level), (chunk - 1) // inner + 2)
         found = []
         for rank in RANKS[tensor]:
             if len(rank) == 1:
@@ -98,6 +98,10 @@ class Footprint:
                 e, r = (self._extent(d, level) for d in rank)
                 found.append(min(slide.size, (e - 1) * slide.stride + (r - 1) * slide.dilation + 1))
         return tuple(found)
+
+    def _shortest(self, dim: str, level: int) -> int:
+        lo, hi = _piece_ends(self.problem.size[dim], self._tiles(dim, level))
+        return int((hi - lo).min())
 
     def _tiles(self, dim: str, level: int) -> tuple[int, ...]:
         return tuple(x.tile for x in self.loops if x.dim == dim and x.level < level)

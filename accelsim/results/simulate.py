@@ -94,6 +94,7 @@ def _row(
     }
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
+        time = array_time(nest)
     except MappingError as error:
         why = f"{name} {source.dataflow}: {error}"
         return Row(
@@ -104,7 +105,6 @@ def _row(
         )
     moves = analytic.run(nest)
     predicted = counts.columns(nest, moves)
-    time = array_time(nest)
     cycles, compute, active = time.cycles, time.compute, time.active_pes
     exact, error_text, shown = None, None, predicted
     if check or engine == "event":
@@ -114,7 +114,12 @@ def _row(
         measured = counts.columns(nest, run.moves)
         wrong = [
             compare.outputs(problem, golden.accumulate(problem, data, arch.number("psum")), run.result),
-            compare.counts(predicted | {"macs": problem.macs}, measured | {"macs": run.macs}),
+            compare.counts(
+                predicted | {"macs": problem.macs, "cycles": time.cycles, "compute_cycles": time.compute, "active_pes": time.active_pes},
+                measured
+                | {"macs": run.macs, "cycles": event.array_cycles(nest, run.folds)}
+                | {"compute_cycles": run.compute_cycles, "active_pes": run.active_pes},
+            ),
             run.overflow,
         ]
         exact = wrong[0] is None
