@@ -134,5 +134,9 @@ class Problem:
             n *= s
         return n
 
+    def with_batch(self, batch: int) -> Problem:
+        """The same layer for another batch size."""
+        return replace(self, N=batch)
+
     def with_direction(self, direction: Direction) -> Problem:
         return replace(self, direction=direction)
