@@ -275,3 +275,15 @@ def test_list_has_only_what_is_shipped() -> None:
     done = accelsim("list")
     assert isinstance(done, Done) and ("mappings:" in done.out) == bool(files.names("mappings"))
     assert KEEP and all(re.search(rf"^  {name}\b.* \S", done.out, re.MULTILINE) for _, name in SHIPPED)
+
+
+def test_a_mapping_as_a_file_runs(tmp_path):
+    one = ("lenet5", "--layer", "conv1", "--arch", "systolic")
+    shown = accelsim("show", *one, "--dataflow", "ws", "--yaml")
+    assert shown.code == 0
+    file = tmp_path / "loops.yaml"
+    file.write_text(shown.out)
+    assert accelsim("run", *one, "--mapping", str(file), "--check").code == 0
+    for wrong in (("--yaml", "--tiles"), ("--yaml", "--layer", "conv2")):
+        refused = accelsim("show", *one, "--dataflow", "ws", *wrong)
+        assert refused.code == 2 and not refused.out and refused.err.count("\n") == 1

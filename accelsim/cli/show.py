@@ -47,9 +47,9 @@ def show(
             raise click.UsageError("--layer, --batch and --tiles need --arch and --dataflow")
         _file(name, overrides, yaml)
         return 0
-    if yaml:
-        return _mapping_yaml(name, arch, dataflow, mapping, overrides, layers, batch, direction)
-    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles)
+    if yaml and tiles:
+        raise click.UsageError("--yaml prints a file, --tiles a table: one of them")
+    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles, yaml)
 
 
 def _nests(
@@ -62,7 +62,9 @@ def _nests(
     batch: int | None,
     direction: Direction,
     tiles: bool,
+    yaml: bool,
 ) -> int:
+    from accelsim import files
     from accelsim.hardware.presets import load_architecture
     from accelsim.mapping.mapping import MappingError
     from accelsim.mapping.nest import Nest
@@ -77,54 +79,32 @@ def _nests(
     network = load_workload(name)
     network = network.select(layers) if layers else network
     found = sources(dataflow, mapping)
-    if changed:
+    if yaml and (len(network.layers) != 1 or len(found) != 1):
+        raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
+    if changed and not yaml:
         click.echo(f"{describe_overrides(machine.name, changed)}\n")
     failed = 0
     for source in found:
         for layer in network.layers:
             problem = layer.problem(batch).with_direction(direction)
-            click.echo(f"{layer.name} on {machine.name}, {source.name}")
+            if not yaml:
+                click.echo(f"{layer.name} on {machine.name}, {source.name}")
             try:
                 nest = Nest(problem, machine, source.mapping_of(layer.name, problem, machine))
             except MappingError as error:
                 failed = 1
-                click.echo(f"  cannot be mapped: {error}\n")
+                if yaml:
+                    click.echo(f"{layer.name} cannot be mapped: {error}", err=True)
+                else:
+                    click.echo(f"  cannot be mapped: {error}\n")
+                continue
+            if yaml:
+                click.echo(files.dump(nest.mapping).rstrip())
                 continue
             click.echo(f"{nest_text(nest)}\nloops: {nest.mapping}\n")
             if tiles:
                 click.echo(f"{tile_table(nest)}\n")
     return failed
-
-
-def _mapping_yaml(
-    name: str,
-    arch: str,
-    dataflow: str | None,
-    mapping: str | None,
-    overrides: tuple[str, ...],
-    layers: tuple[str, ...],
-    batch: int | None,
-    direction: Direction,
-) -> int:
-    from accelsim import files
-    from accelsim.hardware.presets import load_architecture
-    from accelsim.mapping.mapping import MappingError
-    from accelsim.mapping.source import sources
-    from accelsim.workload.network import load_workload
-
-    network = load_workload(name)
-    network = network.select(layers) if layers else network
-    found = sources(dataflow, mapping)
-    if len(network.layers) != 1 or len(found) != 1:
-        raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
-    machine = load_architecture(arch, pairs(overrides))
-    layer = network.layers[0]
-    try:
-        click.echo(files.dump(found[0].mapping_of(layer.name, layer.problem(batch).with_direction(direction), machine)).rstrip())
-    except MappingError as error:
-        click.echo(f"{layer.name} cannot be mapped: {error}", err=True)
-        return 1
-    return 0
 
 
 def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:
