@@ -11,7 +11,7 @@ from accelsim.workload.problem import TENSORS
 
 Tensor = Literal["weight", "ifmap", "ofmap"]
 OperandKind = Literal["multicast", "systolic", "unicast", "preload", "neighbour"]
-AccumulatedKind = Literal["reduce", "systolic", "unicast"]
+AccumulatedKind = Literal["reduce", "chain", "systolic", "unicast"]
 Positive = Annotated[int, Field(gt=0)]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
@@ -30,7 +30,13 @@ class Level(Frozen):
     capacity_bytes: Positive | None = None  # shared by the kept tensors that have no partition
     partitions: dict[Tensor, Positive] = {}  # bytes that are one tensor's own
     banks: Positive | None = None  # the shared part is so many equal banks, each wholly one tensor's
-    double_buffered: bool = False  # a tile then occupies twice its bytes
+    double_buffered: bool = False  # the next tiles come in while these are used; a tile then occupies twice its bytes
+    queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()  # the same for these tensors by FIFOs beside the level; no bytes of its own
+    port_bits: Positive | None = None  # bits a cycle of port_clock_mhz into or out of one instance; none: never waited for
+    port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # none: the core clock
+    ports: Literal["shared", "separate"] = "shared"  # reads and writes over one port, or each over its own
+    latency_cycles: Annotated[int, Field(ge=0)] = 0  # of every transfer from or to this level, in cycles of its port's clock
+    burst_bits: Positive | None = None  # a transfer is made of whole bursts
     priced_bytes: Positive | None = None  # size for energy and area of a level without capacity; bounds no tile
 
     @model_validator(mode="after")
@@ -40,6 +46,13 @@ class Level(Frozen):
                 raise ValueError(f"partitions names {t}, which the level does not keep ({', '.join(self.keeps)})")
         if len(set(self.keeps)) != len(self.keeps):
             raise ValueError("keeps names a tensor twice")
+        for t in self.queued:
+            if t not in self.keeps:
+                raise ValueError(f"queued names {t}, which the level does not keep ({', '.join(self.keeps)})")
+        if self.port_bits is None:
+            for key in ("port_clock_mhz", "burst_bits"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} needs port_bits")
         if self.priced_bytes is not None and self.capacity_bytes is not None:
             raise ValueError("priced_bytes is for a level without capacity_bytes")
         if self.banks is not None:
@@ -54,8 +67,8 @@ class Network(Frozen):
     """What carries words between a level and the next one in, by role.
 
     held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated: the sums.
-    ``accumulated: reduce`` adds on the way (a tree or a chain over all children of a parent),
-    ``systolic`` adds along lines, ``unicast`` does not add.  ``neighbour`` links pass on what another child
+    ``accumulated: reduce`` adds on the way over all children of a parent within the cycle (a tree), ``chain`` from PE
+    to PE, one link a cycle, ``systolic`` adds along lines, ``unicast`` does not add.  ``neighbour`` links pass on what another child
     held one step before: only words no child held are read from the parent.
     """
 
@@ -63,6 +76,7 @@ class Network(Frozen):
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
+    width_bits: Positive | dict[Tensor, Positive] | None = None  # bits a cycle of the core clock; by tensor: a channel each, psums up and down apart
 
 
 class Padding(Frozen):
@@ -80,6 +94,7 @@ class Array(Frozen):
     weight_registers: Literal[1, 2] = 1  # a second one hides the preload behind compute
     outputs: Literal["in_place", "accumulators", "register"] = "in_place"  # how held outputs leave
     partial_folds: Literal["exact", "full"] = "exact"  # full: the controller always clocks the whole array
+    pipeline_stages: Positive = 1  # edges from an operand's arrival to its product; arrays without systolic lines only
     fold_filter: bool = True  # a filter taller than its rows may be worked off in several goes
 
     @model_validator(mode="after")
@@ -199,6 +214,11 @@ class Architecture(Frozen):
         if self.padding is not None and self.padding.stored_from not in names[1:]:
             inside = ", ".join(names[1:])
             raise ValueError(f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}")
+        for name, net in self.networks.items():
+            if net.streamed == "systolic" and net.accumulated == "chain":
+                raise ValueError(f"networks.{name}: accumulated: chain is for arrays without systolic lines (have systolic, reduce, unicast)")
+        if self.systolic and self.array.pipeline_stages > 1:
+            raise ValueError(f"array.pipeline_stages: systolic PEs have one stage, got {self.array.pipeline_stages}")
         if self.first_read is not None and self.first_read not in names:
             raise ValueError(f"first_read: no level {self.first_read!r} (levels: {', '.join(names)})")
         for level in names[:-1]:

@@ -226,7 +226,7 @@ class Nest:
         return Boundary(tensor, parent, child, name, kind, self._merged(tensor, parent, child, kind))
 
     def _merged(self, tensor: str, parent: int, child: int, kind: str) -> tuple[str, ...]:
-        if kind in ("multicast", "reduce", "neighbour"):
+        if kind in ("multicast", "reduce", "chain", "neighbour"):
             return ("row", "col")
         if kind in ("unicast", "preload"):
             return ()
