@@ -44,7 +44,7 @@ def run(nest: Nest) -> dict[Boundary, Moved]:
 
 
 @dataclass(frozen=True)
-class _Factor:
+class Factor:
     """One factor of a term: the chains it depends on, what makes it equal to another, and how it is worked out."""
 
     chains: tuple[str, ...]
@@ -74,11 +74,11 @@ class Model:
         self.nest = nest
         self.tiles: Tiles = {c.name: tuple(nest.loops[i].tile for i in c.loops) for c in nest.chains}
         self._terms: dict[tuple[Any, ...], int] = {}
-        self._factors: list[tuple[_Factor, ...]] = []
+        self._factors: list[tuple[Factor, ...]] = []
         self._signs: list[dict[int, float]] = []
         self.columns: list[tuple[Boundary | None, str]] = []
         for b in nest.boundaries:
-            self._boundary(_Side(nest, b))
+            self._boundary(Side(nest, b))
         self._column(None, "compute_cycles", [(1.0, [_steps(nest, c) for c in nest.chains])])
         self._column(None, "active_pes", [(1.0, [_width(nest, c) for c in nest.chains])])
         self.matrix = np.zeros((len(self._factors), len(self.columns)))
@@ -92,7 +92,7 @@ class Model:
 
     # -- terms -----------------------------------------------------------------------------------------------
 
-    def _boundary(self, side: _Side) -> None:
+    def _boundary(self, side: Side) -> None:
         b, acc = side.b, self.nest.problem.accumulated
         own = side.terms("S", "O")
         if b.tensor != acc:
@@ -102,7 +102,12 @@ class Model:
             self._column(b, "drained", own)
             self._column(b, "arrived", side.arrivals() if side.shares else own)
 
-    def _column(self, b: Boundary | None, name: str, terms: list[tuple[float, list[_Factor]]]) -> None:
+    @property
+    def factors(self) -> tuple[tuple[Factor, ...], ...]:
+        """The factors of every term, the rows of ``matrix``."""
+        return tuple(self._factors)
+
+    def _column(self, b: Boundary | None, name: str, terms: list[tuple[float, list[Factor]]]) -> None:
         signs: dict[int, float] = {}
         for sign, factors in terms:
             key = tuple(sorted((f.identity for f in factors), key=repr))
@@ -204,29 +209,29 @@ def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) 
     return Line(tuple(nest.problem.size[p] for p in chain.parts), tuple(loops))
 
 
-def _steps(nest: Nest, chain: Chain) -> _Factor:
+def _steps(nest: Nest, chain: Chain) -> Factor:
     """Positions of a chain's temporal loops that some instance takes."""
 
     def value(tiles: Tiles) -> int:
         line = _whole_line(nest, chain, tiles[chain.name], "m")
         return irrelevant(line, len(line.temporal), False).U
 
-    return _Factor((chain.name,), ("steps", chain.name), value)
+    return Factor((chain.name,), ("steps", chain.name), value)
 
 
-def _width(nest: Nest, chain: Chain) -> _Factor:
+def _width(nest: Nest, chain: Chain) -> Factor:
     """Instances at a chain's first position, where its pieces are largest."""
 
     def value(tiles: Tiles) -> int:
         return irrelevant(_whole_line(nest, chain, tiles[chain.name], "g"), 0, False).U
 
-    return _Factor((chain.name,), ("width", chain.name), value)
+    return Factor((chain.name,), ("width", chain.name), value)
 
 
 # -- one side of a boundary -------------------------------------------------------------------------------------
 
 
-class _Side:
+class Side:
     """The terms of one boundary."""
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
@@ -239,24 +244,34 @@ class _Side:
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
         self.shares = any(self._kind(i) == "m" for i in above) or b.kind == "neighbour" or nest.crosses_padding(b)
 
-    def terms(self, every: str, kept: str) -> list[tuple[float, list[_Factor]]]:
+    def terms(self, every: str, kept: str) -> list[tuple[float, list[Factor]]]:
         """prod ``every`` over all positions, less prod ``kept`` wherever a loop advances."""
         terms = [(1.0, self._factors(every, None))]
         if not self.mac:
-            terms += [(-1.0, self._factors(kept, k)) for k in self.temporal if not self._replaces(k)]
+            terms += [(-1.0, self._factors(kept, k)) for k in self.temporal if not self.replaces(k)]
         return terms
 
-    def arrivals(self) -> list[tuple[float, list[_Factor]]]:
+    def arrivals(self) -> list[tuple[float, list[Factor]]]:
         if self.mac:
             return [(1.0, self._factors("U", None))]
         terms = [(1.0, self._factors("X", None, final=True))]
         for k in self.temporal:
             terms.append((1.0, self._factors("X", k)))
-            if not self._replaces(k):
+            if not self.replaces(k):
                 terms.append((-1.0, self._factors("Y", k)))
         return terms
 
-    def _replaces(self, k: int) -> bool:
+    def brackets(self, column: str) -> list[tuple[list[Factor], list[Factor] | None]]:
+        """The same column as a sum of differences of products, none of them negative: the first step (or the last
+        drain), then what each advancing loop brings.  A difference is ``prod first - prod second``, 0 for None."""
+        own = column in ("taken", "drained") or not self.shares
+        every, kept = ("S", "O") if own else ("X", "Y") if column == "arrived" else ("U", "L" if self.b.kind == "neighbour" else "K")
+        if self.mac:
+            return [(self._factors("U" if column == "arrived" and not own else every, None), None)]
+        found: list[tuple[list[Factor], list[Factor] | None]] = [(self._factors(every, None, final=True), None)]
+        return found + [(self._factors(every, k), None if self.replaces(k) else self._factors(kept, k)) for k in self.temporal]
+
+    def replaces(self, k: int) -> bool:
         """Whether advancing k leaves nothing of the tile: k cuts a plain dimension of the tensor."""
         chain = next(c for c in self.nest.chains if k in self.own[c.name])
         if not chain.depends(self.b.tensor):
@@ -272,7 +287,7 @@ class _Side:
             return "t"
         return "g" if x.level < self.b.parent or x.axis not in self.b.merged else "m"
 
-    def _line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> Line:
+    def line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> Line:
         """A chain above the boundary; or only the loops of one of its parts."""
         loops = []
         for i, tile in zip(chain.loops, tiles, strict=True):
@@ -290,7 +305,7 @@ class _Side:
             return 0, False
         return (len(own), False) if k is None else (sum(i < k for i in own), k in own)
 
-    def _factors(self, which: str, k: int | None, *, final: bool = False) -> list[_Factor]:
+    def _factors(self, which: str, k: int | None, *, final: bool = False) -> list[Factor]:
         """One factor a rank and irrelevant chain: at every position (k None), where k advances, or at the very end."""
         nest, tensor = self.nest, self.b.tensor
         found = [self._one(c, which, irrelevant, k, final) for c in nest.chains if not c.depends(tensor)]
@@ -313,48 +328,48 @@ class _Side:
 
     def _one(
         self, c: Chain, which: str, table: Callable[[Line, int, bool], Sums], k: int | None, final: bool, part: str | None = None
-    ) -> _Factor:
+    ) -> Factor:
         outside, own = self._where(c, k, final, part)
 
         def value(tiles: Tiles) -> int:
-            return int(getattr(table(self._line(c, tiles[c.name], part), outside, own), which))
+            return int(getattr(table(self.line(c, tiles[c.name], part), outside, own), which))
 
-        return _Factor((c.name,), (c.name, part, table is plain, which, outside, own, self._shape(c)), value)
+        return Factor((c.name,), (c.name, part, table is plain, which, outside, own, self._shape(c)), value)
 
-    def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> _Factor:
+    def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> Factor:
         chains = [self.nest.chain_of[d] for d in rank]
         parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
         (e, own_e), (r, own_r) = (self._where(c, k, final, p) for c, p in zip(chains, parts, strict=True))
         own = "e" if own_e else "r" if own_r else ""
-        slide = self._projection(rank, which)
+        slide = self.projection(rank, which)
 
         def value(tiles: Tiles) -> int:
-            lines = [self._line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
+            lines = [self.line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
             return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
 
         identity = (rank, slide, which, e, r, own, *(self._shape(c) for c in chains))
-        return _Factor(tuple(c.name for c in chains), identity, value)
+        return Factor(tuple(c.name for c in chains), identity, value)
 
-    def _projection(self, rank: tuple[str, ...], which: str) -> Slide:
+    def projection(self, rank: tuple[str, ...], which: str) -> Slide:
         """Onto what the child holds, or the parent gives: with the padding where it is stored."""
         level = self.b.child if which in ("S", "O") else self.b.parent
         problem = self.nest.problem
         return problem.padded_slide(rank) if self.nest.stored(self.b.tensor, level) else problem.slide(rank)
 
-    def _pairs(self, which: str, k: int | None, final: bool) -> _Factor:
+    def _pairs(self, which: str, k: int | None, final: bool) -> Factor:
         """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
         chains = [c for c in self.nest.chains if c.depends("ifmap")]
         when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
         where = [self._where(c, k, final) for c in chains]
-        slides = self._projection(("E", "R"), which), self._projection(("F", "S"), which)
+        slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
 
         def value(tiles: Tiles) -> int:
-            lines = [self._line(c, tiles[c.name]) for c in chains]
+            lines = [self.line(c, tiles[c.name]) for c in chains]
             return _real_pairs(
                 self.nest, slides, tuple(chains), tuple(lines), tuple(where), "all" if self.mac or (k is None and when == "now") else when
             )
 
-        return _Factor(tuple(c.name for c in chains), ("pairs", slides, when, self.mac, *where, *(self._shape(c) for c in chains)), value)
+        return Factor(tuple(c.name for c in chains), ("pairs", slides, when, self.mac, *where, *(self._shape(c) for c in chains)), value)
 
 
 # -- (k, x) pairs -----------------------------------------------------------------------------------------------

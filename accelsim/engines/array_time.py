@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
 
@@ -38,16 +39,36 @@ def array_time(nest: Nest) -> ArrayTime:
     """
     compute = prod(_count(nest, c, [i for i in c.loops if not nest.loops[i].spatial], {}) for c in nest.chains)
     active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
-    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
-        return ArrayTime(compute, compute, active)
-    folds = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
-    if folds > MOST_FOLDS:
-        raise MappingError(f"the array would take {folds} folds, more than the {MOST_FOLDS} whose time is worked out")
-    return ArrayTime(_length(nest, *_folds(nest)), compute, active)
+    if not on_lines(nest):
+        return ArrayTime(compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest), compute, active)
+    many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
+    if many > MOST_FOLDS:
+        raise MappingError(f"the array would take {many} folds, more than the {MOST_FOLDS} whose time is worked out")
+    t, r, c = folds(nest)
+    there = t > 0
+    t, r, c = t[there], r[there], c[there]
+    return ArrayTime(schedule(nest, t, r, c).end, compute, active)
 
 
-def _folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
-    """T, r and c of every fold, in order."""
+def on_lines(nest: Nest) -> bool:
+    """Whether section 5's folds are the array's time: operands travel and each PE holds something."""
+    return nest.arch.systolic and bool(nest.keep[nest.levels - 1])
+
+
+def chain_way(nest: Nest) -> int:
+    """Links from the first PE to the last of the chain that adds up a sum, where there is one: along the rows, then the columns."""
+    b = next(b for b in reversed(nest.boundaries) if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1)
+    if b.kind != "chain":
+        return 0
+    sizes = dict.fromkeys(("row", "col"), 1)
+    for x in nest.loops:
+        if x.spatial and x.level >= b.parent and not depends(x.dim, b.tensor, nest.mapping.fused):
+            sizes[x.axis] *= x.trips
+    return sizes["row"] + sizes["col"] - 2
+
+
+def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
+    """T, r and c of every fold, in order; T is 0 where a setting of the loops has none."""
     loops = nest.loops
     outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
     shape = [loops[i].trips for i in outside]
@@ -63,8 +84,7 @@ def _folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
             flat = flat * loops[i].trips + place[i]
         for k, free in enumerate((inside, *([i for i in chain.loops if loops[i].axis == axis] for axis in ("row", "col")))):
             total[k] *= np.atleast_1d(_per_fold(nest, chain, free, fixed, grid.shape[1]))[flat]
-    there = total[0] > 0
-    return total[0][there], total[1][there], total[2][there]
+    return total[0], total[1], total[2]
 
 
 def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints], n: int) -> Ints:
@@ -81,8 +101,26 @@ def _count(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints]) ->
     return int(_per_fold(nest, chain, free, fixed, 1)[0])
 
 
-def _length(nest: Nest, t: Ints, r: Ints, c: Ints) -> int:
-    """The number of the edge that latches the last result."""
+@dataclass(frozen=True)
+class Schedule:
+    """How folds follow each other: edges from each fold's start to the next one's, from its start to its end, and before the first."""
+
+    gap: Ints
+    tail: Ints
+    first: int
+
+    @property
+    def start(self) -> Ints:
+        return np.asarray(self.first + np.concatenate([[0], np.cumsum(self.gap)[:-1]]))
+
+    @property
+    def end(self) -> int:
+        """The number of the edge that latches the last result."""
+        return int((self.start + self.tail).max())
+
+
+def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
+    """DESIGN section 5 for folds that exist, in order."""
     array = nest.arch.array
     held = nest.keep[nest.levels - 1]
     if array.partial_folds == "full":
@@ -97,7 +135,4 @@ def _length(nest: Nest, t: Ints, r: Ints, c: Ints) -> int:
         gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
         if not array.overlap:
             tail, first = tail + r, 0
-    if not array.overlap:
-        return int(tail.sum())
-    start = first + np.concatenate([[0], np.cumsum(gap)[:-1]])
-    return int((start + tail).max())
+    return Schedule(gap if array.overlap else tail, tail, first)

@@ -188,7 +188,7 @@ def coordinate_readers(slide: Slide, out: int, filt: int) -> Ints:
     return np.where(real, e // slide.stride, -1)
 
 
-def _coordinates(readers: Ints, e: Range, r: Range) -> npt.NDArray[np.bool_]:
+def coordinates(readers: Ints, e: Range, r: Range) -> npt.NDArray[np.bool_]:
     """Which coordinates pieces of (E, R) touch: broadcast shape of the pieces, then h."""
     e_lo, e_hi, r_lo, r_hi = (np.asarray(x)[..., None] for x in (e.lo[0], e.hi[0], r.lo[0], r.hi[0]))
     shape = np.broadcast_shapes(e_lo.shape, e_hi.shape, r_lo.shape, r_hi.shape)[:-1]
@@ -214,9 +214,9 @@ def sliding(slide: Slide, e: Line, r: Line, outside: tuple[int, int], own: str) 
         for when in (0, 1):
             index = [x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x for x in both[0][when]]
             at_e, at_r = e.at(index), r.at(both[1][when])
-            part = _coordinates(readers, _lift(at_e, (0, 2, 4)), _lift(at_r, (1, 3, 5)))
+            part = coordinates(readers, lift(at_e, (0, 2, 4)), lift(at_r, (1, 3, 5)))
             if when == 0:
-                steps = _flag(step_exists(e, index), 0) & _flag(step_exists(r, both[1][0]), 1)
+                steps = flag(step_exists(e, index), 0) & flag(step_exists(r, both[1][0]), 1)
             sets.append(part & steps)
         n = min(block, shapes[0][0] - start)
         full = (n, shapes[1][0], shapes[0][1], shapes[1][1], shapes[0][2], shapes[1][2], len(readers))
@@ -225,13 +225,13 @@ def sliding(slide: Slide, e: Line, r: Line, outside: tuple[int, int], own: str) 
     return Sums(*(int(x) for x in total))
 
 
-def _flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+def flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
     shape = [1] * 7
     shape[axis] = taken.size
     return taken.reshape(shape)
 
 
-def _lift(at: Range, axes: tuple[int, int, int]) -> Range:
+def lift(at: Range, axes: tuple[int, int, int]) -> Range:
     """Give a chain's three axes their places among six."""
 
     def place(x: Any) -> Any:

@@ -235,7 +235,7 @@ class Nest:
             for i in chain.loops:
                 loop = self.loops[i]
                 if loop.spatial and parent <= loop.level < child:
-                    across[loop.axis] = across.get(loop.axis, False) or self._loop_depends(loop, tensor)
+                    across[loop.axis] = across.get(loop.axis, False) or self.loop_depends(loop, tensor)
         free = [a for a in ("col", "row") if not across.get(a, False)]
         if not free and tensor != self.problem.accumulated:
             raise MappingError(
@@ -244,7 +244,7 @@ class Nest:
         with_loops = [a for a in free if a in across]
         return tuple((with_loops or free)[:1])
 
-    def _loop_depends(self, loop: Trip, tensor: str) -> bool:
+    def loop_depends(self, loop: Trip, tensor: str) -> bool:
         return depends(loop.dim, tensor, self.mapping.fused)
 
     def pairs(self, tensor: str, child: int) -> bool:
@@ -258,7 +258,7 @@ class Nest:
             if loop.dim in DIMS:
                 continue
             for level in range(loop.level + 1, self.levels):
-                inner = [x for x in self.loops[i + 1 :] if x.level >= level and self._loop_depends(x, "ifmap")]
+                inner = [x for x in self.loops[i + 1 :] if x.level >= level and self.loop_depends(x, "ifmap")]
                 if "ifmap" in self.keep[level] and inner:
                     raise MappingError(
                         f"{loop.dim} is fused outside {self.arch.level_names[level]}, which keeps an ifmap tile of more than one "

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from accelsim import files
-from accelsim.engines import analytic, counts, event, golden
-from accelsim.engines.array_time import array_time
+from accelsim.engines import analytic, counts, event, golden, pipeline
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.hardware.presets import load_architecture
@@ -94,7 +93,8 @@ def _row(
     }
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
-        time = array_time(nest)
+        moves = analytic.run(nest)
+        time = pipeline.time(nest, {b: m.updated for b, m in moves.items()})
     except MappingError as error:
         why = f"{name} {source.dataflow}: {error}"
         return Row(
@@ -103,9 +103,7 @@ def _row(
             why,
             _provenance(arch, None, seed, overrides),
         )
-    moves = analytic.run(nest)
     predicted = counts.columns(nest, moves)
-    cycles, compute, active = time.cycles, time.compute, time.active_pes
     exact, error_text, shown = None, None, predicted
     if check or engine == "event":
         weight, ifmap, ofmap, psum = (arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum"))
@@ -115,7 +113,7 @@ def _row(
         wrong = [
             compare.outputs(problem, golden.accumulate(problem, data, arch.number("psum")), run.result),
             compare.counts(
-                predicted | {"macs": problem.macs, "cycles": time.cycles, "compute_cycles": time.compute, "active_pes": time.active_pes},
+                predicted | {"macs": problem.macs, "cycles": time.array, "compute_cycles": time.compute, "active_pes": time.active_pes},
                 measured
                 | {"macs": run.macs, "cycles": event.array_cycles(nest, run.folds)}
                 | {"compute_cycles": run.compute_cycles, "active_pes": run.active_pes},
@@ -126,24 +124,25 @@ def _row(
         error_text = "; ".join(w for w in wrong if w) or None
         if engine == "event":
             shown, moves = measured, run.moves
-            cycles, compute, active = event.array_cycles(nest, run.folds), run.compute_cycles, run.active_pes
-    performance = _performance(nest, cycles, compute, active)
+    performance = _performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
     energy = counts.energy(nest, moves, problem.macs, performance["time_s"])
     columns = lead | performance | efficiency(lead | performance | energy) | energy
     columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
     return Row(columns, nest, f"{name} {source.dataflow}: {error_text}" if error_text else None, _provenance(arch, nest, seed, overrides))
 
 
-def _performance(nest: Nest, cycles: int, compute: int, active: int) -> dict[str, Any]:
-    """Cycles are the array's own: memory is not waited for, and ``stall_cycles`` is empty."""
+def _performance(nest: Nest, cycles: int, compute: int, stalls: Mapping[str, int], active: int) -> dict[str, Any]:
+    """Cycles and where they went (docs/time.md); a level inside the PEs is never waited for and has no column."""
+    waited = {name: n for name, n in stalls.items() if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]}
     pes = nest.arch.array.rows * nest.arch.array.cols
     time_s = cycles / (nest.arch.clock_mhz * 1e6)
     macs = nest.problem.macs
     return {
         "cycles": cycles,
         "compute_cycles": compute,
-        "fill_drain_cycles": cycles - compute,
-        "stall_cycles": None,
+        "fill_drain_cycles": cycles - compute - sum(waited.values()),
+        "stall_cycles": sum(waited.values()),
+        **{f"stall_{name}_cycles": n for name, n in waited.items()},
         "utilization": macs / (pes * cycles),
         "mapping_efficiency": macs / (pes * compute),
         "active_pes": active,

@@ -1,0 +1,63 @@
+"""Words setting by setting add up to the closed form's totals, whatever loops are listed, and are what event moves in each step."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from accelsim.engines import analytic
+from accelsim.engines.movement import Drain, Fill, Pass, movement
+from accelsim.engines.steps import Settings
+from accelsim.mapping.nest import Nest
+from nests import drawn_nest
+
+CHUNKS, EACH = 5, 60
+
+
+def temporal(nest: Nest, child: int) -> list[int]:
+    return [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < child]
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_settings_add_up_to_the_closed_form(chunk):
+    for seed in range(chunk * EACH, (chunk + 1) * EACH):
+        nest, rng = drawn_nest(seed), random.Random(seed)
+        total = analytic.run(nest)
+        for b in nest.boundaries:
+            loops = temporal(nest, b.child)
+            for cut in {0, len(loops), rng.randint(0, len(loops))}:
+                m = Settings(nest, loops[:cut]).moves(b)
+                assert (m.first >= 0).all() and (m.rest >= 0).all() and (m.last >= 0).all(), (seed, b, cut)
+                want = total[b].arrived if b.tensor == nest.problem.accumulated else total[b].read
+                assert int((m.first + m.rest + m.last).sum()) == want, (seed, b, cut)
+                if b.tensor != nest.problem.accumulated and not nest.pairs(b.tensor, b.child):
+                    assert int(m.taken.sum()) == total[b].taken, (seed, b, cut)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_each_step_is_what_event_moves(chunk):
+    seen = 0
+    for seed in range(chunk * EACH, (chunk + 1) * EACH):
+        nest = drawn_nest(seed)
+        last = nest.levels - 1
+        framed = nest.framed() if nest.arch.padding is not None and nest.problem.accumulated != "ifmap" else nest
+        outer = [i for i in temporal(nest, last) if nest.loops[i].level < last - 1]
+        for b in [b for b in nest.boundaries if b.child == last - 1 and not nest.pairs(b.tensor, b.child)]:
+            fills, drains, steps = [], [], 0
+            for event in movement(framed):
+                if isinstance(event, Fill) and str(event.boundary) == str(b):
+                    fills.append((steps, sum(n for _, n in event.reads)))
+                elif isinstance(event, Drain) and str(event.boundary) == str(b):
+                    drains.append((steps - 1, sum(len(w) for _, w in event.arrivals)))
+                elif isinstance(event, Pass):
+                    steps += 1
+            settings = Settings(nest, outer)
+            there, m = settings.exists, settings.moves(b)
+            if int(there.sum()) != steps:  # a pass too large to plan at once is cut
+                continue
+            words = m.last[there] if b.tensor == nest.problem.accumulated else m.first[there]
+            moved = dict(drains if b.tensor == nest.problem.accumulated else fills)
+            assert [int(w) for w in words] == [moved.get(i, 0) for i in range(steps)], (seed, b)
+            seen += steps
+    assert seen > 200
