@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.fold_time import FoldLoop, fold_time
 from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
@@ -33,21 +34,26 @@ class ArrayTime:
 
 
 def array_time(nest: Nest) -> ArrayTime:
-    """Time of all passes with memory never waited for; cycles of the core clock.
-
-    Raises MappingError where a systolic array would work off more than 2^24 folds, which are listed one by one.
-    """
+    """Time of all passes with memory never waited for; cycles of the core clock."""
     compute = prod(_count(nest, c, [i for i in c.loops if not nest.loops[i].spatial], {}) for c in nest.chains)
     active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
     if not on_lines(nest):
         return ArrayTime(compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest), compute, active)
-    many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
-    if many > MOST_FOLDS:
-        raise MappingError(f"the array would take {many} folds, more than the {MOST_FOLDS} whose time is worked out")
-    t, r, c = folds(nest)
-    there = t > 0
-    t, r, c = t[there], r[there], c[there]
-    return ArrayTime(schedule(nest, t, r, c).end, compute, active)
+    return ArrayTime(_lines(nest), compute, active)
+
+
+def _lines(nest: Nest) -> int:
+    """Section 5's time of all folds; they are listed only where a fold's rows depend on more than ranges: time inside space."""
+    last = nest.levels - 1
+    for chain in nest.chains:
+        space = [i for i in chain.loops if nest.loops[i].spatial]
+        if space and any(i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last for i in chain.loops):
+            t, r, c = folds(nest)
+            there = t > 0
+            return schedule(nest, t[there], r[there], c[there]).end
+    loops = [FoldLoop(x.dim, x.tile, x.axis if x.spatial else "outside" if x.level < last else "inside") for x in nest.loops]
+    array, holds_sums = nest.arch.array, nest.problem.accumulated in nest.keep[last]
+    return int(fold_time(loops, nest.problem.size, nest.mapping.fused, array, array.rows, array.cols, holds_sums=holds_sums))
 
 
 def on_lines(nest: Nest) -> bool:
@@ -68,7 +74,13 @@ def chain_way(nest: Nest) -> int:
 
 
 def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
-    """T, r and c of every fold, in order; T is 0 where a setting of the loops has none."""
+    """T, r and c of every fold, in order; T is 0 where a setting of the loops has none.
+
+    Raises MappingError where there are more than 2^24.
+    """
+    many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
+    if many > MOST_FOLDS:
+        raise MappingError(f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed against a memory one by one")
     loops = nest.loops
     outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
     shape = [loops[i].trips for i in outside]
