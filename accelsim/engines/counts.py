@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.hardware.energy import prices
+import numpy as np
+
+from accelsim.hardware.energy import Prices, prices
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
 
@@ -67,7 +69,7 @@ def _fetched(nest: Nest, m: Moved) -> Any:
     return m.updated if nest.arch.accumulate == "in_array" else 0
 
 
-def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
+def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any, price: Prices | None = None) -> dict[str, Any]:
     """Total energy, energy by component and by tensor in the table's unit; area in um2 (DESIGN section 6).
 
     Components (compute, levels, networks, and static where there is any) add up to the total, and so do compute,
@@ -75,8 +77,10 @@ def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
     ``charge: reads_and_writes`` charges every access and every word a network carries.
     ``charge: reads`` is the convention of Chen, Emer, Sze, ISCA 2016, eqs. 3 and 4: an operand is charged
     where it is read, a psum for every read-add-write but for the first and the last of its residency.
+    ``price`` is the architecture's unless given; its numbers, too, may be arrays.
     """
-    price, acc, width = prices(nest.arch), nest.problem.accumulated, nest.footprint.word_bits
+    price = prices(nest.arch) if price is None else price
+    acc, width = nest.problem.accumulated, nest.footprint.word_bits
     everything = nest.arch.energy.charge == "reads_and_writes"
     names, unit = nest.arch.level_names, price.unit
     parts: dict[str, Any] = dict.fromkeys((*names, *nest.arch.networks), 0.0)
@@ -104,7 +108,7 @@ def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any) -> dict[str, Any]:
             charge(b.network, b.tensor, runs * route.run.of(outside) + hops * route.hop.of(inside))
 
     parts = {"compute": macs * price.mac} | parts
-    if price.static_mw:
+    if np.any(price.static_mw):
         parts["static"] = price.static_mw * time_s * 1e9  # 1 mW s is 1e9 pJ
     found = {f"energy_{unit}": sum(parts.values())} | {f"energy_{name}_{unit}": value for name, value in (parts | tensors).items()}
     found["area_um2"] = sum(price.area_um2.values()) if price.area_um2 else None

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from accelsim.mapping.nest import Nest
 
 if TYPE_CHECKING:
@@ -170,6 +172,8 @@ def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
     energy, time_s = record.get("energy_pj"), record.get("time_s")
     if energy is None:
         return {}
+    if isinstance(energy, np.ndarray):
+        return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
     return {"power_mw": energy / time_s / 1e9 if time_s else None, "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None}
 
 

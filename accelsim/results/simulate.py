@@ -124,18 +124,24 @@ def _row(
         error_text = "; ".join(w for w in wrong if w) or None
         if engine == "event":
             shown, moves = measured, run.moves
-    performance = _performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
-    energy = counts.energy(nest, moves, problem.macs, performance["time_s"])
-    columns = lead | performance | efficiency(lead | performance | energy) | energy
+    spent = performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
+    energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
+    columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
     return Row(columns, nest, f"{name} {source.dataflow}: {error_text}" if error_text else None, _provenance(arch, nest, seed, overrides))
 
 
-def _performance(nest: Nest, cycles: int, compute: int, stalls: Mapping[str, int], active: int) -> dict[str, Any]:
-    """Cycles and where they went (docs/time.md); a level inside the PEs is never waited for and has no column."""
+def performance(
+    nest: Nest, cycles: Any, compute: Any, stalls: Mapping[str, Any], active: Any, pes: Any = None, clock_mhz: Any = None
+) -> dict[str, Any]:
+    """Cycles and where they went (docs/time.md), numbers or arrays; a level inside the PEs is never waited for and has no column.
+
+    ``pes`` and ``clock_mhz`` are the architecture's unless given.
+    """
     waited = {name: n for name, n in stalls.items() if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]}
-    pes = nest.arch.array.rows * nest.arch.array.cols
-    time_s = cycles / (nest.arch.clock_mhz * 1e6)
+    if pes is None:
+        pes, clock_mhz = nest.arch.array.rows * nest.arch.array.cols, nest.arch.clock_mhz
+    time_s = cycles / (clock_mhz * 1e6)
     macs = nest.problem.macs
     return {
         "cycles": cycles,

@@ -1,0 +1,195 @@
+"""Analytic points that differ in numbers only, evaluated together: the columns of ``simulate``'s rows as arrays.
+
+``columns`` takes one layer under one dataflow on many architectures with the same levels, networks and formats.  Tiles
+come from ``choose_many``; mappings with the same loops share one ``Model``; prices are stacked over the architectures.
+What cannot be evaluated so is left to the caller, point by point.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines import counts
+from accelsim.engines.analytic import Model
+from accelsim.engines.array_time import on_lines
+from accelsim.engines.fold_time import FoldLoop, fold_time
+from accelsim.engines.rates import limited
+from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.energy import Cost, Prices, Route, prices
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.footprint import depends
+from accelsim.mapping.mapping import Mapping as LoopNest
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.mapping.tiling_many import Tilings, choose_many
+from accelsim.results.result import efficiency
+from accelsim.results.simulate import performance
+from accelsim.workload.problem import TENSORS, Problem
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Points evaluated together: their places among those asked for, and their columns, arrays or single values."""
+
+    at: Ints
+    columns: Mapping[str, Any]
+    mapping_hash: list[str]
+    loops: list[str]
+
+
+def structure(arch: Architecture) -> str:
+    """What architectures must share to be evaluated together; empty where they are timed against memory, one by one."""
+    return "" if limited(arch) else _structure(arch)
+
+
+def _structure(arch: Architecture) -> str:
+    numbers = {"rows": 1, "cols": 1}
+    levels = {
+        name: x.model_copy(
+            update={
+                "capacity_bytes": x.capacity_bytes and 1,
+                "priced_bytes": x.priced_bytes and 1,
+                "banks": x.banks and 1,
+                "partitions": dict.fromkeys(x.partitions, 1),
+            }
+        )
+        for name, x in arch.levels.items()
+    }
+    same = {"array": arch.array.model_copy(update=numbers), "levels": levels, "clock_mhz": 1.0, "name": ""}
+    return arch.model_copy(update=same).model_dump_json(exclude={"description"})
+
+
+def columns(problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow) -> tuple[list[Group], Ints]:
+    """Groups of points with the same loops, and the places of those left over: not mappable, or not exact in float64."""
+    try:
+        tilings = choose_many(problem, archs, dataflow)
+    except MappingError:
+        return [], np.arange(len(archs))
+    left = [np.flatnonzero(~tilings.fits)]
+    groups = []
+    patterns, which = np.unique(tilings.trips > 1, axis=1, return_inverse=True)
+    for k in range(patterns.shape[1]):
+        at = np.flatnonzero((which.ravel() == k) & tilings.fits)
+        if not len(at):
+            continue
+        try:
+            groups.append(_group(problem, archs, tilings, at))
+        except (MappingError, OverflowError):
+            left.append(at)
+    return groups, np.concatenate(left)
+
+
+def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at: Ints) -> Group:
+    mappings = [tilings.mapping(int(i), archs[0].level_names) for i in at]
+    nest = Nest(problem, archs[int(at[0])], mappings[0])
+    slots = np.flatnonzero(tilings.trips[:, at[0]] > 1)
+    tiles, trips = tilings.tiles[np.ix_(slots, at)], tilings.trips[np.ix_(slots, at)]
+    model = Model(nest)
+    rows = [_rows(model, nest, group, tiles) for group in model.groups]
+    found = model.evaluate(rows)
+    moves = model.moves(found)
+    compute, active = found.of(None, "compute_cycles"), found.of(None, "active_pes")
+    n = len(at)
+
+    here = [archs[int(i)] for i in at]
+    numbers = {k: np.array([getattr(a.array, k) for a in here]) for k in ("rows", "cols")}
+    clock = np.array([a.clock_mhz for a in here])
+    cycles = _cycles(nest, tiles, trips, numbers, compute)
+    stalls = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
+    spent = performance(nest, cycles, _whole(compute), stalls, _whole(active), numbers["rows"] * numbers["cols"], clock)
+    stacked = _stacked([_prices(a) for a in here])
+    energy = counts.energy(nest, moves, problem.macs, spent["time_s"], stacked)
+    table = {"macs": problem.macs} | spent | efficiency({"macs": problem.macs} | spent | energy) | energy
+    table |= {"bit_exact": None} | {k: _whole(v) for k, v in counts.columns(nest, moves).items()}
+    wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
+    return Group(at, wide, [_hash(m) for m in mappings], [str(m) for m in mappings])
+
+
+def _rows(model: Model, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints:
+    """The model's table rows of a group of chains for each mapping."""
+    chains = [c for c in nest.chains if c.name in group]
+    loops = [i for c in chains for i in c.loops]
+    if not loops:
+        return model.rows(group, [{c.name: () for c in nest.chains}])
+    distinct, which = np.unique(tiles[loops], axis=1, return_inverse=True)
+    many = []
+    for column in distinct.T.tolist():
+        at = iter(column)
+        many.append({c.name: tuple(next(at) for _ in c.loops) for c in chains})
+    return model.rows(group, many)[which.ravel()]
+
+
+def _cycles(nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], compute: Any) -> Ints:
+    """Array time (``array_time``), over mappings."""
+    if not on_lines(nest):
+        stages, way = nest.arch.array.pipeline_stages - 1, np.zeros(trips.shape[1], np.int64)
+        b = next(b for b in reversed(nest.boundaries) if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1)
+        if b.kind == "chain":
+            for axis in ("row", "col"):
+                links = np.ones(trips.shape[1], np.int64)
+                for i, x in enumerate(nest.loops):
+                    if x.axis == axis and x.level >= b.parent and not depends(x.dim, b.tensor, nest.mapping.fused):
+                        links = links * trips[i]
+                way += links - 1
+        return np.asarray(_whole(compute) + stages + way)
+    last = nest.levels - 1
+    for c in nest.chains:  # the closed form wants time outside space, as the fixed rule's loops are
+        space = [i for i in c.loops if nest.loops[i].spatial]
+        if space and any(i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last for i in c.loops):
+            raise MappingError("folds depend on more than ranges")
+    loops = [
+        FoldLoop(x.dim, tile, x.axis if x.spatial else "outside" if x.level < last else "inside")
+        for x, tile in zip(nest.loops, tiles, strict=True)
+    ]
+    holds_sums = nest.problem.accumulated in nest.keep[last]
+    return np.asarray(
+        fold_time(loops, nest.problem.size, nest.mapping.fused, nest.arch.array, numbers["rows"], numbers["cols"], holds_sums=holds_sums)
+    )
+
+
+def _whole(values: Any) -> Any:
+    return np.rint(values).astype(np.int64) if isinstance(values, np.ndarray) else values
+
+
+def _hash(mapping: LoopNest) -> str:
+    return hashlib.sha256(mapping.model_dump_json().encode()).hexdigest()[:16]
+
+
+_PRICES: dict[int, tuple[Architecture, Prices]] = {}  # by identity; the architecture is kept so that it stays its own
+
+
+def _prices(arch: Architecture) -> Prices:
+    if id(arch) not in _PRICES:
+        if len(_PRICES) >= 1 << 14:
+            _PRICES.clear()
+        _PRICES[id(arch)] = arch, prices(arch)
+    return _PRICES[id(arch)][1]
+
+
+def _stacked(many: Sequence[Prices]) -> Prices:
+    """Prices as arrays over architectures."""
+
+    def cost(all_: list[Cost]) -> Cost:
+        return Cost(_array([c.word for c in all_]), _array([c.bit for c in all_]))
+
+    first = many[0]
+    return Prices(
+        first.unit,
+        _array([p.mac for p in many]),
+        {name: {t: cost([p.levels[name][t] for p in many]) for t in TENSORS if t in first.levels[name]} for name in first.levels},
+        {name: Route(cost([p.networks[name].run for p in many]), cost([p.networks[name].hop for p in many])) for name in first.networks},
+        _array([p.static_mw for p in many]),
+        {name: _array([p.area_um2[name] for p in many]) for name in first.area_um2},
+    )
+
+
+def _array(values: list[float]) -> Any:
+    return np.array(values) if len(set(values)) > 1 else values[0]
