@@ -116,6 +116,7 @@ def _csv(records: list[dict[str, Any]]) -> str:
 
 def _draw(result: Any, directory: Path) -> None:
     from accelsim.view import plots
+    from accelsim.view.roofline import roofline
 
     frame = result.to_frame()
     try:
@@ -125,6 +126,7 @@ def _draw(result: Any, directory: Path) -> None:
             ("energy_by_tensor", plots.energy(frame, by="tensor")),
             ("latency", plots.latency(frame)),
             ("utilization", plots.utilization(frame)),
+            ("roofline", roofline(result)),
         ):
             for path in plots.save(figure, directory, name):
                 click.echo(f"drew {path}", err=True)

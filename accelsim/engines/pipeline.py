@@ -227,7 +227,7 @@ def _worst(tables: list[dict[Resource, Ints]], shape: tuple[int, ...]) -> tuple[
         return np.full(shape, "", object), np.zeros(shape, np.int64)
     stack = np.stack([np.broadcast_to(x, shape) for x in total.values()])
     names = np.array([r.name for r in total], object)
-    return names[stack.argmax(axis=0)], stack.max(axis=0)
+    return np.asarray(names[stack.argmax(axis=0)], object), np.asarray(stack.max(axis=0))
 
 
 def _charged(names: npt.NDArray[Any], cycles: Ints) -> dict[str, int]:

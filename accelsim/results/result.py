@@ -123,6 +123,13 @@ class Plots:
         figure: Figure = self._draw("utilization")
         return figure
 
+    def roofline(self) -> Figure:
+        """Layers under the roofs of the array and of the outermost level's port."""
+        from importlib import import_module
+
+        figure: Figure = import_module("accelsim.view.roofline").roofline(self.result)
+        return figure
+
     def _draw(self, name: str, **options: Any) -> Any:
         from importlib import import_module
 

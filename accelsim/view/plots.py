@@ -249,7 +249,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[
         raise ValueError(f"name: must be a file name without directory or ending, got {name!r}")
     folder = Path(directory)
     drawn: dict[Path, bytes] = {}
-    with _house_style():
+    with house_style():
         for kind, metadata in (("png", {}), ("svg", {"Date": None})):
             target = BytesIO()
             figure.savefig(target, format=kind, dpi=150, metadata=metadata)
@@ -513,7 +513,7 @@ def _plan(block: _Block, least: float) -> _Plan:
 
 def _draw(blocks: list[_Block]) -> Figure:
     """The one drawing routine: title, then per block a legend over its axes; side by side if that fits a page."""
-    with _house_style():
+    with house_style():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -713,7 +713,7 @@ def _size(text: str, size: float, *, math: bool = False) -> tuple[float, float]:
     return float(width) * 1.08, float(max(height, size * 0.95)) * 1.06
 
 
-def _house_style() -> AbstractContextManager[None]:
+def house_style() -> AbstractContextManager[None]:
     """Matplotlib's own defaults while drawing and saving, whatever the user's are, and an SVG that repeats."""
     import matplotlib
 

@@ -1,0 +1,38 @@
+"""The roofline: data worked out by hand, nothing above a roof, and a picture that has what it should."""
+
+from __future__ import annotations
+
+import pytest
+
+import accelsim as acc
+from accelsim.view.roofline import roofline_data
+
+PORT = {"levels.dram.port_bits": 64, "levels.dram.port_clock_mhz": 100.0}
+
+
+def test_by_hand():
+    result = acc.simulate(acc.Gemm(m=16, k=16, n=16), "systolic", "ws", overrides=PORT)
+    (row,) = roofline_data(result).to_dict("records")
+    # 8-bit weights, ifmaps and ofmaps of 256 words each cross the port once
+    assert row["macs_per_byte"] == pytest.approx(4096 / 768)
+    assert row["peak_gmacs_per_s"] == pytest.approx(256.0)
+    assert row["bandwidth_gb_per_s"] == pytest.approx(0.8)
+    assert row["attainable_gmacs_per_s"] == pytest.approx(0.8 * 4096 / 768)
+    assert row["bound"] == "memory"
+
+
+def test_nothing_stands_above_its_roof():
+    for overrides in ({}, PORT):
+        data = roofline_data(acc.simulate("lenet5", "systolic", "ws,os,is", overrides=overrides))
+        assert (data["gmacs_per_s"] <= data["attainable_gmacs_per_s"] * (1 + 1e-12)).all()
+        assert (data["bound"] == "compute").all() or overrides
+
+
+def test_picture():
+    figure = acc.simulate("lenet5", "systolic", "ws,os", overrides=PORT).plot.roofline()
+    (axes,) = figure.axes
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["ws", "os"]
+    assert any("GB/s" in t.get_text() for t in axes.texts)
+    nothing = acc.simulate(acc.Conv2d(M=4, C=4, H=9, W=9, R=9, S=9), "systolic", "ws", overrides={"levels.sram.capacity_bytes": 1})
+    with pytest.raises(ValueError, match="no layer was mapped"):
+        nothing.plot.roofline()
