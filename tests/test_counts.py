@@ -93,10 +93,12 @@ def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
         sizes = [(t, array.rows, array.cols) for t, _, _ in sizes]
     start = end = 0
     for f, (t, r, c) in enumerate(sizes):
-        before = sizes[f - 1][0] if f else 0
+        before, left = sizes[f - 1][:2] if f else (0, 0)  # T and r of the fold before
         if nest.problem.accumulated in held:
             length = t + r + c - 2 + (0 if array.outputs == "in_place" else array.rows)
-            wait = {"in_place": before, "accumulators": before + array.rows - 1, "register": max(before, array.rows)}[array.outputs]
+            # of mixed folds shifted out section 5 says nothing; the hardware in tests/rtl does
+            leaves = {"in_place": before, "accumulators": before + left - 1, "register": max(before, before + left - t)}
+            wait = leaves[array.outputs]
         else:
             length = t + array.rows + c - 2
             wait = max(before, r) if array.weight_registers == 2 else before + r - 1

@@ -140,7 +140,8 @@ def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
     if nest.problem.accumulated in held:
         shift = 0 if array.outputs == "in_place" else array.rows
         tail, first = t + r + shift + c - 2, 0
-        gap = {"in_place": t, "accumulators": t + array.rows - 1, "register": np.maximum(t, array.rows)}[array.outputs]
+        leaving = np.maximum(t, t + r - np.append(t[1:], t[-1:]))
+        gap = {"in_place": t, "accumulators": t + r - 1, "register": leaving}[array.outputs]
     else:
         tail, first = t + array.rows + c - 2, int(r[0])
         following = np.append(r[1:], 1)

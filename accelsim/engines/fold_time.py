@@ -1,6 +1,6 @@
 """Time of all folds of a systolic array, in closed form over the loops, for one mapping or many at once (DESIGN section 5).
 
-A run of folds is summed up by five numbers; two runs in a row, or a run repeated n times, again give one.  A loop is its
+A run of folds is summed up by a few numbers; two runs in a row, or a run repeated n times, again give one.  A loop is its
 full pieces, repeated, and its last one, so nested loops need two runs each and no list of folds.
 Numbers may be ints or int arrays over mappings that have the same loops.
 """
@@ -8,7 +8,7 @@ Numbers may be ints or int arrays over mappings that have the same loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ class FoldLoop:
 
 @dataclass(frozen=True)
 class _Run:
-    """Folds in a row, seen from the first one's start: its rows, the last one's start, the end, and what the last leaves to wait for."""
+    """Folds in a row, seen from the first one's start: T and r of the first, T, r and length of the last, its start, and the end of all."""
 
-    rows: Any
-    last: Any
+    t: Any
+    r: Any
+    last_t: Any
+    last_r: Any
+    length: Any
+    start: Any
     end: Any
-    carry: Any
 
 
 def fold_time(
@@ -91,28 +94,31 @@ def fold_time(
             r, c = rows, cols
         if holds_sums:
             length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
-            carry = {"in_place": t, "accumulators": t + rows - 1, "register": most(t, rows)}[array.outputs]
         else:
             length = t + rows + c - 2 + (0 if array.overlap else r)
-            carry = t
-        return _Run(r, 0 * t, length, carry if array.overlap else length)
+        return _Run(t, r, t, r, length, 0 * t, length)
 
-    def gap(carry: Any, following: Any) -> Any:
-        if not array.overlap or holds_sums:
-            return carry
-        return most(carry, following) if array.weight_registers == 2 else carry + following - 1
+    def gap(a: _Run, b: _Run) -> Any:
+        """From the start of the last fold of one run to that of the first of the next."""
+        t = a.last_t
+        if not array.overlap:
+            return a.length
+        if holds_sums and array.outputs == "in_place":
+            return t
+        if holds_sums:
+            return t + a.last_r - 1 if array.outputs == "accumulators" else most(t, t + a.last_r - b.t)
+        return most(t, b.r) if array.weight_registers == 2 else t + b.r - 1
 
     def then(a: _Run, b: _Run) -> _Run:
-        shift = a.last + gap(a.carry, b.rows)
-        return _Run(a.rows, shift + b.last, most(a.end, shift + b.end), b.carry)
+        shift = a.start + gap(a, b)
+        return _Run(a.t, a.r, b.last_t, b.last_r, b.length, shift + b.start, most(a.end, shift + b.end))
 
     def repeat(a: _Run, n: Any) -> _Run:
-        period = a.last + gap(a.carry, a.rows)
-        return _Run(a.rows, (n - 1) * period + a.last, (n - 1) * period + a.end, a.carry)
+        before = (n - 1) * (a.start + gap(a, a))
+        return _Run(a.t, a.r, a.last_t, a.last_r, a.length, before + a.start, before + a.end)
 
     def either(first: Any, a: _Run, b: _Run) -> _Run:
-        pairs = ((a.rows, b.rows), (a.last, b.last), (a.end, b.end), (a.carry, b.carry))
-        return _Run(*(np.where(first, x, y) for x, y in pairs))
+        return _Run(*(np.where(first, getattr(a, f.name), getattr(b, f.name)) for f in fields(_Run)))
 
     def run(at: int, now: Mapping[str, Any]) -> _Run:
         if at == len(outside):
@@ -134,4 +140,4 @@ def fold_time(
         return either(single, last, then(repeat(full, most(trips - 1, 1)), last))
 
     every = run(0, dict(sizes))
-    return every.end + (every.rows if array.overlap and not holds_sums else 0)
+    return every.end + (every.r if array.overlap and not holds_sums else 0)
