@@ -67,7 +67,7 @@ def test_overrides_are_shown_and_take_effect() -> None:
     text = shown("eyeriss", "--set", "array.rows=32", "--set", "levels.glb.keeps=[weight, ifmap, ofmap]")
     assert text.startswith('eyeriss with array.rows=32, levels.glb.keeps=["weight", "ifmap", "ofmap"]\n')
     assert "32 rows x 14 columns = 448 PEs" in text
-    assert shown("lenet5", "--set", "layers.conv1.M=12").startswith("lenet5 with layers.conv1.M=12\n")
+    assert shown("lenet5", "--set", "graph.conv1.M=12").startswith("lenet5 with graph.conv1.M=12\n")
 
 
 def test_a_dataflow_in_sentences_and_loops(file: Path) -> None:
@@ -129,7 +129,9 @@ def test_a_file_is_known_by_its_keys_and_a_name_by_its_folder(file: Path) -> Non
     for text, first in ((ARCH, "small"), (FLOW, "weight_stationary (ws)"), (NET, "two"), (ONE, "by_hand"), (TEXT, "")):
         file.write_text(text)
         assert shown(file).splitlines()[0] == first
-    assert refused(accelsim("show", "eyeris")) == "no such workload, architecture, dataflow or file, got eyeris; nearest: eyeriss"
+    assert refused(accelsim("show", "eyeris")) == (
+        "no such workload, architecture, dataflow, mapping or file, got eyeris; nearest: eyeriss, eyeriss_vgg16, eyeriss_alexnet"
+    )
     assert "no such file" in refused(accelsim("show", "./eyeriss.yaml"))
 
 

@@ -162,7 +162,8 @@ class _Pipeline:
         return self.nest.loop_depends(self.nest.loops[i], b.tensor)
 
     def _limited_inside(self) -> bool:
-        found = (r for b in self.inside for way in ("down", "up") for r in (channel(self.arch, b, way), port(self.arch, b.parent, "read")))
+        found = [channel(self.arch, b, way) for b in self.inside for way in ("down", "up")]
+        found += [port(self.arch, level, "read") for b in self.inside for level in {b.parent, min(b.child, self.pe)}]
         return any(r is not None for r in found)
 
     def overlaps(self, level: int, tensor: str) -> bool:
@@ -202,9 +203,13 @@ class _Pipeline:
                     carry(part, up, self.bits(b, words, b.parent))
                     carry(part, write, self.bits(b, words, b.parent))
                 carry("body", read, again)
+                if b.child == self.pe:
+                    carry("body", port(self.arch, b.child, "read"), self.bits(b, arrived, b.child))
                 if self.down_too():
                     carry("body", down, again)
                 continue
+            if b.child == self.pe:
+                carry("body", port(self.arch, b.child, "write"), self.bits(b, moved.taken, b.child))
             ahead = any(self.overlaps(level, b.tensor) for level in range(b.parent + 1, self.pe) if b.tensor in self._may(level))
             for part, words in (("first", moved.first), ("rest", moved.rest)):
                 kept = b.child == self.pe

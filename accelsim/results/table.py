@@ -59,11 +59,13 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
     levels = _levels(result)
     units = sorted({k for r in records for k in r if k in ("energy_mac", "energy_pj")})
     checked = any(r.get("bit_exact") is not None for r in records)
+    waits = any(r.get("stall_cycles") for r in records)
     head = [
         "dataflow",
         "layer",
         "MACs",
         "cycles",
+        *(["waiting"] if waits else []),
         "util",
         "PEs",
         *(f"{n} words" for n in levels),
@@ -80,6 +82,7 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
                 r["layer"],
                 _count(r.get("macs")),
                 _count(r.get("cycles")),
+                *([_count(r.get("stall_cycles"))] if waits else []),
                 _percent(r.get("utilization")),
                 _count(r.get("active_pes")),
             ]

@@ -98,7 +98,8 @@ def _level(arch: Architecture, name: str) -> list[str]:
 
 
 def _network_keys(arch: Architecture) -> list[str]:
-    return [k for k in next(iter(arch.networks.values())).__class__.model_fields if k != "below"]
+    widths = ["width_bits"] if any(net.width_bits for net in arch.networks.values()) else []
+    return ["held", "streamed", "accumulated", *widths]
 
 
 def _network(arch: Architecture, name: str) -> list[str]:
