@@ -53,7 +53,14 @@ def _lines(nest: Nest) -> int:
             return schedule(nest, t[there], r[there], c[there]).end
     loops = [FoldLoop(x.dim, x.tile, x.axis if x.spatial else "outside" if x.level < last else "inside") for x in nest.loops]
     array, holds_sums = nest.arch.array, nest.problem.accumulated in nest.keep[last]
-    return int(fold_time(loops, nest.problem.size, nest.mapping.fused, array, array.rows, array.cols, holds_sums=holds_sums))
+    rows, cols = sides(nest)
+    return int(fold_time(loops, nest.problem.size, nest.mapping.fused, array, rows, cols, holds_sums=holds_sums, turned=nest.turned))
+
+
+def sides(nest: Nest) -> tuple[int, int]:
+    """Rows and columns of a systolic array as section 5 counts them: sums travel down its columns."""
+    array = nest.arch.array
+    return (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
 
 
 def on_lines(nest: Nest) -> bool:
@@ -135,15 +142,18 @@ def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
     """DESIGN section 5 for folds that exist, in order."""
     array = nest.arch.array
     held = nest.keep[nest.levels - 1]
+    rows, cols = sides(nest)
+    if nest.turned:
+        r, c = c, r
     if array.partial_folds == "full":
-        r, c = np.full_like(r, array.rows), np.full_like(c, array.cols)
+        r, c = np.full_like(r, rows), np.full_like(c, cols)
     if nest.problem.accumulated in held:
-        shift = 0 if array.outputs == "in_place" else array.rows
+        shift = 0 if array.outputs == "in_place" else rows
         tail, first = t + r + shift + c - 2, 0
         leaving = np.maximum(t, t + r - np.append(t[1:], t[-1:]))
         gap = {"in_place": t, "accumulators": t + r - 1, "register": leaving}[array.outputs]
     else:
-        tail, first = t + array.rows + c - 2, int(r[0])
+        tail, first = t + rows + c - 2, int(r[0])
         following = np.append(r[1:], 1)
         gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
         if not array.overlap:

@@ -47,11 +47,13 @@ def fold_time(
     cols: Any,
     *,
     holds_sums: bool,
+    turned: bool = False,
 ) -> Any:
     """The number of the edge that latches the last result.
 
     ``sizes`` are the layer's dimensions, ``fused`` the parts of each fused dimension the loops name, ``rows`` and ``cols``
-    the array's; ``holds_sums`` tells output-stationary arrays from those that hold an operand.
+    the array's, sums travelling down its columns; ``turned`` where the loops' rows are its columns; ``holds_sums`` tells
+    output-stationary arrays from those that hold an operand.
     """
     many = any(isinstance(x, np.ndarray) for x in (rows, cols, *(loop.tile for loop in loops)))
     least: Callable[..., Any] = np.minimum if many else min
@@ -62,6 +64,7 @@ def fold_time(
         if x.where != "outside":
             chains.setdefault(of_part.get(x.dim, x.dim), []).append(x)
     outside = [x for x in loops if x.where == "outside"]
+    along = ("col", "row") if turned else ("row", "col")
 
     def extent(dim: str, now: Mapping[str, Any]) -> Any:
         if dim in now:
@@ -89,7 +92,7 @@ def fold_time(
     def fold(now: Mapping[str, Any]) -> _Run:
         t, r, c = 1, 1, 1
         for chain in chains.values():
-            t, r, c = (x * count(chain, now, where) for x, where in ((t, "inside"), (r, "row"), (c, "col")))
+            t, r, c = (x * count(chain, now, where) for x, where in ((t, "inside"), (r, along[0]), (c, along[1])))
         if array.partial_folds == "full":
             r, c = rows, cols
         if holds_sums:

@@ -150,9 +150,9 @@ def _cycles(nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], c
         for x, tile in zip(nest.loops, tiles, strict=True)
     ]
     holds_sums = nest.problem.accumulated in nest.keep[last]
-    return np.asarray(
-        fold_time(loops, nest.problem.size, nest.mapping.fused, nest.arch.array, numbers["rows"], numbers["cols"], holds_sums=holds_sums)
-    )
+    rows, cols = (numbers[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
+    fused, array = nest.mapping.fused, nest.arch.array
+    return np.asarray(fold_time(loops, nest.problem.size, fused, array, rows, cols, holds_sums=holds_sums, turned=nest.turned))
 
 
 def _whole(values: Any) -> Any:
