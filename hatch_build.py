@@ -7,7 +7,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-KINDS = ("dataflows", "workloads", "architectures")
+KINDS = ("dataflows", "workloads", "architectures", "mappings")
 
 
 class ShippedFiles(BuildHookInterface):  # type: ignore[type-arg]

@@ -8,7 +8,7 @@ between; elsewhere transfers of different levels may meet in another order than 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from math import prod
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.array_time import ArrayTime, array_time, folds, on_lines, schedule
+from accelsim.engines.counts import Moved
 from accelsim.engines.rates import Resource, channel, latency, limited, port
 from accelsim.engines.steps import Settings
 from accelsim.mapping.mapping import MappingError
@@ -30,7 +31,10 @@ MOST_STEPS = 1 << 22
 
 @dataclass(frozen=True)
 class Time:
-    """Cycles of the core clock, where they went, and whether the recurrence is exact for this nest."""
+    """Cycles of the core clock and where they went.
+
+    ``exact`` says whether the recurrence is the event engine's time to the cycle; no schedule is shorter than ``bound``.
+    """
 
     cycles: int
     compute: int
@@ -38,6 +42,7 @@ class Time:
     stalls: dict[str, int]  # by level and network
     active_pes: int
     exact: bool
+    bound: int
 
     @property
     def array(self) -> int:
@@ -45,21 +50,53 @@ class Time:
         return self.compute + self.fill_drain
 
 
-def time(nest: Nest, updated: dict[Boundary, int] | None = None) -> Time:
-    """Time of a nest; ``updated`` are the words parents read to add to, by boundary (``analytic.run``).
+def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
+    """Time of a nest of which ``moves`` cross its boundaries (``analytic.run``).
 
     Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
     alone = array_time(nest)
     names = [*nest.arch.level_names, *nest.arch.networks]
     if not limited(nest.arch):
-        return Time(alone.cycles, alone.compute, alone.fill_drain, dict.fromkeys(names, 0), alone.active_pes, True)
-    return _Pipeline(nest, alone, updated or {}).time()
+        return Time(alone.cycles, alone.compute, alone.fill_drain, dict.fromkeys(names, 0), alone.active_pes, True, alone.cycles)
+    return _Pipeline(nest, alone, moves).time()
+
+
+def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any:
+    """Cycles no schedule can beat: the array's, or what a port or channel needs for all its bits; numbers or arrays over mappings.
+
+    Instances share their level's words evenly at best, and a transfer is never shorter than its bits over its width.
+    """
+    busy: dict[Resource, Any] = {}
+    arch, acc = nest.arch, nest.problem.accumulated
+
+    def carry(r: Resource | None, words: Any, level: int, b: Boundary) -> None:
+        if r is not None:
+            bits = words * nest.footprint.word_bits(level, b.tensor)
+            busy[r] = busy.get(r, 0) + bits / prod(x.trips for x in nest.loops if x.spatial and x.level < level)
+
+    for b, m in moves.items():
+        down, up = channel(arch, b, "down"), channel(arch, b, "up")
+        child = port(arch, b.child, "read" if b.tensor == acc else "write") if b.child < nest.levels else None
+        if b.tensor == acc:
+            again = m.updated if arch.accumulate == "in_array" else 0
+            write, read = port(arch, b.parent, "write"), port(arch, b.parent, "read")
+            for r, words in ((up, m.arrived), (down, again), (write, m.arrived), (read, m.updated)):
+                carry(r, words, b.parent, b)
+            carry(child, m.drained, b.child, b)
+        else:
+            for r in (down, port(arch, b.parent, "read")):
+                carry(r, m.read, b.parent, b)
+            carry(child, m.taken, b.child, b)
+    found = array_cycles
+    for r, bits in busy.items():
+        found = np.maximum(found, np.floor(bits / float(r.rate) * (1 - 1e-12)))
+    return found
 
 
 class _Pipeline:
-    def __init__(self, nest: Nest, alone: ArrayTime, updated: dict[Boundary, int]) -> None:
-        self.nest, self.alone, self.arch, self.updated = nest, alone, nest.arch, updated
+    def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
+        self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
         self.pe = nest.levels - 1
         self.acc = nest.problem.accumulated
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
@@ -68,6 +105,7 @@ class _Pipeline:
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.inside = [b for b in nest.boundaries if b.child >= self.pe]
         self.stalls = dict.fromkeys([*nest.arch.level_names, *nest.arch.networks], 0)
+        self.shared_out = False  # whether update reads had to be shared out over the steps
 
     def _settings(self, loops: list[int]) -> Settings:
         many = prod(self.nest.loops[i].trips for i in loops)
@@ -80,14 +118,16 @@ class _Pipeline:
         for name, cycles in extra.items():
             self.stalls[name] += cycles
         end, waits = _Line(self, gap, length).run()
+        bound = int(least(self.nest, self.moves, self.alone.cycles))
+        end = max(end, bound)  # what moves inside passes and between them may meet on one port
         for name, cycles in waits.items():
             self.stalls[name] += cycles
         # the layer's last result need not be its last pass's: what is left over is the last drain, or was waited for in vain
         over = end - self.alone.cycles - sum(self.stalls.values())
         self.stalls[self._last_drain() if over > 0 else max(self.stalls, key=lambda n: self.stalls[n])] += over
         one_level = len({b.child for b in self.between}) <= 1 and all(self.instances(b.child) == 1 for b in self.between)
-        exact = one_level and not self._limited_inside()
-        return Time(end, self.alone.compute, self.alone.fill_drain, self.stalls, self.alone.active_pes, exact)
+        exact = one_level and not self._limited_inside() and not self.shared_out
+        return Time(end, self.alone.compute, self.alone.fill_drain, self.stalls, self.alone.active_pes, exact, bound)
 
     def _last_drain(self) -> str:
         b = next((b for b in self.between if b.tensor == self.acc), None)
@@ -104,7 +144,7 @@ class _Pipeline:
 
     def share_updated(self, b: Boundary, settings: Settings, arrived: Ints) -> Ints:
         """Of the sums that arrive in each setting, how many the parent reads to add to: all but first visits."""
-        total = self.updated.get(b, int(arrived.sum()))
+        total = self.moves[b].updated
         if total == int(arrived.sum()) or not total:
             return arrived if total else np.zeros_like(arrived)
         again = np.zeros(settings.shape, bool)
@@ -115,6 +155,7 @@ class _Pipeline:
                 shape[axis] = x.trips
                 again |= (np.arange(x.trips) > 0).reshape(shape)
         found = np.where(again, arrived, 0)
+        self.shared_out |= total != int(found.sum())
         left, others = total - int(found.sum()), np.where(again, 0, arrived)
         if left < 0 or (left and not others.any()):
             return np.asarray(np.floor(arrived * (total / arrived.sum()) + 0.5).astype(np.int64))
@@ -142,7 +183,7 @@ class _Pipeline:
         listed = [i for i in self.temporal if i in self.outer or (needed and i <= needed[-1] and self.nest.loops[i].level < self.pe)]
         if not self._limited_inside():
             steps = self.passes.steps([i for i in self.temporal if i not in self.outer])
-            return steps, steps, {}
+            return steps, steps + self.alone.fill_drain, {}
         phases = self._settings(listed)
         steps = np.where(phases.exists, phases.steps([i for i in self.temporal if i not in listed]), 0)
         loads = self._carried(phases, exposed)
@@ -156,7 +197,7 @@ class _Pipeline:
                 charged[n] = charged.get(n, 0) + cycles
         inner = tuple(range(len(self.outer), len(listed)))
         found = total.sum(axis=inner) if inner else total
-        return found, found, charged
+        return found, found + self.alone.fill_drain, charged  # the last result has stages and chain still to go
 
     def _cuts(self, i: int, b: Boundary) -> bool:
         return self.nest.loop_depends(self.nest.loops[i], b.tensor)
@@ -178,11 +219,11 @@ class _Pipeline:
         many = self.passes.exists.size
         owner = np.repeat(np.arange(many), len(t) // many)[there]
         gap = np.bincount(owner, weights=plan.gap, minlength=many).astype(np.int64)
-        begins = np.concatenate([[0], np.cumsum(gap)[:-1]]) + plan.first
+        gap[owner[0]] += plan.first  # the first preload has nothing to hide behind
+        begins = np.concatenate([[0], np.cumsum(gap)[:-1]])
         length = np.zeros(many, np.int64)
         np.maximum.at(length, owner, plan.start - begins[owner] + plan.tail)
-        shape = self.passes.shape
-        return gap.reshape(shape), (length + plan.first).reshape(shape)
+        return gap.reshape(self.passes.shape), length.reshape(self.passes.shape)
 
     def _carried(self, settings: Settings, exposed: list[Boundary]) -> dict[str, dict[Resource, Ints]]:
         """Cycles every resource inside a pass is busy in each setting: exposed, ramp, body and tail."""
@@ -244,7 +285,10 @@ def _charged(names: npt.NDArray[Any], cycles: Ints) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Op:
-    """A transfer that the end of a pass sets going: which boundary, for how long, charged to whom, after which fill of its parent."""
+    """A transfer that the end of a pass sets going: which boundary, for how long, charged to whom.
+
+    ``behind``: of a fill, how many fills back its parent's words came; of a drain, 1 if its parent reads to add to.
+    """
 
     at: int
     cycles: int
@@ -290,16 +334,17 @@ class _Line:
         self.p, self.nest, self.between = pipeline, pipeline.nest, pipeline.between
         self.names = list(pipeline.stalls)
         self.resources: dict[tuple[str, str], int] = {}
-        self.routes = [self._route(b) for b in self.between]
+        self.routes = [(self._route(b, False), self._route(b, True)) for b in self.between]
         self.slots = [2 if pipeline.overlaps(b.child, b.tensor) else 1 for b in self.between]
         exists = pipeline.passes.exists
         self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, -1)  # of each pass, in order
         self.n = int(exists.sum())
         columns = [gap[exists], length[exists]]
-        self.before: list[_Op] = []
+        early: list[tuple[int, _Op]] = []  # fills that wait for no pass, by the pass that needs them
         self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}  # by boundary and step: trigger, whether there is a fill, first pass
         for k, b in enumerate(self.between):
-            columns += self._sums(k, b) if b.tensor == pipeline.acc else self._operand(k, b)
+            columns += self._sums(b) if b.tensor == pipeline.acc else self._operand(k, b, early)
+        self.before = [op for _, op in sorted(early, key=lambda x: x[0])]
         table = np.stack(columns, axis=1)
         rows, which = np.unique(table, axis=0, return_inverse=True)
         self.classes = [self._class(row) for row in rows.tolist()]
@@ -317,11 +362,14 @@ class _Line:
 
     # -- transfers -------------------------------------------------------------------------------------------
 
-    def _route(self, b: Boundary) -> tuple[int, ...]:
-        """Indices of the resources a boundary's transfers hold."""
-        ways = ("write", "up", "read") if b.tensor == self.p.acc else ("read", "down", "write")
-        found = [port(self.p.arch, b.parent, ways[0]), channel(self.p.arch, b, ways[1]), port(self.p.arch, b.child, ways[2])]
-        keys = [(r.name, r.part) for r in found if r is not None]
+    def _route(self, b: Boundary, updates: bool) -> tuple[int, ...]:
+        """Indices of the resources a boundary's transfers hold; a drain that ``updates`` reads at the parent too."""
+        arch, acc = self.p.arch, b.tensor == self.p.acc
+        ways = ("write", "up", "read") if acc else ("read", "down", "write")
+        found = [port(arch, b.parent, ways[0]), channel(arch, b, ways[1]), port(arch, b.child, ways[2])]
+        if acc and updates:
+            found += [port(arch, b.parent, "read"), channel(arch, b, "down") if self.p.down_too() else None]
+        keys = dict.fromkeys((r.name, r.part) for r in found if r is not None)
         return tuple([self.resources.setdefault(key, len(self.resources)) for key in keys])
 
     def _steps(self, b: Boundary) -> tuple[Settings, Ints, Ints]:
@@ -333,11 +381,12 @@ class _Line:
         first = np.where(number >= 0, number, self.n).min(axis=1)[there]
         return Settings(self.nest, outer), first, number.max(axis=1)[there]
 
-    def _durations(self, b: Boundary, settings: Settings) -> tuple[Ints, Ints]:
-        """Cycles of each existing step's transfer (-1: none) and which name is slowest."""
+    def _durations(self, b: Boundary, settings: Settings) -> tuple[Ints, Ints, Ints]:
+        """Cycles of each existing step's transfer (-1: none), which name is slowest, and whether its parent reads to add to."""
         arch, moved, p = self.p.arch, settings.moves(b), self.p
         there = settings.exists
         loads: list[tuple[Resource, Any]] = []
+        again: Any = np.zeros(settings.shape, np.int64)
         if b.tensor == p.acc:
             words = moved.rest + moved.last
             again = p.bits(b, p.share_updated(b, settings, words), b.parent)
@@ -356,22 +405,22 @@ class _Line:
         name, most = _worst([{r: r.cycles(x)} for r, x in loads], settings.shape)
         cycles = np.where(words > 0, most + latency(arch, b.parent), -1)[there]
         index = {n: i for i, n in enumerate(self.names)} | {"": self.names.index(arch.level_names[b.parent])}
-        return cycles, np.array([index[n] for n in name[there]], np.int64)
+        return cycles, np.array([index[n] for n in name[there]], np.int64), np.asarray((again > 0)[there], np.int64)
 
-    def _sums(self, k: int, b: Boundary) -> list[Ints]:
+    def _sums(self, b: Boundary) -> list[Ints]:
         """Columns: the drain that follows each pass, and whether a pass opens a tile whose slot must be free."""
         settings, first, last = self._steps(b)
-        cycles, slowest = self._durations(b, settings)
+        cycles, slowest, updates = self._durations(b, settings)
         goes, opens = np.full(self.n, -1, np.int64), np.zeros(self.n, np.int64)
         there = cycles >= 0
-        goes[last[there]] = self._code(cycles, slowest, 0)[there]
+        goes[last[there]] = self._code(cycles, slowest, updates)[there]
         opens[first[1:][there[:-1]]] = 1
         return [goes, opens]
 
-    def _operand(self, k: int, b: Boundary) -> list[Ints]:
+    def _operand(self, k: int, b: Boundary, early: list[tuple[int, _Op]]) -> list[Ints]:
         """Columns: up to two fills each pass's end sets going, and whether a pass needs a new one."""
         settings, first, last = self._steps(b)
-        cycles, slowest = self._durations(b, settings)
+        cycles, slowest, _ = self._durations(b, settings)
         there = cycles >= 0
         s = self.slots[k]
         trigger = np.full(len(first), -1, np.int64)
@@ -391,7 +440,7 @@ class _Line:
         for at in np.flatnonzero(there):
             i = int(trigger[at])
             if i < 0:
-                self.before.append(self._op(k, int(codes[at])))
+                early.append((int(first[at]), self._op(k, int(codes[at]))))
             else:
                 goes[0 if goes[0, i] < 0 else 1, i] = codes[at]
         fresh = np.zeros(self.n, np.int64)
@@ -437,7 +486,8 @@ class _Line:
         pending, issued, drained, free = list(state.pending), list(state.issued), list(state.drained), list(state.free)
         came = now  # when the drain inside was complete
         for op in ops:
-            b, route = self.between[op.at], self.routes[op.at]
+            b = self.between[op.at]
+            route = self.routes[op.at][op.behind and b.tensor == self.p.acc]
             asked = now
             if b.tensor == self.p.acc:
                 asked = max(now, came)

@@ -94,7 +94,7 @@ def _row(
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
         moves = analytic.run(nest)
-        time = pipeline.time(nest, {b: m.updated for b, m in moves.items()})
+        time = pipeline.time(nest, moves)
     except MappingError as error:
         why = f"{name} {source.dataflow}: {error}"
         return Row(
