@@ -185,13 +185,19 @@ def test_seed_chooses_the_data(monkeypatch):
     assert same[0] == same[1] == same[2]
 
 
+RATES = {"cycles", "stall_cycles", "utilization", "time_s", "gmacs_per_s"}
+
+
 @pytest.mark.parametrize("direction", ["forward", "grad_weight", "grad_input"])
 def test_event_gives_the_columns_of_analytic(direction):
     args = ("run", "lenet5", "--arch", "eyeriss", "--dataflow", "ws,os,rs,nlr", "--direction", direction)
     for a, e in zip(run_json(*args), run_json(*args, "--engine", "event"), strict=True):
         assert (a.pop("engine"), e.pop("engine")) == ("analytic", "event")
         assert (a.pop("bit_exact"), e.pop("bit_exact")) == (None, True)
-        assert a == e and a["direction"] == direction
+        assert a.pop("cycles_exact") in (True, False) and e.pop("cycles_exact") in (True, False)
+        differ = {k for k in a if a[k] != e[k]}  # on a chip with widths everywhere analytic's waits are an estimate
+        assert differ <= {k for k in a if k.startswith("stall_")} | RATES and a["direction"] == direction
+        assert a["cycles"] == pytest.approx(e["cycles"], rel=0.01)
 
 
 def test_plot(tmp_path):

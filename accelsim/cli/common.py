@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-ENGINES = ("analytic", "event")
+ENGINES = ("analytic", "event", "cycle")
 BATCH = click.IntRange(1, 2**31 - 1)
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
 

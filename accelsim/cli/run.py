@@ -24,15 +24,26 @@ if TYPE_CHECKING:
 @click.option("--layer", "layers", multiple=True, metavar="L", help="Only this layer; may be given several times.")
 @click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True, help="analytic computes, event moves real words."
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=ENGINES[0],
+    show_default=True,
+    help="analytic computes, event moves real words and times memory, cycle clocks every register.",
 )
 @click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True)
 @click.option("--check", is_flag=True, help="Compute outputs too and compare them with golden, and counts with analytic.")
+@click.option("--sample-folds", is_flag=True, help="With --engine cycle: clock one fold of each shape and multiply; no outputs.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of the random data.")
 @click.option("--total", is_flag=True, help="Add the total to csv and json; the table always has it.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="table unless -o names a .csv or .json file.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to a file instead of stdout.")
 @click.option("--plot", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Draw figures there, PNG and SVG.")
+@click.option(
+    "--timeline",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="With --engine event: who was busy when, CSV and figures.",
+)
 def run(
     workload: str,
     arch: str,
@@ -44,11 +55,13 @@ def run(
     engine: Engine,
     direction: Direction,
     check: bool,
+    sample_folds: bool,
     seed: int,
     total: bool,
     form: str | None,
     output: Path | None,
     plot: Path | None,
+    timeline: Path | None,
 ) -> int:
     """Run a workload on an architecture under one or more dataflows, or under a mapping.
 
@@ -56,6 +69,11 @@ def run(
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    for option, given, home in (("--timeline", timeline, "event"), ("--sample-folds", sample_folds, "cycle")):
+        if given and engine != home:
+            raise click.UsageError(f"{option} wants --engine {home}, got {engine}")
+    if sample_folds and check:
+        raise click.UsageError("--check compares outputs, and --sample-folds computes none")
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     from tqdm import tqdm
@@ -83,6 +101,8 @@ def run(
             overrides=pairs(overrides),
             check=check,
             seed=seed,
+            timeline=timeline is not None,
+            sample_folds=sample_folds,
             progress=step,
         )
     if form == "table":
@@ -96,7 +116,11 @@ def run(
         _draw(result, plot)
     elif plot is not None:
         click.echo("nothing to draw: no layer could be mapped", err=True)
+    if timeline is not None:
+        _timelines(result, timeline)
     if form != "table":
+        for line in result.sampled:
+            click.echo(line, err=True)
         for failure in result.failures:
             click.echo(failure, err=True)
     return 1 if result.failures else 0
@@ -132,3 +156,24 @@ def _draw(result: Any, directory: Path) -> None:
                 click.echo(f"drew {path}", err=True)
     except OSError as error:
         raise click.UsageError(f"--plot {directory}: cannot be written: {error.strerror}") from error
+
+
+def _timelines(result: Any, directory: Path) -> None:
+    """A CSV, a Gantt picture and one of what levels held, for every row that was timed."""
+    from accelsim.view import plots
+    from accelsim.view.timeline import gantt, occupancy
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for row in result.rows:
+            if row.timing is None:
+                continue
+            name = f"{row.columns['layer']}-{row.columns['dataflow']}"
+            frame = row.timing.timeline.to_frame()
+            write(frame.to_csv(index=False).rstrip("\n"), directory / f"{name}-timeline.csv")
+            click.echo(f"wrote {directory / f'{name}-timeline.csv'}", err=True)
+            for what, figure in (("timeline", gantt(frame)), ("occupancy", occupancy(row.timing.occupancy.to_frame()))):
+                for path in plots.save(figure, directory, f"{name}-{what}"):
+                    click.echo(f"drew {path}", err=True)
+    except OSError as error:
+        raise click.UsageError(f"--timeline {directory}: cannot be written: {error.strerror}") from error

@@ -86,7 +86,7 @@ def _nests(
     failed = 0
     for source in found:
         for layer in network.layers:
-            problem = layer.problem(batch).with_direction(direction)
+            problem = layer.directed(batch, direction)
             if not yaml:
                 click.echo(f"{layer.name} on {machine.name}, {source.name}")
             try:

@@ -51,13 +51,29 @@ def run(nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event
     out as poison: the smallest int64, which no accumulator can hold.  Raises ValueError where sums could
     exceed 2^53, beyond which float64 is not exact.
     """
-    _check_exact(nest.problem, data)
-    if nest.arch.padding is not None and nest.problem.accumulated != "ifmap":
-        nest, data = nest.framed(), dict(data) | {"ifmap": _padded(nest.problem, data["ifmap"])}
+    nest, data = prepared(nest, data)
     machine = _Machine(nest, data)
-    for event in movement(nest) if events is None else events:
+    for event in events_of(nest) if events is None else events:
         machine.carry_out(event)
     return machine.outcome()
+
+
+def events_of(nest: Nest, *, stepwise: bool = False) -> Iterator[Event]:
+    """What is carried out: the nest's movement, and if asked for how it spreads over the steps of a pass."""
+    return movement(nest, stepwise=True) if stepwise else movement(nest)
+
+
+def prepared(nest: Nest, data: Mapping[str, npt.NDArray[Any]]) -> tuple[Nest, Mapping[str, npt.NDArray[Any]]]:
+    """The nest and data to carry out: with padding zeros as words where a level stores them.  Raises as ``run`` does."""
+    _check_exact(nest.problem, data)
+    if stores_padding(nest):
+        return nest.framed(), dict(data) | {"ifmap": _padded(nest.problem, data["ifmap"])}
+    return nest, data
+
+
+def stores_padding(nest: Nest) -> bool:
+    """Whether padding zeros are words somewhere, so that the nest has to be run framed."""
+    return nest.arch.padding is not None and nest.problem.accumulated != "ifmap"
 
 
 def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -68,20 +84,26 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
 
 
 def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
-    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal runs at a stride."""
+    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal runs at a stride.
+
+    An array without systolic lines ends after its MACs and the edges their sums still take.
+    """
     if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
-        return sum(int(f.length.sum()) for f in folds)
+        return sum(int(f.length.sum()) for f in folds) + edges_after(nest)
     array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
-    start, end, before = 0, 0, None
+    start, end, before, r_before = 0, 0, None, 0
+    rows, cols = (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
     for t, r, c, times in _runs(folds):
+        if nest.turned:
+            r, c = c, r
         if array.partial_folds == "full":
-            r, c = array.rows, array.cols
+            r, c = rows, cols
         if os:
-            length = t + r + c - 2 + (0 if array.outputs == "in_place" else array.rows)
-            gap = {"in_place": t, "accumulators": t + array.rows - 1, "register": max(t, array.rows)}[array.outputs]
+            length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
+            gap = {"in_place": t, "accumulators": t + r - 1, "register": max(t, r)}[array.outputs]
             preload = 0
         else:
-            length = t + array.rows + c - 2
+            length = t + rows + c - 2
             gap = max(t, r) if array.weight_registers == 2 else t + r - 1
             preload = r
         if not array.overlap:
@@ -90,13 +112,22 @@ def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
         if before is None:
             start = preload
         elif os:
-            start += before[1]
+            start += max(before[0], before[0] + r_before - t) if array.outputs == "register" else before[1]
         else:
             start += max(before[0], r) if array.weight_registers == 2 else before[0] + r - 1
         start += (times - 1) * gap
         end = max(end, start + length)
-        before = (t, gap)
+        before, r_before = (t, gap), r
     return end
+
+
+def edges_after(nest: Nest) -> int:
+    """Edges from the last MAC of an array without systolic lines to its whole sum: its stages and the links sums take from PE to PE."""
+    links = 0
+    if nest.arch.network_below(nest.levels - 2)[1].accumulated == "chain":
+        over = [x for x in nest.loops if x.spatial and not nest.loop_depends(x, nest.problem.accumulated)]
+        links = sum(prod(x.trips for x in over if x.axis == axis) - 1 for axis in ("row", "col"))
+    return nest.arch.array.pipeline_stages - 1 + links
 
 
 def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:

@@ -102,6 +102,19 @@ def distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
     return weighed(seen.reshape(-1, span), times[: size // span])
 
 
+def per_group(groups: Ints, words: Ints, n: int) -> Ints:
+    """How many different words each of ``n`` groups has."""
+    if not len(words):
+        return np.zeros(n, np.int64)
+    low = int(words.min())
+    span = int(words.max()) - low + 1
+    if n * span > 1 << 27 or n * span > 256 * len(words) + 1024:
+        return np.bincount(np.unique(groups * span + (words - low)) // span, minlength=n)
+    seen = np.zeros(n * span, bool)
+    seen[groups * span + (words - low)] = True
+    return np.asarray(np.count_nonzero(seen.reshape(n, span), axis=1))
+
+
 def weighed(rows: Bools, times: Ints) -> int:
     """How many are set, each row as often as it occurs."""
     return sum(n * int(np.count_nonzero(rows if (times == n).all() else rows[times == n])) for n in set(times.tolist()))

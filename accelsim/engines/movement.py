@@ -24,13 +24,13 @@ from accelsim.mapping.nest import Boundary, Chain, Nest
 ROWS_LIMIT = 8_000_000  # words times steps times instances planned at once
 
 
-def movement(nest: Nest) -> Iterator[Event]:
-    """All events of a nest in order."""
-    return _Walk(nest).events()
+def movement(nest: Nest, *, stepwise: bool = False) -> Iterator[Event]:
+    """All events of a nest in order; ``stepwise`` tells the words of a pass step by step, for an engine that times them."""
+    return _Walk(nest, stepwise=stepwise).events()
 
 
 class _Walk:
-    def __init__(self, nest: Nest) -> None:
+    def __init__(self, nest: Nest, *, stepwise: bool) -> None:
         self.nest = nest
         self.pe = nest.levels - 1
         loops = nest.loops
@@ -41,15 +41,20 @@ class _Walk:
         self.steps = temporal[len(self.outer) :]
         widest = max([nest.footprint.tile_words(self.pe, t) for t in nest.keep[self.pe]] or [1])
         per_step = widest * prod(loops[i].trips for i in self.spatial)
-        while self.steps and prod(loops[i].trips for i in self.steps) * per_step > ROWS_LIMIT:
+        while self.steps and prod(loops[i].trips for i in self.steps) * per_step > ROWS_LIMIT and self._whole_outside(self.steps[0]):
             self.outer.append(self.steps.pop(0))
         self.acc = nest.problem.accumulated
         self._exist: dict[Any, bool] = {}
-        self.array = PeArray(nest, self.outer, self.steps, self.spatial, self.clusters)
+        self.array = PeArray(nest, self.outer, self.steps, self.spatial, self.clusters, stepwise=stepwise)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.tiles = {b: Tiles(nest, b) for b in self.between}
         self.above = {b: [i for i in self.outer if loops[i].level < b.child] for b in self.between}
         self.held: dict[tuple[Boundary, Instance], Tile | None] = {(b, i): None for b in self.between for i in self._instances(b.child)}
+
+    def _whole_outside(self, i: int) -> bool:
+        """Whether what the PEs of a cluster work on at one setting of a loop is one piece: no loop over them stands outside it."""
+        chain = next(c for c in self.nest.chains if i in c.loops)
+        return not any(j < i and j in self.spatial and j not in self.clusters for j in chain.loops)
 
     def _instances(self, level: int) -> list[Instance]:
         return [tuple(x) for x in product(*(range(self.nest.loops[i].trips) for i in self.spatial if self.nest.loops[i].level < level))]

@@ -7,7 +7,7 @@ through a base, so equal passes share them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -16,14 +16,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.members import Bools, cross, distinct, encode, kept, kept_in, paste, pick, shift, sorted_set, sums, values_of, weighed
+from accelsim.engines.members import (
+    Bools,
+    cross,
+    distinct,
+    encode,
+    kept,
+    kept_in,
+    paste,
+    per_group,
+    pick,
+    shift,
+    sorted_set,
+    sums,
+    values_of,
+    weighed,
+)
 from accelsim.engines.multiply import Span
 from accelsim.engines.ranks import NOWHERE, Rank, address, coordinates, grid, grouped, not_padding, ranks_of
 from accelsim.engines.takes import MacWork
-from accelsim.engines.transfers import Folds, Instance, Ints, Pass, PeDrain, PeLoad, Take
+from accelsim.engines.transfers import Folds, Instance, Ints, Pass, PeDrain, PeLoad, StepWords, Take
 from accelsim.engines.words import Pattern, Words, pattern, product_pattern
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
+
+NO_INTS: Ints = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,8 @@ class _Leaving:
     drained: int
     arrived: int
     words: list[Pattern]
+    steps: StepWords | None = None
+    first: tuple[tuple[Ints, Ints], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,20 @@ class _Plan:
     before: _Leaving
     during: _Leaving
     state: _State
+    steps: StepWords | None  # of what entered
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What one change moved: words that came and, after sharing, were moved; and which, with the PE each came to."""
+
+    taken: int
+    shared: int
+    insts: Ints
+    words: Ints
+    parents: Ints  # by number of the step and parent instance, if asked for
+    child: Ints  # by number of the step: the most of one PE
+    first: tuple[tuple[Ints, Ints], ...]  # by cluster: words and the place of the first step they came in
 
 
 @dataclass(frozen=True)
@@ -92,9 +125,10 @@ class _Change:
     step: Ints  # which step: (step, 1)
     times: Ints  # how often each step occurs, by its number
     first: bool  # the change from what was held when the pass began
+    occurs: tuple[Ints, Ints] = (NO_INTS, NO_INTS)  # if asked for: where among the steps that exist a step stands, and its number
 
     def reversed(self) -> _Change:
-        return _Change(self.before, self.now, self.lost, self.stay, self.spread, self.inst, self.step, self.times, self.first)
+        return replace(self, now=self.before, before=self.now, stay=self.lost, lost=self.stay)
 
     def wide(self, k: int, table: Any) -> Any:
         return table if self.spread is None else table[:, self.spread[k]]
@@ -103,6 +137,23 @@ class _Change:
     def replaces(self) -> bool:
         """Whether no word is kept."""
         return not all(k.any() for k in self.stay)
+
+
+def limited_inside(nest: Nest) -> bool:
+    """Whether a port or a network between the PEs and what feeds them has a width, so that steps have to be told apart."""
+    pe, levels = nest.levels - 1, list(nest.arch.levels.values())
+    inside = [b for b in nest.boundaries if b.parent < pe <= b.child]
+    ports = {b.parent for b in inside} | {b.child for b in inside if b.child == pe}
+    networks = (nest.arch.networks[b.network] for b in inside if b.network)
+    return any(levels[i].port_bits is not None for i in ports) or any(n.width_bits is not None for n in networks)
+
+
+def exposed_operands(nest: Nest) -> frozenset[str]:
+    """Operands the PEs keep and cannot take in while they work (docs/time.md); an array of systolic lines has none."""
+    level = nest.arch.levels[nest.arch.level_names[-1]]
+    if nest.arch.systolic or level.double_buffered:
+        return frozenset()
+    return frozenset(t for t in nest.problem.operands if t in nest.keep[-1] and t not in level.queued)
 
 
 @lru_cache(maxsize=4)
@@ -114,7 +165,9 @@ def _known(key: Any) -> tuple[dict[Any, Any], ...]:
 class PeArray:
     """The PEs and MACs in lockstep."""
 
-    def __init__(self, nest: Nest, outer: list[int], steps: list[int], spatial: list[int], clusters: list[int]) -> None:
+    def __init__(
+        self, nest: Nest, outer: list[int], steps: list[int], spatial: list[int], clusters: list[int], *, stepwise: bool = False
+    ) -> None:
         self.nest, self.outer, self.spatial, self.clusters = nest, outer, spatial, clusters
         self.pe = nest.levels - 1
         loops = nest.loops
@@ -131,6 +184,11 @@ class PeArray:
         self.cluster_names: list[Instance] = [tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))]
         self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
         self.group_of = {b: self._flat(grouped(nest, b, spatial), inst_at, self.n_instances) for b in self.boundaries}
+        parents = {b: [i for i in spatial if loops[i].level < b.parent] for b in self.boundaries}
+        self.parent_of = {b: self._flat(which, inst_at, self.n_instances) for b, which in parents.items()}
+        self.stepwise = stepwise
+        self.firsts = stepwise and bool(exposed_operands(nest))
+        self.pe_port = nest.arch.levels[nest.arch.level_names[-1]].port_bits is not None
         self.ranks = {b: ranks_of(nest, b.tensor, self.pe) for b in self.boundaries}
         axes = {b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank} for b in self.boundaries}
         self.fixed = {
@@ -145,9 +203,10 @@ class PeArray:
         self.sliding = sorted({nest.chain_of[d].name for d in "ERFS"})
         self.states: dict[Boundary, tuple[_State, tuple[int, ...]] | None] = dict.fromkeys(self.boundaries)
         fused = tuple(nest.mapping.fused.items())
-        known = _known((nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries, fused))
+        told = stepwise, self.firsts, self.pe_port
+        known = _known((nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries, fused, told))
         self._ids, self._chain_tables, self._rank_tables, self._plans, self._works, self._boxes = known
-        self.work = MacWork(nest, steps, self.step_of, self.n_steps, self._works)
+        self.work = MacWork(nest, steps, self.step_of, self.n_steps, self._works, stepwise=stepwise and not nest.arch.systolic)
 
     def _flat(self, own: list[int], at: dict[int, Ints], n: int) -> Ints:
         flat = np.zeros(n, np.int64)
@@ -237,10 +296,11 @@ class PeArray:
                 before, during = (self._pe_drain(b, x, base) for x in (plan.before, plan.during))
                 stay = self._named(b, plan.resident, base)
             else:
-                loads.append(PeLoad(b, plan.entered, plan.shared, self._named(b, plan.load, base), self._named(b, plan.resident, base)))
+                words, resident = (self._named(b, x, base) for x in (plan.load, plan.resident))
+                loads.append(PeLoad(b, plan.entered, plan.shared, words, resident, plan.steps))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
         takes, macs, folds = self._work(at)
-        return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes)
+        return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes, at)
 
     def _move_to(self, at: dict[int, int]) -> None:
         """Look up the tables of the chains whose outer loops moved."""
@@ -274,11 +334,23 @@ class PeArray:
                 who = np.flatnonzero(state.held)
                 who, found = self._members(b, list(state.tiles), who, sum(bases))
                 arrived = distinct(self.group_of[b][who], found) if b.merged else len(found)
-                return self._pe_drain(b, _Leaving(len(found), arrived, self._by_cluster(b, who, found, sum(bases))), sum(bases))
+                steps = None
+                if self.stepwise:
+                    owner, child = self.parent_of[b], np.bincount(who, minlength=self.n_instances)
+                    words = child
+                    if b.merged:
+                        words = per_group(self.group_of[b][who], found, int(self.group_of[b].max(initial=0)) + 1)
+                        owner = np.zeros(len(words), np.int64)
+                        owner[self.group_of[b]] = self.parent_of[b]
+                    steps = StepWords(self._parents(b, owner, words[None, :]).T, child.max(initial=0, keepdims=True))
+                return self._pe_drain(b, _Leaving(len(found), arrived, self._by_cluster(b, who, found, sum(bases)), steps), sum(bases))
         return None
 
     def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
-        return PeDrain(b, leaving.drained, leaving.arrived, self._named(b, leaving.words, base)) if leaving.drained else None
+        if not leaving.drained:
+            return None
+        first = tuple([(words if self.pairs[b] else words + base, place) for words, place in leaving.first])
+        return PeDrain(b, leaving.drained, leaving.arrived, self._named(b, leaving.words, base), leaving.steps, first)
 
     def _named(self, b: Boundary, words: list[Pattern], base: int) -> tuple[tuple[Instance, Words], ...]:
         """Words by cluster, from this pass's base; those of (k, x) pairs are absolute already."""
@@ -346,25 +418,29 @@ class PeArray:
         else:
             latest = np.maximum.accumulate(np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1)), axis=0)
             last = latest[-1]
-            changes = self._ragged(b, tables, active, latest, tile_id, steps_of, insts_of, before, int(np.argmax(step_ok)))
+            changes = self._ragged(b, tables, active, latest, tile_id, steps_of, insts_of, before, step_ok)
         # where nothing was kept from before and every combination of rank positions occurs, the words are a product
         whole = active is None and self._plain(b) and changes[0].replaces and self._covers(tables, tile_id[step_ok])
         counted = [self._count(b, c, base, listed=not whole) for c in changes]
-        taken, shared = sum(c[0] for c in counted), sum(c[1] for c in counted)
+        taken, shared = sum(c.taken for c in counted), sum(c.shared for c in counted)
         if whole:
             load = [self._product(b, [t.offsets for t in tables], base)]
         else:
-            load = self._by_cluster(b, np.concatenate([c[2] for c in counted]), np.concatenate([c[3] for c in counted]), base)
+            load = self._by_cluster(b, np.concatenate([c.insts for c in counted]), np.concatenate([c.words for c in counted]), base)
+        n_steps = int(np.count_nonzero(step_ok))
+        entering = _spread([*zip(changes, counted, strict=True)], n_steps) if self.stepwise else None
         leaving = [_Leaving(0, 0, []), _Leaving(0, 0, [])]
         if b.tensor == self.nest.problem.accumulated:
             outs = [self._count(b, c.reversed(), base, listed=True) for c in changes]
             for k in (0, 1):
-                mine = [o for o, c in zip(outs, changes, strict=True) if c.first == (k == 0)]
+                mine = [(c, o) for o, c in zip(outs, changes, strict=True) if c.first == (k == 0)]
                 if mine:
-                    insts, words = (np.concatenate([o[i] for o in mine]) for i in (2, 3))
-                    leaving[k] = _Leaving(sum(o[0] for o in mine), sum(o[1] for o in mine), self._by_cluster(b, insts, words, base))
+                    insts, words = np.concatenate([o.insts for _, o in mine]), np.concatenate([o.words for _, o in mine])
+                    steps = _spread(mine, n_steps if k else 1, early=k) if self.stepwise else None
+                    amounts = sum(o.taken for _, o in mine), sum(o.shared for _, o in mine)
+                    leaving[k] = _Leaving(*amounts, self._by_cluster(b, insts, words, base), steps, mine[0][1].first if k else ())
         after, resident = self._final(b, tables, state, before, last, (steps_of, insts_of), base, regular=active is None)
-        return _Plan(taken, shared, load, resident, leaving[0], leaving[1], after)
+        return _Plan(taken, shared, load, resident, leaving[0], leaving[1], after, entering)
 
     def _covers(self, tables: list[_RankTable], tile_ids: Ints) -> bool:
         """Whether the steps run through every combination of the ranks' own positions."""
@@ -376,17 +452,22 @@ class PeArray:
         """Every PE takes every step: what changes depends on the tiles of two steps in a row, so each pair is worked out once."""
         every = np.arange(self.n_instances)[None, :]
         start = [t.offsets[of[steps[0]]][inst] for t, of, inst in zip(tables, steps_of, insts_of, strict=True)]
-        changes = [_change(start, before, every[0], np.zeros(self.n_instances, np.int64), np.ones(1, np.int64), first=True)]
+        zero = np.zeros(1, np.int64)
+        changes = [_change(start, before, every[0], zero.repeat(self.n_instances), np.ones(1, np.int64), (zero, zero), first=True)]
         now, then = tile_id[steps[1:]], tile_id[steps[:-1]]
         moves = np.flatnonzero(now != then)
         if len(moves):
             pair = now[moves] * (int(tile_id.max()) + 1) + then[moves]
-            _, once, times = np.unique(pair, return_index=True, return_counts=True)
+            if self.stepwise:
+                _, once, number, times = np.unique(pair, return_index=True, return_inverse=True, return_counts=True)
+            else:
+                (_, once, times), number = np.unique(pair, return_index=True, return_counts=True), NO_INTS
             at = moves[once]
             cur = [t.offsets[of[steps[at + 1]]] for t, of in zip(tables, steps_of, strict=True)]
             was = [t.offsets[of[steps[at]]] for t, of in zip(tables, steps_of, strict=True)]
             stay, lost = ([kept_in(x, y) for x, y in zip(a, z, strict=True)] for a, z in ((cur, was), (was, cur)))
-            changes.append(_Change(cur, was, stay, lost, insts_of, every, np.arange(len(at))[:, None], times, False))
+            occurs = (moves + 1, number)
+            changes.append(_Change(cur, was, stay, lost, insts_of, every, np.arange(len(at))[:, None], times, False, occurs))
         return changes
 
     def _ragged(
@@ -399,7 +480,7 @@ class PeArray:
         steps_of: list[Ints],
         insts_of: list[Ints],
         before: list[Ints] | None,
-        start: int,
+        step_ok: Bools,
     ) -> list[_Change]:
         """Some PEs skip steps: each compares with the last step it took itself, or with what it had."""
         earlier = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
@@ -407,6 +488,8 @@ class PeArray:
         rows, insts = np.nonzero(active if b.kind == "neighbour" else active & moves)
         origin = earlier[rows, insts]
         changes = []
+        there = np.flatnonzero(step_ok)
+        start, occurs = int(there[0]), (np.arange(len(there)), there)
         for chosen, opening in ((rows == start) & (origin < 0), True), (~((rows == start) & (origin < 0)), False):
             r, i, o = rows[chosen], insts[chosen], origin[chosen]
             if not len(r):
@@ -416,11 +499,10 @@ class PeArray:
                 cur.append(t.offsets[of[r], inst[i]])
                 back = t.offsets[of[o], inst[i]]
                 old.append(paste(back, o < 0, None if before is None else before[k][i[o < 0]]) if (o < 0).any() else back)
-            changes.append(_change(cur, old, i, r, np.ones(self.n_steps, np.int64), first=opening))
+            changes.append(_change(cur, old, i, r, np.ones(self.n_steps, np.int64), occurs, first=opening))
         return changes
 
-    def _count(self, b: Boundary, change: _Change, base: int, *, listed: bool) -> tuple[int, int, Ints, Ints]:
-        """Words that came and, after sharing, were moved; and which, with the PE each came to."""
+    def _count(self, b: Boundary, change: _Change, base: int, *, listed: bool) -> _Counted:
         shape = (len(change.step), change.inst.shape[1])
         there = self._present(change)
         step, inst = np.broadcast_to(change.step, shape), np.broadcast_to(change.inst, shape)
@@ -436,6 +518,8 @@ class PeArray:
         every = codes, there
         times = change.times[change.step[:, 0]]
         taken = shared = weighed(there, times)
+        groups = int(self.group_of[b].max(initial=0)) + 1
+        by_group: Ints | None = None
         if self.nest.crosses_padding(b) and taken:
             read = self._given(b, values, base)[codes]
             codes = codes[read]
@@ -443,26 +527,79 @@ class PeArray:
             there[there] = read
             shared = weighed(there, times)
         if b.kind == "neighbour":
-            shared = self._not_nearby(b, change, base)
+            by_group = self._not_nearby(b, change, base)
+            shared = int(by_group @ np.repeat(change.times, groups))
         elif b.merged and taken:
-            groups = int(self.group_of[b].max(initial=0)) + 1
             group = np.broadcast_to((step * groups + self.group_of[b][inst])[:, :, None], there.shape)[there]
-            shared = distinct(group, codes, np.repeat(change.times, groups))
+            if self.stepwise:
+                by_group = per_group(group, codes, len(change.times) * groups)
+                shared = int(by_group @ np.repeat(change.times, groups))
+            else:
+                shared = distinct(group, codes, np.repeat(change.times, groups))
+        parents = child = NO_INTS
+        if self.stepwise:
+            parents, child = self._by_parent(b, by_group, change, there), self._by_child(change, every[1])
         codes, there = every
         if not listed:
-            return taken, shared, inst[:0, 0], inst[:0, 0]
+            return _Counted(taken, shared, inst[:0, 0], inst[:0, 0], parents, child, ())
+        first: tuple[tuple[Ints, Ints], ...] = ()
+        if self.firsts and b.tensor == self.nest.problem.accumulated and not change.first:
+            first = self._first_places(b, change, pick(inst, there.shape, there), pick(step, there.shape, there), codes, values, base)
         if len(self.cluster_names) == 1:
             seen = np.zeros(len(values), bool)
             seen[codes] = True
-            return taken, shared, inst[:0, 0], values[seen]
-        return taken, shared, pick(inst, there.shape, there), values[codes]
+            return _Counted(taken, shared, inst[:0, 0], values[seen], parents, child, first)
+        return _Counted(taken, shared, pick(inst, there.shape, there), values[codes], parents, child, first)
+
+    def _by_parent(self, b: Boundary, by_group: Ints | None, change: _Change, there: Bools) -> Ints:
+        """Words by step and parent instance, from those by sharing group where words are shared, else from those by PE."""
+        if by_group is None:
+            return self._parents(b, self.parent_of[b], _by_pe(change, there, self.n_instances))
+        owner = np.zeros(by_group.size // len(change.times), np.int64)
+        owner[self.group_of[b]] = self.parent_of[b]
+        return self._parents(b, owner, by_group.reshape(len(change.times), -1))
+
+    def _parents(self, b: Boundary, owner: Ints, words: Ints) -> Ints:
+        """Words by step and parent instance, of those by step and something that parent owns."""
+        total = np.zeros((len(words), int(self.parent_of[b].max(initial=0)) + 1), np.int64)
+        if total.shape[1] == 1:
+            return np.asarray(words.sum(axis=1, keepdims=True))
+        np.add.at(total.T, owner, words.T)
+        return total
+
+    def _by_child(self, change: _Change, there: Bools) -> Ints:
+        """By step: the most words of any PE, or, where PEs have no port, whether there are any."""
+        if self.pe_port:
+            return np.asarray(_by_pe(change, there, self.n_instances).max(axis=1))
+        some = np.zeros(len(change.times), np.int64)
+        some[change.step[there.any(axis=(1, 2)), 0]] = 1
+        return some
+
+    def _first_places(
+        self, b: Boundary, change: _Change, insts: Ints, steps: Ints, codes: Ints, values: Ints, base: int
+    ) -> tuple[tuple[Ints, Ints], ...]:
+        """By cluster: the words that moved, sorted, and after which step each did so first; (k, x) pairs as the words they stand for."""
+        never = self.n_steps
+        first = np.full(len(change.times), never)
+        np.minimum.at(first, change.occurs[1], change.occurs[0] - 1)
+        best = np.full((len(self.cluster_names), len(values)), never)
+        np.minimum.at(best, (self.cluster_of[insts], codes), first[steps])
+        found = []
+        for row in best:
+            seen = row < never
+            words = address(self.nest, values[seen] + base) if self.pairs[b] else values[seen]
+            order = np.lexsort((row[seen], words))
+            words, places = words[order], row[seen][order]
+            once = np.append(True, words[1:] != words[:-1])[: len(words)]
+            found.append((words[once], places[once]))
+        return tuple(found)
 
     def _given(self, b: Boundary, words: Ints, base: int) -> Bools:
         """Which words the parent gives: all but padding zeros that only the child stores."""
         return not_padding(self.nest, address(self.nest, words + base) if self.pairs[b] else words + base)
 
-    def _not_nearby(self, b: Boundary, change: _Change, base: int) -> int:
-        """Words the PEs of a group hold that none of them held one step before."""
+    def _not_nearby(self, b: Boundary, change: _Change, base: int) -> Ints:
+        """By step and group: words the PEs of a group hold that none of them held one step before."""
         groups = int(self.group_of[b].max(initial=0)) + 1
         group = change.step * groups + self.group_of[b][change.inst]
         keys = []
@@ -475,7 +612,7 @@ class PeArray:
         if self.nest.crosses_padding(b):
             keys[0] = keys[0][:, self._given(b, keys[0][1], base)]
         new = set(map(tuple, keys[0].T.tolist())) - set(map(tuple, keys[1].T.tolist()))
-        return sum(int(change.times[g // groups]) for g, _ in new)
+        return np.bincount(np.array([g for g, _ in new], np.int64), minlength=len(change.times) * groups)
 
     def _active(self, b: Boundary, at: dict[int, int]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
         """Which steps exist, and which (step, instance) are not idle through a dimension the tensor does not depend on; None if all."""
@@ -543,12 +680,33 @@ class PeArray:
         return pick(who[None, :], words.shape, real), words[real]
 
 
-def _change(now: list[Ints], before: list[Ints] | None, inst: Ints, step: Ints, times: Ints, *, first: bool) -> _Change:
+def _by_pe(change: _Change, there: Bools, n: int) -> Ints:
+    """Words by step and PE."""
+    found = np.zeros((len(change.times), n), np.int64)
+    found[np.broadcast_to(change.step, there.shape[:2]), np.broadcast_to(change.inst, there.shape[:2])] = there.sum(axis=2)
+    return found
+
+
+def _spread(moved: list[tuple[_Change, _Counted]], n_steps: int, *, early: int = 0) -> StepWords:
+    """What changes moved, step by step; what leaves counts for the step before (``early``)."""
+    parents, child = np.zeros((moved[0][1].parents.shape[1], n_steps), np.int64), np.zeros(n_steps, np.int64)
+    for change, counted in moved:
+        place, number = change.occurs
+        some = place < n_steps + early  # what left when the pass began is told in one step
+        parents[:, place[some] - early] += counted.parents[number[some]].T
+        child[place[some] - early] = np.maximum(child[place[some] - early], counted.child[number[some]])
+    return StepWords(parents, child)
+
+
+def _change(
+    now: list[Ints], before: list[Ints] | None, inst: Ints, step: Ints, times: Ints, occurs: tuple[Ints, Ints], *, first: bool
+) -> _Change:
     """A change given one row a (step, PE)."""
     old = before if before is not None else [np.full((len(inst), 1), NOWHERE)] * len(now)
     stay = [kept(x, y)[:, None] for x, y in zip(now, old, strict=True)]
     lost = [kept(y, x)[:, None] for x, y in zip(now, old, strict=True)]
-    return _Change([x[:, None] for x in now], [x[:, None] for x in old], stay, lost, None, inst[:, None], step[:, None], times, first)
+    tables = [x[:, None] for x in now], [x[:, None] for x in old], stay, lost, None
+    return _Change(*tables, inst[:, None], step[:, None], times, first, occurs)
 
 
 def spread_piece(piece: Piece, where: tuple[Any, ...]) -> Piece:

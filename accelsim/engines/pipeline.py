@@ -469,6 +469,7 @@ class _Line:
                 codes, new = (next(at), next(at)), next(at)
                 fills += [self._op(k, code) for code in codes if code >= 0]
                 fresh += [k] if new else []
+        fills.sort(key=lambda op: self.slots[op.at])  # one slot: the very next step's, earlier in the nest
         return _Class(gap, length, tuple(fresh), tuple(opens), (*reversed(drains), *fills))
 
     # -- working through -------------------------------------------------------------------------------------

@@ -91,15 +91,26 @@ class Settings:
         """(k, x) pairs: all that move, shared out by how many pairs, padding included, each setting works on."""
         moved = run(self.nest)[b]
         total = moved.arrived if b.tensor == self.nest.problem.accumulated else moved.read
-        side, share = Side(self.nest, b), np.ones(self.shape)
-        for chain in self.nest.chains:
-            if chain.depends(b.tensor):
-                values, own = self._one(side, chain, _plain, "S", None, None, start=False)
-                share = share * self._spread(values, own)
-        share = np.where(self.exists, share, 0.0)
-        spread = np.diff(np.floor(np.concatenate([[0.0], np.cumsum(share / share.sum())]) * total + 0.5)).astype(np.int64)
+        side = Side(self.nest, b)
+        share, start = (np.where(self.exists, self._pair_count(side, first), 0) for first in (False, True))
+        part = np.concatenate([[0.0], np.cumsum(share.ravel(), dtype=float)]) / share.sum()
+        words = np.diff(np.floor(part * total + 0.5)).astype(np.int64).reshape(self.shape)
+        first = words if side.mac else np.floor(words * (start / np.maximum(share, 1)) + 0.5).astype(np.int64)
         zero = np.zeros(self.shape, np.int64)
-        return Moves(zero, spread.reshape(self.shape), zero, spread.reshape(self.shape))
+        if side.mac:
+            return Moves(zero, words, zero, words)
+        if b.tensor == self.nest.problem.accumulated:
+            return Moves(zero, words - first, first, zero)
+        return Moves(first, words - first, zero, words)
+
+    def _pair_count(self, side: Side, start: bool) -> Ints:
+        """Pairs each setting works on, padding included: in all its steps, or in the first."""
+        found = np.ones(self.shape, np.int64)
+        for chain in self.nest.chains:
+            if chain.depends(side.b.tensor):
+                values, own = self._one(side, chain, _plain, "S", None, None, start=start)
+                found = found * self._spread(values, own)
+        return found
 
     # -- the change into a setting, and out of it ------------------------------------------------------------
 

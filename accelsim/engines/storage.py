@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.words import Box, Words
+from accelsim.engines.words import Box, Ints, Words
 
 Floats = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
 
 
 class Outermost:
@@ -28,6 +29,10 @@ class Outermost:
 
     def add(self, box: Box, values: Floats) -> None:
         self.data[box] += values
+
+    def waiting(self, words: Ints) -> Bools:
+        """Which words, by flat address, have had no arrival yet."""
+        return np.ones(len(words), bool) if self.fresh is None else np.asarray(self.fresh.ravel()[words])
 
     def arrive(self, words: Words) -> int:
         """Mark words as arrived; how many arrived for the first time in their residency."""
@@ -105,6 +110,10 @@ class Buffer:
             if self.n_fresh:
                 self.n_fresh -= int(np.count_nonzero(self.fresh[at]))
                 self.fresh[at] = False
+
+    def waiting(self, words: Ints) -> Bools:
+        """Which words, by flat address, have had no arrival yet."""
+        return np.asarray(self.fresh[self._at(np.unravel_index(words, self.shape))])
 
     def arrive(self, words: Words) -> int:
         """Mark words as arrived; how many arrived for the first time in their residency."""

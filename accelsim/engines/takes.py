@@ -15,10 +15,15 @@ from accelsim.workload.problem import RANKS
 
 
 class MacWork:
-    """MACs of the passes of a nest.  ``steps`` are the temporal loops of a pass outside the PEs; ``cache`` is kept between equal nests."""
+    """MACs of the passes of a nest.  ``steps`` are the temporal loops of a pass outside the PEs; ``cache`` is kept between equal nests.
 
-    def __init__(self, nest: Nest, steps: list[int], step_of: dict[str, Ints], n_steps: int, cache: dict[Any, Any]) -> None:
-        self.nest, self.step_of, self.n_steps, self._works = nest, step_of, n_steps, cache
+    ``stepwise`` also tells step by step what they take from outside the PEs.
+    """
+
+    def __init__(
+        self, nest: Nest, steps: list[int], step_of: dict[str, Ints], n_steps: int, cache: dict[Any, Any], *, stepwise: bool
+    ) -> None:
+        self.nest, self.step_of, self.n_steps, self._works, self.stepwise = nest, step_of, n_steps, cache, stepwise
         self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
         self.mac_boundaries = [b for b in nest.boundaries if b.child == nest.levels]
 
@@ -28,6 +33,7 @@ class MacWork:
 
     def _takes(self, at: dict[int, int]) -> tuple[Take, ...]:
         found = []
+        ok = self._exist(at) if self.stepwise else None
         for b in self.mac_boundaries:
             taken = shared = 1
             pairs = self.nest.pairs(b.tensor, b.child)
@@ -42,7 +48,8 @@ class MacWork:
             for chains in factors:
                 t, s = self._cached(("take", b), chains, at, self._take)
                 taken, shared = taken * t, shared * s
-            found.append(Take(b, taken, shared))
+            steps = self._shared_steps(b, factors, at)[ok] if ok is not None and b.parent < self.nest.levels - 1 else None
+            found.append(Take(b, taken, shared, steps))
         return tuple(found)
 
     def _cached(self, key: tuple[Any, ...], chains: tuple[Chain, ...], at: dict[int, int], make: Any) -> Any:
@@ -65,26 +72,112 @@ class MacWork:
     def _take(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> tuple[int, int]:
         """Words (or, of dimensions the tensor does not depend on, positions) taken, and after sharing."""
         found = [self._all_positions(c, at) for c in chains]
-        keys = []
-        for _, index in found:
-            apart = set(grouped(self.nest, b, [i for i in index if self.nest.loops[i].spatial]))
-            key = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64)
-            for i, v in index.items():
-                if i in apart or not self.nest.loops[i].spatial:
-                    key = key * self.nest.loops[i].trips + v
-            keys.append(key)
+        keys = [self._sharers(b, index) for _, index in found]
         if len(chains) == 1:
             taken = len(keys[0])
             return taken, taken if chains[0].depends(b.tensor) else len(np.unique(keys[0]))
+        real, given, who, where = self._slid(b, chains, (found[0][0], found[1][0]), keys)
+        return int(real.sum()), len(np.unique((who + where)[real & given]))
+
+    def _sharers(self, b: Boundary, index: dict[int, Ints]) -> Ints:
+        """A number for each position: the same where a word is shared."""
+        apart = set(grouped(self.nest, b, [i for i in index if self.nest.loops[i].spatial]))
+        key = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64)
+        for i, v in index.items():
+            if i in apart or not self.nest.loops[i].spatial:
+                key = key * self.nest.loops[i].trips + v
+        return key
+
+    def _slid(
+        self, b: Boundary, chains: tuple[Chain, ...], pieces: tuple[Piece, Piece], keys: list[Ints]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, Ints]:
+        """Of every position of a sliding pair of chains: is its word real, does the parent give it, who takes it, which is it."""
         out, filt = (name.parts[0] for name in chains)
         slide = self.nest.problem.slide((out, filt))
-        where = slide.stride * found[0][0].lo[out][:, None] + slide.dilation * found[1][0].lo[filt] - slide.pad
+        where = slide.stride * pieces[0].lo[out][:, None] + slide.dilation * pieces[1].lo[filt] - slide.pad
         low, high = window(self.nest, (out, filt), b.tensor, b.child) or (0, slide.size)
         real = (where >= low) & (where < high)
         low, high = window(self.nest, (out, filt), b.tensor, b.parent) or (0, slide.size)
         given = (where >= low) & (where < high)
         who = keys[0][:, None] * (int(keys[1].max()) + 1) + keys[1]
-        return int(real.sum()), len(np.unique((who * slide.size + where)[real & given]))
+        return real, given, who * slide.size, where
+
+    # step by step
+
+    def _exist(self, at: dict[int, int]) -> npt.NDArray[np.bool_]:
+        """Which steps of a pass exist."""
+        ok = np.ones(self.n_steps, bool)
+        for c in self.nest.chains:
+            ok &= self._cached(("use",), (c,), at, self._use)[0][self.step_of[c.name]] > 0
+        return ok
+
+    def _shared_steps(self, b: Boundary, factors: list[tuple[Chain, ...]], at: dict[int, int]) -> Ints:
+        """What is taken after sharing in each step of a pass, whether it exists or not; ``factors`` as in ``_takes``."""
+        total = np.ones(self.n_steps, np.int64)
+        if self.nest.pairs(b.tensor, b.child):
+            chains = tuple(c for c in self.nest.chains if c.depends(b.tensor))
+            table = self._cached(("pairs by step", b.parent), chains, at, self._pairs_by_step)
+            total *= table[tuple(self.step_of[c.name] for c in chains)]
+        for chains in factors:
+            table = self._cached(("take by step", b), chains, at, self._take_by_step)
+            total *= table[tuple(self.step_of[c.name] for c in chains)]
+        return total
+
+    def _own_step(self, chain: Chain, index: dict[int, Ints]) -> tuple[Ints, int]:
+        """The own step of each position of a chain, and how many there are."""
+        flat, n = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64), 1
+        for i in self.own_steps[chain.name]:
+            flat, n = flat * self.nest.loops[i].trips + index[i], n * self.nest.loops[i].trips
+        return flat, n
+
+    def _take_by_step(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
+        """``_take`` after sharing, by the own steps of each chain."""
+        found = [self._all_positions(c, at) for c in chains]
+        keys = [self._sharers(b, index) for _, index in found]
+        steps, counts = zip(*(self._own_step(c, index) for c, (_, index) in zip(chains, found, strict=True)), strict=True)
+        if len(chains) == 1:
+            once = slice(None) if chains[0].depends(b.tensor) else np.unique(keys[0], return_index=True)[1]
+            return np.bincount(steps[0][once], minlength=counts[0])
+        real, given, who, where = self._slid(b, chains, (found[0][0], found[1][0]), keys)
+        _, once = np.unique((who + where)[real & given], return_index=True)
+        step = np.broadcast_to(steps[0][:, None] * counts[1] + steps[1], real.shape)[real & given][once]
+        return np.bincount(step, minlength=counts[0] * counts[1]).reshape(counts)
+
+    def _pairs_by_step(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
+        """``_real_pairs`` by the own steps of each chain."""
+        size = self.nest.problem.size
+        axis = {c.name: k for k, c in enumerate(chains)}
+        lists = {c.name: (self._lists(c, at), *self._own_step(c, self._all_positions(c, at)[1])) for c in chains}
+        r, s = len(chains), len(chains) + 1  # axes of the filter's rows and columns
+        terms: list[Any] = []
+        for (a, bb), sliding in ((("R", "S"), False), (("E", "F"), True)):
+            tables = []  # for each position of R and S, or of the E and F that slide over them: which r, which s it has
+            for d, filt in ((a, "R"), (bb, "S")):
+                table = np.eye(size[filt])
+                if sliding:
+                    slide = self.nest.problem.slide((d, filt))
+                    where = slide.stride * np.arange(size[d])[:, None] + slide.dilation * np.arange(size[filt]) - slide.pad
+                    low, high = window(self.nest, (d, filt), "ifmap", level) or (0, slide.size)
+                    table = ((where >= low) & (where < high)).astype(float)
+                at_d, step, n = lists[self.nest.chain_of[d].name]
+                tables.append((self.nest.chain_of[d].name, table[at_d[d]], step, n))
+            (one, rows, step, n), (two, cols, step2, n2) = tables
+            if one == two:
+                both = np.zeros((n, size["R"], size["S"]))
+                np.add.at(both, step, rows[:, :, None] * cols[:, None, :])
+                terms += [both, [axis[one], r, s]]
+            else:
+                for name, table, k, count, letter in ((one, rows, step, n, r), (two, cols, step2, n2, s)):
+                    total = np.zeros((count, table.shape[1]))
+                    np.add.at(total, k, table)
+                    terms += [total, [axis[name], letter]]
+        sliding_chains = {self.nest.chain_of[d].name for d in "EFRS"}
+        for c in chains:
+            if c.name not in sliding_chains:
+                _, step, n = lists[c.name]
+                terms += [np.bincount(step, minlength=n).astype(float), [axis[c.name]]]
+        found: Ints = np.rint(np.einsum(*terms, list(range(len(chains))), optimize=True)).astype(np.int64)
+        return found
 
     def _real_pairs(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
         """(k, x) pairs of a pass whose ifmap word is real: by how often each (r, s) and each (e, f) occurs."""

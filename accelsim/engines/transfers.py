@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,17 @@ class Fill:
     reads: tuple[tuple[Instance, int], ...]
 
 
+@dataclass(frozen=True, eq=False)
+class StepWords:
+    """How the words of a PE boundary spread over the steps of a pass, if that was asked for.
+
+    What leaves the PEs between two steps counts for the first of them.
+    """
+
+    parents: Ints  # (parent instances, steps): words each parent instance gives or gets
+    child: Ints  # (steps,): the most words that any one PE takes or lets go; without a port of the PEs' level, 1 for any
+
+
 @dataclass(frozen=True)
 class PeDrain:
     """Accumulated words leave PEs: how many were drained, how many arrive, and which they are, by cluster."""
@@ -50,6 +62,8 @@ class PeDrain:
     drained: int
     arrived: int
     words: tuple[tuple[Instance, Words], ...]
+    steps: StepWords | None = None  # one step only for what leaves after the last step of a pass
+    first: tuple[tuple[Ints, Ints], ...] = ()  # by cluster: each word and the first step it leaves after, words sorted
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,7 @@ class PeLoad:
     read: int
     words: tuple[tuple[Instance, Words], ...]
     resident: tuple[tuple[Instance, Words], ...]
+    steps: StepWords | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ class Take:
     boundary: Boundary
     taken: int
     shared: int
+    steps: Ints | None = None  # (steps,): ``shared`` step by step, all parents together
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,7 @@ class Pass:
     macs: int
     folds: Folds
     boxes: tuple[tuple[Instance, dict[str, Span]], ...]  # by cluster: the ranges its MACs work through
+    at: Mapping[int, int] = field(default_factory=dict)  # the setting of the loops outside the pass
 
 
 Event = Drain | Open | Fill | PeDrain | Pass

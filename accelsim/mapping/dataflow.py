@@ -8,6 +8,7 @@ where fusing would not be legal.  ``sizes`` is the order in which the fixed rule
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -55,3 +56,7 @@ class Dataflow(Frozen):
         if missing:
             raise ValueError(f"order.outer: every dimension must be listed, missing {', '.join(sorted(missing, key=DIMS.index))}")
         return self
+
+    def _repr_html_(self) -> str:
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
+        return str(import_module("accelsim.view.html").html(self))

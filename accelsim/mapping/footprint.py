@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.mapping import Axis
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
 
 
-@dataclass(frozen=True)
-class Trip:
+class Trip(NamedTuple):
     """One loop that exists: ``trips`` is the most it runs at any outer position."""
 
     dim: str
@@ -32,7 +32,8 @@ class Trip:
 
 def depends(dim: str, tensor: str, fused: Map[str, tuple[str, ...]]) -> bool:
     """Whether a tensor depends on a dimension, or on any part of a fused one."""
-    return any(p in DEPENDS[tensor] for p in ((dim,) if dim in DIMS else fused[dim]))
+    of = DEPENDS[tensor]
+    return dim in of if dim in DIMS else any(p in of for p in fused[dim])
 
 
 def pair_words(loops: Sequence[Trip], tensor: str, child: int) -> bool:
@@ -50,32 +51,43 @@ class Footprint:
     loops: Sequence[Trip]
     fused: Map[str, tuple[str, ...]]
 
+    def under(self, loops: Sequence[Trip]) -> Footprint:
+        """The same levels under other loops; what hangs on no loop is not worked out again."""
+        other = object.__new__(Footprint)
+        other.__dict__.update(self.__dict__, loops=loops, _tiled={}, _slides=self._slides, bounded=self.bounded)
+        return other
+
     def tile_words(self, level: int, tensor: str) -> int:
         """Most real words of a tensor's tile at a level over all positions."""
-        if pair_words(self.loops, tensor, level):
-            return 1
-        words = 1
-        cut = {x.dim for x in self.loops if x.level < level} - set(DIMS)
-        for name in cut:
-            if depends(name, tensor, self.fused):
-                box = prod(self._extent(p, level) for p in self.fused[name])
-                words *= min((box, *self._tiles(name, level)))
-        done = {p for name in cut for p in self.fused[name]}
+        tiles, cut = self._above(level)
+        size, words = self.problem.size, 1
+        done: tuple[str, ...] = ()
+        if cut:
+            if tensor == "ifmap":
+                return 1  # a (k, x) pair
+            for name in cut:
+                done += self.fused[name]
+                if depends(name, tensor, self.fused):
+                    box = prod(self._extent(p, level) for p in self.fused[name])
+                    words *= min(box, *tiles[name])
         for rank in RANKS[tensor]:
-            if rank[0] in done:
+            d = rank[0]
+            if d in done:
                 continue
             if len(rank) == 1:
-                words *= self._extent(rank[0], level)
+                words *= min(size[d], *tiles[d]) if d in tiles else size[d]
             else:
-                size = self.problem.size
-                e, r = rank
-                words *= sliding_words(self.slide(rank, level), size[e], self._tiles(e, level), size[r], self._tiles(r, level))
+                r = rank[1]
+                words *= sliding_words(self.slide(rank, level), size[d], tiles.get(d, ()), size[r], tiles.get(r, ()))
         return words
 
     def slide(self, rank: tuple[str, ...], level: int) -> Slide:
         """The ifmap's projection at a level: with its padding where that is stored."""
-        stored = self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
-        return self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
+        found = self._slides.get((rank, level))
+        if found is None:
+            stored = self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
+            found = self._slides[rank, level] = self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
+        return found
 
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
         """Length of the tensor's longest tile along each of its axes, gaps included."""
@@ -103,8 +115,27 @@ class Footprint:
         lo, hi = _piece_ends(self.problem.size[dim], self._tiles(dim, level))
         return int((hi - lo).min())
 
+    @cached_property
+    def _slides(self) -> dict[tuple[tuple[str, ...], int], Slide]:
+        return {}
+
+    @cached_property
+    def _tiled(self) -> dict[int, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]]:
+        return {}
+
+    def _above(self, level: int) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Tiles of the loops outside a level, by dimension, and which of the dimensions are fused."""
+        found = self._tiled.get(level)
+        if found is None:
+            tiles: dict[str, tuple[int, ...]] = {}
+            for x in self.loops:
+                if x.level < level:
+                    tiles[x.dim] = (*tiles[x.dim], x.tile) if x.dim in tiles else (x.tile,)
+            found = self._tiled[level] = tiles, tuple(d for d in tiles if d not in DIMS)
+        return found
+
     def _tiles(self, dim: str, level: int) -> tuple[int, ...]:
-        return tuple(x.tile for x in self.loops if x.dim == dim and x.level < level)
+        return self._above(level)[0].get(dim, ())
 
     def _extent(self, dim: str, level: int) -> int:
         return min((self.problem.size[dim], *self._tiles(dim, level)))
@@ -116,12 +147,15 @@ class Footprint:
         """
         acc = self.problem.accumulated
         child = next((i for i in range(level + 1, len(self.keep)) if acc in self.keep[i]), len(self.keep))
+        added = False
+        for x in self.loops:
+            if x.level < child and not depends(x.dim, acc, self.fused):
+                if not x.spatial or x.level < level:
+                    return False
+                added = True
         last = len(self.keep) - 1
         below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
-        adds = self.arch.network_below(below)[1].accumulated != "unicast"
-        return not any(
-            x.level < child and not depends(x.dim, acc, self.fused) and not (x.spatial and x.level >= level and adds) for x in self.loops
-        )
+        return not added or self.arch.network_below(below)[1].accumulated != "unicast"
 
     def word_bits(self, level: int, tensor: str) -> int:
         """Width of a tensor's words at a level, in bits."""
@@ -132,22 +166,33 @@ class Footprint:
 
     def tile_bytes(self, level: int, tensor: str) -> int:
         """Bytes a tensor's largest tile occupies at a level, twice where the level is double-buffered."""
-        once = ceil(self.tile_words(level, tensor) * self.word_bits(level, tensor) / 8)
-        return once * (2 if self.arch.levels[self.arch.level_names[level]].double_buffered else 1)
+        return self._bytes(level, tensor, self.arch.levels[self.arch.level_names[level]])
+
+    def _bytes(self, at: int, tensor: str, level: Level) -> int:
+        once = ceil(self.tile_words(at, tensor) * self.word_bits(at, tensor) / 8)
+        return once * (2 if level.double_buffered else 1)
+
+    @cached_property
+    def bounded(self) -> list[tuple[int, str, Level, list[str]]]:
+        """Levels that can overflow: number, name and the tensors they keep."""
+        return [
+            (i, name, level, [t for t in TENSORS if t in self.keep[i]])
+            for i, (name, level) in enumerate(self.arch.levels.items())
+            if level.capacity_bytes is not None or level.partitions
+        ]
 
     def overflow(self) -> str | None:
         """Which tensor overflows which level by how much, or None."""
-        for i, name in enumerate(self.arch.level_names):
-            level = self.arch.levels[name]
+        for i, name, level, kept in self.bounded:
             shared = {}
-            for t in sorted(self.keep[i], key=TENSORS.index):
+            for t in kept:
                 if t in level.partitions:
-                    need = self.tile_bytes(i, t)
+                    need = self._bytes(i, t, level)
                     if need > level.partitions[t]:
                         over = need - level.partitions[t]
                         return f"{name}: the {t} tile needs {need} bytes, its partition has {level.partitions[t]}: {over} too many"
                 elif level.capacity_bytes is not None:
-                    shared[t] = self.tile_bytes(i, t)
+                    shared[t] = self._bytes(i, t, level)
             if level.capacity_bytes is None:
                 continue
             listed = " + ".join(f"{t} {b}" for t, b in shared.items())

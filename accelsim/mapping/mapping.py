@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
@@ -118,3 +119,7 @@ class Mapping(BaseModel):
 
     def __str__(self) -> str:
         return " ".join(str(x) for x in self.loops)
+
+    def _repr_html_(self) -> str:
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
+        return str(import_module("accelsim.view.html").html(self))

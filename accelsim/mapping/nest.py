@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from itertools import pairwise
 from math import ceil, prod
 from typing import Any
@@ -98,6 +99,7 @@ class Nest:
 
     def _bind(self) -> tuple[tuple[Trip, ...], dict[str, list[int]]]:
         """Drop loops of one trip and find the most trips of the others."""
+        names, fused = self.arch.level_names, self.mapping.fused
         current = dict(self.problem.size)
         chunk: dict[str, int] = {}
         loops: list[Trip] = []
@@ -105,26 +107,26 @@ class Nest:
         for loop in self.mapping.loops:
             if loop.dim in DIMS:
                 for name in chunk:
-                    if loop.dim in self.mapping.fused[name] and loop.tile < current[loop.dim]:
+                    if loop.dim in fused[name] and loop.tile < current[loop.dim]:
                         raise MappingError(
                             f"loop {loop}: {loop.dim} is part of {name}, which is looped outside it; parts may be looped only outside"
                         )
                 whole = current[loop.dim]
             else:
-                whole = chunk.get(loop.dim, prod(current[p] for p in self.mapping.fused[loop.dim]))
+                whole = chunk[loop.dim] if loop.dim in chunk else prod([current[p] for p in fused[loop.dim]])
             trips = ceil(whole / loop.tile)
             if trips == 1:
                 continue
             if loop.dim in DIMS:
                 current[loop.dim] = loop.tile
             else:
-                clash = [n for n in chunk if n != loop.dim and set(self.mapping.fused[n]) & set(self.mapping.fused[loop.dim])]
+                clash = [n for n in chunk if n != loop.dim and set(fused[n]) & set(fused[loop.dim])]
                 if clash:
                     raise MappingError(f"loop {loop}: {loop.dim} and {clash[0]} fuse the same dimension")
                 chunk[loop.dim] = loop.tile
             members.setdefault(loop.dim, []).append(len(loops))
-            loops.append(Trip(loop.dim, loop.tile, self.arch.level_names.index(loop.level), loop.axis, trips))
-        fused_parts = {p for name, tile in chunk.items() for p in self.mapping.fused[name]}
+            loops.append(Trip(loop.dim, loop.tile, names.index(loop.level), loop.axis, trips))
+        fused_parts = {p for name, tile in chunk.items() for p in fused[name]}
         for dim in DIMS:
             if current[dim] != 1 and dim not in fused_parts:
                 raise MappingError(f"{dim}: the innermost tile must be 1, one MAC's; got {current[dim]} of {self.problem.size[dim]}")
@@ -231,11 +233,9 @@ class Nest:
         if kind in ("unicast", "preload"):
             return ()
         across: dict[str, bool] = {}  # axis with loops -> does the tensor depend on them
-        for chain in self.chains:
-            for i in chain.loops:
-                loop = self.loops[i]
-                if loop.spatial and parent <= loop.level < child:
-                    across[loop.axis] = across.get(loop.axis, False) or self.loop_depends(loop, tensor)
+        for loop in self.loops:
+            if loop.spatial and parent <= loop.level < child:
+                across[loop.axis] = across.get(loop.axis, False) or self.loop_depends(loop, tensor)
         free = [a for a in ("col", "row") if not across.get(a, False)]
         if not free and tensor != self.problem.accumulated:
             raise MappingError(
@@ -251,6 +251,20 @@ class Nest:
         """Whether the tensor's words at a child are (k, x) pairs: an ifmap under a fused loop."""
         return pair_words(self.loops, tensor, child)
 
+    @cached_property
+    def turned(self) -> bool:
+        """Whether sums travel along the rows of a systolic array that holds an operand: rows and columns then change roles (DESIGN 5)."""
+        acc, held = self.problem.accumulated, self.keep[self.levels - 1]
+        if not self.arch.systolic or acc in held:
+            return False
+        streamed = [t for t in self.problem.operands if t not in held]
+
+        def free(tensor: str, axis: str) -> bool:
+            return not any(x.axis == axis and self.loop_depends(x, tensor) for x in self.loops)
+
+        natural = free(acc, "row") and all(free(t, "col") for t in streamed)
+        return not natural and free(acc, "col") and all(free(t, "row") for t in streamed)
+
     # -- rules -----------------------------------------------------------------------------------------------
 
     def _check_fused(self) -> None:
@@ -258,8 +272,7 @@ class Nest:
             if loop.dim in DIMS:
                 continue
             for level in range(loop.level + 1, self.levels):
-                inner = [x for x in self.loops[i + 1 :] if x.level >= level and self.loop_depends(x, "ifmap")]
-                if "ifmap" in self.keep[level] and inner:
+                if "ifmap" in self.keep[level] and any(x.level >= level and self.loop_depends(x, "ifmap") for x in self.loops[i + 1 :]):
                     raise MappingError(
                         f"{loop.dim} is fused outside {self.arch.level_names[level]}, which keeps an ifmap tile of more than one "
                         f"word; under a fused loop the ifmap has one-word registers only"
@@ -288,6 +301,10 @@ class Nest:
     def footprint(self) -> Footprint:
         """Tiles, widths and occupancy of every level."""
         return Footprint(self.problem, self.arch, self.keep, self.loops, self.mapping.fused)
+
+    def _repr_html_(self) -> str:
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
+        return str(import_module("accelsim.view.html").html(self))
 
 
 __all__ = ["Axis", "Boundary", "Chain", "Loop", "Mapping", "MappingError", "Nest", "Piece", "Trip"]

@@ -9,8 +9,8 @@ dimension is rounded down to whole multiples of the tile inside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, prod
+from typing import NamedTuple
 
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -20,8 +20,7 @@ from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import DIMS, TENSORS, Problem
 
 
-@dataclass(frozen=True)
-class _Slot:
+class Slot(NamedTuple):
     dim: str
     level: int
     axis: Axis
@@ -30,8 +29,8 @@ class _Slot:
 
 def choose(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Mapping:
     """The mapping the fixed rule gives.  Raises MappingError naming the constraint that leaves none."""
-    keep = _keep(arch, dataflow)
-    rule = _Rule(problem, arch, keep, _slots(arch, dataflow, keep))
+    keep = kept(arch, dataflow)
+    rule = _Rule(problem, arch, keep, slots_of(arch, dataflow, keep))
     rule.check(dataflow)
     for entry in dataflow.sizes:
         dim, _, place = entry.partition(":")
@@ -41,7 +40,7 @@ def choose(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Mapping:
     return mapping
 
 
-def _keep(arch: Architecture, dataflow: Dataflow) -> tuple[frozenset[str], ...]:
+def kept(arch: Architecture, dataflow: Dataflow) -> tuple[frozenset[str], ...]:
     names = arch.level_names
     for t in dataflow.stays:
         if t not in arch.levels[names[-1]].keeps:
@@ -51,21 +50,21 @@ def _keep(arch: Architecture, dataflow: Dataflow) -> tuple[frozenset[str], ...]:
     return (frozenset(TENSORS), *between, frozenset(dataflow.stays))
 
 
-def _slots(arch: Architecture, dataflow: Dataflow, keep: tuple[frozenset[str], ...]) -> list[_Slot]:
+def slots_of(arch: Architecture, dataflow: Dataflow, keep: tuple[frozenset[str], ...]) -> list[Slot]:
     last = len(arch.levels) - 1
-    slots: list[_Slot] = []
+    slots: list[Slot] = []
     for level in range(last):
         fuse = all(
             "ifmap" not in keep[i] or (i == last and not any(depends(d, "ifmap", FUSED) for d in dataflow.pe))
             for i in range(level + 1, last + 1)
         )
         order = dataflow.order.inner if level == last - 1 else dataflow.order.outer
-        slots += [_Slot(d, level, "none", "buffer") for d in _expand(order, fuse)]
+        slots += [Slot(d, level, "none", "buffer") for d in _expand(order, fuse)]
         if level == last - 1:
             for entry in dataflow.space:
                 dim, _, axis = entry.partition(":")
-                slots += [_Slot(d, level, axis, axis) for d in _expand((dim,), fuse)]  # type: ignore[arg-type]
-            slots += [_Slot(d, last, "none", "pe") for d in _expand(dataflow.pe, fuse)]
+                slots += [Slot(d, level, axis, axis) for d in _expand((dim,), fuse)]  # type: ignore[arg-type]
+            slots += [Slot(d, last, "none", "pe") for d in _expand(dataflow.pe, fuse)]
     return slots
 
 
@@ -76,20 +75,25 @@ def _expand(dims: tuple[str, ...], fuse: bool) -> list[str]:
 class _Rule:
     """Ranges entering every slot, grown one at a time; always a legal mapping."""
 
-    def __init__(self, problem: Problem, arch: Architecture, keep: tuple[frozenset[str], ...], slots: list[_Slot]) -> None:
+    def __init__(self, problem: Problem, arch: Architecture, keep: tuple[frozenset[str], ...], slots: list[Slot]) -> None:
         self.problem, self.arch, self.keep, self.slots = problem, arch, keep, slots
-        self.fused = {d: FUSED[d] for d in FUSED if any(s.dim == d for s in slots)}
-        part_of = {p: d for d, parts in self.fused.items() for p in parts}
         # stages of a dimension: its slots in nest order, and for a part the entry into its fused dimension
         self.stages: dict[str, list[int]] = {}
-        for d in (*DIMS, *self.fused):
-            own = [i for i, s in enumerate(slots) if s.dim == d]
-            if d in part_of:
-                own.append(min(i for i, s in enumerate(slots) if s.dim == part_of[d]))
-            if own:
-                self.stages[d] = own
-        # the range entering each stage but the first, which is the whole dimension
-        self.ranges: dict[tuple[str, int], int] = {(d, i): 1 for d, own in self.stages.items() for i in own[1:]}
+        for i, s in enumerate(slots):
+            self.stages.setdefault(s.dim, []).append(i)
+        self.fused = {d: parts for d, parts in FUSED.items() if d in self.stages}
+        self.part_of = {p: d for d, parts in self.fused.items() for p in parts}
+        for p, d in self.part_of.items():
+            self.stages.setdefault(p, []).append(self.stages[d][0])
+        # the range entering each stage of a dimension: into the first the whole of it, of a fused one as much as its parts leave
+        self.ranges = {d: [problem.size[d] if d in DIMS else 1, *[1] * (len(own) - 1)] for d, own in self.stages.items()}
+        self.own = {d: [(k, i, slots[i]) for k, i in enumerate(own) if slots[i].dim == d] for d, own in self.stages.items()}
+        array = (("row", arch.array.rows), ("col", arch.array.cols))
+        self.axes = [(axis, have, [i for i, s in enumerate(slots) if s.axis == axis]) for axis, have in array]
+        self.loops: list[Trip | None] = [None] * len(slots)  # of every slot, where it makes more than one trip
+        self.footprint = Footprint(problem, arch, keep, (), FUSED)
+        for d in self.stages:
+            self._cut(d)
 
     def check(self, dataflow: Dataflow) -> None:
         """Refuse what no size can mend: a dimension never looped, or one word too many."""
@@ -99,35 +103,29 @@ class _Rule:
         if why := self._illegal():
             raise MappingError(f"{dataflow.name} does not fit {self.arch.name} even with tiles of one word: {why}")
 
-    def _entering(self, dim: str, stage: int) -> int:
-        own = self.stages[dim]
-        if stage != own[0]:
-            return self.ranges[dim, stage]
-        if dim in DIMS:
-            return self.problem.size[dim]
-        return prod(self._entering(p, self.stages[p][-1]) for p in self.fused[dim])
-
-    def _leaving(self, dim: str, stage: int) -> int:
-        own = self.stages[dim]
-        following = own[own.index(stage) + 1 :]
-        return min(self._entering(dim, following[0]), self._entering(dim, stage)) if following else 1
-
-    def _loops(self) -> list[Trip]:
-        loops = []
-        for i, slot in enumerate(self.slots):
-            tile = self._leaving(slot.dim, i)
-            trips = ceil(self._entering(slot.dim, i) / tile)
-            if trips > 1:
-                loops.append(Trip(slot.dim, tile, slot.level, slot.axis, trips))
-        return loops
+    def _cut(self, dim: str) -> None:
+        """The loops of a dimension by its ranges, and what follows from them of the fused one it is part of."""
+        ranges = self.ranges[dim]
+        leaving = [*ranges[1:], 1]
+        for k, i, slot in self.own[dim]:
+            entering = ranges[k]
+            tile = min(leaving[k], entering)
+            trips = -(-entering // tile)
+            self.loops[i] = Trip(dim, tile, slot.level, slot.axis, trips) if trips > 1 else None
+        if (whole := self.part_of.get(dim)) is not None:
+            self.ranges[whole][0] = prod(self.ranges[p][-1] for p in self.fused[whole])
+            self._cut(whole)
 
     def _illegal(self) -> str | None:
-        loops = self._loops()
-        for axis, have in (("row", self.arch.array.rows), ("col", self.arch.array.cols)):
-            need = prod(x.trips for x in loops if x.axis == axis)
+        loops = self.loops
+        for axis, have, slots in self.axes:
+            need = 1
+            for i in slots:
+                if (x := loops[i]) is not None:
+                    need *= x.trips
             if need > have:
                 return f"array: {need} {axis}s needed, {self.arch.name} has {have}"
-        return Footprint(self.problem, self.arch, self.keep, loops, FUSED).overflow()
+        return self.footprint.under([x for x in loops if x is not None]).overflow()
 
     def grow(self, dim: str, place: str) -> None:
         """Largest legal range entering ``dim`` at ``place``; parts innermost first where a fused dimension is not one."""
@@ -147,38 +145,53 @@ class _Rule:
     def _feed(self, dim: str, wanted: int) -> None:
         """Grow the parts of a fused dimension, innermost first, just enough to fill an axis."""
         for part in reversed(self.fused.get(dim, ())):
-            stage = self.stages[part][-1]
-            others = prod(self._entering(p, self.stages[p][-1]) for p in self.fused[dim] if p != part)
-            self._grow(part, stage, ceil(wanted / others))
+            others = prod(self.ranges[p][-1] for p in self.fused[dim] if p != part)
+            self._grow(part, self.stages[part][-1], ceil(wanted / others))
+
+    def _room(self, dim: str, at: int) -> int:
+        """The largest range at a stage whose trips find room on their axis; the whole where they are not alone in changing."""
+        stage, ranges = self.stages[dim][at], self.ranges[dim]
+        slot = self.slots[stage]
+        for axis, have, slots in self.axes:
+            if slot.axis == axis and slot.dim == dim and dim not in self.part_of:
+                others = [i for i in slots if i != stage]
+                if not any(self.slots[i].dim == dim for i in others):
+                    least = ranges[at + 1] if at + 1 < len(ranges) else 1
+                    return least * (have // prod([x.trips for i in others if (x := self.loops[i]) is not None]))
+        return ranges[0]
 
     def _grow(self, dim: str, stage: int, limit: int | None = None) -> None:
-        own = self.stages[dim]
-        if stage == own[0]:
+        at = self.stages[dim].index(stage)
+        if not at:
             return
-        before = dict(self.ranges)
-        outward = own[1 : own.index(stage) + 1]
+        ranges = self.ranges[dim]
+        before = list(ranges)
+
+        def enter(value: int) -> None:
+            ranges[1 : at + 1] = [max(r, value) for r in before[1 : at + 1]]
+            self._cut(dim)
+
+        most = self._room(dim, at)
 
         def legal(value: int) -> bool:
-            self.ranges = before | {(dim, i): max(before[dim, i], value) for i in outward}
+            if value > most:
+                return False
+            enter(value)
             return self._illegal() is None
 
-        low, high = self.ranges[dim, stage], self._entering(dim, own[0])
+        low, high = before[at], before[0]
         high = max(low, min(high, limit or high))
-        if not legal(high):
+        if high > low and not legal(high):  # what is there already is legal
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if legal(middle) else (low, middle)
-            legal(self._whole(dim, stage, low, before))
-
-    def _whole(self, dim: str, stage: int, value: int, before: dict[tuple[str, int], int]) -> int:
-        """Round down to whole tiles of the loop inside, so that no level gets a sliver of a last piece."""
-        own = self.stages[dim]
-        inner = [before[dim, i] for i in own[own.index(stage) + 1 :]]
-        return max(before[dim, stage], value - value % inner[0] if inner else value)
+            # whole tiles of the loop inside, so that no level gets a sliver of a last piece
+            inner = before[at + 1] if at + 1 < len(before) else 1
+            enter(max(before[at], low - low % inner))
 
     def mapping(self) -> Mapping:
         names = self.arch.level_names
-        loops = tuple(Loop(dim=x.dim, tile=x.tile, level=names[x.level], axis=x.axis) for x in self._loops())
+        loops = tuple(Loop(dim=x.dim, tile=x.tile, level=names[x.level], axis=x.axis) for x in self.loops if x is not None)
         keep = {n: tuple(t for t in TENSORS if t in self.keep[i]) for i, n in enumerate(names)}
         return Mapping(loops=loops, keep=keep, fused=self.fused)
 

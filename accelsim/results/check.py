@@ -31,10 +31,10 @@ def outputs(problem: Problem, golden: npt.NDArray[np.int64], got: npt.NDArray[np
     return f"{tensor}[{where}]: expected {int(golden[index])}, got {shown}; {len(wrong)} of {golden.size} words differ"
 
 
-def counts(analytic: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
+def counts(analytic: Mapping[str, Any], event: Mapping[str, Any], engine: str = "event") -> str | None:
     """The first column whose count differs and how many do, or None."""
     wrong = [k for k in analytic if analytic[k] != event.get(k)]
     if not wrong:
         return None
     k = wrong[0]
-    return f"{k}: analytic {analytic[k]}, event {event.get(k)}; {len(wrong)} of {len(analytic)} columns differ"
+    return f"{k}: analytic {analytic[k]}, {engine} {event.get(k)}; {len(wrong)} of {len(analytic)} columns differ"

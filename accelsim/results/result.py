@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from accelsim.engines.timed import Timing
+
 LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
 RATIOS = ("utilization", "mapping_efficiency", "active_pes", "mean_active_pes", "time_s", "gmacs_per_s")
 
@@ -27,6 +29,7 @@ class Row:
     nest: Nest | None = None
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None  # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,23 @@ class Result:
         found = {describe_overrides(row.columns.get("arch", ""), row.provenance.get("overrides", {})): None for row in self.rows}
         return tuple(text for text in found if text)
 
+    def timeline(self, layer: str | None = None, dataflow: str | None = None) -> pd.DataFrame:
+        """Who was busy with what and when: columns resource, what, tensor, start, end (cycles), words, step.
+
+        Of the first row that matches, of a run with ``timeline=True``.  Raises ValueError where there is none.
+        """
+        for row in self.rows:
+            matches = layer in (None, row.columns["layer"]) and dataflow in (None, row.columns["dataflow"])
+            if matches and row.timing is not None and row.timing.timeline is not None:
+                return row.timing.timeline.to_frame()
+        raise ValueError('timeline: no such row has one; run with engine="event", timeline=True')
+
+    @property
+    def sampled(self) -> tuple[str, ...]:
+        """What was multiplied instead of clocked, one line a layer."""
+        told = [(row.columns, row.provenance["sampled"]) for row in self.rows if "sampled" in row.provenance]
+        return tuple(f"{columns['layer']} {columns['dataflow']}: {sentence}" for columns, sentence in told)
+
     @property
     def energy_notes(self) -> tuple[str, ...]:
         """What is derived, estimated, assumed or extrapolated in energy and area."""
@@ -121,6 +141,13 @@ class Plots:
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
         figure: Figure = self._draw("utilization")
+        return figure
+
+    def timeline(self, layer: str | None = None, dataflow: str | None = None) -> Figure:
+        """Every resource's and the array's work over time, of one layer (a Gantt picture)."""
+        from importlib import import_module
+
+        figure: Figure = import_module("accelsim.view.timeline").gantt(self.result.timeline(layer, dataflow))
         return figure
 
     def roofline(self) -> Figure:

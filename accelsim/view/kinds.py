@@ -1,4 +1,4 @@
-"""The four kinds of file: the model of each, which one a file is, and its JSON Schema."""
+"""The kinds of file: the model of each, which one a file is, and its JSON Schema."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from accelsim import files
+from accelsim.explore.study import Study
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -22,6 +23,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "architecture": Architecture,
     "dataflow": Dataflow,
     "mapping": MappingFile,
+    "study": Study,
 }
 FOLDERS = {kind: folder for kind in MODELS for folder, singular in files.SINGULAR.items() if singular == kind}
 _COMMON = {"name", "description"}
@@ -92,7 +94,7 @@ class _Schema(GenerateJsonSchema):
 def schema(kind: str) -> JsonSchemaValue:
     """JSON Schema (2020-12) of a kind of file, for editors.  What only the whole file can tell is not in it."""
     found: JsonSchemaValue = _tidy(MODELS[kind].model_json_schema(schema_generator=_Schema))
-    for name in ("Linear", "Gemm"):  # a layer without a type is a convolution
+    for name in ("Linear", "Gemm", "MatMul", "ConvTranspose2d"):  # a layer without a type is a convolution
         if name in found.get("$defs", {}):
             found["$defs"][name]["required"].append("type")
     return {"$schema": GenerateJsonSchema.schema_dialect} | found | {"title": f"accelsim {kind}"}

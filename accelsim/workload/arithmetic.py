@@ -148,9 +148,7 @@ def random_operand(shape: tuple[int, ...], number: Number, rng: np.random.Genera
     return values
 
 
-def random_data(
-    problem: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int
-) -> dict[str, NDArray[Any]]:
+def random_data(problem: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int) -> dict[str, NDArray[Any]]:
     """Random arrays for the two operands of ``problem.direction``, by tensor name; the same for the same seed.
 
     Shapes are ``problem.shape(tensor)``; in the two gradient directions ``ofmap`` is the upstream

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from accelsim.files import MAX_NUMBER, plain
-from accelsim.workload.problem import TENSORS, Problem
+from accelsim.workload.problem import TENSORS, Direction, Problem
 
 MAX_SIZE = 2**31 - 1
 
@@ -43,6 +43,11 @@ def _pair(value: Any) -> tuple[int, int]:
     return values[0], values[-1]
 
 
+def _least_pair(value: Any) -> tuple[int, int]:
+    values = _ints(value, 0, (2,), "must be a whole number of at least 0, or [vertical, horizontal]")
+    return values[0], values[-1]
+
+
 def _padding(value: Any) -> Sides | Literal["same"]:
     if value == "same":
         return "same"
@@ -57,6 +62,7 @@ def _padding(value: Any) -> Sides | Literal["same"]:
     raise AssertionError("_ints gives 1, 2 or 4 values")
 
 
+LeastPair = Annotated[int | tuple[int, int], BeforeValidator(_least_pair)]
 Pair = Annotated[int | tuple[int, int], BeforeValidator(_pair)]
 Padding = Annotated[int | tuple[int, int] | Sides | Literal["same", "valid"], BeforeValidator(_padding)]
 
@@ -71,10 +77,21 @@ class Layer(BaseModel):
     def problem(self, batch: int | None = None) -> Problem:
         """The layer as a box of loops, with ``batch`` inputs if given."""
 
+    def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
+        """The layer's loops in a direction of the network's: a transposed convolution runs forward as a gradient."""
+        return self.problem(batch).with_direction(direction)
+
     @property
     def macs(self) -> int:
         """Multiply-accumulates for the layer's own batch, padding included and bias not."""
         return self.problem().macs
+
+    @property
+    def unread(self) -> tuple[int, int]:
+        """Rows and columns at the end that no window reads, because the stride does not fit; padding among them."""
+        p = self.problem()
+        (u, v), (d, e), (top, bottom, left, right) = p.stride, p.dilation, p.padding
+        return (p.H + top + bottom - d * (p.R - 1) - 1) % u, (p.W + left + right - e * (p.S - 1) - 1) % v
 
     @property
     def parameters(self) -> int:
@@ -190,6 +207,85 @@ class Gemm(Layer):
         return Problem(N=n, G=1, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n, bias=self.bias)
 
 
+class MatMul(Layer):
+    """``products`` matrix products, (m x k) times (k x n), none of whose factors are weights: attention's.
+
+    The left matrix lies where weights lie.  Each product is a group, and a batch has that many times as many groups.
+    """
+
+    type: Literal["matmul"] = "matmul"
+    m: Count
+    k: Count
+    n: Count
+    products: Count = 1
+
+    def problem(self, batch: int | None = None) -> Problem:
+        groups = self.products * (1 if batch is None else batch)
+        return Problem(N=1, G=groups, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n)
+
+    @property
+    def parameters(self) -> int:
+        """None: both factors are activations."""
+        return 0
+
+
+class ConvTranspose2d(Layer):
+    """A transposed convolution: ``C`` channels of H x W in, ``M`` out, both per group; the input gradient of a convolution.
+
+    Stride, padding and dilation are those of that convolution; the output side is (H - 1) stride - pads +
+    dilation (R - 1) + 1 + ``extra``.  The problem is that convolution's, so its M is this layer's C and the ifmap is
+    what comes out; the direction is ``grad_input``.
+    """
+
+    type: Literal["conv_transpose"] = "conv_transpose"
+    M: Count
+    C: Count
+    H: Count
+    W: Count
+    R: Count
+    S: Count
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    extra: LeastPair = (0, 0)
+    groups: Count = 1
+    bias: bool = False
+    N: Count = 1
+
+    def problem(self, batch: int | None = None) -> Problem:
+        (u, v), (d, e), pads = _pair(self.stride), _pair(self.dilation), _padding(self.padding)
+        if pads == "same":
+            raise ValueError("padding: of a transposed convolution must be numbers")
+        more = _least_pair(self.extra)
+        if more[0] >= u or more[1] >= v:
+            raise ValueError(f"extra: must be smaller than the stride, got {more[0]}, {more[1]}")
+        return Problem(
+            N=self.N if batch is None else batch,
+            G=self.groups,
+            M=self.C,
+            C=self.M,
+            E=self.H,
+            F=self.W,
+            R=self.R,
+            S=self.S,
+            H=(self.H - 1) * u - pads[0] - pads[1] + d * (self.R - 1) + 1 + more[0],
+            W=(self.W - 1) * v - pads[2] - pads[3] + e * (self.S - 1) + 1 + more[1],
+            stride=(u, v),
+            dilation=(d, e),
+            padding=pads,
+            direction="grad_input",
+        )
+
+    def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
+        swapped: dict[Direction, Direction] = {"forward": "grad_input", "grad_input": "forward", "grad_weight": "grad_weight"}
+        return self.problem(batch).with_direction(swapped[direction])
+
+    @property
+    def parameters(self) -> int:
+        p = self.problem()
+        return p.words("weight") + (p.G * p.C if self.bias else 0)
+
+
 def _type(value: Any) -> Any:
     """A layer's type; one that is not a layer at all is left to Conv2d to refuse."""
     if isinstance(value, dict):
@@ -198,6 +294,10 @@ def _type(value: Any) -> Any:
 
 
 AnyLayer = Annotated[
-    Annotated[Conv2d, Tag("conv2d")] | Annotated[Linear, Tag("linear")] | Annotated[Gemm, Tag("gemm")],
+    Annotated[Conv2d, Tag("conv2d")]
+    | Annotated[Linear, Tag("linear")]
+    | Annotated[Gemm, Tag("gemm")]
+    | Annotated[MatMul, Tag("matmul")]
+    | Annotated[ConvTranspose2d, Tag("conv_transpose")],
     Discriminator(_type),
 ]

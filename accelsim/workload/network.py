@@ -1,30 +1,99 @@
-"""Workloads: networks as lists of named layers, from YAML files or Python."""
+"""Workloads: networks as graphs or as lists of named layers, from YAML files or Python."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from accelsim import files
 from accelsim.files import InputError
+from accelsim.workload.graph.entries import AnyEntry, Block, Shapes
+from accelsim.workload.graph.graph import Graph
+from accelsim.workload.graph.unroll import unroll
 from accelsim.workload.layers import AnyLayer, Layer, Name
+from accelsim.workload.operators.base import as_file
 
 
 class Workload(BaseModel):
-    """Layers in the order they run.  A layer without a name gets ``layer1``, ``layer2``, ... by its position."""
+    """A network: a graph, or just its layers in the order they run.
+
+    ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``, ... by its
+    position.  A ``graph`` of nodes has an ``input`` (a shape, or names with shapes), from which every other shape
+    follows, and may use ``blocks`` that are written once.  Each node reads the one before it unless it says ``inputs``;
+    ``outputs`` are what no node reads unless given.  The layers are then those of the graph that run on the array.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: Annotated[Name, Field(min_length=1)]
     description: str = ""
-    layers: Annotated[tuple[AnyLayer, ...], Field(strict=False, min_length=1)]
+    layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
+    input: Shapes | None = None
+    blocks: dict[Name, Block] = {}
+    graph: Annotated[tuple[AnyEntry, ...], Field(strict=False)] = ()
+    outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    _network: Graph | None = PrivateAttr(None)
 
     @field_validator("layers")
     @classmethod
     def _named(cls, layers: tuple[AnyLayer, ...]) -> tuple[AnyLayer, ...]:
         return tuple(x if x.name else x.model_copy(update={"name": f"layer{i}"}) for i, x in enumerate(layers, 1))
+
+    @model_validator(mode="after")
+    def _complete(self) -> Workload:
+        given = self.model_fields_set
+        if "graph" not in given:
+            for key in ("input", "blocks", "outputs"):
+                if key in given:
+                    raise ValueError(f"{key}: goes with graph, which is not given")
+            if not self.layers:
+                raise ValueError("layers: must not be empty" if "layers" in given else "layers or graph must be given")
+            return self
+        if "layers" in given:
+            raise ValueError("layers: must not be given beside graph, which has them")
+        if self.input is None:
+            raise ValueError("graph: needs an input, as input: [3, 224, 224]")
+        shapes = self.input if isinstance(self.input, dict) else {"input": self.input}
+        for key, shape in shapes.items():
+            if any(isinstance(n, str) for n in shape):
+                raise ValueError(f"input: an expression has no meaning outside a block, got {key} {list(shape)}")
+        network = unroll(self.name, shapes, self.blocks, self.graph, self.outputs)
+        if not network.layers:
+            raise ValueError("graph: must have a node that runs on the array (conv2d, linear, ...)")
+        object.__setattr__(self, "layers", tuple(layer for _, layer in network.layers))
+        self._network = network
+        return self
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.layers))
+
+    @property
+    def network(self) -> Graph | None:
+        """The graph, with every shape and in an order that runs; None if only layers were given, or some selected."""
+        return self._network
+
+    @model_serializer(mode="plain")
+    def _as_given(self, info: SerializationInfo) -> dict[str, Any]:
+        """The layers or the graph, whichever was given."""
+        data: dict[str, Any] = {"name": self.name, "description": self.description}
+        if not self.graph:
+            return data | {"layers": [layer.model_dump(mode=info.mode) for layer in self.layers]}
+        data["input"] = {k: list(v) for k, v in self.input.items()} if isinstance(self.input, dict) else list(self.input or ())
+        if self.blocks:
+            data["blocks"] = {name: as_file(block) for name, block in self.blocks.items()}
+        data["graph"] = [as_file(entry) for entry in self.graph]
+        return data | ({"outputs": list(self.outputs)} if self.outputs else {})
 
     @model_validator(mode="after")
     def _unique(self) -> Workload:
@@ -57,7 +126,8 @@ class Workload(BaseModel):
             raise InputError(f"{self.name} has no such layer", key="layer", got=name, choices=self.names)
         if not wanted:
             raise InputError("at least one layer must be selected", key="layer")
-        return self.model_copy(update={"layers": tuple(x for x in self.layers if x.name in wanted)})
+        chosen = tuple(x for x in self.layers if x.name in wanted)
+        return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
 
 
 def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:

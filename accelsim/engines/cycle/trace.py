@@ -1,0 +1,273 @@
+"""What every PE held and did at every edge of a window, to be looked at or replayed; nothing has to be worked out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.counts import Moved
+from accelsim.engines.cycle.registers import BUBBLE, EMPTY, Planes
+from accelsim.engines.cycle.words import NO_WORD, Bools, Ints, coordinates, digits, no_padding
+from accelsim.mapping.nest import Boundary, Nest
+from accelsim.workload.arithmetic import wrap
+from accelsim.workload.problem import DIMS, RANKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_BYTES = 1 << 29  # of a window
+PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One kind of register of every PE: ``values`` and ``words`` shaped (edges, rows, cols).
+
+    A word is its flat address in ``tensor``, ``NO_WORD`` (-1) a padding zero nowhere stored, ``BUBBLE`` (-2) nothing: the
+    value is then 0.  Sums are wrapped to psum width.
+    """
+
+    tensor: str
+    values: npt.NDArray[Any]
+    words: npt.NDArray[Any]
+
+    @property
+    def valid(self) -> Bools:
+        """Where a register holds something."""
+        return np.asarray(self.words != BUBBLE)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A word at the array's border at one edge: in or out, over which bus, port or link, to or from how many PEs."""
+
+    edge: int
+    way: str  # "in", "out"
+    tensor: str
+    port: str  # "row 3", "column 0", "bus 1"
+    word: int
+    value: int
+    pes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The array planes are shown on; ``turned``: the engine's planes have its columns for rows."""
+
+    rows: int
+    cols: int
+    turned: bool = False
+
+
+class Trace:
+    """Records the edges ``first`` to ``last`` of a run: ``run(nest, data, trace=Trace(1, 200))``.
+
+    ``planes``: by name, what each register held after each edge (``Plane``).  Names are tensors; on systolic lines also
+    ``shadow`` (the second weight register) or ``shift`` (results on their way out), on chains ``down`` and ``across``.
+    ``active`` (edges, rows, cols): PEs that multiplied.  ``slots``: what they worked on, ``fold << 32 | step``, -1 none.
+    ``edges``: the numbers of the edges there are.  ``crossings(edge)``: words at the ports, on buses and on their way out.
+    ``at(edge)`` and ``pe(row, col)`` are tables; ``counters`` are cumulative and end at the run's totals.
+
+    Raises ValueError for a window that is empty, or would take more than 512 MB of the array it is used on.
+    """
+
+    def __init__(self, first: int = 1, last: int = 1000) -> None:
+        if not 1 <= first <= last:
+            raise ValueError(f"a window goes from an edge of at least 1 to a later one, got {first} to {last}")
+        self.first, self.last = first, last
+        self.planes: dict[str, Plane] = {}
+        self._frames: dict[str, list[tuple[Ints, Ints]]] = {}
+        self._tensors: dict[str, str] = {}
+        self._active: list[Bools] = []
+        self._slots: list[Ints] = []
+        self._edges: list[int] = []
+        self._crossings: dict[int, list[Crossing]] = {}
+        self._counters: list[Ints] = []
+        self._folds: dict[int, tuple[dict[int, int], Ints]] = {}
+        self._moves: Callable[[], Mapping[Boundary, Moved]] = dict
+
+    # -- for the engine --------------------------------------------------------------------------------------
+
+    def open(self, nest: Nest, place: Place, tensors: Mapping[str, str], moves: Callable[[], Mapping[Boundary, Moved]]) -> None:
+        """Begin: how planes lie, which tensor each shows, how to ask what has moved."""
+        self.nest, self.place, self._moves = nest, place, moves
+        self._tensors = dict(tensors)
+        self.boundaries = tuple(nest.boundaries)
+        self._within = digits(nest, [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == nest.levels - 1])
+        window = self.last - self.first + 1
+        need = window * place.rows * place.cols * (16 * len(tensors) + 9)
+        if need > MOST_BYTES:
+            fits = max(1, MOST_BYTES * window // need)
+            raise ValueError(f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; at most {fits} edges fit")
+
+    def wants(self, edge: int) -> bool:
+        return self.first <= edge <= self.last
+
+    def fold(self, number: int, at: Mapping[int, int], inside: Ints) -> None:
+        """Where the loops outside the PEs stand in a fold, and which settings of those inside its steps are."""
+        self._folds[number] = dict(at), inside
+
+    def frame(self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing]) -> None:
+        """Take down one edge."""
+        self._edges.append(edge)
+        for name, (values, words) in planes.items():
+            self._frames.setdefault(name, []).append((values.copy(), words.copy()))
+        self._active.append(active.copy())
+        self._slots.append(slots.copy())
+        self._crossings[edge] = crossings
+        self._counters.append(self._snapshot())
+
+    def close(self) -> None:
+        """The run is over."""
+        acc, number = self.nest.problem.accumulated, self.nest.arch.number("psum")
+        for name, frames in self._frames.items():
+            tensor = self._tensors[name]
+            values, words = (self._turn(np.stack([f[k] for f in frames])) for k in (0, 1))
+            self.planes[name] = Plane(tensor, _compact(wrap(values, number) if tensor == acc else values), _compact(words))
+        shape = (0, self.place.rows, self.place.cols)
+        self.edges = np.array(self._edges, np.int64)
+        self.active = self._turn(np.stack(self._active)) if self._active else np.zeros(shape, bool)
+        self.slots = self._turn(np.stack(self._slots)) if self._slots else np.zeros(shape, np.int64)
+        self.totals = self._snapshot()
+        self._frames.clear()
+        worked = set((np.unique(self.slots[self.slots != EMPTY]) >> 32).tolist())
+        self._folds = {k: v for k, v in self._folds.items() if k in worked}
+
+    def end(self, cycles: int) -> None:
+        """What drained from the levels after the last edge belongs to it."""
+        self.totals = self._snapshot()
+        if self._edges and self._edges[-1] == cycles:
+            self._counters[-1] = self.totals
+
+    def _snapshot(self) -> Ints:
+        moves = self._moves()
+        return np.array([[getattr(moves[b], k) for k in PRIMITIVES] for b in self.boundaries], np.int64)
+
+    def _turn(self, frames: Any) -> Any:
+        return np.ascontiguousarray(frames.transpose(0, 2, 1)) if self.place.turned else frames
+
+    # -- for the reader --------------------------------------------------------------------------------------
+
+    def index(self, tensor: str, word: int) -> dict[str, int]:
+        """A word's name: its coordinates in its tensor, as W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F].
+
+        Stored padding has an H or W outside the ifmap.  Raises ValueError for what is no word.
+        """
+        if word < 0:
+            raise ValueError(f"{word} is no word of {tensor}")
+        p = self.nest.problem
+        at = np.unravel_index(word, p.shape(tensor))
+        names = "NGCHW" if tensor == "ifmap" else [rank[0] for rank in RANKS[tensor]]
+        found = {d: int(x) for d, x in zip(names, at, strict=True)}
+        if tensor == "ifmap" and self.nest.window is not None:
+            found["H"] -= self.nest.window[0][0]
+            found["W"] -= self.nest.window[1][0]
+        return found
+
+    def crossings(self, edge: int) -> list[Crossing]:
+        """Words that entered or left the array at an edge."""
+        self._frame_of(edge)
+        return list(self._crossings[edge])
+
+    def iterations(self, edge: int) -> dict[str, Ints]:
+        """Where every PE works in the layer at an edge: the eight dimensions' indices, (rows, cols); -1 where it rests."""
+        return self._iterations(self.slots[self._frame_of(edge)], self._positions())
+
+    def _iterations(self, slots: Ints, place: Mapping[int, Ints]) -> dict[str, Ints]:
+        found = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
+        for slot in np.unique(slots[slots != EMPTY]).tolist():
+            here = slots == slot
+            at, within = self._standing(slot)
+            for c in self.nest.chains:
+                index: dict[int, Any] = {i: at[i] if i in at else within[i] if i in within else place[i][here] for i in c.loops}
+                for d, x in coordinates(c, self.nest.pieces(c, index)).items():
+                    found[d][here] = x
+        return found
+
+    def _standing(self, slot: int) -> tuple[dict[int, int], dict[int, int]]:
+        """Positions of the loops outside and inside the PEs in a slot."""
+        at, inside = self._folds[slot >> 32]
+        k = int(inside[slot & 0xFFFFFFFF])
+        return at, {i: int(v[k]) for i, v in self._within.items()}
+
+    def loops(self, edge: int) -> dict[str, Ints]:
+        """The position of every loop of the nest at an edge, by ``dim:tile:level``, (rows, cols); -1 where a PE rests."""
+        slots, place = self.slots[self._frame_of(edge)], self._positions()
+        found: dict[str, Ints] = {}
+        for i, x in enumerate(self.nest.loops):
+            name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (f":{x.axis}" if x.spatial else "")
+            at = found[name] = np.full(slots.shape, -1, np.int64)
+            for slot in np.unique(slots[slots != EMPTY]).tolist():
+                here, (outside, within) = slots == slot, self._standing(slot)
+                at[here] = outside[i] if i in outside else within[i] if i in within else place[i][here]
+        return found
+
+    def at(self, edge: int) -> pd.DataFrame:
+        """One row a PE: whether it multiplied, value and word in every register, the indices it works on."""
+        import pandas as pd
+
+        k = self._frame_of(edge)
+        rows, cols = np.indices(self.active[k].shape)
+        table: dict[str, Any] = {"row": rows.ravel(), "col": cols.ravel(), "active": self.active[k].ravel()}
+        for name, plane in self.planes.items():
+            table |= {name: plane.values[k].ravel(), f"{name}_word": plane.words[k].ravel()}
+        return pd.DataFrame(table | {d: x.ravel() for d, x in self.iterations(edge).items()})
+
+    def pe(self, row: int, col: int) -> pd.DataFrame:
+        """One row an edge of the window for one PE: the same columns as ``at``."""
+        import pandas as pd
+
+        table: dict[str, Any] = {"edge": self.edges, "active": self.active[:, row, col]}
+        for name, plane in self.planes.items():
+            table |= {name: plane.values[:, row, col], f"{name}_word": plane.words[:, row, col]}
+        place = {i: np.broadcast_to(x[row, col], len(self.edges)) for i, x in self._positions().items()}
+        return pd.DataFrame(table | self._iterations(self.slots[:, row, col], place))
+
+    @property
+    def counters(self) -> pd.DataFrame:
+        """Words over every boundary up to each edge, one row an edge; columns (boundary, what)."""
+        import pandas as pd
+
+        columns = pd.MultiIndex.from_product([[str(b) for b in self.boundaries], PRIMITIVES])
+        rows = np.array(self._counters, np.int64).reshape(len(self._counters), -1)
+        return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
+
+    def moved(self, edge: int) -> dict[Boundary, Moved]:
+        """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes the contract's columns)."""
+        return {b: Moved(*map(int, row)) for b, row in zip(self.boundaries, self._counters[self._frame_of(edge)], strict=True)}
+
+    def stored_padding(self, words: Ints) -> Bools:
+        """Which ifmap words are padding zeros that are stored."""
+        return np.zeros(words.shape, bool) if self.nest.window is None else ~no_padding(self.nest, words, self.nest.window)
+
+    def _frame_of(self, edge: int) -> int:
+        k = edge - self.first
+        if not 0 <= k < len(self._edges):
+            have = f"{self._edges[0]} to {self._edges[-1]}" if self._edges else "none"
+            raise ValueError(f"edge {edge} is not in the trace, which has {have}")
+        return k
+
+    def _positions(self) -> dict[int, Ints]:
+        """Of every spatial loop its position at each row and column."""
+        nest, shape = self.nest, (self.place.rows, self.place.cols)
+        found: dict[int, Ints] = {}
+        for axis, name in enumerate(("row", "col")):
+            own = [i for i, x in enumerate(nest.loops) if x.axis == name]
+            for i, v in digits(nest, own).items():
+                line = np.zeros(shape[axis], np.int64)
+                line[: len(v)] = v
+                found[i] = np.broadcast_to(line[:, None] if axis == 0 else line[None, :], shape)
+        return found
+
+
+def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The narrowest of int32 and int64 that holds them."""
+    small = np.iinfo(np.int32)
+    return values.astype(np.int32) if not values.size or (values.min() >= small.min and values.max() <= small.max) else values
+
+
+__all__ = ["BUBBLE", "NO_WORD", "Crossing", "Place", "Plane", "Trace"]

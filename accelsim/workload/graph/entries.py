@@ -1,0 +1,148 @@
+"""What a network file's graph is made of: operators, blocks written once, and places where a block is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, model_serializer
+
+from accelsim.files import nearest, plain
+from accelsim.workload.layers import Name
+from accelsim.workload.operators.activation import Activation, Affine, Clip, Dropout, Elu, LeakyRelu, Power, Softmax
+from accelsim.workload.operators.array import Conv, ConvTranspose, Dense, Depthwise, FullyConnected, Product
+from accelsim.workload.operators.base import Operator, as_file, one_or_more
+from accelsim.workload.operators.combine import (
+    Add,
+    Concat,
+    Flatten,
+    Mean,
+    MergeHeads,
+    Multiply,
+    Pad,
+    Parameter,
+    Reshape,
+    Slice,
+    SplitHeads,
+    Transpose,
+    Upsample,
+)
+from accelsim.workload.operators.fields import TensorShape
+from accelsim.workload.operators.normalization import BatchNorm, GroupNorm, LayerNorm, LocalContrast, LocalResponse
+from accelsim.workload.operators.pooling import AveragePool, CentreWeightedPool, GlobalPool, L2Pool, LpPool, MaxPool, StochasticPool
+
+MAX_REPEAT = 1000
+
+
+def _repeat(value: Any) -> tuple[int, int]:
+    rule = f"must be how many times, or [first, last] number, of at most {MAX_REPEAT}"
+    value = plain(value)
+    pair = value if isinstance(value, list) else [1, value]
+    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= MAX_REPEAT for v in pair) or pair[0] > pair[1]:
+        raise ValueError(rule)
+    return pair[0], pair[1]
+
+
+class Use(BaseModel):
+    """A block put in here, once or ``repeat`` times in a row, with values for its parameters.
+
+    Its nodes are called by this name, a number if repeated, and their own, with underscores between.  Without a name
+    they are nodes of this place.  ``repeat: [2, 4]`` numbers them 2, 3, 4.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    block: Name
+    name: Name = ""
+    inputs: Annotated[tuple[Name, ...], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = ()
+    repeat: Annotated[
+        tuple[int, int] | None, PlainValidator(_repeat, json_schema_input_type=Annotated[int, Field(ge=1)] | tuple[int, int])
+    ] = None
+    values: Annotated[dict[Name, Any], Field(alias="with")] = {}
+
+    @model_serializer(mode="plain")
+    def _as_file(self) -> dict[str, Any]:
+        return as_file(self)
+
+
+OPERATORS: dict[str, type[BaseModel]] = {}
+
+
+def _register(*models: Any) -> Any:
+    from functools import reduce
+    from operator import or_
+
+    tagged = []
+    for model in models:
+        for name in model.model_fields["type"].annotation.__args__:
+            OPERATORS[name] = model
+        tagged.append(Annotated[model, Tag(model.__name__)])
+    return reduce(or_, tagged)
+
+
+_OPERATORS = _register(
+    *(Conv, Depthwise, FullyConnected, Dense, Product, ConvTranspose),
+    *(MaxPool, AveragePool, L2Pool, LpPool, CentreWeightedPool, StochasticPool, GlobalPool),
+    *(Activation, LeakyRelu, Elu, Clip, Power, Affine, Dropout, Softmax),
+    *(LocalResponse, LocalContrast, BatchNorm, LayerNorm, GroupNorm),
+    *(Add, Multiply, Concat, Mean, Reshape, Flatten, SplitHeads, MergeHeads, Transpose, Slice, Pad, Upsample, Parameter),
+)
+
+
+def _tag(value: Any) -> str | None:
+    """Which model an entry is of; a type that there is not stands for itself and is refused as such."""
+    if isinstance(value, BaseModel):
+        return type(value).__name__
+    if not isinstance(value, dict):
+        return "Conv"
+    if "block" in value:
+        return "Use"
+    kind = value.get("type", "conv2d")
+    return OPERATORS[kind].__name__ if isinstance(kind, str) and kind in OPERATORS else None
+
+
+def _known(value: Any) -> Any:
+    """An entry whose type and keys there are.  Raises ValueError that begins with the key it is about."""
+    if not isinstance(value, dict):
+        return value
+    if "block" in value:
+        model: type[BaseModel] = Use
+    else:
+        kind = value.get("type", "conv2d")
+        if not isinstance(kind, str) or kind not in OPERATORS:
+            raise ValueError(f"type: no such operator, got {str(kind)[:50]}{_nearest(str(kind), OPERATORS)}")
+        model = OPERATORS[kind]
+    keys = [field.alias or key for key, field in model.model_fields.items()]
+    for key in value:
+        if key not in keys:
+            raise ValueError(f"{key}: no such key, got {key}{_nearest(str(key), keys)}")
+    return value
+
+
+def _nearest(word: str, choices: Iterable[str]) -> str:
+    close = nearest(word, choices)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
+if TYPE_CHECKING:
+    AnyEntry = Operator | Use
+else:
+    AnyEntry = Annotated[_OPERATORS | Annotated[Use, Tag("Use")], Discriminator(_tag), BeforeValidator(_known)]
+
+
+class Block(BaseModel):
+    """Nodes written once.  ``parameters`` are names that ``=...`` values in them use; every use gives each a value.
+
+    Inside, ``input`` is what the block reads (``input2``, ``input3``, ... if it reads several tensors); its last node
+    is what it gives.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    parameters: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    nodes: Annotated[tuple[AnyEntry, ...], Field(strict=False, min_length=1)]
+
+    @model_serializer(mode="plain")
+    def _as_file(self) -> dict[str, Any]:
+        return as_file(self)
+
+
+Shapes = TensorShape | Annotated[dict[Name, TensorShape], Field(min_length=1)]

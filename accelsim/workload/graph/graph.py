@@ -1,0 +1,197 @@
+"""A network as a graph whose shapes are known: nodes in an order that runs, what lives when, how much work each is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from accelsim.files import MAX_NUMBER, nearest
+from accelsim.workload.layers import Layer
+from accelsim.workload.operators.array import ArrayOperator
+from accelsim.workload.operators.base import Operator, Shape, Work, kind
+
+MAX_GRAPH_NODES = 10_000
+MEASURED = ("mean", "variance")
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator with its name and what it reads, names of nodes or of the graph's inputs; ``place`` is where its file states it."""
+
+    name: str
+    op: Operator
+    inputs: tuple[str, ...]
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in an order in which each comes after what it reads; ``shapes`` of every tensor, the batch left out.
+
+    A node's output tensor goes by the node's name.  ``outputs`` are the tensors that leave the network.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]
+    nodes: tuple[Node, ...]
+    shapes: Mapping[str, Shape]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    def input_shapes(self, node: Node) -> tuple[Shape, ...]:
+        """Shapes of what a node reads."""
+        return tuple(self.shapes[name] for name in node.inputs)
+
+    def parameters(self, node: Node) -> dict[str, Shape]:
+        """Shapes of the arrays a node needs, by the node's name, a dot and theirs."""
+        return {f"{node.name}.{key}": shape for key, shape in node.op.parameters(*self.input_shapes(node)).items()}
+
+    @cached_property
+    def all_parameters(self) -> Mapping[str, Shape]:
+        """Shapes of every array of weights the network has."""
+        return {key: shape for node in self.nodes for key, shape in self.parameters(node).items()}
+
+    def parameter_count(self, node: Node) -> int:
+        """Words that training sets: weights, biases, scales and shifts, without the means and variances that are measured."""
+        shapes = node.op.parameters(*self.input_shapes(node))
+        return sum(prod(shape) for key, shape in shapes.items() if key not in MEASURED)
+
+    def work(self, node: Node) -> Work:
+        """What a node does on the vector unit, for one input."""
+        return node.op.work(*self.input_shapes(node))
+
+    @cached_property
+    def layers(self) -> tuple[tuple[Node, Layer], ...]:
+        """The nodes that run on the array, with their layers, in order."""
+        return tuple((n, n.op.layer(*self.input_shapes(n))) for n in self.nodes if isinstance(n.op, ArrayOperator))
+
+    def users(self, tensor: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor."""
+        return self._users.get(tensor, ())
+
+    @cached_property
+    def _users(self) -> Mapping[str, tuple[Node, ...]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def live(self) -> Iterator[tuple[Node, tuple[str, ...]]]:
+        """Each node with the tensors that exist while it runs: its inputs, its output, and those that wait for a later node.
+
+        Tensors that only rename words (reshape, flatten, dropout) are counted like any other.  Parameters are not activations.
+        """
+        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
+        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        alive = [name for name in self.inputs if name in last]
+        for at, node in enumerate(self.nodes):
+            alive.append(node.name)
+            yield node, tuple(alive)
+            alive = [name for name in alive if last.get(name, -1) > at]
+
+    @cached_property
+    def live_words(self) -> Mapping[str, int]:
+        """Words of the tensors of ``live`` while each node runs, by the node's name, for one input."""
+        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
+        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        ends: dict[int, list[str]] = {}
+        for name, at in last.items():
+            ends.setdefault(at, []).append(name)
+        found, words = {}, sum(prod(shape) for name, shape in self.inputs.items() if name in last)
+        for at, node in enumerate(self.nodes):
+            words += prod(self.shapes[node.name])
+            found[node.name] = words
+            words -= sum(prod(self.shapes[name]) for name in ends.get(at, ()))
+            words -= prod(self.shapes[node.name]) if node.name not in last else 0
+        return found
+
+    @cached_property
+    def peak_words(self) -> int:
+        """The most words of activations that exist at a time, for one input."""
+        return max(self.live_words.values())
+
+
+def build(name: str, inputs: Mapping[str, Shape], nodes: Sequence[Node], outputs: Sequence[str] = (), place: str = "graph") -> Graph:
+    """A graph of nodes in any order: sorted, its shapes inferred.  Outputs are what no node reads unless given.
+
+    Raises ValueError, its text beginning with the ``place`` it is about: an unknown or ambiguous name, a cycle, or
+    shapes that an operator cannot take.
+    """
+    known: dict[str, Node | None] = dict.fromkeys(inputs)
+    if len(nodes) > MAX_GRAPH_NODES:
+        raise ValueError(f"{place}: must have at most {MAX_GRAPH_NODES} nodes, got {len(nodes)}")
+    for node in nodes:
+        if node.name in known:
+            raise ValueError(f"{node.place}: every node needs a name of its own, got {node.name} twice")
+        known[node.name] = node
+    for node in nodes:
+        for source in node.inputs:
+            if source not in known:
+                raise ValueError(f"{node.place}.inputs: {_unknown(source, known)}")
+    ordered = _sorted(nodes, inputs)
+    shapes = dict(inputs)
+    for node in ordered:
+        least, most = node.op.arity
+        if not least <= len(node.inputs) <= most:
+            count = str(least) if least == most else f"at least {least}"
+            raise ValueError(f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got {len(node.inputs)}")
+        try:
+            shape = node.op.infer(*(shapes[source] for source in node.inputs))
+            if isinstance(node.op, ArrayOperator):
+                node.op.layer(*(shapes[source] for source in node.inputs))
+        except ValueError as error:
+            raise ValueError(f"{node.place}: {node.name}: {error}" if node.name else f"{node.place}: {error}") from None
+        if prod(shape) > MAX_NUMBER:
+            raise ValueError(f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}")
+        shapes[node.name] = shape
+    for source in outputs:
+        if source not in known:
+            raise ValueError(f"outputs: {_unknown(source, known)}")
+    read = {source for node in nodes for source in node.inputs}
+    return Graph(name, dict(inputs), tuple(ordered), shapes, tuple(outputs) or tuple(n.name for n in ordered if n.name not in read))
+
+
+def _unknown(name: str, known: Mapping[str, Node | None]) -> str:
+    close = nearest(name, known)
+    return f"no such node, got {name}" + (f"; nearest: {', '.join(close)}" if close else "")
+
+
+def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
+    """The nodes as they stand, each put off until what it reads is there.  Raises ValueError naming a cycle."""
+    done, waiting, ordered = set(inputs), {n.name: n for n in nodes}, []
+    users: dict[str, list[str]] = {}
+    missing = {}
+    for node in nodes:
+        sources = {s for s in node.inputs if s not in done}
+        missing[node.name] = len(sources)
+        for source in sources:
+            users.setdefault(source, []).append(node.name)
+    ready = [n.name for n in reversed(nodes) if not missing[n.name]]
+    while ready:
+        name = ready.pop()
+        ordered.append(waiting.pop(name))
+        freed = []
+        for user in users.get(name, ()):
+            missing[user] -= 1
+            if not missing[user]:
+                freed.append(user)
+        ready.extend(reversed(freed))
+    if waiting:
+        name = next(iter(waiting))
+        path: list[str] = []
+        while name not in path:
+            path.append(name)
+            name = next(s for s in waiting[name].inputs if s in waiting)
+        loop = path[path.index(name) :]
+        raise ValueError(f"{waiting[name].place}.inputs: nodes must not read themselves in a circle: {' reads '.join([*loop, name])}")
+    position = {n.name: i for i, n in enumerate(nodes)}
+    if all(position[s] < position[n.name] for n in nodes for s in n.inputs if s in position):
+        return list(nodes)
+    return ordered

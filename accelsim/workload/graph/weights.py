@@ -1,0 +1,101 @@
+"""A network's weights and images: from .npz files or drawn at random, checked against the graph."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.files import InputError
+from accelsim.workload.graph.graph import Graph
+from accelsim.workload.operators.base import Shape, text
+
+Array = NDArray[Any]
+MAX_WORDS = 2**31
+
+
+def random_weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """Weights drawn so that activations keep their size from layer to layer (He et al. 2015), float64; the same for a seed."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Array] = {}
+    for name, shape in graph.all_parameters.items():
+        kind = name.rsplit(".", 1)[1]
+        if kind == "weight":
+            found[name] = rng.standard_normal(shape) * np.sqrt(2 / max(prod(shape[1:]), 1))
+        elif kind in ("scale", "variance"):
+            found[name] = rng.uniform(0.5, 1.5, shape)
+        else:
+            found[name] = rng.standard_normal(shape) * 0.1
+    return found
+
+
+def random_images(graph: Graph, batch: int = 1, seed: int = 0) -> dict[str, Array]:
+    """Inputs drawn from the standard normal distribution, float64, by the name of the graph's input."""
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
+
+
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The arrays of an .npz file by name.  Raises InputError if it is no such file, too large, or holds objects."""
+    file = Path(path)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > 8 * MAX_WORDS:
+                raise InputError(f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file)
+        with np.load(file, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except FileNotFoundError:
+        raise InputError("no such file", file=file) from None
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise InputError("must be an .npz file of numbers", file=file, got=str(error)[:60]) from None
+
+
+def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
+    """Raises InputError unless every parameter of the graph is there in its shape, finite, and nothing else is."""
+    wanted = graph.all_parameters
+    for name in weights:
+        if name not in wanted:
+            raise InputError(f"{graph.name} has no such parameter", key="weights", got=name, choices=wanted)
+    for name, shape in wanted.items():
+        if name not in weights:
+            raise InputError("must be given", key=f"weights.{name}")
+        _check(f"weights.{name}", weights[name], shape)
+
+
+def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str, Array]:
+    """Images as arrays by input name, the batch first and the same for all.  Raises InputError."""
+    given = dict(images) if isinstance(images, Mapping) else {next(iter(graph.inputs)): images}
+    for name in given:
+        if name not in graph.inputs:
+            raise InputError(f"{graph.name} has no such input", key="images", got=name, choices=graph.inputs)
+    for name, shape in graph.inputs.items():
+        if name not in given:
+            raise InputError("must be given", key=f"images.{name}")
+        _check(
+            f"images.{name}",
+            given[name][0] if np.ndim(given[name]) == len(shape) + 1 and len(given[name]) else given[name],
+            shape,
+            "one of the batch ",
+        )
+    batches = {len(array) for array in given.values()}
+    if len(batches) != 1:
+        raise InputError("must have the same batch for every input", key="images", got=", ".join(map(str, sorted(batches))))
+    return {name: np.asarray(given[name]) for name in graph.inputs}
+
+
+def _check(key: str, array: Array, shape: Shape, what: str = "") -> None:
+    array = np.asarray(array)
+    if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
+        raise InputError("must be numbers", key=key, got=str(array.dtype))
+    if array.shape != shape:
+        raise InputError(f"{what}must have shape {text(shape)}", key=key, got=text(array.shape) or "one number")
+    if not np.isfinite(array).all():
+        raise InputError("must be finite numbers", key=key)
