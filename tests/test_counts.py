@@ -89,18 +89,21 @@ def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
     sizes = [tuple(map(int, x)) for f in folds for x in zip(f.length, f.rows, f.cols, strict=True)]
     if not nest.arch.systolic or not held:
         return sum(t for t, _, _ in sizes)
+    rows, cols = array.rows, array.cols
+    if nest.turned:  # sums travel along the rows
+        rows, cols, sizes = cols, rows, [(t, c, r) for t, r, c in sizes]
     if array.partial_folds == "full":
-        sizes = [(t, array.rows, array.cols) for t, _, _ in sizes]
+        sizes = [(t, rows, cols) for t, _, _ in sizes]
     start = end = 0
     for f, (t, r, c) in enumerate(sizes):
         before, left = sizes[f - 1][:2] if f else (0, 0)  # T and r of the fold before
         if nest.problem.accumulated in held:
-            length = t + r + c - 2 + (0 if array.outputs == "in_place" else array.rows)
+            length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
             # of mixed folds shifted out section 5 says nothing; the hardware in tests/rtl does
             leaves = {"in_place": before, "accumulators": before + left - 1, "register": max(before, before + left - t)}
             wait = leaves[array.outputs]
         else:
-            length = t + array.rows + c - 2
+            length = t + rows + c - 2
             wait = max(before, r) if array.weight_registers == 2 else before + r - 1
             if not f or not array.overlap:
                 start += r  # the first preload, or every one, is exposed

@@ -102,7 +102,7 @@ def test_every_file_gets_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: 1\n", r"mine.yaml:1:1: must have the keys of one kind of file, .* or mapping \(validate takes --kind\), got a"),
+        ("a: 1\n", r"mine.yaml:1:1: must have the keys of one kind of file, .* or study \(validate takes --kind\), got a"),
         ("name: a\n", "must have the keys of one kind of file, .*, got none of them"),
         ("loops: [M:1:dram]\nenergy: {}\n", "must have the keys of one kind of file, architecture or mapping .*, got loops, energy"),
         ("[]\n", r"a YAML file must be a mapping of keys to values, got \[\]"),

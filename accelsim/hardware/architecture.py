@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -274,3 +275,7 @@ class Architecture(Frozen):
     def number(self, kind: Literal["weight", "ifmap", "psum", "ofmap"]) -> Number:
         """The number format of a kind of word."""
         return Number(getattr(self.bits, kind), getattr(self.signed, kind))
+
+    def _repr_html_(self) -> str:
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
+        return str(import_module("accelsim.view.html").html(self))
