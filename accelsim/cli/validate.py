@@ -8,7 +8,7 @@ import click
 
 from accelsim.cli.common import write
 
-KINDS = ("workload", "architecture", "dataflow", "mapping")
+KINDS = ("workload", "architecture", "dataflow", "mapping", "study")
 
 
 @click.command()

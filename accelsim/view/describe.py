@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from accelsim.explore.study import Range, Study
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.hardware.energy import Cost, prices
 from accelsim.mapping.dataflow import Dataflow
@@ -23,7 +24,7 @@ PLACES = {"buffer": "in the buffers", "row": "over rows", "col": "over columns",
 
 
 def describe(model: BaseModel, overrides: Mapping[str, Any] | None = None, batch: int | None = None) -> str:
-    """Any of the four in words and tables; overridden keys stand in the first line."""
+    """Any kind of file in words and tables; overridden keys stand in the first line."""
     name = str(getattr(model, "name", ""))
     head = [describe_overrides(name, overrides or {}) or name, getattr(model, "description", "")]
     if isinstance(model, Architecture):
@@ -35,6 +36,8 @@ def describe(model: BaseModel, overrides: Mapping[str, Any] | None = None, batch
         body = workload(model, batch)
     elif isinstance(model, MappingFile):
         body = mapping(model)
+    elif isinstance(model, Study):
+        body = study(model)
     else:
         raise TypeError(f"nothing to say about {type(model).__name__}")
     return "\n".join([*(line for line in head if line), "", body])
@@ -244,6 +247,27 @@ def _loops(found: LoopMapping) -> str:
     used = {loop.dim for loop in found.loops}
     lines += [f"{f.lower()} runs over {_lower(parts)}, {parts[0].lower()} slowest" for f, parts in found.fused.items() if f in used]
     return "\n".join([*lines, f"loops: {found}"])
+
+
+# Study -----------------------------------------------------------------------------------------------------------
+
+
+def study(found: Study) -> str:
+    """What is swept, axis by axis, and under which conditions."""
+    facts = [(key, _value(getattr(found, key))) for key in ("workload", "layers", "arch", "dataflows", "mapping") if getattr(found, key)]
+    facts += [(key, _axis_values(values)) for key, values in found.grid.items()]
+    for group in found.zipped:
+        facts += [(f"{key} (zipped)", _axis_values(values)) for key, values in group.items()]
+    facts += [("points", f"{len(found.points)} listed")] if found.points is not None else []
+    facts += [("condition", text) for text in found.constraints]
+    return _columns([*facts, *((key, _value(getattr(found, key))) for key in ("sample", "engine", "direction", "batch", "seed", "store"))])
+
+
+def _axis_values(values: Range | tuple[Any, ...]) -> str:
+    if isinstance(values, tuple):
+        return _value(values)
+    step = f", each {_value(values.factor)} times the one before" if values.factor is not None else f", {_value(values.step or 1)} apart"
+    return f"{_value(values.first)} to {_value(values.last)}{step}"
 
 
 # Text ------------------------------------------------------------------------------------------------------------

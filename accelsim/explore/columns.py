@@ -1,0 +1,254 @@
+"""Results by the column: how a group of records travels from a worker, lies in memory and becomes a frame.
+
+A record is a dictionary; records with the same keys in the same order (a layout) make one ``Block`` of arrays.  A
+``Table`` is the whole: every column over every point, whatever blocks it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Kind = Literal["none", "bool", "int", "float", "text"]
+Record = dict[str, Any]
+Ids = npt.NDArray[np.int64]
+_DTYPES: dict[str, Any] = {"none": np.float64, "bool": np.bool_, "int": np.int64, "float": np.float64, "text": object}
+_EMPTY: dict[str, Any] = {"none": np.nan, "bool": False, "int": 0, "float": np.nan, "text": None}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values of one kind; ``there`` says which exist (None: all of them).  ``none`` is a column without any value."""
+
+    kind: Kind
+    values: npt.NDArray[Any]
+    there: npt.NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, index: Any) -> Column:
+        """The column at these places, or where a mask is true."""
+        there = None if self.there is None else self.there[index]
+        return Column(self.kind, self.values[index], None if there is None or there.all() else there)
+
+    def plain(self) -> list[Any]:
+        """Python values, None where there is none."""
+        values = self.values.tolist()
+        if self.kind == "none":
+            return [None] * len(values)
+        return values if self.there is None else [v if t else None for v, t in zip(values, self.there.tolist(), strict=True)]
+
+    def floats(self) -> npt.NDArray[np.float64]:
+        """Numbers, NaN where there is none.  Raises ValueError for text."""
+        found = np.full(len(self), np.nan)
+        if self.kind == "none":
+            return found
+        there = slice(None) if self.there is None else self.there
+        found[there] = self.values[there].astype(np.float64)
+        return found
+
+
+def column(values: Sequence[Any]) -> Column:
+    """A column of Python or NumPy values; NaN counts as none, whole numbers beyond 64 bits become floats."""
+    types = set(map(type, values))
+    if not types <= {int, float, bool, str, type(None)}:
+        values = [v.item() if hasattr(v, "item") else v if isinstance(v, (int, float, bool, str)) or v is None else str(v) for v in values]
+        types = set(map(type, values))
+    kinds = types - {type(None)}
+    if not kinds:
+        return Column("none", np.full(len(values), np.nan))
+    kind: Kind = "text"
+    if kinds == {bool}:
+        kind = "bool"
+    elif kinds == {int}:
+        kind = "int"
+    elif kinds <= {int, float}:
+        kind = "float"
+    there = None
+    if type(None) in types:
+        there = np.array([v is not None for v in values], dtype=np.bool_)
+        values = [_EMPTY[kind] if v is None else v for v in values]
+    if kind == "text" and kinds != {str}:
+        values = [v if v is None or isinstance(v, str) else str(v) for v in values]
+    try:
+        array = np.array(values, dtype=_DTYPES[kind])
+    except OverflowError:
+        kind, array = "float", np.array([float(v) for v in values])
+        array[slice(0) if there is None else ~there] = np.nan
+    if kind == "float" and (missing := np.isnan(array)).any():
+        if missing.all():
+            return Column("none", array)
+        there = ~missing
+    return Column(kind, array, there)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Records of one layout.  ``ids`` are their points' numbers in the plan; status and error are their own."""
+
+    ids: Ids
+    names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    status: tuple[str, ...]
+    error: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self) -> Iterable[tuple[Any, ...]]:
+        """Python values row by row, in the order of ``names``."""
+        return zip(*(c.plain() for c in self.columns), strict=True) if self.columns else [()] * len(self)
+
+
+def pack(ids: Sequence[int] | Ids, records: Sequence[Record]) -> list[Block]:
+    """Records as blocks, by layout in order of appearance.  Each has ``status`` and may have ``error``."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, record in enumerate(records):
+        groups.setdefault(tuple(record), []).append(i)
+    blocks = []
+    numbers = np.asarray(ids, dtype=np.int64)
+    for keys, members in groups.items():
+        found = [records[i] for i in members]
+        names = tuple(k for k in keys if k not in ("status", "error"))
+        columns = tuple(column([r[name] for r in found]) for name in names)
+        status = tuple(str(r["status"]) for r in found)
+        blocks.append(Block(numbers[members], names, columns, status, tuple(r.get("error") for r in found)))
+    return blocks
+
+
+@dataclass
+class Gathered:
+    """Blocks as they come in, for points numbered from 0 to ``count``."""
+
+    count: int
+    blocks: list[Block] = field(default_factory=list)
+
+    def add(self, block: Block) -> None:
+        self.blocks.append(block)
+
+    def table(self, order: Ids) -> Table:
+        """All columns at the points ``order``, which may name a point more than once or not at all.
+
+        Columns stand as in the records: longest layouts first, then those of the earliest points.  So the table does not
+        depend on the order the blocks came in.
+        """
+        first = np.full(self.count, len(order), dtype=np.int64)
+        np.minimum.at(first, order, np.arange(len(order), dtype=np.int64))
+        layouts: dict[tuple[str, ...], list[Block]] = {}
+        for block in self.blocks:
+            layouts.setdefault(block.names, []).append(block)
+        ranked = sorted(layouts, key=lambda names: (-len(names), min(int(first[b.ids].min()) for b in layouts[names])))
+        names = dict.fromkeys(name for layout in ranked for name in layout)
+        found: dict[str, Column] = {"status": self._texts("status", order), "error": self._texts("error", order)}
+        for name in names:
+            pieces = [(b.ids, b.columns[b.names.index(name)]) for names, blocks in layouts.items() if name in names for b in blocks]
+            found[name] = _scattered(pieces, self.count).take(order)
+        return Table(found, len(order))
+
+    def _texts(self, name: str, order: Ids) -> Column:
+        values = np.full(self.count, None, dtype=object)
+        for block in self.blocks:
+            values[block.ids] = np.array(getattr(block, name), dtype=object)
+        return text_column(values[order])
+
+
+def _of_series(series: Any) -> Column:
+    kinds: dict[str, Kind] = {"int64": "int", "bool": "bool", "float64": "float"}
+    kind = kinds.get(str(series.dtype))
+    if kind is None:
+        return column(series.astype(object).where(series.notna(), None).tolist())
+    values = series.to_numpy()
+    there = ~np.isnan(values) if kind == "float" else None
+    if there is None or there.all():
+        return Column(kind, values)
+    return Column(kind, values, there) if there.any() else Column("none", values)
+
+
+def text_column(values: npt.NDArray[Any]) -> Column:
+    """Text, None where there is none, even if there is none at all."""
+    there = np.array([v is not None for v in values], dtype=np.bool_)
+    return Column("text", values, None if there.all() else there)
+
+
+def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int) -> Column:
+    """One column over ``count`` points from pieces of it, in the narrowest kind that holds them all."""
+    kind = widest({c.kind for _, c in pieces})
+    values = np.full(count, _EMPTY[kind], dtype=_DTYPES[kind])
+    there = np.zeros(count, dtype=np.bool_)
+    for ids, piece in pieces:
+        if piece.kind == "none":
+            continue
+        if kind == "text" and piece.kind != "text":
+            values[ids] = np.array([None if v is None else str(v) for v in piece.plain()], dtype=object)
+        else:
+            values[ids] = piece.floats() if kind == "float" else piece.values
+        there[ids] = True if piece.there is None else piece.there
+    return Column(kind, values, None if there.all() else there)
+
+
+def widest(kinds: Iterable[str]) -> Kind:
+    """The narrowest kind that holds values of all these kinds."""
+    found = set(kinds) - {"none"}
+    if not found:
+        return "none"
+    if len(found) == 1:
+        return found.pop()  # type: ignore[return-value]
+    return "float" if found <= {"int", "float"} else "text"
+
+
+@dataclass
+class Table:
+    """Named columns of one length, in order."""
+
+    columns: dict[str, Column]
+    length: int
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Table:
+        """The columns of a DataFrame."""
+        return cls({str(name): _of_series(frame[name]) for name in frame.columns}, len(frame))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def take(self, index: Any) -> Table:
+        """Some of the rows, by places or by a mask."""
+        found = {name: c.take(index) for name, c in self.columns.items()}
+        return Table(found, len(np.arange(self.length)[index]))
+
+    def select(self, names: Iterable[str]) -> Table:
+        """Some of the columns, in the order asked for."""
+        return Table({name: self.columns[name] for name in names}, self.length)
+
+    def with_columns(self, more: Mapping[str, Column], *, first: bool = False) -> Table:
+        """With further columns, after the others or before them; one of the same name is replaced."""
+        found = {k: v for k, v in self.columns.items() if k not in more}
+        return Table(dict(more) | found if first else found | dict(more), self.length)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame.  Whole numbers are int64, or float64 with NaN where some are missing; text is None there."""
+        import pandas as pd
+
+        found: dict[str, Any] = {}
+        for name, c in self.columns.items():
+            if c.there is None or c.kind in ("none", "float"):
+                found[name] = c.values
+            elif c.kind == "int":
+                found[name] = c.floats()
+            else:
+                values = c.values.astype(object)
+                values[~c.there] = None
+                found[name] = values
+        return pd.DataFrame(found)
+
+    def rows(self) -> Iterable[tuple[Any, ...]]:
+        """Python values row by row; whole numbers stay whole, None where there is no value."""
+        return zip(*(c.plain() for c in self.columns.values()), strict=True)

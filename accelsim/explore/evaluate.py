@@ -1,0 +1,117 @@
+"""From points to records.
+
+A record has ``status`` (ok, unmappable, failed check, error), ``error`` (why, or None) and the columns of a row of
+``simulate`` that depend on the point, with ``mapping_hash`` and ``loops``.  What merely names a point is not in it.
+Analytic points of one layer and dataflow, on architectures that differ in numbers only, are evaluated together
+(``batch``); all others, and those it leaves over, one by one (``one``).  Both give the same values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from accelsim.explore import batch
+from accelsim.explore.columns import Block, Column, Ids, Record, column, pack
+from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, Point
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.results.result import LEAD
+from accelsim.results.simulate import simulate
+from accelsim.workload.problem import Problem
+
+IDENTITY = frozenset((*LEAD, "error"))
+KEPT = ("mapping_hash", "loops")  # of a row's provenance
+WORTH = 2  # points from which evaluating together pays
+
+
+def evaluate(ids: Ids, points: Sequence[Point]) -> list[Block]:
+    """The records of points, whose numbers are ``ids``, in whatever order.  What goes wrong with a point is in its record."""
+    groups: dict[Any, list[int]] = {}
+    alone: list[int] = []
+    for i, point in enumerate(points):
+        flow = point.recipe.dataflow
+        shape = _structure(point.arch) if point.engine == "analytic" and point.recipe.file is None and flow is not None else ""
+        if shape:
+            groups.setdefault((point.problem, point.recipe.short, shape), []).append(i)
+        else:
+            alone.append(i)
+    blocks: list[Block] = []
+    for members in groups.values():
+        if len(members) < WORTH:
+            alone += members
+            continue
+        first = points[members[0]]
+        assert first.recipe.dataflow is not None
+        together, left = _together(ids[members], first.problem, [points[i].arch for i in members], first.recipe.dataflow)
+        blocks += together
+        alone += [members[i] for i in left]
+    alone.sort()
+    return blocks + (pack(ids[alone], [one(points[i]) for i in alone]) if alone else [])
+
+
+def _together(ids: Ids, problem: Problem, archs: Sequence[Architecture], flow: Dataflow) -> tuple[list[Block], list[int]]:
+    """Blocks, and the places of points that are left to be evaluated one by one."""
+    try:
+        groups, left = batch.columns(problem, archs, flow)
+    except Exception:  # a point of the group is at fault: by itself it is a row that says so
+        return [], list(range(len(archs)))
+    return [_block(ids[group.at], group) for group in groups], left.tolist()
+
+
+def _block(ids: Ids, group: batch.Group) -> Block:
+    n = len(ids)
+    found = {name: _column(values, n) for name, values in group.columns.items()}
+    found |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
+    return Block(ids, tuple(found), tuple(found.values()), (OK,) * n, (None,) * n)
+
+
+def _column(values: Any, n: int) -> Column:
+    """An array or None as a column; NaN is none."""
+    array = None if values is None else np.asarray(values)
+    if array is None or array.dtype == object:
+        return column([None] * n if array is None else array.tolist())
+    if array.dtype.kind in "iu":
+        return Column("int", array.astype(np.int64))
+    if array.dtype.kind == "b":
+        return Column("bool", array.astype(np.bool_))
+    return column(array.tolist()) if np.isnan(array).any() else Column("float", array.astype(np.float64))
+
+
+def one(point: Point) -> Record:
+    """The record of a single point, by ``simulate``."""
+    try:
+        row = simulate(
+            point.layer,
+            point.arch,
+            point.recipe.dataflow,
+            mapping=point.recipe.file,
+            engine=point.engine,
+            batch=point.problem.N,
+            direction=point.direction,
+            seed=point.seed,
+        ).rows[0]
+    except Exception as error:
+        return failure(f"{type(error).__name__}: {error}")
+    why: Any = row.columns.get("error")
+    record: Record = {"status": UNMAPPABLE if row.nest is None else FAILED if why else OK, "error": why}
+    record |= {k: v for k, v in row.columns.items() if k not in IDENTITY}
+    return record | {k: row.provenance.get(k) for k in KEPT}
+
+
+def failure(reason: str) -> Record:
+    """The record of a point that gave no result."""
+    return {"status": ERROR, "error": " ".join(reason.split())[:2000]}
+
+
+_structures: dict[int, tuple[Architecture, str]] = {}  # by identity; the architecture is kept so that it stays its own
+
+
+def _structure(arch: Architecture) -> str:
+    if id(arch) not in _structures:
+        if len(_structures) >= 1 << 13:
+            _structures.clear()
+        _structures[id(arch)] = arch, batch.structure(arch)
+    return _structures[id(arch)][1]

@@ -1,0 +1,87 @@
+"""Architectures by their overrides: one base, read once, and any number of resolved ones built from it when wanted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from accelsim import files
+from accelsim.explore.grid import canonical
+from accelsim.files import InputError
+from accelsim.hardware.architecture import Architecture
+
+KEPT = 4096  # architectures a process keeps built
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A resolved architecture, or why there is none; ``digest`` is of its content (of the overrides and base if there is none)."""
+
+    name: str
+    arch: Architecture | None
+    error: str | None
+    digest: bytes
+
+    @property
+    def arch_hash(self) -> str:
+        """As in the provenance of ``simulate``."""
+        return self.digest.hex()[:16]
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The base architecture as plain data."""
+
+    data: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, arch: Any) -> Machines:
+        """Of a name, a file or an object.  Raises InputError."""
+        if isinstance(arch, Architecture):
+            return cls(arch.model_dump(mode="json", exclude_unset=True))
+        source = files.read(files.resolve("architectures", arch), "architectures")
+        files.validate(source.data, Architecture, "architectures", source)
+        return cls(source.data)
+
+    @cached_property
+    def base(self) -> Architecture:
+        """The architecture without overrides."""
+        return files.validate(dict(self.data), Architecture, "architecture")
+
+    def check_key(self, key: str, value: Any) -> None:
+        """Raises InputError if no architecture has this key."""
+        files.apply_overrides(dict(self.data), {key: value}, Architecture)
+
+    def build(self, overrides: Mapping[str, Any]) -> Machine:
+        """The architecture with these keys overridden; where the values do not go together, why."""
+        name = str(overrides.get("name", self.data.get("name", "")))
+        try:
+            data = files.apply_overrides(dict(self.data), overrides, Architecture) if overrides else dict(self.data)
+            arch = files.validate(data, Architecture, "architecture", overridden=tuple(overrides))
+        except InputError as error:
+            return Machine(name, None, str(error), _digest(canonical([self.data, dict(overrides)])))
+        return Machine(arch.name, arch, None, _digest(arch.model_dump_json()))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+_built: OrderedDict[tuple[bytes, bytes], Architecture] = OrderedDict()
+
+
+def rebuild(machines: Machines, base: bytes, digest: bytes, overrides: Mapping[str, Any]) -> Architecture:
+    """The architecture of these overrides, kept between calls.  ``base`` and ``digest`` stand for what they are of."""
+    found = _built.get((base, digest))
+    if found is None:
+        found = machines.build(overrides).arch
+        if found is None:
+            raise ValueError("this architecture cannot be built")
+        _built[base, digest] = found
+        while len(_built) > KEPT:
+            _built.popitem(last=False)
+    return found

@@ -1,0 +1,89 @@
+"""Tables as text: CSV, JSON, Parquet, and columns for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelsim.explore.columns import Column, Table
+from accelsim.files import InputError
+
+
+def csv_text(table: Table) -> str:
+    """Whole numbers stay whole; what there is no value for is empty."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows())
+    return stream.getvalue().rstrip("\n")
+
+
+def json_text(table: Table) -> str:
+    """A list of records, one a line."""
+    names = list(table.columns)
+    lines = [json.dumps(dict(zip(names, row, strict=True))) for row in table.rows()]
+    return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+
+
+def need_parquet(path: Path) -> None:
+    """Raises InputError if there is no pyarrow."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise InputError("Parquet needs pyarrow: pip install 'accelsim[parquet]'", file=path) from None
+
+
+def write_parquet(table: Table, path: Path) -> None:
+    """A Parquet file, never half written.  Raises InputError without pyarrow or where it cannot be written."""
+    need_parquet(path)
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def array(c: Column) -> Any:
+        if c.kind == "none":
+            return pa.nulls(len(c))
+        return pa.array(c.values, mask=None if c.there is None else ~c.there)
+
+    half = path.with_name(path.name + ".part")
+    try:
+        parquet.write_table(pa.table({name: array(c) for name, c in table.columns.items()}), half)
+        os.replace(half, path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise InputError(f"cannot be written ({(error.strerror or str(error)).lower()})", file=path) from None
+
+
+def table_text(table: Table, most: int | None = None) -> str:
+    """Right-aligned numbers under their names, at most so many rows, and a line on those left out."""
+    shown = table if most is None or len(table) <= most else table.take(slice(most))
+    columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
+    left = {name for name, c in shown.columns.items() if c.kind == "text"}
+    widths = {name: max([len(name), *map(len, cells)]) for name, cells in columns.items()}
+
+    def line(cells: Sequence[str]) -> str:
+        texts = (c.ljust(w) if n in left else c.rjust(w) for c, (n, w) in zip(cells, widths.items(), strict=True))
+        return "  ".join(texts).rstrip()
+
+    lines = [line(list(columns)), line(["-" * w for w in widths.values()])]
+    lines += [line(cells) for cells in zip(*columns.values(), strict=True)]
+    if len(shown) < len(table):
+        lines.append(f"... {len(table) - len(shown)} more rows")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,88 @@
+"""Pareto fronts: the rows that no other row beats in every column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def pareto(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of ``frame`` on the front over ``columns``, each as small as can be; those in ``maximize`` as large.
+
+    A row is on the front if no other is at least as good in every column and better in one.  Rows that are equal in all
+    columns are on it together; a row without a value in one of them is not.  Order and index are the frame's.
+    Raises ValueError for a column that is not there or holds no numbers.
+    """
+    return frame[on_front(frame, columns, maximize)]
+
+
+def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()) -> Mask:
+    """The same as a mask over the rows."""
+    import pandas as pd
+
+    names = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
+    largest = [maximize] if isinstance(maximize, str) else list(maximize)
+    if not names:
+        raise ValueError("pareto wants at least one column")
+    for name in (*names, *largest):
+        if name not in frame.columns:
+            raise ValueError(f"the frame has no column {name}")
+    if extra := [name for name in largest if name not in names]:
+        raise ValueError(f"maximize names {', '.join(extra)}, not among the columns ({', '.join(names)})")
+
+    def numbers(name: str) -> Any:
+        try:
+            return pd.to_numeric(frame[name]).astype("Float64").to_numpy(float, na_value=np.nan)
+        except (ValueError, TypeError):
+            raise ValueError(f"column {name} holds no numbers") from None
+
+    return front(np.column_stack([numbers(n) * (-1.0 if n in largest else 1.0) for n in names]))
+
+
+def front(values: Floats) -> Mask:
+    """Which rows of ``values`` (rows x columns) are minimal; equal rows together, rows with NaN never."""
+    mask = np.zeros(len(values), dtype=np.bool_)
+    there = np.flatnonzero(~np.isnan(values).any(axis=1))
+    if not len(there):
+        return mask
+    different, inverse = np.unique(values[there], axis=0, return_inverse=True)  # sorted by the first column, then the next
+    best = _of_two(different) if values.shape[1] <= 2 else _of_many(different)
+    mask[there] = best[inverse.reshape(-1)]
+    return mask
+
+
+def _of_two(sorted_rows: Floats) -> Mask:
+    """Of different rows in order: those whose last column is below that of all before."""
+    last = sorted_rows[:, -1]
+    least = np.concatenate([[np.inf], np.minimum.accumulate(last)[:-1]])
+    mask: Mask = last < least
+    mask[0] = True
+    if sorted_rows.shape[1] == 1:
+        mask[1:] = False
+    return mask
+
+
+def _of_many(rows: Floats) -> Mask:
+    """Of different rows: each one left strikes out those it beats, likely winners first."""
+    ranks = np.empty(rows.shape)
+    for c in range(rows.shape[1]):
+        ranks[:, c] = np.unique(rows[:, c], return_inverse=True)[1].reshape(-1)
+    order = np.argsort(ranks.sum(axis=1), kind="stable")
+    left, values, at = order, rows[order], 0
+    while at < len(left):
+        better = (values < values[at]).any(axis=1)
+        better[at] = True
+        left, values = left[better], values[better]
+        at = int(better[:at].sum()) + 1
+    mask = np.zeros(len(rows), dtype=np.bool_)
+    mask[left] = True
+    return mask

@@ -1,0 +1,223 @@
+"""Runs the points of a plan that are still to do: batches of a size that fits, whoever works, results as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from typing import Any
+
+import numpy as np
+
+from accelsim.explore.columns import Ids
+from accelsim.explore.grid import canonical
+from accelsim.explore.plan import Plan
+from accelsim.explore.pools import AHEAD, Crew, Processes, WorkerError, cores
+from accelsim.explore.worker import Outcome, Task, VersionError, died, ping, run
+from accelsim.version import MODEL_VERSION
+
+BATCH_S = 0.5  # aimed at; no finished point is older than about this before it is given on
+MOST = 8192  # points of a batch
+TOGETHER = 1024  # architectures that are gone through layer by layer
+ALONE_S = 1.0  # work done in this process before processes are thought of
+WORTH_S = 3.0  # what must be left to do for them to be started
+
+
+Recall = Callable[[Ids], Ids]  # which of some points are still to do
+
+
+class Feeder:
+    """Cuts the points to do into tasks.  Points of one item and many architectures stand together."""
+
+    def __init__(self, plan: Plan, todo: Ids, recall: Recall) -> None:
+        width = len(plan.first_items)
+        machine, item = todo // width, todo % width
+        by = np.lexsort((machine, item, machine // TOGETHER))
+        self.order = todo[by]
+        self.seams = np.flatnonzero(np.diff(item[by])) + 1  # where another item begins
+        self.plan, self.recall, self.workers = plan, recall, 1
+        self.base = hashlib.sha256(canonical(plan.machines.data).encode()).digest()[:16]
+        self.at, self.size, self.per_point = 0, 1, 0.0
+
+    @property
+    def left(self) -> int:
+        return len(self.order) - self.at
+
+    def next(self) -> Task | None:
+        """The next task; None if nothing is left to do."""
+        while self.left:
+            ids = self.order[self.at : self._end()]
+            self.at += len(ids)
+            if len(ids := self.recall(ids)):
+                return self.task(ids)
+        return None
+
+    def _end(self) -> int:
+        """Where the next task ends: with an item, if one ends in its second half."""
+        size = max(1, min(self.size, MOST, -(-self.left // (2 * self.workers))))
+        end = self.at + size
+        before = int(np.searchsorted(self.seams, end, side="right")) - 1
+        seam = int(self.seams[before]) if before >= 0 else 0
+        return seam if seam > self.at + size // 2 else end
+
+    def task(self, ids: Ids) -> Task:
+        """The task of these points."""
+        plan, width = self.plan, len(self.plan.first_items)
+        machines, at_machine = np.unique(ids // width, return_inverse=True)
+        parts, at_item = np.unique(ids % width, return_inverse=True)
+        firsts = [plan.first_machines[m] for m in machines.tolist()]
+        return Task(
+            ids=ids,
+            machines=plan.machines,
+            base=self.base,
+            overrides=tuple((plan.digests[m], plan.overrides(m)) for m in firsts),
+            items=tuple(plan.items[plan.first_items[i]] for i in parts.tolist()),
+            pairs=np.column_stack([at_machine.reshape(-1), at_item.reshape(-1)]).astype(np.int64),
+            settings=plan.settings,
+            model_version=MODEL_VERSION,
+        )
+
+    def learn(self, points: int, seconds: float) -> None:
+        """How long a task took: the next ones take about ``BATCH_S``, at most four times as many points as this one had."""
+        if points:
+            per = seconds / points
+            self.per_point = per if not self.per_point else 0.5 * self.per_point + 0.5 * per
+            fitting = int(BATCH_S / max(self.per_point, 1e-9))
+            self.size = max(1, min(fitting, 4 * max(points, self.size if seconds < BATCH_S else 1)))
+
+    @property
+    def seconds_left(self) -> float:
+        return self.left * self.per_point
+
+
+class Runner:
+    """``outcomes(plan, todo)`` gives the points' records, batch by batch, in whatever order they finish.
+
+    With ``jobs=1`` this process works; with more, that many processes; with neither ``jobs`` nor a crew this process
+    begins, and processes join if much is left to do.  A context manager: leaving it by an exception ends all work at once.
+    """
+
+    def __init__(self, crew: Crew | None = None, jobs: int | None = None) -> None:
+        self.crew, self.jobs = crew, jobs
+        self._flying: dict[Future[Outcome], Task] = {}
+        self._alone: Crew | None = None
+        self._able = False
+        if crew is None and jobs is not None and jobs > 1:
+            self.crew = Processes(jobs)
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        for crew in (self.crew, self._alone):
+            if crew is not None:
+                crew.close(now=kind is not None)
+
+    def outcomes(self, plan: Plan, todo: Ids, recall: Recall = lambda ids: ids) -> Iterator[Outcome]:
+        """``recall`` is asked, just before points are handed out, which of them are still to do.
+
+        Raises WorkerError where workers cannot be started or reached, or have another model version.
+        """
+        feeder = Feeder(plan, todo, recall)
+        if self.crew is None:
+            yield from self._here(feeder)
+        if feeder.left:
+            assert self.crew is not None
+            feeder.workers = self.crew.size
+            yield from self._there(feeder)
+
+    def _here(self, feeder: Feeder) -> Iterator[Outcome]:
+        start, able = time.perf_counter(), cores()
+        while feeder.left:
+            task = feeder.next()
+            if task is None:
+                return
+            outcome = run(task)
+            feeder.learn(len(task), outcome.seconds)
+            yield outcome
+            enough = time.perf_counter() - start > ALONE_S and feeder.seconds_left > WORTH_S
+            if self.jobs is None and able > 1 and enough:
+                self.crew = Processes(able)
+                return
+
+    def _there(self, feeder: Feeder) -> Iterator[Outcome]:
+        flying = self._flying = {}
+        suspects: list[Task] = []
+        try:
+            while feeder.left or flying or suspects:
+                crew = self._crew
+                while not suspects and len(flying) < AHEAD * crew.size and (new := feeder.next()) is not None:
+                    try:
+                        flying[crew.submit(run, new)] = new
+                    except BrokenExecutor:
+                        suspects.append(new)
+                done = wait(flying, return_when=FIRST_COMPLETED).done if flying else set()
+                for future in done:
+                    task = flying.pop(future)
+                    outcome = self._result(future)
+                    if outcome is None:
+                        suspects.append(task)
+                    else:
+                        feeder.learn(len(task), outcome.seconds)
+                        yield outcome
+                if suspects and not flying:
+                    self.crew = crew.replaced()
+                    while suspects:
+                        yield from self._one_by_one(suspects.pop())
+                    if self._alone is not None:
+                        self._alone.close()
+                        self._alone = None
+        finally:
+            for future in flying:
+                future.cancel()
+
+    def finished(self) -> list[Outcome]:
+        """Of work that was interrupted, what was done but not yet given."""
+        done = [f for f in self._flying if f.done() and not f.cancelled() and f.exception() is None]
+        return [f.result() for f in done]
+
+    @property
+    def _crew(self) -> Crew:
+        assert self.crew is not None
+        return self.crew
+
+    def _result(self, future: Future[Outcome]) -> Outcome | None:
+        """The outcome, or None if its worker was lost."""
+        try:
+            return future.result()
+        except VersionError as error:
+            raise WorkerError(str(error)) from None
+        except CancelledError:
+            raise WorkerError("the connection to the workers was lost; what was finished before is in the store, if there is one") from None
+        except Exception as error:
+            if self._crew.crashed(error):
+                return None
+            raise WorkerError(f"a worker failed: {type(error).__name__}: {error}") from None
+
+    def _one_by_one(self, task: Task) -> Iterator[Outcome]:
+        """A task whose worker was lost: again on a crew of one, in halves, down to the point that kills its worker."""
+        outcome = self._try(task)
+        if outcome is not None:
+            yield outcome
+        elif len(task) == 1:
+            yield died(task)
+        else:
+            for half in task.halves():
+                yield from self._one_by_one(half)
+
+    def _try(self, task: Task) -> Outcome | None:
+        """The outcome of a task on the crew of one, or None if that was lost."""
+        self._alone = self._alone or self._crew.alone()
+        try:
+            if not self._able:  # the first time: workers can be started at all
+                self._able = self._alone.submit(ping).result() is not None
+            outcome = self._result(self._alone.submit(run, task))
+        except BrokenExecutor:
+            outcome = None
+        if not self._able:
+            raise WorkerError("worker processes cannot be started here; jobs=1 works without")
+        if outcome is None:
+            self._alone.close(now=True)
+            self._alone = None
+        return outcome
