@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from accelsim import files
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping
 from accelsim.workload.network import Workload
@@ -495,3 +496,12 @@ def test_mappings_load_too(tmp_path: Path) -> None:
     file.write_text("loops:\n  - M:16:sram\n  - M;1\nkeep: {}\n")
     with pytest.raises(InputError, match=r"map.yaml:3:5: loops.1: a loop is written dim:tile:level"):
         files.load(file, Mapping, "mappings")
+
+
+def test_overrides_of_an_architecture_object() -> None:
+    for name in ("eyeriss", "tpu_v1", "systolic", "scalesim", "shidiannao"):
+        arch = load_architecture(name)
+        assert load_architecture(arch, {"array.rows": arch.array.rows}) == arch
+        assert load_architecture(arch, {"array.rows": 3}) == load_architecture(name, {"array.rows": 3})
+    with pytest.raises(InputError, match="no such key, got row; nearest: rows"):
+        load_architecture(arch, {"array.row": 3})

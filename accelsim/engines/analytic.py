@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -143,11 +142,23 @@ class Model:
         keys = [tuple(tiles[name] for name in group) for tiles in many]
         new = {key: tiles for key, tiles in zip(keys, many, strict=True) if key not in known}
         if new:
-            table = [[prod(f.value(tiles) for f in factors if f.chains[0] in group) for factors in self._factors] for tiles in new.values()]
+            table = self._values(group, list(new.values()))
             known |= {key: len(known) + i for i, key in enumerate(new)}
-            self._tables[at] = np.vstack([self._tables[at], np.array(table, np.float64)])
+            self._tables[at] = np.vstack([self._tables[at], table])
             self._most[at] = self._tables[at].max(axis=0)
         return np.array([known[key] for key in keys], np.int64)
+
+    def _values(self, group: tuple[str, ...], many: list[Tiles]) -> Floats:
+        """``[tiles, term]``: the product of a term's factors that belong to a group; each factor is worked out once."""
+        found = np.ones((len(many), len(self._factors)))
+        known: dict[tuple[Any, ...], Floats] = {}
+        for term, factors in enumerate(self._factors):
+            for f in factors:
+                if f.chains[0] in group:
+                    if f.identity not in known:
+                        known[f.identity] = np.array([f.value(tiles) for tiles in many], np.float64)
+                    found[:, term] *= known[f.identity]
+        return found
 
     def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
         """Counts of mappings given as one row number a group; arrays of one length, or of length one for what is fixed.
@@ -240,6 +251,7 @@ class Side:
         self.pairs = nest.pairs(b.tensor, b.child)
         above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
         self.loops = set(above)
+        self._lines: dict[tuple[str, tuple[int, ...], str | None], Line] = {}
         self.temporal = [i for i in above if not nest.loops[i].spatial]
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
         self.shares = any(self._kind(i) == "m" for i in above) or b.kind == "neighbour" or nest.crosses_padding(b)
@@ -289,14 +301,18 @@ class Side:
 
     def line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> Line:
         """A chain above the boundary; or only the loops of one of its parts."""
-        loops = []
-        for i, tile in zip(chain.loops, tiles, strict=True):
-            x = self.nest.loops[i]
-            if i in self.loops and part in (None, x.dim):
-                at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
-                loops.append((at, tile, self._kind(i)))
-        sizes = (part,) if part else chain.parts
-        return Line(tuple(self.nest.problem.size[p] for p in sizes), tuple(loops))
+        key = chain.name, tiles, part
+        found = self._lines.get(key)
+        if found is None:
+            loops = []
+            for i, tile in zip(chain.loops, tiles, strict=True):
+                x = self.nest.loops[i]
+                if i in self.loops and part in (None, x.dim):
+                    at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
+                    loops.append((at, tile, self._kind(i)))
+            sizes = (part,) if part else chain.parts
+            found = self._lines[key] = Line(tuple(self.nest.problem.size[p] for p in sizes), tuple(loops))
+        return found
 
     def _where(self, chain: Chain, k: int | None, final: bool, part: str | None = None) -> tuple[int, bool]:
         """How many of the (part's) own temporal loops stand outside k, and whether k is the next."""

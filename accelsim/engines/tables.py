@@ -36,6 +36,13 @@ class Line:
     loops: tuple[tuple[int, int, str], ...]  # (part, or -1 for the fused whole; tile; "t" | "g" | "m": temporal, grouped, merged)
 
     @cached_property
+    def _hash(self) -> int:
+        return hash((self.sizes, self.loops))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
     def temporal(self) -> tuple[int, ...]:
         return tuple(i for i, x in enumerate(self.loops) if x[2] == "t")
 

@@ -8,6 +8,7 @@ What cannot be evaluated so is left to the caller, point by point.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,8 @@ def columns(problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow)
 
 
 def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at: Ints) -> Group:
-    mappings = [tilings.mapping(int(i), archs[0].level_names) for i in at]
-    nest = Nest(problem, archs[int(at[0])], mappings[0])
+    mapping = tilings.mapping(int(at[0]), archs[0].level_names)
+    nest = Nest(problem, archs[int(at[0])], mapping)
     slots = np.flatnonzero(tilings.trips[:, at[0]] > 1)
     tiles, trips = tilings.tiles[np.ix_(slots, at)], tilings.trips[np.ix_(slots, at)]
     model = Model(nest)
@@ -110,7 +111,7 @@ def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at
     table = {"macs": problem.macs} | spent | efficiency({"macs": problem.macs} | spent | energy) | energy
     table |= {"bit_exact": None} | {k: _whole(v) for k, v in counts.columns(nest, moves).items()}
     wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
-    return Group(at, wide, [_hash(m) for m in mappings], [str(m) for m in mappings])
+    return Group(at, wide, *_texts(nest, mapping, tiles))
 
 
 def _rows(model: Model, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints:
@@ -159,8 +160,19 @@ def _whole(values: Any) -> Any:
     return np.rint(values).astype(np.int64) if isinstance(values, np.ndarray) else values
 
 
-def _hash(mapping: LoopNest) -> str:
-    return hashlib.sha256(mapping.model_dump_json().encode()).hexdigest()[:16]
+def _texts(nest: Nest, mapping: LoopNest, tiles: Ints) -> tuple[list[str], list[str]]:
+    """Hash and loops of each mapping, as ``simulate`` has them: mappings of a group differ in their tiles only."""
+    first = [str(x) for x in mapping.loops]
+    whole = mapping.model_dump_json()
+    head, tail = whole.split(json.dumps(first, separators=(",", ":")))
+    around = [(x.dim, f"{x.level}" + ("" if x.axis == "none" else f":{x.axis}")) for x in mapping.loops]
+    hashes, loops = [], []
+    for column in tiles.T.tolist():
+        texts = [f"{dim}:{tile}:{rest}" for (dim, rest), tile in zip(around, column, strict=True)]
+        json_text = '["' + '","'.join(texts) + '"]' if texts else "[]"
+        hashes.append(hashlib.sha256(f"{head}{json_text}{tail}".encode()).hexdigest()[:16])
+        loops.append(" ".join(texts))
+    return hashes, loops
 
 
 _PRICES: dict[int, tuple[Architecture, Prices]] = {}  # by identity; the architecture is kept so that it stays its own

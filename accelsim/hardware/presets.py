@@ -17,6 +17,6 @@ def load_architecture(arch: str | Architecture, overrides: Mapping[str, Any] | N
     if isinstance(arch, Architecture):
         if not overrides:
             return arch
-        data = files.apply_overrides(files.plain(arch), overrides, Architecture, from_text=text)
+        data = files.apply_overrides(arch.model_dump(mode="json", exclude_none=True), overrides, Architecture, from_text=text)
         return files.validate(data, Architecture, "architecture", overridden=tuple(overrides))
     return files.load(files.resolve("architectures", arch), Architecture, "architecture", overrides=overrides, from_text=text)

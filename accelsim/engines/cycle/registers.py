@@ -227,9 +227,13 @@ class SystolicArray:
             self.watch()
 
     def drain(self) -> None:
-        """Clock until every result of the folds issued is there."""
+        """Clock until every result of the folds issued is there; raises HazardError if one never comes."""
+        idle = 0
         while self.landings:
             self.tick()
+            idle = 0 if self.under_way() or self.last_result == self.edge else idle + 1
+            if idle > self.rows + self.cols:
+                raise HazardError(f"edge {self.edge}: results of fold {min(self.landings)} are missing and nothing moves any more")
 
     def flush(self) -> None:
         """Clock until every result is there and no operand moves any more."""
