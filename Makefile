@@ -21,6 +21,8 @@ test-all: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
 	$(BIN)/python benchmarks/mappings_per_second.py
+	$(BIN)/python benchmarks/sweep_points_per_second.py --scalesim
+	$(BIN)/python benchmarks/scalesim_speed.py
 
 clean:
 	rm -rf $(VENV) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
