@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING, Any
 from accelsim.version import MODEL_VERSION, __version__
 
 if TYPE_CHECKING:
+    from accelsim.explore.compare import compare
+    from accelsim.explore.mapper.layer import map_layer
+    from accelsim.explore.mapper.network import map_network
+    from accelsim.explore.pareto import pareto
+    from accelsim.explore.read import read_store
+    from accelsim.explore.search import search
+    from accelsim.explore.sensitivity import sensitivity
+    from accelsim.explore.store import StoreError
+    from accelsim.explore.sweep import SweepError, sweep
     from accelsim.files import InputError
     from accelsim.hardware.architecture import Architecture
     from accelsim.hardware.presets import load_architecture
@@ -21,11 +30,13 @@ if TYPE_CHECKING:
     from accelsim.mapping.tiling import choose
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
+    from accelsim.view.player.animate import Animation, animate
     from accelsim.workload.layers import Conv2d, Gemm, Linear
     from accelsim.workload.network import Workload, load_workload
     from accelsim.workload.problem import Problem
 
 _HOMES = {
+    "Animation": "view.player.animate",
     "Architecture": "hardware.architecture",
     "Conv2d": "workload.layers",
     "Dataflow": "mapping.dataflow",
@@ -38,19 +49,31 @@ _HOMES = {
     "Nest": "mapping.nest",
     "Problem": "workload.problem",
     "Result": "results.result",
+    "StoreError": "explore.store",
+    "SweepError": "explore.sweep",
     "Workload": "workload.network",
+    "animate": "view.player.animate",
     "choose": "mapping.tiling",
+    "compare": "explore.compare",
     "load_architecture": "hardware.presets",
     "load_dataflow": "mapping.presets",
     "load_mapping": "mapping.presets",
     "load_workload": "workload.network",
+    "map_layer": "explore.mapper.layer",
+    "map_network": "explore.mapper.network",
+    "pareto": "explore.pareto",
+    "read_store": "explore.read",
+    "search": "explore.search",
+    "sensitivity": "explore.sensitivity",
     "simulate": "results.simulate",
+    "sweep": "explore.sweep",
 }
 
 __all__ = [  # noqa: RUF022
-    "MODEL_VERSION", "__version__", "Architecture", "Conv2d", "Dataflow", "Gemm", "InputError", "Linear", "Loop", "Mapping",
-    "MappingError",
-    "Nest", "Problem", "Result", "Workload", "choose", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "simulate",
+    "MODEL_VERSION", "__version__", "Animation", "Architecture", "Conv2d", "Dataflow", "Gemm", "InputError", "Linear", "Loop",
+    "Mapping", "MappingError", "Nest", "Problem", "Result", "StoreError", "SweepError", "Workload", "animate", "choose",
+    "compare", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "map_layer", "map_network", "pareto",
+    "read_store", "search", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 
 

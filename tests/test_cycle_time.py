@@ -103,5 +103,5 @@ def test_a_thousand_small_arrays(chunk):
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(4))
 def test_more_middle_and_large_arrays(chunk):
-    check("middle", range(1000 + chunk * 60, 1060 + chunk * 60), 30)
-    check("large", range(1000 + chunk * 12, 1012 + chunk * 12), 5)
+    check("middle", range(1000 + chunk * 60, 1060 + chunk * 60), 25)
+    check("large", range(1000 + chunk * 12, 1012 + chunk * 12), 3)

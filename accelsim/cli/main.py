@@ -8,8 +8,17 @@ import sys
 
 import click
 
+from accelsim.cli.animate import animate
+from accelsim.cli.compare import compare
+from accelsim.cli.explore import explore
+from accelsim.cli.import_ import export, import_
+from accelsim.cli.map import map_
+from accelsim.cli.profile import profile
+from accelsim.cli.report import report
+from accelsim.cli.results import results
 from accelsim.cli.run import run
 from accelsim.cli.show import show
+from accelsim.cli.sweep import sweep
 from accelsim.cli.validate import schema, validate
 from accelsim.version import MODEL_VERSION, __version__
 
@@ -35,7 +44,7 @@ def list_() -> int:
     return 0
 
 
-for command in (run, show, validate, schema):
+for command in (run, profile, import_, export, sweep, results, compare, report, animate, explore, show, validate, schema, map_):
     cli.add_command(command)
 
 

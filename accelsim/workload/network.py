@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 from pydantic import (
@@ -128,6 +129,10 @@ class Workload(BaseModel):
             raise InputError("at least one layer must be selected", key="layer")
         chosen = tuple(x for x in self.layers if x.name in wanted)
         return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
+
+    def _repr_html_(self) -> str:
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
+        return str(import_module("accelsim.view.html").html(self))
 
 
 def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:

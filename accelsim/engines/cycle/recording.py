@@ -15,6 +15,7 @@ from accelsim.engines.cycle.registers import BUBBLE, EMPTY, NAME, VALUE, Ints, P
 from accelsim.engines.cycle.trace import Crossing, Place, Trace
 from accelsim.engines.cycle.words import digits, numbered, pair_address
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.workload.arithmetic import wrap
 
 Moves = Callable[[], Mapping[Boundary, Moved]]
 
@@ -52,7 +53,7 @@ def record_lines(array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace
                 crossings.append(Crossing(array.edge, "in", tensors[key], f"{side} {k}", int(names[k]), int(port[VALUE, k]), 1))
         for lanes, names, values in array.out:
             names = _addresses(nest, lines.acc, names, nest.levels)
-            for k, name, value in zip(lanes.tolist(), names.tolist(), values.tolist(), strict=True):
+            for k, name, value in zip(lanes.tolist(), names.tolist(), wrap(values, nest.arch.number("psum")).tolist(), strict=True):
                 if name >= 0:
                     crossings.append(Crossing(array.edge, "out", lines.acc, f"{col} {k}", name, value, 1))
         trace.frame(array.edge, frames, array.active, array.slots, crossings)
@@ -125,5 +126,7 @@ def _on_buses(array: BusArray) -> list[Crossing]:
                 entry = whole.setdefault((k, word), [0, 0])
                 entry[0] = entry[0] + value if way == "out" else value
                 entry[1] += 1
-        found += [Crossing(array.edge, way, tensor, f"bus {k}", word, value, pes) for (k, word), (value, pes) in whole.items()]
+        for (k, word), (value, pes) in whole.items():
+            shown = int(wrap(np.array(value), array.nest.arch.number("psum"))) if way == "out" else value
+            found.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
     return found

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from accelsim.engines.counts import Moved
 from accelsim.engines.cycle.registers import BUBBLE, EMPTY, Planes
-from accelsim.engines.cycle.words import NO_WORD, Bools, Ints, coordinates, digits, no_padding
+from accelsim.engines.cycle.words import NO_WORD, Bools, Ints, coordinates, digits
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import DIMS, RANKS
@@ -239,10 +239,6 @@ class Trace:
     def moved(self, edge: int) -> dict[Boundary, Moved]:
         """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes the contract's columns)."""
         return {b: Moved(*map(int, row)) for b, row in zip(self.boundaries, self._counters[self._frame_of(edge)], strict=True)}
-
-    def stored_padding(self, words: Ints) -> Bools:
-        """Which ifmap words are padding zeros that are stored."""
-        return np.zeros(words.shape, bool) if self.nest.window is None else ~no_padding(self.nest, words, self.nest.window)
 
     def _frame_of(self, edge: int) -> int:
         k = edge - self.first

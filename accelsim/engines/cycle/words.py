@@ -160,16 +160,21 @@ def _inside(h: Ints, w: Ints, window: tuple[tuple[int, int], tuple[int, int]]) -
     return np.asarray((h >= rows[0]) & (h < rows[1]) & (w >= cols[0]) & (w < cols[1]))
 
 
-def pair_address(nest: Nest, names: Ints) -> Ints:
-    """The ifmap address each (k, x) pair stands for."""
+def pair_point(nest: Nest, names: Ints) -> tuple[dict[str, Ints], Ints, Ints]:
+    """Coordinates of (k, x) pairs, and the ifmap row and column each stands for: outside it where the pair is padding."""
     p = nest.problem
     at: dict[str, Ints] = {}
     rest = names
     for d in reversed(PAIR):
         at[d], rest = rest % p.size[d], rest // p.size[d]
     h = p.stride[0] * at["E"] + p.dilation[0] * at["R"] - p.padding[0]
-    w = p.stride[1] * at["F"] + p.dilation[1] * at["S"] - p.padding[2]
-    sizes = strides(p.shape("ifmap"))
+    return at, h, p.stride[1] * at["F"] + p.dilation[1] * at["S"] - p.padding[2]
+
+
+def pair_address(nest: Nest, names: Ints) -> Ints:
+    """The ifmap address each (k, x) pair stands for."""
+    at, h, w = pair_point(nest, names)
+    sizes = strides(nest.problem.shape("ifmap"))
     return _sum(x * s for x, s in zip((at["N"], at["G"], at["C"], h, w), sizes, strict=True))
 
 
@@ -242,23 +247,12 @@ class Tiles:
         size = self.nest.problem.size
         sizes = dict(zip(PAIR, strides(size[d] for d in PAIR), strict=True))
         names = np.sort(_outer([_sum(v * sizes[p] for p, v in zip(parts, values, strict=True)) for parts, values in lists]))
-        h, w = pair_rows(self.nest, names)
+        _, h, w = pair_point(self.nest, names)
         return names[_inside(h, w, real_window(self.nest, self.tensor, self.level))]
 
     def address(self, names: Ints) -> Ints:
         """The address of each name."""
         return pair_address(self.nest, names) if self.pairs else names
-
-
-def pair_rows(nest: Nest, names: Ints) -> tuple[Ints, Ints]:
-    """Row and column of the ifmap each (k, x) pair stands for; outside it where the pair is padding."""
-    p = nest.problem
-    at: dict[str, Ints] = {}
-    rest = names
-    for d in reversed(PAIR):
-        at[d], rest = rest % p.size[d], rest // p.size[d]
-    h = p.stride[0] * at["E"] + p.dilation[0] * at["R"] - p.padding[0]
-    return h, p.stride[1] * at["F"] + p.dilation[1] * at["S"] - p.padding[2]
 
 
 def _outer(factors: list[Ints]) -> Ints:

@@ -1,0 +1,1 @@
+"""The mapper: the best mapping of a layer, proved."""

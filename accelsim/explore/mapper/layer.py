@@ -1,0 +1,277 @@
+"""The best mapping of one layer, and how it was proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from accelsim.explore.mapper import any_dataflow
+from accelsim.explore.mapper.certificate import Certificate
+from accelsim.explore.mapper.objective import Objective
+from accelsim.explore.mapper.search import Found, Search, State, Table, Tally, prepare
+from accelsim.explore.mapper.space import TILES, Skeleton, Tiles, count, rows, under
+from accelsim.files import InputError
+from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.presets import load_architecture
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.mapping import Mapping as LoopMapping
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.mapping_file import MappingFile
+from accelsim.mapping.nest import Nest
+from accelsim.mapping.presets import load_dataflow
+from accelsim.mapping.tiling import choose
+from accelsim.results.result import Result
+from accelsim.results.simulate import simulate
+from accelsim.workload.network import load_workload
+from accelsim.workload.problem import Direction, Problem
+
+FRONT = "front"
+RUNNERS_UP = 16
+FIRST_STAGE = 60.0  # at most so many seconds go to even tiles before all are searched
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mapping and its measures."""
+
+    mapping: LoopMapping
+    energy: float
+    cycles: float
+
+
+@dataclass(frozen=True)
+class Best:
+    """The chosen ``mapping``, its row of results, the proof, and for ``objective="front"`` all of the front, cycles rising."""
+
+    mapping: LoopMapping
+    result: Result
+    certificate: Certificate
+    front: tuple[Point, ...] = ()
+
+
+def map_layer(
+    layer: Any,
+    arch: Any,
+    dataflow: Any,
+    *,
+    objective: str = "edp",
+    tiles: Tiles = "divisors",
+    limit: float | None = None,
+    batch: int | None = None,
+    direction: Direction = "forward",
+    overrides: Mapping[str, Any] | None = None,
+    check: bool = False,
+    progress: Progress | None = None,
+) -> Best:
+    """The mapping of a layer with the least objective among all its dataflow leaves open, and the proof.
+
+    ``layer`` is a layer, or a workload of one; ``dataflow`` a name, a file or an object, or ``any``: all loop orders, choices of
+    what lies over rows and columns, and of what each level keeps.  ``objective`` is ``energy``, ``cycles``, ``edp``, ``dram``
+    (bits over the outermost level's port), a product such as ``energy*cycles^2``, or ``front`` for all mappings no other is
+    better than in both energy and cycles (the chosen one is then that of least energy x cycles).  ``tiles`` are ``divisors``
+    of the range they cut, ``even`` (the least for so many pieces), or ``all`` whole numbers.  ``limit`` in seconds, or an
+    interrupt, ends the search early: the best so far with what is proved of the rest.  ``check`` also carries the winner and
+    its runners-up out on the event engine.
+
+    Raises InputError for names and files that are wrong, MappingError naming the constraint where no mapping is legal.
+    """
+    network = load_workload(layer)
+    if len(network.layers) != 1:
+        raise InputError("map_layer takes one layer; map_network takes several", key="layer", got=f"{len(network.layers)} layers")
+    machine = load_architecture(arch, overrides or {})
+    if tiles not in TILES:
+        raise InputError(f"must be one of {', '.join(TILES)}", key="tiles", got=str(tiles), choices=TILES)
+    if limit is not None and not limit > 0:
+        raise InputError("must be above 0 seconds", key="limit", got=str(limit))
+    problem = network.layers[0].directed(batch, direction)
+    goal = None if objective == FRONT else Objective.parse(objective)
+    start = monotonic()
+    deadline = None if limit is None else start + limit
+    if isinstance(dataflow, str) and dataflow.strip().lower() == "any":
+        if tiles != "divisors":
+            raise InputError("dataflow any goes with divisors", key="tiles", got=tiles)
+        found = any_dataflow.search(problem, machine, goal, deadline, _report(progress, goal))
+        flow = None
+    else:
+        flow = load_dataflow(dataflow)
+        found = _under(problem, machine, flow, goal, tiles, deadline, _report(progress, goal))
+    state, tally, space, tables = found
+    winner = state.best if goal is not None else min(state.front, key=lambda f: f.values["energy"] * f.values["cycles"], default=None)
+    if winner is None:
+        if state.stopped == "interrupted":
+            raise KeyboardInterrupt
+        if state.stopped:
+            raise MappingError(f"no mapping was found within the limit of {limit} s")
+        raise MappingError(_why_empty(problem, machine, flow))
+    exact = all(_exact(t) for t in tables)
+    candidates = [winner] if exact or goal is None or "cycles" not in winner.values else [f for _, f in state.pool] or [winner]
+
+    def row(f: Found, engine: str = "analytic") -> Result:
+        mapping = MappingFile(name="mapper", loops=(m := f.skeleton.mapping(f.tiles)).loops, keep=m.keep, fused=m.fused)
+        return simulate(
+            network,
+            machine,
+            None if flow is None else flow,
+            mapping=mapping,
+            batch=batch,
+            direction=direction,
+            engine=engine,  # type: ignore[arg-type]
+        )
+
+    measured = [(f, row(f)) for f in candidates]
+    unit = f"energy_{machine.energy.unit}"
+
+    def closed(pair: tuple[Found, Result]) -> float:
+        columns = pair[1].rows[0].columns
+        if goal is None or columns.get("cycles") is None:
+            return 0.0 if goal is None else float("inf")
+        return float(goal.of({"energy": columns[unit], "cycles": columns["cycles"], "dram": pair[0].values.get("dram", 0.0)}))
+
+    measured.sort(key=closed)
+    chosen, result = measured[0]
+    columns = result.rows[0].columns
+    if columns.get("cycles") is None:
+        raise MappingError(str(columns.get("error")))
+    cycles: dict[str, float] = {"closed form": columns["cycles"]}
+    if "cycles" in chosen.values:
+        cycles = {"search": chosen.values["cycles"]} | cycles
+    runners: list[dict[str, Any]] = []
+    for f, r in measured[: RUNNERS_UP if check else 0]:
+        event = row(f, "event").rows[0].columns
+        one = {
+            "mapping": str(r.rows[0].nest.mapping) if r.rows[0].nest else "",
+            "cycles": r.rows[0].columns["cycles"],
+            "event_cycles": event["cycles"],
+            unit: r.rows[0].columns[unit],
+            f"event_{unit}": event[unit],
+            "bit_exact": event["bit_exact"],
+        }
+        runners.append(one)
+        if f is chosen:
+            cycles["event engine"] = event["cycles"]
+    value = state.value if goal is not None else float("nan")
+    bound = min(value, state.rest) if goal is not None else _front_bound(state)
+    certificate = Certificate(
+        objective,
+        tiles,
+        space,
+        tally.evaluated,
+        tally.pruned(),
+        value if goal is not None else 1.0,
+        bound,
+        monotonic() - start,
+        state.stopped,
+        exact,
+        cycles,
+        tuple(runners),
+    )
+    front = tuple(Point(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"]) for f in state.front)
+    return Best(chosen.skeleton.mapping(chosen.tiles), result, certificate, front)
+
+
+def _front_bound(state: State) -> float:
+    """1 where the front is proved; else what share of the least energy x cycles of the front nothing left is below."""
+    least = min(f.values["energy"] * f.values["cycles"] for f in state.front)
+    return min(1.0, state.rest / least) if state.stopped else 1.0
+
+
+def _under(
+    problem: Problem, arch: Architecture, flow: Dataflow, goal: Objective | None, tiles: Tiles, deadline: float | None, progress: Any
+) -> tuple[State, Tally, int, list[Table]]:
+    """The search under a dataflow."""
+    skeleton = under(problem, arch, flow)
+    if tiles != "all":
+        return _search(skeleton, tiles, goal, deadline, progress, None)
+    start = monotonic()
+    part = FIRST_STAGE if deadline is None else min(FIRST_STAGE, (deadline - start) / 4)
+    first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
+    space = prod(count(skeleton, f, tiles) for f in skeleton.families)
+    before = State(first[0].best, first[0].value, 0.0, first[0].front, first[0].pool, first[0].stopped)
+    if before.stopped == "interrupted":
+        return before, Tally(first[1].evaluated), space, first[3]
+    try:
+        return _search(skeleton, tiles, goal, deadline, progress, before)
+    except TimeoutError:
+        before.stopped = "limit"
+    except KeyboardInterrupt:
+        before.stopped = "interrupted"
+    if goal is not None and first[3]:
+        before.rest = min(float(goal.of(t.least())) for t in first[3])
+    return before, Tally(first[1].evaluated), space, first[3]
+
+
+def _search(
+    skeleton: Skeleton, tiles: Tiles, goal: Objective | None, deadline: float | None, progress: Any, known: State | None
+) -> tuple[State, Tally, int, list[Table]]:
+    tally, tables, space = spread(skeleton, tiles, _measures(goal), deadline=None if known is None else deadline)
+    pool = RUNNERS_UP if not all(_exact(t) for t in tables) and goal is not None and "cycles" in goal.measures else 0
+    search = Search(tables, goal, tally, deadline=deadline, pool=pool, progress=progress)
+    if known is not None and known.best is not None:
+        search.start_from(known.best, known.value)
+        search.state.pool = list(known.pool)
+    return search.run(), tally, space, tables
+
+
+def spread(
+    skeleton: Skeleton, tiles: Tiles, measures: Sequence[str], *, dominance: bool = True, deadline: float | None = None
+) -> tuple[Tally, list[Table], int]:
+    """The tables of a skeleton and the size of its space.  Raises TimeoutError if they are not ready by the deadline."""
+    listed = [rows(skeleton, f, tiles) for f in skeleton.families]
+    space = prod(count(skeleton, f, tiles) for f in skeleton.families)
+    tally = Tally(refused=space - prod(len(r.tiles) for r in listed))
+    tables = (
+        list(prepare(skeleton, listed, measures, tally, dominance=dominance, deadline=deadline))
+        if all(len(r.tiles) for r in listed)
+        else []
+    )
+    return tally, tables, space
+
+
+def _measures(goal: Objective | None) -> tuple[str, ...]:
+    return ("energy", "cycles") if goal is None else goal.measures
+
+
+def _exact(table: Table) -> bool:
+    """Whether the search's cycles are the closed form's: one form, no ports, no folds."""
+    arch = table.cell.skeleton.arch
+    ports = any(x.port_bits for x in arch.levels.values()) or any(n.width_bits for n in arch.networks.values())
+    return not ports and not arch.systolic
+
+
+def _why_empty(problem: Problem, arch: Architecture, flow: Dataflow | None) -> str:
+    """The mapping of tiles of one word uses least of everything: what it breaks empties the space."""
+    if flow is None:
+        return f"no mapping of this layer is legal on {arch.name}"
+    try:
+        choose(problem, arch, flow)
+    except MappingError as error:
+        return str(error)
+    return f"no mapping under {flow.name} is legal on {arch.name}"
+
+
+def _report(progress: Progress | None, goal: Objective | None) -> Any:
+    if progress is None:
+        return None
+
+    def report(state: State, tally: Tally) -> None:
+        if goal is None:
+            progress(f"front of {len(state.front)}, {tally.evaluated:.3g} evaluated")
+        elif state.value < float("inf"):
+            gap = max(0.0, 1 - state.rest / state.value) if np.isfinite(state.rest) else 0.0
+            progress(f"{goal.text} {state.value:.6g}, gap {gap:.2%}, {tally.evaluated:.3g} evaluated")
+
+    return report
+
+
+def rule_nest(problem: Problem, arch: Architecture, flow: Dataflow) -> Nest | None:
+    """What the fixed rule maps, or None."""
+    try:
+        return Nest(problem, arch, choose(problem, arch, flow))
+    except MappingError:
+        return None

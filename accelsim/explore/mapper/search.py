@@ -1,0 +1,590 @@
+"""The exact search: best first over clusters of choices, bounded from below, blocks evaluated as matrix products.
+
+A node is one cluster of choices for each group.  What its mappings move is bounded bracket by bracket: what an advancing
+loop brings is ``prod first x (1 - prod ratio)``, never negative, and no less than with every ``first`` at its cluster's least
+and every ``ratio`` (the part that was there already) at its most.  A node whose bound is not below the best known is
+pruned, as is one whose least usage overflows a level or the array; the others are cut in two, or, once small, evaluated:
+every mapping of a block is a sum of products of a row for one half of the groups and a row for the other.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.tables import coordinate_readers
+from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks
+from accelsim.explore.mapper.clusters import Clusters, build
+from accelsim.explore.mapper.dominance import undominated
+from accelsim.explore.mapper.objective import Objective
+from accelsim.explore.mapper.packed import Packed
+from accelsim.explore.mapper.space import Rows, Skeleton
+from accelsim.mapping.mapping import MappingError
+from accelsim.workload.problem import RANKS, Problem
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+LEAF = 1 << 15  # mappings evaluated as one block
+CHUNK = 2048  # nodes bounded at once
+MANY = 1024  # choices compared at once for dominance
+BLOCK = 1 << 16
+CLUSTER = 4  # choices that are not told apart further
+ROUNDING = 1e-9  # relative; what float64 sums of signed products may be off by, with room
+
+
+@dataclass
+class Tally:
+    """Mappings of the space by what became of them."""
+
+    evaluated: int = 0
+    tried: int = 0  # beside these, on the way to a first good mapping; they are evaluated or pruned again
+    bound: int = 0
+    capacity: int = 0
+    dominated: int = 0
+    refused: int = 0
+
+    def pruned(self) -> dict[str, int]:
+        return {"bound": self.bound, "capacity": self.capacity, "dominance": self.dominated, "one dimension alone": self.refused}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A mapping of the space: its measures as the search sees them, and a tile for each slot of its skeleton."""
+
+    values: dict[str, float]
+    skeleton: Skeleton
+    tiles: tuple[int, ...]
+
+
+class Table:
+    """A cell ready to be searched: groups without what can never be best, and the weights of the measures."""
+
+    def __init__(self, cell: Cell, groups: list[Group], measures: Sequence[str]) -> None:
+        self.cell, self.groups, self.measures = cell, groups, measures
+        self.forms = [m for m in measures if m != "cycles"] + (cell.forms if "cycles" in measures or cell.static else [])
+        terms, brackets = cell.used_terms(self.forms), cell.used_brackets(self.forms)
+        self.constant = np.array([cell.constants[f] for f in self.forms])
+        self.by_term = np.stack([cell.by_term[f][terms] for f in self.forms])
+        self.by_bracket = np.stack([cell.by_bracket[f][brackets] for f in self.forms])
+        self.limits: tuple[Limit, ...] = cell.limits
+        self._columns(terms, brackets)
+        self._sides()
+
+    def least(self) -> dict[str, Any]:
+        """Lower bounds of the measures from the words that must move at all."""
+        forms = self.constant + np.maximum(self.by_column, 0.0) @ self.floor
+        return {m: np.asarray(v) for m, v in self.measure(list(np.maximum(forms, 0.0))).items()}
+
+    @property
+    def volume(self) -> int:
+        return prod(len(g.tiles) for g in self.groups)
+
+    def _columns(self, terms: list[int], brackets: list[int]) -> None:
+        """Each column twice: as brackets, and as its product over all positions less the parts kept."""
+        cell = self.cell
+        at_term, at_bracket = ({t: i for i, t in enumerate(x)} for x in (terms, brackets))
+        columns = [c for c in cell.in_terms if any(c in cell.weights[f] for f in self.forms)]
+        self.by_column = np.array([[cell.weights[f].get(c, 0.0) for c in columns] for f in self.forms])
+        self.gains = np.flatnonzero((self.by_column < 0).any(axis=0))
+        self.holds = np.zeros((len(brackets), len(columns)))
+        wholes: list[int] = []
+        kept: list[tuple[int, int]] = []
+        less: list[tuple[int, float]] = []
+        for i, c in enumerate(columns):
+            for b in cell.in_brackets[c]:
+                self.holds[at_bracket[b], i] += 1.0
+            up = [t for t, sign in cell.in_terms[c].items() if sign > 0]
+            down = [(t, -sign) for t, sign in cell.in_terms[c].items() if sign < 0]
+            plain = len(up) == 1 and cell.in_terms[c][up[0]] == 1.0
+            wholes.append(at_term[up[0]] if plain else -1)
+            for t, n in down if plain else []:
+                kept.append((at_term[t], at_term[up[0]]))
+                less.append((i, n))
+        self.floor = np.array([0 if c[0] is None else _distinct(cell.nest.problem, c[0].tensor) for c in columns], np.float64)
+        self.less = np.zeros((len(kept), len(columns)))
+        for row, (i, n) in enumerate(less):
+            self.less[row, i] = n
+        self.plain = np.array(wholes) >= 0
+        for g in self.groups:
+            data, index = g.terms.data, g.terms.index
+            g.whole = Packed.of(np.stack([data[:, index[w]] if w >= 0 else np.zeros(len(data)) for w in wholes], axis=1))
+            pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
+            parts = np.stack([data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs], axis=1) if pairs else np.zeros((len(data), 0))
+            at = {pair: i for i, pair in enumerate(pairs)}
+            g.kept = Packed(parts, np.array([at[int(index[a]), int(index[b])] for a, b in kept], np.int64))
+
+    def _sides(self) -> None:
+        """Two halves of the groups of about equal size; terms with equal entries on the right half are one."""
+        sizes = [len(g.tiles) for g in self.groups]
+        self.left: list[int] = []
+        self.right: list[int] = []
+        for g in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+            min((self.left, self.right), key=lambda side: prod(sizes[i] for i in side)).append(g)
+        classes = [self.groups[g].terms.index for g in self.right]
+        self.kinds, back = np.zeros(1, np.int64), np.zeros(self.by_term.shape[1], np.int64)
+        if classes:
+            _, self.kinds, back = np.unique(np.stack(classes, axis=0), axis=1, return_index=True, return_inverse=True)
+        back = np.asarray(back).reshape(-1)
+        self.merge = []
+        for weights in self.by_term:
+            used = np.flatnonzero(weights)
+            kinds = np.unique(back[used])
+            fold = np.zeros((len(used), len(kinds)))
+            fold[np.arange(len(used)), np.searchsorted(kinds, back[used])] = weights[used]
+            self.merge.append((used, fold, kinds))
+
+    def measure(self, forms: Sequence[Any]) -> dict[str, Any]:
+        """Measures of the forms' values, or lower bounds of lower bounds."""
+        found = {name: forms[i] for i, name in enumerate(self.forms) if not name.startswith("cycles")}
+        cycles = [forms[i] for i, name in enumerate(self.forms) if name.startswith("cycles")]
+        if cycles:
+            found["cycles"] = cycles[0] if len(cycles) == 1 else np.maximum.reduce(cycles)
+        if "energy" in found and self.cell.static:
+            found["energy"] = found["energy"] + self.cell.static * found["cycles"]
+        return found
+
+    # -- exact -----------------------------------------------------------------------------------------------------
+
+    def block(self, picks: Sequence[Ints]) -> tuple[dict[str, Floats], tuple[int, ...]]:
+        """Measures of all combinations of choices, legal or not, [left, right]; and the shape over groups."""
+        left = _outer([self.groups[g].terms[picks[g]] for g in self.left], self.by_term.shape[1])
+        right = _outer(
+            [self.groups[g].terms.data[picks[g][:, None], self.groups[g].terms.index[self.kinds]] for g in self.right], len(self.kinds)
+        )
+        forms = []
+        for constant, (used, fold, kinds) in zip(self.constant, self.merge, strict=True):
+            value = (left[:, used] @ fold) @ right[:, kinds].T
+            if constant:
+                value += constant
+            forms.append(value)
+        return self.measure(forms), tuple(len(picks[g]) for g in self.left + self.right)
+
+    def legal(self, picks: Sequence[Ints], limits: Sequence[Limit]) -> npt.NDArray[np.bool_] | bool:
+        """Which combinations keep these limits, [left, right]."""
+        legal: npt.NDArray[np.bool_] | bool = True
+        columns = self.groups[0].usage.shape[1]
+        left, right = (_outer([self.groups[g].usage[picks[g]] for g in side], columns) for side in (self.left, self.right))
+        for limit in limits:
+            product = {c: left[:, c, None] * right[None, :, c] for c, *_ in limit.parts}
+            legal = legal & (limit.used(product) <= limit.most)
+        return legal
+
+    def sample(self, picks: Sequence[Ints]) -> Floats:
+        """Cycles and energy [legal ones of the sample, 2] of mappings given as one row a group."""
+        terms = _product([g.terms[i] for g, i in zip(self.groups, picks, strict=True)])
+        usage = _product([g.usage[i] for g, i in zip(self.groups, picks, strict=True)]).T
+        legal = np.ones(len(terms), bool)
+        for limit in self.limits:
+            legal &= limit.used(usage) <= limit.most
+        found = self.measure(list(self.by_term @ terms[legal].T + self.constant[:, None]))
+        return np.stack([found["cycles"], found["energy"]], axis=1)
+
+    def choice(self, picks: Sequence[Ints], at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The row of each group of the mapping at a flat position of a block."""
+        index = np.unravel_index(at, shape)
+        found = [0] * len(self.groups)
+        for g, i in zip(self.left + self.right, index, strict=True):
+            found[g] = int(picks[g][i])
+        return tuple(found)
+
+    def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
+        found = [1] * len(self.cell.skeleton.slots)
+        for group, i in zip(self.groups, choice, strict=True):
+            for slot, tile in zip(group.slots, group.tiles[i], strict=True):
+                found[slot] = int(tile)
+        return tuple(found)
+
+    # -- bounds ----------------------------------------------------------------------------------------------------
+
+    def bounds(self, trees: Sequence[Clusters], nodes: Ints) -> tuple[dict[str, Floats], npt.NDArray[np.bool_]]:
+        """Lower bounds of the measures of nodes [nodes, groups], and whether their least usage fits."""
+        first = _product([t.least[nodes[:, g]] for g, t in enumerate(trees)])
+        ratio = _product([t.ratio_most[nodes[:, g]] for g, t in enumerate(trees)])
+        first *= 1.0 - ratio
+        columns = first @ self.holds
+        whole = _product([t.whole_least[nodes[:, g]] for g, t in enumerate(trees)])
+        kept = _product([t.kept_most[nodes[:, g]] for g, t in enumerate(trees)])
+        columns = np.maximum(np.maximum(columns, whole * (1.0 - kept @ self.less)), self.floor)
+        forms = np.maximum(self.by_column, 0.0) @ columns.T
+        if len(self.gains):
+            most = _product([t.most[nodes[:, g]] for g, t in enumerate(trees)])
+            still = _product([t.ratio_least[nodes[:, g]] for g, t in enumerate(trees)])
+            forms += np.minimum(self.by_column, 0.0) @ ((most * (1.0 - still)) @ self.holds).T
+        forms += self.constant[:, None]
+        forms = np.maximum(forms, 0.0)
+        usage = _product([t.used_least[nodes[:, g]] for g, t in enumerate(trees)]).T
+        fits = np.ones(len(nodes), bool)
+        for limit in self.limits:
+            fits &= limit.used(usage) <= limit.most
+        return self.measure(forms), fits
+
+
+def _distinct(problem: Problem, tensor: str) -> int:
+    """Real words of a tensor some MAC touches: each crosses every boundary at least once."""
+    words = 1
+    for rank in RANKS[tensor]:
+        if len(rank) == 1:
+            words *= problem.size[rank[0]]
+        else:
+            words *= int((coordinate_readers(problem.slide(rank), problem.size[rank[0]], problem.size[rank[1]]) >= 0).any(axis=1).sum())
+    return words
+
+
+def _product(factors: list[Floats]) -> Floats:
+    total = factors[0]
+    for f in factors[1:]:
+        total = total * f
+    return np.array(total) if len(factors) == 1 else total
+
+
+def _outer(tables: list[Floats], columns: int) -> Floats:
+    """Rows of all combinations, products column by column."""
+    if not tables:
+        return np.ones((1, columns))
+    total = tables[0]
+    for t in tables[1:]:
+        total = (total[:, None, :] * t[None, :, :]).reshape(-1, t.shape[1])
+    return total
+
+
+# -- preparing cells -----------------------------------------------------------------------------------------------
+
+
+def prepare(
+    skeleton: Skeleton,
+    listed: Sequence[Rows],
+    measures: Sequence[str],
+    tally: Tally,
+    *,
+    dominance: bool = True,
+    deadline: float | None = None,
+) -> Iterator[Table]:
+    """Tables of a skeleton's cells; what is left out on the way is tallied.  Raises TimeoutError past the deadline."""
+    for block in blocks(skeleton, listed):
+        whole = prod(len(p) for p in block.picks)
+        try:
+            cell = Cell(skeleton, block.there, block.final, listed)
+        except MappingError:
+            tally.capacity += whole
+            continue
+        table, alone, dominated = group_tables(cell, listed, block.picks, measures, dominance, deadline)
+        tally.capacity += alone
+        tally.dominated += dominated
+        if table is not None:
+            yield table
+
+
+def group_tables(
+    cell: Cell, listed: Sequence[Rows], picks: Sequence[Ints], measures: Sequence[str], dominance: bool, deadline: float | None = None
+) -> tuple[Table | None, int, int]:
+    whole = prod(len(p) for p in picks)
+    forms = [m for m in measures if m != "cycles"] + (cell.forms if "cycles" in measures or cell.static else [])
+    grouped = cell.grouped()
+    raw = []
+    for families in grouped:
+        grids = np.meshgrid(*[picks[f] for f in families], indexing="ij")
+        tiles = np.hstack([listed[f].tiles[g.ravel()] for f, g in zip(families, grids, strict=True)])
+        trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
+        parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1]).shape[1]))]
+        for at in range(0, len(tiles), 8 * MANY):
+            if deadline is not None and monotonic() > deadline:
+                raise TimeoutError
+            parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY]))
+        raw.append((tiles, np.concatenate(parts)))
+    while True:
+        least = [u.min(axis=0) if len(u) else np.ones(u.shape[1]) for _, u in raw]
+        kept = []
+        for at, (tiles, usage) in enumerate(raw):
+            others = _product([np.ones_like(least[0]), *[x for i, x in enumerate(least) if i != at]])
+            fits = np.ones(len(tiles), bool)
+            for limit in cell.limits:
+                fits &= limit.used((usage * others).T) <= limit.most
+            kept.append((tiles[fits], usage[fits]))
+        if all(len(a[0]) == len(b[0]) for a, b in zip(raw, kept, strict=True)):
+            break
+        raw = kept
+    fitting = prod(len(t) for t, _ in raw)
+    if not fitting:
+        return None, whole, 0
+    groups = []
+    for at, (families, (tiles, usage)) in enumerate(zip(grouped, raw, strict=True)):
+        by = np.lexsort(tiles.T) if len(tiles) > MANY else np.arange(len(tiles))  # neighbours cover each other most
+        keep = []
+        for base in range(0, len(by) if dominance else 0, MANY):
+            if deadline is not None and monotonic() > deadline:
+                raise TimeoutError
+            part = by[base : base + MANY]
+            costs = cell.costs(families, forms, *cell.tables(families, tiles[part], forms, lead=at == 0))
+            keep.append(part[undominated(np.hstack([costs, usage[part]]))])
+        left = np.concatenate(keep) if dominance else by
+        terms, first, ratio = (Packed.of(x) for x in _tables_in_parts(cell, families, tiles[left], forms, at == 0))
+        groups.append(Group(families, tiles[left], cell.columns_of(families), terms, first, ratio, usage[left]))
+    table = Table(cell, groups, measures)
+    return table, whole - fitting, fitting - table.volume
+
+
+def _tables_in_parts(cell: Cell, families: tuple[int, ...], tiles: Ints, forms: Sequence[str], lead: bool) -> list[Floats]:
+    parts = [cell.tables(families, tiles[at : at + BLOCK], forms, lead=lead) for at in range(0, len(tiles), BLOCK)]
+    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+
+
+# -- the search ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class State:
+    """What is known so far; ``rest`` is a lower bound of every mapping not yet looked at (inf: none left)."""
+
+    best: Found | None = None
+    value: float = float("inf")
+    rest: float = 0.0
+    front: list[Found] = field(default_factory=list)
+    pool: list[tuple[float, Found]] = field(default_factory=list)
+    stopped: str | None = None
+
+
+Progress = Callable[[State, Tally], None]
+
+
+class Search:
+    """Searches tables for the least of an objective, or for the front of energy and cycles (``objective`` None)."""
+
+    def __init__(
+        self,
+        tables: list[Table],
+        objective: Objective | None,
+        tally: Tally,
+        *,
+        deadline: float | None = None,
+        pool: int = 0,
+        progress: Progress | None = None,
+        starts: int = 8,
+        seed: int = 0,
+    ) -> None:
+        self.tables, self.objective, self.tally = tables, objective, tally
+        self.deadline, self.pool, self.progress, self.starts = deadline, pool, progress, starts
+        self.state = State()
+        self.rng = np.random.default_rng(seed)
+        self.heap: list[tuple[float, int, int, Ints, Floats]] = []
+        self.trees: list[list[Clusters]] = []
+        self.working = 0.0  # bound of what has left the heap and is being worked on
+        self.order = itertools.count()
+        self.hull = np.zeros((2, 0))  # the front: cycles rising, energy falling
+
+    def run(self) -> State:
+        """Until nothing is left, the deadline, or an interrupt; the state is then what was reached."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.state.stopped = "interrupted"
+        self.state.rest = min(self.working, self.heap[0][0] if self.heap else float("inf"))
+        return self.state
+
+    def start_from(self, found: Found, value: float) -> None:
+        """A mapping known already: nothing worse is looked for."""
+        self.state.best, self.state.value = found, value
+
+    def _run(self) -> None:
+        for at in range(len(self.tables)):
+            self._descend(at)
+        for table in self.tables:
+            cost = self._cost(table)
+            self.trees.append([build(g, cost, CLUSTER) for g in table.groups])
+        for at, trees in enumerate(self.trees):
+            self._push(at, np.zeros((1, len(trees)), np.int64))
+        self.working = float("inf")
+        while self.heap:
+            if self.deadline is not None and monotonic() > self.deadline:
+                self.state.stopped = "limit"
+                return
+            self.working, _, at, nodes, lower = heapq.heappop(self.heap)
+            self._expand(at, nodes, lower)
+            self.working = float("inf")
+            if self.progress is not None:
+                self.state.rest = self.heap[0][0] if self.heap else float("inf")
+                self.progress(self.state, self.tally)
+
+    # -- nodes -----------------------------------------------------------------------------------------------------
+
+    def _sizes(self, at: int, nodes: Ints) -> Floats:
+        return np.prod([t.size[nodes[:, g]].astype(np.float64) for g, t in enumerate(self.trees[at])], axis=0)  # type: ignore[no-any-return]
+
+    def _push(self, at: int, nodes: Ints) -> None:
+        """Bound nodes, prune, and put the rest on the heap in chunks of like bounds."""
+        for base in range(0, len(nodes), 4 * CHUNK):
+            part = nodes[base : base + 4 * CHUNK]
+            measures, fits = self.tables[at].bounds(self.trees[at], part)
+            sizes = self._sizes(at, part)
+            self.tally.capacity += int(sizes[~fits].sum())
+            hopeless = fits & self._hopeless(measures)
+            self.tally.bound += int(sizes[hopeless].sum())
+            lower = self._key(measures)
+            live = np.flatnonzero(fits & ~hopeless)
+            live = live[np.argsort(lower[live], kind="stable")]
+            for chunk in np.split(live, range(CHUNK, len(live), CHUNK)):
+                if len(chunk):
+                    bounds = np.stack([measures[m][chunk] for m in self._axes])
+                    heapq.heappush(self.heap, (float(lower[chunk[0]]), next(self.order), at, part[chunk], bounds))
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        return ("energy", "cycles") if self.objective is None else self.objective.measures
+
+    def _key(self, measures: dict[str, Any]) -> Floats:
+        of = measures["energy"] * measures["cycles"] if self.objective is None else self.objective.of(measures)
+        return np.asarray(of, np.float64)
+
+    def _hopeless(self, measures: dict[str, Any]) -> npt.NDArray[np.bool_]:
+        """Whether nothing better than what is known can be at these measures."""
+        if self.objective is not None:
+            return np.asarray(self._key(measures) >= self.state.value * (1 - ROUNDING))
+        cycles, energy = self.hull
+        if not len(cycles):
+            return np.zeros(np.shape(measures["energy"]), bool)
+        index = np.searchsorted(cycles, measures["cycles"] * (1 + ROUNDING), side="right") - 1
+        return np.asarray((index >= 0) & (energy[np.maximum(index, 0)] * (1 - ROUNDING) <= measures["energy"]))
+
+    def _expand(self, at: int, nodes: Ints, lower: Floats) -> None:
+        trees = self.trees[at]
+        hopeless = self._hopeless(dict(zip(self._axes, lower, strict=True)))
+        sizes = self._sizes(at, nodes)
+        self.tally.bound += int(sizes[hopeless].sum())
+        nodes, sizes, lower = nodes[~hopeless], sizes[~hopeless], lower[:, ~hopeless]
+        if not len(nodes):
+            return
+        spread = np.stack([np.where(t.left[nodes[:, g]] >= 0, t.spread[nodes[:, g]] + 1e-12, -1.0) for g, t in enumerate(trees)])
+        final = (sizes <= LEAF) | (spread.max(axis=0) < 0)
+        for i in np.flatnonzero(final):
+            if self._hopeless({m: lower[k, i] for k, m in enumerate(self._axes)}):
+                self.tally.bound += int(sizes[i])
+            else:
+                self._leaf(at, nodes[i])
+        nodes, spread = nodes[~final], spread[:, ~final]
+        if not len(nodes):
+            return
+        cut = spread.argmax(axis=0)
+        children = np.concatenate([nodes, nodes])
+        for g, t in enumerate(trees):
+            rows = np.flatnonzero(cut == g)
+            children[rows, g] = t.left[nodes[rows, g]]
+            children[rows + len(nodes), g] = t.right[nodes[rows, g]]
+        self._push(at, children)
+
+    # -- blocks ----------------------------------------------------------------------------------------------------
+
+    def _leaf(self, at: int, node: Ints) -> None:
+        trees = self.trees[at]
+        picks = [t.order[t.start[i] : t.stop[i]] for t, i in zip(trees, node, strict=True)]
+        most = np.prod([t.used_most[i] for t, i in zip(trees, node, strict=True)], axis=0)
+        limits = [x for x in self.tables[at].limits if float(np.ravel(x.used(most))[0]) > x.most]
+        self._evaluate(at, picks, limits)
+
+    def _evaluate(self, at: int, picks: list[Ints], limits: Sequence[Limit]) -> None:
+        table = self.tables[at]
+        measures, shape = table.block(picks)
+        self.tally.evaluated += prod(shape)
+        if self.objective is None:
+            corner = {m: np.asarray(v.min()) for m, v in measures.items()}
+            if not self._hopeless(corner):
+                self._to_front(at, picks, measures, table.legal(picks, limits), shape)
+            return
+        value = np.asarray(self.objective.of(measures))
+        least = float(value.min())
+        worst = self.state.pool[-1][0] if len(self.state.pool) >= self.pool > 0 else float("inf")
+        if least >= (worst if self.pool else self.state.value):
+            return
+        if limits:
+            value = np.where(table.legal(picks, limits), value, np.inf)
+        flat = value.reshape(-1)
+        first = int(flat.argmin())
+        if flat[first] < self.state.value:
+            self.state.value = float(flat[first])
+            self.state.best = self._found(at, picks, measures, first, shape)
+        if self.pool:
+            self._to_pool(at, picks, measures, flat, shape)
+
+    def _found(self, at: int, picks: list[Ints], measures: dict[str, Floats], flat: int, shape: tuple[int, ...]) -> Found:
+        table = self.tables[at]
+        values = {m: float(v.reshape(-1)[flat]) for m, v in measures.items()}
+        return Found(values, table.cell.skeleton, table.tiles(table.choice(picks, flat, shape)))
+
+    def _to_pool(self, at: int, picks: list[Ints], measures: dict[str, Floats], flat: Floats, shape: tuple[int, ...]) -> None:
+        worst = self.state.pool[-1][0] if len(self.state.pool) >= self.pool else float("inf")
+        better = np.flatnonzero(flat < worst)
+        if not len(better):
+            return
+        better = better[np.argsort(flat[better], kind="stable")][: self.pool]
+        self.state.pool += [(float(flat[i]), self._found(at, picks, measures, int(i), shape)) for i in better]
+        self.state.pool.sort(key=lambda x: x[0])
+        del self.state.pool[self.pool :]
+
+    def _to_front(self, at: int, picks: list[Ints], measures: dict[str, Floats], legal: Any, shape: tuple[int, ...]) -> None:
+        open_ = ~self._hopeless(measures) & legal
+        index = np.flatnonzero(open_.reshape(-1))
+        if not len(index):
+            return
+        energy, cycles = (np.broadcast_to(measures[m], open_.shape).reshape(-1)[index] for m in ("energy", "cycles"))
+        for i in np.lexsort((energy, cycles)):
+            one = {"energy": energy[i], "cycles": cycles[i]}
+            if not self._hopeless(one):
+                found = self._found(at, picks, measures, int(index[i]), shape)
+                kept = [f for f in self.state.front if not (f.values["energy"] >= energy[i] and f.values["cycles"] >= cycles[i])]
+                self.state.front = sorted([*kept, found], key=lambda f: f.values["cycles"])
+                self.hull = np.array([[f.values["cycles"] for f in self.state.front], [f.values["energy"] for f in self.state.front]])
+
+    # -- good mappings to begin with -------------------------------------------------------------------------------
+
+    def _descend(self, at: int) -> None:
+        """From a few starts, the best choice of one group after another, the others fixed, until none improves."""
+        table = self.tables[at]
+        groups = table.groups
+        for start in range(self.starts):
+            if start == 0:
+                now = [int(g.usage.prod(axis=1).argmin()) for g in groups]
+            else:
+                now = [int(self.rng.integers(len(g.tiles))) for g in groups]
+            last = float("inf")
+            while True:
+                for g in self.rng.permutation(len(groups)):
+                    picks = [np.array([i]) for i in now]
+                    picks[g] = np.arange(len(groups[g].tiles))
+                    measures, shape = table.block(picks)
+                    self.tally.tried += prod(shape)
+                    legal = table.legal(picks, table.limits)
+                    value = np.where(legal, self._key(measures), np.inf).reshape(-1)
+                    best = int(value.argmin())
+                    if np.isfinite(value[best]):
+                        now[g] = best
+                        if self.objective is None:
+                            self._to_front(at, picks, measures, legal, shape)
+                        elif value[best] < self.state.value:
+                            self.state.value = float(value[best])
+                            self.state.best = self._found(at, picks, measures, best, shape)
+                if not value[best] < last * (1 - ROUNDING):
+                    break
+                last = float(value[best])
+
+    def _cost(self, table: Table) -> Floats:
+        """What each bracket contributes at the best mapping known, as a share of each measure's whole; averaged."""
+        total = np.zeros(table.by_bracket.shape[1])
+        rows = [g.first[len(g.first) // 2] for g in table.groups]
+        best = self.state.best or (self.state.front[len(self.state.front) // 2] if self.state.front else None)
+        if best is not None and best.skeleton is table.cell.skeleton:
+            for i, g in enumerate(table.groups):
+                match = np.flatnonzero((g.tiles == np.array([best.tiles[s] for s in g.slots])).all(axis=1))
+                if len(match):
+                    rows[i] = g.first[match[0]]
+        size = _product(rows)
+        for form in range(len(table.by_bracket)):
+            share = np.abs(table.by_bracket[form]) * size
+            whole = share.sum()
+            total += share / whole if whole else 0.0
+        return np.asarray(np.sqrt(total / len(table.by_bracket)) + 1e-4)

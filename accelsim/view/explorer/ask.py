@@ -1,0 +1,152 @@
+"""What the page may ask for: shipped names, numbers within limits, and no path to any file."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from accelsim import files
+from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.presets import load_architecture
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.presets import load_dataflow
+from accelsim.workload.layers import Conv2d, Layer
+from accelsim.workload.network import Workload, load_workload
+from accelsim.workload.problem import Direction
+
+MOST_MACS = 2**40
+MOST_PES = 2**16
+Size = Annotated[int, Field(ge=1, le=4096)]
+Pixels = Annotated[int, Field(ge=1, le=1024)]
+_KEY = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){1,4}")
+Objective = Literal["rule", "energy", "cycles", "edp"]
+
+
+class OwnLayer(BaseModel):
+    """A layer typed in."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    M: Size
+    C: Size
+    H: Pixels
+    W: Pixels
+    R: Size
+    S: Size
+    stride: Annotated[int, Field(ge=1, le=64)] = 1
+    padding: Annotated[int, Field(ge=0, le=64)] = 0
+    groups: Size = 1
+
+
+class Ask(BaseModel):
+    """One state of the controls.  ``layer`` names one of ``workload``; ``own`` is a layer instead of both."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    workload: str | None = None
+    layer: str | None = None
+    own: OwnLayer | None = None
+    arch: str
+    dataflow: str
+    overrides: Annotated[dict[str, int | float], Field(max_length=20)] = {}
+    batch: Annotated[int, Field(ge=1, le=256)] = 1
+    direction: Direction = "forward"
+    objective: Objective = "rule"
+
+    @field_validator("workload", "arch", "dataflow")
+    @classmethod
+    def _shipped(cls, value: str | None, info: Any) -> str | None:
+        kind = {"workload": "workloads", "arch": "architectures", "dataflow": "dataflows"}[info.field_name]
+        if value is not None and value not in files.names(kind):
+            raise ValueError(f"must be one of {', '.join(files.names(kind))}")
+        return value
+
+    @field_validator("overrides")
+    @classmethod
+    def _keys(cls, value: dict[str, int | float]) -> dict[str, int | float]:
+        for key in value:
+            if not _KEY.fullmatch(key):
+                raise ValueError("keys are dotted names, like array.rows")
+        return value
+
+    @model_validator(mode="after")
+    def _one_layer(self) -> Ask:
+        if (self.workload is None) == (self.own is None):
+            raise ValueError("either workload or own is given")
+        return self
+
+    @property
+    def machine(self) -> Architecture:
+        """The architecture with its overridden keys.  Raises InputError."""
+        found = _machine(self.arch, tuple(sorted(self.overrides.items())))
+        if found.array.rows * found.array.cols > MOST_PES:
+            raise files.InputError(f"the explorer shows at most {MOST_PES} PEs", key="array", got=str(found.array.rows * found.array.cols))
+        return found
+
+    @property
+    def flow(self) -> Dataflow:
+        """The dataflow."""
+        return _flow(self.dataflow)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers of the workload, or the one that was typed in.  Raises InputError."""
+        if self.own is not None:
+            try:
+                return (Conv2d(name="own", **self.own.model_dump()),)
+            except ValueError as error:
+                raise files.InputError(" ".join(str(error).split())[:200], key="own") from error
+        assert self.workload is not None
+        return tuple(workload(self.workload).layers)
+
+    @property
+    def chosen(self) -> Layer:
+        """The layer that is looked at.  Raises InputError."""
+        for layer in self.layers:
+            if self.layer in (None, layer.name):
+                if layer.problem(self.batch).macs > MOST_MACS:
+                    raise files.InputError(
+                        f"the explorer runs at most {MOST_MACS} MACs", key="layer", got=str(layer.problem(self.batch).macs)
+                    )
+                return layer
+        raise files.InputError("no such layer", key="layer", got=str(self.layer), choices=[x.name for x in self.layers])
+
+
+@lru_cache(maxsize=64)
+def _machine(name: str, overrides: tuple[tuple[str, Any], ...]) -> Architecture:
+    return load_architecture(name, dict(overrides))
+
+
+@lru_cache(maxsize=64)
+def _flow(name: str) -> Dataflow:
+    return load_dataflow(name)
+
+
+@lru_cache(maxsize=64)
+def workload(name: str) -> Workload:
+    """A shipped workload, read once."""
+    return load_workload(name)
+
+
+def choices() -> dict[str, Any]:
+    """What the controls offer: workloads, and of each architecture the numbers of its array and buffers."""
+    machines = {}
+    for name in files.names("architectures"):
+        arch = _machine(name, ())
+        sizes = {
+            f"levels.{level}.capacity_bytes": spec.capacity_bytes for level, spec in arch.levels.items() if spec.capacity_bytes is not None
+        }
+        machines[name] = {"description": arch.description, "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes}
+    flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in files.names("dataflows")}
+    networks = {
+        n: str(files.read(files.resolve("workloads", n), "workloads").data.get("description", "")) for n in files.names("workloads")
+    }
+    layers = {n: [layer.name for layer in workload(n).layers] for n in networks}
+    return {
+        "workloads": networks,
+        "layers": layers,
+        "architectures": machines,
+        "dataflows": flows,
+        "objectives": ["rule", "energy", "cycles", "edp"],
+    }

@@ -1,0 +1,81 @@
+"""The page around the films: one HTML file with its style, its script and its data, and what it says without a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from functools import cache
+from importlib.resources import files
+
+from accelsim.version import MODEL_VERSION, __version__
+from accelsim.view.player.film import MAC, Film
+from accelsim.view.player.pack import pack
+
+
+@cache
+def _part(name: str) -> str:
+    return (files("accelsim.view.player") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(films: tuple[Film, ...], title: str) -> str:
+    """The file.  Its policy allows its own script and style, by hash, and nothing else: no address, no image, no frame."""
+    style, script = _part("player.css"), _part("player.js")
+    head, block = pack(films)
+    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    parts = {
+        "policy": policy,
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "summary": "\n".join(_summary_html(f) for f in films),
+        "head": head,
+        "block": block,
+        "version": html.escape(f"accelsim {__version__}, model version {MODEL_VERSION}"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], _part("player.html"))
+
+
+def summary(film: Film) -> str:
+    """What the film shows, in words."""
+    return "\n".join([film.title, *(f"{k}: {v}" for k, v in film.facts), *_sentences(film)])
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
+
+
+def _sentences(film: Film) -> list[str]:
+    """Length, work and traffic of the run, and which part of it is shown."""
+    pes = film.rows * film.cols
+    macs, cycles = film.totals["macs"], film.cycles
+    found = [
+        f"The run takes {_number(cycles)} cycles of the array and {_number(macs)} MACs; "
+        f"{100 * macs / (pes * cycles):.1f} % of the {_number(pes)} PEs multiply in a mean cycle."
+    ]
+    if film.whole and film.first == 1:
+        found.append("All of it is shown.")
+    else:
+        found.append(
+            f"Cycles {_number(film.first)} to {_number(film.last)} are shown; counts end with those of cycle {_number(film.last)}."
+        )
+    busiest = int((film.state & MAC).sum(axis=(1, 2)).argmax())
+    work = int((film.state[busiest] & MAC).sum())
+    found.append(f"Most PEs, {_number(work)}, multiply for the first time in cycle {_number(film.first + busiest)}.")
+    return found
+
+
+def _summary_html(film: Film) -> str:
+    facts = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in film.facts)
+    words = "".join(f"<p>{html.escape(s)}</p>" for s in _sentences(film))
+    nest = html.escape("\n".join(line.text for line in film.nest))
+    rows = "".join(f"<tr><th scope=row>{html.escape(k)}</th><td>{_number(v)}</td></tr>" for k, v in film.totals.items())
+    return (
+        f"<section><h3>{html.escape(film.title)}</h3><dl>{facts}</dl>{words}<pre>{nest}</pre>"
+        f"<table><caption>Words and MACs of the whole run</caption><tbody>{rows}</tbody></table></section>"
+    )

@@ -1,0 +1,12 @@
+"""Your answers to lab 2; None is a question not answered yet."""
+
+answers = {
+    "2.1": None,
+    "2.2": None,
+    "2.3": None,
+    "2.4": None,
+    "2.5": None,
+    "2.6": None,
+    "2.7": None,
+    "2.8": None,
+}

@@ -1,0 +1,123 @@
+"""Lab 4: energy and the memory hierarchy.
+
+An access costs the more the larger the memory is: on `systolic` (45 nm, after Horowitz) a MAC of 8-bit words costs 0.3 pJ;
+`accelsim show systolic` prints what a word costs at every level.  The layer is LeNet-5's conv2 (240 000 MACs) unless
+another is named; `accelsim run lenet5 --layer conv2 --arch systolic --dataflow ws --format json` has every number.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from grading import Question, run
+
+import accelsim as acc
+
+CAPACITY = "levels.sram.capacity_bytes"
+
+
+def columns(dataflow: str, **overrides: Any) -> dict[str, Any]:
+    """The model's row for LeNet-5's conv2."""
+    return dict(acc.simulate("lenet5", "systolic", dataflow, layers=["conv2"], overrides=overrides).rows[0].columns)
+
+
+def _parts(dataflow: str) -> dict[str, float]:
+    row = columns(dataflow)
+    return {name: row[f"energy_{name}_pj"] for name in ("compute", "dram", "sram", "reg", "link", "lines", "static")}
+
+
+def _read_costs() -> tuple[float, float]:
+    """A weight word from DRAM and from the SRAM, in pJ: energy of one word more."""
+    from accelsim.hardware.energy import prices
+
+    price = prices(acc.load_architecture("systolic"))
+    return price.levels["dram"]["weight"].of(8), price.levels["sram"]["weight"].of(8)
+
+
+def _dram_words(capacity: int) -> int:
+    return sum(v for k, v in columns("os", **{CAPACITY: capacity}).items() if k.startswith("dram_"))
+
+
+def _enough() -> int:
+    """The smallest power of two of bytes with which os moves no more DRAM words than with 512 KB."""
+    least = _dram_words(2**19)
+    return next(2**k for k in range(9, 20) if _dram_words(2**k) == least)
+
+
+QUESTIONS = [
+    Question(
+        "4.1",
+        "How much energy do the MACs of conv2 take, in pJ?",
+        "240 000 times 0.3 pJ.",
+        lambda: columns("ws")["energy_compute_pj"],
+        lambda: [(720_000.0, "a factor of ten: 240 000 x 0.3"), (24_000.0, "0.3 pJ each, not 0.1")],
+        within=1e-6,
+    ),
+    Question(
+        "4.2",
+        "How many SRAM reads of an 8-bit word cost as much as one DRAM read of it?",
+        "Divide the two lines of the cost table in the weight column.",
+        lambda: _read_costs()[0] / _read_costs()[1],
+        lambda: [(_read_costs()[0] / 36.239, "that is the psum column: 32 bits, four times as much"), (200 / 6, "that is Eyeriss' table")],
+        within=0.01,
+    ),
+    Question(
+        "4.3",
+        "Under ws, which part of the total energy goes to DRAM (0 to 1)?",
+        "energy_dram_pj over energy_pj.",
+        lambda: columns("ws")["energy_dram_pj"] / columns("ws")["energy_pj"],
+        lambda: [(100 * columns("ws")["energy_dram_pj"] / columns("ws")["energy_pj"], "as a part of 1, not in per cent")],
+        within=0.005,
+    ),
+    Question(
+        "4.4",
+        "And which component (compute, dram, sram, reg, link, lines or static) takes the most?",
+        "Compare the energy_..._pj columns of components; sram is a level, weight a tensor.",
+        lambda: max(_parts("ws"), key=lambda k: _parts("ws")[k]),
+        lambda: [
+            ("dram", "DRAM's words are the dearest, but the SRAM moves ten times as many"),
+            ("compute", "MACs are the cheapest of all: moving words costs more than computing with them"),
+        ],
+    ),
+    Question(
+        "4.5",
+        "Which of ws, os and is takes the least energy for conv2?",
+        "Look at what psums cost: 32 bits each, read and written in the SRAM for every K tile.",
+        lambda: min(("ws", "os", "is"), key=lambda d: columns(d)["energy_pj"]),
+        lambda: [("ws", "ws adds psums up in the SRAM, once for every 16 of 150 products"), ("is", "is adds psums up in the SRAM like ws")],
+    ),
+    Question(
+        "4.6",
+        "By what factor does os need less SRAM energy than ws?",
+        "energy_sram_pj of ws over that of os.",
+        lambda: columns("ws")["energy_sram_pj"] / columns("os")["energy_sram_pj"],
+        lambda: [
+            (columns("os")["energy_sram_pj"] / columns("ws")["energy_sram_pj"], "the other way round"),
+            (columns("ws")["energy_pj"] / columns("os")["energy_pj"], "that is of the totals"),
+        ],
+        within=0.01,
+    ),
+    Question(
+        "4.7",
+        f"What is the smallest {CAPACITY}, a power of two, with which os moves no more words to and from DRAM than with 524288?",
+        "Try --set levels.sram.capacity_bytes=... and add the dram columns.",
+        _enough,
+        lambda: [
+            (_enough() // 2, "with that the tiles no longer fit: compare the dram columns"),
+            (2 * _enough(), "half of that still does"),
+            (8192, "half of that still does"),
+            (16384, "a quarter of that still does"),
+        ],
+    ),
+    Question(
+        "4.8",
+        "True or False: with that smaller SRAM the layer takes less energy in all than with 524288 bytes.",
+        "The same words move, and each access of a smaller memory is cheaper.",
+        lambda: bool(columns("os", **{CAPACITY: _enough()})["energy_pj"] < columns("os")["energy_pj"]),
+        lambda: [(False, "each of the same accesses is cheaper in a smaller memory, and less area leaks")],
+    ),
+]
+
+if __name__ == "__main__":
+    sys.exit(run(__doc__ or "", QUESTIONS, "lab4"))

@@ -1,0 +1,67 @@
+"""Pictures of player, explorer and course for the documentation: taken anew by
+
+    ACCELSIM_SCREENSHOTS=docs/figures/screens pytest tests/browser/test_screenshots.py
+
+and otherwise into a place that is thrown away, so that what they show is known to open.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import accelsim as acc
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    found = Path(os.environ.get("ACCELSIM_SCREENSHOTS", tmp_path))
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "cycle", "size"),
+    [
+        ("player_ws_os", {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "ws,os"}, 40, (1500, 900)),
+        ("player_rs", {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"}, 60, (1280, 880)),
+    ],
+)
+def test_player(watched: Any, place: Path, tmp_path: Path, name: str, call: dict[str, Any], cycle: int, size: tuple[int, int]) -> None:
+    path = acc.animate(**call, cycles=120).save(tmp_path / f"{name}.html")
+    page = watched(viewport={"width": size[0], "height": size[1]}).page
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-ready]")
+    page.evaluate(f"accelsim.show({cycle})")
+    page.screenshot(path=place / f"{name}.png")
+    assert (place / f"{name}.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("explorer", {"viewport": {"width": 1300, "height": 900}}),
+        ("explorer_phone", {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}),
+    ],
+)
+def test_explorer(watched: Any, place: Path, name: str, options: dict[str, Any]) -> None:
+    pytest.importorskip("uvicorn")
+    command = [str(Path(sys.executable).with_name("accelsim")), "explore", "--port", "0", "--no-browser"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stderr is not None
+        found = watched(**options)
+        found.page.context.set_offline(False)
+        found.page.goto(running.stderr.readline().split()[2])
+        found.page.wait_for_selector("body[data-ready]", timeout=20_000)
+        found.page.evaluate("scrollTo(0, 0)")
+        found.page.screenshot(path=place / f"{name}.png")
+    finally:
+        running.terminate()
+        running.wait(timeout=20)
+    assert (place / f"{name}.png").stat().st_size > 15_000

@@ -1,0 +1,149 @@
+"""Plain arrays of the cycle engine: buses, pipelines, trees and chains, edge by edge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accelsim as acc
+from accelsim.engines import cycle
+from accelsim.engines.cycle.buses import BusArray
+from accelsim.engines.cycle.chain import Chains
+from accelsim.engines.cycle.levels import HazardError
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapping.mapping import Mapping
+from accelsim.mapping.nest import Nest
+from accelsim.workload.arithmetic import random_data
+from accelsim.workload.problem import TENSORS, Problem
+
+
+def data_of(nest: Nest) -> dict[str, Any]:
+    return random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+
+
+def plain(loops: str, pe: tuple[str, ...], sums: str = "reduce", stages: int = 1, held: str = "multicast", **sizes: int) -> Nest:
+    """A nest on two levels and 6 x 6 PEs."""
+    size = {"N": 1, "G": 1, "M": 1, "C": 1, "E": 1, "F": 1, "R": 1, "S": 1} | sizes
+    problem = Problem(**size, H=size["E"] + size["R"] - 1, W=size["F"] + size["S"] - 1)
+    arch = {
+        "name": "plain",
+        "clock_mhz": 1.0,
+        "array": {"rows": 6, "cols": 6, "pipeline_stages": stages},
+        "levels": {"dram": {}, "pe": {}},
+        "networks": {"bus": {"below": "dram", "held": held, "streamed": "multicast", "accumulated": sums}},
+        "bits": {"weight": 8, "ifmap": 8, "ofmap": 8, "psum": 32},
+        "energy": {"mac": 1.0, "levels": {"dram": 1.0, "pe": 1.0}, "networks": {"bus": 1.0}},
+    }
+    return Nest(problem, Architecture.model_validate(arch), Mapping(loops=loops, keep={"dram": TENSORS, "pe": pe}))
+
+
+@pytest.mark.parametrize("kept", [(), ("weight",), ("ofmap",), TENSORS])
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_length(kept, stages):
+    """12 steps; a product is there stages - 1 edges after its operands, a tree adds in no time, 3 x 2 PEs on a chain in 2 + 1 edges."""
+    loops = "F:1:dram C:3:dram C:1:dram:row R:1:dram:col S:1:pe"
+    for sums, more in (("reduce", 0), ("unicast", 0), ("chain", 3)):
+        nest = plain(loops, kept, sums, stages, C=3, R=2, F=6, S=2)
+        assert cycle.run(nest, data_of(nest)).cycles == 12 + stages - 1 + more, sums
+
+
+def test_row_stationary_on_eyeriss():
+    """Filter rows held, psums up the columns: the last sum takes R - 1 links, and 2 edges more in the multipliers."""
+    overrides = {"array.rows": 3, "array.cols": 4, "networks.noc.accumulated": "chain", "array.pipeline_stages": 3}
+    machine = acc.load_architecture("eyeriss", overrides)
+    problem = acc.Conv2d(M=1, C=1, H=6, W=6, R=3, S=3).problem()
+    nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("rs")))
+    assert str(nest.mapping) == "F:1:glb R:1:glb:row E:1:glb:col S:1:spad"
+    trace = cycle.Trace(1, 99)
+    run = cycle.run(nest, data_of(nest), trace=trace)
+    assert (run.compute_cycles, run.cycles) == (12, 12 + 2 + 2)
+    # the filter row r is shared by row r of the PEs, the ifmap row e + r by a diagonal
+    first = trace.at(1).query("active")
+    assert len(first) == 12
+    assert (first["weight_word"] == 3 * first["row"]).all()
+    assert (first["ifmap_word"] == 6 * (first["row"] + first["col"])).all()
+    words = {(x.tensor, x.word): x.pes for x in trace.crossings(1)}
+    assert words["weight", 0] == 4 and [words["ifmap", 6 * h] for h in range(6)] == [1, 2, 3, 3, 2, 1]
+    # a sum of filter row 0 hops to rows 1 and 2 and comes out: products of edges 1, 2, 3, added on 3, 4, 5
+    sets_out = trace.planes["down"].words[:, 0, 0].tolist().index(0)
+    assert trace.edges[sets_out] == 5
+    assert [int(trace.planes["down"].words[sets_out + i, i, 0]) for i in range(3)] == [0, 0, 0]
+    out = [x for e in trace.edges.tolist() for x in trace.crossings(e) if x.way == "out"]
+    assert [(x.edge, x.word) for x in out if x.word in (0, 1)] == [(7, 0), (10, 1)]
+    assert run.result is not None and out[0].value == run.result[0, 0, 0, 0, 0]
+
+
+def test_neighbours_pass_words_on(monkeypatch):
+    """Over neighbour links a word comes from the PE that held it; poison it there, and the outputs are wrong."""
+    machine = acc.load_architecture("shidiannao", {"array.rows": 2, "array.cols": 3})
+    problem = acc.Conv2d(M=2, C=2, H=4, W=5, R=3, S=3).problem()
+    nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("osp")))
+    data = data_of(nest)
+    good = cycle.run(nest, data)
+    mesh = next(b for b in nest.boundaries if b.kind == "neighbour" and b.child == 2)
+    assert good.moves[mesh].read < 0.6 * good.moves[mesh].taken
+    release = BusArray.release
+
+    def spoiled(self, step, following):
+        self.spads["ifmap"].values += 1  # what the PEs have from the step before
+        release(self, step, following)
+
+    monkeypatch.setattr(BusArray, "release", spoiled)
+    assert not np.array_equal(cycle.run(nest, data).result, good.result)
+
+
+def test_bus_words_are_read_once():
+    """Four PEs take one weight: read once over a bus, four times by unicast."""
+    loops = "M:1:dram F:1:dram:col S:1:pe"
+    for held, read in (("multicast", 6), ("unicast", 24)):
+        nest = plain(loops, ("weight",), held=held, M=2, F=4, S=3)
+        run = cycle.run(nest, data_of(nest))
+        (b,) = (b for b in nest.boundaries if b.tensor == "weight" and b.child == 1)
+        assert (run.moves[b].taken, run.moves[b].read) == (24, read)
+
+
+# -- the chain itself --------------------------------------------------------------------------------------------
+
+
+def line(rows: int, cols: int) -> Chains:
+    place = np.indices((1, rows, cols)).reshape(3, -1)
+    return Chains(*place)
+
+
+@pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 1), (1, 4), (3, 2)])
+def test_chain_hops_one_link_an_edge(rows, cols):
+    chain, n = line(rows, cols), rows * cols
+    rng = np.random.default_rng(0)
+    parts = {edge: rng.integers(-9, 9, n) for edge in (1, 2, 3, 6)}
+    whole = {}
+    for edge in range(1, 20):
+        if edge in parts:
+            chain.launch(edge, parts[edge], np.full(n, edge), np.ones(n, bool), edge)
+        out = chain.clock(edge)
+        if out is not None:
+            assert out.names.tolist() == [out.label]
+            whole[out.label] = (edge, int(out.values[0]))
+    assert whole == {e: (e + rows - 1 + cols - 1, int(v.sum())) for e, v in parts.items()}
+    assert not chain.busy
+
+
+def test_chain_passes_through_pes_with_nothing_to_add():
+    chain = line(3, 2)
+    there = np.array([False, True, False, False, False, False])  # row 0, column 1 alone
+    chain.launch(1, np.arange(10, 16), np.full(6, 7), there, "x")
+    found = [chain.clock(e) for e in range(1, 6)]
+    assert [x is not None for x in found] == [False, False, False, True, False]
+    assert found[3].values.tolist() == [11]
+
+
+def test_chain_refuses_what_cannot_meet():
+    chain = line(2, 1)
+    chain.launch(1, np.array([1, 2]), np.array([5, 6]), np.ones(2, bool), "x")
+    chain.clock(1)
+    with pytest.raises(HazardError, match="different words meet"):
+        chain.clock(2)
+    chain.launch(3, np.zeros(2), np.zeros(2), np.ones(2, bool), "x")
+    with pytest.raises(HazardError, match="two sums set out"):
+        chain.launch(3, np.zeros(2), np.zeros(2), np.ones(2, bool), "x")

@@ -1,0 +1,128 @@
+"""The cycle engine knows no closed form: what it imports, what it loads when it runs, and where its cycles come from."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import accelsim as acc
+from accelsim.engines import cycle
+from accelsim.engines.cycle.registers import SystolicArray
+from accelsim.mapping.nest import Nest
+from accelsim.workload.arithmetic import random_data
+
+PACKAGE = Path(str(cycle.__file__)).parent
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.glob("*.py"))}
+ALLOWED = ("accelsim.engines.cycle", "accelsim.engines.counts", "accelsim.mapping", "accelsim.workload", "accelsim.hardware")
+FORBIDDEN = ("array_time", "fold_time", "analytic", "tables", "steps", "pipeline", "rates", "event", "movement", "pes", "takes")
+
+
+def imported(source: str) -> Iterator[str]:
+    """Every module a source imports, wherever it does."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+            yield ast.unparse(node)
+
+
+def strangers(source: str) -> list[str]:
+    """Modules of accelsim a source must not import, and imports made at run time."""
+    return [
+        name
+        for name in imported(source)
+        if name.startswith(".") or "(" in name or (name.startswith("accelsim") and not name.startswith(ALLOWED))
+    ]
+
+
+def lengths(source: str) -> list[str]:
+    """Sums that look like a length of section 5: several variables and a constant 2."""
+
+    def terms(node: ast.expr) -> Iterator[ast.expr]:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+            yield from terms(node.left)
+            yield from terms(node.right)
+        else:
+            yield node
+
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
+            parts = list(terms(node))
+            constants = [p.operand if isinstance(p, ast.UnaryOp) else p for p in parts]
+            constants = [p for p in constants if isinstance(p, ast.Constant)]
+            if any(p.value == 2 for p in constants) and len(parts) - len(constants) > 1:  # type: ignore[attr-defined]
+                found.append(ast.unparse(node))
+    return found
+
+
+def test_imports_nothing_of_the_other_engines():
+    assert len(SOURCES) > 10
+    assert {name: strangers(text) for name, text in SOURCES.items() if strangers(text)} == {}
+
+
+def test_the_import_check_can_fail():
+    for line in (
+        "from accelsim.engines.array_time import array_time",
+        "from accelsim.engines import analytic",
+        "import accelsim.engines.fold_time as f",
+        "def f():\n    from accelsim.engines import event",
+        "from ..array_time import array_time",
+        "import importlib\nimportlib.import_module('accelsim.engines.tables')",
+        "__import__('accelsim.engines.array_time')",
+    ):
+        assert strangers(line), line
+    assert not strangers("import numpy\nfrom accelsim.engines.counts import Moved")
+
+
+def test_works_out_no_length():
+    assert {name: lengths(text) for name, text in SOURCES.items() if lengths(text)} == {}
+    for line in ("x = t + r + c - 2", "y = f * (t + r - 1) + r + c - 2", "z = -2 + t + r"):
+        assert lengths(line), line
+
+
+def test_loads_none_of_them_when_it_runs():
+    """In a fresh interpreter, after running a layer on lines and one on buses."""
+    program = """
+import sys
+import numpy as np
+import accelsim as acc
+from accelsim.engines.cycle import run
+from accelsim.mapping.nest import Nest
+for arch, flow in (("systolic", "ws"), ("systolic", "os"), ("eyeriss", "rs")):
+    machine = acc.load_architecture(arch, {"array.rows": 4, "array.cols": 3})
+    problem = acc.Conv2d(M=3, C=2, H=5, W=5, R=3, S=3).problem()
+    nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
+    data = {t: np.ones(problem.shape(t), np.int8) for t in ("weight", "ifmap")}
+    for sample in (False, True):
+        assert run(nest, data, sample_folds=sample).cycles > 0
+print(*sorted(m for m in sys.modules if m.startswith("accelsim.engines.")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = {m.removeprefix("accelsim.engines.").split(".")[0] for m in done.stdout.split()}
+    assert "cycle" in loaded and not loaded & set(FORBIDDEN), loaded
+
+
+def test_cycles_are_the_edge_of_the_last_result(monkeypatch):
+    """What a run reports is the largest edge at which the clocked array latched a result, and nothing else."""
+    edges = []
+    land = SystolicArray._land
+
+    def seen(self, number, i, j, values):
+        edges.append(self.edge)
+        land(self, number, i, j, values)
+
+    monkeypatch.setattr(SystolicArray, "_land", seen)
+    for flow in ("ws", "os", "is"):
+        edges.clear()
+        machine = acc.load_architecture("systolic", {"array.rows": 5, "array.cols": 4})
+        problem = acc.Conv2d(M=6, C=2, H=6, W=7, R=3, S=2).problem()
+        nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
+        data = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+        assert cycle.run(nest, data).cycles == max(edges)

@@ -1,0 +1,254 @@
+"""Systolic lines of the cycle engine on plain matrices: values, edges, and that no fold could start earlier."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accelsim.engines.cycle import HazardError
+from accelsim.engines.cycle.controller import Start
+from accelsim.engines.cycle.held_operand import HeldOperandArray
+from accelsim.engines.cycle.registers import Stream, SystolicArray, Task
+from accelsim.engines.cycle.systolic import Fold, Kind, make_array, run_folds
+
+Size = tuple[int, int, int]  # T, r, c
+
+# Every way folds can follow each other.
+OPTIONS: dict[str, tuple[Kind, dict[str, Any]]] = {
+    "weights, no overlap": ("held_operand", {"overlap": False}),
+    "weights, one register": ("held_operand", {"overlap": True}),
+    "weights, two registers": ("held_operand", {"overlap": True, "weight_registers": 2}),
+    "outputs in place, no overlap": ("held_outputs", {"overlap": False}),
+    "outputs shifted out, no overlap": ("held_outputs", {"overlap": False, "outputs": "accumulators"}),
+    "outputs in place": ("held_outputs", {"overlap": True}),
+    "outputs through the accumulators": ("held_outputs", {"overlap": True, "outputs": "accumulators"}),
+    "outputs through registers": ("held_outputs", {"overlap": True, "outputs": "register"}),
+}
+every_option = pytest.mark.parametrize("option", OPTIONS)
+
+
+def folds_of(kind: Kind, sizes: Sequence[Size], seed: int = 0) -> tuple[list[Fold], list[np.ndarray]]:
+    """Random matrices of these sizes, and what numpy makes of them."""
+    rng = np.random.default_rng(seed)
+    folds, want = [], []
+    for t, r, c in sizes:
+        rows = rng.integers(-128, 128, (t, r))
+        if kind == "held_operand":
+            held = rng.integers(-128, 128, (r, c))
+            folds.append(Fold(rows, held=held))
+            want.append(rows @ held)
+        else:
+            cols = rng.integers(-128, 128, (t, c))
+            folds.append(Fold(rows, cols=cols))
+            want.append(rows.T @ cols)
+    return folds, want
+
+
+def last_edge(option: str, R: int, C: int, sizes: Sequence[Size], **more: Any) -> int:
+    """The number of the edge that latches the last result; every result is checked."""
+    kind, options = OPTIONS[option]
+    folds, want = folds_of(kind, sizes)
+    found = run_folds(kind, R, C, folds, **{**options, **more})
+    assert len(found) == sum(x.size for x in want)
+    assert all(want[x.fold][x.i, x.j] == x.value for x in found)
+    return max(x.edge for x in found)
+
+
+# DESIGN section 5 by hand: R = C = 3, T = 5; one fold of 2 x 1; two and three full folds.
+# The same with T = 2, where the array is higher than the stream is long.
+LENGTHS = {
+    #                                 T=5: one 2x1, F=1, F=2, F=3   T=2
+    "weights, no overlap":             ((9, 12, 24, 36), (6, 9, 18, 27)),
+    "weights, one register":           ((9, 12, 19, 26), (6, 9, 13, 17)),
+    "weights, two registers":          ((9, 12, 17, 22), (6, 9, 12, 15)),
+    "outputs in place, no overlap":    ((6, 9, 18, 27), (3, 6, 12, 18)),
+    "outputs shifted out, no overlap": ((9, 12, 24, 36), (6, 9, 18, 27)),
+    "outputs in place":                ((6, 9, 14, 19), (3, 6, 8, 10)),
+    "outputs through the accumulators": ((9, 12, 19, 26), (6, 9, 13, 17)),
+    "outputs through registers":       ((9, 12, 17, 22), (6, 9, 12, 15)),
+}  # fmt: skip
+
+
+@every_option
+@pytest.mark.parametrize(("t", "which"), [(5, 0), (2, 1)])
+def test_lengths(option, t, which):
+    small, *full = LENGTHS[option][which]
+    assert last_edge(option, 3, 3, [(t, 2, 1)]) == small
+    assert [last_edge(option, 3, 3, [(t, 3, 3)] * n) for n in (1, 2, 3)] == full
+
+
+def test_a_fully_clocked_array():
+    for option in OPTIONS:
+        clocked = last_edge(option, 3, 4, [(2, 1, 2), (5, 3, 1)], partial_folds="full")
+        assert clocked >= last_edge(option, 3, 4, [(2, 1, 2), (5, 3, 1)])
+    # one fold: 3 + 5 + 3 + 3 - 2 and 5 + 3 + 3 - 2, whatever it uses, but for the columns whose results nobody wants
+    assert last_edge("weights, no overlap", 3, 3, [(5, 1, 3)], partial_folds="full") == 12
+    assert last_edge("outputs in place", 3, 3, [(5, 3, 3)], partial_folds="full") == 9
+
+
+# Folds of mixed size: the edge of PE (0, 0)'s first operand, fold by fold, on 3 x 3.
+MIXED: Sequence[Size] = ((4, 3, 2), (1, 2, 3), (6, 1, 1), (2, 3, 3))
+STARTS = {
+    "weights, one register": (4, 9, 10, 18),  # 3 shifts; then T + r - 1 of the next: 4 + 1, 1 + 0, 6 + 2
+    "weights, two registers": (4, 8, 9, 15),  # max(T, r of the next): 4, 1, 6
+    "outputs in place": (1, 5, 6, 12),  # T: 4, 1, 6
+    "outputs through the accumulators": (1, 7, 9, 15),  # T + r - 1, of the rows in use: 4 + 2, 1 + 1, 6 + 0
+    # The next result of PE (0, 0) must not be complete before the topmost word has left its shift register:
+    # s' + T' >= s + T + r, so 4, 7 - 1 = 6 -> 6; then max(1, 3 - 6) = 1; then max(6, 7 - 2) = 6
+    "outputs through registers": (1, 7, 8, 14),
+}
+
+
+@pytest.mark.parametrize("option", STARTS)
+def test_mixed_folds(option):
+    assert tuple(s.operand for s in starts(option, 3, 3, MIXED)) == STARTS[option]
+
+
+def test_the_last_fold_need_not_end_last():
+    option = "outputs in place"
+    kind, options = OPTIONS[option]
+    found = run_folds(kind, 4, 4, folds_of(kind, [(6, 4, 4), (1, 1, 1)])[0], **options)
+    assert max(x.edge for x in found if x.fold == 0) == 12 > max(x.edge for x in found if x.fold == 1) == 7
+
+
+def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[Task]:
+    tasks = []
+    for fold in folds_of(kind, sizes)[0]:
+        rows, held, cols = (None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols))
+        assert rows is not None
+        (t, r), other = rows.values.shape, held if held is not None else cols
+        assert other is not None
+        width = other.values.shape[1]
+        tasks.append(Task(rows, np.zeros((t if kind == "held_operand" else r, width), np.int64), held, cols))
+    return tasks
+
+
+def array_of(option: str, R: int, C: int, **more: Any) -> SystolicArray:
+    kind, options = OPTIONS[option]
+    plain = {"overlap": False, "weight_registers": 1, "outputs": "in_place", "partial_folds": "exact"}
+    return make_array(kind, R, C, **{**plain, **options, **more})
+
+
+def starts(option: str, R: int, C: int, sizes: Sequence[Size]) -> list[Start]:
+    array = array_of(option, R, C)
+    found = [array.issue(task) for task in tasks_of(OPTIONS[option][0], sizes)]
+    array.drain()
+    return found
+
+
+def disturbed(option: str, R: int, C: int, sizes: Sequence[Size], fold: int, change: Callable[[Start], Start], **more: Any) -> bool:
+    """Whether another start of one fold is noticed: words collide, or a result is wrong."""
+    kind = OPTIONS[option][0]
+    array = array_of(option, R, C, **more)
+    want = folds_of(kind, sizes)[1]
+    right = []
+
+    def check(landing: Any) -> None:
+        r, c = landing.used
+        right.append(np.array_equal(landing.values[:r, :c], want[landing.number]))
+
+    array.ready = check
+    try:
+        for k, task in enumerate(tasks_of(kind, sizes)):
+            if k == fold:
+                reserve = array.reserve
+                array.reserve = lambda *a, **b: change(reserve(*a, **b))  # type: ignore[method-assign]  # noqa: B023
+            array.issue(task)
+            if k == fold:
+                array.reserve = reserve  # type: ignore[method-assign]
+        array.drain()
+    except HazardError:
+        return True
+    return not all(right) or len(right) < len(sizes)
+
+
+OVERLAPPED = [x for x in OPTIONS if "no overlap" not in x]
+
+
+@pytest.mark.parametrize("full", ["exact", "full"])
+@pytest.mark.parametrize("option", OVERLAPPED)
+def test_no_fold_can_start_an_edge_earlier(option, full):
+    """An earlier first operand collides or corrupts; so does an earlier preload.  The controller's own start does not."""
+    rng = random.Random(option)
+    for _ in range(25):
+        R, C = rng.randint(1, 5), rng.randint(1, 4)
+        sizes = [(rng.randint(1, 7), rng.randint(1, R), rng.randint(1, C)) for _ in range(3)]
+        for fold in (1, 2):
+            case = f"{R}x{C} {sizes} fold {fold}"
+            assert not disturbed(option, R, C, sizes, fold, lambda s: s, partial_folds=full), case
+            assert disturbed(option, R, C, sizes, fold, lambda s: replace(s, operand=s.operand - 1), partial_folds=full), case
+            if option == "weights, one register":  # earlier altogether: weights come while operands still want the old ones
+                both = lambda s: Start(s.preload - 1, s.operand - 1)  # noqa: E731
+                assert disturbed(option, R, C, sizes, fold, both, partial_folds=full), case
+
+
+def test_the_second_register_is_filled_no_earlier():
+    """A shadow register is filled from the edge on that swaps its word in; an edge earlier it would lose that word."""
+    for sizes in ([(4, 3, 2), (4, 3, 3)], [(2, 2, 2), (9, 3, 3)], [(5, 3, 3), (1, 1, 1)]):
+        assert not disturbed("weights, two registers", 3, 3, sizes, 1, lambda s: s)
+        assert disturbed("weights, two registers", 3, 3, sizes, 1, lambda s: replace(s, preload=s.preload - 1))
+
+
+def test_folds_that_follow_later_are_fine():
+    """Later starts disturb nothing: what fails above is the collision, not the change."""
+    for option in OVERLAPPED:
+        later = lambda s: Start(s.preload + bool(s.preload), s.operand + 1)  # noqa: E731
+        assert not disturbed(option, 3, 3, [(4, 3, 2), (2, 2, 3)], 1, later), option
+
+
+def test_held_words_that_stay():
+    """A fold that brings no weights streams on; one that leaves its outputs is added to: as one longer fold would do."""
+    for option, (kind, options) in OPTIONS.items():
+        (whole,), (want,) = folds_of(kind, [(7, 3, 2)])
+        parts = [slice(0, 3), slice(3, 4), slice(4, 7)]
+        if kind == "held_operand":
+            folds = [Fold(whole.rows[p], held=whole.held if k == 0 else None) for k, p in enumerate(parts)]
+        else:
+            folds = [Fold(whole.rows[p], cols=whole.cols[p], stays=k < 2) for k, p in enumerate(parts)]
+        found = run_folds(kind, 3, 3, folds, **options)
+        values = np.zeros_like(want)
+        for x in found:
+            values[x.i + (parts[x.fold].start if kind == "held_operand" else 0), x.j] = x.value
+        assert np.array_equal(values, want), option
+        assert max(x.edge for x in found) == last_edge(option, 3, 3, [(7, 3, 2)]), option
+
+
+def test_every_edge_of_a_small_array():
+    """3 x 3, three words: where each result is latched, one by one."""
+    found = run_folds("held_operand", 3, 3, folds_of("held_operand", [(3, 3, 3)])[0])
+    assert {(x.i, x.j): x.edge for x in found} == {(t, j): 3 + (t + 1) + 2 + j for t in range(3) for j in range(3)}
+    found = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0])
+    assert {(x.i, x.j): x.edge for x in found} == {(i, j): 3 + i + j for i in range(3) for j in range(3)}
+    found = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0], outputs="register")
+    assert {(x.i, x.j): x.edge for x in found} == {(i, j): 5 + j + (3 - i) for i in range(3) for j in range(3)}
+
+
+def test_matrices_that_do_not_fit():
+    ones = np.ones((4, 3), np.int64)
+    for kind, fold, text in (
+        ("held_operand", Fold(ones), "held is missing"),
+        ("held_operand", Fold(ones, held=np.ones((2, 2))), r"held must be \(3, c\)"),
+        ("held_operand", Fold(np.ones((4, 9)), held=np.ones((9, 2))), "rows must be"),
+        ("held_outputs", Fold(ones), "cols is missing"),
+        ("held_outputs", Fold(ones, cols=np.ones((3, 2))), r"cols must be \(4, c\)"),
+        ("held_outputs", Fold(ones, cols=np.ones((4, 7))), "c <= 3"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            run_folds(kind, 3, 3, [fold])  # type: ignore[arg-type]
+
+
+def test_a_word_that_is_lost_is_noticed():
+    """A row's operand vanishing on its way leaves a sum one product short."""
+    array = array_of("weights, no overlap", 3, 3)
+    assert isinstance(array, HeldOperandArray)
+    (task,) = tasks_of("held_operand", [(4, 3, 3)])
+    array.issue(task)
+    array.run_to(5)
+    array.moving[2, 1, 0] = -1  # the slot of the operand in PE (1, 0)
+    with pytest.raises(HazardError, match="not added to by all"):
+        array.drain()

@@ -1,0 +1,269 @@
+"""map_layer, map_network and `accelsim map`: results as promised, limits, interrupts, empty spaces, files, figures."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from nests import random_problem
+
+import accelsim as acc
+from accelsim.cli.main import cli
+from accelsim.engines import analytic, counts
+from accelsim.engines.array_time import array_time
+from accelsim.explore.mapper import any_dataflow, search
+from accelsim.explore.mapper.cloud import cloud
+from accelsim.explore.mapper.layer import map_layer
+from accelsim.explore.mapper.objective import Objective
+from accelsim.explore.mapper.space import divisors
+from accelsim.files import InputError
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.view.space import space
+
+SMALL = acc.Conv2d(M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
+
+
+@pytest.mark.parametrize(
+    "arch, flow", [("eyeriss", "rs"), ("eyeriss", "os"), ("systolic", "ws"), ("systolic", "os"), ("shidiannao", "osp")]
+)
+def test_carried_out_with_data_it_is_as_promised(arch: str, flow: str) -> None:
+    best = map_layer(SMALL, arch, flow, objective="edp")
+    assert best.certificate.proved and best.certificate.left == 0
+    event = acc.simulate(SMALL, arch, mapping=best.mapping, engine="event").rows[0].columns
+    ours = best.result.rows[0].columns
+    assert event["bit_exact"] and event["error"] is None
+    for name, value in ours.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in ("bit_exact",):
+            assert event[name] == value, name
+
+
+@pytest.mark.parametrize("arch, flow", [("eyeriss", "rs"), ("systolic", "ws"), ("scalesim", "os")])
+def test_the_searchs_cycles_are_never_above_the_closed_form(arch: str, flow: str) -> None:
+    machine = acc.load_architecture(arch)
+    for layer in (acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1), acc.Conv2d(M=5, C=3, H=9, W=7, R=3, S=3, stride=2)):
+        for tiles in ("divisors",) if machine.systolic else ("divisors", "all"):
+            best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles, limit=5)  # type: ignore[arg-type]
+            found = best.certificate.cycles
+            assert found["search"] <= found["closed form"] * (1 + 1e-12)
+            assert best.certificate.bound <= found["closed form"] * (1 + 1e-12)
+
+
+def test_runners_up_are_carried_out_when_asked() -> None:
+    best = map_layer(SMALL, "eyeriss", "rs", objective="edp", check=True)
+    assert best.certificate.runners_up
+    assert all(r["bit_exact"] for r in best.certificate.runners_up)
+    assert best.certificate.cycles["event engine"] == best.result.rows[0].columns["cycles"]
+    json.dumps(best.certificate.to_dict())
+
+
+def test_never_worse_than_the_fixed_rule_where_its_tiles_divide() -> None:
+    layer = acc.Conv2d(M=16, C=8, H=10, W=10, R=3, S=3)
+    rule = acc.simulate(layer, "eyeriss", "rs").rows[0].columns
+    best = map_layer(layer, "eyeriss", "rs", objective="energy", tiles="all", limit=20)
+    assert best.result.rows[0].columns["energy_mac"] <= rule["energy_mac"]
+
+
+def test_a_limit_leaves_a_gap_and_a_mapping() -> None:
+    layer = acc.load_workload("alexnet").select(["conv2"])
+    best = map_layer(layer, "eyeriss", "rs", objective="energy", batch=4, limit=0.4)
+    full = map_layer(layer, "eyeriss", "rs", objective="energy", batch=4)
+    assert full.certificate.proved
+    assert best.certificate.bound <= full.certificate.value * (1 + 1e-9) <= best.certificate.value * (1 + 1e-8)
+    assert best.certificate.left >= 0
+
+
+def test_interrupted_it_has_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(10**6))
+    real = search.Search._leaf
+
+    def leaf(self: Any, *args: Any) -> None:
+        if next(calls) > 3:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    monkeypatch.setattr(search.Search, "_leaf", leaf)
+    layer = acc.load_workload("alexnet").select(["conv2"])
+    best = map_layer(layer, "eyeriss", "rs", objective="energy", batch=4)
+    assert best.certificate.stopped == "interrupted"
+    assert 0 < best.certificate.gap < 1 and best.certificate.left > 0
+    done = CliRunner().invoke(
+        cli,
+        [
+            "map",
+            "alexnet",
+            "--layer",
+            "conv2",
+            "--batch",
+            "4",
+            "--arch",
+            "eyeriss",
+            "--dataflow",
+            "rs",
+            "--objective",
+            "energy",
+            "--processes",
+            "1",
+        ],
+        standalone_mode=False,
+    )
+    assert done.return_value == 130 and "conv2" in done.output
+
+
+def test_an_empty_space_names_its_constraint() -> None:
+    with pytest.raises(MappingError, match="spad"):
+        map_layer(SMALL, "eyeriss", "rs", overrides={"levels.spad.partitions.weight": 1})
+
+
+@pytest.mark.parametrize("asked", ["", "speed", "energy^0", "energy^x", "edp*", "energy+cycles", "energy^99"])
+def test_bad_objectives_are_refused(asked: str) -> None:
+    with pytest.raises(InputError):
+        map_layer(SMALL, "eyeriss", "rs", objective=asked)
+
+
+def test_bad_options_are_refused() -> None:
+    for options in ({"tiles": "some"}, {"limit": 0}, {"dataflow": "any", "tiles": "all"}, {"dataflow": "any", "objective": "front"}):
+        with pytest.raises(InputError):
+            map_layer(SMALL, "eyeriss", **({"dataflow": "rs"} | options))
+    with pytest.raises(InputError):
+        map_layer("lenet5", "eyeriss", "rs")
+
+
+def test_network_solves_equal_layers_once_and_saves_files(tmp_path: Path) -> None:
+    a, b, c = (SMALL.model_copy(update={"name": n}) for n in "abc")
+    c = c.model_copy(update={"M": 4})
+    said: list[str] = []
+    found = acc.map_network([a, b, c], "eyeriss", "rs", objective="energy", progress=said.append)
+    assert list(found.layers) == ["a", "b", "c"]
+    assert found.layers["a"] is found.layers["b"]
+    assert any(x.startswith("a, b:") for x in said)
+    from accelsim import files
+
+    file = tmp_path / "chosen.yaml"
+    file.write_text(files.dump(found.mapping_file()))
+    again = acc.simulate([a, b, c], "eyeriss", mapping=file)
+    assert [r.columns["energy_mac"] for r in again.rows] == [r.columns["energy_mac"] for r in found.result.rows]
+
+
+def test_command(tmp_path: Path) -> None:
+    saved, out = tmp_path / "m.yaml", tmp_path / "m.json"
+    done = CliRunner().invoke(
+        cli,
+        [
+            "map",
+            "lenet5",
+            "--arch",
+            "eyeriss",
+            "--dataflow",
+            "rs",
+            "--layer",
+            "conv1",
+            "--objective",
+            "front",
+            "--processes",
+            "1",
+            "--save",
+            str(saved),
+            "--plot",
+            str(tmp_path / "figures"),
+            "-o",
+            str(out),
+        ],
+        standalone_mode=False,
+    )
+    assert done.return_value == 0, done.output
+    record = json.loads(out.read_text())[0]
+    assert record["gap"] == 0 and record["front"] and record["certificate"]["space"] == record["space"]
+    assert (tmp_path / "figures" / "space_conv1.svg").exists()
+    run = CliRunner().invoke(
+        cli, ["run", "lenet5", "--layer", "conv1", "--arch", "eyeriss", "--mapping", str(saved), "--format", "json"], standalone_mode=False
+    )
+    assert json.loads(run.output)[0]["cycles"] == record["cycles"]
+
+
+def test_figure_shows_cloud_front_rule_and_choice() -> None:
+    points = cloud(SMALL, "eyeriss", "rs", points=500)
+    assert 0 < len(points.points) <= 500 and len(points.front)
+    assert (np.diff(points.front[:, 0]) > 0).all() and (np.diff(points.front[:, 1]) < 0).all()
+    for c, e in points.points:  # nothing of the cloud is below the front
+        at = np.searchsorted(points.front[:, 0], c * (1 + 1e-9), side="right") - 1
+        assert at >= 0 and points.front[at, 1] <= e * (1 + 1e-9)
+    axes = space(points, chosen=tuple(points.front[0])).axes[0]  # type: ignore[arg-type]
+    labels = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert labels[1:] == ["front", "fixed rule", "chosen"]
+
+
+# -- everything open --------------------------------------------------------------------------------------------
+
+
+def open_machine(rng: random.Random) -> Architecture:
+    networks = {
+        n: {"below": b, "held": rng.choice(("multicast", "unicast")), "accumulated": rng.choice(("reduce", "unicast"))}
+        for n, b in (("link", "dram"), ("noc", "buf"))
+    }
+    price = {"dram": 50.0, "buf": rng.choice((2.0, 6.0)), "pe": 1.0}
+    return Architecture.model_validate(
+        {
+            "name": "open",
+            "clock_mhz": 100.0,
+            "array": {"rows": rng.choice((1, 2)), "cols": rng.choice((2, 3))},
+            "levels": {"dram": {}, "buf": {"capacity_bytes": rng.choice((24, 80))}, "pe": {"capacity_bytes": rng.choice((4, 12))}},
+            "networks": networks,
+            "bits": {"weight": 8, "ifmap": 8, "psum": 16, "ofmap": rng.choice((8, 16))},
+            **({"padding": {"stored_from": "buf"}} if rng.random() < 0.3 else {}),
+            "accumulate": rng.choice(("at_level", "in_array")),
+            "energy": {
+                "mac": 1.0,
+                "levels": price,
+                "networks": {"link": 0.0, "noc": 2.0},
+                "charge": rng.choice(("reads", "reads_and_writes")),
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
+    rng = random.Random(seed)
+    while True:
+        problem = random_problem(rng, 120, ("forward", "grad_weight"))
+        if sum(n > 1 for n in problem.size.values()) == 3:
+            break
+    arch = open_machine(rng)
+    goal = Objective.parse(rng.choice(("energy", "edp", "dram")))
+    state, tally, whole, _ = any_dataflow.search(problem, arch, goal, None, None)
+    assert state.best is not None and whole > tally.evaluated
+    Nest(problem, arch, state.best.skeleton.mapping(state.best.tiles))
+    low = min(state.value, state.rest)
+    long = [d for d in problem.size if problem.size[d] > 1]
+    keeps, tried = list(any_dataflow.keeps(arch)), 0
+    while tried < 150:
+        orders = [rng.sample(long, len(long)) for _ in arch.levels]
+        skeleton = any_dataflow.skeletons(problem, arch, rng.choice(keeps), orders)
+        tiles, left = [], dict(problem.size)
+        last = {s.dim: i for i, s in enumerate(skeleton.slots)}
+        for i, s in enumerate(skeleton.slots):
+            left[s.dim] = 1 if last[s.dim] == i else rng.choice(divisors(left[s.dim]))
+            tiles.append(left[s.dim])
+        try:
+            nest = Nest(problem, arch, skeleton.mapping(tiles))
+        except MappingError:
+            continue
+        tried += 1
+        moves = analytic.run(nest)
+        values = {
+            "energy": counts.energy(nest, moves, problem.macs, 0.0)["energy_mac"],
+            "cycles": array_time(nest).compute,
+            "dram": sum(
+                (m.arrived + m.updated if b.tensor == problem.accumulated else m.read) * nest.footprint.word_bits(0, b.tensor)
+                for b, m in moves.items()
+                if b.parent == 0
+            ),
+        }
+        assert goal.of(values) >= low * (1 - 1e-9), (nest.mapping, nest.mapping.keep)

@@ -1,0 +1,280 @@
+"""Films against the data, the nest and the counts; the file against what it may hold."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import accelsim as acc
+from accelsim.view.player.film import MAC, NOTHING, PADDING, Film
+from accelsim.view.player.pack import Packer
+from accelsim.workload.arithmetic import random_data
+
+SMALL = {"array.rows": 4, "array.cols": 5}
+LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, bias=True, name="small")
+FLOWS = ("ws", "os", "is")
+
+
+@pytest.fixture(scope="module")
+def films() -> dict[str, Film]:
+    animation = acc.animate(LAYER, "systolic", ",".join(FLOWS), overrides=SMALL)
+    return dict(zip(FLOWS, animation.films, strict=True))
+
+
+def data() -> dict[str, Any]:
+    arch = acc.load_architecture("systolic", SMALL)
+    return random_data(LAYER.problem(), *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_operands_are_the_words_they_are_called(films: dict[str, Film], flow: str) -> None:
+    tensors = data()
+    for plane in films[flow].planes:
+        if plane.tensor == "ofmap":
+            continue
+        flat = tensors[plane.tensor].ravel().astype(np.int64)
+        there = plane.words >= 0
+        assert there.any()
+        assert (plane.values[there] == flat[plane.words[there]]).all()
+        assert not plane.values[~there].any()
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_every_mac_is_shown_once_at_its_iteration(films: dict[str, Film], flow: str) -> None:
+    film, p = films[flow], LAYER.problem()
+    nest = acc.Nest(
+        p, acc.load_architecture("systolic", SMALL), acc.choose(p, acc.load_architecture("systolic", SMALL), acc.load_dataflow(flow))
+    )
+    t, i, j = np.nonzero(film.state & MAC)
+    assert len(t) == p.macs
+    where = film.positions
+    at = where.outside[where.fold[t, i, j]] + where.row[i] + where.col[j] + where.inside[where.step[t, i, j]]
+    point: dict[str, Any] = {}
+    for chain in nest.chains:
+        piece = nest.pieces(chain, {k: at[:, k] for k in chain.loops})
+        rest = None if piece.chunk is None else piece.chunk[0].copy()
+        for part in reversed(chain.parts):
+            point[part] = np.broadcast_to(piece.lo[part], len(t)).copy()
+            if rest is not None:
+                extent = np.maximum(np.broadcast_to(piece.hi[part] - piece.lo[part], len(t)), 1)
+                point[part], rest = point[part] + rest % extent, rest // extent
+    points = np.stack([point[d] for d in "NGMCEFRS"])
+    assert len(np.unique(points, axis=1).T) == p.macs, "every point of the problem once"
+    h, w = point["E"] + point["R"] - 1, point["F"] + point["S"] - 1
+    wanted = {
+        "weight": np.ravel_multi_index([point[d] for d in "GMCRS"], p.shape("weight")),
+        "ifmap": np.where((h >= 0) & (h < p.H) & (w >= 0) & (w < p.W), ((point["C"] * p.H) + h) * p.W + w, PADDING),
+        "ofmap": np.ravel_multi_index([point[d] for d in "NGMEF"], p.shape("ofmap")),
+    }
+    for plane in film.planes:
+        if not plane.label.startswith("next"):
+            assert (plane.words[t, i, j] == wanted[plane.tensor]).all(), plane.label
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_sum_is_the_one_before_and_a_product(films: dict[str, Film], flow: str) -> None:
+    """The hardware's own law, checked on what is shown: nothing between two frames is lost or added."""
+    film = films[flow]
+    kinds = {p.label: p for p in film.planes}
+    product = kinds["weight"].values * kinds["ifmap"].values
+    psum, work = kinds["psum"], (film.state & MAC) > 0
+    if psum.way == "down":
+        before = np.zeros_like(psum.values)
+        before[1:, 1:] = psum.values[:-1, :-1]
+        assert (psum.values[work] == (before + product)[work]).all()
+    else:
+        same = np.zeros_like(work)
+        same[1:] = (psum.words[1:] == psum.words[:-1]) & work[:-1]
+        before = np.zeros_like(psum.values)
+        before[1:] = np.where(same[1:], psum.values[:-1], 0)
+        assert (psum.values[work] == (before + product)[work]).all()
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_counters_only_grow_and_end_at_the_analytic_counts(films: dict[str, Film], flow: str) -> None:
+    film = films[flow]
+    (row,) = acc.simulate(LAYER, "systolic", flow, overrides=SMALL).rows
+    assert film.whole and film.cycles == film.frames == row.columns["cycles"]
+    assert film.totals == {
+        k: v for k, v in row.columns.items() if v and (k == "macs" or k.endswith(("_reads", "_writes", "_deliveries", "_additions")))
+    }
+    for name, values in film.counts.items():
+        assert (np.diff(values) >= 0).all(), name
+        assert values[-1] == film.totals[name], name
+    assert (np.diff(film.counts["macs"]) == (film.state[1:] & MAC).sum(axis=(1, 2))).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"array.weight_registers": 1},
+        {"array.overlap": False, "array.weight_registers": 1},
+        {"array.outputs": "accumulators"},
+        {"array.outputs": "register"},
+        {"array.partial_folds": "full"},
+    ],
+)
+@pytest.mark.parametrize("flow", FLOWS)
+def test_every_kind_of_array_ends_at_its_counts(flow: str, changes: dict[str, Any]) -> None:
+    (film,) = acc.animate(LAYER, "systolic", flow, overrides=SMALL | changes).films
+    assert film.whole
+    assert {k: int(v[-1]) for k, v in film.counts.items()} == film.totals
+    assert (film.state & MAC).sum() == LAYER.problem().macs
+
+
+@pytest.mark.parametrize("direction", ["grad_weight", "grad_input"])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_gradients(flow: str, direction: Any) -> None:
+    try:
+        (film,) = acc.animate(LAYER, "systolic", flow, overrides=SMALL, direction=direction).films
+    except acc.InputError as error:
+        assert "systolic lines" in str(error) or "line to travel" in str(error)
+        return
+    assert film.whole and {k: int(v[-1]) for k, v in film.counts.items()} == film.totals
+
+
+@pytest.mark.parametrize(
+    ("arch", "flow"),
+    [("eyeriss", "rs"), ("eyeriss", "ws"), ("eyeriss", "os"), ("eyeriss", "nlr"), ("shidiannao", "os"), ("scalesim", "os")],
+)
+@pytest.mark.parametrize("direction", ["forward", "grad_input"])
+def test_other_arrays(arch: str, flow: str, direction: Any) -> None:
+    """Buses, trees, chains and neighbour links: counters grow to the analytic counts, operands are the words they are called."""
+    (film,) = acc.animate(LAYER, arch, flow, direction=direction).films
+    assert film.whole and (film.state & MAC).sum() == LAYER.problem().macs
+    assert {k: int(v[-1]) for k, v in film.counts.items()} == film.totals
+    assert all((np.diff(v) >= 0).all() for v in film.counts.values())
+    machine, problem = acc.load_architecture(arch), LAYER.problem().with_direction(direction)
+    tensors = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+    for plane in film.planes:
+        if plane.tensor not in problem.operands:
+            continue
+        values = tensors[plane.tensor]
+        if "ifmap" in film.origins and plane.tensor == "ifmap":  # padding is stored
+            values = np.pad(values, [(0, 0)] * 3 + [(1, 1)] * 2)
+        there = plane.words >= 0
+        assert (plane.values[there] == values.ravel().astype(np.int64)[plane.words[there]]).all()
+
+
+def test_a_window_is_a_piece_of_the_whole(films: dict[str, Film]) -> None:
+    (window,) = acc.animate(LAYER, "systolic", "ws", overrides=SMALL, first=20, cycles=15).films
+    whole = films["ws"]
+    assert (window.first, window.last, window.whole) == (20, 34, False)
+    for a, b in zip(window.planes, whole.planes, strict=True):
+        assert (a.values == b.values[19:34]).all() and (a.words == b.words[19:34]).all()
+    busy = window.positions.fold >= 0
+    assert (window.positions.outside[window.positions.fold[busy]] == whole.positions.outside[whole.positions.fold[19:34][busy]]).all()
+    assert all((values == whole.counts[name][19:34]).all() for name, values in window.counts.items())
+
+
+def test_large_arrays_are_shown_for_fewer_cycles() -> None:
+    layer = acc.Gemm(m=256, k=256, n=8)
+    (film,) = acc.animate(layer, "tpu_v1", "ws", cycles=2000).films
+    assert film.frames * film.rows * film.cols <= 2_000_000
+
+
+def test_what_is_packed_comes_out_again() -> None:
+    rng = np.random.default_rng(1)
+    arrays = [
+        rng.integers(-(2**47), 2**47, (5, 3, 4)),
+        rng.integers(-3, 3, (7, 2, 2)),
+        np.arange(12).reshape(3, 4),
+        np.zeros((0, 2), np.int64),
+    ]
+    packer = Packer()
+    heads = [packer.add(a) for a in arrays]
+    block = zlib.decompress(base64.b64decode(packer.block()))
+    for head, array in zip(heads, arrays, strict=True):
+        assert (_unpack(head, block) == array).all()
+
+
+def _unpack(head: dict[str, Any], block: bytes) -> Any:
+    """The format, read as ``pack`` describes it."""
+    shape = head["shape"]
+    n = int(np.prod(shape))
+    folded = np.zeros(n, np.int64)
+    for k in range(head["bytes"]):
+        folded += np.frombuffer(block, np.uint8, n, head["at"] + k * n).astype(np.int64) << 8 * k
+    d = np.where(folded % 2, -(folded + 1) // 2, folded // 2).reshape(shape)
+    for t in range(1, shape[0]):
+        before = d[t - 1].copy()
+        if head["way"] == "right":
+            before[:, 1:] = d[t - 1][:, :-1]
+        elif head["way"] == "down":
+            before[1:] = d[t - 1][:-1]
+        d[t] += before
+    return d
+
+
+def test_the_file_holds_the_film_and_asks_for_nothing(films: dict[str, Film]) -> None:
+    text = acc.animate(LAYER, "systolic", "os", overrides=SMALL).html
+    head = json.loads(re.search(r'<script type="application/json" id="head">(.*?)</script>', text, re.S)[1])
+    block = zlib.decompress(base64.b64decode(re.search(r'id="block">(.*?)</script>', text, re.S)[1]))
+    film = films["os"]
+    for got, plane in zip(head["films"][0]["planes"], film.planes, strict=True):
+        assert (_unpack(got["values"], block) == plane.values).all()
+        assert (_unpack(got["words"], block) == plane.words).all()
+    assert (_unpack(head["films"][0]["state"], block) == film.state).all()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
+    assert not re.search(
+        r"https?:|//[a-z]|<link|<img|<iframe|@import|url\(", re.sub(r'id="block">.*?</script>', "", text, flags=re.S).replace("// ", "")
+    )
+
+
+def test_names_are_text() -> None:
+    layer = acc.Conv2d(M=1, C=1, H=3, W=3, R=2, S=2, name="</script><b>{{block}}&")
+    animation = acc.animate(layer, "systolic", "ws", overrides={"array.rows": 2, "array.cols": 2})
+    assert "<b>" not in animation.html and "</script><b>" not in animation._repr_html_()
+    assert animation.html.count("</script>") == 3
+    assert "/" not in animation.file_name
+
+
+def test_summary_says_length_work_and_loops() -> None:
+    text = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL))
+    assert "All of it is shown." in text and "3 240 MACs" in text and "K:4:sram" in text
+    windowed = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL, first=5, cycles=10))
+    assert "Cycles 5 to 14 are shown" in windowed
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        ({"workload": "lenet5", "arch": "systolic", "dataflow": "ws"}, "one layer at a time"),
+        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws", "first": 10**6}, "begins at 1000000"),
+        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws", "cycles": 0}, "from 1 to"),
+        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws,os,is,ws,os"}, "at most 4"),
+        ({"workload": LAYER, "arch": "systolic"}, "dataflow"),
+        ({"workload": "vgg16", "layer": "conv1_2", "arch": "systolic", "dataflow": "ws", "batch": 64}, "2^33 MACs"),
+    ],
+)
+def test_bad_input_is_a_sentence(call: dict[str, Any], why: str) -> None:
+    with pytest.raises(acc.InputError, match=re.escape(why)):
+        acc.animate(**call)
+
+
+def test_command(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("accelsim"))]
+    args = ["animate", "lenet5", "--layer", "conv2", "--arch", "systolic", "--dataflow", "ws,os", "--cycles", "60"]
+    done = subprocess.run([*command, *args], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.iterdir()
+    assert path.name == "lenet5-conv2-on-systolic-ws-os.html" and f"wrote {path.name}" in done.stderr
+    assert "Cycles 1 to 60 are shown" in done.stdout
+    done = subprocess.run([*command, *args, "--layer", "conv9"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_is_shown_where_nothing_is(films: dict[str, Film]) -> None:
+    for film in films.values():
+        for plane in film.planes:
+            assert (plane.values[plane.words == NOTHING] == 0).all()
