@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from nests import drawn_nest
 
 from accelsim.engines import analytic
 from accelsim.engines.movement import Drain, Fill, Pass, movement
 from accelsim.engines.steps import Settings
 from accelsim.mapping.nest import Nest
-from nests import drawn_nest
 
 CHUNKS, EACH = 5, 60
 

@@ -32,7 +32,7 @@ class Level(Frozen):
     partitions: dict[Tensor, Positive] = {}  # bytes that are one tensor's own
     banks: Positive | None = None  # the shared part is so many equal banks, each wholly one tensor's
     double_buffered: bool = False  # the next tiles come in while these are used; a tile then occupies twice its bytes
-    queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()  # the same for these tensors by FIFOs beside the level; no bytes of its own
+    queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()  # the same for these by FIFOs beside the level
     port_bits: Positive | None = None  # bits a cycle of port_clock_mhz into or out of one instance; none: never waited for
     port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # none: the core clock
     ports: Literal["shared", "separate"] = "shared"  # reads and writes over one port, or each over its own
@@ -70,14 +70,15 @@ class Network(Frozen):
     held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated: the sums.
     ``accumulated: reduce`` adds on the way over all children of a parent within the cycle (a tree), ``chain`` from PE
     to PE, one link a cycle, ``systolic`` adds along lines, ``unicast`` does not add.  ``neighbour`` links pass on what another child
-    held one step before: only words no child held are read from the parent.
+    held one step before: only words no child held are read from the parent.  ``width_bits`` are bits a cycle of the core
+    clock, of one channel for all tensors or by tensor of a channel each, psums up and down then apart.
     """
 
     below: str
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
-    width_bits: Positive | dict[Tensor, Positive] | None = None  # bits a cycle of the core clock; by tensor: a channel each, psums up and down apart
+    width_bits: Positive | dict[Tensor, Positive] | None = None  # a cycle; by tensor: a channel each
 
 
 class Padding(Frozen):
@@ -217,7 +218,7 @@ class Architecture(Frozen):
             raise ValueError(f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}")
         for name, net in self.networks.items():
             if net.streamed == "systolic" and net.accumulated == "chain":
-                raise ValueError(f"networks.{name}: accumulated: chain is for arrays without systolic lines (have systolic, reduce, unicast)")
+                raise ValueError(f"networks.{name}: chain is for arrays without systolic lines (have systolic, reduce, unicast)")
         if self.systolic and self.array.pipeline_stages > 1:
             raise ValueError(f"array.pipeline_stages: systolic PEs have one stage, got {self.array.pipeline_stages}")
         if self.first_read is not None and self.first_read not in names:

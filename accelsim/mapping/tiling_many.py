@@ -131,10 +131,8 @@ class _Rule:
             need = self._bytes(level, t)
             if t in own:
                 found &= need <= own[t]
-            elif shared is not None and banks is None:
-                together += need
             elif shared is not None:
-                together += -(-need // (shared // banks))
+                together += need if banks is None else -(-need // (shared // banks))
         if shared is not None:
             found &= together <= (shared if banks is None else banks)
         return found

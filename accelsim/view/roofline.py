@@ -75,8 +75,8 @@ def roofline(result: Result) -> Figure:
         for _, roof in roofs.iterrows():
             _roof(axes, roof, low, high, data["gmacs_per_s"].min() / 2)
         for k, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
-            axes.scatter(rows["macs_per_byte"], rows["gmacs_per_s"], s=28, label=flow, zorder=3, **style)
+            colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+            axes.scatter(rows["macs_per_byte"], rows["gmacs_per_s"], s=28, label=flow, zorder=3, color=colour, marker=marker)
         best = data.loc[data.groupby("layer", sort=False)["gmacs_per_s"].idxmax()]
         floor = data["gmacs_per_s"].min() / 2
         if len(best) <= 12:

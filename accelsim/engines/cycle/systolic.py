@@ -64,15 +64,15 @@ def run_folds(
 
     ``held_operand``: sums over the rows of ``held`` times ``rows``; i is the streamed word, the edge is the bottom psum
     register's.  ``held_outputs``: sums over T of ``rows`` times ``cols``; (i, j) is the PE, the edge that of its last product
-    (read in place) or of the register beyond the array.  Results are sorted by fold, i and j; those of the bubbles of a
-    fully clocked array are left out.  Values are int64 and wrap there.  Raises ValueError for matrices that do not fit,
-    HazardError if two words collide.
+    (read in place) or of the register beyond the array.  Results are sorted by fold, i and j; a fully clocked array also
+    has those of its bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that do not
+    fit, HazardError if two words collide.
     """
     array = make_array(kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs, partial_folds=partial_folds)
     found: list[Result] = []
 
     def take(landing: Landing) -> None:
-        for i, j in np.ndindex(*landing.used):
+        for i, j in np.ndindex(landing.values.shape):
             found.append(Result(landing.number, i, j, int(landing.edges[i, j]), int(landing.values[i, j])))
 
     array.ready = take
