@@ -86,9 +86,15 @@ def columns_of(nest: Nest, truth: dict) -> dict[str, int]:
 def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
     """DESIGN section 5 as it stands there: when each fold starts, how long it is, and which ends last."""
     array, held = nest.arch.array, nest.keep[nest.levels - 1]
-    sizes = [tuple(map(int, x)) for f in folds for x in zip(f.length, f.rows, f.cols, strict=True)]
+    steps = [tuple(map(int, x)) for f in folds for x in zip(f.length, f.rows, f.cols, f.held, strict=True)]
     if not nest.arch.systolic or not held:
-        return sum(t for t, _, _ in sizes)
+        return sum(t for t, _, _, _ in steps)
+    sizes: list[tuple[int, int, int]] = []
+    for k, (t, *rest) in enumerate(steps):  # what stays in the PEs is not loaded again: one fold
+        if k and rest == list(steps[k - 1][1:]):
+            sizes[-1] = (sizes[-1][0] + t, rest[0], rest[1])
+        else:
+            sizes.append((t, rest[0], rest[1]))
     rows, cols = array.rows, array.cols
     if nest.turned:  # sums travel along the rows
         rows, cols, sizes = cols, rows, [(t, c, r) for t, r, c in sizes]

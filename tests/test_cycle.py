@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import accelsim as acc
-from accelsim.engines import cycle, event, golden
+from accelsim.engines import analytic, cycle, event, golden
+from accelsim.engines.array_time import array_time
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -137,6 +138,32 @@ def test_lenet_whole():
         problem, machine = layers[name].problem(None), acc.load_architecture(arch)
         wrong, _ = differences(Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow))))
         assert not wrong, wrong
+
+
+SAMPLED = {
+    ("conv1", "systolic", "ws"): (2, 138),
+    ("conv3", "eyeriss", "rs"): (13, 4576),
+    ("fc8", "scalesim", "os"): (2, 32),
+}
+
+
+@pytest.mark.parametrize(("name", "arch", "flow"), SAMPLED)
+def test_sampling_whole_layers(name, arch, flow):
+    """AlexNet at full size by a few folds: counts and cycles of the closed forms, and it says what it did."""
+    problem = next(x for x in acc.load_workload("alexnet").layers if x.name == name).problem(None)
+    machine = acc.load_architecture(arch)
+    nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
+    run, closed = cycle.run(nest, {}, sample_folds=True), analytic.run(nest)
+    for b in nest.boundaries:
+        for what in ("taken", "read", "drained", "arrived", "updated"):
+            assert getattr(run.moves[b], what) == int(getattr(closed[b], what)), f"{b} {what}"
+    time = array_time(nest)
+    assert (run.macs, run.cycles, run.compute_cycles) == (problem.macs, time.cycles, time.compute)
+    assert run.result is None and (run.folds_run, run.folds_total) == SAMPLED[name, arch, flow]
+    assert run.sampled == (
+        f"sampled: {run.folds_run} of {run.folds_total} folds clocked, one of each kind, and their counts multiplied; "
+        f"counts and cycles are exact, outputs are not computed"
+    )
 
 
 # -- what has no way through a systolic array --------------------------------------------------------------------

@@ -42,6 +42,8 @@ def drawn(seed: int, size: str) -> Nest | None:
         keys |= {"array.overlap": overlap, "array.weight_registers": 2 if overlap and rng.random() < 0.5 else 1}
         keys |= {"array.outputs": rng.choice(["in_place", "accumulators", "register"])}
         keys |= {"array.partial_folds": rng.choice(["exact", "full"])}
+    if preset == "systolic":  # a small buffer cuts streams, and words then stay where they are from fold to fold
+        keys |= {"levels.sram.capacity_bytes": rng.choice([524288, 524288, 900, 400])}
     if preset == "eyeriss":
         keys |= OPEN_MEMORY | {"networks.noc.accumulated": rng.choice(["chain", "reduce"]), "array.pipeline_stages": rng.randint(1, 3)}
     try:
@@ -92,6 +94,22 @@ def test_small_arrays(chunk):
 def test_middle_and_large_arrays():
     check("middle", range(30), 15)
     check("large", range(8), 3)
+
+
+STILL = {  # one stream in pieces: nothing is loaded or let go between them
+    "one register": ("ws", {"levels.sram.capacity_bytes": 600, "array.weight_registers": 1}, 351),
+    "no overlap": ("ws", {"levels.sram.capacity_bytes": 600, "array.weight_registers": 1, "array.overlap": False}, 351),
+    "sums": ("os", {"levels.sram.capacity_bytes": 300, "array.outputs": "accumulators"}, 170),
+}
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_words_that_stay_are_not_loaded_again(name):
+    flow, keys, cycles = STILL[name]
+    layer = acc.Conv2d(M=4, C=1, H=20, W=20, R=3, S=3) if flow == "ws" else acc.Conv2d(M=8, C=16, H=4, W=4, R=3, S=3)
+    problem, arch = layer.problem(1), acc.load_architecture("systolic", keys)
+    nest = Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow(flow)))
+    assert array_time(nest).cycles == cycles and compare(1, nest) is not None
 
 
 @pytest.mark.slow

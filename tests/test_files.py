@@ -291,11 +291,11 @@ texts = [
 file = Path(sys.argv[1])
 for text in texts:
     file.write_text(text)
-    start = time.perf_counter()
+    start = time.process_time()  # seconds of our own: other work on the machine is not the file's cost
     try:
         files.load(file, Workload, "workloads")
     except files.InputError as e:
-        assert time.perf_counter() - start < 2, (time.perf_counter() - start, text[:40], str(e)[:200])
+        assert time.process_time() - start < 2, (time.process_time() - start, text[:40], str(e)[:200])
     else:
         raise SystemExit(f"accepted: {text[:40]!r}")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -52,7 +52,7 @@ def differences(seed: int, one: Case, hardware: list) -> list[str]:
     )  # fmt: skip
     used = [((f.rows.shape[0] if kind == "ws" else f.rows.shape[1]), (f.held if kind == "ws" else f.cols).shape[1]) for f in one.folds]
     theirs = {(x.fold, x.i, x.j): (x.edge, x.value) for x in hardware if x.i < used[x.fold][0] and x.j < used[x.fold][1]}
-    mine = {(x.fold, x.i, x.j): (x.edge, x.value) for x in ours}
+    mine = {(x.fold, x.i, x.j): (x.edge, x.value) for x in ours if x.i < used[x.fold][0] and x.j < used[x.fold][1]}
     assert len(mine) == sum(a * b for a, b in used)
     return [f"seed {seed} {k}: clocked {mine.get(k)}, RTL {theirs.get(k)}" for k in sorted(mine | theirs) if mine.get(k) != theirs.get(k)]
 

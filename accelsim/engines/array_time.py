@@ -5,8 +5,10 @@ A fold is one setting of the temporal loops outside the PEs; it streams T words 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from accelsim.engines.fold_time import FoldLoop, fold_time
 from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.nest import Chain, Nest, Trip
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 24
@@ -39,22 +41,57 @@ def array_time(nest: Nest) -> ArrayTime:
     active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
     if not on_lines(nest):
         return ArrayTime(compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest), compute, active)
-    return ArrayTime(_lines(nest), compute, active)
+    return ArrayTime(lines_time(nest), compute, active)
 
 
-def _lines(nest: Nest) -> int:
-    """Section 5's time of all folds; they are listed only where a fold's rows depend on more than ranges: time inside space."""
+def lines_time(nest: Nest, *, merge: bool = True) -> int:
+    """Section 5's time of all folds; they are listed only where a fold's rows depend on more than ranges: time inside space.
+
+    Settings of the loops that hold the same words are one fold, or with ``merge`` off each its own.
+    """
     last = nest.levels - 1
     for chain in nest.chains:
         space = [i for i in chain.loops if nest.loops[i].spatial]
         if space and any(i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last for i in chain.loops):
             t, r, c = folds(nest)
             there = t > 0
-            return schedule(nest, t[there], r[there], c[there]).end
-    loops = [FoldLoop(x.dim, x.tile, x.axis if x.spatial else "outside" if x.level < last else "inside") for x in nest.loops]
+            listed = t[there], r[there], c[there]
+            return schedule(nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)).end
+    loops = fold_loops(nest, [x.tile for x in nest.loops])
     array, holds_sums = nest.arch.array, nest.problem.accumulated in nest.keep[last]
     rows, cols = sides(nest)
-    return int(fold_time(loops, nest.problem.size, nest.mapping.fused, array, rows, cols, holds_sums=holds_sums, turned=nest.turned))
+    fused, turned = nest.mapping.fused, nest.turned
+    return int(fold_time(loops, nest.problem.size, fused, array, rows, cols, holds_sums=holds_sums, turned=turned, merge=merge))
+
+
+def fold_loops(nest: Nest, tiles: Sequence[Any]) -> list[FoldLoop]:
+    """A nest's loops as ``fold_time`` takes them, with tiles that may be arrays over mappings."""
+    last = nest.levels - 1
+    where = [x.axis if x.spatial else "outside" if x.level < last else "inside" for x in nest.loops]
+    return [FoldLoop(x.dim, tile, at, holds(nest, x)) for x, tile, at in zip(nest.loops, tiles, where, strict=True)]
+
+
+def holds(nest: Nest, loop: Trip) -> bool:
+    """Whether a loop cuts a tensor that the PEs hold."""
+    return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
+
+
+def held_words(nest: Nest) -> Ints:
+    """A number for what the PEs hold in every fold that ``folds`` lists."""
+    outside = [x for x in nest.loops if not x.spatial and x.level < nest.levels - 1]
+    shape = [x.trips for x in outside]
+    found = np.zeros(shape, np.int64)
+    for x, index in zip(outside, np.indices(shape, np.int64), strict=True):
+        if holds(nest, x):
+            found = found * x.trips + index
+    return found.ravel()
+
+
+def merged(t: Ints, r: Ints, c: Ints, words: Ints) -> tuple[Ints, Ints, Ints]:
+    """Folds in a row of one size that hold the same words, as one."""
+    new = np.append(True, (np.diff(words) != 0) | (np.diff(r) != 0) | (np.diff(c) != 0))
+    starts = np.flatnonzero(new)
+    return np.add.reduceat(t, starts), r[starts], c[starts]
 
 
 def sides(nest: Nest) -> tuple[int, int]:

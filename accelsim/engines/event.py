@@ -28,6 +28,7 @@ from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
 
 Floats = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
 Instance = tuple[int, ...]
 
 
@@ -83,9 +84,10 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
         raise ValueError(f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact")
 
 
-def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
+def array_cycles(nest: Nest, folds: Iterable[Folds], *, merge: bool = True) -> int:
     """Array time of the folds as they were executed, one after another (DESIGN section 5); equal runs at a stride.
 
+    Steps in a row that hold the same words are one fold; with ``merge`` off each step is a fold of its own.
     An array without systolic lines ends after its MACs and the edges their sums still take.
     """
     if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
@@ -93,7 +95,8 @@ def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
     array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
     start, end, before, r_before = 0, 0, None, 0
     rows, cols = (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
-    for t, r, c, times in _runs(folds):
+    tables = _joined(folds) if merge else (np.stack([f.length, f.rows, f.cols]) for f in folds)
+    for t, r, c, times in _runs(tables):
         if nest.turned:
             r, c = c, r
         if array.partial_folds == "full":
@@ -130,13 +133,30 @@ def edges_after(nest: Nest) -> int:
     return nest.arch.array.pipeline_stages - 1 + links
 
 
-def _runs(folds: Iterable[Folds]) -> Iterator[tuple[int, int, int, int]]:
+def _runs(tables: Iterable[Ints]) -> Iterator[tuple[int, int, int, int]]:
     """(T, r, c, times) of equal folds in a row."""
-    for f in folds:
-        table = np.stack([f.length, f.rows, f.cols])
+    for table in tables:
         starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
         for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
             yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
+
+
+def _joined(folds: Iterable[Folds]) -> Iterator[Ints]:
+    """T, r and c of folds; steps in a row that hold the same words are one, of all their T, across passes too."""
+    last: Ints | None = None  # T, r, c and words of the fold that the next pass may go on with
+    for f in folds:
+        starts = np.flatnonzero(np.append(True, (np.diff(np.stack([f.rows, f.cols, f.held]), axis=1) != 0).any(axis=0)))
+        table = np.stack([np.add.reduceat(f.length, starts), f.rows[starts], f.cols[starts], f.held[starts]])
+        if last is not None:
+            if (last[1:] == table[1:, :1]).all():
+                table[0, 0] += last[0, 0]
+            else:
+                yield last[:3]
+        last = table[:, -1:]
+        if table.shape[1] > 1:
+            yield table[:3, :-1]
+    if last is not None:
+        yield last[:3]
 
 
 def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -23,6 +23,7 @@ class FoldLoop:
     dim: str
     tile: Any
     where: str
+    held: bool = True  # whether it cuts the tensor that is held; where it does not, the words stay and the stream goes on
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,17 @@ class _Run:
     end: Any
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Folds of some loops, and whether they are a single one: of T words through r rows and c columns."""
+
+    run: _Run
+    single: Any
+    t: Any
+    r: Any
+    c: Any
+
+
 def fold_time(
     loops: Sequence[FoldLoop],
     sizes: Mapping[str, Any],
@@ -48,12 +60,14 @@ def fold_time(
     *,
     holds_sums: bool,
     turned: bool = False,
+    merge: bool = True,
 ) -> Any:
     """The number of the edge that latches the last result.
 
     ``sizes`` are the layer's dimensions, ``fused`` the parts of each fused dimension the loops name, ``rows`` and ``cols``
     the array's, sums travelling down its columns; ``turned`` where the loops' rows are its columns; ``holds_sums`` tells
-    output-stationary arrays from those that hold an operand.
+    output-stationary arrays from those that hold an operand.  Settings in a row in which the held words stay are one fold,
+    since nothing is loaded or let go between them; with ``merge`` off each is one of its own.
     """
     many = any(isinstance(x, np.ndarray) for x in (rows, cols, *(loop.tile for loop in loops)))
     least: Callable[..., Any] = np.minimum if many else min
@@ -89,10 +103,14 @@ def fold_time(
         rest = count(inner, {**now, loop.dim: whole - (trips - 1) * loop.tile}, where)
         return (trips - 1) * count(inner, {**now, loop.dim: full}, where) + rest
 
-    def fold(now: Mapping[str, Any]) -> _Run:
+    def fold(now: Mapping[str, Any]) -> _Part:
         t, r, c = 1, 1, 1
         for chain in chains.values():
             t, r, c = (x * count(chain, now, where) for x, where in ((t, "inside"), (r, along[0]), (c, along[1])))
+        return _Part(sealed(t, r, c), True, t, r, c)
+
+    def sealed(t: Any, r: Any, c: Any) -> _Run:
+        """One fold of T words through r rows and c columns."""
         if array.partial_folds == "full":
             r, c = rows, cols
         if holds_sums:
@@ -120,10 +138,13 @@ def fold_time(
         before = (n - 1) * (a.start + gap(a, a))
         return _Run(a.t, a.r, a.last_t, a.last_r, a.length, before + a.start, before + a.end)
 
-    def either(first: Any, a: _Run, b: _Run) -> _Run:
-        return _Run(*(np.where(first, getattr(a, f.name), getattr(b, f.name)) for f in fields(_Run)))
+    def either(first: Any, a: Any, b: Any) -> Any:
+        return np.where(first, a, b) if many else a if first else b
 
-    def run(at: int, now: Mapping[str, Any]) -> _Run:
+    def chosen(first: Any, a: _Run, b: _Run) -> _Run:
+        return _Run(*(either(first, getattr(a, f.name), getattr(b, f.name)) for f in fields(_Run)))
+
+    def run(at: int, now: Mapping[str, Any]) -> _Part:
         if at == len(outside):
             return fold(now)
         loop = outside[at]
@@ -131,16 +152,23 @@ def fold_time(
         trips = -(-whole // loop.tile)
         tail = whole - (trips - 1) * loop.tile
         last = run(at + 1, {**now, loop.dim: tail})
-        if not many:
-            if trips == 1:
-                return last
-            full = last if tail == loop.tile else run(at + 1, {**now, loop.dim: loop.tile})
-            return then(repeat(full, trips - 1), last)
-        single = trips == 1
-        if np.all(single):
+        alone = trips == 1
+        if np.all(alone):
             return last
-        full = run(at + 1, {**now, loop.dim: least(loop.tile, whole)})
-        return either(single, last, then(repeat(full, most(trips - 1, 1)), last))
+        full = last if not many and tail == loop.tile else run(at + 1, {**now, loop.dim: least(loop.tile, whole)})
+        before = most(trips - 1, 1)
+        many_full = repeat(full.run, before)
+        if merge and not loop.held and np.any(full.single):
+            many_full = chosen(full.single, sealed(before * full.t, full.r, full.c), many_full)
+        found = then(many_full, last.run)
+        # folds in a row that hold the same words are one
+        joined = merge and not loop.held and full.single & last.single & (full.r == last.r) & (full.c == last.c)
+        t = before * full.t + last.t
+        if np.any(joined):
+            found = chosen(joined, sealed(t, last.r, last.c), found)
+        if many:
+            found, t = chosen(alone, last.run, found), either(alone, last.t, t)
+        return _Part(found, (alone & last.single) | joined, t, last.r, last.c)
 
-    every = run(0, dict(sizes))
+    every = run(0, dict(sizes)).run
     return every.end + (every.r if array.overlap and not holds_sums else 0)

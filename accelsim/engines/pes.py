@@ -323,8 +323,8 @@ class PeArray:
         key = ("work", self.active, *(self.where[name] for name in self.sliding))
         if key not in self._works:
             self._works[key] = self.work.of(at)
-        found: tuple[tuple[Take, ...], int, Folds] = self._works[key]
-        return found
+        takes, macs, folds = self._works[key]
+        return takes, macs, self.work.in_place(at, folds)
 
     def finish(self) -> PeDrain | None:
         """The last drain: every PE's whole tile."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -25,11 +26,27 @@ class MacWork:
     ) -> None:
         self.nest, self.step_of, self.n_steps, self._works, self.stepwise = nest, step_of, n_steps, cache, stepwise
         self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
+        held = nest.keep[nest.levels - 1]
+        self.holding = [i for i, x in enumerate(nest.loops) if not x.spatial and any(nest.loop_depends(x, t) for t in held)]
+        self.held_of = np.zeros(n_steps, np.int64)  # by step: which words the PEs hold, as far as the pass's own loops tell
+        for i, index in zip(steps, grid(nest.loops[i].trips for i in steps), strict=True):
+            if i in self.holding:
+                self.held_of = self.held_of * nest.loops[i].trips + index
         self.mac_boundaries = [b for b in nest.boundaries if b.child == nest.levels]
 
     def of(self, at: dict[int, int]) -> tuple[tuple[Take, ...], int, Folds]:
         """What the MACs take, how many they are, and the folds they work in."""
         return self._takes(at), self._macs(at), self._folds(at)
+
+    def in_place(self, at: dict[int, int], folds: Folds) -> Folds:
+        """Folds of an equal pass, with what the PEs hold numbered for this one."""
+        if not self.nest.arch.systolic:
+            return folds
+        outside = 0
+        for i in self.holding:
+            if i in at:
+                outside = outside * self.nest.loops[i].trips + at[i]
+        return replace(folds, held=folds.held + outside * (int(self.held_of.max()) + 1))
 
     def _takes(self, at: dict[int, int]) -> tuple[Take, ...]:
         found = []
@@ -239,7 +256,7 @@ class MacWork:
             ok &= per[0][of] > 0
             used *= per[:3, of]
             active *= per[3, of]
-        return Folds(used[0][ok], used[1][ok], used[2][ok], int(active[ok].max()), int(used[0][ok].sum()))
+        return Folds(used[0][ok], used[1][ok], used[2][ok], int(active[ok].max()), int(used[0][ok].sum()), self.held_of[ok])
 
     def _use(self, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
         """Per own step of a chain: positions inside the PE, rows used, columns used, most PEs at once."""

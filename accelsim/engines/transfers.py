@@ -90,13 +90,14 @@ class Take:
 
 @dataclass(frozen=True)
 class Folds:
-    """Per step of a pass: temporal length, rows and columns used; and the largest number of PEs at once."""
+    """Per step of a pass: temporal length, rows and columns used, a number for what the PEs hold; and the most PEs at once."""
 
     length: Ints
     rows: Ints
     cols: Ints
     active: int
     cycles: int  # all lengths together
+    held: Ints
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from accelsim.engines import counts
 from accelsim.engines.analytic import Model
-from accelsim.engines.array_time import on_lines
-from accelsim.engines.fold_time import FoldLoop, fold_time
+from accelsim.engines.array_time import fold_loops, on_lines
+from accelsim.engines.fold_time import fold_time
 from accelsim.engines.rates import limited
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
@@ -146,10 +146,7 @@ def _cycles(nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], c
         space = [i for i in c.loops if nest.loops[i].spatial]
         if space and any(i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last for i in c.loops):
             raise MappingError("folds depend on more than ranges")
-    loops = [
-        FoldLoop(x.dim, tile, x.axis if x.spatial else "outside" if x.level < last else "inside")
-        for x, tile in zip(nest.loops, tiles, strict=True)
-    ]
+    loops = fold_loops(nest, list(tiles))
     holds_sums = nest.problem.accumulated in nest.keep[last]
     rows, cols = (numbers[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
     fused, array = nest.mapping.fused, nest.arch.array

@@ -195,16 +195,18 @@ class Footprint:
                     shared[t] = self._bytes(i, t, level)
             if level.capacity_bytes is None:
                 continue
-            listed = " + ".join(f"{t} {b}" for t, b in shared.items())
             if level.banks:
                 size = level.capacity_bytes // level.banks
-                need = sum(ceil(b / size) for b in shared.values())
+                need = sum([ceil(b / size) for b in shared.values()])
                 if need > level.banks:
-                    return f"{name}: {listed} bytes need {need} whole banks of {size} bytes, it has {level.banks}"
-            elif sum(shared.values()) > level.capacity_bytes:
-                over = sum(shared.values()) - level.capacity_bytes
-                return f"{name}: {listed} bytes exceed its {level.capacity_bytes} by {over}"
+                    return f"{name}: {_listed(shared)} bytes need {need} whole banks of {size} bytes, it has {level.banks}"
+            elif (over := sum(shared.values()) - level.capacity_bytes) > 0:
+                return f"{name}: {_listed(shared)} bytes exceed its {level.capacity_bytes} by {over}"
         return None
+
+
+def _listed(bytes_of: Map[str, int]) -> str:
+    return " + ".join(f"{t} {b}" for t, b in bytes_of.items())
 
 
 @lru_cache(maxsize=65536)

@@ -168,7 +168,7 @@ class _Rule:
         before = list(ranges)
 
         def enter(value: int) -> None:
-            ranges[1 : at + 1] = [max(r, value) for r in before[1 : at + 1]]
+            ranges[1 : at + 1] = [r if r > value else value for r in before[1 : at + 1]]
             self._cut(dim)
 
         most = self._room(dim, at)

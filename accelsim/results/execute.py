@@ -60,15 +60,17 @@ def execute(
 def _event(nest: Nest, data: Data, timed: bool, timeline: bool) -> Executed:
     if not timed:
         run = event.run(nest, data)
-        return _of(nest, run, event.array_cycles(nest, run.folds))
+        return _of(nest, run)
     from accelsim.engines import timed as memory
 
     run, timing = memory.run(nest, data, timeline=timeline)
-    return _of(nest, run, timing.array_cycles, timing)
+    return _of(nest, run, timing)
 
 
-def _of(nest: Nest, run: event.Outcome, array_cycles: int, timing: Timing | None = None) -> Executed:
-    cycles, stalls = (None, None) if timing is None else (timing.cycles, timing.stalls)
+def _of(nest: Nest, run: event.Outcome, timing: Timing | None = None) -> Executed:
+    array_cycles = event.array_cycles(nest, run.folds)
+    stalls = None if timing is None else timing.stalls
+    cycles = None if stalls is None else array_cycles + sum(stalls.values())
     return Executed(
         run.result, run.moves, run.macs, run.compute_cycles, run.active_pes, array_cycles, cycles, stalls, run.overflow, None, timing
     )

@@ -174,9 +174,7 @@ class Lines:
 class _Existence:
     """Which rows, columns and steps inside the PEs have MACs, worked out chain by chain."""
 
-    def __init__(
-        self, nest: Nest, rows: dict[int, Ints], cols: dict[int, Ints], within: dict[int, Ints], sizes: tuple[int, ...]
-    ) -> None:
+    def __init__(self, nest: Nest, rows: dict[int, Ints], cols: dict[int, Ints], within: dict[int, Ints], sizes: tuple[int, ...]) -> None:
         self.nest, self.kinds, self.sizes = nest, (rows, cols, within), sizes
         self.chains = [(c, [[i for i in c.loops if i in kind] for kind in self.kinds]) for c in nest.chains if c.loops]
         self._known: dict[Any, tuple[Bools, ...]] = {}

@@ -182,7 +182,8 @@ class Recorder:
 class Timing:
     """Where the cycles of a nest went; all of the core clock.
 
-    ``cycles`` is ``array_cycles`` (memory never waited for) and all ``stalls``, which are by level and network.
+    ``cycles`` is ``array_cycles`` (memory never waited for; every step of a systolic array a fold of its own, as passes are
+    timed one by one: ``event.array_cycles`` joins them where words stay) and all ``stalls``, which are by level and network.
     ``busy`` says how long each port and channel was taken.  ``timeline`` and ``occupancy`` are None unless asked for.
     """
 

@@ -269,13 +269,15 @@ class Cell:
                             found += [sign * first[:, at_bracket[b]], -sign * ratio[:, at_bracket[b]]]
         return np.stack(found, axis=1) if found else np.zeros((len(terms), 0))
 
+    def used_columns(self, used: Sequence[str]) -> list[Column]:
+        """Columns that weigh in some of these measures; the steps where none does."""
+        return [c for c in self.in_terms if any(c in self.weights[m] for m in used)] or [time.STEPS]
+
     def used_terms(self, used: Sequence[str]) -> list[int]:
-        wanted = {t for m in used for column in self.weights[m] for t in self.in_terms[column]}
-        return sorted(wanted)
+        return sorted({t for column in self.used_columns(used) for t in self.in_terms[column]})
 
     def used_brackets(self, used: Sequence[str]) -> list[int]:
-        wanted = {b for m in used for column in self.weights[m] for b in self.in_brackets[column]}
-        return sorted(wanted)
+        return sorted({b for column in self.used_columns(used) for b in self.in_brackets[column]})
 
     # -- what the levels hold ------------------------------------------------------------------------------------
 
@@ -283,16 +285,16 @@ class Cell:
     def _stores(self) -> list[tuple[int, str]]:
         return [(i, t) for i in range(1, len(self.nest.keep)) for t in TENSORS if t in self.nest.keep[i]]
 
-    def usage(self, families: tuple[int, ...], tiles: Ints, trips: Ints) -> Floats:
+    def usage(self, families: tuple[int, ...], tiles: Ints, trips: Ints, *, lead: bool) -> Floats:
         """Rows, columns, then words of each tensor each level keeps, as far as these families decide; [choices, 2 + stores]."""
         slots = self.columns_of(families)
         axes = [self.skeleton.slots[s].axis for s in slots]
         found = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
         for level, tensor in self._stores:
-            found.append(self._words(families, slots, tiles, level, tensor))
+            found.append(self._words(families, slots, tiles, level, tensor, lead))
         return np.stack(found, axis=1).astype(np.float64)
 
-    def _words(self, families: tuple[int, ...], slots: tuple[int, ...], tiles: Ints, level: int, tensor: str) -> Ints:
+    def _words(self, families: tuple[int, ...], slots: tuple[int, ...], tiles: Ints, level: int, tensor: str, lead: bool) -> Ints:
         """``Footprint.tile_words`` of many choices, these families' part of it."""
         there = set(self.there)
         problem = self.skeleton.problem
@@ -302,6 +304,8 @@ class Cell:
         if tensor == "ifmap" and any(self.skeleton.slots[s].dim in FUSED and self.skeleton.slots[s].level < level for s in there):
             return words
         mine = {p for f in families for p in self.families[f].parts}
+        if lead:  # a rank of one output and one tap may be nothing but padding
+            mine |= set(DIMS) - {p for f in self.families for p in f.parts}
 
         def extent(d: str) -> Ints:
             own = [tiles[:, i] for i, _ in above if dim[i] == d]
@@ -314,7 +318,7 @@ class Cell:
                 words = words * np.min([box, *[tiles[:, i] for i, _ in above if dim[i] == name]], axis=0)
                 done |= set(FUSED[name])
         for rank in RANKS[tensor]:
-            if rank[0] in done or (rank[0] not in mine and rank[-1] not in mine):
+            if rank[0] in done or not mine & set(rank) or (len(rank) == 2 and lead and self._elsewhere(rank, families)):
                 continue
             if len(rank) == 1:
                 words = words * extent(rank[0])
@@ -336,6 +340,10 @@ class Cell:
             ]
             words = words * np.array(each, np.int64)[back.reshape(-1)]
         return words
+
+    def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
+        """Whether a rank with a dimension of one word is another group's."""
+        return any(set(rank) & set(f.parts) for i, f in enumerate(self.families) if i not in families)
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:

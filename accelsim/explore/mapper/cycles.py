@@ -45,9 +45,10 @@ def forms(nest: Nest, model: Model) -> list[Form]:
     array = _array(nest)
     outer, inner, busy = _loads(nest, model)
     found = []
+    steps = array if on_lines(nest) else [(0.0, {STEPS: 1.0})]  # the last sums may be on their way while the next words come in
     for waits in [{}, *outer.values()]:
         for loads in [{}, *inner.values()]:
-            for constant, weights in array:
+            for constant, weights in steps if waits or loads else array:
                 found.append((constant, _plus(weights, waits, loads)))
     for name, side in sorted({r[:2] for loads in (outer, inner, busy) for r in loads}):
         everything = [loads.get((name, side, where), {}) for loads in (outer, inner, busy) for where in ("", "inside")]

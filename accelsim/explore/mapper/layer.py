@@ -32,6 +32,7 @@ from accelsim.workload.problem import Direction, Problem
 
 FRONT = "front"
 RUNNERS_UP = 16
+EDP = Objective.parse("edp")
 FIRST_STAGE = 60.0  # at most so many seconds go to even tiles before all are searched
 Progress = Callable[[str], None]
 
@@ -110,7 +111,13 @@ def map_layer(
             raise MappingError(f"no mapping was found within the limit of {limit} s")
         raise MappingError(_why_empty(problem, machine, flow))
     exact = all(_exact(t) for t in tables)
-    candidates = [winner] if exact or goal is None or "cycles" not in winner.values else [f for _, f in state.pool] or [winner]
+    candidates = [winner]
+    if goal is not None and "cycles" in goal.measures and not exact:
+        candidates = [f for _, f in state.pool] or [winner]
+        if (
+            flow is not None and goal.text != EDP.text and "dram" not in goal.measures and state.stopped is None
+        ):  # many are equal to the search; what moves less waits less
+            candidates += [f for _, f in _search(under(problem, machine, flow), "divisors", EDP, deadline, None, None)[0].pool]
 
     def row(f: Found, engine: str = "analytic") -> Result:
         mapping = MappingFile(name="mapper", loops=(m := f.skeleton.mapping(f.tiles)).loops, keep=m.keep, fused=m.fused)
@@ -156,6 +163,8 @@ def map_layer(
         if f is chosen:
             cycles["event engine"] = event["cycles"]
     value = state.value if goal is not None else float("nan")
+    timed = goal is not None and ("cycles" in goal.measures or ("energy" in goal.measures and any(t.cell.static for t in tables)))
+    closed_value = closed(measured[0]) if timed else None
     bound = min(value, state.rest) if goal is not None else _front_bound(state)
     certificate = Certificate(
         objective,
@@ -169,6 +178,7 @@ def map_layer(
         state.stopped,
         exact,
         cycles,
+        closed_value,
         tuple(runners),
     )
     front = tuple(Point(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"]) for f in state.front)

@@ -91,7 +91,7 @@ class Table:
         """Each column twice: as brackets, and as its product over all positions less the parts kept."""
         cell = self.cell
         at_term, at_bracket = ({t: i for i, t in enumerate(x)} for x in (terms, brackets))
-        columns = [c for c in cell.in_terms if any(c in cell.weights[f] for f in self.forms)]
+        columns = cell.used_columns(self.forms)
         self.by_column = np.array([[cell.weights[f].get(c, 0.0) for c in columns] for f in self.forms])
         self.gains = np.flatnonzero((self.by_column < 0).any(axis=0))
         self.holds = np.zeros((len(brackets), len(columns)))
@@ -290,14 +290,15 @@ def group_tables(
     grouped = cell.grouped()
     raw = []
     for families in grouped:
+        lead = families is grouped[0]
         grids = np.meshgrid(*[picks[f] for f in families], indexing="ij")
         tiles = np.hstack([listed[f].tiles[g.ravel()] for f, g in zip(families, grids, strict=True)])
         trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
-        parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1]).shape[1]))]
+        parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1], lead=lead).shape[1]))]
         for at in range(0, len(tiles), 8 * MANY):
             if deadline is not None and monotonic() > deadline:
                 raise TimeoutError
-            parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY]))
+            parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY], lead=lead))
         raw.append((tiles, np.concatenate(parts)))
     while True:
         least = [u.min(axis=0) if len(u) else np.ones(u.shape[1]) for _, u in raw]
