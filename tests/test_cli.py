@@ -200,6 +200,27 @@ def test_event_gives_the_columns_of_analytic(direction):
         assert a["cycles"] == pytest.approx(e["cycles"], rel=0.01)
 
 
+def test_mapper_instead_of_the_rule():
+    args = ("run", "lenet5", "--layer", "conv1", "--arch", "eyeriss", "--dataflow", "rs")
+    (rule,), (best,) = run_json(*args), run_json(*args, "--mapper", "energy", "--check")
+    assert best["mapping"] == "mapper_energy" and best["bit_exact"] and best["energy_mac"] <= rule["energy_mac"]
+    for wrong in (("--limit", "3"), ("--mapper", "edp", "--mapping", "eyeriss_alexnet"), ("--mapper", "beauty")):
+        done = accelsim(*args, *wrong)
+        assert done.code == 2 and done.out == "" and done.err.strip()
+
+
+def test_engines_and_their_options(tmp_path):
+    args = ("run", "lenet5", "--layer", "conv1", "--arch", "systolic", "--dataflow", "ws")
+    (a,), (c,), (s,) = (run_json(*args, *more) for more in ((), ("--engine", "cycle"), ("--engine", "cycle", "--sample-folds")))
+    assert c["bit_exact"] and s["bit_exact"] is None and "sampled" in s
+    assert a["cycles"] == c["cycles"] == s["cycles"] and a["sram_ifmap_reads"] == c["sram_ifmap_reads"] == s["sram_ifmap_reads"]
+    timed = ("--arch", "eyeriss", "--dataflow", "rs", "--engine", "event", "--timeline", tmp_path)
+    done = accelsim("run", "lenet5", "--layer", "conv1", *timed)
+    assert done.code == 0 and {p.suffix for p in tmp_path.iterdir()} == {".csv", ".png", ".svg"} and len(list(tmp_path.iterdir())) == 5
+    for wrong in (("--sample-folds",), ("--timeline", tmp_path), ("--engine", "cycle", "--sample-folds", "--check")):
+        assert accelsim(*args, *wrong).code == 2
+
+
 def test_plot(tmp_path):
     done = accelsim(*QUICK, "--layer", "fc3", "--plot", tmp_path / "figures")
     assert done.code == 0

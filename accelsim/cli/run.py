@@ -11,6 +11,7 @@ import click
 from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, pairs, write
 
 if TYPE_CHECKING:
+    from accelsim.explore.mapper.network import NetworkBest
     from accelsim.results.simulate import Engine
     from accelsim.workload.problem import Direction
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a dotted key of the architecture: array.rows=32.")
 @click.option("--dataflow", metavar="D[,D...]", help="Dataflows: names of `accelsim list` or YAML files, with commas.")
 @click.option("--mapping", metavar="M", help="A mapping file instead of the fixed rule; --dataflow is then only a name.")
+@click.option("--mapper", metavar="OBJECTIVE", help="The mapping with the least energy, cycles, edp or dram, as accelsim map finds it.")
+@click.option("--limit", type=click.FloatRange(0, min_open=True), metavar="S", help="With --mapper: seconds a layer, then the best so far.")
 @click.option("--layer", "layers", multiple=True, metavar="L", help="Only this layer; may be given several times.")
 @click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
 @click.option(
@@ -50,6 +53,8 @@ def run(
     overrides: tuple[str, ...],
     dataflow: str | None,
     mapping: str | None,
+    mapper: str | None,
+    limit: float | None,
     layers: tuple[str, ...],
     batch: int | None,
     engine: Engine,
@@ -69,6 +74,10 @@ def run(
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    if mapper is not None and (mapping is not None or dataflow is None):
+        raise click.UsageError("--mapper searches under a --dataflow, without --mapping")
+    if limit is not None and mapper is None:
+        raise click.UsageError("--limit wants --mapper")
     for option, given, home in (("--timeline", timeline, "event"), ("--sample-folds", sample_folds, "cycle")):
         if given and engine != home:
             raise click.UsageError(f"{option} wants --engine {home}, got {engine}")
@@ -78,33 +87,46 @@ def run(
         form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     from tqdm import tqdm
 
+    from accelsim.results.result import Result, Row
     from accelsim.results.simulate import simulate
     from accelsim.workload.network import load_workload
 
     network = load_workload(workload)
     network = network.select(layers) if layers else network
-    work = len(network.layers) * len((dataflow or "").split(","))
-    with tqdm(total=work, unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
+    flows = (dataflow or "").split(",")
+    stopped = False
+    with tqdm(total=len(network.layers) * len(flows), unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def step(name: str) -> None:
             bar.set_description(name)
             bar.update()
 
-        result = simulate(
-            network,
-            arch,
-            dataflow,
-            mapping=mapping,
-            engine=engine,
-            batch=batch,
-            direction=direction,
-            overrides=pairs(overrides),
-            check=check,
-            seed=seed,
-            timeline=timeline is not None,
-            sample_folds=sample_folds,
-            progress=step,
-        )
+        def simulated(flow: str | None, loops: Any) -> Result:
+            return simulate(
+                network,
+                arch,
+                flow,
+                mapping=loops,
+                engine=engine,
+                batch=batch,
+                direction=direction,
+                overrides=pairs(overrides),
+                check=check,
+                seed=seed,
+                timeline=timeline is not None,
+                sample_folds=sample_folds,
+                progress=step,
+            )
+
+        if mapper is None:
+            result = simulated(dataflow, mapping)
+        else:
+            rows: list[Row] = []
+            for flow in flows:
+                found = _mapped(network, arch, flow, overrides, batch, direction, mapper, limit)
+                rows += simulated(flow, found.mapping_file(f"mapper_{mapper}")).rows if found.layers else ()
+                stopped |= found.stopped
+            result = Result(tuple(rows))
     if form == "table":
         text = str(result)
     elif form == "json":
@@ -123,7 +145,41 @@ def run(
             click.echo(line, err=True)
         for failure in result.failures:
             click.echo(failure, err=True)
-    return 1 if result.failures else 0
+    return 130 if stopped else 1 if result.failures or not result.rows else 0
+
+
+def _mapped(
+    network: Any,
+    arch: str,
+    flow: str,
+    overrides: tuple[str, ...],
+    batch: int | None,
+    direction: Direction,
+    objective: str,
+    limit: float | None,
+) -> NetworkBest:
+    """The best mapping of every layer; what could not be mapped, and what was not proved, is said on stderr."""
+    import os
+
+    from accelsim.explore.mapper.network import map_network
+
+    found = map_network(
+        network,
+        arch,
+        flow,
+        batch=batch,
+        direction=direction,
+        overrides=pairs(overrides),
+        processes=os.cpu_count() or 1,
+        objective=objective,
+        limit=limit,
+    )
+    for name, why in found.errors.items():
+        click.echo(f"{name} {flow}: {why}", err=True)
+    for name, best in found.layers.items():
+        if best.certificate.gap:
+            click.echo(f"{name} {flow}: gap {best.certificate.gap:.2%}", err=True)
+    return found
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
