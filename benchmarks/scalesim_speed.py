@@ -5,7 +5,7 @@ AlexNet's five convolutions as SCALE-Sim ships them on 128x128 PEs, and Conv3 on
 class          SCALE-Sim through its Python class, traces off: user and system time of the process
 command line   the same through ``python -m scalesim.scale``, as its README says; it cannot but write its traces
 analytic       from loaded architecture, dataflow and layers: the choice of mapping, all counts, cycles and energy;
-               the first call, when every cache is empty, and the median of 20 more
+               the first call of the case (of the first case: with every cache empty), and the median of 20 more
 simulate       ``acc.simulate``, median of 20 calls: that, and the rows with their hashes
 event          ``event.run`` with random data, once; its outputs are compared with the golden model afterwards
 times faster   SCALE-Sim's seconds by ours (the median of analytic)

@@ -146,6 +146,6 @@ def test_never_worse_than_timeloop(layer: str) -> None:
     assert theirs
     for text in ("energy", "edp"):
         goal = Objective.parse(text)
-        state, *_ = any_dataflow.search(problem, machine, goal, monotonic() + 120, None, [KEPT])
+        state, *_ = any_dataflow.search(problem, machine, goal, monotonic() + 45, None, [KEPT])
         best = min(float(goal.of(x)) for x in theirs)
         assert state.value <= best * (1 + 1e-9), f"{text}: {state.value / best - 1:+.2%}"

@@ -112,9 +112,9 @@ def _vgg(vgg: pd.DataFrame) -> Figure:
     """VGG-16: the chip's mapping and the alternative."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots()
-    chip, other = (vgg[vgg["mapping"] == m] for m in ("chip", "rule"))
+    chip, other = (vgg[vgg["mapping"] == m] for m in ("chip", "mapper"))
     x = np.arange(len(chip))
-    for k, (label, frame, colour) in enumerate((("eyeriss_vgg16", chip, COMPUTE), ("fixed rule", other, "#009E73"))):
+    for k, (label, frame, colour) in enumerate((("eyeriss_vgg16", chip, COMPUTE), ("mapper", other, "#009E73"))):
         at = x + 0.4 * k - 0.2
         axes.bar(at, frame["processing"], 0.38, color=colour, label=f"{label}: processing")
         link = frame["total"] - frame["processing"]
