@@ -25,7 +25,7 @@ from accelsim.workload.problem import Problem
 
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2")
 FLOWS = ("rs", "ws", "os", "is", "nlr", "osp")
-QUICK, MANY, SMALL = 24, 330, 700
+QUICK, MANY, SMALL = 18, 330, 700
 
 
 def machine(rng: random.Random) -> Architecture:

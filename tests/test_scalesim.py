@@ -7,7 +7,7 @@ Columns ours = theirs, and the corrections:
 - ``sram_*_reads``, ``sram_ofmap_writes``: equal; but output-stationary it writes folds * (array_h + array_w) too many
 - ``mapping_efficiency`` = mapping_eff
 - ``utilization`` = overall_util over one cycle less, as above
-- ``utilization`` = compute_util, output-stationary; weight- and input-stationary it divides by array_h - 1 cycles
+- ``utilization`` = compute_util, output-stationary; weight- and input-stationary it divides by array_w - 1 cycles
   more in each fold than the fold lasts
 """
 
@@ -75,7 +75,7 @@ def test_as_the_tool_reports_it(row):
     assert ours["sram_ofmap_writes"] == theirs["sram_ofmap_writes"] - surplus
 
     busy = 100 * ours["utilization"] * ours["cycles"]
-    lengthened = ours["cycles"] + (0 if os else folds(row) * (theirs["array_h"] - 1))
+    lengthened = ours["cycles"] + (0 if os else folds(row) * (theirs["array_w"] - 1))
     assert 100 * ours["mapping_efficiency"] == pytest.approx(theirs["mapping_eff"], rel=EXACT)
     assert busy / (ours["cycles"] - 1) == pytest.approx(theirs["overall_util"], rel=EXACT)
     assert busy / lengthened == pytest.approx(theirs["compute_util"], rel=EXACT)

@@ -36,10 +36,31 @@ EXACT = float(1 << 53)
 
 def run(nest: Nest) -> dict[Boundary, Moved]:
     """What crosses each boundary of a nest, exactly, in words."""
-    model = Model(nest)
-    rows = [model.row(group, model.tiles) for group in model.groups]
-    found = model.evaluate([np.array([r]) for r in rows])
-    return {b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()}) for b, m in model.moves(found).items()}
+    model, tiles = _model_of(nest), tiles_of(nest)
+    found = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
+    return {b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()}) for b, m in model.moves(found).items()}
+
+
+def tiles_of(nest: Nest) -> Tiles:
+    return {c.name: tuple([nest.loops[i].tile for i in c.loops]) for c in nest.chains}
+
+
+MODELS, ROWS = 64, 512  # kept, and rows of tables in each; a model serves every nest of its skeleton, whatever the tiles
+_models: dict[tuple[Any, ...], Model] = {}
+
+
+def _model_of(nest: Nest) -> Model:
+    """The model of a nest's skeleton: all that a model reads of a nest but the tiles."""
+    arch = nest.arch
+    skeleton = tuple([(x.dim, x.level, x.axis) for x in nest.loops])
+    key = (nest.problem, skeleton, nest.boundaries, nest.chains, arch.level_names, arch.first_read, arch.padding)
+    model = _models.pop(key, None)
+    if model is None or model.size > ROWS:
+        model = Model(nest)
+    _models[key] = model  # the last used
+    if len(_models) > MODELS:
+        del _models[next(iter(_models))]
+    return model
 
 
 @dataclass(frozen=True)
@@ -71,7 +92,7 @@ class Model:
 
     def __init__(self, nest: Nest) -> None:
         self.nest = nest
-        self.tiles: Tiles = {c.name: tuple(nest.loops[i].tile for i in c.loops) for c in nest.chains}
+        self.tiles = tiles_of(nest)
         self._terms: dict[tuple[Any, ...], int] = {}
         self._factors: list[tuple[Factor, ...]] = []
         self._signs: list[dict[int, float]] = []
@@ -128,6 +149,11 @@ class Model:
                     of[name] = joined
         groups = dict.fromkeys(tuple(sorted(of[c.name])) for c in self.nest.chains)
         return tuple(groups)
+
+    @property
+    def size(self) -> int:
+        """Rows of the longest table."""
+        return max(len(known) for known in self._rows)
 
     # -- tables and mappings ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -37,8 +38,7 @@ class ArrayTime:
 
 def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
-    compute = prod(_count(nest, c, [i for i in c.loops if not nest.loops[i].spatial], {}) for c in nest.chains)
-    active = prod(_count(nest, c, [i for i in c.loops if nest.loops[i].spatial], {}) for c in nest.chains)
+    compute, active = (prod(_count(nest, c, spatial) for c in nest.chains) for spatial in (False, True))
     if not on_lines(nest):
         return ArrayTime(compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest), compute, active)
     return ArrayTime(lines_time(nest), compute, active)
@@ -153,8 +153,33 @@ def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints],
     return np.asarray(exists.sum(axis=1))
 
 
-def _count(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints]) -> int:
-    return int(_per_fold(nest, chain, free, fixed, 1)[0])
+def _count(nest: Nest, chain: Chain, spatial: bool) -> int:
+    """Positions of a chain's spatial loops, or of its temporal ones, the others at their first."""
+    if not chain.loops:
+        return 1
+    where = {p: n for n, p in enumerate(chain.parts)}
+    loops = [nest.loops[i] for i in chain.loops]
+    cuts = tuple([(where.get(x.dim, -1), x.tile, x.spatial == spatial) for x in loops])
+    return _existing(tuple([nest.problem.size[p] for p in chain.parts]), cuts)
+
+
+@lru_cache(maxsize=1 << 14)
+def _existing(sizes: tuple[int, ...], cuts: tuple[tuple[int, int, bool], ...]) -> int:
+    """Positions of the counted loops (part or -1 for the fused whole, tile, counted) that exist in a box."""
+    if not cuts:
+        return 1
+    (part, tile, counted), inner = cuts[0], cuts[1:]
+    if part < 0:  # from here on the chunk is all there is
+        sizes, part = (prod(sizes),), 0
+        inner = tuple([(0, t, n) for _, t, n in inner])
+
+    def within(length: int) -> int:
+        return _existing((*sizes[:part], length, *sizes[part + 1 :]), inner)
+
+    full, rest = divmod(sizes[part], tile)
+    if not counted:
+        return within(tile if full else rest)
+    return (full * within(tile) if full else 0) + (within(rest) if rest else 0)
 
 
 @dataclass(frozen=True)

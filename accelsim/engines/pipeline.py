@@ -90,7 +90,7 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
             carry(child, m.taken, b.child, b)
     found = array_cycles
     for r, bits in busy.items():
-        found = np.maximum(found, np.floor(bits / float(r.rate) * (1 - 1e-12)))
+        found = np.maximum(found, np.ceil(bits / float(r.rate) - 1e-6))
     return found
 
 

@@ -21,6 +21,7 @@ found on straight lines through neighbouring points in log-log coordinates.  Wha
 from __future__ import annotations
 
 import csv
+import weakref
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -154,8 +155,19 @@ class Prices:
     notes: tuple[str, ...] = ()
 
 
+_PRICED: dict[int, tuple[weakref.ref[Architecture], Prices]] = {}  # by identity, while the architecture lives
+
+
 def prices(arch: Architecture) -> Prices:
-    """What an architecture's energy table makes of it."""
+    """What an architecture's energy table makes of it; worked out once for each object."""
+    key = id(arch)
+    known = _PRICED.get(key)
+    if known is None or known[0]() is not arch:
+        known = _PRICED[key] = weakref.ref(arch, lambda _: _PRICED.pop(key, None)), _prices(arch)
+    return known[1]
+
+
+def _prices(arch: Architecture) -> Prices:
     if isinstance(arch.energy, EyerissEnergy):
         return _eyeriss(arch)
     if isinstance(arch.energy, Horowitz45Energy):
