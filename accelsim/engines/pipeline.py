@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -119,17 +120,18 @@ class _Pipeline:
             self.stalls[name] += cycles
         end, waits = _Line(self, gap, length).run()
         bound = int(least(self.nest, self.moves, self.alone.cycles))
-        end = max(end, bound + self._each_alone() - self.alone.cycles)  # what moves inside passes and between them may meet on one port
+        end = max(end, bound + self._each_alone - self.alone.cycles)  # what moves inside passes and between them may meet on one port
         for name, cycles in waits.items():
             self.stalls[name] += cycles
         # the layer's last result need not be its last pass's: what is left over is the last drain, or was waited for in vain
-        over = end - self._each_alone() - sum(self.stalls.values())
+        over = end - self._each_alone - sum(self.stalls.values())
         self.stalls[self._last_drain() if over > 0 else max(self.stalls, key=lambda n: self.stalls[n])] += over
         one_level = len({b.child for b in self.between}) <= 1 and all(self.instances(b.child) == 1 for b in self.between)
         exact = one_level and not self._limited_inside() and not self.shared_out
-        end += self.alone.cycles - self._each_alone()
+        end += self.alone.cycles - self._each_alone
         return Time(end, self.alone.compute, self.alone.fill_drain, self.stalls, self.alone.active_pes, exact, bound)
 
+    @cached_property
     def _each_alone(self) -> int:
         """The array's time if every setting of its loops were a fold of its own, as passes are timed one by one."""
         return lines_time(self.nest, merge=False) if on_lines(self.nest) else self.alone.cycles

@@ -106,7 +106,7 @@ def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at
     cycles = _cycles(nest, tiles, trips, numbers, compute)
     stalls = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
     spent = performance(nest, cycles, _whole(compute), stalls, _whole(active), numbers["rows"] * numbers["cols"], clock)
-    stacked = _stacked([_prices(a) for a in here])
+    stacked = _stacked([prices(a) for a in here])
     energy = counts.energy(nest, moves, problem.macs, spent["time_s"], stacked)
     table = {"macs": problem.macs} | spent | efficiency({"macs": problem.macs} | spent | energy) | energy
     table |= {"bit_exact": None} | {k: _whole(v) for k, v in counts.columns(nest, moves).items()}
@@ -170,17 +170,6 @@ def _texts(nest: Nest, mapping: LoopNest, tiles: Ints) -> tuple[list[str], list[
         hashes.append(hashlib.sha256(f"{head}{json_text}{tail}".encode()).hexdigest()[:16])
         loops.append(" ".join(texts))
     return hashes, loops
-
-
-_PRICES: dict[int, tuple[Architecture, Prices]] = {}  # by identity; the architecture is kept so that it stays its own
-
-
-def _prices(arch: Architecture) -> Prices:
-    if id(arch) not in _PRICES:
-        if len(_PRICES) >= 1 << 14:
-            _PRICES.clear()
-        _PRICES[id(arch)] = arch, prices(arch)
-    return _PRICES[id(arch)][1]
 
 
 def _stacked(many: Sequence[Prices]) -> Prices:
