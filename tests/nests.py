@@ -84,7 +84,9 @@ def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.
     )
 
 
-def random_mapping(rng: random.Random, problem: Problem, arch: Architecture, *, fuse: float = 0.35, spatial: float = 0.35) -> Mapping:
+def random_mapping(
+    rng: random.Random, problem: Problem, arch: Architecture, *, fuse: float = 0.35, spatial: float = 0.35, resident: float = 0.0
+) -> Mapping:
     """Any loops at any level, tiles that need not divide; may break a rule, which Nest then says."""
     names = arch.level_names
     levels = len(names)
@@ -120,6 +122,9 @@ def random_mapping(rng: random.Random, problem: Problem, arch: Architecture, *, 
         chain(name, total, level, place, 1)
     entries.sort(key=lambda x: (x[0], x[1]))
     keep = {n: TENSORS if i == 0 else tuple(t for t in TENSORS if rng.random() < 0.6) for i, n in enumerate(names)}
+    for t in TENSORS:
+        if resident and rng.random() < resident and t in keep[names[1]] and levels > 2:  # all of it on the chip
+            keep[names[0]] = tuple(x for x in keep[names[0]] if x != t)
     return Mapping(loops=tuple(x[2] for x in entries), keep=keep, fused=fused)
 
 

@@ -66,8 +66,8 @@ class Space:
         self.problem, self.nest, self.mac = problem, nest, nest.levels
         if problem.direction not in ACCUMULATED:
             raise ValueError(f"unknown direction {problem.direction!r}")
-        if set(nest.keep[0]) != set(TENSORS) or len(nest.keep) != nest.levels:
-            raise ValueError("keep needs one set per level, and level 0 keeps all three tensors")
+        if set().union(*nest.keep) != set(TENSORS) or len(nest.keep) != nest.levels:
+            raise ValueError("keep needs one set per level, and some level for every tensor")
         if nest.padding_from is not None and nest.padding_from < 1:
             raise ValueError("padding is not stored at the outermost level")
         self.accumulated = ACCUMULATED[problem.direction]
@@ -234,9 +234,13 @@ class Space:
 
     # Under a fused loop each (k, x) pair of the ifmap is its own word; above it words are real.
     def paired(self, tensor, level):
-        return tensor == "ifmap" and any(
+        return tensor == "ifmap" and level > self.home(tensor) and any(
             dim in self.nest.fused and at < level and self.depends(tensor, dim)
             for dim, _, at, _ in self.loops)
+
+    # The outermost level that keeps a tensor holds all of it, always.
+    def home(self, tensor):
+        return next(level for level in range(self.mac) if tensor in self.nest.keep[level])
 
     def unpaired(self, word):
         """The ifmap's word (n, g, c, h, w) of a pair (n, g, c, e, f, r, s); others unchanged."""
@@ -263,7 +267,7 @@ class Space:
     def _check_fused_is_legal(self, tensor):
         for dim, _, at, _ in self.loops:
             some = [part in DEPENDS[tensor] for part in self.parts(dim)]
-            kept = any(tensor in keep for keep in self.nest.keep[at + 1:])
+            kept = any(tensor in keep for keep in self.nest.keep[max(at, self.home(tensor)) + 1:])
             if tensor != "ifmap" and kept and any(some) and not all(some):
                 raise ValueError(f"{tensor} is kept below {dim}, in which it is not injective")
 
@@ -365,10 +369,10 @@ class Walk:
         space, accumulated = self.space, self.space.accumulated
         outputs = self.boundaries[accumulated]
         operands = [b for t in TENSORS if t != accumulated for b in self.boundaries[t]]
-        # Rule 6, outermost: its tile is there from the start; each word is fresh once, ever.
+        # Rule 6, at home (mostly the outermost): its tile is there from the start; each word is fresh once, ever.
         setting = space.setting((), ())
         everything = space.tile(accumulated, 0, setting, space.pieces(0, setting))
-        self.enter(0, (), everything or NOTHING)
+        self.enter(space.home(accumulated), (), everything or NOTHING)
         previous = None
         for step in space.steps():
             begins = [self.begins(level, step, previous) for level in range(space.mac + 1)]

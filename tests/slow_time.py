@@ -42,7 +42,7 @@ class Script(oracle.Walk):
         outputs = self.boundaries[space.accumulated]
         operands = [b for t in oracle.TENSORS if t != space.accumulated for b in self.boundaries[t]]
         setting = space.setting((), ())
-        self.enter(0, (), space.tile(space.accumulated, 0, setting, space.pieces(0, setting)) or oracle.NOTHING)
+        self.enter(space.home(space.accumulated), (), space.tile(space.accumulated, 0, setting, space.pieces(0, setting)) or oracle.NOTHING)
         previous = None
         for step in space.steps():
             begins = [self.begins(level, step, previous) for level in range(space.mac + 1)]

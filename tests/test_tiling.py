@@ -304,8 +304,8 @@ REFUSED = {
         SMALL,
         EYERISS,
         CUT,
-        EYERISS_KEEPS | {"dram": ("weight", "ofmap")},
-        r"keep.dram: the outermost level keeps all of weight, ifmap, ofmap",
+        EYERISS_KEEPS | {"dram": ("weight", "ofmap"), "glb": ("ofmap",)},
+        r"keep.dram: keeps ifmap, unless a level between it and spad holds it whole",
     ),
     "no line to travel": (
         SMALL,

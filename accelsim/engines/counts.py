@@ -94,7 +94,7 @@ def energy(nest: Nest, moves: Moves, macs: Any, time_s: Any, price: Prices | Non
         outside = width(b.parent, b.tensor)
         if b.tensor == acc:
             inside = width(b.child, acc) if b.child < nest.levels else nest.arch.bits.psum
-            at_parent = m.arrived + m.updated if everything or b.parent == 0 else 2 * m.updated
+            at_parent = m.arrived + m.updated if everything or b.parent == nest.home(acc) else 2 * m.updated
             at_child, runs = m.drained if everything else 0, m.arrived + _fetched(nest, m)
             hops = m.drained + _fetched(nest, m) if everything else m.drained - m.arrived
         else:

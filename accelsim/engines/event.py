@@ -195,11 +195,11 @@ class _Machine:
         self.folds: list[Folds] = []
         self.stores: dict[tuple[str, int, Instance], Outermost | Buffer] = {}
         for t in self.problem.operands:
-            self.stores[t, 0, ()] = Outermost(data[t])
+            self.stores[t, nest.home(t), ()] = Outermost(data[t])
         start = np.zeros(self.problem.shape(self.acc))
         if self.problem.bias and self.problem.direction == "forward":
             start += data["bias"][None, :, :, None, None]
-        self.stores[self.acc, 0, ()] = Outermost(start)
+        self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
         self.pe = nest.levels - 1
         self.pes: dict[tuple[str, Instance], Outermost] = {}  # what PEs hold, by cluster, word for word
         self.pe_words: dict[tuple[str, Instance], Words] = {}  # of an operand: what some PE holds; accumulated: sums kept back
@@ -208,7 +208,7 @@ class _Machine:
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
 
     def outcome(self) -> Outcome:
-        total = self.stores[self.acc, 0, ()].data
+        total = self.stores[self.acc, self.nest.home(self.acc), ()].data
         poison = np.isnan(total)
         result = wrap(np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum"))
         result[poison] = np.iinfo(np.int64).min
@@ -258,7 +258,7 @@ class _Machine:
             child = self._buffer(b.tensor, b.child, instance)
             child.release(gone)
             child.hold(come, self.store(b.tensor, b.parent, instance))
-            if b.parent and self.nest.crosses_padding(b):
+            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
                 self._zero_padding(child, come)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
@@ -294,7 +294,7 @@ class _Machine:
             for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
                 target = self.store(b.tensor, level, instance)
                 target.add(box, values)
-                if level == 0 or not self.may_lag:
+                if isinstance(target, Outermost) or not self.may_lag:
                     break
                 lost = np.isnan(target.get(box)) & ~np.isnan(values)
                 if not lost.any():
@@ -335,7 +335,7 @@ class _Machine:
             pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
             for box in words.places(pe.data.shape):
                 pe.put(box, parent.get(box))
-            if b.parent and self.nest.crosses_padding(b):
+            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
                 self._zero_padding(pe, words)
 
     def _zero_padding(self, store: Outermost | Buffer, words: Words) -> None:

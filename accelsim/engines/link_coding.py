@@ -28,7 +28,8 @@ def coded(nest: Nest, tensor: str, values: npt.NDArray[Any], code: RunLength = E
     """Bits of a feature map over the outermost link, raw and coded, over the whole run.
 
     ``values`` of shape ``nest.problem.shape(tensor)``: what lies in the outermost level, an ofmap as the next layer reads it.
-    None where nothing is coded: sums that arrive more than once, and words that go past all buffers into the PEs, one by one.
+    None where nothing is coded: what stays on the chip, sums that arrive more than once, and words that go past all buffers
+    into the PEs, one by one.
     Raises ValueError for a tensor that is no feature map, or values of another shape.
     """
     problem = nest.problem
@@ -38,7 +39,7 @@ def coded(nest: Nest, tensor: str, values: npt.NDArray[Any], code: RunLength = E
         raise ValueError(f"{tensor} must have shape {problem.shape(tensor)}, got {values.shape}")
     boundary = next(b for b in nest.boundaries if b.tensor == tensor)
     loops = [x for x in nest.loops if x.level < boundary.child]
-    if boundary.child == nest.levels or any(x.spatial or x.dim not in DIMS for x in loops):
+    if boundary.parent or boundary.child == nest.levels or any(x.spatial or x.dim not in DIMS for x in loops):
         return None
     words = bits = 0
     known: dict[bytes, tuple[int, int]] = {}

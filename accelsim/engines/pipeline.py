@@ -155,9 +155,10 @@ class _Pipeline:
         if total == int(arrived.sum()) or not total:
             return arrived if total else np.zeros_like(arrived)
         again = np.zeros(settings.shape, bool)
+        stays = b.parent == self.nest.home(b.tensor)
         for axis, i in enumerate(settings.outer):
             x = self.nest.loops[i]
-            if x.level >= b.parent and not self.nest.loop_depends(x, b.tensor):
+            if (stays or x.level >= b.parent) and not self.nest.loop_depends(x, b.tensor):
                 shape = [1] * len(settings.shape)
                 shape[axis] = x.trips
                 again |= (np.arange(x.trips) > 0).reshape(shape)

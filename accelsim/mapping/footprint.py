@@ -54,12 +54,12 @@ class Footprint:
     def under(self, loops: Sequence[Trip]) -> Footprint:
         """The same levels under other loops; what hangs on no loop is not worked out again."""
         other = object.__new__(Footprint)
-        other.__dict__.update(self.__dict__, loops=loops, _tiled={}, _slides=self._slides, bounded=self.bounded)
+        other.__dict__.update(self.__dict__, loops=loops, _tiled={}, _slides=self._slides, bounded=self.bounded, homes=self.homes)
         return other
 
     def tile_words(self, level: int, tensor: str) -> int:
-        """Most real words of a tensor's tile at a level over all positions."""
-        tiles, cut = self._above(level)
+        """Most real words of a tensor's tile at a level over all positions; of its home's, all of them."""
+        tiles, cut = self._above(0 if self.homes[tensor] == level else level)
         size, words = self.problem.size, 1
         done: tuple[str, ...] = ()
         if cut:
@@ -90,7 +90,7 @@ class Footprint:
         return found
 
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
-        """Length of the tensor's longest tile along each of its axes, gaps included."""
+        """Length of the tensor's longest tile along each of its axes, gaps included; of no home."""
         if pair_words(self.loops, tensor, level):
             return (1,) * len(RANKS[tensor])
         cut = [n for n in {x.dim for x in self.loops if x.level < level} - set(DIMS) if depends(n, tensor, self.fused)]
@@ -110,6 +110,11 @@ class Footprint:
                 e, r = (self._extent(d, level) for d in rank)
                 found.append(min(slide.size, (e - 1) * slide.stride + (r - 1) * slide.dilation + 1))
         return tuple(found)
+
+    @cached_property
+    def homes(self) -> dict[str, int]:
+        """The outermost level that keeps each tensor, and all of it."""
+        return {t: next((i for i, kept in enumerate(self.keep) if t in kept), 0) for t in TENSORS}
 
     def _shortest(self, dim: str, level: int) -> int:
         lo, hi = _piece_ends(self.problem.size[dim], self._tiles(dim, level))
@@ -170,7 +175,7 @@ class Footprint:
 
     def _bytes(self, at: int, tensor: str, level: Level) -> int:
         once = ceil(self.tile_words(at, tensor) * self.word_bits(at, tensor) / 8)
-        return once * (2 if level.double_buffered else 1)
+        return once * (2 if level.double_buffered and self.homes[tensor] != at else 1)
 
     @cached_property
     def bounded(self) -> list[tuple[int, str, Level, list[str]]]:

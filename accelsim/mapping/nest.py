@@ -94,8 +94,12 @@ class Nest:
                 if t not in self.arch.levels[level].keeps:
                     allowed = ", ".join(self.arch.levels[level].keeps)
                     raise MappingError(f"keep.{level}: {self.arch.name}'s {level} may keep {allowed}, got {t}")
-        if set(self.mapping.keep.get(names[0], ())) != set(TENSORS):
-            raise MappingError(f"keep.{names[0]}: the outermost level keeps all of {', '.join(TENSORS)}")
+        for tensor in TENSORS:
+            home = next((i for i, n in enumerate(names) if tensor in self.mapping.keep.get(n, ())), len(names))
+            if home and home >= len(names) - 1:
+                raise MappingError(f"keep.{names[0]}: keeps {tensor}, unless a level between it and {names[-1]} holds it whole")
+            if home and any(x.axis != "none" and names.index(x.level) < home for x in self.mapping.loops):
+                raise MappingError(f"keep.{names[home]}: holds {tensor} whole, so no loop outside it may lie over rows or columns")
 
     def _bind(self) -> tuple[tuple[Trip, ...], dict[str, list[int]]]:
         """Drop loops of one trip and find the most trips of the others."""
@@ -208,6 +212,10 @@ class Nest:
         """Levels that keep a tensor, outermost first."""
         return [i for i in range(self.levels) if tensor in self.keep[i]]
 
+    def home(self, tensor: str) -> int:
+        """The outermost level that keeps a tensor: all of it, from before the first step until after the last."""
+        return self.keepers(tensor)[0]
+
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
         """Every boundary, tensor by tensor, outermost first; the last of each tensor is its MAC's."""
@@ -249,7 +257,7 @@ class Nest:
 
     def pairs(self, tensor: str, child: int) -> bool:
         """Whether the tensor's words at a child are (k, x) pairs: an ifmap under a fused loop."""
-        return pair_words(self.loops, tensor, child)
+        return child > self.home(tensor) and pair_words(self.loops, tensor, child)
 
     @cached_property
     def turned(self) -> bool:
@@ -271,7 +279,7 @@ class Nest:
         for i, loop in enumerate(self.loops):
             if loop.dim in DIMS:
                 continue
-            for level in range(loop.level + 1, self.levels):
+            for level in range(max(loop.level, self.home("ifmap")) + 1, self.levels):
                 if "ifmap" in self.keep[level] and any(x.level >= level and self.loop_depends(x, "ifmap") for x in self.loops[i + 1 :]):
                     raise MappingError(
                         f"{loop.dim} is fused outside {self.arch.level_names[level]}, which keeps an ifmap tile of more than one "

@@ -27,9 +27,12 @@ class Slot(NamedTuple):
     place: str  # buffer, row, col or pe
 
 
-def choose(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Mapping:
-    """The mapping the fixed rule gives.  Raises MappingError naming the constraint that leaves none."""
-    keep = kept(arch, dataflow)
+def choose(problem: Problem, arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = frozenset()) -> Mapping:
+    """The mapping the fixed rule gives.  Raises MappingError naming the constraint that leaves none.
+
+    ``resident`` tensors lie whole in the first level inside the outermost that may keep them, and never leave it.
+    """
+    keep = kept(arch, dataflow, resident)
     rule = _Rule(problem, arch, keep, slots_of(arch, dataflow, keep))
     rule.check(dataflow)
     for entry in dataflow.sizes:
@@ -40,14 +43,17 @@ def choose(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Mapping:
     return mapping
 
 
-def kept(arch: Architecture, dataflow: Dataflow) -> tuple[frozenset[str], ...]:
+def kept(arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = frozenset()) -> tuple[frozenset[str], ...]:
+    """What each level keeps, outermost first; ``resident`` tensors not the outermost."""
     names = arch.level_names
     for t in dataflow.stays:
         if t not in arch.levels[names[-1]].keeps:
             can = ", ".join(arch.levels[names[-1]].keeps)
             raise MappingError(f"{dataflow.name} keeps {t} in the PE, but {arch.name}'s {names[-1]} may keep {can}")
     between = [frozenset(arch.levels[n].keeps) - set(dataflow.bypass) for n in names[1:-1]]
-    return (frozenset(TENSORS), *between, frozenset(dataflow.stays))
+    for missing in sorted(resident - frozenset().union(*between)):
+        raise MappingError(f"{missing} has no level between {names[0]} and {names[-1]} to lie in whole under {dataflow.name}")
+    return (frozenset(TENSORS) - resident, *between, frozenset(dataflow.stays))
 
 
 def slots_of(arch: Architecture, dataflow: Dataflow, keep: tuple[frozenset[str], ...]) -> list[Slot]:
@@ -55,7 +61,9 @@ def slots_of(arch: Architecture, dataflow: Dataflow, keep: tuple[frozenset[str],
     slots: list[Slot] = []
     for level in range(last):
         fuse = all(
-            "ifmap" not in keep[i] or (i == last and not any(depends(d, "ifmap", FUSED) for d in dataflow.pe))
+            "ifmap" not in keep[i]
+            or not any("ifmap" in k for k in keep[:i])  # all of it lies there
+            or (i == last and not any(depends(d, "ifmap", FUSED) for d in dataflow.pe))
             for i in range(level + 1, last + 1)
         )
         order = dataflow.order.inner if level == last - 1 else dataflow.order.outer

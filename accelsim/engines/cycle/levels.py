@@ -45,13 +45,13 @@ class Traffic:
         self.pe = nest.levels - 1
         self.sums = tensor == nest.problem.accumulated
         self.boundaries = [b for b in nest.boundaries if b.tensor == tensor and b.child < self.pe]
-        self.keepers = [0, *(b.child for b in self.boundaries)]
-        self.home = self.keepers[-1]
+        self.keepers = [nest.home(tensor), *(b.child for b in self.boundaries)]
+        self.innermost = self.keepers[-1]
         self.size = prod(nest.problem.shape(tensor))
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         spatial = [i for i, x in enumerate(nest.loops) if x.spatial]
         self.instances = {level: prod(nest.loops[i].trips for i in spatial if nest.loops[i].level < level) for level in range(nest.levels)}
-        self.stores: dict[tuple[int, int], Store] = {(0, 0): Store(self.size, start, sums=self.sums, full=True)}
+        self.stores: dict[tuple[int, int], Store] = {(self.keepers[0], 0): Store(self.size, start, sums=self.sums, full=True)}
         self.links = [_Link(nest, b) for b in self.boundaries]
         for link in self.links:
             for k in range(self.instances[link.b.child]):
@@ -180,7 +180,7 @@ class Traffic:
 
     def read(self, instance: int, words: Ints) -> Values:
         """The values of words the innermost level outside the PEs holds; raises HazardError for any it does not."""
-        store = self.stores[self.home, instance]
+        store = self.stores[self.innermost, instance]
         if not store.held[words].all():
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return np.zeros(words.shape, np.int64) if store.values is None else store.values[words].astype(np.int64)
@@ -228,7 +228,7 @@ class _Link:
 
     def made(self, words: Ints) -> Bools:
         """Which addresses are padding that the child makes itself."""
-        if not self.crosses or self.window is None or self.b.parent == 0:
+        if not self.crosses or self.window is None or self.b.parent == self.nest.home(self.b.tensor):
             return np.zeros(len(words), bool)
         return ~no_padding(self.nest, words, self.window)
 

@@ -81,7 +81,7 @@ class Levels:
     def result(self) -> npt.NDArray[np.int64] | None:
         """The accumulated tensor after everything has drained."""
         self.sums.finish()
-        total = self.sums.stores[0, 0].values
+        total = self.sums.stores[self.nest.home(self.acc), 0].values
         if total is None:
             return None
         return wrap(total, self.nest.arch.number("psum")).reshape(self.nest.problem.shape(self.acc))
