@@ -21,6 +21,7 @@ import pytest
 from accelsim import files
 from accelsim.cli.main import main
 from accelsim.results import simulate as simulation
+from accelsim.workload import arithmetic
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-c", "from accelsim.cli.main import main; main()"]
@@ -176,8 +177,8 @@ def test_batch_covers_everything():
 
 def test_seed_chooses_the_data(monkeypatch):
     drawn = []
-    original = simulation.random_data
-    monkeypatch.setattr(simulation, "random_data", lambda *args: drawn.append(original(*args)) or drawn[-1])
+    original = arithmetic.random_data
+    monkeypatch.setattr(arithmetic, "random_data", lambda *args: drawn.append(original(*args)) or drawn[-1])
     rows = [run_json(*QUICK, "--layer", "fc3", "--check", "--seed", k)[0] for k in (7, 7, 8)]
     assert [r["seed"] for r in rows] == [7, 7, 8] and all(r["bit_exact"] for r in rows)
     assert (drawn[0]["weight"] == drawn[1]["weight"]).all() and (drawn[0]["weight"] != drawn[2]["weight"]).any()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from accelsim.engines import event, golden, golden_network, vector
 from accelsim.files import InputError
+from accelsim.hardware.architecture import VectorUnit
 from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import sources
@@ -245,19 +246,16 @@ def test_what_is_not_an_npz_file(tmp_path: Path) -> None:
 
 
 def test_vector_unit() -> None:
-    unit = vector.VectorUnit(lanes=4, rates={"exp": 0.25}, read_words=8, write_words=8)
+    unit = VectorUnit(lanes=4, rates={"exp": 0.25}, read_words=8, write_words=8)
     work = Work({"add": 10, "exp": 10}, 30, 20)
     found = vector.cost(work, unit)
     assert (found.cycles, found.bound) == (3 + 10, "operations")
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).bound == "reads"
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).cycles == 20
     assert vector.cost(Work({}, 0, 0), unit).bound == ""
-    assert vector.energy(found, {"add": 0.1, "exp": 1.0}, 2.0) == pytest.approx(10 * 0.1 + 10 + 50 * 2)
-    costs = vector.costs(network("alexnet"), unit)
-    assert list(costs)[:3] == ["relu1", "norm1", "pool1"] and "conv1" not in costs and "drop6" not in costs
     for wrong in ({"lanes": 0}, {"rates": {"sin": 1.0}}, {"rates": {"add": 0.0}}):
-        with pytest.raises(ValueError, match="must be"):
-            vector.VectorUnit(**wrong)
+        with pytest.raises(ValueError, match="validation error"):
+            VectorUnit(**wrong)
 
 
 # At full size ----------------------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ MISFITS = [
     ("K:8:sram", "K:8:glb", (), "loop K:8:glb: no level 'glb' in systolic"),
     ("K:8:sram", "K:8:reg", (), "loop K:1:sram:row: stands inside a loop of level reg"),
     ("reg: [weight]", "spad: [weight]", (), "keep: no level 'spad' in systolic"),
-    ("dram: [weight, ifmap, ofmap]", "dram: [weight]", (), "keep.dram: the outermost level keeps all"),
+    ("[weight, ifmap, ofmap]\n  sram: [weight, ifmap, ofmap]", "[weight]\n  sram: [ifmap]", (), "keep.dram: keeps ofmap, unless a"),
     ('"K:8:sram", ', "C:1:reg, ", (), "stands inside a loop of level reg"),
     ("K:1:sram:row, ", "", (), "K: the innermost tile must be 1, one MAC's; got 8"),
     ("X:1:reg", "E:1:reg", (), "F: the innermost tile must be 1"),

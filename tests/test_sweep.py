@@ -155,10 +155,10 @@ def test_a_crash_is_a_row_and_the_sweep_goes_on(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failed_check_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    from accelsim.results import simulate as simulation
+    from accelsim.engines import golden
 
-    real = simulation.golden.accumulate
-    monkeypatch.setattr(simulation.golden, "accumulate", lambda problem, *rest: real(problem, *rest) + (problem.M == 16))
+    real = golden.accumulate
+    monkeypatch.setattr(golden, "accumulate", lambda problem, *rest: real(problem, *rest) + (problem.M == 16))
     frame = acc.sweep("lenet5", "systolic", dataflows="ws", engine="event", jobs=1)
     assert frame["status"].tolist() == ["ok", "failed check", "ok", "ok", "ok"] and frame["bit_exact"].tolist() == [
         True,

@@ -36,6 +36,14 @@ if TYPE_CHECKING:
 @click.option("--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True)
 @click.option("--check", is_flag=True, help="Compute outputs too and compare them with golden, and counts with analytic.")
 @click.option("--sample-folds", is_flag=True, help="With --engine cycle: clock one fold of each shape and multiply; no outputs.")
+@click.option("--end-to-end", is_flag=True, help="The whole graph in order: what the array does not do on the vector unit, a row each.")
+@click.option("--fuse-buffers", is_flag=True, help="End to end, and ofmaps stay on the chip for their readers wherever they fit.")
+@click.option(
+    "--data",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="With --end-to-end and an engine that computes: images and weights, .npz.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of the random data.")
 @click.option("--total", is_flag=True, help="Add the total to csv and json; the table always has it.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="table unless -o names a .csv or .json file.")
@@ -61,6 +69,9 @@ def run(
     direction: Direction,
     check: bool,
     sample_folds: bool,
+    end_to_end: bool,
+    fuse_buffers: bool,
+    data: Path | None,
     seed: int,
     total: bool,
     form: str | None,
@@ -83,6 +94,14 @@ def run(
             raise click.UsageError(f"{option} wants --engine {home}, got {engine}")
     if sample_folds and check:
         raise click.UsageError("--check compares outputs, and --sample-folds computes none")
+    end_to_end |= fuse_buffers
+    if data is not None and not (end_to_end and (check or engine != "analytic")):
+        raise click.UsageError("--data wants --end-to-end, and --engine event or cycle, or --check")
+    alone = {"--layer": bool(layers), "--direction": direction != "forward", "--sample-folds": sample_folds}
+    alone |= {"--mapper": mapper is not None and fuse_buffers, "--mapping": mapping is not None and fuse_buffers}
+    for option, on in alone.items():
+        if end_to_end and on:
+            raise click.UsageError(f"{option} does not go with {'--fuse-buffers' if option.startswith('--ma') else '--end-to-end'}")
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     from tqdm import tqdm
@@ -95,7 +114,8 @@ def run(
     network = network.select(layers) if layers else network
     flows = (dataflow or "").split(",")
     stopped = False
-    with tqdm(total=len(network.layers) * len(flows), unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
+    steps = len(network.network.nodes) if end_to_end and network.network is not None else len(network.layers)
+    with tqdm(total=steps * len(flows), unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def step(name: str) -> None:
             bar.set_description(name)
@@ -115,6 +135,9 @@ def run(
                 seed=seed,
                 timeline=timeline is not None,
                 sample_folds=sample_folds,
+                end_to_end=end_to_end,
+                fuse_buffers=fuse_buffers,
+                data=data,
                 progress=step,
             )
 

@@ -17,7 +17,8 @@ Positive = Annotated[int, Field(gt=0)]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
 Charge = Literal["reads", "reads_and_writes"]
-COMPONENTS = ("compute", "static", *TENSORS)  # components of energy that are neither level nor network
+Operation = Literal["add", "multiply", "compare", "divide", "exp", "sqrt", "power"]
+COMPONENTS = ("compute", "static", "vector", *TENSORS)  # components of energy that are neither level nor network
 
 
 class Frozen(BaseModel):
@@ -106,6 +107,18 @@ class Array(Frozen):
         return self
 
 
+class VectorUnit(Frozen):
+    """What stands beside the array for all that is no convolution or matrix product: ``lanes``, each an operation a cycle.
+
+    ``rates`` are of the kinds that are slower (0.25: four cycles each) or faster; the ports read and write so many words a cycle.
+    """
+
+    lanes: Positive = 16
+    rates: dict[Operation, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    read_words: Positive = 16
+    write_words: Positive = 16
+
+
 class Bits(Frozen):
     """Width of each kind of word, in bits."""
 
@@ -152,7 +165,8 @@ class Horowitz45Energy(Frozen):
 class OwnEnergy(Frozen):
     """The user's own numbers: energy per MAC, per word read or written at each level, per word a network delivers or adds.
 
-    ``static_mw`` is the whole chip's and wants picojoules.  ``area_um2`` is by component: ``compute`` and level names.
+    ``vector`` is per operation of a kind; a kind left out costs a MAC.  ``static_mw`` is the whole chip's and wants picojoules.
+    ``area_um2`` is by component: ``compute``, ``vector`` and level names.
     """
 
     table: Literal["own"] = "own"
@@ -161,6 +175,7 @@ class OwnEnergy(Frozen):
     mac: Energy
     levels: dict[str, Energy]
     networks: dict[str, Energy]
+    vector: dict[Operation, Energy] = {}
     static_mw: Energy = 0.0
     area_um2: dict[str, Energy] = {}
 
@@ -199,6 +214,7 @@ class Architecture(Frozen):
     padding: Padding | None = None
     accumulate: Literal["at_level", "in_array"] = "at_level"  # in_array: psums go down the network and are added in the PE
     first_read: str | None = None  # a level that reads the zero its first arrival is added to
+    vector: VectorUnit = VectorUnit()
     energy: EnergyTable
 
     @model_validator(mode="after")
@@ -241,8 +257,8 @@ class Architecture(Frozen):
             if set(table) != set(have):
                 raise ValueError(f"energy.{kind}: must name exactly {', '.join(have)}, got {', '.join(table) or 'nothing'}")
         for name in energy.area_um2:
-            if name not in ("compute", *names):
-                raise ValueError(f"energy.area_um2.{name}: no such component (have compute, {', '.join(names)})")
+            if name not in ("compute", "vector", *names):
+                raise ValueError(f"energy.area_um2.{name}: no such component (have compute, vector, {', '.join(names)})")
         if energy.static_mw and energy.unit != "pj":
             raise ValueError("energy.static_mw: static power wants unit: pj")
 

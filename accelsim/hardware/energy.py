@@ -178,7 +178,8 @@ def _prices(arch: Architecture) -> Prices:
 def _own(arch: Architecture, own: OwnEnergy) -> Prices:
     levels = {name: dict.fromkeys(TENSORS, Cost(word=own.levels[name])) for name in arch.levels}
     networks = {name: Route(hop=Cost(word=own.networks[name])) for name in arch.networks}
-    return Prices(own.unit, own.mac, levels, networks, own.static_mw, own.area_um2)
+    area = {name: value for name, value in own.area_um2.items() if name != "vector"}
+    return Prices(own.unit, own.mac, levels, networks, own.static_mw, area)
 
 
 def _eyeriss(arch: Architecture) -> Prices:

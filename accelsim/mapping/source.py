@@ -27,12 +27,16 @@ MAX_STEPS = 2**24
 
 @dataclass(frozen=True)
 class Source:
-    """``mapping_of(layer, problem, arch)`` gives a mapping or raises MappingError; the rest is how it is called."""
+    """``mapping_of(layer, problem, arch)`` gives a mapping or raises MappingError; the rest is how it is called.
+
+    ``flow`` is the dataflow whose rule it is; None of a mapping file.
+    """
 
     dataflow: str  # the column of that name: a dataflow's short name, or a mapping's own
     name: str  # in full
     mapping: str  # the column of that name: ``rule``, or the file's stem
     mapping_of: Callable[[str, Problem, Architecture], Mapping]
+    flow: Dataflow | None = None
 
 
 def sources(dataflow: Any = None, mapping: Any = None) -> list[Source]:
@@ -44,7 +48,7 @@ def sources(dataflow: Any = None, mapping: Any = None) -> list[Source]:
     if mapping is None:
         if not flows:
             raise InputError("must be given, unless a mapping is", key="dataflow")
-        return [Source(f.short, f.name, "rule", partial(_by_rule, f)) for f in flows]
+        return [Source(f.short, f.name, "rule", partial(_by_rule, f), f) for f in flows]
     if len(flows) > 1:
         raise InputError("a mapping goes with one dataflow at most", key="dataflow", got=", ".join(f.short for f in flows))
     file = load_mapping(mapping)

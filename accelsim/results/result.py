@@ -183,9 +183,9 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         values = [r[key] for r in done if r.get(key) is not None]
         if key == "bit_exact":
             total[key] = all(values) if values else None
-        elif key.startswith("area_"):
-            total[key] = values[0] if values else None
-        elif key == "error":
+        elif key.startswith("area_") or key == "resident_bytes":
+            total[key] = max(values) if values else None
+        elif key in ("error", "operator", "resident", "snr_db"):
             total[key] = None
         else:
             total[key] = sum(values) if values else None
@@ -194,9 +194,10 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cycles, macs = total["cycles"], total["macs"] = sum(r["cycles"] for r in done), sum(r["macs"] for r in done)
     pes = [r["macs"] / r["utilization"] / r["cycles"] for r in done if r.get("utilization")]
     total["utilization"] = macs / (pes[0] * cycles) if pes and cycles else None
-    total["mapping_efficiency"] = macs / (pes[0] * total["compute_cycles"]) if pes and total["compute_cycles"] else None
+    computing = sum(r["compute_cycles"] for r in done if r.get("mapping_efficiency") is not None)  # on the array
+    total["mapping_efficiency"] = macs / (pes[0] * computing) if pes and computing else None
     total["active_pes"] = max(r["active_pes"] for r in done)
-    total["mean_active_pes"] = macs / total["compute_cycles"] if total["compute_cycles"] else None
+    total["mean_active_pes"] = macs / computing if computing else None
     total["gmacs_per_s"] = macs / total["time_s"] / 1e9 if total["time_s"] else None
     return total | efficiency(total)
 

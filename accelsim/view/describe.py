@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from accelsim.explore.study import Range, Study
-from accelsim.hardware.architecture import Architecture, Level
+from accelsim.hardware.architecture import Architecture, Level, VectorUnit
 from accelsim.hardware.energy import Cost, prices
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import FUSED
@@ -54,6 +54,7 @@ def architecture(arch: Architecture) -> str:
         ("array", f"{arch.array.rows} rows x {arch.array.cols} columns = {_number(pes)} PEs"),
         ("clock", f"{_number(arch.clock_mhz)} MHz, {_number(pes * arch.clock_mhz / 1000)} GMAC/s at most"),
         ("words", ", ".join(words)),
+        ("vector unit", _vector(arch.vector)),
         *((key, _value(value)) for key, value in arch.array if key not in ("rows", "cols")),
         *((key, _value(getattr(arch, key))) for key in _further(arch)),
     ]
@@ -67,7 +68,12 @@ def architecture(arch: Architecture) -> str:
     )
 
 
-_SHOWN = ("name", "description", "clock_mhz", "array", "levels", "networks", "bits", "signed", "energy")
+_SHOWN = ("name", "description", "clock_mhz", "array", "levels", "networks", "bits", "signed", "vector", "energy")
+
+
+def _vector(unit: VectorUnit) -> str:
+    rates = "".join(f", {kind} {rate:g} a lane and cycle" for kind, rate in unit.rates.items())
+    return f"{unit.lanes} lanes, reads {unit.read_words} and writes {unit.write_words} words a cycle{rates}"
 
 
 def _further(arch: Architecture) -> list[str]:

@@ -167,7 +167,7 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
         first, last = place == 0 and "dram" not in roles.values(), place == len(unknown) - 1 and "pe" not in roles.values()
         roles[name] = "dram" if first and len(unknown) > 1 else "pe" if last and place else "buffer"
     order = ["compute", "pe", "network", "buffer", "dram", OTHER]
-    return {name: roles[name] for role in order for name in reversed(names) if roles[name] == role}
+    return {name: roles[name] for role in order for name in (names if role == "compute" else reversed(names)) if roles[name] == role}
 
 
 def _close(parts: dict[str, Floats], roles: dict[str, str], total: Floats, what: str) -> None:

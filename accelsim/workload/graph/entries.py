@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainValidator, Tag, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, model_serializer
 
 from accelsim.files import nearest, plain
 from accelsim.workload.layers import Name
@@ -64,46 +64,22 @@ class Use(BaseModel):
         return as_file(self)
 
 
-OPERATORS: dict[str, type[BaseModel]] = {}
-
-
-def _register(*models: Any) -> Any:
-    from functools import reduce
-    from operator import or_
-
-    tagged = []
-    for model in models:
-        for name in model.model_fields["type"].annotation.__args__:
-            OPERATORS[name] = model
-        tagged.append(Annotated[model, Tag(model.__name__)])
-    return reduce(or_, tagged)
-
-
-_OPERATORS = _register(
+MODELS: tuple[type[Operator], ...] = (
     *(Conv, Depthwise, FullyConnected, Dense, Product, ConvTranspose),
     *(MaxPool, AveragePool, L2Pool, LpPool, CentreWeightedPool, StochasticPool, GlobalPool),
     *(Activation, LeakyRelu, Elu, Clip, Power, Affine, Dropout, Softmax),
     *(LocalResponse, LocalContrast, BatchNorm, LayerNorm, GroupNorm),
     *(Add, Multiply, Concat, Mean, Reshape, Flatten, SplitHeads, MergeHeads, Transpose, Slice, Pad, Upsample, Parameter),
 )
+OPERATORS: dict[str, type[BaseModel]] = {name: model for model in MODELS for name in get_args(model.model_fields["type"].annotation)}
 
 
-def _tag(value: Any) -> str | None:
-    """Which model an entry is of; a type that there is not stands for itself and is refused as such."""
-    if isinstance(value, BaseModel):
-        return type(value).__name__
-    if not isinstance(value, dict):
-        return "Conv"
-    if "block" in value:
-        return "Use"
-    kind = value.get("type", "conv2d")
-    return OPERATORS[kind].__name__ if isinstance(kind, str) and kind in OPERATORS else None
-
-
-def _known(value: Any) -> Any:
-    """An entry whose type and keys there are.  Raises ValueError that begins with the key it is about."""
-    if not isinstance(value, dict):
+def _entry(value: Any) -> Any:
+    """An operator or the use of a block; only the model of that type is built.  Raises ValueError that begins with the key it is about."""
+    if isinstance(value, (Operator, Use)):
         return value
+    if not isinstance(value, dict):
+        return Conv.model_validate(value)
     if "block" in value:
         model: type[BaseModel] = Use
     else:
@@ -115,7 +91,7 @@ def _known(value: Any) -> Any:
     for key in value:
         if key not in keys:
             raise ValueError(f"{key}: no such key, got {key}{_nearest(str(key), keys)}")
-    return value
+    return model.model_validate(value)
 
 
 def _nearest(word: str, choices: Iterable[str]) -> str:
@@ -123,10 +99,19 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
     return f"; nearest: {', '.join(close)}" if close else ""
 
 
+class _Schema:
+    """The JSON schema of an entry, any of the models; made when asked for."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(_: Any, handler: Any) -> Any:
+        union: Any = Union[(*MODELS, Use)]
+        return handler(TypeAdapter(union).core_schema)
+
+
 if TYPE_CHECKING:
     AnyEntry = Operator | Use
 else:
-    AnyEntry = Annotated[_OPERATORS | Annotated[Use, Tag("Use")], Discriminator(_tag), BeforeValidator(_known)]
+    AnyEntry = Annotated[Any, PlainValidator(_entry), _Schema]
 
 
 class Block(BaseModel):

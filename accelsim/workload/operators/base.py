@@ -33,12 +33,14 @@ class Work:
     """What an operator does outside the array, for one input: operations by kind, words read and written.
 
     Kinds: add (subtractions too), multiply, divide, compare, exp, sqrt, power.  A window or a pass reads its
-    operands from the buffer each time: a word in four windows is read four times.  Parameters are read once.
+    operands from the buffer each time: a word in four windows is read four times.  Of the reads, ``parameters`` are
+    those of the operator's own arrays, once each.
     """
 
     operations: Mapping[str, int] = field(default_factory=dict)
     reads: int = 0
     writes: int = 0
+    parameters: int = 0
 
     @property
     def total(self) -> int:
@@ -49,7 +51,7 @@ class Work:
 class Operator(BaseModel):
     """A node: what it does and, by name, what it reads; the node before it unless ``inputs`` says otherwise."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)  # few of them are in one network
     name: Name = ""
     inputs: Annotated[tuple[Name, ...], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = ()
 

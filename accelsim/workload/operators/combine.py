@@ -388,7 +388,7 @@ class Parameter(Operator):
         return {"value": self.shape}
 
     def work(self, *shapes: Shape) -> Work:
-        return Work({}, prod(self.shape), 0)
+        return Work({}, prod(self.shape), 0, prod(self.shape))
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         return as_float(weights["value"])[None]

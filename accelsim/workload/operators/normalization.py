@@ -113,7 +113,7 @@ class BatchNorm(Operator):
 
     def work(self, *shapes: Shape) -> Work:
         n = prod(shapes[0])
-        return Work({"multiply": n, "add": n}, n + 2 * shapes[0][0], n)
+        return Work({"multiply": n, "add": n}, n + 2 * shapes[0][0], n, 2 * shapes[0][0])
 
     def folded(self, weights: Weights) -> tuple[Array, Array]:
         """What a word is multiplied by, and what is added, by channel."""
@@ -152,7 +152,7 @@ class LayerNorm(Operator):
         each = prod(self.parameters(*shapes)["scale"])
         rows = n // each
         operations = {"add": 2 * (n - rows) + 2 * n + rows, "multiply": 3 * n + 2 * rows, "sqrt": rows, "divide": rows}
-        return Work(operations, 3 * n + 2 * each, n)
+        return Work(operations, 3 * n + 2 * each, n, 2 * each)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
@@ -184,7 +184,7 @@ class GroupNorm(Operator):
     def work(self, *shapes: Shape) -> Work:
         n, rows = prod(shapes[0]), self.groups
         operations = {"add": 2 * (n - rows) + 2 * n + rows, "multiply": 3 * n + 2 * rows, "sqrt": rows, "divide": rows}
-        return Work(operations, 3 * n + 2 * shapes[0][0], n)
+        return Work(operations, 3 * n + 2 * shapes[0][0], n, 2 * shapes[0][0])
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])

@@ -1,0 +1,209 @@
+"""Which tensors of a network stay on the chip: the ofmap of one layer that is the ifmap of the next.
+
+A tensor stays if from the node that makes it to the last that reads it everything on the chip fits in the first level inside
+the outermost that may keep ifmaps and ofmaps: the tensors that stay and are still to be read, and what the mapping of the
+layer that runs needs beside them.  Tensors are decided on in the order they are made, each kept if it can be.
+
+What only renames words (reshape, dropout) makes no new tensor; what works word by word writes where it read, if nobody else
+reads there later; where a layer's sums are too wide to stay, what is made of them may.  The network's inputs come from the outermost
+level and its outputs go there, and so does an activation that a matrix product reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, prod
+
+from accelsim.hardware.architecture import Architecture, Level
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.footprint import Footprint
+from accelsim.mapping.mapping import FUSED, MappingError
+from accelsim.mapping.mapping import Mapping as LoopMapping
+from accelsim.mapping.tiling import choose, kept
+from accelsim.workload.graph.graph import Graph, Node
+from accelsim.workload.operators.array import ArrayOperator, Product
+from accelsim.workload.problem import Problem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``stays``: tensors that never leave the chip.  ``mappings`` of the layers, by node; one that none fits has its ``error``.
+
+    ``held_bytes``: by node, what of the level the tensors that stay take while it runs, the node's own among them.
+    """
+
+    level: str | None
+    stays: frozenset[str]
+    mappings: Mapping[str, LoopMapping]
+    errors: Mapping[str, str]
+    held_bytes: Mapping[str, int]
+
+
+def plan(graph: Graph, arch: Architecture, dataflow: Dataflow, batch: int = 1, *, fuse: bool = True) -> Plan:
+    """What stays on the chip under a dataflow, by the fixed rule; without ``fuse`` nothing, and only the mappings."""
+    return _Planner(graph, arch, dataflow, batch).plan(fuse)
+
+
+def roles(problem: Problem) -> tuple[str, str]:
+    """The tensor of a problem that a node's input is, and the one its output is."""
+    return ("ofmap", "ifmap") if problem.direction == "grad_input" else ("ifmap", "ofmap")
+
+
+@dataclass
+class _Place:
+    """Words that lie in one place under several names, from the node that makes them to the last that reads them."""
+
+    names: list[str]
+    words: int
+    first: int
+    last: int
+    free: bool = True  # may stay
+    begins: list[int] = field(default_factory=list)  # places in ``names`` of what is written, not just named again
+
+
+@dataclass
+class _Planner:
+    graph: Graph
+    arch: Architecture
+    dataflow: Dataflow
+    batch: int
+    known: dict[tuple[Problem, frozenset[str], tuple[int, ...]], LoopMapping | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = self.arch.level_names
+        inside = range(1, len(names) - 1)
+        self.home = next((i for i in inside if {"ifmap", "ofmap"} & set(self.arch.levels[names[i]].keeps)), 0)
+        self.level: Level = self.arch.levels[names[self.home]]
+        self.possible = bool(self.home) and {"ifmap", "ofmap"} <= set(self.level.keeps) - set(self.dataflow.bypass)
+        self.at = {node.name: i for i, node in enumerate(self.graph.nodes)}
+        self.place = self._places()
+        self.problems = {
+            n.name: n.op.problem(self.batch, *self.graph.input_shapes(n)) for n in self.graph.nodes if isinstance(n.op, ArrayOperator)
+        }
+
+    def _places(self) -> dict[str, _Place]:
+        graph, found = self.graph, dict[str, _Place]()
+        for at, node in enumerate(graph.nodes):
+            words = prod(graph.shapes[node.name]) * self.batch
+            source = found.get(node.inputs[0]) if len(node.inputs) == 1 else None
+            renames = source is not None and self._renames(node)
+            if source is not None and (renames or (source.last == at and self._in_place(node))):
+                place = found[node.name] = source
+            else:
+                place = found[node.name] = _Place([], words, at, at)
+            place.begins += [] if renames else [len(place.names)]
+            place.names.append(node.name)
+            users = graph.users(node.name)
+            place.last = max([place.last, *(self.at[u.name] for u in users)])
+            place.free &= node.name not in graph.outputs and not any(isinstance(u.op, Product) for u in users)
+        return found
+
+    def _renames(self, node: Node) -> bool:
+        work = self.graph.work(node)
+        return not isinstance(node.op, ArrayOperator) and not work.total and not work.reads and not work.writes
+
+    def _in_place(self, node: Node) -> bool:
+        """Each word read once and written once where it was; what was there does not leave the network."""
+        work, (shape,) = self.graph.work(node), self.graph.input_shapes(node)
+        words = prod(shape)
+        once = work.reads - work.parameters == words == work.writes and work.total > 0
+        return once and self.graph.shapes[node.name] == shape and node.inputs[0] not in self.graph.outputs
+
+    def plan(self, fuse: bool) -> Plan:
+        stays: list[_Place] = []
+        places = {id(p): p for p in self.place.values()}.values()
+        for place in places if fuse and self.possible else ():
+            for begin in place.begins if place.free else ():
+                part = self._part(place, begin)
+                stays.append(part)
+                nodes = self.graph.nodes[part.first : part.last + 1]
+                if len(nodes) > 1 and all(self._fits(node, stays) for node in nodes):
+                    break
+                stays.pop()
+                self.place |= dict.fromkeys(part.names, place)
+        mappings: dict[str, LoopMapping] = {}
+        errors: dict[str, str] = {}
+        for node in self.graph.nodes:
+            if node.name in self.problems:
+                found = self._mapping(node, stays)
+                (errors if isinstance(found, str) else mappings)[node.name] = found  # type: ignore[assignment]
+        held = {node.name: sum(self._bytes(p) for p in self._alive(node, stays)) for node in self.graph.nodes}
+        names = frozenset(name for place in stays for name in place.names)
+        return Plan(self.arch.level_names[self.home] if self.home else None, names, mappings, errors, held)
+
+    def _part(self, place: _Place, begin: int) -> _Place:
+        """A place from one of its names on, and what its names stand for from now on."""
+        if not begin:
+            return place
+        names = place.names[begin:]
+        part = _Place(names, place.words, self.at[names[0]], place.last)
+        self.place |= dict.fromkeys(names, part)
+        return part
+
+    # -- whether it fits -------------------------------------------------------------------------------------
+
+    def _alive(self, node: Node, stays: list[_Place]) -> list[_Place]:
+        return [p for p in stays if p.first <= self.at[node.name] <= p.last]
+
+    def _bytes(self, place: _Place) -> int:
+        return ceil(place.words * max(self.arch.bits.ifmap, self.arch.bits.ofmap) / 8)
+
+    def _fits(self, node: Node, stays: list[_Place]) -> bool:
+        if node.name in self.problems:
+            return not isinstance(self._mapping(node, stays), str)
+        alive = self._alive(node, stays)
+        if "ifmap" in self.level.partitions:  # inputs and what waits in one part, the output in the other
+            out = self.place[node.name]
+            made = [p for p in alive if p is out and p.first == self.at[node.name]]
+            rest = sum(self._bytes(p) for p in alive if p not in made)
+            room = self.level.partitions.get("ofmap", rest)
+            return rest <= self.level.partitions["ifmap"] and sum(map(self._bytes, made)) <= room
+        return self._room([self._bytes(p) for p in alive]) is not None
+
+    def _room(self, taken: list[int]) -> dict[str, int] | None:
+        """What is left of the level beside so many bytes: the keys of it that change; None if they do not fit."""
+        level = self.level
+        if "ifmap" in level.partitions:
+            left = level.partitions["ifmap"] - sum(taken)
+            return {"partitions": level.partitions | {"ifmap": left}} if left > 0 else None  # type: ignore[dict-item]
+        if level.capacity_bytes is None:
+            return {}
+        if level.banks:
+            one = level.capacity_bytes // level.banks
+            banks = level.banks - sum(ceil(n / one) for n in taken)
+            return {"banks": banks, "capacity_bytes": banks * one} if banks > 0 else None
+        rest = level.capacity_bytes - sum(taken)
+        return {"capacity_bytes": rest} if rest > 0 else None
+
+    def _mapping(self, node: Node, stays: list[_Place]) -> LoopMapping | str:
+        """The fixed rule's mapping of a layer beside all that stays, or why there is none."""
+        problem, alive = self.problems[node.name], self._alive(node, stays)
+        inward, outward = roles(problem)
+        own = {inward: self.place.get(node.inputs[0]), outward: self.place[node.name]}
+        resident = frozenset(role for role, place in own.items() if any(place is p for p in alive))
+        others = [self._bytes(p) for p in alive if not any(place is p for place in own.values())]
+        if resident:
+            whole = Footprint(problem, self.arch, kept(self.arch, self.dataflow, resident), (), FUSED)
+            for role in sorted(resident):  # words the layer never touches lie there all the same
+                unread = problem.words(role) - whole.tile_words(self.home, role)
+                others += [ceil(unread * getattr(self.arch.bits, role) / 8)] if unread > 0 else []
+        key = problem, resident, tuple(others)
+        if key not in self.known:
+            self.known[key] = self._choose(problem, resident, others)
+        return self.known[key]
+
+    def _choose(self, problem: Problem, resident: frozenset[str], others: list[int]) -> LoopMapping | str:
+        room = self._room(others) if others else {}
+        if room is None:
+            return "what stays on the chip leaves no room"
+        name = self.arch.level_names[self.home]
+        small = self.level.model_copy(update=room) if room else self.level
+        arch = self.arch.model_copy(update={"levels": self.arch.levels | {name: small}}) if room else self.arch
+        try:
+            return choose(problem, arch, self.dataflow, resident)
+        except MappingError as error:
+            return str(error)
+
+
+__all__ = ["Plan", "plan", "roles"]

@@ -1,0 +1,183 @@
+"""The row of one layer: counts, time and energy by the engine asked for, and whether its outputs are golden's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from accelsim.engines import analytic, counts, pipeline
+from accelsim.engines.rates import limited
+from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.energy import prices
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.mapping.source import Source
+from accelsim.results import check as compare
+from accelsim.results.result import Row, efficiency, override_text
+from accelsim.version import MODEL_VERSION, __version__
+from accelsim.workload.problem import Problem
+
+if TYPE_CHECKING:
+    from accelsim.results.execute import Executed, Executing
+
+Array = npt.NDArray[Any]
+Engine = Literal["analytic", "event", "cycle"]
+ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
+
+
+@dataclass(frozen=True)
+class How:
+    """What is to be run, and kept."""
+
+    engine: Engine
+    check: bool
+    seed: int
+    timeline: bool = False
+    sample_folds: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """A layer's operands by tensor (and bias), and the accumulators golden makes of them."""
+
+    data: Mapping[str, Array]
+    sums: Array
+
+
+def layer_row(
+    workload: str,
+    name: str,
+    problem: Problem,
+    arch: Architecture,
+    source: Source,
+    how: How,
+    overrides: dict[str, Any],
+    given: Given | None = None,
+) -> tuple[Row, Array | None]:
+    """One layer's row, and its accumulators where an engine made them; operands are drawn at random unless given."""
+    lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
+    try:
+        nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
+        moves = analytic.run(nest)
+        time = pipeline.time(nest, moves)
+        run = _executed(nest, how, time, given) if how.check or how.engine != "analytic" else None
+    except MappingError as error:
+        return refused(lead, arch, source, how, overrides, str(error)), None
+    shown = counts.columns(nest, moves)
+    spent = performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
+    exact, error_text = None, None
+    if run is not None:
+        exact, error_text = _compared(nest, time, shown, run, how)
+        if how.engine != "analytic":
+            assert run.cycles is not None and run.stalls is not None
+            shown, moves = counts.columns(nest, run.moves), dict(run.moves)
+            spent = performance(nest, run.cycles, run.compute, run.stalls, run.active)
+    energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
+    columns = lead | spent | efficiency(lead | spent | energy) | energy
+    columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
+    known = provenance(arch, nest, how.seed, overrides) | {"cycles_exact": time.exact, "cycles_bound": time.bound}
+    known |= {"sampled": run.sampled} if run is not None and run.sampled else {}
+    why = f"{name} {source.dataflow}: {error_text}" if error_text else None
+    return Row(columns, nest, why, known, None if run is None else run.timing), None if run is None else run.result
+
+
+def leading(
+    workload: str, name: str, arch: Architecture, source: Source, how: How, direction: str, batch: int, macs: int
+) -> dict[str, Any]:
+    """The columns every row begins with."""
+    return {
+        "workload": workload,
+        "layer": name,
+        "arch": arch.name,
+        "dataflow": source.dataflow,
+        "engine": how.engine,
+        "direction": direction,
+        "mapping": source.mapping,
+        "batch": batch,
+        "macs": macs,
+    }
+
+
+def refused(lead: Mapping[str, Any], arch: Architecture, source: Source, how: How, overrides: dict[str, Any], why: str) -> Row:
+    """The row of a layer that could not be mapped."""
+    columns = dict(lead) | {"bit_exact": None, "error": why, "set": override_text(overrides)}
+    return Row(columns, None, f"{lead['layer']} {source.dataflow}: {why}", provenance(arch, None, how.seed, overrides))
+
+
+def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) -> Executed:
+    from accelsim.engines import golden
+    from accelsim.results.execute import execute
+    from accelsim.workload.arithmetic import random_data
+
+    weight, ifmap, ofmap, psum = (nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum"))
+    data: Mapping[str, Array] = {} if given is None else given.data
+    if given is None and not how.sample_folds:
+        data = random_data(nest.problem, weight, ifmap, ofmap, psum, how.seed)
+    engine: Executing = "cycle" if how.engine == "cycle" else "event"
+    timed = how.engine != "analytic" or (time.exact and limited(nest.arch))
+    run = execute(engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds)
+    if run.result is None:
+        return run
+    golden_sums = golden.accumulate(nest.problem, data, psum) if given is None else given.sums
+    return replace(run, wrong=compare.outputs(nest.problem, golden_sums, run.result))
+
+
+def _compared(nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How) -> tuple[bool | None, str | None]:
+    """Whether outputs are golden's (None: there are none), and what differs from golden or analytic."""
+    measured = counts.columns(nest, run.moves) | {"macs": run.macs, "array cycles": run.array_cycles}
+    measured |= {"compute_cycles": run.compute, "active_pes": run.active}
+    expected = dict(predicted) | {"macs": nest.problem.macs, "array cycles": time.array}
+    expected |= {"compute_cycles": time.compute, "active_pes": time.active_pes}
+    if time.exact and run.cycles is not None:
+        expected["cycles"], measured["cycles"] = time.cycles, run.cycles
+    which = "cycle" if how.engine == "cycle" else "event"
+    found = [run.wrong, compare.counts(expected, measured, which), run.overflow]
+    return None if run.result is None else run.wrong is None, "; ".join(w for w in found if w) or None
+
+
+def performance(
+    nest: Nest, cycles: Any, compute: Any, stalls: Mapping[str, Any], active: Any, pes: Any = None, clock_mhz: Any = None
+) -> dict[str, Any]:
+    """Cycles and where they went (docs/time.md), numbers or arrays; a level inside the PEs is never waited for and has no column.
+
+    ``pes`` and ``clock_mhz`` are the architecture's unless given.
+    """
+    waited = {name: n for name, n in stalls.items() if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]}
+    if pes is None:
+        pes, clock_mhz = nest.arch.array.rows * nest.arch.array.cols, nest.arch.clock_mhz
+    time_s = cycles / (clock_mhz * 1e6)
+    macs = nest.problem.macs
+    return {
+        "cycles": cycles,
+        "compute_cycles": compute,
+        "fill_drain_cycles": cycles - compute - sum(waited.values()),
+        "stall_cycles": sum(waited.values()),
+        **{f"stall_{name}_cycles": n for name, n in waited.items()},
+        "utilization": macs / (pes * cycles),
+        "mapping_efficiency": macs / (pes * compute),
+        "active_pes": active,
+        "mean_active_pes": macs / compute,
+        "time_s": time_s,
+        "gmacs_per_s": macs / time_s / 1e9,
+    }
+
+
+def provenance(arch: Architecture, nest: Nest | None, seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "overrides": overrides,
+        "accelsim_version": __version__,
+        "model_version": MODEL_VERSION,
+        "arch_hash": _hash(arch.model_dump_json()),
+        "mapping_hash": _hash(nest.mapping.model_dump_json()) if nest is not None else None,
+        "loops": str(nest.mapping) if nest is not None else None,
+        "energy_notes": prices(arch).notes,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
