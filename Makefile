@@ -22,6 +22,7 @@ bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
 	$(BIN)/python benchmarks/mappings_per_second.py
 	$(BIN)/python benchmarks/sweep_points_per_second.py --scalesim
+	$(BIN)/python benchmarks/whole_networks.py
 	$(BIN)/python benchmarks/scalesim_speed.py
 
 clean:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
     from accelsim.view.player.animate import Animation, animate
-    from accelsim.workload.layers import Conv2d, Gemm, Linear
+    from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Linear, MatMul
     from accelsim.workload.network import Workload, load_workload
     from accelsim.workload.problem import Problem
 
@@ -39,6 +39,7 @@ _HOMES = {
     "Animation": "view.player.animate",
     "Architecture": "hardware.architecture",
     "Conv2d": "workload.layers",
+    "ConvTranspose2d": "workload.layers",
     "Dataflow": "mapping.dataflow",
     "Gemm": "workload.layers",
     "InputError": "files",
@@ -46,6 +47,7 @@ _HOMES = {
     "Loop": "mapping.mapping",
     "Mapping": "mapping.mapping",
     "MappingError": "mapping.mapping",
+    "MatMul": "workload.layers",
     "Nest": "mapping.nest",
     "Problem": "workload.problem",
     "Result": "results.result",
@@ -70,10 +72,10 @@ _HOMES = {
 }
 
 __all__ = [  # noqa: RUF022
-    "MODEL_VERSION", "__version__", "Animation", "Architecture", "Conv2d", "Dataflow", "Gemm", "InputError", "Linear", "Loop",
-    "Mapping", "MappingError", "Nest", "Problem", "Result", "StoreError", "SweepError", "Workload", "animate", "choose",
-    "compare", "load_architecture", "load_dataflow", "load_mapping", "load_workload", "map_layer", "map_network", "pareto",
-    "read_store", "search", "sensitivity", "simulate", "sweep",
+    "MODEL_VERSION", "__version__", "Animation", "Architecture", "Conv2d", "ConvTranspose2d", "Dataflow", "Gemm",
+    "InputError", "Linear", "Loop", "Mapping", "MappingError", "MatMul", "Nest", "Problem", "Result", "StoreError",
+    "SweepError", "Workload", "animate", "choose", "compare", "load_architecture", "load_dataflow", "load_mapping",
+    "load_workload", "map_layer", "map_network", "pareto", "read_store", "search", "sensitivity", "simulate", "sweep",
 ]  # fmt: skip
 
 

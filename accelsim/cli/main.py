@@ -4,6 +4,7 @@ be mapped, 2 bad usage or input, 130 interrupted.  What a command needs is impor
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -27,6 +28,7 @@ from accelsim.version import MODEL_VERSION, __version__
 @click.version_option(__version__, message=f"accelsim %(version)s (model version {MODEL_VERSION})")
 def cli() -> None:
     """Run convolution layers on a modelled PE array under a chosen dataflow, exact to the word and to the bit."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products: more threads wait for each other
 
 
 @cli.command("list")
