@@ -342,6 +342,9 @@ def test_in_the_shell(tmp_path: Path) -> None:
     assert tanh["operator"] == "tanh" and tanh["mapping"] == "vector unit" and tanh["resident"] == "conv1 tanh1" and tanh["arch_hash"]
     table = shell(*lenet5, "ws", "--end-to-end").stdout
     assert "tanh1" in table and "total" in table and "vector: operations of 32 bits" in table
+    assert "ofmaps that stay" not in table
+    fused = shell(*lenet5, "ws", "--fuse-buffers").stdout
+    assert "ws: ofmaps that stay on the chip take up to 5880 bytes, at pool1" in fused
     drawn = shell(*lenet5, "ws", "--end-to-end", "--plot", str(tmp_path))
     assert drawn.exit_code == 0 and (tmp_path / "overview.png").exists()
 

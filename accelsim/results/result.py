@@ -97,6 +97,17 @@ class Result:
         return tuple(f"{columns['layer']} {columns['dataflow']}: {sentence}" for columns, sentence in told)
 
     @property
+    def on_chip(self) -> tuple[str, ...]:
+        """Of networks with fused buffers, what the tensors that stay on the chip take at most, one line a dataflow."""
+        most: dict[str, Mapping[str, Any]] = {}
+        for columns in (row.columns for row in self.rows if row.columns.get("resident_bytes") is not None):
+            known = most.get(columns["dataflow"])
+            if known is None or columns["resident_bytes"] > known["resident_bytes"]:
+                most[columns["dataflow"]] = columns
+        said = "{}: ofmaps that stay on the chip take up to {} bytes, at {}"
+        return tuple(said.format(flow, c["resident_bytes"], c["layer"]) for flow, c in most.items())
+
+    @property
     def energy_notes(self) -> tuple[str, ...]:
         """What is derived, estimated, assumed or extrapolated in energy and area."""
         return tuple(dict.fromkeys(note for row in self.rows for note in row.provenance.get("energy_notes", ())))

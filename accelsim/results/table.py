@@ -26,7 +26,8 @@ def text(result: Result) -> str:
             lines += [rule, line(cells), ""]
         else:
             lines.append(line(cells))
-    lines += [*([""] if lines[-1] and result.sampled else []), *result.sampled]
+    for told in (result.sampled, result.on_chip):
+        lines += [*([""] if lines[-1] and told else []), *told]
     lines += [*([""] if lines[-1] else []), *result.failures]
     if result.energy_notes and any(row.nest is not None for row in result.rows):
         lines += [*([""] if lines[-1] else []), NOTES, *(f"  {note}" for note in result.energy_notes)]
