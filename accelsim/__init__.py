@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from accelsim.mapping.tiling import choose
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
+    from accelsim.results.train import train_step
     from accelsim.view.player.animate import Animation, animate
     from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Linear, MatMul
     from accelsim.workload.network import Workload, load_workload
@@ -69,6 +70,7 @@ _HOMES = {
     "sensitivity": "explore.sensitivity",
     "simulate": "results.simulate",
     "sweep": "explore.sweep",
+    "train_step": "results.train",
 }
 
 __all__ = [  # noqa: RUF022
@@ -76,6 +78,7 @@ __all__ = [  # noqa: RUF022
     "InputError", "Linear", "Loop", "Mapping", "MappingError", "MatMul", "Nest", "Problem", "Result", "StoreError",
     "SweepError", "Workload", "animate", "choose", "compare", "load_architecture", "load_dataflow", "load_mapping",
     "load_workload", "map_layer", "map_network", "pareto", "read_store", "search", "sensitivity", "simulate", "sweep",
+    "train_step",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from accelsim.cli.results import results
 from accelsim.cli.run import run
 from accelsim.cli.show import show
 from accelsim.cli.sweep import sweep
+from accelsim.cli.train import train
 from accelsim.cli.validate import schema, validate
 from accelsim.version import MODEL_VERSION, __version__
 
@@ -46,7 +47,7 @@ def list_() -> int:
     return 0
 
 
-for command in (run, profile, import_, export, sweep, results, compare, report, animate, explore, show, validate, schema, map_):
+for command in (run, train, profile, import_, export, sweep, results, compare, report, animate, explore, show, validate, schema, map_):
     cli.add_command(command)
 
 

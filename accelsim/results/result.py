@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelsim.mapping.nest import Nest
 
@@ -30,6 +31,7 @@ class Row:
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     timing: Timing | None = None  # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
+    outputs: NDArray[np.int64] | None = None  # the engine's accumulators, of a row whose words were given
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def describe_overrides(name: str, overrides: Mapping[str, Any]) -> str:
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     total = dict(rows[0])
     total["layer"] = "total"
+    total["direction"] = total["direction"] if len({r["direction"] for r in rows}) == 1 else None
     done = [r for r in rows if r.get("cycles") is not None]
     for key in total:
         if key in LEAD or key in ("layer", "mapping"):

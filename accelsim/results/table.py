@@ -36,8 +36,13 @@ def text(result: Result) -> str:
 
 def _above(result: Result) -> list[str]:
     """What the rows share and the columns do not say: overridden keys, a direction other than forward."""
-    directions = dict.fromkeys(row.columns["direction"] for row in result.rows)
-    return [*result.overridden, *(f"direction: {d}" for d in directions if d != "forward")]
+    directions = _directions(result)
+    return [*result.overridden, *(f"direction: {d}" for d in directions if directions != ["forward"] and len(directions) == 1)]
+
+
+def _directions(result: Result) -> list[str]:
+    """The rows' directions; where there are several, each row says its own beside the layer."""
+    return list(dict.fromkeys(row.columns["direction"] for row in result.rows))
 
 
 def html(result: Result) -> str:
@@ -74,6 +79,7 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
         *({"energy_pj": "energy (pJ)", "energy_mac": "energy (MACs)"}[u] for u in units),
     ]
     head += ["bit-exact"] if checked else []
+    several = len(_directions(result)) > 1
     totals = {t["dataflow"]: t for t in result.totals(records)}
     body = []
     for flow, total in totals.items():
@@ -81,7 +87,7 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
         for r in [*rows, *([total] if len(rows) > 1 else [])]:
             cells = [
                 r["dataflow"],
-                r["layer"],
+                f"{r['layer']} {r['direction']}" if several and r is not total else r["layer"],
                 _count(r.get("macs")),
                 _count(r.get("cycles")),
                 *([_count(r.get("stall_cycles"))] if waits else []),

@@ -290,7 +290,14 @@ def layer(model: type[AnyModel], **sizes: Any) -> AnyModel:
 
 
 def multiply(p: Problem, data: Data) -> Array:
-    """What ``engines.golden`` accumulates in integers, in float64: forward, or the gradient of the ifmap.  Bias apart."""
+    """What ``engines.golden`` accumulates in integers, in float64, in any direction.  Bias apart."""
+    if p.direction == "grad_weight":
+        sums = np.zeros((p.G, p.M, p.C * p.R * p.S))
+        ifmap, upstream = as_float(data["ifmap"]), as_float(data["ofmap"])
+        for n in range(p.N):
+            pixels = _windows(p, ifmap[n]).transpose(0, 2, 3, 1, 4, 5).reshape(p.G, p.E * p.F, -1)
+            sums += upstream[n].reshape(p.G, p.M, -1) @ pixels
+        return sums.reshape(p.shape("weight"))
     weight = as_float(data["weight"]).reshape(p.G, p.M, -1)
     if p.direction == "forward":
         out = np.empty(p.shape("ofmap"))
@@ -299,8 +306,6 @@ def multiply(p: Problem, data: Data) -> Array:
             columns = _windows(p, ifmap[n]).transpose(0, 1, 4, 5, 2, 3).reshape(p.G, p.C * p.R * p.S, p.E * p.F)
             out[n] = (weight @ columns).reshape(out.shape[1:])
         return out
-    if p.direction != "grad_input":
-        raise ValueError(f"float products run forward or to the ifmap's gradient, got {p.direction}")
     (u, v), (d, e), (top, bottom, left, right) = p.stride, p.dilation, p.padding
     framed = np.zeros((p.N, p.G, p.C, p.H + top + bottom, p.W + left + right))
     for n in range(p.N):
