@@ -34,6 +34,7 @@ Array = NDArray[Any]
 # A layer's name, a problem and its operands to the accumulators, int64 of problem.shape(problem.accumulated), wrapped.
 RunLayer = Callable[[str, Problem, Data], Array]
 WIDEST = Number(48)
+LARGEST = 2.0**200  # so that no product of a few scales leaves float64's range
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,17 @@ class Step:
 def as_words(
     graph: Graph, weights: Mapping[str, Array], images: Array | Mapping[str, Array], number: Number, psum: Number
 ) -> QuantizedNetwork:
-    """The network in words for a step: scales are powers of two, one a tensor, from what these images reach."""
-    return quantize(graph, weights, calibrate(graph, images, weights), per="tensor", step="power_of_two", number=number, psum=psum)
+    """The network in words for a step: scales are powers of two, one a tensor, from what these images reach.
+
+    Raises InputError for weights and images that do not fit, or lead to numbers beyond ``LARGEST``.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ranges = calibrate(graph, images, weights)
+    reach = ranges | {name: float(np.abs(value).max(initial=0)) for name, value in weights.items()}
+    for name, largest in reach.items():
+        if not largest < LARGEST:
+            raise InputError(f"{name} reaches {largest:g}: the step's numbers stay below 2^200")
+    return quantize(graph, weights, ranges, per="tensor", step="power_of_two", number=number, psum=psum)
 
 
 def golden_layer(psum: Number) -> RunLayer:
@@ -64,7 +74,7 @@ def golden_layer(psum: Number) -> RunLayer:
         low, high = int(sums.min(initial=0)), int(sums.max(initial=0))
         if not psum.low <= low <= high <= psum.high:
             need = max(high.bit_length(), (-low - 1).bit_length() if low else 0) + 1
-            rule = f"{name} {problem.direction} needs sums of {need} bits here: give that many, or the step's words fewer"
+            rule = f"must hold the step's sums: {name} {problem.direction} needs {need} bits, or the step's words must be narrower"
             raise InputError(rule, key="bits.psum", got=str(psum.bits))
         return sums
 
