@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from scipy import signal
 
 import accelsim as acc
 from accelsim import files
-from accelsim.engines import training
+from accelsim.engines import event, training
+from accelsim.engines.movement import movement
+from accelsim.engines.transfers import Fill
 from accelsim.files import InputError
+from accelsim.mapping.nest import Nest
 from accelsim.results import simulate as simulation
 from accelsim.results.train import Training, train_step, training_data
 from accelsim.workload import loss as losses
@@ -378,6 +381,30 @@ def test_one_wrong_bit_of_an_input_gradient_goes_on(broken: Callable[[int], None
     done = train_step("lenet5", arch="systolic", dataflow="os", bits=8)
     assert [(r.columns["layer"], r.columns["direction"]) for r in done.rows.rows if not r.columns["bit_exact"]] == [("fc3", "grad_input")]
     assert done.failures
+
+
+@pytest.mark.parametrize("direction", ["forward", "grad_input", "grad_weight"])
+@pytest.mark.parametrize(("arch", "dataflow", "overrides"), [("eyeriss", "os", WIDE), ("systolic", "ws", {})])
+def test_a_transfer_that_does_not_happen(
+    arch: str, dataflow: str, overrides: dict[str, Any], direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every layer's first fill is left out in one direction: what is read instead is poison, and the step says so to its end."""
+
+    def without(nest: Nest, **options: Any) -> Iterator[Any]:
+        left = nest.problem.direction != direction
+        for transfer in movement(nest, **options):
+            if isinstance(transfer, Fill) and not left:
+                left = True
+                continue
+            yield transfer
+
+    monkeypatch.setattr(event, "movement", without)
+    done = train_step("lenet5", arch=arch, dataflow=dataflow, overrides=overrides)
+    for row in done.rows.rows:
+        assert row.columns["bit_exact"] is (row.columns["direction"] != direction)
+    wrong = {name for name, exact in done.bit_exact.items() if not exact}
+    expected = {"forward": "conv1", "grad_input": "grad conv1.weight", "grad_weight": "grad fc3.weight"}[direction]
+    assert expected in wrong and (direction == "forward" or not wrong & {"conv1", "fc3", "softmax"})
 
 
 def test_a_wrong_vector_gradient_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
