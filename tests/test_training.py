@@ -157,10 +157,35 @@ def test_branches(text: str, arch: str, dataflow: str, overrides: dict[str, Any]
     near(wide, graph, loss, 0.003)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "arch", "dataflow", "overrides", "rows"),
+    [("alexnet", "eyeriss", "rs", WIDE, 23), ("resnet18", "systolic", "os", {}, 62), ("mobilenet_v1", "systolic", "ws", {}, 83)],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_whole_networks(network: str, arch: str, dataflow: str, overrides: dict[str, Any], rows: int) -> None:
+    """Max pooling, local response normalization, residuals, depthwise layers at full size: half a minute and 3.4 GB for AlexNet."""
+    done = train_step(network, arch=arch, dataflow=dataflow, overrides=overrides)
+    assert not done.failures and all(done.bit_exact.values()) and len(done.rows.rows) == rows
+    graph = load_workload(network).network
+    assert graph is not None
+    tensors = [node.name for node in graph.nodes if node.name != graph.outputs[0] or node.op.type != "softmax"]  # type: ignore[attr-defined]
+    measured = (".mean", ".variance")
+    assert done.gradients.keys() == {*tensors, *(name for name in graph.all_parameters if not name.endswith(measured))}
+
+
 def test_on_the_cycle_engine() -> None:
     """The clocked array, register by register, on a network small enough to wait for."""
     done = train_step(workload_of(TOY), arch="systolic", dataflow="ws", engine="cycle", overrides={"array.rows": 4, "array.cols": 4})
     assert not done.failures and all(done.bit_exact.values()) and {row.columns["engine"] for row in done.rows.rows} == {"cycle"}
+
+
+def test_whole_numbers_are_images_too() -> None:
+    """Pixels of 0 to 255 are real numbers like any other, not words."""
+    images, labels = np.random.default_rng(0).integers(0, 256, (2, 1, 28, 28), np.uint8), np.array([3, 7])
+    whole, real = (train_step("lenet5", x, labels, arch="systolic", dataflow="ws", engine="analytic") for x in (images, images * 1.0))
+    assert whole.loss == real.loss and whole.network.scales["input"] == 4.0
+    assert all(block.same(real.step.gradients[name]) for name, block in whole.step.gradients.items())
 
 
 def test_analytic_rows_have_no_values() -> None:
@@ -425,13 +450,19 @@ def test_a_wrong_vector_gradient_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
 # What is refused -------------------------------------------------------------------------------------------------
 
 
+FAINT = {name: value * (1e-9 if name.endswith("bias") else 0) for name, value in random_weights(lenet()).items()}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"arch": "eyeriss", "dataflow": "rs"}, "bits.psum: must hold the step's sums: conv2 forward needs 17 bits"),
         ({"bits": 9}, "words of a step must have 2 to 8 bits, the width of systolic's operands, got 9"),
         ({"loss": "crossentropy"}, "loss: no such loss, got crossentropy; nearest: cross_entropy"),
-        ({"rate": math.inf}, "rate: must be a finite number, got inf"),
+        ({"rate": math.inf}, "rate: must be a number below 2^64, got inf"),
+        ({"rate": math.nan}, "rate: must be a number below 2^64, got nan"),
+        ({"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.full((1, 10), 1e300)}, "must be numbers below 2^200"),
+        ({"weights": FAINT}, "conv1: its output is too small beside its weights and input"),
         ({"dataflow": "ws,os"}, "dataflow: a step runs under one dataflow, got ws, os"),
         ({"engine": "events"}, "engine: no such engine, got events; nearest: event"),
         ({"batch": 0}, "batch: must be at least 1, got 0"),

@@ -29,12 +29,12 @@ from accelsim.workload.operators.gradients import gradient_words
 from accelsim.workload.operators.gradients.array import layer_blocks
 from accelsim.workload.problem import Problem
 from accelsim.workload.quantize import QuantizedNetwork, calibrate, quantize
+from accelsim.workload.scaling import MULTIPLIER_BITS
 
 Array = NDArray[Any]
 # A layer's name, a problem and its operands to the accumulators, int64 of problem.shape(problem.accumulated), wrapped.
 RunLayer = Callable[[str, Problem, Data], Array]
 WIDEST = Number(48)
-LARGEST = 2.0**200  # so that no product of a few scales leaves float64's range
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,20 @@ def as_words(
 ) -> QuantizedNetwork:
     """The network in words for a step: scales are powers of two, one a tensor, from what these images reach.
 
-    Raises InputError for weights and images that do not fit, or lead to numbers beyond ``LARGEST``.
+    Raises InputError for weights and images that do not fit, or lead to numbers beyond ``loss.LARGEST``.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         ranges = calibrate(graph, images, weights)
     reach = ranges | {name: float(np.abs(value).max(initial=0)) for name, value in weights.items()}
     for name, largest in reach.items():
-        if not largest < LARGEST:
+        if not largest < losses.LARGEST:
             raise InputError(f"{name} reaches {largest:g}: the step's numbers stay below 2^200")
-    return quantize(graph, weights, ranges, per="tensor", step="power_of_two", number=number, psum=psum)
+    network = quantize(graph, weights, ranges, per="tensor", step="power_of_two", number=number, psum=psum)
+    for node, _ in graph.layers:
+        if network.accumulator_scale(node) >= network.scales[node.name] * 2.0**MULTIPLIER_BITS:
+            rule = f"{node.name}: its output is too small beside its weights and input: below 2^-{MULTIPLIER_BITS} of one word's product"
+            raise InputError(rule)
+    return network
 
 
 def golden_layer(psum: Number) -> RunLayer:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,13 +22,14 @@ from accelsim.results.simulate import ENGINES, Engine, layer_row
 from accelsim.workload.arithmetic import Number, wrap
 from accelsim.workload.graph.backward import wanted
 from accelsim.workload.graph.graph import Graph
-from accelsim.workload.graph.weights import check_weights, random_images, random_weights
+from accelsim.workload.graph.weights import check_images, check_weights, random_images, random_weights
 from accelsim.workload.loss import Loss, loss_at
 from accelsim.workload.network import load_workload
 from accelsim.workload.problem import Problem
 from accelsim.workload.quantize import QuantizedNetwork
 
 Array = NDArray[Any]
+MAX_RATE = 2.0**64
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,10 @@ def train_step(
     """One step of training: forward, both gradients of every layer and the new weights, layers on ``engine``.
 
     ``network`` is a workload with a graph, a name or a file; ``arch``, ``dataflow`` (one) and ``mapping`` as in
-    ``simulate``.  ``targets``: labels for ``cross_entropy``, of the output's shape for ``squared_error``.  What is not
-    given of images, targets (for ``batch`` inputs) and weights is drawn with ``seed``.  ``bits``: of the step's words, at
-    most the architecture's operands'.  The gradient of the network's inputs is not computed: nothing uses it.
+    ``simulate``.  ``images``: real numbers, one array or arrays by input name.  ``targets``: labels for
+    ``cross_entropy``, of the output's shape for ``squared_error``.  What is not given of images with targets (for
+    ``batch`` inputs) and weights is drawn with ``seed``.  ``bits``: of the step's words, at most the architecture's
+    operands'.  The gradient of the network's inputs is not computed: nothing uses it.
 
     Raises InputError for names, files and arrays that are wrong, an operator without gradient, or sums that the
     architecture's psums do not hold; MappingError for a layer that cannot be mapped or run.
@@ -101,12 +102,12 @@ def train_step(
         raise InputError("a step runs under one dataflow", key="dataflow", got=", ".join(s.dataflow for s in found))
     if engine not in ENGINES:
         raise InputError("no such engine", key="engine", got=str(engine), choices=ENGINES)
-    if not isfinite(rate):
-        raise InputError("must be a finite number", key="rate", got=str(rate))
+    if not abs(rate) < MAX_RATE:
+        raise InputError("must be a number below 2^64", key="rate", got=str(rate))
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs
     drawn = training_data(graph, loss, batch, seed)
-    given = drawn[0] if images is None else images
+    given = {name: np.asarray(x, np.float64) for name, x in check_images(graph, drawn[0] if images is None else images).items()}
     if targets is None:
         if images is not None:
             raise InputError("must be given beside images", key="targets")
