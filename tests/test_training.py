@@ -468,6 +468,7 @@ FAINT = {name: value * (1e-9 if name.endswith("bias") else 0) for name, value in
         ({"batch": 0}, "batch: must be at least 1, got 0"),
         ({"network": acc.Conv2d(M=1, C=1, H=4, W=4, R=3, S=3)}, "workload: layer is a list of layers: a training step needs a graph"),
         ({"images": np.zeros((1, 1, 28, 28))}, "targets: must be given beside images"),
+        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1]), "batch": 1}, "batch: is of random images"),
         ({"images": np.zeros((1, 1, 27, 28)), "targets": np.array([1])}, "input: one of the batch must have shape 1x28x28"),
         ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([10])}, "labels: must be classes 0 to 9, got 10 to 10"),
         ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1.0])}, "labels: must be whole numbers of shape 1, got 1 of float64"),
@@ -481,6 +482,20 @@ def test_one_line(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         train_step(given.pop("network"), given.pop("images", None), given.pop("targets", None), **given)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_sums_beyond_the_widest_psum_are_refused_too() -> None:
+    """Golden's widest accumulator is 48 bits: what would wrap there is seen, and what nearly would passes."""
+    problem = acc.Gemm(m=1, k=2**17 + 2, n=1).problem(1)
+    layer = training.golden_layer(Number(48))
+    for word, fits in ((2**15 - 1, True), (-(2**15), False)):
+        data = {t: np.full(problem.shape(t), word, np.int64) for t in problem.operands}
+        want = word * word * (2**17 + 2)
+        if fits:
+            assert want < 2**47 and layer("x", problem, data).item() == want
+            continue
+        with pytest.raises(InputError, match=r"x forward needs 49 bits, or the step's words must be narrower, got 48"):
+            layer("x", problem, data)
 
 
 def test_an_operator_without_gradient_is_named_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

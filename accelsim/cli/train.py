@@ -32,7 +32,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     "--rate", type=float, default=2.0**-6, show_default=True, metavar="R", help="New weights are old ones less R times the gradient."
 )
 @click.option("--bits", type=int, default=8, show_default=True, metavar="B", help="Width of the step's words, at most the operands'.")
-@click.option("--batch", type=BATCH, default=1, show_default=True, metavar="N", help="Batch size of random data.")
+@click.option("--batch", type=BATCH, metavar="N", help="Without --data: how many random images, 1 unless given.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of random data and weights.")
 @click.option("--save", type=FILE, metavar="FILE", help="Write the weights after the step, .npz: --weights of the next one.")
 @click.option("--gradients", type=FILE, metavar="FILE", help="Write every gradient, .npz, by node and by parameter.")
@@ -51,7 +51,7 @@ def train(
     loss: Loss,
     rate: float,
     bits: int,
-    batch: int,
+    batch: int | None,
     seed: int,
     save: Path | None,
     gradients: Path | None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from accelsim.workload.block_float import Block, added, exponent_of
 from accelsim.workload.graph.backward import backward, trained
 from accelsim.workload.graph.evaluate import own
 from accelsim.workload.graph.graph import Graph, Node
-from accelsim.workload.operators.array import ArrayOperator
+from accelsim.workload.operators.array import ArrayOperator, multiply
 from accelsim.workload.operators.gradients import gradient_words
 from accelsim.workload.operators.gradients.array import layer_blocks
 from accelsim.workload.problem import Problem
@@ -77,6 +78,9 @@ def golden_layer(psum: Number) -> RunLayer:
     def run(name: str, problem: Problem, data: Data) -> Array:
         sums = golden.accumulate(problem, data, WIDEST)
         low, high = int(sums.min(initial=0)), int(sums.max(initial=0))
+        if _reach(problem, data) > WIDEST.high:  # then WIDEST may itself have wrapped; float64 tells, to its 53 bits
+            sizes = multiply(problem, data) + (data["bias"][:, :, None, None] if "bias" in data else 0)
+            low, high = min(low, int(sizes.min())), max(high, int(sizes.max()))
         if not psum.low <= low <= high <= psum.high:
             need = max(high.bit_length(), (-low - 1).bit_length() if low else 0) + 1
             rule = f"must hold the step's sums: {name} {problem.direction} needs {need} bits, or the step's words must be narrower"
@@ -84,6 +88,14 @@ def golden_layer(psum: Number) -> RunLayer:
         return sums
 
     return run
+
+
+def _reach(problem: Problem, data: Data) -> int:
+    """More than the largest magnitude a sum of these operands can have."""
+    bias = int(np.abs(data["bias"].astype(np.int64)).max()) if "bias" in data else 0
+    filters = problem.R * problem.S
+    terms = {"forward": problem.C * filters, "grad_input": problem.M * filters, "grad_weight": problem.N * problem.E * problem.F}
+    return terms[problem.direction] * prod(int(np.abs(data[t].astype(np.int64)).max(initial=0)) for t in problem.operands) + bias
 
 
 def step(network: QuantizedNetwork, images: Array | Mapping[str, Array], targets: Array, loss: losses.Loss, run_layer: RunLayer) -> Step:

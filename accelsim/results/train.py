@@ -80,7 +80,7 @@ def train_step(
     loss: Loss = "cross_entropy",
     rate: float = 2.0**-6,
     bits: int = 8,
-    batch: int = 1,
+    batch: int | None = None,
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -89,9 +89,9 @@ def train_step(
 
     ``network`` is a workload with a graph, a name or a file; ``arch``, ``dataflow`` (one) and ``mapping`` as in
     ``simulate``.  ``images``: real numbers, one array or arrays by input name.  ``targets``: labels for
-    ``cross_entropy``, of the output's shape for ``squared_error``.  What is not given of images with targets (for
-    ``batch`` inputs) and weights is drawn with ``seed``.  ``bits``: of the step's words, at most the architecture's
-    operands'.  The gradient of the network's inputs is not computed: nothing uses it.
+    ``cross_entropy``, of the output's shape for ``squared_error``.  Images (``batch`` of them, one unless given),
+    targets for them and weights are drawn with ``seed`` if they are not given.  ``bits``: of the step's words, at most
+    the architecture's operands'.  The gradient of the network's inputs is not computed: nothing uses it.
 
     Raises InputError for names, files and arrays that are wrong, an operator without gradient, or sums that the
     architecture's psums do not hold; MappingError for a layer that cannot be mapped or run.
@@ -106,12 +106,14 @@ def train_step(
         raise InputError("must be a number below 2^64", key="rate", got=str(rate))
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs
-    drawn = training_data(graph, loss, batch, seed)
-    given = {name: np.asarray(x, np.float64) for name, x in check_images(graph, drawn[0] if images is None else images).items()}
-    if targets is None:
-        if images is not None:
-            raise InputError("must be given beside images", key="targets")
-        targets = drawn[1]
+    if images is None:
+        images, drawn = training_data(graph, loss, 1 if batch is None else batch, seed)
+        targets = drawn if targets is None else targets
+    elif targets is None:
+        raise InputError("must be given beside images", key="targets")
+    elif batch is not None:
+        raise InputError("is of random images and not given beside others", key="batch", got=str(batch))
+    given = {name: np.asarray(x, np.float64) for name, x in check_images(graph, images).items()}
     masters = random_weights(graph, seed) if weights is None else dict(weights)
     check_weights(graph, masters)
     words = training.as_words(graph, masters, given, _number(machine, bits), machine.number("psum"))
