@@ -157,6 +157,47 @@ def test_branches(text: str, arch: str, dataflow: str, overrides: dict[str, Any]
     near(wide, graph, loss, 0.003)
 
 
+BESIDE: list[dict[str, Any]] = [
+    *({"type": kind} for kind in ("relu", "tanh", "gelu", "batch_norm", "local_contrast_norm")),
+    {"type": "max_pool", "R": 2},
+    {"type": "average_pool", "R": 3, "stride": 1, "padding": 1},
+    {"type": "l2_pool", "R": 2, "stride": 1},
+    {"type": "group_norm", "groups": 1},
+    {"type": "pad", "padding": 1, "mode": "replicate"},
+    {"type": "upsample", "scale": 2, "mode": "bilinear"},
+]
+
+
+@pytest.mark.parametrize("seed", [*range(24), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(24, 300))])
+def test_random_networks(seed: int) -> None:
+    """Chains of random layers and operators and a square, on a random machine, with a random loss, width and batch."""
+    rng = np.random.default_rng(seed)
+
+    def one(*choices: Any) -> Any:
+        return choices[int(rng.integers(len(choices)))]
+
+    def layer() -> dict[str, Any]:
+        bias, r, stride = one(True, False), one(1, 2, 3), one(1, 2)
+        shape = {"R": r, "stride": stride, "bias": bias}
+        return one(
+            shape | {"M": one(2, 4), "padding": one(0, r - 1), "groups": one(1, 2), "flip": one(True, False)},
+            shape | {"type": "depthwise", "padding": r // 2},
+            shape | {"type": "conv_transpose", "M": 2},
+        )
+
+    nodes: list[dict[str, Any]] = [{"name": "first", "M": 2, "R": 3, "padding": 1}]
+    nodes += [layer() if rng.random() < 0.5 else one(*BESIDE) for _ in range(3)]
+    nodes += [{"name": "last", "type": one("sigmoid", "leaky_relu")}, {"type": "multiply", "inputs": ["last", "last"]}]
+    nodes += [{"type": "linear", "M": 3, "bias": True}, *one([], [{"type": "softmax"}])]
+    workload = workload_of({"name": "random", "input": [2, 17, 16], "graph": nodes})
+    arch, dataflow, overrides = MACHINES[int(rng.integers(len(MACHINES)))]
+    loss: losses.Loss = one("cross_entropy", "squared_error")
+    done = train_step(workload, arch=arch, dataflow=dataflow, overrides=overrides, loss=loss, bits=one(5, 8), batch=one(1, 3), seed=seed)
+    assert not done.failures and all(done.bit_exact.values()) and workload.network is not None
+    trained = {name for name in workload.network.all_parameters if not name.endswith((".mean", ".variance"))}
+    assert trained <= done.gradients.keys() and all(np.isfinite(value).all() for value in done.gradients.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "arch", "dataflow", "overrides", "rows"),
