@@ -20,7 +20,7 @@ from accelsim.engines.movement import movement
 from accelsim.engines.transfers import Fill
 from accelsim.files import InputError
 from accelsim.mapping.nest import Nest
-from accelsim.results import simulate as simulation
+from accelsim.results import execute as executing
 from accelsim.results.train import Training, train_step, training_data
 from accelsim.workload import loss as losses
 from accelsim.workload.arithmetic import Number
@@ -417,7 +417,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """``broken(k)``: the k-th layer the engine runs has one bit of one accumulator wrong, its highest word's lowest."""
 
     def put(which: int) -> None:
-        execute, ran = simulation.execute, iter(range(1000))
+        execute, ran = executing.execute, iter(range(1000))
 
         def wrong(*args: Any, **options: Any) -> Any:
             run = execute(*args, **options)
@@ -425,7 +425,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 run.result.reshape(-1)[np.abs(run.result).argmax()] ^= 1
             return run
 
-        monkeypatch.setattr(simulation, "execute", wrong)
+        monkeypatch.setattr(executing, "execute", wrong)
 
     return put
 

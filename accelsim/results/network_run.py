@@ -94,9 +94,9 @@ class NetworkRun:
 
         def run_layer(problem: Problem, data: Mapping[str, Array]) -> Array:
             node = next(layers)
-            given = Given(data, self.golden_sums[node.name])
-            found[node.name], sums = self._on_array(node, source, staying, problem, given)
-            return given.sums if sums is None else sums  # a layer that cannot be mapped: the nodes after it read golden's
+            golden = self.golden_sums[node.name]
+            found[node.name], sums = self._on_array(node, source, staying, problem, Given(data, golden))
+            return golden if sums is None else sums  # a layer that cannot be mapped: the nodes after it read golden's
 
         return run_network(self.quantized, self._images, run_layer, progress=report)
 

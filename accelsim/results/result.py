@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.mapping.nest import Nest
 
@@ -31,7 +30,6 @@ class Row:
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     timing: Timing | None = None  # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
-    outputs: NDArray[np.int64] | None = None  # the engine's accumulators, of a row whose words were given
 
 
 @dataclass(frozen=True)

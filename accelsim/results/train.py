@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import sources
+from accelsim.results.layer_row import ENGINES, Engine, Given, How, layer_row
 from accelsim.results.result import Result, Row
-from accelsim.results.simulate import ENGINES, Engine, layer_row
 from accelsim.workload.arithmetic import Number, wrap
 from accelsim.workload.graph.backward import wanted
 from accelsim.workload.graph.graph import Graph
@@ -123,14 +123,14 @@ def train_step(
     changed = {key: plain(value) for key, value in (overrides or {}).items()}
 
     def run(name: str, problem: Problem, data: Data) -> Array:
-        row = layer_row(graph.name, name, problem, machine, found[0], engine, data, changed)
+        row, sums = layer_row(graph.name, name, problem, machine, found[0], How(engine, False, seed), changed, Given(data))
         if row.nest is None:
             raise MappingError(f"{name} {problem.direction} {found[0].dataflow}: {row.columns['error']}")
-        rows.append(replace(row, outputs=None))
+        rows.append(row)
         if progress is not None:
             progress(f"{name} {problem.direction}")
         # Poison wraps as a sum does: it is no longer poison then, but not golden's either.
-        return golden(name, problem, data) if row.outputs is None else wrap(row.outputs, words.psum)
+        return golden(name, problem, data) if sums is None else wrap(sums, words.psum)
 
     here = training.step(words, given, targets, loss, run)
     exact = {} if engine == "analytic" else _compared(golden_step, here)
