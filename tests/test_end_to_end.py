@@ -115,18 +115,23 @@ def test_the_rows_of_layers_are_those_of_a_run_by_layers() -> None:
 
 def test_data_of_ones_own(tmp_path: Path) -> None:
     graph = acc.load_workload("lenet5").network
-    arrays = random_weights(graph, 3) | random_images(graph, 3, 4)
-    np.savez(tmp_path / "mine.npz", **arrays)
-    mine = run("lenet5", engine="event", data=tmp_path / "mine.npz")
+    weights, images = random_weights(graph, 3), random_images(graph, 3, 4)
+    np.savez(tmp_path / "weights.npz", **weights)
+    np.savez(tmp_path / "images.npz", **images)
+    mine = run("lenet5", engine="event", data=tmp_path / "images.npz", weights=tmp_path / "weights.npz")
     assert mine.bit_exact is True and mine.rows[0].columns["batch"] == 3
-    assert mine.to_frame()["snr_db"].tolist() == run("lenet5", engine="event", data=arrays).to_frame()["snr_db"].tolist()
-    assert mine.to_frame()["snr_db"].tolist() != run("lenet5", engine="event", batch=3).to_frame()["snr_db"].tolist()
+    said = mine.to_frame()["snr_db"].tolist()
+    assert said == run("lenet5", engine="event", data=images, weights=weights).to_frame()["snr_db"].tolist()
+    others = [{"batch": 3}, {"data": images}, {"weights": weights, "batch": 3}]
+    assert all(run("lenet5", engine="event", **x).to_frame()["snr_db"].tolist() != said for x in others)
     with pytest.raises(InputError, match=r"weights.conv2.weight: must be given"):
-        run("lenet5", engine="event", data={k: v for k, v in arrays.items() if k != "conv2.weight"})
+        run("lenet5", engine="event", weights={k: v for k, v in weights.items() if k != "conv2.weight"})
     with pytest.raises(InputError, match="must be the batch of the data's images"):
-        run("lenet5", engine="event", data=arrays, batch=2)
+        run("lenet5", engine="event", data=images, batch=2)
     with pytest.raises(InputError, match=r"images.input: one of the batch must have shape 1x28x28"):
-        run("lenet5", engine="event", data=arrays | {"input": np.zeros((3, 28, 28))})
+        run("lenet5", engine="event", data={"input": np.zeros((3, 28, 28))})
+    with pytest.raises(InputError, match="lenet5 has no such input, got labels"):
+        run("lenet5", engine="event", data=images | {"labels": np.zeros(3)})
 
 
 def test_a_wrong_word_is_found_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,6 +361,7 @@ def test_in_the_shell(tmp_path: Path) -> None:
         (("--end-to-end", "--direction", "grad_input"), "--direction does not go with --end-to-end"),
         (("--fuse-buffers", "--mapper", "edp"), "--mapper does not go with --fuse-buffers"),
         (("--data", "x.npz", "--check"), "--data wants --end-to-end"),
+        (("--weights", "x.npz", "--end-to-end"), "--weights wants --end-to-end, and --engine event or cycle, or --check"),
         (("--data", "x.npz", "--end-to-end"), "--data wants --end-to-end, and --engine event or cycle, or --check"),
     ],
 )

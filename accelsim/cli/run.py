@@ -42,7 +42,13 @@ if TYPE_CHECKING:
     "--data",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="With --end-to-end and an engine that computes: images and weights, .npz.",
+    help="End to end, with an engine that computes: images by the input's name, .npz; random without.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="End to end, with an engine that computes: weights, .npz, as import writes them; random without.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, metavar="K", help="Seed of the random data.")
 @click.option("--total", is_flag=True, help="Add the total to csv and json; the table always has it.")
@@ -72,6 +78,7 @@ def run(
     end_to_end: bool,
     fuse_buffers: bool,
     data: Path | None,
+    weights: Path | None,
     seed: int,
     total: bool,
     form: str | None,
@@ -95,8 +102,9 @@ def run(
     if sample_folds and check:
         raise click.UsageError("--check compares outputs, and --sample-folds computes none")
     end_to_end |= fuse_buffers
-    if data is not None and not (end_to_end and (check or engine != "analytic")):
-        raise click.UsageError("--data wants --end-to-end, and --engine event or cycle, or --check")
+    for option, file in (("--data", data), ("--weights", weights)):
+        if file is not None and not (end_to_end and (check or engine != "analytic")):
+            raise click.UsageError(f"{option} wants --end-to-end, and --engine event or cycle, or --check")
     alone = {"--layer": bool(layers), "--direction": direction != "forward", "--sample-folds": sample_folds}
     alone |= {"--mapper": mapper is not None and fuse_buffers, "--mapping": mapping is not None and fuse_buffers}
     for option, on in alone.items():
@@ -138,6 +146,7 @@ def run(
                 end_to_end=end_to_end,
                 fuse_buffers=fuse_buffers,
                 data=data,
+                weights=weights,
                 progress=step,
             )
 

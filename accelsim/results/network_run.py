@@ -27,7 +27,7 @@ from accelsim.mapping.source import Source
 from accelsim.results.layer_row import Given, How, layer_row, leading, provenance
 from accelsim.results.result import Row, efficiency, override_text
 from accelsim.workload.arithmetic import Number
-from accelsim.workload.graph.graph import Node
+from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.network import Workload
 from accelsim.workload.operators.array import ArrayOperator
 from accelsim.workload.operators.base import kind
@@ -45,7 +45,14 @@ class NetworkRun:
     """A network on an architecture; ``rows`` runs it under one dataflow after another on the same images and weights."""
 
     def __init__(
-        self, network: Workload, arch: Architecture, how: How, overrides: dict[str, Any], batch: int | None, data: Any, fuse: bool
+        self,
+        network: Workload,
+        arch: Architecture,
+        how: How,
+        overrides: dict[str, Any],
+        batch: int | None,
+        data: tuple[Any, Any],
+        fuse: bool,
     ) -> None:
         if network.network is None:
             raise InputError(f"{network.name} is a list of layers; end to end wants a whole graph", key="workload")
@@ -53,9 +60,10 @@ class NetworkRun:
         if how.sample_folds:
             raise ValueError("end_to_end: every node reads what the one before it computed, and sample_folds computes nothing")
         self.computes = how.check or how.engine != "analytic"
-        if data is not None and not self.computes:
-            raise ValueError("data: wants an engine that computes (event or cycle, or check), got engine analytic")
-        self.arrays = _arrays(data)
+        for option, given in zip(("data", "weights"), data, strict=True):
+            if given is not None and not self.computes:
+                raise ValueError(f"{option}: wants an engine that computes (event or cycle, or check), got engine analytic")
+        self.given = _images(self.graph, data[0]), _arrays(data[1])
         self.batch = self._batch(batch)
 
     def rows(self, source: Source, progress: Callable[[str], None] | None = None) -> list[Row]:
@@ -172,17 +180,16 @@ class NetworkRun:
 
     def _batch(self, batch: int | None) -> int:
         """The images' if they are given; else what was asked for, or one."""
-        given = {len(self.arrays[name]) for name in self.graph.inputs if name in self.arrays and np.ndim(self.arrays[name])}
-        if len(given) > 1 or (given and batch is not None and given != {batch}):
+        given = {len(array) for array in self.given[0].values()}
+        if given and batch is not None and given != {batch}:
             raise InputError("must be the batch of the data's images", key="batch", got=str(batch))
         return given.pop() if given else batch or 1
 
     @cached_property
     def _images(self) -> Tensors:
-        from accelsim.workload.graph.weights import check_images, random_images
+        from accelsim.workload.graph.weights import random_images
 
-        given = {name: self.arrays[name] for name in self.graph.inputs if name in self.arrays}
-        return check_images(self.graph, given) if given else random_images(self.graph, self.batch, self.how.seed)
+        return self.given[0] or random_images(self.graph, self.batch, self.how.seed)
 
     @cached_property
     def _network(self) -> tuple[QuantizedNetwork, Tensors, Tensors, dict[str, float]]:
@@ -193,9 +200,7 @@ class NetworkRun:
         from accelsim.workload.quantize import quantize, rectified
 
         graph, psum = self.graph, self.arch.number("psum")
-        weights = {k: v for k, v in self.arrays.items() if k not in graph.inputs}
-        if not weights:
-            weights = random_weights(graph, self.how.seed)
+        weights = self.given[1] or random_weights(graph, self.how.seed)
         reference = evaluate(graph, self._images, weights)
         ranges = {name: float(np.abs(tensor).max(initial=0)) for name, tensor in reference.items()}
         network = quantize(graph, weights, ranges, number=_number(self.arch), psum=psum)
@@ -245,6 +250,12 @@ def _planned(staying: Plan, layer: str, problem: Problem, arch: Architecture) ->
 def _number(arch: Architecture) -> Number:
     """Of weights and activations: eight bits, or what the architecture's narrowest word has."""
     return Number(min(WORD_BITS, arch.bits.weight, arch.bits.ifmap, arch.bits.ofmap))
+
+
+def _images(graph: Graph, data: Any) -> Tensors:
+    from accelsim.workload.graph.weights import check_images
+
+    return {} if data is None else check_images(graph, _arrays(data))
 
 
 def _arrays(data: Any) -> Tensors:

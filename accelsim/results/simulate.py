@@ -33,6 +33,7 @@ def simulate(
     end_to_end: bool = False,
     fuse_buffers: bool = False,
     data: Any = None,
+    weights: Any = None,
     progress: Callable[[str], None] | None = None,
 ) -> Result:
     """Every chosen layer under every dataflow: counts in words, cycles of the core clock, energy.
@@ -47,8 +48,8 @@ def simulate(
     computes no outputs.  A layer that cannot be mapped, or run by the cycle engine, is a row with an ``error``.
 
     ``end_to_end`` runs a network's whole graph: what the array does not do is done by the vector unit, a row each, and where
-    an engine computes, each node reads what the nodes before it made (docs/networks.md).  ``data``, an .npz file or arrays by
-    name, has the network's images and weights, which are drawn at random otherwise.  ``fuse_buffers`` (end to end) leaves
+    an engine computes, each node reads what the nodes before it made (docs/networks.md).  ``data`` has the network's images and
+    ``weights`` its weights, .npz files or arrays by name; what is not given is drawn at random.  ``fuse_buffers`` (end to end) leaves
     ofmaps on the chip for the layers that read them, wherever they fit.
 
     Raises InputError for names and files that are wrong, ValueError for an unknown engine or an option it has not.
@@ -71,11 +72,11 @@ def simulate(
 
         if direction != "forward":
             raise ValueError(f"end_to_end: goes forward, got {direction}")
-        whole = NetworkRun(network, machine, how, changed, batch, data, fuse_buffers)
+        whole = NetworkRun(network, machine, how, changed, batch, (data, weights), fuse_buffers)
         for source in sources(dataflow, mapping):
             rows += whole.rows(source, progress)
         return Result(tuple(rows))
-    for option, on in (("fuse_buffers", fuse_buffers), ("data", data is not None)):
+    for option, on in (("fuse_buffers", fuse_buffers), ("data", data is not None), ("weights", weights is not None)):
         if on:
             raise ValueError(f"{option}: belongs to end_to_end")
     for source in sources(dataflow, mapping):
