@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes that work; as many as cores if there is enough to do.")
 @click.option("--scheduler", metavar="ADDRESS", help="Work on a Dask cluster: tcp://HOST:PORT of its scheduler.")
 @click.option("--total/--layers", default=None, help="A row per network, or per layer; as the study says otherwise, a table totals.")
+@click.option("--mapper", metavar="OBJECTIVE", help="Tiles with the least energy, cycles, edp or dram, as accelsim map finds them.")
+@click.option("--tiles", type=click.Choice(["divisors", "even", "all"]), help="With a mapper: tiles that divide, or any.")
+@click.option("--limit", type=click.FloatRange(0, min_open=True), metavar="S", help="With a mapper: seconds a layer, then the best so far.")
 @click.option("--guided", type=click.IntRange(1), metavar="N", help="Let Optuna choose N points instead of running all.")
 @click.option("--objective", metavar="EXPR", help="What --guided makes small: edp (as is), energy, latency, area, or an expression.")
 @click.option(
@@ -37,6 +40,9 @@ def sweep(
     jobs: int | None,
     scheduler: str | None,
     total: bool | None,
+    mapper: str | None,
+    tiles: str | None,
+    limit: float | None,
     guided: int | None,
     objective: str | None,
     on_error: Any,
@@ -58,7 +64,7 @@ def sweep(
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs is for processes of this machine: without --scheduler")
     form = chosen_format(form, output)
-    opened = load_study(study)
+    opened = load_study(study).searched(mapper, tiles, limit)
     store = store or opened.store
     if guided is not None:
         return _guided(opened, store, jobs, scheduler, guided, objective or "edp", form, output)

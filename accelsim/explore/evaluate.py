@@ -18,6 +18,7 @@ from accelsim.explore.columns import Block, Column, Ids, Record, column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, Point
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.mapping import MappingError
 from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
 from accelsim.workload.problem import Problem
@@ -33,7 +34,8 @@ def evaluate(ids: Ids, points: Sequence[Point]) -> list[Block]:
     alone: list[int] = []
     for i, point in enumerate(points):
         flow = point.recipe.dataflow
-        shape = _structure(point.arch) if point.engine == "analytic" and point.recipe.file is None and flow is not None else ""
+        by_rule = point.recipe.file is None and point.recipe.mapper is None
+        shape = _structure(point.arch) if point.engine == "analytic" and by_rule and flow is not None else ""
         if shape:
             groups.setdefault((point.problem, point.recipe.short, shape), []).append(i)
         else:
@@ -81,22 +83,29 @@ def _column(values: Any, n: int) -> Column:
 
 
 def one(point: Point) -> Record:
-    """The record of a single point, by ``simulate``."""
+    """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap`` it leaves."""
+    recipe, gap = point.recipe, {}
     try:
+        mapping: Any = recipe.file
+        if recipe.mapper is not None:
+            best = recipe.mapper.best(point.layer, point.arch, recipe.dataflow, point.problem.N, point.direction)
+            mapping, gap = best.mapping, {"gap": best.certificate.gap}
         row = simulate(
             point.layer,
             point.arch,
-            point.recipe.dataflow,
-            mapping=point.recipe.file,
+            recipe.dataflow,
+            mapping=mapping,
             engine=point.engine,
             batch=point.problem.N,
             direction=point.direction,
             seed=point.seed,
         ).rows[0]
+    except MappingError as error:
+        return {"status": UNMAPPABLE, "error": str(error), "macs": point.problem.macs, "bit_exact": None}
     except Exception as error:
         return failure(f"{type(error).__name__}: {error}")
     why: Any = row.columns.get("error")
-    record: Record = {"status": UNMAPPABLE if row.nest is None else FAILED if why else OK, "error": why}
+    record: Record = {"status": UNMAPPABLE if row.nest is None else FAILED if why else OK, "error": why} | gap
     record |= {k: v for k, v in row.columns.items() if k not in IDENTITY}
     return record | {k: row.provenance.get(k) for k in KEPT}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from accelsim.explore.mapper.request import ANY, Request, is_any
+from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.mapping_file import MappingFile
 from accelsim.mapping.presets import load_dataflow, load_mapping
-from accelsim.mapping.source import Source, sources
+from accelsim.mapping.source import several, sources
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Direction, Problem
@@ -21,12 +23,16 @@ STATUSES = (OK, UNMAPPABLE, FAILED, ERROR)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where mappings come from: the fixed rule under a dataflow, or a file of mappings."""
+    """Where mappings come from: the fixed rule or the mapper under a dataflow, or a file of mappings.
+
+    Under the mapper no dataflow is any.
+    """
 
     dataflow: Dataflow | None
     file: MappingFile | None
     short: str  # the column ``dataflow``
     mapping: str  # the column ``mapping``
+    mapper: Request | None = None
 
     def content(self, layer: str) -> str:
         """All of the recipe that determines the mapping of a layer, as text."""
@@ -35,25 +41,34 @@ class Recipe:
                 return f"{self.file.name} {self.file.mapping(layer).model_dump_json()}"
             except MappingError as error:
                 return str(error)
-        assert self.dataflow is not None
-        return self.dataflow.model_dump_json(exclude={"description"})
-
-    def source(self) -> Source:
-        """What gives the mapping of a layer."""
-        return sources(self.dataflow, self.file)[0]
+        flow = ANY if self.dataflow is None else self.dataflow.model_dump_json(exclude={"description"})
+        return flow if self.mapper is None else f"{self.mapper.content} {flow}"
 
 
-def recipes(dataflows: Any = None, mapping: Any = None) -> list[Recipe]:
+def recipes(dataflows: Any = None, mapping: Any = None, mapper: Request | None = None) -> list[Recipe]:
     """One recipe per dataflow (a name, a file, an object, several, names with commas), or the one a mapping file is.
 
-    Raises InputError for names and files that are wrong, and where there is neither.
+    With the mapper a dataflow may be ``any``.  Raises InputError for names and files that are wrong, and where there is neither.
     """
+    if mapper is not None:
+        return _searched(dataflows, mapping, mapper)
     found = sources(dataflows, mapping)
-    names = dataflows.split(",") if isinstance(dataflows, str) else dataflows if isinstance(dataflows, (list, tuple)) else [dataflows]
-    flows = [load_dataflow(d.strip() if isinstance(d, str) else d) for d in names if d is not None]
+    flows = [load_dataflow(d) for d in several(dataflows)]
     if mapping is not None:
         return [Recipe(flows[0] if flows else None, load_mapping(mapping), found[0].dataflow, found[0].mapping)]
     return [Recipe(flow, None, source.dataflow, source.mapping) for flow, source in zip(flows, found, strict=True)]
+
+
+def _searched(dataflows: Any, mapping: Any, mapper: Request) -> list[Recipe]:
+    if mapping is not None:
+        raise InputError("searches under dataflows, without a mapping", key="mapper", got=mapper.objective)
+    flows = several(dataflows)
+    if not flows:
+        raise InputError("must be given: the mapper searches under a dataflow, or any", key="dataflow")
+    for flow in flows:
+        mapper.check(flow)
+    loaded = [None if is_any(flow) else load_dataflow(flow) for flow in flows]
+    return [Recipe(flow, None, ANY if flow is None else flow.short, mapper.name, mapper) for flow in loaded]
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,18 @@ def connect(address: str, timeout_s: float = 20.0) -> Crew:
     return Cluster(client, ours=True)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Processes started within get one BLAS thread each: what is multiplied is small, and the processes are the threads."""
+    before = os.environ.get("OPENBLAS_NUM_THREADS")
+    os.environ["OPENBLAS_NUM_THREADS"] = before or "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OPENBLAS_NUM_THREADS"]
+
+
 # Processes -------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +170,7 @@ class _Process(SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        with _no_main():
+        with _no_main(), one_thread():
             return SpawnProcess._Popen(process_obj)
 
 

@@ -37,6 +37,7 @@ class Feeder:
         self.order = todo[by]
         self.seams = np.flatnonzero(np.diff(item[by])) + 1  # where another item begins
         self.plan, self.recall, self.workers = plan, recall, 1
+        self.most = 1 if any(item.recipe.mapper is not None for item in plan.items) else MOST  # searches take long, and unequally so
         self.base = hashlib.sha256(canonical(plan.machines.data).encode()).digest()[:16]
         self.at, self.size, self.per_point = 0, 1, 0.0
 
@@ -55,7 +56,7 @@ class Feeder:
 
     def _end(self) -> int:
         """Where the next task ends: with an item, if one ends in its second half."""
-        size = max(1, min(self.size, MOST, -(-self.left // (2 * self.workers))))
+        size = max(1, min(self.size, self.most, -(-self.left // (2 * self.workers))))
         end = self.at + size
         before = int(np.searchsorted(self.seams, end, side="right")) - 1
         seam = int(self.seams[before]) if before >= 0 else 0

@@ -16,6 +16,7 @@ from accelsim.explore.constraints import Constraints
 from accelsim.explore.expression import ExpressionError
 from accelsim.explore.grid import Axis, Listed, Space, canonical, space
 from accelsim.explore.machines import Machines
+from accelsim.explore.mapper.request import Request
 from accelsim.explore.plan import Item, Settings, build, check_keys, items, workloads
 from accelsim.explore.points import recipes
 from accelsim.explore.pools import crew
@@ -48,6 +49,9 @@ def search(
     constraints: Sequence[str] = (),
     dataflows: Any = None,
     mapping: Any = None,
+    mapper: str | bool | None = None,
+    tiles: str = "divisors",
+    limit: float | None = None,
     layers: Sequence[str] = (),
     objective: str = "edp",
     trials: int = 100,
@@ -66,15 +70,16 @@ def search(
     The space is given as for ``sweep`` and may be of any size.  ``objective`` is an expression over the columns of a
     network's total, ``edp`` (energy x time), ``energy``, ``latency``, ``area``; with several workloads the sum over them.
     Optuna's TPE sampler, seeded by ``seed``, asks for points; those a constraint excludes cost nothing.  With ``store``
-    the same call goes on where it was interrupted.  Other arguments are those of ``sweep``.
+    the same call goes on where it was interrupted.  ``mapper`` (what each layer's mapping makes small; True: edp) and other
+    arguments are those of ``sweep``.
 
     One row per point and workload in the order they were tried, as ``sweep(total=True)`` gives them, with ``trial`` and
     ``objective`` (NaN where a layer has no result) in front.  Raises InputError, also where Optuna is missing.
     """
     return search_table(
         workload, arch, grid, points=points, zipped=zipped, constraints=constraints, dataflows=dataflows, mapping=mapping,
-        layers=layers, objective=objective, trials=trials, engine=engine, direction=direction, batch=batch, store=store, jobs=jobs,
-        pool=pool, seed=seed, name=name, progress=progress,
+        mapper=mapper, tiles=tiles, limit=limit, layers=layers, objective=objective, trials=trials, engine=engine, direction=direction,
+        batch=batch, store=store, jobs=jobs, pool=pool, seed=seed, name=name, progress=progress,
     ).to_frame()  # fmt: skip
 
 
@@ -88,6 +93,9 @@ def search_table(
     constraints: Sequence[str] = (),
     dataflows: Any = None,
     mapping: Any = None,
+    mapper: str | bool | None = None,
+    tiles: str = "divisors",
+    limit: float | None = None,
     layers: Sequence[str] = (),
     objective: str = "edp",
     trials: int = 100,
@@ -112,7 +120,7 @@ def search_table(
     found = space(grid, zipped, points)
     machines = Machines.load(arch)
     check_keys(machines, found)
-    parts = [items(networks, [recipe], settings) for recipe in recipes(dataflows, mapping)]
+    parts = [items(networks, [recipe], settings) for recipe in recipes(dataflows, mapping, Request.of(mapper, None, tiles, limit))]
     accept = Constraints(constraints, machines, found.keys) if constraints else None
     guide = _Guide(found, len(parts), seed)
     aim = Objective(objective)

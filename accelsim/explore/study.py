@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, log
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from accelsim import files
 from accelsim.explore.expression import parse
+from accelsim.explore.mapper.request import Request
+from accelsim.explore.mapper.space import Tiles
 from accelsim.explore.plan import Plan
 from accelsim.explore.sweep import prepare
 from accelsim.files import InputError
@@ -96,6 +98,7 @@ class Study(Frozen):
 
     ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each other; keys of a ``zipped``
     group move together; ``points`` lists overrides instead.  ``constraints`` are conditions that keep an architecture.
+    The mapper's objective is given as mapper, or as objective beside mapper: true; limit is in seconds a layer.
     Files are named relative to the study's own folder.
     """
 
@@ -106,6 +109,10 @@ class Study(Frozen):
     arch: str
     dataflows: str | Texts | None = None
     mapping: str | None = None
+    mapper: bool | str | None = None
+    objective: str | None = None
+    tiles: Tiles = "divisors"
+    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     grid: Axes = Field(default_factory=dict)
     zipped: Annotated[tuple[Axes, ...], Field(strict=False)] = ()
     points: Annotated[tuple[dict[str, Any], ...], Field(strict=False, min_length=1)] | None = None
@@ -122,6 +129,7 @@ class Study(Frozen):
     def _consistent(self) -> Study:
         if self.dataflows is None and self.mapping is None:
             raise ValueError("dataflows must be given, or a mapping")
+        Request.of(self.mapper, self.objective, self.tiles, self.limit)
         if self.points is not None and (self.grid or self.zipped):
             raise ValueError("points: goes without grid and zipped")
         return self
@@ -148,9 +156,19 @@ class Opened:
     def _folder(self) -> Path:
         return Path(self.source.file).parent
 
+    def searched(self, mapper: str | None, tiles: str | None, limit: float | None) -> Opened:
+        """The study with the mapper's objective, tiles or limit in place of its own.  Raises InputError."""
+        told = {"mapper": mapper, "tiles": tiles, "limit": limit}
+        changed = {k: v for k, v in told.items() if v is not None} | ({"objective": None} if mapper is not None else {})
+        study = self.study.model_copy(update=changed)
+        Request.of(study.mapper, study.objective, study.tiles, study.limit)
+        return replace(self, study=study)
+
     def options(self) -> dict[str, Any]:
         """Arguments for ``sweep.prepare`` and ``search.search``, files by their paths."""
         s = self.study
+
+        searched = Request.of(s.mapper, s.objective, s.tiles, s.limit)
 
         def located(text: str) -> str:
             path = text.endswith(files.SUFFIXES) or "/" in text or os.sep in text
@@ -168,6 +186,9 @@ class Opened:
             "constraints": s.constraints,
             "dataflows": several(s.dataflows),
             "mapping": None if s.mapping is None else located(s.mapping),
+            "mapper": None if searched is None else searched.objective,
+            "tiles": s.tiles,
+            "limit": s.limit,
             "layers": s.layers,
             "engine": s.engine,
             "direction": s.direction,

@@ -14,6 +14,7 @@ import numpy as np
 from accelsim.explore.columns import Block, Gathered, Ids, Table, pack
 from accelsim.explore.evaluate import failure
 from accelsim.explore.grid import space
+from accelsim.explore.mapper.request import Request
 from accelsim.explore.plan import Plan, Settings, items, plan, workloads
 from accelsim.explore.points import ERROR, FAILED, recipes
 from accelsim.explore.pools import crew
@@ -48,6 +49,10 @@ def sweep(
     constraints: Sequence[str] = (),
     dataflows: Any = None,
     mapping: Any = None,
+    mapper: str | bool | None = None,
+    objective: str | None = None,
+    tiles: str = "divisors",
+    limit: float | None = None,
     engine: Engine = "analytic",
     direction: Direction = "forward",
     batch: int | None = None,
@@ -67,6 +72,10 @@ def sweep(
     instead (a list of mappings or a DataFrame).  ``constraints`` are expressions over keys (``explore/expression.py``):
     ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by ``seed``.
 
+    Tiles are those of the fixed rule, or with ``mapper`` those ``map_layer`` chooses: ``mapper`` is its objective, or True
+    with ``objective`` (edp if not given); ``tiles`` and ``limit`` (seconds a layer) are its own, a dataflow may be ``any``.
+    Its rows have a column ``gap``.
+
     ``store`` is an SQLite file: points in it are not evaluated again, finished ones are added about every half second.
     ``jobs`` processes work (1: this one alone; by default as many as there are cores, if there is enough to do); or
     ``pool``, any ``concurrent.futures`` executor or a Dask client.
@@ -81,7 +90,8 @@ def sweep(
     """
     planned = prepare(
         workload, arch, grid, points=points, zipped=zipped, sample=sample, constraints=constraints, dataflows=dataflows,
-        mapping=mapping, engine=engine, direction=direction, batch=batch, seed=seed,
+        mapping=mapping, mapper=mapper, objective=objective, tiles=tiles, limit=limit, engine=engine, direction=direction, batch=batch,
+        seed=seed,
     )  # fmt: skip
     found = carry_out(planned, store=store, jobs=jobs, pool=pool, on_error=on_error, name=name, progress=progress)
     return (found.totals() if total else found.table()).to_frame()
@@ -98,6 +108,10 @@ def prepare(
     constraints: Sequence[str] = (),
     dataflows: Any = None,
     mapping: Any = None,
+    mapper: str | bool | None = None,
+    objective: str | None = None,
+    tiles: str = "divisors",
+    limit: float | None = None,
     layers: Sequence[str] = (),
     engine: Engine = "analytic",
     direction: Direction = "forward",
@@ -109,7 +123,7 @@ def prepare(
     networks = workloads(workload)
     if layers:
         networks = [network.select(layers) for network in networks]
-    parts = items(networks, recipes(dataflows, mapping), settings)
+    parts = items(networks, recipes(dataflows, mapping, Request.of(mapper, objective, tiles, limit)), settings)
     return plan(arch, space(grid, zipped, points), parts, settings, draw=sample, constraints=constraints)
 
 

@@ -141,7 +141,7 @@ def _masked(c: Column, there: npt.NDArray[np.bool_]) -> Column:
 
 
 def _ratios(table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, whole: npt.NDArray[np.bool_]) -> dict[str, Column]:
-    """What is no sum: utilization, efficiencies, PEs at once, power."""
+    """What is no sum: utilization, efficiencies, PEs at once, power, and the mapper's gap, of which the worst stands."""
 
     def have(*names: str) -> bool:
         return all(n in sums for n in names)
@@ -169,6 +169,11 @@ def _ratios(table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, 
         most = np.zeros(len(whole), dtype=np.int64)
         np.maximum.at(most, groups, np.nan_to_num(table.columns["active_pes"].floats()).astype(np.int64))
         result["active_pes"] = _masked(Column("int", most), whole)
+    if "gap" in sums:
+        gaps = table.columns["gap"].floats()
+        worst = np.full(len(whole), -np.inf)
+        np.fmax.at(worst, groups, gaps)
+        result["gap"] = _float(worst, whole)
     return result
 
 

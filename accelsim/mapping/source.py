@@ -44,7 +44,7 @@ def sources(dataflow: Any = None, mapping: Any = None) -> list[Source]:
 
     With a mapping a dataflow is only a name for the column.  Raises InputError for names and files that are wrong.
     """
-    flows = [load_dataflow(d) for d in _several(dataflow)]
+    flows = [load_dataflow(d) for d in several(dataflow)]
     if mapping is None:
         if not flows:
             raise InputError("must be given, unless a mapping is", key="dataflow")
@@ -81,7 +81,8 @@ def _check_work(nest: Nest) -> None:
         )
 
 
-def _several(dataflow: Any) -> list[Any]:
+def several(dataflow: Any) -> list[Any]:
+    """The dataflows that are asked for: names with commas, a list, one, or none."""
     if dataflow is None:
         return []
     if isinstance(dataflow, str):

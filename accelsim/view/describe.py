@@ -260,7 +260,8 @@ def _loops(found: LoopMapping) -> str:
 
 def study(found: Study) -> str:
     """What is swept, axis by axis, and under which conditions."""
-    facts = [(key, _value(getattr(found, key))) for key in ("workload", "layers", "arch", "dataflows", "mapping") if getattr(found, key)]
+    asked = ("workload", "layers", "arch", "dataflows", "mapping", "mapper", "objective", *(["tiles"] if found.mapper else []), "limit")
+    facts = [(key, _value(getattr(found, key))) for key in asked if getattr(found, key)]
     facts += [(key, _axis_values(values)) for key, values in found.grid.items()]
     for group in found.zipped:
         facts += [(f"{key} (zipped)", _axis_values(values)) for key, values in group.items()]

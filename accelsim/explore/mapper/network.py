@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
 from accelsim.explore.mapper.layer import Best, map_layer
+from accelsim.explore.pools import one_thread
 from accelsim.files import InputError
 from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -116,7 +115,7 @@ def _outcomes(
         for first, layer in jobs.items():
             yield first, _solve(layer, machine, flow, dict(options), _named(progress, first))
         return
-    with _one_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with one_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         waiting: dict[Future[Best | str], str] = {
             pool.submit(_solve, layer, machine, flow, dict(options), None): n for n, layer in jobs.items()
         }
@@ -141,15 +140,3 @@ def _solve(layer: Any, machine: Any, flow: Any, options: dict[str, Any], progres
 
 def _named(progress: Progress | None, name: str) -> Progress | None:
     return None if progress is None else lambda text: progress(f"{name}: {text}")
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Child processes with one BLAS thread each: blocks are small, and the processes are the threads."""
-    before = os.environ.get("OPENBLAS_NUM_THREADS")
-    os.environ["OPENBLAS_NUM_THREADS"] = before or "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OPENBLAS_NUM_THREADS"]
