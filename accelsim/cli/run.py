@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,10 +154,15 @@ def run(
         if mapper is None:
             result = simulated(dataflow, mapping)
         else:
+            from accelsim.explore.mapper.request import ANY, is_any
+
             rows: list[Row] = []
             for flow in flows:
                 found = _mapped(network, arch, flow, overrides, batch, direction, mapper, limit)
-                rows += simulated(flow, found.mapping_file(f"mapper_{mapper}")).rows if found.layers else ()
+                if found.layers:
+                    name = None if is_any(flow) else flow
+                    more = simulated(name, found.mapping_file(f"mapper_{mapper}")).rows
+                    rows += more if name else [replace(r, columns={**r.columns, "dataflow": ANY}) for r in more]
                 stopped |= found.stopped
             result = Result(tuple(rows))
     if form == "table":
