@@ -256,7 +256,7 @@ def test_ctrl_c_through_the_shell(tmp_path: Path, jobs: int) -> None:
     command = [*COMMAND, "sweep", str(study), "--store", str(store), "--jobs", str(jobs), "--layers", "--format", "csv"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     started = time.monotonic()
-    while time.monotonic() - started < (60 if jobs == 1 else 8) and not _stored(store):
+    while time.monotonic() - started < (60 if jobs == 1 else 4) and not _stored(store):
         time.sleep(0.2)
     time.sleep(1)
     os.killpg(running.pid, signal.SIGINT)
