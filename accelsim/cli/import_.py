@@ -130,4 +130,6 @@ def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int
     except OSError as error:
         half.unlink(missing_ok=True)
         raise click.UsageError(f"-o {output}: cannot be written: {error.strerror}") from error
+    if weights is None:
+        click.echo(f"{output.name} has no weights: parameters are inputs of the model; accelsim import wants them (--weights)", err=True)
     return 0

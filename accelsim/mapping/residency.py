@@ -2,7 +2,8 @@
 
 A tensor stays if from the node that makes it to the last that reads it everything on the chip fits in the first level inside
 the outermost that may keep ifmaps and ofmaps: the tensors that stay and are still to be read, and what the mapping of the
-layer that runs needs beside them.  Tensors are decided on in the order they are made, each kept if it can be.
+layer that runs needs beside them, and if that moves fewer bits over the outermost level: a layer beside it gets smaller tiles.
+Tensors are decided on in the order they are made.
 
 What only renames words (reshape, dropout) makes no new tensor; what works word by word writes where it read, if nobody else
 reads there later; where a layer's sums are too wide to stay, what is made of them may.  The network's inputs come from the outermost
@@ -11,15 +12,16 @@ level and its outputs go there, and so does an activation that a matrix product 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import ceil, prod
+from math import ceil, inf, prod
 
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import Footprint
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.mapping import Mapping as LoopMapping
+from accelsim.mapping.nest import Nest
 from accelsim.mapping.tiling import choose, kept
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.operators.array import ArrayOperator, Product
@@ -30,7 +32,8 @@ from accelsim.workload.problem import Problem
 class Plan:
     """``stays``: tensors that never leave the chip.  ``mappings`` of the layers, by node; one that none fits has its ``error``.
 
-    ``held_bytes``: by node, what of the level the tensors that stay take while it runs, the node's own among them.
+    ``held_bytes``: by node, what of the level the tensors that stay take while it runs, the node's own among them, a layer's
+    ofmap at the width its sums have there.
     """
 
     level: str | None
@@ -40,9 +43,12 @@ class Plan:
     held_bytes: Mapping[str, int]
 
 
-def plan(graph: Graph, arch: Architecture, dataflow: Dataflow, batch: int = 1, *, fuse: bool = True) -> Plan:
-    """What stays on the chip under a dataflow, by the fixed rule; without ``fuse`` nothing, and only the mappings."""
-    return _Planner(graph, arch, dataflow, batch).plan(fuse)
+Bits = Callable[[Problem, LoopMapping], int]
+
+
+def plan(graph: Graph, arch: Architecture, dataflow: Dataflow, bits: Bits, batch: int = 1) -> Plan:
+    """What stays on the chip under a dataflow, by the fixed rule.  ``bits``: what a layer moves over the outermost level."""
+    return _Planner(graph, arch, dataflow, bits, batch).plan()
 
 
 def roles(problem: Problem) -> tuple[str, str]:
@@ -67,7 +73,9 @@ class _Planner:
     graph: Graph
     arch: Architecture
     dataflow: Dataflow
+    bits: Bits
     batch: int
+    moved: dict[tuple[Problem, frozenset[str], tuple[int, ...]], float] = field(default_factory=dict)
     known: dict[tuple[Problem, frozenset[str], tuple[int, ...]], LoopMapping | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,15 +118,17 @@ class _Planner:
         once = work.reads - work.parameters == words == work.writes and work.total > 0
         return once and self.graph.shapes[node.name] == shape and node.inputs[0] not in self.graph.outputs
 
-    def plan(self, fuse: bool) -> Plan:
+    def plan(self) -> Plan:
         stays: list[_Place] = []
         places = {id(p): p for p in self.place.values()}.values()
-        for place in places if fuse and self.possible else ():
+        for place in places if self.possible else ():
             for begin in place.begins if place.free else ():
+                nodes = self.graph.nodes[self.at[place.names[begin]] : place.last + 1]
+                before = sum(self._outside(node, stays) for node in nodes)
                 part = self._part(place, begin)
                 stays.append(part)
-                nodes = self.graph.nodes[part.first : part.last + 1]
-                if len(nodes) > 1 and all(self._fits(node, stays) for node in nodes):
+                fits = len(nodes) > 1 and all(self._fits(node, stays) for node in nodes)
+                if fits and sum(self._outside(node, stays) for node in nodes) < before:
                     break
                 stays.pop()
                 self.place |= dict.fromkeys(part.names, place)
@@ -128,7 +138,7 @@ class _Planner:
             if node.name in self.problems:
                 found = self._mapping(node, stays)
                 (errors if isinstance(found, str) else mappings)[node.name] = found  # type: ignore[assignment]
-        held = {node.name: sum(self._bytes(p) for p in self._alive(node, stays)) for node in self.graph.nodes}
+        held = {node.name: self._held(node, stays) for node in self.graph.nodes}
         names = frozenset(name for place in stays for name in place.names)
         return Plan(self.arch.level_names[self.home] if self.home else None, names, mappings, errors, held)
 
@@ -176,8 +186,42 @@ class _Planner:
         rest = level.capacity_bytes - sum(taken)
         return {"capacity_bytes": rest} if rest > 0 else None
 
+    def _outside(self, node: Node, stays: list[_Place]) -> float:
+        """Bits a node moves over the outermost level; without end if it cannot be mapped."""
+        if node.name in self.problems:
+            key = self._key(node, stays)
+            if key not in self.moved:
+                found = self._mapping(node, stays)
+                self.moved[key] = inf if isinstance(found, str) else self.bits(key[0], found)
+            return self.moved[key]
+        if self._renames(node):
+            return 0
+        alive, out = self._alive(node, stays), self.place[node.name]
+        away = [name for name in dict.fromkeys(node.inputs) if not any(self.place.get(name) is p for p in alive)]
+        words = sum(prod(self.graph.shapes[name]) for name in away) * self.batch * self.arch.bits.ifmap
+        return words + (0 if any(out is p for p in alive) else out.words * self.arch.bits.ofmap)
+
+    def _held(self, node: Node, stays: list[_Place]) -> int:
+        """Bytes of all that stays while a node runs."""
+        held = sum(self._bytes(p) for p in self._alive(node, stays))
+        found = self._mapping(node, stays) if node.name in self.problems else ""
+        if isinstance(found, str):
+            return held
+        problem, resident, _ = self._key(node, stays)
+        own = roles(problem)[1]
+        if own in resident:  # sums may be wider than what becomes of them
+            held += Nest(problem, self.arch, found).footprint.tile_bytes(self.home, own) - self._bytes(self.place[node.name])
+        return held
+
     def _mapping(self, node: Node, stays: list[_Place]) -> LoopMapping | str:
         """The fixed rule's mapping of a layer beside all that stays, or why there is none."""
+        key = self._key(node, stays)
+        if key not in self.known:
+            self.known[key] = self._choose(*key)
+        return self.known[key]
+
+    def _key(self, node: Node, stays: list[_Place]) -> tuple[Problem, frozenset[str], tuple[int, ...]]:
+        """A layer's problem, which of its tensors stay, and what else does, in bytes."""
         problem, alive = self.problems[node.name], self._alive(node, stays)
         inward, outward = roles(problem)
         own = {inward: self.place.get(node.inputs[0]), outward: self.place[node.name]}
@@ -188,13 +232,10 @@ class _Planner:
             for role in sorted(resident):  # words the layer never touches lie there all the same
                 unread = problem.words(role) - whole.tile_words(self.home, role)
                 others += [ceil(unread * getattr(self.arch.bits, role) / 8)] if unread > 0 else []
-        key = problem, resident, tuple(others)
-        if key not in self.known:
-            self.known[key] = self._choose(problem, resident, others)
-        return self.known[key]
+        return problem, resident, tuple(others)
 
-    def _choose(self, problem: Problem, resident: frozenset[str], others: list[int]) -> LoopMapping | str:
-        room = self._room(others) if others else {}
+    def _choose(self, problem: Problem, resident: frozenset[str], others: tuple[int, ...]) -> LoopMapping | str:
+        room = self._room(list(others)) if others else {}
         if room is None:
             return "what stays on the chip leaves no room"
         name = self.arch.level_names[self.home]

@@ -104,11 +104,26 @@ class _Rule:
             self._cut(d)
 
     def check(self, dataflow: Dataflow) -> None:
-        """Refuse what no size can mend: a dimension never looped, or one word too many."""
+        """Refuse what no size can mend: a dimension never looped, or one word too many.
+
+        Where all sums lie at a level and only whole ones fit, all that is added up is taken inside it to begin with.
+        """
         for d, n in self.problem.size.items():
             if n > 1 and d not in self.stages:
                 raise MappingError(f"{dataflow.name} loops {d} nowhere, and the layer has {d}={n}")
-        if why := self._illegal():
+        why = self._illegal()
+        if why and self.problem.accumulated not in self.keep[0]:
+            before = {d: list(ranges) for d, ranges in self.ranges.items()}
+            for d in (d for d in DIMS if d in self.stages and not depends(d, self.problem.accumulated, FUSED)):
+                self.ranges[d] = [before[d][0]] * len(before[d])
+                self._cut(d)
+            if self._illegal():
+                for d, ranges in before.items():
+                    self.ranges[d] = ranges
+                    self._cut(d)
+            else:
+                why = None
+        if why:
             raise MappingError(f"{dataflow.name} does not fit {self.arch.name} even with tiles of one word: {why}")
 
     def _cut(self, dim: str) -> None:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import vector
+from accelsim.engines import analytic, vector
 from accelsim.files import MAX_NUMBER, InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.vector_energy import vector_prices
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
 from accelsim.mapping.residency import Plan, plan
 from accelsim.mapping.source import Source
 from accelsim.results.layer_row import Given, How, layer_row, leading, provenance
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
+MOST = 1e30
+FOR_TRAINING = ("labels", "targets")  # what else a file of images has for ``train``
 WORD_BITS = 8  # of weights and activations, unless the architecture's are narrower
 
 
@@ -63,7 +66,7 @@ class NetworkRun:
         for option, given in zip(("data", "weights"), data, strict=True):
             if given is not None and not self.computes:
                 raise ValueError(f"{option}: wants an engine that computes (event or cycle, or check), got engine analytic")
-        self.given = _images(self.graph, data[0]), _arrays(data[1])
+        self.given = _images(self.graph, data[0]), None if data[1] is None else _arrays(data[1])
         self.batch = self._batch(batch)
 
     def rows(self, source: Source, progress: Callable[[str], None] | None = None) -> list[Row]:
@@ -73,7 +76,9 @@ class NetworkRun:
         """
         if self.fuse and source.flow is None:
             raise InputError("buffers are fused by the fixed rule; a mapping file says what each level keeps", key="mapping")
-        staying = plan(self.graph, self.arch, source.flow, self.batch) if source.flow is not None and self.fuse else None
+        staying = None
+        if source.flow is not None and self.fuse:
+            staying = plan(self.graph, self.arch, source.flow, self._bits_outside, self.batch)
 
         def report(name: str) -> None:
             if progress is not None:
@@ -93,6 +98,12 @@ class NetworkRun:
             if self.computes and node.name in found:
                 found[node.name] = self._compared(node, found[node.name], made[node.name])
         return [self._with_columns(n, found[n.name], staying) for n in self.graph.nodes if n.name in found]
+
+    def _bits_outside(self, problem: Problem, mapping: LoopMapping) -> int:
+        """Bits a layer moves over the outermost level."""
+        nest = Nest(problem, self.arch, mapping)
+        words = {b: m.read + m.arrived + m.updated for b, m in analytic.run(nest).items() if not b.parent}
+        return sum(n * nest.footprint.word_bits(0, b.tensor) for b, n in words.items())
 
     def _compute(self, source: Source, staying: Plan | None, found: dict[str, Row], report: Callable[[str], None]) -> Tensors:
         """Every tensor, the layers' by the engine; their rows go into ``found``."""
@@ -200,9 +211,13 @@ class NetworkRun:
         from accelsim.workload.quantize import quantize, rectified
 
         graph, psum = self.graph, self.arch.number("psum")
-        weights = self.given[1] or random_weights(graph, self.how.seed)
-        reference = evaluate(graph, self._images, weights)
-        ranges = {name: float(np.abs(tensor).max(initial=0)) for name, tensor in reference.items()}
+        weights = random_weights(graph, self.how.seed) if self.given[1] is None else self.given[1]
+        with np.errstate(all="ignore"):
+            reference = evaluate(graph, self._images, weights)
+            ranges = {name: float(np.abs(tensor).max(initial=0)) for name, tensor in reference.items()}
+        for name, largest in ranges.items():
+            if not largest < MOST:
+                raise InputError(f"real values must stay below {MOST:g} in every tensor", key=name, got=f"{largest:.3g}")
         network = quantize(graph, weights, ranges, number=_number(self.arch), psum=psum)
         sums: list[Array] = []
 
@@ -255,12 +270,13 @@ def _number(arch: Architecture) -> Number:
 def _images(graph: Graph, data: Any) -> Tensors:
     from accelsim.workload.graph.weights import check_images
 
-    return {} if data is None else check_images(graph, _arrays(data))
+    if data is None:
+        return {}
+    given = data if isinstance(data, np.ndarray) else {k: v for k, v in _arrays(data).items() if k not in FOR_TRAINING}
+    return {name: np.asarray(x, np.float64) for name, x in check_images(graph, given).items()}  # integers are numbers like others
 
 
 def _arrays(data: Any) -> Tensors:
-    if data is None:
-        return {}
     if isinstance(data, Mapping):
         return {str(name): np.asarray(array) for name, array in data.items()}
     from accelsim.workload.graph.weights import load_arrays

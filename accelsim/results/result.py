@@ -100,7 +100,7 @@ class Result:
     def on_chip(self) -> tuple[str, ...]:
         """Of networks with fused buffers, what the tensors that stay on the chip take at most, one line a dataflow."""
         most: dict[str, Mapping[str, Any]] = {}
-        for columns in (row.columns for row in self.rows if row.columns.get("resident_bytes") is not None):
+        for columns in (row.columns for row in self.rows if row.columns.get("resident_bytes")):
             known = most.get(columns["dataflow"])
             if known is None or columns["resident_bytes"] > known["resident_bytes"]:
                 most[columns["dataflow"]] = columns

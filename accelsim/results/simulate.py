@@ -49,7 +49,7 @@ def simulate(
 
     ``end_to_end`` runs a network's whole graph: what the array does not do is done by the vector unit, a row each, and where
     an engine computes, each node reads what the nodes before it made (docs/networks.md).  ``data`` has the network's images and
-    ``weights`` its weights, .npz files or arrays by name; what is not given is drawn at random.  ``fuse_buffers`` (end to end) leaves
+    ``weights`` its weights, .npz files or arrays by name; what is not given is drawn at random.  ``fuse_buffers`` (end to end, too) leaves
     ofmaps on the chip for the layers that read them, wherever they fit.
 
     Raises InputError for names and files that are wrong, ValueError for an unknown engine or an option it has not.
@@ -59,6 +59,9 @@ def simulate(
     for option, given, home in (("timeline", timeline, "event"), ("sample_folds", sample_folds, "cycle")):
         if given and engine != home:
             raise ValueError(f"{option}: belongs to engine {home}, got engine {engine}")
+    end_to_end |= fuse_buffers
+    if seed < 0:
+        raise files.InputError("must be at least 0", key="seed", got=str(seed))
     if batch is not None and batch < 1:
         raise files.InputError("must be at least 1", key="batch", got=str(batch))
     machine = load_architecture(arch, overrides or {})
@@ -70,13 +73,14 @@ def simulate(
     if end_to_end:
         from accelsim.results.network_run import NetworkRun
 
-        if direction != "forward":
-            raise ValueError(f"end_to_end: goes forward, got {direction}")
+        for option, on in (("direction", direction != "forward"), ("layers", bool(layers))):
+            if on:
+                raise ValueError(f"{option}: does not go with end_to_end, which runs the whole network forward")
         whole = NetworkRun(network, machine, how, changed, batch, (data, weights), fuse_buffers)
         for source in sources(dataflow, mapping):
             rows += whole.rows(source, progress)
         return Result(tuple(rows))
-    for option, on in (("fuse_buffers", fuse_buffers), ("data", data is not None), ("weights", weights is not None)):
+    for option, on in (("data", data is not None), ("weights", weights is not None)):
         if on:
             raise ValueError(f"{option}: belongs to end_to_end")
     for source in sources(dataflow, mapping):

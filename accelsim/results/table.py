@@ -41,8 +41,14 @@ def _above(result: Result) -> list[str]:
 
 
 def _directions(result: Result) -> list[str]:
-    """The rows' directions; where there are several, each row says its own beside the layer."""
+    """The rows' directions; where a layer has several, as in a training step, each row says its own beside the layer."""
     return list(dict.fromkeys(row.columns["direction"] for row in result.rows))
+
+
+def _several(result: Result) -> bool:
+    """Whether one layer has rows of more than one direction under one dataflow."""
+    known: dict[tuple[str, str], str] = {}
+    return any(known.setdefault((r.columns["layer"], r.columns["dataflow"]), d := r.columns["direction"]) != d for r in result.rows)
 
 
 def html(result: Result) -> str:
@@ -79,7 +85,9 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
         *({"energy_pj": "energy (pJ)", "energy_mac": "energy (MACs)"}[u] for u in units),
     ]
     head += ["bit-exact"] if checked else []
-    several = len(_directions(result)) > 1
+    known_snr = any(r.get("snr_db") is not None for r in records)
+    head += ["SNR (dB)"] if known_snr else []
+    several = _several(result)
     totals = {t["dataflow"]: t for t in result.totals(records)}
     body = []
     for flow, total in totals.items():
@@ -97,6 +105,7 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
             cells += [_count(_accesses(r, n)) for n in levels]
             cells += [_short(r.get(u)) for u in units]
             cells += [{True: "yes", False: "NO", None: "-"}[r.get("bit_exact")]] if checked else []
+            cells += [_decibels(r.get("snr_db"))] if known_snr else []
             body.append(cells)
     return head, body
 
@@ -116,6 +125,10 @@ def _accesses(record: Mapping[str, Any], level: str) -> Any:
 
 def _count(value: Any) -> str:
     return "-" if value is None else f"{int(value):,}".replace(",", " ")
+
+
+def _decibels(value: Any) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _percent(value: Any) -> str:

@@ -393,6 +393,8 @@ def _names(rows: pd.DataFrame) -> tuple[list[str], list[str], str]:
 
     texts = {c: values(c) for c in IDS}
     varied = {c: len({t for t in texts[c] if t}) > 1 for c in IDS}
+    places = [c for c in IDS if c != "direction"]  # a direction is told where one layer has several
+    varied["direction"] &= len({tuple(texts[c][i] for c in places) for i in range(len(rows))}) < len(rows)
     layers = [f"{w}/{x}" if varied["workload"] else x for w, x in zip(texts["workload"], texts["layer"], strict=True)]
     tags = {"arch": "{}", "set": "{}", "dataflow": "{}", "engine": "{}", "direction": "{}", "batch": "batch {}"}
     show = [c for c in tags if varied[c] or c == "dataflow"]

@@ -68,11 +68,17 @@ def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
         if name not in weights:
             raise InputError("must be given", key=f"weights.{name}")
         _check(f"weights.{name}", weights[name], shape)
+        if name.endswith(".variance") and np.size(weights[name]) and np.min(weights[name]) < 0:
+            raise InputError("must be at least 0", key=f"weights.{name}", got=f"{float(np.min(weights[name])):.4g}")
 
 
 def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str, Array]:
     """Images as arrays by input name, the batch first and the same for all.  Raises InputError."""
     given = dict(images) if isinstance(images, Mapping) else {next(iter(graph.inputs)): images}
+    for name, shape in graph.inputs.items():
+        if name in given and np.ndim(given[name]) != len(shape) + 1:
+            shown = text(np.shape(given[name])) or "one number"
+            raise InputError(f"must have the batch first, then {text(shape)}", key=f"images.{name}", got=shown)
     for name in given:
         if name not in graph.inputs:
             raise InputError(f"{graph.name} has no such input", key="images", got=name, choices=graph.inputs)
@@ -81,7 +87,7 @@ def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str,
             raise InputError("must be given", key=f"images.{name}")
         _check(
             f"images.{name}",
-            given[name][0] if np.ndim(given[name]) == len(shape) + 1 and len(given[name]) else given[name],
+            given[name][0] if len(given[name]) else given[name],
             shape,
             "one of the batch ",
         )
