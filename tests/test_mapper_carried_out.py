@@ -51,11 +51,15 @@ def carried_out(seed: int) -> str:
     ours = best.result.rows[0].columns
     row = acc.simulate(layer, arch, mapping=best.mapping, engine="event", overrides=overrides, seed=seed, check=True, **options).rows[0]
     assert row.columns["error"] is None and row.columns["bit_exact"] is True, (layer, arch, flow, best.mapping)
+    exact = best.result.rows[0].provenance["cycles_exact"]  # where it is not, the closed form is a bound (docs/time.md)
+    assert row.columns["cycles"] >= ours["cycles"] * (1 - 1e-12)
     for name, value in ours.items():
+        if not exact and not name.endswith(("_reads", "_writes", "_deliveries", "_additions")):
+            continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             assert row.columns[name] == pytest.approx(value, rel=1e-12), (name, layer, arch, flow, best.mapping)
     assert best.certificate.bound <= best.certificate.value * (1 + 1e-9)
-    if objective == "energy":
+    if objective == "energy" and exact:
         unit = next(n for n in ours if n in ("energy_pj", "energy_mac"))
         promised = best.certificate.value if best.certificate.closed_value is None else best.certificate.closed_value
         assert row.columns[unit] == pytest.approx(promised, rel=1e-9)

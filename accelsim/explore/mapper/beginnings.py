@@ -56,10 +56,10 @@ def beginnings(problem: Problem, arch: Architecture, goal: Objective, seconds: f
         except TimeoutError:
             continue
         state = Search(tables, goal, Tally(), deadline=until, starts=4).run()
-        if state.stopped == "interrupted":
-            raise KeyboardInterrupt
         if state.best is not None:
             yield _beginning(state.best)
+        if state.stopped == "interrupted":
+            raise KeyboardInterrupt
 
 
 def _beginning(found: Found) -> Beginning:
