@@ -25,9 +25,10 @@ from accelsim.engines.tables import Line, irrelevant
 from accelsim.explore.mapper import cycles as time
 from accelsim.explore.mapper.factors import line_sum, values
 from accelsim.explore.mapper.packed import Packed
+from accelsim.explore.mapper.slides import Cuts, pair_table
 from accelsim.explore.mapper.space import Family, Rows, Skeleton
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapping.footprint import depends, sliding_words
+from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import FUSED
 from accelsim.mapping.nest import Chain, Nest
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem
@@ -323,22 +324,12 @@ class Cell:
             if len(rank) == 1:
                 words = words * extent(rank[0])
                 continue
-            e, r = rank
             slide = problem.padded_slide(rank) if self.nest.stored(tensor, level) else problem.slide(rank)
             cut = [[i for i, _ in above if dim[i] == d] for d in rank]
-            key = tiles[:, cut[0] + cut[1]]
-            _, first, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-            each = [
-                sliding_words(
-                    slide,
-                    problem.size[e],
-                    tuple(int(x) for x in tiles[i, cut[0]]),
-                    problem.size[r],
-                    tuple(int(x) for x in tiles[i, cut[1]]),
-                )
-                for i in first
-            ]
-            words = words * np.array(each, np.int64)[back.reshape(-1)]
+            (e_tiles, e_row), (r_tiles, r_row) = (np.unique(tiles[:, c], axis=0, return_inverse=True) for c in cut)
+            e, r = (Cuts(problem.size[d], "t" * len(c)) for d, c in zip(rank, cut, strict=True))
+            most = pair_table(slide, e, r, "most", e_tiles, r_tiles)[e_row.reshape(-1), r_row.reshape(-1)]
+            words = words * most.astype(np.int64)
         return words
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
