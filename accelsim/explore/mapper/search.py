@@ -34,8 +34,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 LEAF = 1 << 15  # mappings evaluated as one block
 CHUNK = 2048  # nodes bounded at once
-MANY = 1024  # choices compared at once for dominance
-BLOCK = 1 << 16
+MANY = 8192  # choices compared at once for dominance
 CLUSTER = 4  # choices that are not told apart further
 ROUNDING = 1e-9  # relative; what float64 sums of signed products may be off by, with room
 
@@ -296,8 +295,7 @@ def group_tables(
         trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
         parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1], lead=lead).shape[1]))]
         for at in range(0, len(tiles), 8 * MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
+            _in_time(deadline)
             parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY], lead=lead))
         raw.append((tiles, np.concatenate(parts)))
     while True:
@@ -317,24 +315,30 @@ def group_tables(
         return None, whole, 0
     groups = []
     for at, (families, (tiles, usage)) in enumerate(zip(grouped, raw, strict=True)):
-        by = np.lexsort(tiles.T) if len(tiles) > MANY else np.arange(len(tiles))  # neighbours cover each other most
-        keep = []
-        for base in range(0, len(by) if dominance else 0, MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
-            part = by[base : base + MANY]
-            costs = cell.costs(families, forms, *cell.tables(families, tiles[part], forms, lead=at == 0))
-            keep.append(part[undominated(np.hstack([costs, usage[part]]))])
-        left = np.concatenate(keep) if dominance else by
-        terms, first, ratio = (Packed.of(x) for x in _tables_in_parts(cell, families, tiles[left], forms, at == 0))
-        groups.append(Group(families, tiles[left], cell.columns_of(families), terms, first, ratio, usage[left]))
+        left: list[Ints] = []
+        parts: list[tuple[Floats, ...]] = []
+        for base in range(0, len(tiles), MANY):  # in the order they are listed neighbours are alike, and cover each other most
+            _in_time(deadline)
+            part = np.arange(base, min(base + MANY, len(tiles)))
+            tables: tuple[Floats, ...] = cell.tables(families, tiles[part], forms, lead=at == 0)
+            if dominance:
+                terms, first, ratio = tables
+                costs = np.hstack([cell.costs(families, forms, terms, first, ratio), usage[part]])
+                best = undominated(costs, lambda: _in_time(deadline))
+                part, tables = part[best], tuple(x[best] for x in tables)
+            left.append(part)
+            parts.append(tables)
+        rows = np.concatenate(left)
+        packed = (Packed.of(np.concatenate(x)) for x in zip(*parts, strict=True))
+        groups.append(Group(families, tiles[rows], cell.columns_of(families), *packed, usage[rows]))
+    _in_time(deadline)
     table = Table(cell, groups, measures)
     return table, whole - fitting, fitting - table.volume
 
 
-def _tables_in_parts(cell: Cell, families: tuple[int, ...], tiles: Ints, forms: Sequence[str], lead: bool) -> list[Floats]:
-    parts = [cell.tables(families, tiles[at : at + BLOCK], forms, lead=lead) for at in range(0, len(tiles), BLOCK)]
-    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+def _in_time(deadline: float | None) -> None:
+    if deadline is not None and monotonic() > deadline:
+        raise TimeoutError
 
 
 # -- the search ------------------------------------------------------------------------------------------------------
