@@ -69,6 +69,7 @@ class Group:
     usage: Floats  # [choices, usage columns]
     whole: Packed | None = None  # [choices, columns]: see ``search.Table``
     kept: Packed | None = None  # [choices, kept terms]
+    work: Floats | None = None  # [choices]: steps x rows x columns
 
 
 class _Widths:

@@ -33,6 +33,7 @@ class Clusters:
     kept_most: Packed  # of what is kept, as parts of that [nodes, kept terms]
     used_least: Floats  # [nodes, usage]
     used_most: Floats
+    work_least: Floats  # of steps x rows x columns [nodes]
     spread: Floats  # how much the entries of a node differ, weighted by what they cost
 
     @property
@@ -93,6 +94,7 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
     least, most = (Packed(x, first.index) for x in ends(first.data))
     ratio_least, ratio_most = (Packed(x, ratio.index) for x in ends(ratio.data))
     used_least, used_most = ends(group.usage)
+    work_least = np.zeros(len(start)) if group.work is None else ends(group.work[:, None])[0][:, 0]
     whole_least = Packed(ends(group.whole.data)[0], group.whole.index)
     kept_most = Packed(ends(group.kept.data)[1], group.kept.index)
     return Clusters(
@@ -109,5 +111,6 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
         kept_most,
         used_least,
         used_most,
+        work_least,
         np.array(spreads),
     )

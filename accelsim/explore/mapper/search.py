@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.tables import coordinate_readers
+from accelsim.explore.mapper import cycles as time
 from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks
 from accelsim.explore.mapper.clusters import Clusters, build
 from accelsim.explore.mapper.dominance import undominated
@@ -32,7 +33,7 @@ from accelsim.workload.problem import RANKS, Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-LEAF = 1 << 15  # mappings evaluated as one block
+LEAF = 1 << 11  # mappings evaluated as one block
 CHUNK = 2048  # nodes bounded at once
 MANY = 8192  # choices compared at once for dominance
 CLUSTER = 4  # choices that are not told apart further
@@ -112,8 +113,11 @@ class Table:
         for row, (i, n) in enumerate(less):
             self.less[row, i] = n
         self.plain = np.array(wholes) >= 0
+        self.steps = columns.index(time.STEPS) if time.STEPS in columns else None
         for g in self.groups:
             data, index = g.terms.data, g.terms.index
+            if self.steps is not None:
+                g.work = data[:, index[wholes[self.steps]]] * g.usage[:, 0] * g.usage[:, 1]
             g.whole = Packed.of(np.stack([data[:, index[w]] if w >= 0 else np.zeros(len(data)) for w in wholes], axis=1))
             pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
             parts = np.stack([data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs], axis=1) if pairs else np.zeros((len(data), 0))
@@ -212,6 +216,8 @@ class Table:
         whole = _product([t.whole_least[nodes[:, g]] for g, t in enumerate(trees)])
         kept = _product([t.kept_most[nodes[:, g]] for g, t in enumerate(trees)])
         columns = np.maximum(np.maximum(columns, whole * (1.0 - kept @ self.less)), self.floor)
+        if self.steps is not None:
+            columns[:, self.steps] = np.maximum(columns[:, self.steps], self._fewest_steps(trees, nodes))
         forms = np.maximum(self.by_column, 0.0) @ columns.T
         if len(self.gains):
             most = _product([t.most[nodes[:, g]] for g, t in enumerate(trees)])
@@ -224,6 +230,15 @@ class Table:
         for limit in self.limits:
             fits &= limit.used(usage) <= limit.most
         return self.measure(forms), fits
+
+
+    def _fewest_steps(self, trees: Sequence[Clusters], nodes: Ints) -> Floats:
+        """Steps of a group x the rows x the columns it lies over is work that more PEs do not make less; all groups share
+        one array."""
+        work = np.prod([t.work_least[nodes[:, g]] for g, t in enumerate(trees)], axis=0)
+        most = np.prod([t.used_most[nodes[:, g], :2] for g, t in enumerate(trees)], axis=0)
+        array = self.cell.skeleton.arch.array
+        return np.asarray(work / (np.minimum(most[:, 0], array.rows) * np.minimum(most[:, 1], array.cols)))
 
 
 def _distinct(problem: Problem, tensor: str) -> int:
@@ -316,21 +331,20 @@ def group_tables(
     groups = []
     for at, (families, (tiles, usage)) in enumerate(zip(grouped, raw, strict=True)):
         left: list[Ints] = []
-        parts: list[tuple[Floats, ...]] = []
+        tables: list[tuple[Floats, Floats, Floats]] = []
         for base in range(0, len(tiles), MANY):  # in the order they are listed neighbours are alike, and cover each other most
             _in_time(deadline)
             part = np.arange(base, min(base + MANY, len(tiles)))
-            tables: tuple[Floats, ...] = cell.tables(families, tiles[part], forms, lead=at == 0)
+            terms, first, ratio = cell.tables(families, tiles[part], forms, lead=at == 0)
+            best = np.arange(len(part))
             if dominance:
-                terms, first, ratio = tables
                 costs = np.hstack([cell.costs(families, forms, terms, first, ratio), usage[part]])
                 best = undominated(costs, lambda: _in_time(deadline))
-                part, tables = part[best], tuple(x[best] for x in tables)
-            left.append(part)
-            parts.append(tables)
+            left.append(part[best])
+            tables.append((terms[best], first[best], ratio[best]))
         rows = np.concatenate(left)
-        packed = (Packed.of(np.concatenate(x)) for x in zip(*parts, strict=True))
-        groups.append(Group(families, tiles[rows], cell.columns_of(families), *packed, usage[rows]))
+        packed = (Packed.of(np.concatenate(x)) for x in zip(*tables, strict=True))
+        groups.append(Group(families, tiles[rows], cell.columns_of(families), next(packed), next(packed), next(packed), usage[rows]))
     _in_time(deadline)
     table = Table(cell, groups, measures)
     return table, whole - fitting, fitting - table.volume
