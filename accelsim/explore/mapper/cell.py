@@ -454,6 +454,12 @@ class Block:
     picks: tuple[Ints, ...]
 
 
+def every_block(skeleton: Skeleton) -> list[Block]:
+    """The cells of a skeleton whatever its tiles: every loop may have one trip or more.  Rows are of no use."""
+    trips = [np.array(list(product((1, 2), repeat=len(f.slots))), np.int64).reshape(-1, len(f.slots)) for f in skeleton.families]
+    return blocks(skeleton, [Rows(t, t, 0, 0) for t in trips])
+
+
 def blocks(skeleton: Skeleton, listed: Sequence[Rows]) -> list[Block]:
     """The cells of a skeleton that have a mapping, by what the families' loops of one trip leave."""
     signatures = [_signatures(skeleton, f, r) for f, r in zip(skeleton.families, listed, strict=True)]
@@ -492,14 +498,15 @@ def _signatures(skeleton: Skeleton, family: Family, listed: Rows) -> list[tuple[
             for i, s in enumerate(slots):
                 if s.level < child and not depends(s.dim, acc, FUSED) and not (s.spatial and s.level >= level and adds):
                     final[level] &= listed.trips[:, i] == 1
-    key = np.stack([*absent, *final], axis=1)
-    unique, back = np.unique(key, axis=0, return_inverse=True)
-    back = back.reshape(-1)
-    n = len(slots)
-    return [
-        (frozenset(family.slots[i] for i in range(n) if u[i]), tuple(bool(x) for x in u[n:]), np.flatnonzero(back == at))
-        for at, u in enumerate(unique)
-    ]
+    code = np.zeros(len(listed.trips), np.int64)
+    for flag in (*absent, *final):
+        code = code * 2 + flag
+    n, bits = len(slots), len(absent) + len(final)
+    found = []
+    for c in np.flatnonzero(np.bincount(code)):
+        u = [bool(c >> i & 1) for i in reversed(range(bits))]
+        found.append((frozenset(family.slots[i] for i in range(n) if u[i]), tuple(u[n:]), np.flatnonzero(code == c)))
+    return found
 
 
-__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "extra_columns", "leaves_as_it_came", "same_factors"]
+__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "every_block", "extra_columns", "leaves_as_it_came", "same_factors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,8 @@ class Clusters:
         return self.stop - self.start
 
 
-def build(group: Group, cost: Floats, leaf: int) -> Clusters:
-    """A tree in which each node is cut in half along the entry that matters most.
+def build(group: Group, cost: Floats, leaf: int, tick: Callable[[], None] = lambda: None) -> Clusters:
+    """A tree in which each node is cut in half along the entry that matters most; ``tick`` is called now and then, and may raise.
 
     ``cost`` is what each bracket contributes near the best mapping known, as a share of the whole.
     """
@@ -60,6 +61,8 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
     spreads: list[float] = []
     at = 0
     while at < len(start):
+        if at % 1024 == 0:
+            tick()
         a, b = start[at], stop[at]
         part = features[order[a:b]]
         low, high = part.min(axis=0), part.max(axis=0)

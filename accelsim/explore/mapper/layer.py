@@ -13,7 +13,7 @@ import numpy as np
 from accelsim.explore.mapper import any_dataflow
 from accelsim.explore.mapper.certificate import Certificate
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import Found, Search, State, Table, Tally, prepare
+from accelsim.explore.mapper.search import Found, Search, State, Table, Tally, in_time, least, prepare
 from accelsim.explore.mapper.space import TILES, Skeleton, Tiles, count, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
@@ -203,17 +203,23 @@ def _under(
     first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = State(first[0].best, first[0].value, 0.0, first[0].front, first[0].pool, first[0].stopped)
-    if before.stopped == "interrupted":
-        return before, Tally(first[1].evaluated), space, first[3]
-    try:
-        return _search(skeleton, tiles, goal, deadline, progress, before)
-    except TimeoutError:
-        before.stopped = "limit"
-    except KeyboardInterrupt:
-        before.stopped = "interrupted"
-    if goal is not None and first[3]:
-        before.rest = min(float(goal.of(t.least())) for t in first[3])
-    return before, Tally(first[1].evaluated), space, first[3]
+    found = before, Tally(first[1].evaluated), space, first[3]
+    if before.stopped != "interrupted":
+        try:
+            found = _search(skeleton, tiles, goal, deadline, progress, before)
+        except TimeoutError:
+            before.stopped = "limit"
+        except KeyboardInterrupt:
+            before.stopped = "interrupted"
+    state = found[0]
+    if state.stopped is not None:  # of what was not looked at nothing is below what every mapping must do
+        state.rest = max(state.rest, min((_value(goal, m) for m in least(skeleton, _measures(goal))), default=0.0))
+    return found
+
+
+def _value(goal: Objective | None, measures: dict[str, Any]) -> float:
+    """What the search's ``rest`` is in: the objective, for a front energy x cycles."""
+    return float(measures["energy"] * measures["cycles"] if goal is None else goal.of(measures))
 
 
 def _search(
@@ -232,7 +238,7 @@ def spread(
     skeleton: Skeleton, tiles: Tiles, measures: Sequence[str], *, dominance: bool = True, deadline: float | None = None
 ) -> tuple[Tally, list[Table], int]:
     """The tables of a skeleton and the size of its space.  Raises TimeoutError if they are not ready by the deadline."""
-    listed = [rows(skeleton, f, tiles) for f in skeleton.families]
+    listed = [rows(skeleton, f, tiles, lambda: in_time(deadline)) for f in skeleton.families]
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     tally = Tally(refused=space - prod(len(r.tiles) for r in listed))
     tables = (

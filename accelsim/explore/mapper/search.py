@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from accelsim.engines.tables import coordinate_readers
 from accelsim.explore.mapper import cycles as time
-from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks
+from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks, every_block
 from accelsim.explore.mapper.clusters import Clusters, build
 from accelsim.explore.mapper.dominance import undominated
 from accelsim.explore.mapper.objective import Objective
@@ -79,8 +79,10 @@ class Table:
         self._sides()
 
     def least(self) -> dict[str, Any]:
-        """Lower bounds of the measures from the words that must move at all."""
+        """Lower bounds of the measures, whatever the tiles, from the words that must move at all and the PEs there are; 0 where
+        a count lowers a measure."""
         forms = self.constant + np.maximum(self.by_column, 0.0) @ self.floor
+        forms = np.where((self.by_column < 0).any(axis=1), 0.0, forms)
         return {m: np.asarray(v) for m, v in self.measure(list(np.maximum(forms, 0.0))).items()}
 
     @property
@@ -108,7 +110,9 @@ class Table:
             for t, n in down if plain else []:
                 kept.append((at_term[t], at_term[up[0]]))
                 less.append((i, n))
-        self.floor = np.array([0 if c[0] is None else _distinct(cell.nest.problem, c[0].tensor) for c in columns], np.float64)
+        problem, array = cell.nest.problem, cell.skeleton.arch.array
+        self.floor = np.array([0 if c[0] is None else _distinct(problem, c[0].tensor) for c in columns], np.float64)
+        self.floor[[i for i, c in enumerate(columns) if c == time.STEPS]] = problem.macs / (array.rows * array.cols)
         self.less = np.zeros((len(kept), len(columns)))
         for row, (i, n) in enumerate(less):
             self.less[row, i] = n
@@ -231,7 +235,6 @@ class Table:
             fits &= limit.used(usage) <= limit.most
         return self.measure(forms), fits
 
-
     def _fewest_steps(self, trees: Sequence[Clusters], nodes: Ints) -> Floats:
         """Steps of a group x the rows x the columns it lies over is work that more PEs do not make less; all groups share
         one array."""
@@ -296,6 +299,16 @@ def prepare(
             yield table
 
 
+def least(skeleton: Skeleton, measures: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Lower bounds of the measures in each cell a skeleton can have, whatever its tiles."""
+    for block in every_block(skeleton):
+        try:
+            cell = Cell(skeleton, block.there, block.final, ())
+        except MappingError:
+            continue
+        yield Table(cell, [], measures).least()
+
+
 def group_tables(
     cell: Cell, listed: Sequence[Rows], picks: Sequence[Ints], measures: Sequence[str], dominance: bool, deadline: float | None = None
 ) -> tuple[Table | None, int, int]:
@@ -310,7 +323,7 @@ def group_tables(
         trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
         parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1], lead=lead).shape[1]))]
         for at in range(0, len(tiles), 8 * MANY):
-            _in_time(deadline)
+            in_time(deadline)
             parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY], lead=lead))
         raw.append((tiles, np.concatenate(parts)))
     while True:
@@ -333,24 +346,25 @@ def group_tables(
         left: list[Ints] = []
         tables: list[tuple[Floats, Floats, Floats]] = []
         for base in range(0, len(tiles), MANY):  # in the order they are listed neighbours are alike, and cover each other most
-            _in_time(deadline)
+            in_time(deadline)
             part = np.arange(base, min(base + MANY, len(tiles)))
             terms, first, ratio = cell.tables(families, tiles[part], forms, lead=at == 0)
             best = np.arange(len(part))
             if dominance:
                 costs = np.hstack([cell.costs(families, forms, terms, first, ratio), usage[part]])
-                best = undominated(costs, lambda: _in_time(deadline))
+                best = undominated(costs, lambda: in_time(deadline))
             left.append(part[best])
             tables.append((terms[best], first[best], ratio[best]))
         rows = np.concatenate(left)
         packed = (Packed.of(np.concatenate(x)) for x in zip(*tables, strict=True))
         groups.append(Group(families, tiles[rows], cell.columns_of(families), next(packed), next(packed), next(packed), usage[rows]))
-    _in_time(deadline)
+    in_time(deadline)
     table = Table(cell, groups, measures)
     return table, whole - fitting, fitting - table.volume
 
 
-def _in_time(deadline: float | None) -> None:
+def in_time(deadline: float | None) -> None:
+    """Raises TimeoutError past the deadline."""
     if deadline is not None and monotonic() > deadline:
         raise TimeoutError
 
@@ -404,6 +418,8 @@ class Search:
             self._run()
         except KeyboardInterrupt:
             self.state.stopped = "interrupted"
+        except TimeoutError:
+            self.state.stopped = "limit"
         self.state.rest = min(self.working, self.heap[0][0] if self.heap else float("inf"))
         return self.state
 
@@ -416,7 +432,7 @@ class Search:
             self._descend(at)
         for table in self.tables:
             cost = self._cost(table)
-            self.trees.append([build(g, cost, CLUSTER) for g in table.groups])
+            self.trees.append([build(g, cost, CLUSTER, lambda: in_time(self.deadline)) for g in table.groups])
         for at, trees in enumerate(self.trees):
             self._push(at, np.zeros((1, len(trees)), np.int64))
         self.working = float("inf")
