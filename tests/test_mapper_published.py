@@ -65,6 +65,14 @@ def test_never_worse_than_the_chips_own_mapping(row: dict[str, str]) -> None:
         assert of(ours) <= of(chip), f"{of(ours) / of(chip) - 1:+.2%}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4", "conv5"])
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_all_integers_of_alexnet_are_proved(layer: str, objective: str) -> None:
+    best = acc.map_layer(acc.load_workload("alexnet").select([layer]), "eyeriss", "rs", objective=objective, tiles="all", limit=300)
+    assert best.certificate.proved and best.certificate.left == 0, str(best.certificate)
+
+
 # -- Timeloop ---------------------------------------------------------------------------------------------------------
 
 DIM = {"N": "N", "M": "M", "C": "C", "Q": "E", "P": "F", "S": "R", "R": "S"}  # theirs: ours
