@@ -82,3 +82,11 @@ def test_blocks_of_chains_make_one_table(monkeypatch: pytest.MonkeyPatch) -> Non
             small.setattr(slides, "ROOM", 300)
             small.setattr(slides, "ROWS", 30)
             assert (pair_table(slide, Cuts(11, "ttm", 1), Cuts(3, "tm", 0, True), which, e, r) == whole).all()
+
+
+def test_bits_are_counted_alike_before_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = np.random.default_rng(0).integers(0, 1 << 63, (5, 4, 3), np.uint64)
+    want = [[sum(int(x).bit_count() for x in b) for b in a] for a in bits]
+    assert (slides._count(bits) == want).all()
+    monkeypatch.delattr(np, "bitwise_count", raising=False)
+    assert (slides._count(bits) == want).all()

@@ -203,18 +203,15 @@ def _under(
     first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = State(first[0].best, first[0].value, 0.0, first[0].front, first[0].pool, first[0].stopped)
-    found = before, Tally(first[1].evaluated), space, first[3]
     if before.stopped != "interrupted":
         try:
-            found = _search(skeleton, tiles, goal, deadline, progress, before)
+            return _search(skeleton, tiles, goal, deadline, progress, before)
         except TimeoutError:
             before.stopped = "limit"
         except KeyboardInterrupt:
             before.stopped = "interrupted"
-    state = found[0]
-    if state.stopped is not None:  # of what was not looked at nothing is below what every mapping must do
-        state.rest = max(state.rest, min((_value(goal, m) for m in least(skeleton, _measures(goal))), default=0.0))
-    return found
+    before.rest = min((_value(goal, m) for m in least(skeleton, _measures(goal))), default=0.0)  # what every mapping must do
+    return before, Tally(first[1].evaluated), space, first[3]
 
 
 def _value(goal: Objective | None, measures: dict[str, Any]) -> float:

@@ -421,6 +421,8 @@ class Search:
         except TimeoutError:
             self.state.stopped = "limit"
         self.state.rest = min(self.working, self.heap[0][0] if self.heap else float("inf"))
+        if self.state.stopped:
+            self.state.rest = max(self.state.rest, min((float(self._key(t.least())) for t in self.tables), default=0.0))
         return self.state
 
     def start_from(self, found: Found, value: float) -> None:
@@ -428,8 +430,9 @@ class Search:
         self.state.best, self.state.value = found, value
 
     def _run(self) -> None:
+        known = self.state.best is not None
         for at in range(len(self.tables)):
-            self._descend(at)
+            self._descend(at, self.deadline if known else None)
         for table in self.tables:
             cost = self._cost(table)
             self.trees.append([build(g, cost, CLUSTER, lambda: in_time(self.deadline)) for g in table.groups])
@@ -577,7 +580,7 @@ class Search:
 
     # -- good mappings to begin with -------------------------------------------------------------------------------
 
-    def _descend(self, at: int) -> None:
+    def _descend(self, at: int, deadline: float | None) -> None:
         """From a few starts, the best choice of one group after another, the others fixed, until none improves."""
         table = self.tables[at]
         groups = table.groups
@@ -589,6 +592,7 @@ class Search:
             last = float("inf")
             while True:
                 for g in self.rng.permutation(len(groups)):
+                    in_time(deadline)
                     picks = [np.array([i]) for i in now]
                     picks[g] = np.arange(len(groups[g].tiles))
                     measures, shape = table.block(picks)
