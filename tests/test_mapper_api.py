@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from accelsim.explore.mapper import any_dataflow, search
 from accelsim.explore.mapper.cloud import cloud
 from accelsim.explore.mapper.layer import map_layer
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.space import divisors
+from accelsim.explore.mapper.space import divisors, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import MappingError
@@ -142,6 +143,39 @@ def test_interrupted_it_has_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> 
         standalone_mode=False,
     )
     assert done.return_value == 130 and "conv2" in done.output
+
+
+ALL = {"objective": "edp", "tiles": "all", "batch": 1}
+
+
+@pytest.mark.parametrize("why, error", [("limit", TimeoutError), ("interrupted", KeyboardInterrupt)])
+def test_while_tables_are_worked_out_it_has_the_even_tiles_best(monkeypatch: pytest.MonkeyPatch, why: str, error: type) -> None:
+    layer = acc.load_workload("lenet5").select(["conv2"])
+    even = map_layer(layer, "eyeriss", "rs", objective="edp", tiles="even", batch=1).certificate
+    full = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
+    real = search.Cell.tables
+
+    def tables(self: Any, families: Any, tiles: Any, *args: Any, **kwargs: Any) -> Any:
+        if sum(len(r.tiles) for r in self.picks) > sum(len(r.tiles) for r in evens):
+            raise error
+        return real(self, families, tiles, *args, **kwargs)
+
+    skeleton = under(layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs"))
+    evens = [rows(skeleton, f, "even") for f in skeleton.families]
+    monkeypatch.setattr(search.Cell, "tables", tables)
+    found = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
+    assert found.stopped == why and found.value == even.value and found.space == full.space
+    assert 0 < found.bound <= full.value * (1 + 1e-9) and 0 < found.gap < 1 and found.left > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv3", "conv5"])
+def test_a_limit_is_kept_while_choices_are_listed_and_tables_worked_out(layer: str) -> None:
+    for limit in (3.0, 6.0):
+        start = process_time()
+        best = map_layer(acc.load_workload("vgg16").select([f"{layer}_1"]), "eyeriss", "rs", objective="edp", tiles="all", limit=limit)
+        assert process_time() - start < limit + 4
+        assert best.certificate.stopped == "limit" and 0 < best.certificate.bound < best.certificate.value
 
 
 def test_an_empty_space_names_its_constraint() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import pytest
@@ -63,6 +63,16 @@ def test_never_worse_than_the_chips_own_mapping(row: dict[str, str]) -> None:
         assert best.certificate.proved
         of = {"energy": lambda x: x["energy_mac"], "edp": lambda x: x["energy_mac"] * x["cycles"]}[objective]
         assert of(ours) <= of(chip), f"{of(ours) / of(chip) - 1:+.2%}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4", "conv5"])
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_all_integers_of_alexnet_are_proved(layer: str, objective: str) -> None:
+    start = process_time()
+    best = acc.map_layer(acc.load_workload("alexnet").select([layer]), "eyeriss", "rs", objective=objective, tiles="all")
+    assert best.certificate.proved and best.certificate.left == 0, str(best.certificate)
+    assert process_time() - start < 300  # one process; wall time is the machine's
 
 
 # -- Timeloop ---------------------------------------------------------------------------------------------------------

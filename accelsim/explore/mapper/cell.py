@@ -26,9 +26,10 @@ from accelsim.engines.tables import Line, irrelevant
 from accelsim.explore.mapper import cycles as time
 from accelsim.explore.mapper.factors import line_sum, values
 from accelsim.explore.mapper.packed import Packed
+from accelsim.explore.mapper.slides import Cuts, pair_table
 from accelsim.explore.mapper.space import Family, Rows, Skeleton
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapping.footprint import depends, sliding_words
+from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import FUSED
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem
@@ -70,6 +71,7 @@ class Group:
     closer: Packed | None = None  # [choices, terms of the closer forms]
     whole: Packed | None = None  # [choices, columns]: see ``search.Table``
     kept: Packed | None = None  # [choices, kept terms]
+    work: Floats | None = None  # [choices]: steps x rows x columns
 
 
 class _Widths:
@@ -345,22 +347,12 @@ class Cell:
             if len(rank) == 1:
                 words = words * extent(rank[0])
                 continue
-            e, r = rank
             slide = problem.padded_slide(rank) if self.nest.stored(tensor, level) else problem.slide(rank)
             cut = [[i for i, _ in above if dim[i] == d] for d in rank]
-            key = tiles[:, cut[0] + cut[1]]
-            _, first, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-            each = [
-                sliding_words(
-                    slide,
-                    problem.size[e],
-                    tuple(int(x) for x in tiles[i, cut[0]]),
-                    problem.size[r],
-                    tuple(int(x) for x in tiles[i, cut[1]]),
-                )
-                for i in first
-            ]
-            words = words * np.array(each, np.int64)[back.reshape(-1)]
+            (e_tiles, e_row), (r_tiles, r_row) = (np.unique(tiles[:, c], axis=0, return_inverse=True) for c in cut)
+            e, r = (Cuts(problem.size[d], "t" * len(c)) for d, c in zip(rank, cut, strict=True))
+            most = pair_table(slide, e, r, "most", e_tiles, r_tiles)[e_row.reshape(-1), r_row.reshape(-1)]
+            words = words * most.astype(np.int64)
         return words
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
@@ -542,6 +534,12 @@ class Block:
     picks: tuple[Ints, ...]
 
 
+def every_block(skeleton: Skeleton) -> list[Block]:
+    """The cells of a skeleton whatever its tiles: every loop may have one trip or more.  Rows are of no use."""
+    trips = [np.array(list(product((1, 2), repeat=len(f.slots))), np.int64).reshape(-1, len(f.slots)) for f in skeleton.families]
+    return blocks(skeleton, [Rows(t, t, 0, 0) for t in trips])
+
+
 def blocks(skeleton: Skeleton, listed: Sequence[Rows]) -> list[Block]:
     """The cells of a skeleton that have a mapping, by what the families' loops of one trip leave."""
     signatures = [_signatures(skeleton, f, r) for f, r in zip(skeleton.families, listed, strict=True)]
@@ -580,14 +578,15 @@ def _signatures(skeleton: Skeleton, family: Family, listed: Rows) -> list[tuple[
             for i, s in enumerate(slots):
                 if s.level < child and not depends(s.dim, acc, FUSED) and not (s.spatial and s.level >= level and adds):
                     final[level] &= listed.trips[:, i] == 1
-    key = np.stack([*absent, *final], axis=1)
-    unique, back = np.unique(key, axis=0, return_inverse=True)
-    back = back.reshape(-1)
-    n = len(slots)
-    return [
-        (frozenset(family.slots[i] for i in range(n) if u[i]), tuple(bool(x) for x in u[n:]), np.flatnonzero(back == at))
-        for at, u in enumerate(unique)
-    ]
+    code = np.zeros(len(listed.trips), np.int64)
+    for flag in (*absent, *final):
+        code = code * 2 + flag
+    n, bits = len(slots), len(absent) + len(final)
+    found = []
+    for c in np.flatnonzero(np.bincount(code)):
+        u = [bool(c >> i & 1) for i in reversed(range(bits))]
+        found.append((frozenset(family.slots[i] for i in range(n) if u[i]), tuple(u[n:]), np.flatnonzero(code == c)))
+    return found
 
 
-__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "extra_columns", "fold_columns", "leaves_as_it_came", "same_factors"]
+__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "every_block", "extra_columns", "fold_columns", "leaves_as_it_came", "same_factors"]

@@ -14,7 +14,7 @@ from accelsim.explore.mapper import any_dataflow
 from accelsim.explore.mapper.certificate import Certificate
 from accelsim.explore.mapper.closed import closed_cycles, forms_are_exact
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import RUNNERS_UP, Found, Search, State, Table, Tally, prepare
+from accelsim.explore.mapper.search import RUNNERS_UP, Found, Search, State, Table, Tally, in_time, least, prepare
 from accelsim.explore.mapper.space import TILES, Skeleton, Tiles, count, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
@@ -179,17 +179,20 @@ def _under(
     first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = replace(first[0], rest=0.0)
-    if before.stopped == "interrupted":
-        return before, Tally(first[1].evaluated), space, first[3]
-    try:
-        return _search(skeleton, tiles, goal, deadline, progress, before)
-    except TimeoutError:
-        before.stopped = "limit"
-    except KeyboardInterrupt:
-        before.stopped = "interrupted"
-    if goal is not None and first[3]:
-        before.rest = min(float(goal.of(t.least())) for t in first[3])
+    if before.stopped != "interrupted":
+        try:
+            return _search(skeleton, tiles, goal, deadline, progress, before)
+        except TimeoutError:
+            before.stopped = "limit"
+        except KeyboardInterrupt:
+            before.stopped = "interrupted"
+    before.rest = min((_value(goal, m) for m in least(skeleton, _measures(goal))), default=0.0)  # what every mapping must do
     return before, Tally(first[1].evaluated), space, first[3]
+
+
+def _value(goal: Objective | None, measures: dict[str, Any]) -> float:
+    """What the search's ``rest`` is in: the objective, for a front energy x cycles."""
+    return float(measures["energy"] * measures["cycles"] if goal is None else goal.of(measures))
 
 
 def _search(
@@ -215,7 +218,7 @@ def spread(
     skeleton: Skeleton, tiles: Tiles, measures: Sequence[str], *, dominance: bool = True, deadline: float | None = None
 ) -> tuple[Tally, list[Table], int]:
     """The tables of a skeleton and the size of its space.  Raises TimeoutError if they are not ready by the deadline."""
-    listed = [rows(skeleton, f, tiles) for f in skeleton.families]
+    listed = [rows(skeleton, f, tiles, lambda: in_time(deadline)) for f in skeleton.families]
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     tally = Tally(refused=space - prod(len(r.tiles) for r in listed))
     tables = (

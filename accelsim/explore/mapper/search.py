@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.tables import coordinate_readers
-from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks
+from accelsim.explore.mapper import cycles as time
+from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks, every_block
 from accelsim.explore.mapper.clusters import Clusters, build
 from accelsim.explore.mapper.dominance import undominated
 from accelsim.explore.mapper.objective import Objective
@@ -37,10 +38,9 @@ from accelsim.workload.problem import RANKS, Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-LEAF = 1 << 15  # mappings evaluated as one block
+LEAF = 1 << 11  # mappings evaluated as one block
 CHUNK = 2048  # nodes bounded at once
-MANY = 1024  # choices compared at once for dominance
-BLOCK = 1 << 16
+MANY = 8192  # choices compared at once for dominance
 CLUSTER = 4  # choices that are not told apart further
 RUNNERS_UP = 16
 TIED = 1e-7  # relative; no less than float32 rounds up by
@@ -84,11 +84,14 @@ class Table:
         self.by_bracket = np.stack([cell.by_bracket[f][brackets] for f in self.forms])
         self.limits: tuple[Limit, ...] = cell.limits
         self._columns(terms, brackets)
-        self._sides()
+        if groups:  # without, for ``least`` alone
+            self._sides()
 
     def least(self) -> dict[str, Any]:
-        """Lower bounds of the measures from the words that must move at all."""
+        """Lower bounds of the measures, whatever the tiles, from the words that must move at all and the PEs there are; 0 where
+        a count lowers a measure."""
         forms = self.constant + np.maximum(self.by_column, 0.0) @ self.floor
+        forms = np.where((self.by_column < 0).any(axis=1), 0.0, forms)
         return {m: np.asarray(v) for m, v in self.measure(list(np.maximum(forms, 0.0))).items()}
 
     @property
@@ -116,13 +119,18 @@ class Table:
             for t, n in down if plain else []:
                 kept.append((at_term[t], at_term[up[0]]))
                 less.append((i, n))
-        self.floor = np.array([0 if c[0] is None else _distinct(cell.nest.problem, c[0].tensor) for c in columns], np.float64)
+        problem, array = cell.nest.problem, cell.skeleton.arch.array
+        self.floor = np.array([0 if c[0] is None else _distinct(problem, c[0].tensor) for c in columns], np.float64)
+        self.floor[[i for i, c in enumerate(columns) if c == time.STEPS]] = problem.macs / (array.rows * array.cols)
         self.less = np.zeros((len(kept), len(columns)))
         for row, (i, n) in enumerate(less):
             self.less[row, i] = n
         self.plain = np.array(wholes) >= 0
+        self.steps = columns.index(time.STEPS) if time.STEPS in columns else None
         for g in self.groups:
             data, index = g.terms.data, g.terms.index
+            if self.steps is not None:
+                g.work = data[:, index[wholes[self.steps]]] * g.usage[:, 0] * g.usage[:, 1]
             g.whole = Packed.of(np.stack([data[:, index[w]] if w >= 0 else np.zeros(len(data)) for w in wholes], axis=1))
             pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
             parts = np.stack([data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs], axis=1) if pairs else np.zeros((len(data), 0))
@@ -257,6 +265,8 @@ class Table:
         whole = _product([t.whole_least[nodes[:, g]] for g, t in enumerate(trees)])
         kept = _product([t.kept_most[nodes[:, g]] for g, t in enumerate(trees)])
         columns = np.maximum(np.maximum(columns, whole * (1.0 - kept @ self.less)), self.floor)
+        if self.steps is not None:
+            columns[:, self.steps] = np.maximum(columns[:, self.steps], self._fewest_steps(trees, nodes))
         forms = np.maximum(self.by_column, 0.0) @ columns.T
         if len(self.gains):
             most = _product([t.most[nodes[:, g]] for g, t in enumerate(trees)])
@@ -269,6 +279,14 @@ class Table:
         for limit in self.limits:
             fits &= limit.used(usage) <= limit.most
         return self.measure(forms), fits
+
+    def _fewest_steps(self, trees: Sequence[Clusters], nodes: Ints) -> Floats:
+        """Steps of a group x the rows x the columns it lies over is work that more PEs do not make less; all groups share
+        one array."""
+        work = np.prod([t.work_least[nodes[:, g]] for g, t in enumerate(trees)], axis=0)
+        most = np.prod([t.used_most[nodes[:, g], :2] for g, t in enumerate(trees)], axis=0)
+        array = self.cell.skeleton.arch.array
+        return np.asarray(work / (np.minimum(most[:, 0], array.rows) * np.minimum(most[:, 1], array.cols)))
 
 
 def _distinct(problem: Problem, tensor: str) -> int:
@@ -340,6 +358,16 @@ def prepare(
             yield table
 
 
+def least(skeleton: Skeleton, measures: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Lower bounds of the measures in each cell a skeleton can have, whatever its tiles."""
+    for block in every_block(skeleton):
+        try:
+            cell = Cell(skeleton, block.there, block.final, ())
+        except MappingError:
+            continue
+        yield Table(cell, [], measures).least()
+
+
 def group_tables(
     cell: Cell, listed: Sequence[Rows], picks: Sequence[Ints], measures: Sequence[str], dominance: bool, deadline: float | None = None
 ) -> tuple[Table | None, int, int]:
@@ -354,8 +382,7 @@ def group_tables(
         trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
         parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1], lead=lead).shape[1]))]
         for at in range(0, len(tiles), 8 * MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
+            in_time(deadline)
             parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY], lead=lead))
         raw.append((tiles, np.concatenate(parts)))
     while True:
@@ -375,27 +402,36 @@ def group_tables(
         return None, whole, 0
     groups = []
     for at, (families, (tiles, usage)) in enumerate(zip(grouped, raw, strict=True)):
-        by = np.lexsort(tiles.T) if len(tiles) > MANY else np.arange(len(tiles))  # neighbours cover each other most
-        keep = []
-        for base in range(0, len(by) if dominance else 0, MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
-            part = by[base : base + MANY]
-            costs = cell.costs(families, forms, *cell.tables(families, tiles[part], forms, lead=at == 0))
-            keep.append(part[undominated(np.hstack([costs, usage[part]]))])
-        left = np.concatenate(keep) if dominance else by
-        terms, first, ratio = (Packed.of(x) for x in _tables_in_parts(cell, families, tiles[left], forms, at == 0))
-        group = Group(families, tiles[left], cell.columns_of(families), terms, first, ratio, usage[left])
-        if cell.closer and any(f.startswith("cycles") for f in forms):
-            group.closer = Packed.of(_tables_in_parts(cell, families, tiles[left], cell.closer, at == 0)[0])
+        left: list[Ints] = []
+        tables: list[tuple[Floats, Floats, Floats]] = []
+        closer: list[Floats] = []
+        for base in range(0, len(tiles), MANY):  # in the order they are listed neighbours are alike, and cover each other most
+            in_time(deadline)
+            part = np.arange(base, min(base + MANY, len(tiles)))
+            terms, first, ratio = cell.tables(families, tiles[part], forms, lead=at == 0)
+            best = np.arange(len(part))
+            if dominance:
+                costs = np.hstack([cell.costs(families, forms, terms, first, ratio), usage[part]])
+                best = undominated(costs, lambda: in_time(deadline))
+            left.append(part[best])
+            tables.append((terms[best], first[best], ratio[best]))
+            if cell.closer and any(f.startswith("cycles") for f in forms):
+                closer.append(cell.tables(families, tiles[part[best]], cell.closer, lead=at == 0)[0])
+        rows = np.concatenate(left)
+        packed = (Packed.of(np.concatenate(x)) for x in zip(*tables, strict=True))
+        group = Group(families, tiles[rows], cell.columns_of(families), next(packed), next(packed), next(packed), usage[rows])
+        if closer:
+            group.closer = Packed.of(np.concatenate(closer))
         groups.append(group)
+    in_time(deadline)
     table = Table(cell, groups, measures)
     return table, whole - fitting, fitting - table.volume
 
 
-def _tables_in_parts(cell: Cell, families: tuple[int, ...], tiles: Ints, forms: Sequence[str], lead: bool) -> list[Floats]:
-    parts = [cell.tables(families, tiles[at : at + BLOCK], forms, lead=lead) for at in range(0, len(tiles), BLOCK)]
-    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+def in_time(deadline: float | None) -> None:
+    """Raises TimeoutError past the deadline."""
+    if deadline is not None and monotonic() > deadline:
+        raise TimeoutError
 
 
 # -- the search ------------------------------------------------------------------------------------------------------
@@ -474,7 +510,11 @@ class Search:
             self._run()
         except KeyboardInterrupt:
             self.state.stopped = "interrupted"
+        except TimeoutError:
+            self.state.stopped = "limit"
         self.state.rest = self._rest()
+        if self.state.stopped:
+            self.state.rest = max(self.state.rest, min((float(self._key(t.least())) for t in self.tables), default=0.0))
         self.tally.evaluated -= sum(len(w.keys) - w.next for *_, w in self.waiting)
         return self.state
 
@@ -489,11 +529,12 @@ class Search:
         self.state.best, self.state.value, self.state.timed = known.best, known.value, known.timed
 
     def _run(self) -> None:
+        known = self.state.best is not None
         for at in range(len(self.tables)):
-            self._descend(at)
+            self._descend(at, self.deadline if known else None)
         for table in self.tables:
             cost = self._cost(table)
-            self.trees.append([build(g, cost, CLUSTER) for g in table.groups])
+            self.trees.append([build(g, cost, CLUSTER, lambda: in_time(self.deadline)) for g in table.groups])
         for at, trees in enumerate(self.trees):
             self._push(at, np.zeros((1, len(trees)), np.int64))
         self.working = float("inf")
@@ -696,7 +737,7 @@ class Search:
 
     # -- good mappings to begin with -------------------------------------------------------------------------------
 
-    def _descend(self, at: int) -> None:
+    def _descend(self, at: int, deadline: float | None) -> None:
         """From a few starts, the best choice of one group after another, the others fixed, until none improves."""
         table = self.tables[at]
         groups = table.groups
@@ -709,6 +750,7 @@ class Search:
             found: Found | None = None
             while True:
                 for g in self.rng.permutation(len(groups)):
+                    in_time(deadline)
                     picks = [np.array([i]) for i in now]
                     picks[g] = np.arange(len(groups[g].tiles))
                     measures, shape = table.block(picks)
