@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from accelsim.explore.mapper import any_dataflow, search
 from accelsim.explore.mapper.cloud import cloud
 from accelsim.explore.mapper.layer import map_layer
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.space import divisors
+from accelsim.explore.mapper.space import divisors, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import MappingError
@@ -45,19 +46,47 @@ def test_carried_out_with_data_it_is_as_promised(arch: str, flow: str) -> None:
 
 
 @pytest.mark.parametrize("arch, flow", [("eyeriss", "rs"), ("systolic", "ws"), ("scalesim", "os")])
-def test_the_searchs_cycles_are_never_above_the_closed_form(arch: str, flow: str) -> None:
+def test_the_certificate_is_about_the_analytic_engines_cycles(arch: str, flow: str) -> None:
     machine = acc.load_architecture(arch)
     for layer in (acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1), acc.Conv2d(M=5, C=3, H=9, W=7, R=3, S=3, stride=2)):
-        for tiles in ("divisors",) if machine.systolic else ("divisors", "all"):
-            best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles, limit=5)  # type: ignore[arg-type]
-            found = best.certificate.cycles
-            assert found["search"] <= found["closed form"] * (1 + 1e-12)
-            assert best.certificate.bound <= found["closed form"] * (1 + 1e-12)
+        for tiles in ("divisors", "even"):
+            best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles)  # type: ignore[arg-type]
+            columns = best.result.rows[0].columns
+            assert best.certificate.proved and best.certificate.timed
+            assert best.certificate.value == best.certificate.cycles["closed form"] == columns["cycles"]
+
+
+def test_over_all_tiles_the_gap_says_what_dominance_leaves_open() -> None:
+    layer = acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1)
+    best = map_layer(layer, "eyeriss", "rs", objective="cycles", tiles="all", limit=10)
+    divisors = map_layer(layer, "eyeriss", "rs", objective="cycles")
+    assert best.certificate.bound <= best.certificate.value <= divisors.certificate.value
+
+
+def test_where_every_mapping_has_too_many_steps_the_error_says_so() -> None:
+    layer = acc.Conv2d(M=96, C=3, H=227, W=227, R=11, S=11, stride=4)
+    with pytest.raises(MappingError, match="can be timed"):
+        map_layer(layer, "eyeriss", "nlr", objective="cycles", batch=64, limit=2)
+
+
+ALEXNET = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["energy", "cycles", "edp"])
+def test_alexnet_is_proved(objective: str) -> None:
+    found = acc.map_network("alexnet", "eyeriss", "rs", layers=ALEXNET, objective=objective)
+    assert list(found.layers) == list(ALEXNET)
+    for best in found.layers.values():
+        assert best.certificate.gap == 0 and best.certificate.left == 0
+        columns = best.result.rows[0].columns
+        value = {"energy": columns["energy_mac"], "cycles": columns["cycles"], "edp": columns["energy_mac"] * columns["cycles"]}[objective]
+        assert best.certificate.value == pytest.approx(value, rel=1e-12)
 
 
 def test_runners_up_are_carried_out_when_asked() -> None:
     best = map_layer(SMALL, "eyeriss", "rs", objective="edp", check=True)
-    assert best.certificate.runners_up
+    assert len(best.certificate.runners_up) > 1
     assert all(r["bit_exact"] for r in best.certificate.runners_up)
     assert best.certificate.cycles["event engine"] == best.result.rows[0].columns["cycles"]
     json.dumps(best.certificate.to_dict())
@@ -114,6 +143,39 @@ def test_interrupted_it_has_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> 
         standalone_mode=False,
     )
     assert done.return_value == 130 and "conv2" in done.output
+
+
+ALL = {"objective": "edp", "tiles": "all", "batch": 1}
+
+
+@pytest.mark.parametrize("why, error", [("limit", TimeoutError), ("interrupted", KeyboardInterrupt)])
+def test_while_tables_are_worked_out_it_has_the_even_tiles_best(monkeypatch: pytest.MonkeyPatch, why: str, error: type) -> None:
+    layer = acc.load_workload("lenet5").select(["conv2"])
+    even = map_layer(layer, "eyeriss", "rs", objective="edp", tiles="even", batch=1).certificate
+    full = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
+    real = search.Cell.tables
+
+    def tables(self: Any, families: Any, tiles: Any, *args: Any, **kwargs: Any) -> Any:
+        if sum(len(r.tiles) for r in self.picks) > sum(len(r.tiles) for r in evens):
+            raise error
+        return real(self, families, tiles, *args, **kwargs)
+
+    skeleton = under(layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs"))
+    evens = [rows(skeleton, f, "even") for f in skeleton.families]
+    monkeypatch.setattr(search.Cell, "tables", tables)
+    found = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
+    assert found.stopped == why and found.value == even.value and found.space == full.space
+    assert 0 < found.bound <= full.value * (1 + 1e-9) and 0 < found.gap < 1 and found.left > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv3", "conv5"])
+def test_a_limit_is_kept_while_choices_are_listed_and_tables_worked_out(layer: str) -> None:
+    for limit in (3.0, 6.0):
+        start = process_time()
+        best = map_layer(acc.load_workload("vgg16").select([f"{layer}_1"]), "eyeriss", "rs", objective="edp", tiles="all", limit=limit)
+        assert process_time() - start < limit + 4
+        assert best.certificate.stopped == "limit" and 0 < best.certificate.bound < best.certificate.value
 
 
 def test_an_empty_space_names_its_constraint() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -96,6 +97,16 @@ def test_never_worse_than_the_chips_own_vgg16(name: str) -> None:
     layer = acc.load_workload("vgg16").select([name])
     for objective in ("energy", "edp"):
         never_worse(layer, ["eyeriss_vgg16"], objective, CHIPS, batch=3, tiles="even", limit=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3", "conv4", "conv5"])
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_all_integers_of_alexnet_are_proved(layer: str, objective: str) -> None:
+    start = process_time()
+    best = acc.map_layer(acc.load_workload("alexnet").select([layer]), "eyeriss", "rs", objective=objective, tiles="all")
+    assert best.certificate.proved and best.certificate.left == 0, str(best.certificate)
+    assert process_time() - start < 300  # one process; wall time is the machine's
 
 
 # -- Timeloop ---------------------------------------------------------------------------------------------------------

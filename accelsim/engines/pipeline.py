@@ -95,6 +95,18 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
     return found
 
 
+def overlaps(nest: Nest, level: int, tensor: str) -> bool:
+    """Whether a level has two slots for a tensor."""
+    x = nest.arch.levels[nest.arch.level_names[level]]
+    return x.double_buffered or tensor in x.queued
+
+
+def fetched_ahead(nest: Nest, b: Boundary) -> bool:
+    """Whether an operand passes by a level that takes it in while the PEs still work: only the last network is then waited for."""
+    between = range(b.parent + 1, min(b.child, nest.levels - 1))
+    return any(overlaps(nest, i, b.tensor) and b.tensor in nest.arch.levels[nest.arch.level_names[i]].keeps for i in between)
+
+
 class _Pipeline:
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
@@ -186,7 +198,7 @@ class _Pipeline:
             name, most = _worst([loads["exposed"], loads["ramp"], loads["body"], loads["tail"]], self.passes.shape)
             wait = np.where(self.passes.exists, np.maximum(most - gap, 0), 0)
             return gap + wait, length + wait, _charged(name, wait)
-        exposed = [b for b in self.inside if b.child == self.pe and b.tensor != self.acc and not self.overlaps(self.pe, b.tensor)]
+        exposed = [b for b in self.inside if b.child == self.pe and b.tensor != self.acc and not overlaps(self.nest, self.pe, b.tensor)]
         needed = [i for i in self.temporal if self.nest.loops[i].level < self.pe and any(self._cuts(i, b) for b in exposed)]
         listed = [i for i in self.temporal if i in self.outer or (needed and i <= needed[-1] and self.nest.loops[i].level < self.pe)]
         if not self._limited_inside():
@@ -214,10 +226,6 @@ class _Pipeline:
         found = [channel(self.arch, b, way) for b in self.inside for way in ("down", "up")]
         found += [port(self.arch, level, "read") for b in self.inside for level in {b.parent, min(b.child, self.pe)}]
         return any(r is not None for r in found)
-
-    def overlaps(self, level: int, tensor: str) -> bool:
-        x = self.arch.levels[self.arch.level_names[level]]
-        return x.double_buffered or tensor in x.queued
 
     def _lines(self) -> tuple[Ints, Ints]:
         """Gap and length of each pass from its folds."""
@@ -259,16 +267,13 @@ class _Pipeline:
                 continue
             if b.child == self.pe:
                 carry("body", port(self.arch, b.child, "write"), self.bits(b, moved.taken, b.child))
-            ahead = any(self.overlaps(level, b.tensor) for level in range(b.parent + 1, self.pe) if b.tensor in self._may(level))
+            ahead = fetched_ahead(self.nest, b)
             for part, words in (("first", moved.first), ("rest", moved.rest)):
                 kept = b.child == self.pe
                 to = "exposed" if b in exposed and part == "first" else "ramp" if part == "first" and kept else "body"
                 carry(to, down, self.bits(b, words, b.parent))
                 carry("body" if ahead else to, read, self.bits(b, words, b.parent))
         return {part: {r: r.cycles(np.asarray(x)) for r, x in table.items()} for part, table in bits.items()}
-
-    def _may(self, level: int) -> tuple[str, ...]:
-        return self.arch.levels[self.arch.level_names[level]].keeps
 
 
 def _worst(tables: list[dict[Resource, Ints]], shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], Ints]:
@@ -343,7 +348,7 @@ class _Line:
         self.names = list(pipeline.stalls)
         self.resources: dict[tuple[str, str], int] = {}
         self.routes = [(self._route(b, False), self._route(b, True)) for b in self.between]
-        self.slots = [2 if pipeline.overlaps(b.child, b.tensor) else 1 for b in self.between]
+        self.slots = [2 if overlaps(self.nest, b.child, b.tensor) else 1 for b in self.between]
         exists = pipeline.passes.exists
         self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, -1)  # of each pass, in order
         self.n = int(exists.sum())

@@ -63,11 +63,11 @@ def _by_rule(dataflow: Dataflow, layer: str, problem: Problem, arch: Architectur
 
 def _from_file(file: MappingFile, layer: str, problem: Problem, arch: Architecture) -> Mapping:
     mapping = file.mapping(layer)
-    _check_work(Nest(problem, arch, mapping))
+    check_work(Nest(problem, arch, mapping))
     return mapping
 
 
-def _check_work(nest: Nest) -> None:
+def check_work(nest: Nest) -> None:
     """Refuse what would take the engines hours or all memory: tiles that cut across one another, or very many steps."""
     for chain in nest.chains:
         pieces = prod(nest.loops[i].trips for i in chain.loops)

@@ -20,16 +20,18 @@ import numpy.typing as npt
 
 from accelsim.engines import counts
 from accelsim.engines.analytic import Evaluated, Factor, Model, Side
-from accelsim.engines.array_time import on_lines
+from accelsim.engines.array_time import holds, on_lines
+from accelsim.engines.pipeline import overlaps
 from accelsim.engines.tables import Line, irrelevant
 from accelsim.explore.mapper import cycles as time
 from accelsim.explore.mapper.factors import line_sum, values
 from accelsim.explore.mapper.packed import Packed
+from accelsim.explore.mapper.slides import Cuts, pair_table
 from accelsim.explore.mapper.space import Family, Rows, Skeleton
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapping.footprint import depends, sliding_words
+from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import FUSED
-from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]
@@ -66,8 +68,10 @@ class Group:
     first: Packed  # [choices, brackets]
     ratio: Packed  # [choices, brackets]
     usage: Floats  # [choices, usage columns]
+    closer: Packed | None = None  # [choices, terms of the closer forms]
     whole: Packed | None = None  # [choices, columns]: see ``search.Table``
     kept: Packed | None = None  # [choices, kept terms]
+    work: Floats | None = None  # [choices]: steps x rows x columns
 
 
 class _Widths:
@@ -112,15 +116,29 @@ class Cell:
         for column, factors in extra_columns(nest):
             columns[column] = {len(self.terms): 1.0}
             self.terms.append(factors)
+        folds = dict(fold_columns(nest)) if on_lines(nest) else {}
+        for column, begun in folds.items():
+            signs = [(sign, x) for first, same in begun for sign, x in ((1.0, first), (-1.0, same)) if x is not None]
+            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signs)}
+            self.terms += [tuple(x) for _, x in signs]
+        ramps = ramp_columns(nest, sides)
+        for column, signed in ramps.items():
+            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signed)}
+            self.terms += [tuple(x) for _, x in signed]
         self._merge(columns)
         self.brackets: list[tuple[tuple[Factor, ...], tuple[Factor, ...] | None]] = []
         known: dict[Any, int] = {}
         pieces: dict[Column, list[int]] = {}
         for column in columns:
             where, name = column
+            if column in ramps:
+                continue
             name = "read" if where in self._runs and name == "arrived" else name
             listed: list[tuple[list[Factor], list[Factor] | None]]
-            listed = [(list(self.terms[t]), None) for t in columns[column]] if where is None else sides[where].brackets(name)
+            if column in folds:
+                listed = folds[column]
+            else:
+                listed = [(list(self.terms[t]), None) for t in columns[column]] if where is None else sides[where].brackets(name)
             for first, second in listed:
                 key = (same_factors(first), None if second is None else same_factors(second))
                 if key not in known:
@@ -129,6 +147,8 @@ class Cell:
                 pieces.setdefault(column, []).append(known[key])
         self.in_terms, self.in_brackets = columns, pieces
         linear = self._linear()
+        for i, form in enumerate(time.closer_forms(nest) if ramps else ()):
+            linear[f"closer{i}"] = form
         same: dict[Any, Column] = {}  # columns that always count alike are one: what one gains another may cost
         home = {c: same.setdefault((None if c[0] is None else c[0].tensor, frozenset(columns[c].items())), c) for c in columns}
         self.weights: dict[str, dict[Column, float]] = {}
@@ -145,7 +165,7 @@ class Cell:
             for column, w in weights.items():
                 for term, sign in columns[column].items():
                     t[term] += w * sign
-                for piece in pieces[column]:
+                for piece in pieces.get(column, ()):
                     p[piece] += w
             self.by_term[name], self.by_bracket[name] = t, p
 
@@ -174,13 +194,17 @@ class Cell:
         found = {}
         for name, v in (("energy", energy), ("dram", traffic)):
             found[name] = (float(v[0]), {c: float(w) for c, w in zip(model.columns, v[1:] - v[0], strict=True) if w})
-        for i, (constant, weights) in enumerate(time.forms(nest, model)):
+        for i, (constant, weights) in enumerate(time.forms(nest)):
             found[f"cycles{i}"] = (constant, weights)
         return found
 
     @property
     def forms(self) -> list[str]:
         return [name for name in self.constants if name.startswith("cycles")]
+
+    @property
+    def closer(self) -> list[str]:
+        return [name for name in self.constants if name.startswith("closer")]
 
     @cached_property
     def static(self) -> float:
@@ -277,7 +301,7 @@ class Cell:
         return sorted({t for column in self.used_columns(used) for t in self.in_terms[column]})
 
     def used_brackets(self, used: Sequence[str]) -> list[int]:
-        return sorted({b for column in self.used_columns(used) for b in self.in_brackets[column]})
+        return sorted({b for column in self.used_columns(used) for b in self.in_brackets.get(column, ())})
 
     # -- what the levels hold ------------------------------------------------------------------------------------
 
@@ -323,22 +347,12 @@ class Cell:
             if len(rank) == 1:
                 words = words * extent(rank[0])
                 continue
-            e, r = rank
             slide = problem.padded_slide(rank) if self.nest.stored(tensor, level) else problem.slide(rank)
             cut = [[i for i, _ in above if dim[i] == d] for d in rank]
-            key = tiles[:, cut[0] + cut[1]]
-            _, first, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-            each = [
-                sliding_words(
-                    slide,
-                    problem.size[e],
-                    tuple(int(x) for x in tiles[i, cut[0]]),
-                    problem.size[r],
-                    tuple(int(x) for x in tiles[i, cut[1]]),
-                )
-                for i in first
-            ]
-            words = words * np.array(each, np.int64)[back.reshape(-1)]
+            (e_tiles, e_row), (r_tiles, r_row) = (np.unique(tiles[:, c], axis=0, return_inverse=True) for c in cut)
+            e, r = (Cuts(problem.size[d], "t" * len(c)) for d, c in zip(rank, cut, strict=True))
+            most = pair_table(slide, e, r, "most", e_tiles, r_tiles)[e_row.reshape(-1), r_row.reshape(-1)]
+            words = words * most.astype(np.int64)
         return words
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
@@ -395,20 +409,35 @@ def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
 
 
 def extra_columns(nest: Nest) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
-    """Sums over folds, and the ways of sums that are added from PE to PE: columns only the cycles need."""
-    if on_lines(nest):
-        for column, axis in ((time.FOLDS, ""), (time.FOLD_ROWS, "row"), (time.FOLD_COLS, "col")):
-            yield column, tuple(_fold(nest, c, axis) for c in nest.chains)
-    elif time.adds_in_a_chain(nest):
+    """The ways of sums that are added from PE to PE: columns only the cycles need."""
+    if not on_lines(nest) and time.adds_in_a_chain(nest):
         for column, axis in ((time.ROW_WAY, "row"), (time.COL_WAY, "col")):
             yield column, tuple(_way(nest, c, axis) for c in nest.chains)
 
 
-def _fold(nest: Nest, chain: Chain, axis: str) -> Factor:
-    """Settings of a chain's temporal loops outside the PEs; or over them, the rows (columns) of PEs its loops use."""
-    last = nest.levels - 1
+def fold_columns(nest: Nest) -> Iterator[tuple[Column, list[tuple[list[Factor], list[Factor] | None]]]]:
+    """Folds of an array with lines, and their rows and columns summed over them, as brackets (first, what is the same fold).
+
+    A fold begins where a loop that cuts the held words advances, those inside it at their first (``array_time.merged``);
+    where the words stay but the size of the fold changes another one begins, which is not counted.
+    """
+    outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
+    runs: list[tuple[int, int]] = []  # [from, to) of ``outside``: neighbouring loops that cut the held words
+    for n, i in enumerate(outside):
+        if holds(nest, nest.loops[i]):
+            runs = [*runs[:-1], (runs[-1][0], n + 1)] if runs and runs[-1][1] == n else [*runs, (n, n + 1)]
+    for column, axis in ((time.FOLDS, ""), (time.FOLD_ROWS, "row"), (time.FOLD_COLS, "col")):
+
+        def upto(n: int, axis: str = axis) -> list[Factor]:
+            return [_fold(nest, c, axis, sum(i in c.loops for i in outside[:n])) for c in nest.chains]
+
+        first: list[tuple[list[Factor], list[Factor] | None]] = [] if runs and runs[0][0] == 0 else [(upto(0), None)]
+        yield column, first + [(upto(to), upto(start) if start else None) for start, to in runs]
+
+
+def _fold(nest: Nest, chain: Chain, axis: str, outside: int) -> Factor:
+    """Settings of a chain's first ``outside`` temporal loops; or over them, the rows (columns) of PEs its loops use."""
     loops = [nest.loops[i] for i in chain.loops]
-    outside = sum(not x.spatial and x.level < last for x in loops)
     kinds = tuple(("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops)
 
     def value(tiles: dict[str, tuple[int, ...]]) -> int:
@@ -419,6 +448,57 @@ def _fold(nest: Nest, chain: Chain, axis: str) -> Factor:
     return Factor((chain.name,), ("fold", chain.name, kinds, outside), value)
 
 
+def ramp_columns(nest: Nest, sides: dict[Boundary, Side]) -> dict[Column, list[tuple[float, list[Factor]]]]:
+    """Words of the first step of every phase, as signed products: what comes where a loop advances with which a phase begins.
+
+    Phases begin with passes, and inside them where a loop advances that cuts a tensor the PEs do not take in ahead, or one
+    outside such a loop.
+    """
+    last = nest.levels - 1
+    waited = [t for t in nest.problem.operands if t in nest.keep[last] and not overlaps(nest, last, t)]
+    cuts = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < last and any(nest.loop_depends(x, t) for t in waited)]
+    found = {}
+    for column, b in time.ramp_boundaries(nest).items():
+        if b not in sides or sides[b].mac:
+            continue
+        first, *others = sides[b].brackets("read")
+        signed = [(1.0, first[0])]
+        for k, (came, kept) in zip(sides[b].temporal, others, strict=True):
+            inside = [j for j in cuts if j > k]
+            if nest.loops[k].level >= last - 1 and k not in cuts and not inside:
+                continue
+            each = [(1.0, came)] + ([(-1.0, kept)] if kept is not None else [])
+            signed += each
+            if nest.loops[k].level >= last - 1 and k not in cuts:  # unless none of the loops inside advances
+                still = [_still(nest, c, tuple(i in inside for i in c.loops)) for c in nest.chains]
+                signed += [(-sign, [*factors, *still]) for sign, factors in each]
+        found[column] = signed
+    return found
+
+
+def _still(nest: Nest, chain: Chain, which: tuple[bool, ...]) -> Factor:
+    """1 where these loops of a chain have one trip, else 0."""
+
+    def value(tiles: dict[str, tuple[int, ...]]) -> int:
+        return int(all(n == 1 for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), which, strict=True) if take))
+
+    return Factor((chain.name,), ("fold", chain.name, "still", which), value)
+
+
+def _trips_of(nest: Nest, chain: Chain, tiles: Sequence[int]) -> list[int]:
+    """Most trips of a chain's loops."""
+    current, chunk, found = {p: nest.problem.size[p] for p in chain.parts}, 0, []
+    for i, tile in zip(chain.loops, tiles, strict=True):
+        dim = nest.loops[i].dim
+        whole = current[dim] if dim in current else chunk or prod(current.values())
+        found.append(-(-whole // tile))
+        if dim in current:
+            current[dim] = min(whole, tile)
+        else:
+            chunk = min(whole, tile)
+    return found
+
+
 def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
     """Most pieces of a chain along an axis, if sums are added over them."""
     b = next(b for b in reversed(nest.boundaries) if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1)
@@ -427,15 +507,7 @@ def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
     counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
 
     def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        current, chunk, found = {p: nest.problem.size[p] for p in chain.parts}, 0, 1
-        for x, take, tile in zip(loops, counted, tiles[chain.name], strict=True):
-            whole = current[x.dim] if x.dim in current else chunk or prod(current.values())
-            found *= -(-whole // tile) if take else 1
-            if x.dim in current:
-                current[x.dim] = min(whole, tile)
-            else:
-                chunk = min(whole, tile)
-        return found
+        return prod(n for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), counted, strict=True) if take)
 
     return Factor((chain.name,), ("fold", chain.name, "way", counted), value)
 
@@ -443,7 +515,7 @@ def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
 def _fold_values(nest: Nest, factor: Factor, columns: dict[str, Ints]) -> Floats:
     chain = next(c for c in nest.chains if c.name == factor.chains[0])
     tiles = columns[chain.name]
-    if not chain.fused and factor.identity[2] != "way":
+    if not chain.fused and factor.identity[2] not in ("way", "still"):
         return line_sum(nest.problem.size[chain.name], tiles, "".join(factor.identity[2]), "first", factor.identity[3], False)
     unique, back = np.unique(tiles, axis=0, return_inverse=True)
     found = np.array([factor.value({chain.name: tuple(int(x) for x in t)}) for t in unique], np.float64)
@@ -460,6 +532,12 @@ class Block:
     there: tuple[int, ...]
     final: tuple[bool, ...]
     picks: tuple[Ints, ...]
+
+
+def every_block(skeleton: Skeleton) -> list[Block]:
+    """The cells of a skeleton whatever its tiles: every loop may have one trip or more.  Rows are of no use."""
+    trips = [np.array(list(product((1, 2), repeat=len(f.slots))), np.int64).reshape(-1, len(f.slots)) for f in skeleton.families]
+    return blocks(skeleton, [Rows(t, t, 0, 0) for t in trips])
 
 
 def blocks(skeleton: Skeleton, listed: Sequence[Rows]) -> list[Block]:
@@ -500,14 +578,15 @@ def _signatures(skeleton: Skeleton, family: Family, listed: Rows) -> list[tuple[
             for i, s in enumerate(slots):
                 if s.level < child and not depends(s.dim, acc, FUSED) and not (s.spatial and s.level >= level and adds):
                     final[level] &= listed.trips[:, i] == 1
-    key = np.stack([*absent, *final], axis=1)
-    unique, back = np.unique(key, axis=0, return_inverse=True)
-    back = back.reshape(-1)
-    n = len(slots)
-    return [
-        (frozenset(family.slots[i] for i in range(n) if u[i]), tuple(bool(x) for x in u[n:]), np.flatnonzero(back == at))
-        for at, u in enumerate(unique)
-    ]
+    code = np.zeros(len(listed.trips), np.int64)
+    for flag in (*absent, *final):
+        code = code * 2 + flag
+    n, bits = len(slots), len(absent) + len(final)
+    found = []
+    for c in np.flatnonzero(np.bincount(code)):
+        u = [bool(c >> i & 1) for i in reversed(range(bits))]
+        found.append((frozenset(family.slots[i] for i in range(n) if u[i]), tuple(u[n:]), np.flatnonzero(code == c)))
+    return found
 
 
-__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "extra_columns", "leaves_as_it_came", "same_factors"]
+__all__ = ["Block", "Cell", "Group", "Limit", "blocks", "every_block", "extra_columns", "fold_columns", "leaves_as_it_came", "same_factors"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,7 @@ class Clusters:
     kept_most: Packed  # of what is kept, as parts of that [nodes, kept terms]
     used_least: Floats  # [nodes, usage]
     used_most: Floats
+    work_least: Floats  # of steps x rows x columns [nodes]
     spread: Floats  # how much the entries of a node differ, weighted by what they cost
 
     @property
@@ -40,8 +42,8 @@ class Clusters:
         return self.stop - self.start
 
 
-def build(group: Group, cost: Floats, leaf: int) -> Clusters:
-    """A tree in which each node is cut in half along the entry that matters most.
+def build(group: Group, cost: Floats, leaf: int, tick: Callable[[], None] = lambda: None) -> Clusters:
+    """A tree in which each node is cut in half along the entry that matters most; ``tick`` is called now and then, and may raise.
 
     ``cost`` is what each bracket contributes near the best mapping known, as a share of the whole.
     """
@@ -59,6 +61,8 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
     spreads: list[float] = []
     at = 0
     while at < len(start):
+        if at % 1024 == 0:
+            tick()
         a, b = start[at], stop[at]
         part = features[order[a:b]]
         low, high = part.min(axis=0), part.max(axis=0)
@@ -93,6 +97,7 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
     least, most = (Packed(x, first.index) for x in ends(first.data))
     ratio_least, ratio_most = (Packed(x, ratio.index) for x in ends(ratio.data))
     used_least, used_most = ends(group.usage)
+    work_least = np.zeros(len(start)) if group.work is None else ends(group.work[:, None])[0][:, 0]
     whole_least = Packed(ends(group.whole.data)[0], group.whole.index)
     kept_most = Packed(ends(group.kept.data)[1], group.kept.index)
     return Clusters(
@@ -109,5 +114,6 @@ def build(group: Group, cost: Floats, leaf: int) -> Clusters:
         kept_most,
         used_least,
         used_most,
+        work_least,
         np.array(spreads),
     )

@@ -7,7 +7,8 @@ array has no lines, the one form is the array's time and exact.  Elsewhere each 
 - a resource (a level's port, a network's channel): all it carries;
 - transfers that nothing overlaps, while the array waits, on top of the array's time: those of one resource add up.
 
-Roundings up, latencies, bursts, ramps and the skew of the last fold are left out.
+Roundings up, latencies, bursts, tails and the skew of the last fold are left out, ramps are in ``closer_forms`` only.
+Nothing of a fold that holds the words of the one before is counted: the two are joined.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic import Model
-from accelsim.engines.array_time import on_lines, sides
+from accelsim.engines.array_time import holds, on_lines, sides
+from accelsim.engines.pipeline import fetched_ahead, overlaps
 from accelsim.mapping.nest import Boundary, Nest
 
 Column = tuple[Boundary | None, str]
@@ -40,10 +41,10 @@ def cycles(columns: Mapping[Column, Any], forms: list[Form]) -> npt.NDArray[np.f
     return np.asarray(np.max(np.stack(np.broadcast_arrays(*each)), axis=0))
 
 
-def forms(nest: Nest, model: Model) -> list[Form]:
+def forms(nest: Nest) -> list[Form]:
     """The forms of a nest's skeleton."""
+    outer, inner, busy, _ = _loads(nest)
     array = _array(nest)
-    outer, inner, busy = _loads(nest, model)
     found = []
     steps = array if on_lines(nest) else [(0.0, {STEPS: 1.0})]  # the last sums may be on their way while the next words come in
     for waits in [{}, *outer.values()]:
@@ -53,10 +54,32 @@ def forms(nest: Nest, model: Model) -> list[Form]:
     for name, side in sorted({r[:2] for loads in (outer, inner, busy) for r in loads}):
         everything = [loads.get((name, side, where), {}) for loads in (outer, inner, busy) for where in ("", "inside")]
         found.append((0.0, _plus(*everything)))
+    beside = [{}] if on_lines(nest) and _joins(nest) else [{}, *outer.values()]  # passes of joined folds have less to hide behind
     for r in busy:  # what moves during the passes, beside the steps
         if r[2] == "inside":
-            found += [(0.0, _plus(waits, loads, busy[r])) for waits in [{}, *outer.values()] for loads in [{}, *inner.values()]]
+            found += [(0.0, _plus(waits, loads, busy[r])) for waits in beside for loads in [{}, *inner.values()]]
     return _undominated(found)
+
+
+def closer_forms(nest: Nest) -> list[Form]:
+    """More forms, with the ramps of ``ramp_boundaries``: what a phase waits for its first step's words.  For few mappings."""
+    outer, inner, busy, ramps = _loads(nest)
+    found = []
+    for ramp in ramps:
+        for waits in [{}, *outer.values()]:
+            for loads in [{}, *inner.values()]:
+                found.append((0.0, _plus({STEPS: 1.0}, waits, loads, ramps[ramp])))
+                found += [(0.0, _plus(busy[r], waits, loads, ramps[ramp])) for r in busy if r[2] == "inside" and r not in ramps]
+    return _undominated(found)
+
+
+def ramp_boundaries(nest: Nest) -> dict[Column, Boundary]:
+    """Operands the PEs keep and take in ahead, but for the first step of each phase (docs/time.md)."""
+    last = nest.levels - 1
+    if nest.arch.systolic or nest.arch.level_in_pe != last:
+        return {}
+    kept = [b for b in nest.boundaries if b.child == last and b.tensor != nest.problem.accumulated]
+    return {(None, f"ramp {b.tensor}"): b for b in kept if overlaps(nest, last, b.tensor)}
 
 
 def _undominated(found: list[Form]) -> list[Form]:
@@ -112,6 +135,11 @@ def _array(nest: Nest) -> list[Form]:
     return [(end + least_r, {STEPS: 1.0}), (end + 1, fold_rows)]
 
 
+def _joins(nest: Nest) -> bool:
+    """Whether settings of the loops outside the PEs may hold the same words and be one fold."""
+    return any(not x.spatial and x.level < nest.levels - 1 and not holds(nest, x) for x in nest.loops)
+
+
 def adds_in_a_chain(nest: Nest) -> bool:
     """Whether sums are added from PE to PE, one link a cycle."""
     b = next(b for b in reversed(nest.boundaries) if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1)
@@ -122,20 +150,22 @@ Resource = tuple[str, str, str]  # level or network, tensor or direction, "insid
 Loads = dict[Resource, Weights]
 
 
-def _loads(nest: Nest, model: Model) -> tuple[Loads, Loads, Loads]:
+def _loads(nest: Nest) -> tuple[Loads, Loads, Loads, Loads]:
     """Cycles of every resource per word of each column: transfers between passes that the array waits for, operands a pass
-    waits for before its steps, and all else."""
+    waits for before its steps, and all else; of that, once more, what phases wait for at their first step."""
     arch, acc = nest.arch, nest.problem.accumulated
     last = nest.levels - 1
     pe = arch.level_in_pe if arch.level_in_pe is not None else nest.levels
     outer: Loads = defaultdict(lambda: defaultdict(float))
     inner: Loads = defaultdict(lambda: defaultdict(float))
     busy: Loads = defaultdict(lambda: defaultdict(float))
+    ramps: Loads = defaultdict(lambda: defaultdict(float))
+    ramp_of = {b: column for column, b in ramp_boundaries(nest).items()}
     for b in nest.boundaries:
         words, above = nest.footprint.word_bits, next((x for x in nest.boundaries if x.tensor == b.tensor and x.child == b.parent), None)
         bits = words(b.parent, b.tensor)
         inside = b.child >= pe or b.child == nest.levels
-        overlapped = b.child < nest.levels and _overlaps(nest, b.child, b.tensor)
+        overlapped = b.child < nest.levels and overlaps(nest, b.child, b.tensor)
         if inside:
             exposed = b.tensor != acc and b.child == last and not overlapped and not arch.systolic and last == pe
             home = inner if exposed else busy
@@ -169,21 +199,18 @@ def _loads(nest: Nest, model: Model) -> tuple[Loads, Loads, Loads]:
                 channel = "" if isinstance(width, int) else f"{b.tensor} {way}"
                 if wide and sent:
                     loads.append(((b.network, channel, ""), _times(sent, bits / wide / many)))
-        ahead = home is inner and any(b.tensor in arch.levels[n].queued for n in arch.level_names[b.parent + 1 : b.child])
+        ahead = home is inner and fetched_ahead(nest, b)
         for (name, side, _), load in loads:
             to = busy if ahead and name in arch.levels else home  # fetched while the PEs worked
             for column, w in load.items():
                 to[name, side, where if to is busy else ""][column] += w
-    return tuple({r: dict(x) for r, x in loads.items()} for loads in (outer, inner, busy))  # type: ignore[return-value]
+                if b in ramp_of and (name in arch.networks or not fetched_ahead(nest, b)):
+                    ramps[name, side, "inside"][ramp_of[b]] += w
+    return tuple({r: dict(x) for r, x in loads.items()} for loads in (outer, inner, busy, ramps))  # type: ignore[return-value]
 
 
 def _times(weights: Weights, by: float) -> Weights:
     return {column: w * by for column, w in weights.items()}
-
-
-def _overlaps(nest: Nest, level: int, tensor: str) -> bool:
-    have = nest.arch.levels[nest.arch.level_names[level]]
-    return have.double_buffered or tensor in have.queued
 
 
 def _instances(nest: Nest, level: int) -> int:

@@ -3,7 +3,7 @@
 A factor of ``engines.analytic`` is worked out for one choice of tiles.  Here the same numbers are found for arrays of
 choices.  Chains of one dimension have closed recursions: cutting a range of ``a`` words into tiles of ``t`` leaves
 ``a // t`` full pieces and one tail, so a few (range, count) pairs describe every piece of a chain, however ragged.
-Sliding and fused ranks go through the engine's own tables, once for every different part of the tiles they read.
+Sliding ranks are ``slides``; fused ones go through the engine's own tables, once for every different part of the tiles they read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic import Factor
-from accelsim.engines.tables import Line, sliding
+from accelsim.explore.mapper.slides import Cuts, pair_table
 from accelsim.mapping.nest import Chain, Nest
 from accelsim.workload.problem import Slide
 
@@ -39,51 +39,17 @@ def values(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
 
 
 def _slides(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
-    """A sliding rank; loops of one trip are left out before the tables are asked."""
+    """A sliding rank: every different output chain with every different filter chain."""
     (e, r), slide, which, e_out, r_out, own, *shapes = factor.identity
-    chains = [nest.chain_of[d] for d in (e, r)]
-    reads = [
-        [i for i, k in enumerate(shape) if k != "-" and nest.loops[c.loops[i]].dim == d]
-        for d, c, shape in zip((e, r), chains, shapes, strict=True)
-    ]
-    key = np.hstack([tiles[c.name][:, cut] for c, cut in zip(chains, reads, strict=True)])
-    unique, back = np.unique(key, axis=0, return_inverse=True)
-    found = np.empty(len(unique))
-    known: dict[object, float] = {}
-    n = len(reads[0])
-    kinds = [[shape[i] for i in cut] for shape, cut in zip(shapes, reads, strict=True)]
-    sizes = nest.problem.size[e], nest.problem.size[r]
-    for at, row in enumerate(unique.tolist()):
-        first, e_fixed, e_own = _short(sizes[0], row[:n], kinds[0], e_out, own == "e")
-        second, r_fixed, r_own = _short(sizes[1], row[n:], kinds[1], r_out, own == "r")
-        if (own == "e" and not e_own) or (own == "r" and not r_own):
-            found[at] = 0.0
-        else:
-            case = (first, second, e_fixed, r_fixed)
-            if case not in known:
-                known[case] = getattr(sliding(slide, first, second, (e_fixed, r_fixed), own), which)
-            found[at] = known[case]
-    return found[back.reshape(-1)]
-
-
-def _short(size: int, tiles: list[int], kinds: list[str], outside: int, own: bool) -> tuple[Line, int, bool]:
-    """The line without loops of one trip and with neighbouring spatial ones as one, how many of its temporal loops stand
-    outside, and whether the next one still is one."""
-    loops: list[tuple[int, int, str]] = []
-    whole, seen, fixed, advances = size, 0, 0, False
-    for t, kind in zip(tiles, kinds, strict=True):
-        there = whole > t
-        if there and loops and kind != "t" and loops[-1][2] == kind and loops[-1][1] % t == 0:
-            loops[-1] = (0, t, kind)  # rows and columns of one kind: the same pieces in another arrangement
-            whole = t
-        elif there:
-            loops.append((0, t, kind))
-            whole = t
-        if kind == "t":
-            fixed += there and seen < outside
-            advances |= there and own and seen == outside
-            seen += 1
-    return Line((size,), tuple(loops)), fixed, advances
+    sides, different, rows = [], [], []
+    for d, shape, outside in zip((e, r), shapes, (e_out, r_out), strict=True):
+        chain = nest.chain_of[d]
+        reads = [i for i, k in enumerate(shape) if k != "-" and nest.loops[chain.loops[i]].dim == d]
+        sides.append(Cuts(nest.problem.size[d], "".join(shape[i] for i in reads), outside, own == ("e" if d == e else "r")))
+        unique, back = np.unique(tiles[chain.name][:, reads], axis=0, return_inverse=True)
+        different.append(unique)
+        rows.append(back.reshape(-1))
+    return np.asarray(pair_table(slide, sides[0], sides[1], which, different[0], different[1])[rows[0], rows[1]])
 
 
 def _line(nest: Nest, chain: Chain, identity: tuple[Any, ...]) -> tuple[str, str, str, int, bool] | None:

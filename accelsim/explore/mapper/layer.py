@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from time import monotonic
 from typing import Any
@@ -12,11 +12,13 @@ import numpy as np
 
 from accelsim.explore.mapper import any_dataflow
 from accelsim.explore.mapper.certificate import Certificate
+from accelsim.explore.mapper.closed import closed_cycles, forms_are_exact
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import Found, Search, State, Table, Tally, prepare
+from accelsim.explore.mapper.search import RUNNERS_UP, Found, Search, State, Table, Tally, in_time, least, prepare
 from accelsim.explore.mapper.space import TILES, Skeleton, Tiles, count, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.energy import prices
 from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopMapping
@@ -31,8 +33,8 @@ from accelsim.workload.network import load_workload
 from accelsim.workload.problem import Direction, Problem
 
 FRONT = "front"
-RUNNERS_UP = 16
-EDP = Objective.parse("edp")
+ERROR = 0.02  # of the closed form against the event engine, where they differ; runners-up within it are carried out too
+PATIENCE = 60.0  # without a limit, seconds of closed forms before the gap that is left is given instead
 FIRST_STAGE = 60.0  # at most so many seconds go to even tiles before all are searched
 Progress = Callable[[str], None]
 
@@ -102,22 +104,16 @@ def map_layer(
     else:
         flow = load_dataflow(dataflow)
         found = _under(problem, machine, flow, goal, tiles, deadline, _report(progress, goal))
-    state, tally, space, tables = found
+    state, tally, space, _ = found
     winner = state.best if goal is not None else min(state.front, key=lambda f: f.values["energy"] * f.values["cycles"], default=None)
+    if winner is None and state.untimed is not None:
+        winner = state.untimed[1]  # its row says why it is refused
     if winner is None:
         if state.stopped == "interrupted":
             raise KeyboardInterrupt
         if state.stopped:
             raise MappingError(f"no mapping was found within the limit of {limit} s")
         raise MappingError(_why_empty(problem, machine, flow))
-    exact = all(_exact(t) for t in tables)
-    candidates = [winner]
-    if goal is not None and "cycles" in goal.measures and not exact:
-        candidates = [f for _, f in state.pool] or [winner]
-        if (
-            flow is not None and goal.text != EDP.text and "dram" not in goal.measures and state.stopped is None
-        ):  # many are equal to the search; what moves less waits less
-            candidates += [f for _, f in _search(under(problem, machine, flow), "divisors", EDP, deadline, None, None)[0].pool]
 
     def row(f: Found, engine: str = "analytic") -> Result:
         mapping = MappingFile(name="mapper", loops=(m := f.skeleton.mapping(f.tiles)).loops, keep=m.keep, fused=m.fused)
@@ -131,64 +127,44 @@ def map_layer(
             engine=engine,  # type: ignore[arg-type]
         )
 
-    measured = [(f, row(f)) for f in candidates]
-    unit = f"energy_{machine.energy.unit}"
-
-    def closed(pair: tuple[Found, Result]) -> float:
-        columns = pair[1].rows[0].columns
-        if goal is None or columns.get("cycles") is None:
-            return 0.0 if goal is None else float("inf")
-        return float(goal.of({"energy": columns[unit], "cycles": columns["cycles"], "dram": pair[0].values.get("dram", 0.0)}))
-
-    measured.sort(key=closed)
-    chosen, result = measured[0]
+    result = row(winner)
     columns = result.rows[0].columns
     if columns.get("cycles") is None:
         raise MappingError(str(columns.get("error")))
     cycles: dict[str, float] = {"closed form": columns["cycles"]}
-    if "cycles" in chosen.values:
-        cycles = {"search": chosen.values["cycles"]} | cycles
+    unit = f"energy_{machine.energy.unit}"
     runners: list[dict[str, Any]] = []
-    for f, r in measured[: RUNNERS_UP if check else 0]:
-        event = row(f, "event").rows[0].columns
+    others = [f for v, f in state.timed if f.tiles != winner.tiles and v <= state.value * (1 + ERROR)]
+    for f in [winner, *others[: RUNNERS_UP - 1]] if check else []:
+        ours, event = (result if f is winner else row(f)).rows[0], row(f, "event").rows[0].columns
         one = {
-            "mapping": str(r.rows[0].nest.mapping) if r.rows[0].nest else "",
-            "cycles": r.rows[0].columns["cycles"],
+            "mapping": str(ours.nest.mapping) if ours.nest else "",
+            "cycles": ours.columns["cycles"],
             "event_cycles": event["cycles"],
-            unit: r.rows[0].columns[unit],
+            unit: ours.columns[unit],
             f"event_{unit}": event[unit],
             "bit_exact": event["bit_exact"],
         }
         runners.append(one)
-        if f is chosen:
-            cycles["event engine"] = event["cycles"]
-    value = state.value if goal is not None else float("nan")
-    timed = goal is not None and ("cycles" in goal.measures or ("energy" in goal.measures and any(t.cell.static for t in tables)))
-    closed_value = closed(measured[0]) if timed else None
-    bound = min(value, state.rest) if goal is not None else _front_bound(state)
+    if runners:
+        cycles["event engine"] = runners[0]["event_cycles"]
+    value, bound = _proof(state, goal, {"energy": columns[unit], "cycles": columns["cycles"], "dram": winner.values.get("dram", 0.0)})
     certificate = Certificate(
-        objective,
-        tiles,
-        space,
-        tally.evaluated,
-        tally.pruned(),
-        value if goal is not None else 1.0,
-        bound,
-        monotonic() - start,
-        state.stopped,
-        exact,
-        cycles,
-        closed_value,
+        objective, tiles, space, tally.evaluated, tally.timed, tally.pruned(), value, bound, monotonic() - start, state.stopped, cycles,
         tuple(runners),
-    )
+    )  # fmt: skip
     front = tuple(Point(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"]) for f in state.front)
-    return Best(chosen.skeleton.mapping(chosen.tiles), result, certificate, front)
+    return Best(winner.skeleton.mapping(winner.tiles), result, certificate, front)
 
 
-def _front_bound(state: State) -> float:
-    """1 where the front is proved; else what share of the least energy x cycles of the front nothing left is below."""
+def _proof(state: State, goal: Objective | None, measured: dict[str, float]) -> tuple[float, float]:
+    """The objective of the winner as it was ``measured``, and what no mapping is below; of a front, 1 and what share of the
+    least energy x cycles of the front nothing left is below."""
+    if goal is not None:
+        value = float(goal.of(measured))
+        return value, min(value, state.value, state.rest)
     least = min(f.values["energy"] * f.values["cycles"] for f in state.front)
-    return min(1.0, state.rest / least) if state.stopped else 1.0
+    return 1.0, min(1.0, state.rest / least)
 
 
 def _under(
@@ -202,37 +178,47 @@ def _under(
     part = FIRST_STAGE if deadline is None else min(FIRST_STAGE, (deadline - start) / 4)
     first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
-    before = State(first[0].best, first[0].value, 0.0, first[0].front, first[0].pool, first[0].stopped)
-    if before.stopped == "interrupted":
-        return before, Tally(first[1].evaluated), space, first[3]
-    try:
-        return _search(skeleton, tiles, goal, deadline, progress, before)
-    except TimeoutError:
-        before.stopped = "limit"
-    except KeyboardInterrupt:
-        before.stopped = "interrupted"
-    if goal is not None and first[3]:
-        before.rest = min(float(goal.of(t.least())) for t in first[3])
+    before = replace(first[0], rest=0.0)
+    if before.stopped != "interrupted":
+        try:
+            return _search(skeleton, tiles, goal, deadline, progress, before)
+        except TimeoutError:
+            before.stopped = "limit"
+        except KeyboardInterrupt:
+            before.stopped = "interrupted"
+    before.rest = min((_value(goal, m) for m in least(skeleton, _measures(goal))), default=0.0)  # what every mapping must do
     return before, Tally(first[1].evaluated), space, first[3]
+
+
+def _value(goal: Objective | None, measures: dict[str, Any]) -> float:
+    """What the search's ``rest`` is in: the objective, for a front energy x cycles."""
+    return float(measures["energy"] * measures["cycles"] if goal is None else goal.of(measures))
 
 
 def _search(
     skeleton: Skeleton, tiles: Tiles, goal: Objective | None, deadline: float | None, progress: Any, known: State | None
 ) -> tuple[State, Tally, int, list[Table]]:
-    tally, tables, space = spread(skeleton, tiles, _measures(goal), deadline=None if known is None else deadline)
-    pool = RUNNERS_UP if not all(_exact(t) for t in tables) and goal is not None and "cycles" in goal.measures else 0
-    search = Search(tables, goal, tally, deadline=deadline, pool=pool, progress=progress)
+    measures = _measures(goal)
+    lower = not forms_are_exact(skeleton.arch) and ("cycles" in measures or bool(prices(skeleton.arch).static_mw))
+    dominance = not lower or tiles == "all"  # it compares lower bounds
+    tally, tables, space = spread(skeleton, tiles, measures, dominance=dominance, deadline=None if known is None else deadline)
+    search = Search(
+        tables, goal, tally, deadline=deadline, closed=closed_cycles if lower else None, patience=PATIENCE if deadline is None else None,
+        progress=progress,
+    )  # fmt: skip
     if known is not None and known.best is not None:
-        search.start_from(known.best, known.value)
-        search.state.pool = list(known.pool)
-    return search.run(), tally, space, tables
+        search.start_from(known)
+    state = search.run()
+    if lower and dominance:
+        state.rest = min(state.rest, state.least)  # what is dominated is not below what dominates it
+    return state, tally, space, tables
 
 
 def spread(
     skeleton: Skeleton, tiles: Tiles, measures: Sequence[str], *, dominance: bool = True, deadline: float | None = None
 ) -> tuple[Tally, list[Table], int]:
     """The tables of a skeleton and the size of its space.  Raises TimeoutError if they are not ready by the deadline."""
-    listed = [rows(skeleton, f, tiles) for f in skeleton.families]
+    listed = [rows(skeleton, f, tiles, lambda: in_time(deadline)) for f in skeleton.families]
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     tally = Tally(refused=space - prod(len(r.tiles) for r in listed))
     tables = (
@@ -245,13 +231,6 @@ def spread(
 
 def _measures(goal: Objective | None) -> tuple[str, ...]:
     return ("energy", "cycles") if goal is None else goal.measures
-
-
-def _exact(table: Table) -> bool:
-    """Whether the search's cycles are the closed form's: one form, no ports, no folds."""
-    arch = table.cell.skeleton.arch
-    ports = any(x.port_bits for x in arch.levels.values()) or any(n.width_bits for n in arch.networks.values())
-    return not ports and not arch.systolic
 
 
 def _why_empty(problem: Problem, arch: Architecture, flow: Dataflow | None) -> str:

@@ -5,15 +5,20 @@ loop brings is ``prod first x (1 - prod ratio)``, never negative, and no less th
 and every ``ratio`` (the part that was there already) at its most.  A node whose bound is not below the best known is
 pruned, as is one whose least usage overflows a level or the array; the others are cut in two, or, once small, evaluated:
 every mapping of a block is a sum of products of a row for one half of the groups and a row for the other.
+
+Where these measures are no more than lower bounds (``cycles``), a mapping that is below the best known waits on a heap of
+its own until nothing left has a lower bound; then its cycles are worked out in full (``closed``), and only that value
+can be the best.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from itertools import combinations
+from math import log, prod
 from time import monotonic
 from typing import Any
 
@@ -21,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.tables import coordinate_readers
-from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks
+from accelsim.explore.mapper import cycles as time
+from accelsim.explore.mapper.cell import Cell, Group, Limit, blocks, every_block
 from accelsim.explore.mapper.clusters import Clusters, build
 from accelsim.explore.mapper.dominance import undominated
 from accelsim.explore.mapper.objective import Objective
@@ -32,11 +38,12 @@ from accelsim.workload.problem import RANKS, Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-LEAF = 1 << 15  # mappings evaluated as one block
+LEAF = 1 << 11  # mappings evaluated as one block
 CHUNK = 2048  # nodes bounded at once
-MANY = 1024  # choices compared at once for dominance
-BLOCK = 1 << 16
+MANY = 8192  # choices compared at once for dominance
 CLUSTER = 4  # choices that are not told apart further
+RUNNERS_UP = 16
+TIED = 1e-7  # relative; no less than float32 rounds up by
 ROUNDING = 1e-9  # relative; what float64 sums of signed products may be off by, with room
 
 
@@ -45,6 +52,7 @@ class Tally:
     """Mappings of the space by what became of them."""
 
     evaluated: int = 0
+    timed: int = 0  # of these, worked out by the closed form
     tried: int = 0  # beside these, on the way to a first good mapping; they are evaluated or pruned again
     bound: int = 0
     capacity: int = 0
@@ -57,7 +65,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Found:
-    """A mapping of the space: its measures as the search sees them, and a tile for each slot of its skeleton."""
+    """A mapping of the space: its measures, and a tile for each slot of its skeleton."""
 
     values: dict[str, float]
     skeleton: Skeleton
@@ -76,11 +84,14 @@ class Table:
         self.by_bracket = np.stack([cell.by_bracket[f][brackets] for f in self.forms])
         self.limits: tuple[Limit, ...] = cell.limits
         self._columns(terms, brackets)
-        self._sides()
+        if groups:  # without, for ``least`` alone
+            self._sides()
 
     def least(self) -> dict[str, Any]:
-        """Lower bounds of the measures from the words that must move at all."""
+        """Lower bounds of the measures, whatever the tiles, from the words that must move at all and the PEs there are; 0 where
+        a count lowers a measure."""
         forms = self.constant + np.maximum(self.by_column, 0.0) @ self.floor
+        forms = np.where((self.by_column < 0).any(axis=1), 0.0, forms)
         return {m: np.asarray(v) for m, v in self.measure(list(np.maximum(forms, 0.0))).items()}
 
     @property
@@ -108,13 +119,18 @@ class Table:
             for t, n in down if plain else []:
                 kept.append((at_term[t], at_term[up[0]]))
                 less.append((i, n))
-        self.floor = np.array([0 if c[0] is None else _distinct(cell.nest.problem, c[0].tensor) for c in columns], np.float64)
+        problem, array = cell.nest.problem, cell.skeleton.arch.array
+        self.floor = np.array([0 if c[0] is None else _distinct(problem, c[0].tensor) for c in columns], np.float64)
+        self.floor[[i for i, c in enumerate(columns) if c == time.STEPS]] = problem.macs / (array.rows * array.cols)
         self.less = np.zeros((len(kept), len(columns)))
         for row, (i, n) in enumerate(less):
             self.less[row, i] = n
         self.plain = np.array(wholes) >= 0
+        self.steps = columns.index(time.STEPS) if time.STEPS in columns else None
         for g in self.groups:
             data, index = g.terms.data, g.terms.index
+            if self.steps is not None:
+                g.work = data[:, index[wholes[self.steps]]] * g.usage[:, 0] * g.usage[:, 1]
             g.whole = Packed.of(np.stack([data[:, index[w]] if w >= 0 else np.zeros(len(data)) for w in wholes], axis=1))
             pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
             parts = np.stack([data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs], axis=1) if pairs else np.zeros((len(data), 0))
@@ -122,31 +138,46 @@ class Table:
             g.kept = Packed(parts, np.array([at[int(index[a]), int(index[b])] for a, b in kept], np.int64))
 
     def _sides(self) -> None:
-        """Two halves of the groups of about equal size; terms with equal entries on the right half are one."""
-        sizes = [len(g.tiles) for g in self.groups]
-        self.left: list[int] = []
-        self.right: list[int] = []
-        for g in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-            min((self.left, self.right), key=lambda side: prod(sizes[i] for i in side)).append(g)
-        classes = [self.groups[g].terms.index for g in self.right]
-        self.kinds, back = np.zeros(1, np.int64), np.zeros(self.by_term.shape[1], np.int64)
-        if classes:
-            _, self.kinds, back = np.unique(np.stack(classes, axis=0), axis=1, return_index=True, return_inverse=True)
-        back = np.asarray(back).reshape(-1)
-        self.merge = []
+        """Two sides of the groups such that a block costs least; terms with equal entries on the right side are one."""
+        every = range(len(self.groups))
+        sides = [frozenset(x) for n in range(len(self.groups)) for x in combinations(every, n)]  # the left one is never empty
+        right = min(sides, key=self._cost_of)
+        self.left, self.right = [g for g in every if g not in right], [g for g in every if g in right]
+        _, self.kinds, back = np.unique(self._classes(self.right), return_index=True, return_inverse=True)
+        self.merge = []  # of each measure: its columns of ``fold``, and the terms of the right half they go with
+        folds, at = [], 0
         for weights in self.by_term:
             used = np.flatnonzero(weights)
             kinds = np.unique(back[used])
-            fold = np.zeros((len(used), len(kinds)))
-            fold[np.arange(len(used)), np.searchsorted(kinds, back[used])] = weights[used]
-            self.merge.append((used, fold, kinds))
+            fold = np.zeros((len(weights), len(kinds)))
+            fold[used, np.searchsorted(kinds, back[used])] = weights[used]
+            folds.append(fold)
+            self.merge.append((slice(at, at + len(kinds)), kinds))
+            at += len(kinds)
+        self.fold = np.hstack(folds)
+
+    def _classes(self, right: Iterable[int]) -> Ints:
+        """Of each term a number for its entries on that side."""
+        found = np.zeros(self.by_term.shape[1], np.int64)
+        for g in right:
+            found = np.unique(found * self.by_term.shape[1] + self.groups[g].terms.index, return_inverse=True)[1].reshape(-1)
+        return found
+
+    def _cost_of(self, right: frozenset[int]) -> float:
+        """Nanoseconds a value, about: a matrix product of 0.08 a term, and rows of either side at 1.5 an entry."""
+        classes, terms = self._classes(right), self.by_term.shape[1]
+        products = sum(len(np.unique(classes[np.flatnonzero(w)])) for w in self.by_term)
+        share = min(1.0, log(LEAF) / log(max(self.volume, 2)))  # a block is about so much of either side, by logarithm
+        row, col = (prod(len(g.tiles) for i, g in enumerate(self.groups) if (i in right) == side) ** share for side in (False, True))
+        cost = 0.08 * products * (1 + terms / col) + 1.5 * (terms / col + (classes.max() + 1) / row)
+        return float(cost)
 
     def measure(self, forms: Sequence[Any]) -> dict[str, Any]:
         """Measures of the forms' values, or lower bounds of lower bounds."""
         found = {name: forms[i] for i, name in enumerate(self.forms) if not name.startswith("cycles")}
         cycles = [forms[i] for i, name in enumerate(self.forms) if name.startswith("cycles")]
         if cycles:
-            found["cycles"] = cycles[0] if len(cycles) == 1 else np.maximum.reduce(cycles)
+            found["cycles"] = _largest(cycles)
         if "energy" in found and self.cell.static:
             found["energy"] = found["energy"] + self.cell.static * found["cycles"]
         return found
@@ -159,41 +190,62 @@ class Table:
         right = _outer(
             [self.groups[g].terms.data[picks[g][:, None], self.groups[g].terms.index[self.kinds]] for g in self.right], len(self.kinds)
         )
+        left = left @ self.fold
         forms = []
-        for constant, (used, fold, kinds) in zip(self.constant, self.merge, strict=True):
-            value = (left[:, used] @ fold) @ right[:, kinds].T
+        for constant, (own, kinds) in zip(self.constant, self.merge, strict=True):
+            value = left[:, own] @ right[:, kinds].T
             if constant:
                 value += constant
             forms.append(value)
         return self.measure(forms), tuple(len(picks[g]) for g in self.left + self.right)
 
-    def legal(self, picks: Sequence[Ints], limits: Sequence[Limit]) -> npt.NDArray[np.bool_] | bool:
-        """Which combinations keep these limits, [left, right]."""
-        legal: npt.NDArray[np.bool_] | bool = True
-        columns = self.groups[0].usage.shape[1]
-        left, right = (_outer([self.groups[g].usage[picks[g]] for g in side], columns) for side in (self.left, self.right))
+    def legal(self, picks: Sequence[Ints], limits: Sequence[Limit], flat: Ints) -> npt.NDArray[np.bool_]:
+        """Whether the combinations at these positions of a block keep these limits."""
+        columns = sorted({c for limit in limits for c, *_ in limit.parts})
+        sides = (_outer([self.groups[g].usage[picks[g]][:, columns] for g in side], len(columns)) for side in (self.left, self.right))
+        left, right = sides
+        few = 4 * len(flat) < len(left) * len(right)
+        if few:
+            row, col = np.divmod(flat, len(right))
+            used = {c: left[row, i] * right[col, i] for i, c in enumerate(columns)}
+        else:
+            used = {c: left[:, i, None] * right[None, :, i] for i, c in enumerate(columns)}
+        legal = np.ones(1, bool)
         for limit in limits:
-            product = {c: left[:, c, None] * right[None, :, c] for c, *_ in limit.parts}
-            legal = legal & (limit.used(product) <= limit.most)
-        return legal
+            legal = legal & (limit.used(used) <= limit.most)
+        return legal if few else legal.reshape(-1)[flat]
+
+    def forms_of(self, rows: Sequence[Ints]) -> Floats:
+        """The forms [forms, mappings] of mappings given as one row a group."""
+        terms = _product([g.terms[i] for g, i in zip(self.groups, rows, strict=True)])
+        return np.asarray(self.by_term @ terms.T + self.constant[:, None])
+
+    def closer(self, rows: Sequence[Ints]) -> dict[str, Floats]:
+        """Lower bounds of the measures of mappings given as one row a group, higher than ``measure`` has them."""
+        forms = self.forms_of(rows)
+        if any(g.closer is None for g in self.groups):
+            return self.measure(list(forms))
+        cell = self.cell
+        used = cell.used_terms(cell.closer)
+        terms = _product([g.closer[i] for g, i in zip(self.groups, rows, strict=True) if g.closer is not None])
+        more = [terms @ cell.by_term[name][used] + cell.constants[name] for name in cell.closer]
+        at = [i for i, name in enumerate(self.forms) if name.startswith("cycles")]
+        forms[at[0]] = np.maximum.reduce([forms[at[0]], *more])
+        return self.measure(list(forms))
 
     def sample(self, picks: Sequence[Ints]) -> Floats:
         """Cycles and energy [legal ones of the sample, 2] of mappings given as one row a group."""
-        terms = _product([g.terms[i] for g, i in zip(self.groups, picks, strict=True)])
         usage = _product([g.usage[i] for g, i in zip(self.groups, picks, strict=True)]).T
-        legal = np.ones(len(terms), bool)
+        legal = np.ones(usage.shape[1], bool)
         for limit in self.limits:
             legal &= limit.used(usage) <= limit.most
-        found = self.measure(list(self.by_term @ terms[legal].T + self.constant[:, None]))
+        found = self.measure(list(self.forms_of([i[legal] for i in picks])))
         return np.stack([found["cycles"], found["energy"]], axis=1)
 
-    def choice(self, picks: Sequence[Ints], at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The row of each group of the mapping at a flat position of a block."""
-        index = np.unravel_index(at, shape)
-        found = [0] * len(self.groups)
-        for g, i in zip(self.left + self.right, index, strict=True):
-            found[g] = int(picks[g][i])
-        return tuple(found)
+    def rows(self, picks: Sequence[Ints], flat: Any, shape: tuple[int, ...]) -> list[Any]:
+        """The row of each group of the mappings (one, or an array) at flat positions of a block."""
+        index = dict(zip(self.left + self.right, np.unravel_index(flat, shape), strict=True))
+        return [picks[g][index[g]] for g in range(len(self.groups))]
 
     def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
         found = [1] * len(self.cell.skeleton.slots)
@@ -213,6 +265,8 @@ class Table:
         whole = _product([t.whole_least[nodes[:, g]] for g, t in enumerate(trees)])
         kept = _product([t.kept_most[nodes[:, g]] for g, t in enumerate(trees)])
         columns = np.maximum(np.maximum(columns, whole * (1.0 - kept @ self.less)), self.floor)
+        if self.steps is not None:
+            columns[:, self.steps] = np.maximum(columns[:, self.steps], self._fewest_steps(trees, nodes))
         forms = np.maximum(self.by_column, 0.0) @ columns.T
         if len(self.gains):
             most = _product([t.most[nodes[:, g]] for g, t in enumerate(trees)])
@@ -226,6 +280,14 @@ class Table:
             fits &= limit.used(usage) <= limit.most
         return self.measure(forms), fits
 
+    def _fewest_steps(self, trees: Sequence[Clusters], nodes: Ints) -> Floats:
+        """Steps of a group x the rows x the columns it lies over is work that more PEs do not make less; all groups share
+        one array."""
+        work = np.prod([t.work_least[nodes[:, g]] for g, t in enumerate(trees)], axis=0)
+        most = np.prod([t.used_most[nodes[:, g], :2] for g, t in enumerate(trees)], axis=0)
+        array = self.cell.skeleton.arch.array
+        return np.asarray(work / (np.minimum(most[:, 0], array.rows) * np.minimum(most[:, 1], array.cols)))
+
 
 def _distinct(problem: Problem, tensor: str) -> int:
     """Real words of a tensor some MAC touches: each crosses every boundary at least once."""
@@ -238,11 +300,25 @@ def _distinct(problem: Problem, tensor: str) -> int:
     return words
 
 
+def _one(measures: Mapping[str, Floats], at: int) -> dict[str, float]:
+    return {m: float(v[at]) for m, v in measures.items()}
+
+
 def _product(factors: list[Floats]) -> Floats:
     total = factors[0]
     for f in factors[1:]:
         total = total * f
     return np.array(total) if len(factors) == 1 else total
+
+
+def _largest(forms: list[Any]) -> Any:
+    """Element by element."""
+    if len(forms) < 3:
+        return forms[0] if len(forms) == 1 else np.maximum(*forms)
+    total = np.asarray(np.maximum(forms[0], forms[1]))
+    for x in forms[2:]:
+        np.maximum(total, x, out=total)
+    return total
 
 
 def _outer(tables: list[Floats], columns: int) -> Floats:
@@ -282,6 +358,16 @@ def prepare(
             yield table
 
 
+def least(skeleton: Skeleton, measures: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Lower bounds of the measures in each cell a skeleton can have, whatever its tiles."""
+    for block in every_block(skeleton):
+        try:
+            cell = Cell(skeleton, block.there, block.final, ())
+        except MappingError:
+            continue
+        yield Table(cell, [], measures).least()
+
+
 def group_tables(
     cell: Cell, listed: Sequence[Rows], picks: Sequence[Ints], measures: Sequence[str], dominance: bool, deadline: float | None = None
 ) -> tuple[Table | None, int, int]:
@@ -296,8 +382,7 @@ def group_tables(
         trips = np.hstack([listed[f].trips[g.ravel()] for f, g in zip(families, grids, strict=True)])
         parts = [np.zeros((0, cell.usage(families, tiles[:1], trips[:1], lead=lead).shape[1]))]
         for at in range(0, len(tiles), 8 * MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
+            in_time(deadline)
             parts.append(cell.usage(families, tiles[at : at + 8 * MANY], trips[at : at + 8 * MANY], lead=lead))
         raw.append((tiles, np.concatenate(parts)))
     while True:
@@ -317,24 +402,36 @@ def group_tables(
         return None, whole, 0
     groups = []
     for at, (families, (tiles, usage)) in enumerate(zip(grouped, raw, strict=True)):
-        by = np.lexsort(tiles.T) if len(tiles) > MANY else np.arange(len(tiles))  # neighbours cover each other most
-        keep = []
-        for base in range(0, len(by) if dominance else 0, MANY):
-            if deadline is not None and monotonic() > deadline:
-                raise TimeoutError
-            part = by[base : base + MANY]
-            costs = cell.costs(families, forms, *cell.tables(families, tiles[part], forms, lead=at == 0))
-            keep.append(part[undominated(np.hstack([costs, usage[part]]))])
-        left = np.concatenate(keep) if dominance else by
-        terms, first, ratio = (Packed.of(x) for x in _tables_in_parts(cell, families, tiles[left], forms, at == 0))
-        groups.append(Group(families, tiles[left], cell.columns_of(families), terms, first, ratio, usage[left]))
+        left: list[Ints] = []
+        tables: list[tuple[Floats, Floats, Floats]] = []
+        closer: list[Floats] = []
+        for base in range(0, len(tiles), MANY):  # in the order they are listed neighbours are alike, and cover each other most
+            in_time(deadline)
+            part = np.arange(base, min(base + MANY, len(tiles)))
+            terms, first, ratio = cell.tables(families, tiles[part], forms, lead=at == 0)
+            best = np.arange(len(part))
+            if dominance:
+                costs = np.hstack([cell.costs(families, forms, terms, first, ratio), usage[part]])
+                best = undominated(costs, lambda: in_time(deadline))
+            left.append(part[best])
+            tables.append((terms[best], first[best], ratio[best]))
+            if cell.closer and any(f.startswith("cycles") for f in forms):
+                closer.append(cell.tables(families, tiles[part[best]], cell.closer, lead=at == 0)[0])
+        rows = np.concatenate(left)
+        packed = (Packed.of(np.concatenate(x)) for x in zip(*tables, strict=True))
+        group = Group(families, tiles[rows], cell.columns_of(families), next(packed), next(packed), next(packed), usage[rows])
+        if closer:
+            group.closer = Packed.of(np.concatenate(closer))
+        groups.append(group)
+    in_time(deadline)
     table = Table(cell, groups, measures)
     return table, whole - fitting, fitting - table.volume
 
 
-def _tables_in_parts(cell: Cell, families: tuple[int, ...], tiles: Ints, forms: Sequence[str], lead: bool) -> list[Floats]:
-    parts = [cell.tables(families, tiles[at : at + BLOCK], forms, lead=lead) for at in range(0, len(tiles), BLOCK)]
-    return [np.concatenate(x) for x in zip(*parts, strict=True)]
+def in_time(deadline: float | None) -> None:
+    """Raises TimeoutError past the deadline."""
+    if deadline is not None and monotonic() > deadline:
+        raise TimeoutError
 
 
 # -- the search ------------------------------------------------------------------------------------------------------
@@ -342,21 +439,44 @@ def _tables_in_parts(cell: Cell, families: tuple[int, ...], tiles: Ints, forms: 
 
 @dataclass
 class State:
-    """What is known so far; ``rest`` is a lower bound of every mapping not yet looked at (inf: none left)."""
+    """What is known so far; ``rest`` is a lower bound of every mapping not yet looked at (inf: none left).
+
+    ``least`` is the least lower bound of any mapping looked at; ``timed`` the best that the closed form was asked for,
+    best first; ``untimed`` the one with the least lower bound that has more steps than the closed form takes.
+    """
 
     best: Found | None = None
     value: float = float("inf")
     rest: float = 0.0
+    least: float = float("inf")
     front: list[Found] = field(default_factory=list)
-    pool: list[tuple[float, Found]] = field(default_factory=list)
+    timed: list[tuple[float, Found]] = field(default_factory=list)
+    untimed: tuple[float, Found] | None = None
     stopped: str | None = None
 
 
 Progress = Callable[[State, Tally], None]
+Closed = Callable[[Skeleton, Sequence[int]], float]
+
+
+@dataclass
+class _Waiting:
+    """Mappings of a block whose cycles are still to be worked out, the least lower bound first."""
+
+    at: int
+    rows: list[Ints]  # of each group
+    keys: Floats  # a little below the lower bounds: what float64 tells apart by chance alone is equal
+    ties: Floats  # of equal ones that in which least moves comes first
+    measures: dict[str, Floats]
+    next: int = 0
 
 
 class Search:
-    """Searches tables for the least of an objective, or for the front of energy and cycles (``objective`` None)."""
+    """Searches tables of one skeleton for the least of an objective, or for the front of energy and cycles (``objective`` None).
+
+    ``closed`` gives a mapping's cycles where those of the tables are lower bounds; more than ``patience`` seconds of it
+    end the search.
+    """
 
     def __init__(
         self,
@@ -365,16 +485,20 @@ class Search:
         tally: Tally,
         *,
         deadline: float | None = None,
-        pool: int = 0,
+        closed: Closed | None = None,
+        patience: float | None = None,
         progress: Progress | None = None,
         starts: int = 8,
         seed: int = 0,
     ) -> None:
         self.tables, self.objective, self.tally = tables, objective, tally
-        self.deadline, self.pool, self.progress, self.starts = deadline, pool, progress, starts
+        self.deadline, self.closed, self.progress, self.starts = deadline, closed, progress, starts
+        self.patience, self.spent = patience, 0.0
         self.state = State()
         self.rng = np.random.default_rng(seed)
         self.heap: list[tuple[float, int, int, Ints, Floats]] = []
+        self.waiting: list[tuple[float, float, int, _Waiting]] = []
+        self.seen: set[tuple[int, ...]] = set()  # tiles of mappings whose cycles have been worked out
         self.trees: list[list[Clusters]] = []
         self.working = 0.0  # bound of what has left the heap and is being worked on
         self.order = itertools.count()
@@ -386,31 +510,49 @@ class Search:
             self._run()
         except KeyboardInterrupt:
             self.state.stopped = "interrupted"
-        self.state.rest = min(self.working, self.heap[0][0] if self.heap else float("inf"))
+        except TimeoutError:
+            self.state.stopped = "limit"
+        self.state.rest = self._rest()
+        if self.state.stopped:
+            self.state.rest = max(self.state.rest, min((float(self._key(t.least())) for t in self.tables), default=0.0))
+        self.tally.evaluated -= sum(len(w.keys) - w.next for *_, w in self.waiting)
         return self.state
 
-    def start_from(self, found: Found, value: float) -> None:
-        """A mapping known already: nothing worse is looked for."""
-        self.state.best, self.state.value = found, value
+    def _rest(self) -> float:
+        left = [x[0][0] for x in (self.heap, self.waiting) if x]
+        if self.state.untimed is not None:
+            left.append(self.state.untimed[0])
+        return min([self.working, *left])
+
+    def start_from(self, known: State) -> None:
+        """Mappings known already: nothing worse is looked for."""
+        self.state.best, self.state.value, self.state.timed = known.best, known.value, known.timed
 
     def _run(self) -> None:
+        known = self.state.best is not None
         for at in range(len(self.tables)):
-            self._descend(at)
+            self._descend(at, self.deadline if known else None)
         for table in self.tables:
             cost = self._cost(table)
-            self.trees.append([build(g, cost, CLUSTER) for g in table.groups])
+            self.trees.append([build(g, cost, CLUSTER, lambda: in_time(self.deadline)) for g in table.groups])
         for at, trees in enumerate(self.trees):
             self._push(at, np.zeros((1, len(trees)), np.int64))
         self.working = float("inf")
-        while self.heap:
+        while self.heap or self.waiting:
             if self.deadline is not None and monotonic() > self.deadline:
                 self.state.stopped = "limit"
                 return
-            self.working, _, at, nodes, lower = heapq.heappop(self.heap)
-            self._expand(at, nodes, lower)
+            if self.patience is not None and self.spent > self.patience:
+                self.state.stopped = f"{self.patience:.0f} s of closed forms"
+                return
+            if self.waiting and (not self.heap or self.waiting[0][0] <= self.heap[0][0]):
+                self._time()
+            else:
+                self.working, _, at, nodes, lower = heapq.heappop(self.heap)
+                self._expand(at, nodes, lower)
             self.working = float("inf")
             if self.progress is not None:
-                self.state.rest = self.heap[0][0] if self.heap else float("inf")
+                self.state.rest = self._rest()
                 self.progress(self.state, self.tally)
 
     # -- nodes -----------------------------------------------------------------------------------------------------
@@ -493,57 +635,109 @@ class Search:
         measures, shape = table.block(picks)
         self.tally.evaluated += prod(shape)
         if self.objective is None:
-            corner = {m: np.asarray(v.min()) for m, v in measures.items()}
-            if not self._hopeless(corner):
-                self._to_front(at, picks, measures, table.legal(picks, limits), shape)
+            if self._hopeless({m: np.asarray(v.min()) for m, v in measures.items()}):
+                return
+            better = ~self._hopeless(measures)
+        else:
+            value = self._key(measures)
+            if value.min() >= self.state.value:
+                return
+            better = value < self.state.value
+        flat = np.flatnonzero(better)
+        if limits and len(flat):
+            flat = flat[table.legal(picks, limits, flat)]
+        if not len(flat):
             return
-        value = np.asarray(self.objective.of(measures))
-        least = float(value.min())
-        worst = self.state.pool[-1][0] if len(self.state.pool) >= self.pool > 0 else float("inf")
-        if least >= (worst if self.pool else self.state.value):
-            return
-        if limits:
-            value = np.where(table.legal(picks, limits), value, np.inf)
-        flat = value.reshape(-1)
-        first = int(flat.argmin())
-        if flat[first] < self.state.value:
-            self.state.value = float(flat[first])
-            self.state.best = self._found(at, picks, measures, first, shape)
-        if self.pool:
-            self._to_pool(at, picks, measures, flat, shape)
+        chosen = {m: v.reshape(-1)[flat] for m, v in measures.items()}
+        if self.closed is not None:
+            self._wait(at, picks, shape, flat, chosen)
+        elif self.objective is None:
+            self._to_front(at, picks, shape, flat, chosen)
+        else:
+            self._to_best(at, picks, shape, flat, chosen)
 
-    def _found(self, at: int, picks: list[Ints], measures: dict[str, Floats], flat: int, shape: tuple[int, ...]) -> Found:
+    def _found(self, at: int, picks: list[Ints], shape: tuple[int, ...], flat: int, values: dict[str, float]) -> Found:
         table = self.tables[at]
-        values = {m: float(v.reshape(-1)[flat]) for m, v in measures.items()}
-        return Found(values, table.cell.skeleton, table.tiles(table.choice(picks, flat, shape)))
+        return Found(values, table.cell.skeleton, table.tiles(table.rows(picks, flat, shape)))
 
-    def _to_pool(self, at: int, picks: list[Ints], measures: dict[str, Floats], flat: Floats, shape: tuple[int, ...]) -> None:
-        worst = self.state.pool[-1][0] if len(self.state.pool) >= self.pool else float("inf")
-        better = np.flatnonzero(flat < worst)
-        if not len(better):
-            return
-        better = better[np.argsort(flat[better], kind="stable")][: self.pool]
-        self.state.pool += [(float(flat[i]), self._found(at, picks, measures, int(i), shape)) for i in better]
-        self.state.pool.sort(key=lambda x: x[0])
-        del self.state.pool[self.pool :]
+    def _to_best(self, at: int, picks: list[Ints], shape: tuple[int, ...], flat: Ints, measures: dict[str, Floats]) -> None:
+        value = self._key(measures)
+        first = int(value.argmin())
+        if value[first] < self.state.value:
+            self.state.value = float(value[first])
+            self.state.best = self._found(at, picks, shape, int(flat[first]), _one(measures, first))
 
-    def _to_front(self, at: int, picks: list[Ints], measures: dict[str, Floats], legal: Any, shape: tuple[int, ...]) -> None:
-        open_ = ~self._hopeless(measures) & legal
-        index = np.flatnonzero(open_.reshape(-1))
-        if not len(index):
+    def _to_front(self, at: int, picks: list[Ints], shape: tuple[int, ...], flat: Ints, measures: dict[str, Floats]) -> None:
+        for i in np.lexsort((measures["energy"], measures["cycles"])):
+            values = _one(measures, i)
+            if not self._hopeless(values):
+                self._add_to_front(self._found(at, picks, shape, int(flat[i]), values))
+
+    def _add_to_front(self, found: Found) -> None:
+        energy, cycles = found.values["energy"], found.values["cycles"]
+        kept = [f for f in self.state.front if not (f.values["energy"] >= energy and f.values["cycles"] >= cycles)]
+        self.state.front = sorted([*kept, found], key=lambda f: f.values["cycles"])
+        self.hull = np.array([[f.values["cycles"] for f in self.state.front], [f.values["energy"] for f in self.state.front]])
+
+    # -- cycles in full --------------------------------------------------------------------------------------------
+
+    def _wait(self, at: int, picks: list[Ints], shape: tuple[int, ...], flat: Ints, measures: dict[str, Floats]) -> None:
+        """Mappings of a block that may still be the best."""
+        table = self.tables[at]
+        rows = table.rows(picks, flat, shape)
+        self.state.least = min(self.state.least, float(self._key(measures).min()))
+        measures = {m: v for m, v in table.closer(rows).items() if m in measures}
+        keys = (self._key(measures) * (1 - TIED)).astype(np.float32).astype(np.float64)
+        ties = table.forms_of(rows).sum(axis=0)
+        by = np.lexsort((ties, keys))
+        entry = _Waiting(at, [r[by] for r in rows], keys[by], ties[by], {m: v[by] for m, v in measures.items()})
+        heapq.heappush(self.waiting, (float(entry.keys[0]), float(entry.ties[0]), next(self.order), entry))
+
+    def _time(self) -> None:
+        """The waiting mapping with the least lower bound."""
+        w = self.waiting[0][-1]
+        i, lower = w.next, _one(w.measures, w.next)
+        if not self._hopeless(lower):
+            table = self.tables[w.at]
+            self._try(lower, table, table.tiles([rows[i] for rows in w.rows]))
+        w.next += 1
+        if self.objective is not None and w.keys[i] >= self.state.value * (1 - ROUNDING):
+            w.next = len(w.keys)  # those behind it are no better
+        if w.next < len(w.keys):
+            heapq.heapreplace(self.waiting, (float(w.keys[w.next]), float(w.ties[w.next]), next(self.order), w))
+        else:
+            heapq.heappop(self.waiting)
+
+    def _try(self, lower: dict[str, float], table: Table, tiles: tuple[int, ...]) -> None:
+        """A mapping by the closed form: it may be the best."""
+        assert self.closed is not None
+        if tiles in self.seen:
             return
-        energy, cycles = (np.broadcast_to(measures[m], open_.shape).reshape(-1)[index] for m in ("energy", "cycles"))
-        for i in np.lexsort((energy, cycles)):
-            one = {"energy": energy[i], "cycles": cycles[i]}
-            if not self._hopeless(one):
-                found = self._found(at, picks, measures, int(index[i]), shape)
-                kept = [f for f in self.state.front if not (f.values["energy"] >= energy[i] and f.values["cycles"] >= cycles[i])]
-                self.state.front = sorted([*kept, found], key=lambda f: f.values["cycles"])
-                self.hull = np.array([[f.values["cycles"] for f in self.state.front], [f.values["energy"] for f in self.state.front]])
+        start = monotonic()
+        cycles = self.closed(table.cell.skeleton, tiles)
+        self.spent += monotonic() - start
+        self.seen.add(tiles)
+        self.tally.timed += 1
+        if cycles == float("inf"):
+            low = float(self._key(lower))
+            if self.state.untimed is None or low < self.state.untimed[0]:
+                self.state.untimed = low, Found(lower, table.cell.skeleton, tiles)
+            return
+        values = lower | {"cycles": cycles}
+        if "energy" in lower:
+            values["energy"] += table.cell.static * (cycles - lower["cycles"])
+        found, value = Found(values, table.cell.skeleton, tiles), float(self._key(values))
+        if self.objective is None:
+            if not self._hopeless(values):
+                self._add_to_front(found)
+            return
+        self.state.timed = sorted([*self.state.timed, (value, found)], key=lambda x: x[0])[:RUNNERS_UP]
+        if value < self.state.value:
+            self.state.value, self.state.best = value, found
 
     # -- good mappings to begin with -------------------------------------------------------------------------------
 
-    def _descend(self, at: int) -> None:
+    def _descend(self, at: int, deadline: float | None) -> None:
         """From a few starts, the best choice of one group after another, the others fixed, until none improves."""
         table = self.tables[at]
         groups = table.groups
@@ -553,25 +747,35 @@ class Search:
             else:
                 now = [int(self.rng.integers(len(g.tiles))) for g in groups]
             last = float("inf")
+            found: Found | None = None
             while True:
                 for g in self.rng.permutation(len(groups)):
+                    in_time(deadline)
                     picks = [np.array([i]) for i in now]
                     picks[g] = np.arange(len(groups[g].tiles))
                     measures, shape = table.block(picks)
                     self.tally.tried += prod(shape)
-                    legal = table.legal(picks, table.limits)
-                    value = np.where(legal, self._key(measures), np.inf).reshape(-1)
+                    flat = np.arange(prod(shape))
+                    legal = table.legal(picks, table.limits, flat)
+                    each = {m: v.reshape(-1) for m, v in measures.items()}
+                    value = np.where(legal, self._key(each), np.inf)
                     best = int(value.argmin())
-                    if np.isfinite(value[best]):
-                        now[g] = best
-                        if self.objective is None:
-                            self._to_front(at, picks, measures, legal, shape)
-                        elif value[best] < self.state.value:
-                            self.state.value = float(value[best])
-                            self.state.best = self._found(at, picks, measures, best, shape)
+                    if not legal[best]:
+                        continue
+                    now[g] = best
+                    if self.closed is not None:
+                        found = self._found(at, picks, shape, best, _one(each, best))
+                    elif self.objective is None:
+                        better = np.flatnonzero(legal & ~self._hopeless(each))
+                        self._to_front(at, picks, shape, better, {m: v[better] for m, v in each.items()})
+                    elif value[best] < self.state.value:
+                        self.state.value = float(value[best])
+                        self.state.best = self._found(at, picks, shape, best, _one(each, best))
                 if not value[best] < last * (1 - ROUNDING):
                     break
                 last = float(value[best])
+            if self.closed is not None and found is not None and not self._hopeless(found.values):
+                self._try(found.values, table, found.tiles)
 
     def _cost(self, table: Table) -> Floats:
         """What each bracket contributes at the best mapping known, as a share of each measure's whole; averaged."""

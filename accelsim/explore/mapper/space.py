@@ -9,7 +9,7 @@ choice of tiles in which each tile divides the range it cuts (``divisors``), or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
@@ -218,8 +218,8 @@ class Rows:
     refused: int
 
 
-def rows(skeleton: Skeleton, family: Family, tiles: Tiles) -> Rows:
-    """Every choice of a family's tiles that fits by itself.
+def rows(skeleton: Skeleton, family: Family, tiles: Tiles, tick: Callable[[], None] = lambda: None) -> Rows:
+    """Every choice of a family's tiles that fits by itself; ``tick`` is called now and then, and may raise.
 
     With ``tiles="all"`` of a plain dimension, and no systolic or neighbour links, two kinds of choices are left out that
     another is never worse than (docs/mapper.md): loops over the array cut whole multiples of the tile inside them, for the
@@ -232,7 +232,7 @@ def rows(skeleton: Skeleton, family: Family, tiles: Tiles) -> Rows:
     if tiles == "even" or len(family.parts) > 1:
         found, unfit = _listed(skeleton, family, slots, tiles), True
     else:
-        found, unfit = _plain_rows(skeleton, family.name, slots, tiles)
+        found, unfit = _plain_rows(skeleton, family.name, slots, tiles, tick)
     listed = len(found)
     trips = _trips(skeleton, family, slots, found)
     fits = np.ones(len(found), bool)
@@ -250,7 +250,7 @@ def rows(skeleton: Skeleton, family: Family, tiles: Tiles) -> Rows:
     return Rows(found, trips, total - listed, listed - len(found))
 
 
-def _plain_rows(skeleton: Skeleton, dim: str, slots: list[Slot], tiles: Tiles) -> tuple[Ints, bool]:
+def _plain_rows(skeleton: Skeleton, dim: str, slots: list[Slot], tiles: Tiles, tick: Callable[[], None]) -> tuple[Ints, bool]:
     """From the inside out: the tile of the last loop is one, each further out at least as large.
 
     Also whether those left out are so for what the array or a level can take (else for being never better).
@@ -261,42 +261,53 @@ def _plain_rows(skeleton: Skeleton, dim: str, slots: list[Slot], tiles: Tiles) -
     whole = tiles == "all" and not kinds & {"systolic", "neighbour"}
     found = np.ones((1, 1), np.int64)
     base = np.ones(1, np.int64)  # the tile inside the loops over the array
+    steps = np.array(divisors(size) if tiles == "divisors" else range(1, size + 1), np.int64)
     odd = np.zeros(1, bool)  # the last range chosen is no whole multiple: then no further loop may cut it off
     for at in range(len(slots) - 2, -1, -1):  # the tile of slot ``at`` is the range that enters slot ``at + 1``
         inner, outer = slots[at + 1], slots[at]
-        steps = np.array(divisors(size) if tiles == "divisors" else range(1, size + 1), np.int64)
-        picks: list[Ints] = []
-        lengths: list[int] = []
         most = min([size, *(_most(skeleton, dim, level) for level in range(outer.level + 1, inner.level + 1))])
         head = found[:, 0]
         if not inner.spatial or (at + 2 < len(slots) and not slots[at + 2].spatial) or at + 2 == len(slots):
             base = head
         multiples = whole and inner.spatial and outer.level == inner.level
-        for h, b, o in zip(head.tolist(), base.tolist(), odd.tolist(), strict=True):
-            top = min(most, h * axes[inner.axis]) if inner.spatial else most
-            options = steps[(steps >= h) & (steps <= top)]
-            if tiles == "divisors":
-                options = options[options % h == 0]
-            elif multiples:
-                options = np.array([h], np.int64) if o else options
-                pieces = -(-options // b)
-                fewest = b * -(-pieces // -(-options // h))
-                good = (h == fewest) | (options == h) if at + 2 < len(slots) and slots[at + 2].spatial else np.ones(len(options), bool)
-                options = options[good]
-            elif o:
-                options = options[options == h]
-            picks.append(options)
-            lengths.append(len(options))
-        if sum(lengths) > MOST_ROWS:
-            raise MappingError(f"{dim}: {sum(lengths)} choices of tiles and more, at most {MOST_ROWS} are listed; use tiles=divisors")
-        back = np.repeat(np.arange(len(found)), lengths)
-        column = np.concatenate([np.zeros(0, np.int64), *picks])
+        split = multiples and at + 2 < len(slots) and slots[at + 2].spatial
+        top = np.minimum(most, head * axes[inner.axis]) if inner.spatial else np.full(len(head), most)
+        low, high = np.searchsorted(steps, head), np.searchsorted(steps, top, "right")
+        backs, columns, total = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+        for part in _parts(np.maximum(high - low, 0)):
+            tick()
+            many = np.maximum(high - low, 0)[part]
+            back = np.repeat(np.arange(part.start, part.stop), many)
+            column = steps[low[back] + np.arange(len(back)) - np.repeat(np.cumsum(many) - many, many)]
+            good = column % head[back] == 0 if tiles == "divisors" else ~odd[back] | (column == head[back])
+            if split:
+                pieces, trips = -(-column // base[back]), -(-column // head[back])
+                fewest = base[back] * -(-pieces // trips)
+                good &= (head[back] == fewest) | (column == head[back])
+            backs.append(back[good])
+            columns.append(column[good])
+            total += len(columns[-1])
+            if total > MOST_ROWS:
+                raise MappingError(f"{dim}: {total} choices of tiles and more, at most {MOST_ROWS} are listed; use tiles=divisors")
+        back, column = np.concatenate(backs), np.concatenate(columns)
         base = base[back]
         odd = (column % base > 0) if multiples else np.zeros(len(column), bool)
         found = np.hstack([column[:, None], found[back]])
     if odd.any():
         found = found[~odd | (found[:, 0] == size)]
     return found, not whole
+
+
+def _parts(many: Ints) -> list[slice]:
+    """Slices that cover an array of counts, each of MOST_ROWS in sum or one entry."""
+    ends = np.cumsum(many)
+    found, at = [], 0
+    while at < len(many):
+        before = int(ends[at - 1]) if at else 0
+        stop = max(at + 1, int(np.searchsorted(ends, before + MOST_ROWS, "right")))
+        found.append(slice(at, stop))
+        at = stop
+    return found
 
 
 def _most(skeleton: Skeleton, dim: str, level: int) -> int:
