@@ -329,3 +329,15 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
             ),
         }
         assert goal.of(values) >= low * (1 - 1e-9), (nest.mapping, nest.mapping.keep)
+
+
+def test_never_worse_than_the_fixed_rule() -> None:
+    """Its tiles need not divide: over three channels and nine taps divisors fill 9 rows of 16, the rule fills them all."""
+    layer = acc.Conv2d(M=8, C=3, H=16, W=16, R=3, S=3, padding=1)
+    best = acc.map_layer(layer, "systolic", "ws", objective="energy", check=True)
+    rule = acc.simulate(layer, "systolic", "ws").rows[0].columns
+    ours = best.result.rows[0].columns
+    assert best.certificate.rule and best.certificate.proved and best.certificate.value == ours["energy_pj"] == rule["energy_pj"]
+    assert best.certificate.runners_up[0]["bit_exact"] is True and "the fixed rule has the best" in str(best.certificate)
+    assert not acc.map_layer(layer, "systolic", "ws", objective="energy", tiles="all").certificate.value > rule["energy_pj"]
+    assert not acc.map_layer(layer, "eyeriss", "rs", objective="energy").certificate.rule

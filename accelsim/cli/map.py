@@ -125,6 +125,7 @@ def _record(name: str, found: NetworkBest, objective: str) -> dict[str, Any]:
         "utilization": columns["utilization"],
         "gap": c.gap,
         "stopped": c.stopped or "",
+        "rule": c.rule,
         "space": c.space,
         "evaluated": c.evaluated,
         "timed": c.timed,
@@ -159,7 +160,8 @@ def _table(records: list[dict[str, Any]]) -> str:
     text = [
         " ".join(x.ljust(w) if i == 0 else x.rjust(w) for i, (x, w) in enumerate(zip(line, widths, strict=True))) for line in (head, *lines)
     ]
-    return "\n".join([*text, "", *(f"{r['layer']}: {r['mapping']}" for r in records)])
+    said = "  (the fixed rule's, better than all of the space: its tiles need not divide)"
+    return "\n".join([*text, "", *(f"{r['layer']}: {r['mapping']}{said if r['rule'] else ''}" for r in records)])
 
 
 def _draw(

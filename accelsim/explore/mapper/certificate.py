@@ -30,6 +30,7 @@ class Certificate:
     stopped: str | None = None  # limit, interrupted; None: ran to its end
     cycles: Mapping[str, int | float] = field(default_factory=dict)
     runners_up: tuple[Mapping[str, Any], ...] = ()
+    rule: bool = False  # the chosen mapping is the fixed rule's, and better than any the search found
 
     @property
     def gap(self) -> float:
@@ -58,6 +59,7 @@ class Certificate:
             "gap": self.gap,
             "seconds": self.seconds,
             "stopped": self.stopped,
+            "rule": self.rule,
             "cycles": dict(self.cycles),
             "runners_up": [dict(r) for r in self.runners_up],
         }
@@ -68,5 +70,5 @@ class Certificate:
         return (
             f"{self.objective} {self.value:.6g}: {verdict}; space {self.space:.4g}, evaluated {self.evaluated:.4g}"
             f"{f', {self.timed:,} of them by the closed form' if self.timed else ''}, "
-            f"pruned {pruned or 'none'}; {self.seconds:.2f} s"
+            f"pruned {pruned or 'none'}; {self.seconds:.2f} s{'; the fixed rule has the best' if self.rule else ''}"
         )

@@ -14,7 +14,7 @@ from accelsim.explore.mapper import any_dataflow
 from accelsim.explore.mapper.certificate import Certificate
 from accelsim.explore.mapper.closed import closed_cycles, forms_are_exact
 from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import RUNNERS_UP, Found, Search, State, Table, Tally, in_time, least, prepare
+from accelsim.explore.mapper.search import RUNNERS_UP, Search, State, Table, Tally, in_time, least, prepare
 from accelsim.explore.mapper.space import TILES, Skeleton, Tiles, count, rows, under
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
@@ -79,8 +79,9 @@ def map_layer(
     (bits over the outermost level's port), a product such as ``energy*cycles^2``, or ``front`` for all mappings no other is
     better than in both energy and cycles (the chosen one is then that of least energy x cycles).  ``tiles`` are ``divisors``
     of the range they cut, ``even`` (the least for so many pieces), or ``all`` whole numbers.  ``limit`` in seconds, or an
-    interrupt, ends the search early: the best so far with what is proved of the rest.  ``check`` also carries the winner and
-    its runners-up out on the event engine.
+    interrupt, ends the search early: the best so far with what is proved of the rest.  Where the fixed rule's mapping is better
+    than all that was found, as its tiles need not divide, it is the one given (``certificate.rule``).  ``check`` also carries
+    the winner and its runners-up out on the event engine.
 
     Raises InputError for names and files that are wrong, MappingError naming the constraint where no mapping is legal.
     """
@@ -115,8 +116,8 @@ def map_layer(
             raise MappingError(f"no mapping was found within the limit of {limit} s")
         raise MappingError(_why_empty(problem, machine, flow))
 
-    def row(f: Found, engine: str = "analytic") -> Result:
-        mapping = MappingFile(name="mapper", loops=(m := f.skeleton.mapping(f.tiles)).loops, keep=m.keep, fused=m.fused)
+    def row(m: LoopMapping, engine: str = "analytic") -> Result:
+        mapping = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
         return simulate(
             network,
             machine,
@@ -127,16 +128,27 @@ def map_layer(
             engine=engine,  # type: ignore[arg-type]
         )
 
-    result = row(winner)
-    columns = result.rows[0].columns
-    if columns.get("cycles") is None:
-        raise MappingError(str(columns.get("error")))
-    cycles: dict[str, float] = {"closed form": columns["cycles"]}
     unit = f"energy_{machine.energy.unit}"
+
+    def measured(result: Result) -> dict[str, float]:
+        columns = result.rows[0].columns
+        return {"energy": columns[unit], "cycles": columns["cycles"], "dram": winner.values.get("dram", 0.0)}
+
+    best = winner.skeleton.mapping(winner.tiles)
+    result = row(best)
+    if result.rows[0].columns.get("cycles") is None:
+        raise MappingError(str(result.rows[0].columns.get("error")))
+    value, bound = _proof(state, goal, measured(result))
+    ruled = False
+    if goal is not None and "dram" not in goal.measures and flow is not None and (nest := rule_nest(problem, machine, flow)) is not None:
+        known = row(nest.mapping)
+        if known.rows[0].columns.get("cycles") is not None and float(goal.of(measured(known))) < value * (1 - 1e-9):
+            best, result, value, ruled = nest.mapping, known, float(goal.of(measured(known))), True
+    cycles: dict[str, float] = {"closed form": result.rows[0].columns["cycles"]}
     runners: list[dict[str, Any]] = []
-    others = [f for v, f in state.timed if f.tiles != winner.tiles and v <= state.value * (1 + ERROR)]
-    for f in [winner, *others[: RUNNERS_UP - 1]] if check else []:
-        ours, event = (result if f is winner else row(f)).rows[0], row(f, "event").rows[0].columns
+    others = [f.skeleton.mapping(f.tiles) for v, f in state.timed if (ruled or f.tiles != winner.tiles) and v <= value * (1 + ERROR)]
+    for m in [best, *others[: RUNNERS_UP - 1]] if check else []:
+        ours, event = (result if m is best else row(m)).rows[0], row(m, "event").rows[0].columns
         one = {
             "mapping": str(ours.nest.mapping) if ours.nest else "",
             "cycles": ours.columns["cycles"],
@@ -148,13 +160,12 @@ def map_layer(
         runners.append(one)
     if runners:
         cycles["event engine"] = runners[0]["event_cycles"]
-    value, bound = _proof(state, goal, {"energy": columns[unit], "cycles": columns["cycles"], "dram": winner.values.get("dram", 0.0)})
     certificate = Certificate(
-        objective, tiles, space, tally.evaluated, tally.timed, tally.pruned(), value, bound, monotonic() - start, state.stopped, cycles,
-        tuple(runners),
+        objective, tiles, space, tally.evaluated, tally.timed, tally.pruned(), value, min(value, bound), monotonic() - start,
+        state.stopped, cycles, tuple(runners), ruled,
     )  # fmt: skip
     front = tuple(Point(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"]) for f in state.front)
-    return Best(winner.skeleton.mapping(winner.tiles), result, certificate, front)
+    return Best(best, result, certificate, front)
 
 
 def _proof(state: State, goal: Objective | None, measured: dict[str, float]) -> tuple[float, float]:
