@@ -25,6 +25,12 @@ def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
     return files.override_values(found)
 
 
+def ready(output: Path | None, option: str = "-o") -> None:
+    """Refuses a file whose directory is not there before anything is computed."""
+    if output is not None and not output.absolute().parent.is_dir():
+        raise click.UsageError(f"{option} {output}: cannot be written: no such directory {output.parent}")
+
+
 def write(text: str, output: Path | None) -> None:
     """To stdout, or to a file that is never half-written."""
     if output is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, pairs, write
+from accelsim.cli.common import BATCH, DIRECTIONS, pairs, ready, write
 
 if TYPE_CHECKING:
     from accelsim.explore.mapper.network import NetworkBest
@@ -62,6 +62,7 @@ def map_(
 
     from accelsim.explore.mapper.network import map_network
 
+    ready(output)
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     with tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False) as line:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, pairs, write
+from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, pairs, ready, write
 
 if TYPE_CHECKING:
     from accelsim.explore.mapper.network import NetworkBest
@@ -102,6 +102,7 @@ def run(
             raise click.UsageError(f"{option} wants --engine {home}, got {engine}")
     if sample_folds and check:
         raise click.UsageError("--check compares outputs, and --sample-folds computes none")
+    ready(output)
     end_to_end |= fuse_buffers
     for option, file in (("--data", data), ("--weights", weights)):
         if file is not None and not (end_to_end and (check or engine != "analytic")):

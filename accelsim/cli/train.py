@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, ENGINES, pairs, write
+from accelsim.cli.common import BATCH, ENGINES, pairs, ready, write
 from accelsim.cli.run import _csv
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def train(
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    for option, path in (("-o", output), ("--save", save), ("--gradients", gradients)):
+        ready(path, option)
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(output.suffix.lower() if output else "", "table")
     from tqdm import tqdm

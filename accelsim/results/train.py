@@ -32,7 +32,7 @@ Array = NDArray[Any]
 MAX_RATE = 2.0**64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Training:
     """A step: what it computed and what it cost.
 
@@ -59,6 +59,10 @@ class Training:
     def gradients(self) -> dict[str, NDArray[np.float64]]:
         """The gradient of every node's output and every parameter, by name, in real units: what ``step.gradients`` stand for."""
         return {name: block.values for name, block in self.step.gradients.items()}
+
+    def __repr__(self) -> str:
+        exact = f"; {sum(self.bit_exact.values())} of {len(self.bit_exact)} tensors and gradients bit-exact" if self.bit_exact else ""
+        return f"{self.rows}\n\nloss {self.loss:.6g}{exact}"
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -102,7 +106,7 @@ def train_step(
         raise InputError("a step runs under one dataflow", key="dataflow", got=", ".join(s.dataflow for s in found))
     if engine not in ENGINES:
         raise InputError("no such engine", key="engine", got=str(engine), choices=ENGINES)
-    if not abs(rate) < MAX_RATE:
+    if not isinstance(rate, (int, float)) or not abs(rate) < MAX_RATE:
         raise InputError("must be a number below 2^64", key="rate", got=str(rate))
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs

@@ -80,7 +80,11 @@ def latency_data(frame: pd.DataFrame) -> pd.DataFrame:
     found = {m[1]: str(c) for c in frame.columns if (m := re.fullmatch(r"stall_(.+)_cycles", str(c)))}
     resources = _roles(frame, list(found))
     roles = {"compute": "compute", "fill_drain": "fill"} | {f"stall_{r}": role for r, role in resources.items()}
-    parts = {"compute": _numbers(frame, "compute_cycles"), "fill_drain": _numbers(frame, "fill_drain_cycles")}
+    computing, beside = _numbers(frame, "compute_cycles"), _beside(frame)
+    parts = {"compute": np.where(beside, 0.0, computing)}
+    if beside.any():
+        parts["vector"], roles["vector"] = np.where(beside, computing, 0.0), "vector"
+    parts["fill_drain"] = _numbers(frame, "fill_drain_cycles")
     parts |= {f"stall_{r}": _numbers(frame, found[r]) for r in resources}
     named = sum((np.nan_to_num(parts[f"stall_{r}"]) for r in resources), np.zeros(len(frame)))
     if (rest := np.maximum(np.nan_to_num(_numbers(frame, "stall_cycles")) - named, 0)).any():
@@ -96,10 +100,16 @@ def utilization_data(frame: pd.DataFrame) -> pd.DataFrame:
     ``unmapped`` the rest: slots the mapping leaves empty, or all of it where the efficiency is not known.
     """
     frame = _usable(frame)
+    frame = frame[~_beside(frame)].reset_index(drop=True)  # the vector unit has no share of the array
     busy = _numbers(frame, "utilization")
     mapped = np.fmin(np.fmax(_numbers(frame, "mapping_efficiency"), busy), np.fmax(busy, 1))
     parts = {"busy": busy, "waiting": mapped - busy, "unmapped": np.maximum(1 - mapped, 0)}
     return _tidy(frame, parts, {"busy": "compute", "waiting": "fill", "unmapped": OTHER}, busy, "share", {})
+
+
+def _beside(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows are the vector unit's."""
+    return np.array([text == "vector unit" for text in _texts(frame, "mapping")], bool)
 
 
 def _usable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +161,8 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
     columns = [str(c) for c in frame.columns]
     counted = {m[1] for c in columns if (m := re.fullmatch(rf"(.+)_({'|'.join(TENSORS)})_(deliveries|additions)", c))}
     known = {
-        "compute": r"compute|macs?|alu|vector.*",
+        "compute": r"compute|macs?|alu",
+        "vector": r"vector.*",
         "network": r"(noc|link|links|bus|lines|net|network|mesh|interconnect)(_.*)?",
         "pe": r"(spad|reg|rf|register|pe|scratchpad|latch).*",
         "dram": r"(dram|hbm|ddr|lpddr|off_?chip|main_?memory).*",
@@ -166,8 +177,8 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
     for place, name in enumerate(unknown):
         first, last = place == 0 and "dram" not in roles.values(), place == len(unknown) - 1 and "pe" not in roles.values()
         roles[name] = "dram" if first and len(unknown) > 1 else "pe" if last and place else "buffer"
-    order = ["compute", "pe", "network", "buffer", "dram", OTHER]
-    return {name: roles[name] for role in order for name in (names if role == "compute" else reversed(names)) if roles[name] == role}
+    order = ["compute", "vector", "pe", "network", "buffer", "dram", OTHER]
+    return {name: roles[name] for role in order for name in reversed(names) if roles[name] == role}
 
 
 def _close(parts: dict[str, Floats], roles: dict[str, str], total: Floats, what: str) -> None:
@@ -279,11 +290,13 @@ _PRINTED = {"dram": "DRAM", "glb": "GLB", "sram": "SRAM", "noc": "NoC", "ub": "U
 _COMPONENTS = {
     "fill_drain": "fill and drain",
     "stall": "stall",
+    "vector": "vector unit",
     "busy": "busy (utilization)",
     "waiting": "waiting (busy + waiting = mapping efficiency)",
 }
 _CHOICES = {  # role: colour, ink of the hatching, hatching of its first and of its further components
     "compute": ("#009E73", "white", ("", "o")),
+    "vector": ("#444444", "#DDDDDD", ("", "....")),
     "pe": ("#56B4E9", "#173a52", ("....", "oo")),
     "network": ("#D55E00", "#4a1f00", ("xxxx", "++++")),
     "buffer": ("#E69F00", "#4d3500", ("////", "\\\\\\\\\\")),

@@ -38,7 +38,8 @@ from accelsim.workload.problem import RANKS, Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-LEAF = 1 << 11  # mappings evaluated as one block
+LEAF, FINE_LEAF = 1 << 15, 1 << 11  # mappings evaluated as one block; in a large space bounds leave out more than small blocks cost
+LARGE = 1 << 40  # mappings of a table that make it large
 CHUNK = 2048  # nodes bounded at once
 MANY = 8192  # choices compared at once for dominance
 CLUSTER = 4  # choices that are not told apart further
@@ -97,6 +98,11 @@ class Table:
     @property
     def volume(self) -> int:
         return prod(len(g.tiles) for g in self.groups)
+
+    @property
+    def leaf(self) -> int:
+        """How many mappings are few enough to be evaluated as one block."""
+        return LEAF if self.volume < LARGE else FINE_LEAF
 
     def _columns(self, terms: list[int], brackets: list[int]) -> None:
         """Each column twice: as brackets, and as its product over all positions less the parts kept."""
@@ -167,7 +173,7 @@ class Table:
         """Nanoseconds a value, about: a matrix product of 0.08 a term, and rows of either side at 1.5 an entry."""
         classes, terms = self._classes(right), self.by_term.shape[1]
         products = sum(len(np.unique(classes[np.flatnonzero(w)])) for w in self.by_term)
-        share = min(1.0, log(LEAF) / log(max(self.volume, 2)))  # a block is about so much of either side, by logarithm
+        share = min(1.0, log(self.leaf) / log(max(self.volume, 2)))  # a block is about so much of either side, by logarithm
         row, col = (prod(len(g.tiles) for i, g in enumerate(self.groups) if (i in right) == side) ** share for side in (False, True))
         cost = 0.08 * products * (1 + terms / col) + 1.5 * (terms / col + (classes.max() + 1) / row)
         return float(cost)
@@ -604,7 +610,7 @@ class Search:
         if not len(nodes):
             return
         spread = np.stack([np.where(t.left[nodes[:, g]] >= 0, t.spread[nodes[:, g]] + 1e-12, -1.0) for g, t in enumerate(trees)])
-        final = (sizes <= LEAF) | (spread.max(axis=0) < 0)
+        final = (sizes <= self.tables[at].leaf) | (spread.max(axis=0) < 0)
         for i in np.flatnonzero(final):
             if self._hopeless({m: lower[k, i] for k, m in enumerate(self._axes)}):
                 self.tally.bound += int(sizes[i])
