@@ -17,7 +17,7 @@ from nests import random_problem
 from accelsim.engines import analytic, counts, pipeline
 from accelsim.explore.mapper.closed import forms_are_exact
 from accelsim.explore.mapper.dominance import undominated
-from accelsim.explore.mapper.layer import _search, spread
+from accelsim.explore.mapper.layer import search_tiles, spread
 from accelsim.explore.mapper.objective import Objective
 from accelsim.explore.mapper.search import State, Table, least
 from accelsim.explore.mapper.space import Skeleton, count, under
@@ -224,7 +224,7 @@ def differences(skeleton: Skeleton, tiles: str, objectives: Sequence[str] = OBJE
                     wrong.append(f"{one}: {m} {true}, its lower bound {value}")
     for text in objectives:
         goal = None if text == "front" else Objective.parse(text)
-        state, tally, space, _ = _search(skeleton, tiles, goal, None, None, None)  # type: ignore[arg-type]
+        state, tally, space, _ = search_tiles(skeleton, tiles, goal, None, None, None)  # type: ignore[arg-type]
         every = [] if goal is None else [float(goal.of(m)) for m in least(skeleton, goal.measures)]
         if goal is not None and truth and min(every) > min(float(goal.of(p)) for p in truth.values()) * (1 + 1e-9):
             wrong.append(f"{text}: what every mapping must do is above the best")

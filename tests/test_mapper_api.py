@@ -250,8 +250,12 @@ def test_command(tmp_path: Path) -> None:
 
 
 def test_figure_shows_cloud_front_rule_and_choice() -> None:
-    points = cloud(SMALL, "eyeriss", "rs", points=500)
-    assert 0 < len(points.points) <= 500 and len(points.front)
+    limited = cloud(SMALL, "eyeriss", "rs", points=500)
+    best = acc.map_layer(SMALL, "eyeriss", "rs", objective="cycles").result.rows[0].columns["cycles"]
+    assert not limited.exact and limited.front[0, 0] == best  # the front is the closed form's, the cloud's cycles are from below
+    assert "500 of the space, cycles at least" in [t.get_text() for t in space(limited).axes[0].get_legend().get_texts()]
+    points = cloud(SMALL, "eyeriss", "rs", points=500, overrides={"levels.dram": {}, "networks.noc.width_bits": None})
+    assert points.exact and 0 < len(points.points) <= 500 and len(points.front)
     assert (np.diff(points.front[:, 0]) > 0).all() and (np.diff(points.front[:, 1]) < 0).all()
     for c, e in points.points:  # nothing of the cloud is below the front
         at = np.searchsorted(points.front[:, 0], c * (1 + 1e-9), side="right") - 1

@@ -23,7 +23,7 @@ def space(cloud: Cloud, chosen: tuple[float, float] | None = None, title: str | 
         color="#9aa5b1",
         linewidths=0,
         rasterized=True,
-        label=f"{len(cloud.points)} of the space",
+        label=f"{len(cloud.points)} of the space{'' if cloud.exact else ', cycles at least'}",
     )
     if len(cloud.front):
         axes.plot(cloud.front[:, 0], cloud.front[:, 1], drawstyle="steps-post", color="#1f4e79", marker="o", markersize=4, label="front")

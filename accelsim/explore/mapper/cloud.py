@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.explore.mapper.layer import rule_nest, spread
-from accelsim.explore.mapper.search import Search
+from accelsim.explore.mapper.closed import forms_are_exact
+from accelsim.explore.mapper.layer import rule_nest, search_tiles, spread
 from accelsim.explore.mapper.space import Tiles, under
 from accelsim.files import InputError
 from accelsim.hardware.presets import load_architecture
@@ -25,13 +25,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cloud:
-    """``points`` and ``front`` are [n, 2] of cycles and energy, the front by rising cycles; ``rule`` is the fixed rule's."""
+    """``points`` and ``front`` are [n, 2] of cycles and energy, the front by rising cycles; ``rule`` is the fixed rule's.
+
+    Unless ``exact``, the points' cycles are the search's, from below; those of the front and the rule are the closed form's.
+    """
 
     points: Floats
     front: Floats
     rule: tuple[float, float] | None
     unit: str
     title: str
+    exact: bool = True
 
 
 def cloud(
@@ -69,8 +73,7 @@ def cloud(
         found.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
     sampled = np.concatenate(found) if found else np.zeros((0, 2))
     sampled = sampled[rng.permutation(len(sampled))[:points]]
-    tally, tables, _ = spread(skeleton, tiles, measures)
-    state = Search(tables, None, tally, deadline=monotonic() + limit).run()
+    state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
     front = np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)
     nest = rule_nest(problem, machine, flow)
     rule = None
@@ -79,4 +82,4 @@ def cloud(
         mapping = MappingFile(name="rule", loops=nest.mapping.loops, keep=nest.mapping.keep, fused=nest.mapping.fused)
         columns = simulate(network, machine, flow, mapping=mapping, batch=batch, direction=direction).rows[0].columns
         rule = (float(columns["cycles"]), float(columns[f"energy_{unit}"])) if columns.get("cycles") is not None else None
-    return Cloud(sampled, front, rule, unit, f"{flow.short} on {machine.name}, tiles {tiles}")
+    return Cloud(sampled, front, rule, unit, f"{flow.short} on {machine.name}, tiles {tiles}", forms_are_exact(machine))

@@ -184,15 +184,15 @@ def _under(
     """The search under a dataflow."""
     skeleton = under(problem, arch, flow)
     if tiles != "all":
-        return _search(skeleton, tiles, goal, deadline, progress, None)
+        return search_tiles(skeleton, tiles, goal, deadline, progress, None)
     start = monotonic()
     part = FIRST_STAGE if deadline is None else min(FIRST_STAGE, (deadline - start) / 4)
-    first = _search(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
+    first = search_tiles(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = replace(first[0], rest=0.0)
     if before.stopped != "interrupted":
         try:
-            return _search(skeleton, tiles, goal, deadline, progress, before)
+            return search_tiles(skeleton, tiles, goal, deadline, progress, before)
         except TimeoutError:
             before.stopped = "limit"
         except KeyboardInterrupt:
@@ -206,7 +206,7 @@ def _value(goal: Objective | None, measures: dict[str, Any]) -> float:
     return float(measures["energy"] * measures["cycles"] if goal is None else goal.of(measures))
 
 
-def _search(
+def search_tiles(
     skeleton: Skeleton, tiles: Tiles, goal: Objective | None, deadline: float | None, progress: Any, known: State | None
 ) -> tuple[State, Tally, int, list[Table]]:
     measures = _measures(goal)
