@@ -90,7 +90,7 @@ def _entry(value: Any) -> Any:
     keys = [field.alias or key for key, field in model.model_fields.items()]
     for key in value:
         if key not in keys:
-            raise ValueError(f"{key}: no such key, got {key}{_nearest(str(key), keys)}")
+            raise ValueError(f"{key}: no such key, got {key}{_nearest(str(key), keys) or '; there are ' + ', '.join(keys)}")
     return model.model_validate(value)
 
 
