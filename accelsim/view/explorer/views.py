@@ -65,7 +65,7 @@ def cloud_view(ask: Ask) -> dict[str, Any]:
     except MappingError as error:
         raise InputError(str(error)) from error
     shared = {"python": cloud_python(ask, CLOUD_POINTS, SEARCH_SECONDS), "command": cloud_command(ask), "unit": found.unit}
-    return {"points": found.points.tolist(), "front": found.front.tolist(), "rule": found.rule} | shared
+    return {"points": found.points.tolist(), "front": found.front.tolist(), "rule": found.rule, "exact": found.exact} | shared
 
 
 def _one_layer(ask: Ask) -> Workload:
