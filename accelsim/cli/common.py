@@ -31,6 +31,18 @@ def ready(output: Path | None, option: str = "-o") -> None:
         raise click.UsageError(f"{option} {output}: cannot be written: no such directory {output.parent}")
 
 
+def csv_text(records: list[dict[str, Any]]) -> str:
+    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
+    import csv
+    import io
+
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue().rstrip("\n")
+
+
 def write(text: str, output: Path | None) -> None:
     """To stdout, or to a file that is never half-written."""
     if output is None:

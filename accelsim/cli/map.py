@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, pairs, ready, write
+from accelsim.cli.common import BATCH, DIRECTIONS, csv_text, pairs, ready, write
 
 if TYPE_CHECKING:
     from accelsim.explore.mapper.network import NetworkBest
@@ -92,14 +92,7 @@ def map_(
             r["front"] = [{"mapping": str(p.mapping), "energy": p.energy, "cycles": p.cycles} for p in best.front]
         write(json.dumps(records, indent=1), output)
     else:
-        import csv
-        import io
-
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        write(stream.getvalue().rstrip("\n"), output)
+        write(csv_text(records), output)
     for name, why in found.errors.items():
         click.echo(f"{name}: {why}", err=True)
     if save is not None and found.layers:
@@ -176,12 +169,13 @@ def _draw(
     tiles: str,
     directory: Path,
 ) -> None:
+    from accelsim.explore.mapper.any_dataflow import is_any
     from accelsim.explore.mapper.cloud import cloud
     from accelsim.view import plots
     from accelsim.view.space import space
     from accelsim.workload.network import load_workload
 
-    if dataflow.strip().lower() == "any":
+    if is_any(dataflow):
         raise click.UsageError("--plot draws the space under a dataflow, not any")
     network = load_workload(workload)
     for name, best in found.layers.items():

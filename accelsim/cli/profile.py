@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, write
+from accelsim.cli.common import BATCH, csv_text, write
 
 if TYPE_CHECKING:
     from accelsim.workload.profile import Profile
@@ -54,9 +54,7 @@ def profile(
 
         text = json.dumps(rows, indent=2)
     elif form == "csv":
-        from accelsim.cli.run import _csv
-
-        text = _csv(rows)
+        text = csv_text(rows)
     elif total:
         from accelsim.view.profile import totals
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, pairs, ready, write
+from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, csv_text, pairs, ready, write
 
 if TYPE_CHECKING:
     from accelsim.explore.mapper.network import NetworkBest
@@ -155,7 +155,7 @@ def run(
         if mapper is None:
             result = simulated(dataflow, mapping)
         else:
-            from accelsim.explore.mapper.request import ANY, is_any
+            from accelsim.explore.mapper.any_dataflow import ANY, is_any
 
             rows: list[Row] = []
             for flow in flows:
@@ -171,7 +171,7 @@ def run(
     elif form == "json":
         text = result.to_json(total=total)
     else:
-        text = _csv(result.records(total=total))
+        text = csv_text(result.records(total=total))
     write(text, output)
     if plot is not None and any(row.nest is not None for row in result.rows):
         _draw(result, plot)
@@ -219,18 +219,6 @@ def _mapped(
         if best.certificate.gap:
             click.echo(f"{name} {flow}: gap {best.certificate.gap:.2%}", err=True)
     return found
-
-
-def _csv(records: list[dict[str, Any]]) -> str:
-    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
-    import csv
-    import io
-
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue().rstrip("\n")
 
 
 def _draw(result: Any, directory: Path) -> None:

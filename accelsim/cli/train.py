@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, ENGINES, pairs, ready, write
-from accelsim.cli.run import _csv
+from accelsim.cli.common import BATCH, ENGINES, csv_text, pairs, ready, write
 
 if TYPE_CHECKING:
     from accelsim.results.simulate import Engine
@@ -109,12 +108,11 @@ def train(
     elif form == "json":
         write(done.rows.to_json(total=total), output)
     else:
-        write(_csv(done.rows.records(total=total)), output)
+        write(csv_text(done.rows.records(total=total)), output)
     for path, arrays in ((save, done.weights), (gradients, done.gradients)):
         if path is not None:
             _save(path, arrays)
-    known = f"; {sum(done.bit_exact.values())} of {len(done.bit_exact)} tensors and gradients bit-exact" if done.bit_exact else ""
-    click.echo(f"loss {done.loss:.6g}{known}", err=True)
+    click.echo(done.summary, err=True)
     for failure in done.failures:
         click.echo(failure, err=True)
     return 1 if done.failures else 0

@@ -134,7 +134,11 @@ def accuracy(network: QuantizedNetwork, images: Array | Mapping[str, Array], ref
 
     A tensor that goes into a rectifier alone saturates at the rectifier's range, and so does what it is compared with.
     """
-    tensors = run_network(network, images)
+    return accuracy_of(network, run_network(network, images), reference)
+
+
+def accuracy_of(network: QuantizedNetwork, tensors: Mapping[str, Array], reference: Mapping[str, Array]) -> list[Accuracy]:
+    """``accuracy`` of tensors in words that are there already."""
     found = []
     for node in network.graph.nodes:
         want, scale = np.asarray(reference[node.name], np.float64), network.scales[node.name]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.explore.mapper.request import ANY, Request, is_any
+from accelsim.explore.mapper.any_dataflow import ANY, is_any
+from accelsim.explore.mapper.request import Request
 from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow

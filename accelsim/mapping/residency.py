@@ -108,8 +108,7 @@ class _Planner:
         return found
 
     def _renames(self, node: Node) -> bool:
-        work = self.graph.work(node)
-        return not isinstance(node.op, ArrayOperator) and not work.total and not work.reads and not work.writes
+        return not isinstance(node.op, ArrayOperator) and self.graph.work(node).nothing
 
     def _in_place(self, node: Node) -> bool:
         """Each word read once and written once where it was; what was there does not leave the network."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from math import log10, prod
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,7 +143,7 @@ class NetworkRun:
     def _beside(self, node: Node, source: Source, staying: Plan | None) -> Row | None:
         """A node on the vector unit; None for one that only renames words."""
         work, shapes = self.graph.work(node), self.graph.shapes
-        if not (work.total or work.reads or work.writes):
+        if work.nothing:
             return None
         stays: frozenset[str] = frozenset() if staying is None else staying.stays
         inputs = [(prod(shapes[name]) * self.batch, name in stays) for name in dict.fromkeys(node.inputs)]
@@ -208,13 +208,13 @@ class NetworkRun:
         from accelsim.engines import golden, golden_network
         from accelsim.workload.graph.evaluate import evaluate
         from accelsim.workload.graph.weights import random_weights
-        from accelsim.workload.quantize import quantize, rectified
+        from accelsim.workload.quantize import quantize, ranges_of
 
         graph, psum = self.graph, self.arch.number("psum")
         weights = random_weights(graph, self.how.seed) if self.given[1] is None else self.given[1]
         with np.errstate(all="ignore"):
             reference = evaluate(graph, self._images, weights)
-            ranges = {name: float(np.abs(tensor).max(initial=0)) for name, tensor in reference.items()}
+            ranges = ranges_of(reference)
         for name, largest in ranges.items():
             if not largest < MOST:
                 raise InputError(f"real values must stay below {MOST:g} in every tensor", key=name, got=f"{largest:.3g}")
@@ -227,12 +227,7 @@ class NetworkRun:
 
         tensors = golden_network.run_network(network, self._images, run_layer)
         names = [n.name for n in graph.nodes if isinstance(n.op, ArrayOperator)]
-        snr = {}
-        for node in graph.nodes:
-            want, scale, number = reference.pop(node.name), network.scales[node.name], network.number
-            if rectified(graph, node.name):
-                want = np.clip(want, number.low * scale, number.high * scale)
-            snr[node.name] = _snr_db(want, tensors[node.name] * scale)
+        snr = {a.node: a.snr_db for a in golden_network.accuracy_of(network, tensors, reference)}
         return network, tensors, dict(zip(names, sums, strict=True)), snr
 
     @property
@@ -282,8 +277,3 @@ def _arrays(data: Any) -> Tensors:
     from accelsim.workload.graph.weights import load_arrays
 
     return load_arrays(data)
-
-
-def _snr_db(want: Array, got: Array) -> float:
-    noise, signal = float(((got - want) ** 2).mean()), float((want * want).mean())
-    return float("inf") if noise == 0 else float("-inf") if signal == 0 else 10 * log10(signal / noise)

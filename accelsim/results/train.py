@@ -60,9 +60,14 @@ class Training:
         """The gradient of every node's output and every parameter, by name, in real units: what ``step.gradients`` stand for."""
         return {name: block.values for name, block in self.step.gradients.items()}
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """The loss, and how many tensors and gradients are golden's, in a line."""
         exact = f"; {sum(self.bit_exact.values())} of {len(self.bit_exact)} tensors and gradients bit-exact" if self.bit_exact else ""
-        return f"{self.rows}\n\nloss {self.loss:.6g}{exact}"
+        return f"loss {self.loss:.6g}{exact}"
+
+    def __repr__(self) -> str:
+        return f"{self.rows}\n\n{self.summary}"
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -121,9 +126,9 @@ def train_step(
     masters = random_weights(graph, seed) if weights is None else dict(weights)
     check_weights(graph, masters)
     words = training.as_words(graph, masters, given, _number(machine, bits), machine.number("psum"))
-    golden_step = training.step(words, given, targets, loss, training.golden_layer(words.psum))
-    rows: list[Row] = []
     golden = training.golden_layer(words.psum)
+    golden_step = training.step(words, given, targets, loss, golden)
+    rows: list[Row] = []
     changed = {key: plain(value) for key, value in (overrides or {}).items()}
 
     def run(name: str, problem: Problem, data: Data) -> Array:

@@ -62,7 +62,12 @@ class QuantizedNetwork:
 
 def calibrate(graph: Graph, images: Array | Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, float]:
     """The largest magnitude of every tensor of the float network on these images."""
-    return {name: float(np.abs(tensor).max(initial=0)) for name, tensor in evaluate(graph, images, weights).items()}
+    return ranges_of(evaluate(graph, images, weights))
+
+
+def ranges_of(tensors: Mapping[str, Array]) -> dict[str, float]:
+    """The largest magnitude of every tensor."""
+    return {name: float(np.abs(tensor).max(initial=0)) for name, tensor in tensors.items()}
 
 
 def quantize(

@@ -38,6 +38,7 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Axis
 from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem
 
+ANY = "any"  # the dataflow that leaves everything open
 SUFFIX = {"weight": ("N", "E", "F"), "ifmap": ("M",), "ofmap": ("C", "R", "S"), "": ()}  # what a class has innermost
 ORDERS: dict[str, tuple[tuple[str, ...], ...]] = {  # of each class, outermost first; the ifmap slides along either axis
     "weight": (("G", "M", "C", "R", "S", "N", "E", "F"), ("G", "M", "C", "R", "S", "N", "F", "E")),
@@ -49,6 +50,11 @@ PLAIN = ("N", "G", "C")  # an ifmap's dimensions that do not slide
 FIRST_S = 5.0  # seconds a dataflow is searched for a mapping to begin with
 Keep = tuple[frozenset[str], ...]
 Classes = tuple[str, ...]  # of each level down to the one next to the PEs, outermost first; "": nothing there that a class has innermost
+
+
+def is_any(dataflow: Any) -> bool:
+    """Whether a dataflow is the name that leaves everything open."""
+    return isinstance(dataflow, str) and dataflow.strip().lower() == ANY
 
 
 @dataclass(frozen=True)

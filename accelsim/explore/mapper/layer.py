@@ -97,7 +97,7 @@ def map_layer(
     goal = None if objective == FRONT else Objective.parse(objective)
     start = monotonic()
     deadline = None if limit is None else start + limit
-    if isinstance(dataflow, str) and dataflow.strip().lower() == "any":
+    if any_dataflow.is_any(dataflow):
         if tiles != "divisors":
             raise InputError("dataflow any goes with divisors", key="tiles", got=tiles)
         found = any_dataflow.search(problem, machine, goal, deadline, _report(progress, goal))
@@ -121,7 +121,7 @@ def map_layer(
         return simulate(
             network,
             machine,
-            None if flow is None else flow,
+            flow,
             mapping=mapping,
             batch=batch,
             direction=direction,
@@ -146,7 +146,8 @@ def map_layer(
             best, result, value, ruled = nest.mapping, known, float(goal.of(measured(known))), True
     cycles: dict[str, float] = {"closed form": result.rows[0].columns["cycles"]}
     runners: list[dict[str, Any]] = []
-    others = [f.skeleton.mapping(f.tiles) for v, f in state.timed if (ruled or f.tiles != winner.tiles) and v <= value * (1 + ERROR)]
+    near = [f.skeleton.mapping(f.tiles) for v, f in state.timed if v <= value * (1 + ERROR)]
+    others = [m for m in near if m != best]
     for m in [best, *others[: RUNNERS_UP - 1]] if check else []:
         ours, event = (result if m is best else row(m)).rows[0], row(m, "event").rows[0].columns
         one = {

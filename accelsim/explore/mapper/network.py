@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
+from accelsim.explore.mapper.any_dataflow import ANY, is_any
 from accelsim.explore.mapper.layer import Best, map_layer
 from accelsim.explore.pools import one_thread
 from accelsim.files import InputError
@@ -64,7 +65,7 @@ def map_network(
     network = load_workload(workload)
     network = network.select(layers) if layers else network
     machine = load_architecture(arch, overrides or {})
-    flow: str | Dataflow = "any" if isinstance(dataflow, str) and dataflow.strip().lower() == "any" else load_dataflow(dataflow)
+    flow: str | Dataflow = ANY if is_any(dataflow) else load_dataflow(dataflow)
     if processes < 1:
         raise InputError("must be at least 1", key="processes", got=str(processes))
     groups: dict[Any, list[str]] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from accelsim.explore.mapper.any_dataflow import ANY, is_any
 from accelsim.explore.mapper.layer import Best, map_layer
 from accelsim.explore.mapper.objective import Objective
 from accelsim.explore.mapper.space import TILES, Tiles
@@ -14,13 +15,6 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Direction
-
-ANY = "any"  # the dataflow that leaves everything open
-
-
-def is_any(dataflow: Any) -> bool:
-    """Whether a dataflow is the name that leaves everything open."""
-    return isinstance(dataflow, str) and dataflow.strip().lower() == ANY
 
 
 @dataclass(frozen=True)

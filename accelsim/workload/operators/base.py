@@ -47,6 +47,11 @@ class Work:
         """Operations of every kind."""
         return sum(self.operations.values())
 
+    @property
+    def nothing(self) -> bool:
+        """Whether there is none: words are only renamed, or the array works."""
+        return not (self.total or self.reads or self.writes)
+
 
 class Operator(BaseModel):
     """A node: what it does and, by name, what it reads; the node before it unless ``inputs`` says otherwise."""
