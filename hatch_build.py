@@ -1,4 +1,6 @@
-"""Build hook: the wheel carries the shipped YAML inside the package; an editable install reads the checkout."""
+"""Build hook: the wheel carries the shipped YAML inside the package; an editable install reads the
+checkout.
+"""
 
 from __future__ import annotations
 

@@ -11,39 +11,38 @@ from typing import TYPE_CHECKING, Any
 from accelsim.version import MODEL_VERSION, __version__
 
 if TYPE_CHECKING:
-    from accelsim.explore.compare import compare
-    from accelsim.explore.mapper.layer import map_layer
-    from accelsim.explore.mapper.network import map_network
+    from accelsim.base.errors import InputError
+    from accelsim.explore.difference import compare
+    from accelsim.explore.guided_search import search
+    from accelsim.explore.map_network import map_network
     from accelsim.explore.pareto import pareto
     from accelsim.explore.read import read_store
-    from accelsim.explore.search import search
     from accelsim.explore.sensitivity import sensitivity
     from accelsim.explore.store import StoreError
     from accelsim.explore.sweep import SweepError, sweep
-    from accelsim.files import InputError
-    from accelsim.hardware.architecture import Architecture
-    from accelsim.hardware.presets import load_architecture
+    from accelsim.hardware.architecture import Architecture, load_architecture
+    from accelsim.mapper.layer_search import map_layer
     from accelsim.mapping.dataflow import Dataflow
+    from accelsim.mapping.files import load_dataflow, load_mapping
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
     from accelsim.mapping.nest import Nest
-    from accelsim.mapping.presets import load_dataflow, load_mapping
-    from accelsim.mapping.tiling import choose
+    from accelsim.mapping.rule import choose
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
     from accelsim.results.train import train_step
-    from accelsim.view.player.animate import Animation, animate
+    from accelsim.view.player.animation import Animation, animate
     from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Linear, MatMul
     from accelsim.workload.network import Workload, load_workload
     from accelsim.workload.problem import Problem
 
 _HOMES = {
-    "Animation": "view.player.animate",
+    "Animation": "view.player.animation",
     "Architecture": "hardware.architecture",
     "Conv2d": "workload.layers",
     "ConvTranspose2d": "workload.layers",
     "Dataflow": "mapping.dataflow",
     "Gemm": "workload.layers",
-    "InputError": "files",
+    "InputError": "base.errors",
     "Linear": "workload.layers",
     "Loop": "mapping.mapping",
     "Mapping": "mapping.mapping",
@@ -55,18 +54,18 @@ _HOMES = {
     "StoreError": "explore.store",
     "SweepError": "explore.sweep",
     "Workload": "workload.network",
-    "animate": "view.player.animate",
-    "choose": "mapping.tiling",
-    "compare": "explore.compare",
-    "load_architecture": "hardware.presets",
-    "load_dataflow": "mapping.presets",
-    "load_mapping": "mapping.presets",
+    "animate": "view.player.animation",
+    "choose": "mapping.rule",
+    "compare": "explore.difference",
+    "load_architecture": "hardware.architecture",
+    "load_dataflow": "mapping.files",
+    "load_mapping": "mapping.files",
     "load_workload": "workload.network",
-    "map_layer": "explore.mapper.layer",
-    "map_network": "explore.mapper.network",
+    "map_layer": "mapper.layer_search",
+    "map_network": "explore.map_network",
     "pareto": "explore.pareto",
     "read_store": "explore.read",
-    "search": "explore.search",
+    "search": "explore.guided_search",
     "sensitivity": "explore.sensitivity",
     "simulate": "results.simulate",
     "sweep": "explore.sweep",

@@ -1,4 +1,6 @@
-"""Ratios on one core: one BLAS thread, whatever the machine has (set OPENBLAS_NUM_THREADS to measure with more)."""
+"""Ratios on one core: one BLAS thread, whatever the machine has (set OPENBLAS_NUM_THREADS to
+measure with more).
+"""
 
 import os
 

@@ -1,4 +1,5 @@
-"""Objective values a second in the mapper's search: AlexNet CONV2 of batch 4 on Eyeriss, row-stationary, divisors, one core.
+"""Objective values a second in the mapper's search: AlexNet CONV2 of batch 4 on Eyeriss,
+row-stationary, divisors, one core.
 
 Only mappings whose objective was computed and compared are counted, against all CPU time of the search: bounds, clusters
 and legality included, tables apart.  Run: python benchmarks/mapper_values_per_second.py
@@ -13,12 +14,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core
 import time
 
 import accelsim as acc
-from accelsim.explore.mapper.layer import spread
-from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import Search
-from accelsim.explore.mapper.space import under
+from accelsim.mapper.layer_search import spread
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.search import Search
+from accelsim.mapper.space import under
 
-# The memory's timing off and on: with ports, cycles are the largest of several forms, each a matrix product of its own.
+# The memory's timing off and on: with ports, cycles are the largest of several forms, each a matrix
+# product of its own.
 UNTIMED = {
     "levels.dram.port_bits": None,
     "levels.dram.port_clock_mhz": None,

@@ -1,4 +1,5 @@
-"""SCALE-Sim 3.0.0 itself against the preset ``scalesim`` on random small layers and arrays, square or not.
+"""SCALE-Sim 3.0.0 itself against the preset ``scalesim`` on random small layers and arrays, square
+or not.
 
 Every number of its report that has one of ours beside it, under the corrections of docs/scalesim.md; tests/test_scalesim.py
 does the same for the 40 rows kept in tests/reference.  The exit status is 1 where one differs.
@@ -22,13 +23,26 @@ LAYERS = 5  # in each run of the tool
 
 def random_layer(rng: random.Random, name: str) -> Layer:
     r, s = rng.randint(1, 4), rng.randint(1, 4)
-    return Layer(name, r + rng.randint(0, 12), s + rng.randint(0, 12), r, s, rng.randint(1, 12), rng.randint(1, 40), rng.randint(1, 3))
+    return Layer(
+        name,
+        r + rng.randint(0, 12),
+        s + rng.randint(0, 12),
+        r,
+        s,
+        rng.randint(1, 12),
+        rng.randint(1, 40),
+        rng.randint(1, 3),
+    )
 
 
-def differences(layer: Layer, flow: str, rows: int, cols: int, theirs: dict[str, float]) -> list[str]:
+def differences(
+    layer: Layer, flow: str, rows: int, cols: int, theirs: dict[str, float]
+) -> list[str]:
     """The columns that are not what ours and the correction make of them."""
     problem = layer.ours().problem()
-    (ours,) = acc.simulate(layer.ours(), "scalesim", flow, overrides={"array.rows": rows, "array.cols": cols}).records()
+    (ours,) = acc.simulate(
+        layer.ours(), "scalesim", flow, overrides={"array.rows": rows, "array.cols": cols}
+    ).records()
     length = {"K": problem.C * problem.R * problem.S, "X": problem.E * problem.F, "M": problem.M}
     down, along = {"ws": "KM", "os": "XM", "is": "KX"}[flow]
     folds = ceil(length[down] / rows) * ceil(length[along] / cols)
@@ -41,7 +55,8 @@ def differences(layer: Layer, flow: str, rows: int, cols: int, theirs: dict[str,
         "Compute Util %": busy / (ours["cycles"] + (0 if flow == "os" else folds * (cols - 1))),
         "SRAM IFMAP Reads": ours["sram_ifmap_reads"],
         "SRAM Filter Reads": ours["sram_weight_reads"],
-        "SRAM OFMAP Writes": ours["sram_ofmap_writes"] + (folds * (rows + cols) if flow == "os" else 0),
+        "SRAM OFMAP Writes": ours["sram_ofmap_writes"]
+        + (folds * (rows + cols) if flow == "os" else 0),
     }
     return [
         f"{key}: {theirs[key]:.15g}, expected {n}"
@@ -52,7 +67,12 @@ def differences(layer: Layer, flow: str, rows: int, cols: int, theirs: dict[str,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cases", type=int, default=60, help=f"runs of the tool, {LAYERS} layers each (default %(default)s)")
+    parser.add_argument(
+        "--cases",
+        type=int,
+        default=60,
+        help=f"runs of the tool, {LAYERS} layers each (default %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0)
     add_venv(parser)
     options = parser.parse_args()

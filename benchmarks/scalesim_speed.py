@@ -1,11 +1,13 @@
-"""CPU seconds of SCALE-Sim 3.0.0 and of accelsim on the same layers, in one run, and whether their cycles agree.
+"""CPU seconds of SCALE-Sim 3.0.0 and of accelsim on the same layers, in one run, and whether their
+cycles agree.
 
 AlexNet's five convolutions as SCALE-Sim ships them on 128x128 PEs, and Conv3 on 32x32.  Columns:
 
 class          SCALE-Sim through its Python class, traces off: user and system time of the process
 command line   the same through ``python -m scalesim.scale``, as its README says; it cannot but write its traces
 analytic       from loaded architecture, dataflow and layers: the choice of mapping, all counts, cycles and energy;
-               the first call of the case (of the first case: with every cache empty), and the median of 20 more
+               the first call of the case (of the first case: with every cache empty), and the
+               median of 20 more
 simulate       ``acc.simulate``, median of 20 calls: that, and the rows with their hashes
 event          ``event.run`` with random data, once; its outputs are compared with the golden model afterwards
 times faster   SCALE-Sim's seconds by ours (the median of analytic)
@@ -35,7 +37,11 @@ from typing import Any
 from scalesim_tool import ALEXNET, BY_COMMAND_LINE, FLOWS, Layer, add_venv, environment, run
 
 import accelsim as acc
-from accelsim.engines import analytic, counts, event, golden, pipeline
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import pipeline
+from accelsim.engines.event import machine as event
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.results import check
 from accelsim.results.simulate import simulate
 from accelsim.workload.arithmetic import random_data
@@ -75,21 +81,30 @@ def seconds(work: Callable[[], Any]) -> list[float]:
     return spent
 
 
-def executed(case: Case, arch: acc.Architecture, flow: acc.Dataflow) -> tuple[float, list[int], list[str]]:
-    """CPU seconds of moving and multiplying every word, the cycles of every layer's folds, and what is wrong with its outputs."""
+def executed(
+    case: Case, arch: acc.Architecture, flow: acc.Dataflow
+) -> tuple[float, list[int], list[str]]:
+    """CPU seconds of moving and multiplying every word, the cycles of every layer's folds, and what
+    is wrong with its outputs.
+    """
     spent = 0.0
     cycles: list[int] = []
     wrong: list[str] = []
     for layer in case.layers:
         problem = layer.ours().problem()
         psum = arch.number("psum")
-        data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap")), psum, 0)  # type: ignore[arg-type]
+        data = random_data(
+            problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap")), psum, 0
+        )  # type: ignore[arg-type]
         start = time.process_time()
         nest = acc.Nest(problem, arch, acc.choose(problem, arch, flow))
         done = event.run(nest, data)
         spent += time.process_time() - start
         cycles.append(event.array_cycles(nest, done.folds))
-        if why := check.outputs(problem, golden.accumulate(problem, data, psum), done.result) or done.overflow:
+        if (
+            why := check.outputs(problem, golden.accumulate(problem, data, psum), done.result)
+            or done.overflow
+        ):
             wrong.append(f"{layer.name}: {why}")
     return spent, cycles, wrong
 
@@ -100,7 +115,10 @@ def compare(case: Case, python: Path, *, class_only: bool) -> bool:
     flow = acc.load_dataflow(case.flow)
     layers = [layer.ours() for layer in case.layers]
     first, *rest = seconds(lambda: [evaluated(layer, arch, flow) for layer in layers])
-    median, rows = statistics.median(rest), statistics.median(seconds(lambda: simulate(layers, arch, flow))[1:])
+    median, rows = (
+        statistics.median(rest),
+        statistics.median(seconds(lambda: simulate(layers, arch, flow))[1:]),
+    )
     ours = [evaluated(layer, arch, flow) for layer in layers]
     moved, folds, wrong = executed(case, arch, flow)
 
@@ -125,8 +143,12 @@ def compare(case: Case, python: Path, *, class_only: bool) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--flows", default="ws", help="of ws, os and is, with commas between (default ws)")
-    parser.add_argument("--class-only", action="store_true", help="leave out SCALE-Sim's command line")
+    parser.add_argument(
+        "--flows", default="ws", help="of ws, os and is, with commas between (default ws)"
+    )
+    parser.add_argument(
+        "--class-only", action="store_true", help="leave out SCALE-Sim's command line"
+    )
     add_venv(parser)
     options = parser.parse_args()
     flows = options.flows.split(",")
@@ -134,16 +156,23 @@ def main() -> int:
         parser.error(f"--flows: of {', '.join(FLOWS)}, got {options.flows}")
     python = environment(options.venv)
 
-    print(f"{'':20} {'SCALE-Sim, CPU s':^22} {'analytic, CPU ms':^17} {'simulate':>8} {'times faster':^22} {'event':>8} {'times':>8}")
+    print(
+        f"{'':20} {'SCALE-Sim, CPU s':^22} {'analytic, CPU ms':^17} {'simulate':>8} {'times faster':^22} {'event':>8} {'times':>8}"
+    )
     print(
         f"{'case':20} {'class':>9} {'command line':>12} {'first':>8} {'median':>8} {'CPU ms':>8} {'class':>9} {'command line':>12} "
         f"{'CPU s':>8} {'faster':>8}  cycles"
     )
     good = True
     for flow in flows:
-        for case in (Case(f"{flow} 128x128 AlexNet", flow, 128, ALEXNET), Case(f"{flow} 32x32 Conv3", flow, 32, ALEXNET[2:3])):
+        for case in (
+            Case(f"{flow} 128x128 AlexNet", flow, 128, ALEXNET),
+            Case(f"{flow} 32x32 Conv3", flow, 32, ALEXNET[2:3]),
+        ):
             good &= compare(case, python, class_only=options.class_only)
-    print(f"asked for: analytic {ANALYTIC} times, event {EVENT} times; load average {os.getloadavg()[0]:.2f}")
+    print(
+        f"asked for: analytic {ANALYTIC} times, event {EVENT} times; load average {os.getloadavg()[0]:.2f}"
+    )
     return 0 if good else 1
 
 

@@ -1,4 +1,5 @@
-"""SCALE-Sim 3.0.0 in a virtual environment of its own: what it is given, how it is run, what it reports.
+"""SCALE-Sim 3.0.0 in a virtual environment of its own: what it is given, how it is run, what it
+reports.
 
 ``Layer`` is a row of its topology file; ``Layer.ours()`` is the same layer as accelsim's.
 """
@@ -21,7 +22,9 @@ import accelsim as acc
 
 PACKAGES = ("scalesim==3.0.0", "numpy<2.4")  # it does not run with numpy 2.4
 FLOWS = ("ws", "os", "is")
-HEADER = "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,"
+HEADER = (
+    "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,"
+)
 # Sections and keys as in its configs/scale.cfg; memory that is never waited for.
 CONFIG = """
 [general]
@@ -54,14 +57,26 @@ SparsitySupport: false
 InterfaceBandwidth: CALC
 UseRamulatorTrace: False
 """
-# Through its Python class, which can leave the traces out; or as its README says, which cannot: ``-s N`` is read and not passed on.
+# Through its Python class, which can leave the traces out; or as its README says, which cannot:
+# ``-s N`` is read and not passed on.
 BY_CLASS = (
     "-c",
     "from scalesim.scale_sim import scalesim\n"
     "run = scalesim(save_disk_space=True, verbose=False, config='scale.cfg', topology='net.csv', layout='layout.csv')\n"
     "run.run_scale(top_path='out')\n",
 )
-BY_COMMAND_LINE = ("-m", "scalesim.scale", "-c", "scale.cfg", "-t", "net.csv", "-l", "layout.csv", "-p", "out")
+BY_COMMAND_LINE = (
+    "-m",
+    "scalesim.scale",
+    "-c",
+    "scale.cfg",
+    "-t",
+    "net.csv",
+    "-l",
+    "layout.csv",
+    "-p",
+    "out",
+)
 
 
 class Layer(NamedTuple):
@@ -77,9 +92,14 @@ class Layer(NamedTuple):
     def ours(self) -> acc.Conv2d:
         """Output sides rounded up, and only as much ifmap as they touch."""
         u = self.stride
-        e, f = ceil((self.ifmap_h - self.filter_h + u) / u), ceil((self.ifmap_w - self.filter_w + u) / u)
+        e, f = (
+            ceil((self.ifmap_h - self.filter_h + u) / u),
+            ceil((self.ifmap_w - self.filter_w + u) / u),
+        )
         h, w = (e - 1) * u + self.filter_h, (f - 1) * u + self.filter_w
-        return acc.Conv2d(M=self.filters, C=self.channels, H=h, W=w, R=self.filter_h, S=self.filter_w, stride=u)
+        return acc.Conv2d(
+            M=self.filters, C=self.channels, H=h, W=w, R=self.filter_h, S=self.filter_w, stride=u
+        )
 
 
 # its topologies/conv_nets/alexnet.csv
@@ -93,30 +113,52 @@ ALEXNET = (
 
 
 def add_venv(parser: argparse.ArgumentParser) -> None:
-    default = os.environ.get("ACCELSIM_SCALESIM_VENV", str(Path(tempfile.gettempdir()) / "accelsim-scalesim-3.0.0"))
+    default = os.environ.get(
+        "ACCELSIM_SCALESIM_VENV", str(Path(tempfile.gettempdir()) / "accelsim-scalesim-3.0.0")
+    )
     parser.add_argument(
-        "--venv", type=Path, default=Path(default), help="where SCALE-Sim is, or is put; also $ACCELSIM_SCALESIM_VENV (default %(default)s)"
+        "--venv",
+        type=Path,
+        default=Path(default),
+        help="where SCALE-Sim is, or is put; also $ACCELSIM_SCALESIM_VENV (default %(default)s)",
     )
 
 
 def environment(where: Path) -> Path:
     """The Python of a virtual environment that has SCALE-Sim; made where there is none."""
     python = where.absolute() / "bin" / "python"
-    if not python.exists() or subprocess.run([python, "-c", "import scalesim.scale_sim"], capture_output=True).returncode:
+    if (
+        not python.exists()
+        or subprocess.run(
+            [python, "-c", "import scalesim.scale_sim"], capture_output=True
+        ).returncode
+    ):
         print(f"installing {' '.join(PACKAGES)} in {where}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", where], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
+            check=True,
+        )
     return python
 
 
 def run(
-    python: Path, layers: Sequence[Layer], flow: str, rows: int, cols: int, how: Sequence[str] = BY_CLASS
+    python: Path,
+    layers: Sequence[Layer],
+    flow: str,
+    rows: int,
+    cols: int,
+    how: Sequence[str] = BY_CLASS,
 ) -> tuple[float, list[dict[str, float]]]:
-    """CPU seconds of one process, user and system; and what it reports of every layer, by its own column names."""
+    """CPU seconds of one process, user and system; and what it reports of every layer, by its own
+    column names.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "scale.cfg").write_text(CONFIG.format(rows=rows, cols=cols, flow=flow))
-        (folder / "net.csv").write_text("\n".join([HEADER, *(",".join(map(str, layer)) + "," for layer in layers), ""]))
+        (folder / "net.csv").write_text(
+            "\n".join([HEADER, *(",".join(map(str, layer)) + "," for layer in layers), ""])
+        )
         (folder / "layout.csv").write_text("Layer name,\n")  # asked for; in this mode not read
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([python, *how], cwd=folder, capture_output=True, text=True)
@@ -126,6 +168,8 @@ def run(
         found: list[dict[str, float]] = [{} for _ in layers]
         for report in ("COMPUTE_REPORT.csv", "DETAILED_ACCESS_REPORT.csv"):
             with (folder / "out" / "run" / report).open(encoding="utf-8") as file:
-                for columns, row in zip(found, csv.DictReader(file, skipinitialspace=True), strict=True):
+                for columns, row in zip(
+                    found, csv.DictReader(file, skipinitialspace=True), strict=True
+                ):
                     columns |= {key: float(value) for key, value in row.items() if key and value}
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, found

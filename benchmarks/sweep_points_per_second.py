@@ -1,4 +1,5 @@
-"""A sweep of 159 000 points: 1 000 arrays x ResNet-50's 53 convolutions x 3 dataflows, analytic, fixed rule, stored.
+"""A sweep of 159 000 points: 1 000 arrays x ResNet-50's 53 convolutions x 3 dataflows, analytic,
+fixed rule, stored.
 
 Prints wall and CPU seconds, memory and points a second, and beside them the CPU seconds SCALE-Sim 3.0.0 takes for one of
 the points (``--scalesim``; it gets an environment of its own).  Points of equal layers are evaluated once and are rows each.
@@ -35,7 +36,9 @@ def used() -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--scalesim", action="store_true")
     add_venv(parser)
@@ -45,16 +48,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "runs.sqlite"
         before, start = used(), time.perf_counter()
-        frame = acc.sweep(convolutions, "systolic", GRID, dataflows=FLOWS, store=store, jobs=args.jobs)
+        frame = acc.sweep(
+            convolutions, "systolic", GRID, dataflows=FLOWS, store=store, jobs=args.jobs
+        )
         wall, cpu = time.perf_counter() - start, used() - before
         size = store.stat().st_size / 1e6
     assert len(frame) == 1000 * 53 * 3 and (frame["status"] == "ok").all()
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1e6
-    print(f"{len(frame)} points: {wall:.1f} s, {cpu:.1f} CPU s, {peak:.2f} GB in the largest process, store {size:.0f} MB")
-    print(f"{len(frame) / wall:,.0f} points a second; {1e3 * cpu / len(frame):.3f} CPU ms a point; load average {os.getloadavg()[0]:.1f}")
+    peak = (
+        max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        / 1e6
+    )
+    print(
+        f"{len(frame)} points: {wall:.1f} s, {cpu:.1f} CPU s, {peak:.2f} GB in the largest process, store {size:.0f} MB"
+    )
+    print(
+        f"{len(frame) / wall:,.0f} points a second; {1e3 * cpu / len(frame):.3f} CPU ms a point; load average {os.getloadavg()[0]:.1f}"
+    )
     if args.scalesim:
         seconds, _ = run(environment(args.venv), [POINT], "ws", 32, 32)
-        print(f"SCALE-Sim 3.0.0, one of them ({POINT.name}, ws, 32x32): {seconds:.1f} CPU s, {seconds / cpu * len(frame):,.0f} times ours")
+        print(
+            f"SCALE-Sim 3.0.0, one of them ({POINT.name}, ws, 32x32): {seconds:.1f} CPU s, {seconds / cpu * len(frame):,.0f} times ours"
+        )
     return 0
 
 

@@ -1,5 +1,6 @@
-"""What moving every word costs: VGG-16's convolutions, batch 1, through the event engine with counting and checking,
-against the fast golden model alone.  All in one run; prints a table of ratios.
+"""What moving every word costs: VGG-16's convolutions, batch 1, through the event engine with
+counting and checking, against the fast golden model alone.  All in one run; prints a table of
+ratios.
 
 golden   ``golden.accumulate``, for each layer the best of 3
 event    ``event.run``, once
@@ -17,12 +18,19 @@ import numpy as np
 import pytest
 
 import accelsim as acc
-from accelsim.engines import analytic, event, golden
-from accelsim.engines.counts import columns
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.event import machine as event
+from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.moved import columns
 from accelsim.results import check
 from accelsim.workload.arithmetic import random_data
 
-LIMITS = {("tpu_v1", "ws"): 3.0, ("eyeriss", "rs"): 10.0, ("eyeriss", "ws"): None, ("eyeriss", "os"): None}
+LIMITS = {
+    ("tpu_v1", "ws"): 3.0,
+    ("eyeriss", "rs"): 10.0,
+    ("eyeriss", "ws"): None,
+    ("eyeriss", "os"): None,
+}
 LAYERS = [x for x in acc.load_workload("vgg16").layers if x.name.startswith("conv")]
 
 
@@ -33,7 +41,9 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, float, float, int]:
-    """Seconds of golden, event, checked and + counts, as in the module's text; and how many passes there were."""
+    """Seconds of golden, event, checked and + counts, as in the module's text; and how many passes
+    there were.
+    """
     problem = layer.problem()
     psum = machine.number("psum")
     data = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap")), psum, 0)
@@ -42,7 +52,9 @@ def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, floa
 
     engine, run = seconds(lambda: event.run(nest, data))
     counting, counted = seconds(lambda: columns(nest, run.moves))
-    checking, wrong = seconds(lambda: check.outputs(problem, golden.accumulate(problem, data, psum), run.result))
+    checking, wrong = seconds(
+        lambda: check.outputs(problem, golden.accumulate(problem, data, psum), run.result)
+    )
     closed, differ = seconds(lambda: check.counts(columns(nest, analytic.run(nest)), counted))
     assert wrong is None and differ is None and run.macs == problem.macs
     checked = engine + counting + checking
@@ -58,7 +70,11 @@ def warm() -> None:
 
 @pytest.mark.parametrize(("arch", "flow"), LIMITS, ids=["-".join(k) for k in LIMITS])
 def test_event_against_golden(arch, flow, warm, capsys):
-    machine, dataflow, limit = acc.load_architecture(arch), acc.load_dataflow(flow), LIMITS[arch, flow]
+    machine, dataflow, limit = (
+        acc.load_architecture(arch),
+        acc.load_dataflow(flow),
+        LIMITS[arch, flow],
+    )
     lines = []
     total = np.zeros(4)
     passes = 0
@@ -70,9 +86,19 @@ def test_event_against_golden(arch, flow, warm, capsys):
     lines.append(("total", *total, passes))
     ratio, whole = total[2] / total[0], total[3] / total[0]
     with capsys.disabled():
-        print(f"\n\nVGG-16 conv, batch 1, {arch} {flow}: event with counting and checking against golden alone")
-        print(f"{'layer':8} {'golden s':>9} {'event s':>9} {'checked s':>9} {'+ counts s':>10} {'ratio':>7} {'passes':>7}")
+        print(
+            f"\n\nVGG-16 conv, batch 1, {arch} {flow}: event with counting and checking against golden alone"
+        )
+        print(
+            f"{'layer':8} {'golden s':>9} {'event s':>9} {'checked s':>9} {'+ counts s':>10} {'ratio':>7} {'passes':>7}"
+        )
         for name, alone, engine, checked, everything, n in lines:
-            print(f"{name:8} {alone:9.3f} {engine:9.3f} {checked:9.3f} {everything:10.3f} {checked / alone:7.2f} {n:7}")
-        print(f"ratio {ratio:.2f}" + ("" if limit is None else f", at most {limit:g} asked for") + f"; {whole:.2f} with + counts")
+            print(
+                f"{name:8} {alone:9.3f} {engine:9.3f} {checked:9.3f} {everything:10.3f} {checked / alone:7.2f} {n:7}"
+            )
+        print(
+            f"ratio {ratio:.2f}"
+            + ("" if limit is None else f", at most {limit:g} asked for")
+            + f"; {whole:.2f} with + counts"
+        )
     assert limit is None or ratio <= limit

@@ -1,4 +1,5 @@
-"""Whole networks through the shell: ResNet-50 by analytic, and ResNet-18 end to end by the timed event engine, with data.
+"""Whole networks through the shell: ResNet-50 by analytic, and ResNet-18 end to end by the timed
+event engine, with data.
 
     python benchmarks/whole_networks.py [--quick]
 
@@ -33,7 +34,15 @@ start = time.process_time()
 text = str(simulate(load_workload("resnet50"), "systolic", "ws"))
 print(time.process_time() - start)
 """
-SHELL = [str(Path(sys.executable).with_name("accelsim")), "run", "resnet50", "--arch", "systolic", "--dataflow", "ws"]
+SHELL = [
+    str(Path(sys.executable).with_name("accelsim")),
+    "run",
+    "resnet50",
+    "--arch",
+    "systolic",
+    "--dataflow",
+    "ws",
+]
 EVENT = ["resnet18", "--engine", "event", "--end-to-end", "--set", "bits.psum=32"]
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
 
@@ -47,7 +56,13 @@ def measured(command: list[str], runs: int = RUNS) -> tuple[float, float]:
     walls, cpus = [], []
     for _ in range(runs):
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, env=ENVIRONMENT)
+        subprocess.run(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            env=ENVIRONMENT,
+        )
         walls.append(time.perf_counter() - start)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -59,31 +74,53 @@ def resnet50() -> bool:
     stages = [python(""), python(LIBRARIES), python(LIBRARIES + OURS), SHELL]
     (_, empty), (_, libraries), (_, ours), (wall, cpu) = map(measured, stages)
     work = statistics.median(
-        float(subprocess.run(python(LIBRARIES + OURS + WORK), capture_output=True, text=True, check=True, env=ENVIRONMENT).stdout)
+        float(
+            subprocess.run(
+                python(LIBRARIES + OURS + WORK),
+                capture_output=True,
+                text=True,
+                check=True,
+                env=ENVIRONMENT,
+            ).stdout
+        )
         for _ in range(RUNS)
     )
     print(f"ResNet-50, {' '.join(SHELL[1:])}: {wall:.2f} s, {cpu:.2f} s of CPU (medians of {RUNS})")
-    print(f"  Python {empty:.3f}, numpy pydantic click ruamel.yaml tqdm {libraries - empty:.3f}, importing accelsim {ours - libraries:.3f}")
-    print(f"  loading the network, the run and its table: {work:.3f} s of CPU, {work / cpu:.0%} of the whole (target: below 0.1)")
+    print(
+        f"  Python {empty:.3f}, numpy pydantic click ruamel.yaml tqdm {libraries - empty:.3f}, importing accelsim {ours - libraries:.3f}"
+    )
+    print(
+        f"  loading the network, the run and its table: {work:.3f} s of CPU, {work / cpu:.0%} of the whole (target: below 0.1)"
+    )
     return wall < 2.0 and work < 0.1
 
 
 def resnet18(on: list[str]) -> bool:
     words = [SHELL[0], "run", *EVENT, "--arch", on[0], "--dataflow", on[1]]
     start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     code = os.waitstatus_to_exitcode(status)
     cpu = used.ru_utime + used.ru_stime
-    print(f"ResNet-18 event, {on[0]} {on[1]}: {wall:.1f} s, {cpu:.1f} s of CPU, {used.ru_maxrss / 1e6:.2f} GB, exit {code}")
+    print(
+        f"ResNet-18 event, {on[0]} {on[1]}: {wall:.1f} s, {cpu:.1f} s of CPU, {used.ru_maxrss / 1e6:.2f} GB, exit {code}"
+    )
     return code == 0 and wall < 60 and used.ru_maxrss < 4e6
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="ResNet-18 under one dataflow")
-    some = [["systolic", "ws"], ["systolic", "os"], ["eyeriss", "rs"], ["eyeriss", "ws"], ["eyeriss", "os"]]
+    some = [
+        ["systolic", "ws"],
+        ["systolic", "os"],
+        ["eyeriss", "rs"],
+        ["eyeriss", "ws"],
+        ["eyeriss", "os"],
+    ]
     held = [resnet50(), *map(resnet18, some[:1] if parser.parse_args().quick else some)]
     return 0 if all(held) else 1
 

@@ -16,7 +16,9 @@ from accelsim.workload.problem import DIMS, TENSORS, Problem
 DIRECTIONS = ("forward", "grad_weight", "grad_input")
 
 
-def random_problem(rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS) -> Problem:
+def random_problem(
+    rng: random.Random, most: int = 600, directions: tuple[str, ...] = DIRECTIONS
+) -> Problem:
     """A layer of at most ``most`` MACs: strides, dilation, padding and gaps of every kind."""
     while True:
         size = {d: rng.choice((1, 1, 2, 3, 4, 5, 7)) for d in DIMS}
@@ -37,11 +39,22 @@ def random_problem(rng: random.Random, most: int = 600, directions: tuple[str, .
         if h < 1 or w < 1:
             continue
         direction, bias = rng.choice(directions), rng.random() < 0.3
-        return Problem(**size, H=h, W=w, stride=stride, dilation=dilation, padding=pads, bias=bias, direction=direction)  # type: ignore[arg-type]
+        return Problem(
+            **size,
+            H=h,
+            W=w,
+            stride=stride,
+            dilation=dilation,
+            padding=pads,
+            bias=bias,
+            direction=direction,
+        )  # type: ignore[arg-type]
 
 
 def random_array(rng: random.Random) -> dict[str, Any]:
-    """Sizes and every option of DESIGN section 5: how folds follow each other and how outputs leave."""
+    """Sizes and every option of DESIGN section 5: how folds follow each other and how outputs
+    leave.
+    """
     overlap = rng.random() < 0.7
     return {
         "rows": rng.choice((4, 7, 12, 30, 10**6)),
@@ -53,8 +66,12 @@ def random_array(rng: random.Random) -> dict[str, Any]:
     }
 
 
-def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.2, stored: float = 0.25) -> Architecture:
-    """Unbounded levels, a random array, kinds of network at random; ``systolic`` is how often one is of lines."""
+def random_architecture(
+    rng: random.Random, levels: int, *, systolic: float = 0.2, stored: float = 0.25
+) -> Architecture:
+    """Unbounded levels, a random array, kinds of network at random; ``systolic`` is how often one
+    is of lines.
+    """
     names = [f"l{i}" for i in range(levels)]
     networks = {}
     for i, name in enumerate(names):
@@ -74,27 +91,46 @@ def random_architecture(rng: random.Random, levels: int, *, systolic: float = 0.
             "array": random_array(rng),
             "levels": {n: {} for n in names},
             "networks": networks,
-            **({"padding": {"stored_from": rng.choice(names[1:])}} if rng.random() < stored else {}),
+            **(
+                {"padding": {"stored_from": rng.choice(names[1:])}} if rng.random() < stored else {}
+            ),
             **({"first_read": rng.choice(names)} if rng.random() < 0.2 else {}),
             "accumulate": rng.choice(("at_level", "at_level", "in_array")),
-            "bits": {t: rng.choice((1, 4, 8, 8, 13, 16)) for t in TENSORS} | {"psum": rng.choice((2, 8, 17, 32, 32, 48))},
+            "bits": {t: rng.choice((1, 4, 8, 8, 13, 16)) for t in TENSORS}
+            | {"psum": rng.choice((2, 8, 17, 32, 32, 48))},
             "signed": {t: rng.random() < 0.6 for t in (*TENSORS, "psum")},
-            "energy": {"mac": 1.0, "levels": dict.fromkeys(names, 1.0), "networks": dict.fromkeys(networks, 1.0)},
+            "energy": {
+                "mac": 1.0,
+                "levels": dict.fromkeys(names, 1.0),
+                "networks": dict.fromkeys(networks, 1.0),
+            },
         }
     )
 
 
 def random_mapping(
-    rng: random.Random, problem: Problem, arch: Architecture, *, fuse: float = 0.35, spatial: float = 0.35, resident: float = 0.0
+    rng: random.Random,
+    problem: Problem,
+    arch: Architecture,
+    *,
+    fuse: float = 0.35,
+    spatial: float = 0.35,
+    resident: float = 0.0,
 ) -> Mapping:
-    """Any loops at any level, tiles that need not divide; may break a rule, which Nest then says."""
+    """Any loops at any level, tiles that need not divide; may break a rule, which Nest then
+    says.
+    """
     names = arch.level_names
     levels = len(names)
     fused = {n: p for n, p in FUSED.items() if rng.random() < fuse}
     entries: list[tuple[int, float, Loop]] = []  # level, place, loop
 
-    def chain(dim: str, extent: int, first: int, start: float, finish: int | None) -> tuple[int, int, float]:
-        """Loops of one dimension down to ``finish`` (or a random tile); returns the last level, tile and place."""
+    def chain(
+        dim: str, extent: int, first: int, start: float, finish: int | None
+    ) -> tuple[int, int, float]:
+        """Loops of one dimension down to ``finish`` (or a random tile); returns the last level,
+        tile and place.
+        """
         level, tile, place = first, extent, start
         while tile > 1 and (finish is not None or rng.random() < 0.5):
             stop = rng.random() < 0.45
@@ -121,9 +157,14 @@ def random_mapping(
             total *= tile
         chain(name, total, level, place, 1)
     entries.sort(key=lambda x: (x[0], x[1]))
-    keep = {n: TENSORS if i == 0 else tuple(t for t in TENSORS if rng.random() < 0.6) for i, n in enumerate(names)}
+    keep = {
+        n: TENSORS if i == 0 else tuple(t for t in TENSORS if rng.random() < 0.6)
+        for i, n in enumerate(names)
+    }
     for t in TENSORS:
-        if resident and rng.random() < resident and t in keep[names[1]] and levels > 2:  # all of it on the chip
+        if (
+            resident and rng.random() < resident and t in keep[names[1]] and levels > 2
+        ):  # all of it on the chip
             keep[names[0]] = tuple(x for x in keep[names[0]] if x != t)
     return Mapping(loops=tuple(x[2] for x in entries), keep=keep, fused=fused)
 
@@ -137,10 +178,14 @@ def random_nest(
     stored: float = 0.25,
     **options: float,
 ) -> Nest:
-    """A legal random nest; ``systolic`` and ``stored`` go to the architecture, ``options`` to the mapping."""
+    """A legal random nest; ``systolic`` and ``stored`` go to the architecture, ``options`` to the
+    mapping.
+    """
     while True:
         problem = random_problem(rng, most, directions)
-        arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=systolic, stored=stored)
+        arch = random_architecture(
+            rng, rng.choice((2, 3, 3, 3, 4)), systolic=systolic, stored=stored
+        )
         for _ in range(5):
             try:
                 return Nest(problem, arch, random_mapping(rng, problem, arch, **options))
@@ -158,7 +203,9 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
     networks = []
     for i in range(nest.levels):
         _, net = nest.arch.network_below(i)
-        networks.append({"held": net.held, "streamed": net.streamed, "accumulated": net.accumulated})
+        networks.append(
+            {"held": net.held, "streamed": net.streamed, "accumulated": net.accumulated}
+        )
     loops = tuple((x.dim, x.tile, names.index(x.level), x.axis) for x in nest.mapping.loops)
     return problem, oracle.Nest(
         loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused),
@@ -168,7 +215,7 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
     )  # fmt: skip
 
 
-# -- strata: the cases that catch wrong counts (counting.md, trap 7) ---------------------------------------------
+# -- strata: the cases that catch wrong counts (counting.md, trap 7) -------------------------------
 
 STRATA = (
     "ragged spatial reduction", "halo in an accumulated ifmap", "stride above filter", "dilation", "bypass", "two spatial levels",
@@ -190,9 +237,14 @@ def strata(nest: Nest) -> set[str]:
             if ragged and any(nest.loops[i].spatial for i in loops):
                 found.add("ragged spatial reduction")
     if acc == "ifmap" and innermost and not nest.pairs("ifmap", innermost):
-        for out, filt, stride, dilation in (("E", "R", p.stride[0], p.dilation[0]), ("F", "S", p.stride[1], p.dilation[1])):
+        for out, filt, stride, dilation in (
+            ("E", "R", p.stride[0], p.dilation[0]),
+            ("F", "S", p.stride[1], p.dilation[1]),
+        ):
             cut = {x.dim for x in nest.loops if x.level < innermost}
-            if (out in cut and (p.size[filt] - 1) * dilation >= stride) or (filt in cut and p.size[out] > 1):
+            if (out in cut and (p.size[filt] - 1) * dilation >= stride) or (
+                filt in cut and p.size[out] > 1
+            ):
                 found.add("halo in an accumulated ifmap")
     if (p.stride[0] > p.R and p.E > 1) or (p.stride[1] > p.S and p.F > 1):
         found.add("stride above filter")
@@ -210,21 +262,37 @@ def strata(nest: Nest) -> set[str]:
 
 
 def stratified_nest(rng: random.Random, stratum: str, most: int = 600) -> Nest:
-    """A legal random nest of a stratum, drawn with odds that favour it and rejected until it is one."""
+    """A legal random nest of a stratum, drawn with odds that favour it and rejected until it is
+    one.
+    """
     while True:
-        directions = (stratum,) if stratum in DIRECTIONS else ("grad_input",) if stratum.startswith("halo") else DIRECTIONS
+        directions = (
+            (stratum,)
+            if stratum in DIRECTIONS
+            else ("grad_input",)
+            if stratum.startswith("halo")
+            else DIRECTIONS
+        )
         options = {
             "two spatial levels": {"spatial": 0.6},
             "ragged spatial reduction": {"spatial": 0.6, "fuse": 0.1},
             "fused": {"fuse": 0.8},
         }
-        nest = random_nest(rng, most, directions, stored=0.9 if stratum == "stored padding" else 0.25, **options.get(stratum, {}))
+        nest = random_nest(
+            rng,
+            most,
+            directions,
+            stored=0.9 if stratum == "stored padding" else 0.25,
+            **options.get(stratum, {}),
+        )
         if stratum in strata(nest):
             return nest
 
 
 def drawn_nest(seed: int, most: int = 300) -> Nest:
-    """The nest of a seed: strata in turn, and every fourth round any nest at all, half of them on systolic lines."""
+    """The nest of a seed: strata in turn, and every fourth round any nest at all, half of them on
+    systolic lines.
+    """
     rng = random.Random(seed)
     if seed // len(STRATA) % 4 == 3:
         return random_nest(rng, most, systolic=rng.choice((0.2, 0.9)))

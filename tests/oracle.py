@@ -113,14 +113,21 @@ class Space:
             fused = {self.loops[i][0] for i in over} - set(DIMENSIONS)
             groups = [self.parts(name) for name in sorted(fused)]
             groups += [(d,) for d in DIMENSIONS if not any(d in parts for parts in groups)]
-            of = {t: [g for g, parts in enumerate(groups) if set(parts) & set(DEPENDS[t])]
-                  for t in TENSORS}
+            of = {
+                t: [g for g, parts in enumerate(groups) if set(parts) & set(DEPENDS[t])]
+                for t in TENSORS
+            }
             self.groups.append(groups)
-            self.above.append([[i for i in over if set(self.parts(self.loops[i][0])) <= set(parts)]
-                               for parts in groups])
+            self.above.append(
+                [
+                    [i for i in over if set(self.parts(self.loops[i][0])) <= set(parts)]
+                    for parts in groups
+                ]
+            )
             self.of.append(of)
-            self.not_of.append({t: [g for g in range(len(groups)) if g not in of[t]]
-                                for t in TENSORS})
+            self.not_of.append(
+                {t: [g for g in range(len(groups)) if g not in of[t]] for t in TENSORS}
+            )
         for group, parts in enumerate(self.groups[self.mac]):
             if len(self.piece(group, self.mac, [0] * len(self.loops))) > 1:
                 raise ValueError(f"the nest does not cut {'·'.join(parts)} down to one MAC")
@@ -196,7 +203,8 @@ class Space:
             spatial = [i for i in mine if i in self.spatial]
             known[key] = any(
                 self.piece(group, self.mac, self.replaced(setting, spatial, position))
-                for position in product(*(range(self.trips[i]) for i in spatial)))
+                for position in product(*(range(self.trips[i]) for i in spatial))
+            )
         return known[key]
 
     # Rules 2 and 3: the tile of one instance at one step.
@@ -234,9 +242,14 @@ class Space:
 
     # Under a fused loop each (k, x) pair of the ifmap is its own word; above it words are real.
     def paired(self, tensor, level):
-        return tensor == "ifmap" and level > self.home(tensor) and any(
-            dim in self.nest.fused and at < level and self.depends(tensor, dim)
-            for dim, _, at, _ in self.loops)
+        return (
+            tensor == "ifmap"
+            and level > self.home(tensor)
+            and any(
+                dim in self.nest.fused and at < level and self.depends(tensor, dim)
+                for dim, _, at, _ in self.loops
+            )
+        )
 
     # The outermost level that keeps a tensor holds all of it, always.
     def home(self, tensor):
@@ -248,8 +261,13 @@ class Space:
             return word
         n, g, c, e, f, r, s = word
         p = self.problem
-        return (n, g, c, p.stride_h * e + p.dilation_h * r - p.pad_top,
-                p.stride_w * f + p.dilation_w * s - p.pad_left)
+        return (
+            n,
+            g,
+            c,
+            p.stride_h * e + p.dilation_h * r - p.pad_top,
+            p.stride_w * f + p.dilation_w * s - p.pad_left,
+        )
 
     def real(self, tensor, word):
         if tensor != "ifmap":
@@ -259,15 +277,18 @@ class Space:
 
     # Rule 2: stored padding, from that level inward; operands only.
     def padding_exists(self, tensor, level):
-        return (self.nest.padding_from is not None and level >= self.nest.padding_from
-                and tensor != self.accumulated)
+        return (
+            self.nest.padding_from is not None
+            and level >= self.nest.padding_from
+            and tensor != self.accumulated
+        )
 
     # Section 3: in storage below a fused loop weight and ofmap must not depend on it or be
     # injective in it. (The ifmap's case is checked on its tiles, in _touched.)
     def _check_fused_is_legal(self, tensor):
         for dim, _, at, _ in self.loops:
             some = [part in DEPENDS[tensor] for part in self.parts(dim)]
-            kept = any(tensor in keep for keep in self.nest.keep[max(at, self.home(tensor)) + 1:])
+            kept = any(tensor in keep for keep in self.nest.keep[max(at, self.home(tensor)) + 1 :])
             if tensor != "ifmap" and kept and any(some) and not all(some):
                 raise ValueError(f"{tensor} is kept below {dim}, in which it is not injective")
 
@@ -297,7 +318,8 @@ class Boundary:
         self.told_apart = self._told_apart()
         self.instances = space.instances(child)
         self.count = dict.fromkeys(
-            ("child_in", "parent_reads", "drains", "arrivals", "entries", "update_reads"), 0)
+            ("child_in", "parent_reads", "drains", "arrivals", "entries", "update_reads"), 0
+        )
 
     # Rules 4 and 5: who shares. Two children's equal words of one step merge when the children
     # agree on the digits (spatial loops) told apart here.
@@ -310,8 +332,11 @@ class Boundary:
         if self.kind in ("unicast", "preload"):
             return in_parent + between  # nobody shares
         axis_of = {d: self.space.loops[digits[d]][3] for d in between}
-        uses = {axis_of[d] for d in between
-                if self.space.depends(self.tensor, self.space.loops[digits[d]][0])}
+        uses = {
+            axis_of[d]
+            for d in between
+            if self.space.depends(self.tensor, self.space.loops[digits[d]][0])
+        }
         has = set(axis_of.values())
         if uses == {"row", "col"}:
             if self.role == "streamed":
@@ -345,8 +370,9 @@ class Boundary:
 def boundaries_of(space: Space, tensor):
     """Outermost first; the last one ends at the MAC."""
     keepers = [level for level in range(space.mac) if tensor in space.nest.keep[level]]
-    return [Boundary(space, tensor, parent, child)
-            for parent, child in pairwise([*keepers, space.mac])]
+    return [
+        Boundary(space, tensor, parent, child) for parent, child in pairwise([*keepers, space.mac])
+    ]
 
 
 # ------------------------------------------------------------------ rules 4 to 7: the walk
@@ -358,18 +384,24 @@ class Walk:
         self.nest, self.macs = nest, 0
         self.boundaries = {t: boundaries_of(space, t) for t in TENSORS}
         # what each child instance holds of each tensor: its tile at its own previous step (rule 3)
-        self.held = {(b.tensor, b.child): dict.fromkeys(b.instances, NOTHING)
-                     for t in TENSORS for b in self.boundaries[t]}
+        self.held = {
+            (b.tensor, b.child): dict.fromkeys(b.instances, NOTHING)
+            for t in TENSORS
+            for b in self.boundaries[t]
+        }
         # the accumulated tensor: words in each instance's tile that nothing has arrived for yet
-        self.fresh = {b.parent: {i: set() for i in space.instances(b.parent)}
-                      for b in self.boundaries[space.accumulated]}
+        self.fresh = {
+            b.parent: {i: set() for i in space.instances(b.parent)}
+            for b in self.boundaries[space.accumulated]
+        }
         self.entered = dict.fromkeys(self.fresh, 0)
 
     def run(self):
         space, accumulated = self.space, self.space.accumulated
         outputs = self.boundaries[accumulated]
         operands = [b for t in TENSORS if t != accumulated for b in self.boundaries[t]]
-        # Rule 6, at home (mostly the outermost): its tile is there from the start; each word is fresh once, ever.
+        # Rule 6, at home (mostly the outermost): its tile is there from the start; each word is
+        # fresh once, ever.
         setting = space.setting((), ())
         everything = space.tile(accumulated, 0, setting, space.pieces(0, setting))
         self.enter(space.home(accumulated), (), everything or NOTHING)
@@ -419,7 +451,9 @@ class Walk:
         now, before = self.change_tiles(boundary, step)
         boundary.count["child_in"] += sum(len(now[i] - before[i]) for i in now)
         took = self.stepped  # an instance that stands still passes nothing on to its neighbours
-        boundary.count["parent_reads"] += boundary.service({i: now[i] for i in took}, {i: before[i] for i in took})
+        boundary.count["parent_reads"] += boundary.service(
+            {i: now[i] for i in took}, {i: before[i] for i in took}
+        )
 
     # Rule 5: the accumulated tensor.
     def step_accumulated(self, boundary, step):
@@ -434,7 +468,7 @@ class Walk:
     def drain(self, boundary, out):
         boundary.count["drains"] += sum(len(words) for words in out.values())
         for key, words in boundary.merge(out).items():
-            self.arrive(boundary, key[:boundary.parent_digits], words)
+            self.arrive(boundary, key[: boundary.parent_digits], words)
 
     # Rule 6: P writes what arrives, and reads as much, less first arrivals.
     def arrive(self, boundary, instance, words):
@@ -471,14 +505,19 @@ class Walk:
                 self.drain(boundary, words_of)
             else:
                 boundary.count["parent_reads"] += boundary.service(
-                    words_of, dict.fromkeys(words_of, NOTHING))
+                    words_of, dict.fromkeys(words_of, NOTHING)
+                )
 
     def result(self):
         nest, space = self.nest, self.space
-        counts = {(level, t): {"reads": 0, "writes": 0}
-                  for level in range(nest.levels) for t in TENSORS}
-        networks = {(level, t): {"deliveries": 0, "additions": 0}
-                    for level in range(nest.levels) for t in TENSORS}
+        counts = {
+            (level, t): {"reads": 0, "writes": 0} for level in range(nest.levels) for t in TENSORS
+        }
+        networks = {
+            (level, t): {"deliveries": 0, "additions": 0}
+            for level in range(nest.levels)
+            for t in TENSORS
+        }
         primitives = {}
         for tensor in TENSORS:
             for b in self.boundaries[tensor]:
@@ -500,8 +539,7 @@ class Walk:
                     if not to_mac:
                         counts[b.child, tensor]["writes"] += n["child_in"]
                     network["deliveries"] += n["child_in"]
-        return {"counts": counts, "networks": networks, "primitives": primitives,
-                "macs": self.macs}
+        return {"counts": counts, "networks": networks, "primitives": primitives, "macs": self.macs}
 
 
 def count(problem: Problem, nest: Nest) -> dict:

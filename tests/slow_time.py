@@ -1,4 +1,5 @@
-"""docs/time.md by hand: words from the oracle's Python sets, step by step; then who waits for what, one moment after the other.
+"""docs/time.md by hand: words from the oracle's Python sets, step by step; then who waits for what,
+one moment after the other.
 
 Slow and obvious on purpose: it shares nothing with the engines but the architecture's numbers and the footprint's word widths.
 ``time_of(nest)`` gives (cycles, array cycles, stalls).
@@ -19,11 +20,13 @@ from accelsim.mapping.nest import Nest
 CHUNKS = 8
 
 
-# -- words: every step of the nest, as sets -------------------------------------------------------------------------
+# -- words: every step of the nest, as sets --------------------------------------------------------
 
 
 class Script(oracle.Walk):
-    """The oracle's walk, writing down what moves: passes of PE steps, and what happens between them."""
+    """The oracle's walk, writing down what moves: passes of PE steps, and what happens between
+    them.
+    """
 
     def __init__(self, nest: Nest) -> None:
         problem, plain = as_oracle(nest)
@@ -42,7 +45,11 @@ class Script(oracle.Walk):
         outputs = self.boundaries[space.accumulated]
         operands = [b for t in oracle.TENSORS if t != space.accumulated for b in self.boundaries[t]]
         setting = space.setting((), ())
-        self.enter(space.home(space.accumulated), (), space.tile(space.accumulated, 0, setting, space.pieces(0, setting)) or oracle.NOTHING)
+        self.enter(
+            space.home(space.accumulated),
+            (),
+            space.tile(space.accumulated, 0, setting, space.pieces(0, setting)) or oracle.NOTHING,
+        )
         previous = None
         for step in space.steps():
             begins = [self.begins(level, step, previous) for level in range(space.mac + 1)]
@@ -52,7 +59,13 @@ class Script(oracle.Walk):
                     self.step_accumulated(boundary, step)
             if fresh is not None:
                 if begins[self.pe - 1] or not self.passes:
-                    self.passes.append({"between": self.between, "steps": [], "stepped": [k for k in range(self.pe) if begins[k]]})
+                    self.passes.append(
+                        {
+                            "between": self.between,
+                            "steps": [],
+                            "stepped": [k for k in range(self.pe) if begins[k]],
+                        }
+                    )
                     self.between = []
                 self.passes[-1]["steps"].append(fresh)
                 self.now = fresh
@@ -81,7 +94,9 @@ class Script(oracle.Walk):
         found = _count()
         for key, words in sent.items():
             real = self.space.padding_exists(boundary.tensor, boundary.parent)
-            found[key[: boundary.parent_digits]] += sum(1 for w in words if real or self.space.real(boundary.tensor, w))
+            found[key[: boundary.parent_digits]] += sum(
+                1 for w in words if real or self.space.real(boundary.tensor, w)
+            )
         return found
 
     def step_operand(self, boundary, step):
@@ -92,7 +107,9 @@ class Script(oracle.Walk):
         if boundary.child == self.pe:
             self.now["load"][boundary.tensor], self.now["into"][boundary.tensor] = reads, taken
         else:
-            self.passes[-1]["between"].append({"what": "fill", "b": boundary, "outer": reads, "inner": taken})
+            self.passes[-1]["between"].append(
+                {"what": "fill", "b": boundary, "outer": reads, "inner": taken}
+            )
 
     def step_accumulated(self, boundary, step):
         now, before = self.change_tiles(boundary, step)
@@ -104,7 +121,11 @@ class Script(oracle.Walk):
 
     def drain(self, boundary, out):
         inner = boundary.child >= self.pe
-        record = self.now if inner else {"what": "drain", "b": boundary, "up": _count(), "updated": _count()}
+        record = (
+            self.now
+            if inner
+            else {"what": "drain", "b": boundary, "up": _count(), "updated": _count()}
+        )
         if record is None:
             return
         self.target = record
@@ -133,7 +154,13 @@ class Script(oracle.Walk):
             pieces = space.pieces(space.mac, setting)
             if all(pieces):
                 for axis, used in (("row", self.now["rows"]), ("col", self.now["cols"])):
-                    used.add(tuple(at for at, i in zip(position, space.spatial, strict=True) if space.loops[i][3] == axis))
+                    used.add(
+                        tuple(
+                            at
+                            for at, i in zip(position, space.spatial, strict=True)
+                            if space.loops[i][3] == axis
+                        )
+                    )
                 for tensor in oracle.TENSORS:
                     took[tensor][position] = space.tile(tensor, space.mac, setting, pieces)
         self.now["macs"] += 1
@@ -142,7 +169,9 @@ class Script(oracle.Walk):
             if tensor == space.accumulated:
                 self.drain(boundary, words_of)
             elif boundary.parent < self.pe:
-                for instance, n in self.by_parent(boundary, words_of, dict.fromkeys(words_of, oracle.NOTHING)).items():
+                for instance, n in self.by_parent(
+                    boundary, words_of, dict.fromkeys(words_of, oracle.NOTHING)
+                ).items():
                     self.now["direct"][tensor][instance] += n
 
 
@@ -154,7 +183,7 @@ def most(amounts) -> int:
     return max(amounts.values(), default=0)
 
 
-# -- ports and channels --------------------------------------------------------------------------------------------
+# -- ports and channels ----------------------------------------------------------------------------
 
 
 class Machine:
@@ -167,7 +196,9 @@ class Machine:
     def clock(self, level: int) -> Fraction:
         """Core cycles per cycle of a level's port."""
         own = self.arch.levels[self.names[level]].port_clock_mhz
-        return Fraction(1) if own is None else Fraction(str(self.arch.clock_mhz)) / Fraction(str(own))
+        return (
+            Fraction(1) if own is None else Fraction(str(self.arch.clock_mhz)) / Fraction(str(own))
+        )
 
     def port(self, level: int, way: str):
         x = self.arch.levels[self.names[level]]
@@ -211,7 +242,14 @@ class Machine:
         return ceil(self.arch.levels[self.names[level]].latency_cycles * self.clock(level))
 
     def network(self, b) -> str | None:
-        return next((name for name, net in self.arch.networks.items() if net.below == self.names[b.network]), None)
+        return next(
+            (
+                name
+                for name, net in self.arch.networks.items()
+                if net.below == self.names[b.network]
+            ),
+            None,
+        )
 
     def slots(self, level: int, tensor: str) -> int:
         x = self.arch.levels[self.names[level]]
@@ -229,7 +267,7 @@ class Machine:
         return found
 
 
-# -- transfers -----------------------------------------------------------------------------------------------------
+# -- transfers -------------------------------------------------------------------------------------
 
 
 class Transfer:
@@ -243,7 +281,11 @@ class Transfer:
             ways = [(machine.port(b.parent, "read"), words * outside), (machine.channel(network, b.tensor, "down"), words * outside),
                     (machine.port(b.child, "write"), most(record["inner"]) * inside)]  # fmt: skip
         else:
-            words, read, write = most(record["up"]), machine.port(b.parent, "read"), machine.port(b.parent, "write")
+            words, read, write = (
+                most(record["up"]),
+                machine.port(b.parent, "read"),
+                machine.port(b.parent, "write"),
+            )
             ways = [(machine.channel(network, b.tensor, "up"), words * outside)]
             ways.append((machine.port(b.child, "read"), most(record["out"]) * inside))
             if read == write:
@@ -264,7 +306,7 @@ class Transfer:
         self.has = 0  # resources it has got
 
 
-# -- a pass --------------------------------------------------------------------------------------------------------
+# -- a pass ----------------------------------------------------------------------------------------
 
 
 class Pass:
@@ -315,7 +357,9 @@ class Pass:
             longest = max(self.busy.values(), default=0)
             self.lasts = max(self.gaps, longest)
             if longest > self.gaps:
-                slowest = min((r for r in self.busy if self.busy[r] == longest), key=self.machine.place)
+                slowest = min(
+                    (r for r in self.busy if self.busy[r] == longest), key=self.machine.place
+                )
                 self.stretch.append((slowest[0], longest - self.gaps))
             return
         self.lasts = 0
@@ -344,7 +388,9 @@ class Pass:
         m = self.machine
         nest, pe = m.nest, len(m.names) - 1
         found: dict[str, list[Any]] = {"exposed": [], "ramp": [], "body": [], "tail": []}
-        below = next((n for n, net in m.arch.networks.items() if net.below == m.names[pe - 1]), None)
+        below = next(
+            (n for n, net in m.arch.networks.items() if net.below == m.names[pe - 1]), None
+        )
         for t in nest.problem.operands:
             keepers = [k for k in range(pe) if t in nest.keep[k]]
             parent = keepers[-1]
@@ -353,14 +399,22 @@ class Pass:
             if t in nest.keep[pe]:
                 ahead = any(t in m.arch.levels[m.names[k]].queued for k in range(parent + 1, pe))
                 begin = 0 if whole else 1
-                for part, some in (("exposed" if t in exposed else "ramp", steps[:begin]), ("body", steps[begin:])):
+                for part, some in (
+                    ("exposed" if t in exposed else "ramp", steps[:begin]),
+                    ("body", steps[begin:]),
+                ):
                     words = _most_of([s["load"].get(t, {}) for s in some])
                     into = sum(most(s["into"].get(t, {})) for s in some)
-                    found[part] += [(channel, words * width), (m.port(pe, "write"), into * m.width(pe, t))]
+                    found[part] += [
+                        (channel, words * width),
+                        (m.port(pe, "write"), into * m.width(pe, t)),
+                    ]
                     if not ahead:
                         found[part].append((port, words * width))
                 if ahead:
-                    found["body"].append((port, _most_of([s["load"].get(t, {}) for s in steps]) * width))
+                    found["body"].append(
+                        (port, _most_of([s["load"].get(t, {}) for s in steps]) * width)
+                    )
             else:
                 words = _shared([s["direct"].get(t, {}) for s in steps], m, parent)
                 found["body"] += [(channel, words * width), (port, words * width)]
@@ -374,7 +428,11 @@ class Pass:
         for part, some in (("body", steps[:last]), ("tail", steps[last:])):
             words = add([s["up"] for s in some])
             out = sum(most(s["out"]) for s in some)
-            found[part] += [(up, words * width), (m.port(parent, "write"), words * width), (m.port(pe, "read"), out * m.width(pe, acc))]
+            found[part] += [
+                (up, words * width),
+                (m.port(parent, "write"), words * width),
+                (m.port(pe, "read"), out * m.width(pe, acc)),
+            ]
         updated = add([s["updated"] for s in steps])
         found["body"].append((m.port(parent, "read"), updated * width))
         if m.arch.accumulate == "in_array":
@@ -382,7 +440,9 @@ class Pass:
         return found
 
     def fold_times(self, following) -> None:
-        """DESIGN section 5: where each fold starts, when the last result is there, and when the next pass may start."""
+        """DESIGN section 5: where each fold starts, when the last result is there, and when the
+        next pass may start.
+        """
         array, held = self.machine.arch.array, self.machine.nest.keep[-1]
         os = self.machine.nest.problem.accumulated in held
         at = end = 0
@@ -390,7 +450,11 @@ class Pass:
             t_next, r_next, _ = self.folds[k + 1] if k + 1 < len(self.folds) else following
             if os:
                 length = t + r + c - 2 + (0 if array.outputs == "in_place" else self.rows)
-                gap = {"in_place": t, "accumulators": t + r - 1, "register": max(t, t + r - t_next)}[array.outputs]
+                gap = {
+                    "in_place": t,
+                    "accumulators": t + r - 1,
+                    "register": max(t, t + r - t_next),
+                }[array.outputs]
             else:
                 length = t + self.rows + c - 2
                 gap = max(t, r_next) if array.weight_registers == 2 else t + r_next - 1
@@ -402,11 +466,16 @@ class Pass:
 
 
 def _turned(nest: Nest) -> bool:
-    """Whether an operand is held and sums can travel along the rows only: rows and columns then change roles."""
+    """Whether an operand is held and sums can travel along the rows only: rows and columns then
+    change roles.
+    """
     acc, held = nest.problem.accumulated, nest.keep[-1]
     if acc in held:
         return False
-    axes = {t: {x.axis for x in nest.loops if x.spatial and nest.loop_depends(x, t)} for t in oracle.TENSORS}  # that tell its words apart
+    axes = {
+        t: {x.axis for x in nest.loops if x.spatial and nest.loop_depends(x, t)}
+        for t in oracle.TENSORS
+    }  # that tell its words apart
     streamed = [t for t in nest.problem.operands if t not in held]
 
     def fits(sums: str, across: str) -> bool:
@@ -433,7 +502,7 @@ def _shared(lists, machine: Machine, parent: int) -> int:
     return ceil(Fraction(sum(n for amounts in lists for n in amounts.values()), instances))
 
 
-# -- who waits for what --------------------------------------------------------------------------------------------
+# -- who waits for what ----------------------------------------------------------------------------
 
 
 def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
@@ -442,13 +511,17 @@ def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
     acc, pe = nest.problem.accumulated, nest.levels - 1
     passes: list[Pass] = []
     transfers: list[Transfer] = []
-    last_fill: dict[tuple[str, int], list[Transfer]] = {}  # by tensor and level: what its words wait for
+    last_fill: dict[
+        tuple[str, int], list[Transfer]
+    ] = {}  # by tensor and level: what its words wait for
     last_drain: dict[int, Transfer] = {}  # by the level drained
     ends: dict[int, list[Pass]] = {k: [] for k in range(1, pe)}  # the last pass of each step
     tiles: dict[int, list[Transfer | None]] = {k: [] for k in range(1, pe)}
     number = 0
     keepers = [k for k in range(pe) if acc in nest.keep[k]]
-    for k, record in enumerate([*script.passes, {"between": script.at_end, "steps": None, "stepped": range(pe)}]):
+    for k, record in enumerate(
+        [*script.passes, {"between": script.at_end, "steps": None, "stepped": range(pe)}]
+    ):
         mine = Pass(machine, record, not k) if record["steps"] is not None else None
         if passes:
             for level in record["stepped"]:
@@ -457,7 +530,12 @@ def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
         changed: dict[int, Transfer | None] = {}
         # drains first, innermost first; then fills, tensor by tensor from the outermost in
         order = [x for x in record["between"] if x["what"] == "drain"]
-        order += [x for t in oracle.TENSORS for x in record["between"] if x["what"] == "fill" and x["b"].tensor == t]
+        order += [
+            x
+            for t in oracle.TENSORS
+            for x in record["between"]
+            if x["what"] == "fill" and x["b"].tensor == t
+        ]
         order += [x for x in record["between"] if x["what"] == "open"]
         for x in order:
             b = x["b"]
@@ -504,13 +582,18 @@ def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
 
 
 def time_of(nest: Nest) -> tuple[int, int, dict[str, int]]:
-    """Cycles, array cycles, and the stalls as they come, not yet less what stays hidden behind a systolic array's skew."""
+    """Cycles, array cycles, and the stalls as they come, not yet less what stays hidden behind a
+    systolic array's skew.
+    """
     machine, passes, transfers = plan(nest)
     used_between = {r for x in transfers for r in x.way} | _possible(machine)
     stalls: dict[str, int] = dict.fromkeys([*machine.arch.levels, *machine.arch.networks], 0)
     holder: dict[Any, Any] = {}
     queues: dict[Any, list[Any]] = defaultdict(list)
-    resources = sorted({r for x in transfers for r in x.way} | {r for p in passes for r in p.busy}, key=machine.place)
+    resources = sorted(
+        {r for x in transfers for r in x.way} | {r for p in passes for r in p.busy},
+        key=machine.place,
+    )
     times = {0}
     running: list[Transfer] = []
     index, chunks = 0, None  # the pass that is next or going on, and its requests if it is going on
@@ -543,7 +626,11 @@ def time_of(nest: Nest) -> tuple[int, int, dict[str, int]]:
                     free = passes[index - 1].free = chunks.over
                     chunks = None
                     moving = True
-            if chunks is None and index < len(passes) and all(x.done is not None and x.done <= now for x in passes[index].needs):
+            if (
+                chunks is None
+                and index < len(passes)
+                and all(x.done is not None and x.done <= now for x in passes[index].needs)
+            ):
                 p = passes[index]
                 index += 1
                 p.begun = now
@@ -552,7 +639,12 @@ def time_of(nest: Nest) -> tuple[int, int, dict[str, int]]:
                     stalls[last.owner] += now - free
                 for owner, n in p.stretch:
                     stalls[owner] += n
-                chunks = Chunks(machine, p, [r for r in resources if r in used_between and p.busy.get(r)], stalls)
+                chunks = Chunks(
+                    machine,
+                    p,
+                    [r for r in resources if r in used_between and p.busy.get(r)],
+                    stalls,
+                )
                 moving = True
         for r in resources:
             while holder.get(r) is None and queues[r]:
@@ -570,7 +662,9 @@ def time_of(nest: Nest) -> tuple[int, int, dict[str, int]]:
                     x.done = now + x.lasts
                     running.append(x)
                     times.add(x.done)
-    assert index == len(passes) and all(x.done is not None for x in transfers), "not everything happened"
+    assert index == len(passes) and all(x.done is not None for x in transfers), (
+        "not everything happened"
+    )
     systolic = passes[0].folds is not None
     at, array = 0, 0
     for p in passes:
@@ -590,14 +684,20 @@ def _possible(machine: Machine) -> set:
         if b.child < nest.levels - 1:
             acc = b.tensor == nest.problem.accumulated
             if acc:
-                found |= {machine.port(b.parent, "read"), machine.port(b.parent, "write"), machine.port(b.child, "read")}
+                found |= {
+                    machine.port(b.parent, "read"),
+                    machine.port(b.parent, "write"),
+                    machine.port(b.child, "read"),
+                }
             else:
                 found |= {machine.port(b.parent, "read"), machine.port(b.child, "write")}
     return found
 
 
 class Chunks:
-    """A pass going on; over ports that transfers use too, what moves in it goes in eight requests."""
+    """A pass going on; over ports that transfers use too, what moves in it goes in eight
+    requests.
+    """
 
     def __init__(self, machine: Machine, p: Pass, ports: list[Any], stalls: dict[str, int]) -> None:
         self.machine, self.p, self.ports, self.stalls = machine, p, ports, stalls
@@ -613,18 +713,28 @@ class Chunks:
         if self.over is not None:
             return False
         for r, (_, granted, cycles) in list(self.open.items()):
-            if granted is not None and granted + cycles == now and holder.get(r) is not None and holder[r][3] is self:
+            if (
+                granted is not None
+                and granted + cycles == now
+                and holder.get(r) is not None
+                and holder[r][3] is self
+            ):
                 holder[r] = None
         if not self.ports:
             return self._end(p.begun + p.lasts, times)
         if self.asked:
-            if any(granted is None or granted + cycles > now for _, granted, cycles in self.open.values()):
+            if any(
+                granted is None or granted + cycles > now
+                for _, granted, cycles in self.open.values()
+            ):
                 return False
             waits = [(granted - asked, r) for r, (asked, granted, _) in self.open.items()]
             longest = max((w for w, _ in waits), default=0)
             if longest:
                 self.shift += longest
-                self.stalls[min((r for w, r in waits if w == longest), key=self.machine.place)[0]] += longest
+                self.stalls[
+                    min((r for w, r in waits if w == longest), key=self.machine.place)[0]
+                ] += longest
             self.k, self.asked, self.open = self.k + 1, False, {}
         if self.k == CHUNKS:
             return self._end(max(now, p.begun + p.lasts + self.shift), times)
@@ -634,7 +744,10 @@ class Chunks:
             return False
         self.asked = True
         for r in self.ports:
-            n = p.busy[r] * self.edge(self.k + 1) // p.lasts - p.busy[r] * self.edge(self.k) // p.lasts
+            n = (
+                p.busy[r] * self.edge(self.k + 1) // p.lasts
+                - p.busy[r] * self.edge(self.k) // p.lasts
+            )
             if n:
                 self.open[r] = [now, None, n]
                 queues[r].append((now, True, p.number, self))

@@ -1,4 +1,6 @@
-"""Points evaluated together equal ``simulate``, column for column; the fixed rule over arrays equals ``choose``."""
+"""Points evaluated together equal ``simulate``, column for column; the fixed rule over arrays
+equals ``choose``.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,32 @@ import pytest
 import accelsim as acc
 from accelsim.explore import batch
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.tiling_many import choose_many
+from accelsim.mapping.rule_many import choose_many
 
-NAMES = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "error", "set")
+NAMES = (
+    "workload",
+    "layer",
+    "arch",
+    "dataflow",
+    "engine",
+    "direction",
+    "mapping",
+    "batch",
+    "error",
+    "set",
+)
 
 
 def machines(rng: random.Random, many: int) -> list[acc.Architecture]:
     preset = rng.choice(["systolic", "eyeriss", "scalesim", "shidiannao", "tpu_v1"])
     found = []
-    options = {"array.overlap": rng.random() < 0.5, "array.partial_folds": rng.choice(["exact", "full"])}
-    options |= {"array.weight_registers": 2 if options["array.overlap"] and rng.random() < 0.5 else 1}
+    options = {
+        "array.overlap": rng.random() < 0.5,
+        "array.partial_folds": rng.choice(["exact", "full"]),
+    }
+    options |= {
+        "array.weight_registers": 2 if options["array.overlap"] and rng.random() < 0.5 else 1
+    }
     for _ in range(many):
         keys = {"array.rows": rng.randint(1, 40), "array.cols": rng.randint(1, 40)}
         if preset in ("systolic", "scalesim"):
@@ -29,7 +47,11 @@ def machines(rng: random.Random, many: int) -> list[acc.Architecture]:
         if preset == "eyeriss":
             keys["levels.glb.capacity_bytes"] = 25 * rng.choice([64, 400, 4096])
             keys["levels.glb.partitions"] = {"weight": rng.choice([100, 8192])}
-            keys |= {"levels.dram.port_bits": None, "levels.dram.port_clock_mhz": None, "networks.noc.width_bits": None}
+            keys |= {
+                "levels.dram.port_bits": None,
+                "levels.dram.port_clock_mhz": None,
+                "networks.noc.width_bits": None,
+            }
         found.append(acc.load_architecture(preset, keys))
     return found
 
@@ -38,10 +60,25 @@ def case(seed: int):
     rng = random.Random(seed)
     archs = machines(rng, 6)
     r, s = rng.randint(1, 5), rng.randint(1, 5)
-    size = {"H": rng.randint(r, 24), "W": rng.randint(s, 24), "R": r, "S": s, "stride": rng.randint(1, 3), "padding": rng.randint(0, 2)}
-    layer = acc.Conv2d(M=rng.randint(1, 40), C=rng.randint(1, 20), groups=rng.choice([1, 1, 2]), **size)
+    size = {
+        "H": rng.randint(r, 24),
+        "W": rng.randint(s, 24),
+        "R": r,
+        "S": s,
+        "stride": rng.randint(1, 3),
+        "padding": rng.randint(0, 2),
+    }
+    layer = acc.Conv2d(
+        M=rng.randint(1, 40), C=rng.randint(1, 20), groups=rng.choice([1, 1, 2]), **size
+    )
     direction = rng.choice(["forward", "forward", "grad_input", "grad_weight"])
-    return archs, layer, rng.choice([1, 3]), direction, rng.choice(["ws", "os", "osp", "is", "rs", "nlr"])
+    return (
+        archs,
+        layer,
+        rng.choice([1, 3]),
+        direction,
+        rng.choice(["ws", "os", "osp", "is", "rs", "nlr"]),
+    )
 
 
 @pytest.mark.parametrize("chunk", range(4))
@@ -70,8 +107,12 @@ def test_columns_of_many_are_those_of_each(chunk):
     seen = 0
     for seed in range(1000 + chunk * 12, 1012 + chunk * 12):
         archs, layer, n, direction, name = case(seed)
-        groups, left = batch.columns(layer.problem(n).with_direction(direction), archs, acc.load_dataflow(name))
-        assert sorted([i for g in groups for i in g.at.tolist()] + left.tolist()) == list(range(len(archs)))
+        groups, left = batch.columns(
+            layer.problem(n).with_direction(direction), archs, acc.load_dataflow(name)
+        )
+        assert sorted([i for g in groups for i in g.at.tolist()] + left.tolist()) == list(
+            range(len(archs))
+        )
         for g in groups:
             for k, i in enumerate(g.at.tolist()):
                 row = acc.simulate(layer, archs[i], name, batch=n, direction=direction).rows[0]
@@ -80,9 +121,16 @@ def test_columns_of_many_are_those_of_each(chunk):
                 got = {c: None if v is None else v[k] for c, v in g.columns.items()}
                 assert list(got) == list(want), (seed, i)
                 for c, v in want.items():
-                    same = got[c] is v if v is None else math.isclose(got[c], v, rel_tol=1e-12 if isinstance(v, float) else 0)
+                    same = (
+                        got[c] is v
+                        if v is None
+                        else math.isclose(got[c], v, rel_tol=1e-12 if isinstance(v, float) else 0)
+                    )
                     assert same, (seed, i, c, got[c], v)
-                assert (g.mapping_hash[k], g.loops[k]) == (row.provenance["mapping_hash"], row.provenance["loops"])
+                assert (g.mapping_hash[k], g.loops[k]) == (
+                    row.provenance["mapping_hash"],
+                    row.provenance["loops"],
+                )
                 seen += 1
     assert seen > 20
 
@@ -92,4 +140,6 @@ def test_what_waits_for_memory_is_left_to_simulate():
     assert not batch.structure(acc.load_architecture("systolic", {"levels.dram.port_bits": 64}))
     sizes = [acc.load_architecture("systolic", {"array.rows": n}) for n in (8, 16)]
     assert batch.structure(sizes[0]) == batch.structure(sizes[1])
-    assert batch.structure(sizes[0]) != batch.structure(acc.load_architecture("systolic", {"bits.weight": 4}))
+    assert batch.structure(sizes[0]) != batch.structure(
+        acc.load_architecture("systolic", {"bits.weight": 4})
+    )

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from accelsim import files
+from accelsim.base.shipped import shipped_names
 from accelsim.cli.main import main
 from accelsim.results import simulate as simulation
 from accelsim.workload import arithmetic
@@ -45,7 +45,12 @@ def accelsim(*args: object) -> Done:
     """The real entry point, in this process."""
     out, err = io.StringIO(), io.StringIO()
     argv = mock.patch.object(sys, "argv", ["accelsim", *map(str, args)])
-    with argv, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+    with (
+        argv,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
         main()
     return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
@@ -57,10 +62,18 @@ def run_json(*args: object) -> list[dict[str, Any]]:
 
 
 def shell(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, args)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, **options)
+    return subprocess.run(
+        [*COMMAND, *map(str, args)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )
 
 
-# -- run ------------------------------------------------------------------------------------------------------------
+# -- run -------------------------------------------------------------------------------------------
 
 
 def test_a_row_per_layer_and_dataflow():
@@ -72,26 +85,64 @@ def test_a_row_per_layer_and_dataflow():
 
 
 def test_columns_of_the_contract():
-    lead = ["workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "macs"]
+    lead = [
+        "workload",
+        "layer",
+        "arch",
+        "dataflow",
+        "engine",
+        "direction",
+        "mapping",
+        "batch",
+        "macs",
+    ]
     time = ["cycles", "compute_cycles", "fill_drain_cycles", "stall_cycles", "time_s"]
-    more = ["utilization", "mapping_efficiency", "active_pes", "mean_active_pes", "energy_mac", "bit_exact"]
+    more = [
+        "utilization",
+        "mapping_efficiency",
+        "active_pes",
+        "mean_active_pes",
+        "energy_mac",
+        "bit_exact",
+    ]
     (row,) = run_json(*QUICK, "--layer", "conv1")
     assert list(row)[: len(lead)] == lead
     assert {*time, *more} <= set(row)
-    assert (row["workload"], row["arch"], row["engine"], row["direction"], row["batch"]) == ("lenet5", "eyeriss", "analytic", "forward", 1)
+    assert (row["workload"], row["arch"], row["engine"], row["direction"], row["batch"]) == (
+        "lenet5",
+        "eyeriss",
+        "analytic",
+        "forward",
+        1,
+    )
     assert row["cycles"] == row["compute_cycles"] + row["fill_drain_cycles"] + row["stall_cycles"]
-    assert row["stall_cycles"] == sum(row[f"stall_{name}_cycles"] for name in ("dram", "glb", "link", "noc")) > 0
+    assert (
+        row["stall_cycles"]
+        == sum(row[f"stall_{name}_cycles"] for name in ("dram", "glb", "link", "noc"))
+        > 0
+    )
     assert row["bit_exact"] is None and row["error"] is None
     for tensor in ("weight", "ifmap", "ofmap"):
-        assert {f"{level}_{tensor}_{way}" for level in ("dram", "glb", "spad") for way in ("reads", "writes")} <= set(row)
+        assert {
+            f"{level}_{tensor}_{way}"
+            for level in ("dram", "glb", "spad")
+            for way in ("reads", "writes")
+        } <= set(row)
         assert f"noc_{tensor}_deliveries" in row
     assert "noc_ofmap_additions" in row
     assert {"seed", "accelsim_version", "model_version", "arch_hash", "mapping_hash"} <= set(row)
 
 
 def test_formats_say_the_same():
-    table, text, data = (accelsim(*QUICK, "--check", "--format", form) for form in ("table", "csv", "json"))
-    assert table.code == text.code == data.code == 0 and not table.err and not text.err and not data.err
+    table, text, data = (
+        accelsim(*QUICK, "--check", "--format", form) for form in ("table", "csv", "json")
+    )
+    assert (
+        table.code == text.code == data.code == 0
+        and not table.err
+        and not text.err
+        and not data.err
+    )
     rows, lines = data.rows, list(csv.DictReader(io.StringIO(text.out)))
     assert len(rows) == len(lines) == 5
     for row, line in zip(rows, lines, strict=True):
@@ -100,14 +151,28 @@ def test_formats_say_the_same():
             assert value == ("" if row[key] is None else str(row[key])), key
     for row in rows:
         shown = next(x for x in table.out.splitlines() if x.split()[:2] == ["ws", row["layer"]])
-        assert f"{row['macs']:,}".replace(",", " ") in shown and f"{row['cycles']:,}".replace(",", " ") in shown
+        assert (
+            f"{row['macs']:,}".replace(",", " ") in shown
+            and f"{row['cycles']:,}".replace(",", " ") in shown
+        )
         assert shown.split()[-1] == "yes"
     total = next(x for x in table.out.splitlines() if x.split()[:2] == ["ws", "total"])
     assert "416 520" in total
 
 
 def test_counts_stay_whole_numbers_beside_a_row_that_cannot_be_mapped():
-    done = accelsim("run", "lenet5", "--arch", "tpu_v1", "--dataflow", "ws,os", "--layer", "fc3", "--format", "csv")
+    done = accelsim(
+        "run",
+        "lenet5",
+        "--arch",
+        "tpu_v1",
+        "--dataflow",
+        "ws,os",
+        "--layer",
+        "fc3",
+        "--format",
+        "csv",
+    )
     good, bad = csv.DictReader(io.StringIO(done.out))
     assert done.code == 1
     assert good["cycles"] == "349" and good["dram_weight_reads"] == "840"
@@ -116,11 +181,25 @@ def test_counts_stay_whole_numbers_beside_a_row_that_cannot_be_mapped():
 
 def test_total():
     both = ("run", "lenet5", "--arch", "eyeriss", "--dataflow", "ws,rs", "--format")
-    for form, read in (("json", json.loads), ("csv", lambda text: list(csv.DictReader(io.StringIO(text))))):
+    for form, read in (
+        ("json", json.loads),
+        ("csv", lambda text: list(csv.DictReader(io.StringIO(text)))),
+    ):
         short, long = read(accelsim(*both, form).out), read(accelsim(*both, form, "--total").out)
-        assert long[:10] == short and [(r["dataflow"], r["layer"]) for r in long[10:]] == [("ws", "total"), ("rs", "total")]
+        assert long[:10] == short and [(r["dataflow"], r["layer"]) for r in long[10:]] == [
+            ("ws", "total"),
+            ("rs", "total"),
+        ]
     *rows, total = run_json(*QUICK, "--check", "--total")
-    for key in ("macs", "cycles", "compute_cycles", "fill_drain_cycles", "dram_weight_reads", "glb_ifmap_writes", "noc_ofmap_additions"):
+    for key in (
+        "macs",
+        "cycles",
+        "compute_cycles",
+        "fill_drain_cycles",
+        "dram_weight_reads",
+        "glb_ifmap_writes",
+        "noc_ofmap_additions",
+    ):
         assert total[key] == sum(r[key] for r in rows), key
     assert total["energy_mac"] == pytest.approx(sum(r["energy_mac"] for r in rows))
     assert total["utilization"] == pytest.approx(total["macs"] / (168 * total["cycles"]))
@@ -134,12 +213,18 @@ def test_output_file(tmp_path):
         done = accelsim(*QUICK, "--format", form, "-o", path)
         assert done == Done(0, "", "")
         assert path.read_text() == accelsim(*QUICK, "--format", form).out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["result.csv", "result.json", "result.table"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "result.csv",
+        "result.json",
+        "result.table",
+    ]
 
 
 def test_output_file_of_a_run_with_a_bad_row(tmp_path):
     path = tmp_path / "rows.json"
-    done = accelsim("run", "lenet5", "--arch", "tpu_v1", "--dataflow", "ws,os", "--format", "json", "-o", path)
+    done = accelsim(
+        "run", "lenet5", "--arch", "tpu_v1", "--dataflow", "ws,os", "--format", "json", "-o", path
+    )
     assert done.code == 1 and done.out == ""
     assert [r["error"] is None for r in json.loads(path.read_text())] == [True] * 5 + [False] * 5
 
@@ -154,12 +239,18 @@ def test_output_file_that_cannot_be_written(tmp_path):
 
 
 def test_overrides_reach_the_architecture():
-    (plain,), (small,) = (run_json(*QUICK, "--layer", "conv2", *s) for s in ((), ("--set", "array.rows=3", "--set", "array.cols=4")))
+    (plain,), (small,) = (
+        run_json(*QUICK, "--layer", "conv2", *s)
+        for s in ((), ("--set", "array.rows=3", "--set", "array.cols=4"))
+    )
     assert plain["active_pes"] == 168 and small["active_pes"] == 12
     assert small["utilization"] == pytest.approx(small["macs"] / (12 * small["cycles"]))
     assert plain["arch_hash"] != small["arch_hash"]
     (slow,) = run_json(*QUICK, "--layer", "conv2", "--set", "clock_mhz=100.0")
-    assert slow["compute_cycles"] == plain["compute_cycles"] and slow["stall_noc_cycles"] == plain["stall_noc_cycles"]
+    assert (
+        slow["compute_cycles"] == plain["compute_cycles"]
+        and slow["stall_noc_cycles"] == plain["stall_noc_cycles"]
+    )
     # the link keeps its own clock, so a slower core waits fewer of its cycles for it
     assert slow["stall_dram_cycles"] == pytest.approx(plain["stall_dram_cycles"] / 2, rel=0.01)
 
@@ -172,16 +263,24 @@ def test_layers_are_chosen_in_the_workloads_order():
 def test_batch_covers_everything():
     one, three = run_json(*QUICK), run_json(*QUICK, "--batch", "3", "--check")
     for a, b in zip(one, three, strict=True):
-        assert (a["batch"], b["batch"]) == (1, 3) and b["macs"] == 3 * a["macs"] and b["bit_exact"] is True
+        assert (
+            (a["batch"], b["batch"]) == (1, 3)
+            and b["macs"] == 3 * a["macs"]
+            and b["bit_exact"] is True
+        )
 
 
 def test_seed_chooses_the_data(monkeypatch):
     drawn = []
     original = arithmetic.random_data
-    monkeypatch.setattr(arithmetic, "random_data", lambda *args: drawn.append(original(*args)) or drawn[-1])
+    monkeypatch.setattr(
+        arithmetic, "random_data", lambda *args: drawn.append(original(*args)) or drawn[-1]
+    )
     rows = [run_json(*QUICK, "--layer", "fc3", "--check", "--seed", k)[0] for k in (7, 7, 8)]
     assert [r["seed"] for r in rows] == [7, 7, 8] and all(r["bit_exact"] for r in rows)
-    assert (drawn[0]["weight"] == drawn[1]["weight"]).all() and (drawn[0]["weight"] != drawn[2]["weight"]).any()
+    assert (drawn[0]["weight"] == drawn[1]["weight"]).all() and (
+        drawn[0]["weight"] != drawn[2]["weight"]
+    ).any()
     same = [{k: v for k, v in r.items() if k != "seed"} for r in rows]
     assert same[0] == same[1] == same[2]
 
@@ -191,34 +290,70 @@ RATES = {"cycles", "stall_cycles", "utilization", "time_s", "gmacs_per_s"}
 
 @pytest.mark.parametrize("direction", ["forward", "grad_weight", "grad_input"])
 def test_event_gives_the_columns_of_analytic(direction):
-    args = ("run", "lenet5", "--arch", "eyeriss", "--dataflow", "ws,os,rs,nlr", "--direction", direction)
+    args = (
+        "run",
+        "lenet5",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws,os,rs,nlr",
+        "--direction",
+        direction,
+    )
     for a, e in zip(run_json(*args), run_json(*args, "--engine", "event"), strict=True):
         assert (a.pop("engine"), e.pop("engine")) == ("analytic", "event")
         assert (a.pop("bit_exact"), e.pop("bit_exact")) == (None, True)
         assert a.pop("cycles_exact") in (True, False) and e.pop("cycles_exact") in (True, False)
-        differ = {k for k in a if a[k] != e[k]}  # on a chip with widths everywhere analytic's waits are an estimate
-        assert differ <= {k for k in a if k.startswith("stall_")} | RATES and a["direction"] == direction
+        differ = {
+            k for k in a if a[k] != e[k]
+        }  # on a chip with widths everywhere analytic's waits are an estimate
+        assert (
+            differ <= {k for k in a if k.startswith("stall_")} | RATES
+            and a["direction"] == direction
+        )
         assert a["cycles"] == pytest.approx(e["cycles"], rel=0.01)
 
 
 def test_mapper_instead_of_the_rule():
     args = ("run", "lenet5", "--layer", "conv1", "--arch", "eyeriss", "--dataflow", "rs")
     (rule,), (best,) = run_json(*args), run_json(*args, "--mapper", "energy", "--check")
-    assert best["mapping"] == "mapper_energy" and best["bit_exact"] and best["energy_mac"] <= rule["energy_mac"]
-    for wrong in (("--limit", "3"), ("--mapper", "edp", "--mapping", "eyeriss_alexnet"), ("--mapper", "beauty")):
+    assert (
+        best["mapping"] == "mapper_energy"
+        and best["bit_exact"]
+        and best["energy_mac"] <= rule["energy_mac"]
+    )
+    for wrong in (
+        ("--limit", "3"),
+        ("--mapper", "edp", "--mapping", "eyeriss_alexnet"),
+        ("--mapper", "beauty"),
+    ):
         done = accelsim(*args, *wrong)
         assert done.code == 2 and done.out == "" and done.err.strip()
 
 
 def test_engines_and_their_options(tmp_path):
     args = ("run", "lenet5", "--layer", "conv1", "--arch", "systolic", "--dataflow", "ws")
-    (a,), (c,), (s,) = (run_json(*args, *more) for more in ((), ("--engine", "cycle"), ("--engine", "cycle", "--sample-folds")))
+    (a,), (c,), (s,) = (
+        run_json(*args, *more)
+        for more in ((), ("--engine", "cycle"), ("--engine", "cycle", "--sample-folds"))
+    )
     assert c["bit_exact"] and s["bit_exact"] is None and "sampled" in s
-    assert a["cycles"] == c["cycles"] == s["cycles"] and a["sram_ifmap_reads"] == c["sram_ifmap_reads"] == s["sram_ifmap_reads"]
+    assert (
+        a["cycles"] == c["cycles"] == s["cycles"]
+        and a["sram_ifmap_reads"] == c["sram_ifmap_reads"] == s["sram_ifmap_reads"]
+    )
     timed = ("--arch", "eyeriss", "--dataflow", "rs", "--engine", "event", "--timeline", tmp_path)
     done = accelsim("run", "lenet5", "--layer", "conv1", *timed)
-    assert done.code == 0 and {p.suffix for p in tmp_path.iterdir()} == {".csv", ".png", ".svg"} and len(list(tmp_path.iterdir())) == 5
-    for wrong in (("--sample-folds",), ("--timeline", tmp_path), ("--engine", "cycle", "--sample-folds", "--check")):
+    assert (
+        done.code == 0
+        and {p.suffix for p in tmp_path.iterdir()} == {".csv", ".png", ".svg"}
+        and len(list(tmp_path.iterdir())) == 5
+    )
+    for wrong in (
+        ("--sample-folds",),
+        ("--timeline", tmp_path),
+        ("--engine", "cycle", "--sample-folds", "--check"),
+    ):
         assert accelsim(*args, *wrong).code == 2
 
 
@@ -230,7 +365,7 @@ def test_plot(tmp_path):
     assert all(f"{n}" in done.err for n in names)
 
 
-# -- show, list, help -----------------------------------------------------------------------------------------------
+# -- show, list, help ------------------------------------------------------------------------------
 
 
 def test_list_names_everything_shipped():
@@ -238,22 +373,43 @@ def test_list_names_everything_shipped():
     assert done.code == 0 and not done.err
     for kind in ("workloads", "architectures", "dataflows"):
         assert f"{kind}:" in done.out
-        for name in files.names(kind):
+        for name in shipped_names(kind):
             assert re.search(rf"^  {name}\b", done.out, re.MULTILINE), name
 
 
-@pytest.mark.parametrize("name", ["lenet5", "eyeriss", "weight_stationary", "ws", "weight-stationary"])
+@pytest.mark.parametrize(
+    "name", ["lenet5", "eyeriss", "weight_stationary", "ws", "weight-stationary"]
+)
 def test_show_a_file(name):
     done = accelsim("show", name)
-    assert done.code == 0 and {"ws": "weight_stationary"}.get(name, name.replace("-", "_")) in done.out and not done.err
+    assert (
+        done.code == 0
+        and {"ws": "weight_stationary"}.get(name, name.replace("-", "_")) in done.out
+        and not done.err
+    )
 
 
 def test_show_a_nest():
-    done = accelsim("show", "lenet5", "--arch", "eyeriss", "--dataflow", "ws,rs", "--layer", "conv2", "--layer", "fc1")
+    done = accelsim(
+        "show",
+        "lenet5",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws,rs",
+        "--layer",
+        "conv2",
+        "--layer",
+        "fc1",
+    )
     assert done.code == 0 and not done.err
     for level in ("dram", "glb", "spad"):
         assert re.search(rf"^ *{level} keeps ", done.out, re.MULTILINE)
-    assert "parallel-for" in done.out and " over rows  (glb)" in done.out and " over cols  (glb)" in done.out
+    assert (
+        "parallel-for" in done.out
+        and " over rows  (glb)" in done.out
+        and " over cols  (glb)" in done.out
+    )
     assert done.out.count("\nloops: ") == 4
     assert "ofmap[n,g,m,e,f] += ifmap[n,g,c,e+r,f+s] * weight[g,m,c,r,s]" in done.out
     (row,) = run_json(*QUICK, "--layer", "conv2")
@@ -263,7 +419,10 @@ def test_show_a_nest():
 def test_show_a_layer_that_cannot_be_mapped():
     done = accelsim("show", "lenet5", "--arch", "tpu_v1", "--dataflow", "os,ws", "--layer", "fc3")
     assert done.code == 1
-    assert "cannot be mapped: output_stationary keeps ofmap in the PE, but tpu_v1's reg may keep weight" in done.out
+    assert (
+        "cannot be mapped: output_stationary keeps ofmap in the PE, but tpu_v1's reg may keep weight"
+        in done.out
+    )
     assert "loops: K:1:acc:row M:1:acc:col" in done.out
 
 
@@ -281,32 +440,69 @@ def test_help_is_quick():
     assert best < 0.5, f"accelsim --help took {best:.2f} s"
 
 
-# -- what goes wrong ------------------------------------------------------------------------------------------------
+# -- what goes wrong -------------------------------------------------------------------------------
 
 
 def test_a_layer_that_cannot_be_mapped_is_exit_1_and_the_others_are_given():
-    done = accelsim("run", "lenet5", "--arch", "tpu_v1", "--dataflow", "os,ws", "--check", "--format", "json")
+    done = accelsim(
+        "run", "lenet5", "--arch", "tpu_v1", "--dataflow", "os,ws", "--check", "--format", "json"
+    )
     assert done.code == 1
-    assert [(r["dataflow"], r["bit_exact"], r["cycles"] is None) for r in done.rows] == [("os", None, True)] * 5 + [("ws", True, False)] * 5
+    assert [(r["dataflow"], r["bit_exact"], r["cycles"] is None) for r in done.rows] == [
+        ("os", None, True)
+    ] * 5 + [("ws", True, False)] * 5
     why = "output_stationary keeps ofmap in the PE, but tpu_v1's reg may keep weight"
     assert {r["error"] for r in done.rows[:5]} == {why}
-    assert done.err.splitlines() == [f"{n} os: {why}" for n in ("conv1", "conv2", "fc1", "fc2", "fc3")]
+    assert done.err.splitlines() == [
+        f"{n} os: {why}" for n in ("conv1", "conv2", "fc1", "fc2", "fc3")
+    ]
     table = accelsim("run", "lenet5", "--arch", "tpu_v1", "--dataflow", "os,ws", "--check")
     assert table.code == 1 and table.out.count(why) == 5
 
 
 RULE = "must be a shipped name or a .yaml file"
 BAD_NAMES = {
-    ("run", "lenet", "--arch", "eyeriss", "--dataflow", "ws"): f"workload: {RULE}, got lenet; nearest: lenet5",
-    ("run", "lenet5", "--arch", "eyeris", "--dataflow", "ws"): f"architecture: {RULE}, got eyeris; nearest: eyeriss",
-    ("run", "lenet5", "--arch", "eyeriss", "--dataflow", "weight_stationery"): "got weight_stationery; nearest: weight_stationary",
+    (
+        "run",
+        "lenet",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws",
+    ): f"workload: {RULE}, got lenet; nearest: lenet5",
+    (
+        "run",
+        "lenet5",
+        "--arch",
+        "eyeris",
+        "--dataflow",
+        "ws",
+    ): f"architecture: {RULE}, got eyeris; nearest: eyeriss",
+    (
+        "run",
+        "lenet5",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "weight_stationery",
+    ): "got weight_stationery; nearest: weight_stationary",
     ("run", "lenet5", "--arch", "eyeriss", "--dataflow", "ws,"): f"dataflow: {RULE}, got nothing",
-    ("run", "nowhere/net.yaml", "--arch", "eyeriss", "--dataflow", "ws"): "nowhere/net.yaml: no such file",
+    (
+        "run",
+        "nowhere/net.yaml",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws",
+    ): "nowhere/net.yaml: no such file",
     (*QUICK, "--layer", "conv9"): "layer: lenet5 has no such layer, got conv9; nearest: conv",
     (*QUICK, "--set", "array.row=3"): "array.row: no such key, got row; nearest: rows",
     (*QUICK, "--set", "array.rows=many"): "array.rows: must be a whole number, got 'many'",
     (*QUICK, "--set", "array.rows=0"): "array.rows: must be",
-    ("show", "lenet"): "no such workload, architecture, dataflow, mapping or file, got lenet; nearest: lenet5",
+    (
+        "show",
+        "lenet",
+    ): "no such workload, architecture, dataflow, mapping or file, got lenet; nearest: lenet5",
     ("show", "lenet5", "--arch", "eyeris", "--dataflow", "ws"): "nearest: eyeriss",
 }
 
@@ -346,16 +542,36 @@ def test_an_error_of_ours_is_one_line_and_debug_shows_it(monkeypatch):
 
     monkeypatch.setattr(simulation, "simulate", broken)
     done = accelsim(*QUICK)
-    assert done.code == 1 and done.out == "" and done.err.count("\n") == 1 and "RuntimeError: a wheel came off" in done.err
-    with mock.patch.object(sys, "argv", ["accelsim", *QUICK, "--debug"]), pytest.raises(RuntimeError, match="a wheel came off"):
+    assert (
+        done.code == 1
+        and done.out == ""
+        and done.err.count("\n") == 1
+        and "RuntimeError: a wheel came off" in done.err
+    )
+    with (
+        mock.patch.object(sys, "argv", ["accelsim", *QUICK, "--debug"]),
+        pytest.raises(RuntimeError, match="a wheel came off"),
+    ):
         main()
 
 
 def test_interrupted():
     # a shell's background job ignores SIGINT and hands that down; the test must not depend on it
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    run = [*COMMAND[:-1], heed + COMMAND[-1], "run", "vgg16", "--arch", "eyeriss", "--dataflow", "ws", "--check"]
-    with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    run = [
+        *COMMAND[:-1],
+        heed + COMMAND[-1],
+        "run",
+        "vgg16",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws",
+        "--check",
+    ]
+    with subprocess.Popen(
+        run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -369,7 +585,9 @@ LONG = ("run", "resnet50", "--arch", "eyeriss", "--dataflow", "ws,os", "--format
 @pytest.mark.parametrize("args", [QUICK, LONG, ("list",)], ids=["table", "json", "list"])
 def test_a_closed_pipe_is_no_failure_of_ours(args):
     # The reader takes one line and goes, as `| head -1` does; the json is longer than a pipe holds.
-    with subprocess.Popen([*COMMAND, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *args], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline()
         process.stdout.close()
@@ -378,7 +596,9 @@ def test_a_closed_pipe_is_no_failure_of_ours(args):
 
 
 def test_a_pipe_closed_from_the_start():
-    with subprocess.Popen([*COMMAND, *QUICK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*COMMAND, *QUICK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""

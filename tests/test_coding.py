@@ -1,4 +1,6 @@
-"""The run-length code, feature maps of a stated sparsity, gated MACs, and what a feature map takes on the link."""
+"""The run-length code, feature maps of a stated sparsity, gated MACs, and what a feature map takes
+on the link.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from nests import random_nest
 
-from accelsim.engines import analytic, link_coding
-from accelsim.engines.movement import movement
-from accelsim.engines.transfers import Drain, Fill
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import link_coding
+from accelsim.engines.event.movement import movement
+from accelsim.engines.event.transfers import Drain, Fill
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.coding import Coded, RunLength, entropy_bits
 from accelsim.workload.problem import Problem
@@ -44,7 +47,11 @@ def test_one_word_by_hand():
 
 
 @given(
-    st.integers(0, 200).flatmap(lambda n: hnp.arrays(np.int16, n, elements=st.sampled_from([0, 0, 0, 1, -1, -(2**15), 2**15 - 1]))),
+    st.integers(0, 200).flatmap(
+        lambda n: hnp.arrays(
+            np.int16, n, elements=st.sampled_from([0, 0, 0, 1, -1, -(2**15), 2**15 - 1])
+        )
+    ),
     st.sampled_from([CODE, RunLength(1, 16, 64), RunLength(3, 16, 32), RunLength(4, 16, 21)]),
 )
 def test_round_trip_of_any_values(values, code):
@@ -56,7 +63,12 @@ def test_round_trip_of_any_values(values, code):
     assert not any(slow[values.size :])
 
 
-@given(st.floats(0, 1), st.integers(0, 3), st.integers(0, 2**32 - 1), st.sampled_from([INT16, UINT16, Number(8)]))
+@given(
+    st.floats(0, 1),
+    st.integers(0, 3),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([INT16, UINT16, Number(8)]),
+)
 @settings(max_examples=40, deadline=None)
 def test_round_trip_of_feature_maps(zeros, blur, seed, number):
     values = feature_map((2, 3, 13, 17), number, zeros, np.random.default_rng(seed), blur=blur)
@@ -89,9 +101,14 @@ def test_damaged_streams_are_refused():
         RunLength(word_bits=20)
 
 
-@pytest.mark.parametrize(("zeros", "over"), [(0.0, 0.34), (0.25, 0.25), (0.5, 0.20), (0.6, 0.16), (0.75, 0.11), (0.8, 0.09), (0.9, 0.16)])
+@pytest.mark.parametrize(
+    ("zeros", "over"),
+    [(0.0, 0.34), (0.25, 0.25), (0.5, 0.20), (0.6, 0.16), (0.75, 0.11), (0.8, 0.09), (0.9, 0.16)],
+)
 def test_size_against_the_entropy_bound(zeros, over):
-    """JSSC 2017 finds the code 5 to 10 % above the entropy on its sparse layers; at 75 to 80 % zeros we do too."""
+    """JSSC 2017 finds the code 5 to 10 % above the entropy on its sparse layers; at 75 to 80 %
+    zeros we do too.
+    """
     values = feature_map((64, 55, 55), INT16, zeros, np.random.default_rng(1))
     bits = CODE.bits(values)
     assert 1 <= bits / entropy_bits(values) < 1 + over
@@ -106,7 +123,12 @@ def test_below_a_quarter_zeros_data_grow_and_say_so(blur):
         size = Coded(values.size * 16, CODE.bits(values), zero_share(values))
         note = size.note("dram ifmap", CODE)
         if zeros < 0.25:
-            assert size.grew and size.ratio > 1 and "larger" in note and "above 25 %" in note.replace("25%", "25 %")
+            assert (
+                size.grew
+                and size.ratio > 1
+                and "larger" in note
+                and "above 25 %" in note.replace("25%", "25 %")
+            )
         else:
             assert not size.grew and note is None
     assert CODE.bits(np.ones(3000, np.int16)) == 64000  # a third more than 48000
@@ -115,10 +137,12 @@ def test_below_a_quarter_zeros_data_grow_and_say_so(blur):
 def test_rectified_sums_have_the_stated_share():
     sums = np.random.default_rng(0).integers(-(2**30), 2**30, (4, 2, 8, 9, 9))
     for zeros in (0.387, 0.793):
-        assert zero_share(rectified(sums, INT16, zeros)) == pytest.approx(zeros, abs=1 / sums.size + 1e-9)
+        assert zero_share(rectified(sums, INT16, zeros)) == pytest.approx(
+            zeros, abs=1 / sums.size + 1e-9
+        )
 
 
-# -- gated MACs ------------------------------------------------------------------------------------------------
+# -- gated MACs ------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -129,8 +153,22 @@ def problems(draw):
     pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
     H = max((E - 1) * stride + dilation * (R - 1) + 1 - pads[0] - pads[1], 1)
     W = max((F - 1) * stride + dilation * (S - 1) + 1 - pads[2] - pads[3], 1)
-    E, F = (H + pads[0] + pads[1] - dilation * (R - 1) - 1) // stride + 1, (W + pads[2] + pads[3] - dilation * (S - 1) - 1) // stride + 1
-    return Problem(**size, E=E, F=F, R=R, S=S, H=H, W=W, stride=(stride,) * 2, dilation=(dilation,) * 2, padding=pads)
+    E, F = (
+        (H + pads[0] + pads[1] - dilation * (R - 1) - 1) // stride + 1,
+        (W + pads[2] + pads[3] - dilation * (S - 1) - 1) // stride + 1,
+    )
+    return Problem(
+        **size,
+        E=E,
+        F=F,
+        R=R,
+        S=S,
+        H=H,
+        W=W,
+        stride=(stride,) * 2,
+        dilation=(dilation,) * 2,
+        padding=pads,
+    )
 
 
 @given(problems(), st.booleans(), st.integers(0, 2**32 - 1))
@@ -139,7 +177,10 @@ def test_gated_macs_against_eight_loops(p, stored, seed):
     ifmap = feature_map(p.shape("ifmap"), INT16, 0.5, np.random.default_rng(seed))
     slow = 0
     for n, g, _, c, e, f, r, s in product(*(range(p.size[d]) for d in "NGMCEFRS")):
-        h, w = p.stride[0] * e + p.dilation[0] * r - p.padding[0], p.stride[1] * f + p.dilation[1] * s - p.padding[2]
+        h, w = (
+            p.stride[0] * e + p.dilation[0] * r - p.padding[0],
+            p.stride[1] * f + p.dilation[1] * s - p.padding[2],
+        )
         slow += bool(ifmap[n, g, c, h, w] == 0) if 0 <= h < p.H and 0 <= w < p.W else stored
     assert macs_gated(p, ifmap, stored) == slow
 
@@ -150,12 +191,14 @@ def test_no_operand_no_gating():
         macs_gated(p, np.zeros((1, 1, 1, 1, 1)), False)
 
 
-# -- on the link -----------------------------------------------------------------------------------------------
+# -- on the link -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_link_coding_follows_the_transfers(seed):
-    """The same words, transfer by transfer, as the event engine moves over the outermost link, and the words analytic counts."""
+    """The same words, transfer by transfer, as the event engine moves over the outermost link, and
+    the words analytic counts.
+    """
     nest = random_nest(random.Random(seed), most=300, fuse=0.1, spatial=0.2)
     for tensor in ("ifmap", "ofmap"):
         values = feature_map(nest.problem.shape(tensor), INT16, 0.6, np.random.default_rng(seed))
@@ -166,7 +209,9 @@ def test_link_coding_follows_the_transfers(seed):
         moved = analytic.run(nest)[b]
         words = moved.arrived if tensor == nest.problem.accumulated else moved.read
         assert found.raw_bits == getattr(nest.arch.bits, tensor) * words
-        if b.child < nest.levels - 1 and nest.arch.padding is None:  # the transfers inside a pass are not listed one by one
+        if (
+            b.child < nest.levels - 1 and nest.arch.padding is None
+        ):  # the transfers inside a pass are not listed one by one
             events = [e for e in movement(nest) if isinstance(e, (Fill, Drain)) and e.boundary == b]
             lists = [e.takes if isinstance(e, Fill) else e.arrivals for e in events]
             at = [np.sort(np.concatenate([x[1].flat(values.shape) for x in one])) for one in lists]

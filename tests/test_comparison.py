@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 @cache
 def study():
     """reports/dataflow_comparison/study.py as a module."""
-    spec = importlib.util.spec_from_file_location("study_dataflow_comparison", ROOT / "reports" / "dataflow_comparison" / "study.py")
+    spec = importlib.util.spec_from_file_location(
+        "study_dataflow_comparison", ROOT / "reports" / "dataflow_comparison" / "study.py"
+    )
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -31,7 +33,9 @@ def reference():
 
 @cache
 def frame():
-    return study().rows((256,), {"CONV": (1, 16)}, tried=12)  # finds what 60 find, see test_more_tiles_find_no_better
+    return study().rows(
+        (256,), {"CONV": (1, 16)}, tried=12
+    )  # finds what 60 find, see test_more_tiles_find_no_better
 
 
 @cache
@@ -42,7 +46,9 @@ def table():
 def test_the_same_area():
     for kind in study().KINDS:
         assert kind.rf_words == reference()["rf_words_16b_per_pe"][kind.name]
-        assert study().buffer_bytes(256, kind.rf_words) == pytest.approx(reference()["global_buffer_bytes_256_pe"][kind.name], abs=5)
+        assert study().buffer_bytes(256, kind.rf_words) == pytest.approx(
+            reference()["global_buffer_bytes_256_pe"][kind.name], abs=5
+        )
 
 
 @pytest.mark.parametrize("batch", [1, 16])
@@ -56,10 +62,15 @@ def test_with_the_papers_rules_every_cell_is_the_references(batch):
 
 @pytest.mark.parametrize(
     ("batch", "missing"),
-    [(1, {"OSA": "whole", "OSB": "whole", "OSC": "whole", "NLR": "unwired"}), (16, {"OSB": "whole", "OSC": "whole", "NLR": "unwired"})],
+    [
+        (1, {"OSA": "whole", "OSB": "whole", "OSC": "whole", "NLR": "unwired"}),
+        (16, {"OSB": "whole", "OSC": "whole", "NLR": "unwired"}),
+    ],
 )
 def test_by_our_rules_what_misses_does_so_for_a_rule(batch, missing):
-    """Cells within 10 % of energy and 15 % of DRAM, but for those two rules: with the rule our tiles cost no less than the reference."""
+    """Cells within 10 % of energy and 15 % of DRAM, but for those two rules: with the rule our
+    tiles cost no less than the reference.
+    """
     some = table().query(f"batch == {batch} and rules == 'ours'").set_index("dataflow")
     off = some[(some["energy_off"].abs() > 0.10) | (some["dram_off"].abs() > 0.15)]
     assert set(off.index) == set(missing)
@@ -76,7 +87,9 @@ def test_the_papers_order_by_our_rules_at_batch_16():
 
 
 def test_row_stationary_against_figure_10():
-    """ISCA 2016, figure 10: ALU, DRAM and RF energy of every CONV layer, 256 PEs, batch 16; bars are read to two digits."""
+    """ISCA 2016, figure 10: ALU, DRAM and RF energy of every CONV layer, 256 PEs, batch 16; bars
+    are read to two digits.
+    """
     of = frame().query("dataflow == 'RS' and batch == 16").set_index("layer")
     printed = reference()["fig10_rs_256pe_n16_1e9"]
     for layer, values in printed["values"].items():
@@ -86,11 +99,15 @@ def test_row_stationary_against_figure_10():
             assert sum(ours) == pytest.approx(sum(values), rel=0.08)
 
 
-@pytest.mark.parametrize(("energy", "conv", "fc"), [("energy_paper", (1.40, 2.55), 1.3), ("energy", (1.35, 2.57), 1.29)])
+@pytest.mark.parametrize(
+    ("energy", "conv", "fc"), [("energy_paper", (1.40, 2.55), 1.3), ("energy", (1.35, 2.57), 1.29)]
+)
 def test_headline(energy, conv, fc):
-    """The paper: row-stationary is 1.4 to 2.5 times as good on CONV, at least 1.3 times on FC above batch 16; from the committed table.
+    """The paper: row-stationary is 1.4 to 2.5 times as good on CONV, at least 1.3 times on FC above
+    batch 16; from the committed table.
 
-    By the paper's rules it is.  By ours the others keep what tiles share, and the smallest lead is 1.36 on CONV and 1.294 on FC.
+    By the paper's rules it is.  By ours the others keep what tiles share, and the smallest lead is
+    1.36 on CONV and 1.294 on FC.
     """
     sums = study().totals(pd.read_csv(study().HERE / "energy.csv")).set_index("dataflow")
     for (part, pes, batch), some in sums.groupby(["part", "pes", "batch"]):

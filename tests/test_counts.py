@@ -1,4 +1,5 @@
-"""Random nests through every engine: outputs to the bit, every count of every boundary, every cycle.
+"""Random nests through every engine: outputs to the bit, every count of every boundary, every
+cycle.
 
 Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets, cycles with
 DESIGN section 5 written out fold by fold.
@@ -14,10 +15,13 @@ import oracle
 import pytest
 from nests import STRATA, as_oracle, drawn_nest, strata
 
-from accelsim.engines import analytic, counts, event, golden
-from accelsim.engines.array_time import array_time
-from accelsim.engines.movement import Folds
-from accelsim.hardware.presets import load_architecture
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.event import machine as event
+from accelsim.engines.event.movement import Folds
+from accelsim.engines.golden import golden_layer as golden
+from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
@@ -32,7 +36,9 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
     """Everything the engines and the references do not agree on, a line each."""
     problem, arch = nest.problem, nest.arch
     moved = analytic.run(nest)
-    data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed)  # type: ignore[arg-type]
+    data = random_data(
+        problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
+    )  # type: ignore[arg-type]
     run = event.run(nest, data)
     if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.result):
         yield "outputs of event differ from golden"
@@ -40,7 +46,10 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
         yield f"macs: event {run.macs}, the problem has {problem.macs}"
 
     truth = oracle.count(*as_oracle(nest))
-    for engine, found in (("analytic", counts.columns(nest, moved)), ("event", counts.columns(nest, run.moves))):
+    for engine, found in (
+        ("analytic", counts.columns(nest, moved)),
+        ("event", counts.columns(nest, run.moves)),
+    ):
         for column, count in columns_of(nest, truth).items():
             if found[column] != count:
                 yield f"{column}: {engine} {found[column]}, oracle {count}"
@@ -48,9 +57,21 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
     for b in nest.boundaries:
         one = counted[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
         if b.tensor == problem.accumulated:
-            want = {"taken": 0, "read": 0, "drained": one["drains"], "arrived": one["arrivals"], "updated": one["update_reads"]}
+            want = {
+                "taken": 0,
+                "read": 0,
+                "drained": one["drains"],
+                "arrived": one["arrivals"],
+                "updated": one["update_reads"],
+            }
         else:
-            want = {"taken": one["child_in"], "read": one["parent_reads"], "drained": 0, "arrived": 0, "updated": 0}
+            want = {
+                "taken": one["child_in"],
+                "read": one["parent_reads"],
+                "drained": 0,
+                "arrived": 0,
+                "updated": 0,
+            }
         for engine, got in (("analytic", moved[b]), ("event", run.moves[b])):
             for name, count in want.items():
                 if getattr(got, name) != count:
@@ -84,9 +105,15 @@ def columns_of(nest: Nest, truth: dict) -> dict[str, int]:
 
 
 def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
-    """DESIGN section 5 as it stands there: when each fold starts, how long it is, and which ends last."""
+    """DESIGN section 5 as it stands there: when each fold starts, how long it is, and which ends
+    last.
+    """
     array, held = nest.arch.array, nest.keep[nest.levels - 1]
-    steps = [tuple(map(int, x)) for f in folds for x in zip(f.length, f.rows, f.cols, f.held, strict=True)]
+    steps = [
+        tuple(map(int, x))
+        for f in folds
+        for x in zip(f.length, f.rows, f.cols, f.held, strict=True)
+    ]
     if not nest.arch.systolic or not held:
         return sum(t for t, _, _, _ in steps)
     sizes: list[tuple[int, int, int]] = []
@@ -106,7 +133,11 @@ def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
         if nest.problem.accumulated in held:
             length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
             # of mixed folds shifted out section 5 says nothing; the hardware in tests/rtl does
-            leaves = {"in_place": before, "accumulators": before + left - 1, "register": max(before, before + left - t)}
+            leaves = {
+                "in_place": before,
+                "accumulators": before + left - 1,
+                "register": max(before, before + left - t),
+            }
             wait = leaves[array.outputs]
         else:
             length = t + rows + c - 2
@@ -122,7 +153,9 @@ def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
 
 
 def check(seed: int) -> tuple[bool, bool]:
-    """One random nest; returns whether its time is that of a systolic array, and whether sums are held in it."""
+    """One random nest; returns whether its time is that of a systolic array, and whether sums are
+    held in it.
+    """
     nest = drawn_nest(seed, MACS)
     case = (
         f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n  fused {dict(nest.mapping.fused)}\n"
@@ -149,7 +182,9 @@ def test_strata(record_property):
 
 def check_chunk(start: int, count: int) -> None:
     kinds = [check(seed) for seed in range(start, start + count)]
-    assert kinds.count((True, True)) > count / 25 and kinds.count((True, False)) > count / 25, "too few systolic nests to compare cycles on"
+    assert kinds.count((True, True)) > count / 25 and kinds.count((True, False)) > count / 25, (
+        "too few systolic nests to compare cycles on"
+    )
 
 
 @pytest.mark.parametrize("start", range(0, QUICK, QUICK_CHUNK))
@@ -171,22 +206,42 @@ WS = ({"weight_registers": 1}, {"weight_registers": 2})
 
 def systolic_nest(held: str, folds: tuple[int, int], t: int, r: int, c: int, options: dict) -> Nest:
     """``folds`` over rows and columns of r x c each, streaming ``t`` words."""
-    overrides = {f"array.{k}": v for k, v in {"rows": R, "cols": C, "weight_registers": 1, **options}.items()}
+    overrides = {
+        f"array.{k}": v for k, v in {"rows": R, "cols": C, "weight_registers": 1, **options}.items()
+    }
     arch = load_architecture("systolic", overrides)
-    (rows, cols), keep = folds, {"dram": ("weight", "ifmap", "ofmap"), "sram": ("weight", "ifmap", "ofmap"), "reg": (held,)}
+    (rows, cols), keep = (
+        folds,
+        {
+            "dram": ("weight", "ifmap", "ofmap"),
+            "sram": ("weight", "ifmap", "ofmap"),
+            "reg": (held,),
+        },
+    )
     if held == "ofmap":
-        size, loops = {"F": rows * r, "M": cols * c, "C": t}, f"M:{c}:sram X:{r}:sram X:1:sram:row M:1:sram:col K:1:reg"
+        size, loops = (
+            {"F": rows * r, "M": cols * c, "C": t},
+            f"M:{c}:sram X:{r}:sram X:1:sram:row M:1:sram:col K:1:reg",
+        )
     elif held == "weight":
-        size, loops = {"C": rows * r, "M": cols * c, "F": t}, f"M:{c}:sram K:{r}:sram K:1:sram:row M:1:sram:col X:1:reg"
+        size, loops = (
+            {"C": rows * r, "M": cols * c, "F": t},
+            f"M:{c}:sram K:{r}:sram K:1:sram:row M:1:sram:col X:1:reg",
+        )
     else:
-        size, loops = {"C": rows * r, "F": cols * c, "M": t}, f"X:{c}:sram K:{r}:sram K:1:sram:row X:1:sram:col M:1:reg"
+        size, loops = (
+            {"C": rows * r, "F": cols * c, "M": t},
+            f"X:{c}:sram K:{r}:sram K:1:sram:row X:1:sram:col M:1:reg",
+        )
     problem = Problem(N=1, G=1, E=1, R=1, S=1, H=1, W=size["F"], **size)
     return Nest(problem, arch, Mapping(loops=loops, keep=keep))
 
 
 def cycles(nest: Nest) -> int:
     """The array's cycles; analytic and event give the same."""
-    data = random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+    data = random_data(
+        nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
+    )  # type: ignore[arg-type]
     executed = event.array_cycles(nest, event.run(nest, data).folds)
     assert array_time(nest).cycles == executed
     return executed
@@ -197,10 +252,15 @@ def cycles(nest: Nest) -> int:
 def test_section_5_operands_held(held, t):
     for r, c in ((R, C), (2, 3), (1, 1), (5, 2)):
         for overlap in (False, True):
-            assert cycles(systolic_nest(held, (1, 1), t, r, c, {"overlap": overlap})) == r + t + R + c - 2
+            assert (
+                cycles(systolic_nest(held, (1, 1), t, r, c, {"overlap": overlap}))
+                == r + t + R + c - 2
+            )
     for folds in ((2, 1), (1, 3), (2, 3)):
         F = folds[0] * folds[1]
-        assert cycles(systolic_nest(held, folds, t, R, C, {"overlap": False})) == F * (R + t + R + C - 2)
+        assert cycles(systolic_nest(held, folds, t, R, C, {"overlap": False})) == F * (
+            R + t + R + C - 2
+        )
         one, two = (cycles(systolic_nest(held, folds, t, R, C, {"overlap": True, **o})) for o in WS)
         assert one == F * (t + R - 1) + R + C - 1
         assert two == (F - 1) * max(t, R) + t + 2 * R + C - 2
@@ -210,25 +270,35 @@ def test_section_5_operands_held(held, t):
 def test_section_5_outputs_held(t):
     for r, c in ((R, C), (2, 3), (1, 1), (5, 2)):
         for overlap in (False, True):
-            got = [cycles(systolic_nest("ofmap", (1, 1), t, r, c, {"overlap": overlap, **o})) for o in OS]
+            got = [
+                cycles(systolic_nest("ofmap", (1, 1), t, r, c, {"overlap": overlap, **o}))
+                for o in OS
+            ]
             assert got == [t + r + c - 2, t + r + R + c - 2, t + r + R + c - 2]
     for folds in ((2, 1), (1, 3), (2, 3)):
         F = folds[0] * folds[1]
         got = [cycles(systolic_nest("ofmap", folds, t, R, C, {"overlap": False, **o})) for o in OS]
         assert got == [F * (t + R + C - 2), F * (t + R + R + C - 2), F * (t + R + R + C - 2)]
         got = [cycles(systolic_nest("ofmap", folds, t, R, C, {"overlap": True, **o})) for o in OS]
-        assert got == [F * t + R + C - 2, F * (t + R - 1) + R + C - 1, (F - 1) * max(t, R) + t + 2 * R + C - 2]
+        assert got == [
+            F * t + R + C - 2,
+            F * (t + R - 1) + R + C - 1,
+            (F - 1) * max(t, R) + t + 2 * R + C - 2,
+        ]
 
 
 def test_a_fully_clocked_array():
     # partial_folds: full counts every fold as R x C, whatever it uses
     for held in ("weight", "ifmap", "ofmap"):
-        small = cycles(systolic_nest(held, (2, 2), 4, 2, 1, {"overlap": False, "partial_folds": "full"}))
+        small = cycles(
+            systolic_nest(held, (2, 2), 4, 2, 1, {"overlap": False, "partial_folds": "full"})
+        )
         assert small == cycles(systolic_nest(held, (2, 2), 4, R, C, {"overlap": False}))
 
 
 def test_a_chunk_of_a_short_piece_reaches_further():
-    # F in pieces of 3 and 1; four of X = N, E, F are rows 0 and 1 of the first piece, but rows 0 to 3 of the second.
+    # F in pieces of 3 and 1; four of X = N, E, F are rows 0 and 1 of the first piece, but rows 0 to
+    # 3 of the second.
     problem = Problem(N=1, G=1, M=1, C=1, E=4, F=4, R=1, S=1, H=4, W=4, direction="grad_input")
     arch = load_architecture("systolic")
     keep = {"dram": ("weight", "ifmap", "ofmap"), "sram": ("ofmap",), "reg": ()}

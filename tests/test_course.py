@@ -19,7 +19,9 @@ LABS = {p.stem.partition("_")[0]: p for p in sorted(COURSE.glob("lab*_*.py"))}
 
 def run(lab: str, *args: str, cwd: Path = COURSE) -> subprocess.CompletedProcess[str]:
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, str(LABS[lab]), *args], cwd=cwd, capture_output=True, text=True, env=env)
+    return subprocess.run(
+        [sys.executable, str(LABS[lab]), *args], cwd=cwd, capture_output=True, text=True, env=env
+    )
 
 
 def lab_module(lab: str, monkeypatch: Any) -> Any:
@@ -36,7 +38,9 @@ def test_there_are_six() -> None:
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_the_key_is_right_and_wrong_answers_are_told_why(lab: str, monkeypatch: Any, tmp_path: Path) -> None:
+def test_the_key_is_right_and_wrong_answers_are_told_why(
+    lab: str, monkeypatch: Any, tmp_path: Path
+) -> None:
     module = lab_module(lab, monkeypatch)
     grading = importlib.import_module("grading")
     shutil.copytree(COURSE / "key", tmp_path / "key")
@@ -44,7 +48,9 @@ def test_the_key_is_right_and_wrong_answers_are_told_why(lab: str, monkeypatch: 
     for found in grading.grade(module.QUESTIONS, answers, tmp_path / "key"):
         assert found.why is None, str(found)
     for question in module.QUESTIONS:
-        told = [grading.verdict(question, wrong, tmp_path) for wrong in _wrong(answers[question.name])]
+        told = [
+            grading.verdict(question, wrong, tmp_path) for wrong in _wrong(answers[question.name])
+        ]
         for found in told:
             assert found.why and len(found.why) > 15, (question.name, found)
         assert not grading.verdict(question, None).answered
@@ -58,9 +64,20 @@ def _wrong(right: Any) -> list[Any]:
     if isinstance(right, (int, float)):
         return [right * 2 + 1, right * 0.5, -1, "many", [right]]
     if isinstance(right, list):
-        return [right[::-1] if right != right[::-1] else [*right, 1], [], right[0], [None, *right[1:]]]
+        return [
+            right[::-1] if right != right[::-1] else [*right, 1],
+            [],
+            right[0],
+            [None, *right[1:]],
+        ]
     if isinstance(right, dict):
-        return [{}, 5, right | {next(iter(right)): 3}, right | {"colour": 1}, dict.fromkeys(right, "x")]
+        return [
+            {},
+            5,
+            right | {next(iter(right)): 3},
+            right | {"colour": 1},
+            dict.fromkeys(right, "x"),
+        ]
     return ["nothing of the kind", 7, {"a": 1}]
 
 
@@ -71,17 +88,27 @@ def test_from_the_command_line(lab: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 of 8 right" in done.stdout and "1  " in done.stdout
     blank = run(lab)
-    assert blank.returncode == 1 and "0 of 8 right" in blank.stdout and blank.stdout.count("not answered") == 8
+    assert (
+        blank.returncode == 1
+        and "0 of 8 right" in blank.stdout
+        and blank.stdout.count("not answered") == 8
+    )
 
 
 def test_answers_that_cannot_be_read_are_a_sentence(tmp_path: Path) -> None:
     for text in ("answers = 3", "answers = {", "1 / 0", "answers = {'9.9': 1}"):
         (tmp_path / "mine.py").write_text(text)
         done = run("lab1", "--answers", str(tmp_path / "mine.py"))
-        assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+        assert (
+            done.returncode == 2
+            and "Traceback" not in done.stderr
+            and len(done.stderr.splitlines()) == 1
+        )
 
 
-def test_a_dataflow_of_ones_own_is_run_checked_and_animated(monkeypatch: Any, tmp_path: Path) -> None:
+def test_a_dataflow_of_ones_own_is_run_checked_and_animated(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
     module = lab_module("lab3", monkeypatch)
     question = next(q for q in module.QUESTIONS if q.name == "3.8")
     good = (COURSE / "key" / "lab3_turned.yaml").read_text()

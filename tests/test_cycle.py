@@ -1,4 +1,6 @@
-"""The cycle engine on real nests: outputs to the bit, every count of every boundary, against golden and the event engine."""
+"""The cycle engine on real nests: outputs to the bit, every count of every boundary, against golden
+and the event engine.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 
 import accelsim as acc
-from accelsim.engines import analytic, cycle, event, golden
-from accelsim.engines.array_time import array_time
+from accelsim.engines import cycle
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.event import machine as event
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -21,16 +26,22 @@ DIRECTIONS = ("forward", "grad_weight", "grad_input")
 
 
 def data_of(nest: Nest, seed: int = 0) -> dict[str, Any]:
-    return random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed)  # type: ignore[arg-type]
+    return random_data(
+        nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
+    )  # type: ignore[arg-type]
 
 
-def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.Outcome]:
-    """What the cycle engine gives that golden or the event engine does not; and a sampled run that the full one does not."""
+def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.CycleOutcome]:
+    """What the cycle engine gives that golden or the event engine does not; and a sampled run that
+    the full one does not.
+    """
     data = data_of(nest, seed)
     run, moved = cycle.run(nest, data), event.run(nest, data)
     sampled = cycle.run(nest, {}, sample_folds=True)
     wrong = []
-    if run.result is None or not np.array_equal(run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum"))):
+    if run.result is None or not np.array_equal(
+        run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
+    ):
         wrong.append("outputs differ from golden")
     for b in nest.boundaries:
         for name, other in (("event", moved.moves[b]), ("sampled", sampled.moves[b])):
@@ -42,12 +53,19 @@ def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.Outcome]:
     for name in ("macs", "cycles", "compute_cycles", "active_pes", "folds_total"):
         if getattr(run, name) != getattr(sampled, name):
             wrong.append(f"{name}: full {getattr(run, name)}, sampled {getattr(sampled, name)}")
-    if run.sampled is not None or run.folds_run != run.folds_total or sampled.result is not None or not sampled.sampled:
+    if (
+        run.sampled is not None
+        or run.folds_run != run.folds_total
+        or sampled.result is not None
+        or not sampled.sampled
+    ):
         wrong.append("what was run and what was sampled is not said")
     return wrong, run
 
 
-def nest_of(layer: Any, arch: str, flow: str, direction: str = "forward", batch: int = 1, **overrides: Any) -> Nest:
+def nest_of(
+    layer: Any, arch: str, flow: str, direction: str = "forward", batch: int = 1, **overrides: Any
+) -> Nest:
     machine = acc.load_architecture(arch, overrides)
     problem = layer.problem(batch).with_direction(direction)
     return Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
@@ -69,7 +87,9 @@ LINES = {"rows": 4, "cols": 3}
 
 def cases(turn: int) -> list[tuple[str, Any, str]]:
     """Every layer in one direction, another one at every turn."""
-    return [(name, layer, DIRECTIONS[(k + turn) % 3]) for k, (name, layer) in enumerate(LAYERS.items())]
+    return [
+        (name, layer, DIRECTIONS[(k + turn) % 3]) for k, (name, layer) in enumerate(LAYERS.items())
+    ]
 
 
 OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -80,9 +100,17 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "ws tpu": ("tpu_v1", "ws", {"levels.acc.capacity_bytes": 128, "levels.ub.capacity_bytes": 256}),
     "os in place": ("systolic", "os", {}),
     "os no overlap": ("scalesim", "os", {}),
-    "os accumulators": ("systolic", "os", {"array.outputs": "accumulators", "levels.sram.capacity_bytes": 160}),
+    "os accumulators": (
+        "systolic",
+        "os",
+        {"array.outputs": "accumulators", "levels.sram.capacity_bytes": 160},
+    ),
     "os register": ("systolic", "os", {"array.outputs": "register"}),
-    "os register, fully clocked": ("systolic", "os", {"array.outputs": "register", "array.partial_folds": "full"}),
+    "os register, fully clocked": (
+        "systolic",
+        "os",
+        {"array.outputs": "register", "array.partial_folds": "full"},
+    ),
     "is one register": ("systolic", "is", {"array.weight_registers": 1}),
     "is two registers, small buffer": ("systolic", "is", {"levels.sram.capacity_bytes": 160}),
 }
@@ -96,7 +124,9 @@ def test_systolic_presets(option):
         try:
             nest = nest_of(layer, arch, flow, direction, 2, **size, **options)
         except MappingError as error:
-            assert arch == "tpu_v1" and direction == "grad_weight", error  # its registers have 8 bits, and these sums 32
+            assert arch == "tpu_v1" and direction == "grad_weight", (
+                error
+            )  # its registers have 8 bits, and these sums 32
             continue
         wrong, run = differences(nest)
         assert not wrong, f"{name} {direction}: {nest.mapping}\n  " + "\n  ".join(wrong)
@@ -112,7 +142,11 @@ PLAIN = {
     "os": ("eyeriss", "os", {}),
     "is": ("eyeriss", "is", {}),
     "nlr": ("eyeriss", "nlr", {}),
-    "unicast": ("eyeriss", "rs", {f"networks.noc.{role}": "unicast" for role in ("held", "streamed", "accumulated")}),
+    "unicast": (
+        "eyeriss",
+        "rs",
+        {f"networks.noc.{role}": "unicast" for role in ("held", "streamed", "accumulated")},
+    ),
     "osp": ("shidiannao", "osp", {}),
 }
 
@@ -122,9 +156,13 @@ def test_plain_presets(option):
     arch, flow, options = PLAIN[option]
     for name, layer, direction in cases(list(PLAIN).index(option)):
         try:
-            nest = nest_of(layer, arch, flow, direction, 2, **{"array.rows": 5, "array.cols": 4}, **options)
+            nest = nest_of(
+                layer, arch, flow, direction, 2, **{"array.rows": 5, "array.cols": 4}, **options
+            )
         except MappingError as error:
-            assert arch == "shidiannao" and direction == "grad_input", error  # its ifmap registers hold no sums
+            assert arch == "shidiannao" and direction == "grad_input", (
+                error
+            )  # its ifmap registers hold no sums
             continue
         wrong, run = differences(nest)
         assert not wrong, f"{name} {direction}: {nest.mapping}\n  " + "\n  ".join(wrong)
@@ -134,9 +172,15 @@ def test_plain_presets(option):
 def test_lenet_whole():
     """Layers of a real network at their full size on the published arrays."""
     layers = {x.name: x for x in acc.load_workload("lenet5").layers}
-    for name, arch, flow in (("conv2", "eyeriss", "rs"), ("conv2", "systolic", "ws"), ("fc3", "scalesim", "os")):
+    for name, arch, flow in (
+        ("conv2", "eyeriss", "rs"),
+        ("conv2", "systolic", "ws"),
+        ("fc3", "scalesim", "os"),
+    ):
         problem, machine = layers[name].problem(None), acc.load_architecture(arch)
-        wrong, _ = differences(Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow))))
+        wrong, _ = differences(
+            Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
+        )
         assert not wrong, wrong
 
 
@@ -149,7 +193,9 @@ SAMPLED = {
 
 @pytest.mark.parametrize(("name", "arch", "flow"), SAMPLED)
 def test_sampling_whole_layers(name, arch, flow):
-    """AlexNet at full size by a few folds: counts and cycles of the closed forms, and it says what it did."""
+    """AlexNet at full size by a few folds: counts and cycles of the closed forms, and it says what
+    it did.
+    """
     problem = next(x for x in acc.load_workload("alexnet").layers if x.name == name).problem(None)
     machine = acc.load_architecture(arch)
     nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
@@ -166,7 +212,7 @@ def test_sampling_whole_layers(name, arch, flow):
     )
 
 
-# -- what has no way through a systolic array --------------------------------------------------------------------
+# -- what has no way through a systolic array ------------------------------------------------------
 
 
 def small(loops: str, reg: tuple[str, ...] = ("weight",), **sizes: int) -> Nest:
@@ -183,12 +229,33 @@ def small(loops: str, reg: tuple[str, ...] = ("weight",), **sizes: int) -> Nest:
     ("nest", "text"),
     [
         (lambda: small("F:1:sram M:1:sram:col C:1:reg", (), M=3, C=2, F=4), "reg keeps nothing"),
-        (lambda: small("M:1:sram:col C:1:sram:row F:1:reg", ("weight", "ofmap"), M=3, C=2, F=4), "reg keeps ofmap and weight"),
-        (lambda: small("C:1:sram:row F:1:reg M:1:reg", M=3, C=2, F=4), "reg holds 3 words of weight in a PE"),
+        (
+            lambda: small("M:1:sram:col C:1:sram:row F:1:reg", ("weight", "ofmap"), M=3, C=2, F=4),
+            "reg keeps ofmap and weight",
+        ),
+        (
+            lambda: small("C:1:sram:row F:1:reg M:1:reg", M=3, C=2, F=4),
+            "reg holds 3 words of weight in a PE",
+        ),
         (lambda: small("M:1:dram:col C:1:sram:row F:1:reg", M=3, C=2, F=4), "makes several arrays"),
-        (lambda: small("C:1:sram:row M:1:sram F:2:reg F:1:reg:row", M=3, C=2, F=4), "makes several MACs in a PE"),
-        (lambda: small("G:1:sram:row M:1:sram:col F:1:reg", G=3, M=2, F=4), "only along different axes"),
-        (lambda: small("C:2:sram R:2:sram:row C:1:sram:row R:1:sram:row M:1:sram:col F:1:reg", R=3, C=2, M=2, F=4), "leaves gaps"),
+        (
+            lambda: small("C:1:sram:row M:1:sram F:2:reg F:1:reg:row", M=3, C=2, F=4),
+            "makes several MACs in a PE",
+        ),
+        (
+            lambda: small("G:1:sram:row M:1:sram:col F:1:reg", G=3, M=2, F=4),
+            "only along different axes",
+        ),
+        (
+            lambda: small(
+                "C:2:sram R:2:sram:row C:1:sram:row R:1:sram:row M:1:sram:col F:1:reg",
+                R=3,
+                C=2,
+                M=2,
+                F=4,
+            ),
+            "leaves gaps",
+        ),
     ],
 )
 def test_refused(nest, text):
@@ -200,7 +267,9 @@ def test_refused(nest, text):
 
 
 def test_held_words_that_stand_still():
-    """Steps at which no held word changes stream on as one fold: nothing is shifted in or out between them."""
+    """Steps at which no held word changes stream on as one fold: nothing is shifted in or out
+    between them.
+    """
     sizes = {"N": 4, "G": 1, "M": 2, "C": 3, "E": 1, "F": 2, "R": 1, "S": 1}
     problem = Problem(**sizes, H=1, W=2)
     found = {}
@@ -216,27 +285,46 @@ def test_held_words_that_stand_still():
             case = problem
         keep = {"dram": TENSORS, "sram": TENSORS, "reg": (reg,)}
         for overlap in (False, True):
-            options = {"array.rows": 3, "array.cols": 2, "array.overlap": overlap, "array.weight_registers": 1}
+            options = {
+                "array.rows": 3,
+                "array.cols": 2,
+                "array.overlap": overlap,
+                "array.weight_registers": 1,
+            }
             arch = acc.load_architecture("systolic", options | {"array.outputs": "accumulators"})
             wrong, run = differences(Nest(case, arch, Mapping(loops=loops, keep=keep)))
             assert not wrong, (name, wrong)
             found[name, overlap] = run.cycles
-    # 3 shifts, then 4 x 2 words through 3 x 2 PEs: 3 + 8 + 3 + 2 - 2, overlapped or not; and 3 products into 2 x 2 sums
+    # 3 shifts, then 4 x 2 words through 3 x 2 PEs: 3 + 8 + 3 + 2 - 2, overlapped or not; and 3
+    # products into 2 x 2 sums
     assert found["weights stand still", False] == found["weights stand still", True] == 14
     assert found["sums stand still", False] == found["sums stand still", True] == 3 + 2 + 3 + 2 - 2
     # one row at a time, T = 8 each: 3 folds of 1 + 8 + 3 + 2 - 2, or gaps of 8 + 1 - 1
-    assert (found["weights change", False], found["weights change", True]) == (36, 1 + 2 * 8 + 8 + 3 + 2 - 2)
+    assert (found["weights change", False], found["weights change", True]) == (
+        36,
+        1 + 2 * 8 + 8 + 3 + 2 - 2,
+    )
 
 
 def test_words_that_stay_in_some_pes_only_are_refused():
-    """Ifmap words 4f + s on two rows of s: word 4 ends the first pixel's taps, alone, and begins the second one's."""
+    """Ifmap words 4f + s on two rows of s: word 4 ends the first pixel's taps, alone, and begins
+    the second one's.
+    """
     problem = Problem(N=1, G=1, M=3, C=1, E=1, F=2, R=1, S=5, H=1, W=9, stride=(1, 4))
     keep = {"dram": TENSORS, "sram": TENSORS, "reg": ("ifmap",)}
     arch = acc.load_architecture("systolic")
     loops = "F:1:sram S:2:sram S:1:sram:row M:1:reg"
-    with pytest.raises(MappingError, match="some PEs keep their word from one fold to the next while others change theirs"):
-        cycle.run(Nest(problem, arch, Mapping(loops=loops, keep=keep)), data_of(Nest(problem, arch, Mapping(loops=loops, keep=keep))))
-    assert not differences(Nest(problem, arch, Mapping(loops=loops.replace("S:2", "S:3"), keep=keep)))[0]  # one goes, two come
+    with pytest.raises(
+        MappingError,
+        match="some PEs keep their word from one fold to the next while others change theirs",
+    ):
+        cycle.run(
+            Nest(problem, arch, Mapping(loops=loops, keep=keep)),
+            data_of(Nest(problem, arch, Mapping(loops=loops, keep=keep))),
+        )
+    assert not differences(
+        Nest(problem, arch, Mapping(loops=loops.replace("S:2", "S:3"), keep=keep))
+    )[0]  # one goes, two come
 
 
 def test_a_huge_array_is_refused():
@@ -247,21 +335,32 @@ def test_a_huge_array_is_refused():
 
 def test_extremes_wrap():
     """Accumulators of 8 bits wrap as golden's do, at the extremes of the operands."""
-    nest = nest_of(acc.Conv2d(M=3, C=9, H=4, W=4, R=3, S=3), "systolic", "ws", **{"array.rows": 5, "array.cols": 2, "bits.psum": 8})
+    nest = nest_of(
+        acc.Conv2d(M=3, C=9, H=4, W=4, R=3, S=3),
+        "systolic",
+        "ws",
+        **{"array.rows": 5, "array.cols": 2, "bits.psum": 8},
+    )
     data = {t: np.full(nest.problem.shape(t), -128, np.int8) for t in ("weight", "ifmap")}
     run = cycle.run(nest, data)
-    assert np.array_equal(run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum")))
+    assert np.array_equal(
+        run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
+    )
 
 
 def test_other_data_other_outputs_same_rest():
-    nest = nest_of(LAYERS["padded unevenly"], "systolic", "os", **{"array.rows": 3, "array.cols": 2})
+    nest = nest_of(
+        LAYERS["padded unevenly"], "systolic", "os", **{"array.rows": 3, "array.cols": 2}
+    )
     a, b = (cycle.run(nest, data_of(nest, seed)) for seed in (1, 2))
     assert a.moves == b.moves and a.cycles == b.cycles
     assert not np.array_equal(a.result, b.result)
 
 
 def test_a_wrong_word_is_noticed(monkeypatch):
-    """The comparisons above can fail: a word fed to the wrong row, a sum that lands elsewhere, a read that is not counted."""
+    """The comparisons above can fail: a word fed to the wrong row, a sum that lands elsewhere, a
+    read that is not counted.
+    """
     nest = nest_of(LAYERS["plain"], "systolic", "ws", **{"array.rows": 4, "array.cols": 3})
     from accelsim.engines.cycle import lines, registers
 

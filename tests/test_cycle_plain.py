@@ -20,10 +20,19 @@ from accelsim.workload.problem import TENSORS, Problem
 
 
 def data_of(nest: Nest) -> dict[str, Any]:
-    return random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+    return random_data(
+        nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
+    )  # type: ignore[arg-type]
 
 
-def plain(loops: str, pe: tuple[str, ...], sums: str = "reduce", stages: int = 1, held: str = "multicast", **sizes: int) -> Nest:
+def plain(
+    loops: str,
+    pe: tuple[str, ...],
+    sums: str = "reduce",
+    stages: int = 1,
+    held: str = "multicast",
+    **sizes: int,
+) -> Nest:
     """A nest on two levels and 6 x 6 PEs."""
     size = {"N": 1, "G": 1, "M": 1, "C": 1, "E": 1, "F": 1, "R": 1, "S": 1} | sizes
     problem = Problem(**size, H=size["E"] + size["R"] - 1, W=size["F"] + size["S"] - 1)
@@ -32,17 +41,25 @@ def plain(loops: str, pe: tuple[str, ...], sums: str = "reduce", stages: int = 1
         "clock_mhz": 1.0,
         "array": {"rows": 6, "cols": 6, "pipeline_stages": stages},
         "levels": {"dram": {}, "pe": {}},
-        "networks": {"bus": {"below": "dram", "held": held, "streamed": "multicast", "accumulated": sums}},
+        "networks": {
+            "bus": {"below": "dram", "held": held, "streamed": "multicast", "accumulated": sums}
+        },
         "bits": {"weight": 8, "ifmap": 8, "ofmap": 8, "psum": 32},
         "energy": {"mac": 1.0, "levels": {"dram": 1.0, "pe": 1.0}, "networks": {"bus": 1.0}},
     }
-    return Nest(problem, Architecture.model_validate(arch), Mapping(loops=loops, keep={"dram": TENSORS, "pe": pe}))
+    return Nest(
+        problem,
+        Architecture.model_validate(arch),
+        Mapping(loops=loops, keep={"dram": TENSORS, "pe": pe}),
+    )
 
 
 @pytest.mark.parametrize("kept", [(), ("weight",), ("ofmap",), TENSORS])
 @pytest.mark.parametrize("stages", [1, 2, 4])
 def test_length(kept, stages):
-    """12 steps; a product is there stages - 1 edges after its operands, a tree adds in no time, 3 x 2 PEs on a chain in 2 + 1 edges."""
+    """12 steps; a product is there stages - 1 edges after its operands, a tree adds in no time, 3 x
+    2 PEs on a chain in 2 + 1 edges.
+    """
     loops = "F:1:dram C:3:dram C:1:dram:row R:1:dram:col S:1:pe"
     for sums, more in (("reduce", 0), ("unicast", 0), ("chain", 3)):
         nest = plain(loops, kept, sums, stages, C=3, R=2, F=6, S=2)
@@ -50,8 +67,15 @@ def test_length(kept, stages):
 
 
 def test_row_stationary_on_eyeriss():
-    """Filter rows held, psums up the columns: the last sum takes R - 1 links, and 2 edges more in the multipliers."""
-    overrides = {"array.rows": 3, "array.cols": 4, "networks.noc.accumulated": "chain", "array.pipeline_stages": 3}
+    """Filter rows held, psums up the columns: the last sum takes R - 1 links, and 2 edges more in
+    the multipliers.
+    """
+    overrides = {
+        "array.rows": 3,
+        "array.cols": 4,
+        "networks.noc.accumulated": "chain",
+        "array.pipeline_stages": 3,
+    }
     machine = acc.load_architecture("eyeriss", overrides)
     problem = acc.Conv2d(M=1, C=1, H=6, W=6, R=3, S=3).problem()
     nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("rs")))
@@ -65,8 +89,16 @@ def test_row_stationary_on_eyeriss():
     assert (first["weight_word"] == 3 * first["row"]).all()
     assert (first["ifmap_word"] == 6 * (first["row"] + first["col"])).all()
     words = {(x.tensor, x.word): x.pes for x in trace.crossings(1)}
-    assert words["weight", 0] == 4 and [words["ifmap", 6 * h] for h in range(6)] == [1, 2, 3, 3, 2, 1]
-    # a sum of filter row 0 hops to rows 1 and 2 and comes out: products of edges 1, 2, 3, added on 3, 4, 5
+    assert words["weight", 0] == 4 and [words["ifmap", 6 * h] for h in range(6)] == [
+        1,
+        2,
+        3,
+        3,
+        2,
+        1,
+    ]
+    # a sum of filter row 0 hops to rows 1 and 2 and comes out: products of edges 1, 2, 3, added on
+    # 3, 4, 5
     sets_out = trace.planes["down"].words[:, 0, 0].tolist().index(0)
     assert trace.edges[sets_out] == 5
     assert [int(trace.planes["down"].words[sets_out + i, i, 0]) for i in range(3)] == [0, 0, 0]
@@ -76,7 +108,9 @@ def test_row_stationary_on_eyeriss():
 
 
 def test_neighbours_pass_words_on(monkeypatch):
-    """Over neighbour links a word comes from the PE that held it; poison it there, and the outputs are wrong."""
+    """Over neighbour links a word comes from the PE that held it; poison it there, and the outputs
+    are wrong.
+    """
     machine = acc.load_architecture("shidiannao", {"array.rows": 2, "array.cols": 3})
     problem = acc.Conv2d(M=2, C=2, H=4, W=5, R=3, S=3).problem()
     nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("osp")))
@@ -104,7 +138,7 @@ def test_bus_words_are_read_once():
         assert (run.moves[b].taken, run.moves[b].read) == (24, read)
 
 
-# -- the chain itself --------------------------------------------------------------------------------------------
+# -- the chain itself ------------------------------------------------------------------------------
 
 
 def line(rows: int, cols: int) -> Chains:

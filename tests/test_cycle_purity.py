@@ -1,4 +1,6 @@
-"""The cycle engine knows no closed form: what it imports, what it loads when it runs, and where its cycles come from."""
+"""The cycle engine knows no closed form: what it imports, what it loads when it runs, and where its
+cycles come from.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,26 @@ from accelsim.workload.arithmetic import random_data
 
 PACKAGE = Path(str(cycle.__file__)).parent
 SOURCES = {path.name: path.read_text(encoding="utf-8") for path in sorted(PACKAGE.glob("*.py"))}
-ALLOWED = ("accelsim.engines.cycle", "accelsim.engines.counts", "accelsim.mapping", "accelsim.workload", "accelsim.hardware")
-FORBIDDEN = ("array_time", "fold_time", "analytic", "tables", "steps", "pipeline", "rates", "event", "movement", "pes", "takes")
+ALLOWED = (
+    "accelsim.engines.cycle",
+    "accelsim.engines.moved",
+    "accelsim.mapping",
+    "accelsim.workload",
+    "accelsim.hardware",
+)
+FORBIDDEN = (
+    "array_time",
+    "fold_time",
+    "analytic",
+    "tables",
+    "steps",
+    "pipeline",
+    "rates",
+    "event",
+    "movement",
+    "pes",
+    "takes",
+)
 
 
 def imported(source: str) -> Iterator[str]:
@@ -36,7 +56,9 @@ def strangers(source: str) -> list[str]:
     return [
         name
         for name in imported(source)
-        if name.startswith(".") or "(" in name or (name.startswith("accelsim") and not name.startswith(ALLOWED))
+        if name.startswith(".")
+        or "(" in name
+        or (name.startswith("accelsim") and not name.startswith(ALLOWED))
     ]
 
 
@@ -70,11 +92,11 @@ def test_the_import_check_can_fail():
     for line in (
         "from accelsim.engines.array_time import array_time",
         "from accelsim.engines import analytic",
-        "import accelsim.engines.fold_time as f",
+        "import accelsim.engines.analytic.fold_time as f",
         "def f():\n    from accelsim.engines import event",
         "from ..array_time import array_time",
-        "import importlib\nimportlib.import_module('accelsim.engines.tables')",
-        "__import__('accelsim.engines.array_time')",
+        "import importlib\nimportlib.import_module('accelsim.engines.analytic.rank_sums')",
+        "__import__('accelsim.engines.analytic.array_time')",
     ):
         assert strangers(line), line
     assert not strangers("import numpy\nfrom accelsim.engines.counts import Moved")
@@ -92,7 +114,7 @@ def test_loads_none_of_them_when_it_runs():
 import sys
 import numpy as np
 import accelsim as acc
-from accelsim.engines.cycle import run
+from accelsim.engines.cycle import clocking as run
 from accelsim.mapping.nest import Nest
 for arch, flow in (("systolic", "ws"), ("systolic", "os"), ("eyeriss", "rs")):
     machine = acc.load_architecture(arch, {"array.rows": 4, "array.cols": 3})
@@ -103,14 +125,18 @@ for arch, flow in (("systolic", "ws"), ("systolic", "os"), ("eyeriss", "rs")):
         assert run(nest, data, sample_folds=sample).cycles > 0
 print(*sorted(m for m in sys.modules if m.startswith("accelsim.engines.")))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     loaded = {m.removeprefix("accelsim.engines.").split(".")[0] for m in done.stdout.split()}
     assert "cycle" in loaded and not loaded & set(FORBIDDEN), loaded
 
 
 def test_cycles_are_the_edge_of_the_last_result(monkeypatch):
-    """What a run reports is the largest edge at which the clocked array latched a result, and nothing else."""
+    """What a run reports is the largest edge at which the clocked array latched a result, and
+    nothing else.
+    """
     edges = []
     land = SystolicArray._land
 
@@ -124,5 +150,7 @@ def test_cycles_are_the_edge_of_the_last_result(monkeypatch):
         machine = acc.load_architecture("systolic", {"array.rows": 5, "array.cols": 4})
         problem = acc.Conv2d(M=6, C=2, H=6, W=7, R=3, S=2).problem()
         nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
-        data = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+        data = random_data(
+            problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
+        )
         assert cycle.run(nest, data).cycles == max(edges)

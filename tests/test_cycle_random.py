@@ -1,4 +1,6 @@
-"""Random nests through the cycle engine: every count the event engine's, every output golden's, sampled runs the same."""
+"""Random nests through the cycle engine: every count the event engine's, every output golden's,
+sampled runs the same.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,16 @@ from accelsim.mapping.mapping import FUSED, Loop, Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import DIMS, TENSORS, Problem
 
-# The dimensions of each tensor, fused ones as one; a spatial loop on lines belongs to two tensors of three.
+# The dimensions of each tensor, fused ones as one; a spatial loop on lines belongs to two tensors
+# of three.
 WHOLE = {"weight": "GMK", "ifmap": "GKX", "ofmap": "GMX"}
 PARTS = {"G": ("G",), "M": ("M",), **FUSED}
 
 
 def systolic_nest(rng: random.Random, most: int = 400) -> Nest:
-    """A random nest that lies on systolic lines: any tensor held, any direction, either way round, every option."""
+    """A random nest that lies on systolic lines: any tensor held, any direction, either way round,
+    every option.
+    """
     while True:
         try:
             return _draw(rng, random_problem(rng, most))
@@ -54,7 +59,9 @@ class _Cuts:
 
 def _draw(rng: random.Random, problem: Problem) -> Nest:
     held = rng.choice(TENSORS)
-    sides = [next(x for x in "MKX" if x in WHOLE[held] and x in WHOLE[t]) for t in TENSORS if t != held]
+    sides = [
+        next(x for x in "MKX" if x in WHOLE[held] and x in WHOLE[t]) for t in TENSORS if t != held
+    ]
     rng.shuffle(sides)
     (inside,) = set("MKX") - set(WHOLE[held])
     names = [f"l{i}" for i in range(rng.choice((2, 3, 3, 4)))]
@@ -92,10 +99,19 @@ def _draw(rng: random.Random, problem: Problem) -> Nest:
 def _architecture(rng: random.Random, names: list[str], rows: int, cols: int) -> dict:
     overlap = rng.random() < 0.75
     networks = {
-        f"n{i}": {"below": n, "held": rng.choice(("multicast", "unicast", "neighbour")), "accumulated": rng.choice(("reduce", "unicast"))}
+        f"n{i}": {
+            "below": n,
+            "held": rng.choice(("multicast", "unicast", "neighbour")),
+            "accumulated": rng.choice(("reduce", "unicast")),
+        }
         for i, n in enumerate(names[:-2])
     }
-    networks["lines"] = {"below": names[-2], "held": "preload", "streamed": "systolic", "accumulated": "systolic"}
+    networks["lines"] = {
+        "below": names[-2],
+        "held": "preload",
+        "streamed": "systolic",
+        "accumulated": "systolic",
+    }
     return {
         "name": "random",
         "clock_mhz": 1.0,
@@ -113,16 +129,26 @@ def _architecture(rng: random.Random, names: list[str], rows: int, cols: int) ->
         **({"first_read": rng.choice(names)} if rng.random() < 0.2 else {}),
         "bits": {"weight": 8, "ifmap": 8, "ofmap": 8, "psum": rng.choice((8, 17, 32, 48))},
         "signed": {t: rng.random() < 0.6 for t in (*TENSORS, "psum")},
-        "energy": {"mac": 1.0, "levels": dict.fromkeys(names, 1.0), "networks": dict.fromkeys(networks, 1.0)},
+        "energy": {
+            "mac": 1.0,
+            "levels": dict.fromkeys(names, 1.0),
+            "networks": dict.fromkeys(networks, 1.0),
+        },
     }
 
 
 def chained(nest: Nest, rng: random.Random) -> Nest:
     """The same nest on a plain array whose sums hop, with a few pipeline stages."""
     name, net = nest.arch.network_below(nest.levels - 2)
-    networks = dict(nest.arch.networks) | {str(name): net.model_copy(update={"accumulated": "chain"})}
+    networks = dict(nest.arch.networks) | {
+        str(name): net.model_copy(update={"accumulated": "chain"})
+    }
     array = nest.arch.array.model_copy(update={"pipeline_stages": rng.randint(1, 4)})
-    return Nest(nest.problem, nest.arch.model_copy(update={"array": array, "networks": networks}), nest.mapping)
+    return Nest(
+        nest.problem,
+        nest.arch.model_copy(update={"array": array, "networks": networks}),
+        nest.mapping,
+    )
 
 
 def check(nest: Nest, seed: int) -> str:
@@ -151,7 +177,9 @@ def run_many(kind: str, seeds: range) -> Counter:
             nest = systolic_nest(rng)
         else:
             nest = drawn_nest(seed, 200)
-            if nest.arch.systolic:  # the lines' own nests are drawn above; most of these hold several tensors
+            if (
+                nest.arch.systolic
+            ):  # the lines' own nests are drawn above; most of these hold several tensors
                 continue
             nest = chained(nest, rng) if kind == "chains" else nest
         found[check(nest, seed)] += 1
@@ -161,7 +189,9 @@ def run_many(kind: str, seeds: range) -> Counter:
 def test_lines():
     found = run_many("lines", range(QUICK["lines"]))
     assert found["ran"] > 0.9 * found.total(), found
-    assert all("leaves gaps" in why or "keep their word" in why for why in found if why != "ran"), found
+    assert all("leaves gaps" in why or "keep their word" in why for why in found if why != "ran"), (
+        found
+    )
 
 
 def test_buses():

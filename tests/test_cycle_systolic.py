@@ -1,4 +1,6 @@
-"""Systolic lines of the cycle engine on plain matrices: values, edges, and that no fold could start earlier."""
+"""Systolic lines of the cycle engine on plain matrices: values, edges, and that no fold could start
+earlier.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import pytest
 from accelsim.engines.cycle import HazardError
 from accelsim.engines.cycle.controller import Start
 from accelsim.engines.cycle.held_operand import HeldOperandArray
-from accelsim.engines.cycle.registers import Stream, SystolicArray, Task
+from accelsim.engines.cycle.registers import FoldTask, Stream, SystolicArray
 from accelsim.engines.cycle.systolic import Fold, Kind, make_array, run_folds
 
 Size = tuple[int, int, int]  # T, r, c
@@ -24,15 +26,23 @@ OPTIONS: dict[str, tuple[Kind, dict[str, Any]]] = {
     "weights, one register": ("held_operand", {"overlap": True}),
     "weights, two registers": ("held_operand", {"overlap": True, "weight_registers": 2}),
     "outputs in place, no overlap": ("held_outputs", {"overlap": False}),
-    "outputs shifted out, no overlap": ("held_outputs", {"overlap": False, "outputs": "accumulators"}),
+    "outputs shifted out, no overlap": (
+        "held_outputs",
+        {"overlap": False, "outputs": "accumulators"},
+    ),
     "outputs in place": ("held_outputs", {"overlap": True}),
-    "outputs through the accumulators": ("held_outputs", {"overlap": True, "outputs": "accumulators"}),
+    "outputs through the accumulators": (
+        "held_outputs",
+        {"overlap": True, "outputs": "accumulators"},
+    ),
     "outputs through registers": ("held_outputs", {"overlap": True, "outputs": "register"}),
 }
 every_option = pytest.mark.parametrize("option", OPTIONS)
 
 
-def folds_of(kind: Kind, sizes: Sequence[Size], seed: int = 0) -> tuple[list[Fold], list[np.ndarray]]:
+def folds_of(
+    kind: Kind, sizes: Sequence[Size], seed: int = 0
+) -> tuple[list[Fold], list[np.ndarray]]:
     """Random matrices of these sizes, and what numpy makes of them."""
     rng = np.random.default_rng(seed)
     folds, want = [], []
@@ -54,7 +64,9 @@ def last_edge(option: str, R: int, C: int, sizes: Sequence[Size], **more: Any) -
     kind, options = OPTIONS[option]
     folds, want = folds_of(kind, sizes)
     found = run_folds(kind, R, C, folds, **{**options, **more})
-    assert more or len(found) == sum(x.size for x in want)  # a fully clocked array has results of its bubbles, too: zeros
+    assert more or len(found) == sum(
+        x.size for x in want
+    )  # a fully clocked array has results of its bubbles, too: zeros
     for x in found:
         used = x.i < want[x.fold].shape[0] and x.j < want[x.fold].shape[1]
         assert x.value == (want[x.fold][x.i, x.j] if used else 0)
@@ -95,12 +107,23 @@ def test_a_fully_clocked_array(option):
 # Folds of mixed size: the edge of PE (0, 0)'s first operand, fold by fold, on 3 x 3.
 MIXED: Sequence[Size] = ((4, 3, 2), (1, 2, 3), (6, 1, 1), (2, 3, 3))
 STARTS = {
-    "weights, one register": (4, 9, 10, 18),  # 3 shifts; then T + r - 1 of the next: 4 + 1, 1 + 0, 6 + 2
+    "weights, one register": (
+        4,
+        9,
+        10,
+        18,
+    ),  # 3 shifts; then T + r - 1 of the next: 4 + 1, 1 + 0, 6 + 2
     "weights, two registers": (4, 8, 9, 15),  # max(T, r of the next): 4, 1, 6
     "outputs in place": (1, 5, 6, 12),  # T: 4, 1, 6
-    "outputs through the accumulators": (1, 7, 9, 15),  # T + r - 1, of the rows in use: 4 + 2, 1 + 1, 6 + 0
-    # The next result of PE (0, 0) must not be complete before the topmost word has left its shift register:
-    # s' + T' >= s + T + r, so 4, 7 - 1 = 6 -> 6; then max(1, 3 - 6) = 1; then max(6, 7 - 2) = 6
+    "outputs through the accumulators": (
+        1,
+        7,
+        9,
+        15,
+    ),  # T + r - 1, of the rows in use: 4 + 2, 1 + 1, 6 + 0
+    # The next result of PE (0, 0) must not be complete before the topmost word has left its shift
+    # register: s' + T' >= s + T + r, so 4, 7 - 1 = 6 -> 6; then max(1, 3 - 6) = 1; then max(6, 7 -
+    # 2) = 6
     "outputs through registers": (1, 7, 8, 14),
 }
 
@@ -114,24 +137,40 @@ def test_the_last_fold_need_not_end_last():
     option = "outputs in place"
     kind, options = OPTIONS[option]
     found = run_folds(kind, 4, 4, folds_of(kind, [(6, 4, 4), (1, 1, 1)])[0], **options)
-    assert max(x.edge for x in found if x.fold == 0) == 12 > max(x.edge for x in found if x.fold == 1) == 7
+    assert (
+        max(x.edge for x in found if x.fold == 0)
+        == 12
+        > max(x.edge for x in found if x.fold == 1)
+        == 7
+    )
 
 
-def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[Task]:
+def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[FoldTask]:
     tasks = []
     for fold in folds_of(kind, sizes)[0]:
-        rows, held, cols = (None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols))
+        rows, held, cols = (
+            None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols)
+        )
         assert rows is not None
         (t, r), other = rows.values.shape, held if held is not None else cols
         assert other is not None
         width = other.values.shape[1]
-        tasks.append(Task(rows, np.zeros((t if kind == "held_operand" else r, width), np.int64), held, cols))
+        tasks.append(
+            FoldTask(
+                rows, np.zeros((t if kind == "held_operand" else r, width), np.int64), held, cols
+            )
+        )
     return tasks
 
 
 def array_of(option: str, R: int, C: int, **more: Any) -> SystolicArray:
     kind, options = OPTIONS[option]
-    plain = {"overlap": False, "weight_registers": 1, "outputs": "in_place", "partial_folds": "exact"}
+    plain = {
+        "overlap": False,
+        "weight_registers": 1,
+        "outputs": "in_place",
+        "partial_folds": "exact",
+    }
     return make_array(kind, R, C, **{**plain, **options, **more})
 
 
@@ -142,7 +181,15 @@ def starts(option: str, R: int, C: int, sizes: Sequence[Size]) -> list[Start]:
     return found
 
 
-def disturbed(option: str, R: int, C: int, sizes: Sequence[Size], fold: int, change: Callable[[Start], Start], **more: Any) -> bool:
+def disturbed(
+    option: str,
+    R: int,
+    C: int,
+    sizes: Sequence[Size],
+    fold: int,
+    change: Callable[[Start], Start],
+    **more: Any,
+) -> bool:
     """Whether another start of one fold is noticed: words collide, or a result is wrong."""
     kind = OPTIONS[option][0]
     array = array_of(option, R, C, **more)
@@ -174,7 +221,9 @@ OVERLAPPED = [x for x in OPTIONS if "no overlap" not in x]
 @pytest.mark.parametrize("full", ["exact", "full"])
 @pytest.mark.parametrize("option", OVERLAPPED)
 def test_no_fold_can_start_an_edge_earlier(option, full):
-    """An earlier first operand collides or corrupts; so does an earlier preload.  The controller's own start does not."""
+    """An earlier first operand collides or corrupts; so does an earlier preload.  The controller's
+    own start does not.
+    """
     rng = random.Random(option)
     for _ in range(25):
         R, C = rng.randint(1, 5), rng.randint(1, 4)
@@ -182,17 +231,31 @@ def test_no_fold_can_start_an_edge_earlier(option, full):
         for fold in (1, 2):
             case = f"{R}x{C} {sizes} fold {fold}"
             assert not disturbed(option, R, C, sizes, fold, lambda s: s, partial_folds=full), case
-            assert disturbed(option, R, C, sizes, fold, lambda s: replace(s, operand=s.operand - 1), partial_folds=full), case
-            if option == "weights, one register":  # earlier altogether: weights come while operands still want the old ones
+            assert disturbed(
+                option,
+                R,
+                C,
+                sizes,
+                fold,
+                lambda s: replace(s, operand=s.operand - 1),
+                partial_folds=full,
+            ), case
+            if (
+                option == "weights, one register"
+            ):  # earlier altogether: weights come while operands still want the old ones
                 both = lambda s: Start(s.preload - 1, s.operand - 1)  # noqa: E731
                 assert disturbed(option, R, C, sizes, fold, both, partial_folds=full), case
 
 
 def test_the_second_register_is_filled_no_earlier():
-    """A shadow register is filled from the edge on that swaps its word in; an edge earlier it would lose that word."""
+    """A shadow register is filled from the edge on that swaps its word in; an edge earlier it would
+    lose that word.
+    """
     for sizes in ([(4, 3, 2), (4, 3, 3)], [(2, 2, 2), (9, 3, 3)], [(5, 3, 3), (1, 1, 1)]):
         assert not disturbed("weights, two registers", 3, 3, sizes, 1, lambda s: s)
-        assert disturbed("weights, two registers", 3, 3, sizes, 1, lambda s: replace(s, preload=s.preload - 1))
+        assert disturbed(
+            "weights, two registers", 3, 3, sizes, 1, lambda s: replace(s, preload=s.preload - 1)
+        )
 
 
 def test_folds_that_follow_later_are_fine():
@@ -203,14 +266,21 @@ def test_folds_that_follow_later_are_fine():
 
 
 def test_held_words_that_stay():
-    """A fold that brings no weights streams on; one that leaves its outputs is added to: as one longer fold would do."""
+    """A fold that brings no weights streams on; one that leaves its outputs is added to: as one
+    longer fold would do.
+    """
     for option, (kind, options) in OPTIONS.items():
         (whole,), (want,) = folds_of(kind, [(7, 3, 2)])
         parts = [slice(0, 3), slice(3, 4), slice(4, 7)]
         if kind == "held_operand":
-            folds = [Fold(whole.rows[p], held=whole.held if k == 0 else None) for k, p in enumerate(parts)]
+            folds = [
+                Fold(whole.rows[p], held=whole.held if k == 0 else None)
+                for k, p in enumerate(parts)
+            ]
         else:
-            folds = [Fold(whole.rows[p], cols=whole.cols[p], stays=k < 2) for k, p in enumerate(parts)]
+            folds = [
+                Fold(whole.rows[p], cols=whole.cols[p], stays=k < 2) for k, p in enumerate(parts)
+            ]
         found = run_folds(kind, 3, 3, folds, **options)
         values = np.zeros_like(want)
         for x in found:
@@ -222,11 +292,19 @@ def test_held_words_that_stay():
 def test_every_edge_of_a_small_array():
     """3 x 3, three words: where each result is latched, one by one."""
     found = run_folds("held_operand", 3, 3, folds_of("held_operand", [(3, 3, 3)])[0])
-    assert {(x.i, x.j): x.edge for x in found} == {(t, j): 3 + (t + 1) + 2 + j for t in range(3) for j in range(3)}
+    assert {(x.i, x.j): x.edge for x in found} == {
+        (t, j): 3 + (t + 1) + 2 + j for t in range(3) for j in range(3)
+    }
     found = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0])
-    assert {(x.i, x.j): x.edge for x in found} == {(i, j): 3 + i + j for i in range(3) for j in range(3)}
-    found = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0], outputs="register")
-    assert {(x.i, x.j): x.edge for x in found} == {(i, j): 5 + j + (3 - i) for i in range(3) for j in range(3)}
+    assert {(x.i, x.j): x.edge for x in found} == {
+        (i, j): 3 + i + j for i in range(3) for j in range(3)
+    }
+    found = run_folds(
+        "held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0], outputs="register"
+    )
+    assert {(x.i, x.j): x.edge for x in found} == {
+        (i, j): 5 + j + (3 - i) for i in range(3) for j in range(3)
+    }
 
 
 def test_matrices_that_do_not_fit():

@@ -1,4 +1,5 @@
-"""Closed form against clock: cycles, compute cycles, active PEs, every count and every output of random layers.
+"""Closed form against clock: cycles, compute cycles, active PEs, every count and every output of
+random layers.
 
 Every dataflow, preset, option of the array and direction; arrays of 1x1 to 16x16 and a few up to 64x32.  ``make test`` does
 some hundreds, ``make test-all`` more than a thousand.
@@ -12,24 +13,40 @@ from collections import Counter
 import pytest
 
 import accelsim as acc
-from accelsim.engines import analytic, cycle, golden
-from accelsim.engines.array_time import array_time
+from accelsim.engines import cycle
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 
 FLOWS = ("ws", "os", "osp", "is", "rs", "nlr")
-OPEN_MEMORY = {"levels.dram.port_bits": None, "levels.dram.port_clock_mhz": None, "networks.noc.width_bits": None}
+OPEN_MEMORY = {
+    "levels.dram.port_bits": None,
+    "levels.dram.port_clock_mhz": None,
+    "networks.noc.width_bits": None,
+}
 SIZES = {"small": (1, 8), "middle": (8, 16), "large": (17, 64)}
 
 
 def random_layer(rng: random.Random, most: int) -> acc.Layer:
     if rng.random() < 0.3:
-        return acc.Gemm(m=rng.randint(1, 6 * most), k=rng.randint(1, 5 * most), n=rng.randint(1, 4 * most))
+        return acc.Gemm(
+            m=rng.randint(1, 6 * most), k=rng.randint(1, 5 * most), n=rng.randint(1, 4 * most)
+        )
     r, s = rng.randint(1, 3), rng.randint(1, 3)
-    size = {"H": rng.randint(2 * r, 9), "W": rng.randint(2 * s, 9), "R": r, "S": s, "stride": rng.randint(1, 3)}
+    size = {
+        "H": rng.randint(2 * r, 9),
+        "W": rng.randint(2 * s, 9),
+        "R": r,
+        "S": s,
+        "stride": rng.randint(1, 3),
+    }
     size |= {"padding": tuple(rng.randint(0, 2) for _ in range(4)), "dilation": rng.randint(1, 2)}
-    return acc.Conv2d(M=rng.randint(1, most), C=rng.randint(1, 5), groups=rng.choice([1, 1, 2]), **size)
+    return acc.Conv2d(
+        M=rng.randint(1, most), C=rng.randint(1, 5), groups=rng.choice([1, 1, 2]), **size
+    )
 
 
 def drawn(seed: int, size: str) -> Nest | None:
@@ -39,13 +56,21 @@ def drawn(seed: int, size: str) -> Nest | None:
     keys = {"array.rows": rng.randint(low, high), "array.cols": rng.randint(low, min(high, 32))}
     if preset in ("systolic", "scalesim", "tpu_v1"):
         overlap = rng.random() < 0.7
-        keys |= {"array.overlap": overlap, "array.weight_registers": 2 if overlap and rng.random() < 0.5 else 1}
+        keys |= {
+            "array.overlap": overlap,
+            "array.weight_registers": 2 if overlap and rng.random() < 0.5 else 1,
+        }
         keys |= {"array.outputs": rng.choice(["in_place", "accumulators", "register"])}
         keys |= {"array.partial_folds": rng.choice(["exact", "full"])}
-    if preset == "systolic":  # a small buffer cuts streams, and words then stay where they are from fold to fold
+    if (
+        preset == "systolic"
+    ):  # a small buffer cuts streams, and words then stay where they are from fold to fold
         keys |= {"levels.sram.capacity_bytes": rng.choice([524288, 524288, 900, 400])}
     if preset == "eyeriss":
-        keys |= OPEN_MEMORY | {"networks.noc.accumulated": rng.choice(["chain", "reduce"]), "array.pipeline_stages": rng.randint(1, 3)}
+        keys |= OPEN_MEMORY | {
+            "networks.noc.accumulated": rng.choice(["chain", "reduce"]),
+            "array.pipeline_stages": rng.randint(1, 3),
+        }
     try:
         one = random_layer(rng, 10 if size == "small" else 20)
         direction = rng.choice(["forward", "forward", "grad_input", "grad_weight"])
@@ -67,7 +92,11 @@ def compare(seed: int, nest: Nest) -> str | None:
     where = f"seed {seed}: {p}\n  {nest.mapping}\n  {arch.name} {arch.array}"
     time, moves = array_time(nest), analytic.run(nest)
     assert (run.result == golden.accumulate(p, data, arch.number("psum"))).all(), where
-    assert (run.cycles, run.compute_cycles, run.active_pes) == (time.cycles, time.compute, time.active_pes), where
+    assert (run.cycles, run.compute_cycles, run.active_pes) == (
+        time.cycles,
+        time.compute,
+        time.active_pes,
+    ), where
     assert run.macs == p.macs, where
     for b, moved in moves.items():
         assert vars(run.moves[b]) == vars(moved), f"{where}\n  {b}"
@@ -98,7 +127,11 @@ def test_middle_and_large_arrays():
 
 STILL = {  # one stream in pieces: nothing is loaded or let go between them
     "one register": ("ws", {"levels.sram.capacity_bytes": 600, "array.weight_registers": 1}, 351),
-    "no overlap": ("ws", {"levels.sram.capacity_bytes": 600, "array.weight_registers": 1, "array.overlap": False}, 351),
+    "no overlap": (
+        "ws",
+        {"levels.sram.capacity_bytes": 600, "array.weight_registers": 1, "array.overlap": False},
+        351,
+    ),
     "sums": ("os", {"levels.sram.capacity_bytes": 300, "array.outputs": "accumulators"}, 170),
 }
 
@@ -106,7 +139,11 @@ STILL = {  # one stream in pieces: nothing is loaded or let go between them
 @pytest.mark.parametrize("name", STILL)
 def test_words_that_stay_are_not_loaded_again(name):
     flow, keys, cycles = STILL[name]
-    layer = acc.Conv2d(M=4, C=1, H=20, W=20, R=3, S=3) if flow == "ws" else acc.Conv2d(M=8, C=16, H=4, W=4, R=3, S=3)
+    layer = (
+        acc.Conv2d(M=4, C=1, H=20, W=20, R=3, S=3)
+        if flow == "ws"
+        else acc.Conv2d(M=8, C=16, H=4, W=4, R=3, S=3)
+    )
     problem, arch = layer.problem(1), acc.load_architecture("systolic", keys)
     nest = Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow(flow)))
     assert array_time(nest).cycles == cycles and compare(1, nest) is not None

@@ -1,4 +1,6 @@
-"""The trace against a naive schedule: what every PE of a small array holds and does at every edge."""
+"""The trace against a naive schedule: what every PE of a small array holds and does at every
+edge.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from test_cycle_random import chained, systolic_nest
 
 import accelsim as acc
 from accelsim.engines import cycle
-from accelsim.engines.counts import columns
+from accelsim.engines.moved import columns
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import TENSORS, Problem
@@ -25,7 +27,11 @@ def matrix_nest(held: str, **overrides: Any) -> Nest:
     """weight (m, c), ifmap (c, f), ofmap (m, f), one fold on 3 x 3 PEs with T = 4."""
     arch = acc.load_architecture("systolic", {"array.rows": SIZE, "array.cols": SIZE, **overrides})
     keep = {"dram": TENSORS, "sram": TENSORS, "reg": (held,)}
-    sizes = {"weight": (SIZE, SIZE, T), "ofmap": (SIZE, T, SIZE), "ifmap": (T, SIZE, SIZE)}  # M, C, F
+    sizes = {
+        "weight": (SIZE, SIZE, T),
+        "ofmap": (SIZE, T, SIZE),
+        "ifmap": (T, SIZE, SIZE),
+    }  # M, C, F
     loops = {
         "weight": "C:1:sram:row M:1:sram:col F:1:reg",
         "ofmap": "F:1:sram:row M:1:sram:col C:1:reg",
@@ -37,11 +43,16 @@ def matrix_nest(held: str, **overrides: Any) -> Nest:
 
 
 def test_weights_held_on_3_by_3():
-    """Row i, column j works on word t at edge 3 + 1 + t + i + j: three edges of preload, then the wave."""
+    """Row i, column j works on word t at edge 3 + 1 + t + i + j: three edges of preload, then the
+    wave.
+    """
     nest = matrix_nest("weight")
     data, trace = data_of(nest), cycle.Trace(1, 50)
     run = cycle.run(nest, data, trace=trace)
-    w, x = data["weight"].reshape(SIZE, SIZE).astype(int), data["ifmap"].reshape(SIZE, T).astype(int)
+    w, x = (
+        data["weight"].reshape(SIZE, SIZE).astype(int),
+        data["ifmap"].reshape(SIZE, T).astype(int),
+    )
     assert run.cycles == 11 == len(trace.edges)
     for k, edge in enumerate(trace.edges.tolist()):
         for i, j in np.ndindex(SIZE, SIZE):
@@ -51,27 +62,52 @@ def test_weights_held_on_3_by_3():
             assert trace.slots[k, i, j] == (t if works else -1)
             assert trace.planes["ifmap"].words[k, i, j] == (i * T + t if works else -2)
             if works:
-                assert trace.planes["weight"].words[k, i, j] == j * SIZE + i and trace.planes["weight"].values[k, i, j] == w[j, i]
+                assert (
+                    trace.planes["weight"].words[k, i, j] == j * SIZE + i
+                    and trace.planes["weight"].values[k, i, j] == w[j, i]
+                )
                 assert trace.planes["ifmap"].values[k, i, j] == x[i, t]
                 assert trace.planes["ofmap"].words[k, i, j] == j * T + t
-                assert trace.planes["ofmap"].values[k, i, j] == sum(w[j, q] * x[q, t] for q in range(i + 1))
+                assert trace.planes["ofmap"].values[k, i, j] == sum(
+                    w[j, q] * x[q, t] for q in range(i + 1)
+                )
     # the shadow registers while they are filled: the lowest row's weight enters first
     assert trace.planes["shadow"].words[:3, :, 0].tolist() == [[2, -2, -2], [1, 2, -2], [0, 1, 2]]
     for i, j, t in np.ndindex(SIZE, SIZE, T):
         point = {d: v[i, j] for d, v in trace.iterations(4 + t + i + j).items()}
         assert point == {"N": 0, "G": 0, "M": j, "C": i, "E": 0, "F": t, "R": 0, "S": 0}
         assert trace.loops(4 + t + i + j)["F:1:reg"][i, j] == t
-    ports = {(x.edge, x.port): x.word for e in trace.edges.tolist() for x in trace.crossings(e) if x.way == "in"}
-    assert {(4 + t + i, f"row {i}"): i * T + t for i in range(SIZE) for t in range(T)}.items() <= ports.items()
-    assert {(1 + 2 - i + j, f"column {j}"): j * SIZE + i for i in range(SIZE) for j in range(SIZE)}.items() <= ports.items()
-    out = {(x.edge, x.port): (x.word, x.value) for e in trace.edges.tolist() for x in trace.crossings(e) if x.way == "out"}
+    ports = {
+        (x.edge, x.port): x.word
+        for e in trace.edges.tolist()
+        for x in trace.crossings(e)
+        if x.way == "in"
+    }
+    assert {
+        (4 + t + i, f"row {i}"): i * T + t for i in range(SIZE) for t in range(T)
+    }.items() <= ports.items()
+    assert {
+        (1 + 2 - i + j, f"column {j}"): j * SIZE + i for i in range(SIZE) for j in range(SIZE)
+    }.items() <= ports.items()
+    out = {
+        (x.edge, x.port): (x.word, x.value)
+        for e in trace.edges.tolist()
+        for x in trace.crossings(e)
+        if x.way == "out"
+    }
     want = (w @ x).ravel()
-    assert out == {(4 + t + 2 + j, f"column {j}"): (j * T + t, want[j * T + t]) for j in range(SIZE) for t in range(T)}
+    assert out == {
+        (4 + t + 2 + j, f"column {j}"): (j * T + t, want[j * T + t])
+        for j in range(SIZE)
+        for t in range(T)
+    }
 
 
 @pytest.mark.parametrize("outputs", ["in_place", "accumulators", "register"])
 def test_outputs_held_on_3_by_3(outputs):
-    """Row i, column j adds product t at edge 1 + t + i + j; a column shifts down when its last row is done."""
+    """Row i, column j adds product t at edge 1 + t + i + j; a column shifts down when its last row
+    is done.
+    """
     nest = matrix_nest("ofmap", **{"array.outputs": outputs})
     data, trace = data_of(nest), cycle.Trace(1, 50)
     cycle.run(nest, data, trace=trace)
@@ -82,9 +118,19 @@ def test_outputs_held_on_3_by_3(outputs):
             t = edge - 1 - i - j
             assert trace.active[k, i, j] == (0 <= t < T)
             if 0 <= t < T:
-                assert (trace.planes["ifmap"].words[k, i, j], trace.planes["weight"].words[k, i, j]) == (t * SIZE + i, j * T + t)
-                assert trace.planes["ofmap"].values[k, i, j] == sum(w[j, q] * x[q, i] for q in range(t + 1))
-    out = {x.word: (x.edge, x.value) for e in trace.edges.tolist() for x in trace.crossings(e) if x.way == "out"}
+                assert (
+                    trace.planes["ifmap"].words[k, i, j],
+                    trace.planes["weight"].words[k, i, j],
+                ) == (t * SIZE + i, j * T + t)
+                assert trace.planes["ofmap"].values[k, i, j] == sum(
+                    w[j, q] * x[q, i] for q in range(t + 1)
+                )
+    out = {
+        x.word: (x.edge, x.value)
+        for e in trace.edges.tolist()
+        for x in trace.crossings(e)
+        if x.way == "out"
+    }
     for i, j in np.ndindex(SIZE, SIZE):
         edge = T + i + j if outputs == "in_place" else T + SIZE - 1 + j + SIZE - i
         assert out[j * SIZE + i] == (edge, whole[j, i])
@@ -94,7 +140,9 @@ def test_outputs_held_on_3_by_3(outputs):
 
 
 def test_turned():
-    """Backwards the sums run along the rows: planes are shown as the array stands, and the wave comes from the left and the top."""
+    """Backwards the sums run along the rows: planes are shown as the array stands, and the wave
+    comes from the left and the top.
+    """
     arch = acc.load_architecture("systolic", {"array.rows": 3, "array.cols": 2})
     problem = Problem(N=1, G=1, M=2, C=3, E=1, F=4, R=1, S=1, H=1, W=4, direction="grad_input")
     keep = {"dram": TENSORS, "sram": TENSORS, "reg": ("weight",)}
@@ -107,7 +155,10 @@ def test_turned():
         t = k + 1 - 3 - i - j
         assert trace.active[k, i, j] == (0 <= t < 4)
         if 0 <= t < 4:
-            assert trace.planes["weight"].words[k, i, j] == j * 3 + i and trace.planes["ofmap"].words[k, i, j] == j * 4 + t
+            assert (
+                trace.planes["weight"].words[k, i, j] == j * 3 + i
+                and trace.planes["ofmap"].words[k, i, j] == j * 4 + t
+            )
     assert {x.port for x in trace.crossings(9)} == {"row 2"}
 
 
@@ -116,7 +167,11 @@ CASES = {
     "os": ("systolic", "os", {"array.rows": 4, "array.cols": 3, "array.outputs": "register"}),
     "is": ("tpu_v1", "ws", {"array.rows": 4, "array.cols": 3}),
     "rs": ("eyeriss", "rs", {"array.rows": 4, "array.cols": 3}),
-    "rs, small": ("eyeriss", "rs", {"array.rows": 4, "array.cols": 3, "levels.glb.capacity_bytes": 800}),
+    "rs, small": (
+        "eyeriss",
+        "rs",
+        {"array.rows": 4, "array.cols": 3, "levels.glb.capacity_bytes": 800},
+    ),
     "nlr": ("eyeriss", "nlr", {"array.rows": 4, "array.cols": 3}),
     "osp": ("shidiannao", "osp", {"array.rows": 4, "array.cols": 3}),
 }
@@ -124,9 +179,13 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_counters_end_at_the_totals(name):
-    """And never fall; every MAC of the layer is in the trace once, on its own words, products of which add up to the outputs."""
+    """And never fall; every MAC of the layer is in the trace once, on its own words, products of
+    which add up to the outputs.
+    """
     arch, flow, overrides = CASES[name]
-    nest = nest_of(acc.Conv2d(M=4, C=2, H=5, W=5, R=3, S=2, padding=1, bias=False), arch, flow, **overrides)
+    nest = nest_of(
+        acc.Conv2d(M=4, C=2, H=5, W=5, R=3, S=2, padding=1, bias=False), arch, flow, **overrides
+    )
     data, trace = data_of(nest), cycle.Trace(1, 100_000)
     run = cycle.run(nest, data, trace=trace)
     assert trace.edges.tolist() == list(range(1, run.cycles + 1))
@@ -145,16 +204,33 @@ def test_counters_end_at_the_totals(name):
             seen.add(point)
             n, g, m, c, e, f, r, s = point
             weight, ifmap = (trace.planes[t] for t in ("weight", "ifmap"))
-            assert trace.index("weight", int(weight.words[k, i, j])) == {"G": g, "M": m, "C": c, "R": r, "S": s}
+            assert trace.index("weight", int(weight.words[k, i, j])) == {
+                "G": g,
+                "M": m,
+                "C": c,
+                "R": r,
+                "S": s,
+            }
             if ifmap.words[k, i, j] >= 0:
-                assert trace.index("ifmap", int(ifmap.words[k, i, j])) == {"N": n, "G": g, "C": c, "H": e + r - 1, "W": f + s - 1}
+                assert trace.index("ifmap", int(ifmap.words[k, i, j])) == {
+                    "N": n,
+                    "G": g,
+                    "C": c,
+                    "H": e + r - 1,
+                    "W": f + s - 1,
+                }
             total[n, g, m, e, f] += int(weight.values[k, i, j]) * int(ifmap.values[k, i, j])
     bits = nest.arch.bits.psum
     assert np.array_equal((total + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1), run.result)
 
 
 def test_a_window():
-    nest = nest_of(acc.Conv2d(M=4, C=2, H=5, W=5, R=3, S=2), "systolic", "ws", **{"array.rows": 4, "array.cols": 3})
+    nest = nest_of(
+        acc.Conv2d(M=4, C=2, H=5, W=5, R=3, S=2),
+        "systolic",
+        "ws",
+        **{"array.rows": 4, "array.cols": 3},
+    )
     whole, part = cycle.Trace(1, 10_000), cycle.Trace(20, 40)
     first, second = (cycle.run(nest, data_of(nest), trace=t) for t in (whole, part))
     assert first.moves == second.moves and first.cycles == second.cycles > 40
@@ -185,12 +261,22 @@ def test_windows_that_are_refused():
 
 
 def test_random_traces():
-    """Of any nest: as many MACs as there are, counters that end right, words where something is shown and nowhere else."""
+    """Of any nest: as many MACs as there are, counters that end right, words where something is
+    shown and nowhere else.
+    """
     for seed in range(25):
         rng = random.Random(seed)
         nest = systolic_nest(rng, 150)
         if seed % 3 == 0:
-            nest = chained(nest_of(acc.Conv2d(M=3, C=3, H=4, W=4, R=2, S=2), "eyeriss", "nlr", **{"array.rows": 3, "array.cols": 2}), rng)
+            nest = chained(
+                nest_of(
+                    acc.Conv2d(M=3, C=3, H=4, W=4, R=2, S=2),
+                    "eyeriss",
+                    "nlr",
+                    **{"array.rows": 3, "array.cols": 2},
+                ),
+                rng,
+            )
         trace = cycle.Trace(1, 100_000)
         try:
             run = cycle.run(nest, data_of(nest, seed), trace=trace)

@@ -1,4 +1,6 @@
-"""docs/counting.md: its code prints what stands under it, its numbers are among what it prints, its names exist."""
+"""docs/counting.md: its code prints what stands under it, its numbers are among what it prints, its
+names exist.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "counting.md"
 FIGURES = PAGE.parent / "figures"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-EXAMPLE = {0, 1, 2, 3, 7, 9, 21}  # small counts, and the example itself: 7 outputs, 3 taps, 9 ifmap words, 21 MACs
+EXAMPLE = {
+    0,
+    1,
+    2,
+    3,
+    7,
+    9,
+    21,
+}  # small counts, and the example itself: 7 outputs, 3 taps, 9 ifmap words, 21 MACs
 
 
 class Section(NamedTuple):
@@ -39,11 +49,16 @@ class Section(NamedTuple):
 
 def sections() -> list[Section]:
     parts = re.split(r"^(##+ .*)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return [Section("the example", parts[0]), *(Section(a, b) for a, b in zip(parts[1::2], parts[2::2], strict=True))]
+    return [
+        Section("the example", parts[0]),
+        *(Section(a, b) for a, b in zip(parts[1::2], parts[2::2], strict=True)),
+    ]
 
 
 def runs() -> Iterator[tuple[Section, str, str]]:
-    """Every block of code in order, in one namespace: its section, what it prints, and what stands under it."""
+    """Every block of code in order, in one namespace: its section, what it prints, and what stands
+    under it.
+    """
     names: dict[str, Any] = {}
     for section in sections():
         blocks = section.blocks
@@ -54,7 +69,11 @@ def runs() -> Iterator[tuple[Section, str, str]]:
             with contextlib.redirect_stdout(printed):
                 exec(compile(code, f"{PAGE.name}, {section.title}", "exec"), names)
             under = blocks[k + 1][1] if k + 1 < len(blocks) and blocks[k + 1][0] == "text" else ""
-            yield section, "\n".join(line.rstrip() for line in printed.getvalue().splitlines()), under.rstrip("\n")
+            yield (
+                section,
+                "\n".join(line.rstrip() for line in printed.getvalue().splitlines()),
+                under.rstrip("\n"),
+            )
 
 
 def test_the_code_prints_what_stands_under_it():
@@ -66,8 +85,15 @@ def test_the_code_prints_what_stands_under_it():
 
 @pytest.mark.parametrize("section", sections(), ids=lambda s: s.title.strip("# "))
 def test_every_number_is_computed(section):
-    """In the text: what the section's code says or prints, or a sum of such numbers, which must be right."""
-    known = EXAMPLE | {int(n) for kind, text in section.blocks if kind for n in re.findall(r"(?<![\w.])\d+", text.replace("..", " "))}
+    """In the text: what the section's code says or prints, or a sum of such numbers, which must be
+    right.
+    """
+    known = EXAMPLE | {
+        int(n)
+        for kind, text in section.blocks
+        if kind
+        for n in re.findall(r"(?<![\w.])\d+", text.replace("..", " "))
+    }
     prose = section.prose
     for left, right in re.findall(r"(\d+(?:\s[-+*]\s\d+)+)\s=\s(\d+)", prose):
         assert eval(left) == int(right), f"{left} = {right}"
@@ -94,7 +120,9 @@ def _definitions(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
         if isinstance(node, ast.ClassDef):
-            yield from (f"{node.name}.{x.name}" for x in node.body if isinstance(x, ast.FunctionDef))
+            yield from (
+                f"{node.name}.{x.name}" for x in node.body if isinstance(x, ast.FunctionDef)
+            )
 
 
 def make_counting() -> ModuleType:
@@ -108,11 +136,21 @@ def make_counting() -> ModuleType:
 def test_the_figures_are_those_drawn():
     """Drawing compares every picture's numbers with the counts; the files say what is drawn now."""
     drawer = make_counting()
-    shown = re.findall(r"!\[[^]]+\]\(figures/counting_(\w+)\.svg\)", PAGE.read_text(encoding="utf-8"))
-    assert sorted(shown) == sorted(drawer.FIGURES) == sorted(p.stem.removeprefix("counting_") for p in FIGURES.glob("counting_*.svg"))
+    shown = re.findall(
+        r"!\[[^]]+\]\(figures/counting_(\w+)\.svg\)", PAGE.read_text(encoding="utf-8")
+    )
+    assert (
+        sorted(shown)
+        == sorted(drawer.FIGURES)
+        == sorted(p.stem.removeprefix("counting_") for p in FIGURES.glob("counting_*.svg"))
+    )
     for name in shown:
         figure = drawer.draw(name)
-        drawn = sorted(text.get_text() for axes in figure.axes for text in axes.texts if text.get_text())
+        drawn = sorted(
+            text.get_text() for axes in figure.axes for text in axes.texts if text.get_text()
+        )
         svg = (FIGURES / f"counting_{name}.svg").read_text(encoding="utf-8")
-        assert sorted(re.findall(r"<!-- (.*?) -->", svg)) == drawn, f"{name}: run docs/figures/make_counting.py"
+        assert sorted(re.findall(r"<!-- (.*?) -->", svg)) == drawn, (
+            f"{name}: run docs/figures/make_counting.py"
+        )
         assert (FIGURES / f"counting_{name}.png").is_file()

@@ -1,4 +1,6 @@
-"""Energy and area: the tables and their sources, what sizes and distances do to them, and sums that add up."""
+"""Energy and area: the tables and their sources, what sizes and distances do to them, and sums that
+add up.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,19 @@ from hypothesis import strategies as st
 from nests import random_nest
 
 import accelsim
-from accelsim import files
-from accelsim.engines import analytic, counts
-from accelsim.engines.counts import Moved
+from accelsim.base.shipped import shipped_names
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.moved import Moved
 from accelsim.hardware import energy
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.hardware.energy import constant, curve, numbers, prices
-from accelsim.hardware.presets import load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import TENSORS, Problem
 
 TABLES = ("eyeriss", "horowitz45")
-PRESETS = files.names("architectures")
+PRESETS = shipped_names("architectures")
 CURVES = sorted({(t, n.quantity) for t in TABLES for n in numbers(t) if n.at is not None})
 CAPACITIES = st.integers(1, 2**32)
 
@@ -61,20 +63,28 @@ def small_nest(arch: Architecture, loops: str = FOUR_LOOPS) -> Nest:
     return Nest(problem, arch, Mapping(loops=loops, keep=dict.fromkeys(arch.level_names, TENSORS)))  # type: ignore[arg-type]
 
 
-def energy_of(nest: Nest, moves: dict[Any, Moved] | None = None, time_s: Any = 1e-6) -> dict[str, Any]:
-    return counts.energy(nest, analytic.run(nest) if moves is None else moves, nest.problem.macs, time_s)
+def energy_of(
+    nest: Nest, moves: dict[Any, Moved] | None = None, time_s: Any = 1e-6
+) -> dict[str, Any]:
+    return counts.energy(
+        nest, analytic.run(nest) if moves is None else moves, nest.problem.macs, time_s
+    )
 
 
-# The tables ------------------------------------------------------------------------------------------------------
+# The tables ---------------------------------------------------------------------------------------
 
 
 def test_every_table_is_read() -> None:
     assert sorted(p.stem for p in energy.TABLES.iterdir()) == sorted(TABLES)
-    assert Path(accelsim.__file__).parent in energy.TABLES.parents, "or the wheel would not carry it"
+    assert Path(accelsim.__file__).parent in energy.TABLES.parents, (
+        "or the wheel would not carry it"
+    )
 
 
-@pytest.mark.parametrize("number", [n for t in TABLES for n in numbers(t)], ids=lambda n: f"{n.quantity}-{n.at}")
-def test_every_number_has_a_source_and_a_status(number: energy.Number) -> None:
+@pytest.mark.parametrize(
+    "number", [n for t in TABLES for n in numbers(t)], ids=lambda n: f"{n.quantity}-{n.at}"
+)
+def test_every_number_has_a_source_and_a_status(number: energy.PricedNumber) -> None:
     assert number.value > 0
     assert number.status in ("published", "derived", "estimate")
     assert len(number.source) > 20 and number.unit
@@ -83,7 +93,9 @@ def test_every_number_has_a_source_and_a_status(number: energy.Number) -> None:
 
 
 @pytest.mark.parametrize(("table", "quantity"), CURVES)
-def test_points_are_met_exactly_and_lines_are_straight_between_them(table: str, quantity: str) -> None:
+def test_points_are_met_exactly_and_lines_are_straight_between_them(
+    table: str, quantity: str
+) -> None:
     found = curve(table, quantity)
     for a in found.points:
         assert found.at(a.at or 0) == a.value
@@ -101,9 +113,27 @@ def test_the_published_points() -> None:
         for x, value in points.items():
             assert curve("horowitz45", quantity).at(x) == value
             assert curve("horowitz45", quantity).doubt(x, between=False) is None
-    assert [constant("eyeriss", q).value for q in ("mac", "rf", "hop", "buffer", "dram")] == [1, 1, 2, 6, 200]
-    per_byte = {2: 103.47, 4: 172.07, 8: 177.07, 16: 169.89, 32: 96.06, 64: 59.15, 128: 39.94, 256: 27.48, 512: 20.87}
-    for x, value in (per_byte | {1024: 16.14, 2048: 13.89, 4096: 12.7, 5000: 12.7, 10**8: 12.7}).items():
+    assert [constant("eyeriss", q).value for q in ("mac", "rf", "hop", "buffer", "dram")] == [
+        1,
+        1,
+        2,
+        6,
+        200,
+    ]
+    per_byte = {
+        2: 103.47,
+        4: 172.07,
+        8: 177.07,
+        16: 169.89,
+        32: 96.06,
+        64: 59.15,
+        128: 39.94,
+        256: 27.48,
+        512: 20.87,
+    }
+    for x, value in (
+        per_byte | {1024: 16.14, 2048: 13.89, 4096: 12.7, 5000: 12.7, 10**8: 12.7}
+    ).items():
         assert curve("eyeriss", "um2_per_byte").at(x) == pytest.approx(value, rel=1e-15)
 
 
@@ -113,7 +143,9 @@ def test_the_derived_numbers_are_what_they_say() -> None:
     assert access.at(1) == pytest.approx(64 * 8.999495e-3, rel=1e-6)
     assert constant("horowitz45", "dram_pj").value == (1300 + 2600) / 2
     assert constant("horowitz45", "wire_pj").value == pytest.approx(310 / 256 / 10, rel=1e-5)
-    assert constant("horowitz45", "static_mw").value == pytest.approx(7.395312e-5 / (5.981433 / 1e6), rel=1e-5)
+    assert constant("horowitz45", "static_mw").value == pytest.approx(
+        7.395312e-5 / (5.981433 / 1e6), rel=1e-5
+    )
     assert constant("horowitz45", "shrink").value == pytest.approx((45 / 65) ** 2, rel=1e-5)
     assert constant("eyeriss", "mac_um2").value == pytest.approx(0.074 * 12.25e6 / 168, rel=1e-5)
 
@@ -131,7 +163,7 @@ def test_what_is_beyond_the_points_follows_the_last_line_and_is_flagged() -> Non
     assert "extrapolated" in (mult.doubt(4) or "")
 
 
-# Sizes and distances ---------------------------------------------------------------------------------------------
+# Sizes and distances ------------------------------------------------------------------------------
 
 
 @given(CAPACITIES, CAPACITIES)
@@ -157,8 +189,13 @@ def test_a_larger_buffer_is_never_free(key: str, sizes: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("axis", ["rows", "cols"])
-@pytest.mark.parametrize(("name", "network"), [("eyeriss", "noc"), ("systolic", "lines"), ("tpu_v1", "lines"), ("scalesim", "lines")])
-def test_a_larger_array_costs_more_network_energy_and_area(name: str, network: str, axis: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [("eyeriss", "noc"), ("systolic", "lines"), ("tpu_v1", "lines"), ("scalesim", "lines")],
+)
+def test_a_larger_array_costs_more_network_energy_and_area(
+    name: str, network: str, axis: str
+) -> None:
     table = {"energy.table": "horowitz45"}
     base = load_architecture(name, table)
     wide = load_architecture(name, table | {f"array.{axis}": 2 * getattr(base.array, axis)})
@@ -168,7 +205,10 @@ def test_a_larger_array_costs_more_network_energy_and_area(name: str, network: s
 
 
 def test_the_same_mapping_on_a_larger_array_costs_more_network_energy() -> None:
-    arrays = [OWN | {"energy": {"table": "horowitz45"}, "array": {"rows": n, "cols": 2}} for n in (2, 4, 64)]
+    arrays = [
+        OWN | {"energy": {"table": "horowitz45"}, "array": {"rows": n, "cols": 2}}
+        for n in (2, 4, 64)
+    ]
     found = [energy_of(small_nest(Architecture.model_validate(a))) for a in arrays]
     assert found[0]["energy_noc_pj"] < found[1]["energy_noc_pj"] < found[2]["energy_noc_pj"]
     assert found[0]["energy_glb_pj"] == found[2]["energy_glb_pj"]
@@ -183,13 +223,19 @@ def test_the_horowitz_formulas_by_hand() -> None:
     assert p.levels["dram"]["ifmap"].of(64) == pytest.approx(1950)
     shrink, wire = constant("horowitz45", "shrink").value, constant("horowitz45", "wire_pj").value
     sram, reg = 32768 * 12.7 * shrink, 4 * 172.07 * shrink
-    assert p.area_um2 == pytest.approx({"compute": 256 * (282 + 137), "sram": sram, "reg": 256 * reg})
+    assert p.area_um2 == pytest.approx(
+        {"compute": 256 * (282 + 137), "sram": sram, "reg": 256 * reg}
+    )
     pitch = sqrt(282 + 137 + reg) / 1000
     assert p.networks["lines"].hop.of(8) == pytest.approx(8 * wire * pitch)
-    assert p.networks["lines"].run.of(8) == pytest.approx(8 * wire * (sqrt(sram) / 2000 + (16 + 16) / 4 * pitch))
+    assert p.networks["lines"].run.of(8) == pytest.approx(
+        8 * wire * (sqrt(sram) / 2000 + (16 + 16) / 4 * pitch)
+    )
     assert p.networks["link"].run.of(8) == pytest.approx(8 * wire * sqrt(sram) / 2000)
     assert p.networks["link"].hop.of(8) == 0
-    assert p.static_mw == pytest.approx(constant("horowitz45", "static_mw").value * sum(p.area_um2.values()) / 1e6)
+    assert p.static_mw == pytest.approx(
+        constant("horowitz45", "static_mw").value * sum(p.area_um2.values()) / 1e6
+    )
 
 
 def test_numbers_given_in_the_architecture_replace_the_table() -> None:
@@ -198,7 +244,9 @@ def test_numbers_given_in_the_architecture_replace_the_table() -> None:
     assert p.levels["dram"]["weight"].of(8) == 32
     assert p.networks["lines"].run.of(8) == p.networks["lines"].hop.of(8) == p.static_mw == 0
     assert not any(word in note for note in p.notes for word in ("dram_pj", "wire_pj", "static_mw"))
-    row = accelsim.simulate("lenet5", "systolic", "ws", layers=["conv1"], overrides={"energy.static_mw_per_mm2": 0.0}).records()[0]
+    row = accelsim.simulate(
+        "lenet5", "systolic", "ws", layers=["conv1"], overrides={"energy.static_mw_per_mm2": 0.0}
+    ).records()[0]
     assert "energy_static_pj" not in row and row["energy_pj"] > 0
 
 
@@ -207,7 +255,11 @@ def test_every_partition_costs_by_its_own_size() -> None:
     spad = [levels["spad"][t].of(16) for t in ("ifmap", "ofmap", "weight")]
     assert spad == sorted(spad) and len(set(spad)) == 3
     assert levels["glb"]["weight"].of(64) == 10, "8 KB apart"
-    assert levels["glb"]["ifmap"].of(64) == levels["glb"]["ofmap"].of(64) == pytest.approx(curve("horowitz45", "access_pj").at(102400))
+    assert (
+        levels["glb"]["ifmap"].of(64)
+        == levels["glb"]["ofmap"].of(64)
+        == pytest.approx(curve("horowitz45", "access_pj").at(102400))
+    )
 
 
 def test_extrapolation_and_assumptions_are_noted() -> None:
@@ -220,30 +272,59 @@ def test_extrapolation_and_assumptions_are_noted() -> None:
     assert "compute: mult_pj at 16 bit: interpolated between 8 and 32" in notes
     scalesim = load_architecture("scalesim")
     assert not any("no capacity" in n for n in prices(scalesim).notes)
-    unbounded = prices(load_architecture("scalesim", {"levels.sram.priced_bytes": None, "levels.reg.capacity_bytes": None}))
-    assert "sram: no capacity, assumed to cost as much as 1048576 bytes (levels.sram.priced_bytes)" in unbounded.notes
-    assert "reg: no capacity, assumed to cost as much as 512 bytes (levels.reg.priced_bytes)" in unbounded.notes
+    unbounded = prices(
+        load_architecture(
+            "scalesim", {"levels.sram.priced_bytes": None, "levels.reg.capacity_bytes": None}
+        )
+    )
+    assert (
+        "sram: no capacity, assumed to cost as much as 1048576 bytes (levels.sram.priced_bytes)"
+        in unbounded.notes
+    )
+    assert (
+        "reg: no capacity, assumed to cost as much as 512 bytes (levels.reg.priced_bytes)"
+        in unbounded.notes
+    )
     assert unbounded.levels["sram"]["weight"].of(64) == 100
 
 
-# The relative table and the user's own ---------------------------------------------------------------------------
+# The relative table and the user's own ------------------------------------------------------------
 
 
 def test_relative_costs_go_by_role_whatever_the_size() -> None:
     for overrides in ({}, {"levels.glb.capacity_bytes": 25 * 2**16, "array.rows": 64}):
         p = prices(load_architecture("eyeriss", overrides))
         assert (p.unit, p.mac, p.static_mw) == ("mac", 1, 0)
-        assert {name: cost["ifmap"].of(16) for name, cost in p.levels.items()} == {"dram": 200, "glb": 6, "spad": 1}
-        assert {name: (r.run.of(16), r.hop.of(16)) for name, r in p.networks.items()} == {"link": (0, 0), "noc": (0, 2)}
+        assert {name: cost["ifmap"].of(16) for name, cost in p.levels.items()} == {
+            "dram": 200,
+            "glb": 6,
+            "spad": 1,
+        }
+        assert {name: (r.run.of(16), r.hop.of(16)) for name, r in p.networks.items()} == {
+            "link": (0, 0),
+            "noc": (0, 2),
+        }
     tpu = prices(load_architecture("tpu_v1", {"energy.table": "eyeriss"}))
-    assert {name: cost["ifmap"].of(8) for name, cost in tpu.levels.items()} == {"dram": 200, "ub": 6, "acc": 6, "reg": 1}
-    assert {name: r.hop.of(8) for name, r in tpu.networks.items()} == {"link": 0, "bus": 0, "lines": 2}
+    assert {name: cost["ifmap"].of(8) for name, cost in tpu.levels.items()} == {
+        "dram": 200,
+        "ub": 6,
+        "acc": 6,
+        "reg": 1,
+    }
+    assert {name: r.hop.of(8) for name, r in tpu.networks.items()} == {
+        "link": 0,
+        "bus": 0,
+        "lines": 2,
+    }
 
 
 def test_pes_without_a_store() -> None:
     """A network below the innermost level: that is a buffer, and the PEs have no register file."""
     for table in TABLES:
-        bare = OWN | {"energy": {"table": table}, "networks": OWN["networks"] | {"wires": {"below": "rf"}}}  # type: ignore[operator]
+        bare = OWN | {
+            "energy": {"table": table},
+            "networks": OWN["networks"] | {"wires": {"below": "rf"}},
+        }  # type: ignore[operator]
         arch = Architecture.model_validate(bare)
         assert arch.level_in_pe is None
         p = prices(arch)
@@ -251,16 +332,24 @@ def test_pes_without_a_store() -> None:
         if table == "eyeriss":
             assert p.levels["rf"]["weight"].of(8) == 6
         else:
-            assert p.area_um2["rf"] == pytest.approx(64 * 59.15 * constant("horowitz45", "shrink").value), "one, not one a PE"
+            assert p.area_um2["rf"] == pytest.approx(
+                64 * 59.15 * constant("horowitz45", "shrink").value
+            ), "one, not one a PE"
 
 
 @pytest.mark.parametrize("accumulate", ["at_level", "in_array"])
 def test_the_users_own_numbers(accumulate: str) -> None:
-    nest = small_nest(own().model_copy(update={"accumulate": accumulate}), "C:1:dram M:1:glb E:2:glb:row E:1:rf")
+    nest = small_nest(
+        own().model_copy(update={"accumulate": accumulate}), "C:1:dram M:1:glb E:2:glb:row E:1:rf"
+    )
     found, moves = energy_of(nest), analytic.run(nest)
     column = counts.columns(nest, moves)
     for level, each in OWN["energy"]["levels"].items():  # type: ignore[index]
-        words = sum(v for k, v in column.items() if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes")))
+        words = sum(
+            v
+            for k, v in column.items()
+            if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes"))
+        )
         assert found[f"energy_{level}_pj"] == pytest.approx(each * words)
     for net, each in OWN["energy"]["networks"].items():  # type: ignore[index]
         words = sum(v for k, v in column.items() if k.startswith(f"{net}_"))
@@ -268,7 +357,11 @@ def test_the_users_own_numbers(accumulate: str) -> None:
     assert column["glb_ofmap_reads"] > column["glb_ofmap_writes"] / 2, "psums come back"
     assert found["energy_compute_pj"] == 0.5 * nest.problem.macs
     assert found["energy_static_pj"] == pytest.approx(2.0e-3 * 1e-6 * 1e12)
-    assert (found["area_um2"], found["area_compute_um2"], found["area_glb_um2"]) == (6000, 1000, 5000)
+    assert (found["area_um2"], found["area_compute_um2"], found["area_glb_um2"]) == (
+        6000,
+        1000,
+        5000,
+    )
     assert energy_of(small_nest(own(area_um2={})))["area_um2"] is None
 
 
@@ -292,16 +385,29 @@ def test_refused(change: dict[str, Any], says: str) -> None:
 def test_names_that_would_stand_twice_in_the_columns(taken: str) -> None:
     levels = {"dram": {}, taken: {}}
     with pytest.raises(ValueError, match=f"levels.{taken}: the name is taken"):
-        Architecture.model_validate(OWN | {"levels": levels, "networks": {"link": {"below": "dram"}}, "energy": {"table": "eyeriss"}})
+        Architecture.model_validate(
+            OWN
+            | {
+                "levels": levels,
+                "networks": {"link": {"below": "dram"}},
+                "energy": {"table": "eyeriss"},
+            }
+        )
 
 
-# What is charged -------------------------------------------------------------------------------------------------
+# What is charged ----------------------------------------------------------------------------------
 
 
 def test_reads_are_the_equations_of_isca_2016() -> None:
-    """Eq. 3: input a DRAM + ab buf + abc array + abcd RF; eq. 4: psum (2a-1) DRAM + 2a(b-1) buf + ab(c-1) array + 2abc(d-1) RF."""
+    """Eq. 3: input a DRAM + ab buf + abc array + abcd RF; eq. 4: psum (2a-1) DRAM + 2a(b-1) buf +
+    ab(c-1) array + 2abc(d-1) RF.
+    """
     a, b, c, d, words = 2, 3, 5, 7, 10
-    operand = [Moved(taken=a, read=a), Moved(taken=a * b * c, read=a * b), Moved(taken=a * b * c * d, read=a * b * c * d)]
+    operand = [
+        Moved(taken=a, read=a),
+        Moved(taken=a * b * c, read=a * b),
+        Moved(taken=a * b * c * d, read=a * b * c * d),
+    ]
     psum = [
         Moved(drained=a, arrived=a, updated=a - 1),
         Moved(drained=a * b * c, arrived=a * b, updated=a * (b - 1)),
@@ -314,8 +420,12 @@ def test_reads_are_the_equations_of_isca_2016() -> None:
         m = {"ifmap": operand, "ofmap": psum}.get(boundary.tensor, [Moved()] * 3)[boundary.parent]
         moves[boundary] = replace(m, **{k: v * words for k, v in vars(m).items()})
     found = energy_of(nest, moves)
-    assert found["energy_ifmap_mac"] == words * (a * 200 + a * b * 6 + a * b * c * 2 + a * b * c * d)
-    assert found["energy_ofmap_mac"] == words * ((2 * a - 1) * 200 + 2 * a * (b - 1) * 6 + a * b * (c - 1) * 2 + 2 * a * b * c * (d - 1))
+    assert found["energy_ifmap_mac"] == words * (
+        a * 200 + a * b * 6 + a * b * c * 2 + a * b * c * d
+    )
+    assert found["energy_ofmap_mac"] == words * (
+        (2 * a - 1) * 200 + 2 * a * (b - 1) * 6 + a * b * (c - 1) * 2 + 2 * a * b * c * (d - 1)
+    )
     assert found["energy_weight_mac"] == 0
 
 
@@ -323,7 +433,12 @@ def test_reads_never_charge_more_than_reads_and_writes() -> None:
     for name in PRESETS:
         for table in TABLES:
             few, all_ = (
-                accelsim.simulate("lenet5", name, "ws,os", overrides={"energy.table": table, "energy.charge": charge}).records()
+                accelsim.simulate(
+                    "lenet5",
+                    name,
+                    "ws,os",
+                    overrides={"energy.table": table, "energy.charge": charge},
+                ).records()
                 for charge in ("reads", "reads_and_writes")
             )
             for r, w in zip(few, all_, strict=True):
@@ -332,18 +447,25 @@ def test_reads_never_charge_more_than_reads_and_writes() -> None:
 
 
 def test_a_word_costs_by_its_width() -> None:
-    """Psums are 32 bits at the rf and the glb, outputs 8 bits at the DRAM, where no addition is left to do."""
+    """Psums are 32 bits at the rf and the glb, outputs 8 bits at the DRAM, where no addition is
+    left to do.
+    """
     arch = Architecture.model_validate(OWN | {"energy": {"table": "horowitz45"}})
     nest, p = small_nest(arch), prices(arch)
-    moves = {b: Moved(arrived=1, drained=1) if b.tensor == "ofmap" and b.parent == 0 else Moved() for b in nest.boundaries}
+    moves = {
+        b: Moved(arrived=1, drained=1) if b.tensor == "ofmap" and b.parent == 0 else Moved()
+        for b in nest.boundaries
+    }
     found = energy_of(nest, moves)
     assert nest.footprint.word_bits(0, "ofmap") == 8
     assert found["energy_dram_pj"] == p.levels["dram"]["ofmap"].of(8)
-    assert found["energy_glb_pj"] == p.levels["glb"]["ofmap"].of(nest.footprint.word_bits(1, "ofmap"))
+    assert found["energy_glb_pj"] == p.levels["glb"]["ofmap"].of(
+        nest.footprint.word_bits(1, "ofmap")
+    )
     assert found["energy_link_pj"] == p.networks["link"].run.of(8)
 
 
-# Sums and columns ------------------------------------------------------------------------------------------------
+# Sums and columns ---------------------------------------------------------------------------------
 
 
 def parts(record: dict[str, Any], arch: Architecture) -> tuple[float, float]:
@@ -361,13 +483,20 @@ def parts(record: dict[str, Any], arch: Architecture) -> tuple[float, float]:
 @pytest.mark.parametrize("name", PRESETS)
 def test_columns_of_every_preset_under_every_table(name: str, table: str) -> None:
     overrides = {"energy.table": table}
-    result, arch = accelsim.simulate("lenet5", name, "ws,os", overrides=overrides), load_architecture(name, overrides)
+    result, arch = (
+        accelsim.simulate("lenet5", name, "ws,os", overrides=overrides),
+        load_architecture(name, overrides),
+    )
     unit = arch.energy.unit
     area = next(row.columns["area_um2"] for row in result.rows if not row.error)
-    for row in (r for r in result.records(total=True) if r["cycles"] is not None):  # os does not fit tpu_v1, nor ws shidiannao
+    for row in (
+        r for r in result.records(total=True) if r["cycles"] is not None
+    ):  # os does not fit tpu_v1, nor ws shidiannao
         assert parts(row, arch) == pytest.approx((row[f"energy_{unit}"],) * 2, rel=1e-12)
         assert all(k.endswith(f"_{unit}") for k in row if k.startswith("energy_"))
-        assert row["area_um2"] == pytest.approx(sum(v for k, v in row.items() if k.startswith("area_") and k != "area_um2"))
+        assert row["area_um2"] == pytest.approx(
+            sum(v for k, v in row.items() if k.startswith("area_") and k != "area_um2")
+        )
         assert row["area_um2"] == area > 0, "not summed over layers"
         if unit == "pj":
             assert row["power_mw"] == pytest.approx(row["energy_pj"] * 1e-12 / row["time_s"] * 1e3)
@@ -376,7 +505,12 @@ def test_columns_of_every_preset_under_every_table(name: str, table: str) -> Non
         else:
             assert not {"power_mw", "gmacs_per_w"} & set(row)
     order = list(result.records()[0])
-    assert order.index("time_s") < order.index(f"energy_{unit}") < order.index("area_um2") < order.index("bit_exact")
+    assert (
+        order.index("time_s")
+        < order.index(f"energy_{unit}")
+        < order.index("area_um2")
+        < order.index("bit_exact")
+    )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -419,14 +553,21 @@ def test_notes_are_in_the_json_and_under_the_table() -> None:
     record = json.loads(result.to_json())[0]
     assert record["energy_notes"] == list(prices(load_architecture("tpu_v1")).notes)
     lines = str(result).splitlines()
-    below = lines[next(i for i, line in enumerate(lines) if line.startswith("Energy and area:")) + 1 :]
+    below = lines[
+        next(i for i, line in enumerate(lines) if line.startswith("Energy and area:")) + 1 :
+    ]
     assert [line.strip() for line in below] == record["energy_notes"]
     assert "extrapolated" in result._repr_html_()
-    assert "Energy and area:" not in str(accelsim.simulate(accelsim.Conv2d(M=2, C=1, H=4, W=4, R=1, S=1), own(), "ws"))
+    assert "Energy and area:" not in str(
+        accelsim.simulate(accelsim.Conv2d(M=2, C=1, H=4, W=4, R=1, S=1), own(), "ws")
+    )
 
 
 def test_event_and_analytic_agree_on_energy() -> None:
-    one, other = (accelsim.simulate("lenet5", "systolic", "ws", engine=e, layers=["conv1", "fc3"]) for e in ("analytic", "event"))
+    one, other = (
+        accelsim.simulate("lenet5", "systolic", "ws", engine=e, layers=["conv1", "fc3"])
+        for e in ("analytic", "event")
+    )
     for a, b in zip(one.records(), other.records(), strict=True):
         for key in (k for k in a if k.startswith(("energy_", "area_", "power_"))):
             assert a[key] == pytest.approx(b[key]), key

@@ -1,4 +1,6 @@
-"""The explorer: answers equal the model's, what it gives to copy gives the same, and strangers get one line."""
+"""The explorer: answers equal the model's, what it gives to copy gives the same, and strangers get
+one line.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,24 @@ class Client:
         self.loop = asyncio.new_event_loop()
 
     def __call__(
-        self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None, chunk: int = 0
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        chunk: int = 0,
     ) -> tuple[int, bytes]:
-        given = {**HOST, **({"content-type": "application/json"} if method == "POST" else {}), **(headers or {})}
+        given = {
+            **HOST,
+            **({"content-type": "application/json"} if method == "POST" else {}),
+            **(headers or {}),
+        }
         status, parts = self.loop.run_until_complete(self._call(method, path, body, given, chunk))
         return status, b"".join(parts)
 
-    async def _call(self, method: str, path: str, body: bytes, headers: dict[str, str], chunk: int) -> tuple[int, list[bytes]]:
+    async def _call(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], chunk: int
+    ) -> tuple[int, list[bytes]]:
         raw, _, query = path.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
@@ -84,15 +97,21 @@ def client() -> Client:
     return Client()
 
 
-# -- answers -------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------
 
 
 def test_views_are_the_models(client: Client) -> None:
     status, view = client.layer(overrides={"array.rows": 8})
     assert status == 200
-    (row,) = acc.simulate("lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}).rows
+    (row,) = acc.simulate(
+        "lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}
+    ).rows
     assert view["headline"]["cycles"] == row.columns["cycles"] == sum(view["latency"].values())
-    assert view["energy_total"] == pytest.approx(sum(view["energy"].values())) == pytest.approx(row.columns["energy_pj"])
+    assert (
+        view["energy_total"]
+        == pytest.approx(sum(view["energy"].values()))
+        == pytest.approx(row.columns["energy_pj"])
+    )
     for entry in view["counts"]:
         for what in ("reads", "writes", "deliveries", "additions"):
             if what in entry:
@@ -105,9 +124,14 @@ def test_views_are_the_models(client: Client) -> None:
     assert sum(view["pes"]["macs"]) == row.columns["macs"]
 
 
-@pytest.mark.parametrize(("arch", "flow"), [("eyeriss", "rs"), ("eyeriss", "ws"), ("systolic", "os"), ("shidiannao", "os")])
+@pytest.mark.parametrize(
+    ("arch", "flow"),
+    [("eyeriss", "rs"), ("eyeriss", "ws"), ("systolic", "os"), ("shidiannao", "os")],
+)
 @pytest.mark.parametrize("direction", ["forward", "grad_weight"])
-def test_macs_of_every_pe_are_those_the_cycle_engine_does(arch: str, flow: str, direction: Any) -> None:
+def test_macs_of_every_pe_are_those_the_cycle_engine_does(
+    arch: str, flow: str, direction: Any
+) -> None:
     layer = acc.Conv2d(M=5, C=3, H=7, W=7, R=3, S=3, padding=1, name="small")
     machine, problem = acc.load_architecture(arch), layer.problem().with_direction(direction)
     nest = acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
@@ -121,23 +145,49 @@ def test_macs_of_every_pe_are_those_the_cycle_engine_does(arch: str, flow: str, 
         {"overrides": {"array.rows": 8, "levels.sram.capacity_bytes": 65536}, "batch": 2},
         {"direction": "grad_weight", "dataflow": "output_stationary"},
         {"objective": "edp", "overrides": {"array.rows": 6}},
-        {"workload": None, "layer": None, "own": {"M": 4, "C": 3, "H": 9, "W": 9, "R": 3, "S": 3, "stride": 2, "padding": 1, "groups": 2}},
+        {
+            "workload": None,
+            "layer": None,
+            "own": {
+                "M": 4,
+                "C": 3,
+                "H": 9,
+                "W": 9,
+                "R": 3,
+                "S": 3,
+                "stride": 2,
+                "padding": 1,
+                "groups": 2,
+            },
+        },
         {"arch": "eyeriss", "dataflow": "row_stationary"},
     ],
 )
-def test_what_is_copied_gives_the_same(client: Client, changes: dict[str, Any], tmp_path: Path) -> None:
+def test_what_is_copied_gives_the_same(
+    client: Client, changes: dict[str, Any], tmp_path: Path
+) -> None:
     status, view = client.layer(**changes)
     assert status == 200 and not view.get("error")
     space: dict[str, Any] = {}
     exec(view["python"], space)
     (row,) = space["result"].rows
-    assert (row.columns["cycles"], row.columns["macs"]) == (view["headline"]["cycles"], view["headline"]["macs"])
+    assert (row.columns["cycles"], row.columns["macs"]) == (
+        view["headline"]["cycles"],
+        view["headline"]["macs"],
+    )
     assert str(row.nest.mapping) == view["loops"]
     if not {"objective", "own", "batch"} & set(changes):
         return  # the command is of the same making
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     done = subprocess.run(
-        ["bash", "-ec", view["command"] + " --format json"], cwd=tmp_path, capture_output=True, text=True, env=environment
+        ["bash", "-ec", view["command"] + " --format json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(done.stdout)
@@ -157,23 +207,31 @@ def test_network_and_its_total() -> None:
 
 
 def test_cloud(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
-    status, body = client("POST", "/api/cloud", json.dumps(ASK | {"overrides": {"array.rows": 8}}).encode())
+    status, body = client(
+        "POST", "/api/cloud", json.dumps(ASK | {"overrides": {"array.rows": 8}}).encode()
+    )
     found = json.loads(body)
     assert status == 200 and found["points"] and found["front"]
-    (row,) = acc.simulate("lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}).rows
+    (row,) = acc.simulate(
+        "lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}
+    ).rows
     assert found["rule"] == [row.columns["cycles"], pytest.approx(row.columns["energy_pj"])]
     assert not found["exact"]  # the points' cycles are from below, the front's the closed form's
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {}
     exec(found["python"], space)
     assert (tmp_path / "cloud.png").exists() and space["found"].front.tolist() == found["front"]
-    assert found["command"].startswith("accelsim map lenet5 --layer conv2") and found["command"].endswith("--plot cloud")
+    assert found["command"].startswith("accelsim map lenet5 --layer conv2") and found[
+        "command"
+    ].endswith("--plot cloud")
 
 
 def test_play_gives_a_page_and_forgets_old_ones(client: Client) -> None:
     addresses = []
     for rows in (4, 5, 6, 7, 8):
-        status, body = client("POST", "/api/play", json.dumps(ASK | {"overrides": {"array.rows": rows}}).encode())
+        status, body = client(
+            "POST", "/api/play", json.dumps(ASK | {"overrides": {"array.rows": rows}}).encode()
+        )
         assert status == 200
         addresses.append(json.loads(body)["address"])
     status, page = client("GET", addresses[-1])
@@ -208,7 +266,7 @@ def test_controls_offer_what_there_is() -> None:
     }
 
 
-# -- strangers -----------------------------------------------------------------------------------------------
+# -- strangers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,7 +287,9 @@ def test_foreign_hosts_are_refused(client: Client, host: str) -> None:
         assert client(method, path, b"{}", {"host": host})[0] == 421
 
 
-@pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"])
+@pytest.mark.parametrize(
+    "host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"]
+)
 def test_own_names_are_served(client: Client, host: str) -> None:
     assert client("GET", "/", headers={"host": host})[0] == 200
 
@@ -252,12 +312,20 @@ def test_foreign_origins_are_refused(client: Client, headers: dict[str, str]) ->
 
 def test_own_origin_is_served(client: Client) -> None:
     assert (
-        client("POST", "/api/layer", json.dumps(ASK).encode(), {"origin": f"http://127.0.0.1:{PORT}", "sec-fetch-site": "same-origin"})[0]
+        client(
+            "POST",
+            "/api/layer",
+            json.dumps(ASK).encode(),
+            {"origin": f"http://127.0.0.1:{PORT}", "sec-fetch-site": "same-origin"},
+        )[0]
         == 200
     )
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""])
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""],
+)
 def test_forms_are_refused(client: Client, kind: str) -> None:
     assert client("POST", "/api/layer", json.dumps(ASK).encode(), {"content-type": kind})[0] == 415
 
@@ -301,7 +369,11 @@ def test_no_path_leads_to_a_file(client: Client, path: str) -> None:
 )
 def test_names_are_never_paths(client: Client, key: str, name: str) -> None:
     status, view = client.layer(**{key: name})
-    assert status == 400 and len(view["error"].splitlines()) == 1 and "No such file" not in view["error"]
+    assert (
+        status == 400
+        and len(view["error"].splitlines()) == 1
+        and "No such file" not in view["error"]
+    )
 
 
 BAD: list[dict[str, Any]] = [
@@ -316,12 +388,30 @@ BAD: list[dict[str, Any]] = [
     ASK | {"overrides": {"name.x": 1}},
     ASK | {"overrides": {"array.rows": 4096, "array.cols": 4096}},
     ASK | {"overrides": {"array.rows": float("nan")}},
-    {"arch": "systolic", "dataflow": "weight_stationary", "own": {"M": 4096, "C": 4096, "H": 4096, "W": 4096, "R": 3, "S": 3}},
+    {
+        "arch": "systolic",
+        "dataflow": "weight_stationary",
+        "own": {"M": 4096, "C": 4096, "H": 4096, "W": 4096, "R": 3, "S": 3},
+    },
 ]
-BROKEN = [b"", b"{", b"null", b"[]", b"3", b'"x"', b"\xff\xfe", b'{"arch": 1e999}', b"[" * 60000, b'{"a":' * 10000, b"\x00" * 100]
+BROKEN = [
+    b"",
+    b"{",
+    b"null",
+    b"[]",
+    b"3",
+    b'"x"',
+    b"\xff\xfe",
+    b'{"arch": 1e999}',
+    b"[" * 60000,
+    b'{"a":' * 10000,
+    b"\x00" * 100,
+]
 
 
-@pytest.mark.parametrize("body", [*BROKEN, *(json.dumps(b).encode() for b in BAD)], ids=range(len(BROKEN) + len(BAD)))
+@pytest.mark.parametrize(
+    "body", [*BROKEN, *(json.dumps(b).encode() for b in BAD)], ids=range(len(BROKEN) + len(BAD))
+)
 @pytest.mark.parametrize("path", ["/api/layer", "/api/play", "/api/network"])
 def test_bad_requests_are_one_line(client: Client, path: str, body: bytes) -> None:
     status, answer = client("POST", path, body)
@@ -343,13 +433,21 @@ def test_large_bodies_are_refused(client: Client, chunk: int) -> None:
 def test_pages_may_load_nothing_from_elsewhere(client: Client) -> None:
     client("GET", "/")
     headers = dict(client.headers)
-    assert headers[b"content-security-policy"].startswith(b"default-src 'none'") and b"unsafe" not in headers[b"content-security-policy"]
-    assert headers[b"x-content-type-options"] == b"nosniff" and headers[b"x-frame-options"] == b"DENY"
+    assert (
+        headers[b"content-security-policy"].startswith(b"default-src 'none'")
+        and b"unsafe" not in headers[b"content-security-policy"]
+    )
+    assert (
+        headers[b"x-content-type-options"] == b"nosniff" and headers[b"x-frame-options"] == b"DENY"
+    )
 
 
 def test_ten_thousand_requests(client: Client) -> None:
     """Good and bad in turn; the process grows by no more than some megabytes."""
-    bodies = [json.dumps(ASK | {"batch": b}).encode() for b in (1, 2)] + [b"{", json.dumps(ASK | {"arch": "nothing"}).encode()]
+    bodies = [json.dumps(ASK | {"batch": b}).encode() for b in (1, 2)] + [
+        b"{",
+        json.dumps(ASK | {"arch": "nothing"}).encode(),
+    ]
 
     def burst(n: int) -> None:
         for k in range(n):
@@ -368,7 +466,13 @@ def _resident() -> int:
 
 
 def test_command_serves_on_loopback_only_and_stops() -> None:
-    command = [str(Path(sys.executable).with_name("accelsim")), "explore", "--port", "0", "--no-browser"]
+    command = [
+        str(Path(sys.executable).with_name("accelsim")),
+        "explore",
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
@@ -378,7 +482,9 @@ def test_command_serves_on_loopback_only_and_stops() -> None:
             assert b"accelsim explorer" in answer.read()
         port = f":{int(address.rsplit(':', 1)[1].strip('/')):04X}"
         sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        assert [s[1] for s in sockets if s[1].endswith(port) and s[3] == "0A"] == [f"0100007F{port}"]
+        assert [s[1] for s in sockets if s[1].endswith(port) and s[3] == "0A"] == [
+            f"0100007F{port}"
+        ]
         running.send_signal(signal.SIGINT)
         assert running.wait(timeout=20) in (0, 130)
         assert "Traceback" not in running.stderr.read()
@@ -388,8 +494,16 @@ def test_command_serves_on_loopback_only_and_stops() -> None:
 
 def test_no_map_where_there_are_too_many_steps(monkeypatch: Any) -> None:
     monkeypatch.setattr("accelsim.view.explorer.occupancy.MOST_PLACES", 1000)
-    problem, machine = acc.Gemm(m=8, k=8, n=2000, name="long").problem(), acc.load_architecture("systolic")
-    assert macs_per_pe(acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("ws")))) is None
+    problem, machine = (
+        acc.Gemm(m=8, k=8, n=2000, name="long").problem(),
+        acc.load_architecture("systolic"),
+    )
+    assert (
+        macs_per_pe(
+            acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("ws")))
+        )
+        is None
+    )
 
 
 def test_what_is_missing_is_a_sentence(monkeypatch: Any) -> None:

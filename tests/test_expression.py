@@ -1,4 +1,6 @@
-"""The expression language: Python's answers for what it has, one clear sentence for everything else, never long."""
+"""The expression language: Python's answers for what it has, one clear sentence for everything
+else, never long.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.explore.expression import MAX_LENGTH, ExpressionError, parse
+from accelsim.base.expression import MAX_LENGTH, ExpressionError, parse
 
-VALUES = {"rows": 8, "cols": 16, "array.rows": 8, "area_um2": 1.5e6, "flow": "ws", "missing": None, "yes": True, "l-1.size": 3}
+VALUES = {
+    "rows": 8,
+    "cols": 16,
+    "array.rows": 8,
+    "area_um2": 1.5e6,
+    "flow": "ws",
+    "missing": None,
+    "yes": True,
+    "l-1.size": 3,
+}
 
 
 @pytest.mark.parametrize(
@@ -59,11 +70,21 @@ def test_answers(text: str, answer: Any) -> None:
 
 
 def test_names_are_listed_once_in_order() -> None:
-    assert parse("cols + array.rows * cols < max(area_um2, `l-1.size`)").names == ("cols", "array.rows", "area_um2", "l-1.size")
+    assert parse("cols + array.rows * cols < max(area_um2, `l-1.size`)").names == (
+        "cols",
+        "array.rows",
+        "area_um2",
+        "l-1.size",
+    )
 
 
 def test_a_condition_holds_or_not() -> None:
-    for text, answer in (("rows", True), ("rows - 8", False), ("missing", False), ("not missing", True)):
+    for text, answer in (
+        ("rows", True),
+        ("rows - 8", False),
+        ("missing", False),
+        ("not missing", True),
+    ):
         assert parse(text).holds(VALUES) is answer
     with pytest.raises(ExpressionError, match="condition"):
         parse("flow").holds(VALUES)
@@ -163,10 +184,14 @@ def test_the_largest_expression_is_quick() -> None:
     assert time.perf_counter() - start < 0.2
 
 
-_numbers = st.one_of(st.integers(-50, 50), st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3)))
+_numbers = st.one_of(
+    st.integers(-50, 50), st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
+)
 _terms = st.recursive(
     st.one_of(_numbers.map(lambda n: f"({n})"), st.sampled_from(["rows", "cols"])),
-    lambda inner: st.tuples(inner, st.sampled_from([*"+-*/%", "//", "<", "<=", "=="]), inner).map(lambda t: f"({' '.join(t)})"),
+    lambda inner: st.tuples(inner, st.sampled_from([*"+-*/%", "//", "<", "<=", "=="]), inner).map(
+        lambda t: f"({' '.join(t)})"
+    ),
     max_leaves=12,
 )
 

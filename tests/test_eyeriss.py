@@ -1,4 +1,6 @@
-"""The Eyeriss chip: its published mappings, and what issue 8 holds the prediction to (reports/eyeriss_chip)."""
+"""The Eyeriss chip: its published mappings, and what issue 8 holds the prediction to
+(reports/eyeriss_chip).
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,20 @@ REFERENCE = Path(__file__).parent / "reference"
 @cache
 def study():
     """reports/eyeriss_chip/study.py as a module."""
-    spec = importlib.util.spec_from_file_location("study_eyeriss_chip", ROOT / "reports" / "eyeriss_chip" / "study.py")
+    spec = importlib.util.spec_from_file_location(
+        "study_eyeriss_chip", ROOT / "reports" / "eyeriss_chip" / "study.py"
+    )
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def table(name):
-    lines = [x for x in (REFERENCE / name).read_text(encoding="utf-8").splitlines() if not x.startswith("#")]
+    lines = [
+        x
+        for x in (REFERENCE / name).read_text(encoding="utf-8").splitlines()
+        if not x.startswith("#")
+    ]
     return list(csv.DictReader(lines))
 
 
@@ -43,14 +51,18 @@ def loops_of(parameters, rows, first=""):
 def nests(workload, mapping, batch):
     arch, file = acc.load_architecture("eyeriss", study().CHIP), acc.load_mapping(mapping)
     return {
-        x.name: Nest(x.problem(batch), arch, file.mapping(x.name)) for x in acc.load_workload(workload).layers if x.name.startswith("conv")
+        x.name: Nest(x.problem(batch), arch, file.mapping(x.name))
+        for x in acc.load_workload(workload).layers
+        if x.name.startswith("conv")
     }
 
 
 def test_alexnet_is_the_published_table():
     for row in table("eyeriss_jssc17_mapping.csv"):
         name = row["layer"].lower()
-        if name == "conv3":  # the printed row does not give the measured traffic; the file has the one that does
+        if (
+            name == "conv3"
+        ):  # the printed row does not give the measured traffic; the file has the one that does
             row |= {"q": "3", "r": "2", "t": "2"}
         nest = nests("alexnet", "eyeriss_alexnet", 4)[name]
         written = {str(x) for x in nest.mapping.loops}
@@ -64,7 +76,10 @@ def test_alexnet_is_the_published_table():
         temporal = loops_of(row, "")
         assert temporal <= written <= temporal | allowed, name
         ifmap, psum = (nest.footprint.tile_bytes(1, t) / 1024 for t in ("ifmap", "ofmap"))
-        assert (round(psum, 1), round(nest.problem.M * nest.problem.G)) == (float(row["psum_KB"]), int(row["M"]))
+        assert (round(psum, 1), round(nest.problem.M * nest.problem.G)) == (
+            float(row["psum_KB"]),
+            int(row["M"]),
+        )
         if name != "conv3":
             assert round(ifmap, 1) == float(row["ifmap_KB"])
 
@@ -78,13 +93,19 @@ def test_vgg16_is_the_reconstructed_table():
 
 
 def test_the_printed_conv3_row_moves_what_the_table_says_it_moves():
-    """tests/reference/eyeriss_jssc17_mapping.csv: 69.2 MB through the GLB, not the 50.2 MB measured."""
+    """tests/reference/eyeriss_jssc17_mapping.csv: 69.2 MB through the GLB, not the 50.2 MB
+    measured.
+    """
     text = (ROOT / "mappings" / "eyeriss_alexnet.yaml").read_text(encoding="utf-8")
     printed = text.split('# printed, q=4 r=1 t=4: "')[1].split('"')[0]
     mapping = acc.Mapping(loops=printed, keep=acc.load_mapping("eyeriss_alexnet").keep)
-    (row,) = acc.simulate("alexnet", "eyeriss", mapping=mapping, layers=["conv3"], batch=4, overrides=study().CHIP).rows
+    (row,) = acc.simulate(
+        "alexnet", "eyeriss", mapping=mapping, layers=["conv3"], batch=4, overrides=study().CHIP
+    ).rows
     c = row.columns
-    glb = c["glb_ifmap_reads"] + c["glb_ofmap_writes"] + c["glb_ofmap_reads"] - c["dram_ofmap_writes"]
+    glb = (
+        c["glb_ifmap_reads"] + c["glb_ofmap_writes"] + c["glb_ofmap_reads"] - c["dram_ofmap_writes"]
+    )
     assert glb * 2 / 1e6 == pytest.approx(69.2, abs=0.1)
 
 
@@ -113,22 +134,30 @@ def test_every_cell_of_alexnet_by_event_and_every_output_bit():
 
 @pytest.mark.slow
 def test_real_values_code_as_the_densities_say():
-    """Event codes real values, analytic takes densities: the DRAM traffic of the two is within 2 %."""
+    """Event codes real values, analytic takes densities: the DRAM traffic of the two is within 2
+    %.
+    """
     assert np.allclose(prediction("event")["dram"], prediction("analytic")["dram"], rtol=0.02)
     assert np.allclose(prediction("event")["gated"], prediction("analytic")["gated"], atol=0.01)
 
 
 def test_the_committed_tables_are_what_the_study_gives():
-    """reports/eyeriss_chip/*.csv, analytic rows: every number the study computes, to its eight digits."""
+    """reports/eyeriss_chip/*.csv, analytic rows: every number the study computes, to its eight
+    digits.
+    """
     import pandas as pd
 
     s = study()
     kept = pd.read_csv(s.HERE / "alexnet.csv")
     cells = s.against([prediction("analytic")])
     kept = kept[kept["engine"] == "analytic"].reset_index(drop=True)
-    assert list(kept["layer"]) == list(cells["layer"]) and list(kept["quantity"]) == list(cells["quantity"])
+    assert list(kept["layer"]) == list(cells["layer"]) and list(kept["quantity"]) == list(
+        cells["quantity"]
+    )
     assert np.allclose(kept["predicted"], cells["predicted"], rtol=1e-6)
     vgg = pd.read_csv(s.HERE / "vgg16.csv").query("mapping == 'chip'")
-    again = s.predict("vgg16", s.VGG16, "eyeriss_vgg16", 3, "analytic", s.assumed_zeros(s.VGG16, 0.5753))
+    again = s.predict(
+        "vgg16", s.VGG16, "eyeriss_vgg16", 3, "analytic", s.assumed_zeros(s.VGG16, 0.5753)
+    )
     for column in ("processing", "total", "active_pes", "glb", "dram"):
         assert np.allclose(vgg[column], again[column], rtol=1e-6)

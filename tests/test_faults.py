@@ -17,12 +17,14 @@ import pytest
 from nests import random_nest
 from test_cli import Done, accelsim
 
-from accelsim.engines import analytic, event, golden
-from accelsim.engines.counts import columns
-from accelsim.engines.movement import movement
-from accelsim.engines.transfers import Drain, Fill, Open, Pass, PeDrain, PeLoad
-from accelsim.engines.words import NONE, Words
-from accelsim.hardware.presets import load_architecture
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.event import machine as event
+from accelsim.engines.event.movement import movement
+from accelsim.engines.event.transfers import Drain, Fill, Open, Pass, PeDrain, PeLoad
+from accelsim.engines.event.word_sets import NONE, WordSet
+from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.moved import columns
+from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import Number, random_data, wrap
 from accelsim.workload.network import load_workload
@@ -33,7 +35,12 @@ OTHERS = ("conv1", "fc1", "fc2", "fc3")
 
 # Buffers so small that conv2 goes through them in many tiles.
 SMALL_GLB, SMALL_SRAM = ("levels.glb.capacity_bytes", 2500), ("levels.sram.capacity_bytes", 2048)
-SMALL_TPU = (("levels.ub.capacity_bytes", 2048), ("levels.acc.capacity_bytes", 1024), ("array.rows", 16), ("array.cols", 8))
+SMALL_TPU = (
+    ("levels.ub.capacity_bytes", 2048),
+    ("levels.acc.capacity_bytes", 1024),
+    ("array.rows", 16),
+    ("array.cols", 8),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,17 @@ class Machine:
 
     def check(self, *more: str) -> Done:
         sets = [part for key, value in self.overrides for part in ("--set", f"{key}={value}")]
-        return accelsim("run", "lenet5", "--arch", self.arch, "--dataflow", self.dataflow, *sets, "--check", *more)
+        return accelsim(
+            "run",
+            "lenet5",
+            "--arch",
+            self.arch,
+            "--dataflow",
+            self.dataflow,
+            *sets,
+            "--check",
+            *more,
+        )
 
 
 EYERISS = [Machine("eyeriss", d, (SMALL_GLB,)) for d in ("ws", "os", "rs", "nlr")]
@@ -65,10 +82,16 @@ def altered(change: Callable[[Nest, list[Any]], list[Any]]) -> Callable[[Nest], 
 
 @pytest.fixture
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Any]], list[Any]]], None]:
-    """``inject(change)``: the event engine carries out ``change(events)`` of conv2 instead of the nest's own events."""
+    """``inject(change)``: the event engine carries out ``change(events)`` of conv2 instead of the
+    nest's own events.
+    """
 
     def put(change: Callable[[list[Any]], list[Any]]) -> None:
-        monkeypatch.setattr(event, "movement", altered(lambda nest, events: change(events) if nest.problem == conv2 else events))
+        monkeypatch.setattr(
+            event,
+            "movement",
+            altered(lambda nest, events: change(events) if nest.problem == conv2 else events),
+        )
 
     return put
 
@@ -124,15 +147,20 @@ def drawn(machine: Machine) -> dict[str, np.ndarray]:
 
 def answers(machine: Machine, **other: np.ndarray) -> np.ndarray:
     """conv2's right outputs, or those of other data."""
-    return golden.accumulate(conv2, drawn(machine) | other, load_architecture(machine.arch).number("psum"))
+    return golden.accumulate(
+        conv2, drawn(machine) | other, load_architecture(machine.arch).number("psum")
+    )
 
 
-def touched(tensor: str, words: Words) -> np.ndarray:
+def touched(tensor: str, words: WordSet) -> np.ndarray:
     """Which outputs some of an operand's words have a part in, padding apart."""
     ones = {t: np.ones(conv2.shape(t), np.int64) for t in conv2.operands}
     mask = np.zeros(conv2.words(tensor), np.int64)
     mask[words.flat(conv2.shape(tensor))] = 1
-    data = ones | {tensor: mask.reshape(conv2.shape(tensor)), "bias": np.zeros((conv2.G, conv2.M), np.int64)}
+    data = ones | {
+        tensor: mask.reshape(conv2.shape(tensor)),
+        "bias": np.zeros((conv2.G, conv2.M), np.int64),
+    }
     return golden.accumulate(conv2, data, Number(48)) > 0
 
 
@@ -143,15 +171,20 @@ def levels(machine: Machine) -> tuple[str, ...]:
 def flipped(weight: np.ndarray, word: tuple[int, ...], bit: int) -> np.ndarray:
     """A copy with one bit of one word flipped."""
     copy = weight.copy()
-    copy[word] ^= copy.dtype.type(1 << bit) if bit < 8 * copy.itemsize - 1 else copy.dtype.type(-(1 << bit))
+    copy[word] ^= (
+        copy.dtype.type(1 << bit) if bit < 8 * copy.itemsize - 1 else copy.dtype.type(-(1 << bit))
+    )
     return copy
 
 
-def swap(store: Any, words: Words) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def swap(store: Any, words: WordSet) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Exchanges two unequal sums a buffer holds; returns where they are, the first first."""
     box = words.places(conv2.shape("ofmap"))[0]
     values = store.get(box).copy()
-    at = np.stack([x.ravel() for x in np.meshgrid(*(np.arange(i.start, i.stop) for i in box), indexing="ij")], axis=1)
+    at = np.stack(
+        [x.ravel() for x in np.meshgrid(*(np.arange(i.start, i.stop) for i in box), indexing="ij")],
+        axis=1,
+    )
     flat = values.ravel()
     other = int(np.flatnonzero(flat != flat[0])[0])
     delta = np.zeros_like(flat)
@@ -174,7 +207,9 @@ def first(where: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argwhere(where)[0])
 
 
-def pick(events: list[Any], kind: type, which: int, good: Callable[[Any], bool] = lambda _: True) -> int:
+def pick(
+    events: list[Any], kind: type, which: int, good: Callable[[Any], bool] = lambda _: True
+) -> int:
     """The place of the first, a middle or the last event of a kind."""
     found = [i for i, x in enumerate(events) if isinstance(x, kind) and good(x)]
     return found[(0, len(found) // 2, -1)[which]]
@@ -193,7 +228,12 @@ def of(tensor: str) -> Callable[[Any], bool]:
 
 
 WHICH = (0, 1, 2)
-FILLED = [(m, t) for m in MACHINES for t in ("weight", "ifmap") if (m.dataflow, t) not in (("rs", "weight"),) and (m, t) != (TPU, "weight")]
+FILLED = [
+    (m, t)
+    for m in MACHINES
+    for t in ("weight", "ifmap")
+    if (m.dataflow, t) not in (("rs", "weight"),) and (m, t) != (TPU, "weight")
+]
 filled = pytest.mark.parametrize(("machine", "tensor"), FILLED, ids=str)
 everywhere = pytest.mark.parametrize("machine", MACHINES, ids=str)
 which_one = pytest.mark.parametrize("which", WHICH, ids=("first", "middle", "last"))
@@ -211,13 +251,22 @@ def test_every_format_says_it(machine, monkeypatch):
     run = event.run
 
     def faulty(nest, data, *more):
-        return run(nest, data | {"weight": flipped(data["weight"], (0, 7, 3, 2, 4), 2)} if nest.problem == conv2 else data, *more)
+        return run(
+            nest,
+            data | {"weight": flipped(data["weight"], (0, 7, 3, 2, 4), 2)}
+            if nest.problem == conv2
+            else data,
+            *more,
+        )
 
     monkeypatch.setattr(event, "run", faulty)
     table, text, data = (machine.check("--format", form) for form in ("table", "csv", "json"))
     assert (table.code, text.code, data.code) == (1, 1, 1)
     assert table.err == "" and text.err == data.err and text.err.count("\n") == 1
-    right, wrong = answers(machine), answers(machine, weight=flipped(drawn(machine)["weight"], (0, 7, 3, 2, 4), 2))
+    right, wrong = (
+        answers(machine),
+        answers(machine, weight=flipped(drawn(machine)["weight"], (0, 7, 3, 2, 4), 2)),
+    )
     index = first(right != wrong)
     where = "ofmap[n={},g={},m={},e={},f={}]".format(*index)
     differ = f"{(right != wrong).sum()} of {right.size} words differ"
@@ -225,11 +274,15 @@ def test_every_format_says_it(machine, monkeypatch):
     assert text.err == f"{line}\n" and line in table.out.splitlines()
     exact = {r["layer"]: r["bit_exact"] for r in data.rows}
     assert exact == dict.fromkeys(OTHERS, True) | {LAYER: False}
-    shown = {x.split()[1]: x.split()[-1] for x in table.out.splitlines() if x.startswith(f"{machine.dataflow} ")}
+    shown = {
+        x.split()[1]: x.split()[-1]
+        for x in table.out.splitlines()
+        if x.startswith(f"{machine.dataflow} ")
+    }
     assert shown == dict.fromkeys(OTHERS, "yes") | {LAYER: "NO", "total": "NO"}
 
 
-# -- words that are not there -----------------------------------------------------------------------------------------
+# -- words that are not there ----------------------------------------------------------------------
 
 
 @which_one
@@ -241,7 +294,15 @@ def test_a_dropped_fill(machine, tensor, which, inject):
     def change(events):
         i = pick(events, Fill, which, of(tensor))
         dropped.append(events[i])
-        return instead(events, i, Fill(events[i].boundary, tuple((instance, NONE, gone) for instance, _, gone in events[i].takes), ()))
+        return instead(
+            events,
+            i,
+            Fill(
+                events[i].boundary,
+                tuple((instance, NONE, gone) for instance, _, gone in events[i].takes),
+                (),
+            ),
+        )
 
     inject(change)
     said = reported(machine)
@@ -254,13 +315,15 @@ def test_a_dropped_fill(machine, tensor, which, inject):
 @which_one
 @filled
 def test_a_tile_evicted_early(machine, tensor, which, inject):
-    evicted: list[Words] = []
+    evicted: list[WordSet] = []
 
     def change(events):
         i = pick(events, Fill, which, of(tensor))
         fill = events[i]
         evicted.extend(come for _, come, _ in fill.takes)
-        out = Fill(fill.boundary, tuple((instance, NONE, come) for instance, come, _ in fill.takes), ())
+        out = Fill(
+            fill.boundary, tuple((instance, NONE, come) for instance, come, _ in fill.takes), ()
+        )
         return instead(events, i, fill, out)
 
     inject(change)
@@ -273,13 +336,22 @@ def test_a_tile_evicted_early(machine, tensor, which, inject):
 @which_one
 @everywhere
 def test_psums_evicted_before_they_leave(machine, which, inject):
-    lost: list[Words] = []
+    lost: list[WordSet] = []
 
     def change(events):
         i = pick(events, Drain, which, lambda x: x.boundary.parent == 0)
         drain = events[i]
         lost.extend(words for _, words in drain.children)
-        return instead(events, i, Fill(drain.boundary, tuple((instance, NONE, words) for instance, words in drain.children), ()), drain)
+        return instead(
+            events,
+            i,
+            Fill(
+                drain.boundary,
+                tuple((instance, NONE, words) for instance, words in drain.children),
+                (),
+            ),
+            drain,
+        )
 
     inject(change)
     said = reported(machine)
@@ -291,7 +363,9 @@ def test_psums_evicted_before_they_leave(machine, which, inject):
 
 
 @which_one
-@pytest.mark.parametrize("machine", [m for m in MACHINES if m.dataflow in ("ws", "is", "rs")], ids=str)
+@pytest.mark.parametrize(
+    "machine", [m for m in MACHINES if m.dataflow in ("ws", "is", "rs")], ids=str
+)
 def test_a_dropped_load_of_the_pes(machine, which, inject):
     dropped: list[PeLoad] = []
 
@@ -299,7 +373,9 @@ def test_a_dropped_load_of_the_pes(machine, which, inject):
         i = pick(events, Pass, which, lambda p: any(load.taken for load in p.loads))
         load = next(load for load in events[i].loads if load.taken)
         dropped.append(load)
-        return instead(events, i, replace(events[i], loads=tuple(x for x in events[i].loads if x is not load)))
+        return instead(
+            events, i, replace(events[i], loads=tuple(x for x in events[i].loads if x is not load))
+        )
 
     inject(change)
     said = reported(machine)
@@ -312,7 +388,11 @@ def test_a_dropped_load_of_the_pes(machine, which, inject):
 @which_one
 @everywhere
 def test_psums_that_never_started(machine, which, inject):
-    inject(lambda events: without(events, pick(events, Open, which, lambda x: any(w.count for _, w in x.children))))
+    inject(
+        lambda events: without(
+            events, pick(events, Open, which, lambda x: any(w.count for _, w in x.children))
+        )
+    )
     said = reported(machine)
     assert said.got == POISON
 
@@ -320,13 +400,22 @@ def test_psums_that_never_started(machine, which, inject):
 @which_one
 @everywhere
 def test_a_drain_lost_on_its_way(machine, which, inject):
-    # Complete sums leave their buffer and never arrive: the outputs keep what they began with, the bias.
+    # Complete sums leave their buffer and never arrive: the outputs keep what they began with, the
+    # bias.
     dropped: list[Drain] = []
 
     def change(events):
         i = pick(events, Drain, which, lambda x: x.boundary.parent == 0)
         dropped.append(events[i])
-        return instead(events, i, Fill(events[i].boundary, tuple((instance, NONE, words) for instance, words in events[i].children), ()))
+        return instead(
+            events,
+            i,
+            Fill(
+                events[i].boundary,
+                tuple((instance, NONE, words) for instance, words in events[i].children),
+                (),
+            ),
+        )
 
     inject(change)
     said = reported(machine)
@@ -335,7 +424,11 @@ def test_a_drain_lost_on_its_way(machine, which, inject):
     wrong = right.copy()
     wrong.flat[lost] = np.broadcast_to(bias[None, :, :, None, None], right.shape).flat[lost]
     index = first(wrong != right)
-    assert said.index == index and said.got == str(wrong[index]) and said.words == (wrong != right).sum()
+    assert (
+        said.index == index
+        and said.got == str(wrong[index])
+        and said.words == (wrong != right).sum()
+    )
     assert (said.column, said.analytic - said.event) == ("dram_ofmap_writes", len(lost))
 
 
@@ -349,11 +442,13 @@ def test_a_transfer_that_never_was(machine, kind, which, inject):
     done = machine.check("--layer", LAYER, "--layer", "fc3", "--format", "json")
     assert done.code == 1 and done.err.count("\n") == 1
     assert done.err.startswith(f"{LAYER} {machine.dataflow}: ")
-    assert ("expected" in done.err and "analytic" in done.err) or re.search(r"a buffer of \d+ words was given \d+", done.err)
+    assert ("expected" in done.err and "analytic" in done.err) or re.search(
+        r"a buffer of \d+ words was given \d+", done.err
+    )
     assert [(r["layer"], r["error"] is None) for r in done.rows] == [(LAYER, False), ("fc3", True)]
 
 
-# -- words that are wrong ---------------------------------------------------------------------------------------------
+# -- words that are wrong --------------------------------------------------------------------------
 
 
 @which_one
@@ -372,22 +467,36 @@ def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
         carry_out(self, now)
 
     drains: list[Drain] = []
-    inject(lambda events: drains.extend(x for x in events if isinstance(x, Drain) and x.boundary.parent == 0) or events)
+    inject(
+        lambda events: (
+            drains.extend(x for x in events if isinstance(x, Drain) and x.boundary.parent == 0)
+            or events
+        )
+    )
     assert machine.check("--layer", LAYER).code == 0
-    assert sum(w.count for x in drains for _, w in x.children) == conv2.words("ofmap")  # each leaves once, complete
+    assert sum(w.count for x in drains for _, w in x.children) == conv2.words(
+        "ofmap"
+    )  # each leaves once, complete
     counted = (0, len(drains) // 2, len(drains) - 1)
     monkeypatch.setattr(event._Machine, "carry_out", faulty)
     monkeypatch.setattr(event, "run", restarting(event.run, seen))
     said = reported(machine)
     a, b = swapped
-    right, bias, psum = answers(machine), drawn(machine)["bias"], load_architecture(machine.arch).number("psum")
+    right, bias, psum = (
+        answers(machine),
+        drawn(machine)["bias"],
+        load_architecture(machine.arch).number("psum"),
+    )
     took = wrap(right[b] - bias[0, b[2]] + bias[0, a[2]], psum)
     assert said == Report(a, int(right[a]), str(took), 2)
 
 
-@pytest.mark.parametrize("machine", [EYERISS[1], EYERISS[2], SYSTOLIC[0], SYSTOLIC[1], TPU], ids=str)
+@pytest.mark.parametrize(
+    "machine", [EYERISS[1], EYERISS[2], SYSTOLIC[0], SYSTOLIC[1], TPU], ids=str
+)
 def test_two_psums_swapped_half_way(machine, monkeypatch):
-    # After the first pass, in the level that gathers sums from the array; more is added to both afterwards or not.
+    # After the first pass, in the level that gathers sums from the array; more is added to both
+    # afterwards or not.
     swapped: list[tuple[int, ...]] = []
     opened: list[Open] = []
     seen = [0]
@@ -411,28 +520,44 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
     assert said.got == str(int(said.got))
 
 
-@pytest.mark.parametrize(("word", "bit"), [((0, 0, 0, 0, 0), 0), ((0, 7, 3, 2, 4), 3), ((0, 15, 5, 4, 4), 7)], ids=str)
+@pytest.mark.parametrize(
+    ("word", "bit"), [((0, 0, 0, 0, 0), 0), ((0, 7, 3, 2, 4), 3), ((0, 15, 5, 4, 4), 7)], ids=str
+)
 @everywhere
 def test_one_flipped_weight_bit(machine, word, bit, monkeypatch):
     run = event.run
 
     def faulty(nest, data, *more):
-        return run(nest, data | {"weight": flipped(data["weight"], word, bit)} if nest.problem == conv2 else data, *more)
+        return run(
+            nest,
+            data | {"weight": flipped(data["weight"], word, bit)}
+            if nest.problem == conv2
+            else data,
+            *more,
+        )
 
     monkeypatch.setattr(event, "run", faulty)
     said = reported(machine)
-    right, wrong = answers(machine), answers(machine, weight=flipped(drawn(machine)["weight"], word, bit))
+    right, wrong = (
+        answers(machine),
+        answers(machine, weight=flipped(drawn(machine)["weight"], word, bit)),
+    )
     index = first(right != wrong)
     assert said == Report(index, int(right[index]), str(wrong[index]), int((right != wrong).sum()))
     assert said.index[2] == word[1]
 
 
-# -- counts that are wrong --------------------------------------------------------------------------------------------
+# -- counts that are wrong -------------------------------------------------------------------------
 
 
 def one_more(p: Pass, role: str, what: str) -> tuple[Pass, Boundary]:
     """A pass with one word more in what its MACs take (``operand``) or make (``sum``)."""
-    take = next(t for t in p.takes if (t.boundary.tensor == "ofmap") == (role == "sum") and (what != "taken" or t.boundary.network))
+    take = next(
+        t
+        for t in p.takes
+        if (t.boundary.tensor == "ofmap") == (role == "sum")
+        and (what != "taken" or t.boundary.network)
+    )
     wrong = replace(take, **{what: getattr(take, what) + 1})
     return replace(p, takes=tuple(wrong if t is take else t for t in p.takes)), take.boundary
 
@@ -451,7 +576,11 @@ def test_a_miscounted_take(machine, which, inject):
     inject(change)
     said = reported(machine)
     b = boundaries[0]
-    assert said == Report(column=f"{levels(machine)[b.parent]}_{b.tensor}_reads", analytic=said.event - 1, event=said.event)
+    assert said == Report(
+        column=f"{levels(machine)[b.parent]}_{b.tensor}_reads",
+        analytic=said.event - 1,
+        event=said.event,
+    )
 
 
 def _with_pass(change: Callable[[Pass], Pass]) -> Callable[[list[Any]], list[Any]]:
@@ -465,7 +594,13 @@ def _with_pass(change: Callable[[Pass], Pass]) -> Callable[[list[Any]], list[Any
 def _with_load(**more: int) -> Callable[[list[Any]], list[Any]]:
     def change(p: Pass) -> Pass:
         load = p.loads[0]
-        return replace(p, loads=(replace(load, **{k: getattr(load, k) + v for k, v in more.items()}), *p.loads[1:]))
+        return replace(
+            p,
+            loads=(
+                replace(load, **{k: getattr(load, k) + v for k, v in more.items()}),
+                *p.loads[1:],
+            ),
+        )
 
     return _with_pass(change)
 
@@ -473,7 +608,9 @@ def _with_load(**more: int) -> Callable[[list[Any]], list[Any]]:
 def _with_drain(**more: int) -> Callable[[list[Any]], list[Any]]:
     def changed(events):
         i = pick(events, PeDrain, 1)
-        return instead(events, i, replace(events[i], **{k: getattr(events[i], k) + v for k, v in more.items()}))
+        return instead(
+            events, i, replace(events[i], **{k: getattr(events[i], k) + v for k, v in more.items()})
+        )
 
     return changed
 
@@ -493,12 +630,32 @@ WS, OS, RS = SYSTOLIC[0], EYERISS[1], EYERISS[2]
 MISCOUNTS = {
     "a MAC more": (WS, _with_pass(lambda p: replace(p, macs=p.macs + 1)), "macs", 1),
     "a MAC less": (RS, _with_pass(lambda p: replace(p, macs=p.macs - 1)), "macs", -1),
-    "an operand taken": (WS, _with_pass(lambda p: one_more(p, "operand", "taken")[0]), "lines_ifmap_deliveries", 1),
-    "a sum made": (WS, _with_pass(lambda p: one_more(p, "sum", "taken")[0]), "lines_ofmap_additions", 1),
-    "a sum arrived": (WS, _with_pass(lambda p: one_more(p, "sum", "shared")[0]), "sram_ofmap_reads", 1),
+    "an operand taken": (
+        WS,
+        _with_pass(lambda p: one_more(p, "operand", "taken")[0]),
+        "lines_ifmap_deliveries",
+        1,
+    ),
+    "a sum made": (
+        WS,
+        _with_pass(lambda p: one_more(p, "sum", "taken")[0]),
+        "lines_ofmap_additions",
+        1,
+    ),
+    "a sum arrived": (
+        WS,
+        _with_pass(lambda p: one_more(p, "sum", "shared")[0]),
+        "sram_ofmap_reads",
+        1,
+    ),
     "a PE took one more": (WS, _with_load(taken=1), "reg_weight_writes", 1),
     "a PE was read one more": (RS, _with_load(read=1), "dram_weight_reads", 1),
-    "a residency fewer": (OS, _with_pass(lambda p: replace(p, opened=p.opened - 1)), "spad_ofmap_reads", 1),
+    "a residency fewer": (
+        OS,
+        _with_pass(lambda p: replace(p, opened=p.opened - 1)),
+        "spad_ofmap_reads",
+        1,
+    ),
     "a PE drained one more": (OS, _with_drain(drained=1), "spad_ofmap_reads", 1),
     "a sum of PEs arrived": (OS, _with_drain(arrived=1), "glb_ofmap_reads", 1),
     "a word read for a fill": (RS, _with_reads, "dram_ifmap_reads", 1),
@@ -516,7 +673,7 @@ def test_miscounts(name, inject):
     assert more is None or said.event - said.analytic == more
 
 
-# -- everything at once -----------------------------------------------------------------------------------------------
+# -- everything at once ----------------------------------------------------------------------------
 
 
 def idle(x: Any) -> bool:
@@ -528,21 +685,40 @@ def idle(x: Any) -> bool:
 
 @pytest.mark.parametrize("start", range(0, 60, 10))
 def test_no_event_can_be_left_out(start, monkeypatch):
-    """Random nests, events of each left out in turn: outputs or counts differ, or a buffer overflows."""
+    """Random nests, events of each left out in turn: outputs or counts differ, or a buffer
+    overflows.
+    """
     for seed in range(start, start + 10):
         rng = random.Random(f"left out {seed}")
         nest = random_nest(rng, 200)
-        data = random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed)  # type: ignore[arg-type]
-        right, counts = golden.accumulate(nest.problem, data, nest.arch.number("psum")), columns(nest, analytic.run(nest))
+        data = random_data(
+            nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
+        )  # type: ignore[arg-type]
+        right, counts = (
+            golden.accumulate(nest.problem, data, nest.arch.number("psum")),
+            columns(nest, analytic.run(nest)),
+        )
         every: list[Any] = []
-        monkeypatch.setattr(event, "movement", altered(lambda _, events, every=every: every.extend(events) or events))
+        monkeypatch.setattr(
+            event,
+            "movement",
+            altered(lambda _, events, every=every: every.extend(events) or events),
+        )
         event.run(nest, data)
         at = [i for i, x in enumerate(every) if not idle(x)]
         for i in rng.sample(at, min(len(at), 30)):
-            monkeypatch.setattr(event, "movement", altered(lambda _, events, i=i: without(events, i)))
+            monkeypatch.setattr(
+                event, "movement", altered(lambda _, events, i=i: without(events, i))
+            )
             try:
                 run = event.run(nest, data)
             except RuntimeError:
                 continue
-            same = np.array_equal(run.result, right) and columns(nest, run.moves) == counts and run.macs == nest.problem.macs
-            assert not same, f"seed {seed}: nobody misses event {i}, {every[i]}\n{nest.problem}\n{nest.mapping}\n{nest.keep}"
+            same = (
+                np.array_equal(run.result, right)
+                and columns(nest, run.moves) == counts
+                and run.macs == nest.problem.macs
+            )
+            assert not same, (
+                f"seed {seed}: nobody misses event {i}, {every[i]}\n{nest.problem}\n{nest.mapping}\n{nest.keep}"
+            )

@@ -1,4 +1,6 @@
-"""Arithmetic and golden: the fast exact engine against the obvious nest, and both against independent definitions."""
+"""Arithmetic and golden: the fast exact engine against the obvious nest, and both against
+independent definitions.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import correlate  # type: ignore[import-untyped]
 
-from accelsim.engines import golden
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.workload.arithmetic import (
     Number,
     Requantize,
@@ -36,11 +38,15 @@ seeds = st.integers(0, 2**32)
 
 
 def conv(size: int = 6, taps: int = 3, **changes: Any) -> Problem:
-    """A square layer of one word in every other dimension; its output size follows from ``changes``."""
+    """A square layer of one word in every other dimension; its output size follows from
+    ``changes``.
+    """
     p: dict[str, Any] = {"stride": (1, 1), "dilation": (1, 1), "padding": (0, 0, 0, 0)}
     p |= dict.fromkeys("NGMC", 1) | dict.fromkeys("RS", taps) | dict.fromkeys("HW", size) | changes
     e, f = (
-        (p[size] + sum(p["padding"][2 * i : 2 * i + 2]) - p["dilation"][i] * (p[taps] - 1) - 1) // p["stride"][i] + 1
+        (p[size] + sum(p["padding"][2 * i : 2 * i + 2]) - p["dilation"][i] * (p[taps] - 1) - 1)
+        // p["stride"][i]
+        + 1
         for i, (size, taps) in enumerate((("H", "R"), ("W", "S")))
     )
     return Problem(E=e, F=f, **p)
@@ -48,10 +54,14 @@ def conv(size: int = 6, taps: int = 3, **changes: Any) -> Problem:
 
 @st.composite
 def problems(draw: st.DrawFn, directions: tuple[Direction, ...] = DIRECTIONS) -> Problem:
-    """Small layers with everything odd: stride beyond the filter, padding beyond it, depthwise, one-word dimensions."""
+    """Small layers with everything odd: stride beyond the filter, padding beyond it, depthwise,
+    one-word dimensions.
+    """
 
     def side() -> tuple[int, int, int, int, int, int]:
-        u, d, taps, low, high = (draw(st.integers(a, b)) for a, b in ((1, 4), (1, 3), (1, 4), (0, 4), (0, 4)))
+        u, d, taps, low, high = (
+            draw(st.integers(a, b)) for a, b in ((1, 4), (1, 3), (1, 4), (0, 4), (0, 4))
+        )
         least = max(d * (taps - 1) + 1 - low - high, 1)
         return taps, least + draw(st.integers(0, 9)), u, d, low, high
 
@@ -71,7 +81,9 @@ def problems(draw: st.DrawFn, directions: tuple[Direction, ...] = DIRECTIONS) ->
 
 @settings(max_examples=700, deadline=None)
 @given(problems(), operands, operands, operands, accumulators, seeds)
-def test_fast_equals_loops(p: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int) -> None:
+def test_fast_equals_loops(
+    p: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int
+) -> None:
     data = random_data(p, weight, ifmap, ofmap, psum, seed)
     fast = golden.accumulate(p, data, psum)
     assert fast.dtype == np.int64 and fast.shape == p.shape(p.accumulated)
@@ -80,9 +92,23 @@ def test_fast_equals_loops(p: Problem, weight: Number, ifmap: Number, ofmap: Num
 
 
 @settings(max_examples=400, deadline=None)
-@given(problems(), operands, accumulators, seeds, st.integers(1, 40), st.integers(1, 400), st.integers(1, 400))
+@given(
+    problems(),
+    operands,
+    accumulators,
+    seeds,
+    st.integers(1, 40),
+    st.integers(1, 400),
+    st.integers(1, 400),
+)
 def test_splitting_changes_nothing(
-    p: Problem, number: Number, psum: Number, seed: int, terms: int, block_words: int, cache_words: int
+    p: Problem,
+    number: Number,
+    psum: Number,
+    seed: int,
+    terms: int,
+    block_words: int,
+    cache_words: int,
 ) -> None:
     data = random_data(p, number, number, number, psum, seed)
     a, b = (int(np.abs(data[name].astype(int)).max()) for name in p.operands)
@@ -96,14 +122,18 @@ def test_splitting_changes_nothing(
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_sums_beyond_float64_are_split(direction: Direction, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_beyond_float64_are_split(
+    direction: Direction, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     p = conv(C=channels, M=channels, direction=direction)
     rng = np.random.default_rng(1)
     data = {name: rng.integers(2**26 - 9, 2**26, p.shape(name)) for name in p.operands}
     expected = golden.loops(p, data, WIDE)
     np.testing.assert_array_equal(golden.accumulate(p, data, WIDE), expected)
     monkeypatch.setattr(golden, "EXACT", 2**62)
-    assert (golden.accumulate(p, data, WIDE) != expected).any(), "the data does not exercise the bound"
+    assert (golden.accumulate(p, data, WIDE) != expected).any(), (
+        "the data does not exercise the bound"
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -111,8 +141,12 @@ def test_sums_beyond_float64_are_split(direction: Direction, channels: int, monk
 def test_forward_is_scipys_correlation(p: Problem, seed: int) -> None:
     p = replace(p, bias=False)
     data = random_data(p, INT8, INT8, INT8, INT32, seed)
-    ifmap = np.pad(data["ifmap"].astype(int), ((0, 0), (0, 0), (0, 0), p.padding[:2], p.padding[2:]))
-    dilated = np.zeros((*p.shape("weight")[:3], p.dilation[0] * (p.R - 1) + 1, p.dilation[1] * (p.S - 1) + 1), int)
+    ifmap = np.pad(
+        data["ifmap"].astype(int), ((0, 0), (0, 0), (0, 0), p.padding[:2], p.padding[2:])
+    )
+    dilated = np.zeros(
+        (*p.shape("weight")[:3], p.dilation[0] * (p.R - 1) + 1, p.dilation[1] * (p.S - 1) + 1), int
+    )
     dilated[..., :: p.dilation[0], :: p.dilation[1]] = data["weight"]
     actual = golden.accumulate(p, data, INT32)
     for n, g, m in np.ndindex(p.N, p.G, p.M):
@@ -123,7 +157,9 @@ def test_forward_is_scipys_correlation(p: Problem, seed: int) -> None:
 @settings(max_examples=150, deadline=None)
 @given(problems(("forward",)), seeds)
 def test_gradients_are_the_adjoints(p: Problem, seed: int) -> None:
-    """<g, conv(x, dw)> = <grad_weight(x, g), dw> and <g, conv(dx, w)> = <grad_input(w, g), dx>, in exact integers."""
+    """<g, conv(x, dw)> = <grad_weight(x, g), dw> and <g, conv(dx, w)> = <grad_input(w, g), dx>, in
+    exact integers.
+    """
     p, rng = replace(p, bias=False), np.random.default_rng(seed)
     dw, dx, g = (random_operand(p.shape(name), INT8, rng) for name in ("weight", "ifmap", "ofmap"))
 
@@ -172,7 +208,11 @@ def test_bad_data_is_named(engine: Any) -> None:
     good = random_data(p, INT8, INT8, INT8, INT32, 0)
     cases: list[tuple[dict[str, Any], Number, str]] = [
         ({"ifmap": good["ifmap"], "weight": good["weight"]}, INT32, "got no bias"),
-        (good | {"ifmap": good["ifmap"][0]}, INT32, r"ifmap must be integers of shape \(1, 1, 1, 6, 6\)"),
+        (
+            good | {"ifmap": good["ifmap"][0]},
+            INT32,
+            r"ifmap must be integers of shape \(1, 1, 1, 6, 6\)",
+        ),
         (good | {"weight": good["weight"] * 1.0}, INT32, "weight must be integers .* got float64"),
         (good, Number(1), "accumulator psum must have 2 to 48 bits, got 1"),
     ]
@@ -184,10 +224,15 @@ def test_bad_data_is_named(engine: Any) -> None:
 def test_products_beyond_float64_are_refused() -> None:
     p = conv(1, 1)
     with pytest.raises(ValueError, match="products must be at most"):
-        golden.accumulate(p, {"weight": np.full((1,) * 5, 2**27), "ifmap": np.full((1,) * 5, -(2**27))}, WIDE)
+        golden.accumulate(
+            p, {"weight": np.full((1,) * 5, 2**27), "ifmap": np.full((1,) * 5, -(2**27))}, WIDE
+        )
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), st.builds(Number, st.integers(1, 48), st.booleans()))
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.builds(Number, st.integers(1, 48), st.booleans()),
+)
 def test_wrap_is_the_register(values: list[int], number: Number) -> None:
     expected = [(v - number.low) % 2**number.bits + number.low for v in values]
     words = np.array(values, np.int64)
@@ -215,7 +260,10 @@ def test_number() -> None:
     ]
     for bits in range(1, 49):
         size = next(b for b in (8, 16, 32, 64) if b >= bits)
-        assert (Number(bits).dtype, Number(bits, False).dtype) == (np.dtype(f"int{size}"), np.dtype(f"uint{size}"))
+        assert (Number(bits).dtype, Number(bits, False).dtype) == (
+            np.dtype(f"int{size}"),
+            np.dtype(f"uint{size}"),
+        )
     for bits in (0, 49):
         with pytest.raises(ValueError, match=f"1 to 48 bits, got {bits}"):
             Number(bits)
@@ -271,7 +319,11 @@ def test_requantize_refuses() -> None:
         requantize(np.zeros(1, np.int64), Requantize(1), Number(17))
 
 
-@given(st.builds(Number, st.integers(1, 48), st.booleans()), st.sampled_from([(), (1,), (2,), (3, 5)]), seeds)
+@given(
+    st.builds(Number, st.integers(1, 48), st.booleans()),
+    st.sampled_from([(), (1,), (2,), (3, 5)]),
+    seeds,
+)
 def test_random_operand_covers_the_type(number: Number, shape: tuple[int, ...], seed: int) -> None:
     values = random_operand(shape, number, np.random.default_rng(seed))
     assert values.shape == shape and values.dtype == number.dtype
@@ -281,7 +333,9 @@ def test_random_operand_covers_the_type(number: Number, shape: tuple[int, ...], 
 
 
 def test_random_operand_is_uniform() -> None:
-    _, counts = np.unique(random_operand((4000,), Number(2), np.random.default_rng(0)), return_counts=True)
+    _, counts = np.unique(
+        random_operand((4000,), Number(2), np.random.default_rng(0)), return_counts=True
+    )
     assert len(counts) == 4 and counts.min() > 900
 
 
@@ -289,7 +343,9 @@ def test_random_operand_is_uniform() -> None:
 def test_random_data(direction: Direction) -> None:
     p = conv(M=2, C=3, G=2, bias=True, direction=direction)
     numbers = {"weight": Number(4), "ifmap": Number(8, False), "ofmap": Number(12)}
-    data, again, other = (random_data(p, **numbers, psum=Number(20), seed=seed) for seed in (5, 5, 6))
+    data, again, other = (
+        random_data(p, **numbers, psum=Number(20), seed=seed) for seed in (5, 5, 6)
+    )
     assert data.keys() == {*p.operands, *(["bias"] if direction == "forward" else [])}
     for name in p.operands:
         assert data[name].shape == p.shape(name)

@@ -1,4 +1,6 @@
-"""Both gradients: golden against its own forward and against SciPy, the engines against golden at full size."""
+"""Both gradients: golden against its own forward and against SciPy, the engines against golden at
+full size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import accelsim as acc
-from accelsim.engines import golden
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.workload.arithmetic import Number, random_data
 from accelsim.workload.problem import Problem
 
@@ -18,9 +20,16 @@ WIDE = Number(48)
 
 @pytest.mark.parametrize("direction", ["grad_weight", "grad_input"])
 @pytest.mark.parametrize("dataflow", ["ws", "os", "rs"])
-@pytest.mark.parametrize(("network", "layers"), [("lenet5", ("conv1", "conv2")), ("alexnet", tuple(f"conv{i}" for i in range(1, 6)))])
-def test_conv_layers_bit_exact(network: str, layers: tuple[str, ...], dataflow: str, direction: str) -> None:
-    result = acc.simulate(network, "eyeriss", dataflow, layers=layers, direction=direction, check=True)
+@pytest.mark.parametrize(
+    ("network", "layers"),
+    [("lenet5", ("conv1", "conv2")), ("alexnet", tuple(f"conv{i}" for i in range(1, 6)))],
+)
+def test_conv_layers_bit_exact(
+    network: str, layers: tuple[str, ...], dataflow: str, direction: str
+) -> None:
+    result = acc.simulate(
+        network, "eyeriss", dataflow, layers=layers, direction=direction, check=True
+    )
     assert not result.failures
     assert [row.columns["bit_exact"] for row in result.rows] == [True] * len(layers)
     assert all(row.columns["direction"] == direction for row in result.rows)
@@ -44,11 +53,17 @@ def problems() -> st.SearchStrategy[Problem]:
 @settings(max_examples=150, deadline=None)
 @given(problems(), st.integers(0, 2**16))
 def test_against_scipy(problem: Problem, seed: int) -> None:
-    """forward and grad_weight are cross-correlations, grad_input is the full convolution (DESIGN section 2)."""
+    """forward and grad_weight are cross-correlations, grad_input is the full convolution (DESIGN
+    section 2).
+    """
     data = {}
     for direction in ("grad_weight", "grad_input"):
-        data |= random_data(problem.with_direction(direction), Number(16), Number(16), Number(16), WIDE, seed)  # type: ignore[arg-type]
-    image, kernel, upstream = (data[t][0, 0, 0].astype(np.int64) for t in ("ifmap", "weight", "ofmap"))
+        data |= random_data(
+            problem.with_direction(direction), Number(16), Number(16), Number(16), WIDE, seed
+        )  # type: ignore[arg-type]
+    image, kernel, upstream = (
+        data[t][0, 0, 0].astype(np.int64) for t in ("ifmap", "weight", "ofmap")
+    )
     top, bottom, left, right = problem.padding
     padded = np.pad(image, ((top, bottom), (left, right)))
     forward = golden.accumulate(problem, data, WIDE)[0, 0, 0]

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from accelsim import files
+from accelsim.base.errors import InputError
+from accelsim.base.yaml_writing import to_yaml
 from accelsim.cli.main import main
-from accelsim.files import InputError
-from accelsim.workload.importers.caffe import import_caffe
-from accelsim.workload.importers.network_builder import UnsupportedError
-from accelsim.workload.importers.scalesim import export_scalesim, import_scalesim
-from accelsim.workload.importers.text_format import Message, parse
-from accelsim.workload.importers.timeloop import import_timeloop
+from accelsim.importers.caffe import import_caffe
+from accelsim.importers.network_builder import UnsupportedError
+from accelsim.importers.scalesim import export_scalesim, import_scalesim
+from accelsim.importers.text_format import Message, parse
+from accelsim.importers.timeloop import import_timeloop
 from accelsim.workload.layers import Conv2d, Gemm, MatMul
 from accelsim.workload.network import load_workload
 
@@ -33,7 +33,11 @@ def accelsim(*args: Any, code: int = 0) -> tuple[str, str]:
     out, err, before = io.StringIO(), io.StringIO(), sys.argv
     sys.argv = ["accelsim", *map(str, args)]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
             main()
     finally:
         sys.argv = before
@@ -48,7 +52,7 @@ def refused(call: Any, *args: Any) -> str:
     return str(caught.value)
 
 
-# Protobuf text ---------------------------------------------------------------------------------------------------
+# Protobuf text ------------------------------------------------------------------------------------
 
 
 def test_text_format() -> None:
@@ -62,7 +66,10 @@ def test_text_format() -> None:
     assert found.all("flag") == [True] and found.all("kind") == ["MAX"]
     assert [m.all("x") for m in found.messages("inner")] == [[1], [-0.5]]
     assert found.message("inner").message("deeper").all("y") == ["}"]
-    assert (found.message("inner").line, found.names) == (3, ["name", "count", "flag", "kind", "inner"])
+    assert (found.message("inner").line, found.names) == (
+        3,
+        ["name", "count", "flag", "kind", "inner"],
+    )
     assert isinstance(found.message("nothing"), Message)
 
 
@@ -89,7 +96,7 @@ def test_what_is_not_text_format(text: str, message: str) -> None:
     assert message in refused(parse, text, "f")
 
 
-# Caffe -----------------------------------------------------------------------------------------------------------
+# Caffe --------------------------------------------------------------------------------------------
 
 NEW = """
 name: "Small Net"
@@ -156,30 +163,61 @@ def test_caffe(file: Path, tmp_path: Path) -> None:
     found = caffe(file, NEW)
     graph = found.workload.network
     assert found.workload.name == "Small_Net" and graph.inputs == {"data": (3, 32, 32)}
-    names = ["conv1", "relu1", "norm1", "pool1", "conv2", "bn2", "sum", "cat", "ave", "dw", "drop", "fc", "prob"]
+    names = [
+        "conv1",
+        "relu1",
+        "norm1",
+        "pool1",
+        "conv2",
+        "bn2",
+        "sum",
+        "cat",
+        "ave",
+        "dw",
+        "drop",
+        "fc",
+        "prob",
+    ]
     assert [n.name for n in graph.nodes] == names
     assert graph.shapes["pool1"] == (8, 16, 16), "pooling keeps the tail: ceil((32 - 3) / 2) + 1"
     assert graph.shapes["ave"] == (16, 9, 9), "ceil((16 + 2 - 3) / 2) + 1"
-    assert graph.by_name["sum"].inputs == ("bn2", "pool1"), "in place: the blob conv2 is the normalization's by then"
-    assert graph.by_name["norm1"].op.alpha == pytest.approx(2e-5) and graph.by_name["norm1"].op.k == 1
+    assert graph.by_name["sum"].inputs == ("bn2", "pool1"), (
+        "in place: the blob conv2 is the normalization's by then"
+    )
+    assert (
+        graph.by_name["norm1"].op.alpha == pytest.approx(2e-5) and graph.by_name["norm1"].op.k == 1
+    )
     assert graph.by_name["ave"].op.count_padding and graph.by_name["dw"].op.type == "depthwise"
-    assert found.workload.layers[1] == Conv2d(M=4, C=4, H=16, W=16, R=3, S=1, padding=(1, 0), groups=2, name="conv2")
+    assert found.workload.layers[1] == Conv2d(
+        M=4, C=4, H=16, W=16, R=3, S=1, padding=(1, 0), groups=2, name="conv2"
+    )
     assert any("scale2" in note for note in found.notes)
-    (tmp_path / "w.yaml").write_text(files.dump(found.workload))
+    (tmp_path / "w.yaml").write_text(to_yaml(found.workload))
     assert load_workload(tmp_path / "w.yaml") == found.workload
 
 
 def test_caffe_of_2014_is_alexnet(file: Path) -> None:
     found = caffe(file, V1)
     alexnet = load_workload("alexnet")
-    assert [x.model_copy(update={"name": ""}) for x in found.workload.layers] == [x.model_copy(update={"name": ""}) for x in alexnet.layers]
-    assert "softmax without the loss" in found.notes[0] and "accuracy (ACCURACY)".lower() in found.notes[1].lower()
+    assert [x.model_copy(update={"name": ""}) for x in found.workload.layers] == [
+        x.model_copy(update={"name": ""}) for x in alexnet.layers
+    ]
+    assert (
+        "softmax without the loss" in found.notes[0]
+        and "accuracy (ACCURACY)".lower() in found.notes[1].lower()
+    )
 
 
 def test_caffe_of_the_first_syntax(file: Path) -> None:
     found = caffe(file, V0)
-    assert [type(n.op).__name__ for n in found.workload.network.nodes] == ["Conv", "AveragePool", "FullyConnected"]
-    assert found.workload.layers[0] == Conv2d(M=4, C=3, H=20, W=20, R=5, S=5, stride=2, name="conv1")
+    assert [type(n.op).__name__ for n in found.workload.network.nodes] == [
+        "Conv",
+        "AveragePool",
+        "FullyConnected",
+    ]
+    assert found.workload.layers[0] == Conv2d(
+        M=4, C=3, H=20, W=20, R=5, S=5, stride=2, name="conv1"
+    )
 
 
 def test_caffe_training_files(file: Path) -> None:
@@ -191,21 +229,51 @@ def test_caffe_training_files(file: Path) -> None:
     assert next(iter(found.workload.network.inputs.values())) == (3, 24, 24)
     assert len(found.notes) == 3 and "only training" in found.notes[0]
     assert caffe(file, text, (1, 30, 30)).workload.network.shapes["c"] == (2, 28, 28)
-    assert "has no shape here; give one (--input 3x227x227)" in refused(caffe, file, text.replace("crop_size: 24", "mirror: false"))
+    assert "has no shape here; give one (--input 3x227x227)" in refused(
+        caffe, file, text.replace("crop_size: 24", "mirror: false")
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('type: "Eltwise"', 'type: "Crop"', "1 node cannot be imported: sum (Crop, line 14): there is no operator for Crop"),
-        ("pool: MAX", "pool: MEDIAN", "pool1 (Pooling, line 9): there is no operator for pool MEDIAN"),
-        ("num_output: 8 kernel_size", "num_output: 8.5 kernel_size", ":5:1: num_output must be a whole number, got 8.5"),
-        ("group: 2", "group: 3", "conv2 (Convolution, line 10): group must divide num_output, got 3 and 8"),
+        (
+            'type: "Eltwise"',
+            'type: "Crop"',
+            "1 node cannot be imported: sum (Crop, line 14): there is no operator for Crop",
+        ),
+        (
+            "pool: MAX",
+            "pool: MEDIAN",
+            "pool1 (Pooling, line 9): there is no operator for pool MEDIAN",
+        ),
+        (
+            "num_output: 8 kernel_size",
+            "num_output: 8.5 kernel_size",
+            ":5:1: num_output must be a whole number, got 8.5",
+        ),
+        (
+            "group: 2",
+            "group: 3",
+            "conv2 (Convolution, line 10): group must divide num_output, got 3 and 8",
+        ),
         ('bottom: "cat"', 'bottom: "catt"', ":16:1: ave: no layer makes catt"),
-        ('bottom: "data" top: "conv1" param', 'bottom: "fc" top: "conv1" param', "conv1 reads fc before any layer makes it (a circle"),
+        (
+            'bottom: "data" top: "conv1" param',
+            'bottom: "fc" top: "conv1" param',
+            "conv1 reads fc before any layer makes it (a circle",
+        ),
         ("dim: 3 dim: 32", "dim: 0 dim: 32", "input data has no shape here"),
-        ("stride: 1 weight", "strde: 1 weight", "conv1 (Convolution, line 5): there is no counterpart for strde"),
-        ("local_size: 5", "local_size: 5 norm_region: WITHIN_CHANNEL", "there is no operator for norm_region WITHIN_CHANNEL"),
+        (
+            "stride: 1 weight",
+            "strde: 1 weight",
+            "conv1 (Convolution, line 5): there is no counterpart for strde",
+        ),
+        (
+            "local_size: 5",
+            "local_size: 5 norm_region: WITHIN_CHANNEL",
+            "there is no operator for norm_region WITHIN_CHANNEL",
+        ),
         ("kernel_size: 5 pad", "kernel_size: 50 pad", "conv1 (Convolution, line 5): "),
         ('type: "Softmax" }', 'type: "Softmax"', "a message must be closed"),
     ],
@@ -219,11 +287,13 @@ def test_caffe_lists_every_layer_it_cannot_import(file: Path) -> None:
     text = NEW.replace('"LRN"', '"Foo"').replace('"Dropout"', '"Bar"')
     with pytest.raises(UnsupportedError) as caught:
         caffe(file, text)
-    assert [name.split()[0] for name, _ in caught.value.nodes] == ["norm1"], "what reads a lost layer is not judged"
+    assert [name.split()[0] for name, _ in caught.value.nodes] == ["norm1"], (
+        "what reads a lost layer is not judged"
+    )
     assert "must have layers" in refused(caffe, file, "name: 'x'")
 
 
-# SCALE-Sim -------------------------------------------------------------------------------------------------------
+# SCALE-Sim ----------------------------------------------------------------------------------------
 
 TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
 Conv1, 227, 227, 11, 11, 3, 96, 4,
@@ -238,8 +308,13 @@ def test_scalesim(tmp_path: Path) -> None:
     file = tmp_path / "alex net.csv"
     file.write_text(TOPOLOGY)
     found = import_scalesim(file)
-    assert found.workload.names == ("Conv1", "Conv_2", "FC6", "odd") and found.workload.name == "alex_net"
-    assert found.workload.layers[0] == Conv2d(M=96, C=3, H=227, W=227, R=11, S=11, stride=4, name="Conv1")
+    assert (
+        found.workload.names == ("Conv1", "Conv_2", "FC6", "odd")
+        and found.workload.name == "alex_net"
+    )
+    assert found.workload.layers[0] == Conv2d(
+        M=96, C=3, H=227, W=227, R=11, S=11, stride=4, name="Conv1"
+    )
     odd = found.workload.layers[3].problem()
     assert (odd.E, odd.F) == (4, 4), "the tool rounds up: ceil((8 - 3 + 2) / 2)"
     assert "the stride does not fit" in found.notes[0]
@@ -254,9 +329,18 @@ def test_scalesim(tmp_path: Path) -> None:
     [
         ("", "must have a header"),
         ("Layer name,H\n", "must have rows below the header"),
-        (TOPOLOGY.replace("227, 227", "227, x"), ":2: ifmap width (column 3) must be a whole number of at least 1, got x"),
-        (TOPOLOGY.replace("FC6, 6", "FC6, 5"), ":5: the filter must not be larger than the ifmap, got 6x6 on 5x6"),
-        (TOPOLOGY.replace("256, 1,", "256", 1), ":3: strides (column 8) must be a whole number of at least 1, got nothing"),
+        (
+            TOPOLOGY.replace("227, 227", "227, x"),
+            ":2: ifmap width (column 3) must be a whole number of at least 1, got x",
+        ),
+        (
+            TOPOLOGY.replace("FC6, 6", "FC6, 5"),
+            ":5: the filter must not be larger than the ifmap, got 6x6 on 5x6",
+        ),
+        (
+            TOPOLOGY.replace("256, 1,", "256", 1),
+            ":3: strides (column 8) must be a whole number of at least 1, got nothing",
+        ),
         ("Layer,M,N,K\na,1,-2,3", ":2: N (column 3) must be a whole number"),
         ("Layer,M,N,K\na,1,99999999999999999999,3", "must be a whole number of at least 1"),
     ],
@@ -276,7 +360,9 @@ def test_scalesim_and_back(tmp_path: Path, name: str) -> None:
         again = import_scalesim(file).workload
         assert again.macs == workload.macs
         assert len(again.layers) == sum(x.problem().G for x in workload.layers)
-    for ours, theirs in zip(workload.layers, import_scalesim(tmp_path / "conv.csv").workload.layers, strict=False):
+    for ours, theirs in zip(
+        workload.layers, import_scalesim(tmp_path / "conv.csv").workload.layers, strict=False
+    ):
         if ours.problem().G > 1:
             break
         p, q = ours.problem(), theirs.problem()
@@ -285,13 +371,15 @@ def test_scalesim_and_back(tmp_path: Path, name: str) -> None:
 
 def test_scalesim_cannot_state_everything(tmp_path: Path) -> None:
     dilated = load_workload(Conv2d(M=1, C=1, H=9, W=9, R=3, S=3, dilation=2, name="a"))
-    assert "a: a convolution's row has no dilation; write the products (gemm)" in refused(export_scalesim, dilated)
+    assert "a: a convolution's row has no dilation; write the products (gemm)" in refused(
+        export_scalesim, dilated
+    )
     assert "a,25,1,9," in export_scalesim(dilated, "gemm")
     many = load_workload(MatMul(m=1, k=1, n=1, products=20_000, name="a"))
     assert "at most 10000 rows" in refused(export_scalesim, many)
 
 
-# Timeloop --------------------------------------------------------------------------------------------------------
+# Timeloop -----------------------------------------------------------------------------------------
 
 CONV = """
 problem:
@@ -336,19 +424,31 @@ def timeloop(tmp_path: Path, text: str) -> Any:
 def test_timeloop(tmp_path: Path) -> None:
     layer = timeloop(tmp_path, CONV)
     p = layer.problem()
-    assert (p.N, p.G, p.M, p.C, p.E, p.F, p.R, p.S) == (2, 4, 8, 3, 6, 7, 5, 3), "P and R along the width"
+    assert (p.N, p.G, p.M, p.C, p.E, p.F, p.R, p.S) == (2, 4, 8, 3, 6, 7, 5, 3), (
+        "P and R along the width"
+    )
     assert (p.stride, p.dilation, p.H, p.W) == ((1, 2), (3, 1), 5 + 12 + 1, 12 + 2 + 1)
     assert timeloop(tmp_path, GEMM) == Gemm(m=10, k=30, n=20, name="problem")
     old = "problem: {shape: cnn-layer, C: 1, M: 2, R: 3, S: 3, N: 1, P: 4, Q: 5, Wstride: 2}\n"
     layer = timeloop(tmp_path, old)
     assert (layer.H, layer.W, layer.stride) == (7, 9, (1, 2))
-    batched = GEMM.replace("[M, N, K]", "[M, N, K, B]").replace("[[[M]]", "[[[B]], [[M]]").replace("[[[K]]", "[[[B]], [[K]]")
-    assert timeloop(tmp_path, batched.replace("{M: 10", "{B: 6, M: 10")) == MatMul(m=10, k=30, n=20, products=6, name="problem")
+    batched = (
+        GEMM.replace("[M, N, K]", "[M, N, K, B]")
+        .replace("[[[M]]", "[[[B]], [[M]]")
+        .replace("[[[K]]", "[[[B]], [[K]]")
+    )
+    assert timeloop(tmp_path, batched.replace("{M: 10", "{B: 6, M: 10")) == MatMul(
+        m=10, k=30, n=20, products=6, name="problem"
+    )
 
 
 def test_timeloop_problems_of_the_reference_cases(tmp_path: Path) -> None:
-    for i, case in enumerate(json.loads((REFERENCE / "timeloop_cases.json").read_text())["cases"][:20]):
-        sizes = ", ".join(f"{k}: {v}" for k, v in case["inputs"]["problem"].items() if isinstance(v, int))
+    for i, case in enumerate(
+        json.loads((REFERENCE / "timeloop_cases.json").read_text())["cases"][:20]
+    ):
+        sizes = ", ".join(
+            f"{k}: {v}" for k, v in case["inputs"]["problem"].items() if isinstance(v, int)
+        )
         layer = timeloop(tmp_path, f"problem:\n  shape: cnn-layer\n  instance: {{{sizes}}}\n")
         p, q = layer.problem(), case["inputs"]["problem"]
         assert (p.N, p.M, p.C, p.F, p.E, p.S, p.R) == tuple(q[k] for k in "NMCPQRS"), i
@@ -360,9 +460,21 @@ def test_timeloop_problems_of_the_reference_cases(tmp_path: Path) -> None:
         ("C: 3, M", "M", "must be a whole number of at least 1, got nothing"),
         ("C: 3", "C: 0", "problem.instance.C: must be a whole number of at least 1, got 0"),
         ("[[[G]], [[C]], [[M]]", "[[[G]], [[X]], [[M]]", "dimension C must be in two data spaces"),
-        ("read_write: true", "read_write: false", "there must be two operands and one data space that is read-write"),
-        ("[R, Wdilation], [P, Wstride]", "[R, Wdilation], [P, Wide]", "there is no coefficient Wide"),
-        ("[R, Wdilation], [P, Wstride]", "[R], [P], [Q]", "a rank must be a sum of at most two terms"),
+        (
+            "read_write: true",
+            "read_write: false",
+            "there must be two operands and one data space that is read-write",
+        ),
+        (
+            "[R, Wdilation], [P, Wstride]",
+            "[R, Wdilation], [P, Wide]",
+            "there is no coefficient Wide",
+        ),
+        (
+            "[R, Wdilation], [P, Wstride]",
+            "[R], [P], [Q]",
+            "a rank must be a sum of at most two terms",
+        ),
         ("problem:", "problm:", "must have a problem: with a shape and an instance"),
     ],
 )
@@ -370,14 +482,16 @@ def test_timeloop_refuses(tmp_path: Path, old: str, new: str, message: str) -> N
     assert message in refused(timeloop, tmp_path, CONV.replace(old, new, 1))
 
 
-# The command -----------------------------------------------------------------------------------------------------
+# The command --------------------------------------------------------------------------------------
 
 
 def test_import_and_export_commands(tmp_path: Path) -> None:
     (tmp_path / "a.prototxt").write_text(NEW)
     _, said = accelsim("import", tmp_path / "a.prototxt", "-o", tmp_path / "a.yaml")
     assert "scale2 (Scale) is the scale and shift of bn2" in said
-    out, _ = accelsim("run", tmp_path / "a.yaml", "--arch", "systolic", "--dataflow", "ws", "--format", "csv")
+    out, _ = accelsim(
+        "run", tmp_path / "a.yaml", "--arch", "systolic", "--dataflow", "ws", "--format", "csv"
+    )
     assert [line.split(",")[1] for line in out.splitlines()[1:]] == ["conv1", "conv2", "dw", "fc"]
     out, _ = accelsim("import", tmp_path / "a.prototxt")
     assert out == (tmp_path / "a.yaml").read_text()
@@ -387,7 +501,10 @@ def test_import_and_export_commands(tmp_path: Path) -> None:
     assert (tmp_path / "x.csv").read_text().count("\n") == 1 + 8 + 3
     (tmp_path / "b.prototxt").write_text(NEW.replace('"LRN"', '"Foo"'))
     _, said = accelsim("import", tmp_path / "b.prototxt", "-o", tmp_path / "b.yaml", code=2)
-    assert said.splitlines()[1] == "  norm1 (Foo, line 8): there is no operator for Foo" and not (tmp_path / "b.yaml").exists()
+    assert (
+        said.splitlines()[1] == "  norm1 (Foo, line 8): there is no operator for Foo"
+        and not (tmp_path / "b.yaml").exists()
+    )
     for args, message in (
         (("import", tmp_path / "no.onnx"), "no such file"),
         (("import", tmp_path / "x.txt"), "must end in .onnx, .prototxt, .csv or .yaml"),
@@ -400,7 +517,7 @@ def test_import_and_export_commands(tmp_path: Path) -> None:
         assert message in said and said.count("\n") == 1, said
 
 
-# Mutations -------------------------------------------------------------------------------------------------------
+# Mutations ----------------------------------------------------------------------------------------
 
 
 def mutated(raw: bytes, rng: np.random.Generator) -> bytes:
@@ -416,23 +533,42 @@ def mutated(raw: bytes, rng: np.random.Generator) -> bytes:
             case 2:
                 data[at:at] = data[at : at + int(rng.integers(1, 60))]
             case 3:
-                data[at:at] = [b"{", b"}", b"[", b"99999999999999999999", b"-1", b": ", b'"', b",", b"\x00", b"\n"][int(rng.integers(10))]
+                data[at:at] = [
+                    b"{",
+                    b"}",
+                    b"[",
+                    b"99999999999999999999",
+                    b"-1",
+                    b": ",
+                    b'"',
+                    b",",
+                    b"\x00",
+                    b"\n",
+                ][int(rng.integers(10))]
             case 4:
                 del data[at:]
             case _:
                 other = int(rng.integers(len(data) or 1))
-                data[at : at + 8], data[other : other + 8] = data[other : other + 8], data[at : at + 8]
+                data[at : at + 8], data[other : other + 8] = (
+                    data[other : other + 8],
+                    data[at : at + 8],
+                )
         if not data:
             data = bytearray(b" ")
     return bytes(data)
 
 
-@pytest.mark.parametrize(("name", "text"), [("new", NEW), ("v1", V1), ("v0", V0), ("csv", TOPOLOGY), ("conv", CONV), ("gemm", GEMM)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("new", NEW), ("v1", V1), ("v0", V0), ("csv", TOPOLOGY), ("conv", CONV), ("gemm", GEMM)],
+)
 def test_mutated_files_are_one_line(tmp_path: Path, name: str, text: str) -> None:
     """600 in all here, and 1 500 ONNX models in test_importers_onnx.py."""
     rng = np.random.default_rng(0)
     file = tmp_path / {"csv": "m.csv", "conv": "m.yaml", "gemm": "m.yaml"}.get(name, "m.prototxt")
-    read = {"csv": import_scalesim, "conv": import_timeloop, "gemm": import_timeloop}.get(name, import_caffe)
+    read = {"csv": import_scalesim, "conv": import_timeloop, "gemm": import_timeloop}.get(
+        name, import_caffe
+    )
     good = 0
     for _ in range(100):
         file.write_bytes(mutated(text.encode(), rng))

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelsim import files
-from accelsim.engines import golden
+from accelsim.base.shipped import resolve_file
+from accelsim.base.validation import validate
+from accelsim.base.yaml_reading import read_yaml
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.graph.graph import Graph
@@ -44,7 +46,7 @@ def op(kind: str, **fields: Any) -> Any:
     return OPERATORS[kind](**({"type": kind} | fields))
 
 
-# Shapes and counts -----------------------------------------------------------------------------------------------
+# Shapes and counts --------------------------------------------------------------------------------
 
 
 def test_output_side_is_the_floor_formula() -> None:
@@ -100,20 +102,31 @@ def test_alexnet_conv1_34_944_parameters_105_705_600_with_bias_105_415_200_macs(
 
 
 def test_naive_loop_and_lowering_are_the_golden_answer() -> None:
-    """The slides' loop n, m, x, y, i, j, k, bias first, activation last; and patches as rows times kernels as columns."""
+    """The slides' loop n, m, x, y, i, j, k, bias first, activation last; and patches as rows times
+    kernels as columns.
+    """
     rng = np.random.default_rng(0)
     layer = Conv2d(M=4, C=3, H=7, W=6, R=3, S=2, stride=2, N=2, bias=True)
     p = layer.problem()
-    x, w, b = rng.integers(-9, 9, (2, 3, 7, 6)), rng.integers(-9, 9, (4, 3, 3, 2)), rng.integers(-9, 9, 4)
+    x, w, b = (
+        rng.integers(-9, 9, (2, 3, 7, 6)),
+        rng.integers(-9, 9, (4, 3, 3, 2)),
+        rng.integers(-9, 9, 4),
+    )
     want = np.zeros((2, 4, p.E, p.F), np.int64)
     for n, m, f, e in product(range(2), range(4), range(p.F), range(p.E)):
         want[n, m, e, f] = b[m]
         for i, j, k in product(range(3), range(2), range(3)):
             want[n, m, e, f] += x[n, k, 2 * e + i, 2 * f + j] * w[m, k, i, j]
         want[n, m, e, f] = max(want[n, m, e, f], 0)
-    patches = [x[n, :, 2 * e : 2 * e + 3, 2 * f : 2 * f + 2].ravel() for n, e, f in product(range(2), range(p.E), range(p.F))]
+    patches = [
+        x[n, :, 2 * e : 2 * e + 3, 2 * f : 2 * f + 2].ravel()
+        for n, e, f in product(range(2), range(p.E), range(p.F))
+    ]
     lowered = np.array(patches) @ w.reshape(4, -1).T + b
-    np.testing.assert_array_equal(np.maximum(lowered, 0).reshape(2, p.E, p.F, 4).transpose(0, 3, 1, 2), want)
+    np.testing.assert_array_equal(
+        np.maximum(lowered, 0).reshape(2, p.E, p.F, 4).transpose(0, 3, 1, 2), want
+    )
     data = {"weight": w[None], "ifmap": x[:, None], "bias": b[None]}
     np.testing.assert_array_equal(np.maximum(golden.accumulate(p, data, INT32)[:, 0], 0), want)
 
@@ -121,8 +134,8 @@ def test_naive_loop_and_lowering_are_the_golden_answer() -> None:
 def test_yardstick_31_7_m_macs_14_ms() -> None:
     """3 to 6 to 6 maps of 5x5 on 256x256 with 2x2 pooling, at one MAC a cycle of 2.2 GHz.
 
-    The slide's 31.7 M follow if the maps shrink fourfold between the two convolutions (2x2 pooling twice): 252x252,
-    63x63, 59x59.  With one 2x2 pooling, as the words say, it is 42.0 M and 19 ms.
+    The slide's 31.7 M follow if the maps shrink fourfold between the two convolutions (2x2 pooling
+    twice): 252x252, 63x63, 59x59.  With one 2x2 pooling, as the words say, it is 42.0 M and 19 ms.
     """
 
     def macs(side: int) -> int:
@@ -134,9 +147,11 @@ def test_yardstick_31_7_m_macs_14_ms() -> None:
 
 
 def test_yardstick_fully_connected_390_g_macs_3_minutes() -> None:
-    """Fully connected on the same input: 3, 6, 6 and again 6 maps of 256x256, each word with each word.
+    """Fully connected on the same input: 3, 6, 6 and again 6 maps of 256x256, each word with each
+    word.
 
-    Three such layers are 386.5 G ("about 390 G"); the two that 3 to 6 to 6 names are 231.9 G, 105 seconds.
+    Three such layers are 386.5 G ("about 390 G"); the two that 3 to 6 to 6 names are 231.9 G, 105
+    seconds.
     """
     words = [maps * 256 * 256 for maps in (3, 6, 6, 6)]
     steps = [Linear(M=b, C=a).macs for a, b in pairwise(words)]
@@ -144,7 +159,7 @@ def test_yardstick_fully_connected_390_g_macs_3_minutes() -> None:
     assert round(sum(steps) / 2.2e9 / 60) == 3 and round(sum(steps[:2]) / 2.2e9) == 105
 
 
-# Worked values ---------------------------------------------------------------------------------------------------
+# Worked values ------------------------------------------------------------------------------------
 
 X = np.array([[200, 150, 150], [100, 50, 100], [25, 25, 10]])
 
@@ -152,7 +167,12 @@ X = np.array([[200, 150, 150], [100, 50, 100], [25, 25, 10]])
 def test_worked_convolution_is_65_max_200_mean_90() -> None:
     k = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]])
     p = Conv2d(M=1, C=1, H=3, W=3, R=3, S=3).problem()
-    assert golden.accumulate(p, {"weight": k[None, None, None], "ifmap": X[None, None, None]}, INT32).item() == 65
+    assert (
+        golden.accumulate(
+            p, {"weight": k[None, None, None], "ifmap": X[None, None, None]}, INT32
+        ).item()
+        == 65
+    )
     assert op("max_pool", R=3).run([X[None, None]], {}).item() == 200
     assert op("average_pool", R=3).run([X[None, None]], {}).item() == 90
 
@@ -167,7 +187,9 @@ def test_worked_pooling() -> None:
 
 
 def test_worked_gradients_of_1_to_9_and_9_to_1() -> None:
-    """Forward is cross-correlation, the weight's gradient that of input and upstream, the input's gradient the convolution."""
+    """Forward is cross-correlation, the weight's gradient that of input and upstream, the input's
+    gradient the convolution.
+    """
     from scipy.signal import convolve2d, correlate2d  # type: ignore[import-untyped,unused-ignore]
 
     x, k, g = np.arange(1, 10).reshape(3, 3), np.arange(9, 0, -1).reshape(3, 3), np.array([[1]])
@@ -180,11 +202,13 @@ def test_worked_gradients_of_1_to_9_and_9_to_1() -> None:
     np.testing.assert_array_equal(ifmap[0, 0, 0], convolve2d(g, k, "full"))
 
 
-# Networks --------------------------------------------------------------------------------------------------------
+# Networks -----------------------------------------------------------------------------------------
 
 
 def test_lenet5() -> None:
-    """Dense C3.  The slides' 122 K and 151 K count the bias, and LeCun's sparse C3 of 60 connections."""
+    """Dense C3.  The slides' 122 K and 151 K count the bias, and LeCun's sparse C3 of 60
+    connections.
+    """
     found = layers("lenet5")
     assert [x.parameters for x in found.values()] == [156, 2_416, 48_120, 10_164, 850]
     assert sum(x.parameters for x in found.values()) == 61_706
@@ -201,20 +225,34 @@ def test_alexnet() -> None:
     macs = [105_415_200, 223_948_800, 149_520_384, 112_140_288, 74_760_192, *weights[5:]]
     assert [x.macs for x in found.values()] == macs
     assert sum(macs) == 724_406_816
-    assert found["conv2"].problem().G == found["conv4"].problem().G == found["conv5"].problem().G == 2
+    assert (
+        found["conv2"].problem().G == found["conv4"].problem().G == found["conv5"].problem().G == 2
+    )
     assert network("alexnet").inputs == {"input": (3, 227, 227)}
 
 
 def test_overfeat() -> None:
     found = layers("overfeat")
-    shapes = [(p.M, p.R, p.stride[0]) for p in (x.problem() for x in found.values()) if p.R > 1 and p.E > 1]
+    shapes = [
+        (p.M, p.R, p.stride[0])
+        for p in (x.problem() for x in found.values())
+        if p.R > 1 and p.E > 1
+    ]
     assert shapes == [(96, 7, 2), (256, 7, 1), (512, 3, 1), (512, 3, 1), (1024, 3, 1), (1024, 3, 1)]
     assert [x.problem().M for x in found.values()][6:] == [4096, 4096, 1000]
     assert [x.problem().H for x in found.values()] == [221, 36, 15, 15, 15, 15, 5, 1, 1]
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("vgg11", 133), ("vgg11_lrn", 133), ("vgg13", 133), ("vgg16_c", 134), ("vgg16", 138), ("vgg19", 144)]
+    ("name", "millions"),
+    [
+        ("vgg11", 133),
+        ("vgg11_lrn", 133),
+        ("vgg13", 133),
+        ("vgg16_c", 134),
+        ("vgg16", 138),
+        ("vgg19", 144),
+    ],
 )
 def test_vgg_a_a_lrn_b_c_d_e(name: str, millions: int) -> None:
     assert round(load_workload(name).parameters / 1e6) == millions
@@ -245,10 +283,11 @@ GOOGLENET = {
     "5b": ((1024, 7, 7), 1388, 71),
     "fc": ((1000,), 1000, 1),
 }
-# What the filters printed in the same rows give, K and M, where the printed sums are not within 1 K and 1 M of it.
-#  conv1: the printed pair is that of a 7x1 and a 1x7 of 64 filters (2 688 weights, 34 M); the row says 7x7 (9 408, 118 M).
-#  4a, 4c, 4d, 4e, 5b: the printed parameters do not follow from the printed filters; the printed operations do, and are ours.
-#  5a: the printed parameters and operations agree with each other (1072 K x 49 pixels = 54 M), not with the filters.
+# What the filters printed in the same rows give, K and M, where the printed sums are not within 1 K
+# and 1 M of it. conv1: the printed pair is that of a 7x1 and a 1x7 of 64 filters (2 688 weights, 34
+# M); the row says 7x7 (9 408, 118 M). 4a, 4c, 4d, 4e, 5b: the printed parameters do not follow from
+# the printed filters; the printed operations do, and are ours. 5a: the printed parameters and
+# operations agree with each other (1072 K x 49 pixels = 54 M), not with the filters.
 FILTERS_GIVE = {
     "conv1": (9.2, 118),
     "4a": (366.8, 73.6),
@@ -285,31 +324,51 @@ def test_googlenet_table_1(row: str) -> None:
     if row == "5a":
         assert round(thousands * 1024 * 49 / 1e6) == millions
     if row == "conv1":
-        assert (round(2 * 7 * 3 * 64 / 1e3, 1), round(2 * 7 * 3 * 64 * 112 * 112 / 1e6)) == (thousands, millions)
+        assert (round(2 * 7 * 3 * 64 / 1e3, 1), round(2 * 7 * 3 * 64 * 112 * 112 / 1e6)) == (
+            thousands,
+            millions,
+        )
 
 
 def test_googlenet_pools_and_totals() -> None:
-    """1.58 G MACs, which "1.6 G" rounds, with pooling that keeps the tail (112 to 56); 1.43 G where pooling drops it (112 to 55)."""
+    """1.58 G MACs, which "1.6 G" rounds, with pooling that keeps the tail (112 to 56); 1.43 G where
+    pooling drops it (112 to 55).
+    """
     graph = network("googlenet")
-    assert [graph.shapes[f"pool{i}"] for i in (1, 2, 3, 4, 5)] == [(64, 56, 56), (192, 28, 28), (480, 14, 14), (832, 7, 7), (1024, 1, 1)]
+    assert [graph.shapes[f"pool{i}"] for i in (1, 2, 3, 4, 5)] == [
+        (64, 56, 56),
+        (192, 28, 28),
+        (480, 14, 14),
+        (832, 7, 7),
+        (1024, 1, 1),
+    ]
     assert graph.by_name["drop"].op.rate == 0.4  # type: ignore[attr-defined]
     assert round(load_workload("googlenet").parameters / 1e6) == 7
     macs = load_workload("googlenet").macs
     assert round(macs / 1e9, 2) == 1.58 and round(macs / 1e9, 1) == 1.6
-    data = files.read(files.resolve("workloads", "googlenet")).data
+    data = read_yaml(resolve_file("workloads", "googlenet")).data
     for node in data["graph"]:
         node.pop("ceil", None)
-    dropped = files.validate(data, Workload, "workloads")
+    dropped = validate(data, Workload, "workloads")
     assert dropped.network is not None and dropped.network.shapes["pool1"] == (64, 55, 55)
     assert round(dropped.macs / 1e9, 2) == 1.43
 
 
 def test_resnets() -> None:
-    """50: 25.5 M; 3.9 G with the stride in the 1x1, 4.1 G with the stride in the 3x3.  The paper's table says 3.8 (it floors)."""
+    """50: 25.5 M; 3.9 G with the stride in the 1x1, 4.1 G with the stride in the 3x3.  The paper's
+    table says 3.8 (it floors).
+    """
     assert round(load_workload("resnet50").parameters / 1e6, 1) == 25.5
     assert round(load_workload("resnet50_v1").macs / 1e9, 1) == 3.9
     assert round(load_workload("resnet50").macs / 1e9, 1) == 4.1
-    for name, billions in (("resnet18", 1.8), ("resnet34", 3.6), ("plain34", 3.6)):  # He 2016, table 1 and fig. 3
+    for name, billions in (
+        ("resnet18", 1.8),
+        ("resnet34", 3.6),
+        ("plain34", 3.6),
+    ):  # He 2016, table 1 and fig. 3
         assert int(load_workload(name).macs / 1e8) / 10 == billions
-    for name, billions in (("resnet101", 7.6), ("resnet152", 11.3)):  # the paper's; the stride in the 3x3 adds 0.2
+    for name, billions in (
+        ("resnet101", 7.6),
+        ("resnet152", 11.3),
+    ):  # the paper's; the stride in the 3x3 adds 0.2
         assert load_workload(name).macs / 1e9 == pytest.approx(billions + 0.22, abs=0.03)

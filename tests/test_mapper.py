@@ -1,4 +1,5 @@
-"""The mapper against brute force: every mapping of small random spaces, one by one, through the nest and the analytic engine.
+"""The mapper against brute force: every mapping of small random spaces, one by one, through the
+nest and the analytic engine.
 
 The cycles are the closed form's (docs/time.md), with ports, widths, latencies and lines.
 """
@@ -14,17 +15,19 @@ import numpy as np
 import pytest
 from nests import random_problem
 
-from accelsim.engines import analytic, counts, pipeline
-from accelsim.explore.mapper.closed import forms_are_exact
-from accelsim.explore.mapper.dominance import undominated
-from accelsim.explore.mapper.layer import search_tiles, spread
-from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.search import State, Table, least
-from accelsim.explore.mapper.space import Skeleton, count, under
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.closed_cycles import forms_are_exact
+from accelsim.mapper.dominance import undominated
+from accelsim.mapper.layer_search import search_tiles, spread
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.search import BoundTable, State, least
+from accelsim.mapper.space import Skeleton, count, under
+from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.presets import load_dataflow
 from accelsim.workload.problem import Problem
 
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2", "front")
@@ -36,20 +39,35 @@ def machine(rng: random.Random) -> Architecture:
     """Three levels, small memories of every kind, networks, prices and word widths at random."""
     lines = rng.random() < 0.3
     capacity = rng.choice(
-        ({}, {"capacity_bytes": 2 * rng.choice((16, 40, 100))}, {"capacity_bytes": 64, "banks": 8}, {"partitions": {"weight": 24}})
+        (
+            {},
+            {"capacity_bytes": 2 * rng.choice((16, 40, 100))},
+            {"capacity_bytes": 64, "banks": 8},
+            {"partitions": {"weight": 24}},
+        )
     )
     buffer = capacity | {"double_buffered": rng.random() < 0.3}
     names = ("dram", "buf", "pe")
     networks = {
-        "link": {"below": "dram", "held": rng.choice(("multicast", "unicast")), "accumulated": rng.choice(("reduce", "unicast"))},
+        "link": {
+            "below": "dram",
+            "held": rng.choice(("multicast", "unicast")),
+            "accumulated": rng.choice(("reduce", "unicast")),
+        },
         "noc": {
             "below": "buf",
-            "held": rng.choice(("preload", "multicast")) if lines else rng.choice(("multicast", "unicast", "neighbour")),
+            "held": rng.choice(("preload", "multicast"))
+            if lines
+            else rng.choice(("multicast", "unicast", "neighbour")),
             "streamed": "systolic" if lines else "multicast",
             "accumulated": "systolic" if lines else rng.choice(("reduce", "unicast", "chain")),
         },
     }
-    levels = {"dram": {}, "buf": buffer, "pe": rng.choice(({}, {"partitions": {"ofmap": 8}}, {"capacity_bytes": 16}))}
+    levels = {
+        "dram": {},
+        "buf": buffer,
+        "pe": rng.choice(({}, {"partitions": {"ofmap": 8}}, {"capacity_bytes": 16})),
+    }
     if rng.random() < 0.7:
         _slow(rng, levels, networks)
     overlap = rng.random() < 0.6
@@ -73,7 +91,12 @@ def machine(rng: random.Random) -> Architecture:
             "networks": networks,
             **({"padding": {"stored_from": "buf"}} if rng.random() < 0.3 else {}),
             "accumulate": rng.choice(("at_level", "in_array")),
-            "bits": {"weight": 8, "ifmap": 8, "psum": rng.choice((16, 32)), "ofmap": rng.choice((8, 16))},
+            "bits": {
+                "weight": 8,
+                "ifmap": 8,
+                "psum": rng.choice((16, 32)),
+                "ofmap": rng.choice((8, 16)),
+            },
             "energy": rng.choice(
                 (
                     {
@@ -96,7 +119,10 @@ def _slow(rng: random.Random, levels: dict[str, Any], networks: dict[str, Any]) 
     """Ports, widths, latencies, bursts and queues at random."""
     for name, level in levels.items():
         if rng.random() < 0.5:
-            level |= {"port_bits": rng.choice((4, 8, 24, 64)), "ports": rng.choice(("shared", "separate"))}
+            level |= {
+                "port_bits": rng.choice((4, 8, 24, 64)),
+                "ports": rng.choice(("shared", "separate")),
+            }
             if rng.random() < 0.3:
                 level |= {"port_clock_mhz": rng.choice((30.0, 60.0, 250.0))}
             if rng.random() < 0.2 and name != "pe":
@@ -107,24 +133,38 @@ def _slow(rng: random.Random, levels: dict[str, Any], networks: dict[str, Any]) 
             level |= {"queued": rng.sample(("weight", "ifmap", "ofmap"), rng.randint(1, 2))}
     for network in networks.values():
         if rng.random() < 0.5:
-            wide = {t: rng.choice((8, 16, 64)) for t in ("weight", "ifmap", "ofmap") if rng.random() < 0.7}
+            wide = {
+                t: rng.choice((8, 16, 64))
+                for t in ("weight", "ifmap", "ofmap")
+                if rng.random() < 0.7
+            }
             network |= {"width_bits": rng.choice((8, 32, wide)) if wide else 16}
 
 
 def choices(skeleton: Skeleton, tiles: str) -> list[tuple[int, ...]]:
-    """A tile for every slot, every way there is: the slots taken in nest order, nothing shared with the mapper's lists."""
+    """A tile for every slot, every way there is: the slots taken in nest order, nothing shared with
+    the mapper's lists.
+    """
     found: list[tuple[int, ...]] = []
 
-    def extend(at: int, current: dict[str, int], chunk: dict[str, int], sofar: tuple[int, ...]) -> None:
+    def extend(
+        at: int, current: dict[str, int], chunk: dict[str, int], sofar: tuple[int, ...]
+    ) -> None:
         if at == len(skeleton.slots):
             found.append(sofar)
             return
         dim = skeleton.slots[at].dim
-        whole = current[dim] if dim in current else chunk.get(dim, prod(current[p] for p in FUSED[dim]))
+        whole = (
+            current[dim] if dim in current else chunk.get(dim, prod(current[p] for p in FUSED[dim]))
+        )
         later = [s.dim for s in skeleton.slots[at + 1 :]]
         goes_on = dim in later or any(dim in FUSED.get(d, ()) for d in later)
         for t in range(1, whole + 1) if goes_on else (1,):
-            if tiles == "all" or whole % t == 0 or (tiles == "even" and t == -(-whole // -(-whole // t))):
+            if (
+                tiles == "all"
+                or whole % t == 0
+                or (tiles == "even" and t == -(-whole // -(-whole // t)))
+            ):
                 if dim in current:
                     extend(at + 1, current | {dim: t}, chunk, (*sofar, t))
                 else:
@@ -143,7 +183,9 @@ def measured(skeleton: Skeleton, tiles: tuple[int, ...]) -> dict[str, float] | N
         return None
     moves = analytic.run(nest)
     cycles = pipeline.time(nest, moves).cycles
-    energy = counts.energy(nest, moves, problem.macs, cycles / (arch.clock_mhz * 1e6))[f"energy_{arch.energy.unit}"]
+    energy = counts.energy(nest, moves, problem.macs, cycles / (arch.clock_mhz * 1e6))[
+        f"energy_{arch.energy.unit}"
+    ]
     dram = 0
     for b, m in moves.items():
         if b.parent == 0:
@@ -158,14 +200,17 @@ def brute(skeleton: Skeleton, tiles: str) -> dict[tuple[int, ...], dict[str, flo
     return {one: values for one, values in every.items() if values is not None}
 
 
-def lower(table: Table) -> dict[tuple[int, ...], dict[str, float]]:
+def lower(table: BoundTable) -> dict[tuple[int, ...], dict[str, float]]:
     """The highest lower bounds the tables give of all their mappings, legal or not."""
     picks = [np.arange(len(g.tiles)) for g in table.groups]
     measures, shape = table.block(picks)
     rows = table.rows(picks, np.arange(prod(shape)), shape)
     closer = table.closer(rows)
     assert all((closer[m] >= np.ravel(v) * (1 - 1e-12)).all() for m, v in measures.items())
-    return {table.tiles([r[i] for r in rows]): {m: float(v[i]) for m, v in closer.items()} for i in range(prod(shape))}
+    return {
+        table.tiles([r[i] for r in rows]): {m: float(v[i]) for m, v in closer.items()}
+        for i in range(prod(shape))
+    }
 
 
 def front(points: Iterable[dict[str, float]]) -> list[tuple[float, float]]:
@@ -181,7 +226,11 @@ def case(seed: int) -> tuple[Skeleton, str]:
     rng = random.Random(seed)
     while True:
         problem: Problem = random_problem(rng, 200)
-        arch, flow, tiles = machine(rng), load_dataflow(rng.choice(FLOWS)), rng.choice(("divisors", "even", "all"))
+        arch, flow, tiles = (
+            machine(rng),
+            load_dataflow(rng.choice(FLOWS)),
+            rng.choice(("divisors", "even", "all")),
+        )
         try:
             skeleton = under(problem, arch, flow)
         except MappingError:
@@ -195,7 +244,9 @@ def _bounded(skeleton: Skeleton, tiles: str) -> range:
 
 
 def sliding_case(seed: int) -> tuple[Skeleton, str]:
-    """All integers of a problem in which both dimensions of a sliding rank are cut: strides, dilation, padding (uneven, stored)."""
+    """All integers of a problem in which both dimensions of a sliding rank are cut: strides,
+    dilation, padding (uneven, stored).
+    """
     rng = random.Random(seed)
     while True:
         problem: Problem = random_problem(rng, 300)
@@ -210,23 +261,34 @@ def sliding_case(seed: int) -> tuple[Skeleton, str]:
             return skeleton, "all"
 
 
-def differences(skeleton: Skeleton, tiles: str, objectives: Sequence[str] = OBJECTIVES) -> list[str]:
+def differences(
+    skeleton: Skeleton, tiles: str, objectives: Sequence[str] = OBJECTIVES
+) -> list[str]:
     """What the search and brute force do not agree on."""
     truth, wrong = brute(skeleton, tiles), []
     exact = forms_are_exact(skeleton.arch)
     if len(choices(skeleton, tiles)) != len(_bounded(skeleton, tiles)):
-        wrong.append(f"space of {len(_bounded(skeleton, tiles))}, brute force lists {len(choices(skeleton, tiles))}")
+        wrong.append(
+            f"space of {len(_bounded(skeleton, tiles))}, brute force lists {len(choices(skeleton, tiles))}"
+        )
     for table in spread(skeleton, tiles, ("energy", "cycles", "dram"), dominance=False)[1]:  # type: ignore[arg-type]
         for one, low in lower(table).items():
             for m, value in low.items():
                 true = truth.get(one, low)[m]
-                if value > true * (1 + 1e-9) or (value < true * (1 - 1e-9) and (exact or (m != "cycles" and not table.cell.static))):
+                if value > true * (1 + 1e-9) or (
+                    value < true * (1 - 1e-9)
+                    and (exact or (m != "cycles" and not table.cell.static))
+                ):
                     wrong.append(f"{one}: {m} {true}, its lower bound {value}")
     for text in objectives:
         goal = None if text == "front" else Objective.parse(text)
         state, tally, space, _ = search_tiles(skeleton, tiles, goal, None, None, None)  # type: ignore[arg-type]
         every = [] if goal is None else [float(goal.of(m)) for m in least(skeleton, goal.measures)]
-        if goal is not None and truth and min(every) > min(float(goal.of(p)) for p in truth.values()) * (1 + 1e-9):
+        if (
+            goal is not None
+            and truth
+            and min(every) > min(float(goal.of(p)) for p in truth.values()) * (1 + 1e-9)
+        ):
             wrong.append(f"{text}: what every mapping must do is above the best")
         total = tally.evaluated + sum(tally.pruned().values())
         if total != space:
@@ -235,10 +297,14 @@ def differences(skeleton: Skeleton, tiles: str, objectives: Sequence[str] = OBJE
             if not all(_is(v, truth[f.tiles][m]) for m, v in f.values.items()):
                 wrong.append(f"{text}: {f.values}, in truth {truth[f.tiles]}")
         wrong += _front_of(state, truth) if goal is None else _best_of(state, goal, truth)
-    return wrong if exact or tiles != "all" else [w for w in wrong if not w.startswith("not the best")]  # dominance leaves a gap
+    return (
+        wrong if exact or tiles != "all" else [w for w in wrong if not w.startswith("not the best")]
+    )  # dominance leaves a gap
 
 
-def _best_of(state: State, goal: Objective, truth: dict[tuple[int, ...], dict[str, float]]) -> list[str]:
+def _best_of(
+    state: State, goal: Objective, truth: dict[tuple[int, ...], dict[str, float]]
+) -> list[str]:
     best = min((float(goal.of(p)) for p in truth.values()), default=float("inf"))
     bound = min(state.value, state.rest)
     wrong = [f"{goal.text}: bound {bound}, brute force {best}"] if bound > best * (1 + 1e-9) else []
@@ -250,7 +316,10 @@ def _best_of(state: State, goal: Objective, truth: dict[tuple[int, ...], dict[st
 
 
 def _front_of(state: State, truth: dict[tuple[int, ...], dict[str, float]]) -> list[str]:
-    got, want = [(f.values["cycles"], f.values["energy"]) for f in state.front], front(truth.values())
+    got, want = (
+        [(f.values["cycles"], f.values["energy"]) for f in state.front],
+        front(truth.values()),
+    )
     if len(got) != len(want) or not np.allclose(got, want, rtol=1e-8):
         return [f"not the best front {got}, brute force {want}"]
     return []
@@ -295,11 +364,17 @@ def test_every_choice_of_a_space_is_listed_once() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_undominated_rows_are_those_no_other_covers(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    costs = rng.integers(0, 2 + seed, (int(rng.integers(0, 1200)), int(rng.integers(0, 10)))).astype(float)
+    costs = rng.integers(
+        0, 2 + seed, (int(rng.integers(0, 1200)), int(rng.integers(0, 10)))
+    ).astype(float)
     rows = costs.tolist()
     want = []
     for i, a in enumerate(rows):
-        covers = (all(y <= x for x, y in zip(a, b, strict=True)) and (b != a or j < i) for j, b in enumerate(rows) if j != i)
+        covers = (
+            all(y <= x for x, y in zip(a, b, strict=True)) and (b != a or j < i)
+            for j, b in enumerate(rows)
+            if j != i
+        )
         if not any(covers):
             want.append(i)
     assert undominated(costs).tolist() == want

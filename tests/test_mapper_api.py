@@ -1,4 +1,6 @@
-"""map_layer, map_network and `accelsim map`: results as promised, limits, interrupts, empty spaces, files, figures."""
+"""map_layer, map_network and `accelsim map`: results as promised, limits, interrupts, empty spaces,
+files, figures.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +16,33 @@ from click.testing import CliRunner
 from nests import random_problem
 
 import accelsim as acc
+from accelsim.base.errors import InputError
 from accelsim.cli.main import cli
-from accelsim.engines import analytic, counts
-from accelsim.engines.array_time import array_time
-from accelsim.explore.mapper import any_dataflow, search
-from accelsim.explore.mapper.cloud import cloud
-from accelsim.explore.mapper.layer import map_layer
-from accelsim.explore.mapper.objective import Objective
-from accelsim.explore.mapper.space import divisors, rows, under
-from accelsim.files import InputError
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.explore.cloud import cloud
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper import any_dataflow, search
+from accelsim.mapper.layer_search import map_layer
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.space import divisors, rows, under
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.view.space import space
+from accelsim.view.space_picture import space
 
 SMALL = acc.Conv2d(M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
 
 
 @pytest.mark.parametrize(
-    "arch, flow", [("eyeriss", "rs"), ("eyeriss", "os"), ("systolic", "ws"), ("systolic", "os"), ("shidiannao", "osp")]
+    "arch, flow",
+    [
+        ("eyeriss", "rs"),
+        ("eyeriss", "os"),
+        ("systolic", "ws"),
+        ("systolic", "os"),
+        ("shidiannao", "osp"),
+    ],
 )
 def test_carried_out_with_data_it_is_as_promised(arch: str, flow: str) -> None:
     best = map_layer(SMALL, arch, flow, objective="edp")
@@ -41,19 +51,32 @@ def test_carried_out_with_data_it_is_as_promised(arch: str, flow: str) -> None:
     ours = best.result.rows[0].columns
     assert event["bit_exact"] and event["error"] is None
     for name, value in ours.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and name not in ("bit_exact",):
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and name not in ("bit_exact",)
+        ):
             assert event[name] == value, name
 
 
 @pytest.mark.parametrize("arch, flow", [("eyeriss", "rs"), ("systolic", "ws"), ("scalesim", "os")])
 def test_the_certificate_is_about_the_analytic_engines_cycles(arch: str, flow: str) -> None:
     machine = acc.load_architecture(arch)
-    for layer in (acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1), acc.Conv2d(M=5, C=3, H=9, W=7, R=3, S=3, stride=2)):
+    for layer in (
+        acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1),
+        acc.Conv2d(M=5, C=3, H=9, W=7, R=3, S=3, stride=2),
+    ):
         for tiles in ("divisors", "even"):
             best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles)  # type: ignore[arg-type]
             columns = best.result.rows[0].columns
-            assert best.certificate.proved  # in the end nothing may be left to be timed: divisors had the best
-            assert best.certificate.value == best.certificate.cycles["closed form"] == columns["cycles"]
+            assert (
+                best.certificate.proved
+            )  # in the end nothing may be left to be timed: divisors had the best
+            assert (
+                best.certificate.value
+                == best.certificate.cycles["closed form"]
+                == columns["cycles"]
+            )
 
 
 def test_over_all_tiles_the_gap_says_what_dominance_leaves_open() -> None:
@@ -80,7 +103,11 @@ def test_alexnet_is_proved(objective: str) -> None:
     for best in found.layers.values():
         assert best.certificate.gap == 0 and best.certificate.left == 0
         columns = best.result.rows[0].columns
-        value = {"energy": columns["energy_mac"], "cycles": columns["cycles"], "edp": columns["energy_mac"] * columns["cycles"]}[objective]
+        value = {
+            "energy": columns["energy_mac"],
+            "cycles": columns["cycles"],
+            "edp": columns["energy_mac"] * columns["cycles"],
+        }[objective]
         assert best.certificate.value == pytest.approx(value, rel=1e-12)
 
 
@@ -104,7 +131,11 @@ def test_a_limit_leaves_a_gap_and_a_mapping() -> None:
     best = map_layer(layer, "eyeriss", "rs", objective="energy", batch=4, limit=0.4)
     full = map_layer(layer, "eyeriss", "rs", objective="energy", batch=4)
     assert full.certificate.proved
-    assert best.certificate.bound <= full.certificate.value * (1 + 1e-9) <= best.certificate.value * (1 + 1e-8)
+    assert (
+        best.certificate.bound
+        <= full.certificate.value * (1 + 1e-9)
+        <= best.certificate.value * (1 + 1e-8)
+    )
     assert best.certificate.left >= 0
 
 
@@ -148,8 +179,12 @@ def test_interrupted_it_has_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> 
 ALL = {"objective": "edp", "tiles": "all", "batch": 1}
 
 
-@pytest.mark.parametrize("why, error", [("limit", TimeoutError), ("interrupted", KeyboardInterrupt)])
-def test_while_tables_are_worked_out_it_has_the_even_tiles_best(monkeypatch: pytest.MonkeyPatch, why: str, error: type) -> None:
+@pytest.mark.parametrize(
+    "why, error", [("limit", TimeoutError), ("interrupted", KeyboardInterrupt)]
+)
+def test_while_tables_are_worked_out_it_has_the_even_tiles_best(
+    monkeypatch: pytest.MonkeyPatch, why: str, error: type
+) -> None:
     layer = acc.load_workload("lenet5").select(["conv2"])
     even = map_layer(layer, "eyeriss", "rs", objective="edp", tiles="even", batch=1).certificate
     full = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
@@ -160,7 +195,9 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(monkeypatch: pyt
             raise error
         return real(self, families, tiles, *args, **kwargs)
 
-    skeleton = under(layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs"))
+    skeleton = under(
+        layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs")
+    )
     evens = [rows(skeleton, f, "even") for f in skeleton.families]
     monkeypatch.setattr(search.Cell, "tables", tables)
     found = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
@@ -173,9 +210,19 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(monkeypatch: pyt
 def test_a_limit_is_kept_while_choices_are_listed_and_tables_worked_out(layer: str) -> None:
     for limit in (3.0, 6.0):
         start = process_time()
-        best = map_layer(acc.load_workload("vgg16").select([f"{layer}_1"]), "eyeriss", "rs", objective="edp", tiles="all", limit=limit)
+        best = map_layer(
+            acc.load_workload("vgg16").select([f"{layer}_1"]),
+            "eyeriss",
+            "rs",
+            objective="edp",
+            tiles="all",
+            limit=limit,
+        )
         assert process_time() - start < limit + 4
-        assert best.certificate.stopped == "limit" and 0 < best.certificate.bound < best.certificate.value
+        assert (
+            best.certificate.stopped == "limit"
+            and 0 < best.certificate.bound < best.certificate.value
+        )
 
 
 def test_an_empty_space_names_its_constraint() -> None:
@@ -183,14 +230,21 @@ def test_an_empty_space_names_its_constraint() -> None:
         map_layer(SMALL, "eyeriss", "rs", overrides={"levels.spad.partitions.weight": 1})
 
 
-@pytest.mark.parametrize("asked", ["", "speed", "energy^0", "energy^x", "edp*", "energy+cycles", "energy^99"])
+@pytest.mark.parametrize(
+    "asked", ["", "speed", "energy^0", "energy^x", "edp*", "energy+cycles", "energy^99"]
+)
 def test_bad_objectives_are_refused(asked: str) -> None:
     with pytest.raises(InputError):
         map_layer(SMALL, "eyeriss", "rs", objective=asked)
 
 
 def test_bad_options_are_refused() -> None:
-    for options in ({"tiles": "some"}, {"limit": 0}, {"dataflow": "any", "tiles": "all"}, {"dataflow": "any", "objective": "front"}):
+    for options in (
+        {"tiles": "some"},
+        {"limit": 0},
+        {"dataflow": "any", "tiles": "all"},
+        {"dataflow": "any", "objective": "front"},
+    ):
         with pytest.raises(InputError):
             map_layer(SMALL, "eyeriss", **({"dataflow": "rs"} | options))
     with pytest.raises(InputError):
@@ -205,12 +259,14 @@ def test_network_solves_equal_layers_once_and_saves_files(tmp_path: Path) -> Non
     assert list(found.layers) == ["a", "b", "c"]
     assert found.layers["a"] is found.layers["b"]
     assert any(x.startswith("a, b:") for x in said)
-    from accelsim import files
+    from accelsim.base.yaml_writing import to_yaml
 
     file = tmp_path / "chosen.yaml"
-    file.write_text(files.dump(found.mapping_file()))
+    file.write_text(to_yaml(found.mapping_file()))
     again = acc.simulate([a, b, c], "eyeriss", mapping=file)
-    assert [r.columns["energy_mac"] for r in again.rows] == [r.columns["energy_mac"] for r in found.result.rows]
+    assert [r.columns["energy_mac"] for r in again.rows] == [
+        r.columns["energy_mac"] for r in found.result.rows
+    ]
 
 
 def test_command(tmp_path: Path) -> None:
@@ -241,20 +297,47 @@ def test_command(tmp_path: Path) -> None:
     )
     assert done.return_value == 0, done.output
     record = json.loads(out.read_text())[0]
-    assert record["gap"] == 0 and record["front"] and record["certificate"]["space"] == record["space"]
+    assert (
+        record["gap"] == 0 and record["front"] and record["certificate"]["space"] == record["space"]
+    )
     assert (tmp_path / "figures" / "space_conv1.svg").exists()
     run = CliRunner().invoke(
-        cli, ["run", "lenet5", "--layer", "conv1", "--arch", "eyeriss", "--mapping", str(saved), "--format", "json"], standalone_mode=False
+        cli,
+        [
+            "run",
+            "lenet5",
+            "--layer",
+            "conv1",
+            "--arch",
+            "eyeriss",
+            "--mapping",
+            str(saved),
+            "--format",
+            "json",
+        ],
+        standalone_mode=False,
     )
     assert json.loads(run.output)[0]["cycles"] == record["cycles"]
 
 
 def test_figure_shows_cloud_front_rule_and_choice() -> None:
     limited = cloud(SMALL, "eyeriss", "rs", points=500)
-    best = acc.map_layer(SMALL, "eyeriss", "rs", objective="cycles").result.rows[0].columns["cycles"]
-    assert not limited.exact and limited.front[0, 0] == best  # the front is the closed form's, the cloud's cycles are from below
-    assert "500 of the space, cycles at least" in [t.get_text() for t in space(limited).axes[0].get_legend().get_texts()]
-    points = cloud(SMALL, "eyeriss", "rs", points=500, overrides={"levels.dram": {}, "networks.noc.width_bits": None})
+    best = (
+        acc.map_layer(SMALL, "eyeriss", "rs", objective="cycles").result.rows[0].columns["cycles"]
+    )
+    assert (
+        not limited.exact and limited.front[0, 0] == best
+    )  # the front is the closed form's, the cloud's cycles are from below
+    assert "500 of the space, cycles at least" in [
+        t.get_text() for t in space(limited).axes[0].get_legend().get_texts()
+    ]
+    points = cloud(
+        SMALL,
+        "eyeriss",
+        "rs",
+        points=500,
+        overrides={"levels.dram": {}, "networks.noc.width_bits": None},
+    )
     assert points.exact and 0 < len(points.points) <= 500 and len(points.front)
     assert (np.diff(points.front[:, 0]) > 0).all() and (np.diff(points.front[:, 1]) < 0).all()
     for c, e in points.points:  # nothing of the cloud is below the front
@@ -265,12 +348,16 @@ def test_figure_shows_cloud_front_rule_and_choice() -> None:
     assert labels[1:] == ["front", "fixed rule", "chosen"]
 
 
-# -- everything open --------------------------------------------------------------------------------------------
+# -- everything open -------------------------------------------------------------------------------
 
 
 def open_machine(rng: random.Random) -> Architecture:
     networks = {
-        n: {"below": b, "held": rng.choice(("multicast", "unicast")), "accumulated": rng.choice(("reduce", "unicast"))}
+        n: {
+            "below": b,
+            "held": rng.choice(("multicast", "unicast")),
+            "accumulated": rng.choice(("reduce", "unicast")),
+        }
         for n, b in (("link", "dram"), ("noc", "buf"))
     }
     price = {"dram": 50.0, "buf": rng.choice((2.0, 6.0)), "pe": 1.0}
@@ -279,7 +366,11 @@ def open_machine(rng: random.Random) -> Architecture:
             "name": "open",
             "clock_mhz": 100.0,
             "array": {"rows": rng.choice((1, 2)), "cols": rng.choice((2, 3))},
-            "levels": {"dram": {}, "buf": {"capacity_bytes": rng.choice((24, 80))}, "pe": {"capacity_bytes": rng.choice((4, 12))}},
+            "levels": {
+                "dram": {},
+                "buf": {"capacity_bytes": rng.choice((24, 80))},
+                "pe": {"capacity_bytes": rng.choice((4, 12))},
+            },
             "networks": networks,
             "bits": {"weight": 8, "ifmap": 8, "psum": 16, "ofmap": rng.choice((8, 16))},
             **({"padding": {"stored_from": "buf"}} if rng.random() < 0.3 else {}),
@@ -327,7 +418,8 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
             "energy": counts.energy(nest, moves, problem.macs, 0.0)["energy_mac"],
             "cycles": array_time(nest).compute,
             "dram": sum(
-                (m.arrived + m.updated if b.tensor == problem.accumulated else m.read) * nest.footprint.word_bits(0, b.tensor)
+                (m.arrived + m.updated if b.tensor == problem.accumulated else m.read)
+                * nest.footprint.word_bits(0, b.tensor)
                 for b, m in moves.items()
                 if b.parent == 0
             ),
@@ -336,12 +428,25 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
 
 
 def test_never_worse_than_the_fixed_rule() -> None:
-    """Its tiles need not divide: over three channels and nine taps divisors fill 9 rows of 16, the rule fills them all."""
+    """Its tiles need not divide: over three channels and nine taps divisors fill 9 rows of 16, the
+    rule fills them all.
+    """
     layer = acc.Conv2d(M=8, C=3, H=16, W=16, R=3, S=3, padding=1)
     best = acc.map_layer(layer, "systolic", "ws", objective="energy", check=True)
     rule = acc.simulate(layer, "systolic", "ws").rows[0].columns
     ours = best.result.rows[0].columns
-    assert best.certificate.rule and best.certificate.proved and best.certificate.value == ours["energy_pj"] == rule["energy_pj"]
-    assert best.certificate.runners_up[0]["bit_exact"] is True and "the fixed rule has the best" in str(best.certificate)
-    assert not acc.map_layer(layer, "systolic", "ws", objective="energy", tiles="all").certificate.value > rule["energy_pj"]
+    assert (
+        best.certificate.rule
+        and best.certificate.proved
+        and best.certificate.value == ours["energy_pj"] == rule["energy_pj"]
+    )
+    assert best.certificate.runners_up[0][
+        "bit_exact"
+    ] is True and "the fixed rule has the best" in str(best.certificate)
+    assert (
+        not acc.map_layer(
+            layer, "systolic", "ws", objective="energy", tiles="all"
+        ).certificate.value
+        > rule["energy_pj"]
+    )
     assert not acc.map_layer(layer, "eyeriss", "rs", objective="energy").certificate.rule

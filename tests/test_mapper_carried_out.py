@@ -1,4 +1,6 @@
-"""What the mapper finds, executed with real data: outputs to the last bit, counts and energy as the search promised."""
+"""What the mapper finds, executed with real data: outputs to the last bit, counts and energy as the
+search promised.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,19 @@ MACHINES = {
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2")
 
 
-def random_layer(rng: random.Random, directions: tuple[str, ...]) -> tuple[acc.Conv2d, dict[str, Any]]:
-    """A layer of at most some hundred MACs, with strides, padding, dilation and groups, and how it is run."""
+def random_layer(
+    rng: random.Random, directions: tuple[str, ...]
+) -> tuple[acc.Conv2d, dict[str, Any]]:
+    """A layer of at most some hundred MACs, with strides, padding, dilation and groups, and how it
+    is run.
+    """
     while True:
-        r, s, u, d = rng.choice((1, 2, 3)), rng.choice((1, 2, 3)), rng.choice((1, 2)), rng.choice((1, 1, 2))
+        r, s, u, d = (
+            rng.choice((1, 2, 3)),
+            rng.choice((1, 2, 3)),
+            rng.choice((1, 2)),
+            rng.choice((1, 1, 2)),
+        )
         groups = rng.choice((1, 1, 2))
         try:
             layer = acc.Conv2d(
@@ -41,23 +52,57 @@ def carried_out(seed: int) -> str:
     arch = list(MACHINES)[seed % len(MACHINES)]
     overrides, flows = MACHINES[arch]
     flow = flows[seed // len(MACHINES) % len(flows)]
-    layer, options = random_layer(rng, ("forward", "grad_weight") if flow == "any" else ("forward", "grad_input", "grad_weight"))
+    layer, options = random_layer(
+        rng,
+        ("forward", "grad_weight") if flow == "any" else ("forward", "grad_input", "grad_weight"),
+    )
     tiles = "divisors" if flow == "any" else rng.choice(("divisors", "even", "all"))
     objective = rng.choice(OBJECTIVES)
     try:
-        best = acc.map_layer(layer, arch, flow, objective=objective, tiles=tiles, overrides=overrides, limit=3, **options)
+        best = acc.map_layer(
+            layer,
+            arch,
+            flow,
+            objective=objective,
+            tiles=tiles,
+            overrides=overrides,
+            limit=3,
+            **options,
+        )
     except acc.MappingError:
         return "no mapping"
     ours = best.result.rows[0].columns
-    row = acc.simulate(layer, arch, mapping=best.mapping, engine="event", overrides=overrides, seed=seed, check=True, **options).rows[0]
-    assert row.columns["error"] is None and row.columns["bit_exact"] is True, (layer, arch, flow, best.mapping)
-    exact = best.result.rows[0].provenance["cycles_exact"]  # where it is not, the closed form is a bound (docs/time.md)
+    row = acc.simulate(
+        layer,
+        arch,
+        mapping=best.mapping,
+        engine="event",
+        overrides=overrides,
+        seed=seed,
+        check=True,
+        **options,
+    ).rows[0]
+    assert row.columns["error"] is None and row.columns["bit_exact"] is True, (
+        layer,
+        arch,
+        flow,
+        best.mapping,
+    )
+    exact = best.result.rows[0].provenance[
+        "cycles_exact"
+    ]  # where it is not, the closed form is a bound (docs/time.md)
     assert row.columns["cycles"] >= ours["cycles"] * (1 - 1e-12)
     for name, value in ours.items():
         if not exact and not name.endswith(("_reads", "_writes", "_deliveries", "_additions")):
             continue
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            assert row.columns[name] == pytest.approx(value, rel=1e-12), (name, layer, arch, flow, best.mapping)
+            assert row.columns[name] == pytest.approx(value, rel=1e-12), (
+                name,
+                layer,
+                arch,
+                flow,
+                best.mapping,
+            )
     assert best.certificate.bound <= best.certificate.value * (1 + 1e-9)
     if objective == "energy" and exact:
         unit = next(n for n in ours if n in ("energy_pj", "energy_mac"))

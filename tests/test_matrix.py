@@ -1,4 +1,6 @@
-"""Real layers at full size under every dataflow an architecture takes: bit-exact, and equal counts in every column."""
+"""Real layers at full size under every dataflow an architecture takes: bit-exact, and equal counts
+in every column.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ cells = pytest.mark.parametrize(("machine", "flow"), CELLS, ids=lambda x: x.repl
 # MACs of the convolutions (and of lenet5 its three linear layers), batch 1.
 MACS = {
     "lenet5": {"conv1": 117_600, "conv2": 240_000, "fc1": 48_000, "fc2": 10_080, "fc3": 840},
-    "alexnet": {"conv1": 105_415_200, "conv2": 223_948_800, "conv3": 149_520_384, "conv4": 112_140_288, "conv5": 74_760_192},
+    "alexnet": {
+        "conv1": 105_415_200,
+        "conv2": 223_948_800,
+        "conv3": 149_520_384,
+        "conv4": 112_140_288,
+        "conv5": 74_760_192,
+    },
     "vgg16": {
         "conv1_1": 86_704_128,
         "conv1_2": 1_849_688_064,
@@ -58,7 +66,11 @@ def matrix(workload: str, machine: str, flow: str) -> None:
     rows = checked(workload, machine, flow, layers=list(want)).records()
     assert {r["layer"]: r["macs"] for r in rows} == want and len(rows) == len(want)
     for r in rows:
-        assert r["dataflow"] == flow and 0 < r["utilization"] <= r["mapping_efficiency"] <= 1 and r["cycles"] >= r["compute_cycles"] > 0
+        assert (
+            r["dataflow"] == flow
+            and 0 < r["utilization"] <= r["mapping_efficiency"] <= 1
+            and r["cycles"] >= r["compute_cycles"] > 0
+        )
 
 
 @cells
@@ -79,20 +91,43 @@ def test_vgg16(machine, flow):
 
 # Layers of every odd kind.  E and F are worked out here, not taken from the layer.
 ODD = {
-    "depthwise": (acc.Conv2d(M=1, C=1, H=15, W=13, R=3, S=3, padding=1, groups=24), 24 * 15 * 13 * 9),
+    "depthwise": (
+        acc.Conv2d(M=1, C=1, H=15, W=13, R=3, S=3, padding=1, groups=24),
+        24 * 15 * 13 * 9,
+    ),
     "pointwise": (acc.Conv2d(M=20, C=37, H=9, W=11, R=1, S=1), 20 * 37 * 9 * 11),
-    "dilated": (acc.Conv2d(M=10, C=5, H=19, W=23, R=3, S=4, dilation=(2, 3), padding=2), 10 * 5 * 19 * 18 * 12),
-    "padded unevenly": (acc.Conv2d(M=6, C=7, H=12, W=10, R=4, S=3, padding=(2, 0, 0, 3)), 6 * 7 * 11 * 11 * 12),
-    "stride above filter": (acc.Conv2d(M=9, C=4, H=26, W=23, R=2, S=3, stride=(5, 4)), 9 * 4 * 5 * 6 * 6),
-    "padding above filter": (acc.Conv2d(M=3, C=2, H=4, W=4, R=2, S=2, padding=3), 3 * 2 * 9 * 9 * 4),
-    "taller than the array": (acc.Conv2d(M=3, C=2, H=40, W=33, R=31, S=29, stride=3), 3 * 2 * 4 * 2 * 31 * 29),
+    "dilated": (
+        acc.Conv2d(M=10, C=5, H=19, W=23, R=3, S=4, dilation=(2, 3), padding=2),
+        10 * 5 * 19 * 18 * 12,
+    ),
+    "padded unevenly": (
+        acc.Conv2d(M=6, C=7, H=12, W=10, R=4, S=3, padding=(2, 0, 0, 3)),
+        6 * 7 * 11 * 11 * 12,
+    ),
+    "stride above filter": (
+        acc.Conv2d(M=9, C=4, H=26, W=23, R=2, S=3, stride=(5, 4)),
+        9 * 4 * 5 * 6 * 6,
+    ),
+    "padding above filter": (
+        acc.Conv2d(M=3, C=2, H=4, W=4, R=2, S=2, padding=3),
+        3 * 2 * 9 * 9 * 4,
+    ),
+    "taller than the array": (
+        acc.Conv2d(M=3, C=2, H=40, W=33, R=31, S=29, stride=3),
+        3 * 2 * 4 * 2 * 31 * 29,
+    ),
     "one MAC": (acc.Conv2d(M=1, C=1, H=1, W=1, R=1, S=1), 1),
     "one pixel": (acc.Conv2d(M=70, C=33, H=3, W=3, R=3, S=3, bias=True), 70 * 33 * 9),
-    "two groups and a bias": (acc.Conv2d(M=9, C=5, H=11, W=9, R=5, S=3, groups=2, padding=(2, 1), bias=True), 2 * 9 * 5 * 11 * 9 * 15),
+    "two groups and a bias": (
+        acc.Conv2d(M=9, C=5, H=11, W=9, R=5, S=3, groups=2, padding=(2, 1), bias=True),
+        2 * 9 * 5 * 11 * 9 * 15,
+    ),
     "a linear layer": (acc.Linear(M=131, C=67, bias=True), 131 * 67),
     "a matrix product": (acc.Gemm(m=31, k=45, n=53), 31 * 45 * 53),
 }
-ON_EVERYTHING = [c for c in CELLS if c[0] in ("eyeriss", "systolic 16x16", "systolic 7x5")] + [("eyeriss", "is")]
+ON_EVERYTHING = [c for c in CELLS if c[0] in ("eyeriss", "systolic 16x16", "systolic 7x5")] + [
+    ("eyeriss", "is")
+]
 
 
 @pytest.mark.parametrize("layer", ODD, ids=lambda x: x.replace(" ", "_"))
@@ -109,9 +144,14 @@ def test_odd_layers(machine, flow, layer):
 def test_the_other_directions(machine, flow, direction):
     for layer in ("dilated", "stride above filter", "two groups and a bias"):
         shape, macs = ODD[layer]
-        if (machine, direction) == ("tpu_v1", "grad_weight"):  # its registers have 8 bits, and these sums 32
+        if (machine, direction) == (
+            "tpu_v1",
+            "grad_weight",
+        ):  # its registers have 8 bits, and these sums 32
             arch, overrides, _ = MACHINES[machine]
-            (why,) = acc.simulate(shape, arch, flow, overrides=overrides, direction=direction, check=True).failures
+            (why,) = acc.simulate(
+                shape, arch, flow, overrides=overrides, direction=direction, check=True
+            ).failures
             assert "reg: weight 4 bytes exceed its 1 by 3" in why
         else:
             (row,) = checked(shape, machine, flow, direction=direction, batch=2).records()
@@ -119,12 +159,31 @@ def test_the_other_directions(machine, flow, direction):
 
 
 def test_the_command():
-    done = shell("run", "alexnet", "--arch", "eyeriss", "--dataflow", "ws,os,rs", "--check", "--format", "json")
+    done = shell(
+        "run",
+        "alexnet",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "ws,os,rs",
+        "--check",
+        "--format",
+        "json",
+    )
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert len(rows) == 24
     assert all(r["bit_exact"] is True and r["error"] is None for r in rows)
     for flow in ("ws", "os", "rs"):
         mine = [r for r in rows if r["dataflow"] == flow]
-        assert [r["layer"] for r in mine] == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+        assert [r["layer"] for r in mine] == [
+            "conv1",
+            "conv2",
+            "conv3",
+            "conv4",
+            "conv5",
+            "fc6",
+            "fc7",
+            "fc8",
+        ]
         assert sum(r["macs"] for r in mine) == 724_406_816

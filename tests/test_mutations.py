@@ -1,4 +1,5 @@
-"""The closed form, broken on purpose in many ways: every mutation must show on the random nests of test_counts.
+"""The closed form, broken on purpose in many ways: every mutation must show on the random nests of
+test_counts.
 
 Each entry replaces one snippet of ``tables.py`` or ``analytic.py``; the mutated modules are run beside the real ones
 and must differ from the oracle (or fail) somewhere on the same seeds that the counting tests use.
@@ -16,7 +17,8 @@ import oracle
 import pytest
 from nests import as_oracle, drawn_nest
 
-from accelsim.engines import analytic, tables
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import rank_sums as tables
 from accelsim.mapping.nest import Nest
 
 SEEDS = range(1100)
@@ -31,12 +33,12 @@ MUTATIONS = {
     "steps nobody takes": ("tables", "x = int((before.size() * step_exists(line, index[0])).sum())", "x = int(np.asarray(before.size()).sum())"),
     "all kept": ("tables", "o = 0 if own else int(np.asarray(now.common(before)).sum())", "o = 0 if own else s"),
     "nothing kept": ("tables", "o = 0 if own else int(np.asarray(now.common(before)).sum())", "o = 0"),
-    "idle counted": ("tables", "for m in (True, False))", "for m in (True, True))"),
-    "union for sum": ("tables", "[now.sum(), (now & before).sum()", "[now.any(axis=merged).sum(), (now & before).sum()"),
-    "sum for union": ("tables", "u.sum(), (u & ~came).sum()", "now.sum(), (u & ~came).sum()"),
+    "idle counted": ("tables", "for m in (True, False)", "for m in (True, True)"),
+    "union for sum": ("tables", "now.sum(),\n", "now.any(axis=merged).sum(),\n"),
+    "sum for union": ("tables", "            u.sum(),\n", "            now.sum(),\n"),
     "union less union": ("tables", "(u & ~came).sum()", "(u & x).sum()"),
     "arrivals by entry": ("tables", "(x & ~went).sum()", "(u & ~came).sum()"),
-    "links as multicast": ("tables", "(u & x).sum()])", "(u & ~came).sum()])"),
+    "links as multicast": ("tables", "(u & x).sum(),\n        ]", "(u & ~came).sum(),\n        ]"),
     "gaps filled": ("tables", "(e >= 0) & (e % slide.stride == 0) &", "(e >= 0) &"),
     "padding read": ("tables", "np.arange(slide.size)[:, None] + slide.pad", "np.arange(slide.size)[:, None]"),
     "tap off by one": ("tables", "& (r_lo + step < r_hi)", "& (r_lo + step <= r_hi)"),
@@ -70,7 +72,11 @@ def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:
     for b, m in run(nest).items():
         want = truth[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
         acc = b.tensor == nest.problem.accumulated
-        if acc and (m.drained, m.arrived, m.updated) != (want["drains"], want["arrivals"], want["update_reads"]):
+        if acc and (m.drained, m.arrived, m.updated) != (
+            want["drains"],
+            want["arrivals"],
+            want["update_reads"],
+        ):
             return False
         if not acc and (m.taken, m.read) != (want["child_in"], want["parent_reads"]):
             return False
@@ -79,10 +85,15 @@ def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:
 
 def mutated(module: str, old: str, new: str) -> Any:
     """``run`` of an analytic engine with one snippet replaced."""
-    sources = {name: Path(str(m.__file__)).read_text() for name, m in (("tables", tables), ("analytic", analytic))}
+    sources = {
+        name: Path(str(m.__file__)).read_text()
+        for name, m in (("tables", tables), ("analytic", analytic))
+    }
     assert sources[module].count(old) == 1, f"{module} has {sources[module].count(old)} of {old!r}"
     sources[module] = sources[module].replace(old, new)
-    sources["analytic"] = sources["analytic"].replace("accelsim.engines.tables", "mutated_tables")
+    sources["analytic"] = sources["analytic"].replace(
+        "accelsim.engines.analytic.rank_sums", "mutated_tables"
+    )
     twins = {}
     for name in ("tables", "analytic"):
         twins[name] = sys.modules[f"mutated_{name}"] = types.ModuleType(f"mutated_{name}")

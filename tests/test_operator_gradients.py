@@ -1,4 +1,5 @@
-"""Gradients of operators: in float64 against differences of the operator itself, in words against float64 and whole numbers.
+"""Gradients of operators: in float64 against differences of the operator itself, in words against
+float64 and whole numbers.
 
 Along a random direction the change of a sum of outputs is the gradient's product with that direction.  Where an operator is
 piecewise linear, on numbers that float64 adds exactly, the difference equals it to the last bit; elsewhere central
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 
 from accelsim.workload import loss as losses
 from accelsim.workload.arithmetic import Number
-from accelsim.workload.block_float import Block, added, exponent_of, narrowed, rounded
+from accelsim.workload.block_float import BlockFloat, added, exponent_of, narrowed, rounded
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.operators.array import ArrayOperator
-from accelsim.workload.operators.base import Operator, Shape, Work
 from accelsim.workload.operators.gradients import gradient, gradient_words, refusal
-from accelsim.workload.operators.gradients.activation import _PLAIN, derivative
+from accelsim.workload.operators.gradients.activation_gradients import _PLAIN, derivative
+from accelsim.workload.operators.operator import Operator, Shape, Work
 from accelsim.workload.scaling import Scales
 
 Array = NDArray[Any]
@@ -71,8 +72,16 @@ class Draw:
         }
 
 
-def check(node: Operator, xs: list[Array], weights: dict[str, Array], rng: np.random.Generator, exact: bool = False) -> None:
-    """The gradients of every input and parameter against the difference along a random direction."""
+def check(
+    node: Operator,
+    xs: list[Array],
+    weights: dict[str, Array],
+    rng: np.random.Generator,
+    exact: bool = False,
+) -> None:
+    """The gradients of every input and parameter against the difference along a random
+    direction.
+    """
     out = node.run(xs, weights)
     # With one input of one batch element the operator may give one of a batch.
     g = rng.integers(-8, 9, out.shape) / 4 if exact else rng.normal(size=out.shape)
@@ -93,7 +102,9 @@ def check(node: Operator, xs: list[Array], weights: dict[str, Array], rng: np.ra
         agree(own[key], d, g, node.run(xs, high), node.run(xs, low), h, exact)
 
 
-def agree(found: Array, direction: Array, g: Array, up: Array, down: Array, h: float, exact: bool) -> None:
+def agree(
+    found: Array, direction: Array, g: Array, up: Array, down: Array, h: float, exact: bool
+) -> None:
     want = float((g * (up - down)).sum() / (2 * h))
     got = float((found * direction).sum())
     if exact:
@@ -102,7 +113,7 @@ def agree(found: Array, direction: Array, g: Array, up: Array, down: Array, h: f
         assert got == pytest.approx(want, rel=2e-6, abs=2e-6 * max(1.0, float(np.abs(found).sum())))
 
 
-# In float64 ------------------------------------------------------------------------------------------------------
+# In float64 ---------------------------------------------------------------------------------------
 
 POSITIVE = ("log", "sqrt", "reciprocal")
 
@@ -151,7 +162,10 @@ def test_piecewise_linear_exactly(seed: int) -> None:
         op("reshape", shape=(-1, shape[3])),
         op("transpose", order=tuple(int(a) for a in d.rng.permutation(3))),
         op("slice", axis=d.int(1, 2), start=d.int(-3, 2), step=d.int(1, 3)),
-        *(op("pad", padding=(down, across, left, right), mode=mode) for mode in ("zeros", "reflect", "replicate", "circular")),
+        *(
+            op("pad", padding=(down, across, left, right), mode=mode)
+            for mode in ("zeros", "reflect", "replicate", "circular")
+        ),
         op("pad", padding=(1, 0, 2, 1), value=2.5),
         op("upsample", scale=(d.int(1, 3), d.int(1, 3))),
         op("upsample", scale=(d.int(1, 2) * 2, 2), mode="bilinear"),
@@ -170,7 +184,13 @@ def test_several_tensors(seed: int) -> None:
     xs = [d.dyadic(n, c, h, w), d.dyadic(n, c, 1, w), d.dyadic(n, h, 1)]
     check(op("add"), xs, {}, d.rng, exact=True)
     check(op("subtract"), xs, {}, d.rng, exact=True)
-    check(op("concat", axis=1), [d.dyadic(n, c, d.int(1, 4), w) for _ in range(3)], {}, d.rng, exact=True)
+    check(
+        op("concat", axis=1),
+        [d.dyadic(n, c, d.int(1, 4), w) for _ in range(3)],
+        {},
+        d.rng,
+        exact=True,
+    )
     for a, b in ((xs[0], xs[1]), (xs[2], xs[0]), (xs[0], xs[0] + 1 / 128)):
         check(op("multiply"), [a, b], {}, d.rng)
         check(op("divide"), [a, np.abs(b) + 0.3], {}, d.rng)
@@ -199,14 +219,22 @@ def test_stochastic_pool_passes_to_the_word_it_drew() -> None:
     (found,), _ = gradient(node, [x], g, {})
     blocks, gathered = (a.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4) for a in (x, found))
     assert np.array_equal((gathered != 0).sum(axis=(4, 5)), y > 0)
-    assert np.array_equal(blocks[gathered != 0], y[y > 0]) and np.array_equal(gathered.sum(axis=(4, 5)), np.where(y > 0, g, 0))
-    words, block = rng.integers(-128, 128, x.shape), Block(rng.integers(-128, 128, g.shape), -3)
+    assert np.array_equal(blocks[gathered != 0], y[y > 0]) and np.array_equal(
+        gathered.sum(axis=(4, 5)), np.where(y > 0, g, 0)
+    )
+    words, block = (
+        rng.integers(-128, 128, x.shape),
+        BlockFloat(rng.integers(-128, 128, g.shape), -3),
+    )
     scales = Scales((0.25,), 0.25)
     (part,), _ = gradient_words(node, [words], block, {}, scales)
     drawn = node.words([words], {}, scales)
     routed = part.words.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4)
     assert np.array_equal(routed.sum(axis=(4, 5)), np.where(drawn > 0, block.words, 0))
-    assert (words.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4)[routed != 0] == drawn[(drawn > 0) & (block.words != 0)]).all()
+    assert (
+        words.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4)[routed != 0]
+        == drawn[(drawn > 0) & (block.words != 0)]
+    ).all()
 
 
 @pytest.mark.parametrize("seed", range(TRIALS))
@@ -215,10 +243,20 @@ def test_normalization(seed: int) -> None:
     n, c, h, w = d.int(1, 2), 2 * d.int(1, 3), d.int(3, 6), d.int(3, 6)
     x = d.normal(n, c, h, w)
     channel = {"scale": d.normal(c), "shift": d.normal(c)}
-    check(op("batch_norm"), [x], channel | {"mean": d.normal(c), "variance": np.abs(d.normal(c)) + 0.1}, d.rng)
+    check(
+        op("batch_norm"),
+        [x],
+        channel | {"mean": d.normal(c), "variance": np.abs(d.normal(c)) + 0.1},
+        d.rng,
+    )
     check(op("group_norm", groups=d.int(1, 2)), [x], channel, d.rng)
     check(op("layer_norm"), [x], {"scale": d.normal(w), "shift": d.normal(w)}, d.rng)
-    check(op("layer_norm", axes=(0, 2)), [x], {"scale": d.normal(c, w), "shift": d.normal(c, w)}, d.rng)
+    check(
+        op("layer_norm", axes=(0, 2)),
+        [x],
+        {"scale": d.normal(c, w), "shift": d.normal(c, w)},
+        d.rng,
+    )
     check(op("local_response_norm", size=d.int(1, 6), alpha=0.3, beta=0.6, k=1.5), [x], {}, d.rng)
     check(op("local_contrast_norm", size=2 * d.int(0, 2) + 3, sigma=1.2), [x], {}, d.rng)
 
@@ -226,13 +264,33 @@ def test_normalization(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2 * TRIALS))
 def test_layers(seed: int) -> None:
     d = Draw(seed)
-    groups, m, c, r, s, n = d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3)
-    stride, dilation, pads = (d.int(1, 3), d.int(1, 2)), (d.int(1, 2), d.int(1, 2)), tuple(d.int(0, 2) for _ in range(4))
+    groups, m, c, r, s, n = (
+        d.int(1, 3),
+        d.int(1, 3),
+        d.int(1, 3),
+        d.int(1, 3),
+        d.int(1, 3),
+        d.int(1, 3),
+    )
+    stride, dilation, pads = (
+        (d.int(1, 3), d.int(1, 2)),
+        (d.int(1, 2), d.int(1, 2)),
+        tuple(d.int(0, 2) for _ in range(4)),
+    )
     common = {"M": m, "R": r, "S": s, "stride": stride, "dilation": dilation, "bias": True}
     x = d.dyadic(n, groups * c, d.int(5, 9), d.int(5, 9)) / 8
 
     def run(node: Any, *xs: Array) -> None:
-        check(node, list(xs), {k: d.dyadic(*shape) for k, shape in node.parameters(*(x.shape[1:] for x in xs)).items()}, d.rng, exact=True)
+        check(
+            node,
+            list(xs),
+            {
+                k: d.dyadic(*shape)
+                for k, shape in node.parameters(*(x.shape[1:] for x in xs)).items()
+            },
+            d.rng,
+            exact=True,
+        )
 
     run(op("conv2d", groups=groups, padding=pads, flip=bool(d.int(0, 1)), **common), x)
     run(op("depthwise", padding=pads, **common), x)
@@ -257,9 +315,15 @@ def test_every_operator_has_a_gradient_or_a_reason() -> None:
         "upsample": {"scale": 2}, "mean": {"axes": (0,)}, "sum": {"axes": (0,)},
     }  # fmt: skip
     for kind, model in OPERATORS.items():
-        fields = needs.get(kind, {}) | {k: 1 for k in ("M", "R") if k in model.model_fields and model.model_fields[k].is_required()}
+        fields = needs.get(kind, {}) | {
+            k: 1
+            for k in ("M", "R")
+            if k in model.model_fields and model.model_fields[k].is_required()
+        }
         assert refusal(op(kind, **fields)) is None, kind
-    assert "has no gradient; leave expected out" in str(refusal(op("stochastic_pool", R=2, expected=True)))
+    assert "has no gradient; leave expected out" in str(
+        refusal(op("stochastic_pool", R=2, expected=True))
+    )
 
     class Unknown(Operator):
         type: str = "unknown"
@@ -278,14 +342,37 @@ def test_every_operator_has_a_gradient_or_a_reason() -> None:
         gradient(Unknown(), [np.zeros((1, 2))], np.zeros((1, 2)), {})
 
 
-# In words --------------------------------------------------------------------------------------------------------
+# In words -----------------------------------------------------------------------------------------
 
 EXACT = [
-    *("relu", "max_pool", "average_pool", "centre_weighted_pool", "global_average_pool", "global_max_pool"),
+    *(
+        "relu",
+        "max_pool",
+        "average_pool",
+        "centre_weighted_pool",
+        "global_average_pool",
+        "global_max_pool",
+    ),
     *("mean", "sum", "flatten", "pad", "upsample"),
 ]
-DIVISORS = {"average_pool": 36, "centre_weighted_pool": 144, "global_average_pool": 56, "mean": 21, "upsample": 36}
-TABLES = ["tanh", "sigmoid", "gelu", "softplus", "leaky_relu", "elu", "square", "reciprocal", "sqrt"]
+DIVISORS = {
+    "average_pool": 36,
+    "centre_weighted_pool": 144,
+    "global_average_pool": 56,
+    "mean": 21,
+    "upsample": 36,
+}
+TABLES = [
+    "tanh",
+    "sigmoid",
+    "gelu",
+    "softplus",
+    "leaky_relu",
+    "elu",
+    "square",
+    "reciprocal",
+    "sqrt",
+]
 FLOATS = ["l2_pool", "lp_pool", "local_response_norm", "local_contrast_norm"]
 FIELDS: dict[str, dict[str, Any]] = {
     "max_pool": {"R": 3, "stride": 2, "padding": 1}, "average_pool": {"R": 3, "stride": 2, "padding": 1},
@@ -298,12 +385,14 @@ FIELDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", EXACT + TABLES + FLOATS)
 @pytest.mark.parametrize("bits", [8, 16])
 def test_words_are_the_float_gradient(kind: str, bits: int) -> None:
-    """Exactly where the derivative is a whole number over a divisor, to 2^-22 through a table or float64."""
+    """Exactly where the derivative is a whole number over a divisor, to 2^-22 through a table or
+    float64.
+    """
     rng = np.random.default_rng(bits)
     node, number = op(kind, **FIELDS.get(kind, {})), Number(bits)
     x = rng.integers(number.low, number.high + 1, (2, 3, 7, 8))
     scale = 2.0 ** (2 - bits)
-    g = Block(rng.integers(number.low, number.high + 1, (2, *node.infer(x.shape[1:]))), -9)
+    g = BlockFloat(rng.integers(number.low, number.high + 1, (2, *node.infer(x.shape[1:]))), -9)
     (found,), own = gradient_words(node, [x], g, {}, Scales((scale,), scale, number))
     assert not own
     with np.errstate(divide="ignore"):
@@ -331,7 +420,7 @@ def test_words_of_softmax_products_and_batch_norm() -> None:
         return rng.integers(-128, 128, shape)
 
     # p (g - sum p g), with the softmax's own words as p.
-    node, x, g = op("softmax"), words(2, 3, 6), Block(words(2, 3, 6), -4)
+    node, x, g = op("softmax"), words(2, 3, 6), BlockFloat(words(2, 3, 6), -4)
     scales = Scales((2.0**-4,), 2.0**-7, number)
     p = node.words([x], {}, scales)
     (found,), _ = gradient_words(node, [x], g, {}, scales)
@@ -339,15 +428,24 @@ def test_words_of_softmax_products_and_batch_norm() -> None:
         share = [Fraction(int(v), 128) for v in p[i]]
         up = [Fraction(int(v), 16) for v in g.words[i]]
         inner = sum(a * b for a, b in zip(share, up, strict=True))
-        assert [a * (b - inner) for a, b in zip(share, up, strict=True)] == [Fraction(float(v)) for v in found.values[i]]
+        assert [a * (b - inner) for a, b in zip(share, up, strict=True)] == [
+            Fraction(float(v)) for v in found.values[i]
+        ]
     # Products exactly, broadcasting.
-    a, b, g = words(2, 3, 4, 5), words(2, 4, 1), Block(words(2, 3, 4, 5), -3)
-    found_a, found_b = gradient_words(op("multiply"), [a, b], g, {}, Scales((0.5, 0.25), 1.0, number))[0]
+    a, b, g = words(2, 3, 4, 5), words(2, 4, 1), BlockFloat(words(2, 3, 4, 5), -3)
+    found_a, found_b = gradient_words(
+        op("multiply"), [a, b], g, {}, Scales((0.5, 0.25), 1.0, number)
+    )[0]
     floats = gradient(op("multiply"), [a * 0.5, b * 0.25], g.values, {})[0]
     assert np.array_equal(found_a.values, floats[0]) and np.array_equal(found_b.values, floats[1])
     # Batch normalization: sums exact, the rest to a table's 24 bits.
-    weights = {"scale": rng.normal(size=3), "shift": rng.normal(size=3), "mean": rng.normal(size=3), "variance": rng.uniform(0.5, 2, 3)}
-    g = Block(words(2, 3, 4, 5), -3)
+    weights = {
+        "scale": rng.normal(size=3),
+        "shift": rng.normal(size=3),
+        "mean": rng.normal(size=3),
+        "variance": rng.uniform(0.5, 2, 3),
+    }
+    g = BlockFloat(words(2, 3, 4, 5), -3)
     (found,), own = gradient_words(op("batch_norm"), [a], g, weights, Scales((0.5,), 1.0, number))
     (want,), floats_own = gradient(op("batch_norm"), [a * 0.5], g.values, weights)
     np.testing.assert_allclose(found.values, want, atol=2.0**-22 * np.abs(want).max())
@@ -357,29 +455,36 @@ def test_words_of_softmax_products_and_batch_norm() -> None:
 
 def test_a_window_without_a_common_divisor_goes_through_float64() -> None:
     rng = np.random.default_rng(0)
-    node, x = op("average_pool", R=13, stride=1, padding=12), rng.integers(-128, 128, (1, 1, 20, 20))
-    g = Block(rng.integers(-128, 128, (1, *node.infer((1, 20, 20)))), 0)
+    node, x = (
+        op("average_pool", R=13, stride=1, padding=12),
+        rng.integers(-128, 128, (1, 1, 20, 20)),
+    )
+    g = BlockFloat(rng.integers(-128, 128, (1, *node.infer((1, 20, 20)))), 0)
     (found,), _ = gradient_words(node, [x], g, {}, Scales((1.0,), 1.0))
     (want,), _ = gradient(node, [x * 1.0], g.values, {})
-    assert found.divisor == 1 and np.allclose(found.values, want, rtol=0, atol=1e-12 * np.abs(want).max())
+    assert found.divisor == 1 and np.allclose(
+        found.values, want, rtol=0, atol=1e-12 * np.abs(want).max()
+    )
 
 
-# Block floating point --------------------------------------------------------------------------------------------
+# Block floating point -----------------------------------------------------------------------------
 
 blocks = st.builds(
-    lambda words, exponent, divisor: Block(np.array(words, np.int64), exponent, divisor),
+    lambda words, exponent, divisor: BlockFloat(np.array(words, np.int64), exponent, divisor),
     st.lists(st.integers(-(2**50), 2**50) | st.integers(-300, 300), min_size=1, max_size=6),
     st.integers(-60, 60),
     st.sampled_from([1, 2, 3, 9, 25, 49, 1000]),
 )
 
 
-def exactly(block: Block) -> list[Fraction]:
+def exactly(block: BlockFloat) -> list[Fraction]:
     return [Fraction(int(w)) * Fraction(2) ** block.exponent / block.divisor for w in block.words]
 
 
 def slow(values: list[Fraction], number: Number) -> list[Fraction]:
-    """The smallest exponent that holds every word, tried one after the other; halves to even as Python's round does."""
+    """The smallest exponent that holds every word, tried one after the other; halves to even as
+    Python's round does.
+    """
     if not any(values):
         return values
     exponent = math.floor(math.log2(max(abs(v) for v in values))) - number.bits - 2
@@ -390,7 +495,7 @@ def slow(values: list[Fraction], number: Number) -> list[Fraction]:
 
 @settings(max_examples=300, deadline=None)
 @given(blocks, st.sampled_from([2, 8, 12, 16]))
-def test_narrowing(block: Block, bits: int) -> None:
+def test_narrowing(block: BlockFloat, bits: int) -> None:
     number = Number(bits)
     found = narrowed(block, number)
     assert found.divisor == 1 and np.abs(found.words).max() <= number.high
@@ -398,7 +503,10 @@ def test_narrowing(block: Block, bits: int) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1, max_size=6), st.sampled_from([4, 24, 48]))
+@given(
+    st.lists(st.floats(-1e9, 1e9, allow_subnormal=False), min_size=1, max_size=6),
+    st.sampled_from([4, 24, 48]),
+)
 def test_rounding_real_numbers(values: list[float], bits: int) -> None:
     values = [v if abs(v) > 1e-9 else 0.0 for v in values]
     found = rounded(np.array(values), Number(bits))
@@ -406,29 +514,42 @@ def test_rounding_real_numbers(values: list[float], bits: int) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.lists(st.integers(-127, 127), min_size=3, max_size=3), st.integers(-12, 12)), min_size=2, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(-127, 127), min_size=3, max_size=3), st.integers(-12, 12)),
+        min_size=2,
+        max_size=5,
+    )
+)
 def test_gradients_that_meet_are_added_exactly(parts: list[tuple[list[int], int]]) -> None:
-    found = added([Block(np.array(words, np.int64), exponent) for words, exponent in parts], Number(8))
-    sums = [sum((Fraction(words[i]) * Fraction(2) ** exponent for words, exponent in parts), Fraction(0)) for i in range(3)]
+    found = added(
+        [BlockFloat(np.array(words, np.int64), exponent) for words, exponent in parts], Number(8)
+    )
+    sums = [
+        sum(
+            (Fraction(words[i]) * Fraction(2) ** exponent for words, exponent in parts), Fraction(0)
+        )
+        for i in range(3)
+    ]
     assert exactly(found) == slow(sums, Number(8))
 
 
 def test_blocks() -> None:
-    block = Block(np.array([1, -3]), -1, 3)
+    block = BlockFloat(np.array([1, -3]), -1, 3)
     assert (
-        block.same(Block(np.array([1, -3]), -1, 3))
-        and not block.same(Block(np.array([1, -3]), 0, 3))
-        and not block.same(Block(np.array([1, 3]), -1, 3))
+        block.same(BlockFloat(np.array([1, -3]), -1, 3))
+        and not block.same(BlockFloat(np.array([1, -3]), 0, 3))
+        and not block.same(BlockFloat(np.array([1, 3]), -1, 3))
     )
     assert list(rounded(np.array([np.nan, np.inf, 1.0]), Number(8)).values) == [0, 0, 1]
     assert (exponent_of(0.25), exponent_of(8.0)) == (-2, 3)
     with pytest.raises(ValueError, match="power of two"):
         exponent_of(0.3)
-    far = added([Block(np.array([1]), 100), Block(np.array([1]), -100)], Number(8))
+    far = added([BlockFloat(np.array([1]), 100), BlockFloat(np.array([1]), -100)], Number(8))
     assert far.values[0] == 2.0**100, "the small one is below the large one's last bit"
 
 
-# Losses ----------------------------------------------------------------------------------------------------------
+# Losses -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
@@ -436,13 +557,24 @@ def test_blocks() -> None:
 def test_losses(loss: losses.Loss, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     words, scale = rng.integers(-128, 128, shape), 2.0**-5
-    targets = rng.integers(0, shape[1], (shape[0], *shape[2:])) if loss == "cross_entropy" else rng.integers(-99, 99, shape) * scale
+    targets = (
+        rng.integers(0, shape[1], (shape[0], *shape[2:]))
+        if loss == "cross_entropy"
+        else rng.integers(-99, 99, shape) * scale
+    )
     output = words * scale
     g, d, h = losses.start(loss, output, targets), rng.normal(size=shape), 1e-5
-    difference = losses.value(loss, output + h * d, targets) - losses.value(loss, output - h * d, targets)
+    difference = losses.value(loss, output + h * d, targets) - losses.value(
+        loss, output - h * d, targets
+    )
     assert float((g * d).sum()) == pytest.approx(difference / (2 * h), rel=1e-6, abs=1e-9)
     found = losses.start_words(loss, words, scale, targets)
-    np.testing.assert_allclose(found.values, g, rtol=0, atol=0 if loss == "squared_error" and shape[0] == 2 else 2.0**-14 / found.divisor)
+    np.testing.assert_allclose(
+        found.values,
+        g,
+        rtol=0,
+        atol=0 if loss == "squared_error" and shape[0] == 2 else 2.0**-14 / found.divisor,
+    )
 
 
 def test_array_operators_are_the_ones_the_engines_run() -> None:

@@ -1,4 +1,5 @@
-"""Golden operators against onnxruntime and SciPy on random shapes and parameters; integer forms exactly.
+"""Golden operators against onnxruntime and SciPy on random shapes and parameters; integer forms
+exactly.
 
 onnxruntime computes in float32: its answers are compared to 1e-5 of the largest magnitude unless a test says otherwise.
 Integer forms are compared with the same operation in Python's whole numbers and fractions.
@@ -17,7 +18,7 @@ from scipy import ndimage, signal, special, stats  # type: ignore[import-untyped
 
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.operators.activation import erf
-from accelsim.workload.operators.base import Operator
+from accelsim.workload.operators.operator import Operator
 from accelsim.workload.operators.windows import pad
 from accelsim.workload.scaling import Scales, divide, fixed_point, rescale
 
@@ -44,7 +45,9 @@ class Draw:
         return int(self.rng.integers(low, high + 1))
 
     def maps(self, least: int = 1, most: int = 9) -> Array:
-        return self.array(self.int(1, 2), self.int(1, 4), self.int(least, most), self.int(least, most))
+        return self.array(
+            self.int(1, 2), self.int(1, 4), self.int(least, most), self.int(least, most)
+        )
 
     def array(self, *shape: int) -> Array:
         return np.asarray(self.rng.normal(size=shape).astype(np.float32), np.float64)
@@ -59,45 +62,78 @@ def ort(kind: str, inputs: list[Array], opset: int = 21, **attributes: Any) -> A
     names = [f"x{i}" for i in range(len(inputs))]
     typed = [x.astype(np.int64) if x.dtype == np.int64 else x.astype(np.float32) for x in inputs]
     node = onnx.helper.make_node(kind, names, ["y"], **attributes)
-    kinds = [onnx.TensorProto.INT64 if x.dtype == np.int64 else onnx.TensorProto.FLOAT for x in typed]
+    kinds = [
+        onnx.TensorProto.INT64 if x.dtype == np.int64 else onnx.TensorProto.FLOAT for x in typed
+    ]
     graph = onnx.helper.make_graph(
         [node],
         "g",
-        [onnx.helper.make_tensor_value_info(n, k, x.shape) for n, k, x in zip(names, kinds, typed, strict=True)],
+        [
+            onnx.helper.make_tensor_value_info(n, k, x.shape)
+            for n, k, x in zip(names, kinds, typed, strict=True)
+        ],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10)
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10
+    )
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return np.asarray(session.run(None, dict(zip(names, typed, strict=True)))[0], np.float64)
 
 
 def close(got: Array, want: Array, to: float = 1e-5) -> None:
     assert got.shape == want.shape
-    np.testing.assert_allclose(got, want, rtol=0, atol=to * max(1.0, float(np.abs(want).max(initial=0))))
+    np.testing.assert_allclose(
+        got, want, rtol=0, atol=to * max(1.0, float(np.abs(want).max(initial=0)))
+    )
 
 
 def run(node: Operator, *xs: Array, **weights: Array) -> Array:
     out = node.run(list(xs), weights)
-    assert out.shape[1:] == node.infer(*(x.shape[1:] for x in xs)), "the shape rule is what comes out"
+    assert out.shape[1:] == node.infer(*(x.shape[1:] for x in xs)), (
+        "the shape rule is what comes out"
+    )
     return out
 
 
-# Arrays ----------------------------------------------------------------------------------------------------------
+# Arrays -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(TRIALS))
 def test_convolution(seed: int) -> None:
     d = Draw(seed)
     groups, m, c, r, s = d.int(1, 3), d.int(1, 3), d.int(1, 3), d.int(1, 4), d.int(1, 4)
-    stride, dilation, pads = (d.int(1, 3), d.int(1, 3)), (d.int(1, 2), d.int(1, 2)), tuple(d.int(0, 3) for _ in range(4))
+    stride, dilation, pads = (
+        (d.int(1, 3), d.int(1, 3)),
+        (d.int(1, 2), d.int(1, 2)),
+        tuple(d.int(0, 3) for _ in range(4)),
+    )
     x = d.array(d.int(1, 2), groups * c, d.int(7, 11), d.int(7, 11))
     w, b = d.array(groups * m, c, r, s), d.array(groups * m)
-    fields = {"M": m, "R": r, "S": s, "groups": groups, "stride": stride, "dilation": dilation, "padding": pads, "bias": True}
+    fields = {
+        "M": m,
+        "R": r,
+        "S": s,
+        "groups": groups,
+        "stride": stride,
+        "dilation": dilation,
+        "padding": pads,
+        "bias": True,
+    }
     top, bottom, left, right = pads
-    want = ort("Conv", [x, w, b], strides=stride, dilations=dilation, pads=[top, left, bottom, right], group=groups)
+    want = ort(
+        "Conv",
+        [x, w, b],
+        strides=stride,
+        dilations=dilation,
+        pads=[top, left, bottom, right],
+        group=groups,
+    )
     close(run(op("conv2d", **fields), x, weight=w, bias=b), want)
     turned = w[..., ::-1, ::-1]
     close(run(op("conv2d", flip=True, **fields), x, weight=turned, bias=b), want)
@@ -107,8 +143,16 @@ def test_convolution(seed: int) -> None:
 def test_both_senses_of_convolution_against_scipy(seed: int) -> None:
     d = Draw(seed)
     x, w = d.array(1, 1, 8, 9), d.array(1, 1, 3, 4)
-    close(run(op("conv2d", M=1, R=3, S=4), x, weight=w)[0, 0], signal.correlate(x[0, 0], w[0, 0], "valid"), 1e-12)
-    close(run(op("conv2d", M=1, R=3, S=4, flip=True), x, weight=w)[0, 0], signal.convolve(x[0, 0], w[0, 0], "valid"), 1e-12)
+    close(
+        run(op("conv2d", M=1, R=3, S=4), x, weight=w)[0, 0],
+        signal.correlate(x[0, 0], w[0, 0], "valid"),
+        1e-12,
+    )
+    close(
+        run(op("conv2d", M=1, R=3, S=4, flip=True), x, weight=w)[0, 0],
+        signal.convolve(x[0, 0], w[0, 0], "valid"),
+        1e-12,
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,20 +160,44 @@ def test_depthwise(seed: int) -> None:
     d = Draw(seed)
     x, m = d.array(2, 4, 8, 7), d.int(1, 2)
     w = d.array(4 * m, 1, 3, 3)
-    close(run(op("depthwise", M=m, R=3, padding=1), x, weight=w), ort("Conv", [x, w], group=4, pads=[1, 1, 1, 1]))
+    close(
+        run(op("depthwise", M=m, R=3, padding=1), x, weight=w),
+        ort("Conv", [x, w], group=4, pads=[1, 1, 1, 1]),
+    )
 
 
 @pytest.mark.parametrize("seed", range(TRIALS))
 def test_transposed_convolution(seed: int) -> None:
     d = Draw(seed)
     groups, m, c, r, s = d.int(1, 2), d.int(1, 3), d.int(1, 3), d.int(2, 4), d.int(2, 4)
-    stride, dilation, pads = (d.int(1, 3), d.int(1, 3)), (d.int(1, 2), d.int(1, 2)), tuple(d.int(0, 1) for _ in range(4))
+    stride, dilation, pads = (
+        (d.int(1, 3), d.int(1, 3)),
+        (d.int(1, 2), d.int(1, 2)),
+        tuple(d.int(0, 1) for _ in range(4)),
+    )
     extra = (d.int(0, stride[0] - 1), d.int(0, stride[1] - 1))
     x = d.array(d.int(1, 2), groups * c, d.int(2, 6), d.int(2, 6))
     w, b = d.array(groups * c, m, r, s), d.array(groups * m)
-    node = op("conv_transpose", M=m, R=r, S=s, groups=groups, stride=stride, dilation=dilation, padding=pads, extra=extra, bias=True)
+    node = op(
+        "conv_transpose",
+        M=m,
+        R=r,
+        S=s,
+        groups=groups,
+        stride=stride,
+        dilation=dilation,
+        padding=pads,
+        extra=extra,
+        bias=True,
+    )
     top, bottom, left, right = pads
-    attributes = {"strides": stride, "dilations": dilation, "pads": [top, left, bottom, right], "output_padding": extra, "group": groups}
+    attributes = {
+        "strides": stride,
+        "dilations": dilation,
+        "pads": [top, left, bottom, right],
+        "output_padding": extra,
+        "group": groups,
+    }
     close(run(node, x, weight=w, bias=b), ort("ConvTranspose", [x, w, b], **attributes))
 
 
@@ -138,7 +206,10 @@ def test_linear_dense_and_matmul(seed: int) -> None:
     d = Draw(seed)
     x, m = d.maps(), d.int(1, 6)
     w, b = d.array(m, math.prod(x.shape[1:])), d.array(m)
-    close(run(op("linear", M=m, bias=True), x, weight=w, bias=b), ort("Gemm", [x.reshape(len(x), -1), w, b], transB=1))
+    close(
+        run(op("linear", M=m, bias=True), x, weight=w, bias=b),
+        ort("Gemm", [x.reshape(len(x), -1), w, b], transB=1),
+    )
     w, b = d.array(m, x.shape[-1]), d.array(m)
     close(run(op("dense", M=m, bias=True), x, weight=w, bias=b), ort("MatMul", [x, w.T]) + b)
     heads, rows, k, cols = d.int(1, 3), d.int(1, 5), d.int(1, 5), d.int(1, 5)
@@ -149,19 +220,30 @@ def test_linear_dense_and_matmul(seed: int) -> None:
     close(run(op("matmul", transpose_a=True), a.swapaxes(-1, -2), other), want)
 
 
-# Pooling ---------------------------------------------------------------------------------------------------------
+# Pooling ------------------------------------------------------------------------------------------
 
 
 def pool_case(d: Draw, dilated: bool = True) -> tuple[Array, dict[str, Any], dict[str, Any]]:
-    """Maps, our fields and ONNX's attributes.  ``ceil`` only without padding, where every tool agrees on it."""
+    """Maps, our fields and ONNX's attributes.  ``ceil`` only without padding, where every tool
+    agrees on it.
+    """
     r, s = d.int(1, 4), d.int(1, 4)
     stride, dilation = (d.int(1, 3), d.int(1, 3)), (d.int(1, 2), d.int(1, 2)) if dilated else (1, 1)
     ceil = bool(d.int(0, 1))
-    pads = (0, 0, 0, 0) if ceil else (d.int(0, r - 1), d.int(0, r - 1), d.int(0, s - 1), d.int(0, s - 1))
+    pads = (
+        (0, 0, 0, 0)
+        if ceil
+        else (d.int(0, r - 1), d.int(0, r - 1), d.int(0, s - 1), d.int(0, s - 1))
+    )
     x = d.maps(8, 11)
     top, bottom, left, right = pads
     ours = {"R": r, "S": s, "stride": stride, "dilation": dilation, "padding": pads, "ceil": ceil}
-    theirs = {"kernel_shape": [r, s], "strides": stride, "pads": [top, left, bottom, right], "ceil_mode": int(ceil)}
+    theirs = {
+        "kernel_shape": [r, s],
+        "strides": stride,
+        "pads": [top, left, bottom, right],
+        "ceil_mode": int(ceil),
+    }
     return x, ours, theirs | ({"dilations": dilation} if dilated else {})
 
 
@@ -196,8 +278,14 @@ def test_average_pool(seed: int) -> None:
     words = Draw(seed).words(*x.shape)
     rows, cols = node.sides(x.shape[1:])
     got = node.words([words], {}, Scales((1.0,), 1.0))
-    sums, of = np.rint(run(node, words) * node.counts(x.shape[1:])).astype(int), node.counts(x.shape[1:])
-    want = [[rounded(Fraction(int(v), int(n))) for v, n in zip(a.ravel(), of.ravel(), strict=True)] for a in sums.reshape(-1, *of.shape)]
+    sums, of = (
+        np.rint(run(node, words) * node.counts(x.shape[1:])).astype(int),
+        node.counts(x.shape[1:]),
+    )
+    want = [
+        [rounded(Fraction(int(v), int(n))) for v, n in zip(a.ravel(), of.ravel(), strict=True)]
+        for a in sums.reshape(-1, *of.shape)
+    ]
     np.testing.assert_array_equal(got.reshape(-1, rows.out * cols.out), want)
 
 
@@ -211,10 +299,14 @@ def test_l2_and_lp_pool(seed: int) -> None:
     p = 1 + seed % 5
     close(run(op("lp_pool", p=p, **ours), x), ort("LpPool", [x], p=p, **theirs))
     most = op("max_pool", **ours)
-    close(run(op("lp_pool", p=5000, **ours), x), run(most, np.abs(x)), 1e-3)  # p without bound is max
+    close(
+        run(op("lp_pool", p=5000, **ours), x), run(most, np.abs(x)), 1e-3
+    )  # p without bound is max
     words = Draw(seed).words(*x.shape)
     got = op("l2_pool", **ours).words([words], {}, Scales((1.0,), 1.0))
-    squares = np.rint(run(op("average_pool", count_padding=True, **ours), words**2) * ours["R"] * ours["S"]).astype(int)
+    squares = np.rint(
+        run(op("average_pool", count_padding=True, **ours), words**2) * ours["R"] * ours["S"]
+    ).astype(int)
     root = np.vectorize(lambda v: min(127, (math.isqrt(4 * int(v)) + 1) // 2))
     np.testing.assert_array_equal(got, root(squares))
 
@@ -231,13 +323,18 @@ def test_centre_weighted_pool(seed: int) -> None:
     words = d.words(*x.shape)
     sums = signal.correlate(words[0, 0], kernel, "valid")
     got = op("centre_weighted_pool", R=r, S=s, stride=1).words([words], {}, Scales((1.0,), 1.0))
-    np.testing.assert_array_equal(got[0, 0], np.vectorize(lambda v: rounded(Fraction(int(v), int(kernel.sum()))))(sums))
+    np.testing.assert_array_equal(
+        got[0, 0], np.vectorize(lambda v: rounded(Fraction(int(v), int(kernel.sum()))))(sums)
+    )
 
 
 def test_stochastic_pool_draws_in_proportion() -> None:
     window = np.array([[1.0, 2.0], [0.0, 5.0]])
     x = np.tile(window, (1, 1, 60, 60))
-    for numbers in (run(op("stochastic_pool", R=2, seed=3), x), op("stochastic_pool", R=2, seed=3).words([x], {}, Scales((1.0,), 1.0))):
+    for numbers in (
+        run(op("stochastic_pool", R=2, seed=3), x),
+        op("stochastic_pool", R=2, seed=3).words([x], {}, Scales((1.0,), 1.0)),
+    ):
         seen = [int((numbers == v).sum()) for v in (1, 2, 5)]
         assert sum(seen) == numbers.size == 3600
         assert stats.chisquare(seen, np.array([1, 2, 5]) / 8 * 3600).pvalue > 1e-3
@@ -255,7 +352,7 @@ def test_global_pools(seed: int) -> None:
     close(run(op("global_max_pool"), x), ort("GlobalMaxPool", [x]), 0)
 
 
-# Activations -----------------------------------------------------------------------------------------------------
+# Activations --------------------------------------------------------------------------------------
 
 ONNX_ACTIVATIONS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("relu", "Relu", {}, {}),
@@ -278,7 +375,9 @@ ONNX_ACTIVATIONS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("ours", "theirs", "fields", "attributes"), ONNX_ACTIVATIONS)
 @pytest.mark.parametrize("seed", range(3))
-def test_activation(ours: str, theirs: str, fields: dict[str, Any], attributes: dict[str, Any], seed: int) -> None:
+def test_activation(
+    ours: str, theirs: str, fields: dict[str, Any], attributes: dict[str, Any], seed: int
+) -> None:
     d = Draw(seed)
     x = 3 * d.maps()
     close(run(op(ours, **fields), x), ort(theirs, [x], **attributes))
@@ -298,12 +397,17 @@ def test_functions_against_numpy_and_scipy() -> None:
     np.testing.assert_array_equal(run(op("dropout", rate=0.5), x[None]), x[None])
 
 
-@pytest.mark.parametrize("kind", ["relu", "sigmoid", "tanh", "gelu", "leaky_relu", "elu", "clip", "silu"])
+@pytest.mark.parametrize(
+    "kind", ["relu", "sigmoid", "tanh", "gelu", "leaky_relu", "elu", "clip", "silu"]
+)
 def test_a_table_has_every_word(kind: str) -> None:
     words = np.arange(-128, 128)[None]
     scales = Scales((0.05,), 0.03)
     got = op(kind).words([words], {}, scales)
-    want = [min(127, max(-128, round(float(op(kind).of(np.array(w * 0.05))) / 0.03))) for w in range(-128, 128)]
+    want = [
+        min(127, max(-128, round(float(op(kind).of(np.array(w * 0.05))) / 0.03)))
+        for w in range(-128, 128)
+    ]
     np.testing.assert_array_equal(got[0], want)
 
 
@@ -314,10 +418,12 @@ def test_softmax(seed: int) -> None:
     close(run(op("softmax", axis=axis), x), ort("Softmax", [x], axis=axis + 1))
     words = d.words(2, 3, 10)
     got = op("softmax").words([words], {}, Scales((0.1,), 1 / 127))
-    assert np.abs(got / 127 - run(op("softmax"), words * 0.1)).max() < 0.5 / 127 + 1e-6, "nearest word, but for ties"
+    assert np.abs(got / 127 - run(op("softmax"), words * 0.1)).max() < 0.5 / 127 + 1e-6, (
+        "nearest word, but for ties"
+    )
 
 
-# Normalization ---------------------------------------------------------------------------------------------------
+# Normalization ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -360,7 +466,10 @@ def test_batch_layer_and_group_norm(seed: int) -> None:
     shape = x.shape[axis + 1 :]
     scale, shift = d.array(*shape), d.array(*shape)
     want = ort("LayerNormalization", [x, scale, shift], axis=axis + 1, epsilon=1e-4)
-    close(run(op("layer_norm", axes=list(range(axis, 3)), epsilon=1e-4), x, scale=scale, shift=shift), want)
+    close(
+        run(op("layer_norm", axes=list(range(axis, 3)), epsilon=1e-4), x, scale=scale, shift=shift),
+        want,
+    )
     groups, scale, shift = d.int(1, 3), d.array(6), d.array(6)
     want = ort("GroupNormalization", [x, scale, shift], num_groups=groups, epsilon=1e-4)
     close(run(op("group_norm", groups=groups, epsilon=1e-4), x, scale=scale, shift=shift), want)
@@ -370,19 +479,26 @@ def test_batch_layer_and_group_norm(seed: int) -> None:
 def test_batch_norm_in_words(seed: int) -> None:
     d = Draw(seed)
     x, node = d.words(2, 6, 4, 5), op("batch_norm")
-    weights = {"scale": d.array(6), "shift": d.array(6), "mean": d.array(6), "variance": np.abs(d.array(6)) + 0.1}
+    weights = {
+        "scale": d.array(6),
+        "shift": d.array(6),
+        "mean": d.array(6),
+        "variance": np.abs(d.array(6)) + 0.1,
+    }
     scales = Scales((0.05,), 0.07)
     factor, shift = node.folded(weights)
     got = node.words([x], weights, scales)
     for c in range(6):
         f, b = (round(float(v) * 2**20) for v in (factor[c] * 0.05 / 0.07, shift[c] / 0.07))
-        want = [min(127, max(-128, rounded(Fraction(int(w) * f + b, 2**20)))) for w in x[:, c].ravel()]
+        want = [
+            min(127, max(-128, rounded(Fraction(int(w) * f + b, 2**20)))) for w in x[:, c].ravel()
+        ]
         np.testing.assert_array_equal(got[:, c].ravel(), want)
     real = run(node, x * 0.05, **weights)
     assert np.abs(np.clip(real / 0.07, -128, 127) - got).max() < 0.5 + 1e-3
 
 
-# Several tensors, and shapes -------------------------------------------------------------------------------------
+# Several tensors, and shapes ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -397,7 +513,10 @@ def test_sums_products_and_concatenation(seed: int) -> None:
     close(run(op("concat", axis=seed % 3), a, b, a), ort("Concat", [a, b, a], axis=seed % 3 + 1), 0)
     axes = sorted({0, seed % 3})
     axis_words = np.array([x + 1 for x in axes], np.int64)
-    close(run(op("mean", axes=axes, keep=bool(seed % 2)), a), ort("ReduceMean", [a, axis_words], keepdims=seed % 2))
+    close(
+        run(op("mean", axes=axes, keep=bool(seed % 2)), a),
+        ort("ReduceMean", [a, axis_words], keepdims=seed % 2),
+    )
     close(run(op("sum", axes=axes), a), ort("ReduceSum", [a, axis_words], keepdims=1))
 
 
@@ -406,16 +525,27 @@ def test_sums_and_products_in_words(seed: int) -> None:
     d = Draw(seed)
     a, b = d.words(2, 30), d.words(2, 30)
     scales = Scales((0.5, 0.125), 0.25)  # powers of two: the multipliers are exact
-    want = [min(127, max(-128, rounded(2 * int(x) + Fraction(int(y), 2)))) for x, y in zip(a.ravel(), b.ravel(), strict=True)]
+    want = [
+        min(127, max(-128, rounded(2 * int(x) + Fraction(int(y), 2))))
+        for x, y in zip(a.ravel(), b.ravel(), strict=True)
+    ]
     np.testing.assert_array_equal(op("add").words([a, b], {}, scales).ravel(), want)
-    want = [min(127, max(-128, rounded(Fraction(int(x) * int(y), 4)))) for x, y in zip(a.ravel(), b.ravel(), strict=True)]
+    want = [
+        min(127, max(-128, rounded(Fraction(int(x) * int(y), 4))))
+        for x, y in zip(a.ravel(), b.ravel(), strict=True)
+    ]
     np.testing.assert_array_equal(op("multiply").words([a, b], {}, scales).ravel(), want)
     joined = op("concat").words([a, b], {}, scales)
     np.testing.assert_array_equal(joined[:, :30], np.clip(2 * a, -128, 127))
-    np.testing.assert_array_equal(joined[:, 30:].ravel(), [rounded(Fraction(int(y), 2)) for y in b.ravel()])
+    np.testing.assert_array_equal(
+        joined[:, 30:].ravel(), [rounded(Fraction(int(y), 2)) for y in b.ravel()]
+    )
     odd = Scales((0.031, 0.047), 0.059)
     real = a * 0.031 + b * 0.047
-    assert np.abs(np.clip(real / 0.059, -128, 127) - op("add").words([a, b], {}, odd)).max() <= 0.5 + 1e-4
+    assert (
+        np.abs(np.clip(real / 0.059, -128, 127) - op("add").words([a, b], {}, odd)).max()
+        <= 0.5 + 1e-4
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -458,18 +588,28 @@ def test_bilinear_upsampling(seed: int) -> None:
     x, scale = d.maps(), (d.int(1, 3), d.int(1, 4))
     node = op("upsample", scale=scale, mode="bilinear")
     want = ort(
-        "Resize", [x, np.array([], np.float64), np.array([1.0, 1, *scale])], mode="linear", coordinate_transformation_mode="half_pixel"
+        "Resize",
+        [x, np.array([], np.float64), np.array([1.0, 1, *scale])],
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
     )
     close(run(node, x), want)
     words = d.words(*x.shape)
     sums, parts = node._sums(words)
     got = node.words([words], {}, Scales((1.0,), 1.0))
-    np.testing.assert_array_equal(got.ravel(), [rounded(Fraction(int(v), parts)) for v in sums.ravel()])
+    np.testing.assert_array_equal(
+        got.ravel(), [rounded(Fraction(int(v), parts)) for v in sums.ravel()]
+    )
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "numpys"),
-    [("zeros", "constant", None), ("reflect", "reflect", None), ("replicate", "edge", None), ("circular", "wrap", None)],
+    [
+        ("zeros", "constant", None),
+        ("reflect", "reflect", None),
+        ("replicate", "edge", None),
+        ("circular", "wrap", None),
+    ],
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_padding_modes(ours: str, theirs: str, numpys: None, seed: int) -> None:
@@ -480,20 +620,27 @@ def test_padding_modes(ours: str, theirs: str, numpys: None, seed: int) -> None:
     node = op("pad", padding=sides, mode=ours)
     close(run(node, x), want, 0)
     words = d.words(*x.shape)
-    np.testing.assert_array_equal(node.words([words], {}, Scales((1.0,), 1.0)), pad(words, (top, bottom, left, right), ours))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(
+        node.words([words], {}, Scales((1.0,), 1.0)), pad(words, (top, bottom, left, right), ours)
+    )  # type: ignore[arg-type]
 
 
-# Scales ----------------------------------------------------------------------------------------------------------
+# Scales -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rounding", ["floor", "half_up", "half_even", "toward_zero"])
 def test_division_rounds_as_stated(rounding: Any) -> None:
     top, below = np.arange(-60, 61), np.arange(1, 9)
     got = divide(top[:, None], below[None, :], rounding)
-    rule = {"floor": math.floor, "half_up": lambda v: math.floor(v + Fraction(1, 2)), "half_even": round, "toward_zero": math.trunc}[
-        rounding
-    ]
-    np.testing.assert_array_equal(got, [[rule(Fraction(int(a), int(b))) for b in below] for a in top])
+    rule = {
+        "floor": math.floor,
+        "half_up": lambda v: math.floor(v + Fraction(1, 2)),
+        "half_even": round,
+        "toward_zero": math.trunc,
+    }[rounding]
+    np.testing.assert_array_equal(
+        got, [[rule(Fraction(int(a), int(b))) for b in below] for a in top]
+    )
 
 
 @pytest.mark.parametrize("seed", range(TRIALS))
@@ -520,21 +667,37 @@ def test_a_power_of_two_is_a_shift() -> None:
         rescale(np.array([2**40]), 1.0)
 
 
-# Work ------------------------------------------------------------------------------------------------------------
+# Work ---------------------------------------------------------------------------------------------
 
 
 def test_work_is_counted() -> None:
     pool = op("max_pool", R=2).work((6, 28, 28))
-    assert (dict(pool.operations), pool.reads, pool.writes) == ({"compare": 3 * 6 * 14 * 14}, 6 * 28 * 28, 6 * 14 * 14)
+    assert (dict(pool.operations), pool.reads, pool.writes) == (
+        {"compare": 3 * 6 * 14 * 14},
+        6 * 28 * 28,
+        6 * 14 * 14,
+    )
     edge = op("average_pool", R=3, stride=1, padding=1).work((1, 3, 3))
-    assert (edge.reads, dict(edge.operations)) == (49, {"add": 40, "multiply": 9})  # (2+3+2)^2 words in nine windows
+    assert (edge.reads, dict(edge.operations)) == (
+        49,
+        {"add": 40, "multiply": 9},
+    )  # (2+3+2)^2 words in nine windows
     assert dict(op("relu").work((2, 3)).operations) == {"compare": 6}
     assert dict(op("add").work((2, 3), (2, 3), (2, 3)).operations) == {"add": 12}
     soft = op("softmax").work((10,))
-    assert (dict(soft.operations), soft.reads, soft.writes) == ({"compare": 9, "add": 19, "exp": 10, "divide": 10}, 30, 20)
+    assert (dict(soft.operations), soft.reads, soft.writes) == (
+        {"compare": 9, "add": 19, "exp": 10, "divide": 10},
+        30,
+        20,
+    )
     assert op("reshape", shape=[-1]).work((2, 3)).total == op("dropout").work((3,)).total == 0
     lrn = op("local_response_norm").work((4, 1, 1))
-    assert dict(lrn.operations) == {"multiply": 3 + 4 + 4 + 3 + 4, "add": 14, "power": 4, "divide": 4}
+    assert dict(lrn.operations) == {
+        "multiply": 3 + 4 + 4 + 3 + 4,
+        "add": 14,
+        "power": 4,
+        "divide": 4,
+    }
 
 
 @pytest.mark.parametrize("kind", sorted(OPERATORS))
@@ -563,10 +726,17 @@ def test_every_operator_says_what_it_is(kind: str) -> None:
         ("conv2d", {"M": 2, "R": 9}, [(3, 8, 8)], "filter .* larger"),
         ("group_norm", {"groups": 4}, [(6, 2, 2)], "must divide the 6 channels"),
         ("local_contrast_norm", {"size": 4}, [(6, 2, 2)], "must be odd"),
-        ("conv_transpose", {"M": 1, "R": 3, "extra": (1, 0)}, [(3, 8, 8)], "smaller than the stride"),
+        (
+            "conv_transpose",
+            {"M": 1, "R": 3, "extra": (1, 0)},
+            [(3, 8, 8)],
+            "smaller than the stride",
+        ),
         ("softmax", {"axis": 2}, [(3, 8)], "there are 2 axes"),
     ],
 )
-def test_shapes_that_cannot_be(kind: str, fields: dict[str, Any], shapes: list[tuple[int, ...]], message: str) -> None:
+def test_shapes_that_cannot_be(
+    kind: str, fields: dict[str, Any], shapes: list[tuple[int, ...]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         op(kind, **fields).infer(*shapes)

@@ -21,9 +21,13 @@ def nest(loops, levels=2, keep=None, networks=None, **more):
     for text in loops.split():
         dim, tile, level, *axis = text.split(":")
         parsed.append((dim, int(tile), int(level), axis[0] if axis else "none"))
-    return Nest(loops=tuple(parsed), levels=levels,
-                keep=tuple(map(frozenset, keep)) if keep else (ALL,) * levels,
-                networks=networks or (BUS,) * levels, **more)
+    return Nest(
+        loops=tuple(parsed),
+        levels=levels,
+        keep=tuple(map(frozenset, keep)) if keep else (ALL,) * levels,
+        networks=networks or (BUS,) * levels,
+        **more,
+    )
 
 
 def moved(result, level, tensor):
@@ -46,8 +50,13 @@ def test_sliding_window():
     assert moved(r, 0, "weight") == (3, 0) and moved(r, 1, "weight") == (18, 3)
     assert moved(r, 0, "ofmap") == (0, 6) and moved(r, 1, "ofmap") == (12 + 6, 18)
     assert r["primitives"][1, "mac", "ofmap"] == {
-        "child_in": 18, "parent_reads": 0, "drains": 18, "arrivals": 18, "entries": 6,
-        "update_reads": 12}
+        "child_in": 18,
+        "parent_reads": 0,
+        "drains": 18,
+        "arrivals": 18,
+        "entries": 6,
+        "update_reads": 12,
+    }
 
 
 def test_stride_above_filter():
@@ -104,9 +113,15 @@ def test_weight_stationary():
     # 2x2, K = S = 3 on rows in folds {0 1} {2}, M = 2 on columns, two outputs streamed.
     # Preload 4 + 2. Streamed per output: 2 then 1 pairs, one read a row: 2*2 + 2*1 = 6 for
     # 12 MACs. Psums run down a column: 2 columns * 2 outputs * 2 folds = 8 arrive, 4 first.
-    r = count(row(F=2, S=3, W=4, M=2),
-              nest("M:2:0 K:2:0 K:1:0:row M:1:0:col X:1:1", keep=(ALL, {"weight"}), fused=K,
-                   networks=(LINES, ALONE)))
+    r = count(
+        row(F=2, S=3, W=4, M=2),
+        nest(
+            "M:2:0 K:2:0 K:1:0:row M:1:0:col X:1:1",
+            keep=(ALL, {"weight"}),
+            fused=K,
+            networks=(LINES, ALONE),
+        ),
+    )
     assert r["macs"] == 12
     assert moved(r, 0, "weight") == (6, 0) and moved(r, 1, "weight") == (12, 6)
     assert moved(r, 0, "ifmap") == (6, 0) and network(r, 0, "ifmap") == (12, 0)
@@ -118,9 +133,15 @@ def test_output_stationary():
     # X = F = 3 on rows in folds {0 1} {2}, M = 2 on columns, K = S = 2 streamed.
     # Weights run down columns: 2 a step, 2 steps, 2 folds = 8. Inputs run along rows:
     # 2 a step then 1: 4 + 2 = 6. Six psums stay, and leave one by one.
-    r = count(row(F=3, S=2, W=4, M=2),
-              nest("X:2:0 X:1:0:row M:1:0:col K:1:1", keep=(ALL, {"ofmap"}), fused=K,
-                   networks=(LINES, ALONE)))
+    r = count(
+        row(F=3, S=2, W=4, M=2),
+        nest(
+            "X:2:0 X:1:0:row M:1:0:col K:1:1",
+            keep=(ALL, {"ofmap"}),
+            fused=K,
+            networks=(LINES, ALONE),
+        ),
+    )
     assert moved(r, 0, "weight") == (8, 0) and network(r, 0, "weight") == (12, 0)
     assert moved(r, 0, "ifmap") == (6, 0) and network(r, 0, "ifmap") == (12, 0)
     assert moved(r, 0, "ofmap") == (0, 6) and network(r, 0, "ofmap") == (6, 0)
@@ -131,9 +152,10 @@ def test_input_stationary():
     # K = S = 2 on rows, X = F = 2 on columns, M = 2 streamed. The array holds four (k, x)
     # pairs of three distinct inputs, and reads four. Weights run along rows: 2 a step.
     # Psums run down columns: 8 made, 2 columns * 2 steps arrive.
-    r = count(row(F=2, S=2, W=3, M=2),
-              nest("K:1:0:row X:1:0:col M:1:1", keep=(ALL, {"ifmap"}), fused=K,
-                   networks=(LINES, ALONE)))
+    r = count(
+        row(F=2, S=2, W=3, M=2),
+        nest("K:1:0:row X:1:0:col M:1:1", keep=(ALL, {"ifmap"}), fused=K, networks=(LINES, ALONE)),
+    )
     assert moved(r, 0, "ifmap") == (4, 0) and moved(r, 1, "ifmap") == (8, 4)
     assert moved(r, 0, "weight") == (4, 0) and network(r, 0, "weight") == (8, 0)
     assert moved(r, 0, "ofmap") == (0, 4) and network(r, 0, "ofmap") == (4, 4)
@@ -157,8 +179,9 @@ def test_stored_padding():
     # A MAC on padding reads its weight and makes its arrival.
     assert r["macs"] == 9 and moved(r, 2, "weight")[0] == 9
     assert r["primitives"][2, "mac", "ofmap"]["arrivals"] == 9
-    r = count(row(F=3, S=3, W=3, pad_left=1, direction="grad_weight"),
-              nest("F:1:0 S:1:1", levels=3))
+    r = count(
+        row(F=3, S=3, W=3, pad_left=1, direction="grad_weight"), nest("F:1:0 S:1:1", levels=3)
+    )
     assert r["primitives"][2, "mac", "weight"]["arrivals"] == 9
     assert r["primitives"][2, "mac", "ifmap"]["parent_reads"] == 7
 
@@ -206,8 +229,15 @@ def test_neighbour_links():
 def test_refusals():
     problem = row(F=2, S=2, W=3, M=2)
     with pytest.raises(ValueError, match="both axes"):  # ifmap streamed, K on rows, X on columns
-        count(problem, nest("K:1:0:row X:1:0:col M:1:1", keep=(ALL, {"weight"}), fused=K,
-                            networks=(LINES, ALONE)))
+        count(
+            problem,
+            nest(
+                "K:1:0:row X:1:0:col M:1:1",
+                keep=(ALL, {"weight"}),
+                fused=K,
+                networks=(LINES, ALONE),
+            ),
+        )
     with pytest.raises(ValueError, match="one word"):
         count(problem, nest("K:1:0 M:1:1 X:1:1", fused=K))
     with pytest.raises(ValueError, match="down to one MAC"):

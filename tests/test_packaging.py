@@ -1,4 +1,5 @@
-"""Packaging: what is built carries the shipped files, and installing it adds accelsim and nothing else.
+"""Packaging: what is built carries the shipped files, and installing it adds accelsim and nothing
+else.
 
 Slow, and pip may have to fetch the build backend: run with ``make test-all``.
 """
@@ -17,26 +18,40 @@ from pathlib import Path
 
 import pytest
 
-from accelsim import files
+from accelsim.base.shipped import shipped_names
 from accelsim.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("workloads", "dataflows", "architectures")
 IN_SDIST = [
-    *("pyproject.toml", "hatch_build.py", "Makefile", "LICENSE", "CHANGELOG.md", "CITATION.cff", ".ci/run", ".gitignore"),
-    *("accelsim/files.py", "accelsim/py.typed", "tests/test_packaging.py", "workloads/alexnet.yaml"),
+    *(
+        "pyproject.toml",
+        "hatch_build.py",
+        "Makefile",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        ".ci/run",
+        ".gitignore",
+    ),
+    *(
+        "accelsim/base/errors.py",
+        "accelsim/py.typed",
+        "tests/test_packaging.py",
+        "workloads/alexnet.yaml",
+    ),
 ]
 SNIPPET = """
 import json
 import accelsim
-from accelsim import files
+from accelsim.base.shipped import shipped_folder, shipped_names
 from accelsim.workload.network import load_workload
 
 kinds = ("workloads", "dataflows", "architectures")
 print(json.dumps({
     "package": accelsim.__file__,
-    "folders": {k: str(files.data_dirs(k)) for k in kinds},
-    "names": {k: files.names(k) for k in kinds},
+    "folders": {k: str(shipped_folder(k)) for k in kinds},
+    "names": {k: shipped_names(k) for k in kinds},
     "macs": load_workload("alexnet").macs,
 }))
 """
@@ -44,7 +59,9 @@ print(json.dumps({
 
 def run(*command: str | Path, cwd: Path) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -56,7 +73,14 @@ class Environment:
         venv.create(folder, with_pip=True)
         self.scripts = folder / ("Scripts" if os.name == "nt" else "bin")
         self.python = self.scripts / ("python.exe" if os.name == "nt" else "python")
-        self.site = Path(run(self.python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])", cwd=folder).strip())
+        self.site = Path(
+            run(
+                self.python,
+                "-c",
+                "import sysconfig; print(sysconfig.get_paths()['purelib'])",
+                cwd=folder,
+            ).strip()
+        )
 
     def install(self, *what: str | Path, cwd: Path) -> set[str]:
         """Installs without dependencies; the names that site-packages gained."""
@@ -65,7 +89,9 @@ class Environment:
         return set(os.listdir(self.site)) - before
 
     def borrow_dependencies(self) -> None:
-        """Makes this interpreter's packages importable, after the environment's own and without their .pth files."""
+        """Makes this interpreter's packages importable, after the environment's own and without
+        their .pth files.
+        """
         paths = {sysconfig.get_paths()[k] for k in ("purelib", "platlib")}
         (self.site / "borrowed.pth").write_text("\n".join(sorted(paths)) + "\n")
 
@@ -84,7 +110,9 @@ def test_sdist_is_complete(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert not set(IN_SDIST) - names
-    assert {n.partition("/")[0] for n in names}.isdisjoint({".venv", ".git", ".mypy_cache", ".benchmarks"})
+    assert {n.partition("/")[0] for n in names}.isdisjoint(
+        {".venv", ".git", ".mypy_cache", ".benchmarks"}
+    )
 
 
 def test_wheel_carries_the_files(built: tuple[Path, Path]) -> None:
@@ -92,7 +120,7 @@ def test_wheel_carries_the_files(built: tuple[Path, Path]) -> None:
         names = set(archive.namelist())
     assert {n.partition("/")[0] for n in names} == {"accelsim", f"accelsim-{__version__}.dist-info"}
     for kind in KINDS:
-        assert {f"accelsim/{kind}/{name}.yaml" for name in files.names(kind)} <= names
+        assert {f"accelsim/{kind}/{name}.yaml" for name in shipped_names(kind)} <= names
     assert "accelsim/py.typed" in names
 
 
@@ -105,8 +133,10 @@ def test_wheel_in_an_empty_environment(built: tuple[Path, Path], tmp_path: Path)
     found = json.loads(run(env.python, "-c", SNIPPET, cwd=elsewhere))
     package = (env.site / "accelsim").resolve()
     assert Path(found["package"]).resolve().parent == package
-    assert {k: Path(f).resolve() for k, f in found["folders"].items()} == {k: package / k for k in KINDS}
-    assert found["names"] == {k: files.names(k) for k in KINDS}
+    assert {k: Path(f).resolve() for k, f in found["folders"].items()} == {
+        k: package / k for k in KINDS
+    }
+    assert found["names"] == {k: shipped_names(k) for k in KINDS}
     assert found["macs"] == 724_406_816
     assert "alexnet" in run(env.scripts / "accelsim", "list", cwd=elsewhere)
     assert not list(elsewhere.iterdir())
@@ -118,4 +148,6 @@ def test_editable_install_reads_the_checkout(tmp_path: Path) -> None:
     assert not {"accelsim", *KINDS} & gained
     env.borrow_dependencies()
     found = json.loads(run(env.python, "-c", SNIPPET, cwd=tmp_path))
-    assert {k: Path(f).resolve() for k, f in found["folders"].items()} == {k: ROOT / k for k in KINDS}
+    assert {k: Path(f).resolve() for k, f in found["folders"].items()} == {
+        k: ROOT / k for k in KINDS
+    }

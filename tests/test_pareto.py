@@ -19,12 +19,18 @@ def by_definition(values: np.ndarray) -> list[bool]:
         return bool((a <= b).all() and (a < b).any())
 
     real = ~np.isnan(values).any(axis=1)
-    return [bool(real[i]) and not any(real[j] and beats(values[j], values[i]) for j in range(len(values))) for i in range(len(values))]
+    return [
+        bool(real[i])
+        and not any(real[j] and beats(values[j], values[i]) for j in range(len(values)))
+        for i in range(len(values))
+    ]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 4), st.integers(0, 40), st.integers(1, 8), st.randoms(use_true_random=False))
-def test_fronts_are_those_of_the_definition(columns: int, rows: int, spread: int, random: object) -> None:
+def test_fronts_are_those_of_the_definition(
+    columns: int, rows: int, spread: int, random: object
+) -> None:
     rng = np.random.default_rng(random.randrange(2**32))  # type: ignore[attr-defined]
     values = rng.integers(0, spread, (rows, columns)).astype(float)
     values[rng.random(values.shape) < 0.05] = np.nan
@@ -33,7 +39,9 @@ def test_fronts_are_those_of_the_definition(columns: int, rows: int, spread: int
 
 
 def test_ties_stay_together_and_gaps_stay_away() -> None:
-    frame = pd.DataFrame({"x": [1, 1, 2, 3, None, 2], "y": [3.0, 3.0, 2.0, 2.5, 0.0, np.nan]}, index=list("abcdef"))
+    frame = pd.DataFrame(
+        {"x": [1, 1, 2, 3, None, 2], "y": [3.0, 3.0, 2.0, 2.5, 0.0, np.nan]}, index=list("abcdef")
+    )
     assert acc.pareto(frame, ["x", "y"]).index.tolist() == ["a", "b", "c"]
     assert acc.pareto(frame, ["x", "y"], maximize=["y"]).index.tolist() == ["a", "b"]
     assert acc.pareto(frame, ["x", "y"], maximize="x").index.tolist() == ["c", "d"]
@@ -44,7 +52,12 @@ def test_ties_stay_together_and_gaps_stay_away() -> None:
 
 @pytest.mark.parametrize(
     ("columns", "maximize", "says"),
-    [(["z"], [], "no column z"), ([], [], "at least one"), (["x"], ["y"], "not among"), (["name"], [], "holds no numbers")],
+    [
+        (["z"], [], "no column z"),
+        ([], [], "at least one"),
+        (["x"], ["y"], "not among"),
+        (["name"], [], "holds no numbers"),
+    ],
 )
 def test_bad_columns(columns: list[str], maximize: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -63,7 +76,14 @@ def test_large_fronts_are_quick() -> None:
 
 def test_sensitivity_finds_what_moves() -> None:
     rows = [
-        {"layer": layer, "dataflow": "ws", "array.rows": r, "array.cols": c, "clock_mhz": 1.0, "energy_pj": scale * r**2 * (1 + 0.01 * c)}
+        {
+            "layer": layer,
+            "dataflow": "ws",
+            "array.rows": r,
+            "array.cols": c,
+            "clock_mhz": 1.0,
+            "energy_pj": scale * r**2 * (1 + 0.01 * c),
+        }
         for layer, scale in (("a", 1.0), ("b", 1000.0))
         for r in (1, 2, 4)
         for c in (1, 2)
@@ -72,7 +92,9 @@ def test_sensitivity_finds_what_moves() -> None:
     assert found["key"].tolist() == ["array.rows", "array.cols"]
     first, second = found.to_dict("records")
     assert first["share"] > 0.99 and first["share"] + second["share"] == pytest.approx(1)
-    assert first["median_ratio"] == pytest.approx(16) and first["largest_ratio"] == pytest.approx(16)
+    assert first["median_ratio"] == pytest.approx(16) and first["largest_ratio"] == pytest.approx(
+        16
+    )
     assert (first["values"], first["pairs"], first["least_at"], first["most_at"]) == (3, 4, 1, 4)
     assert second["median_ratio"] == pytest.approx(1.02 / 1.01)
     named = acc.sensitivity(pd.DataFrame(rows), "energy_pj", keys=["layer"])
@@ -85,7 +107,16 @@ def test_sensitivity_finds_what_moves() -> None:
 
 
 def test_sensitivity_of_a_sweep_with_gaps() -> None:
-    frame = acc.sweep("lenet5", "systolic", {"array.rows": [4, 0, 16], "array.cols": [4, 16]}, dataflows="ws,os", jobs=1)
+    frame = acc.sweep(
+        "lenet5",
+        "systolic",
+        {"array.rows": [4, 0, 16], "array.cols": [4, 16]},
+        dataflows="ws,os",
+        jobs=1,
+    )
     found = acc.sensitivity(frame, "cycles", keys=["array.rows", "array.cols", "dataflow"])
-    assert set(found["key"]) == {"array.rows", "array.cols", "dataflow"} and found["share"].between(0, 1.01).all()
+    assert (
+        set(found["key"]) == {"array.rows", "array.cols", "dataflow"}
+        and found["share"].between(0, 1.01).all()
+    )
     assert dict(zip(found["key"], found["values"], strict=True))["array.rows"] == 2

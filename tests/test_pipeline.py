@@ -1,4 +1,5 @@
-"""The recurrence over classes of passes is the timed event engine, to the cycle and to whoever was waited for; elsewhere near it.
+"""The recurrence over classes of passes is the timed event engine, to the cycle and to whoever was
+waited for; elsewhere near it.
 
 The two share no code: words per step come from closed forms here and from index lists there, and SimPy knows no recurrence.
 """
@@ -11,7 +12,9 @@ import statistics
 import pytest
 
 import accelsim as acc
-from accelsim.engines import analytic, pipeline, timed
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import pipeline
+from accelsim.engines.event import timed
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 
@@ -20,30 +23,69 @@ FLOWS = ("ws", "os", "is", "rs", "nlr")
 
 def layer(rng: random.Random) -> acc.Conv2d:
     r, s = rng.randint(1, 3), rng.randint(1, 3)
-    size = {"H": rng.randint(r, 12), "W": rng.randint(s, 12), "R": r, "S": s, "stride": rng.randint(1, 3), "padding": rng.randint(0, 1)}
-    return acc.Conv2d(M=rng.randint(1, 20), C=rng.randint(1, 9), groups=rng.choice([1, 1, 2]), **size)
+    size = {
+        "H": rng.randint(r, 12),
+        "W": rng.randint(s, 12),
+        "R": r,
+        "S": s,
+        "stride": rng.randint(1, 3),
+        "padding": rng.randint(0, 1),
+    }
+    return acc.Conv2d(
+        M=rng.randint(1, 20), C=rng.randint(1, 9), groups=rng.choice([1, 1, 2]), **size
+    )
 
 
 def machine(rng: random.Random, *, inside: bool) -> acc.Architecture:
-    """A preset with a narrow outermost port; with ``inside`` ports and widths everywhere else, too."""
+    """A preset with a narrow outermost port; with ``inside`` ports and widths everywhere else,
+    too.
+    """
     preset = rng.choice(["systolic", "eyeriss", "scalesim", "shidiannao"])
     buffer = {"systolic": "sram", "scalesim": "sram", "eyeriss": "glb", "shidiannao": "nb"}[preset]
-    network = {"systolic": "lines", "scalesim": "lines", "eyeriss": "noc", "shidiannao": "mesh"}[preset]
-    keys = {"array.rows": rng.randint(1, 8), "array.cols": rng.randint(1, 8), "levels.dram.port_bits": rng.choice([4, 8, 16, 64])}
-    keys |= {"levels.dram.ports": rng.choice(["shared", "separate"]), "levels.dram.latency_cycles": rng.choice([0, 0, 3])}
-    keys |= {"levels.dram.burst_bits": rng.choice([None, 64]), "levels.dram.port_clock_mhz": rng.choice([None, 333.0])}
-    keys |= {f"levels.{buffer}.double_buffered": rng.random() < 0.5, "networks.noc.width_bits": None}
+    network = {"systolic": "lines", "scalesim": "lines", "eyeriss": "noc", "shidiannao": "mesh"}[
+        preset
+    ]
+    keys = {
+        "array.rows": rng.randint(1, 8),
+        "array.cols": rng.randint(1, 8),
+        "levels.dram.port_bits": rng.choice([4, 8, 16, 64]),
+    }
+    keys |= {
+        "levels.dram.ports": rng.choice(["shared", "separate"]),
+        "levels.dram.latency_cycles": rng.choice([0, 0, 3]),
+    }
+    keys |= {
+        "levels.dram.burst_bits": rng.choice([None, 64]),
+        "levels.dram.port_clock_mhz": rng.choice([None, 333.0]),
+    }
+    keys |= {
+        f"levels.{buffer}.double_buffered": rng.random() < 0.5,
+        "networks.noc.width_bits": None,
+    }
     if preset != "eyeriss":
         del keys["networks.noc.width_bits"]
     if preset in ("systolic", "scalesim"):
         overlap = rng.random() < 0.6
-        keys |= {"array.overlap": overlap, "array.weight_registers": 2 if overlap and rng.random() < 0.5 else 1}
+        keys |= {
+            "array.overlap": overlap,
+            "array.weight_registers": 2 if overlap and rng.random() < 0.5 else 1,
+        }
         keys |= {"array.outputs": rng.choice(["in_place", "accumulators", "register"])}
-        keys |= {"array.partial_folds": rng.choice(["exact", "full"]), "levels.sram.priced_bytes": None}
+        keys |= {
+            "array.partial_folds": rng.choice(["exact", "full"]),
+            "levels.sram.priced_bytes": None,
+        }
         keys |= {"levels.sram.capacity_bytes": rng.choice([200, 400, 1000])}
     if inside:
-        keys |= {f"levels.{buffer}.port_bits": rng.choice([None, 16, 64]), f"levels.{buffer}.ports": rng.choice(["shared", "separate"])}
-        keys |= {f"networks.{network}.width_bits": rng.choice([None, 16, {"weight": 16, "ifmap": 8, "ofmap": 32}])}
+        keys |= {
+            f"levels.{buffer}.port_bits": rng.choice([None, 16, 64]),
+            f"levels.{buffer}.ports": rng.choice(["shared", "separate"]),
+        }
+        keys |= {
+            f"networks.{network}.width_bits": rng.choice(
+                [None, 16, {"weight": 16, "ifmap": 8, "ofmap": 32}]
+            )
+        }
         keys |= {"networks.link.width_bits": rng.choice([None, 32])}
     return acc.load_architecture(preset, keys)
 
@@ -76,7 +118,8 @@ def test_one_level_is_exact(chunk):
             continue
         ours, theirs = both(nest)
         assert ours.cycles == ours.array + sum(ours.stalls.values()), seed
-        # passes are timed one by one, each with folds of its own, so it is their waiting that is compared
+        # passes are timed one by one, each with folds of its own, so it is their waiting that is
+        # compared
         assert ours.bound >= ours.array and theirs.cycles >= ours.bound, seed
         if ours.exact:
             assert some(ours.stalls) == some(theirs.stalls), (seed, nest.mapping)
@@ -93,20 +136,36 @@ def test_elsewhere_the_error_is_known():
             ours, theirs = both(nest)
             assert theirs.cycles >= ours.bound, seed
             if not ours.exact:
-                errors.append(abs((ours.cycles - ours.array + theirs.array_cycles) / theirs.cycles - 1))
+                errors.append(
+                    abs((ours.cycles - ours.array + theirs.array_cycles) / theirs.cycles - 1)
+                )
     errors.sort()
     most = errors[len(errors) * 9 // 10]
-    print(f"{len(errors)} nests: median {statistics.median(errors):.2%}, nine in ten below {most:.2%}, worst {errors[-1]:.2%}")
+    print(
+        f"{len(errors)} nests: median {statistics.median(errors):.2%}, nine in ten below {most:.2%}, worst {errors[-1]:.2%}"
+    )
     assert len(errors) > 60 and statistics.median(errors) < 0.03
 
 
 def test_nothing_to_wait_for_is_the_array_alone():
     for preset in ("systolic", "scalesim", "tpu_v1", "shidiannao"):
-        (row,) = acc.simulate(acc.Conv2d(M=8, C=4, H=9, W=9, R=3, S=3), preset, "os" if preset == "shidiannao" else "ws").records()
-        assert row["stall_cycles"] == 0 and row["cycles"] == row["compute_cycles"] + row["fill_drain_cycles"]
+        (row,) = acc.simulate(
+            acc.Conv2d(M=8, C=4, H=9, W=9, R=3, S=3),
+            preset,
+            "os" if preset == "shidiannao" else "ws",
+        ).records()
+        assert (
+            row["stall_cycles"] == 0
+            and row["cycles"] == row["compute_cycles"] + row["fill_drain_cycles"]
+        )
 
 
 def test_a_saturated_port_of_half_the_width_takes_twice_as_long():
     big = acc.Conv2d(M=32, C=16, H=16, W=16, R=1, S=1)
-    cycles = [acc.simulate(big, "systolic", "ws", overrides={"levels.dram.port_bits": n}).records()[0]["stall_dram_cycles"] for n in (2, 1)]
+    cycles = [
+        acc.simulate(big, "systolic", "ws", overrides={"levels.dram.port_bits": n}).records()[0][
+            "stall_dram_cycles"
+        ]
+        for n in (2, 1)
+    ]
     assert cycles[1] == pytest.approx(2 * cycles[0], rel=0.02)

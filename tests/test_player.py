@@ -32,7 +32,9 @@ def films() -> dict[str, Film]:
 
 def data() -> dict[str, Any]:
     arch = acc.load_architecture("systolic", SMALL)
-    return random_data(LAYER.problem(), *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+    return random_data(
+        LAYER.problem(), *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
+    )
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -52,12 +54,19 @@ def test_operands_are_the_words_they_are_called(films: dict[str, Film], flow: st
 def test_every_mac_is_shown_once_at_its_iteration(films: dict[str, Film], flow: str) -> None:
     film, p = films[flow], LAYER.problem()
     nest = acc.Nest(
-        p, acc.load_architecture("systolic", SMALL), acc.choose(p, acc.load_architecture("systolic", SMALL), acc.load_dataflow(flow))
+        p,
+        acc.load_architecture("systolic", SMALL),
+        acc.choose(p, acc.load_architecture("systolic", SMALL), acc.load_dataflow(flow)),
     )
     t, i, j = np.nonzero(film.state & MAC)
     assert len(t) == p.macs
     where = film.positions
-    at = where.outside[where.fold[t, i, j]] + where.row[i] + where.col[j] + where.inside[where.step[t, i, j]]
+    at = (
+        where.outside[where.fold[t, i, j]]
+        + where.row[i]
+        + where.col[j]
+        + where.inside[where.step[t, i, j]]
+    )
     point: dict[str, Any] = {}
     for chain in nest.chains:
         piece = nest.pieces(chain, {k: at[:, k] for k in chain.loops})
@@ -72,7 +81,9 @@ def test_every_mac_is_shown_once_at_its_iteration(films: dict[str, Film], flow: 
     h, w = point["E"] + point["R"] - 1, point["F"] + point["S"] - 1
     wanted = {
         "weight": np.ravel_multi_index([point[d] for d in "GMCRS"], p.shape("weight")),
-        "ifmap": np.where((h >= 0) & (h < p.H) & (w >= 0) & (w < p.W), ((point["C"] * p.H) + h) * p.W + w, PADDING),
+        "ifmap": np.where(
+            (h >= 0) & (h < p.H) & (w >= 0) & (w < p.W), ((point["C"] * p.H) + h) * p.W + w, PADDING
+        ),
         "ofmap": np.ravel_multi_index([point[d] for d in "NGMEF"], p.shape("ofmap")),
     }
     for plane in film.planes:
@@ -82,7 +93,9 @@ def test_every_mac_is_shown_once_at_its_iteration(films: dict[str, Film], flow: 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_sum_is_the_one_before_and_a_product(films: dict[str, Film], flow: str) -> None:
-    """The hardware's own law, checked on what is shown: nothing between two frames is lost or added."""
+    """The hardware's own law, checked on what is shown: nothing between two frames is lost or
+    added.
+    """
     film = films[flow]
     kinds = {p.label: p for p in film.planes}
     product = kinds["weight"].values * kinds["ifmap"].values
@@ -100,12 +113,16 @@ def test_a_sum_is_the_one_before_and_a_product(films: dict[str, Film], flow: str
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_counters_only_grow_and_end_at_the_analytic_counts(films: dict[str, Film], flow: str) -> None:
+def test_counters_only_grow_and_end_at_the_analytic_counts(
+    films: dict[str, Film], flow: str
+) -> None:
     film = films[flow]
     (row,) = acc.simulate(LAYER, "systolic", flow, overrides=SMALL).rows
     assert film.whole and film.cycles == film.frames == row.columns["cycles"]
     assert film.totals == {
-        k: v for k, v in row.columns.items() if v and (k == "macs" or k.endswith(("_reads", "_writes", "_deliveries", "_additions")))
+        k: v
+        for k, v in row.columns.items()
+        if v and (k == "macs" or k.endswith(("_reads", "_writes", "_deliveries", "_additions")))
     }
     for name, values in film.counts.items():
         assert (np.diff(values) >= 0).all(), name
@@ -144,17 +161,28 @@ def test_gradients(flow: str, direction: Any) -> None:
 
 @pytest.mark.parametrize(
     ("arch", "flow"),
-    [("eyeriss", "rs"), ("eyeriss", "ws"), ("eyeriss", "os"), ("eyeriss", "nlr"), ("shidiannao", "os"), ("scalesim", "os")],
+    [
+        ("eyeriss", "rs"),
+        ("eyeriss", "ws"),
+        ("eyeriss", "os"),
+        ("eyeriss", "nlr"),
+        ("shidiannao", "os"),
+        ("scalesim", "os"),
+    ],
 )
 @pytest.mark.parametrize("direction", ["forward", "grad_input"])
 def test_other_arrays(arch: str, flow: str, direction: Any) -> None:
-    """Buses, trees, chains and neighbour links: counters grow to the analytic counts, operands are the words they are called."""
+    """Buses, trees, chains and neighbour links: counters grow to the analytic counts, operands are
+    the words they are called.
+    """
     (film,) = acc.animate(LAYER, arch, flow, direction=direction).films
     assert film.whole and (film.state & MAC).sum() == LAYER.problem().macs
     assert {k: int(v[-1]) for k, v in film.counts.items()} == film.totals
     assert all((np.diff(v) >= 0).all() for v in film.counts.values())
     machine, problem = acc.load_architecture(arch), LAYER.problem().with_direction(direction)
-    tensors = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
+    tensors = random_data(
+        problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
+    )
     for plane in film.planes:
         if plane.tensor not in problem.operands:
             continue
@@ -172,8 +200,13 @@ def test_a_window_is_a_piece_of_the_whole(films: dict[str, Film]) -> None:
     for a, b in zip(window.planes, whole.planes, strict=True):
         assert (a.values == b.values[19:34]).all() and (a.words == b.words[19:34]).all()
     busy = window.positions.fold >= 0
-    assert (window.positions.outside[window.positions.fold[busy]] == whole.positions.outside[whole.positions.fold[19:34][busy]]).all()
-    assert all((values == whole.counts[name][19:34]).all() for name, values in window.counts.items())
+    assert (
+        window.positions.outside[window.positions.fold[busy]]
+        == whole.positions.outside[whole.positions.fold[19:34][busy]]
+    ).all()
+    assert all(
+        (values == whole.counts[name][19:34]).all() for name, values in window.counts.items()
+    )
 
 
 def test_large_arrays_are_shown_for_fewer_cycles() -> None:
@@ -217,8 +250,12 @@ def _unpack(head: dict[str, Any], block: bytes) -> Any:
 
 def test_the_file_holds_the_film_and_asks_for_nothing(films: dict[str, Film]) -> None:
     text = acc.animate(LAYER, "systolic", "os", overrides=SMALL).html
-    head = json.loads(re.search(r'<script type="application/json" id="head">(.*?)</script>', text, re.S)[1])
-    block = zlib.decompress(base64.b64decode(re.search(r'id="block">(.*?)</script>', text, re.S)[1]))
+    head = json.loads(
+        re.search(r'<script type="application/json" id="head">(.*?)</script>', text, re.S)[1]
+    )
+    block = zlib.decompress(
+        base64.b64decode(re.search(r'id="block">(.*?)</script>', text, re.S)[1])
+    )
     film = films["os"]
     for got, plane in zip(head["films"][0]["planes"], film.planes, strict=True):
         assert (_unpack(got["values"], block) == plane.values).all()
@@ -227,7 +264,8 @@ def test_the_file_holds_the_film_and_asks_for_nothing(films: dict[str, Film]) ->
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert policy.startswith("default-src 'none'; script-src 'sha256-") and "unsafe" not in policy
     assert not re.search(
-        r"https?:|//[a-z]|<link|<img|<iframe|@import|url\(", re.sub(r'id="block">.*?</script>', "", text, flags=re.S).replace("// ", "")
+        r"https?:|//[a-z]|<link|<img|<iframe|@import|url\(",
+        re.sub(r'id="block">.*?</script>', "", text, flags=re.S).replace("// ", ""),
     )
 
 
@@ -250,11 +288,23 @@ def test_summary_says_length_work_and_loops() -> None:
     ("call", "why"),
     [
         ({"workload": "lenet5", "arch": "systolic", "dataflow": "ws"}, "one layer at a time"),
-        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws", "first": 10**6}, "begins at 1000000"),
+        (
+            {"workload": LAYER, "arch": "systolic", "dataflow": "ws", "first": 10**6},
+            "begins at 1000000",
+        ),
         ({"workload": LAYER, "arch": "systolic", "dataflow": "ws", "cycles": 0}, "from 1 to"),
         ({"workload": LAYER, "arch": "systolic", "dataflow": "ws,os,is,ws,os"}, "at most 4"),
         ({"workload": LAYER, "arch": "systolic"}, "dataflow"),
-        ({"workload": "vgg16", "layer": "conv1_2", "arch": "systolic", "dataflow": "ws", "batch": 64}, "2^33 MACs"),
+        (
+            {
+                "workload": "vgg16",
+                "layer": "conv1_2",
+                "arch": "systolic",
+                "dataflow": "ws",
+                "batch": 64,
+            },
+            "2^33 MACs",
+        ),
     ],
 )
 def test_bad_input_is_a_sentence(call: dict[str, Any], why: str) -> None:
@@ -264,14 +314,33 @@ def test_bad_input_is_a_sentence(call: dict[str, Any], why: str) -> None:
 
 def test_command(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("accelsim"))]
-    args = ["animate", "lenet5", "--layer", "conv2", "--arch", "systolic", "--dataflow", "ws,os", "--cycles", "60"]
+    args = [
+        "animate",
+        "lenet5",
+        "--layer",
+        "conv2",
+        "--arch",
+        "systolic",
+        "--dataflow",
+        "ws,os",
+        "--cycles",
+        "60",
+    ]
     done = subprocess.run([*command, *args], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.iterdir()
-    assert path.name == "lenet5-conv2-on-systolic-ws-os.html" and f"wrote {path.name}" in done.stderr
+    assert (
+        path.name == "lenet5-conv2-on-systolic-ws-os.html" and f"wrote {path.name}" in done.stderr
+    )
     assert "Cycles 1 to 60 are shown" in done.stdout
-    done = subprocess.run([*command, *args, "--layer", "conv9"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+    done = subprocess.run(
+        [*command, *args, "--layer", "conv9"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (
+        done.returncode == 2
+        and "Traceback" not in done.stderr
+        and len(done.stderr.splitlines()) == 1
+    )
 
 
 def test_nothing_is_shown_where_nothing_is(films: dict[str, Film]) -> None:

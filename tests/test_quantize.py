@@ -1,4 +1,6 @@
-"""The golden network in words: whole networks bit by bit with another engine's layers, scales, folding, .npz files, the vector unit."""
+"""The golden network in words: whole networks bit by bit with another engine's layers, scales,
+folding, .npz files, the vector unit.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from accelsim.engines import event, golden, golden_network, vector
-from accelsim.files import InputError
-from accelsim.hardware.architecture import VectorUnit
-from accelsim.hardware.presets import load_architecture
+from accelsim.base.errors import InputError
+from accelsim.engines.analytic import vector_unit as vector
+from accelsim.engines.event import machine as event
+from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.golden import golden_network
+from accelsim.hardware.architecture import VectorUnit, load_architecture
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import sources
 from accelsim.workload.arithmetic import Number, Requantize, requantize, wrap
@@ -21,7 +25,7 @@ from accelsim.workload.graph.fold import fold_batch_norm
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.weights import load_arrays, random_images, random_weights
 from accelsim.workload.network import Workload, load_workload
-from accelsim.workload.operators.base import Work
+from accelsim.workload.operators.operator import Work
 from accelsim.workload.problem import Problem
 from accelsim.workload.quantize import QuantizedNetwork, calibrate, quantize
 
@@ -43,7 +47,15 @@ MIXED: dict[str, Any] = {
         {"name": "lrn", "type": "local_response_norm"},
         {"name": "avg", "type": "average_pool", "R": 3, "stride": 2, "padding": 1},
         {"name": "max", "type": "max_pool", "R": 3, "stride": 2, "inputs": "lrn"},
-        {"name": "up", "type": "conv_transpose", "M": 3, "R": 3, "stride": 2, "bias": True, "inputs": "max"},
+        {
+            "name": "up",
+            "type": "conv_transpose",
+            "M": 3,
+            "R": 3,
+            "stride": 2,
+            "bias": True,
+            "inputs": "max",
+        },
         {"name": "mean", "type": "mean", "axes": [1, 2], "inputs": "up"},
         {"name": "tanh", "type": "tanh", "inputs": "avg"},
         {"name": "tokens", "type": "reshape", "shape": [24, -1]},
@@ -69,7 +81,9 @@ def network(name: str) -> Graph:
     return found
 
 
-def quantized(graph: Graph, batch: int = 2, seed: int = 0, **options: Any) -> tuple[QuantizedNetwork, dict[str, Array], dict[str, Array]]:
+def quantized(
+    graph: Graph, batch: int = 2, seed: int = 0, **options: Any
+) -> tuple[QuantizedNetwork, dict[str, Array], dict[str, Array]]:
     weights, images = random_weights(graph, seed), random_images(graph, batch, seed)
     return quantize(graph, weights, calibrate(graph, images, weights), **options), images, weights
 
@@ -96,11 +110,16 @@ def test_a_small_network_with_other_layers_is_bit_exact() -> None:
     ).network
     assert graph is not None
     net, images, _ = quantized(graph)
-    a, b = golden_network.run_network(net, images, psums=True), golden_network.run_network(net, images, plain, psums=True)
+    a, b = (
+        golden_network.run_network(net, images, psums=True),
+        golden_network.run_network(net, images, plain, psums=True),
+    )
     assert set(a) == {*graph.shapes, "a.psum", "b.psum", "d.psum", "m.psum", "f.psum"}
     for name, tensor in a.items():
         np.testing.assert_array_equal(tensor, b[name])
-        assert name.endswith(".psum") or (tensor.dtype == np.int8 and tensor.shape == (2, *graph.shapes[name]))
+        assert name.endswith(".psum") or (
+            tensor.dtype == np.int8 and tensor.shape == (2, *graph.shapes[name])
+        )
 
 
 @pytest.mark.parametrize("per", ["tensor", "channel"])
@@ -131,7 +150,11 @@ def test_scales_are_kept_where_words_are() -> None:
     net, _, _ = quantized(mixed())
     assert net.scales["max"] == net.scales["lrn"] and net.scales["tokens"] == net.scales["tanh"]
     graph = Workload.model_validate(
-        {"name": "n", "input": [1, 4, 4], "graph": [{"name": "c", "M": 2, "R": 1}, {"name": "r", "type": "relu"}]}
+        {
+            "name": "n",
+            "input": [1, 4, 4],
+            "graph": [{"name": "c", "M": 2, "R": 1}, {"name": "r", "type": "relu"}],
+        }
     ).network
     assert graph is not None
     net, images, weights = quantized(graph)
@@ -172,7 +195,10 @@ def test_batch_normalization_folds(name: str) -> None:
     weights, images = random_weights(graph), random_images(graph)
     small, folded = fold_batch_norm(graph, weights)
     assert not [n for n in small.nodes if "_bn" in n.name or n.name.startswith("bn")]
-    before, after = golden_network.run(graph, images, weights), golden_network.run(small, images, folded)
+    before, after = (
+        golden_network.run(graph, images, weights),
+        golden_network.run(small, images, folded),
+    )
     np.testing.assert_allclose(after["fc"], before["fc"], atol=1e-9)
     np.testing.assert_allclose(after["conv1"], before["bn1"], atol=1e-9)
 
@@ -197,11 +223,13 @@ def test_a_batch_normalization_that_others_read_stays() -> None:
     small, folded = fold_batch_norm(graph, weights)
     assert [n.name for n in small.nodes] == ["c", "bn", "s", "t", "bn3"]
     np.testing.assert_allclose(
-        golden_network.run(small, images, folded)["bn3"], golden_network.run(graph, images, weights)["bn3"], atol=1e-9
+        golden_network.run(small, images, folded)["bn3"],
+        golden_network.run(graph, images, weights)["bn3"],
+        atol=1e-9,
     )
 
 
-# Files -----------------------------------------------------------------------------------------------------------
+# Files --------------------------------------------------------------------------------------------
 
 
 def test_weights_and_images_from_npz(tmp_path: Path) -> None:
@@ -211,11 +239,18 @@ def test_weights_and_images_from_npz(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "images.npz", **images)
     again = load_arrays(tmp_path / "weights.npz")
     np.testing.assert_array_equal(
-        golden_network.run(graph, load_arrays(tmp_path / "images.npz"), again)["fc3"], golden_network.run(graph, images, weights)["fc3"]
+        golden_network.run(graph, load_arrays(tmp_path / "images.npz"), again)["fc3"],
+        golden_network.run(graph, images, weights)["fc3"],
     )
     for change, message in (
-        ({"conv1.wieght": weights["conv1.weight"]}, "has no such parameter, got conv1.wieght; nearest: conv1.weight"),
-        ({"conv1.weight": weights["conv1.weight"][:2]}, "weights.conv1.weight: must have shape 6x1x5x5, got 2x1x5x5"),
+        (
+            {"conv1.wieght": weights["conv1.weight"]},
+            "has no such parameter, got conv1.wieght; nearest: conv1.weight",
+        ),
+        (
+            {"conv1.weight": weights["conv1.weight"][:2]},
+            "weights.conv1.weight: must have shape 6x1x5x5, got 2x1x5x5",
+        ),
         ({"conv1.bias": np.full(6, np.nan)}, "weights.conv1.bias: must be finite numbers"),
         ({"conv1.bias": np.array(["a"] * 6)}, "weights.conv1.bias: must be numbers"),
     ):
@@ -242,7 +277,7 @@ def test_what_is_not_an_npz_file(tmp_path: Path) -> None:
             load_arrays(file)
 
 
-# The vector unit -------------------------------------------------------------------------------------------------
+# The vector unit ----------------------------------------------------------------------------------
 
 
 def test_vector_unit() -> None:
@@ -258,9 +293,18 @@ def test_vector_unit() -> None:
             VectorUnit(**wrong)
 
 
-# At full size ----------------------------------------------------------------------------------------------------
+# At full size -------------------------------------------------------------------------------------
 
-FULL = ["lenet5", "alexnet", "googlenet", "resnet18", "mobilenet_v1", "mobilenet_v2", "vit_s_block", "bert_base_layer"]
+FULL = [
+    "lenet5",
+    "alexnet",
+    "googlenet",
+    "resnet18",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "vit_s_block",
+    "bert_base_layer",
+]
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet18", "vit_s_block"])
@@ -269,7 +313,10 @@ def test_full_size(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FULL, "overfeat", "vgg16", "resnet34", "resnet50", "resnet101", "resnet152", "inception_v3"])
+@pytest.mark.parametrize(
+    "name",
+    [*FULL, "overfeat", "vgg16", "resnet34", "resnet50", "resnet101", "resnet152", "inception_v3"],
+)
 def test_full_size_all(name: str) -> None:
     full_size(name)
 
@@ -279,19 +326,29 @@ def full_size(name: str) -> None:
     images = random_images(graph)
     graph, weights = fold_batch_norm(graph, random_weights(graph))
     reference = golden_network.run(graph, images, weights)
-    number, psum = (Number(12), Number(36)) if name == "mobilenet_v2" else (Number(8), Number(32))  # 50 layers without a trained margin
-    net = quantize(graph, weights, {k: float(np.abs(v).max()) for k, v in reference.items()}, number=number, psum=psum)
+    number, psum = (
+        (Number(12), Number(36)) if name == "mobilenet_v2" else (Number(8), Number(32))
+    )  # 50 layers without a trained margin
+    net = quantize(
+        graph,
+        weights,
+        {k: float(np.abs(v).max()) for k, v in reference.items()},
+        number=number,
+        psum=psum,
+    )
     found = golden_network.accuracy(net, images, reference)
     assert [a.node for a in found if a.snr_db < 9] == [], "words stay above 9 dB on random weights"
 
 
-# On the event engine ---------------------------------------------------------------------------------------------
+# On the event engine ------------------------------------------------------------------------------
 
 WORDS = {"bits.weight": 8, "bits.ifmap": 8, "bits.psum": 32, "bits.ofmap": 8}
 
 
 def on_the_array(graph: Graph, arch: str, flow: str, batch: int = 1) -> None:
-    """Every layer of a network in int8 through the event engine's buffers: every tensor and accumulator is the golden network's."""
+    """Every layer of a network in int8 through the event engine's buffers: every tensor and
+    accumulator is the golden network's.
+    """
     machine = load_architecture(arch, WORDS)
     (source,) = sources(flow, None)
 
@@ -304,7 +361,9 @@ def on_the_array(graph: Graph, arch: str, flow: str, batch: int = 1) -> None:
     net = quantize(graph, weights, calibrate(graph, images, weights))
     want = golden_network.run_network(net, images, psums=True)
     got = golden_network.run_network(net, images, layer, psums=True)
-    assert set(got) == set(want) and len(want) == len(graph.nodes) + len(graph.layers) + len(graph.inputs)
+    assert set(got) == set(want) and len(want) == len(graph.nodes) + len(graph.layers) + len(
+        graph.inputs
+    )
     for name, tensor in want.items():
         np.testing.assert_array_equal(got[name], tensor, err_msg=name)
 
@@ -321,6 +380,8 @@ def test_every_kind_of_layer_on_a_systolic_array(flow: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flow", ["ws", "os", "rs"])
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet18", "mobilenet_v1", "vit_s_block"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", "googlenet", "resnet18", "mobilenet_v1", "vit_s_block"]
+)
 def test_networks_at_full_size_on_eyeriss(name: str, flow: str) -> None:
     on_the_array(network(name), "eyeriss", flow)

@@ -1,4 +1,6 @@
-"""What notebooks show is what the terminal shows: the same words in the same order, styled and never scripted."""
+"""What notebooks show is what the terminal shows: the same words in the same order, styled and
+never scripted.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 import pytest
 
 import accelsim as acc
-from accelsim import files
-from accelsim.mapping.mapping_file import MappingFile
-from accelsim.mapping.show import show
+from accelsim.base.shipped import shipped_names
+from accelsim.mapping.files import MappingFile
+from accelsim.mapping.loops_text import show
 from accelsim.view.describe import describe
 
 
@@ -49,8 +51,8 @@ def plain(text: str) -> list[str]:
 
 
 def models() -> list[Any]:
-    found: list[Any] = [acc.load_architecture(n) for n in files.names("architectures")]
-    found += [acc.load_dataflow(n) for n in files.names("dataflows")]
+    found: list[Any] = [acc.load_architecture(n) for n in shipped_names("architectures")]
+    found += [acc.load_dataflow(n) for n in shipped_names("dataflows")]
     return found + [acc.load_workload(n) for n in ("lenet5", "alexnet")]
 
 
@@ -66,7 +68,9 @@ def test_mappings_and_nests() -> None:
         arch = acc.load_architecture("eyeriss")
         problem = acc.load_workload("alexnet").layers[1].problem()
         mapping = acc.choose(problem, arch, acc.load_dataflow(flow))
-        file = MappingFile(name="mapping", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused)
+        file = MappingFile(
+            name="mapping", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused
+        )
         assert words(mapping._repr_html_()) == plain(describe(file))
         nest = acc.Nest(problem, arch, mapping)
         assert words(nest._repr_html_()) == show(nest).split()
@@ -75,7 +79,9 @@ def test_mappings_and_nests() -> None:
 def test_results() -> None:
     result = acc.simulate("lenet5", "eyeriss", "ws,rs", check=True, overrides={"array.rows": 6})
     assert sorted(words(result._repr_html_())) == sorted(w for w in plain(str(result)))
-    failed = acc.simulate("lenet5", "eyeriss", "rs", overrides={"array.rows": 2, "array.fold_filter": False})
+    failed = acc.simulate(
+        "lenet5", "eyeriss", "rs", overrides={"array.rows": 2, "array.fold_filter": False}
+    )
     assert sorted(words(failed._repr_html_())) == sorted(plain(str(failed)))
 
 

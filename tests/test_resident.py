@@ -1,4 +1,6 @@
-"""Tensors that lie whole inside the outermost level: every engine, the oracle, the fixed rule, and what is refused."""
+"""Tensors that lie whole inside the outermost level: every engine, the oracle, the fixed rule, and
+what is refused.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from test_pipeline import FLOWS, layer, machine, some
 from test_timed import differs, limited
 
 import accelsim as acc
-from accelsim.engines import analytic, pipeline, timed
-from accelsim.engines.counts import columns
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import pipeline
+from accelsim.engines.event import timed
+from accelsim.engines.moved import columns
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.tiling import choose
+from accelsim.mapping.rule import choose
 from accelsim.workload.problem import TENSORS
 
 
@@ -40,9 +44,13 @@ def test_counts_and_outputs_of_random_nests(start):
     for seed in range(start, start + 100):
         nest = drawn(seed)
         wrong = list(differences(nest, seed))
-        assert not wrong, f"seed {seed}: {nest.problem} {nest.mapping} {nest.keep}\n" + "\n".join(wrong)
+        assert not wrong, f"seed {seed}: {nest.problem} {nest.mapping} {nest.keep}\n" + "\n".join(
+            wrong
+        )
         seen.update("accumulated" if t == nest.problem.accumulated else t for t in resident(nest))
-        seen["fused"] += any(nest.pairs("ifmap", level) for level in range(nest.levels + 1)) and "ifmap" in resident(nest)
+        seen["fused"] += any(
+            nest.pairs("ifmap", level) for level in range(nest.levels + 1)
+        ) and "ifmap" in resident(nest)
     assert min(seen[k] for k in ("accumulated", "weight", "ifmap", "ofmap", "fused")) >= 3, seen
 
 
@@ -73,7 +81,11 @@ def test_the_recurrence_is_the_timed_engine():
         arch, one = machine(rng, inside=False), layer(rng)
         stays = frozenset(rng.sample(("ifmap", "ofmap"), rng.randint(1, 2)))
         try:
-            nest = Nest(p := one.problem(rng.choice((1, 2))), arch, choose(p, arch, acc.load_dataflow(rng.choice(FLOWS)), stays))
+            nest = Nest(
+                p := one.problem(rng.choice((1, 2))),
+                arch,
+                choose(p, arch, acc.load_dataflow(rng.choice(FLOWS)), stays),
+            )
         except MappingError:
             continue
         assert set(resident(nest)) == stays
@@ -85,16 +97,30 @@ def test_the_recurrence_is_the_timed_engine():
 
 
 def test_by_hand():
-    """Two output channels over one channel of 4 words, an SRAM that holds the ifmap: the DRAM sees weights and sums alone."""
+    """Two output channels over one channel of 4 words, an SRAM that holds the ifmap: the DRAM sees
+    weights and sums alone.
+    """
     one, arch = acc.Conv2d(M=2, C=1, H=1, W=4, R=1, S=1), acc.load_architecture("systolic")
     loops = "M:1:dram F:1:sram"
     full = {"dram": TENSORS, "sram": TENSORS, "reg": ("weight",)}
     usual = Nest(one.problem(), arch, Mapping(loops=loops, keep=full))
-    kept = Nest(one.problem(), arch, Mapping(loops=loops, keep=full | {"dram": ("weight", "ofmap")}))
+    kept = Nest(
+        one.problem(), arch, Mapping(loops=loops, keep=full | {"dram": ("weight", "ofmap")})
+    )
     before, after = (columns(n, analytic.run(n)) for n in (usual, kept))
-    assert (before["dram_ifmap_reads"], before["sram_ifmap_writes"], before["sram_ifmap_reads"]) == (4, 4, 8)
-    assert (after["dram_ifmap_reads"], after["sram_ifmap_writes"], after["sram_ifmap_reads"]) == (0, 0, 8)
-    assert {k: v for k, v in before.items() if "ifmap" not in k} == {k: v for k, v in after.items() if "ifmap" not in k}
+    assert (
+        before["dram_ifmap_reads"],
+        before["sram_ifmap_writes"],
+        before["sram_ifmap_reads"],
+    ) == (4, 4, 8)
+    assert (after["dram_ifmap_reads"], after["sram_ifmap_writes"], after["sram_ifmap_reads"]) == (
+        0,
+        0,
+        8,
+    )
+    assert {k: v for k, v in before.items() if "ifmap" not in k} == {
+        k: v for k, v in after.items() if "ifmap" not in k
+    }
 
 
 def test_all_of_it_is_what_it_takes():
@@ -104,17 +130,40 @@ def test_all_of_it_is_what_it_takes():
     mapping = choose(one.problem(), arch, ws, frozenset({"ifmap"}))
     nest = Nest(one.problem(), arch, mapping)
     assert nest.footprint.tile_words(1, "ifmap") == 8 * 16 * 16
-    with pytest.raises(MappingError, match=r"does not fit systolic even with tiles of one word: sram: .* ifmap 2048 .* exceed its 2047"):
-        choose(one.problem(), acc.load_architecture("systolic", {"levels.sram.capacity_bytes": 2047}), ws, frozenset({"ifmap"}))
+    with pytest.raises(
+        MappingError,
+        match=r"does not fit systolic even with tiles of one word: sram: .* ifmap 2048 .* exceed its 2047",
+    ):
+        choose(
+            one.problem(),
+            acc.load_architecture("systolic", {"levels.sram.capacity_bytes": 2047}),
+            ws,
+            frozenset({"ifmap"}),
+        )
 
 
 def test_refusals():
     arch = acc.load_architecture("systolic")
     p = acc.Conv2d(M=2, C=2, H=4, W=4, R=1, S=1).problem()
-    with pytest.raises(MappingError, match=r"keep.dram: keeps weight, unless a level between it and reg holds it whole"):
-        Nest(p, arch, Mapping(loops="M:1:dram C:1:dram E:1:sram F:1:sram", keep={"dram": ("ifmap", "ofmap"), "reg": ("weight",)}))
-    with pytest.raises(MappingError, match=r"keep.sram: holds ifmap whole, so no loop outside it may lie over rows or columns"):
+    with pytest.raises(
+        MappingError,
+        match=r"keep.dram: keeps weight, unless a level between it and reg holds it whole",
+    ):
+        Nest(
+            p,
+            arch,
+            Mapping(
+                loops="M:1:dram C:1:dram E:1:sram F:1:sram",
+                keep={"dram": ("ifmap", "ofmap"), "reg": ("weight",)},
+            ),
+        )
+    with pytest.raises(
+        MappingError,
+        match=r"keep.sram: holds ifmap whole, so no loop outside it may lie over rows or columns",
+    ):
         keep = {"dram": ("weight", "ofmap"), "sram": ("ifmap",), "reg": ("weight",)}
         Nest(p, arch, Mapping(loops="M:1:dram:row C:1:dram E:1:sram F:1:sram", keep=keep))
-    with pytest.raises(MappingError, match=r"weight has no level between dram and reg to lie in whole"):
+    with pytest.raises(
+        MappingError, match=r"weight has no level between dram and reg to lie in whole"
+    ):
         choose(p, acc.load_architecture("tpu_v1"), acc.load_dataflow("ws"), frozenset({"weight"}))

@@ -1,4 +1,6 @@
-"""The roofline: data worked out by hand, nothing above a roof, and a picture that has what it should."""
+"""The roofline: data worked out by hand, nothing above a roof, and a picture that has what it
+should.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,11 @@ def test_picture():
     (axes,) = figure.axes
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["ws", "os"]
     assert any("GB/s" in t.get_text() for t in axes.texts)
-    nothing = acc.simulate(acc.Conv2d(M=4, C=4, H=9, W=9, R=9, S=9), "systolic", "ws", overrides={"levels.sram.capacity_bytes": 1})
+    nothing = acc.simulate(
+        acc.Conv2d(M=4, C=4, H=9, W=9, R=9, S=9),
+        "systolic",
+        "ws",
+        overrides={"levels.sram.capacity_bytes": 1},
+    )
     with pytest.raises(ValueError, match="no layer was mapped"):
         nothing.plot.roofline()

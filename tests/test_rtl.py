@@ -16,7 +16,9 @@ from accelsim.engines.cycle.systolic import Fold as Clocked
 from accelsim.engines.cycle.systolic import run_folds
 
 MISSING = available()
-pytestmark = pytest.mark.skipif(MISSING is not None and not os.environ.get("CI"), reason=MISSING or "")
+pytestmark = pytest.mark.skipif(
+    MISSING is not None and not os.environ.get("CI"), reason=MISSING or ""
+)
 KINDS = {"ws": "held_operand", "os": "held_outputs"}
 
 
@@ -50,11 +52,29 @@ def differences(seed: int, one: Case, hardware: list) -> list[str]:
         KINDS[kind], size_r, size_c, folds, overlap=one.overlap, weight_registers=one.weight_registers, outputs=one.outputs,
         partial_folds=one.partial_folds,
     )  # fmt: skip
-    used = [((f.rows.shape[0] if kind == "ws" else f.rows.shape[1]), (f.held if kind == "ws" else f.cols).shape[1]) for f in one.folds]
-    theirs = {(x.fold, x.i, x.j): (x.edge, x.value) for x in hardware if x.i < used[x.fold][0] and x.j < used[x.fold][1]}
-    mine = {(x.fold, x.i, x.j): (x.edge, x.value) for x in ours if x.i < used[x.fold][0] and x.j < used[x.fold][1]}
+    used = [
+        (
+            (f.rows.shape[0] if kind == "ws" else f.rows.shape[1]),
+            (f.held if kind == "ws" else f.cols).shape[1],
+        )
+        for f in one.folds
+    ]
+    theirs = {
+        (x.fold, x.i, x.j): (x.edge, x.value)
+        for x in hardware
+        if x.i < used[x.fold][0] and x.j < used[x.fold][1]
+    }
+    mine = {
+        (x.fold, x.i, x.j): (x.edge, x.value)
+        for x in ours
+        if x.i < used[x.fold][0] and x.j < used[x.fold][1]
+    }
     assert len(mine) == sum(a * b for a, b in used)
-    return [f"seed {seed} {k}: clocked {mine.get(k)}, RTL {theirs.get(k)}" for k in sorted(mine | theirs) if mine.get(k) != theirs.get(k)]
+    return [
+        f"seed {seed} {k}: clocked {mine.get(k)}, RTL {theirs.get(k)}"
+        for k in sorted(mine | theirs)
+        if mine.get(k) != theirs.get(k)
+    ]
 
 
 @pytest.mark.parametrize(("first", "many", "most"), [(0, 160, 5), (1000, 150, 8), (2000, 12, 16)])

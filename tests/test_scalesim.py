@@ -1,13 +1,16 @@
-"""SCALE-Sim 3.0.0: cycles, SRAM traffic and three utilizations of its own report, on the preset of that name.
+"""SCALE-Sim 3.0.0: cycles, SRAM traffic and three utilizations of its own report, on the preset of
+that name.
 
 ``reference/scalesim3.csv`` is what the tool printed; its header says how it was run and what is known of it.
 Columns ours = theirs, and the corrections:
 
 - ``cycles`` = total_cycles + 1 (it numbers the last cycle, from 0)
-- ``sram_*_reads``, ``sram_ofmap_writes``: equal; but output-stationary it writes folds * (array_h + array_w) too many
+- ``sram_*_reads``, ``sram_ofmap_writes``: equal; but output-stationary it writes folds * (array_h +
+  array_w) too many
 - ``mapping_efficiency`` = mapping_eff
 - ``utilization`` = overall_util over one cycle less, as above
-- ``utilization`` = compute_util, output-stationary; weight- and input-stationary it divides by array_w - 1 cycles
+- ``utilization`` = compute_util, output-stationary; weight- and input-stationary it divides by
+  array_w - 1 cycles
   more in each fold than the fold lasts
 """
 
@@ -20,8 +23,8 @@ from pathlib import Path
 import pytest
 
 import accelsim as acc
-from accelsim.engines import event
-from accelsim.engines.array_time import array_time
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.event import machine as event
 from accelsim.workload.arithmetic import random_data
 
 REFERENCE = Path(__file__).parent / "reference" / "scalesim3.csv"
@@ -41,7 +44,15 @@ def layer(row: dict[str, str]) -> acc.Conv2d:
     """The tool's layer: output sides rounded up, and only as much ifmap as they touch."""
     h, w, r, s, u = (int(row[k]) for k in ("ifmap_h", "ifmap_w", "filter_h", "filter_w", "stride"))
     e, f = ceil((h - r + u) / u), ceil((w - s + u) / u)
-    return acc.Conv2d(M=int(row["filters"]), C=int(row["channels"]), H=(e - 1) * u + r, W=(f - 1) * u + s, R=r, S=s, stride=u)
+    return acc.Conv2d(
+        M=int(row["filters"]),
+        C=int(row["channels"]),
+        H=(e - 1) * u + r,
+        W=(f - 1) * u + s,
+        R=r,
+        S=s,
+        stride=u,
+    )
 
 
 def size(row: dict[str, str]) -> dict[str, int]:
@@ -59,14 +70,20 @@ def folds(row: dict[str, str]) -> int:
 def test_the_file_is_whole():
     assert REFERENCE.read_text(encoding="utf-8").count("SCALE-Sim 3.0.0") == 1
     assert len(rows()) == 40 and len({named(r) for r in rows()}) == 40
-    assert {r["dataflow"] for r in rows()} == {"ws", "os", "is"} and {r["stall_cycles"] for r in rows()} == {"0"}
+    assert {r["dataflow"] for r in rows()} == {"ws", "os", "is"} and {
+        r["stall_cycles"] for r in rows()
+    } == {"0"}
 
 
 @pytest.mark.parametrize("row", rows(), ids=named)
 def test_as_the_tool_reports_it(row):
     (ours,) = acc.simulate(layer(row), "scalesim", row["dataflow"], overrides=size(row)).records()
     os = row["dataflow"] == "os"
-    theirs = {k: float(v) if "util" in k or "eff" in k else int(v) for k, v in row.items() if k not in ("topology", "layer", "dataflow")}
+    theirs = {
+        k: float(v) if "util" in k or "eff" in k else int(v)
+        for k, v in row.items()
+        if k not in ("topology", "layer", "dataflow")
+    }
 
     assert ours["cycles"] - 1 == theirs["total_cycles"]
     assert ours["sram_ifmap_reads"] == theirs["sram_ifmap_reads"]
@@ -86,6 +103,13 @@ def test_as_the_array_executes_it(row):
     # The same cycles from the folds the event engine went through, for the quick ones.
     arch, problem = acc.load_architecture("scalesim", size(row)), layer(row).problem()
     nest = acc.Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow(row["dataflow"])))
-    run = event.run(nest, random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0))  # type: ignore[arg-type]
+    run = event.run(
+        nest,
+        random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0),
+    )  # type: ignore[arg-type]
     assert len(run.folds) and sum(len(f.length) for f in run.folds) == folds(row)
-    assert event.array_cycles(nest, run.folds) == array_time(nest).cycles == int(row["total_cycles"]) + 1
+    assert (
+        event.array_cycles(nest, run.folds)
+        == array_time(nest).cycles
+        == int(row["total_cycles"]) + 1
+    )

@@ -1,4 +1,6 @@
-"""The documentation site: built with warnings as errors, nothing from outside, and every code block runs."""
+"""The documentation site: built with warnings as errors, nothing from outside, and every code block
+runs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
-ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MPLBACKEND": "agg",
+}
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -24,20 +30,31 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", sorted(SITE.glob("*.md")), ids=lambda p: p.stem)
 def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """Python blocks of a page one after another, shell blocks each, YAML blocks as files; ``text`` is not run."""
+    """Python blocks of a page one after another, shell blocks each, YAML blocks as files; ``text``
+    is not run.
+    """
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     space: dict[str, Any] = {"__name__": "__main__"}
     for k, (kind, code) in enumerate(blocks(page)):
-        assert kind in ("python", "sh", "yaml", "text"), f"{page.name}: a block of no kind: {code[:60]}"
+        assert kind in ("python", "sh", "yaml", "text"), (
+            f"{page.name}: a block of no kind: {code[:60]}"
+        )
         if kind == "python":
             exec(compile(code, f"{page.name} block {k + 1}", "exec"), space)
         elif kind == "sh":
-            done = subprocess.run(["bash", "-ec", code], capture_output=True, text=True, env=ENVIRONMENT)
+            done = subprocess.run(
+                ["bash", "-ec", code], capture_output=True, text=True, env=ENVIRONMENT
+            )
             assert done.returncode == 0, f"{page.name}: {code}\n{done.stderr}"
         elif kind == "yaml":
             (tmp_path / f"block{k}.yaml").write_text(code)
-            done = subprocess.run(["accelsim", "validate", f"block{k}.yaml"], capture_output=True, text=True, env=ENVIRONMENT)
+            done = subprocess.run(
+                ["accelsim", "validate", f"block{k}.yaml"],
+                capture_output=True,
+                text=True,
+                env=ENVIRONMENT,
+            )
             assert done.returncode == 0, f"{page.name}: {code}\n{done.stderr}"
 
 
@@ -60,7 +77,10 @@ def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: 
     pages = {p.name: p.read_text(encoding="utf-8") for p in (tmp_path / "site").glob("*.html")}
     assert {"index.html", "api.html", "formats.html", "gallery.html", "counting.html"} <= set(pages)
     for name, text in pages.items():
-        loaded = re.findall(r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* href="([^"]+)"', text)
+        loaded = re.findall(
+            r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* href="([^"]+)"',
+            text,
+        )
         outside = [a for pair in loaded for a in pair if a.startswith(("http", "//"))]
         assert not outside, (name, outside)
     for kind in ("architecture", "dataflow", "workload", "mapping", "study"):

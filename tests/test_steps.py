@@ -1,4 +1,6 @@
-"""Words setting by setting add up to the closed form's totals, whatever loops are listed, and are what event moves in each step."""
+"""Words setting by setting add up to the closed form's totals, whatever loops are listed, and are
+what event moves in each step.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ import random
 import pytest
 from nests import drawn_nest
 
-from accelsim.engines import analytic
-from accelsim.engines.movement import Drain, Fill, Pass, movement
-from accelsim.engines.steps import Settings
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.settings import StepSettings
+from accelsim.engines.event.movement import Drain, Fill, Pass, movement
 from accelsim.mapping.nest import Nest
 
 CHUNKS, EACH = 5, 60
@@ -27,8 +29,12 @@ def test_settings_add_up_to_the_closed_form(chunk):
         for b in nest.boundaries:
             loops = temporal(nest, b.child)
             for cut in {0, len(loops), rng.randint(0, len(loops))}:
-                m = Settings(nest, loops[:cut]).moves(b)
-                assert (m.first >= 0).all() and (m.rest >= 0).all() and (m.last >= 0).all(), (seed, b, cut)
+                m = StepSettings(nest, loops[:cut]).moves(b)
+                assert (m.first >= 0).all() and (m.rest >= 0).all() and (m.last >= 0).all(), (
+                    seed,
+                    b,
+                    cut,
+                )
                 want = total[b].arrived if b.tensor == nest.problem.accumulated else total[b].read
                 assert int((m.first + m.rest + m.last).sum()) == want, (seed, b, cut)
                 if b.tensor != nest.problem.accumulated and not nest.pairs(b.tensor, b.child):
@@ -41,9 +47,15 @@ def test_each_step_is_what_event_moves(chunk):
     for seed in range(chunk * EACH, (chunk + 1) * EACH):
         nest = drawn_nest(seed)
         last = nest.levels - 1
-        framed = nest.framed() if nest.arch.padding is not None and nest.problem.accumulated != "ifmap" else nest
+        framed = (
+            nest.framed()
+            if nest.arch.padding is not None and nest.problem.accumulated != "ifmap"
+            else nest
+        )
         outer = [i for i in temporal(nest, last) if nest.loops[i].level < last - 1]
-        for b in [b for b in nest.boundaries if b.child == last - 1 and not nest.pairs(b.tensor, b.child)]:
+        for b in [
+            b for b in nest.boundaries if b.child == last - 1 and not nest.pairs(b.tensor, b.child)
+        ]:
             fills, drains, steps = [], [], 0
             for event in movement(framed):
                 if isinstance(event, Fill) and str(event.boundary) == str(b):
@@ -52,7 +64,7 @@ def test_each_step_is_what_event_moves(chunk):
                     drains.append((steps - 1, sum(len(w) for _, w in event.arrivals)))
                 elif isinstance(event, Pass):
                     steps += 1
-            settings = Settings(nest, outer)
+            settings = StepSettings(nest, outer)
             there, m = settings.exists, settings.moves(b)
             if int(there.sum()) != steps:  # a pass too large to plan at once is cut
                 continue

@@ -1,4 +1,6 @@
-"""The store: what goes in comes out, whatever goes wrong with the file is one line and nothing is lost."""
+"""The store: what goes in comes out, whatever goes wrong with the file is one line and nothing is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,9 @@ from test_cli import accelsim
 from test_validate import refused
 
 import accelsim as acc
+from accelsim.base.expression import parse
 from accelsim.explore import store as stores
 from accelsim.explore.columns import pack
-from accelsim.explore.expression import parse
 from accelsim.explore.store import Store, StoreError
 from accelsim.explore.sweep import carry_out, prepare
 from accelsim.version import MODEL_VERSION
@@ -50,7 +52,9 @@ def path(tmp_path: Path, made: tuple[Path, pd.DataFrame]) -> Path:
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Whether two frames have the same columns and row for row the same values, whatever stands for none."""
+    """Whether two frames have the same columns and row for row the same values, whatever stands for
+    none.
+    """
     first, second = (f.astype(object).where(f.notna(), None).to_numpy().tolist() for f in (a, b))
     return list(a.columns) == list(b.columns) and first == second
 
@@ -61,26 +65,43 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     found: list[int] = []
     real = evaluate.evaluate
-    monkeypatch.setattr(evaluate, "evaluate", lambda ids, points: found.append(len(points)) or real(ids, points))
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda ids, points: found.append(len(points)) or real(ids, points)
+    )
     return found
 
 
-# In and out ------------------------------------------------------------------------------------------------------
+# In and out ---------------------------------------------------------------------------------------
 
 
 def test_the_documented_line_reads_it(made: tuple[Path, pd.DataFrame]) -> None:
     path, frame = made
     found = pd.read_sql("select * from results", sqlite3.connect(path))
     assert list(frame.columns) == [c for c in found.columns if c in frame.columns]
-    assert set(found.columns) - set(frame.columns) == {"model_version", "accelsim_version", "arch_hash", "key", "finished"}
+    assert set(found.columns) - set(frame.columns) == {
+        "model_version",
+        "accelsim_version",
+        "arch_hash",
+        "key",
+        "finished",
+    }
     assert same(found[list(frame.columns)], frame)
-    assert (found["model_version"] == MODEL_VERSION).all() and found["arch_hash"].str.len().eq(16).all()
+    assert (found["model_version"] == MODEL_VERSION).all() and found["arch_hash"].str.len().eq(
+        16
+    ).all()
 
 
 def test_hashes_are_those_of_run(made: tuple[Path, pd.DataFrame]) -> None:
-    row = acc.read_store(made[0], "layer == 'conv2' and dataflow == 'os' and array.rows == 16 and array.cols == 8").iloc[0]
-    result = acc.simulate("lenet5", "systolic", "os", layers=["conv2"], overrides={"array.rows": 16, "array.cols": 8}).rows[0]
-    assert (row["arch_hash"], row["mapping_hash"]) == (result.provenance["arch_hash"], result.provenance["mapping_hash"])
+    row = acc.read_store(
+        made[0], "layer == 'conv2' and dataflow == 'os' and array.rows == 16 and array.cols == 8"
+    ).iloc[0]
+    result = acc.simulate(
+        "lenet5", "systolic", "os", layers=["conv2"], overrides={"array.rows": 16, "array.cols": 8}
+    ).rows[0]
+    assert (row["arch_hash"], row["mapping_hash"]) == (
+        result.provenance["arch_hash"],
+        result.provenance["mapping_hash"],
+    )
     for name, value in result.columns.items():
         assert (value is None and pd.isna(row[name])) or row[name] == value, name
 
@@ -90,21 +111,40 @@ def test_a_second_sweep_takes_what_is_there(path: Path, monkeypatch: pytest.Monk
     tasks = evaluated(monkeypatch)
     again = filled(path)
     assert tasks == []
-    more = acc.sweep("lenet5", "systolic", {"array.rows": [8, 16, 32], "array.cols": [8]}, store=path, **ONLY)
+    more = acc.sweep(
+        "lenet5", "systolic", {"array.rows": [8, 16, 32], "array.cols": [8]}, store=path, **ONLY
+    )
     assert sum(tasks) == 10 and len(more) == 30
     assert same(more[more["array.rows"] < 32], again[again["array.cols"] == 8])
     whole = acc.read_store(path)
-    assert len(whole) == len(first) + 10 and not whole.duplicated(["layer", "dataflow", "set"]).any()
+    assert (
+        len(whole) == len(first) + 10 and not whole.duplicated(["layer", "dataflow", "set"]).any()
+    )
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"batch": 2}, {"direction": "grad_weight"}, {"engine": "event"}, {"dataflows": "is"}, {"grid": {"clock_mhz": [500.0]}}],
+    [
+        {"seed": 1},
+        {"batch": 2},
+        {"direction": "grad_weight"},
+        {"engine": "event"},
+        {"dataflows": "is"},
+        {"grid": {"clock_mhz": [500.0]}},
+    ],
     ids=lambda c: next(iter(c)),
 )
-def test_whatever_determines_a_result_makes_another_point(change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_determines_a_result_makes_another_point(
+    change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layer = acc.Gemm(m=4, k=4, n=4, name="g")
-    base = {"workload": layer, "arch": "systolic", "grid": {"array.rows": [8]}, "dataflows": "ws", "jobs": 1}
+    base = {
+        "workload": layer,
+        "arch": "systolic",
+        "grid": {"array.rows": [8]},
+        "dataflows": "ws",
+        "jobs": 1,
+    }
     acc.sweep(**base, store=tmp_path / "s.sqlite")
     tasks = evaluated(monkeypatch)
     acc.sweep(**base, store=tmp_path / "s.sqlite", name="other")
@@ -114,14 +154,19 @@ def test_whatever_determines_a_result_makes_another_point(change: dict[str, Any]
     assert len(acc.read_store(tmp_path / "s.sqlite")) == 2
 
 
-def test_another_model_version_makes_other_points(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_model_version_makes_other_points(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = acc.read_store(path)
     for module in ("plan", "store", "worker", "runner"):
         monkeypatch.setattr(f"accelsim.explore.{module}.MODEL_VERSION", MODEL_VERSION + 1)
     tasks = evaluated(monkeypatch)
     filled(path)
     assert sum(tasks) == 40
-    assert acc.read_store(path)["model_version"].value_counts().to_dict() == {MODEL_VERSION: len(before), MODEL_VERSION + 1: len(before)}
+    assert acc.read_store(path)["model_version"].value_counts().to_dict() == {
+        MODEL_VERSION: len(before),
+        MODEL_VERSION + 1: len(before),
+    }
     done = accelsim("results", path, "--prune-old")
     assert done.code == 0 and done.err == f"forgot {len(before)} rows\n"
     assert (acc.read_store(path)["model_version"] == MODEL_VERSION).all()
@@ -132,21 +177,47 @@ def test_equal_layers_are_stored_once(tmp_path: Path) -> None:
     frame = acc.sweep(same, "systolic", dataflows="ws", store=tmp_path / "s.sqlite", jobs=1)
     db = sqlite3.connect(tmp_path / "s.sqlite")
     assert db.execute("select count(*) from points").fetchone() == (1,)
-    assert frame["layer"].tolist() == acc.read_store(tmp_path / "s.sqlite")["layer"].tolist() == ["a", "b", "c"]
+    assert (
+        frame["layer"].tolist()
+        == acc.read_store(tmp_path / "s.sqlite")["layer"].tolist()
+        == ["a", "b", "c"]
+    )
     assert frame["cycles"].nunique() == 1
 
 
 def test_values_come_back_as_they_went(tmp_path: Path) -> None:
     plan = prepare(acc.Gemm(m=4, k=4, n=4), "systolic", {"array.rows": [1, 2, 3]}, dataflows="ws")
     records = [
-        {"status": "ok", "error": None, "whole": 2**60, "real": 5.0, "text": "ü 'x\"", "flag": True, "gap": None, "Gap": 1, "mix": 1},
-        {"status": "ok", "error": None, "whole": -3, "real": float("inf"), "text": "", "flag": False, "gap": None, "Gap": 2, "mix": 0.5},
+        {
+            "status": "ok",
+            "error": None,
+            "whole": 2**60,
+            "real": 5.0,
+            "text": "ü 'x\"",
+            "flag": True,
+            "gap": None,
+            "Gap": 1,
+            "mix": 1,
+        },
+        {
+            "status": "ok",
+            "error": None,
+            "whole": -3,
+            "real": float("inf"),
+            "text": "",
+            "flag": False,
+            "gap": None,
+            "Gap": 2,
+            "mix": 0.5,
+        },
         {"status": "unmappable", "error": "no\nroom", "whole": None, "real": float("nan")},
     ]
     with Store(tmp_path / "s.sqlite") as store:
         store.begin(plan, "x")
         store.add(pack([0, 1, 2], records), plan.key)
-        table = store.table(["status", "error", "whole", "real", "text", "flag", "gap", "Gap", "mix"])
+        table = store.table(
+            ["status", "error", "whole", "real", "text", "flag", "gap", "Gap", "mix"]
+        )
         found = store.fetch(store.stored(plan.keys()))
     assert list(table.rows()) == [
         ("ok", None, 2**60, 5.0, "ü 'x\"", True, None, 1, 1.0),
@@ -167,7 +238,7 @@ def test_arrays_of_one_store_may_have_other_levels(path: Path) -> None:
     assert whole.loc[whole["arch"] == "eyeriss", "array.cols"].isna().all()
 
 
-# Several writers -------------------------------------------------------------------------------------------------
+# Several writers ----------------------------------------------------------------------------------
 
 
 def test_threads_and_their_connections_write_together(tmp_path: Path) -> None:
@@ -176,7 +247,9 @@ def test_threads_and_their_connections_write_together(tmp_path: Path) -> None:
     def one(number: int) -> None:
         try:
             grid = {"array.rows": [4, 8, 16 + number], "array.cols": [4, 8]}
-            acc.sweep("lenet5", "systolic", grid, dataflows="ws", store=target, jobs=1, name=f"s{number}")
+            acc.sweep(
+                "lenet5", "systolic", grid, dataflows="ws", store=target, jobs=1, name=f"s{number}"
+            )
         except Exception as error:
             errors.append(error)
 
@@ -196,18 +269,23 @@ def test_processes_write_together(tmp_path: Path) -> None:
         "import sys, accelsim as acc; "
         "acc.sweep('lenet5', 'systolic', {'array.rows': range(4, 12)}, dataflows='ws,os', store=sys.argv[1], jobs=1)"
     )
-    running = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s.sqlite")]) for _ in range(2)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s.sqlite")])
+        for _ in range(2)
+    ]
     assert [p.wait(60) for p in running] == [0, 0]
     alone = acc.sweep("lenet5", "systolic", {"array.rows": range(4, 12)}, dataflows="ws,os", jobs=1)
     together = acc.read_store(tmp_path / "s.sqlite", columns=list(alone.columns))
     assert same(together, alone)
 
 
-# What goes wrong -------------------------------------------------------------------------------------------------
+# What goes wrong ----------------------------------------------------------------------------------
 
 
 def sweep_again(path: Path) -> pd.DataFrame:
-    return acc.sweep("lenet5", "systolic", {"array.rows": [4, 5, 6], "array.cols": [8]}, store=path, **ONLY)
+    return acc.sweep(
+        "lenet5", "systolic", {"array.rows": [4, 5, 6], "array.cols": [8]}, store=path, **ONLY
+    )
 
 
 def test_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +293,10 @@ def test_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = acc.read_store(path)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("begin exclusive")
-    with pytest.raises(StoreError, match=r"runs.sqlite: is locked by another process, waited 0.2 s; what was stored is kept"):
+    with pytest.raises(
+        StoreError,
+        match=r"runs.sqlite: is locked by another process, waited 0.2 s; what was stored is kept",
+    ):
         sweep_again(path)
     holder.execute("rollback")
     assert same(acc.read_store(path), before)
@@ -255,7 +336,9 @@ def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Store, "_prepare", small)
     before = acc.read_store(path)
-    with pytest.raises(StoreError, match=r"cannot be written: the disk is full; what was stored is kept"):
+    with pytest.raises(
+        StoreError, match=r"cannot be written: the disk is full; what was stored is kept"
+    ):
         acc.sweep("alexnet", "systolic", {"array.rows": range(4, 40)}, store=path, **ONLY)
     monkeypatch.setattr(Store, "_prepare", real)
     after = acc.read_store(path)
@@ -265,15 +348,34 @@ def test_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_file_size_limit(tmp_path: Path) -> None:
-    """The operating system refuses to let the file grow: exit 2, one line, and what was stored is there."""
+    """The operating system refuses to let the file grow: exit 2, one line, and what was stored is
+    there.
+    """
     study = tmp_path / "s.yaml"
     study.write_text(STUDY.replace("[8, 16]", "{first: 4, last: 200}"))
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))  # noqa: E731
-    command = [sys.executable, "-c", "from accelsim.cli.main import main; main()", "sweep", str(study), "--jobs", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, preexec_fn=limit, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr, done.stderr
+    command = [
+        sys.executable,
+        "-c",
+        "from accelsim.cli.main import main; main()",
+        "sweep",
+        str(study),
+        "--jobs",
+        "1",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, preexec_fn=limit, cwd=tmp_path
+    )
+    assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr, (
+        done.stderr
+    )
     last = done.stderr.splitlines()[-1]
-    assert last.endswith("cannot be written or read: the disk is full or failing; what was stored is kept") or "disk is full" in last
+    assert (
+        last.endswith(
+            "cannot be written or read: the disk is full or failing; what was stored is kept"
+        )
+        or "disk is full" in last
+    )
     stored = acc.read_store(tmp_path / "s.sqlite")
     assert 0 < len(stored) < 1970
     study.write_text(STUDY.replace("[8, 16]", "{first: 4, last: 20}"))
@@ -298,7 +400,10 @@ def test_another_version(path: Path, version: int) -> None:
     db.close()
     content = path.read_bytes()
     says = refused(accelsim("results", path))
-    assert says == f"{path}: is a store of version {version}, this accelsim writes version 1: use another file; it was left as it is"
+    assert (
+        says
+        == f"{path}: is a store of version {version}, this accelsim writes version 1: use another file; it was left as it is"
+    )
     with pytest.raises(StoreError, match="is a store of version"):
         sweep_again(path)
     assert path.read_bytes() == content
@@ -325,14 +430,19 @@ def test_something_else(tmp_path: Path) -> None:
             sweep_again(file)
         assert content is None or file.read_bytes() == content
     assert refused(accelsim("results", empty)) == f"{empty}: is empty, no accelsim store"
-    assert refused(accelsim("results", tmp_path / "none.sqlite")) == f"{tmp_path}/none.sqlite: no such store"
+    assert (
+        refused(accelsim("results", tmp_path / "none.sqlite"))
+        == f"{tmp_path}/none.sqlite: no such store"
+    )
     with pytest.raises(StoreError, match="no such directory"):
         sweep_again(tmp_path / "no" / "such.sqlite")
     assert len(sweep_again(empty)) == 30
 
 
 def test_damaged(made: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
-    """Bytes changed, cut off or zeroed anywhere: a sentence or the right answer, never a traceback, and never written to."""
+    """Bytes changed, cut off or zeroed anywhere: a sentence or the right answer, never a traceback,
+    and never written to.
+    """
     whole, frame = made
     content = whole.read_bytes()
     rng = np.random.default_rng(3)
@@ -353,7 +463,9 @@ def test_damaged(made: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
             assert len(found) <= len(frame) + 1
         except StoreError as error:
             refusals += 1
-            assert "\n" not in str(error) and ("damaged" in str(error) or "cannot be" in str(error)), error
+            assert "\n" not in str(error) and (
+                "damaged" in str(error) or "cannot be" in str(error)
+            ), error
             with pytest.raises(StoreError):
                 sweep_again(target)
             assert target.read_bytes() == bytes(broken)
@@ -373,7 +485,9 @@ def test_read_only(path: Path) -> None:
 
 
 def test_a_store_killed_while_it_was_made(tmp_path: Path) -> None:
-    """An SQLite file with nothing in it yet, as a process leaves it that dies before the first commit."""
+    """An SQLite file with nothing in it yet, as a process leaves it that dies before the first
+    commit.
+    """
     target = tmp_path / "s.sqlite"
     db = sqlite3.connect(target, isolation_level=None)
     db.execute("pragma journal_mode = wal")
@@ -381,7 +495,7 @@ def test_a_store_killed_while_it_was_made(tmp_path: Path) -> None:
     assert len(sweep_again(target)) == 30
 
 
-# results ---------------------------------------------------------------------------------------------------------
+# results ------------------------------------------------------------------------------------------
 
 
 def lines(text: str) -> list[dict[str, str]]:
@@ -392,24 +506,45 @@ def test_results_filters_and_exports(path: Path, tmp_path: Path) -> None:
     whole = lines(accelsim("results", path, "--format", "csv").out)
     assert len(whole) == 60 and {"array.rows", "cycles", "arch_hash"} <= set(whole[0])
     where = "dataflow == 'ws' and array.rows * array.cols == 128 and status == 'ok'"
-    some = accelsim("results", path, "--where", where, "--columns", "layer,cycles,set", "-o", tmp_path / "some.csv")
+    some = accelsim(
+        "results",
+        path,
+        "--where",
+        where,
+        "--columns",
+        "layer,cycles,set",
+        "-o",
+        tmp_path / "some.csv",
+    )
     assert some.code == 0 and some.out == ""
     rows = lines((tmp_path / "some.csv").read_text())
     assert len(rows) == 10 and list(rows[0]) == ["layer", "cycles", "set"]
     assert all(r["cycles"].isdigit() for r in rows), "counts stay whole beside rows that have none"
-    wanted = [{k: r[k] for k in ("layer", "cycles", "set")} for r in whole if r["dataflow"] == "ws" and r["array.rows"] != r["array.cols"]]
+    wanted = [
+        {k: r[k] for k in ("layer", "cycles", "set")}
+        for r in whole
+        if r["dataflow"] == "ws" and r["array.rows"] != r["array.cols"]
+    ]
     assert rows == [r for r in wanted if "array.cols=0" not in r["set"]]
     table = accelsim("results", path)
     assert table.code == 0 and "... 20 more rows" in table.out
-    assert accelsim("results", path, "--columns", "help").out.split()[:3] == ["workload", "layer", "arch"]
+    assert accelsim("results", path, "--columns", "help").out.split()[:3] == [
+        "workload",
+        "layer",
+        "arch",
+    ]
     pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     parquet = accelsim("results", path, "-o", tmp_path / "all.parquet")
     assert parquet.code == 0
     read = pd.read_parquet(tmp_path / "all.parquet")
-    assert len(read) == 60 and read["cycles"].sum() == sum(int(r["cycles"]) for r in whole if r["cycles"])
+    assert len(read) == 60 and read["cycles"].sum() == sum(
+        int(r["cycles"]) for r in whole if r["cycles"]
+    )
 
 
-def test_parquet_without_pyarrow_is_a_sentence(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_without_pyarrow_is_a_sentence(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     says = refused(accelsim("results", path, "-o", tmp_path / "x.parquet"))
     assert says == f"{tmp_path}/x.parquet: Parquet needs pyarrow: pip install 'accelsim[parquet]'"
@@ -420,14 +555,32 @@ def test_results_totals_fronts_and_sensitivities(path: Path) -> None:
     totals = lines(accelsim("results", path, "--total", "--format", "csv").out)
     assert len(totals) == 12 and {r["layer"] for r in totals} == {"total"}
     assert sum(r["cycles"] == "" for r in totals) == 4, "no total where a layer has no result"
-    best = lines(accelsim("results", path, "--total", "--pareto", "energy_pj,cycles,area_um2", "--format", "csv").out)
+    best = lines(
+        accelsim(
+            "results", path, "--total", "--pareto", "energy_pj,cycles,area_um2", "--format", "csv"
+        ).out
+    )
     frame = pd.DataFrame(totals)
     for name in ("energy_pj", "cycles", "area_um2"):
         frame[name] = pd.to_numeric(frame[name])
-    assert [r["set"] for r in best] == acc.pareto(frame, ["energy_pj", "cycles", "area_um2"])["set"].tolist()
+    assert [r["set"] for r in best] == acc.pareto(frame, ["energy_pj", "cycles", "area_um2"])[
+        "set"
+    ].tolist()
     moved = lines(accelsim("results", path, "--sensitivity", "cycles", "--format", "csv").out)
     assert {r["key"] for r in moved} == {"array.rows", "array.cols"}
-    few = lines(accelsim("results", path, "--total", "--where", "cycles < 10000", "--columns", "cycles", "--format", "csv").out)
+    few = lines(
+        accelsim(
+            "results",
+            path,
+            "--total",
+            "--where",
+            "cycles < 10000",
+            "--columns",
+            "cycles",
+            "--format",
+            "csv",
+        ).out
+    )
     assert few and all(int(r["cycles"]) < 10000 for r in few)
 
 
@@ -463,34 +616,84 @@ def test_prune(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_studies(path: Path) -> None:
-    carry_out(prepare("lenet5", "systolic", {"array.rows": [8]}, dataflows="os"), store=path, jobs=1, name="second")
+    carry_out(
+        prepare("lenet5", "systolic", {"array.rows": [8]}, dataflows="os"),
+        store=path,
+        jobs=1,
+        name="second",
+    )
     told = lines(accelsim("results", path, "--studies", "--format", "csv").out)
-    assert [(r["name"], r["rows"], r["finished"]) for r in told] == [("first", "60", "60"), ("second", "5", "5")]
+    assert [(r["name"], r["rows"], r["finished"]) for r in told] == [
+        ("first", "60", "60"),
+        ("second", "5", "5"),
+    ]
     assert len(lines(accelsim("results", path, "--study", "second", "--format", "csv").out)) == 5
 
 
-# compare ---------------------------------------------------------------------------------------------------------
+# compare ------------------------------------------------------------------------------------------
 
 
 def test_compare(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
-    acc.sweep("lenet5", "systolic", {"array.rows": [16, 8, 4], "array.cols": [8]}, dataflows="ws", store=other, jobs=1)
+    acc.sweep(
+        "lenet5",
+        "systolic",
+        {"array.rows": [16, 8, 4], "array.cols": [8]},
+        dataflows="ws",
+        store=other,
+        jobs=1,
+    )
     done = accelsim("compare", path, other, "--columns", "cycles", "--format", "csv")
     rows = lines(done.out)
-    assert done.code == 0 and done.err == f"10 points in both, 50 only in {path}, 5 only in {other}\n"
-    assert [r["cycles_ratio"] for r in rows] == ["1.0"] * 10 and {"layer", "dataflow", "array.rows", "cycles_a", "cycles_b"} <= set(rows[0])
-    flows = accelsim("compare", path, path, "--where", "dataflow == 'ws'", "--columns", "energy_pj", "--total")
+    assert (
+        done.code == 0 and done.err == f"10 points in both, 50 only in {path}, 5 only in {other}\n"
+    )
+    assert [r["cycles_ratio"] for r in rows] == ["1.0"] * 10 and {
+        "layer",
+        "dataflow",
+        "array.rows",
+        "cycles_a",
+        "cycles_b",
+    } <= set(rows[0])
+    flows = accelsim(
+        "compare", path, path, "--where", "dataflow == 'ws'", "--columns", "energy_pj", "--total"
+    )
     assert flows.code == 0 and "energy_pj_ratio" in flows.out
-    assert len(lines(accelsim("compare", path, other, "--all", "--columns", "cycles", "--format", "csv").out)) == 65
-    first, second = acc.read_store(path, "dataflow == 'ws'", total=True), acc.read_store(path, "dataflow == 'os'", total=True)
+    assert (
+        len(
+            lines(
+                accelsim(
+                    "compare", path, other, "--all", "--columns", "cycles", "--format", "csv"
+                ).out
+            )
+        )
+        == 65
+    )
+    first, second = (
+        acc.read_store(path, "dataflow == 'ws'", total=True),
+        acc.read_store(path, "dataflow == 'os'", total=True),
+    )
     ratio = acc.compare(first, second, ["cycles"], on=["array.rows", "array.cols"])
     assert len(ratio) == 6 and ratio["cycles_ratio"].notna().sum() == 4
 
 
 def test_compare_refuses(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sqlite"
-    acc.sweep("alexnet", "systolic", {"array.rows": [8], "array.cols": [8]}, dataflows="ws", store=other, jobs=1)
-    assert "no point in common (nothing equal in workload)" in refused(accelsim("compare", path, other))
-    assert "several rows of one point" in refused(accelsim("compare", path, other, "--on", "dataflow"))
-    assert "the first has no such column, got cycels" in refused(accelsim("compare", path, other, "--columns", "cycels"))
+    acc.sweep(
+        "alexnet",
+        "systolic",
+        {"array.rows": [8], "array.cols": [8]},
+        dataflows="ws",
+        store=other,
+        jobs=1,
+    )
+    assert "no point in common (nothing equal in workload)" in refused(
+        accelsim("compare", path, other)
+    )
+    assert "several rows of one point" in refused(
+        accelsim("compare", path, other, "--on", "dataflow")
+    )
+    assert "the first has no such column, got cycels" in refused(
+        accelsim("compare", path, other, "--columns", "cycels")
+    )
     assert "no such study" in refused(accelsim("compare", f"{path}#none", other))

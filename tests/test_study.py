@@ -1,4 +1,6 @@
-"""Study files: what they say is what is swept; whatever is wrong is one line with its place, at once."""
+"""Study files: what they say is what is swept; whatever is wrong is one line with its place, at
+once.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import pytest
 from test_cli import Done, accelsim
 from test_validate import refused
 
+from accelsim.base.errors import InputError
 from accelsim.explore.grid import MAX_POINTS, sample, space
 from accelsim.explore.study import load_study
-from accelsim.files import InputError
 
 STUDY = """\
 name: arrays
@@ -45,12 +47,26 @@ def overrides(text: str, file: Path) -> list[dict[str, object]]:
 
 def test_a_study_is_recognised_shown_and_planned(file: Path) -> None:
     file.write_text(STUDY)
-    assert accelsim("validate", file) == accelsim("validate", file, "--kind", "study") == Done(0, f"{file}: valid study arrays\n", "")
+    assert (
+        accelsim("validate", file)
+        == accelsim("validate", file, "--kind", "study")
+        == Done(0, f"{file}: valid study arrays\n", "")
+    )
     assert "array.rows  4 to 64, each 4 times the one before" in accelsim("show", file).out
     opened = load_study(file)
     plan = opened.plan()
-    assert [tuple(p.values()) for p in overrides(STUDY, file)] == [(4, 8), (4, 16), (16, 8), (16, 16)]
-    assert [(i.layer.name, i.recipe.short) for i in plan.items] == [("conv1", "ws"), ("fc1", "ws"), ("conv1", "os"), ("fc1", "os")]
+    assert [tuple(p.values()) for p in overrides(STUDY, file)] == [
+        (4, 8),
+        (4, 16),
+        (16, 8),
+        (16, 16),
+    ]
+    assert [(i.layer.name, i.recipe.short) for i in plan.items] == [
+        ("conv1", "ws"),
+        ("fc1", "ws"),
+        ("conv1", "os"),
+        ("fc1", "os"),
+    ]
     assert (plan.rows, plan.points, plan.settings.seed, opened.name) == (16, 16, 3, "arrays")
 
 
@@ -65,32 +81,46 @@ def test_a_study_is_recognised_shown_and_planned(file: Path) -> None:
     ],
 )
 def test_ranges(values: str, meant: list[int], file: Path) -> None:
-    found = overrides(STUDY.replace("[8, 16]", values).replace("{first: 4, last: 64, factor: 4}", "[2]"), file)
+    found = overrides(
+        STUDY.replace("[8, 16]", values).replace("{first: 4, last: 64, factor: 4}", "[2]"), file
+    )
     assert [p["array.cols"] for p in found] == meant
 
 
 def test_ranges_of_fractions(file: Path) -> None:
     grid = "grid: {clock_mhz: {first: 0.5, last: 2.0, step: 0.5}}\n"
-    assert [p["clock_mhz"] for p in overrides(f"workload: lenet5\narch: systolic\ndataflows: ws\n{grid}", file)] == [0.5, 1.0, 1.5, 2.0]
+    assert [
+        p["clock_mhz"]
+        for p in overrides(f"workload: lenet5\narch: systolic\ndataflows: ws\n{grid}", file)
+    ] == [0.5, 1.0, 1.5, 2.0]
 
 
 def test_zipped_crossed_and_listed(file: Path) -> None:
     head = "workload: lenet5\narch: systolic\ndataflows: ws, os\n"
     zipped = "zipped:\n  - {array.rows: [4, 8], array.cols: [8, 4]}\n  - {levels.sram.capacity_bytes: [1000, 2000]}\n"
     found = overrides(f"{head}grid: {{clock_mhz: [1.0, 2.0]}}\n{zipped}", file)
-    assert [tuple(p.values()) for p in found] == [(c, r, 12 - r, s) for c in (1.0, 2.0) for r in (4, 8) for s in (1000, 2000)]
+    assert [tuple(p.values()) for p in found] == [
+        (c, r, 12 - r, s) for c in (1.0, 2.0) for r in (4, 8) for s in (1000, 2000)
+    ]
     listed = "points:\n  - {array.rows: 4}\n  - {array.cols: 5, array.overlap: true}\n"
-    assert overrides(head + listed, file) == [{"array.rows": 4}, {"array.cols": 5, "array.overlap": True}]
+    assert overrides(head + listed, file) == [
+        {"array.rows": 4},
+        {"array.cols": 5, "array.overlap": True},
+    ]
     assert overrides(head, file) == [{}]
 
 
-def test_files_are_named_from_the_studys_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_named_from_the_studys_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "deep"
     folder.mkdir()
     for kind, name in (("systolic", "mine.yaml"), ("lenet5", "net.yaml"), ("ws", "flow.yaml")):
         (folder / name).write_text(accelsim("show", kind, "--yaml").out)
     study = folder / "study.yaml"
-    study.write_text("workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\nlayers: [fc3]\nstore: runs.sqlite\n")
+    study.write_text(
+        "workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\nlayers: [fc3]\nstore: runs.sqlite\n"
+    )
     monkeypatch.chdir(tmp_path)
     assert accelsim("sweep", study, "--jobs", 1).code == 0
     assert (folder / "runs.sqlite").is_file()
@@ -111,12 +141,16 @@ def test_samples_are_drawn_evenly_and_again() -> None:
     assert len(odd) == 20 and all(found.point(n)["c"] % 2 for n in odd)
     with pytest.raises(InputError, match="the constraints leave too few"):
         sample(found, 3, 0, accept=lambda p: False)
-    counts = [sum(n // 10 == k for seed in range(200) for n in sample(few, 10, seed)) for k in range(10)]
+    counts = [
+        sum(n // 10 == k for seed in range(200) for n in sample(few, 10, seed)) for k in range(10)
+    ]
     assert max(counts) - min(counts) < 130, "every part of the space is drawn alike"
 
 
 def test_a_sampled_study(file: Path) -> None:
-    text = STUDY.replace("{first: 4, last: 64, factor: 4}", "{first: 1, last: 1000000}").replace("[8, 16]", "{first: 1, last: 1000000}")
+    text = STUDY.replace("{first: 4, last: 64, factor: 4}", "{first: 1, last: 1000000}").replace(
+        "[8, 16]", "{first: 1, last: 1000000}"
+    )
     found = overrides(text.replace("rows * cols <= 256", "rows <= 2 * cols") + "sample: 25\n", file)
     assert len(found) == 25 and all(p["array.rows"] <= 2 * p["array.cols"] for p in found)  # type: ignore[operator]
     again = overrides(text.replace("rows * cols <= 256", "rows <= 2 * cols") + "sample: 25\n", file)
@@ -132,12 +166,24 @@ def test_a_sampled_study(file: Path) -> None:
             "arch: systolc",
             r"study.yaml:5:7: arch.*: must be a shipped name or a .yaml file, got systolc; nearest: systolic",
         ),
-        ("array.rows:", "array.rws:", r"study.yaml:8:14: grid.array.rws: no such key, got rws; nearest: rows"),
-        ("array.rows:", "levels.sram.size:", r"study.yaml:8:21: grid.levels.sram.size: no such key, got size"),
+        (
+            "array.rows:",
+            "array.rws:",
+            r"study.yaml:8:14: grid.array.rws: no such key, got rws; nearest: rows",
+        ),
+        (
+            "array.rows:",
+            "levels.sram.size:",
+            r"study.yaml:8:21: grid.levels.sram.size: no such key, got size",
+        ),
         ("[8, 16]", "[]", r"study.yaml:9:15: grid.array.cols"),
         ("[8, 16]", "8", r"study.yaml:9:15: grid.array.cols"),
         ("[8, 16]", "[8, 8]", r"study.yaml:9:15: grid.array.cols: stands twice on the axis, got 8"),
-        ("factor: 4", "factor: 1", r"study.yaml:8:\d+: grid.array.rows.*factor: must be greater than 1"),
+        (
+            "factor: 4",
+            "factor: 1",
+            r"study.yaml:8:\d+: grid.array.rows.*factor: must be greater than 1",
+        ),
         ("factor: 4", "factor: 2, step: 1", r"study.yaml:8:\d+: grid.array.rows.*not both"),
         ("last: 64", "last: 1", r"study.yaml:8:\d+: grid.array.rows.*must be at least first"),
         (
@@ -145,18 +191,38 @@ def test_a_sampled_study(file: Path) -> None:
             "rows * clos <= 256",
             r"study.yaml:11:5: constraints.0: no such key of the architecture, got clos; nearest: cols",
         ),
-        ("rows * cols <= 256", "rows * cols <=", r"study.yaml:11:5: constraints.0: a number, a name or a bracket must stand"),
+        (
+            "rows * cols <= 256",
+            "rows * cols <=",
+            r"study.yaml:11:5: constraints.0: a number, a name or a bracket must stand",
+        ),
         ("rows * cols <= 256", "rows > 1000", r"study.yaml:\d+:\d+: constraints: leave no point"),
-        ("rows * cols <= 256", "array.overlap + 'x' > 1", r"study.yaml:11:5: constraints.0: \+ wants numbers"),
-        ("[conv1, fc1]", "[conv1, fc9]", r"study.yaml:4:9: layer: lenet5 has no such layer, got fc9; nearest: fc"),
-        ("dataflows: [ws, os]", "dataflows: [ws, ws]", r"study.yaml:6:12: dataflows: stands twice, got ws"),
+        (
+            "rows * cols <= 256",
+            "array.overlap + 'x' > 1",
+            r"study.yaml:11:5: constraints.0: \+ wants numbers",
+        ),
+        (
+            "[conv1, fc1]",
+            "[conv1, fc9]",
+            r"study.yaml:4:9: layer: lenet5 has no such layer, got fc9; nearest: fc",
+        ),
+        (
+            "dataflows: [ws, os]",
+            "dataflows: [ws, ws]",
+            r"study.yaml:6:12: dataflows: stands twice, got ws",
+        ),
         ("dataflows: [ws, os]", "direction: forward", "dataflows must be given, or a mapping"),
         ("seed: 3", "seed: -1", r"study.yaml:12:7: seed: must be at least 0, got -1"),
         ("seed: 3", "batch: 0", r"study.yaml:12:8: batch: must be at least 1, got 0"),
         ("seed: 3", "engine: magic", r"study.yaml:12:9: engine: must be "),
         ("seed: 3", "sample: 0", r"study.yaml:12:9: sample: must be at least 1, got 0"),
         ("seed: 3", "points: [{array.rows: 1}]", r"points.*: goes without grid and zipped"),
-        ("seed: 3", "zipped: [{clock_mhz: [1.0, 2.0], array.overlap: [true]}]", r"zipped: must have as many values"),
+        (
+            "seed: 3",
+            "zipped: [{clock_mhz: [1.0, 2.0], array.overlap: [true]}]",
+            r"zipped: must have as many values",
+        ),
         ("seed: 3", "zipped: [{array.cols: [1, 2]}]", r"zipped.array.cols: stands on two axes"),
         ("seed: 3", "jobs: 3", r"study.yaml:12:1: jobs: no such key, got jobs"),
     ],
@@ -218,13 +284,19 @@ def test_hostile_studies_in_little_memory(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{i}.yaml")
         paths[-1].write_text(HEAD + text + "\n")
     script = (
-        "import sys\nfrom accelsim.explore.study import load_study\nfrom accelsim.files import InputError\n"
+        "import sys\nfrom accelsim.explore.study import load_study\nfrom accelsim.base.errors import InputError\n"
         "for p in sys.argv[1:]:\n"
         "    try:\n        load_study(p).plan()\n"
         "    except InputError:\n        print('refused')\n"
     )
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1_200_000_000, 1_200_000_000))  # noqa: E731
-    done = subprocess.run([sys.executable, "-c", script, *map(str, paths)], capture_output=True, text=True, timeout=60, preexec_fn=limit)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=limit,
+    )
     assert done.stdout.split() == ["refused"] * len(HOSTILE), done.stderr
 
 

@@ -1,4 +1,6 @@
-"""Sweeps whose tiles come from the mapper: every row is that of ``map_layer``, carried out on the engine asked for."""
+"""Sweeps whose tiles come from the mapper: every row is that of ``map_layer``, carried out on the
+engine asked for.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,11 @@ from test_sweep import COMMAND
 from test_validate import refused
 
 import accelsim as acc
-from accelsim.explore.mapper import request
+from accelsim.base.errors import InputError
+from accelsim.explore import mapper_request as request
 from accelsim.explore.store import StoreError
 from accelsim.explore.study import load_study
 from accelsim.explore.sweep import prepare
-from accelsim.files import InputError
 
 A = acc.Conv2d(name="a", M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
 B = acc.Conv2d(name="b", M=6, C=4, H=7, W=6, R=3, S=2)
@@ -36,15 +38,26 @@ def plain() -> pd.DataFrame:
 
 
 def test_every_row_is_what_the_mapper_says(plain: pd.DataFrame) -> None:
-    assert len(plain) == 24 and (plain["mapping"] == "mapper_edp").all() and (plain["status"] == "ok").all()
+    assert (
+        len(plain) == 24
+        and (plain["mapping"] == "mapper_edp").all()
+        and (plain["status"] == "ok").all()
+    )
     rows = iter(plain.astype(object).where(plain.notna(), None).to_dict("records"))
     for values in pd.MultiIndex.from_product(GRID.values()):
         overrides = dict(zip(GRID, values, strict=True))
         for flow in ("rs", "os"):
             for layer in LAYERS:
-                best, row = acc.map_layer(layer, "eyeriss", flow, objective="edp", overrides=overrides), next(rows)
+                best, row = (
+                    acc.map_layer(layer, "eyeriss", flow, objective="edp", overrides=overrides),
+                    next(rows),
+                )
                 wanted = best.result.rows[0]
-                assert (row["layer"], row["dataflow"], row["gap"]) == (layer.name, flow, best.certificate.gap)
+                assert (row["layer"], row["dataflow"], row["gap"]) == (
+                    layer.name,
+                    flow,
+                    best.certificate.gap,
+                )
                 assert row["loops"] == str(best.mapping)
                 for name, value in wanted.columns.items():
                     if name not in ("workload", "layer", "dataflow", "mapping", "set"):
@@ -64,32 +77,62 @@ def test_objective_tiles_engine_direction_and_batch(options: dict[str, Any]) -> 
     row = acc.sweep(B, "eyeriss", {"array.rows": [6]}, dataflows="rs", jobs=1, **options).iloc[0]
     same_ = {k: v for k, v in options.items() if k in ("tiles", "limit", "batch", "direction")}
     objective = options.get("objective", options["mapper"])
-    best = acc.map_layer(B, "eyeriss", "rs", objective=objective, overrides={"array.rows": 6}, **same_)
+    best = acc.map_layer(
+        B, "eyeriss", "rs", objective=objective, overrides={"array.rows": 6}, **same_
+    )
     assert row["loops"] == str(best.mapping) and row["gap"] == 0.0
     ours = best.result.rows[0].columns
-    assert {n: row[n] for n in ("cycles", "energy_mac", "macs")} == {n: ours[n] for n in ("cycles", "energy_mac", "macs")}
+    assert {n: row[n] for n in ("cycles", "energy_mac", "macs")} == {
+        n: ours[n] for n in ("cycles", "energy_mac", "macs")
+    }
     assert row["bit_exact"] if options.get("engine") else pd.isna(row["bit_exact"])
     name = f"mapper_{objective}" + ("_even_60s" if "tiles" in options else "")
     assert row["mapping"] == name
 
 
 def test_the_cycle_engine_carries_out_what_the_mapper_found() -> None:
-    row = acc.sweep(B, "systolic", {"array.rows": [4], "array.cols": [4]}, dataflows="ws", mapper="edp", engine="cycle", jobs=1).iloc[0]
+    row = acc.sweep(
+        B,
+        "systolic",
+        {"array.rows": [4], "array.cols": [4]},
+        dataflows="ws",
+        mapper="edp",
+        engine="cycle",
+        jobs=1,
+    ).iloc[0]
     assert row["status"] == "ok" and row["bit_exact"] and row["gap"] == 0.0
 
 
 def test_any_is_a_dataflow_of_the_mapper() -> None:
     small = acc.Conv2d(M=4, C=2, H=4, W=4, R=1, S=1)
-    frame = acc.sweep(small, "eyeriss", {"array.rows": [2], "array.cols": [2]}, dataflows="rs, any", mapper="energy", limit=1, jobs=1)
-    assert frame["dataflow"].tolist() == ["rs", "any"] and (frame["status"] == "ok").all() and frame["gap"].between(0, 1).all()
+    frame = acc.sweep(
+        small,
+        "eyeriss",
+        {"array.rows": [2], "array.cols": [2]},
+        dataflows="rs, any",
+        mapper="energy",
+        limit=1,
+        jobs=1,
+    )
+    assert (
+        frame["dataflow"].tolist() == ["rs", "any"]
+        and (frame["status"] == "ok").all()
+        and frame["gap"].between(0, 1).all()
+    )
 
 
-def test_two_processes_a_store_and_equal_points(tmp_path: Path, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_a_store_and_equal_points(
+    tmp_path: Path, plain: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = tmp_path / "s.sqlite"
     options: dict[str, Any] = {"dataflows": ["rs", "os"], "store": store}
     first = evaluated(monkeypatch)
-    part = acc.sweep(LAYERS, "eyeriss", {k: v[:1] for k, v in GRID.items()}, mapper="edp", jobs=1, **options)
-    assert first == [1] * 4 and len(part) == 6  # one at a time, and a layer that comes again is not searched again
+    part = acc.sweep(
+        LAYERS, "eyeriss", {k: v[:1] for k, v in GRID.items()}, mapper="edp", jobs=1, **options
+    )
+    assert (
+        first == [1] * 4 and len(part) == 6
+    )  # one at a time, and a layer that comes again is not searched again
     assert same(plain, acc.sweep(LAYERS, "eyeriss", GRID, mapper="edp", jobs=2, **options))
     nothing = evaluated(monkeypatch)
     assert same(plain, acc.sweep(LAYERS, "eyeriss", GRID, mapper=True, **options)) and not nothing
@@ -98,12 +141,22 @@ def test_two_processes_a_store_and_equal_points(tmp_path: Path, plain: pd.DataFr
     acc.sweep(LAYERS[:1], "eyeriss", mapper="energy", jobs=1, **options)
     assert nothing == [1] * 6  # objective, tiles and limit are of a point's identity
     read = acc.read_store(store, total=True)
-    assert read["mapping"].value_counts().to_dict() == {"mapper_edp": 8, "mapper_edp_50s": 2, "mapper_edp_even": 2, "mapper_energy": 2}
+    assert read["mapping"].value_counts().to_dict() == {
+        "mapper_edp": 8,
+        "mapper_edp_50s": 2,
+        "mapper_edp_even": 2,
+        "mapper_energy": 2,
+    }
 
 
 def test_the_fixed_rules_points_keep_their_identity() -> None:
-    """A point of the fixed rule is known by what it was known by before there was a mapper, and shares nothing with the mapper's."""
-    of = {m: prepare(A, "eyeriss", dataflows="rs", mapper=m).keys() for m in (None, False, True, "edp", "energy*cycles", "energy")}
+    """A point of the fixed rule is known by what it was known by before there was a mapper, and
+    shares nothing with the mapper's.
+    """
+    of = {
+        m: prepare(A, "eyeriss", dataflows="rs", mapper=m).keys()
+        for m in (None, False, True, "edp", "energy*cycles", "energy")
+    }
     assert of[None] == of[False] and of[True] == of["edp"] == of["energy*cycles"]
     assert len({of[None][0], of["edp"][0], of["energy"][0]}) == 3
 
@@ -113,15 +166,21 @@ def test_what_cannot_be_mapped_is_a_row() -> None:
     frame = acc.sweep([A], "eyeriss", grid, dataflows="rs", mapper="energy", jobs=1)
     assert frame["status"].tolist() == ["unmappable", "error", "ok", "error"]
     with pytest.raises(acc.MappingError) as why:
-        acc.map_layer(A, "eyeriss", "rs", objective="energy", overrides={"levels.spad.partitions.weight": 1})
+        acc.map_layer(
+            A, "eyeriss", "rs", objective="energy", overrides={"levels.spad.partitions.weight": 1}
+        )
     assert frame["error"][0] == str(why.value) and "spad" in frame["error"][0]
     systolic = acc.sweep([A], "systolic", dataflows="any", mapper="energy", jobs=1)
     assert systolic["status"].tolist() == ["error"] and "dataflow any" in systolic["error"][0]
 
 
 def test_a_totals_gap_is_the_worst() -> None:
-    frame = acc.sweep([A, B], "eyeriss", {"array.rows": [12]}, dataflows="rs", mapper="energy", jobs=1)
-    total = acc.sweep([A, B], "eyeriss", {"array.rows": [12]}, dataflows="rs", mapper="energy", jobs=1, total=True)
+    frame = acc.sweep(
+        [A, B], "eyeriss", {"array.rows": [12]}, dataflows="rs", mapper="energy", jobs=1
+    )
+    total = acc.sweep(
+        [A, B], "eyeriss", {"array.rows": [12]}, dataflows="rs", mapper="energy", jobs=1, total=True
+    )
     assert total["gap"][0] == 0.0 and total["energy_mac"][0] == frame["energy_mac"].sum()
     from accelsim.explore.totals import frame_totals
 
@@ -144,7 +203,10 @@ def test_a_totals_gap_is_the_worst() -> None:
         ({"mapper": "edp", "limit": float("nan")}, "limit: must be above 0"),
         ({"mapper": "edp", "mapping": "eyeriss_alexnet"}, "mapper: searches under dataflows"),
         ({"mapper": "edp", "dataflows": None}, "dataflow: must be given"),
-        ({"mapper": "edp", "dataflows": "any", "tiles": "all"}, "tiles: dataflow any goes with divisors"),
+        (
+            {"mapper": "edp", "dataflows": "any", "tiles": "all"},
+            "tiles: dataflow any goes with divisors",
+        ),
         ({"mapper": "edp", "dataflows": "rs,rs"}, "dataflows: stands twice"),
     ],
 )
@@ -177,10 +239,29 @@ def test_a_study_file_and_its_command(tmp_path: Path) -> None:
     wanted = []
     for rows in (6, 12):
         for name in ("conv1", "conv2"):
-            best = acc.map_layer(layers.select([name]), "eyeriss", "rs", objective="energy", overrides={"array.rows": rows})
+            best = acc.map_layer(
+                layers.select([name]),
+                "eyeriss",
+                "rs",
+                objective="energy",
+                overrides={"array.rows": rows},
+            )
             wanted.append(best.result.rows[0].columns["energy_mac"])
     assert pd.read_csv(out)["energy_mac"].tolist() == wanted
-    done = accelsim("sweep", study, "--mapper", "cycles", "--tiles", "even", "--limit", 20, "--format", "json", "--jobs", 1)
+    done = accelsim(
+        "sweep",
+        study,
+        "--mapper",
+        "cycles",
+        "--tiles",
+        "even",
+        "--limit",
+        20,
+        "--format",
+        "json",
+        "--jobs",
+        1,
+    )
     assert {r["mapping"] for r in done.rows} == {"mapper_cycles_even_20s"}
 
 
@@ -195,7 +276,9 @@ def test_a_study_file_and_its_command(tmp_path: Path) -> None:
         (("dataflows: rs", "mapping: eyeriss_alexnet"), "mapper: searches under dataflows"),
     ],
 )
-def test_a_study_that_is_wrong_is_one_line(change: tuple[str, str], says: str, tmp_path: Path) -> None:
+def test_a_study_that_is_wrong_is_one_line(
+    change: tuple[str, str], says: str, tmp_path: Path
+) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.replace(*change))
     line = refused(accelsim("sweep", study))
@@ -212,20 +295,29 @@ def test_options_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
 def test_a_guided_search_of_mapped_points(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     options: dict[str, Any] = {"dataflows": "rs", "mapper": "energy", "jobs": 1}
-    found = acc.search([A], "eyeriss", {"array.rows": [3, 6, 12]}, objective="cycles", trials=3, **options)
+    found = acc.search(
+        [A], "eyeriss", {"array.rows": [3, 6, 12]}, objective="cycles", trials=3, **options
+    )
     frame = acc.sweep([A], "eyeriss", {"array.rows": [3, 6, 12]}, total=True, **options)
-    assert sorted(found["objective"]) == sorted(frame["cycles"]) and (found["mapping"] == "mapper_energy").all()
+    assert (
+        sorted(found["objective"]) == sorted(frame["cycles"])
+        and (found["mapping"] == "mapper_energy").all()
+    )
     study = tmp_path / "study.yaml"
     study.write_text(STUDY)
     done = accelsim("sweep", study, "--guided", 1, "--format", "json", "--jobs", 1)
     assert [r["mapping"] for r in done.rows] == ["mapper_energy_30s"]
 
 
-# Interrupted -----------------------------------------------------------------------------------------------------
+# Interrupted --------------------------------------------------------------------------------------
 
 
-def test_an_interrupted_search_is_no_finished_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mapper gives what it has when interrupted; a sweep keeps what was finished before, and only that."""
+def test_an_interrupted_search_is_no_finished_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mapper gives what it has when interrupted; a sweep keeps what was finished before, and
+    only that.
+    """
     real, store = request.map_layer, tmp_path / "s.sqlite"
 
     def interrupted(layer: Any, *args: Any, **options: Any) -> Any:
@@ -240,13 +332,31 @@ def test_an_interrupted_search_is_no_finished_point(tmp_path: Path, monkeypatch:
     assert acc.read_store(store)["layer"].tolist() == ["a"]
     monkeypatch.undo()
     again = evaluated(monkeypatch)
-    assert len(acc.sweep([A, B], "eyeriss", dataflows="rs", mapper="energy", jobs=1, store=store)) == 2 and again == [1]
+    assert len(
+        acc.sweep([A, B], "eyeriss", dataflows="rs", mapper="energy", jobs=1, store=store)
+    ) == 2 and again == [1]
 
 
 def test_a_run_under_any() -> None:
-    command = ["run", "lenet5", "--layer", "fc3", "--arch", "eyeriss", "--dataflow", "any,rs", "--mapper", "energy", "--limit", 1]
+    command = [
+        "run",
+        "lenet5",
+        "--layer",
+        "fc3",
+        "--arch",
+        "eyeriss",
+        "--dataflow",
+        "any,rs",
+        "--mapper",
+        "energy",
+        "--limit",
+        1,
+    ]
     done = accelsim(*command, "--format", "json")
-    assert done.code == 0 and [(r["dataflow"], r["mapping"]) for r in done.rows] == [("any", "mapper_energy"), ("rs", "mapper_energy")]
+    assert done.code == 0 and [(r["dataflow"], r["mapping"]) for r in done.rows] == [
+        ("any", "mapper_energy"),
+        ("rs", "mapper_energy"),
+    ]
 
 
 @pytest.mark.slow
@@ -254,9 +364,24 @@ def test_a_run_under_any() -> None:
 def test_ctrl_c_through_the_shell(tmp_path: Path, jobs: int) -> None:
     """Exit 130, finished points stored, nothing left running; the same command goes on."""
     study, store = tmp_path / "study.yaml", tmp_path / "s.sqlite"
-    study.write_text("workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\nmapper: energy\nlimit: 6\nbatch: 1\n")
-    command = [*COMMAND, "sweep", str(study), "--store", str(store), "--jobs", str(jobs), "--layers", "--format", "csv"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    study.write_text(
+        "workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\nmapper: energy\nlimit: 6\nbatch: 1\n"
+    )
+    command = [
+        *COMMAND,
+        "sweep",
+        str(study),
+        "--store",
+        str(store),
+        "--jobs",
+        str(jobs),
+        "--layers",
+        "--format",
+        "csv",
+    ]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     started = time.monotonic()
     while time.monotonic() - started < (60 if jobs == 1 else 4) and not _stored(store):
         time.sleep(0.2)
@@ -282,4 +407,6 @@ def test_studies_know_their_mapper(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.replace("mapper: energy", "mapper: true\nobjective: cycles"))
     assert [i.recipe.mapping for i in load_study(study).plan().items] == ["mapper_cycles_30s"] * 2
-    assert [i.recipe.mapping for i in load_study(study).searched("edp", None, 1).plan().items] == ["mapper_edp_1s"] * 2
+    assert [i.recipe.mapping for i in load_study(study).searched("edp", None, 1).plan().items] == [
+        "mapper_edp_1s"
+    ] * 2

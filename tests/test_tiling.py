@@ -1,4 +1,6 @@
-"""The fixed rule gives a legal mapping or says what stands against one; illegal mappings are refused by the rule they break."""
+"""The fixed rule gives a legal mapping or says what stands against one; illegal mappings are
+refused by the rule they break.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,17 @@ import pytest
 from nests import DIRECTIONS, as_oracle, random_nest
 
 import accelsim as acc
-from accelsim import files
-from accelsim.engines import analytic, event, golden
-from accelsim.engines.array_time import array_time
+from accelsim.base.shipped import shipped_names
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.event import machine as event
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.mapping.mapping import FUSED
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import DIMS, TENSORS, Problem
 
-ARCHITECTURES = {n: acc.load_architecture(n) for n in files.names("architectures")}
-DATAFLOWS = {n: acc.load_dataflow(n) for n in files.names("dataflows")}
+ARCHITECTURES = {n: acc.load_architecture(n) for n in shipped_names("architectures")}
+DATAFLOWS = {n: acc.load_dataflow(n) for n in shipped_names("dataflows")}
 
 # What the rule may say where it finds no mapping: which constraint, of what.
 CONSTRAINTS = (
@@ -51,7 +55,15 @@ def real_problem(rng: random.Random) -> Problem:
         h = (size["E"] - 1) * stride[0] + dilation[0] * (size["R"] - 1) + 1 - pads[0] - pads[1]
         w = (size["F"] - 1) * stride[1] + dilation[1] * (size["S"] - 1) + 1 - pads[2] - pads[3]
         if h > 0 and w > 0:
-            return Problem(**size, H=h, W=w, stride=stride, dilation=dilation, padding=pads, direction=rng.choice(DIRECTIONS))  # type: ignore[arg-type]
+            return Problem(
+                **size,
+                H=h,
+                W=w,
+                stride=stride,
+                dilation=dilation,
+                padding=pads,
+                direction=rng.choice(DIRECTIONS),
+            )  # type: ignore[arg-type]
 
 
 def covers(nest: acc.Nest) -> None:
@@ -60,7 +72,9 @@ def covers(nest: acc.Nest) -> None:
     for dim in DIMS:
         names = [dim, *(f for f, parts in mapping.fused.items() if dim in parts)]
         tiles = [x.tile for x in mapping.loops if x.dim == dim]
-        assert tiles == sorted(tiles, reverse=True) and all(t <= problem.size[dim] for t in tiles), (dim, tiles)
+        assert tiles == sorted(tiles, reverse=True) and all(
+            t <= problem.size[dim] for t in tiles
+        ), (dim, tiles)
         inside = [x.tile for x in mapping.loops if x.dim in names]
         assert (inside or [problem.size[dim]])[-1] == 1, (dim, inside)
     for axis, have in (("row", arch.array.rows), ("col", arch.array.cols)):
@@ -82,7 +96,9 @@ def test_the_rule_maps_or_says_why_not(arch, flow):
         try:
             mapping = acc.choose(problem, machine, dataflow)
         except acc.MappingError as error:
-            assert any(re.fullmatch(c.format(**words), str(error)) for c in CONSTRAINTS), f"seed {seed}: {problem}: {error}"
+            assert any(re.fullmatch(c.format(**words), str(error)) for c in CONSTRAINTS), (
+                f"seed {seed}: {problem}: {error}"
+            )
             continue
         covers(acc.Nest(problem, machine, mapping))
         assert mapping == acc.choose(problem, machine, dataflow)
@@ -91,13 +107,25 @@ def test_the_rule_maps_or_says_why_not(arch, flow):
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_what_ships_together_maps_everything(arch):
-    # Forward layers of every shipped workload under the dataflows of issue 2's matrix: nothing is refused.
-    for flow in {"eyeriss": "ws os rs nlr is", "tpu_v1": "ws", "systolic": "ws os is", "scalesim": "ws os is"}.get(arch, "").split():
+    # Forward layers of every shipped workload under the dataflows of issue 2's matrix: nothing is
+    # refused.
+    for flow in {
+        "eyeriss": "ws os rs nlr is",
+        "tpu_v1": "ws",
+        "systolic": "ws os is",
+        "scalesim": "ws os is",
+    }.get(arch, "").split():
         dataflow = acc.load_dataflow(flow)
-        for name in files.names("workloads"):
+        for name in shipped_names("workloads"):
             for layer in acc.load_workload(name).layers:
                 problem = layer.problem()
-                covers(acc.Nest(problem, ARCHITECTURES[arch], acc.choose(problem, ARCHITECTURES[arch], dataflow)))
+                covers(
+                    acc.Nest(
+                        problem,
+                        ARCHITECTURES[arch],
+                        acc.choose(problem, ARCHITECTURES[arch], dataflow),
+                    )
+                )
 
 
 @pytest.mark.parametrize("array", [(16, 16), (7, 5), (1, 3)], ids=str)
@@ -110,7 +138,11 @@ def test_the_rule_fills_a_systolic_array(array):
         for flow, (down, along) in {"ws": "KM", "os": "XM", "is": "KX"}.items():
             nest = acc.Nest(p, machine, acc.choose(p, machine, acc.load_dataflow(flow)))
             used = [prod(x.trips for x in nest.loops if x.axis == axis) for axis in ("row", "col")]
-            assert used == [min(rows, lengths[down]), min(cols, lengths[along])], (flow, p, nest.mapping)
+            assert used == [min(rows, lengths[down]), min(cols, lengths[along])], (
+                flow,
+                p,
+                nest.mapping,
+            )
 
 
 def test_more_room_never_means_smaller_tiles():
@@ -121,26 +153,43 @@ def test_more_room_never_means_smaller_tiles():
         nest = acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("ws")))
         assert sum(nest.footprint.tile_bytes(1, t) for t in TENSORS) <= kb * 1024
         moves = analytic.run(nest)
-        dram.append(sum(moves[b].read + moves[b].arrived + moves[b].updated for b in nest.boundaries if b.parent == 0))
+        dram.append(
+            sum(
+                moves[b].read + moves[b].arrived + moves[b].updated
+                for b in nest.boundaries
+                if b.parent == 0
+            )
+        )
     assert dram == sorted(dram, reverse=True)
 
 
 def test_the_largest_tile_is_exact():
-    # What must fit a level, against sets of words built by the oracle, over all steps and instances.
+    # What must fit a level, against sets of words built by the oracle, over all steps and
+    # instances.
     for seed in range(150):
         nest = random_nest(random.Random(f"tile {seed}"), 200)
         space = oracle.Space(*as_oracle(nest))
         steps = list(space.steps())
         for level in range(1, nest.levels):
-            settings = {tuple(space.setting(step, i)) for step in steps for i in space.instances(level)}
+            settings = {
+                tuple(space.setting(step, i)) for step in steps for i in space.instances(level)
+            }
             for tensor in nest.keep[level]:
-                tiles = [space.tile(tensor, level, s, space.pieces(level, s)) or () for s in settings]
+                tiles = [
+                    space.tile(tensor, level, s, space.pieces(level, s)) or () for s in settings
+                ]
                 # a one-word register of pairs stays one word where every pair is padding
                 most = max(map(len, tiles)) or (1 if nest.pairs(tensor, level) else 0)
-                assert nest.footprint.tile_words(level, tensor) == most, (seed, level, tensor, nest.problem, nest.mapping)
+                assert nest.footprint.tile_words(level, tensor) == most, (
+                    seed,
+                    level,
+                    tensor,
+                    nest.problem,
+                    nest.mapping,
+                )
 
 
-# -- the published mapping of AlexNet CONV2 on Eyeriss ---------------------------------------------------------------
+# -- the published mapping of AlexNet CONV2 on Eyeriss ---------------------------------------------
 
 PUBLISHED = "G:1:dram M:64:dram N:1:dram C:2:dram M:16:glb F:1:glb E:14:glb:row R:1:glb:row E:1:glb:col M:1:spad C:1:spad S:1:spad"
 EYERISS_KEEPS = {"dram": TENSORS, "glb": ("ifmap", "ofmap"), "spad": TENSORS}
@@ -154,7 +203,11 @@ def test_published_conv2_on_eyeriss():
     eyeriss = ARCHITECTURES["eyeriss"]
     nest = acc.Nest(conv2(4), eyeriss, acc.Mapping(loops=PUBLISHED, keep=EYERISS_KEEPS))
     spad = nest.arch.level_names.index("spad")
-    assert [nest.footprint.tile_words(spad, t) for t in ("weight", "ifmap", "ofmap")] == [160, 10, 16]
+    assert [nest.footprint.tile_words(spad, t) for t in ("weight", "ifmap", "ofmap")] == [
+        160,
+        10,
+        16,
+    ]
     assert nest.footprint.overflow() is None
 
     time = array_time(nest)
@@ -164,7 +217,8 @@ def test_published_conv2_on_eyeriss():
     passes = 2 * 2 * 4 * 24 * 4  # G, M by 64, N, C by 2, M by 16
     assert time.compute == passes * steps_a_pass
 
-    # rows 0 to 4 of sets of 14 and, stacked on them, 13 outputs: mixed radix of two loops on one axis
+    # rows 0 to 4 of sets of 14 and, stacked on them, 13 outputs: mixed radix of two loops on one
+    # axis
     trips = {(x.dim, x.axis): x.trips for x in nest.loops if x.spatial}
     assert trips == {("E", "row"): 2, ("R", "row"): 5, ("E", "col"): 14}
     assert ceil(27 / 14) == 2
@@ -176,10 +230,14 @@ def test_published_conv2_computes_conv2():
     data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
     run = event.run(nest, data)
     assert np.array_equal(run.result, golden.accumulate(problem, data, arch.number("psum")))
-    assert run.active_pes == 135 and run.compute_cycles == array_time(nest).compute and run.moves == analytic.run(nest)
+    assert (
+        run.active_pes == 135
+        and run.compute_cycles == array_time(nest).compute
+        and run.moves == analytic.run(nest)
+    )
 
 
-# -- mappings that are refused ------------------------------------------------------------------------------------------
+# -- mappings that are refused ---------------------------------------------------------------------
 
 EYERISS, SYSTOLIC = ARCHITECTURES["eyeriss"], ARCHITECTURES["systolic"]
 SYSTOLIC_WS = {"dram": TENSORS, "sram": TENSORS, "reg": ("weight",)}
@@ -336,7 +394,9 @@ def test_twice_the_bytes_where_a_level_is_double_buffered():
 
 def test_two_fused_dimensions_of_one():
     fused = {"K": ("C", "R", "S"), "Q": ("R", "S")}
-    mapping = acc.Mapping(loops="M:1:sram E:1:sram F:1:sram Q:3:sram K:1:sram:row", keep=SYSTOLIC_WS, fused=fused)
+    mapping = acc.Mapping(
+        loops="M:1:sram E:1:sram F:1:sram Q:3:sram K:1:sram:row", keep=SYSTOLIC_WS, fused=fused
+    )
     with pytest.raises(acc.MappingError, match="K and Q fuse the same dimension"):
         acc.Nest(SMALL, SYSTOLIC, mapping)
 
@@ -360,8 +420,12 @@ def test_no_mapping_at_all(loops, keep, fused, why):
 
 def test_a_dataflow_that_forgets_a_dimension():
     flow = DATAFLOWS["no_local_reuse"]
-    order = flow.order.model_copy(update={"outer": ("G", "M", "N", "E", "C", "R", "S"), "inner": ("G",)})
-    with pytest.raises(acc.MappingError, match="no_local_reuse loops F nowhere, and the layer has F=7"):
+    order = flow.order.model_copy(
+        update={"outer": ("G", "M", "N", "E", "C", "R", "S"), "inner": ("G",)}
+    )
+    with pytest.raises(
+        acc.MappingError, match="no_local_reuse loops F nowhere, and the layer has F=7"
+    ):
         acc.choose(SMALL, EYERISS, flow.model_copy(update={"order": order}))
 
 

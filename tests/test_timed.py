@@ -1,4 +1,6 @@
-"""The timed event engine: random machines against docs/time.md done by hand (slow_time), formulas, and faults put into it."""
+"""The timed event engine: random machines against docs/time.md done by hand (slow_time), formulas,
+and faults put into it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,12 @@ import slow_time
 from nests import drawn_nest
 
 import accelsim as acc
-from accelsim.engines import event, golden, movement, pes, timed
-from accelsim.engines.timed import channels, engine, feed, inside, limits, record
-from accelsim.engines.transfers import Pass
+from accelsim.engines.event import machine as event
+from accelsim.engines.event import movement, pes, timed
+from accelsim.engines.event.timed import channels, engine, feed, inside, limits
+from accelsim.engines.event.timed import timing as record
+from accelsim.engines.event.transfers import Pass
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
@@ -26,15 +31,20 @@ from accelsim.workload.problem import TENSORS
 ALL = ("weight", "ifmap", "ofmap")
 
 
-# -- random machines -----------------------------------------------------------------------------------------------
+# -- random machines -------------------------------------------------------------------------------
 
 
 def limited(nest: Nest, rng: random.Random) -> Nest:
-    """The same nest on a machine with ports, clocks, bursts, latencies, widths, slots, chains and stages at random."""
+    """The same nest on a machine with ports, clocks, bursts, latencies, widths, slots, chains and
+    stages at random.
+    """
     arch = nest.arch.model_dump()
     for level in arch["levels"].values():
         if rng.random() < 0.5:
-            level |= {"port_bits": rng.choice((1, 3, 8, 16, 64)), "ports": rng.choice(("shared", "separate"))}
+            level |= {
+                "port_bits": rng.choice((1, 3, 8, 16, 64)),
+                "ports": rng.choice(("shared", "separate")),
+            }
             if rng.random() < 0.3:
                 level["port_clock_mhz"] = rng.choice((0.3, 0.5, 2.0, 7.0))
             if rng.random() < 0.3:
@@ -48,7 +58,9 @@ def limited(nest: Nest, rng: random.Random) -> Nest:
         if kind < 0.3:
             net["width_bits"] = rng.choice((1, 8, 13, 64))
         elif kind < 0.6:
-            net["width_bits"] = {t: rng.choice((1, 8, 16, 64)) for t in TENSORS if rng.random() < 0.7}
+            net["width_bits"] = {
+                t: rng.choice((1, 8, 16, 64)) for t in TENSORS if rng.random() < 0.7
+            }
         if net["accumulated"] == "reduce" and net["streamed"] != "systolic" and rng.random() < 0.4:
             net["accumulated"] = "chain"
     if not Architecture.model_validate(arch).systolic and rng.random() < 0.3:
@@ -62,7 +74,9 @@ def limited_nest(seed: int) -> Nest:
 
 
 def operands(nest: Nest, seed: int = 0) -> dict[str, np.ndarray]:
-    return random_data(nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed)  # type: ignore[arg-type]
+    return random_data(
+        nest.problem, *(nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
+    )  # type: ignore[arg-type]
 
 
 by_hand = cache(slow_time.time_of)  # nests are told apart as objects
@@ -73,7 +87,9 @@ def differs(nest: Nest) -> str | None:
     got, (cycles, array, stalls) = timed.simulate(nest), by_hand(nest)
     if (got.cycles, got.array_cycles) != (cycles, array):
         return f"cycles {got.cycles}, array {got.array_cycles}; by hand {cycles}, {array}"
-    hidden = sum(stalls.values()) - (cycles - array)  # behind a systolic array's skew; otherwise every wait counts
+    hidden = sum(stalls.values()) - (
+        cycles - array
+    )  # behind a systolic array's skew; otherwise every wait counts
     if hidden and not nest.arch.systolic:
         return f"by hand stalls do not add up: {stalls}"
     if not hidden and got.stalls != stalls:
@@ -87,10 +103,21 @@ def check(seed: int) -> None:
     plain = event.run(nest, data)
     run, time_ = timed.run(nest, data)
     assert np.array_equal(run.result, golden.loops(nest.problem, data, nest.arch.number("psum")))
-    assert (run.moves, run.macs, run.compute_cycles, run.active_pes) == (plain.moves, plain.macs, plain.compute_cycles, plain.active_pes)
+    assert (run.moves, run.macs, run.compute_cycles, run.active_pes) == (
+        plain.moves,
+        plain.macs,
+        plain.compute_cycles,
+        plain.active_pes,
+    )
     assert run.overflow is None
-    assert time_.array_cycles == event.array_cycles(nest, plain.folds, merge=False) and time_.compute_cycles == plain.compute_cycles
-    assert time_.cycles == time_.array_cycles + sum(time_.stalls.values()) and min(time_.stalls.values()) >= 0
+    assert (
+        time_.array_cycles == event.array_cycles(nest, plain.folds, merge=False)
+        and time_.compute_cycles == plain.compute_cycles
+    )
+    assert (
+        time_.cycles == time_.array_cycles + sum(time_.stalls.values())
+        and min(time_.stalls.values()) >= 0
+    )
     assert set(time_.stalls) == {*nest.arch.levels, *nest.arch.networks}
     assert time_.cycles >= max([time_.array_cycles, *time_.busy.values()])
     assert timed.simulate(nest) == time_
@@ -122,12 +149,15 @@ def test_nothing_to_wait_for():
     for seed in range(400, 460):
         nest = drawn_nest(seed)
         run, time_ = timed.run(nest, operands(nest))
-        assert time_.cycles == time_.array_cycles == event.array_cycles(nest, run.folds, merge=False)
+        assert (
+            time_.cycles == time_.array_cycles == event.array_cycles(nest, run.folds, merge=False)
+        )
         assert not any(time_.stalls.values()) and not time_.busy
 
 
 def test_parts_of_a_pass_do_not_matter(monkeypatch):
-    # What is planned at once is cut where it would take too much room: the same pass then comes in several parts.
+    # What is planned at once is cut where it would take too much room: the same pass then comes in
+    # several parts.
     seeds = [s for s in range(200) if timed.limited_inside(limited_nest(s))][:30]
     whole = [timed.simulate(limited_nest(s)) for s in seeds]
     pes._known.cache_clear()
@@ -137,8 +167,13 @@ def test_parts_of_a_pass_do_not_matter(monkeypatch):
         nest = limited_nest(seed)
         run, after = timed.run(nest, operands(nest))
         assert after == before == timed.simulate(nest), f"seed {seed}"
-        assert np.array_equal(run.result, golden.loops(nest.problem, operands(nest), nest.arch.number("psum")))
-        passes = sum(isinstance(e, Pass) for e in movement.movement(nest.framed() if event.stores_padding(nest) else nest))
+        assert np.array_equal(
+            run.result, golden.loops(nest.problem, operands(nest), nest.arch.number("psum"))
+        )
+        passes = sum(
+            isinstance(e, Pass)
+            for e in movement.movement(nest.framed() if event.stores_padding(nest) else nest)
+        )
         split += passes > len({tuple(p.at[i] for i in _outside(nest)) for p in _passes(nest)})
     pes._known.cache_clear()
     assert split > 10
@@ -153,13 +188,24 @@ def _outside(nest: Nest) -> list[int]:
     return [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 2]
 
 
-# -- one buffer: the formulas and the recurrence of the design --------------------------------------------------------
+# -- one buffer: the formulas and the recurrence of the design -------------------------------------
 
 
-def groups_nest(n: int, *, g: int = 1, c: int = 4, f: int = 6, m: int = 2, level: dict[str, Any] | None = None, **more: Any) -> Nest:
-    """Groups one after another through one buffer: each step loads weights and an ifmap, computes, and drains an ofmap.
+def groups_nest(
+    n: int,
+    *,
+    g: int = 1,
+    c: int = 4,
+    f: int = 6,
+    m: int = 2,
+    level: dict[str, Any] | None = None,
+    **more: Any,
+) -> Nest:
+    """Groups one after another through one buffer: each step loads weights and an ifmap, computes,
+    and drains an ofmap.
 
-    ``n`` groups in steps of ``g``; PEs keep nothing and take one MAC a cycle each, m of them side by side.  16-bit words.
+    ``n`` groups in steps of ``g``; PEs keep nothing and take one MAC a cycle each, m of them side
+    by side.  16-bit words.
     """
     arch = {
         "name": "one buffer", "clock_mhz": 100.0, "array": {"rows": 1, "cols": m},
@@ -189,25 +235,40 @@ def steps_of(n: int, g: int, c: int, f: int, m: int, cycles: Any) -> list[Step]:
     found = []
     while n > 0:
         now = min(g, n)
-        found.append(Step([cycles(now * m * c), cycles(now * c * f)], now * c * f, cycles(now * m * f)))
+        found.append(
+            Step([cycles(now * m * c), cycles(now * c * f)], now * c * f, cycles(now * m * f))
+        )
         n -= now
     return found
 
 
 def recurrence(steps: list[Step], slots: int, shared: bool) -> int:
-    """C_i = max(L_i, C_{i-1} + c_{i-1}, D_{i-slots}), each channel serving whoever asked first, of equals the drain."""
+    """C_i = max(L_i, C_{i-1} + c_{i-1}, D_{i-slots}), each channel serving whoever asked first, of
+    equals the drain.
+    """
     n = len(steps)
     loaded = [0] * n  # how many of a step's loads are done, and when the last was
     when, begun, done, drained = [0] * n, [None] * n, [None] * n, [None] * n
     free = {"in": 0, "out": 0}
     while None in drained:
         for i, step in enumerate(steps):
-            if begun[i] is None and loaded[i] == len(step.loads) and (not i or done[i - 1] is not None):
+            if (
+                begun[i] is None
+                and loaded[i] == len(step.loads)
+                and (not i or done[i - 1] is not None)
+            ):
                 room = i - slots
                 if room < 0 or drained[room] is not None:
-                    begun[i] = max([when[i], *(done[i - 1 : i] if i else ()), *([drained[room]] if room >= 0 else ())])
+                    begun[i] = max(
+                        [
+                            when[i],
+                            *(done[i - 1 : i] if i else ()),
+                            *([drained[room]] if room >= 0 else ()),
+                        ]
+                    )
                     done[i] = begun[i] + step.compute
-        asked = []  # (when, 0 for a drain, step): the next load and the next drain that can be asked for
+        # (when, 0 for a drain, step): the next load and the next drain that can be asked for
+        asked = []
         for i, step in enumerate(steps):
             if loaded[i] < len(step.loads) and (i < slots or done[i - slots] is not None):
                 asked.append((0 if i < slots else done[i - slots], 1, i))
@@ -229,18 +290,38 @@ def recurrence(steps: list[Step], slots: int, shared: bool) -> int:
 def test_the_recurrence(ports, slots):
     rng = random.Random(slots)
     for _ in range(40):
-        n, g, c, f, m = rng.randint(1, 9), rng.randint(1, 3), rng.randint(1, 6), rng.randint(1, 9), rng.randint(1, 5)
-        bits, latency, burst = rng.choice((1, 5, 16, 64, 200)), rng.choice((0, 0, 7)), rng.choice((1, 1, 48))
+        n, g, c, f, m = (
+            rng.randint(1, 9),
+            rng.randint(1, 3),
+            rng.randint(1, 6),
+            rng.randint(1, 9),
+            rng.randint(1, 5),
+        )
+        bits, latency, burst = (
+            rng.choice((1, 5, 16, 64, 200)),
+            rng.choice((0, 0, 7)),
+            rng.choice((1, 1, 48)),
+        )
         more = {} if burst == 1 else {"dram__burst_bits": burst}
         nest = groups_nest(
             n, g=g, c=c, f=f, m=m, level={"double_buffered": slots == 2},
             dram__port_bits=bits, dram__ports=ports, dram__latency_cycles=latency, **more,
         )  # fmt: skip
-        steps = steps_of(n, g, c, f, m, lambda words, b=burst, w=bits, x=latency: -(-(-(-16 * words // b) * b) // w) + x)
+        steps = steps_of(
+            n,
+            g,
+            c,
+            f,
+            m,
+            lambda words, b=burst, w=bits, x=latency: -(-(-(-16 * words // b) * b) // w) + x,
+        )
         want = recurrence(steps, slots, ports == "shared")
         got = timed.simulate(nest)
         assert got.cycles == want, (n, g, c, f, m, bits, latency, burst)
-        assert got.array_cycles == sum(s.compute for s in steps) and got.stalls["dram"] == got.stall_cycles
+        assert (
+            got.array_cycles == sum(s.compute for s in steps)
+            and got.stalls["dram"] == got.stall_cycles
+        )
 
 
 def test_formulas_of_the_design():
@@ -248,11 +329,25 @@ def test_formulas_of_the_design():
         (first, *_) = steps_of(n, 1, 6, 9, 3, lambda words, w=bits: -(-16 * words // w))
         load, compute, drain = sum(first.loads), first.compute, first.drain
         own, one = (
-            timed.simulate(groups_nest(n, c=6, f=9, m=3, dram__port_bits=bits, dram__ports=p)).cycles for p in ("separate", "shared")
+            timed.simulate(
+                groups_nest(n, c=6, f=9, m=3, dram__port_bits=bits, dram__ports=p)
+            ).cycles
+            for p in ("separate", "shared")
         )
         assert own == load + compute + drain + (n - 1) * max(load, compute, drain)
-        assert one == max(load + n * compute + drain, n * (load + drain) + max(compute - load, 0) + max(compute - drain, 0))
-        alone = groups_nest(n, c=6, f=9, m=3, level={"double_buffered": False}, dram__port_bits=bits, dram__ports="shared")
+        assert one == max(
+            load + n * compute + drain,
+            n * (load + drain) + max(compute - load, 0) + max(compute - drain, 0),
+        )
+        alone = groups_nest(
+            n,
+            c=6,
+            f=9,
+            m=3,
+            level={"double_buffered": False},
+            dram__port_bits=bits,
+            dram__ports="shared",
+        )
         assert timed.simulate(alone).cycles == n * (load + compute + drain)
 
 
@@ -262,13 +357,19 @@ def test_half_the_width_of_a_full_channel_takes_twice_as_long():
     for bits in (2, 4, 8):
         time_ = timed.simulate(groups_nest(8, c=6, f=9, m=3, dram__port_bits=bits))
         assert time_.busy["dram"] == 16 * words // bits
-        assert 0 <= time_.cycles - time_.busy["dram"] <= steps[0].compute  # the channel never rests but for one step's work
-    channel = {bits: timed.simulate(groups_nest(8, c=6, f=9, m=3, dram__port_bits=bits)).busy["dram"] for bits in (2, 4)}
+        assert (
+            0 <= time_.cycles - time_.busy["dram"] <= steps[0].compute
+        )  # the channel never rests but for one step's work
+    channel = {
+        bits: timed.simulate(groups_nest(8, c=6, f=9, m=3, dram__port_bits=bits)).busy["dram"]
+        for bits in (2, 4)
+    }
     assert channel[2] == 2 * channel[4]
 
 
 def test_clocks_and_latencies():
-    # A port at 60 MHz beside a core at 100: 5/3 cycles for each of the port's, rounded up once a transfer; so is the latency.
+    # A port at 60 MHz beside a core at 100: 5/3 cycles for each of the port's, rounded up once a
+    # transfer; so is the latency.
     port = {"dram__port_bits": 16, "dram__port_clock_mhz": 60.0, "dram__latency_cycles": 2}
     nest = groups_nest(1, c=2, f=2, m=2, **port)
     loads = [-(-4 * 5 // 3) + 4] * 2
@@ -277,22 +378,33 @@ def test_clocks_and_latencies():
 
 def test_a_chain_and_stages():
     layer = acc.Conv2d(M=4, C=6, H=6, W=6, R=3, S=3).problem()
-    over = {"networks.noc.accumulated": "chain", "array.pipeline_stages": 3, "levels.dram": {}, "networks.noc.width_bits": None}
+    over = {
+        "networks.noc.accumulated": "chain",
+        "array.pipeline_stages": 3,
+        "levels.dram": {},
+        "networks.noc.width_bits": None,
+    }
     arch = acc.load_architecture("eyeriss", over)
     nest = acc.Nest(layer, arch, acc.choose(layer, arch, acc.load_dataflow("rs")))
     links = sum(
-        np.prod([x.trips for x in nest.loops if x.axis == axis and not nest.loop_depends(x, "ofmap")], initial=1) - 1
+        np.prod(
+            [x.trips for x in nest.loops if x.axis == axis and not nest.loop_depends(x, "ofmap")],
+            initial=1,
+        )
+        - 1
         for axis in ("row", "col")
     )
     time_ = timed.simulate(nest)
     assert links > 0 and time_.cycles == time_.compute_cycles + 2 + links
 
 
-# -- inside a pass -------------------------------------------------------------------------------------------------
+# -- inside a pass ---------------------------------------------------------------------------------
 
 
 def pe_nest(queued: tuple[str, ...] = (), width: Any = None, port: int | None = None) -> Nest:
-    """o[m, f] += w[m, c] i[c, f]: PEs keep a weight, an ifmap word and a sum; two filters side by side, c and f in turn."""
+    """o[m, f] += w[m, c] i[c, f]: PEs keep a weight, an ifmap word and a sum; two filters side by
+    side, c and f in turn.
+    """
     arch = {
         "name": "one PE array", "clock_mhz": 100.0, "array": {"rows": 1, "cols": 2},
         "levels": {"dram": {"port_bits": port}, "pe": {"queued": queued}}, "networks": {"bus": {"below": "dram", "width_bits": width}},
@@ -305,18 +417,24 @@ def pe_nest(queued: tuple[str, ...] = (), width: Any = None, port: int | None = 
 
 
 def test_phases_by_hand():
-    # For each of 3 channels a phase of 4 MAC steps: 2 weights first, then each step one ifmap word down and 2 sums up.
-    # Exposed: 2 words. Ramp: 1 ifmap word. Body: 3 more of them beside 6 sums and 4 MAC steps. Tail: 2 sums.
+    # For each of 3 channels a phase of 4 MAC steps: 2 weights first, then each step one ifmap word
+    # down and 2 sums up. Exposed: 2 words. Ramp: 1 ifmap word. Body: 3 more of them beside 6 sums
+    # and 4 MAC steps. Tail: 2 sums.
     channels_ = {"weight": 8, "ifmap": 8, "ofmap": 8}
     time_ = timed.simulate(pe_nest(("ifmap", "ofmap"), channels_))
-    assert time_.cycles == 3 * (2 + 1 + 6 + 2) and time_.compute_cycles == 12 and time_.stalls["bus"] == 21
+    assert (
+        time_.cycles == 3 * (2 + 1 + 6 + 2)
+        and time_.compute_cycles == 12
+        and time_.stalls["bus"] == 21
+    )
     # One channel for all: 3 ifmap words and 6 sums in the body take turns.
     assert timed.simulate(pe_nest(("ifmap", "ofmap"), 8)).cycles == 3 * (2 + 1 + 9 + 2)
     # Nothing exposed: one phase, of 12 steps. Ramp: 2 weights beside 1 ifmap word.
     assert timed.simulate(pe_nest(ALL, channels_)).cycles == 2 + 22 + 2
     # All exposed: a phase for every step.
     assert timed.simulate(pe_nest((), channels_)).cycles == 3 * (2 + 1 + 2) + 9 * (1 + 1 + 2)
-    # The memory's port carries everything, and again what is read to be added to: first arrivals are not.
+    # The memory's port carries everything, and again what is read to be added to: first arrivals
+    # are not.
     ramp, body, tail = 2 + 1, 11 * 1 + 4 + 22 + 16, 2
     assert timed.simulate(pe_nest(ALL, None, 8)).cycles == ramp + body + tail
 
@@ -328,7 +446,7 @@ def test_events_without_steps_are_refused():
     timed.run(nest, operands(nest), movement.movement(nest, stepwise=True))
 
 
-# -- the faults it must not have -----------------------------------------------------------------------------------
+# -- the faults it must not have -------------------------------------------------------------------
 
 FAULTS: dict[str, tuple[Any, str, Any]] = {
     "fills before drains": (channels, "arrival", lambda now, drain, place: (now, 1 if drain else 0, place)),
@@ -343,7 +461,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "nothing exposed": (inside, "exposed_operands", lambda nest: frozenset()),
     "sums come without a tail": (inside.PassWords, "after", lambda self, drain, first: None),
     "transfers do not wait": (channels, "wait_for", lambda events: iter(())),
-    "drains do not wait for those inside": (feed.Feed, "inner", property(lambda self: {}, lambda self, value: None)),
+    "drains do not wait for those inside": (feed.TransferFeed, "inner", property(lambda self: {}, lambda self, value: None)),
 }  # fmt: skip
 
 
@@ -368,7 +486,7 @@ def test_an_endless_wait_is_told(monkeypatch):
         timed.simulate(groups_nest(3, dram__port_bits=8))
 
 
-# -- who was busy when, and what was held --------------------------------------------------------------------------
+# -- who was busy when, and what was held ----------------------------------------------------------
 
 
 def test_timeline_and_occupancy():
@@ -376,14 +494,28 @@ def test_timeline_and_occupancy():
         nest = limited_nest(seed)
         time_ = timed.simulate(nest, timeline=True)
         assert time_.timeline is not None and time_.occupancy is not None
-        assert (time_.cycles, time_.stalls, time_.busy) == (lambda x: (x.cycles, x.stalls, x.busy))(timed.simulate(nest))
+        assert (time_.cycles, time_.stalls, time_.busy) == (lambda x: (x.cycles, x.stalls, x.busy))(
+            timed.simulate(nest)
+        )
         frame = time_.timeline.to_frame()
-        assert list(frame.columns) == ["resource", "what", "tensor", "start", "end", "words", "step"]
-        shared = ((frame["what"] == "pass") & (frame["tensor"] == "") & (frame["resource"] != "array")).any()  # then passes may be held up
+        assert list(frame.columns) == [
+            "resource",
+            "what",
+            "tensor",
+            "start",
+            "end",
+            "words",
+            "step",
+        ]
+        shared = (
+            (frame["what"] == "pass") & (frame["tensor"] == "") & (frame["resource"] != "array")
+        ).any()  # then passes may be held up
         assert frame.attrs == {"note": "", "resources": [*time_.busy, "array"]}
         for name, rows in frame.groupby("resource"):
             start, end = rows["start"].to_numpy(), rows["end"].to_numpy()
-            assert (start[1:] >= end[:-1]).all() and start[0] >= 0, f"seed {seed}: {name} is used twice at once"
+            assert (start[1:] >= end[:-1]).all() and start[0] >= 0, (
+                f"seed {seed}: {name} is used twice at once"
+            )
             assert end.max() <= time_.cycles
             if name != "array" and not shared:
                 assert (end - start).sum() == time_.busy[name], f"seed {seed}: {name}"
@@ -394,13 +526,23 @@ def test_timeline_and_occupancy():
 
 
 def test_occupancy_by_hand():
-    # One buffer of two slots: weights 4, ifmap 8, ofmap 8 words a step. While one step is worked on the next comes in.
+    # One buffer of two slots: weights 4, ifmap 8, ofmap 8 words a step. While one step is worked on
+    # the next comes in.
     time_ = timed.simulate(groups_nest(3, c=2, f=4, m=2, dram__port_bits=16), timeline=True)
     assert time_.occupancy is not None
-    held = {t: rows[["time", "words"]].to_numpy().tolist() for t, rows in time_.occupancy.to_frame().groupby("tensor")}
-    # L0 0-12, L1 12-24, C0 12-20, D0 24-32 asked for at 20 behind L1, C1 24-32, L2 (asked for at 20) 32-44, D1 44-52, C2 44-52, D2 52-60
+    held = {
+        t: rows[["time", "words"]].to_numpy().tolist()
+        for t, rows in time_.occupancy.to_frame().groupby("tensor")
+    }
+    # L0 0-12, L1 12-24, C0 12-20, D0 24-32 asked for at 20 behind L1, C1 24-32, L2 (asked for at
+    # 20) 32-44, D1 44-52, C2 44-52, D2 52-60
     assert time_.cycles == 60
-    assert held["weight"] == [[0, 4], [12, 8], [20, 4], [32, 4], [52, 4]] or held["weight"] == [[0, 4], [12, 8], [20, 4], [32, 4]]
+    assert held["weight"] == [[0, 4], [12, 8], [20, 4], [32, 4], [52, 4]] or held["weight"] == [
+        [0, 4],
+        [12, 8],
+        [20, 4],
+        [32, 4],
+    ]
     assert max(n for _, n in held["ifmap"]) == 16 and max(n for _, n in held["ofmap"]) == 16
     assert held["ofmap"][-1] == [60, 0]
 
@@ -410,9 +552,17 @@ def test_a_long_timeline_is_merged(monkeypatch):
     whole = timed.simulate(nest, timeline=True)
     monkeypatch.setattr(record, "MOST_ROWS", 50)
     short = timed.simulate(nest, timeline=True)
-    assert whole.timeline is not None and short.timeline is not None and short.occupancy is not None and whole.occupancy is not None
+    assert (
+        whole.timeline is not None
+        and short.timeline is not None
+        and short.occupancy is not None
+        and whole.occupancy is not None
+    )
     before, after = whole.timeline.to_frame(), short.timeline.to_frame()
-    assert whole.timeline.note == "" and f"the same {short.timeline.merged} cycles are one" in short.timeline.note
+    assert (
+        whole.timeline.note == ""
+        and f"the same {short.timeline.merged} cycles are one" in short.timeline.note
+    )
     assert len(after) <= 50 < len(before) and after.attrs["note"] == short.timeline.note
     assert after["words"].sum() == before["words"].sum()
     assert (after["end"] - after["start"]).sum() == (before["end"] - before["start"]).sum()
@@ -420,12 +570,14 @@ def test_a_long_timeline_is_merged(monkeypatch):
     assert short.occupancy.to_frame()["words"].max() == whole.occupancy.to_frame()["words"].max()
 
 
-# -- speed ---------------------------------------------------------------------------------------------------------
+# -- speed -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_alexnet_takes_seconds(capsys):
-    """AlexNet's convolutions on eyeriss, batch 4, real data: at most 15 s, 2 GB and three times the untimed run, on one core."""
+    """AlexNet's convolutions on eyeriss, batch 4, real data: at most 15 s, 2 GB and three times the
+    untimed run, on one core.
+    """
     arch, flow = acc.load_architecture("eyeriss"), acc.load_dataflow("rs")
     untimed = spent = 0.0
     for layer in acc.load_workload("alexnet").layers:
@@ -442,5 +594,11 @@ def test_alexnet_takes_seconds(capsys):
                 else:
                     spent += time.process_time() - start
     with capsys.disabled():
-        print(f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
-    assert spent < 15 and spent < 3 * untimed and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2e6
+        print(
+            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+        )
+    assert (
+        spent < 15
+        and spent < 3 * untimed
+        and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2e6
+    )

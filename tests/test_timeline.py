@@ -1,4 +1,6 @@
-"""Pictures of a timed run: nothing is lost in the bars, few and many rows are drawn, and no text covers another."""
+"""Pictures of a timed run: nothing is lost in the bars, few and many rows are drawn, and no text
+covers another.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,33 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from test_timed import groups_nest, limited_nest
 
-from accelsim.engines import timed
-from accelsim.view import timeline
+from accelsim.engines.event import timed
+from accelsim.view import gantt as timeline
 
 
 def made(rows: int) -> pd.DataFrame:
-    """Passes one after another, and before each a weight and an ifmap over one port, an ofmap after; as many rows as asked."""
+    """Passes one after another, and before each a weight and an ifmap over one port, an ofmap
+    after; as many rows as asked.
+    """
     rng = np.random.default_rng(0)
     found, now = [], 0
     for step in range(-(-rows // 4)):
         load, work = (int(n) for n in rng.integers(1, 40, 2))
         times = [now, now + load, now + 2 * load, now + 2 * load + work, now + 3 * load + work]
-        kinds = (("dram", "fill", "weight"), ("dram", "fill", "ifmap"), ("array", "pass", ""), ("dram", "drain", "ofmap"))
-        found += [(*kind, a, b, b - a, step) for kind, a, b in zip(kinds, times[:-1], times[1:], strict=True)]
+        kinds = (
+            ("dram", "fill", "weight"),
+            ("dram", "fill", "ifmap"),
+            ("array", "pass", ""),
+            ("dram", "drain", "ofmap"),
+        )
+        found += [
+            (*kind, a, b, b - a, step)
+            for kind, a, b in zip(kinds, times[:-1], times[1:], strict=True)
+        ]
         now = times[-1]
-    frame = pd.DataFrame(found[:rows], columns=["resource", "what", "tensor", "start", "end", "words", "step"])
+    frame = pd.DataFrame(
+        found[:rows], columns=["resource", "what", "tensor", "start", "end", "words", "step"]
+    )
     frame.attrs |= {"note": "", "resources": ["dram", "noc.ofmap.up", "array"]}
     return frame
 
@@ -44,7 +58,9 @@ def assert_readable(figure: Figure) -> None:
     boxes = {t: b for t, b in boxes.items() if b.width and b.height}
     whole = figure.bbox.padded(1)
     for text, box in boxes.items():
-        assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1, text.get_text()
+        assert (
+            whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0 and box.y1 <= whole.y1
+        ), text.get_text()
     for (a, x), (b, y) in combinations(boxes.items(), 2):
         assert not x.padded(-0.5).overlaps(y.padded(-0.5)), f"{a.get_text()!r} and {b.get_text()!r}"
 
@@ -53,7 +69,11 @@ def assert_readable(figure: Figure) -> None:
 def test_no_cycle_is_lost_in_the_bars(rows):
     frame = made(rows)
     bars = timeline.gantt_data(frame)
-    area = ((bars["end"] - bars["start"]) * bars["height"]).groupby([bars["resource"], bars["role"]]).sum()
+    area = (
+        ((bars["end"] - bars["start"]) * bars["height"])
+        .groupby([bars["resource"], bars["role"]])
+        .sum()
+    )
     role = frame["tensor"].where(frame["resource"] != "array", "pass").rename("role")
     want = (frame["end"] - frame["start"]).groupby([frame["resource"], role]).sum()
     assert area.index.equals(want.index) and np.allclose(area, want)
@@ -64,9 +84,12 @@ def test_no_cycle_is_lost_in_the_bars(rows):
 
 
 def test_rows_of_equal_time_share_a_point():
-    # 10 000 rows in turn of 3 and 1 cycles: every point is three quarters weight, one quarter ifmap above it.
+    # 10 000 rows in turn of 3 and 1 cycles: every point is three quarters weight, one quarter ifmap
+    # above it.
     start = np.arange(10_000) // 2 * 4 + np.arange(10_000) % 2 * 3
-    frame = pd.DataFrame({"resource": "dram", "what": "fill", "tensor": ["weight", "ifmap"] * 5_000, "start": start})
+    frame = pd.DataFrame(
+        {"resource": "dram", "what": "fill", "tensor": ["weight", "ifmap"] * 5_000, "start": start}
+    )
     frame["end"] = start + np.array([3, 1] * 5_000)
     bars = timeline.gantt_data(frame, points=500)
     assert len(bars) == 1_000
@@ -78,15 +101,24 @@ def test_rows_of_equal_time_share_a_point():
 @pytest.mark.parametrize("rows", [1, 50, 50_000])
 def test_gantt_draws(rows):
     start = time.perf_counter()
-    figure = timeline.gantt(made(rows), "A title that says which layer of which network ran on what")
+    figure = timeline.gantt(
+        made(rows), "A title that says which layer of which network ran on what"
+    )
     FigureCanvasAgg(figure).draw()
     assert time.perf_counter() - start < 20  # a second or so, alone
     assert_readable(figure)
     (axes,) = figure.axes
     names = [t.get_text() for t in axes.get_yticklabels()]
-    assert names == (["DRAM"] if rows == 1 else ["array", "DRAM"])  # from below; what did nothing is left out
+    assert names == (
+        ["DRAM"] if rows == 1 else ["array", "DRAM"]
+    )  # from below; what did nothing is left out
     assert axes.get_xlabel() == "Cycles"
-    assert {t.get_text() for t in axes.get_legend().get_texts()} <= {"weight", "ifmap", "ofmap", "passes"}
+    assert {t.get_text() for t in axes.get_legend().get_texts()} <= {
+        "weight",
+        "ifmap",
+        "ofmap",
+        "passes",
+    }
 
 
 def test_gantt_of_a_run():
@@ -101,7 +133,14 @@ def test_gantt_of_a_run():
             assert_readable(figure)
             if len(result.occupancy):
                 assert_readable(timeline.occupancy(result.occupancy.to_frame(), "held"))
-    assert seen == {"weight", "ifmap", "ofmap", "inside passes", "passes", "passes: words before and after the MACs"}
+    assert seen == {
+        "weight",
+        "ifmap",
+        "ofmap",
+        "inside passes",
+        "passes",
+        "passes: words before and after the MACs",
+    }
 
 
 def test_what_is_merged_is_said():
@@ -113,8 +152,20 @@ def test_what_is_merged_is_said():
 
 def test_the_mean_of_a_step_function():
     edges = np.linspace(0, 10, 6)
-    assert timeline.mean_between(np.array([1.0, 4.0]), np.array([8.0, 2.0]), edges).tolist() == [4, 8, 2, 2, 2]
-    assert timeline.mean_between(np.array([0.0]), np.array([3.0]), edges).tolist() == [3, 3, 3, 3, 3]
+    assert timeline.mean_between(np.array([1.0, 4.0]), np.array([8.0, 2.0]), edges).tolist() == [
+        4,
+        8,
+        2,
+        2,
+        2,
+    ]
+    assert timeline.mean_between(np.array([0.0]), np.array([3.0]), edges).tolist() == [
+        3,
+        3,
+        3,
+        3,
+        3,
+    ]
 
 
 def test_occupancy_draws():
@@ -124,7 +175,13 @@ def test_occupancy_draws():
     assert_readable(figure)
     assert figure.axes[0].get_ylabel() == "buf, words"
     rng = np.random.default_rng(0)
-    many = pd.DataFrame({"level": np.repeat(["glb", "ub"], 25_000), "tensor": "ifmap", "time": np.tile(np.arange(25_000) * 7, 2)})
+    many = pd.DataFrame(
+        {
+            "level": np.repeat(["glb", "ub"], 25_000),
+            "tensor": "ifmap",
+            "time": np.tile(np.arange(25_000) * 7, 2),
+        }
+    )
     many["words"] = rng.integers(0, 9_000, len(many))
     many.attrs["note"] = "of the same 64 cycles only the most is told"
     figure = timeline.occupancy(many)

@@ -1,4 +1,6 @@
-"""TPU v1: a long sequence of products Bx256 by 256x256 takes max(B, 256) cycles each in the steady state (Jouppi et al., ISCA 2017)."""
+"""TPU v1: a long sequence of products Bx256 by 256x256 takes max(B, 256) cycles each in the steady
+state (Jouppi et al., ISCA 2017).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import accelsim as acc
 
 
 def cycles(products: int, rows: int) -> int:
-    """Cycles of so many products of ``rows`` x 256 by 256 x 256, as one layer of 256 filters each."""
+    """Cycles of so many products of ``rows`` x 256 by 256 x 256, as one layer of 256 filters
+    each.
+    """
     (record,) = acc.simulate(acc.Gemm(m=256 * products, k=256, n=rows), "tpu_v1", "ws").records()
     return int(record["cycles"])
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from accelsim import files
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
+from accelsim.base.shipped import shipped_folder, shipped_names
 from accelsim.workload.layers import Conv2d, Gemm, Linear
 from accelsim.workload.network import Workload, load_workload
 
@@ -48,7 +48,7 @@ def out(layer: Conv2d) -> tuple[int, int]:
     return p.E, p.F
 
 
-# The networks ----------------------------------------------------------------------------------------------------
+# The networks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "table"), [("alexnet", ALEXNET), ("lenet5", LENET)])
@@ -62,7 +62,8 @@ def test_counts_by_layer(name: str, table: dict[str, tuple[int, int]]) -> None:
         ("lenet5", 416_520, 61_706),
         ("alexnet", 724_406_816, 60_965_224),
         ("vgg16", 15_470_264_320, 138_357_544),
-        # torchvision's resnet50 has 25 557 032 parameters, of which 53 120 are batch normalization's.
+        # torchvision's resnet50 has 25 557 032 parameters, of which 53 120 are batch
+        # normalization's.
         ("resnet50", 4_089_184_256, 25_557_032 - 53_120),
     ],
 )
@@ -95,7 +96,12 @@ def test_resnet50_structure() -> None:
     assert (len(convs), len(layers)) == (53, 54)
     assert sum(x.name.endswith("_shortcut") for x in convs) == 4
     halving = [x for x in convs if x.stride == (2, 2)]
-    assert [x.name for x in halving if not x.name.endswith("_shortcut")] == ["conv1", "conv3_1_conv", "conv4_1_conv", "conv5_1_conv"]
+    assert [x.name for x in halving if not x.name.endswith("_shortcut")] == [
+        "conv1",
+        "conv3_1_conv",
+        "conv4_1_conv",
+        "conv5_1_conv",
+    ]
     assert convs[-1].problem().shape("ofmap") == (1, 1, 2048, 7, 7)
     assert [x.name for x in layers if x.parameters != x.problem().words("weight")] == ["fc"]
 
@@ -104,19 +110,23 @@ def test_resnet50_blocks_fit_together() -> None:
     """Inside a block every layer reads what the one before it wrote."""
     layers = load_workload("resnet50").layers
     for a, b in pairwise(layers):
-        if a.name.rsplit("_", 1)[0] == b.name.rsplit("_", 1)[0] and not b.name.endswith("_shortcut"):
+        if a.name.rsplit("_", 1)[0] == b.name.rsplit("_", 1)[0] and not b.name.endswith(
+            "_shortcut"
+        ):
             assert a.problem().shape("ofmap") == b.problem().shape("ifmap"), b.name
 
 
-@pytest.mark.parametrize("name", files.names("workloads"))
+@pytest.mark.parametrize("name", shipped_names("workloads"))
 def test_shipped_files(name: str) -> None:
     workload = load_workload(name)
     assert workload.name == name
     assert workload.description
-    assert (files.data_dirs("workloads") / f"{name}.yaml").read_text().startswith("# "), "every file names its source"
+    assert (shipped_folder("workloads") / f"{name}.yaml").read_text().startswith("# "), (
+        "every file names its source"
+    )
 
 
-# Shapes ----------------------------------------------------------------------------------------------------------
+# Shapes -------------------------------------------------------------------------------------------
 
 
 def test_course_shapes() -> None:
@@ -154,7 +164,9 @@ sizes, small = st.integers(1, 40), st.integers(1, 5)
 
 
 @given(sizes, sizes, small, small, st.tuples(small, small), st.tuples(small, small))
-def test_same_gives_ceil(h: int, w: int, r: int, s: int, stride: tuple[int, int], dilation: tuple[int, int]) -> None:
+def test_same_gives_ceil(
+    h: int, w: int, r: int, s: int, stride: tuple[int, int], dilation: tuple[int, int]
+) -> None:
     layer = conv(H=h, W=w, R=r, S=s, stride=stride, dilation=dilation, padding="same")
     assert out(layer) == (-(-h // stride[0]), -(-w // stride[1]))
     top, bottom, left, right = layer.problem().padding
@@ -191,7 +203,7 @@ def test_batch(layer: Any) -> None:
     assert layer.problem(batch=8) == layer.problem().with_batch(8)
 
 
-# Layers as objects -----------------------------------------------------------------------------------------------
+# Layers as objects --------------------------------------------------------------------------------
 
 
 def test_equal_layers() -> None:
@@ -203,8 +215,13 @@ def test_equal_layers() -> None:
 
 
 def test_repr_is_what_was_written() -> None:
-    assert repr(conv(stride=2, padding=1, name="a")) == "Conv2d(name='a', M=1, C=1, H=7, W=7, R=3, S=3, stride=2, padding=1)"
-    assert repr(conv(padding=(1, 2))) == "Conv2d(M=1, C=1, H=7, W=7, R=3, S=3, padding=(1, 1, 2, 2))"
+    assert (
+        repr(conv(stride=2, padding=1, name="a"))
+        == "Conv2d(name='a', M=1, C=1, H=7, W=7, R=3, S=3, stride=2, padding=1)"
+    )
+    assert (
+        repr(conv(padding=(1, 2))) == "Conv2d(M=1, C=1, H=7, W=7, R=3, S=3, padding=(1, 1, 2, 2))"
+    )
     layer = conv(padding="same", groups=4, N=2, bias=True)
     assert eval(repr(layer)) == layer
 
@@ -244,7 +261,7 @@ def test_impossible_layers(changes: dict[str, Any], message: str) -> None:
         conv(**changes)
 
 
-# Workloads -------------------------------------------------------------------------------------------------------
+# Workloads ----------------------------------------------------------------------------------------
 
 
 def test_from_layers() -> None:
@@ -283,4 +300,6 @@ def test_yaml_layer_types(tmp_path: Any) -> None:
     layers = load_workload(file).layers
     assert [type(x) for x in layers] == [Conv2d, Linear, Gemm]
     assert [x.name for x in layers] == ["layer1", "layer2", "product"]
-    assert Workload.model_validate(load_workload(file).model_dump(mode="json")) == load_workload(file)
+    assert Workload.model_validate(load_workload(file).model_dump(mode="json")) == load_workload(
+        file
+    )

@@ -14,21 +14,24 @@ DIRECTIONS = ("forward", "grad_input", "grad_weight")
 
 def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
     """``KEY=VALUE`` texts as keys and values, read as YAML.  Raises InputError."""
-    from accelsim import files
+    from accelsim.base.errors import InputError
+    from accelsim.base.overrides import override_values
 
     found = {}
     for entry in overrides:
         key, sign, value = entry.partition("=")
         if not sign or not key:
-            raise files.InputError("--set wants KEY=VALUE", got=entry or "nothing")
+            raise InputError("--set wants KEY=VALUE", got=entry or "nothing")
         found[key] = value
-    return files.override_values(found)
+    return override_values(found)
 
 
 def ready(output: Path | None, option: str = "-o") -> None:
     """Refuses a file whose directory is not there before anything is computed."""
     if output is not None and not output.absolute().parent.is_dir():
-        raise click.UsageError(f"{option} {output}: cannot be written: no such directory {output.parent}")
+        raise click.UsageError(
+            f"{option} {output}: cannot be written: no such directory {output.parent}"
+        )
 
 
 def csv_text(records: list[dict[str, Any]]) -> str:

@@ -1,5 +1,6 @@
-"""The command line.  Results on stdout, progress on stderr; exit 0 done, 1 a check failed or a layer could not
-be mapped, 2 bad usage or input, 130 interrupted.  What a command needs is imported when it runs.
+"""The command line.  Results on stdout, progress on stderr; exit 0 done, 1 a check failed or a
+layer could not be mapped, 2 bad usage or input, 130 interrupted.  What a command needs is imported
+when it runs.
 """
 
 from __future__ import annotations
@@ -9,45 +10,66 @@ import sys
 
 import click
 
-from accelsim.cli.animate import animate
-from accelsim.cli.compare import compare
-from accelsim.cli.explore import explore
-from accelsim.cli.import_ import export, import_
-from accelsim.cli.map import map_
-from accelsim.cli.profile import profile
-from accelsim.cli.report import report
-from accelsim.cli.results import results
-from accelsim.cli.run import run
-from accelsim.cli.show import show
-from accelsim.cli.sweep import sweep
-from accelsim.cli.train import train
-from accelsim.cli.validate import schema, validate
+from accelsim.cli.animate_command import animate
+from accelsim.cli.compare_command import compare
+from accelsim.cli.explore_command import explore
+from accelsim.cli.import_command import export, import_
+from accelsim.cli.map_command import map_
+from accelsim.cli.profile_command import profile
+from accelsim.cli.report_command import report
+from accelsim.cli.results_command import results
+from accelsim.cli.run_command import run
+from accelsim.cli.show_command import show
+from accelsim.cli.sweep_command import sweep
+from accelsim.cli.train_command import train
+from accelsim.cli.validate_command import schema, validate
 from accelsim.version import MODEL_VERSION, __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, message=f"accelsim %(version)s (model version {MODEL_VERSION})")
 def cli() -> None:
-    """Run convolution layers on a modelled PE array under a chosen dataflow, exact to the word and to the bit."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products: more threads wait for each other
+    """Run convolution layers on a modelled PE array under a chosen dataflow, exact to the word and
+    to the bit.
+    """
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # small products: more threads wait for each other
 
 
 @cli.command("list")
 def list_() -> int:
     """List the workloads, architectures, dataflows and mappings that are shipped, a line each."""
-    from accelsim import files
+    from accelsim.base.shipped import resolve_file, shipped_names
+    from accelsim.base.yaml_reading import read_yaml
 
     for kind in ("workloads", "architectures", "dataflows", "mappings"):
-        if found := files.names(kind):
+        if found := shipped_names(kind):
             click.echo(f"{kind}:")
         for name in found:
-            data = files.read(files.resolve(kind, name), kind).data
+            data = read_yaml(resolve_file(kind, name), kind).data
             short = f" ({data['short']})" if "short" in data else ""
             click.echo(f"  {name + short:<32} {data.get('description', '')}")
     return 0
 
 
-for command in (run, train, profile, import_, export, sweep, results, compare, report, animate, explore, show, validate, schema, map_):
+for command in (
+    run,
+    train,
+    profile,
+    import_,
+    export,
+    sweep,
+    results,
+    compare,
+    report,
+    animate,
+    explore,
+    show,
+    validate,
+    schema,
+    map_,
+):
     cli.add_command(command)
 
 
@@ -56,7 +78,9 @@ def main() -> None:
     args = sys.argv[1:]
     debug = "--debug" in args
     try:
-        code = cli.main([a for a in args if a != "--debug"], prog_name="accelsim", standalone_mode=False)
+        code = cli.main(
+            [a for a in args if a != "--debug"], prog_name="accelsim", standalone_mode=False
+        )
     except click.exceptions.Exit as done:
         code = done.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -69,12 +93,12 @@ def main() -> None:
         sys.stderr.close()
         code = 0
     except MemoryError as error:
-        from accelsim.files import one_line
+        from accelsim.base.errors import one_line
 
         click.echo(one_line(f"out of memory: {error}"), err=True)
         code = 1
     except Exception as error:
-        from accelsim.files import InputError, one_line
+        from accelsim.base.errors import InputError, one_line
 
         if debug:
             raise
@@ -82,18 +106,26 @@ def main() -> None:
             click.echo(str(error), err=True)
             code = 2
         else:
-            click.echo(one_line(f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)"), err=True)
+            click.echo(
+                one_line(
+                    f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)"
+                ),
+                err=True,
+            )
             code = 1
     sys.exit(code or 0)
 
 
 def _usage(error: click.ClickException) -> None:
     """Bad usage in one line; no arguments at all are answered with the help."""
-    from accelsim.files import one_line
+    from accelsim.base.errors import one_line
 
     context = getattr(error, "ctx", None)
     if context is not None and type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         return
     where = context.command_path if context is not None else "accelsim"
-    click.echo(one_line(f"{where}: {' '.join(error.format_message().split())} (see {where} --help)"), err=True)
+    click.echo(
+        one_line(f"{where}: {' '.join(error.format_message().split())} (see {where} --help)"),
+        err=True,
+    )

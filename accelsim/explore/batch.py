@@ -1,4 +1,5 @@
-"""Analytic points that differ in numbers only, evaluated together: the columns of ``simulate``'s rows as arrays.
+"""Analytic points that differ in numbers only, evaluated together: the columns of ``simulate``'s
+rows as arrays.
 
 ``columns`` takes one layer under one dataflow on many architectures with the same levels, networks and formats.  Tiles
 come from ``choose_many``; mappings with the same loops share one ``Model``; prices are stacked over the architectures.
@@ -16,19 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import counts
-from accelsim.engines.analytic import Model
-from accelsim.engines.array_time import fold_loops, on_lines
-from accelsim.engines.fold_time import fold_time
-from accelsim.engines.rates import limited
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic.array_time import fold_loops, on_lines
+from accelsim.engines.analytic.closed_form import ClosedForm
+from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
+from accelsim.hardware.ports import limited
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.tiling_many import Tilings, choose_many
+from accelsim.mapping.rule_many import Tilings, choose_many
 from accelsim.results.layer_row import performance
 from accelsim.results.result import efficiency
 from accelsim.workload.problem import TENSORS, Problem
@@ -37,8 +38,10 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Group:
-    """Points evaluated together: their places among those asked for, and their columns, arrays or single values."""
+class PointGroup:
+    """Points evaluated together: their places among those asked for, and their columns, arrays or
+    single values.
+    """
 
     at: Ints
     columns: Mapping[str, Any]
@@ -47,7 +50,9 @@ class Group:
 
 
 def structure(arch: Architecture) -> str:
-    """What architectures must share to be evaluated together; empty where they are timed against memory, one by one."""
+    """What architectures must share to be evaluated together; empty where they are timed against
+    memory, one by one.
+    """
     return "" if limited(arch) else _structure(arch)
 
 
@@ -64,12 +69,21 @@ def _structure(arch: Architecture) -> str:
         )
         for name, x in arch.levels.items()
     }
-    same = {"array": arch.array.model_copy(update=numbers), "levels": levels, "clock_mhz": 1.0, "name": ""}
+    same = {
+        "array": arch.array.model_copy(update=numbers),
+        "levels": levels,
+        "clock_mhz": 1.0,
+        "name": "",
+    }
     return arch.model_copy(update=same).model_dump_json(exclude={"description"})
 
 
-def columns(problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow) -> tuple[list[Group], Ints]:
-    """Groups of points with the same loops, and the places of those left over: not mappable, or not exact in float64."""
+def columns(
+    problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow
+) -> tuple[list[PointGroup], Ints]:
+    """Groups of points with the same loops, and the places of those left over: not mappable, or not
+    exact in float64.
+    """
     try:
         tilings = choose_many(problem, archs, dataflow)
     except MappingError:
@@ -88,12 +102,14 @@ def columns(problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow)
     return groups, np.concatenate(left)
 
 
-def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at: Ints) -> Group:
+def _group(
+    problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at: Ints
+) -> PointGroup:
     mapping = tilings.mapping(int(at[0]), archs[0].level_names)
     nest = Nest(problem, archs[int(at[0])], mapping)
     slots = np.flatnonzero(tilings.trips[:, at[0]] > 1)
     tiles, trips = tilings.tiles[np.ix_(slots, at)], tilings.trips[np.ix_(slots, at)]
-    model = Model(nest)
+    model = ClosedForm(nest)
     rows = [_rows(model, nest, group, tiles) for group in model.groups]
     found = model.evaluate(rows)
     moves = model.moves(found)
@@ -105,16 +121,29 @@ def _group(problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at
     clock = np.array([a.clock_mhz for a in here])
     cycles = _cycles(nest, tiles, trips, numbers, compute)
     stalls = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
-    spent = performance(nest, cycles, _whole(compute), stalls, _whole(active), numbers["rows"] * numbers["cols"], clock)
+    spent = performance(
+        nest,
+        cycles,
+        _whole(compute),
+        stalls,
+        _whole(active),
+        numbers["rows"] * numbers["cols"],
+        clock,
+    )
     stacked = _stacked([prices(a) for a in here])
     energy = counts.energy(nest, moves, problem.macs, spent["time_s"], stacked)
-    table = {"macs": problem.macs} | spent | efficiency({"macs": problem.macs} | spent | energy) | energy
+    table = (
+        {"macs": problem.macs}
+        | spent
+        | efficiency({"macs": problem.macs} | spent | energy)
+        | energy
+    )
     table |= {"bit_exact": None} | {k: _whole(v) for k, v in counts.columns(nest, moves).items()}
     wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
-    return Group(at, wide, *_texts(nest, mapping, tiles))
+    return PointGroup(at, wide, *_texts(nest, mapping, tiles))
 
 
-def _rows(model: Model, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints:
+def _rows(model: ClosedForm, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints:
     """The model's table rows of a group of chains for each mapping."""
     chains = [c for c in nest.chains if c.name in group]
     loops = [i for c in chains for i in c.loops]
@@ -128,29 +157,53 @@ def _rows(model: Model, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints
     return model.rows(group, many)[which.ravel()]
 
 
-def _cycles(nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], compute: Any) -> Ints:
+def _cycles(
+    nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], compute: Any
+) -> Ints:
     """Array time (``array_time``), over mappings."""
     if not on_lines(nest):
         stages, way = nest.arch.array.pipeline_stages - 1, np.zeros(trips.shape[1], np.int64)
-        b = next(b for b in reversed(nest.boundaries) if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1)
+        b = next(
+            b
+            for b in reversed(nest.boundaries)
+            if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1
+        )
         if b.kind == "chain":
             for axis in ("row", "col"):
                 links = np.ones(trips.shape[1], np.int64)
                 for i, x in enumerate(nest.loops):
-                    if x.axis == axis and x.level >= b.parent and not depends(x.dim, b.tensor, nest.mapping.fused):
+                    if (
+                        x.axis == axis
+                        and x.level >= b.parent
+                        and not depends(x.dim, b.tensor, nest.mapping.fused)
+                    ):
                         links = links * trips[i]
                 way += links - 1
         return np.asarray(_whole(compute) + stages + way)
     last = nest.levels - 1
     for c in nest.chains:  # the closed form wants time outside space, as the fixed rule's loops are
         space = [i for i in c.loops if nest.loops[i].spatial]
-        if space and any(i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last for i in c.loops):
+        if space and any(
+            i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last
+            for i in c.loops
+        ):
             raise MappingError("folds depend on more than ranges")
     loops = fold_loops(nest, list(tiles))
     holds_sums = nest.problem.accumulated in nest.keep[last]
     rows, cols = (numbers[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
     fused, array = nest.mapping.fused, nest.arch.array
-    return np.asarray(fold_time(loops, nest.problem.size, fused, array, rows, cols, holds_sums=holds_sums, turned=nest.turned))
+    return np.asarray(
+        fold_time(
+            loops,
+            nest.problem.size,
+            fused,
+            array,
+            rows,
+            cols,
+            holds_sums=holds_sums,
+            turned=nest.turned,
+        )
+    )
 
 
 def _whole(values: Any) -> Any:
@@ -158,11 +211,15 @@ def _whole(values: Any) -> Any:
 
 
 def _texts(nest: Nest, mapping: LoopNest, tiles: Ints) -> tuple[list[str], list[str]]:
-    """Hash and loops of each mapping, as ``simulate`` has them: mappings of a group differ in their tiles only."""
+    """Hash and loops of each mapping, as ``simulate`` has them: mappings of a group differ in their
+    tiles only.
+    """
     first = [str(x) for x in mapping.loops]
     whole = mapping.model_dump_json()
     head, tail = whole.split(json.dumps(first, separators=(",", ":")))
-    around = [(x.dim, f"{x.level}" + ("" if x.axis == "none" else f":{x.axis}")) for x in mapping.loops]
+    around = [
+        (x.dim, f"{x.level}" + ("" if x.axis == "none" else f":{x.axis}")) for x in mapping.loops
+    ]
     hashes, loops = [], []
     for column in tiles.T.tolist():
         texts = [f"{dim}:{tile}:{rest}" for (dim, rest), tile in zip(around, column, strict=True)]
@@ -182,8 +239,21 @@ def _stacked(many: Sequence[Prices]) -> Prices:
     return Prices(
         first.unit,
         _array([p.mac for p in many]),
-        {name: {t: cost([p.levels[name][t] for p in many]) for t in TENSORS if t in first.levels[name]} for name in first.levels},
-        {name: Route(cost([p.networks[name].run for p in many]), cost([p.networks[name].hop for p in many])) for name in first.networks},
+        {
+            name: {
+                t: cost([p.levels[name][t] for p in many])
+                for t in TENSORS
+                if t in first.levels[name]
+            }
+            for name in first.levels
+        },
+        {
+            name: Route(
+                cost([p.networks[name].run for p in many]),
+                cost([p.networks[name].hop for p in many]),
+            )
+            for name in first.networks
+        },
         _array([p.static_mw for p in many]),
         {name: _array([p.area_um2[name] for p in many]) for name in first.area_um2},
     )

@@ -1,6 +1,7 @@
-"""Results by the column: how a group of records travels from a worker, lies in memory and becomes a frame.
+"""Results by the column: how a group of records travels from a worker, lies in memory and becomes a
+frame.
 
-A record is a dictionary; records with the same keys in the same order (a layout) make one ``Block`` of arrays.  A
+A record is a dictionary; records with the same keys in the same order (a layout) make one ``ColumnBlock`` of arrays.  A
 ``Table`` is the whole: every column over every point, whatever blocks it came from.
 """
 
@@ -19,13 +20,21 @@ if TYPE_CHECKING:
 Kind = Literal["none", "bool", "int", "float", "text"]
 Record = dict[str, Any]
 Ids = npt.NDArray[np.int64]
-_DTYPES: dict[str, Any] = {"none": np.float64, "bool": np.bool_, "int": np.int64, "float": np.float64, "text": object}
+_DTYPES: dict[str, Any] = {
+    "none": np.float64,
+    "bool": np.bool_,
+    "int": np.int64,
+    "float": np.float64,
+    "text": object,
+}
 _EMPTY: dict[str, Any] = {"none": np.nan, "bool": False, "int": 0, "float": np.nan, "text": None}
 
 
 @dataclass(frozen=True)
 class Column:
-    """Values of one kind; ``there`` says which exist (None: all of them).  ``none`` is a column without any value."""
+    """Values of one kind; ``there`` says which exist (None: all of them).  ``none`` is a column
+    without any value.
+    """
 
     kind: Kind
     values: npt.NDArray[Any]
@@ -37,14 +46,20 @@ class Column:
     def take(self, index: Any) -> Column:
         """The column at these places, or where a mask is true."""
         there = None if self.there is None else self.there[index]
-        return Column(self.kind, self.values[index], None if there is None or there.all() else there)
+        return Column(
+            self.kind, self.values[index], None if there is None or there.all() else there
+        )
 
     def plain(self) -> list[Any]:
         """Python values, None where there is none."""
         values = self.values.tolist()
         if self.kind == "none":
             return [None] * len(values)
-        return values if self.there is None else [v if t else None for v, t in zip(values, self.there.tolist(), strict=True)]
+        return (
+            values
+            if self.there is None
+            else [v if t else None for v, t in zip(values, self.there.tolist(), strict=True)]
+        )
 
     def floats(self) -> npt.NDArray[np.float64]:
         """Numbers, NaN where there is none.  Raises ValueError for text."""
@@ -57,10 +72,19 @@ class Column:
 
 
 def column(values: Sequence[Any]) -> Column:
-    """A column of Python or NumPy values; NaN counts as none, whole numbers beyond 64 bits become floats."""
+    """A column of Python or NumPy values; NaN counts as none, whole numbers beyond 64 bits become
+    floats.
+    """
     types = set(map(type, values))
     if not types <= {int, float, bool, str, type(None)}:
-        values = [v.item() if hasattr(v, "item") else v if isinstance(v, (int, float, bool, str)) or v is None else str(v) for v in values]
+        values = [
+            v.item()
+            if hasattr(v, "item")
+            else v
+            if isinstance(v, (int, float, bool, str)) or v is None
+            else str(v)
+            for v in values
+        ]
         types = set(map(type, values))
     kinds = types - {type(None)}
     if not kinds:
@@ -91,8 +115,10 @@ def column(values: Sequence[Any]) -> Column:
 
 
 @dataclass(frozen=True)
-class Block:
-    """Records of one layout.  ``ids`` are their points' numbers in the plan; status and error are their own."""
+class ColumnBlock:
+    """Records of one layout.  ``ids`` are their points' numbers in the plan; status and error are
+    their own.
+    """
 
     ids: Ids
     names: tuple[str, ...]
@@ -105,11 +131,17 @@ class Block:
 
     def rows(self) -> Iterable[tuple[Any, ...]]:
         """Python values row by row, in the order of ``names``."""
-        return zip(*(c.plain() for c in self.columns), strict=True) if self.columns else [()] * len(self)
+        return (
+            zip(*(c.plain() for c in self.columns), strict=True)
+            if self.columns
+            else [()] * len(self)
+        )
 
 
-def pack(ids: Sequence[int] | Ids, records: Sequence[Record]) -> list[Block]:
-    """Records as blocks, by layout in order of appearance.  Each has ``status`` and may have ``error``."""
+def pack(ids: Sequence[int] | Ids, records: Sequence[Record]) -> list[ColumnBlock]:
+    """Records as blocks, by layout in order of appearance.  Each has ``status`` and may have
+    ``error``.
+    """
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, record in enumerate(records):
         groups.setdefault(tuple(record), []).append(i)
@@ -120,7 +152,11 @@ def pack(ids: Sequence[int] | Ids, records: Sequence[Record]) -> list[Block]:
         names = tuple(k for k in keys if k not in ("status", "error"))
         columns = tuple(column([r[name] for r in found]) for name in names)
         status = tuple(str(r["status"]) for r in found)
-        blocks.append(Block(numbers[members], names, columns, status, tuple(r.get("error") for r in found)))
+        blocks.append(
+            ColumnBlock(
+                numbers[members], names, columns, status, tuple(r.get("error") for r in found)
+            )
+        )
     return blocks
 
 
@@ -129,27 +165,38 @@ class Gathered:
     """Blocks as they come in, for points numbered from 0 to ``count``."""
 
     count: int
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[ColumnBlock] = field(default_factory=list)
 
-    def add(self, block: Block) -> None:
+    def add(self, block: ColumnBlock) -> None:
         self.blocks.append(block)
 
     def table(self, order: Ids) -> Table:
         """All columns at the points ``order``, which may name a point more than once or not at all.
 
-        Columns stand as in the records: longest layouts first, then those of the earliest points.  So the table does not
-        depend on the order the blocks came in.
+        Columns stand as in the records: longest layouts first, then those of the earliest points.
+        So the table does not depend on the order the blocks came in.
         """
         first = np.full(self.count, len(order), dtype=np.int64)
         np.minimum.at(first, order, np.arange(len(order), dtype=np.int64))
-        layouts: dict[tuple[str, ...], list[Block]] = {}
+        layouts: dict[tuple[str, ...], list[ColumnBlock]] = {}
         for block in self.blocks:
             layouts.setdefault(block.names, []).append(block)
-        ranked = sorted(layouts, key=lambda names: (-len(names), min(int(first[b.ids].min()) for b in layouts[names])))
+        ranked = sorted(
+            layouts,
+            key=lambda names: (-len(names), min(int(first[b.ids].min()) for b in layouts[names])),
+        )
         names = dict.fromkeys(name for layout in ranked for name in layout)
-        found: dict[str, Column] = {"status": self._texts("status", order), "error": self._texts("error", order)}
+        found: dict[str, Column] = {
+            "status": self._texts("status", order),
+            "error": self._texts("error", order),
+        }
         for name in names:
-            pieces = [(b.ids, b.columns[b.names.index(name)]) for names, blocks in layouts.items() if name in names for b in blocks]
+            pieces = [
+                (b.ids, b.columns[b.names.index(name)])
+                for names, blocks in layouts.items()
+                if name in names
+                for b in blocks
+            ]
             found[name] = _scattered(pieces, self.count).take(order)
         return Table(found, len(order))
 
@@ -179,7 +226,9 @@ def text_column(values: npt.NDArray[Any]) -> Column:
 
 
 def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int) -> Column:
-    """One column over ``count`` points from pieces of it, in the narrowest kind that holds them all."""
+    """One column over ``count`` points from pieces of it, in the narrowest kind that holds them
+    all.
+    """
     kind = widest({c.kind for _, c in pieces})
     values = np.full(count, _EMPTY[kind], dtype=_DTYPES[kind])
     there = np.zeros(count, dtype=np.bool_)
@@ -187,7 +236,9 @@ def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int) -> Column:
         if piece.kind == "none":
             continue
         if kind == "text" and piece.kind != "text":
-            values[ids] = np.array([None if v is None else str(v) for v in piece.plain()], dtype=object)
+            values[ids] = np.array(
+                [None if v is None else str(v) for v in piece.plain()], dtype=object
+            )
         else:
             values[ids] = piece.floats() if kind == "float" else piece.values
         there[ids] = True if piece.there is None else piece.there
@@ -229,12 +280,16 @@ class Table:
         return Table({name: self.columns[name] for name in names}, self.length)
 
     def with_columns(self, more: Mapping[str, Column], *, first: bool = False) -> Table:
-        """With further columns, after the others or before them; one of the same name is replaced."""
+        """With further columns, after the others or before them; one of the same name is
+        replaced.
+        """
         found = {k: v for k, v in self.columns.items() if k not in more}
         return Table(dict(more) | found if first else found | dict(more), self.length)
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame.  Whole numbers are int64, or float64 with NaN where some are missing; text is None there."""
+        """A DataFrame.  Whole numbers are int64, or float64 with NaN where some are missing; text
+        is None there.
+        """
         import pandas as pd
 
         found: dict[str, Any] = {}

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from accelsim.explore.expression import Expression, ExpressionError, parse
+from accelsim.base.errors import InputError
+from accelsim.base.expression import Expression, ExpressionError, parse
 from accelsim.explore.machines import Machines
-from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 
@@ -22,23 +22,33 @@ BUILT = ("area_um2",)
 
 
 class Constraints:
-    """``constraints(overrides)`` says whether all expressions hold.  Raises InputError for what cannot be read or worked out."""
+    """``constraints(overrides)`` says whether all expressions hold.  Raises InputError for what
+    cannot be read or worked out.
+    """
 
     def __init__(self, texts: Sequence[str], machines: Machines, keys: Sequence[str]) -> None:
         self.machines, self.keys = machines, set(keys)
-        self.expressions = [_parsed(text, i) for i, text in enumerate([texts] if isinstance(texts, str) else texts)]
+        self.expressions = [
+            _parsed(text, i) for i, text in enumerate([texts] if isinstance(texts, str) else texts)
+        ]
         self.asked = tuple(dict.fromkeys(name for e in self.expressions for name in self._keys(e)))
         known = {*self._base, *keys, *BUILT}
         for i, e in enumerate(self.expressions):
             for name in self._keys(e):
                 if name not in known and not any(name.startswith(f"{k}.") for k in keys):
                     raise InputError(
-                        "no such key of the architecture", key=f"constraints.{i}", got=name, choices=sorted({*known, *ALIASES, "pes"})
+                        "no such key of the architecture",
+                        key=f"constraints.{i}",
+                        got=name,
+                        choices=sorted({*known, *ALIASES, "pes"}),
                     )
         self.built = [name for name in self.asked if name in BUILT or self._changed(name)]
 
     def __call__(self, overrides: dict[str, Any]) -> bool:
-        values = {name: overrides[name] if name in overrides else self._base.get(name) for name in self.asked}
+        values = {
+            name: overrides[name] if name in overrides else self._base.get(name)
+            for name in self.asked
+        }
         if self.built:
             machine = self.machines.build(overrides)
             if machine.arch is None:
@@ -52,7 +62,10 @@ class Constraints:
                 if not e.holds(values):
                     return False
             except ExpressionError as error:
-                raise InputError(f"{error} ({', '.join(f'{n}={values.get(n)}' for n in e.names)})", key=f"constraints.{i}") from None
+                raise InputError(
+                    f"{error} ({', '.join(f'{n}={values.get(n)}' for n in e.names)})",
+                    key=f"constraints.{i}",
+                ) from None
         return True
 
     @cached_property
@@ -67,10 +80,15 @@ class Constraints:
                 yield ALIASES.get(name, name)
 
     def _changed(self, name: str) -> bool:
-        """Whether an axis can change a key without being it: a mapping above it, or the choice of an energy table."""
+        """Whether an axis can change a key without being it: a mapping above it, or the choice of
+        an energy table.
+        """
         if name in self.keys:
             return False
-        return any(name.startswith(f"{k}.") or (name.startswith("energy.") and k.startswith("energy")) for k in self.keys)
+        return any(
+            name.startswith(f"{k}.") or (name.startswith("energy.") and k.startswith("energy"))
+            for k in self.keys
+        )
 
     def _of(self, arch: Architecture) -> dict[str, Any]:
         found = dict(flat(arch.model_dump(mode="json"))) if self.built != list(BUILT) else {}
@@ -78,7 +96,10 @@ class Constraints:
         if "area_um2" in values:
             area = prices(arch).area_um2
             if not area:
-                raise InputError(f"area_um2 is not known under energy table {arch.energy.table}", key="constraints")
+                raise InputError(
+                    f"area_um2 is not known under energy table {arch.energy.table}",
+                    key="constraints",
+                )
             values["area_um2"] = sum(area.values())
         return values
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from accelsim.explore import batch
-from accelsim.explore.columns import Block, Column, Ids, Record, column, pack
-from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, Point
+from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, pack
+from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
@@ -28,33 +28,43 @@ KEPT = ("mapping_hash", "loops")  # of a row's provenance
 WORTH = 2  # points from which evaluating together pays
 
 
-def evaluate(ids: Ids, points: Sequence[Point]) -> list[Block]:
-    """The records of points, whose numbers are ``ids``, in whatever order.  What goes wrong with a point is in its record."""
+def evaluate(ids: Ids, points: Sequence[SweepPoint]) -> list[ColumnBlock]:
+    """The records of points, whose numbers are ``ids``, in whatever order.  What goes wrong with a
+    point is in its record.
+    """
     groups: dict[Any, list[int]] = {}
     alone: list[int] = []
     for i, point in enumerate(points):
         flow = point.recipe.dataflow
         by_rule = point.recipe.file is None and point.recipe.mapper is None
-        shape = _structure(point.arch) if point.engine == "analytic" and by_rule and flow is not None else ""
+        shape = (
+            _structure(point.arch)
+            if point.engine == "analytic" and by_rule and flow is not None
+            else ""
+        )
         if shape:
             groups.setdefault((point.problem, point.recipe.short, shape), []).append(i)
         else:
             alone.append(i)
-    blocks: list[Block] = []
+    blocks: list[ColumnBlock] = []
     for members in groups.values():
         if len(members) < WORTH:
             alone += members
             continue
         first = points[members[0]]
         assert first.recipe.dataflow is not None
-        together, left = _together(ids[members], first.problem, [points[i].arch for i in members], first.recipe.dataflow)
+        together, left = _together(
+            ids[members], first.problem, [points[i].arch for i in members], first.recipe.dataflow
+        )
         blocks += together
         alone += [members[i] for i in left]
     alone.sort()
     return blocks + (pack(ids[alone], [one(points[i]) for i in alone]) if alone else [])
 
 
-def _together(ids: Ids, problem: Problem, archs: Sequence[Architecture], flow: Dataflow) -> tuple[list[Block], list[int]]:
+def _together(
+    ids: Ids, problem: Problem, archs: Sequence[Architecture], flow: Dataflow
+) -> tuple[list[ColumnBlock], list[int]]:
     """Blocks, and the places of points that are left to be evaluated one by one."""
     try:
         groups, left = batch.columns(problem, archs, flow)
@@ -63,11 +73,11 @@ def _together(ids: Ids, problem: Problem, archs: Sequence[Architecture], flow: D
     return [_block(ids[group.at], group) for group in groups], left.tolist()
 
 
-def _block(ids: Ids, group: batch.Group) -> Block:
+def _block(ids: Ids, group: batch.PointGroup) -> ColumnBlock:
     n = len(ids)
     found = {name: _column(values, n) for name, values in group.columns.items()}
     found |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
-    return Block(ids, tuple(found), tuple(found.values()), (OK,) * n, (None,) * n)
+    return ColumnBlock(ids, tuple(found), tuple(found.values()), (OK,) * n, (None,) * n)
 
 
 def _column(values: Any, n: int) -> Column:
@@ -79,16 +89,24 @@ def _column(values: Any, n: int) -> Column:
         return Column("int", array.astype(np.int64))
     if array.dtype.kind == "b":
         return Column("bool", array.astype(np.bool_))
-    return column(array.tolist()) if np.isnan(array).any() else Column("float", array.astype(np.float64))
+    return (
+        column(array.tolist())
+        if np.isnan(array).any()
+        else Column("float", array.astype(np.float64))
+    )
 
 
-def one(point: Point) -> Record:
-    """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap`` it leaves."""
+def one(point: SweepPoint) -> Record:
+    """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap``
+    it leaves.
+    """
     recipe, gap = point.recipe, {}
     try:
         mapping: Any = recipe.file
         if recipe.mapper is not None:
-            best = recipe.mapper.best(point.layer, point.arch, recipe.dataflow, point.problem.N, point.direction)
+            best = recipe.mapper.best(
+                point.layer, point.arch, recipe.dataflow, point.problem.N, point.direction
+            )
             mapping, gap = best.mapping, {"gap": best.certificate.gap}
         row = simulate(
             point.layer,
@@ -101,11 +119,19 @@ def one(point: Point) -> Record:
             seed=point.seed,
         ).rows[0]
     except MappingError as error:
-        return {"status": UNMAPPABLE, "error": str(error), "macs": point.problem.macs, "bit_exact": None}
+        return {
+            "status": UNMAPPABLE,
+            "error": str(error),
+            "macs": point.problem.macs,
+            "bit_exact": None,
+        }
     except Exception as error:
         return failure(f"{type(error).__name__}: {error}")
     why: Any = row.columns.get("error")
-    record: Record = {"status": UNMAPPABLE if row.nest is None else FAILED if why else OK, "error": why} | gap
+    record: Record = {
+        "status": UNMAPPABLE if row.nest is None else FAILED if why else OK,
+        "error": why,
+    } | gap
     record |= {k: v for k, v in row.columns.items() if k not in IDENTITY}
     return record | {k: row.provenance.get(k) for k in KEPT}
 
@@ -115,7 +141,9 @@ def failure(reason: str) -> Record:
     return {"status": ERROR, "error": " ".join(reason.split())[:2000]}
 
 
-_structures: dict[int, tuple[Architecture, str]] = {}  # by identity; the architecture is kept so that it stays its own
+_structures: dict[
+    int, tuple[Architecture, str]
+] = {}  # by identity; the architecture is kept so that it stays its own
 
 
 def _structure(arch: Architecture) -> str:

@@ -1,4 +1,6 @@
-"""Architectures by their overrides: one base, read once, and any number of resolved ones built from it when wanted."""
+"""Architectures by their overrides: one base, read once, and any number of resolved ones built from
+it when wanted.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from accelsim import files
+from accelsim.base.errors import InputError
+from accelsim.base.overrides import apply_overrides
+from accelsim.base.shipped import resolve_file
+from accelsim.base.validation import validate
+from accelsim.base.yaml_reading import read_yaml
 from accelsim.explore.grid import canonical
-from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 
 KEPT = 4096  # architectures a process keeps built
@@ -19,7 +24,9 @@ KEPT = 4096  # architectures a process keeps built
 
 @dataclass(frozen=True)
 class Machine:
-    """A resolved architecture, or why there is none; ``digest`` is of its content (of the overrides and base if there is none)."""
+    """A resolved architecture, or why there is none; ``digest`` is of its content (of the overrides
+    and base if there is none).
+    """
 
     name: str
     arch: Architecture | None
@@ -43,25 +50,29 @@ class Machines:
         """Of a name, a file or an object.  Raises InputError."""
         if isinstance(arch, Architecture):
             return cls(arch.model_dump(mode="json", exclude_unset=True))
-        source = files.read(files.resolve("architectures", arch), "architectures")
-        files.validate(source.data, Architecture, "architectures", source)
+        source = read_yaml(resolve_file("architectures", arch), "architectures")
+        validate(source.data, Architecture, "architectures", source)
         return cls(source.data)
 
     @cached_property
     def base(self) -> Architecture:
         """The architecture without overrides."""
-        return files.validate(dict(self.data), Architecture, "architecture")
+        return validate(dict(self.data), Architecture, "architecture")
 
     def check_key(self, key: str, value: Any) -> None:
         """Raises InputError if no architecture has this key."""
-        files.apply_overrides(dict(self.data), {key: value}, Architecture)
+        apply_overrides(dict(self.data), {key: value}, Architecture)
 
     def build(self, overrides: Mapping[str, Any]) -> Machine:
         """The architecture with these keys overridden; where the values do not go together, why."""
         name = str(overrides.get("name", self.data.get("name", "")))
         try:
-            data = files.apply_overrides(dict(self.data), overrides, Architecture) if overrides else dict(self.data)
-            arch = files.validate(data, Architecture, "architecture", overridden=tuple(overrides))
+            data = (
+                apply_overrides(dict(self.data), overrides, Architecture)
+                if overrides
+                else dict(self.data)
+            )
+            arch = validate(data, Architecture, "architecture", overridden=tuple(overrides))
         except InputError as error:
             return Machine(name, None, str(error), _digest(canonical([self.data, dict(overrides)])))
         return Machine(arch.name, arch, None, _digest(arch.model_dump_json()))
@@ -74,8 +85,12 @@ def _digest(text: str) -> bytes:
 _built: OrderedDict[tuple[bytes, bytes], Architecture] = OrderedDict()
 
 
-def rebuild(machines: Machines, base: bytes, digest: bytes, overrides: Mapping[str, Any]) -> Architecture:
-    """The architecture of these overrides, kept between calls.  ``base`` and ``digest`` stand for what they are of."""
+def rebuild(
+    machines: Machines, base: bytes, digest: bytes, overrides: Mapping[str, Any]
+) -> Architecture:
+    """The architecture of these overrides, kept between calls.  ``base`` and ``digest`` stand for
+    what they are of.
+    """
     found = _built.get((base, digest))
     if found is None:
         found = machines.build(overrides).arch

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelsim.base.errors import InputError
 from accelsim.explore.columns import Column, Table
-from accelsim.files import InputError
 
 
 def csv_text(table: Table) -> str:
@@ -35,11 +35,15 @@ def need_parquet(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise InputError("Parquet needs pyarrow: pip install 'accelsim[parquet]'", file=path) from None
+        raise InputError(
+            "Parquet needs pyarrow: pip install 'accelsim[parquet]'", file=path
+        ) from None
 
 
 def write_parquet(table: Table, path: Path) -> None:
-    """A Parquet file, never half written.  Raises InputError without pyarrow or where it cannot be written."""
+    """A Parquet file, never half written.  Raises InputError without pyarrow or where it cannot be
+    written.
+    """
     need_parquet(path)
     import pyarrow as pa
     from pyarrow import parquet
@@ -55,18 +59,25 @@ def write_parquet(table: Table, path: Path) -> None:
         os.replace(half, path)
     except OSError as error:
         half.unlink(missing_ok=True)
-        raise InputError(f"cannot be written ({(error.strerror or str(error)).lower()})", file=path) from None
+        raise InputError(
+            f"cannot be written ({(error.strerror or str(error)).lower()})", file=path
+        ) from None
 
 
 def table_text(table: Table, most: int | None = None) -> str:
-    """Right-aligned numbers under their names, at most so many rows, and a line on those left out."""
+    """Right-aligned numbers under their names, at most so many rows, and a line on those left
+    out.
+    """
     shown = table if most is None or len(table) <= most else table.take(slice(most))
     columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
     left = {name for name, c in shown.columns.items() if c.kind == "text"}
     widths = {name: max([len(name), *map(len, cells)]) for name, cells in columns.items()}
 
     def line(cells: Sequence[str]) -> str:
-        texts = (c.ljust(w) if n in left else c.rjust(w) for c, (n, w) in zip(cells, widths.items(), strict=True))
+        texts = (
+            c.ljust(w) if n in left else c.rjust(w)
+            for c, (n, w) in zip(cells, widths.items(), strict=True)
+        )
         return "  ".join(texts).rstrip()
 
     lines = [line(list(columns)), line(["-" * w for w in widths.values()])]

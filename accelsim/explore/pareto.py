@@ -15,12 +15,16 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
-def pareto(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of ``frame`` on the front over ``columns``, each as small as can be; those in ``maximize`` as large.
+def pareto(
+    frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The rows of ``frame`` on the front over ``columns``, each as small as can be; those in
+    ``maximize`` as large.
 
-    A row is on the front if no other is at least as good in every column and better in one.  Rows that are equal in all
-    columns are on it together; a row without a value in one of them is not.  Order and index are the frame's.
-    Raises ValueError for a column that is not there or holds no numbers.
+    A row is on the front if no other is at least as good in every column and better in one.  Rows
+    that are equal in all columns are on it together; a row without a value in one of them is not.
+    Order and index are the frame's. Raises ValueError for a column that is not there or holds no
+    numbers.
     """
     return frame[on_front(frame, columns, maximize)]
 
@@ -37,7 +41,9 @@ def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str
         if name not in frame.columns:
             raise ValueError(f"the frame has no column {name}")
     if extra := [name for name in largest if name not in names]:
-        raise ValueError(f"maximize names {', '.join(extra)}, not among the columns ({', '.join(names)})")
+        raise ValueError(
+            f"maximize names {', '.join(extra)}, not among the columns ({', '.join(names)})"
+        )
 
     def numbers(name: str) -> Any:
         try:
@@ -49,12 +55,16 @@ def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str
 
 
 def front(values: Floats) -> Mask:
-    """Which rows of ``values`` (rows x columns) are minimal; equal rows together, rows with NaN never."""
+    """Which rows of ``values`` (rows x columns) are minimal; equal rows together, rows with NaN
+    never.
+    """
     mask = np.zeros(len(values), dtype=np.bool_)
     there = np.flatnonzero(~np.isnan(values).any(axis=1))
     if not len(there):
         return mask
-    different, inverse = np.unique(values[there], axis=0, return_inverse=True)  # sorted by the first column, then the next
+    different, inverse = np.unique(
+        values[there], axis=0, return_inverse=True
+    )  # sorted by the first column, then the next
     best = _of_two(different) if values.shape[1] <= 2 else _of_many(different)
     mask[there] = best[inverse.reshape(-1)]
     return mask

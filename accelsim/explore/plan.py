@@ -1,4 +1,5 @@
-"""The plan of a sweep: which architectures, which items (workload, recipe, layer), and which points they make.
+"""The plan of a sweep: which architectures, which items (workload, recipe, layer), and which points
+they make.
 
 A row of the sweep is an architecture and an item, architectures slowest.  Equal architectures and equal items (a layer
 that comes again) share a point, which is evaluated once.  Nothing here is evaluated; architectures are validated one at a
@@ -16,12 +17,21 @@ from typing import Any, cast
 
 import numpy as np
 
+from accelsim.base.errors import InputError
+from accelsim.base.limits import MAX_NUMBER
 from accelsim.explore.columns import Column, Ids, column
 from accelsim.explore.constraints import Constraints
-from accelsim.explore.grid import Listed, Space, canonical, check_values, chosen, refuse_large, sample
+from accelsim.explore.grid import (
+    Listed,
+    Space,
+    canonical,
+    check_values,
+    chosen,
+    refuse_large,
+    sample,
+)
 from accelsim.explore.machines import Machines
 from accelsim.explore.points import Recipe
-from accelsim.files import MAX_NUMBER, InputError
 from accelsim.results.result import override_text
 from accelsim.results.simulate import ENGINES, Engine
 from accelsim.version import MODEL_VERSION
@@ -31,7 +41,7 @@ from accelsim.workload.problem import ACCUMULATED, Direction, Problem
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlanSettings:
     """What is the same for all points."""
 
     engine: Engine = "analytic"
@@ -41,17 +51,30 @@ class Settings:
 
     def check(self) -> None:
         """Raises InputError for what no point can have."""
-        for key, value, have in (("engine", self.engine, ENGINES), ("direction", self.direction, tuple(ACCUMULATED))):
+        for key, value, have in (
+            ("engine", self.engine, ENGINES),
+            ("direction", self.direction, tuple(ACCUMULATED)),
+        ):
             if value not in have:
-                raise InputError(f"must be one of {', '.join(have)}", key=key, got=str(value), choices=have)
+                raise InputError(
+                    f"must be one of {', '.join(have)}", key=key, got=str(value), choices=have
+                )
         for key, number, least in (("batch", self.batch, 1), ("seed", self.seed, 0)):
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or not least <= number <= MAX_NUMBER):
-                raise InputError(f"must be a whole number of at least {least}", key=key, got=str(number))
+            if number is not None and (
+                isinstance(number, bool)
+                or not isinstance(number, int)
+                or not least <= number <= MAX_NUMBER
+            ):
+                raise InputError(
+                    f"must be a whole number of at least {least}", key=key, got=str(number)
+                )
 
 
 @dataclass(frozen=True)
 class Item:
-    """One layer of one workload under one recipe.  ``digest`` is of all that determines a result besides the architecture."""
+    """One layer of one workload under one recipe.  ``digest`` is of all that determines a result
+    besides the architecture.
+    """
 
     workload: str
     layer: Layer
@@ -61,7 +84,9 @@ class Item:
 
 
 def workloads(given: Any) -> list[Workload]:
-    """Workloads of a name, a file, a layer, a list of layers, or a list of names, files and workloads.  Raises InputError."""
+    """Workloads of a name, a file, a layer, a list of layers, or a list of names, files and
+    workloads.  Raises InputError.
+    """
     if isinstance(given, (list, tuple)) and given and not all(isinstance(x, Layer) for x in given):
         found = [load_workload(x) for x in given]
         for name in {w.name for w in found}:
@@ -71,8 +96,12 @@ def workloads(given: Any) -> list[Workload]:
     return [load_workload(given)]
 
 
-def items(networks: Sequence[Workload], recipes: Sequence[Recipe], settings: Settings) -> list[Item]:
-    """Every layer of every network under every recipe, in that order of speed.  Raises InputError for a layer that is too large."""
+def items(
+    networks: Sequence[Workload], recipes: Sequence[Recipe], settings: PlanSettings
+) -> list[Item]:
+    """Every layer of every network under every recipe, in that order of speed.  Raises InputError
+    for a layer that is too large.
+    """
     settings.check()
     found = []
     shorts = [r.short for r in recipes]
@@ -84,25 +113,35 @@ def items(networks: Sequence[Workload], recipes: Sequence[Recipe], settings: Set
             for layer in network.layers:
                 problem = layer.directed(settings.batch, settings.direction)
                 if problem.macs > MAX_NUMBER:
-                    raise InputError(f"{layer.name} may have at most 2^53 MACs", key="batch", got=str(settings.batch))
-                content = [settings.engine, settings.seed, asdict(problem), recipe.content(layer.name), MODEL_VERSION]
+                    raise InputError(
+                        f"{layer.name} may have at most 2^53 MACs",
+                        key="batch",
+                        got=str(settings.batch),
+                    )
+                content = [
+                    settings.engine,
+                    settings.seed,
+                    asdict(problem),
+                    recipe.content(layer.name),
+                    MODEL_VERSION,
+                ]
                 digest = hashlib.sha256(canonical(content).encode()).digest()[:16]
                 found.append(Item(network.name, layer, problem, recipe, digest))
     return found
 
 
 @dataclass
-class Plan:
+class SweepPlan:
     """Architectures by their number in the space, items, and how the rows they make share points.
 
-    ``machine_point[m]`` and ``item_point[i]`` number different architectures and items; row (m, i) has point
-    ``machine_point[m] * n_items + item_point[i]`` with ``n_items`` different items.
+    ``machine_point[m]`` and ``item_point[i]`` number different architectures and items; row (m, i)
+    has point ``machine_point[m] * n_items + item_point[i]`` with ``n_items`` different items.
     """
 
     machines: Machines
     space: Space
     items: list[Item]
-    settings: Settings
+    settings: PlanSettings
     numbers: list[int]
     names: list[str]
     digests: list[bytes]
@@ -147,7 +186,9 @@ class Plan:
     def key(self, point: int) -> bytes:
         """What a point is known by in a store: 16 bytes of a hash of all that determines it."""
         m, i = divmod(point, len(self.first_items))
-        return hashlib.sha256(self.digests[self.first_machines[m]] + self.items[self.first_items[i]].digest).digest()[:16]
+        return hashlib.sha256(
+            self.digests[self.first_machines[m]] + self.items[self.first_items[i]].digest
+        ).digest()[:16]
 
     def keys(self) -> list[bytes]:
         """The keys of all points."""
@@ -162,11 +203,18 @@ class Plan:
         for digest, number in zip(self.digests, self.numbers, strict=True):
             whole.update(digest + canonical(self.space.point(number)).encode())
         for item in self.items:
-            whole.update(item.digest + canonical([item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]).encode())
+            whole.update(
+                item.digest
+                + canonical(
+                    [item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]
+                ).encode()
+            )
         return whole.hexdigest()[:32]
 
     def identity(self) -> dict[str, Column]:
-        """What names each row: workload, layer, arch, the axes, set, dataflow, engine, direction, mapping, batch, seed."""
+        """What names each row: workload, layer, arch, the axes, set, dataflow, engine, direction,
+        mapping, batch, seed.
+        """
         count, width = len(self.numbers), len(self.items)
 
         def by_machine(values: Iterable[Any]) -> Column:
@@ -219,14 +267,15 @@ def plan(
     arch: Any,
     found: Space,
     parts: list[Item],
-    settings: Settings,
+    settings: PlanSettings,
     *,
     draw: int | None = None,
     constraints: Sequence[str] = (),
-) -> Plan:
+) -> SweepPlan:
     """The plan over a space, all of it or ``draw`` points.
 
-    Raises InputError for keys no architecture has, for more points than are run, and where no point is left.
+    Raises InputError for keys no architecture has, for more points than are run, and where no point
+    is left.
     """
     wanted = found.size if draw is None else min(found.size, draw)
     refuse_large(wanted * len(parts), "grid" if draw is None else "sample")
@@ -234,13 +283,17 @@ def plan(
     machines = Machines.load(arch)
     check_keys(machines, found)
     accept = Constraints(constraints, machines, found.keys) if constraints else None
-    numbers = list(chosen(found, accept)) if draw is None else sample(found, draw, settings.seed, accept)
+    numbers = (
+        list(chosen(found, accept)) if draw is None else sample(found, draw, settings.seed, accept)
+    )
     if not numbers:
         raise InputError("leave no point", key="constraints")
     return build(machines, found, parts, settings, numbers)
 
 
-def build(machines: Machines, found: Space, parts: list[Item], settings: Settings, numbers: list[int]) -> Plan:
+def build(
+    machines: Machines, found: Space, parts: list[Item], settings: PlanSettings, numbers: list[int]
+) -> SweepPlan:
     """The plan of the points with these numbers."""
     names, digests, errors = [], [], {}
     for m, number in enumerate(numbers):
@@ -249,7 +302,7 @@ def build(machines: Machines, found: Space, parts: list[Item], settings: Setting
         digests.append(machine.digest)
         if machine.error is not None:
             errors[m] = machine.error
-    return Plan(machines, found, parts, settings, numbers, names, digests, errors)
+    return SweepPlan(machines, found, parts, settings, numbers, names, digests, errors)
 
 
 def check_keys(machines: Machines, found: Space) -> None:
@@ -265,5 +318,11 @@ def check_keys(machines: Machines, found: Space) -> None:
                 try:
                     machines.check_key(key, value)
                 except InputError as error:
-                    place = f"points.{position}.{key}" if isinstance(axis, Listed) else f"{axis.name}.{key}"
-                    raise InputError(error.rule, key=place, got=error.got, choices=error.nearest) from None
+                    place = (
+                        f"points.{position}.{key}"
+                        if isinstance(axis, Listed)
+                        else f"{axis.name}.{key}"
+                    )
+                    raise InputError(
+                        error.rule, key=place, got=error.got, choices=error.nearest
+                    ) from None

@@ -1,18 +1,19 @@
-"""A point of a sweep: one layer on one resolved architecture under one recipe, and what a record of it says."""
+"""A point of a sweep: one layer on one resolved architecture under one recipe, and what a record of
+it says.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from accelsim.explore.mapper.any_dataflow import ANY, is_any
-from accelsim.explore.mapper.request import Request
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
+from accelsim.explore.mapper_request import Request
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.mapping_file import MappingFile
-from accelsim.mapping.presets import load_dataflow, load_mapping
 from accelsim.mapping.source import several, sources
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Layer
@@ -24,7 +25,8 @@ STATUSES = (OK, UNMAPPABLE, FAILED, ERROR)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where mappings come from: the fixed rule or the mapper under a dataflow, or a file of mappings.
+    """Where mappings come from: the fixed rule or the mapper under a dataflow, or a file of
+    mappings.
 
     Under the mapper no dataflow is any.
     """
@@ -42,38 +44,61 @@ class Recipe:
                 return f"{self.file.name} {self.file.mapping(layer).model_dump_json()}"
             except MappingError as error:
                 return str(error)
-        flow = ANY if self.dataflow is None else self.dataflow.model_dump_json(exclude={"description"})
+        flow = (
+            ANY if self.dataflow is None else self.dataflow.model_dump_json(exclude={"description"})
+        )
         return flow if self.mapper is None else f"{self.mapper.content} {flow}"
 
 
-def recipes(dataflows: Any = None, mapping: Any = None, mapper: Request | None = None) -> list[Recipe]:
-    """One recipe per dataflow (a name, a file, an object, several, names with commas), or the one a mapping file is.
+def recipes(
+    dataflows: Any = None, mapping: Any = None, mapper: Request | None = None
+) -> list[Recipe]:
+    """One recipe per dataflow (a name, a file, an object, several, names with commas), or the one a
+    mapping file is.
 
-    With the mapper a dataflow may be ``any``.  Raises InputError for names and files that are wrong, and where there is neither.
+    With the mapper a dataflow may be ``any``.  Raises InputError for names and files that are
+    wrong, and where there is neither.
     """
     if mapper is not None:
         return _searched(dataflows, mapping, mapper)
     found = sources(dataflows, mapping)
     flows = [load_dataflow(d) for d in several(dataflows)]
     if mapping is not None:
-        return [Recipe(flows[0] if flows else None, load_mapping(mapping), found[0].dataflow, found[0].mapping)]
-    return [Recipe(flow, None, source.dataflow, source.mapping) for flow, source in zip(flows, found, strict=True)]
+        return [
+            Recipe(
+                flows[0] if flows else None,
+                load_mapping(mapping),
+                found[0].dataflow,
+                found[0].mapping,
+            )
+        ]
+    return [
+        Recipe(flow, None, source.dataflow, source.mapping)
+        for flow, source in zip(flows, found, strict=True)
+    ]
 
 
 def _searched(dataflows: Any, mapping: Any, mapper: Request) -> list[Recipe]:
     if mapping is not None:
-        raise InputError("searches under dataflows, without a mapping", key="mapper", got=mapper.objective)
+        raise InputError(
+            "searches under dataflows, without a mapping", key="mapper", got=mapper.objective
+        )
     flows = several(dataflows)
     if not flows:
-        raise InputError("must be given: the mapper searches under a dataflow, or any", key="dataflow")
+        raise InputError(
+            "must be given: the mapper searches under a dataflow, or any", key="dataflow"
+        )
     for flow in flows:
         mapper.check(flow)
     loaded = [None if is_any(flow) else load_dataflow(flow) for flow in flows]
-    return [Recipe(flow, None, ANY if flow is None else flow.short, mapper.name, mapper) for flow in loaded]
+    return [
+        Recipe(flow, None, ANY if flow is None else flow.short, mapper.name, mapper)
+        for flow in loaded
+    ]
 
 
 @dataclass(frozen=True)
-class Point:
+class SweepPoint:
     """What determines a result.  ``problem`` is the layer with its batch and direction."""
 
     arch: Architecture

@@ -1,4 +1,5 @@
-"""Who does the work: this process, processes of our own, an executor of the user's, or a Dask cluster.
+"""Who does the work: this process, processes of our own, an executor of the user's, or a Dask
+cluster.
 
 All but the first are a ``Crew``: a ``concurrent.futures`` executor, how many tasks it works on at once, and what to do
 when it breaks.
@@ -20,7 +21,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
 
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
 
 ASK_S = 5.0
 AHEAD = 2  # tasks handed out per worker, so that none waits for the next
@@ -71,11 +72,15 @@ class Crew:
 
 
 class Processes(Crew):
-    """Spawned processes of our own.  They leave Ctrl-C to their parent and end when it does, however it ends."""
+    """Spawned processes of our own.  They leave Ctrl-C to their parent and end when it does,
+    however it ends.
+    """
 
     def __init__(self, size: int) -> None:
         self.context = _Context()
-        super().__init__(ProcessPoolExecutor(size, mp_context=self.context, initializer=_enter), size)
+        super().__init__(
+            ProcessPoolExecutor(size, mp_context=self.context, initializer=_enter), size
+        )
 
     def replaced(self) -> Crew:
         self.close(now=True)
@@ -90,7 +95,9 @@ class Processes(Crew):
 
 
 class Cluster(Crew):
-    """A Dask cluster.  Dask itself runs the tasks of lost workers again, and gives up on one that loses several."""
+    """A Dask cluster.  Dask itself runs the tasks of lost workers again, and gives up on one that
+    loses several.
+    """
 
     def __init__(self, client: Any, *, ours: bool) -> None:
         super().__init__(client.get_executor(pure=False), 1)
@@ -126,22 +133,32 @@ def crew(pool: Any) -> Crew:
     if hasattr(pool, "get_executor"):
         return Cluster(pool, ours=False)
     if not hasattr(pool, "submit"):
-        raise InputError("must be a concurrent.futures executor or a Dask client", key="pool", got=type(pool).__name__)
+        raise InputError(
+            "must be a concurrent.futures executor or a Dask client",
+            key="pool",
+            got=type(pool).__name__,
+        )
     return Crew(pool)
 
 
 def connect(address: str, timeout_s: float = 20.0) -> Crew:
-    """The crew of a Dask scheduler, ``tcp://host:port``.  Raises WorkerError if it is not there or has no workers."""
+    """The crew of a Dask scheduler, ``tcp://host:port``.  Raises WorkerError if it is not there or
+    has no workers.
+    """
     try:
         import distributed
     except ImportError:
-        raise WorkerError("a scheduler needs Dask: pip install 'accelsim[dask]'", key="scheduler") from None
+        raise WorkerError(
+            "a scheduler needs Dask: pip install 'accelsim[dask]'", key="scheduler"
+        ) from None
     for name in ("client", "core", "utils"):  # what goes wrong is said in one line here
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL + 1)
     try:
         client: Any = distributed.Client(address, timeout=timeout_s, set_as_default=False)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, TimeoutError, ValueError) as error:
-        raise WorkerError(f"does not answer ({error or type(error).__name__})", key="scheduler", got=address) from None
+        raise WorkerError(
+            f"does not answer ({error or type(error).__name__})", key="scheduler", got=address
+        ) from None
     try:
         client.wait_for_workers(1, timeout=timeout_s)
     except TimeoutError:
@@ -152,7 +169,9 @@ def connect(address: str, timeout_s: float = 20.0) -> Crew:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Processes started within get one BLAS thread each: what is multiplied is small, and the processes are the threads."""
+    """Processes started within get one BLAS thread each: what is multiplied is small, and the
+    processes are the threads.
+    """
     before = os.environ.get("OPENBLAS_NUM_THREADS")
     os.environ["OPENBLAS_NUM_THREADS"] = before or "1"
     try:
@@ -162,11 +181,13 @@ def one_thread() -> Iterator[None]:
             del os.environ["OPENBLAS_NUM_THREADS"]
 
 
-# Processes -------------------------------------------------------------------------------------------------------
+# Processes ----------------------------------------------------------------------------------------
 
 
 class _Process(SpawnProcess):
-    """A spawned process that does not import the user's script: our workers need nothing of it, so that it needs no guard."""
+    """A spawned process that does not import the user's script: our workers need nothing of it, so
+    that it needs no guard.
+    """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802

@@ -12,7 +12,8 @@ Report = Callable[[int, int], None]
 
 
 class Progress:
-    """A bar on a terminal, else a line every ten seconds; or a call ``(done, total)`` to whoever asked for it.
+    """A bar on a terminal, else a line every ten seconds; or a call ``(done, total)`` to whoever
+    asked for it.
 
     ``wanted``: True shows it, None on a terminal only, False not at all.
     """
@@ -38,7 +39,14 @@ class Progress:
         if terminal and (self.wanted is True or self.wanted is None):
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, initial=done, unit="point", unit_scale=total >= 100_000, leave=False, dynamic_ncols=True)
+            self.bar = tqdm(
+                total=total,
+                initial=done,
+                unit="point",
+                unit_scale=total >= 100_000,
+                leave=False,
+                dynamic_ncols=True,
+            )
         self.add(0)
 
     def add(self, points: int) -> None:
@@ -55,7 +63,11 @@ class Progress:
     def line(self) -> str:
         """Points done and to do, rate and time left in words."""
         rate = (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
-        left = f", {duration((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
+        left = (
+            f", {duration((self.total - self.done) / rate)} left"
+            if rate and self.done < self.total
+            else ""
+        )
         return f"{number(self.done)} of {number(self.total)} points, {rate:.3g} points/s{left}"
 
     def close(self) -> None:
@@ -74,4 +86,8 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return (
+        f"{minutes} min {rest:02d} s"
+        if minutes < 60
+        else f"{minutes // 60} h {minutes % 60:02d} min"
+    )

@@ -1,4 +1,6 @@
-"""Runs the points of a plan that are still to do: batches of a size that fits, whoever works, results as they come."""
+"""Runs the points of a plan that are still to do: batches of a size that fits, whoever works,
+results as they come.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import numpy as np
 
 from accelsim.explore.columns import Ids
 from accelsim.explore.grid import canonical
-from accelsim.explore.plan import Plan
+from accelsim.explore.plan import SweepPlan
 from accelsim.explore.pools import AHEAD, Crew, Processes, WorkerError, cores
-from accelsim.explore.worker import Outcome, Task, VersionError, died, ping, run
+from accelsim.explore.worker import TaskOutcome, VersionError, WorkTask, died, ping, run
 from accelsim.version import MODEL_VERSION
 
 BATCH_S = 0.5  # aimed at; no finished point is older than about this before it is given on
@@ -28,16 +30,20 @@ Recall = Callable[[Ids], Ids]  # which of some points are still to do
 
 
 class Feeder:
-    """Cuts the points to do into tasks.  Points of one item and many architectures stand together."""
+    """Cuts the points to do into tasks.  Points of one item and many architectures stand
+    together.
+    """
 
-    def __init__(self, plan: Plan, todo: Ids, recall: Recall) -> None:
+    def __init__(self, plan: SweepPlan, todo: Ids, recall: Recall) -> None:
         width = len(plan.first_items)
         machine, item = todo // width, todo % width
         by = np.lexsort((machine, item, machine // TOGETHER))
         self.order = todo[by]
         self.seams = np.flatnonzero(np.diff(item[by])) + 1  # where another item begins
         self.plan, self.recall, self.workers = plan, recall, 1
-        self.most = 1 if any(item.recipe.mapper is not None for item in plan.items) else MOST  # searches take long, and unequally so
+        self.most = (
+            1 if any(item.recipe.mapper is not None for item in plan.items) else MOST
+        )  # searches take long, and unequally so
         self.base = hashlib.sha256(canonical(plan.machines.data).encode()).digest()[:16]
         self.at, self.size, self.per_point = 0, 1, 0.0
 
@@ -45,7 +51,7 @@ class Feeder:
     def left(self) -> int:
         return len(self.order) - self.at
 
-    def next(self) -> Task | None:
+    def next(self) -> WorkTask | None:
         """The next task; None if nothing is left to do."""
         while self.left:
             ids = self.order[self.at : self._end()]
@@ -62,13 +68,13 @@ class Feeder:
         seam = int(self.seams[before]) if before >= 0 else 0
         return seam if seam > self.at + size // 2 else end
 
-    def task(self, ids: Ids) -> Task:
+    def task(self, ids: Ids) -> WorkTask:
         """The task of these points."""
         plan, width = self.plan, len(self.plan.first_items)
         machines, at_machine = np.unique(ids // width, return_inverse=True)
         parts, at_item = np.unique(ids % width, return_inverse=True)
         firsts = [plan.first_machines[m] for m in machines.tolist()]
-        return Task(
+        return WorkTask(
             ids=ids,
             machines=plan.machines,
             base=self.base,
@@ -80,7 +86,9 @@ class Feeder:
         )
 
     def learn(self, points: int, seconds: float) -> None:
-        """How long a task took: the next ones take about ``BATCH_S``, at most four times as many points as this one had."""
+        """How long a task took: the next ones take about ``BATCH_S``, at most four times as many
+        points as this one had.
+        """
         if points:
             per = seconds / points
             self.per_point = per if not self.per_point else 0.5 * self.per_point + 0.5 * per
@@ -93,15 +101,17 @@ class Feeder:
 
 
 class Runner:
-    """``outcomes(plan, todo)`` gives the points' records, batch by batch, in whatever order they finish.
+    """``outcomes(plan, todo)`` gives the points' records, batch by batch, in whatever order they
+    finish.
 
-    With ``jobs=1`` this process works; with more, that many processes; with neither ``jobs`` nor a crew this process
-    begins, and processes join if much is left to do.  A context manager: leaving it by an exception ends all work at once.
+    With ``jobs=1`` this process works; with more, that many processes; with neither ``jobs`` nor a
+    crew this process begins, and processes join if much is left to do.  A context manager: leaving
+    it by an exception ends all work at once.
     """
 
     def __init__(self, crew: Crew | None = None, jobs: int | None = None) -> None:
         self.crew, self.jobs = crew, jobs
-        self._flying: dict[Future[Outcome], Task] = {}
+        self._flying: dict[Future[TaskOutcome], WorkTask] = {}
         self._alone: Crew | None = None
         self._able = False
         if crew is None and jobs is not None and jobs > 1:
@@ -115,10 +125,13 @@ class Runner:
             if crew is not None:
                 crew.close(now=kind is not None)
 
-    def outcomes(self, plan: Plan, todo: Ids, recall: Recall = lambda ids: ids) -> Iterator[Outcome]:
+    def outcomes(
+        self, plan: SweepPlan, todo: Ids, recall: Recall = lambda ids: ids
+    ) -> Iterator[TaskOutcome]:
         """``recall`` is asked, just before points are handed out, which of them are still to do.
 
-        Raises WorkerError where workers cannot be started or reached, or have another model version.
+        Raises WorkerError where workers cannot be started or reached, or have another model
+        version.
         """
         feeder = Feeder(plan, todo, recall)
         if self.crew is None:
@@ -128,7 +141,7 @@ class Runner:
             feeder.workers = self.crew.size
             yield from self._there(feeder)
 
-    def _here(self, feeder: Feeder) -> Iterator[Outcome]:
+    def _here(self, feeder: Feeder) -> Iterator[TaskOutcome]:
         start, able = time.perf_counter(), cores()
         while feeder.left:
             task = feeder.next()
@@ -142,13 +155,17 @@ class Runner:
                 self.crew = Processes(able)
                 return
 
-    def _there(self, feeder: Feeder) -> Iterator[Outcome]:
+    def _there(self, feeder: Feeder) -> Iterator[TaskOutcome]:
         flying = self._flying = {}
-        suspects: list[Task] = []
+        suspects: list[WorkTask] = []
         try:
             while feeder.left or flying or suspects:
                 crew = self._crew
-                while not suspects and len(flying) < AHEAD * crew.size and (new := feeder.next()) is not None:
+                while (
+                    not suspects
+                    and len(flying) < AHEAD * crew.size
+                    and (new := feeder.next()) is not None
+                ):
                     try:
                         flying[crew.submit(run, new)] = new
                     except BrokenExecutor:
@@ -173,7 +190,7 @@ class Runner:
             for future in flying:
                 future.cancel()
 
-    def finished(self) -> list[Outcome]:
+    def finished(self) -> list[TaskOutcome]:
         """Of work that was interrupted, what was done but not yet given."""
         done = [f for f in self._flying if f.done() and not f.cancelled() and f.exception() is None]
         return [f.result() for f in done]
@@ -183,21 +200,25 @@ class Runner:
         assert self.crew is not None
         return self.crew
 
-    def _result(self, future: Future[Outcome]) -> Outcome | None:
+    def _result(self, future: Future[TaskOutcome]) -> TaskOutcome | None:
         """The outcome, or None if its worker was lost."""
         try:
             return future.result()
         except VersionError as error:
             raise WorkerError(str(error)) from None
         except CancelledError:
-            raise WorkerError("the connection to the workers was lost; what was finished before is in the store, if there is one") from None
+            raise WorkerError(
+                "the connection to the workers was lost; what was finished before is in the store, if there is one"
+            ) from None
         except Exception as error:
             if self._crew.crashed(error):
                 return None
             raise WorkerError(f"a worker failed: {type(error).__name__}: {error}") from None
 
-    def _one_by_one(self, task: Task) -> Iterator[Outcome]:
-        """A task whose worker was lost: again on a crew of one, in halves, down to the point that kills its worker."""
+    def _one_by_one(self, task: WorkTask) -> Iterator[TaskOutcome]:
+        """A task whose worker was lost: again on a crew of one, in halves, down to the point that
+        kills its worker.
+        """
         outcome = self._try(task)
         if outcome is not None:
             yield outcome
@@ -207,7 +228,7 @@ class Runner:
             for half in task.halves():
                 yield from self._one_by_one(half)
 
-    def _try(self, task: Task) -> Outcome | None:
+    def _try(self, task: WorkTask) -> TaskOutcome | None:
         """The outcome of a task on the crew of one, or None if that was lost."""
         self._alone = self._alone or self._crew.alone()
         try:

@@ -11,26 +11,34 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from accelsim import files
-from accelsim.explore.expression import parse
-from accelsim.explore.mapper.request import Request
-from accelsim.explore.mapper.space import Tiles
-from accelsim.explore.plan import Plan
+from accelsim.base.errors import InputError
+from accelsim.base.expression import parse
+from accelsim.base.shipped import SUFFIXES
+from accelsim.base.validation import validate
+from accelsim.base.yaml_reading import YamlSource, read_yaml
+from accelsim.explore.mapper_request import Request
+from accelsim.explore.plan import SweepPlan
 from accelsim.explore.sweep import prepare
-from accelsim.files import InputError
 from accelsim.hardware.architecture import Frozen
+from accelsim.mapper.space import TileChoice
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Name
 from accelsim.workload.problem import Direction
 
 MAX_VALUES = 100_000  # of a range that is listed
-KEYS = {"architecture": "arch", "dataflow": "dataflows", "layer": "layers"}  # of a study, by what messages elsewhere call them
+KEYS = {
+    "architecture": "arch",
+    "dataflow": "dataflows",
+    "layer": "layers",
+}  # of a study, by what messages elsewhere call them
 
 Number = Annotated[int, Field()] | Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Range(Frozen):
-    """Values from ``first`` to ``last``, both included, ``step`` apart (1 if not given) or each ``factor`` times the one before."""
+class AxisRange(Frozen):
+    """Values from ``first`` to ``last``, both included, ``step`` apart (1 if not given) or each
+    ``factor`` times the one before.
+    """
 
     first: Number
     last: Number
@@ -38,7 +46,7 @@ class Range(Frozen):
     factor: Number | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> Range:
+    def _consistent(self) -> AxisRange:
         if self.step is not None and self.factor is not None:
             raise ValueError("step or factor is given, not both")
         if self.step is not None and self.step <= 0:
@@ -56,7 +64,10 @@ class Range(Frozen):
     @property
     def _whole(self) -> bool:
         """Whether the values are whole numbers a whole step apart, which need not be listed."""
-        return self.factor is None and all(isinstance(v, int) for v in (self.first, self.last, 1 if self.step is None else self.step))
+        return self.factor is None and all(
+            isinstance(v, int)
+            for v in (self.first, self.last, 1 if self.step is None else self.step)
+        )
 
     @property
     def _steps(self) -> float:
@@ -86,20 +97,22 @@ def _readable(text: str) -> str:
 Condition = Annotated[str, AfterValidator(_readable)]
 Listed = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 Values = Annotated[
-    Annotated[Range, Tag("range")] | Annotated[Listed, Tag("list")],
-    Discriminator(lambda value: "range" if isinstance(value, (dict, Range)) else "list"),
+    Annotated[AxisRange, Tag("range")] | Annotated[Listed, Tag("list")],
+    Discriminator(lambda value: "range" if isinstance(value, (dict, AxisRange)) else "list"),
 ]
 Axes = dict[str, Values]
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
 class Study(Frozen):
-    """A sweep: every layer of the workload, under every dataflow, on every architecture of the space.
+    """A sweep: every layer of the workload, under every dataflow, on every architecture of the
+    space.
 
-    ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each other; keys of a ``zipped``
-    group move together; ``points`` lists overrides instead.  ``constraints`` are conditions that keep an architecture.
-    The mapper's objective is given as mapper, or as objective beside mapper: true; limit is in seconds a layer.
-    Files are named relative to the study's own folder.
+    ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each
+    other; keys of a ``zipped`` group move together; ``points`` lists overrides instead.
+    ``constraints`` are conditions that keep an architecture. The mapper's objective is given as
+    mapper, or as objective beside mapper: true; limit is in seconds a layer. Files are named
+    relative to the study's own folder.
     """
 
     name: Name = ""
@@ -111,7 +124,7 @@ class Study(Frozen):
     mapping: str | None = None
     mapper: bool | str | None = None
     objective: str | None = None
-    tiles: Tiles = "divisors"
+    tiles: TileChoice = "divisors"
     limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     grid: Axes = Field(default_factory=dict)
     zipped: Annotated[tuple[Axes, ...], Field(strict=False)] = ()
@@ -140,7 +153,7 @@ class Opened:
     """A study with the file it comes from."""
 
     study: Study
-    source: files.Source
+    source: YamlSource
 
     @property
     def name(self) -> str:
@@ -157,9 +170,13 @@ class Opened:
         return Path(self.source.file).parent
 
     def searched(self, mapper: str | None, tiles: str | None, limit: float | None) -> Opened:
-        """The study with the mapper's objective, tiles or limit in place of its own.  Raises InputError."""
+        """The study with the mapper's objective, tiles or limit in place of its own.  Raises
+        InputError.
+        """
         told = {"mapper": mapper, "tiles": tiles, "limit": limit}
-        changed = {k: v for k, v in told.items() if v is not None} | ({"objective": None} if mapper is not None else {})
+        changed = {k: v for k, v in told.items() if v is not None} | (
+            {"objective": None} if mapper is not None else {}
+        )
         study = self.study.model_copy(update=changed)
         Request.of(study.mapper, study.objective, study.tiles, study.limit)
         return replace(self, study=study)
@@ -171,11 +188,18 @@ class Opened:
         searched = Request.of(s.mapper, s.objective, s.tiles, s.limit)
 
         def located(text: str) -> str:
-            path = text.endswith(files.SUFFIXES) or "/" in text or os.sep in text
+            path = text.endswith(SUFFIXES) or "/" in text or os.sep in text
             return str(self._folder / text) if path else text
 
         def several(given: str | tuple[str, ...] | None) -> list[str] | None:
-            return None if given is None else [located(t.strip()) for t in (given.split(",") if isinstance(given, str) else given)]
+            return (
+                None
+                if given is None
+                else [
+                    located(t.strip())
+                    for t in (given.split(",") if isinstance(given, str) else given)
+                ]
+            )
 
         return {
             "workload": several(s.workload),
@@ -196,7 +220,7 @@ class Opened:
             "seed": s.seed,
         }
 
-    def plan(self) -> Plan:
+    def plan(self) -> SweepPlan:
         """What it asks for.  Raises InputError with the place in the file."""
         try:
             return prepare(**self.options(), sample=self.study.sample)
@@ -213,22 +237,36 @@ class Opened:
         if not steps:
             return error
         line, column = self.source.places[steps].value
-        return InputError(error.rule, file=self.source.file, line=line, column=column, key=error.key, got=error.got, choices=error.nearest)
+        return InputError(
+            error.rule,
+            file=self.source.file,
+            line=line,
+            column=column,
+            key=error.key,
+            got=error.got,
+            choices=error.nearest,
+        )
 
 
 def load_study(path: str | os.PathLike[str]) -> Opened:
     """A study file, read and checked by itself.  Raises InputError with file, line and column."""
-    source = files.read(path, "study")
-    return Opened(files.validate(source.data, Study, "study", source), source)
+    source = read_yaml(path, "study")
+    return Opened(validate(source.data, Study, "study", source), source)
 
 
-def _values(given: Range | tuple[Any, ...]) -> Sequence[Any]:
-    return given.values() if isinstance(given, Range) else given
+def _values(given: AxisRange | tuple[Any, ...]) -> Sequence[Any]:
+    return given.values() if isinstance(given, AxisRange) else given
 
 
 def _steps(data: Any, key: str) -> tuple[str | int, ...]:
     """The keys and indices that a dotted key names, as far as the data go; a key may have dots."""
-    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    entries = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
     for name, value in entries:
         if key == str(name):
             return (name,)

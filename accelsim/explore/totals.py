@@ -28,9 +28,9 @@ Floats = npt.NDArray[np.float64]
 def totals(table: Table, axes: tuple[str, ...] = ()) -> Table:
     """A row ``total`` for each set of rows that differ in their layer only, in order of appearance.
 
-    Counts, cycles and energies are summed, areas are the architecture's, ratios are worked out anew as in
-    ``Result.totals``.  Where a layer has no result there is no total: ``status`` is the worst of the layers' and ``error``
-    says which layer, and how many.
+    Counts, cycles and energies are summed, areas are the architecture's, ratios are worked out anew
+    as in ``Result.totals``.  Where a layer has no result there is no total: ``status`` is the worst
+    of the layers' and ``error`` says which layer, and how many.
     """
     groups = _groups(table, axes)
     order = np.argsort(groups, kind="stable")
@@ -66,7 +66,10 @@ def frame_totals(frame: pd.DataFrame) -> pd.DataFrame:
     """The same of a frame of ``sweep``; one of totals is given back as it is."""
     if len(frame) and (frame["layer"] == "total").all():
         return frame
-    return totals(Table.of(frame), tuple(str(c) for c in frame.columns if str(c).split(".")[0] in Architecture.model_fields)).to_frame()
+    return totals(
+        Table.of(frame),
+        tuple(str(c) for c in frame.columns if str(c).split(".")[0] in Architecture.model_fields),
+    ).to_frame()
 
 
 def _groups(table: Table, axes: tuple[str, ...]) -> Ids:
@@ -104,7 +107,11 @@ def _status(table: Table, groups: Ids, count: int) -> tuple[npt.NDArray[np.bool_
     texts = np.full(count, None, dtype=object)
     for group, found in reasons.items():
         texts[group] = found[0] + (f" (and {len(found) - 1} more layers)" if len(found) > 1 else "")
-    return whole, text_column(np.array([STATUSES[w] for w in worst], dtype=object)), text_column(texts)
+    return (
+        whole,
+        text_column(np.array([STATUSES[w] for w in worst], dtype=object)),
+        text_column(texts),
+    )
 
 
 def _sum(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
@@ -118,7 +125,10 @@ def _sum(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
         np.add.at(sums, groups, c.values if c.there is None else np.where(c.there, c.values, 0))
         return _masked(Column("int", sums), whole & any_there)
     values = np.nan_to_num(c.floats())
-    return _masked(Column("float", np.bincount(groups, weights=values, minlength=len(whole))), whole & any_there)
+    return _masked(
+        Column("float", np.bincount(groups, weights=values, minlength=len(whole))),
+        whole & any_there,
+    )
 
 
 def _all(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
@@ -140,8 +150,12 @@ def _masked(c: Column, there: npt.NDArray[np.bool_]) -> Column:
     return Column(c.kind, values, None if both.all() else both)
 
 
-def _ratios(table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, whole: npt.NDArray[np.bool_]) -> dict[str, Column]:
-    """What is no sum: utilization, efficiencies, PEs at once, power, and the mapper's gap, of which the worst stands."""
+def _ratios(
+    table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, whole: npt.NDArray[np.bool_]
+) -> dict[str, Column]:
+    """What is no sum: utilization, efficiencies, PEs at once, power, and the mapper's gap, of which
+    the worst stands.
+    """
 
     def have(*names: str) -> bool:
         return all(n in sums for n in names)
@@ -167,7 +181,9 @@ def _ratios(table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, 
     result = {name: _float(values, whole) for name, values in found.items() if name in sums}
     if "active_pes" in sums:
         most = np.zeros(len(whole), dtype=np.int64)
-        np.maximum.at(most, groups, np.nan_to_num(table.columns["active_pes"].floats()).astype(np.int64))
+        np.maximum.at(
+            most, groups, np.nan_to_num(table.columns["active_pes"].floats()).astype(np.int64)
+        )
         result["active_pes"] = _masked(Column("int", most), whole)
     if "gap" in sums:
         gaps = table.columns["gap"].floats()

@@ -1,4 +1,6 @@
-"""What a worker does, in whatever process: builds the points of a task, evaluates them, packs the records."""
+"""What a worker does, in whatever process: builds the points of a task, evaluates them, packs the
+records.
+"""
 
 from __future__ import annotations
 
@@ -8,55 +10,69 @@ from dataclasses import dataclass
 from typing import Any
 
 from accelsim.explore import evaluate as evaluation
-from accelsim.explore.columns import Block, Ids, pack
+from accelsim.explore.columns import ColumnBlock, Ids, pack
 from accelsim.explore.machines import Machines, rebuild
-from accelsim.explore.plan import Item, Settings
-from accelsim.explore.points import Point
+from accelsim.explore.plan import Item, PlanSettings
+from accelsim.explore.points import SweepPoint
 from accelsim.version import MODEL_VERSION
 
 
 @dataclass(frozen=True)
-class Task:
-    """Points by number.  Architectures travel as overrides of one base and are built where they are used."""
+class WorkTask:
+    """Points by number.  Architectures travel as overrides of one base and are built where they are
+    used.
+    """
 
     ids: Ids
     machines: Machines
     base: bytes
-    overrides: tuple[tuple[bytes, Mapping[str, Any]], ...]  # digest and keys of each architecture used
+    overrides: tuple[
+        tuple[bytes, Mapping[str, Any]], ...
+    ]  # digest and keys of each architecture used
     items: tuple[Item, ...]  # used
     pairs: Ids  # for each id its architecture and its item, as places in the two above
-    settings: Settings
+    settings: PlanSettings
     model_version: int
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def halves(self) -> tuple[Task, Task]:
+    def halves(self) -> tuple[WorkTask, WorkTask]:
         """The same in two."""
         middle = len(self) // 2
         return self._part(slice(middle)), self._part(slice(middle, None))
 
-    def _part(self, which: slice) -> Task:
-        return Task(
-            self.ids[which], self.machines, self.base, self.overrides, self.items, self.pairs[which], self.settings, self.model_version
+    def _part(self, which: slice) -> WorkTask:
+        return WorkTask(
+            self.ids[which],
+            self.machines,
+            self.base,
+            self.overrides,
+            self.items,
+            self.pairs[which],
+            self.settings,
+            self.model_version,
         )
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[SweepPoint]:
         """The points, built."""
-        archs = {int(m): rebuild(self.machines, self.base, *self.overrides[int(m)]) for m in set(self.pairs[:, 0].tolist())}
+        archs = {
+            int(m): rebuild(self.machines, self.base, *self.overrides[int(m)])
+            for m in set(self.pairs[:, 0].tolist())
+        }
         engine, seed = self.settings.engine, self.settings.seed
         found = []
         for m, i in self.pairs.tolist():
             item = self.items[i]
-            found.append(Point(archs[m], item.layer, item.problem, item.recipe, engine, seed))
+            found.append(SweepPoint(archs[m], item.layer, item.problem, item.recipe, engine, seed))
         return found
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskOutcome:
     """The blocks of a task and how long it took, in seconds."""
 
-    blocks: list[Block]
+    blocks: list[ColumnBlock]
     seconds: float
 
     def __len__(self) -> int:
@@ -67,19 +83,21 @@ class VersionError(RuntimeError):
     """A worker has another model version than the process that asked it."""
 
 
-def run(task: Task) -> Outcome:
-    """Evaluate a task.  A point whose evaluation fails is a record saying so; raises VersionError only."""
+def run(task: WorkTask) -> TaskOutcome:
+    """Evaluate a task.  A point whose evaluation fails is a record saying so; raises VersionError
+    only.
+    """
     if task.model_version != MODEL_VERSION:
         both = f"a worker has model version {MODEL_VERSION}, this process {task.model_version}"
         raise VersionError(f"{both}: install the same accelsim on both")
     start = time.perf_counter()
-    return Outcome(evaluation.evaluate(task.ids, task.points()), time.perf_counter() - start)
+    return TaskOutcome(evaluation.evaluate(task.ids, task.points()), time.perf_counter() - start)
 
 
-def died(task: Task) -> Outcome:
+def died(task: WorkTask) -> TaskOutcome:
     """The outcome of a task of one point that took its worker with it."""
     reason = "the worker process died (killed, crashed or out of memory)"
-    return Outcome(pack(task.ids, [evaluation.failure(reason) for _ in task.ids]), 0.0)
+    return TaskOutcome(pack(task.ids, [evaluation.failure(reason) for _ in task.ids]), 0.0)
 
 
 def ping() -> int:

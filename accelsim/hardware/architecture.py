@@ -1,12 +1,18 @@
-"""The architecture: storage levels, networks, array, number formats, energy.  Frozen, from YAML or Python."""
+"""The architecture: storage levels, networks, array, number formats, energy.  Frozen, from YAML or
+Python.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from accelsim.base.overrides import apply_overrides
+from accelsim.base.shipped import resolve_file
+from accelsim.base.validation import load_model, validate
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
 
@@ -18,7 +24,12 @@ Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
 Charge = Literal["reads", "reads_and_writes"]
 Operation = Literal["add", "multiply", "compare", "divide", "exp", "sqrt", "power"]
-COMPONENTS = ("compute", "static", "vector", *TENSORS)  # components of energy that are neither level nor network
+COMPONENTS = (
+    "compute",
+    "static",
+    "vector",
+    *TENSORS,
+)  # components of energy that are neither level nor network
 
 
 class Frozen(BaseModel):
@@ -31,26 +42,46 @@ class Level(Frozen):
     keeps: Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1)] = TENSORS  # type: ignore[assignment]
     capacity_bytes: Positive | None = None  # shared by the kept tensors that have no partition
     partitions: dict[Tensor, Positive] = {}  # bytes that are one tensor's own
-    banks: Positive | None = None  # the shared part is so many equal banks, each wholly one tensor's
-    double_buffered: bool = False  # the next tiles come in while these are used; a tile then occupies twice its bytes
-    queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()  # the same for these by FIFOs beside the level
-    port_bits: Positive | None = None  # bits a cycle of port_clock_mhz into or out of one instance; none: never waited for
-    port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # none: the core clock
-    ports: Literal["shared", "separate"] = "shared"  # reads and writes over one port, or each over its own
-    latency_cycles: Annotated[int, Field(ge=0)] = 0  # of every transfer from or to this level, in cycles of its port's clock
+    banks: Positive | None = (
+        None  # the shared part is so many equal banks, each wholly one tensor's
+    )
+    double_buffered: bool = (
+        False  # the next tiles come in while these are used; a tile then occupies twice its bytes
+    )
+    queued: Annotated[
+        tuple[Tensor, ...], Field(strict=False)
+    ] = ()  # the same for these by FIFOs beside the level
+    port_bits: Positive | None = (
+        None  # bits a cycle of port_clock_mhz into or out of one instance; none: never waited for
+    )
+    port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = (
+        None  # none: the core clock
+    )
+    ports: Literal["shared", "separate"] = (
+        "shared"  # reads and writes over one port, or each over its own
+    )
+    latency_cycles: Annotated[int, Field(ge=0)] = (
+        0  # of every transfer from or to this level, in cycles of its port's clock
+    )
     burst_bits: Positive | None = None  # a transfer is made of whole bursts
-    priced_bytes: Positive | None = None  # size for energy and area of a level without capacity; bounds no tile
+    priced_bytes: Positive | None = (
+        None  # size for energy and area of a level without capacity; bounds no tile
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Level:
         for t in self.partitions:
             if t not in self.keeps:
-                raise ValueError(f"partitions names {t}, which the level does not keep ({', '.join(self.keeps)})")
+                raise ValueError(
+                    f"partitions names {t}, which the level does not keep ({', '.join(self.keeps)})"
+                )
         if len(set(self.keeps)) != len(self.keeps):
             raise ValueError("keeps names a tensor twice")
         for t in self.queued:
             if t not in self.keeps:
-                raise ValueError(f"queued names {t}, which the level does not keep ({', '.join(self.keeps)})")
+                raise ValueError(
+                    f"queued names {t}, which the level does not keep ({', '.join(self.keeps)})"
+                )
         if self.port_bits is None:
             for key in ("port_clock_mhz", "burst_bits"):
                 if getattr(self, key) is not None:
@@ -61,43 +92,56 @@ class Level(Frozen):
             if self.capacity_bytes is None:
                 raise ValueError("banks need capacity_bytes")
             if self.capacity_bytes % self.banks:
-                raise ValueError(f"capacity_bytes {self.capacity_bytes} is not a whole number of {self.banks} banks")
+                raise ValueError(
+                    f"capacity_bytes {self.capacity_bytes} is not a whole number of {self.banks} banks"
+                )
         return self
 
 
 class Network(Frozen):
     """What carries words between a level and the next one in, by role.
 
-    held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated: the sums.
-    ``accumulated: reduce`` adds on the way over all children of a parent within the cycle (a tree), ``chain`` from PE
-    to PE, one link a cycle, ``systolic`` adds along lines, ``unicast`` does not add.  ``neighbour`` links pass on what another child
-    held one step before: only words no child held are read from the parent.  ``width_bits`` are bits a cycle of the core
-    clock, of one channel for all tensors or by tensor of a channel each, psums up and down then apart.
+    held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated:
+    the sums. ``accumulated: reduce`` adds on the way over all children of a parent within the cycle
+    (a tree), ``chain`` from PE to PE, one link a cycle, ``systolic`` adds along lines, ``unicast``
+    does not add.  ``neighbour`` links pass on what another child held one step before: only words
+    no child held are read from the parent.  ``width_bits`` are bits a cycle of the core clock, of
+    one channel for all tensors or by tensor of a channel each, psums up and down then apart.
     """
 
     below: str
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
-    width_bits: Positive | dict[Tensor, Positive] | None = None  # a cycle; by tensor: a channel each
+    width_bits: Positive | dict[Tensor, Positive] | None = (
+        None  # a cycle; by tensor: a channel each
+    )
 
 
 class Padding(Frozen):
-    """Zeros of the padding are words from this level inward: they fill, occupy and are read there, never above it."""
+    """Zeros of the padding are words from this level inward: they fill, occupy and are read there,
+    never above it.
+    """
 
     stored_from: str
 
 
 class Array(Frozen):
-    """The PE array and, where its lines are systolic, how folds follow each other (DESIGN section 5)."""
+    """The PE array and, where its lines are systolic, how folds follow each other (DESIGN section
+    5).
+    """
 
     rows: Positive
     cols: Positive
     overlap: bool = False  # the next fold starts while this one drains
     weight_registers: Literal[1, 2] = 1  # a second one hides the preload behind compute
     outputs: Literal["in_place", "accumulators", "register"] = "in_place"  # how held outputs leave
-    partial_folds: Literal["exact", "full"] = "exact"  # full: the controller always clocks the whole array
-    pipeline_stages: Positive = 1  # edges from an operand's arrival to its product; arrays without systolic lines only
+    partial_folds: Literal["exact", "full"] = (
+        "exact"  # full: the controller always clocks the whole array
+    )
+    pipeline_stages: Positive = (
+        1  # edges from an operand's arrival to its product; arrays without systolic lines only
+    )
     fold_filter: bool = True  # a filter taller than its rows may be worked off in several goes
 
     @model_validator(mode="after")
@@ -108,9 +152,11 @@ class Array(Frozen):
 
 
 class VectorUnit(Frozen):
-    """What stands beside the array for all that is no convolution or matrix product: ``lanes``, each an operation a cycle.
+    """What stands beside the array for all that is no convolution or matrix product: ``lanes``,
+    each an operation a cycle.
 
-    ``rates`` are of the kinds that are slower (0.25: four cycles each) or faster; the ports read and write so many words a cycle.
+    ``rates`` are of the kinds that are slower (0.25: four cycles each) or faster; the ports read
+    and write so many words a cycle.
     """
 
     lanes: Positive = 16
@@ -138,7 +184,9 @@ class Signed(Frozen):
 
 
 class EyerissEnergy(Frozen):
-    """Costs relative to one MAC, by the role of each level; the same for any size (``hardware/energy.py``)."""
+    """Costs relative to one MAC, by the role of each level; the same for any size
+    (``hardware/energy.py``).
+    """
 
     table: Literal["eyeriss"]
     charge: Charge = "reads_and_writes"
@@ -149,7 +197,9 @@ class EyerissEnergy(Frozen):
 
 
 class Horowitz45Energy(Frozen):
-    """Picojoules at 45 nm from capacities, widths and distances (``hardware/energy.py``); a number given here replaces the table's."""
+    """Picojoules at 45 nm from capacities, widths and distances (``hardware/energy.py``); a number
+    given here replaces the table's.
+    """
 
     table: Literal["horowitz45"]
     charge: Charge = "reads_and_writes"
@@ -163,10 +213,12 @@ class Horowitz45Energy(Frozen):
 
 
 class OwnEnergy(Frozen):
-    """The user's own numbers: energy per MAC, per word read or written at each level, per word a network delivers or adds.
+    """The user's own numbers: energy per MAC, per word read or written at each level, per word a
+    network delivers or adds.
 
-    ``vector`` is per operation of a kind; a kind left out costs a MAC.  ``static_mw`` is the whole chip's and wants picojoules.
-    ``area_um2`` is by component: ``compute``, ``vector`` and level names.
+    ``vector`` is per operation of a kind; a kind left out costs a MAC.  ``static_mw`` is the whole
+    chip's and wants picojoules. ``area_um2`` is by component: ``compute``, ``vector`` and level
+    names.
     """
 
     table: Literal["own"] = "own"
@@ -180,7 +232,11 @@ class OwnEnergy(Frozen):
     area_um2: dict[str, Energy] = {}
 
 
-ENERGY_TABLES: dict[str, type[Frozen]] = {"eyeriss": EyerissEnergy, "horowitz45": Horowitz45Energy, "own": OwnEnergy}
+ENERGY_TABLES: dict[str, type[Frozen]] = {
+    "eyeriss": EyerissEnergy,
+    "horowitz45": Horowitz45Energy,
+    "own": OwnEnergy,
+}
 
 
 def _with_table(value: Any) -> Any:
@@ -193,15 +249,23 @@ def _with_table(value: Any) -> Any:
     for key in value:
         homes = [name for name, model in ENERGY_TABLES.items() if key in model.model_fields]
         if homes and table not in homes:
-            raise ValueError(f"{key}: belongs to table {' or '.join(homes)}, but the table is {table}")
+            raise ValueError(
+                f"{key}: belongs to table {' or '.join(homes)}, but the table is {table}"
+            )
     return {"table": table} | value
 
 
-EnergyTable = Annotated[EyerissEnergy | Horowitz45Energy | OwnEnergy, Field(discriminator="table"), BeforeValidator(_with_table)]
+EnergyTable = Annotated[
+    EyerissEnergy | Horowitz45Energy | OwnEnergy,
+    Field(discriminator="table"),
+    BeforeValidator(_with_table),
+]
 
 
 class Architecture(Frozen):
-    """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies below."""
+    """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies
+    below.
+    """
 
     name: str
     description: str = ""
@@ -212,7 +276,9 @@ class Architecture(Frozen):
     bits: Bits
     signed: Signed = Signed()
     padding: Padding | None = None
-    accumulate: Literal["at_level", "in_array"] = "at_level"  # in_array: psums go down the network and are added in the PE
+    accumulate: Literal["at_level", "in_array"] = (
+        "at_level"  # in_array: psums go down the network and are added in the PE
+    )
     first_read: str | None = None  # a level that reads the zero its first arrival is added to
     vector: VectorUnit = VectorUnit()
     energy: EnergyTable
@@ -224,41 +290,64 @@ class Architecture(Frozen):
             raise ValueError("levels: at least two are needed, the outermost and one inside it")
         outer = self.levels[names[0]]
         if set(outer.keeps) != set(TENSORS) or outer.capacity_bytes is not None or outer.partitions:
-            raise ValueError(f"levels.{names[0]}: the outermost level keeps all tensors and has no capacity")
+            raise ValueError(
+                f"levels.{names[0]}: the outermost level keeps all tensors and has no capacity"
+            )
         below = [n.below for n in self.networks.values()]
         for name, net in self.networks.items():
             if net.below not in names:
-                raise ValueError(f"networks.{name}.below: no level {net.below!r} (levels: {', '.join(names)})")
+                raise ValueError(
+                    f"networks.{name}.below: no level {net.below!r} (levels: {', '.join(names)})"
+                )
         if self.padding is not None and self.padding.stored_from not in names[1:]:
             inside = ", ".join(names[1:])
-            raise ValueError(f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}")
+            raise ValueError(
+                f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}"
+            )
         for name, net in self.networks.items():
             if net.streamed == "systolic" and net.accumulated == "chain":
-                raise ValueError(f"networks.{name}: chain is for arrays without systolic lines (have systolic, reduce, unicast)")
+                raise ValueError(
+                    f"networks.{name}: chain is for arrays without systolic lines (have systolic, reduce, unicast)"
+                )
         if self.systolic and self.array.pipeline_stages > 1:
-            raise ValueError(f"array.pipeline_stages: systolic PEs have one stage, got {self.array.pipeline_stages}")
+            raise ValueError(
+                f"array.pipeline_stages: systolic PEs have one stage, got {self.array.pipeline_stages}"
+            )
         if self.first_read is not None and self.first_read not in names:
-            raise ValueError(f"first_read: no level {self.first_read!r} (levels: {', '.join(names)})")
+            raise ValueError(
+                f"first_read: no level {self.first_read!r} (levels: {', '.join(names)})"
+            )
         for level in names[:-1]:
             if below.count(level) != 1:
-                raise ValueError(f"networks: exactly one must lie below {level}, got {below.count(level)}")
+                raise ValueError(
+                    f"networks: exactly one must lie below {level}, got {below.count(level)}"
+                )
         if below.count(names[-1]) > 1:
             raise ValueError(f"networks: at most one may lie below {names[-1]}")
         for name in (*names, *self.networks):
             if name in COMPONENTS or (name in names and name in self.networks):
                 kind = "levels" if name in names else "networks"
-                raise ValueError(f"{kind}.{name}: the name is taken, it would stand twice in the columns")
+                raise ValueError(
+                    f"{kind}.{name}: the name is taken, it would stand twice in the columns"
+                )
         if isinstance(self.energy, OwnEnergy):
             self._check_own(self.energy, names)
         return self
 
     def _check_own(self, energy: OwnEnergy, names: list[str]) -> None:
-        for kind, table, have in (("levels", energy.levels, names), ("networks", energy.networks, list(self.networks))):
+        for kind, table, have in (
+            ("levels", energy.levels, names),
+            ("networks", energy.networks, list(self.networks)),
+        ):
             if set(table) != set(have):
-                raise ValueError(f"energy.{kind}: must name exactly {', '.join(have)}, got {', '.join(table) or 'nothing'}")
+                raise ValueError(
+                    f"energy.{kind}: must name exactly {', '.join(have)}, got {', '.join(table) or 'nothing'}"
+                )
         for name in energy.area_um2:
             if name not in ("compute", "vector", *names):
-                raise ValueError(f"energy.area_um2.{name}: no such component (have compute, vector, {', '.join(names)})")
+                raise ValueError(
+                    f"energy.area_um2.{name}: no such component (have compute, vector, {', '.join(names)})"
+                )
         if energy.static_mw and energy.unit != "pj":
             raise ValueError("energy.static_mw: static power wants unit: pj")
 
@@ -267,7 +356,9 @@ class Architecture(Frozen):
         return tuple(self.levels)
 
     def network_below(self, level: int) -> tuple[str | None, Network]:
-        """The network below a level; inside the innermost one without a network, MACs share words freely."""
+        """The network below a level; inside the innermost one without a network, MACs share words
+        freely.
+        """
         name = self.level_names[level]
         for net_name, net in self.networks.items():
             if net.below == name:
@@ -276,13 +367,17 @@ class Architecture(Frozen):
 
     @property
     def level_in_pe(self) -> int | None:
-        """The level every PE has one of: the innermost, unless a network lies below it; None if the PEs have none."""
+        """The level every PE has one of: the innermost, unless a network lies below it; None if the
+        PEs have none.
+        """
         last = len(self.levels) - 1
         return last if self.network_below(last)[0] is None else None
 
     def stores_padding(self, level: int) -> bool:
         """Whether zeros of the padding are words at a level; ``len(levels)`` is the MAC."""
-        return self.padding is not None and level >= self.level_names.index(self.padding.stored_from)
+        return self.padding is not None and level >= self.level_names.index(
+            self.padding.stored_from
+        )
 
     @property
     def systolic(self) -> bool:
@@ -294,5 +389,31 @@ class Architecture(Frozen):
         return Number(getattr(self.bits, kind), getattr(self.signed, kind))
 
     def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
-        return str(import_module("accelsim.view.html").html(self))
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
+        asked for.
+        """
+        return str(import_module("accelsim.view.notebook").html(self))
+
+
+def load_architecture(
+    arch: str | Architecture, overrides: Mapping[str, Any] | None = None, *, text: bool = False
+) -> Architecture:
+    """The architecture of that name or file, keys overridden (``array.rows``,
+    ``levels.glb.capacity_bytes``).
+
+    ``text`` says that override values are text from the command line.  Raises InputError.
+    """
+    if isinstance(arch, Architecture):
+        if not overrides:
+            return arch
+        data = apply_overrides(
+            arch.model_dump(mode="json", exclude_none=True), overrides, Architecture, from_text=text
+        )
+        return validate(data, Architecture, "architecture", overridden=tuple(overrides))
+    return load_model(
+        resolve_file("architectures", arch),
+        Architecture,
+        "architecture",
+        overrides=overrides,
+        from_text=text,
+    )

@@ -35,11 +35,11 @@ from accelsim.workload.problem import TENSORS
 TABLES = Path(__file__).resolve().parent / "tables"
 
 
-# Numbers and their sources ---------------------------------------------------------------------------------------
+# Numbers and their sources ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Number:
+class PricedNumber:
     """A row of a table: a value, at a size if it is one point of several."""
 
     quantity: str
@@ -56,10 +56,12 @@ class Number:
 class Curve:
     """A quantity over a size, through its points."""
 
-    points: tuple[Number, ...]
+    points: tuple[PricedNumber, ...]
 
     def at(self, x: float) -> float:
-        """The value at a size: a point exactly, else on the line through the two nearest, log-log."""
+        """The value at a size: a point exactly, else on the line through the two nearest,
+        log-log.
+        """
         a, b = self._around(x)
         for point in (a, b):
             if point.at == x:
@@ -68,7 +70,9 @@ class Curve:
         return a.value * exp(slope * log(x / _at(a)))
 
     def doubt(self, x: float, *, between: bool = True) -> str | None:
-        """Why the value is not simply published, or None.  ``between`` says that values between published points pass."""
+        """Why the value is not simply published, or None.  ``between`` says that values between
+        published points pass.
+        """
         first, last = self.points[0], self.points[-1]
         a, b = self._around(x)
         here = f"{first.quantity} at {_size(x)} {first.at_unit}"
@@ -78,10 +82,16 @@ class Curve:
         unsure = [p for p in used if p.status != "published"]
         if unsure:
             status = " and ".join(dict.fromkeys(p.status for p in unsure))
-            return f"{here}: {status}" + ("" if len(used) == 1 else f", on the line from {_size(_at(a))} to {_size(_at(b))}")
-        return None if between or len(used) == 1 else f"{here}: interpolated between {_size(_at(a))} and {_size(_at(b))}"
+            return f"{here}: {status}" + (
+                "" if len(used) == 1 else f", on the line from {_size(_at(a))} to {_size(_at(b))}"
+            )
+        return (
+            None
+            if between or len(used) == 1
+            else f"{here}: interpolated between {_size(_at(a))} and {_size(_at(b))}"
+        )
 
-    def _around(self, x: float) -> tuple[Number, Number]:
+    def _around(self, x: float) -> tuple[PricedNumber, PricedNumber]:
         i = bisect([_at(p) for p in self.points], x, 1, len(self.points) - 1)
         return self.points[i - 1], self.points[i]
 
@@ -90,20 +100,20 @@ def _size(x: float) -> str:
     return f"{round(x, 2):.12g}"
 
 
-def _at(point: Number) -> float:
+def _at(point: PricedNumber) -> float:
     assert point.at is not None
     return point.at
 
 
 @cache
-def numbers(table: str) -> tuple[Number, ...]:
+def numbers(table: str) -> tuple[PricedNumber, ...]:
     """The rows of ``tables/{table}.csv`` in order."""
     with (TABLES / f"{table}.csv").open(encoding="utf-8", newline="") as file:
         return tuple(_number(**row) for row in csv.DictReader(file))
 
 
-def _number(*, at: str, value: str, **words: str) -> Number:
-    return Number(at=float(at) if at else None, value=float(value), **words)
+def _number(*, at: str, value: str, **words: str) -> PricedNumber:
+    return PricedNumber(at=float(at) if at else None, value=float(value), **words)
 
 
 @cache
@@ -113,13 +123,13 @@ def curve(table: str, quantity: str) -> Curve:
 
 
 @cache
-def constant(table: str, quantity: str) -> Number:
+def constant(table: str, quantity: str) -> PricedNumber:
     """The one number of a quantity."""
     (found,) = (n for n in numbers(table) if n.quantity == quantity)
     return found
 
 
-# Prices ----------------------------------------------------------------------------------------------------------
+# Prices -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -136,7 +146,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Route:
-    """What a network charges: ``run`` for a word that leaves or reaches the parent, ``hop`` for one a child takes or passes on."""
+    """What a network charges: ``run`` for a word that leaves or reaches the parent, ``hop`` for one
+    a child takes or passes on.
+    """
 
     run: Cost = Cost()
     hop: Cost = Cost()
@@ -144,7 +156,9 @@ class Route:
 
 @dataclass(frozen=True)
 class Prices:
-    """Energies in ``unit``; ``levels`` by level and tensor; ``area_um2`` by component, empty if it is not known."""
+    """Energies in ``unit``; ``levels`` by level and tensor; ``area_um2`` by component, empty if it
+    is not known.
+    """
 
     unit: str
     mac: float
@@ -155,7 +169,9 @@ class Prices:
     notes: tuple[str, ...] = ()
 
 
-_PRICED: dict[int, tuple[weakref.ref[Architecture], Prices]] = {}  # by identity, while the architecture lives
+_PRICED: dict[
+    int, tuple[weakref.ref[Architecture], Prices]
+] = {}  # by identity, while the architecture lives
 
 
 def prices(arch: Architecture) -> Prices:
@@ -183,7 +199,8 @@ def _own(arch: Architecture, own: OwnEnergy) -> Prices:
 
 
 def _eyeriss(arch: Architecture) -> Prices:
-    """Outermost DRAM, in the PE a register file, between them buffers; the network to the PEs costs a hop, others nothing.
+    """Outermost DRAM, in the PE a register file, between them buffers; the network to the PEs costs
+    a hop, others nothing.
 
     Area is that of 65 nm: storage as published and a 16-bit MAC in every PE.
     """
@@ -194,9 +211,15 @@ def _eyeriss(arch: Architecture) -> Prices:
     roles = ["dram", *["buffer"] * (len(arch.levels) - 1)]
     if arch.level_in_pe is not None:
         roles[arch.level_in_pe] = "rf"
-    levels = {name: dict.fromkeys(TENSORS, cost(role)) for name, role in zip(arch.levels, roles, strict=True)}
+    levels = {
+        name: dict.fromkeys(TENSORS, cost(role))
+        for name, role in zip(arch.levels, roles, strict=True)
+    }
     to_pes = arch.level_names[_last_shared(arch)]
-    networks = {name: Route(hop=cost("hop") if net.below == to_pes else Cost()) for name, net in arch.networks.items()}
+    networks = {
+        name: Route(hop=cost("hop") if net.below == to_pes else Cost())
+        for name, net in arch.networks.items()
+    }
 
     notes = _Notes()
     area = _areas(arch, notes.constant("eyeriss", "mac_um2"), _memories(arch, notes), notes)
@@ -214,22 +237,42 @@ def _horowitz45(arch: Architecture, table: Horowitz45Energy) -> Prices:
 
     mac_pj, mac_um2 = compute("pj"), compute("um2")
     outermost = arch.level_names[0]
-    dram = notes.constant("horowitz45", "dram_pj") / 64 if table.dram_pj_per_bit is None else table.dram_pj_per_bit
+    dram = (
+        notes.constant("horowitz45", "dram_pj") / 64
+        if table.dram_pj_per_bit is None
+        else table.dram_pj_per_bit
+    )
     levels = {outermost: dict.fromkeys(TENSORS, Cost(bit=dram))}
     memories = _memories(arch, notes)
     for name, stores in memories.items():
-        costs = {tensors: Cost(bit=notes.point(name, "horowitz45", "access_pj", size) / 64) for tensors, size in stores.items()}
+        costs = {
+            tensors: Cost(bit=notes.point(name, "horowitz45", "access_pj", size) / 64)
+            for tensors, size in stores.items()
+        }
         levels[name] = {t: cost for tensors, cost in costs.items() for t in tensors}
 
     shrink = notes.constant("horowitz45", "shrink")
     area = _areas(arch, mac_um2, memories, notes, shrink)
-    wire = notes.constant("horowitz45", "wire_pj") if table.wire_pj_per_bit_mm is None else table.wire_pj_per_bit_mm
-    networks = {name: Route(Cost(bit=wire * run), Cost(bit=wire * hop)) for name, (run, hop) in _distances(arch, area).items()}
-    leakage = notes.constant("horowitz45", "static_mw") if table.static_mw_per_mm2 is None else table.static_mw_per_mm2
-    return Prices("pj", mac_pj, levels, networks, leakage * sum(area.values()) / 1e6, area, notes.all)
+    wire = (
+        notes.constant("horowitz45", "wire_pj")
+        if table.wire_pj_per_bit_mm is None
+        else table.wire_pj_per_bit_mm
+    )
+    networks = {
+        name: Route(Cost(bit=wire * run), Cost(bit=wire * hop))
+        for name, (run, hop) in _distances(arch, area).items()
+    }
+    leakage = (
+        notes.constant("horowitz45", "static_mw")
+        if table.static_mw_per_mm2 is None
+        else table.static_mw_per_mm2
+    )
+    return Prices(
+        "pj", mac_pj, levels, networks, leakage * sum(area.values()) / 1e6, area, notes.all
+    )
 
 
-# Sizes and distances ---------------------------------------------------------------------------------------------
+# Sizes and distances ------------------------------------------------------------------------------
 
 
 def _last_shared(arch: Architecture) -> int:
@@ -241,7 +284,9 @@ Memories = Mapping[tuple[str, ...], int]  # bytes by the tensors in it
 
 
 def _memories(arch: Architecture, notes: _Notes) -> dict[str, Memories]:
-    """The memories of every level on the chip: one per partition and one shared, all its banks together."""
+    """The memories of every level on the chip: one per partition and one shared, all its banks
+    together.
+    """
     found: dict[str, Memories] = {}
     for i, name in enumerate(arch.level_names[1:], 1):
         level = arch.levels[name]
@@ -249,20 +294,37 @@ def _memories(arch: Architecture, notes: _Notes) -> dict[str, Memories]:
         shared = tuple(t for t in level.keeps if t not in level.partitions)
         size = level.capacity_bytes or level.priced_bytes
         if shared and size is None:
-            size = int(constant("horowitz45", "unbounded_pe_bytes" if i == arch.level_in_pe else "unbounded_bytes").value)
-            notes.add(f"{name}: no capacity, assumed to cost as much as {size} bytes (levels.{name}.priced_bytes)")
+            size = int(
+                constant(
+                    "horowitz45",
+                    "unbounded_pe_bytes" if i == arch.level_in_pe else "unbounded_bytes",
+                ).value
+            )
+            notes.add(
+                f"{name}: no capacity, assumed to cost as much as {size} bytes (levels.{name}.priced_bytes)"
+            )
         if size is not None:
             memories[shared] = size
         found[name] = memories
     return found
 
 
-def _areas(arch: Architecture, mac_um2: float, memories: Mapping[str, Memories], notes: _Notes, shrink: float = 1.0) -> dict[str, float]:
-    """Area in um2 of all MACs and of every level on the chip; control, wires and pads are not in it."""
+def _areas(
+    arch: Architecture,
+    mac_um2: float,
+    memories: Mapping[str, Memories],
+    notes: _Notes,
+    shrink: float = 1.0,
+) -> dict[str, float]:
+    """Area in um2 of all MACs and of every level on the chip; control, wires and pads are not in
+    it.
+    """
     pes = arch.array.rows * arch.array.cols
     area = {"compute": mac_um2 * pes}
     for i, (name, stores) in enumerate(memories.items(), 1):
-        one = sum(size * notes.point(name, "eyeriss", "um2_per_byte", size) for size in stores.values())
+        one = sum(
+            size * notes.point(name, "eyeriss", "um2_per_byte", size) for size in stores.values()
+        )
         area[name] = one * shrink * (pes if i == arch.level_in_pe else 1)
     return area
 
@@ -270,10 +332,11 @@ def _areas(arch: Architecture, mac_um2: float, memories: Mapping[str, Memories],
 def _distances(arch: Architecture, area: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Millimetres of run and hop of every network, for square blocks side by side.
 
-    A PE is a square of its MAC's and its own store's area, with sides of ``pitch``.  A run leaves the middle of the parent
-    (half its side; DRAM is at the chip's edge) and goes to the middle of a buffer, or to the PEs: on average half of the
-    array's height and half of its width, (rows + cols) / 2 pitches; on systolic lines, which words enter at the edge,
-    half of that edge, on average over both edges (rows + cols) / 4 pitches.  From there every PE is a hop of one pitch.
+    A PE is a square of its MAC's and its own store's area, with sides of ``pitch``.  A run leaves
+    the middle of the parent (half its side; DRAM is at the chip's edge) and goes to the middle of a
+    buffer, or to the PEs: on average half of the array's height and half of its width, (rows +
+    cols) / 2 pitches; on systolic lines, which words enter at the edge, half of that edge, on
+    average over both edges (rows + cols) / 4 pitches.  From there every PE is a hop of one pitch.
     """
     names, array = arch.level_names, arch.array
     own = area["compute"] + (area[names[arch.level_in_pe]] if arch.level_in_pe is not None else 0.0)
@@ -304,7 +367,9 @@ class _Notes:
     def add(self, text: str) -> None:
         self._said[text] = None
 
-    def point(self, component: str, table: str, quantity: str, x: float, *, between: bool = True) -> float:
+    def point(
+        self, component: str, table: str, quantity: str, x: float, *, between: bool = True
+    ) -> float:
         """A value on a curve, noted for the component if it is not published."""
         found = curve(table, quantity)
         if doubt := found.doubt(x, between=between):

@@ -1,4 +1,5 @@
-"""What an operation of the vector unit costs, and the area of its lanes, from the table an architecture chooses.
+"""What an operation of the vector unit costs, and the area of its lanes, from the table an
+architecture chooses.
 
 The unit works on words of psum width.  With ``a`` an addition, ``m`` a multiplication and ``l`` a look-up in a table of 1 KB:
 
@@ -28,7 +29,9 @@ TABLE_BYTES = 1024
 
 @dataclass(frozen=True)
 class VectorPrices:
-    """``operation``: energy of one of each kind, in the table's unit.  ``area_um2`` of all lanes, ``static_mw`` of their leakage."""
+    """``operation``: energy of one of each kind, in the table's unit.  ``area_um2`` of all lanes,
+    ``static_mw`` of their leakage.
+    """
 
     operation: Mapping[str, float]
     area_um2: float | None
@@ -43,20 +46,43 @@ def vector_prices(arch: Architecture) -> VectorPrices:
         one = constant("eyeriss", "mac").value
         area = arch.vector.lanes * constant("eyeriss", "mac_um2").value
         said = "vector: an addition, a multiplication or a comparison taken to cost a MAC, a look-up the register file"
-        return VectorPrices(_kinds(one, one, constant("eyeriss", "rf").value, bits), area, 0.0, (said, _derived(bits)))
+        return VectorPrices(
+            _kinds(one, one, constant("eyeriss", "rf").value, bits),
+            area,
+            0.0,
+            (said, _derived(bits)),
+        )
     if isinstance(table, Horowitz45Energy):
         add, multiply = (curve("horowitz45", f"{kind}_pj").at(bits) for kind in ("add", "mult"))
         look_up = curve("horowitz45", "access_pj").at(TABLE_BYTES) * bits / 64
-        area = arch.vector.lanes * sum(curve("horowitz45", f"{kind}_um2").at(bits) for kind in ("add", "mult"))
+        area = arch.vector.lanes * sum(
+            curve("horowitz45", f"{kind}_um2").at(bits) for kind in ("add", "mult")
+        )
         chip = prices(arch)
-        leakage = chip.static_mw / sum(chip.area_um2.values())  # mW for each um2, as for the rest of the chip
-        return VectorPrices(_kinds(add, multiply, look_up, bits), area, leakage * area, (_derived(bits),))
-    return VectorPrices({kind: table.vector.get(kind, table.mac) for kind in KINDS}, table.area_um2.get("vector"), 0.0, ())
+        leakage = chip.static_mw / sum(
+            chip.area_um2.values()
+        )  # mW for each um2, as for the rest of the chip
+        return VectorPrices(
+            _kinds(add, multiply, look_up, bits), area, leakage * area, (_derived(bits),)
+        )
+    return VectorPrices(
+        {kind: table.vector.get(kind, table.mac) for kind in KINDS},
+        table.area_um2.get("vector"),
+        0.0,
+        (),
+    )
 
 
 def _kinds(add: float, multiply: float, look_up: float, bits: int) -> dict[str, float]:
     exp = look_up + multiply + add
-    found = {"add": add, "multiply": multiply, "compare": add, "divide": bits * add, "exp": exp, "sqrt": bits / 2 * add}
+    found = {
+        "add": add,
+        "multiply": multiply,
+        "compare": add,
+        "divide": bits * add,
+        "exp": exp,
+        "sqrt": bits / 2 * add,
+    }
     return found | {"power": 2 * exp + multiply}
 
 

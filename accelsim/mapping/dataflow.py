@@ -23,7 +23,9 @@ PLACES = ("buffer", "row", "col", "pe")
 
 
 class Order(Frozen):
-    """Temporal loops outermost first: ``inner`` in the level next to the array, ``outer`` in those outside it."""
+    """Temporal loops outermost first: ``inner`` in the level next to the array, ``outer`` in those
+    outside it.
+    """
 
     outer: Dims
     inner: Dims
@@ -44,19 +46,29 @@ class Dataflow(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Dataflow:
-        for entry, places in [(s, ("row", "col")) for s in self.space] + [(s, PLACES) for s in self.sizes]:
+        for entry, places in [(s, ("row", "col")) for s in self.space] + [
+            (s, PLACES) for s in self.sizes
+        ]:
             dim, _, place = entry.partition(":")
             if dim not in (*DIMS, *FUSED) or place not in places:
-                raise ValueError(f"{entry!r}: written DIM:PLACE with DIM of {', '.join((*DIMS, *FUSED))} and PLACE of {', '.join(places)}")
+                raise ValueError(
+                    f"{entry!r}: written DIM:PLACE with DIM of {', '.join((*DIMS, *FUSED))} and PLACE of {', '.join(places)}"
+                )
         for where, dims in (("outer", self.order.outer), ("inner", self.order.inner)):
             flat = [p for d in dims for p in FUSED.get(d, (d,))]
             if len(set(flat)) != len(flat):
-                raise ValueError(f"order.{where}: a dimension stands twice, alone or inside a fused one")
+                raise ValueError(
+                    f"order.{where}: a dimension stands twice, alone or inside a fused one"
+                )
         missing = set(DIMS) - {p for d in self.order.outer for p in FUSED.get(d, (d,))}
         if missing:
-            raise ValueError(f"order.outer: every dimension must be listed, missing {', '.join(sorted(missing, key=DIMS.index))}")
+            raise ValueError(
+                f"order.outer: every dimension must be listed, missing {', '.join(sorted(missing, key=DIMS.index))}"
+            )
         return self
 
     def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
-        return str(import_module("accelsim.view.html").html(self))
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
+        asked for.
+        """
+        return str(import_module("accelsim.view.notebook").html(self))

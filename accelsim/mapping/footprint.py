@@ -1,4 +1,6 @@
-"""What each level holds under a set of loops: largest tiles, word widths, bytes, and whether they fit."""
+"""What each level holds under a set of loops: largest tiles, word widths, bytes, and whether they
+fit.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +56,20 @@ class Footprint:
     def under(self, loops: Sequence[Trip]) -> Footprint:
         """The same levels under other loops; what hangs on no loop is not worked out again."""
         other = object.__new__(Footprint)
-        other.__dict__.update(self.__dict__, loops=loops, _tiled={}, _slides=self._slides, bounded=self.bounded, homes=self.homes)
+        other.__dict__.update(
+            self.__dict__,
+            loops=loops,
+            _tiled={},
+            _slides=self._slides,
+            bounded=self.bounded,
+            homes=self.homes,
+        )
         return other
 
     def tile_words(self, level: int, tensor: str) -> int:
-        """Most real words of a tensor's tile at a level over all positions; of its home's, all of them."""
+        """Most real words of a tensor's tile at a level over all positions; of its home's, all of
+        them.
+        """
         tiles, cut = self._above(0 if self.homes[tensor] == level else level)
         size, words = self.problem.size, 1
         done: tuple[str, ...] = ()
@@ -78,7 +89,9 @@ class Footprint:
                 words *= min(size[d], *tiles[d]) if d in tiles else size[d]
             else:
                 r = rank[1]
-                words *= sliding_words(self.slide(rank, level), size[d], tiles.get(d, ()), size[r], tiles.get(r, ()))
+                words *= sliding_words(
+                    self.slide(rank, level), size[d], tiles.get(d, ()), size[r], tiles.get(r, ())
+                )
         return words
 
     def slide(self, rank: tuple[str, ...], level: int) -> Slide:
@@ -86,20 +99,28 @@ class Footprint:
         found = self._slides.get((rank, level))
         if found is None:
             stored = self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
-            found = self._slides[rank, level] = self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
+            found = self._slides[rank, level] = (
+                self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
+            )
         return found
 
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
         """Length of the tensor's longest tile along each of its axes, gaps included; of no home."""
         if pair_words(self.loops, tensor, level):
             return (1,) * len(RANKS[tensor])
-        cut = [n for n in {x.dim for x in self.loops if x.level < level} - set(DIMS) if depends(n, tensor, self.fused)]
+        cut = [
+            n
+            for n in {x.dim for x in self.loops if x.level < level} - set(DIMS)
+            if depends(n, tensor, self.fused)
+        ]
         spans = {}
         for name in cut:
             parts = self.fused[name]
             chunk = min((prod(self._extent(p, level) for p in parts), *self._tiles(name, level)))
             for i, p in enumerate(parts):
-                inner = prod(self._shortest(q, level) for q in parts[i + 1 :])  # a short piece makes a chunk reach further
+                inner = prod(
+                    self._shortest(q, level) for q in parts[i + 1 :]
+                )  # a short piece makes a chunk reach further
                 spans[p] = min(self._extent(p, level), (chunk - 1) // inner + 2)
         found = []
         for rank in RANKS[tensor]:
@@ -129,7 +150,9 @@ class Footprint:
         return {}
 
     def _above(self, level: int) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-        """Tiles of the loops outside a level, by dimension, and which of the dimensions are fused."""
+        """Tiles of the loops outside a level, by dimension, and which of the dimensions are
+        fused.
+        """
         found = self._tiled.get(level)
         if found is None:
             tiles: dict[str, tuple[int, ...]] = {}
@@ -146,12 +169,16 @@ class Footprint:
         return min((self.problem.size[dim], *self._tiles(dim, level)))
 
     def final(self, level: int) -> bool:
-        """Whether sums arriving at a level need no further addition: they have ofmap width from there on.
+        """Whether sums arriving at a level need no further addition: they have ofmap width from
+        there on.
 
-        They do if every loop that reduces stands inside the next keeper, or is spatial and added on the way.
+        They do if every loop that reduces stands inside the next keeper, or is spatial and added on
+        the way.
         """
         acc = self.problem.accumulated
-        child = next((i for i in range(level + 1, len(self.keep)) if acc in self.keep[i]), len(self.keep))
+        child = next(
+            (i for i in range(level + 1, len(self.keep)) if acc in self.keep[i]), len(self.keep)
+        )
         added = False
         for x in self.loops:
             if x.level < child and not depends(x.dim, acc, self.fused):
@@ -170,7 +197,9 @@ class Footprint:
         return int(getattr(bits, tensor))
 
     def tile_bytes(self, level: int, tensor: str) -> int:
-        """Bytes a tensor's largest tile occupies at a level, twice where the level is double-buffered."""
+        """Bytes a tensor's largest tile occupies at a level, twice where the level is
+        double-buffered.
+        """
         return self._bytes(level, tensor, self.arch.levels[self.arch.level_names[level]])
 
     def _bytes(self, at: int, tensor: str, level: Level) -> int:
@@ -206,7 +235,9 @@ class Footprint:
                 if need > level.banks:
                     return f"{name}: {_listed(shared)} bytes need {need} whole banks of {size} bytes, it has {level.banks}"
             elif (over := sum(shared.values()) - level.capacity_bytes) > 0:
-                return f"{name}: {_listed(shared)} bytes exceed its {level.capacity_bytes} by {over}"
+                return (
+                    f"{name}: {_listed(shared)} bytes exceed its {level.capacity_bytes} by {over}"
+                )
         return None
 
 
@@ -215,7 +246,9 @@ def _listed(bytes_of: Map[str, int]) -> str:
 
 
 @lru_cache(maxsize=65536)
-def sliding_words(slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int, filt_tiles: tuple[int, ...]) -> int:
+def sliding_words(
+    slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int, filt_tiles: tuple[int, ...]
+) -> int:
     """Most real coordinates any (output piece, filter piece) touches on a sliding rank."""
     e_lo, e_hi = _piece_ends(out, out_tiles)
     r_lo, r_hi = _piece_ends(filt, filt_tiles)
@@ -226,7 +259,11 @@ def sliding_words(slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int,
         for r in range(r_len):
             steps[r * slide.dilation :: slide.stride][:e_len] = True
         before = np.concatenate([[0], np.cumsum(steps)])
-        first = slide.stride * e_lo[e_hi - e_lo == e_len][:, None] + slide.dilation * r_lo[r_hi - r_lo == r_len] - slide.pad
+        first = (
+            slide.stride * e_lo[e_hi - e_lo == e_len][:, None]
+            + slide.dilation * r_lo[r_hi - r_lo == r_len]
+            - slide.pad
+        )
         a = np.clip(-first, 0, len(steps))
         b = np.clip(slide.size - first, 0, len(steps))
         best = max(best, int((before[b] - before[a]).max()))

@@ -1,4 +1,6 @@
-"""The mapping: loops outermost first, and which level keeps which tensor.  Nothing else is needed."""
+"""The mapping: loops outermost first, and which level keeps which tensor.  Nothing else is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ import re
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from accelsim.workload.problem import DIMS, TENSORS
 
@@ -19,7 +30,9 @@ _WRITTEN = "a loop is written dim:tile:level[:row|:col]"
 
 
 class MappingError(ValueError):
-    """A mapping that does not fit its problem or its architecture; the message says which rule and by how much."""
+    """A mapping that does not fit its problem or its architecture; the message says which rule and
+    by how much.
+    """
 
 
 class Loop(BaseModel):
@@ -45,7 +58,9 @@ class Loop(BaseModel):
         return cls(dim=m[1], tile=int(m[2]), level=m[3], axis=m[4] or "none")  # type: ignore[arg-type]
 
     def __str__(self) -> str:
-        return f"{self.dim}:{self.tile}:{self.level}" + ("" if self.axis == "none" else f":{self.axis}")
+        return f"{self.dim}:{self.tile}:{self.level}" + (
+            "" if self.axis == "none" else f":{self.axis}"
+        )
 
     @model_serializer
     def _text(self) -> str:
@@ -61,7 +76,13 @@ def _as_loop(value: Any) -> Any:
 
 
 def _as_loops(value: Any) -> Any:
-    return tuple(value.split()) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    return (
+        tuple(value.split())
+        if isinstance(value, str)
+        else tuple(value)
+        if isinstance(value, list)
+        else value
+    )
 
 
 def _tensor(value: str) -> str:
@@ -89,23 +110,37 @@ Keep = dict[str, Annotated[tuple[Kept, ...], Field(strict=False)]]
 Fused = dict[str, Annotated[tuple[str, ...], Field(strict=False)]]
 
 
-def check_names(loops: tuple[Loop, ...], keep: dict[str, tuple[str, ...]], fused: dict[str, tuple[str, ...]]) -> None:
-    """What can be told without a layer or an architecture.  Raises ValueError: the key, then the rule."""
+def check_names(
+    loops: tuple[Loop, ...], keep: dict[str, tuple[str, ...]], fused: dict[str, tuple[str, ...]]
+) -> None:
+    """What can be told without a layer or an architecture.  Raises ValueError: the key, then the
+    rule.
+    """
     for name, parts in fused.items():
         if name in DIMS:
             raise ValueError(f"fused.{name}: {name} is a dimension already")
-        if not parts or len(set(parts)) != len(parts) or not any(set(parts) <= set(w) for w in FUSED.values()):
-            raise ValueError(f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}")
+        if (
+            not parts
+            or len(set(parts)) != len(parts)
+            or not any(set(parts) <= set(w) for w in FUSED.values())
+        ):
+            raise ValueError(
+                f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}"
+            )
     for i, loop in enumerate(loops):
         if loop.dim not in DIMS and loop.dim not in fused:
-            raise ValueError(f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), got {loop}")
+            raise ValueError(
+                f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), got {loop}"
+            )
     for level, tensors in keep.items():
         if len(set(tensors)) != len(tensors):
             raise ValueError(f"keep.{level}: a tensor stands twice, got {', '.join(tensors)}")
 
 
 class Mapping(BaseModel):
-    """Loops outermost first, the tensors each level keeps, and the parts of each fused dimension used."""
+    """Loops outermost first, the tensors each level keeps, and the parts of each fused dimension
+    used.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     loops: Loops
@@ -121,5 +156,7 @@ class Mapping(BaseModel):
         return " ".join(str(x) for x in self.loops)
 
     def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
-        return str(import_module("accelsim.view.html").html(self))
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
+        asked for.
+        """
+        return str(import_module("accelsim.view.notebook").html(self))

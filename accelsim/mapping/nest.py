@@ -25,7 +25,9 @@ from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem
 
 @dataclass(frozen=True)
 class Chain:
-    """The loops over one dimension, or over a fused one and its parts: independent of all other chains."""
+    """The loops over one dimension, or over a fused one and its parts: independent of all other
+    chains.
+    """
 
     name: str
     parts: tuple[str, ...]
@@ -38,7 +40,9 @@ class Chain:
 
 @dataclass(frozen=True)
 class Piece:
-    """Ranges ``[lo, hi)`` of a chain's parts at given loop positions; of a fused chain also its chunk."""
+    """Ranges ``[lo, hi)`` of a chain's parts at given loop positions; of a fused chain also its
+    chunk.
+    """
 
     lo: dict[str, np.ndarray]
     hi: dict[str, np.ndarray]
@@ -76,30 +80,47 @@ class Nest:
             raise MappingError(problem_with)
         _ = self.boundaries
 
-    # -- binding ---------------------------------------------------------------------------------------------
+    # -- binding -----------------------------------------------------------------------------------
 
     def _check_names(self) -> None:
         names = self.arch.level_names
         last = 0
         for loop in self.mapping.loops:
             if loop.level not in names:
-                raise MappingError(f"loop {loop}: no level {loop.level!r} in {self.arch.name} (levels: {', '.join(names)})")
+                raise MappingError(
+                    f"loop {loop}: no level {loop.level!r} in {self.arch.name} (levels: {', '.join(names)})"
+                )
             if names.index(loop.level) < last:
-                raise MappingError(f"loop {loop}: stands inside a loop of level {names[last]}; loops go from the outermost level in")
+                raise MappingError(
+                    f"loop {loop}: stands inside a loop of level {names[last]}; loops go from the outermost level in"
+                )
             last = names.index(loop.level)
         for level, tensors in self.mapping.keep.items():
             if level not in names:
-                raise MappingError(f"keep: no level {level!r} in {self.arch.name} (levels: {', '.join(names)})")
+                raise MappingError(
+                    f"keep: no level {level!r} in {self.arch.name} (levels: {', '.join(names)})"
+                )
             for t in tensors:
                 if t not in self.arch.levels[level].keeps:
                     allowed = ", ".join(self.arch.levels[level].keeps)
-                    raise MappingError(f"keep.{level}: {self.arch.name}'s {level} may keep {allowed}, got {t}")
+                    raise MappingError(
+                        f"keep.{level}: {self.arch.name}'s {level} may keep {allowed}, got {t}"
+                    )
         for tensor in TENSORS:
-            home = next((i for i, n in enumerate(names) if tensor in self.mapping.keep.get(n, ())), len(names))
+            home = next(
+                (i for i, n in enumerate(names) if tensor in self.mapping.keep.get(n, ())),
+                len(names),
+            )
             if home and home >= len(names) - 1:
-                raise MappingError(f"keep.{names[0]}: keeps {tensor}, unless a level between it and {names[-1]} holds it whole")
-            if home and any(x.axis != "none" and names.index(x.level) < home for x in self.mapping.loops):
-                raise MappingError(f"keep.{names[home]}: holds {tensor} whole, so no loop outside it may lie over rows or columns")
+                raise MappingError(
+                    f"keep.{names[0]}: keeps {tensor}, unless a level between it and {names[-1]} holds it whole"
+                )
+            if home and any(
+                x.axis != "none" and names.index(x.level) < home for x in self.mapping.loops
+            ):
+                raise MappingError(
+                    f"keep.{names[home]}: holds {tensor} whole, so no loop outside it may lie over rows or columns"
+                )
 
     def _bind(self) -> tuple[tuple[Trip, ...], dict[str, list[int]]]:
         """Drop loops of one trip and find the most trips of the others."""
@@ -117,7 +138,11 @@ class Nest:
                         )
                 whole = current[loop.dim]
             else:
-                whole = chunk[loop.dim] if loop.dim in chunk else prod([current[p] for p in fused[loop.dim]])
+                whole = (
+                    chunk[loop.dim]
+                    if loop.dim in chunk
+                    else prod([current[p] for p in fused[loop.dim]])
+                )
             trips = ceil(whole / loop.tile)
             if trips == 1:
                 continue
@@ -126,14 +151,18 @@ class Nest:
             else:
                 clash = [n for n in chunk if n != loop.dim and set(fused[n]) & set(fused[loop.dim])]
                 if clash:
-                    raise MappingError(f"loop {loop}: {loop.dim} and {clash[0]} fuse the same dimension")
+                    raise MappingError(
+                        f"loop {loop}: {loop.dim} and {clash[0]} fuse the same dimension"
+                    )
                 chunk[loop.dim] = loop.tile
             members.setdefault(loop.dim, []).append(len(loops))
             loops.append(Trip(loop.dim, loop.tile, names.index(loop.level), loop.axis, trips))
         fused_parts = {p for name, tile in chunk.items() for p in fused[name]}
         for dim in DIMS:
             if current[dim] != 1 and dim not in fused_parts:
-                raise MappingError(f"{dim}: the innermost tile must be 1, one MAC's; got {current[dim]} of {self.problem.size[dim]}")
+                raise MappingError(
+                    f"{dim}: the innermost tile must be 1, one MAC's; got {current[dim]} of {self.problem.size[dim]}"
+                )
         for name, tile in chunk.items():
             if tile != 1:
                 raise MappingError(f"{name}: the innermost tile must be 1, one MAC's; got {tile}")
@@ -185,20 +214,30 @@ class Nest:
                 exists = exists & (chunk[0] < chunk[1])
         return Piece(lo, hi, None if chunk is None else (chunk[0], chunk[1]), np.asarray(exists))
 
-    # -- stored padding --------------------------------------------------------------------------------------
+    # -- stored padding ----------------------------------------------------------------------------
 
-    window: tuple[tuple[int, int], tuple[int, int]] | None = None  # of a framed nest: the real rows and columns of its ifmap
+    window: tuple[tuple[int, int], tuple[int, int]] | None = (
+        None  # of a framed nest: the real rows and columns of its ifmap
+    )
 
     def stored(self, tensor: str, level: int) -> bool:
-        """Whether padding zeros are words of a tensor at a level (``levels`` is the MAC): of an operand ifmap only."""
-        return tensor == "ifmap" and self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
+        """Whether padding zeros are words of a tensor at a level (``levels`` is the MAC): of an
+        operand ifmap only.
+        """
+        return (
+            tensor == "ifmap"
+            and self.problem.accumulated != "ifmap"
+            and self.arch.stores_padding(level)
+        )
 
     def crosses_padding(self, b: Boundary) -> bool:
         """Whether the children of a boundary hold padding zeros that their parent has not."""
         return self.stored(b.tensor, b.child) and not self.stored(b.tensor, b.parent)
 
     def framed(self) -> Nest:
-        """The same nest over an ifmap that has its padding as words; ``window`` says which rows and columns are real."""
+        """The same nest over an ifmap that has its padding as words; ``window`` says which rows and
+        columns are real.
+        """
         p = self.problem
         top, bottom, left, right = p.padding
         twin = copy.copy(self)
@@ -206,19 +245,23 @@ class Nest:
         twin.window = ((top, top + p.H), (left, left + p.W))
         return twin
 
-    # -- boundaries ------------------------------------------------------------------------------------------
+    # -- boundaries --------------------------------------------------------------------------------
 
     def keepers(self, tensor: str) -> list[int]:
         """Levels that keep a tensor, outermost first."""
         return [i for i in range(self.levels) if tensor in self.keep[i]]
 
     def home(self, tensor: str) -> int:
-        """The outermost level that keeps a tensor: all of it, from before the first step until after the last."""
+        """The outermost level that keeps a tensor: all of it, from before the first step until
+        after the last.
+        """
         return self.keepers(tensor)[0]
 
     @cached_property
     def boundaries(self) -> tuple[Boundary, ...]:
-        """Every boundary, tensor by tensor, outermost first; the last of each tensor is its MAC's."""
+        """Every boundary, tensor by tensor, outermost first; the last of each tensor is its
+        MAC's.
+        """
         found = []
         for tensor in TENSORS:
             chain = [*self.keepers(tensor), self.levels]
@@ -233,7 +276,9 @@ class Nest:
             kind: str = net.accumulated
         else:
             kind = net.held if tensor in self.keep[last] else net.streamed
-        return Boundary(tensor, parent, child, name, kind, self._merged(tensor, parent, child, kind))
+        return Boundary(
+            tensor, parent, child, name, kind, self._merged(tensor, parent, child, kind)
+        )
 
     def _merged(self, tensor: str, parent: int, child: int, kind: str) -> tuple[str, ...]:
         if kind in ("multicast", "reduce", "chain", "neighbour"):
@@ -261,7 +306,9 @@ class Nest:
 
     @cached_property
     def turned(self) -> bool:
-        """Whether sums travel along the rows of a systolic array that holds an operand: rows and columns then change roles (DESIGN 5)."""
+        """Whether sums travel along the rows of a systolic array that holds an operand: rows and
+        columns then change roles (DESIGN 5).
+        """
         acc, held = self.problem.accumulated, self.keep[self.levels - 1]
         if not self.arch.systolic or acc in held:
             return False
@@ -273,14 +320,16 @@ class Nest:
         natural = free(acc, "row") and all(free(t, "col") for t in streamed)
         return not natural and free(acc, "col") and all(free(t, "row") for t in streamed)
 
-    # -- rules -----------------------------------------------------------------------------------------------
+    # -- rules -------------------------------------------------------------------------------------
 
     def _check_fused(self) -> None:
         for i, loop in enumerate(self.loops):
             if loop.dim in DIMS:
                 continue
             for level in range(max(loop.level, self.home("ifmap")) + 1, self.levels):
-                if "ifmap" in self.keep[level] and any(x.level >= level and self.loop_depends(x, "ifmap") for x in self.loops[i + 1 :]):
+                if "ifmap" in self.keep[level] and any(
+                    x.level >= level and self.loop_depends(x, "ifmap") for x in self.loops[i + 1 :]
+                ):
                     raise MappingError(
                         f"{loop.dim} is fused outside {self.arch.level_names[level]}, which keeps an ifmap tile of more than one "
                         f"word; under a fused loop the ifmap has one-word registers only"
@@ -292,13 +341,17 @@ class Nest:
             need = prod(x.trips for x in self.loops if x.axis == axis)
             if need > have:
                 loops = " ".join(f"{x.dim}({x.trips})" for x in self.loops if x.axis == axis)
-                raise MappingError(f"array: {axis} loops {loops} need {need} {axis}s, {self.arch.name} has {have}")
+                raise MappingError(
+                    f"array: {axis} loops {loops} need {need} {axis}s, {self.arch.name} has {have}"
+                )
 
         over_rows = [x for x in self.loops if x.dim == "R" and x.spatial]
         if (
             over_rows
             and not array.fold_filter
-            and any(x.dim == "R" and not x.spatial and x.level <= over_rows[0].level for x in self.loops)
+            and any(
+                x.dim == "R" and not x.spatial and x.level <= over_rows[0].level for x in self.loops
+            )
         ):
             raise MappingError(
                 f"array: the filter's R={self.problem.size['R']} rows do not fit {prod(x.trips for x in over_rows)} rows of PEs at once, "
@@ -311,8 +364,10 @@ class Nest:
         return Footprint(self.problem, self.arch, self.keep, self.loops, self.mapping.fused)
 
     def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
-        return str(import_module("accelsim.view.html").html(self))
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
+        asked for.
+        """
+        return str(import_module("accelsim.view.notebook").html(self))
 
 
 __all__ = ["Axis", "Boundary", "Chain", "Loop", "Mapping", "MappingError", "Nest", "Piece", "Trip"]

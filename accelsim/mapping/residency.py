@@ -1,4 +1,5 @@
-"""Which tensors of a network stay on the chip: the ofmap of one layer that is the ifmap of the next.
+"""Which tensors of a network stay on the chip: the ofmap of one layer that is the ifmap of the
+next.
 
 A tensor stays if from the node that makes it to the last that reads it everything on the chip fits in the first level inside
 the outermost that may keep ifmaps and ofmaps: the tensors that stay and are still to be read, and what the mapping of the
@@ -22,18 +23,19 @@ from accelsim.mapping.footprint import Footprint
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.tiling import choose, kept
+from accelsim.mapping.rule import choose, kept
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.operators.array import ArrayOperator, Product
 from accelsim.workload.problem import Problem
 
 
 @dataclass(frozen=True)
-class Plan:
-    """``stays``: tensors that never leave the chip.  ``mappings`` of the layers, by node; one that none fits has its ``error``.
+class ResidencyPlan:
+    """``stays``: tensors that never leave the chip.  ``mappings`` of the layers, by node; one that
+    none fits has its ``error``.
 
-    ``held_bytes``: by node, what of the level the tensors that stay take while it runs, the node's own among them, a layer's
-    ofmap at the width its sums have there.
+    ``held_bytes``: by node, what of the level the tensors that stay take while it runs, the node's
+    own among them, a layer's ofmap at the width its sums have there.
     """
 
     level: str | None
@@ -46,8 +48,12 @@ class Plan:
 Bits = Callable[[Problem, LoopMapping], int]
 
 
-def plan(graph: Graph, arch: Architecture, dataflow: Dataflow, bits: Bits, batch: int = 1) -> Plan:
-    """What stays on the chip under a dataflow, by the fixed rule.  ``bits``: what a layer moves over the outermost level."""
+def plan(
+    graph: Graph, arch: Architecture, dataflow: Dataflow, bits: Bits, batch: int = 1
+) -> ResidencyPlan:
+    """What stays on the chip under a dataflow, by the fixed rule.  ``bits``: what a layer moves
+    over the outermost level.
+    """
     return _Planner(graph, arch, dataflow, bits, batch).plan()
 
 
@@ -58,14 +64,18 @@ def roles(problem: Problem) -> tuple[str, str]:
 
 @dataclass
 class _Place:
-    """Words that lie in one place under several names, from the node that makes them to the last that reads them."""
+    """Words that lie in one place under several names, from the node that makes them to the last
+    that reads them.
+    """
 
     names: list[str]
     words: int
     first: int
     last: int
     free: bool = True  # may stay
-    begins: list[int] = field(default_factory=list)  # places in ``names`` of what is written, not just named again
+    begins: list[int] = field(
+        default_factory=list
+    )  # places in ``names`` of what is written, not just named again
 
 
 @dataclass
@@ -75,19 +85,29 @@ class _Planner:
     dataflow: Dataflow
     bits: Bits
     batch: int
-    moved: dict[tuple[Problem, frozenset[str], tuple[int, ...]], float] = field(default_factory=dict)
-    known: dict[tuple[Problem, frozenset[str], tuple[int, ...]], LoopMapping | str] = field(default_factory=dict)
+    moved: dict[tuple[Problem, frozenset[str], tuple[int, ...]], float] = field(
+        default_factory=dict
+    )
+    known: dict[tuple[Problem, frozenset[str], tuple[int, ...]], LoopMapping | str] = field(
+        default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         names = self.arch.level_names
         inside = range(1, len(names) - 1)
-        self.home = next((i for i in inside if {"ifmap", "ofmap"} & set(self.arch.levels[names[i]].keeps)), 0)
+        self.home = next(
+            (i for i in inside if {"ifmap", "ofmap"} & set(self.arch.levels[names[i]].keeps)), 0
+        )
         self.level: Level = self.arch.levels[names[self.home]]
-        self.possible = bool(self.home) and {"ifmap", "ofmap"} <= set(self.level.keeps) - set(self.dataflow.bypass)
+        self.possible = bool(self.home) and {"ifmap", "ofmap"} <= set(self.level.keeps) - set(
+            self.dataflow.bypass
+        )
         self.at = {node.name: i for i, node in enumerate(self.graph.nodes)}
         self.place = self._places()
         self.problems = {
-            n.name: n.op.problem(self.batch, *self.graph.input_shapes(n)) for n in self.graph.nodes if isinstance(n.op, ArrayOperator)
+            n.name: n.op.problem(self.batch, *self.graph.input_shapes(n))
+            for n in self.graph.nodes
+            if isinstance(n.op, ArrayOperator)
         }
 
     def _places(self) -> dict[str, _Place]:
@@ -104,20 +124,28 @@ class _Planner:
             place.names.append(node.name)
             users = graph.users(node.name)
             place.last = max([place.last, *(self.at[u.name] for u in users)])
-            place.free &= node.name not in graph.outputs and not any(isinstance(u.op, Product) for u in users)
+            place.free &= node.name not in graph.outputs and not any(
+                isinstance(u.op, Product) for u in users
+            )
         return found
 
     def _renames(self, node: Node) -> bool:
         return not isinstance(node.op, ArrayOperator) and self.graph.work(node).nothing
 
     def _in_place(self, node: Node) -> bool:
-        """Each word read once and written once where it was; what was there does not leave the network."""
+        """Each word read once and written once where it was; what was there does not leave the
+        network.
+        """
         work, (shape,) = self.graph.work(node), self.graph.input_shapes(node)
         words = prod(shape)
         once = work.reads - work.parameters == words == work.writes and work.total > 0
-        return once and self.graph.shapes[node.name] == shape and node.inputs[0] not in self.graph.outputs
+        return (
+            once
+            and self.graph.shapes[node.name] == shape
+            and node.inputs[0] not in self.graph.outputs
+        )
 
-    def plan(self) -> Plan:
+    def plan(self) -> ResidencyPlan:
         stays: list[_Place] = []
         places = {id(p): p for p in self.place.values()}.values()
         for place in places if self.possible else ():
@@ -139,7 +167,9 @@ class _Planner:
                 (errors if isinstance(found, str) else mappings)[node.name] = found  # type: ignore[assignment]
         held = {node.name: self._held(node, stays) for node in self.graph.nodes}
         names = frozenset(name for place in stays for name in place.names)
-        return Plan(self.arch.level_names[self.home] if self.home else None, names, mappings, errors, held)
+        return ResidencyPlan(
+            self.arch.level_names[self.home] if self.home else None, names, mappings, errors, held
+        )
 
     def _part(self, place: _Place, begin: int) -> _Place:
         """A place from one of its names on, and what its names stand for from now on."""
@@ -150,7 +180,7 @@ class _Planner:
         self.place |= dict.fromkeys(names, part)
         return part
 
-    # -- whether it fits -------------------------------------------------------------------------------------
+    # -- whether it fits ---------------------------------------------------------------------------
 
     def _alive(self, node: Node, stays: list[_Place]) -> list[_Place]:
         return [p for p in stays if p.first <= self.at[node.name] <= p.last]
@@ -162,7 +192,9 @@ class _Planner:
         if node.name in self.problems:
             return not isinstance(self._mapping(node, stays), str)
         alive = self._alive(node, stays)
-        if "ifmap" in self.level.partitions:  # inputs and what waits in one part, the output in the other
+        if (
+            "ifmap" in self.level.partitions
+        ):  # inputs and what waits in one part, the output in the other
             out = self.place[node.name]
             made = [p for p in alive if p is out and p.first == self.at[node.name]]
             rest = sum(self._bytes(p) for p in alive if p not in made)
@@ -171,7 +203,9 @@ class _Planner:
         return self._room([self._bytes(p) for p in alive]) is not None
 
     def _room(self, taken: list[int]) -> dict[str, int] | None:
-        """What is left of the level beside so many bytes: the keys of it that change; None if they do not fit."""
+        """What is left of the level beside so many bytes: the keys of it that change; None if they
+        do not fit.
+        """
         level = self.level
         if "ifmap" in level.partitions:
             left = level.partitions["ifmap"] - sum(taken)
@@ -196,8 +230,14 @@ class _Planner:
         if self._renames(node):
             return 0
         alive, out = self._alive(node, stays), self.place[node.name]
-        away = [name for name in dict.fromkeys(node.inputs) if not any(self.place.get(name) is p for p in alive)]
-        words = sum(prod(self.graph.shapes[name]) for name in away) * self.batch * self.arch.bits.ifmap
+        away = [
+            name
+            for name in dict.fromkeys(node.inputs)
+            if not any(self.place.get(name) is p for p in alive)
+        ]
+        words = (
+            sum(prod(self.graph.shapes[name]) for name in away) * self.batch * self.arch.bits.ifmap
+        )
         return words + (0 if any(out is p for p in alive) else out.words * self.arch.bits.ofmap)
 
     def _held(self, node: Node, stays: list[_Place]) -> int:
@@ -209,7 +249,9 @@ class _Planner:
         problem, resident, _ = self._key(node, stays)
         own = roles(problem)[1]
         if own in resident:  # sums may be wider than what becomes of them
-            held += Nest(problem, self.arch, found).footprint.tile_bytes(self.home, own) - self._bytes(self.place[node.name])
+            held += Nest(problem, self.arch, found).footprint.tile_bytes(
+                self.home, own
+            ) - self._bytes(self.place[node.name])
         return held
 
     def _mapping(self, node: Node, stays: list[_Place]) -> LoopMapping | str:
@@ -219,7 +261,9 @@ class _Planner:
             self.known[key] = self._choose(*key)
         return self.known[key]
 
-    def _key(self, node: Node, stays: list[_Place]) -> tuple[Problem, frozenset[str], tuple[int, ...]]:
+    def _key(
+        self, node: Node, stays: list[_Place]
+    ) -> tuple[Problem, frozenset[str], tuple[int, ...]]:
         """A layer's problem, which of its tensors stay, and what else does, in bytes."""
         problem, alive = self.problems[node.name], self._alive(node, stays)
         inward, outward = roles(problem)
@@ -227,23 +271,31 @@ class _Planner:
         resident = frozenset(role for role, place in own.items() if any(place is p for p in alive))
         others = [self._bytes(p) for p in alive if not any(place is p for place in own.values())]
         if resident:
-            whole = Footprint(problem, self.arch, kept(self.arch, self.dataflow, resident), (), FUSED)
+            whole = Footprint(
+                problem, self.arch, kept(self.arch, self.dataflow, resident), (), FUSED
+            )
             for role in sorted(resident):  # words the layer never touches lie there all the same
                 unread = problem.words(role) - whole.tile_words(self.home, role)
                 others += [ceil(unread * getattr(self.arch.bits, role) / 8)] if unread > 0 else []
         return problem, resident, tuple(others)
 
-    def _choose(self, problem: Problem, resident: frozenset[str], others: tuple[int, ...]) -> LoopMapping | str:
+    def _choose(
+        self, problem: Problem, resident: frozenset[str], others: tuple[int, ...]
+    ) -> LoopMapping | str:
         room = self._room(list(others)) if others else {}
         if room is None:
             return "what stays on the chip leaves no room"
         name = self.arch.level_names[self.home]
         small = self.level.model_copy(update=room) if room else self.level
-        arch = self.arch.model_copy(update={"levels": self.arch.levels | {name: small}}) if room else self.arch
+        arch = (
+            self.arch.model_copy(update={"levels": self.arch.levels | {name: small}})
+            if room
+            else self.arch
+        )
         try:
             return choose(problem, arch, self.dataflow, resident)
         except MappingError as error:
             return str(error)
 
 
-__all__ = ["Plan", "plan", "roles"]
+__all__ = ["ResidencyPlan", "plan", "roles"]

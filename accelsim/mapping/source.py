@@ -1,4 +1,6 @@
-"""Where the mapping of each layer comes from: the fixed rule under a dataflow, or a mapping file."""
+"""Where the mapping of each layer comes from: the fixed rule under a dataflow, or a mapping
+file.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,13 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping
 from accelsim.mapping.mapping import Mapping, MappingError
-from accelsim.mapping.mapping_file import MappingFile
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.presets import load_dataflow, load_mapping
-from accelsim.mapping.tiling import choose
+from accelsim.mapping.rule import choose
 from accelsim.workload.problem import Problem
 
 MAX_CUTS = 64  # pieces per index of a dimension; 1 if every tile is a multiple of the next
@@ -26,8 +27,9 @@ MAX_STEPS = 2**24
 
 
 @dataclass(frozen=True)
-class Source:
-    """``mapping_of(layer, problem, arch)`` gives a mapping or raises MappingError; the rest is how it is called.
+class MappingSource:
+    """``mapping_of(layer, problem, arch)`` gives a mapping or raises MappingError; the rest is how
+    it is called.
 
     ``flow`` is the dataflow whose rule it is; None of a mapping file.
     """
@@ -39,22 +41,28 @@ class Source:
     flow: Dataflow | None = None
 
 
-def sources(dataflow: Any = None, mapping: Any = None) -> list[Source]:
-    """A source for each dataflow (a name, a file, an object, or several), or the one source that a mapping is.
+def sources(dataflow: Any = None, mapping: Any = None) -> list[MappingSource]:
+    """A source for each dataflow (a name, a file, an object, or several), or the one source that a
+    mapping is.
 
-    With a mapping a dataflow is only a name for the column.  Raises InputError for names and files that are wrong.
+    With a mapping a dataflow is only a name for the column.  Raises InputError for names and files
+    that are wrong.
     """
     flows = [load_dataflow(d) for d in several(dataflow)]
     if mapping is None:
         if not flows:
             raise InputError("must be given, unless a mapping is", key="dataflow")
-        return [Source(f.short, f.name, "rule", partial(_by_rule, f), f) for f in flows]
+        return [MappingSource(f.short, f.name, "rule", partial(_by_rule, f), f) for f in flows]
     if len(flows) > 1:
-        raise InputError("a mapping goes with one dataflow at most", key="dataflow", got=", ".join(f.short for f in flows))
+        raise InputError(
+            "a mapping goes with one dataflow at most",
+            key="dataflow",
+            got=", ".join(f.short for f in flows),
+        )
     file = load_mapping(mapping)
     stem = Path(mapping).stem if isinstance(mapping, (str, os.PathLike)) else file.name
     short, name = (flows[0].short, flows[0].name) if flows else (file.name, file.name)
-    return [Source(short, name, stem, partial(_from_file, file))]
+    return [MappingSource(short, name, stem, partial(_from_file, file))]
 
 
 def _by_rule(dataflow: Dataflow, layer: str, problem: Problem, arch: Architecture) -> Mapping:
@@ -68,12 +76,16 @@ def _from_file(file: MappingFile, layer: str, problem: Problem, arch: Architectu
 
 
 def check_work(nest: Nest) -> None:
-    """Refuse what would take the engines hours or all memory: tiles that cut across one another, or very many steps."""
+    """Refuse what would take the engines hours or all memory: tiles that cut across one another, or
+    very many steps.
+    """
     for chain in nest.chains:
         pieces = prod(nest.loops[i].trips for i in chain.loops)
         size = prod(nest.problem.size[p] for p in chain.parts)
         if pieces > max(MAX_CUTS * size, MAX_PIECES):
-            raise MappingError(f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be a multiple of the next")
+            raise MappingError(
+                f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be a multiple of the next"
+            )
     steps = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
     if steps > MAX_STEPS:
         raise MappingError(

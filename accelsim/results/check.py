@@ -18,7 +18,9 @@ AXES = {
 POISON = np.iinfo(np.int64).min
 
 
-def outputs(problem: Problem, golden: npt.NDArray[np.int64], got: npt.NDArray[np.int64]) -> str | None:
+def outputs(
+    problem: Problem, golden: npt.NDArray[np.int64], got: npt.NDArray[np.int64]
+) -> str | None:
     """The first word that differs and how many do, or None."""
     wrong = np.flatnonzero(golden.ravel() != got.ravel())
     if not len(wrong):
@@ -31,7 +33,9 @@ def outputs(problem: Problem, golden: npt.NDArray[np.int64], got: npt.NDArray[np
     return f"{tensor}[{where}]: expected {int(golden[index])}, got {shown}; {len(wrong)} of {golden.size} words differ"
 
 
-def counts(analytic: Mapping[str, Any], event: Mapping[str, Any], engine: str = "event") -> str | None:
+def counts(
+    analytic: Mapping[str, Any], event: Mapping[str, Any], engine: str = "event"
+) -> str | None:
     """The first column whose count differs and how many do, or None."""
     wrong = [k for k in analytic if analytic[k] != event.get(k)]
     if not wrong:

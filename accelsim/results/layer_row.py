@@ -1,4 +1,6 @@
-"""The row of one layer: counts, time and energy by the engine asked for, and whether its outputs are golden's."""
+"""The row of one layer: counts, time and energy by the engine asked for, and whether its outputs
+are golden's.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from accelsim.engines import analytic, counts, pipeline
-from accelsim.engines.rates import limited
+from accelsim.engines import moved as counts
+from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
+from accelsim.hardware.ports import limited
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import Source
+from accelsim.mapping.source import MappingSource
 from accelsim.results import check as compare
 from accelsim.results.result import Row, efficiency, override_text
 from accelsim.version import MODEL_VERSION, __version__
@@ -42,7 +46,9 @@ class How:
 
 @dataclass(frozen=True)
 class Given:
-    """A layer's operands by tensor (and bias), and the accumulators it should have; golden's of these operands unless given."""
+    """A layer's operands by tensor (and bias), and the accumulators it should have; golden's of
+    these operands unless given.
+    """
 
     data: Mapping[str, Array]
     sums: Array | None = None
@@ -53,12 +59,14 @@ def layer_row(
     name: str,
     problem: Problem,
     arch: Architecture,
-    source: Source,
+    source: MappingSource,
     how: How,
     overrides: dict[str, Any],
     given: Given | None = None,
 ) -> tuple[Row, Array | None]:
-    """One layer's row, and its accumulators where an engine made them; operands are drawn at random unless given."""
+    """One layer's row, and its accumulators where an engine made them; operands are drawn at random
+    unless given.
+    """
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
@@ -79,14 +87,26 @@ def layer_row(
     energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
-    known = provenance(arch, nest, how.seed, overrides) | {"cycles_exact": time.exact, "cycles_bound": time.bound}
+    known = provenance(arch, nest, how.seed, overrides) | {
+        "cycles_exact": time.exact,
+        "cycles_bound": time.bound,
+    }
     known |= {"sampled": run.sampled} if run is not None and run.sampled else {}
     why = f"{name} {source.dataflow}: {error_text}" if error_text else None
-    return Row(columns, nest, why, known, None if run is None else run.timing), None if run is None else run.result
+    return Row(
+        columns, nest, why, known, None if run is None else run.timing
+    ), None if run is None else run.result
 
 
 def leading(
-    workload: str, name: str, arch: Architecture, source: Source, how: How, direction: str, batch: int, macs: int
+    workload: str,
+    name: str,
+    arch: Architecture,
+    source: MappingSource,
+    how: How,
+    direction: str,
+    batch: int,
+    macs: int,
 ) -> dict[str, Any]:
     """The columns every row begins with."""
     return {
@@ -102,14 +122,26 @@ def leading(
     }
 
 
-def refused(lead: Mapping[str, Any], arch: Architecture, source: Source, how: How, overrides: dict[str, Any], why: str) -> Row:
+def refused(
+    lead: Mapping[str, Any],
+    arch: Architecture,
+    source: MappingSource,
+    how: How,
+    overrides: dict[str, Any],
+    why: str,
+) -> Row:
     """The row of a layer that could not be mapped."""
     columns = dict(lead) | {"bit_exact": None, "error": why, "set": override_text(overrides)}
-    return Row(columns, None, f"{lead['layer']} {source.dataflow}: {why}", provenance(arch, None, how.seed, overrides))
+    return Row(
+        columns,
+        None,
+        f"{lead['layer']} {source.dataflow}: {why}",
+        provenance(arch, None, how.seed, overrides),
+    )
 
 
 def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) -> Executed:
-    from accelsim.engines import golden
+    from accelsim.engines.golden import golden_layer as golden
     from accelsim.results.execute import execute
     from accelsim.workload.arithmetic import random_data
 
@@ -119,16 +151,29 @@ def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) ->
         data = random_data(nest.problem, weight, ifmap, ofmap, psum, how.seed)
     engine: Executing = "cycle" if how.engine == "cycle" else "event"
     timed = how.engine != "analytic" or (time.exact and limited(nest.arch))
-    run = execute(engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds)
+    run = execute(
+        engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds
+    )
     if run.result is None:
         return run
-    wanted = golden.accumulate(nest.problem, data, psum) if given is None or given.sums is None else given.sums
+    wanted = (
+        golden.accumulate(nest.problem, data, psum)
+        if given is None or given.sums is None
+        else given.sums
+    )
     return replace(run, wrong=compare.outputs(nest.problem, wanted, run.result))
 
 
-def _compared(nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How) -> tuple[bool | None, str | None]:
-    """Whether outputs are golden's (None: there are none), and what differs from golden or analytic."""
-    measured = counts.columns(nest, run.moves) | {"macs": run.macs, "array cycles": run.array_cycles}
+def _compared(
+    nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How
+) -> tuple[bool | None, str | None]:
+    """Whether outputs are golden's (None: there are none), and what differs from golden or
+    analytic.
+    """
+    measured = counts.columns(nest, run.moves) | {
+        "macs": run.macs,
+        "array cycles": run.array_cycles,
+    }
     measured |= {"compute_cycles": run.compute, "active_pes": run.active}
     expected = dict(predicted) | {"macs": nest.problem.macs, "array cycles": time.array}
     expected |= {"compute_cycles": time.compute, "active_pes": time.active_pes}
@@ -136,17 +181,30 @@ def _compared(nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run
         expected["cycles"], measured["cycles"] = time.cycles, run.cycles
     which = "cycle" if how.engine == "cycle" else "event"
     found = [run.wrong, compare.counts(expected, measured, which), run.overflow]
-    return None if run.result is None else run.wrong is None, "; ".join(w for w in found if w) or None
+    return None if run.result is None else run.wrong is None, "; ".join(
+        w for w in found if w
+    ) or None
 
 
 def performance(
-    nest: Nest, cycles: Any, compute: Any, stalls: Mapping[str, Any], active: Any, pes: Any = None, clock_mhz: Any = None
+    nest: Nest,
+    cycles: Any,
+    compute: Any,
+    stalls: Mapping[str, Any],
+    active: Any,
+    pes: Any = None,
+    clock_mhz: Any = None,
 ) -> dict[str, Any]:
-    """Cycles and where they went (docs/time.md), numbers or arrays; a level inside the PEs is never waited for and has no column.
+    """Cycles and where they went (docs/time.md), numbers or arrays; a level inside the PEs is never
+    waited for and has no column.
 
     ``pes`` and ``clock_mhz`` are the architecture's unless given.
     """
-    waited = {name: n for name, n in stalls.items() if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]}
+    waited = {
+        name: n
+        for name, n in stalls.items()
+        if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]
+    }
     if pes is None:
         pes, clock_mhz = nest.arch.array.rows * nest.arch.array.cols, nest.arch.clock_mhz
     time_s = cycles / (clock_mhz * 1e6)
@@ -166,7 +224,9 @@ def performance(
     }
 
 
-def provenance(arch: Architecture, nest: Nest | None, seed: int, overrides: dict[str, Any]) -> dict[str, Any]:
+def provenance(
+    arch: Architecture, nest: Nest | None, seed: int, overrides: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "seed": seed,
         "overrides": overrides,

@@ -1,4 +1,6 @@
-"""What a run gives: one row per layer and dataflow in the contract's columns, totals, and how to see them."""
+"""What a run gives: one row per layer and dataflow in the contract's columns, totals, and how to
+see them.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,33 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from accelsim.engines.timed import Timing
+    from accelsim.engines.event.timed import Timing
 
 LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
-RATIOS = ("utilization", "mapping_efficiency", "active_pes", "mean_active_pes", "time_s", "gmacs_per_s")
+RATIOS = (
+    "utilization",
+    "mapping_efficiency",
+    "active_pes",
+    "mean_active_pes",
+    "time_s",
+    "gmacs_per_s",
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One layer under one dataflow.  ``nest`` is None where the layer could not be mapped; ``error`` then says why."""
+    """One layer under one dataflow.  ``nest`` is None where the layer could not be mapped;
+    ``error`` then says why.
+    """
 
     columns: Mapping[str, Any]
     nest: Nest | None = None
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    timing: Timing | None = None  # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
+    timing: Timing | None = (
+        # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
+        None
+    )
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,9 @@ class Result:
     rows: tuple[Row, ...]
 
     def records(self, *, total: bool = False) -> list[dict[str, Any]]:
-        """The rows as dictionaries with the same keys in the same order; None where there is no value."""
+        """The rows as dictionaries with the same keys in the same order; None where there is no
+        value.
+        """
         keys: dict[str, None] = {}
         for row in sorted(self.rows, key=lambda r: -len(r.columns)):
             keys |= dict.fromkeys(row.columns)
@@ -61,7 +77,9 @@ class Result:
         return pd.DataFrame(self.records(total=total))
 
     def to_json(self, *, total: bool = False) -> str:
-        """A JSON list of records; each carries seed, versions and the hashes of architecture and mapping."""
+        """A JSON list of records; each carries seed, versions and the hashes of architecture and
+        mapping.
+        """
         records = self.records(total=total)
         extra = [row.provenance for row in self.rows]
         merged = [r | dict(extra[i] if i < len(extra) else {}) for i, r in enumerate(records)]
@@ -70,22 +88,36 @@ class Result:
     @property
     def bit_exact(self) -> bool | None:
         """Whether every layer that computed outputs matched the golden model; None if none did."""
-        known = [row.columns.get("bit_exact") for row in self.rows if row.columns.get("bit_exact") is not None]
+        known = [
+            row.columns.get("bit_exact")
+            for row in self.rows
+            if row.columns.get("bit_exact") is not None
+        ]
         return all(known) if known else None
 
     @property
     def overridden(self) -> tuple[str, ...]:
         """Architectures with overridden keys, as ``eyeriss with array.rows=32``."""
-        found = {describe_overrides(row.columns.get("arch", ""), row.provenance.get("overrides", {})): None for row in self.rows}
+        found = {
+            describe_overrides(
+                row.columns.get("arch", ""), row.provenance.get("overrides", {})
+            ): None
+            for row in self.rows
+        }
         return tuple(text for text in found if text)
 
     def timeline(self, layer: str | None = None, dataflow: str | None = None) -> pd.DataFrame:
-        """Who was busy with what and when: columns resource, what, tensor, start, end (cycles), words, step.
+        """Who was busy with what and when: columns resource, what, tensor, start, end (cycles),
+        words, step.
 
-        Of the first row that matches, of a run with ``timeline=True``.  Raises ValueError where there is none.
+        Of the first row that matches, of a run with ``timeline=True``.  Raises ValueError where
+        there is none.
         """
         for row in self.rows:
-            matches = layer in (None, row.columns["layer"]) and dataflow in (None, row.columns["dataflow"])
+            matches = layer in (None, row.columns["layer"]) and dataflow in (
+                None,
+                row.columns["dataflow"],
+            )
             if matches and row.timing is not None and row.timing.timeline is not None:
                 return row.timing.timeline.to_frame()
         raise ValueError('timeline: no such row has one; run with engine="event", timeline=True')
@@ -93,12 +125,20 @@ class Result:
     @property
     def sampled(self) -> tuple[str, ...]:
         """What was multiplied instead of clocked, one line a layer."""
-        told = [(row.columns, row.provenance["sampled"]) for row in self.rows if "sampled" in row.provenance]
-        return tuple(f"{columns['layer']} {columns['dataflow']}: {sentence}" for columns, sentence in told)
+        told = [
+            (row.columns, row.provenance["sampled"])
+            for row in self.rows
+            if "sampled" in row.provenance
+        ]
+        return tuple(
+            f"{columns['layer']} {columns['dataflow']}: {sentence}" for columns, sentence in told
+        )
 
     @property
     def on_chip(self) -> tuple[str, ...]:
-        """Of networks with fused buffers, what the tensors that stay on the chip take at most, one line a dataflow."""
+        """Of networks with fused buffers, what the tensors that stay on the chip take at most, one
+        line a dataflow.
+        """
         most: dict[str, Mapping[str, Any]] = {}
         for columns in (row.columns for row in self.rows if row.columns.get("resident_bytes")):
             known = most.get(columns["dataflow"])
@@ -110,7 +150,11 @@ class Result:
     @property
     def energy_notes(self) -> tuple[str, ...]:
         """What is derived, estimated, assumed or extrapolated in energy and area."""
-        return tuple(dict.fromkeys(note for row in self.rows for note in row.provenance.get("energy_notes", ())))
+        return tuple(
+            dict.fromkeys(
+                note for row in self.rows for note in row.provenance.get("energy_notes", ())
+            )
+        )
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -119,7 +163,9 @@ class Result:
 
     @property
     def plot(self) -> Plots:
-        """``plot.energy()``, ``plot.latency()``, ``plot.utilization()``: each a matplotlib Figure."""
+        """``plot.energy()``, ``plot.latency()``, ``plot.utilization()``: each a matplotlib
+        Figure.
+        """
         return Plots(self)
 
     def __str__(self) -> str:
@@ -158,7 +204,9 @@ class Plots:
         """Every resource's and the array's work over time, of one layer (a Gantt picture)."""
         from importlib import import_module
 
-        figure: Figure = import_module("accelsim.view.timeline").gantt(self.result.timeline(layer, dataflow))
+        figure: Figure = import_module("accelsim.view.gantt").gantt(
+            self.result.timeline(layer, dataflow)
+        )
         return figure
 
     def roofline(self) -> Figure:
@@ -171,16 +219,23 @@ class Plots:
     def _draw(self, name: str, **options: Any) -> Any:
         from importlib import import_module
 
-        return getattr(import_module("accelsim.view.plots"), name)(self.result.to_frame(), **options)
+        return getattr(import_module("accelsim.view.plots"), name)(
+            self.result.to_frame(), **options
+        )
 
 
 def override_text(overrides: Mapping[str, Any]) -> str:
     """``KEY=VALUE, ...``, values as ``--set`` takes them."""
-    return ", ".join(f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}" for k, v in overrides.items())
+    return ", ".join(
+        f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}"
+        for k, v in overrides.items()
+    )
 
 
 def describe_overrides(name: str, overrides: Mapping[str, Any]) -> str:
-    """``NAME with KEY=VALUE, ...``, values as ``--set`` takes them; empty if nothing is overridden."""
+    """``NAME with KEY=VALUE, ...``, values as ``--set`` takes them; empty if nothing is
+    overridden.
+    """
     return f"{name} with {override_text(overrides)}" if overrides else ""
 
 
@@ -203,10 +258,15 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             total[key] = sum(values) if values else None
     if not done:
         return total
-    cycles, macs = total["cycles"], total["macs"] = sum(r["cycles"] for r in done), sum(r["macs"] for r in done)
+    cycles, macs = total["cycles"], total["macs"] = (
+        sum(r["cycles"] for r in done),
+        sum(r["macs"] for r in done),
+    )
     pes = [r["macs"] / r["utilization"] / r["cycles"] for r in done if r.get("utilization")]
     total["utilization"] = macs / (pes[0] * cycles) if pes and cycles else None
-    computing = sum(r["compute_cycles"] for r in done if r.get("mapping_efficiency") is not None)  # on the array
+    computing = sum(
+        r["compute_cycles"] for r in done if r.get("mapping_efficiency") is not None
+    )  # on the array
     total["mapping_efficiency"] = macs / (pes[0] * computing) if pes and computing else None
     total["active_pes"] = max(r["active_pes"] for r in done)
     total["mean_active_pes"] = macs / computing if computing else None
@@ -221,7 +281,10 @@ def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if isinstance(energy, np.ndarray):
         return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
-    return {"power_mw": energy / time_s / 1e9 if time_s else None, "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None}
+    return {
+        "power_mw": energy / time_s / 1e9 if time_s else None,
+        "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -12,12 +12,17 @@ NOTES = "Energy and area: what is not simply published (sources: accelsim/hardwa
 
 
 def text(result: Result) -> str:
-    """Overrides above, right-aligned columns, a total per dataflow, notes on the energy and failures below."""
+    """Overrides above, right-aligned columns, a total per dataflow, notes on the energy and
+    failures below.
+    """
     head, body = _cells(result)
     widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
 
     def line(cells: list[str]) -> str:
-        return "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths, strict=True))).rstrip()
+        return "  ".join(
+            c.ljust(w) if i < 2 else c.rjust(w)
+            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
 
     rule = "  ".join("-" * w for w in widths)
     lines = [*_above(result), line(head), rule]
@@ -30,25 +35,44 @@ def text(result: Result) -> str:
         lines += [*([""] if lines[-1] and told else []), *told]
     lines += [*([""] if lines[-1] else []), *result.failures]
     if result.energy_notes and any(row.nest is not None for row in result.rows):
-        lines += [*([""] if lines[-1] else []), NOTES, *(f"  {note}" for note in result.energy_notes)]
+        lines += [
+            *([""] if lines[-1] else []),
+            NOTES,
+            *(f"  {note}" for note in result.energy_notes),
+        ]
     return "\n".join(lines).rstrip()
 
 
 def _above(result: Result) -> list[str]:
-    """What the rows share and the columns do not say: overridden keys, a direction other than forward."""
+    """What the rows share and the columns do not say: overridden keys, a direction other than
+    forward.
+    """
     directions = _directions(result)
-    return [*result.overridden, *(f"direction: {d}" for d in directions if directions != ["forward"] and len(directions) == 1)]
+    return [
+        *result.overridden,
+        *(
+            f"direction: {d}"
+            for d in directions
+            if directions != ["forward"] and len(directions) == 1
+        ),
+    ]
 
 
 def _directions(result: Result) -> list[str]:
-    """The rows' directions; where a layer has several, as in a training step, each row says its own beside the layer."""
+    """The rows' directions; where a layer has several, as in a training step, each row says its own
+    beside the layer.
+    """
     return list(dict.fromkeys(row.columns["direction"] for row in result.rows))
 
 
 def _several(result: Result) -> bool:
     """Whether one layer has rows of more than one direction under one dataflow."""
     known: dict[tuple[str, str], str] = {}
-    return any(known.setdefault((r.columns["layer"], r.columns["dataflow"]), d := r.columns["direction"]) != d for r in result.rows)
+    return any(
+        known.setdefault((r.columns["layer"], r.columns["dataflow"]), d := r.columns["direction"])
+        != d
+        for r in result.rows
+    )
 
 
 def html(result: Result) -> str:
@@ -63,7 +87,13 @@ def html(result: Result) -> str:
         items = "".join(f"<li>{escape.escape(n)}</li>" for n in result.energy_notes)
         failures = f"<details><summary>{NOTES}</summary><ul>{items}</ul></details>" + failures
     above = "".join(f"<p>{escape.escape(o)}</p>" for o in _above(result))
-    table = "<table><thead>" + row(head, "th") + "</thead><tbody>" + "".join(row(r, "td") for r in body) + "</tbody></table>"
+    table = (
+        "<table><thead>"
+        + row(head, "th")
+        + "</thead><tbody>"
+        + "".join(row(r, "td") for r in body)
+        + "</tbody></table>"
+    )
     return above + table + failures
 
 
@@ -119,7 +149,11 @@ def _levels(result: Result) -> list[str]:
 
 
 def _accesses(record: Mapping[str, Any], level: str) -> Any:
-    found = [v for k, v in record.items() if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes")) and v is not None]
+    found = [
+        v
+        for k, v in record.items()
+        if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes")) and v is not None
+    ]
     return sum(found) if found else None
 
 

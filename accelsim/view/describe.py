@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from accelsim.explore.study import Range, Study
+from accelsim.explore.study import AxisRange, Study
 from accelsim.hardware.architecture import Architecture, Level, VectorUnit
 from accelsim.hardware.energy import Cost, prices
 from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.files import MappingFile
 from accelsim.mapping.mapping import FUSED
 from accelsim.mapping.mapping import Mapping as LoopMapping
-from accelsim.mapping.mapping_file import MappingFile
 from accelsim.results.result import describe_overrides
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload
@@ -23,7 +23,9 @@ from accelsim.workload.problem import TENSORS, Problem
 PLACES = {"buffer": "in the buffers", "row": "over rows", "col": "over columns", "pe": "in the PE"}
 
 
-def describe(model: BaseModel, overrides: Mapping[str, Any] | None = None, batch: int | None = None) -> str:
+def describe(
+    model: BaseModel, overrides: Mapping[str, Any] | None = None, batch: int | None = None
+) -> str:
     """Any kind of file in words and tables; overridden keys stand in the first line."""
     name = str(getattr(model, "name", ""))
     head = [describe_overrides(name, overrides or {}) or name, getattr(model, "description", "")]
@@ -43,16 +45,24 @@ def describe(model: BaseModel, overrides: Mapping[str, Any] | None = None, batch
     return "\n".join([*(line for line in head if line), "", body])
 
 
-# Architecture ----------------------------------------------------------------------------------------------------
+# Architecture -------------------------------------------------------------------------------------
 
 
 def architecture(arch: Architecture) -> str:
-    """The array, words, levels, networks and energy.  Settings that are as always are left out of the level table."""
+    """The array, words, levels, networks and energy.  Settings that are as always are left out of
+    the level table.
+    """
     pes = arch.array.rows * arch.array.cols
-    words = [f"{kind} {n} bits{'' if getattr(arch.signed, kind) else ' unsigned'}" for kind, n in arch.bits]
+    words = [
+        f"{kind} {n} bits{'' if getattr(arch.signed, kind) else ' unsigned'}"
+        for kind, n in arch.bits
+    ]
     facts = [
         ("array", f"{arch.array.rows} rows x {arch.array.cols} columns = {_number(pes)} PEs"),
-        ("clock", f"{_number(arch.clock_mhz)} MHz, {_number(pes * arch.clock_mhz / 1000)} GMAC/s at most"),
+        (
+            "clock",
+            f"{_number(arch.clock_mhz)} MHz, {_number(pes * arch.clock_mhz / 1000)} GMAC/s at most",
+        ),
         ("words", ", ".join(words)),
         ("vector unit", _vector(arch.vector)),
         *((key, _value(value)) for key, value in arch.array if key not in ("rows", "cols")),
@@ -61,14 +71,31 @@ def architecture(arch: Architecture) -> str:
     return "\n\n".join(
         [
             _columns(facts),
-            _table(["level", "keeps", "capacity", *_settings(arch.levels, Level)], [_level(arch, n) for n in arch.level_names]),
-            _table(["network", "from", "to", *_network_keys(arch)], [_network(arch, n) for n in arch.networks]),
+            _table(
+                ["level", "keeps", "capacity", *_settings(arch.levels, Level)],
+                [_level(arch, n) for n in arch.level_names],
+            ),
+            _table(
+                ["network", "from", "to", *_network_keys(arch)],
+                [_network(arch, n) for n in arch.networks],
+            ),
             *_costs(arch),
         ]
     )
 
 
-_SHOWN = ("name", "description", "clock_mhz", "array", "levels", "networks", "bits", "signed", "vector", "energy")
+_SHOWN = (
+    "name",
+    "description",
+    "clock_mhz",
+    "array",
+    "levels",
+    "networks",
+    "bits",
+    "signed",
+    "vector",
+    "energy",
+)
 
 
 def _vector(unit: VectorUnit) -> str:
@@ -79,7 +106,11 @@ def _vector(unit: VectorUnit) -> str:
 def _further(arch: Architecture) -> list[str]:
     """Keys of the architecture that no table shows and that are not as always."""
     keys = [k for k in Architecture.model_fields if k not in _SHOWN]
-    return [k for k in keys if getattr(arch, k) != Architecture.model_fields[k].get_default(call_default_factory=True)]
+    return [
+        k
+        for k in keys
+        if getattr(arch, k) != Architecture.model_fields[k].get_default(call_default_factory=True)
+    ]
 
 
 _CAPACITY = ("keeps", "capacity_bytes", "partitions", "banks")
@@ -88,7 +119,14 @@ _CAPACITY = ("keeps", "capacity_bytes", "partitions", "banks")
 def _settings(parts: Mapping[str, BaseModel], model: type[BaseModel]) -> list[str]:
     """Further keys of levels that at least one of them sets."""
     keys = [k for k in model.model_fields if k not in _CAPACITY]
-    return [k for k in keys if any(getattr(p, k) != model.model_fields[k].get_default(call_default_factory=True) for p in parts.values())]
+    return [
+        k
+        for k in keys
+        if any(
+            getattr(p, k) != model.model_fields[k].get_default(call_default_factory=True)
+            for p in parts.values()
+        )
+    ]
 
 
 def _level(arch: Architecture, name: str) -> list[str]:
@@ -97,7 +135,11 @@ def _level(arch: Architecture, name: str) -> list[str]:
     if level.capacity_bytes is not None:
         shared = [t for t in level.keeps if t not in level.partitions]
         for_whom = f" for {' and '.join(shared)}" if level.partitions and shared else ""
-        in_banks = f" in {level.banks} banks of {_number(level.capacity_bytes // level.banks)}" if level.banks else ""
+        in_banks = (
+            f" in {level.banks} banks of {_number(level.capacity_bytes // level.banks)}"
+            if level.banks
+            else ""
+        )
         capacity.append(f"{_bytes(level.capacity_bytes)}{in_banks}{for_whom}")
     capacity += [f"{_bytes(n)} for {t}" for t, n in level.partitions.items()]
     if level.capacity_bytes is None and set(level.partitions) != set(level.keeps):
@@ -119,26 +161,52 @@ def _network(arch: Architecture, name: str) -> list[str]:
 
 
 def _costs(arch: Architecture) -> list[str]:
-    """The energy table's settings, what a word of each width costs at every level and network, and what is to be said of it."""
+    """The energy table's settings, what a word of each width costs at every level and network, and
+    what is to be said of it.
+    """
     price = prices(arch)
-    settings = [(key, _value(value)) for key, value in arch.energy if value is not None and not isinstance(value, dict)]
-    facts = [("energy", ", ".join(f"{key} {value}" for key, value in settings)), ("MAC", f"{price.mac:.4g} {price.unit}")]
+    settings = [
+        (key, _value(value))
+        for key, value in arch.energy
+        if value is not None and not isinstance(value, dict)
+    ]
+    facts = [
+        ("energy", ", ".join(f"{key} {value}" for key, value in settings)),
+        ("MAC", f"{price.mac:.4g} {price.unit}"),
+    ]
     facts += [("static", f"{price.static_mw:.4g} mW")] if price.static_mw else []
     facts += [("area", f"{sum(price.area_um2.values()):.4g} um2")] if price.area_um2 else []
 
     def row(name: str, costs: Mapping[str, Cost], area: float | None) -> list[str]:
         words = [(kind, "ofmap" if kind == "psum" else kind) for kind, _ in arch.bits]
-        cells = [f"{costs[tensor].of(getattr(arch.bits, kind)):.4g}" if tensor in costs else "" for kind, tensor in words]
+        cells = [
+            f"{costs[tensor].of(getattr(arch.bits, kind)):.4g}" if tensor in costs else ""
+            for kind, tensor in words
+        ]
         return [name, *cells, f"{area:.4g}" if area is not None else ""]
 
-    rows = [["MACs", "", "", "", "", f"{price.area_um2['compute']:.4g}"]] if "compute" in price.area_um2 else []
+    rows = (
+        [["MACs", "", "", "", "", f"{price.area_um2['compute']:.4g}"]]
+        if "compute" in price.area_um2
+        else []
+    )
     for name, level in arch.levels.items():
-        rows.append(row(name, {t: price.levels[name][t] for t in level.keeps}, price.area_um2.get(name)))
+        rows.append(
+            row(name, {t: price.levels[name][t] for t in level.keeps}, price.area_um2.get(name))
+        )
     for name, route in price.networks.items():
-        ways = [(way, cost) for way, cost in (("run", route.run), ("hop", route.hop)) if cost != Cost()]
+        ways = [
+            (way, cost) for way, cost in (("run", route.run), ("hop", route.hop)) if cost != Cost()
+        ]
         rows += [row(f"{name}, {way}", dict.fromkeys(TENSORS, cost), None) for way, cost in ways]
     head = [f"{price.unit} a word", *(kind for kind, _ in arch.bits), "um2"]
-    notes = [f"energy and area, what is not simply published:\n{chr(10).join(f'  {note}' for note in price.notes)}"] if price.notes else []
+    notes = (
+        [
+            f"energy and area, what is not simply published:\n{chr(10).join(f'  {note}' for note in price.notes)}"
+        ]
+        if price.notes
+        else []
+    )
     return [_columns(facts), _table(head, rows, right=(1, 2, 3, 4, 5)), *notes]
 
 
@@ -152,14 +220,15 @@ def _flat(model: Any, path: str = "") -> Iterable[tuple[str, Any]]:
             yield f"{path}{key}", value
 
 
-# Dataflow --------------------------------------------------------------------------------------------------------
+# Dataflow -----------------------------------------------------------------------------------------
 
 
 def dataflow(flow: Dataflow) -> str:
     """Sentences, then the loops that it makes, for any layer and with no sizes yet."""
     passing = [t for t in TENSORS if t not in flow.stays]
     sentences = [
-        f"A PE keeps {_all(flow.stays) or 'nothing'}" + (f"; through it pass {_all(passing)}." if passing else "."),
+        f"A PE keeps {_all(flow.stays) or 'nothing'}"
+        + (f"; through it pass {_all(passing)}." if passing else "."),
     ]
     if flow.bypass:
         sentences.append(f"Between memory and the PEs no buffer keeps {_all(flow.bypass)}.")
@@ -173,8 +242,17 @@ def dataflow(flow: Dataflow) -> str:
         ("ofmap += ifmap * weight", ""),
     ]
     loops = [("  " * i + words, where) for i, (words, where) in enumerate(template)]
-    used = {*flow.order.outer, *flow.order.inner, *flow.pe, *(d for _, dims in _by_place(flow.space) for d in dims)}
-    notes = [f"{f.lower()} is {_lower(parts)} fused, or in turn where fusing is not legal." for f, parts in FUSED.items() if f in used]
+    used = {
+        *flow.order.outer,
+        *flow.order.inner,
+        *flow.pe,
+        *(d for _, dims in _by_place(flow.space) for d in dims),
+    }
+    notes = [
+        f"{f.lower()} is {_lower(parts)} fused, or in turn where fusing is not legal."
+        for f, parts in FUSED.items()
+        if f in used
+    ]
     return "\n".join([*sentences, "", _columns(loops), *([""] if notes else []), *notes])
 
 
@@ -188,17 +266,24 @@ def _lower(dims: Iterable[str]) -> str:
     return ", ".join(d.lower() for d in dims)
 
 
-# Workload --------------------------------------------------------------------------------------------------------
+# Workload -----------------------------------------------------------------------------------------
 
 
 def workload(network: Workload, batch: int | None = None) -> str:
-    """A line a layer: what goes in, the filters, what comes out, and how many MACs and parameters; a total below."""
+    """A line a layer: what goes in, the filters, what comes out, and how many MACs and parameters;
+    a total below.
+    """
     problems = [layer.problem(batch) for layer in network.layers]
     rows = [_layer(layer, problem) for layer, problem in zip(network.layers, problems, strict=True)]
     macs, parameters = sum(p.macs for p in problems), network.parameters
     total = ["total", "", "", "", "", "", _number(macs), _number(parameters)]
     head = ["layer", "type", "ifmap", "filters", "", "ofmap", "MACs", "parameters"]
-    return _table(head, [*rows, *([total] if len(rows) > 1 else [])], right=(6, 7), rule_above_last=len(rows) > 1)
+    return _table(
+        head,
+        [*rows, *([total] if len(rows) > 1 else [])],
+        right=(6, 7),
+        rule_above_last=len(rows) > 1,
+    )
 
 
 def _layer(layer: Layer, p: Problem) -> list[str]:
@@ -206,7 +291,9 @@ def _layer(layer: Layer, p: Problem) -> list[str]:
     options = []
     for word, values in (("stride", p.stride), ("padding", p.padding), ("dilation", p.dilation)):
         if set(values) != {0 if word == "padding" else 1}:
-            options.append(f"{word} {','.join(str(v) for v in (values[:1] if len(set(values)) == 1 else values))}")
+            options.append(
+                f"{word} {','.join(str(v) for v in (values[:1] if len(set(values)) == 1 else values))}"
+            )
     options += [f"{p.G} groups"] if p.G > 1 else []
     options += ["bias"] if p.bias else []
     return [
@@ -221,7 +308,7 @@ def _layer(layer: Layer, p: Problem) -> list[str]:
     ]
 
 
-# Mapping ---------------------------------------------------------------------------------------------------------
+# Mapping ------------------------------------------------------------------------------------------
 
 
 def mapping(file: MappingFile) -> str:
@@ -245,44 +332,78 @@ def _loops(found: LoopMapping) -> str:
     depth = 0
     for loop in found.loops:
         keeps(loop.level)
-        word, where = ("for", "") if loop.axis == "none" else ("parallel-for", f" over {loop.axis}s")
-        lines.append(f"{'  ' * depth}{word} {loop.dim.lower()} in pieces of {loop.tile}{where}  ({loop.level})")
+        word, where = (
+            ("for", "") if loop.axis == "none" else ("parallel-for", f" over {loop.axis}s")
+        )
+        lines.append(
+            f"{'  ' * depth}{word} {loop.dim.lower()} in pieces of {loop.tile}{where}  ({loop.level})"
+        )
         depth += 1
     keeps(None)
     lines.append(f"{'  ' * depth}one MAC")
     used = {loop.dim for loop in found.loops}
-    lines += [f"{f.lower()} runs over {_lower(parts)}, {parts[0].lower()} slowest" for f, parts in found.fused.items() if f in used]
+    lines += [
+        f"{f.lower()} runs over {_lower(parts)}, {parts[0].lower()} slowest"
+        for f, parts in found.fused.items()
+        if f in used
+    ]
     return "\n".join([*lines, f"loops: {found}"])
 
 
-# Study -----------------------------------------------------------------------------------------------------------
+# Study --------------------------------------------------------------------------------------------
 
 
 def study(found: Study) -> str:
     """What is swept, axis by axis, and under which conditions."""
-    asked = ("workload", "layers", "arch", "dataflows", "mapping", "mapper", "objective", *(["tiles"] if found.mapper else []), "limit")
+    asked = (
+        "workload",
+        "layers",
+        "arch",
+        "dataflows",
+        "mapping",
+        "mapper",
+        "objective",
+        *(["tiles"] if found.mapper else []),
+        "limit",
+    )
     facts = [(key, _value(getattr(found, key))) for key in asked if getattr(found, key)]
     facts += [(key, _axis_values(values)) for key, values in found.grid.items()]
     for group in found.zipped:
         facts += [(f"{key} (zipped)", _axis_values(values)) for key, values in group.items()]
     facts += [("points", f"{len(found.points)} listed")] if found.points is not None else []
     facts += [("condition", text) for text in found.constraints]
-    return _columns([*facts, *((key, _value(getattr(found, key))) for key in ("sample", "engine", "direction", "batch", "seed", "store"))])
+    return _columns(
+        [
+            *facts,
+            *(
+                (key, _value(getattr(found, key)))
+                for key in ("sample", "engine", "direction", "batch", "seed", "store")
+            ),
+        ]
+    )
 
 
-def _axis_values(values: Range | tuple[Any, ...]) -> str:
+def _axis_values(values: AxisRange | tuple[Any, ...]) -> str:
     if isinstance(values, tuple):
         return _value(values)
-    step = f", each {_value(values.factor)} times the one before" if values.factor is not None else f", {_value(values.step or 1)} apart"
+    step = (
+        f", each {_value(values.factor)} times the one before"
+        if values.factor is not None
+        else f", {_value(values.step or 1)} apart"
+    )
     return f"{_value(values.first)} to {_value(values.last)}{step}"
 
 
-# Text ------------------------------------------------------------------------------------------------------------
+# Text ---------------------------------------------------------------------------------------------
 
 
 def _number(value: float) -> str:
     """With spaces between thousands, and no more digits than needed."""
-    return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:,.10g}".replace(",", " ")
+    return (
+        f"{value:,}".replace(",", " ")
+        if isinstance(value, int)
+        else f"{value:,.10g}".replace(",", " ")
+    )
 
 
 def _bytes(number: int) -> str:
@@ -309,12 +430,25 @@ def _columns(pairs: Iterable[tuple[str, str]]) -> str:
     return _table([], [list(pair) for pair in pairs])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), rule_above_last: bool = False) -> str:
+def _table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    rule_above_last: bool = False,
+) -> str:
     """Columns as wide as they need to be, a line below the head; an empty column is left out."""
     every = [list(head)] * bool(head) + [list(r) for r in rows]
-    used = [i for i in range(max(map(len, every), default=0)) if any(r[i] for r in every[bool(head) :])]
+    used = [
+        i for i in range(max(map(len, every), default=0)) if any(r[i] for r in every[bool(head) :])
+    ]
     widths = {i: max(len(r[i]) for r in every) for i in used}
-    lines = ["  ".join(r[i].rjust(widths[i]) if i in right else r[i].ljust(widths[i]) for i in used).rstrip() for r in every]
+    lines = [
+        "  ".join(
+            r[i].rjust(widths[i]) if i in right else r[i].ljust(widths[i]) for i in used
+        ).rstrip()
+        for r in every
+    ]
     rule = "  ".join("-" * widths[i] for i in used)
     if head:
         lines.insert(1, rule)

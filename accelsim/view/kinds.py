@@ -10,12 +10,15 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from accelsim import files
+from accelsim.base.errors import InputError, nearest
+from accelsim.base.overrides import apply_overrides
+from accelsim.base.shipped import SINGULAR, resolve_file, shipped_folder, shipped_names
+from accelsim.base.validation import validate
+from accelsim.base.yaml_reading import YamlSource, read_yaml
 from accelsim.explore.study import Study
-from accelsim.files import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.mapping_file import MappingFile
+from accelsim.mapping.files import MappingFile
 from accelsim.workload.network import Workload
 
 MODELS: dict[str, type[BaseModel]] = {
@@ -25,66 +28,84 @@ MODELS: dict[str, type[BaseModel]] = {
     "mapping": MappingFile,
     "study": Study,
 }
-FOLDERS = {kind: folder for kind in MODELS for folder, singular in files.SINGULAR.items() if singular == kind}
+FOLDERS = {
+    kind: folder for kind in MODELS for folder, singular in SINGULAR.items() if singular == kind
+}
 _COMMON = {"name", "description"}
 
 
-def find(name_or_path: str | os.PathLike[str]) -> tuple[str, files.Source]:
+def find(name_or_path: str | os.PathLike[str]) -> tuple[str, YamlSource]:
     """The kind and the contents of a shipped name or a file.  Raises InputError."""
     choices: list[str] = []
     for kind, folder in FOLDERS.items():
         try:
-            path = files.resolve(folder, name_or_path)
+            path = resolve_file(folder, name_or_path)
         except InputError as error:
             if error.file is not None:  # a path, and nothing there
                 raise
-            choices += files.names(folder)
+            choices += shipped_names(folder)
             continue
-        shipped = path.parent == files.data_dirs(folder)
-        source = files.read(path, kind if shipped else "")
+        shipped = path.parent == shipped_folder(folder)
+        source = read_yaml(path, kind if shipped else "")
         return (kind if shipped else recognise(source)), source
-    shipped_kinds = ", ".join(kind for kind, folder in FOLDERS.items() if files.names(folder))
-    raise InputError(f"no such {shipped_kinds} or file", got=os.fspath(name_or_path) or "nothing", choices=choices)
+    shipped_kinds = ", ".join(kind for kind, folder in FOLDERS.items() if shipped_names(folder))
+    raise InputError(
+        f"no such {shipped_kinds} or file",
+        got=os.fspath(name_or_path) or "nothing",
+        choices=choices,
+    )
 
 
-def recognise(source: files.Source) -> str:
+def recognise(source: YamlSource) -> str:
     """The kind of a file, by its keys.  Raises InputError if they tell none, or more than one."""
     scores = {kind: _score(source.data, kind) for kind in MODELS}
     best = max(scores.values())
     found = [kind for kind, score in scores.items() if score == best]
     if best == 0 or len(found) > 1:
         keys = ", ".join(k for k in source.data if k not in _COMMON)
-        rule = f"must have the keys of one kind of file, {' or '.join(found)} (validate takes --kind)"
+        rule = (
+            f"must have the keys of one kind of file, {' or '.join(found)} (validate takes --kind)"
+        )
         raise InputError(rule, file=source.file, line=1, column=1, got=keys or "none of them")
     return found[0]
 
 
 def _score(data: Mapping[str, Any], kind: str) -> float:
-    """Keys that the kind has, those that almost are among them at half; a workload's ``layers`` are a list."""
+    """Keys that the kind has, those that almost are among them at half; a workload's ``layers`` are
+    a list.
+    """
     known = set(MODELS[kind].model_fields) - _COMMON
     score = 0.0
     for key, value in data.items():
-        meant = key if key in known else next(iter(files.nearest(key, known)), None)
-        if key in _COMMON or meant is None or (meant == "layers" and kind != ("mapping" if isinstance(value, dict) else "workload")):
+        meant = key if key in known else next(iter(nearest(key, known)), None)
+        if (
+            key in _COMMON
+            or meant is None
+            or (
+                meant == "layers" and kind != ("mapping" if isinstance(value, dict) else "workload")
+            )
+        ):
             continue
         score += 1.0 if key in known else 0.5
     return score
 
 
-def load(source: files.Source, kind: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
-    """The model of a file that was read.  Raises InputError for whatever is wrong with its contents or the overrides."""
+def load(source: YamlSource, kind: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
+    """The model of a file that was read.  Raises InputError for whatever is wrong with its contents
+    or the overrides.
+    """
     model = MODELS[kind]
-    data = files.apply_overrides(source.data, overrides, model) if overrides else source.data
-    return files.validate(data, model, kind, source, tuple(overrides or ()))
+    data = apply_overrides(source.data, overrides, model) if overrides else source.data
+    return validate(data, model, kind, source, tuple(overrides or ()))
 
 
-# JSON Schema -----------------------------------------------------------------------------------------------------
+# JSON Schema --------------------------------------------------------------------------------------
 
 
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
 
-class _Schema(GenerateJsonSchema):
+class _FileSchema(GenerateJsonSchema):
     """Without the titles that only repeat a key."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -92,16 +113,25 @@ class _Schema(GenerateJsonSchema):
 
 
 def schema(kind: str) -> JsonSchemaValue:
-    """JSON Schema (2020-12) of a kind of file, for editors.  What only the whole file can tell is not in it."""
-    found: JsonSchemaValue = _tidy(MODELS[kind].model_json_schema(schema_generator=_Schema))
-    for name in ("Linear", "Gemm", "MatMul", "ConvTranspose2d"):  # a layer without a type is a convolution
+    """JSON Schema (2020-12) of a kind of file, for editors.  What only the whole file can tell is
+    not in it.
+    """
+    found: JsonSchemaValue = _tidy(MODELS[kind].model_json_schema(schema_generator=_FileSchema))
+    for name in (
+        "Linear",
+        "Gemm",
+        "MatMul",
+        "ConvTranspose2d",
+    ):  # a layer without a type is a convolution
         if name in found.get("$defs", {}):
             found["$defs"][name]["required"].append("type")
     return {"$schema": GenerateJsonSchema.schema_dialect} | found | {"title": f"accelsim {kind}"}
 
 
 def _tidy(value: Any) -> Any:
-    """Bounds by their names in JSON Schema, where pydantic leaves its own, and descriptions as an editor shows them."""
+    """Bounds by their names in JSON Schema, where pydantic leaves its own, and descriptions as an
+    editor shows them.
+    """
     if isinstance(value, list):
         return [_tidy(v) for v in value]
     if not isinstance(value, dict):

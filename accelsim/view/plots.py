@@ -1,4 +1,5 @@
-"""Figures of a result frame: where the energy, the cycles and the array's slots went, per layer and dataflow.
+"""Figures of a result frame: where the energy, the cycles and the array's slots went, per layer and
+dataflow.
 
 The data stand apart from the drawing.  ``energy_data``, ``latency_data`` and ``utilization_data`` give one tidy
 row per layer, dataflow and component; ``energy``, ``latency``, ``utilization`` and ``demo`` draw just that and
@@ -42,14 +43,16 @@ UNITS = ("mac", "pj")
 IDS = ("workload", "layer", "arch", "set", "dataflow", "engine", "direction", "batch")
 OTHER = "other"
 
-# ---------------------------------------------------------------------------------------------- data
+# ---------------------------------------------------------------------------------------------- dat
 
 
 def energy_data(frame: pd.DataFrame, by: By = "level") -> pd.DataFrame:
-    """Energy per layer, dataflow and component: columns of identity, component, role, energy, unit, gap.
+    """Energy per layer, dataflow and component: columns of identity, component, role, energy, unit,
+    gap.
 
     The components of a row add up to its ``energy_{unit}``; what the parts leave over is ``other``.
-    ``by="level"`` has compute, networks and levels, innermost first; ``by="tensor"`` compute and the tensors.
+    ``by="level"`` has compute, networks and levels, innermost first; ``by="tensor"`` compute and
+    the tensors.
     """
     if by not in ("level", "tensor"):
         raise ValueError(f"by: must be level or tensor, got {by}")
@@ -62,7 +65,9 @@ def energy_data(frame: pd.DataFrame, by: By = "level") -> pd.DataFrame:
     else:
         roles = {c: c for c in ("compute", *TENSORS) if c in columns}
         if not set(TENSORS) & set(roles) and np.isfinite(total).any():
-            raise ValueError(f"no column energy_{{tensor}}_{unit}: this frame has no energy by tensor")
+            raise ValueError(
+                f"no column energy_{{tensor}}_{unit}: this frame has no energy by tensor"
+            )
     parts = {c: _numbers(frame, columns[c]) for c in roles}
     if not parts:
         parts, roles = {OTHER: np.zeros(len(frame))}, {OTHER: OTHER}
@@ -71,15 +76,20 @@ def energy_data(frame: pd.DataFrame, by: By = "level") -> pd.DataFrame:
 
 
 def latency_data(frame: pd.DataFrame) -> pd.DataFrame:
-    """Cycles per layer, dataflow and component: compute, fill_drain, stall_{resource}; they add up to ``cycles``.
+    """Cycles per layer, dataflow and component: compute, fill_drain, stall_{resource}; they add up
+    to ``cycles``.
 
     Stalls without a resource are ``stall``; cycles without any cause are ``other``.
     """
     frame = _usable(frame)
     total = _numbers(frame, "cycles")
-    found = {m[1]: str(c) for c in frame.columns if (m := re.fullmatch(r"stall_(.+)_cycles", str(c)))}
+    found = {
+        m[1]: str(c) for c in frame.columns if (m := re.fullmatch(r"stall_(.+)_cycles", str(c)))
+    }
     resources = _roles(frame, list(found))
-    roles = {"compute": "compute", "fill_drain": "fill"} | {f"stall_{r}": role for r, role in resources.items()}
+    roles = {"compute": "compute", "fill_drain": "fill"} | {
+        f"stall_{r}": role for r, role in resources.items()
+    }
     computing, beside = _numbers(frame, "compute_cycles"), _beside(frame)
     parts = {"compute": np.where(beside, 0.0, computing)}
     if beside.any():
@@ -96,15 +106,20 @@ def latency_data(frame: pd.DataFrame) -> pd.DataFrame:
 def utilization_data(frame: pd.DataFrame) -> pd.DataFrame:
     """Share of the array's slots per layer, dataflow and component; they add up to 1.
 
-    ``busy`` is ``utilization``; ``waiting`` what filling, draining and stalls cost (up to ``mapping_efficiency``);
-    ``unmapped`` the rest: slots the mapping leaves empty, or all of it where the efficiency is not known.
+    ``busy`` is ``utilization``; ``waiting`` what filling, draining and stalls cost (up to
+    ``mapping_efficiency``); ``unmapped`` the rest: slots the mapping leaves empty, or all of it
+    where the efficiency is not known.
     """
     frame = _usable(frame)
-    frame = frame[~_beside(frame)].reset_index(drop=True)  # the vector unit has no share of the array
+    frame = frame[~_beside(frame)].reset_index(
+        drop=True
+    )  # the vector unit has no share of the array
     busy = _numbers(frame, "utilization")
     mapped = np.fmin(np.fmax(_numbers(frame, "mapping_efficiency"), busy), np.fmax(busy, 1))
     parts = {"busy": busy, "waiting": mapped - busy, "unmapped": np.maximum(1 - mapped, 0)}
-    return _tidy(frame, parts, {"busy": "compute", "waiting": "fill", "unmapped": OTHER}, busy, "share", {})
+    return _tidy(
+        frame, parts, {"busy": "compute", "waiting": "fill", "unmapped": OTHER}, busy, "share", {}
+    )
 
 
 def _beside(frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -126,7 +141,10 @@ def _usable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _texts(frame: pd.DataFrame, column: str) -> list[str]:
     """A column's texts, empty where it has none."""
-    return [v.strip() if isinstance(v, str) else "" for v in (frame[column] if column in frame.columns else [""] * len(frame))]
+    return [
+        v.strip() if isinstance(v, str) else ""
+        for v in (frame[column] if column in frame.columns else [""] * len(frame))
+    ]
 
 
 def _numbers(frame: pd.DataFrame, column: str) -> Floats:
@@ -135,31 +153,55 @@ def _numbers(frame: pd.DataFrame, column: str) -> Floats:
 
     if column not in frame.columns:
         return np.full(len(frame), np.nan)
-    return np.asarray(pd.to_numeric(frame[column], errors="coerce").astype("Float64").to_numpy(float, na_value=np.nan))
+    return np.asarray(
+        pd.to_numeric(frame[column], errors="coerce")
+        .astype("Float64")
+        .to_numpy(float, na_value=np.nan)
+    )
 
 
 def _unit(frame: pd.DataFrame) -> str:
     """The one unit of energy in the frame."""
     have = [u for u in UNITS if np.isfinite(_numbers(frame, f"energy_{u}")).any()]
-    have = have or [u for u in UNITS if f"energy_{u}" in frame.columns] or ["mac"] * all(_texts(frame, "error"))
+    have = (
+        have
+        or [u for u in UNITS if f"energy_{u}" in frame.columns]
+        or ["mac"] * all(_texts(frame, "error"))
+    )
     if not have:
         raise ValueError("the frame has no column energy_mac or energy_pj")
     if len(have) > 1:
-        raise ValueError("the frame has energy in two units, mac and pj: plot the rows of one at a time")
+        raise ValueError(
+            "the frame has energy in two units, mac and pj: plot the rows of one at a time"
+        )
     return have[0]
 
 
 def _energy_columns(frame: pd.DataFrame, unit: str) -> dict[str, str]:
-    """Component or tensor to column; a component's share of one tensor (``dram_weight``) is left out."""
-    found = {m[1]: str(c) for c in frame.columns if (m := re.fullmatch(rf"energy_(.+)_{unit}", str(c)))}
+    """Component or tensor to column; a component's share of one tensor (``dram_weight``) is left
+    out.
+    """
+    found = {
+        m[1]: str(c) for c in frame.columns if (m := re.fullmatch(rf"energy_(.+)_{unit}", str(c)))
+    }
     nested = re.compile(rf"(.+)_({'|'.join(TENSORS)})")
-    return {name: column for name, column in found.items() if not ((m := nested.fullmatch(name)) and m[1] in found)}
+    return {
+        name: column
+        for name, column in found.items()
+        if not ((m := nested.fullmatch(name)) and m[1] in found)
+    }
 
 
 def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
-    """What each component is, innermost first.  Networks are known by their counts, the rest by name, then by place."""
+    """What each component is, innermost first.  Networks are known by their counts, the rest by
+    name, then by place.
+    """
     columns = [str(c) for c in frame.columns]
-    counted = {m[1] for c in columns if (m := re.fullmatch(rf"(.+)_({'|'.join(TENSORS)})_(deliveries|additions)", c))}
+    counted = {
+        m[1]
+        for c in columns
+        if (m := re.fullmatch(rf"(.+)_({'|'.join(TENSORS)})_(deliveries|additions)", c))
+    }
     known = {
         "compute": r"compute|macs?|alu",
         "vector": r"vector.*",
@@ -175,7 +217,10 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
         roles[name] = "network" if name in counted else role
     unknown = [n for n in names if not roles[n]]
     for place, name in enumerate(unknown):
-        first, last = place == 0 and "dram" not in roles.values(), place == len(unknown) - 1 and "pe" not in roles.values()
+        first, last = (
+            place == 0 and "dram" not in roles.values(),
+            place == len(unknown) - 1 and "pe" not in roles.values(),
+        )
         roles[name] = "dram" if first and len(unknown) > 1 else "pe" if last and place else "buffer"
     order = ["compute", "vector", "pe", "network", "buffer", "dram", OTHER]
     return {name: roles[name] for role in order for name in reversed(names) if roles[name] == role}
@@ -183,7 +228,9 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
 
 def _close(parts: dict[str, Floats], roles: dict[str, str], total: Floats, what: str) -> None:
     """Adds what the parts leave of the total as ``other``; parts above the total are an error."""
-    rest = np.nan_to_num(total - sum((np.nan_to_num(p) for p in parts.values()), np.zeros(len(total))))
+    rest = np.nan_to_num(
+        total - sum((np.nan_to_num(p) for p in parts.values()), np.zeros(len(total)))
+    )
     slack = 1e-6 * np.abs(np.nan_to_num(total)) + 1e-9
     if (rest < -slack).any():
         raise ValueError(f"{what}: the parts ({', '.join(parts)}) are more than the total")
@@ -193,15 +240,24 @@ def _close(parts: dict[str, Floats], roles: dict[str, str], total: Floats, what:
 
 
 def _tidy(
-    frame: pd.DataFrame, parts: dict[str, Floats], roles: dict[str, str], total: Floats, value: str, more: dict[str, str]
+    frame: pd.DataFrame,
+    parts: dict[str, Floats],
+    roles: dict[str, str],
+    total: Floats,
+    value: str,
+    more: dict[str, str],
 ) -> pd.DataFrame:
-    """One row per row of ``frame`` and component; NaN, and a reason in ``gap``, where there is nothing to show."""
+    """One row per row of ``frame`` and component; NaN, and a reason in ``gap``, where there is
+    nothing to show.
+    """
     import pandas as pd
 
     gaps = np.array(_gaps(frame, total), dtype=object)
     values = np.column_stack([np.nan_to_num(p) for p in parts.values()])
     values[gaps != ""] = np.nan
-    tidy = pd.DataFrame({c: np.repeat(frame[c].to_numpy(), len(parts)) for c in IDS if c in frame.columns})
+    tidy = pd.DataFrame(
+        {c: np.repeat(frame[c].to_numpy(), len(parts)) for c in IDS if c in frame.columns}
+    )
     tidy["component"] = np.tile(np.array(list(parts), dtype=object), len(frame))
     tidy["role"] = np.tile(np.array([roles[c] for c in parts], dtype=object), len(frame))
     tidy[value] = values.ravel()
@@ -215,7 +271,9 @@ def _gaps(frame: pd.DataFrame, total: Floats) -> list[str]:
     """Per row why it has no bar, or nothing."""
     gaps = []
     measured = np.isfinite(_numbers(frame, "cycles"))
-    for there, timed, status, error in zip(np.isfinite(total), measured, _texts(frame, "status"), _texts(frame, "error"), strict=True):
+    for there, timed, status, error in zip(
+        np.isfinite(total), measured, _texts(frame, "status"), _texts(frame, "error"), strict=True
+    ):
         reason = "" if timed and there else "no data" if timed else "not mapped"
         if error and timed:
             reason = "check failed"
@@ -225,7 +283,7 @@ def _gaps(frame: pd.DataFrame, total: Floats) -> list[str]:
     return gaps
 
 
-# ------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------- figure
 
 
 def energy(frame: pd.DataFrame, by: By = "level") -> Figure:
@@ -234,12 +292,16 @@ def energy(frame: pd.DataFrame, by: By = "level") -> Figure:
 
 
 def latency(frame: pd.DataFrame) -> Figure:
-    """Stacked bars of cycles per layer and dataflow: compute, fill and drain, stalls by what was waited for."""
+    """Stacked bars of cycles per layer and dataflow: compute, fill and drain, stalls by what was
+    waited for.
+    """
     return _draw([_latency_block(frame)])
 
 
 def utilization(frame: pd.DataFrame) -> Figure:
-    """Share of the array's slots doing a MAC, and above it the share lost to filling, draining and stalls."""
+    """Share of the array's slots doing a MAC, and above it the share lost to filling, draining and
+    stalls.
+    """
     data = utilization_data(frame)
     block = _block(data[data["component"] != "unmapped"], "share", "Share of PE slots")
     block.top, block.scale, block.suffix = 1.0, 0.01, "%"
@@ -247,12 +309,15 @@ def utilization(frame: pd.DataFrame) -> Figure:
 
 
 def demo(frame: pd.DataFrame) -> Figure:
-    """Energy and latency in one figure: side by side when there are few bars, else one above the other."""
+    """Energy and latency in one figure: side by side when there are few bars, else one above the
+    other.
+    """
     return _draw([_energy_block(frame, "level"), _latency_block(frame)])
 
 
 def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
-    """Writes ``name``.png (150 dpi) and ``name``.svg and returns their paths.  No file is ever half written.
+    """Writes ``name``.png (150 dpi) and ``name``.svg and returns their paths.  No file is ever half
+    written.
 
     The same figure gives the same bytes: no dates, no random ids.
     """
@@ -277,7 +342,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[
     return png, svg
 
 
-# ------------------------------------------------------------------------------------------- content
+# ------------------------------------------------------------------------------------------- conten
 
 _SHORT = {
     "weight_stationary": "ws",
@@ -294,7 +359,8 @@ _COMPONENTS = {
     "busy": "busy (utilization)",
     "waiting": "waiting (busy + waiting = mapping efficiency)",
 }
-_CHOICES = {  # role: colour, ink of the hatching, hatching of its first and of its further components
+# role: colour, ink of the hatching, hatching of its first and of its further components
+_CHOICES = {
     "compute": ("#009E73", "white", ("", "o")),
     "vector": ("#444444", "#DDDDDD", ("", "....")),
     "pe": ("#56B4E9", "#173a52", ("....", "oo")),
@@ -311,7 +377,7 @@ _CHOICES = {  # role: colour, ink of the hatching, hatching of its first and of 
 
 
 @dataclass(frozen=True)
-class _Part:
+class _BarPart:
     """One colour of the stacks."""
 
     label: str
@@ -322,13 +388,13 @@ class _Part:
 
 
 @dataclass
-class _Block:
+class _BarBlock:
     """One quantity over all layers and series (dataflows), ready to be drawn."""
 
     title: str
     layers: list[str]
     series: list[str]
-    parts: list[_Part]
+    parts: list[_BarPart]
     gaps: NDArray[np.object_]  # layer, series; empty text where there is a bar
     label: str
     scale: float = 1.0
@@ -337,11 +403,13 @@ class _Block:
     ticks: list[float] = field(default_factory=list)
 
     def tick_label(self, value: float) -> str:
-        decimals = max((len(f"{t / self.scale:.6g}".partition(".")[2]) for t in self.ticks), default=0)
+        decimals = max(
+            (len(f"{t / self.scale:.6g}".partition(".")[2]) for t in self.ticks), default=0
+        )
         return f"{value / self.scale:.{decimals}f} {self.suffix}".rstrip() if value else "0"
 
 
-def _energy_block(frame: pd.DataFrame, by: By) -> _Block:
+def _energy_block(frame: pd.DataFrame, by: By) -> _BarBlock:
     data = energy_data(frame, by)
     block = _block(data, "energy", "")
     power = max(0, 3 * math.floor(math.log10(block.top) / 3 + 1e-12)) if block.top > 0 else 0
@@ -354,17 +422,26 @@ def _energy_block(frame: pd.DataFrame, by: By) -> _Block:
     return block
 
 
-def _latency_block(frame: pd.DataFrame) -> _Block:
+def _latency_block(frame: pd.DataFrame) -> _BarBlock:
     data = latency_data(frame)
-    stalls = any(np.isfinite(_numbers(frame, str(c))).any() for c in frame.columns if re.fullmatch(r"stall_(.+_)?cycles", str(c)))
+    stalls = any(
+        np.isfinite(_numbers(frame, str(c))).any()
+        for c in frame.columns
+        if re.fullmatch(r"stall_(.+_)?cycles", str(c))
+    )
     block = _block(data, "cycles", "Cycles" if stalls else "Cycles (stalls not known)")
     power = min(15, 3 * math.floor(math.log10(block.top) / 3 + 1e-12)) if block.top >= 1e4 else 0
-    block.scale, block.suffix = 10.0**power, {0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}[power]
+    block.scale, block.suffix = (
+        10.0**power,
+        {0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}[power],
+    )
     return block
 
 
-def _block(data: pd.DataFrame, value: str, label: str) -> _Block:
-    """From tidy data to tables of layer by series, one per component that is ever more than nothing."""
+def _block(data: pd.DataFrame, value: str, label: str) -> _BarBlock:
+    """From tidy data to tables of layer by series, one per component that is ever more than
+    nothing.
+    """
     first = data[data["component"] == data["component"].iloc[0]]
     layers, series, title = _names(first)
     rows, columns = _codes(layers), _codes(series)
@@ -372,11 +449,13 @@ def _block(data: pd.DataFrame, value: str, label: str) -> _Block:
     seen: set[tuple[str, str]] = set()
     for place in zip(layers, series, strict=True):
         if place in seen:
-            raise ValueError(f"more than one row for layer {place[0]} and {place[1]}: plot one run at a time")
+            raise ValueError(
+                f"more than one row for layer {place[0]} and {place[1]}: plot one run at a time"
+            )
         seen.add(place)
     gaps = np.full((len(rows), len(columns)), "no data", dtype=object)
     gaps[at] = first["gap"].to_numpy()
-    parts: list[_Part] = []
+    parts: list[_BarPart] = []
     used: dict[str, int] = {}
     for component, role in data[["component", "role"]].drop_duplicates().itertuples(index=False):
         table = np.full(gaps.shape, np.nan)
@@ -385,9 +464,17 @@ def _block(data: pd.DataFrame, value: str, label: str) -> _Block:
             colour, ink, hatches = _CHOICES[role]
             nth = used[role] = used.get(role, -1) + 1
             colour = _lighter(colour, 1 - 0.6**nth)
-            parts.append(_Part(_printed(component), colour, ink if nth == 0 else "#333333", hatches[min(nth, 1)], table))
+            parts.append(
+                _BarPart(
+                    _printed(component),
+                    colour,
+                    ink if nth == 0 else "#333333",
+                    hatches[min(nth, 1)],
+                    table,
+                )
+            )
     tops = sum((np.nan_to_num(p.values) for p in parts), np.zeros(gaps.shape))
-    return _Block(
+    return _BarBlock(
         title,
         list(rows),
         [s if len(s) <= 26 else _shortened(_abbreviated(s), 26) for s in columns],
@@ -399,23 +486,48 @@ def _block(data: pd.DataFrame, value: str, label: str) -> _Block:
 
 
 def _names(rows: pd.DataFrame) -> tuple[list[str], list[str], str]:
-    """Per row its layer's and its series' name, and a title with all that is the same in every row."""
+    """Per row its layer's and its series' name, and a title with all that is the same in every
+    row.
+    """
 
     def values(column: str) -> list[str]:
-        return ["" if v != v or v is None else str(v) for v in rows[column]] if column in rows.columns else [""] * len(rows)
+        return (
+            ["" if v != v or v is None else str(v) for v in rows[column]]
+            if column in rows.columns
+            else [""] * len(rows)
+        )
 
     texts = {c: values(c) for c in IDS}
     varied = {c: len({t for t in texts[c] if t}) > 1 for c in IDS}
     places = [c for c in IDS if c != "direction"]  # a direction is told where one layer has several
-    varied["direction"] &= len({tuple(texts[c][i] for c in places) for i in range(len(rows))}) < len(rows)
-    layers = [f"{w}/{x}" if varied["workload"] else x for w, x in zip(texts["workload"], texts["layer"], strict=True)]
-    tags = {"arch": "{}", "set": "{}", "dataflow": "{}", "engine": "{}", "direction": "{}", "batch": "batch {}"}
+    varied["direction"] &= len(
+        {tuple(texts[c][i] for c in places) for i in range(len(rows))}
+    ) < len(rows)
+    layers = [
+        f"{w}/{x}" if varied["workload"] else x
+        for w, x in zip(texts["workload"], texts["layer"], strict=True)
+    ]
+    tags = {
+        "arch": "{}",
+        "set": "{}",
+        "dataflow": "{}",
+        "engine": "{}",
+        "direction": "{}",
+        "batch": "batch {}",
+    }
     show = [c for c in tags if varied[c] or c == "dataflow"]
-    series = [", ".join(tags[c].format(texts[c][i]) for c in show if texts[c][i]) for i in range(len(rows))]
+    series = [
+        ", ".join(tags[c].format(texts[c][i]) for c in show if texts[c][i])
+        for i in range(len(rows))
+    ]
     same = {c: next((t for t in texts[c] if t), "") if not varied[c] else "" for c in IDS}
     machine = " with ".join(filter(None, (same["arch"], same["set"])))
     title = " on ".join(filter(None, (same["workload"], machine)))
-    rest = [form.format(same[c]) for c, form in (("dataflow", "{}"), ("batch", "batch {}"), ("engine", "{} engine")) if same[c]]
+    rest = [
+        form.format(same[c])
+        for c, form in (("dataflow", "{}"), ("batch", "batch {}"), ("engine", "{} engine"))
+        if same[c]
+    ]
     rest += [same["direction"]] if same["direction"] not in ("", "forward") else []
     return layers, series, ", ".join(filter(None, (title, *rest)))
 
@@ -448,8 +560,9 @@ def _lighter(colour: str, share: float) -> str:
     return "#" + "".join(f"{round(v + (255 - v) * share):02X}" for v in bytes.fromhex(colour[1:]))
 
 
-# -------------------------------------------------------------------------------------------- layout
-# All lengths are in points.  Every text is measured before anything is placed, so nothing can overlap.
+# -------------------------------------------------------------------------------------------- layou
+# All lengths are in points.  Every text is measured before anything is placed, so nothing can
+# overlap.
 
 _PAGE = 7.2 * 72  # aimed at; more only if the bars need it
 _TITLE, _LABEL, _TEXT, _SMALL = 9.0, 8.0, 7.0, 6.5  # font sizes
@@ -463,7 +576,7 @@ _GREY = "#555555"
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _FigurePlan:
     """What all blocks of a figure share: where bars stand and how they are named."""
 
     grouped: bool
@@ -488,13 +601,21 @@ class _Plan:
 
     def bar(self, layer: int, series: int) -> float:
         """The middle of a bar, in slots."""
-        return layer * (len(self.series) + _SPACE) + _SPACE / 2 + series + 0.5 if self.grouped else layer + 0.5
+        return (
+            layer * (len(self.series) + _SPACE) + _SPACE / 2 + series + 0.5
+            if self.grouped
+            else layer + 0.5
+        )
 
     def middle(self, layer: int) -> float:
-        return (self.bar(layer, 0) + self.bar(layer, len(self.series) - 1)) / 2 if self.grouped else layer + 0.5
+        return (
+            (self.bar(layer, 0) + self.bar(layer, len(self.series) - 1)) / 2
+            if self.grouped
+            else layer + 0.5
+        )
 
 
-def _plan(block: _Block, least: float) -> _Plan:
+def _plan(block: _BarBlock, least: float) -> _FigurePlan:
     count = len(block.series)
     wide = len(block.layers) * (count + _SPACE)
     grouped = count > 1 and wide <= _GROUPED
@@ -503,16 +624,30 @@ def _plan(block: _Block, least: float) -> _Plan:
     names = [_abbreviated(s) for s in block.series] if grouped else block.series
     across, tall = max(_size(s, _SMALL)[0] for s in names), max(_size(s, _SMALL)[1] for s in names)
     longest = max(_size(name, _TEXT)[0] for name in layers) + 4.5
-    wanted = max(_SLOT, longest / (count + _SPACE), across + 2.0) if grouped else max(1.5 * _SLOT, longest)
-    level = across + 1.2 if (across + 1.2) * slots < 1.1 * _PAGE else 0.0  # a little wider, that they stay level
-    slot = max(min(wanted, 40.0, (_PAGE - 50) / slots), min(_TIGHT, _WIDEST / slots), least / slots, level if grouped else 0.0)
+    wanted = (
+        max(_SLOT, longest / (count + _SPACE), across + 2.0)
+        if grouped
+        else max(1.5 * _SLOT, longest)
+    )
+    level = (
+        across + 1.2 if (across + 1.2) * slots < 1.1 * _PAGE else 0.0
+    )  # a little wider, that they stay level
+    slot = max(
+        min(wanted, 40.0, (_PAGE - 50) / slots),
+        min(_TIGHT, _WIDEST / slots),
+        least / slots,
+        level if grouped else 0.0,
+    )
     pitch = slot * (count + _SPACE) if grouped else slot
     size = _TEXT if grouped or len(layers) < 25 else _SMALL
-    wides, high = max(_size(name, size)[0] for name in layers), max(_size(name, size)[1] for name in layers)
+    wides, high = (
+        max(_size(name, size)[0] for name in layers),
+        max(_size(name, size)[1] for name in layers),
+    )
     upright = wides > pitch - 4.0
     every = math.ceil((high + 0.4) / pitch) if upright else 1
     lean = across > slot - 1.0
-    return _Plan(
+    return _FigurePlan(
         grouped=grouped,
         slots=slots,
         slot=slot,
@@ -526,8 +661,10 @@ def _plan(block: _Block, least: float) -> _Plan:
     )
 
 
-def _draw(blocks: list[_Block]) -> Figure:
-    """The one drawing routine: title, then per block a legend over its axes; side by side if that fits a page."""
+def _draw(blocks: list[_BarBlock]) -> Figure:
+    """The one drawing routine: title, then per block a legend over its axes; side by side if that
+    fits a page.
+    """
     with house_style():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -540,7 +677,11 @@ def _draw(blocks: list[_Block]) -> Figure:
         lefts = [_left(block) for block in blocks]
         strip = _TEXT * 1.3 + 8 if panels > 1 else 0.0
         right = strip + 8.0
-        beside = len(blocks) > 1 and panels == 1 and sum(lefts) + len(blocks) * (plan.width + right) <= 1.1 * _PAGE
+        beside = (
+            len(blocks) > 1
+            and panels == 1
+            and sum(lefts) + len(blocks) * (plan.width + right) <= 1.1 * _PAGE
+        )
         if not beside:
             lefts = [max(lefts)] * len(blocks)
         inner = plan.width
@@ -551,11 +692,17 @@ def _draw(blocks: list[_Block]) -> Figure:
         tall = {1: 185.0 if alone else 150.0, 2: 92.0, 3: 80.0}.get(panels, 70.0 if alone else 56.0)
         apart = 9.0
         high = panels * tall + (panels - 1) * apart
-        strips = plan.series if all(_size(s, _TEXT)[0] <= tall for s in plan.series) else [_abbreviated(s) for s in plan.series]
+        strips = (
+            plan.series
+            if all(_size(s, _TEXT)[0] <= tall for s in plan.series)
+            else [_abbreviated(s) for s in plan.series]
+        )
         turned = 0 if max(_size(s, _TEXT)[0] for s in strips) <= strip - 4 else 270
         room = (inner if beside else width - lefts[0]) - 4
         keys = [_arranged([p.label for p in block.parts], room) for block in blocks]
-        heads = [rows * (_TEXT * 1.2) + (rows - 1) * 2.5 + _PAD + 2 if rows else 0.0 for _, rows in keys]
+        heads = [
+            rows * (_TEXT * 1.2) + (rows - 1) * 2.5 + _PAD + 2 if rows else 0.0 for _, rows in keys
+        ]
         if beside:
             heads = [max(heads)] * len(blocks)
         title_lines = _wrapped(title, _TITLE, width - 2 * _PAD)
@@ -573,7 +720,9 @@ def _draw(blocks: list[_Block]) -> Figure:
         for block, left, head, (columns, _) in zip(blocks, lefts, heads, keys, strict=True):
             for panel in range(panels):
                 base = y - head - high + (panels - 1 - panel) * (tall + apart)
-                axes = figure.add_axes(((x + left) / width, base / height, inner / width, tall / height))
+                axes = figure.add_axes(
+                    ((x + left) / width, base / height, inner / width, tall / height)
+                )
                 _fill(axes, block, plan, None if plan.grouped else panel, inner)
                 _axis(axes, block, plan, panel == panels - 1)
                 if panels > 1:
@@ -583,7 +732,15 @@ def _draw(blocks: list[_Block]) -> Figure:
                         size=_TEXT, rotation=turned, ha="left", va="center", parse_math=False,
                     )  # fmt: skip
             middle = (y - head - high / 2) / height
-            figure.text((x + _PAD) / width, middle, block.label, size=_LABEL, rotation=90, va="center", ha="left")
+            figure.text(
+                (x + _PAD) / width,
+                middle,
+                block.label,
+                size=_LABEL,
+                rotation=90,
+                va="center",
+                ha="left",
+            )
             _legend(figure, block, columns, (x + left) / width, (y - head + _PAD + 1) / height)
             if beside:
                 x += left + inner + right
@@ -592,7 +749,7 @@ def _draw(blocks: list[_Block]) -> Figure:
         return figure
 
 
-def _fill(axes: Axes, block: _Block, plan: _Plan, panel: int | None, inner: float) -> None:
+def _fill(axes: Axes, block: _BarBlock, plan: _FigurePlan, panel: int | None, inner: float) -> None:
     """The bars of one axes, and a word where there is none."""
     shown = range(len(block.series)) if panel is None else [panel]
     spots = [(g, s) for g in range(len(block.layers)) for s in shown]
@@ -620,7 +777,7 @@ def _fill(axes: Axes, block: _Block, plan: _Plan, panel: int | None, inner: floa
             )  # fmt: skip
 
 
-def _axis(axes: Axes, block: _Block, plan: _Plan, named: bool) -> None:
+def _axis(axes: Axes, block: _BarBlock, plan: _FigurePlan, named: bool) -> None:
     """Ticks, grid and frame; the lowest axes name layers and, where bars are grouped, dataflows."""
     axes.set_facecolor("white")
     axes.spines[["top", "right"]].set_visible(False)
@@ -645,16 +802,26 @@ def _axis(axes: Axes, block: _Block, plan: _Plan, named: bool) -> None:
             for s, series in enumerate(plan.series):
                 name(series, plan.bar(g, s), 3.0, _SMALL, plan.series_upright, _GREY)
         if g % plan.every == 0:
-            name(layer, plan.middle(g), 3.0 + (plan.series_height + 2.0 if plan.grouped else 0.0), size, plan.upright, "black")
+            name(
+                layer,
+                plan.middle(g),
+                3.0 + (plan.series_height + 2.0 if plan.grouped else 0.0),
+                size,
+                plan.upright,
+                "black",
+            )
 
 
-def _legend(figure: Figure, block: _Block, columns: int, x: float, y: float) -> None:
+def _legend(figure: Figure, block: _BarBlock, columns: int, x: float, y: float) -> None:
     from matplotlib.legend import Legend
     from matplotlib.patches import Patch
 
     if not block.parts:
         return
-    handles = [Patch(facecolor=p.colour, hatch=p.hatch, edgecolor=p.ink, linewidth=0, label=p.label) for p in block.parts]
+    handles = [
+        Patch(facecolor=p.colour, hatch=p.hatch, edgecolor=p.ink, linewidth=0, label=p.label)
+        for p in block.parts
+    ]
     legend = Legend(
         figure, handles, [p.label for p in block.parts],
         loc="lower left", bbox_to_anchor=(x, y), bbox_transform=figure.transFigure, ncols=columns, fontsize=_TEXT, frameon=False,
@@ -677,19 +844,22 @@ def _arranged(labels: list[str], room: float) -> tuple[int, int]:
         columns = math.ceil(len(labels) / rows)
         full, longer = divmod(len(labels), columns)
         heights = [full + (c < longer) for c in range(columns)]
-        wide = sum(max(widths[a:b]) for a, b in pairwise(accumulate(heights, initial=0))) + (columns - 1) * _BETWEEN * _TEXT
+        wide = (
+            sum(max(widths[a:b]) for a, b in pairwise(accumulate(heights, initial=0)))
+            + (columns - 1) * _BETWEEN * _TEXT
+        )
         if wide <= room:
             return columns, rows
     return 1, len(labels)
 
 
-def _left(block: _Block) -> float:
+def _left(block: _BarBlock) -> float:
     """Room for the axis' label and numbers."""
     numbers = max(_size(block.tick_label(t), _TEXT)[0] for t in block.ticks)
     return _PAD + _size(block.label, _LABEL, math=True)[1] * 1.1 + 5 + numbers + 5
 
 
-def _ticks(block: _Block) -> tuple[list[float], float]:
+def _ticks(block: _BarBlock) -> tuple[list[float], float]:
     """Round numbers from nothing to a little above the tallest bar, and where the axis ends."""
     from matplotlib.ticker import MaxNLocator
 
@@ -697,7 +867,11 @@ def _ticks(block: _Block) -> tuple[list[float], float]:
     many = len(block.series) > 1 and len(block.layers) * (len(block.series) + _SPACE) > _GROUPED
     top = block.top or 1.0
     limit = top if fixed else top * 1.06
-    ticks = [float(t) for t in MaxNLocator(4 if many else 6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top) if 0 <= t <= limit * (1 + 1e-9)]
+    ticks = [
+        float(t)
+        for t in MaxNLocator(4 if many else 6, steps=[1, 2, 2.5, 5, 10]).tick_values(0, top)
+        if 0 <= t <= limit * (1 + 1e-9)
+    ]
     return (ticks if block.parts else [0.0]), limit
 
 
@@ -724,15 +898,26 @@ def _size(text: str, size: float, *, math: bool = False) -> tuple[float, float]:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 
-    width, height, _ = TextToPath().get_text_width_height_descent(text, FontProperties(size=size), ismath=math)
+    width, height, _ = TextToPath().get_text_width_height_descent(
+        text, FontProperties(size=size), ismath=math
+    )
     return float(width) * 1.08, float(max(height, size * 0.95)) * 1.06
 
 
 def house_style() -> AbstractContextManager[None]:
-    """Matplotlib's own defaults while drawing and saving, whatever the user's are, and an SVG that repeats."""
+    """Matplotlib's own defaults while drawing and saving, whatever the user's are, and an SVG that
+    repeats.
+    """
     import matplotlib
 
-    ours_to_set = re.compile("(axes|figure|font|grid|hatch|legend|lines|mathtext|patch|path|savefig|svg|text|[xy]axis|[xy]tick)[.]")
+    ours_to_set = re.compile(
+        "(axes|figure|font|grid|hatch|legend|lines|mathtext|patch|path|savefig|svg|text|[xy]axis|[xy]tick)[.]"
+    )
     defaults: Any = {k: v for k, v in matplotlib.rcParamsDefault.items() if ours_to_set.match(k)}
-    ours = {"font.sans-serif": ["DejaVu Sans"], "svg.hashsalt": "accelsim", "svg.fonttype": "path", "hatch.linewidth": 0.5}
+    ours = {
+        "font.sans-serif": ["DejaVu Sans"],
+        "svg.hashsalt": "accelsim",
+        "svg.fonttype": "path",
+        "hatch.linewidth": 0.5,
+    }
     return matplotlib.rc_context(defaults | ours)

@@ -40,20 +40,34 @@ UNITS = {
     "time_s": (("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)),
     "area_um2": (("µm²", 1.0), ("mm²", 1e6)),
 }
-WORDS = {"energy_pj": "Energy", "energy_mac": "Energy", "time_s": "Latency", "cycles": "Latency", "area_um2": "Area"}
+WORDS = {
+    "energy_pj": "Energy",
+    "energy_mac": "Energy",
+    "time_s": "Latency",
+    "cycles": "Latency",
+    "area_um2": "Area",
+}
 PLAIN = {"energy_mac": "MAC energies", "cycles": "cycles"}
 
 
-# ---------------------------------------------------------------------------------------------- data
+# ---------------------------------------------------------------------------------------------- dat
 
 
 def energy_latency_data(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per architecture and dataflow that has a result: its name, axes, ``latency`` (s), ``energy`` and whether on the ``front``."""
+    """A row per architecture and dataflow that has a result: its name, axes, ``latency`` (s),
+    ``energy`` and whether on the ``front``.
+    """
     totals = _done(frame)
     energy = energy_column(totals)
-    found = totals[[c for c in ("arch", "set", "dataflow") if c in totals.columns] + varied_axes(totals)].copy()
+    found = totals[
+        [c for c in ("arch", "set", "dataflow") if c in totals.columns] + varied_axes(totals)
+    ].copy()
     found["point"] = _labels(totals)
-    found["latency"], found["energy"], found["unit"] = totals["time_s"].astype(float), totals[energy].astype(float), energy
+    found["latency"], found["energy"], found["unit"] = (
+        totals["time_s"].astype(float),
+        totals[energy].astype(float),
+        energy,
+    )
     found["front"] = on_front(found, ["latency", "energy"])
     return found.reset_index(drop=True)
 
@@ -63,8 +77,8 @@ def heat_map_data(
 ) -> tuple[dict[str, pd.DataFrame], str, str, str]:
     """A table of ``y`` by ``x`` for each dataflow, and the names of x, y and value.
 
-    Where other axes vary too, a cell is the least over them; one without a result is NaN.  The axes with the most values are
-    taken if none are named, and the energy.
+    Where other axes vary too, a cell is the least over them; one without a result is NaN.  The axes
+    with the most values are taken if none are named, and the energy.
     """
     totals = frame_totals(_one(frame))
     names = sorted(varied_axes(totals), key=lambda c: -totals[c].nunique())
@@ -78,25 +92,40 @@ def heat_map_data(
             raise ValueError(f"heat_map: the frame has no column {name}")
     tables = {}
     for flow, rows in totals.groupby("dataflow", sort=False):
-        table = rows.assign(**{value: rows[value].astype(float)}).groupby([y, x], sort=True, dropna=False)[value].min().unstack(x)
+        table = (
+            rows.assign(**{value: rows[value].astype(float)})
+            .groupby([y, x], sort=True, dropna=False)[value]
+            .min()
+            .unstack(x)
+        )
         tables[str(flow)] = table
     return tables, x, y, value
 
 
 def roofline_data(frame: pd.DataFrame, outer: str | None = None) -> pd.DataFrame:
-    """A row per layer that has a result: ``macs_per_word`` of the outermost level, ``macs_per_cycle``, ``pes`` and what names it.
+    """A row per layer that has a result: ``macs_per_word`` of the outermost level,
+    ``macs_per_cycle``, ``pes`` and what names it.
 
-    Words are reads and writes of all tensors at ``outer``, the first level in the columns if not named.
+    Words are reads and writes of all tensors at ``outer``, the first level in the columns if not
+    named.
     """
     rows = _one(frame)
     if (rows["layer"] == "total").all():
         raise ValueError("roofline: wants a row per layer, the frame has totals")
     rows = rows[rows["cycles"].notna()]
-    levels = [str(c).removesuffix("_weight_reads") for c in rows.columns if str(c).endswith("_weight_reads") and rows[c].notna().any()]
+    levels = [
+        str(c).removesuffix("_weight_reads")
+        for c in rows.columns
+        if str(c).endswith("_weight_reads") and rows[c].notna().any()
+    ]
     outer = outer or next(iter(levels), None)
     if outer not in levels:
         raise ValueError(f"roofline: the frame has no counts of a level {outer or ''}".rstrip())
-    words = sum(rows[f"{outer}_{t}_{way}"].fillna(0).astype(float) for t in plots.TENSORS for way in ("reads", "writes"))
+    words = sum(
+        rows[f"{outer}_{t}_{way}"].fillna(0).astype(float)
+        for t in plots.TENSORS
+        for way in ("reads", "writes")
+    )
     found = rows[[c for c in ("layer", "arch", "set", "dataflow") if c in rows.columns]].copy()
     found["macs_per_word"] = rows["macs"].astype(float) / words
     found["macs_per_cycle"] = rows["macs"].astype(float) / rows["cycles"].astype(float)
@@ -106,7 +135,8 @@ def roofline_data(frame: pd.DataFrame, outer: str | None = None) -> pd.DataFrame
 
 
 def scaling_data(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per architecture and dataflow: ``pes``, ``cycles``, ``energy``, and whether it is ``best``.
+    """A row per architecture and dataflow: ``pes``, ``cycles``, ``energy``, and whether it is
+    ``best``.
 
     The best are those with fewer cycles than any other of as many PEs or fewer.
     """
@@ -116,18 +146,21 @@ def scaling_data(frame: pd.DataFrame) -> pd.DataFrame:
     found["pes"], found["cycles"] = _pes(totals), totals["cycles"].astype(float)
     found["energy"], found["unit"] = totals[energy].astype(float), energy
     ordered = found.sort_values(["pes", "cycles"], kind="stable")
-    before = ordered.groupby("dataflow")["cycles"].transform(lambda c: c.cummin().shift(fill_value=np.inf))
+    before = ordered.groupby("dataflow")["cycles"].transform(
+        lambda c: c.cummin().shift(fill_value=np.inf)
+    )
     found["best"] = (ordered["cycles"] < before).reindex(found.index)
     return found.sort_values("pes", kind="stable", ignore_index=True)
 
 
-# ------------------------------------------------------------------------------------------- figures
+# ------------------------------------------------------------------------------------------- figure
 
 
 def energy_latency(frame: pd.DataFrame) -> Figure:
     """Every architecture and dataflow as a point of energy against latency.
 
-    Those on the Pareto front are joined; its ends and the point of least energy x latency are named.
+    Those on the Pareto front are joined; its ends and the point of least energy x latency are
+    named.
     """
     data = energy_latency_data(frame)
     with _style():
@@ -148,8 +181,24 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
                 **style,
             )
         best = data[data["front"]].sort_values("latency")
-        axes.plot(x[best.index], y[best.index], color="black", linewidth=1.0, drawstyle="steps-post", zorder=4, label="Pareto front")
-        axes.scatter(x[best.index], y[best.index], s=34, facecolor="none", edgecolor="black", linewidth=0.9, zorder=5)
+        axes.plot(
+            x[best.index],
+            y[best.index],
+            color="black",
+            linewidth=1.0,
+            drawstyle="steps-post",
+            zorder=4,
+            label="Pareto front",
+        )
+        axes.scatter(
+            x[best.index],
+            y[best.index],
+            s=34,
+            facecolor="none",
+            edgecolor="black",
+            linewidth=0.9,
+            zorder=5,
+        )
         _spread(axes, "x", x)
         _spread(axes, "y", y)
         _name_points(axes, x[best.index], y[best.index], data["point"][best.index])
@@ -158,8 +207,12 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def heat_map(frame: pd.DataFrame, x: str | None = None, y: str | None = None, value: str | None = None) -> Figure:
-    """A colour for every pair of values of two axes, a panel per dataflow; numbers in the cells if there are few.  Hatched: no result."""
+def heat_map(
+    frame: pd.DataFrame, x: str | None = None, y: str | None = None, value: str | None = None
+) -> Figure:
+    """A colour for every pair of values of two axes, a panel per dataflow; numbers in the cells if
+    there are few.  Hatched: no result.
+    """
     tables, x, y, value = heat_map_data(frame, x, y, value)
     names = list(tables)
     with _style():
@@ -175,11 +228,20 @@ def heat_map(frame: pd.DataFrame, x: str | None = None, y: str | None = None, va
         lines = math.ceil(len(names) / columns)
         wide, tall = tables[names[0]].shape[1], tables[names[0]].shape[0]
         size = min(max(2.0, 0.36 * wide), 7.0 / columns), min(max(1.6, 0.26 * tall), 3.6)
-        figure = Canvas(figsize=(max(4.2, columns * size[0] + 1.6), lines * size[1] + 1.2), dpi=150, layout="constrained")
+        figure = Canvas(
+            figsize=(max(4.2, columns * size[0] + 1.6), lines * size[1] + 1.2),
+            dpi=150,
+            layout="constrained",
+        )
         grid: Any = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         what = WORDS.get(value, value).lower() if value in WORDS else value
-        _head(figure, _title(frame, f"{what}, least over what else varies" if _others(frame, x, y) else what))
-        for panel, axes in zip([*names, *[""] * (lines * columns - len(names))], grid.ravel(), strict=True):
+        _head(
+            figure,
+            _title(frame, f"{what}, least over what else varies" if _others(frame, x, y) else what),
+        )
+        for panel, axes in zip(
+            [*names, *[""] * (lines * columns - len(names))], grid.ravel(), strict=True
+        ):
             if not panel:
                 axes.axis("off")
                 continue
@@ -188,7 +250,12 @@ def heat_map(frame: pd.DataFrame, x: str | None = None, y: str | None = None, va
             axes.set_facecolor("#DDDDDD")
             axes.patch.set(hatch="////", edgecolor="#999999")
             image = axes.imshow(
-                np.ma.masked_invalid(values), norm=norm, cmap="viridis", origin="lower", aspect="auto", interpolation="nearest"
+                np.ma.masked_invalid(values),
+                norm=norm,
+                cmap="viridis",
+                origin="lower",
+                aspect="auto",
+                interpolation="nearest",
             )
             _ticks(axes.xaxis, table.columns, 12 if columns == 1 else 8)
             _ticks(axes.yaxis, table.index, 12)
@@ -206,7 +273,9 @@ def heat_map(frame: pd.DataFrame, x: str | None = None, y: str | None = None, va
 
 
 def energy_by_level(frame: pd.DataFrame) -> Figure:
-    """Stacked energy of each architecture and dataflow, by level and network; the 24 of least energy if there are more."""
+    """Stacked energy of each architecture and dataflow, by level and network; the 24 of least
+    energy if there are more.
+    """
     totals = _done(frame)
     energy = energy_column(totals)
     labels = _labels(totals)
@@ -215,25 +284,36 @@ def energy_by_level(frame: pd.DataFrame) -> Figure:
         keep = totals["set"].isin(least)
         told = f"the {MOST_BARS} of {totals['set'].nunique()} architectures of least energy"
         totals, labels = totals[keep].assign(arch=totals["arch"] + f", {told}"), labels[keep]
-    return plots.energy(totals.assign(layer=labels).drop(columns=["set", *varied_axes(totals)], errors="ignore"))
+    return plots.energy(
+        totals.assign(layer=labels).drop(columns=["set", *varied_axes(totals)], errors="ignore")
+    )
 
 
 def latency_by_layer(frame: pd.DataFrame) -> Figure:
-    """Stacked cycles of each layer, for each dataflow on the architecture that is fastest under it."""
+    """Stacked cycles of each layer, for each dataflow on the architecture that is fastest under
+    it.
+    """
     rows = _one(frame)
     if (rows["layer"] == "total").all():
         raise ValueError("latency_by_layer: wants a row per layer, the frame has totals")
     totals = _done(frame)
     best = totals.loc[totals.groupby("dataflow", sort=False)["cycles"].idxmin()]
     keep = rows.merge(best[["arch", "set", "dataflow"]], on=["arch", "set", "dataflow"])
-    named = keep.assign(dataflow=keep["dataflow"] + [f" {label}" if label else "" for label in _labels(keep, within=totals)])
+    named = keep.assign(
+        dataflow=keep["dataflow"]
+        + [f" {label}" if label else "" for label in _labels(keep, within=totals)]
+    )
     return plots.latency(named.drop(columns=["set", *varied_axes(rows)], errors="ignore"))
 
 
-def roofline(frame: pd.DataFrame, words_per_cycle: float | None = None, outer: str | None = None) -> Figure:
-    """Every layer as a point: MACs per cycle against MACs per word of the outermost level, under the array's roof.
+def roofline(
+    frame: pd.DataFrame, words_per_cycle: float | None = None, outer: str | None = None
+) -> Figure:
+    """Every layer as a point: MACs per cycle against MACs per word of the outermost level, under
+    the array's roof.
 
-    ``words_per_cycle``, if given, is the bandwidth of the outermost level and draws the slanted roof.
+    ``words_per_cycle``, if given, is the bandwidth of the outermost level and draws the slanted
+    roof.
     """
     data = roofline_data(frame, outer)
     with _style():
@@ -258,15 +338,37 @@ def roofline(frame: pd.DataFrame, words_per_cycle: float | None = None, outer: s
             start = max(low, pes / words_per_cycle) if words_per_cycle else low
             axes.plot([start, high], [pes, pes], color=GREY, linewidth=1.0)
             if start < high:
-                axes.annotate(f"{pes:.0f} PEs", (high, pes), (-3, 2), textcoords="offset points", ha="right", size=7, color=GREY)
+                axes.annotate(
+                    f"{pes:.0f} PEs",
+                    (high, pes),
+                    (-3, 2),
+                    textcoords="offset points",
+                    ha="right",
+                    size=7,
+                    color=GREY,
+                )
         if words_per_cycle:
             end = min(high, sizes[-1] / words_per_cycle)
-            axes.plot([low, end], [low * words_per_cycle, end * words_per_cycle], color=GREY, linewidth=1.0, linestyle="--")
+            axes.plot(
+                [low, end],
+                [low * words_per_cycle, end * words_per_cycle],
+                color=GREY,
+                linewidth=1.0,
+                linestyle="--",
+            )
             axes.annotate(
-                f"{words_per_cycle:g} words a cycle", (low, low * words_per_cycle), (4, 6), textcoords="offset points", size=7, color=GREY
+                f"{words_per_cycle:g} words a cycle",
+                (low, low * words_per_cycle),
+                (4, 6),
+                textcoords="offset points",
+                size=7,
+                color=GREY,
             )
         axes.set_ylim(data["macs_per_cycle"].min() / 1.6, sizes[-1] * 1.8)
-        axes.set(xlabel=f"MACs per word of {plots._printed(data['outer'].iloc[0])}", ylabel="MACs per cycle")
+        axes.set(
+            xlabel=f"MACs per word of {plots._printed(data['outer'].iloc[0])}",
+            ylabel="MACs per cycle",
+        )
         _legend(axes)
     return figure
 
@@ -274,7 +376,8 @@ def roofline(frame: pd.DataFrame, words_per_cycle: float | None = None, outer: s
 def scaling(frame: pd.DataFrame) -> Figure:
     """Cycles and energy against the number of PEs.
 
-    Arrays that are faster than all of their size and smaller ones are joined, the others faint; dashed is ideal scaling.
+    Arrays that are faster than all of their size and smaller ones are joined, the others faint;
+    dashed is ideal scaling.
     """
     data = scaling_data(frame)
     if data["pes"].nunique() < 2:
@@ -290,13 +393,37 @@ def scaling(frame: pd.DataFrame) -> Figure:
         for flow, rows, style in _flows(data):
             best = rows[rows["best"]].sort_values("pes")
             for axes, values in ((left, cycles), (right, energy)):
-                axes.scatter(rows["pes"], values[rows.index], s=7, alpha=0.3, linewidth=0, rasterized=len(data) > MANY, **style)
+                axes.scatter(
+                    rows["pes"],
+                    values[rows.index],
+                    s=7,
+                    alpha=0.3,
+                    linewidth=0,
+                    rasterized=len(data) > MANY,
+                    **style,
+                )
                 few = len(best) <= 30
-                joined = 1.1 if few or axes is left else 0.0  # energies of many shapes go up and down
-                axes.plot(best["pes"], values[best.index], linewidth=joined, markersize=4 if few else 2.5, label=flow, **style)
+                joined = (
+                    1.1 if few or axes is left else 0.0
+                )  # energies of many shapes go up and down
+                axes.plot(
+                    best["pes"],
+                    values[best.index],
+                    linewidth=joined,
+                    markersize=4 if few else 2.5,
+                    label=flow,
+                    **style,
+                )
         first = data[data["best"]].sort_values(["pes", "cycles"]).iloc[0]
         ends = np.array([data["pes"].min(), data["pes"].max()])
-        left.plot(ends, cycles[first.name] * first["pes"] / ends, color=GREY, linewidth=1.0, linestyle="--", label="ideal")
+        left.plot(
+            ends,
+            cycles[first.name] * first["pes"] / ends,
+            color=GREY,
+            linewidth=1.0,
+            linestyle="--",
+            label="ideal",
+        )
         left.set(xscale="log", xlabel="PEs", ylabel=cycles_label)
         _spread(left, "y", cycles, always=True)
         right.set(xscale="log", xlabel="PEs", ylabel=energy_label, ylim=(0, None))
@@ -326,19 +453,27 @@ def every(frame: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
             yield (name if len(networks) == 1 else f"{network}_{name}"), figure
 
 
-# ------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------- helper
 
 
 def _one(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame, if it is of one workload, engine, direction and batch."""
-    if missing := [c for c in ("workload", "layer", "dataflow", "cycles") if c not in frame.columns]:
+    if missing := [
+        c for c in ("workload", "layer", "dataflow", "cycles") if c not in frame.columns
+    ]:
         raise ValueError(f"the frame has no column {', '.join(missing)}")
     if not len(frame):
         raise ValueError("the frame has no rows to plot")
     for name in ("workload", "engine", "direction", "batch"):
-        if name in frame.columns and frame[name].nunique() > 1 and not (name == "batch" and frame["layer"].nunique() > 1):
+        if (
+            name in frame.columns
+            and frame[name].nunique() > 1
+            and not (name == "batch" and frame["layer"].nunique() > 1)
+        ):
             some = ", ".join(str(v) for v in frame[name].unique()[:3])
-            raise ValueError(f"the frame has several of {name} ({some}): plot the rows of one at a time")
+            raise ValueError(
+                f"the frame has several of {name} ({some}): plot the rows of one at a time"
+            )
     return frame
 
 
@@ -352,7 +487,11 @@ def _done(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pes(rows: pd.DataFrame) -> Any:
-    return (rows["macs"].astype(float) / rows["utilization"].astype(float) / rows["cycles"].astype(float)).round()
+    return (
+        rows["macs"].astype(float)
+        / rows["utilization"].astype(float)
+        / rows["cycles"].astype(float)
+    ).round()
 
 
 def _labels(rows: pd.DataFrame, within: pd.DataFrame | None = None) -> Any:
@@ -364,7 +503,9 @@ def _labels(rows: pd.DataFrame, within: pd.DataFrame | None = None) -> Any:
     for row in rows[names].itertuples(index=False):
         values = dict(zip(names, row, strict=True))
         parts = ["x".join(_short(values[n]) for n in array)] if array else []
-        texts.append(", ".join([*parts, *(_setting(n, values[n]) for n in names if n not in array)]))
+        texts.append(
+            ", ".join([*parts, *(_setting(n, values[n]) for n in names if n not in array)])
+        )
     return _series(np.array(texts, dtype=object), rows.index)
 
 
@@ -378,7 +519,11 @@ def _setting(key: str, value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+    return (
+        f"{value:g}"
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _series(values: Any, index: Any = None) -> Any:
@@ -389,7 +534,11 @@ def _series(values: Any, index: Any = None) -> Any:
 
 def _title(frame: pd.DataFrame, what: str) -> str:
     """What all rows share, then what is shown."""
-    names = [str(frame[c].iloc[0]) for c in ("workload", "arch") if c in frame.columns and frame[c].nunique() == 1]
+    names = [
+        str(frame[c].iloc[0])
+        for c in ("workload", "arch")
+        if c in frame.columns and frame[c].nunique() == 1
+    ]
     return f"{' on '.join(names)}: {what}" if names else what
 
 
@@ -400,7 +549,11 @@ def _others(frame: pd.DataFrame, x: str, y: str) -> list[str]:
 def _flows(data: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:
     """Each dataflow's name, rows, and how it is drawn."""
     for k, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
-        yield str(flow), rows, {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]}
+        yield (
+            str(flow),
+            rows,
+            {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)]},
+        )
 
 
 def _scaled(values: Any, name: str) -> tuple[Any, str]:
@@ -427,7 +580,13 @@ def _style() -> Iterator[None]:
     """The house's style with the sizes of text of the other figures."""
     import matplotlib
 
-    sizes: Any = {"font.size": 7.5, "axes.labelsize": 8, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
+    sizes: Any = {
+        "font.size": 7.5,
+        "axes.labelsize": 8,
+        "axes.linewidth": 0.6,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+    }
     with house_style(), matplotlib.rc_context(sizes):
         yield
 
@@ -449,7 +608,9 @@ def _canvas(title: str) -> tuple[Figure, Axes]:
 
 
 def _spread(axes: Axes, which: str, values: Any, *, always: bool = False) -> None:
-    """A logarithmic axis where values lie far apart, or ``always``, with plain numbers at its ticks."""
+    """A logarithmic axis where values lie far apart, or ``always``, with plain numbers at its
+    ticks.
+    """
     low, high = float(np.min(values)), float(np.max(values))
     if low <= 0 or (high / low < 8 and not always):
         return

@@ -1,4 +1,6 @@
-"""Words as hardware holds them: integer types that wrap, requantization, random data (DESIGN section 6)."""
+"""Words as hardware holds them: integer types that wrap, requantization, random data (DESIGN
+section 6).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ ACCUMULATOR_BITS = (2, 48)
 
 @dataclass(frozen=True)
 class Number:
-    """An integer type of ``bits`` bits, two's complement if ``signed`` (one signed bit means {-1, 0}).
+    """An integer type of ``bits`` bits, two's complement if ``signed`` (one signed bit means {-1,
+    0}).
 
     Any width from the narrowest operand to the widest accumulator; what a role allows is checked by
     ``as_operand`` and ``as_accumulator``.  Raises ValueError if ``bits`` is outside 1 to 48.
@@ -46,11 +49,15 @@ class Number:
         return np.min_scalar_type(self.low if self.signed else self.high)
 
     def as_operand(self, name: str) -> Number:
-        """This number, if an operand may have it (1 to 16 bits), else ValueError naming the operand."""
+        """This number, if an operand may have it (1 to 16 bits), else ValueError naming the
+        operand.
+        """
         return self._require(f"operand {name}", *OPERAND_BITS)
 
     def as_accumulator(self, name: str = "psum") -> Number:
-        """This number, if an accumulator may have it (2 to 48 bits), else ValueError naming the accumulator."""
+        """This number, if an accumulator may have it (2 to 48 bits), else ValueError naming the
+        accumulator.
+        """
         return self._require(f"accumulator {name}", *ACCUMULATOR_BITS)
 
     def _require(self, what: str, least: int, most: int) -> Number:
@@ -63,8 +70,9 @@ def wrap(values: NDArray[Any], number: Number) -> NDArray[np.int64]:
     """``values`` modulo 2^bits, in the range of ``number``: what a register of that width keeps.
 
     ``values``: integers of any shape and type, or float64 holding exact integers; 64-bit wrapping
-    before this call does no harm, as 2^bits divides 2^64.  Returns a new int64 array of the same shape.
-    Raises ValueError if a float is not an integer in the int64 range, TypeError for other types.
+    before this call does no harm, as 2^bits divides 2^64.  Returns a new int64 array of the same
+    shape. Raises ValueError if a float is not an integer in the int64 range, TypeError for other
+    types.
     """
     values = np.asarray(values)
     if np.issubdtype(values.dtype, np.floating):
@@ -108,11 +116,14 @@ class Requantize:
         if not 0 <= self.shift <= 62:
             raise ValueError(f"shift must be 0 to 62 bits, got {self.shift}")
         if self.rounding not in get_args(Rounding):
-            raise ValueError(f"rounding must be one of {', '.join(get_args(Rounding))}, got {self.rounding!r}")
+            raise ValueError(
+                f"rounding must be one of {', '.join(get_args(Rounding))}, got {self.rounding!r}"
+            )
 
 
 def requantize(acc: NDArray[np.int64], spec: Requantize, out: Number) -> NDArray[Any]:
-    """``acc`` shifted and rounded, activated, then saturated to the range of ``out``, in that order.
+    """``acc`` shifted and rounded, activated, then saturated to the range of ``out``, in that
+    order.
 
     ``acc``: int64 of any shape.  Returns the same shape in ``out.dtype``.
     Raises ValueError if ``out`` is no operand type (the ofmap is the next layer's ifmap).
@@ -123,7 +134,9 @@ def requantize(acc: NDArray[np.int64], spec: Requantize, out: Number) -> NDArray
 
 
 def _shift_right(acc: NDArray[np.int64], shift: int, rounding: Rounding) -> NDArray[np.int64]:
-    """``acc / 2^shift`` rounded: the floor, plus one where the remainder in [0, 2^shift) asks for it."""
+    """``acc / 2^shift`` rounded: the floor, plus one where the remainder in [0, 2^shift) asks for
+    it.
+    """
     floor = acc >> shift
     if rounding == "floor":
         return floor
@@ -137,8 +150,11 @@ def _shift_right(acc: NDArray[np.int64], shift: int, rounding: Rounding) -> NDAr
     return floor + up
 
 
-def random_operand(shape: tuple[int, ...], number: Number, rng: np.random.Generator) -> NDArray[Any]:
-    """Uniform over the full range of ``number``; with two words or more, its low and high are among them.
+def random_operand(
+    shape: tuple[int, ...], number: Number, rng: np.random.Generator
+) -> NDArray[Any]:
+    """Uniform over the full range of ``number``; with two words or more, its low and high are among
+    them.
 
     Returns an array of ``shape`` in ``number.dtype``.
     """
@@ -148,17 +164,25 @@ def random_operand(shape: tuple[int, ...], number: Number, rng: np.random.Genera
     return values
 
 
-def random_data(problem: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int) -> dict[str, NDArray[Any]]:
-    """Random arrays for the two operands of ``problem.direction``, by tensor name; the same for the same seed.
+def random_data(
+    problem: Problem, weight: Number, ifmap: Number, ofmap: Number, psum: Number, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Random arrays for the two operands of ``problem.direction``, by tensor name; the same for the
+    same seed.
 
     Shapes are ``problem.shape(tensor)``; in the two gradient directions ``ofmap`` is the upstream
-    gradient.  A forward problem with bias also gets ``bias`` of shape (G, M), over the range of ``psum``.
-    Raises ValueError for a type its role does not allow (section 6 of DESIGN).
+    gradient.  A forward problem with bias also gets ``bias`` of shape (G, M), over the range of
+    ``psum``. Raises ValueError for a type its role does not allow (section 6 of DESIGN).
     """
     rng = np.random.default_rng(seed)
-    numbers = {name: n.as_operand(name) for name, n in (("weight", weight), ("ifmap", ifmap), ("ofmap", ofmap))}
+    numbers = {
+        name: n.as_operand(name)
+        for name, n in (("weight", weight), ("ifmap", ifmap), ("ofmap", ofmap))
+    }
     psum.as_accumulator()
-    data = {name: random_operand(problem.shape(name), numbers[name], rng) for name in problem.operands}
+    data = {
+        name: random_operand(problem.shape(name), numbers[name], rng) for name in problem.operands
+    }
     if problem.bias and problem.direction == "forward":
         data["bias"] = random_operand((problem.G, problem.M), psum, rng)
     return data

@@ -1,4 +1,5 @@
-"""Block floating point: integer words with one power of two for a whole tensor, the form gradients have in words.
+"""Block floating point: integer words with one power of two for a whole tensor, the form gradients
+have in words.
 
 Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows from the exact
 numbers it is rounded from, as the smallest at which the largest magnitude still fits.
@@ -23,8 +24,10 @@ PARAMETER = Number(48)  # of a gradient that float64 arithmetic gave
 
 
 @dataclass(frozen=True)
-class Block:
-    """``words * 2^exponent / divisor``: int64 of any shape, exactly.  Only what is not rounded yet has a divisor."""
+class BlockFloat:
+    """``words * 2^exponent / divisor``: int64 of any shape, exactly.  Only what is not rounded yet
+    has a divisor.
+    """
 
     words: NDArray[np.int64]
     exponent: int
@@ -35,11 +38,15 @@ class Block:
         """As float64: exact for words below 2^53 without a divisor."""
         return np.asarray(np.ldexp(self.words.astype(np.float64), self.exponent) / self.divisor)
 
-    def times(self, factor: Block) -> Block:
+    def times(self, factor: BlockFloat) -> BlockFloat:
         """The product, word by word, exact: the caller sees to it that words stay below 2^63."""
-        return Block(self.words * factor.words, self.exponent + factor.exponent, self.divisor * factor.divisor)
+        return BlockFloat(
+            self.words * factor.words,
+            self.exponent + factor.exponent,
+            self.divisor * factor.divisor,
+        )
 
-    def same(self, other: Block) -> bool:
+    def same(self, other: BlockFloat) -> bool:
         """Whether every bit agrees, the exponent's too."""
         here, there = (self.exponent, self.divisor), (other.exponent, other.divisor)
         return here == there and np.array_equal(self.words, other.words)
@@ -53,34 +60,42 @@ def exponent_of(scale: float) -> int:
     return exponent - 1
 
 
-def rounded(values: Array, number: Number) -> Block:
-    """Real numbers as words of ``number`` at the smallest exponent that holds the largest magnitude, half to even.
+def rounded(values: Array, number: Number) -> BlockFloat:
+    """Real numbers as words of ``number`` at the smallest exponent that holds the largest
+    magnitude, half to even.
 
     What is not a finite number (a derivative where there is none) becomes 0.
     """
     exact = np.nan_to_num(np.asarray(values, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     largest = float(np.abs(exact).max(initial=0))
     if not largest:
-        return Block(np.zeros(exact.shape, np.int64), 0)
+        return BlockFloat(np.zeros(exact.shape, np.int64), 0)
     exponent = frexp(largest)[1] - (number.bits - 1)
     if np.rint(np.ldexp(largest, -exponent)) > number.high:
         exponent += 1
-    return Block(np.rint(np.ldexp(exact, -exponent)).astype(np.int64), exponent)
+    return BlockFloat(np.rint(np.ldexp(exact, -exponent)).astype(np.int64), exponent)
 
 
-def narrowed(block: Block, number: Number) -> Block:
-    """The same rounded once, half to even, to words of ``number``, at the smallest exponent that holds the largest magnitude.
+def narrowed(block: BlockFloat, number: Number) -> BlockFloat:
+    """The same rounded once, half to even, to words of ``number``, at the smallest exponent that
+    holds the largest magnitude.
 
     ``block``: words below 2^62 in magnitude.  The result has no divisor; zeros have exponent 0.
     """
     largest = max(int(block.words.max(initial=0)), -int(block.words.min(initial=0)))
     if not largest:
-        return Block(np.zeros(block.words.shape, np.int64), 0)
-    up = number.bits - 1 - largest.bit_length() + block.divisor.bit_length()  # one more than can fit, at least
+        return BlockFloat(np.zeros(block.words.shape, np.int64), 0)
+    up = (
+        number.bits - 1 - largest.bit_length() + block.divisor.bit_length()
+    )  # one more than can fit, at least
     while _quotient(largest, up, block.divisor) > number.high:
         up -= 1
-    words = divide(block.words << up, block.divisor) if up >= 0 else divide(block.words, block.divisor << -up)
-    return Block(words, block.exponent - up)
+    words = (
+        divide(block.words << up, block.divisor)
+        if up >= 0
+        else divide(block.words, block.divisor << -up)
+    )
+    return BlockFloat(words, block.exponent - up)
 
 
 def _quotient(word: int, up: int, divisor: int) -> int:
@@ -90,20 +105,23 @@ def _quotient(word: int, up: int, divisor: int) -> int:
     return whole + (2 * rest + (whole & 1) > below)
 
 
-def added(blocks: Sequence[Block], number: Number) -> Block:
+def added(blocks: Sequence[BlockFloat], number: Number) -> BlockFloat:
     """The sum of gradients that reach one tensor on several ways, in words of ``number``.
 
-    One is narrowed and nothing else.  Several are each rounded to ``FRACTION`` first, brought to the finest exponent
-    among them (at most ``FRACTION`` below the coarsest, half to even), added exactly, and narrowed.
+    One is narrowed and nothing else.  Several are each rounded to ``FRACTION`` first, brought to
+    the finest exponent among them (at most ``FRACTION`` below the coarsest, half to even), added
+    exactly, and narrowed.
     """
     if len(blocks) == 1:
         return narrowed(blocks[0], number)
     parts = [part for part in (narrowed(block, FRACTION) for block in blocks) if part.words.any()]
     if not parts:
         return narrowed(blocks[0], number)
-    unit = max(min(part.exponent for part in parts), max(part.exponent for part in parts) - FRACTION.bits)
+    unit = max(
+        min(part.exponent for part in parts), max(part.exponent for part in parts) - FRACTION.bits
+    )
     total = np.zeros(np.shape(blocks[0].words), np.int64)
     for part in parts:
         up = part.exponent - unit
         total = total + (part.words << up if up >= 0 else divide(part.words, 1 << min(-up, 61)))
-    return narrowed(Block(total, unit), number)
+    return narrowed(BlockFloat(total, unit), number)

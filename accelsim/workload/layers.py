@@ -6,9 +6,19 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
-from accelsim.files import MAX_NUMBER, plain
+from accelsim.base.limits import MAX_NUMBER
+from accelsim.base.overrides import plain_value as plain
 from accelsim.workload.problem import TENSORS, Direction, Problem
 
 MAX_SIZE = 2**31 - 1
@@ -39,12 +49,16 @@ def _ints(value: Any, least: int, lengths: tuple[int, ...], rule: str) -> tuple[
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    values = _ints(value, 1, (2,), "must be a whole number of at least 1, or [vertical, horizontal]")
+    values = _ints(
+        value, 1, (2,), "must be a whole number of at least 1, or [vertical, horizontal]"
+    )
     return values[0], values[-1]
 
 
 def _least_pair(value: Any) -> tuple[int, int]:
-    values = _ints(value, 0, (2,), "must be a whole number of at least 0, or [vertical, horizontal]")
+    values = _ints(
+        value, 0, (2,), "must be a whole number of at least 0, or [vertical, horizontal]"
+    )
     return values[0], values[-1]
 
 
@@ -64,11 +78,15 @@ def _padding(value: Any) -> Sides | Literal["same"]:
 
 LeastPair = Annotated[int | tuple[int, int], BeforeValidator(_least_pair)]
 Pair = Annotated[int | tuple[int, int], BeforeValidator(_pair)]
-Padding = Annotated[int | tuple[int, int] | Sides | Literal["same", "valid"], BeforeValidator(_padding)]
+Padding = Annotated[
+    int | tuple[int, int] | Sides | Literal["same", "valid"], BeforeValidator(_padding)
+]
 
 
 class Layer(BaseModel):
-    """What all layers have.  Two layers are equal if they are of one type and every size and the name agree."""
+    """What all layers have.  Two layers are equal if they are of one type and every size and the
+    name agree.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: Name = ""
@@ -78,7 +96,9 @@ class Layer(BaseModel):
         """The layer as a box of loops, with ``batch`` inputs if given."""
 
     def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
-        """The layer's loops in a direction of the network's: a transposed convolution runs forward as a gradient."""
+        """The layer's loops in a direction of the network's: a transposed convolution runs forward
+        as a gradient.
+        """
         return self.problem(batch).with_direction(direction)
 
     @property
@@ -88,10 +108,14 @@ class Layer(BaseModel):
 
     @property
     def unread(self) -> tuple[int, int]:
-        """Rows and columns at the end that no window reads, because the stride does not fit; padding among them."""
+        """Rows and columns at the end that no window reads, because the stride does not fit;
+        padding among them.
+        """
         p = self.problem()
         (u, v), (d, e), (top, bottom, left, right) = p.stride, p.dilation, p.padding
-        return (p.H + top + bottom - d * (p.R - 1) - 1) % u, (p.W + left + right - e * (p.S - 1) - 1) % v
+        return (p.H + top + bottom - d * (p.R - 1) - 1) % u, (
+            p.W + left + right - e * (p.S - 1) - 1
+        ) % v
 
     @property
     def parameters(self) -> int:
@@ -115,11 +139,13 @@ class Layer(BaseModel):
 
 
 class Conv2d(Layer):
-    """A convolution (cross-correlation).  ``M`` and ``C`` are per group; ``H`` and ``W`` the unpadded ifmap.
+    """A convolution (cross-correlation).  ``M`` and ``C`` are per group; ``H`` and ``W`` the
+    unpadded ifmap.
 
-    ``stride`` and ``dilation``: one number, or (vertical, horizontal).  ``padding`` with zeros: one number,
-    (vertical, horizontal), (top, bottom, left, right), "valid" (none), or "same": E = ceil(H / stride), an odd
-    zero going to the bottom and right.  Raises pydantic's ValidationError, a ValueError, for impossible shapes.
+    ``stride`` and ``dilation``: one number, or (vertical, horizontal).  ``padding`` with zeros: one
+    number, (vertical, horizontal), (top, bottom, left, right), "valid" (none), or "same": E =
+    ceil(H / stride), an odd zero going to the bottom and right.  Raises pydantic's ValidationError,
+    a ValueError, for impossible shapes.
     """
 
     type: Literal["conv2d"] = "conv2d"
@@ -175,7 +201,9 @@ def _same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
 
 
 class Linear(Layer):
-    """A fully connected layer of ``M`` outputs and C*H*W inputs: the convolution whose filter is the whole ifmap."""
+    """A fully connected layer of ``M`` outputs and C*H*W inputs: the convolution whose filter is
+    the whole ifmap.
+    """
 
     type: Literal["linear"] = "linear"
     M: Count
@@ -187,11 +215,24 @@ class Linear(Layer):
 
     def problem(self, batch: int | None = None) -> Problem:
         n = self.N if batch is None else batch
-        return Problem(N=n, G=1, M=self.M, C=self.C, E=1, F=1, R=self.H, S=self.W, H=self.H, W=self.W, bias=self.bias)
+        return Problem(
+            N=n,
+            G=1,
+            M=self.M,
+            C=self.C,
+            E=1,
+            F=1,
+            R=self.H,
+            S=self.W,
+            H=self.H,
+            W=self.W,
+            bias=self.bias,
+        )
 
 
 class Gemm(Layer):
-    """A matrix product, (m x k) times (k x n): ``m`` filters of ``k`` channels on ``n`` pixels, which lie along F.
+    """A matrix product, (m x k) times (k x n): ``m`` filters of ``k`` channels on ``n`` pixels,
+    which lie along F.
 
     A batch is that many products with the same left matrix.
     """
@@ -204,13 +245,17 @@ class Gemm(Layer):
 
     def problem(self, batch: int | None = None) -> Problem:
         n = 1 if batch is None else batch
-        return Problem(N=n, G=1, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n, bias=self.bias)
+        return Problem(
+            N=n, G=1, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n, bias=self.bias
+        )
 
 
 class MatMul(Layer):
-    """``products`` matrix products, (m x k) times (k x n), none of whose factors are weights: attention's.
+    """``products`` matrix products, (m x k) times (k x n), none of whose factors are weights:
+    attention's.
 
-    The left matrix lies where weights lie.  Each product is a group, and a batch has that many times as many groups.
+    The left matrix lies where weights lie.  Each product is a group, and a batch has that many
+    times as many groups.
     """
 
     type: Literal["matmul"] = "matmul"
@@ -230,11 +275,12 @@ class MatMul(Layer):
 
 
 class ConvTranspose2d(Layer):
-    """A transposed convolution: ``C`` channels of H x W in, ``M`` out, both per group; the input gradient of a convolution.
+    """A transposed convolution: ``C`` channels of H x W in, ``M`` out, both per group; the input
+    gradient of a convolution.
 
-    Stride, padding and dilation are those of that convolution; the output side is (H - 1) stride - pads +
-    dilation (R - 1) + 1 + ``extra``.  The problem is that convolution's, so its M is this layer's C and the ifmap is
-    what comes out; the direction is ``grad_input``.
+    Stride, padding and dilation are those of that convolution; the output side is (H - 1) stride -
+    pads + dilation (R - 1) + 1 + ``extra``.  The problem is that convolution's, so its M is this
+    layer's C and the ifmap is what comes out; the direction is ``grad_input``.
     """
 
     type: Literal["conv_transpose"] = "conv_transpose"
@@ -277,7 +323,11 @@ class ConvTranspose2d(Layer):
         )
 
     def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
-        swapped: dict[Direction, Direction] = {"forward": "grad_input", "grad_input": "forward", "grad_weight": "grad_weight"}
+        swapped: dict[Direction, Direction] = {
+            "forward": "grad_input",
+            "grad_input": "forward",
+            "grad_weight": "grad_weight",
+        }
         return self.problem(batch).with_direction(swapped[direction])
 
     @property

@@ -18,22 +18,24 @@ from pydantic import (
     model_validator,
 )
 
-from accelsim import files
-from accelsim.files import InputError
-from accelsim.workload.graph.entries import AnyEntry, Block, Shapes
+from accelsim.base.errors import InputError
+from accelsim.base.shipped import resolve_file
+from accelsim.base.validation import load_model, validate
+from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import unroll
 from accelsim.workload.layers import AnyLayer, Layer, Name
-from accelsim.workload.operators.base import as_file
+from accelsim.workload.operators.operator import as_file
 
 
 class Workload(BaseModel):
     """A network: a graph, or just its layers in the order they run.
 
-    ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``, ... by its
-    position.  A ``graph`` of nodes has an ``input`` (a shape, or names with shapes), from which every other shape
-    follows, and may use ``blocks`` that are written once.  Each node reads the one before it unless it says ``inputs``;
-    ``outputs`` are what no node reads unless given.  The layers are then those of the graph that run on the array.
+    ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``,
+    ... by its position.  A ``graph`` of nodes has an ``input`` (a shape, or names with shapes),
+    from which every other shape follows, and may use ``blocks`` that are written once.  Each node
+    reads the one before it unless it says ``inputs``; ``outputs`` are what no node reads unless
+    given.  The layers are then those of the graph that run on the array.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -41,7 +43,7 @@ class Workload(BaseModel):
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
     input: Shapes | None = None
-    blocks: dict[Name, Block] = {}
+    blocks: dict[Name, GraphBlock] = {}
     graph: Annotated[tuple[AnyEntry, ...], Field(strict=False)] = ()
     outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     _network: Graph | None = PrivateAttr(None)
@@ -49,7 +51,10 @@ class Workload(BaseModel):
     @field_validator("layers")
     @classmethod
     def _named(cls, layers: tuple[AnyLayer, ...]) -> tuple[AnyLayer, ...]:
-        return tuple(x if x.name else x.model_copy(update={"name": f"layer{i}"}) for i, x in enumerate(layers, 1))
+        return tuple(
+            x if x.name else x.model_copy(update={"name": f"layer{i}"})
+            for i, x in enumerate(layers, 1)
+        )
 
     @model_validator(mode="after")
     def _complete(self) -> Workload:
@@ -59,7 +64,11 @@ class Workload(BaseModel):
                 if key in given:
                     raise ValueError(f"{key}: goes with graph, which is not given")
             if not self.layers:
-                raise ValueError("layers: must not be empty" if "layers" in given else "layers or graph must be given")
+                raise ValueError(
+                    "layers: must not be empty"
+                    if "layers" in given
+                    else "layers or graph must be given"
+                )
             return self
         if "layers" in given:
             raise ValueError("layers: must not be given beside graph, which has them")
@@ -68,7 +77,9 @@ class Workload(BaseModel):
         shapes = self.input if isinstance(self.input, dict) else {"input": self.input}
         for key, shape in shapes.items():
             if any(isinstance(n, str) for n in shape):
-                raise ValueError(f"input: an expression has no meaning outside a block, got {key} {list(shape)}")
+                raise ValueError(
+                    f"input: an expression has no meaning outside a block, got {key} {list(shape)}"
+                )
         network = unroll(self.name, shapes, self.blocks, self.graph, self.outputs)
         if not network.layers:
             raise ValueError("graph: must have a node that runs on the array (conv2d, linear, ...)")
@@ -81,7 +92,9 @@ class Workload(BaseModel):
 
     @property
     def network(self) -> Graph | None:
-        """The graph, with every shape and in an order that runs; None if only layers were given, or some selected."""
+        """The graph, with every shape and in an order that runs; None if only layers were given, or
+        some selected.
+        """
         return self._network
 
     @model_serializer(mode="plain")
@@ -90,7 +103,11 @@ class Workload(BaseModel):
         data: dict[str, Any] = {"name": self.name, "description": self.description}
         if not self.graph:
             return data | {"layers": [layer.model_dump(mode=info.mode) for layer in self.layers]}
-        data["input"] = {k: list(v) for k, v in self.input.items()} if isinstance(self.input, dict) else list(self.input or ())
+        data["input"] = (
+            {k: list(v) for k, v in self.input.items()}
+            if isinstance(self.input, dict)
+            else list(self.input or ())
+        )
         if self.blocks:
             data["blocks"] = {name: as_file(block) for name, block in self.blocks.items()}
         data["graph"] = [as_file(entry) for entry in self.graph]
@@ -101,7 +118,9 @@ class Workload(BaseModel):
         seen: set[str] = set()
         for i, name in enumerate(self.names):
             if name in seen:
-                raise ValueError(f"layers.{i}: every layer needs a name of its own, got {name} twice")
+                raise ValueError(
+                    f"layers.{i}: every layer needs a name of its own, got {name} twice"
+                )
             seen.add(name)
         return self
 
@@ -121,28 +140,40 @@ class Workload(BaseModel):
         return sum(layer.parameters for layer in self.layers)
 
     def select(self, names: Iterable[str]) -> Workload:
-        """The layers with these names, in the workload's order.  Raises InputError for a name it does not have."""
+        """The layers with these names, in the workload's order.  Raises InputError for a name it
+        does not have.
+        """
         wanted = set(names)
         for name in sorted(wanted - set(self.names)):
-            raise InputError(f"{self.name} has no such layer", key="layer", got=name, choices=self.names)
+            raise InputError(
+                f"{self.name} has no such layer", key="layer", got=name, choices=self.names
+            )
         if not wanted:
             raise InputError("at least one layer must be selected", key="layer")
         chosen = tuple(x for x in self.layers if x.name in wanted)
         return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
 
     def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when asked for."""
-        return str(import_module("accelsim.view.html").html(self))
+        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
+        asked for.
+        """
+        return str(import_module("accelsim.view.notebook").html(self))
 
 
 def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:
-    """A workload from a shipped name, a YAML file, one layer or a list of layers.  Raises InputError if it is none of them."""
+    """A workload from a shipped name, a YAML file, one layer or a list of layers.  Raises
+    InputError if it is none of them.
+    """
     if isinstance(source, Workload):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return files.load(files.resolve("workloads", source), Workload, "workloads")
+        return load_model(resolve_file("workloads", source), Workload, "workloads")
     layers = [source] if isinstance(source, Layer) else source
     if not isinstance(layers, Sequence) or not all(isinstance(x, Layer) for x in layers):
-        raise InputError("must be a name, a file, a layer or a list of layers", key="workload", got=type(source).__name__)
+        raise InputError(
+            "must be a name, a file, a layer or a list of layers",
+            key="workload",
+            got=type(source).__name__,
+        )
     name = (layers[0].name or "layer") if len(layers) == 1 else "layers"
-    return files.validate({"name": name, "layers": list(layers)}, Workload, "workloads")
+    return validate({"name": name, "layers": list(layers)}, Workload, "workloads")

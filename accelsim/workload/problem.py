@@ -30,7 +30,9 @@ DEPENDS = {t: frozenset(d for rank in ranks for d in rank) for t, ranks in RANKS
 
 @dataclass(frozen=True)
 class Slide:
-    """A sliding rank: coordinate ``stride*out + dilation*filter - pad``, real within ``[0, size)``."""
+    """A sliding rank: coordinate ``stride*out + dilation*filter - pad``, real within ``[0,
+    size)``.
+    """
 
     stride: int
     dilation: int
@@ -42,7 +44,8 @@ class Slide:
 class Problem:
     """One layer as the box N*G*M*C*E*F*R*S; sizes in words, M and C per group.
 
-    ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical, horizontal).
+    ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical,
+    horizontal).
     """
 
     N: int
@@ -117,7 +120,9 @@ class Problem:
         return self.slide_h if rank[0] == "E" else self.slide_w
 
     def padded_slide(self, rank: tuple[str, ...]) -> Slide:
-        """The same projection onto the ifmap with its padding: every coordinate a window touches is there."""
+        """The same projection onto the ifmap with its padding: every coordinate a window touches is
+        there.
+        """
         slide, pads = self.slide(rank), self.padding[:2] if rank[0] == "E" else self.padding[2:]
         return Slide(slide.stride, slide.dilation, 0, slide.size + sum(pads))
 

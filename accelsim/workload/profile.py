@@ -1,4 +1,6 @@
-"""What a network is, layer by layer, before any accelerator: shapes, parameters, MACs, other operations, memory, intensity."""
+"""What a network is, layer by layer, before any accelerator: shapes, parameters, MACs, other
+operations, memory, intensity.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,12 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload
 from accelsim.workload.operators.array import ArrayOperator
-from accelsim.workload.operators.base import kind, text
+from accelsim.workload.operators.operator import kind, text
 
 YARDSTICK_MHZ = 2200.0  # a scalar core of the courses, one MAC a cycle
 
@@ -20,10 +22,11 @@ YARDSTICK_MHZ = 2200.0  # a scalar core of the courses, one MAC a cycle
 class ProfileRow:
     """One layer or operator, for a batch.
 
-    ``parameters`` are words training sets; ``operations`` what is done outside the array; ``activation_bytes`` every
-    tensor that exists while it runs (with a graph: also those that wait for a later layer), ``parameter_bytes`` its own weights.
-    ``intensity`` is MACs and operations over the bytes of its inputs, parameters and output, each once.
-    ``time_s`` is MACs over the yardstick's clock.  ``note`` says what the sizes alone do not.
+    ``parameters`` are words training sets; ``operations`` what is done outside the array;
+    ``activation_bytes`` every tensor that exists while it runs (with a graph: also those that wait
+    for a later layer), ``parameter_bytes`` its own weights. ``intensity`` is MACs and operations
+    over the bytes of its inputs, parameters and output, each once. ``time_s`` is MACs over the
+    yardstick's clock.  ``note`` says what the sizes alone do not.
     """
 
     workload: str
@@ -56,7 +59,9 @@ class Profile:
 
     @property
     def total(self) -> ProfileRow:
-        """The sums; activation memory is the peak, and intensity that of all the bytes the rows move."""
+        """The sums; activation memory is the peak, and intensity that of all the bytes the rows
+        move.
+        """
         moved = sum((r.macs + r.operations) / r.intensity for r in self.rows if r.intensity)
         work = sum(r.macs + r.operations for r in self.rows)
         return ProfileRow(
@@ -75,18 +80,31 @@ class Profile:
         )
 
 
-def profile(workload: Workload, batch: int = 1, bits: int = 8, clock_mhz: float = YARDSTICK_MHZ, layers_only: bool = False) -> Profile:
-    """A row for every node of a graph, or every layer of a list, or with ``layers_only`` for what runs on the array.
+def profile(
+    workload: Workload,
+    batch: int = 1,
+    bits: int = 8,
+    clock_mhz: float = YARDSTICK_MHZ,
+    layers_only: bool = False,
+) -> Profile:
+    """A row for every node of a graph, or every layer of a list, or with ``layers_only`` for what
+    runs on the array.
 
     ``bits``: of every word, activations and parameters.  A list of layers has no tensors that wait.
     Raises InputError for a batch or bits below 1, or a clock that is not positive.
     """
     for key, value in (("batch", batch), ("bits", bits), ("clock", clock_mhz)):
         if value < 1 if key != "clock" else value <= 0:
-            raise InputError("must be at least 1" if key != "clock" else "must be positive", key=key, got=str(value))
+            raise InputError(
+                "must be at least 1" if key != "clock" else "must be positive",
+                key=key,
+                got=str(value),
+            )
     graph = workload.network
     if graph is None:
-        rows = [_layer_row(workload.name, layer, batch, bits, clock_mhz) for layer in workload.layers]
+        rows = [
+            _layer_row(workload.name, layer, batch, bits, clock_mhz) for layer in workload.layers
+        ]
     else:
         alive = graph.live_words
         nodes = [n for n in graph.nodes if isinstance(n.op, ArrayOperator) or not layers_only]
@@ -94,7 +112,9 @@ def profile(workload: Workload, batch: int = 1, bits: int = 8, clock_mhz: float 
     return Profile(workload.name, batch, bits, tuple(rows))
 
 
-def _node_row(graph: Graph, node: Node, alive: int, batch: int, bits: int, clock_mhz: float) -> ProfileRow:
+def _node_row(
+    graph: Graph, node: Node, alive: int, batch: int, bits: int, clock_mhz: float
+) -> ProfileRow:
     shapes = graph.input_shapes(node)
     layer = node.op.layer(*shapes) if isinstance(node.op, ArrayOperator) else None
     macs = layer.problem(batch).macs if layer is not None else 0
@@ -122,7 +142,9 @@ def _node_row(graph: Graph, node: Node, alive: int, batch: int, bits: int, clock
 def _layer_row(name: str, layer: Layer, batch: int, bits: int, clock_mhz: float) -> ProfileRow:
     p = layer.problem(batch)
     inward, outward = ("ofmap", "ifmap") if p.direction == "grad_input" else ("ifmap", "ofmap")
-    activations = p.words(inward) + p.words(outward) + (p.words("weight") if not layer.parameters else 0)
+    activations = (
+        p.words(inward) + p.words(outward) + (p.words("weight") if not layer.parameters else 0)
+    )
 
     def shape(tensor: str) -> str:
         _, g, c, h, w = p.shape(tensor)
@@ -150,6 +172,8 @@ def _note(layer: Layer | None) -> str:
     if layer is None or getattr(layer, "type", "") != "conv2d":
         return ""
     p = layer.problem()
-    rows, cols = (max(n - pad, 0) for n, pad in zip(layer.unread, (p.padding[1], p.padding[3]), strict=True))
+    rows, cols = (
+        max(n - pad, 0) for n, pad in zip(layer.unread, (p.padding[1], p.padding[3]), strict=True)
+    )
     lost = [f"{n} {word}{'s' * (n > 1)}" for n, word in ((rows, "row"), (cols, "column")) if n]
     return f"the stride drops {' and '.join(lost)}" if lost else ""

@@ -1,4 +1,5 @@
-"""Post-training quantization: symmetric scales from what a float network's tensors reach, and weights as words.
+"""Post-training quantization: symmetric scales from what a float network's tensors reach, and
+weights as words.
 
 Weights have one scale, or one for each output channel; every other tensor has one.  A scale is the largest magnitude
 seen over the number type's high, or the next power of two above that, so that requantization is a shift.
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.workload.arithmetic import Number, Rounding
-from accelsim.workload.graph.evaluate import evaluate
+from accelsim.workload.graph.float_run import evaluate
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_weights
 from accelsim.workload.operators.activation import Activation, Clip
 from accelsim.workload.operators.array import ArrayOperator, ConvTranspose, Product
-from accelsim.workload.operators.base import Operator
+from accelsim.workload.operators.operator import Operator
 from accelsim.workload.scaling import Scales
 
 Array = NDArray[Any]
@@ -35,9 +36,10 @@ INT8, INT32 = Number(8), Number(32)
 class QuantizedNetwork:
     """A graph with words for weights and a scale for every tensor.
 
-    ``scales``: of tensors by name.  ``words``: integer weights and accumulator-wide biases by parameter name.
-    ``weight_scales``: of array nodes by name, one number or one for each output channel.  ``floats``: parameters of
-    other operators, as they were.  ``number`` is the type of activations and weights, ``psum`` of accumulators.
+    ``scales``: of tensors by name.  ``words``: integer weights and accumulator-wide biases by
+    parameter name. ``weight_scales``: of array nodes by name, one number or one for each output
+    channel.  ``floats``: parameters of other operators, as they were.  ``number`` is the type of
+    activations and weights, ``psum`` of accumulators.
     """
 
     graph: Graph
@@ -51,16 +53,25 @@ class QuantizedNetwork:
 
     def of(self, node: Node) -> Scales:
         """The scales around a node."""
-        return Scales(tuple(self.scales[name] for name in node.inputs), self.scales[node.name], self.number, self.rounding)
+        return Scales(
+            tuple(self.scales[name] for name in node.inputs),
+            self.scales[node.name],
+            self.number,
+            self.rounding,
+        )
 
     def accumulator_scale(self, node: Node) -> Array:
-        """What one unit of a node's accumulators stands for: one number, or one for each output channel."""
+        """What one unit of a node's accumulators stands for: one number, or one for each output
+        channel.
+        """
         if isinstance(node.op, Product):
             return np.asarray(self.scales[node.inputs[0]] * self.scales[node.inputs[1]])
         return self.weight_scales[node.name] * self.scales[node.inputs[0]]
 
 
-def calibrate(graph: Graph, images: Array | Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, float]:
+def calibrate(
+    graph: Graph, images: Array | Mapping[str, Array], weights: Mapping[str, Array]
+) -> dict[str, float]:
     """The largest magnitude of every tensor of the float network on these images."""
     return ranges_of(evaluate(graph, images, weights))
 
@@ -82,8 +93,9 @@ def quantize(
 ) -> QuantizedNetwork:
     """The network in words.  ``ranges`` as ``calibrate`` gives them.
 
-    A tensor that a rectifier alone reads gets the rectifier's range, as what it clips would be clipped anyway.
-    Raises ValueError for an unsigned number, InputError for weights that do not fit the graph.
+    A tensor that a rectifier alone reads gets the rectifier's range, as what it clips would be
+    clipped anyway. Raises ValueError for an unsigned number, InputError for weights that do not fit
+    the graph.
     """
     if not number.signed:
         raise ValueError("symmetric quantization needs a signed number")
@@ -103,18 +115,26 @@ def quantize(
             continue
         weight = np.asarray(weights[f"{node.name}.weight"], np.float64)
         channels = _by_channel(node.op, weight)
-        largest = np.abs(channels).max(axis=1) if per == "channel" else np.abs(channels).max(keepdims=True)[:1, 0]
+        largest = (
+            np.abs(channels).max(axis=1)
+            if per == "channel"
+            else np.abs(channels).max(keepdims=True)[:1, 0]
+        )
         scale = np.array([_scale(float(v), number, step) for v in largest])
         rows = np.clip(np.rint(channels / scale[:, None]), number.low, number.high).astype(np.int64)
         words[f"{node.name}.weight"] = _from_channels(node.op, rows, weight.shape)
         weight_scales[node.name] = scale if per == "channel" else scale[0]
         if (key := f"{node.name}.bias") in own:
             unit = weight_scales[node.name] * scales[node.inputs[0]]
-            words[key] = np.clip(np.rint(np.asarray(weights[key], np.float64) / unit), psum.low, psum.high).astype(np.int64)
+            words[key] = np.clip(
+                np.rint(np.asarray(weights[key], np.float64) / unit), psum.low, psum.high
+            ).astype(np.int64)
     return QuantizedNetwork(graph, scales, words, weight_scales, floats, number, psum, rounding)
 
 
-def _tensor_scales(graph: Graph, ranges: Mapping[str, float], number: Number, step: Step) -> dict[str, float]:
+def _tensor_scales(
+    graph: Graph, ranges: Mapping[str, float], number: Number, step: Step
+) -> dict[str, float]:
     reach = dict(ranges)
     for node in reversed(graph.nodes):
         if node.inputs and rectified(graph, node.inputs[0]):
@@ -122,18 +142,24 @@ def _tensor_scales(graph: Graph, ranges: Mapping[str, float], number: Number, st
     scales = {name: _scale(reach[name], number, step) for name in graph.inputs}
     for node in graph.nodes:
         keeps = node.op.keeps_scale or _rectifies(node.op)
-        scales[node.name] = scales[node.inputs[0]] if keeps else _scale(reach[node.name], number, step)
+        scales[node.name] = (
+            scales[node.inputs[0]] if keeps else _scale(reach[node.name], number, step)
+        )
     return scales
 
 
 def rectified(graph: Graph, tensor: str) -> bool:
-    """Whether a tensor goes nowhere but into a rectifier, so that its words need not reach beyond the rectifier's range."""
+    """Whether a tensor goes nowhere but into a rectifier, so that its words need not reach beyond
+    the rectifier's range.
+    """
     users = graph.users(tensor)
     return len(users) == 1 and _rectifies(users[0].op) and tensor not in graph.outputs
 
 
 def _rectifies(op: Operator) -> bool:
-    return (isinstance(op, Activation) and op.type == "relu") or (isinstance(op, Clip) and op.low == 0)
+    return (isinstance(op, Activation) and op.type == "relu") or (
+        isinstance(op, Clip) and op.low == 0
+    )
 
 
 def _scale(largest: float, number: Number, step: Step) -> float:
@@ -147,11 +173,17 @@ def _scale(largest: float, number: Number, step: Step) -> float:
 def _by_channel(op: ArrayOperator, weight: Array) -> Array:
     """A layer's weights as one row for each output channel."""
     if isinstance(op, ConvTranspose):
-        return weight.reshape(op.groups, -1, *weight.shape[1:]).swapaxes(1, 2).reshape(op.groups * weight.shape[1], -1)
+        return (
+            weight.reshape(op.groups, -1, *weight.shape[1:])
+            .swapaxes(1, 2)
+            .reshape(op.groups * weight.shape[1], -1)
+        )
     return weight.reshape(weight.shape[0], -1)
 
 
 def _from_channels(op: ArrayOperator, rows: Array, shape: tuple[int, ...]) -> Array:
     if isinstance(op, ConvTranspose):
-        return np.ascontiguousarray(rows.reshape(op.groups, shape[1], -1, *shape[2:]).swapaxes(1, 2)).reshape(shape)
+        return np.ascontiguousarray(
+            rows.reshape(op.groups, shape[1], -1, *shape[2:]).swapaxes(1, 2)
+        ).reshape(shape)
     return rows.reshape(shape)

@@ -23,7 +23,9 @@ Array = NDArray[Any]
 INT8 = Number(8)
 
 
-def divide(numerator: Array, denominator: int | Array, rounding: Rounding = "half_even") -> NDArray[np.int64]:
+def divide(
+    numerator: Array, denominator: int | Array, rounding: Rounding = "half_even"
+) -> NDArray[np.int64]:
     """``numerator / denominator`` rounded, exactly, for int64 arrays; ``denominator`` positive.
 
     Both must stay below 2^62 in magnitude.  Roundings as in ``arithmetic.Requantize``.
@@ -42,9 +44,11 @@ def divide(numerator: Array, denominator: int | Array, rounding: Rounding = "hal
 
 
 def fixed_point(ratio: float, bits: int = MULTIPLIER_BITS) -> tuple[int, int]:
-    """The nearest ``multiplier / 2^shift`` with a multiplier of at most ``bits`` bits; exact for powers of two.
+    """The nearest ``multiplier / 2^shift`` with a multiplier of at most ``bits`` bits; exact for
+    powers of two.
 
-    Raises ValueError for a ratio that is not positive and below 2^bits.  A ratio below 2^-(62) becomes 0.
+    Raises ValueError for a ratio that is not positive and below 2^bits.  A ratio below 2^-(62)
+    becomes 0.
     """
     if not 0 < ratio < 2**bits:
         raise ValueError(f"a ratio of scales must be positive and below 2^{bits}, got {ratio}")
@@ -57,10 +61,13 @@ def fixed_point(ratio: float, bits: int = MULTIPLIER_BITS) -> tuple[int, int]:
     return multiplier, shift
 
 
-def rescale(words: Array, ratio: float | Array, divisor: int | Array = 1, rounding: Rounding = "half_even") -> NDArray[np.int64]:
+def rescale(
+    words: Array, ratio: float | Array, divisor: int | Array = 1, rounding: Rounding = "half_even"
+) -> NDArray[np.int64]:
     """``words * ratio / divisor`` rounded once, int64; ratio as ``fixed_point`` gives it.
 
-    ``ratio``: one, or an array that broadcasts (one for each channel).  Raises ValueError for words of 2^37 or more.
+    ``ratio``: one, or an array that broadcasts (one for each channel).  Raises ValueError for words
+    of 2^37 or more.
     """
     words = np.asarray(words, np.int64)
     if words.size and max(-int(words.min()), int(words.max())) >= 1 << MAX_BITS:
@@ -89,19 +96,28 @@ def _shift_right(words: Array, shift: Array, rounding: Rounding) -> NDArray[np.i
     return np.asarray(floor + up, np.int64)
 
 
-def _shifted(product: Array, shift: int | Array, divisor: int | Array, rounding: Rounding) -> NDArray[np.int64]:
+def _shifted(
+    product: Array, shift: int | Array, divisor: int | Array, rounding: Rounding
+) -> NDArray[np.int64]:
     if isinstance(divisor, int) and divisor == 1:
         return _shift_right(product, np.asarray(shift, np.int64), rounding)
-    # (p / 2^s) / d in one rounding: the bits that the shift drops matter only for ties, kept as one sticky bit.
+    # (p / 2^s) / d in one rounding: the bits that the shift drops matter only for ties, kept as one
+    # sticky bit.
     kept = np.maximum(np.asarray(shift) - 8, 0)
     low = product >> kept
     sticky = (product & ((np.int64(1) << kept) - 1)) != 0
-    return divide(2 * low + sticky, 2 * (np.int64(1) << (np.asarray(shift) - kept)) * np.asarray(divisor, np.int64), rounding)
+    return divide(
+        2 * low + sticky,
+        2 * (np.int64(1) << (np.asarray(shift) - kept)) * np.asarray(divisor, np.int64),
+        rounding,
+    )
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Scales of an operator's inputs and output, the output's number type, and how quotients are rounded."""
+    """Scales of an operator's inputs and output, the output's number type, and how quotients are
+    rounded.
+    """
 
     inputs: tuple[float, ...]
     output: float
@@ -110,13 +126,20 @@ class Scales:
 
     def round(self, values: Array) -> NDArray[np.int64]:
         """Real numbers as words of the output, half to even, saturated; not-a-number is zero."""
-        words = np.rint(np.nan_to_num(np.asarray(values, np.float64), posinf=np.inf, neginf=-np.inf) / self.output)
+        words = np.rint(
+            np.nan_to_num(np.asarray(values, np.float64), posinf=np.inf, neginf=-np.inf)
+            / self.output
+        )
         return np.clip(words, self.number.low, self.number.high).astype(np.int64)
 
     def saturate(self, words: Array) -> NDArray[np.int64]:
         """Words within the output's range."""
         return np.clip(words, self.number.low, self.number.high)
 
-    def rescale(self, words: Array, scale: float | Array, divisor: int | Array = 1) -> NDArray[np.int64]:
+    def rescale(
+        self, words: Array, scale: float | Array, divisor: int | Array = 1
+    ) -> NDArray[np.int64]:
         """Words (or sums) of ``scale`` divided by ``divisor`` as words of the output."""
-        return self.saturate(rescale(words, np.asarray(scale) / self.output, divisor, self.rounding))
+        return self.saturate(
+            rescale(words, np.asarray(scale) / self.output, divisor, self.rounding)
+        )

@@ -13,12 +13,16 @@ from accelsim.workload.problem import Problem
 Floats = NDArray[np.float64]
 
 
-def feature_map(shape: tuple[int, ...], number: Number, zeros: float, rng: np.random.Generator, *, blur: int = 0) -> NDArray[Any]:
-    """Values as a ReLU leaves them, exactly ``round(zeros * size)`` of them zero, the others from 1 to ``number.high``.
+def feature_map(
+    shape: tuple[int, ...], number: Number, zeros: float, rng: np.random.Generator, *, blur: int = 0
+) -> NDArray[Any]:
+    """Values as a ReLU leaves them, exactly ``round(zeros * size)`` of them zero, the others from 1
+    to ``number.high``.
 
-    A normal field is cut off at its ``zeros`` quantile.  ``blur`` is how many times the field is averaged over 2x2 neighbours on
-    the last two axes: 0 scatters the zeros evenly, more makes them lie together, as in real feature maps.
-    Returns ``shape`` in ``number.dtype``.  Raises ValueError for a share outside 0 to 1, or a type without positive values.
+    A normal field is cut off at its ``zeros`` quantile.  ``blur`` is how many times the field is
+    averaged over 2x2 neighbours on the last two axes: 0 scatters the zeros evenly, more makes them
+    lie together, as in real feature maps. Returns ``shape`` in ``number.dtype``.  Raises ValueError
+    for a share outside 0 to 1, or a type without positive values.
     """
     if not 0 <= zeros <= 1:
         raise ValueError(f"zeros is a share from 0 to 1, got {zeros}")
@@ -40,9 +44,11 @@ def feature_map(shape: tuple[int, ...], number: Number, zeros: float, rng: np.ra
 
 
 def rectified(accumulators: NDArray[np.int64], number: Number, zeros: float) -> NDArray[Any]:
-    """Accumulators as the next layer gets them: a bias that makes a share ``zeros`` of them negative, ReLU, scaled to ``number``.
+    """Accumulators as the next layer gets them: a bias that makes a share ``zeros`` of them
+    negative, ReLU, scaled to ``number``.
 
-    Where it lies zero follows from the sums; how often is stated.  Returns the same shape in ``number.dtype``.
+    Where it lies zero follows from the sums; how often is stated.  Returns the same shape in
+    ``number.dtype``.
     """
     cut = float(np.quantile(accumulators, zeros))
     above = np.maximum(accumulators - cut, 0.0)
@@ -59,10 +65,11 @@ def zero_share(values: NDArray[Any]) -> float:
 def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> int:
     """MACs whose ifmap operand is zero: gated multipliers, the same cycles.
 
-    ``ifmap`` of shape ``problem.shape("ifmap")``.  ``padding_is_read`` says whether padding zeros are words at the MAC
-    (``nest.stored("ifmap", nest.levels)``): then MACs on them are gated as well.  Where padding is not stored no word is
-    there to be found zero, and a MAC on it does all but touch it (DESIGN section 4, rule 7).
-    Raises ValueError where the ifmap is no operand, or of another shape.
+    ``ifmap`` of shape ``problem.shape("ifmap")``.  ``padding_is_read`` says whether padding zeros
+    are words at the MAC (``nest.stored("ifmap", nest.levels)``): then MACs on them are gated as
+    well.  Where padding is not stored no word is there to be found zero, and a MAC on it does all
+    but touch it (DESIGN section 4, rule 7). Raises ValueError where the ifmap is no operand, or of
+    another shape.
     """
     if problem.accumulated == "ifmap":
         raise ValueError("the ifmap is accumulated here, not an operand")
@@ -71,7 +78,15 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
     rows, cols = (_uses(problem, rank) for rank in (("E", "R"), ("F", "S")))
     zero = (ifmap == 0).astype(np.float64)
     # per plane at most E*R*F*S pairs, far below 2^53
-    gated = int(np.einsum("nchw,h,w->nc", zero.reshape(-1, problem.C, *ifmap.shape[-2:]), rows, cols, optimize=True).sum())
+    gated = int(
+        np.einsum(
+            "nchw,h,w->nc",
+            zero.reshape(-1, problem.C, *ifmap.shape[-2:]),
+            rows,
+            cols,
+            optimize=True,
+        ).sum()
+    )
     real = int(rows.sum()) * int(cols.sum())
     padding = problem.E * problem.R * problem.F * problem.S - real
     planes = problem.N * problem.G * problem.C

@@ -1,4 +1,5 @@
-"""What every lab shares: questions that are worked out by the model, answers from a file, and why an answer is wrong.
+"""What every lab shares: questions that are worked out by the model, answers from a file, and why
+an answer is wrong.
 
 A lab is run as ``python lab1_counting.py``: it prints its questions and grades ``answers/lab1.py``, or the file given
 with ``--answers``.  That file sets ``answers = {"1.1": 55, ...}``; None is a question not answered yet.  Exit code 0
@@ -22,10 +23,12 @@ Mistakes = Callable[[], Sequence[tuple[Any, str]]]
 
 @dataclass(frozen=True)
 class Question:
-    """``right`` works out the answer; ``mistakes`` are answers that are wrong for a known reason; ``hint`` is for all others.
+    """``right`` works out the answer; ``mistakes`` are answers that are wrong for a known reason;
+    ``hint`` is for all others.
 
-    ``within`` is how far a number may be off, as a part of it.  An open question has ``grade`` instead: given the answer
-    and the place of the answers' file it says what is wrong with it, or None.
+    ``within`` is how far a number may be off, as a part of it.  An open question has ``grade``
+    instead: given the answer and the place of the answers' file it says what is wrong with it, or
+    None.
     """
 
     name: str
@@ -46,7 +49,13 @@ class Verdict:
     why: str | None
 
     def __str__(self) -> str:
-        said = "right" if self.why is None else "not answered" if not self.answered else f"wrong: {self.why}"
+        said = (
+            "right"
+            if self.why is None
+            else "not answered"
+            if not self.answered
+            else f"wrong: {self.why}"
+        )
         return f"{self.question.name}  {said}"
 
 
@@ -61,14 +70,20 @@ def verdict(question: Question, answer: Any, place: Path = HERE) -> Verdict:
     if _same(answer, right, question.within):
         return Verdict(question, True, None)
     if type(answer) is not type(right) and not (_number(answer) and _number(right)):
-        return Verdict(question, True, f"the answer is {_kind(right)}, got {_kind(answer)}. {question.hint}".strip())
+        return Verdict(
+            question,
+            True,
+            f"the answer is {_kind(right)}, got {_kind(answer)}. {question.hint}".strip(),
+        )
     for value, why in question.mistakes():
         if _same(answer, value, question.within):
             return Verdict(question, True, why)
     return Verdict(question, True, f"{_compared(answer, right)}{question.hint}")
 
 
-def grade(questions: Sequence[Question], answers: Mapping[str, Any], place: Path = HERE) -> list[Verdict]:
+def grade(
+    questions: Sequence[Question], answers: Mapping[str, Any], place: Path = HERE
+) -> list[Verdict]:
     """A verdict for every question."""
     return [verdict(q, answers.get(q.name), place) for q in questions]
 
@@ -76,7 +91,9 @@ def grade(questions: Sequence[Question], answers: Mapping[str, Any], place: Path
 def run(text: str, questions: Sequence[Question], lab: str) -> int:
     """The command line of a lab."""
     parser = argparse.ArgumentParser(description=text.strip().splitlines()[0])
-    parser.add_argument("--answers", type=Path, default=HERE / "answers" / f"{lab}.py", help="default: %(default)s")
+    parser.add_argument(
+        "--answers", type=Path, default=HERE / "answers" / f"{lab}.py", help="default: %(default)s"
+    )
     parser.add_argument("--quiet", action="store_true", help="verdicts only")
     args = parser.parse_args()
     try:
@@ -93,7 +110,12 @@ def run(text: str, questions: Sequence[Question], lab: str) -> int:
     if not args.quiet:
         print(text.strip())
         for q in questions:
-            print("\n" + textwrap.fill(f"{q.name}  {q.text}", 100, subsequent_indent=" " * (len(q.name) + 2)))
+            print(
+                "\n"
+                + textwrap.fill(
+                    f"{q.name}  {q.text}", 100, subsequent_indent=" " * (len(q.name) + 2)
+                )
+            )
         print()
     verdicts = grade(questions, answers, args.answers.parent)
     for v in verdicts:
@@ -110,7 +132,9 @@ def _number(value: Any) -> bool:
 def _kind(value: Any) -> str:
     if _number(value):
         return f"a number ({value})" if isinstance(value, float) else "a whole number"
-    return {str: "a word", bool: "True or False", list: "a list", dict: "a dictionary"}.get(type(value), type(value).__name__)
+    return {str: "a word", bool: "True or False", list: "a list", dict: "a dictionary"}.get(
+        type(value), type(value).__name__
+    )
 
 
 def _same(answer: Any, right: Any, within: float) -> bool:
@@ -127,6 +151,8 @@ def _compared(answer: Any, right: Any) -> str:
     if isinstance(answer, list) and isinstance(right, list):
         if len(answer) != len(right):
             return f"{len(right)} entries are wanted, got {len(answer)}. "
-        first = next((k for k, (a, b) in enumerate(zip(answer, right, strict=True)) if a != b), None)
+        first = next(
+            (k for k, (a, b) in enumerate(zip(answer, right, strict=True)) if a != b), None
+        )
         return "" if first is None else f"entry {first + 1} is wrong. "
     return ""

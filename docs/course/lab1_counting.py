@@ -78,7 +78,11 @@ QUESTIONS = [
         "How many zeros on each side keep the size of an ifmap under a 5 x 5 filter of stride 1?",
         "E = H means 2 pad - R + 1 = 0.",
         lambda: 2,
-        lambda: [(4, "4 in all, half of them on each side"), (1, "1 is for 3 x 3 filters"), (5, "the ofmap would grow by 6")],
+        lambda: [
+            (4, "4 in all, half of them on each side"),
+            (1, "1 is for 3 x 3 filters"),
+            (5, "the ofmap would grow by 6"),
+        ],
     ),
     Question(
         "1.5",
@@ -86,7 +90,10 @@ QUESTIONS = [
         "A filter sees only the channels of its own group: 48.",
         lambda: ALEX2.problem().macs,
         lambda: [
-            (2 * ALEX2.problem().macs, "in 2 groups a filter sees 48 of the 96 channels, so half of that"),
+            (
+                2 * ALEX2.problem().macs,
+                "in 2 groups a filter sees 48 of the 96 channels, so half of that",
+            ),
             (ALEX2.problem().macs // 2, "both groups count: 2 x 128 filters"),
             (256 * 48 * 25 * 23 * 23, "padding by 2 keeps 27 x 27 ofmap pixels"),
         ],
@@ -97,7 +104,10 @@ QUESTIONS = [
         "4096 outputs. How often is each weight used for one image?",
         "E = F = 1: every filter lies in one place only.",
         lambda: FC6.problem().macs // FC6.parameters,
-        lambda: [(36, "the filter is 6 x 6 itself, it has one place to lie"), (4096, "each of the 4096 filters has weights of its own")],
+        lambda: [
+            (36, "the filter is 6 x 6 itself, it has one place to lie"),
+            (4096, "each of the 4096 filters has weights of its own"),
+        ],
     ),
     Question(
         "1.7",

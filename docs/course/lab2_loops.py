@@ -7,7 +7,8 @@ dimension into pieces of `tile` that live below `level`.  Inside, both mappings 
 (K is C, R, S fused, X is N, E, F); they differ in the order of the two loops at dram:
     A   M:4:dram E:4:dram ...        for each half of the filters, for each half of the ofmap rows
     B   E:4:dram M:4:dram ...        the other way round
-Print one with `accelsim show` or `print(show(nest))`.  A buffer holds the tile of the step before, nothing older.
+Print one with `accelsim show` or `print(show(nest))`.  A buffer holds the tile of the step before,
+nothing older.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ import accelsim as acc
 
 LAYER = acc.Conv2d(M=8, C=4, H=8, W=8, R=3, S=3, padding=1, name="small")
 ARRAY = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 1024}
-KEEP = {"dram": ("weight", "ifmap", "ofmap"), "sram": ("weight", "ifmap", "ofmap"), "reg": ("weight",)}
+KEEP = {
+    "dram": ("weight", "ifmap", "ofmap"),
+    "sram": ("weight", "ifmap", "ofmap"),
+    "reg": ("weight",),
+}
 INNER = "K:4:sram K:1:sram:row M:1:sram:col X:1:reg"
 
 
 def columns(loops: str) -> dict[str, Any]:
     """The counts of a mapping; raises ValueError for one that is not legal."""
-    (row,) = acc.simulate(LAYER, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=ARRAY).rows
+    (row,) = acc.simulate(
+        LAYER, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=ARRAY
+    ).rows
     if row.nest is None:
         raise ValueError(row.columns["error"])
     return dict(row.columns)
@@ -36,7 +43,9 @@ def columns(loops: str) -> dict[str, Any]:
 
 def dram(loops: str) -> int:
     """Words read from DRAM."""
-    return sum(v for k, v in columns(loops).items() if k.startswith("dram_") and k.endswith("_reads"))
+    return sum(
+        v for k, v in columns(loops).items() if k.startswith("dram_") and k.endswith("_reads")
+    )
 
 
 LEAST = 8 * 4 * 9 + 4 * 8 * 8  # every weight and every ifmap word once
@@ -68,7 +77,10 @@ QUESTIONS = [
         "How many products are added up in one ofmap word?",
         "One for each weight of its filter.",
         lambda: 4 * 9,
-        lambda: [(9, "the sum runs over the 4 channels too"), (8 * 36, "the other filters have ofmap words of their own")],
+        lambda: [
+            (9, "the sum runs over the 4 channels too"),
+            (8 * 36, "the other filters have ofmap words of their own"),
+        ],
     ),
     Question(
         "2.3",
@@ -87,7 +99,10 @@ QUESTIONS = [
         "Under A, how many weight words are read from DRAM?",
         "The weight tile depends on M only, and M is the outer loop.",
         lambda: columns(A)["dram_weight_reads"],
-        lambda: [(576, "while the rows go by the filters stand still: they are read once"), (144, "there are two halves of the filters")],
+        lambda: [
+            (576, "while the rows go by the filters stand still: they are read once"),
+            (144, "there are two halves of the filters"),
+        ],
     ),
     Question(
         "2.5",
@@ -95,10 +110,19 @@ QUESTIONS = [
         "Write down the rows of each of the four steps, then those that the step before did not have.",
         lambda: columns(A)["dram_ifmap_reads"],
         lambda: [
-            (256, "when the second half of the filters begins, the first rows are no longer in the buffer"),
-            (512, "the two rows that both tiles share are not read again when the tile moves on (nor when it moves back)"),
+            (
+                256,
+                "when the second half of the filters begins, the first rows are no longer in the buffer",
+            ),
+            (
+                512,
+                "the two rows that both tiles share are not read again when the tile moves on (nor when it moves back)",
+            ),
             (640, "the two rows that both tiles share are not read again"),
-            (320, "rows shared by both tiles stay; and the second half of the filters needs the first tile again"),
+            (
+                320,
+                "rows shared by both tiles stay; and the second half of the filters needs the first tile again",
+            ),
         ],
     ),
     Question(

@@ -4,10 +4,13 @@ A matrix product: 3 filters (M) over 3 inputs (K) on 5 pixels (X), so 45 MACs, o
 register each.  Rows and columns count from 0.  Edge 1 latches the first word at PE (0, 0); row i is fed i edges after row 0,
 column j j edges after column 0; a PE multiplies what arrives and latches on the same edge.
 
-    ws  weights stay: K over rows, M over columns; pixels stream along the rows, sums travel down.  Weights shift in from
+    ws  weights stay: K over rows, M over columns; pixels stream along the rows, sums travel down.
+    Weights shift in from
         the top first, a row an edge.
-    os  sums stay: X over rows, M over columns; ifmap along the rows, weights down the columns, K in time.  5 pixels on 3
-        rows are two folds, of 3 and of 2 pixels, and the second follows without a gap; results are read in place.
+    os  sums stay: X over rows, M over columns; ifmap along the rows, weights down the columns, K in
+    time.  5 pixels on 3
+        rows are two folds, of 3 and of 2 pixels, and the second follows without a gap; results are
+        read in place.
     is  ifmap words stay: K over rows, X over columns.
 
 Draw it first.  Then watch it: accelsim animate (see the end of this file) writes a page that plays all three.
@@ -29,7 +32,9 @@ ARRAY = {"array.rows": 3, "array.cols": 3}
 
 def columns(dataflow: Any) -> dict[str, Any]:
     """The model's row, its outputs checked against the golden model."""
-    return dict(acc.simulate(GEMM, "systolic", dataflow, overrides=ARRAY, check=True).rows[0].columns)
+    return dict(
+        acc.simulate(GEMM, "systolic", dataflow, overrides=ARRAY, check=True).rows[0].columns
+    )
 
 
 def _of_film(dataflow: str) -> Any:
@@ -82,7 +87,12 @@ QUESTIONS = [
         "Under ws, which weight does PE (1, 2) hold? As a list [filter, input].",
         "Rows are inputs (K), columns are filters (M).",
         _weight_there,
-        lambda: [([1, 2], "rows are K and columns are M: PE (1, 2) holds the weight of filter 2 for input 1")],
+        lambda: [
+            (
+                [1, 2],
+                "rows are K and columns are M: PE (1, 2) holds the weight of filter 2 for input 1",
+            )
+        ],
     ),
     Question(
         "3.2",
@@ -105,7 +115,10 @@ QUESTIONS = [
             (9, "the weights take r = 3 edges before the first pixel"),
             (5, "that is T alone"),
             (8, "that is preload and T; the last PE is r + c - 2 = 4 edges later"),
-            (13, "the last result is latched r + c - 2 edges after the last pixel enters, not r + c - 1"),
+            (
+                13,
+                "the last result is latched r + c - 2 edges after the last pixel enters, not r + c - 1",
+            ),
         ],
     ),
     Question(
@@ -125,7 +138,10 @@ QUESTIONS = [
         "Under os, how many weight words are read from the SRAM?",
         "Each fold streams all weights down the columns, once a column.",
         lambda: columns("os")["sram_weight_reads"],
-        lambda: [(9, "each of the two folds needs all 9"), (45, "a weight goes down its column from PE to PE; it is read once a fold")],
+        lambda: [
+            (9, "each of the two folds needs all 9"),
+            (45, "a weight goes down its column from PE to PE; it is read once a fold"),
+        ],
     ),
     Question(
         "3.6",

@@ -19,12 +19,19 @@ CAPACITY = "levels.sram.capacity_bytes"
 
 def columns(dataflow: str, **overrides: Any) -> dict[str, Any]:
     """The model's row for LeNet-5's conv2."""
-    return dict(acc.simulate("lenet5", "systolic", dataflow, layers=["conv2"], overrides=overrides).rows[0].columns)
+    return dict(
+        acc.simulate("lenet5", "systolic", dataflow, layers=["conv2"], overrides=overrides)
+        .rows[0]
+        .columns
+    )
 
 
 def _parts(dataflow: str) -> dict[str, float]:
     row = columns(dataflow)
-    return {name: row[f"energy_{name}_pj"] for name in ("compute", "dram", "sram", "reg", "link", "lines", "static")}
+    return {
+        name: row[f"energy_{name}_pj"]
+        for name in ("compute", "dram", "sram", "reg", "link", "lines", "static")
+    }
 
 
 def _read_costs() -> tuple[float, float]:
@@ -40,7 +47,9 @@ def _dram_words(capacity: int) -> int:
 
 
 def _enough() -> int:
-    """The smallest power of two of bytes with which os moves no more DRAM words than with 512 KB."""
+    """The smallest power of two of bytes with which os moves no more DRAM words than with 512
+    KB.
+    """
     least = _dram_words(2**19)
     return next(2**k for k in range(9, 20) if _dram_words(2**k) == least)
 
@@ -59,7 +68,10 @@ QUESTIONS = [
         "How many SRAM reads of an 8-bit word cost as much as one DRAM read of it?",
         "Divide the two lines of the cost table in the weight column.",
         lambda: _read_costs()[0] / _read_costs()[1],
-        lambda: [(_read_costs()[0] / 36.239, "that is the psum column: 32 bits, four times as much"), (200 / 6, "that is Eyeriss' table")],
+        lambda: [
+            (_read_costs()[0] / 36.239, "that is the psum column: 32 bits, four times as much"),
+            (200 / 6, "that is Eyeriss' table"),
+        ],
         within=0.01,
     ),
     Question(
@@ -67,7 +79,12 @@ QUESTIONS = [
         "Under ws, which part of the total energy goes to DRAM (0 to 1)?",
         "energy_dram_pj over energy_pj.",
         lambda: columns("ws")["energy_dram_pj"] / columns("ws")["energy_pj"],
-        lambda: [(100 * columns("ws")["energy_dram_pj"] / columns("ws")["energy_pj"], "as a part of 1, not in per cent")],
+        lambda: [
+            (
+                100 * columns("ws")["energy_dram_pj"] / columns("ws")["energy_pj"],
+                "as a part of 1, not in per cent",
+            )
+        ],
         within=0.005,
     ),
     Question(
@@ -77,7 +94,10 @@ QUESTIONS = [
         lambda: max(_parts("ws"), key=lambda k: _parts("ws")[k]),
         lambda: [
             ("dram", "DRAM's words are the dearest, but the SRAM moves ten times as many"),
-            ("compute", "MACs are the cheapest of all: moving words costs more than computing with them"),
+            (
+                "compute",
+                "MACs are the cheapest of all: moving words costs more than computing with them",
+            ),
         ],
     ),
     Question(
@@ -85,7 +105,10 @@ QUESTIONS = [
         "Which of ws, os and is takes the least energy for conv2?",
         "Look at what psums cost: 32 bits each, read and written in the SRAM for every K tile.",
         lambda: min(("ws", "os", "is"), key=lambda d: columns(d)["energy_pj"]),
-        lambda: [("ws", "ws adds psums up in the SRAM, once for every 16 of 150 products"), ("is", "is adds psums up in the SRAM like ws")],
+        lambda: [
+            ("ws", "ws adds psums up in the SRAM, once for every 16 of 150 products"),
+            ("is", "is adds psums up in the SRAM like ws"),
+        ],
     ),
     Question(
         "4.6",
@@ -93,7 +116,10 @@ QUESTIONS = [
         "energy_sram_pj of ws over that of os.",
         lambda: columns("ws")["energy_sram_pj"] / columns("os")["energy_sram_pj"],
         lambda: [
-            (columns("os")["energy_sram_pj"] / columns("ws")["energy_sram_pj"], "the other way round"),
+            (
+                columns("os")["energy_sram_pj"] / columns("ws")["energy_sram_pj"],
+                "the other way round",
+            ),
             (columns("ws")["energy_pj"] / columns("os")["energy_pj"], "that is of the totals"),
         ],
         within=0.01,
@@ -114,8 +140,12 @@ QUESTIONS = [
         "4.8",
         "True or False: with that smaller SRAM the layer takes less energy in all than with 524288 bytes.",
         "The same words move, and each access of a smaller memory is cheaper.",
-        lambda: bool(columns("os", **{CAPACITY: _enough()})["energy_pj"] < columns("os")["energy_pj"]),
-        lambda: [(False, "each of the same accesses is cheaper in a smaller memory, and less area leaks")],
+        lambda: bool(
+            columns("os", **{CAPACITY: _enough()})["energy_pj"] < columns("os")["energy_pj"]
+        ),
+        lambda: [
+            (False, "each of the same accesses is cheaper in a smaller memory, and less area leaks")
+        ],
     ),
 ]
 

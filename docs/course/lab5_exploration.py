@@ -3,9 +3,10 @@
 Which array, which buffer, which dataflow?  Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32 rows, as many columns, 4, 16,
 64 or 256 KiB of SRAM, ws or os: 128 designs.  The chip may have 400 000 um2.  Let the model run all of them:
 
-    import accelsim as acc
-    frame = acc.sweep("lenet5", "systolic", grid={"array.rows": [4, 8, 16, 32], "array.cols": [4, 8, 16, 32],
-                      "levels.sram.capacity_bytes": [4096, 16384, 65536, 262144]}, dataflows="ws,os", total=True)
+    import accelsim as acc frame = acc.sweep("lenet5", "systolic", grid={"array.rows": [4, 8, 16,
+    32], "array.cols": [4, 8, 16, 32],
+                      "levels.sram.capacity_bytes": [4096, 16384, 65536, 262144]},
+                      dataflows="ws,os", total=True)
 
 and look at area_um2, cycles, energy_pj and time_s of each row.
 """
@@ -30,7 +31,14 @@ KEYS = ("array.rows", "array.cols", "levels.sram.capacity_bytes")
 @cache
 def frame() -> Any:
     """All 128 designs, with their energy-delay product."""
-    found = acc.sweep("lenet5", "systolic", dict(zip(KEYS, (SIZES, SIZES, CAPACITIES), strict=True)), dataflows="ws,os", total=True, jobs=1)
+    found = acc.sweep(
+        "lenet5",
+        "systolic",
+        dict(zip(KEYS, (SIZES, SIZES, CAPACITIES), strict=True)),
+        dataflows="ws,os",
+        total=True,
+        jobs=1,
+    )
     return found.assign(edp=found.energy_pj * found.time_s)
 
 
@@ -40,7 +48,9 @@ def affordable() -> Any:
 
 
 def _pareto() -> int:
-    """Designs within the budget that no other within it beats in cycles without being larger, or in area without being slower."""
+    """Designs within the budget that no other within it beats in cycles without being larger, or in
+    area without being slower.
+    """
     points = {(c, a) for c, a in zip(affordable().cycles, affordable().area_um2, strict=True)}
     return sum(not any(p != q and p[0] <= q[0] and p[1] <= q[1] for p in points) for q in points)
 
@@ -114,7 +124,9 @@ QUESTIONS = [
 
 
 def _compare() -> str:
-    rows = frame()[(frame()["array.rows"] == 16) & (frame()["array.cols"] == 16) & (frame().dataflow == "os")].set_index(KEYS[2])
+    rows = frame()[
+        (frame()["array.rows"] == 16) & (frame()["array.cols"] == 16) & (frame().dataflow == "os")
+    ].set_index(KEYS[2])
     small, large = rows.cycles[16384], rows.cycles[262144]
     return "same" if small == large else "fewer" if large < small else "more"
 

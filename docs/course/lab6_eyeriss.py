@@ -27,7 +27,9 @@ def _rows(dataflow: str, layers: tuple[str, ...]) -> Any:
 
 @cache
 def _chip() -> Any:
-    return acc.simulate("alexnet", "eyeriss", mapping="eyeriss_alexnet", layers=CONV, batch=4).to_frame()
+    return acc.simulate(
+        "alexnet", "eyeriss", mapping="eyeriss_alexnet", layers=CONV, batch=4
+    ).to_frame()
 
 
 def per_mac(dataflow: str, layers: tuple[str, ...]) -> float:
@@ -64,14 +66,23 @@ QUESTIONS = [
         "6.3",
         "Which level takes the most energy under rs in conv3: dram, glb or spad?",
         "Compare energy_dram_mac, energy_glb_mac and energy_spad_mac.",
-        lambda: max(("dram", "glb", "spad"), key=lambda k: _rows("rs", ("conv3",))[f"energy_{k}_mac"].iloc[0]),
-        lambda: [("dram", "rs is made to use words again in the PE: DRAM is second"), ("glb", "few words go through the buffer under rs")],
+        lambda: max(
+            ("dram", "glb", "spad"),
+            key=lambda k: _rows("rs", ("conv3",))[f"energy_{k}_mac"].iloc[0],
+        ),
+        lambda: [
+            ("dram", "rs is made to use words again in the PE: DRAM is second"),
+            ("glb", "few words go through the buffer under rs"),
+        ],
     ),
     Question(
         "6.4",
         "And under nlr (no local reuse), which of dram, glb or noc?",
         "Without scratchpads every operand comes from the buffer.",
-        lambda: max(("dram", "glb", "noc"), key=lambda k: _rows("nlr", ("conv3",))[f"energy_{k}_mac"].iloc[0]),
+        lambda: max(
+            ("dram", "glb", "noc"),
+            key=lambda k: _rows("nlr", ("conv3",))[f"energy_{k}_mac"].iloc[0],
+        ),
         lambda: [
             ("dram", "the buffer still keeps words from being fetched again"),
             ("noc", "the network is close, but an access of the buffer costs 6 and a hop 2"),
@@ -82,7 +93,10 @@ QUESTIONS = [
         "Which dataflow of rs, ws and os takes the least energy on the fully connected layers?",
         "There is one pixel: filter rows are not slid, and the fixed rule's tiles for rs fetch ifmaps again.",
         lambda: min(("rs", "ws", "os"), key=lambda d: per_mac(d, FC)),
-        lambda: [("rs", "rs wins where filters slide; here they do not"), ("ws", "close, but os is a little less")],
+        lambda: [
+            ("rs", "rs wins where filters slide; here they do not"),
+            ("ws", "close, but os is a little less"),
+        ],
     ),
     Question(
         "6.6",

@@ -36,7 +36,7 @@ PAGE = example()
 BASE = "F:3:dram F:2:dram:row F:1:pe S:1:pe"
 
 
-# -- drawing ------------------------------------------------------------------------------------------------------
+# -- drawing ---------------------------------------------------------------------------------------
 
 
 class Style(NamedTuple):
@@ -51,7 +51,10 @@ GREY, LINE = "#555555", "#b8b8b8"
 BLANK = Style("white", LINE, "#8a8a8a")
 ABSENT = Style("white", LINE, "#8a8a8a", dashed=True)
 NEW = (Style("#0072B2", "#004a75", "white"), Style("#E69F00", "#8f6300", "black"))
-KEPT = (Style("#d3e6f3", "#0072B2", "black", "////"), Style("#fbe8c4", "#b57d00", "black", "\\\\\\\\"))
+KEPT = (
+    Style("#d3e6f3", "#0072B2", "black", "////"),
+    Style("#fbe8c4", "#b57d00", "black", "\\\\\\\\"),
+)
 READ = Style("#009E73", "#00644a", "white")
 BOTH = Style("#CC79A7", "#8a3f68", "black", "xx")
 PLAIN = Style("#ececec", "#777777", "black")
@@ -68,22 +71,81 @@ class Sheet:
         self.axes.set_ylim(height, 0)
         self.axes.axis("off")
 
-    def box(self, x: float, y: float, text: object = "", style: Style = BLANK, w: float = 1, h: float = 1, size: float = TEXT) -> None:
+    def box(
+        self,
+        x: float,
+        y: float,
+        text: object = "",
+        style: Style = BLANK,
+        w: float = 1,
+        h: float = 1,
+        size: float = TEXT,
+    ) -> None:
         look = {"linestyle": (0, (2, 2)) if style.dashed else "solid", "linewidth": 0.7}
-        self.axes.add_patch(Rectangle((x, y), w, h, facecolor=style.face, edgecolor=style.edge, hatch=style.hatch, zorder=2, **look))
+        self.axes.add_patch(
+            Rectangle(
+                (x, y),
+                w,
+                h,
+                facecolor=style.face,
+                edgecolor=style.edge,
+                hatch=style.hatch,
+                zorder=2,
+                **look,
+            )
+        )
         if text != "":
-            back = {"facecolor": style.face, "edgecolor": "none", "pad": 0.6} if style.hatch else None
-            self.text(x + w / 2, y + h / 2, text, ha="center", size=size, color=style.ink, bbox=back)
+            back = (
+                {"facecolor": style.face, "edgecolor": "none", "pad": 0.6} if style.hatch else None
+            )
+            self.text(
+                x + w / 2, y + h / 2, text, ha="center", size=size, color=style.ink, bbox=back
+            )
 
-    def text(self, x: float, y: float, text: object, *, ha: str = "left", size: float = TEXT, color: str = "black", **more: Any) -> None:
-        self.axes.text(x, y, str(text), ha=ha, va="center_baseline", fontsize=size, color=color, zorder=4, **more)
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: object,
+        *,
+        ha: str = "left",
+        size: float = TEXT,
+        color: str = "black",
+        **more: Any,
+    ) -> None:
+        self.axes.text(
+            x,
+            y,
+            str(text),
+            ha=ha,
+            va="center_baseline",
+            fontsize=size,
+            color=color,
+            zorder=4,
+            **more,
+        )
 
-    def strip(self, x: float, y: float, words: Iterable[int], styles: Mapping[int, Style], *, blank: Style = BLANK) -> None:
+    def strip(
+        self,
+        x: float,
+        y: float,
+        words: Iterable[int],
+        styles: Mapping[int, Style],
+        *,
+        blank: Style = BLANK,
+    ) -> None:
         """A row of numbered words."""
         for k, word in enumerate(words):
             self.box(x + k, y, word, styles.get(word, blank))
 
-    def arrow(self, a: tuple[float, float], b: tuple[float, float], color: str = GREY, width: float = 1.2, **more: Any) -> None:
+    def arrow(
+        self,
+        a: tuple[float, float],
+        b: tuple[float, float],
+        color: str = GREY,
+        width: float = 1.2,
+        **more: Any,
+    ) -> None:
         look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0, "zorder": 3}
         self.axes.add_patch(FancyArrowPatch(a, b, color=color, linewidth=width, **look, **more))
 
@@ -114,7 +176,7 @@ def steps_of(nest: Any, tensor: str, empty: int) -> list[tuple[list[set[int]], l
     return found
 
 
-# -- the figures --------------------------------------------------------------------------------------------------
+# -- the figures -----------------------------------------------------------------------------------
 
 
 def loops() -> Figure:
@@ -127,7 +189,9 @@ def loops() -> Figure:
         s.text(0.2, y + 0.6, name, family="monospace")
         for piece, style in pieces:
             a, z = min(piece), max(piece) + 1
-            s.box(left + wide * a + 0.12, y, len(piece), style, w=wide * (z - a) - 0.24, h=1.2, size=9)
+            s.box(
+                left + wide * a + 0.12, y, len(piece), style, w=wide * (z - a) - 0.24, h=1.2, size=9
+            )
         s.text(left + wide * 7 + 0.8, y + 0.6, note, color=GREY)
 
     for f in range(7):
@@ -140,10 +204,18 @@ def loops() -> Figure:
     bars(3.6, short, "F:2:dram:row", f"{len(short)} pieces; PE 1 idles once")
     agree(len(short), 5)
     for step, (a, _) in enumerate(tiles):
-        s.text(left + wide * (min(a) + len(whole[step]) / 2), 5.2, f"step {step}", ha="center", color=GREY)
+        s.text(
+            left + wide * (min(a) + len(whole[step]) / 2),
+            5.2,
+            f"step {step}",
+            ha="center",
+            color=GREY,
+        )
     alone = [{0, 1}, {2, 3}, {4, 5}, {6}]
     bars(5.9, ((t, PLAIN) for t in alone), "F:2 alone", f"{len(alone)} pieces")
-    agree(len(alone), len(list(PAGE.held(PAGE.nest(PAGE.conv(), "F:2:dram F:1:pe S:1:pe"), "ofmap"))))
+    agree(
+        len(alone), len(list(PAGE.held(PAGE.nest(PAGE.conv(), "F:2:dram F:1:pe S:1:pe"), "ofmap")))
+    )
     s.key(left, 7.4, [(NEW[0], "on PE 0", 6), (NEW[1], "on PE 1", 6)])
     return s.figure
 
@@ -175,7 +247,13 @@ def tile() -> Figure:
         s.text(left + 14, y + 0.5, note, color=GREY, size=7.5)
         for n in range(2):  # the two windows
             a = left + 1 + n * problem.stride[1] - pad
-            s.axes.plot([a + 0.08, a + problem.S - 0.08], [y - 0.13 - 0.17 * n] * 2, color="black", linewidth=1.0, solid_capstyle="butt")
+            s.axes.plot(
+                [a + 0.08, a + problem.S - 0.08],
+                [y - 0.13 - 0.17 * n] * 2,
+                color="black",
+                linewidth=1.0,
+                solid_capstyle="butt",
+            )
     return s.figure
 
 
@@ -209,7 +287,15 @@ def steps() -> Figure:
                 before = before if now is None else now
                 s.box(left + wide * step + 0.1, y, text, style, w=wide - 0.2, h=1.1, size=7.5)
     agree(taken, PAGE.count(nest)["weight", "pe"].taken)
-    s.key(left, 11.9, [(NEW[0], "new", 4), (KEPT[0], "kept from the step before", 11), (ABSENT, "idle by a dimension of its own", 9)])
+    s.key(
+        left,
+        11.9,
+        [
+            (NEW[0], "new", 4),
+            (KEPT[0], "kept from the step before", 11),
+            (ABSENT, "idle by a dimension of its own", 9),
+        ],
+    )
     return s.figure
 
 
@@ -227,7 +313,12 @@ def operands() -> Figure:
         x = left + pitch * step
         s.text(x + 4.5, 0.7, f"step {step}", ha="center")
         new = [a - b for a, b in zip(now, before, strict=True)]
-        drawn = {"PE 0": new[0], "PE 1": new[1], "multicast": set.union(*new), "neighbours": set.union(*now) - set.union(*before)}
+        drawn = {
+            "PE 0": new[0],
+            "PE 1": new[1],
+            "multicast": set.union(*new),
+            "neighbours": set.union(*now) - set.union(*before),
+        }
         for pe in (0, 1):
             s.strip(x, rows[f"PE {pe}"], range(9), marks(new[pe], now[pe] & before[pe], pe))
         for name in ("multicast", "neighbours"):
@@ -239,8 +330,16 @@ def operands() -> Figure:
         s.text(left + 3 * pitch - 0.7, y + 0.5, f"= {totals[name]}", weight="bold")
     m = PAGE.count(base)["ifmap", "pe"]
     agree((totals["PE 0"] + totals["PE 1"], totals["multicast"]), (m.taken, m.read))
-    agree(totals["neighbours"], PAGE.count(PAGE.nest(PAGE.conv(), BASE, "neighbour"))["ifmap", "pe"].read)
-    entries = [(NEW[0], "taken by PE 0", 7.5), (KEPT[0], "kept", 4.5), (NEW[1], "taken by PE 1", 7.5), (READ, "read from dram", 7)]
+    agree(
+        totals["neighbours"],
+        PAGE.count(PAGE.nest(PAGE.conv(), BASE, "neighbour"))["ifmap", "pe"].read,
+    )
+    entries = [
+        (NEW[0], "taken by PE 0", 7.5),
+        (KEPT[0], "kept", 4.5),
+        (NEW[1], "taken by PE 1", 7.5),
+        (READ, "read from dram", 7),
+    ]
     s.key(left, 8.6, entries)
     return s.figure
 
@@ -254,8 +353,18 @@ def networks() -> Figure:
     new = [a - b for a, b in zip(now, before, strict=True)]  # PE (0,0) (0,1) (1,0) (1,1)
     lines = [new[0] | new[1], new[2] | new[3]]
     links = set.union(*now) - set.union(*before)
-    reads = {"unicast": sum(map(len, new)), "systolic": sum(map(len, lines)), "multicast": len(set.union(*new)), "neighbour": len(links)}
-    titles = {"unicast": "unicast", "systolic": "systolic lines", "multicast": "multicast", "neighbour": "neighbour links"}
+    reads = {
+        "unicast": sum(map(len, new)),
+        "systolic": sum(map(len, lines)),
+        "multicast": len(set.union(*new)),
+        "neighbour": len(links),
+    }
+    titles = {
+        "unicast": "unicast",
+        "systolic": "systolic lines",
+        "multicast": "multicast",
+        "neighbour": "neighbour links",
+    }
     for k, (kind, title) in enumerate(titles.items()):
         x = 0.6 + 9.5 * k
         s.text(x + 4.1, 0.7, title, ha="center", weight="bold", size=9)
@@ -264,7 +373,14 @@ def networks() -> Figure:
         for r in (0, 1):
             for c in (0, 1):
                 a, b = centre[r][c]
-                s.box(a - 1.3, b - 0.7, PAGE.words(new[2 * r + c]), KEPT[r]._replace(hatch=""), w=2.6, h=1.4)
+                s.box(
+                    a - 1.3,
+                    b - 0.7,
+                    PAGE.words(new[2 * r + c]),
+                    KEPT[r]._replace(hatch=""),
+                    w=2.6,
+                    h=1.4,
+                )
         low = 2.7
         if kind == "unicast":
             for c, side in ((0, -1.8), (1, 1.8)):
@@ -272,13 +388,21 @@ def networks() -> Figure:
                 s.arrow((a, low), (a, b - 0.7), READ.face)
                 out, at = centre[1][c][0] + side, centre[1][c][1]
                 s.axes.plot([out, out], [2.1, at], color=READ.face, linewidth=1.2, zorder=1)
-                s.axes.plot([x + 4.1 + (2.7 if side > 0 else -2.7), out], [2.1, 2.1], color=READ.face, linewidth=1.2, zorder=1)
+                s.axes.plot(
+                    [x + 4.1 + (2.7 if side > 0 else -2.7), out],
+                    [2.1, 2.1],
+                    color=READ.face,
+                    linewidth=1.2,
+                    zorder=1,
+                )
                 s.arrow((out, at), (out - (0.5 if side > 0 else -0.5), at), READ.face)
         elif kind == "systolic":
             for r in (0, 1):
                 b = centre[r][0][1]
                 out = x + 0.2
-                s.axes.plot([x + 1.4, out, out], [2.1, 2.1, b], color=READ.face, linewidth=1.2, zorder=1)
+                s.axes.plot(
+                    [x + 1.4, out, out], [2.1, 2.1, b], color=READ.face, linewidth=1.2, zorder=1
+                )
                 s.arrow((out, b), (x + 0.7, b), READ.face)
                 s.arrow((x + 3.3, b), (x + 4.9, b), READ.face)
         elif kind == "multicast":
@@ -290,10 +414,22 @@ def networks() -> Figure:
                 s.arrow((mid, b), (x + 4.9, b), READ.face)
         else:
             mid = x + 4.1
-            s.axes.add_patch(Rectangle((x + 0.3, 3.9), 7.6, 5.4, facecolor="none", edgecolor=GREY, linewidth=0.7, linestyle=(0, (2, 2))))
+            s.axes.add_patch(
+                Rectangle(
+                    (x + 0.3, 3.9),
+                    7.6,
+                    5.4,
+                    facecolor="none",
+                    edgecolor=GREY,
+                    linewidth=0.7,
+                    linestyle=(0, (2, 2)),
+                )
+            )
             s.arrow((mid, low), (mid, 3.9), READ.face)
             for a, b in ((centre[1][0], centre[0][0]), (centre[1][1], centre[0][1])):
-                s.arrow((a[0], a[1] - 0.7), (b[0], b[1] + 0.7), NEW[1].edge, linestyle=(0, (3, 1.5)))
+                s.arrow(
+                    (a[0], a[1] - 0.7), (b[0], b[1] + 0.7), NEW[1].edge, linestyle=(0, (3, 1.5))
+                )
             for r in (0, 1):
                 b = centre[r][0][1]
                 s.arrow((x + 3.3, b), (x + 4.9, b), NEW[1].edge, linestyle=(0, (3, 1.5)))
@@ -325,7 +461,12 @@ def accumulated() -> Figure:
         for pe in (0, 1):
             s.strip(x, rows[f"PE {pe}"], range(9), marks(out[pe], now[pe] & before[pe], pe))
         twice = out[0] & out[1]
-        s.strip(x, rows["arrive"], range(9), dict.fromkeys(drawn["arrive"], READ) | dict.fromkeys(twice, BOTH))
+        s.strip(
+            x,
+            rows["arrive"],
+            range(9),
+            dict.fromkeys(drawn["arrive"], READ) | dict.fromkeys(twice, BOTH),
+        )
         for name, words in drawn.items():
             totals[name] += len(words)
             s.text(x + 9.6, rows[name] + 0.5, len(words), ha="center", weight="bold")
@@ -333,7 +474,12 @@ def accumulated() -> Figure:
         s.text(left + 3 * pitch - 0.7, y + 0.5, f"= {totals[name]}", weight="bold")
     m = PAGE.count(back)["ifmap", "pe"]
     agree((totals["PE 0"] + totals["PE 1"], totals["arrive"]), (m.drained, m.arrived))
-    entries = [(NEW[0], "drained by PE 0", 8), (NEW[1], "by PE 1", 5.5), (KEPT[0], "stays", 5), (READ, "arrives", 5)]
+    entries = [
+        (NEW[0], "drained by PE 0", 8),
+        (NEW[1], "by PE 1", 5.5),
+        (KEPT[0], "stays", 5),
+        (READ, "arrives", 5),
+    ]
     s.key(left, 7.3, [*entries, (BOTH, "two sums, added on the way", 9)])
     return s.figure
 
@@ -347,9 +493,13 @@ def residency() -> Figure:
     arrived = updated = 0
     for name, y in (("PE holds o", 1.5), ("dram word", 3.7)):
         s.text(0.2, y + 0.5, name)
-    for step, ((o,), (w,)) in enumerate(zip(PAGE.held(spill, "ofmap"), PAGE.held(spill, "weight"), strict=True)):
+    for step, ((o,), (w,)) in enumerate(
+        zip(PAGE.held(spill, "ofmap"), PAGE.held(spill, "weight"), strict=True)
+    ):
         x = left + wide * step
-        s.text(x + 2.2, 0.7, f"step {step}, taps {PAGE.words(w)}", ha="center", size=7.5, color=GREY)
+        s.text(
+            x + 2.2, 0.7, f"step {step}, taps {PAGE.words(w)}", ha="center", size=7.5, color=GREY
+        )
         for k, word in enumerate(sorted(o)):
             at = x + 0.7 + k + (3 - len(o)) / 2
             s.box(at, 1.5, word, NEW[0])
@@ -361,7 +511,10 @@ def residency() -> Figure:
         seen |= o
     m = PAGE.count(spill)["ofmap", "pe"]
     agree((arrived, updated), (m.arrived, m.updated))
-    entries = [(READ, f"first arrivals: {arrived - updated} written", 12), (BOTH, f"later arrivals: {updated} read and written", 12)]
+    entries = [
+        (READ, f"first arrivals: {arrived - updated} written", 12),
+        (BOTH, f"later arrivals: {updated} read and written", 12),
+    ]
     s.key(left, 6.7, entries)
     return s.figure
 
@@ -396,7 +549,9 @@ def mac() -> Figure:
     m = PAGE.count(nest)["weight", "mac"]
     agree((taken, read), (m.taken, m.read))
     s.key(left + 24, 6.3, [(ABSENT, "idle", 4)])
-    s.text(left, 6.8, f"{taken} MACs take {taken} weights; {read} MAC steps read {read}", color=GREY)
+    s.text(
+        left, 6.8, f"{taken} MACs take {taken} weights; {read} MAC steps read {read}", color=GREY
+    )
     return s.figure
 
 
@@ -427,7 +582,13 @@ def odometer() -> Figure:
         kept = len(tile_ & before)
         sums[names[advances]] += kept
         s.text(x + 11, y + 0.5, kept, ha="center", weight="bold")
-        s.text(x + 12.3, y + 0.5, f"{names[advances]} advances" + (", all is kept" if kept == len(tile_) else ""), color=GREY, size=7.5)
+        s.text(
+            x + 12.3,
+            y + 0.5,
+            f"{names[advances]} advances" + (", all is kept" if kept == len(tile_) else ""),
+            color=GREY,
+            size=7.5,
+        )
     everything = sum(map(len, tiles))
     taken = everything - sum(sums.values())
     agree(taken, PAGE.count(nest)["ifmap", "pe"].taken)
@@ -450,7 +611,15 @@ def boxes() -> Figure:
     for h in range(9):
         for w in range(9):
             word = (h, w)
-            style = KEPT[0] if word in before & now else NEW[0] if word in now else KEPT[1] if word in before else BLANK
+            style = (
+                KEPT[0]
+                if word in before & now
+                else NEW[0]
+                if word in now
+                else KEPT[1]
+                if word in before
+                else BLANK
+            )
             s.box(2 + w, 1.6 + h, "", style)
     for k in range(9):
         s.text(2.5 + k, 1.1, k, ha="center", color=GREY, size=7)
@@ -468,7 +637,10 @@ def boxes() -> Figure:
         s.text(14.3, 3.5 + 1.6 * k, text)
     s.text(12.5, 8.6, "E advances from 0 to 1,", color=GREY)
     s.text(12.5, 9.6, "F jumps from its last trip to its first", color=GREY)
-    agree(sum(map(len, tiles)) - sum(len(a & b) for a, b in pairwise(tiles)), PAGE.count(nest)["ifmap", "pe"].taken)
+    agree(
+        sum(map(len, tiles)) - sum(len(a & b) for a, b in pairwise(tiles)),
+        PAGE.count(nest)["ifmap", "pe"].taken,
+    )
     return s.figure
 
 
@@ -479,8 +651,16 @@ def sums() -> Figure:
     s = Sheet(41.5, 17.8)
     left, pitch = 6.4, 11.2
     labels = ["Q of PE 0", "Q of PE 1", "C of PE 0", "C of PE 1"]
-    marks_ = {"U": "union of C", "K": "U, kept by all", "L": "U and X", "X": "union of Q", "Y": "X, still kept"}
-    places = dict(zip([*labels, *marks_], (1.5, 2.7, 4.5, 5.7, 7.7, 8.9, 10.1, 11.9, 13.1), strict=True))
+    marks_ = {
+        "U": "union of C",
+        "K": "U, kept by all",
+        "L": "U and X",
+        "X": "union of Q",
+        "Y": "X, still kept",
+    }
+    places = dict(
+        zip([*labels, *marks_], (1.5, 2.7, 4.5, 5.7, 7.7, 8.9, 10.1, 11.9, 13.1), strict=True)
+    )
     for name, y in places.items():
         s.text(0.2, y + 0.5, name, weight="bold" if name in marks_ else "normal")
         s.text(1.5, y + 0.5, marks_.get(name, ""), color=GREY, size=7)
@@ -488,7 +668,12 @@ def sums() -> Figure:
     last = len(set.union(*walk[-1][1]))
     for step, (q, c) in enumerate(walk):
         x = left + pitch * step
-        s.text(x + 4.5, 0.7, f"step {step}" + (f": i = {step}" if step else ": nothing advances"), ha="center")
+        s.text(
+            x + 4.5,
+            0.7,
+            f"step {step}" + (f": i = {step}" if step else ": nothing advances"),
+            ha="center",
+        )
         union, old = set.union(*c), set.union(*q)
         found = {
             "U": union,
@@ -515,21 +700,39 @@ def sums() -> Figure:
         s.text(left + 3 * pitch - 0.7, places[name] + 0.5, f"= {totals[name]}", weight="bold")
     s.text(left + 3 * pitch - 0.7, places["C of PE 0"] + 0.5, f"S = {totals['S']}", weight="bold")
     s.text(left + 3 * pitch - 0.7, places["C of PE 1"] + 0.5, f"O = {totals['O']}", weight="bold")
-    m, o = PAGE.count(base)["ifmap", "pe"], PAGE.count(PAGE.nest(PAGE.conv(direction="grad_input"), BASE))["ifmap", "pe"]
+    m, o = (
+        PAGE.count(base)["ifmap", "pe"],
+        PAGE.count(PAGE.nest(PAGE.conv(direction="grad_input"), BASE))["ifmap", "pe"],
+    )
     agree((totals["S"] - totals["O"], totals["U"] - totals["K"]), (m.taken, m.read))
     agree(last + totals["X"] - totals["Y"], o.arrived)
-    entries = [(NEW[0], "PE 0", 4.5), (NEW[1], "PE 1", 4.5), (KEPT[0], "in C and Q of one PE: O", 10), (READ, "the set that is counted", 8)]
+    entries = [
+        (NEW[0], "PE 0", 4.5),
+        (NEW[1], "PE 1", 4.5),
+        (KEPT[0], "in C and Q of one PE: O", 10),
+        (READ, "the set that is counted", 8),
+    ]
     s.key(left, 14.9, entries)
     up = f"arrivals X(end) + X - Y = {last} + {totals['X']} - {totals['Y']} = {o.arrived}"
-    s.text(left, 16.8, f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = {totals['U'] - totals['L']};  {up}")
+    s.text(
+        left,
+        16.8,
+        f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = {totals['U'] - totals['L']};  {up}",
+    )
     return s.figure
 
 
 def sliding() -> Figure:
-    """Rectangles of (f, s), the diagonals they meet, and where a loop over either dimension moves them."""
+    """Rectangles of (f, s), the diagonals they meet, and where a loop over either dimension moves
+    them.
+    """
     s = Sheet(31, 10.8)
     moved = Style("#b9e5d6", "#00644a", "black")
-    dense = {"tile": (range(3, 6), range(2)), "F advances": (range(6, 7), range(2)), "S advances": (range(3, 6), range(2, 3))}
+    dense = {
+        "tile": (range(3, 6), range(2)),
+        "F advances": (range(6, 7), range(2)),
+        "S advances": (range(3, 6), range(2, 3)),
+    }
     apart = {"tile": (range(2), range(2)), "S advances": (range(2), range(2, 3))}
     cases = [
         ("stride 1: word f + s", PAGE.conv(), 5.4, dense),
@@ -551,8 +754,17 @@ def sliding() -> Figure:
             words = {at[f, t] for f in fs for t in ss}
             s.text(x - 0.5, 6.9 + 1.4 * k, name, ha="right", size=7.5)
             s.strip(x, 6.4 + 1.4 * k, range(problem.W), dict.fromkeys(words, looks[name]))
-            s.text(x + 9.4, 6.9 + 1.4 * k, f"{len(fs) * len(ss)} pairs, {len(words)} words" if k == 0 else "", size=7.5, color=GREY)
-    steps_ = [tile for (tile,) in PAGE.held(PAGE.nest(PAGE.conv(), "F:3:dram S:2:dram F:1:pe S:1:pe"), "ifmap")]
+            s.text(
+                x + 9.4,
+                6.9 + 1.4 * k,
+                f"{len(fs) * len(ss)} pairs, {len(words)} words" if k == 0 else "",
+                size=7.5,
+                color=GREY,
+            )
+    steps_ = [
+        tile
+        for (tile,) in PAGE.held(PAGE.nest(PAGE.conv(), "F:3:dram S:2:dram F:1:pe S:1:pe"), "ifmap")
+    ]
     agree(([3, 4, 5, 6], [5, 6, 7], [6, 7]), tuple(sorted(tile) for tile in steps_[2:5]))
     return s.figure
 
@@ -583,11 +795,23 @@ def fused() -> Figure:
         s.text(x + f + 0.5, y - 0.6, f, ha="center", color=GREY, size=7)
     for k in range(6):
         c, t = divmod(k, 3)
-        s.text(x - 0.4, y + k + 0.5 + 0.3 * (k > 3), f"k {k}: c {c}, s {t}", ha="right", color=GREY, size=7)
+        s.text(
+            x - 0.4,
+            y + k + 0.5 + 0.3 * (k > 3),
+            f"k {k}: c {c}, s {t}",
+            ha="right",
+            color=GREY,
+            size=7,
+        )
         for f in range(7):
             real = 0 <= f + t - 1 < padded.W
             valid += real
-            s.box(x + f, y + k + 0.3 * (k > 3), f + t - 1 if real else "-", NEW[k > 3] if real else ABSENT)
+            s.box(
+                x + f,
+                y + k + 0.3 * (k > 3),
+                f + t - 1 if real else "-",
+                NEW[k > 3] if real else ABSENT,
+            )
     s.text(x + 8, y + 2, "fold 0", color=GREY)
     s.text(x + 8, y + 5.3, "fold 1", color=GREY)
     s.text(x - 3.4, 10.2, f"{valid} of {6 * 7} pairs meet a word; however K is cut,")
@@ -609,7 +833,12 @@ def draw(name: str) -> Figure:
         return FIGURES[name]()
 
 
-STYLE: Any = {"font.family": "DejaVu Sans", "hatch.linewidth": 0.5, "svg.hashsalt": "accelsim", "svg.fonttype": "path"}
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "hatch.linewidth": 0.5,
+    "svg.hashsalt": "accelsim",
+    "svg.fonttype": "path",
+}
 
 
 def main() -> None:
@@ -618,7 +847,9 @@ def main() -> None:
         with matplotlib.rc_context(STYLE):
             look = {"bbox_inches": "tight", "pad_inches": 0.08}
             figure.savefig(HERE / f"counting_{name}.svg", metadata={"Date": None}, **look)
-            figure.savefig(HERE / f"counting_{name}.png", dpi=150, metadata={"Software": None}, **look)
+            figure.savefig(
+                HERE / f"counting_{name}.png", dpi=150, metadata={"Software": None}, **look
+            )
 
 
 if __name__ == "__main__":

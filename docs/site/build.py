@@ -1,4 +1,5 @@
-"""Pages that are made, not written: formats from the schemas, the API from docstrings, the gallery by running its scripts.
+"""Pages that are made, not written: formats from the schemas, the API from docstrings, the gallery
+by running its scripts.
 
 An mkdocs hook.  The project's own pages (docs/*.md) are taken as they are, with links to what is not on the site turned
 into plain text.
@@ -25,7 +26,9 @@ FORMATS = ("architecture", "dataflow", "workload", "mapping", "study")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add what is made."""
-    made: dict[str, str | bytes] = {f"{name}.md": _page(ROOT / "docs" / f"{name}.md") for name in PAGES}
+    made: dict[str, str | bytes] = {
+        f"{name}.md": _page(ROOT / "docs" / f"{name}.md") for name in PAGES
+    }
     made["course.md"] = _page(ROOT / "docs" / "course" / "README.md")
     made["formats.md"] = formats()
     made["api.md"] = api()
@@ -41,17 +44,23 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _page(path: Path) -> str:
-    """A page of the repository; links to pages and pictures of the site stay, others become text."""
+    """A page of the repository; links to pages and pictures of the site stay, others become
+    text.
+    """
 
     def link(m: re.Match[str]) -> str:
         target = m[3].partition("#")[0]
-        here = target.startswith(("http://", "https://", "figures/")) or target == "" or Path(target).stem in PAGES
+        here = (
+            target.startswith(("http://", "https://", "figures/"))
+            or target == ""
+            or Path(target).stem in PAGES
+        )
         return m[0] if here else m[2]
 
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, path.read_text(encoding="utf-8"))
 
 
-# Formats -----------------------------------------------------------------------------------------------------------
+# Formats ------------------------------------------------------------------------------------------
 
 
 def formats() -> str:
@@ -73,11 +82,23 @@ def formats() -> str:
 
 def _keys(schema: dict[str, Any]) -> str:
     said = any(v.get("description") for v in schema.get("properties", {}).values())
-    rows = ["| key | value | default |" + (" |" if said else ""), "|---|---|---|" + ("---|" if said else "")]
+    rows = [
+        "| key | value | default |" + (" |" if said else ""),
+        "|---|---|---|" + ("---|" if said else ""),
+    ]
     required = schema.get("required", [])
     for key, value in schema.get("properties", {}).items():
-        default = "must be given" if key in required else f"`{json.dumps(value['default'])}`" if "default" in value else ""
-        rows.append(f"| `{key}` | {_type(value)} | {_cell(default)} |" + (f" {_cell(value.get('description', ''))} |" if said else ""))
+        default = (
+            "must be given"
+            if key in required
+            else f"`{json.dumps(value['default'])}`"
+            if "default" in value
+            else ""
+        )
+        rows.append(
+            f"| `{key}` | {_type(value)} | {_cell(default)} |"
+            + (f" {_cell(value.get('description', ''))} |" if said else "")
+        )
     return "\n".join(rows) if len(rows) > 2 else ""
 
 
@@ -98,10 +119,20 @@ def _type(value: dict[str, Any]) -> str:
         return f"table of {_type(value['additionalProperties'])}"
     limits = [
         f"{word} {value[key]:g}"
-        for key, word in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"))
+        for key, word in (
+            ("minimum", "at least"),
+            ("exclusiveMinimum", "above"),
+            ("maximum", "at most"),
+        )
         if key in value
     ]
-    names = {"integer": "whole number", "string": "text", "boolean": "true or false", "null": "nothing", "object": "table"}
+    names = {
+        "integer": "whole number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "nothing",
+        "object": "table",
+    }
     return _cell(", ".join([names.get(str(kind), str(kind)), *limits]))
 
 
@@ -109,14 +140,17 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-# API ---------------------------------------------------------------------------------------------------------------
+# API ----------------------------------------------------------------------------------------------
 
 
 def api() -> str:
     """Every name of the package with its signature and docstring."""
     import accelsim as acc
 
-    parts = ["# Python API", "`import accelsim as acc`; each name loads what it needs when it is first used."]
+    parts = [
+        "# Python API",
+        "`import accelsim as acc`; each name loads what it needs when it is first used.",
+    ]
     for name in sorted(acc.__all__, key=str.lower):
         found = getattr(acc, name)
         if not callable(found):
@@ -126,7 +160,11 @@ def api() -> str:
             for member, value in sorted(vars(found).items()):
                 function = value.fget if isinstance(value, property) else value
                 if not member.startswith("_") and inspect.isfunction(function) and function.__doc__:
-                    call = f"{name}.{member}" if isinstance(value, property) else _signature(f"{name}.{member}", function)
+                    call = (
+                        f"{name}.{member}"
+                        if isinstance(value, property)
+                        else _signature(f"{name}.{member}", function)
+                    )
                     parts += [f"```text\n{call}\n```", _doc(function)]
     return "\n\n".join(parts)
 
@@ -142,11 +180,13 @@ def _doc(found: Any) -> str:
     return (inspect.getdoc(found) or "").replace("``", "`").replace("<", "&lt;")
 
 
-# Gallery -----------------------------------------------------------------------------------------------------------
+# Gallery ------------------------------------------------------------------------------------------
 
 
 def gallery(directory: Path) -> str:
-    """Run every script of docs/site/gallery where its pictures are to be; its docstring is the text."""
+    """Run every script of docs/site/gallery where its pictures are to be; its docstring is the
+    text.
+    """
     parts = ["# Gallery", "Each picture was made by the script above it when this site was built."]
     before = Path.cwd()
     try:
@@ -156,9 +196,17 @@ def gallery(directory: Path) -> str:
             text = script.read_text(encoding="utf-8")
             space = runpy.run_path(str(script))
             title, _, rest = str(space["__doc__"]).strip().partition("\n")
-            parts += [f"## {title.rstrip('.')}", rest.strip(), f"```python\n{text.partition(chr(34) * 3 + chr(10))[2].strip()}\n```"]
+            parts += [
+                f"## {title.rstrip('.')}",
+                rest.strip(),
+                f"```python\n{text.partition(chr(34) * 3 + chr(10))[2].strip()}\n```",
+            ]
             for path in sorted(set(directory.iterdir()) - there):
-                shown = f"![{title}](gallery/{path.name})" if path.suffix == ".png" else f"[Open {path.name}](gallery/{path.name})"
+                shown = (
+                    f"![{title}](gallery/{path.name})"
+                    if path.suffix == ".png"
+                    else f"[Open {path.name}](gallery/{path.name})"
+                )
                 parts.append(shown)
     finally:
         os.chdir(before)

@@ -37,15 +37,27 @@ WHY = {
 E_ALLOWED, W_ALLOWED = 0.10, 0.15
 
 
-def draw(frame: pd.DataFrame, sums: pd.DataFrame, table: pd.DataFrame, reference: dict[str, Any], folder: Path) -> Iterator[Path]:
+def draw(
+    frame: pd.DataFrame,
+    sums: pd.DataFrame,
+    table: pd.DataFrame,
+    reference: dict[str, Any],
+    folder: Path,
+) -> Iterator[Path]:
     """Every figure as PNG and SVG."""
     with house_style():
         drawn = {}
         for part in ("CONV", "FC"):
             of = sums[sums["part"] == part]
-            drawn[f"{part.lower()}_by_level"] = _stacked(of, LEVELS, f"AlexNet {part}: energy per MAC by level")
-            drawn[f"{part.lower()}_by_tensor"] = _stacked(of, TENSORS, f"AlexNet {part}: energy per MAC by tensor")
-            drawn[f"{part.lower()}_dram"] = _stacked(of, {"dram_words": ("", "#D55E00", "")}, f"AlexNet {part}: DRAM accesses per MAC")
+            drawn[f"{part.lower()}_by_level"] = _stacked(
+                of, LEVELS, f"AlexNet {part}: energy per MAC by level"
+            )
+            drawn[f"{part.lower()}_by_tensor"] = _stacked(
+                of, TENSORS, f"AlexNet {part}: energy per MAC by tensor"
+            )
+            drawn[f"{part.lower()}_dram"] = _stacked(
+                of, {"dram_words": ("", "#D55E00", "")}, f"AlexNet {part}: DRAM accesses per MAC"
+            )
         drawn["reference"] = _against(table)
         drawn["rs_layers"] = _layers(frame, reference["fig10_rs_256pe_n16_1e9"])
     for name, figure in drawn.items():
@@ -66,12 +78,30 @@ def _stacked(sums: pd.DataFrame, parts: dict[str, tuple[str, str, str]], title: 
                 places.append(x)
                 names.append(flow)
                 if flow not in of.index:
-                    axes.text(x, 0, "does not fit", rotation=90, ha="center", va="bottom", fontsize=7, color="#555555")
+                    axes.text(
+                        x,
+                        0,
+                        "does not fit",
+                        rotation=90,
+                        ha="center",
+                        va="bottom",
+                        fontsize=7,
+                        color="#555555",
+                    )
                     continue
                 under = 0.0
                 for part, (_, colour, hatch) in parts.items():
                     value = float(of.loc[flow, part])
-                    axes.bar(x, value, 0.8, bottom=under, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+                    axes.bar(
+                        x,
+                        value,
+                        0.8,
+                        bottom=under,
+                        color=colour,
+                        hatch=hatch,
+                        edgecolor="white",
+                        linewidth=0,
+                    )
                     under += value
             axes.text(
                 b * (len(ORDER) + 1) + (len(ORDER) - 1) / 2,
@@ -85,31 +115,59 @@ def _stacked(sums: pd.DataFrame, parts: dict[str, tuple[str, str, str]], title: 
         axes.set_xticks(places, names, rotation=90, fontsize=7)
         axes.set_title(f"{size} PEs", fontsize=9, loc="left")
         _plain(axes)
-    panels[0].set_ylabel("accesses per MAC" if "dram_words" in parts else "energy of a MAC = 1", fontsize=8)
+    panels[0].set_ylabel(
+        "accesses per MAC" if "dram_words" in parts else "energy of a MAC = 1", fontsize=8
+    )
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     if len(parts) > 1:
         handles = [_patch(colour, hatch) for _, colour, hatch in parts.values()]
         figure.legend(
-            handles, [label for label, _, _ in parts.values()], loc="outside lower center", ncols=len(parts), frameon=False, fontsize=8
+            handles,
+            [label for label, _, _ in parts.values()],
+            loc="outside lower center",
+            ncols=len(parts),
+            frameon=False,
+            fontsize=8,
         )
     return figure
 
 
 def _against(table: pd.DataFrame) -> Figure:
-    """Energy and DRAM accesses per MAC by our rules, by the paper's on our nests, and the paper's equations."""
+    """Energy and DRAM accesses per MAC by our rules, by the paper's on our nests, and the paper's
+    equations.
+    """
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True)
     for row, batch in enumerate(sorted(table["batch"].unique())):
         of = table[table["batch"] == batch].set_index(["rules", "dataflow"])
-        for col, (what, label) in enumerate((("energy", "energy per MAC"), ("dram", "DRAM accesses per MAC"))):
+        for col, (what, label) in enumerate(
+            (("energy", "energy per MAC"), ("dram", "DRAM accesses per MAC"))
+        ):
             axes, x = panels[row, col], np.arange(len(ORDER))
             values = {
-                "published equations": ([of.loc["ours", d][f"{what}_reference"] for d in ORDER], "#555555", ""),
+                "published equations": (
+                    [of.loc["ours", d][f"{what}_reference"] for d in ORDER],
+                    "#555555",
+                    "",
+                ),
                 "ours": ([of.loc["ours", d][what] for d in ORDER], "#0072B2", ""),
-                "ours, with the paper's rules": ([of.loc["paper's", d][what] for d in ORDER], "#E69F00", "////"),
+                "ours, with the paper's rules": (
+                    [of.loc["paper's", d][what] for d in ORDER],
+                    "#E69F00",
+                    "////",
+                ),
             }
             for k, (name, (height, colour, hatch)) in enumerate(values.items()):
-                axes.bar(x + 0.27 * (k - 1), height, 0.27, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=name)
+                axes.bar(
+                    x + 0.27 * (k - 1),
+                    height,
+                    0.27,
+                    color=colour,
+                    hatch=hatch,
+                    edgecolor="white",
+                    linewidth=0,
+                    label=name,
+                )
             axes.set_xticks(x, ORDER, fontsize=8)
             axes.set_title(f"{label}, batch {batch}", fontsize=9, loc="left")
             _plain(axes)
@@ -119,10 +177,15 @@ def _against(table: pd.DataFrame) -> Figure:
 
 
 def _layers(frame: pd.DataFrame, reference: dict[str, Any]) -> Figure:
-    """Row-stationary layer by layer, 256 PEs, batch 16, with figure 10's bars of the paper beside ours."""
+    """Row-stationary layer by layer, 256 PEs, batch 16, with figure 10's bars of the paper beside
+    ours.
+    """
     of = frame.query("dataflow == 'RS' and pes == 256 and batch == 16").set_index("layer")
     names = {"fc1": "fc6", "fc2": "fc7", "fc3": "fc8"}
-    published = {names.get(k, k): dict(zip(reference["order"], v, strict=True)) for k, v in reference["values"].items()}
+    published = {
+        names.get(k, k): dict(zip(reference["order"], v, strict=True))
+        for k, v in reference["values"].items()
+    }
     layers = [n for n in published if n in of.index]
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes, x = figure.subplots(), np.arange(len(layers))
@@ -130,16 +193,38 @@ def _layers(frame: pd.DataFrame, reference: dict[str, Any]) -> Figure:
     for part in ("compute", "dram", "pe", "buffer", "array"):
         name, colour, hatch = LEVELS[part]
         value = of.loc[layers, part].to_numpy(float) / 1e9
-        axes.bar(x - 0.2, value, 0.36, bottom=ours, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=name)
+        axes.bar(
+            x - 0.2,
+            value,
+            0.36,
+            bottom=ours,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
+            label=name,
+        )
         ours += value
         if name in reference["order"]:
             value = np.array([published[n][name] for n in layers])
-            axes.bar(x + 0.2, value, 0.36, bottom=paper, color=colour, hatch=hatch, edgecolor="white", linewidth=0, alpha=0.55)
+            axes.bar(
+                x + 0.2,
+                value,
+                0.36,
+                bottom=paper,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                linewidth=0,
+                alpha=0.55,
+            )
             paper += value
     axes.set_xticks(x, layers, fontsize=8)
     axes.set_ylabel("energy (1e9 MACs)", fontsize=8)
     axes.set_title(
-        "Row-stationary, 256 PEs, batch 16: ours (left), figure 10 of the paper (pale; ALU, DRAM and RF)", fontsize=9, loc="left"
+        "Row-stationary, 256 PEs, batch 16: ours (left), figure 10 of the paper (pale; ALU, DRAM and RF)",
+        fontsize=9,
+        loc="left",
     )
     axes.legend(frameon=False, fontsize=8)
     _plain(axes)
@@ -155,9 +240,27 @@ def markdown(table: pd.DataFrame) -> str:
         "`paper's` has the two rules of `study.py` on top, with the best tiles under them.",
         "Allowed: 10 % of energy, 15 % of DRAM accesses.",
     ]
-    heads = ("dataflow", "rules", "energy per MAC", "reference", "off", "DRAM per MAC", "reference", "off", "rank", "reference", "held")
+    heads = (
+        "dataflow",
+        "rules",
+        "energy per MAC",
+        "reference",
+        "off",
+        "DRAM per MAC",
+        "reference",
+        "off",
+        "rank",
+        "reference",
+        "held",
+    )
     for batch, some in table.groupby("batch"):
-        lines += ["", f"## Batch {batch}", "", "| " + " | ".join((*heads, "rule that causes it")) + " |", "|---" * 12 + "|"]
+        lines += [
+            "",
+            f"## Batch {batch}",
+            "",
+            "| " + " | ".join((*heads, "rule that causes it")) + " |",
+            "|---" * 12 + "|",
+        ]
         for r in some.itertuples():
             held = abs(r.energy_off) <= E_ALLOWED and abs(r.dram_off) <= W_ALLOWED
             why = "" if held else WHY.get(r.dataflow, "").format(whole=r.whole, unwired=r.unwired)

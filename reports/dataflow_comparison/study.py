@@ -1,4 +1,5 @@
-"""Six dataflows at equal area on AlexNet: Chen, Emer, Sze, ISCA 2016, section VII, from accelsim's counts.
+"""Six dataflows at equal area on AlexNet: Chen, Emer, Sze, ISCA 2016, section VII, from accelsim's
+counts.
 
 ``python reports/dataflow_comparison/study.py`` writes energy.csv (every layer), comparison.csv and comparison.md (against the published
 equations) and the figures beside itself.  Every number is the analytic engine's for a nest that a dataflow file allows, with the
@@ -25,11 +26,14 @@ sys.path.insert(0, str(HERE))
 from equal_area import KINDS, Kind, buffer_bytes, padded  # noqa: E402
 
 from accelsim import MappingError, Nest, Problem, load_dataflow, load_workload  # noqa: E402
-from accelsim.engines import analytic, counts  # noqa: E402
+from accelsim.engines import moved as counts  # noqa: E402
+from accelsim.engines.analytic import closed_form as analytic  # noqa: E402
 from accelsim.mapping.nest import Boundary  # noqa: E402
 
 PES = (256, 512, 1024)
-TRIED = 30  # tiles of each layer and dataflow that are counted exactly: the best by an estimate with the paper's equations
+# tiles of each layer and dataflow that are counted exactly: the best by an estimate with the
+# paper's equations
+TRIED = 30
 BATCHES = {"CONV": (1, 16, 64), "FC": (16, 64, 256)}
 LEVELS = {"compute": "ALU", "dram": "DRAM", "buffer": "Buffer", "array": "Array", "pe": "RF"}
 TENSORS = ("compute", "weight", "ifmap", "ofmap")
@@ -39,7 +43,9 @@ REFERENCE = HERE.parents[1] / "tests" / "reference" / "eyeriss_isca16.json"
 
 @dataclass(frozen=True)
 class Measured:
-    """One nest: energies in MACs and words at DRAM, by our rules; and what the paper's rules add."""
+    """One nest: energies in MACs and words at DRAM, by our rules; and what the paper's rules
+    add.
+    """
 
     columns: dict[str, float]
     whole_words: float  # more DRAM words if buffer tiles are fetched whole
@@ -60,25 +66,46 @@ def measure(kind: Kind, nest: Nest) -> Measured:
     words = counts.columns(nest, moves)
     energy = counts.energy(nest, moves, nest.problem.macs, 0.0)
     dram = sum(v for k, v in words.items() if k.startswith("dram_"))
-    more = sum(whole(nest, b) - m.read for b, m in moves.items() if (b.tensor, b.parent) == ("ifmap", 0) and b.child == 1)
-    fewer = sum(m.taken for b, m in moves.items() if b.tensor in kind.unwired and b.network == "array")
-    return Measured({k: v for k, v in energy.items() if v is not None} | {"dram_words": dram}, float(more), float(fewer))
+    more = sum(
+        whole(nest, b) - m.read
+        for b, m in moves.items()
+        if (b.tensor, b.parent) == ("ifmap", 0) and b.child == 1
+    )
+    fewer = sum(
+        m.taken for b, m in moves.items() if b.tensor in kind.unwired and b.network == "array"
+    )
+    return Measured(
+        {k: v for k, v in energy.items() if v is not None} | {"dram_words": dram},
+        float(more),
+        float(fewer),
+    )
 
 
 def whole(nest: Nest, b: Boundary) -> int:
-    """Ifmap words fetched if the buffer's tile came in whole at each step, and anew for every tile of filters."""
+    """Ifmap words fetched if the buffer's tile came in whole at each step, and anew for every tile
+    of filters.
+    """
     p = nest.problem
-    tile = {d: min([x.tile for x in nest.loops if x.dim == d and x.level < b.child] or [p.size[d]]) for d in "MCEF"}
+    tile = {
+        d: min([x.tile for x in nest.loops if x.dim == d and x.level < b.child] or [p.size[d]])
+        for d in "MCEF"
+    }
     rows = sum((min(tile["E"], p.E - e) - 1) * p.stride[0] + p.R for e in range(0, p.E, tile["E"]))
     cols = sum((min(tile["F"], p.F - f) - 1) * p.stride[1] + p.S for f in range(0, p.F, tile["F"]))
     return p.N * p.G * p.C * rows * cols * -(-p.M // tile["M"])
 
 
-def best(kind: Kind, problem: Problem, pes: int, tried: int) -> tuple[tuple[Measured, str], tuple[Measured, str]]:
-    """The tiles of least energy by our rules and by the paper's, each with its loops.  Raises MappingError if none fits."""
+def best(
+    kind: Kind, problem: Problem, pes: int, tried: int
+) -> tuple[tuple[Measured, str], tuple[Measured, str]]:
+    """The tiles of least energy by our rules and by the paper's, each with its loops.  Raises
+    MappingError if none fits.
+    """
     flow, found = load_dataflow(kind.dataflow), []
     why = "no tiles fit"
-    for _, tiles, hardware in kind.search(problem, pes, buffer_bytes(pes, kind.rf_words) // 2, tried):
+    for _, tiles, hardware in kind.search(
+        problem, pes, buffer_bytes(pes, kind.rf_words) // 2, tried
+    ):
         arch = kind.architecture(pes, hardware)
         try:
             nest = Nest(problem, arch, kind.mapping(flow, arch, tiles))
@@ -91,8 +118,12 @@ def best(kind: Kind, problem: Problem, pes: int, tried: int) -> tuple[tuple[Meas
     return min(found, key=lambda x: x[0].ours), min(found, key=lambda x: x[0].paper)
 
 
-def rows(pes: Iterable[int] = PES, batches: Mapping[str, Iterable[int]] = BATCHES, tried: int = TRIED) -> pd.DataFrame:
-    """One row per dataflow, array, batch and layer; energies in MACs, words at DRAM, by our rules and by the paper's."""
+def rows(
+    pes: Iterable[int] = PES, batches: Mapping[str, Iterable[int]] = BATCHES, tried: int = TRIED
+) -> pd.DataFrame:
+    """One row per dataflow, array, batch and layer; energies in MACs, words at DRAM, by our rules
+    and by the paper's.
+    """
     layers = {x.name: x for x in load_workload("alexnet").layers}
     found = []
     for part, sizes in batches.items():
@@ -101,20 +132,37 @@ def rows(pes: Iterable[int] = PES, batches: Mapping[str, Iterable[int]] = BATCHE
                 for kind in KINDS:
                     for name in PARTS[part]:
                         p = padded(layers[name].problem(n))
-                        lead = {"part": part, "pes": j, "batch": n, "dataflow": kind.name, "layer": name, "macs": p.macs}
+                        lead = {
+                            "part": part,
+                            "pes": j,
+                            "batch": n,
+                            "dataflow": kind.name,
+                            "layer": name,
+                            "macs": p.macs,
+                        }
                         try:
                             (ours, loops), (theirs, loops_paper) = best(kind, p, j, tried)
                         except MappingError as error:
                             found.append(lead | {"error": str(error)})
                             continue
-                        own = {k: ours.columns[f"energy_{k}_mac"] for k in dict.fromkeys((*LEVELS, *TENSORS))}
+                        own = {
+                            k: ours.columns[f"energy_{k}_mac"]
+                            for k in dict.fromkeys((*LEVELS, *TENSORS))
+                        }
                         found.append(
                             lead
                             | {"energy": ours.ours, "dram_words": ours.columns["dram_words"]}
                             | own
-                            | {"energy_paper": theirs.paper, "dram_words_paper": theirs.columns["dram_words"] + theirs.whole_words}
+                            | {
+                                "energy_paper": theirs.paper,
+                                "dram_words_paper": theirs.columns["dram_words"]
+                                + theirs.whole_words,
+                            }
                             | {"whole": 200 * ours.whole_words, "unwired": -2 * ours.unwired_hops}
-                            | {"whole_paper": 200 * theirs.whole_words, "unwired_paper": -2 * theirs.unwired_hops}
+                            | {
+                                "whole_paper": 200 * theirs.whole_words,
+                                "unwired_paper": -2 * theirs.unwired_hops,
+                            }
                             | {"loops": loops, "loops_paper": loops_paper}
                         )
                 print(f"{part} {j} PEs, batch {n}", file=sys.stderr)
@@ -145,9 +193,23 @@ def comparison(frame: pd.DataFrame, reference: dict[str, Any]) -> pd.DataFrame:
                 got, ref = mine.loc[batch, d], values[d]
                 e, w = got[f"energy{tag}"], got[f"dram_words{tag}"]
                 found.append(
-                    {"batch": batch, "dataflow": d, "rules": rules, "rank": rank.index(d) + 1, "rank_reference": order.index(d) + 1}
-                    | {"energy": e, "energy_reference": ref["energy_per_mac"], "energy_off": e / ref["energy_per_mac"] - 1}
-                    | {"dram": w, "dram_reference": ref["dram_accesses_per_mac"], "dram_off": w / ref["dram_accesses_per_mac"] - 1}
+                    {
+                        "batch": batch,
+                        "dataflow": d,
+                        "rules": rules,
+                        "rank": rank.index(d) + 1,
+                        "rank_reference": order.index(d) + 1,
+                    }
+                    | {
+                        "energy": e,
+                        "energy_reference": ref["energy_per_mac"],
+                        "energy_off": e / ref["energy_per_mac"] - 1,
+                    }
+                    | {
+                        "dram": w,
+                        "dram_reference": ref["dram_accesses_per_mac"],
+                        "dram_off": w / ref["dram_accesses_per_mac"] - 1,
+                    }
                     | {"whole": got[f"whole{tag}"], "unwired": got[f"unwired{tag}"]}
                 )
     return pd.DataFrame(found)

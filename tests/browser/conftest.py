@@ -15,7 +15,11 @@ ALLOWED = ("file:", "data:", "blob:", "about:", "http://127.0.0.1:")
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """The browser.  Without one: a sentence here, a failure in CI."""
-    where = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    where = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -38,8 +42,13 @@ class Watched:
         self.page = page
         self.outside: list[str] = []
         self.complaints: list[str] = []
-        page.on("request", lambda r: None if r.url.startswith(ALLOWED) else self.outside.append(r.url))
-        page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on(
+            "request", lambda r: None if r.url.startswith(ALLOWED) else self.outside.append(r.url)
+        )
+        page.on(
+            "console",
+            lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None,
+        )
         page.on("pageerror", lambda e: self.complaints.append(str(e)))
 
     def check(self) -> None:
@@ -49,7 +58,9 @@ class Watched:
 
 @pytest.fixture
 def watched(chromium: Any) -> Iterator[Any]:
-    """``watched(...)`` opens a page with these options of a browser context; all are checked at the end."""
+    """``watched(...)`` opens a page with these options of a browser context; all are checked at the
+    end.
+    """
     contexts, pages = [], []
 
     def open_page(**options: Any) -> Watched:

@@ -1,4 +1,6 @@
-"""The explorer in a browser: every control changes every view, points are kept, the array plays, and nothing is asked outside."""
+"""The explorer in a browser: every control changes every view, points are kept, the array plays,
+and nothing is asked outside.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,13 @@ pytest.importorskip("uvicorn")
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The explorer as a user starts it."""
-    command = [str(Path(sys.executable).with_name("accelsim")), "explore", "--port", "0", "--no-browser"]
+    command = [
+        str(Path(sys.executable).with_name("accelsim")),
+        "explore",
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
@@ -32,7 +40,9 @@ def address() -> Iterator[str]:
 def page(watched: Any, address: str) -> Any:
     def opened(**options: Any) -> Any:
         found = watched(**options)
-        found.page.context.set_offline(False)  # loopback; what goes elsewhere is found by ``Watched``
+        found.page.context.set_offline(
+            False
+        )  # loopback; what goes elsewhere is found by ``Watched``
         found.page.goto(address)
         found.page.wait_for_selector("body[data-ready]", timeout=20_000)
         return found.page
@@ -45,14 +55,23 @@ def change(page: Any, act: Any) -> None:
     before = page.evaluate("Number(document.body.dataset.shown)")
     act()
     for _ in range(400):
-        if page.evaluate("Number(document.body.dataset.shown)") > before and page.get_attribute("#views", "aria-busy") == "false":
+        if (
+            page.evaluate("Number(document.body.dataset.shown)") > before
+            and page.get_attribute("#views", "aria-busy") == "false"
+        ):
             return
         page.wait_for_timeout(25)
     raise AssertionError("the views did not follow")
 
 
 def shown(page: Any) -> dict[str, str]:
-    return dict(zip(page.locator("#headline dt").all_inner_texts(), page.locator("#headline dd").all_inner_texts(), strict=True))
+    return dict(
+        zip(
+            page.locator("#headline dt").all_inner_texts(),
+            page.locator("#headline dd").all_inner_texts(),
+            strict=True,
+        )
+    )
 
 
 def cycles(page: Any) -> int:
@@ -70,7 +89,9 @@ def test_controls_change_what_is_shown(page: Any) -> None:
     assert "for x in 7 pieces of 16" in page.inner_text("#nest")
     change(page, lambda: page.locator('[data-key="array.rows"]').fill("8"))
     change(page, lambda: page.locator("#batch").fill("2"))
-    (row,) = acc.simulate("lenet5", "systolic", "os", layers=["conv2"], overrides={"array.rows": 8}, batch=2).rows
+    (row,) = acc.simulate(
+        "lenet5", "systolic", "os", layers=["conv2"], overrides={"array.rows": 8}, batch=2
+    ).rows
     assert cycles(page) == row.columns["cycles"]
     assert 'overrides={"array.rows": 8}' in page.evaluate("view.python")
     took = []

@@ -1,4 +1,6 @@
-"""The player in a browser: it opens alone, plays, steps, scrubs, and shows what the engine's registers held."""
+"""The player in a browser: it opens alone, plays, steps, scrubs, and shows what the engine's
+registers held.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from accelsim.view.player.film import NOTHING
 
 SMALL = {"array.rows": 4, "array.cols": 5}
 LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, name="small")
-# Every text that is drawn, with its place in CSS pixels, since the drawing began (the canvas is cleared by a large fillRect).
+# Every text that is drawn, with its place in CSS pixels, since the drawing began (the canvas is
+# cleared by a large fillRect).
 SPY = """
 const clear = CanvasRenderingContext2D.prototype.fillRect, write = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillRect = function (x, y, w, h) {
@@ -87,12 +90,27 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
     for number, film in enumerate(small[0].films):
         for t in (7, 20, 33, film.frames - 3):
             page.evaluate(f"accelsim.show({t})")
-            drawn, x, y, s = page.evaluate(f"(() => {{const v = accelsim.views[{number}]; return [v.canvas.drawn, v.x, v.y, v.cell]}})()")
+            drawn, x, y, s = page.evaluate(
+                f"(() => {{const v = accelsim.views[{number}]; return [v.canvas.drawn, v.x, v.y, v.cell]}})()"
+            )
             assert s >= 56, "all planes are drawn in PEs as large as this"
             for i, j in np.ndindex(film.rows, film.cols):
-                inside = [text for text, a, b in drawn if x + j * s < a <= x + j * s + s and y + i * s < b <= y + i * s + s]
-                expected = [str(int(p.values[t, i, j])) for p in film.planes if p.words[t, i, j] != NOTHING]
-                assert inside[1:] == expected or _without_label(inside) == expected, (film.title, t, i, j, inside, expected)
+                inside = [
+                    text
+                    for text, a, b in drawn
+                    if x + j * s < a <= x + j * s + s and y + i * s < b <= y + i * s + s
+                ]
+                expected = [
+                    str(int(p.values[t, i, j])) for p in film.planes if p.words[t, i, j] != NOTHING
+                ]
+                assert inside[1:] == expected or _without_label(inside) == expected, (
+                    film.title,
+                    t,
+                    i,
+                    j,
+                    inside,
+                    expected,
+                )
 
 
 def _without_label(texts: list[str]) -> list[str]:
@@ -111,12 +129,18 @@ def test_the_inspector_says_the_words_and_the_iteration(watched: Any, small: Any
             index = np.unravel_index(int(plane.words[t, i, j]), film.shapes[plane.tensor])
             label, value, word = row.split("\t")
             assert (label, int(value)) == (plane.label, int(plane.values[t, i, j]))
-            assert [int(part.partition("=")[2]) for part in word[word.index("[") + 1 : -1].split()] == list(index)
+            assert [
+                int(part.partition("=")[2]) for part in word[word.index("[") + 1 : -1].split()
+            ] == list(index)
     lit = page.locator(".film").nth(0).locator(".nest .lit b").all_inner_texts()
     p = film.positions
     at = p.outside[p.fold[t, i, j]] + p.inside[p.step[t, i, j]] + p.row[i] + p.col[j]
-    assert [text.split() for text in lit] == [[n, str(k + 1), "of", str(m)] for n, k, m in zip(p.loops, at, p.trips, strict=True)]
-    history = page.locator(".film").nth(0).locator(".history tbody tr").nth(3).inner_text().split("\t")
+    assert [text.split() for text in lit] == [
+        [n, str(k + 1), "of", str(m)] for n, k, m in zip(p.loops, at, p.trips, strict=True)
+    ]
+    history = (
+        page.locator(".film").nth(0).locator(".history tbody tr").nth(3).inner_text().split("\t")
+    )
     assert int(history[0]) == film.first + t - 3
 
 
@@ -139,11 +163,18 @@ def test_counters_end_at_the_analytic_counts(watched: Any, small: Any) -> None:
     page.keyboard.press("End")
     for number, flow in enumerate(("ws", "os", "is")):
         (row,) = acc.simulate(LAYER, "systolic", flow, overrides=SMALL).rows
-        cells = [r.split("\t") for r in page.locator(".film").nth(number).locator(".counts tbody tr").all_inner_texts()]
+        cells = [
+            r.split("\t")
+            for r in page.locator(".film").nth(number).locator(".counts tbody tr").all_inner_texts()
+        ]
         shown = {c[0]: int(c[1].replace("\u2009", "")) for c in cells}
         assert shown.pop("cycle") == row.columns["cycles"]
         shown.pop("PEs that multiply")
-        nonzero = {k: v for k, v in row.columns.items() if k.endswith(("_reads", "_writes", "_deliveries", "_additions")) and v}
+        nonzero = {
+            k: v
+            for k, v in row.columns.items()
+            if k.endswith(("_reads", "_writes", "_deliveries", "_additions")) and v
+        }
         assert shown == nonzero | {"macs": row.columns["macs"]}
 
 
@@ -160,7 +191,13 @@ def test_full_speed_on_16_by_16_over_2000_cycles(watched: Any, tmp_path: Path) -
 
 
 def test_motion_is_reduced_on_request_and_a_phone_can_hold_it(watched: Any, small: Any) -> None:
-    page = opened(watched, small[1], viewport={"width": 360, "height": 740}, reduced_motion="reduce", color_scheme="dark")
+    page = opened(
+        watched,
+        small[1],
+        viewport={"width": 360, "height": 740},
+        reduced_motion="reduce",
+        color_scheme="dark",
+    )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.evaluate("accelsim.part = 0.5; accelsim.playing = true; accelsim.draw()")
     a = page.evaluate("JSON.stringify(accelsim.views[0].canvas.drawn)")
@@ -175,7 +212,20 @@ def test_focus_order(watched: Any, small: Any) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert order == ["first", "back", "play", "on", "last", "scrub", "speed", "size", "CANVAS", "CANVAS", "CANVAS", "SUMMARY"]
+    assert order == [
+        "first",
+        "back",
+        "play",
+        "on",
+        "last",
+        "scrub",
+        "speed",
+        "size",
+        "CANVAS",
+        "CANVAS",
+        "CANVAS",
+        "SUMMARY",
+    ]
 
 
 def test_plays_in_a_sandboxed_frame_of_a_notebook(watched: Any, small: Any) -> None:

@@ -28,11 +28,29 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("name", "call", "cycle", "size"),
     [
-        ("player_ws_os", {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "ws,os"}, 40, (1500, 900)),
-        ("player_rs", {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"}, 60, (1280, 880)),
+        (
+            "player_ws_os",
+            {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "ws,os"},
+            40,
+            (1500, 900),
+        ),
+        (
+            "player_rs",
+            {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"},
+            60,
+            (1280, 880),
+        ),
     ],
 )
-def test_player(watched: Any, place: Path, tmp_path: Path, name: str, call: dict[str, Any], cycle: int, size: tuple[int, int]) -> None:
+def test_player(
+    watched: Any,
+    place: Path,
+    tmp_path: Path,
+    name: str,
+    call: dict[str, Any],
+    cycle: int,
+    size: tuple[int, int],
+) -> None:
     path = acc.animate(**call, cycles=120).save(tmp_path / f"{name}.html")
     page = watched(viewport={"width": size[0], "height": size[1]}).page
     page.goto(path.as_uri())
@@ -51,7 +69,13 @@ def test_player(watched: Any, place: Path, tmp_path: Path, name: str, call: dict
 )
 def test_explorer(watched: Any, place: Path, name: str, options: dict[str, Any]) -> None:
     pytest.importorskip("uvicorn")
-    command = [str(Path(sys.executable).with_name("accelsim")), "explore", "--port", "0", "--no-browser"]
+    command = [
+        str(Path(sys.executable).with_name("accelsim")),
+        "explore",
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None

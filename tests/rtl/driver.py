@@ -35,8 +35,12 @@ class Fold:
     """One fold of r rows, c columns and T streamed words."""
 
     held: np.ndarray | None  # ws: (r, c) weights; None for os
-    rows: np.ndarray  # ws: (T, r) activations streamed along the rows; os: (T, r) operands entering the rows
-    cols: np.ndarray | None = None  # os: (T, c) operands entering the columns from the top; None for ws
+    rows: (
+        np.ndarray
+    )  # ws: (T, r) activations streamed along the rows; os: (T, r) operands entering the rows
+    cols: np.ndarray | None = (
+        None  # os: (T, c) operands entering the columns from the top; None for ws
+    )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -73,26 +77,40 @@ class Case:
 
     def __post_init__(self) -> None:
         """Refuse what the arrays cannot hold."""
-        if self.kind not in ("ws", "os") or self.outputs not in OUTPUTS or self.weight_registers not in (1, 2):
-            raise ValueError(f"no such array: {self.kind}, {self.outputs}, {self.weight_registers} weight registers")
+        if (
+            self.kind not in ("ws", "os")
+            or self.outputs not in OUTPUTS
+            or self.weight_registers not in (1, 2)
+        ):
+            raise ValueError(
+                f"no such array: {self.kind}, {self.outputs}, {self.weight_registers} weight registers"
+            )
         if self.partial_folds not in ("exact", "full"):
             raise ValueError(f"no such controller: {self.partial_folds}")
         if not self.folds:
             raise ValueError("a sequence needs a fold")
         for fold in self.folds:
-            other, width = (fold.held, fold.rows.shape[1]) if self.kind == "ws" else (fold.cols, fold.rows.shape[0])
+            other, width = (
+                (fold.held, fold.rows.shape[1])
+                if self.kind == "ws"
+                else (fold.cols, fold.rows.shape[0])
+            )
             unused = fold.cols if self.kind == "ws" else fold.held
             if other is None or unused is not None or other.shape[0] != width:
                 raise ValueError(f"not a fold of {self.kind}")
             T, r, c = fold.shape
             if not (T >= 1 and 1 <= r <= self.R and 1 <= c <= self.C):
-                raise ValueError(f"a fold of {T} words on {r} x {c} PEs does not fit {self.R} x {self.C}")
+                raise ValueError(
+                    f"a fold of {T} words on {r} x {c} PEs does not fit {self.R} x {self.C}"
+                )
             if any(a.min() < OPERAND.min or a.max() > OPERAND.max for a in (fold.rows, other)):
                 raise ValueError("operands are 16 bits wide, signed")
 
     @property
     def variant(self) -> int:
-        """What the array is compiled for besides its size: weight registers (ws), the way results leave (os)."""
+        """What the array is compiled for besides its size: weight registers (ws), the way results
+        leave (os).
+        """
         return self.weight_registers if self.kind == "ws" else OUTPUTS.index(self.outputs)
 
     def clocked(self, fold: Fold) -> tuple[int, int, int]:
@@ -101,7 +119,9 @@ class Case:
         return (T, self.R, self.C) if self.partial_folds == "full" else (T, r, c)
 
     def expected(self) -> dict[int, list[tuple[int, int, int]]]:
-        """The results (fold, i, j) in the order each port shows them. A port is a column, or in place a PE."""
+        """The results (fold, i, j) in the order each port shows them. A port is a column, or in
+        place a PE.
+        """
         ports: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         for f, fold in enumerate(self.folds):
             T, r, c = self.clocked(fold)
@@ -116,14 +136,18 @@ class Case:
         return ports
 
     def stimuli(self) -> Iterator[str]:
-        """The lines the bench reads. Unused rows and columns hold zeros, which only `partial_folds: full` looks at."""
+        """The lines the bench reads. Unused rows and columns hold zeros, which only `partial_folds:
+        full` looks at.
+        """
         expected = sum(map(len, self.expected().values()))
         limit = 100 + sum(4 * (sum(fold.shape) + self.R + self.C) for fold in self.folds)
         yield f"{self.overlap:d} {self.partial_folds == 'full':d} {len(self.folds)} {expected} {limit}"
         for fold in self.folds:
             yield "{} {} {}".format(*fold.shape)
             if fold.held is not None:
-                yield from _hex(np.pad(fold.held, ((0, self.R - fold.held.shape[0]), (0, 0))), self.C)
+                yield from _hex(
+                    np.pad(fold.held, ((0, self.R - fold.held.shape[0]), (0, 0))), self.C
+                )
             yield from _hex(fold.rows, self.R)
             if fold.cols is not None:
                 yield from _hex(fold.cols, self.C)
@@ -142,7 +166,11 @@ class Case:
         counts = {port: len(results) for port, results in shown.items()}
         if counts != {port: len(results) for port, results in expected.items()}:
             raise RuntimeError(f"not the results expected: {counts} by port")
-        results = [Result(*at, edge, value) for port in expected for at, (edge, value) in zip(expected[port], shown[port], strict=True)]
+        results = [
+            Result(*at, edge, value)
+            for port in expected
+            for at, (edge, value) in zip(expected[port], shown[port], strict=True)
+        ]
         return sorted(results, key=lambda result: (result.fold, result.i, result.j))
 
 
@@ -157,7 +185,11 @@ def _hex(words: np.ndarray, lanes: int) -> Iterator[str]:
 def available() -> str | None:
     """None if there is a simulator, else the sentence that says there is none."""
     missing = [tool for tool in ("iverilog", "vvp") if shutil.which(tool) is None]
-    return f"The RTL needs Icarus Verilog, and {' and '.join(missing)} cannot be found." if missing else None
+    return (
+        f"The RTL needs Icarus Verilog, and {' and '.join(missing)} cannot be found."
+        if missing
+        else None
+    )
 
 
 @functools.cache
@@ -182,7 +214,9 @@ def _power(n: int) -> int:
 
 
 @functools.cache
-def _compile(sources: Path, kind: Kind, R: int, C: int, variant: int, folds: int, depth: int) -> Path:
+def _compile(
+    sources: Path, kind: Kind, R: int, C: int, variant: int, folds: int, depth: int
+) -> Path:
     """The compiled bench for an array; folds and depth (words) are the sizes of its memories."""
     name = "REGISTERS" if kind == "ws" else "OUTPUTS"
     parameters = {"R": R, "C": C, name: variant, "FOLDS": folds, "DEPTH": depth}
@@ -201,12 +235,22 @@ def run_many(cases: Sequence[Case]) -> list[list[Result]]:
     results: list[list[Result]] = [[] for _ in cases]
     for array, members in groups.items():
         folds = max(64, *(_power(len(cases[n].folds)) for n in members))
-        depth = max(1024, *(_power(sum(fold.rows.shape[0] for fold in cases[n].folds)) for n in members))
-        if folds >= 1 << 16 or depth >= 1 << 24 or any(fold.rows.shape[0] >= 1 << 16 for n in members for fold in cases[n].folds):
+        depth = max(
+            1024, *(_power(sum(fold.rows.shape[0] for fold in cases[n].folds)) for n in members)
+        )
+        if (
+            folds >= 1 << 16
+            or depth >= 1 << 24
+            or any(fold.rows.shape[0] >= 1 << 16 for n in members for fold in cases[n].folds)
+        ):
             raise ValueError("the counters of the controllers are 16 bits wide")
         compiled = _compile(HERE, *array, folds, depth)
         with tempfile.NamedTemporaryFile("w", dir=_directory(), suffix=".txt") as file:
-            file.write("\n".join([str(len(members)), *(line for n in members for line in cases[n].stimuli()), ""]))
+            file.write(
+                "\n".join(
+                    [str(len(members)), *(line for n in members for line in cases[n].stimuli()), ""]
+                )
+            )
             file.flush()
             text = _execute(["vvp", "-n", str(compiled), f"+stimuli={file.name}"])
         *parts, rest = text.split("end\n")
@@ -230,7 +274,8 @@ def run(
 ) -> list[Result]:
     """Run a sequence of folds on an R x C array.
 
-    ws looks at `weight_registers` and not at `outputs` (psums leave at the bottom), os the other way round. With
-    `partial_folds: full` every fold has the R rows and C columns the controller clocks; the padding's results are zero.
+    ws looks at `weight_registers` and not at `outputs` (psums leave at the bottom), os the other
+    way round. With `partial_folds: full` every fold has the R rows and C columns the controller
+    clocks; the padding's results are zero.
     """
     return run_many([Case(kind, R, C, folds, overlap, weight_registers, outputs, partial_folds)])[0]

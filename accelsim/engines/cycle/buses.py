@@ -1,4 +1,5 @@
-"""Plain arrays, clocked: operands come over buses on the edge they are used, products are added in PEs, trees or chains.
+"""Plain arrays, clocked: operands come over buses on the edge they are used, products are added in
+PEs, trees or chains.
 
 Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its first use by any PE
 that takes it, and all of them latch it then.  A product is there ``pipeline_stages - 1`` edges after its operands and is
@@ -14,11 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from accelsim.engines.counts import Moved
+from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where
 from accelsim.engines.cycle.levels import HazardError, Traffic
-from accelsim.engines.cycle.planning import Loads, Planner, Step
+from accelsim.engines.cycle.planning import Loads, PlainStep, Planner
 from accelsim.engines.cycle.spads import Change, Spads
-from accelsim.engines.cycle.words import NO_WORD, NOTHING, Bools, Ints, Where
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Nest
 
 
@@ -26,7 +27,7 @@ from accelsim.mapping.nest import Nest
 class _Slot:
     """One edge's products on their way through the multipliers."""
 
-    step: Step
+    step: PlainStep
     setting: int
     opens: bool  # the first of its step
     ends: bool
@@ -35,9 +36,11 @@ class _Slot:
 
 @dataclass(eq=False)
 class _Bin:
-    """Sums of one step that left the PEs, until all are out: (occasion, PE or MAC, word, value) of each."""
+    """Sums of one step that left the PEs, until all are out: (occasion, PE or MAC, word, value) of
+    each.
+    """
 
-    step: Step
+    step: PlainStep
     pending: int = 0  # sums on chains
     ended: bool = False
     sums: list[tuple[int, Ints, Ints, Ints]] = field(default_factory=list)
@@ -46,26 +49,41 @@ class _Bin:
 class BusArray(Planner):
     """The PEs of a nest without systolic lines, and their clock.
 
-    ``edge`` is the last edge clocked, ``last_result`` the last that latched a sum.  ``deliver(at, pes, words, values)`` gets
-    the sums of every step once all are out, in the order of the steps; ``watch()`` is called after every edge.
+    ``edge`` is the last edge clocked, ``last_result`` the last that latched a sum.  ``deliver(at,
+    pes, words, values)`` gets the sums of every step once all are out, in the order of the steps;
+    ``watch()`` is called after every edge.
     """
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
         super().__init__(nest, traffic)
-        self.spads = {t: Spads(self.pes, nest.footprint.tile_words(self.pe, t), t) for t in self.kept}
+        self.spads = {
+            t: Spads(self.pes, nest.footprint.tile_words(self.pe, t), t) for t in self.kept
+        }
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
         self.pipe: deque[_Slot | None] = deque()  # the multipliers' stages
         self.bins: deque[_Bin] = deque()
-        self.first_of_chain = NOTHING if self.chains is None else np.unique(self.chains.place[0], return_index=True)[1]
+        self.first_of_chain = (
+            NOTHING
+            if self.chains is None
+            else np.unique(self.chains.place[0], return_index=True)[1]
+        )
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
-        self.now: tuple[Step, int, list[Ints]] | None = None  # what the multipliers take at this edge: the slot, its operands
-        self.added: tuple[Ints, Ints, Ints] = (NOTHING, NOTHING, NOTHING)  # positions whose product was added at this edge, words, sums
-        self.bus: list[tuple[str, str, Ints, Ints, Ints]] = []  # of this edge: way, tensor, each word's bus, name and value
+        self.now: tuple[PlainStep, int, list[Ints]] | None = (
+            None  # what the multipliers take at this edge: the slot, its operands
+        )
+        self.added: tuple[Ints, Ints, Ints] = (
+            NOTHING,
+            NOTHING,
+            NOTHING,
+        )  # positions whose product was added at this edge, words, sums
+        self.bus: list[
+            tuple[str, str, Ints, Ints, Ints]
+        ] = []  # of this edge: way, tensor, each word's bus, name and value
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
-    def carry_out(self, step: Step) -> None:
+    def carry_out(self, step: PlainStep) -> None:
         """Clock a step, whose ``release`` is known: one edge a slot."""
         self.bins.append(_Bin(step))
         passed = {}
@@ -75,7 +93,10 @@ class BusArray(Planner):
             if (giver >= 0).any():
                 passed[t] = np.where(giver >= 0, self.spads[t].values[giver, place], passed[t])
             self.spads[t].move(step.keeps[t])
-        come = {t: np.searchsorted(x.when, np.append(step.slots, self.settings)) for t, x in step.loads.items()}
+        come = {
+            t: np.searchsorted(x.when, np.append(step.slots, self.settings))
+            for t, x in step.loads.items()
+        }
         for k, setting in enumerate(step.slots.tolist()):
             self._begin_edge()
             works = step.exists[:, setting]
@@ -120,21 +141,23 @@ class BusArray(Planner):
         moved.taken += len(pe)
         moved.read += _distinct(loads.group[now][read], loads.name[now][read])
 
-    def _from_pe(self, t: str, step: Step, setting: int, works: Bools) -> Ints:
+    def _from_pe(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
         """What MACs read in their own PE."""
         words, b = step.words[t], self.inner[t]
         assert words.slot is not None
         names = words.names[:, setting]
         use = works & (names != NO_WORD)
         values = np.zeros(self.positions, np.int64)
-        values[use] = self.spads[t].read(self.pe_of[use], words.slot[use, setting], words.kept[use, setting])
+        values[use] = self.spads[t].read(
+            self.pe_of[use], words.slot[use, setting], words.kept[use, setting]
+        )
         moved = self.traffic[t].moves[b]
         n = int(np.count_nonzero(use))
         moved.taken += n
         moved.read += n if self.lanes == 1 else _distinct(self.group[b][use], names[use])
         return values
 
-    def _from_bus(self, t: str, step: Step, setting: int, works: Bools) -> Ints:
+    def _from_bus(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
         """What MACs take from the bus: one word for all who share it."""
         words, b = step.words[t], self.inner[t]
         assert words.values is not None and words.read is not None
@@ -152,7 +175,7 @@ class BusArray(Planner):
     def _moved(self, t: str) -> Moved:
         return self.traffic[t].moves[self.outer[t]]
 
-    # -- sums ------------------------------------------------------------------------------------------------
+    # -- sums --------------------------------------------------------------------------------------
 
     def _clock(self) -> None:
         """The rest of an edge: the product that is through the pipeline is added, sums hop on."""
@@ -179,7 +202,9 @@ class BusArray(Planner):
         self.last_result = self.edge  # a product is latched, be it padding's
         if acc not in self.kept:
             self.added = np.flatnonzero(works), names[works], slot.products[works]
-            self._send(bin_, slot.setting, np.flatnonzero(works), names[works], slot.products[works])
+            self._send(
+                bin_, slot.setting, np.flatnonzero(works), names[works], slot.products[works]
+            )
         else:
             if slot.opens:
                 self._open(step.keeps[acc])
@@ -195,7 +220,7 @@ class BusArray(Planner):
         spads.move(keeps, lossless=True)
         spads.open(keeps.new)
 
-    def _add_in_pe(self, step: Step, slot: _Slot, use: Bools, names: Ints) -> None:
+    def _add_in_pe(self, step: PlainStep, slot: _Slot, use: Bools, names: Ints) -> None:
         spads, b = self.spads[self.acc], self.inner[self.acc]
         places = step.words[self.acc].slot
         assert places is not None
@@ -207,7 +232,9 @@ class BusArray(Planner):
         moved = self.traffic[self.acc].moves[b]
         arrived = len(pe) if self.lanes == 1 else _distinct(self.group[b][use], names[use])
         first = spads.fresh[pe, place]
-        opened = int(np.count_nonzero(first)) if self.lanes == 1 else _distinct(pe[first], place[first])
+        opened = (
+            int(np.count_nonzero(first)) if self.lanes == 1 else _distinct(pe[first], place[first])
+        )
         spads.fresh[pe, place] = False
         moved.arrived += arrived
         moved.updated += arrived - (0 if self.reads_first else opened)
@@ -219,8 +246,12 @@ class BusArray(Planner):
         self._moved(self.acc).drained += len(pe)
         self._send(bin_, 0, pe, names, values, hops=hops)
 
-    def _send(self, bin_: _Bin, occasion: int, who: Ints, names: Ints, values: Ints, *, hops: bool = True) -> None:
-        """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by hop."""
+    def _send(
+        self, bin_: _Bin, occasion: int, who: Ints, names: Ints, values: Ints, *, hops: bool = True
+    ) -> None:
+        """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by
+        hop.
+        """
         if not len(who):
             return
         if self.chains is None or not hops:
@@ -238,11 +269,19 @@ class BusArray(Planner):
         """Sums are latched by the level outside, those of padding by nobody."""
         words = names != NO_WORD
         bin_.sums.append((occasion, who[words], names[words], values[words]))
-        self._note("out", self.acc, self.group[self.outer[self.acc]][who[words]], names[words], values[words])
+        self._note(
+            "out",
+            self.acc,
+            self.group[self.outer[self.acc]][who[words]],
+            names[words],
+            values[words],
+        )
         self.last_result = self.edge
 
     def _land(self, bin_: _Bin) -> None:
-        """All sums of a step are out: they count once for those who share, and go to their level."""
+        """All sums of a step are out: they count once for those who share, and go to their
+        level.
+        """
         b, nothing = self.outer[self.acc], not any(len(who) for _, who, _, _ in bin_.sums)
         if nothing:
             self.deliver(bin_.step.at, NOTHING, NOTHING, NOTHING)
@@ -256,7 +295,9 @@ class BusArray(Planner):
         total = np.zeros(len(code), np.int64)
         np.add.at(total, which, values)
         pe = who[first] if b.child == self.pe else self.pe_of[who[first]]
-        self.deliver(bin_.step.at, pe, self.traffic[self.acc].address_at_pe(names[first], b.child), total)
+        self.deliver(
+            bin_.step.at, pe, self.traffic[self.acc].address_at_pe(names[first], b.child), total
+        )
 
     def _to_level(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
         """A step's sums go to the level outside, which moves on to that step first."""

@@ -1,4 +1,5 @@
-"""Sums that hop from PE to PE, one link an edge: down the rows of a column, then along the columns in its last row.
+"""Sums that hop from PE to PE, one link an edge: down the rows of a column, then along the columns
+in its last row.
 
 Every PE has a register of the vertical and one of the horizontal link.  A PE's own part waits in the PE until the sum from
 the PE before arrives.  A chain is as long as the mapping makes it; a PE that has nothing to add passes the sum on.
@@ -11,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.engines.cycle.addresses import Bools, Ints
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.words import Bools, Ints
 
 
 @dataclass(frozen=True, eq=False)
 class _Launch:
-    """Parts of sums that set out at one edge, by chain, row and column; or column sums, by chain and column."""
+    """Parts of sums that set out at one edge, by chain, row and column; or column sums, by chain
+    and column.
+    """
 
     words: Ints  # value and name of each
     there: Bools
@@ -26,7 +29,9 @@ class _Launch:
 
 @dataclass(frozen=True, eq=False)
 class Out:
-    """Sums that came out at an edge: the chain each is of, its word, its value, and the label it set out with."""
+    """Sums that came out at an edge: the chain each is of, its word, its value, and the label it
+    set out with.
+    """
 
     chains: Ints
     names: Ints
@@ -35,7 +40,9 @@ class Out:
 
 
 class Chains:
-    """All chains of an array.  ``place`` (chain, row, column) of every PE; ``clock`` is called once an edge."""
+    """All chains of an array.  ``place`` (chain, row, column) of every PE; ``clock`` is called once
+    an edge.
+    """
 
     def __init__(self, chain: Ints, row: Ints, col: Ints) -> None:
         self.place = (chain, row, col)
@@ -44,20 +51,32 @@ class Chains:
         self.launched: dict[int, _Launch] = {}
         self.down = np.zeros((2, *self.shape), np.int64)  # value, name of the vertical links
         self.down_full = np.zeros(self.shape, bool)
-        self.across = np.zeros((2, self.shape[0], self.shape[2]), np.int64)  # of the horizontal links, in the last row
+        self.across = np.zeros(
+            (2, self.shape[0], self.shape[2]), np.int64
+        )  # of the horizontal links, in the last row
         self.across_full = np.zeros((self.shape[0], self.shape[2]), bool)
-        self.columns: dict[int, _Launch] = {}  # column sums by the edge they were whole at, waiting for the row's
+        self.columns: dict[
+            int, _Launch
+        ] = {}  # column sums by the edge they were whole at, waiting for the row's
 
     @property
     def busy(self) -> bool:
         return bool(self.launched)
 
     def links(self) -> dict[str, tuple[Ints, Ints, Bools]]:
-        """Values, names and fullness of every PE's registers: ``down`` and, in the last row, ``across``."""
+        """Values, names and fullness of every PE's registers: ``down`` and, in the last row,
+        ``across``.
+        """
         chain, row, col = self.place
         last = row == self.shape[1] - 1
-        found = {"down": (self.down[0][self.place], self.down[1][self.place], self.down_full[self.place])}
-        found["across"] = self.across[0, chain, col], self.across[1, chain, col], self.across_full[chain, col] & last
+        found = {
+            "down": (self.down[0][self.place], self.down[1][self.place], self.down_full[self.place])
+        }
+        found["across"] = (
+            self.across[0, chain, col],
+            self.across[1, chain, col],
+            self.across_full[chain, col] & last,
+        )
         return found
 
     def launch(self, edge: int, values: Ints, names: Ints, there: Bools, label: Any) -> None:
@@ -80,7 +99,9 @@ class Chains:
             if launch is not None:
                 part, there = launch.words[:, :, i], launch.there[:, i]
                 if i:
-                    part, there = _join(part, there, self.down[:, :, i - 1], self.down_full[:, i - 1], edge)
+                    part, there = _join(
+                        part, there, self.down[:, :, i - 1], self.down_full[:, i - 1], edge
+                    )
                 down[:, :, i], down_full[:, i] = part, there
         whole = self.launched.get(edge - (rows - 1))
         if whole is not None:
@@ -91,13 +112,22 @@ class Chains:
             if column is not None:
                 part, there = column.words[:, :, k], column.there[:, k]
                 if k:
-                    part, there = _join(part, there, self.across[:, :, k - 1], self.across_full[:, k - 1], edge)
+                    part, there = _join(
+                        part, there, self.across[:, :, k - 1], self.across_full[:, k - 1], edge
+                    )
                 across[:, :, k], across_full[:, k] = part, there
-        self.down, self.down_full, self.across, self.across_full = down, down_full, across, across_full
+        self.down, self.down_full, self.across, self.across_full = (
+            down,
+            down_full,
+            across,
+            across_full,
+        )
         (done,) = np.nonzero(across_full[:, -1])
         if not len(done):
             return None
-        return Out(done, across[1, done, -1], across[0, done, -1], self.columns[edge - (cols - 1)].label)
+        return Out(
+            done, across[1, done, -1], across[0, done, -1], self.columns[edge - (cols - 1)].label
+        )
 
 
 def _join(part: Ints, there: Bools, other: Ints, comes: Bools, edge: int) -> tuple[Ints, Bools]:

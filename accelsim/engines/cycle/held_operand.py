@@ -1,4 +1,6 @@
-"""A systolic array that holds an operand: the other one moves right, sums enter as zeros at the top and move down."""
+"""A systolic array that holds an operand: the other one moves right, sums enter as zeros at the top
+and move down.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 
 from accelsim.engines.cycle.controller import HeldOperandController, Start
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.registers import (
+from accelsim.engines.cycle.registers import (  # fmt: skip
     ADDS,
     BUBBLE,
     EMPTY,
@@ -17,37 +19,47 @@ from accelsim.engines.cycle.registers import (
     NAME,
     SLOT,
     VALUE,
-    Feed,
+    FoldTask,
     Ints,
     Landing,
     Planes,
+    PortFeed,
     Stream,
     SystolicArray,
-    Task,
     down,
     empty_plane,
     padded,
     right,
     shown,
-)  # fmt: skip
+)
 
 
 class HeldOperandArray(SystolicArray):
-    """An operand held, the other moving right, sums moving down and latched in the bottom psum registers."""
+    """An operand held, the other moving right, sums moving down and latched in the bottom psum
+    registers.
+    """
 
-    def __init__(self, rows: int, cols: int, *, overlap: bool, weight_registers: int = 1, full: bool = False) -> None:
+    def __init__(
+        self, rows: int, cols: int, *, overlap: bool, weight_registers: int = 1, full: bool = False
+    ) -> None:
         super().__init__(rows, cols, overlap=overlap, full=full)
         self.two = weight_registers == 2
         self.controller = HeldOperandController(rows, weight_registers)
-        self.held = empty_plane(5, rows, cols)  # VALUE NAME HOPS GEN MARK; with one register a PE words pass through it on their way
+        self.held = empty_plane(
+            5, rows, cols
+        )  # VALUE NAME HOPS GEN MARK; with one register a PE words pass through it on their way
         self.shadow = empty_plane(5, rows, cols)
         self.moving = empty_plane(5, rows, cols)
         self.sums = empty_plane(4, rows, cols)  # VALUE NAME SLOT ADDS
-        self.row_feed, self.sum_feed, self.held_feed = Feed(5, rows), Feed(4, cols), Feed(5, cols)
+        self.row_feed, self.sum_feed, self.held_feed = (
+            PortFeed(5, rows),
+            PortFeed(4, cols),
+            PortFeed(5, cols),
+        )
         self.gen = 0
         self.size = (0, 0)
 
-    def issue(self, task: Task) -> Start:
+    def issue(self, task: FoldTask) -> Start:
         (t, r), held = task.rows.values.shape, task.held
         if held is not None:
             self.size = held.values.shape[0], held.values.shape[1]
@@ -65,7 +77,10 @@ class HeldOperandArray(SystolicArray):
         self.gen += new
         if held is not None:
             self.held_feed.put(start.preload, self._home(held, height, width)[::-1])
-        self.row_feed.put(start.operand, self._operands(task.rows, self.rows, number, self.gen, first=new, last=False))
+        self.row_feed.put(
+            start.operand,
+            self._operands(task.rows, self.rows, number, self.gen, first=new, last=False),
+        )
         sums = np.zeros((t, 4, width), np.int64)
         sums[:, NAME] = padded(task.sums, (t, width), BUBBLE)
         sums[:, SLOT] = ((number << 32) + np.arange(t))[:, None]
@@ -73,7 +88,7 @@ class HeldOperandArray(SystolicArray):
         self.run_to(self.controller.quiet())
         return start
 
-    def reserve(self, task: Task, *, new: bool, after: int) -> Start:
+    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.values.shape
         return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
 
@@ -99,8 +114,14 @@ class HeldOperandArray(SystolicArray):
         return self.row_feed.pending or bool((self.moving[SLOT] != EMPTY).any())
 
     def planes(self) -> Planes:
-        found = {name: shown(x, x[HOPS] != EMPTY) for name, x in (("held", self.held), ("shadow", self.shadow))}
-        return found | {name: shown(x, x[SLOT] != EMPTY) for name, x in (("rows", self.moving), ("sums", self.sums))}
+        found = {
+            name: shown(x, x[HOPS] != EMPTY)
+            for name, x in (("held", self.held), ("shadow", self.shadow))
+        }
+        return found | {
+            name: shown(x, x[SLOT] != EMPTY)
+            for name, x in (("rows", self.moving), ("sums", self.sums))
+        }
 
     def clock(self) -> None:
         moving = right(self.moving, self.row_feed.at(self.edge))
@@ -111,7 +132,9 @@ class HeldOperandArray(SystolicArray):
             swap = work & (moving[MARK] & FIRST > 0)
             if swap.any():
                 held = np.where(swap, self.shadow, held)
-        wrong = work & ((moving[SLOT] != sums[SLOT]) | (moving[GEN] != held[GEN]) | (held[HOPS] != 0))
+        wrong = work & (
+            (moving[SLOT] != sums[SLOT]) | (moving[GEN] != held[GEN]) | (held[HOPS] != 0)
+        )
         if wrong.any():
             i, j = (int(x[0]) for x in np.nonzero(wrong))
             raise HazardError(
@@ -163,5 +186,7 @@ class HeldOperandArray(SystolicArray):
             mine = numbers == number
             rows = self.rows if self.full else self.landings[number].task.rows.values.shape[1]
             if (bottom[ADDS, j[mine]] != rows).any():
-                raise HazardError(f"edge {self.edge}: a sum of fold {number} was not added to by all of its {rows} rows")
+                raise HazardError(
+                    f"edge {self.edge}: a sum of fold {number} was not added to by all of its {rows} rows"
+                )
             self._land(number, slots[mine] & 0xFFFFFFFF, j[mine], bottom[VALUE, j[mine]])

@@ -1,4 +1,6 @@
-"""A systolic array that holds the sums: one operand moves right, the other down, results are read in place or shifted out."""
+"""A systolic array that holds the sums: one operand moves right, the other down, results are read
+in place or shifted out.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accelsim.engines.cycle.addresses import Bools
 from accelsim.engines.cycle.controller import HeldOutputsController, Outputs, Start
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.registers import (
+from accelsim.engines.cycle.registers import (  # fmt: skip
     ADDED,
     BUBBLE,
     EMPTY,
@@ -22,27 +25,32 @@ from accelsim.engines.cycle.registers import (
     SLOT,
     STATE,
     VALUE,
-    Feed,
+    FoldTask,
     Ints,
     Landing,
     Planes,
+    PortFeed,
     Stream,
     SystolicArray,
-    Task,
     down,
     empty_plane,
     padded,
     right,
     shown,
-)  # fmt: skip
-from accelsim.engines.cycle.words import Bools
+)
 
-ADDING, DONE, LEAVING = 1, 2, 3  # states of an accumulator or of a register of the shift plane; 0 is empty
+ADDING, DONE, LEAVING = (
+    1,
+    2,
+    3,
+)  # states of an accumulator or of a register of the shift plane; 0 is empty
 
 
 @dataclass
 class _Residency:
-    """Outputs from their first product to their last: names (height, width), products each is to get, the fold that ends it."""
+    """Outputs from their first product to their last: names (height, width), products each is to
+    get, the fold that ends it.
+    """
 
     names: Ints
     adds: int = 0
@@ -50,9 +58,19 @@ class _Residency:
 
 
 class HeldOutputsArray(SystolicArray):
-    """Sums held, one operand moving right, the other down; results read in place or shifted down and out."""
+    """Sums held, one operand moving right, the other down; results read in place or shifted down
+    and out.
+    """
 
-    def __init__(self, rows: int, cols: int, *, overlap: bool, outputs: Outputs = "in_place", full: bool = False) -> None:
+    def __init__(
+        self,
+        rows: int,
+        cols: int,
+        *,
+        overlap: bool,
+        outputs: Outputs = "in_place",
+        full: bool = False,
+    ) -> None:
         super().__init__(rows, cols, overlap=overlap, full=full)
         self.outputs: Outputs = outputs
         self.controller = HeldOutputsController(rows, outputs)
@@ -61,12 +79,12 @@ class HeldOutputsArray(SystolicArray):
         self.sums = empty_plane(6, rows, cols)  # VALUE NAME ADDED GEN STATE ORIGIN
         self.sums[STATE] = 0
         self.shift = self.sums.copy()
-        self.row_feed, self.col_feed = Feed(5, rows), Feed(5, cols)
+        self.row_feed, self.col_feed = PortFeed(5, rows), PortFeed(5, cols)
         self.gen = 0  # of the outputs held
         self.open = False
         self.begun: dict[int, _Residency] = {}
 
-    def issue(self, task: Task) -> Start:
+    def issue(self, task: FoldTask) -> Start:
         if task.cols is None:
             raise ValueError("a fold of held outputs needs operands for the columns")
         (t, r), c = task.rows.values.shape, task.cols.values.shape[1]
@@ -85,22 +103,42 @@ class HeldOutputsArray(SystolicArray):
         if leaves:
             begun.fold = number
             values, edges = np.zeros((2, height, width), np.int64)
-            self.landings[number] = Landing(number, values, edges, (r, c), height * width, task, start)
-        self.row_feed.put(start.operand, self._operands(task.rows, self.rows, number, self.gen, first=new, last=leaves))
-        self.col_feed.put(start.operand, self._operands(task.cols, self.cols, number, self.gen, first=new, last=leaves))
+            self.landings[number] = Landing(
+                number, values, edges, (r, c), height * width, task, start
+            )
+        self.row_feed.put(
+            start.operand,
+            self._operands(task.rows, self.rows, number, self.gen, first=new, last=leaves),
+        )
+        self.col_feed.put(
+            start.operand,
+            self._operands(task.cols, self.cols, number, self.gen, first=new, last=leaves),
+        )
         self.run_to(self.controller.quiet())
         return start
 
-    def reserve(self, task: Task, *, new: bool, after: int) -> Start:
+    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.values.shape
-        return self.controller.start(self.rows if self.full else r, t, leaves=not task.stays, after=after)
+        return self.controller.start(
+            self.rows if self.full else r, t, leaves=not task.stays, after=after
+        )
 
     def under_way(self) -> bool:
-        return self.row_feed.pending or self.col_feed.pending or bool((self.moving[SLOT] != EMPTY).any())
+        return (
+            self.row_feed.pending
+            or self.col_feed.pending
+            or bool((self.moving[SLOT] != EMPTY).any())
+        )
 
     def planes(self) -> Planes:
-        found = {name: shown(x, x[SLOT] != EMPTY) for name, x in (("rows", self.moving), ("cols", self.falling))}
-        return found | {"sums": shown(self.sums, (self.sums[STATE] != 0) | self.active), "shift": shown(self.shift, self.shift[STATE] != 0)}
+        found = {
+            name: shown(x, x[SLOT] != EMPTY)
+            for name, x in (("rows", self.moving), ("cols", self.falling))
+        }
+        return found | {
+            "sums": shown(self.sums, (self.sums[STATE] != 0) | self.active),
+            "shift": shown(self.shift, self.shift[STATE] != 0),
+        }
 
     def clock(self) -> None:
         moving = right(self.moving, self.row_feed.at(self.edge))
@@ -149,19 +187,25 @@ class HeldOutputsArray(SystolicArray):
             sums[NAME, i[mine], j[mine]] = self.begun[gen].names[i[mine], j[mine]]
 
     def _complete(self, last: Bools) -> None:
-        """Results are there: read in place, or kept (copied to the shift plane) until their column shifts."""
+        """Results are there: read in place, or kept (copied to the shift plane) until their column
+        shifts.
+        """
         i, j = np.nonzero(last)
         for gen in dict.fromkeys(self.sums[GEN, i, j].tolist()):
             adds = self.begun[gen].adds
             if (self.sums[ADDED, i, j][self.sums[GEN, i, j] == gen] != adds).any():
-                raise HazardError(f"edge {self.edge}: an output of residency {gen} was not added to {adds} times")
+                raise HazardError(
+                    f"edge {self.edge}: an output of residency {gen} was not added to {adds} times"
+                )
         if self.outputs == "in_place":
             self._leave(self.sums[:, i, j], i, j)
             self.sums[STATE, i, j] = 0
             return
         if self.outputs == "register":
             if (self.shift[STATE, i, j] != 0).any():
-                raise HazardError(f"edge {self.edge}: a result is complete while its shift register holds another")
+                raise HazardError(
+                    f"edge {self.edge}: a result is complete while its shift register holds another"
+                )
             self.shift[:, i, j] = self.sums[:, i, j]
             self.sums[STATE, i, j] = 0
         plane = self.sums if self.outputs == "accumulators" else self.shift
@@ -172,7 +216,9 @@ class HeldOutputsArray(SystolicArray):
             column[STATE][(column[STATE] == DONE) & (column[GEN] == gen)] = LEAVING
 
     def _shift_down(self, plane: Ints) -> Ints:
-        """Words on their way out go down a row; from the last row to the register beyond the array."""
+        """Words on their way out go down a row; from the last row to the register beyond the
+        array.
+        """
         leaving = plane[STATE] == LEAVING
         if not leaving.any():
             return plane
@@ -181,7 +227,9 @@ class HeldOutputsArray(SystolicArray):
         come = np.zeros_like(leaving)
         come[1:] = leaving[:-1]
         if (moved[STATE][come] != 0).any():
-            raise HazardError(f"edge {self.edge}: a result is shifted into a register that is in use")
+            raise HazardError(
+                f"edge {self.edge}: a result is shifted into a register that is in use"
+            )
         moved[:, 1:] = np.where(come[1:], plane[:, :-1], moved[:, 1:])
         (j,) = np.nonzero(leaving[-1])
         if len(j):

@@ -1,4 +1,5 @@
-"""The levels outside the PEs: what they hold of one tensor, and what moves between them step by step (DESIGN section 4).
+"""The levels outside the PEs: what they hold of one tensor, and what moves between them step by
+step (DESIGN section 4).
 
 A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as operands must be
 there when a step's first word is fed and sums of a step may land after the next one has begun.
@@ -13,19 +14,34 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.counts import Moved
-from accelsim.engines.cycle.words import NOTHING, Bools, Ints, Tiles, Where, apart, digits, no_padding, numbered, pair_address
+from accelsim.engines.cycle.addresses import (
+    NOTHING,
+    Bools,
+    Ints,
+    LevelTiles,
+    Where,
+    apart,
+    digits,
+    no_padding,
+    numbered,
+    pair_address,
+)
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 
 Values = npt.NDArray[Any]
 
 
 class HazardError(RuntimeError):
-    """A word was needed where it was not, or two wanted one place: the engine's own fault, never the user's."""
+    """A word was needed where it was not, or two wanted one place: the engine's own fault, never
+    the user's.
+    """
 
 
-class Store:
-    """One instance of a level, for one tensor: ``held`` says which addresses it has, ``fresh`` which sums nothing arrived for."""
+class LevelStore:
+    """One instance of a level, for one tensor: ``held`` says which addresses it has, ``fresh``
+    which sums nothing arrived for.
+    """
 
     def __init__(self, size: int, values: Values | None, *, sums: bool, full: bool = False) -> None:
         self.values = values  # None: words without values
@@ -36,11 +52,14 @@ class Store:
 class Traffic:
     """One tensor's words in every level outside the PEs.
 
-    ``start``: the tensor's flat values at the outermost level, or None to move words without values.  What crosses
-    boundaries is counted in ``moves``.  ``spatial`` numbers an instance of a level by the spatial loops outside it.
+    ``start``: the tensor's flat values at the outermost level, or None to move words without
+    values.  What crosses boundaries is counted in ``moves``.  ``spatial`` numbers an instance of a
+    level by the spatial loops outside it.
     """
 
-    def __init__(self, nest: Nest, tensor: str, moves: dict[Boundary, Moved], start: Values | None) -> None:
+    def __init__(
+        self, nest: Nest, tensor: str, moves: dict[Boundary, Moved], start: Values | None
+    ) -> None:
         self.nest, self.tensor, self.moves = nest, tensor, moves
         self.pe = nest.levels - 1
         self.sums = tensor == nest.problem.accumulated
@@ -50,22 +69,31 @@ class Traffic:
         self.size = prod(nest.problem.shape(tensor))
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         spatial = [i for i, x in enumerate(nest.loops) if x.spatial]
-        self.instances = {level: prod(nest.loops[i].trips for i in spatial if nest.loops[i].level < level) for level in range(nest.levels)}
-        self.stores: dict[tuple[int, int], Store] = {(self.keepers[0], 0): Store(self.size, start, sums=self.sums, full=True)}
+        self.instances = {
+            level: prod(nest.loops[i].trips for i in spatial if nest.loops[i].level < level)
+            for level in range(nest.levels)
+        }
+        self.stores: dict[tuple[int, int], LevelStore] = {
+            (self.keepers[0], 0): LevelStore(self.size, start, sums=self.sums, full=True)
+        }
         self.links = [_Link(nest, b) for b in self.boundaries]
         for link in self.links:
             for k in range(self.instances[link.b.child]):
                 values = None if start is None else np.zeros(self.size, start.dtype)
-                self.stores[link.b.child, k] = Store(self.size, values, sums=self.sums)
+                self.stores[link.b.child, k] = LevelStore(self.size, values, sums=self.sums)
 
     def instance(self, level: int, inside: int, of: Any) -> Any:
-        """The instance of a level around instance ``of`` (a number or an array) of the level ``inside``."""
+        """The instance of a level around instance ``of`` (a number or an array) of the level
+        ``inside``.
+        """
         return of // (self.instances[inside] // self.instances[level])
 
-    # -- moving on -------------------------------------------------------------------------------------------
+    # -- moving on ---------------------------------------------------------------------------------
 
     def advance(self, at: Where) -> None:
-        """Move on to a step: sums drain innermost first, then what is new comes in, outermost first."""
+        """Move on to a step: sums drain innermost first, then what is new comes in, outermost
+        first.
+        """
         changes = [(link, link.change(at)) for link in self.links if link.moved(at)]
         if self.sums:
             for link, news in reversed(changes):
@@ -95,10 +123,15 @@ class Traffic:
         for k, (old, new) in news.items():
             child = self.stores[b.child, k]
             child.held[link.tiles.address(_minus(old, new))] = False
-            self._copy(link, child, link.tiles.address(come[k]), self.stores[b.parent, self.instance(b.parent, b.child, k)])
+            self._copy(
+                link,
+                child,
+                link.tiles.address(come[k]),
+                self.stores[b.parent, self.instance(b.parent, b.child, k)],
+            )
             self._check_size(b, child)
 
-    def _copy(self, link: _Link, child: Store, words: Ints, parent: Store) -> None:
+    def _copy(self, link: _Link, child: LevelStore, words: Ints, parent: LevelStore) -> None:
         made = link.made(words)  # padding zeros are made where they are stored
         if not parent.held[words[~made]].all():
             raise HazardError(f"{link.b}: a word was taken that the level above does not hold")
@@ -128,22 +161,32 @@ class Traffic:
             self._add(b.parent, self.instance(b.parent, b.child, k), b.parent, words, values)
             child.held[words] = child.fresh[words] = False
 
-    def _check_size(self, b: Boundary, child: Store) -> None:
+    def _check_size(self, b: Boundary, child: LevelStore) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
         if int(np.count_nonzero(child.held)) > room:
             name = self.nest.arch.level_names[b.child]
-            raise HazardError(f"{name} was given more than the {room} words of {b.tensor} its largest tile has")
+            raise HazardError(
+                f"{name} was given more than the {room} words of {b.tensor} its largest tile has"
+            )
 
-    # -- sums ------------------------------------------------------------------------------------------------
+    # -- sums --------------------------------------------------------------------------------------
 
-    def _first(self, b: Boundary, parent: Store, words: Ints) -> int:
-        """Arrivals that read nothing: each residency's first, unless the level reads zeros too (DESIGN section 4.6)."""
+    def _first(self, b: Boundary, parent: LevelStore, words: Ints) -> int:
+        """Arrivals that read nothing: each residency's first, unless the level reads zeros too
+        (DESIGN section 4.6).
+        """
         first = words[parent.fresh[words]]
         parent.fresh[first] = False
-        return 0 if self.nest.arch.first_read == self.nest.arch.level_names[b.parent] else len(first)
+        return (
+            0 if self.nest.arch.first_read == self.nest.arch.level_names[b.parent] else len(first)
+        )
 
-    def _add(self, level: int, instance: int, inside: int, words: Ints, values: Values | None) -> None:
-        """Add to the innermost of the levels from ``level`` out that still hold the word (a PE may have stood idle meanwhile)."""
+    def _add(
+        self, level: int, instance: int, inside: int, words: Ints, values: Values | None
+    ) -> None:
+        """Add to the innermost of the levels from ``level`` out that still hold the word (a PE may
+        have stood idle meanwhile).
+        """
         for keeper in reversed([k for k in self.keepers if k <= level]):
             store = self.stores[keeper, self.instance(keeper, inside, instance)]
             there = store.held[words]
@@ -153,8 +196,12 @@ class Traffic:
                 return
             words, values = words[~there], None if values is None else values[~there]
 
-    def land(self, b: Boundary, inside: int, instances: Ints, words: Ints, values: Values | None) -> None:
-        """Sums of one step that left the PEs arrive: one entry an arrival, by instance of level ``inside`` they come from."""
+    def land(
+        self, b: Boundary, inside: int, instances: Ints, words: Ints, values: Values | None
+    ) -> None:
+        """Sums of one step that left the PEs arrive: one entry an arrival, by instance of level
+        ``inside`` they come from.
+        """
         m = self.moves[b]
         parents = self.instance(b.parent, inside, instances)
         m.arrived += len(words)
@@ -164,11 +211,15 @@ class Traffic:
             m.updated += len(here) - self._first(b, self.stores[b.parent, int(k)], np.unique(here))
             self._add(b.parent, int(k), b.parent, here, None if values is None else values[mine])
 
-    # -- at the PEs ------------------------------------------------------------------------------------------
+    # -- at the PEs --------------------------------------------------------------------------------
 
     def address_at_pe(self, names: Ints, level: int | None = None) -> Ints:
         """Addresses of words by their names at the PEs' level (or another)."""
-        return pair_address(self.nest, names) if self.nest.pairs(self.tensor, self.pe if level is None else level) else names
+        return (
+            pair_address(self.nest, names)
+            if self.nest.pairs(self.tensor, self.pe if level is None else level)
+            else names
+        )
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
@@ -176,28 +227,38 @@ class Traffic:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
-    # -- operands --------------------------------------------------------------------------------------------
+    # -- operands ----------------------------------------------------------------------------------
 
     def read(self, instance: int, words: Ints) -> Values:
-        """The values of words the innermost level outside the PEs holds; raises HazardError for any it does not."""
+        """The values of words the innermost level outside the PEs holds; raises HazardError for any
+        it does not.
+        """
         store = self.stores[self.innermost, instance]
         if not store.held[words].all():
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
-        return np.zeros(words.shape, np.int64) if store.values is None else store.values[words].astype(np.int64)
+        return (
+            np.zeros(words.shape, np.int64)
+            if store.values is None
+            else store.values[words].astype(np.int64)
+        )
 
 
 class _Link:
-    """One boundary between two levels outside the PEs: what each child instance holds, and who shares."""
+    """One boundary between two levels outside the PEs: what each child instance holds, and who
+    shares.
+    """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
         self.nest, self.b = nest, b
-        self.tiles = Tiles(nest, b.tensor, b.child)
+        self.tiles = LevelTiles(nest, b.tensor, b.child)
         spatial = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < b.child]
         at = digits(nest, spatial)
         n = prod(nest.loops[i].trips for i in spatial)
         self.where = [{i: int(at[i][k]) for i in spatial} for k in range(n)]
         self.group = numbered(nest, apart(nest, b), at, n)
-        self.first = {int(g): int(np.flatnonzero(self.group == g)[0]) for g in np.unique(self.group)}
+        self.first = {
+            int(g): int(np.flatnonzero(self.group == g)[0]) for g in np.unique(self.group)
+        }
         self.above = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < b.child]
         self.held: dict[int, Ints] = dict.fromkeys(range(n), NOTHING)
         self.at: tuple[int, ...] | None = None
@@ -210,7 +271,9 @@ class _Link:
         return now != before
 
     def change(self, at: Where) -> dict[int, tuple[Ints, Ints]]:
-        """What each instance that takes the step held and holds; others stand still (DESIGN section 4.3)."""
+        """What each instance that takes the step held and holds; others stand still (DESIGN section
+        4.3).
+        """
         news = {}
         for k, where in enumerate(self.where):
             tile = self.tiles.at({i: at[i] for i in self.above} | where)
@@ -224,11 +287,18 @@ class _Link:
         groups: dict[int, list[Ints]] = {}
         for k, w in words.items():
             groups.setdefault(int(self.group[k]), []).append(w)
-        return {g: lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists)) for g, lists in groups.items()}
+        return {
+            g: lists[0] if len(lists) == 1 else np.unique(np.concatenate(lists))
+            for g, lists in groups.items()
+        }
 
     def made(self, words: Ints) -> Bools:
         """Which addresses are padding that the child makes itself."""
-        if not self.crosses or self.window is None or self.b.parent == self.nest.home(self.b.tensor):
+        if (
+            not self.crosses
+            or self.window is None
+            or self.b.parent == self.nest.home(self.b.tensor)
+        ):
             return np.zeros(len(words), bool)
         return ~no_padding(self.nest, words, self.window)
 
@@ -259,7 +329,9 @@ def steps(nest: Nest) -> Iterator[dict[int, int]]:
                 continue
             key = (c.name, *(at[i] for i in own[c.name]))
             if key not in known:
-                known[key] = bool(nest.pieces(c, inside[c.name] | {i: at[i] for i in own[c.name]}).exists)
+                known[key] = bool(
+                    nest.pieces(c, inside[c.name] | {i: at[i] for i in own[c.name]}).exists
+                )
             if not known[key]:
                 return False
         return True

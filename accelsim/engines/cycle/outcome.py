@@ -7,18 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.counts import Moved
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary
 
 
 @dataclass
-class Outcome:
+class CycleOutcome:
     """Outputs, counts and cycles of one layer.
 
-    ``result``: the accumulated tensor wrapped to psum width, shaped as the problem's; None of a sampled run.
-    ``moves``: words over each boundary.  ``macs``: MACs done, padding included.  ``cycles``: the number of the edge that
-    latched the last result, the array alone.  ``compute_cycles``: steps inside the PEs.  ``active_pes``: the most PEs that
-    work on one step.  A fold is a setting of the temporal loops outside the PEs; ``folds_run`` of ``folds_total`` were
+    ``result``: the accumulated tensor wrapped to psum width, shaped as the problem's; None of a
+    sampled run. ``moves``: words over each boundary.  ``macs``: MACs done, padding included.
+    ``cycles``: the number of the edge that latched the last result, the array alone.
+    ``compute_cycles``: steps inside the PEs.  ``active_pes``: the most PEs that work on one step.
+    A fold is a setting of the temporal loops outside the PEs; ``folds_run`` of ``folds_total`` were
     clocked.  ``sampled``: what was multiplied, in a sentence; None if every fold was run.
     """
 

@@ -1,4 +1,5 @@
-"""What a plain array is to do in a step: which MAC takes which word, what comes into each PE and when, which sums go.
+"""What a plain array is to do in a step: which MAC takes which word, what comes into each PE and
+when, which sums go.
 
 A *step* is a setting of the temporal loops outside the PEs, a *setting* one of those inside.  A PE is an instance of the
 innermost level, a *position* one of its MACs.
@@ -11,10 +12,20 @@ from math import prod
 
 import numpy as np
 
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    NOTHING,
+    Bools,
+    Ints,
+    Macs,
+    Where,
+    apart,
+    digits,
+    numbered,
+)
 from accelsim.engines.cycle.chain import Chains
 from accelsim.engines.cycle.levels import Traffic
 from accelsim.engines.cycle.spads import FAR, Change, Tile, change, tile_of
-from accelsim.engines.cycle.words import NO_WORD, NOTHING, Bools, Ints, Macs, Where, apart, digits, numbered
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
@@ -23,27 +34,35 @@ MOST_MACS = 1 << 20
 
 
 @dataclass(eq=False)
-class Step:
+class PlainStep:
     """One step as planned: every MAC's words, and what the PEs keep, take and let go."""
 
     number: int
     at: Where
     exists: Bools  # (position, setting)
     slots: Ints  # settings at which some MAC works
-    words: dict[str, Words]
+    words: dict[str, PeWords]
     keeps: dict[str, Change]
     loads: dict[str, Loads]
-    last_use: Ints | None = None  # (PE, word) of the sums: the setting of the last product; -1 none in this step
-    leaves: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)  # by setting: (PE, slot) of the sums that go then
-    late: tuple[Ints, Ints] | None = None  # sums of PEs that stood idle, which no working PE lets go with them
+    last_use: Ints | None = (
+        None  # (PE, word) of the sums: the setting of the last product; -1 none in this step
+    )
+    leaves: dict[int, tuple[Ints, Ints]] = field(
+        default_factory=dict
+    )  # by setting: (PE, slot) of the sums that go then
+    late: tuple[Ints, Ints] | None = (
+        None  # sums of PEs that stood idle, which no working PE lets go with them
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """Every MAC's word of one tensor, (position, setting): where it stands in its PE's list, or what the bus brings.
+class PeWords:
+    """Every MAC's word of one tensor, (position, setting): where it stands in its PE's list, or
+    what the bus brings.
 
-    ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they differ).  ``read``: which words
-    the level outside reads for the MACs (stored padding may begin there).
+    ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they
+    differ).  ``read``: which words the level outside reads for the MACs (stored padding may begin
+    there).
     """
 
     names: Ints
@@ -57,8 +76,8 @@ class Words:
 class Loads:
     """Operand words that come into PEs, sorted by the setting they come at.
 
-    ``group``: who shares the bus.  ``read``: whether the level outside reads it.  ``donor``: over neighbour links, PE and
-    place of one that held it the step before; -1 for a word of the bus.
+    ``group``: who shares the bus.  ``read``: whether the level outside reads it.  ``donor``: over
+    neighbour links, PE and place of one that held it the step before; -1 for a word of the bus.
     """
 
     when: Ints
@@ -71,11 +90,15 @@ class Loads:
     donor: tuple[Ints, Ints]
 
 
-NO_LOADS = Loads(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, np.zeros(0, bool), (NOTHING, NOTHING))
+NO_LOADS = Loads(
+    NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, np.zeros(0, bool), (NOTHING, NOTHING)
+)
 
 
 class Planner:
-    """The PEs of a nest without systolic lines, and what each step asks of them.  ``traffic``: every tensor's levels outside."""
+    """The PEs of a nest without systolic lines, and what each step asks of them.  ``traffic``:
+    every tensor's levels outside.
+    """
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
         self.nest, self.traffic, self.pe = nest, traffic, nest.levels - 1
@@ -89,25 +112,41 @@ class Planner:
         self.positions = self.pes * self.lanes
         self.settings = prod(loops[i].trips for i in self.inside)
         if self.positions > MOST_MACS:
-            raise MappingError(f"{self.positions} MACs at once are more than the {MOST_MACS} the cycle engine clocks")
+            raise MappingError(
+                f"{self.positions} MACs at once are more than the {MOST_MACS} the cycle engine clocks"
+            )
         self.where = digits(nest, self.spatial)
         self.pe_of = np.arange(self.positions) // self.lanes
         within = digits(nest, self.inside)
-        self.macs = Macs(nest, {i: v[:, None] for i, v in self.where.items()} | {i: v[None, :] for i, v in within.items()})
+        self.macs = Macs(
+            nest,
+            {i: v[:, None] for i, v in self.where.items()}
+            | {i: v[None, :] for i, v in within.items()},
+        )
         self.kept: list[str] = [t for t in TENSORS if t in nest.keep[self.pe]]
-        self.outer = {t: next(b for b in nest.boundaries if b.tensor == t and b.parent < self.pe <= b.child) for t in traffic}
-        self.inner = {t: next(b for b in nest.boundaries if b.tensor == t and b.child == nest.levels) for t in traffic}
+        self.outer = {
+            t: next(b for b in nest.boundaries if b.tensor == t and b.parent < self.pe <= b.child)
+            for t in traffic
+        }
+        self.inner = {
+            t: next(b for b in nest.boundaries if b.tensor == t and b.child == nest.levels)
+            for t in traffic
+        }
         self.group = {b: self._groups(b) for b in nest.boundaries if b.child >= self.pe}
         self.few = {t: self._few(t, within) for t in self.kept}
         self.chains = self.new_chains()
-        self.state = {t: np.full((self.pes, 0), FAR) for t in self.kept}  # names in the PEs, as planned so far
+        self.state = {
+            t: np.full((self.pes, 0), FAR) for t in self.kept
+        }  # names in the PEs, as planned so far
         self.planned = 0
         self._tiles: dict[str, tuple[object, Tile]] = {}
         self._ahead: tuple[Where, Change] | None = None
         self._active: dict[object, Bools] = {}
 
     def _at(self, b: Boundary) -> tuple[dict[int, Ints], int]:
-        """Positions of the spatial loops for each child of a boundary, PEs or MACs, and how many there are."""
+        """Positions of the spatial loops for each child of a boundary, PEs or MACs, and how many
+        there are.
+        """
         if b.child > self.pe:
             return self.where, self.positions
         return {i: v[:: self.lanes] for i, v in self.where.items()}, self.pes
@@ -118,11 +157,15 @@ class Planner:
         return numbered(self.nest, apart(self.nest, b), at, n)
 
     def _few(self, tensor: str, within: dict[int, Ints]) -> tuple[Ints, Ints]:
-        """Inner settings that differ in a tensor's own loops, and which of them each setting is like."""
+        """Inner settings that differ in a tensor's own loops, and which of them each setting is
+        like.
+        """
         alike = np.arange(self.settings)
         for i in self.inside:
             if not self.nest.loop_depends(self.nest.loops[i], tensor):
-                alike = alike - within[i] * prod(self.nest.loops[k].trips for k in self.inside if k > i)
+                alike = alike - within[i] * prod(
+                    self.nest.loops[k].trips for k in self.inside if k > i
+                )
         few = np.unique(alike)
         return few, np.searchsorted(few, alike)
 
@@ -132,19 +175,26 @@ class Planner:
         if b.kind != "chain":
             return None
         if self.lanes > 1:
-            raise MappingError(f"a PE has {self.lanes} MACs; the cycle engine's chains join PEs of one MAC each")
+            raise MappingError(
+                f"a PE has {self.lanes} MACs; the cycle engine's chains join PEs of one MAC each"
+            )
         at, n = self._at(b)
         loops = self.nest.loops
-        summed = [i for i in self.spatial if b.parent <= loops[i].level < b.child and not self.nest.loop_depends(loops[i], self.acc)]
+        summed = [
+            i
+            for i in self.spatial
+            if b.parent <= loops[i].level < b.child
+            and not self.nest.loop_depends(loops[i], self.acc)
+        ]
         rows, cols = ([i for i in summed if loops[i].axis == axis] for axis in ("row", "col"))
         rest = [i for i in self.spatial if loops[i].level < b.child and i not in summed]
         return Chains(*(numbered(self.nest, which, at, n) for which in (rest, rows, cols)))
 
-    def plan(self, at: Where) -> Step:
+    def plan(self, at: Where) -> PlainStep:
         """A step's words and what changes in the PEs; the levels outside must hold its operands."""
         shape = (self.positions, self.settings)
         exists = np.broadcast_to(self.macs.exist(at), shape)
-        words: dict[str, Words] = {}
+        words: dict[str, PeWords] = {}
         keeps: dict[str, Change] = {}
         loads: dict[str, Loads] = {}
         last_use = None
@@ -156,20 +206,39 @@ class Planner:
                 read = exists & (names != NO_WORD) & touched.given
                 values = self._fetched(t, np.broadcast_to(touched.addresses, shape), read)
             if t in self.kept:
-                kept = names if self.nest.pairs(t, self.pe) else np.broadcast_to(touched.addresses, shape)
+                kept = (
+                    names
+                    if self.nest.pairs(t, self.pe)
+                    else np.broadcast_to(touched.addresses, shape)
+                )
                 tile = self.tile(t, at)
                 slot = tile.slot.reshape(self.positions, -1)[:, self.few[t][1]]
                 active = self.takes_step(t, at)
                 before = self.state[t]
                 ahead = self._ahead if t == self.acc else None
-                keeps[t] = ahead[1] if ahead is not None and ahead[0] == at else change(before, tile.names, active)
+                keeps[t] = (
+                    ahead[1]
+                    if ahead is not None and ahead[0] == at
+                    else change(before, tile.names, active)
+                )
                 self.state[t] = keeps[t].names
                 if t == self.acc:
-                    last_use = self._last_use(slot, exists & (names != NO_WORD), keeps[t].names.shape[1])
+                    last_use = self._last_use(
+                        slot, exists & (names != NO_WORD), keeps[t].names.shape[1]
+                    )
                 else:
                     loads[t] = self._loads(t, tile, before, keeps[t], active)
-            words[t] = Words(names, kept, slot, values, read)
-        step = Step(self.planned, at, exists, np.flatnonzero(exists.any(axis=0)), words, keeps, loads, last_use)
+            words[t] = PeWords(names, kept, slot, values, read)
+        step = PlainStep(
+            self.planned,
+            at,
+            exists,
+            np.flatnonzero(exists.any(axis=0)),
+            words,
+            keeps,
+            loads,
+            last_use,
+        )
         self.planned += 1
         return step
 
@@ -189,8 +258,13 @@ class Planner:
         known = self._tiles.get(t)
         if known is None or known[0] != key:
             few, touched = self.few[t][0], self.macs.touched(t, at, self.outer[t].parent)
-            names = np.broadcast_to(touched.names if self.nest.pairs(t, self.pe) else touched.addresses, (self.positions, self.settings))
-            mine = np.where(self.macs.exist(at, t), names, NO_WORD)[:, few].reshape(self.pes, self.lanes, len(few))
+            names = np.broadcast_to(
+                touched.names if self.nest.pairs(t, self.pe) else touched.addresses,
+                (self.positions, self.settings),
+            )
+            mine = np.where(self.macs.exist(at, t), names, NO_WORD)[:, few].reshape(
+                self.pes, self.lanes, len(few)
+            )
             known = self._tiles[t] = key, tile_of(mine, mine != NO_WORD)
         return known[1]
 
@@ -244,16 +318,32 @@ class Planner:
                 read &= ~near
         order = np.argsort(first[which], kind="stable")
         donor = donor[0][order], donor[1][order]
-        return Loads(first[which][order], pe[order], slot[order], name[order], value[order], group[order], read[order], donor)
+        return Loads(
+            first[which][order],
+            pe[order],
+            slot[order],
+            name[order],
+            value[order],
+            group[order],
+            read[order],
+            donor,
+        )
 
-    def release(self, step: Step, following: Where | None) -> None:
+    def release(self, step: PlainStep, following: Where | None) -> None:
         """Which sums the PEs let go after a step: those the next one does not keep, or all."""
         if self.acc not in self.kept:
             return
         names = step.keeps[self.acc].names
         gone = names != FAR
         if following is not None:
-            self._ahead = following, change(names, self.tile(self.acc, following).names, self.takes_step(self.acc, following))
+            self._ahead = (
+                following,
+                change(
+                    names,
+                    self.tile(self.acc, following).names,
+                    self.takes_step(self.acc, following),
+                ),
+            )
             gone = self._ahead[1].gone
         pe, slot = np.nonzero(gone)
         if not len(pe):
@@ -261,7 +351,11 @@ class Planner:
         assert step.last_use is not None
         when = step.last_use[pe, slot]
         name = names[pe, slot]
-        together = self.chains.place[0][pe] if self.chains is not None else self.group[self.outer[self.acc]][pe]
+        together = (
+            self.chains.place[0][pe]
+            if self.chains is not None
+            else self.group[self.outer[self.acc]][pe]
+        )
         _, which = np.unique(together * (int(name.max(initial=0)) + 1) + name, return_inverse=True)
         latest = np.full(int(which.max(initial=-1)) + 1, -1, np.int64)
         np.maximum.at(latest, which, when)

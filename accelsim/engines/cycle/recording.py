@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from accelsim.engines.counts import Moved
+from accelsim.engines.cycle.addresses import digits, numbered, pair_address
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.held_operand import HeldOperandArray
 from accelsim.engines.cycle.held_outputs import HeldOutputsArray
 from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.registers import BUBBLE, EMPTY, NAME, VALUE, Ints, Planes
-from accelsim.engines.cycle.trace import Crossing, Place, Trace
-from accelsim.engines.cycle.words import digits, numbered, pair_address
+from accelsim.engines.cycle.trace import Crossing, RegisterPlace, Trace
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 
@@ -22,25 +22,47 @@ Moves = Callable[[], Mapping[Boundary, Moved]]
 
 def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
     """Addresses of words by their names at a level; padding and nothing stay what they are."""
-    return np.where(names >= 0, pair_address(nest, np.maximum(names, 0)), names) if nest.pairs(tensor, level) else names
+    return (
+        np.where(names >= 0, pair_address(nest, np.maximum(names, 0)), names)
+        if nest.pairs(tensor, level)
+        else names
+    )
 
 
-def record_lines(array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves) -> None:
+def record_lines(
+    array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
+) -> None:
     """Let a trace watch a systolic array."""
     nest, size = lines.nest, lines.nest.arch.array
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
-    tensors |= {"cols": lines.along_cols, "shift": lines.acc} if lines.outputs_held else {"held": lines.held, "shadow": lines.held}
+    tensors |= (
+        {"cols": lines.along_cols, "shift": lines.acc}
+        if lines.outputs_held
+        else {"held": lines.held, "shadow": lines.held}
+    )
     label = {k: t if k in ("rows", "cols", "held", "sums") else k for k, t in tensors.items()}
-    extra = {"shift": array.outputs == "register"} if isinstance(array, HeldOutputsArray) else {"shadow": array.two}
+    extra = (
+        {"shift": array.outputs == "register"}
+        if isinstance(array, HeldOutputsArray)
+        else {"shadow": array.two}
+    )
     shown = [k for k in tensors if extra.get(k, True)]
-    trace.open(nest, Place(size.rows, size.cols, lines.turned), {label[k]: tensors[k] for k in shown}, moves)
+    trace.open(
+        nest,
+        RegisterPlace(size.rows, size.cols, lines.turned),
+        {label[k]: tensors[k] for k in shown},
+        moves,
+    )
     row, col = ("column", "row") if lines.turned else ("row", "column")
 
     def see() -> None:
         if not trace.wants(array.edge):
             return
         planes = array.planes()
-        frames = {label[k]: (planes[k][0], _addresses(nest, tensors[k], planes[k][1], nest.levels)) for k in shown}
+        frames = {
+            label[k]: (planes[k][0], _addresses(nest, tensors[k], planes[k][1], nest.levels))
+            for k in shown
+        }
         crossings = []
         ports = [(row, "rows", array.moving[:, :, 0])]
         if isinstance(array, HeldOutputsArray):
@@ -50,12 +72,29 @@ def record_lines(array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace
         for side, key, port in ports:
             names = _addresses(nest, tensors[key], port[NAME], nest.levels)
             for k in np.flatnonzero(names >= 0).tolist():
-                crossings.append(Crossing(array.edge, "in", tensors[key], f"{side} {k}", int(names[k]), int(port[VALUE, k]), 1))
+                crossings.append(
+                    Crossing(
+                        array.edge,
+                        "in",
+                        tensors[key],
+                        f"{side} {k}",
+                        int(names[k]),
+                        int(port[VALUE, k]),
+                        1,
+                    )
+                )
         for lanes, names, values in array.out:
             names = _addresses(nest, lines.acc, names, nest.levels)
-            for k, name, value in zip(lanes.tolist(), names.tolist(), wrap(values, nest.arch.number("psum")).tolist(), strict=True):
+            for k, name, value in zip(
+                lanes.tolist(),
+                names.tolist(),
+                wrap(values, nest.arch.number("psum")).tolist(),
+                strict=True,
+            ):
                 if name >= 0:
-                    crossings.append(Crossing(array.edge, "out", lines.acc, f"{col} {k}", name, value, 1))
+                    crossings.append(
+                        Crossing(array.edge, "out", lines.acc, f"{col} {k}", name, value, 1)
+                    )
         trace.frame(array.edge, frames, array.active, array.slots, crossings)
 
     array.watch = see
@@ -66,11 +105,14 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     nest, acc = array.nest, array.acc
     axes = [[i for i in array.spatial if nest.loops[i].axis == axis] for axis in ("row", "col")]
     row, col = (numbered(nest, loops, array.where, array.positions) for loops in axes)
-    rows, cols = (max((len(next(iter(digits(nest, x).values()))) for x in [loops] if x), default=1) for loops in axes)
+    rows, cols = (
+        max((len(next(iter(digits(nest, x).values()))) for x in [loops] if x), default=1)
+        for loops in axes
+    )
     tensors = {t: t for t in array.traffic}
     if array.chains is not None:
         tensors |= {"down": acc, "across": acc}
-    trace.open(nest, Place(rows, cols), tensors, moves)
+    trace.open(nest, RegisterPlace(rows, cols), tensors, moves)
     level = array.outer[acc].child
 
     def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
@@ -94,7 +136,11 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
             if array.now is not None:
                 step, k, operands = array.now
                 values = np.where(works, operands[number], 0)
-                names = np.where(works, _addresses(nest, t, step.words[t].names[:, step.slots[k]], nest.levels), BUBBLE)
+                names = np.where(
+                    works,
+                    _addresses(nest, t, step.words[t].names[:, step.slots[k]], nest.levels),
+                    BUBBLE,
+                )
             frames[t] = plane(values, names)
         where, words, sums = array.added
         values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
@@ -104,7 +150,13 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
             for name, (values, names, there) in array.chains.links().items():
                 words = _addresses(nest, acc, names, level)
                 frames[name] = plane(np.where(there, values, 0), np.where(there, words, BUBBLE))
-        trace.frame(array.edge, frames, plane(works, slots)[0] > 0, _slots(plane(slots, slots)[1]), _on_buses(array))
+        trace.frame(
+            array.edge,
+            frames,
+            plane(works, slots)[0] > 0,
+            _slots(plane(slots, slots)[1]),
+            _on_buses(array),
+        )
 
     array.watch = see
 
@@ -127,6 +179,10 @@ def _on_buses(array: BusArray) -> list[Crossing]:
                 entry[0] = entry[0] + value if way == "out" else value
                 entry[1] += 1
         for (k, word), (value, pes) in whole.items():
-            shown = int(wrap(np.array(value), array.nest.arch.number("psum"))) if way == "out" else value
+            shown = (
+                int(wrap(np.array(value), array.nest.arch.number("psum")))
+                if way == "out"
+                else value
+            )
             found.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
     return found

@@ -25,13 +25,24 @@ EMPTY = -1  # the slot of a register that holds no word of a fold
 VALUE, NAME, SLOT, GEN, MARK = range(5)  # layers of an operand's registers
 HOPS = 2  # of a held word's, in place of SLOT: rows it has still to go, 0 at home, -1 empty
 ADDS = 3  # of a sum's that moves, in place of GEN: how many PEs have added to it
-ADDED, STATE, ORIGIN = 2, 4, 5  # of an accumulator's: products it has got, what it holds, the row it was made in
-FIRST, LAST, GO, MADE = 1, 2, 4, 8  # marks: first, last of its fold, last of the lowest row in use; a zero no level gave
+ADDED, STATE, ORIGIN = (
+    2,
+    4,
+    5,
+)  # of an accumulator's: products it has got, what it holds, the row it was made in
+FIRST, LAST, GO, MADE = (
+    1,
+    2,
+    4,
+    8,
+)  # marks: first, last of its fold, last of the lowest row in use; a zero no level gave
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A matrix of words: values (int64), names (``NO_WORD``: padding), and which of them the level outside reads (None: all)."""
+    """A matrix of words: values (int64), names (``NO_WORD``: padding), and which of them the level
+    outside reads (None: all).
+    """
 
     values: Ints
     names: Ints
@@ -44,7 +55,9 @@ class Stream:
     def real(self) -> tuple[int, int]:
         """How many are words, and how many of them the level outside reads."""
         there = self.names >= 0
-        return int(np.count_nonzero(there)), int(np.count_nonzero(there if self.given is None else there & self.given))
+        return int(np.count_nonzero(there)), int(
+            np.count_nonzero(there if self.given is None else there & self.given)
+        )
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Stream:
@@ -53,12 +66,13 @@ class Stream:
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class FoldTask:
     """What the array does in one fold.
 
-    ``rows`` (T, r) moves along the rows, ``cols`` (T, c) down the columns, with outputs held.  ``held`` (r, c): the operand
-    that is held; None: the one that is there stays.  ``sums``: their names, (T, c), or with outputs held (r, c).
-    ``stays``: the outputs are not complete, the next fold adds to them.
+    ``rows`` (T, r) moves along the rows, ``cols`` (T, c) down the columns, with outputs held.
+    ``held`` (r, c): the operand that is held; None: the one that is there stays.  ``sums``: their
+    names, (T, c), or with outputs held (r, c). ``stays``: the outputs are not complete, the next
+    fold adds to them.
     """
 
     rows: Stream
@@ -69,11 +83,13 @@ class Task:
 
 
 @dataclass
-class Tally:
+class FoldTally:
     """Words that crossed the array's borders and MACs, counted edge by edge as they are latched."""
 
     macs: int = 0
-    rows_fed: int = 0  # words through the ports of the rows; ``_given``: those the level outside read
+    rows_fed: int = (
+        0  # words through the ports of the rows; ``_given``: those the level outside read
+    )
     cols_fed: int = 0
     rows_taken: int = 0  # words of MACs
     cols_taken: int = 0
@@ -84,7 +100,7 @@ class Tally:
     opened: int = 0  # accumulators that began a sum
     left: int = 0  # results that left, words only
 
-    def add(self, other: Tally, times: int) -> None:
+    def add(self, other: FoldTally, times: int) -> None:
         """Another tally's counts, so many times."""
         for x in fields(self):
             setattr(self, x.name, getattr(self, x.name) + times * getattr(other, x.name))
@@ -92,19 +108,23 @@ class Tally:
 
 @dataclass(eq=False)
 class Landing:
-    """The results of one fold: values and edges, (T, c) of sums that moved, (r, c) of sums that were held."""
+    """The results of one fold: values and edges, (T, c) of sums that moved, (r, c) of sums that
+    were held.
+    """
 
     number: int
     values: Ints
     edges: Ints
     used: tuple[int, int]  # the part of them that is no bubbles'
     expected: int
-    task: Task
+    task: FoldTask
     start: Start
 
 
-class Feed:
-    """What the ports of one side are given, edge by edge: blocks of (edges, layers, lines), line k so many edges late."""
+class PortFeed:
+    """What the ports of one side are given, edge by edge: blocks of (edges, layers, lines), line k
+    so many edges late.
+    """
 
     def __init__(self, layers: int, lines: int) -> None:
         self.quiet = np.full((layers, lines), BUBBLE, np.int64)
@@ -133,7 +153,9 @@ class Feed:
                 else:
                     both = (found[2] != EMPTY) & (words[2] != EMPTY)
                     if both.any():
-                        raise HazardError(f"edge {edge}: two words want the port of line {int(np.flatnonzero(both)[0])}")
+                        raise HazardError(
+                            f"edge {edge}: two words want the port of line {int(np.flatnonzero(both)[0])}"
+                        )
                     found = np.where(words[2] != EMPTY, words, found)
         return self.quiet if found is None else found
 
@@ -176,27 +198,37 @@ def padded(matrix: Any, shape: tuple[int, int], fill: int) -> Ints:
 
 
 class SystolicArray:
-    """``rows`` x ``cols`` PEs with their ports, and the clock.  ``edge`` is the last edge clocked; edge 1 is the first."""
+    """``rows`` x ``cols`` PEs with their ports, and the clock.  ``edge`` is the last edge clocked;
+    edge 1 is the first.
+    """
 
     def __init__(self, rows: int, cols: int, *, overlap: bool, full: bool) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
         self.edge = self.issued = self.last_result = 0
-        self.tally = Tally()
+        self.tally = FoldTally()
         self.active = np.zeros((rows, cols), bool)  # PEs that multiplied at this edge
-        self.slots = np.full((rows, cols), EMPTY, np.int64)  # fold and step each of them worked on, as fold << 32 | step
+        self.slots = np.full(
+            (rows, cols), EMPTY, np.int64
+        )  # fold and step each of them worked on, as fold << 32 | step
         self.landings: dict[int, Landing] = {}
         self.watch: Callable[[], None] | None = None  # called after every edge
-        self.out: list[tuple[Ints, Ints, Ints]] = []  # results that left at this edge: columns, names, values
-        self.ready: Callable[[Landing], None] | None = None  # called with every fold whose results are all there
+        self.out: list[
+            tuple[Ints, Ints, Ints]
+        ] = []  # results that left at this edge: columns, names, values
+        self.ready: Callable[[Landing], None] | None = (
+            None  # called with every fold whose results are all there
+        )
 
     # to be had from the two kinds of array
 
-    def issue(self, task: Task) -> Start:
+    def issue(self, task: FoldTask) -> Start:
         """Reserve and feed a fold.  Clocks the array as far as no further fold can matter."""
         raise NotImplementedError
 
-    def reserve(self, task: Task, *, new: bool, after: int) -> Start:
-        """When a fold starts, nothing of it before edge ``after``; the registers it needs are taken for it."""
+    def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
+        """When a fold starts, nothing of it before edge ``after``; the registers it needs are taken
+        for it.
+        """
         raise NotImplementedError
 
     def clock(self) -> None:
@@ -227,13 +259,17 @@ class SystolicArray:
             self.watch()
 
     def drain(self) -> None:
-        """Clock until every result of the folds issued is there; raises HazardError if one never comes."""
+        """Clock until every result of the folds issued is there; raises HazardError if one never
+        comes.
+        """
         idle = 0
         while self.landings:
             self.tick()
             idle = 0 if self.under_way() or self.last_result == self.edge else idle + 1
             if idle > self.rows + self.cols:
-                raise HazardError(f"edge {self.edge}: results of fold {min(self.landings)} are missing and nothing moves any more")
+                raise HazardError(
+                    f"edge {self.edge}: results of fold {min(self.landings)} are missing and nothing moves any more"
+                )
 
     def flush(self) -> None:
         """Clock until every result is there and no operand moves any more."""
@@ -257,8 +293,12 @@ class SystolicArray:
             if self.ready is not None:
                 self.ready(landing)
 
-    def _operands(self, stream: Stream, lines: int, number: int, gen: int, *, first: bool, last: bool) -> Ints:
-        """(T, layers, lines) of operands with their tags; a fully clocked array gets bubbles in the lines not used."""
+    def _operands(
+        self, stream: Stream, lines: int, number: int, gen: int, *, first: bool, last: bool
+    ) -> Ints:
+        """(T, layers, lines) of operands with their tags; a fully clocked array gets bubbles in the
+        lines not used.
+        """
         t, n = stream.values.shape
         width = lines if self.full else n
         words = np.zeros((t, 5, width), np.int64)

@@ -1,4 +1,5 @@
-"""One fold of each distinct shape, multiplied: what makes two folds alike, so that the counts stay exact.
+"""One fold of each distinct shape, multiplied: what makes two folds alike, so that the counts stay
+exact.
 
 On systolic lines a fold's counts follow from how many of its words are real, and its way through the array from its rows,
 columns and steps; when each fold starts is the controller's business, which is asked for every one of them.
@@ -15,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.counts import Moved
+from accelsim.engines.cycle.addresses import NO_WORD, PAIR, Bools, Ints, Where, strides
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.spads import FAR
-from accelsim.engines.cycle.words import NO_WORD, PAIR, Bools, Ints, Where, strides
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain
 from accelsim.workload.problem import RANKS
 
@@ -27,7 +28,9 @@ PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 @dataclass(frozen=True)
 class Alike:
-    """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base`` (addresses or pairs)."""
+    """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base``
+    (addresses or pairs).
+    """
 
     pattern: Any
     base: int  # of names in the PEs
@@ -42,7 +45,9 @@ class Patterns:
         self._numbers: dict[Any, int] = {}
         self._chains: dict[Any, tuple[int, dict[str, int]]] = {}
         self._masks: dict[Any, int] = {}
-        self._outside = {c.name: [i for i in c.loops if i not in array.macs.positions] for c in self.nest.chains}
+        self._outside = {
+            c.name: [i for i in c.loops if i not in array.macs.positions] for c in self.nest.chains
+        }
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
         p = self.nest.problem
         self._steps: dict[str, dict[str, int]] = {}
@@ -50,7 +55,13 @@ class Patterns:
             sizes = strides(p.shape(t))
             if t == "ifmap":
                 n, g, c, h, w = sizes
-                self._steps[t] = {"N": n, "G": g, "C": c, "E": h * p.stride[0], "R": h * p.dilation[0]}
+                self._steps[t] = {
+                    "N": n,
+                    "G": g,
+                    "C": c,
+                    "E": h * p.stride[0],
+                    "R": h * p.dilation[0],
+                }
                 self._steps[t] |= {"F": w * p.stride[1], "S": w * p.dilation[1]}
             else:
                 self._steps[t] = {rank[0]: s for rank, s in zip(RANKS[t], sizes, strict=True)}
@@ -71,7 +82,10 @@ class Patterns:
                 there = np.broadcast_to(exists, wide.shape)
                 base[p] = int(wide[there].min()) if there.any() else 0
                 parts.append(np.where(there, wide - base[p], 0).tobytes())
-            self._chains[key] = self._number((chain.name, exists.shape, exists.tobytes(), *parts)), base
+            self._chains[key] = (
+                self._number((chain.name, exists.shape, exists.tobytes(), *parts)),
+                base,
+            )
         return self._chains[key]
 
     def step(self, at: Where) -> tuple[int, ...]:
@@ -91,10 +105,16 @@ class Patterns:
             numbers.append(self._padding(at))
         address = sum(base[d] * s for d, s in self._steps[t].items())
         pairs = self.nest.pairs(t, self.array.pe)
-        return Alike(tuple(numbers), sum(base[d] * s for d, s in self._pairs.items()) if pairs else address, address)
+        return Alike(
+            tuple(numbers),
+            sum(base[d] * s for d, s in self._pairs.items()) if pairs else address,
+            address,
+        )
 
     def _padding(self, at: Where) -> int:
-        """Which ifmap words are real, and which the level outside has; it depends on where windows lie."""
+        """Which ifmap words are real, and which the level outside has; it depends on where windows
+        lie.
+        """
         key = tuple([at[i] for name in self._sliding for i in self._outside[name]])
         if key not in self._masks:
             touched = self.array.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
@@ -105,7 +125,9 @@ class Patterns:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One clocked step: what it moved, when its last result came after its first edge, and what arrived outside."""
+    """One clocked step: what it moved, when its last result came after its first edge, and what
+    arrived outside.
+    """
 
     moved: dict[Boundary, Moved]
     slots: int
@@ -126,7 +148,9 @@ class _Held:
 
 
 class StepSampler:
-    """Clocks one of each kind of step on an array of its own, with what earlier steps have left in the PEs."""
+    """Clocks one of each kind of step on an array of its own, with what earlier steps have left in
+    the PEs.
+    """
 
     def __init__(self, array: BusArray) -> None:
         self.array, self.patterns = array, Patterns(array)
@@ -144,12 +168,16 @@ class StepSampler:
         news = {}
         for t in array.kept:
             now, takes = patterns.tensor(t, at), array.takes_step(t, at)
-            before = [(h.pes.tobytes(), h.words.pattern, h.words.base - now.base) for h in self.held[t]]
+            before = [
+                (h.pes.tobytes(), h.words.pattern, h.words.base - now.base) for h in self.held[t]
+            ]
             key.append((takes.tobytes(), now.pattern, tuple(before)))
             news[t] = _Held(takes, at, now)
             if t == acc and following is not None:
                 then = patterns.tensor(t, following)
-                key.append((array.takes_step(t, following).tobytes(), then.pattern, then.base - now.base))
+                key.append(
+                    (array.takes_step(t, following).tobytes(), then.pattern, then.base - now.base)
+                )
         key.append(following is None)
         whole = tuple(key)
         base = patterns.tensor(acc, at).address
@@ -171,17 +199,29 @@ class StepSampler:
         step = array.plan(at)
         array.release(step, following)
         if array.acc in array.kept:
-            array.spads[array.acc].there[step.keeps[array.acc].gone] = False  # the step before has let them go
+            array.spads[array.acc].there[step.keeps[array.acc].gone] = (
+                False  # the step before has let them go
+            )
         array.carry_out(step)
         array.drain()
         moved = {}
         for b, m in mine.items():
-            moved[b] = Moved(*(getattr(m, x) - was for x, was in zip(PRIMITIVES, before[b], strict=True)))
+            moved[b] = Moved(
+                *(getattr(m, x) - was for x, was in zip(PRIMITIVES, before[b], strict=True))
+            )
             for x, was in zip(PRIMITIVES, before[b], strict=True):
                 setattr(m, x, was)
         assert self._delivered is not None
         pe, words = self._delivered
-        return Sample(moved, array.compute, array.last_result, array.total_macs, array.active, pe, words - base)
+        return Sample(
+            moved,
+            array.compute,
+            array.last_result,
+            array.total_macs,
+            array.active,
+            pe,
+            words - base,
+        )
 
     def _keep(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
         self._delivered = pe, words

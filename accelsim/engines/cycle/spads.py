@@ -1,4 +1,6 @@
-"""What the PEs of a plain array keep: one list of words a PE and tensor, and what changes in it from step to step."""
+"""What the PEs of a plain array keep: one list of words a PE and tensor, and what changes in it
+from step to step.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from accelsim.engines.cycle.addresses import Bools, Ints
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.words import Bools, Ints
 
 FAR = np.iinfo(np.int64).max  # pads lists of names; sorts behind every word
 NOWHERE: Ints = np.zeros((0, 0), np.int64)
@@ -15,7 +17,8 @@ NOWHERE: Ints = np.zeros((0, 0), np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Every PE's words of one step, sorted: ``names`` (PE, word), the first setting of the inner loops that uses each.
+    """Every PE's words of one step, sorted: ``names`` (PE, word), the first setting of the inner
+    loops that uses each.
 
     ``slot`` (PE, lane, setting) is where each MAC's word stands in its PE's list.
     """
@@ -28,7 +31,9 @@ class Tile:
 def tile_of(names: Ints, there: Bools) -> Tile:
     """The words of MACs (PE, lane, setting) as lists; ``there``: which of them are words."""
     pes, lanes, settings = names.shape
-    order_of_use = np.where(there, names, FAR).transpose(0, 2, 1).reshape(pes, settings * lanes)  # by setting, then lane
+    order_of_use = (
+        np.where(there, names, FAR).transpose(0, 2, 1).reshape(pes, settings * lanes)
+    )  # by setting, then lane
     order = np.argsort(order_of_use, axis=1, kind="stable")
     ranked = np.take_along_axis(order_of_use, order, 1)
     new = ranked != FAR
@@ -47,10 +52,11 @@ def tile_of(names: Ints, there: Bools) -> Tile:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """From one list of words a PE to the next: ``names`` (PE, word) now, and where each stood before (-1: nowhere).
+    """From one list of words a PE to the next: ``names`` (PE, word) now, and where each stood
+    before (-1: nowhere).
 
-    ``new`` (PE, word) marks words that come, ``gone`` (PE, word) words of the list before that are let go; ``moved`` says
-    whether anything changes at all.
+    ``new`` (PE, word) marks words that come, ``gone`` (PE, word) words of the list before that are
+    let go; ``moved`` says whether anything changes at all.
     """
 
     names: Ints
@@ -68,13 +74,17 @@ def change(before: Ints, tile: Ints, active: Bools) -> Change:
         return Change(before, NOWHERE, nothing, nothing, False)
     if active.all():
         origin = find(before, tile)
-        return Change(tile, origin, (tile != FAR) & (origin < 0), (before != FAR) & (find(tile, before) < 0))
+        return Change(
+            tile, origin, (tile != FAR) & (origin < 0), (before != FAR) & (find(tile, before) < 0)
+        )
     width = max(tile.shape[1] if active.any() else 0, before.shape[1])
     names = np.full((pes, width), FAR)
     names[active, : tile.shape[1]] = tile[active, :width]
     names[~active, : before.shape[1]] = before[~active, :width]
     origin = find(before, names)
-    return Change(names, origin, (names != FAR) & (origin < 0), (before != FAR) & (find(names, before) < 0))
+    return Change(
+        names, origin, (names != FAR) & (origin < 0), (before != FAR) & (find(names, before) < 0)
+    )
 
 
 def find(lists: Ints, names: Ints) -> Ints:
@@ -94,7 +104,9 @@ def find(lists: Ints, names: Ints) -> Ints:
 
 
 class Spads:
-    """The registers of all PEs for one tensor: names, values, whether a word has come yet, and for sums whether any has arrived."""
+    """The registers of all PEs for one tensor: names, values, whether a word has come yet, and for
+    sums whether any has arrived.
+    """
 
     def __init__(self, pes: int, room: int, what: str) -> None:
         self.room, self.what = room, what
@@ -104,13 +116,17 @@ class Spads:
         self.fresh: Bools = np.zeros((pes, 0), bool)
 
     def move(self, to: Change, *, lossless: bool = False) -> None:
-        """Let go what is gone (``lossless``: it must have been taken); new words are not there until they are written."""
+        """Let go what is gone (``lossless``: it must have been taken); new words are not there
+        until they are written.
+        """
         if lossless and (to.gone & self.there).any():
             raise HazardError(f"a PE drops a sum of {self.what} nobody took")
         if not to.moved:
             return
         if to.names.shape[1] > self.room:
-            raise HazardError(f"a PE was given {to.names.shape[1]} words of {self.what}, its largest tile has {self.room}")
+            raise HazardError(
+                f"a PE was given {to.names.shape[1]} words of {self.what}, its largest tile has {self.room}"
+            )
         old = to.origin >= 0
         pe = np.nonzero(old)[0]
         values = np.zeros(to.names.shape, np.int64)

@@ -15,19 +15,52 @@ import numpy.typing as npt
 from accelsim.engines.cycle.controller import Outputs
 from accelsim.engines.cycle.held_operand import HeldOperandArray
 from accelsim.engines.cycle.held_outputs import HeldOutputsArray
-from accelsim.engines.cycle.registers import FIRST, GEN, HOPS, LAST, MARK, NAME, SLOT, STATE, VALUE, Landing, Stream, SystolicArray, Task
+from accelsim.engines.cycle.registers import (
+    FIRST,
+    GEN,
+    HOPS,
+    LAST,
+    MARK,
+    NAME,
+    SLOT,
+    STATE,
+    VALUE,
+    FoldTask,
+    Landing,
+    Stream,
+    SystolicArray,
+)
 
 __all__ = [
-    "FIRST", "GEN", "HOPS", "LAST", "MARK", "NAME", "SLOT", "STATE", "VALUE",
-    "Fold", "HeldOperandArray", "HeldOutputsArray", "Landing", "Result", "Stream", "SystolicArray", "Task", "make_array", "run_folds",
+    "FIRST",
+    "GEN",
+    "HOPS",
+    "LAST",
+    "MARK",
+    "NAME",
+    "SLOT",
+    "STATE",
+    "VALUE",
+    "Fold",
+    "FoldTask",
+    "HeldOperandArray",
+    "HeldOutputsArray",
+    "Landing",
+    "MatrixResult",
+    "Stream",
+    "SystolicArray",
+    "make_array",
+    "run_folds",
 ]  # fmt: skip
 
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 
 
-class Result(NamedTuple):
-    """One result: fold, (word, column) or with outputs held (row, column), the edge that latched it, its value."""
+class MatrixResult(NamedTuple):
+    """One result: fold, (word, column) or with outputs held (row, column), the edge that latched
+    it, its value.
+    """
 
     fold: int
     i: int
@@ -38,9 +71,11 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Plain matrices of one fold: ``rows`` (T, r), ``held`` (r, c) or None, ``cols`` (T, c) or None.
+    """Plain matrices of one fold: ``rows`` (T, r), ``held`` (r, c) or None, ``cols`` (T, c) or
+    None.
 
-    ``held`` None of a held operand: the words of the fold before stay.  ``stays``, of held outputs: the next fold adds on.
+    ``held`` None of a held operand: the words of the fold before stay.  ``stays``, of held outputs:
+    the next fold adds on.
     """
 
     rows: npt.NDArray[Any]
@@ -59,31 +94,57 @@ def run_folds(
     weight_registers: int = 1,
     outputs: Outputs = "in_place",
     partial_folds: PartialFolds = "exact",
-) -> list[Result]:
-    """Clock plain matrices through an array of R x C; every result with the number of the edge that latched it.
+) -> list[MatrixResult]:
+    """Clock plain matrices through an array of R x C; every result with the number of the edge that
+    latched it.
 
-    ``held_operand``: sums over the rows of ``held`` times ``rows``; i is the streamed word, the edge is the bottom psum
-    register's.  ``held_outputs``: sums over T of ``rows`` times ``cols``; (i, j) is the PE, the edge that of its last product
-    (read in place) or of the register beyond the array.  Results are sorted by fold, i and j; a fully clocked array also
-    has those of its bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that do not
-    fit, HazardError if two words collide.
+    ``held_operand``: sums over the rows of ``held`` times ``rows``; i is the streamed word, the
+    edge is the bottom psum register's.  ``held_outputs``: sums over T of ``rows`` times ``cols``;
+    (i, j) is the PE, the edge that of its last product (read in place) or of the register beyond
+    the array.  Results are sorted by fold, i and j; a fully clocked array also has those of its
+    bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that
+    do not fit, HazardError if two words collide.
     """
-    array = make_array(kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs, partial_folds=partial_folds)
-    found: list[Result] = []
+    array = make_array(
+        kind,
+        R,
+        C,
+        overlap=overlap,
+        weight_registers=weight_registers,
+        outputs=outputs,
+        partial_folds=partial_folds,
+    )
+    found: list[MatrixResult] = []
 
     def take(landing: Landing) -> None:
         for i, j in np.ndindex(landing.values.shape):
-            found.append(Result(landing.number, i, j, int(landing.edges[i, j]), int(landing.values[i, j])))
+            found.append(
+                MatrixResult(
+                    landing.number, i, j, int(landing.edges[i, j]), int(landing.values[i, j])
+                )
+            )
 
     array.ready = take
     width = 0
     for fold in folds:
         _check(kind, R, C, fold, width)
-        rows, held, cols = (None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols))
+        rows, held, cols = (
+            None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols)
+        )
         assert rows is not None
-        width = held.values.shape[1] if held is not None else cols.values.shape[1] if cols is not None else width
-        sums = np.zeros((len(fold.rows), width), np.int64) if kind == "held_operand" else np.zeros((rows.values.shape[1], width), np.int64)
-        array.issue(Task(rows, sums, held, cols, fold.stays))
+        width = (
+            held.values.shape[1]
+            if held is not None
+            else cols.values.shape[1]
+            if cols is not None
+            else width
+        )
+        sums = (
+            np.zeros((len(fold.rows), width), np.int64)
+            if kind == "held_operand"
+            else np.zeros((rows.values.shape[1], width), np.int64)
+        )
+        array.issue(FoldTask(rows, sums, held, cols, fold.stays))
     array.drain()
     return sorted(found)
 
@@ -92,7 +153,11 @@ def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:
     """Refuse matrices that do not fit each other or the array."""
     if fold.rows.ndim != 2 or not 0 < fold.rows.shape[1] <= R or not len(fold.rows):
         raise ValueError(f"rows must be (T, r) with 1 <= r <= {R}, got {fold.rows.shape}")
-    name, side, lines = ("held", fold.held, fold.rows.shape[1]) if kind == "held_operand" else ("cols", fold.cols, len(fold.rows))
+    name, side, lines = (
+        ("held", fold.held, fold.rows.shape[1])
+        if kind == "held_operand"
+        else ("cols", fold.cols, len(fold.rows))
+    )
     if side is None:
         if kind == "held_outputs" or not width:
             raise ValueError(f"{name} is missing")
@@ -101,7 +166,14 @@ def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:
 
 
 def make_array(
-    kind: Kind, R: int, C: int, *, overlap: bool, weight_registers: int, outputs: Outputs, partial_folds: PartialFolds
+    kind: Kind,
+    R: int,
+    C: int,
+    *,
+    overlap: bool,
+    weight_registers: int,
+    outputs: Outputs,
+    partial_folds: PartialFolds,
 ) -> HeldOperandArray | HeldOutputsArray:
     """An array of R x C PEs with the options of ``array`` in an architecture."""
     full = partial_folds == "full"

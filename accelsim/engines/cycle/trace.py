@@ -1,4 +1,6 @@
-"""What every PE held and did at every edge of a window, to be looked at or replayed; nothing has to be worked out again."""
+"""What every PE held and did at every edge of a window, to be looked at or replayed; nothing has to
+be worked out again.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.counts import Moved
+from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, coordinates, digits
 from accelsim.engines.cycle.registers import BUBBLE, EMPTY, Planes
-from accelsim.engines.cycle.words import NO_WORD, Bools, Ints, coordinates, digits
+from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import DIMS, RANKS
@@ -24,11 +26,11 @@ PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class RegisterPlane:
     """One kind of register of every PE: ``values`` and ``words`` shaped (edges, rows, cols).
 
-    A word is its flat address in ``tensor``, ``NO_WORD`` (-1) a padding zero nowhere stored, ``BUBBLE`` (-2) nothing: the
-    value is then 0.  Sums are wrapped to psum width.
+    A word is its flat address in ``tensor``, ``NO_WORD`` (-1) a padding zero nowhere stored,
+    ``BUBBLE`` (-2) nothing: the value is then 0.  Sums are wrapped to psum width.
     """
 
     tensor: str
@@ -43,7 +45,9 @@ class Plane:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A word at the array's border at one edge: in or out, over which bus, port or link, to or from how many PEs."""
+    """A word at the array's border at one edge: in or out, over which bus, port or link, to or from
+    how many PEs.
+    """
 
     edge: int
     way: str  # "in", "out"
@@ -55,7 +59,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Place:
+class RegisterPlace:
     """The array planes are shown on; ``turned``: the engine's planes have its columns for rows."""
 
     rows: int
@@ -66,20 +70,25 @@ class Place:
 class Trace:
     """Records the edges ``first`` to ``last`` of a run: ``run(nest, data, trace=Trace(1, 200))``.
 
-    ``planes``: by name, what each register held after each edge (``Plane``).  Names are tensors; on systolic lines also
-    ``shadow`` (the second weight register) or ``shift`` (results on their way out), on chains ``down`` and ``across``.
-    ``active`` (edges, rows, cols): PEs that multiplied.  ``slots``: what they worked on, ``fold << 32 | step``, -1 none.
-    ``edges``: the numbers of the edges there are.  ``crossings(edge)``: words at the ports, on buses and on their way out.
-    ``at(edge)`` and ``pe(row, col)`` are tables; ``counters`` are cumulative and end at the run's totals.
+    ``planes``: by name, what each register held after each edge (``RegisterPlane``).  Names are
+    tensors; on systolic lines also ``shadow`` (the second weight register) or ``shift`` (results on
+    their way out), on chains ``down`` and ``across``. ``active`` (edges, rows, cols): PEs that
+    multiplied.  ``slots``: what they worked on, ``fold << 32 | step``, -1 none. ``edges``: the
+    numbers of the edges there are.  ``crossings(edge)``: words at the ports, on buses and on their
+    way out. ``at(edge)`` and ``pe(row, col)`` are tables; ``counters`` are cumulative and end at
+    the run's totals.
 
-    Raises ValueError for a window that is empty, or would take more than 512 MB of the array it is used on.
+    Raises ValueError for a window that is empty, or would take more than 512 MB of the array it is
+    used on.
     """
 
     def __init__(self, first: int = 1, last: int = 1000) -> None:
         if not 1 <= first <= last:
-            raise ValueError(f"a window goes from an edge of at least 1 to a later one, got {first} to {last}")
+            raise ValueError(
+                f"a window goes from an edge of at least 1 to a later one, got {first} to {last}"
+            )
         self.first, self.last = first, last
-        self.planes: dict[str, Plane] = {}
+        self.planes: dict[str, RegisterPlane] = {}
         self._frames: dict[str, list[tuple[Ints, Ints]]] = {}
         self._tensors: dict[str, str] = {}
         self._active: list[Bools] = []
@@ -90,28 +99,43 @@ class Trace:
         self._folds: dict[int, tuple[dict[int, int], Ints]] = {}
         self._moves: Callable[[], Mapping[Boundary, Moved]] = dict
 
-    # -- for the engine --------------------------------------------------------------------------------------
+    # -- for the engine ----------------------------------------------------------------------------
 
-    def open(self, nest: Nest, place: Place, tensors: Mapping[str, str], moves: Callable[[], Mapping[Boundary, Moved]]) -> None:
+    def open(
+        self,
+        nest: Nest,
+        place: RegisterPlace,
+        tensors: Mapping[str, str],
+        moves: Callable[[], Mapping[Boundary, Moved]],
+    ) -> None:
         """Begin: how planes lie, which tensor each shows, how to ask what has moved."""
         self.nest, self.place, self._moves = nest, place, moves
         self._tensors = dict(tensors)
         self.boundaries = tuple(nest.boundaries)
-        self._within = digits(nest, [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == nest.levels - 1])
+        self._within = digits(
+            nest,
+            [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == nest.levels - 1],
+        )
         window = self.last - self.first + 1
         need = window * place.rows * place.cols * (16 * len(tensors) + 9)
         if need > MOST_BYTES:
             fits = max(1, MOST_BYTES * window // need)
-            raise ValueError(f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; at most {fits} edges fit")
+            raise ValueError(
+                f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; at most {fits} edges fit"
+            )
 
     def wants(self, edge: int) -> bool:
         return self.first <= edge <= self.last
 
     def fold(self, number: int, at: Mapping[int, int], inside: Ints) -> None:
-        """Where the loops outside the PEs stand in a fold, and which settings of those inside its steps are."""
+        """Where the loops outside the PEs stand in a fold, and which settings of those inside its
+        steps are.
+        """
         self._folds[number] = dict(at), inside
 
-    def frame(self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing]) -> None:
+    def frame(
+        self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing]
+    ) -> None:
         """Take down one edge."""
         self._edges.append(edge)
         for name, (values, words) in planes.items():
@@ -127,7 +151,9 @@ class Trace:
         for name, frames in self._frames.items():
             tensor = self._tensors[name]
             values, words = (self._turn(np.stack([f[k] for f in frames])) for k in (0, 1))
-            self.planes[name] = Plane(tensor, _compact(wrap(values, number) if tensor == acc else values), _compact(words))
+            self.planes[name] = RegisterPlane(
+                tensor, _compact(wrap(values, number) if tensor == acc else values), _compact(words)
+            )
         shape = (0, self.place.rows, self.place.cols)
         self.edges = np.array(self._edges, np.int64)
         self.active = self._turn(np.stack(self._active)) if self._active else np.zeros(shape, bool)
@@ -145,15 +171,18 @@ class Trace:
 
     def _snapshot(self) -> Ints:
         moves = self._moves()
-        return np.array([[getattr(moves[b], k) for k in PRIMITIVES] for b in self.boundaries], np.int64)
+        return np.array(
+            [[getattr(moves[b], k) for k in PRIMITIVES] for b in self.boundaries], np.int64
+        )
 
     def _turn(self, frames: Any) -> Any:
         return np.ascontiguousarray(frames.transpose(0, 2, 1)) if self.place.turned else frames
 
-    # -- for the reader --------------------------------------------------------------------------------------
+    # -- for the reader ----------------------------------------------------------------------------
 
     def index(self, tensor: str, word: int) -> dict[str, int]:
-        """A word's name: its coordinates in its tensor, as W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F].
+        """A word's name: its coordinates in its tensor, as W[G,M,C,R,S], I[N,G,C,H,W],
+        O[N,G,M,E,F].
 
         Stored padding has an H or W outside the ifmap.  Raises ValueError for what is no word.
         """
@@ -174,7 +203,9 @@ class Trace:
         return list(self._crossings[edge])
 
     def iterations(self, edge: int) -> dict[str, Ints]:
-        """Where every PE works in the layer at an edge: the eight dimensions' indices, (rows, cols); -1 where it rests."""
+        """Where every PE works in the layer at an edge: the eight dimensions' indices, (rows,
+        cols); -1 where it rests.
+        """
         return self._iterations(self.slots[self._frame_of(edge)], self._positions())
 
     def _iterations(self, slots: Ints, place: Mapping[int, Ints]) -> dict[str, Ints]:
@@ -183,7 +214,10 @@ class Trace:
             here = slots == slot
             at, within = self._standing(slot)
             for c in self.nest.chains:
-                index: dict[int, Any] = {i: at[i] if i in at else within[i] if i in within else place[i][here] for i in c.loops}
+                index: dict[int, Any] = {
+                    i: at[i] if i in at else within[i] if i in within else place[i][here]
+                    for i in c.loops
+                }
                 for d, x in coordinates(c, self.nest.pieces(c, index)).items():
                     found[d][here] = x
         return found
@@ -195,24 +229,36 @@ class Trace:
         return at, {i: int(v[k]) for i, v in self._within.items()}
 
     def loops(self, edge: int) -> dict[str, Ints]:
-        """The position of every loop of the nest at an edge, by ``dim:tile:level``, (rows, cols); -1 where a PE rests."""
+        """The position of every loop of the nest at an edge, by ``dim:tile:level``, (rows, cols);
+        -1 where a PE rests.
+        """
         slots, place = self.slots[self._frame_of(edge)], self._positions()
         found: dict[str, Ints] = {}
         for i, x in enumerate(self.nest.loops):
-            name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (f":{x.axis}" if x.spatial else "")
+            name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (
+                f":{x.axis}" if x.spatial else ""
+            )
             at = found[name] = np.full(slots.shape, -1, np.int64)
             for slot in np.unique(slots[slots != EMPTY]).tolist():
                 here, (outside, within) = slots == slot, self._standing(slot)
-                at[here] = outside[i] if i in outside else within[i] if i in within else place[i][here]
+                at[here] = (
+                    outside[i] if i in outside else within[i] if i in within else place[i][here]
+                )
         return found
 
     def at(self, edge: int) -> pd.DataFrame:
-        """One row a PE: whether it multiplied, value and word in every register, the indices it works on."""
+        """One row a PE: whether it multiplied, value and word in every register, the indices it
+        works on.
+        """
         import pandas as pd
 
         k = self._frame_of(edge)
         rows, cols = np.indices(self.active[k].shape)
-        table: dict[str, Any] = {"row": rows.ravel(), "col": cols.ravel(), "active": self.active[k].ravel()}
+        table: dict[str, Any] = {
+            "row": rows.ravel(),
+            "col": cols.ravel(),
+            "active": self.active[k].ravel(),
+        }
         for name, plane in self.planes.items():
             table |= {name: plane.values[k].ravel(), f"{name}_word": plane.words[k].ravel()}
         return pd.DataFrame(table | {d: x.ravel() for d, x in self.iterations(edge).items()})
@@ -224,7 +270,9 @@ class Trace:
         table: dict[str, Any] = {"edge": self.edges, "active": self.active[:, row, col]}
         for name, plane in self.planes.items():
             table |= {name: plane.values[:, row, col], f"{name}_word": plane.words[:, row, col]}
-        place = {i: np.broadcast_to(x[row, col], len(self.edges)) for i, x in self._positions().items()}
+        place = {
+            i: np.broadcast_to(x[row, col], len(self.edges)) for i, x in self._positions().items()
+        }
         return pd.DataFrame(table | self._iterations(self.slots[:, row, col], place))
 
     @property
@@ -237,8 +285,13 @@ class Trace:
         return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
 
     def moved(self, edge: int) -> dict[Boundary, Moved]:
-        """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes the contract's columns)."""
-        return {b: Moved(*map(int, row)) for b, row in zip(self.boundaries, self._counters[self._frame_of(edge)], strict=True)}
+        """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes
+        the contract's columns).
+        """
+        return {
+            b: Moved(*map(int, row))
+            for b, row in zip(self.boundaries, self._counters[self._frame_of(edge)], strict=True)
+        }
 
     def _frame_of(self, edge: int) -> int:
         k = edge - self.first
@@ -263,7 +316,11 @@ class Trace:
 def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The narrowest of int32 and int64 that holds them."""
     small = np.iinfo(np.int32)
-    return values.astype(np.int32) if not values.size or (values.min() >= small.min and values.max() <= small.max) else values
+    return (
+        values.astype(np.int32)
+        if not values.size or (values.min() >= small.min and values.max() <= small.max)
+        else values
+    )
 
 
-__all__ = ["BUBBLE", "NO_WORD", "Crossing", "Place", "Plane", "Trace"]
+__all__ = ["BUBBLE", "NO_WORD", "Crossing", "RegisterPlace", "RegisterPlane", "Trace"]

@@ -15,23 +15,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from accelsim.files import InputError, one_line
+from accelsim.base.errors import InputError, one_line
 from accelsim.view.explorer.ask import Ask, choices
 from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import cloud_view, layer_view, network_view, play
 
 MOST_PLAYED = 4
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
-)
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
 KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
 
 
 def make_app(port: int) -> App:
     """The application for a port of this machine."""
-    page, style, script = ((resources("accelsim.view.explorer") / name).read_bytes() for name in KINDS)
+    page, style, script = (
+        (resources("accelsim.view.explorer") / name).read_bytes() for name in KINDS
+    )
     offered = choices()
-    layer_view(Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary"))  # loads what the first request needs
+    layer_view(
+        Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary")
+    )  # loads what the first request needs
     played: OrderedDict[str, str] = OrderedDict()
     one_at_a_time: list[CapacityLimiter] = []
 
@@ -42,7 +44,11 @@ def make_app(port: int) -> App:
 
     def static(body: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return Response(body, media_type=kind, headers={"content-security-policy": POLICY, "x-frame-options": "DENY"})
+            return Response(
+                body,
+                media_type=kind,
+                headers={"content-security-policy": POLICY, "x-frame-options": "DENY"},
+            )
 
         return answer
 
@@ -56,7 +62,9 @@ def make_app(port: int) -> App:
             except (InputError, ValueError) as error:
                 return JSONResponse({"error": one_line(str(error))}, 400)
             except (MemoryError, RecursionError, ArithmeticError) as error:
-                return JSONResponse({"error": one_line(f"too large to work out: {type(error).__name__}")}, 400)
+                return JSONResponse(
+                    {"error": one_line(f"too large to work out: {type(error).__name__}")}, 400
+                )
 
         return answer
 
@@ -95,4 +103,6 @@ def _first(error: ValidationError) -> str:
     """The first thing wrong, in one line."""
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return one_line(": ".join(x for x in (where, str(first["msg"]).removeprefix("Value error, ")) if x))
+    return one_line(
+        ": ".join(x for x in (where, str(first["msg"]).removeprefix("Value error, ")) if x)
+    )

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from accelsim import files
-from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.presets import load_architecture
+from accelsim.base.errors import InputError
+from accelsim.base.shipped import resolve_file, shipped_names
+from accelsim.base.yaml_reading import read_yaml
+from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.presets import load_dataflow
+from accelsim.mapping.files import load_dataflow
 from accelsim.workload.layers import Conv2d, Layer
 from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.problem import Direction
@@ -41,7 +42,9 @@ class OwnLayer(BaseModel):
 
 
 class Ask(BaseModel):
-    """One state of the controls.  ``layer`` names one of ``workload``; ``own`` is a layer instead of both."""
+    """One state of the controls.  ``layer`` names one of ``workload``; ``own`` is a layer instead
+    of both.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     workload: str | None = None
@@ -57,9 +60,11 @@ class Ask(BaseModel):
     @field_validator("workload", "arch", "dataflow")
     @classmethod
     def _shipped(cls, value: str | None, info: Any) -> str | None:
-        kind = {"workload": "workloads", "arch": "architectures", "dataflow": "dataflows"}[info.field_name]
-        if value is not None and value not in files.names(kind):
-            raise ValueError(f"must be one of {', '.join(files.names(kind))}")
+        kind = {"workload": "workloads", "arch": "architectures", "dataflow": "dataflows"}[
+            info.field_name
+        ]
+        if value is not None and value not in shipped_names(kind):
+            raise ValueError(f"must be one of {', '.join(shipped_names(kind))}")
         return value
 
     @field_validator("overrides")
@@ -81,7 +86,11 @@ class Ask(BaseModel):
         """The architecture with its overridden keys.  Raises InputError."""
         found = _machine(self.arch, tuple(sorted(self.overrides.items())))
         if found.array.rows * found.array.cols > MOST_PES:
-            raise files.InputError(f"the explorer shows at most {MOST_PES} PEs", key="array", got=str(found.array.rows * found.array.cols))
+            raise InputError(
+                f"the explorer shows at most {MOST_PES} PEs",
+                key="array",
+                got=str(found.array.rows * found.array.cols),
+            )
         return found
 
     @property
@@ -96,7 +105,7 @@ class Ask(BaseModel):
             try:
                 return (Conv2d(name="own", **self.own.model_dump()),)
             except ValueError as error:
-                raise files.InputError(" ".join(str(error).split())[:200], key="own") from error
+                raise InputError(" ".join(str(error).split())[:200], key="own") from error
         assert self.workload is not None
         return tuple(workload(self.workload).layers)
 
@@ -106,11 +115,15 @@ class Ask(BaseModel):
         for layer in self.layers:
             if self.layer in (None, layer.name):
                 if layer.problem(self.batch).macs > MOST_MACS:
-                    raise files.InputError(
-                        f"the explorer runs at most {MOST_MACS} MACs", key="layer", got=str(layer.problem(self.batch).macs)
+                    raise InputError(
+                        f"the explorer runs at most {MOST_MACS} MACs",
+                        key="layer",
+                        got=str(layer.problem(self.batch).macs),
                     )
                 return layer
-        raise files.InputError("no such layer", key="layer", got=str(self.layer), choices=[x.name for x in self.layers])
+        raise InputError(
+            "no such layer", key="layer", got=str(self.layer), choices=[x.name for x in self.layers]
+        )
 
 
 @lru_cache(maxsize=64)
@@ -130,17 +143,25 @@ def workload(name: str) -> Workload:
 
 
 def choices() -> dict[str, Any]:
-    """What the controls offer: workloads, and of each architecture the numbers of its array and buffers."""
+    """What the controls offer: workloads, and of each architecture the numbers of its array and
+    buffers.
+    """
     machines = {}
-    for name in files.names("architectures"):
+    for name in shipped_names("architectures"):
         arch = _machine(name, ())
         sizes = {
-            f"levels.{level}.capacity_bytes": spec.capacity_bytes for level, spec in arch.levels.items() if spec.capacity_bytes is not None
+            f"levels.{level}.capacity_bytes": spec.capacity_bytes
+            for level, spec in arch.levels.items()
+            if spec.capacity_bytes is not None
         }
-        machines[name] = {"description": arch.description, "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes}
-    flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in files.names("dataflows")}
+        machines[name] = {
+            "description": arch.description,
+            "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
+        }
+    flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
     networks = {
-        n: str(files.read(files.resolve("workloads", n), "workloads").data.get("description", "")) for n in files.names("workloads")
+        n: str(read_yaml(resolve_file("workloads", n), "workloads").data.get("description", ""))
+        for n in shipped_names("workloads")
     }
     layers = {n: [layer.name for layer in workload(n).layers] for n in networks}
     return {

@@ -1,4 +1,6 @@
-"""Who may ask: this machine's own pages, with small bodies.  Everything else is refused in one line."""
+"""Who may ask: this machine's own pages, with small bodies.  Everything else is refused in one
+line.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ HEADERS = [
 
 
 class Guard:
-    """Wraps the routes: loopback names in Host, our own Origin, no foreign site, bodies up to 64 KB that are JSON."""
+    """Wraps the routes: loopback names in Host, our own Origin, no foreign site, bodies up to 64 KB
+    that are JSON.
+    """
 
     def __init__(self, app: App, port: int) -> None:
         self.app = app
-        self.hosts = {f"{name}:{port}".encode() for name in NAMES} | ({n.encode() for n in NAMES} if port == 80 else set())
+        self.hosts = {f"{name}:{port}".encode() for name in NAMES} | (
+            {n.encode() for n in NAMES} if port == 80 else set()
+        )
         self.origins = {b"http://" + host for host in self.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

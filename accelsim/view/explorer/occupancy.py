@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.cycle.words import digits
+from accelsim.engines.cycle.addresses import digits
 from accelsim.mapping.nest import Nest
 
 MOST_PLACES = 1 << 22
@@ -16,12 +16,16 @@ MOST_PLACES = 1 << 22
 def macs_per_pe(nest: Nest) -> npt.NDArray[np.int64] | None:
     """MACs of each PE over the run, (rows, cols); they add up to the layer's.
 
-    Dimensions are independent, so a PE's MACs are the product over the chains of how many of a chain's settings exist at
-    its place.  None where a chain has more settings than can be listed.
+    Dimensions are independent, so a PE's MACs are the product over the chains of how many of a
+    chain's settings exist at its place.  None where a chain has more settings than can be listed.
     """
-    axes = {axis: [i for i, x in enumerate(nest.loops) if x.axis == axis] for axis in ("row", "col")}
+    axes = {
+        axis: [i for i, x in enumerate(nest.loops) if x.axis == axis] for axis in ("row", "col")
+    }
     rows, cols = (max(1, prod(nest.loops[i].trips for i in axes[a])) for a in ("row", "col"))
-    place = {i: v[:, None] for i, v in digits(nest, axes["row"]).items()} | {i: v[None, :] for i, v in digits(nest, axes["col"]).items()}
+    place = {i: v[:, None] for i, v in digits(nest, axes["row"]).items()} | {
+        i: v[None, :] for i, v in digits(nest, axes["col"]).items()
+    }
     found = np.ones((rows, cols), np.int64)
     for chain in nest.chains:
         spatial = [i for i in chain.loops if nest.loops[i].spatial]

@@ -6,17 +6,21 @@ import socket
 import webbrowser
 from collections.abc import Callable
 
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
 
 
 def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] = print) -> None:
-    """Serve on 127.0.0.1 only; ``port`` 0 takes a free one.  Raises InputError where the extra or the port is missing."""
+    """Serve on 127.0.0.1 only; ``port`` 0 takes a free one.  Raises InputError where the extra or
+    the port is missing.
+    """
     try:
         import uvicorn
 
         from accelsim.view.explorer.app import make_app
     except ImportError as error:
-        raise InputError(f"the explorer needs the extra explorer: pip install 'accelsim[explorer]' ({error.name} is missing)") from error
+        raise InputError(
+            f"the explorer needs the extra explorer: pip install 'accelsim[explorer]' ({error.name} is missing)"
+        ) from error
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -24,7 +28,11 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise InputError(f"port {port} cannot be had: {error.strerror}; choose another with --port", key="port", got=str(port)) from error
+        raise InputError(
+            f"port {port} cannot be had: {error.strerror}; choose another with --port",
+            key="port",
+            got=str(port),
+        ) from error
     port = listening.getsockname()[1]
     config = uvicorn.Config(
         make_app(port),

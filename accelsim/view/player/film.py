@@ -1,4 +1,6 @@
-"""What the player shows: the registers of every PE edge by edge, and beside them the nest, the levels and the counts."""
+"""What the player shows: the registers of every PE edge by edge, and beside them the nest, the
+levels and the counts.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,20 @@ Side = Literal["left", "top", "bottom", "right"]
 
 PADDING = -1  # in place of a word's address: a zero that is nowhere stored
 NOTHING = -2  # the register is empty
-MAC, FILL, OUT = 1, 2, 4  # bits of ``Film.state``: multiplies; latched a word that will be held; a result leaves it
+MAC, FILL, OUT = (
+    1,
+    2,
+    4,
+)  # bits of ``Film.state``: multiplies; latched a word that will be held; a result leaves it
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
-    """One register of every PE, frame by frame: values and addresses of the words in it, both (frame, row, column).
+class FilmPlane:
+    """One register of every PE, frame by frame: values and addresses of the words in it, both
+    (frame, row, column).
 
-    ``way`` is where its words go at an edge; ``enters`` the side of the array it is fed from, ``leaves`` the side its
-    words leave by.  ``label`` stands before the value: weight, ifmap, psum.
+    ``way`` is where its words go at an edge; ``enters`` the side of the array it is fed from,
+    ``leaves`` the side its words leave by.  ``label`` stands before the value: weight, ifmap, psum.
     """
 
     label: str
@@ -35,8 +42,10 @@ class Plane:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of the nest as ``accelsim show`` prints it; ``loop`` is its place in ``Positions.loops``."""
+class NestLine:
+    """A line of the nest as ``accelsim show`` prints it; ``loop`` is its place in
+    ``Positions.loops``.
+    """
 
     text: str
     loop: int | None = None
@@ -44,10 +53,11 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Which iteration a PE is at: position of loop k = ``outside[fold][k] + row[i][k] + col[j][k] + inside[step][k]``.
+    """Which iteration a PE is at: position of loop k = ``outside[fold][k] + row[i][k] + col[j][k] +
+    inside[step][k]``.
 
-    Every loop is counted in one of the four tables, the others have 0 there.  ``fold`` and ``step`` (frame, row,
-    column) are places in the tables, -1 where the PE works on nothing.
+    Every loop is counted in one of the four tables, the others have 0 there.  ``fold`` and ``step``
+    (frame, row, column) are places in the tables, -1 where the PE works on nothing.
     """
 
     loops: tuple[str, ...]
@@ -61,8 +71,10 @@ class Positions:
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """How many words of a tensor a level holds, frame by frame, and how many bytes its largest tile has."""
+class FilmHeld:
+    """How many words of a tensor a level holds, frame by frame, and how many bytes its largest tile
+    has.
+    """
 
     level: str
     tensor: str
@@ -76,9 +88,9 @@ class Held:
 class Film:
     """One run, or a window of it.
 
-    Frame 0 shows the registers after edge ``first``.  ``cycles`` is the length of the whole run; ``whole`` says whether
-    the last frame is its end.  ``counts`` are columns of the contract, (frame,) each, counted up to that edge;
-    ``totals`` what they come to at the end.
+    Frame 0 shows the registers after edge ``first``.  ``cycles`` is the length of the whole run;
+    ``whole`` says whether the last frame is its end.  ``counts`` are columns of the contract,
+    (frame,) each, counted up to that edge; ``totals`` what they come to at the end.
     """
 
     title: str
@@ -87,15 +99,17 @@ class Film:
     cols: int
     first: int
     cycles: int
-    planes: tuple[Plane, ...]
+    planes: tuple[FilmPlane, ...]
     state: Ints
-    nest: tuple[Line, ...]
+    nest: tuple[NestLine, ...]
     positions: Positions
-    held: tuple[Held, ...]
+    held: tuple[FilmHeld, ...]
     counts: dict[str, Ints]
     totals: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
-    origins: dict[str, tuple[int, ...]] = field(default_factory=dict)  # what to add to a word's index: padding that is stored
+    origins: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # what to add to a word's index: padding that is stored
 
     @property
     def frames(self) -> int:

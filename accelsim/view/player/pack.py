@@ -1,4 +1,5 @@
-"""A film as a JSON head and one compressed block: what stands still or moves on by one PE costs next to nothing.
+"""A film as a JSON head and one compressed block: what stands still or moves on by one PE costs
+next to nothing.
 
 Each array is written as the difference from what is expected (the value before in the same place, or in the place it
 moved from), as whole numbers 2d (d >= 0) or -2d - 1, lowest bytes of all of them first, then the next bytes.  The block
@@ -30,13 +31,25 @@ class Packer:
         """Take an array of whole numbers whose first axis is the frame."""
         values = np.asarray(values, np.int64)
         low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-        best, residual = min(((way, _residual(values, way)) for way in _ways(values)), key=lambda x: int(np.count_nonzero(x[1])))
+        best, residual = min(
+            ((way, _residual(values, way)) for way in _ways(values)),
+            key=lambda x: int(np.count_nonzero(x[1])),
+        )
         folded = np.where(residual >= 0, 2 * residual, -2 * residual - 1).ravel().astype(np.uint64)
         width = max(1, (int(folded.max(initial=0)).bit_length() + 7) // 8)
         if max(abs(low), abs(high)) >= 2**52:
             raise ValueError("a value is beyond 2^52 and cannot be shown exactly")
-        data = b"".join(((folded >> np.uint64(8 * k)) & np.uint64(255)).astype(np.uint8).tobytes() for k in range(width))
-        head = {"at": self.size, "bytes": width, "shape": list(values.shape), "way": best, "wide": not -(2**31) <= low <= high < 2**31}
+        data = b"".join(
+            ((folded >> np.uint64(8 * k)) & np.uint64(255)).astype(np.uint8).tobytes()
+            for k in range(width)
+        )
+        head = {
+            "at": self.size,
+            "bytes": width,
+            "shape": list(values.shape),
+            "way": best,
+            "wide": not -(2**31) <= low <= high < 2**31,
+        }
         self.parts.append(data)
         self.size += len(data)
         return head
@@ -64,7 +77,9 @@ def _residual(values: Ints, way: str) -> Ints:
 def pack(films: tuple[Film, ...]) -> tuple[str, str]:
     """The head as JSON text that may stand inside a script element, and the block."""
     packer = Packer()
-    head = json.dumps({"format": FORMAT, "films": [_film(f, packer) for f in films]}, separators=(",", ":"))
+    head = json.dumps(
+        {"format": FORMAT, "films": [_film(f, packer) for f in films]}, separators=(",", ":")
+    )
     return head.replace("<", "\\u003c"), packer.block()
 
 

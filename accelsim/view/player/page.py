@@ -1,4 +1,6 @@
-"""The page around the films: one HTML file with its style, its script and its data, and what it says without a script."""
+"""The page around the films: one HTML file with its style, its script and its data, and what it
+says without a script.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def _hash(text: str) -> str:
 
 
 def page(films: tuple[Film, ...], title: str) -> str:
-    """The file.  Its policy allows its own script and style, by hash, and nothing else: no address, no image, no frame."""
+    """The file.  Its policy allows its own script and style, by hash, and nothing else: no address,
+    no image, no frame.
+    """
     style, script = _part("player.css"), _part("player.js")
     head, block = pack(films)
     policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
@@ -66,7 +70,9 @@ def _sentences(film: Film) -> list[str]:
         )
     busiest = int((film.state & MAC).sum(axis=(1, 2)).argmax())
     work = int((film.state[busiest] & MAC).sum())
-    found.append(f"Most PEs, {_number(work)}, multiply for the first time in cycle {_number(film.first + busiest)}.")
+    found.append(
+        f"Most PEs, {_number(work)}, multiply for the first time in cycle {_number(film.first + busiest)}."
+    )
     return found
 
 
@@ -74,7 +80,10 @@ def _summary_html(film: Film) -> str:
     facts = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in film.facts)
     words = "".join(f"<p>{html.escape(s)}</p>" for s in _sentences(film))
     nest = html.escape("\n".join(line.text for line in film.nest))
-    rows = "".join(f"<tr><th scope=row>{html.escape(k)}</th><td>{_number(v)}</td></tr>" for k, v in film.totals.items())
+    rows = "".join(
+        f"<tr><th scope=row>{html.escape(k)}</th><td>{_number(v)}</td></tr>"
+        for k, v in film.totals.items()
+    )
     return (
         f"<section><h3>{html.escape(film.title)}</h3><dl>{facts}</dl>{words}<pre>{nest}</pre>"
         f"<table><caption>Words and MACs of the whole run</caption><tbody>{rows}</tbody></table></section>"

@@ -1,4 +1,6 @@
-"""A graph walked backwards: which tensors need a gradient, and gradients from the loss to every parameter."""
+"""A graph walked backwards: which tensors need a gradient, and gradients from the loss to every
+parameter.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from accelsim.files import InputError
-from accelsim.workload.graph.evaluate import own
+from accelsim.base.errors import InputError
+from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import MEASURED, Graph, Node
 from accelsim.workload.operators.gradients import gradient, refusal
 
@@ -22,9 +24,11 @@ def trained(graph: Graph) -> tuple[str, ...]:
 
 
 def wanted(graph: Graph, end: str) -> frozenset[str]:
-    """The tensors that depend on a trained parameter and that the tensor ``end`` depends on: the others need no gradient.
+    """The tensors that depend on a trained parameter and that the tensor ``end`` depends on: the
+    others need no gradient.
 
-    The network's inputs are never among them.  Raises InputError naming a node that would need a gradient and has none.
+    The network's inputs are never among them.  Raises InputError naming a node that would need a
+    gradient and has none.
     """
     ahead: set[str] = set()
     parameters = set(trained(graph))
@@ -50,9 +54,10 @@ def backward(
 ) -> tuple[dict[str, G], dict[str, G]]:
     """Gradients of tensors and of parameters, by name.
 
-    ``start``: a tensor and the loss's gradient there.  ``step`` gives a node's gradients at its inputs (those it is told
-    are wanted) and at its parameters, by their names in it, from the one at its output; ``total`` adds up those that
-    reach one tensor, at least one, in the order of the nodes that read it.
+    ``start``: a tensor and the loss's gradient there.  ``step`` gives a node's gradients at its
+    inputs (those it is told are wanted) and at its parameters, by their names in it, from the one
+    at its output; ``total`` adds up those that reach one tensor, at least one, in the order of the
+    nodes that read it.
     """
     end, seed = start
     needed = wanted(graph, end)
@@ -73,11 +78,16 @@ def backward(
 
 
 def gradients(
-    graph: Graph, tensors: Mapping[str, Array], weights: Mapping[str, Array], start: tuple[str, Array]
+    graph: Graph,
+    tensors: Mapping[str, Array],
+    weights: Mapping[str, Array],
+    start: tuple[str, Array],
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """``backward`` in float64.  ``tensors``: all of a forward pass, as ``evaluate`` gives them."""
 
-    def step(node: Node, g: Array, want: Sequence[bool]) -> tuple[Sequence[Array | None], dict[str, Array]]:
+    def step(
+        node: Node, g: Array, want: Sequence[bool]
+    ) -> tuple[Sequence[Array | None], dict[str, Array]]:
         return gradient(node.op, [tensors[name] for name in node.inputs], g, own(node, weights))
 
     def total(parts: list[Array]) -> Array:

@@ -1,17 +1,43 @@
-"""What a network file's graph is made of: operators, blocks written once, and places where a block is used."""
+"""What a network file's graph is made of: operators, blocks written once, and places where a block
+is used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, TypeAdapter, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    model_serializer,
+)
 
-from accelsim.files import nearest, plain
+from accelsim.base.errors import nearest
+from accelsim.base.overrides import plain_value as plain
 from accelsim.workload.layers import Name
-from accelsim.workload.operators.activation import Activation, Affine, Clip, Dropout, Elu, LeakyRelu, Power, Softmax
-from accelsim.workload.operators.array import Conv, ConvTranspose, Dense, Depthwise, FullyConnected, Product
-from accelsim.workload.operators.base import Operator, as_file, one_or_more
+from accelsim.workload.operators.activation import (
+    Activation,
+    Affine,
+    Clip,
+    Dropout,
+    Elu,
+    LeakyRelu,
+    Power,
+    Softmax,
+)
+from accelsim.workload.operators.array import (
+    Conv,
+    ConvTranspose,
+    Dense,
+    Depthwise,
+    FullyConnected,
+    Product,
+)
 from accelsim.workload.operators.combine import (
     Add,
     Concat,
@@ -28,8 +54,23 @@ from accelsim.workload.operators.combine import (
     Upsample,
 )
 from accelsim.workload.operators.fields import TensorShape
-from accelsim.workload.operators.normalization import BatchNorm, GroupNorm, LayerNorm, LocalContrast, LocalResponse
-from accelsim.workload.operators.pooling import AveragePool, CentreWeightedPool, GlobalPool, L2Pool, LpPool, MaxPool, StochasticPool
+from accelsim.workload.operators.normalization import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    LocalContrast,
+    LocalResponse,
+)
+from accelsim.workload.operators.operator import Operator, as_file, one_or_more
+from accelsim.workload.operators.pooling import (
+    AveragePool,
+    CentreWeightedPool,
+    GlobalPool,
+    L2Pool,
+    LpPool,
+    MaxPool,
+    StochasticPool,
+)
 
 MAX_REPEAT = 1000
 
@@ -38,7 +79,13 @@ def _repeat(value: Any) -> tuple[int, int]:
     rule = f"must be how many times, or [first, last] number, of at most {MAX_REPEAT}"
     value = plain(value)
     pair = value if isinstance(value, list) else [1, value]
-    if len(pair) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= MAX_REPEAT for v in pair) or pair[0] > pair[1]:
+    if (
+        len(pair) != 2
+        or any(
+            isinstance(v, bool) or not isinstance(v, int) or not 0 <= v <= MAX_REPEAT for v in pair
+        )
+        or pair[0] > pair[1]
+    ):
         raise ValueError(rule)
     return pair[0], pair[1]
 
@@ -46,16 +93,21 @@ def _repeat(value: Any) -> tuple[int, int]:
 class Use(BaseModel):
     """A block put in here, once or ``repeat`` times in a row, with values for its parameters.
 
-    Its nodes are called by this name, a number if repeated, and their own, with underscores between.  Without a name
-    they are nodes of this place.  ``repeat: [2, 4]`` numbers them 2, 3, 4.
+    Its nodes are called by this name, a number if repeated, and their own, with underscores
+    between.  Without a name they are nodes of this place.  ``repeat: [2, 4]`` numbers them 2, 3, 4.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     block: Name
     name: Name = ""
-    inputs: Annotated[tuple[Name, ...], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])] = ()
+    inputs: Annotated[
+        tuple[Name, ...], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])
+    ] = ()
     repeat: Annotated[
-        tuple[int, int] | None, PlainValidator(_repeat, json_schema_input_type=Annotated[int, Field(ge=1)] | tuple[int, int])
+        tuple[int, int] | None,
+        PlainValidator(
+            _repeat, json_schema_input_type=Annotated[int, Field(ge=1)] | tuple[int, int]
+        ),
     ] = None
     values: Annotated[dict[Name, Any], Field(alias="with")] = {}
 
@@ -69,13 +121,31 @@ MODELS: tuple[type[Operator], ...] = (
     *(MaxPool, AveragePool, L2Pool, LpPool, CentreWeightedPool, StochasticPool, GlobalPool),
     *(Activation, LeakyRelu, Elu, Clip, Power, Affine, Dropout, Softmax),
     *(LocalResponse, LocalContrast, BatchNorm, LayerNorm, GroupNorm),
-    *(Add, Multiply, Concat, Mean, Reshape, Flatten, SplitHeads, MergeHeads, Transpose, Slice, Pad, Upsample, Parameter),
+    *(
+        Add,
+        Multiply,
+        Concat,
+        Mean,
+        Reshape,
+        Flatten,
+        SplitHeads,
+        MergeHeads,
+        Transpose,
+        Slice,
+        Pad,
+        Upsample,
+        Parameter,
+    ),
 )
-OPERATORS: dict[str, type[BaseModel]] = {name: model for model in MODELS for name in get_args(model.model_fields["type"].annotation)}
+OPERATORS: dict[str, type[BaseModel]] = {
+    name: model for model in MODELS for name in get_args(model.model_fields["type"].annotation)
+}
 
 
 def _entry(value: Any) -> Any:
-    """An operator or the use of a block; only the model of that type is built.  Raises ValueError that begins with the key it is about."""
+    """An operator or the use of a block; only the model of that type is built.  Raises ValueError
+    that begins with the key it is about.
+    """
     if isinstance(value, (Operator, Use)):
         return value
     if not isinstance(value, dict):
@@ -85,12 +155,16 @@ def _entry(value: Any) -> Any:
     else:
         kind = value.get("type", "conv2d")
         if not isinstance(kind, str) or kind not in OPERATORS:
-            raise ValueError(f"type: no such operator, got {str(kind)[:50]}{_nearest(str(kind), OPERATORS)}")
+            raise ValueError(
+                f"type: no such operator, got {str(kind)[:50]}{_nearest(str(kind), OPERATORS)}"
+            )
         model = OPERATORS[kind]
     keys = [field.alias or key for key, field in model.model_fields.items()]
     for key in value:
         if key not in keys:
-            raise ValueError(f"{key}: no such key, got {key}{_nearest(str(key), keys) or '; there are ' + ', '.join(keys)}")
+            raise ValueError(
+                f"{key}: no such key, got {key}{_nearest(str(key), keys) or '; there are ' + ', '.join(keys)}"
+            )
     return model.model_validate(value)
 
 
@@ -99,7 +173,7 @@ def _nearest(word: str, choices: Iterable[str]) -> str:
     return f"; nearest: {', '.join(close)}" if close else ""
 
 
-class _Schema:
+class _EntrySchema:
     """The JSON schema of an entry, any of the models; made when asked for."""
 
     @staticmethod
@@ -111,14 +185,15 @@ class _Schema:
 if TYPE_CHECKING:
     AnyEntry = Operator | Use
 else:
-    AnyEntry = Annotated[Any, PlainValidator(_entry), _Schema]
+    AnyEntry = Annotated[Any, PlainValidator(_entry), _EntrySchema]
 
 
-class Block(BaseModel):
-    """Nodes written once.  ``parameters`` are names that ``=...`` values in them use; every use gives each a value.
+class GraphBlock(BaseModel):
+    """Nodes written once.  ``parameters`` are names that ``=...`` values in them use; every use
+    gives each a value.
 
-    Inside, ``input`` is what the block reads (``input2``, ``input3``, ... if it reads several tensors); its last node
-    is what it gives.
+    Inside, ``input`` is what the block reads (``input2``, ``input3``, ... if it reads several
+    tensors); its last node is what it gives.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")

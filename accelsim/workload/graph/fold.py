@@ -1,4 +1,6 @@
-"""Batch normalization folded into the layer before it: one convolution with other weights and a bias."""
+"""Batch normalization folded into the layer before it: one convolution with other weights and a
+bias.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.graph.evaluate import own
+from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import Graph, Node, build
 from accelsim.workload.operators.array import Conv, ConvTranspose, Depthwise, FullyConnected
 from accelsim.workload.operators.normalization import BatchNorm
@@ -18,16 +20,23 @@ Array = NDArray[Any]
 
 
 def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:
-    """The graph without the batch normalizations that directly follow a convolution or linear layer only they read.
+    """The graph without the batch normalizations that directly follow a convolution or linear layer
+    only they read.
 
-    The layer keeps its name and gets a bias; who read the normalization reads the layer.  Others stay.
+    The layer keeps its name and gets a bias; who read the normalization reads the layer.  Others
+    stay.
     """
     folded: dict[str, str] = {}
     values = dict(weights)
     changed: dict[str, Node] = {}
     for node in graph.nodes:
         source = graph.by_name.get(node.inputs[0]) if node.inputs else None
-        if not isinstance(node.op, BatchNorm) or source is None or len(graph.users(source.name)) != 1 or source.name in graph.outputs:
+        if (
+            not isinstance(node.op, BatchNorm)
+            or source is None
+            or len(graph.users(source.name)) != 1
+            or source.name in graph.outputs
+        ):
             continue
         if not isinstance(source.op, (Conv, Depthwise, FullyConnected, ConvTranspose)):
             continue
@@ -35,7 +44,9 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, 
         weight = np.asarray(weights[f"{source.name}.weight"], np.float64)
         if isinstance(source.op, ConvTranspose):
             groups = source.op.groups
-            wide = weight.reshape(groups, -1, *weight.shape[1:]) * factor.reshape(groups, 1, -1, 1, 1)
+            wide = weight.reshape(groups, -1, *weight.shape[1:]) * factor.reshape(
+                groups, 1, -1, 1, 1
+            )
             values[f"{source.name}.weight"] = wide.reshape(weight.shape)
         else:
             values[f"{source.name}.weight"] = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
@@ -46,7 +57,10 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, 
         for key in ("scale", "shift", "mean", "variance"):
             del values[f"{node.name}.{key}"]
     nodes = [
-        replace(changed.get(node.name, node), inputs=tuple(folded.get(name, name) for name in node.inputs))
+        replace(
+            changed.get(node.name, node),
+            inputs=tuple(folded.get(name, name) for name in node.inputs),
+        )
         for node in graph.nodes
         if node.name not in folded
     ]

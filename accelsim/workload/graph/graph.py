@@ -1,4 +1,6 @@
-"""A network as a graph whose shapes are known: nodes in an order that runs, what lives when, how much work each is."""
+"""A network as a graph whose shapes are known: nodes in an order that runs, what lives when, how
+much work each is.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from accelsim.files import MAX_NUMBER, nearest
+from accelsim.base.errors import nearest
+from accelsim.base.limits import MAX_NUMBER
 from accelsim.workload.layers import Layer
 from accelsim.workload.operators.array import ArrayOperator
-from accelsim.workload.operators.base import Operator, Shape, Work, kind
+from accelsim.workload.operators.operator import Operator, Shape, Work, kind
 
 MAX_GRAPH_NODES = 10_000
 MEASURED = ("mean", "variance")
@@ -18,7 +21,9 @@ MEASURED = ("mean", "variance")
 
 @dataclass(frozen=True)
 class Node:
-    """An operator with its name and what it reads, names of nodes or of the graph's inputs; ``place`` is where its file states it."""
+    """An operator with its name and what it reads, names of nodes or of the graph's inputs;
+    ``place`` is where its file states it.
+    """
 
     name: str
     op: Operator
@@ -28,9 +33,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which each comes after what it reads; ``shapes`` of every tensor, the batch left out.
+    """Nodes in an order in which each comes after what it reads; ``shapes`` of every tensor, the
+    batch left out.
 
-    A node's output tensor goes by the node's name.  ``outputs`` are the tensors that leave the network.
+    A node's output tensor goes by the node's name.  ``outputs`` are the tensors that leave the
+    network.
     """
 
     name: str
@@ -50,7 +57,10 @@ class Graph:
 
     def parameters(self, node: Node) -> dict[str, Shape]:
         """Shapes of the arrays a node needs, by the node's name, a dot and theirs."""
-        return {f"{node.name}.{key}": shape for key, shape in node.op.parameters(*self.input_shapes(node)).items()}
+        return {
+            f"{node.name}.{key}": shape
+            for key, shape in node.op.parameters(*self.input_shapes(node)).items()
+        }
 
     @cached_property
     def all_parameters(self) -> Mapping[str, Shape]:
@@ -58,7 +68,9 @@ class Graph:
         return {key: shape for node in self.nodes for key, shape in self.parameters(node).items()}
 
     def parameter_count(self, node: Node) -> int:
-        """Words that training sets: weights, biases, scales and shifts, without the means and variances that are measured."""
+        """Words that training sets: weights, biases, scales and shifts, without the means and
+        variances that are measured.
+        """
         shapes = node.op.parameters(*self.input_shapes(node))
         return sum(prod(shape) for key, shape in shapes.items() if key not in MEASURED)
 
@@ -69,7 +81,11 @@ class Graph:
     @cached_property
     def layers(self) -> tuple[tuple[Node, Layer], ...]:
         """The nodes that run on the array, with their layers, in order."""
-        return tuple((n, n.op.layer(*self.input_shapes(n))) for n in self.nodes if isinstance(n.op, ArrayOperator))
+        return tuple(
+            (n, n.op.layer(*self.input_shapes(n)))
+            for n in self.nodes
+            if isinstance(n.op, ArrayOperator)
+        )
 
     def users(self, tensor: str) -> tuple[Node, ...]:
         """The nodes that read a tensor."""
@@ -84,9 +100,11 @@ class Graph:
         return {name: tuple(nodes) for name, nodes in found.items()}
 
     def live(self) -> Iterator[tuple[Node, tuple[str, ...]]]:
-        """Each node with the tensors that exist while it runs: its inputs, its output, and those that wait for a later node.
+        """Each node with the tensors that exist while it runs: its inputs, its output, and those
+        that wait for a later node.
 
-        Tensors that only rename words (reshape, flatten, dropout) are counted like any other.  Parameters are not activations.
+        Tensors that only rename words (reshape, flatten, dropout) are counted like any other.
+        Parameters are not activations.
         """
         last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
         last |= dict.fromkeys(self.outputs, len(self.nodes))
@@ -98,7 +116,9 @@ class Graph:
 
     @cached_property
     def live_words(self) -> Mapping[str, int]:
-        """Words of the tensors of ``live`` while each node runs, by the node's name, for one input."""
+        """Words of the tensors of ``live`` while each node runs, by the node's name, for one
+        input.
+        """
         last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
         last |= dict.fromkeys(self.outputs, len(self.nodes))
         ends: dict[int, list[str]] = {}
@@ -118,18 +138,27 @@ class Graph:
         return max(self.live_words.values())
 
 
-def build(name: str, inputs: Mapping[str, Shape], nodes: Sequence[Node], outputs: Sequence[str] = (), place: str = "graph") -> Graph:
-    """A graph of nodes in any order: sorted, its shapes inferred.  Outputs are what no node reads unless given.
+def build(
+    name: str,
+    inputs: Mapping[str, Shape],
+    nodes: Sequence[Node],
+    outputs: Sequence[str] = (),
+    place: str = "graph",
+) -> Graph:
+    """A graph of nodes in any order: sorted, its shapes inferred.  Outputs are what no node reads
+    unless given.
 
-    Raises ValueError, its text beginning with the ``place`` it is about: an unknown or ambiguous name, a cycle, or
-    shapes that an operator cannot take.
+    Raises ValueError, its text beginning with the ``place`` it is about: an unknown or ambiguous
+    name, a cycle, or shapes that an operator cannot take.
     """
     known: dict[str, Node | None] = dict.fromkeys(inputs)
     if len(nodes) > MAX_GRAPH_NODES:
         raise ValueError(f"{place}: must have at most {MAX_GRAPH_NODES} nodes, got {len(nodes)}")
     for node in nodes:
         if node.name in known:
-            raise ValueError(f"{node.place}: every node needs a name of its own, got {node.name} twice")
+            raise ValueError(
+                f"{node.place}: every node needs a name of its own, got {node.name} twice"
+            )
         known[node.name] = node
     for node in nodes:
         for source in node.inputs:
@@ -141,21 +170,33 @@ def build(name: str, inputs: Mapping[str, Shape], nodes: Sequence[Node], outputs
         least, most = node.op.arity
         if not least <= len(node.inputs) <= most:
             count = str(least) if least == most else f"at least {least}"
-            raise ValueError(f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got {len(node.inputs)}")
+            raise ValueError(
+                f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got {len(node.inputs)}"
+            )
         try:
             shape = node.op.infer(*(shapes[source] for source in node.inputs))
             if isinstance(node.op, ArrayOperator):
                 node.op.layer(*(shapes[source] for source in node.inputs))
         except ValueError as error:
-            raise ValueError(f"{node.place}: {node.name}: {error}" if node.name else f"{node.place}: {error}") from None
+            raise ValueError(
+                f"{node.place}: {node.name}: {error}" if node.name else f"{node.place}: {error}"
+            ) from None
         if prod(shape) > MAX_NUMBER:
-            raise ValueError(f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}")
+            raise ValueError(
+                f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}"
+            )
         shapes[node.name] = shape
     for source in outputs:
         if source not in known:
             raise ValueError(f"outputs: {_unknown(source, known)}")
     read = {source for node in nodes for source in node.inputs}
-    return Graph(name, dict(inputs), tuple(ordered), shapes, tuple(outputs) or tuple(n.name for n in ordered if n.name not in read))
+    return Graph(
+        name,
+        dict(inputs),
+        tuple(ordered),
+        shapes,
+        tuple(outputs) or tuple(n.name for n in ordered if n.name not in read),
+    )
 
 
 def _unknown(name: str, known: Mapping[str, Node | None]) -> str:
@@ -164,7 +205,9 @@ def _unknown(name: str, known: Mapping[str, Node | None]) -> str:
 
 
 def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
-    """The nodes as they stand, each put off until what it reads is there.  Raises ValueError naming a cycle."""
+    """The nodes as they stand, each put off until what it reads is there.  Raises ValueError naming
+    a cycle.
+    """
     done, waiting, ordered = set(inputs), {n.name: n for n in nodes}, []
     users: dict[str, list[str]] = {}
     missing = {}
@@ -190,7 +233,9 @@ def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
             path.append(name)
             name = next(s for s in waiting[name].inputs if s in waiting)
         loop = path[path.index(name) :]
-        raise ValueError(f"{waiting[name].place}.inputs: nodes must not read themselves in a circle: {' reads '.join([*loop, name])}")
+        raise ValueError(
+            f"{waiting[name].place}.inputs: nodes must not read themselves in a circle: {' reads '.join([*loop, name])}"
+        )
     position = {n.name: i for i, n in enumerate(nodes)}
     if all(position[s] < position[n.name] for n in nodes for s in n.inputs if s in position):
         return list(nodes)

@@ -1,4 +1,6 @@
-"""A file's graph unrolled: blocks put in where they are used, parameters by their values, names made whole."""
+"""A file's graph unrolled: blocks put in where they are used, parameters by their values, names
+made whole.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelsim.files import nearest
-from accelsim.workload.graph.entries import Block, Use
-from accelsim.workload.graph.expression import evaluate, is_expression
+from accelsim.base.errors import nearest
+from accelsim.workload.graph.block_arithmetic import evaluate, is_expression
+from accelsim.workload.graph.entries import GraphBlock, Use
 from accelsim.workload.graph.graph import MAX_GRAPH_NODES, Graph, Node, build
-from accelsim.workload.operators.base import Operator, Shape, kind
+from accelsim.workload.operators.operator import Operator, Shape, kind
 
 MAX_NESTED = 16
 
 
 @dataclass
 class _Scope:
-    """The names of one place: of its nodes and blocks, and ``input``.  What they mean is looked up when all are known."""
+    """The names of one place: of its nodes and blocks, and ``input``.  What they mean is looked up
+    when all are known.
+    """
 
     names: dict[str, str | _Later] = field(default_factory=dict)
     last: str | _Later = ""  # what the next entry reads
@@ -48,20 +52,26 @@ class _Pending:
 
 
 def unroll(
-    name: str, inputs: Mapping[str, Shape], blocks: Mapping[str, Block], entries: Sequence[Any], outputs: Sequence[str] = ()
+    name: str,
+    inputs: Mapping[str, Shape],
+    blocks: Mapping[str, GraphBlock],
+    entries: Sequence[Any],
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """The graph of a file.  Raises ValueError whose text begins with the dotted key it is about."""
     return _Unrolling(blocks).graph(name, inputs, entries, outputs)
 
 
 class _Unrolling:
-    def __init__(self, blocks: Mapping[str, Block]) -> None:
+    def __init__(self, blocks: Mapping[str, GraphBlock]) -> None:
         self.blocks = blocks
         self.pending: list[_Pending] = []
         self.unnamed: dict[str, int] = {}
         self.taken: set[str] = set()
 
-    def graph(self, name: str, inputs: Mapping[str, Shape], entries: Sequence[Any], outputs: Sequence[str]) -> Graph:
+    def graph(
+        self, name: str, inputs: Mapping[str, Shape], entries: Sequence[Any], outputs: Sequence[str]
+    ) -> Graph:
         top = _Scope({name: name for name in inputs}, next(iter(inputs)))
         self.entries(entries, top, "graph", "", {}, ())
         if not self.pending:
@@ -73,7 +83,13 @@ class _Unrolling:
         return build(name, inputs, nodes, ends)
 
     def entries(
-        self, entries: Sequence[Any], scope: _Scope, place: str, prefix: str, values: Mapping[str, Any], inside: tuple[str, ...]
+        self,
+        entries: Sequence[Any],
+        scope: _Scope,
+        place: str,
+        prefix: str,
+        values: Mapping[str, Any],
+        inside: tuple[str, ...],
     ) -> None:
         for at, entry in enumerate(entries):
             here = f"{place}.{at}"
@@ -82,10 +98,16 @@ class _Unrolling:
             else:
                 self.node(entry, scope, here, prefix, values)
 
-    def node(self, op: Operator, scope: _Scope, place: str, prefix: str, values: Mapping[str, Any]) -> None:
+    def node(
+        self, op: Operator, scope: _Scope, place: str, prefix: str, values: Mapping[str, Any]
+    ) -> None:
         if len(self.pending) >= MAX_GRAPH_NODES:
-            raise ValueError(f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are unrolled")
-        own = op.name or ("" if prefix and prefix not in self.taken else self.number(prefix, kind(op)))
+            raise ValueError(
+                f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are unrolled"
+            )
+        own = op.name or (
+            "" if prefix and prefix not in self.taken else self.number(prefix, kind(op))
+        )
         whole = f"{prefix}_{own}" if prefix and own else prefix or own
         local = own or whole
         if local in scope.names:
@@ -102,21 +124,38 @@ class _Unrolling:
         self.unnamed[key] = self.unnamed.get(key, 0) + 1
         return f"{what}{self.unnamed[key]}"
 
-    def use(self, use: Use, scope: _Scope, place: str, prefix: str, values: Mapping[str, Any], inside: tuple[str, ...]) -> None:
+    def use(
+        self,
+        use: Use,
+        scope: _Scope,
+        place: str,
+        prefix: str,
+        values: Mapping[str, Any],
+        inside: tuple[str, ...],
+    ) -> None:
         if use.block not in self.blocks:
             close = nearest(use.block, self.blocks)
-            raise ValueError(f"{place}.block: no such block, got {use.block}" + (f"; nearest: {', '.join(close)}" if close else ""))
+            raise ValueError(
+                f"{place}.block: no such block, got {use.block}"
+                + (f"; nearest: {', '.join(close)}" if close else "")
+            )
         if use.block in inside or len(inside) >= MAX_NESTED:
-            raise ValueError(f"{place}.block: a block must not use itself, got {' uses '.join([*inside, use.block])}")
+            raise ValueError(
+                f"{place}.block: a block must not use itself, got {' uses '.join([*inside, use.block])}"
+            )
         block = self.blocks[use.block]
         given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
         for key in given:
             if key not in block.parameters:
                 close = nearest(key, block.parameters)
-                rule = f"block {use.block} has no such parameter, got {key}" + (f"; nearest: {', '.join(close)}" if close else "")
+                rule = f"block {use.block} has no such parameter, got {key}" + (
+                    f"; nearest: {', '.join(close)}" if close else ""
+                )
                 raise ValueError(f"{place}.with.{key}: {rule}")
         if missing := [key for key in block.parameters if key not in given]:
-            raise ValueError(f"{place}: block {use.block} needs a value for {', '.join(missing)} in with")
+            raise ValueError(
+                f"{place}: block {use.block} needs a value for {', '.join(missing)} in with"
+            )
         if use.repeat is not None and not use.name:
             raise ValueError(f"{place}: a block that is repeated needs a name")
         inner = (*inside, use.block)
@@ -133,15 +172,21 @@ class _Unrolling:
         for number in range(first, last + 1):
             entry = _Scope()
             for i, ref in enumerate(use.inputs or ("",), 1):
-                chained = not ref or (i == 1 and number != first)  # a repetition reads the one before it
-                entry.names["input" if i == 1 else f"input{i}"] = scope.last if chained else _Later(ref, scope, f"{place}.inputs")
+                chained = not ref or (
+                    i == 1 and number != first
+                )  # a repetition reads the one before it
+                entry.names["input" if i == 1 else f"input{i}"] = (
+                    scope.last if chained else _Later(ref, scope, f"{place}.inputs")
+                )
             entry.last = entry.names["input"]
             whole = name if use.repeat is None else f"{name}_{number}"
             self.entries(block.nodes, entry, source, whole, given, inner)
             scope.last = entry.last
             if use.repeat is not None:
                 if f"{use.name}_{number}" in scope.names:
-                    raise ValueError(f"{place}: every node needs a name of its own, got {use.name}_{number} twice")
+                    raise ValueError(
+                        f"{place}: every node needs a name of its own, got {use.name}_{number} twice"
+                    )
                 scope.names[f"{use.name}_{number}"] = entry.last
                 scope.repeated.add(use.name)
         scope.names[use.name] = scope.last
@@ -155,7 +200,10 @@ class _Unrolling:
         if ref in scope.names:
             return self.meant(scope.names[ref])
         close = nearest(ref, scope.names)
-        raise ValueError(f"{place}: no such node, got {ref}" + (f"; nearest: {', '.join(close)}" if close else ""))
+        raise ValueError(
+            f"{place}: no such node, got {ref}"
+            + (f"; nearest: {', '.join(close)}" if close else "")
+        )
 
     def meant(self, name: str | _Later) -> str:
         """A node's whole name.  Raises ValueError if blocks only ever read each other."""
@@ -172,7 +220,9 @@ def _value(value: Any, values: Mapping[str, Any], place: str) -> Any:
     try:
         if is_expression(value):
             return evaluate(value, values)
-        return [_value(v, values, place) for v in value] if isinstance(value, (list, tuple)) else value
+        return (
+            [_value(v, values, place) for v in value] if isinstance(value, (list, tuple)) else value
+        )
     except ValueError as error:
         raise error if str(error).startswith(place) else ValueError(f"{place}: {error}") from None
 
@@ -182,11 +232,17 @@ def _evaluated(op: Operator, name: str, values: Mapping[str, Any], place: str) -
     changed = {}
     for key in op.model_fields_set:
         value = getattr(op, key)
-        if is_expression(value) or (isinstance(value, tuple) and any(is_expression(v) for v in value)):
+        if is_expression(value) or (
+            isinstance(value, tuple) and any(is_expression(v) for v in value)
+        ):
             changed[key] = _unpacked(_value(value, values, f"{place}.{key}"))
     if not changed:
         return op.model_copy(update={"name": name, "inputs": ()})
-    data = {key: getattr(op, key) for key in op.model_fields_set} | changed | {"name": name, "inputs": ()}
+    data = (
+        {key: getattr(op, key) for key in op.model_fields_set}
+        | changed
+        | {"name": name, "inputs": ()}
+    )
     try:
         return type(op).model_validate(data)
     except ValidationError as error:
@@ -194,11 +250,20 @@ def _evaluated(op: Operator, name: str, values: Mapping[str, Any], place: str) -
         key = str(first["loc"][0]) if first["loc"] else ""
         got = changed.get(key, "")
         text = str(first["msg"]).removeprefix("Value error, ")
-        raise ValueError(f"{place}.{key}: {text}, got {got}" if key else f"{place}: {text}") from None
+        raise ValueError(
+            f"{place}.{key}: {text}, got {got}" if key else f"{place}: {text}"
+        ) from None
 
 
 def _unpacked(value: Any) -> Any:
-    """A pair or four sides that came of one value (``=padding``, itself a list or a word) as that value."""
-    if isinstance(value, list) and value and all(v == value[0] for v in value) and isinstance(value[0], (list, str)):
+    """A pair or four sides that came of one value (``=padding``, itself a list or a word) as that
+    value.
+    """
+    if (
+        isinstance(value, list)
+        and value
+        and all(v == value[0] for v in value)
+        and isinstance(value[0], (list, str))
+    ):
         return value[0]
     return value

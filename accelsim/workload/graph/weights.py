@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.files import InputError
+from accelsim.base.errors import InputError
 from accelsim.workload.graph.graph import Graph
-from accelsim.workload.operators.base import Shape, text
+from accelsim.workload.operators.operator import Shape, text
 
 Array = NDArray[Any]
 MAX_WORDS = 2**31
 
 
 def random_weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    """Weights drawn so that activations keep their size from layer to layer (He et al. 2015), float64; the same for a seed."""
+    """Weights drawn so that activations keep their size from layer to layer (He et al. 2015),
+    float64; the same for a seed.
+    """
     rng = np.random.default_rng(seed)
     found: dict[str, Array] = {}
     for name, shape in graph.all_parameters.items():
@@ -36,40 +38,63 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
 
 
 def random_images(graph: Graph, batch: int = 1, seed: int = 0) -> dict[str, Array]:
-    """Inputs drawn from the standard normal distribution, float64, by the name of the graph's input."""
+    """Inputs drawn from the standard normal distribution, float64, by the name of the graph's
+    input.
+    """
     rng = np.random.default_rng(seed)
     return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
-    """The arrays of an .npz file by name.  Raises InputError if it is no such file, too large, or holds objects."""
+    """The arrays of an .npz file by name.  Raises InputError if it is no such file, too large, or
+    holds objects.
+    """
     file = Path(path)
     try:
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > 8 * MAX_WORDS:
-                raise InputError(f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file)
+                raise InputError(
+                    f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file
+                )
         with np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
     except FileNotFoundError:
         raise InputError("no such file", file=file) from None
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InputError("must be an .npz file of numbers", file=file, got=str(error)[:60]) from None
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise InputError(
+            "must be an .npz file of numbers", file=file, got=str(error)[:60]
+        ) from None
 
 
 def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
-    """Raises InputError unless every parameter of the graph is there in its shape, finite, and nothing else is."""
+    """Raises InputError unless every parameter of the graph is there in its shape, finite, and
+    nothing else is.
+    """
     wanted = graph.all_parameters
     for name in weights:
         if name not in wanted:
-            raise InputError(f"{graph.name} has no such parameter", key="weights", got=name, choices=wanted)
+            raise InputError(
+                f"{graph.name} has no such parameter", key="weights", got=name, choices=wanted
+            )
     for name, shape in wanted.items():
         if name not in weights:
             raise InputError("must be given", key=f"weights.{name}")
         _check(f"weights.{name}", weights[name], shape)
         if name.endswith(".variance") and np.size(weights[name]) and np.min(weights[name]) < 0:
-            raise InputError("must be at least 0", key=f"weights.{name}", got=f"{float(np.min(weights[name])):.4g}")
+            raise InputError(
+                "must be at least 0",
+                key=f"weights.{name}",
+                got=f"{float(np.min(weights[name])):.4g}",
+            )
 
 
 def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str, Array]:
@@ -78,10 +103,14 @@ def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str,
     for name, shape in graph.inputs.items():
         if name in given and np.ndim(given[name]) != len(shape) + 1:
             shown = text(np.shape(given[name])) or "one number"
-            raise InputError(f"must have the batch first, then {text(shape)}", key=f"images.{name}", got=shown)
+            raise InputError(
+                f"must have the batch first, then {text(shape)}", key=f"images.{name}", got=shown
+            )
     for name in given:
         if name not in graph.inputs:
-            raise InputError(f"{graph.name} has no such input", key="images", got=name, choices=graph.inputs)
+            raise InputError(
+                f"{graph.name} has no such input", key="images", got=name, choices=graph.inputs
+            )
     for name, shape in graph.inputs.items():
         if name not in given:
             raise InputError("must be given", key=f"images.{name}")
@@ -93,7 +122,11 @@ def check_images(graph: Graph, images: Array | Mapping[str, Array]) -> dict[str,
         )
     batches = {len(array) for array in given.values()}
     if len(batches) != 1:
-        raise InputError("must have the same batch for every input", key="images", got=", ".join(map(str, sorted(batches))))
+        raise InputError(
+            "must have the same batch for every input",
+            key="images",
+            got=", ".join(map(str, sorted(batches))),
+        )
     return {name: np.asarray(given[name]) for name in graph.inputs}
 
 
@@ -102,6 +135,8 @@ def _check(key: str, array: Array, shape: Shape, what: str = "") -> None:
     if not np.issubdtype(array.dtype, np.number) or np.issubdtype(array.dtype, np.complexfloating):
         raise InputError("must be numbers", key=key, got=str(array.dtype))
     if array.shape != shape:
-        raise InputError(f"{what}must have shape {text(shape)}", key=key, got=text(array.shape) or "one number")
+        raise InputError(
+            f"{what}must have shape {text(shape)}", key=key, got=text(array.shape) or "one number"
+        )
     if not np.isfinite(array).all():
         raise InputError("must be finite numbers", key=key)

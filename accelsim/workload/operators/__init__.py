@@ -1,1 +1,3 @@
-"""What a network does besides convolving, and convolving as a node of a graph: golden models in NumPy, one module a family."""
+"""What a network does besides convolving, and convolving as a node of a graph: golden models in
+NumPy, one module a family.
+"""

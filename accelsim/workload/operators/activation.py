@@ -9,27 +9,56 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from accelsim.workload.operators.base import Array, Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.operators.fields import Axis
+from accelsim.workload.operators.operator import (
+    Array,
+    Operator,
+    Shape,
+    Weights,
+    Work,
+    as_float,
+    axes_of,
+)
 from accelsim.workload.scaling import Scales, fixed_point
 
 Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
-# W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 1969: relative error below 1e-15.
-_ERF_P = (3.1611237438705656, 113.864154151050156, 377.485237685302021, 3209.37758913846947, 0.185777706184603153)
+# W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 1969:
+# relative error below 1e-15.
+_ERF_P = (
+    3.1611237438705656,
+    113.864154151050156,
+    377.485237685302021,
+    3209.37758913846947,
+    0.185777706184603153,
+)
 _ERF_Q = (23.6012909523441209, 244.024637934444173, 1282.61652607737228, 2844.23683343917062)
 _ERFC_P = (
-    *(0.564188496988670089, 8.88314979438837594, 66.1191906371416295, 298.635138197400131, 881.95222124176909),
+    *(
+        0.564188496988670089,
+        8.88314979438837594,
+        66.1191906371416295,
+        298.635138197400131,
+        881.95222124176909,
+    ),
     *(1712.04761263407058, 2051.07837782607147, 1230.33935479799725, 2.15311535474403846e-8),
 )
 _ERFC_Q = (
-    *(15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38957456669019, 3290.79923573345963),
+    *(
+        15.7449261107098347,
+        117.693950891312499,
+        537.181101862009858,
+        1621.38957456669019,
+        3290.79923573345963,
+    ),
     *(4362.61909014324716, 3439.36767414372164, 1230.33935480374942),
 )
 
 
 def erf(x: Array) -> Array:
-    """The error function, to about 1e-15; beyond 4 in magnitude by its complement's bound, which is below 2e-8 and here exact to 1e-15."""
+    """The error function, to about 1e-15; beyond 4 in magnitude by its complement's bound, which is
+    below 2e-8 and here exact to 1e-15.
+    """
     x = as_float(x)
     y = np.abs(x)
     z = np.where(y <= 0.5, y * y, 0)
@@ -58,7 +87,10 @@ _PLAIN: dict[str, tuple[Callable[[Array], Array], dict[str, int]]] = {
     "gelu": (lambda x: 0.5 * x * (1 + erf(x / sqrt(2))), {"exp": 1, "multiply": 2, "add": 1}),
     "silu": (lambda x: x * sigmoid(x), {"exp": 1, "add": 1, "divide": 1, "multiply": 1}),
     "hard_sigmoid": (lambda x: np.clip(x / 6 + 0.5, 0, 1), {"multiply": 1, "add": 1, "compare": 2}),
-    "hard_swish": (lambda x: x * np.clip(x / 6 + 0.5, 0, 1), {"multiply": 2, "add": 1, "compare": 2}),
+    "hard_swish": (
+        lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+        {"multiply": 2, "add": 1, "compare": 2},
+    ),
     "abs": (np.abs, {"compare": 1}),
     "negate": (lambda x: -x, {"add": 1}),
     "exp": (np.exp, {"exp": 1}),
@@ -75,8 +107,9 @@ _PLAIN: dict[str, tuple[Callable[[Array], Array], dict[str, int]]] = {
 class Elementwise(Operator):
     """A function of each word alone.
 
-    The integer form is a table of the function at every word of the input's type: exact in the sense that each
-    entry is the function of the word's value, rounded half to even.  Raises nothing: any shape will do.
+    The integer form is a table of the function at every word of the input's type: exact in the
+    sense that each entry is the function of the word's value, rounded half to even.  Raises
+    nothing: any shape will do.
     """
 
     def infer(self, *shapes: Shape) -> Shape:
@@ -106,7 +139,9 @@ class Elementwise(Operator):
 
 
 class Activation(Elementwise):
-    """sigmoid, tanh, relu, gelu (with the error function), silu (x times sigmoid), their hard forms, and plain functions."""
+    """sigmoid, tanh, relu, gelu (with the error function), silu (x times sigmoid), their hard
+    forms, and plain functions.
+    """
 
     type: Literal[
         "sigmoid", "tanh", "relu", "gelu", "silu", "hard_sigmoid", "hard_swish", "abs", "negate", "exp", "log", "sqrt",
@@ -186,7 +221,9 @@ class Affine(Elementwise):
     shift: Real = 0.0
 
     def each(self) -> dict[str, int]:
-        return {k: 1 for k, used in (("multiply", self.scale != 1), ("add", self.shift != 0)) if used}
+        return {
+            k: 1 for k, used in (("multiply", self.scale != 1), ("add", self.shift != 0)) if used
+        }
 
     def of(self, x: Array) -> Array:
         return x * self.scale + self.shift
@@ -216,10 +253,12 @@ EXP_BITS = 24
 
 
 class Softmax(Operator):
-    """e^x over its sum along ``axis`` (the last unless given; 0 is channels); the largest is taken off first.
+    """e^x over its sum along ``axis`` (the last unless given; 0 is channels); the largest is taken
+    off first.
 
-    Integer form: e^-d of every distance d from the largest word comes from a table of 24-bit fractions, rounded half
-    to even; their sum is exact, and each word is its fraction over the sum in the output's scale, rounded once.
+    Integer form: e^-d of every distance d from the largest word comes from a table of 24-bit
+    fractions, rounded half to even; their sum is exact, and each word is its fraction over the sum
+    in the output's scale, rounded once.
     """
 
     type: Literal["softmax"]
@@ -245,7 +284,9 @@ class Softmax(Operator):
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         x, axis = xs[0].astype(np.int64), self._axis(xs[0])
         distance = x.max(axis=axis, keepdims=True) - x
-        table = np.rint(np.exp(-np.arange(int(distance.max()) + 1) * scales.inputs[0]) * 2**EXP_BITS).astype(np.int64)
+        table = np.rint(
+            np.exp(-np.arange(int(distance.max()) + 1) * scales.inputs[0]) * 2**EXP_BITS
+        ).astype(np.int64)
         e = table[distance]
         multiplier, shift = fixed_point(1 / scales.output)
         return scales.saturate(_quotients(e * multiplier, e.sum(axis=axis, keepdims=True), shift))

@@ -1,4 +1,6 @@
-"""Operators that run on the array: each is one layer, that is one Problem, and a way to lay tensors out for it."""
+"""Operators that run on the array: each is one layer, that is one Problem, and a way to lay tensors
+out for it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Layer, Linear, MatMul
-from accelsim.workload.operators.base import Array, Operator, Shape, Weights, Work, as_float, text
 from accelsim.workload.operators.fields import LeastPair, OptionalSize, Padding, Pair, Size
+from accelsim.workload.operators.operator import (
+    Array,
+    Operator,
+    Shape,
+    Weights,
+    Work,
+    as_float,
+    text,
+)
 from accelsim.workload.problem import Problem
 
 Data = Mapping[str, Array]
@@ -28,7 +38,9 @@ class ArrayOperator(Operator):
 
     @abstractmethod
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
-        """The problem's two operands by tensor name, in the problem's shapes and the arrays' own type; bias apart."""
+        """The problem's two operands by tensor name, in the problem's shapes and the arrays' own
+        type; bias apart.
+        """
 
     @abstractmethod
     def unpack(self, out: Array, *shapes: Shape) -> Array:
@@ -39,7 +51,9 @@ class ArrayOperator(Operator):
         return self.layer(*shapes).problem(batch)
 
     def channel_axis(self) -> int:
-        """The output's axis that a bias or a scale per output channel belongs to, counted after the batch."""
+        """The output's axis that a bias or a scale per output channel belongs to, counted after the
+        batch.
+        """
         return 0
 
     def work(self, *shapes: Shape) -> Work:
@@ -61,7 +75,8 @@ def wide(op: ArrayOperator, out: Array) -> list[int]:
 
 
 class Convolution(ArrayOperator):
-    """What convolutions have in common.  ``flip`` turns the filter by half a turn: convolution as mathematics has it.
+    """What convolutions have in common.  ``flip`` turns the filter by half a turn: convolution as
+    mathematics has it.
 
     ``S`` is ``R`` unless given.  Stride, padding and dilation as ``Conv2d``.
     """
@@ -76,11 +91,16 @@ class Convolution(ArrayOperator):
 
     def filters(self, weight: Array, p: Problem) -> Array:
         """Weights of shape (G*M, C, R, S) as the problem's, turned if ``flip``."""
-        return weight.reshape(p.shape("weight"))[..., :: -1 if self.flip else 1, :: -1 if self.flip else 1]
+        return weight.reshape(p.shape("weight"))[
+            ..., :: -1 if self.flip else 1, :: -1 if self.flip else 1
+        ]
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
-        return {"weight": self.filters(weights["weight"], p), "ifmap": xs[0].reshape(p.shape("ifmap"))}
+        return {
+            "weight": self.filters(weights["weight"], p),
+            "ifmap": xs[0].reshape(p.shape("ifmap")),
+        }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
         return out.reshape(out.shape[0], *self.infer(*shapes))
@@ -107,7 +127,9 @@ class Convolution(ArrayOperator):
 
 
 class Conv(Convolution):
-    """A convolution of ``M`` filters a group.  The ifmap's channels and size follow from the graph."""
+    """A convolution of ``M`` filters a group.  The ifmap's channels and size follow from the
+    graph.
+    """
 
     type: Literal["conv2d"] = "conv2d"
     M: Size
@@ -130,10 +152,11 @@ class Depthwise(Convolution):
 
 
 class ConvTranspose(ArrayOperator):
-    """A transposed convolution ("deconvolution") to ``M`` channels a group: the input gradient of a convolution.
+    """A transposed convolution ("deconvolution") to ``M`` channels a group: the input gradient of a
+    convolution.
 
-    Output side: (H - 1) stride - pads + dilation (R - 1) + 1 + ``extra``.  ``extra`` (0 to stride - 1), [vertical,
-    horizontal], is the rows and columns a stride would drop the other way.
+    Output side: (H - 1) stride - pads + dilation (R - 1) + 1 + ``extra``.  ``extra`` (0 to stride -
+    1), [vertical, horizontal], is the rows and columns a stride would drop the other way.
     """
 
     type: Literal["conv_transpose"]
@@ -171,7 +194,10 @@ class ConvTranspose(ArrayOperator):
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
-        return {"weight": weights["weight"].reshape(p.shape("weight")), "ofmap": xs[0].reshape(p.shape("ofmap"))}
+        return {
+            "weight": weights["weight"].reshape(p.shape("weight")),
+            "ofmap": xs[0].reshape(p.shape("ofmap")),
+        }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
         return out.reshape(out.shape[0], *self.infer(*shapes))
@@ -198,14 +224,19 @@ class FullyConnected(ArrayOperator):
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
-        return {"weight": weights["weight"].reshape(p.shape("weight")), "ifmap": xs[0].reshape(p.shape("ifmap"))}
+        return {
+            "weight": weights["weight"].reshape(p.shape("weight")),
+            "ifmap": xs[0].reshape(p.shape("ifmap")),
+        }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
         return out.reshape(out.shape[0], self.M)
 
 
 class Dense(ArrayOperator):
-    """``M`` sums over the last axis, the same for every place of the others: a projection of each token."""
+    """``M`` sums over the last axis, the same for every place of the others: a projection of each
+    token.
+    """
 
     type: Literal["dense"]
     M: Size
@@ -229,18 +260,24 @@ class Dense(ArrayOperator):
         x = xs[0]
         p = self.problem(x.shape[0], x.shape[1:])
         tokens = x.reshape(x.shape[0], -1, x.shape[-1]).transpose(0, 2, 1)
-        return {"weight": weights["weight"].reshape(p.shape("weight")), "ifmap": np.ascontiguousarray(tokens).reshape(p.shape("ifmap"))}
+        return {
+            "weight": weights["weight"].reshape(p.shape("weight")),
+            "ifmap": np.ascontiguousarray(tokens).reshape(p.shape("ifmap")),
+        }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
         n = out.shape[0]
-        return np.ascontiguousarray(out.reshape(n, self.M, -1).transpose(0, 2, 1)).reshape(n, *self.infer(*shapes))
+        return np.ascontiguousarray(out.reshape(n, self.M, -1).transpose(0, 2, 1)).reshape(
+            n, *self.infer(*shapes)
+        )
 
 
 class Product(ArrayOperator):
-    """The matrix product of two tensors over their last two axes, one for each place of the axes before: attention's two.
+    """The matrix product of two tensors over their last two axes, one for each place of the axes
+    before: attention's two.
 
-    ``transpose_a`` and ``transpose_b`` swap the last two axes first.  On the array the first is the weight; with a
-    batch, and with heads, each product is a group of its own.
+    ``transpose_a`` and ``transpose_b`` swap the last two axes first.  On the array the first is the
+    weight; with a batch, and with heads, each product is a group of its own.
     """
 
     type: Literal["matmul"]
@@ -250,11 +287,15 @@ class Product(ArrayOperator):
 
     def _sizes(self, a: Shape, b: Shape) -> tuple[Shape, int, int, int]:
         if len(a) < 2 or len(a) != len(b) or a[:-2] != b[:-2]:
-            raise ValueError(f"matmul needs two tensors of matrices, equal in all but the last two axes, got {text(a)} and {text(b)}")
+            raise ValueError(
+                f"matmul needs two tensors of matrices, equal in all but the last two axes, got {text(a)} and {text(b)}"
+            )
         m, k = a[-2:][::-1] if self.transpose_a else a[-2:]
         k_too, n = b[-2:][::-1] if self.transpose_b else b[-2:]
         if k != k_too:
-            raise ValueError(f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and {k_too}x{n}")
+            raise ValueError(
+                f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and {k_too}x{n}"
+            )
         return a[:-2], m, k, n
 
     def layer(self, *shapes: Shape) -> Layer:
@@ -267,8 +308,14 @@ class Product(ArrayOperator):
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], *(x.shape[1:] for x in xs))
-        a, b = (x.swapaxes(-1, -2) if t else x for x, t in zip(xs, (self.transpose_a, self.transpose_b), strict=True))
-        return {"weight": np.ascontiguousarray(a).reshape(p.shape("weight")), "ifmap": np.ascontiguousarray(b).reshape(p.shape("ifmap"))}
+        a, b = (
+            x.swapaxes(-1, -2) if t else x
+            for x, t in zip(xs, (self.transpose_a, self.transpose_b), strict=True)
+        )
+        return {
+            "weight": np.ascontiguousarray(a).reshape(p.shape("weight")),
+            "ifmap": np.ascontiguousarray(b).reshape(p.shape("ifmap")),
+        }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
         return out.reshape(-1, *self.infer(*shapes))
@@ -286,11 +333,13 @@ def layer(model: type[AnyModel], **sizes: Any) -> AnyModel:
         raise ValueError(where + str(first["msg"]).removeprefix("Value error, ")) from None
 
 
-# The golden product in float64 -----------------------------------------------------------------------------------
+# The golden product in float64 --------------------------------------------------------------------
 
 
 def multiply(p: Problem, data: Data) -> Array:
-    """What ``engines.golden`` accumulates in integers, in float64, in any direction.  Bias apart."""
+    """What ``engines.golden`` accumulates in integers, in float64, in any direction.  Bias
+    apart.
+    """
     if p.direction == "grad_weight":
         sums = np.zeros((p.G, p.M, p.C * p.R * p.S))
         ifmap, upstream = as_float(data["ifmap"]), as_float(data["ofmap"])
@@ -303,16 +352,25 @@ def multiply(p: Problem, data: Data) -> Array:
         out = np.empty(p.shape("ofmap"))
         ifmap = as_float(data["ifmap"])
         for n in range(p.N):
-            columns = _windows(p, ifmap[n]).transpose(0, 1, 4, 5, 2, 3).reshape(p.G, p.C * p.R * p.S, p.E * p.F)
+            columns = (
+                _windows(p, ifmap[n])
+                .transpose(0, 1, 4, 5, 2, 3)
+                .reshape(p.G, p.C * p.R * p.S, p.E * p.F)
+            )
             out[n] = (weight @ columns).reshape(out.shape[1:])
         return out
     (u, v), (d, e), (top, bottom, left, right) = p.stride, p.dilation, p.padding
     framed = np.zeros((p.N, p.G, p.C, p.H + top + bottom, p.W + left + right))
     for n in range(p.N):
-        columns = (weight.transpose(0, 2, 1) @ as_float(data["ofmap"])[n].reshape(p.G, p.M, -1)).reshape(p.G, p.C, p.R, p.S, p.E, p.F)
+        columns = (
+            weight.transpose(0, 2, 1) @ as_float(data["ofmap"])[n].reshape(p.G, p.M, -1)
+        ).reshape(p.G, p.C, p.R, p.S, p.E, p.F)
         for r in range(p.R):
             for s in range(p.S):
-                rows, cols = slice(d * r, d * r + u * (p.E - 1) + 1, u), slice(e * s, e * s + v * (p.F - 1) + 1, v)
+                rows, cols = (
+                    slice(d * r, d * r + u * (p.E - 1) + 1, u),
+                    slice(e * s, e * s + v * (p.F - 1) + 1, v),
+                )
                 framed[n, :, :, rows, cols] += columns[:, :, r, s]
     return framed[..., top : top + p.H, left : left + p.W]
 

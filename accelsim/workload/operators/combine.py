@@ -10,8 +10,26 @@ import numpy as np
 from pydantic import Field
 
 from accelsim.workload.layers import Sides
-from accelsim.workload.operators.base import Array, Operator, Shape, Weights, Work, as_float, axes_of, text
-from accelsim.workload.operators.fields import Axes, Axis, Integer, NewShape, Padding, Pair, Size, TensorShape
+from accelsim.workload.operators.fields import (
+    Axes,
+    Axis,
+    Integer,
+    NewShape,
+    Padding,
+    Pair,
+    Size,
+    TensorShape,
+)
+from accelsim.workload.operators.operator import (
+    Array,
+    Operator,
+    Shape,
+    Weights,
+    Work,
+    as_float,
+    axes_of,
+    text,
+)
 from accelsim.workload.operators.windows import PaddingMode, pad
 from accelsim.workload.scaling import Scales, divide, fixed_point
 
@@ -24,7 +42,9 @@ def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
         return tuple(np.broadcast_shapes(*shapes))
     except ValueError:
         got = " and ".join(text(s) for s in shapes)
-        raise ValueError(f"{op} needs shapes that agree or are 1 (counted from the last axis), got {got}") from None
+        raise ValueError(
+            f"{op} needs shapes that agree or are 1 (counted from the last axis), got {got}"
+        ) from None
 
 
 def _aligned(xs: Sequence[Array]) -> list[Array]:
@@ -34,10 +54,11 @@ def _aligned(xs: Sequence[Array]) -> list[Array]:
 
 
 class Add(Operator):
-    """The sum of two tensors or more, word by word; ``subtract`` takes the second and later ones from the first.
+    """The sum of two tensors or more, word by word; ``subtract`` takes the second and later ones
+    from the first.
 
-    Shapes agree, or an axis is 1 and repeats.  Integer form: each tensor's words times its scale over the output's,
-    as fixed-point numbers of one common shift, added, and rounded once.
+    Shapes agree, or an axis is 1 and repeats.  Integer form: each tensor's words times its scale
+    over the output's, as fixed-point numbers of one common shift, added, and rounded once.
     """
 
     type: Literal["add", "subtract"]
@@ -63,14 +84,21 @@ class Add(Operator):
         table = [fixed_point(s / scales.output) for s in scales.inputs]
         shift = max(0, min(max(s for _, s in table), 24 + min(s for _, s in table)))
         total: Array | int = 0
-        for x, (multiplier, own), sign in zip(_aligned(xs), table, self._signs(len(xs)), strict=True):
-            factor = multiplier << (shift - own) if own <= shift else int(divide(np.array(multiplier), 1 << (own - shift)))
+        for x, (multiplier, own), sign in zip(
+            _aligned(xs), table, self._signs(len(xs)), strict=True
+        ):
+            factor = (
+                multiplier << (shift - own)
+                if own <= shift
+                else int(divide(np.array(multiplier), 1 << (own - shift)))
+            )
             total = total + sign * factor * x.astype(np.int64)
         return scales.saturate(divide(np.asarray(total), 1 << shift, scales.rounding))
 
 
 class Multiply(Operator):
-    """The product of two tensors, word by word, or their quotient.  Shapes agree, or an axis is 1 and repeats.
+    """The product of two tensors, word by word, or their quotient.  Shapes agree, or an axis is 1
+    and repeats.
 
     Integer form of the product: exact, then rescaled once.
     """
@@ -97,7 +125,9 @@ class Multiply(Operator):
 
 
 class Concat(Operator):
-    """Tensors one after the other along ``axis``, 0 (channels) unless given.  Integer form: each rescaled to the output."""
+    """Tensors one after the other along ``axis``, 0 (channels) unless given.  Integer form: each
+    rescaled to the output.
+    """
 
     type: Literal["concat"]
     axis: Axis = 0
@@ -107,7 +137,9 @@ class Concat(Operator):
         (axis,) = axes_of([self.axis], len(shapes[0]))
         rest = {s[:axis] + s[axis + 1 :] if len(s) == len(shapes[0]) else None for s in shapes}
         if len(rest) > 1:
-            raise ValueError(f"concat needs shapes that agree except along axis {axis}, got {', '.join(text(s) for s in shapes)}")
+            raise ValueError(
+                f"concat needs shapes that agree except along axis {axis}, got {', '.join(text(s) for s in shapes)}"
+            )
         return (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :])
 
     def work(self, *shapes: Shape) -> Work:
@@ -115,7 +147,9 @@ class Concat(Operator):
         return Work({}, n, n)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        return np.concatenate([as_float(x) for x in xs], axis=axes_of([self.axis], xs[0].ndim - 1)[0] + 1)
+        return np.concatenate(
+            [as_float(x) for x in xs], axis=axes_of([self.axis], xs[0].ndim - 1)[0] + 1
+        )
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         ready = [scales.rescale(x, s) for x, s in zip(xs, scales.inputs, strict=True)]
@@ -123,7 +157,9 @@ class Concat(Operator):
 
 
 class Mean(Operator):
-    """The mean over ``axes``, which stay with size 1 if ``keep`` and vanish otherwise.  Integers exactly, rounded once."""
+    """The mean over ``axes``, which stay with size 1 if ``keep`` and vanish otherwise.  Integers
+    exactly, rounded once.
+    """
 
     type: Literal["mean", "sum"]
     axes: Axes
@@ -131,7 +167,9 @@ class Mean(Operator):
 
     def infer(self, *shapes: Shape) -> Shape:
         axes = axes_of(self.axes, len(shapes[0]))
-        left = tuple(1 if i in axes else n for i, n in enumerate(shapes[0]) if self.keep or i not in axes)
+        left = tuple(
+            1 if i in axes else n for i, n in enumerate(shapes[0]) if self.keep or i not in axes
+        )
         return left or (1,)
 
     def work(self, *shapes: Shape) -> Work:
@@ -141,7 +179,9 @@ class Mean(Operator):
     def _sums(self, x: Array) -> tuple[Array, int]:
         axes = tuple(a + 1 for a in axes_of(self.axes, x.ndim - 1))
         sums = x.sum(axis=axes, keepdims=self.keep)
-        return sums.reshape(x.shape[0], -1) if sums.ndim == 1 else sums, prod(x.shape[a] for a in axes) if self.type == "mean" else 1
+        return sums.reshape(x.shape[0], -1) if sums.ndim == 1 else sums, prod(
+            x.shape[a] for a in axes
+        ) if self.type == "mean" else 1
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         sums, count = self._sums(as_float(xs[0]))
@@ -152,11 +192,13 @@ class Mean(Operator):
         return scales.rescale(sums, scales.inputs[0], count)
 
 
-# Words moved, none changed ---------------------------------------------------------------------------------------
+# Words moved, none changed ------------------------------------------------------------------------
 
 
 class Moving(Operator):
-    """An operator whose output is words of its input in another order or place; integers are exactly those words."""
+    """An operator whose output is words of its input in another order or place; integers are
+    exactly those words.
+    """
 
     keeps_scale = True
 
@@ -175,7 +217,9 @@ class Moving(Operator):
 
 
 class Reshape(Moving):
-    """The same words, in order, under another ``shape``; one size may be -1, the rest.  Costs nothing."""
+    """The same words, in order, under another ``shape``; one size may be -1, the rest.  Costs
+    nothing.
+    """
 
     type: Literal["reshape"]
     shape: NewShape
@@ -183,7 +227,9 @@ class Reshape(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         words, known = prod(shapes[0]), prod(n for n in self.shape if n != -1)
         if words % known or (-1 not in self.shape and words != known):
-            raise ValueError(f"shape must have the {words} words of {text(shapes[0])}, got {text(self.shape)}")
+            raise ValueError(
+                f"shape must have the {words} words of {text(shapes[0])}, got {text(self.shape)}"
+            )
         return tuple(words // known if n == -1 else n for n in self.shape)
 
     def work(self, *shapes: Shape) -> Work:
@@ -209,7 +255,9 @@ class Flatten(Moving):
 
 
 class SplitHeads(Moving):
-    """Tokens x features as heads x tokens x features of a head: what attention works on.  Costs nothing but its accesses."""
+    """Tokens x features as heads x tokens x features of a head: what attention works on.  Costs
+    nothing but its accesses.
+    """
 
     type: Literal["split_heads"]
     heads: Size
@@ -249,7 +297,9 @@ class Transpose(Moving):
 
     def infer(self, *shapes: Shape) -> Shape:
         if sorted(self.order) != list(range(len(shapes[0]))):
-            raise ValueError(f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got {list(self.order)}")
+            raise ValueError(
+                f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got {list(self.order)}"
+            )
         return tuple(shapes[0][a] for a in self.order)
 
     def moved(self, x: Array) -> Array:
@@ -257,7 +307,9 @@ class Transpose(Moving):
 
 
 class Slice(Moving):
-    """Words ``start`` to before ``stop`` along ``axis``, every ``step``-th; a negative number counts from the end."""
+    """Words ``start`` to before ``stop`` along ``axis``, every ``step``-th; a negative number
+    counts from the end.
+    """
 
     type: Literal["slice"]
     axis: Axis = 0
@@ -273,7 +325,9 @@ class Slice(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         axis, _, length = self._range(shapes[0])
         if length < 1:
-            raise ValueError(f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got {self.start} to {self.stop}")
+            raise ValueError(
+                f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got {self.start} to {self.stop}"
+            )
         return (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
 
     def work(self, *shapes: Shape) -> Work:
@@ -299,7 +353,9 @@ class Pad(Moving):
 
     def _sides(self) -> Sides:
         if self.padding == "same":
-            raise ValueError("padding must be numbers here: without a window nothing tells what same is")
+            raise ValueError(
+                "padding must be numbers here: without a window nothing tells what same is"
+            )
         top, bottom, left, right = self.padding
         return int(top), int(bottom), int(left), int(right)
 
@@ -310,7 +366,9 @@ class Pad(Moving):
         if self.mode in ("reflect", "circular"):
             for size, most in ((h, max(top, bottom)), (w, max(left, right))):
                 if most > size - (self.mode == "reflect"):
-                    raise ValueError(f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on {size} words, got {most}")
+                    raise ValueError(
+                        f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on {size} words, got {most}"
+                    )
         if self.value and self.mode != "zeros":
             raise ValueError(f"value goes with mode zeros, got {self.mode}")
         return c, h + sides[0] + sides[1], w + left + right
@@ -324,10 +382,12 @@ class Pad(Moving):
 
 
 class Upsample(Moving):
-    """Maps ``scale`` times as high and wide: ``nearest`` repeats words, ``bilinear`` mixes the four around.
+    """Maps ``scale`` times as high and wide: ``nearest`` repeats words, ``bilinear`` mixes the four
+    around.
 
-    Bilinear places pixels by their centres (``align_corners`` false) and repeats the edge.  Integers: nearest is
-    exactly the words; bilinear's weights are whole numbers over (2 scale)^2, rounded once.
+    Bilinear places pixels by their centres (``align_corners`` false) and repeats the edge.
+    Integers: nearest is exactly the words; bilinear's weights are whole numbers over (2 scale)^2,
+    rounded once.
     """
 
     type: Literal["upsample"]
@@ -347,8 +407,12 @@ class Upsample(Moving):
 
     @staticmethod
     def _taps(size: int, scale: int) -> tuple[Array, Array, Array]:
-        """For each output: the word before, the word after, and the latter's share in parts of 2*scale."""
-        at = 2 * np.arange(size * scale) + 1 - scale  # the centre, in parts of 2*scale from the first word's
+        """For each output: the word before, the word after, and the latter's share in parts of
+        2*scale.
+        """
+        at = (
+            2 * np.arange(size * scale) + 1 - scale
+        )  # the centre, in parts of 2*scale from the first word's
         low = at // (2 * scale)
         return np.clip(low, 0, size - 1), np.clip(low + 1, 0, size - 1), at - low * 2 * scale
 
@@ -358,7 +422,9 @@ class Upsample(Moving):
         for axis, scale in zip((2, 3), self.scale, strict=True):
             low, high, share = self._taps(x.shape[axis], scale)
             share = share.reshape([-1 if i == axis else 1 for i in range(4)])
-            total = np.take(total, low, axis) * (2 * scale - share) + np.take(total, high, axis) * share
+            total = (
+                np.take(total, low, axis) * (2 * scale - share) + np.take(total, high, axis) * share
+            )
         return total, 4 * self.scale[0] * self.scale[1]
 
     def moved(self, x: Array) -> Array:
@@ -375,7 +441,9 @@ class Upsample(Moving):
 
 
 class Parameter(Operator):
-    """Words that come with the network's weights, not from a layer: a position embedding, a class token.  Reads nothing."""
+    """Words that come with the network's weights, not from a layer: a position embedding, a class
+    token.  Reads nothing.
+    """
 
     type: Literal["parameter"]
     shape: TensorShape

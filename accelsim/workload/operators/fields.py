@@ -1,4 +1,6 @@
-"""Fields of operators as a file states them; ``=...`` is an expression of a block's parameters, gone once the graph is built."""
+"""Fields of operators as a file states them; ``=...`` is an expression of a block's parameters,
+gone once the graph is built.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from accelsim.files import plain
-from accelsim.workload.graph.expression import is_expression
+from accelsim.base.overrides import plain_value as plain
+from accelsim.workload.graph.block_arithmetic import is_expression
 from accelsim.workload.layers import MAX_SIZE, Sides
 
 _Text = Annotated[str, Field(pattern="^=")]
@@ -50,18 +52,24 @@ def _several(value: Any, least: int, lengths: tuple[int, ...], rule: str) -> tup
     if len(values) not in lengths or (not single and len(values) == 1):
         raise ValueError(rule)
     for v in values:
-        if not is_expression(v) and (isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE):
+        if not is_expression(v) and (
+            isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE
+        ):
             raise ValueError(rule)
     return tuple(values)
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    values = _several(value, 1, (1, 2), "must be a whole number of at least 1, or [vertical, horizontal]")
+    values = _several(
+        value, 1, (1, 2), "must be a whole number of at least 1, or [vertical, horizontal]"
+    )
     return values[0], values[-1]
 
 
 def _least_pair(value: Any) -> tuple[Any, Any]:
-    values = _several(value, 0, (1, 2), "must be a whole number of at least 0, or [vertical, horizontal]")
+    values = _several(
+        value, 0, (1, 2), "must be a whole number of at least 0, or [vertical, horizontal]"
+    )
     return values[0], values[-1]
 
 
@@ -94,7 +102,9 @@ def _shape(value: Any) -> tuple[Any, ...]:
     if not isinstance(values, list) or not 1 <= len(values) <= MAX_RANK:
         raise ValueError(rule)
     for v in values:
-        if not is_expression(v) and (isinstance(v, bool) or not isinstance(v, int) or not 1 <= v <= MAX_SIZE):
+        if not is_expression(v) and (
+            isinstance(v, bool) or not isinstance(v, int) or not 1 <= v <= MAX_SIZE
+        ):
             raise ValueError(rule)
     return tuple(values)
 
@@ -111,8 +121,12 @@ def _new_shape(value: Any) -> tuple[Any, ...]:
 def _axes(value: Any) -> tuple[int, ...]:
     values = plain(value)
     values = values if isinstance(values, list) else [values]
-    if not 1 <= len(values) <= MAX_RANK or any(isinstance(v, bool) or not isinstance(v, int) or abs(v) > MAX_RANK for v in values):
-        raise ValueError("must be the number of an axis, 0 the first after the batch, -1 the last, or a list of such numbers")
+    if not 1 <= len(values) <= MAX_RANK or any(
+        isinstance(v, bool) or not isinstance(v, int) or abs(v) > MAX_RANK for v in values
+    ):
+        raise ValueError(
+            "must be the number of an axis, 0 the first after the batch, -1 the last, or a list of such numbers"
+        )
     return tuple(values)
 
 
@@ -124,19 +138,37 @@ def _axis(value: Any) -> int:
 
 
 Size = Annotated[int, PlainValidator(_one, json_schema_input_type=_Whole | _Text)]
-OptionalSize = Annotated[int | None, PlainValidator(_maybe, json_schema_input_type=_Whole | _Text | None)]
+OptionalSize = Annotated[
+    int | None, PlainValidator(_maybe, json_schema_input_type=_Whole | _Text | None)
+]
 Least = Annotated[int, PlainValidator(_zero, json_schema_input_type=_Least | _Text)]
 Integer = Annotated[int, PlainValidator(_integer, json_schema_input_type=int | _Text)]
 _W = _Whole | _Text
 Pair = Annotated[tuple[int, int], PlainValidator(_pair, json_schema_input_type=_W | tuple[_W, _W])]
-OptionalPair = Annotated[tuple[int, int] | None, PlainValidator(_maybe_pair, json_schema_input_type=_W | tuple[_W, _W] | None)]
+OptionalPair = Annotated[
+    tuple[int, int] | None,
+    PlainValidator(_maybe_pair, json_schema_input_type=_W | tuple[_W, _W] | None),
+]
 _P = _Least | _Text
-LeastPair = Annotated[tuple[int, int], PlainValidator(_least_pair, json_schema_input_type=_P | tuple[_P, _P])]
+LeastPair = Annotated[
+    tuple[int, int], PlainValidator(_least_pair, json_schema_input_type=_P | tuple[_P, _P])
+]
 Padding = Annotated[
     Sides | Literal["same"],
-    PlainValidator(_padding, json_schema_input_type=_P | tuple[_P, _P] | tuple[_P, _P, _P, _P] | Literal["same", "valid"]),
+    PlainValidator(
+        _padding,
+        json_schema_input_type=_P
+        | tuple[_P, _P]
+        | tuple[_P, _P, _P, _P]
+        | Literal["same", "valid"],
+    ),
 ]
-TensorShape = Annotated[tuple[int, ...], PlainValidator(_shape, json_schema_input_type=list[_Whole | _Text])]
-NewShape = Annotated[tuple[int, ...], PlainValidator(_new_shape, json_schema_input_type=list[_Whole | _Text | Literal[-1]])]
+TensorShape = Annotated[
+    tuple[int, ...], PlainValidator(_shape, json_schema_input_type=list[_Whole | _Text])
+]
+NewShape = Annotated[
+    tuple[int, ...],
+    PlainValidator(_new_shape, json_schema_input_type=list[_Whole | _Text | Literal[-1]]),
+]
 Axis = Annotated[int, PlainValidator(_axis, json_schema_input_type=int)]
 Axes = Annotated[tuple[int, ...], PlainValidator(_axes, json_schema_input_type=int | list[int])]

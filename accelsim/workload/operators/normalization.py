@@ -10,8 +10,16 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
-from accelsim.workload.operators.base import Array, Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.operators.fields import Axes, Size
+from accelsim.workload.operators.operator import (
+    Array,
+    Operator,
+    Shape,
+    Weights,
+    Work,
+    as_float,
+    axes_of,
+)
 from accelsim.workload.scaling import Scales, divide
 
 FRACTION_BITS = 20
@@ -20,10 +28,12 @@ Epsilon = Annotated[float, Field(strict=False, gt=0, lt=1)]
 
 
 class LocalResponse(Operator):
-    """x / (k + alpha * sum of x^2 over ``size`` neighbouring channels)^beta (Krizhevsky 2012, section 3.3).
+    """x / (k + alpha * sum of x^2 over ``size`` neighbouring channels)^beta (Krizhevsky 2012,
+    section 3.3).
 
-    ``alpha`` multiplies the sum, as in the paper; Caffe and ONNX write alpha for size times that.  The window is
-    size//2 channels before (one less for an even size) and size//2 after, as far as there are any.
+    ``alpha`` multiplies the sum, as in the paper; Caffe and ONNX write alpha for size times that.
+    The window is size//2 channels before (one less for an even size) and size//2 after, as far as
+    there are any.
     """
 
     type: Literal["local_response_norm"]
@@ -37,8 +47,12 @@ class LocalResponse(Operator):
 
     def work(self, *shapes: Shape) -> Work:
         n, c = prod(shapes[0]), shapes[0][0]
-        # A window lacks a channel for each that it is too near to an end: before, before - 1, ... of them, as far as there are windows.
-        lacking = sum(min(side, c) * side - min(side, c) * (min(side, c) - 1) // 2 for side in ((self.size - 1) // 2, self.size // 2))
+        # A window lacks a channel for each that it is too near to an end: before, before - 1, ...
+        # of them, as far as there are windows.
+        lacking = sum(
+            min(side, c) * side - min(side, c) * (min(side, c) - 1) // 2
+            for side in ((self.size - 1) // 2, self.size // 2)
+        )
         taps = (c * self.size - lacking) * (n // c)
         return Work({"multiply": taps + n, "add": taps, "power": n, "divide": n}, taps + n, n)
 
@@ -50,12 +64,13 @@ class LocalResponse(Operator):
 
 
 class LocalContrast(Operator):
-    """Each word less the Gaussian mean of its neighbourhood over all channels, over that neighbourhood's deviation.
+    """Each word less the Gaussian mean of its neighbourhood over all channels, over that
+    neighbourhood's deviation.
 
-    Jarrett, Kavukcuoglu, Ranzato, LeCun, "What is the best multi-stage architecture for object recognition?", ICCV
-    2009, section 2.1: v = x - sum w x; y = v / max(c, sigma), sigma = sqrt(sum w v^2), c the mean of sigma over the
-    image.  ``w`` is a Gaussian of ``size`` x ``size`` (odd) and deviation ``sigma``, the same for every channel and 1 in all.
-    Outside the maps are zeros.
+    Jarrett, Kavukcuoglu, Ranzato, LeCun, "What is the best multi-stage architecture for object
+    recognition?", ICCV 2009, section 2.1: v = x - sum w x; y = v / max(c, sigma), sigma = sqrt(sum
+    w v^2), c the mean of sigma over the image.  ``w`` is a Gaussian of ``size`` x ``size`` (odd)
+    and deviation ``sigma``, the same for every channel and 1 in all. Outside the maps are zeros.
     """
 
     type: Literal["local_contrast_norm"]
@@ -71,7 +86,13 @@ class LocalContrast(Operator):
     def work(self, *shapes: Shape) -> Work:
         (_, h, w), n = shapes[0], prod(shapes[0])
         taps = n * self.size**2
-        operations = {"multiply": 2 * taps + n, "add": 2 * (taps - h * w) + n, "sqrt": h * w, "compare": h * w, "divide": n}
+        operations = {
+            "multiply": 2 * taps + n,
+            "add": 2 * (taps - h * w) + n,
+            "sqrt": h * w,
+            "compare": h * w,
+            "divide": n,
+        }
         return Work(operations, 2 * taps + 2 * n, 2 * n)
 
     def gaussian(self) -> Array:
@@ -95,10 +116,12 @@ class LocalContrast(Operator):
 
 
 class BatchNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift with one of each per channel, as it runs after training.
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift with one of each per channel, as it
+    runs after training.
 
-    The vector unit does one multiplication and one addition a word: scale and shift are folded beforehand.
-    The integer form has both, for each channel, as fixed-point numbers of ``FRACTION_BITS`` fractional bits, and rounds once.
+    The vector unit does one multiplication and one addition a word: scale and shift are folded
+    beforehand. The integer form has both, for each channel, as fixed-point numbers of
+    ``FRACTION_BITS`` fractional bits, and rounds once.
     """
 
     type: Literal["batch_norm"]
@@ -127,13 +150,25 @@ class BatchNorm(Operator):
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         factor, shift = self.folded(weights)
         wide = (-1, *[1] * (xs[0].ndim - 2))
-        multiplier = np.rint(factor * scales.inputs[0] / scales.output * (1 << FRACTION_BITS)).astype(np.int64).reshape(wide)
-        offset = np.rint(shift / scales.output * (1 << FRACTION_BITS)).astype(np.int64).reshape(wide)
-        return scales.saturate(divide(xs[0].astype(np.int64) * multiplier + offset, 1 << FRACTION_BITS, scales.rounding))
+        multiplier = (
+            np.rint(factor * scales.inputs[0] / scales.output * (1 << FRACTION_BITS))
+            .astype(np.int64)
+            .reshape(wide)
+        )
+        offset = (
+            np.rint(shift / scales.output * (1 << FRACTION_BITS)).astype(np.int64).reshape(wide)
+        )
+        return scales.saturate(
+            divide(
+                xs[0].astype(np.int64) * multiplier + offset, 1 << FRACTION_BITS, scales.rounding
+            )
+        )
 
 
 class LayerNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift over the last axis, or ``axes``; scale and shift for each word there."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift over the last axis, or ``axes``; scale
+    and shift for each word there.
+    """
 
     type: Literal["layer_norm"]
     axes: Axes = (-1,)
@@ -151,7 +186,12 @@ class LayerNorm(Operator):
         n = prod(shapes[0])
         each = prod(self.parameters(*shapes)["scale"])
         rows = n // each
-        operations = {"add": 2 * (n - rows) + 2 * n + rows, "multiply": 3 * n + 2 * rows, "sqrt": rows, "divide": rows}
+        operations = {
+            "add": 2 * (n - rows) + 2 * n + rows,
+            "multiply": 3 * n + 2 * rows,
+            "sqrt": rows,
+            "divide": rows,
+        }
         return Work(operations, 3 * n + 2 * each, n, 2 * each)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
@@ -160,11 +200,15 @@ class LayerNorm(Operator):
         centred = x - x.mean(axis=axes, keepdims=True)
         unit = centred / np.sqrt((centred * centred).mean(axis=axes, keepdims=True) + self.epsilon)
         wide = [n if i in axes else 1 for i, n in enumerate(x.shape)]
-        return np.asarray(unit * as_float(weights["scale"]).reshape(wide) + as_float(weights["shift"]).reshape(wide))
+        return np.asarray(
+            unit * as_float(weights["scale"]).reshape(wide)
+            + as_float(weights["shift"]).reshape(wide)
+        )
 
 
 class GroupNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) over each of ``groups`` sets of channels; scale and shift for each channel.
+    """(x - mean) / sqrt(variance + epsilon) over each of ``groups`` sets of channels; scale and
+    shift for each channel.
 
     As many groups as channels is instance normalization.
     """
@@ -183,13 +227,23 @@ class GroupNorm(Operator):
 
     def work(self, *shapes: Shape) -> Work:
         n, rows = prod(shapes[0]), self.groups
-        operations = {"add": 2 * (n - rows) + 2 * n + rows, "multiply": 3 * n + 2 * rows, "sqrt": rows, "divide": rows}
+        operations = {
+            "add": 2 * (n - rows) + 2 * n + rows,
+            "multiply": 3 * n + 2 * rows,
+            "sqrt": rows,
+            "divide": rows,
+        }
         return Work(operations, 3 * n + 2 * shapes[0][0], n, 2 * shapes[0][0])
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
         flat = x.reshape(x.shape[0], self.groups, -1)
         centred = flat - flat.mean(axis=2, keepdims=True)
-        unit = (centred / np.sqrt((centred * centred).mean(axis=2, keepdims=True) + self.epsilon)).reshape(x.shape)
+        unit = (
+            centred / np.sqrt((centred * centred).mean(axis=2, keepdims=True) + self.epsilon)
+        ).reshape(x.shape)
         wide = (-1, *[1] * (x.ndim - 2))
-        return np.asarray(unit * as_float(weights["scale"]).reshape(wide) + as_float(weights["shift"]).reshape(wide))
+        return np.asarray(
+            unit * as_float(weights["scale"]).reshape(wide)
+            + as_float(weights["shift"]).reshape(wide)
+        )

@@ -1,4 +1,6 @@
-"""Pooling over windows of each map: max, average, L2, Lp, centre-weighted, stochastic; and over the whole map."""
+"""Pooling over windows of each map: max, average, L2, Lp, centre-weighted, stochastic; and over the
+whole map.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,18 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from accelsim.workload.operators.base import Array, Operator, Shape, Weights, Work, as_float
 from accelsim.workload.operators.fields import OptionalPair, OptionalSize, Padding, Pair, Size
-from accelsim.workload.operators.windows import Side, same, side, windows
+from accelsim.workload.operators.operator import Array, Operator, Shape, Weights, Work, as_float
+from accelsim.workload.operators.windows import WindowSide, same, side, windows
 from accelsim.workload.scaling import Scales
 
 
 class Pool(Operator):
-    """Windows of R x S words (``S`` is ``R`` unless given), ``stride`` apart (the window unless given).
+    """Windows of R x S words (``S`` is ``R`` unless given), ``stride`` apart (the window unless
+    given).
 
-    ``padding`` adds places without words.  ``ceil`` adds a window over the tail a stride leaves, as Caffe does.
+    ``padding`` adds places without words.  ``ceil`` adds a window over the tail a stride leaves, as
+    Caffe does.
     """
 
     R: Size
@@ -29,7 +33,7 @@ class Pool(Operator):
     dilation: Pair = (1, 1)
     ceil: bool = False
 
-    def sides(self, shape: Shape) -> tuple[Side, Side]:
+    def sides(self, shape: Shape) -> tuple[WindowSide, WindowSide]:
         """The windows down and across maps of ``shape``.  Raises ValueError."""
         self.require([shape], 3, "maps (channels, height, width)")
         taps = (self.R, self.S or self.R)
@@ -38,7 +42,11 @@ class Pool(Operator):
         found = []
         for i in (0, 1):
             size = shape[1 + i]
-            pair = same(size, taps[i], stride[i], self.dilation[i]) if pads == "same" else (int(pads[2 * i]), int(pads[2 * i + 1]))
+            pair = (
+                same(size, taps[i], stride[i], self.dilation[i])
+                if pads == "same"
+                else (int(pads[2 * i]), int(pads[2 * i + 1]))
+            )
             found.append(side(size, taps[i], stride[i], self.dilation[i], pair, self.ceil))
         return found[0], found[1]
 
@@ -49,7 +57,9 @@ class Pool(Operator):
     def _taps(self, shape: Shape) -> tuple[int, int]:
         """Words read and windows, over all channels."""
         rows, cols = self.sides(shape)
-        return shape[0] * int(rows.real().sum()) * int(cols.real().sum()), shape[0] * rows.out * cols.out
+        return shape[0] * int(rows.real().sum()) * int(cols.real().sum()), shape[
+            0
+        ] * rows.out * cols.out
 
     def work(self, *shapes: Shape) -> Work:
         taps, out = self._taps(shapes[0])
@@ -77,13 +87,16 @@ class MaxPool(Pool):
         return np.asarray(self.view(as_float(xs[0]), -np.inf).max(axis=(4, 5)))
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
-        return np.asarray(self.view(xs[0].astype(np.int64), np.iinfo(np.int64).min).max(axis=(4, 5)))
+        return np.asarray(
+            self.view(xs[0].astype(np.int64), np.iinfo(np.int64).min).max(axis=(4, 5))
+        )
 
 
 class AveragePool(Pool):
     """The mean of each window: of its words, or of words and padding if ``count_padding``.
 
-    Integers exactly: the sum divided by the number, rounded once, together with the change of scale.
+    Integers exactly: the sum divided by the number, rounded once, together with the change of
+    scale.
     """
 
     type: Literal["average_pool"]
@@ -95,10 +108,14 @@ class AveragePool(Pool):
     def counts(self, shape: Shape) -> Array:
         """How many places each window divides by, (E, F)."""
         rows, cols = self.sides(shape)
-        return np.asarray(rows.real(self.count_padding)[:, None] * cols.real(self.count_padding)[None, :])
+        return np.asarray(
+            rows.real(self.count_padding)[:, None] * cols.real(self.count_padding)[None, :]
+        )
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        return np.asarray(self.view(as_float(xs[0])).sum(axis=(4, 5)) / self.counts(xs[0].shape[1:]))
+        return np.asarray(
+            self.view(as_float(xs[0])).sum(axis=(4, 5)) / self.counts(xs[0].shape[1:])
+        )
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         sums = self.view(xs[0].astype(np.int64)).sum(axis=(4, 5))
@@ -108,7 +125,8 @@ class AveragePool(Pool):
 class L2Pool(Pool):
     """The square root of each window's sum of squares.
 
-    Integers exactly: the squares' sum is exact in int64, and its root in float64 rounds as the root itself does.
+    Integers exactly: the squares' sum is exact in int64, and its root in float64 rounds as the root
+    itself does.
     """
 
     type: Literal["l2_pool"]
@@ -127,9 +145,11 @@ class L2Pool(Pool):
 
 
 class LpPool(Pool):
-    """The p-th root of each window's sum of p-th powers of magnitudes; p without bound is max (of magnitudes).
+    """The p-th root of each window's sum of p-th powers of magnitudes; p without bound is max (of
+    magnitudes).
 
-    Powers are taken of magnitudes over the window's largest, so that a large ``p`` does not overflow.
+    Powers are taken of magnitudes over the window's largest, so that a large ``p`` does not
+    overflow.
     """
 
     type: Literal["lp_pool"]
@@ -152,7 +172,8 @@ def centre_weights(taps: int) -> Array:
 
 
 class CentreWeightedPool(Pool):
-    """A mean whose weights rise to the window's centre: 1 2 1 across times 1 2 1 down, over the sum of the weights on words.
+    """A mean whose weights rise to the window's centre: 1 2 1 across times 1 2 1 down, over the sum
+    of the weights on words.
 
     Integers exactly: the weights are whole numbers.
     """
@@ -177,11 +198,13 @@ class CentreWeightedPool(Pool):
 
 
 class StochasticPool(Pool):
-    """One word of each window, drawn with a probability of its share of the window's sum (Zeiler, Fergus, ICLR 2013).
+    """One word of each window, drawn with a probability of its share of the window's sum (Zeiler,
+    Fergus, ICLR 2013).
 
-    Negative words have no chance; a window without a positive word gives 0.  The draw is numpy's for ``seed``, the
-    same on every run.  With ``expected`` it is the mean weighted by those shares, which the paper uses when testing.
-    Integers exactly: the draw is a whole number below the window's sum.
+    Negative words have no chance; a window without a positive word gives 0.  The draw is numpy's
+    for ``seed``, the same on every run.  With ``expected`` it is the mean weighted by those shares,
+    which the paper uses when testing. Integers exactly: the draw is a whole number below the
+    window's sum.
     """
 
     type: Literal["stochastic_pool"]
@@ -207,7 +230,9 @@ class StochasticPool(Pool):
         flat = self._flat(as_float(xs[0]))
         sums = flat.sum(axis=-1)
         if self.expected:
-            return np.asarray(np.divide((flat * flat).sum(axis=-1), sums, out=np.zeros_like(sums), where=sums > 0))
+            return np.asarray(
+                np.divide((flat * flat).sum(axis=-1), sums, out=np.zeros_like(sums), where=sums > 0)
+            )
         return self._pick(flat, np.random.default_rng(self.seed).random(sums.shape) * sums)
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
@@ -220,7 +245,8 @@ class StochasticPool(Pool):
 
 
 class GlobalPool(Operator):
-    """One word of each map: its mean (``global_average_pool``) or its largest (``global_max_pool``), as 1 x 1 maps.
+    """One word of each map: its mean (``global_average_pool``) or its largest
+    (``global_max_pool``), as 1 x 1 maps.
 
     Integers exactly, as the pooling of the same name.
     """
@@ -233,15 +259,23 @@ class GlobalPool(Operator):
 
     def work(self, *shapes: Shape) -> Work:
         n, c = prod(shapes[0]), shapes[0][0]
-        counts = {"compare": n - c} if self.type == "global_max_pool" else {"add": n - c, "multiply": c}
+        counts = (
+            {"compare": n - c} if self.type == "global_max_pool" else {"add": n - c, "multiply": c}
+        )
         return Work(counts, n, c)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
-        return np.asarray(x.max(axis=(2, 3), keepdims=True) if self.type == "global_max_pool" else x.mean(axis=(2, 3), keepdims=True))
+        return np.asarray(
+            x.max(axis=(2, 3), keepdims=True)
+            if self.type == "global_max_pool"
+            else x.mean(axis=(2, 3), keepdims=True)
+        )
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         x = xs[0].astype(np.int64)
         if self.type == "global_max_pool":
             return scales.rescale(x.max(axis=(2, 3), keepdims=True), scales.inputs[0])
-        return scales.rescale(x.sum(axis=(2, 3), keepdims=True), scales.inputs[0], x.shape[2] * x.shape[3])
+        return scales.rescale(
+            x.sum(axis=(2, 3), keepdims=True), scales.inputs[0], x.shape[2] * x.shape[3]
+        )

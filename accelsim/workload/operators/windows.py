@@ -18,10 +18,12 @@ _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 @dataclass(frozen=True)
-class Side:
-    """Windows along one side: ``out`` of them of ``taps``, the first ``before`` words outside; ``after`` words are read beyond the end.
+class WindowSide:
+    """Windows along one side: ``out`` of them of ``taps``, the first ``before`` words outside;
+    ``after`` words are read beyond the end.
 
-    ``pad`` is the padding the file states at the end, which ``count_padding`` counts; a window that ``ceil`` adds may reach beyond it.
+    ``pad`` is the padding the file states at the end, which ``count_padding`` counts; a window that
+    ``ceil`` adds may reach beyond it.
     """
 
     size: int
@@ -34,14 +36,23 @@ class Side:
     out: int
 
     def real(self, padded: bool = False) -> NDArray[np.int64]:
-        """How many of a window's taps are words, of shape (out,); with the stated padding if ``padded``."""
-        at = np.arange(self.out)[:, None] * self.stride + np.arange(self.taps)[None, :] * self.dilation - self.before
+        """How many of a window's taps are words, of shape (out,); with the stated padding if
+        ``padded``.
+        """
+        at = (
+            np.arange(self.out)[:, None] * self.stride
+            + np.arange(self.taps)[None, :] * self.dilation
+            - self.before
+        )
         low, high = (-self.before, self.size + self.pad) if padded else (0, self.size)
         return np.asarray(((at >= low) & (at < high)).sum(axis=1), np.int64)
 
 
-def side(size: int, taps: int, stride: int, dilation: int, pads: tuple[int, int], ceil: bool) -> Side:
-    """The windows along a side; ``ceil`` adds one over the tail that a stride leaves, if it begins on a word or the padding before.
+def side(
+    size: int, taps: int, stride: int, dilation: int, pads: tuple[int, int], ceil: bool
+) -> WindowSide:
+    """The windows along a side; ``ceil`` adds one over the tail that a stride leaves, if it begins
+    on a word or the padding before.
 
     Raises ValueError if there is no window, or one of nothing but padding.
     """
@@ -49,15 +60,30 @@ def side(size: int, taps: int, stride: int, dilation: int, pads: tuple[int, int]
     reach = dilation * (taps - 1) + 1
     span = size + before + pad - reach
     if span < 0:
-        raise ValueError(f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size}, padding {before}+{pad})")
+        raise ValueError(
+            f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size}, padding {before}+{pad})"
+        )
     out = (-(-span // stride) if ceil else span // stride) + 1
     if ceil and (out - 1) * stride >= size + before:
         out -= 1
     if out * taps > MAX_TAPS:
-        raise ValueError(f"windows along one side may have at most 2^22 taps together, got {out} of {taps}")
-    found = Side(size, taps, stride, dilation, before, max((out - 1) * stride + reach - size - before, 0), pad, out)
+        raise ValueError(
+            f"windows along one side may have at most 2^22 taps together, got {out} of {taps}"
+        )
+    found = WindowSide(
+        size,
+        taps,
+        stride,
+        dilation,
+        before,
+        max((out - 1) * stride + reach - size - before, 0),
+        pad,
+        out,
+    )
     if not found.real().all():
-        raise ValueError(f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the window ({taps})")
+        raise ValueError(
+            f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the window ({taps})"
+        )
     return found
 
 
@@ -67,19 +93,28 @@ def same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def windows(x: Array, rows: Side, cols: Side, fill: float | int) -> Array:
-    """All windows of maps (N, C, H, W): a view or copy of shape (N, C, E, F, R, S), ``fill`` where there is no word."""
-    framed = np.pad(x, ((0, 0), (0, 0), (rows.before, rows.after), (cols.before, cols.after)), constant_values=fill)
+def windows(x: Array, rows: WindowSide, cols: WindowSide, fill: float | int) -> Array:
+    """All windows of maps (N, C, H, W): a view or copy of shape (N, C, E, F, R, S), ``fill`` where
+    there is no word.
+    """
+    framed = np.pad(
+        x,
+        ((0, 0), (0, 0), (rows.before, rows.after), (cols.before, cols.after)),
+        constant_values=fill,
+    )
     reach = tuple(s.dilation * (s.taps - 1) + 1 for s in (rows, cols))
     view = sliding_window_view(framed, reach, axis=(2, 3))
-    return view[:, :, :: rows.stride, :: cols.stride, :: rows.dilation, :: cols.dilation][:, :, : rows.out, : cols.out]
+    return view[:, :, :: rows.stride, :: cols.stride, :: rows.dilation, :: cols.dilation][
+        :, :, : rows.out, : cols.out
+    ]
 
 
 def pad(x: Array, sides: Sides, mode: PaddingMode = "zeros", value: float | int = 0) -> Array:
     """Maps (..., H, W) with (top, bottom, left, right) words around.
 
-    ``zeros`` puts ``value``; ``reflect`` mirrors without repeating the edge, ``replicate`` repeats the edge,
-    ``circular`` goes round.  Raises ValueError if there are not enough words to mirror or go round once.
+    ``zeros`` puts ``value``; ``reflect`` mirrors without repeating the edge, ``replicate`` repeats
+    the edge, ``circular`` goes round.  Raises ValueError if there are not enough words to mirror or
+    go round once.
     """
     height, width = x.shape[-2:]
     for size, most in ((height, max(sides[:2])), (width, max(sides[2:]))):

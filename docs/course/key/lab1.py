@@ -8,5 +8,14 @@ answers = {
     "1.5": 223_948_800,  # 256 x 27 x 27 ofmap words x 48 x 5 x 5
     "1.6": 1,  # E = F = 1, so a weight meets one ifmap word: no reuse but over a batch
     "1.7": 1,
-    "1.8": {"M": 16, "C": 4, "H": 8, "W": 8, "R": 3, "S": 3, "stride": 2, "padding": 1},  # 16 pixels x 16 x 36; 4 x 144 = 576
+    "1.8": {
+        "M": 16,
+        "C": 4,
+        "H": 8,
+        "W": 8,
+        "R": 3,
+        "S": 3,
+        "stride": 2,
+        "padding": 1,
+    },  # 16 pixels x 16 x 36; 4 x 144 = 576
 }

@@ -5,4 +5,6 @@ Every register of every PE, cycle by cycle. The file needs nothing but a browser
 
 import accelsim as acc
 
-acc.animate("lenet5", layer="conv2", arch="systolic", dataflow="ws,os", cycles=300).save("motion.html")
+acc.animate("lenet5", layer="conv2", arch="systolic", dataflow="ws,os", cycles=300).save(
+    "motion.html"
+)

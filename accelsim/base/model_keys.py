@@ -1,0 +1,54 @@
+"""Which keys and types a pydantic model declares, and what stands below each: for overrides and for
+messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Union, get_args, get_origin
+
+from accelsim.base.yaml_reading import Steps
+
+
+def alternatives(annotation: Any) -> list[Any]:
+    """The alternatives of a type, without Annotated and Union around them."""
+    origin = get_origin(annotation)
+    if hasattr(annotation, "__metadata__"):
+        return alternatives(get_args(annotation)[0])
+    if origin is Union or type(annotation).__name__ == "UnionType":
+        return [m for arg in get_args(annotation) for m in alternatives(arg)]
+    return [annotation]
+
+
+def types_below(spot: Any, step: str | int) -> list[Any]:
+    """The types of what ``step`` leads to from a type."""
+    if step in (fields := getattr(spot, "model_fields", {})):
+        return alternatives(fields[step].annotation)
+    args = get_args(spot)
+    if get_origin(spot) is dict:
+        return alternatives(args[1])
+    if get_origin(spot) in (tuple, list) and isinstance(step, int):
+        return [m for arg in args if arg is not Ellipsis for m in alternatives(arg)]
+    return []
+
+
+def types_at(model: Any, loc: Steps) -> list[Any]:
+    """The types at pydantic's location.  A step that names a member of a union picks it."""
+    spots = alternatives(model)
+    for step in loc:
+        below = [m for spot in spots for m in types_below(spot, step)]
+        picked = [s for s in spots if step in get_args(_type_key(s))]
+        spots = below or picked or spots
+    return spots
+
+
+def _type_key(spot: Any) -> Any:
+    declared = getattr(spot, "model_fields", {}).get("type")
+    return declared.annotation if declared else None
+
+
+def declared_keys(spot: Any) -> list[str]:
+    """The keys a type declares: a model's fields, or the names a mapping may have."""
+    if get_origin(spot) is dict:
+        key = get_args(spot)[0]
+        return list(get_args(key)) if get_origin(key) is Literal else []
+    return list(getattr(spot, "model_fields", {}))

@@ -1,0 +1,99 @@
+"""Where the shipped YAML files lie, and which file a name or a path means."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from accelsim.base.errors import InputError, folded, nearest
+
+SINGULAR = {
+    "workloads": "workload",
+    "dataflows": "dataflow",
+    "architectures": "architecture",
+    "mappings": "mapping",
+}
+SUFFIXES = (".yaml", ".yml")
+
+
+def shipped_folder(kind: str) -> Path:
+    """The folder of the shipped files of ``kind`` (workloads, dataflows, architectures, mappings);
+    it need not exist.
+
+    Inside the package in an installed wheel; beside it in a checkout, which is also what an
+    editable install reads.
+    """
+    package = Path(__file__).resolve().parent.parent
+    inside = package / kind
+    return inside if (package / "workloads").is_dir() else package.parent / kind
+
+
+def shipped_names(kind: str) -> list[str]:
+    """The shipped names of ``kind``, sorted."""
+    return sorted(path.stem for path in shipped_folder(kind).glob("*.yaml"))
+
+
+def resolve_file(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
+    """The file meant by a path (it has a separator or ends in .yaml or .yml) or by a shipped name.
+
+    Hyphens, underscores and case do not matter in a name, and a dataflow also goes by its ``short``
+    name. Raises InputError if there is none.
+    """
+    text = os.fspath(name_or_path)
+    if (
+        isinstance(name_or_path, os.PathLike)
+        or text.endswith(SUFFIXES)
+        or "/" in text
+        or os.sep in text
+    ):
+        return existing(Path(text), shipped_names(kind))
+    known = _by_name(kind, shipped_folder(kind))
+    if folded(text) in known:
+        return known[folded(text)]
+    raise InputError(
+        "must be a shipped name or a .yaml file",
+        key=SINGULAR.get(kind, kind),
+        got=text or "nothing",
+        choices=shipped_names(kind),
+    )
+
+
+@cache
+def _by_name(kind: str, folder: Path) -> dict[str, Path]:
+    known: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        known[folded(path.stem)] = path
+        short = (
+            re.search(r"^short: *(\S+) *$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            if kind == "dataflows"
+            else None
+        )
+        if short:
+            known.setdefault(folded(short[1]), path)
+    return known
+
+
+def existing(path: Path, shipped: Sequence[str] = ()) -> Path:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(
+            "no such file", file=path, choices=nearest(path.name, [*_siblings(path), *shipped])
+        ) from None
+    except (OSError, ValueError) as e:
+        raise InputError(reason(e), file=path) from None
+    return path
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [p.name for p in path.parent.iterdir() if p.suffix in SUFFIXES][:1000]
+    except (OSError, ValueError):
+        return []
+
+
+def reason(error: Exception) -> str:
+    return f"cannot be read ({(getattr(error, 'strerror', None) or str(error)).lower()})"

@@ -1,0 +1,122 @@
+"""``accelsim animate``: one layer on the cycle engine, as an HTML file that plays it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accelsim.cli.common import BATCH, DIRECTIONS, pairs
+
+if TYPE_CHECKING:
+    from accelsim.workload.problem import Direction
+
+
+@click.command()
+@click.argument("workload")
+@click.option(
+    "--layer", metavar="L", help="The layer; may be left out where the workload has only one."
+)
+@click.option(
+    "--arch",
+    required=True,
+    metavar="A",
+    help="Architecture: a name of `accelsim list` or a YAML file.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a dotted key of the architecture: array.rows=32.",
+)
+@click.option(
+    "--dataflow",
+    metavar="D[,D...]",
+    help="Dataflows: names of `accelsim list` or YAML files; several stand side by side.",
+)
+@click.option(
+    "--mapping",
+    metavar="M",
+    help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
+)
+@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
+@click.option(
+    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="Seed of the random data.",
+)
+@click.option(
+    "--first",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="The first cycle shown.",
+)
+@click.option(
+    "--cycles",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    metavar="N",
+    help="How many cycles are shown at most.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="LAYER-DATAFLOW.html unless given.",
+)
+def animate(
+    workload: str,
+    layer: str | None,
+    arch: str,
+    overrides: tuple[str, ...],
+    dataflow: str | None,
+    mapping: str | None,
+    batch: int | None,
+    direction: Direction,
+    seed: int,
+    first: int,
+    cycles: int,
+    output: Path | None,
+) -> int:
+    """Play a layer on the array, every register of every PE, cycle by cycle.
+
+    Writes one HTML file that needs nothing else, and prints what it shows.  WORKLOAD is a name of
+    `accelsim list` or a YAML file.
+    """
+    if dataflow is None and mapping is None:
+        raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    from accelsim.view.player.animation import animate as make
+
+    animation = make(
+        workload,
+        arch,
+        dataflow,
+        layer=layer,
+        mapping=mapping,
+        overrides=pairs(overrides),
+        batch=batch,
+        direction=direction,
+        seed=seed,
+        first=first,
+        cycles=cycles,
+    )
+    path = output or Path(animation.file_name)
+    try:
+        animation.save(path)
+    except OSError as error:
+        raise click.UsageError(f"-o {path}: cannot be written: {error.strerror}") from error
+    click.echo(str(animation))
+    click.echo(f"wrote {path}", err=True)
+    return 0

@@ -1,0 +1,76 @@
+"""``accelsim compare``: two stored studies side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.frame_tables import FORMATS, chosen_format, names, put
+
+
+@click.command()
+@click.argument("first", metavar="STORE[#STUDY]")
+@click.argument("second", metavar="STORE[#STUDY]")
+@click.option(
+    "--columns", metavar="C[,C...]", help="What to compare; cycles, energy and area otherwise."
+)
+@click.option(
+    "--on",
+    metavar="C[,C...]",
+    help="What names a point in both; layer, arch, dataflow, axes and so on otherwise.",
+)
+@click.option("--where", metavar="EXPR", help="Only rows for which this holds.")
+@click.option("--total", is_flag=True, help="Sum over the layers of each network.")
+@click.option("--all", "everything", is_flag=True, help="Also rows that only one of them has.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="table unless -o names a .csv, .json or .parquet file.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file instead of stdout.",
+)
+def compare(
+    first: str,
+    second: str,
+    columns: str | None,
+    on: str | None,
+    where: str | None,
+    total: bool,
+    everything: bool,
+    form: str | None,
+    output: Path | None,
+) -> int:
+    """Compare the results of two stores, or of two studies (STORE#NAME): the second over the first,
+    point by point.
+    """
+    from accelsim.explore.columns import Table
+    from accelsim.explore.difference import compare as compared
+    from accelsim.explore.read import read_store
+
+    form = chosen_format(form, output)
+    frames = []
+    for given in (first, second):
+        path, _, study = given.partition("#")
+        frames.append(read_store(path, where, study=study or None, total=total))
+    a, b = frames
+    found = compared(a, b, names(columns), names(on), "outer" if everything else "inner")
+    both = len(compared(a, b, names(columns), names(on))) if everything else len(found)
+    table = Table.of(found)
+    shown = [
+        n
+        for n, c in table.columns.items()
+        if n.endswith(("_a", "_b", "_ratio")) or len(set(c.plain())) > 1 or form != "table"
+    ]
+    put(table, form, output, tuple(shown))
+    click.echo(
+        f"{both} points in both, {len(a) - both} only in {first}, {len(b) - both} only in {second}",
+        err=True,
+    )
+    return 0

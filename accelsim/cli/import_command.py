@@ -1,0 +1,191 @@
+"""``accelsim import`` and ``accelsim export``: other tools' networks into a workload file, and out
+of one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accelsim.cli.common import write
+
+if TYPE_CHECKING:
+    from accelsim.importers.network_builder import Imported
+
+FORMATS = ("onnx", "caffe", "scalesim", "timeloop")
+_SUFFIXES = {
+    ".onnx": "onnx",
+    ".prototxt": "caffe",
+    ".pbtxt": "caffe",
+    ".csv": "scalesim",
+    ".yaml": "timeloop",
+    ".yml": "timeloop",
+}
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "form", type=click.Choice(FORMATS), help="The format; by the file's ending otherwise."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file instead of stdout.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the weights too, as .npz (ONNX).",
+)
+@click.option(
+    "--fold", is_flag=True, help="Fold batch normalization into the layers before it (ONNX)."
+)
+@click.option(
+    "--input", "shape", metavar="CxHxW", help="The input's shape where the file has none (Caffe)."
+)
+def import_(
+    file: Path,
+    form: str | None,
+    output: Path | None,
+    weights: Path | None,
+    fold: bool,
+    shape: str | None,
+) -> int:
+    """Read FILE, another tool's network, and print it as a workload.
+
+    ONNX (.onnx), Caffe (.prototxt), SCALE-Sim topologies (.csv), Timeloop problems (.yaml).  Nodes
+    that cannot be imported are listed by name, and nothing is written.
+    """
+    from accelsim.base.errors import InputError, one_line
+    from accelsim.base.yaml_writing import to_yaml
+    from accelsim.importers.network_builder import UnsupportedError
+
+    kind = form or _SUFFIXES.get(file.suffix.lower())
+    if kind is None:
+        raise InputError(
+            "must end in .onnx, .prototxt, .csv or .yaml, or --from must say what it is", file=file
+        )
+    for given, option, only in (
+        (weights, "--weights", "onnx"),
+        (fold, "--fold", "onnx"),
+        (shape, "--input", "caffe"),
+    ):
+        if given and kind != only:
+            raise click.UsageError(f"{option} goes with {only} files")
+    try:
+        found = _imported(file, kind, fold, shape)
+    except UnsupportedError as error:
+        click.echo(str(error), err=True)
+        for name, why in error.nodes:
+            click.echo(one_line(f"  {name}: {why}", 300), err=True)
+        return 2
+    for note in found.notes:
+        click.echo(one_line(note, 300), err=True)
+    write(to_yaml(found.workload).rstrip(), output)
+    if weights is not None:
+        _save(found, weights)
+    return 0
+
+
+def _imported(file: Path, kind: str, fold: bool, shape: str | None) -> Imported:
+    if kind == "onnx":
+        from accelsim.importers.onnx_import import import_onnx
+
+        return import_onnx(file, fold)
+    if kind == "caffe":
+        from accelsim.importers.caffe import import_caffe
+
+        return import_caffe(file, _shape(shape) if shape else None)
+    if kind == "scalesim":
+        from accelsim.importers.scalesim import import_scalesim
+
+        return import_scalesim(file)
+    from accelsim.importers.timeloop import import_timeloop
+
+    return import_timeloop(file)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not 1 <= len(parts) <= 5 or not all(
+        p.isascii() and p.isdigit() and 1 <= int(p[:10]) < 2**31 and len(p) <= 10 for p in parts
+    ):
+        raise click.UsageError(f"--input must be like 3x227x227, got {text[:40]}")
+    return tuple(int(p) for p in parts)
+
+
+def _save(found: Imported, path: Path) -> None:
+    import numpy as np
+
+    half = path.with_name(path.name + ".part")
+    try:
+        with half.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **found.weights)
+        half.replace(path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise click.UsageError(f"--weights {path}: cannot be written: {error.strerror}") from error
+
+
+@click.command()
+@click.argument("workload")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="FILE.onnx or FILE.csv.",
+)
+@click.option(
+    "--gemm", is_flag=True, help="A SCALE-Sim topology of matrix products, instead of convolutions."
+)
+@click.option(
+    "--weights",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Weights for ONNX, as .npz.",
+)
+def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int:
+    """Write a workload for other tools: an ONNX model (.onnx) or a SCALE-Sim topology (.csv).
+
+    WORKLOAD is a name of `accelsim list` or a YAML file.
+    """
+    from accelsim.workload.network import load_workload
+
+    suffix = output.suffix.lower()
+    if suffix not in (".onnx", ".csv"):
+        raise click.UsageError(f"-o must end in .onnx or .csv, got {output.name}")
+    if gemm and suffix != ".csv":
+        raise click.UsageError("--gemm goes with .csv files")
+    if weights is not None and suffix != ".onnx":
+        raise click.UsageError("--weights goes with .onnx files")
+    network = load_workload(workload)
+    if suffix == ".csv":
+        from accelsim.importers.scalesim import export_scalesim
+
+        write(export_scalesim(network, "gemm" if gemm else "conv").rstrip(), output)
+        return 0
+    from accelsim.importers.onnx_export import export_onnx
+    from accelsim.workload.graph.weights import load_arrays
+
+    model = export_onnx(network, load_arrays(weights) if weights is not None else None)
+    half = output.with_name(output.name + ".part")
+    try:
+        half.write_bytes(model)
+        half.replace(output)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise click.UsageError(f"-o {output}: cannot be written: {error.strerror}") from error
+    if weights is None:
+        click.echo(
+            f"{output.name} has no weights: parameters are inputs of the model; accelsim import wants them (--weights)",
+            err=True,
+        )
+    return 0

@@ -1,0 +1,119 @@
+"""``accelsim profile``: a network layer by layer, before any accelerator, and several networks in
+one picture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from accelsim.cli.common import BATCH, csv_text, write
+
+if TYPE_CHECKING:
+    from accelsim.workload.profile import Profile
+
+CLOCK = 2200.0
+
+
+@click.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.option(
+    "--batch", type=BATCH, default=1, show_default=True, metavar="N", help="Inputs at a time."
+)
+@click.option(
+    "--bits",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    metavar="B",
+    help="Bits of a word.",
+)
+@click.option(
+    "--clock",
+    type=float,
+    default=CLOCK,
+    show_default=True,
+    metavar="MHZ",
+    help="Of a core that does one MAC a cycle.",
+)
+@click.option("--layers", "layers_only", is_flag=True, help="Only what runs on the array.")
+@click.option("--total", is_flag=True, help="Only a total for each network, in every format.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    help="table unless -o names a .csv or .json file.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file instead of stdout.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Draw networks.png and .svg there.",
+)
+def profile(
+    networks: tuple[str, ...],
+    batch: int,
+    bits: int,
+    clock: float,
+    layers_only: bool,
+    total: bool,
+    form: str | None,
+    output: Path | None,
+    plot: Path | None,
+) -> int:
+    """Profile networks: shapes, parameters, MACs, other operations, activation memory, arithmetic
+    intensity.
+
+    NETWORK is a name of `accelsim list` or a YAML file.  One row per layer or operator; csv and
+    json end in no total unless --total asks for it alone.
+    """
+    from accelsim.view.profile_page import table
+    from accelsim.workload.network import load_workload
+    from accelsim.workload.profile import profile as measure
+
+    found = [measure(load_workload(name), batch, bits, clock, layers_only) for name in networks]
+    if form is None:
+        form = {".csv": "csv", ".json": "json"}.get(
+            output.suffix.lower() if output else "", "table"
+        )
+    rows = [row.columns() for p in found for row in ([p.total] if total else p.rows)]
+    if form == "json":
+        import json
+
+        text = json.dumps(rows, indent=2)
+    elif form == "csv":
+        text = csv_text(rows)
+    elif total:
+        from accelsim.view.profile_page import totals
+
+        text = totals(found)
+    else:
+        text = "\n\n".join(table(p) for p in found)
+    write(text, output)
+    if plot is not None:
+        _draw(found, plot)
+    return 0
+
+
+def _draw(found: list[Profile], directory: Path) -> None:
+    from accelsim.view import plots
+    from accelsim.view.profile_page import discs
+
+    try:
+        for path in plots.save(discs(found), directory, "networks"):
+            click.echo(f"drew {path}", err=True)
+    except ValueError as error:
+        raise click.UsageError(f"--plot: {error}") from error
+    except OSError as error:
+        raise click.UsageError(
+            f"--plot {directory}: cannot be written: {error.strerror}"
+        ) from error

@@ -1,0 +1,150 @@
+"""``accelsim show``: one file in words and tables, or the loop nest of every layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from accelsim.cli.common import BATCH, DIRECTIONS, pairs
+
+if TYPE_CHECKING:
+    from accelsim.workload.problem import Direction
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--arch", metavar="A", help="Show how the workload's layers are mapped on this architecture."
+)
+@click.option("--dataflow", metavar="D[,D...]", help="Under these dataflows.")
+@click.option("--mapping", metavar="M", help="By this mapping file.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a dotted key of --arch if given, of NAME otherwise.",
+)
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="L",
+    help="Only this layer; may be given several times.",
+)
+@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
+@click.option(
+    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
+)
+@click.option(
+    "--tiles",
+    is_flag=True,
+    help="After each nest, who holds what, who reads it and how often: a table to check by hand.",
+)
+@click.option(
+    "--yaml",
+    is_flag=True,
+    help="Print the file itself, or with --arch one layer's mapping as a file, to start one's own.",
+)
+def show(
+    name: str,
+    arch: str | None,
+    dataflow: str | None,
+    mapping: str | None,
+    overrides: tuple[str, ...],
+    layers: tuple[str, ...],
+    batch: int | None,
+    direction: Direction,
+    tiles: bool,
+    yaml: bool,
+) -> int:
+    """Show a workload, architecture, dataflow or mapping; with --arch, the loop nest of every
+    layer.
+
+    NAME is a name of `accelsim list` or a YAML file.  --arch goes with --dataflow or --mapping.  In
+    a loop nest every loop is printed with its level, every level with the tile of each tensor it
+    keeps.
+    """
+    if (arch is None) != (dataflow is None and mapping is None):
+        raise click.UsageError(
+            "--arch and --dataflow go together, or --arch and --mapping: both for the loop nest, neither to see a file"
+        )
+    if arch is None:
+        if layers or batch or tiles:
+            raise click.UsageError("--layer, --batch and --tiles need --arch and --dataflow")
+        _file(name, overrides, yaml)
+        return 0
+    if yaml and tiles:
+        raise click.UsageError("--yaml prints a file, --tiles a table: one of them")
+    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles, yaml)
+
+
+def _nests(
+    name: str,
+    arch: str,
+    dataflow: str | None,
+    mapping: str | None,
+    overrides: tuple[str, ...],
+    layers: tuple[str, ...],
+    batch: int | None,
+    direction: Direction,
+    tiles: bool,
+    yaml: bool,
+) -> int:
+    from accelsim.base.yaml_writing import to_yaml
+    from accelsim.hardware.architecture import load_architecture
+    from accelsim.mapping.loops_text import show as nest_text
+    from accelsim.mapping.mapping import MappingError
+    from accelsim.mapping.nest import Nest
+    from accelsim.mapping.source import sources
+    from accelsim.results.result import describe_overrides
+    from accelsim.view.tiles_page import tiles as tile_table
+    from accelsim.workload.network import load_workload
+
+    changed = pairs(overrides)
+    machine = load_architecture(arch, changed)
+    network = load_workload(name)
+    network = network.select(layers) if layers else network
+    found = sources(dataflow, mapping)
+    if yaml and (len(network.layers) != 1 or len(found) != 1):
+        raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
+    if changed and not yaml:
+        click.echo(f"{describe_overrides(machine.name, changed)}\n")
+    failed = 0
+    for source in found:
+        for layer in network.layers:
+            problem = layer.directed(batch, direction)
+            if not yaml:
+                click.echo(f"{layer.name} on {machine.name}, {source.name}")
+            try:
+                nest = Nest(problem, machine, source.mapping_of(layer.name, problem, machine))
+            except MappingError as error:
+                failed = 1
+                if yaml:
+                    click.echo(f"{layer.name} cannot be mapped: {error}", err=True)
+                else:
+                    click.echo(f"  cannot be mapped: {error}\n")
+                continue
+            if yaml:
+                click.echo(to_yaml(nest.mapping).rstrip())
+                continue
+            click.echo(f"{nest_text(nest)}\nloops: {nest.mapping}\n")
+            if tiles:
+                click.echo(f"{tile_table(nest)}\n")
+    return failed
+
+
+def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:
+    from accelsim.base.yaml_reading import read_text
+    from accelsim.base.yaml_writing import to_yaml
+    from accelsim.view import kinds
+    from accelsim.view.describe import describe
+
+    kind, source = kinds.find(name)
+    changed = pairs(overrides)
+    model = kinds.load(source, kind, changed)
+    if yaml:
+        click.echo((to_yaml(model) if changed else read_text(source.file)).rstrip())
+    else:
+        click.echo(describe(model, changed))

@@ -1,0 +1,65 @@
+"""``accelsim validate`` and ``accelsim schema``: whether files are right, and what an editor needs
+to tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from accelsim.cli.common import write
+
+KINDS = ("workload", "architecture", "dataflow", "mapping", "study")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--kind", type=click.Choice(KINDS), help="What the files are; by their keys otherwise."
+)
+def validate(files: tuple[str, ...], kind: str | None) -> int:
+    """Say of each YAML file that it is valid and of what kind, or in one line what is wrong with it
+    and where.
+    """
+    from accelsim.base.errors import InputError, one_line
+    from accelsim.base.yaml_reading import read_yaml as read
+    from accelsim.view import kinds
+
+    wrong = 0
+    for file in files:
+        try:
+            source = read(file, kind or "")
+            found = kind or kinds.recognise(source)
+            model = kinds.load(source, found)
+        except InputError as error:
+            wrong = 2
+            click.echo(str(error), err=True)
+        else:
+            click.echo(
+                one_line(f"{file}: valid {found} {getattr(model, 'name', '') or Path(file).stem}")
+            )
+    return wrong
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file instead of stdout.",
+)
+def schema(kind: str, output: Path | None) -> int:
+    """Print the JSON Schema of a kind of file, for editors.
+
+    An editor with the YAML language server completes and checks a file that begins with the comment
+    `# yaml-language-server: $schema=FILE`, FILE being the schema's path from there.
+    """
+    import json
+
+    from accelsim.view import kinds
+
+    write(json.dumps(kinds.schema(kind), indent=2), output)
+    return 0

@@ -1,0 +1,574 @@
+"""The analytic engine: section 4's counts in closed form, for one mapping or a million at once.
+
+Ranks of a tensor share no dimension, so every sum over steps and instances factors over ranks.  Each step
+has exactly one advancing temporal loop k: loops outside k stand still, k goes from i-1 to i, loops inside
+jump from their last trip to their first.  With the sums of ``tables``,
+
+    child takes   = prod S(all) - sum_k prod O_k         parent reads = prod U(all) - sum_k prod K_k
+    psum arrivals = prod X(final) + sum_k (prod X_k - prod Y_k)
+
+The MAC, which has no history, is the first product alone.  A ``ClosedForm`` writes all counts of a loop skeleton
+as signed products; each factor depends on one group of dimensions only, so a mapping is a row number per
+group, and evaluating mappings is gathering rows, multiplying them and one matrix product.  Nothing is shared
+with the event engine but the problem, its projections and the nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.analytic.rank_sums import (
+    Sums,
+    TileChain,
+    coordinate_readers,
+    irrelevant,
+    plain,
+    positions,
+    sliding,
+    step_exists,
+)
+from accelsim.engines.moved import Moved
+from accelsim.mapping.nest import Boundary, Chain, Nest
+from accelsim.workload.problem import RANKS, Slide
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Tiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
+EXACT = float(1 << 53)
+
+
+def run(nest: Nest) -> dict[Boundary, Moved]:
+    """What crosses each boundary of a nest, exactly, in words."""
+    model, tiles = _model_of(nest), tiles_of(nest)
+    found = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
+    return {
+        b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
+        for b, m in model.moves(found).items()
+    }
+
+
+def tiles_of(nest: Nest) -> Tiles:
+    return {c.name: tuple([nest.loops[i].tile for i in c.loops]) for c in nest.chains}
+
+
+MODELS, ROWS = (
+    64,
+    512,
+)  # kept, and rows of tables in each; a model serves every nest of its skeleton, whatever the tiles
+_models: dict[tuple[Any, ...], ClosedForm] = {}
+
+
+def _model_of(nest: Nest) -> ClosedForm:
+    """The model of a nest's skeleton: all that a model reads of a nest but the tiles."""
+    arch = nest.arch
+    skeleton = tuple([(x.dim, x.level, x.axis) for x in nest.loops])
+    key = (
+        nest.problem,
+        skeleton,
+        nest.boundaries,
+        nest.chains,
+        arch.level_names,
+        arch.first_read,
+        arch.padding,
+    )
+    model = _models.pop(key, None)
+    if model is None or model.size > ROWS:
+        model = ClosedForm(nest)
+    _models[key] = model  # the last used
+    if len(_models) > MODELS:
+        del _models[next(iter(_models))]
+    return model
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a term: the chains it depends on, what makes it equal to another, and how it is
+    worked out.
+    """
+
+    chains: tuple[str, ...]
+    identity: tuple[Any, ...]
+    value: Callable[[Tiles], int]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``counts[mapping, column]`` of a model's columns."""
+
+    counts: Floats
+    columns: tuple[tuple[Boundary | None, str], ...]
+
+    def of(self, boundary: Boundary | None, name: str) -> Floats:
+        return np.asarray(self.counts[:, self.columns.index((boundary, name))])
+
+
+class ClosedForm:
+    """All counts of a skeleton (a nest's loops, whatever their tiles) as signed products of table
+    entries.
+
+    The skeleton fixes loop order, levels, axes and what is kept; tiles of one trip are welcome.
+    ``groups`` are sets of dimensions that share a table.
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        self.tiles = tiles_of(nest)
+        self._terms: dict[tuple[Any, ...], int] = {}
+        self._factors: list[tuple[Factor, ...]] = []
+        self._signs: list[dict[int, float]] = []
+        self.columns: list[tuple[Boundary | None, str]] = []
+        for b in nest.boundaries:
+            self._boundary(BoundarySums(nest, b))
+        self._column(None, "compute_cycles", [(1.0, [_steps(nest, c) for c in nest.chains])])
+        self._column(None, "active_pes", [(1.0, [_width(nest, c) for c in nest.chains])])
+        self.matrix = np.zeros((len(self._factors), len(self.columns)))
+        for column, signs in enumerate(self._signs):
+            for term, sign in signs.items():
+                self.matrix[term, column] += sign
+        self.groups = self._grouped()
+        self._rows: list[dict[tuple[tuple[int, ...], ...], int]] = [{} for _ in self.groups]
+        self._tables: list[Floats] = [np.ones((0, len(self._factors))) for _ in self.groups]
+        self._most: list[Floats] = [np.zeros(len(self._factors)) for _ in self.groups]
+
+    # -- terms -------------------------------------------------------------------------------------
+
+    def _boundary(self, side: BoundarySums) -> None:
+        b, acc = side.b, self.nest.problem.accumulated
+        own = side.terms("S", "O")
+        if b.tensor != acc:
+            self._column(b, "taken", own)
+            self._column(
+                b,
+                "read",
+                side.terms("U", "L" if b.kind == "neighbour" else "K") if side.shares else own,
+            )
+        else:
+            self._column(b, "drained", own)
+            self._column(b, "arrived", side.arrivals() if side.shares else own)
+
+    @property
+    def factors(self) -> tuple[tuple[Factor, ...], ...]:
+        """The factors of every term, the rows of ``matrix``."""
+        return tuple(self._factors)
+
+    def _column(
+        self, b: Boundary | None, name: str, terms: list[tuple[float, list[Factor]]]
+    ) -> None:
+        signs: dict[int, float] = {}
+        for sign, factors in terms:
+            key = tuple(sorted((f.identity for f in factors), key=repr))
+            if key not in self._terms:
+                self._terms[key] = len(self._factors)
+                self._factors.append(tuple(factors))
+            at = self._terms[key]
+            signs[at] = signs.get(at, 0.0) + sign
+        self.columns.append((b, name))
+        self._signs.append(signs)
+
+    def _grouped(self) -> tuple[tuple[str, ...], ...]:
+        """Chains that meet in one factor share a table."""
+        of = {c.name: {c.name} for c in self.nest.chains}
+        for factors in self._factors:
+            for f in factors:
+                joined = set().union(*(of[name] for name in f.chains))
+                for name in joined:
+                    of[name] = joined
+        groups = dict.fromkeys(tuple(sorted(of[c.name])) for c in self.nest.chains)
+        return tuple(groups)
+
+    @property
+    def size(self) -> int:
+        """Rows of the longest table."""
+        return max(len(known) for known in self._rows)
+
+    # -- tables and mappings -----------------------------------------------------------------------
+
+    def row(self, group: tuple[str, ...], tiles: Tiles) -> int:
+        """The table row of a group for some tiles; worked out when first asked for."""
+        return int(self.rows(group, [tiles])[0])
+
+    def rows(self, group: tuple[str, ...], many: Sequence[Tiles]) -> Ints:
+        """Table rows of a group for many tiles."""
+        at = self.groups.index(group)
+        known = self._rows[at]
+        keys = [tuple(tiles[name] for name in group) for tiles in many]
+        new = {key: tiles for key, tiles in zip(keys, many, strict=True) if key not in known}
+        if new:
+            table = self._values(group, list(new.values()))
+            known |= {key: len(known) + i for i, key in enumerate(new)}
+            self._tables[at] = np.vstack([self._tables[at], table])
+            self._most[at] = self._tables[at].max(axis=0)
+        return np.array([known[key] for key in keys], np.int64)
+
+    def _values(self, group: tuple[str, ...], many: list[Tiles]) -> Floats:
+        """``[tiles, term]``: the product of a term's factors that belong to a group; each factor is
+        worked out once.
+        """
+        found = np.ones((len(many), len(self._factors)))
+        known: dict[tuple[Any, ...], Floats] = {}
+        for term, factors in enumerate(self._factors):
+            for f in factors:
+                if f.chains[0] in group:
+                    if f.identity not in known:
+                        known[f.identity] = np.array([f.value(tiles) for tiles in many], np.float64)
+                    found[:, term] *= known[f.identity]
+        return found
+
+    def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
+        """Counts of mappings given as one row number a group; arrays of one length, or of length
+        one for what is fixed.
+
+        Raises OverflowError where a product passes 2^53 and would not be exact.
+        """
+        fixed = np.ones(len(self._factors))
+        bound = np.ones(len(self._factors))
+        product: Floats | None = None
+        for table, most, at in zip(self._tables, self._most, rows, strict=True):
+            if len(at) == 1:
+                fixed *= table[at[0]]
+                bound *= table[at[0]]
+                continue
+            bound *= most
+            product = (
+                np.take(table, at, axis=0)
+                if product is None
+                else np.multiply(product, np.take(table, at, axis=0), out=product)
+            )
+        if bound.max() >= EXACT:
+            raise OverflowError("a count may pass 2^53 words; float64 would not be exact")
+        if product is None:
+            return Evaluated(fixed[None, :] @ self.matrix, tuple(self.columns))
+        return Evaluated(product @ (fixed[:, None] * self.matrix), tuple(self.columns))
+
+    def moves(self, found: Evaluated) -> dict[Boundary, Moved]:
+        """The columns as primitives of each boundary, arrays over mappings."""
+        nest, acc = self.nest, self.nest.problem.accumulated
+        moves = {}
+        for b in nest.boundaries:
+            if b.tensor != acc:
+                moves[b] = Moved(taken=found.of(b, "taken"), read=found.of(b, "read"))
+                continue
+            above = next(
+                (x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None
+            )
+            entries = _touched(nest) if above is None else found.of(above, "drained")
+            arrived = found.of(b, "arrived")
+            free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
+            moves[b] = Moved(
+                drained=found.of(b, "drained"), arrived=arrived, updated=arrived - free
+            )
+        return moves
+
+
+def _touched(nest: Nest) -> int:
+    """Distinct real words of the accumulated tensor: those that enter the outermost level."""
+    words = 1
+    for rank in RANKS[nest.problem.accumulated]:
+        if len(rank) == 1:
+            words *= nest.problem.size[rank[0]]
+        else:
+            readers = coordinate_readers(
+                nest.problem.slide(rank), nest.problem.size[rank[0]], nest.problem.size[rank[1]]
+            )
+            words *= int((readers >= 0).any(axis=1).sum())
+    return words
+
+
+# -- the array -------------------------------------------------------------------------------------
+
+
+def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) -> TileChain:
+    loops = []
+    for i, tile in zip(chain.loops, tiles, strict=True):
+        x = nest.loops[i]
+        loops.append(
+            (
+                chain.parts.index(x.dim) if x.dim in chain.parts else -1,
+                tile,
+                spatial if x.spatial else "t",
+            )
+        )
+    return TileChain(tuple(nest.problem.size[p] for p in chain.parts), tuple(loops))
+
+
+def _steps(nest: Nest, chain: Chain) -> Factor:
+    """Positions of a chain's temporal loops that some instance takes."""
+
+    def value(tiles: Tiles) -> int:
+        line = _whole_line(nest, chain, tiles[chain.name], "m")
+        return irrelevant(line, len(line.temporal), False).U
+
+    return Factor((chain.name,), ("steps", chain.name), value)
+
+
+def _width(nest: Nest, chain: Chain) -> Factor:
+    """Instances at a chain's first position, where its pieces are largest."""
+
+    def value(tiles: Tiles) -> int:
+        return irrelevant(_whole_line(nest, chain, tiles[chain.name], "g"), 0, False).U
+
+    return Factor((chain.name,), ("width", chain.name), value)
+
+
+# -- one side of a boundary ------------------------------------------------------------------------
+
+
+class BoundarySums:
+    """The terms of one boundary."""
+
+    def __init__(self, nest: Nest, b: Boundary) -> None:
+        self.nest, self.b = nest, b
+        self.mac = b.child == nest.levels
+        self.pairs = nest.pairs(b.tensor, b.child)
+        above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
+        self.loops = set(above)
+        self._lines: dict[tuple[str, tuple[int, ...], str | None], TileChain] = {}
+        self.temporal = [i for i in above if not nest.loops[i].spatial]
+        self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
+        self.shares = (
+            any(self._kind(i) == "m" for i in above)
+            or b.kind == "neighbour"
+            or nest.crosses_padding(b)
+        )
+
+    def terms(self, every: str, kept: str) -> list[tuple[float, list[Factor]]]:
+        """prod ``every`` over all positions, less prod ``kept`` wherever a loop advances."""
+        terms = [(1.0, self._factors(every, None))]
+        if not self.mac:
+            terms += [(-1.0, self._factors(kept, k)) for k in self.temporal if not self.replaces(k)]
+        return terms
+
+    def arrivals(self) -> list[tuple[float, list[Factor]]]:
+        if self.mac:
+            return [(1.0, self._factors("U", None))]
+        terms = [(1.0, self._factors("X", None, final=True))]
+        for k in self.temporal:
+            terms.append((1.0, self._factors("X", k)))
+            if not self.replaces(k):
+                terms.append((-1.0, self._factors("Y", k)))
+        return terms
+
+    def brackets(self, column: str) -> list[tuple[list[Factor], list[Factor] | None]]:
+        """The same column as a sum of differences of products, none of them negative: the first
+        step (or the last drain), then what each advancing loop brings.  A difference is ``prod
+        first - prod second``, 0 for None.
+        """
+        own = column in ("taken", "drained") or not self.shares
+        every, kept = (
+            ("S", "O")
+            if own
+            else ("X", "Y")
+            if column == "arrived"
+            else ("U", "L" if self.b.kind == "neighbour" else "K")
+        )
+        if self.mac:
+            return [(self._factors("U" if column == "arrived" and not own else every, None), None)]
+        found: list[tuple[list[Factor], list[Factor] | None]] = [
+            (self._factors(every, None, final=True), None)
+        ]
+        return found + [
+            (self._factors(every, k), None if self.replaces(k) else self._factors(kept, k))
+            for k in self.temporal
+        ]
+
+    def replaces(self, k: int) -> bool:
+        """Whether advancing k leaves nothing of the tile: k cuts a plain dimension of the
+        tensor.
+        """
+        chain = next(c for c in self.nest.chains if k in self.own[c.name])
+        if not chain.depends(self.b.tensor):
+            return False
+        if self.pairs:
+            return True
+        dims = (self.nest.loops[k].dim,) if self.nest.loops[k].dim in chain.parts else chain.parts
+        return not any(len(rank) == 2 and d in rank for rank in RANKS[self.b.tensor] for d in dims)
+
+    def _kind(self, i: int) -> str:
+        x = self.nest.loops[i]
+        if not x.spatial:
+            return "t"
+        return "g" if x.level < self.b.parent or x.axis not in self.b.merged else "m"
+
+    def line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> TileChain:
+        """A chain above the boundary; or only the loops of one of its parts."""
+        key = chain.name, tiles, part
+        found = self._lines.get(key)
+        if found is None:
+            loops = []
+            for i, tile in zip(chain.loops, tiles, strict=True):
+                x = self.nest.loops[i]
+                if i in self.loops and part in (None, x.dim):
+                    at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
+                    loops.append((at, tile, self._kind(i)))
+            sizes = (part,) if part else chain.parts
+            found = self._lines[key] = TileChain(
+                tuple(self.nest.problem.size[p] for p in sizes), tuple(loops)
+            )
+        return found
+
+    def _where(
+        self, chain: Chain, k: int | None, final: bool, part: str | None = None
+    ) -> tuple[int, bool]:
+        """How many of the (part's) own temporal loops stand outside k, and whether k is the
+        next.
+        """
+        own = [i for i in self.own[chain.name] if part in (None, self.nest.loops[i].dim)]
+        if final:
+            return 0, False
+        return (len(own), False) if k is None else (sum(i < k for i in own), k in own)
+
+    def _factors(self, which: str, k: int | None, *, final: bool = False) -> list[Factor]:
+        """One factor a rank and irrelevant chain: at every position (k None), where k advances, or
+        at the very end.
+        """
+        nest, tensor = self.nest, self.b.tensor
+        found = [
+            self._one(c, which, irrelevant, k, final) for c in nest.chains if not c.depends(tensor)
+        ]
+        if self.pairs:
+            return [*found, self._pairs(which, k, final)]
+        done: set[str] = set()
+        for rank in RANKS[tensor]:
+            chain = nest.chain_of[rank[0]]
+            if len(rank) == 2:
+                found.append(self._slide(rank, which, k, final))
+            elif (
+                chain.fused and tensor == "ifmap"
+            ):  # above a fused loop its parts are plain dimensions
+                found.append(self._one(chain, which, plain, k, final, part=rank[0]))
+            elif chain.name not in done:
+                done.add(chain.name)
+                found.append(self._one(chain, which, plain, k, final))
+        return found
+
+    def _shape(self, chain: Chain) -> tuple[Any, ...]:
+        return tuple(self._kind(i) if i in self.loops else "-" for i in chain.loops)
+
+    def _one(
+        self,
+        c: Chain,
+        which: str,
+        table: Callable[[TileChain, int, bool], Sums],
+        k: int | None,
+        final: bool,
+        part: str | None = None,
+    ) -> Factor:
+        outside, own = self._where(c, k, final, part)
+
+        def value(tiles: Tiles) -> int:
+            return int(getattr(table(self.line(c, tiles[c.name], part), outside, own), which))
+
+        return Factor(
+            (c.name,), (c.name, part, table is plain, which, outside, own, self._shape(c)), value
+        )
+
+    def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> Factor:
+        chains = [self.nest.chain_of[d] for d in rank]
+        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
+        (e, own_e), (r, own_r) = (
+            self._where(c, k, final, p) for c, p in zip(chains, parts, strict=True)
+        )
+        own = "e" if own_e else "r" if own_r else ""
+        slide = self.projection(rank, which)
+
+        def value(tiles: Tiles) -> int:
+            lines = [self.line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
+            return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
+
+        identity = (rank, slide, which, e, r, own, *(self._shape(c) for c in chains))
+        return Factor(tuple(c.name for c in chains), identity, value)
+
+    def projection(self, rank: tuple[str, ...], which: str) -> Slide:
+        """Onto what the child holds, or the parent gives: with the padding where it is stored."""
+        level = self.b.child if which in ("S", "O") else self.b.parent
+        problem = self.nest.problem
+        return (
+            problem.padded_slide(rank)
+            if self.nest.stored(self.b.tensor, level)
+            else problem.slide(rank)
+        )
+
+    def _pairs(self, which: str, k: int | None, final: bool) -> Factor:
+        """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
+        chains = [c for c in self.nest.chains if c.depends("ifmap")]
+        when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
+        where = [self._where(c, k, final) for c in chains]
+        slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
+
+        def value(tiles: Tiles) -> int:
+            lines = [self.line(c, tiles[c.name]) for c in chains]
+            return _real_pairs(
+                self.nest,
+                slides,
+                tuple(chains),
+                tuple(lines),
+                tuple(where),
+                "all" if self.mac or (k is None and when == "now") else when,
+            )
+
+        return Factor(
+            tuple(c.name for c in chains),
+            ("pairs", slides, when, self.mac, *where, *(self._shape(c) for c in chains)),
+            value,
+        )
+
+
+# -- (k, x) pairs ----------------------------------------------------------------------------------
+
+
+def _real_pairs(
+    nest: Nest,
+    slides: tuple[Slide, Slide],
+    chains: tuple[Chain, ...],
+    lines: tuple[TileChain, ...],
+    where: tuple[tuple[int, bool], ...],
+    when: str,
+) -> int:
+    """Real pairs held now, before, or both; or all there are, each of which is held once."""
+    size = nest.problem.size
+    h, w = _validity(slides[0], size["E"], size["R"]), _validity(slides[1], size["F"], size["S"])
+    if when == "all":
+        return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
+    times = 1
+    at: dict[str, Ints] = {}
+    for c, line, (outside, own) in zip(chains, lines, where, strict=True):
+        if own and when == "same":
+            return 0
+        index = positions(line, outside, own, merged=True)
+        now, before = (line.at(x) for x in index)
+        held = now.common(before) if when == "same" else before.size()
+        mask = (np.asarray(held) > 0) & step_exists(line, index[0])
+        sliding_parts = [p for p in c.parts if p in "ERFS"]
+        spots = {
+            p: (now if when == "same" else before).one(c.parts.index(p)) for p in sliding_parts
+        }
+        shape = np.broadcast_shapes(mask.shape, *(np.shape(x) for x in spots.values()))
+        mask = np.broadcast_to(mask, shape)
+        if not sliding_parts:
+            times *= int(mask.sum())
+        at |= {p: np.broadcast_to(x, shape)[mask] for p, x in spots.items()}
+    counts = []
+    for a, b in (("R", "S"), ("E", "F")):
+        if nest.chain_of[a] is nest.chain_of[b]:
+            flat = np.bincount(at[a] * size[b] + at[b], minlength=size[a] * size[b])
+            counts.append(flat.reshape(size[a], size[b]))
+        else:
+            counts.append(
+                np.outer(
+                    np.bincount(at[a], minlength=size[a]), np.bincount(at[b], minlength=size[b])
+                )
+            )
+    return times * int((counts[0] * (h.T @ counts[1] @ w)).sum())
+
+
+@lru_cache(maxsize=256)
+def _validity(slide: Slide, out: int, filt: int) -> Ints:
+    """Whether (output, tap) reads a real coordinate."""
+    where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
+    return np.asarray((where >= 0) & (where < slide.size), np.int64)

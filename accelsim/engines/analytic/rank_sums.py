@@ -1,0 +1,312 @@
+"""Sums over one rank of a tensor, tabulated once per chain of tiles: the factors of section 4's
+closed form.
+
+Per rank and advancing loop k, over the rank's own outer positions,
+
+    S = sum_j |C_j|      O = sum_j |C_j & Q_j|        over instances j, C now and Q one step before
+    U = sum_P |C_P|      K = words of C_P that every holder j held before     over sharing groups P
+    X = sum_P |Q_P|      Y = words of Q_P that every holder j holds now
+    L = sum_P |C_P & Q_P|                              over neighbour links
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.workload.problem import Slide
+
+Ints = npt.NDArray[np.int64]
+CELLS = 1 << 24  # set elements laid out at once
+
+
+# -- positions of a chain --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TileChain:
+    """A chain above a boundary, as plain numbers: what a table depends on."""
+
+    sizes: tuple[int, ...]  # of each part
+    loops: tuple[
+        tuple[int, int, str], ...
+    ]  # (part, or -1 for the fused whole; tile; "t" | "g" | "m": temporal, grouped, merged)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.sizes, self.loops))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def temporal(self) -> tuple[int, ...]:
+        return tuple(i for i, x in enumerate(self.loops) if x[2] == "t")
+
+    @cached_property
+    def trips(self) -> tuple[int, ...]:
+        current = list(self.sizes)
+        chunk: int | None = None
+        found = []
+        for part, tile, _ in self.loops:
+            if part >= 0:
+                found.append(-(-current[part] // tile))
+                current[part] = min(tile, current[part])
+            else:
+                whole = prod(current) if chunk is None else chunk
+                found.append(-(-whole // tile))
+                chunk = min(tile, whole)
+        return tuple(found)
+
+    def at(self, index: Sequence[Any]) -> ChainRange:
+        """Ranges at one index a loop (broadcast): the parts' box and the chunk in it."""
+        lo: list[Any] = [0] * len(self.sizes)
+        hi: list[Any] = list(self.sizes)
+        chunk: tuple[Any, Any] | None = None
+        for (part, tile, _), i in zip(self.loops, index, strict=True):
+            if part >= 0:
+                lo[part] = lo[part] + i * tile
+                hi[part] = np.minimum(hi[part], lo[part] + tile)
+            else:
+                first, last = (
+                    (0, prod(np.maximum(h - low, 0) for low, h in zip(lo, hi, strict=True)))
+                    if chunk is None
+                    else chunk
+                )
+                chunk = (first + i * tile, np.minimum(last, first + (i + 1) * tile))
+        return ChainRange(lo, hi, chunk)
+
+    def last(self, index: list[Any], inner: Sequence[int]) -> None:
+        """Set the temporal loops ``inner`` to the last trip some instance takes, outermost
+        first.
+        """
+        for i in inner:
+            probe = [0 if self.loops[n][2] != "t" else index[n] for n in range(i)]
+            size = TileChain(self.sizes, self.loops[:i]).at(probe).extent(self.loops[i][0])
+            index[i] = np.maximum(-(-size // self.loops[i][1]) - 1, 0)
+
+
+@dataclass(frozen=True)
+class ChainRange:
+    lo: list[Any]
+    hi: list[Any]
+    chunk: tuple[Any, Any] | None
+
+    def extent(self, part: int) -> Any:
+        if part >= 0:
+            return self.hi[part] - self.lo[part]
+        if self.chunk is not None:
+            return self.chunk[1] - self.chunk[0]
+        return prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
+
+    def size(self) -> Any:
+        """Words of a plain rank: the chunk, or the whole box; 0 where the piece does not exist."""
+        box = prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
+        if self.chunk is None:
+            return np.asarray(box)
+        return np.where(box > 0, np.maximum(self.chunk[1] - self.chunk[0], 0), 0)
+
+    def common(self, other: ChainRange) -> Any:
+        """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks may
+        overlap.
+        """
+        both = prod(
+            np.maximum(np.minimum(a, b) - np.maximum(c, d), 0)
+            for a, b, c, d in zip(self.hi, other.hi, self.lo, other.lo, strict=True)
+        )
+        if self.chunk is None or other.chunk is None:
+            return np.asarray(both)
+        same = np.minimum(self.chunk[1], other.chunk[1]) - np.maximum(self.chunk[0], other.chunk[0])
+        return np.where(both > 0, np.maximum(same, 0), 0)
+
+    def one(self, part: int) -> Any:
+        """Coordinate of a part where the piece is a single position."""
+        if self.chunk is None:
+            return self.lo[part]
+        inner = prod(np.maximum(self.hi[q] - self.lo[q], 1) for q in range(part + 1, len(self.lo)))
+        return self.lo[part] + (self.chunk[0] // inner) % np.maximum(
+            self.hi[part] - self.lo[part], 1
+        )
+
+
+def positions(
+    line: TileChain, outside: int, own: bool, *, merged: bool
+) -> tuple[list[Any], list[Any]]:
+    """Index arrays now and one step before: (position, grouped instance, merged instance).
+
+    The first ``outside`` temporal loops stand still; if ``own``, the next one advances from i-1 to
+    i; the rest go from their last trip to their first.
+    """
+    fixed = line.temporal[: outside + own]
+    kinds = (
+        list(fixed),
+        [i for i, x in enumerate(line.loops) if x[2] == "g"],
+        [i for i, x in enumerate(line.loops) if x[2] == "m"],
+    )
+    now: list[Any] = [0] * len(line.loops)
+    for axis, members in enumerate(kinds):
+        if axis == 2 and not merged:
+            continue
+        shape = [1, 1, 1]
+        grid = np.indices(
+            [line.trips[i] - (own and i == fixed[-1]) for i in members], np.int64
+        ).reshape(len(members), prod(line.trips[i] - (own and i == fixed[-1]) for i in members))
+        shape[axis] = grid.shape[1]
+        for i, g in zip(members, grid, strict=True):
+            now[i] = (g + (own and i == fixed[-1])).reshape(shape)
+    before = list(now)
+    if own:
+        before[fixed[-1]] = now[fixed[-1]] - 1
+    line.last(before, line.temporal[outside + own :])
+    return now, before
+
+
+def step_exists(line: TileChain, now: list[Any]) -> npt.NDArray[np.bool_]:
+    """Whether a step exists: some instance takes it, and if any the first one does."""
+    first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(now, line.loops, strict=True)]
+    return np.asarray(line.at(first).size()) > 0
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sums:
+    """S, O over instances; U, K, X, Y over sharing groups."""
+
+    S: int
+    O: int  # noqa: E741
+    U: int
+    K: int
+    X: int
+    Y: int
+    L: int  # neighbour links: words of C_P that Q_P holds
+
+
+@lru_cache(maxsize=1 << 16)
+def plain(line: TileChain, outside: int, own: bool) -> Sums:
+    """A rank of one chain the tensor depends on: pieces of different instances are disjoint."""
+    index = positions(line, outside, own, merged=True)
+    now, before = (line.at(x) for x in index)
+    s = int(np.asarray(now.size()).sum())
+    x = int((before.size() * step_exists(line, index[0])).sum())
+    o = 0 if own else int(np.asarray(now.common(before)).sum())
+    return Sums(s, o, s, o, x, o, o)
+
+
+@lru_cache(maxsize=1 << 16)
+def irrelevant(line: TileChain, outside: int, own: bool) -> Sums:
+    """A chain the tensor does not depend on: active (position, instance) and (position, group)
+    pairs.
+    """
+    s, u = (
+        int((np.asarray(line.at(positions(line, outside, own, merged=m)[0]).size()) > 0).sum())
+        for m in (True, False)
+    )
+    return Sums(s, s, u, u, u, u, u)
+
+
+@lru_cache(maxsize=1 << 14)
+def coordinate_readers(slide: Slide, out: int, filt: int) -> Ints:
+    """e[h, r]: the output that reads coordinate h through tap r, or -1."""
+    e = np.arange(slide.size)[:, None] + slide.pad - slide.dilation * np.arange(filt)
+    real = (e >= 0) & (e % slide.stride == 0) & (e < out * slide.stride)
+    return np.where(real, e // slide.stride, -1)
+
+
+def coordinates(readers: Ints, e: ChainRange, r: ChainRange) -> npt.NDArray[np.bool_]:
+    """Which coordinates pieces of (E, R) touch: broadcast shape of the pieces, then h."""
+    e_lo, e_hi, r_lo, r_hi = (
+        np.asarray(x)[..., None] for x in (e.lo[0], e.hi[0], r.lo[0], r.hi[0])
+    )
+    shape = np.broadcast_shapes(e_lo.shape, e_hi.shape, r_lo.shape, r_hi.shape)[:-1]
+    found = np.zeros((*shape, len(readers)), bool)
+    for step in range(int((r_hi - r_lo).max())):
+        at = np.minimum(r_lo + step, readers.shape[1] - 1)
+        reader = readers[np.arange(len(readers)), at]
+        found |= (reader >= e_lo) & (reader < e_hi) & (r_lo + step < r_hi)
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def sliding(slide: Slide, e: TileChain, r: TileChain, outside: tuple[int, int], own: str) -> Sums:
+    """A rank of two chains that slides: sets laid out as masks over the coordinate, blocks of
+    positions at a time.
+    """
+    readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
+    both = [
+        positions(e, outside[0], own == "e", merged=True),
+        positions(r, outside[1], own == "r", merged=True),
+    ]
+    shapes = [np.broadcast_shapes((1, 1, 1), *(np.shape(x) for x in now)) for now, _ in both]
+    total = np.zeros(7, np.int64)
+    others = shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)
+    block = max(1, CELLS // max(others, 1))
+    for start in range(0, shapes[0][0], block):
+        sets = []
+        for when in (0, 1):
+            index = [
+                x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x
+                for x in both[0][when]
+            ]
+            at_e, at_r = e.at(index), r.at(both[1][when])
+            part = coordinates(readers, lift(at_e, (0, 2, 4)), lift(at_r, (1, 3, 5)))
+            if when == 0:
+                steps = flag(step_exists(e, index), 0) & flag(step_exists(r, both[1][0]), 1)
+            sets.append(part & steps)
+        n = min(block, shapes[0][0] - start)
+        full = (
+            n,
+            shapes[1][0],
+            shapes[0][1],
+            shapes[1][1],
+            shapes[0][2],
+            shapes[1][2],
+            len(readers),
+        )
+        now, before = (np.broadcast_to(x, full) for x in sets)
+        total += _six(now, before)
+    return Sums(*(int(x) for x in total))
+
+
+def flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+    shape = [1] * 7
+    shape[axis] = taken.size
+    return taken.reshape(shape)
+
+
+def lift(at: ChainRange, axes: tuple[int, int, int]) -> ChainRange:
+    """Give a chain's three axes their places among six."""
+
+    def place(x: Any) -> Any:
+        x = np.asarray(x)
+        shape = [1] * 6
+        for axis, n in zip(axes, np.broadcast_shapes(x.shape, (1, 1, 1)), strict=True):
+            shape[axis] = n
+        return x.reshape(shape)
+
+    return ChainRange([place(x) for x in at.lo], [place(x) for x in at.hi], None)
+
+
+def _six(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_]) -> Ints:
+    """S O U K X Y L of sets shaped (pe, pr, ge, gr, me, mr, h)."""
+    merged = (4, 5)
+    u, x = now.any(axis=merged), before.any(axis=merged)
+    came, went = (now & ~before).any(axis=merged), (before & ~now).any(axis=merged)
+    return np.array(
+        [
+            now.sum(),
+            (now & before).sum(),
+            u.sum(),
+            (u & ~came).sum(),
+            x.sum(),
+            (x & ~went).sum(),
+            (u & x).sum(),
+        ]
+    )

@@ -1,0 +1,528 @@
+"""The event engine, untimed: carries out ``movement`` in order, on real words.
+
+Each buffer instance is an array of its capacity that holds only what was moved into it; everything else is
+poison (NaN), and poison spreads to the result.  Counts are the lengths of what was copied.  Inside a pass
+the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a matrix product, and what
+they read is what the PEs, or the level that feeds them, hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.event.movement import (
+    Drain,
+    Event,
+    Fill,
+    Folds,
+    Open,
+    Pass,
+    PeDrain,
+    PeLoad,
+    movement,
+)
+from accelsim.engines.event.multiply import Get, Span, products
+from accelsim.engines.event.ranks import not_padding
+from accelsim.engines.event.storage import Buffer, Outermost
+from accelsim.engines.event.word_sets import NONE, Box, WordSet
+from accelsim.engines.moved import Moved
+from accelsim.mapping.nest import Boundary, Nest
+from accelsim.workload.arithmetic import wrap
+from accelsim.workload.problem import Problem
+
+Floats = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+Instance = tuple[int, ...]
+
+
+@dataclass
+class EventOutcome:
+    """What a run gives: the accumulated tensor, what crossed each boundary, and the array's
+    time.
+    """
+
+    result: npt.NDArray[np.int64]
+    moves: dict[Boundary, Moved]
+    macs: int
+    compute_cycles: int
+    active_pes: int
+    folds: list[Folds] = field(default_factory=list)
+    overflow: str | None = None  # a buffer that was given more than it holds
+
+
+def run(
+    nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event] | None = None
+) -> EventOutcome:
+    """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
+    layer has one).
+
+    Returns the accumulated tensor wrapped to psum width.  A word that was read where it was not
+    held comes out as poison: the smallest int64, which no accumulator can hold.  Raises ValueError
+    where sums could exceed 2^53, beyond which float64 is not exact.
+    """
+    nest, data = prepared(nest, data)
+    machine = _Machine(nest, data)
+    for event in events_of(nest) if events is None else events:
+        machine.carry_out(event)
+    return machine.outcome()
+
+
+def events_of(nest: Nest, *, stepwise: bool = False) -> Iterator[Event]:
+    """What is carried out: the nest's movement, and if asked for how it spreads over the steps of a
+    pass.
+    """
+    return movement(nest, stepwise=True) if stepwise else movement(nest)
+
+
+def prepared(
+    nest: Nest, data: Mapping[str, npt.NDArray[Any]]
+) -> tuple[Nest, Mapping[str, npt.NDArray[Any]]]:
+    """The nest and data to carry out: with padding zeros as words where a level stores them.
+    Raises as ``run`` does.
+    """
+    _check_exact(nest.problem, data)
+    if stores_padding(nest):
+        return nest.framed(), dict(data) | {"ifmap": _padded(nest.problem, data["ifmap"])}
+    return nest, data
+
+
+def stores_padding(nest: Nest) -> bool:
+    """Whether padding zeros are words somewhere, so that the nest has to be run framed."""
+    return nest.arch.padding is not None and nest.problem.accumulated != "ifmap"
+
+
+def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None:
+    terms = problem.macs // max(1, problem.words(problem.accumulated)) + problem.R * problem.S
+    largest = prod(max(abs(int(data[t].min())), abs(int(data[t].max()))) for t in problem.operands)
+    if largest * terms * problem.R * problem.S >= 1 << 53 and largest * problem.macs >= 1 << 53:
+        raise ValueError(
+            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact"
+        )
+
+
+def array_cycles(nest: Nest, folds: Iterable[Folds], *, merge: bool = True) -> int:
+    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal
+    runs at a stride.
+
+    Steps in a row that hold the same words are one fold; with ``merge`` off each step is a fold of
+    its own. An array without systolic lines ends after its MACs and the edges their sums still
+    take.
+    """
+    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
+        return sum(int(f.length.sum()) for f in folds) + edges_after(nest)
+    array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
+    start, end, before, r_before = 0, 0, None, 0
+    rows, cols = (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
+    tables = _joined(folds) if merge else (np.stack([f.length, f.rows, f.cols]) for f in folds)
+    for t, r, c, times in _runs(tables):
+        if nest.turned:
+            r, c = c, r
+        if array.partial_folds == "full":
+            r, c = rows, cols
+        if os:
+            length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
+            gap = {"in_place": t, "accumulators": t + r - 1, "register": max(t, r)}[array.outputs]
+            preload = 0
+        else:
+            length = t + rows + c - 2
+            gap = max(t, r) if array.weight_registers == 2 else t + r - 1
+            preload = r
+        if not array.overlap:
+            end += times * (preload + length)
+            continue
+        if before is None:
+            start = preload
+        elif os:
+            start += (
+                max(before[0], before[0] + r_before - t)
+                if array.outputs == "register"
+                else before[1]
+            )
+        else:
+            start += max(before[0], r) if array.weight_registers == 2 else before[0] + r - 1
+        start += (times - 1) * gap
+        end = max(end, start + length)
+        before, r_before = (t, gap), r
+    return end
+
+
+def edges_after(nest: Nest) -> int:
+    """Edges from the last MAC of an array without systolic lines to its whole sum: its stages and
+    the links sums take from PE to PE.
+    """
+    links = 0
+    if nest.arch.network_below(nest.levels - 2)[1].accumulated == "chain":
+        over = [
+            x
+            for x in nest.loops
+            if x.spatial and not nest.loop_depends(x, nest.problem.accumulated)
+        ]
+        links = sum(prod(x.trips for x in over if x.axis == axis) - 1 for axis in ("row", "col"))
+    return nest.arch.array.pipeline_stages - 1 + links
+
+
+def _runs(tables: Iterable[Ints]) -> Iterator[tuple[int, int, int, int]]:
+    """(T, r, c, times) of equal folds in a row."""
+    for table in tables:
+        starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
+        for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
+            yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
+
+
+def _joined(folds: Iterable[Folds]) -> Iterator[Ints]:
+    """T, r and c of folds; steps in a row that hold the same words are one, of all their T, across
+    passes too.
+    """
+    last: Ints | None = None  # T, r, c and words of the fold that the next pass may go on with
+    for f in folds:
+        starts = np.flatnonzero(
+            np.append(True, (np.diff(np.stack([f.rows, f.cols, f.held]), axis=1) != 0).any(axis=0))
+        )
+        table = np.stack(
+            [np.add.reduceat(f.length, starts), f.rows[starts], f.cols[starts], f.held[starts]]
+        )
+        if last is not None:
+            if (last[1:] == table[1:, :1]).all():
+                table[0, 0] += last[0, 0]
+            else:
+                yield last[:3]
+        last = table[:, -1:]
+        if table.shape[1] > 1:
+            yield table[:3, :-1]
+    if last is not None:
+        yield last[:3]
+
+
+def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The ifmap with its padding zeros as words, for a level that stores them."""
+    top, bottom, left, right = problem.padding
+    return np.pad(ifmap, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
+
+
+def _given(sums: Floats, _: Box) -> Floats:
+    return sums
+
+
+def _may_lag(nest: Nest) -> bool:
+    """Whether an instance may stand idle with sums in hand while its parent moves on: a ragged
+    spatial reduction.
+    """
+    level = nest.keepers(nest.problem.accumulated)[-1]
+    for chain in nest.chains:
+        if not chain.depends(nest.problem.accumulated):
+            loops = [i for i in chain.loops if nest.loops[i].level < level]
+            if any(nest.loops[i].spatial for i in loops):
+                trips = [nest.loops[i].trips for i in loops]
+                grid = np.indices(trips).reshape(len(trips), -1)
+                if not nest.pieces(chain, dict(zip(loops, grid, strict=True))).exists.all():
+                    return True
+    return False
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+class _Machine:
+    def __init__(self, nest: Nest, data: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.nest, self.problem = nest, nest.problem
+        self.acc = self.problem.accumulated
+        self.moves = {b: Moved() for b in nest.boundaries}
+        self.macs = self.compute_cycles = self.active = 0
+        self.folds: list[Folds] = []
+        self.stores: dict[tuple[str, int, Instance], Outermost | Buffer] = {}
+        for t in self.problem.operands:
+            self.stores[t, nest.home(t), ()] = Outermost(data[t])
+        start = np.zeros(self.problem.shape(self.acc))
+        if self.problem.bias and self.problem.direction == "forward":
+            start += data["bias"][None, :, :, None, None]
+        self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
+        self.pe = nest.levels - 1
+        self.pes: dict[
+            tuple[str, Instance], Outermost
+        ] = {}  # what PEs hold, by cluster, word for word
+        self.pe_words: dict[
+            tuple[str, Instance], WordSet
+        ] = {}  # of an operand: what some PE holds; accumulated: sums kept back
+        spatial = [x for x in nest.loops if x.spatial]
+        self.may_lag = _may_lag(nest)
+        self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
+
+    def outcome(self) -> EventOutcome:
+        total = self.stores[self.acc, self.nest.home(self.acc), ()].data
+        poison = np.isnan(total)
+        result = wrap(
+            np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum")
+        )
+        result[poison] = np.iinfo(np.int64).min
+        return EventOutcome(
+            result,
+            self.moves,
+            self.macs,
+            self.compute_cycles,
+            self.active,
+            self.folds,
+            self._overflow(),
+        )
+
+    def _overflow(self) -> str | None:
+        for (tensor, level, _), store in self.stores.items():
+            if isinstance(store, Buffer) and store.overflow:
+                name = self.nest.arch.level_names[level]
+                return f"{name} was given {store.overflow} words of {tensor}, its largest tile has {store.capacity}"
+        return None
+
+    def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
+        """The storage of an instance of a level; of any instance inside it, its own."""
+        key = (tensor, level, instance[: self.depth[level]])
+        found = self.stores.get(key)
+        if found is None:
+            shape, foot = self.problem.shape(tensor), self.nest.footprint
+            dtype = (
+                np.float64 if tensor == self.acc else np.float32
+            )  # operands have 16 bits at most
+            found = self.stores[key] = Buffer(
+                shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype
+            )
+        return found
+
+    def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
+        found = self.store(tensor, level, instance)
+        assert isinstance(found, Buffer)
+        return found
+
+    def carry_out(self, event: Event) -> None:
+        if isinstance(event, Pass):
+            self._pass(event)
+        elif isinstance(event, Fill):
+            self._fill(event)
+        elif isinstance(event, Drain):
+            self._drain(event)
+        elif isinstance(event, Open):
+            for instance, words in event.children:
+                self._buffer(event.tensor, event.level, instance).hold(words, None, fresh=True)
+        else:
+            self._pe_drain(event)
+
+    # buffers
+
+    def _fill(self, fill: Fill) -> None:
+        b = fill.boundary
+        moved = self.moves[b]
+        for instance, come, gone in fill.takes:
+            child = self._buffer(b.tensor, b.child, instance)
+            child.release(gone)
+            child.hold(come, self.store(b.tensor, b.parent, instance))
+            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
+                self._zero_padding(child, come)
+            moved.taken += come.count
+        moved.read += sum(n for _, n in fill.reads)
+
+    def _drain(self, drain: Drain) -> None:
+        b = drain.boundary
+        moved = self.moves[b]
+        for instance, words in drain.children:
+            child = self._buffer(b.tensor, b.child, instance)
+            self._send_up(b, instance, words, child.get)
+            child.release(words)
+            moved.drained += words.count
+        for parent, words in drain.arrivals:
+            moved.arrived += words.count
+            moved.updated += words.count - self._first(b, parent, self._once(b, words))
+
+    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
+        """Arrivals that cost no read: the first of each residency, unless the level reads zeros
+        too.
+        """
+        first = self.store(b.tensor, b.parent, instance).arrive(words)
+        return 0 if self._reads_first(b) else first
+
+    def _reads_first(self, b: Boundary) -> bool:
+        return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
+
+    def _once(self, b: Boundary, words: WordSet) -> WordSet:
+        """Two (k, x) pairs may be one word."""
+        return (
+            WordSet(listed=np.unique(words.flat(self.problem.shape(b.tensor))))
+            if self.nest.pairs(b.tensor, b.child)
+            else words
+        )
+
+    def _send_up(
+        self, b: Boundary, instance: Instance, words: WordSet, get: Callable[[Box], Floats]
+    ) -> None:
+        """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
+        them to the next.
+        """
+        for box in words.places(self.problem.shape(b.tensor)):
+            values = get(box)
+            for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+                target = self.store(b.tensor, level, instance)
+                target.add(box, values)
+                if isinstance(target, Outermost) or not self.may_lag:
+                    break
+                lost = np.isnan(target.get(box)) & ~np.isnan(values)
+                if not lost.any():
+                    break
+                values = np.where(lost, values, 0.0)
+
+    # passes
+
+    def _pe_drain(self, drain: PeDrain) -> None:
+        b = drain.boundary
+        moved = self.moves[b]
+        moved.drained += drain.drained
+        moved.arrived += drain.arrived
+        moved.updated += drain.arrived
+        for cluster, words in drain.words:
+            key = (b.tensor, cluster)
+            if self.pe_words.get(key, NONE).count:
+                pe = self._pe_store(b.tensor, cluster)
+                self._send_up(b, cluster, words, pe.get)
+                for box in words.places(pe.data.shape):
+                    pe.put(box, 0.0)
+                if words.count == self.pe_words[key].count:
+                    self.pe_words[key] = NONE
+            moved.updated -= self._first(b, cluster, words)
+
+    def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
+        key = (tensor, cluster)
+        if key not in self.pes:
+            shape = self.problem.shape(tensor)
+            self.pes[key] = Outermost(
+                np.zeros(shape) if tensor == self.acc else np.full(shape, np.nan, np.float32)
+            )
+        return self.pes[key]
+
+    def _load(self, load: PeLoad) -> None:
+        b = load.boundary
+        self.moves[b].taken += load.taken
+        self.moves[b].read += load.read
+        for cluster, words in load.words:
+            pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
+            for box in words.places(pe.data.shape):
+                pe.put(box, parent.get(box))
+            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
+                self._zero_padding(pe, words)
+
+    def _zero_padding(self, store: Outermost | Buffer, words: WordSet) -> None:
+        """Padding zeros are made where they are stored, not given by the parent."""
+        flat = words.flat(self.problem.shape("ifmap"))
+        zeros = WordSet(listed=flat[~not_padding(self.nest, flat)])
+        for box in zeros.places(self.problem.shape("ifmap")):
+            store.put(box, 0.0)
+
+    def _evict(self, load: PeLoad) -> None:
+        """Poison what no PE holds any longer."""
+        tensor = load.boundary.tensor
+        for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
+            key = (tensor, cluster)
+            before = self.pe_words.get(key, NONE)
+            if not words.count and resident.count == before.count:
+                continue
+            pe = self._pe_store(tensor, cluster)
+            shape = pe.data.shape
+            kept = [(box, pe.get(box).copy()) for box in resident.places(shape)]
+            for gone in (before, words):
+                for box in gone.places(shape):
+                    pe.put(box, np.nan)
+            for box, values in kept:
+                pe.put(box, values)
+            self.pe_words[key] = resident
+
+    def _pass(self, p: Pass) -> None:
+        for load in p.loads:
+            self._load(load)
+        for k, (cluster, box) in enumerate(p.boxes):
+            if all(x.exists for x in box.values()):
+                self._compute(p, k, cluster, box)
+        for load in p.loads:
+            self._evict(load)
+        if p.drain is not None:
+            self._pe_drain(p.drain)
+        for cluster, words in p.stay:
+            self.pe_words[self.acc, cluster] = words
+        for take in p.takes:
+            moved = self.moves[take.boundary]
+            if take.boundary.tensor != self.acc:
+                moved.taken += take.taken
+                moved.read += take.shared
+                continue
+            moved.drained += take.taken
+            moved.arrived += take.shared
+            moved.updated += take.shared - (0 if self._reads_first(take.boundary) else p.opened)
+        self.macs += p.macs
+        self.compute_cycles += p.folds.cycles
+        self.active = max(self.active, p.folds.active)
+        self.folds.append(p.folds)
+
+    def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
+        """Multiply and add one cluster's share of a pass.
+
+        Sums go to the level above the PEs, but for those of words that still stand in a PE at the
+        end of the pass: they leave when the PE lets them go.
+        """
+        level = self.nest.keepers(self.acc)[-1]
+        parent = next(
+            b
+            for b in self.nest.boundaries
+            if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels)
+        )
+        stay = p.stay[k][1] if p.stay else NONE
+        pe = self._pe_store(self.acc, cluster) if level == self.pe else None
+        moving: list[WordSet] = []
+        for words, sums in products(self.nest, box, self._reader(cluster)):
+            if pe is None:
+                self._send_up(parent, cluster, words, partial(_given, sums))
+                self.moves[parent].updated -= self._first(parent, cluster, words)
+            else:
+                for where in words.places(pe.data.shape):
+                    pe.add(where, sums)
+                moving.append(words)
+        if pe is None or p.drain is None:  # nothing was let go: every word still stands in a PE
+            return
+        kept = [(b, pe.get(b).copy()) for b in stay.places(pe.data.shape)]
+        for b, _ in kept:
+            pe.put(b, 0.0)
+        for words in moving:
+            self._send_up(parent, cluster, words, pe.get)
+            for where in words.places(pe.data.shape):
+                pe.put(where, 0.0)
+        for b, sums in kept:
+            pe.put(b, sums)
+
+    def _reader(self, cluster: Instance) -> Get:
+        """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds
+        them.
+        """
+
+        def get(tensor: str, where: tuple[slice, ...]) -> Floats:
+            level = self.nest.keepers(tensor)[-1]
+            store = (
+                self._pe_store(tensor, cluster)
+                if level == self.pe
+                else self.store(tensor, level, cluster)
+            )
+            words = store.get(where)
+            if (
+                level
+                and tensor == "ifmap"
+                and self.nest.window is not None
+                and not self.nest.stored(tensor, level)
+            ):
+                real = [
+                    (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
+                    for i, (a, b) in zip(where[3:], self.nest.window, strict=True)
+                ]
+                words = np.where(
+                    real[0][:, None] & real[1], words, 0.0
+                )  # zeros are made where they are stored: at the MAC
+            return words
+
+        return get

@@ -1,0 +1,180 @@
+"""Tiles as products of ranks: how positions of chains become lists of word offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.event.transfers import Ints
+from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
+from accelsim.workload.problem import RANKS
+
+NOWHERE = np.iinfo(np.int64).min // 4  # pads lists of offsets
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One factor of a tile: the chains it ranges over and how their positions become word
+    offsets.
+    """
+
+    chains: tuple[Chain, ...]
+    strides: tuple[int, ...]  # of each part of a single chain, or of the sliding coordinate
+    rank: tuple[str, ...]  # the parts of a single chain it ranges over, or the sliding pair
+    sliding: bool = False
+    window: tuple[int, int] | None = None  # the real coordinates, where stored padding is not held
+
+    def offsets(self, nest: Nest, pieces: tuple[Piece, ...]) -> Ints:
+        """Word offsets, sorted, padded with NOWHERE: shape of the pieces plus one axis."""
+        if self.sliding:
+            return self._sliding(nest, *pieces)
+        (piece,) = pieces
+        lo = [np.asarray(piece.lo[p]) for p in self.rank]
+        extent = [np.maximum(piece.hi[p] - piece.lo[p], 0) for p in self.rank]
+        first, last = (0, prod(extent)) if piece.chunk is None else piece.chunk
+        first, last = np.broadcast_arrays(np.asarray(first), np.asarray(last))
+        width = max(int((last - first).max()), 0)
+        at = first[..., None] + np.arange(width)
+        real = (at < last[..., None]) & piece.exists[..., None]
+        total = np.zeros(at.shape, np.int64)
+        rest = at
+        for low, n, stride in reversed(list(zip(lo, extent, self.strides, strict=True))):
+            n = np.maximum(n, 1)[..., None]
+            total += (low[..., None] + rest % n) * stride
+            rest = rest // n
+        return np.where(real, total, NOWHERE)
+
+    def _sliding(self, nest: Nest, out: Piece, filt: Piece) -> Ints:
+        slide = nest.problem.slide(self.rank)
+        e, r = self.rank
+        e_lo, e_hi, r_lo, r_hi = np.broadcast_arrays(out.lo[e], out.hi[e], filt.lo[r], filt.hi[r])
+        es = e_lo[..., None] + np.arange(max(int((e_hi - e_lo).max()), 0))
+        rs = r_lo[..., None] + np.arange(max(int((r_hi - r_lo).max()), 0))
+        at = slide.stride * es[..., :, None] + slide.dilation * rs[..., None, :] - slide.pad
+        real = (es < e_hi[..., None])[..., :, None] & (rs < r_hi[..., None])[..., None, :]
+        low, high = self.window or (0, slide.size)
+        real &= (at >= low) & (at < high) & (out.exists & filt.exists)[..., None, None]
+        flat = np.sort(np.where(real, at, slide.size).reshape(*e_lo.shape, -1), axis=-1)
+        if flat.shape[-1] == 0:
+            return np.full((*e_lo.shape, 1), NOWHERE)
+        flat[..., 1:][flat[..., 1:] == flat[..., :-1]] = slide.size
+        flat.sort(axis=-1)
+        width = max(int((flat < slide.size).sum(axis=-1).max()), 1)
+        flat = flat[..., :width]
+        return np.where(flat < slide.size, flat * self.strides[0], NOWHERE)
+
+
+def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
+    """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every
+    chain counts for itself.
+    """
+    if nest.pairs(tensor, child):
+        ids = []
+        span = 1
+        for chain in nest.chains:
+            if chain.depends(tensor):
+                sizes = tuple(nest.problem.size[p] for p in chain.parts)
+                ids.append(Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
+                span *= prod(sizes)
+        return tuple(ids)
+    strides = dict(zip(RANKS[tensor], _strides(nest.problem.shape(tensor)), strict=True))
+    found = []
+    done: set[str] = set()
+    for rank in RANKS[tensor]:
+        chain = nest.chain_of[rank[0]]
+        if chain.name in done:
+            continue
+        if len(rank) == 2:
+            found.append(
+                Rank(
+                    (chain, nest.chain_of[rank[1]]),
+                    (strides[rank],),
+                    rank,
+                    True,
+                    window(nest, rank, tensor, child),
+                )
+            )
+        elif chain.fused and tensor != "ifmap":
+            done.add(chain.name)
+            found.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
+        else:
+            found.append(Rank((chain,), (strides[rank],), rank))
+    return tuple(found)
+
+
+def window(nest: Nest, rank: tuple[str, ...], tensor: str, level: int) -> tuple[int, int] | None:
+    """The real coordinates of a sliding rank at a level of a framed nest that does not hold
+    padding; else None.
+    """
+    if nest.window is None or nest.stored(tensor, level):
+        return None
+    return nest.window[0] if rank[0] == "E" else nest.window[1]
+
+
+def coordinates(
+    nest: Nest, pairs: Ints, level: int
+) -> tuple[dict[str, Ints], npt.NDArray[np.bool_]]:
+    """Each (k, x) pair's coordinates, and whether its ifmap word is real."""
+    at: dict[str, Ints] = {}
+    rest = pairs
+    for chain in nest.chains:
+        if chain.depends("ifmap"):
+            for p in reversed(chain.parts):
+                at[p], rest = rest % nest.problem.size[p], rest // nest.problem.size[p]
+    real = np.ones(pairs.shape, bool)
+    for name, rank in (("H", ("E", "R")), ("W", ("F", "S"))):
+        slide = nest.problem.slide(rank)
+        at[name] = slide.stride * at[rank[0]] + slide.dilation * at[rank[1]] - slide.pad
+        low, high = window(nest, rank, "ifmap", level) or (0, slide.size)
+        real &= (at[name] >= low) & (at[name] < high)
+    return at, real
+
+
+def address(nest: Nest, pairs: Ints) -> Ints:
+    """The ifmap word each real pair stands for."""
+    at, _ = coordinates(nest, pairs, 0)
+    shape = nest.problem.shape("ifmap")
+    return np.ravel_multi_index(tuple(at[d] for d in ("N", "G", "C", "H", "W")), shape).astype(
+        np.int64
+    )
+
+
+def not_padding(nest: Nest, words: Ints) -> npt.NDArray[np.bool_]:
+    """Which ifmap words of a framed nest are no stored zeros."""
+    assert nest.window is not None
+    (top, bottom), (left, right) = nest.window
+    width = nest.problem.W
+    h, w = words // width % nest.problem.H, words % width
+    return (h >= top) & (h < bottom) & (w >= left) & (w < right)
+
+
+def grid(trips: Iterable[int]) -> Ints:
+    """All positions of some loops in nest order: (loops, positions)."""
+    shape = tuple(trips)
+    return np.indices(shape, np.int64).reshape(len(shape), prod(shape))
+
+
+def outer_sum(lists: list[Ints]) -> Ints:
+    total = np.zeros(1, np.int64)
+    for x in lists:
+        total = (total[:, None] + x[None, :]).ravel()
+    return total
+
+
+def grouped(nest: Nest, boundary: Boundary, spatial: list[int]) -> list[int]:
+    """The spatial loops that tell sharers apart: those of the parent's instances and those along no
+    shared axis.
+    """
+    return [
+        i
+        for i in spatial
+        if nest.loops[i].level < boundary.parent or nest.loops[i].axis not in boundary.merged
+    ]

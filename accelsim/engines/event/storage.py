@@ -1,0 +1,149 @@
+"""Where words lie: the outermost level, and buffers of a capacity that hold only what was moved
+into them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.event.word_sets import Box, Ints, WordSet
+
+Floats = npt.NDArray[Any]
+Bools = npt.NDArray[np.bool_]
+
+
+class Outermost:
+    """The outermost level: every word of a tensor has its place.  ``fresh`` words have had no
+    arrival yet.
+    """
+
+    def __init__(self, words: npt.NDArray[Any]) -> None:
+        self.data = words
+        self.fresh: npt.NDArray[np.bool_] | None = None
+        self.n_fresh = words.size
+
+    def get(self, box: Box) -> Floats:
+        return np.asarray(self.data[box])
+
+    def put(self, box: Box, values: Floats | float) -> None:
+        self.data[box] = values
+
+    def add(self, box: Box, values: Floats) -> None:
+        self.data[box] += values
+
+    def waiting(self, words: Ints) -> Bools:
+        """Which words, by flat address, have had no arrival yet."""
+        return (
+            np.ones(len(words), bool)
+            if self.fresh is None
+            else np.asarray(self.fresh.ravel()[words])
+        )
+
+    def arrive(self, words: WordSet) -> int:
+        """Mark words as arrived; how many arrived for the first time in their residency."""
+        if not self.n_fresh:
+            return 0
+        if self.fresh is None:
+            self.fresh = np.ones(self.data.shape, bool)
+        first = 0
+        for box in words.places(self.data.shape):
+            first += int(np.count_nonzero(self.fresh[box]))
+            self.fresh[box] = False
+        self.n_fresh -= first
+        return first
+
+
+class Buffer:
+    """One instance of a level, for one tensor.
+
+    Its array is as long on each axis as the longest tile and addressed round and round, as a line
+    buffer is. It holds at most ``capacity`` words; what is not held is poison (NaN).  Words given
+    beyond the capacity take others' places, and ``overflow`` tells.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], extents: tuple[int, ...], capacity: int, dtype: Any
+    ) -> None:
+        self.shape, self.extents, self.capacity = shape, extents, capacity
+        self.data = np.full(extents, np.nan, dtype)
+        self.fresh = np.zeros(extents if dtype == np.float64 else (0,), bool)
+        self.origin = (0,) * len(shape)
+        self.used = self.n_fresh = 0
+        self.overflow = (
+            0  # the most words it was ever given beyond its capacity; never, if what moves is right
+        )
+
+    def _at(self, box: Box) -> Box:
+        """Where in the array: coordinates from the origin, round and round."""
+        if not isinstance(box[0], slice):
+            return tuple(
+                [(i - o) % n for i, o, n in zip(box, self.origin, self.extents, strict=True)]
+            )
+        found = []
+        for i, o, n in zip(box, self.origin, self.extents, strict=True):
+            start = (i.start - o) % n
+            stop = start + i.stop - i.start
+            if stop > n:
+                return np.ix_(
+                    *(
+                        np.arange(i.start - o, i.stop - o) % n
+                        for i, o, n in zip(box, self.origin, self.extents, strict=True)
+                    )
+                )
+            found.append(slice(start, stop))
+        return tuple(found)
+
+    def get(self, box: Box) -> Floats:
+        return np.asarray(self.data[self._at(box)])
+
+    def put(self, box: Box, values: Floats | float) -> None:
+        self.data[self._at(box)] = values
+
+    def add(self, box: Box, values: Floats) -> None:
+        self.data[self._at(box)] += values
+
+    def hold(
+        self, words: WordSet, parent: Outermost | Buffer | None, *, fresh: bool = False
+    ) -> None:
+        """Take words in: copies of the parent's, or zeros that wait for their first arrival."""
+        if not self.used and words.count:  # an empty buffer starts afresh at its first word
+            box = words.places(self.shape)[0]
+            self.origin = tuple([i.start if isinstance(i, slice) else int(i.min()) for i in box])
+        self.used += words.count
+        if self.used > self.capacity:
+            self.overflow = max(self.overflow, self.used)
+        for box in words.places(self.shape):
+            at = self._at(box)
+            self.data[at] = 0.0 if parent is None else parent.get(box)
+            if fresh:
+                self.fresh[at] = True
+        if fresh:
+            self.n_fresh += words.count
+
+    def release(self, words: WordSet) -> None:
+        self.used -= words.count
+        for box in words.places(self.shape):
+            at = self._at(box)
+            self.data[at] = np.nan
+            if self.n_fresh:
+                self.n_fresh -= int(np.count_nonzero(self.fresh[at]))
+                self.fresh[at] = False
+
+    def waiting(self, words: Ints) -> Bools:
+        """Which words, by flat address, have had no arrival yet."""
+        return np.asarray(self.fresh[self._at(np.unravel_index(words, self.shape))])
+
+    def arrive(self, words: WordSet) -> int:
+        """Mark words as arrived; how many arrived for the first time in their residency."""
+        if not self.n_fresh:
+            return 0
+        first = 0
+        for box in words.places(self.shape):
+            at = self._at(box)
+            first += int(np.count_nonzero(self.fresh[at]))
+            self.fresh[at] = False
+        self.n_fresh -= first
+        return first

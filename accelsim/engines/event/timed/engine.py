@@ -1,0 +1,301 @@
+"""The timed event engine: SimPy processes around the events of a nest (docs/time.md).
+
+One process is the array, one each transfer; ports and channels are what they contend for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable
+from typing import Any, Literal
+
+import numpy as np
+import simpy
+
+from accelsim.engines.event.timed.arrivals import Values
+from accelsim.engines.event.timed.channels import Channel, wait_for
+from accelsim.engines.event.timed.feed import Job, PassRecord, TransferFeed
+from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.timing import LevelHeld, Recorder, Timing
+from accelsim.engines.event.transfers import Event, Ints
+from accelsim.mapping.nest import Nest
+
+CHUNKS = 8  # requests that what moves inside a pass makes of a port others use too
+Waits = Generator[simpy.Event, Any, None]
+
+
+class Engine:
+    """One run.  ``timing()`` runs it."""
+
+    def __init__(
+        self, nest: Nest, machine: Values, events: Iterable[Event], *, timeline: bool
+    ) -> None:
+        self.env = simpy.Environment()
+        self.limits = Limits(nest)
+        self.recorder = (
+            Recorder([*(r.name for r in self.limits.resources), "array"], nest.arch.level_names)
+            if timeline
+            else None
+        )
+        self.channels = [Channel(self.env, place) for place in range(len(self.limits.resources))]
+        self.feed = TransferFeed(
+            nest, self.limits, self.env, machine, events, self._start, self.recorder
+        )
+        self.machine = machine
+        self.array = _Array(self.feed.rules.systolic)
+        self.ended = dict.fromkeys(self.feed.above, 0)  # steps of each level
+        self.stalls = _Stalls((*nest.arch.levels, *nest.arch.networks))
+        self.busy = [0] * len(self.limits.resources)
+        self.under_way = 0  # transfers started, not complete
+        self.last: list[
+            tuple[int, int, str]
+        ] = []  # drains complete after the array's last result: when, place, owner
+        routes, inside = self.feed.routes, set(self.feed.inside.resources)
+        self.contended = sorted(inside & {r for b in self.feed.timed for r in routes.may_use(b)})
+
+    def timing(self) -> Timing:
+        """Carry out all events."""
+        self._read()
+        self.env.process(self._passes())
+        self.env.run()
+        if self.under_way or self.feed.ready or not self.feed.exhausted:
+            raise RuntimeError(
+                f"the timed engine stands still at cycle {self.env.now}: {self.under_way} transfers wait in a circle"
+            )
+        end = self.array.end
+        self.stalls.settle(end - self.array.alone)
+        for finished, _, owner in sorted(self.last):
+            if finished > end:
+                self.stalls.add(owner, finished - end)
+                end = finished
+        busy = {r.name: n for r, n in zip(self.limits.resources, self.busy, strict=True)}
+        timeline, occupancy = (
+            (self.recorder.timeline, self.recorder.occupancy) if self.recorder else (None, None)
+        )
+        return Timing(
+            end,
+            self.array.alone,
+            self.machine.compute_cycles,
+            self.stalls.total(),
+            busy,
+            timeline,
+            occupancy,
+        )
+
+    def _read(self) -> None:
+        """Have the feed read as far as anything can be requested now."""
+        feed = self.feed
+        while not feed.exhausted and (
+            not feed.ready
+            or any(feed.step[x] < self.ended[x] - 1 + n for x, n in feed.ahead.items())
+        ):
+            feed.more()
+
+    # transfers
+
+    def _start(self, job: Job) -> None:
+        self.under_way += 1
+        self.env.process(self._transfer(job))
+
+    def _transfer(self, job: Job) -> Waits:
+        transfer = job.transfer
+        yield from wait_for(job.waits_for)
+        for resource in transfer.resources:
+            yield self.channels[resource].request(transfer.what == "drain", job.place)
+        begin = int(self.env.now)
+        self._hold(job.come)
+        yield self.env.timeout(transfer.cycles)
+        job.finished = int(self.env.now)
+        for resource in transfer.resources:
+            self.channels[resource].release()
+            self.busy[resource] += transfer.cycles
+            if self.recorder:
+                name, b = self.limits.resources[resource].name, transfer.boundary
+                self.recorder.timeline.add(
+                    name, transfer.what, b.tensor, begin, job.finished, transfer.words, job.step
+                )
+        self._hold(job.gone)
+        if transfer.what == "drain":
+            self.last = [x for x in self.last if x[0] > self.array.end]
+            self.last.append((job.finished, transfer.place, transfer.owner))
+        self.under_way -= 1
+        job.done.succeed()
+
+    def _hold(self, changes: list[LevelHeld]) -> None:
+        if self.recorder and changes:
+            self.recorder.occupancy.change(int(self.env.now), changes)
+
+    # the array
+
+    def _passes(self) -> Waits:
+        """The array: one pass after the other, each as soon as it has its words and its room."""
+        ready = self.feed.ready
+        while True:
+            if not ready:
+                self._read()
+            if not ready:
+                return
+            record = ready.popleft()
+            free = int(self.env.now)
+            yield from wait_for([job.done for job in record.needs])
+            begin = int(self.env.now)
+            if begin > free:
+                last = min(record.needs, key=lambda job: (-job.finished, job.transfer.place))
+                self.stalls.add(last.transfer.owner, begin - free)
+            self._hold(record.come)
+            for resource, cycles in record.work.charges.items():
+                self.stalls.add(self.limits.resources[resource].owner, cycles)
+            ports = [r for r in self.contended if record.work.busy.get(r)]
+            shifts = yield from self._share(record, begin, ports)
+            if not ports:
+                yield self.env.timeout(record.work.duration)
+            end = begin + record.folds.end + int(self.env.now) - begin - record.gaps
+            self.array.add(record.folds.end, record.gaps, end)
+            self.stalls.reach = max(self.stalls.reach, record.folds.end)
+            self._tell(record, begin, shifts, set(ports))
+            if self.feed.ahead or self.recorder:
+                self.env.process(self._end(record, end - int(self.env.now)))
+
+    def _end(self, record: PassRecord, after: int) -> Waits:
+        """The edge that latches a pass's last result."""
+        yield self.env.timeout(after)
+        record.ended.succeed()
+        self._hold(record.gone)
+        for level, step in record.closes:
+            self.ended[level] = max(self.ended[level], step + 1)
+        self._read()
+
+    def _share(
+        self, record: PassRecord, begin: int, ports: list[int]
+    ) -> Generator[simpy.Event, Any, list[tuple[int, int]]]:
+        """What moves in a pass over ports that others use too, in equal requests; (from which cycle
+        of it, delay from then on).
+        """
+        duration, shifts, shift = record.work.duration, [(0, 0)], 0
+        for k in range(CHUNKS if ports else 0):
+            start, until = duration * k // CHUNKS, duration * (k + 1) // CHUNKS
+            if begin + start + shift > self.env.now:
+                yield self.env.timeout(begin + start + shift - int(self.env.now))
+            sizes = {
+                r: record.work.busy[r] * until // duration - record.work.busy[r] * start // duration
+                for r in ports
+            }
+            chunks = {
+                r: self.env.process(self._chunk(record, r, size))
+                for r, size in sizes.items()
+                if size
+            }
+            yield from wait_for(chunks.values())
+            waited, outermost = max(
+                ((chunk.value, -r) for r, chunk in chunks.items()), default=(0, 0)
+            )
+            if waited:
+                shift += waited
+                shifts.append((start, shift))
+                self.stalls.add(self.limits.resources[-outermost].owner, waited)
+        if ports and begin + duration + shift > self.env.now:
+            yield self.env.timeout(begin + duration + shift - int(self.env.now))
+        return shifts
+
+    def _chunk(
+        self, record: PassRecord, resource: int, cycles: int
+    ) -> Generator[simpy.Event, Any, int]:
+        """One request of a pass; returns how long it waited."""
+        asked = int(self.env.now)
+        yield self.channels[resource].request(False, record.place)
+        begin = int(self.env.now)
+        yield self.env.timeout(cycles)
+        self.channels[resource].release()
+        self.busy[resource] += cycles
+        if self.recorder:
+            self.recorder.timeline.add(
+                self.limits.resources[resource].name,
+                "pass",
+                "",
+                begin,
+                int(self.env.now),
+                0,
+                record.step,
+            )
+        return begin - asked
+
+    def _tell(
+        self, record: PassRecord, begin: int, shifts: list[tuple[int, int]], told: set[int]
+    ) -> None:
+        """What a pass did, but for the resources already told."""
+        for resource, cycles in record.work.busy.items():
+            if resource not in told:
+                self.busy[resource] += cycles
+        if self.recorder is None:
+            return
+        from_, by = (np.array(x, np.int64) for x in zip(*shifts, strict=True))
+
+        def when(cycles: Ints, side: Literal["left", "right"]) -> Ints:
+            return begin + cycles + by[np.maximum(np.searchsorted(from_, cycles, side) - 1, 0)]
+
+        timeline = self.recorder.timeline
+        if not record.work.rows or all(rows.resource >= 0 for rows in record.work.rows):
+            timeline.add(
+                "array", "pass", "", begin, int(self.env.now), record.folds.macs, record.step
+            )
+        for rows in record.work.rows:
+            if rows.resource not in told:
+                name = self.limits.resources[rows.resource].name if rows.resource >= 0 else "array"
+                timeline.extend(
+                    name,
+                    rows.what,
+                    rows.tensor,
+                    when(rows.start, "right"),
+                    when(rows.end, "left"),
+                    rows.words,
+                    record.step,
+                )
+
+
+class _Array:
+    """The array's time: as it is (``end``), and as it were if nothing were waited for (``alone``);
+    cycles so far.
+    """
+
+    def __init__(self, systolic: bool) -> None:
+        self.systolic = systolic
+        self.end = self.alone = self.start = 0
+
+    def add(self, length: int, gaps: int, end: int) -> None:
+        """A pass whose last result is latched ``length`` edges after its start, ``gaps`` before the
+        next; it is at ``end``.
+        """
+        alone = self.start + length
+        self.alone = max(self.alone, alone) if self.systolic else alone
+        self.end = max(self.end, end) if self.systolic else end
+        self.start += gaps
+
+
+class _Stalls:
+    """Stall cycles by level and network.  ``reach`` is the longest that a wait can stay hidden
+    behind the end of earlier passes.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._total = dict.fromkeys(names, 0)
+        self._recent: deque[tuple[str, int]] = deque()
+        self._in_recent = 0
+        self.reach = 0
+
+    def add(self, owner: str, cycles: int) -> None:
+        self._total[owner] += cycles
+        self._recent.append((owner, cycles))
+        self._in_recent += cycles
+        while self._recent and self._in_recent - self._recent[0][1] >= self.reach:
+            self._in_recent -= self._recent.popleft()[1]
+
+    def settle(self, cycles: int) -> None:
+        """Take back the latest waits beyond ``cycles`` in all: no result came later for them."""
+        over = sum(self._total.values()) - cycles
+        while over > 0:
+            owner, n = self._recent.pop()
+            self._total[owner] -= min(n, over)
+            over -= min(n, over)
+
+    def total(self) -> dict[str, int]:
+        return dict(self._total)

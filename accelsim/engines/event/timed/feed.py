@@ -1,0 +1,290 @@
+"""From the events in order to passes and transfers that know what they wait for (docs/time.md,
+steps and slots).
+
+Events are carried out as they are read; only numbers are kept ahead of time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import simpy
+
+from accelsim.engines.event.timed.arrivals import Values
+from accelsim.engines.event.timed.inside import Inside, PassWords, PassWork
+from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.pass_folds import PassFolds, TimedArray
+from accelsim.engines.event.timed.timing import LevelHeld, Recorder
+from accelsim.engines.event.timed.transfer import Routes, Transfer
+from accelsim.engines.event.transfers import Drain, Event, Fill, Open, Pass, PeDrain
+from accelsim.mapping.nest import Boundary, Nest
+
+
+@dataclass(eq=False)
+class Job:
+    """A transfer under way: ``waits_for`` are other transfers and ends of passes that come before
+    its request.
+    """
+
+    transfer: Transfer
+    place: int  # in the nest
+    step: int  # of the child level: the one it is filled for, or drained after
+    waits_for: list[simpy.Event]
+    done: simpy.Event  # happens when it is complete
+    finished: int = -1
+    come: list[LevelHeld] = field(
+        default_factory=list
+    )  # what a level holds more or less when it starts, or when it is complete
+    gone: list[LevelHeld] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class PassRecord:
+    """One pass.  Complete, with ``gaps`` and ``work``, once the next pass is known."""
+
+    place: int
+    step: int
+    ended: simpy.Event
+    folds: PassFolds
+    words: PassWords | None
+    needs: list[Job] = field(default_factory=list)
+    closes: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (level, step) it is the last pass of
+    gaps: int = 0
+    work: PassWork = field(default_factory=lambda: PassWork(0, 0, {}, {}))
+    come: list[LevelHeld] = field(default_factory=list)
+    gone: list[LevelHeld] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Carried:
+    """A fill, a drain or an opening between two passes, and what it changes in the level inside."""
+
+    what: str
+    boundary: Boundary
+    transfer: Transfer | None
+    come: list[LevelHeld]
+    gone: list[LevelHeld]
+
+
+class TransferFeed:
+    """Reads events, has them carried out, starts transfers (``start``) and hands out passes
+    (``ready``).
+
+    ``step`` is the step of each level that the latest pass read belongs to; ``ahead`` how many
+    steps beyond those that ended must be read so that no transfer can be requested too late, for
+    each level whose transfers take time.
+    """
+
+    def __init__(
+        self,
+        nest: Nest,
+        limits: Limits,
+        env: simpy.Environment,
+        machine: Values,
+        events: Iterable[Event],
+        start: Callable[[Job], None],
+        recorder: Recorder | None,
+    ) -> None:
+        self.nest, self.env, self.machine, self.start, self.recorder = (
+            nest,
+            env,
+            machine,
+            start,
+            recorder,
+        )
+        self.events: Iterator[Event] = iter(events)
+        self.inside, self.routes, self.rules = (
+            Inside(nest, limits),
+            Routes(nest, limits),
+            TimedArray(nest),
+        )
+        pe, levels = nest.levels - 1, list(nest.arch.levels.values())
+        self.between = [b for b in nest.boundaries if b.child < pe]
+        self.slots = {
+            b: 2 if levels[b.child].double_buffered or b.tensor in levels[b.child].queued else 1
+            for b in self.between
+        }
+        self.above = {
+            level: [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < level]
+            for level in range(1, pe)
+        }
+        self.timed = [b for b in self.between if self.routes.takes_time(b)]
+        self.ahead = {
+            level: max(self.slots[b] for b in self.timed if b.child == level)
+            for level in {b.child for b in self.timed}
+        }
+        sums = [b for b in self.between if b.tensor == nest.problem.accumulated]
+        self.inner = {b: x for b in sums for x in sums if x.parent == b.child}
+        self.opens = {b.child: b for b in sums}
+        self.innermost = self.above.get(pe - 1, [])
+        self.step = dict.fromkeys(self.above, -1)
+        self.exhausted = False
+        self.ready: deque[PassRecord] = deque()
+        self._open: PassRecord | None = None
+        self._setting: dict[int, tuple[int, ...]] = {}
+        self._passes = self._places = 0
+        self._moved: list[_Carried] = []
+        self._ends: dict[int, deque[simpy.Event]] = {
+            level: deque(maxlen=2) for level in self.above
+        }  # of the last two steps
+        self._fills: dict[
+            tuple[str, int], list[Job]
+        ] = {}  # the latest that take time, by tensor and level
+        self._drains: dict[Boundary, Job] = {}
+        self._tiles: dict[Boundary, deque[Job | None]] = {
+            b: deque(maxlen=2) for b in sums
+        }  # what drained the last two tiles
+
+    def more(self) -> None:
+        """Read on until one more pass is complete, or all is."""
+        for event in self.events:
+            self.machine.carry_out(event)
+            if not isinstance(event, Pass):
+                self._between(event)
+            elif self._take(event):
+                return
+        if not self.exhausted:
+            self.exhausted = True
+            self._close(None)
+            self._schedule(None)
+
+    def _between(self, event: Event) -> None:
+        """What happens between two passes; what leaves the PEs still belongs to the first of
+        them.
+        """
+        recorder = self.recorder
+        if isinstance(event, PeDrain):
+            if self._open is not None and self._open.words is not None:
+                self._open.words.after(event, self.machine.first)
+        elif isinstance(event, Fill):
+            come, gone = recorder.fill(event) if recorder else ([], [])
+            self._moved.append(
+                _Carried("fill", event.boundary, self.routes.fill(event), come, gone)
+            )
+        elif isinstance(event, Drain):
+            gone = recorder.drain(event) if recorder else []
+            self._moved.append(
+                _Carried(
+                    "drain", event.boundary, self.routes.drain(event, self.machine.first), [], gone
+                )
+            )
+        elif isinstance(event, Open) and any(words.count for _, words in event.children):
+            come = recorder.open(event) if recorder else []
+            self._moved.append(_Carried("open", self.opens[event.level], None, come, []))
+
+    def _take(self, p: Pass) -> bool:
+        """A pass, or a part of one; whether the pass before it is complete now."""
+        setting = {level: tuple([p.at[i] for i in loops]) for level, loops in self.above.items()}
+        record = self._open
+        if record is None or setting != self._setting:
+            words = (
+                PassWords(self.inside, told=self.recorder is not None)
+                if self.inside.flows
+                else None
+            )
+            record = PassRecord(0, self._passes, self.env.event(), PassFolds(self.rules), words)
+        record.folds.add(p.folds, opening=self._passes == 0)
+        if record.words is not None:
+            record.words.add(p, self.machine.first, self.machine.by_step)
+        if record is self._open:
+            return False
+        before = self._open
+        changed = [level for level in self.above if setting[level] != self._setting.get(level)]
+        self._close(record, changed)
+        for level in changed:
+            self.step[level] += 1
+        self._schedule(record)
+        record.place = self._place()
+        self._open, self._setting = record, setting
+        self._passes += 1
+        return before is not None
+
+    def _close(self, following: PassRecord | None, changed: Iterable[int] | None = None) -> None:
+        """The open pass is whole: how long it lasts, and what it is the last pass of."""
+        record = self._open
+        if record is None:
+            return
+        record.gaps = record.folds.gaps(following.folds.first if following is not None else None)
+        record.work = (
+            record.words.close(record.gaps)
+            if record.words is not None
+            else PassWork(record.gaps, 0, {}, {})
+        )
+        record.words = None
+        for level in self.above if changed is None else changed:
+            record.closes.append((level, self.step[level]))
+            self._ends[level].append(record.ended)
+        self.ready.append(record)
+
+    def _schedule(self, following: PassRecord | None) -> None:
+        """Start what moved between the pass before and the one that follows."""
+        before = self._open
+        tiles: dict[Boundary, Job | None] = {}
+        for moved in self._moved:
+            b, job = moved.boundary, None
+            if moved.transfer is not None:
+                job = self._job(moved, moved.transfer, last=following is None)
+            else:  # takes no time: it is not waited for
+                if following is not None:
+                    following.come += moved.come
+                if before is not None:
+                    before.gone += moved.gone
+            if moved.what == "fill":
+                parents = self._fills.get((b.tensor, b.parent), [])
+                mine = [
+                    j
+                    for j in (*self._fills.get((b.tensor, b.child), []), *parents)
+                    if j.finished < 0
+                ]
+                self._fills[b.tensor, b.child] = [job] if job is not None else mine
+                if job is not None and following is not None:
+                    following.needs.append(job)
+            else:
+                tiles[b] = job or tiles.get(b)
+                if job is not None:
+                    self._drains[b] = job
+        for b, job in tiles.items():
+            history = self._tiles[b]
+            history.append(job)
+            earlier = history[-self.slots[b]] if len(history) >= self.slots[b] else None
+            if earlier is not None and following is not None:
+                following.needs.append(earlier)
+        self._moved = []
+
+    def _job(self, moved: _Carried, transfer: Transfer, *, last: bool) -> Job:
+        """A transfer with what it waits for: the words and the room for them.  ``last`` if no pass
+        follows.
+        """
+        b = moved.boundary
+        ends, waits = self._ends[b.child], []
+        if moved.what == "fill":
+            if len(ends) >= self.slots[b]:
+                waits.append(ends[-self.slots[b]])
+            waits += [j.done for j in self._fills.get((b.tensor, b.parent), [])]
+            step = self.step[b.child]
+            if self._open is not None:
+                self._open.gone += moved.gone
+        else:
+            waits.append(ends[-1])
+            if b in self.inner and self.inner[b] in self._drains:
+                waits.append(self._drains[self.inner[b]].done)
+            step = self.step[b.child] - (0 if last else 1)
+        job = Job(
+            transfer,
+            self._place(),
+            step,
+            waits,
+            self.env.event(),
+            come=moved.come,
+            gone=moved.gone if moved.what == "drain" else [],
+        )
+        self.start(job)
+        return job
+
+    def _place(self) -> int:
+        self._places += 1
+        return self._places

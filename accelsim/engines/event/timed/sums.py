@@ -1,0 +1,141 @@
+"""Sums that go straight from the MACs to a level outside the PEs: which words a pass makes, and in
+which step each comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from accelsim.engines.event.ranks import (
+    NOWHERE,
+    Rank,
+    address,
+    coordinates,
+    grid,
+    outer_sum,
+    ranks_of,
+)
+from accelsim.engines.event.tile_boxes import TileBoxes
+from accelsim.engines.event.transfers import Instance, Ints
+from accelsim.engines.event.word_sets import NONE, WordSet
+from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
+
+
+class DirectSums:
+    """Of the accumulated tensor's innermost boundary outside the PEs, if its child is the MAC;
+    ``boundary`` is None if not.
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest = nest
+        acc, pe = nest.problem.accumulated, nest.levels - 1
+        level = nest.keepers(acc)[-1]
+        found = [b for b in nest.boundaries if b.tensor == acc and b.parent == level < pe]
+        self.boundary: Boundary | None = found[0] if found else None
+        self.clusters = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < pe - 1]
+        self.spatial = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < pe]
+        self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < pe]
+        self._tiles = TileBoxes(nest, found[0]) if found else None
+
+    def words(self, at: Mapping[int, int], cluster: Instance) -> WordSet:
+        """What a cluster's MACs add to in a pass, each word once."""
+        if self.boundary is None or self._tiles is None:
+            return NONE
+        here = {**at, **dict(zip(self.clusters, cluster, strict=True))}
+        _, tile = self._tiles.tile(here)
+        words = self._tiles.minus(tile, None)
+        if self.nest.pairs(self.boundary.tensor, self.boundary.child):
+            return WordSet(listed=np.unique(address(self.nest, words.flat(()))))
+        return words
+
+    def places(self, at: Mapping[int, int], cluster: Instance) -> tuple[Ints, Ints]:
+        """The same words as flat addresses, sorted, and for each the place of its first step among
+        those that exist.
+        """
+        assert self.boundary is not None
+        tensor, mac = self.boundary.tensor, self.boundary.child
+        steps = [i for i in self.temporal if i not in at]
+        trips = [self.nest.loops[i].trips for i in steps]
+        strides = {i: prod(trips[k + 1 :]) for k, i in enumerate(steps)}
+        here = {**at, **dict(zip(self.clusters, cluster, strict=True))}
+        found = [
+            self._first_codes(rank, here, strides) for rank in ranks_of(self.nest, tensor, mac)
+        ]
+        words, codes = outer_sum([w for w, _ in found]), outer_sum([c for _, c in found])
+        if self.nest.pairs(tensor, mac):
+            real = coordinates(self.nest, words, mac)[1]
+            words, codes = address(self.nest, words[real]), codes[real]
+        place = np.cumsum(self._exist(at, steps)) - 1
+        return first_of(words, place[codes])
+
+    def _first_codes(
+        self, rank: Rank, here: Mapping[int, int], strides: dict[int, int]
+    ) -> tuple[Ints, Ints]:
+        """The offsets of one rank and the least that its own loops add to the number of a step that
+        has them.
+        """
+        pieces, codes = [], []
+        for c in rank.chains:
+            own = [i for i in c.loops if i in strides or (i in self.spatial and i not in here)]
+            at = grid(self.nest.loops[i].trips for i in own)
+            codes.append(
+                sum(
+                    (strides.get(i, 0) * g for i, g in zip(own, at, strict=True)),
+                    np.zeros(at.shape[1], np.int64),
+                )
+            )
+            index: dict[int, Any] = {i: here[i] for i in c.loops if i in here}
+            pieces.append(self._pieces(c, index | dict(zip(own, at, strict=True)), at.shape[1]))
+        code = codes[0]
+        if len(pieces) == 2:
+            code = codes[0][:, None] + codes[1]
+            pieces = [
+                _shaped(pieces[0], (slice(None), None)),
+                _shaped(pieces[1], (None, slice(None))),
+            ]
+        offsets = rank.offsets(self.nest, tuple(pieces))
+        code = np.broadcast_to(code[..., None], offsets.shape)
+        real = offsets != NOWHERE
+        return first_of(offsets[real], code[real])
+
+    def _pieces(self, chain: Chain, index: dict[int, Any], n: int) -> Piece:
+        piece = self.nest.pieces(chain, index)
+        lo, hi = (
+            {p: np.broadcast_to(v, n) for p, v in side.items()} for side in (piece.lo, piece.hi)
+        )
+        chunk = (
+            None
+            if piece.chunk is None
+            else (np.broadcast_to(piece.chunk[0], n), np.broadcast_to(piece.chunk[1], n))
+        )
+        return Piece(lo, hi, chunk, np.broadcast_to(piece.exists, n))
+
+    def _exist(self, at: Mapping[int, int], steps: list[int]) -> Ints:
+        """Which steps of a pass some instance has; if any has a step, the first one has."""
+        settings = dict(zip(steps, grid(self.nest.loops[i].trips for i in steps), strict=True))
+        first = {**at, **dict.fromkeys(self.spatial, 0), **settings}
+        ok = np.ones(prod(self.nest.loops[i].trips for i in steps), bool)
+        for c in self.nest.chains:
+            ok &= self.nest.pieces(c, {i: first[i] for i in c.loops if i in first}).exists
+        return ok.astype(np.int64)
+
+
+def first_of(words: Ints, places: Ints) -> tuple[Ints, Ints]:
+    """Every word once, sorted, with the least of its places."""
+    order = np.lexsort((places, words))
+    words, places = words[order], places[order]
+    once = np.append(True, words[1:] != words[:-1])[: len(words)]
+    return words[once], places[once]
+
+
+def _shaped(piece: Piece, where: tuple[slice | None, ...]) -> Piece:
+    return Piece(
+        {p: v[where] for p, v in piece.lo.items()},
+        {p: v[where] for p, v in piece.hi.items()},
+        None,
+        piece.exists[where],
+    )

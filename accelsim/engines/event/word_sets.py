@@ -1,0 +1,217 @@
+"""Sets of words of one tensor: disjoint boxes of coordinates, or a plain list of flat addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Index = slice | Ints
+Box = tuple[
+    Any, ...
+]  # what numpy takes, one index per axis: slices, or index arrays that broadcast together
+
+
+def index_of(coordinates: Ints) -> Index:
+    """A slice where sorted coordinates are consecutive."""
+    n = len(coordinates)
+    if n and int(coordinates[-1]) - int(coordinates[0]) == n - 1:
+        return slice(int(coordinates[0]), int(coordinates[0]) + n)
+    return coordinates
+
+
+def box_of(indices: Sequence[Index]) -> Box:
+    """The box that one index per axis spans: all slices, or else a grid of index arrays."""
+    if all(isinstance(i, slice) for i in indices):
+        return tuple(indices)
+    return np.ix_(*(np.arange(i.start, i.stop) if isinstance(i, slice) else i for i in indices))
+
+
+def box_size(box: Box) -> int:
+    if isinstance(box[0], slice):
+        return prod([i.stop - i.start for i in box])
+    return prod(np.broadcast_shapes(*(i.shape for i in box)))
+
+
+def shifted(box: Box, by: Sequence[int]) -> Box:
+    if isinstance(box[0], slice):
+        return tuple([slice(i.start + b, i.stop + b) for i, b in zip(box, by, strict=True)])
+    return tuple([i + b for i, b in zip(box, by, strict=True)])
+
+
+@dataclass(frozen=True)
+class WordSet:
+    """Words of a tensor, each once; ``listed`` is used where they make no few boxes."""
+
+    boxes: tuple[Box, ...] = ()
+    listed: Ints | None = None
+
+    @cached_property
+    def count(self) -> int:
+        return (
+            len(self.listed)
+            if self.listed is not None
+            else sum([box_size(box) for box in self.boxes])
+        )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def flat(self, shape: tuple[int, ...]) -> Ints:
+        """Flat addresses in a tensor of ``shape``."""
+        if self.listed is not None:
+            return self.listed
+        return np.concatenate([np.zeros(0, np.int64), *(_flat(box, shape) for box in self.boxes)])
+
+    def places(self, shape: tuple[int, ...]) -> Sequence[Box]:
+        """Boxes that cover the words, each once."""
+        return self.boxes if self.listed is None else (np.unravel_index(self.listed, shape),)
+
+
+NONE = WordSet()
+
+
+def _flat(box: Box, shape: tuple[int, ...]) -> Ints:
+    grid = np.ix_(*(np.arange(i.start, i.stop) for i in box)) if isinstance(box[0], slice) else box
+    total = np.zeros((), np.int64)
+    for at, n in zip(grid, shape, strict=True):
+        total = total * n + at
+    return total.ravel()
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Words relative to a base word, so that equal passes can share them.
+
+    A box holds wherever its base lies on the same coordinates of the ``fixed`` axes (those that
+    carry into each other); elsewhere the words are listed: the sums of one offset from each of
+    ``factors``.
+    """
+
+    box: Box | None
+    factors: tuple[Ints, ...]
+    count: int
+    fixed: tuple[tuple[int, int], ...] = ()  # (axis, coordinate of the base)
+
+    @cached_property
+    def _listed(self) -> Ints:
+        total = np.zeros(1, np.int64)
+        for x in self.factors:
+            total = (total[:, None] + x[None, :]).ravel()
+        return total
+
+    def at(self, base: int, shape: tuple[int, ...]) -> WordSet:
+        if not self.count:
+            return NONE
+        if self.box is not None:
+            first = _coordinates(base, shape)
+            if all(first[axis] == at for axis, at in self.fixed):
+                return WordSet((shifted(self.box, first),))
+        return WordSet(listed=self._listed + base)
+
+
+def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
+    found = []
+    for n in reversed(shape):
+        address, at = divmod(address, n)
+        found.append(at)
+    return found[::-1]
+
+
+def pattern(words: Ints, base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()) -> Pattern:
+    """Sorted words given less ``base``, as one box where they are one."""
+    if not len(words):
+        return Pattern(None, (), 0)
+    axes = []
+    left = words + base  # peel axes off, fastest first, as long as the words are a product
+    for n in reversed(shape):
+        line = _distinct(left[: np.searchsorted(left, left[0] - left[0] % n + n)] % n)
+        if len(left) % len(line):
+            return Pattern(None, (words,), len(words))
+        rows = left.reshape(-1, len(line))
+        start = rows[:, 0] // n
+        if not ((rows - start[:, None] * n) == line).all():
+            return Pattern(None, (words,), len(words))
+        axes.append(line)
+        left = start
+    return _boxed(axes[::-1], base, shape, fixed, (words,), len(words))
+
+
+def product_pattern(
+    factors: Sequence[Ints], base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()
+) -> Pattern:
+    """All sums of one offset from each factor, less ``base``; each factor's offsets lie on axes of
+    their own.
+    """
+    count = prod(len(f) for f in factors)
+    if not count:
+        return Pattern(None, (), 0)
+    first = _coordinates(base, shape)
+    axes = [np.array([at]) for at in first]
+    for f in factors:
+        lines = [_distinct(np.asarray(a)) for a in np.unravel_index(f + base, shape)]
+        moved = [
+            i
+            for i, (line, at) in enumerate(zip(lines, first, strict=True))
+            if len(line) > 1 or line[0] != at
+        ]
+        if prod(len(lines[i]) for i in moved) != len(f):
+            return Pattern(None, tuple(factors), count)
+        for i in moved:
+            axes[i] = lines[i]
+    return _boxed(axes, base, shape, fixed, tuple(factors), count)
+
+
+def _boxed(
+    axes: Sequence[Ints],
+    base: int,
+    shape: tuple[int, ...],
+    fixed: Sequence[int],
+    factors: tuple[Ints, ...],
+    count: int,
+) -> Pattern:
+    first = _coordinates(base, shape)
+    box = box_of([index_of(a - f) for a, f in zip(axes, first, strict=True)])
+    return Pattern(box, factors, count, tuple((axis, first[axis]) for axis in fixed))
+
+
+def _distinct(values: Any) -> Ints:
+    low = int(values.min())
+    seen = np.zeros(int(values.max()) - low + 1, bool)
+    seen[values - low] = True
+    return np.flatnonzero(seen) + low
+
+
+def chunk_boxes(
+    extents: Sequence[int], start: int, stop: int
+) -> Iterator[tuple[tuple[int, int], ...]]:
+    """Boxes of positions [start, stop) of a mixed-radix index, slowest extent first: ranges per
+    digit.
+    """
+    if start >= stop:
+        return
+    if len(extents) == 1:
+        yield ((start, stop),)
+        return
+    inner = prod(extents[1:])
+    first, last = start // inner, (stop - 1) // inner
+    if first == last:
+        for rest in chunk_boxes(extents[1:], start - first * inner, stop - first * inner):
+            yield ((first, first + 1), *rest)
+        return
+    if start % inner:
+        for rest in chunk_boxes(extents[1:], start % inner, inner):
+            yield ((first, first + 1), *rest)
+        first += 1
+    whole = stop // inner
+    if whole > first:
+        yield ((first, whole), *((0, n) for n in extents[1:]))
+    if stop % inner:
+        for rest in chunk_boxes(extents[1:], 0, stop % inner):
+            yield ((whole, whole + 1), *rest)

@@ -1,0 +1,104 @@
+"""A sample of a space, its front and the fixed rule's point: what the figure of a space shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.base.errors import InputError
+from accelsim.hardware.architecture import load_architecture
+from accelsim.mapper.closed_cycles import forms_are_exact
+from accelsim.mapper.layer_search import rule_nest, search_tiles, spread
+from accelsim.mapper.space import TileChoice, under
+from accelsim.mapping.files import MappingFile, load_dataflow
+from accelsim.results.simulate import simulate
+from accelsim.workload.network import load_workload
+from accelsim.workload.problem import Direction
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """``points`` and ``front`` are [n, 2] of cycles and energy, the front by rising cycles;
+    ``rule`` is the fixed rule's.
+
+    Unless ``exact``, the points' cycles are the search's, from below; those of the front and the
+    rule are the closed form's.
+    """
+
+    points: Floats
+    front: Floats
+    rule: tuple[float, float] | None
+    unit: str
+    title: str
+    exact: bool = True
+
+
+def cloud(
+    layer: Any,
+    arch: Any,
+    dataflow: Any,
+    *,
+    tiles: TileChoice = "divisors",
+    points: int = 20_000,
+    limit: float = 60.0,
+    batch: int | None = None,
+    direction: Direction = "forward",
+    overrides: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> Cloud:
+    """At most ``points`` random legal mappings of the space of a layer under a dataflow, and its
+    exact front.
+
+    Raises InputError as ``map_layer`` does, MappingError if the space is empty.
+    """
+    from time import monotonic
+
+    network = load_workload(layer)
+    if len(network.layers) != 1:
+        raise InputError("one layer has a space", key="layer", got=f"{len(network.layers)} layers")
+    machine, flow = load_architecture(arch, overrides or {}), load_dataflow(dataflow)
+    problem = network.layers[0].directed(batch, direction)
+    skeleton = under(problem, machine, flow)
+    measures = ("energy", "cycles")
+    rng = np.random.default_rng(seed)
+    _, every, _ = spread(skeleton, tiles, measures, dominance=False)
+    found = []
+    total = sum(t.volume for t in every)
+    for table in every:
+        n = max(1, round(4 * points * table.volume / total))
+        found.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
+    sampled = np.concatenate(found) if found else np.zeros((0, 2))
+    sampled = sampled[rng.permutation(len(sampled))[:points]]
+    state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
+    front = np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)
+    nest = rule_nest(problem, machine, flow)
+    rule = None
+    unit = machine.energy.unit
+    if nest is not None:
+        mapping = MappingFile(
+            name="rule", loops=nest.mapping.loops, keep=nest.mapping.keep, fused=nest.mapping.fused
+        )
+        columns = (
+            simulate(network, machine, flow, mapping=mapping, batch=batch, direction=direction)
+            .rows[0]
+            .columns
+        )
+        rule = (
+            (float(columns["cycles"]), float(columns[f"energy_{unit}"]))
+            if columns.get("cycles") is not None
+            else None
+        )
+    return Cloud(
+        sampled,
+        front,
+        rule,
+        unit,
+        f"{flow.short} on {machine.name}, tiles {tiles}",
+        forms_are_exact(machine),
+    )

@@ -1,0 +1,222 @@
+"""What every importer builds: entries of a workload file with names that a file may have, and
+weights beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.base.errors import InputError, one_line
+from accelsim.base.validation import validate
+from accelsim.workload.graph.entries import OPERATORS
+from accelsim.workload.network import Workload
+from accelsim.workload.operators.operator import Operator, Shape
+
+Array = NDArray[Any]
+MAX_IMPORTED = 10_000
+
+
+class UnsupportedError(InputError):
+    """Nodes that cannot be imported, every one with its reason in ``nodes``; nothing is imported
+    without them.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], nodes: Sequence[tuple[str, str]]) -> None:
+        self.nodes = tuple(nodes)
+        shown = "; ".join(f"{name}: {why}" for name, why in self.nodes[:3])
+        rest = f"; and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else ""
+        count = f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}"
+        super().__init__(one_line(f"{count} cannot be imported: {shown}{rest}", 300), file=file)
+
+
+@dataclass
+class Imported:
+    """A workload, its weights by parameter name (none if the format has none), and what was noticed
+    on the way.
+    """
+
+    workload: Workload
+    weights: dict[str, Array] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class NetworkBuilder:
+    """Collects nodes of a graph.  A tensor goes by its node's name; shapes are known at once, the
+    batch left out.
+    """
+
+    def __init__(self, name: str, file: str | os.PathLike[str]) -> None:
+        self.name, self.file = clean(name) or "network", file
+        self.inputs: dict[str, Shape] = {}
+        self.entries: list[dict[str, Any]] = []
+        self.shapes: dict[str, Shape] = {}
+        self.weights: dict[str, Array] = {}
+        self.notes: list[str] = []
+        self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+
+    def unique(self, name: str) -> str:
+        """A name a file may have, like ``name``, that nothing has yet."""
+        base = clean(name)[:80] or "node"
+        found = base
+        while found in self.taken:
+            self.numbers[base] = self.numbers.get(base, 1) + 1
+            found = f"{base}_{self.numbers[base]}"
+        self.taken.add(found)
+        return found
+
+    def input(self, name: str, shape: Shape) -> str:
+        """An input of the network; its tensor's name."""
+        own = self.unique(name)
+        self.inputs[own] = self.shapes[own] = shape
+        return own
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: Sequence[str],
+        weights: Mapping[str, Array] | None = None,
+        **fields: Any,
+    ) -> str:
+        """A node that reads tensors; its tensor's name.  Raises ValueError if the operator cannot
+        take them.
+        """
+        if len(self.entries) >= MAX_IMPORTED:
+            raise InputError(f"must have at most {MAX_IMPORTED} nodes", file=self.file)
+        entry: dict[str, Any] = {"type": kind} | {k: v for k, v in fields.items() if v is not None}
+        op = _operator(kind, entry)
+        shapes = [self.shapes[x] for x in inputs]
+        shape = op.infer(*shapes)
+        for key, wanted in op.parameters(*shapes).items():
+            if weights is not None and key in weights and weights[key].shape != wanted:
+                raise ValueError(f"{key} must have shape {wanted}, got {weights[key].shape}")
+        own = self.unique(name)
+        given = {"inputs": list(inputs)} if inputs and [*inputs] != [self._last()] else {}
+        self.entries.append({"name": own} | entry | given)
+        self.shapes[own] = shape
+        for key, value in (weights or {}).items():
+            self.weights[f"{own}.{key}"] = value
+        return own
+
+    def without_flatten(self, name: str) -> str:
+        """What a flatten just added reads, the flatten taken away; ``name`` itself if it is none.
+        A linear layer flattens by itself.
+        """
+        if (
+            not self.entries
+            or self.entries[-1]["name"] != name
+            or self.entries[-1]["type"] != "flatten"
+        ):
+            return name
+        entry = self.entries.pop()
+        self.taken.discard(name)
+        del self.shapes[name]
+        return str(entry["inputs"][0]) if "inputs" in entry else str(self._last())
+
+    def _last(self) -> str | None:
+        return self.entries[-1]["name"] if self.entries else next(iter(self.inputs), None)
+
+    def done(self, description: str, outputs: Sequence[str] = ()) -> Imported:
+        """The workload.  Raises InputError if it is none."""
+        data: dict[str, Any] = {"name": self.name, "description": description}
+        shapes = {k: list(v) for k, v in self.inputs.items()}
+        data["input"] = shapes["input"] if [*shapes] == ["input"] else shapes
+        data["graph"] = self.entries
+        if outputs:
+            data["outputs"] = list(outputs)
+        return Imported(made(data, self.file), self.weights, tuple(self.notes))
+
+
+def made(data: dict[str, Any], file: str | os.PathLike[str]) -> Workload:
+    """A workload of a file's data.  Raises InputError naming the imported file."""
+    try:
+        return validate(data, Workload, "workloads")
+    except InputError as error:
+        rule = f"{error.key}: {error.rule}" if error.key else error.rule
+        raise InputError(rule, file=file, got=error.got) from None
+
+
+def _operator(kind: str, entry: Mapping[str, Any]) -> Operator:
+    from pydantic import ValidationError
+
+    try:
+        found: Operator = OPERATORS[kind].model_validate(dict(entry))  # type: ignore[assignment]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
+    return found
+
+
+def clean(name: str) -> str:
+    """A name without what a file's names may not have."""
+    return re.sub(r"[\s,]+", "_", "".join(c for c in name if c.isprintable() or c.isspace())).strip(
+        "_"
+    )[:90]
+
+
+def stem(file: str | os.PathLike[str]) -> str:
+    """A network's name by its file."""
+    return clean(Path(file).stem) or "network"
+
+
+def read_bytes(file: str | os.PathLike[str], most: int) -> bytes:
+    """A file of at most ``most`` bytes.  Raises InputError."""
+    path = Path(file)
+    try:
+        if not path.exists():
+            raise InputError("no such file", file=file)
+        if not path.is_file():
+            raise InputError("must be a file", file=file)
+        with path.open("rb") as stream:
+            raw = stream.read(most + 1)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read ({(error.strerror or str(error)).lower()})", file=file
+        ) from None
+    if len(raw) > most:
+        raise InputError(f"must be at most {most} bytes", file=file, got="more")
+    return raw
+
+
+def read_text(file: str | os.PathLike[str], most: int) -> str:
+    """A text file of at most ``most`` bytes.  Raises InputError."""
+    raw = read_bytes(file, most)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError(
+            "must be UTF-8 text",
+            file=file,
+            line=line,
+            column=1,
+            got=f"byte {raw[error.start]:#04x}",
+        ) from None
+    if "\0" in text:
+        raise InputError(
+            "must be text, not binary",
+            file=file,
+            line=text[: text.index("\0")].count("\n") + 1,
+            column=1,
+        )
+    return text
+
+
+def finite(array: Array) -> Array:
+    """Numbers as float32 or float64.  Raises ValueError for what is not numbers."""
+    if np.issubdtype(array.dtype, np.complexfloating) or array.dtype.kind not in "fiub":
+        try:
+            return np.asarray(array, np.float32)
+        except (TypeError, ValueError):
+            raise ValueError(f"weights must be numbers, got {array.dtype}") from None
+    return array if array.dtype in (np.float32, np.float64) else np.asarray(array, np.float64)

@@ -1,0 +1,227 @@
+"""Constants of an ONNX model worked out beforehand: what only describes shapes, and weights that
+are moved about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Attributes = Mapping[str, Any]
+MAX_CONSTANT = 2**24  # words of a constant that is worked out
+MAX_CONSTANTS = 2**26  # of all of them
+VIEWS = (
+    "Identity",
+    "Reshape",
+    "Transpose",
+    "Unsqueeze",
+    "Squeeze",
+    "Slice",
+    "Split",
+    "Flatten",
+)  # no new words
+
+_CASTS = {
+    1: np.float32,
+    2: np.uint8,
+    3: np.int8,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+    10: np.float16,
+    11: np.float64,
+}
+
+
+def fold(
+    op: str, xs: Sequence[Array], attributes: Attributes, opset: int, outputs: int
+) -> list[Array]:
+    """The outputs of a node whose inputs are all known.  Raises ValueError if there would be too
+    many words, or it cannot be.
+    """
+    if op in ("Concat", "Min", "Max", "Cast") and sum(x.size for x in xs) > MAX_CONSTANT:
+        raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
+    with np.errstate(all="ignore"):
+        found = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
+    for array in found:
+        if array.size > MAX_CONSTANT and op not in VIEWS:
+            raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
+    return found
+
+
+def _bounded(shape: Sequence[int]) -> tuple[int, ...]:
+    if any(n < 0 for n in shape) or len(shape) > 8 or prod(shape) > MAX_CONSTANT:
+        raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
+    return tuple(int(n) for n in shape)
+
+
+def _binary(function: Callable[..., Any]) -> Callable[[list[Array], Attributes], list[Array]]:
+    def run(xs: list[Array], a: Attributes) -> list[Array]:
+        _bounded(np.broadcast_shapes(*(x.shape for x in xs)))
+        return [np.asarray(function(*xs))]
+
+    return run
+
+
+def _divide(a: Array, b: Array) -> Array:
+    if np.issubdtype(a.dtype, np.integer):
+        if not np.all(b):
+            raise ValueError("a constant divided by zero cannot be worked out")
+        return np.asarray(np.trunc(a / b).astype(a.dtype))
+    return np.asarray(a / b)
+
+
+def _gather(xs: list[Array], a: Attributes) -> list[Array]:
+    axis = int(a.get("axis", 0))
+    _bounded(
+        [*xs[1].shape, *(n for i, n in enumerate(xs[0].shape) if i != axis % max(xs[0].ndim, 1))]
+    )
+    return [np.take(xs[0], xs[1].astype(np.int64), axis)]
+
+
+def _axes(xs: list[Array], a: Attributes) -> list[int] | None:
+    if "axes" in a:
+        return [int(v) for v in a["axes"]]
+    return [int(v) for v in xs[1].ravel()] if len(xs) > 1 and xs[1].size else None
+
+
+def _unsqueeze(xs: list[Array], a: Attributes) -> list[Array]:
+    axes = _axes(xs, a) or []
+    if len(axes) > 8:
+        raise ValueError("too many axes")
+    return [np.expand_dims(xs[0], tuple(axes))]
+
+
+def _squeeze(xs: list[Array], a: Attributes) -> list[Array]:
+    axes = _axes(xs, a)
+    return [np.squeeze(xs[0], None if axes is None else tuple(axes))]
+
+
+def _slice(xs: list[Array], a: Attributes) -> list[Array]:
+    x = xs[0]
+    lists = [a.get("starts"), a.get("ends"), a.get("axes"), None]
+    starts, ends, axes, steps = (
+        [int(v) for v in xs[i].ravel()] if i < len(xs) and xs[i].size else lists[i - 1]
+        for i in (1, 2, 3, 4)
+    )
+    if starts is None or ends is None:
+        raise ValueError("starts and ends must be given")
+    index: list[Any] = [slice(None)] * x.ndim
+    for i, start in enumerate(starts):
+        index[axes[i] if axes else i] = slice(start, ends[i], steps[i] if steps else 1)
+    return [x[tuple(index)]]
+
+
+def _reshape(xs: list[Array], a: Attributes) -> list[Array]:
+    target = [int(v) for v in (xs[1].ravel() if len(xs) > 1 else a.get("shape", []))]
+    if len(target) > 8:
+        raise ValueError("too many axes")
+    return [
+        xs[0].reshape(
+            [xs[0].shape[i] if n == 0 and i < xs[0].ndim else n for i, n in enumerate(target)]
+        )
+    ]
+
+
+def _constant_of_shape(xs: list[Array], a: Attributes) -> list[Array]:
+    value = np.asarray(a.get("value", np.zeros(1, np.float32))).reshape(-1)[:1]
+    return [np.broadcast_to(value.reshape(()), _bounded([int(v) for v in xs[0].ravel()])).copy()]
+
+
+def _range(xs: list[Array], a: Attributes) -> list[Array]:
+    start, stop, step = (x.reshape(-1)[0] for x in xs[:3])
+    if (
+        step == 0
+        or not np.isfinite([float(start), float(stop), float(step)]).all()
+        or abs(float(stop - start) / float(step)) > MAX_CONSTANT
+    ):
+        raise ValueError("a range must have an end")
+    return [np.arange(start, stop, step)]
+
+
+def _expand(xs: list[Array], a: Attributes) -> list[Array]:
+    shape = np.broadcast_shapes(xs[0].shape, _bounded([int(v) for v in xs[1].ravel()]))
+    return [np.broadcast_to(xs[0], _bounded(shape)).copy()]
+
+
+def _split(xs: list[Array], a: Attributes) -> list[Array]:
+    axis, count = int(a.get("axis", 0)), int(a["_outputs"])
+    sizes = [int(v) for v in xs[1].ravel()] if len(xs) > 1 and xs[1].size else a.get("split")
+    if sizes is None:
+        return list(np.array_split(xs[0], count, axis))
+    return list(np.split(xs[0], np.cumsum(sizes)[:-1], axis))
+
+
+def _reduce(function: Callable[..., Any]) -> Callable[[list[Array], Attributes], list[Array]]:
+    def run(xs: list[Array], a: Attributes) -> list[Array]:
+        axes = _axes(xs, a)
+        return [
+            np.asarray(
+                function(
+                    xs[0],
+                    axis=None if axes is None else tuple(axes),
+                    keepdims=bool(a.get("keepdims", 1)),
+                )
+            )
+        ]
+
+    return run
+
+
+def _cast(xs: list[Array], a: Attributes) -> list[Array]:
+    if a.get("to") not in _CASTS:
+        raise ValueError("a constant can only become a plain number")
+    return [xs[0].astype(_CASTS[a["to"]])]
+
+
+def _unary(function: Callable[[Array], Any]) -> Callable[[list[Array], Attributes], list[Array]]:
+    return lambda xs, a: [np.asarray(function(xs[0]))]
+
+
+FOLDED: dict[str, Callable[[list[Array], Attributes], list[Array]]] = {
+    "Shape": lambda xs, a: [np.array(xs[0].shape, np.int64)],
+    "Size": lambda xs, a: [np.array(xs[0].size, np.int64)],
+    "Identity": lambda xs, a: [xs[0]],
+    "Cast": _cast,
+    "Gather": _gather,
+    "Concat": lambda xs, a: [np.concatenate([np.atleast_1d(x) for x in xs], int(a.get("axis", 0)))],
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Slice": _slice,
+    "Reshape": _reshape,
+    "Transpose": lambda xs, a: [np.transpose(xs[0], a.get("perm"))],
+    "ConstantOfShape": _constant_of_shape,
+    "Range": _range,
+    "Expand": _expand,
+    "Split": _split,
+    "Where": _binary(np.where),
+    "Equal": _binary(np.equal),
+    "Greater": _binary(np.greater),
+    "Less": _binary(np.less),
+    "Add": _binary(np.add),
+    "Sub": _binary(np.subtract),
+    "Mul": _binary(np.multiply),
+    "Div": _binary(_divide),
+    "Pow": _binary(np.power),
+    "Mod": _binary(np.mod),
+    "Min": _binary(lambda *xs: reduce(np.minimum, xs)),
+    "Max": _binary(lambda *xs: reduce(np.maximum, xs)),
+    "Neg": _unary(np.negative),
+    "Not": _unary(np.logical_not),
+    "Abs": _unary(np.abs),
+    "Floor": _unary(np.floor),
+    "Ceil": _unary(np.ceil),
+    "Sqrt": _unary(np.sqrt),
+    "ReduceProd": _reduce(np.prod),
+    "ReduceSum": _reduce(np.sum),
+    "ReduceMax": _reduce(np.max),
+    "ReduceMin": _reduce(np.min),
+    "Flatten": lambda xs, a: [xs[0].reshape(prod(xs[0].shape[: int(a.get("axis", 1))]), -1)],
+}

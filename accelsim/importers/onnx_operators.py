@@ -1,0 +1,674 @@
+"""What each operator of ONNX becomes, as onnx.ai/onnx/operators defines it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelsim.importers.network_builder import finite
+from accelsim.importers.onnx_call import Call, Tensor, Value
+from accelsim.workload.operators.operator import Shape
+from accelsim.workload.operators.windows import same
+
+Array = NDArray[Any]
+Convert = Callable[[Call], list[Value]]
+MAX_RANK = 6
+
+
+# Layers -------------------------------------------------------------------------------------------
+
+
+def _maps(call: Call, at: int = 0) -> Tensor:
+    x = call.tensor(at)
+    if len(x.shape) != 3:
+        raise ValueError(f"only maps of two dimensions can be imported, got {len(x.shape) - 1}")
+    return x
+
+
+def _pads(
+    call: Call, size: Shape, taps: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Any:
+    """[top, bottom, left, right], one number, or nothing for no padding."""
+    auto = call.attributes.word("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        pairs = [same(*each) for each in zip(size, taps, strides, dilations, strict=True)]
+        if auto == "SAME_LOWER":
+            pairs = [(b, a) for a, b in pairs]
+        sides = [*pairs[0], *pairs[1]]
+    elif auto in ("NOTSET", "VALID", ""):
+        pads = call.attributes.wholes("pads", [0, 0, 0, 0]) if auto != "VALID" else [0, 0, 0, 0]
+        if pads is None or len(pads) != 4:
+            raise ValueError("pads must be four numbers")
+        sides = [pads[0], pads[2], pads[1], pads[3]]
+    else:
+        raise ValueError(f"auto_pad {auto} cannot be imported")
+    return _short(sides) or None
+
+
+def _short(values: Sequence[int]) -> Any:
+    """One number if they are all the same."""
+    return values[0] if len(set(values)) == 1 else list(values)
+
+
+def _two(call: Call, name: str, default: int = 1) -> list[int]:
+    values = call.attributes.wholes(name, [default, default])
+    if values is None or len(values) != 2:
+        raise ValueError(f"{name} must be two numbers")
+    return values
+
+
+def _steps(strides: list[int], dilations: list[int]) -> dict[str, Any]:
+    found = {"stride": _short(strides), "dilation": _short(dilations)}
+    return {k: v for k, v in found.items() if v != 1}
+
+
+def _window_taps(call: Call, weight: Array) -> list[int]:
+    if weight.ndim != 4:
+        raise ValueError("weights must have four axes")
+    taps = list(weight.shape[2:])
+    if call.attributes.wholes("kernel_shape", taps) != taps:
+        raise ValueError("kernel_shape must be the weights'")
+    return taps
+
+
+def _conv(call: Call) -> list[Value]:
+    x, weight = _maps(call), call.constant(1, "weights")
+    r, s = _window_taps(call, weight)
+    strides, dilations, groups = (
+        _two(call, "strides"),
+        _two(call, "dilations"),
+        call.attributes.whole("group", 1),
+    )
+    pads = _pads(call, x.shape[1:], (r, s), strides, dilations)
+    if groups < 1 or weight.shape[0] % groups:
+        raise ValueError("group must divide the filters")
+    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
+    fields: dict[str, Any] = {
+        "R": r,
+        "S": s if s != r else None,
+        "padding": pads,
+        "bias": True if "bias" in weights else None,
+    }
+    fields |= _steps(strides, dilations)
+    m = weight.shape[0] // groups
+    if groups > 1 and groups == x.shape[0]:
+        return [call.add("depthwise", [x], weights, M=m if m > 1 else None, **fields)]
+    return [call.add("conv2d", [x], weights, M=m, groups=groups if groups > 1 else None, **fields)]
+
+
+def _conv_transpose(call: Call) -> list[Value]:
+    x, weight = _maps(call), call.constant(1, "weights")
+    r, s = _window_taps(call, weight)
+    if call.attributes.wholes("output_shape", None) is not None:
+        raise ValueError("output_shape cannot be imported; state pads")
+    if call.attributes.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise ValueError("auto_pad of a transposed convolution cannot be imported; state pads")
+    strides, dilations, groups = (
+        _two(call, "strides"),
+        _two(call, "dilations"),
+        call.attributes.whole("group", 1),
+    )
+    pads, extra = (
+        _pads(call, x.shape[1:], (r, s), strides, dilations),
+        _two(call, "output_padding", 0),
+    )
+    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
+    fields: dict[str, Any] = {
+        "M": weight.shape[1],
+        "R": r,
+        "S": s if s != r else None,
+        "padding": pads,
+    }
+    fields |= {
+        "groups": groups if groups != 1 else None,
+        "bias": True if "bias" in weights else None,
+    }
+    fields |= {"extra": extra if any(extra) else None} | _steps(strides, dilations)
+    return [call.add("conv_transpose", [x], weights, **fields)]
+
+
+def _gemm(call: Call) -> list[Value]:
+    x, weight = call.tensor(), call.constant(1, "weights")
+    if call.attributes.whole("transA", 0) or len(x.shape) != 1:
+        raise ValueError("the first matrix must be the activations, not transposed")
+    if weight.ndim != 2:
+        raise ValueError("weights must have two axes")
+    weight = (
+        finite(weight) * np.float64(call.attributes.real("alpha", 1.0))
+        if call.attributes.real("alpha", 1.0) != 1
+        else weight
+    )
+    weight = weight if call.attributes.whole("transB", 0) else weight.T
+    weights = {"weight": np.ascontiguousarray(weight)}
+    if call.given(2):
+        bias = finite(call.constant(2, "bias")) * np.float64(call.attributes.real("beta", 1.0))
+        if bias.ndim > 2 or (bias.ndim == 2 and bias.shape[0] != 1):
+            raise ValueError("a bias for each input of the batch cannot be imported")
+        weights["bias"] = np.broadcast_to(bias.reshape(-1), (weight.shape[0],)).copy()
+    if call.model.uses.get(call.node.input[0], 0) == 1:
+        source = call.model.builder.without_flatten(x.name)
+        x = Tensor(source, call.model.builder.shapes[source])
+    return [
+        call.add(
+            "linear", [x], weights, M=weight.shape[0], bias=True if "bias" in weights else None
+        )
+    ]
+
+
+def _matmul(call: Call) -> list[Value]:
+    a, b = call.values[:2]
+    if isinstance(a, Tensor) and not isinstance(b, Tensor) and b.ndim == 2:
+        kind = "linear" if len(a.shape) == 1 else "dense"
+        return [call.add(kind, [a], {"weight": np.ascontiguousarray(b.T)}, M=int(b.shape[1]))]
+    rank = max(v.rank for v in (a, b) if isinstance(v, Tensor))
+    first, second = call.as_tensor(a, rank), call.as_tensor(b, rank)
+    if first.rank != second.rank or len(first.shape) < 2:
+        raise ValueError("two factors must be of one rank, of three axes at least")
+    return [call.add("matmul", [first, second])]
+
+
+# Windows, activations, normalization --------------------------------------------------------------
+
+
+def _pool(kind: str) -> Convert:
+    def convert(call: Call) -> list[Value]:
+        x = _maps(call)
+        taps = call.attributes.wholes("kernel_shape", None)
+        if taps is None or len(taps) != 2:
+            raise ValueError("kernel_shape must be two numbers")
+        if len([o for o in call.node.output if o]) > 1:
+            raise ValueError("the places of the largest words cannot be imported")
+        strides, dilations, ceil = (
+            _two(call, "strides"),
+            _two(call, "dilations"),
+            bool(call.attributes.whole("ceil_mode", 0)),
+        )
+        pads = _pads(call, x.shape[1:], taps, strides, dilations)
+        count = bool(call.attributes.whole("count_include_pad", 0)) and pads is not None
+        if kind == "average_pool" and ceil and count:
+            raise ValueError(
+                "count_include_pad with ceil_mode cannot be imported: tools differ in what they count"
+            )
+        fields: dict[str, Any] = {
+            "R": taps[0],
+            "S": taps[1] if taps[0] != taps[1] else None,
+            "padding": pads,
+            "ceil": ceil or None,
+        }
+        fields |= {"stride": _short(strides)} | (
+            {"dilation": _short(dilations)} if set(dilations) != {1} else {}
+        )
+        name = kind
+        if kind == "average_pool" and count:
+            fields["count_padding"] = True
+        if kind == "lp_pool":
+            p = call.attributes.whole("p", 2)
+            name, fields = ("l2_pool", fields) if p == 2 else (kind, fields | {"p": p})
+        return [call.add(name, [x], **fields)]
+
+    return convert
+
+
+def _global(kind: str) -> Convert:
+    return lambda call: [call.add(kind, [_maps(call)])]
+
+
+def _plain(kind: str) -> Convert:
+    return lambda call: [call.add(kind, [call.tensor()])]
+
+
+def _alpha(kind: str, default: float) -> Convert:
+    return lambda call: [
+        call.add(kind, [call.tensor()], alpha=call.attributes.real("alpha", default))
+    ]
+
+
+def _hard_sigmoid(call: Call) -> list[Value]:
+    if (
+        abs(call.attributes.real("alpha", 0.2) - 1 / 6) > 1e-4
+        or call.attributes.real("beta", 0.5) != 0.5
+    ):
+        raise ValueError("only alpha 1/6 and beta 0.5 can be imported")
+    return [call.add("hard_sigmoid", [call.tensor()])]
+
+
+def _gelu(call: Call) -> list[Value]:
+    if call.attributes.word("approximate", "none") != "none":
+        raise ValueError("only the exact form can be imported")
+    return [call.add("gelu", [call.tensor()])]
+
+
+def _clip(call: Call) -> list[Value]:
+    bounds = []
+    for at, key, default in ((1, "min", -3.4028234663852886e38), (2, "max", 3.4028234663852886e38)):
+        bounds.append(
+            call.scalar(at, key) if call.given(at) else call.attributes.real(key, default)
+        )
+    if bounds[0] == 0 and bounds[1] > 1e38:
+        return [call.add("relu", [call.tensor()])]
+    return [call.add("clip", [call.tensor()], low=bounds[0], high=bounds[1])]
+
+
+def _pow(call: Call) -> list[Value]:
+    exponent = call.scalar(1, "the exponent")
+    return [
+        call.add("square", [call.tensor()])
+        if exponent == 2
+        else call.add("power", [call.tensor()], exponent=exponent)
+    ]
+
+
+def _softmax(call: Call) -> list[Value]:
+    x = call.tensor()
+    axis = call.axis(call.attributes.whole("axis", -1 if call.model.opset >= 13 else 1), x.rank)
+    if call.model.opset < 13 and prod(x.shape[axis:]) != x.shape[axis]:
+        raise ValueError("a softmax over several axes at once cannot be imported")
+    return [call.add("softmax", [x], axis=axis)]
+
+
+def _batch_norm(call: Call) -> list[Value]:
+    if call.attributes.whole("training_mode", 0):
+        raise ValueError("only batch normalization after training can be imported")
+    keys = ("scale", "shift", "mean", "variance")
+    weights = {key: call.constant(i, key) for i, key in enumerate(keys, 1)}
+    return [call.add("batch_norm", [call.tensor()], weights, epsilon=_epsilon(call))]
+
+
+def _epsilon(call: Call) -> float:
+    """The attribute as the decimal it was before it became a float32."""
+    return float(f"{call.attributes.real('epsilon', 1e-5):.7g}")
+
+
+def _layer_norm(call: Call) -> list[Value]:
+    x = call.tensor()
+    first = call.axis(call.attributes.whole("axis", -1), x.rank)
+    axes = list(range(first, len(x.shape)))
+    scale = call.constant(1, "scale")
+    shift = call.constant(2, "bias") if call.given(2) else np.zeros_like(finite(scale))
+    if len([o for o in call.node.output if o]) > 1:
+        raise ValueError("mean and deviation as outputs cannot be imported")
+    axes = [-1] if axes == [len(x.shape) - 1] else axes
+    return [
+        call.add(
+            "layer_norm",
+            [x],
+            {"scale": scale, "shift": shift},
+            axes=None if axes == [-1] else axes,
+            epsilon=_epsilon(call),
+        )
+    ]
+
+
+def _instance_norm(call: Call) -> list[Value]:
+    x = call.tensor()
+    weights = {"scale": call.constant(1, "scale"), "shift": call.constant(2, "bias")}
+    return [call.add("group_norm", [x], weights, groups=x.shape[0], epsilon=_epsilon(call))]
+
+
+def _group_norm(call: Call) -> list[Value]:
+    x, groups = call.tensor(), call.attributes.whole("num_groups", 0)
+    weights = {
+        "scale": finite(call.constant(1, "scale")),
+        "shift": finite(call.constant(2, "bias")),
+    }
+    if call.model.opset < 21 and groups and x.shape[0] % groups == 0:  # one for each group, before
+        weights = {k: np.repeat(v, x.shape[0] // groups) for k, v in weights.items()}
+    return [call.add("group_norm", [x], weights, groups=groups, epsilon=_epsilon(call))]
+
+
+def _lrn(call: Call) -> list[Value]:
+    size = call.attributes.whole("size", 0)
+    alpha = call.attributes.real("alpha", 1e-4) / max(size, 1)
+    fields: dict[str, Any] = {
+        "alpha": float(f"{alpha:.7g}"),
+        "beta": float(f"{call.attributes.real('beta', 0.75):.7g}"),
+        "k": call.attributes.real("bias", 1.0),
+    }
+    return [call.add("local_response_norm", [call.tensor()], size=size, **fields)]
+
+
+# Several tensors ----------------------------------------------------------------------------------
+
+
+def _arithmetic(kind: str) -> Convert:
+    def convert(call: Call) -> list[Value]:
+        values = call.values
+        tensors = [v for v in values if isinstance(v, Tensor)]
+        if len(values) == 2 and len(tensors) == 1:
+            at = next(i for i, v in enumerate(values) if not isinstance(v, Tensor))
+            constant = np.asarray(values[at])
+            if constant.size == 1 and constant.ndim <= tensors[0].rank:
+                return [
+                    _with_scalar(
+                        call, kind, tensors[0], float(finite(constant).reshape(-1)[0]), at == 0
+                    )
+                ]
+            if kind == "add" and (biased := _as_bias(call, tensors[0], constant)):
+                return [biased]
+        if len(values) == 1 and tensors:
+            return [tensors[0]]
+        rank = max(t.rank for t in tensors)
+        return [call.add(kind, [call.as_tensor(v, rank) for v in values])]
+
+    return convert
+
+
+def _with_scalar(call: Call, kind: str, x: Tensor, number: float, first: bool) -> Tensor:
+    """A tensor and one number: scaled and shifted."""
+    if kind == "divide" and first:
+        inverse = call.add(
+            "reciprocal", [x], name=f"{call.node.output[0]}_reciprocal" if number != 1 else ""
+        )
+        return call.add("affine", [inverse], scale=number) if number != 1 else inverse
+    if kind == "divide" and number == 0:
+        raise ValueError("a tensor divided by zero cannot be imported")
+    scale, shift = {
+        "add": (1.0, number),
+        "subtract": (-1.0, number) if first else (1.0, -number),
+        "multiply": (number, 0.0),
+        "divide": (1 / number if number else 0.0, 0.0),
+    }[kind]
+    return call.add("affine", [x], scale=scale if scale != 1 else None, shift=shift or None)
+
+
+def _as_bias(call: Call, x: Tensor, constant: Array) -> Tensor | None:
+    """A vector added to a projection nobody else reads is its bias."""
+    builder = call.model.builder
+    entry = builder.entries[-1] if builder.entries else {}
+    source = [name for name in call.node.input if isinstance(call.model.values.get(name), Tensor)]
+    if (
+        entry.get("name") != x.name
+        or entry["type"] not in ("dense", "linear")
+        or entry.get("bias")
+        or call.model.uses.get(source[0], 0) != 1
+    ):
+        return None
+    if constant.shape != (x.shape[-1],):
+        return None
+    entry["bias"] = True
+    builder.weights[f"{x.name}.bias"] = finite(constant)
+    return x
+
+
+def _concat(call: Call) -> list[Value]:
+    tensors = [v for v in call.values if isinstance(v, Tensor)]
+    rank = max(t.rank for t in tensors)
+    axis = call.axis(call.attributes.whole("axis", 1), rank)
+    return [call.add("concat", [call.as_tensor(v, rank) for v in call.values], axis=axis or None)]
+
+
+def _reduce(kind: str) -> Convert:
+    def convert(call: Call) -> list[Value]:
+        x = call.tensor()
+        axes = call.attributes.wholes("axes", None)
+        if axes is None and call.given(1):
+            axes = call.words(1, "axes")
+        if not axes:
+            raise ValueError("a reduction over the batch cannot be imported")
+        keep = bool(call.attributes.whole("keepdims", 1))
+        found = sorted(call.axis(a, x.rank) for a in axes)
+        return [call.add(kind, [x], axes=found, keep=None if keep else False)]
+
+    return convert
+
+
+# Shapes -------------------------------------------------------------------------------------------
+
+
+def _reshaped(call: Call, x: Tensor, full: Sequence[int]) -> list[Value]:
+    """To a full shape, the batch counted."""
+    if not full or full[0] != call.model.batch:
+        raise ValueError("a new shape must leave the batch where it is")
+    if tuple(full[1:]) == x.shape:
+        return [x]
+    if len(full) == 2:
+        return [call.add("flatten", [x])]
+    if len(full) < 2:
+        raise ValueError("a new shape must have an axis besides the batch")
+    return [call.add("reshape", [x], shape=list(full[1:]))]
+
+
+def _reshape(call: Call) -> list[Value]:
+    x = call.tensor()
+    target = call.words(1, "the shape") if call.given(1) else call.attributes.wholes("shape", None)
+    if not target:
+        raise ValueError("the shape must be given")
+    old = (call.model.batch, *x.shape)
+    sizes = [
+        old[i] if n == 0 and not call.attributes.whole("allowzero", 0) and i < len(old) else n
+        for i, n in enumerate(target)
+    ]
+    known = prod(n for n in sizes if n != -1)
+    if (
+        sizes.count(-1) > 1
+        or any(n < -1 or n == 0 for n in sizes)
+        or known < 1
+        or prod(old) % known
+    ):
+        raise ValueError("the shape does not have the words there are")
+    return _reshaped(call, x, [prod(old) // known if n == -1 else n for n in sizes])
+
+
+def _flatten(call: Call) -> list[Value]:
+    x, axis = call.tensor(), call.attributes.whole("axis", 1)
+    if axis not in (1, 1 - x.rank):
+        raise ValueError("only axis 1 can be imported: the batch stays")
+    return [x] if len(x.shape) == 1 else [call.add("flatten", [x])]
+
+
+def _axes_argument(call: Call) -> list[int]:
+    axes = call.attributes.wholes("axes", None)
+    if axes is None:
+        axes = call.words(1, "axes")
+    return axes
+
+
+def _squeeze(call: Call) -> list[Value]:
+    x = call.tensor()
+    axes = {call.axis(a, x.rank) for a in _axes_argument(call)}
+    if any(x.shape[a] != 1 for a in axes):
+        raise ValueError("only axes of one word can be squeezed")
+    return _reshaped(
+        call, x, [call.model.batch, *(n for i, n in enumerate(x.shape) if i not in axes)]
+    )
+
+
+def _unsqueeze(call: Call) -> list[Value]:
+    x = call.tensor()
+    axes = _axes_argument(call)
+    rank = x.rank + len(axes)
+    if rank > MAX_RANK + 1:
+        raise ValueError("too many axes")
+    at = {call.axis(a, rank) for a in axes}
+    rest = iter(x.shape)
+    return _reshaped(
+        call, x, [call.model.batch, *(1 if i in at else next(rest) for i in range(rank - 1))]
+    )
+
+
+def _transpose(call: Call) -> list[Value]:
+    x = call.tensor()
+    order = call.attributes.wholes("perm", list(range(x.rank))[::-1])
+    assert order is not None
+    if sorted(order) != list(range(x.rank)):
+        raise ValueError("perm must name every axis once")
+    if order[0] != 0:
+        raise ValueError("an order that moves the batch cannot be imported")
+    return (
+        [x]
+        if order == list(range(x.rank))
+        else [call.add("transpose", [x], order=[a - 1 for a in order[1:]])]
+    )
+
+
+def _split(call: Call) -> list[Value]:
+    x = call.tensor()
+    axis = call.axis(call.attributes.whole("axis", 0), x.rank)
+    count, size = len(call.node.output), x.shape[axis]
+    sizes = call.attributes.wholes("split", None) or (
+        call.words(1, "split") if call.given(1) else None
+    )
+    if sizes is None:
+        each = -(-size // max(count, 1))
+        sizes = [min(each, size - i * each) for i in range(count)]
+    if sum(sizes) != size or len(sizes) != count or any(n < 1 for n in sizes):
+        raise ValueError(f"pieces must make up the {size} words")
+    found: list[Value] = []
+    start = 0
+    for name, n in zip(call.node.output, sizes, strict=True):
+        found.append(
+            call.add(
+                "slice", [x], name=str(name), axis=axis or None, start=start or None, stop=start + n
+            )
+        )
+        start += n
+    return found
+
+
+def _slice(call: Call) -> list[Value]:
+    x = call.tensor()
+    starts = call.attributes.wholes("starts", None) or call.words(1, "starts")
+    ends = call.attributes.wholes("ends", None) or call.words(2, "ends")
+    given_axes = call.attributes.wholes("axes", None) or (
+        call.words(3, "axes") if call.given(3) else list(range(len(starts)))
+    )
+    steps = call.words(4, "steps") if call.given(4) else [1] * len(starts)
+    if not len(starts) == len(ends) == len(given_axes) == len(steps):
+        raise ValueError("starts, ends, axes and steps must be as many")
+    found = x
+    for start, end, axis, step in zip(starts, ends, given_axes, steps, strict=True):
+        if step < 1:
+            raise ValueError("steps must be positive")
+        at = call.axis(axis, x.rank)
+        low, high, _ = slice(start, end, step).indices(found.shape[at])
+        if (low, high, step) != (0, found.shape[at], 1):
+            found = call.add(
+                "slice",
+                [found],
+                axis=at or None,
+                start=low or None,
+                stop=high,
+                step=step if step != 1 else None,
+            )
+    return [found]
+
+
+def _gather(call: Call) -> list[Value]:
+    x, index = call.tensor(), call.constant(1, "the index")
+    axis = call.axis(call.attributes.whole("axis", 0), x.rank)
+    if index.size != 1 or not np.issubdtype(index.dtype, np.integer):
+        raise ValueError("only one place can be gathered")
+    at = int(index.reshape(-1)[0])
+    at += x.shape[axis] if at < 0 else 0
+    if not 0 <= at < x.shape[axis]:
+        raise ValueError("the index must be within the axis")
+    one = call.add(
+        "slice",
+        [x],
+        name=f"{call.node.output[0]}_slice",
+        axis=axis or None,
+        start=at or None,
+        stop=at + 1,
+    )
+    left = [*x.shape[:axis], *([1] if index.ndim else []), *x.shape[axis + 1 :]]
+    return _reshaped(call, one, [call.model.batch, *left])
+
+
+def _pad(call: Call) -> list[Value]:
+    x = _maps(call)
+    pads = call.attributes.wholes("pads", None) or call.words(1, "pads")
+    value = call.attributes.real("value", 0.0)
+    if call.given(2) and call.model.opset >= 11:
+        value = call.scalar(2, "the value")
+    if call.given(3):
+        axes = [a + x.rank if a < 0 else a for a in call.words(3, "axes")]
+        every = [0] * (2 * x.rank)
+        for i, a in enumerate(axes):
+            every[a], every[a + x.rank] = pads[i], pads[i + len(axes)]
+        pads = every
+    if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or any(n < 0 for n in pads):
+        raise ValueError("only the two sides of maps can be padded")
+    mode = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}.get(
+        call.attributes.word("mode", "constant")
+    )
+    if mode is None:
+        raise ValueError("there is no such mode")
+    sides = [pads[2], pads[6], pads[3], pads[7]]
+    extra: dict[str, Any] = {"value": value} if value and mode == "zeros" else {}
+    return (
+        [x]
+        if not any(sides)
+        else [
+            call.add(
+                "pad", [x], padding=_short(sides), mode=mode if mode != "zeros" else None, **extra
+            )
+        ]
+    )
+
+
+def _resize(call: Call) -> list[Value]:
+    x = _maps(call)
+    at = 1 if call.node.op_type == "Upsample" or len(call.values) == 2 else 2
+    if call.given(3):
+        sizes = call.words(3, "sizes")
+        scales = [n / m for n, m in zip(sizes, (call.model.batch, *x.shape), strict=True)]
+    elif call.given(at):
+        scales = [float(v) for v in finite(call.constant(at, "scales")).ravel()]
+    else:
+        scales = [float(v) for v in call.attributes.all().get("scales", [])]
+    if (
+        len(scales) != 4
+        or scales[:2] != [1.0, 1.0]
+        or any(s < 1 or s != int(s) or s > 1024 for s in scales)
+    ):
+        raise ValueError("only maps a whole number of times as large can be imported")
+    mode, place = (
+        call.attributes.word("mode", "nearest"),
+        call.attributes.word("coordinate_transformation_mode", "half_pixel"),
+    )
+    rounding = call.attributes.word("nearest_mode", "round_prefer_floor")
+    pair = [int(s) for s in scales[2:]]
+    if call.node.op_type == "Upsample":
+        place, rounding = "asymmetric", "floor"
+    repeats = (place == "asymmetric" and rounding == "floor") or (
+        place in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
+    )
+    if mode == "nearest" and repeats:
+        return [call.add("upsample", [x], scale=_short(pair))]
+    if mode == "linear" and (
+        place == "half_pixel"
+        or (place == "pytorch_half_pixel" and min(x.shape[1:]) * min(pair) > 1)
+    ):
+        return [call.add("upsample", [x], scale=_short(pair), mode="bilinear")]
+    raise ValueError(f"mode {mode} with {place}, {rounding} cannot be imported")
+
+
+def _same(call: Call) -> list[Value]:
+    return [call.tensor()]
+
+
+def _dropout(call: Call) -> list[Value]:
+    rate = call.scalar(1, "the ratio") if call.given(1) else call.attributes.real("ratio", 0.5)
+    return [call.add("dropout", [call.tensor()], rate=float(f"{rate:.7g}"))]
+
+
+CONVERT: dict[str, Convert] = {
+    "Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
+    "MaxPool": _pool("max_pool"), "AveragePool": _pool("average_pool"), "LpPool": _pool("lp_pool"),
+    "GlobalAveragePool": _global("global_average_pool"), "GlobalMaxPool": _global("global_max_pool"),
+    "Relu": _plain("relu"), "Sigmoid": _plain("sigmoid"), "Tanh": _plain("tanh"), "HardSwish": _plain("hard_swish"), "Abs": _plain("abs"),
+    "Neg": _plain("negate"), "Exp": _plain("exp"), "Log": _plain("log"), "Sqrt": _plain("sqrt"), "Reciprocal": _plain("reciprocal"),
+    "Erf": _plain("erf"), "Softplus": _plain("softplus"), "LeakyRelu": _alpha("leaky_relu", 0.01), "Elu": _alpha("elu", 1.0),
+    "HardSigmoid": _hard_sigmoid, "Gelu": _gelu, "Clip": _clip, "Pow": _pow, "Softmax": _softmax,
+    "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm,
+    "GroupNormalization": _group_norm, "LRN": _lrn,
+    "Add": _arithmetic("add"), "Sum": _arithmetic("add"), "Sub": _arithmetic("subtract"), "Mul": _arithmetic("multiply"),
+    "Div": _arithmetic("divide"), "Concat": _concat, "ReduceMean": _reduce("mean"), "ReduceSum": _reduce("sum"),
+    "Reshape": _reshape, "Flatten": _flatten, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Transpose": _transpose,
+    "Split": _split, "Slice": _slice, "Gather": _gather, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
+    "Identity": _same, "Cast": _same, "Dropout": _dropout,
+}  # fmt: skip

@@ -1,0 +1,83 @@
+"""Good mappings to begin a search of everything with: the best under each shipped dataflow that has
+no fused dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from time import monotonic
+
+from accelsim.base.shipped import shipped_names
+from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.search import Found, Search, SearchTally, prepare
+from accelsim.mapper.space import rows, under
+from accelsim.mapping.files import load_dataflow
+from accelsim.mapping.mapping import Axis, MappingError
+from accelsim.workload.problem import DIMS, Problem
+
+Place = tuple[str, int, Axis]  # a dimension, its level, its axis
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What each level keeps, the order of its loops, outermost first, and how often each loop goes
+    round.
+    """
+
+    keep: tuple[frozenset[str], ...]
+    orders: tuple[tuple[str, ...], ...]
+    trips: dict[Place, int]
+
+    def tiles(self, size: dict[str, int], places: Sequence[Place]) -> list[int] | None:
+        """The tile of every place, in nest order; None if some loop of the mapping has none."""
+        if not {place for place, n in self.trips.items() if n > 1} <= set(places):
+            return None
+        left, found = dict(size), []
+        for place in places:
+            left[place[0]] //= self.trips.get(place, 1)
+            found.append(left[place[0]])
+        return found
+
+
+def beginnings(
+    problem: Problem, arch: Architecture, goal: Objective, seconds: float
+) -> Iterator[Beginning]:
+    """The best mapping of divisors under each dataflow, each searched for at most so long."""
+    for name in shipped_names("dataflows"):
+        try:
+            skeleton = under(problem, arch, load_dataflow(name))
+        except MappingError:
+            continue
+        if any(s.dim not in DIMS for s in skeleton.slots):
+            continue
+        listed = [rows(skeleton, f, "divisors") for f in skeleton.families]
+        if not prod(len(r.tiles) for r in listed):
+            continue
+        until = monotonic() + seconds
+        try:
+            tables = list(prepare(skeleton, listed, goal.measures, SearchTally(), deadline=until))
+        except TimeoutError:
+            continue
+        state = Search(tables, goal, SearchTally(), deadline=until, starts=4).run()
+        if state.best is not None:
+            yield _beginning(state.best)
+        if state.stopped == "interrupted":
+            raise KeyboardInterrupt
+
+
+def _beginning(found: Found) -> Beginning:
+    skeleton = found.skeleton
+    left, trips = dict(skeleton.problem.size), dict[Place, int]()
+    orders: list[list[str]] = [[] for _ in skeleton.keep]
+    for slot, tile in zip(skeleton.slots, found.tiles, strict=True):
+        place, n = (slot.dim, slot.level, slot.axis), -(-left[slot.dim] // int(tile))
+        trips[place] = trips.get(place, 1) * n
+        left[slot.dim] = min(left[slot.dim], int(tile))
+        if n > 1 and not slot.spatial:
+            orders[slot.level].append(slot.dim)
+    return Beginning(
+        skeleton.keep, tuple(tuple(dict.fromkeys((*order, *DIMS))) for order in orders), trips
+    )

@@ -1,0 +1,86 @@
+"""What a search proved, and what became of every mapping of the space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """``value`` is the objective of the chosen mapping in the analytic engine's energy and cycles;
+    no mapping is below ``bound``.
+
+    ``space`` = ``evaluated`` + the mappings ``pruned`` by each argument + ``left`` (not looked at
+    when the search stopped). Where the tables give a lower bound of the cycles only, ``timed`` of
+    the evaluated were worked out by the closed form too. ``gap`` is (value - bound) / value: 0
+    where the best is proved, up to 1e-9 that float64 may be off by. ``cycles`` gives the winner's
+    by the closed form and, if it was asked, by the event engine; ``runners_up``, the winner first,
+    both figures of all that were carried out.
+    """
+
+    objective: str
+    tiles: str
+    space: int
+    evaluated: int
+    timed: int
+    pruned: Mapping[str, int]
+    value: float
+    bound: float
+    seconds: float
+    stopped: str | None = None  # limit, interrupted; None: ran to its end
+    cycles: Mapping[str, int | float] = field(default_factory=dict)
+    runners_up: tuple[Mapping[str, Any], ...] = ()
+    rule: bool = (
+        False  # the chosen mapping is the fixed rule's, and better than any the search found
+    )
+
+    @property
+    def gap(self) -> float:
+        return (
+            max(0.0, (self.value - self.bound) / self.value)
+            if self.bound < self.value * (1 - 1e-9)
+            else 0.0
+        )
+
+    @property
+    def left(self) -> int:
+        return self.space - self.evaluated - sum(self.pruned.values())
+
+    @property
+    def proved(self) -> bool:
+        return self.gap == 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under the names above."""
+        return {
+            "objective": self.objective,
+            "tiles": self.tiles,
+            "space": self.space,
+            "evaluated": self.evaluated,
+            "timed": self.timed,
+            "pruned": dict(self.pruned),
+            "left": self.left,
+            "value": self.value,
+            "bound": self.bound,
+            "gap": self.gap,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "rule": self.rule,
+            "cycles": dict(self.cycles),
+            "runners_up": [dict(r) for r in self.runners_up],
+        }
+
+    def __str__(self) -> str:
+        pruned = ", ".join(f"{n:.3g} by {why}" for why, n in self.pruned.items() if n)
+        verdict = (
+            "proved"
+            if self.proved
+            else f"gap {self.gap:.3%}" + (f", stopped by {self.stopped}" if self.stopped else "")
+        )
+        return (
+            f"{self.objective} {self.value:.6g}: {verdict}; space {self.space:.4g}, evaluated {self.evaluated:.4g}"
+            f"{f', {self.timed:,} of them by the closed form' if self.timed else ''}, "
+            f"pruned {pruned or 'none'}; {self.seconds:.2f} s{'; the fixed rule has the best' if self.rule else ''}"
+        )

@@ -1,0 +1,136 @@
+"""Gradients of operators of several tensors, of reductions and of moving words.
+
+All but division and bilinear's shares are sums of the words that came: exact in whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from accelsim.workload.block_float import BlockFloat, exponent_of
+from accelsim.workload.operators.combine import (
+    Add,
+    Concat,
+    Flatten,
+    Mean,
+    MergeHeads,
+    Moving,
+    Multiply,
+    Pad,
+    Parameter,
+    Reshape,
+    Slice,
+    SplitHeads,
+    Transpose,
+    Upsample,
+)
+from accelsim.workload.operators.gradients.gradient import (
+    Blocks,
+    Floats,
+    gradient,
+    gradient_words,
+    linear,
+    unbroadcast,
+)
+from accelsim.workload.operators.operator import Array, Operator, Weights, as_float, axes_of
+from accelsim.workload.scaling import Scales
+
+Parts = tuple[list[Array], int]
+
+
+@linear(Add)
+def _add(op: Add, xs: Sequence[Array], g: Array) -> Parts:
+    signs = [1] + [-1 if op.type == "subtract" else 1] * (len(xs) - 1)
+    return [sign * unbroadcast(g, x.shape) for x, sign in zip(xs, signs, strict=True)], 1
+
+
+@linear(Concat)
+def _concat(op: Concat, xs: Sequence[Array], g: Array) -> Parts:
+    axis = axes_of([op.axis], g.ndim - 1)[0] + 1
+    return list(np.split(g, np.cumsum([x.shape[axis] for x in xs])[:-1], axis=axis)), 1
+
+
+@linear(Mean)
+def _mean(op: Mean, xs: Sequence[Array], g: Array) -> Parts:
+    x = xs[0]
+    axes = tuple(a + 1 for a in axes_of(op.axes, x.ndim - 1))
+    kept = g.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+    count = int(np.prod([x.shape[a] for a in axes], dtype=np.int64)) if op.type == "mean" else 1
+    return [np.broadcast_to(kept, x.shape).copy()], count
+
+
+@linear(Flatten, Reshape, SplitHeads, MergeHeads, Transpose, Slice, Pad)
+def _moved(op: Moving, xs: Sequence[Array], g: Array) -> Parts:
+    """Every word back to where it was read; one that was read several times (padding) gets the
+    sum.
+    """
+    x = xs[0]
+    places = np.arange(1, x[0].size + 1).reshape(
+        1, *x.shape[1:]
+    )  # 0 is a word of nobody's: padding with a value
+    read = (
+        (op.model_copy(update={"value": 0.0}) if isinstance(op, Pad) else op).moved(places).ravel()
+    )
+    found = np.zeros((x[0].size + 1, len(x)), g.dtype)
+    np.add.at(found, read, g.reshape(len(x), -1).T)
+    return [np.ascontiguousarray(found[1:].T).reshape(x.shape)], 1
+
+
+@linear(Upsample)
+def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
+    """Nearest: the sum of a word's copies.  Bilinear: whole-number shares over (2 scale)^2."""
+    (n, c, h, w), (down, across) = xs[0].shape, op.scale
+    if op.mode == "nearest":
+        return [g.reshape(n, c, h, down, w, across).sum(axis=(3, 5))], 1
+    for axis, scale in ((3, across), (2, down)):
+        size = xs[0].shape[axis]
+        low, high, share = op._taps(size, scale)
+        matrix = np.zeros((len(low), size), g.dtype)
+        np.add.at(matrix, (np.arange(len(low)), low), (2 * scale - share).astype(g.dtype))
+        np.add.at(matrix, (np.arange(len(low)), high), share.astype(g.dtype))
+        g = np.moveaxis(np.moveaxis(g, axis, -1) @ matrix, -1, axis)
+    return [g], 4 * down * across
+
+
+@gradient.register
+def _(op: Multiply, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+    a, b = (as_float(x) for x in xs)
+    wide_a, wide_b = _aligned(a, g.ndim), _aligned(b, g.ndim)
+    parts = (
+        (g * wide_b, g * wide_a)
+        if op.type == "multiply"
+        else (g / wide_b, -g * wide_a / (wide_b * wide_b))
+    )
+    return [unbroadcast(part, x.shape) for part, x in zip(parts, xs, strict=True)], {}
+
+
+@gradient_words.register
+def _(op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales) -> Blocks:
+    """Products exactly; a quotient's through float64."""
+    if op.type == "divide":
+        return gradient_words.dispatch(Operator)(op, xs, g, weights, scales)
+    found = []
+    for x, other, scale in ((xs[0], xs[1], scales.inputs[1]), (xs[1], xs[0], scales.inputs[0])):
+        part = g.words * _aligned(other.astype(np.int64), g.words.ndim)
+        found.append(
+            BlockFloat(unbroadcast(part, x.shape), g.exponent + exponent_of(scale), g.divisor)
+        )
+    return found, {}
+
+
+def _aligned(x: Array, rank: int) -> Array:
+    return x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:])
+
+
+@gradient.register
+def _(op: Parameter, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+    return [], {"value": g.sum(axis=0)}
+
+
+@gradient_words.register
+def _(
+    op: Parameter, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
+) -> Blocks:
+    return [], {"value": BlockFloat(g.words.sum(axis=0), g.exponent, g.divisor)}
