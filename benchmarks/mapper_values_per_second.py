@@ -1,8 +1,9 @@
 """Objective values a second in the mapper's search: AlexNet CONV2 of batch 4 on Eyeriss,
 row-stationary, divisors, one core.
 
-Only mappings whose objective was computed and compared are counted, against all CPU time of the search: bounds, clusters
-and legality included, tables apart.  Run: python benchmarks/mapper_values_per_second.py
+Only mappings whose objective was computed and compared are counted, against all CPU time of the
+search: bounds, clusters and legality included, tables apart.  Run: python
+benchmarks/mapper_values_per_second.py
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def main() -> None:
             spent = time.process_time() - start
             print(
                 f"{label}, {text}: {tally.evaluated / spent / 1e6:.0f} M values a second "
-                f"({tally.evaluated:,} of a space of {space:,} in {spent:.2f} s, tables {ready:.2f} s), proved {state.value:.6g}"
+                f"({tally.evaluated:,} of a space of {space:,} in {spent:.2f} s, tables "
+                f"{ready:.2f} s), proved {state.value:.6g}"
             )
 
 

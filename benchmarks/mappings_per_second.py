@@ -1,8 +1,9 @@
 """How many complete mappings a second the analytic model evaluates: AlexNet CONV3 on Eyeriss's
 three levels.
 
-Row-stationary skeleton, tiles any integers; all counts of every boundary, energy and cycles, in batches.  Tables
-cold (every chain worked out) and warm are reported apart.  Run: python benchmarks/mappings_per_second.py
+Row-stationary skeleton, tiles any integers; all counts of every boundary, energy and cycles, in
+batches.  Tables cold (every chain worked out) and warm are reported apart.  Run: python
+benchmarks/mappings_per_second.py
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ import accelsim as acc
 from accelsim.engines import moved as counts
 from accelsim.engines.analytic.closed_form import ClosedForm
 
-SKELETON = "M:64:dram E:12:dram C:8:dram M:16:glb F:1:glb M:8:glb:row C:4:glb:row E:7:glb:row R:1:glb:row E:1:glb:col M:1:spad C:1:spad S:1:spad"
+SKELETON = (
+    "M:64:dram E:12:dram C:8:dram M:16:glb F:1:glb M:8:glb:row C:4:glb:row E:7:glb:row R:1:glb:row "
+    "E:1:glb:col M:1:spad C:1:spad S:1:spad"
+)
 KEEP = {
     "dram": ("weight", "ifmap", "ofmap"),
     "glb": ("ifmap", "ofmap"),
@@ -60,7 +64,8 @@ def main() -> None:
         )
         energy += float(priced["energy_mac"][0])
     warm = time.process_time() - start
-    print(f"tables warm: {MAPPINGS / warm / 1e6:.2f} M mappings a second on one core, {len(model.columns)} counts and energy each, "
+    print(f"tables warm: {MAPPINGS / warm / 1e6:.2f} M mappings a second on one core, "
+          f"{len(model.columns)} counts and energy each, "
           f"batches of {BATCH}, {model.matrix.shape[0]} terms")  # fmt: skip
     _spot_check(model, nest, chains, rng)
 

@@ -1,8 +1,9 @@
 """SCALE-Sim 3.0.0 itself against the preset ``scalesim`` on random small layers and arrays, square
 or not.
 
-Every number of its report that has one of ours beside it, under the corrections of docs/scalesim.md; tests/test_scalesim.py
-does the same for the 40 rows kept in tests/reference.  The exit status is 1 where one differs.
+Every number of its report that has one of ours beside it, under the corrections of
+docs/scalesim.md; tests/test_scalesim.py does the same for the 40 rows kept in tests/reference.  The
+exit status is 1 where one differs.
 
 Run: python benchmarks/scalesim_rows.py [--cases N] [--seed K] [--venv DIR]
 """

@@ -4,16 +4,18 @@ cycles agree.
 AlexNet's five convolutions as SCALE-Sim ships them on 128x128 PEs, and Conv3 on 32x32.  Columns:
 
 class          SCALE-Sim through its Python class, traces off: user and system time of the process
-command line   the same through ``python -m scalesim.scale``, as its README says; it cannot but write its traces
-analytic       from loaded architecture, dataflow and layers: the choice of mapping, all counts, cycles and energy;
-               the first call of the case (of the first case: with every cache empty), and the
-               median of 20 more
+command line   the same through ``python -m scalesim.scale``, as its README says; it cannot but
+               write its traces
+analytic       from loaded architecture, dataflow and layers: the choice of mapping, all counts,
+               cycles and energy; the first call of the case (of the first case: with every cache
+               empty), and the median of 20 more
 simulate       ``acc.simulate``, median of 20 calls: that, and the rows with their hashes
-event          ``event.run`` with random data, once; its outputs are compared with the golden model afterwards
+event          ``event.run`` with random data, once; its outputs are compared with the golden
+               model afterwards
 times faster   SCALE-Sim's seconds by ours (the median of analytic)
 
-SCALE-Sim's total_cycles numbers the last cycle from 0, so it is ours less one (docs/scalesim.md).  The exit status is 1
-where cycles differ or an output is wrong.  One BLAS thread on both sides.
+SCALE-Sim's total_cycles numbers the last cycle from 0, so it is ours less one (docs/scalesim.md).
+The exit status is 1 where cycles differ or an output is wrong.  One BLAS thread on both sides.
 
 Run: python benchmarks/scalesim_speed.py [--flows ws,os,is] [--class-only] [--venv DIR]
 SCALE-Sim gets a virtual environment of its own, made at the first run.
@@ -130,8 +132,10 @@ def compare(case: Case, python: Path, *, class_only: bool) -> bool:
     reported = [[int(row["Total Cycles"]) + 1 for row in report] for report in reports]
     agree = ours == folds and all(cycles == ours for cycles in reported)
     print(
-        f"{case.name:20} {theirs:9.1f} {by_command:>12} {first * 1e3:8.2f} {median * 1e3:8.2f} {rows * 1e3:8.2f} "
-        f"{theirs / median:9.0f} {faster:>12} {moved:8.2f} {theirs / moved:8.0f}  {'equal' if agree else 'DIFFER'}",
+        f"{case.name:20} {theirs:9.1f} {by_command:>12} {first * 1e3:8.2f} {median * 1e3:8.2f} "
+        f"{rows * 1e3:8.2f} "
+        f"{theirs / median:9.0f} {faster:>12} {moved:8.2f} {theirs / moved:8.0f}  "
+        f"{'equal' if agree else 'DIFFER'}",
         flush=True,
     )
     if not agree:
@@ -157,10 +161,12 @@ def main() -> int:
     python = environment(options.venv)
 
     print(
-        f"{'':20} {'SCALE-Sim, CPU s':^22} {'analytic, CPU ms':^17} {'simulate':>8} {'times faster':^22} {'event':>8} {'times':>8}"
+        f"{'':20} {'SCALE-Sim, CPU s':^22} {'analytic, CPU ms':^17} {'simulate':>8} "
+        f"{'times faster':^22} {'event':>8} {'times':>8}"
     )
     print(
-        f"{'case':20} {'class':>9} {'command line':>12} {'first':>8} {'median':>8} {'CPU ms':>8} {'class':>9} {'command line':>12} "
+        f"{'case':20} {'class':>9} {'command line':>12} {'first':>8} {'median':>8} {'CPU ms':>8} "
+        f"{'class':>9} {'command line':>12} "
         f"{'CPU s':>8} {'faster':>8}  cycles"
     )
     good = True
@@ -171,7 +177,8 @@ def main() -> int:
         ):
             good &= compare(case, python, class_only=options.class_only)
     print(
-        f"asked for: analytic {ANALYTIC} times, event {EVENT} times; load average {os.getloadavg()[0]:.2f}"
+        f"asked for: analytic {ANALYTIC} times, event {EVENT} times; load average "
+        f"{os.getloadavg()[0]:.2f}"
     )
     return 0 if good else 1
 

@@ -62,7 +62,8 @@ UseRamulatorTrace: False
 BY_CLASS = (
     "-c",
     "from scalesim.scale_sim import scalesim\n"
-    "run = scalesim(save_disk_space=True, verbose=False, config='scale.cfg', topology='net.csv', layout='layout.csv')\n"
+    "run = scalesim(save_disk_space=True, verbose=False, config='scale.cfg', topology='net.csv', "
+    "layout='layout.csv')\n"
     "run.run_scale(top_path='out')\n",
 )
 BY_COMMAND_LINE = (

@@ -1,8 +1,9 @@
 """A sweep of 159 000 points: 1 000 arrays x ResNet-50's 53 convolutions x 3 dataflows, analytic,
 fixed rule, stored.
 
-Prints wall and CPU seconds, memory and points a second, and beside them the CPU seconds SCALE-Sim 3.0.0 takes for one of
-the points (``--scalesim``; it gets an environment of its own).  Points of equal layers are evaluated once and are rows each.
+Prints wall and CPU seconds, memory and points a second, and beside them the CPU seconds SCALE-Sim
+3.0.0 takes for one of the points (``--scalesim``; it gets an environment of its own).  Points of
+equal layers are evaluated once and are rows each.
 
 Run: python benchmarks/sweep_points_per_second.py [--jobs N] [--scalesim]
 """
@@ -62,15 +63,18 @@ def main() -> int:
         / 1e6
     )
     print(
-        f"{len(frame)} points: {wall:.1f} s, {cpu:.1f} CPU s, {peak:.2f} GB in the largest process, store {size:.0f} MB"
+        f"{len(frame)} points: {wall:.1f} s, {cpu:.1f} CPU s, {peak:.2f} GB in the largest "
+        f"process, store {size:.0f} MB"
     )
     print(
-        f"{len(frame) / wall:,.0f} points a second; {1e3 * cpu / len(frame):.3f} CPU ms a point; load average {os.getloadavg()[0]:.1f}"
+        f"{len(frame) / wall:,.0f} points a second; {1e3 * cpu / len(frame):.3f} CPU ms a point; "
+        f"load average {os.getloadavg()[0]:.1f}"
     )
     if args.scalesim:
         seconds, _ = run(environment(args.venv), [POINT], "ws", 32, 32)
         print(
-            f"SCALE-Sim 3.0.0, one of them ({POINT.name}, ws, 32x32): {seconds:.1f} CPU s, {seconds / cpu * len(frame):,.0f} times ours"
+            f"SCALE-Sim 3.0.0, one of them ({POINT.name}, ws, 32x32): {seconds:.1f} CPU s, "
+            f"{seconds / cpu * len(frame):,.0f} times ours"
         )
     return 0
 

@@ -4,8 +4,10 @@ ratios.
 
 golden   ``golden.accumulate``, for each layer the best of 3
 event    ``event.run``, once
-checked  that, its columns of counts, the golden outputs worked out once more, and their comparison: what the ratio takes
-+ counts that, the analytic counts and their comparison with the event's: all that ``--check`` does with given data
+checked  that, its columns of counts, the golden outputs worked out once more, and their comparison:
+         what the ratio takes
++ counts that, the analytic counts and their comparison with the event's: all that ``--check`` does
+         with given data
 """
 
 from __future__ import annotations
@@ -87,14 +89,17 @@ def test_event_against_golden(arch, flow, warm, capsys):
     ratio, whole = total[2] / total[0], total[3] / total[0]
     with capsys.disabled():
         print(
-            f"\n\nVGG-16 conv, batch 1, {arch} {flow}: event with counting and checking against golden alone"
+            f"\n\nVGG-16 conv, batch 1, {arch} {flow}: event with counting and checking against "
+            "golden alone"
         )
         print(
-            f"{'layer':8} {'golden s':>9} {'event s':>9} {'checked s':>9} {'+ counts s':>10} {'ratio':>7} {'passes':>7}"
+            f"{'layer':8} {'golden s':>9} {'event s':>9} {'checked s':>9} {'+ counts s':>10} "
+            f"{'ratio':>7} {'passes':>7}"
         )
         for name, alone, engine, checked, everything, n in lines:
             print(
-                f"{name:8} {alone:9.3f} {engine:9.3f} {checked:9.3f} {everything:10.3f} {checked / alone:7.2f} {n:7}"
+                f"{name:8} {alone:9.3f} {engine:9.3f} {checked:9.3f} {everything:10.3f} "
+                f"{checked / alone:7.2f} {n:7}"
             )
         print(
             f"ratio {ratio:.2f}"

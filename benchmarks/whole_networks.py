@@ -3,10 +3,11 @@ event engine, with data.
 
     python benchmarks/whole_networks.py [--quick]
 
-ResNet-50: the median of several runs of the command, and of processes that stop earlier: after importing the packages accelsim
-needs, after importing what the command needs of accelsim, and after the work itself, so that each part is a difference.  What the
-work takes is also timed inside one process.  ResNet-18: wall time, CPU time and peak memory, under several dataflows.
-The targets are 2 s for the first, 100 ms of it in accelsim, and 60 s and 4 GB for the second; a miss is exit 1.
+ResNet-50: the median of several runs of the command, and of processes that stop earlier: after
+importing the packages accelsim needs, after importing what the command needs of accelsim, and after
+the work itself, so that each part is a difference.  What the work takes is also timed inside one
+process.  ResNet-18: wall time, CPU time and peak memory, under several dataflows. The targets are 2
+s for the first, 100 ms of it in accelsim, and 60 s and 4 GB for the second; a miss is exit 1.
 """
 
 from __future__ import annotations
@@ -87,10 +88,12 @@ def resnet50() -> bool:
     )
     print(f"ResNet-50, {' '.join(SHELL[1:])}: {wall:.2f} s, {cpu:.2f} s of CPU (medians of {RUNS})")
     print(
-        f"  Python {empty:.3f}, numpy pydantic click ruamel.yaml tqdm {libraries - empty:.3f}, importing accelsim {ours - libraries:.3f}"
+        f"  Python {empty:.3f}, numpy pydantic click ruamel.yaml tqdm {libraries - empty:.3f}, "
+        f"importing accelsim {ours - libraries:.3f}"
     )
     print(
-        f"  loading the network, the run and its table: {work:.3f} s of CPU, {work / cpu:.0%} of the whole (target: below 0.1)"
+        f"  loading the network, the run and its table: {work:.3f} s of CPU, {work / cpu:.0%} of "
+        "the whole (target: below 0.1)"
     )
     return wall < 2.0 and work < 0.1
 
@@ -106,7 +109,8 @@ def resnet18(on: list[str]) -> bool:
     code = os.waitstatus_to_exitcode(status)
     cpu = used.ru_utime + used.ru_stime
     print(
-        f"ResNet-18 event, {on[0]} {on[1]}: {wall:.1f} s, {cpu:.1f} s of CPU, {used.ru_maxrss / 1e6:.2f} GB, exit {code}"
+        f"ResNet-18 event, {on[0]} {on[1]}: {wall:.1f} s, {cpu:.1f} s of CPU, "
+        f"{used.ru_maxrss / 1e6:.2f} GB, exit {code}"
     )
     return code == 0 and wall < 60 and used.ru_maxrss < 4e6
 

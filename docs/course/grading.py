@@ -1,9 +1,9 @@
 """What every lab shares: questions that are worked out by the model, answers from a file, and why
 an answer is wrong.
 
-A lab is run as ``python lab1_counting.py``: it prints its questions and grades ``answers/lab1.py``, or the file given
-with ``--answers``.  That file sets ``answers = {"1.1": 55, ...}``; None is a question not answered yet.  Exit code 0
-means that everything is right.
+A lab is run as ``python lab1_counting.py``: it prints its questions and grades ``answers/lab1.py``,
+or the file given with ``--answers``.  That file sets ``answers = {"1.1": 55, ...}``; None is a
+question not answered yet.  Exit code 0 means that everything is right.
 """
 
 from __future__ import annotations

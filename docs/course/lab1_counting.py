@@ -1,8 +1,9 @@
 """Lab 1: counting.
 
-A convolution layer has M filters of C x R x S words that slide over C x H x W words of ifmap and make M x E x F words of
-ofmap.  With stride U and `pad` zeros on every side E = floor((H + 2 pad - R) / U) + 1, and every ofmap word takes
-C x R x S multiply-accumulates (MACs).  Work these out by hand; a calculator is enough.
+A convolution layer has M filters of C x R x S words that slide over C x H x W words of ifmap and
+make M x E x F words of ofmap.  With stride U and `pad` zeros on every side E = floor((H + 2 pad -
+R) / U) + 1, and every ofmap word takes C x R x S multiply-accumulates (MACs).  Work these out by
+hand; a calculator is enough.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ FC6 = acc.Linear(M=4096, C=256, H=6, W=6, name="fc6")
 def _a_layer(answer: Any, place: Path) -> str | None:
     """Any layer will do that has the ofmap and the MACs."""
     if not isinstance(answer, dict):
-        return "the answer is a dictionary of Conv2d's arguments, like {'M': 4, 'C': 1, 'H': 8, 'W': 8, 'R': 3, 'S': 3}"
+        return (
+            "the answer is a dictionary of Conv2d's arguments, like {'M': 4, 'C': 1, 'H': 8, 'W': "
+            "8, 'R': 3, 'S': 3}"
+        )
     try:
         problem = acc.Conv2d(**answer).problem()
     except (TypeError, ValueError) as error:
@@ -31,7 +35,10 @@ def _a_layer(answer: Any, place: Path) -> str | None:
     if (problem.H, problem.W) != (8, 8):
         return f"the ifmap is {problem.H} x {problem.W}, not 8 x 8"
     if (problem.E, problem.F) != (4, 4):
-        return f"the ofmap is {problem.E} x {problem.F}, not 4 x 4: with stride U, E = floor((H + 2 pad - R) / U) + 1"
+        return (
+            f"the ofmap is {problem.E} x {problem.F}, not 4 x 4: with stride U, E = floor((H + 2 "
+            "pad - R) / U) + 1"
+        )
     if problem.macs != 9216:
         return f"it has {problem.macs} MACs, not 9216 = 16 pixels x 576: M x C x R x S must be 576"
     return None
@@ -40,7 +47,8 @@ def _a_layer(answer: Any, place: Path) -> str | None:
 QUESTIONS = [
     Question(
         "1.1",
-        "AlexNet's conv1 reads 227 x 227 pixels with filters of 11 x 11 at stride 4 and no padding. How many rows has its ofmap?",
+        "AlexNet's conv1 reads 227 x 227 pixels with filters of 11 x 11 at stride 4 and no "
+        "padding. How many rows has its ofmap?",
         "Count the places where the filter's first row can lie: floor((H + 2 pad - R) / U) + 1.",
         lambda: ALEX1.problem().E,
         lambda: [
@@ -86,7 +94,8 @@ QUESTIONS = [
     ),
     Question(
         "1.5",
-        "AlexNet's conv2 has 256 filters of 5 x 5 on 27 x 27 pixels, padded by 2, over 96 channels in 2 groups. How many MACs?",
+        "AlexNet's conv2 has 256 filters of 5 x 5 on 27 x 27 pixels, padded by 2, over 96 channels "
+        "in 2 groups. How many MACs?",
         "A filter sees only the channels of its own group: 48.",
         lambda: ALEX2.problem().macs,
         lambda: [
@@ -100,7 +109,8 @@ QUESTIONS = [
     ),
     Question(
         "1.6",
-        "A fully connected layer is a convolution whose filter is as large as its ifmap. AlexNet's fc6 reads 256 maps of 6 x 6 and has "
+        "A fully connected layer is a convolution whose filter is as large as its ifmap. AlexNet's "
+        "fc6 reads 256 maps of 6 x 6 and has "
         "4096 outputs. How often is each weight used for one image?",
         "E = F = 1: every filter lies in one place only.",
         lambda: FC6.problem().macs // FC6.parameters,
@@ -118,7 +128,8 @@ QUESTIONS = [
     ),
     Question(
         "1.8",
-        "Give a layer of 8 x 8 ifmap whose ofmap is 4 x 4 and that takes 9216 MACs, as a dictionary of arguments of acc.Conv2d.",
+        "Give a layer of 8 x 8 ifmap whose ofmap is 4 x 4 and that takes 9216 MACs, as a "
+        "dictionary of arguments of acc.Conv2d.",
         grade=_a_layer,
     ),
 ]

@@ -1,8 +1,9 @@
 """Lab 2: loop nests and reuse.
 
-A layer of 8 filters over 4 channels, 3 x 3, on 8 x 8 pixels padded by 1 (so 8 x 8 again), on a systolic array of 4 x 4 PEs
-with an SRAM of 1024 bytes.  Weights and ifmap words have 8 bits, psums 32.  A loop is written dim:tile:level; it cuts its
-dimension into pieces of `tile` that live below `level`.  Inside, both mappings are
+A layer of 8 filters over 4 channels, 3 x 3, on 8 x 8 pixels padded by 1 (so 8 x 8 again), on a
+systolic array of 4 x 4 PEs with an SRAM of 1024 bytes.  Weights and ifmap words have 8 bits, psums
+32.  A loop is written dim:tile:level; it cuts its dimension into pieces of `tile` that live below
+`level`.  Inside, both mappings are
     K:4:sram K:1:sram:row M:1:sram:col X:1:reg
 (K is C, R, S fused, X is N, E, F); they differ in the order of the two loops at dram:
     A   M:4:dram E:4:dram ...        for each half of the filters, for each half of the ofmap rows
@@ -60,7 +61,10 @@ def _small_traffic(answer: Any, place: Path) -> str | None:
     except ValueError as error:
         return f"the mapping is not legal: {' '.join(str(error).split())[:240]}"
     if got > LEAST:
-        return f"it reads {got} words from DRAM, {got - LEAST} of them again; which tensor comes twice, and which loop makes it so?"
+        return (
+            f"it reads {got} words from DRAM, {got - LEAST} of them again; which tensor comes "
+            "twice, and which loop makes it so?"
+        )
     return None
 
 
@@ -84,7 +88,8 @@ QUESTIONS = [
     ),
     Question(
         "2.3",
-        "Under A a tile has 4 ofmap rows. How many ifmap words (zeros of the padding are none) does its first tile hold?",
+        "Under A a tile has 4 ofmap rows. How many ifmap words (zeros of the padding are none) "
+        "does its first tile hold?",
         "4 ofmap rows at stride 1 read 4 + 3 - 1 ifmap rows, and the first of those is padding.",
         lambda: 5 * 8 * 4,
         lambda: [
@@ -107,21 +112,25 @@ QUESTIONS = [
     Question(
         "2.5",
         "And ifmap words? Mind that the second tile shares rows with the first.",
-        "Write down the rows of each of the four steps, then those that the step before did not have.",
+        "Write down the rows of each of the four steps, then those that the step before did not "
+        "have.",
         lambda: columns(A)["dram_ifmap_reads"],
         lambda: [
             (
                 256,
-                "when the second half of the filters begins, the first rows are no longer in the buffer",
+                "when the second half of the filters begins, the first rows are no longer in the "
+                "buffer",
             ),
             (
                 512,
-                "the two rows that both tiles share are not read again when the tile moves on (nor when it moves back)",
+                "the two rows that both tiles share are not read again when the tile moves on (nor "
+                "when it moves back)",
             ),
             (640, "the two rows that both tiles share are not read again"),
             (
                 320,
-                "rows shared by both tiles stay; and the second half of the filters needs the first tile again",
+                "rows shared by both tiles stay; and the second half of the filters needs the "
+                "first tile again",
             ),
         ],
     ),
@@ -141,7 +150,8 @@ QUESTIONS = [
     ),
     Question(
         "2.8",
-        "Find loops that fit the 1024 bytes and read no word from DRAM twice (below the buffer as you like, but with weights in reg).",
+        "Find loops that fit the 1024 bytes and read no word from DRAM twice (below the buffer as "
+        "you like, but with weights in reg).",
         grade=_small_traffic,
     ),
 ]

@@ -1,8 +1,9 @@
 """Lab 3: three dataflows by hand on a 3 x 3 array, then on the model, then one of your own.
 
-A matrix product: 3 filters (M) over 3 inputs (K) on 5 pixels (X), so 45 MACs, on a systolic array of 3 x 3 PEs with one
-register each.  Rows and columns count from 0.  Edge 1 latches the first word at PE (0, 0); row i is fed i edges after row 0,
-column j j edges after column 0; a PE multiplies what arrives and latches on the same edge.
+A matrix product: 3 filters (M) over 3 inputs (K) on 5 pixels (X), so 45 MACs, on a systolic array
+of 3 x 3 PEs with one register each.  Rows and columns count from 0.  Edge 1 latches the first word
+at PE (0, 0); row i is fed i edges after row 0, column j j edges after column 0; a PE multiplies
+what arrives and latches on the same edge.
 
     ws  weights stay: K over rows, M over columns; pixels stream along the rows, sums travel down.
     Weights shift in from
@@ -13,7 +14,8 @@ column j j edges after column 0; a PE multiplies what arrives and latches on the
         read in place.
     is  ifmap words stay: K over rows, X over columns.
 
-Draw it first.  Then watch it: accelsim animate (see the end of this file) writes a page that plays all three.
+Draw it first.  Then watch it: accelsim animate (see the end of this file) writes a page that plays
+all three.
 """
 
 from __future__ import annotations
@@ -69,14 +71,23 @@ def _own_dataflow(answer: Any, place: Path) -> str | None:
     if row["error"]:
         return f"it does not run: {row['error']}"
     if flow.stays != ("weight",):
-        return f"weights are to stay in the PEs; your file lets {', '.join(flow.stays) or 'nothing'} stay"
+        return (
+            f"weights are to stay in the PEs; your file lets {', '.join(flow.stays) or 'nothing'} "
+            "stay"
+        )
     axes = dict(entry.split(":") for entry in flow.space)
     if axes != {"M": "row", "K": "col"}:
-        return f"M is to lie over rows and K over columns; yours has {', '.join(flow.space) or 'nothing'} in space"
+        return (
+            "M is to lie over rows and K over columns; yours has "
+            f"{', '.join(flow.space) or 'nothing'} in space"
+        )
     if not row["bit_exact"]:
         return "its outputs differ from the golden model"
     if row["active_pes"] < 9:
-        return f"only {row['active_pes']} of 9 PEs work at once; let sizes begin with M:row and K:col, which fills the array first"
+        return (
+            f"only {row['active_pes']} of 9 PEs work at once; let sizes begin with M:row and "
+            "K:col, which fills the array first"
+        )
     acc.animate(GEMM, "systolic", flow, overrides=ARRAY).save(path.with_suffix(".html"))
     return None
 
@@ -97,7 +108,8 @@ QUESTIONS = [
     Question(
         "3.2",
         "Under ws, at which edge does PE (1, 2) multiply first?",
-        "Three edges bring the weights of column 0; then the first pixel needs i + j edges more to PE (i, j).",
+        "Three edges bring the weights of column 0; then the first pixel needs i + j edges more to "
+        "PE (i, j).",
         _first_mac,
         lambda: [
             (4, "that is PE (0, 0): the first pixel has 1 row and 2 columns to go"),
@@ -117,14 +129,16 @@ QUESTIONS = [
             (8, "that is preload and T; the last PE is r + c - 2 = 4 edges later"),
             (
                 13,
-                "the last result is latched r + c - 2 edges after the last pixel enters, not r + c - 1",
+                "the last result is latched r + c - 2 edges after the last pixel enters, not r + c "
+                "- 1",
             ),
         ],
     ),
     Question(
         "3.4",
         "And os?",
-        "Two folds of T = 3 follow each other without a gap; the last fold has 2 rows and 3 columns.",
+        "Two folds of T = 3 follow each other without a gap; the last fold has 2 rows and 3 "
+        "columns.",
         lambda: columns("os")["cycles"],
         lambda: [
             (10, "the second fold uses only 2 rows: its skew is 2 + 3 - 2"),
@@ -162,8 +176,10 @@ QUESTIONS = [
     ),
     Question(
         "3.8",
-        "Write a dataflow file (start from `accelsim show ws --yaml`): weights stay, but the filters M lie over the rows and K over the "
-        "columns, so that sums travel along the rows. The answer is the file's name; it is run, checked against the golden model, and "
+        "Write a dataflow file (start from `accelsim show ws --yaml`): weights stay, but the "
+        "filters M lie over the rows and K over the "
+        "columns, so that sums travel along the rows. The answer is the file's name; it is run, "
+        "checked against the golden model, and "
         "played: open the .html beside it.",
         grade=_own_dataflow,
     ),

@@ -1,8 +1,9 @@
 """Lab 4: energy and the memory hierarchy.
 
-An access costs the more the larger the memory is: on `systolic` (45 nm, after Horowitz) a MAC of 8-bit words costs 0.3 pJ;
-`accelsim show systolic` prints what a word costs at every level.  The layer is LeNet-5's conv2 (240 000 MACs) unless
-another is named; `accelsim run lenet5 --layer conv2 --arch systolic --dataflow ws --format json` has every number.
+An access costs the more the larger the memory is: on `systolic` (45 nm, after Horowitz) a MAC of
+8-bit words costs 0.3 pJ; `accelsim show systolic` prints what a word costs at every level.  The
+layer is LeNet-5's conv2 (240 000 MACs) unless another is named; `accelsim run lenet5 --layer conv2
+--arch systolic --dataflow ws --format json` has every number.
 """
 
 from __future__ import annotations
@@ -126,7 +127,8 @@ QUESTIONS = [
     ),
     Question(
         "4.7",
-        f"What is the smallest {CAPACITY}, a power of two, with which os moves no more words to and from DRAM than with 524288?",
+        f"What is the smallest {CAPACITY}, a power of two, with which os moves no more words to "
+        "and from DRAM than with 524288?",
         "Try --set levels.sram.capacity_bytes=... and add the dram columns.",
         _enough,
         lambda: [
@@ -138,7 +140,8 @@ QUESTIONS = [
     ),
     Question(
         "4.8",
-        "True or False: with that smaller SRAM the layer takes less energy in all than with 524288 bytes.",
+        "True or False: with that smaller SRAM the layer takes less energy in all than with 524288 "
+        "bytes.",
         "The same words move, and each access of a smaller memory is cheaper.",
         lambda: bool(
             columns("os", **{CAPACITY: _enough()})["energy_pj"] < columns("os")["energy_pj"]

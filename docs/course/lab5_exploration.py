@@ -1,7 +1,8 @@
 """Lab 5: design-space exploration under an area budget.
 
-Which array, which buffer, which dataflow?  Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32 rows, as many columns, 4, 16,
-64 or 256 KiB of SRAM, ws or os: 128 designs.  The chip may have 400 000 um2.  Let the model run all of them:
+Which array, which buffer, which dataflow?  Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32
+rows, as many columns, 4, 16, 64 or 256 KiB of SRAM, ws or os: 128 designs.  The chip may have 400
+000 um2.  Let the model run all of them:
 
     import accelsim as acc frame = acc.sweep("lenet5", "systolic", grid={"array.rows": [4, 8, 16,
     32], "array.cols": [4, 8, 16, 32],
@@ -68,7 +69,10 @@ def _design(answer: Any, place: Path) -> str | None:
     if row.area_um2 > BUDGET:
         return f"it takes {row.area_um2:.0f} um2, {row.area_um2 - BUDGET:.0f} more than there are"
     if row.edp > best * (1 + 1e-9):
-        return f"its energy-delay product is {100 * (row.edp / best - 1):.1f} % above that of the best design that fits"
+        return (
+            f"its energy-delay product is {100 * (row.edp / best - 1):.1f} % above that of the "
+            "best design that fits"
+        )
     return None
 
 
@@ -95,13 +99,15 @@ QUESTIONS = [
     ),
     Question(
         "5.3",
-        "Give the design within the budget with the least energy-delay product (energy_pj times time_s), as a dictionary of "
+        "Give the design within the budget with the least energy-delay product (energy_pj times "
+        "time_s), as a dictionary of "
         "array.rows, array.cols, levels.sram.capacity_bytes and dataflow.",
         grade=_design,
     ),
     Question(
         "5.4",
-        "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal: no other is at least as good in both?",
+        "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal: no "
+        "other is at least as good in both?",
         "Sort by area and keep every row that is faster than all before it.",
         _pareto,
         lambda: [
@@ -111,7 +117,8 @@ QUESTIONS = [
     ),
     Question(
         "5.5",
-        "What do you buy for more area here? Of the designs with 16 x 16 PEs under os, does the one with 256 KiB take fewer, as many, "
+        "What do you buy for more area here? Of the designs with 16 x 16 PEs under os, does the "
+        "one with 256 KiB take fewer, as many, "
         "or more cycles than that with 16 KiB? Answer fewer, same or more.",
         "Nothing in `systolic` waits for memory, and LeNet-5's tiles fit.",
         lambda: _compare(),

@@ -1,9 +1,10 @@
 """Lab 6: Eyeriss.
 
-The chip has 12 x 14 PEs with scratchpads, 108 KB of global buffer and runs row-stationary: each PE slides a filter row
-over an ifmap row.  `accelsim run alexnet --arch eyeriss --mapping eyeriss_alexnet --batch 4 --layer conv1 ...` runs AlexNet's
-convolutions as the chip ran them (JSSC 2017, tables II and III); `--dataflow rs,ws,os` the same chip under other dataflows
-with tiles of the fixed rule.  Energy is in MACs: DRAM 200, buffer 6, PE to PE 2, scratchpad 1 (ISCA 2016).
+The chip has 12 x 14 PEs with scratchpads, 108 KB of global buffer and runs row-stationary: each PE
+slides a filter row over an ifmap row.  `accelsim run alexnet --arch eyeriss --mapping
+eyeriss_alexnet --batch 4 --layer conv1 ...` runs AlexNet's convolutions as the chip ran them (JSSC
+2017, tables II and III); `--dataflow rs,ws,os` the same chip under other dataflows with tiles of
+the fixed rule.  Energy is in MACs: DRAM 200, buffer 6, PE to PE 2, scratchpad 1 (ISCA 2016).
 """
 
 from __future__ import annotations
@@ -41,9 +42,12 @@ def per_mac(dataflow: str, layers: tuple[str, ...]) -> float:
 QUESTIONS = [
     Question(
         "6.1",
-        "How many of the 168 PEs work in each of conv1 to conv5, under the chip's own mappings? A list of five. (Conv2: a set is 5 filter "
-        "rows by 27 ofmap rows, cut in two segments for the 14 columns, and they lie on top of each other.)",
-        "Conv1: two sets of 11 x 7. Conv2: 5 x 14 above 5 x 13. Conv3 to conv5: four sets of 3 x 13.",
+        "How many of the 168 PEs work in each of conv1 to conv5, under the chip's own mappings? A "
+        "list of five. (Conv2: a set is 5 filter "
+        "rows by 27 ofmap rows, cut in two segments for the 14 columns, and they lie on top of "
+        "each other.)",
+        "Conv1: two sets of 11 x 7. Conv2: 5 x 14 above 5 x 13. Conv3 to conv5: four sets of 3 x "
+        "13.",
         lambda: _chip().active_pes.tolist(),
         lambda: [
             ([168] * 5, "sets do not fill the array: 11 rows of 12, 13 columns of 14"),
@@ -53,7 +57,8 @@ QUESTIONS = [
     ),
     Question(
         "6.2",
-        "How many times as much energy do conv1 to conv5 (batch 4) take under ws as under rs, both with tiles of the fixed rule?",
+        "How many times as much energy do conv1 to conv5 (batch 4) take under ws as under rs, both "
+        "with tiles of the fixed rule?",
         "energy_mac of the total lines over the five layers.",
         lambda: per_mac("ws", CONV) / per_mac("rs", CONV),
         lambda: [
@@ -91,7 +96,8 @@ QUESTIONS = [
     Question(
         "6.5",
         "Which dataflow of rs, ws and os takes the least energy on the fully connected layers?",
-        "There is one pixel: filter rows are not slid, and the fixed rule's tiles for rs fetch ifmaps again.",
+        "There is one pixel: filter rows are not slid, and the fixed rule's tiles for rs fetch "
+        "ifmaps again.",
         lambda: min(("rs", "ws", "os"), key=lambda d: per_mac(d, FC)),
         lambda: [
             ("rs", "rs wins where filters slide; here they do not"),
@@ -100,7 +106,8 @@ QUESTIONS = [
     ),
     Question(
         "6.6",
-        "The chip took 39.2 ms to process conv2 (batch 4) at 200 MHz. How many milliseconds does the model predict for the array alone, "
+        "The chip took 39.2 ms to process conv2 (batch 4) at 200 MHz. How many milliseconds does "
+        "the model predict for the array alone, "
         "without waiting for DRAM: cycles less stall_dram_cycles, under the chip's mapping?",
         "Milliseconds = cycles / 200 000.",
         lambda: _processing("conv2"),

@@ -1,8 +1,8 @@
 """Draws the pictures of docs/counting.md:  PYTHONPATH=.:tests python docs/figures/make_counting.py
 
-Every tile and number drawn is taken from the page's own example (its first block of code), that is from the
-oracle's sets, and totals are compared with what accelsim counts.  Colours are Okabe and Ito's; what they say,
-hatching says too.
+Every tile and number drawn is taken from the page's own example (its first block of code), that is
+from the oracle's sets, and totals are compared with what accelsim counts.  Colours are Okabe and
+Ito's; what they say, hatching says too.
 """
 
 from __future__ import annotations
@@ -717,7 +717,8 @@ def sums() -> Figure:
     s.text(
         left,
         16.8,
-        f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = {totals['U'] - totals['L']};  {up}",
+        f"taken S - O = {m.taken};  multicast U - K = {m.read};  links U - L = "
+        f"{totals['U'] - totals['L']};  {up}",
     )
     return s.figure
 
@@ -822,8 +823,9 @@ def fused() -> Figure:
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
-    "loops": loops, "tile": tile, "steps": steps, "operands": operands, "networks": networks, "accumulated": accumulated,
-    "residency": residency, "mac": mac, "odometer": odometer, "boxes": boxes, "sums": sums, "sliding": sliding, "fused": fused,
+    "loops": loops, "tile": tile, "steps": steps, "operands": operands, "networks": networks,
+    "accumulated": accumulated, "residency": residency, "mac": mac, "odometer": odometer,
+    "boxes": boxes, "sums": sums, "sliding": sliding, "fused": fused,
 }  # fmt: skip
 
 

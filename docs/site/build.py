@@ -1,8 +1,8 @@
 """Pages that are made, not written: formats from the schemas, the API from docstrings, the gallery
 by running its scripts.
 
-An mkdocs hook.  The project's own pages (docs/*.md) are taken as they are, with links to what is not on the site turned
-into plain text.
+An mkdocs hook.  The project's own pages (docs/*.md) are taken as they are, with links to what is
+not on the site turned into plain text.
 """
 
 from __future__ import annotations
@@ -67,8 +67,10 @@ def formats() -> str:
     """Every key of every kind of file, from its schema."""
     parts = [
         "# File formats",
-        "Every file is YAML. `accelsim validate FILE` checks one and says in one line what is wrong and where; the schemas are "
-        "in `schemas/` and come from `accelsim schema KIND`, for editors. A key without a default must be given.",
+        "Every file is YAML. `accelsim validate FILE` checks one and says in one line what is "
+        "wrong and where; the schemas are "
+        "in `schemas/` and come from `accelsim schema KIND`, for editors. A key without a default "
+        "must be given.",
     ]
     for kind in FORMATS:
         schema = json.loads((ROOT / "schemas" / f"{kind}.json").read_text(encoding="utf-8"))

@@ -29,10 +29,14 @@ TENSORS = {
 }
 ORDER = ("RS", "WS", "OSA", "OSB", "OSC", "NLR")
 WHY = {
-    "OSA": "whole: the paper fetches the buffer's ifmaps anew for every tile of filters and every halo; these tiles then cost {whole:+.3f}",
-    "OSB": "whole: the paper fetches all R rows anew for every row of outputs; these tiles then cost {whole:+.3f}",
-    "OSC": "whole: the paper fetches the whole window anew for every pixel; these tiles then cost {whole:+.3f}",
-    "NLR": "unwired: the paper charges no hop for a weight that goes to one PE; these tiles then cost {unwired:+.3f}",
+    "OSA": "whole: the paper fetches the buffer's ifmaps anew for every tile of filters and every "
+    "halo; these tiles then cost {whole:+.3f}",
+    "OSB": "whole: the paper fetches all R rows anew for every row of outputs; these tiles then "
+    "cost {whole:+.3f}",
+    "OSC": "whole: the paper fetches the whole window anew for every pixel; these tiles then cost "
+    "{whole:+.3f}",
+    "NLR": "unwired: the paper charges no hop for a weight that goes to one PE; these tiles then "
+    "cost {unwired:+.3f}",
 }
 E_ALLOWED, W_ALLOWED = 0.10, 0.15
 
@@ -222,7 +226,8 @@ def _layers(frame: pd.DataFrame, reference: dict[str, Any]) -> Figure:
     axes.set_xticks(x, layers, fontsize=8)
     axes.set_ylabel("energy (1e9 MACs)", fontsize=8)
     axes.set_title(
-        "Row-stationary, 256 PEs, batch 16: ours (left), figure 10 of the paper (pale; ALU, DRAM and RF)",
+        "Row-stationary, 256 PEs, batch 16: ours (left), figure 10 of the paper (pale; ALU, DRAM "
+        "and RF)",
         fontsize=9,
         loc="left",
     )
@@ -236,7 +241,8 @@ def markdown(table: pd.DataFrame) -> str:
     lines = [
         "# Six dataflows, AlexNet CONV, 256 PEs of equal area",
         "",
-        "Reference: the published equations with their best tiles (ISCA 2016). `ours` are accelsim's counts with our best tiles;",
+        "Reference: the published equations with their best tiles (ISCA 2016). `ours` are "
+        "accelsim's counts with our best tiles;",
         "`paper's` has the two rules of `study.py` on top, with the best tiles under them.",
         "Allowed: 10 % of energy, 15 % of DRAM accesses.",
     ]

@@ -1,9 +1,10 @@
 """The hardware each of the six dataflows gets for the same area, and the tiles it may choose from
 (ISCA 2016, sections IV to VI).
 
-Which tiles the paper lets each dataflow choose is not all in its text; where it is silent this follows the public scripts that
-evaluate its equations (github.com/ominux/eyeriss-dataflow), which give the reference's numbers.  No code is theirs.
-As there, only the number of PEs is bounded, not the array's shape, and ifmaps are counted with their padding.
+Which tiles the paper lets each dataflow choose is not all in its text; where it is silent this
+follows the public scripts that evaluate its equations (github.com/ominux/eyeriss-dataflow), which
+give the reference's numbers.  No code is theirs. As there, only the number of PEs is bounded, not
+the array's shape, and ifmaps are counted with their padding.
 """
 
 from __future__ import annotations

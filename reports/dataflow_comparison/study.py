@@ -1,12 +1,15 @@
 """Six dataflows at equal area on AlexNet: Chen, Emer, Sze, ISCA 2016, section VII, from accelsim's
 counts.
 
-``python reports/dataflow_comparison/study.py`` writes energy.csv (every layer), comparison.csv and comparison.md (against the published
-equations) and the figures beside itself.  Every number is the analytic engine's for a nest that a dataflow file allows, with the
-tiles that cost least energy of those tried.  Two rules of the paper differ from ours (DESIGN section 4) and can be put on top:
+``python reports/dataflow_comparison/study.py`` writes energy.csv (every layer), comparison.csv and
+comparison.md (against the published equations) and the figures beside itself.  Every number is the
+analytic engine's for a nest that a dataflow file allows, with the tiles that cost least energy of
+those tried.  Two rules of the paper differ from ours (DESIGN section 4) and can be put on top:
 
-whole    a buffer tile is fetched whole whenever the loops move on; ours keeps what it shares with the tile before (rule 4)
-unwired  a weight that goes to one PE alone costs no array hop under WS and NLR; with us every delivery is a hop
+whole    a buffer tile is fetched whole whenever the loops move on; ours keeps what it shares with
+         the tile before (rule 4)
+unwired  a weight that goes to one PE alone costs no array hop under WS and NLR; with us every
+         delivery is a hop
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The Eyeriss chip, predicted: Chen, Krishna, Emer, Sze, IEEE JSSC 52(1) 2017, table V, layer by
 layer, nothing fitted.
 
-``python reports/eyeriss_chip/study.py`` writes alexnet.csv, alexnet.md, vgg16.csv, vgg16.md and the figures beside itself.
+``python reports/eyeriss_chip/study.py`` writes alexnet.csv, alexnet.md, vgg16.csv, vgg16.md and the
+figures beside itself.
 
-The chip is the architecture ``eyeriss``, the mappings are ``eyeriss_alexnet`` and ``eyeriss_vgg16``, and nothing is set for a
-layer.  Counts and cycles are ``simulate``'s, by analytic and by event.  What is added here:
+The chip is the architecture ``eyeriss``, the mappings are ``eyeriss_alexnet`` and
+``eyeriss_vgg16``, and nothing is set for a layer.  Counts and cycles are ``simulate``'s, by
+analytic and by event.  What is added here:
 
 - Processing latency is ``cycles`` less ``stall_dram_cycles``.
 - GLB traffic as the chip's counter has it: ifmap words served, psums that arrive and psums read to
@@ -284,15 +286,18 @@ CAUSES = {
     (
         "conv5",
         "processing",
-    ): "runs conv4's passes, which the chip timed at 8333 cycles there and 7812 here; no model has both",
+    ): "runs conv4's passes, which the chip timed at 8333 cycles there and 7812 here; no model has "
+    "both",
     (
         "conv1",
         "total",
-    ): "the ofmap before pooling has more zeros than conv2's ifmap, whose share is the published one",
+    ): "the ofmap before pooling has more zeros than conv2's ifmap, whose share is the published "
+    "one",
     (
         "conv1",
         "dram",
-    ): "the ofmap before pooling has more zeros than conv2's ifmap, whose share is the published one",
+    ): "the ofmap before pooling has more zeros than conv2's ifmap, whose share is the published "
+    "one",
     (
         "conv3",
         "dram",
@@ -306,8 +311,10 @@ def markdown(cells: pd.DataFrame, frames: list[pd.DataFrame]) -> str:
     engines = list(dict.fromkeys(cells["engine"]))
     lines = ["# AlexNet, batch 4, on the Eyeriss chip: measured and predicted", ""]
     lines += [
-        "Measured: JSSC 52(1) 2017, table V. No constant is fitted; `study.py` says what each number is. Inputs besides the chip and its",
-        "mappings: each ifmap's published share of zeros; each ofmap is taken to have the next layer's ifmap's, conv5's its own ifmap's.",
+        "Measured: JSSC 52(1) 2017, table V. No constant is fitted; `study.py` says what each "
+        "number is. Inputs besides the chip and its",
+        "mappings: each ifmap's published share of zeros; each ofmap is taken to have the next "
+        "layer's ifmap's, conv5's its own ifmap's.",
         "Event: real words, SimPy's time; analytic: closed forms.",
         "",
     ]
@@ -327,8 +334,10 @@ def markdown(cells: pd.DataFrame, frames: list[pd.DataFrame]) -> str:
         )
         says = "" if pd.isna(allowed) else "exact" if allowed == 0 else f"{allowed:.0%}"
         lines.append(
-            f"| {layer} | {name.replace('_', ' ')}{f' ({unit})' if unit else ''} | {group['measured'].iloc[0]:g} | {values} | {says} "
-            f"| {'' if held.isna().all() else 'yes' if held.dropna().all() else '**no**'} | {CAUSES.get((layer, name), '')} |"
+            f"| {layer} | {name.replace('_', ' ')}{f' ({unit})' if unit else ''} | "
+            f"{group['measured'].iloc[0]:g} | {values} | {says} "
+            f"| {'' if held.isna().all() else 'yes' if held.dropna().all() else '**no**'} | "
+            f"{CAUSES.get((layer, name), '')} |"
         )
     exact = [str(x) for f in frames for x in f["bit_exact"] if x is not None]
     lines += [
@@ -360,9 +369,12 @@ def vgg16_markdown(frame: pd.DataFrame, share: float, others: Mapping[float, pd.
     lines = [
         "# VGG-16, batch 3, on the Eyeriss chip: a prediction",
         "",
-        "Mapping `eyeriss_vgg16`; AlexNet's constants, analytic engine. Every feature map but the first ifmap is taken to have",
-        f"{share:.1%} zeros, AlexNet's published mean: an assumption, which moves DRAM traffic and total latency and nothing else.",
-        "Beside it the fixed rule of `accelsim/mapping/rule.py` under `row_stationary`, and what the mapper would have run: the fewest",
+        "Mapping `eyeriss_vgg16`; AlexNet's constants, analytic engine. Every feature map but the "
+        "first ifmap is taken to have",
+        f"{share:.1%} zeros, AlexNet's published mean: an assumption, which moves DRAM traffic and "
+        "total latency and nothing else.",
+        "Beside it the fixed rule of `accelsim/mapping/rule.py` under `row_stationary`, and what "
+        "the mapper would have run: the fewest",
         "cycles found in 15 s a layer (`vgg16_mapper.yaml` says how, and what gap it left).",
         "",
         "| " + " | ".join(heads) + " |",
@@ -377,8 +389,14 @@ def vgg16_markdown(frame: pd.DataFrame, share: float, others: Mapping[float, pd.
             for x in (chip, rule, best)
         )
         pes = _mean_pes(chip) if layer == "total" else a["active_pes"]
-        mine = f"{a['processing']:.1f} | {a['total']:.1f} | {pes:.0f} | {a['glb']:.1f} | {a['dram']:.1f}"
-        beside = f"{b['total']:.1f} | {a['total'] / b['total']:.2f}x | {c['processing']:.1f} | {c['total']:.1f}"
+        mine = (
+            f"{a['processing']:.1f} | {a['total']:.1f} | {pes:.0f} | {a['glb']:.1f} | "
+            f"{a['dram']:.1f}"
+        )
+        beside = (
+            f"{b['total']:.1f} | {a['total'] / b['total']:.2f}x | {c['processing']:.1f} | "
+            f"{c['total']:.1f}"
+        )
         beside += f" | {a['total'] / c['total']:.2f}x"
         lines.append(f"| {layer} | {mine} | {beside} |")
     lines += ["", "| zeros in every feature map | total (ms) | DRAM (MB) |", "|---|---|---|"]

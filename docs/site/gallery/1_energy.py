@@ -1,6 +1,7 @@
 """Where the energy goes: AlexNet on Eyeriss under three dataflows.
 
-Row-stationary spends it in the scratchpads, next to the MACs; the others spend it on the way to them.
+Row-stationary spends it in the scratchpads, next to the MACs; the others spend it on the way to
+them.
 """
 
 import accelsim as acc
