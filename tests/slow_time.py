@@ -1,8 +1,8 @@
 """docs/time.md by hand: words from the oracle's Python sets, step by step; then who waits for what,
 one moment after the other.
 
-Slow and obvious on purpose: it shares nothing with the engines but the architecture's numbers and the footprint's word widths.
-``time_of(nest)`` gives (cycles, array cycles, stalls).
+Slow and obvious on purpose: it shares nothing with the engines but the architecture's numbers and
+the footprint's word widths. ``time_of(nest)`` gives (cycles, array cycles, stalls).
 """
 
 from __future__ import annotations
@@ -81,8 +81,9 @@ class Script(oracle.Walk):
         return self
 
     def new_step(self):
-        return {"macs": 0, "rows": set(), "cols": set(), "load": {}, "into": {}, "direct": defaultdict(_count),
-                "up": _count(), "updated": _count(), "out": _count()}  # fmt: skip
+        return {"macs": 0, "rows": set(), "cols": set(), "load": {}, "into": {},
+                "direct": defaultdict(_count), "up": _count(), "updated": _count(),
+                "out": _count()}  # fmt: skip
 
     def by_parent(self, boundary, now, before):
         """Words each parent instance reads: rule 4, told apart."""
@@ -278,7 +279,8 @@ class Transfer:
         network = machine.network(b)
         if what == "fill":
             words = most(record["outer"])
-            ways = [(machine.port(b.parent, "read"), words * outside), (machine.channel(network, b.tensor, "down"), words * outside),
+            ways = [(machine.port(b.parent, "read"), words * outside),
+                    (machine.channel(network, b.tensor, "down"), words * outside),
                     (machine.port(b.child, "write"), most(record["inner"]) * inside)]  # fmt: skip
         else:
             words, read, write = (

@@ -43,7 +43,10 @@ def table(name):
 def loops_of(parameters, rows, first=""):
     """A layer's loops from the published parameters; ``rows`` are what lies on the array."""
     m, n, e, p, q, r, t = (int(parameters[k]) for k in "mnepqrt")
-    text = f"{first}M:{m}:dram N:{n}:dram E:{e}:dram C:{q * r}:dram M:{p * t}:glb N:1:glb F:1:glb {rows} M:1:spad C:1:spad S:1:spad"
+    text = (
+        f"{first}M:{m}:dram N:{n}:dram E:{e}:dram C:{q * r}:dram M:{p * t}:glb N:1:glb F:1:glb "
+        f"{rows} M:1:spad C:1:spad S:1:spad"
+    )
     return set(text.split())
 
 

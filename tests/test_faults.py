@@ -1,7 +1,7 @@
 """The check can fail: faults put into the event engine's work, and what ``--check`` says of each.
 
-Every fault goes in where the engine gets its events, its data or its stored words; the command is the real one.
-What it must say is worked out here from golden, not taken from it.
+Every fault goes in where the engine gets its events, its data or its stored words; the command is
+the real one. What it must say is worked out here from golden, not taken from it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,10 @@ class Report:
 
 
 POISON = "poison (a word was read where it was not held)"
-OUTPUTS = r"ofmap\[n=(\d+),g=(\d+),m=(\d+),e=(\d+),f=(\d+)\]: expected (-?\d+), got (.+?); (\d+) of (\d+) words differ"
+OUTPUTS = (
+    r"ofmap\[n=(\d+),g=(\d+),m=(\d+),e=(\d+),f=(\d+)\]: expected (-?\d+), got (.+?); (\d+) of "
+    r"(\d+) words differ"
+)
 COUNTS = r"(\w+): analytic (\d+), event (-?\d+); \d+ of \d+ columns differ"
 
 
@@ -270,7 +273,10 @@ def test_every_format_says_it(machine, monkeypatch):
     index = first(right != wrong)
     where = "ofmap[n={},g={},m={},e={},f={}]".format(*index)
     differ = f"{(right != wrong).sum()} of {right.size} words differ"
-    line = f"{LAYER} {machine.dataflow}: {where}: expected {right[index]}, got {wrong[index]}; {differ}"
+    line = (
+        f"{LAYER} {machine.dataflow}: {where}: expected {right[index]}, got {wrong[index]}; "
+        f"{differ}"
+    )
     assert text.err == f"{line}\n" and line in table.out.splitlines()
     exact = {r["layer"]: r["bit_exact"] for r in data.rows}
     assert exact == dict.fromkeys(OTHERS, True) | {LAYER: False}
@@ -720,5 +726,6 @@ def test_no_event_can_be_left_out(start, monkeypatch):
                 and run.macs == nest.problem.macs
             )
             assert not same, (
-                f"seed {seed}: nobody misses event {i}, {every[i]}\n{nest.problem}\n{nest.mapping}\n{nest.keep}"
+                f"seed {seed}: nobody misses event {i}, "
+                f"{every[i]}\n{nest.problem}\n{nest.mapping}\n{nest.keep}"
             )

@@ -1,4 +1,6 @@
-"""The house rules of ARCHITECTURE.md, held by the build: which way imports point, one name for one thing, prose."""
+"""The house rules of ARCHITECTURE.md, held by the build: which way imports point, one name for one
+thing, prose.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def ways_up(path: str, source: str) -> list[str]:
-    """What a file reaches above its own room, by an import anywhere or by a module's name in a string."""
+    """What a file reaches above its own room, by an import anywhere or by a module's name in a
+    string.
+    """
     room = room_of(path)
     if room is None or path == WAY_UP:
         return []

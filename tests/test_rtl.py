@@ -1,6 +1,7 @@
 """The clocked array and the SystemVerilog one: the same outputs on the same edges.
 
-The RTL was written from DESIGN section 5's words by someone who had not read the cycle engine (``tests/rtl``).
+The RTL was written from DESIGN section 5's words by someone who had not read the cycle engine
+(``tests/rtl``).
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def differences(seed: int, one: Case, hardware: list) -> list[str]:
     kind, (size_r, size_c) = one.kind, (one.R, one.C)
     folds = [Clocked(held=f.held, rows=f.rows, cols=f.cols) for f in one.folds]
     ours = run_folds(
-        KINDS[kind], size_r, size_c, folds, overlap=one.overlap, weight_registers=one.weight_registers, outputs=one.outputs,
-        partial_folds=one.partial_folds,
+        KINDS[kind], size_r, size_c, folds, overlap=one.overlap, outputs=one.outputs,
+        weight_registers=one.weight_registers, partial_folds=one.partial_folds,
     )  # fmt: skip
     used = [
         (

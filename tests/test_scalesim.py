@@ -1,8 +1,8 @@
 """SCALE-Sim 3.0.0: cycles, SRAM traffic and three utilizations of its own report, on the preset of
 that name.
 
-``reference/scalesim3.csv`` is what the tool printed; its header says how it was run and what is known of it.
-Columns ours = theirs, and the corrections:
+``reference/scalesim3.csv`` is what the tool printed; its header says how it was run and what is
+known of it. Columns ours = theirs, and the corrections:
 
 - ``cycles`` = total_cycles + 1 (it numbers the last cycle, from 0)
 - ``sram_*_reads``, ``sram_ofmap_writes``: equal; but output-stationary it writes folds * (array_h +

@@ -78,7 +78,8 @@ def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: 
     assert {"index.html", "api.html", "formats.html", "gallery.html", "counting.html"} <= set(pages)
     for name, text in pages.items():
         loaded = re.findall(
-            r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* href="([^"]+)"',
+            r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* '
+            r'href="([^"]+)"',
             text,
         )
         outside = [a for pair in loaded for a in pair if a.startswith(("http", "//"))]

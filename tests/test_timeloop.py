@@ -1,9 +1,10 @@
 """Timeloop's counts on 17 cases: word for word from our primitives, or by a rule of Timeloop's that
 has a name.
 
-A rule is a switch.  With all off a number is ours; with all on it must be the one Timeloop prints.  Where the two differ, the
-rules without which it would not be Timeloop's explain it, and must do so alone.  (docs/timeloop.md; what the cases are and how
-their counts are defined stands in reference/timeloop_cases.json.)
+A rule is a switch.  With all off a number is ours; with all on it must be the one Timeloop prints.
+Where the two differ, the rules without which it would not be Timeloop's explain it, and must do so
+alone.  (docs/timeloop.md; what the cases are and how their counts are defined stands in
+reference/timeloop_cases.json.)
 """
 
 from __future__ import annotations
@@ -48,15 +49,32 @@ Key = tuple[str, str, str]  # level, tensor, field; level and tensor empty for t
 Box = tuple[frozenset[int], ...]  # coordinates along each rank of a tensor
 
 RULES = {
-    "psums return": "Sums let go come back: the parent reads them and the child is filled with them; a word is free only when an "
-    "instance touches it first.  Ours start every residency from zero and are added at the parent.",
+    "psums return": (
+        "Sums let go come back: the parent reads them and the child is filled with them; a word is "
+        "free only when an instance touches it first.  Ours start every residency from zero and "
+        "are added at the parent."
+    ),
     "gaps moved": "A tile is the box around its words: words no MAC touches are moved and held.",
-    "one direction": "Words a tile keeps are credited only while it moves along one axis, one way; a wrap of two loops fetches all.",
-    "equal tiles only": "At each fan-out, branches share a read if their tiles are equal; of tiles that only overlap, each is read whole.",
-    "neighbour links": "A word another instance held one step before comes from there: a read of that instance, not of the parent.",
-    "share of the whole": "partition_size is the tensor's, times tile over union of tiles at each fan-out, rounded down: a halo is "
-    "shared out.  Ours counts the distinct words an instance ever holds.",
-    "last pass for all": "A fan-out with a short last pass has as many instances as that pass, and each works in every cycle.",
+    "one direction": (
+        "Words a tile keeps are credited only while it moves along one axis, one way; a wrap of "
+        "two loops fetches all."
+    ),
+    "equal tiles only": (
+        "At each fan-out, branches share a read if their tiles are equal; of tiles that only "
+        "overlap, each is read whole."
+    ),
+    "neighbour links": (
+        "A word another instance held one step before comes from there: a read of that instance, "
+        "not of the parent."
+    ),
+    "share of the whole": (
+        "partition_size is the tensor's, times tile over union of tiles at each fan-out, rounded "
+        "down: a halo is shared out.  Ours counts the distinct words an instance ever holds."
+    ),
+    "last pass for all": (
+        "A fan-out with a short last pass has as many instances as that pass, and each works in "
+        "every cycle."
+    ),
 }
 ALL = frozenset(RULES)
 # Of 757 numbers: those equal without any rule, and those that need one, or two.

@@ -1,8 +1,8 @@
 """Stimuli, compilation, simulation and results of the arrays in this directory.
 
-Edge 1 latches the first operand (weights held: the first preloaded weight) at PE(0, 0); every result comes with the number of
-the edge that latched it: in place in its accumulator, with weights held in the bottom psum register, shifted out in the register
-beyond the array.
+Edge 1 latches the first operand (weights held: the first preloaded weight) at PE(0, 0); every
+result comes with the number of the edge that latched it: in place in its accumulator, with weights
+held in the bottom psum register, shifted out in the register beyond the array.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Case:
             or self.weight_registers not in (1, 2)
         ):
             raise ValueError(
-                f"no such array: {self.kind}, {self.outputs}, {self.weight_registers} weight registers"
+                f"no such array: {self.kind}, {self.outputs}, {self.weight_registers} weight "
+                "registers"
             )
         if self.partial_folds not in ("exact", "full"):
             raise ValueError(f"no such controller: {self.partial_folds}")
@@ -141,7 +142,8 @@ class Case:
         """
         expected = sum(map(len, self.expected().values()))
         limit = 100 + sum(4 * (sum(fold.shape) + self.R + self.C) for fold in self.folds)
-        yield f"{self.overlap:d} {self.partial_folds == 'full':d} {len(self.folds)} {expected} {limit}"
+        whole = self.partial_folds == "full"
+        yield f"{self.overlap:d} {whole:d} {len(self.folds)} {expected} {limit}"
         for fold in self.folds:
             yield "{} {} {}".format(*fold.shape)
             if fold.held is not None:
