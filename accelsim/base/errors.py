@@ -66,7 +66,14 @@ def nearest(word: str, choices: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def or_nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown ``word``: ``; nearest: a, b``, or nothing."""
+    close = nearest(word, choices)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
 def folded(word: str) -> str:
+    """A name with case, hyphens and blanks around it made equal."""
     return word.strip().lower().replace("-", "_")
 
 

@@ -27,15 +27,15 @@ def apply_overrides(
     from a command line, read as YAML (``32``, ``true``, ``[weight, ifmap]``).  Raises InputError
     for an unknown key or an unreadable value.
     """
-    out = copy.deepcopy(data)
+    changed = copy.deepcopy(data)
     for key, value in overrides.items():
         ready = (
             YamlReader(value, key=key).document()
             if from_text and isinstance(value, str)
             else _checked(key, value)
         )
-        _set(out, key, ready, model)
-    return out
+        _set(changed, key, ready, model)
+    return changed
 
 
 def override_values(texts: Mapping[str, str]) -> dict[str, Any]:

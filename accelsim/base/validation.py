@@ -98,21 +98,21 @@ def _first_error(
     source: YamlSource | None,
     overridden: Sequence[str],
 ) -> InputError:
-    found = min(
+    first = min(
         (_PydanticError(e, data) for e in error.errors(include_url=False)),
         key=lambda f: f.rank(source),
     )
-    key = ".".join(_key_steps(data, found.path))
-    place = _place(found.path, source)
+    key = ".".join(_key_steps(data, first.path))
+    place = _place(first.path, source)
     if any(key == o or key.startswith(o + ".") for o in overridden):
         place = None
     line, column = (
-        (None, None) if place is None else (place.key if found.about_key else place.value)
+        (None, None) if place is None else (place.key if first.about_key else place.value)
     )
-    rule, got, choices = found.rule(), found.got(place), found.choices(model)
-    if below := [o for o in overridden if found.whole and o.startswith(f"{key}." if key else "")]:
+    rule, got, choices = first.rule(), first.got(place), first.choices(model)
+    if below := [o for o in overridden if first.whole and o.startswith(f"{key}." if key else "")]:
         rule += f" (overridden: {', '.join(below)})"
-    if not key and got is None and not found.whole:
+    if not key and got is None and not first.whole:
         key = SINGULAR.get(kind, kind)
     return InputError(
         rule,

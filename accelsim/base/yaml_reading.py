@@ -178,21 +178,21 @@ class YamlReader:
         return self._value(event, path)
 
     def _mapping(self, path: Steps) -> dict[str, Any]:
-        out: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         while (event := next(self.events)).name != "MappingEndEvent":
             key = self._key(event, path)
-            if key in out:
+            if key in mapping:
                 first = self.places[*path, key].key[0]
                 raise self._error(f"is given twice, first on line {first}", event.at, (*path, key))
-            out[key] = None
-            out[key] = self._node(next(self.events), (*path, key), event.at)
-        return out
+            mapping[key] = None
+            mapping[key] = self._node(next(self.events), (*path, key), event.at)
+        return mapping
 
     def _sequence(self, path: Steps) -> list[Any]:
-        out: list[Any] = []
+        entries: list[Any] = []
         while (event := next(self.events)).name != "SequenceEndEvent":
-            out.append(self._node(event, (*path, len(out))))
-        return out
+            entries.append(self._node(event, (*path, len(entries))))
+        return entries
 
     def _key(self, event: _YamlEvent, path: Steps) -> str:
         self._check(event, path)

@@ -139,12 +139,12 @@ class _Importing:
             self._input(name, shape[1:] if shape else None, self.net)
 
     def _input(self, blob: str, shape: Sequence[int] | None, where: Message) -> None:
-        found = tuple(shape or self.shape or ())
-        if not found or any(n < 1 for n in found):
+        sizes = tuple(shape or self.shape or ())
+        if not sizes or any(n < 1 for n in sizes):
             raise self._error(
                 f"input {blob} has no shape here; give one (--input 3x227x227)", where
             )
-        self.blobs[blob] = self.builder.input(blob, found)
+        self.blobs[blob] = self.builder.input(blob, sizes)
 
     def _source(self, layer: Message, name: str, kind: str, tops: list[str]) -> None:
         if kind == "Input":
@@ -177,25 +177,26 @@ class _Importing:
     def _modern(self, layer: Message) -> Message:
         """A layer of any syntax as one of the present."""
         inner = layer.messages("layer")
-        found = Message(layer.line, layer.column, [f for f in layer.fields if f[0] != "layer"])
+        modern = Message(layer.line, layer.column, [f for f in layer.fields if f[0] != "layer"])
         if inner:
-            found.fields += inner[-1].fields
-        kind = next((v for v in reversed(found.all("type")) if isinstance(v, str)), "")
-        modern = _OLD_TYPES.get(kind.lower(), kind) if isinstance(kind, Word) or inner else kind
-        found.fields = [f for f in found.fields if f[0] != "type"] + [
-            ("type", modern, (layer.line, layer.column))
+            modern.fields += inner[-1].fields
+        kind = next((v for v in reversed(modern.all("type")) if isinstance(v, str)), "")
+        if isinstance(kind, Word) or inner:
+            kind = _OLD_TYPES.get(kind.lower(), kind)
+        modern.fields = [f for f in modern.fields if f[0] != "type"] + [
+            ("type", kind, (layer.line, layer.column))
         ]
-        if inner and modern in _FIRST:
-            group, keys = _FIRST[modern]
+        if inner and kind in _FIRST:
+            group, keys = _FIRST[kind]
             moved = Message(
                 layer.line,
                 layer.column,
-                [(_RENAMED.get(k, k), v, at) for k, v, at in found.fields if k in keys],
+                [(_RENAMED.get(k, k), v, at) for k, v, at in modern.fields if k in keys],
             )
-            found.fields = [f for f in found.fields if f[0] not in keys] + [
+            modern.fields = [f for f in modern.fields if f[0] not in keys] + [
                 (group, moved, (layer.line, layer.column))
             ]
-        return found
+        return modern
 
     def _layer(self, layer: Message) -> None:
         kind, name = str(layer.all("type")[-1]), str((layer.all("name") or ["layer"])[-1])
@@ -244,7 +245,7 @@ class _Importing:
                 raise ValueError(
                     f"there is no operator for {kind}" if bottoms else f"{kind} reads nothing"
                 )
-            out = convert(self, name, layer, [self.blobs[b] for b in bottoms])
+            tensor = convert(self, name, layer, [self.blobs[b] for b in bottoms])
         except InputError:
             raise
         except ValueError as error:
@@ -252,7 +253,7 @@ class _Importing:
             self.lost |= set(tops)
             return
         for top in tops:
-            self.blobs[top] = out
+            self.blobs[top] = tensor
 
     def _at(self, message: Message) -> tuple[str | os.PathLike[str], int, int]:
         return self.file, message.line, message.column
@@ -301,33 +302,33 @@ class _Fields:
 
     def whole(self, key: str, default: int) -> int:
         self.asked.add(key)
-        found = self.message.all(key)
-        return _whole(found[-1], key, self.at) if found else default
+        values = self.message.all(key)
+        return _whole(values[-1], key, self.at) if values else default
 
     def real(self, key: str, default: float) -> float:
         self.asked.add(key)
-        found = self.message.all(key)
-        if not found:
+        values = self.message.all(key)
+        if not values:
             return default
-        if isinstance(found[-1], bool) or not isinstance(found[-1], (int, float)):
+        if isinstance(values[-1], bool) or not isinstance(values[-1], (int, float)):
             raise InputError(
                 f"{key} must be a number",
                 file=self.at[0],
                 line=self.at[1],
                 column=self.at[2],
-                got=str(found[-1])[:40],
+                got=str(values[-1])[:40],
             )
-        return float(found[-1])
+        return float(values[-1])
 
     def flag(self, key: str, default: bool) -> bool:
         self.asked.add(key)
-        found = self.message.all(key)
-        return bool(found[-1]) if found else default
+        values = self.message.all(key)
+        return bool(values[-1]) if values else default
 
     def word(self, key: str, default: str) -> str:
         self.asked.add(key)
-        found = self.message.all(key)
-        return str(found[-1]) if found else default
+        values = self.message.all(key)
+        return str(values[-1]) if values else default
 
     def pair(self, key: str, sides: tuple[str, str], default: int) -> list[int]:
         """[vertical, horizontal] of ``key`` (one or two of it) or of its two sides."""

@@ -48,6 +48,25 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
+class UniqueNames:
+    """Names a file may have, each given once; ``otherwise`` is for a name with nothing left of it."""
+
+    def __init__(self, otherwise: str) -> None:
+        self.otherwise = otherwise
+        self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+
+    def like(self, name: str) -> str:
+        """``name`` without what a file's names may not have, with a number after it if taken."""
+        base = clean(name)[:80] or self.otherwise
+        unused = base
+        while unused in self.taken:
+            self.numbers[base] = self.numbers.get(base, 1) + 1
+            unused = f"{base}_{self.numbers[base]}"
+        self.taken.add(unused)
+        return unused
+
+
 class NetworkBuilder:
     """Collects nodes of a graph.  A tensor goes by its node's name; shapes are known at once, the
     batch left out.
@@ -60,22 +79,11 @@ class NetworkBuilder:
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Array] = {}
         self.notes: list[str] = []
-        self.taken: set[str] = set()
-        self.numbers: dict[str, int] = {}
-
-    def unique(self, name: str) -> str:
-        """A name a file may have, like ``name``, that nothing has yet."""
-        base = clean(name)[:80] or "node"
-        found = base
-        while found in self.taken:
-            self.numbers[base] = self.numbers.get(base, 1) + 1
-            found = f"{base}_{self.numbers[base]}"
-        self.taken.add(found)
-        return found
+        self.names = UniqueNames("node")
 
     def input(self, name: str, shape: Shape) -> str:
         """An input of the network; its tensor's name."""
-        own = self.unique(name)
+        own = self.names.like(name)
         self.inputs[own] = self.shapes[own] = shape
         return own
 
@@ -99,7 +107,7 @@ class NetworkBuilder:
         for key, wanted in op.parameters(*shapes).items():
             if weights is not None and key in weights and weights[key].shape != wanted:
                 raise ValueError(f"{key} must have shape {wanted}, got {weights[key].shape}")
-        own = self.unique(name)
+        own = self.names.like(name)
         given = {"inputs": list(inputs)} if inputs and [*inputs] != [self._last()] else {}
         self.entries.append({"name": own} | entry | given)
         self.shapes[own] = shape
@@ -118,7 +126,7 @@ class NetworkBuilder:
         ):
             return name
         entry = self.entries.pop()
-        self.taken.discard(name)
+        self.names.taken.discard(name)
         del self.shapes[name]
         return str(entry["inputs"][0]) if "inputs" in entry else str(self._last())
 
@@ -149,12 +157,11 @@ def _operator(kind: str, entry: Mapping[str, Any]) -> Operator:
     from pydantic import ValidationError
 
     try:
-        found: Operator = OPERATORS[kind].model_validate(dict(entry))  # type: ignore[assignment]
+        return OPERATORS[kind].model_validate(dict(entry))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
-    return found
 
 
 def clean(name: str) -> str:

@@ -165,8 +165,8 @@ class Call:
         """A node, called like the ONNX node's output unless given a name."""
         own = name or str(self.node.output[0])
         ready = {k: finite(v) for k, v in (weights or {}).items()}
-        found = self.model.builder.add(kind, own, [t.name for t in inputs], ready, **fields)
-        return Tensor(found, self.model.builder.shapes[found])
+        added = self.model.builder.add(kind, own, [t.name for t in inputs], ready, **fields)
+        return Tensor(added, self.model.builder.shapes[added])
 
     def axis(self, axis: int, rank: int) -> int:
         """An ONNX axis counted after the batch.  Raises ValueError for the batch itself."""

@@ -49,11 +49,11 @@ def fold(
     if op in ("Concat", "Min", "Max", "Cast") and sum(x.size for x in xs) > MAX_CONSTANT:
         raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     with np.errstate(all="ignore"):
-        found = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
-    for array in found:
+        constants = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
+    for array in constants:
         if array.size > MAX_CONSTANT and op not in VIEWS:
             raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
-    return found
+    return constants
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from accelsim.base.errors import InputError
 from accelsim.version import __version__
 from accelsim.workload.graph.graph import Graph, Node
+from accelsim.workload.layers import same_padding
 from accelsim.workload.network import Workload
 from accelsim.workload.operators import activation, array, combine, normalization, pooling
 from accelsim.workload.operators.operator import axes_of, kind
-from accelsim.workload.operators.windows import same
 
 Array = NDArray[Any]
 OPSET, IR = 21, 10
@@ -356,7 +356,7 @@ class _Writer:
         stride = op.stride or taps
         if op.padding == "same":
             (top, bottom), (left, right) = (
-                same(shape[1 + i], taps[i], stride[i], op.dilation[i]) for i in (0, 1)
+                same_padding(shape[1 + i], taps[i], stride[i], op.dilation[i]) for i in (0, 1)
             )
         else:
             top, bottom, left, right = (int(n) for n in op.padding)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from accelsim.importers.network_builder import finite
 from accelsim.importers.onnx_call import Call, Tensor, Value
+from accelsim.workload.layers import same_padding
 from accelsim.workload.operators.operator import Shape
-from accelsim.workload.operators.windows import same
 
 Array = NDArray[Any]
 Convert = Callable[[Call], list[Value]]
@@ -35,7 +35,7 @@ def _pads(
     """[top, bottom, left, right], one number, or nothing for no padding."""
     auto = call.attributes.word("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        pairs = [same(*each) for each in zip(size, taps, strides, dilations, strict=True)]
+        pairs = [same_padding(*each) for each in zip(size, taps, strides, dilations, strict=True)]
         if auto == "SAME_LOWER":
             pairs = [(b, a) for a, b in pairs]
         sides = [*pairs[0], *pairs[1]]
@@ -62,8 +62,8 @@ def _two(call: Call, name: str, default: int = 1) -> list[int]:
 
 
 def _steps(strides: list[int], dilations: list[int]) -> dict[str, Any]:
-    found = {"stride": _short(strides), "dilation": _short(dilations)}
-    return {k: v for k, v in found.items() if v != 1}
+    fields = {"stride": _short(strides), "dilation": _short(dilations)}
+    return {k: v for k, v in fields.items() if v != 1}
 
 
 def _window_taps(call: Call, weight: Array) -> list[int]:
@@ -410,8 +410,8 @@ def _reduce(kind: str) -> Convert:
         if not axes:
             raise ValueError("a reduction over the batch cannot be imported")
         keep = bool(call.attributes.whole("keepdims", 1))
-        found = sorted(call.axis(a, x.rank) for a in axes)
-        return [call.add(kind, [x], axes=found, keep=None if keep else False)]
+        places = sorted(call.axis(a, x.rank) for a in axes)
+        return [call.add(kind, [x], axes=places, keep=None if keep else False)]
 
     return convert
 
@@ -517,16 +517,16 @@ def _split(call: Call) -> list[Value]:
         sizes = [min(each, size - i * each) for i in range(count)]
     if sum(sizes) != size or len(sizes) != count or any(n < 1 for n in sizes):
         raise ValueError(f"pieces must make up the {size} words")
-    found: list[Value] = []
+    pieces: list[Value] = []
     start = 0
     for name, n in zip(call.node.output, sizes, strict=True):
-        found.append(
+        pieces.append(
             call.add(
                 "slice", [x], name=str(name), axis=axis or None, start=start or None, stop=start + n
             )
         )
         start += n
-    return found
+    return pieces
 
 
 def _slice(call: Call) -> list[Value]:
@@ -539,22 +539,22 @@ def _slice(call: Call) -> list[Value]:
     steps = call.words(4, "steps") if call.given(4) else [1] * len(starts)
     if not len(starts) == len(ends) == len(given_axes) == len(steps):
         raise ValueError("starts, ends, axes and steps must be as many")
-    found = x
+    piece = x
     for start, end, axis, step in zip(starts, ends, given_axes, steps, strict=True):
         if step < 1:
             raise ValueError("steps must be positive")
         at = call.axis(axis, x.rank)
-        low, high, _ = slice(start, end, step).indices(found.shape[at])
-        if (low, high, step) != (0, found.shape[at], 1):
-            found = call.add(
+        low, high, _ = slice(start, end, step).indices(piece.shape[at])
+        if (low, high, step) != (0, piece.shape[at], 1):
+            piece = call.add(
                 "slice",
-                [found],
+                [piece],
                 axis=at or None,
                 start=low or None,
                 stop=high,
                 step=step if step != 1 else None,
             )
-    return [found]
+    return [piece]
 
 
 def _gather(call: Call) -> list[Value]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from accelsim.base.errors import InputError
-from accelsim.importers.network_builder import Imported, clean, made, read_text, stem
+from accelsim.importers.network_builder import Imported, UniqueNames, made, read_text, stem
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload
 
@@ -43,13 +43,13 @@ def import_scalesim(file: str | os.PathLike[str]) -> Imported:
     matrix = [h.upper() for h in head[1:4]]
     layers: list[dict[str, Any]] = []
     notes: list[str] = []
-    taken: set[str] = set()
+    names = UniqueNames("layer")
     for line, cells in rows[1:]:
         if not any(cells):
             continue
         if len(layers) >= MAX_ROWS:
             raise InputError(f"must have at most {MAX_ROWS} rows", file=file, line=line)
-        name = _name(cells[0], taken)
+        name = names.like(cells[0])
         if sorted(matrix) == ["K", "M", "N"]:
             m, n, k = (
                 _number(cells, 1 + matrix.index(letter), letter, file, line) for letter in "MNK"
@@ -82,15 +82,6 @@ def _rows(text: str, file: str | os.PathLike[str]) -> list[tuple[int, list[str]]
         ]
     except csv.Error as error:
         raise InputError(f"must be CSV: {error}", file=file) from None
-
-
-def _name(text: str, taken: set[str]) -> str:
-    base = clean(text)[:80] or "layer"
-    name, number = base, 2
-    while name in taken:
-        name, number = f"{base}_{number}", number + 1
-    taken.add(name)
-    return name
 
 
 def _number(

@@ -50,8 +50,8 @@ class Message:
 
     def message(self, name: str) -> Message:
         """A field's last message, or an empty one."""
-        found = self.messages(name)
-        return found[-1] if found else Message(self.line, self.column)
+        messages = self.messages(name)
+        return messages[-1] if messages else Message(self.line, self.column)
 
     @property
     def names(self) -> list[str]:

@@ -116,7 +116,7 @@ class _Problem:
     def spaces(self) -> dict[str, list[list[list[str]]]]:
         """Projections by data space, that of the outputs under no name."""
         where = (*self.base, "shape", "data-spaces")
-        found: dict[str, list[list[list[str]]]] = {}
+        projections: dict[str, list[list[list[str]]]] = {}
         for entry in _list(self.shape.get("data-spaces", self.shape.get("data_spaces"))):
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 raise self.error("every data space must have a name and a projection", where)
@@ -133,18 +133,18 @@ class _Problem:
                         where,
                     )
                 ranks.append(terms)
-            found[
+            projections[
                 ""
                 if entry.get("read-write", entry.get("read_write", False))
                 else str(entry["name"])
             ] = ranks
-        if len(found) != 3 or "" not in found:
+        if len(projections) != 3 or "" not in projections:
             raise self.error(
                 "there must be two operands and one data space that is read-write",
                 where,
-                ", ".join(found) or "nothing",
+                ", ".join(projections) or "nothing",
             )
-        return found
+        return projections
 
     def imported(self) -> Imported:
         spaces = self.spaces()

@@ -129,25 +129,34 @@ def requantize(acc: NDArray[np.int64], spec: Requantize, out: Number) -> NDArray
     Raises ValueError if ``out`` is no operand type (the ofmap is the next layer's ifmap).
     """
     out.as_operand("ofmap")
-    words = _shift_right(acc, spec.shift, spec.rounding) if spec.shift else acc
+    words = shift_right(acc, spec.shift, spec.rounding) if spec.shift else acc
     return np.clip(words, 0 if spec.relu else out.low, out.high).astype(out.dtype)
 
 
-def _shift_right(acc: NDArray[np.int64], shift: int, rounding: Rounding) -> NDArray[np.int64]:
-    """``acc / 2^shift`` rounded: the floor, plus one where the remainder in [0, 2^shift) asks for
-    it.
+def shift_right(
+    words: NDArray[np.int64], shift: int | NDArray[np.int64], rounding: Rounding
+) -> NDArray[np.int64]:
+    """``words / 2^shift`` rounded, in the shape of ``words``; one shift, 0 to 62, or an array of
+    them that broadcasts.
     """
-    floor = acc >> shift
+    floor, divisor = words >> shift, np.int64(1) << shift
+    up = rounds_up(floor, words & (divisor - 1), divisor, words < 0, rounding)
+    return np.asarray(floor + up, np.int64)
+
+
+def rounds_up(floor: Any, remainder: Any, divisor: Any, negative: Any, rounding: Rounding) -> Any:
+    """Whether a quotient is its ``floor`` plus one: of numbers, or of int64 arrays one by one.
+
+    The quotient is ``floor + remainder / divisor`` with 0 <= remainder < divisor <= 2^62, so that
+    twice the remainder and one more still fits 64 bits.  ``negative`` says which quotients are.
+    """
     if rounding == "floor":
-        return floor
-    remainder, half = acc & ((1 << shift) - 1), 1 << (shift - 1)
+        return False
     if rounding == "half_up":
-        up = remainder >= half
-    elif rounding == "half_even":
-        up = remainder + (floor & 1) > half
-    else:
-        up = (remainder > 0) & (acc < 0)
-    return floor + up
+        return 2 * remainder >= divisor
+    if rounding == "half_even":
+        return 2 * remainder + (floor & 1) > divisor
+    return (remainder > 0) & negative
 
 
 def random_operand(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number
+from accelsim.workload.arithmetic import Number, rounds_up
 from accelsim.workload.scaling import divide
 
 Array = NDArray[Any]
@@ -102,7 +102,7 @@ def _quotient(word: int, up: int, divisor: int) -> int:
     """``word * 2^up / divisor``, half to even, in Python's whole numbers."""
     top, below = (word << up, divisor) if up >= 0 else (word, divisor << -up)
     whole, rest = divmod(top, below)
-    return whole + (2 * rest + (whole & 1) > below)
+    return whole + int(rounds_up(whole, rest, below, top < 0, "half_even"))
 
 
 def added(blocks: Sequence[BlockFloat], number: Number) -> BlockFloat:

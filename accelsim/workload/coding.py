@@ -107,13 +107,13 @@ class RunLength:
             )
         if -(-needed // self.pairs_per_word) != len(words):
             raise ValueError(f"{count} values end before the last of {len(words)} words")
-        found = np.zeros(int(ends[needed - 1]) if needed else 0, np.int64)
-        found[ends[:needed] - 1] = (pairs[:needed] & np.uint64((1 << self.level_bits) - 1)).astype(
+        values = np.zeros(int(ends[needed - 1]) if needed else 0, np.int64)
+        values[ends[:needed] - 1] = (pairs[:needed] & np.uint64((1 << self.level_bits) - 1)).astype(
             np.int64
         )
-        if len(found) > count and found[count:].any():
+        if len(values) > count and values[count:].any():
             raise ValueError(f"a value is left over after the {count} wanted")
-        return wrap(found[:count], number).reshape(shape).astype(number.dtype)
+        return wrap(values[:count], number).reshape(shape).astype(number.dtype)
 
     def _pack(self, runs: Words, levels: Words) -> Words:
         per = self.pairs_per_word

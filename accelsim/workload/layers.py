@@ -186,7 +186,7 @@ class Conv2d(Layer):
         if pads != "same":
             return pads
         (u, v), (d, e) = _pair(self.stride), _pair(self.dilation)
-        return *_same(self.H, self.R, u, d), *_same(self.W, self.S, v, e)
+        return *same_padding(self.H, self.R, u, d), *same_padding(self.W, self.S, v, e)
 
 
 def _out(padded: int, taps: int, stride: int, dilation: int) -> int:
@@ -194,8 +194,8 @@ def _out(padded: int, taps: int, stride: int, dilation: int) -> int:
     return max((padded - dilation * (taps - 1) - 1) // stride + 1, 1)
 
 
-def _same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and after that give ceil(size / stride) outputs."""
+def same_padding(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Places before and after that give ceil(size / stride) windows, the odd one after."""
     total = max((-(-size // stride) - 1) * stride + dilation * (taps - 1) + 1 - size, 0)
     return total // 2, total - total // 2
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from math import prod
 from typing import Literal
 
 DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
@@ -91,10 +92,7 @@ class Problem:
     @property
     def macs(self) -> int:
         """The standard count N*G*M*C*E*F*R*S, padding included."""
-        n = 1
-        for d in DIMS:
-            n *= getattr(self, d)
-        return n
+        return prod(getattr(self, d) for d in DIMS)
 
     @property
     def accumulated(self) -> str:
@@ -134,10 +132,7 @@ class Problem:
 
     def words(self, tensor: str) -> int:
         """All words of a tensor, touched or not."""
-        n = 1
-        for s in self.shape(tensor):
-            n *= s
-        return n
+        return prod(self.shape(tensor))
 
     def with_batch(self, batch: int) -> Problem:
         """The same layer for another batch size."""

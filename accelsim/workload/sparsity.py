@@ -35,12 +35,12 @@ def feature_map(
     flat = field.reshape(-1)
     order = np.argsort(flat, kind="stable")
     cut = round(zeros * flat.size)
-    found = np.zeros(flat.size, np.int64)
+    words = np.zeros(flat.size, np.int64)
     if cut < flat.size:
         above = flat[order[cut:]] - flat[order[cut]]
         top = float(above[-1]) or 1.0
-        found[order[cut:]] = np.clip(np.round(above / top * number.high), 1, number.high)
-    return found.reshape(shape).astype(number.dtype)
+        words[order[cut:]] = np.clip(np.round(above / top * number.high), 1, number.high)
+    return words.reshape(shape).astype(number.dtype)
 
 
 def rectified(accumulators: NDArray[np.int64], number: Number, zeros: float) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Mapping
 from typing import Any
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.base.expression import ExpressionError, Grammar, tree
 from accelsim.base.limits import MAX_NUMBER
 
@@ -67,10 +67,8 @@ def _whole_number(node: ast.expr, parameters: Mapping[str, Any]) -> int:
 
 def _lookup(name: str, parameters: Mapping[str, Any]) -> Any:
     if name not in parameters:
-        close = nearest(name, parameters)
         raise ValueError(
-            f"no such parameter of the block, got {name}"
-            + (f"; nearest: {', '.join(close)}" if close else "")
+            f"no such parameter of the block, got {name}{or_nearest(name, parameters)}"
         )
     return parameters[name]
 

@@ -48,9 +48,9 @@ def walk(
     tensors = dict(given)
     batch = len(next(iter(given.values())))
     for node in graph.nodes:
-        out = step(node, [tensors[name] for name in node.inputs])
+        tensor = step(node, [tensors[name] for name in node.inputs])
         tensors[node.name] = (
-            np.broadcast_to(out, (batch, *out.shape[1:])) if len(out) != batch else out
+            np.broadcast_to(tensor, (batch, *tensor.shape[1:])) if len(tensor) != batch else tensor
         )
     return tensors
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.workload.layers import Layer
 from accelsim.workload.operators.array import ArrayOperator
@@ -93,11 +93,17 @@ class Graph:
 
     @cached_property
     def _users(self) -> Mapping[str, tuple[Node, ...]]:
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
-                found.setdefault(name, []).append(node)
-        return {name: tuple(nodes) for name, nodes in found.items()}
+                readers.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @cached_property
+    def _last_use(self) -> Mapping[str, int]:
+        """The number of the last node that reads a tensor; an output is read after them all."""
+        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
+        return last | dict.fromkeys(self.outputs, len(self.nodes))
 
     def live(self) -> Iterator[tuple[Node, tuple[str, ...]]]:
         """Each node with the tensors that exist while it runs: its inputs, its output, and those
@@ -106,8 +112,7 @@ class Graph:
         Tensors that only rename words (reshape, flatten, dropout) are counted like any other.
         Parameters are not activations.
         """
-        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
-        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        last = self._last_use
         alive = [name for name in self.inputs if name in last]
         for at, node in enumerate(self.nodes):
             alive.append(node.name)
@@ -119,18 +124,17 @@ class Graph:
         """Words of the tensors of ``live`` while each node runs, by the node's name, for one
         input.
         """
-        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
-        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        last = self._last_use
         ends: dict[int, list[str]] = {}
         for name, at in last.items():
             ends.setdefault(at, []).append(name)
-        found, words = {}, sum(prod(shape) for name, shape in self.inputs.items() if name in last)
+        alive, words = {}, sum(prod(shape) for name, shape in self.inputs.items() if name in last)
         for at, node in enumerate(self.nodes):
             words += prod(self.shapes[node.name])
-            found[node.name] = words
+            alive[node.name] = words
             words -= sum(prod(self.shapes[name]) for name in ends.get(at, ()))
             words -= prod(self.shapes[node.name]) if node.name not in last else 0
-        return found
+        return alive
 
     @cached_property
     def peak_words(self) -> int:
@@ -200,8 +204,7 @@ def build(
 
 
 def _unknown(name: str, known: Mapping[str, Node | None]) -> str:
-    close = nearest(name, known)
-    return f"no such node, got {name}" + (f"; nearest: {', '.join(close)}" if close else "")
+    return f"no such node, got {name}{or_nearest(name, known)}"
 
 
 def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:

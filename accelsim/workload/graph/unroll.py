@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.workload.graph.block_arithmetic import evaluate, is_expression
 from accelsim.workload.graph.entries import GraphBlock, Use
 from accelsim.workload.graph.graph import MAX_GRAPH_NODES, Graph, Node, build
@@ -134,11 +134,8 @@ class _Unrolling:
         inside: tuple[str, ...],
     ) -> None:
         if use.block not in self.blocks:
-            close = nearest(use.block, self.blocks)
-            raise ValueError(
-                f"{place}.block: no such block, got {use.block}"
-                + (f"; nearest: {', '.join(close)}" if close else "")
-            )
+            close = or_nearest(use.block, self.blocks)
+            raise ValueError(f"{place}.block: no such block, got {use.block}{close}")
         if use.block in inside or len(inside) >= MAX_NESTED:
             raise ValueError(
                 f"{place}.block: a block must not use itself, got {' uses '.join([*inside, use.block])}"
@@ -147,10 +144,8 @@ class _Unrolling:
         given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
         for key in given:
             if key not in block.parameters:
-                close = nearest(key, block.parameters)
-                rule = f"block {use.block} has no such parameter, got {key}" + (
-                    f"; nearest: {', '.join(close)}" if close else ""
-                )
+                close = or_nearest(key, block.parameters)
+                rule = f"block {use.block} has no such parameter, got {key}{close}"
                 raise ValueError(f"{place}.with.{key}: {rule}")
         if missing := [key for key in block.parameters if key not in given]:
             raise ValueError(
@@ -199,11 +194,7 @@ class _Unrolling:
     def lookup(self, ref: str, scope: _Scope, place: str) -> str:
         if ref in scope.names:
             return self.meant(scope.names[ref])
-        close = nearest(ref, scope.names)
-        raise ValueError(
-            f"{place}: no such node, got {ref}"
-            + (f"; nearest: {', '.join(close)}" if close else "")
-        )
+        raise ValueError(f"{place}: no such node, got {ref}{or_nearest(ref, scope.names)}")
 
     def meant(self, name: str | _Later) -> str:
         """A node's whole name.  Raises ValueError if blocks only ever read each other."""

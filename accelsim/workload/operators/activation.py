@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from accelsim.workload.operators.fields import Axis
+from accelsim.workload.operators.fields import Axis, Real
 from accelsim.workload.operators.operator import (
     Array,
     Operator,
@@ -20,8 +20,6 @@ from accelsim.workload.operators.operator import (
     axes_of,
 )
 from accelsim.workload.scaling import Scales, fixed_point
-
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 1969:
 # relative error below 1e-15.

@@ -74,6 +74,11 @@ def wide(op: ArrayOperator, out: Array) -> list[int]:
     return [-1 if i == axis else 1 for i in range(out.ndim)]
 
 
+def _arrays(weight: Shape, channels: int, bias: bool) -> dict[str, Shape]:
+    """Shapes of an operator's weight and, if it has one, its bias."""
+    return {"weight": weight} | ({"bias": (channels,)} if bias else {})
+
+
 class Convolution(ArrayOperator):
     """What convolutions have in common.  ``flip`` turns the filter by half a turn: convolution as
     mathematics has it.
@@ -111,8 +116,7 @@ class Convolution(ArrayOperator):
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
         p = self.problem(1, *shapes)
-        found: dict[str, Shape] = {"weight": (p.G * p.M, p.C, p.R, p.S)}
-        return found | ({"bias": (p.G * p.M,)} if self.bias else {})
+        return _arrays((p.G * p.M, p.C, p.R, p.S), p.G * p.M, self.bias)
 
     def convolution(self, shape: Shape, m: int, groups: int) -> Conv2d:
         """``m`` filters a group over maps of ``shape``."""
@@ -189,8 +193,7 @@ class ConvTranspose(ArrayOperator):
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
         p = self.problem(1, *shapes)
-        found: dict[str, Shape] = {"weight": (p.G * p.M, p.C, p.R, p.S)}
-        return found | ({"bias": (p.G * p.C,)} if self.bias else {})
+        return _arrays((p.G * p.M, p.C, p.R, p.S), p.G * p.C, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
@@ -219,8 +222,7 @@ class FullyConnected(ArrayOperator):
         return (self.M,)
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
-        found: dict[str, Shape] = {"weight": (self.M, prod(shapes[0]))}
-        return found | ({"bias": (self.M,)} if self.bias else {})
+        return _arrays((self.M, prod(shapes[0])), self.M, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
@@ -253,8 +255,7 @@ class Dense(ArrayOperator):
         return (*shapes[0][:-1], self.M)
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
-        found: dict[str, Shape] = {"weight": (self.M, shapes[0][-1])}
-        return found | ({"bias": (self.M,)} if self.bias else {})
+        return _arrays((self.M, shapes[0][-1]), self.M, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         x = xs[0]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from accelsim.workload.layers import Sides
 from accelsim.workload.operators.fields import (
@@ -17,6 +16,7 @@ from accelsim.workload.operators.fields import (
     NewShape,
     Padding,
     Pair,
+    Real,
     Size,
     TensorShape,
 )
@@ -34,7 +34,6 @@ from accelsim.workload.operators.windows import PaddingMode, pad
 from accelsim.workload.scaling import Scales, divide, fixed_point
 
 MANY = 1000
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
 def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
@@ -47,8 +46,8 @@ def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
         ) from None
 
 
-def _aligned(xs: Sequence[Array]) -> list[Array]:
-    """Arrays whose axes after the batch are as many, ones put in after the batch."""
+def aligned(xs: Sequence[Array]) -> list[Array]:
+    """Arrays [batch, *shape] with axes of 1 put in after the batch, so that all have as many."""
     rank = max(x.ndim for x in xs)
     return [x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:]) for x in xs]
 
@@ -71,11 +70,12 @@ class Add(Operator):
         n = prod(self.infer(*shapes))
         return Work({"add": n * (len(shapes) - 1)}, n * len(shapes), n)
 
-    def _signs(self, count: int) -> list[int]:
+    def signs(self, count: int) -> list[int]:
+        """What each of ``count`` tensors is multiplied by: 1 or -1."""
         return [1] + [-1 if self.type == "subtract" else 1] * (count - 1)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        first, *others = _aligned([as_float(x) for x in xs])
+        first, *others = aligned([as_float(x) for x in xs])
         for x in others:
             first = first - x if self.type == "subtract" else first + x
         return first
@@ -84,9 +84,7 @@ class Add(Operator):
         table = [fixed_point(s / scales.output) for s in scales.inputs]
         shift = max(0, min(max(s for _, s in table), 24 + min(s for _, s in table)))
         total: Array | int = 0
-        for x, (multiplier, own), sign in zip(
-            _aligned(xs), table, self._signs(len(xs)), strict=True
-        ):
+        for x, (multiplier, own), sign in zip(aligned(xs), table, self.signs(len(xs)), strict=True):
             factor = (
                 multiplier << (shift - own)
                 if own <= shift
@@ -114,13 +112,13 @@ class Multiply(Operator):
         return Work({self.type: n}, 2 * n, n)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        a, b = _aligned([as_float(x) for x in xs])
+        a, b = aligned([as_float(x) for x in xs])
         return a * b if self.type == "multiply" else a / b
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         if self.type == "divide":
             return super().words(xs, weights, scales)
-        a, b = _aligned([x.astype(np.int64) for x in xs])
+        a, b = aligned([x.astype(np.int64) for x in xs])
         return scales.rescale(a * b, scales.inputs[0] * scales.inputs[1])
 
 

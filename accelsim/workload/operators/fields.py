@@ -138,6 +138,7 @@ def _axis(value: Any) -> int:
 
 
 Size = Annotated[int, PlainValidator(_one, json_schema_input_type=_Whole | _Text)]
+Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 OptionalSize = Annotated[
     int | None, PlainValidator(_maybe, json_schema_input_type=_Whole | _Text | None)
 ]

@@ -130,15 +130,15 @@ def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     """Axes counted from 0 after the batch.  Raises ValueError for one the shape does not have, or
     twice the same.
     """
-    found = tuple(a + rank if a < 0 else a for a in axes)
-    for axis, given in zip(found, axes, strict=True):
+    positive = tuple(a + rank if a < 0 else a for a in axes)
+    for axis, given in zip(positive, axes, strict=True):
         if not 0 <= axis < rank:
             raise ValueError(
                 f"there are {rank} axes besides the batch, 0 to {rank - 1}, got {given}"
             )
-    if len(set(found)) != len(found):
+    if len(set(positive)) != len(positive):
         raise ValueError("every axis may be named once")
-    return tuple(sorted(found))
+    return tuple(sorted(positive))
 
 
 def as_float(x: Array) -> NDArray[np.float64]:
@@ -150,10 +150,10 @@ def as_file(entry: BaseModel) -> dict[str, Any]:
     """An operator, block or use of one as a file states it: the name, the type, then what was given
     and is not the default.
     """
-    found: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     for key in ("name", "type", *type(entry).model_fields):
         field = type(entry).model_fields.get(key)
-        if field is None or key in found or key not in entry.model_fields_set:
+        if field is None or key in stated or key not in entry.model_fields_set:
             continue
         value = getattr(entry, key)
         if key == "type" or value != field.default:
@@ -162,8 +162,8 @@ def as_file(entry: BaseModel) -> dict[str, Any]:
                 and isinstance(value, tuple)
                 and len(set(value)) == 1
             )
-            found[field.alias or key] = _shortest(value[0] if single else value)
-    return found
+            stated[field.alias or key] = _shortest(value[0] if single else value)
+    return stated
 
 
 def _shortest(value: Any) -> Any:

@@ -70,7 +70,7 @@ def side(
         raise ValueError(
             f"windows along one side may have at most 2^22 taps together, got {out} of {taps}"
         )
-    found = WindowSide(
+    windows_along = WindowSide(
         size,
         taps,
         stride,
@@ -80,17 +80,11 @@ def side(
         pad,
         out,
     )
-    if not found.real().all():
+    if not windows_along.real().all():
         raise ValueError(
             f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the window ({taps})"
         )
-    return found
-
-
-def same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Padding before and after that gives ceil(size / stride) windows, the odd one after."""
-    total = max((-(-size // stride) - 1) * stride + dilation * (taps - 1) + 1 - size, 0)
-    return total // 2, total - total // 2
+    return windows_along
 
 
 def windows(x: Array, rows: WindowSide, cols: WindowSide, fill: float | int) -> Array:

@@ -49,33 +49,33 @@ def _(op: Dense, g: Array, problem: Problem) -> Array:
 
 
 @singledispatch
-def unpacked(op: ArrayOperator, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def unpacked(op: ArrayOperator, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     """An operand's gradient from the problem's shape to ``shape``, the input's (batch first) or the
     weight's: ``pack`` backwards.
     """
-    return found.reshape(shape)
+    return sums.reshape(shape)
 
 
 @unpacked.register
-def _(op: Convolution, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
-    return (found[..., ::-1, ::-1] if op.flip and tensor == "weight" else found).reshape(shape)
+def _(op: Convolution, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+    return (sums[..., ::-1, ::-1] if op.flip and tensor == "weight" else sums).reshape(shape)
 
 
 @unpacked.register
-def _(op: Dense, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def _(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     if tensor == "weight":
-        return found.reshape(shape)
-    return np.ascontiguousarray(found.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
+        return sums.reshape(shape)
+    return np.ascontiguousarray(sums.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
         shape
     )
 
 
 @unpacked.register
-def _(op: Product, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def _(op: Product, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     turned = op.transpose_a if tensor == "weight" else op.transpose_b
     if not turned:
-        return found.reshape(shape)
-    return np.ascontiguousarray(found.reshape(*shape[:-2], shape[-1], shape[-2]).swapaxes(-1, -2))
+        return sums.reshape(shape)
+    return np.ascontiguousarray(sums.reshape(*shape[:-2], shape[-1], shape[-2]).swapaxes(-1, -2))
 
 
 def layer_gradients(
@@ -144,11 +144,11 @@ def layer_blocks(
     """
     inputs, own = layer_gradients(op, xs, weights, g.words, multiplied, wanted)
     other = units[::-1] if isinstance(op, Product) else [unit]
-    found = [
+    at_inputs = [
         None if x is None else BlockFloat(x, g.exponent + e)
         for x, e in zip(inputs, other, strict=True)
     ]
     blocks = {key: BlockFloat(v, g.exponent + units[0]) for key, v in own.items()}
-    return found, blocks | (
+    return at_inputs, blocks | (
         {"bias": BlockFloat(bias_gradient(op, g.words), g.exponent)} if "bias" in weights else {}
     )

@@ -155,33 +155,22 @@ def _(op: StochasticPool) -> str | None:
 
 @gradient.register
 def _(op: StochasticPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
-    return _drawn(
-        op, as_float(xs[0]), as_float(g), np.random.default_rng(op.seed).random(g.shape), None
-    ), {}
+    flat = op.flat(as_float(xs[0]))
+    draw = np.random.default_rng(op.seed).random(g.shape) * flat.sum(axis=-1)
+    return [_drawn(op, xs[0], as_float(g), flat, draw)], {}
 
 
 @gradient_words.register
 def _(
     op: StochasticPool, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
-    x = xs[0].astype(np.int64)
-    sums = np.maximum(np.maximum(op.view(x), 0).sum(axis=(4, 5)), 1)
-    draw = np.random.default_rng(op.seed).integers(0, sums)
-    return [
-        BlockFloat(part, g.exponent, g.divisor) for part in _drawn(op, x, g.words, None, draw)
-    ], {}
+    flat = op.flat(xs[0].astype(np.int64))
+    draw = np.random.default_rng(op.seed).integers(0, np.maximum(flat.sum(axis=-1), 1))
+    return [BlockFloat(_drawn(op, xs[0], g.words, flat, draw), g.exponent, g.divisor)], {}
 
 
-def _drawn(
-    op: StochasticPool, x: Array, g: Array, share: Array | None, draw: Array | None
-) -> list[Array]:
-    """To the word the forward pass drew, with its own draw again; a window without a positive word
-    passes nothing.
+def _drawn(op: StochasticPool, x: Array, g: Array, flat: Array, draw: Array) -> Array:
+    """Maps (N, C, H, W): each window's gradient at the word the forward pass drew, with its own
+    draw again.  A window without a positive word passes nothing.
     """
-    view = np.maximum(op.view(x), 0)
-    flat = view.reshape(*view.shape[:4], -1)
-    running, total = np.cumsum(flat, axis=-1), flat.sum(axis=-1)
-    at = total * share if share is not None else draw
-    assert at is not None
-    chosen = np.minimum((running <= at[..., None]).sum(axis=-1), running.shape[-1] - 1)
-    return [_routed(op, x, np.where(total > 0, g, 0), chosen)]
+    return _routed(op, x, np.where(flat.sum(axis=-1) > 0, g, 0), op.chosen(flat, draw))
