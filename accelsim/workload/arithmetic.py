@@ -140,23 +140,25 @@ def shift_right(
     them that broadcasts.
     """
     floor, divisor = words >> shift, np.int64(1) << shift
-    up = rounds_up(floor, words & (divisor - 1), divisor, words < 0, rounding)
-    return np.asarray(floor + up, np.int64)
+    return np.asarray(
+        floor + rounds_up(words, floor, words & (divisor - 1), divisor, rounding), np.int64
+    )
 
 
-def rounds_up(floor: Any, remainder: Any, divisor: Any, negative: Any, rounding: Rounding) -> Any:
-    """Whether a quotient is its ``floor`` plus one: of numbers, or of int64 arrays one by one.
+def rounds_up(dividend: Any, floor: Any, remainder: Any, divisor: Any, rounding: Rounding) -> Any:
+    """Whether ``dividend / divisor`` rounded is its ``floor`` plus one.
 
-    The quotient is ``floor + remainder / divisor`` with 0 <= remainder < divisor <= 2^62, so that
-    twice the remainder and one more still fits 64 bits.  ``negative`` says which quotients are.
+    Whole numbers, or int64 arrays of one shape, with 0 <= remainder < divisor.  Nothing here is
+    larger than the divisor, so that none overflows.
     """
     if rounding == "floor":
         return False
     if rounding == "half_up":
-        return 2 * remainder >= divisor
+        return remainder >= divisor - (divisor >> 1)
     if rounding == "half_even":
-        return 2 * remainder + (floor & 1) > divisor
-    return (remainder > 0) & negative
+        tie = ~divisor & 1  # only an even divisor has a half
+        return remainder + (floor & tie) > divisor >> 1
+    return (remainder > 0) & (dividend < 0)
 
 
 def random_operand(

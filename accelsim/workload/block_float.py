@@ -102,7 +102,7 @@ def _quotient(word: int, up: int, divisor: int) -> int:
     """``word * 2^up / divisor``, half to even, in Python's whole numbers."""
     top, below = (word << up, divisor) if up >= 0 else (word, divisor << -up)
     whole, rest = divmod(top, below)
-    return whole + int(rounds_up(whole, rest, below, top < 0, "half_even"))
+    return whole + int(rounds_up(top, whole, rest, below, "half_even"))
 
 
 def added(blocks: Sequence[BlockFloat], number: Number) -> BlockFloat:

@@ -32,7 +32,7 @@ def divide(
     """
     top, below = np.asarray(numerator, np.int64), np.asarray(denominator, np.int64)
     floor, remainder = np.floor_divide(top, below), np.mod(top, below)
-    return np.asarray(floor + rounds_up(floor, remainder, below, top < 0, rounding), np.int64)
+    return np.asarray(floor + rounds_up(top, floor, remainder, below, rounding), np.int64)
 
 
 def fixed_point(ratio: float, bits: int = MULTIPLIER_BITS) -> tuple[int, int]:
