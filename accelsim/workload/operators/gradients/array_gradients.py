@@ -43,7 +43,7 @@ def packed(op: ArrayOperator, g: Array, problem: Problem) -> Array:
 
 
 @packed.register
-def _(op: Dense, g: Array, problem: Problem) -> Array:
+def _dense_packed(op: Dense, g: Array, problem: Problem) -> Array:
     tokens = g.reshape(len(g), -1, op.M).transpose(0, 2, 1)
     return np.ascontiguousarray(tokens).reshape(problem.shape("ofmap"))
 
@@ -57,12 +57,14 @@ def unpacked(op: ArrayOperator, tensor: str, sums: Array, shape: tuple[int, ...]
 
 
 @unpacked.register
-def _(op: Convolution, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+def _convolution_unpacked(
+    op: Convolution, tensor: str, sums: Array, shape: tuple[int, ...]
+) -> Array:
     return (sums[..., ::-1, ::-1] if op.flip and tensor == "weight" else sums).reshape(shape)
 
 
 @unpacked.register
-def _(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+def _dense_unpacked(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     if tensor == "weight":
         return sums.reshape(shape)
     return np.ascontiguousarray(sums.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
@@ -71,7 +73,7 @@ def _(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
 
 
 @unpacked.register
-def _(op: Product, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+def _product_unpacked(op: Product, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     turned = op.transpose_a if tensor == "weight" else op.transpose_b
     if not turned:
         return sums.reshape(shape)
@@ -119,7 +121,9 @@ def bias_gradient(op: ArrayOperator, g: Array) -> Array:
 
 
 @gradient.register
-def _(op: ArrayOperator, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _array_operator_gradient(
+    op: ArrayOperator, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     floats = {key: as_float(v) for key, v in weights.items()}
     inputs, own = layer_gradients(
         op, [as_float(x) for x in xs], floats, as_float(g), multiply, [True] * len(xs)

@@ -96,14 +96,16 @@ def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
 
 
 @gradient.register
-def _(op: Multiply, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _multiply_gradient(op: Multiply, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     a, b = aligned([as_float(x) for x in xs])
     parts = (g * b, g * a) if op.type == "multiply" else (g / b, -g * a / (b * b))
     return [unbroadcast(part, x.shape) for part, x in zip(parts, xs, strict=True)], {}
 
 
 @gradient_words.register
-def _(op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales) -> Blocks:
+def _multiply_gradient_words(
+    op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
+) -> Blocks:
     """Products exactly; a quotient's through float64."""
     if op.type == "divide":
         return gradient_words.dispatch(Operator)(op, xs, g, weights, scales)
@@ -118,12 +120,12 @@ def _(op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales
 
 
 @gradient.register
-def _(op: Parameter, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _parameter_gradient(op: Parameter, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     return [], {"value": g.sum(axis=0)}
 
 
 @gradient_words.register
-def _(
+def _parameter_gradient_words(
     op: Parameter, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     return [], {"value": BlockFloat(g.words.sum(axis=0), g.exponent, g.divisor)}

@@ -25,7 +25,7 @@ from accelsim.workload.scaling import Scales
 
 
 @gradient.register
-def _(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _batch_norm_gradient(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x, wide = as_float(xs[0]), (-1, *[1] * (xs[0].ndim - 2))
     factor, _ = op.folded(weights)
     others = (0, *range(2, x.ndim))
@@ -39,7 +39,7 @@ def _(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient_words.register
-def _(
+def _batch_norm_gradient_words(
     op: BatchNorm, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     """Sums are exact; the scale's gradient is (sum of g x - mean times sum of g) over the
@@ -71,7 +71,7 @@ def _standardized(x: Array, g: Array, axes: tuple[int, ...], epsilon: float) -> 
 
 
 @gradient.register
-def _(op: LayerNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _layer_norm_gradient(op: LayerNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x = as_float(xs[0])
     axes = tuple(a + 1 for a in axes_of(op.axes, x.ndim - 1))
     wide = [n if i in axes else 1 for i, n in enumerate(x.shape)]
@@ -83,7 +83,7 @@ def _(op: LayerNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient.register
-def _(op: GroupNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _group_norm_gradient(op: GroupNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x = as_float(xs[0])
     wide, flat = (-1, *[1] * (x.ndim - 2)), (len(x), op.groups, -1)
     scaled = g * as_float(weights["scale"]).reshape(wide)
@@ -96,7 +96,9 @@ def _(op: GroupNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient.register
-def _(op: LocalResponse, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _local_response_gradient(
+    op: LocalResponse, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     """g / d^beta - 2 alpha beta x times the sum of g x / d^(beta + 1) over the windows a word is
     in.
     """
@@ -107,7 +109,9 @@ def _(op: LocalResponse, xs: Sequence[Array], g: Array, weights: Weights) -> Flo
 
 
 @gradient.register
-def _(op: LocalContrast, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _local_contrast_gradient(
+    op: LocalContrast, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     """The definition backwards; the window is symmetric, so that a mean's gradient is a mean."""
     x = as_float(xs[0])
     channels = x.shape[1]

@@ -126,7 +126,7 @@ def _global(op: GlobalPool, xs: Sequence[Array], g: Array) -> tuple[list[Array],
 
 
 @gradient.register
-def _(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _l2_pool_gradient(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     """g x / y; 0 where the window is all zeros."""
     y = op.run(xs, weights)
     share = np.divide(g, y, out=np.zeros_like(y), where=y > 0)
@@ -136,7 +136,7 @@ def _(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient.register
-def _(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _lp_pool_gradient(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     """g sign(x) (|x| / y)^(p - 1); 0 where the window is all zeros."""
     view, y = op.view(as_float(xs[0])), op.run(xs, weights)[..., None, None]
     ratio = np.divide(np.abs(view), y, out=np.zeros(view.shape), where=y > 0)
@@ -145,7 +145,7 @@ def _(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @refusal.register
-def _(op: StochasticPool) -> str | None:
+def _stochastic_pool_refusal(op: StochasticPool) -> str | None:
     return (
         "stochastic_pool with expected is what a trained network does and has no gradient; leave expected out"
         if op.expected
@@ -154,14 +154,16 @@ def _(op: StochasticPool) -> str | None:
 
 
 @gradient.register
-def _(op: StochasticPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _stochastic_pool_gradient(
+    op: StochasticPool, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     flat = op.flat(as_float(xs[0]))
     draw = np.random.default_rng(op.seed).random(g.shape) * flat.sum(axis=-1)
     return [_drawn(op, xs[0], as_float(g), flat, draw)], {}
 
 
 @gradient_words.register
-def _(
+def _stochastic_pool_gradient_words(
     op: StochasticPool, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     flat = op.flat(xs[0].astype(np.int64))
