@@ -1,8 +1,9 @@
 """A YAML file as plain data that knows where every key and value stands.
 
-The YAML is plainer than YAML 1.2: one mapping of names to values, no anchors, aliases, tags or directives,
-and no scalar that another YAML reader would take for something else (``yes``, ``010``, ``1_000``, ``1:30``).
-ruamel is imported when a file is read, so that ``accelsim --help`` stays quick.
+The YAML is plainer than YAML 1.2: one mapping of names to values, no anchors, aliases, tags or
+directives, and no scalar that another YAML reader would take for something else (``yes``, ``010``,
+``1_000``, ``1:30``). ruamel is imported when a file is read, so that ``accelsim --help`` stays
+quick.
 """
 
 from __future__ import annotations
@@ -301,7 +302,8 @@ def yaml_scalar(text: str) -> bool | int | float | str | None:
         raise ValueError("must be true or false, or in quotes if it is a word")
     if _OLD_NUMBER.fullmatch(text):
         raise ValueError(
-            "must be a decimal number without leading zeros, underscores or colons, or in quotes if it is a word"
+            "must be a decimal number without leading zeros, underscores or colons, or in quotes if"
+            " it is a word"
         )
     if _NOT_FINITE.fullmatch(text):
         raise ValueError("must be a finite number")

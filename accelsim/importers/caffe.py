@@ -1,8 +1,8 @@
 """Caffe prototxt: a network's layers in the present (``layer``), the 2014 (``layers``, TYPE) and
 the first syntax (``layers { layer {``).
 
-Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy, fillers, learning rates, layers
-of phase TRAIN) is left out and said in the notes.
+Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy,
+fillers, learning rates, layers of phase TRAIN) is left out and said in the notes.
 """
 
 from __future__ import annotations
@@ -168,7 +168,8 @@ class _Importing:
             self._input(tops[0], self.shape or ((3, side, side) if side else None), layer)
             if side and not self.shape:
                 self.builder.notes.append(
-                    f"{name}: images of {kind} taken to have 3 channels of {side}x{side} (crop_size)"
+                    f"{name}: images of {kind} taken to have 3 channels of {side}x{side}"
+                    " (crop_size)"
                 )
             self.labels |= set(tops[1:])
 

@@ -49,7 +49,7 @@ class Imported:
 
 
 class UniqueNames:
-    """Names a file may have, each given once; ``otherwise`` is for a name with nothing left of it."""
+    """Names a file may have, each given once; ``otherwise`` for a name of which nothing is left."""
 
     def __init__(self, otherwise: str) -> None:
         self.otherwise = otherwise

@@ -1,8 +1,9 @@
 """ONNX models into workloads: nodes in order, shapes inferred on the way, what only describes
 shapes folded.
 
-Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and stays first; what moves
-words across it cannot be imported.  Weights come along, as the file has them.
+Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and
+stays first; what moves words across it cannot be imported.  Weights come along, as the file has
+them.
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ class _OnnxImport:
         sizes = [int(d.dim_value) if d.WhichOneof("value") == "dim_value" else 0 for d in dims]
         if not sizes or len(sizes) < 2 or len(sizes) > MAX_RANK:
             raise self.error(
-                f"input {value.name} must have 2 to {MAX_RANK} axes, the first the batch, got {len(sizes)}"
+                f"input {value.name} must have 2 to {MAX_RANK} axes, the first the batch, got"
+                f" {len(sizes)}"
             )
         if sizes[0] > 0:
             self.batch = sizes[0]
@@ -181,7 +183,10 @@ class _OnnxImport:
         return Tensor(name, tuple(sizes[1:]))
 
     def node(self, node: Any, made: set[str]) -> None:
-        label = f"{node.name or (node.output[0] if node.output else '') or 'node'} ({node.op_type[:40] or 'no type'})"
+        label = (
+            f"{node.name or (node.output[0] if node.output else '') or 'node'}"
+            f" ({node.op_type[:40] or 'no type'})"
+        )
         inputs = list(node.input)
         if any(name in self.lost for name in inputs):
             self.lost |= set(node.output)

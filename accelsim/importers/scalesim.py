@@ -1,9 +1,10 @@
 """SCALE-Sim topology CSV, both ways: convolutions (ifmap, filter, channels, filters, strides) and
 matrix products (M, N, K).
 
-In a convolution file the ifmap has its padding already.  The tool rounds output sides up where the stride does not fit
-(ceil((H - R + U) / U)); the imported layer then has the rows and columns missing there as padding at the end.
-In a matrix file M is what streams (pixels), N the filters and K what is summed.
+In a convolution file the ifmap has its padding already.  The tool rounds output sides up where the
+stride does not fit (ceil((H - R + U) / U)); the imported layer then has the rows and columns
+missing there as padding at the end.  In a matrix file M is what streams (pixels), N the filters and
+K what is summed.
 """
 
 from __future__ import annotations
@@ -119,7 +120,10 @@ def _convolution(
     layer |= {"stride": u if u == v else [u, v]} if (u, v) != (1, 1) else {}
     if not any(after):
         return layer, []
-    note = f"{name}: the stride does not fit; {after[0]} rows and {after[1]} columns of padding make the tool's output"
+    note = (
+        f"{name}: the stride does not fit; {after[0]} rows and {after[1]} columns of padding make"
+        " the tool's output"
+    )
     return layer | {"padding": [0, after[0], 0, after[1]]}, [note]
 
 
@@ -136,7 +140,10 @@ def export_scalesim(workload: Workload, form: Form = "conv") -> str:
     lines = [
         "Layer,M,N,K,"
         if form == "gemm"
-        else "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,"
+        else (
+            "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,"
+            "Channels,Num Filter,Strides,"
+        )
     ]
     for layer in workload.layers:
         lines += _exported(layer, form)

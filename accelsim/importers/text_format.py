@@ -1,6 +1,7 @@
 """Protobuf's text format: fields with scalars or messages, in order, with their places.
 
-The grammar is protobuf.dev's "Text Format Language Specification", without extensions ([...] names) and without Any.
+The grammar is protobuf.dev's "Text Format Language Specification", without extensions ([...] names)
+and without Any.
 """
 
 from __future__ import annotations

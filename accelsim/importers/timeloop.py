@@ -1,9 +1,10 @@
 """Timeloop problem YAML: a shape (dimensions, coefficients, data spaces with projections) and an
 instance with its sizes.
 
-What a dimension is follows from the data spaces it is in: all three, a group; outputs and weights, a filter; outputs and inputs,
-the batch; weights and inputs, a channel; and those that slide (``R*Wdilation + P*Wstride``) are filter and output sides.
-The first sliding rank lies along the width, as in Timeloop's own ``cnn-layer``.  There is no padding: inputs are the exact footprint.
+What a dimension is follows from the data spaces it is in: all three, a group; outputs and weights,
+a filter; outputs and inputs, the batch; weights and inputs, a channel; and those that slide
+(``R*Wdilation + P*Wstride``) are filter and output sides.  The first sliding rank lies along the
+width, as in Timeloop's own ``cnn-layer``.  There is no padding: inputs are the exact footprint.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ class _Problem:
                 )
                 if not terms or any(len(t) not in (1, 2) for t in terms) or len(terms) > 2:
                     raise self.error(
-                        "a rank must be a sum of at most two terms, each a dimension and perhaps a coefficient",
+                        "a rank must be a sum of at most two terms, each a dimension and perhaps a"
+                        " coefficient",
                         where,
                     )
                 ranks.append(terms)

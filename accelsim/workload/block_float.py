@@ -1,8 +1,9 @@
 """Block floating point: integer words with one power of two for a whole tensor, the form gradients
 have in words.
 
-Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows from the exact
-numbers it is rounded from, as the smallest at which the largest magnitude still fits.
+Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows
+from the exact numbers it is rounded from, as the smallest at which the largest magnitude still
+fits.
 """
 
 from __future__ import annotations

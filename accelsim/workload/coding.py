@@ -1,10 +1,11 @@
 """Run-length code for feature maps: pairs of (zeros before, value), packed into words (Eyeriss,
 JSSC 52(1) 2017, section IV).
 
-A run counts up to ``2^run_bits - 1`` zeros, the level after it is the next value as it is.  More zeros than that are a
-pair of the longest run and a level of zero.  As many pairs as fit go into one word, and its last bit says whether the
-word is the last of its stream.  What no value is left for in the last word is zero.  The length of a stream is not in
-the code: who reads a feature map knows its shape.
+A run counts up to ``2^run_bits - 1`` zeros, the level after it is the next value as it is.  More
+zeros than that are a pair of the longest run and a level of zero.  As many pairs as fit go into one
+word, and its last bit says whether the word is the last of its stream.  What no value is left for
+in the last word is zero.  The length of a stream is not in the code: who reads a feature map knows
+its shape.
 """
 
 from __future__ import annotations
@@ -193,6 +194,7 @@ class Coded:
         if not self.grew:
             return None
         return (
-            f"{what}: run-length coding makes it {self.ratio - 1:.1%} larger, {self.zeros:.1%} of it being zeros "
+            f"{what}: run-length coding makes it {self.ratio - 1:.1%} larger, {self.zeros:.1%} of"
+            " it being zeros "
             f"(it saves above {code.break_even:.0%} or a little more)"
         )

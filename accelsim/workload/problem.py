@@ -2,7 +2,8 @@
 
 Dimensions are the field's (Sze, Chen, Emer, "Efficient Processing of Deep Neural Networks", ch. 2):
 N batch, G groups, M output channels per group, C input channels per group, E,F output height and
-width, R,S filter height and width.  H,W are the ifmap's.  ``h = U*e + D*r - pad_top`` and likewise w.
+width, R,S filter height and width.  H,W are the ifmap's.  ``h = U*e + D*r - pad_top`` and likewise
+w.
 """
 
 from __future__ import annotations
@@ -76,12 +77,14 @@ class Problem:
             span = getattr(self, size) + sum(pads) - d * (getattr(self, filt) - 1) - 1
             if span < 0:
                 raise ValueError(
-                    f"the filter ({filt}={getattr(self, filt)}, dilation {d}) is larger than the padded ifmap "
+                    f"the filter ({filt}={getattr(self, filt)}, dilation {d}) is larger than the"
+                    " padded ifmap "
                     f"({size}={getattr(self, size)}, padding {pads[0]}+{pads[1]})"
                 )
             if getattr(self, out) != span // u + 1:
                 raise ValueError(
-                    f"{out} must be floor(({size} + pads - D({filt}-1) - 1)/U) + 1 = {span // u + 1}, got {getattr(self, out)}"
+                    f"{out} must be floor(({size} + pads - D({filt}-1) - 1)/U) + 1 ="
+                    f" {span // u + 1}, got {getattr(self, out)}"
                 )
 
     @cached_property

@@ -1,10 +1,11 @@
 """Post-training quantization: symmetric scales from what a float network's tensors reach, and
 weights as words.
 
-Weights have one scale, or one for each output channel; every other tensor has one.  A scale is the largest magnitude
-seen over the number type's high, or the next power of two above that, so that requantization is a shift.
-Biases are words of the accumulator's scale.  See Jacob et al., "Quantization and training of neural networks for
-efficient integer-arithmetic-only inference", CVPR 2018, for the arithmetic.
+Weights have one scale, or one for each output channel; every other tensor has one.  A scale is the
+largest magnitude seen over the number type's high, or the next power of two above that, so that
+requantization is a shift.  Biases are words of the accumulator's scale.  See Jacob et al.,
+"Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR
+2018, for the arithmetic.
 """
 
 from __future__ import annotations

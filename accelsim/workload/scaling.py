@@ -1,9 +1,9 @@
 """Between real numbers and words: scales, and multiplication by a ratio of scales in whole numbers.
 
-A word w of a tensor with scale s stands for w*s (symmetric: zero is zero).  A sum of products, or of words, has a
-scale too, and goes to another scale by ``rescale``: times a multiplier of at most ``MULTIPLIER_BITS`` bits, divided
-by a power of two, rounded once, saturated.  With scales that are powers of two the multiplier is 1 and what is
-left is the shift of ``arithmetic.Requantize``.
+A word w of a tensor with scale s stands for w*s (symmetric: zero is zero).  A sum of products, or
+of words, has a scale too, and goes to another scale by ``rescale``: times a multiplier of at most
+``MULTIPLIER_BITS`` bits, divided by a power of two, rounded once, saturated.  With scales that are
+powers of two the multiplier is 1 and what is left is the shift of ``arithmetic.Requantize``.
 """
 
 from __future__ import annotations

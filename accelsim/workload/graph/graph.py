@@ -175,7 +175,8 @@ def build(
         if not least <= len(node.inputs) <= most:
             count = str(least) if least == most else f"at least {least}"
             raise ValueError(
-                f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got {len(node.inputs)}"
+                f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got"
+                f" {len(node.inputs)}"
             )
         try:
             shape = node.op.infer(*(shapes[source] for source in node.inputs))
@@ -237,7 +238,8 @@ def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
             name = next(s for s in waiting[name].inputs if s in waiting)
         loop = path[path.index(name) :]
         raise ValueError(
-            f"{waiting[name].place}.inputs: nodes must not read themselves in a circle: {' reads '.join([*loop, name])}"
+            f"{waiting[name].place}.inputs: nodes must not read themselves in a circle:"
+            f" {' reads '.join([*loop, name])}"
         )
     position = {n.name: i for i, n in enumerate(nodes)}
     if all(position[s] < position[n.name] for n in nodes for s in n.inputs if s in position):

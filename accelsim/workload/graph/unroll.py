@@ -103,7 +103,8 @@ class _Unrolling:
     ) -> None:
         if len(self.pending) >= MAX_GRAPH_NODES:
             raise ValueError(
-                f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are unrolled"
+                f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are"
+                " unrolled"
             )
         own = op.name or (
             "" if prefix and prefix not in self.taken else self.number(prefix, kind(op))
@@ -138,7 +139,8 @@ class _Unrolling:
             raise ValueError(f"{place}.block: no such block, got {use.block}{close}")
         if use.block in inside or len(inside) >= MAX_NESTED:
             raise ValueError(
-                f"{place}.block: a block must not use itself, got {' uses '.join([*inside, use.block])}"
+                f"{place}.block: a block must not use itself, got"
+                f" {' uses '.join([*inside, use.block])}"
             )
         block = self.blocks[use.block]
         given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
@@ -180,7 +182,8 @@ class _Unrolling:
             if use.repeat is not None:
                 if f"{use.name}_{number}" in scope.names:
                     raise ValueError(
-                        f"{place}: every node needs a name of its own, got {use.name}_{number} twice"
+                        f"{place}: every node needs a name of its own, got {use.name}_{number}"
+                        " twice"
                     )
                 scope.names[f"{use.name}_{number}"] = entry.last
                 scope.repeated.add(use.name)

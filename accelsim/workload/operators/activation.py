@@ -142,8 +142,8 @@ class Activation(Elementwise):
     """
 
     type: Literal[
-        "sigmoid", "tanh", "relu", "gelu", "silu", "hard_sigmoid", "hard_swish", "abs", "negate", "exp", "log", "sqrt",
-        "reciprocal", "erf", "softplus", "square", "identity",
+        "sigmoid", "tanh", "relu", "gelu", "silu", "hard_sigmoid", "hard_swish", "abs", "negate",
+        "exp", "log", "sqrt", "reciprocal", "erf", "softplus", "square", "identity",
     ]  # fmt: skip
 
     def each(self) -> dict[str, int]:

@@ -125,8 +125,9 @@ class Convolution(ArrayOperator):
             raise ValueError(f"groups must divide the {channels} channels, got {groups}")
         return layer(
             Conv2d,
-            name=self.name, M=m, C=channels // groups, H=height, W=width, R=self.R, S=self.S or self.R, groups=groups,
-            stride=self.stride, padding=self.padding, dilation=self.dilation, bias=self.bias,
+            name=self.name, M=m, C=channels // groups, H=height, W=width,
+            R=self.R, S=self.S or self.R, groups=groups, stride=self.stride,
+            padding=self.padding, dilation=self.dilation, bias=self.bias,
         )  # fmt: skip
 
 
@@ -183,8 +184,9 @@ class ConvTranspose(ArrayOperator):
             raise ValueError("padding of a transposed convolution must be numbers")
         return layer(
             ConvTranspose2d,
-            name=self.name, M=self.M, C=channels // self.groups, H=height, W=width, R=self.R, S=self.S or self.R, groups=self.groups,
-            stride=self.stride, padding=self.padding, dilation=self.dilation, extra=self.extra, bias=self.bias,
+            name=self.name, M=self.M, C=channels // self.groups, H=height, W=width,
+            R=self.R, S=self.S or self.R, groups=self.groups, stride=self.stride,
+            padding=self.padding, dilation=self.dilation, extra=self.extra, bias=self.bias,
         )  # fmt: skip
 
     def infer(self, *shapes: Shape) -> Shape:
@@ -289,13 +291,15 @@ class Product(ArrayOperator):
     def _sizes(self, a: Shape, b: Shape) -> tuple[Shape, int, int, int]:
         if len(a) < 2 or len(a) != len(b) or a[:-2] != b[:-2]:
             raise ValueError(
-                f"matmul needs two tensors of matrices, equal in all but the last two axes, got {text(a)} and {text(b)}"
+                "matmul needs two tensors of matrices, equal in all but the last two axes, got"
+                f" {text(a)} and {text(b)}"
             )
         m, k = a[-2:][::-1] if self.transpose_a else a[-2:]
         k_too, n = b[-2:][::-1] if self.transpose_b else b[-2:]
         if k != k_too:
             raise ValueError(
-                f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and {k_too}x{n}"
+                f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and"
+                f" {k_too}x{n}"
             )
         return a[:-2], m, k, n
 

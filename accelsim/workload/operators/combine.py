@@ -136,7 +136,8 @@ class Concat(Operator):
         rest = {s[:axis] + s[axis + 1 :] if len(s) == len(shapes[0]) else None for s in shapes}
         if len(rest) > 1:
             raise ValueError(
-                f"concat needs shapes that agree except along axis {axis}, got {', '.join(text(s) for s in shapes)}"
+                f"concat needs shapes that agree except along axis {axis}, got"
+                f" {', '.join(text(s) for s in shapes)}"
             )
         return (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :])
 
@@ -296,7 +297,8 @@ class Transpose(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         if sorted(self.order) != list(range(len(shapes[0]))):
             raise ValueError(
-                f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got {list(self.order)}"
+                f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got"
+                f" {list(self.order)}"
             )
         return tuple(shapes[0][a] for a in self.order)
 
@@ -324,7 +326,8 @@ class Slice(Moving):
         axis, _, length = self._range(shapes[0])
         if length < 1:
             raise ValueError(
-                f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got {self.start} to {self.stop}"
+                f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got"
+                f" {self.start} to {self.stop}"
             )
         return (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
 
@@ -365,7 +368,8 @@ class Pad(Moving):
             for size, most in ((h, max(top, bottom)), (w, max(left, right))):
                 if most > size - (self.mode == "reflect"):
                     raise ValueError(
-                        f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on {size} words, got {most}"
+                        f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on"
+                        f" {size} words, got {most}"
                     )
         if self.value and self.mode != "zeros":
             raise ValueError(f"value goes with mode zeros, got {self.mode}")

@@ -92,7 +92,8 @@ def _axes(value: Any) -> tuple[int, ...]:
         isinstance(v, bool) or not isinstance(v, int) or abs(v) > MAX_RANK for v in values
     ):
         raise ValueError(
-            "must be the number of an axis, 0 the first after the batch, -1 the last, or a list of such numbers"
+            "must be the number of an axis, 0 the first after the batch, -1 the last, or a list of"
+            " such numbers"
         )
     return tuple(values)
 

@@ -1,8 +1,8 @@
 """What every operator of a graph has: a shape rule, parameters, a golden model, an integer form and
 its work.
 
-An operator works on arrays with the batch first; a *shape* leaves the batch out: (channels, height, width) for maps,
-(tokens, features) for sequences, any rank in general.
+An operator works on arrays with the batch first; a *shape* leaves the batch out: (channels, height,
+width) for maps, (tokens, features) for sequences, any rank in general.
 """
 
 from __future__ import annotations

@@ -61,7 +61,8 @@ def side(
     span = size + before + pad - reach
     if span < 0:
         raise ValueError(
-            f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size}, padding {before}+{pad})"
+            f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size},"
+            f" padding {before}+{pad})"
         )
     out = (-(-span // stride) if ceil else span // stride) + 1
     if ceil and (out - 1) * stride >= size + before:
@@ -82,7 +83,8 @@ def side(
     )
     if not windows_along.real().all():
         raise ValueError(
-            f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the window ({taps})"
+            f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the"
+            f" window ({taps})"
         )
     return windows_along
 

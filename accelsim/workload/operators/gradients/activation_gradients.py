@@ -1,7 +1,8 @@
 """Gradients of activations, word by word, and of softmax.
 
-In words a derivative is a table with an entry of 24 bits for every word that occurs, rounded half to even, and a
-product: exact but for the table.  A kink's derivative (relu at 0) is that of the constant side.
+In words a derivative is a table with an entry of 24 bits for every word that occurs, rounded half
+to even, and a product: exact but for the table.  A kink's derivative (relu at 0) is that of the
+constant side.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Gradients of what runs on the array: the same loops in the two other directions, tensors laid out
 for them.
 
-A layer reads two tensors and accumulates the third.  Given the third's gradient, the gradient of either operand is
-the direction that accumulates it, from the other operand: nothing new to compute, so any engine can do it.
+A layer reads two tensors and accumulates the third.  Given the third's gradient, the gradient of
+either operand is the direction that accumulates it, from the other operand: nothing new to compute,
+so any engine can do it.
 """
 
 from __future__ import annotations

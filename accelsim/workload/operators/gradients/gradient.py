@@ -1,9 +1,10 @@
 """What every gradient has: from the loss's gradient at an operator's output to those at its inputs
 and parameters.
 
-In float64 a gradient is the operator's definition differentiated.  In words it is exact in whole numbers where the
-operator's derivative is (its function's docstring says so) and rounded once where the tensor it belongs to is
-complete; otherwise words go to float64, the formula, and back, rounded half to even.
+In float64 a gradient is the operator's definition differentiated.  In words it is exact in whole
+numbers where the operator's derivative is (its function's docstring says so) and rounded once where
+the tensor it belongs to is complete; otherwise words go to float64, the formula, and back, rounded
+half to even.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Gradients of normalizations.  Batch normalization is frozen: its mean and variance are constants,
 as when it runs.
 
-In words batch normalization's is exact but for a table of 24 bits, one entry a channel; the others' go through float64.
+In words batch normalization's is exact but for a table of 24 bits, one entry a channel; the others'
+go through float64.
 """
 
 from __future__ import annotations

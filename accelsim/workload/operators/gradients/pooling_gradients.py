@@ -1,7 +1,8 @@
 """Gradients of pooling: words of a window get their share, windows that overlap add up.
 
-Exact in whole numbers: max (to the window's first largest word), average and centre-weighted (shares as whole numbers
-over a common divisor), stochastic (to the word that was drawn), global.  L2 and Lp go through float64.
+Exact in whole numbers: max (to the window's first largest word), average and centre-weighted
+(shares as whole numbers over a common divisor), stochastic (to the word that was drawn), global.
+L2 and Lp go through float64.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ def _lp_pool_gradient(op: LpPool, xs: Sequence[Array], g: Array, weights: Weight
 @refusal.register
 def _stochastic_pool_refusal(op: StochasticPool) -> str | None:
     return (
-        "stochastic_pool with expected is what a trained network does and has no gradient; leave expected out"
+        "stochastic_pool with expected is what a trained network does and has no gradient; leave"
+        " expected out"
         if op.expected
         else None
     )
