@@ -317,13 +317,14 @@ class Slice(Moving):
     stop: Integer | None = None
     step: Size = 1
 
-    def _range(self, shape: Shape) -> tuple[int, slice, int]:
+    def piece(self, shape: Shape) -> tuple[int, slice, int]:
+        """The axis, counted after the batch; what is taken of it; and how many words that is."""
         (axis,) = axes_of([self.axis], len(shape))
         piece = slice(self.start, self.stop, self.step)
         return axis, piece, len(range(*piece.indices(shape[axis])))
 
     def infer(self, *shapes: Shape) -> Shape:
-        axis, _, length = self._range(shapes[0])
+        axis, _, length = self.piece(shapes[0])
         if length < 1:
             raise ValueError(
                 f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got"
@@ -336,7 +337,7 @@ class Slice(Moving):
         return Work({}, n, n)
 
     def moved(self, x: Array) -> Array:
-        axis, piece, _ = self._range(x.shape[1:])
+        axis, piece, _ = self.piece(x.shape[1:])
         return x[(slice(None),) * (axis + 1) + (piece,)]
 
 
@@ -352,7 +353,8 @@ class Pad(Moving):
     mode: PaddingMode = "zeros"
     value: Real = 0.0
 
-    def _sides(self) -> Sides:
+    def sides(self) -> Sides:
+        """(top, bottom, left, right) in words.  Raises ValueError for "same"."""
         if self.padding == "same":
             raise ValueError(
                 "padding must be numbers here: without a window nothing tells what same is"
@@ -363,7 +365,7 @@ class Pad(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         self.require(shapes, 3, "maps (channels, height, width)")
         c, h, w = shapes[0]
-        top, bottom, left, right = sides = self._sides()
+        top, bottom, left, right = sides = self.sides()
         if self.mode in ("reflect", "circular"):
             for size, most in ((h, max(top, bottom)), (w, max(left, right))):
                 if most > size - (self.mode == "reflect"):
@@ -376,11 +378,11 @@ class Pad(Moving):
         return c, h + sides[0] + sides[1], w + left + right
 
     def moved(self, x: Array) -> Array:
-        return pad(x, self._sides(), self.mode, self.value)
+        return pad(x, self.sides(), self.mode, self.value)
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         value = int(scales.round(np.array(self.value)))
-        return pad(xs[0].astype(np.int64), self._sides(), self.mode, value)
+        return pad(xs[0].astype(np.int64), self.sides(), self.mode, value)
 
 
 class Upsample(Moving):
@@ -408,7 +410,7 @@ class Upsample(Moving):
         return Work({"multiply": 4 * n, "add": 3 * n}, 4 * n, n)
 
     @staticmethod
-    def _taps(size: int, scale: int) -> tuple[Array, Array, Array]:
+    def taps(size: int, scale: int) -> tuple[Array, Array, Array]:
         """For each output: the word before, the word after, and the latter's share in parts of
         2*scale.
         """
@@ -422,7 +424,7 @@ class Upsample(Moving):
         """The mixed words times the square of (2 scale)."""
         total = x
         for axis, scale in zip((2, 3), self.scale, strict=True):
-            low, high, share = self._taps(x.shape[axis], scale)
+            low, high, share = self.taps(x.shape[axis], scale)
             share = share.reshape([-1 if i == axis else 1 for i in range(4)])
             total = (
                 np.take(total, low, axis) * (2 * scale - share) + np.take(total, high, axis) * share

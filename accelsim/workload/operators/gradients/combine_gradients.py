@@ -87,7 +87,7 @@ def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
         return [g.reshape(n, c, h, down, w, across).sum(axis=(3, 5))], 1
     for axis, scale in ((3, across), (2, down)):
         size = xs[0].shape[axis]
-        low, high, share = op._taps(size, scale)
+        low, high, share = op.taps(size, scale)
         matrix = np.zeros((len(low), size), g.dtype)
         np.add.at(matrix, (np.arange(len(low)), low), (2 * scale - share).astype(g.dtype))
         np.add.at(matrix, (np.arange(len(low)), high), share.astype(g.dtype))
