@@ -226,20 +226,7 @@ class _Importing:
         if any(b in self.lost for b in bottoms):
             self.lost |= set(tops)
             return
-        for blob in bottoms:
-            if blob not in self.blobs:
-                after = blob in {
-                    str(t)
-                    for key in ("layer", "layers")
-                    for m in self.net.messages(key)
-                    for t in m.all("top")
-                }
-                rule = (
-                    f"{name} reads {blob} before any layer makes it (a circle, or a wrong order)"
-                    if after
-                    else f"{name}: no layer makes {blob}"
-                )
-                raise self._error(rule, layer)
+        self._check_made(bottoms, name, layer)
         convert = _LAYERS.get(kind)
         try:
             if convert is None or not bottoms:
@@ -255,6 +242,22 @@ class _Importing:
             return
         for top in tops:
             self.blobs[top] = tensor
+
+    def _check_made(self, bottoms: Sequence[str], name: str, layer: Message) -> None:
+        for blob in bottoms:
+            if blob in self.blobs:
+                continue
+            later = any(
+                blob in map(str, m.all("top"))
+                for key in ("layer", "layers")
+                for m in self.net.messages(key)
+            )
+            rule = (
+                f"{name} reads {blob} before any layer makes it (a circle, or a wrong order)"
+                if later
+                else f"{name}: no layer makes {blob}"
+            )
+            raise self._error(rule, layer)
 
     def _at(self, message: Message) -> tuple[str | os.PathLike[str], int, int]:
         return self.file, message.line, message.column

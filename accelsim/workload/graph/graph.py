@@ -171,26 +171,7 @@ def build(
     ordered = _sorted(nodes, inputs)
     shapes = dict(inputs)
     for node in ordered:
-        least, most = node.op.arity
-        if not least <= len(node.inputs) <= most:
-            count = str(least) if least == most else f"at least {least}"
-            raise ValueError(
-                f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got"
-                f" {len(node.inputs)}"
-            )
-        try:
-            shape = node.op.infer(*(shapes[source] for source in node.inputs))
-            if isinstance(node.op, ArrayOperator):
-                node.op.layer(*(shapes[source] for source in node.inputs))
-        except ValueError as error:
-            raise ValueError(
-                f"{node.place}: {node.name}: {error}" if node.name else f"{node.place}: {error}"
-            ) from None
-        if prod(shape) > MAX_NUMBER:
-            raise ValueError(
-                f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}"
-            )
-        shapes[node.name] = shape
+        shapes[node.name] = _output_shape(node, [shapes[source] for source in node.inputs])
     for source in outputs:
         if source not in known:
             raise ValueError(f"outputs: {_unknown(source, known)}")
@@ -202,6 +183,27 @@ def build(
         shapes,
         tuple(outputs) or tuple(n.name for n in ordered if n.name not in read),
     )
+
+
+def _output_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    """What a node makes of its inputs' shapes.  Raises ValueError that begins with its place."""
+    least, most = node.op.arity
+    if not least <= len(shapes) <= most:
+        count = str(least) if least == most else f"at least {least}"
+        raise ValueError(
+            f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got"
+            f" {len(shapes)}"
+        )
+    try:
+        shape = node.op.infer(*shapes)
+        if isinstance(node.op, ArrayOperator):
+            node.op.layer(*shapes)
+    except ValueError as error:
+        where = f"{node.place}: {node.name}" if node.name else node.place
+        raise ValueError(f"{where}: {error}") from None
+    if prod(shape) > MAX_NUMBER:
+        raise ValueError(f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}")
+    return shape
 
 
 def _unknown(name: str, known: Mapping[str, Node | None]) -> str:

@@ -63,6 +63,13 @@ def unroll(
 
 
 class _Unrolling:
+    """A walk over a file's entries, block by block.
+
+    ``entries`` puts nodes into ``pending`` with their inputs as the file names them; when all
+    places are known, ``graph`` looks those names up.  ``place`` is where the file states an entry,
+    ``prefix`` what the names of nodes there begin with, ``inside`` the blocks around it.
+    """
+
     def __init__(self, blocks: Mapping[str, GraphBlock]) -> None:
         self.blocks = blocks
         self.pending: list[_Pending] = []
@@ -143,20 +150,10 @@ class _Unrolling:
                 f" {' uses '.join([*inside, use.block])}"
             )
         block = self.blocks[use.block]
-        given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
-        for key in given:
-            if key not in block.parameters:
-                close = or_nearest(key, block.parameters)
-                rule = f"block {use.block} has no such parameter, got {key}{close}"
-                raise ValueError(f"{place}.with.{key}: {rule}")
-        if missing := [key for key in block.parameters if key not in given]:
-            raise ValueError(
-                f"{place}: block {use.block} needs a value for {', '.join(missing)} in with"
-            )
+        given = self.arguments(use, block, place, values)
         if use.repeat is not None and not use.name:
             raise ValueError(f"{place}: a block that is repeated needs a name")
-        inner = (*inside, use.block)
-        source = f"blocks.{use.block}.nodes"
+        inner, source = (*inside, use.block), f"blocks.{use.block}.nodes"
         if not use.name:
             if use.inputs:
                 raise ValueError(f"{place}.inputs: a block with inputs of its own needs a name")
@@ -167,27 +164,52 @@ class _Unrolling:
             raise ValueError(f"{place}: every node needs a name of its own, got {use.name} twice")
         first, last = use.repeat or (0, 0)
         for number in range(first, last + 1):
-            entry = _Scope()
-            for i, ref in enumerate(use.inputs or ("",), 1):
-                chained = not ref or (
-                    i == 1 and number != first
-                )  # a repetition reads the one before it
-                entry.names["input" if i == 1 else f"input{i}"] = (
-                    scope.last if chained else _Later(ref, scope, f"{place}.inputs")
-                )
-            entry.last = entry.names["input"]
+            entry = self.inner_scope(use, scope, place, chained=number != first)
             whole = name if use.repeat is None else f"{name}_{number}"
             self.entries(block.nodes, entry, source, whole, given, inner)
             scope.last = entry.last
             if use.repeat is not None:
-                if f"{use.name}_{number}" in scope.names:
+                numbered = f"{use.name}_{number}"
+                if numbered in scope.names:
                     raise ValueError(
-                        f"{place}: every node needs a name of its own, got {use.name}_{number}"
-                        " twice"
+                        f"{place}: every node needs a name of its own, got {numbered} twice"
                     )
-                scope.names[f"{use.name}_{number}"] = entry.last
+                scope.names[numbered] = entry.last
                 scope.repeated.add(use.name)
         scope.names[use.name] = scope.last
+
+    @staticmethod
+    def arguments(
+        use: Use, block: GraphBlock, place: str, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The values a use gives the block's parameters: each of them one, and no others."""
+        given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
+        for key in given:
+            if key not in block.parameters:
+                close = or_nearest(key, block.parameters)
+                rule = f"block {use.block} has no such parameter, got {key}{close}"
+                raise ValueError(f"{place}.with.{key}: {rule}")
+        if missing := [key for key in block.parameters if key not in given]:
+            raise ValueError(
+                f"{place}: block {use.block} needs a value for {', '.join(missing)} in with"
+            )
+        return given
+
+    @staticmethod
+    def inner_scope(use: Use, scope: _Scope, place: str, chained: bool) -> _Scope:
+        """The scope inside a use, of which only ``input``, ``input2``, ... are known.
+
+        The first input of a repetition that is ``chained`` is the repetition before it.
+        """
+        entry = _Scope()
+        for i, ref in enumerate(use.inputs or ("",), 1):
+            entry.names["input" if i == 1 else f"input{i}"] = (
+                scope.last
+                if not ref or (i == 1 and chained)
+                else _Later(ref, scope, f"{place}.inputs")
+            )
+        entry.last = entry.names["input"]
+        return entry
 
     def resolved(self, p: _Pending) -> tuple[str, ...]:
         if not p.inputs:
