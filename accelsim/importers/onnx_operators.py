@@ -61,73 +61,56 @@ def _two(call: Call, name: str, default: int = 1) -> list[int]:
     return values
 
 
-def _steps(strides: list[int], dilations: list[int]) -> dict[str, Any]:
-    fields = {"stride": _short(strides), "dilation": _short(dilations)}
-    return {k: v for k, v in fields.items() if v != 1}
+def _window(call: Call, size: Shape, taps: Sequence[int]) -> dict[str, Any]:
+    """The fields of a window over maps of ``size``, [height, width]: what is the default is None
+    or left out.
+    """
+    strides, dilations = _two(call, "strides"), _two(call, "dilations")
+    fields: dict[str, Any] = {
+        "R": taps[0],
+        "S": taps[1] if taps[1] != taps[0] else None,
+        "padding": _pads(call, size, taps, strides, dilations),
+        "stride": _short(strides),
+    }
+    return fields | ({"dilation": _short(dilations)} if set(dilations) != {1} else {})
 
 
-def _window_taps(call: Call, weight: Array) -> list[int]:
+def _filters(call: Call) -> tuple[Tensor, dict[str, Array], dict[str, Any]]:
+    """What convolutions have in common: the maps, weight and bias, and the operator's fields."""
+    x, weight = _maps(call), call.constant(1, "weights")
     if weight.ndim != 4:
         raise ValueError("weights must have four axes")
     taps = list(weight.shape[2:])
     if call.attributes.wholes("kernel_shape", taps) != taps:
         raise ValueError("kernel_shape must be the weights'")
-    return taps
+    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
+    fields = _window(call, x.shape[1:], taps) | {"bias": True if "bias" in weights else None}
+    return x, weights, {k: v for k, v in fields.items() if k != "stride" or v != 1}
 
 
 def _conv(call: Call) -> list[Value]:
-    x, weight = _maps(call), call.constant(1, "weights")
-    r, s = _window_taps(call, weight)
-    strides, dilations, groups = (
-        _two(call, "strides"),
-        _two(call, "dilations"),
-        call.attributes.whole("group", 1),
-    )
-    pads = _pads(call, x.shape[1:], (r, s), strides, dilations)
-    if groups < 1 or weight.shape[0] % groups:
+    x, weights, fields = _filters(call)
+    groups, filters = call.attributes.whole("group", 1), weights["weight"].shape[0]
+    if groups < 1 or filters % groups:
         raise ValueError("group must divide the filters")
-    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
-    fields: dict[str, Any] = {
-        "R": r,
-        "S": s if s != r else None,
-        "padding": pads,
-        "bias": True if "bias" in weights else None,
-    }
-    fields |= _steps(strides, dilations)
-    m = weight.shape[0] // groups
+    m = filters // groups
     if groups > 1 and groups == x.shape[0]:
         return [call.add("depthwise", [x], weights, M=m if m > 1 else None, **fields)]
     return [call.add("conv2d", [x], weights, M=m, groups=groups if groups > 1 else None, **fields)]
 
 
 def _conv_transpose(call: Call) -> list[Value]:
-    x, weight = _maps(call), call.constant(1, "weights")
-    r, s = _window_taps(call, weight)
     if call.attributes.wholes("output_shape", None) is not None:
         raise ValueError("output_shape cannot be imported; state pads")
     if call.attributes.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise ValueError("auto_pad of a transposed convolution cannot be imported; state pads")
-    strides, dilations, groups = (
-        _two(call, "strides"),
-        _two(call, "dilations"),
-        call.attributes.whole("group", 1),
-    )
-    pads, extra = (
-        _pads(call, x.shape[1:], (r, s), strides, dilations),
-        _two(call, "output_padding", 0),
-    )
-    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
-    fields: dict[str, Any] = {
-        "M": weight.shape[1],
-        "R": r,
-        "S": s if s != r else None,
-        "padding": pads,
-    }
+    x, weights, fields = _filters(call)
+    groups, extra = call.attributes.whole("group", 1), _two(call, "output_padding", 0)
     fields |= {
+        "M": weights["weight"].shape[1],
         "groups": groups if groups != 1 else None,
-        "bias": True if "bias" in weights else None,
+        "extra": extra if any(extra) else None,
     }
-    fields |= {"extra": extra if any(extra) else None} | _steps(strides, dilations)
     return [call.add("conv_transpose", [x], weights, **fields)]
 
 
@@ -182,33 +165,24 @@ def _pool(kind: str) -> Convert:
             raise ValueError("kernel_shape must be two numbers")
         if len([o for o in call.node.output if o]) > 1:
             raise ValueError("the places of the largest words cannot be imported")
-        strides, dilations, ceil = (
-            _two(call, "strides"),
-            _two(call, "dilations"),
-            bool(call.attributes.whole("ceil_mode", 0)),
+        fields = _window(call, x.shape[1:], taps)
+        ceil = bool(call.attributes.whole("ceil_mode", 0))
+        count = (
+            bool(call.attributes.whole("count_include_pad", 0)) and fields["padding"] is not None
         )
-        pads = _pads(call, x.shape[1:], taps, strides, dilations)
-        count = bool(call.attributes.whole("count_include_pad", 0)) and pads is not None
         if kind == "average_pool" and ceil and count:
             raise ValueError(
                 "count_include_pad with ceil_mode cannot be imported: tools differ in what they"
                 " count"
             )
-        fields: dict[str, Any] = {
-            "R": taps[0],
-            "S": taps[1] if taps[0] != taps[1] else None,
-            "padding": pads,
-            "ceil": ceil or None,
-        }
-        fields |= {"stride": _short(strides)} | (
-            {"dilation": _short(dilations)} if set(dilations) != {1} else {}
-        )
+        fields["ceil"] = ceil or None
         name = kind
         if kind == "average_pool" and count:
             fields["count_padding"] = True
         if kind == "lp_pool":
             p = call.attributes.whole("p", 2)
-            name, fields = ("l2_pool", fields) if p == 2 else (kind, fields | {"p": p})
+            name = "l2_pool" if p == 2 else kind
+            fields |= {"p": p} if p != 2 else {}
         return [call.add(name, [x], **fields)]
 
     return convert
