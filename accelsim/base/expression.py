@@ -36,6 +36,7 @@ MAX_DEPTH = 30
 MAX_BITS = 1024  # of a whole number on the way
 
 Values = Mapping[str, Any]
+Result = int | float | str | None  # a truth value is an int
 Code = Callable[[Values], Any]
 
 
@@ -75,11 +76,12 @@ class Expression:
     names: tuple[str, ...]
     _code: Code = field(repr=False, compare=False)
 
-    def value(self, values: Values) -> Any:
+    def value(self, values: Values) -> Result:
         """A number, truth value, text or None.  ``values`` must have every name.  Raises
         ExpressionError.
         """
-        return self._code(values)
+        result: Result = self._code(values)
+        return result
 
     def holds(self, values: Values) -> bool:
         """Whether it is true (none is not).  Raises ExpressionError."""

@@ -1,5 +1,7 @@
-"""Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, sweeps,
-``overrides=``.
+"""Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, a sweep's
+axes, ``overrides=``.
+
+``validation.load_model`` applies them to a file, ``explore/machines`` to the base of a sweep.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def _set(data: Any, key: str, value: Any, model: type[Any] | None) -> None:
     data[_step(data, last, key, spots)] = value
 
 
-def _step(here: Any, step: str, key: str, spots: list[Any]) -> str | int:
+def _step(here: Any, step: str, key: str, spots: list[object]) -> str | int:
     """The dictionary key or list index that a step of a dotted key means."""
     if isinstance(here, list):
         return _index(here, step, key)

@@ -1,6 +1,11 @@
 """Plain data as a pydantic model, or one clear line about the first thing that is wrong with it.
 
-``load_model`` is what reads every kind of file; pydantic is imported when something is validated.
+``load_model`` is what reads every kind of file: workloads, dataflows, architectures, mappings and
+studies.  ``validate`` is for data that are there already (an importer's, a list of layers).
+pydantic is imported when something is validated.
+
+Of all that pydantic finds wrong one thing is told, the first in the file, with its place there; a
+misspelt key goes before what it leaves missing.
 """
 
 from __future__ import annotations
@@ -59,6 +64,7 @@ def validate(
         raise _first_error(e, data, model, kind, source, overridden) from None
 
 
+# What pydantic finds wrong, by its name of the error, in our words.
 _RULES = {
     "missing": "must be given",
     "extra_forbidden": "no such key",

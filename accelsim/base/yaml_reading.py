@@ -2,8 +2,11 @@
 
 The YAML is plainer than YAML 1.2: one mapping of names to values, no anchors, aliases, tags or
 directives, and no scalar that another YAML reader would take for something else (``yes``, ``010``,
-``1_000``, ``1:30``). ruamel is imported when a file is read, so that ``accelsim --help`` stays
-quick.
+``1_000``, ``1:30``).
+
+``read_yaml`` is called by ``validation.load_model`` and by who needs the places themselves;
+``YamlReader`` also reads single values of a command line.  ruamel is imported when a file is read,
+so that ``accelsim --help`` stays quick.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from accelsim.base.limits import (
 )
 from accelsim.base.shipped import SINGULAR, existing, reason
 
-Steps = tuple[str | int, ...]
+Steps = tuple[str | int, ...]  # keys and indices that lead to a value
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,9 @@ def _position(before: str) -> tuple[int, int]:
 class YamlReader:
     """Builds plain data from ruamel's events, which cannot recurse, alias or construct anything by
     themselves.
+
+    ``places`` has every key's and value's place once ``document`` was called.  ``file`` and ``key``
+    are named in errors; without a file they carry no line.
     """
 
     def __init__(self, text: str, file: str | None = None, key: str | None = None) -> None:
@@ -153,7 +159,7 @@ class YamlReader:
         self.events = self._events()
 
     def document(self) -> Any:
-        """The value of the only document; None if the text is empty."""
+        """The value of the only document; None if the text is empty.  Raises InputError."""
         first = next(self.events)
         if first.name == "StreamEndEvent":
             return None
@@ -316,7 +322,8 @@ def yaml_scalar(text: str) -> bool | int | float | str | None:
     return text
 
 
-def in_words(value: Any) -> str:
+def in_words(value: object) -> str:
+    """A value as a message shows it, in YAML's words."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):

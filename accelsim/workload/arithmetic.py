@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from accelsim.workload.problem import Problem
 
 Rounding = Literal["floor", "half_up", "half_even", "toward_zero"]
+Whole = int | np.int64 | NDArray[np.int64]
 
 OPERAND_BITS = (1, 16)
 ACCUMULATOR_BITS = (2, 48)
@@ -145,7 +146,9 @@ def shift_right(
     )
 
 
-def rounds_up(dividend: Any, floor: Any, remainder: Any, divisor: Any, rounding: Rounding) -> Any:
+def rounds_up(
+    dividend: Whole, floor: Whole, remainder: Whole, divisor: Whole, rounding: Rounding
+) -> bool | np.bool_ | NDArray[np.bool_]:
     """Whether ``dividend / divisor`` rounded is its ``floor`` plus one.
 
     Whole numbers, or int64 arrays of one shape, with 0 <= remainder < divisor.  Nothing here is

@@ -41,7 +41,7 @@ def _nothing_else(value: object) -> bool:
 
 
 def whole_numbers(
-    value: Any,
+    value: object,
     least: int,
     lengths: tuple[int, ...],
     rule: str,
@@ -65,7 +65,7 @@ def whole_numbers(
 
 
 def pair(
-    value: Any, *, least: int = 1, passes: Callable[[object], bool] = _nothing_else
+    value: object, *, least: int = 1, passes: Callable[[object], bool] = _nothing_else
 ) -> tuple[Any, Any]:
     """(vertical, horizontal), given as one number or as both.  Raises ValueError."""
     rule = f"must be a whole number of at least {least}, or [vertical, horizontal]"
@@ -74,7 +74,7 @@ def pair(
 
 
 def padding_sides(
-    value: Any, *, passes: Callable[[object], bool] = _nothing_else
+    value: object, *, passes: Callable[[object], bool] = _nothing_else
 ) -> tuple[Any, Any, Any, Any] | Literal["same"]:
     """(top, bottom, left, right), given as one number, two, four or a word; "same" stays, since it
     takes a size to know what it is.  Raises ValueError.
@@ -95,7 +95,7 @@ def padding_sides(
     raise AssertionError("there are 1, 2 or 4 values")
 
 
-def _least_pair(value: Any) -> tuple[int, int]:
+def _least_pair(value: object) -> tuple[int, int]:
     return pair(value, least=0)
 
 

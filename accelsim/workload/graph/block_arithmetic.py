@@ -30,7 +30,7 @@ def is_expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith("=")
 
 
-def evaluate(text: str, parameters: Mapping[str, Any]) -> Any:
+def evaluate(text: str, parameters: Mapping[str, Any]) -> object:
     """The value of ``=EXPRESSION``, a whole number; ``=name`` alone may be any value.
 
     Raises ValueError with the rule for what is not an expression, an unknown parameter, arithmetic

@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 Weights = Mapping[str, Array]
 
 
-def one_or_more(value: Any) -> Any:
+def one_or_more(value: object) -> object:
     """One name stands for a list of one."""
     return (
         (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
