@@ -3,6 +3,9 @@ the first syntax (``layers { layer {``).
 
 Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy,
 fillers, learning rates, layers of phase TRAIN) is left out and said in the notes.
+
+Each layer is brought to the present syntax first (``_modern``), so that converters know one.  Blobs
+are Caffe's names of tensors; layers stand in the order they run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """What every importer builds: entries of a workload file with names that a file may have, and
 weights beside them.
+
+An importer adds nodes in the order they run and gets back the name each tensor goes by; ``done``
+validates the whole as a workload file would be.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One node of an ONNX model: its attributes, its inputs, and where to put what it becomes."""
+"""One node of an ONNX model: its attributes, its inputs, and where to put what it becomes.
+
+The importer makes a ``Call`` for each node and hands it to a converter of ``onnx_operators``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Constants of an ONNX model worked out beforehand: what only describes shapes, and weights that
 are moved about.
+
+``fold`` is called for a node all of whose inputs are arrays.  ``FOLDED`` has a function for each
+operator: (inputs, attributes) to outputs, as onnx.ai/onnx/operators defines it.
 """
 
 from __future__ import annotations

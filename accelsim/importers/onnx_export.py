@@ -1,5 +1,8 @@
 """A workload's graph as an ONNX model, with weights if there are any: opset 21, float32, the batch
 free.
+
+``accelsim export`` calls ``export_onnx``.  A node's ONNX output is called like the node; what takes
+several ONNX nodes calls the others ``NODE/what``.
 """
 
 from __future__ import annotations

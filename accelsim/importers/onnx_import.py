@@ -4,6 +4,11 @@ shapes folded.
 Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and
 stays first; what moves words across it cannot be imported.  Weights come along, as the file has
 them.
+
+The importer holds every ONNX value by name, a ``Tensor`` (a node of the graph to be) or an array,
+and takes the nodes in the model's order, which ONNX requires to be one that runs.  A node all of
+whose inputs are arrays is worked out (``onnx_constants``); any other becomes what
+``onnx_operators`` makes of it.
 """
 
 from __future__ import annotations

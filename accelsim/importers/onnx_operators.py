@@ -1,4 +1,9 @@
-"""What each operator of ONNX becomes, as onnx.ai/onnx/operators defines it."""
+"""What each operator of ONNX becomes, as onnx.ai/onnx/operators defines it.
+
+``CONVERT`` has a function for each operator: it takes the node as a ``Call``, adds nodes to the
+network and gives the values of the node's outputs.  It raises ValueError with the reason for what
+has no counterpart; the importer gathers these.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 The grammar is protobuf.dev's "Text Format Language Specification", without extensions ([...] names)
 and without Any.
+
+``caffe`` reads a prototxt with it.  Nothing is known of the fields here: their meaning is the
+reader's.
 """
 
 from __future__ import annotations

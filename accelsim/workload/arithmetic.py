@@ -1,5 +1,8 @@
-"""Words as hardware holds them: integer types that wrap, requantization, random data (DESIGN
-section 6).
+"""Words as hardware holds them: integer types that wrap, requantization, random data
+(docs/design.md, section 6).
+
+Every engine ends in ``wrap`` and ``requantize``, and starts from ``random_data`` unless it is given
+arrays.  Rounding is in one place, ``rounds_up``.
 """
 
 from __future__ import annotations
@@ -101,7 +104,8 @@ def wrap_in_place(words: NDArray[np.int64], number: Number) -> NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Requantize:
-    """Accumulator to ofmap word: divide by 2^shift, round, activate, saturate (DESIGN section 6).
+    """Accumulator to ofmap word: divide by 2^shift, round, activate, saturate (docs/design.md,
+    section 6).
 
     ``rounding`` of the quotient: ``floor`` (towards minus infinity, the bare arithmetic shift),
     ``half_up`` (nearest, ties towards plus infinity), ``half_even`` (nearest, ties to even),
@@ -186,7 +190,7 @@ def random_data(
 
     Shapes are ``problem.shape(tensor)``; in the two gradient directions ``ofmap`` is the upstream
     gradient.  A forward problem with bias also gets ``bias`` of shape (G, M), over the range of
-    ``psum``. Raises ValueError for a type its role does not allow (section 6 of DESIGN).
+    ``psum``. Raises ValueError for a type its role does not allow (docs/design.md, section 6).
     """
     rng = np.random.default_rng(seed)
     numbers = {

@@ -4,6 +4,8 @@ have in words.
 Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows
 from the exact numbers it is rounded from, as the smallest at which the largest magnitude still
 fits.
+
+Gradients in words (``operators/gradients``, ``engines/golden/training``) are these.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ zeros than that are a pair of the longest run and a level of zero.  As many pair
 word, and its last bit says whether the word is the last of its stream.  What no value is left for
 in the last word is zero.  The length of a stream is not in the code: who reads a feature map knows
 its shape.
+
+``engines/analytic/link_coding`` asks for the size of what crosses a link, of real words (``bits``)
+or of an assumed share of zeros (``expected_bits``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Layers: convolution, linear and matrix product, each one Problem (DESIGN section 2)."""
+"""Layers: convolution, linear and matrix product, each one Problem (docs/design.md, section 2).
+
+A layer is what a user states, in a file's ``layers`` or in Python; a ``Problem`` is what engines
+run.  ``AnyLayer`` is any of them, told apart by ``type``.  The readers of sizes, pairs and padding
+at the top are also those of a graph's operators (``operators/fields``), which besides let a block's
+expressions pass.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 pass starts from.
 
 Both are means over the batch.  The gradient is that of the mean, in float64 or exactly in words.
+
+``engines/golden/training`` and ``results/train`` call in the order of a step: ``loss_at`` (which
+tensor), ``check_targets``, ``value``, and ``start`` or ``start_words``.
 """
 
 from __future__ import annotations

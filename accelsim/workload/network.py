@@ -1,4 +1,8 @@
-"""Workloads: networks as graphs or as lists of named layers, from YAML files or Python."""
+"""Workloads: networks as graphs or as lists of named layers, from YAML files or Python.
+
+``load_workload`` is the door: every function that asks for a workload passes what it is given
+through it.
+"""
 
 from __future__ import annotations
 

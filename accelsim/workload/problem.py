@@ -17,7 +17,8 @@ DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
 TENSORS = ("weight", "ifmap", "ofmap")
 Direction = Literal["forward", "grad_weight", "grad_input"]
 
-# Which tensor each direction accumulates: one iteration space, three readings (DESIGN section 2).
+# Which tensor each direction accumulates: one iteration space, three readings (docs/design.md,
+# section 2).
 ACCUMULATED = {"forward": "ofmap", "grad_weight": "weight", "grad_input": "ifmap"}
 
 # The ranks of each tensor, slowest first.  A rank is one dimension, or an (output, filter) pair

@@ -6,6 +6,10 @@ largest magnitude seen over the number type's high, or the next power of two abo
 requantization is a shift.  Biases are words of the accumulator's scale.  See Jacob et al.,
 "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR
 2018, for the arithmetic.
+
+Ranges come from ``calibrate`` (images through the float network) or ``ranges_of`` (tensors at
+hand), ``quantize`` makes words of them; ``results/network_run`` and ``engines/golden/training``
+call both, and the golden network runs what comes of it.
 """
 
 from __future__ import annotations

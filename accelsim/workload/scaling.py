@@ -4,6 +4,8 @@ A word w of a tensor with scale s stands for w*s (symmetric: zero is zero).  A s
 of words, has a scale too, and goes to another scale by ``rescale``: times a multiplier of at most
 ``MULTIPLIER_BITS`` bits, divided by a power of two, rounded once, saturated.  With scales that are
 powers of two the multiplier is 1 and what is left is the shift of ``arithmetic.Requantize``.
+
+``Scales`` is what an operator's integer form is given.
 """
 
 from __future__ import annotations

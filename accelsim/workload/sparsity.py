@@ -1,4 +1,8 @@
-"""Feature maps with a stated share of zeros, and the MACs that zeros spare."""
+"""Feature maps with a stated share of zeros, and the MACs that zeros spare.
+
+``engines/analytic/link_coding`` counts the zeros of what it codes; the maps are for studies of the
+code in Python, where no real one is at hand.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +72,8 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
     ``ifmap`` of shape ``problem.shape("ifmap")``.  ``padding_is_read`` says whether padding zeros
     are words at the MAC (``nest.stored("ifmap", nest.levels)``): then MACs on them are gated as
     well.  Where padding is not stored no word is there to be found zero, and a MAC on it does all
-    but touch it (DESIGN section 4, rule 7). Raises ValueError where the ifmap is no operand, or of
-    another shape.
+    but touch it (docs/design.md, section 4, rule 7).  Raises ValueError where the ifmap is no
+    operand, or of another shape.
     """
     if problem.accumulated == "ifmap":
         raise ValueError("the ifmap is accumulated here, not an operand")

@@ -1,5 +1,8 @@
 """A graph walked backwards: which tensors need a gradient, and gradients from the loss to every
 parameter.
+
+``backward`` is the walk, for any kind of gradient: ``gradients`` fills it with float64, and
+``engines/golden/training`` with words.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """What a network file's graph is made of: operators, blocks written once, and places where a block
 is used.
+
+``OPERATORS`` is the list of what a node may be: a file's ``type`` names one, importers look theirs
+up here, and a new operator is known when its class stands in ``MODELS``.
 """
 
 from __future__ import annotations

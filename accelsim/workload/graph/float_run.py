@@ -1,4 +1,8 @@
-"""A graph run in float64, node by node: every tensor of the network."""
+"""A graph run in float64, node by node: every tensor of the network.
+
+The golden network in float64: calibration (``quantize``) reads ranges off it, and networks in words
+are compared with it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 """Batch normalization folded into the layer before it: one convolution with other weights and a
 bias.
+
+The ONNX importer asks for it (``accelsim import --fold``).  With y = w*x + b and a
+normalization factor*y + shift (``BatchNorm.folded``), the new weight is factor*w and the new bias
+factor*b + shift, channel by channel.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """A network as a graph whose shapes are known: nodes in an order that runs, what lives when, how
 much work each is.
+
+A ``Graph`` is what every engine, importer and run sees of a network.  ``unroll`` makes one of a
+file, ``build`` of nodes in Python.
 """
 
 from __future__ import annotations

@@ -1,5 +1,9 @@
 """A file's graph unrolled: blocks put in where they are used, parameters by their values, names
 made whole.
+
+``Workload`` calls ``unroll`` once for every file that has a graph.  Blocks may use blocks, and
+names may be used before they are stated, so that nodes are collected first and their inputs looked
+up when every name is known.
 """
 
 from __future__ import annotations

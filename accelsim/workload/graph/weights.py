@@ -1,4 +1,9 @@
-"""A network's weights and images: from .npz files or drawn at random, checked against the graph."""
+"""A network's weights and images: from .npz files or drawn at random, checked against the graph.
+
+Who runs a network with values begins here: ``results/network_run``, ``results/train``, the golden
+network and quantization.  Arrays go by the node's name, a dot and their name in it
+(``conv1.weight``), in the shapes of ``Graph.all_parameters``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Activations, word by word, and softmax."""
+"""Activations, word by word, and softmax.
+
+Every one is a function of a word, ``Elementwise.of``, in any shape; softmax takes a whole axis.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 """Operators that run on the array: each is one layer, that is one Problem, and a way to lay tensors
 out for it.
+
+``engines/golden/golden_network`` packs tensors into a layer's operands, has any engine accumulate,
+and unpacks: the network sees operators, the engines see problems.  ``multiply`` is the float64
+accumulation for ``run``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Operators of several tensors: sums, products, concatenation; and reductions and shapes of one."""
+"""Operators of several tensors: sums, products, concatenation; and reductions and shapes of one.
+
+Shapes of several tensors agree from the last axis on, as NumPy broadcasts, the batch apart; what
+only moves words (``Moving``) is exact for integers of any type.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Fields of operators as a file states them; ``=...`` is an expression of a block's parameters,
 gone once the graph is built.
+
+Each is an annotated type with a reader that raises ValueError with the rule, and the JSON schema of
+what the file may have there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Normalization: local response, local contrast, batch, layer, group."""
+"""Normalization: local response, local contrast, batch, layer, group.
+
+Maps are [batch, C, H, W], or any shape with channels first after the batch.  Batch normalization is
+two constants a channel when a network runs; the others measure what they divide by.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Pooling over windows of each map: max, average, L2, Lp, centre-weighted, stochastic; and over the
 whole map.
+
+A pool states its windows (``sides``), its golden model and its integer form; windows themselves are
+``windows``'.  Maps are [N, C, H, W], windows [N, C, E, F, R, S].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sliding windows over maps: pooling, local normalization and padding share them."""
+"""Sliding windows over maps: pooling, its gradients and padding share them."""
 
 from __future__ import annotations
 
