@@ -1,8 +1,8 @@
 """ONNX: models of the onnx package's helpers against onnxruntime's float output, there and back,
 and broken files.
 
-What an imported network computes in float64 is compared with onnxruntime's float32: the largest difference is at most
-TOLERANCE of the largest magnitude.
+What an imported network computes in float64 is compared with onnxruntime's float32: the largest
+difference is at most TOLERANCE of the largest magnitude.
 """
 
 from __future__ import annotations

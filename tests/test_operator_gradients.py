@@ -1,9 +1,9 @@
 """Gradients of operators: in float64 against differences of the operator itself, in words against
 float64 and whole numbers.
 
-Along a random direction the change of a sum of outputs is the gradient's product with that direction.  Where an operator is
-piecewise linear, on numbers that float64 adds exactly, the difference equals it to the last bit; elsewhere central
-differences agree to about 1e-6.
+Along a random direction the change of a sum of outputs is the gradient's product with that
+direction.  Where an operator is piecewise linear, on numbers that float64 adds exactly, the
+difference equals it to the last bit; elsewhere central differences agree to about 1e-6.
 """
 
 from __future__ import annotations
@@ -310,10 +310,18 @@ def test_layers(seed: int) -> None:
 
 def test_every_operator_has_a_gradient_or_a_reason() -> None:
     needs: dict[str, dict[str, Any]] = {
-        "power": {"exponent": 2.0}, "lp_pool": {"p": 2.0}, "group_norm": {"groups": 1}, "split_heads": {"heads": 1},
-        "transpose": {"order": (0,)}, "parameter": {"shape": (1,)}, "reshape": {"shape": (1,)}, "pad": {"padding": 1},
-        "upsample": {"scale": 2}, "mean": {"axes": (0,)}, "sum": {"axes": (0,)},
-    }  # fmt: skip
+        "power": {"exponent": 2.0},
+        "lp_pool": {"p": 2.0},
+        "group_norm": {"groups": 1},
+        "split_heads": {"heads": 1},
+        "transpose": {"order": (0,)},
+        "parameter": {"shape": (1,)},
+        "reshape": {"shape": (1,)},
+        "pad": {"padding": 1},
+        "upsample": {"scale": 2},
+        "mean": {"axes": (0,)},
+        "sum": {"axes": (0,)},
+    }
     for kind, model in OPERATORS.items():
         fields = needs.get(kind, {}) | {
             k: 1
@@ -375,11 +383,16 @@ TABLES = [
 ]
 FLOATS = ["l2_pool", "lp_pool", "local_response_norm", "local_contrast_norm"]
 FIELDS: dict[str, dict[str, Any]] = {
-    "max_pool": {"R": 3, "stride": 2, "padding": 1}, "average_pool": {"R": 3, "stride": 2, "padding": 1},
-    "centre_weighted_pool": {"R": 3, "padding": 1}, "mean": {"axes": (0, 1)}, "sum": {"axes": (2,)},
-    "pad": {"padding": 2, "mode": "reflect"}, "upsample": {"scale": 3, "mode": "bilinear"},
-    "l2_pool": {"R": 2}, "lp_pool": {"R": 2, "p": 3.0},
-}  # fmt: skip
+    "max_pool": {"R": 3, "stride": 2, "padding": 1},
+    "average_pool": {"R": 3, "stride": 2, "padding": 1},
+    "centre_weighted_pool": {"R": 3, "padding": 1},
+    "mean": {"axes": (0, 1)},
+    "sum": {"axes": (2,)},
+    "pad": {"padding": 2, "mode": "reflect"},
+    "upsample": {"scale": 3, "mode": "bilinear"},
+    "l2_pool": {"R": 2},
+    "lp_pool": {"R": 2, "p": 3.0},
+}
 
 
 @pytest.mark.parametrize("kind", EXACT + TABLES + FLOATS)

@@ -52,8 +52,10 @@ layers:
       - K:1:sram:row
       - M:1:sram:col
       - X:1:reg
-  conv2: {loops: [K:10:sram, K:1:sram:row, M:1:sram:col, X:1:reg], fused: {K: [C, R, S], X: [N, E, F]}}
-  v1.a: {loops: M:1:dram C:1:dram E:1:dram F:1:dram R:1:dram S:1:dram, keep: {dram: [weight, ifmap, ofmap]}}
+  conv2: {loops: [K:10:sram, K:1:sram:row, M:1:sram:col, X:1:reg], \
+fused: {K: [C, R, S], X: [N, E, F]}}
+  v1.a: {loops: M:1:dram C:1:dram E:1:dram F:1:dram R:1:dram S:1:dram, \
+keep: {dram: [weight, ifmap, ofmap]}}
 """
 )
 MAPPINGS = {"one": ONE, "text": TEXT, "many": MANY}
@@ -127,7 +129,8 @@ def test_every_file_gets_its_line(tmp_path: Path) -> None:
     [
         (
             "a: 1\n",
-            r"mine.yaml:1:1: must have the keys of one kind of file, .* or study \(validate takes --kind\), got a",
+            r"mine.yaml:1:1: must have the keys of one kind of file, .* or study \(validate takes"
+            r" --kind\), got a",
         ),
         ("name: a\n", "must have the keys of one kind of file, .*, got none of them"),
         (
@@ -431,11 +434,13 @@ IMPOSSIBLE = [
     ("array.outputs=down", "array.outputs: must be 'in_place', .*, got 'down'"),
     (
         "levels.glb.banks=24",
-        r"levels.glb: capacity_bytes 102400 is not a whole number of 24 banks \(overridden: levels.glb.banks\)",
+        r"levels.glb: capacity_bytes 102400 is not a whole number of 24 banks \(overridden:"
+        r" levels.glb.banks\)",
     ),
     (
         "levels.spad.keeps=[weight]",
-        r"partitions names ifmap, which the level does not keep .*\(overridden: levels.spad.keeps\)",
+        r"partitions names ifmap, which the level does not keep .*\(overridden:"
+        r" levels.spad.keeps\)",
     ),
     (
         "networks.noc.below=spad",
@@ -532,9 +537,10 @@ def test_schemas_refuse_what_the_models_refuse(kind: str, text: str, file: Path)
 
 # fmt: off
 TOKENS = st.sampled_from([
-    "M", "C", "K", "X", "E", "F", "R", "S", "N", "G", "Q", "0", "1", "2", "3", "5", "7", "16", "1000000", "99999999999999999999", "-1",
-    ":row", ":col", ":none", "sram", "dram", "reg", "glb", "weight", "ifmap", "ofmap", "keep", "loops", "layers", "fused", "conv2", "fc3",
-    "[]", "{}", "M:1:dram", "K:2:sram:row", "X:3:dram", "E:2:sram", ", ",
+    "M", "C", "K", "X", "E", "F", "R", "S", "N", "G", "Q", "0", "1", "2", "3", "5", "7", "16",
+    "1000000", "99999999999999999999", "-1", ":row", ":col", ":none", "sram", "dram", "reg", "glb",
+    "weight", "ifmap", "ofmap", "keep", "loops", "layers", "fused", "conv2", "fc3", "[]", "{}",
+    "M:1:dram", "K:2:sram:row", "X:3:dram", "E:2:sram", ", ",
 ]) | NASTY
 # fmt: on
 
