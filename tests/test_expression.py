@@ -65,8 +65,8 @@ VALUES = {
     ],
 )
 def test_answers(text: str, answer: Any) -> None:
-    found = parse(text).value(VALUES)
-    assert found == answer and type(found) is type(answer)
+    value = parse(text).value(VALUES)
+    assert value == answer and type(value) is type(answer)
 
 
 def test_names_are_listed_once_in_order() -> None:

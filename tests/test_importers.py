@@ -60,17 +60,17 @@ def test_text_format() -> None:
     name: "a" 'b\\n\\x41\\101' ; count: [1, -2, 0x1F, 017, 1.5e2f] , flag: true kind: MAX
     inner < x: 1 > inner { x: -.5 deeper: { y: "}" } }
     """
-    found = parse(text, "f")
-    assert found.all("name") == ["ab\nAA"]
-    assert found.all("count") == [1, -2, 31, 15, 150.0]
-    assert found.all("flag") == [True] and found.all("kind") == ["MAX"]
-    assert [m.all("x") for m in found.messages("inner")] == [[1], [-0.5]]
-    assert found.message("inner").message("deeper").all("y") == ["}"]
-    assert (found.message("inner").line, found.names) == (
+    message = parse(text, "f")
+    assert message.all("name") == ["ab\nAA"]
+    assert message.all("count") == [1, -2, 31, 15, 150.0]
+    assert message.all("flag") == [True] and message.all("kind") == ["MAX"]
+    assert [m.all("x") for m in message.messages("inner")] == [[1], [-0.5]]
+    assert message.message("inner").message("deeper").all("y") == ["}"]
+    assert (message.message("inner").line, message.names) == (
         3,
         ["name", "count", "flag", "kind", "inner"],
     )
-    assert isinstance(found.message("nothing"), Message)
+    assert isinstance(message.message("nothing"), Message)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def caffe(file: Path, text: str, shape: Any = None) -> Any:
 
 
 def test_caffe(file: Path, tmp_path: Path) -> None:
-    found = caffe(file, NEW)
-    graph = found.workload.network
-    assert found.workload.name == "Small_Net" and graph.inputs == {"data": (3, 32, 32)}
+    imported = caffe(file, NEW)
+    graph = imported.workload.network
+    assert imported.workload.name == "Small_Net" and graph.inputs == {"data": (3, 32, 32)}
     names = [
         "conv1",
         "relu1",
@@ -207,34 +207,34 @@ def test_caffe(file: Path, tmp_path: Path) -> None:
         graph.by_name["norm1"].op.alpha == pytest.approx(2e-5) and graph.by_name["norm1"].op.k == 1
     )
     assert graph.by_name["ave"].op.count_padding and graph.by_name["dw"].op.type == "depthwise"
-    assert found.workload.layers[1] == Conv2d(
+    assert imported.workload.layers[1] == Conv2d(
         M=4, C=4, H=16, W=16, R=3, S=1, padding=(1, 0), groups=2, name="conv2"
     )
-    assert any("scale2" in note for note in found.notes)
-    (tmp_path / "w.yaml").write_text(to_yaml(found.workload))
-    assert load_workload(tmp_path / "w.yaml") == found.workload
+    assert any("scale2" in note for note in imported.notes)
+    (tmp_path / "w.yaml").write_text(to_yaml(imported.workload))
+    assert load_workload(tmp_path / "w.yaml") == imported.workload
 
 
 def test_caffe_of_2014_is_alexnet(file: Path) -> None:
-    found = caffe(file, V1)
+    imported = caffe(file, V1)
     alexnet = load_workload("alexnet")
-    assert [x.model_copy(update={"name": ""}) for x in found.workload.layers] == [
+    assert [x.model_copy(update={"name": ""}) for x in imported.workload.layers] == [
         x.model_copy(update={"name": ""}) for x in alexnet.layers
     ]
     assert (
-        "softmax without the loss" in found.notes[0]
-        and "accuracy (ACCURACY)".lower() in found.notes[1].lower()
+        "softmax without the loss" in imported.notes[0]
+        and "accuracy (ACCURACY)".lower() in imported.notes[1].lower()
     )
 
 
 def test_caffe_of_the_first_syntax(file: Path) -> None:
-    found = caffe(file, V0)
-    assert [type(n.op).__name__ for n in found.workload.network.nodes] == [
+    imported = caffe(file, V0)
+    assert [type(n.op).__name__ for n in imported.workload.network.nodes] == [
         "Conv",
         "AveragePool",
         "FullyConnected",
     ]
-    assert found.workload.layers[0] == Conv2d(
+    assert imported.workload.layers[0] == Conv2d(
         M=4, C=3, H=20, W=20, R=5, S=5, stride=2, name="conv1"
     )
 
@@ -247,9 +247,9 @@ transform_param { crop_size: 24 } }
     layer { name: "c" type: "Convolution" bottom: "data" top: "c" \
 convolution_param { num_output: 2 kernel_size: 3 } }
     layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }"""
-    found = caffe(file, text)
-    assert next(iter(found.workload.network.inputs.values())) == (3, 24, 24)
-    assert len(found.notes) == 3 and "only training" in found.notes[0]
+    imported = caffe(file, text)
+    assert next(iter(imported.workload.network.inputs.values())) == (3, 24, 24)
+    assert len(imported.notes) == 3 and "only training" in imported.notes[0]
     assert caffe(file, text, (1, 30, 30)).workload.network.shapes["c"] == (2, 28, 28)
     assert "has no shape here; give one (--input 3x227x227)" in refused(
         caffe, file, text.replace("crop_size: 24", "mirror: false")
@@ -330,21 +330,21 @@ odd, 8, 8, 3, 3, 1, 1, 2,
 def test_scalesim(tmp_path: Path) -> None:
     file = tmp_path / "alex net.csv"
     file.write_text(TOPOLOGY)
-    found = import_scalesim(file)
+    imported = import_scalesim(file)
     assert (
-        found.workload.names == ("Conv1", "Conv_2", "FC6", "odd")
-        and found.workload.name == "alex_net"
+        imported.workload.names == ("Conv1", "Conv_2", "FC6", "odd")
+        and imported.workload.name == "alex_net"
     )
-    assert found.workload.layers[0] == Conv2d(
+    assert imported.workload.layers[0] == Conv2d(
         M=96, C=3, H=227, W=227, R=11, S=11, stride=4, name="Conv1"
     )
-    odd = found.workload.layers[3].problem()
+    odd = imported.workload.layers[3].problem()
     assert (odd.E, odd.F) == (4, 4), "the tool rounds up: ceil((8 - 3 + 2) / 2)"
-    assert "the stride does not fit" in found.notes[0]
+    assert "the stride does not fit" in imported.notes[0]
     file.write_text("Layer,M,N,K,\nqkt, 128, 256, 64,\nb,1,2,3,1:2\n")
-    found = import_scalesim(file)
-    assert found.workload.layers[0] == Gemm(m=256, k=64, n=128, name="qkt")
-    assert "sparsity" in found.notes[0]
+    imported = import_scalesim(file)
+    assert imported.workload.layers[0] == Gemm(m=256, k=64, n=128, name="qkt")
+    assert "sparsity" in imported.notes[0]
 
 
 @pytest.mark.parametrize(

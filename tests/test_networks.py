@@ -53,9 +53,9 @@ def file(tmp_path: Path) -> Path:
 
 def loaded(file: Path, text: str) -> Graph:
     file.write_text(text)
-    found = load_workload(file).network
-    assert found is not None
-    return found
+    graph = load_workload(file).network
+    assert graph is not None
+    return graph
 
 
 def refused(file: Path, text: str) -> str:

@@ -106,15 +106,15 @@ def workload_of(network: dict[str, Any]) -> acc.Workload:
 def graph_of(text: str, tmp_path: Path) -> Graph:
     file = tmp_path / "net.yaml"
     file.write_text(text)
-    found = load_workload(file).network
-    assert found is not None
-    return found
+    graph = load_workload(file).network
+    assert graph is not None
+    return graph
 
 
 def lenet() -> Graph:
-    found = load_workload("lenet5").network
-    assert found is not None
-    return found
+    graph = load_workload("lenet5").network
+    assert graph is not None
+    return graph
 
 
 # To the last bit ----------------------------------------------------------------------------------
@@ -138,13 +138,13 @@ def test_lenet5_on_the_event_engine(arch: str, dataflow: str, overrides: dict[st
     assert all(done.bit_exact.values()) and not done.failures
     assert all(np.any(block.words) for block in done.step.gradients.values())
     layers = [node.name for node, _ in graph.layers]
-    found = {(row.columns["layer"], row.columns["direction"]): row for row in done.rows.rows}
+    rows = {(row.columns["layer"], row.columns["direction"]): row for row in done.rows.rows}
     both = {
         (name, direction)
         for name in layers
         for direction in ("forward", "grad_input", "grad_weight")
     }
-    assert found.keys() == both - {("conv1", "grad_input")} and len(found) == len(done.rows.rows)
+    assert rows.keys() == both - {("conv1", "grad_input")} and len(rows) == len(done.rows.rows)
     assert done.rows.bit_exact
     for direction in ("forward", "grad_input", "grad_weight"):
         event, analytic = (
@@ -160,8 +160,8 @@ def test_lenet5_on_the_event_engine(arch: str, dataflow: str, overrides: dict[st
             for engine in ("event", "analytic")
         )
         for row, predicted in zip(event.rows, analytic.rows, strict=True):
-            if (name := row.columns["layer"], direction) in found:
-                mine = found[name, direction].columns
+            if (name := row.columns["layer"], direction) in rows:
+                mine = rows[name, direction].columns
                 assert mine == row.columns, "the row of a run in this direction on random words"
                 counted = [
                     k
@@ -377,7 +377,7 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
     weights = {name: w.astype(np.int64) for name, w in done.network.words.items()}
     unit = {name: round(math.log2(s)) for name, s in done.network.scales.items()}
     filters = {name: round(math.log2(float(s))) for name, s in done.network.weight_scales.items()}
-    found: dict[str, Array] = {}
+    gradients: dict[str, Array] = {}
 
     logits, scale = tensors["fc3"], 2.0 ** unit["fc3"]
     start = np.empty(logits.shape, object)
@@ -391,17 +391,17 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
     def keep(name: str, values: Array) -> None:
         nonlocal words, exponent
         words, exponent = narrow(values)
-        found[name] = fractions(words, exponent)
+        gradients[name] = fractions(words, exponent)
 
-    found["fc3"] = fractions(words, exponent)
+    gradients["fc3"] = fractions(words, exponent)
     for name, source, tanh in (
         ("fc3", "tanh4", "tanh4"),
         ("fc2", "tanh3", "tanh3"),
         ("fc1", "pool2", None),
     ):
         x = tensors[source].reshape(len(labels), -1)
-        found[f"{name}.weight"] = fractions(words.T @ x, exponent + unit[source])
-        found[f"{name}.bias"] = fractions(words.sum(axis=0), exponent)
+        gradients[f"{name}.weight"] = fractions(words.T @ x, exponent + unit[source])
+        gradients[f"{name}.bias"] = fractions(words.sum(axis=0), exponent)
         keep(
             source,
             fractions(
@@ -424,11 +424,11 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
                 for n in range(len(x)):
                     of_filter[m, c] += signal.correlate(x[n, c], words[n, m], "valid", "direct")
                     of_map[n, c] += signal.convolve(words[n, m], w[m, c], "full", "direct")
-        found[f"{name}.weight"] = fractions(of_filter, exponent + unit[source])
-        found[f"{name}.bias"] = fractions(words.sum(axis=(0, 2, 3)), exponent)
+        gradients[f"{name}.weight"] = fractions(of_filter, exponent + unit[source])
+        gradients[f"{name}.bias"] = fractions(words.sum(axis=(0, 2, 3)), exponent)
         if name == "conv2":
             keep("pool1", fractions(of_map, exponent + filters[name]))
-    return found
+    return gradients
 
 
 def slopes(words: Array, unit: int) -> Array:
@@ -498,16 +498,19 @@ def test_float64_gradients_of_a_whole_network(tmp_path: Path) -> None:
         graph = graph_of(text, tmp_path)
         rng, weights = np.random.default_rng(5), random_weights(graph)
         images, targets = training_data(graph, loss, 2, 0)  # type: ignore[arg-type]
-        found = float_gradients(graph, loss)  # type: ignore[arg-type]
+        at_weights = float_gradients(graph, loss)  # type: ignore[arg-type]
         along = {
-            name: rng.normal(size=value.shape) * (name in found) for name, value in weights.items()
+            name: rng.normal(size=value.shape) * (name in at_weights)
+            for name, value in weights.items()
         }
         end, h = losses.loss_at(graph, loss), 1e-6  # type: ignore[arg-type]
         ends = []
         for sign in (1, -1):
             moved = {name: value + sign * h * along[name] for name, value in weights.items()}
             ends.append(losses.value(loss, evaluate(graph, images, moved)[end], targets))  # type: ignore[arg-type]
-        want = sum(float((found[name] * along[name]).sum()) for name in weights if name in found)
+        want = sum(
+            float((at_weights[name] * along[name]).sum()) for name in weights if name in at_weights
+        )
         assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(want, rel=1e-5)
 
 
@@ -853,9 +856,9 @@ def test_the_shell(tmp_path: Path) -> None:
     )
     assert f"loss {want.loss:.6g}; {len(want.bit_exact)} of {len(want.bit_exact)} " in done.err
     for path, arrays in ((saved, want.weights), (grads, want.gradients)):
-        with np.load(path) as found:
-            assert set(found.files) == set(arrays) and all(
-                np.array_equal(found[name], arrays[name]) for name in arrays
+        with np.load(path) as archive:
+            assert set(archive.files) == set(arrays) and all(
+                np.array_equal(archive[name], arrays[name]) for name in arrays
             )
     again = accelsim(*args, "--weights", saved, "--total")
     assert (

@@ -182,12 +182,12 @@ def test_bad_usage_is_one_line(args: tuple[str, ...]) -> None:
 
 def test_a_mapping_for_every_layer(file: Path) -> None:
     file.write_text(TEXT)
-    found = load_mapping(file)
-    assert (found.name, found.description) == ("mine", "")
-    assert found.mapping("any") == found.mapping("other")
-    assert str(found.mapping("any")) == "M:16:sram K:8:sram K:1:sram:row M:1:sram:col X:1:reg"
+    mappings = load_mapping(file)
+    assert (mappings.name, mappings.description) == ("mine", "")
+    assert mappings.mapping("any") == mappings.mapping("other")
+    assert str(mappings.mapping("any")) == "M:16:sram K:8:sram K:1:sram:row M:1:sram:col X:1:reg"
     file.write_text(ONE)
-    assert load_mapping(str(file)).mapping("any") == found.mapping("any"), (
+    assert load_mapping(str(file)).mapping("any") == mappings.mapping("any"), (
         "names do not make mappings differ"
     )
     assert load_mapping(str(file)).name == "by_hand"
@@ -195,17 +195,17 @@ def test_a_mapping_for_every_layer(file: Path) -> None:
 
 def test_mappings_by_layer(file: Path) -> None:
     file.write_text(MANY)
-    found = load_mapping(file)
-    assert str(found.mapping("conv2")).startswith("K:10:sram")
-    assert found.mapping("conv1").keep == {
+    mappings = load_mapping(file)
+    assert str(mappings.mapping("conv2")).startswith("K:10:sram")
+    assert mappings.mapping("conv1").keep == {
         "dram": ("weight", "ifmap", "ofmap"),
         "sram": ("weight", "ifmap", "ofmap"),
         "reg": ("weight",),
     }
-    assert found.mapping("conv1").fused == FUSED
-    assert set(found.mapping("v1.a").keep) == {"dram"}
+    assert mappings.mapping("conv1").fused == FUSED
+    assert set(mappings.mapping("v1.a").keep) == {"dram"}
     with pytest.raises(MappingError, match="mine has no mapping for conv_1; nearest: conv1"):
-        found.mapping("conv_1")
+        mappings.mapping("conv_1")
     file.write_text(MANY + "loops: M:1:dram K:1:dram X:1:dram\n")
     assert str(load_mapping(file).mapping("conv_1")) == "M:1:dram K:1:dram X:1:dram"
 
@@ -213,9 +213,9 @@ def test_mappings_by_layer(file: Path) -> None:
 def test_mapping_files_survive_a_round_trip(file: Path) -> None:
     for text in MAPPINGS.values():
         file.write_text(text)
-        found = load_model(file, MappingFile, "mapping")
-        file.write_text(to_yaml(found))
-        assert load_model(file, MappingFile, "mapping") == found
+        mappings = load_model(file, MappingFile, "mapping")
+        file.write_text(to_yaml(mappings))
+        assert load_model(file, MappingFile, "mapping") == mappings
 
 
 def test_mappings_from_python() -> None:
@@ -482,10 +482,10 @@ def test_committed_schemas_are_up_to_date(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", kinds.MODELS)
 def test_schemas_know_every_key_that_the_model_knows(kind: str) -> None:
-    found = kinds.schema(kind)
-    assert set(found["properties"]) == set(kinds.MODELS[kind].model_fields)
-    assert found["additionalProperties"] is False
-    assert "``" not in json.dumps(found) and '"gt"' not in json.dumps(found)
+    schema = kinds.schema(kind)
+    assert set(schema["properties"]) == set(kinds.MODELS[kind].model_fields)
+    assert schema["additionalProperties"] is False
+    assert "``" not in json.dumps(schema) and '"gt"' not in json.dumps(schema)
 
 
 def test_schema_to_a_file(tmp_path: Path) -> None:

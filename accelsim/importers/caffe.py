@@ -312,6 +312,13 @@ class _Fields:
         values = self.message.all(key)
         return _whole(values[-1], key, self.at) if values else default
 
+    def axis(self, default: int) -> int:
+        """The field ``axis``, counted after the batch."""
+        axis = self.whole("axis", default)
+        if axis < 1:
+            raise ValueError("axis must not be the batch")
+        return axis - 1
+
     def real(self, key: str, default: float) -> float:
         self.asked.add(key)
         values = self.message.all(key)
@@ -470,11 +477,9 @@ def _elu(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
 
 def _softmax(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
     f = _Fields(imp, layer, "softmax_param")
-    axis = f.whole("axis", 1)
+    axis = f.axis(1)
     f.finish()
-    if axis < 1:
-        raise ValueError("axis must not be the batch")
-    return imp.builder.add("softmax", name, xs, axis=axis - 1)
+    return imp.builder.add("softmax", name, xs, axis=axis)
 
 
 def _dropout(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
@@ -486,11 +491,9 @@ def _dropout(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
 
 def _concat(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
     f = _Fields(imp, layer, "concat_param")
-    axis = f.whole("axis", f.whole("concat_dim", 1))
+    axis = f.axis(f.whole("concat_dim", 1))
     f.finish()
-    if axis < 1:
-        raise ValueError("axis must not be the batch")
-    return imp.builder.add("concat", name, xs, axis=axis - 1 or None)
+    return imp.builder.add("concat", name, xs, axis=axis or None)
 
 
 def _eltwise(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:

@@ -223,7 +223,7 @@ def read_text(file: str | os.PathLike[str], most: int) -> str:
 
 
 def finite(array: Array) -> Array:
-    """Numbers as float32 or float64.  Raises ValueError for what is not numbers."""
+    """Numbers as float32 or float64, in their shape.  Raises ValueError for what is not numbers."""
     if np.issubdtype(array.dtype, np.complexfloating) or array.dtype.kind not in "fiub":
         try:
             return np.asarray(array, np.float32)

@@ -48,6 +48,7 @@ class RunLength:
 
     @property
     def pairs_per_word(self) -> int:
+        """As many pairs as fit beside the end bit."""
         return (self.word_bits - 1) // (self.run_bits + self.level_bits)
 
     @property
@@ -190,6 +191,7 @@ class Coded:
 
     @property
     def grew(self) -> bool:
+        """Whether the code made it larger."""
         return self.coded_bits > self.raw_bits
 
     def note(self, what: str, code: RunLength) -> str | None:

@@ -352,6 +352,9 @@ class ConvTranspose2d(Layer):
         )
 
     def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
+        """As ``Layer.directed``: forward is the convolution's input gradient, and its forward this
+        layer's input gradient.
+        """
         swapped: dict[Direction, Direction] = {
             "forward": "grad_input",
             "grad_input": "forward",

@@ -106,7 +106,7 @@ def value(loss: Loss, output: Array, targets: Array) -> float:
 
 
 def start(loss: Loss, output: Array, targets: Array) -> Array:
-    """The loss's gradient at ``output``, in float64."""
+    """The loss's gradient at ``output``, (batch, *shape) as that is, in float64."""
     if loss == "squared_error":
         return np.asarray((output - targets) / len(output))
     e = np.exp(output - output.max(axis=1, keepdims=True))

@@ -111,10 +111,12 @@ class Problem:
 
     @property
     def slide_h(self) -> Slide:
+        """The projection of (E, R) onto the ifmap's rows."""
         return Slide(self.stride[0], self.dilation[0], self.padding[0], self.H)
 
     @property
     def slide_w(self) -> Slide:
+        """The projection of (F, S) onto the ifmap's columns."""
         return Slide(self.stride[1], self.dilation[1], self.padding[2], self.W)
 
     def slide(self, rank: tuple[str, ...]) -> Slide:
@@ -129,7 +131,7 @@ class Problem:
         return Slide(slide.stride, slide.dilation, 0, slide.size + sum(pads))
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """Shape in words: W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F]."""
+        """Shape in words: weight [G, M, C, R, S], ifmap [N, G, C, H, W], ofmap [N, G, M, E, F]."""
         if tensor == "ifmap":
             return (self.N, self.G, self.C, self.H, self.W)
         return tuple(getattr(self, rank[0]) for rank in RANKS[tensor])
@@ -143,4 +145,5 @@ class Problem:
         return replace(self, N=batch)
 
     def with_direction(self, direction: Direction) -> Problem:
+        """The same box with another tensor accumulated."""
         return replace(self, direction=direction)

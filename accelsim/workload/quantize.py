@@ -66,8 +66,8 @@ class QuantizedNetwork:
         )
 
     def accumulator_scale(self, node: Node) -> Array:
-        """What one unit of a node's accumulators stands for: one number, or one for each output
-        channel.
+        """What one unit of a node's accumulators stands for: one number, or [channels], one for
+        each output channel.
         """
         if isinstance(node.op, Product):
             return np.asarray(self.scales[node.inputs[0]] * self.scales[node.inputs[1]])
@@ -176,7 +176,7 @@ def _scale(largest: float, number: Number, step: Step) -> float:
 
 
 def _by_channel(op: ArrayOperator, weight: Array) -> Array:
-    """A layer's weights as one row for each output channel."""
+    """A layer's weights as one row for each output channel: [channels, weights]."""
     if isinstance(op, ConvTranspose):
         return (
             weight.reshape(op.groups, -1, *weight.shape[1:])
@@ -187,6 +187,7 @@ def _by_channel(op: ArrayOperator, weight: Array) -> Array:
 
 
 def _from_channels(op: ArrayOperator, rows: Array, shape: tuple[int, ...]) -> Array:
+    """``_by_channel`` backwards: rows as weights of ``shape``."""
     if isinstance(op, ConvTranspose):
         return np.ascontiguousarray(
             rows.reshape(op.groups, shape[1], -1, *shape[2:]).swapaxes(1, 2)

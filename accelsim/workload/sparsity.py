@@ -98,7 +98,7 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
 
 
 def _uses(problem: Problem, rank: tuple[str, str]) -> Floats:
-    """How many (output, tap) pairs of a sliding rank touch each of its coordinates."""
+    """How many (output, tap) pairs of a sliding rank touch each of its coordinates: [size]."""
     slide = problem.slide(rank)
     out, tap = (np.arange(problem.size[d]) for d in rank)
     at = (slide.stride * out[:, None] + slide.dilation * tap - slide.pad).reshape(-1)

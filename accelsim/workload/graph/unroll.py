@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from accelsim.base.errors import or_nearest
 from accelsim.workload.graph.block_arithmetic import evaluate, is_expression
-from accelsim.workload.graph.entries import GraphBlock, Use
+from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Use
 from accelsim.workload.graph.graph import MAX_GRAPH_NODES, Graph, Node, build
 from accelsim.workload.operators.operator import Operator, Shape, kind
 
@@ -43,6 +43,23 @@ class _Later:
     place: str
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What is around the entries of one use of a block, or around those of the graph: their scope,
+    what their names begin with, the values of the block's parameters, and the blocks they are
+    inside of.
+    """
+
+    scope: _Scope
+    prefix: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
+
+    def whole(self, name: str) -> str:
+        """A name with those around it before it."""
+        return f"{self.prefix}_{name}" if self.prefix and name else self.prefix or name
+
+
 @dataclass
 class _Pending:
     """A node whose inputs are still names of its scope."""
@@ -59,7 +76,7 @@ def unroll(
     name: str,
     inputs: Mapping[str, Shape],
     blocks: Mapping[str, GraphBlock],
-    entries: Sequence[Any],
+    entries: Sequence[AnyEntry],
     outputs: Sequence[str] = (),
 ) -> Graph:
     """The graph of a file.  Raises ValueError whose text begins with the dotted key it is about."""
@@ -71,7 +88,7 @@ class _Unrolling:
 
     ``entries`` puts nodes into ``pending`` with their inputs as the file names them; when all
     places are known, ``graph`` looks those names up.  ``place`` is where the file states an entry,
-    ``prefix`` what the names of nodes there begin with, ``inside`` the blocks around it.
+    the dotted key that messages begin with.
     """
 
     def __init__(self, blocks: Mapping[str, GraphBlock]) -> None:
@@ -81,37 +98,29 @@ class _Unrolling:
         self.taken: set[str] = set()
 
     def graph(
-        self, name: str, inputs: Mapping[str, Shape], entries: Sequence[Any], outputs: Sequence[str]
+        self,
+        name: str,
+        inputs: Mapping[str, Shape],
+        entries: Sequence[AnyEntry],
+        outputs: Sequence[str],
     ) -> Graph:
         top = _Scope({name: name for name in inputs}, next(iter(inputs)))
-        self.entries(entries, top, "graph", "", {}, ())
+        self.entries(entries, _Around(top), "graph")
         if not self.pending:
             raise ValueError("graph: must not be empty")
         nodes = [Node(p.name, p.op, self.resolved(p), p.place) for p in self.pending]
-        ends = []
-        for output in outputs:
-            ends.append(self.lookup(output, top, "outputs"))
+        ends = [self.lookup(output, top, "outputs") for output in outputs]
         return build(name, inputs, nodes, ends)
 
-    def entries(
-        self,
-        entries: Sequence[Any],
-        scope: _Scope,
-        place: str,
-        prefix: str,
-        values: Mapping[str, Any],
-        inside: tuple[str, ...],
-    ) -> None:
+    def entries(self, entries: Sequence[AnyEntry], around: _Around, place: str) -> None:
         for at, entry in enumerate(entries):
-            here = f"{place}.{at}"
             if isinstance(entry, Use):
-                self.use(entry, scope, here, prefix, values, inside)
+                self.use(entry, around, f"{place}.{at}")
             else:
-                self.node(entry, scope, here, prefix, values)
+                self.node(entry, around, f"{place}.{at}")
 
-    def node(
-        self, op: Operator, scope: _Scope, place: str, prefix: str, values: Mapping[str, Any]
-    ) -> None:
+    def node(self, op: Operator, around: _Around, place: str) -> None:
+        scope, prefix = around.scope, around.prefix
         if len(self.pending) >= MAX_GRAPH_NODES:
             raise ValueError(
                 f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are"
@@ -120,13 +129,13 @@ class _Unrolling:
         own = op.name or (
             "" if prefix and prefix not in self.taken else self.number(prefix, kind(op))
         )
-        whole = f"{prefix}_{own}" if prefix and own else prefix or own
+        whole = around.whole(own)
         local = own or whole
         if local in scope.names:
             raise ValueError(f"{place}: every node needs a name of its own, got {local} twice")
         self.taken.add(whole)
         scope.names[local] = whole
-        ready = _evaluated(op, whole, values, place)
+        ready = _evaluated(op, whole, around.values, place)
         self.pending.append(_Pending(whole, ready, op.inputs, scope.last, scope, place))
         scope.last = whole
 
@@ -136,15 +145,8 @@ class _Unrolling:
         self.unnamed[key] = self.unnamed.get(key, 0) + 1
         return f"{what}{self.unnamed[key]}"
 
-    def use(
-        self,
-        use: Use,
-        scope: _Scope,
-        place: str,
-        prefix: str,
-        values: Mapping[str, Any],
-        inside: tuple[str, ...],
-    ) -> None:
+    def use(self, use: Use, around: _Around, place: str) -> None:
+        scope, inside = around.scope, around.inside
         if use.block not in self.blocks:
             close = or_nearest(use.block, self.blocks)
             raise ValueError(f"{place}.block: no such block, got {use.block}{close}")
@@ -154,26 +156,25 @@ class _Unrolling:
                 f" {' uses '.join([*inside, use.block])}"
             )
         block = self.blocks[use.block]
-        given = self.arguments(use, block, place, values)
+        given = self.arguments(use, block, place, around.values)
         if use.repeat is not None and not use.name:
             raise ValueError(f"{place}: a block that is repeated needs a name")
         inner, source = (*inside, use.block), f"blocks.{use.block}.nodes"
         if not use.name:
             if use.inputs:
                 raise ValueError(f"{place}.inputs: a block with inputs of its own needs a name")
-            self.entries(block.nodes, scope, source, prefix, given, inner)
+            self.entries(block.nodes, _Around(scope, around.prefix, given, inner), source)
             return
-        name = f"{prefix}_{use.name}" if prefix else use.name
         if use.name in scope.names and not (use.repeat is not None and use.name in scope.repeated):
             raise ValueError(f"{place}: every node needs a name of its own, got {use.name} twice")
         first, last = use.repeat or (0, 0)
         for number in range(first, last + 1):
             entry = self.inner_scope(use, scope, place, chained=number != first)
-            whole = name if use.repeat is None else f"{name}_{number}"
-            self.entries(block.nodes, entry, source, whole, given, inner)
+            numbered = use.name if use.repeat is None else f"{use.name}_{number}"
+            within = _Around(entry, around.whole(numbered), given, inner)
+            self.entries(block.nodes, within, source)
             scope.last = entry.last
             if use.repeat is not None:
-                numbered = f"{use.name}_{number}"
                 if numbered in scope.names:
                     raise ValueError(
                         f"{place}: every node needs a name of its own, got {numbered} twice"

@@ -57,8 +57,9 @@ _ERFC_Q = (
 
 
 def erf(x: Array) -> Array:
-    """The error function, to about 1e-15; beyond 4 in magnitude by its complement's bound, which is
-    below 2e-8 and here exact to 1e-15.
+    """The error function of every word, in the shape of ``x``, to about 1e-15.
+
+    Beyond 4 in magnitude its complement is below 2e-8, and what is left is exact to 1e-15.
     """
     x = as_float(x)
     y = np.abs(x)
@@ -76,7 +77,7 @@ def erf(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), without overflow."""
+    """1 / (1 + e^-x) of every word, in the shape of ``x``, without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * as_float(x))))
 
 
@@ -121,7 +122,7 @@ class Elementwise(Operator):
         raise NotImplementedError
 
     def of(self, x: Array) -> Array:
-        """The function, in float64."""
+        """The function of every word, in the shape of ``x``, float64."""
         raise NotImplementedError
 
     def work(self, *shapes: Shape) -> Work:
@@ -294,5 +295,5 @@ class Softmax(Operator):
 
 
 def _quotients(top: Array, below: Array, shift: int) -> Array:
-    """``top / (below * 2^shift)``, nearest, ties up: everything whole."""
+    """``top / (below * 2^shift)``, nearest, ties up, in whole numbers: the shapes broadcast."""
     return np.asarray((2 * top + (below << shift)) // (below << (shift + 1)))

@@ -149,7 +149,7 @@ class BatchNorm(Operator):
         return Work({"multiply": n, "add": n}, n + 2 * shapes[0][0], n, 2 * shapes[0][0])
 
     def folded(self, weights: Weights) -> tuple[Array, Array]:
-        """What a word is multiplied by, and what is added, by channel."""
+        """What a word is multiplied by, and what is added: both [channels], float64."""
         factor = as_float(weights["scale"]) / np.sqrt(as_float(weights["variance"]) + self.epsilon)
         return factor, as_float(weights["shift"]) - as_float(weights["mean"]) * factor
 

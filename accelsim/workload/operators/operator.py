@@ -97,10 +97,13 @@ class Operator(BaseModel):
 
     @abstractmethod
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        """The golden model in float64.  ``xs``: arrays of shape (batch, *shape)."""
+        """The golden model, (batch, *infer(shapes)) in float64.  ``xs``: arrays (batch, *shape);
+        ``weights``: by name, in the shapes of ``parameters``.
+        """
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
-        """The integer form: words of the inputs in, words of the output out, int64.
+        """The integer form: words of the inputs in, words of the output out, int64, shapes as in
+        ``run``.
 
         Unless an operator has a form of its own (its docstring says so), the words are scaled to
         float64, run and rounded back, half to even: what a vector unit with a floating-point

@@ -170,7 +170,7 @@ class LpPool(Pool):
 
 
 def centre_weights(taps: int) -> Array:
-    """Weights that rise to the middle and fall again: 1 2 1, 1 2 2 1, 1 2 3 2 1."""
+    """Weights [taps] that rise to the middle and fall again: 1 2 1, 1 2 2 1, 1 2 3 2 1."""
     at = np.arange(taps)
     return np.asarray(np.minimum(at, at[::-1]) + 1)
 

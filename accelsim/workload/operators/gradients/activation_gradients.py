@@ -65,7 +65,7 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
 
 @singledispatch
 def derivative(op: Elementwise, x: Array) -> Array:
-    """The function's derivative at every word, in float64."""
+    """The function's derivative at every word, in the shape of ``x``, float64."""
     raise NotImplementedError(type(op).__name__)
 
 

@@ -116,7 +116,7 @@ def layer_gradients(
 
 
 def bias_gradient(op: ArrayOperator, g: Array) -> Array:
-    """The gradient at the output added up for each output channel."""
+    """The gradient at the output, (batch, *out), added up for each output channel: [channels]."""
     axis = op.channel_axis() % (g.ndim - 1) + 1
     return np.asarray(g.sum(axis=tuple(i for i in range(g.ndim) if i != axis)))
 
