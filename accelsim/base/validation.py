@@ -132,7 +132,12 @@ def _first_error(
 
 
 class _PydanticError:
-    """One of pydantic's errors, related to the data it is about."""
+    """One of pydantic's errors, related to the data it is about.
+
+    ``loc`` is pydantic's location, ``path`` the part of it that leads through the data.  ``whole``
+    says that the error is of a mapping as a whole and has a sentence of its own (``text``),
+    ``about_key`` that it is of a key and not of a value.
+    """
 
     def __init__(self, error: Any, data: Any) -> None:
         self.error, self.type, self.input = error, str(error["type"]), error["input"]
