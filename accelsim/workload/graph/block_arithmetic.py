@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from accelsim.base.errors import or_nearest
@@ -38,15 +39,21 @@ def evaluate(text: str, parameters: Mapping[str, Any]) -> object:
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"an expression must have at most {MAX_LENGTH} characters")
+    expression = _read(text[1:])
+    if isinstance(expression, ast.Name):
+        return _lookup(expression.id, parameters)
+    return _whole_number(expression, parameters)
+
+
+@lru_cache(maxsize=1000)
+def _read(text: str) -> ast.expr:
+    """The tree of an expression, which nobody changes; every use of a block asks for it again."""
     try:
-        expression = tree(text[1:], _GRAMMAR)
+        return tree(text, _GRAMMAR)
     except ExpressionError as error:
         raise ValueError(
             "an expression must not end there" if error.ended else f"not an expression: {error}"
         ) from None
-    if isinstance(expression, ast.Name):
-        return _lookup(expression.id, parameters)
-    return _whole_number(expression, parameters)
 
 
 def _whole_number(node: ast.expr, parameters: Mapping[str, Any]) -> int:
