@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError, one_line
 from accelsim.base.validation import validate
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.network import Workload
 from accelsim.workload.operators.operator import Operator, Shape
 
-Array = NDArray[Any]
 MAX_IMPORTED = 10_000
 
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.importers.network_builder import NetworkBuilder, finite
 from accelsim.importers.onnx_constants import MAX_CONSTANT
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.operator import Shape
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from accelsim.workload.arithmetic import Array
+
 Attributes = Mapping[str, Any]
 MAX_CONSTANT = 2**24  # words of a constant that is worked out
 MAX_CONSTANTS = 2**26  # of all of them

@@ -12,17 +12,16 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
 from accelsim.version import __version__
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.layers import same_padding
 from accelsim.workload.network import Workload
 from accelsim.workload.operators import activation, array, combine, normalization, pooling
 from accelsim.workload.operators.operator import axes_of, kind
 
-Array = NDArray[Any]
 OPSET, IR = 21, 10
 _NAMES = {
     "relu": "Relu",

@@ -18,7 +18,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError, one_line
 from accelsim.importers.network_builder import (
@@ -32,8 +31,8 @@ from accelsim.importers.network_builder import (
 from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
 from accelsim.importers.onnx_constants import FOLDED, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
+from accelsim.workload.arithmetic import Array
 
-Array = NDArray[Any]
 MAX_BYTES = 2**31 - 1  # protobuf's own limit
 
 

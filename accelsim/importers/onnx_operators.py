@@ -12,14 +12,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.importers.network_builder import finite
 from accelsim.importers.onnx_call import Call, Tensor, Value
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import same_padding
 from accelsim.workload.operators.operator import Shape
 
-Array = NDArray[Any]
 Convert = Callable[[Call], list[Value]]
 MAX_RANK = 6
 

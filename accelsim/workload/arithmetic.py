@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from accelsim.workload.problem import Problem
 
+Array = NDArray[Any]  # of any shape, of words or of real numbers
 Rounding = Literal["floor", "half_up", "half_even", "toward_zero"]
 Whole = int | np.int64 | NDArray[np.int64]
 

@@ -13,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import frexp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number, rounds_up
+from accelsim.workload.arithmetic import Array, Number, rounds_up
 from accelsim.workload.scaling import divide
 
-Array = NDArray[Any]
 FRACTION = Number(24)  # of factors a table gives, and of parts before they are added
 PARAMETER = Number(48)  # of a gradient that float64 arithmetic gave
 

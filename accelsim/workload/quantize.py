@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number, Rounding
+from accelsim.workload.arithmetic import Array, Number, Rounding
 from accelsim.workload.graph.float_run import evaluate
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_weights
@@ -31,7 +30,6 @@ from accelsim.workload.operators.array import ArrayOperator, ConvTranspose, Prod
 from accelsim.workload.operators.operator import Operator
 from accelsim.workload.scaling import Scales
 
-Array = NDArray[Any]
 Per = Literal["tensor", "channel"]
 Step = Literal["any", "power_of_two"]
 INT8, INT32 = Number(8), Number(32)

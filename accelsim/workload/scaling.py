@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import frexp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number, Rounding, rounds_up, shift_right
+from accelsim.workload.arithmetic import Array, Number, Rounding, rounds_up, shift_right
 
 MULTIPLIER_BITS = 24
 MAX_BITS = 37  # of a word times a multiplier, in 64 with one to spare
-Array = NDArray[Any]
 INT8 = Number(8)
 
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import Any, TypeVar
-
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from accelsim.base.errors import InputError
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import MEASURED, Graph, Node
 from accelsim.workload.operators.gradients import gradient, refusal
 
-Array = NDArray[Any]
 G = TypeVar("G")
 
 

@@ -7,16 +7,14 @@ are compared with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_images, check_weights
 from accelsim.workload.operators.operator import Weights
 
-Array = NDArray[Any]
 PARAMETERS = (
     "weight",
     "bias",

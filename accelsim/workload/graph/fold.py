@@ -10,17 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import Graph, Node, build
 from accelsim.workload.operators.array import Conv, ConvTranspose, Depthwise, FullyConnected
 from accelsim.workload.operators.normalization import BatchNorm
-
-Array = NDArray[Any]
 
 
 def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:

@@ -12,16 +12,14 @@ import zipfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.operators.operator import Shape, text
 
-Array = NDArray[Any]
 MAX_WORDS = 2**31
 
 

@@ -12,16 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.fields import Axis, Real
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    axes_of,
-)
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.scaling import Scales, fixed_point
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 1969:

@@ -16,17 +16,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Layer, Linear, MatMul
 from accelsim.workload.operators.fields import LeastPair, OptionalSize, Padding, Pair, Size
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    text,
-)
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, text
 from accelsim.workload.problem import Problem
 
 Data = Mapping[str, Array]

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Sides
 from accelsim.workload.operators.fields import (
     Axes,
@@ -25,7 +26,6 @@ from accelsim.workload.operators.fields import (
     TensorShape,
 )
 from accelsim.workload.operators.operator import (
-    Array,
     Operator,
     Shape,
     Weights,

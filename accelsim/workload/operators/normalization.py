@@ -14,16 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.fields import Axes, Real, Size
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    axes_of,
-)
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.scaling import Scales, divide
 
 FRACTION_BITS = 20

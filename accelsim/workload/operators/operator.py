@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_serializer
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Name
 from accelsim.workload.scaling import Scales
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 Weights = Mapping[str, Array]
 

@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import same_padding
 from accelsim.workload.operators.fields import OptionalPair, OptionalSize, Padding, Pair, Size
-from accelsim.workload.operators.operator import Array, Operator, Shape, Weights, Work, as_float
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float
 from accelsim.workload.operators.windows import WindowSide, side, windows
 from accelsim.workload.scaling import Scales
 

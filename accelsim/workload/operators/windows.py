@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Sides
 
-Array = NDArray[Any]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 MAX_TAPS = 2**22  # they are counted one by one
 _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}

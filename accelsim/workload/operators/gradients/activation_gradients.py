@@ -13,6 +13,7 @@ from math import pi, sqrt
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import FRACTION, BlockFloat, exponent_of, rounded
 from accelsim.workload.operators.activation import (
     Activation,
@@ -28,7 +29,7 @@ from accelsim.workload.operators.activation import (
     sigmoid,
 )
 from accelsim.workload.operators.gradients.gradient import Blocks, Floats, gradient, gradient_words
-from accelsim.workload.operators.operator import Array, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 

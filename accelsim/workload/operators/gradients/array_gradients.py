@@ -13,6 +13,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat
 from accelsim.workload.operators.array import (
     ArrayOperator,
@@ -23,7 +24,7 @@ from accelsim.workload.operators.array import (
     multiply,
 )
 from accelsim.workload.operators.gradients.gradient import Floats, gradient
-from accelsim.workload.operators.operator import Array, Weights, as_float
+from accelsim.workload.operators.operator import Weights, as_float
 from accelsim.workload.problem import ACCUMULATED, Direction, Problem
 
 DIRECTION_OF: dict[str, Direction] = {

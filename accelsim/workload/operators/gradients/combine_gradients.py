@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat, exponent_of
 from accelsim.workload.operators.combine import (
     Add,
@@ -35,7 +36,7 @@ from accelsim.workload.operators.gradients.gradient import (
     linear,
     unbroadcast,
 )
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Operator, Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 Parts = tuple[list[Array], int]

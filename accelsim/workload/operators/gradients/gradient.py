@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import PARAMETER, BlockFloat, rounded
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float, kind
+from accelsim.workload.operators.operator import Operator, Weights, as_float, kind
 from accelsim.workload.scaling import Scales
 
 Floats = tuple[list[Array], dict[str, Array]]  # by input, by the operator's parameter

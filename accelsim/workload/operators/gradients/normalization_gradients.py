@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import FRACTION, PARAMETER, BlockFloat, rounded
 from accelsim.workload.operators.gradients.gradient import Blocks, Floats, gradient, gradient_words
 from accelsim.workload.operators.normalization import (
@@ -21,7 +22,7 @@ from accelsim.workload.operators.normalization import (
     LocalResponse,
     standardized,
 )
-from accelsim.workload.operators.operator import Array, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 

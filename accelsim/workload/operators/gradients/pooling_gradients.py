@@ -12,6 +12,7 @@ from math import lcm
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat
 from accelsim.workload.operators.gradients.gradient import (
     Blocks,
@@ -21,7 +22,7 @@ from accelsim.workload.operators.gradients.gradient import (
     linear,
     refusal,
 )
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float
+from accelsim.workload.operators.operator import Operator, Weights, as_float
 from accelsim.workload.operators.pooling import (
     AveragePool,
     CentreWeightedPool,
