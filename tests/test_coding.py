@@ -29,14 +29,14 @@ INT16, UINT16 = Number(16), Number(16, signed=False)
 
 def decode_slowly(words: list[int], code: RunLength) -> list[int]:
     """All values the words stand for, pair by pair, zeros of unused pairs included."""
-    found: list[int] = []
+    values: list[int] = []
     width = code.run_bits + code.level_bits
     for word in words:
         pairs = word >> 1
         for i in reversed(range(code.pairs_per_word)):
             pair = pairs >> (width * i) & ((1 << width) - 1)
-            found += [0] * (pair >> code.level_bits) + [pair & ((1 << code.level_bits) - 1)]
-    return found
+            values += [0] * (pair >> code.level_bits) + [pair & ((1 << code.level_bits) - 1)]
+    return values
 
 
 def test_one_word_by_hand():
@@ -202,18 +202,18 @@ def test_link_coding_follows_the_transfers(seed):
     nest = random_nest(random.Random(seed), most=300, fuse=0.1, spatial=0.2)
     for tensor in ("ifmap", "ofmap"):
         values = feature_map(nest.problem.shape(tensor), INT16, 0.6, np.random.default_rng(seed))
-        found = link_coding.coded(nest, tensor, values)
-        if found is None:
+        coded = link_coding.coded(nest, tensor, values)
+        if coded is None:
             continue
         b = next(b for b in nest.boundaries if b.tensor == tensor)
         moved = analytic.run(nest)[b]
         words = moved.arrived if tensor == nest.problem.accumulated else moved.read
-        assert found.raw_bits == getattr(nest.arch.bits, tensor) * words
+        assert coded.raw_bits == getattr(nest.arch.bits, tensor) * words
         if (
             b.child < nest.levels - 1 and nest.arch.padding is None
         ):  # the transfers inside a pass are not listed one by one
             events = [e for e in movement(nest) if isinstance(e, (Fill, Drain)) and e.boundary == b]
             lists = [e.takes if isinstance(e, Fill) else e.arrivals for e in events]
             at = [np.sort(np.concatenate([x[1].flat(values.shape) for x in one])) for one in lists]
-            assert found.raw_bits == sum(x.size for x in at) * getattr(nest.arch.bits, tensor)
-            assert found.coded_bits == sum(CODE.bits(values.reshape(-1)[x]) for x in at)
+            assert coded.raw_bits == sum(x.size for x in at) * getattr(nest.arch.bits, tensor)
+            assert coded.coded_bits == sum(CODE.bits(values.reshape(-1)[x]) for x in at)

@@ -4,6 +4,7 @@ else, never long.
 
 from __future__ import annotations
 
+import ast
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelsim.base.expression import MAX_LENGTH, ExpressionError, parse
+from accelsim.base.expression import MAX_LENGTH, ExpressionError, Grammar, parse, tree
 
 VALUES = {
     "rows": 8,
@@ -65,8 +66,8 @@ VALUES = {
     ],
 )
 def test_answers(text: str, answer: Any) -> None:
-    found = parse(text).value(VALUES)
-    assert found == answer and type(found) is type(answer)
+    value = parse(text).value(VALUES)
+    assert value == answer and type(value) is type(answer)
 
 
 def test_names_are_listed_once_in_order() -> None:
@@ -216,3 +217,39 @@ def test_any_text_is_answered_or_refused(text: str) -> None:
         parse(text).value(dict.fromkeys(parse(text).names, 1))
     except ExpressionError as error:
         assert len(str(error)) < 400
+
+
+POWERS = Grammar(infix=frozenset({"*", "^"}), brackets=False)
+
+
+def test_a_tree_has_whole_names_and_pythons_order() -> None:
+    assert ast.unparse(tree("a * b ^ 2 * c ^ .5", POWERS)) == "a * b ** 2 * c ** 0.5"
+    product = tree("levels.l1.size*a", POWERS)
+    assert isinstance(product, ast.BinOp) and isinstance(product.left, ast.Name)
+    assert product.left.id == "levels.l1.size"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a ** 2", "character 3 of 'a \\*\\* 2' belongs to no expression"),
+        ("a + 1", "character 3 .* belongs to no expression"),
+        ("-a", "belongs to no expression"),
+        ("(a)", "character 1 .* belongs to no expression"),
+        ("a * `b`", "character 5 .* belongs to no expression"),
+        ("a * 'b'", "character 5 .* belongs to no expression"),
+        ("a, b", "character 2 .* belongs to no expression"),
+        ("min(a)", "character 4 .* belongs to no expression"),
+        ("a and b", "an operator must stand at character 3 of 'a and b', got and"),
+        ("a *", "a number, a name or a bracket must stand at character 4"),
+    ],
+)
+def test_a_grammar_has_no_more_than_it_says(text: str, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says) as caught:
+        tree(text, POWERS)
+    assert caught.value.ended == (text == "a *")
+
+
+def test_nothing_of_python_is_reached() -> None:
+    for text in ("_", "_0", "_ * _1", "__debug__", "lambda", "import"):
+        assert parse(text).value(dict.fromkeys(parse(text).names, 3)) in (3, 9)

@@ -141,7 +141,10 @@ def test_missing_files(tmp_path: Path) -> None:
 
 
 def test_importing_files_is_light() -> None:
-    code = "import sys, accelsim.base.validation, accelsim.base.yaml_writing; print([m for m in ('pydantic', 'ruamel.yaml', 'numpy') if m in sys.modules])"
+    code = (
+        "import sys, accelsim.base.validation, accelsim.base.yaml_writing; print([m for m in"
+        " ('pydantic', 'ruamel.yaml', 'numpy') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -579,15 +582,19 @@ texts = [
 file = Path(sys.argv[1])
 for text in texts:
     file.write_text(text)
-    start = time.process_time()  # seconds of our own: other work on the machine is not the file's cost
+    # Seconds of our own: other work on the machine is not the file's cost.
+    start = time.process_time()
     try:
         load_model(file, Workload, "workloads")
     except InputError as e:
-        assert time.process_time() - start < 2, (time.process_time() - start, text[:40], str(e)[:200])
+        took = time.process_time() - start
+        assert took < 2, (took, text[:40], str(e)[:200])
     else:
         raise SystemExit(f"accepted: {text[:40]!r}")
-status = Path("/proc/self/status")  # where there is one: getrusage counts what the test's own process had before it became this one
-peak = [int(x.split()[1]) for x in status.read_text().splitlines() if x.startswith("VmHWM")] if status.exists() else []
+# Where there is one: getrusage counts what the test's own process had before it became this.
+status = Path("/proc/self/status")
+lines = status.read_text().splitlines() if status.exists() else []
+peak = [int(x.split()[1]) for x in lines if x.startswith("VmHWM")]
 print(*(peak or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
 """
 
@@ -655,9 +662,11 @@ def test_input_errors_survive_pickling() -> None:
 
 # fmt: off
 NASTY_TOKENS = [
-    "~", "null", "true", "yes", "0", "-1", "0x1F", "1e999", ".nan", "99999999999999999999", "9007199254740992", "2147483647", "1e5", "0.0",
-    "''", '""', "[]", "{}", "[[]]", "{a: 1}", "[1, 1]", "*a", "&a ", "!!binary ", "<<", "|", ">", "?", "-", ":", "#", ",", "@", "`", "'",
-    "weight", "ofmap", "dram", "M", "K:row", "X", "0:row", ":row", "same", "valid", "linear", "gemm", "conv2d", "\t", "\r", "\0", "\ufeff",
+    "~", "null", "true", "yes", "0", "-1", "0x1F", "1e999", ".nan", "99999999999999999999",
+    "9007199254740992", "2147483647", "1e5", "0.0", "''", '""', "[]", "{}", "[[]]", "{a: 1}",
+    "[1, 1]", "*a", "&a ", "!!binary ", "<<", "|", ">", "?", "-", ":", "#", ",", "@", "`", "'",
+    "weight", "ofmap", "dram", "M", "K:row", "X", "0:row", ":row", "same", "valid", "linear",
+    "gemm", "conv2d", "\t", "\r", "\0", "\ufeff",
 ]
 # fmt: on
 NASTY = st.sampled_from(NASTY_TOKENS) | st.text(max_size=4)

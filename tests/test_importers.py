@@ -60,17 +60,17 @@ def test_text_format() -> None:
     name: "a" 'b\\n\\x41\\101' ; count: [1, -2, 0x1F, 017, 1.5e2f] , flag: true kind: MAX
     inner < x: 1 > inner { x: -.5 deeper: { y: "}" } }
     """
-    found = parse(text, "f")
-    assert found.all("name") == ["ab\nAA"]
-    assert found.all("count") == [1, -2, 31, 15, 150.0]
-    assert found.all("flag") == [True] and found.all("kind") == ["MAX"]
-    assert [m.all("x") for m in found.messages("inner")] == [[1], [-0.5]]
-    assert found.message("inner").message("deeper").all("y") == ["}"]
-    assert (found.message("inner").line, found.names) == (
+    message = parse(text, "f")
+    assert message.all("name") == ["ab\nAA"]
+    assert message.all("count") == [1, -2, 31, 15, 150.0]
+    assert message.all("flag") == [True] and message.all("kind") == ["MAX"]
+    assert [m.all("x") for m in message.messages("inner")] == [[1], [-0.5]]
+    assert message.message("inner").message("deeper").all("y") == ["}"]
+    assert (message.message("inner").line, message.names) == (
         3,
         ["name", "count", "flag", "kind", "inner"],
     )
-    assert isinstance(found.message("nothing"), Message)
+    assert isinstance(message.message("nothing"), Message)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +103,27 @@ name: "Small Net"
 input: "data"
 input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }
 layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" param { lr_mult: 1 }
-  convolution_param { num_output: 8 kernel_size: 5 pad: 2 stride: 1 weight_filler { type: "xavier" } } }
+  convolution_param { num_output: 8 kernel_size: 5 pad: 2 stride: 1 \
+weight_filler { type: "xavier" } } }
 layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "norm1" type: "LRN" bottom: "conv1" top: "norm1" lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }
-layer { name: "pool1" type: "Pooling" bottom: "norm1" top: "pool1" pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layer { name: "norm1" type: "LRN" bottom: "conv1" top: "norm1" \
+lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }
+layer { name: "pool1" type: "Pooling" bottom: "norm1" top: "pool1" \
+pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
 layer { name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
   convolution_param { num_output: 8 kernel_h: 3 kernel_w: 1 pad_h: 1 group: 2 bias_term: false } }
-layer { name: "bn2" type: "BatchNorm" bottom: "conv2" top: "conv2" batch_norm_param { use_global_stats: true } }
+layer { name: "bn2" type: "BatchNorm" bottom: "conv2" top: "conv2" \
+batch_norm_param { use_global_stats: true } }
 layer { name: "scale2" type: "Scale" bottom: "conv2" top: "conv2" scale_param { bias_term: true } }
 layer { name: "sum" type: "Eltwise" bottom: "conv2" bottom: "pool1" top: "sum" }
 layer { name: "cat" type: "Concat" bottom: "sum" bottom: "pool1" top: "cat" }
-layer { name: "ave" type: "Pooling" bottom: "cat" top: "ave" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
-layer { name: "dw" type: "Convolution" bottom: "ave" top: "dw" convolution_param { num_output: 16 kernel_size: 3 group: 16 } }
+layer { name: "ave" type: "Pooling" bottom: "cat" top: "ave" \
+pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "dw" type: "Convolution" bottom: "ave" top: "dw" \
+convolution_param { num_output: 16 kernel_size: 3 group: 16 } }
 layer { name: "drop" type: "Dropout" bottom: "dw" top: "dw" dropout_param { dropout_ratio: 0.4 } }
-layer { name: "fc" type: "InnerProduct" bottom: "dw" top: "fc" inner_product_param { num_output: 10 } }
+layer { name: "fc" type: "InnerProduct" bottom: "dw" top: "fc" \
+inner_product_param { num_output: 10 } }
 layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 """
 V1 = """
@@ -125,17 +132,28 @@ input: "data" input_dim: 10 input_dim: 3 input_dim: 227 input_dim: 227
 layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1
   convolution_param { num_output: 96 kernel_size: 11 stride: 4 } }
 layers { name: "relu1" type: RELU bottom: "conv1" top: "conv1" }
-layers { name: "norm1" type: LRN bottom: "conv1" top: "norm1" lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }
-layers { name: "pool1" type: POOLING bottom: "norm1" top: "pool1" pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
-layers { name: "conv2" type: CONVOLUTION bottom: "pool1" top: "conv2" convolution_param { num_output: 256 pad: 2 kernel_size: 5 group: 2 } }
-layers { name: "pool2" type: POOLING bottom: "conv2" top: "pool2" pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
-layers { name: "conv3" type: CONVOLUTION bottom: "pool2" top: "conv3" convolution_param { num_output: 384 pad: 1 kernel_size: 3 } }
-layers { name: "conv4" type: CONVOLUTION bottom: "conv3" top: "conv4" convolution_param { num_output: 384 pad: 1 kernel_size: 3 group: 2 } }
-layers { name: "conv5" type: CONVOLUTION bottom: "conv4" top: "conv5" convolution_param { num_output: 256 pad: 1 kernel_size: 3 group: 2 } }
-layers { name: "pool5" type: POOLING bottom: "conv5" top: "pool5" pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
-layers { name: "fc6" type: INNER_PRODUCT bottom: "pool5" top: "fc6" inner_product_param { num_output: 4096 } }
-layers { name: "fc7" type: INNER_PRODUCT bottom: "fc6" top: "fc7" inner_product_param { num_output: 4096 } }
-layers { name: "fc8" type: INNER_PRODUCT bottom: "fc7" top: "fc8" inner_product_param { num_output: 1000 } }
+layers { name: "norm1" type: LRN bottom: "conv1" top: "norm1" \
+lrn_param { local_size: 5 alpha: 0.0001 beta: 0.75 } }
+layers { name: "pool1" type: POOLING bottom: "norm1" top: "pool1" \
+pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layers { name: "conv2" type: CONVOLUTION bottom: "pool1" top: "conv2" \
+convolution_param { num_output: 256 pad: 2 kernel_size: 5 group: 2 } }
+layers { name: "pool2" type: POOLING bottom: "conv2" top: "pool2" \
+pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layers { name: "conv3" type: CONVOLUTION bottom: "pool2" top: "conv3" \
+convolution_param { num_output: 384 pad: 1 kernel_size: 3 } }
+layers { name: "conv4" type: CONVOLUTION bottom: "conv3" top: "conv4" \
+convolution_param { num_output: 384 pad: 1 kernel_size: 3 group: 2 } }
+layers { name: "conv5" type: CONVOLUTION bottom: "conv4" top: "conv5" \
+convolution_param { num_output: 256 pad: 1 kernel_size: 3 group: 2 } }
+layers { name: "pool5" type: POOLING bottom: "conv5" top: "pool5" \
+pooling_param { pool: MAX kernel_size: 3 stride: 2 } }
+layers { name: "fc6" type: INNER_PRODUCT bottom: "pool5" top: "fc6" \
+inner_product_param { num_output: 4096 } }
+layers { name: "fc7" type: INNER_PRODUCT bottom: "fc6" top: "fc7" \
+inner_product_param { num_output: 4096 } }
+layers { name: "fc8" type: INNER_PRODUCT bottom: "fc7" top: "fc8" \
+inner_product_param { num_output: 1000 } }
 layers { name: "prob" type: SOFTMAX_LOSS bottom: "fc8" bottom: "label" top: "prob" }
 layers { name: "accuracy" type: ACCURACY bottom: "fc8" bottom: "label" top: "accuracy" }
 """
@@ -144,7 +162,8 @@ name: "first"
 input: "data" input_dim: 1 input_dim: 3 input_dim: 20 input_dim: 20
 layers { layer { name: "conv1" type: "conv" num_output: 4 kernelsize: 5 stride: 2 biasterm: false
   weight_filler { type: "gaussian" } } bottom: "data" top: "conv1" }
-layers { layer { name: "pool1" type: "pool" pool: AVE kernelsize: 2 stride: 2 } bottom: "conv1" top: "pool1" }
+layers { layer { name: "pool1" type: "pool" pool: AVE kernelsize: 2 stride: 2 } \
+bottom: "conv1" top: "pool1" }
 layers { layer { name: "ip" type: "innerproduct" num_output: 10 } bottom: "pool1" top: "ip" }
 """
 
@@ -160,9 +179,9 @@ def caffe(file: Path, text: str, shape: Any = None) -> Any:
 
 
 def test_caffe(file: Path, tmp_path: Path) -> None:
-    found = caffe(file, NEW)
-    graph = found.workload.network
-    assert found.workload.name == "Small_Net" and graph.inputs == {"data": (3, 32, 32)}
+    imported = caffe(file, NEW)
+    graph = imported.workload.network
+    assert imported.workload.name == "Small_Net" and graph.inputs == {"data": (3, 32, 32)}
     names = [
         "conv1",
         "relu1",
@@ -188,46 +207,49 @@ def test_caffe(file: Path, tmp_path: Path) -> None:
         graph.by_name["norm1"].op.alpha == pytest.approx(2e-5) and graph.by_name["norm1"].op.k == 1
     )
     assert graph.by_name["ave"].op.count_padding and graph.by_name["dw"].op.type == "depthwise"
-    assert found.workload.layers[1] == Conv2d(
+    assert imported.workload.layers[1] == Conv2d(
         M=4, C=4, H=16, W=16, R=3, S=1, padding=(1, 0), groups=2, name="conv2"
     )
-    assert any("scale2" in note for note in found.notes)
-    (tmp_path / "w.yaml").write_text(to_yaml(found.workload))
-    assert load_workload(tmp_path / "w.yaml") == found.workload
+    assert any("scale2" in note for note in imported.notes)
+    (tmp_path / "w.yaml").write_text(to_yaml(imported.workload))
+    assert load_workload(tmp_path / "w.yaml") == imported.workload
 
 
 def test_caffe_of_2014_is_alexnet(file: Path) -> None:
-    found = caffe(file, V1)
+    imported = caffe(file, V1)
     alexnet = load_workload("alexnet")
-    assert [x.model_copy(update={"name": ""}) for x in found.workload.layers] == [
+    assert [x.model_copy(update={"name": ""}) for x in imported.workload.layers] == [
         x.model_copy(update={"name": ""}) for x in alexnet.layers
     ]
     assert (
-        "softmax without the loss" in found.notes[0]
-        and "accuracy (ACCURACY)".lower() in found.notes[1].lower()
+        "softmax without the loss" in imported.notes[0]
+        and "accuracy (ACCURACY)".lower() in imported.notes[1].lower()
     )
 
 
 def test_caffe_of_the_first_syntax(file: Path) -> None:
-    found = caffe(file, V0)
-    assert [type(n.op).__name__ for n in found.workload.network.nodes] == [
+    imported = caffe(file, V0)
+    assert [type(n.op).__name__ for n in imported.workload.network.nodes] == [
         "Conv",
         "AveragePool",
         "FullyConnected",
     ]
-    assert found.workload.layers[0] == Conv2d(
+    assert imported.workload.layers[0] == Conv2d(
         M=4, C=3, H=20, W=20, R=5, S=5, stride=2, name="conv1"
     )
 
 
 def test_caffe_training_files(file: Path) -> None:
-    text = """layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TRAIN } transform_param { crop_size: 99 } }
-    layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TEST } transform_param { crop_size: 24 } }
-    layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+    text = """layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TRAIN } \
+transform_param { crop_size: 99 } }
+    layer { name: "d" type: "Data" top: "data" top: "label" include { phase: TEST } \
+transform_param { crop_size: 24 } }
+    layer { name: "c" type: "Convolution" bottom: "data" top: "c" \
+convolution_param { num_output: 2 kernel_size: 3 } }
     layer { name: "loss" type: "SoftmaxWithLoss" bottom: "c" bottom: "label" top: "loss" }"""
-    found = caffe(file, text)
-    assert next(iter(found.workload.network.inputs.values())) == (3, 24, 24)
-    assert len(found.notes) == 3 and "only training" in found.notes[0]
+    imported = caffe(file, text)
+    assert next(iter(imported.workload.network.inputs.values())) == (3, 24, 24)
+    assert len(imported.notes) == 3 and "only training" in imported.notes[0]
     assert caffe(file, text, (1, 30, 30)).workload.network.shapes["c"] == (2, 28, 28)
     assert "has no shape here; give one (--input 3x227x227)" in refused(
         caffe, file, text.replace("crop_size: 24", "mirror: false")
@@ -295,7 +317,8 @@ def test_caffe_lists_every_layer_it_cannot_import(file: Path) -> None:
 
 # SCALE-Sim ----------------------------------------------------------------------------------------
 
-TOPOLOGY = """Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
+TOPOLOGY = """L\
+ayer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,
 Conv1, 227, 227, 11, 11, 3, 96, 4,
 Conv 2,\t31, 31, 5, 5, 96, 256, 1,
 
@@ -307,21 +330,21 @@ odd, 8, 8, 3, 3, 1, 1, 2,
 def test_scalesim(tmp_path: Path) -> None:
     file = tmp_path / "alex net.csv"
     file.write_text(TOPOLOGY)
-    found = import_scalesim(file)
+    imported = import_scalesim(file)
     assert (
-        found.workload.names == ("Conv1", "Conv_2", "FC6", "odd")
-        and found.workload.name == "alex_net"
+        imported.workload.names == ("Conv1", "Conv_2", "FC6", "odd")
+        and imported.workload.name == "alex_net"
     )
-    assert found.workload.layers[0] == Conv2d(
+    assert imported.workload.layers[0] == Conv2d(
         M=96, C=3, H=227, W=227, R=11, S=11, stride=4, name="Conv1"
     )
-    odd = found.workload.layers[3].problem()
+    odd = imported.workload.layers[3].problem()
     assert (odd.E, odd.F) == (4, 4), "the tool rounds up: ceil((8 - 3 + 2) / 2)"
-    assert "the stride does not fit" in found.notes[0]
+    assert "the stride does not fit" in imported.notes[0]
     file.write_text("Layer,M,N,K,\nqkt, 128, 256, 64,\nb,1,2,3,1:2\n")
-    found = import_scalesim(file)
-    assert found.workload.layers[0] == Gemm(m=256, k=64, n=128, name="qkt")
-    assert "sparsity" in found.notes[0]
+    imported = import_scalesim(file)
+    assert imported.workload.layers[0] == Gemm(m=256, k=64, n=128, name="qkt")
+    assert "sparsity" in imported.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -396,7 +419,8 @@ problem:
       - name: Weights
         projection: [[[G]], [[C]], [[M]], [[R]], [[S]]]
       - name: Inputs
-        projection: [[[N]], [[G]], [[C]], [[R, Wdilation], [P, Wstride]], [[S, Hdilation], [Q, Hstride]]]
+        projection: [[[N]], [[G]], [[C]], [[R, Wdilation], [P, Wstride]], \
+[[S, Hdilation], [Q, Hstride]]]
       - name: Outputs
         projection: [[[N]], [[G]], [[M]], [[Q]], [[P]]]
         read_write: true

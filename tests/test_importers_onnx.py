@@ -1,8 +1,8 @@
 """ONNX: models of the onnx package's helpers against onnxruntime's float output, there and back,
 and broken files.
 
-What an imported network computes in float64 is compared with onnxruntime's float32: the largest difference is at most
-TOLERANCE of the largest magnitude.
+What an imported network computes in float64 is compared with onnxruntime's float32: the largest
+difference is at most TOLERANCE of the largest magnitude.
 """
 
 from __future__ import annotations
@@ -394,19 +394,19 @@ def test_architecture(tmp_path: Path, name: str) -> None:
     x = np.random.default_rng(1).normal(size=built.shape).astype(np.float32)
     (want,) = answers(model, x)
     for fold in (False, True):
-        found = imported(tmp_path / f"{name}.onnx", model, fold)
-        graph = found.workload.network
-        got = golden_network.run(graph, x, found.weights)[graph.outputs[0]]
+        network = imported(tmp_path / f"{name}.onnx", model, fold)
+        graph = network.workload.network
+        got = golden_network.run(graph, x, network.weights)[graph.outputs[0]]
         assert got.shape == want.shape
         assert np.abs(got - want).max() <= TOLERANCE * max(1.0, np.abs(want).max())
         if fold:
             assert not [n for n in graph.nodes if n.op.type == "batch_norm"] or name == "densenet"
     # The workload's file says the same, and it runs in words.
     file = tmp_path / "w.yaml"
-    file.write_text(to_yaml(found.workload))
-    assert load_workload(file) == found.workload
-    net = quantize(graph, found.weights, calibrate(graph, x, found.weights))
-    (last,) = golden_network.accuracy(net, x, golden_network.run(graph, x, found.weights))[-1:]
+    file.write_text(to_yaml(network.workload))
+    assert load_workload(file) == network.workload
+    net = quantize(graph, network.weights, calibrate(graph, x, network.weights))
+    (last,) = golden_network.accuracy(net, x, golden_network.run(graph, x, network.weights))[-1:]
     assert last.snr_db > 8, f"{name}: {last}"
 
 

@@ -53,9 +53,9 @@ def file(tmp_path: Path) -> Path:
 
 def loaded(file: Path, text: str) -> Graph:
     file.write_text(text)
-    found = load_workload(file).network
-    assert found is not None
-    return found
+    graph = load_workload(file).network
+    assert graph is not None
+    return graph
 
 
 def refused(file: Path, text: str) -> str:
@@ -119,7 +119,8 @@ def test_nodes_in_any_order_and_several_inputs_and_outputs(file: Path) -> None:
 def test_a_block_of_two_inputs(file: Path) -> None:
     text = (
         "name: n\ninput: [4, 8, 8]\nblocks:\n  join:\n    nodes:\n      - {name: a, M: 4, R: 1}\n"
-        "      - {name: sum, type: add, inputs: [a, input2]}\ngraph:\n  - {name: x, M: 4, R: 1}\n  - {name: y, M: 4, R: 1}\n"
+        "      - {name: sum, type: add, inputs: [a, input2]}\ngraph:\n  - {name: x, M: 4, R: 1}\n"
+        "  - {name: y, M: 4, R: 1}\n"
         "  - {name: j, block: join, inputs: [y, x], repeat: 2}\n"
     )
     reads = {n.name: n.inputs for n in loaded(file, text).nodes}
@@ -163,9 +164,12 @@ def test_written_back_it_is_the_same(file: Path) -> None:
 def test_every_array_operator_is_a_layer(file: Path) -> None:
     graph = loaded(
         file,
-        "name: n\ninput: [4, 8, 8]\ngraph:\n  - {name: a, M: 2, R: 3, groups: 2}\n  - {name: b, type: depthwise, R: 3}\n"
-        "  - {name: c, type: conv_transpose, M: 2, R: 2, stride: 2}\n  - {name: d, type: dense, M: 5}\n"
-        "  - {name: e, type: matmul, inputs: [d, d], transpose_b: true}\n  - {name: f, type: linear, M: 3}\n",
+        "name: n\ninput: [4, 8, 8]\ngraph:\n  - {name: a, M: 2, R: 3, groups: 2}\n"
+        "  - {name: b, type: depthwise, R: 3}\n"
+        "  - {name: c, type: conv_transpose, M: 2, R: 2, stride: 2}\n"
+        "  - {name: d, type: dense, M: 5}\n"
+        "  - {name: e, type: matmul, inputs: [d, d], transpose_b: true}\n"
+        "  - {name: f, type: linear, M: 3}\n",
     )
     layers = {n.name: layer for n, layer in graph.layers}
     assert [type(x) for x in layers.values()] == [
@@ -267,16 +271,16 @@ def test_one_line_with_its_place(file: Path, old: str, new: str, message: str) -
 
 def test_cycles_and_shapes(file: Path) -> None:
     head = "name: n\ninput: [4, 8, 8]\ngraph:\n"
-    cycle = (
-        head
-        + "  - {name: a, M: 4, R: 1, inputs: c}\n  - {name: b, M: 4, R: 1}\n  - {name: c, M: 4, R: 1}\n"
+    cycle = head + (
+        "  - {name: a, M: 4, R: 1, inputs: c}\n  - {name: b, M: 4, R: 1}\n"
+        "  - {name: c, M: 4, R: 1}\n"
     )
     assert "4:5: graph.a" in (said := refused(file, cycle)) or "graph.a.inputs" in said
     assert "nodes must not read themselves in a circle: a reads c reads b reads a" in said
     mismatch = head + "  - {name: a, M: 3, R: 1}\n  - {name: s, type: add, inputs: [a, input]}\n"
     assert (
-        "5:5: graph.s: s: add needs shapes that agree or are 1 (counted from the last axis), got 3x8x8 and 4x8x8"
-        in refused(file, mismatch)
+        "5:5: graph.s: s: add needs shapes that agree or are 1 (counted from the last axis), got"
+        " 3x8x8 and 4x8x8" in refused(file, mismatch)
     )
     few = head + "  - {name: s, type: add}\n"
     assert "add reads at least 2 tensors, got 1" in refused(file, few)
@@ -302,18 +306,21 @@ def test_sizes_beyond_reason_are_refused_at_once(file: Path) -> None:
     ):
         refused(
             file,
-            f"name: n\ninput: [1, 2147483647, 2147483647]\ngraph:\n  - {{name: a, {node}}}\n  - {{name: f, type: linear, M: 1}}\n",
+            f"name: n\ninput: [1, 2147483647, 2147483647]\ngraph:\n  - {{name: a, {node}}}\n"
+            f"  - {{name: f, type: linear, M: 1}}\n",
         )
     big = loaded(
         file,
-        "name: n\ninput: [2147483647, 1, 1]\ngraph:\n  - {name: a, type: local_response_norm}\n  - {name: f, type: linear, M: 1}\n",
+        "name: n\ninput: [2147483647, 1, 1]\ngraph:\n  - {name: a, type: local_response_norm}\n"
+        "  - {name: f, type: linear, M: 1}\n",
     )
     assert big.work(big.by_name["a"]).operations["add"] == 5 * 2147483647 - 6
     wide = "".join(f"  - {{name: n{i}, type: relu, inputs: input}}\n" for i in range(3000))
     names = ", ".join(f"n{i}" for i in range(990))
     graph = loaded(
         file,
-        f"name: n\ninput: [1, 2, 2]\ngraph:\n{wide}  - {{name: c, type: concat, inputs: [{names}]}}\n  - {{name: f, M: 1, R: 1}}\n",
+        "name: n\ninput: [1, 2, 2]\ngraph:\n"
+        f"{wide}  - {{name: c, type: concat, inputs: [{names}]}}\n  - {{name: f, M: 1, R: 1}}\n",
     )
     assert graph.peak_words >= 4 * 3000, "what nobody reads leaves the network and stays to its end"
     assert time.perf_counter() - start < 5
@@ -321,11 +328,15 @@ def test_sizes_beyond_reason_are_refused_at_once(file: Path) -> None:
 
 def test_a_file_that_doubles_is_refused_at_once(file: Path) -> None:
     blocks = "".join(
-        f"  b{i}:\n    nodes:\n      - {{name: x, block: b{i + 1}}}\n      - {{name: y, block: b{i + 1}}}\n"
+        f"  b{i}:\n    nodes:\n      - {{name: x, block: b{i + 1}}}\n"
+        f"      - {{name: y, block: b{i + 1}}}\n"
         for i in range(15)
     )
     start = time.perf_counter()
-    text = f"name: n\ninput: [1, 4, 4]\nblocks:\n{blocks}  b15:\n    nodes:\n      - {{M: 1, R: 1}}\ngraph:\n  - {{name: g, block: b0}}\n"
+    text = (
+        f"name: n\ninput: [1, 4, 4]\nblocks:\n{blocks}  b15:\n    nodes:\n      - {{M: 1, R: 1}}\n"
+        f"graph:\n  - {{name: g, block: b0}}\n"
+    )
     said = refused(file, text)
     assert (
         "at most 10000 nodes once its blocks are unrolled" in said

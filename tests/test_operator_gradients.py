@@ -1,9 +1,9 @@
 """Gradients of operators: in float64 against differences of the operator itself, in words against
 float64 and whole numbers.
 
-Along a random direction the change of a sum of outputs is the gradient's product with that direction.  Where an operator is
-piecewise linear, on numbers that float64 adds exactly, the difference equals it to the last bit; elsewhere central
-differences agree to about 1e-6.
+Along a random direction the change of a sum of outputs is the gradient's product with that
+direction.  Where an operator is piecewise linear, on numbers that float64 adds exactly, the
+difference equals it to the last bit; elsewhere central differences agree to about 1e-6.
 """
 
 from __future__ import annotations
@@ -103,14 +103,16 @@ def check(
 
 
 def agree(
-    found: Array, direction: Array, g: Array, up: Array, down: Array, h: float, exact: bool
+    at_input: Array, direction: Array, g: Array, up: Array, down: Array, h: float, exact: bool
 ) -> None:
     want = float((g * (up - down)).sum() / (2 * h))
-    got = float((found * direction).sum())
+    got = float((at_input * direction).sum())
     if exact:
         assert got == want
     else:
-        assert got == pytest.approx(want, rel=2e-6, abs=2e-6 * max(1.0, float(np.abs(found).sum())))
+        assert got == pytest.approx(
+            want, rel=2e-6, abs=2e-6 * max(1.0, float(np.abs(at_input).sum()))
+        )
 
 
 # In float64 ---------------------------------------------------------------------------------------
@@ -216,8 +218,8 @@ def test_stochastic_pool_passes_to_the_word_it_drew() -> None:
     rng = np.random.default_rng(3)
     node, x = op("stochastic_pool", R=2, seed=5), rng.normal(size=(2, 3, 6, 6))
     y, g = node.run([x], {}), rng.normal(size=(2, 3, 3, 3))
-    (found,), _ = gradient(node, [x], g, {})
-    blocks, gathered = (a.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4) for a in (x, found))
+    (at_input,), _ = gradient(node, [x], g, {})
+    blocks, gathered = (a.reshape(2, 3, 3, 2, 3, 2).swapaxes(3, 4) for a in (x, at_input))
     assert np.array_equal((gathered != 0).sum(axis=(4, 5)), y > 0)
     assert np.array_equal(blocks[gathered != 0], y[y > 0]) and np.array_equal(
         gathered.sum(axis=(4, 5)), np.where(y > 0, g, 0)
@@ -310,10 +312,18 @@ def test_layers(seed: int) -> None:
 
 def test_every_operator_has_a_gradient_or_a_reason() -> None:
     needs: dict[str, dict[str, Any]] = {
-        "power": {"exponent": 2.0}, "lp_pool": {"p": 2.0}, "group_norm": {"groups": 1}, "split_heads": {"heads": 1},
-        "transpose": {"order": (0,)}, "parameter": {"shape": (1,)}, "reshape": {"shape": (1,)}, "pad": {"padding": 1},
-        "upsample": {"scale": 2}, "mean": {"axes": (0,)}, "sum": {"axes": (0,)},
-    }  # fmt: skip
+        "power": {"exponent": 2.0},
+        "lp_pool": {"p": 2.0},
+        "group_norm": {"groups": 1},
+        "split_heads": {"heads": 1},
+        "transpose": {"order": (0,)},
+        "parameter": {"shape": (1,)},
+        "reshape": {"shape": (1,)},
+        "pad": {"padding": 1},
+        "upsample": {"scale": 2},
+        "mean": {"axes": (0,)},
+        "sum": {"axes": (0,)},
+    }
     for kind, model in OPERATORS.items():
         fields = needs.get(kind, {}) | {
             k: 1
@@ -375,11 +385,16 @@ TABLES = [
 ]
 FLOATS = ["l2_pool", "lp_pool", "local_response_norm", "local_contrast_norm"]
 FIELDS: dict[str, dict[str, Any]] = {
-    "max_pool": {"R": 3, "stride": 2, "padding": 1}, "average_pool": {"R": 3, "stride": 2, "padding": 1},
-    "centre_weighted_pool": {"R": 3, "padding": 1}, "mean": {"axes": (0, 1)}, "sum": {"axes": (2,)},
-    "pad": {"padding": 2, "mode": "reflect"}, "upsample": {"scale": 3, "mode": "bilinear"},
-    "l2_pool": {"R": 2}, "lp_pool": {"R": 2, "p": 3.0},
-}  # fmt: skip
+    "max_pool": {"R": 3, "stride": 2, "padding": 1},
+    "average_pool": {"R": 3, "stride": 2, "padding": 1},
+    "centre_weighted_pool": {"R": 3, "padding": 1},
+    "mean": {"axes": (0, 1)},
+    "sum": {"axes": (2,)},
+    "pad": {"padding": 2, "mode": "reflect"},
+    "upsample": {"scale": 3, "mode": "bilinear"},
+    "l2_pool": {"R": 2},
+    "lp_pool": {"R": 2, "p": 3.0},
+}
 
 
 @pytest.mark.parametrize("kind", EXACT + TABLES + FLOATS)
@@ -393,14 +408,16 @@ def test_words_are_the_float_gradient(kind: str, bits: int) -> None:
     x = rng.integers(number.low, number.high + 1, (2, 3, 7, 8))
     scale = 2.0 ** (2 - bits)
     g = BlockFloat(rng.integers(number.low, number.high + 1, (2, *node.infer(x.shape[1:]))), -9)
-    (found,), own = gradient_words(node, [x], g, {}, Scales((scale,), scale, number))
+    (at_input,), own = gradient_words(node, [x], g, {}, Scales((scale,), scale, number))
     assert not own
     with np.errstate(divide="ignore"):
         (want,), _ = gradient(node, [x * scale], g.values, {})
     want = np.where(np.isfinite(want), want, 0)
     if kind in EXACT:
-        np.testing.assert_allclose(found.values, want, rtol=1e-14, atol=1e-15 * np.abs(want).max())
-        assert found.divisor == DIVISORS.get(kind, 1)
+        np.testing.assert_allclose(
+            at_input.values, want, rtol=1e-14, atol=1e-15 * np.abs(want).max()
+        )
+        assert at_input.divisor == DIVISORS.get(kind, 1)
     else:
         # A table's error is half a unit of its largest entry, times the word it is multiplied by.
         steepest = 1.0
@@ -409,7 +426,7 @@ def test_words_are_the_float_gradient(kind: str, bits: int) -> None:
                 slopes = np.abs(derivative(node, np.unique(x) * scale))
             steepest = slopes[np.isfinite(slopes)].max()
         slack = 2.0**-23 * steepest * np.abs(g.values).max()
-        np.testing.assert_allclose(found.values, want, rtol=0, atol=slack)
+        np.testing.assert_allclose(at_input.values, want, rtol=0, atol=slack)
 
 
 def test_words_of_softmax_products_and_batch_norm() -> None:
@@ -423,13 +440,13 @@ def test_words_of_softmax_products_and_batch_norm() -> None:
     node, x, g = op("softmax"), words(2, 3, 6), BlockFloat(words(2, 3, 6), -4)
     scales = Scales((2.0**-4,), 2.0**-7, number)
     p = node.words([x], {}, scales)
-    (found,), _ = gradient_words(node, [x], g, {}, scales)
+    (at_input,), _ = gradient_words(node, [x], g, {}, scales)
     for i in np.ndindex(2, 3):
         share = [Fraction(int(v), 128) for v in p[i]]
         up = [Fraction(int(v), 16) for v in g.words[i]]
         inner = sum(a * b for a, b in zip(share, up, strict=True))
         assert [a * (b - inner) for a, b in zip(share, up, strict=True)] == [
-            Fraction(float(v)) for v in found.values[i]
+            Fraction(float(v)) for v in at_input.values[i]
         ]
     # Products exactly, broadcasting.
     a, b, g = words(2, 3, 4, 5), words(2, 4, 1), BlockFloat(words(2, 3, 4, 5), -3)
@@ -446,9 +463,11 @@ def test_words_of_softmax_products_and_batch_norm() -> None:
         "variance": rng.uniform(0.5, 2, 3),
     }
     g = BlockFloat(words(2, 3, 4, 5), -3)
-    (found,), own = gradient_words(op("batch_norm"), [a], g, weights, Scales((0.5,), 1.0, number))
+    (at_input,), own = gradient_words(
+        op("batch_norm"), [a], g, weights, Scales((0.5,), 1.0, number)
+    )
     (want,), floats_own = gradient(op("batch_norm"), [a * 0.5], g.values, weights)
-    np.testing.assert_allclose(found.values, want, atol=2.0**-22 * np.abs(want).max())
+    np.testing.assert_allclose(at_input.values, want, atol=2.0**-22 * np.abs(want).max())
     assert np.array_equal(own["shift"].values, floats_own["shift"])
     np.testing.assert_allclose(own["scale"].values, floats_own["scale"], rtol=1e-10)
 
@@ -460,10 +479,10 @@ def test_a_window_without_a_common_divisor_goes_through_float64() -> None:
         rng.integers(-128, 128, (1, 1, 20, 20)),
     )
     g = BlockFloat(rng.integers(-128, 128, (1, *node.infer((1, 20, 20)))), 0)
-    (found,), _ = gradient_words(node, [x], g, {}, Scales((1.0,), 1.0))
+    (at_input,), _ = gradient_words(node, [x], g, {}, Scales((1.0,), 1.0))
     (want,), _ = gradient(node, [x * 1.0], g.values, {})
-    assert found.divisor == 1 and np.allclose(
-        found.values, want, rtol=0, atol=1e-12 * np.abs(want).max()
+    assert at_input.divisor == 1 and np.allclose(
+        at_input.values, want, rtol=0, atol=1e-12 * np.abs(want).max()
     )
 
 
@@ -497,9 +516,9 @@ def slow(values: list[Fraction], number: Number) -> list[Fraction]:
 @given(blocks, st.sampled_from([2, 8, 12, 16]))
 def test_narrowing(block: BlockFloat, bits: int) -> None:
     number = Number(bits)
-    found = narrowed(block, number)
-    assert found.divisor == 1 and np.abs(found.words).max() <= number.high
-    assert exactly(found) == slow(exactly(block), number)
+    narrow = narrowed(block, number)
+    assert narrow.divisor == 1 and np.abs(narrow.words).max() <= number.high
+    assert exactly(narrow) == slow(exactly(block), number)
 
 
 @settings(max_examples=200, deadline=None)
@@ -509,8 +528,8 @@ def test_narrowing(block: BlockFloat, bits: int) -> None:
 )
 def test_rounding_real_numbers(values: list[float], bits: int) -> None:
     values = [v if abs(v) > 1e-9 else 0.0 for v in values]
-    found = rounded(np.array(values), Number(bits))
-    assert exactly(found) == slow([Fraction(v) for v in values], Number(bits))
+    block = rounded(np.array(values), Number(bits))
+    assert exactly(block) == slow([Fraction(v) for v in values], Number(bits))
 
 
 @settings(max_examples=200, deadline=None)
@@ -522,7 +541,7 @@ def test_rounding_real_numbers(values: list[float], bits: int) -> None:
     )
 )
 def test_gradients_that_meet_are_added_exactly(parts: list[tuple[list[int], int]]) -> None:
-    found = added(
+    total = added(
         [BlockFloat(np.array(words, np.int64), exponent) for words, exponent in parts], Number(8)
     )
     sums = [
@@ -531,7 +550,7 @@ def test_gradients_that_meet_are_added_exactly(parts: list[tuple[list[int], int]
         )
         for i in range(3)
     ]
-    assert exactly(found) == slow(sums, Number(8))
+    assert exactly(total) == slow(sums, Number(8))
 
 
 def test_blocks() -> None:
@@ -568,12 +587,12 @@ def test_losses(loss: losses.Loss, shape: tuple[int, ...]) -> None:
         loss, output - h * d, targets
     )
     assert float((g * d).sum()) == pytest.approx(difference / (2 * h), rel=1e-6, abs=1e-9)
-    found = losses.start_words(loss, words, scale, targets)
+    first = losses.start_words(loss, words, scale, targets)
     np.testing.assert_allclose(
-        found.values,
+        first.values,
         g,
         rtol=0,
-        atol=0 if loss == "squared_error" and shape[0] == 2 else 2.0**-14 / found.divisor,
+        atol=0 if loss == "squared_error" and shape[0] == 2 else 2.0**-14 / first.divisor,
     )
 
 

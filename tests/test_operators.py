@@ -1,8 +1,9 @@
 """Golden operators against onnxruntime and SciPy on random shapes and parameters; integer forms
 exactly.
 
-onnxruntime computes in float32: its answers are compared to 1e-5 of the largest magnitude unless a test says otherwise.
-Integer forms are compared with the same operation in Python's whole numbers and fractions.
+onnxruntime computes in float32: its answers are compared to 1e-5 of the largest magnitude unless a
+test says otherwise.  Integer forms are compared with the same operation in Python's whole numbers
+and fractions.
 """
 
 from __future__ import annotations
@@ -555,19 +556,29 @@ def test_moving_words(seed: int) -> None:
     same = {"x": x, "words": d.words(*x.shape)}
     order = list(d.rng.permutation(3))
     cases: list[tuple[Any, Any]] = [
-        (op("transpose", order=[int(i) for i in order]), lambda v: ort("Transpose", [v], perm=[0, *(int(i) + 1 for i in order)])),
+        (
+            op("transpose", order=[int(i) for i in order]),
+            lambda v: ort("Transpose", [v], perm=[0, *(int(i) + 1 for i in order)]),
+        ),
         (op("flatten"), lambda v: ort("Flatten", [v])),
         (op("reshape", shape=[4, -1]), lambda v: ort("Reshape", [v, np.array([2, 4, -1])])),
         (
             op("slice", axis=1, start=1, stop=-1, step=2),
-            lambda v: ort("Slice", [v, np.array([1]), np.array([-1]), np.array([2]), np.array([2])]),
+            lambda v: ort(
+                "Slice", [v, np.array([1]), np.array([-1]), np.array([2]), np.array([2])]
+            ),
         ),
         (
             op("upsample", scale=[2, 3]),
-            lambda v: ort("Resize", [v, np.array([], np.float64), np.array([1.0, 1, 2, 3])], mode="nearest",
-                          coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+            lambda v: ort(
+                "Resize",
+                [v, np.array([], np.float64), np.array([1.0, 1, 2, 3])],
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            ),
         ),
-    ]  # fmt: skip
+    ]
     for node, reference in cases:
         close(run(node, same["x"]), reference(same["x"]), 0)
         got = node.words([same["words"]], {}, Scales((1.0,), 1.0))

@@ -70,15 +70,15 @@ MIXED: dict[str, Any] = {
 
 
 def mixed() -> Graph:
-    found = Workload.model_validate(MIXED).network
-    assert found is not None
-    return found
+    graph = Workload.model_validate(MIXED).network
+    assert graph is not None
+    return graph
 
 
 def network(name: str) -> Graph:
-    found = load_workload(name).network
-    assert found is not None
-    return found
+    graph = load_workload(name).network
+    assert graph is not None
+    return graph
 
 
 def quantized(
@@ -127,10 +127,10 @@ def test_a_small_network_with_other_layers_is_bit_exact() -> None:
 def test_words_follow_the_float_network(per: Any, step: Any) -> None:
     graph = mixed()
     net, images, weights = quantized(graph, per=per, step=step)
-    found = golden_network.accuracy(net, images, golden_network.run(graph, images, weights))
-    assert [a.node for a in found] == [n.name for n in graph.nodes]
-    assert min(a.snr_db for a in found) > 10, [(a.node, round(a.snr_db)) for a in found]
-    assert found[0].snr_db > (34 if per == "channel" and step == "any" else 26)
+    nodes = golden_network.accuracy(net, images, golden_network.run(graph, images, weights))
+    assert [a.node for a in nodes] == [n.name for n in graph.nodes]
+    assert min(a.snr_db for a in nodes) > 10, [(a.node, round(a.snr_db)) for a in nodes]
+    assert nodes[0].snr_db > (34 if per == "channel" and step == "any" else 26)
     wide, images, weights = quantized(graph, per=per, step=step, number=Number(16), psum=Number(36))
     better = golden_network.accuracy(wide, images, golden_network.run(graph, images, weights))
     assert min(a.snr_db for a in better) > 55, [(a.node, round(a.snr_db)) for a in better]
@@ -283,8 +283,8 @@ def test_what_is_not_an_npz_file(tmp_path: Path) -> None:
 def test_vector_unit() -> None:
     unit = VectorUnit(lanes=4, rates={"exp": 0.25}, read_words=8, write_words=8)
     work = Work({"add": 10, "exp": 10}, 30, 20)
-    found = vector.cost(work, unit)
-    assert (found.cycles, found.bound) == (3 + 10, "operations")
+    cost = vector.cost(work, unit)
+    assert (cost.cycles, cost.bound) == (3 + 10, "operations")
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).bound == "reads"
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).cycles == 20
     assert vector.cost(Work({}, 0, 0), unit).bound == ""
@@ -336,8 +336,8 @@ def full_size(name: str) -> None:
         number=number,
         psum=psum,
     )
-    found = golden_network.accuracy(net, images, reference)
-    assert [a.node for a in found if a.snr_db < 9] == [], "words stay above 9 dB on random weights"
+    nodes = golden_network.accuracy(net, images, reference)
+    assert [a.node for a in nodes if a.snr_db < 9] == [], "words stay above 9 dB on random weights"
 
 
 # On the event engine ------------------------------------------------------------------------------

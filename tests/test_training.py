@@ -106,15 +106,15 @@ def workload_of(network: dict[str, Any]) -> acc.Workload:
 def graph_of(text: str, tmp_path: Path) -> Graph:
     file = tmp_path / "net.yaml"
     file.write_text(text)
-    found = load_workload(file).network
-    assert found is not None
-    return found
+    graph = load_workload(file).network
+    assert graph is not None
+    return graph
 
 
 def lenet() -> Graph:
-    found = load_workload("lenet5").network
-    assert found is not None
-    return found
+    graph = load_workload("lenet5").network
+    assert graph is not None
+    return graph
 
 
 # To the last bit ----------------------------------------------------------------------------------
@@ -138,13 +138,13 @@ def test_lenet5_on_the_event_engine(arch: str, dataflow: str, overrides: dict[st
     assert all(done.bit_exact.values()) and not done.failures
     assert all(np.any(block.words) for block in done.step.gradients.values())
     layers = [node.name for node, _ in graph.layers]
-    found = {(row.columns["layer"], row.columns["direction"]): row for row in done.rows.rows}
+    rows = {(row.columns["layer"], row.columns["direction"]): row for row in done.rows.rows}
     both = {
         (name, direction)
         for name in layers
         for direction in ("forward", "grad_input", "grad_weight")
     }
-    assert found.keys() == both - {("conv1", "grad_input")} and len(found) == len(done.rows.rows)
+    assert rows.keys() == both - {("conv1", "grad_input")} and len(rows) == len(done.rows.rows)
     assert done.rows.bit_exact
     for direction in ("forward", "grad_input", "grad_weight"):
         event, analytic = (
@@ -160,8 +160,8 @@ def test_lenet5_on_the_event_engine(arch: str, dataflow: str, overrides: dict[st
             for engine in ("event", "analytic")
         )
         for row, predicted in zip(event.rows, analytic.rows, strict=True):
-            if (name := row.columns["layer"], direction) in found:
-                mine = found[name, direction].columns
+            if (name := row.columns["layer"], direction) in rows:
+                mine = rows[name, direction].columns
                 assert mine == row.columns, "the row of a run in this direction on random words"
                 counted = [
                     k
@@ -377,7 +377,7 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
     weights = {name: w.astype(np.int64) for name, w in done.network.words.items()}
     unit = {name: round(math.log2(s)) for name, s in done.network.scales.items()}
     filters = {name: round(math.log2(float(s))) for name, s in done.network.weight_scales.items()}
-    found: dict[str, Array] = {}
+    gradients: dict[str, Array] = {}
 
     logits, scale = tensors["fc3"], 2.0 ** unit["fc3"]
     start = np.empty(logits.shape, object)
@@ -391,17 +391,17 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
     def keep(name: str, values: Array) -> None:
         nonlocal words, exponent
         words, exponent = narrow(values)
-        found[name] = fractions(words, exponent)
+        gradients[name] = fractions(words, exponent)
 
-    found["fc3"] = fractions(words, exponent)
+    gradients["fc3"] = fractions(words, exponent)
     for name, source, tanh in (
         ("fc3", "tanh4", "tanh4"),
         ("fc2", "tanh3", "tanh3"),
         ("fc1", "pool2", None),
     ):
         x = tensors[source].reshape(len(labels), -1)
-        found[f"{name}.weight"] = fractions(words.T @ x, exponent + unit[source])
-        found[f"{name}.bias"] = fractions(words.sum(axis=0), exponent)
+        gradients[f"{name}.weight"] = fractions(words.T @ x, exponent + unit[source])
+        gradients[f"{name}.bias"] = fractions(words.sum(axis=0), exponent)
         keep(
             source,
             fractions(
@@ -424,11 +424,11 @@ def by_hand(done: Training, labels: Array) -> dict[str, Array]:
                 for n in range(len(x)):
                     of_filter[m, c] += signal.correlate(x[n, c], words[n, m], "valid", "direct")
                     of_map[n, c] += signal.convolve(words[n, m], w[m, c], "full", "direct")
-        found[f"{name}.weight"] = fractions(of_filter, exponent + unit[source])
-        found[f"{name}.bias"] = fractions(words.sum(axis=(0, 2, 3)), exponent)
+        gradients[f"{name}.weight"] = fractions(of_filter, exponent + unit[source])
+        gradients[f"{name}.bias"] = fractions(words.sum(axis=(0, 2, 3)), exponent)
         if name == "conv2":
             keep("pool1", fractions(of_map, exponent + filters[name]))
-    return found
+    return gradients
 
 
 def slopes(words: Array, unit: int) -> Array:
@@ -498,16 +498,19 @@ def test_float64_gradients_of_a_whole_network(tmp_path: Path) -> None:
         graph = graph_of(text, tmp_path)
         rng, weights = np.random.default_rng(5), random_weights(graph)
         images, targets = training_data(graph, loss, 2, 0)  # type: ignore[arg-type]
-        found = float_gradients(graph, loss)  # type: ignore[arg-type]
+        at_weights = float_gradients(graph, loss)  # type: ignore[arg-type]
         along = {
-            name: rng.normal(size=value.shape) * (name in found) for name, value in weights.items()
+            name: rng.normal(size=value.shape) * (name in at_weights)
+            for name, value in weights.items()
         }
         end, h = losses.loss_at(graph, loss), 1e-6  # type: ignore[arg-type]
         ends = []
         for sign in (1, -1):
             moved = {name: value + sign * h * along[name] for name, value in weights.items()}
             ends.append(losses.value(loss, evaluate(graph, images, moved)[end], targets))  # type: ignore[arg-type]
-        want = sum(float((found[name] * along[name]).sum()) for name in weights if name in found)
+        want = sum(
+            float((at_weights[name] * along[name]).sum()) for name in weights if name in at_weights
+        )
         assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(want, rel=1e-5)
 
 
@@ -683,27 +686,61 @@ FAINT = {
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"arch": "eyeriss", "dataflow": "rs"}, "bits.psum: must hold the step's sums: conv2 forward needs 17 bits"),
-        ({"bits": 9}, "words of a step must have 2 to 8 bits, the width of systolic's operands, got 9"),
+        (
+            {"arch": "eyeriss", "dataflow": "rs"},
+            "bits.psum: must hold the step's sums: conv2 forward needs 17 bits",
+        ),
+        (
+            {"bits": 9},
+            "words of a step must have 2 to 8 bits, the width of systolic's operands, got 9",
+        ),
         ({"loss": "crossentropy"}, "loss: no such loss, got crossentropy; nearest: cross_entropy"),
         ({"rate": math.inf}, "rate: must be a number below 2^64, got inf"),
         ({"rate": math.nan}, "rate: must be a number below 2^64, got nan"),
-        ({"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.full((1, 10), 1e300)}, "must be numbers below 2^200"),
+        (
+            {
+                "loss": "squared_error",
+                "images": np.zeros((1, 1, 28, 28)),
+                "targets": np.full((1, 10), 1e300),
+            },
+            "must be numbers below 2^200",
+        ),
         ({"weights": FAINT}, "conv1: its output is too small beside its weights and input"),
         ({"dataflow": "ws,os"}, "dataflow: a step runs under one dataflow, got ws, os"),
         ({"engine": "events"}, "engine: no such engine, got events; nearest: event"),
         ({"batch": 0}, "batch: must be at least 1, got 0"),
-        ({"network": acc.Conv2d(M=1, C=1, H=4, W=4, R=3, S=3)}, "workload: layer is a list of layers: a training step needs a graph"),
+        (
+            {"network": acc.Conv2d(M=1, C=1, H=4, W=4, R=3, S=3)},
+            "workload: layer is a list of layers: a training step needs a graph",
+        ),
         ({"images": np.zeros((1, 1, 28, 28))}, "targets: must be given beside images"),
-        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1]), "batch": 1}, "batch: is of random images"),
-        ({"images": np.zeros((1, 1, 27, 28)), "targets": np.array([1])}, "input: one of the batch must have shape 1x28x28"),
-        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([10])}, "labels: must be classes 0 to 9, got 10 to 10"),
-        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1.0])}, "labels: must be whole numbers of shape 1, got 1 of float64"),
-        ({"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.zeros(3)}, "must be numbers of shape 1x10, got 3"),
+        (
+            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1]), "batch": 1},
+            "batch: is of random images",
+        ),
+        (
+            {"images": np.zeros((1, 1, 27, 28)), "targets": np.array([1])},
+            "input: one of the batch must have shape 1x28x28",
+        ),
+        (
+            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([10])},
+            "labels: must be classes 0 to 9, got 10 to 10",
+        ),
+        (
+            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1.0])},
+            "labels: must be whole numbers of shape 1, got 1 of float64",
+        ),
+        (
+            {"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.zeros(3)},
+            "must be numbers of shape 1x10, got 3",
+        ),
         ({"weights": {}}, "weights.conv1.weight: must be given"),
-        ({"images": np.full((1, 1, 28, 28), 1e300), "targets": np.array([1])}, "input reaches 1e+300: the step's numbers stay below 2^200"),
+        (
+            {"images": np.full((1, 1, 28, 28), 1e300), "targets": np.array([1])},
+            "input reaches 1e+300: the step's numbers stay below 2^200",
+        ),
     ],
-)  # fmt: skip
+)
 def test_one_line(options: dict[str, Any], message: str) -> None:
     given = {"network": "lenet5", "arch": "systolic", "dataflow": "ws"} | options
     with pytest.raises(InputError) as caught:
@@ -735,19 +772,25 @@ def test_sums_beyond_the_widest_psum_are_refused_too() -> None:
 def test_an_operator_without_gradient_is_named_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = "name: n\ninput: [1, 8, 8]\ngraph:\n  - {name: c, M: 2, R: 3}\n  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
+    text = (
+        "name: n\ninput: [1, 8, 8]\ngraph:\n  - {name: c, M: 2, R: 3}\n"
+        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
+    )
     graph = graph_of(text + "  - {name: f, type: linear, M: 3}\n", tmp_path)
     monkeypatch.setattr(training, "step", None)
     with pytest.raises(
         InputError,
-        match=r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; leave expected out$",
+        match=(
+            r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; leave expected"
+            r" out$"
+        ),
     ):
         train_step(graph, arch="systolic", dataflow="ws")
     # Before the first weight nothing needs one.
     head = "name: n\ninput: [1, 8, 8]\ngraph:\n"
-    first = (
-        head
-        + "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n  - {name: f, type: linear, M: 3}\n"
+    first = head + (
+        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
+        "  - {name: f, type: linear, M: 3}\n"
     )
     monkeypatch.undo()
     done = train_step(graph_of(first, tmp_path), arch="systolic", dataflow="ws")
@@ -755,10 +798,16 @@ def test_an_operator_without_gradient_is_named_before_anything_runs(
 
 
 def test_unfit_losses(tmp_path: Path) -> None:
-    two = "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n  - {name: b, M: 2, R: 3, inputs: input}\n"
+    two = (
+        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
+        "  - {name: b, M: 2, R: 3, inputs: input}\n"
+    )
     with pytest.raises(InputError, match="a loss needs a network of one output, got a, b"):
         losses.loss_at(graph_of(two, tmp_path), "cross_entropy")
-    across = "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n  - {name: p, type: softmax}\n"
+    across = (
+        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
+        "  - {name: p, type: softmax}\n"
+    )
     with pytest.raises(
         InputError, match="p: cross_entropy needs its softmax along axis 0, the classes"
     ):
@@ -807,9 +856,9 @@ def test_the_shell(tmp_path: Path) -> None:
     )
     assert f"loss {want.loss:.6g}; {len(want.bit_exact)} of {len(want.bit_exact)} " in done.err
     for path, arrays in ((saved, want.weights), (grads, want.gradients)):
-        with np.load(path) as found:
-            assert set(found.files) == set(arrays) and all(
-                np.array_equal(found[name], arrays[name]) for name in arrays
+        with np.load(path) as archive:
+            assert set(archive.files) == set(arrays) and all(
+                np.array_equal(archive[name], arrays[name]) for name in arrays
             )
     again = accelsim(*args, "--weights", saved, "--total")
     assert (

@@ -52,8 +52,10 @@ layers:
       - K:1:sram:row
       - M:1:sram:col
       - X:1:reg
-  conv2: {loops: [K:10:sram, K:1:sram:row, M:1:sram:col, X:1:reg], fused: {K: [C, R, S], X: [N, E, F]}}
-  v1.a: {loops: M:1:dram C:1:dram E:1:dram F:1:dram R:1:dram S:1:dram, keep: {dram: [weight, ifmap, ofmap]}}
+  conv2: {loops: [K:10:sram, K:1:sram:row, M:1:sram:col, X:1:reg], \
+fused: {K: [C, R, S], X: [N, E, F]}}
+  v1.a: {loops: M:1:dram C:1:dram E:1:dram F:1:dram R:1:dram S:1:dram, \
+keep: {dram: [weight, ifmap, ofmap]}}
 """
 )
 MAPPINGS = {"one": ONE, "text": TEXT, "many": MANY}
@@ -127,7 +129,8 @@ def test_every_file_gets_its_line(tmp_path: Path) -> None:
     [
         (
             "a: 1\n",
-            r"mine.yaml:1:1: must have the keys of one kind of file, .* or study \(validate takes --kind\), got a",
+            r"mine.yaml:1:1: must have the keys of one kind of file, .* or study \(validate takes"
+            r" --kind\), got a",
         ),
         ("name: a\n", "must have the keys of one kind of file, .*, got none of them"),
         (
@@ -179,12 +182,12 @@ def test_bad_usage_is_one_line(args: tuple[str, ...]) -> None:
 
 def test_a_mapping_for_every_layer(file: Path) -> None:
     file.write_text(TEXT)
-    found = load_mapping(file)
-    assert (found.name, found.description) == ("mine", "")
-    assert found.mapping("any") == found.mapping("other")
-    assert str(found.mapping("any")) == "M:16:sram K:8:sram K:1:sram:row M:1:sram:col X:1:reg"
+    mappings = load_mapping(file)
+    assert (mappings.name, mappings.description) == ("mine", "")
+    assert mappings.mapping("any") == mappings.mapping("other")
+    assert str(mappings.mapping("any")) == "M:16:sram K:8:sram K:1:sram:row M:1:sram:col X:1:reg"
     file.write_text(ONE)
-    assert load_mapping(str(file)).mapping("any") == found.mapping("any"), (
+    assert load_mapping(str(file)).mapping("any") == mappings.mapping("any"), (
         "names do not make mappings differ"
     )
     assert load_mapping(str(file)).name == "by_hand"
@@ -192,17 +195,17 @@ def test_a_mapping_for_every_layer(file: Path) -> None:
 
 def test_mappings_by_layer(file: Path) -> None:
     file.write_text(MANY)
-    found = load_mapping(file)
-    assert str(found.mapping("conv2")).startswith("K:10:sram")
-    assert found.mapping("conv1").keep == {
+    mappings = load_mapping(file)
+    assert str(mappings.mapping("conv2")).startswith("K:10:sram")
+    assert mappings.mapping("conv1").keep == {
         "dram": ("weight", "ifmap", "ofmap"),
         "sram": ("weight", "ifmap", "ofmap"),
         "reg": ("weight",),
     }
-    assert found.mapping("conv1").fused == FUSED
-    assert set(found.mapping("v1.a").keep) == {"dram"}
+    assert mappings.mapping("conv1").fused == FUSED
+    assert set(mappings.mapping("v1.a").keep) == {"dram"}
     with pytest.raises(MappingError, match="mine has no mapping for conv_1; nearest: conv1"):
-        found.mapping("conv_1")
+        mappings.mapping("conv_1")
     file.write_text(MANY + "loops: M:1:dram K:1:dram X:1:dram\n")
     assert str(load_mapping(file).mapping("conv_1")) == "M:1:dram K:1:dram X:1:dram"
 
@@ -210,9 +213,9 @@ def test_mappings_by_layer(file: Path) -> None:
 def test_mapping_files_survive_a_round_trip(file: Path) -> None:
     for text in MAPPINGS.values():
         file.write_text(text)
-        found = load_model(file, MappingFile, "mapping")
-        file.write_text(to_yaml(found))
-        assert load_model(file, MappingFile, "mapping") == found
+        mappings = load_model(file, MappingFile, "mapping")
+        file.write_text(to_yaml(mappings))
+        assert load_model(file, MappingFile, "mapping") == mappings
 
 
 def test_mappings_from_python() -> None:
@@ -431,11 +434,13 @@ IMPOSSIBLE = [
     ("array.outputs=down", "array.outputs: must be 'in_place', .*, got 'down'"),
     (
         "levels.glb.banks=24",
-        r"levels.glb: capacity_bytes 102400 is not a whole number of 24 banks \(overridden: levels.glb.banks\)",
+        r"levels.glb: capacity_bytes 102400 is not a whole number of 24 banks \(overridden:"
+        r" levels.glb.banks\)",
     ),
     (
         "levels.spad.keeps=[weight]",
-        r"partitions names ifmap, which the level does not keep .*\(overridden: levels.spad.keeps\)",
+        r"partitions names ifmap, which the level does not keep .*\(overridden:"
+        r" levels.spad.keeps\)",
     ),
     (
         "networks.noc.below=spad",
@@ -477,10 +482,10 @@ def test_committed_schemas_are_up_to_date(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", kinds.MODELS)
 def test_schemas_know_every_key_that_the_model_knows(kind: str) -> None:
-    found = kinds.schema(kind)
-    assert set(found["properties"]) == set(kinds.MODELS[kind].model_fields)
-    assert found["additionalProperties"] is False
-    assert "``" not in json.dumps(found) and '"gt"' not in json.dumps(found)
+    schema = kinds.schema(kind)
+    assert set(schema["properties"]) == set(kinds.MODELS[kind].model_fields)
+    assert schema["additionalProperties"] is False
+    assert "``" not in json.dumps(schema) and '"gt"' not in json.dumps(schema)
 
 
 def test_schema_to_a_file(tmp_path: Path) -> None:
@@ -532,9 +537,10 @@ def test_schemas_refuse_what_the_models_refuse(kind: str, text: str, file: Path)
 
 # fmt: off
 TOKENS = st.sampled_from([
-    "M", "C", "K", "X", "E", "F", "R", "S", "N", "G", "Q", "0", "1", "2", "3", "5", "7", "16", "1000000", "99999999999999999999", "-1",
-    ":row", ":col", ":none", "sram", "dram", "reg", "glb", "weight", "ifmap", "ofmap", "keep", "loops", "layers", "fused", "conv2", "fc3",
-    "[]", "{}", "M:1:dram", "K:2:sram:row", "X:3:dram", "E:2:sram", ", ",
+    "M", "C", "K", "X", "E", "F", "R", "S", "N", "G", "Q", "0", "1", "2", "3", "5", "7", "16",
+    "1000000", "99999999999999999999", "-1", ":row", ":col", ":none", "sram", "dram", "reg", "glb",
+    "weight", "ifmap", "ofmap", "keep", "loops", "layers", "fused", "conv2", "fc3", "[]", "{}",
+    "M:1:dram", "K:2:sram:row", "X:3:dram", "E:2:sram", ", ",
 ]) | NASTY
 # fmt: on
 

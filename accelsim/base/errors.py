@@ -1,5 +1,6 @@
-"""Bad input as one line: file, line, column, key, rule, what was got, and the nearest valid
-choice.
+"""Bad input as one line: file, line, column, key, rule, what was got, and the nearest valid choice.
+
+Every room raises ``InputError`` for what a user gave it; ``cli/main`` prints it and ends with 2.
 """
 
 from __future__ import annotations
@@ -30,14 +31,8 @@ class InputError(ValueError):
         got: str | None = None,
         choices: Iterable[str] = (),
     ) -> None:
-        self.rule, self.file, self.line, self.column, self.key, self.got = (
-            rule,
-            file,
-            line,
-            column,
-            key,
-            got,
-        )
+        self.rule, self.key, self.got = rule, key, got
+        self.file, self.line, self.column = file, line, column
         every = tuple(choices)
         self.nearest = nearest(got, every) if got is not None else ()
         place = ":".join(str(part) for part in (file, line, column) if part is not None)
@@ -66,7 +61,14 @@ def nearest(word: str, choices: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def or_nearest(word: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown ``word``: ``; nearest: a, b``, or nothing."""
+    close = nearest(word, choices)
+    return f"; nearest: {', '.join(close)}" if close else ""
+
+
 def folded(word: str) -> str:
+    """A name with case, hyphens and blanks around it made equal."""
     return word.strip().lower().replace("-", "_")
 
 

@@ -1,22 +1,32 @@
-"""Expressions in study files and on command lines: numbers, names, arithmetic, comparisons,
-``and``, ``or``, ``not``.
+"""The one language of expressions: numbers, names, arithmetic, comparisons, ``and``, ``or``,
+``not``.
 
-    array.rows * array.cols <= 1024 and area_um2 < 2e6
-    dataflow == 'ws' and 0.5 < utilization
+    array.rows * array.cols <= 1024 and area_um2 < 2e6        conditions of study files, --where
+    4*m                                                       numbers in a network's block
+    energy*cycles^2                                           what a mapper makes small
 
-Read by a parser of its own; nothing is ever handed to Python.  A name is a dotted key or a column, looked up in a
-table and never as an attribute; one with other characters stands in backquotes (`` `levels.l-1.capacity_bytes` ``).
-``+ - * / // % **`` and ``min(...)``, ``max(...)`` are Python's.  Text in quotes is compared, not computed with.
-``none`` is what has no value: arithmetic with it, and division by zero, give none, and ``< <= > >=`` with none are false.
-Length, depth, number of parts and the size of whole numbers are bounded, so that no expression takes long.
+``parse`` reads the whole language and works it out; ``tree`` reads a part of it (a ``Grammar``)
+for who gives it a meaning of its own.
+
+A name is a dotted key or a column, looked up in a table and never as an attribute; one with other
+characters stands in backquotes (`` `levels.l-1.capacity_bytes` ``).  ``+ - * / // % **`` and
+``min(...)``, ``max(...)`` are Python's.  Text in quotes is compared, not computed with.  ``none``
+is what has no value: arithmetic with it, and division by zero, give none, and ``< <= > >=`` with
+none are false.  Length, depth, number of parts and the size of whole numbers are bounded, so that
+no expression takes long.
+
+Python's own parser (the standard ``ast``) knows which sign binds first; it never sees the text.
+It is given one in which every number, name and quoted text is a placeholder, and from its tree only
+the nodes listed in ``_restored`` are taken.  Nothing is ever compiled.
 """
 
 from __future__ import annotations
 
+import ast
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +36,36 @@ MAX_DEPTH = 30
 MAX_BITS = 1024  # of a whole number on the way
 
 Values = Mapping[str, Any]
+Result = int | float | str | None  # a truth value is an int
 Code = Callable[[Values], Any]
 
 
 class ExpressionError(ValueError):
-    """An expression that cannot be read, or that cannot be worked out for the values given."""
+    """An expression that cannot be read, or that cannot be worked out for the values given.
+
+    ``ended`` says that the text ended before the expression did.
+    """
+
+    def __init__(self, message: str, ended: bool = False) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """The part of the language that one use of it has.
+
+    ``infix`` and ``prefix`` are the signs and words between operands and before one, ``operands``
+    the kinds of operands (number, name, quoted for a name in backquotes, text), ``constants`` the
+    names that mean a value, ``functions`` the names that may stand before a bracket.
+    """
+
+    infix: frozenset[str]
+    prefix: frozenset[str] = frozenset()
+    operands: frozenset[str] = frozenset({"number", "name"})
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    functions: tuple[str, ...] = ()
+    brackets: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,11 +76,12 @@ class Expression:
     names: tuple[str, ...]
     _code: Code = field(repr=False, compare=False)
 
-    def value(self, values: Values) -> Any:
+    def value(self, values: Values) -> Result:
         """A number, truth value, text or None.  ``values`` must have every name.  Raises
         ExpressionError.
         """
-        return self._code(values)
+        result: Result = self._code(values)
+        return result
 
     def holds(self, values: Values) -> bool:
         """Whether it is true (none is not).  Raises ExpressionError."""
@@ -56,8 +92,33 @@ def parse(text: str) -> Expression:
     """Read an expression.  Raises ExpressionError, which says at which character, from 1, what is
     wrong.
     """
-    return _Parser(text).expression()
+    names: dict[str, None] = {}
+    code = _code(tree(text, WHOLE_LANGUAGE), names)
+    return Expression(text, tuple(names), code)
 
+
+def tree(text: str, grammar: Grammar) -> ast.expr:
+    """The tree of an expression, made of Name, Constant, UnaryOp, BinOp, Compare, BoolOp and Call.
+
+    A Name's ``id`` is the whole name, dots included; ``^`` is Pow.  Brackets are in the tree's
+    shape.  Raises ExpressionError, which says at which character, from 1, what is wrong.
+    """
+    if not isinstance(text, str):
+        raise ExpressionError(f"must be an expression as text, got {type(text).__name__}")
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"must have at most {MAX_LENGTH} characters, got {len(text)}")
+    tokens = _tokens(text, grammar)
+    if tokens[0].kind == "end":
+        raise ExpressionError("must be an expression, got nothing", ended=True)
+    _check_order(text, tokens, grammar)
+    try:
+        parsed = ast.parse(_placeholders(tokens), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ExpressionError(f"must be an expression, got {_cut(text)!r}") from None
+    return _restored(parsed, tokens, 0)
+
+
+# From text to tokens ------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -65,214 +126,62 @@ _TOKEN = re.compile(
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)
       | `(?P<quoted>[^`\n]+)`
       | '(?P<single>[^'\n]*)' | "(?P<double>[^"\n]*)"
-      | (?P<sign>\*\*|//|<=|>=|==|!=|[-+*/%<>(),])
+      | (?P<sign>\*\*|//|<=|>=|==|!=|[-+*/%^<>(),])
     )""",
     re.VERBOSE,
 )
-_WORDS = ("and", "or", "not")
-_CONSTANTS = {
-    "true": True,
-    "false": False,
-    "none": None,
-    "True": True,
-    "False": False,
-    "None": None,
-}
-_FUNCTIONS: dict[str, Callable[[list[Any]], Any]] = {"min": min, "max": max}
-_EQUAL = {"==": operator.eq, "!=": operator.ne}
-_ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @dataclass(frozen=True)
 class _Token:
-    kind: str  # number, name, text, sign, end
+    kind: str  # number, name, text, constant, sign, end
     value: Any
     at: int  # from 1
 
     def __str__(self) -> str:
-        return (
-            "the end"
-            if self.kind == "end"
-            else repr(self.value)
-            if self.kind == "text"
-            else str(self.value)
-        )
+        if self.kind == "end":
+            return "the end"
+        return repr(self.value) if self.kind == "text" else str(self.value)
+
+    def is_sign(self, sign: str) -> bool:
+        return self.kind == "sign" and self.value == sign
 
 
-class _Parser:
-    """Precedence climbing; every level of nesting and every part is counted."""
-
-    def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise ExpressionError(f"must be an expression as text, got {type(text).__name__}")
-        if len(text) > MAX_LENGTH:
-            raise ExpressionError(f"must have at most {MAX_LENGTH} characters, got {len(text)}")
-        self.text, self.tokens, self.at = text, _tokens(text), 0
-        self.names: dict[str, None] = {}
-        self.depth = 0
-
-    def expression(self) -> Expression:
-        if self.tokens[0].kind == "end":
-            raise ExpressionError("must be an expression, got nothing")
-        code = self.either()
-        if self.now.kind != "end":
-            raise self.error("an operator")
-        return Expression(self.text, tuple(self.names), code)
-
-    @property
-    def now(self) -> _Token:
-        return self.tokens[self.at]
-
-    def take(self, *signs: str) -> str | None:
-        """The sign or word that stands here, if it is one of these."""
-        token = self.now
-        if token.kind in ("sign", "word") and token.value in signs:
-            self.at += 1
-            return str(token.value)
-        return None
-
-    def error(self, wanted: str) -> ExpressionError:
-        return ExpressionError(
-            f"{wanted} must stand at character {self.now.at} of {_cut(self.text)!r}, got {self.now}"
-        )
-
-    def deeper(self, inside: Callable[[], Code]) -> Code:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ExpressionError(f"must not be nested more than {MAX_DEPTH} deep")
-        code = inside()
-        self.depth -= 1
-        return code
-
-    def either(self) -> Code:
-        parts = [self.both()]
-        while self.take("or"):
-            parts.append(self.both())
-        return parts[0] if len(parts) == 1 else lambda values: any(_truth(p(values)) for p in parts)
-
-    def both(self) -> Code:
-        parts = [self.negation()]
-        while self.take("and"):
-            parts.append(self.negation())
-        return parts[0] if len(parts) == 1 else lambda values: all(_truth(p(values)) for p in parts)
-
-    def negation(self) -> Code:
-        if self.take("not"):
-            inside = self.deeper(self.negation)
-            return lambda values: not _truth(inside(values))
-        return self.comparison()
-
-    def comparison(self) -> Code:
-        parts, signs = [self.sum()], []
-        while sign := self.take(*_EQUAL, *_ORDER):
-            signs.append(sign)
-            parts.append(self.sum())
-        if not signs:
-            return parts[0]
-
-        def compare(values: Values) -> bool:
-            left = parts[0](values)
-            for sign, part in zip(signs, parts[1:], strict=True):
-                right = part(values)
-                if not _compare(sign, left, right):
-                    return False
-                left = right
-            return True
-
-        return compare
-
-    def sum(self) -> Code:
-        return self.chain(self.product, ("+", "-"))
-
-    def product(self) -> Code:
-        return self.chain(self.signed, ("*", "/", "//", "%"))
-
-    def chain(self, part: Callable[[], Code], signs: tuple[str, ...]) -> Code:
-        code = part()
-        while sign := self.take(*signs):
-            code = _binary(sign, code, part())
-        return code
-
-    def signed(self) -> Code:
-        if sign := self.take("-", "+"):
-            inside = self.deeper(self.signed)
-            return (
-                _binary("-", lambda values: 0, inside)
-                if sign == "-"
-                else _binary("+", lambda values: 0, inside)
-            )
-        return self.power()
-
-    def power(self) -> Code:
-        base = self.atom()
-        if self.take("**"):
-            return _binary("**", base, self.deeper(self.signed))
-        return base
-
-    def atom(self) -> Code:
-        token = self.now
-        if self.take("("):
-            code = self.deeper(self.either)
-            if not self.take(")"):
-                raise self.error("a closing bracket")
-            return code
-        if token.kind not in ("number", "name", "text", "constant"):
-            raise self.error("a number, a name or a bracket")
-        self.at += 1
-        if token.kind != "name":
-            return lambda values: token.value
-        if self.now.value == "(" and self.now.kind == "sign":
-            return self.call(token)
-        name = str(token.value)
-        self.names[name] = None
-        return lambda values: values[name]
-
-    def call(self, token: _Token) -> Code:
-        function = _FUNCTIONS.get(token.value)
-        if function is None:
-            raise ExpressionError(
-                f"no such function at character {token.at}, got {_cut(token.value)} (have {', '.join(_FUNCTIONS)})"
-            )
-        self.take("(")
-        parts = [self.deeper(self.either)]
-        while self.take(","):
-            parts.append(self.deeper(self.either))
-        if not self.take(")"):
-            raise self.error("a comma or a closing bracket")
-
-        def run(values: Values) -> Any:
-            found = [_number(p(values), token.value) for p in parts]
-            return None if None in found else function(found)
-
-        return run
-
-
-def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
+def _tokens(text: str, grammar: Grammar) -> list[_Token]:
+    tokens: list[_Token] = []
+    at = 0
     while text[at:].strip():
         match = _TOKEN.match(text, at)
-        if match is None:
+        token = _token(match, grammar) if match else None
+        if match is None or token is None:
             at += len(text[at:]) - len(text[at:].lstrip())
             raise ExpressionError(
                 f"character {at + 1} of {_cut(text)!r} belongs to no expression, got {text[at]!r}"
             )
-        found.append(_token(match))
+        tokens.append(token)
         at = match.end()
-        if len(found) > MAX_PARTS:
+        if len(tokens) > MAX_PARTS:
             raise ExpressionError(f"must have at most {MAX_PARTS} parts")
-    return [*found, _Token("end", None, len(text) + 1)]
+    return [*tokens, _Token("end", None, len(text) + 1)]
 
 
-def _token(match: re.Match[str]) -> _Token:
+def _token(match: re.Match[str], grammar: Grammar) -> _Token | None:
+    """The token that was matched; None if the grammar has no such thing."""
     kind = str(match.lastgroup)
     value, at = match[kind], match.start(kind) + 1
+    signs = {*grammar.infix, *grammar.prefix, *("()" if grammar.brackets else "")}
+    if grammar.functions:
+        signs.add(",")
+    if kind in ("sign", "name") and value in signs:
+        return _Token("sign", value, at)
+    kind = {"single": "text", "double": "text"}.get(kind, kind)
+    if kind not in grammar.operands:
+        return None
     if kind == "number":
         return _Token("number", _literal(value, at), at)
-    if kind == "name" and value in _WORDS:
-        return _Token("word", value, at)
-    if kind == "name" and value in _CONSTANTS:
-        return _Token("constant", _CONSTANTS[value], at)
-    return _Token({"quoted": "name", "single": "text", "double": "text"}.get(kind, kind), value, at)
+    if kind == "name" and value in grammar.constants:
+        return _Token("constant", grammar.constants[value], at)
+    return _Token("name" if kind == "quoted" else kind, value, at)
 
 
 def _literal(text: str, at: int) -> int | float:
@@ -286,11 +195,174 @@ def _literal(text: str, at: int) -> int | float:
     return number
 
 
-def _binary(sign: str, left: Code, right: Code) -> Code:
-    run = _ARITHMETIC[sign]
+def _check_order(text: str, tokens: Sequence[_Token], grammar: Grammar) -> None:
+    """Operands and infix signs must take turns, and brackets must close.
+
+    With this checked the rest is grammatical, and what is wrong can be told in our own words.
+    ``not`` binds less than a comparison, so it begins an expression, a bracket or a side of ``and``
+    and ``or``, and stands nowhere else.
+    """
+    opened: list[bool] = []  # whether a function stands before each bracket that is open
+    operand_next, not_allowed_here, called = True, False, False
+    for token, after in zip(tokens, [*tokens[1:], tokens[-1]], strict=True):
+        sign = token.value if token.kind == "sign" else None
+        if operand_next and sign == "(":
+            opened.append(called)
+            not_allowed_here = called = False
+        elif operand_next and sign in grammar.prefix and not (sign == "not" and not_allowed_here):
+            not_allowed_here = sign != "not"
+        elif operand_next and token.kind in ("number", "name", "text", "constant"):
+            called = operand_next = token.kind == "name" and after.is_sign("(")
+            if called and token.value not in grammar.functions:
+                raise ExpressionError(
+                    f"no such function at character {token.at}, got {_cut(token.value)}"
+                    f" (have {', '.join(grammar.functions)})"
+                )
+        elif operand_next:
+            raise _misplaced("a number, a name or a bracket", token, text)
+        elif sign in grammar.infix:
+            operand_next, not_allowed_here = True, sign not in ("and", "or")
+        elif sign == ")" and opened:
+            opened.pop()
+        elif sign == "," and opened and opened[-1]:
+            operand_next, not_allowed_here = True, False
+        elif opened:
+            wanted = "a comma or a closing bracket" if opened[-1] else "a closing bracket"
+            raise _misplaced(wanted, token, text)
+        elif token.kind != "end":
+            raise _misplaced("an operator", token, text)
+
+
+def _misplaced(wanted: str, token: _Token, text: str) -> ExpressionError:
+    return ExpressionError(
+        f"{wanted} must stand at character {token.at} of {_cut(text)!r}, got {token}",
+        ended=token.kind == "end",
+    )
+
+
+# From tokens to a tree ----------------------------------------------------------------------------
+
+
+def _placeholders(tokens: Sequence[_Token]) -> str:
+    """The tokens as Python in which ``_3`` is operand 3.
+
+    A bracket becomes a call of ``_``: so it stays in Python's tree and counts as nesting.
+    """
+    words = []
+    for i, token in enumerate(tokens[:-1]):
+        if token.kind != "sign":
+            words.append(f"_{i}")
+        elif token.value == "(" and (i == 0 or tokens[i - 1].kind != "name"):
+            words.append("_(")
+        else:
+            words.append("**" if token.value == "^" else token.value)
+    return " ".join(words)
+
+
+def _restored(node: ast.expr, tokens: Sequence[_Token], depth: int) -> ast.expr:
+    """A tree with operands in place of placeholders; any other kind of node is refused."""
+    if depth > MAX_DEPTH:
+        raise ExpressionError(f"must not be nested more than {MAX_DEPTH} deep")
+
+    def below(part: ast.expr, deeper: bool = False) -> ast.expr:
+        return _restored(part, tokens, depth + deeper)
+
+    match node:
+        case ast.Name(id=placeholder):
+            token = tokens[int(placeholder[1:])]
+            return ast.Name(token.value) if token.kind == "name" else ast.Constant(token.value)
+        case ast.Call(func=ast.Name(id="_"), args=[inside], keywords=[]):
+            return below(inside, deeper=True)
+        case ast.Call(func=ast.Name() as function, args=arguments, keywords=[]):
+            return ast.Call(below(function), [below(a, deeper=True) for a in arguments], [])
+        case ast.UnaryOp(op=sign, operand=operand):
+            return ast.UnaryOp(sign, below(operand, deeper=True))
+        case ast.BinOp(left=left, op=sign, right=right):
+            return ast.BinOp(below(left), sign, below(right, deeper=isinstance(sign, ast.Pow)))
+        case ast.Compare(left=left, ops=signs, comparators=rest):
+            return ast.Compare(below(left), signs, [below(part) for part in rest])
+        case ast.BoolOp(op=word, values=parts):
+            return ast.BoolOp(word, [below(part) for part in parts])
+    raise ExpressionError(f"{type(node).__name__} belongs to no expression")
+
+
+# From a tree to values ----------------------------------------------------------------------------
+
+_FUNCTIONS: dict[str, Callable[[list[Any]], Any]] = {"min": min, "max": max}
+WHOLE_LANGUAGE = Grammar(
+    infix=frozenset({"and", "or", "==", "!=", "<", "<=", ">", ">="})
+    | {"+", "-", "*", "/", "//", "%", "**"},
+    prefix=frozenset({"+", "-", "not"}),
+    operands=frozenset({"number", "name", "quoted", "text"}),
+    constants={
+        "true": True,
+        "false": False,
+        "none": None,
+        "True": True,
+        "False": False,
+        "None": None,
+    },
+    functions=tuple(_FUNCTIONS),
+)
+
+
+def _code(node: ast.expr, names: dict[str, None]) -> Code:
+    """A function from values to a tree's value; what the tree asks for is added to ``names``."""
+    match node:
+        case ast.Constant(value=value):
+            return lambda values: value
+        case ast.Name(id=name):
+            names[name] = None
+            return lambda values: values[name]
+        case ast.Call(func=ast.Name(id=function), args=arguments):
+            return _call(function, [_code(a, names) for a in arguments])
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            inside = _code(operand, names)
+            return lambda values: not _truth(inside(values))
+        case ast.UnaryOp(op=sign, operand=operand):
+            binary = ast.Sub() if isinstance(sign, ast.USub) else ast.Add()
+            return _arithmetic(binary, lambda values: 0, _code(operand, names))
+        case ast.BinOp(left=left, op=sign, right=right):
+            return _arithmetic(sign, _code(left, names), _code(right, names))
+        case ast.Compare(left=left, ops=signs, comparators=rest):
+            return _comparison(signs, [_code(part, names) for part in (left, *rest)])
+        case ast.BoolOp(op=word, values=values):
+            parts, decide = [_code(v, names) for v in values], _DECIDE[type(word)]
+            return lambda values: decide(_truth(part(values)) for part in parts)
+    raise ExpressionError(f"{type(node).__name__} belongs to no expression")
+
+
+_DECIDE: dict[type[ast.boolop], Callable[..., bool]] = {ast.And: all, ast.Or: any}
+
+
+def _call(name: str, arguments: Sequence[Code]) -> Code:
+    def code(values: Values) -> Any:
+        numbers = [_number(a(values), name) for a in arguments]
+        return None if None in numbers else _FUNCTIONS[name](numbers)
+
+    return code
+
+
+def _comparison(signs: Sequence[ast.cmpop], parts: Sequence[Code]) -> Code:
+    """``a < b < c`` as Python means it: each part is worked out once, and only if still asked."""
+
+    def code(values: Values) -> bool:
+        left = parts[0](values)
+        for sign, part in zip(signs, parts[1:], strict=True):
+            right = part(values)
+            if not _compare(sign, left, right):
+                return False
+            left = right
+        return True
+
+    return code
+
+
+def _arithmetic(sign: ast.operator, left: Code, right: Code) -> Code:
+    written, run = _ARITHMETIC[type(sign)]
 
     def code(values: Values) -> Any:
-        a, b = _number(left(values), sign), _number(right(values), sign)
+        a, b = _number(left(values), written), _number(right(values), written)
         if a is None or b is None:
             return None
         try:
@@ -298,9 +370,9 @@ def _binary(sign: str, left: Code, right: Code) -> Code:
         except ZeroDivisionError:
             return None
         except OverflowError:
-            raise ExpressionError(f"the result of {sign} is too large") from None
+            raise ExpressionError(f"the result of {written} is too large") from None
         if isinstance(result, int) and result.bit_length() > MAX_BITS:
-            raise ExpressionError(f"the result of {sign} is too large")
+            raise ExpressionError(f"the result of {written} is too large")
         return result
 
     return code
@@ -314,14 +386,24 @@ def _power(a: int | float, b: int | float) -> Any:
     return None if isinstance(result, complex) else result
 
 
-_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": _power,
+_ARITHMETIC: dict[type[ast.operator], tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Add: ("+", operator.add),
+    ast.Sub: ("-", operator.sub),
+    ast.Mult: ("*", operator.mul),
+    ast.Div: ("/", operator.truediv),
+    ast.FloorDiv: ("//", operator.floordiv),
+    ast.Mod: ("%", operator.mod),
+    ast.Pow: ("**", _power),
+}
+_EQUAL: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ORDER: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], Any]]] = {
+    ast.Lt: ("<", operator.lt),
+    ast.LtE: ("<=", operator.le),
+    ast.Gt: (">", operator.gt),
+    ast.GtE: (">=", operator.ge),
 }
 
 
@@ -334,22 +416,21 @@ def _number(value: Any, sign: str) -> Any:
     raise ExpressionError(f"{sign} wants numbers, got {_cut(str(value))!r}")
 
 
-def _compare(sign: str, a: Any, b: Any) -> bool:
+def _compare(sign: ast.cmpop, a: Any, b: Any) -> bool:
     a, b = (None if isinstance(x, float) and x != x else x for x in (a, b))
-    if sign in _EQUAL:
-        return bool(_EQUAL[sign](a, b))
+    if type(sign) in _EQUAL:
+        return bool(_EQUAL[type(sign)](a, b))
     if a is None or b is None:
         return False
-    if isinstance(a, str) != isinstance(b, str):
-        raise ExpressionError(
-            f"{sign} wants two numbers or two texts, got {_cut(str(a))!r} and {_cut(str(b))!r}"
-        )
+    written, run = _ORDER[type(sign)]
     try:
-        return bool(_ORDER[sign](a, b))
+        if isinstance(a, str) == isinstance(b, str):
+            return bool(run(a, b))
     except TypeError:
-        raise ExpressionError(
-            f"{sign} wants two numbers or two texts, got {_cut(str(a))!r} and {_cut(str(b))!r}"
-        ) from None
+        pass
+    raise ExpressionError(
+        f"{written} wants two numbers or two texts, got {_cut(str(a))!r} and {_cut(str(b))!r}"
+    )
 
 
 def _truth(value: Any) -> bool:

@@ -1,19 +1,23 @@
-"""Limits that keep every answer to a file under 2 s and 300 MB; the largest real file is far below
-them.
+"""How much a stranger's file may be: read by ``yaml_reading`` for every file, and by who takes
+numbers from Python or a command line.
+
+Below these limits every answer, also the answer that a file is wrong, comes within 2 s and 300 MB;
+the largest real file is far below them.  Limits of one language or one format stand beside their
+reader (``base/expression``, ``importers/text_format``).
 """
 
 from __future__ import annotations
 
-# Limits that keep every answer under 2 s and 300 MB; the largest real file is far below them.
 MAX_BYTES = 500_000
 MAX_LINES = 20_000
-MAX_LINE = 10_000
-MAX_NODES = 40_000
+MAX_LINE = 10_000  # characters
+MAX_NODES = 40_000  # keys and values
 MAX_DEPTH = 20
 MAX_NUMBER = 2**53  # integers up to here are exact everywhere, JSON and float64 included
 
 
 def exact_number(number: int) -> int:
+    """``number``, if every reader takes it for the same.  Raises ValueError beyond 2^53."""
     if abs(number) > MAX_NUMBER:
         raise ValueError("must be a number of at most 2^53")
     return number

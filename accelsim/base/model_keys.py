@@ -1,5 +1,7 @@
-"""Which keys and types a pydantic model declares, and what stands below each: for overrides and for
-messages.
+"""Which keys and types a pydantic model declares, and what stands below each.
+
+``overrides`` asks which keys may be set, ``validation`` which the user may have meant.  A *spot* is
+one type that may stand at a place: a model, ``dict[...]``, ``tuple[...]`` or a plain type.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from accelsim.base.yaml_reading import Steps
 
 
-def alternatives(annotation: Any) -> list[Any]:
-    """The alternatives of a type, without Annotated and Union around them."""
+def alternatives(annotation: object) -> list[object]:
+    """The spots of a type: its alternatives, without Annotated and Union around them."""
     origin = get_origin(annotation)
     if hasattr(annotation, "__metadata__"):
         return alternatives(get_args(annotation)[0])
@@ -19,8 +21,8 @@ def alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def types_below(spot: Any, step: str | int) -> list[Any]:
-    """The types of what ``step`` leads to from a type."""
+def types_below(spot: object, step: str | int) -> list[object]:
+    """The spots that a key or an index, ``step``, leads to; none if the type declares no such."""
     if step in (fields := getattr(spot, "model_fields", {})):
         return alternatives(fields[step].annotation)
     args = get_args(spot)
@@ -31,8 +33,10 @@ def types_below(spot: Any, step: str | int) -> list[Any]:
     return []
 
 
-def types_at(model: Any, loc: Steps) -> list[Any]:
-    """The types at pydantic's location.  A step that names a member of a union picks it."""
+def types_at(model: object, loc: Steps) -> list[object]:
+    """The spots at pydantic's location, from the model down.  A step that names a member of a union
+    picks it.
+    """
     spots = alternatives(model)
     for step in loc:
         below = [m for spot in spots for m in types_below(spot, step)]
@@ -41,12 +45,12 @@ def types_at(model: Any, loc: Steps) -> list[Any]:
     return spots
 
 
-def _type_key(spot: Any) -> Any:
+def _type_key(spot: object) -> Any:
     declared = getattr(spot, "model_fields", {}).get("type")
     return declared.annotation if declared else None
 
 
-def declared_keys(spot: Any) -> list[str]:
+def declared_keys(spot: object) -> list[str]:
     """The keys a type declares: a model's fields, or the names a mapping may have."""
     if get_origin(spot) is dict:
         key = get_args(spot)[0]

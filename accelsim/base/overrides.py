@@ -1,5 +1,7 @@
-"""Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, sweeps,
-``overrides=``.
+"""Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, a sweep's
+axes, ``overrides=``.
+
+``validation.load_model`` applies them to a file, ``explore/machines`` to the base of a sweep.
 """
 
 from __future__ import annotations
@@ -27,15 +29,15 @@ def apply_overrides(
     from a command line, read as YAML (``32``, ``true``, ``[weight, ifmap]``).  Raises InputError
     for an unknown key or an unreadable value.
     """
-    out = copy.deepcopy(data)
+    changed = copy.deepcopy(data)
     for key, value in overrides.items():
         ready = (
             YamlReader(value, key=key).document()
             if from_text and isinstance(value, str)
             else _checked(key, value)
         )
-        _set(out, key, ready, model)
-    return out
+        _set(changed, key, ready, model)
+    return changed
 
 
 def override_values(texts: Mapping[str, str]) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _set(data: Any, key: str, value: Any, model: type[Any] | None) -> None:
     data[_step(data, last, key, spots)] = value
 
 
-def _step(here: Any, step: str, key: str, spots: list[Any]) -> str | int:
+def _step(here: Any, step: str, key: str, spots: list[object]) -> str | int:
     """The dictionary key or list index that a step of a dotted key means."""
     if isinstance(here, list):
         return _index(here, step, key)

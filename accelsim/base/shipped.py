@@ -1,4 +1,8 @@
-"""Where the shipped YAML files lie, and which file a name or a path means."""
+"""Where the shipped YAML files lie, and which file a name or a path means.
+
+Called by whoever takes a workload, dataflow, architecture or mapping by name: ``load_workload`` and
+its like, the explorer, the command line's lists.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +67,9 @@ def resolve_file(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
 
 @cache
 def _by_name(kind: str, folder: Path) -> dict[str, Path]:
+    """Files by folded name and short name.  A dataflow's short name is found without reading YAML,
+    so that a name stays quick to look up.
+    """
     known: dict[str, Path] = {}
     for path in sorted(folder.glob("*.yaml")):
         known[folded(path.stem)] = path
@@ -77,6 +84,9 @@ def _by_name(kind: str, folder: Path) -> dict[str, Path]:
 
 
 def existing(path: Path, shipped: Sequence[str] = ()) -> Path:
+    """``path``, if there is such a thing.  Raises InputError with the nearest name beside it or
+    among ``shipped``.
+    """
     try:
         path.stat()
     except FileNotFoundError:
@@ -96,4 +106,5 @@ def _siblings(path: Path) -> list[str]:
 
 
 def reason(error: Exception) -> str:
+    """The rule of a file that the system does not give, with the system's own words."""
     return f"cannot be read ({(getattr(error, 'strerror', None) or str(error)).lower()})"

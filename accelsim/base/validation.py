@@ -1,6 +1,11 @@
 """Plain data as a pydantic model, or one clear line about the first thing that is wrong with it.
 
-``load_model`` is what reads every kind of file; pydantic is imported when something is validated.
+``load_model`` is what reads every kind of file: workloads, dataflows, architectures, mappings and
+studies.  ``validate`` is for data that are there already (an importer's, a list of layers).
+pydantic is imported when something is validated.
+
+Of all that pydantic finds wrong one thing is told, the first in the file, with its place there; a
+misspelt key goes before what it leaves missing.
 """
 
 from __future__ import annotations
@@ -59,6 +64,7 @@ def validate(
         raise _first_error(e, data, model, kind, source, overridden) from None
 
 
+# What pydantic finds wrong, by its name of the error, in our words.
 _RULES = {
     "missing": "must be given",
     "extra_forbidden": "no such key",
@@ -98,21 +104,21 @@ def _first_error(
     source: YamlSource | None,
     overridden: Sequence[str],
 ) -> InputError:
-    found = min(
+    first = min(
         (_PydanticError(e, data) for e in error.errors(include_url=False)),
         key=lambda f: f.rank(source),
     )
-    key = ".".join(_key_steps(data, found.path))
-    place = _place(found.path, source)
+    key = ".".join(_key_steps(data, first.path))
+    place = _place(first.path, source)
     if any(key == o or key.startswith(o + ".") for o in overridden):
         place = None
     line, column = (
-        (None, None) if place is None else (place.key if found.about_key else place.value)
+        (None, None) if place is None else (place.key if first.about_key else place.value)
     )
-    rule, got, choices = found.rule(), found.got(place), found.choices(model)
-    if below := [o for o in overridden if found.whole and o.startswith(f"{key}." if key else "")]:
+    rule, got, choices = first.rule(), first.got(place), first.choices(model)
+    if below := [o for o in overridden if first.whole and o.startswith(f"{key}." if key else "")]:
         rule += f" (overridden: {', '.join(below)})"
-    if not key and got is None and not found.whole:
+    if not key and got is None and not first.whole:
         key = SINGULAR.get(kind, kind)
     return InputError(
         rule,
@@ -126,7 +132,12 @@ def _first_error(
 
 
 class _PydanticError:
-    """One of pydantic's errors, related to the data it is about."""
+    """One of pydantic's errors, related to the data it is about.
+
+    ``loc`` is pydantic's location, ``path`` the part of it that leads through the data.  ``whole``
+    says that the error is of a mapping as a whole and has a sentence of its own (``text``),
+    ``about_key`` that it is of a key and not of a value.
+    """
 
     def __init__(self, error: Any, data: Any) -> None:
         self.error, self.type, self.input = error, str(error["type"]), error["input"]

@@ -1,8 +1,12 @@
 """A YAML file as plain data that knows where every key and value stands.
 
-The YAML is plainer than YAML 1.2: one mapping of names to values, no anchors, aliases, tags or directives,
-and no scalar that another YAML reader would take for something else (``yes``, ``010``, ``1_000``, ``1:30``).
-ruamel is imported when a file is read, so that ``accelsim --help`` stays quick.
+The YAML is plainer than YAML 1.2: one mapping of names to values, no anchors, aliases, tags or
+directives, and no scalar that another YAML reader would take for something else (``yes``, ``010``,
+``1_000``, ``1:30``).
+
+``read_yaml`` is called by ``validation.load_model`` and by who needs the places themselves;
+``YamlReader`` also reads single values of a command line.  ruamel is imported when a file is read,
+so that ``accelsim --help`` stays quick.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from accelsim.base.limits import (
 )
 from accelsim.base.shipped import SINGULAR, existing, reason
 
-Steps = tuple[str | int, ...]
+Steps = tuple[str | int, ...]  # keys and indices that lead to a value
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,9 @@ def _position(before: str) -> tuple[int, int]:
 class YamlReader:
     """Builds plain data from ruamel's events, which cannot recurse, alias or construct anything by
     themselves.
+
+    ``places`` has every key's and value's place once ``document`` was called.  ``file`` and ``key``
+    are named in errors; without a file they carry no line.
     """
 
     def __init__(self, text: str, file: str | None = None, key: str | None = None) -> None:
@@ -152,7 +159,7 @@ class YamlReader:
         self.events = self._events()
 
     def document(self) -> Any:
-        """The value of the only document; None if the text is empty."""
+        """The value of the only document; None if the text is empty.  Raises InputError."""
         first = next(self.events)
         if first.name == "StreamEndEvent":
             return None
@@ -178,21 +185,21 @@ class YamlReader:
         return self._value(event, path)
 
     def _mapping(self, path: Steps) -> dict[str, Any]:
-        out: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         while (event := next(self.events)).name != "MappingEndEvent":
             key = self._key(event, path)
-            if key in out:
+            if key in mapping:
                 first = self.places[*path, key].key[0]
                 raise self._error(f"is given twice, first on line {first}", event.at, (*path, key))
-            out[key] = None
-            out[key] = self._node(next(self.events), (*path, key), event.at)
-        return out
+            mapping[key] = None
+            mapping[key] = self._node(next(self.events), (*path, key), event.at)
+        return mapping
 
     def _sequence(self, path: Steps) -> list[Any]:
-        out: list[Any] = []
+        entries: list[Any] = []
         while (event := next(self.events)).name != "SequenceEndEvent":
-            out.append(self._node(event, (*path, len(out))))
-        return out
+            entries.append(self._node(event, (*path, len(entries))))
+        return entries
 
     def _key(self, event: _YamlEvent, path: Steps) -> str:
         self._check(event, path)
@@ -301,7 +308,8 @@ def yaml_scalar(text: str) -> bool | int | float | str | None:
         raise ValueError("must be true or false, or in quotes if it is a word")
     if _OLD_NUMBER.fullmatch(text):
         raise ValueError(
-            "must be a decimal number without leading zeros, underscores or colons, or in quotes if it is a word"
+            "must be a decimal number without leading zeros, underscores or colons, or in quotes if"
+            " it is a word"
         )
     if _NOT_FINITE.fullmatch(text):
         raise ValueError("must be a finite number")
@@ -314,7 +322,8 @@ def yaml_scalar(text: str) -> bool | int | float | str | None:
     return text
 
 
-def in_words(value: Any) -> str:
+def in_words(value: object) -> str:
+    """A value as a message shows it, in YAML's words."""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, (list, tuple)):

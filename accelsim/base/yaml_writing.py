@@ -1,4 +1,6 @@
-"""A model as YAML text that ``load_model`` reads back."""
+"""A model as YAML text that ``load_model`` reads back: what ``accelsim import``, ``map`` and
+``show --yaml`` write.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +35,7 @@ def _quoted(value: Any) -> Any:
 
 
 def _quoted_text(text: str) -> str:
+    """Text in quotes unless it reads back as itself without them."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
     try:

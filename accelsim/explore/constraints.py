@@ -91,8 +91,8 @@ class Constraints:
         )
 
     def _of(self, arch: Architecture) -> dict[str, Any]:
-        found = dict(flat(arch.model_dump(mode="json"))) if self.built != list(BUILT) else {}
-        values = {name: found.get(name) for name in self.built}
+        keys = dict(flat(arch.model_dump(mode="json"))) if self.built != list(BUILT) else {}
+        values = {name: keys.get(name) for name in self.built}
         if "area_um2" in values:
             area = prices(arch).area_um2
             if not area:

@@ -1,8 +1,11 @@
 """Caffe prototxt: a network's layers in the present (``layer``), the 2014 (``layers``, TYPE) and
 the first syntax (``layers { layer {``).
 
-Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy, fillers, learning rates, layers
-of phase TRAIN) is left out and said in the notes.
+Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy,
+fillers, learning rates, layers of phase TRAIN) is left out and said in the notes.
+
+Each layer is brought to the present syntax first (``_modern``), so that converters know one.  Blobs
+are Caffe's names of tensors; layers stand in the order they run.
 """
 
 from __future__ import annotations
@@ -139,12 +142,12 @@ class _Importing:
             self._input(name, shape[1:] if shape else None, self.net)
 
     def _input(self, blob: str, shape: Sequence[int] | None, where: Message) -> None:
-        found = tuple(shape or self.shape or ())
-        if not found or any(n < 1 for n in found):
+        sizes = tuple(shape or self.shape or ())
+        if not sizes or any(n < 1 for n in sizes):
             raise self._error(
                 f"input {blob} has no shape here; give one (--input 3x227x227)", where
             )
-        self.blobs[blob] = self.builder.input(blob, found)
+        self.blobs[blob] = self.builder.input(blob, sizes)
 
     def _source(self, layer: Message, name: str, kind: str, tops: list[str]) -> None:
         if kind == "Input":
@@ -168,7 +171,8 @@ class _Importing:
             self._input(tops[0], self.shape or ((3, side, side) if side else None), layer)
             if side and not self.shape:
                 self.builder.notes.append(
-                    f"{name}: images of {kind} taken to have 3 channels of {side}x{side} (crop_size)"
+                    f"{name}: images of {kind} taken to have 3 channels of {side}x{side}"
+                    " (crop_size)"
                 )
             self.labels |= set(tops[1:])
 
@@ -177,25 +181,26 @@ class _Importing:
     def _modern(self, layer: Message) -> Message:
         """A layer of any syntax as one of the present."""
         inner = layer.messages("layer")
-        found = Message(layer.line, layer.column, [f for f in layer.fields if f[0] != "layer"])
+        modern = Message(layer.line, layer.column, [f for f in layer.fields if f[0] != "layer"])
         if inner:
-            found.fields += inner[-1].fields
-        kind = next((v for v in reversed(found.all("type")) if isinstance(v, str)), "")
-        modern = _OLD_TYPES.get(kind.lower(), kind) if isinstance(kind, Word) or inner else kind
-        found.fields = [f for f in found.fields if f[0] != "type"] + [
-            ("type", modern, (layer.line, layer.column))
+            modern.fields += inner[-1].fields
+        kind = next((v for v in reversed(modern.all("type")) if isinstance(v, str)), "")
+        if isinstance(kind, Word) or inner:
+            kind = _OLD_TYPES.get(kind.lower(), kind)
+        modern.fields = [f for f in modern.fields if f[0] != "type"] + [
+            ("type", kind, (layer.line, layer.column))
         ]
-        if inner and modern in _FIRST:
-            group, keys = _FIRST[modern]
+        if inner and kind in _FIRST:
+            group, keys = _FIRST[kind]
             moved = Message(
                 layer.line,
                 layer.column,
-                [(_RENAMED.get(k, k), v, at) for k, v, at in found.fields if k in keys],
+                [(_RENAMED.get(k, k), v, at) for k, v, at in modern.fields if k in keys],
             )
-            found.fields = [f for f in found.fields if f[0] not in keys] + [
+            modern.fields = [f for f in modern.fields if f[0] not in keys] + [
                 (group, moved, (layer.line, layer.column))
             ]
-        return found
+        return modern
 
     def _layer(self, layer: Message) -> None:
         kind, name = str(layer.all("type")[-1]), str((layer.all("name") or ["layer"])[-1])
@@ -224,27 +229,14 @@ class _Importing:
         if any(b in self.lost for b in bottoms):
             self.lost |= set(tops)
             return
-        for blob in bottoms:
-            if blob not in self.blobs:
-                after = blob in {
-                    str(t)
-                    for key in ("layer", "layers")
-                    for m in self.net.messages(key)
-                    for t in m.all("top")
-                }
-                rule = (
-                    f"{name} reads {blob} before any layer makes it (a circle, or a wrong order)"
-                    if after
-                    else f"{name}: no layer makes {blob}"
-                )
-                raise self._error(rule, layer)
+        self._check_made(bottoms, name, layer)
         convert = _LAYERS.get(kind)
         try:
             if convert is None or not bottoms:
                 raise ValueError(
                     f"there is no operator for {kind}" if bottoms else f"{kind} reads nothing"
                 )
-            out = convert(self, name, layer, [self.blobs[b] for b in bottoms])
+            tensor = convert(self, name, layer, [self.blobs[b] for b in bottoms])
         except InputError:
             raise
         except ValueError as error:
@@ -252,7 +244,23 @@ class _Importing:
             self.lost |= set(tops)
             return
         for top in tops:
-            self.blobs[top] = out
+            self.blobs[top] = tensor
+
+    def _check_made(self, bottoms: Sequence[str], name: str, layer: Message) -> None:
+        for blob in bottoms:
+            if blob in self.blobs:
+                continue
+            later = any(
+                blob in map(str, m.all("top"))
+                for key in ("layer", "layers")
+                for m in self.net.messages(key)
+            )
+            rule = (
+                f"{name} reads {blob} before any layer makes it (a circle, or a wrong order)"
+                if later
+                else f"{name}: no layer makes {blob}"
+            )
+            raise self._error(rule, layer)
 
     def _at(self, message: Message) -> tuple[str | os.PathLike[str], int, int]:
         return self.file, message.line, message.column
@@ -301,33 +309,40 @@ class _Fields:
 
     def whole(self, key: str, default: int) -> int:
         self.asked.add(key)
-        found = self.message.all(key)
-        return _whole(found[-1], key, self.at) if found else default
+        values = self.message.all(key)
+        return _whole(values[-1], key, self.at) if values else default
+
+    def axis(self, default: int) -> int:
+        """The field ``axis``, counted after the batch."""
+        axis = self.whole("axis", default)
+        if axis < 1:
+            raise ValueError("axis must not be the batch")
+        return axis - 1
 
     def real(self, key: str, default: float) -> float:
         self.asked.add(key)
-        found = self.message.all(key)
-        if not found:
+        values = self.message.all(key)
+        if not values:
             return default
-        if isinstance(found[-1], bool) or not isinstance(found[-1], (int, float)):
+        if isinstance(values[-1], bool) or not isinstance(values[-1], (int, float)):
             raise InputError(
                 f"{key} must be a number",
                 file=self.at[0],
                 line=self.at[1],
                 column=self.at[2],
-                got=str(found[-1])[:40],
+                got=str(values[-1])[:40],
             )
-        return float(found[-1])
+        return float(values[-1])
 
     def flag(self, key: str, default: bool) -> bool:
         self.asked.add(key)
-        found = self.message.all(key)
-        return bool(found[-1]) if found else default
+        values = self.message.all(key)
+        return bool(values[-1]) if values else default
 
     def word(self, key: str, default: str) -> str:
         self.asked.add(key)
-        found = self.message.all(key)
-        return str(found[-1]) if found else default
+        values = self.message.all(key)
+        return str(values[-1]) if values else default
 
     def pair(self, key: str, sides: tuple[str, str], default: int) -> list[int]:
         """[vertical, horizontal] of ``key`` (one or two of it) or of its two sides."""
@@ -346,10 +361,10 @@ class _Fields:
             raise ValueError(f"there is no counterpart for {', '.join(left)}")
 
 
-def _kernel(f: _Fields) -> dict[str, Any]:
-    r, s = f.pair("kernel_size", ("kernel_h", "kernel_w"), 0)
-    stride = f.pair("stride", ("stride_h", "stride_w"), 1)
-    pads = f.pair("pad", ("pad_h", "pad_w"), 0)
+def _kernel(given: _Fields) -> dict[str, Any]:
+    r, s = given.pair("kernel_size", ("kernel_h", "kernel_w"), 0)
+    stride = given.pair("stride", ("stride_h", "stride_w"), 1)
+    pads = given.pair("pad", ("pad_h", "pad_w"), 0)
     if not r or not s:
         raise ValueError("kernel_size must be given")
     return {"R": r, "S": s if s != r else None, "stride": _one(stride), "padding": _one(pads)}
@@ -359,22 +374,26 @@ def _one(values: list[int]) -> Any:
     return values[0] if values[0] == values[1] else values
 
 
-def _convolution(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "convolution_param")
-    m, groups, bias = f.whole("num_output", 0), f.whole("group", 1), f.flag("bias_term", True)
-    fields = _kernel(f) | {"dilation": f.whole("dilation", 1), "bias": bias}
+def _convolution(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "convolution_param")
+    m, groups, bias = (
+        given.whole("num_output", 0),
+        given.whole("group", 1),
+        given.flag("bias_term", True),
+    )
+    fields = _kernel(given) | {"dilation": given.whole("dilation", 1), "bias": bias}
     deconvolution = str(layer.all("type")[-1]) == "Deconvolution"
-    f.whole("axis", 1)
-    f.finish()
+    given.whole("axis", 1)
+    given.finish()
     if not groups or m % groups or not m:
         raise ValueError(f"group must divide num_output, got {groups} and {m}")
-    channels = imp.builder.shapes[xs[0]][0]
+    channels = importing.builder.shapes[xs[0]][0]
     if not deconvolution and groups == channels and groups > 1:
-        return imp.builder.add(
+        return importing.builder.add(
             "depthwise", name, xs, M=m // groups if m != groups else None, **_plain(fields)
         )
     kind = "conv_transpose" if deconvolution else "conv2d"
-    return imp.builder.add(
+    return importing.builder.add(
         kind, name, xs, M=m // groups, groups=groups if groups > 1 else None, **_plain(fields)
     )
 
@@ -387,34 +406,38 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _inner_product(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "inner_product_param")
-    m, bias, axis = f.whole("num_output", 0), f.flag("bias_term", True), f.whole("axis", 1)
-    f.flag("transpose", False)
-    f.finish()
+def _inner_product(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "inner_product_param")
+    m, bias, axis = (
+        given.whole("num_output", 0),
+        given.flag("bias_term", True),
+        given.whole("axis", 1),
+    )
+    given.flag("transpose", False)
+    given.finish()
     if axis != 1:
         raise ValueError(f"axis must be 1, got {axis}")
-    return imp.builder.add("linear", name, xs, M=m, bias=bias or None)
+    return importing.builder.add("linear", name, xs, M=m, bias=bias or None)
 
 
-def _pooling(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "pooling_param")
-    pool = f.word("pool", "MAX")
+def _pooling(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "pooling_param")
+    pool = given.word("pool", "MAX")
     pool = {"0": "MAX", "1": "AVE", "2": "STOCHASTIC"}.get(pool, pool)
-    whole, rounding = f.flag("global_pooling", False), f.word("round_mode", "CEIL")
-    fields = {} if whole else _kernel(f)
-    f.finish()
+    whole, rounding = given.flag("global_pooling", False), given.word("round_mode", "CEIL")
+    fields = {} if whole else _kernel(given)
+    given.finish()
     kind = {"MAX": "max_pool", "AVE": "average_pool", "STOCHASTIC": "stochastic_pool"}.get(pool)
     if kind is None or (whole and kind == "stochastic_pool"):
         raise ValueError(f"there is no operator for pool {pool}")
     if whole:
-        return imp.builder.add(f"global_{kind}", name, xs)
+        return importing.builder.add(f"global_{kind}", name, xs)
     ceil = True if rounding in ("CEIL", "0") else None
     extra: dict[str, Any] = (
         {"count_padding": True} if kind == "average_pool" and fields["padding"] else {}
     )
     extra |= {"expected": True} if kind == "stochastic_pool" else {}
-    return imp.builder.add(
+    return importing.builder.add(
         kind,
         name,
         xs,
@@ -423,108 +446,104 @@ def _pooling(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
     )
 
 
-def _lrn(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "lrn_param")
-    size, region = f.whole("local_size", 5), f.word("norm_region", "ACROSS_CHANNELS")
-    alpha, beta, k = f.real("alpha", 1.0), f.real("beta", 0.75), f.real("k", 1.0)
-    f.finish()
+def _lrn(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "lrn_param")
+    size, region = given.whole("local_size", 5), given.word("norm_region", "ACROSS_CHANNELS")
+    alpha, beta, k = given.real("alpha", 1.0), given.real("beta", 0.75), given.real("k", 1.0)
+    given.finish()
     if region not in ("ACROSS_CHANNELS", "0"):
         raise ValueError(f"there is no operator for norm_region {region}")
-    return imp.builder.add(
+    return importing.builder.add(
         "local_response_norm", name, xs, size=size, alpha=alpha / max(size, 1), beta=beta, k=k
     )
 
 
-def _relu(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "relu_param")
-    slope = f.real("negative_slope", 0.0)
-    f.finish()
+def _relu(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "relu_param")
+    slope = given.real("negative_slope", 0.0)
+    given.finish()
     return (
-        imp.builder.add("leaky_relu", name, xs, alpha=slope)
+        importing.builder.add("leaky_relu", name, xs, alpha=slope)
         if slope
-        else imp.builder.add("relu", name, xs)
+        else importing.builder.add("relu", name, xs)
     )
 
 
 def _simple(kind: str) -> Callable[[_Importing, str, Message, list[str]], str]:
-    def convert(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-        return imp.builder.add(kind, name, xs)
+    def convert(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+        return importing.builder.add(kind, name, xs)
 
     return convert
 
 
-def _elu(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "elu_param")
-    alpha = f.real("alpha", 1.0)
-    f.finish()
-    return imp.builder.add("elu", name, xs, alpha=alpha)
+def _elu(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "elu_param")
+    alpha = given.real("alpha", 1.0)
+    given.finish()
+    return importing.builder.add("elu", name, xs, alpha=alpha)
 
 
-def _softmax(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "softmax_param")
-    axis = f.whole("axis", 1)
-    f.finish()
-    if axis < 1:
-        raise ValueError("axis must not be the batch")
-    return imp.builder.add("softmax", name, xs, axis=axis - 1)
+def _softmax(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "softmax_param")
+    axis = given.axis(1)
+    given.finish()
+    return importing.builder.add("softmax", name, xs, axis=axis)
 
 
-def _dropout(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "dropout_param")
-    rate = f.real("dropout_ratio", 0.5)
-    f.finish()
-    return imp.builder.add("dropout", name, xs, rate=rate)
+def _dropout(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "dropout_param")
+    rate = given.real("dropout_ratio", 0.5)
+    given.finish()
+    return importing.builder.add("dropout", name, xs, rate=rate)
 
 
-def _concat(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "concat_param")
-    axis = f.whole("axis", f.whole("concat_dim", 1))
-    f.finish()
-    if axis < 1:
-        raise ValueError("axis must not be the batch")
-    return imp.builder.add("concat", name, xs, axis=axis - 1 or None)
+def _concat(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "concat_param")
+    axis = given.axis(given.whole("concat_dim", 1))
+    given.finish()
+    return importing.builder.add("concat", name, xs, axis=axis or None)
 
 
-def _eltwise(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "eltwise_param")
-    operation = f.word("operation", "SUM")
-    f.flag("stable_prod_grad", True)
-    f.asked.add("coeff")
+def _eltwise(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "eltwise_param")
+    operation = given.word("operation", "SUM")
+    given.flag("stable_prod_grad", True)
+    given.asked.add("coeff")
     coefficients = [
-        float(v) if isinstance(v, (int, float)) else 0.0 for v in f.message.all("coeff")
+        float(v) if isinstance(v, (int, float)) else 0.0 for v in given.message.all("coeff")
     ]
-    f.finish()
+    given.finish()
     if operation in ("SUM", "1") and all(c == 1 for c in coefficients):
-        return imp.builder.add("add", name, xs)
+        return importing.builder.add("add", name, xs)
     if operation in ("SUM", "1") and coefficients == [1.0, -1.0]:
-        return imp.builder.add("subtract", name, xs)
+        return importing.builder.add("subtract", name, xs)
     if operation in ("PROD", "0") and len(xs) == 2:
-        return imp.builder.add("multiply", name, xs)
+        return importing.builder.add("multiply", name, xs)
     raise ValueError(
         f"there is no operator for operation {operation} of {len(xs)} with coeff {coefficients}"
     )
 
 
-def _batch_norm(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "batch_norm_param")
-    epsilon = f.real("eps", 1e-5)
-    f.finish()
-    return imp.builder.add("batch_norm", name, xs, epsilon=epsilon)
+def _batch_norm(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "batch_norm_param")
+    epsilon = given.real("eps", 1e-5)
+    given.finish()
+    return importing.builder.add("batch_norm", name, xs, epsilon=epsilon)
 
 
-def _scale(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    f = _Fields(imp, layer, "scale_param")
-    f.flag("bias_term", False)
-    axis = f.whole("axis", 1)
-    f.finish()
-    before = next((e for e in imp.builder.entries if e["name"] == xs[0]), None)
+def _scale(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+    given = _Fields(importing, layer, "scale_param")
+    given.flag("bias_term", False)
+    axis = given.whole("axis", 1)
+    given.finish()
+    before = next((e for e in importing.builder.entries if e["name"] == xs[0]), None)
     if before is None or before["type"] != "batch_norm" or axis != 1 or len(xs) != 1:
         raise ValueError("a Scale must follow a BatchNorm, of which it is the second half")
-    imp.builder.notes.append(f"{name} (Scale) is the scale and shift of {xs[0]}")
+    importing.builder.notes.append(f"{name} (Scale) is the scale and shift of {xs[0]}")
     return xs[0]
 
 
-def _split(imp: _Importing, name: str, layer: Message, xs: list[str]) -> str:
+def _split(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
     return xs[0]
 
 

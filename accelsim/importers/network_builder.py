@@ -1,5 +1,8 @@
 """What every importer builds: entries of a workload file with names that a file may have, and
 weights beside them.
+
+An importer adds nodes in the order they run and gets back the name each tensor goes by; ``done``
+validates the whole as a workload file would be.
 """
 
 from __future__ import annotations
@@ -12,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError, one_line
 from accelsim.base.validation import validate
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.network import Workload
 from accelsim.workload.operators.operator import Operator, Shape
 
-Array = NDArray[Any]
 MAX_IMPORTED = 10_000
 
 
@@ -48,6 +50,25 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
+class UniqueNames:
+    """Names a file may have, each given once; ``otherwise`` for a name of which nothing is left."""
+
+    def __init__(self, otherwise: str) -> None:
+        self.otherwise = otherwise
+        self.taken: set[str] = set()
+        self.numbers: dict[str, int] = {}
+
+    def like(self, name: str) -> str:
+        """``name`` without what a file's names may not have, with a number after it if taken."""
+        base = clean(name)[:80] or self.otherwise
+        unused = base
+        while unused in self.taken:
+            self.numbers[base] = self.numbers.get(base, 1) + 1
+            unused = f"{base}_{self.numbers[base]}"
+        self.taken.add(unused)
+        return unused
+
+
 class NetworkBuilder:
     """Collects nodes of a graph.  A tensor goes by its node's name; shapes are known at once, the
     batch left out.
@@ -60,22 +81,11 @@ class NetworkBuilder:
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Array] = {}
         self.notes: list[str] = []
-        self.taken: set[str] = set()
-        self.numbers: dict[str, int] = {}
-
-    def unique(self, name: str) -> str:
-        """A name a file may have, like ``name``, that nothing has yet."""
-        base = clean(name)[:80] or "node"
-        found = base
-        while found in self.taken:
-            self.numbers[base] = self.numbers.get(base, 1) + 1
-            found = f"{base}_{self.numbers[base]}"
-        self.taken.add(found)
-        return found
+        self.names = UniqueNames("node")
 
     def input(self, name: str, shape: Shape) -> str:
         """An input of the network; its tensor's name."""
-        own = self.unique(name)
+        own = self.names.like(name)
         self.inputs[own] = self.shapes[own] = shape
         return own
 
@@ -99,7 +109,7 @@ class NetworkBuilder:
         for key, wanted in op.parameters(*shapes).items():
             if weights is not None and key in weights and weights[key].shape != wanted:
                 raise ValueError(f"{key} must have shape {wanted}, got {weights[key].shape}")
-        own = self.unique(name)
+        own = self.names.like(name)
         given = {"inputs": list(inputs)} if inputs and [*inputs] != [self._last()] else {}
         self.entries.append({"name": own} | entry | given)
         self.shapes[own] = shape
@@ -118,7 +128,7 @@ class NetworkBuilder:
         ):
             return name
         entry = self.entries.pop()
-        self.taken.discard(name)
+        self.names.taken.discard(name)
         del self.shapes[name]
         return str(entry["inputs"][0]) if "inputs" in entry else str(self._last())
 
@@ -149,12 +159,11 @@ def _operator(kind: str, entry: Mapping[str, Any]) -> Operator:
     from pydantic import ValidationError
 
     try:
-        found: Operator = OPERATORS[kind].model_validate(dict(entry))  # type: ignore[assignment]
+        return OPERATORS[kind].model_validate(dict(entry))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}".removeprefix(": ")) from None
-    return found
 
 
 def clean(name: str) -> str:
@@ -213,7 +222,7 @@ def read_text(file: str | os.PathLike[str], most: int) -> str:
 
 
 def finite(array: Array) -> Array:
-    """Numbers as float32 or float64.  Raises ValueError for what is not numbers."""
+    """Numbers as float32 or float64, in their shape.  Raises ValueError for what is not numbers."""
     if np.issubdtype(array.dtype, np.complexfloating) or array.dtype.kind not in "fiub":
         try:
             return np.asarray(array, np.float32)

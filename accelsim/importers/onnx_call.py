@@ -1,4 +1,7 @@
-"""One node of an ONNX model: its attributes, its inputs, and where to put what it becomes."""
+"""One node of an ONNX model: its attributes, its inputs, and where to put what it becomes.
+
+The importer makes a ``Call`` for each node and hands it to a converter of ``onnx_operators``.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.importers.network_builder import NetworkBuilder, finite
 from accelsim.importers.onnx_constants import MAX_CONSTANT
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.operator import Shape
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ class Call:
         """A node, called like the ONNX node's output unless given a name."""
         own = name or str(self.node.output[0])
         ready = {k: finite(v) for k, v in (weights or {}).items()}
-        found = self.model.builder.add(kind, own, [t.name for t in inputs], ready, **fields)
-        return Tensor(found, self.model.builder.shapes[found])
+        added = self.model.builder.add(kind, own, [t.name for t in inputs], ready, **fields)
+        return Tensor(added, self.model.builder.shapes[added])
 
     def axis(self, axis: int, rank: int) -> int:
         """An ONNX axis counted after the batch.  Raises ValueError for the batch itself."""

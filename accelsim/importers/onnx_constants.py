@@ -1,5 +1,8 @@
 """Constants of an ONNX model worked out beforehand: what only describes shapes, and weights that
 are moved about.
+
+``fold`` is called for a node all of whose inputs are arrays.  ``FOLDED`` has a function for each
+operator: (inputs, attributes) to outputs, as onnx.ai/onnx/operators defines it.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from accelsim.workload.arithmetic import Array
+
 Attributes = Mapping[str, Any]
 MAX_CONSTANT = 2**24  # words of a constant that is worked out
 MAX_CONSTANTS = 2**26  # of all of them
@@ -49,11 +52,11 @@ def fold(
     if op in ("Concat", "Min", "Max", "Cast") and sum(x.size for x in xs) > MAX_CONSTANT:
         raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     with np.errstate(all="ignore"):
-        found = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
-    for array in found:
+        constants = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
+    for array in constants:
         if array.size > MAX_CONSTANT and op not in VIEWS:
             raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
-    return found
+    return constants
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:

@@ -1,5 +1,8 @@
 """A workload's graph as an ONNX model, with weights if there are any: opset 21, float32, the batch
 free.
+
+``accelsim export`` calls ``export_onnx``.  A node's ONNX output is called like the node; what takes
+several ONNX nodes calls the others ``NODE/what``.
 """
 
 from __future__ import annotations
@@ -9,17 +12,16 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
 from accelsim.version import __version__
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
+from accelsim.workload.layers import same_padding
 from accelsim.workload.network import Workload
 from accelsim.workload.operators import activation, array, combine, normalization, pooling
 from accelsim.workload.operators.operator import axes_of, kind
-from accelsim.workload.operators.windows import same
 
-Array = NDArray[Any]
 OPSET, IR = 21, 10
 _NAMES = {
     "relu": "Relu",
@@ -43,6 +45,8 @@ _NAMES = {
     "global_average_pool": "GlobalAveragePool",
     "global_max_pool": "GlobalMaxPool",
 }
+_PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_UPSAMPLING = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
 
 
 def export_onnx(workload: Workload, weights: Mapping[str, Array] | None = None) -> bytes:
@@ -124,109 +128,128 @@ class _Writer:
         return name
 
     def node(self, node: Node) -> None:
-        xs, out, op = list(node.inputs), node.name, node.op
-        shapes = self.graph.input_shapes(node)
-        full = [len(s) + 1 for s in shapes]
-        match op:
+        """Write what a node is in ONNX, its last output called like the node."""
+        match node.op:
+            case array.ArrayOperator():
+                self._layer(node)
+            case pooling.Pool() | pooling.GlobalPool():
+                self._pooling(node)
+            case activation.Elementwise() | activation.Softmax():
+                self._activation(node)
+            case combine.Pad() | combine.Slice() | combine.Upsample():
+                self._resized(node)
+            case combine.Moving():
+                self._moved(node)
+            case combine.Add() | combine.Multiply():
+                self._arithmetic(node)
+            case combine.Concat() | combine.Mean() | combine.Parameter():
+                self._combined(node)
+            case _:
+                self._normalization(node)
+
+    def _nothing_for(self, node: Node) -> None:
+        self.missing.append(f"{node.name} ({kind(node.op)})")
+
+    def _layer(self, node: Node) -> None:
+        xs, out, shapes = list(node.inputs), node.name, self.graph.input_shapes(node)
+        match node.op:
             case array.Convolution() | array.ConvTranspose():
                 self._convolution(node)
-            case array.FullyConnected():
+            case array.FullyConnected() as op:
                 flat = self.emit("Flatten", xs, f"{out}/flat") if len(shapes[0]) > 1 else xs[0]
                 names = [self.parameter(f"{out}.{key}") for key in op.parameters(*shapes)]
                 self.emit("Gemm", [flat, *names], out, transB=1)
-            case array.Dense():
+            case array.Dense() as op:
                 product = f"{out}/product" if op.bias else out
                 self.emit(
                     "MatMul", [xs[0], self.parameter(f"{out}.weight", transpose=True)], product
                 )
                 if op.bias:
                     self.emit("Add", [product, self.parameter(f"{out}.bias")], out)
-            case array.Product():
+            case array.Product() as op:
                 for i, turned in enumerate((op.transpose_a, op.transpose_b)):
                     if turned:
-                        order = [*range(full[i] - 2), full[i] - 1, full[i] - 2]
+                        rank = len(shapes[i]) + 1
+                        order = [*range(rank - 2), rank - 1, rank - 2]
                         xs[i] = self.emit("Transpose", [xs[i]], f"{out}/turned{i}", perm=order)
                 self.emit("MatMul", xs, out)
+            case _:
+                self._nothing_for(node)
+
+    def _pooling(self, node: Node) -> None:
+        xs, out = list(node.inputs), node.name
+        if isinstance(node.op, pooling.GlobalPool):
+            self.emit(_NAMES[node.op.type], xs, out)
+            return
+        assert isinstance(node.op, pooling.Pool)
+        windows = self._windows(node.op, self.graph.input_shapes(node)[0])
+        match node.op:
             case pooling.MaxPool():
-                self.emit(
-                    "MaxPool", xs, out, **self._windows(op, shapes[0]), dilations=list(op.dilation)
-                )
-            case pooling.AveragePool():
-                self.emit(
-                    "AveragePool",
-                    xs,
-                    out,
-                    **self._windows(op, shapes[0]),
-                    dilations=list(op.dilation),
-                    count_include_pad=int(op.count_padding),
-                )
-            case pooling.L2Pool() | pooling.LpPool() if getattr(op, "p", 2) == int(
-                getattr(op, "p", 2)
-            ):
-                self.emit(
-                    "LpPool",
-                    xs,
-                    out,
-                    **self._windows(op, shapes[0]),
-                    dilations=list(op.dilation),
-                    p=int(getattr(op, "p", 2)),
-                )
-            case activation.LeakyRelu():
-                self.emit("LeakyRelu", xs, out, alpha=op.alpha)
-            case activation.Elu():
-                self.emit("Elu", xs, out, alpha=op.alpha)
-            case activation.Clip():
-                bounds = [
-                    self.constant(f"{out}/{k}", v, np.float32)
-                    for k, v in (("low", op.low), ("high", op.high))
-                ]
-                self.emit("Clip", [*xs, *bounds], out)
-            case activation.Power():
-                self.emit(
-                    "Pow", [*xs, self.constant(f"{out}/exponent", op.exponent, np.float32)], out
-                )
-            case activation.Affine():
-                scaled = self.emit(
-                    "Mul",
-                    [*xs, self.constant(f"{out}/scale", op.scale, np.float32)],
-                    f"{out}/scaled" if op.shift else out,
-                )
-                if op.shift:
-                    self.emit(
-                        "Add", [scaled, self.constant(f"{out}/shift", op.shift, np.float32)], out
-                    )
-            case activation.Dropout():
-                self.emit("Dropout", [*xs, self.constant(f"{out}/rate", op.rate, np.float32)], out)
-            case activation.Softmax():
-                self.emit("Softmax", xs, out, axis=axes_of([op.axis], len(shapes[0]))[0] + 1)
+                self.emit("MaxPool", xs, out, **windows)
+            case pooling.AveragePool(count_padding=counted):
+                self.emit("AveragePool", xs, out, **windows, count_include_pad=int(counted))
+            case pooling.L2Pool():
+                self.emit("LpPool", xs, out, **windows, p=2)
+            case pooling.LpPool(p=p) if p == int(p):
+                self.emit("LpPool", xs, out, **windows, p=int(p))
+            case _:
+                self._nothing_for(node)
+
+    def _activation(self, node: Node) -> None:
+        xs, out = list(node.inputs), node.name
+
+        def number(key: str, value: float) -> str:
+            return self.constant(f"{out}/{key}", value, np.float32)
+
+        match node.op:
+            case activation.LeakyRelu(alpha=alpha):
+                self.emit("LeakyRelu", xs, out, alpha=alpha)
+            case activation.Elu(alpha=alpha):
+                self.emit("Elu", xs, out, alpha=alpha)
+            case activation.Clip(low=low, high=high):
+                self.emit("Clip", [*xs, number("low", low), number("high", high)], out)
+            case activation.Power(exponent=exponent):
+                self.emit("Pow", [*xs, number("exponent", exponent)], out)
+            case activation.Affine(scale=scale, shift=shift):
+                scaled = f"{out}/scaled" if shift else out
+                self.emit("Mul", [*xs, number("scale", scale)], scaled)
+                if shift:
+                    self.emit("Add", [scaled, number("shift", shift)], out)
+            case activation.Dropout(rate=rate):
+                self.emit("Dropout", [*xs, number("rate", rate)], out)
+            case activation.Softmax(axis=axis):
+                rank = len(self.graph.input_shapes(node)[0])
+                self.emit("Softmax", xs, out, axis=axes_of([axis], rank)[0] + 1)
             case activation.Activation(type="silu"):
                 self.emit("Mul", [xs[0], self.emit("Sigmoid", xs, f"{out}/sigmoid")], out)
             case activation.Activation(type="square"):
                 self.emit("Mul", [xs[0], xs[0]], out)
             case activation.Activation(type="hard_sigmoid"):
                 self.emit("HardSigmoid", xs, out, alpha=1 / 6, beta=0.5)
-            case normalization.LocalResponse() if op.size % 2:
+            case activation.Activation(type=plain):
+                self.emit(_NAMES[plain], xs, out)
+            case _:
+                self._nothing_for(node)
+
+    def _normalization(self, node: Node) -> None:
+        xs, out = list(node.inputs), node.name
+
+        def parameters(*keys: str) -> list[str]:
+            return [self.parameter(f"{out}.{key}") for key in keys]
+
+        match node.op:
+            case normalization.LocalResponse() as op if op.size % 2:
                 self.emit(
                     "LRN", xs, out, size=op.size, alpha=op.alpha * op.size, beta=op.beta, bias=op.k
                 )
-            case normalization.BatchNorm():
-                names = [
-                    self.parameter(f"{out}.{key}") for key in ("scale", "shift", "mean", "variance")
-                ]
-                self.emit("BatchNormalization", [*xs, *names], out, epsilon=op.epsilon)
-            case normalization.LayerNorm() if axes_of(op.axes, len(shapes[0]))[-1] == len(
-                shapes[0]
-            ) - 1 and _row(axes_of(op.axes, len(shapes[0]))):
-                names = [self.parameter(f"{out}.{key}") for key in ("scale", "shift")]
-                self.emit(
-                    "LayerNormalization",
-                    [*xs, *names],
-                    out,
-                    axis=axes_of(op.axes, len(shapes[0]))[0] + 1,
-                    epsilon=op.epsilon,
-                )
-            case normalization.GroupNorm():
-                names = [self.parameter(f"{out}.{key}") for key in ("scale", "shift")]
+            case normalization.BatchNorm(epsilon=epsilon):
+                names = parameters("scale", "shift", "mean", "variance")
+                self.emit("BatchNormalization", [*xs, *names], out, epsilon=epsilon)
+            case normalization.LayerNorm() as op if first := self._last_axes(node, op.axes):
+                names = parameters("scale", "shift")
+                self.emit("LayerNormalization", [*xs, *names], out, axis=first, epsilon=op.epsilon)
+            case normalization.GroupNorm() as op:
+                names = parameters("scale", "shift")
                 self.emit(
                     "GroupNormalization",
                     [*xs, *names],
@@ -234,87 +257,88 @@ class _Writer:
                     num_groups=op.groups,
                     epsilon=op.epsilon,
                 )
-            case combine.Add() if len(xs) > 2 and op.type == "add":
-                self.emit("Sum", self._aligned(xs, full, out), out)
+            case _:
+                self._nothing_for(node)
+
+    def _last_axes(self, node: Node, given: tuple[int, ...]) -> int | None:
+        """The first of ``axes``, the batch counted, if they are all from there to the last."""
+        rank = len(self.graph.input_shapes(node)[0])
+        axes = axes_of(given, rank)
+        return axes[0] + 1 if axes == tuple(range(axes[0], rank)) else None
+
+    def _arithmetic(self, node: Node) -> None:
+        xs, out = self._aligned(node), node.name
+        match node.op:
+            case combine.Add(type="add") if len(xs) > 2:
+                self.emit("Sum", xs, out)
             case combine.Add() if len(xs) > 2:
-                rest = self.emit("Sum", self._aligned(xs, full, out)[1:], f"{out}/rest")
+                rest = self.emit("Sum", xs[1:], f"{out}/rest")
                 self.emit("Sub", [xs[0], rest], out)
-            case combine.Add() | combine.Multiply():
-                self.emit(_NAMES[op.type], self._aligned(xs, full, out), out)
-            case combine.Concat():
-                self.emit("Concat", xs, out, axis=axes_of([op.axis], len(shapes[0]))[0] + 1)
-            case combine.Mean():
-                axes = self.constant(
-                    f"{out}/axes", [a + 1 for a in axes_of(op.axes, len(shapes[0]))]
-                )
-                self.emit(
-                    "ReduceMean" if op.type == "mean" else "ReduceSum",
-                    [*xs, axes],
-                    out,
-                    keepdims=int(op.keep),
-                )
-            case combine.Reshape():
-                self.emit(
-                    "Reshape", [*xs, self.constant(f"{out}/shape", [0, *op.infer(*shapes)])], out
-                )
+            case combine.Add(type=name) | combine.Multiply(type=name):
+                self.emit(_NAMES[name], xs, out)
+
+    def _combined(self, node: Node) -> None:
+        xs, out = list(node.inputs), node.name
+        match node.op:
+            case combine.Concat(axis=axis):
+                rank = len(self.graph.input_shapes(node)[0])
+                self.emit("Concat", xs, out, axis=axes_of([axis], rank)[0] + 1)
+            case combine.Mean() as op:
+                rank = len(self.graph.input_shapes(node)[0])
+                axes = self.constant(f"{out}/axes", [a + 1 for a in axes_of(op.axes, rank)])
+                reduction = "ReduceMean" if op.type == "mean" else "ReduceSum"
+                self.emit(reduction, [*xs, axes], out, keepdims=int(op.keep))
+            case combine.Parameter():
+                axes = self.constant(f"{out}/batch", [0])
+                self.emit("Unsqueeze", [self.parameter(f"{out}.value"), axes], out)
+
+    def _moved(self, node: Node) -> None:
+        xs, out, shapes = list(node.inputs), node.name, self.graph.input_shapes(node)
+
+        def reshaped(x: str, sizes: list[int], output: str) -> str:
+            return self.emit("Reshape", [x, self.constant(f"{out}/shape", sizes)], output)
+
+        match node.op:
+            case combine.Reshape() as op:
+                reshaped(xs[0], [0, *op.infer(*shapes)], out)
             case combine.Flatten():
                 self.emit("Flatten", xs, out)
-            case combine.SplitHeads():
-                parted = self.emit(
-                    "Reshape",
-                    [*xs, self.constant(f"{out}/shape", [0, shapes[0][0], op.heads, -1])],
-                    f"{out}/parted",
-                )
+            case combine.SplitHeads(heads=heads):
+                parted = reshaped(xs[0], [0, shapes[0][0], heads, -1], f"{out}/parted")
                 self.emit("Transpose", [parted], out, perm=[0, 2, 1, 3])
             case combine.MergeHeads():
                 flat = self.emit("Transpose", xs, f"{out}/turned", perm=[0, 2, 1, 3])
-                self.emit(
-                    "Reshape",
-                    [flat, self.constant(f"{out}/shape", [0, shapes[0][1], prod(shapes[0][::2])])],
-                    out,
-                )
-            case combine.Transpose():
-                self.emit("Transpose", xs, out, perm=[0, *(a + 1 for a in op.order)])
-            case combine.Slice():
-                axis, piece, _ = op._range(shapes[0])
-                start, stop, step = piece.indices(shapes[0][axis])
+                reshaped(flat, [0, shapes[0][1], prod(shapes[0][::2])], out)
+            case combine.Transpose(order=order):
+                self.emit("Transpose", xs, out, perm=[0, *(a + 1 for a in order)])
+            case _:
+                self._nothing_for(node)
+
+    def _resized(self, node: Node) -> None:
+        xs, out, shape = list(node.inputs), node.name, self.graph.input_shapes(node)[0]
+        match node.op:
+            case combine.Slice() as op:
+                axis, piece, _ = op.piece(shape)
+                start, stop, step = piece.indices(shape[axis])
                 values = {"start": start, "stop": stop, "axis": axis + 1, "step": step}
-                self.emit(
-                    "Slice",
-                    [*xs, *(self.constant(f"{out}/{k}", [v]) for k, v in values.items())],
-                    out,
-                )
-            case combine.Pad():
-                top, bottom, left, right = op._sides()
-                mode = {
-                    "zeros": "constant",
-                    "reflect": "reflect",
-                    "replicate": "edge",
-                    "circular": "wrap",
-                }[op.mode]
+                places = [self.constant(f"{out}/{key}", [value]) for key, value in values.items()]
+                self.emit("Slice", [*xs, *places], out)
+            case combine.Pad() as op:
+                top, bottom, left, right = op.sides()
                 given = [self.constant(f"{out}/pads", [0, 0, top, left, 0, 0, bottom, right])]
                 given += [self.constant(f"{out}/value", op.value, np.float32)] if op.value else []
-                self.emit("Pad", [*xs, *given], out, mode=mode)
-            case combine.Upsample():
+                self.emit("Pad", [*xs, *given], out, mode=_PADDING[op.mode])
+            case combine.Upsample() as op:
                 scales = self.constant(f"{out}/scales", [1, 1, *op.scale], np.float32)
-                way = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}[
-                    op.mode
-                ]
+                mode, coordinates = _UPSAMPLING[op.mode]
                 self.emit(
                     "Resize",
                     [*xs, "", scales],
                     out,
-                    mode=way[0],
-                    coordinate_transformation_mode=way[1],
+                    mode=mode,
+                    coordinate_transformation_mode=coordinates,
                     nearest_mode="floor",
                 )
-            case combine.Parameter():
-                axes = self.constant(f"{out}/batch", [0])
-                self.emit("Unsqueeze", [self.parameter(f"{out}.value"), axes], out)
-            case activation.Activation() | pooling.GlobalPool():
-                self.emit(_NAMES[op.type], xs, out)
-            case _:
-                self.missing.append(f"{node.name} ({kind(op)})")
 
     def _convolution(self, node: Node) -> None:
         op, shapes = node.op, self.graph.input_shapes(node)
@@ -356,7 +380,7 @@ class _Writer:
         stride = op.stride or taps
         if op.padding == "same":
             (top, bottom), (left, right) = (
-                same(shape[1 + i], taps[i], stride[i], op.dilation[i]) for i in (0, 1)
+                same_padding(shape[1 + i], taps[i], stride[i], op.dilation[i]) for i in (0, 1)
             )
         else:
             top, bottom, left, right = (int(n) for n in op.padding)
@@ -365,18 +389,17 @@ class _Writer:
             "strides": list(stride),
             "pads": [top, left, bottom, right],
             "ceil_mode": int(op.ceil),
+            "dilations": list(op.dilation),
         }
 
-    def _aligned(self, xs: list[str], full: list[int], out: str) -> list[str]:
-        """Tensors of one rank: ones after the batch, as a graph means it."""
-        most, ready = max(full), []
-        for i, (x, rank) in enumerate(zip(xs, full, strict=True)):
-            if rank < most:
-                axes = self.constant(f"{out}/axes{i}", list(range(1, most - rank + 1)))
-                x = self.emit("Unsqueeze", [x, axes], f"{out}/wide{i}")
-            ready.append(x)
-        return ready
-
-
-def _row(axes: tuple[int, ...]) -> bool:
-    return axes == tuple(range(axes[0], axes[-1] + 1))
+    def _aligned(self, node: Node) -> list[str]:
+        """What a node reads, as tensors of one rank: ones after the batch, as a graph means it."""
+        ranks = [len(shape) for shape in self.graph.input_shapes(node)]
+        names: list[str] = []
+        for i, (name, rank) in enumerate(zip(node.inputs, ranks, strict=True)):
+            if rank < max(ranks):
+                missing = list(range(1, max(ranks) - rank + 1))
+                axes = self.constant(f"{node.name}/axes{i}", missing)
+                name = self.emit("Unsqueeze", [name, axes], f"{node.name}/wide{i}")
+            names.append(name)
+        return names

@@ -1,8 +1,14 @@
 """ONNX models into workloads: nodes in order, shapes inferred on the way, what only describes
 shapes folded.
 
-Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and stays first; what moves
-words across it cannot be imported.  Weights come along, as the file has them.
+Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and
+stays first; what moves words across it cannot be imported.  Weights come along, as the file has
+them.
+
+The importer holds every ONNX value by name, a ``Tensor`` (a node of the graph to be) or an array,
+and takes the nodes in the model's order, which ONNX requires to be one that runs.  A node all of
+whose inputs are arrays is worked out (``onnx_constants``); any other becomes what
+``onnx_operators`` makes of it.
 """
 
 from __future__ import annotations
@@ -12,7 +18,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError, one_line
 from accelsim.importers.network_builder import (
@@ -26,8 +31,8 @@ from accelsim.importers.network_builder import (
 from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
 from accelsim.importers.onnx_constants import FOLDED, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
+from accelsim.workload.arithmetic import Array
 
-Array = NDArray[Any]
 MAX_BYTES = 2**31 - 1  # protobuf's own limit
 
 
@@ -49,23 +54,23 @@ def import_onnx(file: str | os.PathLike[str], fold_batch_norm: bool = False) -> 
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
-    found = _OnnxImport(model, file).run()
-    return _folded(found, file) if fold_batch_norm else found
+    imported = _OnnxImport(model, file).run()
+    return _folded(imported, file) if fold_batch_norm else imported
 
 
-def _folded(found: Imported, file: str | os.PathLike[str]) -> Imported:
+def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:
     from accelsim.importers.network_builder import made
     from accelsim.workload.graph.fold import fold_batch_norm
 
-    graph = found.workload.network
+    graph = imported.workload.network
     assert graph is not None
     try:
-        folded, weights = fold_batch_norm(graph, found.weights)
+        folded, weights = fold_batch_norm(graph, imported.weights)
     except KeyError as error:
         raise InputError(
             f"batch normalization cannot be folded: weights {error} are missing", file=file
         ) from None
-    data = found.workload.model_dump(mode="json")
+    data = imported.workload.model_dump(mode="json")
     data["graph"] = [
         node.op.model_copy(update={"name": node.name, "inputs": node.inputs}).model_dump()
         for node in folded.nodes
@@ -77,7 +82,7 @@ def _folded(found: Imported, file: str | os.PathLike[str]) -> Imported:
         if not node.inputs:
             del entry["inputs"]
     data["outputs"] = list(folded.outputs)
-    return Imported(made(data, file), weights, found.notes)
+    return Imported(made(data, file), weights, imported.notes)
 
 
 class _OnnxImport:
@@ -124,11 +129,11 @@ class _OnnxImport:
             raise UnsupportedError(self.file, self.unsupported)
         outputs = []
         for output in self.graph.output:
-            found = self.values.get(output.name)
-            if found is None:
+            value = self.values.get(output.name)
+            if value is None:
                 raise self.error(f"no node makes the output {output.name or '(without a name)'}")
-            if isinstance(found, Tensor) and found.name not in self.builder.inputs:
-                outputs.append(found.name)
+            if isinstance(value, Tensor) and value.name not in self.builder.inputs:
+                outputs.append(value.name)
         if not outputs:
             raise self.error("no output depends on an input")
         read = {x for e in self._reads() for x in e}
@@ -168,7 +173,8 @@ class _OnnxImport:
         sizes = [int(d.dim_value) if d.WhichOneof("value") == "dim_value" else 0 for d in dims]
         if not sizes or len(sizes) < 2 or len(sizes) > MAX_RANK:
             raise self.error(
-                f"input {value.name} must have 2 to {MAX_RANK} axes, the first the batch, got {len(sizes)}"
+                f"input {value.name} must have 2 to {MAX_RANK} axes, the first the batch, got"
+                f" {len(sizes)}"
             )
         if sizes[0] > 0:
             self.batch = sizes[0]
@@ -181,7 +187,10 @@ class _OnnxImport:
         return Tensor(name, tuple(sizes[1:]))
 
     def node(self, node: Any, made: set[str]) -> None:
-        label = f"{node.name or (node.output[0] if node.output else '') or 'node'} ({node.op_type[:40] or 'no type'})"
+        label = (
+            f"{node.name or (node.output[0] if node.output else '') or 'node'}"
+            f" ({node.op_type[:40] or 'no type'})"
+        )
         inputs = list(node.input)
         if any(name in self.lost for name in inputs):
             self.lost |= set(node.output)
@@ -199,7 +208,7 @@ class _OnnxImport:
                 )
                 raise self.error(f"{label} reads {name}, {why}")
         try:
-            found = self.convert(node, [self.values[name] for name in inputs])
+            outputs = self.convert(node, [self.values[name] for name in inputs])
         except InputError:
             raise
         except (
@@ -218,7 +227,7 @@ class _OnnxImport:
             self.unsupported.append((label, one_line(why, 120)))
             self.lost |= set(node.output)
             return
-        for name, value in zip(node.output, found, strict=False):
+        for name, value in zip(node.output, outputs, strict=False):
             if name in self.values and name:
                 raise self.error(f"{label} makes {name} a second time")
             self.values[name] = value
@@ -235,17 +244,19 @@ class _OnnxImport:
                 return [np.asarray(full.prod())]
             return [full[attributes.whole("start", 0) : attributes.whole("end", len(full))]]
         if node.op_type in FOLDED and all(not isinstance(v, Tensor) for v in values):
-            found = fold(
+            constants = fold(
                 node.op_type,
                 [np.asarray(v) for v in values],
                 attributes.all(),
                 self.opset,
                 len(node.output),
             )
-            self.constant_words += sum(x.size for x in found) if node.op_type not in VIEWS else 0
+            self.constant_words += (
+                sum(x.size for x in constants) if node.op_type not in VIEWS else 0
+            )
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
-            return list(found)
+            return list(constants)
         handler = CONVERT.get(node.op_type)
         if handler is None:
             raise ValueError("there is no operator for it")

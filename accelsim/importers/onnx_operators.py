@@ -1,4 +1,9 @@
-"""What each operator of ONNX becomes, as onnx.ai/onnx/operators defines it."""
+"""What each operator of ONNX becomes, as onnx.ai/onnx/operators defines it.
+
+``CONVERT`` has a function for each operator: it takes the node as a ``Call``, adds nodes to the
+network and gives the values of the node's outputs.  It raises ValueError with the reason for what
+has no counterpart; the importer gathers these.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.importers.network_builder import finite
 from accelsim.importers.onnx_call import Call, Tensor, Value
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.layers import same_padding
 from accelsim.workload.operators.operator import Shape
-from accelsim.workload.operators.windows import same
 
-Array = NDArray[Any]
 Convert = Callable[[Call], list[Value]]
 MAX_RANK = 6
 
@@ -35,7 +39,7 @@ def _pads(
     """[top, bottom, left, right], one number, or nothing for no padding."""
     auto = call.attributes.word("auto_pad", "NOTSET")
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        pairs = [same(*each) for each in zip(size, taps, strides, dilations, strict=True)]
+        pairs = [same_padding(*each) for each in zip(size, taps, strides, dilations, strict=True)]
         if auto == "SAME_LOWER":
             pairs = [(b, a) for a, b in pairs]
         sides = [*pairs[0], *pairs[1]]
@@ -61,73 +65,56 @@ def _two(call: Call, name: str, default: int = 1) -> list[int]:
     return values
 
 
-def _steps(strides: list[int], dilations: list[int]) -> dict[str, Any]:
-    found = {"stride": _short(strides), "dilation": _short(dilations)}
-    return {k: v for k, v in found.items() if v != 1}
+def _window(call: Call, size: Shape, taps: Sequence[int]) -> dict[str, Any]:
+    """The fields of a window over maps of ``size``, [height, width]: what is the default is None
+    or left out.
+    """
+    strides, dilations = _two(call, "strides"), _two(call, "dilations")
+    fields: dict[str, Any] = {
+        "R": taps[0],
+        "S": taps[1] if taps[1] != taps[0] else None,
+        "padding": _pads(call, size, taps, strides, dilations),
+        "stride": _short(strides),
+    }
+    return fields | ({"dilation": _short(dilations)} if set(dilations) != {1} else {})
 
 
-def _window_taps(call: Call, weight: Array) -> list[int]:
+def _filters(call: Call) -> tuple[Tensor, dict[str, Array], dict[str, Any]]:
+    """What convolutions have in common: the maps, weight and bias, and the operator's fields."""
+    x, weight = _maps(call), call.constant(1, "weights")
     if weight.ndim != 4:
         raise ValueError("weights must have four axes")
     taps = list(weight.shape[2:])
     if call.attributes.wholes("kernel_shape", taps) != taps:
         raise ValueError("kernel_shape must be the weights'")
-    return taps
+    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
+    fields = _window(call, x.shape[1:], taps) | {"bias": True if "bias" in weights else None}
+    return x, weights, {k: v for k, v in fields.items() if k != "stride" or v != 1}
 
 
 def _conv(call: Call) -> list[Value]:
-    x, weight = _maps(call), call.constant(1, "weights")
-    r, s = _window_taps(call, weight)
-    strides, dilations, groups = (
-        _two(call, "strides"),
-        _two(call, "dilations"),
-        call.attributes.whole("group", 1),
-    )
-    pads = _pads(call, x.shape[1:], (r, s), strides, dilations)
-    if groups < 1 or weight.shape[0] % groups:
+    x, weights, fields = _filters(call)
+    groups, filters = call.attributes.whole("group", 1), weights["weight"].shape[0]
+    if groups < 1 or filters % groups:
         raise ValueError("group must divide the filters")
-    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
-    fields: dict[str, Any] = {
-        "R": r,
-        "S": s if s != r else None,
-        "padding": pads,
-        "bias": True if "bias" in weights else None,
-    }
-    fields |= _steps(strides, dilations)
-    m = weight.shape[0] // groups
+    m = filters // groups
     if groups > 1 and groups == x.shape[0]:
         return [call.add("depthwise", [x], weights, M=m if m > 1 else None, **fields)]
     return [call.add("conv2d", [x], weights, M=m, groups=groups if groups > 1 else None, **fields)]
 
 
 def _conv_transpose(call: Call) -> list[Value]:
-    x, weight = _maps(call), call.constant(1, "weights")
-    r, s = _window_taps(call, weight)
     if call.attributes.wholes("output_shape", None) is not None:
         raise ValueError("output_shape cannot be imported; state pads")
     if call.attributes.word("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise ValueError("auto_pad of a transposed convolution cannot be imported; state pads")
-    strides, dilations, groups = (
-        _two(call, "strides"),
-        _two(call, "dilations"),
-        call.attributes.whole("group", 1),
-    )
-    pads, extra = (
-        _pads(call, x.shape[1:], (r, s), strides, dilations),
-        _two(call, "output_padding", 0),
-    )
-    weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
-    fields: dict[str, Any] = {
-        "M": weight.shape[1],
-        "R": r,
-        "S": s if s != r else None,
-        "padding": pads,
-    }
+    x, weights, fields = _filters(call)
+    groups, extra = call.attributes.whole("group", 1), _two(call, "output_padding", 0)
     fields |= {
+        "M": weights["weight"].shape[1],
         "groups": groups if groups != 1 else None,
-        "bias": True if "bias" in weights else None,
+        "extra": extra if any(extra) else None,
     }
-    fields |= {"extra": extra if any(extra) else None} | _steps(strides, dilations)
     return [call.add("conv_transpose", [x], weights, **fields)]
 
 
@@ -182,32 +169,24 @@ def _pool(kind: str) -> Convert:
             raise ValueError("kernel_shape must be two numbers")
         if len([o for o in call.node.output if o]) > 1:
             raise ValueError("the places of the largest words cannot be imported")
-        strides, dilations, ceil = (
-            _two(call, "strides"),
-            _two(call, "dilations"),
-            bool(call.attributes.whole("ceil_mode", 0)),
+        fields = _window(call, x.shape[1:], taps)
+        ceil = bool(call.attributes.whole("ceil_mode", 0))
+        count = (
+            bool(call.attributes.whole("count_include_pad", 0)) and fields["padding"] is not None
         )
-        pads = _pads(call, x.shape[1:], taps, strides, dilations)
-        count = bool(call.attributes.whole("count_include_pad", 0)) and pads is not None
         if kind == "average_pool" and ceil and count:
             raise ValueError(
-                "count_include_pad with ceil_mode cannot be imported: tools differ in what they count"
+                "count_include_pad with ceil_mode cannot be imported: tools differ in what they"
+                " count"
             )
-        fields: dict[str, Any] = {
-            "R": taps[0],
-            "S": taps[1] if taps[0] != taps[1] else None,
-            "padding": pads,
-            "ceil": ceil or None,
-        }
-        fields |= {"stride": _short(strides)} | (
-            {"dilation": _short(dilations)} if set(dilations) != {1} else {}
-        )
+        fields["ceil"] = ceil or None
         name = kind
         if kind == "average_pool" and count:
             fields["count_padding"] = True
         if kind == "lp_pool":
             p = call.attributes.whole("p", 2)
-            name, fields = ("l2_pool", fields) if p == 2 else (kind, fields | {"p": p})
+            name = "l2_pool" if p == 2 else kind
+            fields |= {"p": p} if p != 2 else {}
         return [call.add(name, [x], **fields)]
 
     return convert
@@ -410,8 +389,8 @@ def _reduce(kind: str) -> Convert:
         if not axes:
             raise ValueError("a reduction over the batch cannot be imported")
         keep = bool(call.attributes.whole("keepdims", 1))
-        found = sorted(call.axis(a, x.rank) for a in axes)
-        return [call.add(kind, [x], axes=found, keep=None if keep else False)]
+        places = sorted(call.axis(a, x.rank) for a in axes)
+        return [call.add(kind, [x], axes=places, keep=None if keep else False)]
 
     return convert
 
@@ -517,16 +496,16 @@ def _split(call: Call) -> list[Value]:
         sizes = [min(each, size - i * each) for i in range(count)]
     if sum(sizes) != size or len(sizes) != count or any(n < 1 for n in sizes):
         raise ValueError(f"pieces must make up the {size} words")
-    found: list[Value] = []
+    pieces: list[Value] = []
     start = 0
     for name, n in zip(call.node.output, sizes, strict=True):
-        found.append(
+        pieces.append(
             call.add(
                 "slice", [x], name=str(name), axis=axis or None, start=start or None, stop=start + n
             )
         )
         start += n
-    return found
+    return pieces
 
 
 def _slice(call: Call) -> list[Value]:
@@ -539,22 +518,22 @@ def _slice(call: Call) -> list[Value]:
     steps = call.words(4, "steps") if call.given(4) else [1] * len(starts)
     if not len(starts) == len(ends) == len(given_axes) == len(steps):
         raise ValueError("starts, ends, axes and steps must be as many")
-    found = x
+    piece = x
     for start, end, axis, step in zip(starts, ends, given_axes, steps, strict=True):
         if step < 1:
             raise ValueError("steps must be positive")
         at = call.axis(axis, x.rank)
-        low, high, _ = slice(start, end, step).indices(found.shape[at])
-        if (low, high, step) != (0, found.shape[at], 1):
-            found = call.add(
+        low, high, _ = slice(start, end, step).indices(piece.shape[at])
+        if (low, high, step) != (0, piece.shape[at], 1):
+            piece = call.add(
                 "slice",
-                [found],
+                [piece],
                 axis=at or None,
                 start=low or None,
                 stop=high,
                 step=step if step != 1 else None,
             )
-    return [found]
+    return [piece]
 
 
 def _gather(call: Call) -> list[Value]:
@@ -657,18 +636,59 @@ def _dropout(call: Call) -> list[Value]:
 
 
 CONVERT: dict[str, Convert] = {
-    "Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
-    "MaxPool": _pool("max_pool"), "AveragePool": _pool("average_pool"), "LpPool": _pool("lp_pool"),
-    "GlobalAveragePool": _global("global_average_pool"), "GlobalMaxPool": _global("global_max_pool"),
-    "Relu": _plain("relu"), "Sigmoid": _plain("sigmoid"), "Tanh": _plain("tanh"), "HardSwish": _plain("hard_swish"), "Abs": _plain("abs"),
-    "Neg": _plain("negate"), "Exp": _plain("exp"), "Log": _plain("log"), "Sqrt": _plain("sqrt"), "Reciprocal": _plain("reciprocal"),
-    "Erf": _plain("erf"), "Softplus": _plain("softplus"), "LeakyRelu": _alpha("leaky_relu", 0.01), "Elu": _alpha("elu", 1.0),
-    "HardSigmoid": _hard_sigmoid, "Gelu": _gelu, "Clip": _clip, "Pow": _pow, "Softmax": _softmax,
-    "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm,
-    "GroupNormalization": _group_norm, "LRN": _lrn,
-    "Add": _arithmetic("add"), "Sum": _arithmetic("add"), "Sub": _arithmetic("subtract"), "Mul": _arithmetic("multiply"),
-    "Div": _arithmetic("divide"), "Concat": _concat, "ReduceMean": _reduce("mean"), "ReduceSum": _reduce("sum"),
-    "Reshape": _reshape, "Flatten": _flatten, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Transpose": _transpose,
-    "Split": _split, "Slice": _slice, "Gather": _gather, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
-    "Identity": _same, "Cast": _same, "Dropout": _dropout,
-}  # fmt: skip
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "MaxPool": _pool("max_pool"),
+    "AveragePool": _pool("average_pool"),
+    "LpPool": _pool("lp_pool"),
+    "GlobalAveragePool": _global("global_average_pool"),
+    "GlobalMaxPool": _global("global_max_pool"),
+    "Relu": _plain("relu"),
+    "Sigmoid": _plain("sigmoid"),
+    "Tanh": _plain("tanh"),
+    "HardSwish": _plain("hard_swish"),
+    "Abs": _plain("abs"),
+    "Neg": _plain("negate"),
+    "Exp": _plain("exp"),
+    "Log": _plain("log"),
+    "Sqrt": _plain("sqrt"),
+    "Reciprocal": _plain("reciprocal"),
+    "Erf": _plain("erf"),
+    "Softplus": _plain("softplus"),
+    "LeakyRelu": _alpha("leaky_relu", 0.01),
+    "Elu": _alpha("elu", 1.0),
+    "HardSigmoid": _hard_sigmoid,
+    "Gelu": _gelu,
+    "Clip": _clip,
+    "Pow": _pow,
+    "Softmax": _softmax,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "InstanceNormalization": _instance_norm,
+    "GroupNormalization": _group_norm,
+    "LRN": _lrn,
+    "Add": _arithmetic("add"),
+    "Sum": _arithmetic("add"),
+    "Sub": _arithmetic("subtract"),
+    "Mul": _arithmetic("multiply"),
+    "Div": _arithmetic("divide"),
+    "Concat": _concat,
+    "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
+    "Reshape": _reshape,
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Transpose": _transpose,
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": _gather,
+    "Pad": _pad,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "Identity": _same,
+    "Cast": _same,
+    "Dropout": _dropout,
+}

@@ -1,9 +1,10 @@
 """SCALE-Sim topology CSV, both ways: convolutions (ifmap, filter, channels, filters, strides) and
 matrix products (M, N, K).
 
-In a convolution file the ifmap has its padding already.  The tool rounds output sides up where the stride does not fit
-(ceil((H - R + U) / U)); the imported layer then has the rows and columns missing there as padding at the end.
-In a matrix file M is what streams (pixels), N the filters and K what is summed.
+In a convolution file the ifmap has its padding already.  The tool rounds output sides up where the
+stride does not fit (ceil((H - R + U) / U)); the imported layer then has the rows and columns
+missing there as padding at the end.  In a matrix file M is what streams (pixels), N the filters and
+K what is summed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from accelsim.base.errors import InputError
-from accelsim.importers.network_builder import Imported, clean, made, read_text, stem
+from accelsim.importers.network_builder import Imported, UniqueNames, made, read_text, stem
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload
 
@@ -43,13 +44,13 @@ def import_scalesim(file: str | os.PathLike[str]) -> Imported:
     matrix = [h.upper() for h in head[1:4]]
     layers: list[dict[str, Any]] = []
     notes: list[str] = []
-    taken: set[str] = set()
+    names = UniqueNames("layer")
     for line, cells in rows[1:]:
         if not any(cells):
             continue
         if len(layers) >= MAX_ROWS:
             raise InputError(f"must have at most {MAX_ROWS} rows", file=file, line=line)
-        name = _name(cells[0], taken)
+        name = names.like(cells[0])
         if sorted(matrix) == ["K", "M", "N"]:
             m, n, k = (
                 _number(cells, 1 + matrix.index(letter), letter, file, line) for letter in "MNK"
@@ -82,15 +83,6 @@ def _rows(text: str, file: str | os.PathLike[str]) -> list[tuple[int, list[str]]
         ]
     except csv.Error as error:
         raise InputError(f"must be CSV: {error}", file=file) from None
-
-
-def _name(text: str, taken: set[str]) -> str:
-    base = clean(text)[:80] or "layer"
-    name, number = base, 2
-    while name in taken:
-        name, number = f"{base}_{number}", number + 1
-    taken.add(name)
-    return name
 
 
 def _number(
@@ -128,7 +120,10 @@ def _convolution(
     layer |= {"stride": u if u == v else [u, v]} if (u, v) != (1, 1) else {}
     if not any(after):
         return layer, []
-    note = f"{name}: the stride does not fit; {after[0]} rows and {after[1]} columns of padding make the tool's output"
+    note = (
+        f"{name}: the stride does not fit; {after[0]} rows and {after[1]} columns of padding make"
+        " the tool's output"
+    )
     return layer | {"padding": [0, after[0], 0, after[1]]}, [note]
 
 
@@ -145,7 +140,10 @@ def export_scalesim(workload: Workload, form: Form = "conv") -> str:
     lines = [
         "Layer,M,N,K,"
         if form == "gemm"
-        else "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,Channels,Num Filter,Strides,"
+        else (
+            "Layer name,IFMAP Height,IFMAP Width,Filter Height,Filter Width,"
+            "Channels,Num Filter,Strides,"
+        )
     ]
     for layer in workload.layers:
         lines += _exported(layer, form)

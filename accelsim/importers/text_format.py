@@ -1,6 +1,10 @@
 """Protobuf's text format: fields with scalars or messages, in order, with their places.
 
-The grammar is protobuf.dev's "Text Format Language Specification", without extensions ([...] names) and without Any.
+The grammar is protobuf.dev's "Text Format Language Specification", without extensions ([...] names)
+and without Any.
+
+``caffe`` reads a prototxt with it.  Nothing is known of the fields here: their meaning is the
+reader's.
 """
 
 from __future__ import annotations
@@ -50,8 +54,8 @@ class Message:
 
     def message(self, name: str) -> Message:
         """A field's last message, or an empty one."""
-        found = self.messages(name)
-        return found[-1] if found else Message(self.line, self.column)
+        messages = self.messages(name)
+        return messages[-1] if messages else Message(self.line, self.column)
 
     @property
     def names(self) -> list[str]:

@@ -1,9 +1,10 @@
 """Timeloop problem YAML: a shape (dimensions, coefficients, data spaces with projections) and an
 instance with its sizes.
 
-What a dimension is follows from the data spaces it is in: all three, a group; outputs and weights, a filter; outputs and inputs,
-the batch; weights and inputs, a channel; and those that slide (``R*Wdilation + P*Wstride``) are filter and output sides.
-The first sliding rank lies along the width, as in Timeloop's own ``cnn-layer``.  There is no padding: inputs are the exact footprint.
+What a dimension is follows from the data spaces it is in: all three, a group; outputs and weights,
+a filter; outputs and inputs, the batch; weights and inputs, a channel; and those that slide
+(``R*Wdilation + P*Wstride``) are filter and output sides.  The first sliding rank lies along the
+width, as in Timeloop's own ``cnn-layer``.  There is no padding: inputs are the exact footprint.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ CNN_LAYER: dict[str, Any] = {
     ],
 }
 _NAMED = ("cnn-layer", "cnn_layer")
+# A data space's ranks; each is a sum of terms, [dimension] or [dimension, coefficient].
+Ranks = list[list[list[str]]]
 
 
 def import_timeloop(file: str | os.PathLike[str]) -> Imported:
@@ -45,10 +48,10 @@ def import_timeloop(file: str | os.PathLike[str]) -> Imported:
     or is no layer.
     """
     source = read_yaml(file, "")
-    return _Problem(source, os.fspath(file)).imported()
+    return _TimeloopProblem(source, os.fspath(file)).imported()
 
 
-class _Problem:
+class _TimeloopProblem:
     def __init__(self, source: YamlSource, file: str) -> None:
         self.source, self.file = source, file
         problem = source.data.get("problem")
@@ -92,6 +95,7 @@ class _Problem:
         )
 
     def size(self, name: str) -> int:
+        """A dimension's size, or a coefficient, as the instance gives it."""
         value = self.instance.get(name)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
             raise self.error(
@@ -102,6 +106,7 @@ class _Problem:
         return value
 
     def coefficient(self, name: str) -> int:
+        """A coefficient of the instance, or its default in the shape."""
         if name in self.instance:
             return self.size(name)
         for entry in _list(self.shape.get("coefficients")):
@@ -113,10 +118,10 @@ class _Problem:
                 return max(int(entry.get("default", 1)), 1)
         raise self.error(f"there is no coefficient {name}", (*self.base, "shape", "coefficients"))
 
-    def spaces(self) -> dict[str, list[list[list[str]]]]:
+    def spaces(self) -> dict[str, Ranks]:
         """Projections by data space, that of the outputs under no name."""
         where = (*self.base, "shape", "data-spaces")
-        found: dict[str, list[list[list[str]]]] = {}
+        projections: dict[str, Ranks] = {}
         for entry in _list(self.shape.get("data-spaces", self.shape.get("data_spaces"))):
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 raise self.error("every data space must have a name and a projection", where)
@@ -129,92 +134,37 @@ class _Problem:
                 )
                 if not terms or any(len(t) not in (1, 2) for t in terms) or len(terms) > 2:
                     raise self.error(
-                        "a rank must be a sum of at most two terms, each a dimension and perhaps a coefficient",
+                        "a rank must be a sum of at most two terms, each a dimension and perhaps a"
+                        " coefficient",
                         where,
                     )
                 ranks.append(terms)
-            found[
+            projections[
                 ""
                 if entry.get("read-write", entry.get("read_write", False))
                 else str(entry["name"])
             ] = ranks
-        if len(found) != 3 or "" not in found:
+        if len(projections) != 3 or "" not in projections:
             raise self.error(
                 "there must be two operands and one data space that is read-write",
                 where,
-                ", ".join(found) or "nothing",
+                ", ".join(projections) or "nothing",
             )
-        return found
+        return projections
 
     def imported(self) -> Imported:
+        """The workload of one layer."""
         spaces = self.spaces()
         outputs = spaces.pop("")
-        (a_name, a), (b_name, b) = spaces.items()
-        slides = {
-            n: [rank for rank in ranks if len(rank) == 2] for n, ranks in ((a_name, a), (b_name, b))
-        }
-        if slides[a_name] and slides[b_name]:
-            raise self.error("only one operand's ranks may slide", (*self.base, "shape"))
-        weight, ifmap = (b, a) if slides[a_name] else (a, b)
-        sliding = slides[a_name] or slides[b_name]
-        dims = [str(d) for d in _list(self.shape.get("dimensions"))]
-
-        def reads(ranks: list[list[list[str]]], d: str) -> bool:
-            return any(t[0] == d for rank in ranks for t in rank)
-
-        inside = {d: (reads(outputs, d), reads(weight, d), reads(ifmap, d)) for d in dims}
-        kinds = {
-            (True, True, True): "G",
-            (True, True, False): "M",
-            (True, False, True): "N",
-            (False, True, True): "C",
-        }
-        slid = {t[0] for rank in sliding for t in rank}
-        roles: dict[str, list[str]] = {}
-        for d in dims:
-            if d in slid:
-                continue
-            if inside[d] not in kinds:
-                raise self.error(
-                    f"dimension {d} must be in two data spaces or in all three",
-                    (*self.base, "shape", "dimensions"),
-                )
-            roles.setdefault(kinds[inside[d]], []).append(d)
-        for role, names in roles.items():
-            if len(names) > 1:
-                raise self.error(
-                    f"at most one dimension may be a layer's {role}",
-                    (*self.base, "shape", "dimensions"),
-                    ", ".join(names),
-                )
-        sizes = {role: self.size(names[0]) for role, names in roles.items()}
+        weight, ifmap = self.operands(*spaces.values())
+        sliding = [rank for rank in ifmap if len(rank) == 2]
+        sizes = self.roles(outputs, weight, ifmap, {term[0] for rank in sliding for term in rank})
         name = clean(
             str(self.instance.get("name") or self.source.data["problem"].get("name") or "")
         ) or stem(self.file)
-        if not sliding:
-            if set(sizes) <= {"M", "N", "C"} and {"M", "C"} <= set(sizes):
-                layer: dict[str, Any] = {
-                    "name": name,
-                    "type": "gemm",
-                    "m": sizes["M"],
-                    "k": sizes["C"],
-                    "n": sizes.get("N", 1),
-                }
-            elif "C" in sizes:
-                layer = {
-                    "name": name,
-                    "type": "matmul",
-                    "m": sizes.get("M", 1),
-                    "k": sizes["C"],
-                    "n": sizes.get("N", 1),
-                }
-                layer["products"] = sizes.get("G", 1)
-            else:
-                raise self.error(
-                    "a product must sum over a dimension", (*self.base, "shape", "dimensions")
-                )
-        else:
-            layer = self.convolution(name, sizes, sliding, weight)
+        layer = (
+            self.convolution(name, sizes, sliding, weight) if sliding else self.product(name, sizes)
+        )
         data = {
             "name": stem(self.file),
             "description": f"imported from {os.path.basename(self.file)} (Timeloop)",
@@ -222,13 +172,60 @@ class _Problem:
         }
         return Imported(made(data, self.file))
 
+    def operands(self, first: Ranks, second: Ranks) -> tuple[Ranks, Ranks]:
+        """Weights and inputs: the inputs' ranks are those that slide; else they come second."""
+        slides = [any(len(rank) == 2 for rank in ranks) for ranks in (first, second)]
+        if all(slides):
+            raise self.error("only one operand's ranks may slide", (*self.base, "shape"))
+        return (second, first) if slides[0] else (first, second)
+
+    def roles(self, outputs: Ranks, weight: Ranks, ifmap: Ranks, slid: set[str]) -> dict[str, int]:
+        """Sizes by what each dimension that does not slide is in a layer: G, M, N or C."""
+        kinds = {
+            (True, True, True): "G",
+            (True, True, False): "M",
+            (True, False, True): "N",
+            (False, True, True): "C",
+        }
+        where = (*self.base, "shape", "dimensions")
+        named: dict[str, list[str]] = {}
+        for d in (str(d) for d in _list(self.shape.get("dimensions"))):
+            if d in slid:
+                continue
+            reads = tuple(
+                any(term[0] == d for rank in ranks for term in rank)
+                for ranks in (outputs, weight, ifmap)
+            )
+            if reads not in kinds:
+                raise self.error(f"dimension {d} must be in two data spaces or in all three", where)
+            named.setdefault(kinds[reads], []).append(d)
+        for role, names in named.items():
+            if len(names) > 1:
+                raise self.error(
+                    f"at most one dimension may be a layer's {role}", where, ", ".join(names)
+                )
+        return {role: self.size(names[0]) for role, names in named.items()}
+
+    def product(self, name: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """A layer nothing of which slides: a matrix product, or several in groups."""
+        if "C" not in sizes:
+            raise self.error(
+                "a product must sum over a dimension", (*self.base, "shape", "dimensions")
+            )
+        m, k, n = sizes.get("M", 1), sizes["C"], sizes.get("N", 1)
+        if "M" in sizes and "G" not in sizes:
+            return {"name": name, "type": "gemm", "m": m, "k": k, "n": n}
+        groups = sizes.get("G", 1)
+        return {"name": name, "type": "matmul", "m": m, "k": k, "n": n, "products": groups}
+
     def convolution(
         self,
         name: str,
         sizes: Mapping[str, int],
-        sliding: list[list[list[str]]],
-        weight: list[list[list[str]]],
+        sliding: Ranks,
+        weight: Ranks,
     ) -> dict[str, Any]:
+        """A layer with one or two sliding ranks, the first along the width."""
         if len(sliding) > 2:
             raise self.error("at most two ranks may slide", (*self.base, "shape", "data-spaces"))
         taps_of = {t[0] for rank in weight for t in rank}

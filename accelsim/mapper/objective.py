@@ -4,16 +4,19 @@ or the front of two.
 
 from __future__ import annotations
 
-import re
+import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from accelsim.base.errors import InputError
+from accelsim.base.expression import ExpressionError, Grammar, tree
 
 MEASURES = ("energy", "cycles", "dram")
 NAMED = {"edp": {"energy": 1.0, "cycles": 1.0}}
+_GRAMMAR = Grammar(infix=frozenset({"*", "^"}), brackets=False)
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,15 @@ class Objective:
         """``energy``, ``cycles``, ``dram``, ``edp``, or a product such as ``energy*cycles^2``.
         Raises InputError.
         """
+        try:
+            factors = list(_factors(tree(text, _GRAMMAR)))
+        except ExpressionError:
+            raise _not_an_objective(text) from None
         powers: dict[str, float] = {}
-        for factor in text.replace(" ", "").split("*"):
-            found = re.fullmatch(r"([a-z]+)(?:\^([0-9.]+))?", factor)
-            measures = NAMED.get(found[1], {found[1]: 1.0}) if found else {}
-            if found is None or not set(measures) <= set(MEASURES):
-                raise InputError(
-                    "must be energy, cycles, dram, edp, or a product of these with powers such as energy*cycles^2",
-                    key="objective", got=text, choices=(*MEASURES, *NAMED),
-                )  # fmt: skip
-            try:
-                power = float(found[2] or 1)
-            except ValueError:
-                power = 0.0
+        for name, power in factors:
+            measures = NAMED.get(name, {name: 1.0})
+            if not set(measures) <= set(MEASURES):
+                raise _not_an_objective(text)
             if not 0 < power <= 16:
                 raise InputError(
                     "a power must be above 0 and at most 16", key="objective", got=text
@@ -60,3 +59,31 @@ class Objective:
             value = values[measure] if power == 1 else np.power(values[measure], power)
             total = value if total is None else total * value
         return total
+
+
+def _factors(product: ast.expr) -> Iterator[tuple[str, float]]:
+    """The names of a product and their powers, from the left.  Raises ExpressionError for what is
+    no product of names to powers that are numbers.
+    """
+    match product:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            yield from _factors(left)
+            yield from _factors(right)
+        case ast.BinOp(
+            left=ast.Name(id=name), op=ast.Pow(), right=ast.Constant(value=int() | float() as power)
+        ):
+            yield name, float(power)
+        case ast.Name(id=name):
+            yield name, 1.0
+        case _:
+            raise ExpressionError("no product of powers")
+
+
+def _not_an_objective(text: str) -> InputError:
+    return InputError(
+        "must be energy, cycles, dram, edp, or a product of these with powers such as"
+        " energy*cycles^2",
+        key="objective",
+        got=text,
+        choices=(*MEASURES, *NAMED),
+    )

@@ -1,5 +1,8 @@
-"""Words as hardware holds them: integer types that wrap, requantization, random data (DESIGN
-section 6).
+"""Words as hardware holds them: integer types that wrap, requantization, random data
+(docs/design.md, section 6).
+
+Every engine ends in ``wrap`` and ``requantize``, and starts from ``random_data`` unless it is given
+arrays.  Rounding is in one place, ``rounds_up``.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from numpy.typing import NDArray
 
 from accelsim.workload.problem import Problem
 
+Array = NDArray[Any]  # of any shape, of words or of real numbers
 Rounding = Literal["floor", "half_up", "half_even", "toward_zero"]
+Whole = int | np.int64 | NDArray[np.int64]
 
 OPERAND_BITS = (1, 16)
 ACCUMULATOR_BITS = (2, 48)
@@ -100,7 +105,8 @@ def wrap_in_place(words: NDArray[np.int64], number: Number) -> NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Requantize:
-    """Accumulator to ofmap word: divide by 2^shift, round, activate, saturate (DESIGN section 6).
+    """Accumulator to ofmap word: divide by 2^shift, round, activate, saturate (docs/design.md,
+    section 6).
 
     ``rounding`` of the quotient: ``floor`` (towards minus infinity, the bare arithmetic shift),
     ``half_up`` (nearest, ties towards plus infinity), ``half_even`` (nearest, ties to even),
@@ -129,25 +135,38 @@ def requantize(acc: NDArray[np.int64], spec: Requantize, out: Number) -> NDArray
     Raises ValueError if ``out`` is no operand type (the ofmap is the next layer's ifmap).
     """
     out.as_operand("ofmap")
-    words = _shift_right(acc, spec.shift, spec.rounding) if spec.shift else acc
+    words = shift_right(acc, spec.shift, spec.rounding) if spec.shift else acc
     return np.clip(words, 0 if spec.relu else out.low, out.high).astype(out.dtype)
 
 
-def _shift_right(acc: NDArray[np.int64], shift: int, rounding: Rounding) -> NDArray[np.int64]:
-    """``acc / 2^shift`` rounded: the floor, plus one where the remainder in [0, 2^shift) asks for
-    it.
+def shift_right(
+    words: NDArray[np.int64], shift: int | NDArray[np.int64], rounding: Rounding
+) -> NDArray[np.int64]:
+    """``words / 2^shift`` rounded, in the shape of ``words``; one shift, 0 to 62, or an array of
+    them that broadcasts.
     """
-    floor = acc >> shift
+    floor, divisor = words >> shift, np.int64(1) << shift
+    return np.asarray(
+        floor + rounds_up(words, floor, words & (divisor - 1), divisor, rounding), np.int64
+    )
+
+
+def rounds_up(
+    dividend: Whole, floor: Whole, remainder: Whole, divisor: Whole, rounding: Rounding
+) -> bool | np.bool_ | NDArray[np.bool_]:
+    """Whether ``dividend / divisor`` rounded is its ``floor`` plus one.
+
+    Whole numbers, or int64 arrays of one shape, with 0 <= remainder < divisor.  Nothing here is
+    larger than the divisor, so that none overflows.
+    """
     if rounding == "floor":
-        return floor
-    remainder, half = acc & ((1 << shift) - 1), 1 << (shift - 1)
+        return False
     if rounding == "half_up":
-        up = remainder >= half
-    elif rounding == "half_even":
-        up = remainder + (floor & 1) > half
-    else:
-        up = (remainder > 0) & (acc < 0)
-    return floor + up
+        return remainder >= divisor - (divisor >> 1)
+    if rounding == "half_even":
+        tie = ~divisor & 1  # only an even divisor has a half
+        return remainder + (floor & tie) > divisor >> 1
+    return (remainder > 0) & (dividend < 0)
 
 
 def random_operand(
@@ -172,7 +191,7 @@ def random_data(
 
     Shapes are ``problem.shape(tensor)``; in the two gradient directions ``ofmap`` is the upstream
     gradient.  A forward problem with bias also gets ``bias`` of shape (G, M), over the range of
-    ``psum``. Raises ValueError for a type its role does not allow (section 6 of DESIGN).
+    ``psum``. Raises ValueError for a type its role does not allow (docs/design.md, section 6).
     """
     rng = np.random.default_rng(seed)
     numbers = {

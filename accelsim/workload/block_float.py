@@ -1,8 +1,11 @@
 """Block floating point: integer words with one power of two for a whole tensor, the form gradients
 have in words.
 
-Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows from the exact
-numbers it is rounded from, as the smallest at which the largest magnitude still fits.
+Nobody calibrates a gradient: its size changes from step to step.  So each tensor's exponent follows
+from the exact numbers it is rounded from, as the smallest at which the largest magnitude still
+fits.
+
+Gradients in words (``operators/gradients``, ``engines/golden/training``) are these.
 """
 
 from __future__ import annotations
@@ -10,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import frexp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number
+from accelsim.workload.arithmetic import Array, Number, rounds_up
 from accelsim.workload.scaling import divide
 
-Array = NDArray[Any]
 FRACTION = Number(24)  # of factors a table gives, and of parts before they are added
 PARAMETER = Number(48)  # of a gradient that float64 arithmetic gave
 
@@ -102,7 +103,7 @@ def _quotient(word: int, up: int, divisor: int) -> int:
     """``word * 2^up / divisor``, half to even, in Python's whole numbers."""
     top, below = (word << up, divisor) if up >= 0 else (word, divisor << -up)
     whole, rest = divmod(top, below)
-    return whole + (2 * rest + (whole & 1) > below)
+    return whole + int(rounds_up(top, whole, rest, below, "half_even"))
 
 
 def added(blocks: Sequence[BlockFloat], number: Number) -> BlockFloat:

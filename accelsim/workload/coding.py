@@ -1,10 +1,14 @@
 """Run-length code for feature maps: pairs of (zeros before, value), packed into words (Eyeriss,
 JSSC 52(1) 2017, section IV).
 
-A run counts up to ``2^run_bits - 1`` zeros, the level after it is the next value as it is.  More zeros than that are a
-pair of the longest run and a level of zero.  As many pairs as fit go into one word, and its last bit says whether the
-word is the last of its stream.  What no value is left for in the last word is zero.  The length of a stream is not in
-the code: who reads a feature map knows its shape.
+A run counts up to ``2^run_bits - 1`` zeros, the level after it is the next value as it is.  More
+zeros than that are a pair of the longest run and a level of zero.  As many pairs as fit go into one
+word, and its last bit says whether the word is the last of its stream.  What no value is left for
+in the last word is zero.  The length of a stream is not in the code: who reads a feature map knows
+its shape.
+
+``engines/analytic/link_coding`` asks for the size of what crosses a link, of real words (``bits``)
+or of an assumed share of zeros (``expected_bits``).
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ class RunLength:
 
     @property
     def pairs_per_word(self) -> int:
+        """As many pairs as fit beside the end bit."""
         return (self.word_bits - 1) // (self.run_bits + self.level_bits)
 
     @property
@@ -107,13 +112,13 @@ class RunLength:
             )
         if -(-needed // self.pairs_per_word) != len(words):
             raise ValueError(f"{count} values end before the last of {len(words)} words")
-        found = np.zeros(int(ends[needed - 1]) if needed else 0, np.int64)
-        found[ends[:needed] - 1] = (pairs[:needed] & np.uint64((1 << self.level_bits) - 1)).astype(
+        values = np.zeros(int(ends[needed - 1]) if needed else 0, np.int64)
+        values[ends[:needed] - 1] = (pairs[:needed] & np.uint64((1 << self.level_bits) - 1)).astype(
             np.int64
         )
-        if len(found) > count and found[count:].any():
+        if len(values) > count and values[count:].any():
             raise ValueError(f"a value is left over after the {count} wanted")
-        return wrap(found[:count], number).reshape(shape).astype(number.dtype)
+        return wrap(values[:count], number).reshape(shape).astype(number.dtype)
 
     def _pack(self, runs: Words, levels: Words) -> Words:
         per = self.pairs_per_word
@@ -186,6 +191,7 @@ class Coded:
 
     @property
     def grew(self) -> bool:
+        """Whether the code made it larger."""
         return self.coded_bits > self.raw_bits
 
     def note(self, what: str, code: RunLength) -> str | None:
@@ -193,6 +199,7 @@ class Coded:
         if not self.grew:
             return None
         return (
-            f"{what}: run-length coding makes it {self.ratio - 1:.1%} larger, {self.zeros:.1%} of it being zeros "
+            f"{what}: run-length coding makes it {self.ratio - 1:.1%} larger, {self.zeros:.1%} of"
+            " it being zeros "
             f"(it saves above {code.break_even:.0%} or a little more)"
         )

@@ -1,9 +1,15 @@
-"""Layers: convolution, linear and matrix product, each one Problem (DESIGN section 2)."""
+"""Layers: convolution, linear and matrix product, each one Problem (docs/design.md, section 2).
+
+A layer is what a user states, in a file's ``layers`` or in Python; a ``Problem`` is what engines
+run.  ``AnyLayer`` is any of them, told apart by ``type``.  The readers of sizes, pairs and padding
+at the top are also those of a graph's operators (``operators/fields``), which besides let a block's
+expressions pass.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -36,50 +42,73 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name), Field(max_length=100)]
 
 
-def _ints(value: Any, least: int, lengths: tuple[int, ...], rule: str) -> tuple[int, ...]:
-    """A whole number or a list of them as a tuple, or ValueError with the rule."""
+def _nothing_else(value: object) -> bool:
+    return False
+
+
+def whole_numbers(
+    value: object,
+    least: int,
+    lengths: tuple[int, ...],
+    rule: str,
+    passes: Callable[[object], bool] = _nothing_else,
+) -> tuple[Any, ...]:
+    """A whole number, or a list of one of ``lengths``, as a tuple.
+
+    Each must be ``least`` to ``MAX_SIZE``, or a value that ``passes`` (a block's expression).
+    Raises ValueError with the rule.
+    """
     value = plain(value)
     values = value if isinstance(value, list) else [value]
     if len(values) not in (1, *lengths) or value == values[:1]:
         raise ValueError(rule)
     for v in values:
-        if isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE:
+        if not passes(v) and (
+            isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE
+        ):
             raise ValueError(rule)
     return tuple(values)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    values = _ints(
-        value, 1, (2,), "must be a whole number of at least 1, or [vertical, horizontal]"
-    )
+def pair(
+    value: object, *, least: int = 1, passes: Callable[[object], bool] = _nothing_else
+) -> tuple[Any, Any]:
+    """(vertical, horizontal), given as one number or as both.  Raises ValueError."""
+    rule = f"must be a whole number of at least {least}, or [vertical, horizontal]"
+    values = whole_numbers(value, least, (2,), rule, passes)
     return values[0], values[-1]
 
 
-def _least_pair(value: Any) -> tuple[int, int]:
-    values = _ints(
-        value, 0, (2,), "must be a whole number of at least 0, or [vertical, horizontal]"
+def padding_sides(
+    value: object, *, passes: Callable[[object], bool] = _nothing_else
+) -> tuple[Any, Any, Any, Any] | Literal["same"]:
+    """(top, bottom, left, right), given as one number, two, four or a word; "same" stays, since it
+    takes a size to know what it is.  Raises ValueError.
+    """
+    if isinstance(value, str) and value in ("same", "valid"):
+        return "same" if value == "same" else (0, 0, 0, 0)
+    rule = (
+        "must be a whole number of at least 0, [vertical, horizontal], [top, bottom, left, right],"
+        " valid or same"
     )
-    return values[0], values[-1]
-
-
-def _padding(value: Any) -> Sides | Literal["same"]:
-    if value == "same":
-        return "same"
-    rule = "must be a whole number of at least 0, [vertical, horizontal], [top, bottom, left, right], valid or same"
-    match _ints(0 if isinstance(value, str) and value == "valid" else value, 0, (2, 4), rule):
+    match whole_numbers(value, 0, (2, 4), rule, passes):
         case (top, bottom, left, right):
             return top, bottom, left, right
         case (vertical, horizontal):
             return vertical, vertical, horizontal, horizontal
         case (every, *_):
             return every, every, every, every
-    raise AssertionError("_ints gives 1, 2 or 4 values")
+    raise AssertionError("there are 1, 2 or 4 values")
+
+
+def _least_pair(value: object) -> tuple[int, int]:
+    return pair(value, least=0)
 
 
 LeastPair = Annotated[int | tuple[int, int], BeforeValidator(_least_pair)]
-Pair = Annotated[int | tuple[int, int], BeforeValidator(_pair)]
+Pair = Annotated[int | tuple[int, int], BeforeValidator(pair)]
 Padding = Annotated[
-    int | tuple[int, int] | Sides | Literal["same", "valid"], BeforeValidator(_padding)
+    int | tuple[int, int] | Sides | Literal["same", "valid"], BeforeValidator(padding_sides)
 ]
 
 
@@ -163,7 +192,7 @@ class Conv2d(Layer):
     N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        (u, v), (d, e), pads = _pair(self.stride), _pair(self.dilation), self._pads()
+        (u, v), (d, e), pads = pair(self.stride), pair(self.dilation), self._pads()
         return Problem(
             N=self.N if batch is None else batch,
             G=self.groups,
@@ -182,11 +211,11 @@ class Conv2d(Layer):
         )
 
     def _pads(self) -> Sides:
-        pads = _padding(self.padding)
+        pads = padding_sides(self.padding)
         if pads != "same":
             return pads
-        (u, v), (d, e) = _pair(self.stride), _pair(self.dilation)
-        return *_same(self.H, self.R, u, d), *_same(self.W, self.S, v, e)
+        (u, v), (d, e) = pair(self.stride), pair(self.dilation)
+        return *same_padding(self.H, self.R, u, d), *same_padding(self.W, self.S, v, e)
 
 
 def _out(padded: int, taps: int, stride: int, dilation: int) -> int:
@@ -194,8 +223,8 @@ def _out(padded: int, taps: int, stride: int, dilation: int) -> int:
     return max((padded - dilation * (taps - 1) - 1) // stride + 1, 1)
 
 
-def _same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and after that give ceil(size / stride) outputs."""
+def same_padding(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Places before and after that give ceil(size / stride) windows, the odd one after."""
     total = max((-(-size // stride) - 1) * stride + dilation * (taps - 1) + 1 - size, 0)
     return total // 2, total - total // 2
 
@@ -299,7 +328,7 @@ class ConvTranspose2d(Layer):
     N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        (u, v), (d, e), pads = _pair(self.stride), _pair(self.dilation), _padding(self.padding)
+        (u, v), (d, e), pads = pair(self.stride), pair(self.dilation), padding_sides(self.padding)
         if pads == "same":
             raise ValueError("padding: of a transposed convolution must be numbers")
         more = _least_pair(self.extra)
@@ -323,6 +352,9 @@ class ConvTranspose2d(Layer):
         )
 
     def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
+        """As ``Layer.directed``: forward is the convolution's input gradient, and its forward this
+        layer's input gradient.
+        """
         swapped: dict[Direction, Direction] = {
             "forward": "grad_input",
             "grad_input": "forward",

@@ -2,24 +2,25 @@
 pass starts from.
 
 Both are means over the batch.  The gradient is that of the mean, in float64 or exactly in words.
+
+``engines/golden/training`` and ``results/train`` call in the order of a step: ``loss_at`` (which
+tensor), ``check_targets``, ``value``, and ``start`` or ``start_words``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
-from accelsim.workload.arithmetic import Number
+from accelsim.workload.arithmetic import Array, Number
 from accelsim.workload.block_float import BlockFloat, exponent_of
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.operators.activation import Softmax
 from accelsim.workload.operators.operator import axes_of, text
 from accelsim.workload.scaling import Scales
 
-Array = NDArray[Any]
 Loss = Literal["cross_entropy", "squared_error"]
 LARGEST = 2.0**200  # of a step's numbers, so that no product of a few leaves float64's range
 PROBABILITY = (
@@ -103,7 +104,7 @@ def value(loss: Loss, output: Array, targets: Array) -> float:
 
 
 def start(loss: Loss, output: Array, targets: Array) -> Array:
-    """The loss's gradient at ``output``, in float64."""
+    """The loss's gradient at ``output``, (batch, *shape) as that is, in float64."""
     if loss == "squared_error":
         return np.asarray((output - targets) / len(output))
     e = np.exp(output - output.max(axis=1, keepdims=True))

@@ -1,11 +1,15 @@
-"""Workloads: networks as graphs or as lists of named layers, from YAML files or Python."""
+"""Workloads: networks as graphs or as lists of named layers, from YAML files or Python.
+
+``load_workload`` is the door: every function that asks for a workload passes what it is given
+through it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -160,7 +164,11 @@ class Workload(BaseModel):
         return str(import_module("accelsim.view.notebook").html(self))
 
 
-def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:
+# What every function that asks for a workload takes.
+WorkloadLike: TypeAlias = str | os.PathLike[str] | Workload | Layer | Sequence[Layer]
+
+
+def load_workload(source: WorkloadLike) -> Workload:
     """A workload from a shipped name, a YAML file, one layer or a list of layers.  Raises
     InputError if it is none of them.
     """

@@ -2,20 +2,23 @@
 
 Dimensions are the field's (Sze, Chen, Emer, "Efficient Processing of Deep Neural Networks", ch. 2):
 N batch, G groups, M output channels per group, C input channels per group, E,F output height and
-width, R,S filter height and width.  H,W are the ifmap's.  ``h = U*e + D*r - pad_top`` and likewise w.
+width, R,S filter height and width.  H,W are the ifmap's.  ``h = U*e + D*r - pad_top`` and likewise
+w.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from math import prod
 from typing import Literal
 
 DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
 TENSORS = ("weight", "ifmap", "ofmap")
 Direction = Literal["forward", "grad_weight", "grad_input"]
 
-# Which tensor each direction accumulates: one iteration space, three readings (DESIGN section 2).
+# Which tensor each direction accumulates: one iteration space, three readings (docs/design.md,
+# section 2).
 ACCUMULATED = {"forward": "ofmap", "grad_weight": "weight", "grad_input": "ifmap"}
 
 # The ranks of each tensor, slowest first.  A rank is one dimension, or an (output, filter) pair
@@ -75,12 +78,14 @@ class Problem:
             span = getattr(self, size) + sum(pads) - d * (getattr(self, filt) - 1) - 1
             if span < 0:
                 raise ValueError(
-                    f"the filter ({filt}={getattr(self, filt)}, dilation {d}) is larger than the padded ifmap "
+                    f"the filter ({filt}={getattr(self, filt)}, dilation {d}) is larger than the"
+                    " padded ifmap "
                     f"({size}={getattr(self, size)}, padding {pads[0]}+{pads[1]})"
                 )
             if getattr(self, out) != span // u + 1:
                 raise ValueError(
-                    f"{out} must be floor(({size} + pads - D({filt}-1) - 1)/U) + 1 = {span // u + 1}, got {getattr(self, out)}"
+                    f"{out} must be floor(({size} + pads - D({filt}-1) - 1)/U) + 1 ="
+                    f" {span // u + 1}, got {getattr(self, out)}"
                 )
 
     @cached_property
@@ -91,10 +96,7 @@ class Problem:
     @property
     def macs(self) -> int:
         """The standard count N*G*M*C*E*F*R*S, padding included."""
-        n = 1
-        for d in DIMS:
-            n *= getattr(self, d)
-        return n
+        return prod(getattr(self, d) for d in DIMS)
 
     @property
     def accumulated(self) -> str:
@@ -109,10 +111,12 @@ class Problem:
 
     @property
     def slide_h(self) -> Slide:
+        """The projection of (E, R) onto the ifmap's rows."""
         return Slide(self.stride[0], self.dilation[0], self.padding[0], self.H)
 
     @property
     def slide_w(self) -> Slide:
+        """The projection of (F, S) onto the ifmap's columns."""
         return Slide(self.stride[1], self.dilation[1], self.padding[2], self.W)
 
     def slide(self, rank: tuple[str, ...]) -> Slide:
@@ -127,21 +131,19 @@ class Problem:
         return Slide(slide.stride, slide.dilation, 0, slide.size + sum(pads))
 
     def shape(self, tensor: str) -> tuple[int, ...]:
-        """Shape in words: W[G,M,C,R,S], I[N,G,C,H,W], O[N,G,M,E,F]."""
+        """Shape in words: weight [G, M, C, R, S], ifmap [N, G, C, H, W], ofmap [N, G, M, E, F]."""
         if tensor == "ifmap":
             return (self.N, self.G, self.C, self.H, self.W)
         return tuple(getattr(self, rank[0]) for rank in RANKS[tensor])
 
     def words(self, tensor: str) -> int:
         """All words of a tensor, touched or not."""
-        n = 1
-        for s in self.shape(tensor):
-            n *= s
-        return n
+        return prod(self.shape(tensor))
 
     def with_batch(self, batch: int) -> Problem:
         """The same layer for another batch size."""
         return replace(self, N=batch)
 
     def with_direction(self, direction: Direction) -> Problem:
+        """The same box with another tensor accumulated."""
         return replace(self, direction=direction)

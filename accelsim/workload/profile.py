@@ -1,5 +1,7 @@
 """What a network is, layer by layer, before any accelerator: shapes, parameters, MACs, other
 operations, memory, intensity.
+
+``accelsim profile`` prints it, ``view/profile_page`` draws it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,15 @@
 """Post-training quantization: symmetric scales from what a float network's tensors reach, and
 weights as words.
 
-Weights have one scale, or one for each output channel; every other tensor has one.  A scale is the largest magnitude
-seen over the number type's high, or the next power of two above that, so that requantization is a shift.
-Biases are words of the accumulator's scale.  See Jacob et al., "Quantization and training of neural networks for
-efficient integer-arithmetic-only inference", CVPR 2018, for the arithmetic.
+Weights have one scale, or one for each output channel; every other tensor has one.  A scale is the
+largest magnitude seen over the number type's high, or the next power of two above that, so that
+requantization is a shift.  Biases are words of the accumulator's scale.  See Jacob et al.,
+"Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR
+2018, for the arithmetic.
+
+Ranges come from ``calibrate`` (images through the float network) or ``ranges_of`` (tensors at
+hand), ``quantize`` makes words of them; ``results/network_run`` and ``engines/golden/training``
+call both, and the golden network runs what comes of it.
 """
 
 from __future__ import annotations
@@ -12,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log2
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number, Rounding
+from accelsim.workload.arithmetic import Array, Number, Rounding
 from accelsim.workload.graph.float_run import evaluate
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_weights
@@ -26,7 +30,6 @@ from accelsim.workload.operators.array import ArrayOperator, ConvTranspose, Prod
 from accelsim.workload.operators.operator import Operator
 from accelsim.workload.scaling import Scales
 
-Array = NDArray[Any]
 Per = Literal["tensor", "channel"]
 Step = Literal["any", "power_of_two"]
 INT8, INT32 = Number(8), Number(32)
@@ -61,8 +64,8 @@ class QuantizedNetwork:
         )
 
     def accumulator_scale(self, node: Node) -> Array:
-        """What one unit of a node's accumulators stands for: one number, or one for each output
-        channel.
+        """What one unit of a node's accumulators stands for: one number, or [channels], one for
+        each output channel.
         """
         if isinstance(node.op, Product):
             return np.asarray(self.scales[node.inputs[0]] * self.scales[node.inputs[1]])
@@ -171,7 +174,7 @@ def _scale(largest: float, number: Number, step: Step) -> float:
 
 
 def _by_channel(op: ArrayOperator, weight: Array) -> Array:
-    """A layer's weights as one row for each output channel."""
+    """A layer's weights as one row for each output channel: [channels, weights]."""
     if isinstance(op, ConvTranspose):
         return (
             weight.reshape(op.groups, -1, *weight.shape[1:])
@@ -182,6 +185,7 @@ def _by_channel(op: ArrayOperator, weight: Array) -> Array:
 
 
 def _from_channels(op: ArrayOperator, rows: Array, shape: tuple[int, ...]) -> Array:
+    """``_by_channel`` backwards: rows as weights of ``shape``."""
     if isinstance(op, ConvTranspose):
         return np.ascontiguousarray(
             rows.reshape(op.groups, shape[1], -1, *shape[2:]).swapaxes(1, 2)

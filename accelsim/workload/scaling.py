@@ -1,25 +1,25 @@
 """Between real numbers and words: scales, and multiplication by a ratio of scales in whole numbers.
 
-A word w of a tensor with scale s stands for w*s (symmetric: zero is zero).  A sum of products, or of words, has a
-scale too, and goes to another scale by ``rescale``: times a multiplier of at most ``MULTIPLIER_BITS`` bits, divided
-by a power of two, rounded once, saturated.  With scales that are powers of two the multiplier is 1 and what is
-left is the shift of ``arithmetic.Requantize``.
+A word w of a tensor with scale s stands for w*s (symmetric: zero is zero).  A sum of products, or
+of words, has a scale too, and goes to another scale by ``rescale``: times a multiplier of at most
+``MULTIPLIER_BITS`` bits, divided by a power of two, rounded once, saturated.  With scales that are
+powers of two the multiplier is 1 and what is left is the shift of ``arithmetic.Requantize``.
+
+``Scales`` is what an operator's integer form is given.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import frexp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.workload.arithmetic import Number, Rounding
+from accelsim.workload.arithmetic import Array, Number, Rounding, rounds_up, shift_right
 
 MULTIPLIER_BITS = 24
 MAX_BITS = 37  # of a word times a multiplier, in 64 with one to spare
-Array = NDArray[Any]
 INT8 = Number(8)
 
 
@@ -32,15 +32,7 @@ def divide(
     """
     top, below = np.asarray(numerator, np.int64), np.asarray(denominator, np.int64)
     floor, remainder = np.floor_divide(top, below), np.mod(top, below)
-    if rounding == "floor":
-        return np.asarray(floor, np.int64)
-    if rounding == "half_up":
-        up = remainder >= below - remainder
-    elif rounding == "half_even":
-        up = (remainder > below - remainder) | ((remainder == below - remainder) & (floor & 1 == 1))
-    else:
-        up = (remainder > 0) & (top < 0)
-    return np.asarray(floor + up, np.int64)
+    return np.asarray(floor + rounds_up(top, floor, remainder, below, rounding), np.int64)
 
 
 def fixed_point(ratio: float, bits: int = MULTIPLIER_BITS) -> tuple[int, int]:
@@ -81,26 +73,11 @@ def rescale(
     return _shifted(words * multipliers, shifts, divisor, rounding)
 
 
-def _shift_right(words: Array, shift: Array, rounding: Rounding) -> NDArray[np.int64]:
-    """``divide`` by 2^shift, for one shift or an array of them."""
-    floor = words >> shift
-    if rounding == "floor":
-        return np.asarray(floor, np.int64)
-    remainder, half = words & ((np.int64(1) << shift) - 1), (np.int64(1) << shift) >> 1
-    if rounding == "half_up":
-        up = (remainder >= half) & (shift > 0)
-    elif rounding == "half_even":
-        up = (remainder + (floor & 1) > half) & (shift > 0)
-    else:
-        up = (remainder > 0) & (words < 0)
-    return np.asarray(floor + up, np.int64)
-
-
 def _shifted(
     product: Array, shift: int | Array, divisor: int | Array, rounding: Rounding
 ) -> NDArray[np.int64]:
     if isinstance(divisor, int) and divisor == 1:
-        return _shift_right(product, np.asarray(shift, np.int64), rounding)
+        return shift_right(product, np.asarray(shift, np.int64), rounding)
     # (p / 2^s) / d in one rounding: the bits that the shift drops matter only for ties, kept as one
     # sticky bit.
     kept = np.maximum(np.asarray(shift) - 8, 0)

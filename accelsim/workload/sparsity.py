@@ -1,4 +1,8 @@
-"""Feature maps with a stated share of zeros, and the MACs that zeros spare."""
+"""Feature maps with a stated share of zeros, and the MACs that zeros spare.
+
+``engines/analytic/link_coding`` counts the zeros of what it codes; the maps are for studies of the
+code in Python, where no real one is at hand.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +39,12 @@ def feature_map(
     flat = field.reshape(-1)
     order = np.argsort(flat, kind="stable")
     cut = round(zeros * flat.size)
-    found = np.zeros(flat.size, np.int64)
+    words = np.zeros(flat.size, np.int64)
     if cut < flat.size:
         above = flat[order[cut:]] - flat[order[cut]]
         top = float(above[-1]) or 1.0
-        found[order[cut:]] = np.clip(np.round(above / top * number.high), 1, number.high)
-    return found.reshape(shape).astype(number.dtype)
+        words[order[cut:]] = np.clip(np.round(above / top * number.high), 1, number.high)
+    return words.reshape(shape).astype(number.dtype)
 
 
 def rectified(accumulators: NDArray[np.int64], number: Number, zeros: float) -> NDArray[Any]:
@@ -68,8 +72,8 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
     ``ifmap`` of shape ``problem.shape("ifmap")``.  ``padding_is_read`` says whether padding zeros
     are words at the MAC (``nest.stored("ifmap", nest.levels)``): then MACs on them are gated as
     well.  Where padding is not stored no word is there to be found zero, and a MAC on it does all
-    but touch it (DESIGN section 4, rule 7). Raises ValueError where the ifmap is no operand, or of
-    another shape.
+    but touch it (docs/design.md, section 4, rule 7).  Raises ValueError where the ifmap is no
+    operand, or of another shape.
     """
     if problem.accumulated == "ifmap":
         raise ValueError("the ifmap is accumulated here, not an operand")
@@ -94,7 +98,7 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
 
 
 def _uses(problem: Problem, rank: tuple[str, str]) -> Floats:
-    """How many (output, tap) pairs of a sliding rank touch each of its coordinates."""
+    """How many (output, tap) pairs of a sliding rank touch each of its coordinates: [size]."""
     slide = problem.slide(rank)
     out, tap = (np.arange(problem.size[d]) for d in rank)
     at = (slide.stride * out[:, None] + slide.dilation * tap - slide.pad).reshape(-1)

@@ -1,20 +1,23 @@
 """A graph walked backwards: which tensors need a gradient, and gradients from the loss to every
 parameter.
+
+``backward`` is the walk, for any kind of gradient: ``gradients`` fills it with float64, and
+``engines/golden/training`` with words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-from numpy.typing import NDArray
+from functools import reduce
+from operator import add
+from typing import TypeVar
 
 from accelsim.base.errors import InputError
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import MEASURED, Graph, Node
 from accelsim.workload.operators.gradients import gradient, refusal
 
-Array = NDArray[Any]
 G = TypeVar("G")
 
 
@@ -39,11 +42,11 @@ def wanted(graph: Graph, end: str) -> frozenset[str]:
     for node in reversed(graph.nodes):
         if node.name in behind:
             behind.update(node.inputs)
-    found = frozenset(ahead & behind)
+    needed = frozenset(ahead & behind)
     for node in graph.nodes:
-        if node.name in found and (why := refusal(node.op)):
+        if node.name in needed and (why := refusal(node.op)):
             raise InputError(f"{node.name}: {why}", key=node.place or None)
-    return found
+    return needed
 
 
 def backward(
@@ -91,9 +94,6 @@ def gradients(
         return gradient(node.op, [tensors[name] for name in node.inputs], g, own(node, weights))
 
     def total(parts: list[Array]) -> Array:
-        found = parts[0]
-        for part in parts[1:]:
-            found = found + part
-        return found
+        return reduce(add, parts)
 
     return backward(graph, start, step, total)

@@ -1,10 +1,12 @@
 """What a network file's graph is made of: operators, blocks written once, and places where a block
 is used.
+
+``OPERATORS`` is the list of what a node may be: a file's ``type`` names one, importers look theirs
+up here, and a new operator is known when its class stands in ``MODELS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import (
@@ -17,7 +19,7 @@ from pydantic import (
     model_serializer,
 )
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.base.overrides import plain_value as plain
 from accelsim.workload.layers import Name
 from accelsim.workload.operators.activation import (
@@ -137,7 +139,7 @@ MODELS: tuple[type[Operator], ...] = (
         Parameter,
     ),
 )
-OPERATORS: dict[str, type[BaseModel]] = {
+OPERATORS: dict[str, type[Operator]] = {
     name: model for model in MODELS for name in get_args(model.model_fields["type"].annotation)
 }
 
@@ -156,21 +158,15 @@ def _entry(value: Any) -> Any:
         kind = value.get("type", "conv2d")
         if not isinstance(kind, str) or kind not in OPERATORS:
             raise ValueError(
-                f"type: no such operator, got {str(kind)[:50]}{_nearest(str(kind), OPERATORS)}"
+                f"type: no such operator, got {str(kind)[:50]}{or_nearest(str(kind), OPERATORS)}"
             )
         model = OPERATORS[kind]
     keys = [field.alias or key for key, field in model.model_fields.items()]
     for key in value:
         if key not in keys:
-            raise ValueError(
-                f"{key}: no such key, got {key}{_nearest(str(key), keys) or '; there are ' + ', '.join(keys)}"
-            )
+            close = or_nearest(str(key), keys) or f"; there are {', '.join(keys)}"
+            raise ValueError(f"{key}: no such key, got {key}{close}")
     return model.model_validate(value)
-
-
-def _nearest(word: str, choices: Iterable[str]) -> str:
-    close = nearest(word, choices)
-    return f"; nearest: {', '.join(close)}" if close else ""
 
 
 class _EntrySchema:

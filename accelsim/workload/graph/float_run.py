@@ -1,18 +1,20 @@
-"""A graph run in float64, node by node: every tensor of the network."""
+"""A graph run in float64, node by node: every tensor of the network.
+
+The golden network in float64: calibration (``quantize``) reads ranges off it, and networks in words
+are compared with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_images, check_weights
 from accelsim.workload.operators.operator import Weights
 
-Array = NDArray[Any]
 PARAMETERS = (
     "weight",
     "bias",
@@ -48,9 +50,9 @@ def walk(
     tensors = dict(given)
     batch = len(next(iter(given.values())))
     for node in graph.nodes:
-        out = step(node, [tensors[name] for name in node.inputs])
+        tensor = step(node, [tensors[name] for name in node.inputs])
         tensors[node.name] = (
-            np.broadcast_to(out, (batch, *out.shape[1:])) if len(out) != batch else out
+            np.broadcast_to(tensor, (batch, *tensor.shape[1:])) if len(tensor) != batch else tensor
         )
     return tensors
 

@@ -1,22 +1,23 @@
 """Batch normalization folded into the layer before it: one convolution with other weights and a
 bias.
+
+The ONNX importer asks for it (``accelsim import --fold``).  With y = w*x + b and a
+normalization factor*y + shift (``BatchNorm.folded``), the new weight is factor*w and the new bias
+factor*b + shift, channel by channel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.float_run import own
 from accelsim.workload.graph.graph import Graph, Node, build
 from accelsim.workload.operators.array import Conv, ConvTranspose, Depthwise, FullyConnected
 from accelsim.workload.operators.normalization import BatchNorm
-
-Array = NDArray[Any]
 
 
 def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, dict[str, Array]]:

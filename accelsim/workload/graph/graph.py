@@ -1,5 +1,8 @@
 """A network as a graph whose shapes are known: nodes in an order that runs, what lives when, how
 much work each is.
+
+A ``Graph`` is what every engine, importer and run sees of a network.  ``unroll`` makes one of a
+file, ``build`` of nodes in Python.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.workload.layers import Layer
 from accelsim.workload.operators.array import ArrayOperator
@@ -93,11 +96,17 @@ class Graph:
 
     @cached_property
     def _users(self) -> Mapping[str, tuple[Node, ...]]:
-        found: dict[str, list[Node]] = {}
+        readers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys(node.inputs):
-                found.setdefault(name, []).append(node)
-        return {name: tuple(nodes) for name, nodes in found.items()}
+                readers.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in readers.items()}
+
+    @cached_property
+    def _last_use(self) -> Mapping[str, int]:
+        """The number of the last node that reads a tensor; an output is read after them all."""
+        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
+        return last | dict.fromkeys(self.outputs, len(self.nodes))
 
     def live(self) -> Iterator[tuple[Node, tuple[str, ...]]]:
         """Each node with the tensors that exist while it runs: its inputs, its output, and those
@@ -106,8 +115,7 @@ class Graph:
         Tensors that only rename words (reshape, flatten, dropout) are counted like any other.
         Parameters are not activations.
         """
-        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
-        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        last = self._last_use
         alive = [name for name in self.inputs if name in last]
         for at, node in enumerate(self.nodes):
             alive.append(node.name)
@@ -119,18 +127,17 @@ class Graph:
         """Words of the tensors of ``live`` while each node runs, by the node's name, for one
         input.
         """
-        last = {name: at for at, node in enumerate(self.nodes) for name in node.inputs}
-        last |= dict.fromkeys(self.outputs, len(self.nodes))
+        last = self._last_use
         ends: dict[int, list[str]] = {}
         for name, at in last.items():
             ends.setdefault(at, []).append(name)
-        found, words = {}, sum(prod(shape) for name, shape in self.inputs.items() if name in last)
+        alive, words = {}, sum(prod(shape) for name, shape in self.inputs.items() if name in last)
         for at, node in enumerate(self.nodes):
             words += prod(self.shapes[node.name])
-            found[node.name] = words
+            alive[node.name] = words
             words -= sum(prod(self.shapes[name]) for name in ends.get(at, ()))
             words -= prod(self.shapes[node.name]) if node.name not in last else 0
-        return found
+        return alive
 
     @cached_property
     def peak_words(self) -> int:
@@ -167,25 +174,7 @@ def build(
     ordered = _sorted(nodes, inputs)
     shapes = dict(inputs)
     for node in ordered:
-        least, most = node.op.arity
-        if not least <= len(node.inputs) <= most:
-            count = str(least) if least == most else f"at least {least}"
-            raise ValueError(
-                f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got {len(node.inputs)}"
-            )
-        try:
-            shape = node.op.infer(*(shapes[source] for source in node.inputs))
-            if isinstance(node.op, ArrayOperator):
-                node.op.layer(*(shapes[source] for source in node.inputs))
-        except ValueError as error:
-            raise ValueError(
-                f"{node.place}: {node.name}: {error}" if node.name else f"{node.place}: {error}"
-            ) from None
-        if prod(shape) > MAX_NUMBER:
-            raise ValueError(
-                f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}"
-            )
-        shapes[node.name] = shape
+        shapes[node.name] = _output_shape(node, [shapes[source] for source in node.inputs])
     for source in outputs:
         if source not in known:
             raise ValueError(f"outputs: {_unknown(source, known)}")
@@ -199,9 +188,29 @@ def build(
     )
 
 
+def _output_shape(node: Node, shapes: Sequence[Shape]) -> Shape:
+    """What a node makes of its inputs' shapes.  Raises ValueError that begins with its place."""
+    least, most = node.op.arity
+    if not least <= len(shapes) <= most:
+        count = str(least) if least == most else f"at least {least}"
+        raise ValueError(
+            f"{node.place}: {kind(node.op)} reads {count} tensor{'s' * (count != '1')}, got"
+            f" {len(shapes)}"
+        )
+    try:
+        shape = node.op.infer(*shapes)
+        if isinstance(node.op, ArrayOperator):
+            node.op.layer(*shapes)
+    except ValueError as error:
+        where = f"{node.place}: {node.name}" if node.name else node.place
+        raise ValueError(f"{where}: {error}") from None
+    if prod(shape) > MAX_NUMBER:
+        raise ValueError(f"{node.place}: a tensor may have at most 2^53 words, got {prod(shape)}")
+    return shape
+
+
 def _unknown(name: str, known: Mapping[str, Node | None]) -> str:
-    close = nearest(name, known)
-    return f"no such node, got {name}" + (f"; nearest: {', '.join(close)}" if close else "")
+    return f"no such node, got {name}{or_nearest(name, known)}"
 
 
 def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
@@ -234,7 +243,8 @@ def _sorted(nodes: Sequence[Node], inputs: Mapping[str, Shape]) -> list[Node]:
             name = next(s for s in waiting[name].inputs if s in waiting)
         loop = path[path.index(name) :]
         raise ValueError(
-            f"{waiting[name].place}.inputs: nodes must not read themselves in a circle: {' reads '.join([*loop, name])}"
+            f"{waiting[name].place}.inputs: nodes must not read themselves in a circle:"
+            f" {' reads '.join([*loop, name])}"
         )
     position = {n.name: i for i, n in enumerate(nodes)}
     if all(position[s] < position[n.name] for n in nodes for s in n.inputs if s in position):

@@ -1,5 +1,9 @@
 """A file's graph unrolled: blocks put in where they are used, parameters by their values, names
 made whole.
+
+``Workload`` calls ``unroll`` once for every file that has a graph.  Blocks may use blocks, and
+names may be used before they are stated, so that nodes are collected first and their inputs looked
+up when every name is known.
 """
 
 from __future__ import annotations
@@ -10,9 +14,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelsim.base.errors import nearest
+from accelsim.base.errors import or_nearest
 from accelsim.workload.graph.block_arithmetic import evaluate, is_expression
-from accelsim.workload.graph.entries import GraphBlock, Use
+from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Use
 from accelsim.workload.graph.graph import MAX_GRAPH_NODES, Graph, Node, build
 from accelsim.workload.operators.operator import Operator, Shape, kind
 
@@ -39,6 +43,23 @@ class _Later:
     place: str
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What is around the entries of one use of a block, or around those of the graph: their scope,
+    what their names begin with, the values of the block's parameters, and the blocks they are
+    inside of.
+    """
+
+    scope: _Scope
+    prefix: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
+
+    def whole(self, name: str) -> str:
+        """A name with those around it before it."""
+        return f"{self.prefix}_{name}" if self.prefix and name else self.prefix or name
+
+
 @dataclass
 class _Pending:
     """A node whose inputs are still names of its scope."""
@@ -55,7 +76,7 @@ def unroll(
     name: str,
     inputs: Mapping[str, Shape],
     blocks: Mapping[str, GraphBlock],
-    entries: Sequence[Any],
+    entries: Sequence[AnyEntry],
     outputs: Sequence[str] = (),
 ) -> Graph:
     """The graph of a file.  Raises ValueError whose text begins with the dotted key it is about."""
@@ -63,6 +84,13 @@ def unroll(
 
 
 class _Unrolling:
+    """A walk over a file's entries, block by block.
+
+    ``entries`` puts nodes into ``pending`` with their inputs as the file names them; when all
+    places are known, ``graph`` looks those names up.  ``place`` is where the file states an entry,
+    the dotted key that messages begin with.
+    """
+
     def __init__(self, blocks: Mapping[str, GraphBlock]) -> None:
         self.blocks = blocks
         self.pending: list[_Pending] = []
@@ -70,51 +98,44 @@ class _Unrolling:
         self.taken: set[str] = set()
 
     def graph(
-        self, name: str, inputs: Mapping[str, Shape], entries: Sequence[Any], outputs: Sequence[str]
+        self,
+        name: str,
+        inputs: Mapping[str, Shape],
+        entries: Sequence[AnyEntry],
+        outputs: Sequence[str],
     ) -> Graph:
         top = _Scope({name: name for name in inputs}, next(iter(inputs)))
-        self.entries(entries, top, "graph", "", {}, ())
+        self.entries(entries, _Around(top), "graph")
         if not self.pending:
             raise ValueError("graph: must not be empty")
         nodes = [Node(p.name, p.op, self.resolved(p), p.place) for p in self.pending]
-        ends = []
-        for output in outputs:
-            ends.append(self.lookup(output, top, "outputs"))
+        ends = [self.lookup(output, top, "outputs") for output in outputs]
         return build(name, inputs, nodes, ends)
 
-    def entries(
-        self,
-        entries: Sequence[Any],
-        scope: _Scope,
-        place: str,
-        prefix: str,
-        values: Mapping[str, Any],
-        inside: tuple[str, ...],
-    ) -> None:
+    def entries(self, entries: Sequence[AnyEntry], around: _Around, place: str) -> None:
         for at, entry in enumerate(entries):
-            here = f"{place}.{at}"
             if isinstance(entry, Use):
-                self.use(entry, scope, here, prefix, values, inside)
+                self.use(entry, around, f"{place}.{at}")
             else:
-                self.node(entry, scope, here, prefix, values)
+                self.node(entry, around, f"{place}.{at}")
 
-    def node(
-        self, op: Operator, scope: _Scope, place: str, prefix: str, values: Mapping[str, Any]
-    ) -> None:
+    def node(self, op: Operator, around: _Around, place: str) -> None:
+        scope, prefix = around.scope, around.prefix
         if len(self.pending) >= MAX_GRAPH_NODES:
             raise ValueError(
-                f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are unrolled"
+                f"{place}: a network may have at most {MAX_GRAPH_NODES} nodes once its blocks are"
+                " unrolled"
             )
         own = op.name or (
             "" if prefix and prefix not in self.taken else self.number(prefix, kind(op))
         )
-        whole = f"{prefix}_{own}" if prefix and own else prefix or own
+        whole = around.whole(own)
         local = own or whole
         if local in scope.names:
             raise ValueError(f"{place}: every node needs a name of its own, got {local} twice")
         self.taken.add(whole)
         scope.names[local] = whole
-        ready = _evaluated(op, whole, values, place)
+        ready = _evaluated(op, whole, around.values, place)
         self.pending.append(_Pending(whole, ready, op.inputs, scope.last, scope, place))
         scope.last = whole
 
@@ -124,72 +145,76 @@ class _Unrolling:
         self.unnamed[key] = self.unnamed.get(key, 0) + 1
         return f"{what}{self.unnamed[key]}"
 
-    def use(
-        self,
-        use: Use,
-        scope: _Scope,
-        place: str,
-        prefix: str,
-        values: Mapping[str, Any],
-        inside: tuple[str, ...],
-    ) -> None:
+    def use(self, use: Use, around: _Around, place: str) -> None:
+        scope, inside = around.scope, around.inside
         if use.block not in self.blocks:
-            close = nearest(use.block, self.blocks)
-            raise ValueError(
-                f"{place}.block: no such block, got {use.block}"
-                + (f"; nearest: {', '.join(close)}" if close else "")
-            )
+            close = or_nearest(use.block, self.blocks)
+            raise ValueError(f"{place}.block: no such block, got {use.block}{close}")
         if use.block in inside or len(inside) >= MAX_NESTED:
             raise ValueError(
-                f"{place}.block: a block must not use itself, got {' uses '.join([*inside, use.block])}"
+                f"{place}.block: a block must not use itself, got"
+                f" {' uses '.join([*inside, use.block])}"
             )
         block = self.blocks[use.block]
+        given = self.arguments(use, block, place, around.values)
+        if use.repeat is not None and not use.name:
+            raise ValueError(f"{place}: a block that is repeated needs a name")
+        inner, source = (*inside, use.block), f"blocks.{use.block}.nodes"
+        if not use.name:
+            if use.inputs:
+                raise ValueError(f"{place}.inputs: a block with inputs of its own needs a name")
+            self.entries(block.nodes, _Around(scope, around.prefix, given, inner), source)
+            return
+        if use.name in scope.names and not (use.repeat is not None and use.name in scope.repeated):
+            raise ValueError(f"{place}: every node needs a name of its own, got {use.name} twice")
+        first, last = use.repeat or (0, 0)
+        for number in range(first, last + 1):
+            entry = self.inner_scope(use, scope, place, chained=number != first)
+            numbered = use.name if use.repeat is None else f"{use.name}_{number}"
+            within = _Around(entry, around.whole(numbered), given, inner)
+            self.entries(block.nodes, within, source)
+            scope.last = entry.last
+            if use.repeat is not None:
+                if numbered in scope.names:
+                    raise ValueError(
+                        f"{place}: every node needs a name of its own, got {numbered} twice"
+                    )
+                scope.names[numbered] = entry.last
+                scope.repeated.add(use.name)
+        scope.names[use.name] = scope.last
+
+    @staticmethod
+    def arguments(
+        use: Use, block: GraphBlock, place: str, values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The values a use gives the block's parameters: each of them one, and no others."""
         given = {key: _value(v, values, f"{place}.with.{key}") for key, v in use.values.items()}
         for key in given:
             if key not in block.parameters:
-                close = nearest(key, block.parameters)
-                rule = f"block {use.block} has no such parameter, got {key}" + (
-                    f"; nearest: {', '.join(close)}" if close else ""
-                )
+                close = or_nearest(key, block.parameters)
+                rule = f"block {use.block} has no such parameter, got {key}{close}"
                 raise ValueError(f"{place}.with.{key}: {rule}")
         if missing := [key for key in block.parameters if key not in given]:
             raise ValueError(
                 f"{place}: block {use.block} needs a value for {', '.join(missing)} in with"
             )
-        if use.repeat is not None and not use.name:
-            raise ValueError(f"{place}: a block that is repeated needs a name")
-        inner = (*inside, use.block)
-        source = f"blocks.{use.block}.nodes"
-        if not use.name:
-            if use.inputs:
-                raise ValueError(f"{place}.inputs: a block with inputs of its own needs a name")
-            self.entries(block.nodes, scope, source, prefix, given, inner)
-            return
-        name = f"{prefix}_{use.name}" if prefix else use.name
-        if use.name in scope.names and not (use.repeat is not None and use.name in scope.repeated):
-            raise ValueError(f"{place}: every node needs a name of its own, got {use.name} twice")
-        first, last = use.repeat or (0, 0)
-        for number in range(first, last + 1):
-            entry = _Scope()
-            for i, ref in enumerate(use.inputs or ("",), 1):
-                chained = not ref or (
-                    i == 1 and number != first
-                )  # a repetition reads the one before it
-                entry.names["input" if i == 1 else f"input{i}"] = (
-                    scope.last if chained else _Later(ref, scope, f"{place}.inputs")
-                )
-            entry.last = entry.names["input"]
-            whole = name if use.repeat is None else f"{name}_{number}"
-            self.entries(block.nodes, entry, source, whole, given, inner)
-            scope.last = entry.last
-            if use.repeat is not None:
-                if f"{use.name}_{number}" in scope.names:
-                    raise ValueError(
-                        f"{place}: every node needs a name of its own, got {use.name}_{number} twice"
-                    )
-                scope.names[f"{use.name}_{number}"] = entry.last
-                scope.repeated.add(use.name)
-        scope.names[use.name] = scope.last
+        return given
+
+    @staticmethod
+    def inner_scope(use: Use, scope: _Scope, place: str, chained: bool) -> _Scope:
+        """The scope inside a use, of which only ``input``, ``input2``, ... are known.
+
+        The first input of a repetition that is ``chained`` is the repetition before it.
+        """
+        entry = _Scope()
+        for i, ref in enumerate(use.inputs or ("",), 1):
+            entry.names["input" if i == 1 else f"input{i}"] = (
+                scope.last
+                if not ref or (i == 1 and chained)
+                else _Later(ref, scope, f"{place}.inputs")
+            )
+        entry.last = entry.names["input"]
+        return entry
 
     def resolved(self, p: _Pending) -> tuple[str, ...]:
         if not p.inputs:
@@ -199,11 +224,7 @@ class _Unrolling:
     def lookup(self, ref: str, scope: _Scope, place: str) -> str:
         if ref in scope.names:
             return self.meant(scope.names[ref])
-        close = nearest(ref, scope.names)
-        raise ValueError(
-            f"{place}: no such node, got {ref}"
-            + (f"; nearest: {', '.join(close)}" if close else "")
-        )
+        raise ValueError(f"{place}: no such node, got {ref}{or_nearest(ref, scope.names)}")
 
     def meant(self, name: str | _Later) -> str:
         """A node's whole name.  Raises ValueError if blocks only ever read each other."""

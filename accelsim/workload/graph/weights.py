@@ -1,4 +1,9 @@
-"""A network's weights and images: from .npz files or drawn at random, checked against the graph."""
+"""A network's weights and images: from .npz files or drawn at random, checked against the graph.
+
+Who runs a network with values begins here: ``results/network_run``, ``results/train``, the golden
+network and quantization.  Arrays go by the node's name, a dot and their name in it
+(``conv1.weight``), in the shapes of ``Graph.all_parameters``.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,14 @@ import zipfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.operators.operator import Shape, text
 
-Array = NDArray[Any]
 MAX_WORDS = 2**31
 
 
@@ -25,16 +28,16 @@ def random_weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
     float64; the same for a seed.
     """
     rng = np.random.default_rng(seed)
-    found: dict[str, Array] = {}
+    drawn: dict[str, Array] = {}
     for name, shape in graph.all_parameters.items():
         kind = name.rsplit(".", 1)[1]
         if kind == "weight":
-            found[name] = rng.standard_normal(shape) * np.sqrt(2 / max(prod(shape[1:]), 1))
+            drawn[name] = rng.standard_normal(shape) * np.sqrt(2 / max(prod(shape[1:]), 1))
         elif kind in ("scale", "variance"):
-            found[name] = rng.uniform(0.5, 1.5, shape)
+            drawn[name] = rng.uniform(0.5, 1.5, shape)
         else:
-            found[name] = rng.standard_normal(shape) * 0.1
-    return found
+            drawn[name] = rng.standard_normal(shape) * 0.1
+    return drawn
 
 
 def random_images(graph: Graph, batch: int = 1, seed: int = 0) -> dict[str, Array]:
@@ -56,8 +59,8 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
                 raise InputError(
                     f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file
                 )
-        with np.load(file, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError:
         raise InputError("no such file", file=file) from None
     except InputError:

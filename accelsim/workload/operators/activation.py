@@ -1,4 +1,7 @@
-"""Activations, word by word, and softmax."""
+"""Activations, word by word, and softmax.
+
+Every one is a function of a word, ``Elementwise.of``, in any shape; softmax takes a whole axis.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from accelsim.workload.operators.fields import Axis
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    axes_of,
-)
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.operators.fields import Axis, Real
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.scaling import Scales, fixed_point
-
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23, 1969:
 # relative error below 1e-15.
@@ -56,8 +50,9 @@ _ERFC_Q = (
 
 
 def erf(x: Array) -> Array:
-    """The error function, to about 1e-15; beyond 4 in magnitude by its complement's bound, which is
-    below 2e-8 and here exact to 1e-15.
+    """The error function of every word, in the shape of ``x``, to about 1e-15.
+
+    Beyond 4 in magnitude its complement is below 2e-8, and what is left is exact to 1e-15.
     """
     x = as_float(x)
     y = np.abs(x)
@@ -75,7 +70,7 @@ def erf(x: Array) -> Array:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), without overflow."""
+    """1 / (1 + e^-x) of every word, in the shape of ``x``, without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * as_float(x))))
 
 
@@ -120,7 +115,7 @@ class Elementwise(Operator):
         raise NotImplementedError
 
     def of(self, x: Array) -> Array:
-        """The function, in float64."""
+        """The function of every word, in the shape of ``x``, float64."""
         raise NotImplementedError
 
     def work(self, *shapes: Shape) -> Work:
@@ -144,8 +139,8 @@ class Activation(Elementwise):
     """
 
     type: Literal[
-        "sigmoid", "tanh", "relu", "gelu", "silu", "hard_sigmoid", "hard_swish", "abs", "negate", "exp", "log", "sqrt",
-        "reciprocal", "erf", "softplus", "square", "identity",
+        "sigmoid", "tanh", "relu", "gelu", "silu", "hard_sigmoid", "hard_swish", "abs", "negate",
+        "exp", "log", "sqrt", "reciprocal", "erf", "softplus", "square", "identity",
     ]  # fmt: skip
 
     def each(self) -> dict[str, int]:
@@ -293,5 +288,5 @@ class Softmax(Operator):
 
 
 def _quotients(top: Array, below: Array, shift: int) -> Array:
-    """``top / (below * 2^shift)``, nearest, ties up: everything whole."""
+    """``top / (below * 2^shift)``, nearest, ties up, in whole numbers: the shapes broadcast."""
     return np.asarray((2 * top + (below << shift)) // (below << (shift + 1)))

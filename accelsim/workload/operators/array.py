@@ -1,5 +1,9 @@
 """Operators that run on the array: each is one layer, that is one Problem, and a way to lay tensors
 out for it.
+
+``engines/golden/golden_network`` packs tensors into a layer's operands, has any engine accumulate,
+and unpacks: the network sees operators, the engines see problems.  ``multiply`` is the float64
+accumulation for ``run``.
 """
 
 from __future__ import annotations
@@ -12,17 +16,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Layer, Linear, MatMul
 from accelsim.workload.operators.fields import LeastPair, OptionalSize, Padding, Pair, Size
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    text,
-)
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, text
 from accelsim.workload.problem import Problem
 
 Data = Mapping[str, Array]
@@ -74,6 +71,11 @@ def wide(op: ArrayOperator, out: Array) -> list[int]:
     return [-1 if i == axis else 1 for i in range(out.ndim)]
 
 
+def _arrays(weight: Shape, channels: int, bias: bool) -> dict[str, Shape]:
+    """Shapes of an operator's weight and, if it has one, its bias."""
+    return {"weight": weight} | ({"bias": (channels,)} if bias else {})
+
+
 class Convolution(ArrayOperator):
     """What convolutions have in common.  ``flip`` turns the filter by half a turn: convolution as
     mathematics has it.
@@ -111,8 +113,7 @@ class Convolution(ArrayOperator):
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
         p = self.problem(1, *shapes)
-        found: dict[str, Shape] = {"weight": (p.G * p.M, p.C, p.R, p.S)}
-        return found | ({"bias": (p.G * p.M,)} if self.bias else {})
+        return _arrays((p.G * p.M, p.C, p.R, p.S), p.G * p.M, self.bias)
 
     def convolution(self, shape: Shape, m: int, groups: int) -> Conv2d:
         """``m`` filters a group over maps of ``shape``."""
@@ -121,8 +122,9 @@ class Convolution(ArrayOperator):
             raise ValueError(f"groups must divide the {channels} channels, got {groups}")
         return layer(
             Conv2d,
-            name=self.name, M=m, C=channels // groups, H=height, W=width, R=self.R, S=self.S or self.R, groups=groups,
-            stride=self.stride, padding=self.padding, dilation=self.dilation, bias=self.bias,
+            name=self.name, M=m, C=channels // groups, H=height, W=width,
+            R=self.R, S=self.S or self.R, groups=groups, stride=self.stride,
+            padding=self.padding, dilation=self.dilation, bias=self.bias,
         )  # fmt: skip
 
 
@@ -179,8 +181,9 @@ class ConvTranspose(ArrayOperator):
             raise ValueError("padding of a transposed convolution must be numbers")
         return layer(
             ConvTranspose2d,
-            name=self.name, M=self.M, C=channels // self.groups, H=height, W=width, R=self.R, S=self.S or self.R, groups=self.groups,
-            stride=self.stride, padding=self.padding, dilation=self.dilation, extra=self.extra, bias=self.bias,
+            name=self.name, M=self.M, C=channels // self.groups, H=height, W=width,
+            R=self.R, S=self.S or self.R, groups=self.groups, stride=self.stride,
+            padding=self.padding, dilation=self.dilation, extra=self.extra, bias=self.bias,
         )  # fmt: skip
 
     def infer(self, *shapes: Shape) -> Shape:
@@ -189,8 +192,7 @@ class ConvTranspose(ArrayOperator):
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
         p = self.problem(1, *shapes)
-        found: dict[str, Shape] = {"weight": (p.G * p.M, p.C, p.R, p.S)}
-        return found | ({"bias": (p.G * p.C,)} if self.bias else {})
+        return _arrays((p.G * p.M, p.C, p.R, p.S), p.G * p.C, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
@@ -219,8 +221,7 @@ class FullyConnected(ArrayOperator):
         return (self.M,)
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
-        found: dict[str, Shape] = {"weight": (self.M, prod(shapes[0]))}
-        return found | ({"bias": (self.M,)} if self.bias else {})
+        return _arrays((self.M, prod(shapes[0])), self.M, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         p = self.problem(xs[0].shape[0], xs[0].shape[1:])
@@ -253,8 +254,7 @@ class Dense(ArrayOperator):
         return (*shapes[0][:-1], self.M)
 
     def parameters(self, *shapes: Shape) -> dict[str, Shape]:
-        found: dict[str, Shape] = {"weight": (self.M, shapes[0][-1])}
-        return found | ({"bias": (self.M,)} if self.bias else {})
+        return _arrays((self.M, shapes[0][-1]), self.M, self.bias)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
         x = xs[0]
@@ -288,13 +288,15 @@ class Product(ArrayOperator):
     def _sizes(self, a: Shape, b: Shape) -> tuple[Shape, int, int, int]:
         if len(a) < 2 or len(a) != len(b) or a[:-2] != b[:-2]:
             raise ValueError(
-                f"matmul needs two tensors of matrices, equal in all but the last two axes, got {text(a)} and {text(b)}"
+                "matmul needs two tensors of matrices, equal in all but the last two axes, got"
+                f" {text(a)} and {text(b)}"
             )
         m, k = a[-2:][::-1] if self.transpose_a else a[-2:]
         k_too, n = b[-2:][::-1] if self.transpose_b else b[-2:]
         if k != k_too:
             raise ValueError(
-                f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and {k_too}x{n}"
+                f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and"
+                f" {k_too}x{n}"
             )
         return a[:-2], m, k, n
 

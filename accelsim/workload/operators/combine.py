@@ -1,14 +1,18 @@
-"""Operators of several tensors: sums, products, concatenation; and reductions and shapes of one."""
+"""Operators of several tensors: sums, products, concatenation; and reductions and shapes of one.
+
+Shapes of several tensors agree from the last axis on, as NumPy broadcasts, the batch apart; what
+only moves words (``Moving``) is exact for integers of any type.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Sides
 from accelsim.workload.operators.fields import (
     Axes,
@@ -17,11 +21,11 @@ from accelsim.workload.operators.fields import (
     NewShape,
     Padding,
     Pair,
+    Real,
     Size,
     TensorShape,
 )
 from accelsim.workload.operators.operator import (
-    Array,
     Operator,
     Shape,
     Weights,
@@ -34,7 +38,6 @@ from accelsim.workload.operators.windows import PaddingMode, pad
 from accelsim.workload.scaling import Scales, divide, fixed_point
 
 MANY = 1000
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
 def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
@@ -47,8 +50,8 @@ def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
         ) from None
 
 
-def _aligned(xs: Sequence[Array]) -> list[Array]:
-    """Arrays whose axes after the batch are as many, ones put in after the batch."""
+def aligned(xs: Sequence[Array]) -> list[Array]:
+    """Arrays [batch, *shape] with axes of 1 put in after the batch, so that all have as many."""
     rank = max(x.ndim for x in xs)
     return [x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:]) for x in xs]
 
@@ -71,11 +74,12 @@ class Add(Operator):
         n = prod(self.infer(*shapes))
         return Work({"add": n * (len(shapes) - 1)}, n * len(shapes), n)
 
-    def _signs(self, count: int) -> list[int]:
+    def signs(self, count: int) -> list[int]:
+        """What each of ``count`` tensors is multiplied by: 1 or -1."""
         return [1] + [-1 if self.type == "subtract" else 1] * (count - 1)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        first, *others = _aligned([as_float(x) for x in xs])
+        first, *others = aligned([as_float(x) for x in xs])
         for x in others:
             first = first - x if self.type == "subtract" else first + x
         return first
@@ -84,9 +88,7 @@ class Add(Operator):
         table = [fixed_point(s / scales.output) for s in scales.inputs]
         shift = max(0, min(max(s for _, s in table), 24 + min(s for _, s in table)))
         total: Array | int = 0
-        for x, (multiplier, own), sign in zip(
-            _aligned(xs), table, self._signs(len(xs)), strict=True
-        ):
+        for x, (multiplier, own), sign in zip(aligned(xs), table, self.signs(len(xs)), strict=True):
             factor = (
                 multiplier << (shift - own)
                 if own <= shift
@@ -114,13 +116,13 @@ class Multiply(Operator):
         return Work({self.type: n}, 2 * n, n)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        a, b = _aligned([as_float(x) for x in xs])
+        a, b = aligned([as_float(x) for x in xs])
         return a * b if self.type == "multiply" else a / b
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         if self.type == "divide":
             return super().words(xs, weights, scales)
-        a, b = _aligned([x.astype(np.int64) for x in xs])
+        a, b = aligned([x.astype(np.int64) for x in xs])
         return scales.rescale(a * b, scales.inputs[0] * scales.inputs[1])
 
 
@@ -138,7 +140,8 @@ class Concat(Operator):
         rest = {s[:axis] + s[axis + 1 :] if len(s) == len(shapes[0]) else None for s in shapes}
         if len(rest) > 1:
             raise ValueError(
-                f"concat needs shapes that agree except along axis {axis}, got {', '.join(text(s) for s in shapes)}"
+                f"concat needs shapes that agree except along axis {axis}, got"
+                f" {', '.join(text(s) for s in shapes)}"
             )
         return (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :])
 
@@ -298,7 +301,8 @@ class Transpose(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         if sorted(self.order) != list(range(len(shapes[0]))):
             raise ValueError(
-                f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got {list(self.order)}"
+                f"order must name each of the axes 0 to {len(shapes[0]) - 1} once, got"
+                f" {list(self.order)}"
             )
         return tuple(shapes[0][a] for a in self.order)
 
@@ -317,16 +321,18 @@ class Slice(Moving):
     stop: Integer | None = None
     step: Size = 1
 
-    def _range(self, shape: Shape) -> tuple[int, slice, int]:
+    def piece(self, shape: Shape) -> tuple[int, slice, int]:
+        """The axis, counted after the batch; what is taken of it; and how many words that is."""
         (axis,) = axes_of([self.axis], len(shape))
         piece = slice(self.start, self.stop, self.step)
         return axis, piece, len(range(*piece.indices(shape[axis])))
 
     def infer(self, *shapes: Shape) -> Shape:
-        axis, _, length = self._range(shapes[0])
+        axis, _, length = self.piece(shapes[0])
         if length < 1:
             raise ValueError(
-                f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got {self.start} to {self.stop}"
+                f"start and stop must leave words of the {shapes[0][axis]} along axis {axis}, got"
+                f" {self.start} to {self.stop}"
             )
         return (*shapes[0][:axis], length, *shapes[0][axis + 1 :])
 
@@ -335,7 +341,7 @@ class Slice(Moving):
         return Work({}, n, n)
 
     def moved(self, x: Array) -> Array:
-        axis, piece, _ = self._range(x.shape[1:])
+        axis, piece, _ = self.piece(x.shape[1:])
         return x[(slice(None),) * (axis + 1) + (piece,)]
 
 
@@ -351,7 +357,8 @@ class Pad(Moving):
     mode: PaddingMode = "zeros"
     value: Real = 0.0
 
-    def _sides(self) -> Sides:
+    def sides(self) -> Sides:
+        """(top, bottom, left, right) in words.  Raises ValueError for "same"."""
         if self.padding == "same":
             raise ValueError(
                 "padding must be numbers here: without a window nothing tells what same is"
@@ -362,23 +369,24 @@ class Pad(Moving):
     def infer(self, *shapes: Shape) -> Shape:
         self.require(shapes, 3, "maps (channels, height, width)")
         c, h, w = shapes[0]
-        top, bottom, left, right = sides = self._sides()
+        top, bottom, left, right = sides = self.sides()
         if self.mode in ("reflect", "circular"):
             for size, most in ((h, max(top, bottom)), (w, max(left, right))):
                 if most > size - (self.mode == "reflect"):
                     raise ValueError(
-                        f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on {size} words, got {most}"
+                        f"{self.mode} padding must be at most {size - (self.mode == 'reflect')} on"
+                        f" {size} words, got {most}"
                     )
         if self.value and self.mode != "zeros":
             raise ValueError(f"value goes with mode zeros, got {self.mode}")
         return c, h + sides[0] + sides[1], w + left + right
 
     def moved(self, x: Array) -> Array:
-        return pad(x, self._sides(), self.mode, self.value)
+        return pad(x, self.sides(), self.mode, self.value)
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
         value = int(scales.round(np.array(self.value)))
-        return pad(xs[0].astype(np.int64), self._sides(), self.mode, value)
+        return pad(xs[0].astype(np.int64), self.sides(), self.mode, value)
 
 
 class Upsample(Moving):
@@ -406,7 +414,7 @@ class Upsample(Moving):
         return Work({"multiply": 4 * n, "add": 3 * n}, 4 * n, n)
 
     @staticmethod
-    def _taps(size: int, scale: int) -> tuple[Array, Array, Array]:
+    def taps(size: int, scale: int) -> tuple[Array, Array, Array]:
         """For each output: the word before, the word after, and the latter's share in parts of
         2*scale.
         """
@@ -420,7 +428,7 @@ class Upsample(Moving):
         """The mixed words times the square of (2 scale)."""
         total = x
         for axis, scale in zip((2, 3), self.scale, strict=True):
-            low, high, share = self._taps(x.shape[axis], scale)
+            low, high, share = self.taps(x.shape[axis], scale)
             share = share.reshape([-1 if i == axis else 1 for i in range(4)])
             total = (
                 np.take(total, low, axis) * (2 * scale - share) + np.take(total, high, axis) * share

@@ -1,5 +1,8 @@
 """Fields of operators as a file states them; ``=...`` is an expression of a block's parameters,
 gone once the graph is built.
+
+Each is an annotated type with a reader that raises ValueError with the rule, and the JSON schema of
+what the file may have there.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from pydantic import Field, PlainValidator
 
 from accelsim.base.overrides import plain_value as plain
 from accelsim.workload.graph.block_arithmetic import is_expression
-from accelsim.workload.layers import MAX_SIZE, Sides
+from accelsim.workload.layers import MAX_SIZE, Sides, padding_sides, pair
 
 _Text = Annotated[str, Field(pattern="^=")]
 _Whole = Annotated[int, Field(ge=1, le=MAX_SIZE)]
@@ -44,53 +47,20 @@ def _integer(value: Any) -> Any:
     return _whole(value, -MAX_SIZE)
 
 
-def _several(value: Any, least: int, lengths: tuple[int, ...], rule: str) -> tuple[Any, ...]:
-    """One number or a list as a tuple of one of ``lengths``; expressions pass."""
-    values = plain(value)
-    single = not isinstance(values, list)
-    values = [values] if single else values
-    if len(values) not in lengths or (not single and len(values) == 1):
-        raise ValueError(rule)
-    for v in values:
-        if not is_expression(v) and (
-            isinstance(v, bool) or not isinstance(v, int) or not least <= v <= MAX_SIZE
-        ):
-            raise ValueError(rule)
-    return tuple(values)
-
-
 def _pair(value: Any) -> tuple[Any, Any]:
-    values = _several(
-        value, 1, (1, 2), "must be a whole number of at least 1, or [vertical, horizontal]"
-    )
-    return values[0], values[-1]
+    return pair(value, passes=is_expression)
 
 
 def _least_pair(value: Any) -> tuple[Any, Any]:
-    values = _several(
-        value, 0, (1, 2), "must be a whole number of at least 0, or [vertical, horizontal]"
-    )
-    return values[0], values[-1]
+    return pair(value, least=0, passes=is_expression)
 
 
 def _maybe_pair(value: Any) -> tuple[Any, Any] | None:
     return None if value is None else _pair(value)
 
 
-_PADDING = "must be a whole number of at least 0, [vertical, horizontal], [top, bottom, left, right], valid or same"
-
-
-def _padding(value: Any) -> Any:
-    if isinstance(value, str) and value in ("same", "valid"):
-        return value if value == "same" else (0, 0, 0, 0)
-    match _several(value, 0, (1, 2, 4), _PADDING):
-        case (top, bottom, left, right):
-            return top, bottom, left, right
-        case (vertical, horizontal):
-            return vertical, vertical, horizontal, horizontal
-        case (every,):
-            return every, every, every, every
-    raise AssertionError("_several gives 1, 2 or 4 values")
+def _padding(value: Any) -> tuple[Any, Any, Any, Any] | Literal["same"]:
+    return padding_sides(value, passes=is_expression)
 
 
 MAX_RANK = 6
@@ -125,7 +95,8 @@ def _axes(value: Any) -> tuple[int, ...]:
         isinstance(v, bool) or not isinstance(v, int) or abs(v) > MAX_RANK for v in values
     ):
         raise ValueError(
-            "must be the number of an axis, 0 the first after the batch, -1 the last, or a list of such numbers"
+            "must be the number of an axis, 0 the first after the batch, -1 the last, or a list of"
+            " such numbers"
         )
     return tuple(values)
 
@@ -138,6 +109,7 @@ def _axis(value: Any) -> int:
 
 
 Size = Annotated[int, PlainValidator(_one, json_schema_input_type=_Whole | _Text)]
+Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 OptionalSize = Annotated[
     int | None, PlainValidator(_maybe, json_schema_input_type=_Whole | _Text | None)
 ]

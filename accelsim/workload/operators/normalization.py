@@ -1,4 +1,8 @@
-"""Normalization: local response, local contrast, batch, layer, group."""
+"""Normalization: local response, local contrast, batch, layer, group.
+
+Maps are [batch, C, H, W], or any shape with channels first after the batch.  Batch normalization is
+two constants a channel when a network runs; the others measure what they divide by.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
-from accelsim.workload.operators.fields import Axes, Size
-from accelsim.workload.operators.operator import (
-    Array,
-    Operator,
-    Shape,
-    Weights,
-    Work,
-    as_float,
-    axes_of,
-)
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.operators.fields import Axes, Real, Size
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, axes_of
 from accelsim.workload.scaling import Scales, divide
 
 FRACTION_BITS = 20
-Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 Epsilon = Annotated[float, Field(strict=False, gt=0, lt=1)]
 
 
@@ -56,11 +52,17 @@ class LocalResponse(Operator):
         taps = (c * self.size - lacking) * (n // c)
         return Work({"multiply": taps + n, "add": taps, "power": n, "divide": n}, taps + n, n)
 
+    def summed(self, maps: Array, backwards: bool = False) -> Array:
+        """Sums [batch, C, ...] over each channel's window, or ``backwards`` over the windows that a
+        channel is in.
+        """
+        window = ((self.size - 1) // 2, self.size // 2)
+        edges = [(0, 0), window[::-1] if backwards else window] + [(0, 0)] * (maps.ndim - 2)
+        return np.asarray(sliding_window_view(np.pad(maps, edges), self.size, axis=1).sum(axis=-1))
+
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
-        edges = [(0, 0), ((self.size - 1) // 2, self.size // 2)] + [(0, 0)] * (x.ndim - 2)
-        sums = sliding_window_view(np.pad(x * x, edges), self.size, axis=1).sum(axis=-1)
-        return np.asarray(x / (self.k + self.alpha * sums) ** self.beta)
+        return np.asarray(x / (self.k + self.alpha * self.summed(x * x)) ** self.beta)
 
 
 class LocalContrast(Operator):
@@ -96,21 +98,22 @@ class LocalContrast(Operator):
         return Work(operations, 2 * taps + 2 * n, 2 * n)
 
     def gaussian(self) -> Array:
-        """The window of one channel, adding up to 1."""
+        """The window of one channel, [size, size], adding up to 1."""
         at = np.arange(self.size) - self.size // 2
         line = np.exp(-(at**2) / (2 * self.sigma**2))
         return np.asarray(np.outer(line, line) / line.sum() ** 2)
 
+    def blurred(self, map_: Array) -> Array:
+        """One map an image, [batch, H, W], under the window, as [batch, 1, H, W]."""
+        w, half = self.gaussian(), self.size // 2
+        framed = np.pad(map_, ((0, 0), (half, half), (half, half)))
+        around = sliding_window_view(framed, w.shape, axis=(1, 2))
+        return np.asarray(np.einsum("nefrs,rs->nef", around, w)[:, None])
+
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        x, w, half = as_float(xs[0]), self.gaussian(), self.size // 2
-
-        def mean(maps: Array) -> Array:
-            framed = np.pad(maps.mean(axis=1), ((0, 0), (half, half), (half, half)))
-            found = np.einsum("nefrs,rs->nef", sliding_window_view(framed, w.shape, axis=(1, 2)), w)
-            return np.asarray(found[:, None])
-
-        v = x - mean(x)
-        sigma = np.sqrt(mean(v * v))
+        x = as_float(xs[0])
+        v = x - self.blurred(x.mean(axis=1))
+        sigma = np.sqrt(self.blurred((v * v).mean(axis=1)))
         floor = np.maximum(sigma, sigma.mean(axis=(2, 3), keepdims=True))
         return np.asarray(np.divide(v, floor, out=np.zeros_like(v), where=floor > 0))
 
@@ -139,7 +142,7 @@ class BatchNorm(Operator):
         return Work({"multiply": n, "add": n}, n + 2 * shapes[0][0], n, 2 * shapes[0][0])
 
     def folded(self, weights: Weights) -> tuple[Array, Array]:
-        """What a word is multiplied by, and what is added, by channel."""
+        """What a word is multiplied by, and what is added: both [channels], float64."""
         factor = as_float(weights["scale"]) / np.sqrt(as_float(weights["variance"]) + self.epsilon)
         return factor, as_float(weights["shift"]) - as_float(weights["mean"]) * factor
 
@@ -165,6 +168,28 @@ class BatchNorm(Operator):
         )
 
 
+def standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
+    """(x - mean) / sqrt(variance + epsilon) over ``axes``, in the shape of ``x``, and that root, in
+    which the axes are 1.
+    """
+    centred = x - x.mean(axis=axes, keepdims=True)
+    deviation = np.sqrt((centred * centred).mean(axis=axes, keepdims=True) + epsilon)
+    return np.asarray(centred / deviation), np.asarray(deviation)
+
+
+def _standardizing(words: int, rows: int, own: int) -> Work:
+    """The work of standardizing ``words`` in ``rows`` of one mean and variance each, and of one of
+    ``own`` scales and shifts a word: three passes (mean, variance, result).
+    """
+    operations = {
+        "add": 2 * (words - rows) + 2 * words + rows,
+        "multiply": 3 * words + 2 * rows,
+        "sqrt": rows,
+        "divide": rows,
+    }
+    return Work(operations, 3 * words + 2 * own, words, 2 * own)
+
+
 class LayerNorm(Operator):
     """(x - mean) / sqrt(variance + epsilon) * scale + shift over the last axis, or ``axes``; scale
     and shift for each word there.
@@ -183,22 +208,13 @@ class LayerNorm(Operator):
         return {"scale": shape, "shift": shape}
 
     def work(self, *shapes: Shape) -> Work:
-        n = prod(shapes[0])
         each = prod(self.parameters(*shapes)["scale"])
-        rows = n // each
-        operations = {
-            "add": 2 * (n - rows) + 2 * n + rows,
-            "multiply": 3 * n + 2 * rows,
-            "sqrt": rows,
-            "divide": rows,
-        }
-        return Work(operations, 3 * n + 2 * each, n, 2 * each)
+        return _standardizing(prod(shapes[0]), prod(shapes[0]) // each, each)
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
         axes = tuple(a + 1 for a in axes_of(self.axes, x.ndim - 1))
-        centred = x - x.mean(axis=axes, keepdims=True)
-        unit = centred / np.sqrt((centred * centred).mean(axis=axes, keepdims=True) + self.epsilon)
+        unit, _ = standardized(x, axes, self.epsilon)
         wide = [n if i in axes else 1 for i, n in enumerate(x.shape)]
         return np.asarray(
             unit * as_float(weights["scale"]).reshape(wide)
@@ -226,24 +242,13 @@ class GroupNorm(Operator):
         return {"scale": (shapes[0][0],), "shift": (shapes[0][0],)}
 
     def work(self, *shapes: Shape) -> Work:
-        n, rows = prod(shapes[0]), self.groups
-        operations = {
-            "add": 2 * (n - rows) + 2 * n + rows,
-            "multiply": 3 * n + 2 * rows,
-            "sqrt": rows,
-            "divide": rows,
-        }
-        return Work(operations, 3 * n + 2 * shapes[0][0], n, 2 * shapes[0][0])
+        return _standardizing(prod(shapes[0]), self.groups, shapes[0][0])
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
         x = as_float(xs[0])
-        flat = x.reshape(x.shape[0], self.groups, -1)
-        centred = flat - flat.mean(axis=2, keepdims=True)
-        unit = (
-            centred / np.sqrt((centred * centred).mean(axis=2, keepdims=True) + self.epsilon)
-        ).reshape(x.shape)
+        unit, _ = standardized(x.reshape(x.shape[0], self.groups, -1), (2,), self.epsilon)
         wide = (-1, *[1] * (x.ndim - 2))
         return np.asarray(
-            unit * as_float(weights["scale"]).reshape(wide)
+            unit.reshape(x.shape) * as_float(weights["scale"]).reshape(wide)
             + as_float(weights["shift"]).reshape(wide)
         )

@@ -1,8 +1,8 @@
 """What every operator of a graph has: a shape rule, parameters, a golden model, an integer form and
 its work.
 
-An operator works on arrays with the batch first; a *shape* leaves the batch out: (channels, height, width) for maps,
-(tokens, features) for sequences, any rank in general.
+An operator works on arrays with the batch first; a *shape* leaves the batch out: (channels, height,
+width) for maps, (tokens, features) for sequences, any rank in general.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_serializer
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Name
 from accelsim.workload.scaling import Scales
 
-Array = NDArray[Any]
 Shape = tuple[int, ...]
 Weights = Mapping[str, Array]
 
 
-def one_or_more(value: Any) -> Any:
+def one_or_more(value: object) -> object:
     """One name stands for a list of one."""
     return (
         (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
@@ -97,10 +97,13 @@ class Operator(BaseModel):
 
     @abstractmethod
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        """The golden model in float64.  ``xs``: arrays of shape (batch, *shape)."""
+        """The golden model, (batch, *infer(shapes)) in float64.  ``xs``: arrays (batch, *shape);
+        ``weights``: by name, in the shapes of ``parameters``.
+        """
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
-        """The integer form: words of the inputs in, words of the output out, int64.
+        """The integer form: words of the inputs in, words of the output out, int64, shapes as in
+        ``run``.
 
         Unless an operator has a form of its own (its docstring says so), the words are scaled to
         float64, run and rounded back, half to even: what a vector unit with a floating-point
@@ -130,15 +133,15 @@ def axes_of(axes: Sequence[int], rank: int) -> tuple[int, ...]:
     """Axes counted from 0 after the batch.  Raises ValueError for one the shape does not have, or
     twice the same.
     """
-    found = tuple(a + rank if a < 0 else a for a in axes)
-    for axis, given in zip(found, axes, strict=True):
+    positive = tuple(a + rank if a < 0 else a for a in axes)
+    for axis, given in zip(positive, axes, strict=True):
         if not 0 <= axis < rank:
             raise ValueError(
                 f"there are {rank} axes besides the batch, 0 to {rank - 1}, got {given}"
             )
-    if len(set(found)) != len(found):
+    if len(set(positive)) != len(positive):
         raise ValueError("every axis may be named once")
-    return tuple(sorted(found))
+    return tuple(sorted(positive))
 
 
 def as_float(x: Array) -> NDArray[np.float64]:
@@ -150,10 +153,10 @@ def as_file(entry: BaseModel) -> dict[str, Any]:
     """An operator, block or use of one as a file states it: the name, the type, then what was given
     and is not the default.
     """
-    found: dict[str, Any] = {}
+    stated: dict[str, Any] = {}
     for key in ("name", "type", *type(entry).model_fields):
         field = type(entry).model_fields.get(key)
-        if field is None or key in found or key not in entry.model_fields_set:
+        if field is None or key in stated or key not in entry.model_fields_set:
             continue
         value = getattr(entry, key)
         if key == "type" or value != field.default:
@@ -162,8 +165,8 @@ def as_file(entry: BaseModel) -> dict[str, Any]:
                 and isinstance(value, tuple)
                 and len(set(value)) == 1
             )
-            found[field.alias or key] = _shortest(value[0] if single else value)
-    return found
+            stated[field.alias or key] = _shortest(value[0] if single else value)
+    return stated
 
 
 def _shortest(value: Any) -> Any:

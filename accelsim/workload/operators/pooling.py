@@ -1,5 +1,8 @@
 """Pooling over windows of each map: max, average, L2, Lp, centre-weighted, stochastic; and over the
 whole map.
+
+A pool states its windows (``sides``), its golden model and its integer form; windows themselves are
+``windows``'.  Maps are [N, C, H, W], windows [N, C, E, F, R, S].
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.layers import same_padding
 from accelsim.workload.operators.fields import OptionalPair, OptionalSize, Padding, Pair, Size
-from accelsim.workload.operators.operator import Array, Operator, Shape, Weights, Work, as_float
-from accelsim.workload.operators.windows import WindowSide, same, side, windows
+from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float
+from accelsim.workload.operators.windows import WindowSide, side, windows
 from accelsim.workload.scaling import Scales
 
 
@@ -39,16 +44,16 @@ class Pool(Operator):
         taps = (self.R, self.S or self.R)
         stride = self.stride or taps
         pads = self.padding
-        found = []
+        both = []
         for i in (0, 1):
             size = shape[1 + i]
             pair = (
-                same(size, taps[i], stride[i], self.dilation[i])
+                same_padding(size, taps[i], stride[i], self.dilation[i])
                 if pads == "same"
                 else (int(pads[2 * i]), int(pads[2 * i + 1]))
             )
-            found.append(side(size, taps[i], stride[i], self.dilation[i], pair, self.ceil))
-        return found[0], found[1]
+            both.append(side(size, taps[i], stride[i], self.dilation[i], pair, self.ceil))
+        return both[0], both[1]
 
     def infer(self, *shapes: Shape) -> Shape:
         rows, cols = self.sides(shapes[0])
@@ -166,7 +171,7 @@ class LpPool(Pool):
 
 
 def centre_weights(taps: int) -> Array:
-    """Weights that rise to the middle and fall again: 1 2 1, 1 2 2 1, 1 2 3 2 1."""
+    """Weights [taps] that rise to the middle and fall again: 1 2 1, 1 2 2 1, 1 2 3 2 1."""
     at = np.arange(taps)
     return np.asarray(np.minimum(at, at[::-1]) + 1)
 
@@ -216,18 +221,25 @@ class StochasticPool(Pool):
             return {"compare": taps, "multiply": taps, "add": 2 * (taps - out), "divide": out}
         return {"compare": 2 * taps, "add": 2 * (taps - out), "multiply": out}
 
-    def _flat(self, x: Array) -> Array:
+    def flat(self, x: Array) -> Array:
+        """The windows' positive words, 0 for the others, [N, C, E, F, R*S]."""
         view = np.maximum(self.view(x), 0)
         return np.ascontiguousarray(view).reshape(*view.shape[:4], -1)
 
-    def _pick(self, flat: Array, draw: Array) -> Array:
-        """The first word at which the running sum exceeds the draw."""
+    @staticmethod
+    def chosen(flat: Array, draw: Array) -> Array:
+        """The number within its window, [N, C, E, F], of the first word at which the running sum
+        exceeds the draw.
+        """
         sums = np.cumsum(flat, axis=-1)
-        chosen = np.minimum((sums <= draw[..., None]).sum(axis=-1), flat.shape[-1] - 1)
-        return np.asarray(np.take_along_axis(flat, chosen[..., None], axis=-1)[..., 0])
+        return np.asarray(np.minimum((sums <= draw[..., None]).sum(axis=-1), flat.shape[-1] - 1))
+
+    def _pick(self, flat: Array, draw: Array) -> Array:
+        chosen = self.chosen(flat, draw)[..., None]
+        return np.asarray(np.take_along_axis(flat, chosen, axis=-1)[..., 0])
 
     def run(self, xs: Sequence[Array], weights: Weights) -> Array:
-        flat = self._flat(as_float(xs[0]))
+        flat = self.flat(as_float(xs[0]))
         sums = flat.sum(axis=-1)
         if self.expected:
             return np.asarray(
@@ -236,7 +248,7 @@ class StochasticPool(Pool):
         return self._pick(flat, np.random.default_rng(self.seed).random(sums.shape) * sums)
 
     def words(self, xs: Sequence[Array], weights: Weights, scales: Scales) -> Array:
-        flat = self._flat(xs[0].astype(np.int64))
+        flat = self.flat(xs[0].astype(np.int64))
         sums = flat.sum(axis=-1)
         if self.expected:
             return scales.rescale((flat * flat).sum(axis=-1), scales.inputs[0], np.maximum(sums, 1))

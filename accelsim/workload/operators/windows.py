@@ -1,17 +1,17 @@
-"""Sliding windows over maps: pooling, local normalization and padding share them."""
+"""Sliding windows over maps: pooling, its gradients and padding share them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Sides
 
-Array = NDArray[Any]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 MAX_TAPS = 2**22  # they are counted one by one
 _NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -61,7 +61,8 @@ def side(
     span = size + before + pad - reach
     if span < 0:
         raise ValueError(
-            f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size}, padding {before}+{pad})"
+            f"the window ({taps}, dilation {dilation}) is larger than the padded input ({size},"
+            f" padding {before}+{pad})"
         )
     out = (-(-span // stride) if ceil else span // stride) + 1
     if ceil and (out - 1) * stride >= size + before:
@@ -70,7 +71,7 @@ def side(
         raise ValueError(
             f"windows along one side may have at most 2^22 taps together, got {out} of {taps}"
         )
-    found = WindowSide(
+    windows_along = WindowSide(
         size,
         taps,
         stride,
@@ -80,17 +81,12 @@ def side(
         pad,
         out,
     )
-    if not found.real().all():
+    if not windows_along.real().all():
         raise ValueError(
-            f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the window ({taps})"
+            f"padding ({before}+{pad}) leaves windows without a word: it must be smaller than the"
+            f" window ({taps})"
         )
-    return found
-
-
-def same(size: int, taps: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Padding before and after that gives ceil(size / stride) windows, the odd one after."""
-    total = max((-(-size // stride) - 1) * stride + dilation * (taps - 1) + 1 - size, 0)
-    return total // 2, total - total // 2
+    return windows_along
 
 
 def windows(x: Array, rows: WindowSide, cols: WindowSide, fill: float | int) -> Array:

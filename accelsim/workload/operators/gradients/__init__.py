@@ -1,4 +1,8 @@
-"""Gradients of operators, in float64 and in words, one module for each module of operators."""
+"""Gradients of operators, in float64 and in words, one module for each module of operators.
+
+``graph/backward`` and ``engines/golden/training`` call ``gradient``, ``gradient_words`` and
+``refusal``; importing this package registers a rule for every operator that has one.
+"""
 
 from accelsim.workload.operators.gradients import activation_gradients as activation
 from accelsim.workload.operators.gradients import array_gradients as array

@@ -1,7 +1,8 @@
 """Gradients of activations, word by word, and of softmax.
 
-In words a derivative is a table with an entry of 24 bits for every word that occurs, rounded half to even, and a
-product: exact but for the table.  A kink's derivative (relu at 0) is that of the constant side.
+In words a derivative is a table with an entry of 24 bits for every word that occurs, rounded half
+to even, and a product: exact but for the table.  A kink's derivative (relu at 0) is that of the
+constant side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import pi, sqrt
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import FRACTION, BlockFloat, exponent_of, rounded
 from accelsim.workload.operators.activation import (
     Activation,
@@ -27,7 +29,7 @@ from accelsim.workload.operators.activation import (
     sigmoid,
 )
 from accelsim.workload.operators.gradients.gradient import Blocks, Floats, gradient, gradient_words
-from accelsim.workload.operators.operator import Array, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 
@@ -64,55 +66,57 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
 
 @singledispatch
 def derivative(op: Elementwise, x: Array) -> Array:
-    """The function's derivative at every word, in float64."""
+    """The function's derivative at every word, in the shape of ``x``, float64."""
     raise NotImplementedError(type(op).__name__)
 
 
 @derivative.register
-def _(op: Activation, x: Array) -> Array:
+def _activation_derivative(op: Activation, x: Array) -> Array:
     return np.asarray(_PLAIN[op.type](x))
 
 
 @derivative.register
-def _(op: LeakyRelu, x: Array) -> Array:
+def _leaky_relu_derivative(op: LeakyRelu, x: Array) -> Array:
     return np.asarray(np.where(x > 0, 1.0, op.alpha))
 
 
 @derivative.register
-def _(op: Elu, x: Array) -> Array:
+def _elu_derivative(op: Elu, x: Array) -> Array:
     return np.asarray(np.where(x > 0, 1.0, op.alpha * np.exp(np.minimum(x, 0))))
 
 
 @derivative.register
-def _(op: Clip, x: Array) -> Array:
+def _clip_derivative(op: Clip, x: Array) -> Array:
     return ((x > op.low) & (x < op.high)) * 1.0
 
 
 @derivative.register
-def _(op: Power, x: Array) -> Array:
+def _power_derivative(op: Power, x: Array) -> Array:
     return (
         np.asarray(op.exponent * np.power(x, op.exponent - 1)) if op.exponent else np.zeros_like(x)
     )
 
 
 @derivative.register
-def _(op: Affine, x: Array) -> Array:
+def _affine_derivative(op: Affine, x: Array) -> Array:
     return np.full_like(x, op.scale)
 
 
 @derivative.register
-def _(op: Dropout, x: Array) -> Array:
+def _dropout_derivative(op: Dropout, x: Array) -> Array:
     """A step leaves nothing out: its forward pass is the network's own, so that it repeats."""
     return np.ones_like(x)
 
 
 @gradient.register
-def _(op: Elementwise, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _elementwise_gradient(
+    op: Elementwise, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     return [as_float(g) * derivative(op, as_float(xs[0]))], {}
 
 
 @gradient_words.register
-def _(
+def _elementwise_gradient_words(
     op: Elementwise, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     seen, at = np.unique(xs[0], return_inverse=True)
@@ -122,13 +126,15 @@ def _(
 
 
 @gradient.register
-def _(op: Softmax, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _softmax_gradient(op: Softmax, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     p, axis = op.run(xs, weights), axes_of([op.axis], xs[0].ndim - 1)[0] + 1
     return [p * (g - (p * g).sum(axis=axis, keepdims=True))], {}
 
 
 @gradient_words.register
-def _(op: Softmax, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales) -> Blocks:
+def _softmax_gradient_words(
+    op: Softmax, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
+) -> Blocks:
     """Exact in the output's words: p (g - sum of p g)."""
     p, axis = op.words(xs, weights, scales), axes_of([op.axis], xs[0].ndim - 1)[0] + 1
     unit = exponent_of(scales.output)

@@ -1,8 +1,9 @@
 """Gradients of what runs on the array: the same loops in the two other directions, tensors laid out
 for them.
 
-A layer reads two tensors and accumulates the third.  Given the third's gradient, the gradient of either operand is
-the direction that accumulates it, from the other operand: nothing new to compute, so any engine can do it.
+A layer reads two tensors and accumulates the third.  Given the third's gradient, the gradient of
+either operand is the direction that accumulates it, from the other operand: nothing new to compute,
+so any engine can do it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat
 from accelsim.workload.operators.array import (
     ArrayOperator,
@@ -22,7 +24,7 @@ from accelsim.workload.operators.array import (
     multiply,
 )
 from accelsim.workload.operators.gradients.gradient import Floats, gradient
-from accelsim.workload.operators.operator import Array, Weights, as_float
+from accelsim.workload.operators.operator import Weights, as_float
 from accelsim.workload.problem import ACCUMULATED, Direction, Problem
 
 DIRECTION_OF: dict[str, Direction] = {
@@ -43,39 +45,41 @@ def packed(op: ArrayOperator, g: Array, problem: Problem) -> Array:
 
 
 @packed.register
-def _(op: Dense, g: Array, problem: Problem) -> Array:
+def _dense_packed(op: Dense, g: Array, problem: Problem) -> Array:
     tokens = g.reshape(len(g), -1, op.M).transpose(0, 2, 1)
     return np.ascontiguousarray(tokens).reshape(problem.shape("ofmap"))
 
 
 @singledispatch
-def unpacked(op: ArrayOperator, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def unpacked(op: ArrayOperator, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     """An operand's gradient from the problem's shape to ``shape``, the input's (batch first) or the
     weight's: ``pack`` backwards.
     """
-    return found.reshape(shape)
+    return sums.reshape(shape)
 
 
 @unpacked.register
-def _(op: Convolution, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
-    return (found[..., ::-1, ::-1] if op.flip and tensor == "weight" else found).reshape(shape)
+def _convolution_unpacked(
+    op: Convolution, tensor: str, sums: Array, shape: tuple[int, ...]
+) -> Array:
+    return (sums[..., ::-1, ::-1] if op.flip and tensor == "weight" else sums).reshape(shape)
 
 
 @unpacked.register
-def _(op: Dense, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def _dense_unpacked(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     if tensor == "weight":
-        return found.reshape(shape)
-    return np.ascontiguousarray(found.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
+        return sums.reshape(shape)
+    return np.ascontiguousarray(sums.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
         shape
     )
 
 
 @unpacked.register
-def _(op: Product, tensor: str, found: Array, shape: tuple[int, ...]) -> Array:
+def _product_unpacked(op: Product, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
     turned = op.transpose_a if tensor == "weight" else op.transpose_b
     if not turned:
-        return found.reshape(shape)
-    return np.ascontiguousarray(found.reshape(*shape[:-2], shape[-1], shape[-2]).swapaxes(-1, -2))
+        return sums.reshape(shape)
+    return np.ascontiguousarray(sums.reshape(*shape[:-2], shape[-1], shape[-2]).swapaxes(-1, -2))
 
 
 def layer_gradients(
@@ -113,13 +117,15 @@ def layer_gradients(
 
 
 def bias_gradient(op: ArrayOperator, g: Array) -> Array:
-    """The gradient at the output added up for each output channel."""
+    """The gradient at the output, (batch, *out), added up for each output channel: [channels]."""
     axis = op.channel_axis() % (g.ndim - 1) + 1
     return np.asarray(g.sum(axis=tuple(i for i in range(g.ndim) if i != axis)))
 
 
 @gradient.register
-def _(op: ArrayOperator, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _array_operator_gradient(
+    op: ArrayOperator, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     floats = {key: as_float(v) for key, v in weights.items()}
     inputs, own = layer_gradients(
         op, [as_float(x) for x in xs], floats, as_float(g), multiply, [True] * len(xs)
@@ -144,11 +150,11 @@ def layer_blocks(
     """
     inputs, own = layer_gradients(op, xs, weights, g.words, multiplied, wanted)
     other = units[::-1] if isinstance(op, Product) else [unit]
-    found = [
+    at_inputs = [
         None if x is None else BlockFloat(x, g.exponent + e)
         for x, e in zip(inputs, other, strict=True)
     ]
     blocks = {key: BlockFloat(v, g.exponent + units[0]) for key, v in own.items()}
-    return found, blocks | (
+    return at_inputs, blocks | (
         {"bias": BlockFloat(bias_gradient(op, g.words), g.exponent)} if "bias" in weights else {}
     )

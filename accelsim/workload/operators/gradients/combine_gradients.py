@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat, exponent_of
 from accelsim.workload.operators.combine import (
     Add,
@@ -25,6 +26,7 @@ from accelsim.workload.operators.combine import (
     SplitHeads,
     Transpose,
     Upsample,
+    aligned,
 )
 from accelsim.workload.operators.gradients.gradient import (
     Blocks,
@@ -34,7 +36,7 @@ from accelsim.workload.operators.gradients.gradient import (
     linear,
     unbroadcast,
 )
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Operator, Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 Parts = tuple[list[Array], int]
@@ -42,7 +44,7 @@ Parts = tuple[list[Array], int]
 
 @linear(Add)
 def _add(op: Add, xs: Sequence[Array], g: Array) -> Parts:
-    signs = [1] + [-1 if op.type == "subtract" else 1] * (len(xs) - 1)
+    signs = op.signs(len(xs))
     return [sign * unbroadcast(g, x.shape) for x, sign in zip(xs, signs, strict=True)], 1
 
 
@@ -73,9 +75,9 @@ def _moved(op: Moving, xs: Sequence[Array], g: Array) -> Parts:
     read = (
         (op.model_copy(update={"value": 0.0}) if isinstance(op, Pad) else op).moved(places).ravel()
     )
-    found = np.zeros((x[0].size + 1, len(x)), g.dtype)
-    np.add.at(found, read, g.reshape(len(x), -1).T)
-    return [np.ascontiguousarray(found[1:].T).reshape(x.shape)], 1
+    words = np.zeros((x[0].size + 1, len(x)), g.dtype)
+    np.add.at(words, read, g.reshape(len(x), -1).T)
+    return [np.ascontiguousarray(words[1:].T).reshape(x.shape)], 1
 
 
 @linear(Upsample)
@@ -86,7 +88,7 @@ def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
         return [g.reshape(n, c, h, down, w, across).sum(axis=(3, 5))], 1
     for axis, scale in ((3, across), (2, down)):
         size = xs[0].shape[axis]
-        low, high, share = op._taps(size, scale)
+        low, high, share = op.taps(size, scale)
         matrix = np.zeros((len(low), size), g.dtype)
         np.add.at(matrix, (np.arange(len(low)), low), (2 * scale - share).astype(g.dtype))
         np.add.at(matrix, (np.arange(len(low)), high), share.astype(g.dtype))
@@ -95,42 +97,36 @@ def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
 
 
 @gradient.register
-def _(op: Multiply, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
-    a, b = (as_float(x) for x in xs)
-    wide_a, wide_b = _aligned(a, g.ndim), _aligned(b, g.ndim)
-    parts = (
-        (g * wide_b, g * wide_a)
-        if op.type == "multiply"
-        else (g / wide_b, -g * wide_a / (wide_b * wide_b))
-    )
+def _multiply_gradient(op: Multiply, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+    a, b = aligned([as_float(x) for x in xs])
+    parts = (g * b, g * a) if op.type == "multiply" else (g / b, -g * a / (b * b))
     return [unbroadcast(part, x.shape) for part, x in zip(parts, xs, strict=True)], {}
 
 
 @gradient_words.register
-def _(op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales) -> Blocks:
+def _multiply_gradient_words(
+    op: Multiply, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
+) -> Blocks:
     """Products exactly; a quotient's through float64."""
     if op.type == "divide":
         return gradient_words.dispatch(Operator)(op, xs, g, weights, scales)
-    found = []
-    for x, other, scale in ((xs[0], xs[1], scales.inputs[1]), (xs[1], xs[0], scales.inputs[0])):
-        part = g.words * _aligned(other.astype(np.int64), g.words.ndim)
-        found.append(
+    blocks = []
+    others = aligned([x.astype(np.int64) for x in xs])[::-1]
+    for x, other, scale in zip(xs, others, scales.inputs[::-1], strict=True):
+        part = g.words * other
+        blocks.append(
             BlockFloat(unbroadcast(part, x.shape), g.exponent + exponent_of(scale), g.divisor)
         )
-    return found, {}
-
-
-def _aligned(x: Array, rank: int) -> Array:
-    return x.reshape(x.shape[0], *[1] * (rank - x.ndim), *x.shape[1:])
+    return blocks, {}
 
 
 @gradient.register
-def _(op: Parameter, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _parameter_gradient(op: Parameter, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     return [], {"value": g.sum(axis=0)}
 
 
 @gradient_words.register
-def _(
+def _parameter_gradient_words(
     op: Parameter, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     return [], {"value": BlockFloat(g.words.sum(axis=0), g.exponent, g.divisor)}

@@ -1,9 +1,10 @@
 """What every gradient has: from the loss's gradient at an operator's output to those at its inputs
 and parameters.
 
-In float64 a gradient is the operator's definition differentiated.  In words it is exact in whole numbers where the
-operator's derivative is (its function's docstring says so) and rounded once where the tensor it belongs to is
-complete; otherwise words go to float64, the formula, and back, rounded half to even.
+In float64 a gradient is the operator's definition differentiated.  In words it is exact in whole
+numbers where the operator's derivative is (its function's docstring says so) and rounded once where
+the tensor it belongs to is complete; otherwise words go to float64, the formula, and back, rounded
+half to even.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import PARAMETER, BlockFloat, rounded
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float, kind
+from accelsim.workload.operators.operator import Operator, Weights, as_float, kind
 from accelsim.workload.scaling import Scales
 
 Floats = tuple[list[Array], dict[str, Array]]  # by input, by the operator's parameter

@@ -1,7 +1,8 @@
 """Gradients of normalizations.  Batch normalization is frozen: its mean and variance are constants,
 as when it runs.
 
-In words batch normalization's is exact but for a table of 24 bits, one entry a channel; the others' go through float64.
+In words batch normalization's is exact but for a table of 24 bits, one entry a channel; the others'
+go through float64.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import FRACTION, PARAMETER, BlockFloat, rounded
 from accelsim.workload.operators.gradients.gradient import Blocks, Floats, gradient, gradient_words
 from accelsim.workload.operators.normalization import (
@@ -19,13 +20,14 @@ from accelsim.workload.operators.normalization import (
     LayerNorm,
     LocalContrast,
     LocalResponse,
+    standardized,
 )
-from accelsim.workload.operators.operator import Array, Weights, as_float, axes_of
+from accelsim.workload.operators.operator import Weights, as_float, axes_of
 from accelsim.workload.scaling import Scales
 
 
 @gradient.register
-def _(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _batch_norm_gradient(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x, wide = as_float(xs[0]), (-1, *[1] * (xs[0].ndim - 2))
     factor, _ = op.folded(weights)
     others = (0, *range(2, x.ndim))
@@ -39,7 +41,7 @@ def _(op: BatchNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient_words.register
-def _(
+def _batch_norm_gradient_words(
     op: BatchNorm, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
     """Sums are exact; the scale's gradient is (sum of g x - mean times sum of g) over the
@@ -62,80 +64,61 @@ def _(
 
 
 def _standardized(x: Array, g: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array]:
-    """(x - mean) / sqrt(variance + epsilon) over ``axes``, and from the gradient at that the
-    gradient at x.
+    """``standardized`` over ``axes``, and from the gradient at that the gradient at x, both in the
+    shape of ``x``.
     """
-    centred = x - x.mean(axis=axes, keepdims=True)
-    deviation = np.sqrt((centred * centred).mean(axis=axes, keepdims=True) + epsilon)
-    unit = centred / deviation
+    unit, deviation = standardized(x, axes, epsilon)
     inner = g - g.mean(axis=axes, keepdims=True) - unit * (g * unit).mean(axis=axes, keepdims=True)
     return unit, inner / deviation
 
 
 @gradient.register
-def _(op: LayerNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _layer_norm_gradient(op: LayerNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x = as_float(xs[0])
     axes = tuple(a + 1 for a in axes_of(op.axes, x.ndim - 1))
     wide = [n if i in axes else 1 for i, n in enumerate(x.shape)]
-    unit, found = _standardized(x, g * as_float(weights["scale"]).reshape(wide), axes, op.epsilon)
+    unit, at_input = _standardized(
+        x, g * as_float(weights["scale"]).reshape(wide), axes, op.epsilon
+    )
     others = tuple(i for i in range(x.ndim) if i not in axes)
-    return [found], {"scale": (g * unit).sum(axis=others), "shift": g.sum(axis=others)}
+    return [at_input], {"scale": (g * unit).sum(axis=others), "shift": g.sum(axis=others)}
 
 
 @gradient.register
-def _(op: GroupNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _group_norm_gradient(op: GroupNorm, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     x = as_float(xs[0])
     wide, flat = (-1, *[1] * (x.ndim - 2)), (len(x), op.groups, -1)
     scaled = g * as_float(weights["scale"]).reshape(wide)
-    unit, found = _standardized(x.reshape(flat), scaled.reshape(flat), (2,), op.epsilon)
+    unit, at_input = _standardized(x.reshape(flat), scaled.reshape(flat), (2,), op.epsilon)
     others = (0, *range(2, x.ndim))
-    return [found.reshape(x.shape)], {
+    return [at_input.reshape(x.shape)], {
         "scale": (g * unit.reshape(x.shape)).sum(axis=others),
         "shift": g.sum(axis=others),
     }
 
 
 @gradient.register
-def _(op: LocalResponse, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _local_response_gradient(
+    op: LocalResponse, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     """g / d^beta - 2 alpha beta x times the sum of g x / d^(beta + 1) over the windows a word is
     in.
     """
     x = as_float(xs[0])
-    before, after = (op.size - 1) // 2, op.size // 2
-    rest = [(0, 0)] * (x.ndim - 2)
-
-    def summed(maps: Array, low: int, high: int) -> Array:
-        return np.asarray(
-            sliding_window_view(np.pad(maps, [(0, 0), (low, high), *rest]), op.size, axis=1).sum(
-                axis=-1
-            )
-        )
-
-    d = op.k + op.alpha * summed(x * x, before, after)
-    back = summed(g * x * d ** (-op.beta - 1), after, before)
+    d = op.k + op.alpha * op.summed(x * x)
+    back = op.summed(g * x * d ** (-op.beta - 1), backwards=True)
     return [g * d**-op.beta - 2 * op.alpha * op.beta * x * back], {}
 
 
 @gradient.register
-def _(op: LocalContrast, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _local_contrast_gradient(
+    op: LocalContrast, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
     """The definition backwards; the window is symmetric, so that a mean's gradient is a mean."""
-    x, w, half = as_float(xs[0]), op.gaussian(), op.size // 2
+    x = as_float(xs[0])
     channels = x.shape[1]
-
-    def blurred(maps: Array) -> Array:
-        """Maps (N, 1, H, W) under the window, zeros outside."""
-        framed = np.pad(maps[:, 0], ((0, 0), (half, half), (half, half)))
-        return np.asarray(
-            np.einsum("nefrs,rs->nef", sliding_window_view(framed, w.shape, axis=(1, 2)), w)[
-                :, None
-            ]
-        )
-
-    def mean(maps: Array) -> Array:
-        return blurred(maps.mean(axis=1, keepdims=True))
-
-    v = x - mean(x)
-    sigma = np.sqrt(mean(v * v))
+    v = x - op.blurred(x.mean(axis=1))
+    sigma = np.sqrt(op.blurred((v * v).mean(axis=1)))
     average = sigma.mean(axis=(2, 3), keepdims=True)
     floor = np.maximum(sigma, average)
     safe = np.where(floor > 0, floor, 1.0)
@@ -145,5 +128,5 @@ def _(op: LocalContrast, xs: Sequence[Array], g: Array, weights: Weights) -> Flo
         axis=(2, 3), keepdims=True
     )
     at_square = np.divide(at_sigma, 2 * sigma, out=np.zeros_like(sigma), where=sigma > 0)
-    at_v = np.where(floor > 0, g, 0.0) / safe + 2 * v * blurred(at_square) / channels
-    return [at_v - blurred(at_v.sum(axis=1, keepdims=True)) / channels], {}
+    at_v = np.where(floor > 0, g, 0.0) / safe + 2 * v * op.blurred(at_square[:, 0]) / channels
+    return [at_v - op.blurred(at_v.sum(axis=1)) / channels], {}

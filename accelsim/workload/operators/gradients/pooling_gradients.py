@@ -1,7 +1,8 @@
 """Gradients of pooling: words of a window get their share, windows that overlap add up.
 
-Exact in whole numbers: max (to the window's first largest word), average and centre-weighted (shares as whole numbers
-over a common divisor), stochastic (to the word that was drawn), global.  L2 and Lp go through float64.
+Exact in whole numbers: max (to the window's first largest word), average and centre-weighted
+(shares as whole numbers over a common divisor), stochastic (to the word that was drawn), global.
+L2 and Lp go through float64.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from math import lcm
 
 import numpy as np
 
+from accelsim.workload.arithmetic import Array
 from accelsim.workload.block_float import BlockFloat
 from accelsim.workload.operators.gradients.gradient import (
     Blocks,
@@ -20,7 +22,7 @@ from accelsim.workload.operators.gradients.gradient import (
     linear,
     refusal,
 )
-from accelsim.workload.operators.operator import Array, Operator, Weights, as_float
+from accelsim.workload.operators.operator import Operator, Weights, as_float
 from accelsim.workload.operators.pooling import (
     AveragePool,
     CentreWeightedPool,
@@ -126,7 +128,7 @@ def _global(op: GlobalPool, xs: Sequence[Array], g: Array) -> tuple[list[Array],
 
 
 @gradient.register
-def _(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _l2_pool_gradient(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     """g x / y; 0 where the window is all zeros."""
     y = op.run(xs, weights)
     share = np.divide(g, y, out=np.zeros_like(y), where=y > 0)
@@ -136,7 +138,7 @@ def _(op: L2Pool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @gradient.register
-def _(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+def _lp_pool_gradient(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
     """g sign(x) (|x| / y)^(p - 1); 0 where the window is all zeros."""
     view, y = op.view(as_float(xs[0])), op.run(xs, weights)[..., None, None]
     ratio = np.divide(np.abs(view), y, out=np.zeros(view.shape), where=y > 0)
@@ -145,43 +147,35 @@ def _(op: LpPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
 
 
 @refusal.register
-def _(op: StochasticPool) -> str | None:
+def _stochastic_pool_refusal(op: StochasticPool) -> str | None:
     return (
-        "stochastic_pool with expected is what a trained network does and has no gradient; leave expected out"
+        "stochastic_pool with expected is what a trained network does and has no gradient; leave"
+        " expected out"
         if op.expected
         else None
     )
 
 
 @gradient.register
-def _(op: StochasticPool, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
-    return _drawn(
-        op, as_float(xs[0]), as_float(g), np.random.default_rng(op.seed).random(g.shape), None
-    ), {}
+def _stochastic_pool_gradient(
+    op: StochasticPool, xs: Sequence[Array], g: Array, weights: Weights
+) -> Floats:
+    flat = op.flat(as_float(xs[0]))
+    draw = np.random.default_rng(op.seed).random(g.shape) * flat.sum(axis=-1)
+    return [_drawn(op, xs[0], as_float(g), flat, draw)], {}
 
 
 @gradient_words.register
-def _(
+def _stochastic_pool_gradient_words(
     op: StochasticPool, xs: Sequence[Array], g: BlockFloat, weights: Weights, scales: Scales
 ) -> Blocks:
-    x = xs[0].astype(np.int64)
-    sums = np.maximum(np.maximum(op.view(x), 0).sum(axis=(4, 5)), 1)
-    draw = np.random.default_rng(op.seed).integers(0, sums)
-    return [
-        BlockFloat(part, g.exponent, g.divisor) for part in _drawn(op, x, g.words, None, draw)
-    ], {}
+    flat = op.flat(xs[0].astype(np.int64))
+    draw = np.random.default_rng(op.seed).integers(0, np.maximum(flat.sum(axis=-1), 1))
+    return [BlockFloat(_drawn(op, xs[0], g.words, flat, draw), g.exponent, g.divisor)], {}
 
 
-def _drawn(
-    op: StochasticPool, x: Array, g: Array, share: Array | None, draw: Array | None
-) -> list[Array]:
-    """To the word the forward pass drew, with its own draw again; a window without a positive word
-    passes nothing.
+def _drawn(op: StochasticPool, x: Array, g: Array, flat: Array, draw: Array) -> Array:
+    """Maps (N, C, H, W): each window's gradient at the word the forward pass drew, with its own
+    draw again.  A window without a positive word passes nothing.
     """
-    view = np.maximum(op.view(x), 0)
-    flat = view.reshape(*view.shape[:4], -1)
-    running, total = np.cumsum(flat, axis=-1), flat.sum(axis=-1)
-    at = total * share if share is not None else draw
-    assert at is not None
-    chosen = np.minimum((running <= at[..., None]).sum(axis=-1), running.shape[-1] - 1)
-    return [_routed(op, x, np.where(total > 0, g, 0), chosen)]
+    return _routed(op, x, np.where(flat.sum(axis=-1) > 0, g, 0), op.chosen(flat, draw))
