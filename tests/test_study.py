@@ -16,7 +16,7 @@ from test_validate import refused
 
 from accelsim.base.errors import InputError
 from accelsim.explore.grid import MAX_POINTS, sample, space
-from accelsim.explore.study import load_study
+from accelsim.explore.study_file import load_study
 
 STUDY = """\
 name: arrays
@@ -67,7 +67,7 @@ def test_a_study_is_recognised_shown_and_planned(file: Path) -> None:
         ("conv1", "os"),
         ("fc1", "os"),
     ]
-    assert (plan.rows, plan.points, plan.settings.seed, opened.name) == (16, 16, 3, "arrays")
+    assert (plan.rows, plan.points, plan.items[0].seed, opened.name) == (16, 16, 3, "arrays")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_hostile_studies_in_little_memory(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{i}.yaml")
         paths[-1].write_text(HEAD + text + "\n")
     script = (
-        "import sys\nfrom accelsim.explore.study import load_study\nfrom accelsim.base.errors import InputError\n"
+        "import sys\nfrom accelsim.explore.study_file import load_study\nfrom accelsim.base.errors import InputError\n"
         "for p in sys.argv[1:]:\n"
         "    try:\n        load_study(p).plan()\n"
         "    except InputError:\n        print('refused')\n"

@@ -33,7 +33,8 @@ from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
 from accelsim.explore import evaluate, pools, runner
 from accelsim.explore.columns import Gathered, column, pack
-from accelsim.explore.sweep import carry_out, prepare
+from accelsim.explore.execution import carry_out
+from accelsim.explore.study import Study
 
 GRID = {"array.rows": [8, 16, 24], "array.cols": [8, 16]}
 COMMAND = [sys.executable, "-c", "from accelsim.cli.main import main; main()"]
@@ -51,7 +52,7 @@ if "accelsim" in " ".join(sys.orig_argv) or "spawn_main" in " ".join(sys.orig_ar
         for p in points:
             if log:
                 with open(log, "a") as file:
-                    file.write(f"{p.arch.array.rows} {p.arch.array.cols} {p.layer.name} {p.recipe.short}\\n")
+                    file.write(f"{p.arch.array.rows} {p.arch.array.cols} {p.item.layer.name} {p.item.recipe.short}\\n")
             if os.environ.get("SWEEP_DIES") == f"{p.arch.array.rows} {p.layer.name}":
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(slow)
@@ -989,4 +990,4 @@ def test_what_is_exported() -> None:
         "SweepError",
     ):
         assert name in acc.__all__ and getattr(acc, name)
-    assert parse("1").value({}) == 1 and carry_out and prepare
+    assert parse("1").value({}) == 1 and carry_out and Study

@@ -32,34 +32,34 @@ def evaluate(ids: Ids, points: Sequence[SweepPoint]) -> list[ColumnBlock]:
     """The records of points, whose numbers are ``ids``, in whatever order.  What goes wrong with a
     point is in its record.
     """
-    groups: dict[Any, list[int]] = {}
+    groups: dict[Any, list[int]] = {}  # what may be evaluated together, by what it shares
     alone: list[int] = []
     for i, point in enumerate(points):
-        flow = point.recipe.dataflow
-        by_rule = point.recipe.file is None and point.recipe.mapper is None
-        shape = (
-            _structure(point.arch)
-            if point.engine == "analytic" and by_rule and flow is not None
-            else ""
-        )
-        if shape:
-            groups.setdefault((point.problem, point.recipe.short, shape), []).append(i)
-        else:
-            alone.append(i)
+        shared = _shared(point)
+        (alone if shared is None else groups.setdefault(shared, [])).append(i)
     blocks: list[ColumnBlock] = []
     for members in groups.values():
         if len(members) < WORTH:
             alone += members
             continue
-        first = points[members[0]]
-        assert first.recipe.dataflow is not None
-        together, left = _together(
-            ids[members], first.problem, [points[i].arch for i in members], first.recipe.dataflow
-        )
+        item = points[members[0]].item
+        archs = [points[i].arch for i in members]
+        assert item.recipe.dataflow is not None
+        together, left = _together(ids[members], item.problem, archs, item.recipe.dataflow)
         blocks += together
         alone += [members[i] for i in left]
     alone.sort()
     return blocks + (pack(ids[alone], [one(points[i]) for i in alone]) if alone else [])
+
+
+def _shared(point: SweepPoint) -> tuple[Problem, str, str] | None:
+    """What points share that are evaluated together; None for one that is evaluated by itself."""
+    item = point.item
+    recipe = item.recipe
+    if recipe.file is not None or recipe.mapper is not None or recipe.dataflow is None:
+        return None
+    shape = _structure(point.arch) if item.engine == "analytic" else ""
+    return (item.problem, recipe.short, shape) if shape else None
 
 
 def _together(
@@ -100,29 +100,28 @@ def one(point: SweepPoint) -> Record:
     """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap``
     it leaves.
     """
-    recipe, gap = point.recipe, {}
+    item, recipe, gap = point.item, point.item.recipe, {}
+    batch, direction = item.problem.N, item.problem.direction
     try:
         mapping: Any = recipe.file
         if recipe.mapper is not None:
-            best = recipe.mapper.best(
-                point.layer, point.arch, recipe.dataflow, point.problem.N, point.direction
-            )
+            best = recipe.mapper.best(item.layer, point.arch, recipe.dataflow, batch, direction)
             mapping, gap = best.mapping, {"gap": best.certificate.gap}
         row = simulate(
-            point.layer,
+            item.layer,
             point.arch,
             recipe.dataflow,
             mapping=mapping,
-            engine=point.engine,
-            batch=point.problem.N,
-            direction=point.direction,
-            seed=point.seed,
+            engine=item.engine,
+            batch=batch,
+            direction=direction,
+            seed=item.seed,
         ).rows[0]
     except MappingError as error:
         return {
             "status": UNMAPPABLE,
             "error": str(error),
-            "macs": point.problem.macs,
+            "macs": item.problem.macs,
             "bit_exact": None,
         }
     except Exception as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 EVERY_S = 10.0  # between lines where there is no terminal
-Report = Callable[[int, int], None]
+Report = Callable[[int, int], None]  # (points done, points)
 
 
 class Progress:
@@ -26,7 +26,7 @@ class Progress:
         self.bar: Any = None
 
     @classmethod
-    def of(cls, wanted: bool | Report | Progress | None) -> Progress:
+    def of(cls, wanted: Watched) -> Progress:
         """One for whatever a caller may give."""
         return wanted if isinstance(wanted, Progress) else cls(wanted)
 
@@ -74,6 +74,9 @@ class Progress:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
+
+
+Watched = bool | Report | Progress | None  # what a caller may give
 
 
 def number(value: int) -> str:

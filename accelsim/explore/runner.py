@@ -7,7 +7,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from typing import Any
 
 import numpy as np
@@ -15,7 +22,15 @@ import numpy as np
 from accelsim.explore.columns import Ids
 from accelsim.explore.grid import canonical
 from accelsim.explore.plan import SweepPlan
-from accelsim.explore.pools import AHEAD, Crew, Processes, WorkerError, cores
+from accelsim.explore.pools import (
+    AHEAD,
+    Crew,
+    DaskClient,
+    Processes,
+    WorkerError,
+    cores,
+    crew,
+)
 from accelsim.explore.worker import TaskOutcome, VersionError, WorkTask, died, ping, run
 from accelsim.version import MODEL_VERSION
 
@@ -81,7 +96,6 @@ class Feeder:
             overrides=tuple((plan.digests[m], plan.overrides(m)) for m in firsts),
             items=tuple(plan.items[plan.first_items[i]] for i in parts.tolist()),
             pairs=np.column_stack([at_machine.reshape(-1), at_item.reshape(-1)]).astype(np.int64),
-            settings=plan.settings,
             model_version=MODEL_VERSION,
         )
 
@@ -116,6 +130,11 @@ class Runner:
         self._able = False
         if crew is None and jobs is not None and jobs > 1:
             self.crew = Processes(jobs)
+
+    @classmethod
+    def of(cls, jobs: int | None, pool: Executor | DaskClient | None) -> Runner:
+        """One for the arguments of ``sweep``.  Raises InputError for a pool that is none."""
+        return cls(crew(pool) if pool is not None else None, jobs)
 
     def __enter__(self) -> Runner:
         return self

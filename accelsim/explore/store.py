@@ -413,10 +413,10 @@ class Store:
                 item.recipe.mapping,
             )
             rest = (
-                plan.settings.engine,
+                item.engine,
                 item.problem.direction,
                 item.problem.N,
-                plan.settings.seed,
+                item.seed,
                 MODEL_VERSION,
             )
             self.db.execute(

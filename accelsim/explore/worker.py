@@ -12,8 +12,7 @@ from typing import Any
 from accelsim.explore import evaluate as evaluation
 from accelsim.explore.columns import ColumnBlock, Ids, pack
 from accelsim.explore.machines import Machines, rebuild
-from accelsim.explore.plan import Item, PlanSettings
-from accelsim.explore.points import SweepPoint
+from accelsim.explore.points import Item, SweepPoint
 from accelsim.version import MODEL_VERSION
 
 
@@ -31,7 +30,6 @@ class WorkTask:
     ]  # digest and keys of each architecture used
     items: tuple[Item, ...]  # used
     pairs: Ids  # for each id its architecture and its item, as places in the two above
-    settings: PlanSettings
     model_version: int
 
     def __len__(self) -> int:
@@ -50,7 +48,6 @@ class WorkTask:
             self.overrides,
             self.items,
             self.pairs[which],
-            self.settings,
             self.model_version,
         )
 
@@ -60,12 +57,7 @@ class WorkTask:
             int(m): rebuild(self.machines, self.base, *self.overrides[int(m)])
             for m in set(self.pairs[:, 0].tolist())
         }
-        engine, seed = self.settings.engine, self.settings.seed
-        found = []
-        for m, i in self.pairs.tolist():
-            item = self.items[i]
-            found.append(SweepPoint(archs[m], item.layer, item.problem, item.recipe, engine, seed))
-        return found
+        return [SweepPoint(archs[m], self.items[i]) for m, i in self.pairs.tolist()]
 
 
 @dataclass(frozen=True)
