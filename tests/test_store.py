@@ -24,7 +24,7 @@ from test_validate import refused
 
 import accelsim as acc
 from accelsim.base.expression import parse
-from accelsim.explore import store as stores
+from accelsim.explore import store_file as stores
 from accelsim.explore.columns import pack
 from accelsim.explore.execution import carry_out
 from accelsim.explore.store import Store, StoreError

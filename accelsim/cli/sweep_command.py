@@ -154,15 +154,15 @@ def _workers(jobs: int | None, scheduler: str | None) -> Runner:
 def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnError) -> Swept:
     """The whole study carried out, with what there is to do and how far it is on stderr."""
     from accelsim.explore.execution import SweepError, carry_out
-    from accelsim.explore.progress import Progress, number
+    from accelsim.explore.progress import Progress, thousands
 
     plan = study.plan()
     runner = _workers(jobs, scheduler)
-    architectures, items = number(len(plan.numbers)), number(len(plan.items))
-    rows = (
-        f"{architectures} architectures x {items} layers and dataflows = {number(plan.rows)} rows"
+    architectures, items, rows, points = map(
+        thousands, (len(plan.numbers), len(plan.items), plan.rows, plan.points)
     )
-    click.echo(f"{study.name}: {rows}, {number(plan.points)} different points", err=True)
+    whole = f"{architectures} architectures x {items} layers and dataflows = {rows} rows"
+    click.echo(f"{study.name}: {whole}, {points} different points", err=True)
     progress = Progress(True)
     try:
         return carry_out(
@@ -175,7 +175,7 @@ def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnErro
         )
     except KeyboardInterrupt:
         if study.store is not None:
-            kept = f"{number(progress.done)} of {number(plan.points)} points are in {study.store}"
+            kept = f"{thousands(progress.done)} of {points} points are in {study.store}"
             click.echo(f"{kept}; the same command goes on from there", err=True)
         raise
     except SweepError as error:
@@ -187,12 +187,12 @@ def _tell(swept: Swept, whole: Table) -> int:
     from collections import Counter
 
     from accelsim.explore.points import OK
-    from accelsim.explore.progress import duration, number
+    from accelsim.explore.progress import duration, thousands
 
     done = swept.plan.points - swept.stored
     rate = f" ({done / swept.seconds:,.0f} points/s)".replace(",", " ") if done else ""
-    kept = f"{number(swept.stored)} points were stored already, " if swept.stored else ""
-    click.echo(f"{kept}{number(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
+    kept = f"{thousands(swept.stored)} points were stored already, " if swept.stored else ""
+    click.echo(f"{kept}{thousands(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
     statuses, errors = whole.columns["status"].plain(), whole.columns["error"].plain()
     for status, count in Counter(statuses).items():
         if status != OK:
@@ -200,7 +200,7 @@ def _tell(swept: Swept, whole: Table) -> int:
             names = (whole.columns[c].plain()[first] for c in ("layer", "dataflow", "set"))
             where = " ".join(str(n) for n in names if n)
             click.echo(
-                f"{number(count)} rows {status}, the first: {where}: {errors[first]}", err=True
+                f"{thousands(count)} rows {status}, the first: {where}: {errors[first]}", err=True
             )
     return int(any(s != OK for s in statuses))
 
@@ -238,8 +238,9 @@ def _marked(totals: Table) -> Table:
 
     from accelsim.explore.columns import text_column
     from accelsim.explore.pareto import front
+    from accelsim.explore.row_names import ENERGIES
 
-    energy = next((n for n in ("energy_pj", "energy_mac") if n in totals.columns), None)
+    energy = next((n for n in ENERGIES if n in totals.columns), None)
     if energy is None or "cycles" not in totals.columns:
         return totals
     stars = np.full(len(totals), "", dtype=object)

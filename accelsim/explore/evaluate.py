@@ -1,9 +1,11 @@
 """From points to records.
 
-A record has ``status`` (ok, unmappable, failed check, error), ``error`` (why, or None) and the columns of a row of
-``simulate`` that depend on the point, with ``mapping_hash`` and ``loops``.  What merely names a point is not in it.
-Analytic points of one layer and dataflow, on architectures that differ in numbers only, are evaluated together
-(``batch``); all others, and those it leaves over, one by one (``one``).  Both give the same values.
+``evaluate`` is what a worker does with the points of its task.  A record has ``status`` (ok,
+unmappable, failed check, error), ``error`` (why, or None) and the columns of a row of ``simulate``
+that depend on the point, with ``mapping_hash`` and ``loops``.  What merely names a point is not in
+it.  Analytic points of one layer and dataflow, on architectures that differ in numbers only, are
+evaluated together (``batch``); all others, and those it leaves over, one by one (``one``).  Both
+give the same values.
 """
 
 from __future__ import annotations
@@ -75,9 +77,9 @@ def _together(
 
 def _block(ids: Ids, group: batch.PointGroup) -> ColumnBlock:
     n = len(ids)
-    found = {name: _column(values, n) for name, values in group.columns.items()}
-    found |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
-    return ColumnBlock(ids, tuple(found), tuple(found.values()), (OK,) * n, (None,) * n)
+    columns = {name: _column(values, n) for name, values in group.columns.items()}
+    columns |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
+    return ColumnBlock(ids, tuple(columns), tuple(columns.values()), (OK,) * n, (None,) * n)
 
 
 def _column(values: Any, n: int) -> Column:
@@ -140,9 +142,8 @@ def failure(reason: str) -> Record:
     return {"status": ERROR, "error": " ".join(reason.split())[:2000]}
 
 
-_structures: dict[
-    int, tuple[Architecture, str]
-] = {}  # by identity; the architecture is kept so that it stays its own
+# By identity; the architecture is kept so that it stays its own.
+_structures: dict[int, tuple[Architecture, str]] = {}
 
 
 def _structure(arch: Architecture) -> str:

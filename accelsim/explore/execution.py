@@ -1,7 +1,7 @@
 """Carries out the plan of a sweep: what the store has is taken from there, the rest is evaluated.
 
-``carry_out`` is called by ``Study.run`` and ``accelsim sweep``, once for a whole plan; ``work`` also
-by the guided search, plan after plan on one store and one runner.
+``Study.run`` and ``accelsim sweep`` call ``carry_out``, once for a whole plan; the guided search
+calls ``work``, plan after plan on one store and one runner.
 """
 
 from __future__ import annotations

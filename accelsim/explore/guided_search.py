@@ -8,7 +8,6 @@ out as a small sweep, and the sums over their layers are what Optuna is told.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -19,12 +18,14 @@ from accelsim.base.errors import InputError
 from accelsim.base.expression import ExpressionError
 from accelsim.explore.columns import Table, column
 from accelsim.explore.constraints import Constraints
+from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.execution import work
-from accelsim.explore.grid import Axis, Listed, canonical, space
+from accelsim.explore.grid import Axis, Listed, space
 from accelsim.explore.machines import Machines
 from accelsim.explore.plan import build, check_keys, items, networks, study_recipes
 from accelsim.explore.progress import Progress, Watched
 from accelsim.explore.read import expression
+from accelsim.explore.row_names import ENERGIES
 from accelsim.explore.runner import Runner
 from accelsim.explore.store import Store
 
@@ -39,7 +40,7 @@ TOGETHER = 4
 PATIENCE = 20  # times the points wanted that are asked for before a search ends without them
 
 # Names an objective may use besides the columns of a total.
-ALIASES = {"energy": ("energy_pj", "energy_mac"), "latency": ("time_s",), "area": ("area_um2",)}
+ALIASES = {"energy": ENERGIES, "latency": ("time_s",), "area": ("area_um2",)}
 
 
 def guided(
@@ -119,8 +120,7 @@ class Candidates:
         """What they and the rest of a search are known by in a store."""
         axes = [_axis_content(axis) for axis in self.space.axes]
         parts = [[item.digest.hex() for item in items] for items in self.items]
-        text = canonical([self.machines.data, axes, parts, rest])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return content_hash(canonical([self.machines.data, axes, parts, rest])).hex()
 
 
 class _Evaluation:

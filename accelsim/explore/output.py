@@ -1,26 +1,25 @@
-"""Tables as text: CSV, JSON, Parquet, and columns for a terminal."""
+"""Tables as text: CSV, JSON, Parquet, and columns for a terminal.
+
+The commands on sweeps write theirs here (``cli/frame_tables.py``).
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelsim.base.csv_writing import csv_text
 from accelsim.base.errors import InputError
 from accelsim.explore.columns import Column, Table
+from accelsim.explore.progress import thousands
 
 
-def csv_text(table: Table) -> str:
+def table_csv(table: Table) -> str:
     """Whole numbers stay whole; what there is no value for is empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows())
-    return stream.getvalue().rstrip("\n")
+    return csv_text(table.columns, table.rows())
 
 
 def json_text(table: Table) -> str:
@@ -93,7 +92,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
+        return thousands(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)

@@ -1,9 +1,10 @@
 """The plan of a sweep: which architectures, which items (workload, recipe, layer), and which points
 they make.
 
-A row of the sweep is an architecture and an item, architectures slowest.  Equal architectures and equal items (a layer
-that comes again) share a point, which is evaluated once.  Nothing here is evaluated; architectures are validated one at a
-time and not kept.
+``Study.plan`` calls ``plan``, the guided search ``build``.  A row of the sweep is an architecture
+and an item, architectures slowest.  Equal architectures and equal items (a layer that comes again)
+share a point, which is evaluated once.  Nothing here is evaluated; architectures are validated one
+at a time and not kept.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.explore.columns import Column, Ids, column
 from accelsim.explore.constraints import Constraints
+from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.grid import (
     Listed,
     Space,
-    canonical,
     check_values,
     chosen,
     refuse_large,
@@ -83,55 +84,61 @@ def _item(study: Study, workload: str, layer: Layer, recipe: Recipe) -> Item:
         raise InputError(rule, key="batch", got=str(study.batch))
     recipe_text = recipe.content(layer.name)
     content = [study.engine, study.seed, asdict(problem), recipe_text, MODEL_VERSION]
-    digest = _short(canonical(content).encode())
+    digest = content_hash(canonical(content))
     return Item(workload, layer, problem, recipe, study.engine, study.seed, digest)
 
 
 @dataclass
 class SweepPlan:
-    """Architectures by their number in the space, items, and how the rows they make share points.
+    """The rows of a sweep, and the points they share.
 
-    ``machine_point[m]`` and ``item_point[i]`` number different architectures and items; row (m, i)
-    has point ``machine_point[m] * n_items + item_point[i]`` with ``n_items`` different items.
+    Row (m, i) is of architecture ``numbers[m]`` of the space and of ``items[i]``; rows stand with
+    the architecture slowest.  Architectures of equal content are one, and so are items: their
+    number among the different ones is ``machine_point[m]`` and ``item_point[i]``, and the row's
+    point is ``machine_point[m] * different items + item_point[i]``.
     """
 
     machines: Machines
     space: Space
     items: list[Item]
-    numbers: list[int]
-    names: list[str]
-    digests: list[bytes]
-    errors: dict[int, str]
+    numbers: list[int]  # [architectures] in the space
+    names: list[str]  # [architectures]
+    digests: list[bytes]  # [architectures] of their content
+    errors: dict[int, str]  # why an architecture cannot be built, by its place in the three above
 
     @cached_property
     def machine_point(self) -> Ids:
+        """[architectures] Equal ones by equal numbers, in order of appearance."""
         return _codes(self.digests)
 
     @cached_property
     def item_point(self) -> Ids:
+        """[items] Equal ones by equal numbers, in order of appearance."""
         return _codes([item.digest for item in self.items])
 
     @cached_property
     def first_machines(self) -> list[int]:
-        """For every different architecture its first number in ``numbers``."""
+        """For every different architecture where it first stands in ``numbers``."""
         return _firsts(self.machine_point)
 
     @cached_property
     def first_items(self) -> list[int]:
+        """For every different item where it first stands in ``items``."""
         return _firsts(self.item_point)
 
     @property
     def rows(self) -> int:
+        """How many rows there are."""
         return len(self.numbers) * len(self.items)
 
     @property
     def points(self) -> int:
-        """Different points."""
+        """How many different points they have."""
         return len(self.first_machines) * len(self.first_items)
 
     @cached_property
     def row_points(self) -> Ids:
-        """The point of every row."""
+        """[rows] The point of each."""
         grid = self.machine_point[:, None] * len(self.first_items) + self.item_point[None, :]
         return cast(Ids, grid.reshape(-1))
 
@@ -147,13 +154,13 @@ class SweepPlan:
     def key(self, point: int) -> bytes:
         """What a point is known by in a store: 16 bytes of a hash of all that determines it."""
         machine, item = self.parts(point)
-        return _short(self.digests[machine] + item.digest)
+        return content_hash(self.digests[machine] + item.digest)
 
     def keys(self) -> list[bytes]:
         """The keys of all points."""
         machines = [self.digests[m] for m in self.first_machines]
         items = [self.items[i].digest for i in self.first_items]
-        return [_short(m + i) for m in machines for i in items]
+        return [content_hash(m + i) for m in machines for i in items]
 
     @cached_property
     def digest(self) -> str:
@@ -162,17 +169,13 @@ class SweepPlan:
         for digest, number in zip(self.digests, self.numbers, strict=True):
             whole.update(digest + canonical(self.space.point(number)).encode())
         for item in self.items:
-            whole.update(
-                item.digest
-                + canonical(
-                    [item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]
-                ).encode()
-            )
+            names = [item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]
+            whole.update(item.digest + canonical(names).encode())
         return whole.hexdigest()[:32]
 
     def identity(self) -> dict[str, Column]:
-        """What names each row: workload, layer, arch, the axes, set, dataflow, engine, direction,
-        mapping, batch, seed.
+        """The columns [rows] that name each row: workload, layer, arch, the axes, set, dataflow,
+        engine, direction, mapping, batch, seed.
         """
         count, width = len(self.numbers), len(self.items)
 
@@ -202,17 +205,13 @@ class SweepPlan:
         }
 
 
-def _short(content: bytes) -> bytes:
-    """16 bytes of a hash, enough that no two of ten million contents share them by chance."""
-    return hashlib.sha256(content).digest()[:16]
-
-
 def axis_value(value: Any) -> Any:
     """A value of an axis as it stands in a table: lists and mappings as JSON."""
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
 def _repeat(values: list[Any], times: int, *, slow: bool) -> Column:
+    """[rows] Each value so many times running if ``slow``, else all of them so many times."""
     index = np.arange(len(values))
     return column(values).take(np.repeat(index, times) if slow else np.tile(index, times))
 

@@ -1,8 +1,8 @@
 """Who does the work: this process, processes of our own, an executor of the user's, or a Dask
 cluster.
 
-All but the first are a ``Crew``: a ``concurrent.futures`` executor, how many tasks it works on at once, and what to do
-when it breaks.
+All but the first are a ``Crew``: a ``concurrent.futures`` executor, how many tasks it works on at
+once, and what to do when it breaks.  ``Runner`` hands it tasks.
 """
 
 from __future__ import annotations

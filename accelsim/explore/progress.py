@@ -1,4 +1,7 @@
-"""How far a sweep is: points done, rate and time left, on stderr."""
+"""How far a sweep is: points done, rate and time left, on stderr; and numbers as people read them.
+
+``execution`` and the guided search tell a ``Progress`` of every batch.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,9 @@ class Progress:
             if rate and self.done < self.total
             else ""
         )
-        return f"{number(self.done)} of {number(self.total)} points, {rate:.3g} points/s{left}"
+        return (
+            f"{thousands(self.done)} of {thousands(self.total)} points, {rate:.3g} points/s{left}"
+        )
 
     def close(self) -> None:
         """Take the bar away."""
@@ -79,7 +84,7 @@ class Progress:
 Watched = bool | Report | Progress | None  # what a caller may give
 
 
-def number(value: int) -> str:
+def thousands(value: int) -> str:
     """With spaces between thousands."""
     return f"{value:,}".replace(",", " ")
 

@@ -1,7 +1,7 @@
 """The study file: the page a study stands on, what it may say, and the study it describes.
 
-``accelsim sweep`` reads it by ``load_study``; ``accelsim validate``, ``show`` and ``schema`` know its
-form, ``StudyFile``.
+``accelsim sweep`` and ``acc.load_study`` read it; ``accelsim validate``, ``show`` and ``schema``
+know its form, ``StudyFile``.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from accelsim.base.csv_writing import records_csv
 from accelsim.base.errors import InputError
 from accelsim.mapping.loops_text import show
 from accelsim.mapping.mapping import Mapping as Loops
@@ -238,11 +237,7 @@ def _counts(columns: Mapping[str, Any], nest: Nest) -> list[dict[str, Any]]:
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
+    return records_csv(records) + "\n"
 
 
 def _plain(value: Any) -> Any:
