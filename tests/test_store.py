@@ -269,7 +269,8 @@ def test_threads_and_their_connections_write_together(tmp_path: Path) -> None:
 def test_processes_write_together(tmp_path: Path) -> None:
     script = (
         "import sys, accelsim as acc; "
-        "acc.sweep('lenet5', 'systolic', {'array.rows': range(4, 12)}, dataflows='ws,os', store=sys.argv[1], jobs=1)"
+        "acc.sweep('lenet5', 'systolic', {'array.rows': range(4, 12)}, dataflows='ws,os', "
+        "store=sys.argv[1], jobs=1)"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s.sqlite")])
@@ -403,8 +404,8 @@ def test_another_version(path: Path, version: int) -> None:
     content = path.read_bytes()
     says = refused(accelsim("results", path))
     assert (
-        says
-        == f"{path}: is a store of version {version}, this accelsim writes version 1: use another file; it was left as it is"
+        says == f"{path}: is a store of version {version}, this accelsim writes version 1: "
+        "use another file; it was left as it is"
     )
     with pytest.raises(StoreError, match="is a store of version"):
         sweep_again(path)

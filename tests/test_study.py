@@ -97,7 +97,10 @@ def test_ranges_of_fractions(file: Path) -> None:
 
 def test_zipped_crossed_and_listed(file: Path) -> None:
     head = "workload: lenet5\narch: systolic\ndataflows: ws, os\n"
-    zipped = "zipped:\n  - {array.rows: [4, 8], array.cols: [8, 4]}\n  - {levels.sram.capacity_bytes: [1000, 2000]}\n"
+    zipped = (
+        "zipped:\n  - {array.rows: [4, 8], array.cols: [8, 4]}\n"
+        "  - {levels.sram.capacity_bytes: [1000, 2000]}\n"
+    )
     found = overrides(f"{head}grid: {{clock_mhz: [1.0, 2.0]}}\n{zipped}", file)
     assert [tuple(p.values()) for p in found] == [
         (c, r, 12 - r, s) for c in (1.0, 2.0) for r in (4, 8) for s in (1000, 2000)
@@ -119,7 +122,8 @@ def test_files_are_named_from_the_studys_folder(
         (folder / name).write_text(accelsim("show", kind, "--yaml").out)
     study = folder / "study.yaml"
     study.write_text(
-        "workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\nlayers: [fc3]\nstore: runs.sqlite\n"
+        "workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\n"
+        "layers: [fc3]\nstore: runs.sqlite\n"
     )
     monkeypatch.chdir(tmp_path)
     assert accelsim("sweep", study, "--jobs", 1).code == 0
@@ -164,7 +168,8 @@ def test_a_sampled_study(file: Path) -> None:
         (
             "arch: systolic",
             "arch: systolc",
-            r"study.yaml:5:7: arch.*: must be a shipped name or a .yaml file, got systolc; nearest: systolic",
+            r"study.yaml:5:7: arch.*: must be a shipped name or a .yaml file, "
+            r"got systolc; nearest: systolic",
         ),
         (
             "array.rows:",
@@ -189,7 +194,8 @@ def test_a_sampled_study(file: Path) -> None:
         (
             "rows * cols <= 256",
             "rows * clos <= 256",
-            r"study.yaml:11:5: constraints.0: no such key of the architecture, got clos; nearest: cols",
+            r"study.yaml:11:5: constraints.0: no such key of the architecture, "
+            r"got clos; nearest: cols",
         ),
         (
             "rows * cols <= 256",
@@ -247,9 +253,13 @@ HOSTILE = {
     "twelve axes": "grid:\n" + "".join(f"  levels.sram.x{i}: {HUGE}\n" for i in range(12)),
     "a range beyond counting": "grid: {array.rows: {first: 1, last: 9007199254740992}}",
     "a range of tiny steps": "grid: {clock_mhz: {first: 0.1, last: 1000000.0, step: 1.0e-300}}",
-    "a factor of nearly one": "grid: {clock_mhz: {first: 1.0, last: 1.0e+300, factor: 1.0000000000000002}}",
+    "a factor of nearly one": (
+        "grid: {clock_mhz: {first: 1.0, last: 1.0e+300, factor: 1.0000000000000002}}"
+    ),
     "a huge sample": f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 1000000000000",
-    "a sample of nothing": f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 9\nconstraints: [rows < 0]",
+    "a sample of nothing": (
+        f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 9\nconstraints: [rows < 0]"
+    ),
     "many values": f"grid: {{array.rows: [{', '.join(['1'] * 3000)}]}}",
     "anchors": "grid: {array.rows: &a [1], array.cols: *a}",
     "nested anchors": "a: &a [1, 1]\nb: &b [*a, *a]\nc: &c [*b, *b]\ngrid: {array.rows: *c}",
@@ -284,7 +294,8 @@ def test_hostile_studies_in_little_memory(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{i}.yaml")
         paths[-1].write_text(HEAD + text + "\n")
     script = (
-        "import sys\nfrom accelsim.explore.study_file import load_study\nfrom accelsim.base.errors import InputError\n"
+        "import sys\nfrom accelsim.explore.study_file import load_study\n"
+        "from accelsim.base.errors import InputError\n"
         "for p in sys.argv[1:]:\n"
         "    try:\n        load_study(p).plan()\n"
         "    except InputError:\n        print('refused')\n"

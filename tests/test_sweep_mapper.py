@@ -365,7 +365,8 @@ def test_ctrl_c_through_the_shell(tmp_path: Path, jobs: int) -> None:
     """Exit 130, finished points stored, nothing left running; the same command goes on."""
     study, store = tmp_path / "study.yaml", tmp_path / "s.sqlite"
     study.write_text(
-        "workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\nmapper: energy\nlimit: 6\nbatch: 1\n"
+        "workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\n"
+        "mapper: energy\nlimit: 6\nbatch: 1\n"
     )
     command = [
         *COMMAND,

@@ -35,10 +35,15 @@ def ready(output: Path | None, option: str = "-o") -> None:
 
 
 def csv_text(records: list[dict[str, Any]]) -> str:
-    """Records as CSV, under the names of the first."""
-    from accelsim.base.csv_writing import records_csv
+    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
+    import csv
+    import io
 
-    return records_csv(records)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue().rstrip("\n")
 
 
 def write(text: str, output: Path | None) -> None:

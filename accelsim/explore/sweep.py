@@ -60,7 +60,7 @@ def sweep(
     ``workload`` is what ``simulate`` takes, or a list of names, files and workloads.  Keys of
     ``grid`` are dotted keys of the architecture, crossed with each other and with those of
     ``zipped``, which move together; ``points`` lists overrides instead (a list of mappings or a
-    DataFrame).  ``constraints`` are expressions over keys (``explore/expression.py``):
+    DataFrame).  ``constraints`` are expressions over keys (``base/expression.py``):
     ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by
     ``seed``.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from accelsim.base.csv_writing import records_csv
 from accelsim.base.errors import InputError
 from accelsim.mapping.loops_text import show
 from accelsim.mapping.mapping import Mapping as Loops
@@ -237,7 +238,11 @@ def _counts(columns: Mapping[str, Any], nest: Nest) -> list[dict[str, Any]]:
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
-    return records_csv(records) + "\n"
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue()
 
 
 def _plain(value: Any) -> Any:
