@@ -113,7 +113,7 @@ def column(values: Sequence[Any]) -> Column:
     except OverflowError:
         kind, array = "float", np.array([float(v) for v in values])
         array[slice(0) if there is None else ~there] = np.nan
-    return _floats_there(array) if kind == "float" else Column(kind, array, there)
+    return float_column(array) if kind == "float" else Column(kind, array, there)
 
 
 def _python_value(value: Any) -> Any:
@@ -132,7 +132,7 @@ def _kind(types: set[type]) -> Kind:
     return "float" if types <= {int, float} else "text"
 
 
-def _floats_there(values: npt.NDArray[np.float64]) -> Column:
+def float_column(values: npt.NDArray[np.float64]) -> Column:
     """A column of floats, of which NaN is none."""
     missing = np.isnan(values)
     if not missing.any():
@@ -233,7 +233,7 @@ def _of_series(series: Any) -> Column:
     if kind is None:
         return column(series.astype(object).where(series.notna(), None).tolist())
     values = series.to_numpy()
-    return _floats_there(values) if kind == "float" else Column(kind, values)
+    return float_column(values) if kind == "float" else Column(kind, values)
 
 
 def text_column(values: npt.NDArray[Any]) -> Column:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.explore import batch
-from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, pack
+from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -25,7 +25,7 @@ from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
 from accelsim.workload.problem import Problem
 
-IDENTITY = frozenset((*LEAD, "error"))
+NAMED = frozenset((*LEAD, "error"))  # of a row, what is no result of the point
 KEPT = ("mapping_hash", "loops")  # of a row's provenance
 WORTH = 2  # points from which evaluating together pays
 
@@ -83,7 +83,7 @@ def _block(ids: Ids, group: batch.PointGroup) -> ColumnBlock:
 
 
 def _column(values: Any, n: int) -> Column:
-    """An array or None as a column; NaN is none."""
+    """An array [points] or None as a column; NaN is none."""
     array = None if values is None else np.asarray(values)
     if array is None or array.dtype == object:
         return column([None] * n if array is None else array.tolist())
@@ -91,11 +91,7 @@ def _column(values: Any, n: int) -> Column:
         return Column("int", array.astype(np.int64))
     if array.dtype.kind == "b":
         return Column("bool", array.astype(np.bool_))
-    return (
-        column(array.tolist())
-        if np.isnan(array).any()
-        else Column("float", array.astype(np.float64))
-    )
+    return float_column(array.astype(np.float64))
 
 
 def one(point: SweepPoint) -> Record:
@@ -103,11 +99,11 @@ def one(point: SweepPoint) -> Record:
     it leaves.
     """
     item, recipe, gap = point.item, point.item.recipe, {}
-    batch, direction = item.problem.N, item.problem.direction
+    images, direction = item.problem.N, item.problem.direction
     try:
         mapping: Any = recipe.file
         if recipe.mapper is not None:
-            best = recipe.mapper.best(item.layer, point.arch, recipe.dataflow, batch, direction)
+            best = recipe.mapper.best(item.layer, point.arch, recipe.dataflow, images, direction)
             mapping, gap = best.mapping, {"gap": best.certificate.gap}
         row = simulate(
             item.layer,
@@ -115,7 +111,7 @@ def one(point: SweepPoint) -> Record:
             recipe.dataflow,
             mapping=mapping,
             engine=item.engine,
-            batch=batch,
+            batch=images,
             direction=direction,
             seed=item.seed,
         ).rows[0]
@@ -133,7 +129,7 @@ def one(point: SweepPoint) -> Record:
         "status": UNMAPPABLE if row.nest is None else FAILED if why else OK,
         "error": why,
     } | gap
-    record |= {k: v for k, v in row.columns.items() if k not in IDENTITY}
+    record |= {k: v for k, v in row.columns.items() if k not in NAMED}
     return record | {k: row.provenance.get(k) for k in KEPT}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accelsim.base.errors import InputError
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 KEYS = {"architecture": "arch", "dataflow": "dataflows", "layer": "layers"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study:
     """Every layer of the workload, under every dataflow, on every architecture of a space.
 
@@ -73,6 +73,7 @@ class Study:
     workload: Networks
     arch: Named | Architecture
     grid: Axes | None = None
+    _: KW_ONLY
     points: Points | None = None
     zipped: Axes | Sequence[Axes] | None = None
     sample: int | None = None
@@ -92,7 +93,7 @@ class Study:
     store: Named | None = None
     name: str = "sweep"
     description: str = ""
-    source: YamlSource | None = field(default=None, repr=False)
+    source: YamlSource | None = None
 
     def __post_init__(self) -> None:
         _check_choice("engine", self.engine, ENGINES)
@@ -100,6 +101,12 @@ class Study:
         _check_number("batch", self.batch, 1)
         _check_number("seed", self.seed, 0)
         together(self)
+
+    def __repr__(self) -> str:
+        """The call that makes it: all that is not as always."""
+        given = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "source"]
+        told = [f"{name}={value!r}" for name, value in given if value is not _DEFAULTS.get(name)]
+        return f"Study({', '.join(told)})"
 
     @property
     def mapper_request(self) -> Request | None:
@@ -176,6 +183,9 @@ class Study:
             yield
         except InputError as error:
             raise placed(error, self.source) from None
+
+
+_DEFAULTS = {f.name: f.default for f in fields(Study)}
 
 
 def together(study: Study | StudyFile) -> None:
