@@ -4,19 +4,23 @@ once.
 
 from __future__ import annotations
 
+import inspect
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from test_cli import Done, accelsim
 from test_validate import refused
 
+import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.explore.grid import MAX_POINTS, sample, space
-from accelsim.explore.study_file import load_study
+from accelsim.explore.study_file import StudyFile, load_study
 
 STUDY = """\
 name: arrays
@@ -317,3 +321,67 @@ def test_the_largest_grid_is_counted_not_built() -> None:
     assert found.point(12345678)["k8"] == 12 and MAX_POINTS < found.size
     with pytest.raises(InputError, match="has too many values"):
         space({"a": range(10**30)})
+
+
+# One description for Python, files and the shell --------------------------------------------------
+
+
+def test_keywords_a_page_and_the_command_ask_for_the_same(file: Path, tmp_path: Path) -> None:
+    page = load_study_of(STUDY, file)
+    study = acc.Study(
+        "lenet5",
+        "systolic",
+        {"array.rows": [4, 16, 64], "array.cols": [8, 16]},
+        layers=["conv1", "fc1"],
+        dataflows=["ws", "os"],
+        constraints=["rows * cols <= 256"],
+        seed=3,
+        name="arrays",
+    )
+    assert page.plan().digest == study.plan().digest
+    frame = study.run(jobs=1)
+    pd.testing.assert_frame_equal(page.run(jobs=1), frame)
+    out = tmp_path / "out.csv"
+    assert accelsim("sweep", file, "--jobs", 1, "-o", out).code == 0
+    assert pd.read_csv(out)["cycles"].tolist() == frame["cycles"].tolist()
+    assert repr(study).startswith("Study(workload='lenet5', arch='systolic', grid={")
+    assert "engine" not in repr(study) and "seed=3" in repr(study)
+
+
+def load_study_of(text: str, file: Path) -> acc.Study:
+    file.write_text(text)
+    return load_study(file)
+
+
+def test_names_and_defaults_are_the_studys() -> None:
+    """What ``sweep``, ``search`` and a study file call their settings, and what these are if not
+    given, is what ``Study`` says.
+    """
+    own = {name: p.default for name, p in inspect.signature(acc.Study).parameters.items()}
+    carrying_out = {"jobs", "pool", "on_error", "progress", "trials"}
+    for call, other in ((acc.sweep, set()), (acc.search, {"objective", "name"})):
+        for name, parameter in inspect.signature(call).parameters.items():
+            if name not in carrying_out | other:
+                assert parameter.default == own[name], (call, name)
+    written_otherwise = {"grid", "zipped", "name"}  # empty in a file, not None
+    for name, field in StudyFile.model_fields.items():
+        assert name in own
+        if not field.is_required() and name not in written_otherwise:
+            assert field.get_default(call_default_factory=True) == own[name], name
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "magic"}, "engine: must be one of analytic, event, cycle, got magic"),
+        ({"direction": "back"}, "direction: must be one of"),
+        ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
+        ({"seed": True}, "seed: must be a whole number of at least 0, got True"),
+        ({"tiles": "even"}, "tiles: goes with a mapper, got even"),
+        ({"grid": {"array.rows": [1]}, "points": [{}]}, "points: goes without grid and zipped"),
+    ],
+)
+def test_no_study_is_built_of_what_cannot_be(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        acc.Study("lenet5", "systolic", dataflows="ws", **options)
+    assert says in str(refusal.value)
