@@ -191,6 +191,7 @@ class Gathered:
     blocks: list[ColumnBlock] = field(default_factory=list)
 
     def add(self, block: ColumnBlock) -> None:
+        """Blocks come in any order, each point in one of them."""
         self.blocks.append(block)
 
     def table(self, order: Ids) -> Table:

@@ -69,16 +69,13 @@ class Machines:
         """The architecture with these keys overridden; where the values do not go together, why."""
         name = str(overrides.get("name", self.data.get("name", "")))
         try:
-            data = (
-                apply_overrides(dict(self.data), overrides, Architecture)
-                if overrides
-                else dict(self.data)
-            )
+            data = dict(self.data)
+            if overrides:
+                data = apply_overrides(data, overrides, Architecture)
             arch = validate(data, Architecture, "architecture", overridden=tuple(overrides))
         except InputError as error:
-            return Machine(
-                name, None, str(error), content_hash(canonical([self.data, dict(overrides)]))
-            )
+            digest = content_hash(canonical([self.data, dict(overrides)]))
+            return Machine(name, None, str(error), digest)
         return Machine(arch.name, arch, None, content_hash(arch.model_dump_json()))
 
 

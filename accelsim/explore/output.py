@@ -18,7 +18,7 @@ from accelsim.explore.progress import thousands
 
 
 def table_csv(table: Table) -> str:
-    """Whole numbers stay whole; what there is no value for is empty."""
+    """A header, a line per row; whole numbers stay whole, what there is no value for is empty."""
     return csv_text(table.columns, table.rows())
 
 
@@ -34,9 +34,8 @@ def need_parquet(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise InputError(
-            "Parquet needs pyarrow: pip install 'accelsim[parquet]'", file=path
-        ) from None
+        rule = "Parquet needs pyarrow: pip install 'accelsim[parquet]'"
+        raise InputError(rule, file=path) from None
 
 
 def write_parquet(table: Table, path: Path) -> None:
@@ -58,14 +57,13 @@ def write_parquet(table: Table, path: Path) -> None:
         os.replace(half, path)
     except OSError as error:
         half.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot be written ({(error.strerror or str(error)).lower()})", file=path
-        ) from None
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot be written ({why})", file=path) from None
 
 
 def table_text(table: Table, most: int | None = None) -> str:
-    """Right-aligned numbers under their names, at most so many rows, and a line on those left
-    out.
+    """For a terminal: right-aligned numbers under their names, at most so many rows, and a line on
+    those left out.
     """
     shown = table if most is None or len(table) <= most else table.take(slice(most))
     columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
@@ -87,6 +85,7 @@ def table_text(table: Table, most: int | None = None) -> str:
 
 
 def _cell(value: Any) -> str:
+    """A value as it is read, not as it is stored."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -129,7 +129,7 @@ class Cluster(Crew):
 
 
 class DaskClient(Protocol):
-    """As much of ``distributed.Client`` as is used; Dask need not be installed."""
+    """As much of ``distributed.Client`` as is used here; Dask need not be installed."""
 
     def get_executor(self, **options: Any) -> Executor: ...
     def ncores(self) -> Mapping[str, int]: ...

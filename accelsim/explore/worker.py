@@ -1,12 +1,12 @@
 """What a worker does, in whatever process: builds the points of a task, evaluates them, packs the
-records.
+records.  ``Runner`` cuts the tasks and has ``run`` called.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelsim.explore import evaluate as evaluation
@@ -22,15 +22,13 @@ class WorkTask:
     used.
     """
 
-    ids: Ids
+    ids: Ids  # [points]
     machines: Machines
-    base: bytes
-    overrides: tuple[
-        tuple[bytes, Mapping[str, Any]], ...
-    ]  # digest and keys of each architecture used
+    base: bytes  # what the base architecture is known by
+    overrides: tuple[tuple[bytes, Mapping[str, Any]], ...]  # digest and keys of each one used
     items: tuple[Item, ...]  # used
-    pairs: Ids  # for each id its architecture and its item, as places in the two above
-    model_version: int
+    pairs: Ids  # [points, 2] the architecture and the item, as places in the two above
+    model_version: int  # of the process that asks
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,15 +39,7 @@ class WorkTask:
         return self._part(slice(middle)), self._part(slice(middle, None))
 
     def _part(self, which: slice) -> WorkTask:
-        return WorkTask(
-            self.ids[which],
-            self.machines,
-            self.base,
-            self.overrides,
-            self.items,
-            self.pairs[which],
-            self.model_version,
-        )
+        return replace(self, ids=self.ids[which], pairs=self.pairs[which])
 
     def points(self) -> list[SweepPoint]:
         """The points, built."""
