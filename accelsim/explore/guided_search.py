@@ -119,7 +119,7 @@ class Candidates:
     def digest(self, *rest: Any) -> str:
         """What they and the rest of a search are known by in a store."""
         axes = [_axis_content(axis) for axis in self.space.axes]
-        parts = [[item.digest.hex() for item in items] for items in self.items]
+        parts = [[item.digest.hex() for item in part] for part in self.items]
         return content_hash(canonical([self.machines.data, axes, parts, rest])).hex()
 
 

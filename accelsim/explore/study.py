@@ -42,17 +42,15 @@ if TYPE_CHECKING:
     from accelsim.workload.layers import Layer
     from accelsim.workload.network import Workload
 
-    Named: TypeAlias = str | os.PathLike[str]  # a shipped name or a file
-    Networks: TypeAlias = (
-        Named | Workload | Layer | Sequence[Layer] | Sequence[Named | Workload | Layer]
-    )
+    # A shipped name or a file.
+    Named: TypeAlias = str | os.PathLike[str]
+    Network: TypeAlias = Named | Workload | Layer
+    Networks: TypeAlias = Network | Sequence[Layer] | Sequence[Network]
     Flows: TypeAlias = Named | Dataflow | Sequence[Named | Dataflow]
-    Axes: TypeAlias = Mapping[
-        str, Iterable[object]
-    ]  # dotted keys of the architecture, the values of each
-    Points: TypeAlias = (
-        Iterable[Mapping[str, object]] | pd.DataFrame
-    )  # overrides, one architecture each
+    # Dotted keys of the architecture, and the values of each.
+    Axes: TypeAlias = Mapping[str, Iterable[object]]
+    # Overrides, an architecture each.
+    Points: TypeAlias = Iterable[Mapping[str, object]] | pd.DataFrame
 
 # What messages elsewhere call the keys of a study.
 KEYS = {"architecture": "arch", "dataflow": "dataflows", "layer": "layers"}
