@@ -13,13 +13,15 @@ from accelsim.version import MODEL_VERSION, __version__
 if TYPE_CHECKING:
     from accelsim.base.errors import InputError
     from accelsim.explore.difference import compare
-    from accelsim.explore.guided_search import search
+    from accelsim.explore.execution import SweepError
     from accelsim.explore.map_network import map_network
     from accelsim.explore.pareto import pareto
     from accelsim.explore.read import read_store
     from accelsim.explore.sensitivity import sensitivity
     from accelsim.explore.store import StoreError
-    from accelsim.explore.sweep import SweepError, sweep
+    from accelsim.explore.study import Study
+    from accelsim.explore.study_file import load_study
+    from accelsim.explore.sweep import search, sweep
     from accelsim.hardware.architecture import Architecture, load_architecture
     from accelsim.mapper.layer_search import map_layer
     from accelsim.mapping.dataflow import Dataflow
@@ -52,7 +54,8 @@ _HOMES = {
     "Problem": "workload.problem",
     "Result": "results.result",
     "StoreError": "explore.store",
-    "SweepError": "explore.sweep",
+    "Study": "explore.study",
+    "SweepError": "explore.execution",
     "Workload": "workload.network",
     "animate": "view.player.animation",
     "choose": "mapping.rule",
@@ -60,12 +63,13 @@ _HOMES = {
     "load_architecture": "hardware.architecture",
     "load_dataflow": "mapping.files",
     "load_mapping": "mapping.files",
+    "load_study": "explore.study_file",
     "load_workload": "workload.network",
     "map_layer": "mapper.layer_search",
     "map_network": "explore.map_network",
     "pareto": "explore.pareto",
     "read_store": "explore.read",
-    "search": "explore.guided_search",
+    "search": "explore.sweep",
     "sensitivity": "explore.sensitivity",
     "simulate": "results.simulate",
     "sweep": "explore.sweep",
@@ -75,8 +79,8 @@ _HOMES = {
 __all__ = [  # noqa: RUF022
     "MODEL_VERSION", "__version__", "Animation", "Architecture", "Conv2d", "ConvTranspose2d", "Dataflow", "Gemm",
     "InputError", "Linear", "Loop", "Mapping", "MappingError", "MatMul", "Nest", "Problem", "Result", "StoreError",
-    "SweepError", "Workload", "animate", "choose", "compare", "load_architecture", "load_dataflow", "load_mapping",
-    "load_workload", "map_layer", "map_network", "pareto", "read_store", "search", "sensitivity", "simulate", "sweep",
+    "Study", "SweepError", "Workload", "animate", "choose", "compare", "load_architecture", "load_dataflow", "load_mapping",
+    "load_study", "load_workload", "map_layer", "map_network", "pareto", "read_store", "search", "sensitivity", "simulate", "sweep",
     "train_step",
 ]  # fmt: skip
 

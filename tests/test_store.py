@@ -24,10 +24,11 @@ from test_validate import refused
 
 import accelsim as acc
 from accelsim.base.expression import parse
-from accelsim.explore import store as stores
+from accelsim.explore import store_file as stores
 from accelsim.explore.columns import pack
+from accelsim.explore.execution import carry_out
 from accelsim.explore.store import Store, StoreError
-from accelsim.explore.sweep import carry_out, prepare
+from accelsim.explore.study import Study
 from accelsim.version import MODEL_VERSION
 
 GRID = {"array.rows": [8, 16], "array.cols": [8, 0, 16]}
@@ -186,7 +187,8 @@ def test_equal_layers_are_stored_once(tmp_path: Path) -> None:
 
 
 def test_values_come_back_as_they_went(tmp_path: Path) -> None:
-    plan = prepare(acc.Gemm(m=4, k=4, n=4), "systolic", {"array.rows": [1, 2, 3]}, dataflows="ws")
+    layer = acc.Gemm(m=4, k=4, n=4)
+    plan = Study(layer, "systolic", {"array.rows": [1, 2, 3]}, dataflows="ws").plan()
     records = [
         {
             "status": "ok",
@@ -267,7 +269,8 @@ def test_threads_and_their_connections_write_together(tmp_path: Path) -> None:
 def test_processes_write_together(tmp_path: Path) -> None:
     script = (
         "import sys, accelsim as acc; "
-        "acc.sweep('lenet5', 'systolic', {'array.rows': range(4, 12)}, dataflows='ws,os', store=sys.argv[1], jobs=1)"
+        "acc.sweep('lenet5', 'systolic', {'array.rows': range(4, 12)}, dataflows='ws,os', "
+        "store=sys.argv[1], jobs=1)"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "s.sqlite")])
@@ -401,8 +404,8 @@ def test_another_version(path: Path, version: int) -> None:
     content = path.read_bytes()
     says = refused(accelsim("results", path))
     assert (
-        says
-        == f"{path}: is a store of version {version}, this accelsim writes version 1: use another file; it was left as it is"
+        says == f"{path}: is a store of version {version}, this accelsim writes version 1: "
+        "use another file; it was left as it is"
     )
     with pytest.raises(StoreError, match="is a store of version"):
         sweep_again(path)
@@ -617,7 +620,7 @@ def test_prune(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_studies(path: Path) -> None:
     carry_out(
-        prepare("lenet5", "systolic", {"array.rows": [8]}, dataflows="os"),
+        Study("lenet5", "systolic", {"array.rows": [8]}, dataflows="os").plan(),
         store=path,
         jobs=1,
         name="second",

@@ -4,19 +4,23 @@ once.
 
 from __future__ import annotations
 
+import inspect
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 from test_cli import Done, accelsim
 from test_validate import refused
 
+import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.explore.grid import MAX_POINTS, sample, space
-from accelsim.explore.study import load_study
+from accelsim.explore.study_file import StudyFile, load_study
 
 STUDY = """\
 name: arrays
@@ -67,7 +71,7 @@ def test_a_study_is_recognised_shown_and_planned(file: Path) -> None:
         ("conv1", "os"),
         ("fc1", "os"),
     ]
-    assert (plan.rows, plan.points, plan.settings.seed, opened.name) == (16, 16, 3, "arrays")
+    assert (plan.rows, plan.points, plan.items[0].seed, opened.name) == (16, 16, 3, "arrays")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,10 @@ def test_ranges_of_fractions(file: Path) -> None:
 
 def test_zipped_crossed_and_listed(file: Path) -> None:
     head = "workload: lenet5\narch: systolic\ndataflows: ws, os\n"
-    zipped = "zipped:\n  - {array.rows: [4, 8], array.cols: [8, 4]}\n  - {levels.sram.capacity_bytes: [1000, 2000]}\n"
+    zipped = (
+        "zipped:\n  - {array.rows: [4, 8], array.cols: [8, 4]}\n"
+        "  - {levels.sram.capacity_bytes: [1000, 2000]}\n"
+    )
     found = overrides(f"{head}grid: {{clock_mhz: [1.0, 2.0]}}\n{zipped}", file)
     assert [tuple(p.values()) for p in found] == [
         (c, r, 12 - r, s) for c in (1.0, 2.0) for r in (4, 8) for s in (1000, 2000)
@@ -119,7 +126,8 @@ def test_files_are_named_from_the_studys_folder(
         (folder / name).write_text(accelsim("show", kind, "--yaml").out)
     study = folder / "study.yaml"
     study.write_text(
-        "workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\nlayers: [fc3]\nstore: runs.sqlite\n"
+        "workload: net.yaml\narch: ./mine.yaml\ndataflows: [flow.yaml, os]\n"
+        "layers: [fc3]\nstore: runs.sqlite\n"
     )
     monkeypatch.chdir(tmp_path)
     assert accelsim("sweep", study, "--jobs", 1).code == 0
@@ -164,7 +172,8 @@ def test_a_sampled_study(file: Path) -> None:
         (
             "arch: systolic",
             "arch: systolc",
-            r"study.yaml:5:7: arch.*: must be a shipped name or a .yaml file, got systolc; nearest: systolic",
+            r"study.yaml:5:7: arch.*: must be a shipped name or a .yaml file, "
+            r"got systolc; nearest: systolic",
         ),
         (
             "array.rows:",
@@ -189,7 +198,8 @@ def test_a_sampled_study(file: Path) -> None:
         (
             "rows * cols <= 256",
             "rows * clos <= 256",
-            r"study.yaml:11:5: constraints.0: no such key of the architecture, got clos; nearest: cols",
+            r"study.yaml:11:5: constraints.0: no such key of the architecture, "
+            r"got clos; nearest: cols",
         ),
         (
             "rows * cols <= 256",
@@ -247,9 +257,13 @@ HOSTILE = {
     "twelve axes": "grid:\n" + "".join(f"  levels.sram.x{i}: {HUGE}\n" for i in range(12)),
     "a range beyond counting": "grid: {array.rows: {first: 1, last: 9007199254740992}}",
     "a range of tiny steps": "grid: {clock_mhz: {first: 0.1, last: 1000000.0, step: 1.0e-300}}",
-    "a factor of nearly one": "grid: {clock_mhz: {first: 1.0, last: 1.0e+300, factor: 1.0000000000000002}}",
+    "a factor of nearly one": (
+        "grid: {clock_mhz: {first: 1.0, last: 1.0e+300, factor: 1.0000000000000002}}"
+    ),
     "a huge sample": f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 1000000000000",
-    "a sample of nothing": f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 9\nconstraints: [rows < 0]",
+    "a sample of nothing": (
+        f"grid: {{array.rows: {HUGE}, array.cols: {HUGE}}}\nsample: 9\nconstraints: [rows < 0]"
+    ),
     "many values": f"grid: {{array.rows: [{', '.join(['1'] * 3000)}]}}",
     "anchors": "grid: {array.rows: &a [1], array.cols: *a}",
     "nested anchors": "a: &a [1, 1]\nb: &b [*a, *a]\nc: &c [*b, *b]\ngrid: {array.rows: *c}",
@@ -284,7 +298,8 @@ def test_hostile_studies_in_little_memory(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{i}.yaml")
         paths[-1].write_text(HEAD + text + "\n")
     script = (
-        "import sys\nfrom accelsim.explore.study import load_study\nfrom accelsim.base.errors import InputError\n"
+        "import sys\nfrom accelsim.explore.study_file import load_study\n"
+        "from accelsim.base.errors import InputError\n"
         "for p in sys.argv[1:]:\n"
         "    try:\n        load_study(p).plan()\n"
         "    except InputError:\n        print('refused')\n"
@@ -306,3 +321,67 @@ def test_the_largest_grid_is_counted_not_built() -> None:
     assert found.point(12345678)["k8"] == 12 and MAX_POINTS < found.size
     with pytest.raises(InputError, match="has too many values"):
         space({"a": range(10**30)})
+
+
+# One description for Python, files and the shell --------------------------------------------------
+
+
+def test_keywords_a_page_and_the_command_ask_for_the_same(file: Path, tmp_path: Path) -> None:
+    page = load_study_of(STUDY, file)
+    study = acc.Study(
+        "lenet5",
+        "systolic",
+        {"array.rows": [4, 16, 64], "array.cols": [8, 16]},
+        layers=["conv1", "fc1"],
+        dataflows=["ws", "os"],
+        constraints=["rows * cols <= 256"],
+        seed=3,
+        name="arrays",
+    )
+    assert page.plan().digest == study.plan().digest
+    frame = study.run(jobs=1)
+    pd.testing.assert_frame_equal(page.run(jobs=1), frame)
+    out = tmp_path / "out.csv"
+    assert accelsim("sweep", file, "--jobs", 1, "-o", out).code == 0
+    assert pd.read_csv(out)["cycles"].tolist() == frame["cycles"].tolist()
+    assert repr(study).startswith("Study(workload='lenet5', arch='systolic', grid={")
+    assert "engine" not in repr(study) and "seed=3" in repr(study)
+
+
+def load_study_of(text: str, file: Path) -> acc.Study:
+    file.write_text(text)
+    return load_study(file)
+
+
+def test_names_and_defaults_are_the_studys() -> None:
+    """What ``sweep``, ``search`` and a study file call their settings, and what these are if not
+    given, is what ``Study`` says.
+    """
+    own = {name: p.default for name, p in inspect.signature(acc.Study).parameters.items()}
+    carrying_out = {"jobs", "pool", "on_error", "progress", "trials"}
+    for call, other in ((acc.sweep, set()), (acc.search, {"objective", "name"})):
+        for name, parameter in inspect.signature(call).parameters.items():
+            if name not in carrying_out | other:
+                assert parameter.default == own[name], (call, name)
+    written_otherwise = {"grid", "zipped", "name"}  # empty in a file, not None
+    for name, field in StudyFile.model_fields.items():
+        assert name in own
+        if not field.is_required() and name not in written_otherwise:
+            assert field.get_default(call_default_factory=True) == own[name], name
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "magic"}, "engine: must be one of analytic, event, cycle, got magic"),
+        ({"direction": "back"}, "direction: must be one of"),
+        ({"batch": 0}, "batch: must be a whole number of at least 1, got 0"),
+        ({"seed": True}, "seed: must be a whole number of at least 0, got True"),
+        ({"tiles": "even"}, "tiles: goes with a mapper, got even"),
+        ({"grid": {"array.rows": [1]}, "points": [{}]}, "points: goes without grid and zipped"),
+    ],
+)
+def test_no_study_is_built_of_what_cannot_be(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        acc.Study("lenet5", "systolic", dataflows="ws", **options)
+    assert says in str(refusal.value)

@@ -33,7 +33,8 @@ from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
 from accelsim.explore import evaluate, pools, runner
 from accelsim.explore.columns import Gathered, column, pack
-from accelsim.explore.sweep import carry_out, prepare
+from accelsim.explore.execution import carry_out
+from accelsim.explore.study import Study
 
 GRID = {"array.rows": [8, 16, 24], "array.cols": [8, 16]}
 COMMAND = [sys.executable, "-c", "from accelsim.cli.main import main; main()"]
@@ -42,17 +43,20 @@ COMMAND = [sys.executable, "-c", "from accelsim.cli.main import main; main()"]
 # writes down what it is given.
 SITE = """\
 import os, signal, sys, time
-if "accelsim" in " ".join(sys.orig_argv) or "spawn_main" in " ".join(sys.orig_argv) or "dask" in " ".join(sys.orig_argv):
+if any(name in " ".join(sys.orig_argv) for name in ("accelsim", "spawn_main", "dask")):
     from accelsim.explore import evaluate
 
-    real, log, slow = evaluate.evaluate, os.environ.get("SWEEP_LOG"), float(os.environ.get("SWEEP_SLOW", 0))
+    real, log = evaluate.evaluate, os.environ.get("SWEEP_LOG")
+    slow = float(os.environ.get("SWEEP_SLOW", 0))
 
     def watched(ids, points):
         for p in points:
+            array, item = p.arch.array, p.item
             if log:
                 with open(log, "a") as file:
-                    file.write(f"{p.arch.array.rows} {p.arch.array.cols} {p.layer.name} {p.recipe.short}\\n")
-            if os.environ.get("SWEEP_DIES") == f"{p.arch.array.rows} {p.layer.name}":
+                    names = f"{item.layer.name} {item.recipe.short}"
+                    file.write(f"{array.rows} {array.cols} {names}\\n")
+            if os.environ.get("SWEEP_DIES") == f"{array.rows} {item.layer.name}":
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(slow)
         return real(ids, points)
@@ -460,7 +464,8 @@ def test_a_script_without_a_guard_may_use_processes(tmp_path: Path) -> None:
     script = tmp_path / "five_lines.py"
     script.write_text(
         "import accelsim as acc\nprint('once')\n"
-        "frame = acc.sweep('lenet5', 'systolic', {'array.rows': [8, 16]}, dataflows='ws', jobs=2)\nprint(len(frame))\n"
+        "frame = acc.sweep('lenet5', 'systolic', {'array.rows': [8, 16]}, dataflows='ws', jobs=2)\n"
+        "print(len(frame))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n10\n", "")
@@ -835,7 +840,8 @@ def test_the_command(tmp_path: Path) -> None:
     wrong = accelsim("sweep", study, "--jobs", 1)
     assert (
         wrong.code == 1
-        and "20 rows error, the first: conv1 ws array.rows=0, array.cols=8: array.rows: must be greater than 0"
+        and "20 rows error, the first: conv1 ws array.rows=0, array.cols=8: "
+        "array.rows: must be greater than 0"
         in wrong.err
     )
     assert accelsim("sweep", study, "--jobs", 1, "--on-error", "raise").code == 2
@@ -989,4 +995,4 @@ def test_what_is_exported() -> None:
         "SweepError",
     ):
         assert name in acc.__all__ and getattr(acc, name)
-    assert parse("1").value({}) == 1 and carry_out and prepare
+    assert parse("1").value({}) == 1 and carry_out and Study

@@ -23,8 +23,8 @@ import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.explore import mapper_request as request
 from accelsim.explore.store import StoreError
-from accelsim.explore.study import load_study
-from accelsim.explore.sweep import prepare
+from accelsim.explore.study import Study
+from accelsim.explore.study_file import load_study
 
 A = acc.Conv2d(name="a", M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
 B = acc.Conv2d(name="b", M=6, C=4, H=7, W=6, R=3, S=2)
@@ -154,7 +154,7 @@ def test_the_fixed_rules_points_keep_their_identity() -> None:
     shares nothing with the mapper's.
     """
     of = {
-        m: prepare(A, "eyeriss", dataflows="rs", mapper=m).keys()
+        m: Study(A, "eyeriss", dataflows="rs", mapper=m).plan().keys()
         for m in (None, False, True, "edp", "energy*cycles", "energy")
     }
     assert of[None] == of[False] and of[True] == of["edp"] == of["energy*cycles"]
@@ -212,7 +212,7 @@ def test_a_totals_gap_is_the_worst() -> None:
 )
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as refusal:
-        prepare(A, "eyeriss", **({"dataflows": "rs"} | options))
+        Study(A, "eyeriss", **({"dataflows": "rs"} | options)).plan()
     assert says in str(refusal.value)
 
 
@@ -365,7 +365,8 @@ def test_ctrl_c_through_the_shell(tmp_path: Path, jobs: int) -> None:
     """Exit 130, finished points stored, nothing left running; the same command goes on."""
     study, store = tmp_path / "study.yaml", tmp_path / "s.sqlite"
     study.write_text(
-        "workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\nmapper: energy\nlimit: 6\nbatch: 1\n"
+        "workload: alexnet\nlayers: [conv5, conv2]\narch: eyeriss\ndataflows: any\n"
+        "mapper: energy\nlimit: 6\nbatch: 1\n"
     )
     command = [
         *COMMAND,

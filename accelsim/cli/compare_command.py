@@ -60,9 +60,9 @@ def compare(
         path, _, study = given.partition("#")
         frames.append(read_store(path, where, study=study or None, total=total))
     a, b = frames
-    found = compared(a, b, names(columns), names(on), "outer" if everything else "inner")
-    both = len(compared(a, b, names(columns), names(on))) if everything else len(found)
-    table = Table.of(found)
+    asked = names(columns), names(on)
+    both = compared(a, b, *asked)
+    table = Table.of(compared(a, b, *asked, "outer") if everything else both)
     shown = [
         n
         for n, c in table.columns.items()
@@ -70,7 +70,8 @@ def compare(
     ]
     put(table, form, output, tuple(shown))
     click.echo(
-        f"{both} points in both, {len(a) - both} only in {first}, {len(b) - both} only in {second}",
+        f"{len(both)} points in both, {len(a) - len(both)} only in {first}, "
+        f"{len(b) - len(both)} only in {second}",
         err=True,
     )
     return 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -43,7 +44,7 @@ def put(table: Table, form: str, output: Path | None, shown: tuple[str, ...]) ->
         assert output is not None
         write_as.write_parquet(table, output)
     elif form == "csv":
-        write(write_as.csv_text(table), output)
+        write(write_as.table_csv(table), output)
     elif form == "json":
         write(write_as.json_text(table), output)
     else:
@@ -55,13 +56,12 @@ def put(table: Table, form: str, output: Path | None, shown: tuple[str, ...]) ->
         write(write_as.table_text(table.select(names), None if output else SHOWN), output)
 
 
-def brief(keys: Any) -> tuple[str, ...]:
+def brief(keys: Iterable[str]) -> tuple[str, ...]:
     """The columns a table on the terminal has, of those there are."""
-    from accelsim.hardware.architecture import Architecture
+    from accelsim.explore.row_names import ENERGIES, axes
 
-    axes = tuple(k for k in keys if k.split(".")[0] in Architecture.model_fields)
-    lead = ("front", "workload", "layer", "arch", *axes, "dataflow", "batch", "status")
-    return (*lead, "cycles", "utilization", "energy_pj", "energy_mac", "area_um2", "error")
+    lead = ("front", "workload", "layer", "arch", *axes(keys), "dataflow", "batch", "status")
+    return (*lead, "cycles", "utilization", *ENERGIES, "area_um2", "error")
 
 
 def names(text: str | None) -> list[str] | None:

@@ -146,16 +146,16 @@ def _rows(
 
 
 def _prune(store: Store, where: str | None, old: bool) -> int:
-    from accelsim.explore.progress import number
+    from accelsim.explore.progress import thousands
     from accelsim.explore.read import expression
     from accelsim.version import MODEL_VERSION
 
-    found = 0
+    forgotten = 0
     if where:
-        found += store.prune(expression(where, "prune"))
+        forgotten += store.prune(expression(where, "prune"))
     if old:
-        found += store.prune(expression(f"model_version != {MODEL_VERSION}", "prune-old"))
-    click.echo(f"forgot {number(found)} rows", err=True)
+        forgotten += store.prune(expression(f"model_version != {MODEL_VERSION}", "prune-old"))
+    click.echo(f"forgot {thousands(forgotten)} rows", err=True)
     return 0
 
 

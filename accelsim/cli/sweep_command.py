@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +11,10 @@ from accelsim.cli.frame_tables import FORMATS, brief, chosen_format, put
 
 if TYPE_CHECKING:
     from accelsim.explore.columns import Table
-    from accelsim.explore.study import Opened
-    from accelsim.explore.sweep import Swept
+    from accelsim.explore.execution import OnError, Swept
+    from accelsim.explore.runner import Runner
+    from accelsim.explore.study import Study
+    from accelsim.mapper.space import TileChoice
 
 
 @click.command()
@@ -99,11 +101,11 @@ def sweep(
     scheduler: str | None,
     total: bool | None,
     mapper: str | None,
-    tiles: str | None,
+    tiles: TileChoice | None,
     limit: float | None,
     guided: int | None,
     objective: str | None,
-    on_error: Any,
+    on_error: OnError,
     form: str | None,
     output: Path | None,
     plot: Path | None,
@@ -113,7 +115,9 @@ def sweep(
     Finished points go to the store about every half second; the same command goes on where it was
     interrupted. One row per point and layer, or per point and network.
     """
-    from accelsim.explore.study import load_study
+    from dataclasses import replace
+
+    from accelsim.explore.study_file import load_study
 
     if objective is not None and guided is None:
         raise click.UsageError("--objective goes with --guided")
@@ -124,49 +128,58 @@ def sweep(
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs is for processes of this machine: without --scheduler")
     form = chosen_format(form, output)
-    opened = load_study(study).searched(mapper, tiles, limit)
-    store = store or opened.store
+    described = load_study(study).searched(mapper, tiles, limit)
+    described = replace(described, store=store or described.store)
     if guided is not None:
-        return _guided(opened, store, jobs, scheduler, guided, objective or "edp", form, output)
-    whole, swept = _all(opened, store, jobs, scheduler, on_error)
-    totals = swept.totals()
-    wanted = (opened.study.total or form == "table") if total is None else total
-    put(
-        _marked(totals) if wanted and form == "table" else totals if wanted else whole,
-        form,
-        output,
-        brief(swept.plan.space.keys),
-    )
+        return _guided(described, jobs, scheduler, guided, objective or "edp", form, output)
+    swept = _all(described, jobs, scheduler, on_error)
+    whole, totals = swept.table(), swept.totals()
+    wanted = (described.total or form == "table") if total is None else total
+    table = totals if wanted else whole
+    if wanted and form == "table":
+        table = _marked(totals)
+    put(table, form, output, brief(swept.plan.space.keys))
     if plot is not None:
         _draw(whole, plot)
     return _tell(swept, whole)
 
 
-def _all(
-    opened: Opened, store: Path | None, jobs: int | None, scheduler: str | None, on_error: Any
-) -> tuple[Table, Swept]:
+def _workers(jobs: int | None, scheduler: str | None) -> Runner:
     from accelsim.explore.pools import connect
-    from accelsim.explore.progress import Progress, number
     from accelsim.explore.runner import Runner
-    from accelsim.explore.sweep import SweepError, carry_out
 
-    plan = opened.plan()
-    runner = Runner(connect(scheduler) if scheduler is not None else None, jobs)
-    rows = f"{number(len(plan.numbers))} architectures x {number(len(plan.items))} layers and dataflows = {number(plan.rows)} rows"
-    click.echo(f"{opened.name}: {rows}, {number(plan.points)} different points", err=True)
+    return Runner(connect(scheduler) if scheduler is not None else None, jobs)
+
+
+def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnError) -> Swept:
+    """The whole study carried out, with what there is to do and how far it is on stderr."""
+    from accelsim.explore.execution import SweepError, carry_out
+    from accelsim.explore.progress import Progress, thousands
+
+    plan = study.plan()
+    runner = _workers(jobs, scheduler)
+    architectures, items, rows, points = map(
+        thousands, (len(plan.numbers), len(plan.items), plan.rows, plan.points)
+    )
+    whole = f"{architectures} architectures x {items} layers and dataflows = {rows} rows"
+    click.echo(f"{study.name}: {whole}, {points} different points", err=True)
     progress = Progress(True)
     try:
-        swept = carry_out(
-            plan, store=store, runner=runner, on_error=on_error, name=opened.name, progress=progress
+        return carry_out(
+            plan,
+            store=study.store,
+            runner=runner,
+            on_error=on_error,
+            name=study.name,
+            progress=progress,
         )
     except KeyboardInterrupt:
-        if store is not None:
-            kept = f"{number(progress.done)} of {number(plan.points)} points are in {store}"
+        if study.store is not None:
+            kept = f"{thousands(progress.done)} of {points} points are in {study.store}"
             click.echo(f"{kept}; the same command goes on from there", err=True)
         raise
     except SweepError as error:
         raise click.ClickException(str(error)) from None
-    return swept.table(), swept
 
 
 def _tell(swept: Swept, whole: Table) -> int:
@@ -174,12 +187,12 @@ def _tell(swept: Swept, whole: Table) -> int:
     from collections import Counter
 
     from accelsim.explore.points import OK
-    from accelsim.explore.progress import duration, number
+    from accelsim.explore.progress import duration, thousands
 
     done = swept.plan.points - swept.stored
     rate = f" ({done / swept.seconds:,.0f} points/s)".replace(",", " ") if done else ""
-    kept = f"{number(swept.stored)} points were stored already, " if swept.stored else ""
-    click.echo(f"{kept}{number(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
+    kept = f"{thousands(swept.stored)} points were stored already, " if swept.stored else ""
+    click.echo(f"{kept}{thousands(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
     statuses, errors = whole.columns["status"].plain(), whole.columns["error"].plain()
     for status, count in Counter(statuses).items():
         if status != OK:
@@ -187,14 +200,13 @@ def _tell(swept: Swept, whole: Table) -> int:
             names = (whole.columns[c].plain()[first] for c in ("layer", "dataflow", "set"))
             where = " ".join(str(n) for n in names if n)
             click.echo(
-                f"{number(count)} rows {status}, the first: {where}: {errors[first]}", err=True
+                f"{thousands(count)} rows {status}, the first: {where}: {errors[first]}", err=True
             )
     return int(any(s != OK for s in statuses))
 
 
 def _guided(
-    opened: Opened,
-    store: Path | None,
+    study: Study,
     jobs: int | None,
     scheduler: str | None,
     trials: int,
@@ -202,33 +214,22 @@ def _guided(
     form: str,
     output: Path | None,
 ) -> int:
+    """Some points of the study, chosen; printed with the best first."""
+    from dataclasses import replace
+
     import numpy as np
 
-    from accelsim.base.errors import InputError
-    from accelsim.explore.guided_search import search_table
-    from accelsim.explore.pools import connect
-    from accelsim.explore.runner import Runner
+    from accelsim.explore.points import OK
 
-    if opened.study.sample is not None:
+    if study.sample is not None:
         raise click.UsageError("--guided chooses points itself: the study must not have a sample")
-    runner = Runner(connect(scheduler) if scheduler is not None else None, jobs)
-    try:
-        options = opened.options()
-        found = search_table(
-            **options,
-            objective=objective,
-            trials=trials,
-            store=store,
-            runner=runner,
-            name=f"{opened.name}-guided",
-            progress=True,
-        )
-    except InputError as error:
-        raise opened.placed(error) from None
-    if form == "table":  # the best first
-        found = found.take(np.argsort(found.columns["objective"].floats(), kind="stable"))
-    put(found, form, output, ("trial", "objective", *brief(found.columns)))
-    return int(any(s != "ok" for s in found.columns["status"].plain()))
+    runner = _workers(jobs, scheduler)
+    study = replace(study, name=f"{study.name}-guided")
+    tried = study.search(objective, trials, runner=runner, progress=True)
+    if form == "table":
+        tried = tried.take(np.argsort(tried.columns["objective"].floats(), kind="stable"))
+    put(tried, form, output, ("trial", "objective", *brief(tried.columns)))
+    return int(any(status != OK for status in tried.columns["status"].plain()))
 
 
 def _marked(totals: Table) -> Table:
@@ -237,8 +238,9 @@ def _marked(totals: Table) -> Table:
 
     from accelsim.explore.columns import text_column
     from accelsim.explore.pareto import front
+    from accelsim.explore.row_names import ENERGIES
 
-    energy = next((n for n in ("energy_pj", "energy_mac") if n in totals.columns), None)
+    energy = next((n for n in ENERGIES if n in totals.columns), None)
     if energy is None or "cycles" not in totals.columns:
         return totals
     stars = np.full(len(totals), "", dtype=object)

@@ -1,9 +1,10 @@
 """Analytic points that differ in numbers only, evaluated together: the columns of ``simulate``'s
 rows as arrays.
 
-``columns`` takes one layer under one dataflow on many architectures with the same levels, networks and formats.  Tiles
-come from ``choose_many``; mappings with the same loops share one ``Model``; prices are stacked over the architectures.
-What cannot be evaluated so is left to the caller, point by point.
+``columns`` takes one layer under one dataflow on many architectures with the same levels, networks
+and formats; ``evaluate`` calls it.  Tiles come from ``choose_many``; mappings with the same loops
+share one ``ClosedForm``; prices are stacked over the architectures.  What cannot be evaluated so is
+left to the caller, point by point.
 """
 
 from __future__ import annotations
@@ -111,9 +112,9 @@ def _group(
     tiles, trips = tilings.tiles[np.ix_(slots, at)], tilings.trips[np.ix_(slots, at)]
     model = ClosedForm(nest)
     rows = [_rows(model, nest, group, tiles) for group in model.groups]
-    found = model.evaluate(rows)
-    moves = model.moves(found)
-    compute, active = found.of(None, "compute_cycles"), found.of(None, "active_pes")
+    sums = model.evaluate(rows)
+    moves = model.moves(sums)
+    compute, active = sums.of(None, "compute_cycles"), sums.of(None, "active_pes")
     n = len(at)
 
     here = [archs[int(i)] for i in at]

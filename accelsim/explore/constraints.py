@@ -1,8 +1,8 @@
 """Which architectures of a space are wanted: expressions over their keys.
 
-Names are the dotted keys of the resolved architecture (``levels.sram.capacity_bytes``), and ``rows``, ``cols``, ``pes``
-(rows x cols) and ``area_um2``.  Only what an axis can change is looked up per point; the architecture is built for a
-point only if the names ask for it.
+Names are the dotted keys of the resolved architecture (``levels.sram.capacity_bytes``), and
+``rows``, ``cols``, ``pes`` (rows x cols) and ``area_um2``.  Only what an axis can change is looked
+up per point; the architecture is built for a point only if the names ask for it.
 """
 
 from __future__ import annotations
@@ -91,15 +91,14 @@ class Constraints:
         )
 
     def _of(self, arch: Architecture) -> dict[str, Any]:
-        keys = dict(flat(arch.model_dump(mode="json"))) if self.built != list(BUILT) else {}
-        values = {name: keys.get(name) for name in self.built}
+        """What only the built architecture tells, of what is asked for."""
+        whole = dict(flat(arch.model_dump(mode="json"))) if self.built != list(BUILT) else {}
+        values = {name: whole.get(name) for name in self.built}
         if "area_um2" in values:
             area = prices(arch).area_um2
             if not area:
-                raise InputError(
-                    f"area_um2 is not known under energy table {arch.energy.table}",
-                    key="constraints",
-                )
+                rule = f"area_um2 is not known under energy table {arch.energy.table}"
+                raise InputError(rule, key="constraints")
             values["area_um2"] = sum(area.values())
         return values
 

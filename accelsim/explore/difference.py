@@ -1,4 +1,7 @@
-"""Two sets of results side by side: rows of the same point, and the second over the first."""
+"""Two sets of results side by side: rows of the same point, and the second over the first.
+
+``acc.compare`` and ``accelsim compare``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
-from accelsim.explore.sensitivity import OTHERS
-from accelsim.hardware.architecture import Architecture
+from accelsim.explore.row_names import ENERGIES, IDENTITY, axes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("cycles", "energy_pj", "energy_mac", "area_um2")
+COLUMNS = ("cycles", *ENERGIES, "area_um2")
 
 
 def compare(
@@ -32,33 +34,18 @@ def compare(
     is in both.
     """
     keys = list(on) if on is not None else identity(a, b)
-    wanted = (
-        list(columns)
-        if columns is not None
-        else [c for c in COLUMNS if all(c in f.columns and f[c].notna().any() for f in (a, b))]
-    )
+    wanted = list(columns) if columns is not None else _in_both(a, b)
     if not wanted:
-        raise InputError(
-            "the two have none of these in common", key="columns", got=", ".join(COLUMNS)
-        )
+        rule = "the two have none of these in common"
+        raise InputError(rule, key="columns", got=", ".join(COLUMNS))
+    sides = (("first", a), ("second", b))
     for name in (*keys, *wanted):
-        for side, frame in (("first", a), ("second", b)):
+        for side, frame in sides:
             if name not in frame.columns:
-                key = "on" if name in keys else "columns"
-                raise InputError(
-                    f"the {side} has no such column",
-                    key=key,
-                    got=name,
-                    choices=map(str, frame.columns),
-                )
-    for side, frame in (("first", a), ("second", b)):
-        twice = frame.duplicated(keys)
-        if twice.any():
-            row = frame[twice].iloc[0]
-            which = ", ".join(f"{k}={row[k]}" for k in keys)
-            raise InputError(
-                f"the {side} has several rows of one point ({which}); name more columns", key="on"
-            )
+                rule, key = f"the {side} has no such column", "on" if name in keys else "columns"
+                raise InputError(rule, key=key, got=name, choices=map(str, frame.columns))
+    for side, frame in sides:
+        _check_single(frame, side, keys)
     merged = a[[*keys, *wanted]].merge(
         b[[*keys, *wanted]], on=keys, how=how, suffixes=("_a", "_b"), sort=False
     )
@@ -66,16 +53,30 @@ def compare(
         differ = [k for k in keys if not set(a[k].dropna().map(str)) & set(b[k].dropna().map(str))]
         why = f" (nothing equal in {', '.join(differ)})" if differ else ""
         raise InputError(f"the two have no point in common{why}", key="on", got=", ".join(keys))
-    found = merged[keys].copy()
+    compared = merged[keys].copy()
     for name in wanted:
-        found[f"{name}_a"], found[f"{name}_b"] = merged[f"{name}_a"], merged[f"{name}_b"]
-        found[f"{name}_ratio"] = merged[f"{name}_b"].astype("float64") / merged[f"{name}_a"].astype(
-            "float64"
-        )
-    return found
+        first, second = merged[f"{name}_a"], merged[f"{name}_b"]
+        compared[f"{name}_a"], compared[f"{name}_b"] = first, second
+        compared[f"{name}_ratio"] = second.astype("float64") / first.astype("float64")
+    return compared
 
 
 def identity(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """The columns both have that name a point."""
-    axes = [str(c) for c in a.columns if str(c).split(".")[0] in Architecture.model_fields]
-    return [c for c in (*OTHERS, *axes) if c in a.columns and c in b.columns]
+    names = (*IDENTITY, *axes(a.columns))
+    return [name for name in names if name in a.columns and name in b.columns]
+
+
+def _in_both(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """The usual columns that both have values in."""
+    return [c for c in COLUMNS if all(c in f.columns and f[c].notna().any() for f in (a, b))]
+
+
+def _check_single(frame: pd.DataFrame, side: str, keys: list[str]) -> None:
+    """Raises InputError where two rows have the same keys."""
+    twice = frame.duplicated(keys)
+    if twice.any():
+        row = frame[twice].iloc[0]
+        which = ", ".join(f"{k}={row[k]}" for k in keys)
+        rule = f"the {side} has several rows of one point ({which}); name more columns"
+        raise InputError(rule, key="on")

@@ -1,9 +1,11 @@
 """From points to records.
 
-A record has ``status`` (ok, unmappable, failed check, error), ``error`` (why, or None) and the columns of a row of
-``simulate`` that depend on the point, with ``mapping_hash`` and ``loops``.  What merely names a point is not in it.
-Analytic points of one layer and dataflow, on architectures that differ in numbers only, are evaluated together
-(``batch``); all others, and those it leaves over, one by one (``one``).  Both give the same values.
+``evaluate`` is what a worker does with the points of its task.  A record has ``status`` (ok,
+unmappable, failed check, error), ``error`` (why, or None) and the columns of a row of ``simulate``
+that depend on the point, with ``mapping_hash`` and ``loops``.  What merely names a point is not in
+it.  Analytic points of one layer and dataflow, on architectures that differ in numbers only, are
+evaluated together (``batch``); all others, and those it leaves over, one by one (``one``).  Both
+give the same values.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.explore import batch
-from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, pack
+from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -23,7 +25,7 @@ from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
 from accelsim.workload.problem import Problem
 
-IDENTITY = frozenset((*LEAD, "error"))
+NAMED = frozenset((*LEAD, "error"))  # of a row, what is no result of the point
 KEPT = ("mapping_hash", "loops")  # of a row's provenance
 WORTH = 2  # points from which evaluating together pays
 
@@ -32,34 +34,34 @@ def evaluate(ids: Ids, points: Sequence[SweepPoint]) -> list[ColumnBlock]:
     """The records of points, whose numbers are ``ids``, in whatever order.  What goes wrong with a
     point is in its record.
     """
-    groups: dict[Any, list[int]] = {}
+    groups: dict[Any, list[int]] = {}  # what may be evaluated together, by what it shares
     alone: list[int] = []
     for i, point in enumerate(points):
-        flow = point.recipe.dataflow
-        by_rule = point.recipe.file is None and point.recipe.mapper is None
-        shape = (
-            _structure(point.arch)
-            if point.engine == "analytic" and by_rule and flow is not None
-            else ""
-        )
-        if shape:
-            groups.setdefault((point.problem, point.recipe.short, shape), []).append(i)
-        else:
-            alone.append(i)
+        shared = _shared(point)
+        (alone if shared is None else groups.setdefault(shared, [])).append(i)
     blocks: list[ColumnBlock] = []
     for members in groups.values():
         if len(members) < WORTH:
             alone += members
             continue
-        first = points[members[0]]
-        assert first.recipe.dataflow is not None
-        together, left = _together(
-            ids[members], first.problem, [points[i].arch for i in members], first.recipe.dataflow
-        )
+        item = points[members[0]].item
+        archs = [points[i].arch for i in members]
+        assert item.recipe.dataflow is not None
+        together, left = _together(ids[members], item.problem, archs, item.recipe.dataflow)
         blocks += together
         alone += [members[i] for i in left]
     alone.sort()
     return blocks + (pack(ids[alone], [one(points[i]) for i in alone]) if alone else [])
+
+
+def _shared(point: SweepPoint) -> tuple[Problem, str, str] | None:
+    """What points share that are evaluated together; None for one that is evaluated by itself."""
+    item = point.item
+    recipe = item.recipe
+    if recipe.file is not None or recipe.mapper is not None or recipe.dataflow is None:
+        return None
+    shape = _structure(point.arch) if item.engine == "analytic" else ""
+    return (item.problem, recipe.short, shape) if shape else None
 
 
 def _together(
@@ -75,13 +77,13 @@ def _together(
 
 def _block(ids: Ids, group: batch.PointGroup) -> ColumnBlock:
     n = len(ids)
-    found = {name: _column(values, n) for name, values in group.columns.items()}
-    found |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
-    return ColumnBlock(ids, tuple(found), tuple(found.values()), (OK,) * n, (None,) * n)
+    columns = {name: _column(values, n) for name, values in group.columns.items()}
+    columns |= {"mapping_hash": column(group.mapping_hash), "loops": column(group.loops)}
+    return ColumnBlock(ids, tuple(columns), tuple(columns.values()), (OK,) * n, (None,) * n)
 
 
 def _column(values: Any, n: int) -> Column:
-    """An array or None as a column; NaN is none."""
+    """An array [points] or None as a column; NaN is none."""
     array = None if values is None else np.asarray(values)
     if array is None or array.dtype == object:
         return column([None] * n if array is None else array.tolist())
@@ -89,40 +91,35 @@ def _column(values: Any, n: int) -> Column:
         return Column("int", array.astype(np.int64))
     if array.dtype.kind == "b":
         return Column("bool", array.astype(np.bool_))
-    return (
-        column(array.tolist())
-        if np.isnan(array).any()
-        else Column("float", array.astype(np.float64))
-    )
+    return float_column(array.astype(np.float64))
 
 
 def one(point: SweepPoint) -> Record:
     """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap``
     it leaves.
     """
-    recipe, gap = point.recipe, {}
+    item, recipe, gap = point.item, point.item.recipe, {}
+    images, direction = item.problem.N, item.problem.direction
     try:
         mapping: Any = recipe.file
         if recipe.mapper is not None:
-            best = recipe.mapper.best(
-                point.layer, point.arch, recipe.dataflow, point.problem.N, point.direction
-            )
+            best = recipe.mapper.best(item.layer, point.arch, recipe.dataflow, images, direction)
             mapping, gap = best.mapping, {"gap": best.certificate.gap}
         row = simulate(
-            point.layer,
+            item.layer,
             point.arch,
             recipe.dataflow,
             mapping=mapping,
-            engine=point.engine,
-            batch=point.problem.N,
-            direction=point.direction,
-            seed=point.seed,
+            engine=item.engine,
+            batch=images,
+            direction=direction,
+            seed=item.seed,
         ).rows[0]
     except MappingError as error:
         return {
             "status": UNMAPPABLE,
             "error": str(error),
-            "macs": point.problem.macs,
+            "macs": item.problem.macs,
             "bit_exact": None,
         }
     except Exception as error:
@@ -132,7 +129,7 @@ def one(point: SweepPoint) -> Record:
         "status": UNMAPPABLE if row.nest is None else FAILED if why else OK,
         "error": why,
     } | gap
-    record |= {k: v for k, v in row.columns.items() if k not in IDENTITY}
+    record |= {k: v for k, v in row.columns.items() if k not in NAMED}
     return record | {k: row.provenance.get(k) for k in KEPT}
 
 
@@ -141,9 +138,8 @@ def failure(reason: str) -> Record:
     return {"status": ERROR, "error": " ".join(reason.split())[:2000]}
 
 
-_structures: dict[
-    int, tuple[Architecture, str]
-] = {}  # by identity; the architecture is kept so that it stays its own
+# By identity; the architecture is kept so that it stays its own.
+_structures: dict[int, tuple[Architecture, str]] = {}
 
 
 def _structure(arch: Architecture) -> str:

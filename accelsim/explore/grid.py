@@ -1,7 +1,8 @@
 """The points of a sweep before they are built: axes over dotted keys, crossed, zipped, listed or
 sampled.
 
-A space knows its size and any of its points by number without listing them.  The last axis moves fastest.
+A space knows its size and any of its points by number without listing them.  The last axis moves
+fastest.  ``plan`` lists or samples the points it wants, the guided search asks for single ones.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.overrides import plain_value
+from accelsim.explore.content import canonical
+from accelsim.explore.progress import thousands
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_POINTS = 10_000_000  # of a sweep: architectures x dataflows x layers
 MOST_DRAWS = 200  # draws per point wanted before a sample under constraints is given up
@@ -33,6 +39,16 @@ class Axis:
     def __len__(self) -> int:
         return len(self.columns[0][1])
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is one key that counts through whole numbers, unlisted."""
+        return len(self.columns) == 1 and isinstance(self.columns[0][1], range)
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """Its dotted keys."""
+        return (key for key, _ in self.columns)
+
     def at(self, position: int) -> Overrides:
         """The values at a position, as YAML would give them.  Raises InputError for a number beyond
         2^53.
@@ -49,7 +65,15 @@ class Listed:
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def keys(self) -> Iterator[str]:
+        """The dotted keys of all points, as they come."""
+        return (key for point in self.points for key in point)
+
     def at(self, position: int) -> Overrides:
+        """The overrides of a point, as YAML would give them.  Raises InputError for a number
+        beyond 2^53.
+        """
         return {
             str(k): _plain(v, f"points.{position}.{k}") for k, v in self.points[position].items()
         }
@@ -69,14 +93,7 @@ class Space:
     @property
     def keys(self) -> tuple[str, ...]:
         """All dotted keys, in the order they are given."""
-        found: dict[str, None] = {}
-        for axis in self.axes:
-            found |= (
-                dict.fromkeys(k for p in axis.points for k in p)
-                if isinstance(axis, Listed)
-                else {k: None for k, _ in axis.columns}
-            )
-        return tuple(found)
+        return tuple(dict.fromkeys(key for axis in self.axes for key in axis.keys))
 
     def point(self, number: int) -> Overrides:
         """The overrides of a point, numbered from 0."""
@@ -84,91 +101,86 @@ class Space:
         for axis in reversed(self.axes):
             number, position = divmod(number, len(axis))
             positions.append(position)
-        found: Overrides = {}
+        overrides: Overrides = {}
         for axis, position in zip(self.axes, reversed(positions), strict=True):
-            found |= axis.at(position)
-        return found
+            overrides |= axis.at(position)
+        return overrides
 
 
 def space(
-    grid: Mapping[str, Any] | None = None,
-    zipped: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    points: Any = None,
+    grid: Mapping[str, Iterable[Any]] | None = None,
+    zipped: Mapping[str, Iterable[Any]] | Sequence[Mapping[str, Iterable[Any]]] | None = None,
+    points: Iterable[Mapping[str, Any]] | pd.DataFrame | None = None,
 ) -> Space:
     """Axes crossed with each other (``grid``) and with keys that move together (``zipped``; a list
-    of such), or ``points``.
+    of such), or instead ``points``.
 
     ``points`` is a list of overrides or a pandas DataFrame, a row a point.  Values may be a
     ``range`` of any length. Raises InputError for an empty or repeated axis, and for values that
     are no list.
     """
     if points is not None:
-        if grid or zipped:
-            raise InputError("goes without grid and zipped", key="points")
-        return Space((Listed(_listed(points)),))
-    axes = [
-        Axis("grid", ((key, _values(values, f"grid.{key}")),))
-        for key, values in (grid or {}).items()
-    ]
+        return Space((Listed(_points(points)),))
+    axes = [Axis("grid", (_column(key, values, "grid"),)) for key, values in (grid or {}).items()]
     groups = [] if not zipped else [zipped] if isinstance(zipped, Mapping) else list(zipped)
-    for group in groups:
-        columns = tuple((key, _values(values, f"zipped.{key}")) for key, values in group.items())
-        lengths = {key: len(values) for key, values in columns}
-        if len(set(lengths.values())) > 1:
-            text = ", ".join(f"{key} has {n}" for key, n in lengths.items())
-            raise InputError(f"must have as many values for every key ({text})", key="zipped")
-        if columns:
-            axes.append(Axis("zipped", columns))
+    axes += [_zipped(group) for group in groups if group]
     seen: set[str] = set()
     for axis in axes:
-        for key, _ in axis.columns:
+        for key in axis.keys:
             if key in seen:
                 raise InputError("stands on two axes", key=f"{axis.name}.{key}")
             seen.add(key)
     return Space(tuple(axes))
 
 
+def _zipped(group: Mapping[str, Iterable[Any]]) -> Axis:
+    columns = tuple(_column(key, values, "zipped") for key, values in group.items())
+    lengths = {key: len(values) for key, values in columns}
+    if len(set(lengths.values())) > 1:
+        text = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+        raise InputError(f"must have as many values for every key ({text})", key="zipped")
+    return Axis("zipped", columns)
+
+
 def refuse_large(count: int, what: str) -> None:
     """Raises InputError for more points than are run."""
     if count > MAX_POINTS:
-        shown = (
-            f"{count:,}".replace(",", " ") if count < 10**30 else f"about 10^{len(str(count)) - 1}"
-        )
-        most = f"{MAX_POINTS:,}".replace(",", " ")
-        rule = f"makes {shown} points (architectures x dataflows x layers), at most {most} are run; draw some with sample"
-        raise InputError(rule, key=what)
+        shown = thousands(count) if count < 10**30 else f"about 10^{len(str(count)) - 1}"
+        makes = f"makes {shown} points (architectures x dataflows x layers)"
+        most = f"at most {thousands(MAX_POINTS)} are run"
+        raise InputError(f"{makes}, {most}; draw some with sample", key=what)
 
 
-def check_values(found: Space) -> None:
+def check_values(space: Space) -> None:
     """Raises InputError where a value stands twice on an axis or is no value at all.  Walks every
     axis once.
     """
-    for axis in found.axes:
-        if isinstance(axis, Listed) or (
-            len(axis.columns) == 1 and isinstance(axis.columns[0][1], range)
-        ):
-            continue
-        seen: set[str] = set()
-        for position in range(len(axis)):
-            here = axis.at(position)
-            text = canonical(list(here.values()))
-            if text in seen:
-                key = next(iter(here))
-                raise InputError(
-                    "stands twice on the axis", key=f"{axis.name}.{key}", got=json.dumps(here[key])
-                )
-            seen.add(text)
+    for axis in space.axes:
+        if isinstance(axis, Axis) and not axis.counts:
+            _check_axis(axis)
 
 
-def chosen(found: Space, accept: Callable[[Overrides], bool] | None) -> Iterator[int]:
+def _check_axis(axis: Axis) -> None:
+    seen: set[str] = set()
+    for position in range(len(axis)):
+        here = axis.at(position)
+        text = canonical(list(here.values()))
+        if text in seen:
+            key = next(iter(here))
+            place, got = f"{axis.name}.{key}", json.dumps(here[key])
+            raise InputError("stands twice on the axis", key=place, got=got)
+        seen.add(text)
+
+
+def chosen(space: Space, accept: Callable[[Overrides], bool] | None) -> Iterator[int]:
     """The numbers of all points that ``accept`` takes, in order."""
-    for number in range(found.size):
-        if accept is None or accept(found.point(number)):
+    for number in range(space.size):
+        if accept is None or accept(space.point(number)):
             yield number
 
 
 def sample(
-    found: Space, count: int, seed: int, accept: Callable[[Overrides], bool] | None = None
+    space: Space, count: int, seed: int, accept: Callable[[Overrides], bool] | None = None
 ) -> list[int]:
     """``count`` different points drawn evenly by ``seed``, in order of their numbers; all if there
     are no more.
@@ -179,31 +191,26 @@ def sample(
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InputError("must be a whole number of at least 1", key="sample", got=str(count))
     draw = random.Random(f"accelsim sample {seed}")
-    if found.size <= max(4 * count, 100_000) and found.size <= MAX_POINTS:
-        numbers = list(range(found.size))
+
+    def taken(number: int) -> bool:
+        return accept is None or accept(space.point(number))
+
+    if space.size <= max(4 * count, 100_000) and space.size <= MAX_POINTS:
+        numbers = list(range(space.size))
         draw.shuffle(numbers)
-        return sorted(
-            islice((n for n in numbers if accept is None or accept(found.point(n))), count)
-        )
-    taken: set[int] = set()
+        return sorted(islice(filter(taken, numbers), count))
+    drawn: set[int] = set()
     refused = 0
-    while len(taken) < count:
-        number = draw.randrange(found.size)
-        if number in taken:
+    while len(drawn) < count:
+        number = draw.randrange(space.size)
+        if number in drawn:
             continue
-        if accept is None or accept(found.point(number)):
-            taken.add(number)
+        if taken(number):
+            drawn.add(number)
         elif (refused := refused + 1) > MOST_DRAWS * max(count, 50):
-            raise InputError(
-                f"found {len(taken)} of {count} points in {refused} draws: the constraints leave too few",
-                key="sample",
-            )
-    return sorted(taken)
-
-
-def canonical(value: Any) -> str:
-    """A value as text that is equal for equal values: sorted JSON without spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+            got = f"found {len(drawn)} of {count} points in {refused} draws"
+            raise InputError(f"{got}: the constraints leave too few", key="sample")
+    return sorted(drawn)
 
 
 def _plain(value: Any, key: str) -> Any:
@@ -213,40 +220,38 @@ def _plain(value: Any, key: str) -> Any:
         raise InputError(str(error), key=key, got=str(value)) from None
 
 
-def _values(values: Any, key: str) -> Sequence[Any]:
-    listed: Any = values
+def _column(key: str, values: Any, above: str) -> tuple[str, Sequence[Any]]:
+    """A key and the list of its values; a range stays one."""
+    place = f"{above}.{key}"
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InputError("must be a list of values", key=key, got=str(values))
+        raise InputError("must be a list of values", key=place, got=str(values))
+    listed: Any = values
     if hasattr(listed, "tolist") and hasattr(listed, "__len__"):  # of NumPy or pandas
-        refuse_large(len(listed), key)
+        refuse_large(len(listed), place)
         listed = listed.tolist()
     elif not isinstance(values, (range, list, tuple)):
         listed = list(islice(iter(values), MAX_POINTS + 1))
     try:
         count = len(listed)
     except OverflowError:  # a range beyond what Python can count
-        raise InputError("has too many values", key=key, got=str(values)) from None
+        raise InputError("has too many values", key=place, got=str(values)) from None
     if not count:
-        raise InputError("must not be empty", key=key)
-    found: Sequence[Any] = listed
-    return found
+        raise InputError("must not be empty", key=place)
+    return key, listed
 
 
-def _listed(points: Any) -> Sequence[Mapping[str, Any]]:
-    if hasattr(points, "to_dict"):
-        points = points.to_dict("records")
-    if isinstance(points, (str, bytes, Mapping)) or not isinstance(points, Iterable):
-        raise InputError(
-            "must be a list of points, each a mapping of dotted keys to values",
-            key="points",
-            got=type(points).__name__,
-        )
-    found = points if isinstance(points, Sequence) else list(islice(points, MAX_POINTS + 1))
-    if not found:
+def _points(given: Any) -> Sequence[Mapping[str, Any]]:
+    """Overrides of each point, from a list or a DataFrame."""
+    if hasattr(given, "to_dict"):
+        given = given.to_dict("records")
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        rule = "must be a list of points, each a mapping of dotted keys to values"
+        raise InputError(rule, key="points", got=type(given).__name__)
+    points = given if isinstance(given, Sequence) else list(islice(given, MAX_POINTS + 1))
+    if not points:
         raise InputError("must not be empty", key="points")
-    for i, point in enumerate(found):
+    for i, point in enumerate(points):
         if not isinstance(point, Mapping):
-            raise InputError(
-                "must be a mapping of dotted keys to values", key=f"points.{i}", got=str(point)
-            )
-    return found
+            rule = "must be a mapping of dotted keys to values"
+            raise InputError(rule, key=f"points.{i}", got=str(point))
+    return points

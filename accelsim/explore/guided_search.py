@@ -1,186 +1,192 @@
 """Guided search: Optuna asks for the next architectures, the sweep's machinery evaluates them into
 the same store.
+
+``Study.search`` calls ``guided``.  A candidate is an architecture under a recipe; Optuna's TPE
+sampler proposes some, those a constraint excludes cost nothing, new ones are planned and carried
+out as a small sweep, and the sums over their layers are what Optuna is told.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.expression import ExpressionError
-from accelsim.explore.columns import Column, Table, column
+from accelsim.explore.columns import Table, column
 from accelsim.explore.constraints import Constraints
-from accelsim.explore.grid import Axis, Listed, Space, canonical, space
+from accelsim.explore.content import canonical, content_hash
+from accelsim.explore.execution import work
+from accelsim.explore.grid import Axis, Listed, space
 from accelsim.explore.machines import Machines
-from accelsim.explore.mapper_request import Request
-from accelsim.explore.plan import Item, PlanSettings, build, check_keys, items, workloads
-from accelsim.explore.points import recipes
-from accelsim.explore.pools import crew
-from accelsim.explore.progress import Progress
+from accelsim.explore.plan import build, check_keys, items, networks, study_recipes
+from accelsim.explore.progress import Progress, Watched
 from accelsim.explore.read import expression
+from accelsim.explore.row_names import ENERGIES
 from accelsim.explore.runner import Runner
 from accelsim.explore.store import Store
-from accelsim.explore.sweep import work
-from accelsim.results.simulate import Engine
-from accelsim.workload.problem import Direction
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from concurrent.futures import Executor
 
-TOGETHER = (
-    4  # points asked for at a time, whoever works: the search is the same on one core and on many
-)
+    from accelsim.explore.pools import DaskClient
+    from accelsim.explore.study import Study
+
+# Candidates asked for at a time, whoever works: the search is the same on one core and on many.
+TOGETHER = 4
 PATIENCE = 20  # times the points wanted that are asked for before a search ends without them
 
 # Names an objective may use besides the columns of a total.
-ALIASES = {"energy": ("energy_pj", "energy_mac"), "latency": ("time_s",), "area": ("area_um2",)}
+ALIASES = {"energy": ENERGIES, "latency": ("time_s",), "area": ("area_um2",)}
 
 
-def search(
-    workload: Any,
-    arch: Any,
-    grid: Mapping[str, Any] | None = None,
+def guided(
+    study: Study,
+    objective: str,
+    trials: int,
     *,
-    points: Any = None,
-    zipped: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    constraints: Sequence[str] = (),
-    dataflows: Any = None,
-    mapping: Any = None,
-    mapper: str | bool | None = None,
-    tiles: str = "divisors",
-    limit: float | None = None,
-    layers: Sequence[str] = (),
-    objective: str = "edp",
-    trials: int = 100,
-    engine: Engine = "analytic",
-    direction: Direction = "forward",
-    batch: int | None = None,
-    store: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
-    pool: Any = None,
-    seed: int = 0,
-    name: str = "search",
-    progress: bool | Callable[[int, int], None] | None = None,
-) -> pd.DataFrame:
-    """``trials`` points of a space (an architecture and a dataflow each), chosen to make
-    ``objective`` small.
-
-    The space is given as for ``sweep`` and may be of any size.  ``objective`` is an expression over
-    the columns of a network's total, ``edp`` (energy x time), ``energy``, ``latency``, ``area``;
-    with several workloads the sum over them. Optuna's TPE sampler, seeded by ``seed``, asks for
-    points; those a constraint excludes cost nothing.  With ``store`` the same call goes on where it
-    was interrupted.  ``mapper`` (what each layer's mapping makes small; True: edp) and other
-    arguments are those of ``sweep``.
-
-    One row per point and workload in the order they were tried, as ``sweep(total=True)`` gives
-    them, with ``trial`` and ``objective`` (NaN where a layer has no result) in front.  Raises
-    InputError, also where Optuna is missing.
-    """
-    return search_table(
-        workload, arch, grid, points=points, zipped=zipped, constraints=constraints, dataflows=dataflows, mapping=mapping,
-        mapper=mapper, tiles=tiles, limit=limit, layers=layers, objective=objective, trials=trials, engine=engine, direction=direction,
-        batch=batch, store=store, jobs=jobs, pool=pool, seed=seed, name=name, progress=progress,
-    ).to_frame()  # fmt: skip
-
-
-def search_table(
-    workload: Any,
-    arch: Any,
-    grid: Mapping[str, Any] | None = None,
-    *,
-    points: Any = None,
-    zipped: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    constraints: Sequence[str] = (),
-    dataflows: Any = None,
-    mapping: Any = None,
-    mapper: str | bool | None = None,
-    tiles: str = "divisors",
-    limit: float | None = None,
-    layers: Sequence[str] = (),
-    objective: str = "edp",
-    trials: int = 100,
-    engine: Engine = "analytic",
-    direction: Direction = "forward",
-    batch: int | None = None,
-    store: str | os.PathLike[str] | None = None,
-    jobs: int | None = None,
-    pool: Any = None,
+    pool: Executor | DaskClient | None = None,
     runner: Runner | None = None,
-    seed: int = 0,
-    name: str = "search",
-    progress: bool | Callable[[int, int], None] | None = None,
+    progress: Watched = None,
 ) -> Table:
-    """``search``, as a table."""
+    """``trials`` points of a study's space, in the order they were tried; arguments and rows as
+    ``search`` has them.
+    """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError("must be a whole number of at least 1", key="trials", got=str(trials))
-    settings = PlanSettings(engine, direction, batch, seed)
-    networks = workloads(workload)
-    if layers:
-        networks = [network.select(layers) for network in networks]
-    found = space(grid, zipped, points)
-    machines = Machines.load(arch)
-    check_keys(machines, found)
-    parts = [
-        items(networks, [recipe], settings)
-        for recipe in recipes(dataflows, mapping, Request.of(mapper, None, tiles, limit))
-    ]
-    accept = Constraints(constraints, machines, found.keys) if constraints else None
-    guide = _Guide(found, len(parts), seed)
-    aim = SearchGoal(objective)
-    whole = _digest(machines, found, parts, objective, constraints, seed)
-    result = _Trials(found.keys)
+    candidates = Candidates(study)
+    guide = _Guide(candidates, study.seed)
+    goal = SearchGoal(objective)
     shown = Progress.of(progress)
     shown.begin(trials)
-    opened = Store(store) if store is not None else nullcontext(None)
-    working = runner or Runner(crew(pool) if pool is not None else None, jobs)
     try:
-        with opened as file, working:
-            seen: dict[tuple[int, int], float | None] = {}
-            asked = position = 0
-            most = min(trials, found.size * len(parts))
-            while len(seen) < most and asked < PATIENCE * trials + 100:
+        with (
+            Store(study.store) if study.store is not None else nullcontext() as store,
+            runner or Runner.of(jobs, pool) as working,
+        ):
+            evaluation = _Evaluation(study, candidates, goal, store, working)
+            most = min(trials, candidates.size)
+            asked = 0
+            while len(evaluation.values) < most and asked < PATIENCE * trials + 100:
                 wanted = [guide.ask() for _ in range(TOGETHER)]
                 asked += len(wanted)
-                kept = [
-                    (n, part) for _, n, part in wanted if accept is None or accept(found.point(n))
-                ]
-                new = [pair for pair in dict.fromkeys(kept) if pair not in seen][: most - len(seen)]
-                sums: dict[tuple[int, int], Table] = {}
-                for part in dict.fromkeys(part for _, part in new):
-                    numbers = [n for n, p in new if p == part]
-                    plan = build(machines, found, parts[part], settings, numbers)
-                    if file is not None:
-                        file.begin(
-                            plan,
-                            name,
-                            digest=whole,
-                            position=position,
-                            definition={"objective": objective},
-                        )
-                    position += plan.rows
-                    totals = work(plan, file, working).totals()
-                    for k, number in enumerate(numbers):
-                        sums[number, part] = totals.take(
-                            slice(k * len(networks), (k + 1) * len(networks))
-                        )
-                for pair in new:
-                    seen[pair] = aim(sums[pair])
-                    result.add(sums[pair], len(seen) - 1, seen[pair])
-                    shown.add(1)
-                for trial, number, part in wanted:
-                    guide.tell(trial, seen.get((number, part)))
+                allowed = [pair for _, pair in wanted if candidates.allowed(pair)]
+                evaluation.run(allowed, most, shown)
+                for trial, pair in wanted:
+                    guide.tell(trial, evaluation.values.get(pair))
     finally:
         shown.close()
-    if not seen:
+    if not evaluation.values:
         raise InputError("leave no point", key="constraints")
-    return result.table()
+    return evaluation.table()
+
+
+Candidate = tuple[int, int]  # the number of an architecture in the space, and of a recipe
+
+
+class Candidates:
+    """What a search may try: each architecture of the space under each recipe, a network at a time.
+
+    ``items`` [recipes] are the layers of all networks under a recipe.
+    """
+
+    def __init__(self, study: Study) -> None:
+        workloads = networks(study)
+        self.space = space(study.grid, study.zipped, study.points)
+        self.machines = Machines.load(study.arch)
+        check_keys(self.machines, self.space)
+        self.networks = len(workloads)
+        self.items = [items(study, workloads, [recipe]) for recipe in study_recipes(study)]
+        self.accept = (
+            Constraints(study.constraints, self.machines, self.space.keys)
+            if study.constraints
+            else None
+        )
+
+    @property
+    def size(self) -> int:
+        """How many there are, however many."""
+        return self.space.size * len(self.items)
+
+    def allowed(self, candidate: Candidate) -> bool:
+        """Whether the constraints hold for it."""
+        return self.accept is None or self.accept(self.space.point(candidate[0]))
+
+    def digest(self, *rest: Any) -> str:
+        """What they and the rest of a search are known by in a store."""
+        axes = [_axis_content(axis) for axis in self.space.axes]
+        parts = [[item.digest.hex() for item in part] for part in self.items]
+        return content_hash(canonical([self.machines.data, axes, parts, rest])).hex()
+
+
+class _Evaluation:
+    """Evaluates candidates as they are asked for, each once, and keeps what came of them.
+
+    ``values`` are of the goal, None where a layer has no result; ``rows`` are the totals.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        candidates: Candidates,
+        goal: SearchGoal,
+        store: Store | None,
+        runner: Runner,
+    ) -> None:
+        self.candidates, self.goal, self.store, self.runner = candidates, goal, store, runner
+        self.name = study.name
+        self.digest = candidates.digest(goal.text, study.constraints, study.seed)
+        self.position = 0  # in the study's rows in the store
+        self.values: dict[Candidate, float | None] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def run(self, wanted: Sequence[Candidate], most: int, shown: Progress) -> None:
+        """Evaluate those of ``wanted`` that are new, until there are ``most`` in all.
+
+        Architectures under one recipe go to the workers together.
+        """
+        new = [pair for pair in dict.fromkeys(wanted) if pair not in self.values]
+        new = new[: most - len(self.values)]
+        sums: dict[Candidate, Table] = {}
+        for recipe in dict.fromkeys(recipe for _, recipe in new):
+            numbers = [number for number, r in new if r == recipe]
+            totals = self._totals(numbers, recipe)
+            width = self.candidates.networks
+            for k, number in enumerate(numbers):
+                sums[number, recipe] = totals.take(slice(k * width, (k + 1) * width))
+        for pair in new:
+            value = self.values[pair] = self.goal(sums[pair])
+            lead = {"trial": len(self.values) - 1, "objective": value}
+            for row in sums[pair].rows():
+                self.rows.append(lead | dict(zip(sums[pair].columns, row, strict=True)))
+            shown.add(1)
+
+    def _totals(self, numbers: list[int], recipe: int) -> Table:
+        """A row per architecture and network."""
+        of = self.candidates
+        plan = build(of.machines, of.space, of.items[recipe], numbers)
+        if self.store is not None:
+            self.store.begin(
+                plan,
+                self.name,
+                digest=self.digest,
+                position=self.position,
+                definition={"objective": self.goal.text},
+            )
+        self.position += plan.rows
+        return work(plan, self.store, self.runner).totals()
+
+    def table(self) -> Table:
+        """All totals in the order they were tried, the longest rows saying how columns stand."""
+        names: dict[str, None] = {}
+        for row in sorted(self.rows, key=lambda r: -len(r)):
+            names |= dict.fromkeys(row)
+        columns = {name: column([row.get(name) for row in self.rows]) for name in names}
+        return Table(columns, len(self.rows))
 
 
 class SearchGoal:
@@ -189,7 +195,7 @@ class SearchGoal:
     """
 
     def __init__(self, text: str) -> None:
-        self.expression = expression(text, "objective")
+        self.text, self.expression = text, expression(text, "objective")
 
     def __call__(self, totals: Table) -> float | None:
         """The sum over the rows, None where a row has no value."""
@@ -227,11 +233,13 @@ class SearchGoal:
 
 
 class _Guide:
-    """Optuna's study: numbers of points and of parts, asked for and told about in order, the same
-    for the same seed.
+    """Optuna's study, which asks for candidates and is told of them in order; the same for the same
+    seed.
+
+    Its parameters are positions, one per axis under the axis' number, and ``part``, the recipe.
     """
 
-    def __init__(self, found: Space, parts: int, seed: int) -> None:
+    def __init__(self, candidates: Candidates, seed: int) -> None:
         try:
             import optuna
         except ImportError:
@@ -240,9 +248,10 @@ class _Guide:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # options of the sampler that Optuna calls experimental
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-        self.optuna, self.space, self.parts = optuna, found, parts
+        self.optuna, self.space = optuna, candidates.space
         self.study = optuna.create_study(direction="minimize", sampler=sampler)
-        self.choices = {str(i): self._distribution(axis) for i, axis in enumerate(found.axes)}
+        self.choices = {str(i): self._distribution(axis) for i, axis in enumerate(self.space.axes)}
+        parts = len(candidates.items)
         if parts > 1:
             self.choices["part"] = optuna.distributions.CategoricalDistribution(list(range(parts)))
 
@@ -257,13 +266,13 @@ class _Guide:
             return self.optuna.distributions.IntDistribution(0, len(axis) - 1)
         return self.optuna.distributions.CategoricalDistribution(list(range(len(axis))))
 
-    def ask(self) -> tuple[Any, int, int]:
-        """A trial, the number of its point, and its part."""
+    def ask(self) -> tuple[Any, Candidate]:
+        """A trial of Optuna's, and the candidate it stands for."""
         trial = self.study.ask(self.choices)
         number = 0
         for i, axis in enumerate(self.space.axes):
             number = number * len(axis) + int(trial.params[str(i)])
-        return trial, number, int(trial.params.get("part", 0))
+        return trial, (number, int(trial.params.get("part", 0)))
 
     def tell(self, trial: Any, value: float | None) -> None:
         """What came of it; None: it is worse than any."""
@@ -273,44 +282,16 @@ class _Guide:
             self.study.tell(trial, value)
 
 
-@dataclass
-class _Trials:
-    """The totals of all trials, row by row."""
-
-    axes: tuple[str, ...]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, totals: Table, trial: int, value: float | None) -> None:
-        for row in totals.rows():
-            self.rows.append(
-                {"trial": trial, "objective": value, **dict(zip(totals.columns, row, strict=True))}
-            )
-
-    def table(self) -> Table:
-        names: dict[str, None] = {}
-        for row in sorted(self.rows, key=lambda r: -len(r)):
-            names |= dict.fromkeys(row)
-        columns: dict[str, Column] = {
-            name: column([row.get(name) for row in self.rows]) for name in names
-        }
-        return Table(columns, len(self.rows))
-
-
 def _ascending(values: Sequence[Any]) -> bool:
     numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     return len(numbers) == len(values) and all(a < b for a, b in pairwise(numbers))
 
 
-def _digest(machines: Machines, found: Space, parts: Sequence[Sequence[Item]], *rest: Any) -> str:
-    def told(axis: Axis | Listed) -> Any:
-        return (
-            axis.points
-            if isinstance(axis, Listed)
-            else [[k, str(v) if isinstance(v, range) else list(v)] for k, v in axis.columns]
-        )
-
-    axes = [told(axis) for axis in found.axes]
-    text = canonical(
-        [machines.data, axes, [[i.digest.hex() for i in part] for part in parts], rest]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _axis_content(axis: Axis | Listed) -> Any:
+    """An axis as plain data, ranges unlisted."""
+    if isinstance(axis, Listed):
+        return axis.points
+    return [
+        [key, str(values) if isinstance(values, range) else list(values)]
+        for key, values in axis.columns
+    ]

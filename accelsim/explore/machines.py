@@ -1,10 +1,12 @@
 """Architectures by their overrides: one base, read once, and any number of resolved ones built from
 it when wanted.
+
+A plan builds each once to see that it can be built, and keeps names and digests; workers build
+those of their tasks.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from accelsim.base.overrides import apply_overrides
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import validate
 from accelsim.base.yaml_reading import read_yaml
-from accelsim.explore.grid import canonical
+from accelsim.explore.content import canonical, content_hash
 from accelsim.hardware.architecture import Architecture
 
 KEPT = 4096  # architectures a process keeps built
@@ -67,19 +69,14 @@ class Machines:
         """The architecture with these keys overridden; where the values do not go together, why."""
         name = str(overrides.get("name", self.data.get("name", "")))
         try:
-            data = (
-                apply_overrides(dict(self.data), overrides, Architecture)
-                if overrides
-                else dict(self.data)
-            )
+            data = dict(self.data)
+            if overrides:
+                data = apply_overrides(data, overrides, Architecture)
             arch = validate(data, Architecture, "architecture", overridden=tuple(overrides))
         except InputError as error:
-            return Machine(name, None, str(error), _digest(canonical([self.data, dict(overrides)])))
-        return Machine(arch.name, arch, None, _digest(arch.model_dump_json()))
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()[:16]
+            digest = content_hash(canonical([self.data, dict(overrides)]))
+            return Machine(name, None, str(error), digest)
+        return Machine(arch.name, arch, None, content_hash(arch.model_dump_json()))
 
 
 _built: OrderedDict[tuple[bytes, bytes], Architecture] = OrderedDict()
@@ -91,12 +88,12 @@ def rebuild(
     """The architecture of these overrides, kept between calls.  ``base`` and ``digest`` stand for
     what they are of.
     """
-    found = _built.get((base, digest))
-    if found is None:
-        found = machines.build(overrides).arch
-        if found is None:
+    arch = _built.get((base, digest))
+    if arch is None:
+        arch = machines.build(overrides).arch
+        if arch is None:
             raise ValueError("this architecture cannot be built")
-        _built[base, digest] = found
+        _built[base, digest] = arch
         while len(_built) > KEPT:
             _built.popitem(last=False)
-    return found
+    return arch

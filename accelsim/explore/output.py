@@ -1,26 +1,25 @@
-"""Tables as text: CSV, JSON, Parquet, and columns for a terminal."""
+"""Tables as text: CSV, JSON, Parquet, and columns for a terminal.
+
+The commands on sweeps write theirs here (``cli/frame_tables.py``).
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelsim.base.csv_writing import csv_text
 from accelsim.base.errors import InputError
 from accelsim.explore.columns import Column, Table
+from accelsim.explore.progress import thousands
 
 
-def csv_text(table: Table) -> str:
-    """Whole numbers stay whole; what there is no value for is empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows())
-    return stream.getvalue().rstrip("\n")
+def table_csv(table: Table) -> str:
+    """A header, a line per row; whole numbers stay whole, what there is no value for is empty."""
+    return csv_text(table.columns, table.rows())
 
 
 def json_text(table: Table) -> str:
@@ -35,9 +34,8 @@ def need_parquet(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        raise InputError(
-            "Parquet needs pyarrow: pip install 'accelsim[parquet]'", file=path
-        ) from None
+        rule = "Parquet needs pyarrow: pip install 'accelsim[parquet]'"
+        raise InputError(rule, file=path) from None
 
 
 def write_parquet(table: Table, path: Path) -> None:
@@ -59,14 +57,13 @@ def write_parquet(table: Table, path: Path) -> None:
         os.replace(half, path)
     except OSError as error:
         half.unlink(missing_ok=True)
-        raise InputError(
-            f"cannot be written ({(error.strerror or str(error)).lower()})", file=path
-        ) from None
+        why = (error.strerror or str(error)).lower()
+        raise InputError(f"cannot be written ({why})", file=path) from None
 
 
 def table_text(table: Table, most: int | None = None) -> str:
-    """Right-aligned numbers under their names, at most so many rows, and a line on those left
-    out.
+    """For a terminal: right-aligned numbers under their names, at most so many rows, and a line on
+    those left out.
     """
     shown = table if most is None or len(table) <= most else table.take(slice(most))
     columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
@@ -88,12 +85,13 @@ def table_text(table: Table, most: int | None = None) -> str:
 
 
 def _cell(value: Any) -> str:
+    """A value as it is read, not as it is stored."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
+        return thousands(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)

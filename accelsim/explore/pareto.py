@@ -1,12 +1,17 @@
-"""Pareto fronts: the rows that no other row beats in every column."""
+"""Pareto fronts: the rows that no other row beats in every column.
+
+``acc.pareto``, ``accelsim results --pareto``, the stars of ``accelsim sweep`` and the figures.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from accelsim.explore.row_names import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,9 +35,7 @@ def pareto(
 
 
 def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()) -> Mask:
-    """The same as a mask over the rows."""
-    import pandas as pd
-
+    """The same as a mask [rows]."""
     names = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
     largest = [maximize] if isinstance(maximize, str) else list(maximize)
     if not names:
@@ -45,33 +48,35 @@ def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str
             f"maximize names {', '.join(extra)}, not among the columns ({', '.join(names)})"
         )
 
-    def numbers(name: str) -> Any:
-        try:
-            return pd.to_numeric(frame[name]).astype("Float64").to_numpy(float, na_value=np.nan)
-        except (ValueError, TypeError):
-            raise ValueError(f"column {name} holds no numbers") from None
+    signs = [-1.0 if name in largest else 1.0 for name in names]
+    return front(np.column_stack([_floats(frame, name) for name in names]) * signs)
 
-    return front(np.column_stack([numbers(n) * (-1.0 if n in largest else 1.0) for n in names]))
+
+def _floats(frame: pd.DataFrame, name: str) -> Floats:
+    """[rows] The numbers of a column, NaN where there is none."""
+    try:
+        return numbers(frame[name], strict=True)
+    except (ValueError, TypeError):
+        raise ValueError(f"column {name} holds no numbers") from None
 
 
 def front(values: Floats) -> Mask:
-    """Which rows of ``values`` (rows x columns) are minimal; equal rows together, rows with NaN
-    never.
+    """[rows] Which rows of ``values`` [rows, columns] are minimal; equal rows together, rows with
+    NaN never.
     """
     mask = np.zeros(len(values), dtype=np.bool_)
     there = np.flatnonzero(~np.isnan(values).any(axis=1))
     if not len(there):
         return mask
-    different, inverse = np.unique(
-        values[there], axis=0, return_inverse=True
-    )  # sorted by the first column, then the next
+    # Different rows, sorted by the first column, then the next.
+    different, inverse = np.unique(values[there], axis=0, return_inverse=True)
     best = _of_two(different) if values.shape[1] <= 2 else _of_many(different)
     mask[there] = best[inverse.reshape(-1)]
     return mask
 
 
 def _of_two(sorted_rows: Floats) -> Mask:
-    """Of different rows in order: those whose last column is below that of all before."""
+    """[rows] Of different rows in order: those whose last column is below that of all before."""
     last = sorted_rows[:, -1]
     least = np.concatenate([[np.inf], np.minimum.accumulate(last)[:-1]])
     mask: Mask = last < least
@@ -82,7 +87,7 @@ def _of_two(sorted_rows: Floats) -> Mask:
 
 
 def _of_many(rows: Floats) -> Mask:
-    """Of different rows: each one left strikes out those it beats, likely winners first."""
+    """[rows] Of different rows: each one left strikes out those it beats, likely winners first."""
     ranks = np.empty(rows.shape)
     for c in range(rows.shape[1]):
         ranks[:, c] = np.unique(rows[:, c], return_inverse=True)[1].reshape(-1)

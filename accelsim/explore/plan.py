@@ -1,9 +1,10 @@
 """The plan of a sweep: which architectures, which items (workload, recipe, layer), and which points
 they make.
 
-A row of the sweep is an architecture and an item, architectures slowest.  Equal architectures and equal items (a layer
-that comes again) share a point, which is evaluated once.  Nothing here is evaluated; architectures are validated one at a
-time and not kept.
+``Study.plan`` calls ``plan``, the guided search ``build``.  A row of the sweep is an architecture
+and an item, architectures slowest.  Equal architectures and equal items (a layer that comes again)
+share a point, which is evaluated once.  Nothing here is evaluated; architectures are validated one
+at a time and not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,161 +22,123 @@ from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.explore.columns import Column, Ids, column
 from accelsim.explore.constraints import Constraints
+from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.grid import (
     Listed,
     Space,
-    canonical,
     check_values,
     chosen,
     refuse_large,
     sample,
+    space,
 )
 from accelsim.explore.machines import Machines
-from accelsim.explore.points import Recipe
+from accelsim.explore.points import Item, Recipe, recipes
 from accelsim.results.result import override_text
-from accelsim.results.simulate import ENGINES, Engine
 from accelsim.version import MODEL_VERSION
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload, load_workload
-from accelsim.workload.problem import ACCUMULATED, Direction, Problem
+
+if TYPE_CHECKING:
+    from accelsim.explore.study import Study
 
 
-@dataclass(frozen=True)
-class PlanSettings:
-    """What is the same for all points."""
-
-    engine: Engine = "analytic"
-    direction: Direction = "forward"
-    batch: int | None = None
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises InputError for what no point can have."""
-        for key, value, have in (
-            ("engine", self.engine, ENGINES),
-            ("direction", self.direction, tuple(ACCUMULATED)),
-        ):
-            if value not in have:
-                raise InputError(
-                    f"must be one of {', '.join(have)}", key=key, got=str(value), choices=have
-                )
-        for key, number, least in (("batch", self.batch, 1), ("seed", self.seed, 0)):
-            if number is not None and (
-                isinstance(number, bool)
-                or not isinstance(number, int)
-                or not least <= number <= MAX_NUMBER
-            ):
-                raise InputError(
-                    f"must be a whole number of at least {least}", key=key, got=str(number)
-                )
+def networks(study: Study) -> list[Workload]:
+    """The workloads of a study, of each the layers it chooses.  Raises InputError."""
+    given: Any = study.workload
+    several = isinstance(given, (list, tuple)) and any(not isinstance(x, Layer) for x in given)
+    workloads = [load_workload(x) for x in (given if several else [given])]
+    names = [workload.name for workload in workloads]
+    for name in set(names):
+        if names.count(name) > 1:
+            raise InputError("two workloads have this name", key="workload", got=name)
+    return [w.select(study.layers) for w in workloads] if study.layers else workloads
 
 
-@dataclass(frozen=True)
-class Item:
-    """One layer of one workload under one recipe.  ``digest`` is of all that determines a result
-    besides the architecture.
+def study_recipes(study: Study) -> list[Recipe]:
+    """Where a study's mappings come from, a recipe per dataflow.  Raises InputError."""
+    return recipes(study.dataflows, study.mapping, study.mapper_request)
+
+
+def items(study: Study, workloads: Sequence[Workload], recipes: Sequence[Recipe]) -> list[Item]:
+    """Every layer of every network under every recipe, in that order of speed.
+
+    Raises InputError for a recipe that comes twice and for a layer that is too large.
     """
-
-    workload: str
-    layer: Layer
-    problem: Problem
-    recipe: Recipe
-    digest: bytes
-
-
-def workloads(given: Any) -> list[Workload]:
-    """Workloads of a name, a file, a layer, a list of layers, or a list of names, files and
-    workloads.  Raises InputError.
-    """
-    if isinstance(given, (list, tuple)) and given and not all(isinstance(x, Layer) for x in given):
-        found = [load_workload(x) for x in given]
-        for name in {w.name for w in found}:
-            if [w.name for w in found].count(name) > 1:
-                raise InputError("two workloads have this name", key="workload", got=name)
-        return found
-    return [load_workload(given)]
-
-
-def items(
-    networks: Sequence[Workload], recipes: Sequence[Recipe], settings: PlanSettings
-) -> list[Item]:
-    """Every layer of every network under every recipe, in that order of speed.  Raises InputError
-    for a layer that is too large.
-    """
-    settings.check()
-    found = []
-    shorts = [r.short for r in recipes]
+    shorts = [recipe.short for recipe in recipes]
     for short in shorts:
         if shorts.count(short) > 1:
             raise InputError("stands twice", key="dataflows", got=short)
-    for network in networks:
-        for recipe in recipes:
-            for layer in network.layers:
-                problem = layer.directed(settings.batch, settings.direction)
-                if problem.macs > MAX_NUMBER:
-                    raise InputError(
-                        f"{layer.name} may have at most 2^53 MACs",
-                        key="batch",
-                        got=str(settings.batch),
-                    )
-                content = [
-                    settings.engine,
-                    settings.seed,
-                    asdict(problem),
-                    recipe.content(layer.name),
-                    MODEL_VERSION,
-                ]
-                digest = hashlib.sha256(canonical(content).encode()).digest()[:16]
-                found.append(Item(network.name, layer, problem, recipe, digest))
-    return found
+    return [
+        _item(study, workload.name, layer, recipe)
+        for workload in workloads
+        for recipe in recipes
+        for layer in workload.layers
+    ]
+
+
+def _item(study: Study, workload: str, layer: Layer, recipe: Recipe) -> Item:
+    problem = layer.directed(study.batch, study.direction)
+    if problem.macs > MAX_NUMBER:
+        rule = f"{layer.name} may have at most 2^53 MACs"
+        raise InputError(rule, key="batch", got=str(study.batch))
+    recipe_text = recipe.content(layer.name)
+    content = [study.engine, study.seed, asdict(problem), recipe_text, MODEL_VERSION]
+    digest = content_hash(canonical(content))
+    return Item(workload, layer, problem, recipe, study.engine, study.seed, digest)
 
 
 @dataclass
 class SweepPlan:
-    """Architectures by their number in the space, items, and how the rows they make share points.
+    """The rows of a sweep, and the points they share.
 
-    ``machine_point[m]`` and ``item_point[i]`` number different architectures and items; row (m, i)
-    has point ``machine_point[m] * n_items + item_point[i]`` with ``n_items`` different items.
+    Row (m, i) is of architecture ``numbers[m]`` of the space and of ``items[i]``; rows stand with
+    the architecture slowest.  Architectures of equal content are one, and so are items: their
+    number among the different ones is ``machine_point[m]`` and ``item_point[i]``, and the row's
+    point is ``machine_point[m] * different items + item_point[i]``.
     """
 
     machines: Machines
     space: Space
     items: list[Item]
-    settings: PlanSettings
-    numbers: list[int]
-    names: list[str]
-    digests: list[bytes]
-    errors: dict[int, str]
+    numbers: list[int]  # [architectures] in the space
+    names: list[str]  # [architectures]
+    digests: list[bytes]  # [architectures] of their content
+    errors: dict[int, str]  # why an architecture cannot be built, by its place in the three above
 
     @cached_property
     def machine_point(self) -> Ids:
+        """[architectures] Equal ones by equal numbers, in order of appearance."""
         return _codes(self.digests)
 
     @cached_property
     def item_point(self) -> Ids:
+        """[items] Equal ones by equal numbers, in order of appearance."""
         return _codes([item.digest for item in self.items])
 
     @cached_property
     def first_machines(self) -> list[int]:
-        """For every different architecture its first number in ``numbers``."""
+        """For every different architecture where it first stands in ``numbers``."""
         return _firsts(self.machine_point)
 
     @cached_property
     def first_items(self) -> list[int]:
+        """For every different item where it first stands in ``items``."""
         return _firsts(self.item_point)
 
     @property
     def rows(self) -> int:
+        """How many rows there are."""
         return len(self.numbers) * len(self.items)
 
     @property
     def points(self) -> int:
-        """Different points."""
+        """How many different points they have."""
         return len(self.first_machines) * len(self.first_items)
 
     @cached_property
     def row_points(self) -> Ids:
-        """The point of every row."""
+        """[rows] The point of each."""
         grid = self.machine_point[:, None] * len(self.first_items) + self.item_point[None, :]
         return cast(Ids, grid.reshape(-1))
 
@@ -183,18 +146,21 @@ class SweepPlan:
         """The keys an architecture overrides; ``machine`` counts the plan's own."""
         return self.space.point(self.numbers[machine])
 
+    def parts(self, point: int) -> tuple[int, Item]:
+        """The architecture of a point, as the plan counts them, and its item."""
+        m, i = divmod(point, len(self.first_items))
+        return self.first_machines[m], self.items[self.first_items[i]]
+
     def key(self, point: int) -> bytes:
         """What a point is known by in a store: 16 bytes of a hash of all that determines it."""
-        m, i = divmod(point, len(self.first_items))
-        return hashlib.sha256(
-            self.digests[self.first_machines[m]] + self.items[self.first_items[i]].digest
-        ).digest()[:16]
+        machine, item = self.parts(point)
+        return content_hash(self.digests[machine] + item.digest)
 
     def keys(self) -> list[bytes]:
         """The keys of all points."""
         machines = [self.digests[m] for m in self.first_machines]
-        parts = [self.items[i].digest for i in self.first_items]
-        return [hashlib.sha256(m + i).digest()[:16] for m in machines for i in parts]
+        items = [self.items[i].digest for i in self.first_items]
+        return [content_hash(m + i) for m in machines for i in items]
 
     @cached_property
     def digest(self) -> str:
@@ -203,17 +169,13 @@ class SweepPlan:
         for digest, number in zip(self.digests, self.numbers, strict=True):
             whole.update(digest + canonical(self.space.point(number)).encode())
         for item in self.items:
-            whole.update(
-                item.digest
-                + canonical(
-                    [item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]
-                ).encode()
-            )
+            names = [item.workload, item.layer.name, item.recipe.short, item.recipe.mapping]
+            whole.update(item.digest + canonical(names).encode())
         return whole.hexdigest()[:32]
 
     def identity(self) -> dict[str, Column]:
-        """What names each row: workload, layer, arch, the axes, set, dataflow, engine, direction,
-        mapping, batch, seed.
+        """The columns [rows] that name each row: workload, layer, arch, the axes, set, dataflow,
+        engine, direction, mapping, batch, seed.
         """
         count, width = len(self.numbers), len(self.items)
 
@@ -224,21 +186,22 @@ class SweepPlan:
             return _repeat(list(values), count, slow=False)
 
         points = [self.overrides(m) for m in range(count)]
-        found = {
+        axes = {
+            key: by_machine(axis_value(p[key]) if key in p else None for p in points)
+            for key in self.space.keys
+        }
+        return {
             "workload": by_item(item.workload for item in self.items),
             "layer": by_item(item.layer.name for item in self.items),
             "arch": by_machine(self.names),
-        }
-        for key in self.space.keys:
-            found[key] = by_machine(axis_value(p[key]) if key in p else None for p in points)
-        return found | {
+            **axes,
             "set": by_machine(override_text(p) for p in points),
             "dataflow": by_item(item.recipe.short for item in self.items),
-            "engine": by_item(self.settings.engine for _ in self.items),
+            "engine": by_item(item.engine for item in self.items),
             "direction": by_item(item.problem.direction for item in self.items),
             "mapping": by_item(item.recipe.mapping for item in self.items),
             "batch": by_item(item.problem.N for item in self.items),
-            "seed": by_item(self.settings.seed for _ in self.items),
+            "seed": by_item(item.seed for item in self.items),
         }
 
 
@@ -248,9 +211,9 @@ def axis_value(value: Any) -> Any:
 
 
 def _repeat(values: list[Any], times: int, *, slow: bool) -> Column:
-    found = column(values)
+    """[rows] Each value so many times running if ``slow``, else all of them so many times."""
     index = np.arange(len(values))
-    return found.take(np.repeat(index, times) if slow else np.tile(index, times))
+    return column(values).take(np.repeat(index, times) if slow else np.tile(index, times))
 
 
 def _codes(digests: Sequence[bytes]) -> Ids:
@@ -263,66 +226,58 @@ def _firsts(codes: Ids) -> list[int]:
     return [int(i) for i in np.unique(codes, return_index=True)[1]]
 
 
-def plan(
-    arch: Any,
-    found: Space,
-    parts: list[Item],
-    settings: PlanSettings,
-    *,
-    draw: int | None = None,
-    constraints: Sequence[str] = (),
-) -> SweepPlan:
-    """The plan over a space, all of it or ``draw`` points.
+def plan(study: Study) -> SweepPlan:
+    """The plan over a study's space, all of it or a sample.
 
-    Raises InputError for keys no architecture has, for more points than are run, and where no point
-    is left.
+    Raises InputError for names and files that are wrong, for keys no architecture has, for more
+    points than are run, and where no point is left.
     """
-    wanted = found.size if draw is None else min(found.size, draw)
-    refuse_large(wanted * len(parts), "grid" if draw is None else "sample")
-    check_values(found)
-    machines = Machines.load(arch)
-    check_keys(machines, found)
-    accept = Constraints(constraints, machines, found.keys) if constraints else None
-    numbers = (
-        list(chosen(found, accept)) if draw is None else sample(found, draw, settings.seed, accept)
-    )
+    parts = items(study, networks(study), study_recipes(study))
+    here = space(study.grid, study.zipped, study.points)
+    drawn = study.sample
+    wanted = here.size if drawn is None else min(here.size, drawn)
+    refuse_large(wanted * len(parts), "grid" if drawn is None else "sample")
+    check_values(here)
+    machines = Machines.load(study.arch)
+    check_keys(machines, here)
+    accept = Constraints(study.constraints, machines, here.keys) if study.constraints else None
+    if drawn is None:
+        numbers = list(chosen(here, accept))
+    else:
+        numbers = sample(here, drawn, study.seed, accept)
     if not numbers:
         raise InputError("leave no point", key="constraints")
-    return build(machines, found, parts, settings, numbers)
+    return build(machines, here, parts, numbers)
 
 
-def build(
-    machines: Machines, found: Space, parts: list[Item], settings: PlanSettings, numbers: list[int]
-) -> SweepPlan:
+def build(machines: Machines, space: Space, items: list[Item], numbers: list[int]) -> SweepPlan:
     """The plan of the points with these numbers."""
     names, digests, errors = [], [], {}
     for m, number in enumerate(numbers):
-        machine = machines.build(found.point(number))
+        machine = machines.build(space.point(number))
         names.append(machine.name)
         digests.append(machine.digest)
         if machine.error is not None:
             errors[m] = machine.error
-    return SweepPlan(machines, found, parts, settings, numbers, names, digests, errors)
+    return SweepPlan(machines, space, items, numbers, names, digests, errors)
 
 
-def check_keys(machines: Machines, found: Space) -> None:
+def check_keys(machines: Machines, space: Space) -> None:
     """Raises InputError for a key no architecture has."""
     known: set[str] = set()
-    for axis in found.axes:
+    for axis in space.axes:
         listed = isinstance(axis, Listed)
         for position in range(len(axis) if listed else 1):
+            above = f"points.{position}" if isinstance(axis, Listed) else axis.name
             for key, value in axis.at(position).items():
-                if key in known:
-                    continue
-                known.add(key)
-                try:
-                    machines.check_key(key, value)
-                except InputError as error:
-                    place = (
-                        f"points.{position}.{key}"
-                        if isinstance(axis, Listed)
-                        else f"{axis.name}.{key}"
-                    )
-                    raise InputError(
-                        error.rule, key=place, got=error.got, choices=error.nearest
-                    ) from None
+                if key not in known:
+                    known.add(key)
+                    _check_key(machines, above, key, value)
+
+
+def _check_key(machines: Machines, above: str, key: str, value: Any) -> None:
+    try:
+        machines.check_key(key, value)
+    except InputError as error:
+        place = f"{above}.{key}"
+        raise InputError(error.rule, key=place, got=error.got, choices=error.nearest) from None

@@ -1,5 +1,7 @@
-"""A point of a sweep: one layer on one resolved architecture under one recipe, and what a record of
-it says.
+"""A point of a sweep: an item (one layer under one recipe) on one resolved architecture, and what
+its record may say of how it went.
+
+``plan`` makes items, workers make points of them, ``evaluate`` makes records of points.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import several, sources
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Layer
-from accelsim.workload.problem import Direction, Problem
+from accelsim.workload.problem import Problem
 
 OK, UNMAPPABLE, FAILED, ERROR = "ok", "unmappable", "failed check", "error"
 STATUSES = (OK, UNMAPPABLE, FAILED, ERROR)
@@ -61,20 +63,15 @@ def recipes(
     """
     if mapper is not None:
         return _searched(dataflows, mapping, mapper)
-    found = sources(dataflows, mapping)
+    named = sources(dataflows, mapping)
     flows = [load_dataflow(d) for d in several(dataflows)]
     if mapping is not None:
-        return [
-            Recipe(
-                flows[0] if flows else None,
-                load_mapping(mapping),
-                found[0].dataflow,
-                found[0].mapping,
-            )
-        ]
+        source = named[0]
+        flow = flows[0] if flows else None
+        return [Recipe(flow, load_mapping(mapping), source.dataflow, source.mapping)]
     return [
         Recipe(flow, None, source.dataflow, source.mapping)
-        for flow, source in zip(flows, found, strict=True)
+        for flow, source in zip(flows, named, strict=True)
     ]
 
 
@@ -98,16 +95,23 @@ def _searched(dataflows: Any, mapping: Any, mapper: Request) -> list[Recipe]:
 
 
 @dataclass(frozen=True)
-class SweepPoint:
-    """What determines a result.  ``problem`` is the layer with its batch and direction."""
+class Item:
+    """One layer of one workload under one recipe: all that determines a result besides the
+    architecture.
+    """
 
-    arch: Architecture
+    workload: str
     layer: Layer
-    problem: Problem
+    problem: Problem  # the layer with its batch and direction
     recipe: Recipe
     engine: Engine
     seed: int
+    digest: bytes  # of all these but the names
 
-    @property
-    def direction(self) -> Direction:
-        return self.problem.direction
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """What determines a result."""
+
+    arch: Architecture
+    item: Item

@@ -1,8 +1,8 @@
 """Who does the work: this process, processes of our own, an executor of the user's, or a Dask
 cluster.
 
-All but the first are a ``Crew``: a ``concurrent.futures`` executor, how many tasks it works on at once, and what to do
-when it breaks.
+All but the first are a ``Crew``: a ``concurrent.futures`` executor, how many tasks it works on at
+once, and what to do when it breaks.  ``Runner`` hands it tasks.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from accelsim.base.errors import InputError
 
@@ -128,8 +128,16 @@ class Cluster(Crew):
             self.client.close()
 
 
-def crew(pool: Any) -> Crew:
-    """The crew of an executor or of a Dask client."""
+class DaskClient(Protocol):
+    """As much of ``distributed.Client`` as is used here; Dask need not be installed."""
+
+    def get_executor(self, **options: Any) -> Executor: ...
+    def ncores(self) -> Mapping[str, int]: ...
+    def close(self) -> Any: ...
+
+
+def crew(pool: Executor | DaskClient) -> Crew:
+    """The crew of an executor or of a Dask client.  Raises InputError for anything else."""
     if hasattr(pool, "get_executor"):
         return Cluster(pool, ours=False)
     if not hasattr(pool, "submit"):

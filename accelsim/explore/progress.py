@@ -1,4 +1,7 @@
-"""How far a sweep is: points done, rate and time left, on stderr."""
+"""How far a sweep is: points done, rate and time left, on stderr; and numbers as people read them.
+
+``execution`` and the guided search tell a ``Progress`` of every batch.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 EVERY_S = 10.0  # between lines where there is no terminal
-Report = Callable[[int, int], None]
+Report = Callable[[int, int], None]  # (points done, points)
 
 
 class Progress:
@@ -26,7 +29,7 @@ class Progress:
         self.bar: Any = None
 
     @classmethod
-    def of(cls, wanted: bool | Report | Progress | None) -> Progress:
+    def of(cls, wanted: Watched) -> Progress:
         """One for whatever a caller may give."""
         return wanted if isinstance(wanted, Progress) else cls(wanted)
 
@@ -68,7 +71,9 @@ class Progress:
             if rate and self.done < self.total
             else ""
         )
-        return f"{number(self.done)} of {number(self.total)} points, {rate:.3g} points/s{left}"
+        return (
+            f"{thousands(self.done)} of {thousands(self.total)} points, {rate:.3g} points/s{left}"
+        )
 
     def close(self) -> None:
         """Take the bar away."""
@@ -76,7 +81,10 @@ class Progress:
             self.bar.close()
 
 
-def number(value: int) -> str:
+Watched = bool | Report | Progress | None  # what a caller may give
+
+
+def thousands(value: int) -> str:
     """With spaces between thousands."""
     return f"{value:,}".replace(",", " ")
 

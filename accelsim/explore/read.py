@@ -1,4 +1,4 @@
-"""From a store to a frame."""
+"""From a store to a frame or a table: ``acc.read_store`` and ``accelsim results``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.base.expression import Expression, ExpressionError, parse
 from accelsim.explore.columns import Table
+from accelsim.explore.row_names import axes
 from accelsim.explore.store import Store
 from accelsim.explore.totals import totals
-from accelsim.hardware.architecture import Architecture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,30 +51,30 @@ def read_table(
     if not total:
         return store.table(columns, condition, study)
     whole = store.table(None, None, study)
-    found = totals(
-        whole, tuple(n for n in whole.columns if n.split(".")[0] in Architecture.model_fields)
-    )
+    sums = totals(whole, axes(whole.columns))
     for key, asked in (("columns", columns or ()), ("where", condition.names if condition else ())):
         for name in asked:
-            if name not in found.columns:
-                raise InputError(
-                    "totals have no such column", key=key, got=name, choices=found.columns
-                )
+            if name not in sums.columns:
+                rule = "totals have no such column"
+                raise InputError(rule, key=key, got=name, choices=sums.columns)
     if condition is not None:
-        values = found.select(condition.names)
-        try:
-            found = found.take(
-                np.array(
-                    [
-                        condition.holds(dict(zip(condition.names, row, strict=True)))
-                        for row in values.rows()
-                    ],
-                    dtype=bool,
-                )
-            )
-        except ExpressionError as error:
-            raise InputError(str(error), key="where", got=condition.text) from None
-    return found.select(columns) if columns is not None else found
+        sums = sums.take(_holds(sums, condition))
+    return sums.select(columns) if columns is not None else sums
+
+
+def _holds(table: Table, condition: Expression) -> npt.NDArray[np.bool_]:
+    """[rows] Whether the condition holds.  Raises InputError where it cannot be worked out."""
+    names = condition.names
+    try:
+        return np.array(
+            [
+                condition.holds(dict(zip(names, row, strict=True)))
+                for row in table.select(names).rows()
+            ],
+            dtype=np.bool_,
+        )
+    except ExpressionError as error:
+        raise InputError(str(error), key="where", got=condition.text) from None
 
 
 def expression(text: str, key: str) -> Expression:

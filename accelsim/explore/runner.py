@@ -4,18 +4,32 @@ results as they come.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    wait,
+)
 from typing import Any
 
 import numpy as np
 
 from accelsim.explore.columns import Ids
-from accelsim.explore.grid import canonical
+from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.plan import SweepPlan
-from accelsim.explore.pools import AHEAD, Crew, Processes, WorkerError, cores
+from accelsim.explore.pools import (
+    AHEAD,
+    Crew,
+    DaskClient,
+    Processes,
+    WorkerError,
+    cores,
+    crew,
+)
 from accelsim.explore.worker import TaskOutcome, VersionError, WorkTask, died, ping, run
 from accelsim.version import MODEL_VERSION
 
@@ -30,8 +44,11 @@ Recall = Callable[[Ids], Ids]  # which of some points are still to do
 
 
 class Feeder:
-    """Cuts the points to do into tasks.  Points of one item and many architectures stand
-    together.
+    """Cuts the points to do into tasks of a size that takes about ``BATCH_S``.
+
+    ``order`` [points] has those of one item and many architectures together, since they are
+    evaluated together; ``seams`` are the places in it where another item begins, ``at`` is the
+    place of the next task.
     """
 
     def __init__(self, plan: SweepPlan, todo: Ids, recall: Recall) -> None:
@@ -39,16 +56,17 @@ class Feeder:
         machine, item = todo // width, todo % width
         by = np.lexsort((machine, item, machine // TOGETHER))
         self.order = todo[by]
-        self.seams = np.flatnonzero(np.diff(item[by])) + 1  # where another item begins
+        self.seams = np.flatnonzero(np.diff(item[by])) + 1
         self.plan, self.recall, self.workers = plan, recall, 1
-        self.most = (
-            1 if any(item.recipe.mapper is not None for item in plan.items) else MOST
-        )  # searches take long, and unequally so
-        self.base = hashlib.sha256(canonical(plan.machines.data).encode()).digest()[:16]
+        # Searches of the mapper take long, and unequally so: one at a time.
+        searched = any(item.recipe.mapper is not None for item in plan.items)
+        self.most = 1 if searched else MOST
+        self.base = content_hash(canonical(plan.machines.data))
         self.at, self.size, self.per_point = 0, 1, 0.0
 
     @property
     def left(self) -> int:
+        """How many points have not been handed out."""
         return len(self.order) - self.at
 
     def next(self) -> WorkTask | None:
@@ -81,7 +99,6 @@ class Feeder:
             overrides=tuple((plan.digests[m], plan.overrides(m)) for m in firsts),
             items=tuple(plan.items[plan.first_items[i]] for i in parts.tolist()),
             pairs=np.column_stack([at_machine.reshape(-1), at_item.reshape(-1)]).astype(np.int64),
-            settings=plan.settings,
             model_version=MODEL_VERSION,
         )
 
@@ -97,6 +114,7 @@ class Feeder:
 
     @property
     def seconds_left(self) -> float:
+        """How long one worker would take for them."""
         return self.left * self.per_point
 
 
@@ -117,13 +135,18 @@ class Runner:
         if crew is None and jobs is not None and jobs > 1:
             self.crew = Processes(jobs)
 
+    @classmethod
+    def of(cls, jobs: int | None, pool: Executor | DaskClient | None) -> Runner:
+        """One for the arguments of ``sweep``.  Raises InputError for a pool that is none."""
+        return cls(crew(pool) if pool is not None else None, jobs)
+
     def __enter__(self) -> Runner:
         return self
 
     def __exit__(self, kind: Any, *rest: Any) -> None:
-        for crew in (self.crew, self._alone):
-            if crew is not None:
-                crew.close(now=kind is not None)
+        for workers in (self.crew, self._alone):
+            if workers is not None:
+                workers.close(now=kind is not None)
 
     def outcomes(
         self, plan: SweepPlan, todo: Ids, recall: Recall = lambda ids: ids
@@ -142,6 +165,7 @@ class Runner:
             yield from self._there(feeder)
 
     def _here(self, feeder: Feeder) -> Iterator[TaskOutcome]:
+        """This process works, until processes are worth their start."""
         start, able = time.perf_counter(), cores()
         while feeder.left:
             task = feeder.next()
@@ -156,20 +180,14 @@ class Runner:
                 return
 
     def _there(self, feeder: Feeder) -> Iterator[TaskOutcome]:
+        """The crew works.  A task whose worker is lost is a suspect; once all others are back a new
+        crew is found, and suspects go to a crew of one, which they can only harm alone.
+        """
         flying = self._flying = {}
         suspects: list[WorkTask] = []
         try:
             while feeder.left or flying or suspects:
-                crew = self._crew
-                while (
-                    not suspects
-                    and len(flying) < AHEAD * crew.size
-                    and (new := feeder.next()) is not None
-                ):
-                    try:
-                        flying[crew.submit(run, new)] = new
-                    except BrokenExecutor:
-                        suspects.append(new)
+                self._hand_out(feeder, suspects)
                 done = wait(flying, return_when=FIRST_COMPLETED).done if flying else set()
                 for future in done:
                     task = flying.pop(future)
@@ -180,7 +198,7 @@ class Runner:
                         feeder.learn(len(task), outcome.seconds)
                         yield outcome
                 if suspects and not flying:
-                    self.crew = crew.replaced()
+                    self.crew = self._crew.replaced()
                     while suspects:
                         yield from self._one_by_one(suspects.pop())
                     if self._alone is not None:
@@ -189,6 +207,18 @@ class Runner:
         finally:
             for future in flying:
                 future.cancel()
+
+    def _hand_out(self, feeder: Feeder, suspects: list[WorkTask]) -> None:
+        """Give the crew as many tasks as it may have, unless some are suspect."""
+        workers = self._crew
+        while not suspects and len(self._flying) < AHEAD * workers.size:
+            task = feeder.next()
+            if task is None:
+                return
+            try:
+                self._flying[workers.submit(run, task)] = task
+            except BrokenExecutor:
+                suspects.append(task)
 
     def finished(self) -> list[TaskOutcome]:
         """Of work that was interrupted, what was done but not yet given."""
@@ -207,9 +237,9 @@ class Runner:
         except VersionError as error:
             raise WorkerError(str(error)) from None
         except CancelledError:
-            raise WorkerError(
-                "the connection to the workers was lost; what was finished before is in the store, if there is one"
-            ) from None
+            lost = "the connection to the workers was lost"
+            kept = "what was finished before is in the store, if there is one"
+            raise WorkerError(f"{lost}; {kept}") from None
         except Exception as error:
             if self._crew.crashed(error):
                 return None

@@ -1,275 +1,244 @@
-"""The study file: a sweep on a page, and how it becomes a plan."""
+"""A study: which layers are evaluated on which architectures under which dataflows, and how.
+
+One ``Study`` describes a sweep or a guided search, whoever asks for it.  ``sweep`` and ``search``
+(``explore/sweep.py``) build it from keywords, ``load_study`` (``explore/study_file.py``) from a
+page, and ``accelsim sweep`` from that page and its options.  Names, defaults and what does not go
+together stand here and nowhere else.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import floor, log
-from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accelsim.base.errors import InputError
-from accelsim.base.expression import parse
-from accelsim.base.shipped import SUFFIXES
-from accelsim.base.validation import validate
-from accelsim.base.yaml_reading import YamlSource, read_yaml
+from accelsim.base.limits import MAX_NUMBER
+from accelsim.explore.execution import OnError, carry_out
+from accelsim.explore.guided_search import guided
 from accelsim.explore.mapper_request import Request
-from accelsim.explore.plan import SweepPlan
-from accelsim.explore.sweep import prepare
-from accelsim.hardware.architecture import Frozen
-from accelsim.mapper.space import TileChoice
-from accelsim.results.simulate import Engine
-from accelsim.workload.layers import Name
-from accelsim.workload.problem import Direction
+from accelsim.explore.plan import SweepPlan, plan
+from accelsim.results.simulate import ENGINES, Engine
+from accelsim.workload.problem import ACCUMULATED, Direction
 
-MAX_VALUES = 100_000  # of a range that is listed
-KEYS = {
-    "architecture": "arch",
-    "dataflow": "dataflows",
-    "layer": "layers",
-}  # of a study, by what messages elsewhere call them
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
-Number = Annotated[int, Field()] | Annotated[float, Field(allow_inf_nan=False)]
+    import pandas as pd
+
+    from accelsim.base.yaml_reading import YamlSource
+    from accelsim.explore.columns import Table
+    from accelsim.explore.pools import DaskClient
+    from accelsim.explore.progress import Watched
+    from accelsim.explore.runner import Runner
+    from accelsim.explore.study_file import StudyFile
+    from accelsim.hardware.architecture import Architecture
+    from accelsim.mapper.space import TileChoice
+    from accelsim.mapping.dataflow import Dataflow
+    from accelsim.mapping.files import MappingFile
+    from accelsim.mapping.mapping import Mapping as LoopNest
+    from accelsim.workload.layers import Layer
+    from accelsim.workload.network import Workload
+
+    # A shipped name or a file.
+    Named: TypeAlias = str | os.PathLike[str]
+    Network: TypeAlias = Named | Workload | Layer
+    Networks: TypeAlias = Network | Sequence[Layer] | Sequence[Network]
+    Flows: TypeAlias = Named | Dataflow | Sequence[Named | Dataflow]
+    # Dotted keys of the architecture, and the values of each.
+    Axes: TypeAlias = Mapping[str, Iterable[object]]
+    # Overrides, an architecture each.
+    Points: TypeAlias = Iterable[Mapping[str, object]] | pd.DataFrame
+
+# What messages elsewhere call the keys of a study.
+KEYS = {"architecture": "arch", "dataflow": "dataflows", "layer": "layers"}
 
 
-class AxisRange(Frozen):
-    """Values from ``first`` to ``last``, both included, ``step`` apart (1 if not given) or each
-    ``factor`` times the one before.
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """Every layer of the workload, under every dataflow, on every architecture of a space.
+
+    ``sweep`` says what each keyword means.  ``layers`` chooses layers by name.  ``name`` and
+    ``description`` are for people; a store lists its studies by name.  ``source`` is the file it
+    was read from, so that what is wrong is said with its line.
+
+    Raises InputError where it is built for what no study can be: a number out of its range, keys
+    that do not go together.  Names, files and keys of architectures are looked up by ``plan``.
     """
 
-    first: Number
-    last: Number
-    step: Number | None = None
-    factor: Number | None = None
-
-    @model_validator(mode="after")
-    def _consistent(self) -> AxisRange:
-        if self.step is not None and self.factor is not None:
-            raise ValueError("step or factor is given, not both")
-        if self.step is not None and self.step <= 0:
-            raise ValueError(f"step: must be greater than 0, got {self.step}")
-        if self.factor is not None and self.factor <= 1:
-            raise ValueError(f"factor: must be greater than 1, got {self.factor}")
-        if self.factor is not None and self.first <= 0:
-            raise ValueError(f"first: must be greater than 0 with a factor, got {self.first}")
-        if self.last < self.first:
-            raise ValueError(f"last: must be at least first, got {self.last}")
-        if not self._whole and self._steps > MAX_VALUES:
-            raise ValueError(f"makes more than {MAX_VALUES} values")
-        return self
-
-    @property
-    def _whole(self) -> bool:
-        """Whether the values are whole numbers a whole step apart, which need not be listed."""
-        return self.factor is None and all(
-            isinstance(v, int)
-            for v in (self.first, self.last, 1 if self.step is None else self.step)
-        )
-
-    @property
-    def _steps(self) -> float:
-        """How often a step or a factor goes into the range."""
-        if self.factor is not None:
-            return log(self.last / self.first) / log(self.factor)
-        return (self.last - self.first) / (1 if self.step is None else self.step)
-
-    def values(self) -> Sequence[int | float]:
-        """The values; whole numbers are not listed."""
-        step = 1 if self.step is None else self.step
-        if self._whole:
-            return range(int(self.first), int(self.last) + 1, int(step))
-        if self.factor is None:
-            return [self.first + i * step for i in range(floor(self._steps + 1e-9) + 1)]
-        found = [self.first]
-        while found[-1] * self.factor <= self.last * (1 + 1e-12) and len(found) <= MAX_VALUES:
-            found.append(found[-1] * self.factor)
-        return found
-
-
-def _readable(text: str) -> str:
-    parse(text)  # an ExpressionError is a ValueError
-    return text
-
-
-Condition = Annotated[str, AfterValidator(_readable)]
-Listed = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
-Values = Annotated[
-    Annotated[AxisRange, Tag("range")] | Annotated[Listed, Tag("list")],
-    Discriminator(lambda value: "range" if isinstance(value, (dict, AxisRange)) else "list"),
-]
-Axes = dict[str, Values]
-Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-
-
-class Study(Frozen):
-    """A sweep: every layer of the workload, under every dataflow, on every architecture of the
-    space.
-
-    ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each
-    other; keys of a ``zipped`` group move together; ``points`` lists overrides instead.
-    ``constraints`` are conditions that keep an architecture. The mapper's objective is given as
-    mapper, or as objective beside mapper: true; limit is in seconds a layer. Files are named
-    relative to the study's own folder.
-    """
-
-    name: Name = ""
-    description: str = ""
-    workload: str | Texts
-    layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    arch: str
-    dataflows: str | Texts | None = None
-    mapping: str | None = None
-    mapper: bool | str | None = None
-    objective: str | None = None
+    workload: Networks
+    arch: Named | Architecture
+    grid: Axes | None = None
+    _: KW_ONLY
+    points: Points | None = None
+    zipped: Axes | Sequence[Axes] | None = None
+    sample: int | None = None
+    constraints: Sequence[str] = ()
+    dataflows: Flows | None = None
+    mapping: Named | LoopNest | MappingFile | None = None
+    mapper: str | bool | None = None
+    objective: str | None = None  # of the mapper
     tiles: TileChoice = "divisors"
-    limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    grid: Axes = Field(default_factory=dict)
-    zipped: Annotated[tuple[Axes, ...], Field(strict=False)] = ()
-    points: Annotated[tuple[dict[str, Any], ...], Field(strict=False, min_length=1)] | None = None
-    sample: Annotated[int, Field(ge=1)] | None = None
-    constraints: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
+    limit: float | None = None  # seconds a layer
+    layers: Sequence[str] = ()
     engine: Engine = "analytic"
     direction: Direction = "forward"
-    batch: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    batch: int | None = None
+    seed: int = 0
     total: bool = False
-    store: str | None = None
+    store: Named | None = None
+    name: str = "sweep"
+    description: str = ""
+    source: YamlSource | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Study:
-        if self.dataflows is None and self.mapping is None:
-            raise ValueError("dataflows must be given, or a mapping")
-        Request.of(self.mapper, self.objective, self.tiles, self.limit)
-        if self.points is not None and (self.grid or self.zipped):
-            raise ValueError("points: goes without grid and zipped")
-        return self
+    def __post_init__(self) -> None:
+        _check_choice("engine", self.engine, ENGINES)
+        _check_choice("direction", self.direction, tuple(ACCUMULATED))
+        _check_number("batch", self.batch, 1)
+        _check_number("seed", self.seed, 0)
+        together(self)
 
-
-@dataclass(frozen=True)
-class Opened:
-    """A study with the file it comes from."""
-
-    study: Study
-    source: YamlSource
-
-    @property
-    def name(self) -> str:
-        """Its name, the file's if it has none."""
-        return self.study.name or Path(self.source.file).stem
+    def __repr__(self) -> str:
+        """The call that makes it: all that is not as always."""
+        given = [(f.name, getattr(self, f.name)) for f in fields(self) if f.name != "source"]
+        told = [f"{name}={value!r}" for name, value in given if value is not _DEFAULTS.get(name)]
+        return f"Study({', '.join(told)})"
 
     @property
-    def store(self) -> Path | None:
-        """The store it names."""
-        return None if self.study.store is None else self._folder / self.study.store
+    def mapper_request(self) -> Request | None:
+        """What is asked of the mapper; None: tiles are those of the fixed rule."""
+        return Request.of(self.mapper, self.objective, self.tiles, self.limit)
 
-    @property
-    def _folder(self) -> Path:
-        return Path(self.source.file).parent
-
-    def searched(self, mapper: str | None, tiles: str | None, limit: float | None) -> Opened:
-        """The study with the mapper's objective, tiles or limit in place of its own.  Raises
-        InputError.
+    def searched(self, mapper: str | None, tiles: TileChoice | None, limit: float | None) -> Study:
+        """The study with the mapper's objective, tiles or limit in place of its own, where they
+        are given.  Raises InputError where they do not go with the rest.
         """
-        told = {"mapper": mapper, "tiles": tiles, "limit": limit}
-        changed = {k: v for k, v in told.items() if v is not None} | (
-            {"objective": None} if mapper is not None else {}
-        )
-        study = self.study.model_copy(update=changed)
-        Request.of(study.mapper, study.objective, study.tiles, study.limit)
-        return replace(self, study=study)
-
-    def options(self) -> dict[str, Any]:
-        """Arguments for ``sweep.prepare`` and ``search.search``, files by their paths."""
-        s = self.study
-
-        searched = Request.of(s.mapper, s.objective, s.tiles, s.limit)
-
-        def located(text: str) -> str:
-            path = text.endswith(SUFFIXES) or "/" in text or os.sep in text
-            return str(self._folder / text) if path else text
-
-        def several(given: str | tuple[str, ...] | None) -> list[str] | None:
-            return (
-                None
-                if given is None
-                else [
-                    located(t.strip())
-                    for t in (given.split(",") if isinstance(given, str) else given)
-                ]
-            )
-
-        return {
-            "workload": several(s.workload),
-            "arch": located(s.arch),
-            "grid": {key: _values(v) for key, v in s.grid.items()},
-            "zipped": [{key: _values(v) for key, v in group.items()} for group in s.zipped],
-            "points": None if s.points is None else list(s.points),
-            "constraints": s.constraints,
-            "dataflows": several(s.dataflows),
-            "mapping": None if s.mapping is None else located(s.mapping),
-            "mapper": None if searched is None else searched.objective,
-            "tiles": s.tiles,
-            "limit": s.limit,
-            "layers": s.layers,
-            "engine": s.engine,
-            "direction": s.direction,
-            "batch": s.batch,
-            "seed": s.seed,
-        }
+        options: dict[str, Any] = {"mapper": mapper, "tiles": tiles, "limit": limit}
+        options = {name: value for name, value in options.items() if value is not None}
+        if mapper is not None:
+            options["objective"] = None
+        return replace(self, **options)
 
     def plan(self) -> SweepPlan:
-        """What it asks for.  Raises InputError with the place in the file."""
-        try:
-            return prepare(**self.options(), sample=self.study.sample)
-        except InputError as error:
-            raise self.placed(error) from None
+        """Its architectures, layers and rows; nothing is evaluated yet.
 
-    def placed(self, error: InputError) -> InputError:
-        """The error with its place, if it is about a key of this file."""
-        if error.file is not None or not error.key:
-            return error
-        steps = _steps(self.source.data, KEYS.get(error.key, error.key))
-        while steps and steps not in self.source.places:
-            steps = steps[:-1]
-        if not steps:
-            return error
-        line, column = self.source.places[steps].value
-        return InputError(
-            error.rule,
-            file=self.source.file,
-            line=line,
-            column=column,
-            key=error.key,
-            got=error.got,
-            choices=error.nearest,
+        Raises InputError for names, files, keys and expressions that are wrong, with the place in
+        the file it was read from.
+        """
+        with self._placed():
+            return plan(self)
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        pool: Executor | DaskClient | None = None,
+        on_error: OnError = "record",
+        progress: Watched = None,
+    ) -> pd.DataFrame:
+        """Its rows, one per architecture, layer and dataflow, or per network with ``total``.
+
+        Arguments, columns and errors are those of ``sweep``.
+        """
+        swept = carry_out(
+            self.plan(),
+            store=self.store,
+            jobs=jobs,
+            pool=pool,
+            on_error=on_error,
+            name=self.name,
+            progress=progress,
         )
+        return (swept.totals() if self.total else swept.table()).to_frame()
+
+    def search(
+        self,
+        objective: str = "edp",
+        trials: int = 100,
+        *,
+        jobs: int | None = None,
+        pool: Executor | DaskClient | None = None,
+        runner: Runner | None = None,
+        progress: Watched = None,
+    ) -> Table:
+        """``trials`` of its points, chosen to make ``objective`` small; as ``search`` gives them,
+        but as a table.
+
+        Arguments and errors are those of ``search``; ``runner`` works instead of ``jobs`` and
+        ``pool``.  The study's own ``objective`` is the mapper's.
+        """
+        with self._placed():
+            return guided(
+                self, objective, trials, jobs=jobs, pool=pool, runner=runner, progress=progress
+            )
+
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        """Errors about a key of the file it was read from get their place in it."""
+        try:
+            yield
+        except InputError as error:
+            raise placed(error, self.source) from None
 
 
-def load_study(path: str | os.PathLike[str]) -> Opened:
-    """A study file, read and checked by itself.  Raises InputError with file, line and column."""
-    source = read_yaml(path, "study")
-    return Opened(validate(source.data, Study, "study", source), source)
+_DEFAULTS = {f.name: f.default for f in fields(Study)}
 
 
-def _values(given: AxisRange | tuple[Any, ...]) -> Sequence[Any]:
-    return given.values() if isinstance(given, AxisRange) else given
+def together(study: Study | StudyFile) -> None:
+    """Raises InputError for keys of a study, or of a study file, that do not go together."""
+    Request.of(study.mapper, study.objective, study.tiles, study.limit)
+    if study.points is not None and (study.grid or study.zipped):
+        raise InputError("goes without grid and zipped", key="points")
+
+
+def placed(error: InputError, source: YamlSource | None) -> InputError:
+    """The error with its line and column, if it is about a key of this file and has none yet."""
+    if source is None or error.file is not None or not error.key:
+        return error
+    steps = _steps(source.data, KEYS.get(error.key, error.key))
+    while steps and steps not in source.places:
+        steps = steps[:-1]
+    if not steps:
+        return error
+    line, column = source.places[steps].value
+    return InputError(
+        error.rule,
+        file=source.file,
+        line=line,
+        column=column,
+        key=error.key,
+        got=error.got,
+        choices=error.nearest,
+    )
 
 
 def _steps(data: Any, key: str) -> tuple[str | int, ...]:
     """The keys and indices that a dotted key names, as far as the data go; a key may have dots."""
-    entries = (
-        data.items()
-        if isinstance(data, dict)
-        else enumerate(data)
-        if isinstance(data, list)
-        else ()
-    )
+    entries: Iterable[tuple[Any, Any]] = ()
+    if isinstance(data, dict):
+        entries = data.items()
+    elif isinstance(data, list):
+        entries = enumerate(data)
     for name, value in entries:
         if key == str(name):
             return (name,)
         if key.startswith(f"{name}."):
             return (name, *_steps(value, key[len(str(name)) + 1 :]))
     return ()
+
+
+def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(
+            f"must be one of {', '.join(choices)}", key=key, got=str(value), choices=choices
+        )
+
+
+def _check_number(key: str, number: int | None, least: int) -> None:
+    if number is None:
+        return
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if not whole or not least <= number <= MAX_NUMBER:
+        raise InputError(f"must be a whole number of at least {least}", key=key, got=str(number))

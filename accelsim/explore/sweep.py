@@ -1,71 +1,58 @@
-"""A sweep: every point of a space of architectures, every layer, every dataflow; a row for each,
-resumed from a store.
+"""The two calls of a user: ``sweep``, every point of a space, and ``search``, some of them chosen.
+
+Both only build a ``Study`` from their keywords and run it.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from accelsim.base.errors import InputError
-from accelsim.explore.columns import ColumnBlock, Gathered, Ids, Table, pack
-from accelsim.explore.evaluate import failure
-from accelsim.explore.grid import space
-from accelsim.explore.mapper_request import Request
-from accelsim.explore.plan import PlanSettings, SweepPlan, items, plan, workloads
-from accelsim.explore.points import ERROR, FAILED, recipes
-from accelsim.explore.pools import crew
-from accelsim.explore.progress import Progress
-from accelsim.explore.runner import Runner
-from accelsim.explore.store import Store
-from accelsim.explore.totals import totals
-from accelsim.explore.worker import TaskOutcome
+from accelsim.explore.execution import OnError
+from accelsim.explore.study import Study
 from accelsim.results.simulate import Engine
 from accelsim.workload.problem import Direction
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pandas as pd
 
-OnError = Literal["record", "raise"]
-Watched = bool | Callable[[int, int], None] | Progress | None
-
-
-class SweepError(RuntimeError):
-    """A point crashed or failed its check, and ``on_error="raise"`` was asked for."""
+    from accelsim.explore.pools import DaskClient
+    from accelsim.explore.progress import Report
+    from accelsim.explore.study import Axes, Flows, Named, Networks, Points
+    from accelsim.hardware.architecture import Architecture
+    from accelsim.mapper.space import TileChoice
+    from accelsim.mapping.files import MappingFile
+    from accelsim.mapping.mapping import Mapping as LoopNest
 
 
 def sweep(
-    workload: Any,
-    arch: Any,
-    grid: Mapping[str, Any] | None = None,
+    workload: Networks,
+    arch: Named | Architecture,
+    grid: Axes | None = None,
     *,
-    points: Any = None,
-    zipped: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    points: Points | None = None,
+    zipped: Axes | Sequence[Axes] | None = None,
     sample: int | None = None,
     constraints: Sequence[str] = (),
-    dataflows: Any = None,
-    mapping: Any = None,
+    dataflows: Flows | None = None,
+    mapping: Named | LoopNest | MappingFile | None = None,
     mapper: str | bool | None = None,
     objective: str | None = None,
-    tiles: str = "divisors",
+    tiles: TileChoice = Study.tiles,
     limit: float | None = None,
-    engine: Engine = "analytic",
-    direction: Direction = "forward",
+    engine: Engine = Study.engine,
+    direction: Direction = Study.direction,
     batch: int | None = None,
     total: bool = False,
-    store: str | os.PathLike[str] | None = None,
+    store: Named | None = None,
     jobs: int | None = None,
-    pool: Executor | Any = None,
+    pool: Executor | DaskClient | None = None,
     on_error: OnError = "record",
-    seed: int = 0,
-    name: str = "sweep",
-    progress: bool | Callable[[int, int], None] | None = None,
+    seed: int = Study.seed,
+    name: str = Study.name,
+    progress: bool | Report | None = None,
 ) -> pd.DataFrame:
     """Every layer of ``workload`` under every dataflow on every architecture of a space; a row for
     each, in that order.
@@ -73,7 +60,7 @@ def sweep(
     ``workload`` is what ``simulate`` takes, or a list of names, files and workloads.  Keys of
     ``grid`` are dotted keys of the architecture, crossed with each other and with those of
     ``zipped``, which move together; ``points`` lists overrides instead (a list of mappings or a
-    DataFrame).  ``constraints`` are expressions over keys (``explore/expression.py``):
+    DataFrame).  ``constraints`` are expressions over keys (``base/expression.py``):
     ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by
     ``seed``.
 
@@ -95,205 +82,59 @@ def sweep(
     Raises InputError for names, files, keys and expressions that are wrong and for more than ten
     million points, StoreError where the store cannot be used; what was finished before stays in it.
     """
-    planned = prepare(
-        workload, arch, grid, points=points, zipped=zipped, sample=sample, constraints=constraints, dataflows=dataflows,
-        mapping=mapping, mapper=mapper, objective=objective, tiles=tiles, limit=limit, engine=engine, direction=direction, batch=batch,
-        seed=seed,
+    study = Study(
+        workload, arch, grid, points=points, zipped=zipped, sample=sample,
+        constraints=constraints, dataflows=dataflows, mapping=mapping, mapper=mapper,
+        objective=objective, tiles=tiles, limit=limit, engine=engine, direction=direction,
+        batch=batch, total=total, store=store, seed=seed, name=name,
     )  # fmt: skip
-    found = carry_out(
-        planned, store=store, jobs=jobs, pool=pool, on_error=on_error, name=name, progress=progress
-    )
-    return (found.totals() if total else found.table()).to_frame()
+    return study.run(jobs=jobs, pool=pool, on_error=on_error, progress=progress)
 
 
-def prepare(
-    workload: Any,
-    arch: Any,
-    grid: Mapping[str, Any] | None = None,
+def search(
+    workload: Networks,
+    arch: Named | Architecture,
+    grid: Axes | None = None,
     *,
-    points: Any = None,
-    zipped: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-    sample: int | None = None,
+    points: Points | None = None,
+    zipped: Axes | Sequence[Axes] | None = None,
     constraints: Sequence[str] = (),
-    dataflows: Any = None,
-    mapping: Any = None,
+    dataflows: Flows | None = None,
+    mapping: Named | LoopNest | MappingFile | None = None,
     mapper: str | bool | None = None,
-    objective: str | None = None,
-    tiles: str = "divisors",
+    tiles: TileChoice = Study.tiles,
     limit: float | None = None,
     layers: Sequence[str] = (),
-    engine: Engine = "analytic",
-    direction: Direction = "forward",
+    objective: str = "edp",
+    trials: int = 100,
+    engine: Engine = Study.engine,
+    direction: Direction = Study.direction,
     batch: int | None = None,
-    seed: int = 0,
-) -> SweepPlan:
-    """The plan of a sweep; arguments as for ``sweep``, ``layers`` chooses some by name.  Raises
-    InputError.
-    """
-    settings = PlanSettings(engine, direction, batch, seed)
-    networks = workloads(workload)
-    if layers:
-        networks = [network.select(layers) for network in networks]
-    parts = items(
-        networks, recipes(dataflows, mapping, Request.of(mapper, objective, tiles, limit)), settings
-    )
-    return plan(
-        arch, space(grid, zipped, points), parts, settings, draw=sample, constraints=constraints
-    )
-
-
-@dataclass
-class Swept:
-    """What a sweep found: a row per architecture, workload, recipe and layer.  ``seconds`` is what
-    evaluating took.
-    """
-
-    plan: SweepPlan
-    gathered: Gathered
-    stored: int  # points that were in the store already
-    seconds: float
-
-    def table(self) -> Table:
-        """The rows."""
-        values = self.gathered.table(self.plan.row_points)
-        return values.with_columns(self.plan.identity(), first=True)
-
-    def totals(self) -> Table:
-        """A row per network."""
-        return totals(self.table(), self.plan.space.keys)
-
-
-def carry_out(
-    planned: SweepPlan,
-    *,
-    store: str | os.PathLike[str] | Store | None = None,
+    store: Named | None = None,
     jobs: int | None = None,
-    pool: Any = None,
-    runner: Runner | None = None,
-    on_error: OnError = "record",
-    name: str = "sweep",
-    progress: Watched = None,
-) -> Swept:
-    """Evaluate the points of a plan that the store does not have.  Arguments and errors as for
-    ``sweep``.
+    pool: Executor | DaskClient | None = None,
+    seed: int = Study.seed,
+    name: str = "search",
+    progress: bool | Report | None = None,
+) -> pd.DataFrame:
+    """``trials`` points of a space (an architecture and a dataflow each), chosen to make
+    ``objective`` small.
+
+    The space is given as for ``sweep`` and may be of any size.  ``objective`` is an expression over
+    the columns of a network's total, ``edp`` (energy x time), ``energy``, ``latency``, ``area``;
+    with several workloads the sum over them. Optuna's TPE sampler, seeded by ``seed``, asks for
+    points; those a constraint excludes cost nothing.  With ``store`` the same call goes on where it
+    was interrupted.  ``mapper`` (what each layer's mapping makes small; True: edp) and other
+    arguments are those of ``sweep``.
+
+    One row per point and workload in the order they were tried, as ``sweep(total=True)`` gives
+    them, with ``trial`` and ``objective`` (NaN where a layer has no result) in front.  Raises
+    InputError, also where Optuna is missing.
     """
-    if on_error not in ("record", "raise"):
-        raise InputError("must be record or raise", key="on_error", got=str(on_error))
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise InputError("must be a whole number of at least 1", key="jobs", got=str(jobs))
-    if store is not None and not isinstance(store, Store):
-        with Store(store) as opened:
-            opened.begin(planned, name, definition=definition(planned))
-            return carry_out(
-                planned,
-                store=opened,
-                jobs=jobs,
-                pool=pool,
-                runner=runner,
-                on_error=on_error,
-                name=name,
-                progress=progress,
-            )
-    with runner or Runner(crew(pool) if pool is not None else None, jobs) as working:
-        return work(planned, store, working, on_error, progress)
-
-
-def definition(planned: SweepPlan) -> dict[str, Any]:
-    """What it takes to ask for the same again, for whoever reads the store."""
-    return {
-        "base": dict(planned.machines.data),
-        "keys": list(planned.space.keys),
-        "architectures": len(planned.numbers),
-    }
-
-
-def work(
-    planned: SweepPlan,
-    store: Store | None,
-    runner: Runner,
-    on_error: OnError = "record",
-    progress: Watched = False,
-) -> Swept:
-    """The same with a store that is open and knows of the plan, and with a runner that stays
-    open.
-    """
-    gathered = Gathered(planned.points)
-    done = np.zeros(planned.points, dtype=np.bool_)
-    keys = planned.keys() if store is not None else []
-
-    def recall(ids: Ids) -> Ids:
-        """The points that are still to do; those that have been stored meanwhile are taken from
-        there.
-        """
-        if store is None:
-            return ids
-        found = store.stored([keys[i] for i in ids.tolist()])
-        for block in (
-            store.fetch({int(ids[place]): number for place, number in found.items()})
-            if found
-            else []
-        ):
-            gathered.add(block)
-            done[block.ids] = True
-            if begun:
-                shown.add(len(block))
-        return ids[~done[ids]]
-
-    def keep(blocks: list[ColumnBlock]) -> None:
-        for block in blocks:
-            gathered.add(block)
-            done[block.ids] = True
-        if store is not None:
-            store.add(blocks, keys.__getitem__)
-
-    shown, begun = Progress.of(progress), False
-    given: TaskOutcome | None = None
-    start = time.perf_counter()
-    try:
-        recall(np.arange(planned.points, dtype=np.int64))
-        stored = int(done.sum())
-        keep(_impossible(planned, done))
-        shown.begin(planned.points, int(done.sum()))
-        begun = True
-        if on_error == "raise":
-            _raise(planned, gathered.blocks)
-        for outcome in runner.outcomes(planned, np.flatnonzero(~done).astype(np.int64), recall):
-            given = outcome
-            keep(outcome.blocks)
-            given = None
-            shown.add(len(outcome))
-            if on_error == "raise":
-                _raise(planned, outcome.blocks)
-    except KeyboardInterrupt:
-        for outcome in [*([given] if given else []), *runner.finished()]:
-            keep(outcome.blocks)
-            shown.done += len(outcome)
-        raise
-    finally:
-        shown.close()
-    return Swept(planned, gathered, stored, time.perf_counter() - start)
-
-
-def _impossible(planned: SweepPlan, done: Any) -> list[ColumnBlock]:
-    """Points on architectures that cannot be built: their records say why."""
-    width = len(planned.first_items)
-    wrong = {planned.machine_point[m]: error for m, error in planned.errors.items()}
-    ids = [
-        int(m) * width + i
-        for m in sorted(wrong)
-        for i in range(width)
-        if not done[int(m) * width + i]
-    ]
-    return pack(ids, [failure(wrong[i // width]) for i in ids]) if ids else []
-
-
-def _raise(planned: SweepPlan, blocks: list[ColumnBlock]) -> None:
-    for block in blocks:
-        for point, status, error in zip(block.ids.tolist(), block.status, block.error, strict=True):
-            if status in (ERROR, FAILED):
-                m, i = divmod(point, len(planned.first_items))
-                item = planned.items[planned.first_items[i]]
-                where = planned.overrides(planned.first_machines[m])
-                raise SweepError(
-                    f"{item.layer.name} {item.recipe.short} {where}: {error or status}"
-                )
+    study = Study(
+        workload, arch, grid, points=points, zipped=zipped, constraints=constraints,
+        dataflows=dataflows, mapping=mapping, mapper=mapper, tiles=tiles, limit=limit,
+        layers=layers, engine=engine, direction=direction, batch=batch, store=store, seed=seed,
+        name=name,
+    )  # fmt: skip
+    return study.search(objective, trials, jobs=jobs, pool=pool, progress=progress).to_frame()

@@ -1,4 +1,7 @@
-"""Sums over the layers of a network: one row per architecture, workload and recipe."""
+"""Sums over the layers of a network: one row per architecture, workload and recipe.
+
+For ``total`` of a sweep or of a store that is read, for figures, and for the guided search.
+"""
 
 from __future__ import annotations
 
@@ -10,53 +13,49 @@ import numpy.typing as npt
 
 from accelsim.explore.columns import Column, Ids, Table, column, text_column
 from accelsim.explore.points import OK, STATUSES
-from accelsim.hardware.architecture import Architecture
+from accelsim.explore.row_names import IDENTITY, axes
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What names a row besides its layer, and is the same for all layers of a network.
 NAMES = (
-    *("workload", "arch", "set", "dataflow", "engine", "direction", "mapping", "batch", "seed"),
-    *("model_version", "arch_hash", "accelsim_version"),
+    *(name for name in IDENTITY if name != "layer"),
+    *("set", "model_version", "arch_hash", "accelsim_version"),
 )
 SAME = ("area_",)  # columns that begin so are the architecture's
-LEFT_OUT = ("mapping_hash", "loops", "key", "finished", "layer")
+LEFT_OUT = ("mapping_hash", "loops", "key", "finished")  # a layer's own
+SUMMED = ("macs", "cycles", "compute_cycles", "time_s", "energy_pj")  # that ratios are made of
 Floats = npt.NDArray[np.float64]
 
 
-def totals(table: Table, axes: tuple[str, ...] = ()) -> Table:
-    """A row ``total`` for each set of rows that differ in their layer only, in order of appearance.
+def totals(table: Table, keys: tuple[str, ...] = ()) -> Table:
+    """A row ``total`` for each set of rows that differ in their layer only, in order of appearance;
+    ``keys`` are the axes.
 
     Counts, cycles and energies are summed, areas are the architecture's, ratios are worked out anew
     as in ``Result.totals``.  Where a layer has no result there is no total: ``status`` is the worst
     of the layers' and ``error`` says which layer, and how many.
     """
-    groups = _groups(table, axes)
+    groups = _groups(table, keys)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     firsts = order[starts] if len(order) else order
     firsts = firsts[np.argsort(groups[firsts])]
-    found = table.take(firsts)
-    columns: dict[str, Column] = {}
     whole, status, error = _status(table, groups, len(firsts))
-    for name, c in found.columns.items():
-        if name == "layer":
-            columns[name] = text_column(np.full(len(firsts), "total", dtype=object))
-        elif name in NAMES or name in axes:
-            columns[name] = c
-        elif name in LEFT_OUT:
-            continue
-        elif name == "status":
-            columns[name] = status
-        elif name == "error":
-            columns[name] = error
+    layer = text_column(np.full(len(firsts), "total", dtype=object))
+    columns: dict[str, Column] = {}
+    for name, first in table.take(firsts).columns.items():
+        if name in (own := {"layer": layer, "status": status, "error": error}):
+            columns[name] = own[name]
+        elif name in NAMES or name in keys:
+            columns[name] = first
         elif name == "bit_exact":
             columns[name] = _all(table.columns[name], groups, whole)
-        elif c.kind == "text":
+        elif name in LEFT_OUT or first.kind == "text":
             continue
         elif name.startswith(SAME):
-            columns[name] = _masked(c, whole)
+            columns[name] = _masked(first, whole)
         else:
             columns[name] = _sum(table.columns[name], groups, whole)
     return Table(columns | _ratios(table, columns, groups, firsts, whole), len(firsts))
@@ -66,16 +65,13 @@ def frame_totals(frame: pd.DataFrame) -> pd.DataFrame:
     """The same of a frame of ``sweep``; one of totals is given back as it is."""
     if len(frame) and (frame["layer"] == "total").all():
         return frame
-    return totals(
-        Table.of(frame),
-        tuple(str(c) for c in frame.columns if str(c).split(".")[0] in Architecture.model_fields),
-    ).to_frame()
+    return totals(Table.of(frame), axes(frame.columns)).to_frame()
 
 
-def _groups(table: Table, axes: tuple[str, ...]) -> Ids:
-    """The number of each row's set, in order of appearance."""
+def _groups(table: Table, keys: tuple[str, ...]) -> Ids:
+    """[rows] The number of each row's set, in order of appearance."""
     codes = np.zeros(len(table), dtype=np.int64)
-    for name in (*NAMES, *axes):
+    for name in (*NAMES, *keys):
         if name in table.columns:
             values = np.array([str(v) for v in table.columns[name].plain()])
             _, inverse = np.unique(values, return_inverse=True)
@@ -88,7 +84,7 @@ def _groups(table: Table, axes: tuple[str, ...]) -> Ids:
 
 
 def _status(table: Table, groups: Ids, count: int) -> tuple[npt.NDArray[np.bool_], Column, Column]:
-    """Which sets are whole, the worst status of each, and the first reason."""
+    """For each set whether it is whole, the worst status, and the first reason."""
     rank = {status: i for i, status in enumerate(STATUSES)}
     statuses = table.columns["status"].plain()
     codes = np.array([rank.get(s, len(STATUSES) - 1) for s in statuses], dtype=np.int64)
@@ -105,13 +101,11 @@ def _status(table: Table, groups: Ids, count: int) -> tuple[npt.NDArray[np.bool_
     for i in np.flatnonzero(codes != rank[OK]).tolist():
         reasons.setdefault(int(groups[i]), []).append(f"{layers[i]}: {errors[i] or statuses[i]}")
     texts = np.full(count, None, dtype=object)
-    for group, found in reasons.items():
-        texts[group] = found[0] + (f" (and {len(found) - 1} more layers)" if len(found) > 1 else "")
-    return (
-        whole,
-        text_column(np.array([STATUSES[w] for w in worst], dtype=object)),
-        text_column(texts),
-    )
+    for group, lines in reasons.items():
+        more = f" (and {len(lines) - 1} more layers)" if len(lines) > 1 else ""
+        texts[group] = lines[0] + more
+    names = np.array([STATUSES[w] for w in worst], dtype=object)
+    return whole, text_column(names), text_column(texts)
 
 
 def _sum(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
@@ -153,44 +147,50 @@ def _masked(c: Column, there: npt.NDArray[np.bool_]) -> Column:
 def _ratios(
     table: Table, sums: Mapping[str, Column], groups: Ids, firsts: Ids, whole: npt.NDArray[np.bool_]
 ) -> dict[str, Column]:
-    """What is no sum: utilization, efficiencies, PEs at once, power, and the mapper's gap, of which
-    the worst stands.
+    """What is no sum, as far as there is a column for it: utilization, efficiencies, power, the
+    most PEs at once, and the worst of the mapper's gaps.
     """
-
-    def have(*names: str) -> bool:
-        return all(n in sums for n in names)
-
-    found: dict[str, Floats] = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if have("macs", "cycles", "utilization"):
-            rows = {n: table.columns[n].floats()[firsts] for n in ("macs", "cycles", "utilization")}
-            pes = rows["macs"] / rows["utilization"] / rows["cycles"]
-            macs, cycles = sums["macs"].floats(), sums["cycles"].floats()
-            found["utilization"] = macs / (pes * cycles)
-            if have("compute_cycles"):
-                compute = sums["compute_cycles"].floats()
-                found["mapping_efficiency"] = macs / (pes * compute)
-                found["mean_active_pes"] = macs / compute
-            if have("time_s"):
-                found["gmacs_per_s"] = macs / sums["time_s"].floats() / 1e9
-            if have("energy_pj"):
-                energy = sums["energy_pj"].floats()
-                found["gmacs_per_w"] = macs / energy * 1e3
-                if have("time_s"):
-                    found["power_mw"] = energy / sums["time_s"].floats() / 1e9
-    result = {name: _float(values, whole) for name, values in found.items() if name in sums}
+    ratios = {
+        name: _float(values, whole)
+        for name, values in _quotients(table, sums, firsts).items()
+        if name in sums
+    }
     if "active_pes" in sums:
         most = np.zeros(len(whole), dtype=np.int64)
-        np.maximum.at(
-            most, groups, np.nan_to_num(table.columns["active_pes"].floats()).astype(np.int64)
-        )
-        result["active_pes"] = _masked(Column("int", most), whole)
+        active = np.nan_to_num(table.columns["active_pes"].floats()).astype(np.int64)
+        np.maximum.at(most, groups, active)
+        ratios["active_pes"] = _masked(Column("int", most), whole)
     if "gap" in sums:
-        gaps = table.columns["gap"].floats()
         worst = np.full(len(whole), -np.inf)
-        np.fmax.at(worst, groups, gaps)
-        result["gap"] = _float(worst, whole)
-    return result
+        np.fmax.at(worst, groups, table.columns["gap"].floats())
+        ratios["gap"] = _float(worst, whole)
+    return ratios
+
+
+def _quotients(table: Table, sums: Mapping[str, Column], firsts: Ids) -> dict[str, Floats]:
+    """Quotients of sums, [sets] each, that can be had of the columns there are.
+
+    How many PEs the array has is worked back from the first row of each set.
+    """
+    if not all(name in sums for name in ("macs", "cycles", "utilization")):
+        return {}
+    sum_of = {name: sums[name].floats() for name in SUMMED if name in sums}
+    first = {n: table.columns[n].floats()[firsts] for n in ("macs", "cycles", "utilization")}
+    macs, energy, time = sum_of["macs"], sum_of.get("energy_pj"), sum_of.get("time_s")
+    quotients: dict[str, Floats] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pes = first["macs"] / first["utilization"] / first["cycles"]
+        quotients["utilization"] = macs / (pes * sum_of["cycles"])
+        if (compute := sum_of.get("compute_cycles")) is not None:
+            quotients["mapping_efficiency"] = macs / (pes * compute)
+            quotients["mean_active_pes"] = macs / compute
+        if time is not None:
+            quotients["gmacs_per_s"] = macs / time / 1e9
+        if energy is not None:
+            quotients["gmacs_per_w"] = macs / energy * 1e3
+            if time is not None:
+                quotients["power_mw"] = energy / time / 1e9
+    return quotients
 
 
 def _float(values: Floats, whole: npt.NDArray[np.bool_]) -> Column:

@@ -1,19 +1,18 @@
 """What a worker does, in whatever process: builds the points of a task, evaluates them, packs the
-records.
+records.  ``Runner`` cuts the tasks and has ``run`` called.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelsim.explore import evaluate as evaluation
 from accelsim.explore.columns import ColumnBlock, Ids, pack
 from accelsim.explore.machines import Machines, rebuild
-from accelsim.explore.plan import Item, PlanSettings
-from accelsim.explore.points import SweepPoint
+from accelsim.explore.points import Item, SweepPoint
 from accelsim.version import MODEL_VERSION
 
 
@@ -23,16 +22,13 @@ class WorkTask:
     used.
     """
 
-    ids: Ids
+    ids: Ids  # [points]
     machines: Machines
-    base: bytes
-    overrides: tuple[
-        tuple[bytes, Mapping[str, Any]], ...
-    ]  # digest and keys of each architecture used
+    base: bytes  # what the base architecture is known by
+    overrides: tuple[tuple[bytes, Mapping[str, Any]], ...]  # digest and keys of each one used
     items: tuple[Item, ...]  # used
-    pairs: Ids  # for each id its architecture and its item, as places in the two above
-    settings: PlanSettings
-    model_version: int
+    pairs: Ids  # [points, 2] the architecture and the item, as places in the two above
+    model_version: int  # of the process that asks
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,16 +39,7 @@ class WorkTask:
         return self._part(slice(middle)), self._part(slice(middle, None))
 
     def _part(self, which: slice) -> WorkTask:
-        return WorkTask(
-            self.ids[which],
-            self.machines,
-            self.base,
-            self.overrides,
-            self.items,
-            self.pairs[which],
-            self.settings,
-            self.model_version,
-        )
+        return replace(self, ids=self.ids[which], pairs=self.pairs[which])
 
     def points(self) -> list[SweepPoint]:
         """The points, built."""
@@ -60,12 +47,7 @@ class WorkTask:
             int(m): rebuild(self.machines, self.base, *self.overrides[int(m)])
             for m in set(self.pairs[:, 0].tolist())
         }
-        engine, seed = self.settings.engine, self.settings.seed
-        found = []
-        for m, i in self.pairs.tolist():
-            item = self.items[i]
-            found.append(SweepPoint(archs[m], item.layer, item.problem, item.recipe, engine, seed))
-        return found
+        return [SweepPoint(archs[m], self.items[i]) for m, i in self.pairs.tolist()]
 
 
 @dataclass(frozen=True)

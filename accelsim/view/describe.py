@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from accelsim.explore.study import AxisRange, Study
+from accelsim.explore.study_file import AxisRange, StudyFile
 from accelsim.hardware.architecture import Architecture, Level, VectorUnit
 from accelsim.hardware.energy import Cost, prices
 from accelsim.mapping.dataflow import Dataflow
@@ -38,7 +38,7 @@ def describe(
         body = workload(model, batch)
     elif isinstance(model, MappingFile):
         body = mapping(model)
-    elif isinstance(model, Study):
+    elif isinstance(model, StudyFile):
         body = study(model)
     else:
         raise TypeError(f"nothing to say about {type(model).__name__}")
@@ -353,7 +353,7 @@ def _loops(found: LoopMapping) -> str:
 # Study --------------------------------------------------------------------------------------------
 
 
-def study(found: Study) -> str:
+def study(found: StudyFile) -> str:
     """What is swept, axis by axis, and under which conditions."""
     asked = (
         "workload",

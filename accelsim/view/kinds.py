@@ -15,7 +15,7 @@ from accelsim.base.overrides import apply_overrides
 from accelsim.base.shipped import SINGULAR, resolve_file, shipped_folder, shipped_names
 from accelsim.base.validation import validate
 from accelsim.base.yaml_reading import YamlSource, read_yaml
-from accelsim.explore.study import Study
+from accelsim.explore.study_file import StudyFile
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile
@@ -26,7 +26,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "architecture": Architecture,
     "dataflow": Dataflow,
     "mapping": MappingFile,
-    "study": Study,
+    "study": StudyFile,
 }
 FOLDERS = {
     kind: folder for kind in MODELS for folder, singular in SINGULAR.items() if singular == kind

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from accelsim.explore.pareto import on_front
-from accelsim.explore.sensitivity import axes as varied_axes
-from accelsim.explore.sensitivity import energy_column
+from accelsim.explore.row_names import energy_column, varied_axes
 from accelsim.explore.totals import frame_totals
 from accelsim.view import plots
 from accelsim.view.plots import house_style
