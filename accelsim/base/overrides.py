@@ -1,17 +1,17 @@
 """Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, sweeps,
-``overrides=``.
+``overrides=``; and how a row, a page or a file tells which were changed.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from accelsim.base.errors import InputError
-from accelsim.base.limits import exact_number
 from accelsim.base.model_keys import alternatives, declared_keys, types_below
-from accelsim.base.yaml_reading import YamlReader
+from accelsim.base.yaml_reading import YamlReader, exact_number
 
 
 def apply_overrides(
@@ -43,6 +43,26 @@ def override_values(texts: Mapping[str, str]) -> dict[str, Any]:
     cannot be read.
     """
     return {key: YamlReader(text, key=key).document() for key, text in texts.items()}
+
+
+def override_text(overrides: Mapping[str, object]) -> str:
+    """``KEY=VALUE, ...``, values as ``--set`` takes them; the column ``set`` of a row."""
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=json_value)}"
+        for key, value in overrides.items()
+    )
+
+
+def describe_overrides(name: str, overrides: Mapping[str, object]) -> str:
+    """``NAME with KEY=VALUE, ...``; empty if nothing is overridden."""
+    return f"{name} with {override_text(overrides)}" if overrides else ""
+
+
+def json_value(value: Any) -> Any:
+    """What ``json`` asks for a value it does not know: numpy scalars as numbers, the rest as
+    text.
+    """
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _checked(key: str, value: object) -> Any:

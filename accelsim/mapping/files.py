@@ -5,6 +5,7 @@ layer, or one each.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +87,13 @@ class MappingFile(BaseModel):
         )
 
 
-def load_dataflow(dataflow: str | os.PathLike[str] | Dataflow) -> Dataflow:
+# What a caller may give: a shipped name, a file, or the thing itself; of dataflows also several.
+DataflowLike = str | os.PathLike[str] | Dataflow
+DataflowsLike = DataflowLike | Sequence[DataflowLike]
+MappingLike = str | os.PathLike[str] | Mapping | MappingFile
+
+
+def load_dataflow(dataflow: DataflowLike) -> Dataflow:
     """The dataflow of that name (``row_stationary``, ``row-stationary``, ``rs``) or file.  Raises
     InputError.
     """
@@ -95,7 +102,7 @@ def load_dataflow(dataflow: str | os.PathLike[str] | Dataflow) -> Dataflow:
     return load_model(resolve_file("dataflows", dataflow), Dataflow, "dataflow")
 
 
-def load_mapping(mapping: str | os.PathLike[str] | Mapping | MappingFile) -> MappingFile:
+def load_mapping(mapping: MappingLike) -> MappingFile:
     """The mappings of that file or name; one without a ``name`` is named after its file.  Raises
     InputError.
     """

@@ -160,7 +160,11 @@ class Workload(BaseModel):
         return str(import_module("accelsim.view.notebook").html(self))
 
 
-def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:
+# What a caller may give for a workload: a shipped name, a file, one layer or several.
+WorkloadLike = str | os.PathLike[str] | Workload | Layer | Sequence[Layer]
+
+
+def load_workload(source: WorkloadLike) -> Workload:
     """A workload from a shipped name, a YAML file, one layer or a list of layers.  Raises
     InputError if it is none of them.
     """
