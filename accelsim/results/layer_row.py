@@ -72,8 +72,8 @@ def layer_row(
     overrides: Mapping[str, object],
     given: Given | None = None,
 ) -> tuple[Row, Array | None]:
-    """One layer's row, and its accumulators [N, G, M, E, F] (of a gradient: the shape of what it is
-    the gradient of) where an engine made them.
+    """One layer's row, and its accumulators, axes as in ``check.AXES``, where an engine made
+    them.
 
     ``overrides`` are those that ``arch`` has already, for the row to tell.  A layer that cannot be
     mapped or run is a row with the reason; nothing is raised for it.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from accelsim.engines.event.timed import Timing
     from accelsim.results.map_network import NetworkBest
 
+Value = str | int | float | bool | None  # of a column; numbers may be numpy's
+Record = dict[str, Value]
+
 # The columns that name a row; a total keeps those of its first row.
 LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
 
@@ -62,17 +65,17 @@ class Result:
 
     # -- tables --------------------------------------------------------------------------------
 
-    def records(self, *, total: bool = False) -> list[dict[str, Any]]:
+    def records(self, *, total: bool = False) -> list[Record]:
         """The rows as dictionaries with the same keys in the same order, the totals last if they
         are asked for; None where there is no value.
         """
         keys: dict[str, None] = {}
         for row in sorted(self.rows, key=lambda r: -len(r.columns)):
             keys |= dict.fromkeys(row.columns)
-        records = [{k: row.columns.get(k) for k in keys} for row in self.rows]
+        records: list[Record] = [{k: row.columns.get(k) for k in keys} for row in self.rows]
         return records + (self.totals(records) if total else [])
 
-    def totals(self, records: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+    def totals(self, records: Sequence[Mapping[str, Value]] | None = None) -> list[Record]:
         """One record for each dataflow over its mapped layers, named ``total``; of ``records`` if
         they are at hand.
         """
