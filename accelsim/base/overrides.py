@@ -1,17 +1,17 @@
 """Dotted keys that change a file's data before it is validated: ``--set array.rows=32``, sweeps,
-``overrides=``; and how a row, a page or a file tells which were changed.
+``overrides=``.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from accelsim.base.errors import InputError
+from accelsim.base.limits import plain_value
 from accelsim.base.model_keys import alternatives, declared_keys, types_below
-from accelsim.base.yaml_reading import YamlReader, exact_number
+from accelsim.base.yaml_reading import YamlReader
 
 
 def apply_overrides(
@@ -45,44 +45,11 @@ def override_values(texts: Mapping[str, str]) -> dict[str, Any]:
     return {key: YamlReader(text, key=key).document() for key, text in texts.items()}
 
 
-def override_text(overrides: Mapping[str, object]) -> str:
-    """``KEY=VALUE, ...``, values as ``--set`` takes them; the column ``set`` of a row."""
-    return ", ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value, default=json_value)}"
-        for key, value in overrides.items()
-    )
-
-
-def describe_overrides(name: str, overrides: Mapping[str, object]) -> str:
-    """``NAME with KEY=VALUE, ...``; empty if nothing is overridden."""
-    return f"{name} with {override_text(overrides)}" if overrides else ""
-
-
-def json_value(value: Any) -> Any:
-    """What ``json`` asks for a value it does not know: numpy scalars as numbers, the rest as
-    text.
-    """
-    return value.item() if hasattr(value, "item") else str(value)
-
-
 def _checked(key: str, value: object) -> Any:
     try:
         return plain_value(value)
     except ValueError as e:
         raise InputError(str(e), key=key, got=str(value)) from None
-
-
-def plain_value(value: object) -> Any:
-    """A value as YAML would give it: numpy scalars become Python's, tuples lists.  Raises
-    ValueError beyond 2^53.
-    """
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    if isinstance(value, (list, tuple)):
-        return [plain_value(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): plain_value(v) for k, v in value.items()}
-    return exact_number(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _set(data: Any, key: str, value: Any, model: type[Any] | None) -> None:

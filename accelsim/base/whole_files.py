@@ -1,27 +1,21 @@
-"""Rows as CSV, and files that are written whole or not at all: what commands, ``to_csv``,
+"""Files that are written whole or not at all, and records as CSV: what commands, ``to_csv``,
 ``to_json`` and ``save`` write with.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from accelsim.base.csv_writing import csv_text
 
-def csv_text(records: Sequence[Mapping[str, object]]) -> str:
-    """Records with the same keys as CSV, a header first and no line end last.
 
-    Whole numbers stay whole beside records that have none; what there is no value for is empty.
-    """
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue().rstrip("\n")
+def records_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """Records with the same keys as CSV, the keys first."""
+    names = list(records[0]) if records else []
+    return csv_text(names, ([record[name] for name in names] for record in records))
 
 
 @contextmanager

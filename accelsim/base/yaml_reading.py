@@ -24,6 +24,7 @@ from accelsim.base.limits import (
     MAX_LINES,
     MAX_NODES,
     MAX_NUMBER,
+    exact_number,
 )
 from accelsim.base.shipped import SINGULAR, existing, reason
 
@@ -323,10 +324,3 @@ def in_words(value: Any) -> str:
         if value is None or isinstance(value, bool)
         else repr(value)
     )
-
-
-def exact_number(number: int) -> int:
-    """The number.  Raises ValueError beyond 2^53, where JSON and float64 would round it."""
-    if abs(number) > MAX_NUMBER:
-        raise ValueError("must be a number of at most 2^53")
-    return number

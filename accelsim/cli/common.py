@@ -101,9 +101,9 @@ def answer(result: Records, form: str, total: bool) -> str:
 
 def csv_text(records: list[dict[str, Any]]) -> str:
     """Records as CSV, a header first."""
-    from accelsim.base import whole_files
+    from accelsim.base.whole_files import records_csv
 
-    return whole_files.csv_text(records)
+    return records_csv(records)
 
 
 # Files --------------------------------------------------------------------------------------------

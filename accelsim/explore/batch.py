@@ -22,7 +22,7 @@ from accelsim.engines.analytic.array_time import fold_loops, on_lines
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.energy import Cost, Prices, Route, efficiency, prices
+from accelsim.hardware.energy import Cost, Prices, Route, prices
 from accelsim.hardware.ports import limited
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import depends
@@ -30,7 +30,7 @@ from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule_many import Tilings, choose_many
-from accelsim.results.layer_row import performance
+from accelsim.results.layer_row import efficiency, performance
 from accelsim.workload.problem import TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from accelsim.base.errors import InputError
-from accelsim.base.overrides import plain_value
+from accelsim.base.limits import plain_value
 
 MAX_POINTS = 10_000_000  # of a sweep: architectures x dataflows x layers
 MOST_DRAWS = 200  # draws per point wanted before a sample under constraints is given up

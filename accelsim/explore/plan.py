@@ -32,7 +32,7 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import Machines
 from accelsim.explore.points import Recipe
-from accelsim.base.overrides import override_text
+from accelsim.results.layer_row import override_text
 from accelsim.results.simulate import ENGINES, Engine
 from accelsim.version import MODEL_VERSION
 from accelsim.workload.layers import Layer

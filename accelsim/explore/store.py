@@ -30,7 +30,7 @@ from accelsim.base.errors import InputError
 from accelsim.base.expression import Expression, ExpressionError
 from accelsim.explore.columns import Column, ColumnBlock, Table, column, text_column, widest
 from accelsim.explore.plan import SweepPlan, axis_value
-from accelsim.base.overrides import override_text
+from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION, __version__
 
 VERSION = 1  # of the tables below

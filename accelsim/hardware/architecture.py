@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -396,8 +396,8 @@ class Architecture(Frozen):
         return str(import_module("accelsim.view.notebook").html(self))
 
 
-# What a caller may give for an architecture: a shipped name, a file, or the thing itself.
-ArchitectureLike = str | os.PathLike[str] | Architecture
+# What every function that asks for an architecture takes.
+ArchitectureLike: TypeAlias = str | os.PathLike[str] | Architecture
 
 
 def load_architecture(

@@ -28,9 +28,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from math import exp, log, sqrt
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from accelsim.hardware.architecture import Architecture, EyerissEnergy, Horowitz45Energy, OwnEnergy
 from accelsim.workload.problem import TENSORS
@@ -389,23 +386,3 @@ class _Notes:
     @property
     def all(self) -> tuple[str, ...]:
         return tuple(self._said)
-
-
-# What a run's energy comes to ---------------------------------------------------------------------
-
-
-def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns ``power_mw``, mean power in mW, and ``gmacs_per_w``, 1e9 MACs per second and
-    watt, of a record's ``energy_pj``, ``time_s`` and ``macs``; none where the energy is not in pJ.
-
-    The record's values are numbers, or arrays [points] of points that all take time and energy.
-    """
-    energy, time_s = record.get("energy_pj"), record.get("time_s")
-    if energy is None:
-        return {}
-    if isinstance(energy, np.ndarray):
-        return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
-    return {
-        "power_mw": energy / time_s / 1e9 if time_s else None,
-        "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None,
-    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -87,10 +87,10 @@ class MappingFile(BaseModel):
         )
 
 
-# What a caller may give: a shipped name, a file, or the thing itself; of dataflows also several.
-DataflowLike = str | os.PathLike[str] | Dataflow
-DataflowsLike = DataflowLike | Sequence[DataflowLike]
-MappingLike = str | os.PathLike[str] | Mapping | MappingFile
+# What every function that asks for a dataflow, for several, or for a mapping takes.
+DataflowLike: TypeAlias = str | os.PathLike[str] | Dataflow
+DataflowsLike: TypeAlias = DataflowLike | Sequence[DataflowLike]
+MappingLike: TypeAlias = str | os.PathLike[str] | Mapping | MappingFile
 
 
 def load_dataflow(dataflow: DataflowLike) -> Dataflow:

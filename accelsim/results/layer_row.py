@@ -9,33 +9,53 @@ training steps call it once for each layer; sweeps take ``performance`` for many
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
-from accelsim.base.overrides import override_text
 from accelsim.engines import moved as counts
 from accelsim.engines.analytic import closed_form as analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.energy import efficiency, prices
+from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import MappingSource
 from accelsim.results import check as compare
-from accelsim.results.result import Row
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem
 
 if TYPE_CHECKING:
+    from accelsim.engines.event.timed import Timing
     from accelsim.results.execute import Executed, Executing
 
 Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
 ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer under one dataflow.
+
+    ``columns``     what is shown and written, by name: words, cycles, energy in the architecture's
+                    unit; None where there is no value
+    ``nest``        the mapping that ran; None where the layer could not be mapped
+    ``error``       layer, dataflow and why the row failed: not mapped, outputs or counts differ
+    ``provenance``  seed, versions, hashes, loops and notes: what JSON says beside the columns
+    ``timing``      of the event engine: stalls, and timeline and occupancy if they were asked for
+    """
+
+    columns: Mapping[str, Any]
+    nest: Nest | None = None
+    error: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True)
@@ -239,6 +259,23 @@ def performance(
     }
 
 
+def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns ``power_mw``, mean power in mW, and ``gmacs_per_w``, 1e9 MACs per second and
+    watt, of a record's ``energy_pj``, ``time_s`` and ``macs``; none where the energy is not in pJ.
+
+    The record's values are numbers, or arrays [points] of points that all take time and energy.
+    """
+    energy, time_s = record.get("energy_pj"), record.get("time_s")
+    if energy is None:
+        return {}
+    if isinstance(energy, np.ndarray):
+        return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
+    return {
+        "power_mw": energy / time_s / 1e9 if time_s else None,
+        "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None,
+    }
+
+
 def provenance(
     arch: Architecture, nest: Nest | None, seed: int, overrides: Mapping[str, object]
 ) -> dict[str, Any]:
@@ -257,3 +294,23 @@ def provenance(
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def override_text(overrides: Mapping[str, object]) -> str:
+    """``KEY=VALUE, ...``, values as ``--set`` takes them; the column ``set``."""
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=json_value)}"
+        for key, value in overrides.items()
+    )
+
+
+def describe_overrides(name: str, overrides: Mapping[str, object]) -> str:
+    """``NAME with KEY=VALUE, ...``; empty if nothing is overridden."""
+    return f"{name} with {override_text(overrides)}" if overrides else ""
+
+
+def json_value(value: Any) -> Any:
+    """What ``json`` asks for a value it does not know: numpy scalars as numbers, the rest as
+    text.
+    """
+    return value.item() if hasattr(value, "item") else str(value)

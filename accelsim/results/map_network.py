@@ -16,7 +16,7 @@ from typing import Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.one_thread import one_thread
-from accelsim.base.whole_files import csv_text, write_text
+from accelsim.base.whole_files import records_csv, write_text
 from accelsim.base.yaml_writing import to_yaml
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
@@ -26,8 +26,8 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import sources
-from accelsim.results.layer_row import How, layer_row
-from accelsim.results.result import Result, Row
+from accelsim.results.layer_row import How, Row, layer_row
+from accelsim.results.result import Result
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
@@ -80,7 +80,7 @@ class NetworkBest:
 
     def to_csv(self, path: str | Path | None = None) -> str:
         """The records as CSV; also written to ``path`` if that is given.  Raises OSError."""
-        return _given(csv_text(self.records()), path)
+        return _given(records_csv(self.records()), path)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The records as a JSON list, each with its ``certificate`` and its ``front``; also written

@@ -22,19 +22,25 @@ import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
-from accelsim.base.overrides import override_text
 from accelsim.engines.analytic import closed_form as analytic
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.energy import efficiency
 from accelsim.hardware.vector_energy import vector_prices
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.residency import ResidencyPlan, plan
 from accelsim.mapping.source import MappingSource
-from accelsim.results.layer_row import Given, How, layer_row, leading, provenance
-from accelsim.results.result import Row
+from accelsim.results.layer_row import (
+    Given,
+    How,
+    Row,
+    efficiency,
+    layer_row,
+    leading,
+    override_text,
+    provenance,
+)
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.network import Workload

@@ -13,16 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelsim.base.overrides import describe_overrides, json_value
-from accelsim.base.whole_files import csv_text, write_text
-from accelsim.hardware.energy import efficiency
-from accelsim.mapping.nest import Nest
+from accelsim.base.whole_files import records_csv, write_text
+from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from accelsim.engines.event.timed import Timing
     from accelsim.results.map_network import NetworkBest
 
 Value = str | int | float | bool | None  # of a column; numbers may be numpy's
@@ -30,25 +27,6 @@ Record = dict[str, Value]
 
 # The columns that name a row; a total keeps those of its first row.
 LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer under one dataflow.
-
-    ``columns``     what is shown and written, by name: words, cycles, energy in the architecture's
-                    unit; None where there is no value
-    ``nest``        the mapping that ran; None where the layer could not be mapped
-    ``error``       layer, dataflow and why the row failed: not mapped, outputs or counts differ
-    ``provenance``  seed, versions, hashes, loops and notes: what JSON says beside the columns
-    ``timing``      of the event engine: stalls, and timeline and occupancy if they were asked for
-    """
-
-    columns: Mapping[str, Any]
-    nest: Nest | None = None
-    error: str | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +69,7 @@ class Result:
 
     def to_csv(self, path: str | Path | None = None, *, total: bool = False) -> str:
         """The records as CSV; also written to ``path`` if that is given.  Raises OSError."""
-        return _given(csv_text(self.records(total=total)), path)
+        return _given(records_csv(self.records(total=total)), path)
 
     def to_json(self, path: str | Path | None = None, *, total: bool = False) -> str:
         """A JSON list of records; each carries seed, versions and the hashes of architecture and

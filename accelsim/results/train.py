@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
-from accelsim.base.overrides import plain_value
+from accelsim.base.limits import plain_value
 from accelsim.base.whole_files import whole_file
 from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
@@ -37,8 +37,8 @@ from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_
 from accelsim.mapping.files import DataflowLike, MappingLike
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import MappingSource, sources
-from accelsim.results.layer_row import ENGINES, Engine, Given, How, layer_row
-from accelsim.results.result import Result, Row
+from accelsim.results.layer_row import ENGINES, Engine, Given, How, Row, layer_row
+from accelsim.results.result import Result
 from accelsim.workload.arithmetic import Number, wrap
 from accelsim.workload.graph.backward import wanted
 from accelsim.workload.graph.graph import Graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -160,8 +160,8 @@ class Workload(BaseModel):
         return str(import_module("accelsim.view.notebook").html(self))
 
 
-# What a caller may give for a workload: a shipped name, a file, one layer or several.
-WorkloadLike = str | os.PathLike[str] | Workload | Layer | Sequence[Layer]
+# What every function that asks for a workload takes.
+WorkloadLike: TypeAlias = str | os.PathLike[str] | Workload | Layer | Sequence[Layer]
 
 
 def load_workload(source: WorkloadLike) -> Workload:
