@@ -132,11 +132,6 @@ def map_network(
     flow: str | Dataflow = ANY if is_any(dataflow) else load_dataflow(dataflow)
     if processes < 1:
         raise InputError("must be at least 1", key="processes", got=str(processes))
-    equal: dict[Problem, list[str]] = {}
-    for layer in network.layers:
-        equal.setdefault(layer.directed(batch, direction), []).append(layer.name)
-    names_of = {names[0]: names for names in equal.values()}
-    jobs = {first: network.select([first]) for first in names_of}
     options = {
         "objective": objective,
         "tiles": tiles,
@@ -145,21 +140,12 @@ def map_network(
         "batch": batch,
         "direction": direction,
     }
-    outcomes: dict[str, Best | str] = {}  # by layer; text says why there is no mapping
-    stopped = False
-    try:
-        for first, outcome in _outcomes(
-            jobs, machine, flow, options, min(processes, len(jobs)), progress
-        ):
-            outcomes |= dict.fromkeys(names_of[first], outcome)
-            if progress is not None:
-                said = outcome if isinstance(outcome, str) else outcome.certificate
-                progress(f"{', '.join(names_of[first])}: {said}")
-            stopped |= isinstance(outcome, Best) and outcome.certificate.stopped == "interrupted"
-            if stopped and processes == 1:
-                break
-    except KeyboardInterrupt:
-        stopped = True
+    equal: dict[Problem, list[str]] = {}
+    for layer in network.layers:
+        equal.setdefault(layer.directed(batch, direction), []).append(layer.name)
+    groups = list(equal.values())
+    search = _Search(network, machine, flow, options, processes, progress)
+    outcomes, stopped = search.all(groups)
     chosen = {
         layer.name: best
         for layer in network.layers
@@ -191,35 +177,64 @@ def _row(
     return layer_row(workload, layer.name, problem, arch, source, how, {})[0]
 
 
-def _outcomes(
-    jobs: Mapping[str, Workload],
-    arch: Architecture,
-    flow: str | Dataflow,
-    options: Mapping[str, Any],
-    processes: int,
-    progress: Progress | None,
-) -> Iterator[tuple[str, Best | str]]:
-    """Each job's name with its Best, or with why it has none, as they end."""
-    if processes <= 1:
-        for first, layer in jobs.items():
-            yield first, _solve(layer, arch, flow, options, _named(progress, first))
-        return
-    with one_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting: dict[Future[Best | str], str] = {
-            pool.submit(_solve, layer, arch, flow, options, None): first
-            for first, layer in jobs.items()
-        }
+@dataclass(frozen=True)
+class _Search:
+    """``map_layer`` of several layers with the same ``options``, one after the other or in
+    processes.
+    """
+
+    network: Workload
+    arch: Architecture
+    flow: str | Dataflow
+    options: Mapping[str, Any]
+    processes: int
+    progress: Progress | None
+
+    def all(self, groups: Sequence[Sequence[str]]) -> tuple[dict[str, Best | str], bool]:
+        """By layer, its Best or why it has none, and whether the search was interrupted; the layers
+        of a group are equal.
+        """
+        outcomes: dict[str, Best | str] = {}
         try:
-            for done, first in waiting.items():
-                yield first, done.result()
+            for names, outcome in self._each(groups):
+                outcomes |= dict.fromkeys(names, outcome)
+                if self.progress is not None:
+                    said = outcome if isinstance(outcome, str) else outcome.certificate
+                    self.progress(f"{', '.join(names)}: {said}")
+                if self.processes == 1 and _interrupted(outcome):
+                    break
         except KeyboardInterrupt:
-            for future in waiting:
-                future.cancel()
-            # The running searches were interrupted too and return what they have.
-            for future, first in waiting.items():
-                if not future.cancelled() and future.exception() is None:
-                    yield first, future.result()
-            raise
+            return outcomes, True
+        return outcomes, any(_interrupted(outcome) for outcome in outcomes.values())
+
+    def _each(self, groups: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], Best | str]]:
+        """Each group with its outcome, as they end."""
+        processes = min(self.processes, len(groups))
+        if processes <= 1:
+            for names in groups:
+                layer, told = self.network.select(names[:1]), _named(self.progress, names[0])
+                yield names, _solve(layer, self.arch, self.flow, self.options, told)
+            return
+        with one_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            waiting: dict[Future[Best | str], Sequence[str]] = {}
+            for names in groups:
+                job = self.network.select(names[:1]), self.arch, self.flow, self.options, None
+                waiting[pool.submit(_solve, *job)] = names
+            try:
+                for done, names in waiting.items():
+                    yield names, done.result()
+            except KeyboardInterrupt:
+                for future in waiting:
+                    future.cancel()
+                # The running searches were interrupted too and return what they have.
+                for future, names in waiting.items():
+                    if not future.cancelled() and future.exception() is None:
+                        yield names, future.result()
+                raise
+
+
+def _interrupted(outcome: Best | str) -> bool:
+    return isinstance(outcome, Best) and outcome.certificate.stopped == "interrupted"
 
 
 def _solve(

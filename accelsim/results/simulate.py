@@ -12,14 +12,16 @@ method of the ``Result``:
 ``--format``, -o    ``print(result)``, ``to_csv(path)``, ``to_json(path)``
 ``--total``         ``to_csv(path, total=True)``, likewise ``to_json``
 ``--plot DIR``      ``result.plot.save(DIR)``
-``--timeline DIR``  ``timeline=True``, then ``result.save_timelines(DIR)``
+``--timeline DIR``  ``timeline=True``, then ``result.plot.save_timelines(DIR)``
 ==================  ==========================================================
 
 Every other option has its keyword's name.  ``processes`` and ``progress`` have no option: the shell
 takes every core, and shows a bar where stderr is a terminal.
 
-A search for mappings stands above the engines and below results, so that ``mapper=`` can be a
-keyword of this function: ``results.map_network`` is imported only where one is asked for.
+``mapper=`` can be a keyword of this function because a search for mappings stands on the engines
+and below results: the search itself in ``mapper``, its rows in ``results.map_network``, which is
+imported only where one is asked for.  Were it above, in ``explore``, ``simulate`` would have to
+reach up, or be a second function of the same name there.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import TYPE_CHECKING
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER, plain_value
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
-from accelsim.mapping.files import DataflowsLike, MappingLike, load_dataflow
+from accelsim.mapping.files import DataflowLike, DataflowsLike, MappingLike, load_dataflow
 from accelsim.mapping.source import MappingSource, several, sources
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, layer_row
 from accelsim.results.result import Result
@@ -136,9 +138,19 @@ def simulate(
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
         return Result(tuple(row for s in sources(dataflow, mapping) for row in rows_of(s)))
-    return _under_mapper(
-        network, machine, dataflow, rows_of, mapper, limit, batch, direction, processes
+    from accelsim.results.map_network import map_network
+
+    search = partial(
+        map_network,
+        network,
+        machine,
+        batch=batch,
+        direction=direction,
+        objective=mapper,
+        limit=limit,
+        processes=processes,
     )
+    return _under_mapper(dataflow, search, rows_of, f"mapper_{mapper}")
 
 
 def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: bool) -> How:
@@ -198,44 +210,29 @@ def _layer_rows(
 
 
 def _under_mapper(
-    network: Workload,
-    arch: Architecture,
     dataflow: DataflowsLike | None,
+    search: Callable[[DataflowLike], NetworkBest],
     rows_of: Callable[[MappingSource], list[Row]],
-    objective: str,
-    limit: float | None,
-    batch: int | None,
-    direction: Direction,
-    processes: int,
+    name: str,
 ) -> Result:
-    """The rows under the best mappings, a dataflow after the other.
+    """The rows under the best mappings, a dataflow after the other, ``name`` in their column
+    ``mapping``.
 
     They are run as those of a mapping file would be, so that any engine can carry them out.  A
     dataflow under which no layer has a mapping has no rows; ``Result.searches`` says why.
     """
     from accelsim.mapper.any_dataflow import ANY, is_any
-    from accelsim.results.map_network import map_network
 
     if dataflow is None:
         raise InputError("must be given, the mapper searches under it", key="dataflow")
     rows: list[Row] = []
     searches: dict[str, NetworkBest] = {}
     for flow in several(dataflow):
-        best = map_network(
-            network,
-            arch,
-            flow,
-            batch=batch,
-            direction=direction,
-            processes=processes,
-            objective=objective,
-            limit=limit,
-        )
+        best = search(flow)
         searches[flow if isinstance(flow, str) else load_dataflow(flow).short] = best
         if not best.layers:
             continue
-        file = best.mapping_file(f"mapper_{objective}")
-        (source,) = sources(None if is_any(flow) else flow, file)
+        (source,) = sources(None if is_any(flow) else flow, best.mapping_file(name))
         more = rows_of(source)
         if is_any(flow):
             more = [replace(row, columns={**row.columns, "dataflow": ANY}) for row in more]
