@@ -45,7 +45,8 @@ class Row:
 
     ``columns``     what is shown and written, by name: words, cycles, energy in the architecture's
                     unit; None where there is no value
-    ``nest``        the mapping that ran; None where the layer could not be mapped
+    ``nest``        the mapping that ran; None where the layer could not be mapped, and of a node on
+                    the vector unit
     ``error``       layer, dataflow and why the row failed: not mapped, outputs or counts differ
     ``provenance``  seed, versions, hashes, loops and notes: what JSON says beside the columns
     ``timing``      of the event engine: stalls, and timeline and occupancy if they were asked for
