@@ -770,30 +770,42 @@ def test_sums_beyond_the_widest_psum_are_refused_too() -> None:
 def test_an_operator_without_gradient_is_named_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    head = "name: n\ninput: [1, 8, 8]\ngraph:\n"
-    drawn = "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
-    last = "  - {name: f, type: linear, M: 3}\n"
-    graph = graph_of(f"{head}  - {{name: c, M: 2, R: 3}}\n{drawn}{last}", tmp_path)
+    text = (
+        "name: n\ninput: [1, 8, 8]\ngraph:\n  - {name: c, M: 2, R: 3}\n"
+        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
+    )
+    graph = graph_of(text + "  - {name: f, type: linear, M: 3}\n", tmp_path)
     monkeypatch.setattr(training, "step", None)
     with pytest.raises(
         InputError,
-        match=r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; "
-        r"leave expected out$",
+        match=(
+            r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; leave expected"
+            r" out$"
+        ),
     ):
         train_step(graph, arch="systolic", dataflow="ws")
     # Before the first weight nothing needs one.
-    first = head + drawn + last
+    head = "name: n\ninput: [1, 8, 8]\ngraph:\n"
+    first = head + (
+        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
+        "  - {name: f, type: linear, M: 3}\n"
+    )
     monkeypatch.undo()
     done = train_step(graph_of(first, tmp_path), arch="systolic", dataflow="ws")
     assert not done.failures and set(done.gradients) == {"f", "f.weight"}
 
 
 def test_unfit_losses(tmp_path: Path) -> None:
-    one = "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
-    two = one + "  - {name: b, M: 2, R: 3, inputs: input}\n"
+    two = (
+        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
+        "  - {name: b, M: 2, R: 3, inputs: input}\n"
+    )
     with pytest.raises(InputError, match="a loss needs a network of one output, got a, b"):
         losses.loss_at(graph_of(two, tmp_path), "cross_entropy")
-    across = one + "  - {name: p, type: softmax}\n"
+    across = (
+        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
+        "  - {name: p, type: softmax}\n"
+    )
     with pytest.raises(
         InputError, match="p: cross_entropy needs its softmax along axis 0, the classes"
     ):
