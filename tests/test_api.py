@@ -20,6 +20,7 @@ from click.testing import CliRunner
 import accelsim as acc
 from accelsim.base.catalogue import KINDS, Catalogue
 from accelsim.base.shipped import shipped_names
+from accelsim.base.whole_files import records_csv
 from accelsim.cli.main import cli
 from accelsim.results.map_network import NetworkBest
 from accelsim.results.result import Plots, Result
@@ -372,3 +373,8 @@ def test_a_catalogue_is_a_list_and_a_page(kind: str) -> None:
 
 def test_list_prints_the_catalogues() -> None:
     assert shell("list") == "".join(f"{Catalogue(kind)}\n" for kind in KINDS if Catalogue(kind))
+
+
+def test_records_need_not_have_the_same_keys() -> None:
+    assert records_csv([{"a": 1, "b": None}, {"a": 2, "c": "x,y"}]) == 'a,b,c\n1,,\n2,,"x,y"'
+    assert records_csv([]) == ""

@@ -4,6 +4,7 @@ in which a function is called, counted by a profiler in a warm process on a laye
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,11 +32,14 @@ def visited(call: Callable[[], acc.Result]) -> set[str]:
             files.add(frame.f_code.co_filename)
 
     before = sys.getprofile()
+    gc.collect()
+    gc.disable()  # what other tests left behind is closed now, and not while we count
     sys.setprofile(note)
     try:
         result = call()
     finally:
         sys.setprofile(before)
+        gc.enable()
     assert not result.failures
     inside = {Path(file) for file in files if file.startswith(str(PACKAGE))}
     return {str(p.relative_to(PACKAGE)) for p in inside if p.name != "__init__.py"}

@@ -13,9 +13,9 @@ from accelsim.base.csv_writing import csv_text
 
 
 def records_csv(records: Sequence[Mapping[str, object]]) -> str:
-    """Records with the same keys as CSV, the keys first."""
-    names = list(records[0]) if records else []
-    return csv_text(names, ([record[name] for name in names] for record in records))
+    """Records as CSV, a column for each key in the order in which the keys first appear."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return csv_text(names, ([record.get(name) for name in names] for record in records))
 
 
 @contextmanager
