@@ -166,8 +166,8 @@ def rows(text: str) -> list[dict[str, Any]]:
 TINY = """
 name: tiny
 layers:
-  - {name: conv, type: conv2d, M: 2, C: 1, H: 2, W: 1, R: 1, S: 1}
-  - {name: again, type: conv2d, M: 2, C: 1, H: 2, W: 1, R: 1, S: 1}
+  - {name: conv, type: conv2d, M: 2, C: 1, H: 1, W: 1, R: 1, S: 1}
+  - {name: again, type: conv2d, M: 2, C: 1, H: 1, W: 1, R: 1, S: 1}
 """
 
 
@@ -178,26 +178,35 @@ def tiny(tmp_path: Path) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("flows", ["rs,os", "any"])
-def test_a_mapper_gives_the_rows_of_run(flows: str, tiny: str) -> None:
+ARRAY = {"array.rows": 2, "array.cols": 2}
+
+
+def test_a_mapper_gives_the_rows_of_run(tiny: str) -> None:
     """``simulate(mapper=...)`` and ``run --mapper`` are one path."""
-    words = ("run", tiny, "--layer", "conv", "--arch", "eyeriss", "--dataflow", flows)
-    array = ("--set", "array.rows=2", "--set", "array.cols=2")
+    words = ("run", tiny, "--layer", "conv", "--arch", "eyeriss", "--dataflow", "rs,os")
+    array = (word for key, n in ARRAY.items() for word in ("--set", f"{key}={n}"))
     told = rows(shell(*words, *array, "--mapper", "energy", "--check", "--format", "json"))
     result = acc.simulate(
         tiny,
         "eyeriss",
-        flows,
+        "rs,os",
         layers=["conv"],
         mapper="energy",
         check=True,
-        overrides={"array.rows": 2, "array.cols": 2},
+        overrides=ARRAY,
     )
     assert rows(result.to_json()) == told and not result.failures
-    assert list(result.searches) == flows.split(",") == [r["dataflow"] for r in told]
+    assert list(result.searches) == ["rs", "os"] == [r["dataflow"] for r in told]
     for row, best in zip(told, result.searches.values(), strict=True):
         assert row["mapping"] == "mapper_energy" and row["bit_exact"]
         assert best.result.records()[0]["cycles"] == row["cycles"] and not best.errors
+
+
+def test_any_dataflow_is_named_in_its_row(tiny: str) -> None:
+    result = acc.simulate(tiny, "eyeriss", "any", layers=["conv"], mapper="energy", overrides=ARRAY)
+    (row,) = result.records()
+    assert row["dataflow"] == "any" and row["mapping"] == "mapper_energy"
+    assert list(result.searches) == ["any"]
 
 
 def test_equal_layers_are_searched_once_and_all_have_rows(tiny: str) -> None:
@@ -246,17 +255,18 @@ def test_files_say_what_the_shell_writes(tmp_path: Path) -> None:
     }
 
 
-def test_pictures_are_those_of_the_shell(tmp_path: Path) -> None:
-    options = ("--plot", tmp_path / "a", "--engine", "event", "--timeline", tmp_path / "b")
-    shell("run", "lenet5", "--layer", "fc3", "--arch", "eyeriss", "--dataflow", "ws", *options)
+def test_pictures_are_saved_as_the_shell_does(tmp_path: Path) -> None:
     result = acc.simulate("lenet5", "eyeriss", "ws", layers=["fc3"], engine="event", timeline=True)
-    drawn = result.plot.save(tmp_path / "c") + result.plot.save_timelines(tmp_path / "c")
-    expected = {p.name for d in ("a", "b") for p in (tmp_path / d).iterdir()}
-    assert {p.name for p in drawn} == {p.name for p in (tmp_path / "c").iterdir()} == expected
+    drawn = result.plot.save(tmp_path / "new") + result.plot.save_timelines(tmp_path / "new")
+    names = ["overview", "energy_by_level", "energy_by_tensor", "latency", "utilization"]
+    names += ["roofline", "fc3-ws-timeline", "fc3-ws-occupancy"]
+    expected = {f"{name}.{ending}" for name in names for ending in ("png", "svg")}
+    expected.add("fc3-ws-timeline.csv")
+    assert {p.name for p in drawn} == {p.name for p in (tmp_path / "new").iterdir()} == expected
     refused = acc.simulate("lenet5", "eyeriss", mapping="eyeriss_alexnet", layers=["fc3"])
     with pytest.raises(ValueError, match="nothing to draw"):
-        refused.plot.save(tmp_path / "d")
-    assert not (tmp_path / "d").exists()
+        refused.plot.save(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_training_step_from_files(tmp_path: Path) -> None:
