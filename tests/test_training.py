@@ -684,61 +684,27 @@ FAINT = {
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"arch": "eyeriss", "dataflow": "rs"},
-            "bits.psum: must hold the step's sums: conv2 forward needs 17 bits",
-        ),
-        (
-            {"bits": 9},
-            "words of a step must have 2 to 8 bits, the width of systolic's operands, got 9",
-        ),
+        ({"arch": "eyeriss", "dataflow": "rs"}, "bits.psum: must hold the step's sums: conv2 forward needs 17 bits"),
+        ({"bits": 9}, "words of a step must have 2 to 8 bits, the width of systolic's operands, got 9"),
         ({"loss": "crossentropy"}, "loss: no such loss, got crossentropy; nearest: cross_entropy"),
         ({"rate": math.inf}, "rate: must be a number below 2^64, got inf"),
         ({"rate": math.nan}, "rate: must be a number below 2^64, got nan"),
-        (
-            {
-                "loss": "squared_error",
-                "images": np.zeros((1, 1, 28, 28)),
-                "targets": np.full((1, 10), 1e300),
-            },
-            "must be numbers below 2^200",
-        ),
+        ({"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.full((1, 10), 1e300)}, "must be numbers below 2^200"),
         ({"weights": FAINT}, "conv1: its output is too small beside its weights and input"),
         ({"dataflow": "ws,os"}, "dataflow: a step runs under one dataflow, got ws, os"),
         ({"engine": "events"}, "engine: no such engine, got events; nearest: event"),
         ({"batch": 0}, "batch: must be at least 1, got 0"),
-        (
-            {"network": acc.Conv2d(M=1, C=1, H=4, W=4, R=3, S=3)},
-            "workload: layer is a list of layers: a training step needs a graph",
-        ),
+        ({"network": acc.Conv2d(M=1, C=1, H=4, W=4, R=3, S=3)}, "workload: layer is a list of layers: a training step needs a graph"),
         ({"images": np.zeros((1, 1, 28, 28))}, "targets: must be given beside images"),
-        (
-            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1]), "batch": 1},
-            "batch: is of random images",
-        ),
-        (
-            {"images": np.zeros((1, 1, 27, 28)), "targets": np.array([1])},
-            "input: one of the batch must have shape 1x28x28",
-        ),
-        (
-            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([10])},
-            "labels: must be classes 0 to 9, got 10 to 10",
-        ),
-        (
-            {"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1.0])},
-            "labels: must be whole numbers of shape 1, got 1 of float64",
-        ),
-        (
-            {"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.zeros(3)},
-            "must be numbers of shape 1x10, got 3",
-        ),
+        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1]), "batch": 1}, "batch: is of random images"),
+        ({"images": np.zeros((1, 1, 27, 28)), "targets": np.array([1])}, "input: one of the batch must have shape 1x28x28"),
+        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([10])}, "labels: must be classes 0 to 9, got 10 to 10"),
+        ({"images": np.zeros((1, 1, 28, 28)), "targets": np.array([1.0])}, "labels: must be whole numbers of shape 1, got 1 of float64"),
+        ({"loss": "squared_error", "images": np.zeros((1, 1, 28, 28)), "targets": np.zeros(3)}, "must be numbers of shape 1x10, got 3"),
         ({"weights": {}}, "weights.conv1.weight: must be given"),
-        (
-            {"images": np.full((1, 1, 28, 28), 1e300), "targets": np.array([1])},
-            "input reaches 1e+300: the step's numbers stay below 2^200",
-        ),
+        ({"images": np.full((1, 1, 28, 28), 1e300), "targets": np.array([1])}, "input reaches 1e+300: the step's numbers stay below 2^200"),
     ],
-)
+)  # fmt: skip
 def test_one_line(options: dict[str, Any], message: str) -> None:
     given = {"network": "lenet5", "arch": "systolic", "dataflow": "ws"} | options
     with pytest.raises(InputError) as caught:
@@ -770,25 +736,19 @@ def test_sums_beyond_the_widest_psum_are_refused_too() -> None:
 def test_an_operator_without_gradient_is_named_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (
-        "name: n\ninput: [1, 8, 8]\ngraph:\n  - {name: c, M: 2, R: 3}\n"
-        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
-    )
+    text = "name: n\ninput: [1, 8, 8]\ngraph:\n  - {name: c, M: 2, R: 3}\n  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
     graph = graph_of(text + "  - {name: f, type: linear, M: 3}\n", tmp_path)
     monkeypatch.setattr(training, "step", None)
     with pytest.raises(
         InputError,
-        match=(
-            r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; leave expected"
-            r" out$"
-        ),
+        match=r"^graph.1: drawn: stochastic_pool with expected .* has no gradient; leave expected out$",
     ):
         train_step(graph, arch="systolic", dataflow="ws")
     # Before the first weight nothing needs one.
     head = "name: n\ninput: [1, 8, 8]\ngraph:\n"
-    first = head + (
-        "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n"
-        "  - {name: f, type: linear, M: 3}\n"
+    first = (
+        head
+        + "  - {name: drawn, type: stochastic_pool, R: 2, expected: true}\n  - {name: f, type: linear, M: 3}\n"
     )
     monkeypatch.undo()
     done = train_step(graph_of(first, tmp_path), arch="systolic", dataflow="ws")
@@ -796,16 +756,10 @@ def test_an_operator_without_gradient_is_named_before_anything_runs(
 
 
 def test_unfit_losses(tmp_path: Path) -> None:
-    two = (
-        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
-        "  - {name: b, M: 2, R: 3, inputs: input}\n"
-    )
+    two = "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n  - {name: b, M: 2, R: 3, inputs: input}\n"
     with pytest.raises(InputError, match="a loss needs a network of one output, got a, b"):
         losses.loss_at(graph_of(two, tmp_path), "cross_entropy")
-    across = (
-        "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n"
-        "  - {name: p, type: softmax}\n"
-    )
+    across = "name: n\ninput: [2, 4, 4]\ngraph:\n  - {name: a, M: 2, R: 3}\n  - {name: p, type: softmax}\n"
     with pytest.raises(
         InputError, match="p: cross_entropy needs its softmax along axis 0, the classes"
     ):

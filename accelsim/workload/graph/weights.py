@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ def random_images(graph: Graph, batch: int = 1, seed: int = 0) -> dict[str, Arra
 
 # What a caller may give for weights: an .npz file, or arrays by name; for images also the one array
 # of a network with one input.
-ArraysLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Array]
-ImagesLike: TypeAlias = ArraysLike | Array
+ArraysLike = str | os.PathLike[str] | Mapping[str, Array]
+ImagesLike = ArraysLike | Array
 TARGETS = ("labels", "targets")  # what a file of images has beside them, for training: one of these
 
 
