@@ -506,8 +506,7 @@ def test_float64_gradients_of_a_whole_network(tmp_path: Path) -> None:
         ends = []
         for sign in (1, -1):
             moved = {name: value + sign * h * along[name] for name, value in weights.items()}
-            outputs = evaluate(graph, images, moved)[end]
-            ends.append(losses.value(loss, outputs, targets))  # type: ignore[arg-type]
+            ends.append(losses.value(loss, evaluate(graph, images, moved)[end], targets))  # type: ignore[arg-type]
         want = sum(float((found[name] * along[name]).sum()) for name in weights if name in found)
         assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(want, rel=1e-5)
 
