@@ -1,20 +1,21 @@
 """accelsim: convolution layers on a modelled PE array, exact to the word and to the bit.
 
-The names below load what they need when they are first used.
+``import accelsim as acc`` gives the names below; each loads what it needs when it is first used.
+Everything else is the program's own and may change.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelsim.version import MODEL_VERSION, __version__
 
 if TYPE_CHECKING:
+    from accelsim.base.catalogue import architectures, dataflows, mappings, workloads
     from accelsim.base.errors import InputError
     from accelsim.explore.difference import compare
     from accelsim.explore.execution import SweepError
-    from accelsim.explore.map_network import map_network
     from accelsim.explore.pareto import pareto
     from accelsim.explore.read import read_store
     from accelsim.explore.sensitivity import sensitivity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
     from accelsim.mapping.nest import Nest
     from accelsim.mapping.rule import choose
+    from accelsim.results.map_network import map_network
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
     from accelsim.results.train import train_step
@@ -58,15 +60,18 @@ _HOMES = {
     "SweepError": "explore.execution",
     "Workload": "workload.network",
     "animate": "view.player.animation",
+    "architectures": "base.catalogue",
     "choose": "mapping.rule",
     "compare": "explore.difference",
+    "dataflows": "base.catalogue",
     "load_architecture": "hardware.architecture",
     "load_dataflow": "mapping.files",
     "load_mapping": "mapping.files",
     "load_study": "explore.study_file",
     "load_workload": "workload.network",
     "map_layer": "mapper.layer_search",
-    "map_network": "explore.map_network",
+    "map_network": "results.map_network",
+    "mappings": "base.catalogue",
     "pareto": "explore.pareto",
     "read_store": "explore.read",
     "search": "explore.sweep",
@@ -74,21 +79,60 @@ _HOMES = {
     "simulate": "results.simulate",
     "sweep": "explore.sweep",
     "train_step": "results.train",
+    "workloads": "base.catalogue",
 }
 
-__all__ = [  # noqa: RUF022
-    "MODEL_VERSION", "__version__", "Animation", "Architecture", "Conv2d", "ConvTranspose2d", "Dataflow", "Gemm",
-    "InputError", "Linear", "Loop", "Mapping", "MappingError", "MatMul", "Nest", "Problem", "Result", "StoreError",
-    "Study", "SweepError", "Workload", "animate", "choose", "compare", "load_architecture", "load_dataflow", "load_mapping",
-    "load_study", "load_workload", "map_layer", "map_network", "pareto", "read_store", "search", "sensitivity", "simulate", "sweep",
+__all__ = [
+    "MODEL_VERSION",
+    "Animation",
+    "Architecture",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dataflow",
+    "Gemm",
+    "InputError",
+    "Linear",
+    "Loop",
+    "Mapping",
+    "MappingError",
+    "MatMul",
+    "Nest",
+    "Problem",
+    "Result",
+    "StoreError",
+    "Study",
+    "SweepError",
+    "Workload",
+    "__version__",
+    "animate",
+    "architectures",
+    "choose",
+    "compare",
+    "dataflows",
+    "load_architecture",
+    "load_dataflow",
+    "load_mapping",
+    "load_study",
+    "load_workload",
+    "map_layer",
+    "map_network",
+    "mappings",
+    "pareto",
+    "read_store",
+    "search",
+    "sensitivity",
+    "simulate",
+    "sweep",
     "train_step",
-]  # fmt: skip
+    "workloads",
+]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"accelsim.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'accelsim' has no attribute {name!r}")
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'accelsim' has no attribute {name!r}")
+    thing = globals()[name] = getattr(import_module(f"accelsim.{_HOMES[name]}"), name)
+    return thing
 
 
 def __dir__() -> list[str]:

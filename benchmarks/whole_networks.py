@@ -25,7 +25,8 @@ RUNS = 7
 LIBRARIES = "import numpy, pydantic, click, ruamel.yaml, tqdm"
 OURS = """
 import accelsim.cli.main, accelsim.cli.run
-from accelsim.results.result import Result, Row
+from accelsim.results.layer_row import Row
+from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
 from accelsim.workload.network import load_workload
 """

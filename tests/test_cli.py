@@ -420,8 +420,8 @@ def test_show_a_layer_that_cannot_be_mapped():
     done = accelsim("show", "lenet5", "--arch", "tpu_v1", "--dataflow", "os,ws", "--layer", "fc3")
     assert done.code == 1
     assert (
-        "cannot be mapped: output_stationary keeps ofmap in the PE, but tpu_v1's reg may keep weight"
-        in done.out
+        "cannot be mapped: output_stationary keeps ofmap in the PE, "
+        "but tpu_v1's reg may keep weight" in done.out
     )
     assert "loops: K:1:acc:row M:1:acc:col" in done.out
 

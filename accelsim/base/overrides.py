@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelsim.base.errors import InputError
-from accelsim.base.limits import exact_number
+from accelsim.base.limits import plain_value
 from accelsim.base.model_keys import alternatives, declared_keys, types_below
 from accelsim.base.yaml_reading import YamlReader
 
@@ -52,19 +52,6 @@ def _checked(key: str, value: object) -> Any:
         return plain_value(value)
     except ValueError as e:
         raise InputError(str(e), key=key, got=str(value)) from None
-
-
-def plain_value(value: object) -> Any:
-    """A value as YAML would give it: numpy scalars become Python's, tuples lists.  Raises
-    ValueError beyond 2^53.
-    """
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    if isinstance(value, (list, tuple)):
-        return [plain_value(v) for v in value]
-    if isinstance(value, dict):
-        return {str(k): plain_value(v) for k, v in value.items()}
-    return exact_number(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _set(data: Any, key: str, value: Any, model: type[Any] | None) -> None:

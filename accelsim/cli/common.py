@@ -1,15 +1,62 @@
-"""What several commands share: overrides, and writing a file whole or not at all."""
+"""What several commands share: options with the same words, overrides, the format of the answer,
+and writing it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
 ENGINES = ("analytic", "event", "cycle")
 BATCH = click.IntRange(1, 2**31 - 1)
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
+FILE = click.Path(dir_okay=False, path_type=Path)
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+# Options ------------------------------------------------------------------------------------------
+
+arch_option = click.option(
+    "--arch",
+    required=True,
+    metavar="A",
+    help="Architecture: a name of `accelsim list` or a YAML file.",
+)
+overrides_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a dotted key of the architecture: array.rows=32.",
+)
+layers_option = click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="L",
+    help="Only this layer; may be given several times.",
+)
+batch_option = click.option(
+    "--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise."
+)
+direction_option = click.option(
+    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
+)
+total_option = click.option(
+    "--total", is_flag=True, help="Add the total to csv and json; the table always has it."
+)
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    help="table unless -o names a .csv or .json file.",
+)
+output_option = click.option(
+    "-o", "--output", type=FILE, metavar="FILE", help="Write to a file instead of stdout."
+)
 
 
 def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -17,13 +64,49 @@ def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
     from accelsim.base.errors import InputError
     from accelsim.base.overrides import override_values
 
-    found = {}
+    texts = {}
     for entry in overrides:
         key, sign, value = entry.partition("=")
         if not sign or not key:
             raise InputError("--set wants KEY=VALUE", got=entry or "nothing")
-        found[key] = value
-    return override_values(found)
+        texts[key] = value
+    return override_values(texts)
+
+
+# The answer ---------------------------------------------------------------------------------------
+
+
+class Records(Protocol):
+    """What can be written in every format: a ``Result``."""
+
+    def to_csv(self, *, total: bool = False) -> str: ...
+
+    def to_json(self, *, total: bool = False) -> str: ...
+
+
+def chosen_form(form: str | None, output: Path | None) -> str:
+    """``--format`` if it was given, else by the ending of ``-o``, else ``table``."""
+    if form is not None:
+        return form
+    ending = output.suffix.lower() if output is not None else ""
+    return {".csv": "csv", ".json": "json"}.get(ending, "table")
+
+
+def answer(result: Records, form: str, total: bool) -> str:
+    """The result as text in the format that was asked for."""
+    if form == "table":
+        return str(result)
+    return result.to_json(total=total) if form == "json" else result.to_csv(total=total)
+
+
+def csv_text(records: list[dict[str, Any]]) -> str:
+    """Records as CSV, a header first."""
+    from accelsim.base.whole_files import records_csv
+
+    return records_csv(records)
+
+
+# Files --------------------------------------------------------------------------------------------
 
 
 def ready(output: Path | None, option: str = "-o") -> None:
@@ -34,16 +117,13 @@ def ready(output: Path | None, option: str = "-o") -> None:
         )
 
 
-def csv_text(records: list[dict[str, Any]]) -> str:
-    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
-    import csv
-    import io
-
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue().rstrip("\n")
+@contextmanager
+def writing(what: object) -> Iterator[None]:
+    """An error of the file system within is bad usage, in one line that begins with ``what``."""
+    try:
+        yield
+    except OSError as error:
+        raise click.UsageError(f"{what}: cannot be written: {error.strerror}") from error
 
 
 def write(text: str, output: Path | None) -> None:
@@ -51,10 +131,13 @@ def write(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text)
         return
-    half = output.with_name(output.name + ".part")
-    try:
-        half.write_text(text + "\n", encoding="utf-8")
-        half.replace(output)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise click.UsageError(f"-o {output}: cannot be written: {error.strerror}") from error
+    from accelsim.base.whole_files import write_text
+
+    with writing(f"-o {output}"):
+        write_text(text, output)
+
+
+def say_drawn(paths: Iterable[Path]) -> None:
+    """Names the files that were written, on stderr: pictures as drawn, tables as written."""
+    for path in paths:
+        click.echo(f"{'wrote' if path.suffix == '.csv' else 'drew'} {path}", err=True)

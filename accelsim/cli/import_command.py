@@ -1,15 +1,19 @@
 """``accelsim import`` and ``accelsim export``: other tools' networks into a workload file, and out
 of one.
+
+``import`` prints the workload as YAML, or writes it to the file of ``-o``; stderr has what was left
+out or changed on the way, and the nodes that cannot be imported (exit 2, nothing is written).
+``export`` writes a file and prints nothing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import write
+from accelsim.cli.common import FILE, output_option, write, writing
 
 if TYPE_CHECKING:
     from accelsim.importers.network_builder import Imported
@@ -30,16 +34,10 @@ _SUFFIXES = {
 @click.option(
     "--from", "form", type=click.Choice(FORMATS), help="The format; by the file's ending otherwise."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@output_option
 @click.option(
     "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Write the weights too, as .npz (ONNX).",
 )
@@ -79,17 +77,17 @@ def import_(
         if given and kind != only:
             raise click.UsageError(f"{option} goes with {only} files")
     try:
-        found = _imported(file, kind, fold, shape)
+        imported = _imported(file, kind, fold, shape)
     except UnsupportedError as error:
         click.echo(str(error), err=True)
         for name, why in error.nodes:
             click.echo(one_line(f"  {name}: {why}", 300), err=True)
         return 2
-    for note in found.notes:
+    for note in imported.notes:
         click.echo(one_line(note, 300), err=True)
-    write(to_yaml(found.workload).rstrip(), output)
+    write(to_yaml(imported.workload).rstrip(), output)
     if weights is not None:
-        _save(found, weights)
+        _save(imported, weights)
     return 0
 
 
@@ -120,17 +118,15 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(int(p) for p in parts)
 
 
-def _save(found: Imported, path: Path) -> None:
+def _save(imported: Imported, path: Path) -> None:
+    """The weights as .npz."""
     import numpy as np
 
-    half = path.with_name(path.name + ".part")
-    try:
-        with half.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **found.weights)
-        half.replace(path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise click.UsageError(f"--weights {path}: cannot be written: {error.strerror}") from error
+    from accelsim.base.whole_files import whole_file
+
+    arrays: dict[str, Any] = dict(imported.weights)
+    with writing(f"--weights {path}"), whole_file(path) as stream:
+        np.savez(stream, **arrays)
 
 
 @click.command()
@@ -138,7 +134,7 @@ def _save(found: Imported, path: Path) -> None:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     required=True,
     metavar="FILE",
     help="FILE.onnx or FILE.csv.",
@@ -148,7 +144,7 @@ def _save(found: Imported, path: Path) -> None:
 )
 @click.option(
     "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="Weights for ONNX, as .npz.",
 )
@@ -172,20 +168,17 @@ def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int
 
         write(export_scalesim(network, "gemm" if gemm else "conv").rstrip(), output)
         return 0
+    from accelsim.base.whole_files import whole_file
     from accelsim.importers.onnx_export import export_onnx
     from accelsim.workload.graph.weights import load_arrays
 
     model = export_onnx(network, load_arrays(weights) if weights is not None else None)
-    half = output.with_name(output.name + ".part")
-    try:
-        half.write_bytes(model)
-        half.replace(output)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise click.UsageError(f"-o {output}: cannot be written: {error.strerror}") from error
+    with writing(f"-o {output}"), whole_file(output) as stream:
+        stream.write(model)
     if weights is None:
         click.echo(
-            f"{output.name} has no weights: parameters are inputs of the model; accelsim import wants them (--weights)",
+            f"{output.name} has no weights: parameters are inputs of the model; accelsim import "
+            "wants them (--weights)",
             err=True,
         )
     return 0

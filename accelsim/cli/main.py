@@ -1,6 +1,8 @@
-"""The command line.  Results on stdout, progress on stderr; exit 0 done, 1 a check failed or a
-layer could not be mapped, 2 bad usage or input, 130 interrupted.  What a command needs is imported
-when it runs.
+"""The command line: ``accelsim`` calls ``main``.
+
+Results go to stdout, progress and notes to stderr.  A command returns its exit code: 0 done, 1 a
+check failed or a layer could not be mapped, 2 bad usage or input, 130 interrupted.  What it needs
+is imported when it runs, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -32,24 +34,18 @@ def cli() -> None:
     """Run convolution layers on a modelled PE array under a chosen dataflow, exact to the word and
     to the bit.
     """
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # small products: more threads wait for each other
+    # The products are small: more threads would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @cli.command("list")
 def list_() -> int:
     """List the workloads, architectures, dataflows and mappings that are shipped, a line each."""
-    from accelsim.base.shipped import resolve_file, shipped_names
-    from accelsim.base.yaml_reading import read_yaml
+    from accelsim.base.catalogue import KINDS, Catalogue
 
-    for kind in ("workloads", "architectures", "dataflows", "mappings"):
-        if found := shipped_names(kind):
-            click.echo(f"{kind}:")
-        for name in found:
-            data = read_yaml(resolve_file(kind, name), kind).data
-            short = f" ({data['short']})" if "short" in data else ""
-            click.echo(f"  {name + short:<32} {data.get('description', '')}")
+    for kind in KINDS:
+        if shipped := Catalogue(kind):
+            click.echo(str(shipped))
     return 0
 
 
@@ -108,7 +104,8 @@ def main() -> None:
         else:
             click.echo(
                 one_line(
-                    f"internal error: {type(error).__name__}: {error} (run again with --debug for the traceback)"
+                    f"internal error: {type(error).__name__}: {error} "
+                    "(run again with --debug for the traceback)"
                 ),
                 err=True,
             )

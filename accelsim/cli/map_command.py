@@ -1,4 +1,10 @@
-"""``accelsim map``: the best mapping of every layer, and how far it is proved."""
+"""``accelsim map``: the best mapping of every layer, and how far it is proved.
+
+Stdout, or the file of ``-o``, has a line for each layer and below the table the mappings; CSV and
+JSON have more of the proof.  Stderr has the search's state while it runs if that is a terminal, the
+layers that have no mapping, and the pictures that were drawn.  Exit 1 if a layer has none, 130 if
+the search was interrupted.
+"""
 
 from __future__ import annotations
 
@@ -9,46 +15,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, csv_text, pairs, ready, write
+from accelsim.cli.common import (
+    DIRECTORY,
+    FILE,
+    arch_option,
+    batch_option,
+    chosen_form,
+    direction_option,
+    format_option,
+    layers_option,
+    output_option,
+    overrides_option,
+    pairs,
+    ready,
+    say_drawn,
+    write,
+    writing,
+)
 
 if TYPE_CHECKING:
-    from accelsim.explore.map_network import NetworkBest
     from accelsim.mapper.space import TileChoice
+    from accelsim.results.map_network import NetworkBest
     from accelsim.workload.problem import Direction
 
 
 @click.command("map")
 @click.argument("workload")
-@click.option(
-    "--arch",
-    required=True,
-    metavar="A",
-    help="Architecture: a name of `accelsim list` or a YAML file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a dotted key of the architecture: array.rows=32.",
-)
+@arch_option
+@overrides_option
 @click.option(
     "--dataflow",
     required=True,
     metavar="D",
     help="A dataflow: a name of `accelsim list` or a YAML file; any: everything open.",
 )
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="L",
-    help="Only this layer; may be given several times.",
-)
-@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
-@click.option(
-    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
-)
+@layers_option
+@batch_option
+@direction_option
 @click.option(
     "--objective",
     default="edp",
@@ -78,31 +81,15 @@ if TYPE_CHECKING:
 @click.option(
     "--check", is_flag=True, help="Also carry winners and runners-up out on the event engine."
 )
-@click.option(
-    "--save",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write the mappings to a mapping file.",
-)
+@click.option("--save", type=FILE, metavar="FILE", help="Write the mappings to a mapping file.")
 @click.option(
     "--plot",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="Draw each layer's space there, PNG and SVG.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    help="table unless -o names a .csv or .json file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@format_option
+@output_option
 def map_(
     workload: str,
     arch: str,
@@ -123,20 +110,18 @@ def map_(
 ) -> int:
     """Find the mapping with the least OBJECTIVE for every layer, and prove it.
 
-    Every mapping a dataflow leaves open is evaluated or excluded by an argument that is counted.
-    With --limit, or interrupted (exit 130), the best so far is given with the gap that is left.
+    Every mapping a dataflow leaves open is evaluated or excluded by an argument that is
+    counted.  With --limit, or interrupted (exit 130), the best so far is given with the gap that is
+    left.
     """
     from tqdm import tqdm
 
-    from accelsim.explore.map_network import map_network
+    from accelsim.results.map_network import map_network
 
     ready(output)
-    if form is None:
-        form = {".csv": "csv", ".json": "json"}.get(
-            output.suffix.lower() if output else "", "table"
-        )
+    form = chosen_form(form, output)
     with tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False) as line:
-        found = map_network(
+        best = map_network(
             workload,
             arch,
             dataflow,
@@ -151,57 +136,21 @@ def map_(
             processes=processes or os.cpu_count() or 1,
             progress=line.set_description_str,
         )
-    records = [_record(name, found, objective) for name in found.layers]
     if form == "table":
-        write(_table(records), output)
-    elif form == "json":
-        import json
-
-        for r, best in zip(records, found.layers.values(), strict=True):
-            r["certificate"] = best.certificate.to_dict()
-            r["front"] = [
-                {"mapping": str(p.mapping), "energy": p.energy, "cycles": p.cycles}
-                for p in best.front
-            ]
-        write(json.dumps(records, indent=1), output)
+        write(_table(best.records()), output)
     else:
-        write(csv_text(records), output)
-    for name, why in found.errors.items():
+        write(best.to_json() if form == "json" else best.to_csv(), output)
+    for name, why in best.errors.items():
         click.echo(f"{name}: {why}", err=True)
-    if save is not None and found.layers:
-        from accelsim.base.yaml_writing import to_yaml
-
-        write(to_yaml(found.mapping_file(save.stem)).rstrip(), save)
-    if plot is not None and not found.stopped:
-        _draw(found, workload, arch, dataflow, batch, direction, pairs(overrides), tiles, plot)
-    if found.stopped:
+    if save is not None and best.layers:
+        with writing(f"-o {save}"):
+            best.save_mappings(save)
+    if plot is not None and not best.stopped:
+        _draw(best, workload, arch, dataflow, batch, direction, pairs(overrides), tiles, plot)
+    if best.stopped:
         click.echo("interrupted: the best so far, with its gap", err=True)
         return 130
-    return 1 if found.errors else 0
-
-
-def _record(name: str, found: NetworkBest, objective: str) -> dict[str, Any]:
-    best, c = found.layers[name], found.layers[name].certificate
-    columns = best.result.rows[0].columns
-    energy = next(k for k in columns if k in ("energy_mac", "energy_pj"))
-    return {
-        "layer": name,
-        "objective": objective,
-        energy: columns[energy],
-        "cycles": columns["cycles"],
-        "utilization": columns["utilization"],
-        "gap": c.gap,
-        "stopped": c.stopped or "",
-        "rule": c.rule,
-        "space": c.space,
-        "evaluated": c.evaluated,
-        "timed": c.timed,
-        **{f"pruned_{why.replace(' ', '_')}": n for why, n in c.pruned.items()},
-        "left": c.left,
-        "seconds": round(c.seconds, 3),
-        **{f"cycles_{k.replace(' ', '_')}": v for k, v in c.cycles.items()},
-        "mapping": str(best.mapping),
-    }
+    return 1 if best.errors else 0
 
 
 def _table(records: list[dict[str, Any]]) -> str:
@@ -238,7 +187,7 @@ def _table(records: list[dict[str, Any]]) -> str:
 
 
 def _draw(
-    found: NetworkBest,
+    best: NetworkBest,
     workload: str,
     arch: str,
     dataflow: str,
@@ -248,6 +197,7 @@ def _draw(
     tiles: TileChoice,
     directory: Path,
 ) -> None:
+    """Each layer's space, evaluated anew, with the chosen mapping in it."""
     from accelsim.explore.cloud import cloud
     from accelsim.mapper.any_dataflow import is_any
     from accelsim.view import plots
@@ -257,7 +207,7 @@ def _draw(
     if is_any(dataflow):
         raise click.UsageError("--plot draws the space under a dataflow, not any")
     network = load_workload(workload)
-    for name, best in found.layers.items():
+    for name, layer in best.layers.items():
         points = cloud(
             network.select([name]),
             arch,
@@ -267,16 +217,11 @@ def _draw(
             direction=direction,
             overrides=overrides,
         )
-        columns = best.result.rows[0].columns
+        columns = layer.result.rows[0].columns
         figure = space(
             points,
             chosen=(columns["cycles"], columns[f"energy_{points.unit}"]),
             title=f"{name}: {points.title}",
         )
-        try:
-            for path in plots.save(figure, directory, f"space_{name}"):
-                click.echo(f"drew {path}", err=True)
-        except OSError as error:
-            raise click.UsageError(
-                f"--plot {directory}: cannot be written: {error.strerror}"
-            ) from error
+        with writing(f"--plot {directory}"):
+            say_drawn(plots.save(figure, directory, f"space_{name}"))

@@ -1,4 +1,8 @@
-"""``accelsim report``: rebuild a study's tables and figures."""
+"""``accelsim report``: rebuild a study's tables and figures.
+
+Prints the path of every file it wrote.  A study is a directory under ``reports`` whose ``study.py``
+has a function ``main``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from types import ModuleType
 
 import click
 
+from accelsim.cli.common import DIRECTORY
+
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 
 
@@ -17,7 +23,7 @@ REPORTS = Path(__file__).resolve().parents[2] / "reports"
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="Write there, not beside the study.",
 )

@@ -1,37 +1,54 @@
-"""``accelsim run``: a workload on an architecture, a row per layer and dataflow."""
+"""``accelsim run``: a workload on an architecture, a row for each layer and dataflow.
+
+Stdout, or the file of ``-o``, has the rows as a table, CSV or JSON.  Stderr has the rest: a bar
+while it runs if that is a terminal, what the mapper could not find or prove, the files that were
+drawn, and beside CSV and JSON the failures, which a table has itself.  Exit 1 if a layer failed or
+nothing ran, 130 if a search was interrupted.
+
+The command checks its options, calls ``simulate`` and prints; what a keyword or a method of
+``Result`` does for each option stands in ``accelsim.results.simulate``.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, ENGINES, csv_text, pairs, ready, write
+from accelsim.cli.common import (
+    DIRECTORY,
+    ENGINES,
+    FILE,
+    answer,
+    arch_option,
+    batch_option,
+    chosen_form,
+    direction_option,
+    format_option,
+    layers_option,
+    output_option,
+    overrides_option,
+    pairs,
+    ready,
+    say_drawn,
+    total_option,
+    write,
+    writing,
+)
 
 if TYPE_CHECKING:
-    from accelsim.explore.map_network import NetworkBest
+    from accelsim.results.result import Result
     from accelsim.results.simulate import Engine
     from accelsim.workload.problem import Direction
 
 
 @click.command()
 @click.argument("workload")
-@click.option(
-    "--arch",
-    required=True,
-    metavar="A",
-    help="Architecture: a name of `accelsim list` or a YAML file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a dotted key of the architecture: array.rows=32.",
-)
+@arch_option
+@overrides_option
 @click.option(
     "--dataflow",
     metavar="D[,D...]",
@@ -53,14 +70,8 @@ if TYPE_CHECKING:
     metavar="S",
     help="With --mapper: seconds a layer, then the best so far.",
 )
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="L",
-    help="Only this layer; may be given several times.",
-)
-@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
+@layers_option
+@batch_option
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
@@ -68,9 +79,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="analytic computes, event moves real words and times memory, cycle clocks every register.",
 )
-@click.option(
-    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
-)
+@direction_option
 @click.option(
     "--check",
     is_flag=True,
@@ -93,15 +102,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
-    help="End to end, with an engine that computes: images by the input's name, .npz; random without.",
+    help="End to end, with an engine that computes: images by the input's name, .npz; "
+    "random without.",
 )
 @click.option(
     "--weights",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
-    help="End to end, with an engine that computes: weights, .npz, as import writes them; random without.",
+    help="End to end, with an engine that computes: weights, .npz, as import writes them; "
+    "random without.",
 )
 @click.option(
     "--seed",
@@ -111,31 +122,13 @@ if TYPE_CHECKING:
     metavar="K",
     help="Seed of the random data.",
 )
-@click.option(
-    "--total", is_flag=True, help="Add the total to csv and json; the table always has it."
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    help="table unless -o names a .csv or .json file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
-@click.option(
-    "--plot",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Draw figures there, PNG and SVG.",
-)
+@total_option
+@format_option
+@output_option
+@click.option("--plot", type=DIRECTORY, metavar="DIR", help="Draw figures there, PNG and SVG.")
 @click.option(
     "--timeline",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="With --engine event: who was busy when, CSV and figures.",
 )
@@ -168,207 +161,104 @@ def run(
 
     WORKLOAD is a name of `accelsim list` or a YAML file.  One row per layer and dataflow.
     """
-    if dataflow is None and mapping is None:
-        raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
-    if mapper is not None and (mapping is not None or dataflow is None):
-        raise click.UsageError("--mapper searches under a --dataflow, without --mapping")
-    if limit is not None and mapper is None:
-        raise click.UsageError("--limit wants --mapper")
-    for option, given, home in (
-        ("--timeline", timeline, "event"),
-        ("--sample-folds", sample_folds, "cycle"),
-    ):
-        if given and engine != home:
-            raise click.UsageError(f"{option} wants --engine {home}, got {engine}")
-    if sample_folds and check:
-        raise click.UsageError("--check compares outputs, and --sample-folds computes none")
-    ready(output)
     end_to_end |= fuse_buffers
-    for option, file in (("--data", data), ("--weights", weights)):
-        if file is not None and not (end_to_end and (check or engine != "analytic")):
-            raise click.UsageError(
-                f"{option} wants --end-to-end, and --engine event or cycle, or --check"
-            )
-    alone = {
-        "--layer": bool(layers),
-        "--direction": direction != "forward",
-        "--sample-folds": sample_folds,
-    }
-    alone |= {
-        "--mapper": mapper is not None and fuse_buffers,
-        "--mapping": mapping is not None and fuse_buffers,
-    }
-    for option, on in alone.items():
-        if end_to_end and on:
-            raise click.UsageError(
-                f"{option} does not go with {'--fuse-buffers' if option.startswith('--ma') else '--end-to-end'}"
-            )
-    if form is None:
-        form = {".csv": "csv", ".json": "json"}.get(
-            output.suffix.lower() if output else "", "table"
-        )
+    computes = check or engine != "analytic"
+    searched = "--mapper searches under a --dataflow, without --mapping"
+    arrays = "wants --end-to-end, and --engine event or cycle, or --check"
+    whole, fused = "does not go with --end-to-end", "does not go with --fuse-buffers"
+    for refused, why in (
+        (dataflow is None and mapping is None, "Missing option '--dataflow' or '--mapping'."),
+        (mapper is not None and (mapping is not None or dataflow is None), searched),
+        (limit is not None and mapper is None, "--limit wants --mapper"),
+        (
+            timeline is not None and engine != "event",
+            f"--timeline wants --engine event, got {engine}",
+        ),
+        (sample_folds and engine != "cycle", f"--sample-folds wants --engine cycle, got {engine}"),
+        (sample_folds and check, "--check compares outputs, and --sample-folds computes none"),
+        (data is not None and not (end_to_end and computes), f"--data {arrays}"),
+        (weights is not None and not (end_to_end and computes), f"--weights {arrays}"),
+        (end_to_end and bool(layers), f"--layer {whole}"),
+        (end_to_end and direction != "forward", f"--direction {whole}"),
+        (end_to_end and sample_folds, f"--sample-folds {whole}"),
+        (fuse_buffers and mapper is not None, f"--mapper {fused}"),
+        (fuse_buffers and mapping is not None, f"--mapping {fused}"),
+    ):
+        if refused:
+            raise click.UsageError(why)
+    ready(output)
+    form = chosen_form(form, output)
     from tqdm import tqdm
 
-    from accelsim.results.result import Result, Row
     from accelsim.results.simulate import simulate
     from accelsim.workload.network import load_workload
 
     network = load_workload(workload)
     network = network.select(layers) if layers else network
-    flows = (dataflow or "").split(",")
-    stopped = False
-    steps = (
-        len(network.network.nodes)
-        if end_to_end and network.network is not None
-        else len(network.layers)
-    )
+    graph = network.network if end_to_end else None
+    steps = len(network.layers if graph is None else graph.nodes)
     with tqdm(
-        total=steps * len(flows), unit="layer", disable=not sys.stderr.isatty(), leave=False
+        total=steps * len((dataflow or "").split(",")),
+        unit="layer",
+        disable=not sys.stderr.isatty(),
+        leave=False,
     ) as bar:
 
         def step(name: str) -> None:
             bar.set_description(name)
             bar.update()
 
-        def simulated(flow: str | None, loops: Any) -> Result:
-            return simulate(
-                network,
-                arch,
-                flow,
-                mapping=loops,
-                engine=engine,
-                batch=batch,
-                direction=direction,
-                overrides=pairs(overrides),
-                check=check,
-                seed=seed,
-                timeline=timeline is not None,
-                sample_folds=sample_folds,
-                end_to_end=end_to_end,
-                fuse_buffers=fuse_buffers,
-                data=data,
-                weights=weights,
-                progress=step,
-            )
-
-        if mapper is None:
-            result = simulated(dataflow, mapping)
-        else:
-            from accelsim.mapper.any_dataflow import ANY, is_any
-
-            rows: list[Row] = []
-            for flow in flows:
-                found = _mapped(network, arch, flow, overrides, batch, direction, mapper, limit)
-                if found.layers:
-                    name = None if is_any(flow) else flow
-                    more = simulated(name, found.mapping_file(f"mapper_{mapper}")).rows
-                    rows += (
-                        more
-                        if name
-                        else [replace(r, columns={**r.columns, "dataflow": ANY}) for r in more]
-                    )
-                stopped |= found.stopped
-            result = Result(tuple(rows))
-    if form == "table":
-        text = str(result)
-    elif form == "json":
-        text = result.to_json(total=total)
-    else:
-        text = csv_text(result.records(total=total))
-    write(text, output)
-    if plot is not None and any(row.nest is not None for row in result.rows):
+        result = simulate(
+            network,
+            arch,
+            dataflow,
+            mapping=mapping,
+            mapper=mapper,
+            limit=limit,
+            engine=engine,
+            batch=batch,
+            direction=direction,
+            overrides=pairs(overrides),
+            check=check,
+            seed=seed,
+            timeline=timeline is not None,
+            sample_folds=sample_folds,
+            end_to_end=end_to_end,
+            fuse_buffers=fuse_buffers,
+            data=data,
+            weights=weights,
+            processes=os.cpu_count() or 1,
+            progress=step,
+        )
+    stopped = _say_searched(result)
+    write(answer(result, form, total), output)
+    if plot is not None:
         _draw(result, plot)
-    elif plot is not None:
-        click.echo("nothing to draw: no layer could be mapped", err=True)
     if timeline is not None:
-        _timelines(result, timeline)
+        with writing(f"--timeline {timeline}"):
+            say_drawn(result.plot.save_timelines(timeline))
     if form != "table":
-        for line in result.sampled:
+        for line in (*result.sampled, *result.failures):
             click.echo(line, err=True)
-        for failure in result.failures:
-            click.echo(failure, err=True)
     return 130 if stopped else 1 if result.failures or not result.rows else 0
 
 
-def _mapped(
-    network: Any,
-    arch: str,
-    flow: str,
-    overrides: tuple[str, ...],
-    batch: int | None,
-    direction: Direction,
-    objective: str,
-    limit: float | None,
-) -> NetworkBest:
-    """The best mapping of every layer; what could not be mapped, and what was not proved, is said
-    on stderr.
+def _say_searched(result: Result) -> bool:
+    """Says which layers the mapper has no mapping for, and where it did not prove that there is
+    none better.  Whether a search was interrupted.
     """
-    import os
-
-    from accelsim.explore.map_network import map_network
-
-    found = map_network(
-        network,
-        arch,
-        flow,
-        batch=batch,
-        direction=direction,
-        overrides=pairs(overrides),
-        processes=os.cpu_count() or 1,
-        objective=objective,
-        limit=limit,
-    )
-    for name, why in found.errors.items():
-        click.echo(f"{name} {flow}: {why}", err=True)
-    for name, best in found.layers.items():
-        if best.certificate.gap:
-            click.echo(f"{name} {flow}: gap {best.certificate.gap:.2%}", err=True)
-    return found
+    for dataflow, best in result.searches.items():
+        for name, why in best.errors.items():
+            click.echo(f"{name} {dataflow}: {why}", err=True)
+        for name, layer in best.layers.items():
+            if layer.certificate.gap:
+                click.echo(f"{name} {dataflow}: gap {layer.certificate.gap:.2%}", err=True)
+    return any(best.stopped for best in result.searches.values())
 
 
-def _draw(result: Any, directory: Path) -> None:
-    from accelsim.view import plots
-    from accelsim.view.roofline import roofline
-
-    frame = result.to_frame()
-    try:
-        for name, figure in (
-            ("overview", plots.demo(frame)),
-            ("energy_by_level", plots.energy(frame, by="level")),
-            ("energy_by_tensor", plots.energy(frame, by="tensor")),
-            ("latency", plots.latency(frame)),
-            ("utilization", plots.utilization(frame)),
-            ("roofline", roofline(result)),
-        ):
-            for path in plots.save(figure, directory, name):
-                click.echo(f"drew {path}", err=True)
-    except OSError as error:
-        raise click.UsageError(
-            f"--plot {directory}: cannot be written: {error.strerror}"
-        ) from error
-
-
-def _timelines(result: Any, directory: Path) -> None:
-    """A CSV, a Gantt picture and one of what levels held, for every row that was timed."""
-    from accelsim.view import plots
-    from accelsim.view.gantt import gantt, occupancy
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for row in result.rows:
-            if row.timing is None:
-                continue
-            name = f"{row.columns['layer']}-{row.columns['dataflow']}"
-            frame = row.timing.timeline.to_frame()
-            write(frame.to_csv(index=False).rstrip("\n"), directory / f"{name}-timeline.csv")
-            click.echo(f"wrote {directory / f'{name}-timeline.csv'}", err=True)
-            for what, figure in (
-                ("timeline", gantt(frame)),
-                ("occupancy", occupancy(row.timing.occupancy.to_frame())),
-            ):
-                for path in plots.save(figure, directory, f"{name}-{what}"):
-                    click.echo(f"drew {path}", err=True)
-    except OSError as error:
-        raise click.UsageError(
-            f"--timeline {directory}: cannot be written: {error.strerror}"
-        ) from error
+def _draw(result: Result, directory: Path) -> None:
+    if not any(row.nest is not None for row in result.rows):
+        click.echo("nothing to draw: no layer could be mapped", err=True)
+        return
+    with writing(f"--plot {directory}"):
+        say_drawn(result.plot.save(directory))

@@ -1,4 +1,8 @@
-"""``accelsim show``: one file in words and tables, or the loop nest of every layer."""
+"""``accelsim show``: one file in words and tables, or the loop nest of every layer.
+
+All of it goes to stdout; with ``--yaml`` only a file's text does, so that it can be piped into one.
+Exit 1 if a layer cannot be mapped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, pairs
+from accelsim.cli.common import batch_option, direction_option, layers_option, pairs
 
 if TYPE_CHECKING:
     from accelsim.workload.problem import Direction
@@ -26,17 +30,9 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Override a dotted key of --arch if given, of NAME otherwise.",
 )
-@click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="L",
-    help="Only this layer; may be given several times.",
-)
-@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
-@click.option(
-    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
-)
+@layers_option
+@batch_option
+@direction_option
 @click.option(
     "--tiles",
     is_flag=True,
@@ -68,7 +64,8 @@ def show(
     """
     if (arch is None) != (dataflow is None and mapping is None):
         raise click.UsageError(
-            "--arch and --dataflow go together, or --arch and --mapping: both for the loop nest, neither to see a file"
+            "--arch and --dataflow go together, or --arch and --mapping: both for the loop nest, "
+            "neither to see a file"
         )
     if arch is None:
         if layers or batch or tiles:
@@ -92,13 +89,14 @@ def _nests(
     tiles: bool,
     yaml: bool,
 ) -> int:
+    """Prints every layer's nest under every dataflow; 1 if a layer cannot be mapped."""
     from accelsim.base.yaml_writing import to_yaml
     from accelsim.hardware.architecture import load_architecture
     from accelsim.mapping.loops_text import show as nest_text
     from accelsim.mapping.mapping import MappingError
     from accelsim.mapping.nest import Nest
     from accelsim.mapping.source import sources
-    from accelsim.results.result import describe_overrides
+    from accelsim.results.layer_row import describe_overrides
     from accelsim.view.tiles_page import tiles as tile_table
     from accelsim.workload.network import load_workload
 
@@ -106,13 +104,13 @@ def _nests(
     machine = load_architecture(arch, changed)
     network = load_workload(name)
     network = network.select(layers) if layers else network
-    found = sources(dataflow, mapping)
-    if yaml and (len(network.layers) != 1 or len(found) != 1):
+    chosen = sources(dataflow, mapping)
+    if yaml and (len(network.layers) != 1 or len(chosen) != 1):
         raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
     if changed and not yaml:
         click.echo(f"{describe_overrides(machine.name, changed)}\n")
     failed = 0
-    for source in found:
+    for source in chosen:
         for layer in network.layers:
             problem = layer.directed(batch, direction)
             if not yaml:
@@ -136,6 +134,7 @@ def _nests(
 
 
 def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:
+    """Prints a file in words, or as it is."""
     from accelsim.base.yaml_reading import read_text
     from accelsim.base.yaml_writing import to_yaml
     from accelsim.view import kinds

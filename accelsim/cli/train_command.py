@@ -1,32 +1,45 @@
-"""``accelsim train``: one training step of a network with its layers on an engine, a row per layer
-and direction.
+"""``accelsim train``: one training step of a network with its layers on an engine, a row for each
+layer and direction.
+
+Stdout, or the file of ``-o``, has the rows.  Stderr has a bar while it runs if that is a terminal,
+then the loss and how much is bit-exact, and what failed; ``--save`` and ``--gradients`` write
+arrays.  Exit 1 if a layer cannot be mapped or something is not golden's.
+
+What a keyword or method does for each option stands in ``accelsim.results.train``.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, ENGINES, csv_text, pairs, ready, write
+from accelsim.cli.common import (
+    BATCH,
+    ENGINES,
+    FILE,
+    answer,
+    arch_option,
+    chosen_form,
+    format_option,
+    output_option,
+    pairs,
+    ready,
+    total_option,
+    write,
+    writing,
+)
 
 if TYPE_CHECKING:
     from accelsim.results.simulate import Engine
     from accelsim.workload.loss import Loss
 
-FILE = click.Path(dir_okay=False, path_type=Path)
-
 
 @click.command()
 @click.argument("network")
-@click.option(
-    "--arch",
-    required=True,
-    metavar="A",
-    help="Architecture: a name of `accelsim list` or a YAML file.",
-)
+@arch_option
 @click.option(
     "--set",
     "overrides",
@@ -107,18 +120,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="FILE",
     help="Write every gradient, .npz, by node and by parameter.",
 )
-@click.option(
-    "--total", is_flag=True, help="Add the total to csv and json; the table always has it."
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    help="table unless -o names a .csv or .json file.",
-)
-@click.option(
-    "-o", "--output", type=FILE, metavar="FILE", help="Write to a file instead of stdout."
-)
+@total_option
+@format_option
+@output_option
 def train(
     network: str,
     arch: str,
@@ -148,17 +152,12 @@ def train(
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
     for option, path in (("-o", output), ("--save", save), ("--gradients", gradients)):
         ready(path, option)
-    if form is None:
-        form = {".csv": "csv", ".json": "json"}.get(
-            output.suffix.lower() if output else "", "table"
-        )
+    form = chosen_form(form, output)
     from tqdm import tqdm
 
     from accelsim.mapping.mapping import MappingError
     from accelsim.results.train import train_step
-    from accelsim.workload.graph.weights import load_arrays
 
-    images, targets = _data(data)
     with tqdm(unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def step(name: str) -> None:
@@ -168,13 +167,12 @@ def train(
         try:
             done = train_step(
                 network,
-                images,
-                targets,
+                data,
                 arch=arch,
                 dataflow=dataflow,
                 mapping=mapping,
                 engine=engine,
-                weights=None if weights is None else load_arrays(weights),
+                weights=weights,
                 loss=loss,
                 rate=rate,
                 bits=bits,
@@ -186,51 +184,12 @@ def train(
         except MappingError as error:
             click.echo(str(error), err=True)
             return 1
-    if form == "table":
-        write(str(done.rows), output)
-    elif form == "json":
-        write(done.rows.to_json(total=total), output)
-    else:
-        write(csv_text(done.rows.records(total=total)), output)
-    for path, arrays in ((save, done.weights), (gradients, done.gradients)):
+    write(answer(done.rows, form, total), output)
+    for path, save_to in ((save, done.save_weights), (gradients, done.save_gradients)):
         if path is not None:
-            _save(path, arrays)
+            with writing(path):
+                save_to(path)
     click.echo(done.summary, err=True)
     for failure in done.failures:
         click.echo(failure, err=True)
     return 1 if done.failures else 0
-
-
-def _data(path: Path | None) -> tuple[Any, Any]:
-    """Inputs by name, and ``labels`` or ``targets``, of an .npz file.  Raises InputError if it has
-    neither or both.
-    """
-    if path is None:
-        return None, None
-    from accelsim.base.errors import InputError
-    from accelsim.workload.graph.weights import load_arrays
-
-    arrays = load_arrays(path)
-    wanted = [name for name in ("labels", "targets") if name in arrays]
-    if len(wanted) != 1:
-        raise InputError(
-            "must have labels or targets, one of them",
-            file=path,
-            got=", ".join(arrays) or "nothing",
-        )
-    targets = arrays.pop(wanted[0])
-    return arrays, targets
-
-
-def _save(path: Path, arrays: Any) -> None:
-    """An .npz file, whole or not at all."""
-    import numpy as np
-
-    half = path.with_name(path.name + ".part")
-    try:
-        with half.open("wb") as file:
-            np.savez(file, **arrays)
-        half.replace(path)
-    except OSError as error:
-        half.unlink(missing_ok=True)
-        raise click.UsageError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,5 +1,8 @@
 """``accelsim validate`` and ``accelsim schema``: whether files are right, and what an editor needs
 to tell.
+
+``validate`` prints a line on stdout for a valid file and one on stderr for any other (exit 2);
+``schema`` prints JSON, or writes it to the file of ``-o``.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.common import write
+from accelsim.cli.common import output_option, write
 
 KINDS = ("workload", "architecture", "dataflow", "mapping", "study")
 
@@ -30,27 +33,20 @@ def validate(files: tuple[str, ...], kind: str | None) -> int:
     for file in files:
         try:
             source = read(file, kind or "")
-            found = kind or kinds.recognise(source)
-            model = kinds.load(source, found)
+            recognised = kind or kinds.recognise(source)
+            model = kinds.load(source, recognised)
         except InputError as error:
             wrong = 2
             click.echo(str(error), err=True)
         else:
-            click.echo(
-                one_line(f"{file}: valid {found} {getattr(model, 'name', '') or Path(file).stem}")
-            )
+            name = getattr(model, "name", "") or Path(file).stem
+            click.echo(one_line(f"{file}: valid {recognised} {name}"))
     return wrong
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@output_option
 def schema(kind: str, output: Path | None) -> int:
     """Print the JSON Schema of a kind of file, for editors.
 

@@ -31,8 +31,7 @@ from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule_many import Tilings, choose_many
-from accelsim.results.layer_row import performance
-from accelsim.results.result import efficiency
+from accelsim.results.layer_row import efficiency, performance
 from accelsim.workload.problem import TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]

@@ -16,7 +16,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base.errors import InputError
-from accelsim.base.overrides import plain_value
+from accelsim.base.limits import plain_value
 from accelsim.explore.content import canonical
 from accelsim.explore.progress import thousands
 

@@ -34,7 +34,7 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import Machines
 from accelsim.explore.points import Item, Recipe, recipes
-from accelsim.results.result import override_text
+from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload, load_workload

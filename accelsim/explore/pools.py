@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from accelsim.base.errors import InputError
+from accelsim.base.one_thread import one_thread
 
 ASK_S = 5.0
 AHEAD = 2  # tasks handed out per worker, so that none waits for the next
@@ -173,20 +174,6 @@ def connect(address: str, timeout_s: float = 20.0) -> Crew:
         client.close()
         raise WorkerError("has no workers", key="scheduler", got=address) from None
     return Cluster(client, ours=True)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Processes started within get one BLAS thread each: what is multiplied is small, and the
-    processes are the threads.
-    """
-    before = os.environ.get("OPENBLAS_NUM_THREADS")
-    os.environ["OPENBLAS_NUM_THREADS"] = before or "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OPENBLAS_NUM_THREADS"]
 
 
 # Processes ----------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from accelsim.explore.columns import ColumnBlock, column
 from accelsim.explore.plan import SweepPlan, axis_value
 from accelsim.explore.store_file import StoreError, marks, quoted
 from accelsim.explore.store_reading import StoreReading
-from accelsim.results.result import override_text
+from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION, __version__
 
 __all__ = ["Store", "StoreError"]

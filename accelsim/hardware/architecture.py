@@ -4,9 +4,10 @@ Python.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -395,8 +396,12 @@ class Architecture(Frozen):
         return str(import_module("accelsim.view.notebook").html(self))
 
 
+# What every function that asks for an architecture takes.
+ArchitectureLike: TypeAlias = str | os.PathLike[str] | Architecture
+
+
 def load_architecture(
-    arch: str | Architecture, overrides: Mapping[str, Any] | None = None, *, text: bool = False
+    arch: ArchitectureLike, overrides: Mapping[str, object] | None = None, *, text: bool = False
 ) -> Architecture:
     """The architecture of that name or file, keys overridden (``array.rows``,
     ``levels.glb.capacity_bytes``).

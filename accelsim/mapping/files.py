@@ -5,8 +5,9 @@ layer, or one each.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -86,7 +87,13 @@ class MappingFile(BaseModel):
         )
 
 
-def load_dataflow(dataflow: str | os.PathLike[str] | Dataflow) -> Dataflow:
+# What every function that asks for a dataflow, for several, or for a mapping takes.
+DataflowLike: TypeAlias = str | os.PathLike[str] | Dataflow
+DataflowsLike: TypeAlias = DataflowLike | Sequence[DataflowLike]
+MappingLike: TypeAlias = str | os.PathLike[str] | Mapping | MappingFile
+
+
+def load_dataflow(dataflow: DataflowLike) -> Dataflow:
     """The dataflow of that name (``row_stationary``, ``row-stationary``, ``rs``) or file.  Raises
     InputError.
     """
@@ -95,7 +102,7 @@ def load_dataflow(dataflow: str | os.PathLike[str] | Dataflow) -> Dataflow:
     return load_model(resolve_file("dataflows", dataflow), Dataflow, "dataflow")
 
 
-def load_mapping(mapping: str | os.PathLike[str] | Mapping | MappingFile) -> MappingFile:
+def load_mapping(mapping: MappingLike) -> MappingFile:
     """The mappings of that file or name; one without a ``name`` is named after its file.  Raises
     InputError.
     """

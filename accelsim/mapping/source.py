@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from accelsim.base.errors import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping
+from accelsim.mapping.files import (
+    DataflowLike,
+    DataflowsLike,
+    MappingFile,
+    MappingLike,
+    load_dataflow,
+    load_mapping,
+)
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
@@ -41,7 +47,9 @@ class MappingSource:
     flow: Dataflow | None = None
 
 
-def sources(dataflow: Any = None, mapping: Any = None) -> list[MappingSource]:
+def sources(
+    dataflow: DataflowsLike | None = None, mapping: MappingLike | None = None
+) -> list[MappingSource]:
     """A source for each dataflow (a name, a file, an object, or several), or the one source that a
     mapping is.
 
@@ -93,10 +101,10 @@ def check_work(nest: Nest) -> None:
         )
 
 
-def several(dataflow: Any) -> list[Any]:
+def several(dataflow: DataflowsLike | None) -> list[DataflowLike]:
     """The dataflows that are asked for: names with commas, a list, one, or none."""
     if dataflow is None:
         return []
     if isinstance(dataflow, str):
         return [d.strip() for d in dataflow.split(",")]
-    return list(dataflow) if isinstance(dataflow, (list, tuple)) else [dataflow]
+    return [dataflow] if isinstance(dataflow, (os.PathLike, Dataflow)) else list(dataflow)

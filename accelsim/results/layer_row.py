@@ -1,14 +1,20 @@
-"""The row of one layer: counts, time and energy by the engine asked for, and whether its outputs
-are golden's.
+"""The row of one layer: counts, time and energy by the engine that is asked for, and whether its
+outputs are golden's.
+
+``layer_row`` is the path of a layer in one function: mapping, nest, analytic counts and cycles, an
+engine on real words if one is asked for, energy, columns.  ``simulate``, whole networks and
+training steps call it once for each layer; sweeps take ``performance`` for many points at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved as counts
@@ -21,11 +27,11 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import MappingSource
 from accelsim.results import check as compare
-from accelsim.results.result import Row, efficiency, override_text
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem
 
 if TYPE_CHECKING:
+    from accelsim.engines.event.timed import Timing
     from accelsim.results.execute import Executed, Executing
 
 Array = npt.NDArray[Any]
@@ -34,8 +40,28 @@ ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
 
 
 @dataclass(frozen=True)
+class Row:
+    """One layer under one dataflow.
+
+    ``columns``     what is shown and written, by name: words, cycles, energy in the architecture's
+                    unit; None where there is no value
+    ``nest``        the mapping that ran; None where the layer could not be mapped, and of a node on
+                    the vector unit
+    ``error``       layer, dataflow and why the row failed: not mapped, outputs or counts differ
+    ``provenance``  seed, versions, hashes, loops and notes: what JSON says beside the columns
+    ``timing``      of the event engine: stalls, and timeline and occupancy if they were asked for
+    """
+
+    columns: Mapping[str, Any]
+    nest: Nest | None = None
+    error: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None
+
+
+@dataclass(frozen=True)
 class How:
-    """What is to be run, and kept."""
+    """How layers are run, the same for every layer of a call: the keywords of ``simulate``."""
 
     engine: Engine
     check: bool
@@ -46,8 +72,11 @@ class How:
 
 @dataclass(frozen=True)
 class Given:
-    """A layer's operands by tensor (and bias), and the accumulators it should have; golden's of
-    these operands unless given.
+    """A layer's operands where they are not drawn at random.
+
+    ``data``  operands and bias by name, in words: weight [G, M, C, R, S], ifmap [N, G, C, H, W],
+              and what the problem's direction reads in their place
+    ``sums``  the accumulators the layer should have; golden's of these operands unless given
     """
 
     data: Mapping[str, Array]
@@ -61,11 +90,14 @@ def layer_row(
     arch: Architecture,
     source: MappingSource,
     how: How,
-    overrides: dict[str, Any],
+    overrides: Mapping[str, object],
     given: Given | None = None,
 ) -> tuple[Row, Array | None]:
-    """One layer's row, and its accumulators where an engine made them; operands are drawn at random
-    unless given.
+    """One layer's row, and its accumulators, axes as in ``check.AXES``, where an engine made
+    them.
+
+    ``overrides`` are those that ``arch`` has already, for the row to tell.  A layer that cannot be
+    mapped or run is a row with the reason; nothing is raised for it.
     """
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
@@ -75,27 +107,23 @@ def layer_row(
         run = _executed(nest, how, time, given) if how.check or how.engine != "analytic" else None
     except MappingError as error:
         return refused(lead, arch, source, how, overrides, str(error)), None
-    shown = counts.columns(nest, moves)
+    words = counts.columns(nest, moves)
     spent = performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
-    exact, error_text = None, None
-    if run is not None:
-        exact, error_text = _compared(nest, time, shown, run, how)
-        if how.engine != "analytic":
-            assert run.cycles is not None and run.stalls is not None
-            shown, moves = counts.columns(nest, run.moves), dict(run.moves)
-            spent = performance(nest, run.cycles, run.compute, run.stalls, run.active)
+    exact, differs = (None, None) if run is None else _compared(nest, time, words, run, how)
+    if run is not None and how.engine != "analytic":
+        assert run.cycles is not None and run.stalls is not None
+        words, moves = counts.columns(nest, run.moves), dict(run.moves)
+        spent = performance(nest, run.cycles, run.compute, run.stalls, run.active)
     energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
-    columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
-    known = provenance(arch, nest, how.seed, overrides) | {
-        "cycles_exact": time.exact,
-        "cycles_bound": time.bound,
-    }
-    known |= {"sampled": run.sampled} if run is not None and run.sampled else {}
-    why = f"{name} {source.dataflow}: {error_text}" if error_text else None
-    return Row(
-        columns, nest, why, known, None if run is None else run.timing
-    ), None if run is None else run.result
+    columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
+    told = provenance(arch, nest, how.seed, overrides)
+    told |= {"cycles_exact": time.exact, "cycles_bound": time.bound}
+    why = f"{name} {source.dataflow}: {differs}" if differs else None
+    if run is None:
+        return Row(columns, nest, why, told), None
+    told |= {"sampled": run.sampled} if run.sampled else {}
+    return Row(columns, nest, why, told, run.timing), run.result
 
 
 def leading(
@@ -127,20 +155,22 @@ def refused(
     arch: Architecture,
     source: MappingSource,
     how: How,
-    overrides: dict[str, Any],
+    overrides: Mapping[str, object],
     why: str,
 ) -> Row:
-    """The row of a layer that could not be mapped."""
-    columns = dict(lead) | {"bit_exact": None, "error": why, "set": override_text(overrides)}
+    """The row of a layer that could not be mapped, or run by the engine."""
+    columns = {**lead, "bit_exact": None, "error": why, "set": override_text(overrides)}
     return Row(
         columns,
-        None,
-        f"{lead['layer']} {source.dataflow}: {why}",
-        provenance(arch, None, how.seed, overrides),
+        error=f"{lead['layer']} {source.dataflow}: {why}",
+        provenance=provenance(arch, None, how.seed, overrides),
     )
 
 
 def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) -> Executed:
+    """The layer on an engine that multiplies: the event engine where analytic's row is only to be
+    checked.  ``wrong`` says where its outputs are not golden's.
+    """
     from accelsim.engines.golden import golden_layer as golden
     from accelsim.results.execute import execute
     from accelsim.workload.arithmetic import random_data
@@ -150,40 +180,47 @@ def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) ->
     if given is None and not how.sample_folds:
         data = random_data(nest.problem, weight, ifmap, ofmap, psum, how.seed)
     engine: Executing = "cycle" if how.engine == "cycle" else "event"
+    # Beside analytic, memory is timed only where the two must agree: where analytic is exact.
     timed = how.engine != "analytic" or (time.exact and limited(nest.arch))
     run = execute(
         engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds
     )
     if run.result is None:
         return run
-    wanted = (
+    expected = (
         golden.accumulate(nest.problem, data, psum)
         if given is None or given.sums is None
         else given.sums
     )
-    return replace(run, wrong=compare.outputs(nest.problem, wanted, run.result))
+    return replace(run, wrong=compare.outputs(nest.problem, expected, run.result))
 
 
 def _compared(
     nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How
 ) -> tuple[bool | None, str | None]:
-    """Whether outputs are golden's (None: there are none), and what differs from golden or
-    analytic.
+    """Whether outputs are golden's (None: there are none), and what differs from golden or from
+    analytic, whose columns of words are ``predicted``.
     """
-    measured = counts.columns(nest, run.moves) | {
+    measured = {
+        **counts.columns(nest, run.moves),
         "macs": run.macs,
         "array cycles": run.array_cycles,
+        "compute_cycles": run.compute,
+        "active_pes": run.active,
     }
-    measured |= {"compute_cycles": run.compute, "active_pes": run.active}
-    expected = dict(predicted) | {"macs": nest.problem.macs, "array cycles": time.array}
-    expected |= {"compute_cycles": time.compute, "active_pes": time.active_pes}
+    expected = {
+        **predicted,
+        "macs": nest.problem.macs,
+        "array cycles": time.array,
+        "compute_cycles": time.compute,
+        "active_pes": time.active_pes,
+    }
     if time.exact and run.cycles is not None:
         expected["cycles"], measured["cycles"] = time.cycles, run.cycles
-    which = "cycle" if how.engine == "cycle" else "event"
-    found = [run.wrong, compare.counts(expected, measured, which), run.overflow]
-    return None if run.result is None else run.wrong is None, "; ".join(
-        w for w in found if w
-    ) or None
+    engine = "cycle" if how.engine == "cycle" else "event"
+    differences = (run.wrong, compare.counts(expected, measured, engine), run.overflow)
+    told = "; ".join(text for text in differences if text) or None
+    return None if run.result is None else run.wrong is None, told
 
 
 def performance(
@@ -195,16 +232,15 @@ def performance(
     pes: Any = None,
     clock_mhz: Any = None,
 ) -> dict[str, Any]:
-    """Cycles and where they went (docs/time.md), numbers or arrays; a level inside the PEs is never
-    waited for and has no column.
+    """Cycles and where they went (docs/time.md); a level inside the PEs is never waited for and has
+    no column.
 
-    ``pes`` and ``clock_mhz`` are the architecture's unless given.
+    Each is a number, or an array [points] of points that differ in numbers only.  ``cycles``,
+    ``compute`` and ``stalls`` (by level and network) are cycles of the core clock, ``active`` the
+    PEs that have work.  ``pes`` and ``clock_mhz`` are the architecture's unless given.
     """
-    waited = {
-        name: n
-        for name, n in stalls.items()
-        if nest.arch.level_in_pe is None or name != nest.arch.level_names[-1]
-    }
+    in_pe = None if nest.arch.level_in_pe is None else nest.arch.level_names[-1]
+    waited = {name: n for name, n in stalls.items() if name != in_pe}
     if pes is None:
         pes, clock_mhz = nest.arch.array.rows * nest.arch.array.cols, nest.arch.clock_mhz
     time_s = cycles / (clock_mhz * 1e6)
@@ -224,20 +260,58 @@ def performance(
     }
 
 
+def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns ``power_mw``, mean power in mW, and ``gmacs_per_w``, 1e9 MACs per second and
+    watt, of a record's ``energy_pj``, ``time_s`` and ``macs``; none where the energy is not in pJ.
+
+    The record's values are numbers, or arrays [points] of points that all take time and energy.
+    """
+    energy, time_s = record.get("energy_pj"), record.get("time_s")
+    if energy is None:
+        return {}
+    if isinstance(energy, np.ndarray):
+        return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
+    return {
+        "power_mw": energy / time_s / 1e9 if time_s else None,
+        "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None,
+    }
+
+
 def provenance(
-    arch: Architecture, nest: Nest | None, seed: int, overrides: dict[str, Any]
+    arch: Architecture, nest: Nest | None, seed: int, overrides: Mapping[str, object]
 ) -> dict[str, Any]:
+    """What a row can be made again from, and what is to be said about its numbers."""
     return {
         "seed": seed,
         "overrides": overrides,
         "accelsim_version": __version__,
         "model_version": MODEL_VERSION,
         "arch_hash": _hash(arch.model_dump_json()),
-        "mapping_hash": _hash(nest.mapping.model_dump_json()) if nest is not None else None,
-        "loops": str(nest.mapping) if nest is not None else None,
+        "mapping_hash": None if nest is None else _hash(nest.mapping.model_dump_json()),
+        "loops": None if nest is None else str(nest.mapping),
         "energy_notes": prices(arch).notes,
     }
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def override_text(overrides: Mapping[str, object]) -> str:
+    """``KEY=VALUE, ...``, values as ``--set`` takes them; the column ``set``."""
+    return ", ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, default=json_value)}"
+        for key, value in overrides.items()
+    )
+
+
+def describe_overrides(name: str, overrides: Mapping[str, object]) -> str:
+    """``NAME with KEY=VALUE, ...``; empty if nothing is overridden."""
+    return f"{name} with {override_text(overrides)}" if overrides else ""
+
+
+def json_value(value: Any) -> Any:
+    """What ``json`` asks for a value it does not know: numpy scalars as numbers, the rest as
+    text.
+    """
+    return value.item() if hasattr(value, "item") else str(value)

@@ -1,5 +1,7 @@
-"""What a run gives: one row per layer and dataflow in the contract's columns, totals, and how to
-see them.
+"""What a run gives: a row for each layer and dataflow in the contract's columns (docs/design.md),
+the totals, and ways to print, write and draw them.
+
+``simulate`` and ``train_step`` make Results; sweeps and the explorer read ``Row.columns``.
 """
 
 from __future__ import annotations
@@ -7,104 +9,94 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from accelsim.mapping.nest import Nest
+from accelsim.base.whole_files import records_csv, write_text
+from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from accelsim.engines.event.timed import Timing
+    from accelsim.results.map_network import NetworkBest
 
+Value = str | int | float | bool | None  # of a column; numbers may be numpy's
+Record = dict[str, Value]
+
+# The columns that name a row; a total keeps those of its first row.
 LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
-RATIOS = (
-    "utilization",
-    "mapping_efficiency",
-    "active_pes",
-    "mean_active_pes",
-    "time_s",
-    "gmacs_per_s",
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer under one dataflow.  ``nest`` is None where the layer could not be mapped;
-    ``error`` then says why.
-    """
-
-    columns: Mapping[str, Any]
-    nest: Nest | None = None
-    error: str | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    timing: Timing | None = (
-        # of the event engine, timed: stalls, and timeline and occupancy if they were asked for
-        None
-    )
 
 
 @dataclass(frozen=True)
 class Result:
-    """Rows in order; ``to_frame()``, ``plot``, ``bit_exact``, ``failures``."""
+    """``rows`` in the order they were run: printed as a table, written by ``to_csv`` and
+    ``to_json``, drawn by ``plot``.
+
+    ``searches``, of a run with a mapper: what was found under each dataflow, by the name it was
+    asked for with.
+    """
 
     rows: tuple[Row, ...]
+    searches: Mapping[str, NetworkBest] = field(default_factory=dict, repr=False, compare=False)
 
-    def records(self, *, total: bool = False) -> list[dict[str, Any]]:
-        """The rows as dictionaries with the same keys in the same order; None where there is no
-        value.
+    # -- tables --------------------------------------------------------------------------------
+
+    def records(self, *, total: bool = False) -> list[Record]:
+        """The rows as dictionaries with the same keys in the same order, the totals last if they
+        are asked for; None where there is no value.
         """
         keys: dict[str, None] = {}
         for row in sorted(self.rows, key=lambda r: -len(r.columns)):
             keys |= dict.fromkeys(row.columns)
-        rows = [{k: row.columns.get(k) for k in keys} for row in self.rows]
-        return rows + (self.totals(rows) if total else [])
+        records: list[Record] = [{k: row.columns.get(k) for k in keys} for row in self.rows]
+        return records + (self.totals(records) if total else [])
 
-    def totals(self, records: Sequence[Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
-        """One record per dataflow over its mapped layers, named ``total``."""
-        found = []
+    def totals(self, records: Sequence[Mapping[str, Value]] | None = None) -> list[Record]:
+        """One record for each dataflow over its mapped layers, named ``total``; of ``records`` if
+        they are at hand.
+        """
         records = self.records() if records is None else records
-        for flow in dict.fromkeys(r["dataflow"] for r in records):
-            found.append(_total([r for r in records if r["dataflow"] == flow]))
-        return found
+        dataflows = dict.fromkeys(record["dataflow"] for record in records)
+        return [_total([r for r in records if r["dataflow"] == flow]) for flow in dataflows]
 
     def to_frame(self, *, total: bool = False) -> pd.DataFrame:
-        """A pandas DataFrame, one row per layer and dataflow."""
+        """A pandas DataFrame, one row for each layer and dataflow, and the totals if asked for."""
         import pandas as pd
 
         return pd.DataFrame(self.records(total=total))
 
-    def to_json(self, *, total: bool = False) -> str:
+    def to_csv(self, path: str | Path | None = None, *, total: bool = False) -> str:
+        """The records as CSV; also written to ``path`` if that is given.  Raises OSError."""
+        return _given(records_csv(self.records(total=total)), path)
+
+    def to_json(self, path: str | Path | None = None, *, total: bool = False) -> str:
         """A JSON list of records; each carries seed, versions and the hashes of architecture and
-        mapping.
+        mapping.  Also written to ``path`` if that is given.  Raises OSError.
         """
         records = self.records(total=total)
-        extra = [row.provenance for row in self.rows]
-        merged = [r | dict(extra[i] if i < len(extra) else {}) for i, r in enumerate(records)]
-        return json.dumps(merged, indent=1, default=_plain)
+        for record, row in zip(records, self.rows, strict=False):  # totals have no provenance
+            record |= row.provenance
+        return _given(json.dumps(records, indent=1, default=json_value), path)
+
+    # -- what is to be said of the rows ------------------------------------------------------------
 
     @property
     def bit_exact(self) -> bool | None:
         """Whether every layer that computed outputs matched the golden model; None if none did."""
-        known = [
-            row.columns.get("bit_exact")
-            for row in self.rows
-            if row.columns.get("bit_exact") is not None
-        ]
+        known = [row.columns.get("bit_exact") for row in self.rows]
+        known = [exact for exact in known if exact is not None]
         return all(known) if known else None
 
     @property
     def overridden(self) -> tuple[str, ...]:
         """Architectures with overridden keys, as ``eyeriss with array.rows=32``."""
-        found = {
-            describe_overrides(
-                row.columns.get("arch", ""), row.provenance.get("overrides", {})
-            ): None
+        told = dict.fromkeys(
+            describe_overrides(row.columns.get("arch", ""), row.provenance.get("overrides", {}))
             for row in self.rows
-        }
-        return tuple(text for text in found if text)
+        )
+        return tuple(text for text in told if text)
 
     def timeline(self, layer: str | None = None, dataflow: str | None = None) -> pd.DataFrame:
         """Who was busy with what and when: columns resource, what, tensor, start, end (cycles),
@@ -114,24 +106,20 @@ class Result:
         there is none.
         """
         for row in self.rows:
-            matches = layer in (None, row.columns["layer"]) and dataflow in (
-                None,
-                row.columns["dataflow"],
-            )
-            if matches and row.timing is not None and row.timing.timeline is not None:
-                return row.timing.timeline.to_frame()
+            of_layer = layer in (None, row.columns["layer"])
+            of_dataflow = dataflow in (None, row.columns["dataflow"])
+            timeline = None if row.timing is None else row.timing.timeline
+            if of_layer and of_dataflow and timeline is not None:
+                return timeline.to_frame()
         raise ValueError('timeline: no such row has one; run with engine="event", timeline=True')
 
     @property
     def sampled(self) -> tuple[str, ...]:
         """What was multiplied instead of clocked, one line a layer."""
-        told = [
-            (row.columns, row.provenance["sampled"])
+        return tuple(
+            f"{row.columns['layer']} {row.columns['dataflow']}: {row.provenance['sampled']}"
             for row in self.rows
             if "sampled" in row.provenance
-        ]
-        return tuple(
-            f"{columns['layer']} {columns['dataflow']}: {sentence}" for columns, sentence in told
         )
 
     @property
@@ -144,27 +132,29 @@ class Result:
             known = most.get(columns["dataflow"])
             if known is None or columns["resident_bytes"] > known["resident_bytes"]:
                 most[columns["dataflow"]] = columns
-        said = "{}: ofmaps that stay on the chip take up to {} bytes, at {}"
-        return tuple(said.format(flow, c["resident_bytes"], c["layer"]) for flow, c in most.items())
+        return tuple(
+            f"{dataflow}: ofmaps that stay on the chip take up to {columns['resident_bytes']} "
+            f"bytes, at {columns['layer']}"
+            for dataflow, columns in most.items()
+        )
 
     @property
     def energy_notes(self) -> tuple[str, ...]:
         """What is derived, estimated, assumed or extrapolated in energy and area."""
-        return tuple(
-            dict.fromkeys(
-                note for row in self.rows for note in row.provenance.get("energy_notes", ())
-            )
-        )
+        notes = (note for row in self.rows for note in row.provenance.get("energy_notes", ()))
+        return tuple(dict.fromkeys(notes))
 
     @property
     def failures(self) -> tuple[str, ...]:
         """Why rows failed, one line each: not mappable, outputs differ, counts differ."""
         return tuple(row.error for row in self.rows if row.error)
 
+    # -- how it is seen ----------------------------------------------------------------------------
+
     @property
     def plot(self) -> Plots:
-        """``plot.energy()``, ``plot.latency()``, ``plot.utilization()``: each a matplotlib
-        Figure.
+        """Pictures: ``plot.energy()`` and others give a matplotlib Figure, ``plot.save(directory)``
+        writes those that every result has.
         """
         return Plots(self)
 
@@ -181,111 +171,144 @@ class Result:
 
 @dataclass(frozen=True)
 class Plots:
-    """Pictures of a result; drawn by ``accelsim.view.plots``, loaded when asked for."""
+    """Pictures of a result; drawn by ``accelsim.view``, which is loaded when one is asked for."""
 
     result: Result
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        figure: Figure = self._draw("energy", by=by)
-        return figure
+        return self._draw("energy", by=by)
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        figure: Figure = self._draw("latency")
-        return figure
+        return self._draw("latency")
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        figure: Figure = self._draw("utilization")
+        return self._draw("utilization")
+
+    def overview(self) -> Figure:
+        """Energy, cycles and utilization in one picture."""
+        return self._draw("demo")
+
+    def roofline(self) -> Figure:
+        """Layers under the roofs of the array and of the outermost level's port."""
+        figure: Figure = _view("roofline").roofline(self.result)
         return figure
 
     def timeline(self, layer: str | None = None, dataflow: str | None = None) -> Figure:
         """Every resource's and the array's work over time, of one layer (a Gantt picture)."""
-        from importlib import import_module
-
-        figure: Figure = import_module("accelsim.view.gantt").gantt(
-            self.result.timeline(layer, dataflow)
-        )
+        figure: Figure = _view("gantt").gantt(self.result.timeline(layer, dataflow))
         return figure
 
-    def roofline(self) -> Figure:
-        """Layers under the roofs of the array and of the outermost level's port."""
-        from importlib import import_module
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write overview, energy by level and by tensor, latency, utilization and roofline to a
+        directory that is made if need be, each as PNG and SVG.  The paths that were written.
 
-        figure: Figure = import_module("accelsim.view.roofline").roofline(self.result)
+        Raises OSError, and ValueError where no layer could be mapped: there is nothing to draw.
+        """
+        if not any(row.nest is not None for row in self.result.rows):
+            raise ValueError("nothing to draw: no layer could be mapped")
+        written: list[Path] = []
+        for name, figure in (
+            ("overview", self.overview()),
+            ("energy_by_level", self.energy("level")),
+            ("energy_by_tensor", self.energy("tensor")),
+            ("latency", self.latency()),
+            ("utilization", self.utilization()),
+            ("roofline", self.roofline()),
+        ):
+            written += _view("plots").save(figure, directory, name)
+        return written
+
+    def save_timelines(self, directory: str | Path) -> list[Path]:
+        """Write who was busy when, of every row with a timeline, to a directory that is made if
+        need be: NAME-timeline.csv, its picture, and one of what levels held (PNG and SVG each).
+
+        NAME is layer and dataflow.  The paths that were written.  Raises OSError.
+        """
+        folder, written = Path(directory), list[Path]()
+        folder.mkdir(parents=True, exist_ok=True)
+        for row in self.result.rows:
+            if row.timing is None or row.timing.timeline is None:
+                continue
+            name = f"{row.columns['layer']}-{row.columns['dataflow']}"
+            frame = row.timing.timeline.to_frame()
+            written.append(folder / f"{name}-timeline.csv")
+            write_text(frame.to_csv(index=False).rstrip("\n"), written[-1])
+            written += _view("plots").save(_view("gantt").gantt(frame), folder, f"{name}-timeline")
+            if row.timing.occupancy is not None:
+                held = _view("gantt").occupancy(row.timing.occupancy.to_frame())
+                written += _view("plots").save(held, folder, f"{name}-occupancy")
+        return written
+
+    def _draw(self, name: str, **options: str) -> Figure:
+        figure: Figure = getattr(_view("plots"), name)(self.result.to_frame(), **options)
         return figure
 
-    def _draw(self, name: str, **options: Any) -> Any:
-        from importlib import import_module
 
-        return getattr(import_module("accelsim.view.plots"), name)(
-            self.result.to_frame(), **options
-        )
+def _view(module: str) -> Any:
+    """The way up: pictures are ``accelsim.view``'s, and the contract puts them on a result."""
+    return import_module(f"accelsim.view.{module}")
 
 
-def override_text(overrides: Mapping[str, Any]) -> str:
-    """``KEY=VALUE, ...``, values as ``--set`` takes them."""
-    return ", ".join(
-        f"{k}={v if isinstance(v, str) else json.dumps(v, default=_plain)}"
-        for k, v in overrides.items()
-    )
+def _given(text: str, path: str | Path | None) -> str:
+    """The text, written to ``path`` first if there is one."""
+    if path is not None:
+        write_text(text, Path(path))
+    return text
 
 
-def describe_overrides(name: str, overrides: Mapping[str, Any]) -> str:
-    """``NAME with KEY=VALUE, ...``, values as ``--set`` takes them; empty if nothing is
-    overridden.
-    """
-    return f"{name} with {override_text(overrides)}" if overrides else ""
+# Totals -------------------------------------------------------------------------------------------
+
+# What has no sum: text, and the distance of one tensor from the float network.
+NOT_SUMMED = ("error", "operator", "resident", "snr_db")
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The record of a dataflow's rows together: sums over those that ran, what the whole chip has
+    once (area, most bytes held), and rates worked out anew from the sums.
+    """
     total = dict(rows[0])
     total["layer"] = "total"
-    total["direction"] = total["direction"] if len({r["direction"] for r in rows}) == 1 else None
-    done = [r for r in rows if r.get("cycles") is not None]
+    if len({row["direction"] for row in rows}) > 1:
+        total["direction"] = None
+    done = [row for row in rows if row.get("cycles") is not None]
     for key in total:
-        if key in LEAD or key in ("layer", "mapping"):
-            continue
-        values = [r[key] for r in done if r.get(key) is not None]
-        if key == "bit_exact":
-            total[key] = all(values) if values else None
-        elif key.startswith("area_") or key == "resident_bytes":
-            total[key] = max(values) if values else None
-        elif key in ("error", "operator", "resident", "snr_db"):
-            total[key] = None
-        else:
-            total[key] = sum(values) if values else None
+        if key not in LEAD:
+            total[key] = _together(key, [r[key] for r in done if r.get(key) is not None])
     if not done:
         return total
-    cycles, macs = total["cycles"], total["macs"] = (
-        sum(r["cycles"] for r in done),
-        sum(r["macs"] for r in done),
-    )
-    pes = [r["macs"] / r["utilization"] / r["cycles"] for r in done if r.get("utilization")]
-    total["utilization"] = macs / (pes[0] * cycles) if pes and cycles else None
-    computing = sum(
-        r["compute_cycles"] for r in done if r.get("mapping_efficiency") is not None
-    )  # on the array
-    total["mapping_efficiency"] = macs / (pes[0] * computing) if pes and computing else None
-    total["active_pes"] = max(r["active_pes"] for r in done)
-    total["mean_active_pes"] = macs / computing if computing else None
-    total["gmacs_per_s"] = macs / total["time_s"] / 1e9 if total["time_s"] else None
+    total |= _rates(done, total["time_s"])
     return total | efficiency(total)
 
 
-def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Mean power in mW and 1e9 MACs per second and watt, where the energy is in pJ."""
-    energy, time_s = record.get("energy_pj"), record.get("time_s")
-    if energy is None:
-        return {}
-    if isinstance(energy, np.ndarray):
-        return {"power_mw": energy / time_s / 1e9, "gmacs_per_w": record["macs"] / energy * 1e3}
+def _together(key: str, values: list[Any]) -> Any:
+    """One column of a total, of the values there are."""
+    if not values or key in NOT_SUMMED:
+        return None
+    if key == "bit_exact":
+        return all(values)
+    if key.startswith("area_") or key == "resident_bytes":
+        return max(values)
+    return sum(values)
+
+
+def _rates(done: Sequence[Mapping[str, Any]], time_s: float | None) -> dict[str, Any]:
+    """A total's columns that are no sums, of the rows that ran.  Cycles of the vector unit count
+    for utilization, and not for what the mapping makes of the array.
+    """
+    macs, cycles = sum(row["macs"] for row in done), sum(row["cycles"] for row in done)
+    on_array = [row for row in done if row.get("mapping_efficiency") is not None]
+    computing = sum(row["compute_cycles"] for row in on_array)
+    # No column has the number of PEs; utilization is MACs / (PEs x cycles).
+    pes = [r["macs"] / r["utilization"] / r["cycles"] for r in done if r.get("utilization")]
     return {
-        "power_mw": energy / time_s / 1e9 if time_s else None,
-        "gmacs_per_w": record["macs"] / energy * 1e3 if energy else None,
+        "cycles": cycles,
+        "macs": macs,
+        "utilization": macs / (pes[0] * cycles) if pes and cycles else None,
+        "mapping_efficiency": macs / (pes[0] * computing) if pes and computing else None,
+        "active_pes": max(row["active_pes"] for row in done),
+        "mean_active_pes": macs / computing if computing else None,
+        "gmacs_per_s": macs / time_s / 1e9 if time_s else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)

@@ -1,65 +1,160 @@
-"""One call from names to rows: workload, architecture and dataflow in, a Result out."""
+"""``simulate``: from names to rows in one call.  It is what ``accelsim run`` calls, and what
+sweeps, the explorer and the mapper ask for the row of a layer.
+
+Everything that ``accelsim run`` takes is a keyword here or, where it only says where output goes, a
+method of the ``Result``:
+
+==================  ==========================================================
+``accelsim run``    Python
+==================  ==========================================================
+``--layer L``       ``layers=["L"]``
+``--set KEY=VALUE`` ``overrides={"KEY": VALUE}``
+``--format``, -o    ``print(result)``, ``to_csv(path)``, ``to_json(path)``
+``--total``         ``to_csv(path, total=True)``, likewise ``to_json``
+``--plot DIR``      ``result.plot.save(DIR)``
+``--timeline DIR``  ``timeline=True``, then ``result.plot.save_timelines(DIR)``
+==================  ==========================================================
+
+Every other option has its keyword's name.  ``processes`` and ``progress`` have no option: the shell
+takes every core, and shows a bar where stderr is a terminal.
+
+``mapper=`` can be a keyword of this function because a search for mappings stands on the engines
+and below results: the search itself in ``mapper``, its rows in ``results.map_network``, which is
+imported only where one is asked for.  Were it above, in ``explore``, ``simulate`` would have to
+reach up, or be a second function of the same name there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
-from accelsim.base.limits import MAX_NUMBER
-from accelsim.base.overrides import plain_value
-from accelsim.hardware.architecture import load_architecture
-from accelsim.mapping.source import sources
-from accelsim.results.layer_row import ENGINES, Engine, How, layer_row
-from accelsim.results.result import Result, Row
-from accelsim.workload.network import load_workload
+from accelsim.base.limits import MAX_NUMBER, plain_value
+from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapping.files import DataflowLike, DataflowsLike, MappingLike, load_dataflow
+from accelsim.mapping.source import MappingSource, several, sources
+from accelsim.results.layer_row import ENGINES, Engine, How, Row, layer_row
+from accelsim.results.result import Result
+from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
+
+if TYPE_CHECKING:
+    from accelsim.results.map_network import NetworkBest
+    from accelsim.workload.graph.weights import ArraysLike, ImagesLike
+
+Progress = Callable[[str], None]
 
 
 def simulate(
-    workload: Any,
-    arch: Any,
-    dataflow: Any = None,
+    workload: WorkloadLike,
+    arch: ArchitectureLike,
+    dataflow: DataflowsLike | None = None,
     *,
-    mapping: Any = None,
+    mapping: MappingLike | None = None,
+    mapper: str | None = None,
+    limit: float | None = None,
     engine: Engine = "analytic",
     layers: Sequence[str] = (),
     batch: int | None = None,
     direction: Direction = "forward",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     check: bool = False,
     seed: int = 0,
     timeline: bool = False,
     sample_folds: bool = False,
     end_to_end: bool = False,
     fuse_buffers: bool = False,
-    data: Any = None,
-    weights: Any = None,
-    progress: Callable[[str], None] | None = None,
+    data: ImagesLike | None = None,
+    weights: ArraysLike | None = None,
+    processes: int = 1,
+    progress: Progress | None = None,
 ) -> Result:
     """Every chosen layer under every dataflow: counts in words, cycles of the core clock, energy.
 
-    ``workload`` is a name, a file, a layer or a list of layers; ``arch`` and ``dataflow`` a name, a
-    file or an object, ``dataflow`` also several (a list, or names with commas).  ``mapping``, a
-    file or an object, is used instead of the fixed rule; a dataflow is then no more than a name.
-    ``overrides`` are dotted keys of the architecture.  ``engine="event"`` moves real words,
-    computes outputs and lets SimPy keep the time of memory; ``engine="cycle"`` clocks every
-    register of the array.  ``check`` runs the event engine beside analytic and compares outputs
-    with the golden model and counts and cycles with analytic.  ``timeline`` (event only) keeps who
-    was busy when in ``Result.timeline``; ``sample_folds`` (cycle only) clocks one fold of each
-    shape, multiplies and computes no outputs.  A layer that cannot be mapped, or run by the cycle
-    engine, is a row with an ``error``.
+    What runs
+        ``workload`` is a name, a file, a layer or a list of layers; ``arch`` a name, a file or an
+        object; ``dataflow`` likewise, also several (a list, or names with commas).  ``layers`` are
+        the names of those to run, all unless given.  ``batch`` (at least 1) stands in place of the
+        workload's own, ``overrides`` are dotted keys of the architecture.
 
-    ``end_to_end`` runs a network's whole graph: what the array does not do is done by the vector
-    unit, a row each, and where an engine computes, each node reads what the nodes before it made
-    (docs/networks.md).  ``data`` has the network's images and ``weights`` its weights, .npz files
-    or arrays by name; what is not given is drawn at random.  ``fuse_buffers`` (end to end, too)
-    leaves ofmaps on the chip for the layers that read them, wherever they fit.
+    Under which mapping
+        The fixed rule's, unless ``mapping`` is given, a file or an object; a dataflow is then no
+        more than a name.  With ``mapper``, an objective as in ``map_layer``, the best that is found
+        under each dataflow, ``any`` included, in ``limit`` seconds a layer; the searches take
+        ``processes`` at once and are kept in ``Result.searches``.
 
-    Raises InputError for names and files that are wrong, ValueError for an unknown engine or an
-    option it has not.
+    On which engine
+        ``analytic`` computes counts and cycles; ``event`` moves real words, computes outputs and
+        lets SimPy keep the time of memory; ``cycle`` clocks every register of the array.  ``check``
+        runs the event engine beside analytic and compares outputs with the golden model and counts
+        and cycles with analytic.  ``seed`` chooses the random operands.  ``timeline`` (event only)
+        keeps who was busy when for ``Result.timeline``.  ``sample_folds`` (cycle only) clocks one
+        fold of each shape, multiplies and computes no outputs.
+
+    The whole network
+        ``end_to_end`` runs the whole graph: what the array does not do is done by the vector unit,
+        a row each, and where an engine computes, each node reads what the nodes before it made
+        (docs/networks.md).  ``data`` has the network's images and ``weights`` its weights, .npz
+        files or arrays by name; what is not given is drawn at random.  ``fuse_buffers`` (end to
+        end, too) leaves ofmaps on the chip for the layers that read them, wherever they fit.
+
+    A layer that cannot be mapped, or run by the cycle engine, is a row with an ``error``.
+    ``progress`` is called with dataflow and layer after each.
+
+    Raises InputError for names, files and numbers that are wrong, ValueError for an unknown engine
+    and for options that do not go together.
     """
+    end_to_end |= fuse_buffers
+    how = _how(engine, check, seed, timeline, sample_folds)
+    forward = "does not go with end_to_end, which runs the whole network forward"
+    for option, refused, why in (
+        ("direction", end_to_end and direction != "forward", forward),
+        ("layers", end_to_end and bool(layers), forward),
+        ("data", data is not None and not end_to_end, "belongs to end_to_end"),
+        ("weights", weights is not None and not end_to_end, "belongs to end_to_end"),
+        ("limit", limit is not None and mapper is None, "belongs to mapper"),
+        ("mapping", mapping is not None and mapper is not None, "does not go with mapper"),
+        ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
+    ):
+        if refused:
+            raise ValueError(f"{option}: {why}")
+    if batch is not None and batch < 1:
+        raise InputError("must be at least 1", key="batch", got=str(batch))
+    machine = load_architecture(arch, overrides or {})
+    changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
+    network = load_workload(workload)
+    network = network.select(layers) if layers else network
+    rows_of: Callable[[MappingSource], list[Row]]
+    if end_to_end:
+        from accelsim.results.network_run import NetworkRun
+
+        whole = NetworkRun(network, machine, how, changed, batch, (data, weights), fuse_buffers)
+        rows_of = partial(whole.rows, progress=progress)
+    else:
+        problems = _problems(network, batch, direction)
+        rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
+    if mapper is None:
+        return Result(tuple(row for s in sources(dataflow, mapping) for row in rows_of(s)))
+    from accelsim.results.map_network import map_network
+
+    search = partial(
+        map_network,
+        network,
+        machine,
+        batch=batch,
+        direction=direction,
+        objective=mapper,
+        limit=limit,
+        processes=processes,
+    )
+    return _under_mapper(dataflow, search, rows_of, f"mapper_{mapper}")
+
+
+def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: bool) -> How:
+    """How layers are to be run.  Raises ValueError for an option the engine has not."""
     if engine not in ENGINES:
         raise ValueError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}")
     for option, given, home in (
@@ -68,59 +163,81 @@ def simulate(
     ):
         if given and engine != home:
             raise ValueError(f"{option}: belongs to engine {home}, got engine {engine}")
-    end_to_end |= fuse_buffers
     if seed < 0:
         raise InputError("must be at least 0", key="seed", got=str(seed))
-    if batch is not None and batch < 1:
-        raise InputError("must be at least 1", key="batch", got=str(batch))
-    machine = load_architecture(arch, overrides or {})
-    changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
-    network = load_workload(workload)
-    network = network.select(layers) if layers else network
-    how = How(engine, check, seed, timeline, sample_folds)
-    rows = []
-    if end_to_end:
-        from accelsim.results.network_run import NetworkRun
+    return How(engine, check, seed, timeline, sample_folds)
 
-        for option, on in (("direction", direction != "forward"), ("layers", bool(layers))):
-            if on:
-                raise ValueError(
-                    f"{option}: does not go with end_to_end, which runs the whole network forward"
-                )
-        whole = NetworkRun(network, machine, how, changed, batch, (data, weights), fuse_buffers)
-        for source in sources(dataflow, mapping):
-            rows += whole.rows(source, progress)
-        return Result(tuple(rows))
-    for option, on in (("data", data is not None), ("weights", weights is not None)):
-        if on:
-            raise ValueError(f"{option}: belongs to end_to_end")
-    for source in sources(dataflow, mapping):
-        known: dict[
-            Problem, Row
-            # layers that are equal have equal rows, where no values are drawn and a rule maps them
-        ] = {}
-        for layer in network.layers:
-            problem = layer.directed(batch, direction)
-            if problem.macs > MAX_NUMBER:
-                raise InputError(
-                    f"{layer.name} may have at most 2^53 MACs", key="batch", got=str(batch)
-                )
-            row = known.get(problem)
-            if row is None:
-                row = layer_row(network.name, layer.name, problem, machine, source, how, changed)[0]
-                if (
-                    engine == "analytic"
-                    and not check
-                    and source.flow is not None
-                    and row.error is None
-                ):
-                    known[problem] = row
-            else:
-                row = replace(row, columns=dict(row.columns) | {"layer": layer.name})
-            rows.append(row)
-            if progress is not None:
-                progress(f"{source.dataflow} {layer.name}")
-    return Result(tuple(rows))
+
+def _problems(
+    network: Workload, batch: int | None, direction: Direction
+) -> list[tuple[str, Problem]]:
+    """Each layer's name and what is to be computed of it.  Raises InputError beyond 2^53 MACs,
+    where counts would no longer be exact.
+    """
+    problems = [(layer.name, layer.directed(batch, direction)) for layer in network.layers]
+    for name, problem in problems:
+        if problem.macs > MAX_NUMBER:
+            raise InputError(f"{name} may have at most 2^53 MACs", key="batch", got=str(batch))
+    return problems
+
+
+def _layer_rows(
+    workload: str,
+    problems: Sequence[tuple[str, Problem]],
+    arch: Architecture,
+    how: How,
+    overrides: Mapping[str, object],
+    progress: Progress | None,
+    source: MappingSource,
+) -> list[Row]:
+    """A row for each layer under one dataflow or mapping."""
+    # Equal layers have equal rows, where no operands are drawn and a rule maps them.
+    alike = how.engine == "analytic" and not how.check and source.flow is not None
+    known: dict[Problem, Row] = {}
+    rows = []
+    for name, problem in problems:
+        row = known.get(problem)
+        if row is not None:
+            row = replace(row, columns={**row.columns, "layer": name})
+        else:
+            row = layer_row(workload, name, problem, arch, source, how, overrides)[0]
+            if alike and row.error is None:
+                known[problem] = row
+        rows.append(row)
+        if progress is not None:
+            progress(f"{source.dataflow} {name}")
+    return rows
+
+
+def _under_mapper(
+    dataflow: DataflowsLike | None,
+    search: Callable[[DataflowLike], NetworkBest],
+    rows_of: Callable[[MappingSource], list[Row]],
+    name: str,
+) -> Result:
+    """The rows under the best mappings, a dataflow after the other, ``name`` in their column
+    ``mapping``.
+
+    They are run as those of a mapping file would be, so that any engine can carry them out.  A
+    dataflow under which no layer has a mapping has no rows; ``Result.searches`` says why.
+    """
+    from accelsim.mapper.any_dataflow import ANY, is_any
+
+    if dataflow is None:
+        raise InputError("must be given, the mapper searches under it", key="dataflow")
+    rows: list[Row] = []
+    searches: dict[str, NetworkBest] = {}
+    for flow in several(dataflow):
+        best = search(flow)
+        searches[flow if isinstance(flow, str) else load_dataflow(flow).short] = best
+        if not best.layers:
+            continue
+        (source,) = sources(None if is_any(flow) else flow, best.mapping_file(name))
+        more = rows_of(source)
+        if is_any(flow):
+            more = [replace(row, columns={**row.columns, "dataflow": ANY}) for row in more]
+        rows += more
+    return Result(tuple(rows), searches)
 
 
 __all__ = ["ENGINES", "Engine", "simulate"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html as escape
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelsim.results.result import Result
@@ -98,7 +98,7 @@ def html(result: Result) -> str:
 
 
 def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
-    records = result.records()
+    records: Sequence[Mapping[str, Any]] = result.records()
     levels = _levels(result)
     units = sorted({k for r in records for k in r if k in ("energy_mac", "energy_pj")})
     checked = any(r.get("bit_exact") is not None for r in records)
@@ -118,7 +118,8 @@ def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
     known_snr = any(r.get("snr_db") is not None for r in records)
     head += ["SNR (dB)"] if known_snr else []
     several = _several(result)
-    totals = {t["dataflow"]: t for t in result.totals(records)}
+    summed: Sequence[Mapping[str, Any]] = result.totals(records)
+    totals = {total["dataflow"]: total for total in summed}
     body = []
     for flow, total in totals.items():
         rows = [r for r in records if r["dataflow"] == flow]

@@ -15,7 +15,7 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile
 from accelsim.mapping.mapping import FUSED
 from accelsim.mapping.mapping import Mapping as LoopMapping
-from accelsim.results.result import describe_overrides
+from accelsim.results.layer_row import describe_overrides
 from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload
 from accelsim.workload.problem import TENSORS, Problem

@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from accelsim.base.limits import MAX_NUMBER
-from accelsim.base.overrides import plain_value as plain
+from accelsim.base.limits import plain_value as plain
 from accelsim.workload.problem import TENSORS, Direction, Problem
 
 MAX_SIZE = 2**31 - 1

@@ -13,7 +13,8 @@ from accelsim.mapping.loops_text import show
 from accelsim.mapping.mapping import Mapping as Loops
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.results.result import Result, Row, override_text
+from accelsim.results.layer_row import Row, override_text
+from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
 from accelsim.view.explorer.ask import Ask
 from accelsim.view.explorer.occupancy import macs_per_pe

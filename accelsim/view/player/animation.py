@@ -15,7 +15,7 @@ from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import MappingSource, sources
-from accelsim.results.result import override_text
+from accelsim.results.layer_row import override_text
 from accelsim.view.player.film import Film
 from accelsim.view.player.filming import record
 from accelsim.view.player.page import page, summary

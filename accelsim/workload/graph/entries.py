@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from accelsim.base.errors import or_nearest
-from accelsim.base.overrides import plain_value as plain
+from accelsim.base.limits import plain_value as plain
 from accelsim.workload.layers import Name
 from accelsim.workload.operators.activation import (
     Activation,

@@ -48,19 +48,28 @@ def random_images(graph: Graph, batch: int = 1, seed: int = 0) -> dict[str, Arra
     return {name: rng.standard_normal((batch, *shape)) for name, shape in graph.inputs.items()}
 
 
-def load_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
+# What a caller may give for weights: an .npz file, or arrays by name; for images also the one array
+# of a network with one input.
+ArraysLike = str | os.PathLike[str] | Mapping[str, Array]
+ImagesLike = ArraysLike | Array
+TARGETS = ("labels", "targets")  # what a file of images has beside them, for training: one of these
+
+
+def load_arrays(arrays: ArraysLike) -> dict[str, Array]:
     """The arrays of an .npz file by name.  Raises InputError if it is no such file, too large, or
     holds objects.
     """
-    file = Path(path)
+    if isinstance(arrays, Mapping):
+        return {str(name): np.asarray(array) for name, array in arrays.items()}
+    file = Path(arrays)
     try:
         with zipfile.ZipFile(file) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > 8 * MAX_WORDS:
                 raise InputError(
                     f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file
                 )
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise InputError("no such file", file=file) from None
     except InputError:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
 
-from accelsim.base.overrides import plain_value as plain
+from accelsim.base.limits import plain_value as plain
 from accelsim.workload.graph.block_arithmetic import is_expression
 from accelsim.workload.layers import MAX_SIZE, Sides, padding_sides, pair
 

@@ -1,0 +1,39 @@
+"""Files that are written whole or not at all, and records as CSV: what commands, ``to_csv``,
+``to_json`` and ``save`` write with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from accelsim.base.csv_writing import csv_text
+
+
+def records_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """Records as CSV, a column for each key in the order in which the keys first appear."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return csv_text(names, ([record.get(name) for name in names] for record in records))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose bytes are the file's once the block has ended well; otherwise ``path`` stays
+    as it was.  Raises OSError where it cannot be written.
+    """
+    half = path.with_name(path.name + ".part")
+    try:
+        with half.open("wb") as stream:
+            yield stream
+        half.replace(path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
+
+
+def write_text(text: str, path: Path) -> None:
+    """The text and a line end as the whole of a file.  Raises OSError."""
+    with whole_file(path) as stream:
+        stream.write(f"{text}\n".encode())

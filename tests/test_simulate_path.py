@@ -1,0 +1,66 @@
+"""How many files one must open to follow a layer from ``simulate`` to its row: those of the package
+in which a function is called, counted by a profiler in a warm process on a layer not seen before.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import accelsim as acc
+
+PACKAGE = Path(acc.__file__).parent
+MACHINES = [("eyeriss", "rs"), ("systolic", "ws"), ("shidiannao", "os"), ("tpu_v1", "ws")]
+
+
+def layer(filters: int) -> acc.Conv2d:
+    return acc.Conv2d(name="conv", M=filters, C=16, H=14, W=14, R=3, S=3, padding=1)
+
+
+def visited(call: Callable[[], acc.Result]) -> set[str]:
+    """The files whose functions are called, without a package's ``__init__``."""
+    files: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            files.add(frame.f_code.co_filename)
+
+    before = sys.getprofile()
+    gc.collect()
+    gc.disable()  # what other tests left behind is closed now, and not while we count
+    sys.setprofile(note)
+    try:
+        result = call()
+    finally:
+        sys.setprofile(before)
+        gc.enable()
+    assert not result.failures
+    inside = {Path(file) for file in files if file.startswith(str(PACKAGE))}
+    return {str(p.relative_to(PACKAGE)) for p in inside if p.name != "__init__.py"}
+
+
+@pytest.mark.parametrize(("arch", "dataflow"), MACHINES)
+def test_one_layer(arch: str, dataflow: str) -> None:
+    """A layer on an architecture under a dataflow, analytic: at most 22 files."""
+    machine, flow = acc.load_architecture(arch), acc.load_dataflow(dataflow)
+    seen, new = layer(32), layer(48)
+    acc.simulate(seen, machine, flow)
+    files = visited(lambda: acc.simulate(new, machine, flow))
+    assert len(files) <= 22, sorted(files)
+
+
+@pytest.mark.parametrize(("arch", "dataflow"), MACHINES)
+def test_one_layer_by_name(arch: str, dataflow: str) -> None:
+    """By name, the files that read and check two YAML files come on top, six at most."""
+    machine, flow = acc.load_architecture(arch), acc.load_dataflow(dataflow)
+    acc.simulate(layer(32), arch, dataflow)
+    first, second = layer(40), layer(56)
+    files = visited(lambda: acc.simulate(first, machine, flow))
+    by_name = visited(lambda: acc.simulate(second, arch, dataflow))
+    assert files <= by_name and len(by_name - files) <= 6, sorted(by_name - files)
