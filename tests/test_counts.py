@@ -15,12 +15,9 @@ import oracle
 import pytest
 from nests import STRATA, as_oracle, drawn_nest, strata
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, event, golden, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.event import machine as event
-from accelsim.engines.event.movement import Folds
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.run import Folds
 from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
@@ -35,20 +32,20 @@ MACS = 300
 def differences(nest: Nest, seed: int) -> Iterator[str]:
     """Everything the engines and the references do not agree on, a line each."""
     problem, arch = nest.problem, nest.arch
-    moved = analytic.run(nest)
+    moves = analytic.moves(nest)
     data = random_data(
         problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
     )  # type: ignore[arg-type]
     run = event.run(nest, data)
-    if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.result):
+    if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.outputs):
         yield "outputs of event differ from golden"
     if run.macs != problem.macs:
         yield f"macs: event {run.macs}, the problem has {problem.macs}"
 
     truth = oracle.count(*as_oracle(nest))
     for engine, found in (
-        ("analytic", counts.columns(nest, moved)),
-        ("event", counts.columns(nest, run.moves)),
+        ("analytic", moved.columns(nest, moves)),
+        ("event", moved.columns(nest, run.moves)),
     ):
         for column, count in columns_of(nest, truth).items():
             if found[column] != count:
@@ -72,7 +69,7 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
                 "arrived": 0,
                 "updated": 0,
             }
-        for engine, got in (("analytic", moved[b]), ("event", run.moves[b])):
+        for engine, got in (("analytic", moves[b]), ("event", run.moves[b])):
             for name, count in want.items():
                 if getattr(got, name) != count:
                     yield f"{b} ({b.kind}) {name}: {engine} {getattr(got, name)}, oracle {count}"

@@ -19,8 +19,7 @@ from nests import random_nest
 
 import accelsim
 from accelsim.base.shipped import shipped_names
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, moved
 from accelsim.engines.moved import Moved
 from accelsim.hardware import energy
 from accelsim.hardware.architecture import Architecture, load_architecture
@@ -66,8 +65,8 @@ def small_nest(arch: Architecture, loops: str = FOUR_LOOPS) -> Nest:
 def energy_of(
     nest: Nest, moves: dict[Any, Moved] | None = None, time_s: Any = 1e-6
 ) -> dict[str, Any]:
-    return counts.energy(
-        nest, analytic.run(nest) if moves is None else moves, nest.problem.macs, time_s
+    return moved.energy(
+        nest, analytic.moves(nest) if moves is None else moves, nest.problem.macs, time_s
     )
 
 
@@ -342,8 +341,8 @@ def test_the_users_own_numbers(accumulate: str) -> None:
     nest = small_nest(
         own().model_copy(update={"accumulate": accumulate}), "C:1:dram M:1:glb E:2:glb:row E:1:rf"
     )
-    found, moves = energy_of(nest), analytic.run(nest)
-    column = counts.columns(nest, moves)
+    found, moves = energy_of(nest), analytic.moves(nest)
+    column = moved.columns(nest, moves)
     for level, each in OWN["energy"]["levels"].items():  # type: ignore[index]
         words = sum(
             v
@@ -538,10 +537,10 @@ def test_components_and_tensors_add_up_on_random_nests(seed: int) -> None:
 
 def test_counts_may_be_arrays_over_mappings() -> None:
     nest = small_nest(Architecture.model_validate(OWN | {"energy": {"table": "horowitz45"}}))
-    moves = analytic.run(nest)
+    moves = analytic.moves(nest)
     scale = np.array([1, 2, 3])
     many = {b: Moved(**{k: v * scale for k, v in vars(m).items()}) for b, m in moves.items()}
-    found = counts.energy(nest, many, nest.problem.macs * scale, 1e-6 * scale)
+    found = moved.energy(nest, many, nest.problem.macs * scale, 1e-6 * scale)
     once = energy_of(nest)
     for key, value in once.items():
         if key.startswith("energy_"):

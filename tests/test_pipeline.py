@@ -12,7 +12,7 @@ import statistics
 import pytest
 
 import accelsim as acc
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.event import timed
 from accelsim.mapping.mapping import MappingError
@@ -102,7 +102,7 @@ def nests(seed: int, *, inside: bool = False):
 
 
 def both(nest: Nest):
-    return pipeline.time(nest, analytic.run(nest)), timed.simulate(nest)
+    return pipeline.time(nest, analytic.moves(nest)), timed.simulate(nest)
 
 
 def some(table: dict[str, int]) -> dict[str, int]:

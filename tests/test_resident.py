@@ -15,7 +15,7 @@ from test_pipeline import FLOWS, layer, machine, some
 from test_timed import differs, limited
 
 import accelsim as acc
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.event import timed
 from accelsim.engines.moved import columns
@@ -89,7 +89,7 @@ def test_the_recurrence_is_the_timed_engine():
         except MappingError:
             continue
         assert set(resident(nest)) == stays
-        ours, theirs = pipeline.time(nest, analytic.run(nest)), timed.simulate(nest)
+        ours, theirs = pipeline.time(nest, analytic.moves(nest)), timed.simulate(nest)
         if ours.exact:
             assert some(ours.stalls) == some(theirs.stalls), seed
             exact += 1
@@ -107,7 +107,7 @@ def test_by_hand():
     kept = Nest(
         one.problem(), arch, Mapping(loops=loops, keep=full | {"dram": ("weight", "ofmap")})
     )
-    before, after = (columns(n, analytic.run(n)) for n in (usual, kept))
+    before, after = (columns(n, analytic.moves(n)) for n in (usual, kept))
     assert (
         before["dram_ifmap_reads"],
         before["sram_ifmap_writes"],

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
-from accelsim.engines.analytic import pipeline
+from accelsim.engines import analytic, moved
+from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited
@@ -26,7 +25,7 @@ from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem
 
 if TYPE_CHECKING:
-    from accelsim.results.execute import Executed, Executing
+    from accelsim.results.execute import Executing
 
 Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
@@ -70,32 +69,31 @@ def layer_row(
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
-        moves = analytic.run(nest)
-        time = pipeline.time(nest, moves)
-        run = _executed(nest, how, time, given) if how.check or how.engine != "analytic" else None
+        closed = analytic.run(nest)
+        run, wrong = None, None
+        if how.check or how.engine != "analytic":
+            run, wrong = _executed(nest, how, closed, given)
     except MappingError as error:
         return refused(lead, arch, source, how, overrides, str(error)), None
-    shown = counts.columns(nest, moves)
-    spent = performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
+    told = closed if run is None or how.engine == "analytic" else run
+    shown = moved.columns(nest, told.moves)
+    assert told.cycles is not None and told.stalls is not None
+    spent = performance(nest, told.cycles, told.compute_cycles, told.stalls, told.active_pes)
     exact, error_text = None, None
     if run is not None:
-        exact, error_text = _compared(nest, time, shown, run, how)
-        if how.engine != "analytic":
-            assert run.cycles is not None and run.stalls is not None
-            shown, moves = counts.columns(nest, run.moves), dict(run.moves)
-            spent = performance(nest, run.cycles, run.compute, run.stalls, run.active)
-    energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
+        exact, error_text = _compared(nest, closed, run, wrong, how)
+    energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": error_text, "set": override_text(overrides)} | shown
     known = provenance(arch, nest, how.seed, overrides) | {
-        "cycles_exact": time.exact,
-        "cycles_bound": time.bound,
+        "cycles_exact": closed.exact,
+        "cycles_bound": closed.bound,
     }
     known |= {"sampled": run.sampled} if run is not None and run.sampled else {}
     why = f"{name} {source.dataflow}: {error_text}" if error_text else None
     return Row(
         columns, nest, why, known, None if run is None else run.timing
-    ), None if run is None else run.result
+    ), None if run is None else run.outputs
 
 
 def leading(
@@ -140,8 +138,9 @@ def refused(
     )
 
 
-def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) -> Executed:
-    from accelsim.engines.golden import golden_layer as golden
+def _executed(nest: Nest, how: How, closed: Run, given: Given | None) -> tuple[Run, str | None]:
+    """The layer on real words, and where its outputs differ from golden's."""
+    from accelsim.engines import golden
     from accelsim.results.execute import execute
     from accelsim.workload.arithmetic import random_data
 
@@ -150,39 +149,42 @@ def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) ->
     if given is None and not how.sample_folds:
         data = random_data(nest.problem, weight, ifmap, ofmap, psum, how.seed)
     engine: Executing = "cycle" if how.engine == "cycle" else "event"
-    timed = how.engine != "analytic" or (time.exact and limited(nest.arch))
+    timed = how.engine != "analytic" or (closed.exact and limited(nest.arch))
     run = execute(
         engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds
     )
-    if run.result is None:
-        return run
+    if run.outputs is None:
+        return run, None
     wanted = (
         golden.accumulate(nest.problem, data, psum)
         if given is None or given.sums is None
         else given.sums
     )
-    return replace(run, wrong=compare.outputs(nest.problem, wanted, run.result))
+    return run, compare.outputs(nest.problem, wanted, run.outputs)
 
 
 def _compared(
-    nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How
+    nest: Nest, closed: Run, run: Run, wrong: str | None, how: How
 ) -> tuple[bool | None, str | None]:
     """Whether outputs are golden's (None: there are none), and what differs from golden or
     analytic.
     """
-    measured = counts.columns(nest, run.moves) | {
-        "macs": run.macs,
-        "array cycles": run.array_cycles,
-    }
-    measured |= {"compute_cycles": run.compute, "active_pes": run.active}
-    expected = dict(predicted) | {"macs": nest.problem.macs, "array cycles": time.array}
-    expected |= {"compute_cycles": time.compute, "active_pes": time.active_pes}
-    if time.exact and run.cycles is not None:
-        expected["cycles"], measured["cycles"] = time.cycles, run.cycles
+    expected, measured = (
+        moved.columns(nest, x.moves)
+        | {
+            "macs": x.macs,
+            "array cycles": x.array_cycles,
+            "compute_cycles": x.compute_cycles,
+            "active_pes": x.active_pes,
+        }
+        for x in (closed, run)
+    )
+    if closed.exact and run.cycles is not None:
+        expected["cycles"], measured["cycles"] = closed.cycles, run.cycles
     which = "cycle" if how.engine == "cycle" else "event"
-    found = [run.wrong, compare.counts(expected, measured, which), run.overflow]
-    return None if run.result is None else run.wrong is None, "; ".join(
-        w for w in found if w
+    differences = [wrong, compare.counts(expected, measured, which), run.overflow]
+    return None if run.outputs is None else wrong is None, "; ".join(
+        w for w in differences if w
     ) or None
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.vector_energy import vector_prices
@@ -135,7 +135,9 @@ class NetworkRun:
         """Bits a layer moves over the outermost level."""
         nest = Nest(problem, self.arch, mapping)
         words = {
-            b: m.read + m.arrived + m.updated for b, m in analytic.run(nest).items() if not b.parent
+            b: m.read + m.arrived + m.updated
+            for b, m in analytic.moves(nest).items()
+            if not b.parent
         }
         return sum(n * nest.footprint.word_bits(0, b.tensor) for b, n in words.items())
 
@@ -286,7 +288,7 @@ class NetworkRun:
         """The quantized network, golden's tensors and accumulators, and each tensor's distance from
         the float network.
         """
-        from accelsim.engines.golden import golden_layer as golden
+        from accelsim.engines import golden
         from accelsim.engines.golden import golden_network
         from accelsim.workload.graph.float_run import evaluate
         from accelsim.workload.graph.weights import random_weights

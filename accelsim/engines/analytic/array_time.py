@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.fold_time import FoldLoop, fold_time
+from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
 from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest, Trip
@@ -67,23 +67,24 @@ def lines_time(nest: Nest, *, merge: bool = True) -> int:
             return schedule(
                 nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)
             ).end
-    loops = fold_loops(nest, [x.tile for x in nest.loops])
-    array, holds_sums = nest.arch.array, nest.problem.accumulated in nest.keep[last]
-    rows, cols = sides(nest)
-    fused, turned = nest.mapping.fused, nest.turned
     return int(
         fold_time(
-            loops,
+            fold_loops(nest, [x.tile for x in nest.loops]),
             nest.problem.size,
-            fused,
-            array,
-            rows,
-            cols,
-            holds_sums=holds_sums,
-            turned=turned,
+            nest.mapping.fused,
+            nest.arch.array,
+            *sides(nest),
+            holds_sums=nest.problem.accumulated in nest.keep[last],
+            turned=nest.turned,
             merge=merge,
         )
     )
+
+
+def fold_rules(nest: Nest) -> FoldRules:
+    """Section 5 of a nest's array, for lists of folds."""
+    holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
+    return FoldRules(nest.arch.array, *sides(nest), holds_sums)
 
 
 def fold_loops(nest: Nest, tiles: Sequence[Any]) -> list[FoldLoop]:
@@ -251,23 +252,15 @@ class Schedule:
 
 
 def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
-    """DESIGN section 5 for folds that exist, in order."""
-    array = nest.arch.array
-    held = nest.keep[nest.levels - 1]
-    rows, cols = sides(nest)
-    if nest.turned:
-        r, c = c, r
-    if array.partial_folds == "full":
-        r, c = np.full_like(r, rows), np.full_like(c, cols)
-    if nest.problem.accumulated in held:
-        shift = 0 if array.outputs == "in_place" else rows
-        tail, first = t + r + shift + c - 2, 0
-        leaving = np.maximum(t, t + r - np.append(t[1:], t[-1:]))
-        gap = {"in_place": t, "accumulators": t + r - 1, "register": leaving}[array.outputs]
-    else:
-        tail, first = t + rows + c - 2, int(r[0])
-        following = np.append(r[1:], 1)
-        gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
-        if not array.overlap:
-            tail, first = tail + r, 0
-    return Schedule(gap if array.overlap else tail, tail, first)
+    """When each fold of a list starts and ends: T, r and c ``[folds]`` of folds that exist, in
+    order.
+
+    The last gap is the one to a fold that takes as long and preloads a single row; nothing follows
+    it, but it is what a pass may hide its words behind.
+    """
+    rules = fold_rules(nest)
+    r, c = rules.used(*((c, r) if nest.turned else (r, c)))
+    r, c = np.broadcast_to(r, t.shape), np.broadcast_to(c, t.shape)
+    tail = rules.length(t, r, c)
+    gap = rules.gap(t, r, tail, np.append(t[1:], t[-1:]), np.append(r[1:], 1))
+    return Schedule(gap, tail, int(rules.exposed(r[0])))

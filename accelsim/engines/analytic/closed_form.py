@@ -43,13 +43,13 @@ Tiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest orde
 EXACT = float(1 << 53)
 
 
-def run(nest: Nest) -> dict[Boundary, Moved]:
+def moves(nest: Nest) -> dict[Boundary, Moved]:
     """What crosses each boundary of a nest, exactly, in words."""
     model, tiles = _model_of(nest), tiles_of(nest)
-    found = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
+    counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
     return {
         b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
-        for b, m in model.moves(found).items()
+        for b, m in model.moves(counts).items()
     }
 
 

@@ -27,9 +27,11 @@ from accelsim.engines.analytic.array_time import (
     on_lines,
     schedule,
 )
+from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
-from accelsim.hardware.ports import Resource, channel, latency, limited, port
+from accelsim.engines.run import Run
+from accelsim.hardware.ports import ACCESSES, WAYS, Resource, channel, latency, limited, port
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -60,8 +62,29 @@ class Time:
         return self.compute + self.fill_drain
 
 
+def run(nest: Nest) -> Run:
+    """Counts and time of a nest: all that the analytic engine says of a layer.
+
+    Raises MappingError as ``time`` does.
+    """
+    crossing = moves(nest)
+    spent = time(nest, crossing)
+    return Run(
+        None,
+        crossing,
+        nest.problem.macs,
+        spent.compute,
+        spent.active_pes,
+        spent.array,
+        spent.cycles,
+        spent.stalls,
+        exact=spent.exact,
+        bound=spent.bound,
+    )
+
+
 def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
-    """Time of a nest of which ``moves`` cross its boundaries (``analytic.run``).
+    """Time of a nest of which ``moves`` cross its boundaries (``analytic.moves``).
 
     Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
@@ -98,7 +121,10 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
             )
 
     for b, m in moves.items():
-        down, up = channel(arch, b, "down"), channel(arch, b, "up")
+        down, up = (
+            channel(arch, b.network, b.tensor, "down"),
+            channel(arch, b.network, b.tensor, "up"),
+        )
         child = (
             port(arch, b.child, "read" if b.tensor == acc else "write")
             if b.child < nest.levels
@@ -305,7 +331,7 @@ class _Pipeline:
         return self.nest.loop_depends(self.nest.loops[i], b.tensor)
 
     def _limited_inside(self) -> bool:
-        found = [channel(self.arch, b, way) for b in self.inside for way in ("down", "up")]
+        found = [channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS]
         found += [
             port(self.arch, level, "read")
             for b in self.inside
@@ -341,7 +367,10 @@ class _Pipeline:
 
         for b in self.inside:
             moved = settings.moves(b)
-            down, up = channel(self.arch, b, "down"), channel(self.arch, b, "up")
+            down, up = (
+                channel(self.arch, b.network, b.tensor, "down"),
+                channel(self.arch, b.network, b.tensor, "up"),
+            )
             read, write = port(self.arch, b.parent, "read"), port(self.arch, b.parent, "write")
             if b.tensor == self.acc:
                 arrived = moved.rest + moved.last
@@ -505,18 +534,18 @@ class _Line:
         the parent too.
         """
         arch, acc = self.p.arch, b.tensor == self.p.acc
-        ways = ("write", "up", "read") if acc else ("read", "down", "write")
-        found = [
-            port(arch, b.parent, ways[0]),
-            channel(arch, b, ways[1]),
-            port(arch, b.child, ways[2]),
+        at_parent, at_child = ACCESSES if not acc else ACCESSES[::-1]
+        way = [
+            port(arch, b.parent, at_parent),
+            channel(arch, b.network, b.tensor, "up" if acc else "down"),
+            port(arch, b.child, at_child),
         ]
         if acc and updates:
-            found += [
+            way += [
                 port(arch, b.parent, "read"),
-                channel(arch, b, "down") if self.p.down_too() else None,
+                channel(arch, b.network, b.tensor, "down") if self.p.down_too() else None,
             ]
-        keys = dict.fromkeys((r.name, r.part) for r in found if r is not None)
+        keys = dict.fromkeys((r.name, r.part) for r in way if r is not None)
         return tuple([self.resources.setdefault(key, len(self.resources)) for key in keys])
 
     def _steps(self, b: Boundary) -> tuple[StepSettings, Ints, Ints]:
@@ -543,7 +572,7 @@ class _Line:
             outer, inner, net = (
                 port(arch, b.parent, "write"),
                 port(arch, b.child, "read"),
-                channel(arch, b, "up"),
+                channel(arch, b.network, b.tensor, "up"),
             )
             shared = arch.levels[arch.level_names[b.parent]].ports == "shared"
             loads += [(outer, bits + again if shared else np.maximum(bits, again))] if outer else []
@@ -559,7 +588,7 @@ class _Line:
             outer, inner, net = (
                 port(arch, b.parent, "read"),
                 port(arch, b.child, "write"),
-                channel(arch, b, "down"),
+                channel(arch, b.network, b.tensor, "down"),
             )
             loads += [(r, p.bits(b, words, b.parent)) for r in (outer, net) if r]
             loads += [(inner, p.bits(b, moved.taken, b.child))] if inner else []

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.closed_form import BoundarySums, run
+from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.engines.analytic.rank_sums import (
     CELLS,
     TileChain,
@@ -110,7 +110,7 @@ class StepSettings:
         """(k, x) pairs: all that move, shared out by how many pairs, padding included, each setting
         works on.
         """
-        moved = run(self.nest)[b]
+        moved = moves(self.nest)[b]
         total = moved.arrived if b.tensor == self.nest.problem.accumulated else moved.read
         side = BoundarySums(self.nest, b)
         share, start = (

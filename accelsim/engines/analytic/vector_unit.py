@@ -20,9 +20,8 @@ from typing import Any
 
 from accelsim.hardware.architecture import Architecture, VectorUnit
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import Resource, channel, latency, port
+from accelsim.hardware.ports import Resource, Way, channel, latency, port
 from accelsim.hardware.vector_energy import vector_prices
-from accelsim.mapping.nest import Boundary
 from accelsim.workload.operators.operator import Work
 from accelsim.workload.problem import TENSORS
 
@@ -157,20 +156,18 @@ class _VectorWords:
     def up(self, tensor: str, words: int, stays: bool) -> None:
         self._cross(tensor, words, stays, "up")
 
-    def _cross(self, tensor: str, words: int, stays: bool, way: str) -> None:
+    def _cross(self, tensor: str, words: int, stays: bool, way: Way) -> None:
         chain = self.keepers(tensor, stays)
         if not words or len(chain) < 2:
             return
         for parent, child in pairwise(chain):
             self.add(self.reads if way == "down" else self.writes, parent, tensor, words)
             self.add(self.writes if way == "down" else self.reads, child, tensor, words)
-            name, net = self.arch.network_below(child - 1)
+            name, _ = self.arch.network_below(child - 1)
             if name is not None:
                 self.deliveries[name, tensor] = self.deliveries.get((name, tensor), 0) + words
                 self._carry(
-                    channel(
-                        self.arch, Boundary(tensor, parent, child, name, net.streamed, ()), way
-                    ),
+                    channel(self.arch, name, tensor, way),
                     tensor,
                     words,
                 )

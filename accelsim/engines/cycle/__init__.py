@@ -4,7 +4,6 @@ and cycles as they fall.
 
 from accelsim.engines.cycle.clocking import run
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.outcome import CycleOutcome
 from accelsim.engines.cycle.trace import Trace
 
-__all__ = ["CycleOutcome", "HazardError", "Trace", "run"]
+__all__ = ["HazardError", "Trace", "run"]

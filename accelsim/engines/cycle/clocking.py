@@ -18,13 +18,13 @@ from accelsim.engines.cycle.addresses import NO_WORD
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import Lines, Matrix, Shape
-from accelsim.engines.cycle.outcome import CycleOutcome
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.registers import FoldTally, FoldTask, Landing
 from accelsim.engines.cycle.sampling import StepSampler
 from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, make_array
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved
+from accelsim.engines.run import Run
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -33,15 +33,13 @@ Data = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
 
 
-def run(
-    nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | None = None
-) -> CycleOutcome:
+def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | None = None) -> Run:
     """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
     layer has one).
 
     ``trace`` records a window of edges.  ``sample_folds``: one fold of each distinct shape is
     clocked and its counts are multiplied; there are no outputs then (``data`` is not looked at),
-    and ``Outcome.sampled`` says so.  Counts and cycles stay exact: the levels outside the PEs are
+    and ``sampled`` says so.  Counts and cycles stay exact: the levels outside the PEs are
     walked word by word all the same, and the start of every fold is asked of the same controller;
     what is multiplied is what a fold of the shape was seen to do.
 
@@ -90,7 +88,7 @@ class Levels:
         for t in self.nest.problem.operands:
             self.traffic[t].advance(at)
 
-    def result(self) -> npt.NDArray[np.int64] | None:
+    def outputs(self) -> npt.NDArray[np.int64] | None:
         """The accumulated tensor after everything has drained."""
         self.sums.finish()
         total = self.sums.stores[self.nest.home(self.acc), 0].values
@@ -136,7 +134,7 @@ class _Systolic:
             partial_folds=array.partial_folds,
         )
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
         folds, new = 0, True
         for fold, following in _with_next(self._folds()):
             at, shape, held = fold
@@ -147,21 +145,21 @@ class _Systolic:
             self.compute += shape.t
             self.active = max(self.active, shape.r * shape.c)
         tally, cycles = self._end()
-        result = self.levels.result()
+        outputs = self.levels.outputs()
         moves = self._counted(tally)
         if self.trace is not None:
             self.trace.close()
             self.trace.end(cycles)
-        return CycleOutcome(
-            result,
+        return Run(
+            outputs,
             moves,
             tally.macs,
-            cycles,
             self.compute,
             self.active,
-            self._folds_run(folds),
-            folds,
-            self._sampled(folds),
+            cycles,
+            folds_total=folds,
+            folds_run=self._folds_run(folds),
+            sampled=self._sampled(folds),
         )
 
     def _folds_run(self, folds: int) -> int:
@@ -346,7 +344,7 @@ class _Plain:
         if trace is not None:
             record_buses(self.array, trace, lambda: self.levels.moves)
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
         array, folds = self.array, 0
         for at, following in _with_next(steps(self.nest)):
             self.levels.operands_to(at)
@@ -359,18 +357,18 @@ class _Plain:
         array.drain()
         if self.trace is not None:
             self.trace.close()
-        result = self.levels.result()
+        outputs = self.levels.outputs()
         if self.trace is not None:
             self.trace.end(array.last_result)
-        return CycleOutcome(
-            result,
+        return Run(
+            outputs,
             self.levels.moves,
             array.total_macs,
-            array.last_result,
             array.compute,
             array.active,
-            folds,
-            folds,
+            array.last_result,
+            folds_total=folds,
+            folds_run=folds,
         )
 
 
@@ -381,7 +379,7 @@ class _SampledPlain:
         self.nest, self.levels = nest, Levels(nest, None)
         self.array = BusArray(nest, self.levels.traffic)
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
         levels, array = self.levels, self.array
         sampler = StepSampler(array)
         acc = levels.acc
@@ -395,10 +393,18 @@ class _SampledPlain:
             macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
         for b, m in sampler.totals().items():
             _add(levels.moves[b], m)
-        levels.result()
+        levels.outputs()
         run = len(sampler.known)
-        return CycleOutcome(
-            None, levels.moves, macs, last, edge, active, run, folds, _sentence(run, folds)
+        return Run(
+            None,
+            levels.moves,
+            macs,
+            edge,
+            active,
+            last,
+            folds_total=folds,
+            folds_run=run,
+            sampled=_sentence(run, folds),
         )
 
 

@@ -9,7 +9,6 @@ they read is what the PEs, or the level that feeds them, hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.event.folds import array_cycles
 from accelsim.engines.event.movement import (
     Drain,
     Event,
     Fill,
-    Folds,
     Open,
     Pass,
     PeDrain,
@@ -33,6 +32,7 @@ from accelsim.engines.event.ranks import not_padding
 from accelsim.engines.event.storage import Buffer, Outermost
 from accelsim.engines.event.word_sets import NONE, Box, WordSet
 from accelsim.engines.moved import Moved
+from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
@@ -42,30 +42,15 @@ Ints = npt.NDArray[np.int64]
 Instance = tuple[int, ...]
 
 
-@dataclass
-class EventOutcome:
-    """What a run gives: the accumulated tensor, what crossed each boundary, and the array's
-    time.
-    """
-
-    result: npt.NDArray[np.int64]
-    moves: dict[Boundary, Moved]
-    macs: int
-    compute_cycles: int
-    active_pes: int
-    folds: list[Folds] = field(default_factory=list)
-    overflow: str | None = None  # a buffer that was given more than it holds
-
-
 def run(
     nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event] | None = None
-) -> EventOutcome:
+) -> Run:
     """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
-    layer has one).
+    layer has one); ``events`` are those of ``movement`` unless given.
 
-    Returns the accumulated tensor wrapped to psum width.  A word that was read where it was not
-    held comes out as poison: the smallest int64, which no accumulator can hold.  Raises ValueError
-    where sums could exceed 2^53, beyond which float64 is not exact.
+    The outputs are the accumulated tensor wrapped to psum width.  A word that was read where it was
+    not held comes out as poison: the smallest int64, which no accumulator can hold.  Raises
+    ValueError where sums could exceed 2^53, beyond which float64 is not exact.
     """
     nest, data = prepared(nest, data)
     machine = _Machine(nest, data)
@@ -105,99 +90,6 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
         raise ValueError(
             f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact"
         )
-
-
-def array_cycles(nest: Nest, folds: Iterable[Folds], *, merge: bool = True) -> int:
-    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal
-    runs at a stride.
-
-    Steps in a row that hold the same words are one fold; with ``merge`` off each step is a fold of
-    its own. An array without systolic lines ends after its MACs and the edges their sums still
-    take.
-    """
-    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
-        return sum(int(f.length.sum()) for f in folds) + edges_after(nest)
-    array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
-    start, end, before, r_before = 0, 0, None, 0
-    rows, cols = (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
-    tables = _joined(folds) if merge else (np.stack([f.length, f.rows, f.cols]) for f in folds)
-    for t, r, c, times in _runs(tables):
-        if nest.turned:
-            r, c = c, r
-        if array.partial_folds == "full":
-            r, c = rows, cols
-        if os:
-            length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
-            gap = {"in_place": t, "accumulators": t + r - 1, "register": max(t, r)}[array.outputs]
-            preload = 0
-        else:
-            length = t + rows + c - 2
-            gap = max(t, r) if array.weight_registers == 2 else t + r - 1
-            preload = r
-        if not array.overlap:
-            end += times * (preload + length)
-            continue
-        if before is None:
-            start = preload
-        elif os:
-            start += (
-                max(before[0], before[0] + r_before - t)
-                if array.outputs == "register"
-                else before[1]
-            )
-        else:
-            start += max(before[0], r) if array.weight_registers == 2 else before[0] + r - 1
-        start += (times - 1) * gap
-        end = max(end, start + length)
-        before, r_before = (t, gap), r
-    return end
-
-
-def edges_after(nest: Nest) -> int:
-    """Edges from the last MAC of an array without systolic lines to its whole sum: its stages and
-    the links sums take from PE to PE.
-    """
-    links = 0
-    if nest.arch.network_below(nest.levels - 2)[1].accumulated == "chain":
-        over = [
-            x
-            for x in nest.loops
-            if x.spatial and not nest.loop_depends(x, nest.problem.accumulated)
-        ]
-        links = sum(prod(x.trips for x in over if x.axis == axis) - 1 for axis in ("row", "col"))
-    return nest.arch.array.pipeline_stages - 1 + links
-
-
-def _runs(tables: Iterable[Ints]) -> Iterator[tuple[int, int, int, int]]:
-    """(T, r, c, times) of equal folds in a row."""
-    for table in tables:
-        starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
-        for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
-            yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
-
-
-def _joined(folds: Iterable[Folds]) -> Iterator[Ints]:
-    """T, r and c of folds; steps in a row that hold the same words are one, of all their T, across
-    passes too.
-    """
-    last: Ints | None = None  # T, r, c and words of the fold that the next pass may go on with
-    for f in folds:
-        starts = np.flatnonzero(
-            np.append(True, (np.diff(np.stack([f.rows, f.cols, f.held]), axis=1) != 0).any(axis=0))
-        )
-        table = np.stack(
-            [np.add.reduceat(f.length, starts), f.rows[starts], f.cols[starts], f.held[starts]]
-        )
-        if last is not None:
-            if (last[1:] == table[1:, :1]).all():
-                table[0, 0] += last[0, 0]
-            else:
-                yield last[:3]
-        last = table[:, -1:]
-        if table.shape[1] > 1:
-            yield table[:3, :-1]
-    if last is not None:
-        yield last[:3]
 
 
 def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -254,21 +146,25 @@ class _Machine:
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
 
-    def outcome(self) -> EventOutcome:
+    def outcome(self) -> Run:
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
         poison = np.isnan(total)
-        result = wrap(
+        outputs = wrap(
             np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum")
         )
-        result[poison] = np.iinfo(np.int64).min
-        return EventOutcome(
-            result,
+        outputs[poison] = np.iinfo(np.int64).min
+        steps = sum(len(f.length) for f in self.folds)
+        return Run(
+            outputs,
             self.moves,
             self.macs,
             self.compute_cycles,
             self.active,
-            self.folds,
-            self._overflow(),
+            array_cycles(self.nest, self.folds),
+            folds=self.folds,
+            folds_total=steps,
+            folds_run=steps,
+            overflow=self._overflow(),
         )
 
     def _overflow(self) -> str | None:

@@ -46,7 +46,6 @@ from accelsim.engines.event.ranks import (
 )
 from accelsim.engines.event.takes import MacWork
 from accelsim.engines.event.transfers import (
-    Folds,
     Instance,
     Ints,
     Pass,
@@ -56,6 +55,7 @@ from accelsim.engines.event.transfers import (
     Take,
 )
 from accelsim.engines.event.word_sets import Pattern, WordSet, pattern, product_pattern
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 

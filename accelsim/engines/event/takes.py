@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.event.ranks import grid, grouped, window
-from accelsim.engines.event.transfers import Folds, Ints, Take
+from accelsim.engines.event.transfers import Ints, Take
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 

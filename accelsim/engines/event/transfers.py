@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.word_sets import WordSet
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary
 
 Ints = npt.NDArray[np.int64]
@@ -100,20 +101,6 @@ class Take:
     taken: int
     shared: int
     steps: Ints | None = None  # (steps,): ``shared`` step by step, all parents together
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Per step of a pass: temporal length, rows and columns used, a number for what the PEs hold;
-    and the most PEs at once.
-    """
-
-    length: Ints
-    rows: Ints
-    cols: Ints
-    active: int
-    cycles: int  # all lengths together
-    held: Ints
 
 
 @dataclass(frozen=True)

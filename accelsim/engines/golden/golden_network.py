@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.graph.float_run import evaluate, own, walk
 from accelsim.workload.graph.graph import Graph, Node

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.engines.golden import golden_network
 from accelsim.engines.golden.golden_network import Data
 from accelsim.workload import loss as losses

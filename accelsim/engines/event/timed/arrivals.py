@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.event import machine as event
+from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Fill, Pass, PeDrain, PeLoad
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.timed.sums import DirectSums
@@ -23,7 +23,7 @@ from accelsim.mapping.nest import Boundary, Nest
 Data = Mapping[str, npt.NDArray[Any]]
 
 
-class Values(event._Machine):
+class Values(machine._Machine):
     """``first`` has, after each event, the first arrivals by parent instance; ``by_step`` those of
     a pass step by step.
 

@@ -15,9 +15,10 @@ import simpy
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.channels import Channel, wait_for
 from accelsim.engines.event.timed.feed import Job, PassRecord, TransferFeed
-from accelsim.engines.event.timed.limits import Limits
-from accelsim.engines.event.timed.timing import LevelHeld, Recorder, Timing
+from accelsim.engines.event.timed.recorder import Recorder
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Event, Ints
+from accelsim.engines.timeline import LevelHeld, Timing
 from accelsim.mapping.nest import Nest
 
 CHUNKS = 8  # requests that what moves inside a pass makes of a port others use too
@@ -33,9 +34,7 @@ class Engine:
         self.env = simpy.Environment()
         self.limits = Limits(nest)
         self.recorder = (
-            Recorder([*(r.name for r in self.limits.resources), "array"], nest.arch.level_names)
-            if timeline
-            else None
+            Recorder([*self.limits.labels, "array"], nest.arch.level_names) if timeline else None
         )
         self.channels = [Channel(self.env, place) for place in range(len(self.limits.resources))]
         self.feed = TransferFeed(
@@ -68,7 +67,7 @@ class Engine:
             if finished > end:
                 self.stalls.add(owner, finished - end)
                 end = finished
-        busy = {r.name: n for r, n in zip(self.limits.resources, self.busy, strict=True)}
+        busy = dict(zip(self.limits.labels, self.busy, strict=True))
         timeline, occupancy = (
             (self.recorder.timeline, self.recorder.occupancy) if self.recorder else (None, None)
         )
@@ -110,7 +109,7 @@ class Engine:
             self.channels[resource].release()
             self.busy[resource] += transfer.cycles
             if self.recorder:
-                name, b = self.limits.resources[resource].name, transfer.boundary
+                name, b = self.limits.labels[resource], transfer.boundary
                 self.recorder.timeline.add(
                     name, transfer.what, b.tensor, begin, job.finished, transfer.words, job.step
                 )
@@ -144,7 +143,7 @@ class Engine:
                 self.stalls.add(last.transfer.owner, begin - free)
             self._hold(record.come)
             for resource, cycles in record.work.charges.items():
-                self.stalls.add(self.limits.resources[resource].owner, cycles)
+                self.stalls.add(self.limits.resources[resource].name, cycles)
             ports = [r for r in self.contended if record.work.busy.get(r)]
             shifts = yield from self._share(record, begin, ports)
             if not ports:
@@ -192,7 +191,7 @@ class Engine:
             if waited:
                 shift += waited
                 shifts.append((start, shift))
-                self.stalls.add(self.limits.resources[-outermost].owner, waited)
+                self.stalls.add(self.limits.resources[-outermost].name, waited)
         if ports and begin + duration + shift > self.env.now:
             yield self.env.timeout(begin + duration + shift - int(self.env.now))
         return shifts
@@ -209,7 +208,7 @@ class Engine:
         self.busy[resource] += cycles
         if self.recorder:
             self.recorder.timeline.add(
-                self.limits.resources[resource].name,
+                self.limits.labels[resource],
                 "pass",
                 "",
                 begin,
@@ -240,7 +239,7 @@ class Engine:
             )
         for rows in record.work.rows:
             if rows.resource not in told:
-                name = self.limits.resources[rows.resource].name if rows.resource >= 0 else "array"
+                name = self.limits.labels[rows.resource] if rows.resource >= 0 else "array"
                 timeline.extend(
                     name,
                     rows.what,

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import simpy
 
+from accelsim.engines.event.folds import ArrayRules, PassFolds
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.inside import Inside, PassWords, PassWork
-from accelsim.engines.event.timed.limits import Limits
-from accelsim.engines.event.timed.pass_folds import PassFolds, TimedArray
-from accelsim.engines.event.timed.timing import LevelHeld, Recorder
+from accelsim.engines.event.timed.recorder import Recorder
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes, Transfer
 from accelsim.engines.event.transfers import Drain, Event, Fill, Open, Pass, PeDrain
+from accelsim.engines.timeline import LevelHeld
 from accelsim.mapping.nest import Boundary, Nest
 
 
@@ -100,7 +101,7 @@ class TransferFeed:
         self.inside, self.routes, self.rules = (
             Inside(nest, limits),
             Routes(nest, limits),
-            TimedArray(nest),
+            ArrayRules(nest),
         )
         pe, levels = nest.levels - 1, list(nest.arch.levels.values())
         self.between = [b for b in nest.boundaries if b.child < pe]

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from accelsim.engines.event.pes import exposed_operands
-from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Instance, Ints, Pass, PeDrain
 from accelsim.mapping.nest import Boundary, Nest
 

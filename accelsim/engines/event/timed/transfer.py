@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Drain, Fill, Instance
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -129,7 +129,7 @@ class Routes:
         cycles += self.limits.latency(b.parent) if outside else 0
         if not cycles:
             return None
-        owner = self.names[b.parent] if place is None else self.limits.resources[place].owner
+        owner = self.names[b.parent] if place is None else self.limits.resources[place].name
         return Transfer(
             what, b, tuple(r for r, _ in held), cycles, owner, -1 if place is None else place, words
         )

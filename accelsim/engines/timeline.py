@@ -1,5 +1,8 @@
-"""What a timed run gives: cycles and stalls, and, if asked for, who was busy when and what each
-level held.
+"""What a timed run tells beside its counts: where the cycles went and, if asked for, who was busy
+when and what each level held.
+
+The timed event engine writes these; ``results``, the Gantt chart and the tests read them.  They are
+plain tables, and know no engine.
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from accelsim.engines.event.transfers import Drain, Fill, Instance, Ints, Open
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Ints = npt.NDArray[np.int64]
+Instance = tuple[int, ...]  # one index per spatial loop outside the level
 MOST_ROWS = 200_000
 _FLUSH = 20_000
 
@@ -186,37 +190,6 @@ class Occupancy:
         return frame
 
 
-class Recorder:
-    """A timeline and an occupancy in the making, and what events change in the latter."""
-
-    def __init__(self, resources: Sequence[str], levels: Sequence[str]) -> None:
-        self.timeline, self.occupancy = Timeline(resources), Occupancy(levels)
-
-    def fill(self, event: Fill) -> tuple[list[LevelHeld], list[LevelHeld]]:
-        """What comes in and what it takes the place of."""
-        b = event.boundary
-        come = {instance: words.count for instance, words, _ in event.takes}
-        gone = {instance: -words.count for instance, _, words in event.takes}
-        return [LevelHeld(b.child, b.tensor, come)], [LevelHeld(b.child, b.tensor, gone)]
-
-    def drain(self, event: Drain) -> list[LevelHeld]:
-        b = event.boundary
-        return [
-            LevelHeld(
-                b.child, b.tensor, {instance: -words.count for instance, words in event.children}
-            )
-        ]
-
-    def open(self, event: Open) -> list[LevelHeld]:
-        return [
-            LevelHeld(
-                event.level,
-                event.tensor,
-                {instance: words.count for instance, words in event.children},
-            )
-        ]
-
-
 @dataclass(frozen=True)
 class Timing:
     """Where the cycles of a nest went; all of the core clock.
@@ -241,9 +214,10 @@ class Timing:
 
     def columns(self) -> dict[str, Any]:
         """The contract's columns of cycles."""
-        found: dict[str, Any] = {"cycles": self.cycles, "compute_cycles": self.compute_cycles}
-        found |= {
+        columns: dict[str, Any] = {
+            "cycles": self.cycles,
+            "compute_cycles": self.compute_cycles,
             "fill_drain_cycles": self.array_cycles - self.compute_cycles,
             "stall_cycles": self.stall_cycles,
         }
-        return found | {f"stall_{name}_cycles": n for name, n in self.stalls.items()}
+        return columns | {f"stall_{name}_cycles": n for name, n in self.stalls.items()}
