@@ -1,7 +1,7 @@
 """The closed form, broken on purpose in many ways: every mutation must show on the random nests of
 test_counts.
 
-Each entry replaces one snippet of ``tables.py`` or ``analytic.py``; the mutated modules are run beside the real ones
+Each entry replaces one snippet of ``rank_sums.py`` or ``closed_form.py``; the mutated modules are run beside the real ones
 and must differ from the oracle (or fail) somewhere on the same seeds that the counting tests use.
 """
 
@@ -25,7 +25,7 @@ from accelsim.mapping.nest import Nest
 SEEDS = range(1100)
 
 MUTATIONS = {
-    "tail trip lost": ("tables", "found.append(-(-current[part] // tile))", "found.append(max(current[part] // tile, 1))"),
+    "tail trip lost": ("tables", "trips.append(-(-current[part] // tile))", "trips.append(max(current[part] // tile, 1))"),
     "tail not short": ("tables", "hi[part] = np.minimum(hi[part], lo[part] + tile)", "hi[part] = lo[part] + tile"),
     "chunk tail not short": ("tables", "np.minimum(last, first + (i + 1) * tile)", "first + (i + 1) * tile"),
     "last trip not ragged": ("tables", "np.maximum(-(-size // self.loops[i][1]) - 1, 0)", "np.int64(self.trips[i] - 1)"),

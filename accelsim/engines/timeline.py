@@ -26,22 +26,28 @@ _FLUSH = 20_000
 class Timeline:
     """Rows of resource, what, tensor, start, end, words, step; at most about ``MOST_ROWS``.
 
-    ``merged`` is 0, or a number of cycles: rows of one resource, what and tensor that start in the
-    same so many cycles are one row then, as long as they are together.
+    ``resources``  names of all that have rows, outermost first, the array last
+    ``most``       rows kept; more are merged
+    ``merged``     0, or a number of cycles: rows of one resource, what and tensor that start in the
+                   same so many cycles are one row then, as long as they are together
+
+    Rows are kept as numbers, a code standing for (resource, what, tensor): few at a time in a list
+    (``_few``), the rest in arrays ``[5, rows]`` of code, start, end, words and step (``_blocks``).
     """
 
     def __init__(self, resources: Sequence[str], most: int | None = None) -> None:
-        self.resources = tuple(resources)  # outermost first, the array last
+        self.resources = tuple(resources)
         self.most = MOST_ROWS if most is None else most
         self.merged = 0
         self._codes: dict[tuple[str, str, str], int] = {}
         self._few: list[tuple[int, int, int, int, int]] = []
-        self._blocks: list[Ints] = []  # (5, rows): code, start, end, words, step
+        self._blocks: list[Ints] = []
         self._count = 0
 
     def add(
         self, resource: str, what: str, tensor: str, start: int, end: int, words: int, step: int
     ) -> None:
+        """One row; cycles of the core clock."""
         self._few.append((self._code(resource, what, tensor), start, end, words, step))
         if len(self._few) >= min(_FLUSH, self.most):
             self._flush()
@@ -49,6 +55,9 @@ class Timeline:
     def extend(
         self, resource: str, what: str, tensor: str, start: Ints, end: Ints, words: Ints, step: int
     ) -> None:
+        """Rows of one resource, what, tensor and step: ``start``, ``end`` and ``words`` are
+        ``[rows]``; rows that take no time are left out.
+        """
         some = end > start
         if some.any():
             code = self._code(resource, what, tensor)
@@ -65,7 +74,10 @@ class Timeline:
         """What is not told row by row; empty if all is."""
         if not self.merged:
             return ""
-        return f"rows of one resource, kind and tensor that start in the same {self.merged} cycles are one, as long as they are together"
+        return (
+            f"rows of one resource, kind and tensor that start in the same {self.merged} cycles are "
+            "one, as long as they are together"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """A DataFrame in order of start; cycles of the core clock.
@@ -102,6 +114,7 @@ class Timeline:
             self._merge()
 
     def _table(self) -> Ints:
+        """All rows as one array ``[5, rows]``."""
         if len(self._blocks) != 1:
             self._blocks = (
                 [np.concatenate(self._blocks, axis=1)]
@@ -111,6 +124,9 @@ class Timeline:
         return self._blocks[0]
 
     def _merge(self) -> None:
+        """Halve the resolution: the first merge is as fine as the shortest row, each further one
+        twice as coarse.  Words and cycles of a merged row add up; it has the first one's start.
+        """
         code, start, end, words, step = self._table()
         self.merged = 2 * self.merged or max(1, int((end - start).min()))
         order = np.lexsort((start, start // self.merged, code))
@@ -143,7 +159,11 @@ class Occupancy:
     """Words the fullest instance of each level inside the outermost and outside the PEs holds of
     each tensor, whenever that changes.
 
-    ``merged`` as in ``Timeline``: of the same so many cycles only the most is told.
+    ``names``   of the levels, outermost first
+    ``most``    changes kept; more are merged
+    ``merged``  as in ``Timeline``: of the same so many cycles only the most is told
+
+    A level is full when its fullest instance is, so that is what is told.
     """
 
     def __init__(self, names: Sequence[str], most: int | None = None) -> None:
@@ -154,6 +174,7 @@ class Occupancy:
         self._rows: dict[tuple[int, str, int], int] = {}  # level, tensor, time
 
     def change(self, now: int, changes: Iterable[LevelHeld]) -> None:
+        """Instances hold so many words more (or fewer) from cycle ``now`` on."""
         for held in changes:
             words = self._words.setdefault((held.level, held.tensor), {})
             for instance, n in held.words.items():
@@ -196,8 +217,13 @@ class Timing:
 
     ``cycles`` is ``array_cycles`` (memory never waited for; every step of a systolic array a fold
     of its own, as passes are timed one by one: ``event.array_cycles`` joins them where words stay)
-    and all ``stalls``, which are by level and network. ``busy`` says how long each port and channel
-    was taken.  ``timeline`` and ``occupancy`` are None unless asked for.
+    and all ``stalls``.
+
+    ``compute_cycles``  MAC steps
+    ``stalls``          by level and network
+    ``busy``            how long each port and channel was taken, by its label
+    ``timeline``        who was busy when; None unless asked for
+    ``occupancy``       what each level held when; None unless asked for
     """
 
     cycles: int

@@ -2,20 +2,21 @@
 
 ``prices(arch)`` works these out from the table that ``Architecture.energy`` chooses:
 
-``eyeriss``      relative costs of Chen, Emer, Sze, ISCA 2016, in MACs: constants by the role of a level or network.
-``horowitz45``   picojoules at 45 nm:
-    MAC          mult(sqrt(weight bits x ifmap bits)) + add(psum bits); every addition, wherever it happens, is paid here
-    access       access(capacity in bytes) x bits / 64; DRAM by the bit
-    network      wire x bits x mm: a ``run`` for every word a parent sends or receives, a ``hop`` for every word a child
+``eyeriss``      relative costs of Chen, Emer, Sze, ISCA 2016, in MACs: constants by the role of a
+level or network. ``horowitz45``   picojoules at 45 nm:
+    MAC          mult(sqrt(weight bits x ifmap bits)) + add(psum bits); every addition, wherever it
+    happens, is paid here access       access(capacity in bytes) x bits / 64; DRAM by the bit
+    network      wire x bits x mm: a ``run`` for every word a parent sends or receives, a ``hop``
+    for every word a child
                  takes or passes on (see ``_distances``)
     area         MACs and on-chip storage, um2; the storage points are of 65 nm and shrunk to 45 nm
     static       mW per mm2 x area
 ``own``          the numbers in the architecture, per word of any width.
 
-The numbers lie in ``tables/*.csv``, each with its unit, its source and a status: published, derived (arithmetic on
-published numbers, ``how`` says which) or estimate.  Where several points are given, what lies between or beyond them is
-found on straight lines through neighbouring points in log-log coordinates.  Whatever is not simply published is said in
-``Prices.notes``.
+The numbers lie in ``tables/*.csv``, each with its unit, its source and a status: published, derived
+(arithmetic on published numbers, ``how`` says which) or estimate.  Where several points are given,
+what lies between or beyond them is found on straight lines through neighbouring points in log-log
+coordinates.  Whatever is not simply published is said in ``Prices.notes``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What an operation of the vector unit costs, and the area of its lanes, from the table an
 architecture chooses.
 
-The unit works on words of psum width.  With ``a`` an addition, ``m`` a multiplication and ``l`` a look-up in a table of 1 KB:
+The unit works on words of psum width.  With ``a`` an addition, ``m`` a multiplication and ``l`` a
+look-up in a table of 1 KB:
 
     add, compare   a
     multiply       m
@@ -10,8 +11,9 @@ The unit works on words of psum width.  With ``a`` an addition, ``m`` a multipli
     exp            l + m + a     a straight line between two entries of a table
     power          2 exp + m     exp(y log x)
 
-``horowitz45`` has a and m by width and l by size; in ``eyeriss`` an operation costs what a MAC does (1) and a look-up what the
-register file does; with the user's ``own`` numbers a kind that is not given costs a MAC.
+``horowitz45`` has a and m by width and l by size; in ``eyeriss`` an operation costs what a MAC does
+(1) and a look-up what the register file does; with the user's ``own`` numbers a kind that is not
+given costs a MAC.
 """
 
 from __future__ import annotations

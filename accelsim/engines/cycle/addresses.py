@@ -1,9 +1,10 @@
 """Which word is where: what every MAC touches and what every level holds, from ``Nest.pieces``
 alone.
 
-A word is a number.  Its *address* is its flat place in the tensor; its *name* is what it is told apart by: the address,
-or under a fused loop the number of the ifmap's (k, x) pair (DESIGN section 3).  ``NO_WORD`` is a MAC's operand that
-is padding and nowhere stored, or an ifmap sum no word takes.
+A word is a number.  Its *address* is its flat place in the tensor; its *name* is what it is told
+apart by: the address, or under a fused loop the number of the ifmap's (k, x) pair (DESIGN section
+3).  ``NO_WORD`` is a MAC's operand that is padding and nowhere stored, or an ifmap sum no word
+takes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Plain arrays, clocked: operands come over buses on the edge they are used, products are added in
 PEs, trees or chains.
 
-Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its first use by any PE
-that takes it, and all of them latch it then.  A product is there ``pipeline_stages - 1`` edges after its operands and is
-added on that edge: to the PE's own sum where the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge
-that completes it in the last of the PEs it is added over.
+Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its
+first use by any PE that takes it, and all of them latch it then.  A product is there
+``pipeline_stages - 1`` edges after its operands and is added on that edge: to the PE's own sum
+where the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge that completes it
+in the last of the PEs it is added over.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The cycle engine: a nest carried out by clocking every register of the array.
 
-``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE gets in each of them
-(``words``) and clocks the array, of systolic lines (``lines``, ``registers``) or of buses (``buses``).  Nothing here knows
-how long a fold takes: ``cycles`` is the number of the edge that latched the last result.
+``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE
+gets in each of them (``words``) and clocks the array, of systolic lines (``lines``, ``registers``)
+or of buses (``buses``).  Nothing here knows how long a fold takes: ``cycles`` is the number of the
+edge that latched the last result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The levels outside the PEs: what they hold of one tensor, and what moves between them step by
 step (DESIGN section 4).
 
-A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as operands must be
-there when a step's first word is fed and sums of a step may land after the next one has begun.
+A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as
+operands must be there when a step's first word is fed and sums of a step may land after the next
+one has begun.
 """
 
 from __future__ import annotations

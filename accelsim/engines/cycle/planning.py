@@ -1,8 +1,8 @@
 """What a plain array is to do in a step: which MAC takes which word, what comes into each PE and
 when, which sums go.
 
-A *step* is a setting of the temporal loops outside the PEs, a *setting* one of those inside.  A PE is an instance of the
-innermost level, a *position* one of its MACs.
+A *step* is a setting of the temporal loops outside the PEs, a *setting* one of those inside.  A PE
+is an instance of the innermost level, a *position* one of its MACs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Registers of systolic lines: planes of tagged words, the ports that feed them, and the clock.
 
-Every register carries tags beside its value: the word's name, the fold and step it belongs to, the residency of held
-words.  A plane is an array (layers, rows, columns); at an edge a word moves to its neighbour's register, and nowhere else.
-Row i is fed i edges after row 0, column j j edges after column 0.
+Every register carries tags beside its value: the word's name, the fold and step it belongs to, the
+residency of held words.  A plane is an array (layers, rows, columns); at an edge a word moves to
+its neighbour's register, and nowhere else. Row i is fed i edges after row 0, column j j edges after
+column 0.
 """
 
 from __future__ import annotations

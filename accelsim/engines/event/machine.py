@@ -1,9 +1,9 @@
 """The event engine, untimed: carries out ``movement`` in order, on real words.
 
-Each buffer instance is an array of its capacity that holds only what was moved into it; everything else is
-poison (NaN), and poison spreads to the result.  Counts are the lengths of what was copied.  Inside a pass
-the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a matrix product, and what
-they read is what the PEs, or the level that feeds them, hold.
+Each buffer instance is an array of its capacity that holds only what was moved into it; everything
+else is poison (NaN), and poison spreads to the result.  Counts are the lengths of what was copied.
+Inside a pass the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a
+matrix product, and what they read is what the PEs, or the level that feeds them, hold.
 """
 
 from __future__ import annotations

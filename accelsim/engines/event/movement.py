@@ -1,8 +1,8 @@
 """What moves, in order: the transfers and passes of a nest (DESIGN sections 1 and 4).
 
-``movement(nest)`` yields ``Drain``, ``Open``, ``Fill``, ``PeDrain`` and ``Pass``.  Levels outside the innermost
-two are walked step by step; a ``Pass`` is everything that happens while they stand still: the steps of the level
-next to the array, with its PEs in lockstep, and the MACs.
+``movement(nest)`` yields ``Drain``, ``Open``, ``Fill``, ``PeDrain`` and ``Pass``.  Levels outside
+the innermost two are walked step by step; a ``Pass`` is everything that happens while they stand
+still: the steps of the level next to the array, with its PEs in lockstep, and the MACs.
 """
 
 from __future__ import annotations

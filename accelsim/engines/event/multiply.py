@@ -1,8 +1,9 @@
 """The arithmetic of one pass: the products of a box of the iteration space, as matrix products on
 held words.
 
-A box is what one cluster of PEs works through while the buffers stand still: ranges of plain dimensions,
-chunks of fused ones.  The three directions are one triple (weight [M,K], im2col ifmap [K,X], ofmap [M,X]).
+A box is what one cluster of PEs works through while the buffers stand still: ranges of plain
+dimensions, chunks of fused ones.  The three directions are one triple (weight [M,K], im2col ifmap
+[K,X], ofmap [M,X]).
 """
 
 from __future__ import annotations

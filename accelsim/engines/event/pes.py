@@ -1,8 +1,8 @@
 """The PEs of a pass in lockstep: what enters, stays and leaves, from index lists tabulated over
 (step, PE).
 
-A PE's tile is a product of lists, one a rank.  Tables and the plans made from them depend on positions only
-through a base, so equal passes share them.
+A PE's tile is a product of lists, one a rank.  Tables and the plans made from them depend on
+positions only through a base, so equal passes share them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The golden network: every tensor of a whole network, in float64 or in words; it knows no mapping.
 
-In words, layers are exact accumulations requantized once (``workload.scaling.rescale``); every other operator has the
-integer form its docstring states.  ``run_network`` does the layers with whatever engine it is given, so that an
-engine's network and the golden one differ in nothing but who multiplied.
+In words, layers are exact accumulations requantized once (``workload.scaling.rescale``); every
+other operator has the integer form its docstring states.  ``run_network`` does the layers with
+whatever engine it is given, so that an engine's network and the golden one differ in nothing but
+who multiplied.
 """
 
 from __future__ import annotations

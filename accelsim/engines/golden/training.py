@@ -1,10 +1,11 @@
 """A training step in words: forward, both gradients of every layer, and the new weights; it knows
 no mapping.
 
-Layers run wherever ``run_layer`` runs them, in all three directions; everything else is the golden vector unit.  The
-scheme (docs/networks.md, "Training step"): scales are powers of two, one for each tensor; the loss's gradient is
-exact; at every tensor the gradient is rounded once, half to even, to words of the operands' width with an exponent
-of its own (``workload.block_float``); products and sums between are exact.  Saturated words pass their gradient on.
+Layers run wherever ``run_layer`` runs them, in all three directions; everything else is the golden
+vector unit.  The scheme (docs/networks.md, "Training step"): scales are powers of two, one for each
+tensor; the loss's gradient is exact; at every tensor the gradient is rounded once, half to even, to
+words of the operands' width with an exponent of its own (``workload.block_float``); products and
+sums between are exact.  Saturated words pass their gradient on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The event engine, timed: SimPy keeps the time of the same events that ``event`` carries out
 (docs/time.md).
 
-Values do not depend on timing: events are carried out in their order as they are read, and only their sizes are timed.
+Values do not depend on timing: events are carried out in their order as they are read, and only
+their sizes are timed.
 """
 
 from __future__ import annotations

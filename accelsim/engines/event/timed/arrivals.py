@@ -1,7 +1,8 @@
 """Machines that carry out the events and tell which arrivals were the first of their residency, for
 those read nothing.
 
-``Values`` is the event engine's own machine, on real words; ``NoValues`` keeps only which words have had an arrival.
+``Values`` is the event engine's own machine, on real words; ``NoValues`` keeps only which words
+have had an arrival.
 """
 
 from __future__ import annotations

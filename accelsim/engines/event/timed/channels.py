@@ -1,8 +1,9 @@
 """Ports and channels in SimPy: one holder at a time, in the order of requests.
 
-Requests of one cycle are told apart only when everything else of that cycle has happened: the drain first, then
-the one earlier in the nest.  Whoever takes several takes them in the order of ``Limits.resources``, so that nobody can wait in a circle;
-in the same order they are given away at the end of a cycle.
+Requests of one cycle are told apart only when everything else of that cycle has happened: the drain
+first, then the one earlier in the nest.  Whoever takes several takes them in the order of
+``Limits.resources``, so that nobody can wait in a circle; in the same order they are given away at
+the end of a cycle.
 """
 
 from __future__ import annotations
