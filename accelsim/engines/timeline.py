@@ -75,8 +75,8 @@ class Timeline:
         if not self.merged:
             return ""
         return (
-            f"rows of one resource, kind and tensor that start in the same {self.merged} cycles are "
-            "one, as long as they are together"
+            f"rows of one resource, kind and tensor that start in the same {self.merged} cycles "
+            "are one, as long as they are together"
         )
 
     def to_frame(self) -> pd.DataFrame:

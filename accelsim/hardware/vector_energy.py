@@ -31,8 +31,12 @@ TABLE_BYTES = 1024
 
 @dataclass(frozen=True)
 class VectorPrices:
-    """``operation``: energy of one of each kind, in the table's unit.  ``area_um2`` of all lanes,
-    ``static_mw`` of their leakage.
+    """What the vector unit costs.
+
+    ``operation``  energy of one of each kind, in the table's unit
+    ``area_um2``   of all lanes; None if it is not known
+    ``static_mw``  of their leakage
+    ``notes``      what is derived or assumed, a sentence each
     """
 
     operation: Mapping[str, float]
@@ -47,7 +51,10 @@ def vector_prices(arch: Architecture) -> VectorPrices:
     if isinstance(table, EyerissEnergy):
         one = constant("eyeriss", "mac").value
         area = arch.vector.lanes * constant("eyeriss", "mac_um2").value
-        said = "vector: an addition, a multiplication or a comparison taken to cost a MAC, a look-up the register file"
+        said = (
+            "vector: an addition, a multiplication or a comparison taken to cost a MAC, "
+            "a look-up the register file"
+        )
         return VectorPrices(
             _kinds(one, one, constant("eyeriss", "rf").value, bits),
             area,
@@ -61,9 +68,8 @@ def vector_prices(arch: Architecture) -> VectorPrices:
             curve("horowitz45", f"{kind}_um2").at(bits) for kind in ("add", "mult")
         )
         chip = prices(arch)
-        leakage = chip.static_mw / sum(
-            chip.area_um2.values()
-        )  # mW for each um2, as for the rest of the chip
+        # mW for each um2, as for the rest of the chip
+        leakage = chip.static_mw / sum(chip.area_um2.values())
         return VectorPrices(
             _kinds(add, multiply, look_up, bits), area, leakage * area, (_derived(bits),)
         )
@@ -77,7 +83,7 @@ def vector_prices(arch: Architecture) -> VectorPrices:
 
 def _kinds(add: float, multiply: float, look_up: float, bits: int) -> dict[str, float]:
     exp = look_up + multiply + add
-    found = {
+    kinds = {
         "add": add,
         "multiply": multiply,
         "compare": add,
@@ -85,8 +91,11 @@ def _kinds(add: float, multiply: float, look_up: float, bits: int) -> dict[str, 
         "exp": exp,
         "sqrt": bits / 2 * add,
     }
-    return found | {"power": 2 * exp + multiply}
+    return kinds | {"power": 2 * exp + multiply}
 
 
 def _derived(bits: int) -> str:
-    return f"vector: operations of {bits} bits; divide, sqrt, exp and power derived from additions, multiplications and look-ups"
+    return (
+        f"vector: operations of {bits} bits; divide, sqrt, exp and power derived from additions, "
+        "multiplications and look-ups"
+    )

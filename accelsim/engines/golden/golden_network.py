@@ -174,7 +174,7 @@ def accuracy_of(
     network: QuantizedNetwork, tensors: Mapping[str, Array], reference: Mapping[str, Array]
 ) -> list[Accuracy]:
     """``accuracy`` of tensors in words that are there already."""
-    found = []
+    accuracies = []
     for node in network.graph.nodes:
         want, scale = np.asarray(reference[node.name], np.float64), network.scales[node.name]
         if rectified(network.graph, node.name):
@@ -188,7 +188,7 @@ def accuracy_of(
             if signal == 0
             else 10 * float(np.log10(signal / noise))
         )
-        found.append(
+        accuracies.append(
             Accuracy(
                 node.name,
                 float(np.abs(want).max(initial=0)),
@@ -196,4 +196,4 @@ def accuracy_of(
                 snr,
             )
         )
-    return found
+    return accuracies
