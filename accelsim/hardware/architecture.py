@@ -50,16 +50,18 @@ class Frozen(BaseModel):
 class Level(Frozen):
     """One storage level; of each instance, where there are several.
 
-    ``keeps``            tensors it may keep ``capacity_bytes``   shared by the kept tensors that
-    have no partition; none: unbounded ``partitions``       bytes that are one tensor's own
+    ``keeps``            tensors it may keep
+    ``capacity_bytes``   shared by the kept tensors that have no partition; none: unbounded
+    ``partitions``       bytes that are one tensor's own
     ``banks``            the shared part is so many equal banks, each wholly one tensor's
-    ``double_buffered``  the next tiles come in while these are used; a tile occupies twice its
-    bytes ``queued``           the same for these tensors, by FIFOs beside the level ``port_bits``
-    a cycle of its port's clock, into or out of it; none: never waited for ``port_clock_mhz``
-    none: the core clock ``ports``            reads and writes over one port, or each over its own
+    ``double_buffered``  the next tiles come in while these are used: a tile has two slots
+    ``queued``           the same for these tensors, by FIFOs beside the level
+    ``port_bits``        a cycle of its port's clock, into or out of it; none: never waited for
+    ``port_clock_mhz``   none: the core clock
+    ``ports``            reads and writes over one port, or each over its own
     ``latency_cycles``   of every transfer from or to the level, in cycles of its port's clock
-    ``burst_bits``       a transfer is made of whole bursts ``priced_bytes``     size for energy and
-    area of a level without capacity; bounds no tile
+    ``burst_bits``       a transfer is made of whole bursts
+    ``priced_bytes``     size for energy and area of a level without capacity; bounds no tile
     """
 
     keeps: Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1)] = TENSORS  # type: ignore[assignment]
