@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import correlate  # type: ignore[import-untyped]
 
-from accelsim.engines import golden
+from accelsim.engines.golden import golden_layer as golden
 from accelsim.workload.arithmetic import (
     Number,
     Requantize,
