@@ -1,9 +1,17 @@
 """The event engine, untimed: carries out ``movement`` in order, on real words.
 
 Each buffer instance is an array of its capacity that holds only what was moved into it; everything
-else is poison (NaN), and poison spreads to the result.  Counts are the lengths of what was copied.
+else is poison (NaN), and poison spreads to the result.  So a word that is read where it is not held
+cannot go unnoticed: the outputs are wrong, and the tests compare every bit.  Counts are the lengths
+of what was copied (section 4), never a formula.
+
+Operands are float32 (16 bits at most), sums float64, which is exact below 2^53; a layer whose sums
+could pass that is refused at the door.
+
 Inside a pass the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a
-matrix product, and what they read is what the PEs, or the level that feeds them, hold.
+matrix product (``multiply``), and what they read is what the PEs, or the level that feeds them,
+hold.  PEs of one cluster (one instance of the level above the array) share an array a tensor,
+addressed by the word itself; ``pe_words`` says which words of it some PE really has.
 """
 
 from __future__ import annotations
@@ -88,7 +96,8 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
     largest = prod(max(abs(int(data[t].min())), abs(int(data[t].max()))) for t in problem.operands)
     if largest * terms * problem.R * problem.S >= 1 << 53 and largest * problem.macs >= 1 << 53:
         raise ValueError(
-            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact"
+            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; "
+            "the engine would not be exact"
         )
 
 
@@ -122,6 +131,20 @@ def _may_lag(nest: Nest) -> bool:
 
 
 class _Machine:
+    """One run.  Events go in, one by one and in order; ``outcome`` says what came of them.
+
+    ``moves``       words over each boundary so far
+    ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
+    ``folds``       of each pass, for the array's time
+    ``stores``      storage by tensor, level and instance, made when first asked for
+    ``pes``         what PEs hold, by tensor and cluster, word for word in the tensor's shape
+    ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
+                    the sums kept back at the end of a pass
+    ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
+    ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
+                    names its own by so many leading indices
+    """
+
     def __init__(self, nest: Nest, data: Mapping[str, npt.NDArray[Any]]) -> None:
         self.nest, self.problem = nest, nest.problem
         self.acc = self.problem.accumulated
@@ -136,17 +159,14 @@ class _Machine:
             start += data["bias"][None, :, :, None, None]
         self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
         self.pe = nest.levels - 1
-        self.pes: dict[
-            tuple[str, Instance], Outermost
-        ] = {}  # what PEs hold, by cluster, word for word
-        self.pe_words: dict[
-            tuple[str, Instance], WordSet
-        ] = {}  # of an operand: what some PE holds; accumulated: sums kept back
+        self.pes: dict[tuple[str, Instance], Outermost] = {}
+        self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
 
     def outcome(self) -> Run:
+        """What the events so far came to; poison in the outputs is the smallest int64."""
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
         poison = np.isnan(total)
         outputs = wrap(
@@ -171,29 +191,31 @@ class _Machine:
         for (tensor, level, _), store in self.stores.items():
             if isinstance(store, Buffer) and store.overflow:
                 name = self.nest.arch.level_names[level]
-                return f"{name} was given {store.overflow} words of {tensor}, its largest tile has {store.capacity}"
+                return (
+                    f"{name} was given {store.overflow} words of {tensor}, "
+                    f"its largest tile has {store.capacity}"
+                )
         return None
 
     def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
         """The storage of an instance of a level; of any instance inside it, its own."""
         key = (tensor, level, instance[: self.depth[level]])
-        found = self.stores.get(key)
-        if found is None:
+        store = self.stores.get(key)
+        if store is None:
             shape, foot = self.problem.shape(tensor), self.nest.footprint
-            dtype = (
-                np.float64 if tensor == self.acc else np.float32
-            )  # operands have 16 bits at most
-            found = self.stores[key] = Buffer(
+            dtype = np.float64 if tensor == self.acc else np.float32
+            store = self.stores[key] = Buffer(
                 shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype
             )
-        return found
+        return store
 
     def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
-        found = self.store(tensor, level, instance)
-        assert isinstance(found, Buffer)
-        return found
+        store = self.store(tensor, level, instance)
+        assert isinstance(store, Buffer)
+        return store
 
     def carry_out(self, event: Event) -> None:
+        """Do what an event says, and count it."""
         if isinstance(event, Pass):
             self._pass(event)
         elif isinstance(event, Fill):
@@ -209,6 +231,7 @@ class _Machine:
     # buffers
 
     def _fill(self, fill: Fill) -> None:
+        """Room first, then words: a tile's capacity holds one tile, not the old and the new."""
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
@@ -221,6 +244,9 @@ class _Machine:
         moved.read += sum(n for _, n in fill.reads)
 
     def _drain(self, drain: Drain) -> None:
+        """Sums are added into the parent word by word; what arrived there for the first time of its
+        residency was not read (rule 6).
+        """
         b = drain.boundary
         moved = self.moves[b]
         for instance, words in drain.children:
@@ -243,7 +269,7 @@ class _Machine:
         return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
 
     def _once(self, b: Boundary, words: WordSet) -> WordSet:
-        """Two (k, x) pairs may be one word."""
+        """The distinct words among what arrives: two (k, x) pairs may be one word."""
         return (
             WordSet(listed=np.unique(words.flat(self.problem.shape(b.tensor))))
             if self.nest.pairs(b.tensor, b.child)
@@ -271,6 +297,9 @@ class _Machine:
     # passes
 
     def _pe_drain(self, drain: PeDrain) -> None:
+        """Sums leave PEs: those kept back at the end of an earlier pass are really added now; the
+        others were added while their pass worked, and are only counted here.
+        """
         b = drain.boundary
         moved = self.moves[b]
         moved.drained += drain.drained
@@ -297,6 +326,7 @@ class _Machine:
         return self.pes[key]
 
     def _load(self, load: PeLoad) -> None:
+        """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         self.moves[b].taken += load.taken
         self.moves[b].read += load.read
@@ -315,7 +345,9 @@ class _Machine:
             store.put(box, 0.0)
 
     def _evict(self, load: PeLoad) -> None:
-        """Poison what no PE holds any longer."""
+        """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
+        profit from a word it did not load.
+        """
         tensor = load.boundary.tensor
         for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
             key = (tensor, cluster)
@@ -333,6 +365,7 @@ class _Machine:
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
+        """Load, work, let go: the array's part, and its counts as the event says them."""
         for load in p.loads:
             self._load(load)
         for k, (cluster, box) in enumerate(p.boxes):
@@ -416,9 +449,8 @@ class _Machine:
                     (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
                     for i, (a, b) in zip(where[3:], self.nest.window, strict=True)
                 ]
-                words = np.where(
-                    real[0][:, None] & real[1], words, 0.0
-                )  # zeros are made where they are stored: at the MAC
+                # Zeros are made where they are stored: at the MAC.
+                words = np.where(real[0][:, None] & real[1], words, 0.0)
             return words
 
         return get
