@@ -86,7 +86,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Any]], l
 
     def put(change: Callable[[list[Any]], list[Any]]) -> None:
         monkeypatch.setattr(
-            event,
+            event_machine,
             "movement",
             altered(lambda nest, events: change(events) if nest.problem == conv2 else events),
         )
@@ -454,7 +454,7 @@ def test_a_transfer_that_never_was(machine, kind, which, inject):
 def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
     swapped: list[tuple[int, ...]] = []
     seen = [0]
-    carry_out = machine._Machine.carry_out
+    carry_out = event_machine._Machine.carry_out
 
     def faulty(self, now):
         if self.nest.problem == conv2 and isinstance(now, Drain) and now.boundary.parent == 0:
@@ -476,7 +476,7 @@ def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
         "ofmap"
     )  # each leaves once, complete
     counted = (0, len(drains) // 2, len(drains) - 1)
-    monkeypatch.setattr(machine._Machine, "carry_out", faulty)
+    monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
     monkeypatch.setattr(event, "run", restarting(event.run, seen))
     said = reported(machine)
     a, b = swapped
@@ -498,7 +498,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
     swapped: list[tuple[int, ...]] = []
     opened: list[Open] = []
     seen = [0]
-    carry_out = machine._Machine.carry_out
+    carry_out = event_machine._Machine.carry_out
 
     def faulty(self, now):
         carry_out(self, now)
@@ -511,7 +511,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
                 swapped[:] = swap(store, words)
                 seen[0] = 1
 
-    monkeypatch.setattr(machine._Machine, "carry_out", faulty)
+    monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
     monkeypatch.setattr(event, "run", restarting(event.run, seen))
     said = reported(machine)
     assert said.index == swapped[0] and said.words == 2 and said.column is None
@@ -698,7 +698,7 @@ def test_no_event_can_be_left_out(start, monkeypatch):
         )
         every: list[Any] = []
         monkeypatch.setattr(
-            event,
+            event_machine,
             "movement",
             altered(lambda _, events, every=every: every.extend(events) or events),
         )
@@ -706,7 +706,7 @@ def test_no_event_can_be_left_out(start, monkeypatch):
         at = [i for i, x in enumerate(every) if not idle(x)]
         for i in rng.sample(at, min(len(at), 30)):
             monkeypatch.setattr(
-                event, "movement", altered(lambda _, events, i=i: without(events, i))
+                event_machine, "movement", altered(lambda _, events, i=i: without(events, i))
             )
             try:
                 run = event.run(nest, data)
