@@ -18,6 +18,7 @@ from nests import random_nest
 from test_cli import Done, accelsim
 
 from accelsim.engines import analytic, event, golden
+from accelsim.engines.event import machine as event_machine
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.transfers import Drain, Fill, Open, Pass, PeDrain, PeLoad
 from accelsim.engines.event.word_sets import NONE, WordSet
