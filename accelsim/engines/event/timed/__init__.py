@@ -2,7 +2,23 @@
 (docs/time.md).
 
 Values do not depend on timing: events are carried out in their order as they are read, and only
-their sizes are timed.
+their sizes are timed.  Who waits for what:
+
+    the array   (one process)   takes passes in order; each waits for its fills, for room for its
+                                tile of sums, and for the pass before to let go of the array
+    a transfer  (a process each) waits for what must come before its request (parents' words, the
+                                last pass that used its slot, drains further in), then for every
+                                port and channel on its way, outermost first, and holds all of them
+    a pass's end (a process each) comes at the edge that latches its last result, and lets go the
+                                transfers that wait for it
+
+    engine      the two processes, and stalls: read first
+    feed        events -> passes and transfers that know what they wait for
+    inside      what moves inside a pass, and how long the pass lasts for it
+    transfer    what one fill or drain holds, and for how long
+    resources   all ports and channels;  channels: one of them as SimPy sees it
+    arrivals    which sums arrive first and read nothing;  sums: those straight from the MACs
+    recorder    what a timeline is told
 """
 
 from __future__ import annotations
@@ -59,6 +75,9 @@ def simulate(nest: Nest, *, timeline: bool = False) -> Timing:
 
 
 def _events(nest: Nest) -> Iterator[Event]:
+    """The nest's events, with the steps inside a pass told apart only where a port or channel of
+    the PEs can be waited for.
+    """
     return events_of(nest, stepwise=limited_inside(nest))
 
 

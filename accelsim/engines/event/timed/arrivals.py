@@ -1,8 +1,10 @@
 """Machines that carry out the events and tell which arrivals were the first of their residency, for
-those read nothing.
+those read nothing (section 4, rule 6).
 
-``Values`` is the event engine's own machine, on real words; ``NoValues`` keeps only which words
-have had an arrival.
+How many update reads a drain costs is known only when it is carried out, since it depends on what
+has arrived before; so the timed engine has its own machine listen.  ``Values`` is the event
+engine's, on real words; ``NoValues`` keeps only which words have had an arrival, for a time without
+outputs (``simulate``, and the cycle engine's memory).
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ Data = Mapping[str, npt.NDArray[Any]]
 
 
 class Values(machine._Machine):
-    """``first`` has, after each event, the first arrivals by parent instance; ``by_step`` those of
-    a pass step by step.
+    """The event engine's machine, listening.
 
-    ``by_step`` is made only for a pass of which ``told`` says that it matters: (parent instance,
-    step of those that exist).
+    ``first``    after each event: first arrivals by parent instance
+    ``by_step``  those of a pass step by step, by parent instance [steps that exist]; made only
+                 where ``told`` says that it matters
     """
 
     def __init__(self, nest: Nest, data: Data, *, told: bool) -> None:

@@ -1,6 +1,16 @@
 """The timed event engine: SimPy processes around the events of a nest (docs/time.md).
 
-One process is the array, one each transfer; ports and channels are what they contend for.
+One process is the array (``_passes``), one each transfer (``_transfer``), one each end of a pass
+(``_end``); ports and channels are what they contend for.  The whole of time is here: everything
+else on these pages says how long something takes or what it comes after.
+
+The clock drives the reading of events, not the other way round: the feed reads on only as far as a
+transfer could be requested now, since an event that is read is carried out at once.
+
+Stalls are charged as they happen: a pass that starts late charges its delay to the slowest resource
+of the transfer that came last, a pass that lasts longer to its longest port or channel.  On
+systolic lines a wait may hide behind the skew of an earlier fold; ``settle`` takes those back at
+the end, so that array time and stalls add up to the end of the timeline.
 """
 
 from __future__ import annotations
@@ -26,7 +36,21 @@ Waits = Generator[simpy.Event, Any, None]
 
 
 class Engine:
-    """One run.  ``timing()`` runs it."""
+    """One run.  ``timing()`` runs it.
+
+    ``env``         SimPy's clock, in core cycles
+    ``limits``      all resources; ``channels`` the same as SimPy sees them, in the same order
+    ``feed``        passes and transfers, from the events
+    ``machine``     carries the events out as they are read
+    ``array``       its time, as it is and as it were alone
+    ``ended``       by level: how many of its steps have ended
+    ``stalls``      cycles waited, by level and network
+    ``busy``        [resources]: cycles each was taken
+    ``under_way``   transfers started, not complete
+    ``last``        drains complete after the array's last result: when, place, owner
+    ``contended``   resources that both passes and transfers use
+    ``recorder``    if a timeline was asked for
+    """
 
     def __init__(
         self, nest: Nest, machine: Values, events: Iterable[Event], *, timeline: bool
@@ -45,21 +69,24 @@ class Engine:
         self.ended = dict.fromkeys(self.feed.above, 0)  # steps of each level
         self.stalls = _Stalls((*nest.arch.levels, *nest.arch.networks))
         self.busy = [0] * len(self.limits.resources)
-        self.under_way = 0  # transfers started, not complete
-        self.last: list[
-            tuple[int, int, str]
-        ] = []  # drains complete after the array's last result: when, place, owner
+        self.under_way = 0
+        self.last: list[tuple[int, int, str]] = []
         routes, inside = self.feed.routes, set(self.feed.inside.resources)
         self.contended = sorted(inside & {r for b in self.feed.timed for r in routes.may_use(b)})
 
     def timing(self) -> Timing:
-        """Carry out all events."""
+        """Carry out all events; what drains after the last result is charged as it ends.
+
+        Raises RuntimeError if transfers wait for each other in a circle, which would be the
+        engine's own fault.
+        """
         self._read()
         self.env.process(self._passes())
         self.env.run()
         if self.under_way or self.feed.ready or not self.feed.exhausted:
             raise RuntimeError(
-                f"the timed engine stands still at cycle {self.env.now}: {self.under_way} transfers wait in a circle"
+                f"the timed engine stands still at cycle {self.env.now}: {self.under_way} "
+                "transfers wait in a circle"
             )
         end = self.array.end
         self.stalls.settle(end - self.array.alone)
@@ -93,10 +120,14 @@ class Engine:
     # transfers
 
     def _start(self, job: Job) -> None:
+        """A transfer may be requested as soon as what it waits for has happened."""
         self.under_way += 1
         self.env.process(self._transfer(job))
 
     def _transfer(self, job: Job) -> Waits:
+        """One transfer: wait, take every resource on the way, hold all of them for as long as the
+        slowest takes.
+        """
         transfer = job.transfer
         yield from wait_for(job.waits_for)
         for resource in transfer.resources:
@@ -121,6 +152,7 @@ class Engine:
         job.done.succeed()
 
     def _hold(self, changes: list[LevelHeld]) -> None:
+        """Tell the recorder what levels hold from now on."""
         if self.recorder and changes:
             self.recorder.occupancy.change(int(self.env.now), changes)
 
