@@ -12,7 +12,7 @@ their sizes are timed.  Who waits for what:
     a pass's end (a process each) comes at the edge that latches its last result, and lets go the
                                 transfers that wait for it
 
-    engine      the two processes, and stalls: read first
+    engine      the processes, and stalls: read first
     feed        events -> passes and transfers that know what they wait for
     inside      what moves inside a pass, and how long the pass lasts for it
     transfer    what one fill or drain holds, and for how long
