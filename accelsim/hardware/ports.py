@@ -92,5 +92,7 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
 
 def _core_cycles(arch: Architecture, level: int) -> Fraction:
     """Core cycles in one cycle of a level's port.  Clocks are read as decimals: 0.1 is a tenth."""
-    port_clock_mhz = arch.levels[arch.level_names[level]].port_clock_mhz or arch.clock_mhz
+    port_clock_mhz = arch.levels[arch.level_names[level]].port_clock_mhz
+    if port_clock_mhz is None:
+        return Fraction(1)
     return Fraction(str(arch.clock_mhz)) / Fraction(str(port_clock_mhz))

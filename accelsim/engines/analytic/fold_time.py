@@ -4,7 +4,7 @@
 from its start to the next one's.  ``array_time`` lays them over a list of folds; ``fold_time``, the
 story here, needs no list.  Both take ints or int arrays over mappings that have the same loops.
 
-A stretch of folds is summed up by seven numbers (``_Stretch``): seen from outside, only its first
+A stretch of folds is summed up by seven numbers (``_FoldStretch``): seen from outside, only its first
 and its last fold can touch a neighbour.  Two stretches in a row make one, and so does a stretch
 repeated n times.  A loop is its full pieces, repeated, and its last one, which may be short:
 
@@ -88,7 +88,7 @@ class FoldRules:
 
 
 @dataclass(frozen=True)
-class _Stretch:
+class _FoldStretch:
     """Folds in a row, seen from the first one's start.
 
     ``t, r``            of the first fold
@@ -112,7 +112,7 @@ class _LoopFolds:
     through r rows and c columns.
     """
 
-    folds: _Stretch
+    folds: _FoldStretch
     single: Any
     t: Any
     r: Any
@@ -212,33 +212,38 @@ class _FoldLoops:
             c = c * self.count(chain, now, self.along[1])
         return _LoopFolds(self.sealed(t, r, c), True, t, r, c)
 
-    def sealed(self, t: Any, r: Any, c: Any) -> _Stretch:
+    def sealed(self, t: Any, r: Any, c: Any) -> _FoldStretch:
         """A stretch of one fold, of T words through r rows and c columns."""
         r, c = self.rules.used(r, c)
         length = self.rules.length(t, r, c)
-        return _Stretch(t, r, t, r, length, 0 * t, length)
+        return _FoldStretch(t, r, t, r, length, 0 * t, length)
 
     # -- folds in a row ----------------------------------------------------------------------------
 
-    def gap(self, a: _Stretch, b: _Stretch) -> Any:
+    def gap(self, a: _FoldStretch, b: _FoldStretch) -> Any:
         """From the start of the last fold of one stretch to that of the first of the next."""
         return self.rules.gap(a.last_t, a.last_r, a.length, b.t, b.r)
 
-    def then(self, a: _Stretch, b: _Stretch) -> _Stretch:
+    def then(self, a: _FoldStretch, b: _FoldStretch) -> _FoldStretch:
         shift = a.start + self.gap(a, b)
         end = self.most(a.end, shift + b.end)
-        return _Stretch(a.t, a.r, b.last_t, b.last_r, b.length, shift + b.start, end)
+        return _FoldStretch(a.t, a.r, b.last_t, b.last_r, b.length, shift + b.start, end)
 
-    def repeat(self, a: _Stretch, n: Any) -> _Stretch:
+    def repeat(self, a: _FoldStretch, n: Any) -> _FoldStretch:
         before = (n - 1) * (a.start + self.gap(a, a))
-        return _Stretch(a.t, a.r, a.last_t, a.last_r, a.length, before + a.start, before + a.end)
+        return _FoldStretch(
+            a.t, a.r, a.last_t, a.last_r, a.length, before + a.start, before + a.end
+        )
 
     def either(self, first: Any, a: Any, b: Any) -> Any:
         return np.where(first, a, b) if self.many else a if first else b
 
-    def chosen(self, first: Any, a: _Stretch, b: _Stretch) -> _Stretch:
-        return _Stretch(
-            *(self.either(first, getattr(a, f.name), getattr(b, f.name)) for f in fields(_Stretch))
+    def chosen(self, first: Any, a: _FoldStretch, b: _FoldStretch) -> _FoldStretch:
+        return _FoldStretch(
+            *(
+                self.either(first, getattr(a, f.name), getattr(b, f.name))
+                for f in fields(_FoldStretch)
+            )
         )
 
     def run(self, at: int, now: Mapping[str, Any]) -> _LoopFolds:
