@@ -7,7 +7,7 @@
 
 They see nothing of each other, so that where two agree the number has been found twice.  What they
 share says nothing about a mapping's numbers: ``moved`` (what crossed a boundary, and from there to
-columns and energy), ``run`` (the outcome), ``timeline`` (tables of who was busy when).  A new engine
-is a package beside these whose ``run(nest, data)`` returns a ``Run``; ``results`` then compares it
-with the others field by field.
+columns and energy), ``run`` (the outcome), ``timeline`` (tables of who was busy when).  A new
+engine is a package beside these whose ``run(nest, data)`` returns a ``Run``; ``results`` then
+compares it with the others field by field.
 """

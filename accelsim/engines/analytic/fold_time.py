@@ -4,9 +4,10 @@
 from its start to the next one's.  ``array_time`` lays them over a list of folds; ``fold_time``, the
 story here, needs no list.  Both take ints or int arrays over mappings that have the same loops.
 
-A stretch of folds is summed up by seven numbers (``_FoldStretch``): seen from outside, only its first
-and its last fold can touch a neighbour.  Two stretches in a row make one, and so does a stretch
-repeated n times.  A loop is its full pieces, repeated, and its last one, which may be short:
+A stretch of folds is summed up by seven numbers (``_FoldStretch``): seen from outside, only its
+first and its last fold can touch a neighbour.  Two stretches in a row make one, and so does a
+stretch repeated n times.  A loop is its full pieces, repeated, and its last one, which may be
+short:
 
     M:16 of 40     | 16 | 16 | 8 |   =   then(repeat(full, 2), last)
 
