@@ -1,8 +1,8 @@
 """Random nests through every engine: outputs to the bit, every count of every boundary, every
 cycle.
 
-Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets, cycles with
-DESIGN section 5 written out fold by fold.
+Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets,
+cycles with DESIGN section 5 written out fold by fold.
 """
 
 from __future__ import annotations
@@ -155,8 +155,9 @@ def check(seed: int) -> tuple[bool, bool]:
     """
     nest = drawn_nest(seed, MACS)
     case = (
-        f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n  fused {dict(nest.mapping.fused)}\n"
-        f"  keep {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  networks {nest.arch.networks}"
+        f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n"
+        f"  fused {dict(nest.mapping.fused)}\n  keep {[sorted(k) for k in nest.keep]}\n"
+        f"  {nest.arch.array}\n  networks {nest.arch.networks}"
     )
     try:
         wrong = list(differences(nest, seed))

@@ -209,7 +209,8 @@ def test_sampling_whole_layers(name, arch, flow):
     )
     assert run.outputs is None and (run.folds_run, run.folds_total) == SAMPLED[name, arch, flow]
     assert run.sampled == (
-        f"sampled: {run.folds_run} of {run.folds_total} folds clocked, one of each kind, and their counts multiplied; "
+        f"sampled: {run.folds_run} of {run.folds_total} folds clocked, one of each kind, and "
+        "their counts multiplied; "
         f"counts and cycles are exact, outputs are not computed"
     )
 

@@ -153,7 +153,10 @@ def chained(nest: Nest, rng: random.Random) -> Nest:
 
 def check(nest: Nest, seed: int) -> str:
     """Runs a nest; returns what became of it."""
-    case = f"seed {seed}: {nest.problem}\n  {nest.mapping}\n  {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  {nest.arch.networks}"
+    case = (
+        f"seed {seed}: {nest.problem}\n  {nest.mapping}\n  {[sorted(k) for k in nest.keep]}\n"
+        f"  {nest.arch.array}\n  {nest.arch.networks}"
+    )
     try:
         wrong, _ = differences(nest, seed)
     except MappingError as error:

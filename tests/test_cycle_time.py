@@ -1,8 +1,8 @@
 """Closed form against clock: cycles, compute cycles, active PEs, every count and every output of
 random layers.
 
-Every dataflow, preset, option of the array and direction; arrays of 1x1 to 16x16 and a few up to 64x32.  ``make test`` does
-some hundreds, ``make test-all`` more than a thousand.
+Every dataflow, preset, option of the array and direction; arrays of 1x1 to 16x16 and a few up to
+64x32.  ``make test`` does some hundreds, ``make test-all`` more than a thousand.
 """
 
 from __future__ import annotations

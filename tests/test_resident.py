@@ -132,7 +132,8 @@ def test_all_of_it_is_what_it_takes():
     assert nest.footprint.tile_words(1, "ifmap") == 8 * 16 * 16
     with pytest.raises(
         MappingError,
-        match=r"does not fit systolic even with tiles of one word: sram: .* ifmap 2048 .* exceed its 2047",
+        match=r"does not fit systolic even with tiles of one word: "
+        r"sram: .* ifmap 2048 .* exceed its 2047",
     ):
         choose(
             one.problem(),

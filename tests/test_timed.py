@@ -212,7 +212,10 @@ def groups_nest(
         "levels": {"dram": {}, "buf": {"double_buffered": True, **(level or {})}, "pe": {}},
         "networks": {"link": {"below": "dram"}, "bus": {"below": "buf"}},
         "bits": {"weight": 16, "ifmap": 16, "psum": 16, "ofmap": 16},
-        "energy": {"mac": 1.0, "levels": {"dram": 1.0, "buf": 1.0, "pe": 1.0}, "networks": {"link": 1.0, "bus": 1.0}},
+        "energy": {
+            "mac": 1.0,
+            "levels": {"dram": 1.0, "buf": 1.0, "pe": 1.0}, "networks": {"link": 1.0, "bus": 1.0},
+        },
     }  # fmt: skip
     for key, value in more.items():
         place, name = key.split("__")
@@ -407,7 +410,8 @@ def pe_nest(queued: tuple[str, ...] = (), width: Any = None, port: int | None = 
     """
     arch = {
         "name": "one PE array", "clock_mhz": 100.0, "array": {"rows": 1, "cols": 2},
-        "levels": {"dram": {"port_bits": port}, "pe": {"queued": queued}}, "networks": {"bus": {"below": "dram", "width_bits": width}},
+        "levels": {"dram": {"port_bits": port}, "pe": {"queued": queued}},
+        "networks": {"bus": {"below": "dram", "width_bits": width}},
         "bits": {"weight": 8, "ifmap": 8, "psum": 8, "ofmap": 8},
         "energy": {"mac": 1.0, "levels": {"dram": 1.0, "pe": 1.0}, "networks": {"bus": 1.0}},
     }  # fmt: skip
@@ -449,19 +453,28 @@ def test_events_without_steps_are_refused():
 # -- the faults it must not have -------------------------------------------------------------------
 
 FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "fills before drains": (channels, "arrival", lambda now, drain, place: (now, 1 if drain else 0, place)),
-    "last come, first served": (channels, "arrival", lambda now, drain, place: (-now, 0 if drain else 1, place)),
+    "fills before drains": (
+        channels, "arrival", lambda now, drain, place: (now, 1 if drain else 0, place),
+    ),
+    "last come, first served": (
+        channels, "arrival", lambda now, drain, place: (-now, 0 if drain else 1, place),
+    ),
     "the nest before the clock": (channels, "arrival", lambda now, drain, place: (place, 0, now)),
-    "drains whenever there are any": (channels, "arrival", lambda now, drain, place: (0 if drain else now + 1, 0, place)),
+    "drains whenever there are any": (
+        channels, "arrival", lambda now, drain, place: (0 if drain else now + 1, 0, place),
+    ),
     "one request for a whole pass": (engine, "CHUNKS", 1),
     "no latency": (resources.Limits, "latency", lambda self, level: 0),
     "the innermost is the slowest": (
-        resources.Limits, "slowest", lambda self, each: max(sorted(each)[::-1], key=lambda x: x[1], default=(None, 0)),
+        resources.Limits, "slowest",
+        lambda self, each: max(sorted(each)[::-1], key=lambda x: x[1], default=(None, 0)),
     ),
     "nothing exposed": (inside, "exposed_operands", lambda nest: frozenset()),
     "sums come without a tail": (inside.PassWords, "after", lambda self, drain, first: None),
     "transfers do not wait": (channels, "wait_for", lambda events: iter(())),
-    "drains do not wait for those inside": (feed.TransferFeed, "inner", property(lambda self: {}, lambda self, value: None)),
+    "drains do not wait for those inside": (
+        feed.TransferFeed, "inner", property(lambda self: {}, lambda self, value: None),
+    ),
 }  # fmt: skip
 
 
@@ -595,7 +608,8 @@ def test_alexnet_takes_seconds(capsys):
                     spent += time.process_time() - start
     with capsys.disabled():
         print(
-            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
         )
     assert (
         spent < 15
