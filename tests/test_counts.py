@@ -43,13 +43,13 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
         yield f"macs: event {run.macs}, the problem has {problem.macs}"
 
     truth = oracle.count(*as_oracle(nest))
-    for engine, found in (
+    for engine, shown in (
         ("analytic", moved.columns(nest, moves)),
         ("event", moved.columns(nest, run.moves)),
     ):
         for column, count in columns_of(nest, truth).items():
-            if found[column] != count:
-                yield f"{column}: {engine} {found[column]}, oracle {count}"
+            if shown[column] != count:
+                yield f"{column}: {engine} {shown[column]}, oracle {count}"
     counted = truth["primitives"]
     for b in nest.boundaries:
         one = counted[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
@@ -87,18 +87,18 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
 
 def columns_of(nest: Nest, truth: dict) -> dict[str, int]:
     """The oracle's counts under the contract's names."""
-    found = {}
+    columns = {}
     names = nest.arch.level_names
     for (level, tensor), count in truth["counts"].items():
-        found |= {f"{names[level]}_{tensor}_{kind}": n for kind, n in count.items()}
+        columns |= {f"{names[level]}_{tensor}_{kind}": n for kind, n in count.items()}
     below = {net.below: name for name, net in nest.arch.networks.items()}
     for (level, tensor), count in truth["networks"].items():
         if names[level] in below:
             name = below[names[level]]
-            found[f"{name}_{tensor}_deliveries"] = count["deliveries"]
+            columns[f"{name}_{tensor}_deliveries"] = count["deliveries"]
             if tensor == nest.problem.accumulated:
-                found[f"{name}_{tensor}_additions"] = count["additions"]
-    return found
+                columns[f"{name}_{tensor}_additions"] = count["additions"]
+    return columns
 
 
 def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:

@@ -275,7 +275,7 @@ def test_held_words_that_stand_still():
     """
     sizes = {"N": 4, "G": 1, "M": 2, "C": 3, "E": 1, "F": 2, "R": 1, "S": 1}
     problem = Problem(**sizes, H=1, W=2)
-    found = {}
+    edges = {}
     for name, loops, reg in (
         ("weights stand still", "N:1:dram C:1:sram:row M:1:sram:col F:1:reg", "weight"),
         ("weights change", "C:1:dram N:1:dram C:1:sram:row M:1:sram:col F:1:reg", "weight"),
@@ -297,13 +297,13 @@ def test_held_words_that_stand_still():
             arch = acc.load_architecture("systolic", options | {"array.outputs": "accumulators"})
             wrong, run = differences(Nest(case, arch, Mapping(loops=loops, keep=keep)))
             assert not wrong, (name, wrong)
-            found[name, overlap] = run.array_cycles
+            edges[name, overlap] = run.array_cycles
     # 3 shifts, then 4 x 2 words through 3 x 2 PEs: 3 + 8 + 3 + 2 - 2, overlapped or not; and 3
     # products into 2 x 2 sums
-    assert found["weights stand still", False] == found["weights stand still", True] == 14
-    assert found["sums stand still", False] == found["sums stand still", True] == 3 + 2 + 3 + 2 - 2
+    assert edges["weights stand still", False] == edges["weights stand still", True] == 14
+    assert edges["sums stand still", False] == edges["sums stand still", True] == 3 + 2 + 3 + 2 - 2
     # one row at a time, T = 8 each: 3 folds of 1 + 8 + 3 + 2 - 2, or gaps of 8 + 1 - 1
-    assert (found["weights change", False], found["weights change", True]) == (
+    assert (edges["weights change", False], edges["weights change", True]) == (
         36,
         1 + 2 * 8 + 8 + 3 + 2 - 2,
     )
@@ -370,8 +370,8 @@ def test_a_wrong_word_is_noticed(monkeypatch):
     stream = lines.Matrix.stream
 
     def swapped(self, traffic):
-        found = stream(self, traffic)
-        return registers.Stream(found.values[:, ::-1].copy(), found.names, found.given)
+        words = stream(self, traffic)
+        return registers.Stream(words.values[:, ::-1].copy(), words.names, words.given)
 
     monkeypatch.setattr(lines.Matrix, "stream", swapped)
     assert any("outputs" in w for w in differences(nest)[0])

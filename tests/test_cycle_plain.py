@@ -167,9 +167,9 @@ def test_chain_passes_through_pes_with_nothing_to_add():
     chain = line(3, 2)
     there = np.array([False, True, False, False, False, False])  # row 0, column 1 alone
     chain.launch(1, np.arange(10, 16), np.full(6, 7), there, "x")
-    found = [chain.clock(e) for e in range(1, 6)]
-    assert [x is not None for x in found] == [False, False, False, True, False]
-    assert found[3].values.tolist() == [11]
+    out = [chain.clock(e) for e in range(1, 6)]
+    assert [x is not None for x in out] == [False, False, False, True, False]
+    assert out[3].values.tolist() == [11]
 
 
 def test_chain_refuses_what_cannot_meet():

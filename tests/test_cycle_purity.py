@@ -68,15 +68,15 @@ def lengths(source: str) -> list[str]:
         else:
             yield node
 
-    found = []
+    sums = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
             parts = list(terms(node))
             constants = [p.operand if isinstance(p, ast.UnaryOp) else p for p in parts]
             constants = [p for p in constants if isinstance(p, ast.Constant)]
             if any(p.value == 2 for p in constants) and len(parts) - len(constants) > 1:  # type: ignore[attr-defined]
-                found.append(ast.unparse(node))
-    return found
+                sums.append(ast.unparse(node))
+    return sums
 
 
 def test_imports_nothing_of_the_other_engines():

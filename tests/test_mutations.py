@@ -62,11 +62,11 @@ MUTATIONS = {
 @cache
 def cases() -> tuple[tuple[Nest, dict[str, Any]], ...]:
     """Nests and what the oracle says crosses their boundaries."""
-    found = []
+    drawn = []
     for seed in SEEDS:
         nest = drawn_nest(seed)
-        found.append((nest, oracle.count(*as_oracle(nest))["primitives"]))
-    return tuple(found)
+        drawn.append((nest, oracle.count(*as_oracle(nest))["primitives"]))
+    return tuple(drawn)
 
 
 def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:

@@ -60,10 +60,10 @@ def test_clocked_registers(start):
     for seed in range(start, start + 40):
         nest = drawn(seed, 60)
         try:
-            found, _ = cycle_differences(nest, seed)
+            differences, _ = cycle_differences(nest, seed)
         except MappingError:  # what the clocked array cannot run
             continue
-        assert not found, f"seed {seed}: {found}"
+        assert not differences, f"seed {seed}: {differences}"
         ran += 1
     assert ran > 8
 

@@ -235,14 +235,14 @@ class Step:
 
 def steps_of(n: int, g: int, c: int, f: int, m: int, cycles: Any) -> list[Step]:
     """The steps of ``groups_nest``; ``cycles(words)`` is what so many words take."""
-    found = []
+    steps = []
     while n > 0:
         now = min(g, n)
-        found.append(
+        steps.append(
             Step([cycles(now * m * c), cycles(now * c * f)], now * c * f, cycles(now * m * f))
         )
         n -= now
-    return found
+    return steps
 
 
 def recurrence(steps: list[Step], slots: int, shared: bool) -> int:
