@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 import accelsim as acc
-from accelsim.engines import moved as counts
+from accelsim.engines import moved
 from accelsim.engines.analytic.closed_form import ClosedForm
 
 SKELETON = (
@@ -59,7 +59,7 @@ def main() -> None:
     for at in range(0, MAPPINGS, BATCH):
         found = model.evaluate([p[at : at + BATCH] if len(p) > 1 else p for p in picks])
         cycles = found.of(None, "compute_cycles")
-        priced = counts.energy(
+        priced = moved.energy(
             nest, model.moves(found), nest.problem.macs, cycles / (arch.clock_mhz * 1e6)
         )
         energy += float(priced["energy_mac"][0])
@@ -87,7 +87,7 @@ def _spot_check(
     rng: np.random.Generator,
 ) -> None:
     """The rows evaluated in bulk are those of the one-mapping path."""
-    from accelsim.engines.analytic import closed_form as analytic
+    from accelsim.engines import analytic
 
     for _ in range(20):
         tiles = {
@@ -101,7 +101,7 @@ def _spot_check(
             acc.Loop(dim=x.dim, tile=left[x.dim].pop(0), level=names[x.level], axis=x.axis)
             for x in nest.loops
         )
-        one = analytic.run(acc.Nest(nest.problem, nest.arch, acc.Mapping(loops=loops, keep=KEEP)))
+        one = analytic.moves(acc.Nest(nest.problem, nest.arch, acc.Mapping(loops=loops, keep=KEEP)))
         for b, m in one.items():
             for name, count in vars(m).items():
                 assert int(np.ravel(getattr(bulk[b], name))[0]) == count, (b, name)

@@ -39,11 +39,9 @@ from typing import Any
 from scalesim_tool import ALEXNET, BY_COMMAND_LINE, FLOWS, Layer, add_venv, environment, run
 
 import accelsim as acc
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, event, golden
 from accelsim.engines.analytic import pipeline
-from accelsim.engines.event import machine as event
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.moved import columns, energy
 from accelsim.results import check
 from accelsim.results.simulate import simulate
 from accelsim.workload.arithmetic import random_data
@@ -66,10 +64,10 @@ def evaluated(layer: acc.Conv2d, arch: acc.Architecture, flow: acc.Dataflow) -> 
     """What ``acc.simulate`` works out for a row; the cycles."""
     problem = layer.problem()
     nest = acc.Nest(problem, arch, acc.choose(problem, arch, flow))
-    moves = analytic.run(nest)
+    moves = analytic.moves(nest)
     spent = pipeline.time(nest, {b: m.updated for b, m in moves.items()})
-    counts.columns(nest, moves)
-    counts.energy(nest, moves, problem.macs, spent.cycles / (arch.clock_mhz * 1e6))
+    columns(nest, moves)
+    energy(nest, moves, problem.macs, spent.cycles / (arch.clock_mhz * 1e6))
     return spent.cycles
 
 
@@ -104,7 +102,7 @@ def executed(
         spent += time.process_time() - start
         cycles.append(event.array_cycles(nest, done.folds))
         if (
-            why := check.outputs(problem, golden.accumulate(problem, data, psum), done.result)
+            why := check.outputs(problem, golden.accumulate(problem, data, psum), done.outputs)
             or done.overflow
         ):
             wrong.append(f"{layer.name}: {why}")

@@ -20,9 +20,7 @@ import numpy as np
 import pytest
 
 import accelsim as acc
-from accelsim.engines.analytic import closed_form as analytic
-from accelsim.engines.event import machine as event
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import analytic, event, golden
 from accelsim.engines.moved import columns
 from accelsim.results import check
 from accelsim.workload.arithmetic import random_data
@@ -55,9 +53,9 @@ def layer_times(layer: Any, machine: Any, flow: Any) -> tuple[float, float, floa
     engine, run = seconds(lambda: event.run(nest, data))
     counting, counted = seconds(lambda: columns(nest, run.moves))
     checking, wrong = seconds(
-        lambda: check.outputs(problem, golden.accumulate(problem, data, psum), run.result)
+        lambda: check.outputs(problem, golden.accumulate(problem, data, psum), run.outputs)
     )
-    closed, differ = seconds(lambda: check.counts(columns(nest, analytic.run(nest)), counted))
+    closed, differ = seconds(lambda: check.counts(columns(nest, analytic.moves(nest)), counted))
     assert wrong is None and differ is None and run.macs == problem.macs
     checked = engine + counting + checking
     return alone, engine, checked, checked + closed, len(run.folds)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from nests import random_nest
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import link_coding
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.transfers import Drain, Fill
@@ -206,7 +206,7 @@ def test_link_coding_follows_the_transfers(seed):
         if coded is None:
             continue
         b = next(b for b in nest.boundaries if b.tensor == tensor)
-        moved = analytic.run(nest)[b]
+        moved = analytic.moves(nest)[b]
         words = moved.arrived if tensor == nest.problem.accumulated else moved.read
         assert coded.raw_bits == getattr(nest.arch.bits, tensor) * words
         if (

@@ -1,8 +1,8 @@
 """Random nests through every engine: outputs to the bit, every count of every boundary, every
 cycle.
 
-Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets, cycles with
-DESIGN section 5 written out fold by fold.
+Outputs are compared with the eight nested loops of golden, counts with the oracle's Python sets,
+cycles with DESIGN section 5 written out fold by fold.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ import oracle
 import pytest
 from nests import STRATA, as_oracle, drawn_nest, strata
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, event, golden, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.event import machine as event
-from accelsim.engines.event.movement import Folds
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.run import Folds
 from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
@@ -35,24 +32,24 @@ MACS = 300
 def differences(nest: Nest, seed: int) -> Iterator[str]:
     """Everything the engines and the references do not agree on, a line each."""
     problem, arch = nest.problem, nest.arch
-    moved = analytic.run(nest)
+    moves = analytic.moves(nest)
     data = random_data(
         problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), seed
     )  # type: ignore[arg-type]
     run = event.run(nest, data)
-    if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.result):
+    if not np.array_equal(golden.loops(problem, data, arch.number("psum")), run.outputs):
         yield "outputs of event differ from golden"
     if run.macs != problem.macs:
         yield f"macs: event {run.macs}, the problem has {problem.macs}"
 
     truth = oracle.count(*as_oracle(nest))
-    for engine, found in (
-        ("analytic", counts.columns(nest, moved)),
-        ("event", counts.columns(nest, run.moves)),
+    for engine, shown in (
+        ("analytic", moved.columns(nest, moves)),
+        ("event", moved.columns(nest, run.moves)),
     ):
         for column, count in columns_of(nest, truth).items():
-            if found[column] != count:
-                yield f"{column}: {engine} {found[column]}, oracle {count}"
+            if shown[column] != count:
+                yield f"{column}: {engine} {shown[column]}, oracle {count}"
     counted = truth["primitives"]
     for b in nest.boundaries:
         one = counted[b.parent, "mac" if b.child == nest.levels else b.child, b.tensor]
@@ -72,7 +69,7 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
                 "arrived": 0,
                 "updated": 0,
             }
-        for engine, got in (("analytic", moved[b]), ("event", run.moves[b])):
+        for engine, got in (("analytic", moves[b]), ("event", run.moves[b])):
             for name, count in want.items():
                 if getattr(got, name) != count:
                     yield f"{b} ({b.kind}) {name}: {engine} {getattr(got, name)}, oracle {count}"
@@ -90,18 +87,18 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
 
 def columns_of(nest: Nest, truth: dict) -> dict[str, int]:
     """The oracle's counts under the contract's names."""
-    found = {}
+    columns = {}
     names = nest.arch.level_names
     for (level, tensor), count in truth["counts"].items():
-        found |= {f"{names[level]}_{tensor}_{kind}": n for kind, n in count.items()}
+        columns |= {f"{names[level]}_{tensor}_{kind}": n for kind, n in count.items()}
     below = {net.below: name for name, net in nest.arch.networks.items()}
     for (level, tensor), count in truth["networks"].items():
         if names[level] in below:
             name = below[names[level]]
-            found[f"{name}_{tensor}_deliveries"] = count["deliveries"]
+            columns[f"{name}_{tensor}_deliveries"] = count["deliveries"]
             if tensor == nest.problem.accumulated:
-                found[f"{name}_{tensor}_additions"] = count["additions"]
-    return found
+                columns[f"{name}_{tensor}_additions"] = count["additions"]
+    return columns
 
 
 def by_the_page(nest: Nest, folds: Iterable[Folds]) -> int:
@@ -158,8 +155,9 @@ def check(seed: int) -> tuple[bool, bool]:
     """
     nest = drawn_nest(seed, MACS)
     case = (
-        f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n  fused {dict(nest.mapping.fused)}\n"
-        f"  keep {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  networks {nest.arch.networks}"
+        f"seed {seed}: {nest.problem}\n  mapping {nest.mapping}\n"
+        f"  fused {dict(nest.mapping.fused)}\n  keep {[sorted(k) for k in nest.keep]}\n"
+        f"  {nest.arch.array}\n  networks {nest.arch.networks}"
     )
     try:
         wrong = list(differences(nest, seed))

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 
 import accelsim as acc
-from accelsim.engines import cycle
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, cycle, event, golden
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.event import machine as event
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -31,7 +29,7 @@ def data_of(nest: Nest, seed: int = 0) -> dict[str, Any]:
     )  # type: ignore[arg-type]
 
 
-def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.CycleOutcome]:
+def differences(nest: Nest, seed: int = 0) -> tuple[list[str], Run]:
     """What the cycle engine gives that golden or the event engine does not; and a sampled run that
     the full one does not.
     """
@@ -39,8 +37,8 @@ def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.CycleOutcom
     run, moved = cycle.run(nest, data), event.run(nest, data)
     sampled = cycle.run(nest, {}, sample_folds=True)
     wrong = []
-    if run.result is None or not np.array_equal(
-        run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
+    if run.outputs is None or not np.array_equal(
+        run.outputs, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
     ):
         wrong.append("outputs differ from golden")
     for b in nest.boundaries:
@@ -50,13 +48,13 @@ def differences(nest: Nest, seed: int = 0) -> tuple[list[str], cycle.CycleOutcom
     for name in ("macs", "compute_cycles", "active_pes"):
         if getattr(run, name) != getattr(moved, name):
             wrong.append(f"{name}: cycle {getattr(run, name)}, event {getattr(moved, name)}")
-    for name in ("macs", "cycles", "compute_cycles", "active_pes", "folds_total"):
+    for name in ("macs", "array_cycles", "compute_cycles", "active_pes", "folds_total"):
         if getattr(run, name) != getattr(sampled, name):
             wrong.append(f"{name}: full {getattr(run, name)}, sampled {getattr(sampled, name)}")
     if (
         run.sampled is not None
         or run.folds_run != run.folds_total
-        or sampled.result is not None
+        or sampled.outputs is not None
         or not sampled.sampled
     ):
         wrong.append("what was run and what was sampled is not said")
@@ -130,7 +128,7 @@ def test_systolic_presets(option):
             continue
         wrong, run = differences(nest)
         assert not wrong, f"{name} {direction}: {nest.mapping}\n  " + "\n  ".join(wrong)
-        assert run.cycles >= run.compute_cycles
+        assert run.array_cycles >= run.compute_cycles
 
 
 PLAIN = {
@@ -166,7 +164,7 @@ def test_plain_presets(option):
             continue
         wrong, run = differences(nest)
         assert not wrong, f"{name} {direction}: {nest.mapping}\n  " + "\n  ".join(wrong)
-        assert run.cycles >= run.compute_cycles + nest.arch.array.pipeline_stages - 1
+        assert run.array_cycles >= run.compute_cycles + nest.arch.array.pipeline_stages - 1
 
 
 def test_lenet_whole():
@@ -199,15 +197,20 @@ def test_sampling_whole_layers(name, arch, flow):
     problem = next(x for x in acc.load_workload("alexnet").layers if x.name == name).problem(None)
     machine = acc.load_architecture(arch)
     nest = Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow(flow)))
-    run, closed = cycle.run(nest, {}, sample_folds=True), analytic.run(nest)
+    run, closed = cycle.run(nest, {}, sample_folds=True), analytic.moves(nest)
     for b in nest.boundaries:
         for what in ("taken", "read", "drained", "arrived", "updated"):
             assert getattr(run.moves[b], what) == int(getattr(closed[b], what)), f"{b} {what}"
     time = array_time(nest)
-    assert (run.macs, run.cycles, run.compute_cycles) == (problem.macs, time.cycles, time.compute)
-    assert run.result is None and (run.folds_run, run.folds_total) == SAMPLED[name, arch, flow]
+    assert (run.macs, run.array_cycles, run.compute_cycles) == (
+        problem.macs,
+        time.cycles,
+        time.compute,
+    )
+    assert run.outputs is None and (run.folds_run, run.folds_total) == SAMPLED[name, arch, flow]
     assert run.sampled == (
-        f"sampled: {run.folds_run} of {run.folds_total} folds clocked, one of each kind, and their counts multiplied; "
+        f"sampled: {run.folds_run} of {run.folds_total} folds clocked, one of each kind, and "
+        "their counts multiplied; "
         f"counts and cycles are exact, outputs are not computed"
     )
 
@@ -272,7 +275,7 @@ def test_held_words_that_stand_still():
     """
     sizes = {"N": 4, "G": 1, "M": 2, "C": 3, "E": 1, "F": 2, "R": 1, "S": 1}
     problem = Problem(**sizes, H=1, W=2)
-    found = {}
+    edges = {}
     for name, loops, reg in (
         ("weights stand still", "N:1:dram C:1:sram:row M:1:sram:col F:1:reg", "weight"),
         ("weights change", "C:1:dram N:1:dram C:1:sram:row M:1:sram:col F:1:reg", "weight"),
@@ -294,13 +297,13 @@ def test_held_words_that_stand_still():
             arch = acc.load_architecture("systolic", options | {"array.outputs": "accumulators"})
             wrong, run = differences(Nest(case, arch, Mapping(loops=loops, keep=keep)))
             assert not wrong, (name, wrong)
-            found[name, overlap] = run.cycles
+            edges[name, overlap] = run.array_cycles
     # 3 shifts, then 4 x 2 words through 3 x 2 PEs: 3 + 8 + 3 + 2 - 2, overlapped or not; and 3
     # products into 2 x 2 sums
-    assert found["weights stand still", False] == found["weights stand still", True] == 14
-    assert found["sums stand still", False] == found["sums stand still", True] == 3 + 2 + 3 + 2 - 2
+    assert edges["weights stand still", False] == edges["weights stand still", True] == 14
+    assert edges["sums stand still", False] == edges["sums stand still", True] == 3 + 2 + 3 + 2 - 2
     # one row at a time, T = 8 each: 3 folds of 1 + 8 + 3 + 2 - 2, or gaps of 8 + 1 - 1
-    assert (found["weights change", False], found["weights change", True]) == (
+    assert (edges["weights change", False], edges["weights change", True]) == (
         36,
         1 + 2 * 8 + 8 + 3 + 2 - 2,
     )
@@ -344,7 +347,7 @@ def test_extremes_wrap():
     data = {t: np.full(nest.problem.shape(t), -128, np.int8) for t in ("weight", "ifmap")}
     run = cycle.run(nest, data)
     assert np.array_equal(
-        run.result, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
+        run.outputs, golden.accumulate(nest.problem, data, nest.arch.number("psum"))
     )
 
 
@@ -353,8 +356,8 @@ def test_other_data_other_outputs_same_rest():
         LAYERS["padded unevenly"], "systolic", "os", **{"array.rows": 3, "array.cols": 2}
     )
     a, b = (cycle.run(nest, data_of(nest, seed)) for seed in (1, 2))
-    assert a.moves == b.moves and a.cycles == b.cycles
-    assert not np.array_equal(a.result, b.result)
+    assert a.moves == b.moves and a.array_cycles == b.array_cycles
+    assert not np.array_equal(a.outputs, b.outputs)
 
 
 def test_a_wrong_word_is_noticed(monkeypatch):
@@ -367,8 +370,8 @@ def test_a_wrong_word_is_noticed(monkeypatch):
     stream = lines.Matrix.stream
 
     def swapped(self, traffic):
-        found = stream(self, traffic)
-        return registers.Stream(found.values[:, ::-1].copy(), found.names, found.given)
+        words = stream(self, traffic)
+        return registers.Stream(words.values[:, ::-1].copy(), words.names, words.given)
 
     monkeypatch.setattr(lines.Matrix, "stream", swapped)
     assert any("outputs" in w for w in differences(nest)[0])

@@ -63,7 +63,7 @@ def test_length(kept, stages):
     loops = "F:1:dram C:3:dram C:1:dram:row R:1:dram:col S:1:pe"
     for sums, more in (("reduce", 0), ("unicast", 0), ("chain", 3)):
         nest = plain(loops, kept, sums, stages, C=3, R=2, F=6, S=2)
-        assert cycle.run(nest, data_of(nest)).cycles == 12 + stages - 1 + more, sums
+        assert cycle.run(nest, data_of(nest)).array_cycles == 12 + stages - 1 + more, sums
 
 
 def test_row_stationary_on_eyeriss():
@@ -82,7 +82,7 @@ def test_row_stationary_on_eyeriss():
     assert str(nest.mapping) == "F:1:glb R:1:glb:row E:1:glb:col S:1:spad"
     trace = cycle.Trace(1, 99)
     run = cycle.run(nest, data_of(nest), trace=trace)
-    assert (run.compute_cycles, run.cycles) == (12, 12 + 2 + 2)
+    assert (run.compute_cycles, run.array_cycles) == (12, 12 + 2 + 2)
     # the filter row r is shared by row r of the PEs, the ifmap row e + r by a diagonal
     first = trace.at(1).query("active")
     assert len(first) == 12
@@ -104,7 +104,7 @@ def test_row_stationary_on_eyeriss():
     assert [int(trace.planes["down"].words[sets_out + i, i, 0]) for i in range(3)] == [0, 0, 0]
     out = [x for e in trace.edges.tolist() for x in trace.crossings(e) if x.way == "out"]
     assert [(x.edge, x.word) for x in out if x.word in (0, 1)] == [(7, 0), (10, 1)]
-    assert run.result is not None and out[0].value == run.result[0, 0, 0, 0, 0]
+    assert run.outputs is not None and out[0].value == run.outputs[0, 0, 0, 0, 0]
 
 
 def test_neighbours_pass_words_on(monkeypatch):
@@ -125,7 +125,7 @@ def test_neighbours_pass_words_on(monkeypatch):
         release(self, step, following)
 
     monkeypatch.setattr(BusArray, "release", spoiled)
-    assert not np.array_equal(cycle.run(nest, data).result, good.result)
+    assert not np.array_equal(cycle.run(nest, data).outputs, good.outputs)
 
 
 def test_bus_words_are_read_once():
@@ -167,9 +167,9 @@ def test_chain_passes_through_pes_with_nothing_to_add():
     chain = line(3, 2)
     there = np.array([False, True, False, False, False, False])  # row 0, column 1 alone
     chain.launch(1, np.arange(10, 16), np.full(6, 7), there, "x")
-    found = [chain.clock(e) for e in range(1, 6)]
-    assert [x is not None for x in found] == [False, False, False, True, False]
-    assert found[3].values.tolist() == [11]
+    out = [chain.clock(e) for e in range(1, 6)]
+    assert [x is not None for x in out] == [False, False, False, True, False]
+    assert out[3].values.tolist() == [11]
 
 
 def test_chain_refuses_what_cannot_meet():

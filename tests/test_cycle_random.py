@@ -153,7 +153,10 @@ def chained(nest: Nest, rng: random.Random) -> Nest:
 
 def check(nest: Nest, seed: int) -> str:
     """Runs a nest; returns what became of it."""
-    case = f"seed {seed}: {nest.problem}\n  {nest.mapping}\n  {[sorted(k) for k in nest.keep]}\n  {nest.arch.array}\n  {nest.arch.networks}"
+    case = (
+        f"seed {seed}: {nest.problem}\n  {nest.mapping}\n  {[sorted(k) for k in nest.keep]}\n"
+        f"  {nest.arch.array}\n  {nest.arch.networks}"
+    )
     try:
         wrong, _ = differences(nest, seed)
     except MappingError as error:
@@ -170,7 +173,7 @@ MANY = 4000
 
 
 def run_many(kind: str, seeds: range) -> Counter:
-    found: Counter = Counter()
+    outcomes: Counter = Counter()
     for seed in seeds:
         rng = random.Random(seed)
         if kind == "lines":
@@ -182,27 +185,27 @@ def run_many(kind: str, seeds: range) -> Counter:
             ):  # the lines' own nests are drawn above; most of these hold several tensors
                 continue
             nest = chained(nest, rng) if kind == "chains" else nest
-        found[check(nest, seed)] += 1
-    return found
+        outcomes[check(nest, seed)] += 1
+    return outcomes
 
 
 def test_lines():
-    found = run_many("lines", range(QUICK["lines"]))
-    assert found["ran"] > 0.9 * found.total(), found
-    assert all("leaves gaps" in why or "keep their word" in why for why in found if why != "ran"), (
-        found
-    )
+    outcomes = run_many("lines", range(QUICK["lines"]))
+    assert outcomes["ran"] > 0.9 * outcomes.total(), outcomes
+    assert all(
+        "leaves gaps" in why or "keep their word" in why for why in outcomes if why != "ran"
+    ), outcomes
 
 
 def test_buses():
-    found = run_many("buses", range(QUICK["buses"]))
-    assert set(found) == {"ran"}, found  # nothing plain is refused
+    outcomes = run_many("buses", range(QUICK["buses"]))
+    assert set(outcomes) == {"ran"}, outcomes  # nothing plain is refused
 
 
 def test_chains():
-    found = run_many("chains", range(1000, 1000 + QUICK["chains"]))
-    assert found["ran"] > QUICK["chains"] / 5, found
-    assert all("chains join PEs of one MAC" in why for why in found if why != "ran"), found
+    outcomes = run_many("chains", range(1000, 1000 + QUICK["chains"]))
+    assert outcomes["ran"] > QUICK["chains"] / 5, outcomes
+    assert all("chains join PEs of one MAC" in why for why in outcomes if why != "ran"), outcomes
 
 
 @pytest.mark.slow

@@ -63,14 +63,14 @@ def last_edge(option: str, R: int, C: int, sizes: Sequence[Size], **more: Any) -
     """The number of the edge that latches the last result; every result is checked."""
     kind, options = OPTIONS[option]
     folds, want = folds_of(kind, sizes)
-    found = run_folds(kind, R, C, folds, **{**options, **more})
-    assert more or len(found) == sum(
+    results = run_folds(kind, R, C, folds, **{**options, **more})
+    assert more or len(results) == sum(
         x.size for x in want
     )  # a fully clocked array has results of its bubbles, too: zeros
-    for x in found:
+    for x in results:
         used = x.i < want[x.fold].shape[0] and x.j < want[x.fold].shape[1]
         assert x.value == (want[x.fold][x.i, x.j] if used else 0)
-    return max(x.edge for x in found)
+    return max(x.edge for x in results)
 
 
 # DESIGN section 5 by hand: R = C = 3, T = 5; one fold of 2 x 1; two and three full folds.
@@ -136,11 +136,11 @@ def test_mixed_folds(option):
 def test_the_last_fold_need_not_end_last():
     option = "outputs in place"
     kind, options = OPTIONS[option]
-    found = run_folds(kind, 4, 4, folds_of(kind, [(6, 4, 4), (1, 1, 1)])[0], **options)
+    results = run_folds(kind, 4, 4, folds_of(kind, [(6, 4, 4), (1, 1, 1)])[0], **options)
     assert (
-        max(x.edge for x in found if x.fold == 0)
+        max(x.edge for x in results if x.fold == 0)
         == 12
-        > max(x.edge for x in found if x.fold == 1)
+        > max(x.edge for x in results if x.fold == 1)
         == 7
     )
 
@@ -176,9 +176,9 @@ def array_of(option: str, R: int, C: int, **more: Any) -> SystolicArray:
 
 def starts(option: str, R: int, C: int, sizes: Sequence[Size]) -> list[Start]:
     array = array_of(option, R, C)
-    found = [array.issue(task) for task in tasks_of(OPTIONS[option][0], sizes)]
+    begun = [array.issue(task) for task in tasks_of(OPTIONS[option][0], sizes)]
     array.drain()
-    return found
+    return begun
 
 
 def disturbed(
@@ -281,28 +281,28 @@ def test_held_words_that_stay():
             folds = [
                 Fold(whole.rows[p], cols=whole.cols[p], stays=k < 2) for k, p in enumerate(parts)
             ]
-        found = run_folds(kind, 3, 3, folds, **options)
+        results = run_folds(kind, 3, 3, folds, **options)
         values = np.zeros_like(want)
-        for x in found:
+        for x in results:
             values[x.i + (parts[x.fold].start if kind == "held_operand" else 0), x.j] = x.value
         assert np.array_equal(values, want), option
-        assert max(x.edge for x in found) == last_edge(option, 3, 3, [(7, 3, 2)]), option
+        assert max(x.edge for x in results) == last_edge(option, 3, 3, [(7, 3, 2)]), option
 
 
 def test_every_edge_of_a_small_array():
     """3 x 3, three words: where each result is latched, one by one."""
-    found = run_folds("held_operand", 3, 3, folds_of("held_operand", [(3, 3, 3)])[0])
-    assert {(x.i, x.j): x.edge for x in found} == {
+    results = run_folds("held_operand", 3, 3, folds_of("held_operand", [(3, 3, 3)])[0])
+    assert {(x.i, x.j): x.edge for x in results} == {
         (t, j): 3 + (t + 1) + 2 + j for t in range(3) for j in range(3)
     }
-    found = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0])
-    assert {(x.i, x.j): x.edge for x in found} == {
+    results = run_folds("held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0])
+    assert {(x.i, x.j): x.edge for x in results} == {
         (i, j): 3 + i + j for i in range(3) for j in range(3)
     }
-    found = run_folds(
+    results = run_folds(
         "held_outputs", 3, 3, folds_of("held_outputs", [(3, 3, 3)])[0], outputs="register"
     )
-    assert {(x.i, x.j): x.edge for x in found} == {
+    assert {(x.i, x.j): x.edge for x in results} == {
         (i, j): 5 + j + (3 - i) for i in range(3) for j in range(3)
     }
 

@@ -1,8 +1,8 @@
 """Closed form against clock: cycles, compute cycles, active PEs, every count and every output of
 random layers.
 
-Every dataflow, preset, option of the array and direction; arrays of 1x1 to 16x16 and a few up to 64x32.  ``make test`` does
-some hundreds, ``make test-all`` more than a thousand.
+Every dataflow, preset, option of the array and direction; arrays of 1x1 to 16x16 and a few up to
+64x32.  ``make test`` does some hundreds, ``make test-all`` more than a thousand.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from collections import Counter
 import pytest
 
 import accelsim as acc
-from accelsim.engines import cycle
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, cycle, golden
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
@@ -90,9 +88,9 @@ def compare(seed: int, nest: Nest) -> str | None:
     except MappingError:
         return None
     where = f"seed {seed}: {p}\n  {nest.mapping}\n  {arch.name} {arch.array}"
-    time, moves = array_time(nest), analytic.run(nest)
-    assert (run.result == golden.accumulate(p, data, arch.number("psum"))).all(), where
-    assert (run.cycles, run.compute_cycles, run.active_pes) == (
+    time, moves = array_time(nest), analytic.moves(nest)
+    assert (run.outputs == golden.accumulate(p, data, arch.number("psum"))).all(), where
+    assert (run.array_cycles, run.compute_cycles, run.active_pes) == (
         time.cycles,
         time.compute,
         time.active_pes,

@@ -53,7 +53,7 @@ def test_weights_held_on_3_by_3():
         data["weight"].reshape(SIZE, SIZE).astype(int),
         data["ifmap"].reshape(SIZE, T).astype(int),
     )
-    assert run.cycles == 11 == len(trace.edges)
+    assert run.array_cycles == 11 == len(trace.edges)
     for k, edge in enumerate(trace.edges.tolist()):
         for i, j in np.ndindex(SIZE, SIZE):
             t = edge - 4 - i - j
@@ -149,7 +149,7 @@ def test_turned():
     nest = Nest(problem, arch, Mapping(loops="C:1:sram:row M:1:sram:col F:1:reg", keep=keep))
     trace = cycle.Trace()
     run = cycle.run(nest, data_of(nest), trace=trace)
-    assert run.cycles == 2 + 4 + 2 + 3 - 2  # as 2 rows and 3 columns
+    assert run.array_cycles == 2 + 4 + 2 + 3 - 2  # as 2 rows and 3 columns
     assert trace.active.shape == (9, 3, 2)
     for k, i, j in np.ndindex(*trace.active.shape):
         t = k + 1 - 3 - i - j
@@ -188,14 +188,14 @@ def test_counters_end_at_the_totals(name):
     )
     data, trace = data_of(nest), cycle.Trace(1, 100_000)
     run = cycle.run(nest, data, trace=trace)
-    assert trace.edges.tolist() == list(range(1, run.cycles + 1))
+    assert trace.edges.tolist() == list(range(1, run.array_cycles + 1))
     counters = trace.counters
     assert (counters.diff().iloc[1:] >= 0).all().all()
-    assert trace.moved(run.cycles) == run.moves
-    assert columns(nest, trace.moved(run.cycles)) == columns(nest, run.moves)
+    assert trace.moved(run.array_cycles) == run.moves
+    assert columns(nest, trace.moved(run.array_cycles)) == columns(nest, run.moves)
     assert int(trace.active.sum()) == run.macs == nest.problem.macs
     seen = set()
-    total = np.zeros(run.result.shape, np.int64)
+    total = np.zeros(run.outputs.shape, np.int64)
     for k, edge in enumerate(trace.edges.tolist()):
         at = trace.iterations(edge)
         for i, j in np.argwhere(trace.active[k]):
@@ -221,7 +221,7 @@ def test_counters_end_at_the_totals(name):
                 }
             total[n, g, m, e, f] += int(weight.values[k, i, j]) * int(ifmap.values[k, i, j])
     bits = nest.arch.bits.psum
-    assert np.array_equal((total + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1), run.result)
+    assert np.array_equal((total + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1), run.outputs)
 
 
 def test_a_window():
@@ -233,7 +233,7 @@ def test_a_window():
     )
     whole, part = cycle.Trace(1, 10_000), cycle.Trace(20, 40)
     first, second = (cycle.run(nest, data_of(nest), trace=t) for t in (whole, part))
-    assert first.moves == second.moves and first.cycles == second.cycles > 40
+    assert first.moves == second.moves and first.array_cycles == second.array_cycles > 40
     assert part.edges.tolist() == list(range(20, 41))
     for name, plane in part.planes.items():
         assert np.array_equal(plane.values, whole.planes[name].values[19:40])
@@ -244,7 +244,7 @@ def test_a_window():
     assert whole.planes["ifmap"].values.dtype == np.int32
     with pytest.raises(ValueError, match="edge 41 is not in the trace, which has 20 to 40"):
         part.at(41)
-    late = cycle.Trace(first.cycles + 1, first.cycles + 9)
+    late = cycle.Trace(first.array_cycles + 1, first.array_cycles + 9)
     cycle.run(nest, data_of(nest), trace=late)
     assert not len(late.edges) and late.active.shape == (0, 4, 3)
 
@@ -283,7 +283,7 @@ def test_random_traces():
         except MappingError:
             continue
         assert int(trace.active.sum()) == run.macs
-        assert trace.moved(run.cycles) == run.moves
+        assert trace.moved(run.array_cycles) == run.moves
         for plane in trace.planes.values():
             assert not plane.values[~plane.valid].any() and (plane.words >= -2).all()
             if plane.tensor != nest.problem.accumulated:

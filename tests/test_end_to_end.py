@@ -15,9 +15,8 @@ from click.testing import CliRunner
 import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.cli.main import cli
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, event
 from accelsim.engines.analytic import vector_unit as vector
-from accelsim.engines.event import machine as event
 from accelsim.engines.moved import columns
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.residency import ResidencyPlan, plan
@@ -168,7 +167,7 @@ def test_a_wrong_word_is_found_and_where(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(nest, data, events=None):
         out = real(nest, data, events)
         if nest.problem.M == 16:  # conv2
-            out.result[0, 0, 3, 2, 1] += 1 << 12
+            out.outputs[0, 0, 3, 2, 1] += 1 << 12
         return out
 
     monkeypatch.setattr(event, "run", broken)
@@ -290,7 +289,7 @@ def outside(arch: acc.Architecture):
 
     def bits(problem, mapping) -> int:
         nest = Nest(problem, arch, mapping)
-        counted = columns(nest, analytic.run(nest))
+        counted = columns(nest, analytic.moves(nest))
         words = {
             t: sum(counted[f"{arch.level_names[0]}_{t}_{k}"] for k in ("reads", "writes"))
             for t in TENSORS

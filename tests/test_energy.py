@@ -19,8 +19,7 @@ from nests import random_nest
 
 import accelsim
 from accelsim.base.shipped import shipped_names
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, moved
 from accelsim.engines.moved import Moved
 from accelsim.hardware import energy
 from accelsim.hardware.architecture import Architecture, load_architecture
@@ -66,8 +65,8 @@ def small_nest(arch: Architecture, loops: str = FOUR_LOOPS) -> Nest:
 def energy_of(
     nest: Nest, moves: dict[Any, Moved] | None = None, time_s: Any = 1e-6
 ) -> dict[str, Any]:
-    return counts.energy(
-        nest, analytic.run(nest) if moves is None else moves, nest.problem.macs, time_s
+    return moved.energy(
+        nest, analytic.moves(nest) if moves is None else moves, nest.problem.macs, time_s
     )
 
 
@@ -96,11 +95,11 @@ def test_every_number_has_a_source_and_a_status(number: energy.PricedNumber) -> 
 def test_points_are_met_exactly_and_lines_are_straight_between_them(
     table: str, quantity: str
 ) -> None:
-    found = curve(table, quantity)
-    for a in found.points:
-        assert found.at(a.at or 0) == a.value
-    for a, b in zip(found.points, found.points[1:], strict=False):
-        assert found.at(sqrt((a.at or 0) * (b.at or 0))) == pytest.approx(sqrt(a.value * b.value))
+    points = curve(table, quantity)
+    for a in points.points:
+        assert points.at(a.at or 0) == a.value
+    for a, b in zip(points.points, points.points[1:], strict=False):
+        assert points.at(sqrt((a.at or 0) * (b.at or 0))) == pytest.approx(sqrt(a.value * b.value))
 
 
 def test_the_published_points() -> None:
@@ -209,9 +208,9 @@ def test_the_same_mapping_on_a_larger_array_costs_more_network_energy() -> None:
         OWN | {"energy": {"table": "horowitz45"}, "array": {"rows": n, "cols": 2}}
         for n in (2, 4, 64)
     ]
-    found = [energy_of(small_nest(Architecture.model_validate(a))) for a in arrays]
-    assert found[0]["energy_noc_pj"] < found[1]["energy_noc_pj"] < found[2]["energy_noc_pj"]
-    assert found[0]["energy_glb_pj"] == found[2]["energy_glb_pj"]
+    spent = [energy_of(small_nest(Architecture.model_validate(a))) for a in arrays]
+    assert spent[0]["energy_noc_pj"] < spent[1]["energy_noc_pj"] < spent[2]["energy_noc_pj"]
+    assert spent[0]["energy_glb_pj"] == spent[2]["energy_glb_pj"]
 
 
 def test_the_horowitz_formulas_by_hand() -> None:
@@ -342,22 +341,22 @@ def test_the_users_own_numbers(accumulate: str) -> None:
     nest = small_nest(
         own().model_copy(update={"accumulate": accumulate}), "C:1:dram M:1:glb E:2:glb:row E:1:rf"
     )
-    found, moves = energy_of(nest), analytic.run(nest)
-    column = counts.columns(nest, moves)
+    spent, moves = energy_of(nest), analytic.moves(nest)
+    column = moved.columns(nest, moves)
     for level, each in OWN["energy"]["levels"].items():  # type: ignore[index]
         words = sum(
             v
             for k, v in column.items()
             if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes"))
         )
-        assert found[f"energy_{level}_pj"] == pytest.approx(each * words)
+        assert spent[f"energy_{level}_pj"] == pytest.approx(each * words)
     for net, each in OWN["energy"]["networks"].items():  # type: ignore[index]
         words = sum(v for k, v in column.items() if k.startswith(f"{net}_"))
-        assert found[f"energy_{net}_pj"] == pytest.approx(each * words)
+        assert spent[f"energy_{net}_pj"] == pytest.approx(each * words)
     assert column["glb_ofmap_reads"] > column["glb_ofmap_writes"] / 2, "psums come back"
-    assert found["energy_compute_pj"] == 0.5 * nest.problem.macs
-    assert found["energy_static_pj"] == pytest.approx(2.0e-3 * 1e-6 * 1e12)
-    assert (found["area_um2"], found["area_compute_um2"], found["area_glb_um2"]) == (
+    assert spent["energy_compute_pj"] == 0.5 * nest.problem.macs
+    assert spent["energy_static_pj"] == pytest.approx(2.0e-3 * 1e-6 * 1e12)
+    assert (spent["area_um2"], spent["area_compute_um2"], spent["area_glb_um2"]) == (
         6000,
         1000,
         5000,
@@ -419,14 +418,14 @@ def test_reads_are_the_equations_of_isca_2016() -> None:
     for boundary in nest.boundaries:
         m = {"ifmap": operand, "ofmap": psum}.get(boundary.tensor, [Moved()] * 3)[boundary.parent]
         moves[boundary] = replace(m, **{k: v * words for k, v in vars(m).items()})
-    found = energy_of(nest, moves)
-    assert found["energy_ifmap_mac"] == words * (
+    spent = energy_of(nest, moves)
+    assert spent["energy_ifmap_mac"] == words * (
         a * 200 + a * b * 6 + a * b * c * 2 + a * b * c * d
     )
-    assert found["energy_ofmap_mac"] == words * (
+    assert spent["energy_ofmap_mac"] == words * (
         (2 * a - 1) * 200 + 2 * a * (b - 1) * 6 + a * b * (c - 1) * 2 + 2 * a * b * c * (d - 1)
     )
-    assert found["energy_weight_mac"] == 0
+    assert spent["energy_weight_mac"] == 0
 
 
 def test_reads_never_charge_more_than_reads_and_writes() -> None:
@@ -456,13 +455,13 @@ def test_a_word_costs_by_its_width() -> None:
         b: Moved(arrived=1, drained=1) if b.tensor == "ofmap" and b.parent == 0 else Moved()
         for b in nest.boundaries
     }
-    found = energy_of(nest, moves)
+    spent = energy_of(nest, moves)
     assert nest.footprint.word_bits(0, "ofmap") == 8
-    assert found["energy_dram_pj"] == p.levels["dram"]["ofmap"].of(8)
-    assert found["energy_glb_pj"] == p.levels["glb"]["ofmap"].of(
+    assert spent["energy_dram_pj"] == p.levels["dram"]["ofmap"].of(8)
+    assert spent["energy_glb_pj"] == p.levels["glb"]["ofmap"].of(
         nest.footprint.word_bits(1, "ofmap")
     )
-    assert found["energy_link_pj"] == p.networks["link"].run.of(8)
+    assert spent["energy_link_pj"] == p.networks["link"].run.of(8)
 
 
 # Sums and columns ---------------------------------------------------------------------------------
@@ -531,21 +530,21 @@ def test_components_and_tensors_add_up_on_random_nests(seed: int) -> None:
             }
         }
         priced = Nest(nest.problem, Architecture.model_validate(changed), nest.mapping)
-        found = energy_of(priced)
-        assert parts(found, priced.arch) == pytest.approx((found["energy_pj"],) * 2, rel=1e-12)
-        assert all(v >= 0 for k, v in found.items() if k.startswith("energy_"))
+        spent = energy_of(priced)
+        assert parts(spent, priced.arch) == pytest.approx((spent["energy_pj"],) * 2, rel=1e-12)
+        assert all(v >= 0 for k, v in spent.items() if k.startswith("energy_"))
 
 
 def test_counts_may_be_arrays_over_mappings() -> None:
     nest = small_nest(Architecture.model_validate(OWN | {"energy": {"table": "horowitz45"}}))
-    moves = analytic.run(nest)
+    moves = analytic.moves(nest)
     scale = np.array([1, 2, 3])
     many = {b: Moved(**{k: v * scale for k, v in vars(m).items()}) for b, m in moves.items()}
-    found = counts.energy(nest, many, nest.problem.macs * scale, 1e-6 * scale)
+    spent = moved.energy(nest, many, nest.problem.macs * scale, 1e-6 * scale)
     once = energy_of(nest)
     for key, value in once.items():
         if key.startswith("energy_"):
-            assert found[key] == pytest.approx(value * scale)
+            assert spent[key] == pytest.approx(value * scale)
 
 
 def test_notes_are_in_the_json_and_under_the_table() -> None:

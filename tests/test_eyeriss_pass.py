@@ -7,10 +7,8 @@ from __future__ import annotations
 import pytest
 
 import accelsim as acc
-from accelsim.engines import cycle
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, cycle, golden
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import sources
 from accelsim.workload.arithmetic import random_data
@@ -46,8 +44,8 @@ def test_one_pass(name):
     nest = Nest(problem, arch, sources(None, "eyeriss_alexnet")[0].mapping_of(name, problem, arch))
     data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 5)
     run, time = cycle.run(nest, data), array_time(nest)
-    assert (run.result == golden.accumulate(problem, data, arch.number("psum"))).all()
-    assert (run.cycles, run.compute_cycles, run.active_pes) == (
+    assert (run.outputs == golden.accumulate(problem, data, arch.number("psum"))).all()
+    assert (run.array_cycles, run.compute_cycles, run.active_pes) == (
         time.cycles,
         time.compute,
         time.active_pes,
@@ -56,5 +54,5 @@ def test_one_pass(name):
     assert run.compute_cycles == {"conv1": 9680, "conv2": 4320}.get(
         name, run.compute_cycles
     )  # as published per pass
-    for b, moved in analytic.run(nest).items():
+    for b, moved in analytic.moves(nest).items():
         assert vars(run.moves[b]) == vars(moved), b

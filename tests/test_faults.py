@@ -17,12 +17,11 @@ import pytest
 from nests import random_nest
 from test_cli import Done, accelsim
 
-from accelsim.engines.analytic import closed_form as analytic
-from accelsim.engines.event import machine as event
+from accelsim.engines import analytic, event, golden
+from accelsim.engines.event import machine as event_machine
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.transfers import Drain, Fill, Open, Pass, PeDrain, PeLoad
 from accelsim.engines.event.word_sets import NONE, WordSet
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.engines.moved import columns
 from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.nest import Boundary, Nest
@@ -88,7 +87,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Any]], l
 
     def put(change: Callable[[list[Any]], list[Any]]) -> None:
         monkeypatch.setattr(
-            event,
+            event_machine,
             "movement",
             altered(lambda nest, events: change(events) if nest.problem == conv2 else events),
         )
@@ -462,7 +461,7 @@ def test_a_transfer_that_never_was(machine, kind, which, inject):
 def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
     swapped: list[tuple[int, ...]] = []
     seen = [0]
-    carry_out = event._Machine.carry_out
+    carry_out = event_machine._Machine.carry_out
 
     def faulty(self, now):
         if self.nest.problem == conv2 and isinstance(now, Drain) and now.boundary.parent == 0:
@@ -484,7 +483,7 @@ def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
         "ofmap"
     )  # each leaves once, complete
     counted = (0, len(drains) // 2, len(drains) - 1)
-    monkeypatch.setattr(event._Machine, "carry_out", faulty)
+    monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
     monkeypatch.setattr(event, "run", restarting(event.run, seen))
     said = reported(machine)
     a, b = swapped
@@ -506,7 +505,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
     swapped: list[tuple[int, ...]] = []
     opened: list[Open] = []
     seen = [0]
-    carry_out = event._Machine.carry_out
+    carry_out = event_machine._Machine.carry_out
 
     def faulty(self, now):
         carry_out(self, now)
@@ -519,7 +518,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
                 swapped[:] = swap(store, words)
                 seen[0] = 1
 
-    monkeypatch.setattr(event._Machine, "carry_out", faulty)
+    monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
     monkeypatch.setattr(event, "run", restarting(event.run, seen))
     said = reported(machine)
     assert said.index == swapped[0] and said.words == 2 and said.column is None
@@ -702,11 +701,11 @@ def test_no_event_can_be_left_out(start, monkeypatch):
         )  # type: ignore[arg-type]
         right, counts = (
             golden.accumulate(nest.problem, data, nest.arch.number("psum")),
-            columns(nest, analytic.run(nest)),
+            columns(nest, analytic.moves(nest)),
         )
         every: list[Any] = []
         monkeypatch.setattr(
-            event,
+            event_machine,
             "movement",
             altered(lambda _, events, every=every: every.extend(events) or events),
         )
@@ -714,14 +713,14 @@ def test_no_event_can_be_left_out(start, monkeypatch):
         at = [i for i, x in enumerate(every) if not idle(x)]
         for i in rng.sample(at, min(len(at), 30)):
             monkeypatch.setattr(
-                event, "movement", altered(lambda _, events, i=i: without(events, i))
+                event_machine, "movement", altered(lambda _, events, i=i: without(events, i))
             )
             try:
                 run = event.run(nest, data)
             except RuntimeError:
                 continue
             same = (
-                np.array_equal(run.result, right)
+                np.array_equal(run.outputs, right)
                 and columns(nest, run.moves) == counts
                 and run.macs == nest.problem.macs
             )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import accelsim as acc
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.workload.arithmetic import Number, random_data
 from accelsim.workload.problem import Problem
 

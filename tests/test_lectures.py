@@ -15,7 +15,7 @@ import pytest
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import validate
 from accelsim.base.yaml_reading import read_yaml
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.graph.entries import OPERATORS
 from accelsim.workload.graph.graph import Graph

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from nests import random_problem
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, moved
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.closed_cycles import forms_are_exact
@@ -181,9 +180,9 @@ def measured(skeleton: Skeleton, tiles: tuple[int, ...]) -> dict[str, float] | N
         nest = Nest(problem, arch, skeleton.mapping(tiles))
     except MappingError:
         return None
-    moves = analytic.run(nest)
+    moves = analytic.moves(nest)
     cycles = pipeline.time(nest, moves).cycles
-    energy = counts.energy(nest, moves, problem.macs, cycles / (arch.clock_mhz * 1e6))[
+    energy = moved.energy(nest, moves, problem.macs, cycles / (arch.clock_mhz * 1e6))[
         f"energy_{arch.energy.unit}"
     ]
     dram = 0

@@ -18,8 +18,7 @@ from nests import random_problem
 import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.cli.main import cli
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.explore.cloud import cloud
 from accelsim.hardware.architecture import Architecture
@@ -413,9 +412,9 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
         except MappingError:
             continue
         tried += 1
-        moves = analytic.run(nest)
+        moves = analytic.moves(nest)
         values = {
-            "energy": counts.energy(nest, moves, problem.macs, 0.0)["energy_mac"],
+            "energy": moved.energy(nest, moves, problem.macs, 0.0)["energy_mac"],
             "cycles": array_time(nest).compute,
             "dram": sum(
                 (m.arrived + m.updated if b.tensor == problem.accumulated else m.read)

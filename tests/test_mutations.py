@@ -1,7 +1,7 @@
 """The closed form, broken on purpose in many ways: every mutation must show on the random nests of
 test_counts.
 
-Each entry replaces one snippet of ``tables.py`` or ``analytic.py``; the mutated modules are run beside the real ones
+Each entry replaces one snippet of ``rank_sums.py`` or ``closed_form.py``; the mutated modules are run beside the real ones
 and must differ from the oracle (or fail) somewhere on the same seeds that the counting tests use.
 """
 
@@ -17,14 +17,15 @@ import oracle
 import pytest
 from nests import as_oracle, drawn_nest
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
+from accelsim.engines.analytic import closed_form
 from accelsim.engines.analytic import rank_sums as tables
 from accelsim.mapping.nest import Nest
 
 SEEDS = range(1100)
 
 MUTATIONS = {
-    "tail trip lost": ("tables", "found.append(-(-current[part] // tile))", "found.append(max(current[part] // tile, 1))"),
+    "tail trip lost": ("tables", "trips.append(-(-current[part] // tile))", "trips.append(max(current[part] // tile, 1))"),
     "tail not short": ("tables", "hi[part] = np.minimum(hi[part], lo[part] + tile)", "hi[part] = lo[part] + tile"),
     "chunk tail not short": ("tables", "np.minimum(last, first + (i + 1) * tile)", "first + (i + 1) * tile"),
     "last trip not ragged": ("tables", "np.maximum(-(-size // self.loops[i][1]) - 1, 0)", "np.int64(self.trips[i] - 1)"),
@@ -61,11 +62,11 @@ MUTATIONS = {
 @cache
 def cases() -> tuple[tuple[Nest, dict[str, Any]], ...]:
     """Nests and what the oracle says crosses their boundaries."""
-    found = []
+    drawn = []
     for seed in SEEDS:
         nest = drawn_nest(seed)
-        found.append((nest, oracle.count(*as_oracle(nest))["primitives"]))
-    return tuple(found)
+        drawn.append((nest, oracle.count(*as_oracle(nest))["primitives"]))
+    return tuple(drawn)
 
 
 def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:
@@ -84,10 +85,10 @@ def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:
 
 
 def mutated(module: str, old: str, new: str) -> Any:
-    """``run`` of an analytic engine with one snippet replaced."""
+    """``moves`` of an analytic engine with one snippet replaced."""
     sources = {
         name: Path(str(m.__file__)).read_text()
-        for name, m in (("tables", tables), ("analytic", analytic))
+        for name, m in (("tables", tables), ("analytic", closed_form))
     }
     assert sources[module].count(old) == 1, f"{module} has {sources[module].count(old)} of {old!r}"
     sources[module] = sources[module].replace(old, new)
@@ -98,11 +99,11 @@ def mutated(module: str, old: str, new: str) -> Any:
     for name in ("tables", "analytic"):
         twins[name] = sys.modules[f"mutated_{name}"] = types.ModuleType(f"mutated_{name}")
         exec(compile(sources[name], f"mutated {name}", "exec"), twins[name].__dict__)
-    return twins["analytic"].run
+    return twins["analytic"].moves
 
 
 def test_unmutated_agrees() -> None:
-    assert all(agrees(analytic.run, nest, truth) for nest, truth in cases())
+    assert all(agrees(analytic.moves, nest, truth) for nest, truth in cases())
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

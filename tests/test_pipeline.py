@@ -1,7 +1,8 @@
 """The recurrence over classes of passes is the timed event engine, to the cycle and to whoever was
 waited for; elsewhere near it.
 
-The two share no code: words per step come from closed forms here and from index lists there, and SimPy knows no recurrence.
+The two share no code: words per step come from closed forms here and from index lists there, and
+SimPy knows no recurrence.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 import pytest
 
 import accelsim as acc
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.event import timed
 from accelsim.mapping.mapping import MappingError
@@ -102,7 +103,7 @@ def nests(seed: int, *, inside: bool = False):
 
 
 def both(nest: Nest):
-    return pipeline.time(nest, analytic.run(nest)), timed.simulate(nest)
+    return pipeline.time(nest, analytic.moves(nest)), timed.simulate(nest)
 
 
 def some(table: dict[str, int]) -> dict[str, int]:
@@ -142,7 +143,8 @@ def test_elsewhere_the_error_is_known():
     errors.sort()
     most = errors[len(errors) * 9 // 10]
     print(
-        f"{len(errors)} nests: median {statistics.median(errors):.2%}, nine in ten below {most:.2%}, worst {errors[-1]:.2%}"
+        f"{len(errors)} nests: median {statistics.median(errors):.2%}, "
+        f"nine in ten below {most:.2%}, worst {errors[-1]:.2%}"
     )
     assert len(errors) > 60 and statistics.median(errors) < 0.03
 

@@ -13,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
+from accelsim.engines import event, golden
 from accelsim.engines.analytic import vector_unit as vector
-from accelsim.engines.event import machine as event
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.engines.golden import golden_network
 from accelsim.hardware.architecture import VectorUnit, load_architecture
 from accelsim.mapping.nest import Nest
@@ -354,7 +353,7 @@ def on_the_array(graph: Graph, arch: str, flow: str, batch: int = 1) -> None:
 
     def layer(problem: Problem, data: Mapping[str, Array]) -> Array:
         nest = Nest(problem, machine, source.mapping_of("layer", problem, machine))
-        return np.asarray(event.run(nest, data).result)
+        return np.asarray(event.run(nest, data).outputs)
 
     images = random_images(graph, batch)
     graph, weights = fold_batch_norm(graph, random_weights(graph))

@@ -15,7 +15,7 @@ from test_pipeline import FLOWS, layer, machine, some
 from test_timed import differs, limited
 
 import accelsim as acc
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.event import timed
 from accelsim.engines.moved import columns
@@ -60,10 +60,10 @@ def test_clocked_registers(start):
     for seed in range(start, start + 40):
         nest = drawn(seed, 60)
         try:
-            found, _ = cycle_differences(nest, seed)
+            differences, _ = cycle_differences(nest, seed)
         except MappingError:  # what the clocked array cannot run
             continue
-        assert not found, f"seed {seed}: {found}"
+        assert not differences, f"seed {seed}: {differences}"
         ran += 1
     assert ran > 8
 
@@ -89,7 +89,7 @@ def test_the_recurrence_is_the_timed_engine():
         except MappingError:
             continue
         assert set(resident(nest)) == stays
-        ours, theirs = pipeline.time(nest, analytic.run(nest)), timed.simulate(nest)
+        ours, theirs = pipeline.time(nest, analytic.moves(nest)), timed.simulate(nest)
         if ours.exact:
             assert some(ours.stalls) == some(theirs.stalls), seed
             exact += 1
@@ -107,7 +107,7 @@ def test_by_hand():
     kept = Nest(
         one.problem(), arch, Mapping(loops=loops, keep=full | {"dram": ("weight", "ofmap")})
     )
-    before, after = (columns(n, analytic.run(n)) for n in (usual, kept))
+    before, after = (columns(n, analytic.moves(n)) for n in (usual, kept))
     assert (
         before["dram_ifmap_reads"],
         before["sram_ifmap_writes"],
@@ -132,7 +132,8 @@ def test_all_of_it_is_what_it_takes():
     assert nest.footprint.tile_words(1, "ifmap") == 8 * 16 * 16
     with pytest.raises(
         MappingError,
-        match=r"does not fit systolic even with tiles of one word: sram: .* ifmap 2048 .* exceed its 2047",
+        match=r"does not fit systolic even with tiles of one word: "
+        r"sram: .* ifmap 2048 .* exceed its 2047",
     ):
         choose(
             one.problem(),

@@ -23,8 +23,8 @@ from pathlib import Path
 import pytest
 
 import accelsim as acc
+from accelsim.engines import event
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.event import machine as event
 from accelsim.workload.arithmetic import random_data
 
 REFERENCE = Path(__file__).parent / "reference" / "scalesim3.csv"

@@ -9,7 +9,7 @@ import random
 import pytest
 from nests import drawn_nest
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.event.movement import Drain, Fill, Pass, movement
 from accelsim.mapping.nest import Nest
@@ -25,7 +25,7 @@ def temporal(nest: Nest, child: int) -> list[int]:
 def test_settings_add_up_to_the_closed_form(chunk):
     for seed in range(chunk * EACH, (chunk + 1) * EACH):
         nest, rng = drawn_nest(seed), random.Random(seed)
-        total = analytic.run(nest)
+        total = analytic.moves(nest)
         for b in nest.boundaries:
             loops = temporal(nest, b.child)
             for cut in {0, len(loops), rng.randint(0, len(loops))}:

@@ -215,7 +215,7 @@ def test_a_crash_is_a_row_and_the_sweep_goes_on(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failed_check_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    from accelsim.engines.golden import golden_layer as golden
+    from accelsim.engines import golden
 
     real = golden.accumulate
     monkeypatch.setattr(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from nests import as_oracle, random_nest
 
-from accelsim.engines.event import machine as event
+from accelsim.engines import event
 from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest

@@ -15,10 +15,8 @@ from nests import DIRECTIONS, as_oracle, random_nest
 
 import accelsim as acc
 from accelsim.base.shipped import shipped_names
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, event, golden
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.event import machine as event
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.mapping.mapping import FUSED
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import DIMS, TENSORS, Problem
@@ -152,7 +150,7 @@ def test_more_room_never_means_smaller_tiles():
         machine = acc.load_architecture("systolic", {"levels.sram.capacity_bytes": kb * 1024})
         nest = acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("ws")))
         assert sum(nest.footprint.tile_bytes(1, t) for t in TENSORS) <= kb * 1024
-        moves = analytic.run(nest)
+        moves = analytic.moves(nest)
         dram.append(
             sum(
                 moves[b].read + moves[b].arrived + moves[b].updated
@@ -229,11 +227,11 @@ def test_published_conv2_computes_conv2():
     nest = acc.Nest(problem, arch, acc.Mapping(loops=PUBLISHED, keep=EYERISS_KEEPS))
     data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
     run = event.run(nest, data)
-    assert np.array_equal(run.result, golden.accumulate(problem, data, arch.number("psum")))
+    assert np.array_equal(run.outputs, golden.accumulate(problem, data, arch.number("psum")))
     assert (
         run.active_pes == 135
         and run.compute_cycles == array_time(nest).compute
-        and run.moves == analytic.run(nest)
+        and run.moves == analytic.moves(nest)
     )
 
 

@@ -17,12 +17,10 @@ import slow_time
 from nests import drawn_nest
 
 import accelsim as acc
-from accelsim.engines.event import machine as event
+from accelsim.engines import event, golden, timeline
 from accelsim.engines.event import movement, pes, timed
-from accelsim.engines.event.timed import channels, engine, feed, inside, limits
-from accelsim.engines.event.timed import timing as record
+from accelsim.engines.event.timed import channels, engine, feed, inside, resources
 from accelsim.engines.event.transfers import Pass
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
@@ -101,8 +99,9 @@ def check(seed: int) -> None:
     nest = limited_nest(seed)
     data = operands(nest, seed)
     plain = event.run(nest, data)
-    run, time_ = timed.run(nest, data)
-    assert np.array_equal(run.result, golden.loops(nest.problem, data, nest.arch.number("psum")))
+    run = timed.run(nest, data)
+    time_ = run.timing
+    assert np.array_equal(run.outputs, golden.loops(nest.problem, data, nest.arch.number("psum")))
     assert (run.moves, run.macs, run.compute_cycles, run.active_pes) == (
         plain.moves,
         plain.macs,
@@ -148,7 +147,8 @@ def test_many_random_nests(start):
 def test_nothing_to_wait_for():
     for seed in range(400, 460):
         nest = drawn_nest(seed)
-        run, time_ = timed.run(nest, operands(nest))
+        run = timed.run(nest, operands(nest))
+        time_ = run.timing
         assert (
             time_.cycles == time_.array_cycles == event.array_cycles(nest, run.folds, merge=False)
         )
@@ -165,10 +165,10 @@ def test_parts_of_a_pass_do_not_matter(monkeypatch):
     split = 0
     for seed, before in zip(seeds, whole, strict=True):
         nest = limited_nest(seed)
-        run, after = timed.run(nest, operands(nest))
-        assert after == before == timed.simulate(nest), f"seed {seed}"
+        run = timed.run(nest, operands(nest))
+        assert run.timing == before == timed.simulate(nest), f"seed {seed}"
         assert np.array_equal(
-            run.result, golden.loops(nest.problem, operands(nest), nest.arch.number("psum"))
+            run.outputs, golden.loops(nest.problem, operands(nest), nest.arch.number("psum"))
         )
         passes = sum(
             isinstance(e, Pass)
@@ -212,7 +212,10 @@ def groups_nest(
         "levels": {"dram": {}, "buf": {"double_buffered": True, **(level or {})}, "pe": {}},
         "networks": {"link": {"below": "dram"}, "bus": {"below": "buf"}},
         "bits": {"weight": 16, "ifmap": 16, "psum": 16, "ofmap": 16},
-        "energy": {"mac": 1.0, "levels": {"dram": 1.0, "buf": 1.0, "pe": 1.0}, "networks": {"link": 1.0, "bus": 1.0}},
+        "energy": {
+            "mac": 1.0,
+            "levels": {"dram": 1.0, "buf": 1.0, "pe": 1.0}, "networks": {"link": 1.0, "bus": 1.0},
+        },
     }  # fmt: skip
     for key, value in more.items():
         place, name = key.split("__")
@@ -232,14 +235,14 @@ class Step:
 
 def steps_of(n: int, g: int, c: int, f: int, m: int, cycles: Any) -> list[Step]:
     """The steps of ``groups_nest``; ``cycles(words)`` is what so many words take."""
-    found = []
+    steps = []
     while n > 0:
         now = min(g, n)
-        found.append(
+        steps.append(
             Step([cycles(now * m * c), cycles(now * c * f)], now * c * f, cycles(now * m * f))
         )
         n -= now
-    return found
+    return steps
 
 
 def recurrence(steps: list[Step], slots: int, shared: bool) -> int:
@@ -407,7 +410,8 @@ def pe_nest(queued: tuple[str, ...] = (), width: Any = None, port: int | None = 
     """
     arch = {
         "name": "one PE array", "clock_mhz": 100.0, "array": {"rows": 1, "cols": 2},
-        "levels": {"dram": {"port_bits": port}, "pe": {"queued": queued}}, "networks": {"bus": {"below": "dram", "width_bits": width}},
+        "levels": {"dram": {"port_bits": port}, "pe": {"queued": queued}},
+        "networks": {"bus": {"below": "dram", "width_bits": width}},
         "bits": {"weight": 8, "ifmap": 8, "psum": 8, "ofmap": 8},
         "energy": {"mac": 1.0, "levels": {"dram": 1.0, "pe": 1.0}, "networks": {"bus": 1.0}},
     }  # fmt: skip
@@ -449,19 +453,28 @@ def test_events_without_steps_are_refused():
 # -- the faults it must not have -------------------------------------------------------------------
 
 FAULTS: dict[str, tuple[Any, str, Any]] = {
-    "fills before drains": (channels, "arrival", lambda now, drain, place: (now, 1 if drain else 0, place)),
-    "last come, first served": (channels, "arrival", lambda now, drain, place: (-now, 0 if drain else 1, place)),
+    "fills before drains": (
+        channels, "arrival", lambda now, drain, place: (now, 1 if drain else 0, place),
+    ),
+    "last come, first served": (
+        channels, "arrival", lambda now, drain, place: (-now, 0 if drain else 1, place),
+    ),
     "the nest before the clock": (channels, "arrival", lambda now, drain, place: (place, 0, now)),
-    "drains whenever there are any": (channels, "arrival", lambda now, drain, place: (0 if drain else now + 1, 0, place)),
+    "drains whenever there are any": (
+        channels, "arrival", lambda now, drain, place: (0 if drain else now + 1, 0, place),
+    ),
     "one request for a whole pass": (engine, "CHUNKS", 1),
-    "no latency": (limits.Limits, "latency", lambda self, level: 0),
+    "no latency": (resources.Limits, "latency", lambda self, level: 0),
     "the innermost is the slowest": (
-        limits.Limits, "slowest", lambda self, each: max(sorted(each)[::-1], key=lambda x: x[1], default=(None, 0)),
+        resources.Limits, "slowest",
+        lambda self, each: max(sorted(each)[::-1], key=lambda x: x[1], default=(None, 0)),
     ),
     "nothing exposed": (inside, "exposed_operands", lambda nest: frozenset()),
     "sums come without a tail": (inside.PassWords, "after", lambda self, drain, first: None),
     "transfers do not wait": (channels, "wait_for", lambda events: iter(())),
-    "drains do not wait for those inside": (feed.TransferFeed, "inner", property(lambda self: {}, lambda self, value: None)),
+    "drains do not wait for those inside": (
+        feed.TransferFeed, "inner", property(lambda self: {}, lambda self, value: None),
+    ),
 }  # fmt: skip
 
 
@@ -550,7 +563,7 @@ def test_occupancy_by_hand():
 def test_a_long_timeline_is_merged(monkeypatch):
     nest = groups_nest(60, c=2, f=3, dram__port_bits=16)
     whole = timed.simulate(nest, timeline=True)
-    monkeypatch.setattr(record, "MOST_ROWS", 50)
+    monkeypatch.setattr(timeline, "MOST_ROWS", 50)
     short = timed.simulate(nest, timeline=True)
     assert (
         whole.timeline is not None
@@ -595,7 +608,8 @@ def test_alexnet_takes_seconds(capsys):
                     spent += time.process_time() - start
     with capsys.disabled():
         print(
-            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
         )
     assert (
         spent < 15

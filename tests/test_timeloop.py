@@ -22,7 +22,7 @@ import oracle
 import pytest
 from nests import as_oracle
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.footprint import Trip, depends
@@ -302,8 +302,8 @@ class Case:
         self.case = CASES[name]
         self.nest, self.linked = build(self.case), build(self.case, "neighbour")
         self.moved, self.moved_linked = (
-            analytic.run(self.nest),
-            {str(b): m for b, m in analytic.run(self.linked).items()},
+            analytic.moves(self.nest),
+            {str(b): m for b, m in analytic.moves(self.linked).items()},
         )
         self.names = self.nest.arch.level_names
         self.cycles = array_time(self.nest).compute
@@ -588,7 +588,7 @@ def of_oracle(nest: Nest) -> dict[str, tuple[int, ...]]:
 
 
 def of_analytic(nest: Nest) -> dict[str, tuple[int, ...]]:
-    moved = analytic.run(nest)
+    moved = analytic.moves(nest)
     return {
         str(b): (m.drained, m.arrived, m.updated) if b.tensor == "ofmap" else (m.taken, m.read)
         for b, m in moved.items()

@@ -18,7 +18,7 @@ from scipy import signal
 import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.base.yaml_writing import to_yaml
-from accelsim.engines.event import machine as event
+from accelsim.engines.event import machine
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.transfers import Fill
 from accelsim.engines.golden import training
@@ -583,7 +583,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def wrong(*args: Any, **options: Any) -> Any:
             run = execute(*args, **options)
             if next(ran) == which:
-                run.result.reshape(-1)[np.abs(run.result).argmax()] ^= 1
+                run.outputs.reshape(-1)[np.abs(run.outputs).argmax()] ^= 1
             return run
 
         monkeypatch.setattr(executing, "execute", wrong)
@@ -643,7 +643,7 @@ def test_a_transfer_that_does_not_happen(
                 continue
             yield transfer
 
-    monkeypatch.setattr(event, "movement", without)
+    monkeypatch.setattr(machine, "movement", without)
     done = train_step("lenet5", arch=arch, dataflow=dataflow, overrides=overrides)
     for row in done.rows.rows:
         assert row.columns["bit_exact"] is (row.columns["direction"] != direction)

@@ -1,7 +1,23 @@
-"""From what crossed each boundary to the contract's columns (DESIGN section 4).
+"""What crossed every boundary, and from there to the contract's columns and to energy
+(docs/design.md, sections 4 and 6).
 
-``Moved`` keeps the primitives of one boundary; any other convention is arithmetic on them.  Values may be
-ints or arrays over mappings.
+Every engine ends with one ``Moved`` a boundary; nothing else leaves an engine.  Reads and writes of
+a level, what a network delivers and adds, Timeloop's convention or a chip's own counter: all of it
+is arithmetic on these five numbers, done here and in no engine.
+
+A boundary of an operand, one step (DESIGN 4.4), multicast to three children that want a word twice:
+
+    parent   [ a b ]     read = 2        each word once, however many children take it
+               | \\
+    children [a][a][b]   taken = 3       what the children write
+
+A boundary of the accumulated tensor (4.5 and 4.6), three children that let two sums go:
+
+    parent   [ s t ]     arrived = 2     sums of one word meet on the way; updated = of those, the
+               | //                      ones the parent has a sum of already and reads to add to
+    children [s][s][t]   drained = 3     what the children read; drained - arrived are additions
+
+Values may be ints, or arrays over mappings ``[mappings]``: the same lines then serve a million.
 """
 
 from __future__ import annotations
@@ -19,15 +35,20 @@ from accelsim.workload.problem import TENSORS
 
 @dataclass
 class Moved:
-    """Words over one boundary.  For an operand ``taken`` and ``read``; for the accumulated tensor
-    the rest.
+    """Words over one boundary, over the whole run and all instances.
+
+    ``taken``    of an operand: words the children took
+    ``read``     of an operand: words their parents read for them
+    ``drained``  of the accumulated tensor: words the children let go upward
+    ``arrived``  of the accumulated tensor: words their parents received
+    ``updated``  of those, words a parent read to add to; the others were the first of a residency
     """
 
-    taken: Any = 0  # words the children took
-    read: Any = 0  # words their parents read for them
-    drained: Any = 0  # words the children let go upward
-    arrived: Any = 0  # words their parents received
-    updated: Any = 0  # of those, words a parent read to add to
+    taken: Any = 0
+    read: Any = 0
+    drained: Any = 0
+    arrived: Any = 0
+    updated: Any = 0
 
 
 Moves = Mapping[Boundary, Moved]
@@ -35,37 +56,42 @@ Moves = Mapping[Boundary, Moved]
 
 def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
     """Reads and writes of every level and tensor, deliveries and additions of every network, in
-    words.
+    words, under the contract's names (section 4): ``{level}_{tensor}_reads`` and ``_writes``,
+    ``{network}_{tensor}_deliveries`` and ``_additions``.
+
+    A level's writes are fills and arrivals, its reads are service, update reads and drains.  The
+    MAC is a child without columns.  What is zero is told too, so that rows of one architecture have
+    the same columns.
     """
     names = nest.arch.level_names
-    found: dict[str, Any] = {}
+    counted: dict[str, Any] = {}
     for name, level in nest.arch.levels.items():
         for tensor in TENSORS:
             if tensor in level.keeps:
-                found[f"{name}_{tensor}_reads"] = found[f"{name}_{tensor}_writes"] = 0
+                counted[f"{name}_{tensor}_reads"] = counted[f"{name}_{tensor}_writes"] = 0
     for name in nest.arch.networks:
         for tensor in TENSORS:
-            found[f"{name}_{tensor}_deliveries"] = 0
-        found[f"{name}_{nest.problem.accumulated}_additions"] = 0
+            counted[f"{name}_{tensor}_deliveries"] = 0
+        counted[f"{name}_{nest.problem.accumulated}_additions"] = 0
 
     for b, m in moves.items():
         up = f"{names[b.parent]}_{b.tensor}"
         down = f"{names[b.child]}_{b.tensor}" if b.child < nest.levels else None
         if b.tensor == nest.problem.accumulated:
-            found[f"{up}_writes"] += m.arrived
-            found[f"{up}_reads"] += m.updated
+            counted[f"{up}_writes"] += m.arrived
+            counted[f"{up}_reads"] += m.updated
             if down:
-                found[f"{down}_reads"] += m.drained
+                counted[f"{down}_reads"] += m.drained
             if b.network:
-                found[f"{b.network}_{b.tensor}_deliveries"] += m.arrived + _fetched(nest, m)
-                found[f"{b.network}_{b.tensor}_additions"] += m.drained - m.arrived
+                counted[f"{b.network}_{b.tensor}_deliveries"] += m.arrived + _fetched(nest, m)
+                counted[f"{b.network}_{b.tensor}_additions"] += m.drained - m.arrived
         else:
-            found[f"{up}_reads"] += m.read
+            counted[f"{up}_reads"] += m.read
             if down:
-                found[f"{down}_writes"] += m.taken
+                counted[f"{down}_writes"] += m.taken
             if b.network:
-                found[f"{b.network}_{b.tensor}_deliveries"] += m.taken
-    return found
+                counted[f"{b.network}_{b.tensor}_deliveries"] += m.taken
+    return counted
 
 
 def _fetched(nest: Nest, m: Moved) -> Any:
@@ -128,8 +154,8 @@ def energy(
     parts = {"compute": macs * price.mac} | parts
     if np.any(price.static_mw):
         parts["static"] = price.static_mw * time_s * 1e9  # 1 mW s is 1e9 pJ
-    found = {f"energy_{unit}": sum(parts.values())} | {
+    spent = {f"energy_{unit}": sum(parts.values())} | {
         f"energy_{name}_{unit}": value for name, value in (parts | tensors).items()
     }
-    found["area_um2"] = sum(price.area_um2.values()) if price.area_um2 else None
-    return found | {f"area_{name}_um2": value for name, value in price.area_um2.items()}
+    spent["area_um2"] = sum(price.area_um2.values()) if price.area_um2 else None
+    return spent | {f"area_{name}_um2": value for name, value in price.area_um2.items()}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import moved as counts
+from accelsim.engines import moved
 from accelsim.engines.analytic.array_time import fold_loops, on_lines
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
@@ -131,14 +131,14 @@ def _group(
         clock,
     )
     stacked = _stacked([prices(a) for a in here])
-    energy = counts.energy(nest, moves, problem.macs, spent["time_s"], stacked)
+    energy = moved.energy(nest, moves, problem.macs, spent["time_s"], stacked)
     table = (
         {"macs": problem.macs}
         | spent
         | efficiency({"macs": problem.macs} | spent | energy)
         | energy
     )
-    table |= {"bit_exact": None} | {k: _whole(v) for k, v in counts.columns(nest, moves).items()}
+    table |= {"bit_exact": None} | {k: _whole(v) for k, v in moved.columns(nest, moves).items()}
     wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
     return PointGroup(at, wide, *_texts(nest, mapping, tiles))
 

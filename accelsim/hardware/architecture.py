@@ -1,5 +1,18 @@
-"""The architecture: storage levels, networks, array, number formats, energy.  Frozen, from YAML or
-Python.
+"""The architecture: what a chip is, before any layer is mapped onto it.  Frozen, from YAML or
+Python (docs/design.md, section 3).
+
+    Architecture
+      levels      storage, outermost first: dram, glb, spad      (``Level``)
+      networks    what carries words below each level             (``Network``)
+      array       rows x cols PEs, and how their folds follow     (``Array``)
+      bits, signed                                                number formats of words
+      vector      what works beside the array                     (``VectorUnit``)
+      energy      which table prices an access                    (``hardware.energy``)
+
+A level is known by its place, 0 the outermost; one beyond the last is the MAC, a child without
+memory.  Everything here is checked when it is made, so whoever is handed an ``Architecture`` need
+not check it again.  Keys of the files are the attributes' names, and so are overrides and sweeps
+(``levels.glb.capacity_bytes``).
 """
 
 from __future__ import annotations
@@ -25,49 +38,45 @@ Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
 Charge = Literal["reads", "reads_and_writes"]
 Operation = Literal["add", "multiply", "compare", "divide", "exp", "sqrt", "power"]
-COMPONENTS = (
-    "compute",
-    "static",
-    "vector",
-    *TENSORS,
-)  # components of energy that are neither level nor network
+# Components of energy that are neither level nor network: no level may have such a name.
+COMPONENTS = ("compute", "static", "vector", *TENSORS)
 
 
 class Frozen(BaseModel):
+    """Strict, frozen, and no keys but those named: a mistyped key is an error, not a default."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class Level(Frozen):
-    """One storage level.  Sizes in bytes; no capacity means unbounded."""
+    """One storage level; of each instance, where there are several.
+
+    ``keeps``            tensors it may keep
+    ``capacity_bytes``   shared by the kept tensors that have no partition; none: unbounded
+    ``partitions``       bytes that are one tensor's own
+    ``banks``            the shared part is so many equal banks, each wholly one tensor's
+    ``double_buffered``  the next tiles come in while these are used: a tile has two slots
+    ``queued``           the same for these tensors, by FIFOs beside the level
+    ``port_bits``        a cycle of its port's clock, into or out of it; none: never waited for
+    ``port_clock_mhz``   none: the core clock
+    ``ports``            reads and writes over one port, or each over its own
+    ``latency_cycles``   of every transfer from or to the level, in cycles of its port's clock
+    ``burst_bits``       a transfer is made of whole bursts
+    ``priced_bytes``     size for energy and area of a level without capacity; bounds no tile
+    """
 
     keeps: Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1)] = TENSORS  # type: ignore[assignment]
-    capacity_bytes: Positive | None = None  # shared by the kept tensors that have no partition
-    partitions: dict[Tensor, Positive] = {}  # bytes that are one tensor's own
-    banks: Positive | None = (
-        None  # the shared part is so many equal banks, each wholly one tensor's
-    )
-    double_buffered: bool = (
-        False  # the next tiles come in while these are used; a tile then occupies twice its bytes
-    )
-    queued: Annotated[
-        tuple[Tensor, ...], Field(strict=False)
-    ] = ()  # the same for these by FIFOs beside the level
-    port_bits: Positive | None = (
-        None  # bits a cycle of port_clock_mhz into or out of one instance; none: never waited for
-    )
-    port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = (
-        None  # none: the core clock
-    )
-    ports: Literal["shared", "separate"] = (
-        "shared"  # reads and writes over one port, or each over its own
-    )
-    latency_cycles: Annotated[int, Field(ge=0)] = (
-        0  # of every transfer from or to this level, in cycles of its port's clock
-    )
-    burst_bits: Positive | None = None  # a transfer is made of whole bursts
-    priced_bytes: Positive | None = (
-        None  # size for energy and area of a level without capacity; bounds no tile
-    )
+    capacity_bytes: Positive | None = None
+    partitions: dict[Tensor, Positive] = {}
+    banks: Positive | None = None
+    double_buffered: bool = False
+    queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()
+    port_bits: Positive | None = None
+    port_clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    ports: Literal["shared", "separate"] = "shared"
+    latency_cycles: Annotated[int, Field(ge=0)] = 0
+    burst_bits: Positive | None = None
+    priced_bytes: Positive | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Level:
@@ -94,7 +103,8 @@ class Level(Frozen):
                 raise ValueError("banks need capacity_bytes")
             if self.capacity_bytes % self.banks:
                 raise ValueError(
-                    f"capacity_bytes {self.capacity_bytes} is not a whole number of {self.banks} banks"
+                    f"capacity_bytes {self.capacity_bytes} is not a whole number of "
+                    f"{self.banks} banks"
                 )
         return self
 
@@ -114,9 +124,7 @@ class Network(Frozen):
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
-    width_bits: Positive | dict[Tensor, Positive] | None = (
-        None  # a cycle; by tensor: a channel each
-    )
+    width_bits: Positive | dict[Tensor, Positive] | None = None
 
 
 class Padding(Frozen):
@@ -128,22 +136,27 @@ class Padding(Frozen):
 
 
 class Array(Frozen):
-    """The PE array and, where its lines are systolic, how folds follow each other (DESIGN section
-    5).
+    """The PE array and, where its lines are systolic, how folds follow each other (section 5).
+
+    ``rows, cols``        PEs
+    ``overlap``           the next fold starts while this one drains
+    ``weight_registers``  a second one hides the preload behind compute (TPU)
+    ``outputs``           how held outputs leave: read in place, shifted out through the
+                          accumulators, or through a register of their own
+    ``partial_folds``     ``full``: the controller always clocks the whole array
+    ``pipeline_stages``   edges from an operand's arrival to its product; arrays without systolic
+                          lines only
+    ``fold_filter``       a filter taller than its rows may be worked off in several goes
     """
 
     rows: Positive
     cols: Positive
-    overlap: bool = False  # the next fold starts while this one drains
-    weight_registers: Literal[1, 2] = 1  # a second one hides the preload behind compute
-    outputs: Literal["in_place", "accumulators", "register"] = "in_place"  # how held outputs leave
-    partial_folds: Literal["exact", "full"] = (
-        "exact"  # full: the controller always clocks the whole array
-    )
-    pipeline_stages: Positive = (
-        1  # edges from an operand's arrival to its product; arrays without systolic lines only
-    )
-    fold_filter: bool = True  # a filter taller than its rows may be worked off in several goes
+    overlap: bool = False
+    weight_registers: Literal[1, 2] = 1
+    outputs: Literal["in_place", "accumulators", "register"] = "in_place"
+    partial_folds: Literal["exact", "full"] = "exact"
+    pipeline_stages: Positive = 1
+    fold_filter: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Array:
@@ -266,6 +279,12 @@ EnergyTable = Annotated[
 class Architecture(Frozen):
     """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies
     below.
+
+    ``clock_mhz``   the core clock: all cycles are its
+    ``padding``     from which level inward zeros of the padding are words; none: nowhere
+    ``accumulate``  ``in_array``: psums go down the network and are added in the PE (Eyeriss), else
+                    they are added at the level they arrive at
+    ``first_read``  a level that reads the zero its first arrival is added to, as that chip's GLB
     """
 
     name: str
@@ -277,10 +296,8 @@ class Architecture(Frozen):
     bits: Bits
     signed: Signed = Signed()
     padding: Padding | None = None
-    accumulate: Literal["at_level", "in_array"] = (
-        "at_level"  # in_array: psums go down the network and are added in the PE
-    )
-    first_read: str | None = None  # a level that reads the zero its first arrival is added to
+    accumulate: Literal["at_level", "in_array"] = "at_level"
+    first_read: str | None = None
     vector: VectorUnit = VectorUnit()
     energy: EnergyTable
 
@@ -303,16 +320,19 @@ class Architecture(Frozen):
         if self.padding is not None and self.padding.stored_from not in names[1:]:
             inside = ", ".join(names[1:])
             raise ValueError(
-                f"padding.stored_from: must be a level inside the outermost ({inside}), got {self.padding.stored_from}"
+                f"padding.stored_from: must be a level inside the outermost ({inside}), "
+                f"got {self.padding.stored_from}"
             )
         for name, net in self.networks.items():
             if net.streamed == "systolic" and net.accumulated == "chain":
                 raise ValueError(
-                    f"networks.{name}: chain is for arrays without systolic lines (have systolic, reduce, unicast)"
+                    f"networks.{name}: chain is for arrays without systolic lines "
+                    "(have systolic, reduce, unicast)"
                 )
         if self.systolic and self.array.pipeline_stages > 1:
             raise ValueError(
-                f"array.pipeline_stages: systolic PEs have one stage, got {self.array.pipeline_stages}"
+                "array.pipeline_stages: systolic PEs have one stage, "
+                f"got {self.array.pipeline_stages}"
             )
         if self.first_read is not None and self.first_read not in names:
             raise ValueError(
@@ -342,12 +362,14 @@ class Architecture(Frozen):
         ):
             if set(table) != set(have):
                 raise ValueError(
-                    f"energy.{kind}: must name exactly {', '.join(have)}, got {', '.join(table) or 'nothing'}"
+                    f"energy.{kind}: must name exactly {', '.join(have)}, "
+                    f"got {', '.join(table) or 'nothing'}"
                 )
         for name in energy.area_um2:
             if name not in ("compute", "vector", *names):
                 raise ValueError(
-                    f"energy.area_um2.{name}: no such component (have compute, vector, {', '.join(names)})"
+                    f"energy.area_um2.{name}: no such component "
+                    f"(have compute, vector, {', '.join(names)})"
                 )
         if energy.static_mw and energy.unit != "pj":
             raise ValueError("energy.static_mw: static power wants unit: pj")

@@ -1,21 +1,24 @@
 """What a MAC, an access, a word on a wire and a second of leakage cost, and what area they take.
 
-``prices(arch)`` works these out from the table that ``Architecture.energy`` chooses:
+``prices(arch)`` works these out from the table that ``Architecture.energy`` chooses;
+``moved.energy`` multiplies them with the counts.
 
-``eyeriss``      relative costs of Chen, Emer, Sze, ISCA 2016, in MACs: constants by the role of a level or network.
-``horowitz45``   picojoules at 45 nm:
-    MAC          mult(sqrt(weight bits x ifmap bits)) + add(psum bits); every addition, wherever it happens, is paid here
-    access       access(capacity in bytes) x bits / 64; DRAM by the bit
-    network      wire x bits x mm: a ``run`` for every word a parent sends or receives, a ``hop`` for every word a child
-                 takes or passes on (see ``_distances``)
-    area         MACs and on-chip storage, um2; the storage points are of 65 nm and shrunk to 45 nm
-    static       mW per mm2 x area
-``own``          the numbers in the architecture, per word of any width.
+``eyeriss``     relative costs of Chen, Emer, Sze, ISCA 2016, in MACs: constants by the role of a
+                level or network
+``horowitz45``  picojoules at 45 nm:
+    MAC         mult(sqrt(weight bits x ifmap bits)) + add(psum bits); every addition, wherever it
+                happens, is paid here
+    access      access(capacity in bytes) x bits / 64; DRAM by the bit
+    network     wire x bits x mm: a ``run`` for every word a parent sends or receives, a ``hop`` for
+                every word a child takes or passes on (see ``_distances``)
+    area        MACs and on-chip storage, um2; the storage points are of 65 nm and shrunk to 45 nm
+    static      mW per mm2 x area
+``own``         the numbers in the architecture, per word of any width
 
-The numbers lie in ``tables/*.csv``, each with its unit, its source and a status: published, derived (arithmetic on
-published numbers, ``how`` says which) or estimate.  Where several points are given, what lies between or beyond them is
-found on straight lines through neighbouring points in log-log coordinates.  Whatever is not simply published is said in
-``Prices.notes``.
+The numbers lie in ``tables/*.csv``, each with its unit, its source and a status: published, derived
+(arithmetic on published numbers, ``how`` says which) or estimate.  Where several points are given,
+what lies between or beyond them is found on straight lines through neighbouring points in log-log
+coordinates.  Whatever is not simply published is said in ``Prices.notes``.
 """
 
 from __future__ import annotations
@@ -40,7 +43,14 @@ TABLES = Path(__file__).resolve().parent / "tables"
 
 @dataclass(frozen=True)
 class PricedNumber:
-    """A row of a table: a value, at a size if it is one point of several."""
+    """A row of a table: a value, at a size if it is one point of several.
+
+    ``quantity``      what it is the number of
+    ``at, at_unit``   the size, and what that is measured in
+    ``value, unit``   the number itself
+    ``status``        published, derived or estimate
+    ``how, source``   the arithmetic behind a derived number, and where it is published
+    """
 
     quantity: str
     at: float | None
@@ -125,8 +135,8 @@ def curve(table: str, quantity: str) -> Curve:
 @cache
 def constant(table: str, quantity: str) -> PricedNumber:
     """The one number of a quantity."""
-    (found,) = (n for n in numbers(table) if n.quantity == quantity)
-    return found
+    (number,) = (n for n in numbers(table) if n.quantity == quantity)
+    return number
 
 
 # Prices -------------------------------------------------------------------------------------------
@@ -156,8 +166,15 @@ class Route:
 
 @dataclass(frozen=True)
 class Prices:
-    """Energies in ``unit``; ``levels`` by level and tensor; ``area_um2`` by component, empty if it
-    is not known.
+    """What everything on a chip costs.
+
+    ``unit``       of all energies: ``mac`` or ``pj``
+    ``mac``        one multiply and add
+    ``levels``     a word read or written, by level and tensor
+    ``networks``   a word carried, by network
+    ``static_mw``  the chip's leakage
+    ``area_um2``   by component; empty if it is not known
+    ``notes``      what is derived, estimated, extrapolated or assumed, a sentence each
     """
 
     unit: str
@@ -169,9 +186,8 @@ class Prices:
     notes: tuple[str, ...] = ()
 
 
-_PRICED: dict[
-    int, tuple[weakref.ref[Architecture], Prices]
-] = {}  # by identity, while the architecture lives
+# By identity, while the architecture lives: its hash would cost more than what is remembered.
+_PRICED: dict[int, tuple[weakref.ref[Architecture], Prices]] = {}
 
 
 def prices(arch: Architecture) -> Prices:
@@ -287,7 +303,7 @@ def _memories(arch: Architecture, notes: _Notes) -> dict[str, Memories]:
     """The memories of every level on the chip: one per partition and one shared, all its banks
     together.
     """
-    found: dict[str, Memories] = {}
+    of_level: dict[str, Memories] = {}
     for i, name in enumerate(arch.level_names[1:], 1):
         level = arch.levels[name]
         memories: dict[tuple[str, ...], int] = {(t,): size for t, size in level.partitions.items()}
@@ -301,12 +317,13 @@ def _memories(arch: Architecture, notes: _Notes) -> dict[str, Memories]:
                 ).value
             )
             notes.add(
-                f"{name}: no capacity, assumed to cost as much as {size} bytes (levels.{name}.priced_bytes)"
+                f"{name}: no capacity, assumed to cost as much as {size} bytes "
+                f"(levels.{name}.priced_bytes)"
             )
         if size is not None:
             memories[shared] = size
-        found[name] = memories
-    return found
+        of_level[name] = memories
+    return of_level
 
 
 def _areas(
@@ -341,16 +358,16 @@ def _distances(arch: Architecture, area: Mapping[str, float]) -> dict[str, tuple
     names, array = arch.level_names, arch.array
     own = area["compute"] + (area[names[arch.level_in_pe]] if arch.level_in_pe is not None else 0.0)
     pitch = _side(own / (array.rows * array.cols))
-    found = {}
+    distances = {}
     for name, net in arch.networks.items():
         parent = names.index(net.below)
         start = _side(area[net.below]) / 2 if parent else 0.0
         if parent == _last_shared(arch):
             lines = 4 if net.streamed == "systolic" else 2
-            found[name] = start + (array.rows + array.cols) / lines * pitch, pitch
+            distances[name] = start + (array.rows + array.cols) / lines * pitch, pitch
         else:
-            found[name] = start + _side(area[names[parent + 1]]) / 2, 0.0
-    return found
+            distances[name] = start + _side(area[names[parent + 1]]) / 2, 0.0
+    return distances
 
 
 def _side(um2: float) -> float:
@@ -371,17 +388,17 @@ class _Notes:
         self, component: str, table: str, quantity: str, x: float, *, between: bool = True
     ) -> float:
         """A value on a curve, noted for the component if it is not published."""
-        found = curve(table, quantity)
-        if doubt := found.doubt(x, between=between):
+        points = curve(table, quantity)
+        if doubt := points.doubt(x, between=between):
             self.add(f"{component}: {doubt}")
-        return found.at(x)
+        return points.at(x)
 
     def constant(self, table: str, quantity: str) -> float:
         """A constant, noted if it is not published."""
-        found = constant(table, quantity)
-        if found.status != "published":
-            self.add(f"{quantity} {found.value:g} {found.unit}: {found.status}, {found.how}")
-        return found.value
+        number = constant(table, quantity)
+        if number.status != "published":
+            self.add(f"{quantity} {number.value:g} {number.unit}: {number.status}, {number.how}")
+        return number.value
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -1,21 +1,43 @@
-"""How long bits take over the ports and channels on a boundary's way (docs/time.md).  Plain
-arithmetic on the architecture.
+"""How long bits take over a port or a channel (docs/time.md, ports and channels).
+
+Plain arithmetic on the architecture: no nest, no engine.  The analytic engine asks what a transfer
+or a pass costs a resource, the timed event engine takes the same resources one holder at a time,
+and the vector unit moves its words over them.
+
+    level ==port==> network --channel--> level ==port==> ...
+
+A *port* belongs to a level and is one for reads and writes (``ports: shared``) or one each.  A
+*channel* belongs to a network and is one for everything (``width_bits`` a number) or one a tensor
+and way (``width_bits`` a table).  What has no width is never waited for and is None here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapping.nest import Boundary
+
+Access = Literal["read", "write"]
+Way = Literal["down", "up"]
+ACCESSES: tuple[Access, ...] = ("read", "write")
+WAYS: tuple[Way, ...] = ("down", "up")
+LARGEST = 1 << 62  # int64 holds every product below it, with room for a rounding
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A port or a channel; ``name`` is the level's or network's, ``rate`` bits per cycle of the
-    core clock.
+    """One port or channel of one instance; two resources that compare equal are the same one.
+
+    ``name``   the level or network it belongs to, which stalls are charged to
+    ``part``   which of its ports or channels: ``port``, ``read``, ``write``, ``all``, or a tensor
+               and its way (``ofmap up``)
+    ``rate``   bits a cycle of the core clock
+    ``burst``  bits of a burst; what moves is rounded up to whole ones
     """
 
     name: str
@@ -24,9 +46,12 @@ class Resource:
     burst: int = 1
 
     def cycles(self, bits: Any) -> Any:
-        """Cycles for so many bits (int or int array), whole bursts, rounded up."""
+        """Core cycles for so many bits, rounded up: an int, or an int64 array of any shape."""
         whole = -(-bits // self.burst) * self.burst
-        return -(-whole * self.rate.denominator // self.rate.numerator)
+        slower, faster = self.rate.denominator, self.rate.numerator
+        if isinstance(whole, np.ndarray) and int(whole.max(initial=0)) * slower >= LARGEST:
+            return (-(-whole.astype(object) * slower // faster)).astype(np.int64)
+        return -(-whole * slower // faster)
 
 
 def limited(arch: Architecture) -> bool:
@@ -35,36 +60,39 @@ def limited(arch: Architecture) -> bool:
     return levels or any(x.width_bits for x in arch.networks.values())
 
 
-def port(arch: Architecture, level: int, way: str) -> Resource | None:
-    """The port of a level for reads or writes (``way``)."""
+def port(arch: Architecture, level: int, access: Access) -> Resource | None:
+    """The port of a level (0 the outermost) for reads or for writes; None if it has no width."""
     name = arch.level_names[level]
     x = arch.levels[name]
     if x.port_bits is None:
         return None
-    clock = Fraction(str(x.port_clock_mhz or arch.clock_mhz)) / Fraction(str(arch.clock_mhz))
-    return Resource(
-        name, "port" if x.ports == "shared" else way, x.port_bits * clock, x.burst_bits or 1
-    )
+    part = "port" if x.ports == "shared" else access
+    return Resource(name, part, x.port_bits / _core_cycles(arch, level), x.burst_bits or 1)
 
 
 def latency(arch: Architecture, level: int) -> int:
-    """Fixed cycles of a transfer from or to a level, of the core clock."""
-    x = arch.levels[arch.level_names[level]]
-    slow = Fraction(str(arch.clock_mhz)) / Fraction(str(x.port_clock_mhz or arch.clock_mhz))
-    return -(-x.latency_cycles * slow.numerator // slow.denominator)
+    """Core cycles that every transfer from or to a level takes beyond its bits, rounded up."""
+    cycles = arch.levels[arch.level_names[level]].latency_cycles * _core_cycles(arch, level)
+    return -(-cycles.numerator // cycles.denominator)
 
 
-def channel(arch: Architecture, b: Boundary, way: str) -> Resource | None:
-    """The channel of the network a boundary crosses, ``down`` or ``up``; one for all tensors, or
-    one a tensor and way.
+def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> Resource | None:
+    """The channel that takes a tensor down or up a network; None if it has no width, or there is
+    no network.
     """
-    if b.network is None:
+    if network is None:
         return None
-    width = arch.networks[b.network].width_bits
+    width = arch.networks[network].width_bits
     if isinstance(width, dict):
-        return (
-            Resource(b.network, f"{b.tensor} {way}", Fraction(width[b.tensor]))
-            if b.tensor in width
-            else None
-        )
-    return None if width is None else Resource(b.network, "all", Fraction(width))
+        widths: Mapping[Any, int] = width
+        bits = widths.get(tensor)
+        return None if bits is None else Resource(network, f"{tensor} {way}", Fraction(bits))
+    return None if width is None else Resource(network, "all", Fraction(width))
+
+
+def _core_cycles(arch: Architecture, level: int) -> Fraction:
+    """Core cycles in one cycle of a level's port.  Clocks are read as decimals: 0.1 is a tenth."""
+    port_clock_mhz = arch.levels[arch.level_names[level]].port_clock_mhz
+    if port_clock_mhz is None:
+        return Fraction(1)
+    return Fraction(str(arch.clock_mhz)) / Fraction(str(port_clock_mhz))

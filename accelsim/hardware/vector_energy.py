@@ -1,7 +1,8 @@
 """What an operation of the vector unit costs, and the area of its lanes, from the table an
 architecture chooses.
 
-The unit works on words of psum width.  With ``a`` an addition, ``m`` a multiplication and ``l`` a look-up in a table of 1 KB:
+The unit works on words of psum width.  With ``a`` an addition, ``m`` a multiplication and ``l`` a
+look-up in a table of 1 KB:
 
     add, compare   a
     multiply       m
@@ -10,8 +11,9 @@ The unit works on words of psum width.  With ``a`` an addition, ``m`` a multipli
     exp            l + m + a     a straight line between two entries of a table
     power          2 exp + m     exp(y log x)
 
-``horowitz45`` has a and m by width and l by size; in ``eyeriss`` an operation costs what a MAC does (1) and a look-up what the
-register file does; with the user's ``own`` numbers a kind that is not given costs a MAC.
+``horowitz45`` has a and m by width and l by size; in ``eyeriss`` an operation costs what a MAC does
+(1) and a look-up what the register file does; with the user's ``own`` numbers a kind that is not
+given costs a MAC.
 """
 
 from __future__ import annotations
@@ -29,8 +31,12 @@ TABLE_BYTES = 1024
 
 @dataclass(frozen=True)
 class VectorPrices:
-    """``operation``: energy of one of each kind, in the table's unit.  ``area_um2`` of all lanes,
-    ``static_mw`` of their leakage.
+    """What the vector unit costs.
+
+    ``operation``  energy of one of each kind, in the table's unit
+    ``area_um2``   of all lanes; None if it is not known
+    ``static_mw``  of their leakage
+    ``notes``      what is derived or assumed, a sentence each
     """
 
     operation: Mapping[str, float]
@@ -45,7 +51,10 @@ def vector_prices(arch: Architecture) -> VectorPrices:
     if isinstance(table, EyerissEnergy):
         one = constant("eyeriss", "mac").value
         area = arch.vector.lanes * constant("eyeriss", "mac_um2").value
-        said = "vector: an addition, a multiplication or a comparison taken to cost a MAC, a look-up the register file"
+        said = (
+            "vector: an addition, a multiplication or a comparison taken to cost a MAC, "
+            "a look-up the register file"
+        )
         return VectorPrices(
             _kinds(one, one, constant("eyeriss", "rf").value, bits),
             area,
@@ -59,9 +68,8 @@ def vector_prices(arch: Architecture) -> VectorPrices:
             curve("horowitz45", f"{kind}_um2").at(bits) for kind in ("add", "mult")
         )
         chip = prices(arch)
-        leakage = chip.static_mw / sum(
-            chip.area_um2.values()
-        )  # mW for each um2, as for the rest of the chip
+        # mW for each um2, as for the rest of the chip
+        leakage = chip.static_mw / sum(chip.area_um2.values())
         return VectorPrices(
             _kinds(add, multiply, look_up, bits), area, leakage * area, (_derived(bits),)
         )
@@ -75,7 +83,7 @@ def vector_prices(arch: Architecture) -> VectorPrices:
 
 def _kinds(add: float, multiply: float, look_up: float, bits: int) -> dict[str, float]:
     exp = look_up + multiply + add
-    found = {
+    kinds = {
         "add": add,
         "multiply": multiply,
         "compare": add,
@@ -83,8 +91,11 @@ def _kinds(add: float, multiply: float, look_up: float, bits: int) -> dict[str, 
         "exp": exp,
         "sqrt": bits / 2 * add,
     }
-    return found | {"power": 2 * exp + multiply}
+    return kinds | {"power": 2 * exp + multiply}
 
 
 def _derived(bits: int) -> str:
-    return f"vector: operations of {bits} bits; divide, sqrt, exp and power derived from additions, multiplications and look-ups"
+    return (
+        f"vector: operations of {bits} bits; divide, sqrt, exp and power derived from additions, "
+        "multiplications and look-ups"
+    )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import moved as counts
+from accelsim.engines import moved
 from accelsim.engines.analytic.array_time import holds, on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
 from accelsim.engines.analytic.pipeline import overlaps
@@ -221,7 +221,7 @@ class Cell:
         nest, model = self.nest, self.model
         n = len(model.columns)
         unit = model.moves(Evaluated(np.vstack([np.zeros(n), np.eye(n)]), tuple(model.columns)))
-        priced = counts.energy(nest, unit, nest.problem.macs, 0.0)
+        priced = moved.energy(nest, unit, nest.problem.macs, 0.0)
         energy = np.broadcast_to(
             np.asarray(priced[f"energy_{nest.arch.energy.unit}"], np.float64), n + 1
         )
@@ -257,7 +257,7 @@ class Cell:
         )
         unit = f"energy_{arch.energy.unit}"
         a, b = (
-            counts.energy(nest, none, nest.problem.macs, t)[unit]
+            moved.energy(nest, none, nest.problem.macs, t)[unit]
             for t in (0.0, 1.0 / (arch.clock_mhz * 1e6))
         )
         return float(np.ravel(b)[0] - np.ravel(a)[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture
@@ -31,7 +31,7 @@ def closed_cycles(skeleton: Skeleton, tiles: Sequence[int]) -> float:
         check_work(nest)
         if not limited(skeleton.arch):
             return float(array_time(nest).cycles)
-        return float(pipeline.time(nest, analytic.run(nest)).cycles)
+        return float(pipeline.time(nest, analytic.moves(nest)).cycles)
     except MappingError:
         return float("inf")
 

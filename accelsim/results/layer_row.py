@@ -11,15 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
-from accelsim.engines.analytic import pipeline
+from accelsim.engines import analytic, moved
+from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited
@@ -31,8 +30,8 @@ from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem
 
 if TYPE_CHECKING:
-    from accelsim.engines.event.timed import Timing
-    from accelsim.results.execute import Executed, Executing
+    from accelsim.engines.timeline import Timing
+    from accelsim.results.execute import Executing
 
 Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
@@ -102,28 +101,27 @@ def layer_row(
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
-        moves = analytic.run(nest)
-        time = pipeline.time(nest, moves)
-        run = _executed(nest, how, time, given) if how.check or how.engine != "analytic" else None
+        closed = analytic.run(nest)
+        run, wrong = None, None
+        if how.check or how.engine != "analytic":
+            run, wrong = _executed(nest, how, closed, given)
     except MappingError as error:
         return refused(lead, arch, source, how, overrides, str(error)), None
-    words = counts.columns(nest, moves)
-    spent = performance(nest, time.cycles, time.compute, time.stalls, time.active_pes)
-    exact, differs = (None, None) if run is None else _compared(nest, time, words, run, how)
-    if run is not None and how.engine != "analytic":
-        assert run.cycles is not None and run.stalls is not None
-        words, moves = counts.columns(nest, run.moves), dict(run.moves)
-        spent = performance(nest, run.cycles, run.compute, run.stalls, run.active)
-    energy = counts.energy(nest, moves, problem.macs, spent["time_s"])
+    told = closed if run is None or how.engine == "analytic" else run
+    words = moved.columns(nest, told.moves)
+    assert told.cycles is not None and told.stalls is not None
+    spent = performance(nest, told.cycles, told.compute_cycles, told.stalls, told.active_pes)
+    exact, differs = (None, None) if run is None else _compared(nest, closed, run, wrong, how)
+    energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
-    told = provenance(arch, nest, how.seed, overrides)
-    told |= {"cycles_exact": time.exact, "cycles_bound": time.bound}
+    known = provenance(arch, nest, how.seed, overrides)
+    known |= {"cycles_exact": closed.exact, "cycles_bound": closed.bound}
     why = f"{name} {source.dataflow}: {differs}" if differs else None
     if run is None:
-        return Row(columns, nest, why, told), None
-    told |= {"sampled": run.sampled} if run.sampled else {}
-    return Row(columns, nest, why, told, run.timing), run.result
+        return Row(columns, nest, why, known), None
+    known |= {"sampled": run.sampled} if run.sampled else {}
+    return Row(columns, nest, why, known, run.timing), run.outputs
 
 
 def leading(
@@ -167,11 +165,11 @@ def refused(
     )
 
 
-def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) -> Executed:
-    """The layer on an engine that multiplies: the event engine where analytic's row is only to be
-    checked.  ``wrong`` says where its outputs are not golden's.
+def _executed(nest: Nest, how: How, closed: Run, given: Given | None) -> tuple[Run, str | None]:
+    """The layer on an engine that multiplies, and where its outputs are not golden's: the event
+    engine where analytic's row is only to be checked.
     """
-    from accelsim.engines.golden import golden_layer as golden
+    from accelsim.engines import golden
     from accelsim.results.execute import execute
     from accelsim.workload.arithmetic import random_data
 
@@ -181,46 +179,42 @@ def _executed(nest: Nest, how: How, time: pipeline.Time, given: Given | None) ->
         data = random_data(nest.problem, weight, ifmap, ofmap, psum, how.seed)
     engine: Executing = "cycle" if how.engine == "cycle" else "event"
     # Beside analytic, memory is timed only where the two must agree: where analytic is exact.
-    timed = how.engine != "analytic" or (time.exact and limited(nest.arch))
+    timed = how.engine != "analytic" or (closed.exact and limited(nest.arch))
     run = execute(
         engine, nest, data, timed=timed, timeline=how.timeline, sample_folds=how.sample_folds
     )
-    if run.result is None:
-        return run
+    if run.outputs is None:
+        return run, None
     expected = (
         golden.accumulate(nest.problem, data, psum)
         if given is None or given.sums is None
         else given.sums
     )
-    return replace(run, wrong=compare.outputs(nest.problem, expected, run.result))
+    return run, compare.outputs(nest.problem, expected, run.outputs)
 
 
 def _compared(
-    nest: Nest, time: pipeline.Time, predicted: Mapping[str, Any], run: Executed, how: How
+    nest: Nest, closed: Run, run: Run, wrong: str | None, how: How
 ) -> tuple[bool | None, str | None]:
     """Whether outputs are golden's (None: there are none), and what differs from golden or from
-    analytic, whose columns of words are ``predicted``.
+    the analytic engine's outcome, ``closed``.
     """
-    measured = {
-        **counts.columns(nest, run.moves),
-        "macs": run.macs,
-        "array cycles": run.array_cycles,
-        "compute_cycles": run.compute,
-        "active_pes": run.active,
-    }
-    expected = {
-        **predicted,
-        "macs": nest.problem.macs,
-        "array cycles": time.array,
-        "compute_cycles": time.compute,
-        "active_pes": time.active_pes,
-    }
-    if time.exact and run.cycles is not None:
-        expected["cycles"], measured["cycles"] = time.cycles, run.cycles
+    expected, measured = (
+        moved.columns(nest, x.moves)
+        | {
+            "macs": x.macs,
+            "array cycles": x.array_cycles,
+            "compute_cycles": x.compute_cycles,
+            "active_pes": x.active_pes,
+        }
+        for x in (closed, run)
+    )
+    if closed.exact and run.cycles is not None:
+        expected["cycles"], measured["cycles"] = closed.cycles, run.cycles
     engine = "cycle" if how.engine == "cycle" else "event"
-    differences = (run.wrong, compare.counts(expected, measured, engine), run.overflow)
+    differences = (wrong, compare.counts(expected, measured, engine), run.overflow)
     told = "; ".join(text for text in differences if text) or None
-    return None if run.result is None else run.wrong is None, told
+    return None if run.outputs is None else wrong is None, told
 
 
 def performance(

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.vector_energy import vector_prices
@@ -142,7 +142,7 @@ class NetworkRun:
         return sum(
             (moved.read + moved.arrived + moved.updated)
             * nest.footprint.word_bits(0, boundary.tensor)
-            for boundary, moved in analytic.run(nest).items()
+            for boundary, moved in analytic.moves(nest).items()
             if boundary.parent == 0
         )
 

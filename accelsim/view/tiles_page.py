@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import RANKS
@@ -64,7 +64,7 @@ class Holding:
 
 def holdings(nest: Nest) -> list[Holding]:
     """Every boundary, tensor by tensor, outermost first."""
-    moves = analytic.run(nest)
+    moves = analytic.moves(nest)
     found = []
     for b, moved in moves.items():
         mac = next(m for x, m in moves.items() if x.tensor == b.tensor and x.child == nest.levels)

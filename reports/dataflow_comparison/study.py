@@ -29,8 +29,7 @@ sys.path.insert(0, str(HERE))
 from equal_area import KINDS, Kind, buffer_bytes, padded  # noqa: E402
 
 from accelsim import MappingError, Nest, Problem, load_dataflow, load_workload  # noqa: E402
-from accelsim.engines import moved as counts  # noqa: E402
-from accelsim.engines.analytic import closed_form as analytic  # noqa: E402
+from accelsim.engines import analytic, moved  # noqa: E402
 from accelsim.mapping.nest import Boundary  # noqa: E402
 
 PES = (256, 512, 1024)
@@ -65,9 +64,9 @@ class Measured:
 
 def measure(kind: Kind, nest: Nest) -> Measured:
     """All counts of a nest, and the two differences."""
-    moves = analytic.run(nest)
-    words = counts.columns(nest, moves)
-    energy = counts.energy(nest, moves, nest.problem.macs, 0.0)
+    moves = analytic.moves(nest)
+    words = moved.columns(nest, moves)
+    energy = moved.energy(nest, moves, nest.problem.macs, 0.0)
     dram = sum(v for k, v in words.items() if k.startswith("dram_"))
     more = sum(
         whole(nest, b) - m.read

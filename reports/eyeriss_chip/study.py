@@ -32,9 +32,9 @@ import numpy as np
 import pandas as pd
 
 import accelsim as acc
+from accelsim.engines import golden
 from accelsim.engines.analytic import link_coding
 from accelsim.engines.analytic.link_coding import EYERISS
-from accelsim.engines.golden import golden_layer as golden
 from accelsim.workload.arithmetic import Number, random_operand
 from accelsim.workload.coding import Coded
 from accelsim.workload.problem import Problem

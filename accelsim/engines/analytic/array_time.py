@@ -1,6 +1,20 @@
-"""Closed-form time of the array: DESIGN section 5's fold lengths and how folds follow each other.
+"""Closed-form time of the array alone, memory never waited for (docs/design.md, section 5;
+docs/time.md, "The array alone").
 
-A fold is one setting of the temporal loops outside the PEs; it streams T words through r rows and c columns.
+A fold is one setting of the temporal loops outside the PEs; it streams T words through r rows and c
+columns.  How many there are is a product over chains, since chains cut different dimensions:
+
+    T = prod over chains of (positions of its loops inside the PEs)       r, c likewise over an axis
+
+How long the folds take together is ``fold_time``'s: in closed form over the loops wherever a fold's
+size depends on ranges only, which is nearly always.  Two cases are left for a list of folds:
+
+- a chain with a temporal loop inside one over rows or columns ("time inside space"), where the
+  last piece of the outer loop and that of the inner one are short at different PEs;
+- ``pipeline``, which needs every pass's own gap and length.
+
+Both read section 5 from the same ``FoldRules``.  An array without systolic lines has no folds: it
+ends after its MAC steps, the stages of a multiplier and the links of an adding chain.
 """
 
 from __future__ import annotations
@@ -14,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.fold_time import FoldLoop, fold_time
+from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
 from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest, Trip
@@ -25,7 +39,11 @@ MOST_FOLDS = 1 << 24
 
 @dataclass(frozen=True)
 class ArrayTime:
-    """Cycles of the array alone; ``fill_drain`` is skew, preload and shifting."""
+    """Cycles of the array alone.
+
+    ``cycles`` is the edge that latches the last result, ``compute`` the MAC steps, ``fill_drain``
+    the rest: skew, preload and shifting.  ``active_pes`` are the most that work at once.
+    """
 
     cycles: int
     compute: int
@@ -50,7 +68,7 @@ def array_time(nest: Nest) -> ArrayTime:
 
 def lines_time(nest: Nest, *, merge: bool = True) -> int:
     """Section 5's time of all folds; they are listed only where a fold's rows depend on more than
-    ranges: time inside space.
+    ranges: time inside space (the head of this page).
 
     Settings of the loops that hold the same words are one fold, or with ``merge`` off each its own.
     """
@@ -67,23 +85,24 @@ def lines_time(nest: Nest, *, merge: bool = True) -> int:
             return schedule(
                 nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)
             ).end
-    loops = fold_loops(nest, [x.tile for x in nest.loops])
-    array, holds_sums = nest.arch.array, nest.problem.accumulated in nest.keep[last]
-    rows, cols = sides(nest)
-    fused, turned = nest.mapping.fused, nest.turned
     return int(
         fold_time(
-            loops,
+            fold_loops(nest, [x.tile for x in nest.loops]),
             nest.problem.size,
-            fused,
-            array,
-            rows,
-            cols,
-            holds_sums=holds_sums,
-            turned=turned,
+            nest.mapping.fused,
+            nest.arch.array,
+            *sides(nest),
+            holds_sums=nest.problem.accumulated in nest.keep[last],
+            turned=nest.turned,
             merge=merge,
         )
     )
+
+
+def fold_rules(nest: Nest) -> FoldRules:
+    """Section 5 of a nest's array, for lists of folds."""
+    holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
+    return FoldRules(nest.arch.array, *sides(nest), holds_sums)
 
 
 def fold_loops(nest: Nest, tiles: Sequence[Any]) -> list[FoldLoop]:
@@ -102,18 +121,22 @@ def holds(nest: Nest, loop: Trip) -> bool:
 
 
 def held_words(nest: Nest) -> Ints:
-    """A number for what the PEs hold in every fold that ``folds`` lists."""
+    """A number for what the PEs hold in every fold that ``folds`` lists, ``[folds]``: the positions
+    of the outside loops that cut a held tensor, in mixed radix.
+    """
     outside = [x for x in nest.loops if not x.spatial and x.level < nest.levels - 1]
     shape = [x.trips for x in outside]
-    found = np.zeros(shape, np.int64)
+    number = np.zeros(shape, np.int64)
     for x, index in zip(outside, np.indices(shape, np.int64), strict=True):
         if holds(nest, x):
-            found = found * x.trips + index
-    return found.ravel()
+            number = number * x.trips + index
+    return number.ravel()
 
 
 def merged(t: Ints, r: Ints, c: Ints, words: Ints) -> tuple[Ints, Ints, Ints]:
-    """Folds in a row of one size that hold the same words, as one."""
+    """Folds in a row of one size that hold the same words, as one, its T theirs added up: T, r, c
+    and words ``[folds]`` to T, r and c of fewer.
+    """
     new = np.append(True, (np.diff(words) != 0) | (np.diff(r) != 0) | (np.diff(c) != 0))
     starts = np.flatnonzero(new)
     return np.add.reduceat(t, starts), r[starts], c[starts]
@@ -153,14 +176,17 @@ def chain_way(nest: Nest) -> int:
 
 
 def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
-    """T, r and c of every fold, in order; T is 0 where a setting of the loops has none.
+    """T, r and c of every fold, in order, each ``[folds]``; T is 0 where a setting has none.
 
-    Raises MappingError where there are more than 2^24.
+    Worked out chain by chain over the chain's own outside loops, then laid on all settings: a
+    factor of a fold depends on one chain's position only.  Raises MappingError where there are more
+    than 2^24.
     """
     many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
     if many > MOST_FOLDS:
         raise MappingError(
-            f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed against a memory one by one"
+            f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed "
+            "against a memory one by one"
         )
     loops = nest.loops
     outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
@@ -190,7 +216,9 @@ def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
 
 
 def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints], n: int) -> Ints:
-    """Positions of some loops that exist in each fold, the other loops inside at their first."""
+    """Positions of the loops ``free`` that exist, ``[n]`` over the chain's positions ``fixed``; the
+    chain's other loops stand at their first.
+    """
     trips = [nest.loops[i].trips for i in free]
     grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
     index: dict[int, Ints | int] = dict.fromkeys(chain.loops, 0)
@@ -211,8 +239,11 @@ def _count(nest: Nest, chain: Chain, spatial: bool) -> int:
 
 @lru_cache(maxsize=1 << 14)
 def _existing(sizes: tuple[int, ...], cuts: tuple[tuple[int, int, bool], ...]) -> int:
-    """Positions of the counted loops (part or -1 for the fused whole, tile, counted) that exist in
-    a box.
+    """Positions of the counted loops that exist in a box of ``sizes``.
+
+    A cut is (part, tile, counted), the part -1 for the fused whole.  A loop is its full pieces and
+    a short last one, each a smaller box for the loops inside; a loop that is not counted stands at
+    its first piece, the largest.  Remembered, since sweeps ask for the same boxes again and again.
     """
     if not cuts:
         return 1
@@ -232,8 +263,11 @@ def _existing(sizes: tuple[int, ...], cuts: tuple[tuple[int, int, bool], ...]) -
 
 @dataclass(frozen=True)
 class Schedule:
-    """How folds follow each other: edges from each fold's start to the next one's, from its start
-    to its end, and before the first.
+    """How folds follow each other.
+
+    ``gap``    [folds]  edges from each fold's start to the next one's
+    ``tail``   [folds]  edges from its start to the one that latches its last result
+    ``first``           edges before the first fold starts
     """
 
     gap: Ints
@@ -242,6 +276,7 @@ class Schedule:
 
     @property
     def start(self) -> Ints:
+        """The edge before each fold's first word, ``[folds]``."""
         return np.asarray(self.first + np.concatenate([[0], np.cumsum(self.gap)[:-1]]))
 
     @property
@@ -251,23 +286,15 @@ class Schedule:
 
 
 def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
-    """DESIGN section 5 for folds that exist, in order."""
-    array = nest.arch.array
-    held = nest.keep[nest.levels - 1]
-    rows, cols = sides(nest)
-    if nest.turned:
-        r, c = c, r
-    if array.partial_folds == "full":
-        r, c = np.full_like(r, rows), np.full_like(c, cols)
-    if nest.problem.accumulated in held:
-        shift = 0 if array.outputs == "in_place" else rows
-        tail, first = t + r + shift + c - 2, 0
-        leaving = np.maximum(t, t + r - np.append(t[1:], t[-1:]))
-        gap = {"in_place": t, "accumulators": t + r - 1, "register": leaving}[array.outputs]
-    else:
-        tail, first = t + rows + c - 2, int(r[0])
-        following = np.append(r[1:], 1)
-        gap = np.maximum(t, following) if array.weight_registers == 2 else t + following - 1
-        if not array.overlap:
-            tail, first = tail + r, 0
-    return Schedule(gap if array.overlap else tail, tail, first)
+    """When each fold of a list starts and ends: T, r and c ``[folds]`` of folds that exist, in
+    order.
+
+    The last gap is the one to a fold that takes as long and preloads a single row; nothing follows
+    it, but it is what a pass may hide its words behind.
+    """
+    rules = fold_rules(nest)
+    r, c = rules.used(*((c, r) if nest.turned else (r, c)))
+    r, c = np.broadcast_to(r, t.shape), np.broadcast_to(c, t.shape)
+    tail = rules.length(t, r, c)
+    gap = rules.gap(t, r, tail, np.append(t[1:], t[-1:]), np.append(r[1:], 1))
+    return Schedule(gap, tail, int(rules.exposed(r[0])))

@@ -1,16 +1,33 @@
-"""The analytic engine: section 4's counts in closed form, for one mapping or a million at once.
+"""Section 4's counts in closed form, for one mapping or a million at once (docs/counting.md derives
+every term).
 
-Ranks of a tensor share no dimension, so every sum over steps and instances factors over ranks.  Each step
-has exactly one advancing temporal loop k: loops outside k stand still, k goes from i-1 to i, loops inside
-jump from their last trip to their first.  With the sums of ``tables``,
+How a sum over steps becomes a product.  A tile is a box: the product of one interval (or one set of
+coordinates, where a filter slides) a rank, and ranks share no dimension.  The words of a step are a
+product over ranks; so the words of all steps are a sum over all positions of all loops of a
+product whose factors each depend on the loops of one chain, and that is the product of the sums:
+
+    sum over steps of |tile|  =  prod over ranks ( sum over the rank's own loops of |piece| )
+
+What a step keeps of the step before is a product too, once one knows which loop moved.  Each step
+has exactly one advancing temporal loop k: loops outside k stand still, k goes from i-1 to i, loops
+inside jump from their last trip to their first.  So the kept words are a sum over k of products.
+With the sums S O U K X Y L of ``rank_sums`` (rules 3 to 6):
 
     child takes   = prod S(all) - sum_k prod O_k         parent reads = prod U(all) - sum_k prod K_k
     psum arrivals = prod X(final) + sum_k (prod X_k - prod Y_k)
 
-The MAC, which has no history, is the first product alone.  A ``ClosedForm`` writes all counts of a loop skeleton
-as signed products; each factor depends on one group of dimensions only, so a mapping is a row number per
-group, and evaluating mappings is gathering rows, multiplying them and one matrix product.  Nothing is shared
-with the event engine but the problem, its projections and the nest.
+The MAC, which has no history, is the first product alone (rule 7).  What a sum adds to at its
+parent without reading is what entered the parent's own tile: the drained words one boundary further
+out.
+
+A ``ClosedForm`` writes all counts of a loop skeleton as signed products.  Each factor depends on
+one group of chains only, so a table a group holds its factors for every choice of that group's
+tiles:
+
+    mapping = one row number a group;   counts = (rows gathered and multiplied) @ signs
+
+Callers: ``moves`` for one nest, the mapper and the sweeps for many.  Nothing is shared with the
+event engine but the problem, its projections and the nest.
 """
 
 from __future__ import annotations
@@ -43,24 +60,27 @@ Tiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest orde
 EXACT = float(1 << 53)
 
 
-def run(nest: Nest) -> dict[Boundary, Moved]:
-    """What crosses each boundary of a nest, exactly, in words."""
+def moves(nest: Nest) -> dict[Boundary, Moved]:
+    """What crosses each boundary of a nest, exactly, in words, as ints.
+
+    Raises OverflowError where a product passes 2^53.
+    """
     model, tiles = _model_of(nest), tiles_of(nest)
-    found = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
+    counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
     return {
         b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
-        for b, m in model.moves(found).items()
+        for b, m in model.moves(counts).items()
     }
 
 
 def tiles_of(nest: Nest) -> Tiles:
+    """The tiles of a nest, chain by chain, as the tables are asked for them."""
     return {c.name: tuple([nest.loops[i].tile for i in c.loops]) for c in nest.chains}
 
 
-MODELS, ROWS = (
-    64,
-    512,
-)  # kept, and rows of tables in each; a model serves every nest of its skeleton, whatever the tiles
+# Models kept, and rows of tables in each.  A model serves every nest of its skeleton, whatever the
+# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.
+MODELS, ROWS = 64, 512
 _models: dict[tuple[Any, ...], ClosedForm] = {}
 
 
@@ -88,8 +108,12 @@ def _model_of(nest: Nest) -> ClosedForm:
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a term: the chains it depends on, what makes it equal to another, and how it is
-    worked out.
+    """One factor of a term.
+
+    ``chains``    the chains whose tiles it depends on: one, or two where a filter slides
+    ``identity``  what makes it equal to another: two factors of one identity have one value for
+                  any tiles, and are worked out once
+    ``value``     from tiles to the factor, a whole number
     """
 
     chains: tuple[str, ...]
@@ -99,12 +123,15 @@ class Factor:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """``counts[mapping, column]`` of a model's columns."""
+    """Counts of some mappings: ``counts`` [mappings, columns], whole numbers below 2^53 in float64;
+    ``columns`` says of which boundary (None: the array) and what.
+    """
 
     counts: Floats
     columns: tuple[tuple[Boundary | None, str], ...]
 
     def of(self, boundary: Boundary | None, name: str) -> Floats:
+        """One column, ``[mappings]``."""
         return np.asarray(self.counts[:, self.columns.index((boundary, name))])
 
 
@@ -113,7 +140,19 @@ class ClosedForm:
     entries.
 
     The skeleton fixes loop order, levels, axes and what is kept; tiles of one trip are welcome.
-    ``groups`` are sets of dimensions that share a table.
+
+    ``nest``     any nest of the skeleton
+    ``tiles``    its tiles
+    ``columns``  (boundary, name) of every count; None is the array
+    ``matrix``   [terms, columns]: the sign a term has in a column
+    ``groups``   chains that share a table, since some factor depends on all of them
+    ``factors``  of each term; a term is their product
+
+    and for each group, by rows that are added as tiles are asked for:
+
+    ``_rows``    tiles of the group's chains -> row
+    ``_tables``  [rows, terms]: the product of a term's factors that belong to the group
+    ``_most``    [terms]: the largest entry so far, to know that no product passes 2^53
     """
 
     def __init__(self, nest: Nest) -> None:
@@ -139,6 +178,9 @@ class ClosedForm:
     # -- terms -------------------------------------------------------------------------------------
 
     def _boundary(self, side: BoundarySums) -> None:
+        """The columns of one boundary.  Where nobody shares a word, parents read what children take
+        and receive what they drain: the same terms.
+        """
         b, acc = side.b, self.nest.problem.accumulated
         own = side.terms("S", "O")
         if b.tensor != acc:
@@ -160,6 +202,9 @@ class ClosedForm:
     def _column(
         self, b: Boundary | None, name: str, terms: list[tuple[float, list[Factor]]]
     ) -> None:
+        """Add a column of signed terms.  Terms with the same factors are one row of the matrix,
+        whatever boundary they come from.
+        """
         signs: dict[int, float] = {}
         for sign, factors in terms:
             key = tuple(sorted((f.identity for f in factors), key=repr))
@@ -194,7 +239,7 @@ class ClosedForm:
         return int(self.rows(group, [tiles])[0])
 
     def rows(self, group: tuple[str, ...], many: Sequence[Tiles]) -> Ints:
-        """Table rows of a group for many tiles."""
+        """Table rows of a group for many tiles, ``[tiles]``; new ones are worked out together."""
         at = self.groups.index(group)
         known = self._rows[at]
         keys = [tuple(tiles[name] for name in group) for tiles in many]
@@ -207,24 +252,27 @@ class ClosedForm:
         return np.array([known[key] for key in keys], np.int64)
 
     def _values(self, group: tuple[str, ...], many: list[Tiles]) -> Floats:
-        """``[tiles, term]``: the product of a term's factors that belong to a group; each factor is
-        worked out once.
+        """The product of a term's factors that belong to a group, ``[tiles, terms]``; each factor
+        is worked out once.
         """
-        found = np.ones((len(many), len(self._factors)))
+        table = np.ones((len(many), len(self._factors)))
         known: dict[tuple[Any, ...], Floats] = {}
         for term, factors in enumerate(self._factors):
             for f in factors:
                 if f.chains[0] in group:
                     if f.identity not in known:
                         known[f.identity] = np.array([f.value(tiles) for tiles in many], np.float64)
-                    found[:, term] *= known[f.identity]
-        return found
+                    table[:, term] *= known[f.identity]
+        return table
 
     def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
         """Counts of mappings given as one row number a group; arrays of one length, or of length
         one for what is fixed.
 
-        Raises OverflowError where a product passes 2^53 and would not be exact.
+        Groups that are fixed are multiplied once, as ``[terms]``; the others are gathered and
+        multiplied in place, ``[mappings, terms]``.  float64 is exact because each term is a product
+        of whole numbers whose bound, the product of the groups' largest entries, stays below 2^53.
+        Raises OverflowError where it does not.
         """
         fixed = np.ones(len(self._factors))
         bound = np.ones(len(self._factors))
@@ -246,28 +294,30 @@ class ClosedForm:
             return Evaluated(fixed[None, :] @ self.matrix, tuple(self.columns))
         return Evaluated(product @ (fixed[:, None] * self.matrix), tuple(self.columns))
 
-    def moves(self, found: Evaluated) -> dict[Boundary, Moved]:
+    def moves(self, counts: Evaluated) -> dict[Boundary, Moved]:
         """The columns as primitives of each boundary, arrays over mappings."""
         nest, acc = self.nest, self.nest.problem.accumulated
         moves = {}
         for b in nest.boundaries:
             if b.tensor != acc:
-                moves[b] = Moved(taken=found.of(b, "taken"), read=found.of(b, "read"))
+                moves[b] = Moved(taken=counts.of(b, "taken"), read=counts.of(b, "read"))
                 continue
             above = next(
                 (x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None
             )
-            entries = _touched(nest) if above is None else found.of(above, "drained")
-            arrived = found.of(b, "arrived")
+            entries = _touched(nest) if above is None else counts.of(above, "drained")
+            arrived = counts.of(b, "arrived")
             free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
             moves[b] = Moved(
-                drained=found.of(b, "drained"), arrived=arrived, updated=arrived - free
+                drained=counts.of(b, "drained"), arrived=arrived, updated=arrived - free
             )
         return moves
 
 
 def _touched(nest: Nest) -> int:
-    """Distinct real words of the accumulated tensor: those that enter the outermost level."""
+    """Distinct real words of the accumulated tensor: those that enter the outermost level.  Under a
+    stride some words of an accumulated ifmap are never written.
+    """
     words = 1
     for rank in RANKS[nest.problem.accumulated]:
         if len(rank) == 1:
@@ -284,6 +334,9 @@ def _touched(nest: Nest) -> int:
 
 
 def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) -> TileChain:
+    """All loops of a chain, down to the MAC; ``spatial`` is what its loops over PEs count as:
+    grouped, each instance by itself, or merged, any instance standing for all.
+    """
     loops = []
     for i, tile in zip(chain.loops, tiles, strict=True):
         x = nest.loops[i]
@@ -320,7 +373,16 @@ def _width(nest: Nest, chain: Chain) -> Factor:
 
 
 class BoundarySums:
-    """The terms of one boundary."""
+    """The terms of one boundary: which sums of ``rank_sums`` make which count.
+
+    ``b``         the boundary; its child is the MAC if ``mac``
+    ``pairs``     whether the child's words are (k, x) pairs, each its own word
+    ``loops``     the loops above the child: positions in ``nest.loops``
+    ``temporal``  those that make its steps, outermost first
+    ``own``       the same by chain
+    ``shares``    whether what parents read differs from what children take: children that merge
+                  equal words, neighbour links, or padding made on the way
+    """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
         self.nest, self.b = nest, b
@@ -345,6 +407,9 @@ class BoundarySums:
         return terms
 
     def arrivals(self) -> list[tuple[float, list[Factor]]]:
+        """What arrives at parents that add on the way (rule 5): the last tile at the end, and
+        wherever a loop advances the tile before, less what some holder still holds.
+        """
         if self.mac:
             return [(1.0, self._factors("U", None))]
         terms = [(1.0, self._factors("X", None, final=True))]
@@ -357,7 +422,8 @@ class BoundarySums:
     def brackets(self, column: str) -> list[tuple[list[Factor], list[Factor] | None]]:
         """The same column as a sum of differences of products, none of them negative: the first
         step (or the last drain), then what each advancing loop brings.  A difference is ``prod
-        first - prod second``, 0 for None.
+        first - prod second``, 0 for None.  The mapper bounds each difference by itself: of a sum
+        with mixed signs, bounds of the terms would say little.
         """
         own = column in ("taken", "drained") or not self.shares
         every, kept = (
@@ -369,17 +435,17 @@ class BoundarySums:
         )
         if self.mac:
             return [(self._factors("U" if column == "arrived" and not own else every, None), None)]
-        found: list[tuple[list[Factor], list[Factor] | None]] = [
+        differences: list[tuple[list[Factor], list[Factor] | None]] = [
             (self._factors(every, None, final=True), None)
         ]
-        return found + [
+        return differences + [
             (self._factors(every, k), None if self.replaces(k) else self._factors(kept, k))
             for k in self.temporal
         ]
 
     def replaces(self, k: int) -> bool:
-        """Whether advancing k leaves nothing of the tile: k cuts a plain dimension of the
-        tensor.
+        """Whether advancing k leaves nothing of the tile: k cuts a plain dimension of the tensor.
+        A sliding rank may keep its halo; a dimension the tensor does not have keeps all.
         """
         chain = next(c for c in self.nest.chains if k in self.own[c.name])
         if not chain.depends(self.b.tensor):
@@ -390,6 +456,9 @@ class BoundarySums:
         return not any(len(rank) == 2 and d in rank for rank in RANKS[self.b.tensor] for d in dims)
 
     def _kind(self, i: int) -> str:
+        """What a loop counts as: ``t`` temporal, ``m`` merged (its children share words), ``g``
+        grouped: other parents, or children of one parent that share nothing.
+        """
         x = self.nest.loops[i]
         if not x.spatial:
             return "t"
@@ -398,8 +467,8 @@ class BoundarySums:
     def line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> TileChain:
         """A chain above the boundary; or only the loops of one of its parts."""
         key = chain.name, tiles, part
-        found = self._lines.get(key)
-        if found is None:
+        known = self._lines.get(key)
+        if known is None:
             loops = []
             for i, tile in zip(chain.loops, tiles, strict=True):
                 x = self.nest.loops[i]
@@ -407,10 +476,10 @@ class BoundarySums:
                     at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
                     loops.append((at, tile, self._kind(i)))
             sizes = (part,) if part else chain.parts
-            found = self._lines[key] = TileChain(
+            known = self._lines[key] = TileChain(
                 tuple(self.nest.problem.size[p] for p in sizes), tuple(loops)
             )
-        return found
+        return known
 
     def _where(
         self, chain: Chain, k: int | None, final: bool, part: str | None = None
@@ -428,26 +497,27 @@ class BoundarySums:
         at the very end.
         """
         nest, tensor = self.nest, self.b.tensor
-        found = [
+        factors = [
             self._one(c, which, irrelevant, k, final) for c in nest.chains if not c.depends(tensor)
         ]
         if self.pairs:
-            return [*found, self._pairs(which, k, final)]
+            return [*factors, self._pairs(which, k, final)]
         done: set[str] = set()
         for rank in RANKS[tensor]:
             chain = nest.chain_of[rank[0]]
             if len(rank) == 2:
-                found.append(self._slide(rank, which, k, final))
+                factors.append(self._slide(rank, which, k, final))
             elif (
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
-                found.append(self._one(chain, which, plain, k, final, part=rank[0]))
+                factors.append(self._one(chain, which, plain, k, final, part=rank[0]))
             elif chain.name not in done:
                 done.add(chain.name)
-                found.append(self._one(chain, which, plain, k, final))
-        return found
+                factors.append(self._one(chain, which, plain, k, final))
+        return factors
 
     def _shape(self, chain: Chain) -> tuple[Any, ...]:
+        """What each loop of a chain counts as here, ``-`` inside the child: part of an identity."""
         return tuple(self._kind(i) if i in self.loops else "-" for i in chain.loops)
 
     def _one(
@@ -459,6 +529,7 @@ class BoundarySums:
         final: bool,
         part: str | None = None,
     ) -> Factor:
+        """The factor of a rank of one chain, or of a chain the tensor does not depend on."""
         outside, own = self._where(c, k, final, part)
 
         def value(tiles: Tiles) -> int:
@@ -469,6 +540,7 @@ class BoundarySums:
         )
 
     def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> Factor:
+        """The factor of a rank over which a filter slides: two chains, E with R or F with S."""
         chains = [self.nest.chain_of[d] for d in rank]
         parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
         (e, own_e), (r, own_r) = (
@@ -530,7 +602,13 @@ def _real_pairs(
     where: tuple[tuple[int, bool], ...],
     when: str,
 ) -> int:
-    """Real pairs held now, before, or both; or all there are, each of which is held once."""
+    """Real (k, x) pairs held now, before, or both (``same``); or ``all`` there are, each of which
+    is held once.
+
+    A pair is real if its output and tap read no padding, in height and in width apart.  So the
+    number of held pairs is a bilinear form: how often each (R, S) and each (E, F) are held, with
+    the two tables of validity between them.
+    """
     size = nest.problem.size
     h, w = _validity(slides[0], size["E"], size["R"]), _validity(slides[1], size["F"], size["S"])
     if when == "all":
@@ -569,6 +647,6 @@ def _real_pairs(
 
 @lru_cache(maxsize=256)
 def _validity(slide: Slide, out: int, filt: int) -> Ints:
-    """Whether (output, tap) reads a real coordinate."""
+    """Whether an output reads a real coordinate through a tap, 0 or 1: ``[outputs, taps]``."""
     where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
     return np.asarray((where >= 0) & (where < slide.size), np.int64)

@@ -1,8 +1,14 @@
 """What a feature map takes on the outermost link when every transfer is run-length coded, from its
-real values.
+real values (``EYERISS`` is that chip's code, JSSC'17).
 
-A transfer is what one fill takes or one drain lets go (DESIGN section 4, rules 4 and 5); its words make one stream in the
-order of the tensor's axes, a whole number of code words long.  Counting is by the nest alone: no plan of the PEs is made.
+The report on the Eyeriss chip asks for it; the counts of section 4 never do, since what depends on
+values stands in columns of its own.  It is here, and not with the code's arithmetic in
+``workload.coding``, because it needs the nest: code words do not cross from one transfer to the
+next, so the tiles decide how many bits there are.  It is analytic and not the event engine's,
+because it finds the tiles from the loops' ranges and carries nothing.
+
+A transfer is what one fill takes or one drain lets go (section 4, rules 4 and 5); its words make
+one stream in the order of the tensor's axes, a whole number of code words long.
 """
 
 from __future__ import annotations
@@ -29,6 +35,8 @@ def coded(
     nest: Nest, tensor: str, values: npt.NDArray[Any], code: RunLength = EYERISS
 ) -> Coded | None:
     """Bits of a feature map over the outermost link, raw and coded, over the whole run.
+
+    Equal transfers (the same coordinates again) are coded once.
 
     ``values`` of shape ``nest.problem.shape(tensor)``: what lies in the outermost level, an ofmap
     as the next layer reads it. None where nothing is coded: what stays on the chip, sums that
@@ -81,7 +89,9 @@ def transfers(nest: Nest, tensor: str, child: int) -> Iterator[list[Tile]]:
 
 
 def _stream(values: npt.NDArray[Any], parts: list[Tile]) -> npt.NDArray[Any]:
-    """The values of disjoint boxes in the order of the tensor's axes."""
+    """The values of disjoint boxes in the order of the tensor's axes: one box as an array of the
+    tensor's axes, several as ``[words]``.
+    """
     if len(parts) == 1:
         return np.asarray(values[np.ix_(*parts[0])])
     flat = [np.ravel_multi_index(np.ix_(*part), values.shape).reshape(-1) for part in parts]
@@ -106,9 +116,9 @@ def _tiles(nest: Nest, tensor: str, child: int) -> Iterator[Tile]:
                     if bool(piece.exists)
                     else None
                 )
-            if (found := memo[key]) is None:
+            if (held := memo[key]) is None:
                 break
-            ranges |= found
+            ranges |= held
         else:
             keys = tuple((rank, tuple(ranges[d] for d in rank)) for rank in RANKS[tensor])
             if keys != last:
@@ -120,7 +130,9 @@ def _tiles(nest: Nest, tensor: str, child: int) -> Iterator[Tile]:
 
 
 def _axis(nest: Nest, rank: tuple[str, ...], ranges: tuple[tuple[int, int], ...]) -> Ints:
-    """Coordinates a rank's ranges touch, real ones only."""
+    """Coordinates a rank's ranges touch, sorted ``[coordinates]``, real ones only: gaps of a stride
+    are left out, as section 4 leaves them out of a tile.
+    """
     if len(rank) == 1:
         return np.arange(*ranges[0])
     slide = nest.problem.slide(rank)

@@ -1,10 +1,26 @@
-"""Closed-form time of array and memory together: the recurrence of docs/time.md over passes,
-run-length compressed.
+"""Closed-form time of array and memory together: the recurrence of docs/time.md over passes, with
+equal passes worked through once.  ``run`` is the analytic engine's door, ``time`` its second half.
 
-Words per step come from ``steps``, the array's part from ``array_time``.  Passes that move and compute the same are one
-class; ``_Line`` works through the classes loop by loop and remembers every (block, state) it has met, so equal tiles
-cost a look-up.  Exact where only the outermost boundary is limited and the buffer next to the PEs is the only one
-between; elsewhere transfers of different levels may meet in another order than ``timed`` has them.
+A *pass* is the array's work while all levels outside the PEs' parent stand still.  In order:
+
+1. what each pass takes of the array: until the next may start (``gap``), until its last result
+   (``length``), and what it waits for inside, at the ports and channels to the PEs (``_array``);
+2. what the end of each pass sets going between the levels: drains of tiles that are done, fills of
+   tiles that now have room, each with its cycles and its slowest resource (``_Line``);
+3. passes that are alike in all of this are one class, and a loop over equal blocks of classes is
+   gone through once: ``_Line`` remembers (block, state before) -> (state after, time, waits), with
+   times counted from the moment the array is free, so that a steady state repeats itself exactly.
+
+The recurrence itself, for pass i of a level with two slots (section 5, "Memory"):
+
+    C_i = max(L_i, free_{i-1}, D_{i-2})      its fills, the array, and the drain that makes it room
+
+Exact where only the outermost boundary is limited and the buffer next to the PEs is the only one
+between; elsewhere transfers of different levels may meet in another order than the timed event
+engine has them (docs/time.md, "Small print").  No schedule beats ``least``.
+
+Arrays over passes have one axis a temporal loop outside the PEs' parent, ``[passes]`` below; words
+come from ``settings`` in that shape.
 """
 
 from __future__ import annotations
@@ -27,9 +43,11 @@ from accelsim.engines.analytic.array_time import (
     on_lines,
     schedule,
 )
+from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
-from accelsim.hardware.ports import Resource, channel, latency, limited, port
+from accelsim.engines.run import Run
+from accelsim.hardware.ports import ACCESSES, WAYS, Resource, channel, latency, limited, port
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -42,14 +60,19 @@ MOST_STEPS = 1 << 22
 class Time:
     """Cycles of the core clock and where they went.
 
-    ``exact`` says whether the recurrence is the event engine's time to the cycle; no schedule is
-    shorter than ``bound``.
+    ``cycles``      the end of the layer
+    ``compute``     MAC steps
+    ``fill_drain``  skew, preload and shifting of the array
+    ``stalls``      what was waited for, by level and network; with the two above it adds up
+    ``active_pes``  the most PEs that work at once
+    ``exact``       whether the recurrence is the event engine's time to the cycle
+    ``bound``       cycles that no schedule can beat
     """
 
     cycles: int
     compute: int
     fill_drain: int
-    stalls: dict[str, int]  # by level and network
+    stalls: dict[str, int]
     active_pes: int
     exact: bool
     bound: int
@@ -60,8 +83,29 @@ class Time:
         return self.compute + self.fill_drain
 
 
+def run(nest: Nest) -> Run:
+    """Counts and time of a nest: all that the analytic engine says of a layer.
+
+    Raises MappingError as ``time`` does.
+    """
+    crossing = moves(nest)
+    spent = time(nest, crossing)
+    return Run(
+        None,
+        crossing,
+        nest.problem.macs,
+        spent.compute,
+        spent.active_pes,
+        spent.array,
+        spent.cycles,
+        spent.stalls,
+        exact=spent.exact,
+        bound=spent.bound,
+    )
+
+
 def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
-    """Time of a nest of which ``moves`` cross its boundaries (``analytic.run``).
+    """Time of a nest of which ``moves`` cross its boundaries (``analytic.moves``).
 
     Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
@@ -98,7 +142,10 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
             )
 
     for b, m in moves.items():
-        down, up = channel(arch, b, "down"), channel(arch, b, "up")
+        down, up = (
+            channel(arch, b.network, b.tensor, "down"),
+            channel(arch, b.network, b.tensor, "up"),
+        )
         child = (
             port(arch, b.child, "read" if b.tensor == acc else "write")
             if b.child < nest.levels
@@ -114,10 +161,10 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
             for r in (down, port(arch, b.parent, "read")):
                 carry(r, m.read, b.parent, b)
             carry(child, m.taken, b.child, b)
-    found = array_cycles
+    cycles = array_cycles
     for r, bits in busy.items():
-        found = np.maximum(found, np.ceil(bits / float(r.rate) - 1e-6))
-    return found
+        cycles = np.maximum(cycles, np.ceil(bits / float(r.rate) - 1e-6))
+    return cycles
 
 
 def overlaps(nest: Nest, level: int, tensor: str) -> bool:
@@ -138,6 +185,19 @@ def fetched_ahead(nest: Nest, b: Boundary) -> bool:
 
 
 class _Pipeline:
+    """One nest whose memory can be waited for.
+
+    ``passes``      the temporal loops outside the PEs' parent, as settings
+    ``outer``       those loops, positions in ``nest.loops``; ``temporal`` are all temporal ones
+    ``between``     boundaries whose transfers go on between passes
+    ``inside``      boundaries to the PEs and to the MACs, which move during a pass
+    ``alone``       the array's time by itself
+    ``moves``       what crosses each boundary in all
+    ``stalls``      cycles waited, by level and network; filled in as they are found
+    ``shared_out``  whether update reads had to be shared out over the steps: then it is no longer
+                    known which step they belong to, and the time not exact
+    """
+
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
         self.pe = nest.levels - 1
@@ -154,11 +214,13 @@ class _Pipeline:
         many = prod(self.nest.loops[i].trips for i in loops)
         if many > MOST_STEPS:
             raise MappingError(
-                f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out one by one"
+                f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
+                "one by one"
             )
         return StepSettings(self.nest, loops)
 
     def time(self) -> Time:
+        """The schedule, its stalls made to add up, and whether it is exact."""
         gap, length, extra = self._array()
         for name, cycles in extra.items():
             self.stalls[name] += cycles
@@ -198,12 +260,14 @@ class _Pipeline:
         return lines_time(self.nest, merge=False) if on_lines(self.nest) else self.alone.cycles
 
     def _last_drain(self) -> str:
+        """The level that is waited for after the last pass: the one that takes the last sums."""
         b = next((b for b in self.between if b.tensor == self.acc), None)
         return self.arch.level_names[b.parent if b else 0]
 
     # -- what each resource has to carry -----------------------------------------------------------
 
     def instances(self, level: int) -> int:
+        """How many instances of a level there are."""
         return prod(x.trips for x in self.nest.loops if x.spatial and x.level < level)
 
     def bits(self, b: Boundary, words: Any, level: int) -> Any:
@@ -214,7 +278,11 @@ class _Pipeline:
 
     def share_updated(self, b: Boundary, settings: StepSettings, arrived: Ints) -> Ints:
         """Of the sums that arrive in each setting, how many the parent reads to add to: all but
-        first visits.
+        first visits.  Shaped as ``arrived``, [settings].
+
+        Which arrivals come again is known where the sum's own tile tells: a setting of a loop the
+        tensor does not depend on, past its first.  The total is ``moves``'; what is left over, or
+        was too much, is shared out in proportion to the words.
         """
         total = self.moves[b].updated
         if total == int(arrived.sum()) or not total:
@@ -227,17 +295,17 @@ class _Pipeline:
                 shape = [1] * len(settings.shape)
                 shape[axis] = x.trips
                 again |= (np.arange(x.trips) > 0).reshape(shape)
-        found = np.where(again, arrived, 0)
-        self.shared_out |= total != int(found.sum())
-        left, others = total - int(found.sum()), np.where(again, 0, arrived)
+        reads = np.where(again, arrived, 0)
+        self.shared_out |= total != int(reads.sum())
+        left, others = total - int(reads.sum()), np.where(again, 0, arrived)
         if left < 0 or (left and not others.any()):
             return np.asarray(np.floor(arrived * (total / arrived.sum()) + 0.5).astype(np.int64))
         if left:
             share = np.concatenate([[0.0], np.cumsum(others.ravel(), dtype=float)]) * (
                 left / others.sum()
             )
-            found = found + np.diff(np.floor(share + 0.5)).astype(np.int64).reshape(found.shape)
-        return np.asarray(found)
+            reads = reads + np.diff(np.floor(share + 0.5)).astype(np.int64).reshape(reads.shape)
+        return np.asarray(reads)
 
     def down_too(self) -> bool:
         """Whether sums to add to travel down the network."""
@@ -246,8 +314,11 @@ class _Pipeline:
     # -- the array's part of each pass -------------------------------------------------------------
 
     def _array(self) -> tuple[Ints, Ints, dict[str, int]]:
-        """Per pass: cycles until the next may start, and until its last result; and what passes
-        wait for inside, by resource.
+        """Per pass, ``[passes]``: cycles until the next may start, and until its last result; and
+        what passes wait for inside, by resource (docs/time.md, "Inside a pass").
+
+        On lines a pass lasts as long as its gaps or as its longest resource.  Elsewhere it is cut
+        into phases wherever an exposed operand changes, and each part of a phase waits by itself.
         """
         if on_lines(self.nest):
             gap, length = self._lines()
@@ -294,27 +365,33 @@ class _Pipeline:
             for n, cycles in _charged(name, wait).items():
                 charged[n] = charged.get(n, 0) + cycles
         inner = tuple(range(len(self.outer), len(listed)))
-        found = total.sum(axis=inner) if inner else total
+        gap = total.sum(axis=inner) if inner else total
         return (
-            found,
-            found + self.alone.fill_drain,
+            gap,
+            gap + self.alone.fill_drain,
             charged,
         )  # the last result has stages and chain still to go
 
     def _cuts(self, i: int, b: Boundary) -> bool:
+        """Whether a loop changes the words of a boundary's tensor."""
         return self.nest.loop_depends(self.nest.loops[i], b.tensor)
 
     def _limited_inside(self) -> bool:
-        found = [channel(self.arch, b, way) for b in self.inside for way in ("down", "up")]
-        found += [
+        """Whether anything that moves inside a pass can be waited for."""
+        resources = [
+            channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS
+        ]
+        resources += [
             port(self.arch, level, "read")
             for b in self.inside
             for level in {b.parent, min(b.child, self.pe)}
         ]
-        return any(r is not None for r in found)
+        return any(r is not None for r in resources)
 
     def _lines(self) -> tuple[Ints, Ints]:
-        """Gap and length of each pass from its folds."""
+        """Gap and length of each pass from its folds, ``[passes]``: the folds are listed and those
+        of a pass added up.
+        """
         t, r, c = folds(self.nest)
         there = t > 0
         plan = schedule(self.nest, t[there], r[there], c[there])
@@ -330,8 +407,10 @@ class _Pipeline:
     def _carried(
         self, settings: StepSettings, exposed: list[Boundary]
     ) -> dict[str, dict[Resource, Ints]]:
-        """Cycles every resource inside a pass is busy in each setting: exposed, ramp, body and
-        tail.
+        """Cycles every resource inside a pass is busy in each setting, by part: exposed, ramp, body
+        and tail (docs/time.md), each resource -> ``[settings]``.
+
+        Rounded up once a part and setting, as the event engine does.
         """
         bits: dict[str, dict[Resource, Any]] = {p: {} for p in ("exposed", "ramp", "body", "tail")}
 
@@ -341,7 +420,10 @@ class _Pipeline:
 
         for b in self.inside:
             moved = settings.moves(b)
-            down, up = channel(self.arch, b, "down"), channel(self.arch, b, "up")
+            down, up = (
+                channel(self.arch, b.network, b.tensor, "down"),
+                channel(self.arch, b.network, b.tensor, "up"),
+            )
             read, write = port(self.arch, b.parent, "read"), port(self.arch, b.parent, "write")
             if b.tensor == self.acc:
                 arrived = moved.rest + moved.last
@@ -378,8 +460,8 @@ class _Pipeline:
 def _worst(
     tables: list[dict[Resource, Ints]], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[Any], Ints]:
-    """The slowest resource in each setting, its cycles added up over the tables; the first named
-    wins a tie.
+    """The slowest resource in each setting, its cycles added up over the tables: names (objects)
+    and cycles, both of ``shape``; the first named wins a tie.
     """
     total: dict[Resource, Any] = {}
     for table in tables:
@@ -393,6 +475,7 @@ def _worst(
 
 
 def _charged(names: npt.NDArray[Any], cycles: Ints) -> dict[str, int]:
+    """Cycles by the name they are charged to, of arrays of one shape."""
     return {str(n): int(cycles[names == n].sum()) for n in set(names[cycles > 0].ravel())}
 
 
@@ -401,10 +484,13 @@ def _charged(names: npt.NDArray[Any], cycles: Ints) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Op:
-    """A transfer that the end of a pass sets going: which boundary, for how long, charged to whom.
+    """A transfer that the end of a pass sets going.
 
-    ``behind``: of a fill, how many fills back its parent's words came; of a drain, 1 if its parent
-    reads to add to.
+    ``at``       its boundary, a place in ``between``
+    ``cycles``   how long it holds its resources
+    ``slowest``  whom a wait for it is charged to, a place in ``names``
+    ``behind``   of a fill, how many fills back its parent's words came; of a drain, 1 if its parent
+                 reads to add to
     """
 
     at: int
@@ -415,33 +501,47 @@ class _Op:
 
 @dataclass(frozen=True)
 class _Class:
-    """What equal passes have in common."""
+    """What equal passes have in common.
+
+    ``gap``     cycles from its start until the array is free
+    ``length``  cycles from its start to its last result
+    ``fresh``   boundaries whose next fill must be there
+    ``opens``   boundaries of sums whose slot must have been drained
+    ``ops``     the transfers its end sets going, in the order of requests
+    """
 
     gap: int
     length: int
-    fresh: tuple[int, ...]  # boundaries whose next fill must be there
-    opens: tuple[int, ...]  # boundaries of sums whose slot must have been drained
+    fresh: tuple[int, ...]
+    opens: tuple[int, ...]
     ops: tuple[_Op, ...]
 
 
 @dataclass(frozen=True)
 class _PipelineState:
-    """Times from the moment the array is free: completions not yet used, latest completions, and
-    when resources are free.
+    """Times from the moment the array is free; what lies before counts as now, so that states of
+    a steady run are equal.
+
+    ``pending``  by boundary: (when, charged to) of fills under way that no pass has used
+    ``issued``   by boundary: the last completions of fills, for those further in to wait for
+    ``drained``  by boundary: (when, charged to) of the last drains
+    ``free``     by resource: from when on it is free
     """
 
-    pending: tuple[
-        tuple[tuple[int, int], ...], ...
-    ]  # by boundary: (when, charged to) of fills under way
-    issued: tuple[tuple[int, ...], ...]  # by boundary: the last completions
-    drained: tuple[tuple[tuple[int, int], ...], ...]  # by boundary: the last drains
+    pending: tuple[tuple[tuple[int, int], ...], ...]
+    issued: tuple[tuple[int, ...], ...]
+    drained: tuple[tuple[tuple[int, int], ...], ...]
     free: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Some passes done: the state after, how far the array's time has moved, the latest completion,
-    and waits by name.
+    """Some passes done.
+
+    ``state``  after them
+    ``moved``  how far the moment the array is free has moved
+    ``end``    the latest completion of anything, from the moment before them
+    ``waits``  (charged to, cycles)
     """
 
     state: _PipelineState
@@ -451,8 +551,17 @@ class _Stretch:
 
 
 class _Line:
-    """Passes in order, as classes of equal work; the transfers a pass's end sets going follow
-    it.
+    """Passes in order, as classes of equal work; the transfers a pass's end sets going follow it.
+
+    ``between``    the boundaries transfers cross; ``routes`` the resources each holds, without and
+                   with update reads; ``slots`` how many tiles of each there is room for
+    ``number``     of each pass, in order, -1 where a setting has none, ``[passes]``
+    ``classes``    what distinct passes do
+    ``before``     fills that wait for no pass, in the order of the passes that need them
+    ``blocks``     by loop, innermost first: each distinct block as runs (inner block, times)
+    ``top``        the block that is the whole nest
+    ``issues``     by boundary: of each step that exists, the pass that sets its fill going (-1:
+                   none), whether there is a fill, and its first pass, each ``[steps]``
     """
 
     def __init__(self, pipeline: _Pipeline, gap: Ints, length: Ints) -> None:
@@ -462,17 +571,11 @@ class _Line:
         self.routes = [(self._route(b, False), self._route(b, True)) for b in self.between]
         self.slots = [2 if overlaps(self.nest, b.child, b.tensor) else 1 for b in self.between]
         exists = pipeline.passes.exists
-        self.number = np.where(
-            exists, np.cumsum(exists).reshape(exists.shape) - 1, -1
-        )  # of each pass, in order
+        self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, -1)
         self.n = int(exists.sum())
         columns = [gap[exists], length[exists]]
-        early: list[
-            tuple[int, _Op]
-        ] = []  # fills that wait for no pass, by the pass that needs them
-        self.issues: dict[
-            int, tuple[Ints, Ints, Ints]
-        ] = {}  # by boundary and step: trigger, whether there is a fill, first pass
+        early: list[tuple[int, _Op]] = []  # by the pass that needs them
+        self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
         for k, b in enumerate(self.between):
             columns += self._sums(b) if b.tensor == pipeline.acc else self._operand(k, b, early)
         self.before = [op for _, op in sorted(early, key=lambda x: x[0])]
@@ -481,9 +584,7 @@ class _Line:
         self.classes = [self._class(row) for row in rows.tolist()]
         grid: npt.NDArray[Any] = np.full(exists.shape, -1, np.int64)
         grid[exists] = which.ravel()
-        self.blocks: list[
-            list[list[tuple[int, int]]]
-        ] = []  # by loop, innermost first: runs (inner id, times) of each distinct block
+        self.blocks: list[list[list[tuple[int, int]]]] = []
         while grid.ndim:
             flat = grid.reshape(-1, grid.shape[-1])
             distinct, ids = np.unique(flat, axis=0, return_inverse=True)
@@ -505,22 +606,24 @@ class _Line:
         the parent too.
         """
         arch, acc = self.p.arch, b.tensor == self.p.acc
-        ways = ("write", "up", "read") if acc else ("read", "down", "write")
-        found = [
-            port(arch, b.parent, ways[0]),
-            channel(arch, b, ways[1]),
-            port(arch, b.child, ways[2]),
+        at_parent, at_child = ACCESSES if not acc else ACCESSES[::-1]
+        way = [
+            port(arch, b.parent, at_parent),
+            channel(arch, b.network, b.tensor, "up" if acc else "down"),
+            port(arch, b.child, at_child),
         ]
         if acc and updates:
-            found += [
+            way += [
                 port(arch, b.parent, "read"),
-                channel(arch, b, "down") if self.p.down_too() else None,
+                channel(arch, b.network, b.tensor, "down") if self.p.down_too() else None,
             ]
-        keys = dict.fromkeys((r.name, r.part) for r in found if r is not None)
+        keys = dict.fromkeys((r.name, r.part) for r in way if r is not None)
         return tuple([self.resources.setdefault(key, len(self.resources)) for key in keys])
 
     def _steps(self, b: Boundary) -> tuple[StepSettings, Ints, Ints]:
-        """Steps of a boundary's child level, and the first and last pass of each that exists."""
+        """Steps of a boundary's child level, and the first and last pass of each that exists, both
+        ``[steps]``.
+        """
         outer = [i for i in self.p.outer if self.nest.loops[i].level < b.child]
         many = prod(self.nest.loops[i].trips for i in outer)
         number = self.number.reshape(many, -1)
@@ -530,7 +633,7 @@ class _Line:
 
     def _durations(self, b: Boundary, settings: StepSettings) -> tuple[Ints, Ints, Ints]:
         """Cycles of each existing step's transfer (-1: none), which name is slowest, and whether
-        its parent reads to add to.
+        its parent reads to add to; each ``[steps]``.
         """
         arch, moved, p = self.p.arch, settings.moves(b), self.p
         there = settings.exists
@@ -543,7 +646,7 @@ class _Line:
             outer, inner, net = (
                 port(arch, b.parent, "write"),
                 port(arch, b.child, "read"),
-                channel(arch, b, "up"),
+                channel(arch, b.network, b.tensor, "up"),
             )
             shared = arch.levels[arch.level_names[b.parent]].ports == "shared"
             loads += [(outer, bits + again if shared else np.maximum(bits, again))] if outer else []
@@ -559,7 +662,7 @@ class _Line:
             outer, inner, net = (
                 port(arch, b.parent, "read"),
                 port(arch, b.child, "write"),
-                channel(arch, b, "down"),
+                channel(arch, b.network, b.tensor, "down"),
             )
             loads += [(r, p.bits(b, words, b.parent)) for r in (outer, net) if r]
             loads += [(inner, p.bits(b, moved.taken, b.child))] if inner else []
@@ -575,8 +678,8 @@ class _Line:
         )
 
     def _sums(self, b: Boundary) -> list[Ints]:
-        """Columns: the drain that follows each pass, and whether a pass opens a tile whose slot
-        must be free.
+        """Columns, each ``[passes that exist]``: the drain that follows each pass, and whether a
+        pass opens a tile whose slot must be free.
         """
         settings, first, last = self._steps(b)
         cycles, slowest, updates = self._durations(b, settings)
@@ -587,8 +690,12 @@ class _Line:
         return [goes, opens]
 
     def _operand(self, k: int, b: Boundary, early: list[tuple[int, _Op]]) -> list[Ints]:
-        """Columns: up to two fills each pass's end sets going, and whether a pass needs a new
-        one.
+        """Columns, each ``[passes that exist]``: up to two fills each pass's end sets going, and
+        whether a pass needs a new one.
+
+        A fill waits for the last pass of the step that had its slot, and for the parent's words.
+        Where the parent's own fill is set going later, so is this one, and ``behind`` says which of
+        the parent's fills brought the words.
         """
         settings, first, last = self._steps(b)
         cycles, slowest, _ = self._durations(b, settings)
@@ -624,9 +731,11 @@ class _Line:
         return [goes[0], goes[1], fresh]
 
     def _code(self, cycles: Ints, slowest: Ints, behind: Any) -> Ints:
+        """A transfer as one number, so that equal passes are found by comparing rows of numbers."""
         return np.asarray((cycles * len(self.names) + slowest) * 3 + behind)
 
     def _op(self, k: int, code: int) -> _Op:
+        """The transfer of a number."""
         rest, behind = divmod(code, 3)
         return _Op(k, *divmod(rest, len(self.names)), behind)
 
@@ -669,7 +778,9 @@ class _Line:
     def _carry(
         self, state: _PipelineState, ops: Sequence[_Op], now: int, ends: list[int]
     ) -> _PipelineState:
-        """Transfers requested at ``now``, one after another where they share a resource."""
+        """Transfers requested at ``now``, one after another where they share a resource; their
+        completions are added to ``ends``.
+        """
         pending, issued, drained, free = (
             list(state.pending),
             list(state.issued),
@@ -707,6 +818,9 @@ class _Line:
         return _PipelineState(tuple(pending), tuple(issued), tuple(drained), tuple(free))
 
     def _pass(self, which: int, state: _PipelineState) -> _Stretch:
+        """One pass: it starts when its fills are there and its tile of sums has room; the wait is
+        charged to whatever came last, the outermost of equals.
+        """
         c = self.classes[which]
         pending = list(state.pending)
         need: list[tuple[int, int, int]] = []  # (when, outermost first, charged to)
@@ -732,6 +846,9 @@ class _Line:
         return _Stretch(_from(after, free), free, max(ends), waits)
 
     def _block(self, depth: int, which: int, state: _PipelineState) -> _Stretch:
+        """A block of passes.  Once a repeated inner block leaves the state as it found it, all its
+        further repetitions take as long.
+        """
         key = (depth, which, state)
         if key in self._known:
             return self._known[key]
@@ -747,8 +864,8 @@ class _Line:
                     waits[name] = waits.get(name, 0) + n * steady
                 end = max(end, moved + (steady - 1) * done.moved + done.end)
                 moved, left, at = moved + steady * done.moved, left - steady, done.state
-        found = self._known[key] = _Stretch(at, moved, end, tuple(sorted(waits.items())))
-        return found
+        stretch = self._known[key] = _Stretch(at, moved, end, tuple(sorted(waits.items())))
+        return stretch
 
     def _pass_known(self, which: int, state: _PipelineState) -> _Stretch:
         key = (-1, which, state)

@@ -1,5 +1,4 @@
-"""Sums over one rank of a tensor, tabulated once per chain of tiles: the factors of section 4's
-closed form.
+"""Sums over one rank of a tensor: the factors of section 4's closed form.
 
 Per rank and advancing loop k, over the rank's own outer positions,
 
@@ -7,6 +6,25 @@ Per rank and advancing loop k, over the rank's own outer positions,
     U = sum_P |C_P|      K = words of C_P that every holder j held before     over sharing groups P
     X = sum_P |Q_P|      Y = words of Q_P that every holder j holds now
     L = sum_P |C_P & Q_P|                              over neighbour links
+
+S and O make what children take, U and K what parents read, X and Y what sums arrive, L what
+neighbours pass on (docs/counting.md).  "Every holder": a word that one child of a group lacks must
+be read for it, though others keep it.
+
+A position has three axes everywhere on this page,
+
+    [position, grouped, merged]
+
+the setting of the temporal loops, the instances that share nothing, the instances of one group that
+share words.  Two chains that meet in a sliding rank have three axes each, side by side, and a last
+one for the coordinate:  [pe, pr, ge, gr, me, mr, h].
+
+A chain is plain numbers here (``TileChain``), so equal chains of different layers, mappings and
+boundaries share one table entry; that is what the caches hold.  Of three kinds of chain:
+
+    plain        pieces are intervals of a grid: two are equal or disjoint, sums are arithmetic
+    irrelevant   the tensor does not depend on it: what counts is who is active
+    sliding      windows overlap: the sets are laid out as masks over the coordinate
 """
 
 from __future__ import annotations
@@ -31,12 +49,17 @@ CELLS = 1 << 24  # set elements laid out at once
 
 @dataclass(frozen=True)
 class TileChain:
-    """A chain above a boundary, as plain numbers: what a table depends on."""
+    """A chain above a boundary, as plain numbers: what a table depends on.
 
-    sizes: tuple[int, ...]  # of each part
-    loops: tuple[
-        tuple[int, int, str], ...
-    ]  # (part, or -1 for the fused whole; tile; "t" | "g" | "m": temporal, grouped, merged)
+    ``sizes``     of each part, uncut
+    ``loops``     (part, or -1 for the fused whole; tile; kind), outermost first; the kind is ``t``
+                  temporal, ``g`` grouped, ``m`` merged
+    ``temporal``  which loops are temporal
+    ``trips``     the most trips each loop makes
+    """
+
+    sizes: tuple[int, ...]
+    loops: tuple[tuple[int, int, str], ...]
 
     @cached_property
     def _hash(self) -> int:
@@ -53,19 +76,21 @@ class TileChain:
     def trips(self) -> tuple[int, ...]:
         current = list(self.sizes)
         chunk: int | None = None
-        found = []
+        trips = []
         for part, tile, _ in self.loops:
             if part >= 0:
-                found.append(-(-current[part] // tile))
+                trips.append(-(-current[part] // tile))
                 current[part] = min(tile, current[part])
             else:
                 whole = prod(current) if chunk is None else chunk
-                found.append(-(-whole // tile))
+                trips.append(-(-whole // tile))
                 chunk = min(tile, whole)
-        return tuple(found)
+        return tuple(trips)
 
     def at(self, index: Sequence[Any]) -> ChainRange:
-        """Ranges at one index a loop (broadcast): the parts' box and the chunk in it."""
+        """Ranges at one index a loop: ints, or arrays [position, grouped, merged] that broadcast
+        together.  An index past the end of its range gives an empty piece, never a wrapped one.
+        """
         lo: list[Any] = [0] * len(self.sizes)
         hi: list[Any] = list(self.sizes)
         chunk: tuple[Any, Any] | None = None
@@ -83,8 +108,10 @@ class TileChain:
         return ChainRange(lo, hi, chunk)
 
     def last(self, index: list[Any], inner: Sequence[int]) -> None:
-        """Set the temporal loops ``inner`` to the last trip some instance takes, outermost
-        first.
+        """Set the temporal loops ``inner`` to the last trip some instance takes, outermost first.
+
+        The first instance has the largest pieces, so its last trip is the last of any.  Which trip
+        that is depends on the loops outside: a short piece has fewer.
         """
         for i in inner:
             probe = [0 if self.loops[n][2] != "t" else index[n] for n in range(i)]
@@ -94,11 +121,17 @@ class TileChain:
 
 @dataclass(frozen=True)
 class ChainRange:
+    """Pieces of a chain at some positions: of each part the range [lo, hi), and under a fused loop
+    the ``chunk`` [first, last) of the box's points, numbered first part slowest.  Entries are ints,
+    or arrays of the positions' shape.
+    """
+
     lo: list[Any]
     hi: list[Any]
     chunk: tuple[Any, Any] | None
 
     def extent(self, part: int) -> Any:
+        """The length the next loop cuts: of a part, or (-1) of the fused whole."""
         if part >= 0:
             return self.hi[part] - self.lo[part]
         if self.chunk is not None:
@@ -113,8 +146,8 @@ class ChainRange:
         return np.where(box > 0, np.maximum(self.chunk[1] - self.chunk[0], 0), 0)
 
     def common(self, other: ChainRange) -> Any:
-        """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks may
-        overlap.
+        """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks of
+        one box are compared as ranges of its points.
         """
         both = prod(
             np.maximum(np.minimum(a, b) - np.maximum(c, d), 0)
@@ -138,7 +171,8 @@ class ChainRange:
 def positions(
     line: TileChain, outside: int, own: bool, *, merged: bool
 ) -> tuple[list[Any], list[Any]]:
-    """Index arrays now and one step before: (position, grouped instance, merged instance).
+    """Index arrays now and one step before, one a loop, each [position, grouped, merged] with
+    length 1 along the axes it does not move on.
 
     The first ``outside`` temporal loops stand still; if ``own``, the next one advances from i-1 to
     i; the rest go from their last trip to their first.
@@ -168,7 +202,9 @@ def positions(
 
 
 def step_exists(line: TileChain, now: list[Any]) -> npt.NDArray[np.bool_]:
-    """Whether a step exists: some instance takes it, and if any the first one does."""
+    """Whether a step exists, ``[position, 1, 1]``: some instance takes it, and if any does the
+    first one, whose pieces are the largest.
+    """
     first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(now, line.loops, strict=True)]
     return np.asarray(line.at(first).size()) > 0
 
@@ -178,7 +214,7 @@ def step_exists(line: TileChain, now: list[Any]) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Sums:
-    """S, O over instances; U, K, X, Y over sharing groups."""
+    """The seven sums of this page: S, O over instances; U, K, X, Y, L over sharing groups."""
 
     S: int
     O: int  # noqa: E741
@@ -186,12 +222,14 @@ class Sums:
     K: int
     X: int
     Y: int
-    L: int  # neighbour links: words of C_P that Q_P holds
+    L: int
 
 
 @lru_cache(maxsize=1 << 16)
 def plain(line: TileChain, outside: int, own: bool) -> Sums:
-    """A rank of one chain the tensor depends on: pieces of different instances are disjoint."""
+    """A rank of one chain the tensor depends on: pieces of different instances are disjoint, so a
+    group's union is its sum (U = S, K = L = O).  Where k is the chain's own, nothing is kept.
+    """
     index = positions(line, outside, own, merged=True)
     now, before = (line.at(x) for x in index)
     s = int(np.asarray(now.size()).sum())
@@ -202,8 +240,8 @@ def plain(line: TileChain, outside: int, own: bool) -> Sums:
 
 @lru_cache(maxsize=1 << 16)
 def irrelevant(line: TileChain, outside: int, own: bool) -> Sums:
-    """A chain the tensor does not depend on: active (position, instance) and (position, group)
-    pairs.
+    """A chain the tensor does not depend on: active (position, instance) pairs for S and O, active
+    (position, group) pairs for the rest.  An idle instance skips the step (rule 3).
     """
     s, u = (
         int((np.asarray(line.at(positions(line, outside, own, merged=m)[0]).size()) > 0).sum())
@@ -214,24 +252,27 @@ def irrelevant(line: TileChain, outside: int, own: bool) -> Sums:
 
 @lru_cache(maxsize=1 << 14)
 def coordinate_readers(slide: Slide, out: int, filt: int) -> Ints:
-    """e[h, r]: the output that reads coordinate h through tap r, or -1."""
+    """The output that reads coordinate h through tap r, or -1: ``[coordinates, taps]``."""
     e = np.arange(slide.size)[:, None] + slide.pad - slide.dilation * np.arange(filt)
     real = (e >= 0) & (e % slide.stride == 0) & (e < out * slide.stride)
     return np.where(real, e // slide.stride, -1)
 
 
 def coordinates(readers: Ints, e: ChainRange, r: ChainRange) -> npt.NDArray[np.bool_]:
-    """Which coordinates pieces of (E, R) touch: broadcast shape of the pieces, then h."""
+    """Which coordinates pieces of (E, R) touch: the pieces' broadcast shape, then h.
+
+    One tap after the other; a piece has at most R of them, while it may have thousands of outputs.
+    """
     e_lo, e_hi, r_lo, r_hi = (
         np.asarray(x)[..., None] for x in (e.lo[0], e.hi[0], r.lo[0], r.hi[0])
     )
     shape = np.broadcast_shapes(e_lo.shape, e_hi.shape, r_lo.shape, r_hi.shape)[:-1]
-    found = np.zeros((*shape, len(readers)), bool)
+    touched = np.zeros((*shape, len(readers)), bool)
     for step in range(int((r_hi - r_lo).max())):
         at = np.minimum(r_lo + step, readers.shape[1] - 1)
         reader = readers[np.arange(len(readers)), at]
-        found |= (reader >= e_lo) & (reader < e_hi) & (r_lo + step < r_hi)
-    return found
+        touched |= (reader >= e_lo) & (reader < e_hi) & (r_lo + step < r_hi)
+    return touched
 
 
 @lru_cache(maxsize=1 << 16)
@@ -276,13 +317,14 @@ def sliding(slide: Slide, e: TileChain, r: TileChain, outside: tuple[int, int], 
 
 
 def flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+    """A flag a position, laid on one of the seven axes of a sliding rank."""
     shape = [1] * 7
     shape[axis] = taken.size
     return taken.reshape(shape)
 
 
 def lift(at: ChainRange, axes: tuple[int, int, int]) -> ChainRange:
-    """Give a chain's three axes their places among six."""
+    """Give a chain's three axes their places among the six of a sliding rank, before h."""
 
     def place(x: Any) -> Any:
         x = np.asarray(x)
@@ -295,7 +337,9 @@ def lift(at: ChainRange, axes: tuple[int, int, int]) -> ChainRange:
 
 
 def _six(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_]) -> Ints:
-    """S O U K X Y L of sets shaped (pe, pr, ge, gr, me, mr, h)."""
+    """S O U K X Y L of sets [pe, pr, ge, gr, me, mr, h]: what came to one holder was read for its
+    group, and what left one arrives, whatever the others do.
+    """
     merged = (4, 5)
     u, x = now.any(axis=merged), before.any(axis=merged)
     came, went = (now & ~before).any(axis=merged), (before & ~now).any(axis=merged)

@@ -1,10 +1,18 @@
-"""Words over a boundary, setting by setting of the outer loops: the analytic engine's sums before
-they are summed.
+"""Words over a boundary, setting by setting: the analytic engine's sums before they are summed.
 
-``StepSettings(nest, outer)`` fixes which loops are listed, an outermost part of the temporal loops; every array has one
-axis a listed loop, in nest order.  By section 4's closed form (``analytic``) a setting moves
+``closed_form`` says how many words cross a boundary in all.  Time needs to know when.  So an
+outermost part of the temporal loops is *listed*, and the sums of ``rank_sums`` are kept apart over
+the listed loops and added up over the others.  By section 4's closed form a setting moves
 
     prod S(all inside) - sum over k inside of prod O_k - prod O of the change into the setting
+
+Still nothing but products: a factor depends on its own chain's listed loops, so it is a small
+array, and the product is a broadcast.  Every array of this page has one axis a listed loop, in nest
+order:
+
+    [trips of outer[0], trips of outer[1], ...]          called [settings] below
+
+``pipeline`` lists the loops outside the PEs' parent for passes, and more of them for phases.
 """
 
 from __future__ import annotations
@@ -18,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.closed_form import BoundarySums, run
+from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.engines.analytic.rank_sums import (
     CELLS,
     TileChain,
@@ -38,11 +46,12 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Moves:
-    """Words of one boundary in each setting, over all instances.
+    """Words of one boundary in each setting, over all instances; each ``[settings]``.
 
-    Of an operand, what the parents read: ``first`` at the setting's first step, ``rest`` in its
-    others; ``taken`` is all the children take.  Of sums, what arrives: ``rest`` while the setting
-    lasts, ``last`` when it ends.
+    ``first``  of an operand, what the parents read at the setting's first step
+    ``rest``   the same in its other steps; of sums, what arrives while the setting lasts
+    ``last``   of sums, what arrives when it ends
+    ``taken``  of an operand, all the children take
     """
 
     first: Ints
@@ -52,8 +61,8 @@ class Moves:
 
 
 class StepSettings:
-    """All settings of ``outer``: positions in ``nest.loops``, an outermost part of the temporal
-    loops.
+    """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
+    the temporal loops.  ``shape`` is [settings]: their trips.
     """
 
     def __init__(self, nest: Nest, outer: list[int]) -> None:
@@ -62,11 +71,11 @@ class StepSettings:
 
     @cached_property
     def exists(self) -> Bools:
-        """Which settings have work for some instance."""
+        """Which settings have work for some instance, ``[settings]``."""
         return np.asarray(np.broadcast_to(self.steps([]), self.shape) > 0)
 
     def steps(self, inside: list[int]) -> Ints:
-        """How many settings of the loops ``inside`` each setting has."""
+        """How many settings of the loops ``inside`` each setting has, ``[settings]``."""
         count: Any = np.ones((1,) * len(self.outer), np.int64)
         for chain in self.nest.chains:
             own, free = ([i for i in some if i in chain.loops] for some in (self.outer, inside))
@@ -75,7 +84,12 @@ class StepSettings:
         return np.asarray(np.broadcast_to(count, self.shape))
 
     def moves(self, b: Boundary) -> Moves:
-        """Words of a boundary whose child lies inside all listed loops."""
+        """Words of a boundary whose child lies inside all listed loops.
+
+        An operand: what comes at all, less what each inner loop's advance keeps, less what the
+        change into the setting keeps.  Sums: what each inner loop's advance lets go, and what goes
+        at the change out of the setting.
+        """
         if self.nest.pairs(b.tensor, b.child):
             return self._of_pairs(b)
         side = BoundarySums(self.nest, b)
@@ -109,8 +123,11 @@ class StepSettings:
     def _of_pairs(self, b: Boundary) -> Moves:
         """(k, x) pairs: all that move, shared out by how many pairs, padding included, each setting
         works on.
+
+        The one place where words of a setting are an estimate: how much padding a setting has is
+        no product.  The total is exact, since the shares are rounded as a running sum.
         """
-        moved = run(self.nest)[b]
+        moved = moves(self.nest)[b]
         total = moved.arrived if b.tensor == self.nest.problem.accumulated else moved.read
         side = BoundarySums(self.nest, b)
         share, start = (
@@ -132,22 +149,24 @@ class StepSettings:
 
     def _pair_count(self, side: BoundarySums, start: bool) -> Ints:
         """Pairs each setting works on, padding included: in all its steps, or in the first."""
-        found = np.ones(self.shape, np.int64)
+        pairs = np.ones(self.shape, np.int64)
         for chain in self.nest.chains:
             if chain.depends(side.b.tensor):
                 values, own = self._one(side, chain, _plain, "S", None, None, start=start)
-                found = found * self._spread(values, own)
-        return found
+                pairs = pairs * self._spread(values, own)
+        return pairs
 
     # -- the change into a setting, and out of it --------------------------------------------------
 
     def _entering(self, side: BoundarySums, which: str) -> Ints:
-        """Words kept from the setting before."""
-        found = np.zeros(self.shape, np.int64)
+        """Words kept from the setting before, ``[settings]``: in each, of the listed loop that
+        advances into it.
+        """
+        kept = np.zeros(self.shape, np.int64)
         for k in self.outer:
             if not side.replaces(k):
-                found[self._where(k)] = self._change(side, which, k)
-        return found
+                kept[self._where(k)] = self._change(side, which, k)
+        return kept
 
     def _leaving(self, side: BoundarySums) -> Ints:
         """Sums that arrive when a setting ends: at the change into the next that exists, or at the
@@ -158,15 +177,17 @@ class StepSettings:
             lost = self._change(side, "X", k)
             into[self._where(k)] = lost if side.replaces(k) else lost - self._change(side, "Y", k)
         order = np.flatnonzero(self.exists.ravel())
-        found = np.zeros(into.size, np.int64)
-        found[order[:-1]] = into.ravel()[order[1:]]
-        found[order[-1]] = prod(
+        leaving = np.zeros(into.size, np.int64)
+        leaving[order[:-1]] = into.ravel()[order[1:]]
+        leaving[order[-1]] = prod(
             int(values.sum()) for values, _ in self._factors(side, "X", None, final=True)
         )
-        return found.reshape(self.shape)
+        return leaving.reshape(self.shape)
 
     def _where(self, k: int) -> tuple[slice, ...]:
-        """Settings into which loop k advances: the loops inside it are at their first."""
+        """Settings into which loop k advances, as an index of [settings]: loops outside k at any
+        position, k from its second on, those inside at their first.
+        """
         return tuple(
             [
                 slice(None) if i < k else slice(1, None) if i == k else slice(0, 1)
@@ -175,6 +196,7 @@ class StepSettings:
         )
 
     def _change(self, side: BoundarySums, which: str, k: int) -> Ints:
+        """The sum ``which`` at every change of loop k, shaped as the settings of ``_where(k)``."""
         there = self.exists[self._where(k)]
         return np.where(
             there, np.broadcast_to(self._product(self._factors(side, which, k)), there.shape), 0
@@ -185,8 +207,8 @@ class StepSettings:
     def _inside(
         self, side: BoundarySums, which: str, k: int | None = None, *, start: bool = False
     ) -> Ints:
-        """Sums over the steps inside each setting: all, those into which the inner loop k advances,
-        or the first alone.
+        """Sums over the steps inside each setting, ``[settings]``: all, those into which the inner
+        loop k advances, or the first alone.
         """
         return np.where(
             self.exists,
@@ -195,6 +217,7 @@ class StepSettings:
         )
 
     def _product(self, factors: list[tuple[Ints, list[int]]]) -> Ints:
+        """The factors multiplied, each on the axes of its own loops; broadcasts to [settings]."""
         total: Any = np.ones((1,) * len(self.outer), np.int64)
         for values, own in factors:
             total = total * self._spread(values, own)
@@ -209,11 +232,11 @@ class StepSettings:
         start: bool = False,
         final: bool = False,
     ) -> list[tuple[Ints, list[int]]]:
-        """(values over a chain's own listed loops, those loops), one a rank and irrelevant
-        chain.
+        """(values over a chain's own listed loops, those loops), one a rank and irrelevant chain:
+        ``BoundarySums``' factors, kept apart.
         """
         nest, tensor = self.nest, side.b.tensor
-        found = [
+        factors = [
             self._one(side, c, _irrelevant, which, k, None, start, final)
             for c in nest.chains
             if not c.depends(tensor)
@@ -222,15 +245,15 @@ class StepSettings:
         for rank in RANKS[tensor]:
             chain = nest.chain_of[rank[0]]
             if len(rank) == 2:
-                found.append(self._slide(side, rank, which, k, start, final))
+                factors.append(self._slide(side, rank, which, k, start, final))
             elif (
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
-                found.append(self._one(side, chain, _plain, which, k, rank[0], start, final))
+                factors.append(self._one(side, chain, _plain, which, k, rank[0], start, final))
             elif chain.name not in done:
                 done.add(chain.name)
-                found.append(self._one(side, chain, _plain, which, k, None, start, final))
-        return found
+                factors.append(self._one(side, chain, _plain, which, k, None, start, final))
+        return factors
 
     def _at(
         self,
@@ -266,6 +289,7 @@ class StepSettings:
         start: bool = False,
         final: bool = False,
     ) -> tuple[Ints, list[int]]:
+        """A factor of one chain, by the table for its kind."""
         outside, own, listed = self._at(side, chain, k, part, start, final)
         return table(self._line(side, chain, part), outside, own, len(listed), which), listed
 
@@ -278,6 +302,9 @@ class StepSettings:
         start: bool,
         final: bool,
     ) -> tuple[Ints, list[int]]:
+        """A factor of two chains, where a filter slides: over the listed loops of E (or F), then of
+        R (or S).
+        """
         chains = [self.nest.chain_of[d] for d in rank]
         parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
         (e, own_e, of_e), (r, own_r, of_r) = (
@@ -297,14 +324,16 @@ class StepSettings:
         return values, [*of_e, *of_r]
 
     def _spread(self, values: Ints, own: list[int]) -> Ints:
-        """Values over the loops ``own``, in that order, laid on the axes of all listed loops."""
+        """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
+        length 1 along those that are not its own.
+        """
         values = np.transpose(values, sorted(range(len(own)), key=lambda a: own[a]))
         length = dict(zip(sorted(own), values.shape, strict=True))
         return np.asarray(values.reshape([length.get(i, 1) for i in self.outer]))
 
     def _pieces(self, chain: Chain, own: list[int], free: list[int]) -> Ints:
         """How many positions of the loops ``free`` exist at each position of the chain's listed
-        loops.
+        loops, ``[trips of own[0], ...]``.
         """
         shape = [self.nest.loops[i].trips for i in own]
         trips = [self.nest.loops[i].trips for i in free]
@@ -332,20 +361,21 @@ def _fixed_trips(line: TileChain, outside: int, own: bool) -> list[int]:
 
 
 def _summed(values: Any, trips: list[int], listed: int) -> Ints:
-    """Over (position, grouped, merged): summed over all but the first ``listed`` loops of the
-    position.
+    """[position, grouped, merged] summed over all but the first ``listed`` loops of the position.
+    What is cached is handed out to many: it is made read-only.
     """
     values = np.asarray(values)
     if values.ndim != 3:
         values = values.reshape((1, 1, 1))
     wide = np.broadcast_to(values, (prod(trips), *values.shape[1:]))
-    found = np.asarray(wide.reshape(*trips[:listed], -1).sum(axis=-1, dtype=np.int64))
-    found.flags.writeable = False
-    return found
+    summed = np.asarray(wide.reshape(*trips[:listed], -1).sum(axis=-1, dtype=np.int64))
+    summed.flags.writeable = False
+    return summed
 
 
 @lru_cache(maxsize=1 << 12)
 def _plain(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
+    """A rank of one chain the tensor depends on, over the listed loops."""
     index = positions(line, outside, own, merged=True)
     trips = _fixed_trips(line, outside, own)
     now, before = (line.at(x) for x in index)
@@ -358,6 +388,7 @@ def _plain(line: TileChain, outside: int, own: bool, listed: int, which: str) ->
 
 @lru_cache(maxsize=1 << 12)
 def _irrelevant(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
+    """A chain the tensor does not depend on, over the listed loops: who is active."""
     now = positions(line, outside, own, merged=which in ("S", "O"))[0]
     return _summed(np.asarray(line.at(now).size()) > 0, _fixed_trips(line, outside, own), listed)
 
@@ -372,8 +403,8 @@ def _sliding(
     listed: tuple[int, int],
     which: str,
 ) -> Ints:
-    """A rank of two chains that slides, over the listed loops of the first and then of the
-    second.
+    """A rank of two chains that slides, over the listed loops of the first and then of the second;
+    sets are laid out as in ``rank_sums.sliding``, blocks of the first chain's positions at a time.
     """
     readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
     both = [
@@ -385,7 +416,7 @@ def _sliding(
         np.broadcast_shapes((prod(t), 1, 1), *(np.shape(x) for x in now))
         for (now, _), t in zip(both, trips, strict=True)
     ]
-    found = np.zeros((shapes[0][0], shapes[1][0]), np.int64)
+    words = np.zeros((shapes[0][0], shapes[1][0]), np.int64)
     block = max(1, CELLS // max(1, shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)))
     for start in range(0, shapes[0][0], block):
         sets = []
@@ -410,8 +441,8 @@ def _sliding(
             shapes[1][2],
             len(readers),
         )
-        found[start : start + n] = _words(which, *(np.broadcast_to(x, full) for x in sets))
-    wide = found.reshape(
+        words[start : start + n] = _words(which, *(np.broadcast_to(x, full) for x in sets))
+    wide = words.reshape(
         *trips[0][: listed[0]], -1, *trips[1][: listed[1]], prod(trips[1][listed[1] :])
     )
     total = np.asarray(wide.sum(axis=(listed[0], -1)))
@@ -420,7 +451,7 @@ def _sliding(
 
 
 def _words(which: str, now: Bools, before: Bools) -> Ints:
-    """One of S O U K X Y L of sets shaped (pe, pr, ge, gr, me, mr, h), by (pe, pr)."""
+    """One of S O U K X Y L of sets [pe, pr, ge, gr, me, mr, h], as [pe, pr]."""
     inside, merged = (2, 3, 4, 5, 6), (4, 5)
     if which in ("S", "O"):
         return np.asarray((now if which == "S" else now & before).sum(axis=inside))

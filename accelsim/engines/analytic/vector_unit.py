@@ -1,13 +1,22 @@
 """The vector unit beside the array: cycles, words and energy of what is neither multiplied nor
 accumulated on it.
 
-The unit has ``lanes``; a lane does ``rates[kind]`` operations of a kind a cycle, one unless given.  Kinds follow each
-other, they do not overlap; reading and writing do, through ports of ``read_words`` and ``write_words`` a cycle, and so does
-what comes from further out and goes there: an operator takes the longest of all, and the outermost level's latency.
+It stands among the analytic engine because it is one: what an operator takes is arithmetic on how
+much work it is, and there is no nest, no tile and no order for another engine to carry out.  The
+words themselves are the golden network's, whichever engine runs the layers around them.
 
-It stands at the innermost level outside the PEs that may keep ifmaps and ofmaps.  What it reads is an ifmap there, what it
-writes an ofmap, its own arrays are weights.  A tensor whose home is further out crosses every level in between once: words
-are used while they pass, windows from the lines that are there.  A tensor that stays on the chip crosses none outside its home.
+The unit has ``lanes``; a lane does ``rates[kind]`` operations of a kind a cycle, one unless given.
+Kinds follow each other, they do not overlap; reading and writing do, through ports of
+``read_words`` and ``write_words`` a cycle, and so does what comes from further out and goes there:
+
+    cycles = max(sum over kinds of ceil(n / (lanes x rate)), reads / port, writes / port,
+                 bits / rate of every port and channel crossed)
+             + the fixed latency of each home that words come from or go to
+
+It stands at the innermost level outside the PEs that may keep ifmaps and ofmaps.  What it reads is
+an ifmap there, what it writes an ofmap, its own arrays are weights.  A tensor whose home is further
+out crosses every level in between once: words are used while they pass, windows from the lines that
+are there.  A tensor that stays on the chip crosses none outside its home.
 """
 
 from __future__ import annotations
@@ -20,9 +29,8 @@ from typing import Any
 
 from accelsim.hardware.architecture import Architecture, VectorUnit
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import Resource, channel, latency, port
+from accelsim.hardware.ports import Resource, Way, channel, latency, port
 from accelsim.hardware.vector_energy import vector_prices
-from accelsim.mapping.nest import Boundary
 from accelsim.workload.operators.operator import Work
 from accelsim.workload.problem import TENSORS
 
@@ -31,15 +39,21 @@ Words = tuple[int, bool]  # how many, and whether they stay on the chip
 
 @dataclass(frozen=True)
 class VectorCost:
-    """What an operator costs on the unit, for a batch: operations by kind, words, cycles and what
-    bounds them.
+    """What an operator costs on the unit, for a batch.
+
+    ``operations``  by kind
+    ``reads``       words, its own arrays once and the rest for every input
+    ``writes``      words
+    ``cycles``      the longest of computing, reading and writing
+    ``computing``   of the cycles, those the operations alone need
+    ``bound``       which of the three it is
     """
 
     operations: Mapping[str, int]
     reads: int
     writes: int
     cycles: int
-    computing: int  # of the cycles, those the operations alone need
+    computing: int
     bound: str
 
 
@@ -66,8 +80,11 @@ def cost(work: Work, unit: VectorUnit, batch: int = 1) -> VectorCost:
 class VectorRun:
     """An operator on the unit of an architecture: its cost, and the words it moves.
 
-    ``reads`` and ``writes`` by (level, tensor), ``deliveries`` by (network, tensor); ``stalls`` are
-    cycles by what was waited for, ``vector`` for the unit's own ports.
+    ``cost``           on the unit alone
+    ``reads, writes``  words by (level, tensor)
+    ``deliveries``     words by (network, tensor)
+    ``cycles``         with memory
+    ``stalls``         cycles by what was waited for, ``vector`` for the unit's own ports
     """
 
     cost: VectorCost
@@ -91,8 +108,10 @@ def beside(arch: Architecture) -> int:
 def run(
     arch: Architecture, work: Work, inputs: Sequence[Words], output: Words, batch: int = 1
 ) -> VectorRun:
-    """An operator whose ``inputs`` and ``output`` have so many words in all, for ``batch``
-    inputs.
+    """An operator whose ``inputs`` and ``output`` have so many words in all, for ``batch`` inputs;
+    with each goes whether it stays on the chip.
+
+    All resources work side by side, so only the slowest is waited for, and is charged alone.
     """
     total = cost(work, arch.vector, batch)
     moved = _VectorWords(arch)
@@ -122,7 +141,13 @@ def run(
 
 
 class _VectorWords:
-    """Words by place, and the bits every port and channel carries."""
+    """Words by place, and the bits every port and channel carries.
+
+    ``at``          the level the unit stands at
+    ``reads``, ``writes``, ``deliveries``   as in ``VectorRun``
+    ``bits``        carried by each resource
+    ``late``        fixed cycles by level, of the tensors whose way begins or ends there
+    """
 
     def __init__(self, arch: Architecture) -> None:
         self.arch, self.at = arch, beside(arch)
@@ -137,13 +162,15 @@ class _VectorWords:
         and further in.
         """
         names = self.arch.level_names
-        found = [i for i in range(self.at + 1) if tensor in self.arch.levels[names[i]].keeps]
-        return found[1:] if stays and len(found) > 1 else found
+        levels = [i for i in range(self.at + 1) if tensor in self.arch.levels[names[i]].keeps]
+        return levels[1:] if stays and len(levels) > 1 else levels
 
     def last(self, tensor: str) -> int:
+        """The level next to the unit that keeps a tensor."""
         return self.keepers(tensor)[-1]
 
     def add(self, to: dict[tuple[str, str], int], level: int, tensor: str, words: int) -> None:
+        """Words read or written (``to`` says which) at a level."""
         if words:
             key = self.arch.level_names[level], tensor
             to[key] = to.get(key, 0) + words
@@ -152,25 +179,25 @@ class _VectorWords:
             )
 
     def down(self, tensor: str, words: int, stays: bool) -> None:
+        """A tensor comes from its home to the unit's level."""
         self._cross(tensor, words, stays, "down")
 
     def up(self, tensor: str, words: int, stays: bool) -> None:
+        """A tensor goes from the unit's level to its home."""
         self._cross(tensor, words, stays, "up")
 
-    def _cross(self, tensor: str, words: int, stays: bool, way: str) -> None:
+    def _cross(self, tensor: str, words: int, stays: bool, way: Way) -> None:
         chain = self.keepers(tensor, stays)
         if not words or len(chain) < 2:
             return
         for parent, child in pairwise(chain):
             self.add(self.reads if way == "down" else self.writes, parent, tensor, words)
             self.add(self.writes if way == "down" else self.reads, child, tensor, words)
-            name, net = self.arch.network_below(child - 1)
+            name, _ = self.arch.network_below(child - 1)
             if name is not None:
                 self.deliveries[name, tensor] = self.deliveries.get((name, tensor), 0) + words
                 self._carry(
-                    channel(
-                        self.arch, Boundary(tensor, parent, child, name, net.streamed, ()), way
-                    ),
+                    channel(self.arch, name, tensor, way),
                     tensor,
                     words,
                 )
@@ -183,31 +210,31 @@ class _VectorWords:
             self.bits[r] = self.bits.get(r, 0) + words * getattr(self.arch.bits, tensor)
 
 
-def columns(arch: Architecture, found: VectorRun) -> dict[str, int]:
+def columns(arch: Architecture, ran: VectorRun) -> dict[str, int]:
     """The counts under the contract's names, zeros too, and the unit's own: ``vector_operations``,
     ``_reads``, ``_writes``.
     """
     counted: dict[str, int] = {}
     for name, level in arch.levels.items():
         for tensor in (t for t in TENSORS if t in level.keeps):
-            counted[f"{name}_{tensor}_reads"] = found.reads.get((name, tensor), 0)
-            counted[f"{name}_{tensor}_writes"] = found.writes.get((name, tensor), 0)
+            counted[f"{name}_{tensor}_reads"] = ran.reads.get((name, tensor), 0)
+            counted[f"{name}_{tensor}_writes"] = ran.writes.get((name, tensor), 0)
     for name in arch.networks:
         counted |= {
-            f"{name}_{tensor}_deliveries": found.deliveries.get((name, tensor), 0)
+            f"{name}_{tensor}_deliveries": ran.deliveries.get((name, tensor), 0)
             for tensor in TENSORS
         }
         counted[f"{name}_ofmap_additions"] = 0
     own = {
-        "operations": sum(found.cost.operations.values()),
-        "reads": found.cost.reads,
-        "writes": found.cost.writes,
+        "operations": sum(ran.cost.operations.values()),
+        "reads": ran.cost.reads,
+        "writes": ran.cost.writes,
     }
     return counted | {f"vector_{key}": n for key, n in own.items()}
 
 
-def energy(arch: Architecture, found: VectorRun, time_s: float) -> dict[str, Any]:
-    """Energy by component and by tensor, and area, as ``counts.energy`` gives them of a layer; the
+def energy(arch: Architecture, ran: VectorRun, time_s: float) -> dict[str, Any]:
+    """Energy by component and by tensor, and area, as ``moved.energy`` gives them of a layer; the
     unit is ``vector``.
 
     The chip leaks while the unit works, and the unit with it.  ``charge: reads`` charges operands
@@ -222,7 +249,7 @@ def energy(arch: Architecture, found: VectorRun, time_s: float) -> dict[str, Any
         parts[component] += amount
         tensors[tensor] += amount
 
-    for table, reading in ((found.reads, True), (found.writes, False)):
+    for table, reading in ((ran.reads, True), (ran.writes, False)):
         for (level, tensor), words in table.items():
             if everything or reading == (tensor != "ofmap"):
                 charge(
@@ -230,10 +257,10 @@ def energy(arch: Architecture, found: VectorRun, time_s: float) -> dict[str, Any
                     tensor,
                     words * price.levels[level][tensor].of(getattr(arch.bits, tensor)),
                 )
-    for (network, tensor), words in found.deliveries.items():
+    for (network, tensor), words in ran.deliveries.items():
         route, bits = price.networks[network], getattr(arch.bits, tensor)
         charge(network, tensor, words * (route.run.of(bits) + route.hop.of(bits)))
-    parts["vector"] = sum(n * unit.operation[kind] for kind, n in found.cost.operations.items())
+    parts["vector"] = sum(n * unit.operation[kind] for kind, n in ran.cost.operations.items())
     if price.static_mw:
         parts["static"] = (price.static_mw + unit.static_mw) * time_s * 1e9  # 1 mW s is 1e9 pJ
     total: dict[str, Any] = {f"energy_{price.unit}": sum(parts.values())}

@@ -1,10 +1,41 @@
 """The cycle engine: a clocked PE array of register planes, real values in, real outputs out, counts
-and cycles as they fall.
+and cycles as they fall.  It knows no formula of section 5: a cycle is an edge that was clocked.
+
+What happens in a run.  The levels outside the PEs are walked step by step (``levels``), each step
+becomes the words of a fold (``lines``) or of a plain step (``planning``), and the array is clocked
+until it can take the next one.  What happens at an edge, in this order, every register from the
+values it and its neighbour had before the edge:
+
+    on systolic lines (``held_operand``, ``held_outputs``)
+      1. moving operands go one column right, falling ones one row down; the ports feed the first
+      2. results on their way out go one row down, and leave below the last
+      3. a PE whose operand and partner are there multiplies and adds, on the same edge
+      4. counts: words that entered, MACs that worked, sums that were made
+      5. held words that are still shifting in go one row down
+      6. results that are complete are latched: read in place, or at the bottom
+
+    on buses (``buses``)
+      1. words that a PE needs for the first time come over the bus and are latched by all takers
+      2. every MAC takes its operands, from its PE or from the bus; the products enter the pipeline
+      3. the product that is through the pipeline is added, in the PE or in the network
+      4. sums a PE lets go set out; on chains all sums under way go one link further
+      5. sums that are out are latched outside, step by step in order
+
+What goes wrong is never silent: words carry tags (name, fold, step, residency), and two that do not
+belong together raise HazardError.
+
+    addresses, levels     which word is where, and what the levels outside hold
+    lines, planning       what a fold or a step asks of the array
+    controller            when a fold may start: register reservations
+    registers, held_operand, held_outputs, systolic      the array of lines
+    spads, chain, buses   the array of buses
+    sampling              one fold of each kind, multiplied
+    trace, recording      what every PE held, to be looked at
+    clocking              the runs themselves: read first
 """
 
 from accelsim.engines.cycle.clocking import run
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.outcome import CycleOutcome
 from accelsim.engines.cycle.trace import Trace
 
-__all__ = ["CycleOutcome", "HazardError", "Trace", "run"]
+__all__ = ["HazardError", "Trace", "run"]

@@ -1,9 +1,13 @@
 """Which word is where: what every MAC touches and what every level holds, from ``Nest.pieces``
 alone.
 
-A word is a number.  Its *address* is its flat place in the tensor; its *name* is what it is told apart by: the address,
-or under a fused loop the number of the ifmap's (k, x) pair (DESIGN section 3).  ``NO_WORD`` is a MAC's operand that
-is padding and nowhere stored, or an ifmap sum no word takes.
+A word is a number.  Its *address* is its flat place in the tensor; its *name* is what it is told
+apart by: the address, or under a fused loop the number of the ifmap's (k, x) pair (section 3).
+``NO_WORD`` is a MAC's operand that is padding and nowhere stored, or an ifmap sum no word takes.
+
+Two readers: the array asks for the words of all its MACs at once (``Macs``, arrays that broadcast
+over the positions of loops), the levels outside for the words of a tile (``LevelTiles``, sorted
+lists).
 """
 
 from __future__ import annotations
@@ -27,9 +31,7 @@ NOTHING: Ints = np.zeros(0, np.int64)
 
 
 def digits(nest: Nest, loops: Iterable[int]) -> dict[int, Ints]:
-    """Every setting of some loops in nest order: the position of each loop, flat over the
-    settings.
-    """
+    """Every setting of some loops in nest order: the position of each loop, [settings]."""
     loops = tuple(loops)
     shape = tuple(nest.loops[i].trips for i in loops)
     return dict(
@@ -38,7 +40,7 @@ def digits(nest: Nest, loops: Iterable[int]) -> dict[int, Ints]:
 
 
 def numbered(nest: Nest, loops: Iterable[int], at: Mapping[int, Ints], n: int) -> Ints:
-    """One mixed-radix number of some loops' positions, for each of ``n`` settings."""
+    """One mixed-radix number of some loops' positions, [n], for each of ``n`` settings."""
     flat = np.zeros(n, np.int64)
     for i in loops:
         flat = flat * nest.loops[i].trips + at[i]
@@ -66,6 +68,7 @@ def real_window(nest: Nest, tensor: str, level: int) -> tuple[tuple[int, int], t
 
 
 def strides(shape: Iterable[int]) -> tuple[int, ...]:
+    """How far a step along each axis is in a flat array."""
     shape = tuple(shape)
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
@@ -75,20 +78,20 @@ def coordinates(chain: Chain, piece: Any) -> dict[str, Ints]:
     if piece.chunk is None:
         return {p: np.asarray(piece.lo[p]) for p in chain.parts}
     rest = np.asarray(piece.chunk[0])
-    found = {}
+    points = {}
     for p in reversed(chain.parts):
         extent = np.maximum(piece.hi[p] - piece.lo[p], 1)
-        found[p], rest = piece.lo[p] + rest % extent, rest // extent
-    return found
+        points[p], rest = piece.lo[p] + rest % extent, rest // extent
+    return points
 
 
 @dataclass(frozen=True)
 class Touched:
-    """What MACs touch of one tensor: names and addresses, ``NO_WORD`` where there is none; arrays
-    that broadcast together.
+    """What MACs touch of one tensor; arrays that broadcast together over the MACs' positions.
 
-    ``given`` says which of the words the level that feeds the MACs has: all but padding that is
-    stored further in.
+    ``names``, ``addresses``  ``NO_WORD`` where there is none
+    ``given``                 which of the words the level that feeds the MACs has: all but padding
+                              that is stored further in
     """
 
     names: Ints
@@ -97,8 +100,11 @@ class Touched:
 
 
 class Macs:
-    """The words of MACs at given positions of the spatial loops and of those inside the PEs (arrays
-    that broadcast together).
+    """The words of MACs at given positions of the spatial loops and of those inside the PEs.
+
+    ``positions`` are arrays that broadcast together, by loop; every result broadcasts over the
+    same.  Loops that are not in them stand where ``at`` says.  Results are remembered by where the
+    loops stand that they depend on.
     """
 
     def __init__(self, nest: Nest, positions: Mapping[int, Ints]) -> None:
@@ -128,11 +134,11 @@ class Macs:
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
-        found: Any = np.bool_(True)
+        there: Any = np.bool_(True)
         for c in self._looped:
             if tensor is None or c in self._of[tensor]:
-                found = found & self.chain(c, at)[1]
-        return np.asarray(found)
+                there = there & self.chain(c, at)[1]
+        return np.asarray(there)
 
     def key(self, tensor: str, at: Where) -> tuple[int, ...]:
         """The positions outside the PEs a tensor's words depend on."""
@@ -203,7 +209,7 @@ def pair_point(nest: Nest, names: Ints) -> tuple[dict[str, Ints], Ints, Ints]:
 
 
 def pair_address(nest: Nest, names: Ints) -> Ints:
-    """The ifmap address each (k, x) pair stands for."""
+    """The ifmap address each (k, x) pair stands for, in the shape of ``names``."""
     at, h, w = pair_point(nest, names)
     sizes = strides(nest.problem.shape("ifmap"))
     return _sum(x * s for x, s in zip((at["N"], at["G"], at["C"], h, w), sizes, strict=True))
@@ -218,8 +224,12 @@ def no_padding(
 
 
 class LevelTiles:
-    """Names of the words a level holds of a tensor at a setting of the loops outside it (DESIGN
-    section 4.2).
+    """Names of the words a level holds of a tensor at a setting of the loops outside it (rule 2).
+
+    ``tensor``, ``level``  whose tiles they are
+    ``pairs``              whether names are those of (k, x) pairs
+    ``loops``              by chain: its loops outside the level
+    ``own``, ``other``     chains the tensor depends on, and those through which it may be idle
     """
 
     def __init__(self, nest: Nest, tensor: str, level: int) -> None:
@@ -233,8 +243,8 @@ class LevelTiles:
         self._there: dict[Any, bool] = {}
 
     def at(self, at: Where) -> Ints | None:
-        """The names, sorted; None for an instance that is idle through a dimension the tensor does
-        not depend on.
+        """The names, sorted, [words]; None for an instance that is idle through a dimension the
+        tensor does not depend on.
         """
         if not all(self._exists(c, at) for c in self.other):
             return None
@@ -246,6 +256,7 @@ class LevelTiles:
         return self._known[key]
 
     def _exists(self, chain: Chain, at: Where) -> bool:
+        """Whether a chain has a piece there."""
         key = (chain.name, *(at[i] for i in self.loops[chain.name]))
         if key not in self._there:
             self._there[key] = bool(
@@ -254,6 +265,7 @@ class LevelTiles:
         return self._there[key]
 
     def _make(self, at: Where) -> Ints:
+        """A tile is a product: the sums of one offset from each rank."""
         if not all(self._exists(c, at) for c in self.own):
             return NOTHING
         points: dict[str, tuple[Ints, ...]] = {}  # a chain's parts and the points it leaves of them
@@ -302,6 +314,7 @@ class LevelTiles:
         return np.sort(_outer(factors))
 
     def _pairs(self, lists: list[tuple[tuple[str, ...], tuple[Ints, ...]]]) -> Ints:
+        """The same of (k, x) pairs, those that are padding left out."""
         size = self.nest.problem.size
         sizes = dict(zip(PAIR, strides(size[d] for d in PAIR), strict=True))
         names = np.sort(
@@ -321,6 +334,7 @@ class LevelTiles:
 
 
 def _outer(factors: list[Ints]) -> Ints:
+    """All sums of one number from each factor."""
     total = np.zeros(1, np.int64)
     for x in factors:
         total = (total[:, None] + x[None, :]).ravel()

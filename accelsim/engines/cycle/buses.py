@@ -1,10 +1,11 @@
 """Plain arrays, clocked: operands come over buses on the edge they are used, products are added in
 PEs, trees or chains.
 
-Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its first use by any PE
-that takes it, and all of them latch it then.  A product is there ``pipeline_stages - 1`` edges after its operands and is
-added on that edge: to the PE's own sum where the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge
-that completes it in the last of the PEs it is added over.
+Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its
+first use by any PE that takes it, and all of them latch it then.  A product is there
+``pipeline_stages - 1`` edges after its operands and is added on that edge: to the PE's own sum
+where the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge that completes it
+in the last of the PEs it is added over.
 """
 
 from __future__ import annotations
@@ -25,23 +26,28 @@ from accelsim.mapping.nest import Nest
 
 @dataclass(frozen=True, eq=False)
 class _Slot:
-    """One edge's products on their way through the multipliers."""
+    """One edge's products on their way through the multipliers: ``products`` [positions] of one
+    setting of a step, which it ``opens`` or ``ends``.
+    """
 
     step: PlainStep
     setting: int
-    opens: bool  # the first of its step
+    opens: bool
     ends: bool
     products: Ints
 
 
 @dataclass(eq=False)
 class _Bin:
-    """Sums of one step that left the PEs, until all are out: (occasion, PE or MAC, word, value) of
-    each.
+    """Sums of one step that left the PEs, until all are out.
+
+    ``pending``  sums still on chains
+    ``ended``    whether the step's last product has been added
+    ``sums``     occasion, and [sums] each: PE or MAC, word, value
     """
 
     step: PlainStep
-    pending: int = 0  # sums on chains
+    pending: int = 0
     ended: bool = False
     sums: list[tuple[int, Ints, Ints, Ints]] = field(default_factory=list)
 
@@ -52,6 +58,14 @@ class BusArray(Planner):
     ``edge`` is the last edge clocked, ``last_result`` the last that latched a sum.  ``deliver(at,
     pes, words, values)`` gets the sums of every step once all are out, in the order of the steps;
     ``watch()`` is called after every edge.
+
+    ``spads``     by kept tensor: the PEs' registers
+    ``stages``    of the multipliers; ``pipe`` the slots in them, None an empty one
+    ``bins``      sums of steps that are not all out, in order
+    ``now``       what the multipliers take at this edge: step, slot, operands [positions]
+    ``added``     at this edge: positions whose product was added, words, sums, [additions] each
+    ``bus``       of this edge, if it is watched: way, tensor, and [words] of bus, name and value
+    ``total_macs``, ``compute``, ``active``   done so far; the most MACs at once
     """
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
@@ -62,7 +76,7 @@ class BusArray(Planner):
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
-        self.pipe: deque[_Slot | None] = deque()  # the multipliers' stages
+        self.pipe: deque[_Slot | None] = deque()
         self.bins: deque[_Bin] = deque()
         self.first_of_chain = (
             NOTHING
@@ -70,17 +84,9 @@ class BusArray(Planner):
             else np.unique(self.chains.place[0], return_index=True)[1]
         )
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
-        self.now: tuple[PlainStep, int, list[Ints]] | None = (
-            None  # what the multipliers take at this edge: the slot, its operands
-        )
-        self.added: tuple[Ints, Ints, Ints] = (
-            NOTHING,
-            NOTHING,
-            NOTHING,
-        )  # positions whose product was added at this edge, words, sums
-        self.bus: list[
-            tuple[str, str, Ints, Ints, Ints]
-        ] = []  # of this edge: way, tensor, each word's bus, name and value
+        self.now: tuple[PlainStep, int, list[Ints]] | None = None
+        self.added: tuple[Ints, Ints, Ints] = (NOTHING, NOTHING, NOTHING)
+        self.bus: list[tuple[str, str, Ints, Ints, Ints]] = []
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
     def carry_out(self, step: PlainStep) -> None:
@@ -130,7 +136,9 @@ class BusArray(Planner):
         self.added = (NOTHING, NOTHING, NOTHING)
 
     def _bring(self, t: str, loads: Loads, passed: Ints, now: slice) -> None:
-        """Words on the bus: read once for all who share it, latched by every PE that takes it."""
+        """Words on the bus: read once for all who share them, latched by every PE that takes
+        them.
+        """
         pe, slot = loads.pe[now], loads.slot[now]
         if not len(pe):
             return
@@ -142,7 +150,7 @@ class BusArray(Planner):
         moved.read += _distinct(loads.group[now][read], loads.name[now][read])
 
     def _from_pe(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
-        """What MACs read in their own PE."""
+        """What MACs read in their own PE, [positions]."""
         words, b = step.words[t], self.inner[t]
         assert words.slot is not None
         names = words.names[:, setting]
@@ -158,7 +166,7 @@ class BusArray(Planner):
         return values
 
     def _from_bus(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
-        """What MACs take from the bus: one word for all who share it."""
+        """What MACs take from the bus, [positions]: one word for all who share it."""
         words, b = step.words[t], self.inner[t]
         assert words.values is not None and words.read is not None
         names, read = words.names[:, setting], words.read[:, setting]
@@ -194,6 +202,9 @@ class BusArray(Planner):
             self.watch()
 
     def _add(self, slot: _Slot) -> None:
+        """Products of one setting are added where their sums are: in PEs that keep them, else in
+        the network.
+        """
         step, acc = slot.step, self.acc
         bin_ = next(x for x in self.bins if x.step is step)
         names, works = step.words[acc].names[:, slot.setting], step.exists[:, slot.setting]
@@ -216,6 +227,7 @@ class BusArray(Planner):
         bin_.ended = slot.ends
 
     def _open(self, keeps: Change) -> None:
+        """Sums of a step begin, once the step before has let go its own: none may be lost."""
         spads = self.spads[self.acc]
         spads.move(keeps, lossless=True)
         spads.open(keeps.new)
@@ -240,6 +252,7 @@ class BusArray(Planner):
         moved.updated += arrived - (0 if self.reads_first else opened)
 
     def _let_go(self, bin_: _Bin, pe: Ints, slot: Ints, *, hops: bool = True) -> None:
+        """PEs send sums they keep no longer."""
         spads = self.spads[self.acc]
         names, values = spads.names[pe, slot], spads.values[pe, slot]
         spads.there[pe, slot] = False

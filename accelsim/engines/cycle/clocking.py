@@ -1,8 +1,13 @@
-"""The cycle engine: a nest carried out by clocking every register of the array.
+"""The cycle engine's runs: a nest carried out by clocking every register of the array.
 
-``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE gets in each of them
-(``words``) and clocks the array, of systolic lines (``lines``, ``registers``) or of buses (``buses``).  Nothing here knows
-how long a fold takes: ``cycles`` is the number of the edge that latched the last result.
+``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE
+gets in each of them (``addresses``) and clocks the array, of systolic lines (``lines``,
+``registers``) or of buses (``buses``).  Nothing here knows how long a fold takes: ``array_cycles``
+is the number of the edge that latched the last result.
+
+Operands and sums are walked apart.  A fold's operands must be in the level outside when its first
+word is fed, while its sums land when the array has them, which may be folds later; so operands move
+on with the folds that are issued, and sums with those that have landed.
 """
 
 from __future__ import annotations
@@ -18,13 +23,13 @@ from accelsim.engines.cycle.addresses import NO_WORD
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import Lines, Matrix, Shape
-from accelsim.engines.cycle.outcome import CycleOutcome
 from accelsim.engines.cycle.recording import record_buses, record_lines
 from accelsim.engines.cycle.registers import FoldTally, FoldTask, Landing
 from accelsim.engines.cycle.sampling import StepSampler
 from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, make_array
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved
+from accelsim.engines.run import Run
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -33,15 +38,15 @@ Data = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
 
 
-def run(
-    nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | None = None
-) -> CycleOutcome:
+def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | None = None) -> Run:
     """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
     layer has one).
 
+    The outcome's ``array_cycles`` are the array alone; its memory is not timed here.
+
     ``trace`` records a window of edges.  ``sample_folds``: one fold of each distinct shape is
     clocked and its counts are multiplied; there are no outputs then (``data`` is not looked at),
-    and ``Outcome.sampled`` says so.  Counts and cycles stay exact: the levels outside the PEs are
+    and ``sampled`` says so.  Counts and cycles stay exact: the levels outside the PEs are
     walked word by word all the same, and the start of every fold is asked of the same controller;
     what is multiplied is what a fold of the shape was seen to do.
 
@@ -65,8 +70,10 @@ def run(
 
 
 class Levels:
-    """All three tensors in the levels outside the PEs, and what crosses every boundary; without
-    data, words without values.
+    """All three tensors in the levels outside the PEs; without data, words without values.
+
+    ``moves``    what crosses every boundary, counted as it does
+    ``traffic``  by tensor; ``sums`` is the accumulated one's
     """
 
     def __init__(self, nest: Nest, data: Data | None) -> None:
@@ -90,7 +97,7 @@ class Levels:
         for t in self.nest.problem.operands:
             self.traffic[t].advance(at)
 
-    def result(self) -> npt.NDArray[np.int64] | None:
+    def outputs(self) -> npt.NDArray[np.int64] | None:
         """The accumulated tensor after everything has drained."""
         self.sums.finish()
         total = self.sums.stores[self.nest.home(self.acc), 0].values
@@ -108,16 +115,23 @@ class _Folded(NamedTuple):
 
 
 class _Systolic:
-    """Folds of a nest on systolic lines, every one clocked."""
+    """Folds of a nest on systolic lines, every one clocked.
+
+    ``lines``    how the nest lies on them
+    ``levels``   everything outside the PEs
+    ``array``    the clocked PEs
+    ``waiting``  folds whose sums have not all landed: number, where the outer loops stood, names
+                 of the sums (None: they stay in the array)
+    ``arrived``  results that came before an earlier fold's, by number
+    ``compute``, ``active``   steps so far; the most PEs at once
+    """
 
     def __init__(self, nest: Nest, data: Data | None, trace: Trace | None = None) -> None:
         self.nest, self.lines = nest, Lines(nest)
         self.levels = Levels(nest, data)
         self.array = self._array()
         self.array.ready = self._arrived
-        self.waiting: deque[tuple[int, dict[int, int], Matrix | None]] = (
-            deque()
-        )  # folds whose sums have not all landed
+        self.waiting: deque[tuple[int, dict[int, int], Matrix | None]] = deque()
         self.arrived: dict[int, Landing] = {}
         self.compute = self.active = 0
         self.trace = trace
@@ -125,6 +139,7 @@ class _Systolic:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
+        """A fresh array with the architecture's options."""
         array, lines = self.nest.arch.array, self.lines
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand",
@@ -136,7 +151,8 @@ class _Systolic:
             partial_folds=array.partial_folds,
         )
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
+        """All folds in order.  Whether a fold's held words stay is known only from the next one."""
         folds, new = 0, True
         for fold, following in _with_next(self._folds()):
             at, shape, held = fold
@@ -147,21 +163,21 @@ class _Systolic:
             self.compute += shape.t
             self.active = max(self.active, shape.r * shape.c)
         tally, cycles = self._end()
-        result = self.levels.result()
+        outputs = self.levels.outputs()
         moves = self._counted(tally)
         if self.trace is not None:
             self.trace.close()
             self.trace.end(cycles)
-        return CycleOutcome(
-            result,
+        return Run(
+            outputs,
             moves,
             tally.macs,
-            cycles,
             self.compute,
             self.active,
-            self._folds_run(folds),
-            folds,
-            self._sampled(folds),
+            cycles,
+            folds_total=folds,
+            folds_run=self._folds_run(folds),
+            sampled=self._sampled(folds),
         )
 
     def _folds_run(self, folds: int) -> int:
@@ -177,6 +193,7 @@ class _Systolic:
         return self.array.tally, self.array.last_result
 
     def _folds(self) -> Iterator[_Folded]:
+        """Every setting of the outer loops that has work, with what it holds."""
         for at in steps(self.nest):
             shape = self.lines.shape(at)
             yield _Folded(at, shape, self.lines.held_words(at, shape))
@@ -193,8 +210,8 @@ class _Systolic:
         same = (held.names[:r, :c] == words.names[:r, :c]) & (words.names[:r, :c] != NO_WORD)
         if same.any():
             raise MappingError(
-                f"{self.lines.held}: some PEs keep their word from one fold to the next while others change theirs; "
-                f"systolic lines shift whole columns"
+                f"{self.lines.held}: some PEs keep their word from one fold to the next while "
+                "others change theirs; systolic lines shift whole columns"
             )
         return True
 
@@ -214,6 +231,7 @@ class _Systolic:
     def _issue(
         self, at: dict[int, int], shape: Shape, held: Matrix, new: bool, leaves: bool
     ) -> None:
+        """Give a fold to the array, which clocks itself as far as it must."""
         task, sums = self._task(at, shape, held, new, leaves)
         self.waiting.append((self.array.issued, at, sums))
         if self.trace is not None and self.array.edge <= self.trace.last:
@@ -234,6 +252,7 @@ class _Systolic:
             )
 
     def _land(self, at: dict[int, int], sums: Matrix | None, values: Any) -> None:
+        """A fold's sums ([T, c] or [r, c]; None: they stay) arrive at the level outside."""
         b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
         traffic.advance(at)
         if sums is not None:
@@ -250,10 +269,9 @@ class _Systolic:
     def _counted(self, tally: FoldTally) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
         lines, moves = self.lines, dict(self.levels.moves)
-        acc = self.levels.acc
-        rows, outer, inner = (
-            lines.boundary(lines.along_rows, outside=True), lines.boundary(acc, outside=True), lines.boundary(lines.held, outside=False),
-        )  # fmt: skip
+        rows = lines.boundary(lines.along_rows, outside=True)
+        outer = lines.boundary(self.levels.acc, outside=True)
+        inner = lines.boundary(lines.held, outside=False)
         landed = moves[outer]
         moves[rows] = Moved(taken=tally.rows_taken, read=tally.rows_fed)
         if lines.outputs_held:
@@ -277,13 +295,15 @@ class _Systolic:
 class _SampledSystolic(_Systolic):
     """Folds of a nest on systolic lines, one clocked of each kind; the controller is asked for the
     start of every fold.
+
+    ``known``        by kind: edges from the first operand to the last result, and counts
+    ``times``        by kind: how many folds are like it
+    ``last_result``  the latest edge so far that latched one
     """
 
     def __init__(self, nest: Nest) -> None:
         super().__init__(nest, None)
-        self.known: dict[
-            Any, tuple[int, FoldTally]
-        ] = {}  # by kind: edges from the first operand to the last result, counts
+        self.known: dict[Any, tuple[int, FoldTally]] = {}
         self.times: dict[Any, int] = {}
         self.last_result = 0
 
@@ -316,6 +336,7 @@ class _SampledSystolic(_Systolic):
         )
 
     def _measure(self, task: FoldTask, held: Matrix, new: bool) -> tuple[int, FoldTally]:
+        """Clock one fold of a kind alone on an array of its own."""
         array = self._array()
         if not new:
             array.place(held.stream(self.levels.traffic[self.lines.held]))
@@ -346,7 +367,8 @@ class _Plain:
         if trace is not None:
             record_buses(self.array, trace, lambda: self.levels.moves)
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
+        """All steps in order; what PEs let go after one depends on the next."""
         array, folds = self.array, 0
         for at, following in _with_next(steps(self.nest)):
             self.levels.operands_to(at)
@@ -359,18 +381,18 @@ class _Plain:
         array.drain()
         if self.trace is not None:
             self.trace.close()
-        result = self.levels.result()
+        outputs = self.levels.outputs()
         if self.trace is not None:
             self.trace.end(array.last_result)
-        return CycleOutcome(
-            result,
+        return Run(
+            outputs,
             self.levels.moves,
             array.total_macs,
-            array.last_result,
             array.compute,
             array.active,
-            folds,
-            folds,
+            array.last_result,
+            folds_total=folds,
+            folds_run=folds,
         )
 
 
@@ -381,7 +403,10 @@ class _SampledPlain:
         self.nest, self.levels = nest, Levels(nest, None)
         self.array = BusArray(nest, self.levels.traffic)
 
-    def run(self) -> CycleOutcome:
+    def run(self) -> Run:
+        """All steps in order: samples' counts and edges added up, the levels outside walked word by
+        word all the same.
+        """
         levels, array = self.levels, self.array
         sampler = StepSampler(array)
         acc = levels.acc
@@ -395,10 +420,18 @@ class _SampledPlain:
             macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
         for b, m in sampler.totals().items():
             _add(levels.moves[b], m)
-        levels.result()
+        levels.outputs()
         run = len(sampler.known)
-        return CycleOutcome(
-            None, levels.moves, macs, last, edge, active, run, folds, _sentence(run, folds)
+        return Run(
+            None,
+            levels.moves,
+            macs,
+            edge,
+            active,
+            last,
+            folds_total=folds,
+            folds_run=run,
+            sampled=_sentence(run, folds),
         )
 
 

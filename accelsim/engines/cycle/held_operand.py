@@ -1,5 +1,13 @@
 """A systolic array that holds an operand: the other one moves right, sums enter as zeros at the top
 and move down.
+
+    held words   shift in from the top, each to its row, in the order of the lowest row first
+    operand      ->  one column an edge
+    sum          v   one row an edge, and picks up a product in every row; latched below the last
+
+With two weight registers the next words shift into the shadow while these work; the first operand
+of a fold carries the swap with it, so each PE swaps on the edge it starts (TPU).  Weight- and
+input-stationary are this array with roles swapped (section 5).
 """
 
 from __future__ import annotations
@@ -37,6 +45,14 @@ from accelsim.engines.cycle.registers import (  # fmt: skip
 class HeldOperandArray(SystolicArray):
     """An operand held, the other moving right, sums moving down and latched in the bottom psum
     registers.
+
+    ``held``, ``shadow``  [VALUE NAME HOPS GEN MARK, rows, cols]; with one register a PE, words pass
+                          through ``held`` on their way to rows further down
+    ``moving``            [VALUE NAME SLOT GEN MARK, rows, cols]
+    ``sums``              [VALUE NAME SLOT ADDS, rows, cols]
+    ``row_feed``, ``sum_feed``, ``held_feed``   what the ports are given
+    ``gen``               the residency of the words that shifted in last
+    ``size``              rows and columns of it
     """
 
     def __init__(
@@ -45,12 +61,10 @@ class HeldOperandArray(SystolicArray):
         super().__init__(rows, cols, overlap=overlap, full=full)
         self.two = weight_registers == 2
         self.controller = HeldOperandController(rows, weight_registers)
-        self.held = empty_plane(
-            5, rows, cols
-        )  # VALUE NAME HOPS GEN MARK; with one register a PE words pass through it on their way
+        self.held = empty_plane(5, rows, cols)
         self.shadow = empty_plane(5, rows, cols)
         self.moving = empty_plane(5, rows, cols)
-        self.sums = empty_plane(4, rows, cols)  # VALUE NAME SLOT ADDS
+        self.sums = empty_plane(4, rows, cols)
         self.row_feed, self.sum_feed, self.held_feed = (
             PortFeed(5, rows),
             PortFeed(4, cols),
@@ -60,6 +74,7 @@ class HeldOperandArray(SystolicArray):
         self.size = (0, 0)
 
     def issue(self, task: FoldTask) -> Start:
+        """Feed a fold: its held words if they are new, its operands and, beside them, its zeros."""
         (t, r), held = task.rows.values.shape, task.held
         if held is not None:
             self.size = held.values.shape[0], held.values.shape[1]
@@ -93,7 +108,7 @@ class HeldOperandArray(SystolicArray):
         return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
 
     def _home(self, held: Stream, height: int, width: int) -> Ints:
-        """(rows, layers, columns) of held words, each with the way to its row before it."""
+        """Held words, [rows, layers, columns], each with the way to its row before it."""
         words = np.zeros((height, 5, width), np.int64)
         words[:, VALUE] = padded(held.values, (height, width), 0)
         words[:, NAME] = padded(held.names, (height, width), BUBBLE)
@@ -114,16 +129,19 @@ class HeldOperandArray(SystolicArray):
         return self.row_feed.pending or bool((self.moving[SLOT] != EMPTY).any())
 
     def planes(self) -> Planes:
-        found = {
+        operands = {
             name: shown(x, x[HOPS] != EMPTY)
             for name, x in (("held", self.held), ("shadow", self.shadow))
         }
-        return found | {
+        return operands | {
             name: shown(x, x[SLOT] != EMPTY)
             for name, x in (("rows", self.moving), ("sums", self.sums))
         }
 
     def clock(self) -> None:
+        """One edge: words move, meet, and are multiplied where they land.  A PE works where an
+        operand and a sum are; that both are of one step, and of the residency it holds, is checked.
+        """
         moving = right(self.moving, self.row_feed.at(self.edge))
         sums = down(self.sums, self.sum_feed.at(self.edge))
         held, tally = self.held, self.tally
@@ -138,8 +156,9 @@ class HeldOperandArray(SystolicArray):
         if wrong.any():
             i, j = (int(x[0]) for x in np.nonzero(wrong))
             raise HazardError(
-                f"edge {self.edge}: PE ({i}, {j}) has an operand of slot {moving[SLOT, i, j]} and residency {moving[GEN, i, j]}, "
-                f"a sum of slot {sums[SLOT, i, j]} and a held word of residency {held[GEN, i, j]} with {held[HOPS, i, j]} rows to go"
+                f"edge {self.edge}: PE ({i}, {j}) has an operand of slot {moving[SLOT, i, j]} "
+                f"and residency {moving[GEN, i, j]}, a sum of slot {sums[SLOT, i, j]} and a held "
+                f"word of residency {held[GEN, i, j]} with {held[HOPS, i, j]} rows to go"
             )
         sums[VALUE] += np.where(work, held[VALUE] * moving[VALUE], 0)
         sums[ADDS] += work
@@ -187,6 +206,7 @@ class HeldOperandArray(SystolicArray):
             rows = self.rows if self.full else self.landings[number].task.rows.values.shape[1]
             if (bottom[ADDS, j[mine]] != rows).any():
                 raise HazardError(
-                    f"edge {self.edge}: a sum of fold {number} was not added to by all of its {rows} rows"
+                    f"edge {self.edge}: a sum of fold {number} was not added to by all of its "
+                    f"{rows} rows"
                 )
             self._land(number, slots[mine] & 0xFFFFFFFF, j[mine], bottom[VALUE, j[mine]])

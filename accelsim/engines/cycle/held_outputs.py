@@ -1,5 +1,16 @@
 """A systolic array that holds the sums: one operand moves right, the other down, results are read
 in place or shifted out.
+
+An accumulator is empty, ADDING, DONE or LEAVING.  It begins with the first operand of a residency
+and is complete with the last; then, as ``array.outputs`` says,
+
+    in_place      the result is read where it is, and the accumulator is free on the next edge
+    accumulators  a column shifts down, a row an edge, once its lowest row in use is done; until a
+                  word has gone by, the accumulators it passes are not free
+    register      the same through a plane of its own, to which results are copied: the next fold
+                  may begin at once
+
+A residency may take several folds (``stays``): the sums then wait in their accumulators.
 """
 
 from __future__ import annotations
@@ -39,17 +50,17 @@ from accelsim.engines.cycle.registers import (  # fmt: skip
     shown,
 )
 
-ADDING, DONE, LEAVING = (
-    1,
-    2,
-    3,
-)  # states of an accumulator or of a register of the shift plane; 0 is empty
+# States of an accumulator, or of a register of the shift plane; 0 is empty.
+ADDING, DONE, LEAVING = 1, 2, 3
 
 
 @dataclass
 class _Residency:
-    """Outputs from their first product to their last: names (height, width), products each is to
-    get, the fold that ends it.
+    """Outputs from their first product to their last.
+
+    ``names``  [height, width] of the outputs
+    ``adds``   products each is to get
+    ``fold``   the fold that ends it; -1 while it is open
     """
 
     names: Ints
@@ -60,6 +71,13 @@ class _Residency:
 class HeldOutputsArray(SystolicArray):
     """Sums held, one operand moving right, the other down; results read in place or shifted down
     and out.
+
+    ``moving``, ``falling``  [VALUE NAME SLOT GEN MARK, rows, cols]
+    ``sums``, ``shift``      [VALUE NAME ADDED GEN STATE ORIGIN, rows, cols]
+    ``row_feed``, ``col_feed``   what the ports are given
+    ``gen``                  the residency of the outputs that began last
+    ``open``                 whether it goes on with the next fold
+    ``begun``                by residency: those whose results have not all left
     """
 
     def __init__(
@@ -76,15 +94,16 @@ class HeldOutputsArray(SystolicArray):
         self.controller = HeldOutputsController(rows, outputs)
         self.moving = empty_plane(5, rows, cols)
         self.falling = empty_plane(5, rows, cols)
-        self.sums = empty_plane(6, rows, cols)  # VALUE NAME ADDED GEN STATE ORIGIN
+        self.sums = empty_plane(6, rows, cols)
         self.sums[STATE] = 0
         self.shift = self.sums.copy()
         self.row_feed, self.col_feed = PortFeed(5, rows), PortFeed(5, cols)
-        self.gen = 0  # of the outputs held
+        self.gen = 0
         self.open = False
         self.begun: dict[int, _Residency] = {}
 
     def issue(self, task: FoldTask) -> Start:
+        """Feed a fold's operands, and begin a residency unless one goes on."""
         if task.cols is None:
             raise ValueError("a fold of held outputs needs operands for the columns")
         (t, r), c = task.rows.values.shape, task.cols.values.shape[1]
@@ -131,16 +150,20 @@ class HeldOutputsArray(SystolicArray):
         )
 
     def planes(self) -> Planes:
-        found = {
+        operands = {
             name: shown(x, x[SLOT] != EMPTY)
             for name, x in (("rows", self.moving), ("cols", self.falling))
         }
-        return found | {
+        return operands | {
             "sums": shown(self.sums, (self.sums[STATE] != 0) | self.active),
             "shift": shown(self.shift, self.shift[STATE] != 0),
         }
 
     def clock(self) -> None:
+        """One edge: operands move, results go a row further out, and a PE whose two operands are
+        there adds their product; that both are of one step and its accumulator free or theirs is
+        checked.
+        """
         moving = right(self.moving, self.row_feed.at(self.edge))
         falling = down(self.falling, self.col_feed.at(self.edge))
         tally = self.tally
@@ -157,8 +180,9 @@ class HeldOutputsArray(SystolicArray):
         if wrong.any():
             i, j = (int(x[0]) for x in np.nonzero(wrong))
             raise HazardError(
-                f"edge {self.edge}: PE ({i}, {j}) has operands of slots {moving[SLOT, i, j]} and {falling[SLOT, i, j]}, residency "
-                f"{moving[GEN, i, j]}, and an accumulator in state {sums[STATE, i, j]} of residency {sums[GEN, i, j]}"
+                f"edge {self.edge}: PE ({i}, {j}) has operands of slots {moving[SLOT, i, j]} and "
+                f"{falling[SLOT, i, j]}, residency {moving[GEN, i, j]}, and an accumulator in "
+                f"state {sums[STATE, i, j]} of residency {sums[GEN, i, j]}"
             )
         if first.any():
             self._begin(sums, first, moving[GEN])

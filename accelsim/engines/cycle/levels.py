@@ -1,8 +1,13 @@
 """The levels outside the PEs: what they hold of one tensor, and what moves between them step by
-step (DESIGN section 4).
+step (section 4).
 
-A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as operands must be
-there when a step's first word is fed and sums of a step may land after the next one has begun.
+A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as
+operands must be there when a step's first word is fed and sums of a step may land after the next
+one has begun; so each tensor has a ``Traffic`` of its own, which is moved on when it is its turn.
+
+Word by word: tiles are lists of names made from ``Nest.pieces`` (``addresses``), a store is a flag
+and a value a word of the tensor, counts are lengths.  Taking a word that is not held raises
+HazardError.
 """
 
 from __future__ import annotations
@@ -39,12 +44,15 @@ class HazardError(RuntimeError):
 
 
 class LevelStore:
-    """One instance of a level, for one tensor: ``held`` says which addresses it has, ``fresh``
-    which sums nothing arrived for.
+    """One instance of a level, for one tensor; arrays are by address, [words of the tensor].
+
+    ``values``  None: words without values
+    ``held``    which words it has
+    ``fresh``   of sums: for which of them nothing arrived yet
     """
 
     def __init__(self, size: int, values: Values | None, *, sums: bool, full: bool = False) -> None:
-        self.values = values  # None: words without values
+        self.values = values
         self.held: Bools = np.full(size, full)
         self.fresh: Bools = np.full(size if sums else 0, full)
 
@@ -53,8 +61,14 @@ class Traffic:
     """One tensor's words in every level outside the PEs.
 
     ``start``: the tensor's flat values at the outermost level, or None to move words without
-    values.  What crosses boundaries is counted in ``moves``.  ``spatial`` numbers an instance of a
-    level by the spatial loops outside it.
+    values.  What crosses boundaries is counted in ``moves``.
+
+    ``boundaries``  between levels outside the PEs, outermost first; ``links`` what they need
+    ``keepers``     levels that keep the tensor, its home first; ``innermost`` is the last
+    ``size``        words of the tensor
+    ``instances``   by level: how many there are, numbered over the spatial loops outside it
+    ``stores``      by level and instance
+    ``sums``        whether it is the accumulated tensor
     """
 
     def __init__(
@@ -111,6 +125,7 @@ class Traffic:
             self._drain(link, link.held)
 
     def _fill(self, link: _Link, news: dict[int, tuple[Ints, Ints]]) -> None:
+        """Operand tiles change: ``news`` is each instance's tile before and now (rule 4)."""
         b, m = link.b, self.moves[link.b]
         come = {k: _minus(new, old) for k, (old, new) in news.items()}
         m.taken += sum(len(w) for w in come.values())
@@ -132,6 +147,7 @@ class Traffic:
             self._check_size(b, child)
 
     def _copy(self, link: _Link, child: LevelStore, words: Ints, parent: LevelStore) -> None:
+        """Words come from the parent, which must hold them."""
         made = link.made(words)  # padding zeros are made where they are stored
         if not parent.held[words[~made]].all():
             raise HazardError(f"{link.b}: a word was taken that the level above does not hold")
@@ -141,6 +157,7 @@ class Traffic:
             child.values[words[made]] = 0
 
     def _open(self, link: _Link, k: int, names: Ints) -> None:
+        """Sums begin a residency in instance k, at zero (rule 6)."""
         child, words = self.stores[link.b.child, k], link.tiles.address(names)
         child.held[words] = child.fresh[words] = True
         if child.values is not None:
@@ -148,6 +165,7 @@ class Traffic:
         self._check_size(link.b, child)
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
+        """Sums leave instances: those that share add on the way, and count once (rule 5)."""
         b, m = link.b, self.moves[link.b]
         m.drained += sum(len(w) for w in out.values())
         for group, names in link.shared(out).items():
@@ -162,6 +180,7 @@ class Traffic:
             child.held[words] = child.fresh[words] = False
 
     def _check_size(self, b: Boundary, child: LevelStore) -> None:
+        """Nothing holds more than its largest tile."""
         room = self.nest.footprint.tile_words(b.child, b.tensor)
         if int(np.count_nonzero(child.held)) > room:
             name = self.nest.arch.level_names[b.child]
@@ -246,6 +265,13 @@ class Traffic:
 class _Link:
     """One boundary between two levels outside the PEs: what each child instance holds, and who
     shares.
+
+    ``b``      the boundary; ``tiles`` the child's
+    ``where``  by instance: positions of the spatial loops
+    ``group``  [instances]: who shares words; ``first`` an instance of each group
+    ``above``  temporal loops that move the child's tile; ``at`` where they stood last
+    ``held``   by instance: names of its latest own tile, sorted
+    ``crosses``, ``window``   whether padding is stored below and not above, and what is no padding
     """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
@@ -266,6 +292,7 @@ class _Link:
         self.window = nest.window
 
     def moved(self, at: Where) -> bool:
+        """Whether the tile's loops have moved since the last step."""
         now = tuple(at[i] for i in self.above)
         before, self.at = self.at, now
         return now != before
@@ -310,6 +337,7 @@ class _Link:
 
 
 def _minus(words: Ints, other: Ints) -> Ints:
+    """Words of one list that the other has not, both each word once."""
     if words is other or not len(words):
         return NOTHING
     return np.setdiff1d(words, other, assume_unique=True) if len(other) else words

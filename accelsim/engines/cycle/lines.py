@@ -1,5 +1,14 @@
 """A nest on systolic lines: which fold holds, streams and adds which words, and what has no lines
 to run on.
+
+A fold is one setting of the temporal loops outside the PEs.  Loops over one axis of the array make
+its rows, over the other its columns, and those inside the PEs its T steps; so a fold is three
+matrices of words (``Matrix``): [T, r] along the rows, [T, c] along the columns (an operand, or the
+sums), [r, c] held.
+
+Which tensor does which is read off the loops, and a nest that has no honest way through the lines
+is refused with the reason (MappingError): PEs that keep two tensors or more than one word, several
+arrays or MACs, two tensors along one axis, pieces that leave gaps between rows.
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ MOST_PES = 1 << 20
 @dataclass(frozen=True, eq=False)
 class Shape:
     """One fold: rows and columns in use, and which settings of the loops inside the PEs it
-    streams.
+    streams, [T].
     """
 
     r: int
@@ -36,8 +45,8 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """Words of one tensor in a fold: names and addresses, ``NO_WORD`` where padding is; ``given``
-    by the level outside.
+    """Words of one tensor in a fold, three arrays of one shape: names and addresses, ``NO_WORD``
+    where padding is, and whether the level outside gives the word.
     """
 
     names: Ints
@@ -59,6 +68,14 @@ class Lines:
     Natural: the streamed operand (with outputs held, the one that depends on the rows) moves along
     the rows and sums move down the columns.  Where the sums depend on the rows' loops the whole
     array is turned: ``turned`` then says that rows below are the architecture's columns.
+
+    ``held``, ``acc``             the tensor PEs hold, and the accumulated one
+    ``outputs_held``              whether these are one
+    ``along_rows``, ``along_cols``   the tensors that move
+    ``rows``, ``cols``            of the array, turned where it is
+    ``row_loops``, ``col_loops``, ``inside``, ``outside``   the nest's loops by what they make
+    ``sizes``                     positions of the row loops, the column loops, those inside
+    ``relevant``                  loops outside that change what is held
     """
 
     def __init__(self, nest: Nest) -> None:
@@ -78,7 +95,8 @@ class Lines:
         self.rows, self.cols = (array.cols, array.rows) if self.turned else (array.rows, array.cols)
         if self.rows * self.cols > MOST_PES:
             raise MappingError(
-                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} the cycle engine clocks"
+                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} the cycle "
+                "engine clocks"
             )
         self.row_loops, self.col_loops = loops[row_axis], loops[col_axis]
         self.inside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
@@ -96,32 +114,35 @@ class Lines:
             {i: v[None, :] for i, v in cols.items()},
         )
         in_turn = {i: v[:, None] for i, v in within.items()}
-        self._row_stream = Macs(nest, still | by_row | in_turn)  # (inside, row)
-        self._col_stream = Macs(nest, still | by_col | in_turn)  # (inside, column)
-        self._still = Macs(
-            nest, still | {i: v[:, None] for i, v in rows.items()} | by_col
-        )  # (row, column)
+        self._row_stream = Macs(nest, still | by_row | in_turn)  # [inside, row]
+        self._col_stream = Macs(nest, still | by_col | in_turn)  # [inside, column]
+        down = {i: v[:, None] for i, v in rows.items()}
+        self._still = Macs(nest, still | down | by_col)  # [row, column]
         self._exist = _Existence(nest, rows, cols, within, self.sizes)
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
 
     # -- what runs ---------------------------------------------------------------------------------
 
     def _held(self) -> str:
+        """The one tensor the PEs keep, of one word."""
         name, kept = self.nest.arch.level_names[self.pe], self.nest.keep[self.pe]
         if len(kept) != 1:
             has = "nothing" if not kept else " and ".join(sorted(kept))
             raise MappingError(
-                f"{name} keeps {has}; on systolic lines every PE holds one tensor, and the others pass by"
+                f"{name} keeps {has}; on systolic lines every PE holds one tensor, and the others "
+                "pass by"
             )
         (held,) = kept
         if self.nest.footprint.tile_words(self.pe, held) > 1:
             words = self.nest.footprint.tile_words(self.pe, held)
             raise MappingError(
-                f"{name} holds {words} words of {held} in a PE; on systolic lines a PE has one register"
+                f"{name} holds {words} words of {held} in a PE; on systolic lines a PE has one "
+                "register"
             )
         return held
 
     def _check_loops(self) -> None:
+        """One array of one MAC a PE, and nothing inside a PE that changes the word it holds."""
         nest, names = self.nest, self.nest.arch.level_names
         for loop in nest.loops:
             if loop.spatial and loop.level != self.pe - 1:
@@ -136,14 +157,17 @@ class Lines:
                 )
 
     def _check_networks(self) -> None:
+        """The network above the PEs must be what the registers do."""
         name, net = self.nest.arch.network_below(self.pe - 1)
         if not self.outputs_held and net.held not in ("preload", "unicast"):
             raise MappingError(
-                f"network {name} brings held operands by {net.held}; the cycle engine shifts them in (held: preload)"
+                f"network {name} brings held operands by {net.held}; the cycle engine shifts them "
+                "in (held: preload)"
             )
         if not self.outputs_held and net.accumulated != "systolic":
             raise MappingError(
-                f"network {name} adds by {net.accumulated}; where an operand is held, lines add (accumulated: systolic)"
+                f"network {name} adds by {net.accumulated}; where an operand is held, lines add "
+                "(accumulated: systolic)"
             )
 
     def _streams(self, loops: dict[str, list[int]]) -> tuple[str, str]:
@@ -167,7 +191,8 @@ class Lines:
             self.turned = True
             return streamed, self.acc
         raise MappingError(
-            f"{streamed} streams and {self.acc} adds up on systolic lines only along different axes of the array"
+            f"{streamed} streams and {self.acc} adds up on systolic lines only along "
+            "different axes of the array"
         )
 
     # -- folds -------------------------------------------------------------------------------------
@@ -178,12 +203,13 @@ class Lines:
         for mask, what in ((rows, "rows"), (cols, "columns")):
             if not mask[: int(mask.sum())].all():
                 raise MappingError(
-                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, which leaves gaps between them"
+                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, which "
+                    "leaves gaps between them"
                 )
         return Shape(int(rows.sum()), int(cols.sum()), np.flatnonzero(within))
 
     def row_words(self, at: Where, shape: Shape) -> Matrix:
-        """(T, r) words that move along the rows."""
+        """[T, r] words that move along the rows."""
         return self._matrix(
             self._row_stream.touched(self.along_rows, at, self.feeder(self.along_rows)),
             shape.inside,
@@ -192,7 +218,7 @@ class Lines:
         )
 
     def col_words(self, at: Where, shape: Shape) -> Matrix:
-        """(T, c) words that move along the columns: an operand, or the sums."""
+        """[T, c] words that move along the columns: an operand, or the sums."""
         return self._matrix(
             self._col_stream.touched(self.along_cols, at, self.feeder(self.along_cols)),
             shape.inside,
@@ -201,7 +227,7 @@ class Lines:
         )
 
     def held_words(self, at: Where, shape: Shape) -> Matrix:
-        """(r, c) words that are held."""
+        """[r, c] words that are held."""
         return self._matrix(
             self._still.touched(self.held, at, self.feeder(self.held)),
             np.arange(shape.r),
@@ -210,6 +236,7 @@ class Lines:
         )
 
     def _matrix(self, words: Touched, first: Ints, n: int, which: str) -> Matrix:
+        """The part of all positions that a fold uses: its steps (or rows) and its first ``n``."""
         rows, cols, within = self.sizes
         full = {"rows": (within, rows), "cols": (within, cols), "held": (rows, cols)}[which]
         names, addresses = (
@@ -235,7 +262,11 @@ class Lines:
 
 
 class _Existence:
-    """Which rows, columns and steps inside the PEs have MACs, worked out chain by chain."""
+    """Which rows, columns and steps inside the PEs have MACs, worked out chain by chain.
+
+    A chain's pieces must be a product of the three (a fold is a full rectangle, all of whose PEs
+    take the same steps); if they are not, no line can carry them.
+    """
 
     def __init__(
         self,
@@ -254,13 +285,15 @@ class _Existence:
         self._known: dict[Any, tuple[Bools, ...]] = {}
 
     def at(self, at: Where) -> tuple[Bools, Bools, Bools]:
-        found = [np.ones(n, bool) for n in self.sizes]
+        """Of a fold: which positions of the row loops, the column loops and those inside exist."""
+        masks = [np.ones(n, bool) for n in self.sizes]
         for chain, own in self.chains:
             for k, mask in enumerate(self._chain(chain, own, at)):
-                found[k] &= mask
-        return found[0], found[1], found[2]
+                masks[k] &= mask
+        return masks[0], masks[1], masks[2]
 
     def _chain(self, chain: Chain, own: list[list[int]], at: Where) -> tuple[Bools, ...]:
+        """The same of one chain, spread over all positions of the three kinds."""
         inside = {i for loops in own for i in loops}
         fixed = {i: at[i] for i in chain.loops if i not in inside}
         key = (chain.name, *fixed.values())
@@ -280,7 +313,8 @@ class _Existence:
             ]
             if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
                 raise MappingError(
-                    f"the pieces of {chain.name} are ragged over the array: some PEs of a fold have fewer steps than others"
+                    f"the pieces of {chain.name} are ragged over the array: some PEs of a fold "
+                    "have fewer steps than others"
                 )
             masks = []
             for axis, side in enumerate(sides):

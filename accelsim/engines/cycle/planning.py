@@ -1,8 +1,12 @@
 """What a plain array is to do in a step: which MAC takes which word, what comes into each PE and
 when, which sums go.
 
-A *step* is a setting of the temporal loops outside the PEs, a *setting* one of those inside.  A PE is an instance of the
-innermost level, a *position* one of its MACs.
+A *step* is a setting of the temporal loops outside the PEs, a *setting* one of those inside.  A PE
+is an instance of the innermost level, a *position* one of its MACs.  Planning looks at words only,
+``buses`` then clocks what was planned; what is held where was decided here, and is checked there.
+
+Axes: [positions, settings] for what MACs take, [PEs, words] for what PEs keep (each PE's list in
+the order of names, padded with FAR), [words] for words that move.
 """
 
 from __future__ import annotations
@@ -35,34 +39,41 @@ MOST_MACS = 1 << 20
 
 @dataclass(eq=False)
 class PlainStep:
-    """One step as planned: every MAC's words, and what the PEs keep, take and let go."""
+    """One step as planned: every MAC's words, and what the PEs keep, take and let go.
+
+    ``number``    in order
+    ``at``        where the loops outside the PEs stand
+    ``exists``    [positions, settings]: which MACs there are
+    ``slots``     [edges]: settings at which some MAC works
+    ``words``     by tensor: what every MAC takes or adds to
+    ``keeps``     by kept tensor: what changes in the PEs' lists
+    ``loads``     by kept operand: what comes in, and when
+    ``last_use``  [PEs, words] of the sums: the setting of the last product; -1 none in this step
+    ``leaves``    by setting: PE and slot of the sums that go then
+    ``late``      the same of PEs that stood idle, which no working PE lets go with them
+    """
 
     number: int
     at: Where
-    exists: Bools  # (position, setting)
-    slots: Ints  # settings at which some MAC works
+    exists: Bools
+    slots: Ints
     words: dict[str, PeWords]
     keeps: dict[str, Change]
     loads: dict[str, Loads]
-    last_use: Ints | None = (
-        None  # (PE, word) of the sums: the setting of the last product; -1 none in this step
-    )
-    leaves: dict[int, tuple[Ints, Ints]] = field(
-        default_factory=dict
-    )  # by setting: (PE, slot) of the sums that go then
-    late: tuple[Ints, Ints] | None = (
-        None  # sums of PEs that stood idle, which no working PE lets go with them
-    )
+    last_use: Ints | None = None
+    leaves: dict[int, tuple[Ints, Ints]] = field(default_factory=dict)
+    late: tuple[Ints, Ints] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class PeWords:
-    """Every MAC's word of one tensor, (position, setting): where it stands in its PE's list, or
-    what the bus brings.
+    """Every MAC's word of one tensor, each array [positions, settings].
 
-    ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they
-    differ).  ``read``: which words the level outside reads for the MACs (stored padding may begin
-    there).
+    ``names``   at the MAC
+    ``kept``    in the PE; under a loop fused inside it they differ
+    ``slot``    of a kept tensor: where the word stands in its PE's list
+    ``values``  of others: what the bus brings
+    ``read``    which of these the level outside reads; padding may be stored further in
     """
 
     names: Ints
@@ -74,10 +85,14 @@ class PeWords:
 
 @dataclass(frozen=True, eq=False)
 class Loads:
-    """Operand words that come into PEs, sorted by the setting they come at.
+    """Operand words that come into PEs, sorted by the setting they come at; arrays are [words].
 
-    ``group``: who shares the bus.  ``read``: whether the level outside reads it.  ``donor``: over
-    neighbour links, PE and place of one that held it the step before; -1 for a word of the bus.
+    ``when``   the setting of its first use by any PE that shares it
+    ``pe``, ``slot``   where it goes;  ``name``, ``value``   what it is
+    ``group``  who shares the bus
+    ``read``   whether the level outside reads it
+    ``donor``  over neighbour links, PE and place of one that held it the step before; -1 for a word
+               of the bus
     """
 
     when: Ints
@@ -96,8 +111,22 @@ NO_LOADS = Loads(
 
 
 class Planner:
-    """The PEs of a nest without systolic lines, and what each step asks of them.  ``traffic``:
-    every tensor's levels outside.
+    """The PEs of a nest without systolic lines, and what each step asks of them.
+
+    ``traffic``      by tensor: the levels outside
+    ``acc``          the accumulated tensor
+    ``spatial``, ``inside``   loops over PEs and MACs, and temporal ones inside the PEs
+    ``pes``, ``lanes``, ``positions``, ``settings``   how many there are; lanes are MACs of one PE
+    ``where``        by spatial loop: its position, [positions]
+    ``pe_of``        [positions]: the PE of each MAC
+    ``macs``         the words MACs touch
+    ``kept``         tensors the PEs keep
+    ``outer``, ``inner``   by tensor: its boundary from outside, and the one to the MAC
+    ``group``        by boundary: who shares a word, [PEs] or [positions]
+    ``few``          by kept tensor: settings that differ in its own loops, and which each is like
+    ``chains``       links that sums hop along, if there are any
+    ``state``        by kept tensor: names in the PEs as planned so far, [PEs, words]
+    ``planned``      steps so far
     """
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
@@ -113,7 +142,8 @@ class Planner:
         self.settings = prod(loops[i].trips for i in self.inside)
         if self.positions > MOST_MACS:
             raise MappingError(
-                f"{self.positions} MACs at once are more than the {MOST_MACS} the cycle engine clocks"
+                f"{self.positions} MACs at once are more than the {MOST_MACS} the cycle engine "
+                "clocks"
             )
         self.where = digits(nest, self.spatial)
         self.pe_of = np.arange(self.positions) // self.lanes
@@ -135,9 +165,7 @@ class Planner:
         self.group = {b: self._groups(b) for b in nest.boundaries if b.child >= self.pe}
         self.few = {t: self._few(t, within) for t in self.kept}
         self.chains = self.new_chains()
-        self.state = {
-            t: np.full((self.pes, 0), FAR) for t in self.kept
-        }  # names in the PEs, as planned so far
+        self.state = {t: np.full((self.pes, 0), FAR) for t in self.kept}
         self.planned = 0
         self._tiles: dict[str, tuple[object, Tile]] = {}
         self._ahead: tuple[Where, Change] | None = None
@@ -269,8 +297,8 @@ class Planner:
         return known[1]
 
     def takes_step(self, t: str, at: Where) -> Bools:
-        """Which PEs are not idle through a dimension the tensor does not depend on."""
-        found = np.ones(self.pes, bool)
+        """Which PEs are not idle through a dimension the tensor does not depend on, [PEs]."""
+        taking = np.ones(self.pes, bool)
         for c in self.nest.chains:
             if not c.depends(t):
                 mine = [i for i in c.loops if self.nest.loops[i].level < self.pe]
@@ -278,10 +306,11 @@ class Planner:
                 if key not in self._active:
                     index = {i: at[i] if i in at else self.where[i][:: self.lanes] for i in mine}
                     self._active[key] = np.broadcast_to(self.nest.pieces(c, index).exists, self.pes)
-                found = found & self._active[key]
-        return found
+                taking = taking & self._active[key]
+        return taking
 
     def _last_use(self, slot: Ints, there: Bools, width: int) -> Ints:
+        """The setting of each sum's last product, [PEs, words]; -1 where it gets none."""
         last = np.full((self.pes, width), -1, np.int64)
         position, setting = np.nonzero(there)
         np.maximum.at(last, (self.pe_of[position], slot[position, setting]), setting)
@@ -312,9 +341,9 @@ class Planner:
             giver, place, held = giver[held < span], place[held < span], held[held < span]
             have, at = np.unique(self.group[b][giver] * span + held, return_index=True)
             if len(have):
-                found = np.minimum(np.searchsorted(have, code[which]), len(have) - 1)
-                near = have[found] == code[which]
-                donor = np.where(near, giver[at[found]], -1), np.where(near, place[at[found]], -1)
+                nearest = np.minimum(np.searchsorted(have, code[which]), len(have) - 1)
+                near, source = have[nearest] == code[which], at[nearest]
+                donor = np.where(near, giver[source], -1), np.where(near, place[source], -1)
                 read &= ~near
         order = np.argsort(first[which], kind="stable")
         donor = donor[0][order], donor[1][order]
@@ -330,7 +359,11 @@ class Planner:
         )
 
     def release(self, step: PlainStep, following: Where | None) -> None:
-        """Which sums the PEs let go after a step: those the next one does not keep, or all."""
+        """Which sums the PEs let go after a step: those the next one does not keep, or all.
+
+        Sums that are added to each other on the way leave together, on the edge that completes the
+        last of them.
+        """
         if self.acc not in self.kept:
             return
         names = step.keeps[self.acc].names

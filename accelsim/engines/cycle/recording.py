@@ -1,4 +1,9 @@
-"""From the registers of an array to the frames of a trace."""
+"""From the registers of an array to the frames of a trace.
+
+The arrays know nothing of traces: after every edge they call ``watch``, and what is hung in there
+reads their registers.  Names become flat addresses here, and on turned arrays rows become columns
+again, so that a trace shows the architecture's array.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +37,11 @@ def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
 def record_lines(
     array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
 ) -> None:
-    """Let a trace watch a systolic array."""
+    """Let a trace watch a systolic array: its planes, and the words at its ports.
+
+    Planes are called by their tensor, and the registers that are only on the way (``shadow``,
+    ``shift``) by their own name.
+    """
     nest, size = lines.nest, lines.nest.arch.array
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
     tensors |= (
@@ -101,7 +110,9 @@ def record_lines(
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
-    """Let a trace watch a plain array."""
+    """Let a trace watch a plain array: what every MAC takes and adds to at an edge, sums on chains,
+    and the words on the buses.
+    """
     nest, acc = array.nest, array.acc
     axes = [[i for i in array.spatial if nest.loops[i].axis == axis] for axis in ("row", "col")]
     row, col = (numbered(nest, loops, array.where, array.positions) for loops in axes)
@@ -116,10 +127,11 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     level = array.outer[acc].child
 
     def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
-        found = np.zeros((2, rows, cols), np.int64)
-        found[1] = BUBBLE
-        found[0, row, col], found[1, row, col] = values, names
-        return found[0], found[1]
+        """Values and names of positions laid out as [rows, cols]."""
+        laid = np.zeros((2, rows, cols), np.int64)
+        laid[1] = BUBBLE
+        laid[0, row, col], laid[1, row, col] = values, names
+        return laid[0], laid[1]
 
     def see() -> None:
         if not trace.wants(array.edge):
@@ -162,12 +174,13 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
 
 
 def _slots(plane: Ints) -> Ints:
+    """Slots laid out over the array, with EMPTY where no MAC is."""
     return np.where(plane == BUBBLE, EMPTY, plane)
 
 
 def _on_buses(array: BusArray) -> list[Crossing]:
     """Every word on a bus once, with how many take it (or give to it)."""
-    found = []
+    crossings = []
     for way, tensor, bus, names, values in array.bus:
         b = array.outer[tensor]
         level = array.nest.levels if b.child > array.pe else array.pe
@@ -184,5 +197,5 @@ def _on_buses(array: BusArray) -> list[Crossing]:
                 if way == "out"
                 else value
             )
-            found.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
-    return found
+            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
+    return crossings

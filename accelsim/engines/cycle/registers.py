@@ -1,8 +1,13 @@
 """Registers of systolic lines: planes of tagged words, the ports that feed them, and the clock.
 
-Every register carries tags beside its value: the word's name, the fold and step it belongs to, the residency of held
-words.  A plane is an array (layers, rows, columns); at an edge a word moves to its neighbour's register, and nowhere else.
-Row i is fed i edges after row 0, column j j edges after column 0.
+The rule of the clock: at an edge every register takes what its neighbour had before the edge, and
+nothing else.  A *plane* is one kind of register of all PEs, an array [layers, rows, cols]; ``down``
+and ``right`` make the plane after an edge from the one before and what the ports show.  Row i is
+fed i edges after row 0, column j j edges after column 0, so that partners meet.
+
+The layers are a word and its tags: value, name, the fold and step it belongs to, the residency of
+held words, marks.  Tags cost no hardware; they are how the engine notices two words that should not
+have met.
 """
 
 from __future__ import annotations
@@ -25,17 +30,10 @@ EMPTY = -1  # the slot of a register that holds no word of a fold
 VALUE, NAME, SLOT, GEN, MARK = range(5)  # layers of an operand's registers
 HOPS = 2  # of a held word's, in place of SLOT: rows it has still to go, 0 at home, -1 empty
 ADDS = 3  # of a sum's that moves, in place of GEN: how many PEs have added to it
-ADDED, STATE, ORIGIN = (
-    2,
-    4,
-    5,
-)  # of an accumulator's: products it has got, what it holds, the row it was made in
-FIRST, LAST, GO, MADE = (
-    1,
-    2,
-    4,
-    8,
-)  # marks: first, last of its fold, last of the lowest row in use; a zero no level gave
+# Of an accumulator's: products it has got, what it holds, the row it was made in.
+ADDED, STATE, ORIGIN = 2, 4, 5
+# Marks: first and last of its fold, last of the lowest row in use, a zero no level gave.
+FIRST, LAST, GO, MADE = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +48,7 @@ class Stream:
 
     @property
     def marks(self) -> Any:
+        """MADE where the level outside does not read the word, in the matrix' shape."""
         return 0 if self.given is None else np.where(self.given, 0, MADE)
 
     def real(self) -> tuple[int, int]:
@@ -84,21 +83,29 @@ class FoldTask:
 
 @dataclass
 class FoldTally:
-    """Words that crossed the array's borders and MACs, counted edge by edge as they are latched."""
+    """Words that crossed the array's borders and MACs, counted edge by edge as they are latched.
+
+    ``macs``                     PEs that worked, added up over edges
+    ``rows_fed``, ``cols_fed``   words through the ports that the level outside read
+    ``rows_taken``, ``cols_taken``, ``held_taken``   words MACs took
+    ``sums_made``                words MACs added to
+    ``held_fed``                 words through the ports of the shift lines
+    ``held_latched``             words that came to their PE
+    ``opened``                   accumulators that began a sum
+    ``left``                     results that left, words only
+    """
 
     macs: int = 0
-    rows_fed: int = (
-        0  # words through the ports of the rows; ``_given``: those the level outside read
-    )
+    rows_fed: int = 0
     cols_fed: int = 0
-    rows_taken: int = 0  # words of MACs
+    rows_taken: int = 0
     cols_taken: int = 0
     held_taken: int = 0
     sums_made: int = 0
-    held_fed: int = 0  # words through the ports of the shift lines
-    held_latched: int = 0  # words that came to their PE
-    opened: int = 0  # accumulators that began a sum
-    left: int = 0  # results that left, words only
+    held_fed: int = 0
+    held_latched: int = 0
+    opened: int = 0
+    left: int = 0
 
     def add(self, other: FoldTally, times: int) -> None:
         """Another tally's counts, so many times."""
@@ -108,22 +115,29 @@ class FoldTally:
 
 @dataclass(eq=False)
 class Landing:
-    """The results of one fold: values and edges, (T, c) of sums that moved, (r, c) of sums that
-    were held.
+    """The results of one fold, as they are latched.
+
+    ``number``         of the fold, in order of issue
+    ``values, edges``  [T, c] of sums that moved, [r, c] of sums that were held; edge 0: not yet
+    ``used``           the part of them that is no bubbles'
+    ``expected``       results still to come
+    ``task, start``    what the fold was, and when it started
     """
 
     number: int
     values: Ints
     edges: Ints
-    used: tuple[int, int]  # the part of them that is no bubbles'
+    used: tuple[int, int]
     expected: int
     task: FoldTask
     start: Start
 
 
 class PortFeed:
-    """What the ports of one side are given, edge by edge: blocks of (edges, layers, lines), line k
-    so many edges late.
+    """What the ports of one side are given, edge by edge.
+
+    ``quiet``   [layers, lines]: what they show when nothing comes
+    ``blocks``  (first edge, words [edges, layers, lines]), line k so many edges late
     """
 
     def __init__(self, layers: int, lines: int) -> None:
@@ -133,7 +147,7 @@ class PortFeed:
         self.blocks: list[tuple[int, Ints]] = []
 
     def put(self, edge: int, words: Ints) -> None:
-        """``words`` (T, layers, n): the first of line 0 enters at ``edge``."""
+        """``words`` [T, layers, n]: the first of line 0 enters at ``edge``, of line k k later."""
         t, _, n = words.shape
         block = np.broadcast_to(self.quiet, (t + n - 1, *self.quiet.shape)).copy()
         lines = np.arange(n)
@@ -141,23 +155,26 @@ class PortFeed:
         self.blocks.append((edge, block))
 
     def at(self, edge: int) -> Ints:
-        """What the ports show at an edge; (layers, lines)."""
-        found = None
+        """What the ports show at an edge, [layers, lines]; two folds may overlap there, on
+        different lines.
+        """
+        now = None
         while self.blocks and self.blocks[0][0] + len(self.blocks[0][1]) <= edge:
             self.blocks.pop(0)
         for first, block in self.blocks:
             if first <= edge < first + len(block):
                 words = block[edge - first]
-                if found is None:
-                    found = words
+                if now is None:
+                    now = words
                 else:
-                    both = (found[2] != EMPTY) & (words[2] != EMPTY)
+                    both = (now[2] != EMPTY) & (words[2] != EMPTY)
                     if both.any():
                         raise HazardError(
-                            f"edge {edge}: two words want the port of line {int(np.flatnonzero(both)[0])}"
+                            f"edge {edge}: two words want the port of line "
+                            f"{int(np.flatnonzero(both)[0])}"
                         )
-                    found = np.where(words[2] != EMPTY, words, found)
-        return self.quiet if found is None else found
+                    now = np.where(words[2] != EMPTY, words, now)
+        return self.quiet if now is None else now
 
     @property
     def pending(self) -> bool:
@@ -186,38 +203,44 @@ def shown(plane: Ints, there: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
 
 
 def empty_plane(layers: int, rows: int, cols: int) -> Ints:
+    """Registers that hold nothing, [layers, rows, cols]."""
     plane = np.full((layers, rows, cols), EMPTY, np.int64)
     plane[VALUE], plane[NAME] = 0, BUBBLE
     return plane
 
 
 def padded(matrix: Any, shape: tuple[int, int], fill: int) -> Ints:
+    """A matrix in the corner of a larger one."""
     wide = np.full(shape, fill, np.int64)
     wide[: matrix.shape[0], : matrix.shape[1]] = matrix
     return wide
 
 
 class SystolicArray:
-    """``rows`` x ``cols`` PEs with their ports, and the clock.  ``edge`` is the last edge clocked;
-    edge 1 is the first.
+    """``rows`` x ``cols`` PEs with their ports, and the clock.
+
+    ``edge``         the last edge clocked; edge 1 is the first
+    ``issued``       folds so far
+    ``last_result``  the last edge that latched a result
+    ``tally``        what was counted
+    ``active``       [rows, cols]: PEs that multiplied at this edge
+    ``slots``        [rows, cols]: fold and step each of them worked on, as fold << 32 | step
+    ``landings``     results of folds that are not all there, by number
+    ``out``          results that left at this edge: columns, names and values [results]
+    ``watch``        called after every edge
+    ``ready``        called with every fold whose results are all there
     """
 
     def __init__(self, rows: int, cols: int, *, overlap: bool, full: bool) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
         self.edge = self.issued = self.last_result = 0
         self.tally = FoldTally()
-        self.active = np.zeros((rows, cols), bool)  # PEs that multiplied at this edge
-        self.slots = np.full(
-            (rows, cols), EMPTY, np.int64
-        )  # fold and step each of them worked on, as fold << 32 | step
+        self.active = np.zeros((rows, cols), bool)
+        self.slots = np.full((rows, cols), EMPTY, np.int64)
         self.landings: dict[int, Landing] = {}
-        self.watch: Callable[[], None] | None = None  # called after every edge
-        self.out: list[
-            tuple[Ints, Ints, Ints]
-        ] = []  # results that left at this edge: columns, names, values
-        self.ready: Callable[[Landing], None] | None = (
-            None  # called with every fold whose results are all there
-        )
+        self.watch: Callable[[], None] | None = None
+        self.out: list[tuple[Ints, Ints, Ints]] = []
+        self.ready: Callable[[Landing], None] | None = None
 
     # to be had from the two kinds of array
 
@@ -268,7 +291,8 @@ class SystolicArray:
             idle = 0 if self.under_way() or self.last_result == self.edge else idle + 1
             if idle > self.rows + self.cols:
                 raise HazardError(
-                    f"edge {self.edge}: results of fold {min(self.landings)} are missing and nothing moves any more"
+                    f"edge {self.edge}: results of fold {min(self.landings)} are missing and "
+                    "nothing moves any more"
                 )
 
     def flush(self) -> None:
@@ -296,7 +320,7 @@ class SystolicArray:
     def _operands(
         self, stream: Stream, lines: int, number: int, gen: int, *, first: bool, last: bool
     ) -> Ints:
-        """(T, layers, lines) of operands with their tags; a fully clocked array gets bubbles in the
+        """Operands with their tags, [T, layers, lines]; a fully clocked array gets bubbles in the
         lines not used.
         """
         t, n = stream.values.shape

@@ -1,11 +1,12 @@
 """One fold of each distinct shape, multiplied: what makes two folds alike, so that the counts stay
 exact.
 
-On systolic lines a fold's counts follow from how many of its words are real, and its way through the array from its rows,
-columns and steps; when each fold starts is the controller's business, which is asked for every one of them.
+On systolic lines a fold's counts follow from how many of its words are real, and its way through
+the array from its rows, columns and steps; when each fold starts is the controller's business,
+which is asked for every one of them.
 
-On plain arrays two steps are alike if all their words differ by one distance a tensor, what the PEs hold from before by
-the same, and so what they must keep for the step after.
+On plain arrays two steps are alike if all their words differ by one distance a tensor, what the PEs
+hold from before by the same, and so what they must keep for the step after.
 """
 
 from __future__ import annotations
@@ -28,17 +29,21 @@ PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 @dataclass(frozen=True)
 class Alike:
-    """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base``
-    (addresses or pairs).
+    """A tensor's words at a step: equal ``pattern`` means equal but for a distance, which is that
+    of ``base`` for names in the PEs (addresses or pairs) and of ``address`` outside them.
     """
 
     pattern: Any
-    base: int  # of names in the PEs
+    base: int
     address: int
 
 
 class Patterns:
-    """Numbers for what the chains of a nest leave, wherever they stand."""
+    """Numbers for what the chains of a nest leave, wherever they stand.
+
+    A chain's coordinates less their least are its pattern; equal patterns get equal numbers, and
+    the least coordinates say how far apart two steps with one pattern are.
+    """
 
     def __init__(self, array: BusArray) -> None:
         self.array, self.nest = array, array.nest
@@ -125,8 +130,14 @@ class Patterns:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One clocked step: what it moved, when its last result came after its first edge, and what
-    arrived outside.
+    """One clocked step.
+
+    ``moved``   over the boundaries of PEs and MACs
+    ``slots``   edges it took of the array
+    ``last``    the edge of its last result, from its first edge
+    ``macs``, ``active``   done; the most at once
+    ``pe``, ``words``      [sums] that arrived outside: the PE each is from, and its address less
+                           the step's base
     """
 
     moved: dict[Boundary, Moved]
@@ -135,7 +146,7 @@ class Sample:
     macs: int
     active: int
     pe: Ints
-    words: Ints  # addresses less the step's base
+    words: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +161,10 @@ class _Held:
 class StepSampler:
     """Clocks one of each kind of step on an array of its own, with what earlier steps have left in
     the PEs.
+
+    ``array``, ``patterns``  the array that is clocked, and what makes steps alike
+    ``known``, ``times``     by kind: the sample, and how many steps are like it
+    ``held``                 by kept tensor: which PEs hold what, by the step they took last
     """
 
     def __init__(self, array: BusArray) -> None:
@@ -237,10 +252,10 @@ class StepSampler:
 
     def totals(self) -> Mapping[Boundary, Moved]:
         """What all steps moved over the boundaries of PEs and MACs."""
-        found: dict[Boundary, Moved] = {}
+        moves: dict[Boundary, Moved] = {}
         for key, sample in self.known.items():
             for b, m in sample.moved.items():
-                total = found.setdefault(b, Moved())
+                total = moves.setdefault(b, Moved())
                 for x in PRIMITIVES:
                     setattr(total, x, getattr(total, x) + self.times[key] * getattr(m, x))
-        return found
+        return moves

@@ -1,5 +1,9 @@
 """What the PEs of a plain array keep: one list of words a PE and tensor, and what changes in it
 from step to step.
+
+``planning`` makes the lists (``Tile``) and the way from one to the next (``Change``) out of names;
+``Spads`` are the registers, which hold values and complain if a MAC wants what is not there.  A
+list is sorted by name and padded with FAR, so that PEs with fewer words fit one array [PEs, words].
 """
 
 from __future__ import annotations
@@ -17,10 +21,11 @@ NOWHERE: Ints = np.zeros((0, 0), np.int64)
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Every PE's words of one step, sorted: ``names`` (PE, word), the first setting of the inner
-    loops that uses each.
+    """Every PE's words of one step.
 
-    ``slot`` (PE, lane, setting) is where each MAC's word stands in its PE's list.
+    ``names``  [PEs, words], sorted
+    ``first``  [PEs, words]: the first setting of the inner loops that uses each
+    ``slot``   [PEs, lanes, settings]: where each MAC's word stands in its PE's list
     """
 
     names: Ints
@@ -29,11 +34,10 @@ class Tile:
 
 
 def tile_of(names: Ints, there: Bools) -> Tile:
-    """The words of MACs (PE, lane, setting) as lists; ``there``: which of them are words."""
+    """The words of MACs [PEs, lanes, settings] as lists; ``there``: which of them are words."""
     pes, lanes, settings = names.shape
-    order_of_use = (
-        np.where(there, names, FAR).transpose(0, 2, 1).reshape(pes, settings * lanes)
-    )  # by setting, then lane
+    # By setting, then lane: a stable sort then leaves the first use of each word in front.
+    order_of_use = np.where(there, names, FAR).transpose(0, 2, 1).reshape(pes, settings * lanes)
     order = np.argsort(order_of_use, axis=1, kind="stable")
     ranked = np.take_along_axis(order_of_use, order, 1)
     new = ranked != FAR
@@ -41,22 +45,24 @@ def tile_of(names: Ints, there: Bools) -> Tile:
     place = np.cumsum(new, axis=1) - 1
     width = int(place.max(initial=-1)) + 1
     pe, at = np.nonzero(new)
-    found = np.full((pes, width), FAR)
+    lists = np.full((pes, width), FAR)
     first = np.zeros((pes, width), np.int64)
-    found[pe, place[pe, at]] = ranked[pe, at]
+    lists[pe, place[pe, at]] = ranked[pe, at]
     first[pe, place[pe, at]] = order[pe, at] // lanes
     slot = np.empty_like(place)
     np.put_along_axis(slot, order, place, 1)
-    return Tile(found, first, slot.reshape(pes, settings, lanes).transpose(0, 2, 1))
+    return Tile(lists, first, slot.reshape(pes, settings, lanes).transpose(0, 2, 1))
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """From one list of words a PE to the next: ``names`` (PE, word) now, and where each stood
-    before (-1: nowhere).
+    """From one list of words a PE to the next.
 
-    ``new`` (PE, word) marks words that come, ``gone`` (PE, word) words of the list before that are
-    let go; ``moved`` says whether anything changes at all.
+    ``names``   [PEs, words] now
+    ``origin``  [PEs, words]: where each stood before; -1: nowhere
+    ``new``     [PEs, words]: words that come
+    ``gone``    [PEs, words before]: words that are let go
+    ``moved``   whether anything changes at all
     """
 
     names: Ints
@@ -88,24 +94,30 @@ def change(before: Ints, tile: Ints, active: Bools) -> Change:
 
 
 def find(lists: Ints, names: Ints) -> Ints:
-    """Where each PE's names stand in its list, -1 where they do not; (PE, any number of names)."""
-    found = np.full(names.shape, -1, np.int64)
+    """Where each PE's names stand in its list, -1 where they do not: [PEs, names]."""
+    where = np.full(names.shape, -1, np.int64)
     have, want = lists != FAR, names != FAR
     if not have.any() or not want.any():
-        return found
+        return where
     low = int(min(lists[have].min(), names[want].min()))
     span = int(max(lists[have].max(), names[want].max())) - low + 1
     row = np.arange(len(lists))[:, None] * span - low
     keys, mine = (row + np.where(have, lists, 0))[have], (row + np.where(want, names, 0))[want]
     at = np.minimum(np.searchsorted(keys, mine), len(keys) - 1)
     places = np.broadcast_to(np.arange(lists.shape[1]), lists.shape)[have]
-    found[want] = np.where(keys[at] == mine, places[at], -1)
-    return found
+    where[want] = np.where(keys[at] == mine, places[at], -1)
+    return where
 
 
 class Spads:
-    """The registers of all PEs for one tensor: names, values, whether a word has come yet, and for
-    sums whether any has arrived.
+    """The registers of all PEs for one tensor.
+
+    ``room``    words a PE has place for
+    ``what``    the tensor, for messages
+    ``names``   [PEs, words]
+    ``values``  [PEs, words]
+    ``there``   [PEs, words]: whether the word has come yet
+    ``fresh``   [PEs, words] of sums: whether nothing was added yet
     """
 
     def __init__(self, pes: int, room: int, what: str) -> None:
@@ -125,7 +137,8 @@ class Spads:
             return
         if to.names.shape[1] > self.room:
             raise HazardError(
-                f"a PE was given {to.names.shape[1]} words of {self.what}, its largest tile has {self.room}"
+                f"a PE was given {to.names.shape[1]} words of {self.what}, its largest tile has "
+                f"{self.room}"
             )
         old = to.origin >= 0
         pe = np.nonzero(old)[0]

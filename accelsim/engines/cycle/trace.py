@@ -1,5 +1,8 @@
 """What every PE held and did at every edge of a window, to be looked at or replayed; nothing has to
 be worked out again.
+
+The player and the tests read it, ``recording`` writes it.  Arrays are [edges, rows, cols] of the
+architecture's array, one entry a PE.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 @dataclass(frozen=True, eq=False)
 class RegisterPlane:
-    """One kind of register of every PE: ``values`` and ``words`` shaped (edges, rows, cols).
+    """One kind of register of every PE: ``values`` and ``words`` [edges, rows, cols].
 
     A word is its flat address in ``tensor``, ``NO_WORD`` (-1) a padding zero nowhere stored,
     ``BUBBLE`` (-2) nothing: the value is then 0.  Sums are wrapped to psum width.
@@ -45,14 +48,19 @@ class RegisterPlane:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A word at the array's border at one edge: in or out, over which bus, port or link, to or from
-    how many PEs.
+    """A word at the array's border at one edge.
+
+    ``way``    ``in`` or ``out``
+    ``port``   ``row 3``, ``column 0``, ``bus 1``
+    ``word``   its flat address in ``tensor``
+    ``value``  of the word; sums are wrapped to psum width
+    ``pes``    how many PEs take it, or give to it
     """
 
     edge: int
-    way: str  # "in", "out"
+    way: str
     tensor: str
-    port: str  # "row 3", "column 0", "bus 1"
+    port: str
     word: int
     value: int
     pes: int
@@ -121,10 +129,12 @@ class Trace:
         if need > MOST_BYTES:
             fits = max(1, MOST_BYTES * window // need)
             raise ValueError(
-                f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; at most {fits} edges fit"
+                f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; "
+                f"at most {fits} edges fit"
             )
 
     def wants(self, edge: int) -> bool:
+        """Whether an edge is in the window."""
         return self.first <= edge <= self.last
 
     def fold(self, number: int, at: Mapping[int, int], inside: Ints) -> None:
@@ -170,12 +180,14 @@ class Trace:
             self._counters[-1] = self.totals
 
     def _snapshot(self) -> Ints:
+        """What has moved so far, [boundaries, primitives]."""
         moves = self._moves()
         return np.array(
             [[getattr(moves[b], k) for k in PRIMITIVES] for b in self.boundaries], np.int64
         )
 
     def _turn(self, frames: Any) -> Any:
+        """Frames as the architecture's array has them."""
         return np.ascontiguousarray(frames.transpose(0, 2, 1)) if self.place.turned else frames
 
     # -- for the reader ----------------------------------------------------------------------------
@@ -191,11 +203,11 @@ class Trace:
         p = self.nest.problem
         at = np.unravel_index(word, p.shape(tensor))
         names = "NGCHW" if tensor == "ifmap" else [rank[0] for rank in RANKS[tensor]]
-        found = {d: int(x) for d, x in zip(names, at, strict=True)}
+        place = {d: int(x) for d, x in zip(names, at, strict=True)}
         if tensor == "ifmap" and self.nest.window is not None:
-            found["H"] -= self.nest.window[0][0]
-            found["W"] -= self.nest.window[1][0]
-        return found
+            place["H"] -= self.nest.window[0][0]
+            place["W"] -= self.nest.window[1][0]
+        return place
 
     def crossings(self, edge: int) -> list[Crossing]:
         """Words that entered or left the array at an edge."""
@@ -209,7 +221,7 @@ class Trace:
         return self._iterations(self.slots[self._frame_of(edge)], self._positions())
 
     def _iterations(self, slots: Ints, place: Mapping[int, Ints]) -> dict[str, Ints]:
-        found = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
+        indices = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
         for slot in np.unique(slots[slots != EMPTY]).tolist():
             here = slots == slot
             at, within = self._standing(slot)
@@ -219,8 +231,8 @@ class Trace:
                     for i in c.loops
                 }
                 for d, x in coordinates(c, self.nest.pieces(c, index)).items():
-                    found[d][here] = x
-        return found
+                    indices[d][here] = x
+        return indices
 
     def _standing(self, slot: int) -> tuple[dict[int, int], dict[int, int]]:
         """Positions of the loops outside and inside the PEs in a slot."""
@@ -233,18 +245,18 @@ class Trace:
         -1 where a PE rests.
         """
         slots, place = self.slots[self._frame_of(edge)], self._positions()
-        found: dict[str, Ints] = {}
+        positions: dict[str, Ints] = {}
         for i, x in enumerate(self.nest.loops):
             name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (
                 f":{x.axis}" if x.spatial else ""
             )
-            at = found[name] = np.full(slots.shape, -1, np.int64)
+            at = positions[name] = np.full(slots.shape, -1, np.int64)
             for slot in np.unique(slots[slots != EMPTY]).tolist():
                 here, (outside, within) = slots == slot, self._standing(slot)
                 at[here] = (
                     outside[i] if i in outside else within[i] if i in within else place[i][here]
                 )
-        return found
+        return positions
 
     def at(self, edge: int) -> pd.DataFrame:
         """One row a PE: whether it multiplied, value and word in every register, the indices it
@@ -285,7 +297,7 @@ class Trace:
         return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
 
     def moved(self, edge: int) -> dict[Boundary, Moved]:
-        """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes
+        """The same at one edge, as the engines' counts are given (``moved.columns`` makes
         the contract's columns).
         """
         return {
@@ -301,16 +313,16 @@ class Trace:
         return k
 
     def _positions(self) -> dict[int, Ints]:
-        """Of every spatial loop its position at each row and column."""
+        """Of every spatial loop its position at each row and column, [rows, cols]."""
         nest, shape = self.nest, (self.place.rows, self.place.cols)
-        found: dict[int, Ints] = {}
+        positions: dict[int, Ints] = {}
         for axis, name in enumerate(("row", "col")):
             own = [i for i, x in enumerate(nest.loops) if x.axis == name]
             for i, v in digits(nest, own).items():
                 line = np.zeros(shape[axis], np.int64)
                 line[: len(v)] = v
-                found[i] = np.broadcast_to(line[:, None] if axis == 0 else line[None, :], shape)
-        return found
+                positions[i] = np.broadcast_to(line[:, None] if axis == 0 else line[None, :], shape)
+        return positions
 
 
 def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

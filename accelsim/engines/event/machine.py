@@ -1,15 +1,22 @@
 """The event engine, untimed: carries out ``movement`` in order, on real words.
 
-Each buffer instance is an array of its capacity that holds only what was moved into it; everything else is
-poison (NaN), and poison spreads to the result.  Counts are the lengths of what was copied.  Inside a pass
-the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a matrix product, and what
-they read is what the PEs, or the level that feeds them, hold.
+Each buffer instance is an array of its capacity that holds only what was moved into it; everything
+else is poison (NaN), and poison spreads to the result.  So a word that is read where it is not held
+cannot go unnoticed: the outputs are wrong, and the tests compare every bit.  Counts are the lengths
+of what was copied (section 4), never a formula.
+
+Operands are float32 (16 bits at most), sums float64, which is exact below 2^53; a layer whose sums
+could pass that is refused at the door.
+
+Inside a pass the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a
+matrix product (``multiply``), and what they read is what the PEs, or the level that feeds them,
+hold.  PEs of one cluster (one instance of the level above the array) share an array a tensor,
+addressed by the word itself; ``pe_words`` says which words of it some PE really has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,11 +24,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.event.folds import array_cycles
 from accelsim.engines.event.movement import (
     Drain,
     Event,
     Fill,
-    Folds,
     Open,
     Pass,
     PeDrain,
@@ -33,6 +40,7 @@ from accelsim.engines.event.ranks import not_padding
 from accelsim.engines.event.storage import Buffer, Outermost
 from accelsim.engines.event.word_sets import NONE, Box, WordSet
 from accelsim.engines.moved import Moved
+from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
@@ -42,30 +50,15 @@ Ints = npt.NDArray[np.int64]
 Instance = tuple[int, ...]
 
 
-@dataclass
-class EventOutcome:
-    """What a run gives: the accumulated tensor, what crossed each boundary, and the array's
-    time.
-    """
-
-    result: npt.NDArray[np.int64]
-    moves: dict[Boundary, Moved]
-    macs: int
-    compute_cycles: int
-    active_pes: int
-    folds: list[Folds] = field(default_factory=list)
-    overflow: str | None = None  # a buffer that was given more than it holds
-
-
 def run(
     nest: Nest, data: Mapping[str, npt.NDArray[Any]], events: Iterable[Event] | None = None
-) -> EventOutcome:
+) -> Run:
     """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
-    layer has one).
+    layer has one); ``events`` are those of ``movement`` unless given.
 
-    Returns the accumulated tensor wrapped to psum width.  A word that was read where it was not
-    held comes out as poison: the smallest int64, which no accumulator can hold.  Raises ValueError
-    where sums could exceed 2^53, beyond which float64 is not exact.
+    The outputs are the accumulated tensor wrapped to psum width.  A word that was read where it was
+    not held comes out as poison: the smallest int64, which no accumulator can hold.  Raises
+    ValueError where sums could exceed 2^53, beyond which float64 is not exact.
     """
     nest, data = prepared(nest, data)
     machine = _Machine(nest, data)
@@ -103,101 +96,9 @@ def _check_exact(problem: Problem, data: Mapping[str, npt.NDArray[Any]]) -> None
     largest = prod(max(abs(int(data[t].min())), abs(int(data[t].max()))) for t in problem.operands)
     if largest * terms * problem.R * problem.S >= 1 << 53 and largest * problem.macs >= 1 << 53:
         raise ValueError(
-            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; the engine would not be exact"
+            f"sums of up to {problem.macs} products of magnitude {largest} may exceed 2^53; "
+            "the engine would not be exact"
         )
-
-
-def array_cycles(nest: Nest, folds: Iterable[Folds], *, merge: bool = True) -> int:
-    """Array time of the folds as they were executed, one after another (DESIGN section 5); equal
-    runs at a stride.
-
-    Steps in a row that hold the same words are one fold; with ``merge`` off each step is a fold of
-    its own. An array without systolic lines ends after its MACs and the edges their sums still
-    take.
-    """
-    if not nest.arch.systolic or not nest.keep[nest.levels - 1]:
-        return sum(int(f.length.sum()) for f in folds) + edges_after(nest)
-    array, os = nest.arch.array, nest.problem.accumulated in nest.keep[nest.levels - 1]
-    start, end, before, r_before = 0, 0, None, 0
-    rows, cols = (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
-    tables = _joined(folds) if merge else (np.stack([f.length, f.rows, f.cols]) for f in folds)
-    for t, r, c, times in _runs(tables):
-        if nest.turned:
-            r, c = c, r
-        if array.partial_folds == "full":
-            r, c = rows, cols
-        if os:
-            length = t + r + c - 2 + (0 if array.outputs == "in_place" else rows)
-            gap = {"in_place": t, "accumulators": t + r - 1, "register": max(t, r)}[array.outputs]
-            preload = 0
-        else:
-            length = t + rows + c - 2
-            gap = max(t, r) if array.weight_registers == 2 else t + r - 1
-            preload = r
-        if not array.overlap:
-            end += times * (preload + length)
-            continue
-        if before is None:
-            start = preload
-        elif os:
-            start += (
-                max(before[0], before[0] + r_before - t)
-                if array.outputs == "register"
-                else before[1]
-            )
-        else:
-            start += max(before[0], r) if array.weight_registers == 2 else before[0] + r - 1
-        start += (times - 1) * gap
-        end = max(end, start + length)
-        before, r_before = (t, gap), r
-    return end
-
-
-def edges_after(nest: Nest) -> int:
-    """Edges from the last MAC of an array without systolic lines to its whole sum: its stages and
-    the links sums take from PE to PE.
-    """
-    links = 0
-    if nest.arch.network_below(nest.levels - 2)[1].accumulated == "chain":
-        over = [
-            x
-            for x in nest.loops
-            if x.spatial and not nest.loop_depends(x, nest.problem.accumulated)
-        ]
-        links = sum(prod(x.trips for x in over if x.axis == axis) - 1 for axis in ("row", "col"))
-    return nest.arch.array.pipeline_stages - 1 + links
-
-
-def _runs(tables: Iterable[Ints]) -> Iterator[tuple[int, int, int, int]]:
-    """(T, r, c, times) of equal folds in a row."""
-    for table in tables:
-        starts = np.flatnonzero(np.append(True, (np.diff(table, axis=1) != 0).any(axis=0)))
-        for at, stop in zip(starts, [*starts[1:], table.shape[1]], strict=True):
-            yield int(table[0, at]), int(table[1, at]), int(table[2, at]), int(stop - at)
-
-
-def _joined(folds: Iterable[Folds]) -> Iterator[Ints]:
-    """T, r and c of folds; steps in a row that hold the same words are one, of all their T, across
-    passes too.
-    """
-    last: Ints | None = None  # T, r, c and words of the fold that the next pass may go on with
-    for f in folds:
-        starts = np.flatnonzero(
-            np.append(True, (np.diff(np.stack([f.rows, f.cols, f.held]), axis=1) != 0).any(axis=0))
-        )
-        table = np.stack(
-            [np.add.reduceat(f.length, starts), f.rows[starts], f.cols[starts], f.held[starts]]
-        )
-        if last is not None:
-            if (last[1:] == table[1:, :1]).all():
-                table[0, 0] += last[0, 0]
-            else:
-                yield last[:3]
-        last = table[:, -1:]
-        if table.shape[1] > 1:
-            yield table[:3, :-1]
-    if last is not None:
-        yield last[:3]
 
 
 def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -230,6 +131,20 @@ def _may_lag(nest: Nest) -> bool:
 
 
 class _Machine:
+    """One run.  Events go in, one by one and in order; ``outcome`` says what came of them.
+
+    ``moves``       words over each boundary so far
+    ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
+    ``folds``       of each pass, for the array's time
+    ``stores``      storage by tensor, level and instance, made when first asked for
+    ``pes``         what PEs hold, by tensor and cluster, word for word in the tensor's shape
+    ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
+                    the sums kept back at the end of a pass
+    ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
+    ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
+                    names its own by so many leading indices
+    """
+
     def __init__(self, nest: Nest, data: Mapping[str, npt.NDArray[Any]]) -> None:
         self.nest, self.problem = nest, nest.problem
         self.acc = self.problem.accumulated
@@ -244,60 +159,63 @@ class _Machine:
             start += data["bias"][None, :, :, None, None]
         self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
         self.pe = nest.levels - 1
-        self.pes: dict[
-            tuple[str, Instance], Outermost
-        ] = {}  # what PEs hold, by cluster, word for word
-        self.pe_words: dict[
-            tuple[str, Instance], WordSet
-        ] = {}  # of an operand: what some PE holds; accumulated: sums kept back
+        self.pes: dict[tuple[str, Instance], Outermost] = {}
+        self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
 
-    def outcome(self) -> EventOutcome:
+    def outcome(self) -> Run:
+        """What the events so far came to; poison in the outputs is the smallest int64."""
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
         poison = np.isnan(total)
-        result = wrap(
+        outputs = wrap(
             np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum")
         )
-        result[poison] = np.iinfo(np.int64).min
-        return EventOutcome(
-            result,
+        outputs[poison] = np.iinfo(np.int64).min
+        steps = sum(len(f.length) for f in self.folds)
+        return Run(
+            outputs,
             self.moves,
             self.macs,
             self.compute_cycles,
             self.active,
-            self.folds,
-            self._overflow(),
+            array_cycles(self.nest, self.folds),
+            folds=self.folds,
+            folds_total=steps,
+            folds_run=steps,
+            overflow=self._overflow(),
         )
 
     def _overflow(self) -> str | None:
         for (tensor, level, _), store in self.stores.items():
             if isinstance(store, Buffer) and store.overflow:
                 name = self.nest.arch.level_names[level]
-                return f"{name} was given {store.overflow} words of {tensor}, its largest tile has {store.capacity}"
+                return (
+                    f"{name} was given {store.overflow} words of {tensor}, "
+                    f"its largest tile has {store.capacity}"
+                )
         return None
 
     def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
         """The storage of an instance of a level; of any instance inside it, its own."""
         key = (tensor, level, instance[: self.depth[level]])
-        found = self.stores.get(key)
-        if found is None:
+        store = self.stores.get(key)
+        if store is None:
             shape, foot = self.problem.shape(tensor), self.nest.footprint
-            dtype = (
-                np.float64 if tensor == self.acc else np.float32
-            )  # operands have 16 bits at most
-            found = self.stores[key] = Buffer(
+            dtype = np.float64 if tensor == self.acc else np.float32
+            store = self.stores[key] = Buffer(
                 shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype
             )
-        return found
+        return store
 
     def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
-        found = self.store(tensor, level, instance)
-        assert isinstance(found, Buffer)
-        return found
+        store = self.store(tensor, level, instance)
+        assert isinstance(store, Buffer)
+        return store
 
     def carry_out(self, event: Event) -> None:
+        """Do what an event says, and count it."""
         if isinstance(event, Pass):
             self._pass(event)
         elif isinstance(event, Fill):
@@ -313,6 +231,7 @@ class _Machine:
     # buffers
 
     def _fill(self, fill: Fill) -> None:
+        """Room first, then words: a tile's capacity holds one tile, not the old and the new."""
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
@@ -325,6 +244,9 @@ class _Machine:
         moved.read += sum(n for _, n in fill.reads)
 
     def _drain(self, drain: Drain) -> None:
+        """Sums are added into the parent word by word; what arrived there for the first time of its
+        residency was not read (rule 6).
+        """
         b = drain.boundary
         moved = self.moves[b]
         for instance, words in drain.children:
@@ -347,7 +269,7 @@ class _Machine:
         return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
 
     def _once(self, b: Boundary, words: WordSet) -> WordSet:
-        """Two (k, x) pairs may be one word."""
+        """The distinct words among what arrives: two (k, x) pairs may be one word."""
         return (
             WordSet(listed=np.unique(words.flat(self.problem.shape(b.tensor))))
             if self.nest.pairs(b.tensor, b.child)
@@ -375,6 +297,9 @@ class _Machine:
     # passes
 
     def _pe_drain(self, drain: PeDrain) -> None:
+        """Sums leave PEs: those kept back at the end of an earlier pass are really added now; the
+        others were added while their pass worked, and are only counted here.
+        """
         b = drain.boundary
         moved = self.moves[b]
         moved.drained += drain.drained
@@ -401,6 +326,7 @@ class _Machine:
         return self.pes[key]
 
     def _load(self, load: PeLoad) -> None:
+        """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         self.moves[b].taken += load.taken
         self.moves[b].read += load.read
@@ -419,7 +345,9 @@ class _Machine:
             store.put(box, 0.0)
 
     def _evict(self, load: PeLoad) -> None:
-        """Poison what no PE holds any longer."""
+        """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
+        profit from a word it did not load.
+        """
         tensor = load.boundary.tensor
         for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
             key = (tensor, cluster)
@@ -437,6 +365,7 @@ class _Machine:
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
+        """Load, work, let go: the array's part, and its counts as the event says them."""
         for load in p.loads:
             self._load(load)
         for k, (cluster, box) in enumerate(p.boxes):
@@ -520,9 +449,8 @@ class _Machine:
                     (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
                     for i, (a, b) in zip(where[3:], self.nest.window, strict=True)
                 ]
-                words = np.where(
-                    real[0][:, None] & real[1], words, 0.0
-                )  # zeros are made where they are stored: at the MAC
+                # Zeros are made where they are stored: at the MAC.
+                words = np.where(real[0][:, None] & real[1], words, 0.0)
             return words
 
         return get

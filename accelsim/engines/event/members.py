@@ -1,4 +1,10 @@
-"""Small array helpers on lists of words: padded with NOWHERE, one row a (step, PE)."""
+"""Small array helpers on lists of words, for the PEs of a pass (``pes``).
+
+A list of words is an array whose last axis is padded with NOWHERE: ``[steps, PEs, words]``, or
+``[rows, words]`` with a row a (step, PE).  Nothing here knows a nest.  Two ways of finding equal
+words stand side by side where it matters: a table of flags if the numbers are dense, sorting if
+they are not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,9 @@ Bools = npt.NDArray[np.bool_]
 
 
 def cross(masks: list[Bools]) -> Bools:
-    """Masks rank by rank, shaped (step, PE, word of the rank), to one over words."""
+    """Masks rank by rank, each [steps, PEs, words of the rank], to one over words, [steps, PEs,
+    words]: a word is there if it is in every rank.
+    """
     total = masks[0]
     for x in masks[1:]:
         total = (total[:, :, :, None] & x[:, :, None, :]).reshape(*x.shape[:2], -1)
@@ -20,7 +28,7 @@ def cross(masks: list[Bools]) -> Bools:
 
 
 def sums(lists: list[Ints]) -> Ints:
-    """The words of tiles given rank by rank."""
+    """The words of tiles given rank by rank: offsets added up, [steps, PEs, words]."""
     words = lists[0]
     for x in lists[1:]:
         words = (words[:, :, :, None] + x[:, :, None, :]).reshape(*x.shape[:2], -1)
@@ -28,13 +36,13 @@ def sums(lists: list[Ints]) -> Ints:
 
 
 def values_of(offsets: Ints) -> Ints:
-    """The different offsets of a table, sorted."""
+    """The different offsets of a table, sorted, ``[offsets]``."""
     return sorted_set(offsets[offsets != NOWHERE])
 
 
 def encode(tables: list[Ints]) -> tuple[list[Ints], Ints]:
     """Tables of small numbers whose sums number the words without gaps, and the word of each
-    number.
+    number, ``[words]``: mixed radix over the different offsets of each rank.
     """
     values = [values_of(t) for t in tables]
     codes = []
@@ -46,17 +54,18 @@ def encode(tables: list[Ints]) -> tuple[list[Ints], Ints]:
 
 
 def kept_in(tiles: Ints, other: Ints) -> Bools:
-    """``kept`` on tables shaped (step, row, word)."""
+    """``kept`` on tables [steps, rows, words]."""
     wide = (tiles.shape[0] * tiles.shape[1], tiles.shape[2])
     return kept(tiles.reshape(wide), other.reshape(-1, other.shape[2])).reshape(tiles.shape)
 
 
 def pick(values: Ints, shape: tuple[int, ...], there: Bools) -> Ints:
-    """A value per (step, PE), repeated for each of its words that is there."""
+    """A value a (step, PE), repeated for each of its words that is there: ``[words there]``."""
     return np.broadcast_to(values[:, :, None], shape)[there]
 
 
 def shift(tile: Ints, by: int) -> Ints:
+    """A tile seen from another base; NOWHERE stays."""
     return np.where(tile == NOWHERE, NOWHERE, tile + by)
 
 
@@ -72,7 +81,10 @@ def paste(tiles: Ints, where: npt.NDArray[np.bool_], other: Ints | None) -> Ints
 
 
 def kept(words: Ints, other: Ints) -> npt.NDArray[np.bool_]:
-    """Which words of each row stand in the same row of the other."""
+    """Which words of each row stand in the same row of the other: ``[rows, words]``.
+
+    Small rows are compared word by word; larger ones by sorting (row, word) as one number.
+    """
     if words.shape[1] * other.shape[1] <= 64 or len(words) < 2:
         return np.asarray((words[:, :, None] == other[:, None, :]).any(axis=2) & (words != NOWHERE))
     real, there = words != NOWHERE, other != NOWHERE
@@ -81,10 +93,10 @@ def kept(words: Ints, other: Ints) -> npt.NDArray[np.bool_]:
     row = np.arange(len(words))[:, None] * span - low
     keys = np.sort((row + other)[there])
     mine = (row + words)[real]
-    found = np.zeros(words.shape, bool)
+    same = np.zeros(words.shape, bool)
     if len(keys):
-        found[real] = keys[np.minimum(np.searchsorted(keys, mine), len(keys) - 1)] == mine
-    return found
+        same[real] = keys[np.minimum(np.searchsorted(keys, mine), len(keys) - 1)] == mine
+    return same
 
 
 def distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
@@ -95,8 +107,8 @@ def distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
     span = int(words.max()) - low + 1
     size = (int(groups.max()) + 1) * span
     if size > 1 << 27 or size > 256 * len(words) + 1024:
-        found = np.unique(groups * span + (words - low)) // span
-        return len(found) if times is None else int(times[found].sum())
+        different = np.unique(groups * span + (words - low)) // span
+        return len(different) if times is None else int(times[different].sum())
     seen = np.zeros(size, bool)
     seen[groups * span + (words - low)] = True
     if times is None:
@@ -105,7 +117,7 @@ def distinct(groups: Ints, words: Ints, times: Ints | None = None) -> int:
 
 
 def per_group(groups: Ints, words: Ints, n: int) -> Ints:
-    """How many different words each of ``n`` groups has."""
+    """How many different words each of ``n`` groups has, ``[n]``."""
     if not len(words):
         return np.zeros(n, np.int64)
     low = int(words.min())
@@ -126,6 +138,7 @@ def weighed(rows: Bools, times: Ints) -> int:
 
 
 def sorted_set(words: Ints) -> Ints:
+    """Each word once, sorted."""
     if not len(words):
         return words
     low = int(words.min())

@@ -1,8 +1,13 @@
-"""What moves, in order: the transfers and passes of a nest (DESIGN sections 1 and 4).
+"""What moves, in order: the transfers and passes of a nest (docs/design.md, sections 1 and 4; the
+order is told over the package).
 
-``movement(nest)`` yields ``Drain``, ``Open``, ``Fill``, ``PeDrain`` and ``Pass``.  Levels outside the innermost
-two are walked step by step; a ``Pass`` is everything that happens while they stand still: the steps of the level
-next to the array, with its PEs in lockstep, and the MACs.
+``movement(nest)`` yields ``Drain``, ``Open``, ``Fill``, ``PeDrain`` and ``Pass``.  Levels outside
+the innermost two are walked step by step, instance by instance: each instance's tile now, less its
+own tile of the step before (rule 3).  A ``Pass`` is everything that happens while they stand still;
+``pes`` makes it, from tables instead of instance by instance, since there may be thousands of PEs.
+
+The machine, the timed engine and the tests that break movement on purpose read this stream; it can
+be read again and again, and knows no value.
 """
 
 from __future__ import annotations
@@ -21,7 +26,6 @@ from accelsim.engines.event.transfers import (
     Drain,
     Event,
     Fill,
-    Folds,
     Instance,
     Open,
     Pass,
@@ -32,7 +36,9 @@ from accelsim.engines.event.transfers import (
 from accelsim.engines.event.word_sets import Box, WordSet
 from accelsim.mapping.nest import Boundary, Chain, Nest
 
-ROWS_LIMIT = 8_000_000  # words times steps times instances planned at once
+# Words times steps times instances planned at once.  A larger pass comes in several parts, cut at
+# its outermost loops; nothing that is counted depends on where.
+ROWS_LIMIT = 8_000_000
 
 
 def movement(nest: Nest, *, stepwise: bool = False) -> Iterator[Event]:
@@ -43,6 +49,19 @@ def movement(nest: Nest, *, stepwise: bool = False) -> Iterator[Event]:
 
 
 class _Walk:
+    """One walk through a nest.
+
+    ``spatial``   loops over instances, those of the PEs included; positions in ``nest.loops``
+    ``clusters``  those outside the level next to the array: a cluster is what that level feeds
+    ``outer``     temporal loops outside a pass
+    ``steps``     temporal loops of a pass outside the PEs
+    ``array``     the PEs, which tell what a pass does
+    ``between``   boundaries whose child lies outside the PEs
+    ``tiles``     by boundary: its tiles and their differences
+    ``above``     by boundary: the outer loops that move its tile
+    ``held``      by boundary and instance: the tile of its latest own step
+    """
+
     def __init__(self, nest: Nest, *, stepwise: bool) -> None:
         self.nest = nest
         self.pe = nest.levels - 1
@@ -80,6 +99,7 @@ class _Walk:
         return not any(j < i and j in self.spatial and j not in self.clusters for j in chain.loops)
 
     def _instances(self, level: int) -> list[Instance]:
+        """All instances of a level, in nest order."""
         return [
             tuple(x)
             for x in product(
@@ -92,6 +112,7 @@ class _Walk:
         ]
 
     def events(self) -> Iterator[Event]:
+        """All events, step by step of the outer loops; then what is still held drains."""
         previous: dict[int, int] | None = None
         for at in self._outer_steps():
             before, this = self.array.step(at)
@@ -149,6 +170,7 @@ class _Walk:
     def _moved(
         self, boundary: Boundary, previous: dict[int, int] | None, at: dict[int, int]
     ) -> bool:
+        """Whether a loop above a boundary's child has moved; if not, nothing changes there."""
         if previous is None:
             return True
         return any(previous[i] != at[i] for i in self.above[boundary])
@@ -156,7 +178,11 @@ class _Walk:
     def _change(
         self, boundary: Boundary, at: dict[int, int]
     ) -> tuple[Boundary, dict[Instance, tuple[Tile | None, Tile | None]]]:
-        """For every instance that takes the step: its tile before and now."""
+        """For every instance that takes the step and whose tile changes: its tile before and now.
+
+        An instance idle through a dimension the tensor does not depend on is left out: its tile
+        stands still, and its history too.
+        """
         loops, level = self.nest.loops, boundary.child
         spatial = [i for i in self.spatial if loops[i].level < level]
         above = {i: v for i, v in at.items() if loops[i].level < level}
@@ -196,6 +222,7 @@ class _Walk:
         return tuple((parent, w) for parent, w in joined if len(w))
 
     def _drain(self, boundary: Boundary, words: dict[Instance, WordSet]) -> Iterator[Drain]:
+        """A drain of what instances let go, if that is anything."""
         words = {i: w for i, w in words.items() if len(w)}
         if words:
             yield Drain(
@@ -251,6 +278,7 @@ class _Walk:
         gone: dict[Instance, WordSet],
         reads: tuple[tuple[Instance, int], ...],
     ) -> Iterator[Fill]:
+        """A fill, if any instance takes or lets go a word."""
         if any(len(w) for w in (*come.values(), *gone.values())):
             come, gone = (
                 dict(self._real(boundary, come.items())),
@@ -284,7 +312,6 @@ __all__ = [
     "Drain",
     "Event",
     "Fill",
-    "Folds",
     "Open",
     "Pass",
     "PeDrain",

@@ -1,8 +1,17 @@
 """The arithmetic of one pass: the products of a box of the iteration space, as matrix products on
 held words.
 
-A box is what one cluster of PEs works through while the buffers stand still: ranges of plain dimensions,
-chunks of fused ones.  The three directions are one triple (weight [M,K], im2col ifmap [K,X], ofmap [M,X]).
+A box is what one cluster of PEs works through while the buffers stand still: ranges of plain
+dimensions, chunks of fused ones.  The three directions are one triple (section 2):
+
+    weight [g, M, K]    columns [g, K, X] (the im2col of the ifmap)    ofmap [g, M, X]
+    forward: ofmap = weight @ columns       grad_weight: weight = ofmap @ columns^T
+    grad_input: columns = weight^T @ ofmap, then added up into the ifmap words they stand for
+
+with K = (c, r, s) and X = (n, e, f).  A fused dimension of other parts, or in another order, is a
+selection of K's or X's positions.  The machine says where words are read from (``get``) and adds
+the sums where they belong; this page only multiplies, in float64, block by block so that the im2col
+stays small.
 """
 
 from __future__ import annotations
@@ -28,7 +37,9 @@ COLUMN_WORDS = 1 << 20  # im2col words held at once
 
 @dataclass(frozen=True)
 class Span:
-    """Ranges of a chain's parts in a pass, and the chunk of them where they are fused."""
+    """Ranges [lo, hi) of a chain's parts in a pass, the chunk [first, last) of their points where
+    they are fused, and whether there is anything at all.
+    """
 
     lo: dict[str, int]
     hi: dict[str, int]
@@ -48,6 +59,11 @@ def products(nest: Nest, pieces: dict[str, Span], get: Get) -> Iterator[tuple[Wo
 class _Work:
     """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it
     really works on.
+
+    ``lo, hi``   by dimension
+    ``chunks``   of K and X, where they are fused: the points [first, last) within the ranges
+    ``order``    of K and X, where they are fused: their parts, slowest first
+    ``k, x``     which positions of K and X the pass works on: a slice, or indices [positions]
     """
 
     def __init__(self, nest: Nest, pieces: dict[str, Span]) -> None:
@@ -107,6 +123,7 @@ class _Work:
         }[self.problem.direction](get)
 
     def _forward(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
+        """Pixels that are not worked on get zeros, and are cut away by ``_exact``."""
         weight = self._weight(get)[:, :, self.k].astype(np.float64)
         for n, e, x in self._blocks():
             columns = self._columns(get, n, e)[:, self.k]
@@ -131,6 +148,9 @@ class _Work:
         yield from self._exact("K", where, sums.reshape([self.size(d) for d in "GMCRS"]))
 
     def _grad_input(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
+        """Where a chunk is worked on, what it touches has to be told apart from zeros: a column of
+        ones goes the same way.
+        """
         weight = self._weight(get)[:, :, self.k].astype(np.float64).transpose(0, 2, 1)
         for n, e, x in self._blocks():
             ofmap = self._ofmap(get, n, e)[:, :, x].astype(np.float64)
@@ -178,10 +198,12 @@ class _Work:
     # tensors as matrices
 
     def _weight(self, get: Get) -> Floats:
+        """[g, m, (c, r, s)]"""
         words = get("weight", tuple(self.range(d) for d in "GMCRS"))
         return words.reshape(self.size("G"), self.size("M"), -1)
 
     def _ofmap(self, get: Get, n: slice, e: slice) -> Floats:
+        """[g, m, (n, e, f)]"""
         words = get("ofmap", (n, self.range("G"), self.range("M"), e, self.range("F")))
         return words.transpose(1, 2, 0, 3, 4).reshape(self.size("G"), self.size("M"), -1)
 
@@ -268,6 +290,9 @@ class _Work:
         return as_strided(frame, shape, strides)
 
     def _columns(self, get: Get, n: slice, e: slice) -> Floats:
+        """[g, (c, r, s), (n, e, f)]: the ifmap's words in a frame with its padding, seen through
+        the windows.
+        """
         h, w, real, inside = self._frame(n, e)
         shape = (n.stop - n.start, self.size("G"), self.size("C"), h[1], w[1])
         words = get("ifmap", real)
@@ -330,6 +355,7 @@ class _Work:
         return frame
 
     def _touched(self, slide: Slide, out: slice, filt: str, real: slice) -> npt.NDArray[np.int64]:
+        """Real coordinates some window reads, sorted, ``[coordinates]``."""
         taps = slide.dilation * np.arange(self.lo[filt], self.hi[filt]) - slide.pad
         at = np.unique(slide.stride * np.arange(out.start, out.stop)[:, None] + taps)
         return np.asarray(at[(at >= real.start) & (at < real.stop)])

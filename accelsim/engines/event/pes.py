@@ -1,8 +1,25 @@
 """The PEs of a pass in lockstep: what enters, stays and leaves, from index lists tabulated over
 (step, PE).
 
-A PE's tile is a product of lists, one a rank.  Tables and the plans made from them depend on positions only
-through a base, so equal passes share them.
+``movement`` asks ``PeArray.step`` for every pass.  What a PE takes in a step is its tile now, less
+the tile of its own latest step (rule 3), for all steps and PEs of the pass at once:
+
+1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
+   chains only, so they stand once for each of the chain's own steps and instances:
+   ``[own steps, own instances, words]``, padded with NOWHERE (``_chain``, ``_rank``).
+2. *Changes.*  Which (step, PE) meet which earlier tile.  If every PE takes every step, a change is
+   a pair of tiles in a row, and each distinct pair is worked out once with the number of times it
+   occurs (``_regular``).  If some PEs skip steps, each has a row of its own (``_ragged``).
+3. *Counts.*  Words of a change: real, and not kept in every rank.  Those of one sharing group and
+   step that are equal are read once (``_count``), over neighbour links those nobody near held.
+4. *What stays* when the pass ends is the state the next pass starts from (``_final``).
+
+Tables and the plans made from them depend on positions only through a base address, so equal passes
+share them: a plan is looked up by what the tables are, what was held, and by how much bases
+shifted.
+
+Axes on this page:  [steps, PEs, words] for tiles and masks, after spreading over a pass's steps;
+[times] one row a distinct change; ``codes`` are words numbered without gaps, for fast counting.
 """
 
 from __future__ import annotations
@@ -46,7 +63,6 @@ from accelsim.engines.event.ranks import (
 )
 from accelsim.engines.event.takes import MacWork
 from accelsim.engines.event.transfers import (
-    Folds,
     Instance,
     Ints,
     Pass,
@@ -56,6 +72,7 @@ from accelsim.engines.event.transfers import (
     Take,
 )
 from accelsim.engines.event.word_sets import Pattern, WordSet, pattern, product_pattern
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -64,7 +81,9 @@ NO_INTS: Ints = np.zeros(0, np.int64)
 
 @dataclass(frozen=True)
 class _ChainTable:
-    """A chain's pieces over (own step, own instance), and the same as numbers for an identity."""
+    """A chain's pieces, ``[own steps, own instances]``; ``identity`` is equal where the pieces are
+    equal but for where they begin.
+    """
 
     piece: Piece
     exists: npt.NDArray[np.bool_]
@@ -73,7 +92,13 @@ class _ChainTable:
 
 @dataclass(frozen=True)
 class _RankTable:
-    """Offsets over (own step, own instance, word), less ``base``."""
+    """A rank's lists of word offsets.
+
+    ``offsets``   [own steps, own instances, words], sorted, less ``base``, padded with NOWHERE
+    ``base``      the least offset
+    ``span``      one more than the largest, less ``base``
+    ``identity``  equal where offsets are
+    """
 
     offsets: Ints
     base: int
@@ -83,7 +108,12 @@ class _RankTable:
 
 @dataclass(frozen=True)
 class _PeState:
-    """What each PE held when it last took a step, rank by rank, less ``bases``."""
+    """What each PE held when it last took a step.
+
+    ``tiles``     rank by rank [PEs, words], less the bases of the pass they are from
+    ``held``      [PEs]: whether it ever took one
+    ``identity``  equal where both are
+    """
 
     tiles: tuple[Ints, ...]
     held: npt.NDArray[np.bool_]
@@ -92,7 +122,7 @@ class _PeState:
 
 @dataclass(frozen=True)
 class _Leaving:
-    """Accumulated words that leave PEs: how many, how many arrive, and which, by cluster."""
+    """Accumulated words that leave PEs: ``PeDrain`` before it has a base; ``words`` by cluster."""
 
     drained: int
     arrived: int
@@ -103,7 +133,17 @@ class _Leaving:
 
 @dataclass(frozen=True)
 class _PassPlan:
-    """Counts and words of one tensor's PE boundary in one pass; words less the base of the pass."""
+    """Counts and words of one tensor's PE boundary in one pass; words less the base of the pass.
+
+    ``entered``   words the PEs take (or, accumulated, begin)
+    ``shared``    words their parents read for that
+    ``load``      by cluster: which words entered
+    ``resident``  by cluster: which are there at the end
+    ``before``    sums that leave before the buffers move on, at the change into the pass
+    ``during``    sums that leave between its steps
+    ``state``     what the PEs hold at the end
+    ``steps``     how what entered spreads over the steps
+    """
 
     entered: int
     shared: int
@@ -112,32 +152,43 @@ class _PassPlan:
     before: _Leaving
     during: _Leaving
     state: _PeState
-    steps: StepWords | None  # of what entered
+    steps: StepWords | None
 
 
 @dataclass(frozen=True)
 class _Counted:
-    """What one change moved: words that came and, after sharing, were moved; and which, with the PE
-    each came to.
+    """What one change moved.
+
+    ``taken``    words that came to PEs
+    ``shared``   the same after sharing: words that were read or that arrived
+    ``insts``    [words]: the PE each came to
+    ``words``    [words]: which they are; each once where there is one cluster
+    ``parents``  [times, parent instances], if asked for
+    ``child``    [times]: the most of one PE
+    ``first``    by cluster: words and the place of the first step they came in
     """
 
     taken: int
     shared: int
     insts: Ints
     words: Ints
-    parents: Ints  # by number of the step and parent instance, if asked for
-    child: Ints  # by number of the step: the most of one PE
-    first: tuple[
-        tuple[Ints, Ints], ...
-    ]  # by cluster: words and the place of the first step they came in
+    parents: Ints
+    child: Ints
+    first: tuple[tuple[Ints, Ints], ...]
 
 
 @dataclass(frozen=True)
 class _Change:
-    """Tiles now and before, rank by rank, shaped (step, PE, word); ``stay`` and ``lost`` say which
-    words both have.
+    """Tiles now and before, of several steps at once.
 
-    ``spread`` gives each PE its row of a rank's table; None where rows are (step, PE) already.
+    ``now``, ``before``  rank by rank [rows, instances of the rank or PEs, words]
+    ``stay``, ``lost``   likewise: which words of ``now`` are in ``before``, and the other way
+    ``spread``           gives each PE its row of a rank's table; None where rows are (step, PE)
+    ``inst``             which PE: [1, PEs] or [rows, 1]
+    ``step``             which step: [rows, 1]
+    ``times``            how often each step occurs, by its number
+    ``first``            whether it is the change from what was held when the pass began
+    ``occurs``           if asked for: where among the existing steps a step stands, its number
     """
 
     now: list[Ints]
@@ -145,19 +196,20 @@ class _Change:
     stay: list[Bools]
     lost: list[Bools]
     spread: list[Ints] | None
-    inst: Ints  # which PE: (1, PE) or (step, 1)
-    step: Ints  # which step: (step, 1)
-    times: Ints  # how often each step occurs, by its number
-    first: bool  # the change from what was held when the pass began
-    occurs: tuple[Ints, Ints] = (
-        NO_INTS,
-        NO_INTS,
-    )  # if asked for: where among the steps that exist a step stands, and its number
+    inst: Ints
+    step: Ints
+    times: Ints
+    first: bool
+    occurs: tuple[Ints, Ints] = (NO_INTS, NO_INTS)
 
     def reversed(self) -> _Change:
+        """The same change seen from the words that go: what left is what the tile before has and
+        the tile now has not.
+        """
         return replace(self, now=self.before, before=self.now, stay=self.lost, lost=self.stay)
 
     def wide(self, k: int, table: Any) -> Any:
+        """A table of rank k spread over the PEs: [rows, PEs, words]."""
         return table if self.spread is None else table[:, self.spread[k]]
 
     @property
@@ -198,7 +250,29 @@ def _known(key: Any) -> tuple[dict[Any, Any], ...]:
 
 
 class PeArray:
-    """The PEs and MACs in lockstep."""
+    """The PEs and MACs in lockstep.
+
+    Loops, as positions in ``nest.loops``: ``outer`` outside a pass, ``spatial`` over instances,
+    ``clusters`` those of them outside the level next to the array, ``inside`` the PEs.
+
+    ``n_steps``, ``n_instances``  of a pass, whether they exist or not; PEs are numbered over all
+                                  instances, cluster by cluster
+    ``own_steps``, ``own_space``  by chain: its loops among a pass's steps, and among ``spatial``
+    ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance
+    ``cluster_of``                [PEs]: the number of its cluster; ``cluster_names`` name them
+    ``boundaries``                those whose child is the PE
+    ``group_of``, ``parent_of``   by boundary: [PEs], who shares words, and whose parent it is
+    ``ranks``                     by boundary: the factors of its tile
+    ``fixed``                     by boundary: axes of a fused dimension: they carry over
+    ``pairs``                     by boundary: whether words are (k, x) pairs
+    ``stepwise``                  whether words are told step by step
+    ``firsts``                    whether also the first step each sum leaves after
+    ``pe_port``                   whether the PEs' level has a port, so that the busiest PE matters
+    ``where``, ``tables``, ``rank_tables``, ``active``   of the pass at hand: by chain its position,
+                                  the tables there, and their identities together
+    ``states``                    by boundary: what the PEs held, and that pass's bases
+    ``work``                      what the MACs take
+    """
 
     def __init__(
         self,
@@ -294,12 +368,14 @@ class PeArray:
         )
 
     def _flat(self, own: list[int], at: dict[int, Ints], n: int) -> Ints:
+        """One mixed-radix number of some loops' positions, for each of ``n`` settings."""
         flat = np.zeros(n, np.int64)
         for i in own:
             flat = flat * self.nest.loops[i].trips + at[i]
         return flat
 
     def _identity(self, *things: Any) -> int:
+        """A small number that is equal for equal things: arrays by their bytes and shape."""
         return int(
             self._ids.setdefault(
                 tuple(
@@ -313,6 +389,7 @@ class PeArray:
     # tables
 
     def _chain(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
+        """The pieces of a chain at a position of its outer loops, made when first met."""
         key = (chain.name, tuple(at[i] for i in chain.loops if i in at))
         table = self._chain_tables.get(key)
         if table is None:
@@ -350,6 +427,9 @@ class PeArray:
         return table
 
     def _rank(self, rank: Rank, at: dict[int, int]) -> _RankTable:
+        """The lists of a rank; of two chains that slide over all pairs of their own steps and
+        instances.
+        """
         key = (rank, tuple(at[i] for c in rank.chains for i in c.loops if i in at))
         table = self._rank_tables.get(key)
         if table is None:
@@ -373,6 +453,7 @@ class PeArray:
         return table
 
     def _rank_step(self, rank: Rank) -> Ints:
+        """[steps]: which row of a rank's table each step has."""
         flat = self.step_of[rank.chains[0].name]
         for c in rank.chains[1:]:
             flat = (
@@ -382,6 +463,7 @@ class PeArray:
         return flat
 
     def _rank_inst(self, rank: Rank) -> Ints:
+        """[PEs]: which column of a rank's table each PE has."""
         flat = self.inst_of[rank.chains[0].name]
         for c in rank.chains[1:]:
             flat = (
@@ -444,15 +526,15 @@ class PeArray:
             if b.tensor == self.nest.problem.accumulated and (held := self.states[b]) is not None:
                 state, bases = held
                 who = np.flatnonzero(state.held)
-                who, found = self._members(b, list(state.tiles), who, sum(bases))
-                arrived = distinct(self.group_of[b][who], found) if b.merged else len(found)
+                who, left = self._members(b, list(state.tiles), who, sum(bases))
+                arrived = distinct(self.group_of[b][who], left) if b.merged else len(left)
                 steps = None
                 if self.stepwise:
                     owner, child = self.parent_of[b], np.bincount(who, minlength=self.n_instances)
                     words = child
                     if b.merged:
                         words = per_group(
-                            self.group_of[b][who], found, int(self.group_of[b].max(initial=0)) + 1
+                            self.group_of[b][who], left, int(self.group_of[b].max(initial=0)) + 1
                         )
                         owner = np.zeros(len(words), np.int64)
                         owner[self.group_of[b]] = self.parent_of[b]
@@ -462,14 +544,13 @@ class PeArray:
                     )
                 return self._pe_drain(
                     b,
-                    _Leaving(
-                        len(found), arrived, self._by_cluster(b, who, found, sum(bases)), steps
-                    ),
+                    _Leaving(len(left), arrived, self._by_cluster(b, who, left, sum(bases)), steps),
                     sum(bases),
                 )
         return None
 
     def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
+        """Sums that leave, at this pass's base; None if there are none."""
         if not leaving.drained:
             return None
         first = tuple(
@@ -507,8 +588,9 @@ class PeArray:
         ]
 
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
+        """The ranges a cluster's MACs work through in a pass, by chain."""
         index = at | dict(zip(self.clusters, cluster, strict=True)) if cluster else at
-        found = {}
+        spans = {}
         for c, outer in self.outer_of:
             key = (
                 c.name,
@@ -520,12 +602,17 @@ class PeArray:
                 chunk = None if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
                 lo, hi = ({p: int(v) for p, v in side.items()} for side in (piece.lo, piece.hi))
                 self._boxes[key] = Span(lo, hi, chunk, bool(piece.exists))
-            found[c.name] = self._boxes[key]
-        return found
+            spans[c.name] = self._boxes[key]
+        return spans
 
     # what PEs keep
 
     def _planned(self, b: Boundary, at: dict[int, int]) -> tuple[_PassPlan, int]:
+        """The plan of a boundary for the pass at hand, and its base address.
+
+        Absolute positions matter only where padding is stored, and for (k, x) pairs: then the bases
+        themselves are part of what a plan is known by.
+        """
         tables = self.rank_tables[b]
         bases = tuple([t.base for t in tables])
         held = self.states[b]
@@ -555,6 +642,9 @@ class PeArray:
         shifts: tuple[int, ...],
         base: int,
     ) -> _PassPlan:
+        """Work out the changes of a pass and what they move; ``state`` is what was held before,
+        ``shifts`` by how much its bases differ from this pass's.
+        """
         step_ok, active = self._active(b, at)
         steps_of = [self._rank_step(r) for r in self.ranks[b]]
         insts_of = [self._rank_inst(r) for r in self.ranks[b]]
@@ -642,7 +732,7 @@ class PeArray:
         before: list[Ints] | None,
     ) -> list[_Change]:
         """Every PE takes every step: what changes depends on the tiles of two steps in a row, so
-        each pair is worked out once.
+        each pair is worked out once.  The first change is from what was held ``before``.
         """
         every = np.arange(self.n_instances)[None, :]
         start = [
@@ -742,6 +832,11 @@ class PeArray:
         return changes
 
     def _count(self, b: Boundary, change: _Change, base: int, *, listed: bool) -> _Counted:
+        """Count what a change moves, before and after sharing; ``listed``: say which words, too.
+
+        ``codes`` [moved words] number the words, ``values`` [words] are what they stand for, and
+        ``there`` [rows, PEs, words] says which of the tiles' words moved, in the same order.
+        """
         shape = (len(change.step), change.inst.shape[1])
         there = self._present(change)
         step, inst = np.broadcast_to(change.step, shape), np.broadcast_to(change.inst, shape)
@@ -849,15 +944,15 @@ class PeArray:
         np.minimum.at(first, change.occurs[1], change.occurs[0] - 1)
         best = np.full((len(self.cluster_names), len(values)), never)
         np.minimum.at(best, (self.cluster_of[insts], codes), first[steps])
-        found = []
+        places_of = []
         for row in best:
             seen = row < never
             words = address(self.nest, values[seen] + base) if self.pairs[b] else values[seen]
             order = np.lexsort((row[seen], words))
             words, places = words[order], row[seen][order]
             once = np.append(True, words[1:] != words[:-1])[: len(words)]
-            found.append((words[once], places[once]))
-        return tuple(found)
+            places_of.append((words[once], places[once]))
+        return tuple(places_of)
 
     def _given(self, b: Boundary, words: Ints, base: int) -> Bools:
         """Which words the parent gives: all but padding zeros that only the child stores."""
@@ -962,12 +1057,12 @@ class PeArray:
 
 
 def _by_pe(change: _Change, there: Bools, n: int) -> Ints:
-    """Words by step and PE."""
-    found = np.zeros((len(change.times), n), np.int64)
-    found[
+    """Words that moved, [times, PEs]."""
+    counted = np.zeros((len(change.times), n), np.int64)
+    counted[
         np.broadcast_to(change.step, there.shape[:2]), np.broadcast_to(change.inst, there.shape[:2])
     ] = there.sum(axis=2)
-    return found
+    return counted
 
 
 def _spread(moved: list[tuple[_Change, _Counted]], n_steps: int, *, early: int = 0) -> StepWords:

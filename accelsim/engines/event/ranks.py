@@ -1,4 +1,10 @@
-"""Tiles as products of ranks: how positions of chains become lists of word offsets."""
+"""Tiles as products of ranks: how positions of chains become lists of word offsets.
+
+A rank is one factor of a tile: an interval of a plain dimension, a chunk of a fused one, or the
+coordinates a window slides over.  An *offset* is what a rank adds to a word's flat address, so a
+word is one offset from each rank, added up.  The event engine's own projection, from
+``Nest.pieces`` alone; the analytic engine counts the same ranks without ever listing a word.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +28,20 @@ def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Rank:
-    """One factor of a tile: the chains it ranges over and how their positions become word
-    offsets.
+    """One factor of a tile.
+
+    ``chains``   the chains it ranges over: one, or the two of a sliding pair
+    ``strides``  of each part of a single chain, or of the sliding coordinate
+    ``rank``     the parts of a single chain it ranges over, or the sliding pair
+    ``sliding``  whether it is such a pair
+    ``window``   the real coordinates [low, high), where stored padding is not held
     """
 
     chains: tuple[Chain, ...]
-    strides: tuple[int, ...]  # of each part of a single chain, or of the sliding coordinate
-    rank: tuple[str, ...]  # the parts of a single chain it ranges over, or the sliding pair
+    strides: tuple[int, ...]
+    rank: tuple[str, ...]
     sliding: bool = False
-    window: tuple[int, int] | None = None  # the real coordinates, where stored padding is not held
+    window: tuple[int, int] | None = None
 
     def offsets(self, nest: Nest, pieces: tuple[Piece, ...]) -> Ints:
         """Word offsets, sorted, padded with NOWHERE: shape of the pieces plus one axis."""
@@ -53,6 +64,9 @@ class Rank:
         return np.where(real, total, NOWHERE)
 
     def _sliding(self, nest: Nest, out: Piece, filt: Piece) -> Ints:
+        """All coordinates outputs x taps read, each once and sorted: duplicates are moved behind
+        the end, since windows of neighbouring outputs overlap.
+        """
         slide = nest.problem.slide(self.rank)
         e, r = self.rank
         e_lo, e_hi, r_lo, r_hi = np.broadcast_arrays(out.lo[e], out.hi[e], filt.lo[r], filt.hi[r])
@@ -86,14 +100,14 @@ def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
                 span *= prod(sizes)
         return tuple(ids)
     strides = dict(zip(RANKS[tensor], _strides(nest.problem.shape(tensor)), strict=True))
-    found = []
+    ranks = []
     done: set[str] = set()
     for rank in RANKS[tensor]:
         chain = nest.chain_of[rank[0]]
         if chain.name in done:
             continue
         if len(rank) == 2:
-            found.append(
+            ranks.append(
                 Rank(
                     (chain, nest.chain_of[rank[1]]),
                     (strides[rank],),
@@ -104,10 +118,10 @@ def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
             )
         elif chain.fused and tensor != "ifmap":
             done.add(chain.name)
-            found.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
+            ranks.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
         else:
-            found.append(Rank((chain,), (strides[rank],), rank))
-    return tuple(found)
+            ranks.append(Rank((chain,), (strides[rank],), rank))
+    return tuple(ranks)
 
 
 def window(nest: Nest, rank: tuple[str, ...], tensor: str, level: int) -> tuple[int, int] | None:
@@ -122,7 +136,9 @@ def window(nest: Nest, rank: tuple[str, ...], tensor: str, level: int) -> tuple[
 def coordinates(
     nest: Nest, pairs: Ints, level: int
 ) -> tuple[dict[str, Ints], npt.NDArray[np.bool_]]:
-    """Each (k, x) pair's coordinates, and whether its ifmap word is real."""
+    """Each (k, x) pair's coordinates by dimension, H and W included, and whether its ifmap word is
+    real; all in the shape of ``pairs``.
+    """
     at: dict[str, Ints] = {}
     rest = pairs
     for chain in nest.chains:
@@ -157,12 +173,13 @@ def not_padding(nest: Nest, words: Ints) -> npt.NDArray[np.bool_]:
 
 
 def grid(trips: Iterable[int]) -> Ints:
-    """All positions of some loops in nest order: (loops, positions)."""
+    """All positions of some loops in nest order: ``[loops, positions]``."""
     shape = tuple(trips)
     return np.indices(shape, np.int64).reshape(len(shape), prod(shape))
 
 
 def outer_sum(lists: list[Ints]) -> Ints:
+    """All sums of one number from each list, flat, the last list fastest."""
     total = np.zeros(1, np.int64)
     for x in lists:
         total = (total[:, None] + x[None, :]).ravel()

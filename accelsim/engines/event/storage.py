@@ -1,5 +1,9 @@
 """Where words lie: the outermost level, and buffers of a capacity that hold only what was moved
 into them.
+
+Both have the same few verbs: ``get``, ``put`` and ``add`` words, ``arrive`` (which sums come for
+the first time of their residency, and so are not read), and a buffer also ``hold`` and ``release``.
+What is not held is NaN, and so is everything computed from it.
 """
 
 from __future__ import annotations
@@ -16,8 +20,11 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Outermost:
-    """The outermost level: every word of a tensor has its place.  ``fresh`` words have had no
-    arrival yet.
+    """The outermost level: every word of a tensor has its place.
+
+    ``data``     the words, in the tensor's shape
+    ``fresh``    the same shape: which have had no arrival yet; None: all
+    ``n_fresh``  how many those are
     """
 
     def __init__(self, words: npt.NDArray[Any]) -> None:
@@ -35,7 +42,7 @@ class Outermost:
         self.data[box] += values
 
     def waiting(self, words: Ints) -> Bools:
-        """Which words, by flat address, have had no arrival yet."""
+        """Which words ``[words]``, by flat address, have had no arrival yet."""
         return (
             np.ones(len(words), bool)
             if self.fresh is None
@@ -62,6 +69,15 @@ class Buffer:
     Its array is as long on each axis as the longest tile and addressed round and round, as a line
     buffer is. It holds at most ``capacity`` words; what is not held is poison (NaN).  Words given
     beyond the capacity take others' places, and ``overflow`` tells.
+
+    ``shape``     the tensor's
+    ``extents``   the array's
+    ``data``      [extents]: the words
+    ``fresh``     [extents] of an accumulated tensor: which have had no arrival yet
+    ``origin``    coordinates of the word at the array's first place
+    ``used``      words held; ``n_fresh`` of them are fresh
+    ``overflow``  the most words it ever held, if that was beyond its capacity; 0 if what moves is
+                  right
     """
 
     def __init__(
@@ -72,9 +88,7 @@ class Buffer:
         self.fresh = np.zeros(extents if dtype == np.float64 else (0,), bool)
         self.origin = (0,) * len(shape)
         self.used = self.n_fresh = 0
-        self.overflow = (
-            0  # the most words it was ever given beyond its capacity; never, if what moves is right
-        )
+        self.overflow = 0
 
     def _at(self, box: Box) -> Box:
         """Where in the array: coordinates from the origin, round and round."""
@@ -82,7 +96,7 @@ class Buffer:
             return tuple(
                 [(i - o) % n for i, o, n in zip(box, self.origin, self.extents, strict=True)]
             )
-        found = []
+        slices = []
         for i, o, n in zip(box, self.origin, self.extents, strict=True):
             start = (i.start - o) % n
             stop = start + i.stop - i.start
@@ -93,8 +107,8 @@ class Buffer:
                         for i, o, n in zip(box, self.origin, self.extents, strict=True)
                     )
                 )
-            found.append(slice(start, stop))
-        return tuple(found)
+            slices.append(slice(start, stop))
+        return tuple(slices)
 
     def get(self, box: Box) -> Floats:
         return np.asarray(self.data[self._at(box)])
@@ -124,6 +138,7 @@ class Buffer:
             self.n_fresh += words.count
 
     def release(self, words: WordSet) -> None:
+        """Let words go: their places are poison from now on."""
         self.used -= words.count
         for box in words.places(self.shape):
             at = self._at(box)

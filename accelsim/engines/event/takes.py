@@ -1,5 +1,17 @@
-"""What the MACs of a pass take, make and how long they work: products over chains, as MACs have no
-memory.
+"""What the MACs of a pass take, make and how long they work.
+
+A MAC is a child without memory (rule 7): it takes one weight and one ifmap word in every step and
+makes one arrival, whatever it had the step before.  So there is no history to follow, and counts
+are products over chains: every position of a chain's loops in the pass is listed once, those that
+exist are counted, and what several MACs share of a step is counted once.
+
+    taken  = prod over factors of (positions)          shared = prod of (different sharers, words)
+
+A factor is a chain, or the two chains of a sliding rank together.  Under a fused loop the ifmap's
+(k, x) pairs are one factor of all its chains, counted by how often each tap meets each output.
+
+``PeArray`` asks once for every kind of pass.  Position lists are ``[positions]`` of a chain, and
+``[positions of E, positions of R]`` of a sliding pair.
 """
 
 from __future__ import annotations
@@ -12,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.event.ranks import grid, grouped, window
-from accelsim.engines.event.transfers import Folds, Ints, Take
+from accelsim.engines.event.transfers import Ints, Take
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -21,7 +34,13 @@ class MacWork:
     """MACs of the passes of a nest.  ``steps`` are the temporal loops of a pass outside the PEs;
     ``cache`` is kept between equal nests.
 
-    ``stepwise`` also tells step by step what they take from outside the PEs.
+    ``stepwise``        also tells step by step what they take from outside the PEs
+    ``own_steps``       by chain: the loops of a pass that are its own
+    ``step_of``         by chain: [steps], the number of its own step
+    ``holding``         temporal loops that move a tensor the PEs hold
+    ``held_of``         [steps]: a number for the words the PEs hold, as far as the pass's own loops
+                        tell; ``in_place`` adds what the outer ones do
+    ``mac_boundaries``  those whose child is the MAC
     """
 
     def __init__(
@@ -48,9 +67,7 @@ class MacWork:
             for i, x in enumerate(nest.loops)
             if not x.spatial and any(nest.loop_depends(x, t) for t in held)
         ]
-        self.held_of = np.zeros(
-            n_steps, np.int64
-        )  # by step: which words the PEs hold, as far as the pass's own loops tell
+        self.held_of = np.zeros(n_steps, np.int64)
         for i, index in zip(steps, grid(nest.loops[i].trips for i in steps), strict=True):
             if i in self.holding:
                 self.held_of = self.held_of * nest.loops[i].trips + index
@@ -71,7 +88,8 @@ class MacWork:
         return replace(folds, held=folds.held + outside * (int(self.held_of.max()) + 1))
 
     def _takes(self, at: dict[int, int]) -> tuple[Take, ...]:
-        found = []
+        """What the MACs take of each operand and make of the accumulated tensor."""
+        takes = []
         ok = self._exist(at) if self.stepwise else None
         for b in self.mac_boundaries:
             taken = shared = 1
@@ -101,12 +119,13 @@ class MacWork:
                 if ok is not None and b.parent < self.nest.levels - 1
                 else None
             )
-            found.append(Take(b, taken, shared, steps))
-        return tuple(found)
+            takes.append(Take(b, taken, shared, steps))
+        return tuple(takes)
 
     def _cached(
         self, key: tuple[Any, ...], chains: tuple[Chain, ...], at: dict[int, int], make: Any
     ) -> Any:
+        """``make`` of some chains at their outer positions, remembered."""
         full = (
             *key,
             tuple(c.name for c in chains),
@@ -117,8 +136,8 @@ class MacWork:
         return self._works[full]
 
     def _all_positions(self, chain: Chain, at: dict[int, int]) -> tuple[Piece, dict[int, Ints]]:
-        """Every position of a chain's loops in a pass, those of the MACs included, as flat
-        lists.
+        """Every position of a chain's loops in a pass that exists, those inside the PEs included:
+        the pieces, and the position of each loop, all ``[positions]``.
         """
         free = [i for i in chain.loops if i not in at]
         grids = grid(self.nest.loops[i].trips for i in free)
@@ -135,16 +154,16 @@ class MacWork:
         """Words (or, of dimensions the tensor does not depend on, positions) taken, and after
         sharing.
         """
-        found = [self._all_positions(c, at) for c in chains]
-        keys = [self._sharers(b, index) for _, index in found]
+        positions = [self._all_positions(c, at) for c in chains]
+        keys = [self._sharers(b, index) for _, index in positions]
         if len(chains) == 1:
             taken = len(keys[0])
             return taken, taken if chains[0].depends(b.tensor) else len(np.unique(keys[0]))
-        real, given, who, where = self._slid(b, chains, (found[0][0], found[1][0]), keys)
+        real, given, who, where = self._slid(b, chains, (positions[0][0], positions[1][0]), keys)
         return int(real.sum()), len(np.unique((who + where)[real & given]))
 
     def _sharers(self, b: Boundary, index: dict[int, Ints]) -> Ints:
-        """A number for each position: the same where a word is shared."""
+        """A number for each position, ``[positions]``: the same where a word is shared."""
         apart = set(grouped(self.nest, b, [i for i in index if self.nest.loops[i].spatial]))
         key = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64)
         for i, v in index.items():
@@ -155,8 +174,8 @@ class MacWork:
     def _slid(
         self, b: Boundary, chains: tuple[Chain, ...], pieces: tuple[Piece, Piece], keys: list[Ints]
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, Ints]:
-        """Of every position of a sliding pair of chains: is its word real, does the parent give it,
-        who takes it, which is it.
+        """Of every position of a sliding pair of chains, each ``[positions of the first, of the
+        second]``: is its word real, does the parent give it, who takes it, which is it.
         """
         out, filt = (name.parts[0] for name in chains)
         slide = self.nest.problem.slide((out, filt))
@@ -175,7 +194,7 @@ class MacWork:
     # step by step
 
     def _exist(self, at: dict[int, int]) -> npt.NDArray[np.bool_]:
-        """Which steps of a pass exist."""
+        """Which steps of a pass exist, ``[steps]``."""
         ok = np.ones(self.n_steps, bool)
         for c in self.nest.chains:
             ok &= self._cached(("use",), (c,), at, self._use)[0][self.step_of[c.name]] > 0
@@ -184,8 +203,8 @@ class MacWork:
     def _shared_steps(
         self, b: Boundary, factors: list[tuple[Chain, ...]], at: dict[int, int]
     ) -> Ints:
-        """What is taken after sharing in each step of a pass, whether it exists or not; ``factors``
-        as in ``_takes``.
+        """What is taken after sharing in each step of a pass, ``[steps]``, whether it exists or
+        not; ``factors`` as in ``_takes``.
         """
         total = np.ones(self.n_steps, np.int64)
         if self.nest.pairs(b.tensor, b.child):
@@ -198,18 +217,18 @@ class MacWork:
         return total
 
     def _own_step(self, chain: Chain, index: dict[int, Ints]) -> tuple[Ints, int]:
-        """The own step of each position of a chain, and how many there are."""
+        """The own step of each position of a chain, ``[positions]``, and how many there are."""
         flat, n = np.zeros(len(next(iter(index.values()))) if index else 1, np.int64), 1
         for i in self.own_steps[chain.name]:
             flat, n = flat * self.nest.loops[i].trips + index[i], n * self.nest.loops[i].trips
         return flat, n
 
     def _take_by_step(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
-        """``_take`` after sharing, by the own steps of each chain."""
-        found = [self._all_positions(c, at) for c in chains]
-        keys = [self._sharers(b, index) for _, index in found]
+        """``_take`` after sharing, ``[own steps of each chain]``."""
+        positions = [self._all_positions(c, at) for c in chains]
+        keys = [self._sharers(b, index) for _, index in positions]
         steps, counts = zip(
-            *(self._own_step(c, index) for c, (_, index) in zip(chains, found, strict=True)),
+            *(self._own_step(c, index) for c, (_, index) in zip(chains, positions, strict=True)),
             strict=True,
         )
         if len(chains) == 1:
@@ -219,7 +238,7 @@ class MacWork:
                 else np.unique(keys[0], return_index=True)[1]
             )
             return np.bincount(steps[0][once], minlength=counts[0])
-        real, given, who, where = self._slid(b, chains, (found[0][0], found[1][0]), keys)
+        real, given, who, where = self._slid(b, chains, (positions[0][0], positions[1][0]), keys)
         _, once = np.unique((who + where)[real & given], return_index=True)
         step = np.broadcast_to(steps[0][:, None] * counts[1] + steps[1], real.shape)[real & given][
             once
@@ -227,7 +246,9 @@ class MacWork:
         return np.bincount(step, minlength=counts[0] * counts[1]).reshape(counts)
 
     def _pairs_by_step(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
-        """``_real_pairs`` by the own steps of each chain."""
+        """``_real_pairs``, ``[own steps of each chain]``: the same bilinear form, summed by
+        ``einsum`` over taps and outputs, with an axis a chain left open.
+        """
         size = self.nest.problem.size
         axis = {c.name: k for k, c in enumerate(chains)}
         lists = {
@@ -271,10 +292,8 @@ class MacWork:
             if c.name not in sliding_chains:
                 _, step, n = lists[c.name]
                 terms += [np.bincount(step, minlength=n).astype(float), [axis[c.name]]]
-        found: Ints = np.rint(np.einsum(*terms, list(range(len(chains))), optimize=True)).astype(
-            np.int64
-        )
-        return found
+        pairs = np.einsum(*terms, list(range(len(chains))), optimize=True)
+        return np.asarray(np.rint(pairs).astype(np.int64))
 
     def _real_pairs(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
         """(k, x) pairs of a pass whose ifmap word is real: by how often each (r, s) and each (e, f)
@@ -313,7 +332,7 @@ class MacWork:
         return times * int((often["RS"] * (masks[0].T @ often["EF"] @ masks[1])).sum())
 
     def _lists(self, chain: Chain, at: dict[int, int]) -> dict[str, Ints]:
-        """The coordinates of every position of a chain in a pass, each once."""
+        """The coordinates of every position of a chain in a pass, ``[positions]`` by part."""
         free = [i for i in chain.loops if i not in at]
         grids = grid(self.nest.loops[i].trips for i in free)
         piece = self.nest.pieces(
@@ -325,13 +344,14 @@ class MacWork:
         if piece.chunk is None:
             return lo
         rest = np.broadcast_to(piece.chunk[0], shape)[ok]
-        found = {}
+        coordinates = {}
         for p in reversed(chain.parts):
             extent = np.broadcast_to(piece.hi[p] - piece.lo[p], shape)[ok]
-            found[p], rest = lo[p] + rest % extent, rest // extent
-        return found
+            coordinates[p], rest = lo[p] + rest % extent, rest // extent
+        return coordinates
 
     def _macs(self, at: dict[int, int]) -> int:
+        """MACs of a pass: the points of its part of the iteration space."""
         return prod(
             self._cached(
                 ("macs",), (c,), at, lambda cs, a: len(next(iter(self._lists(cs[0], a).values())))
@@ -340,6 +360,7 @@ class MacWork:
         )
 
     def _folds(self, at: dict[int, int]) -> Folds:
+        """The steps of a pass as the array sees them: each size is a product over chains."""
         ok = np.ones(self.n_steps, bool)
         used = np.ones((3, self.n_steps), np.int64)
         active = np.ones(self.n_steps, np.int64)
@@ -359,8 +380,8 @@ class MacWork:
         )
 
     def _use(self, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
-        """Per own step of a chain: positions inside the PE, rows used, columns used, most PEs at
-        once.
+        """Per own step of a chain, ``[4, own steps]``: positions inside the PE, rows used, columns
+        used, most PEs at once.
         """
         (chain,) = chains
         loops = self.nest.loops

@@ -1,4 +1,13 @@
-"""Tiles of a buffer and what changes between two of them, as boxes of words."""
+"""Tiles of a buffer and what changes between two of them, as boxes of words.
+
+A tile is a product of ranks (rule 2).  Of two tiles of one instance most ranks are the same object,
+since the loops that cut them have not moved, so a difference is found rank by rank:
+
+    A x B x C  minus  A' x B' x C   =   (A \\ A') x B x C   and   (A & A') x (B \\ B') x C
+
+disjoint boxes, one for each rank that moved; what is new in an earlier rank is taken with all of
+the later ones.  ``movement`` asks for both directions: what comes, and what goes.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +27,11 @@ from accelsim.workload.problem import RANKS
 
 @dataclass(frozen=True, eq=False)
 class _Factor:
-    """One rank of a tile: alternatives, each an index per axis of the rank; ``values`` where the
-    rank is one axis.
+    """One rank of a tile.
+
+    ``axes``    which axes of the tensor it covers
+    ``boxes``   alternatives, each an index per axis; together they are the rank's words
+    ``values``  [coordinates], sorted, where the rank is one axis; None of a fused chunk
     """
 
     axes: tuple[int, ...]
@@ -33,6 +45,13 @@ Tile = tuple[_Factor, ...] | Ints  # factors, or the (k, x) pair of a one-word r
 class TileBoxes:
     """Tiles of one boundary's child and the differences between them, made once for each position
     of their ranks.
+
+    ``tensor``, ``level``, ``shape``  whose tiles they are
+    ``pairs``     whether words are (k, x) pairs: then a tile is one register's list of words
+    ``ranks``     the factors of a tile
+    ``others``    chains the tensor does not depend on, through which an instance may be idle
+
+    Equal factors and tiles are the same object, so that comparing them is comparing identities.
     """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
@@ -73,12 +92,14 @@ class TileBoxes:
         return False, self._tiles.setdefault(factors, factors)
 
     def _exists(self, chain: Chain, at: dict[int, int]) -> bool:
+        """Whether an instance has a piece of a chain at a position."""
         key = (chain.name, *(at[i] for i in chain.loops if i in at))
         if key not in self._exist:
             self._exist[key] = bool(self.nest.pieces(chain, only(chain, at)).exists)
         return self._exist[key]
 
     def _factor(self, rank: Rank, at: dict[int, int]) -> _Factor:
+        """A rank's factor at a position, made when first met."""
         key = (rank, *(at[i] for c in rank.chains for i in c.loops if i in at))
         if key not in self._factors:
             pieces = tuple(self.nest.pieces(c, only(c, at)) for c in rank.chains)
@@ -86,10 +107,11 @@ class TileBoxes:
         return self._factors[key]
 
     def _make(self, rank: Rank, pieces: tuple[Piece, ...]) -> _Factor:
+        """A rank of one axis is its list of coordinates; a fused chunk is a few boxes."""
         if len(rank.rank) == 1 or rank.sliding:
             axis = self._axes[rank.rank]
-            found = rank.offsets(self.nest, pieces)
-            values = found[found != NOWHERE] // rank.strides[0]
+            offsets = rank.offsets(self.nest, pieces)
+            values = offsets[offsets != NOWHERE] // rank.strides[0]
             return _Factor((axis,), ((index_of(values),),) if len(values) else (), values)
         (piece,) = pieces
         lo = [int(piece.lo[p]) for p in rank.rank]
@@ -136,6 +158,7 @@ class TileBoxes:
         return self._words(products)
 
     def _whole(self, tile: tuple[_Factor, ...]) -> WordSet:
+        """All words of a tile; the last few are remembered, since instances often share one."""
         if self._last.get(tile) is None:
             if len(self._last) > 8:
                 self._last.clear()
@@ -147,22 +170,23 @@ class TileBoxes:
         key = (now, before)
         if key not in self._steps:
             if now is before:
-                found = now, _Factor(now.axes, (), now.values)
+                parted = now, _Factor(now.axes, (), now.values)
             elif (
                 now.values is None or before.values is None
             ):  # chunks of one grid are equal or disjoint
                 empty = _Factor(now.axes, (), None)
-                found = (now, empty) if now.boxes == before.boxes else (empty, now)
+                parted = (now, empty) if now.boxes == before.boxes else (empty, now)
             else:
                 same = np.isin(now.values, before.values, assume_unique=True)
-                found = tuple(
+                parted = tuple(
                     _Factor(now.axes, ((index_of(v),),) if len(v) else (), v)
                     for v in (now.values[same], now.values[~same])
                 )  # type: ignore[assignment]
-            self._steps[key] = found
+            self._steps[key] = parted
         return self._steps[key]
 
     def _words(self, products: list[tuple[_Factor, ...]]) -> WordSet:
+        """Products of factors as disjoint boxes of the tensor."""
         boxes = []
         for factors in products:
             for choice in product(*(f.boxes for f in factors)):
@@ -182,4 +206,5 @@ class TileBoxes:
 
 
 def only(chain: Chain, at: dict[int, int]) -> dict[int, int]:
+    """The positions of a chain's own loops."""
     return {i: at[i] for i in chain.loops if i in at}

@@ -1,4 +1,13 @@
-"""The events of a nest: what crosses which boundary, word by word.  Nothing here knows a value."""
+"""The events of a nest: what crosses which boundary, word by word.  Nothing here knows a value.
+
+``movement`` makes them, the machine carries them out, the timed engine gives them a time.  An
+*instance* is named by one index a spatial loop outside its level; a *cluster* is an instance of the
+level next to the array, with all the PEs it feeds.
+
+    events      index sets, by instance: ``Drain``, ``Open``, ``Fill`` between levels
+                by cluster: ``PeDrain`` and ``Pass`` with its loads, takes and boxes
+    [steps]     a pass's steps: the settings of its own loops outside the PEs that exist, in order
+"""
 
 from __future__ import annotations
 
@@ -10,6 +19,7 @@ import numpy.typing as npt
 
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.word_sets import WordSet
+from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary
 
 Ints = npt.NDArray[np.int64]
@@ -38,8 +48,8 @@ class Open:
 
 @dataclass(frozen=True)
 class Fill:
-    """Operand words: what each child instance takes and lets go, and what each parent instance
-    reads for it.
+    """Operand words: what each child instance takes and lets go (``takes``), and how many words
+    each parent instance reads for it (``reads``), equal words of one step once.
     """
 
     boundary: Boundary
@@ -52,34 +62,42 @@ class StepWords:
     """How the words of a PE boundary spread over the steps of a pass, if that was asked for.
 
     What leaves the PEs between two steps counts for the first of them.
+
+    ``parents``  [parent instances, steps]  words each parent instance gives or gets
+    ``child``    [steps]  the most words that any one PE takes or lets go; without a port of the
+                 PEs' level, 1 for any
     """
 
-    parents: Ints  # (parent instances, steps): words each parent instance gives or gets
-    # (steps,): the most words that any one PE takes or lets go; without a port of the PEs' level, 1
-    # for any
+    parents: Ints
     child: Ints
 
 
 @dataclass(frozen=True)
 class PeDrain:
-    """Accumulated words leave PEs: how many were drained, how many arrive, and which they are, by
-    cluster.
+    """Accumulated words leave PEs.
+
+    ``drained``, ``arrived``  words the PEs let go, and words their parents received
+    ``words``                 which they are, by cluster, each once
+    ``steps``                 when; one step only for what leaves after the last step of a pass
+    ``first``                 by cluster: words, sorted, and the first step each leaves after
     """
 
     boundary: Boundary
     drained: int
     arrived: int
     words: tuple[tuple[Instance, WordSet], ...]
-    steps: StepWords | None = None  # one step only for what leaves after the last step of a pass
-    first: tuple[
-        tuple[Ints, Ints], ...
-    ] = ()  # by cluster: each word and the first step it leaves after, words sorted
+    steps: StepWords | None = None
+    first: tuple[tuple[Ints, Ints], ...] = ()
 
 
 @dataclass(frozen=True)
 class PeLoad:
-    """Operand words enter PEs: how many they take, how many parents read, which words, and which
-    stay at the end.
+    """Operand words enter PEs.
+
+    ``taken``, ``read``  words the PEs take in, and words their parents read for them
+    ``words``            which they are, by cluster, each once
+    ``resident``         which some PE still holds at the end of the pass
+    ``steps``            when
     """
 
     boundary: Boundary
@@ -93,44 +111,39 @@ class PeLoad:
 @dataclass(frozen=True)
 class Take:
     """What the MACs of a pass take (or, accumulated, make): by themselves, and after sharing on the
-    network.
+    network; ``steps`` [steps] is ``shared`` step by step, all parents together.
     """
 
     boundary: Boundary
     taken: int
     shared: int
-    steps: Ints | None = None  # (steps,): ``shared`` step by step, all parents together
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Per step of a pass: temporal length, rows and columns used, a number for what the PEs hold;
-    and the most PEs at once.
-    """
-
-    length: Ints
-    rows: Ints
-    cols: Ints
-    active: int
-    cycles: int  # all lengths together
-    held: Ints
+    steps: Ints | None = None
 
 
 @dataclass(frozen=True)
 class Pass:
-    """All steps of the level next to the array while the levels outside stand still."""
+    """All steps of the level next to the array while the levels outside stand still.
+
+    ``loads``   what enters PEs, by operand they keep
+    ``opened``  accumulated words that started a residency in a PE
+    ``takes``   what the MACs take and make, by tensor
+    ``drain``   sums that leave PEs between its steps
+    ``stay``    by cluster: accumulated words still in a PE at the end
+    ``macs``    done
+    ``folds``   its steps as the array sees them
+    ``boxes``   by cluster: the ranges its MACs work through
+    ``at``      the setting of the loops outside the pass
+    """
 
     loads: tuple[PeLoad, ...]
-    opened: int  # accumulated words that started a residency in a PE
+    opened: int
     takes: tuple[Take, ...]
     drain: PeDrain | None
-    stay: tuple[tuple[Instance, WordSet], ...]  # accumulated words still in a PE at the end
+    stay: tuple[tuple[Instance, WordSet], ...]
     macs: int
     folds: Folds
-    boxes: tuple[
-        tuple[Instance, dict[str, Span]], ...
-    ]  # by cluster: the ranges its MACs work through
-    at: Mapping[int, int] = field(default_factory=dict)  # the setting of the loops outside the pass
+    boxes: tuple[tuple[Instance, dict[str, Span]], ...]
+    at: Mapping[int, int] = field(default_factory=dict)
 
 
 Event = Drain | Open | Fill | PeDrain | Pass

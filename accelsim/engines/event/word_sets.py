@@ -1,4 +1,9 @@
-"""Sets of words of one tensor: disjoint boxes of coordinates, or a plain list of flat addresses."""
+"""Sets of words of one tensor: disjoint boxes of coordinates, or a plain list of flat addresses.
+
+What events carry.  A box is what NumPy indexes with, so copying the words of a tile is one slice a
+box; a list serves where words make no few boxes.  ``Pattern`` is the same, relative to a base word:
+passes that differ only in where they lie share it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +18,8 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Index = slice | Ints
-Box = tuple[
-    Any, ...
-]  # what numpy takes, one index per axis: slices, or index arrays that broadcast together
+# What numpy takes, one index per axis: slices, or index arrays that broadcast together.
+Box = tuple[Any, ...]
 
 
 def index_of(coordinates: Ints) -> Index:
@@ -34,12 +38,14 @@ def box_of(indices: Sequence[Index]) -> Box:
 
 
 def box_size(box: Box) -> int:
+    """Words in a box."""
     if isinstance(box[0], slice):
         return prod([i.stop - i.start for i in box])
     return prod(np.broadcast_shapes(*(i.shape for i in box)))
 
 
 def shifted(box: Box, by: Sequence[int]) -> Box:
+    """A box moved along each axis."""
     if isinstance(box[0], slice):
         return tuple([slice(i.start + b, i.stop + b) for i, b in zip(box, by, strict=True)])
     return tuple([i + b for i, b in zip(box, by, strict=True)])
@@ -47,7 +53,9 @@ def shifted(box: Box, by: Sequence[int]) -> Box:
 
 @dataclass(frozen=True)
 class WordSet:
-    """Words of a tensor, each once; ``listed`` is used where they make no few boxes."""
+    """Words of a tensor, each once: ``boxes``, or, where they make no few boxes, ``listed``
+    [words], flat addresses.
+    """
 
     boxes: tuple[Box, ...] = ()
     listed: Ints | None = None
@@ -64,7 +72,7 @@ class WordSet:
         return self.count
 
     def flat(self, shape: tuple[int, ...]) -> Ints:
-        """Flat addresses in a tensor of ``shape``."""
+        """Flat addresses in a tensor of ``shape``, ``[words]``; sorted within a box only."""
         if self.listed is not None:
             return self.listed
         return np.concatenate([np.zeros(0, np.int64), *(_flat(box, shape) for box in self.boxes)])
@@ -92,12 +100,17 @@ class Pattern:
     A box holds wherever its base lies on the same coordinates of the ``fixed`` axes (those that
     carry into each other); elsewhere the words are listed: the sums of one offset from each of
     ``factors``.
+
+    ``box``      relative to the base's coordinates, or None
+    ``factors``  arrays of offsets from the base's address
+    ``count``    words
+    ``fixed``    (axis, coordinate of the base) of axes that carry into each other
     """
 
     box: Box | None
     factors: tuple[Ints, ...]
     count: int
-    fixed: tuple[tuple[int, int], ...] = ()  # (axis, coordinate of the base)
+    fixed: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def _listed(self) -> Ints:
@@ -107,6 +120,7 @@ class Pattern:
         return total
 
     def at(self, base: int, shape: tuple[int, ...]) -> WordSet:
+        """The words seen from a base address of a tensor of ``shape``."""
         if not self.count:
             return NONE
         if self.box is not None:
@@ -117,15 +131,19 @@ class Pattern:
 
 
 def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
-    found = []
+    at_axis = []
     for n in reversed(shape):
         address, at = divmod(address, n)
-        found.append(at)
-    return found[::-1]
+        at_axis.append(at)
+    return at_axis[::-1]
 
 
 def pattern(words: Ints, base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()) -> Pattern:
-    """Sorted words given less ``base``, as one box where they are one."""
+    """Sorted words ``[words]`` given less ``base``, as one box where they are one.
+
+    They are a box if each axis, peeled off from the fastest, has the same line at all positions of
+    the slower ones.
+    """
     if not len(words):
         return Pattern(None, (), 0)
     axes = []

@@ -1,5 +1,10 @@
-"""The golden answer, twice: the obvious nest and a fast exact one.  Neither knows a mapping (DESIGN
-section 1).
+"""The golden answer of one layer, twice: the obvious nest and a fast exact one.  Neither knows a
+mapping (docs/design.md, section 1).
+
+``loops`` is the definition, read against section 2: eight loops over Python integers.  The tests
+hold ``accumulate`` to it; everything else uses ``accumulate``, which is the same sum as a matrix
+product, and exact by a proof in its docstring and not by luck.  What an engine computed is compared
+with it word for word.
 """
 
 from __future__ import annotations
@@ -22,9 +27,8 @@ Data = Mapping[str, Array]
 
 EXACT = 2**53  # float64 holds every integer of at most this magnitude
 BLOCK_WORDS = 2**23  # the most weights held as float64 at a time: 64 MB
-CACHE_WORDS = (
-    2**21
-)  # the most ifmap, im2col and product words at a time if rows allow: 16 MB stay in the caches
+# The most ifmap, im2col and product words at a time if rows allow: 16 MB stay in the caches.
+CACHE_WORDS = 2**21
 
 
 def loops(problem: Problem, data: Data, psum: Number) -> NDArray[np.int64]:
@@ -123,7 +127,8 @@ def _check(problem: Problem, data: Data, psum: Number) -> None:
         array = data[name]
         if array.shape != shape or not np.issubdtype(array.dtype, np.integer):
             raise ValueError(
-                f"{name} must be integers of shape {shape}, got {array.dtype} of shape {array.shape}"
+                f"{name} must be integers of shape {shape}, "
+                f"got {array.dtype} of shape {array.shape}"
             )
 
 

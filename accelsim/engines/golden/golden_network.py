@@ -1,8 +1,9 @@
 """The golden network: every tensor of a whole network, in float64 or in words; it knows no mapping.
 
-In words, layers are exact accumulations requantized once (``workload.scaling.rescale``); every other operator has the
-integer form its docstring states.  ``run_network`` does the layers with whatever engine it is given, so that an
-engine's network and the golden one differ in nothing but who multiplied.
+In words, layers are exact accumulations requantized once (``workload.scaling.rescale``); every
+other operator has the integer form its docstring states.  ``run_network`` does the layers with
+whatever engine it is given, so that an engine's network and the golden one differ in nothing but
+who multiplied.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.workload.arithmetic import wrap
 from accelsim.workload.graph.float_run import evaluate, own, walk
 from accelsim.workload.graph.graph import Graph, Node
@@ -173,7 +174,7 @@ def accuracy_of(
     network: QuantizedNetwork, tensors: Mapping[str, Array], reference: Mapping[str, Array]
 ) -> list[Accuracy]:
     """``accuracy`` of tensors in words that are there already."""
-    found = []
+    accuracies = []
     for node in network.graph.nodes:
         want, scale = np.asarray(reference[node.name], np.float64), network.scales[node.name]
         if rectified(network.graph, node.name):
@@ -187,7 +188,7 @@ def accuracy_of(
             if signal == 0
             else 10 * float(np.log10(signal / noise))
         )
-        found.append(
+        accuracies.append(
             Accuracy(
                 node.name,
                 float(np.abs(want).max(initial=0)),
@@ -195,4 +196,4 @@ def accuracy_of(
                 snr,
             )
         )
-    return found
+    return accuracies

@@ -1,10 +1,11 @@
 """A training step in words: forward, both gradients of every layer, and the new weights; it knows
 no mapping.
 
-Layers run wherever ``run_layer`` runs them, in all three directions; everything else is the golden vector unit.  The
-scheme (docs/networks.md, "Training step"): scales are powers of two, one for each tensor; the loss's gradient is
-exact; at every tensor the gradient is rounded once, half to even, to words of the operands' width with an exponent
-of its own (``workload.block_float``); products and sums between are exact.  Saturated words pass their gradient on.
+Layers run wherever ``run_layer`` runs them, in all three directions; everything else is the golden
+vector unit.  The scheme (docs/networks.md, "Training step"): scales are powers of two, one for each
+tensor; the loss's gradient is exact; at every tensor the gradient is rounded once, half to even, to
+words of the operands' width with an exponent of its own (``workload.block_float``); products and
+sums between are exact.  Saturated words pass their gradient on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
-from accelsim.engines.golden import golden_layer as golden
+from accelsim.engines import golden
 from accelsim.engines.golden import golden_network
 from accelsim.engines.golden.golden_network import Data
 from accelsim.workload import loss as losses
@@ -79,7 +80,10 @@ def as_words(
     )
     for node, _ in graph.layers:
         if network.accumulator_scale(node) >= network.scales[node.name] * 2.0**MULTIPLIER_BITS:
-            rule = f"{node.name}: its output is too small beside its weights and input: below 2^-{MULTIPLIER_BITS} of one word's product"
+            rule = (
+                f"{node.name}: its output is too small beside its weights and input: "
+                f"below 2^-{MULTIPLIER_BITS} of one word's product"
+            )
             raise InputError(rule)
     return network
 
@@ -101,7 +105,10 @@ def golden_layer(psum: Number) -> RunLayer:
             low, high = min(low, int(sizes.min())), max(high, int(sizes.max()))
         if not psum.low <= low <= high <= psum.high:
             need = max(high.bit_length(), (-low - 1).bit_length() if low else 0) + 1
-            rule = f"must hold the step's sums: {name} {problem.direction} needs {need} bits, or the step's words must be narrower"
+            rule = (
+                f"must hold the step's sums: {name} {problem.direction} needs {need} bits, "
+                "or the step's words must be narrower"
+            )
             raise InputError(rule, key="bits.psum", got=str(psum.bits))
         return sums
 
@@ -170,10 +177,12 @@ def step(
         )
 
     start = losses.start_words(loss, output, scale, checked)
-    found, parameters = backward(
+    gradients, parameters = backward(
         graph, (end, start), back, lambda parts: added(parts, network.number)
     )
-    return TrainingStep(tensors, losses.value(loss, output * scale, checked), found | parameters)
+    return TrainingStep(
+        tensors, losses.value(loss, output * scale, checked), gradients | parameters
+    )
 
 
 def updated(
@@ -182,11 +191,11 @@ def updated(
     """``weights - rate * gradient`` in float64: master weights, which the next step rounds to words
     anew.
     """
-    found = {name: np.asarray(value, np.float64) for name, value in weights.items()}
+    weights_after = {name: np.asarray(value, np.float64) for name, value in weights.items()}
     for name in trained(network.graph):
         if name in step.gradients:
-            found[name] = found[name] - rate * step.gradients[name].values
-    return found
+            weights_after[name] = weights_after[name] - rate * step.gradients[name].values
+    return weights_after
 
 
 def updated_words(network: QuantizedNetwork, step: TrainingStep, rate: float) -> dict[str, Array]:
@@ -195,7 +204,7 @@ def updated_words(network: QuantizedNetwork, step: TrainingStep, rate: float) ->
 
     The change is one product in float64, rounded half to even to a word; the difference saturates.
     """
-    found = {}
+    words_after = {}
     for node, _ in network.graph.layers:
         for key in ("weight", "bias"):
             name = f"{node.name}.{key}"
@@ -215,5 +224,5 @@ def updated_words(network: QuantizedNetwork, step: TrainingStep, rate: float) ->
                     number.low,
                     number.high,
                 )
-            found[name] = words
-    return found
+            words_after[name] = words
+    return words_after

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines import moved as counts
-from accelsim.engines.analytic import closed_form as analytic
+from accelsim.engines import analytic, moved
 from accelsim.engines.cycle.addresses import LevelTiles, digits
 from accelsim.engines.cycle.clocking import run
 from accelsim.engines.cycle.lines import Lines
@@ -114,7 +113,7 @@ def record(
         first - 1 + max(1, min(most, MOST_CELLS // (nest.arch.array.rows * nest.arch.array.cols))),
     )
     try:
-        cycles = run(nest, data, trace=trace).cycles
+        cycles = run(nest, data, trace=trace).array_cycles
     except _WindowFull:
         trace.close()
     if not len(trace.edges):
@@ -137,7 +136,7 @@ class _Arranged:
         )
 
     def film(self, title: str, facts: tuple[tuple[str, str], ...], cycles: int) -> Film:
-        predicted = counts.columns(self.nest, analytic.run(self.nest))
+        predicted = moved.columns(self.nest, analytic.moves(self.nest))
         columns = self._counts()
         problem, window = self.trace.nest.problem, self.trace.nest.window
         origins: dict[str, tuple[int, ...]] = (
@@ -350,8 +349,10 @@ class _Arranged:
         counts once the sum it is part of cannot but arrive with it.
         """
         trace, frames = self.trace, len(self.trace.edges)
-        moved = trace.counters.to_numpy().reshape(frames, len(trace.boundaries), 5)
-        at = {b: Moved(*(moved[:, k, i] for i in range(5))) for k, b in enumerate(trace.boundaries)}
+        counted = trace.counters.to_numpy().reshape(frames, len(trace.boundaries), 5)
+        at = {
+            b: Moved(*(counted[:, k, i] for i in range(5))) for k, b in enumerate(trace.boundaries)
+        }
         outer = next(
             b
             for b in self.nest.boundaries
@@ -363,7 +364,7 @@ class _Arranged:
             m.drained = m.arrived if self.lines.outputs_held else m.arrived + np.array(trace.added)
         else:
             m.drained = m.arrived + np.minimum.accumulate((m.drained - m.arrived)[::-1])[::-1]
-        columns = counts.columns(self.trace.nest, at)
+        columns = moved.columns(self.trace.nest, at)
         return {k: np.broadcast_to(np.asarray(v, np.int64), (frames,)) for k, v in columns.items()}
 
 

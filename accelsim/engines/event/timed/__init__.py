@@ -1,25 +1,43 @@
 """The event engine, timed: SimPy keeps the time of the same events that ``event`` carries out
 (docs/time.md).
 
-Values do not depend on timing: events are carried out in their order as they are read, and only their sizes are timed.
+Values do not depend on timing: events are carried out in their order as they are read, and only
+their sizes are timed.  Who waits for what:
+
+    the array   (one process)   takes passes in order; each waits for its fills, for room for its
+                                tile of sums, and for the pass before to let go of the array
+    a transfer  (a process each) waits for what must come before its request (parents' words, the
+                                last pass that used its slot, drains further in), then for every
+                                port and channel on its way, outermost first, and holds all of them
+    a pass's end (a process each) comes at the edge that latches its last result, and lets go the
+                                transfers that wait for it
+
+    engine      the processes, and stalls: read first
+    feed        events -> passes and transfers that know what they wait for
+    inside      what moves inside a pass, and how long the pass lasts for it
+    transfer    what one fill or drain holds, and for how long
+    resources   all ports and channels;  channels: one of them as SimPy sees it
+    arrivals    which sums arrive first and read nothing;  sums: those straight from the MACs
+    recorder    what a timeline is told
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy.typing as npt
 
-from accelsim.engines.event import machine as event
-from accelsim.engines.event.machine import EventOutcome
+from accelsim.engines.event.machine import events_of, prepared, stores_padding
 from accelsim.engines.event.movement import Event
 from accelsim.engines.event.pes import limited_inside
 from accelsim.engines.event.timed.arrivals import NoValues, Values
 from accelsim.engines.event.timed.engine import Engine
 from accelsim.engines.event.timed.inside import Inside
-from accelsim.engines.event.timed.limits import Limits
-from accelsim.engines.event.timed.timing import Occupancy, Timeline, Timing
+from accelsim.engines.event.timed.resources import Limits
+from accelsim.engines.run import Run
+from accelsim.engines.timeline import Occupancy, Timeline, Timing
 from accelsim.mapping.nest import Nest
 
 
@@ -29,30 +47,38 @@ def run(
     events: Iterable[Event] | None = None,
     *,
     timeline: bool = False,
-) -> tuple[EventOutcome, Timing]:
+) -> Run:
     """Carry out a nest on ``data`` (as ``event.run``) and time it.
+
+    ``timing`` of the outcome has passes timed one by one, each step a fold of its own; ``cycles``
+    are the array's own time, folds that hold the same words joined, and what was waited for.
 
     ``events`` are those of ``movement`` for this nest unless given, ``stepwise`` if
     ``limited_inside(nest)``; ``timeline`` also records who was busy when and what levels held.
     Raises ValueError where sums could exceed 2^53.
     """
-    nest, data = event.prepared(nest, data)
+    nest, data = prepared(nest, data)
     machine = Values(nest, data, told=Inside(nest, Limits(nest)).told)
     timing = Engine(
         nest, machine, _events(nest) if events is None else events, timeline=timeline
     ).timing()
-    return machine.outcome(), timing
+    alone = machine.outcome()
+    cycles = alone.array_cycles + timing.stall_cycles
+    return replace(alone, cycles=cycles, stalls=timing.stalls, timing=timing)
 
 
 def simulate(nest: Nest, *, timeline: bool = False) -> Timing:
     """The time of a nest without any values: the same events, transfers and passes."""
-    nest = nest.framed() if event.stores_padding(nest) else nest
+    nest = nest.framed() if stores_padding(nest) else nest
     machine = NoValues(nest, told=Inside(nest, Limits(nest)).told)
     return Engine(nest, machine, _events(nest), timeline=timeline).timing()
 
 
 def _events(nest: Nest) -> Iterator[Event]:
-    return event.events_of(nest, stepwise=limited_inside(nest))
+    """The nest's events, with the steps inside a pass told apart only where a port or channel of
+    the PEs can be waited for.
+    """
+    return events_of(nest, stepwise=limited_inside(nest))
 
 
 __all__ = ["Occupancy", "Timeline", "Timing", "limited_inside", "run", "simulate"]

@@ -1,7 +1,10 @@
 """Machines that carry out the events and tell which arrivals were the first of their residency, for
-those read nothing.
+those read nothing (section 4, rule 6).
 
-``Values`` is the event engine's own machine, on real words; ``NoValues`` keeps only which words have had an arrival.
+How many update reads a drain costs is known only when it is carried out, since it depends on what
+has arrived before; so the timed engine has its own machine listen.  ``Values`` is the event
+engine's, on real words; ``NoValues`` keeps only which words have had an arrival, for a time without
+outputs (``simulate``, and the cycle engine's memory).
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.event import machine as event
+from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Fill, Pass, PeDrain, PeLoad
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.timed.sums import DirectSums
@@ -23,12 +26,12 @@ from accelsim.mapping.nest import Boundary, Nest
 Data = Mapping[str, npt.NDArray[Any]]
 
 
-class Values(event._Machine):
-    """``first`` has, after each event, the first arrivals by parent instance; ``by_step`` those of
-    a pass step by step.
+class Values(machine._Machine):
+    """The event engine's machine, listening.
 
-    ``by_step`` is made only for a pass of which ``told`` says that it matters: (parent instance,
-    step of those that exist).
+    ``first``    after each event: first arrivals by parent instance
+    ``by_step``  those of a pass step by step, by parent instance [steps that exist]; made only
+                 where ``told`` says that it matters
     """
 
     def __init__(self, nest: Nest, data: Data, *, told: bool) -> None:

@@ -1,8 +1,9 @@
 """Ports and channels in SimPy: one holder at a time, in the order of requests.
 
-Requests of one cycle are told apart only when everything else of that cycle has happened: the drain first, then
-the one earlier in the nest.  Whoever takes several takes them in the order of ``Limits.resources``, so that nobody can wait in a circle;
-in the same order they are given away at the end of a cycle.
+Requests of one cycle are told apart only when everything else of that cycle has happened: the drain
+first, then the one earlier in the nest.  Whoever takes several takes them in the order of
+``Limits.resources``, so that nobody can wait in a circle; in the same order they are given away at
+the end of a cycle.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from typing import Any
 
 import simpy
 
-Key = tuple[
-    int, int, int
-]  # the cycle of the request, 0 for a drain and 1 for others, the place in the nest
-# and more: later in a cycle than anything else; SimPy's own priorities are 0 urgent and 1 normal
+# The cycle of the request, 0 for a drain and 1 for others, the place in the nest.
+Key = tuple[int, int, int]
+# Priorities from here on come later in a cycle than anything else: SimPy's own are 0 urgent and 1
+# normal.
 _LAST = 2
 
 
 class Channel:
-    """One port or channel; ``place`` is its number in ``Limits.resources``."""
+    """One port or channel.
+
+    ``place``    its number in ``Limits.resources``
+    ``waiting``  requests not granted, the next one to be served first
+    ``busy``     whether someone holds it
+    ``called``   whether it is to be given away at the end of this cycle
+    """
 
     def __init__(self, env: simpy.Environment, place: int) -> None:
         self.env, self.place = env, place
@@ -36,6 +43,7 @@ class Channel:
         return granted
 
     def release(self) -> None:
+        """The holder is done; whoever waits may have it still in this cycle."""
         self.busy = False
         self._call()
 
@@ -51,6 +59,7 @@ class Channel:
         self.env.schedule(end, _LAST + self.place)  # type: ignore[arg-type]
 
     def _give(self, _: Any) -> None:
+        """All requests of the cycle are known: the first in order gets it."""
         self.called = False
         if not self.busy and self.waiting:
             self.busy = True

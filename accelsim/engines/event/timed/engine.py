@@ -1,6 +1,16 @@
 """The timed event engine: SimPy processes around the events of a nest (docs/time.md).
 
-One process is the array, one each transfer; ports and channels are what they contend for.
+One process is the array (``_passes``), one each transfer (``_transfer``), one each end of a pass
+(``_end``); ports and channels are what they contend for.  The whole of time is here: everything
+else on these pages says how long something takes or what it comes after.
+
+The clock drives the reading of events, not the other way round: the feed reads on only as far as a
+transfer could be requested now, since an event that is read is carried out at once.
+
+Stalls are charged as they happen: a pass that starts late charges its delay to the slowest resource
+of the transfer that came last, a pass that lasts longer to its longest port or channel.  On
+systolic lines a wait may hide behind the skew of an earlier fold; ``settle`` takes those back at
+the end, so that array time and stalls add up to the end of the timeline.
 """
 
 from __future__ import annotations
@@ -15,9 +25,10 @@ import simpy
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.channels import Channel, wait_for
 from accelsim.engines.event.timed.feed import Job, PassRecord, TransferFeed
-from accelsim.engines.event.timed.limits import Limits
-from accelsim.engines.event.timed.timing import LevelHeld, Recorder, Timing
+from accelsim.engines.event.timed.recorder import Recorder
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Event, Ints
+from accelsim.engines.timeline import LevelHeld, Timing
 from accelsim.mapping.nest import Nest
 
 CHUNKS = 8  # requests that what moves inside a pass makes of a port others use too
@@ -25,7 +36,21 @@ Waits = Generator[simpy.Event, Any, None]
 
 
 class Engine:
-    """One run.  ``timing()`` runs it."""
+    """One run.  ``timing()`` runs it.
+
+    ``env``         SimPy's clock, in core cycles
+    ``limits``      all resources; ``channels`` the same as SimPy sees them, in the same order
+    ``feed``        passes and transfers, from the events
+    ``machine``     carries the events out as they are read
+    ``array``       its time, as it is and as it were alone
+    ``ended``       by level: how many of its steps have ended
+    ``stalls``      cycles waited, by level and network
+    ``busy``        [resources]: cycles each was taken
+    ``under_way``   transfers started, not complete
+    ``last``        drains complete after the array's last result: when, place, owner
+    ``contended``   resources that both passes and transfers use
+    ``recorder``    if a timeline was asked for
+    """
 
     def __init__(
         self, nest: Nest, machine: Values, events: Iterable[Event], *, timeline: bool
@@ -33,9 +58,7 @@ class Engine:
         self.env = simpy.Environment()
         self.limits = Limits(nest)
         self.recorder = (
-            Recorder([*(r.name for r in self.limits.resources), "array"], nest.arch.level_names)
-            if timeline
-            else None
+            Recorder([*self.limits.labels, "array"], nest.arch.level_names) if timeline else None
         )
         self.channels = [Channel(self.env, place) for place in range(len(self.limits.resources))]
         self.feed = TransferFeed(
@@ -46,21 +69,24 @@ class Engine:
         self.ended = dict.fromkeys(self.feed.above, 0)  # steps of each level
         self.stalls = _Stalls((*nest.arch.levels, *nest.arch.networks))
         self.busy = [0] * len(self.limits.resources)
-        self.under_way = 0  # transfers started, not complete
-        self.last: list[
-            tuple[int, int, str]
-        ] = []  # drains complete after the array's last result: when, place, owner
+        self.under_way = 0
+        self.last: list[tuple[int, int, str]] = []
         routes, inside = self.feed.routes, set(self.feed.inside.resources)
         self.contended = sorted(inside & {r for b in self.feed.timed for r in routes.may_use(b)})
 
     def timing(self) -> Timing:
-        """Carry out all events."""
+        """Carry out all events; what drains after the last result is charged as it ends.
+
+        Raises RuntimeError if transfers wait for each other in a circle, which would be the
+        engine's own fault.
+        """
         self._read()
         self.env.process(self._passes())
         self.env.run()
         if self.under_way or self.feed.ready or not self.feed.exhausted:
             raise RuntimeError(
-                f"the timed engine stands still at cycle {self.env.now}: {self.under_way} transfers wait in a circle"
+                f"the timed engine stands still at cycle {self.env.now}: {self.under_way} "
+                "transfers wait in a circle"
             )
         end = self.array.end
         self.stalls.settle(end - self.array.alone)
@@ -68,7 +94,7 @@ class Engine:
             if finished > end:
                 self.stalls.add(owner, finished - end)
                 end = finished
-        busy = {r.name: n for r, n in zip(self.limits.resources, self.busy, strict=True)}
+        busy = dict(zip(self.limits.labels, self.busy, strict=True))
         timeline, occupancy = (
             (self.recorder.timeline, self.recorder.occupancy) if self.recorder else (None, None)
         )
@@ -94,10 +120,14 @@ class Engine:
     # transfers
 
     def _start(self, job: Job) -> None:
+        """A transfer may be requested as soon as what it waits for has happened."""
         self.under_way += 1
         self.env.process(self._transfer(job))
 
     def _transfer(self, job: Job) -> Waits:
+        """One transfer: wait, take every resource on the way, hold all of them for as long as the
+        slowest takes.
+        """
         transfer = job.transfer
         yield from wait_for(job.waits_for)
         for resource in transfer.resources:
@@ -110,7 +140,7 @@ class Engine:
             self.channels[resource].release()
             self.busy[resource] += transfer.cycles
             if self.recorder:
-                name, b = self.limits.resources[resource].name, transfer.boundary
+                name, b = self.limits.labels[resource], transfer.boundary
                 self.recorder.timeline.add(
                     name, transfer.what, b.tensor, begin, job.finished, transfer.words, job.step
                 )
@@ -122,6 +152,7 @@ class Engine:
         job.done.succeed()
 
     def _hold(self, changes: list[LevelHeld]) -> None:
+        """Tell the recorder what levels hold from now on."""
         if self.recorder and changes:
             self.recorder.occupancy.change(int(self.env.now), changes)
 
@@ -144,7 +175,7 @@ class Engine:
                 self.stalls.add(last.transfer.owner, begin - free)
             self._hold(record.come)
             for resource, cycles in record.work.charges.items():
-                self.stalls.add(self.limits.resources[resource].owner, cycles)
+                self.stalls.add(self.limits.resources[resource].name, cycles)
             ports = [r for r in self.contended if record.work.busy.get(r)]
             shifts = yield from self._share(record, begin, ports)
             if not ports:
@@ -192,7 +223,7 @@ class Engine:
             if waited:
                 shift += waited
                 shifts.append((start, shift))
-                self.stalls.add(self.limits.resources[-outermost].owner, waited)
+                self.stalls.add(self.limits.resources[-outermost].name, waited)
         if ports and begin + duration + shift > self.env.now:
             yield self.env.timeout(begin + duration + shift - int(self.env.now))
         return shifts
@@ -209,7 +240,7 @@ class Engine:
         self.busy[resource] += cycles
         if self.recorder:
             self.recorder.timeline.add(
-                self.limits.resources[resource].name,
+                self.limits.labels[resource],
                 "pass",
                 "",
                 begin,
@@ -240,7 +271,7 @@ class Engine:
             )
         for rows in record.work.rows:
             if rows.resource not in told:
-                name = self.limits.resources[rows.resource].name if rows.resource >= 0 else "array"
+                name = self.limits.labels[rows.resource] if rows.resource >= 0 else "array"
                 timeline.extend(
                     name,
                     rows.what,

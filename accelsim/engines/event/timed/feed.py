@@ -1,7 +1,17 @@
 """From the events in order to passes and transfers that know what they wait for (docs/time.md,
-steps and slots).
+"Steps, slots and the pipeline").
 
-Events are carried out as they are read; only numbers are kept ahead of time.
+Events are carried out as they are read; only numbers are kept ahead of time.  The rules, with
+``slots`` 2 where a level overlaps a tensor and 1 where it does not:
+
+    fill for step k     after the parent's fill of the step around it, and the last pass of step
+                        k - slots, whose place it takes
+    drain of step k     after the last pass of step k, and the drain of the level inside into it
+    pass                after the fills of its steps, and the drain of the tile of sums ``slots``
+                        tiles earlier
+
+A pass is complete only when the next one is known: its last gap depends on the next one's first
+fold, and which steps it ends on what moves then.  So the feed is always one pass behind the events.
 """
 
 from __future__ import annotations
@@ -12,37 +22,54 @@ from dataclasses import dataclass, field
 
 import simpy
 
+from accelsim.engines.event.folds import ArrayRules, PassFolds
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.inside import Inside, PassWords, PassWork
-from accelsim.engines.event.timed.limits import Limits
-from accelsim.engines.event.timed.pass_folds import PassFolds, TimedArray
-from accelsim.engines.event.timed.timing import LevelHeld, Recorder
+from accelsim.engines.event.timed.recorder import Recorder
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes, Transfer
 from accelsim.engines.event.transfers import Drain, Event, Fill, Open, Pass, PeDrain
+from accelsim.engines.timeline import LevelHeld
 from accelsim.mapping.nest import Boundary, Nest
 
 
 @dataclass(eq=False)
 class Job:
-    """A transfer under way: ``waits_for`` are other transfers and ends of passes that come before
-    its request.
+    """A transfer under way.
+
+    ``transfer``   what it holds, and for how long
+    ``place``      in the nest: of two requests in one cycle the earlier goes first
+    ``step``       of the child level: the one it is filled for, or drained after
+    ``waits_for``  transfers and ends of passes that come before its request
+    ``done``       happens when it is complete, at cycle ``finished``
+    ``come``       what levels hold more from its start on
+    ``gone``       what levels hold less from its end on
     """
 
     transfer: Transfer
-    place: int  # in the nest
-    step: int  # of the child level: the one it is filled for, or drained after
+    place: int
+    step: int
     waits_for: list[simpy.Event]
-    done: simpy.Event  # happens when it is complete
+    done: simpy.Event
     finished: int = -1
-    come: list[LevelHeld] = field(
-        default_factory=list
-    )  # what a level holds more or less when it starts, or when it is complete
+    come: list[LevelHeld] = field(default_factory=list)
     gone: list[LevelHeld] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class PassRecord:
-    """One pass.  Complete, with ``gaps`` and ``work``, once the next pass is known."""
+    """One pass.  Complete, with ``gaps`` and ``work``, once the next pass is known.
+
+    ``place``, ``step``  in the nest; its number
+    ``ended``   happens at the edge that latches its last result
+    ``folds``   the array's own time for it
+    ``words``   what moves inside it, while it is open; None where nothing can be waited for
+    ``needs``   transfers it waits for
+    ``closes``  (level, step) it is the last pass of
+    ``gaps``    edges until the array is free, memory aside
+    ``work``    how long it lasts, and why
+    ``come``, ``gone``   what levels hold more or less from its start or end on, without a transfer
+    """
 
     place: int
     step: int
@@ -50,9 +77,7 @@ class PassRecord:
     folds: PassFolds
     words: PassWords | None
     needs: list[Job] = field(default_factory=list)
-    closes: list[tuple[int, int]] = field(
-        default_factory=list
-    )  # (level, step) it is the last pass of
+    closes: list[tuple[int, int]] = field(default_factory=list)
     gaps: int = 0
     work: PassWork = field(default_factory=lambda: PassWork(0, 0, {}, {}))
     come: list[LevelHeld] = field(default_factory=list)
@@ -77,6 +102,14 @@ class TransferFeed:
     ``step`` is the step of each level that the latest pass read belongs to; ``ahead`` how many
     steps beyond those that ended must be read so that no transfer can be requested too late, for
     each level whose transfers take time.
+
+    ``inside``, ``routes``, ``rules``  what moves in a pass, what a transfer holds, the array's time
+    ``between``    boundaries with transfers; those that can take time are ``timed``
+    ``slots``      by boundary: how many tiles there is room for
+    ``above``      by level: the temporal loops that make its steps
+    ``inner``      by boundary of sums: the one further in, whose drain comes first
+    ``opens``      by level: the boundary of sums it is the child of
+    ``exhausted``  whether all events are read
     """
 
     def __init__(
@@ -100,7 +133,7 @@ class TransferFeed:
         self.inside, self.routes, self.rules = (
             Inside(nest, limits),
             Routes(nest, limits),
-            TimedArray(nest),
+            ArrayRules(nest),
         )
         pe, levels = nest.levels - 1, list(nest.arch.levels.values())
         self.between = [b for b in nest.boundaries if b.child < pe]
@@ -128,16 +161,12 @@ class TransferFeed:
         self._setting: dict[int, tuple[int, ...]] = {}
         self._passes = self._places = 0
         self._moved: list[_Carried] = []
-        self._ends: dict[int, deque[simpy.Event]] = {
-            level: deque(maxlen=2) for level in self.above
-        }  # of the last two steps
-        self._fills: dict[
-            tuple[str, int], list[Job]
-        ] = {}  # the latest that take time, by tensor and level
+        # By level, the ends of its last two steps; by boundary of sums, what drained the last two
+        # tiles; the latest fills that take time, by tensor and level; the latest drains.
+        self._ends: dict[int, deque[simpy.Event]] = {level: deque(maxlen=2) for level in self.above}
+        self._tiles: dict[Boundary, deque[Job | None]] = {b: deque(maxlen=2) for b in sums}
+        self._fills: dict[tuple[str, int], list[Job]] = {}
         self._drains: dict[Boundary, Job] = {}
-        self._tiles: dict[Boundary, deque[Job | None]] = {
-            b: deque(maxlen=2) for b in sums
-        }  # what drained the last two tiles
 
     def more(self) -> None:
         """Read on until one more pass is complete, or all is."""
@@ -286,5 +315,6 @@ class TransferFeed:
         return job
 
     def _place(self) -> int:
+        """The next place in the nest."""
         self._places += 1
         return self._places

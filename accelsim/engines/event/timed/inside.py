@@ -1,5 +1,21 @@
 """What moves inside a pass, between the PEs and the levels that feed them, and how long the pass
-lasts for it (docs/time.md).
+lasts for it (docs/time.md, "Inside a pass").
+
+A *flow* is the words of one boundary that take one way in one part of a phase.  A *phase* is a run
+of steps that begins where an exposed operand changes; it lasts, one after the other,
+
+    exposed   what PEs cannot take in while they work, before the MACs start
+    ramp      the first step's words of the other operands the PEs keep
+    body      the longest of the MAC steps and of everything else that moves
+    tail      the last step's sums
+
+each part as long as its slowest resource.  A systolic pass is one phase in which all moves beside
+all.  Phases that are over are added up at once, since a pass may have millions of steps and come in
+several parts.
+
+Axes: [rows, steps] or [rows, phases] for words, a row an instance (``Inside.rows`` says which rows
+are which flow's), [flows, phases] once the busiest instance is taken, [resources, phases] for bits
+and cycles.
 """
 
 from __future__ import annotations
@@ -13,7 +29,7 @@ from typing import Literal
 import numpy as np
 
 from accelsim.engines.event.pes import exposed_operands
-from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Instance, Ints, Pass, PeDrain
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -28,20 +44,25 @@ class Flow:
     ``part`` is where in a phase they go: all of an exposed operand first, the ``ramp`` words of its
     first step before the body, the ``tail`` words of its last step after it, the rest in the body.
     So are words straight to or from the MACs, on their way while these work.
+
+    ``what``       operands to PEs, operands straight to MACs, sums, or update reads for them
+    ``inner``      words of the busiest PE of each step, else of each parent instance
+    ``bits``       (resource, bits of a word there)
+    ``instances``  of the parent
     """
 
     boundary: Boundary
     what: Literal["load", "direct", "up", "update"]
-    inner: bool  # words of the busiest PE of each step, else of each parent instance
+    inner: bool
     part: Part
-    bits: tuple[tuple[int, int], ...]  # (resource, bits of a word there)
-    instances: int = 1  # of the parent
+    bits: tuple[tuple[int, int], ...]
+    instances: int = 1
 
 
 @dataclass
 class PassRows:
-    """Pieces of a timeline: when one port, one channel or the array (-1) is busy with what, from
-    the start of the pass.
+    """Pieces of a timeline: when one port, one channel or the array (-1) is busy with what;
+    ``start``, ``end`` and ``words`` are [pieces], cycles from the start of the pass.
     """
 
     resource: int
@@ -54,18 +75,36 @@ class PassRows:
 
 @dataclass
 class PassWork:
-    """How long a pass lasts and why.  Cycles; lists are by resource."""
+    """How long a pass lasts and why, in cycles.
+
+    ``duration``  until the array is free
+    ``stretch``   of that, beyond the array's own time
+    ``charges``   the stretch, by the resource that was the longest
+    ``busy``      cycles each resource works in the pass
+    ``rows``      for a timeline, if one was asked for
+    """
 
     duration: int
-    stretch: int  # of that, beyond the array's own time
-    charges: dict[int, int]  # the stretch, by the resource that was the longest
-    busy: dict[int, int]  # cycles each resource works in the pass
+    stretch: int
+    charges: dict[int, int]
+    busy: dict[int, int]
     rows: list[PassRows] = field(default_factory=list)
 
 
 class Inside:
     """The flows inside the passes of a nest that can be waited for, and the machine's shape they
     need.
+
+    ``systolic``   whether everything moves beside everything
+    ``exposed``    operands the PEs keep and cannot take in while they work
+    ``flows``      with some resource to wait for
+    ``bits``       [resources, flows]: bits a word of a flow has at a resource
+    ``share``      [flows, 1]: words known of all instances together are spread over so many
+    ``rows``       by flow: its rows among all; ``starts`` [flows] the first of them
+    ``part``       by part: [rows], whether a row is of that part
+    ``told``       whether it matters in which step a sum arrives first
+    ``resources``  those some flow uses, outermost first
+    ``trips``      by level: of the spatial loops outside it
     """
 
     def __init__(self, nest: Nest, limits: Limits) -> None:
@@ -77,9 +116,8 @@ class Inside:
         for k, flow in enumerate(self.flows):
             for resource, n in flow.bits:
                 self.bits[resource, k] += n
-        together = [
-            f.boundary.child == nest.levels for f in self.flows
-        ]  # known of all instances together only: taken as spread evenly
+        # Words straight to and from MACs are known of all instances together only.
+        together = [f.boundary.child == nest.levels for f in self.flows]
         self.share = np.array(
             [f.instances if t else 1 for f, t in zip(self.flows, together, strict=True)], np.int64
         )[:, None]
@@ -87,9 +125,7 @@ class Inside:
             1 if t or f.inner else f.instances for f, t in zip(self.flows, together, strict=True)
         ]
         ends = np.cumsum([0, *rows])
-        self.rows = [
-            slice(a, b) for a, b in pairwise(ends.tolist())
-        ]  # of a flow: one for each instance
+        self.rows = [slice(a, b) for a, b in pairwise(ends.tolist())]
         self.starts = ends[:-1]
         self.part = {
             p: np.repeat([f.part == p for f in self.flows], rows).astype(bool) for p in PARTS
@@ -102,9 +138,12 @@ class Inside:
         }
 
     def _flows(self) -> list[Flow]:
+        """Every way words take inside a pass: of each boundary to the PEs or the MACs, over the
+        parent's port and the network, and over the PEs' own port.
+        """
         nest, limits, pe = self.nest, self.limits, self.nest.levels - 1
         width = nest.footprint.word_bits
-        found = []
+        flows = []
         for b in nest.boundaries:
             if not b.parent < pe <= b.child:
                 continue
@@ -117,10 +156,10 @@ class Inside:
                 down = (
                     limits.down(b.network, b.tensor) if nest.arch.accumulate == "in_array" else None
                 )
-                found.append(
+                flows.append(
                     Flow(b, "up", False, "tail" if b.child == pe else "body", up, instances)
                 )
-                found.append(
+                flows.append(
                     Flow(
                         b,
                         "update",
@@ -131,13 +170,13 @@ class Inside:
                     )
                 )
                 if b.child == pe:
-                    found.append(
+                    flows.append(
                         Flow(b, "up", True, "tail", _ways((limits.reads(pe), inner)), instances)
                     )
                 continue
             net = (limits.down(b.network, b.tensor), outside)
             if b.child > pe:
-                found.append(
+                flows.append(
                     Flow(b, "direct", False, "body", _ways(net, (read, outside)), instances)
                 )
                 continue
@@ -146,7 +185,7 @@ class Inside:
                 b.tensor in nest.arch.levels[name].queued
                 for name in nest.arch.level_names[b.parent + 1 : pe]
             )
-            found.append(
+            flows.append(
                 Flow(
                     b,
                     "load",
@@ -156,11 +195,11 @@ class Inside:
                     instances,
                 )
             )
-            found.append(
+            flows.append(
                 Flow(b, "load", False, "body", _ways((read if ahead else None, outside)), instances)
             )
-            found.append(Flow(b, "load", True, part, _ways((limits.writes(pe), inner)), instances))
-        return found
+            flows.append(Flow(b, "load", True, part, _ways((limits.writes(pe), inner)), instances))
+        return flows
 
     def parent(self, level: int, instance: Instance) -> int:
         """The number of an instance of a level."""
@@ -171,13 +210,14 @@ class Inside:
 
 
 def _ways(*ways: tuple[int | None, int]) -> tuple[tuple[int, int], ...]:
+    """(resource, bits) of those that have a width."""
     return tuple((resource, bits) for resource, bits in ways if resource is not None)
 
 
 @dataclass
 class _Phases:
-    """Phases in a row: words of (row of ``Inside.rows``, phase) in all, in the first and in the
-    last step, and MAC steps.
+    """Phases in a row: words in all (``sums``), in the first and in the last step, each [rows,
+    phases], and MAC steps, [phases].
     """
 
     sums: Ints
@@ -194,11 +234,16 @@ class _Phases:
 class PassWords:
     """The words of one pass, which may come in several parts; phases that are over are added up at
     once.
+
+    ``rows_wanted``  whether a timeline is to be told
+    ``open``         the last phase, to which more may come
+    ``duration``, ``stretch``   of the phases added up so far
+    ``charges``, ``busy``       the same by resource, [resources]
     """
 
     def __init__(self, inside: Inside, *, told: bool) -> None:
         self.inside, self.rows_wanted = inside, told
-        self.open: _Phases | None = None  # the last one, to which more may come
+        self.open: _Phases | None = None
         resources = len(inside.limits.resources)
         self.duration = self.stretch = 0
         self.charges, self.busy = np.zeros(resources, np.int64), np.zeros(resources, np.int64)
@@ -273,7 +318,7 @@ class PassWords:
         )
 
     def _most(self, words: Ints) -> Ints:
-        """Words of each flow from those of its rows: the most of any instance."""
+        """Words of each flow, [flows, phases], from those of its rows: the most of any instance."""
         inside = self.inside
         if len(words) > len(inside.flows):
             words = np.maximum.reduceat(words, inside.starts, axis=0)
@@ -284,7 +329,7 @@ class PassWords:
     def _words(
         self, flow: Flow, p: Pass, first: Mapping[Instance, int], by_step: Mapping[Instance, Ints]
     ) -> Ints:
-        """Words of a flow's (rows, steps) of a pass; the steps do not matter where a pass is one
+        """Words of a flow in a pass, [its rows, steps]; the steps do not matter where a pass is one
         phase in any case.
         """
         n = len(p.folds.length)
@@ -298,7 +343,8 @@ class PassWords:
             return self._direct(flow, p, first, by_step)[None, :]
         if steps is None:
             raise ValueError(
-                "events: movement(nest, stepwise=True) is wanted where a port or a network of the PEs has a width"
+                "events: movement(nest, stepwise=True) is wanted where a port or a network of "
+                "the PEs has a width"
             )
         if flow.what != "update":
             return steps.child[None, :] if flow.inner else steps.parents
@@ -312,7 +358,7 @@ class PassWords:
     def _direct(
         self, flow: Flow, p: Pass, first: Mapping[Instance, int], by_step: Mapping[Instance, Ints]
     ) -> Ints:
-        """Words straight to or from the MACs, all parent instances together."""
+        """Words straight to or from the MACs, [steps], all parent instances together."""
         take = next(x for x in p.takes if x.boundary == flow.boundary)
         n = len(p.folds.length)
         if flow.what == "update" and not (self.inside.told and take.steps is not None):
@@ -324,11 +370,11 @@ class PassWords:
         return np.asarray(take.steps - sum(by_step.values()))
 
     def _by_parent(self, flow: Flow, first: Mapping[Instance, int]) -> Ints:
-        """``first`` as a column, a row for each instance."""
-        found = np.zeros((flow.instances, 1), np.int64)
+        """``first`` as a column, [instances, 1]."""
+        column = np.zeros((flow.instances, 1), np.int64)
         for instance, n in first.items():
-            found[self.inside.parent(flow.boundary.parent, instance)] += n
-        return found
+            column[self.inside.parent(flow.boundary.parent, instance)] += n
+        return column
 
     # phases
 
@@ -389,6 +435,7 @@ class PassWords:
 
 
 def _at_once(words: int, n: int) -> Ints:
-    found = np.zeros(n, np.int64)
-    found[0] = words
-    return found
+    """Words of no known step as those of the first, [steps]."""
+    steps = np.zeros(n, np.int64)
+    steps[0] = words
+    return steps

@@ -1,5 +1,8 @@
 """Sums that go straight from the MACs to a level outside the PEs: which words a pass makes, and in
 which step each comes first.
+
+Where the PEs keep no sums nothing drains, so no event says which words arrive; yet a first arrival
+reads nothing, and in which step it comes decides how long a phase lasts.
 """
 
 from __future__ import annotations
@@ -26,20 +29,24 @@ from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 
 
 class DirectSums:
-    """Of the accumulated tensor's innermost boundary outside the PEs, if its child is the MAC;
-    ``boundary`` is None if not.
+    """Of the accumulated tensor's innermost boundary outside the PEs, if its child is the MAC.
+
+    ``boundary``  that boundary; None if PEs keep sums
+    ``clusters``  loops over instances outside the level next to the array
+    ``spatial``   loops over all instances outside the MACs' level
+    ``temporal``  temporal loops outside the PEs
     """
 
     def __init__(self, nest: Nest) -> None:
         self.nest = nest
         acc, pe = nest.problem.accumulated, nest.levels - 1
         level = nest.keepers(acc)[-1]
-        found = [b for b in nest.boundaries if b.tensor == acc and b.parent == level < pe]
-        self.boundary: Boundary | None = found[0] if found else None
+        direct = [b for b in nest.boundaries if b.tensor == acc and b.parent == level < pe]
+        self.boundary: Boundary | None = direct[0] if direct else None
         self.clusters = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < pe - 1]
         self.spatial = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < pe]
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < pe]
-        self._tiles = TileBoxes(nest, found[0]) if found else None
+        self._tiles = TileBoxes(nest, direct[0]) if direct else None
 
     def words(self, at: Mapping[int, int], cluster: Instance) -> WordSet:
         """What a cluster's MACs add to in a pass, each word once."""
@@ -53,8 +60,8 @@ class DirectSums:
         return words
 
     def places(self, at: Mapping[int, int], cluster: Instance) -> tuple[Ints, Ints]:
-        """The same words as flat addresses, sorted, and for each the place of its first step among
-        those that exist.
+        """The same words as flat addresses, sorted, ``[words]``, and for each the place of its
+        first step among those that exist, ``[words]``.
         """
         assert self.boundary is not None
         tensor, mac = self.boundary.tensor, self.boundary.child
@@ -62,10 +69,10 @@ class DirectSums:
         trips = [self.nest.loops[i].trips for i in steps]
         strides = {i: prod(trips[k + 1 :]) for k, i in enumerate(steps)}
         here = {**at, **dict(zip(self.clusters, cluster, strict=True))}
-        found = [
+        factors = [
             self._first_codes(rank, here, strides) for rank in ranks_of(self.nest, tensor, mac)
         ]
-        words, codes = outer_sum([w for w, _ in found]), outer_sum([c for _, c in found])
+        words, codes = outer_sum([w for w, _ in factors]), outer_sum([c for _, c in factors])
         if self.nest.pairs(tensor, mac):
             real = coordinates(self.nest, words, mac)[1]
             words, codes = address(self.nest, words[real]), codes[real]
@@ -75,8 +82,8 @@ class DirectSums:
     def _first_codes(
         self, rank: Rank, here: Mapping[int, int], strides: dict[int, int]
     ) -> tuple[Ints, Ints]:
-        """The offsets of one rank and the least that its own loops add to the number of a step that
-        has them.
+        """The offsets of one rank, and the least that its own loops add to the number of a step
+        that has them, both ``[offsets]``; a word's first step is the sum over its ranks.
         """
         pieces, codes = [], []
         for c in rank.chains:
@@ -115,7 +122,9 @@ class DirectSums:
         return Piece(lo, hi, chunk, np.broadcast_to(piece.exists, n))
 
     def _exist(self, at: Mapping[int, int], steps: list[int]) -> Ints:
-        """Which steps of a pass some instance has; if any has a step, the first one has."""
+        """Which steps of a pass some instance has, ``[steps]`` of 0 and 1; if any has a step, the
+        first one has.
+        """
         settings = dict(zip(steps, grid(self.nest.loops[i].trips for i in steps), strict=True))
         first = {**at, **dict.fromkeys(self.spatial, 0), **settings}
         ok = np.ones(prod(self.nest.loops[i].trips for i in steps), bool)

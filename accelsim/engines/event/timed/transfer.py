@@ -1,5 +1,11 @@
 """What one ``Fill`` or ``Drain`` takes: the ports and channels on its way, how long it holds them,
-and which is the slowest.
+and which is the slowest (docs/time.md, "Ports and channels").
+
+    fill    P's port reads       network down      c's port writes
+    drain   c's port reads       network up        P's port writes, and reads to add to
+
+bits being the most that any one instance has to carry.  It holds all of them for as long as the
+slowest takes, and for P's fixed latency.
 """
 
 from __future__ import annotations
@@ -8,15 +14,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from accelsim.engines.event.timed.limits import Limits
+from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Drain, Fill, Instance
 from accelsim.mapping.nest import Boundary, Nest
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """One transfer: ``resources`` are held for ``cycles``, outermost first; ``owner`` and ``place``
-    are its slowest one's.
+    """One transfer.
+
+    ``resources``        places of what it holds, outermost first
+    ``cycles``           for so long
+    ``owner``, ``place`` of its slowest: whom waiting for it is charged to (-1: P, for its latency)
+    ``words``            the most one instance moves
     """
 
     what: Literal["fill", "drain"]
@@ -29,7 +39,9 @@ class Transfer:
 
 
 class Routes:
-    """Turns the events between levels into transfers."""
+    """Turns the events between levels into transfers.  ``spatial`` [levels] is how many leading
+    indices of an instance name the instance of each level around it.
+    """
 
     def __init__(self, nest: Nest, limits: Limits) -> None:
         self.nest, self.limits = nest, limits
@@ -46,19 +58,19 @@ class Routes:
         """The resources that transfers over a boundary between levels may hold."""
         limits = self.limits
         if b.tensor == self.nest.problem.accumulated:
-            found = [
+            places = [
                 limits.reads(b.parent),
                 limits.writes(b.parent),
                 limits.up(b.network, b.tensor),
                 limits.reads(b.child),
             ]
         else:
-            found = [
+            places = [
                 limits.reads(b.parent),
                 limits.down(b.network, b.tensor),
                 limits.writes(b.child),
             ]
-        return {x for x in found if x is not None}
+        return {x for x in places if x is not None}
 
     def fill(self, fill: Fill) -> Transfer | None:
         """What a fill takes; None if nothing."""
@@ -129,7 +141,7 @@ class Routes:
         cycles += self.limits.latency(b.parent) if outside else 0
         if not cycles:
             return None
-        owner = self.names[b.parent] if place is None else self.limits.resources[place].owner
+        owner = self.names[b.parent] if place is None else self.limits.resources[place].name
         return Transfer(
             what, b, tuple(r for r, _ in held), cycles, owner, -1 if place is None else place, words
         )

@@ -1,5 +1,8 @@
-"""What a timed run gives: cycles and stalls, and, if asked for, who was busy when and what each
-level held.
+"""What a timed run tells beside its counts: where the cycles went and, if asked for, who was busy
+when and what each level held.
+
+The timed event engine writes these; ``results``, the Gantt chart and the tests read them.  They are
+plain tables, and know no engine.
 """
 
 from __future__ import annotations
@@ -9,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from accelsim.engines.event.transfers import Drain, Fill, Instance, Ints, Open
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Ints = npt.NDArray[np.int64]
+Instance = tuple[int, ...]  # one index per spatial loop outside the level
 MOST_ROWS = 200_000
 _FLUSH = 20_000
 
@@ -22,22 +26,28 @@ _FLUSH = 20_000
 class Timeline:
     """Rows of resource, what, tensor, start, end, words, step; at most about ``MOST_ROWS``.
 
-    ``merged`` is 0, or a number of cycles: rows of one resource, what and tensor that start in the
-    same so many cycles are one row then, as long as they are together.
+    ``resources``  names of all that have rows, outermost first, the array last
+    ``most``       rows kept; more are merged
+    ``merged``     0, or a number of cycles: rows of one resource, what and tensor that start in the
+                   same so many cycles are one row then, as long as they are together
+
+    Rows are kept as numbers, a code standing for (resource, what, tensor): few at a time in a list
+    (``_few``), the rest in arrays ``[5, rows]`` of code, start, end, words and step (``_blocks``).
     """
 
     def __init__(self, resources: Sequence[str], most: int | None = None) -> None:
-        self.resources = tuple(resources)  # outermost first, the array last
+        self.resources = tuple(resources)
         self.most = MOST_ROWS if most is None else most
         self.merged = 0
         self._codes: dict[tuple[str, str, str], int] = {}
         self._few: list[tuple[int, int, int, int, int]] = []
-        self._blocks: list[Ints] = []  # (5, rows): code, start, end, words, step
+        self._blocks: list[Ints] = []
         self._count = 0
 
     def add(
         self, resource: str, what: str, tensor: str, start: int, end: int, words: int, step: int
     ) -> None:
+        """One row; cycles of the core clock."""
         self._few.append((self._code(resource, what, tensor), start, end, words, step))
         if len(self._few) >= min(_FLUSH, self.most):
             self._flush()
@@ -45,6 +55,9 @@ class Timeline:
     def extend(
         self, resource: str, what: str, tensor: str, start: Ints, end: Ints, words: Ints, step: int
     ) -> None:
+        """Rows of one resource, what, tensor and step: ``start``, ``end`` and ``words`` are
+        ``[rows]``; rows that take no time are left out.
+        """
         some = end > start
         if some.any():
             code = self._code(resource, what, tensor)
@@ -61,7 +74,10 @@ class Timeline:
         """What is not told row by row; empty if all is."""
         if not self.merged:
             return ""
-        return f"rows of one resource, kind and tensor that start in the same {self.merged} cycles are one, as long as they are together"
+        return (
+            f"rows of one resource, kind and tensor that start in the same {self.merged} cycles "
+            "are one, as long as they are together"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """A DataFrame in order of start; cycles of the core clock.
@@ -98,6 +114,7 @@ class Timeline:
             self._merge()
 
     def _table(self) -> Ints:
+        """All rows as one array ``[5, rows]``."""
         if len(self._blocks) != 1:
             self._blocks = (
                 [np.concatenate(self._blocks, axis=1)]
@@ -107,6 +124,9 @@ class Timeline:
         return self._blocks[0]
 
     def _merge(self) -> None:
+        """Halve the resolution: the first merge is as fine as the shortest row, each further one
+        twice as coarse.  Words and cycles of a merged row add up; it has the first one's start.
+        """
         code, start, end, words, step = self._table()
         self.merged = 2 * self.merged or max(1, int((end - start).min()))
         order = np.lexsort((start, start // self.merged, code))
@@ -139,7 +159,11 @@ class Occupancy:
     """Words the fullest instance of each level inside the outermost and outside the PEs holds of
     each tensor, whenever that changes.
 
-    ``merged`` as in ``Timeline``: of the same so many cycles only the most is told.
+    ``names``   of the levels, outermost first
+    ``most``    changes kept; more are merged
+    ``merged``  as in ``Timeline``: of the same so many cycles only the most is told
+
+    A level is full when its fullest instance is, so that is what is told.
     """
 
     def __init__(self, names: Sequence[str], most: int | None = None) -> None:
@@ -150,6 +174,7 @@ class Occupancy:
         self._rows: dict[tuple[int, str, int], int] = {}  # level, tensor, time
 
     def change(self, now: int, changes: Iterable[LevelHeld]) -> None:
+        """Instances hold so many words more (or fewer) from cycle ``now`` on."""
         for held in changes:
             words = self._words.setdefault((held.level, held.tensor), {})
             for instance, n in held.words.items():
@@ -186,45 +211,19 @@ class Occupancy:
         return frame
 
 
-class Recorder:
-    """A timeline and an occupancy in the making, and what events change in the latter."""
-
-    def __init__(self, resources: Sequence[str], levels: Sequence[str]) -> None:
-        self.timeline, self.occupancy = Timeline(resources), Occupancy(levels)
-
-    def fill(self, event: Fill) -> tuple[list[LevelHeld], list[LevelHeld]]:
-        """What comes in and what it takes the place of."""
-        b = event.boundary
-        come = {instance: words.count for instance, words, _ in event.takes}
-        gone = {instance: -words.count for instance, _, words in event.takes}
-        return [LevelHeld(b.child, b.tensor, come)], [LevelHeld(b.child, b.tensor, gone)]
-
-    def drain(self, event: Drain) -> list[LevelHeld]:
-        b = event.boundary
-        return [
-            LevelHeld(
-                b.child, b.tensor, {instance: -words.count for instance, words in event.children}
-            )
-        ]
-
-    def open(self, event: Open) -> list[LevelHeld]:
-        return [
-            LevelHeld(
-                event.level,
-                event.tensor,
-                {instance: words.count for instance, words in event.children},
-            )
-        ]
-
-
 @dataclass(frozen=True)
 class Timing:
     """Where the cycles of a nest went; all of the core clock.
 
     ``cycles`` is ``array_cycles`` (memory never waited for; every step of a systolic array a fold
     of its own, as passes are timed one by one: ``event.array_cycles`` joins them where words stay)
-    and all ``stalls``, which are by level and network. ``busy`` says how long each port and channel
-    was taken.  ``timeline`` and ``occupancy`` are None unless asked for.
+    and all ``stalls``.
+
+    ``compute_cycles``  MAC steps
+    ``stalls``          by level and network
+    ``busy``            how long each port and channel was taken, by its label
+    ``timeline``        who was busy when; None unless asked for
+    ``occupancy``       what each level held when; None unless asked for
     """
 
     cycles: int
@@ -241,9 +240,10 @@ class Timing:
 
     def columns(self) -> dict[str, Any]:
         """The contract's columns of cycles."""
-        found: dict[str, Any] = {"cycles": self.cycles, "compute_cycles": self.compute_cycles}
-        found |= {
+        columns: dict[str, Any] = {
+            "cycles": self.cycles,
+            "compute_cycles": self.compute_cycles,
             "fill_drain_cycles": self.array_cycles - self.compute_cycles,
             "stall_cycles": self.stall_cycles,
         }
-        return found | {f"stall_{name}_cycles": n for name, n in self.stalls.items()}
+        return columns | {f"stall_{name}_cycles": n for name, n in self.stalls.items()}

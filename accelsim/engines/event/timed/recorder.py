@@ -1,0 +1,44 @@
+"""Records, for a run that was asked for a timeline, what every transfer and pass does to what the
+levels hold.
+
+The feed asks for the changes an event makes; the clock tells them when they happen: what comes in
+counts from the start of its transfer, what it takes the place of leaves with the pass before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accelsim.engines.event.transfers import Drain, Fill, Open
+from accelsim.engines.timeline import LevelHeld, Occupancy, Timeline
+
+
+class Recorder:
+    """A timeline and an occupancy in the making, and what events change in the latter."""
+
+    def __init__(self, resources: Sequence[str], levels: Sequence[str]) -> None:
+        self.timeline, self.occupancy = Timeline(resources), Occupancy(levels)
+
+    def fill(self, event: Fill) -> tuple[list[LevelHeld], list[LevelHeld]]:
+        """What comes in and what it takes the place of."""
+        b = event.boundary
+        come = {instance: words.count for instance, words, _ in event.takes}
+        gone = {instance: -words.count for instance, _, words in event.takes}
+        return [LevelHeld(b.child, b.tensor, come)], [LevelHeld(b.child, b.tensor, gone)]
+
+    def drain(self, event: Drain) -> list[LevelHeld]:
+        b = event.boundary
+        return [
+            LevelHeld(
+                b.child, b.tensor, {instance: -words.count for instance, words in event.children}
+            )
+        ]
+
+    def open(self, event: Open) -> list[LevelHeld]:
+        return [
+            LevelHeld(
+                event.level,
+                event.tensor,
+                {instance: words.count for instance, words in event.children},
+            )
+        ]
