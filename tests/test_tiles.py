@@ -16,7 +16,8 @@ from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import sources
-from accelsim.view.tiles_page import holdings, tiles, tiles_frame
+from accelsim.view.holdings import holdings, tiles_frame
+from accelsim.view.pages.tiles_page import tiles
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import TENSORS, Problem
 

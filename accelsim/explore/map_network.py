@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.explore.pools import one_thread
 from accelsim.hardware.architecture import load_architecture
@@ -27,7 +28,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class NetworkBest:
+class NetworkBest(Displayed):
     """``layers`` by name; a layer that has no legal mapping is in ``errors`` instead.  ``stopped``:
     interrupted.
     """

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
 from accelsim.base.shipped import SUFFIXES
@@ -104,7 +105,7 @@ Axes = dict[str, Values]
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
-class Study(Frozen):
+class Study(Displayed, Frozen):
     """A sweep: every layer of the workload, under every dataflow, on every architecture of the
     space.
 

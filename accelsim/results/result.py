@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelsim.base import display
 from accelsim.mapping.nest import Nest
 
 if TYPE_CHECKING:
@@ -169,59 +170,41 @@ class Result:
         return Plots(self)
 
     def __str__(self) -> str:
-        from accelsim.results.table import text
+        from accelsim.results.table import result_page
 
-        return text(self)
+        return result_page(self).text()
 
     def _repr_html_(self) -> str:
-        from accelsim.results.table import html
+        from accelsim.results.table import result_page
 
-        return html(self)
+        return result_page(self).html()
 
 
 @dataclass(frozen=True)
 class Plots:
-    """Pictures of a result; drawn by ``accelsim.view.plots``, loaded when asked for."""
+    """Pictures of a result, each drawn when it is asked for."""
 
     result: Result
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        figure: Figure = self._draw("energy", by=by)
-        return figure
+        return display.figure("energy", self.result.to_frame(), by=by)
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        figure: Figure = self._draw("latency")
-        return figure
+        return display.figure("latency", self.result.to_frame())
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        figure: Figure = self._draw("utilization")
-        return figure
+        return display.figure("utilization", self.result.to_frame())
 
     def timeline(self, layer: str | None = None, dataflow: str | None = None) -> Figure:
         """Every resource's and the array's work over time, of one layer (a Gantt picture)."""
-        from importlib import import_module
-
-        figure: Figure = import_module("accelsim.view.gantt").gantt(
-            self.result.timeline(layer, dataflow)
-        )
-        return figure
+        return display.figure("timeline", self.result.timeline(layer, dataflow))
 
     def roofline(self) -> Figure:
         """Layers under the roofs of the array and of the outermost level's port."""
-        from importlib import import_module
-
-        figure: Figure = import_module("accelsim.view.roofline").roofline(self.result)
-        return figure
-
-    def _draw(self, name: str, **options: Any) -> Any:
-        from importlib import import_module
-
-        return getattr(import_module("accelsim.view.plots"), name)(
-            self.result.to_frame(), **options
-        )
+        return display.figure("roofline", self.result)
 
 
 def override_text(overrides: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from accelsim.base.display import Displayed
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.overrides import plain_value as plain
 from accelsim.workload.problem import TENSORS, Direction, Problem
@@ -83,7 +84,7 @@ Padding = Annotated[
 ]
 
 
-class Layer(BaseModel):
+class Layer(Displayed, BaseModel):
     """What all layers have.  Two layers are equal if they are of one type and every size and the
     name agree.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from typing import Annotated, Any
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import load_model, validate
@@ -28,7 +28,7 @@ from accelsim.workload.layers import AnyLayer, Layer, Name
 from accelsim.workload.operators.operator import as_file
 
 
-class Workload(BaseModel):
+class Workload(Displayed, BaseModel):
     """A network: a graph, or just its layers in the order they run.
 
     ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``,
@@ -152,12 +152,6 @@ class Workload(BaseModel):
             raise InputError("at least one layer must be selected", key="layer")
         chosen = tuple(x for x in self.layers if x.name in wanted)
         return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))
 
 
 def load_workload(source: str | os.PathLike[str] | Workload | Layer | Sequence[Layer]) -> Workload:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
 
+from accelsim.base.display import Displayed
+
 DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
 TENSORS = ("weight", "ifmap", "ofmap")
 Direction = Literal["forward", "grad_weight", "grad_input"]
@@ -41,7 +43,7 @@ class Slide:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Displayed):
     """One layer as the box N*G*M*C*E*F*R*S; sizes in words, M and C per group.
 
     ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical,

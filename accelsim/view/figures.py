@@ -1,0 +1,23 @@
+"""The pictures that a class of a lower room may ask for by name, through ``base.display``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from accelsim.view.gantt import gantt
+from accelsim.view.plots import energy, latency, utilization
+from accelsim.view.roofline import roofline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Of a result's frame: energy, latency, utilization.  Of its timeline's frame: timeline.  Of the
+# result itself: roofline, which needs the machine of each row.
+FIGURES: Mapping[str, Callable[..., Figure]] = {
+    "energy": energy,
+    "latency": latency,
+    "utilization": utilization,
+    "timeline": gantt,
+    "roofline": roofline,
+}
