@@ -3,7 +3,7 @@
 Whatever prints itself (an architecture, a result, a profile, ...) is built here once.  ``text``
 writes it for a terminal, ``html`` for a notebook, from the same cells in the same order, so the two
 cannot differ in a word.  The builders are in ``results.table``, ``explore.output`` and ``view``;
-``csv_text`` is what every comma-separated file is written by.
+``csv_lines`` is what every comma-separated file is written by.
 
 The blocks of a page stand apart by one blank line.  A block that is ``close`` stands directly under
 the one before it.
@@ -215,7 +215,7 @@ def spaced(number: float, form: str = "") -> str:
     return f"{number:,{form}}".replace(",", " ")
 
 
-def csv_text(names: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+def csv_lines(names: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """Comma-separated lines under ``names``, without a line's end after the last.
 
     Whole numbers stay whole beside rows that have none; what there is no value for is empty.

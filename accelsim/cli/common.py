@@ -35,15 +35,11 @@ def ready(output: Path | None, option: str = "-o") -> None:
 
 
 def csv_text(records: list[dict[str, Any]]) -> str:
-    """Whole numbers stay whole beside rows that have none; what there is no value for is empty."""
-    import csv
-    import io
+    """Records as CSV; a column a key, in the order in which the keys first appear."""
+    from accelsim.base.text_table import csv_lines
 
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue().rstrip("\n")
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return csv_lines(names, ([record.get(name) for name in names] for record in records))
 
 
 def write(text: str, output: Path | None) -> None:

@@ -153,7 +153,10 @@ def map_(
         )
     records = [_record(name, found, objective) for name in found.layers]
     if form == "table":
-        write(_table(records), output)
+        from accelsim.base.text_table import Page
+        from accelsim.view.pages.search_page import layer_lines
+
+        write(Page(blocks=layer_lines(found)).text(), output)
     elif form == "json":
         import json
 
@@ -202,39 +205,6 @@ def _record(name: str, found: NetworkBest, objective: str) -> dict[str, Any]:
         **{f"cycles_{k.replace(' ', '_')}": v for k, v in c.cycles.items()},
         "mapping": str(best.mapping),
     }
-
-
-def _table(records: list[dict[str, Any]]) -> str:
-    """A line a layer; mappings below, for they are long."""
-    if not records:
-        return "no layer was mapped"
-    energy = next(k for k in records[0] if k.startswith("energy_"))
-    head = ("layer", energy, "cycles", "util %", "gap", "space", "evaluated", "s")
-    lines = [
-        (
-            r["layer"],
-            f"{r[energy]:.5g}",
-            f"{r['cycles']:,.0f}",
-            f"{100 * r['utilization']:.1f}",
-            "proved" if r["gap"] == 0 else f"{r['gap']:.2%}",
-            f"{r['space']:.3g}",
-            f"{r['evaluated']:.3g}",
-            f"{r['seconds']:.1f}",
-        )
-        for r in records
-    ]
-    widths = [max(len(x[i]) for x in (head, *lines)) for i in range(len(head))]
-    text = [
-        " ".join(
-            x.ljust(w) if i == 0 else x.rjust(w)
-            for i, (x, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in (head, *lines)
-    ]
-    said = "  (the fixed rule's, better than all of the space: its tiles need not divide)"
-    return "\n".join(
-        [*text, "", *(f"{r['layer']}: {r['mapping']}{said if r['rule'] else ''}" for r in records)]
-    )
 
 
 def _draw(

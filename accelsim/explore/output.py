@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from accelsim.base.errors import InputError
+from accelsim.base.text_table import Block, Page, Sentences, TextTable, csv_lines, spaced
 from accelsim.explore.columns import Column, Table
 
 
 def csv_text(table: Table) -> str:
     """Whole numbers stay whole; what there is no value for is empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows())
-    return stream.getvalue().rstrip("\n")
+    return csv_lines(list(table.columns), table.rows())
 
 
 def json_text(table: Table) -> str:
@@ -69,22 +63,12 @@ def table_text(table: Table, most: int | None = None) -> str:
     out.
     """
     shown = table if most is None or len(table) <= most else table.take(slice(most))
-    columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
-    left = {name for name, c in shown.columns.items() if c.kind == "text"}
-    widths = {name: max([len(name), *map(len, cells)]) for name, cells in columns.items()}
-
-    def line(cells: Sequence[str]) -> str:
-        texts = (
-            c.ljust(w) if n in left else c.rjust(w)
-            for c, (n, w) in zip(cells, widths.items(), strict=True)
-        )
-        return "  ".join(texts).rstrip()
-
-    lines = [line(list(columns)), line(["-" * w for w in widths.values()])]
-    lines += [line(cells) for cells in zip(*columns.values(), strict=True)]
+    cells = [[_cell(value) for value in column.plain()] for column in shown.columns.values()]
+    numbers = [i for i, c in enumerate(shown.columns.values()) if c.kind != "text"]
+    blocks: list[Block] = [TextTable.of(list(shown.columns), zip(*cells, strict=True), numbers)]
     if len(shown) < len(table):
-        lines.append(f"... {len(table) - len(shown)} more rows")
-    return "\n".join(lines)
+        blocks.append(Sentences((f"... {len(table) - len(shown)} more rows",), close=True))
+    return Page(blocks=tuple(blocks)).text()
 
 
 def _cell(value: Any) -> str:
@@ -93,7 +77,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
+        return spaced(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)

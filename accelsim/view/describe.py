@@ -81,7 +81,9 @@ def describe(
     """
     shown = page(model)
     blocks = workload_blocks(model, batch) if isinstance(model, Workload) else shown.blocks
-    return Page(_title(model, overrides or {}), shown.description, blocks).text()
+    title = _title(model, overrides or {})
+    text = Page(title, shown.description, blocks).text()
+    return text if title or shown.description else f"\n{text}"  # the name's line stays empty
 
 
 def _title(thing: object, overrides: Mapping[str, Any] | None = None) -> str:

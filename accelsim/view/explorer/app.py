@@ -21,7 +21,10 @@ from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import cloud_view, layer_view, network_view, play
 
 MOST_PLAYED = 4
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'"
+)
 KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
 
 

@@ -65,8 +65,8 @@ class Animation:
     def _repr_html_(self) -> str:
         """A frame of its own that may run its script and nothing else."""
         return (
-            f'<iframe title="{html.escape(self.title)}" sandbox="allow-scripts" width="100%" height="860" frameborder="0" '
-            f'srcdoc="{html.escape(self.html)}"></iframe>'
+            f'<iframe title="{html.escape(self.title)}" sandbox="allow-scripts" width="100%" '
+            f'height="860" frameborder="0" srcdoc="{html.escape(self.html)}"></iframe>'
         )
 
 
