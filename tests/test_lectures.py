@@ -28,9 +28,9 @@ INT32 = Number(32)
 
 
 def network(name: str) -> Graph:
-    found = load_workload(name).network
-    assert found is not None
-    return found
+    graph = load_workload(name).network
+    assert graph is not None
+    return graph
 
 
 def layers(name: str) -> dict[str, Layer]:
@@ -209,38 +209,41 @@ def test_lenet5() -> None:
     """Dense C3.  The slides' 122 K and 151 K count the bias, and LeCun's sparse C3 of 60
     connections.
     """
-    found = layers("lenet5")
-    assert [x.parameters for x in found.values()] == [156, 2_416, 48_120, 10_164, 850]
-    assert sum(x.parameters for x in found.values()) == 61_706
-    assert (found["conv1"].macs, found["conv2"].macs) == (117_600, 240_000)
+    by_name = layers("lenet5")
+    assert [x.parameters for x in by_name.values()] == [156, 2_416, 48_120, 10_164, 850]
+    assert sum(x.parameters for x in by_name.values()) == 61_706
+    assert (by_name["conv1"].macs, by_name["conv2"].macs) == (117_600, 240_000)
     assert 156 * 28 * 28 == 122_304 and (60 * 25 + 16) * 10 * 10 == 151_600
 
 
 def test_alexnet() -> None:
-    found = layers("alexnet")
+    by_name = layers("alexnet")
     parameters = [34_944, 307_456, 885_120, 663_936, 442_624, 37_752_832, 16_781_312, 4_097_000]
-    assert [x.parameters for x in found.values()] == parameters
+    assert [x.parameters for x in by_name.values()] == parameters
     assert round(sum(parameters) / 1e6, 2) == 60.97
-    weights = [x.problem().words("weight") for x in found.values()]
+    weights = [x.problem().words("weight") for x in by_name.values()]
     macs = [105_415_200, 223_948_800, 149_520_384, 112_140_288, 74_760_192, *weights[5:]]
-    assert [x.macs for x in found.values()] == macs
+    assert [x.macs for x in by_name.values()] == macs
     assert sum(macs) == 724_406_816
     assert (
-        found["conv2"].problem().G == found["conv4"].problem().G == found["conv5"].problem().G == 2
+        by_name["conv2"].problem().G
+        == by_name["conv4"].problem().G
+        == by_name["conv5"].problem().G
+        == 2
     )
     assert network("alexnet").inputs == {"input": (3, 227, 227)}
 
 
 def test_overfeat() -> None:
-    found = layers("overfeat")
+    by_name = layers("overfeat")
     shapes = [
         (p.M, p.R, p.stride[0])
-        for p in (x.problem() for x in found.values())
+        for p in (x.problem() for x in by_name.values())
         if p.R > 1 and p.E > 1
     ]
     assert shapes == [(96, 7, 2), (256, 7, 1), (512, 3, 1), (512, 3, 1), (1024, 3, 1), (1024, 3, 1)]
-    assert [x.problem().M for x in found.values()][6:] == [4096, 4096, 1000]
-    assert [x.problem().H for x in found.values()] == [221, 36, 15, 15, 15, 15, 5, 1, 1]
+    assert [x.problem().M for x in by_name.values()][6:] == [4096, 4096, 1000]
+    assert [x.problem().H for x in by_name.values()] == [221, 36, 15, 15, 15, 15, 5, 1, 1]
 
 
 @pytest.mark.parametrize(

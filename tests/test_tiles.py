@@ -149,8 +149,8 @@ def check(nest: Nest) -> None:
     names = (*nest.arch.level_names, "MAC")
     steps = list(space.steps())
     frame = tiles_frame(nest)
-    for (_, row), found in zip(frame.iterrows(), holdings(nest), strict=True):
-        b = found.boundary
+    for (_, row), holding in zip(frame.iterrows(), holdings(nest), strict=True):
+        b = holding.boundary
         assert (row.tensor, row.parent, row.child) == (b.tensor, names[b.parent], names[b.child])
         m = moves[b]
         if b.tensor == nest.problem.accumulated:

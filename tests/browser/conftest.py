@@ -25,7 +25,10 @@ def chromium() -> Iterator[Any]:
     except ImportError:
         where = None
     if where is None:
-        sentence = "no Chromium or no Playwright here (apt-get install chromium; pip install playwright): pages are not tested"
+        sentence = (
+            "no Chromium or no Playwright here (apt-get install chromium; pip install playwright): "
+            "pages are not tested"
+        )
         if os.environ.get("CI"):
             pytest.fail(sentence)
         pytest.skip(sentence)

@@ -18,7 +18,8 @@ LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, name="small")
 # Every text that is drawn, with its place in CSS pixels, since the drawing began (the canvas is
 # cleared by a large fillRect).
 SPY = """
-const clear = CanvasRenderingContext2D.prototype.fillRect, write = CanvasRenderingContext2D.prototype.fillText;
+const clear = CanvasRenderingContext2D.prototype.fillRect;
+const write = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillRect = function (x, y, w, h) {
   if (x === 0 && y === 0) this.canvas.drawn = [];
   return clear.call(this, x, y, w, h);
@@ -91,7 +92,8 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
         for t in (7, 20, 33, film.frames - 3):
             page.evaluate(f"accelsim.show({t})")
             drawn, x, y, s = page.evaluate(
-                f"(() => {{const v = accelsim.views[{number}]; return [v.canvas.drawn, v.x, v.y, v.cell]}})()"
+                f"(() => {{const v = accelsim.views[{number}]; "
+                "return [v.canvas.drawn, v.x, v.y, v.cell]})()"
             )
             assert s >= 56, "all planes are drawn in PEs as large as this"
             for i, j in np.ndindex(film.rows, film.cols):
