@@ -155,7 +155,9 @@ class _Scene:
         title = f"{self.name} on {arch.name}, {source.dataflow}"
         try:
             nest = Nest(problem, arch, source.mapping_of(self.layer.name, problem, arch))
-            weight, ifmap, ofmap, psum = map(arch.number, ("weight", "ifmap", "ofmap", "psum"))
+            weight, ifmap, ofmap, psum = (
+                arch.number(kind) for kind in ("weight", "ifmap", "ofmap", "psum")
+            )
             return record(
                 nest,
                 random_data(problem, weight, ifmap, ofmap, psum, self.seed),
