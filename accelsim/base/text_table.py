@@ -194,13 +194,16 @@ class Page:
             lines += block.text()
         return "\n".join(lines)
 
-    def html(self) -> str:
-        """The page for a notebook: styled, with no script and nothing it loads."""
+    def html(self, *, styled: bool = True) -> str:
+        """The page for a notebook, with no script and nothing it loads.
+
+        Without ``styled`` the blocks alone, which look as the place they are put in has it.
+        """
         head = f"<p><b>{escape(self.title)}</b></p>" if self.title else ""
         if self.description:
             head += f"<p>{escape(self.description)}</p>"
         inside = "".join(block.html() for block in self.blocks)
-        return f'{STYLE}<div class="accelsim">{head}{inside}</div>'
+        return f'{STYLE}<div class="accelsim">{head}{inside}</div>' if styled else head + inside
 
 
 def aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:

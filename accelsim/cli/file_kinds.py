@@ -129,7 +129,7 @@ def schema(kind: str) -> JsonSchemaValue:
 
 def _as_editors_show(value: Any) -> Any:
     """Bounds by their names in JSON Schema, where pydantic leaves its own, and descriptions as an
-    editor shows them.
+    editor shows them: an end of line in a docstring is no end of a paragraph.
     """
     if isinstance(value, list):
         return [_as_editors_show(v) for v in value]
@@ -138,5 +138,6 @@ def _as_editors_show(value: Any) -> Any:
     number = value.get("type") in ("integer", "number")
     out = {(_BOUNDS.get(k, k) if number else k): _as_editors_show(v) for k, v in value.items()}
     if isinstance(text := out.get("description"), str):
-        out["description"] = re.sub(r"\s*Raises [^.]*\.", "", text).replace("``", "`")
+        said = re.sub(r"\s*Raises [^.]*\.", "", text).replace("``", "`")
+        out["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", said)
     return out

@@ -177,7 +177,7 @@ class Result:
     def _repr_html_(self) -> str:
         from accelsim.results.table import result_page
 
-        return result_page(self).html()
+        return result_page(self).html(styled=False)
 
 
 @dataclass(frozen=True)
