@@ -105,6 +105,7 @@ def public_objects() -> list[Any]:
         acc.map_network("lenet5", "systolic", "ws", layers=["conv1"]),
         Study(name="s", workload="lenet5", arch="systolic", dataflows=("ws",), grid={}),
         acc.simulate("lenet5", "systolic", "ws,os"),
+        acc.train_step("lenet5", arch="systolic", dataflow="ws", engine="analytic"),
     ]
 
 

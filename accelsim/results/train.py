@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
 from accelsim.base.overrides import plain_value as plain
+from accelsim.base.text_table import Page, Sentences
 from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
 from accelsim.engines.golden.training import TrainingStep
@@ -21,6 +22,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import sources
 from accelsim.results.layer_row import ENGINES, Engine, Given, How, layer_row
 from accelsim.results.result import Result, Row
+from accelsim.results.table import result_blocks
 from accelsim.workload.arithmetic import Number, wrap
 from accelsim.workload.graph.backward import wanted
 from accelsim.workload.graph.graph import Graph
@@ -81,7 +83,14 @@ class Training:
         return f"loss {self.loss:.6g}{exact}"
 
     def __repr__(self) -> str:
-        return f"{self.rows}\n\n{self.summary}"
+        return self._page.text()
+
+    def _repr_html_(self) -> str:
+        return self._page.html(styled=False)
+
+    @property
+    def _page(self) -> Page:
+        return Page(blocks=(*result_blocks(self.rows), Sentences((self.summary,))))
 
     @property
     def failures(self) -> tuple[str, ...]:
