@@ -63,7 +63,8 @@ class Client:
     ) -> tuple[int, list[bytes]]:
         raw, _, query = path.partition("?")
         scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1",
+            "method": method, "scheme": "http",
             "path": raw, "raw_path": raw.encode(), "query_string": query.encode(), "root_path": "",
             "headers": [(k.encode(), v.encode()) for k, v in headers.items() if v],
             "client": ("127.0.0.1", 5), "server": ("127.0.0.1", PORT),
@@ -200,28 +201,28 @@ def test_a_layer_that_cannot_be_mapped_says_so(client: Client) -> None:
 
 
 def test_network_and_its_total() -> None:
-    found = network_view(Ask(workload="lenet5", arch="systolic", dataflow="output_stationary"))
+    view = network_view(Ask(workload="lenet5", arch="systolic", dataflow="output_stationary"))
     total = acc.simulate("lenet5", "systolic", "os").totals()[0]
-    assert found["rows"][-1]["layer"] == "total" and found["rows"][-1]["cycles"] == total["cycles"]
-    assert len(found["csv"].splitlines()) == len(found["rows"]) + 1
+    assert view["rows"][-1]["layer"] == "total" and view["rows"][-1]["cycles"] == total["cycles"]
+    assert len(view["csv"].splitlines()) == len(view["rows"]) + 1
 
 
 def test_cloud(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
     status, body = client(
         "POST", "/api/cloud", json.dumps(ASK | {"overrides": {"array.rows": 8}}).encode()
     )
-    found = json.loads(body)
-    assert status == 200 and found["points"] and found["front"]
+    cloud = json.loads(body)
+    assert status == 200 and cloud["points"] and cloud["front"]
     (row,) = acc.simulate(
         "lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}
     ).rows
-    assert found["rule"] == [row.columns["cycles"], pytest.approx(row.columns["energy_pj"])]
-    assert not found["exact"]  # the points' cycles are from below, the front's the closed form's
+    assert cloud["rule"] == [row.columns["cycles"], pytest.approx(row.columns["energy_pj"])]
+    assert not cloud["exact"]  # the points' cycles are from below, the front's the closed form's
     monkeypatch.chdir(tmp_path)
     space: dict[str, Any] = {}
-    exec(found["python"], space)
-    assert (tmp_path / "cloud.png").exists() and space["found"].front.tolist() == found["front"]
-    assert found["command"].startswith("accelsim map lenet5 --layer conv2") and found[
+    exec(cloud["python"], space)
+    assert (tmp_path / "cloud.png").exists() and space["found"].front.tolist() == cloud["front"]
+    assert cloud["command"].startswith("accelsim map lenet5 --layer conv2") and cloud[
         "command"
     ].endswith("--plot cloud")
 
@@ -256,9 +257,12 @@ def test_speed(client: Client) -> None:
 
 
 def test_controls_offer_what_there_is() -> None:
-    found = choices()
-    assert "alexnet" in found["workloads"] and found["layers"]["lenet5"][:2] == ["conv1", "conv2"]
-    assert found["architectures"]["systolic"]["keys"] == {
+    offered = choices()
+    assert "alexnet" in offered["workloads"] and offered["layers"]["lenet5"][:2] == [
+        "conv1",
+        "conv2",
+    ]
+    assert offered["architectures"]["systolic"]["keys"] == {
         "array.rows": 16,
         "array.cols": 16,
         "levels.sram.capacity_bytes": 524288,

@@ -24,7 +24,8 @@ from matplotlib.text import Text
 from accelsim.view import plots
 
 ALEXNET = {  # layer: macs in millions
-    "conv1": 105.4, "conv2": 223.9, "conv3": 149.5, "conv4": 112.1, "conv5": 74.8, "fc6": 37.7, "fc7": 16.8, "fc8": 4.1,
+    "conv1": 105.4, "conv2": 223.9, "conv3": 149.5, "conv4": 112.1, "conv5": 74.8,
+    "fc6": 37.7, "fc7": 16.8, "fc8": 4.1,
 }  # fmt: skip
 FLOWS = (
     "weight-stationary",
@@ -171,7 +172,7 @@ CASES: dict[str, Callable[[], pd.DataFrame]] = {
 
 def texts(figure: Figure) -> list[Text]:
     """Every text that can be seen."""
-    found = [
+    shown = [
         t
         for t in figure.findobj(Text)
         if isinstance(t, Text) and t.get_visible() and t.get_text().strip()
@@ -183,8 +184,8 @@ def texts(figure: Figure) -> list[Text]:
             for tick in axes.yaxis.get_major_ticks()
             if not low <= tick.get_loc() <= high
         }
-        found = [t for t in found if id(t) not in unseen]
-    return found
+        shown = [t for t in shown if id(t) not in unseen]
+    return shown
 
 
 def check_layout(figure: Figure) -> None:
@@ -213,9 +214,9 @@ def heights(figure: Figure) -> list[float]:
 def legend(figure: Figure) -> list[str]:
     return [
         t.get_text()
-        for found in figure.findobj(Legend)
-        if isinstance(found, Legend)
-        for t in found.get_texts()
+        for box in figure.findobj(Legend)
+        if isinstance(box, Legend)
+        for t in box.get_texts()
     ]
 
 
@@ -238,7 +239,8 @@ def test_energy_adds_up(unit: str, arch: str, by: plots.By) -> None:
         assert list(data["component"].unique()) == ["compute", *TENSORS]
     elif arch == "eyeriss":
         assert dict(zip(data["component"], data["role"], strict=True)) == {
-            "compute": "compute", "spad": "pe", "noc": "network", "link": "network", "glb": "buffer", "dram": "dram",
+            "compute": "compute", "spad": "pe", "noc": "network", "link": "network",
+            "glb": "buffer", "dram": "dram",
         }  # fmt: skip
     else:
         assert list(data["component"].unique()) == [
@@ -523,11 +525,11 @@ def test_colours_are_fixed_per_role_and_every_stack_has_its_own_hatching() -> No
         tpu["lines"],
         tpu["acc"],
     )
-    for found in (eyeriss, tpu, wait, looks(plots.energy(results(), by="tensor"))):
+    for stack in (eyeriss, tpu, wait, looks(plots.energy(results(), by="tensor"))):
         assert (
-            len({colour for colour, _ in found.values()})
-            == len({hatch for _, hatch in found.values()})
-            == len(found)
+            len({colour for colour, _ in stack.values()})
+            == len({hatch for _, hatch in stack.values()})
+            == len(stack)
         )
 
 
@@ -587,10 +589,14 @@ def test_a_failed_save_leaves_the_old_files(
 
 
 def test_importing_is_cheap_and_drawing_needs_no_pyplot() -> None:
-    cheap = "import sys, accelsim.view.plots; assert not {'matplotlib', 'pandas'} & set(sys.modules), 'heavy import'"
+    cheap = (
+        "import sys, accelsim.view.plots;"
+        "assert not {'matplotlib', 'pandas'} & set(sys.modules), 'heavy import'"
+    )
     drawn = (
         "import sys, pandas as pd; from accelsim.view import plots;"
-        "plots.latency(pd.DataFrame([{'layer': 'a', 'dataflow': 'ws', 'cycles': 3}])); assert 'matplotlib.pyplot' not in sys.modules"
+        "plots.latency(pd.DataFrame([{'layer': 'a', 'dataflow': 'ws', 'cycles': 3}]));"
+        "assert 'matplotlib.pyplot' not in sys.modules"
     )
     for code in (cheap, drawn):
         subprocess.run(

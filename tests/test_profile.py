@@ -14,7 +14,8 @@ import pytest
 
 from accelsim.base.errors import InputError
 from accelsim.cli.main import main
-from accelsim.view.profile_page import bytes_text, discs, seconds_text, table
+from accelsim.view.network_discs import discs
+from accelsim.view.pages.profile_page import bytes_text, seconds_text, table
 from accelsim.workload.layers import Conv2d, MatMul
 from accelsim.workload.network import load_workload
 from accelsim.workload.profile import profile

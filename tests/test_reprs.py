@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 
 import accelsim as acc
+from accelsim.base import display
 from accelsim.base.shipped import shipped_names
+from accelsim.base.text_table import Facts, Page, Sentences, SideNotes, TextTable, csv_lines
+from accelsim.explore.study import Study
 from accelsim.mapping.files import MappingFile
 from accelsim.mapping.loops_text import show
 from accelsim.view.describe import describe
+from accelsim.workload.profile import profile
 
 
 class Reader(HTMLParser):
@@ -51,9 +55,9 @@ def plain(text: str) -> list[str]:
 
 
 def models() -> list[Any]:
-    found: list[Any] = [acc.load_architecture(n) for n in shipped_names("architectures")]
-    found += [acc.load_dataflow(n) for n in shipped_names("dataflows")]
-    return found + [acc.load_workload(n) for n in ("lenet5", "alexnet")]
+    shown: list[Any] = [acc.load_architecture(n) for n in shipped_names("architectures")]
+    shown += [acc.load_dataflow(n) for n in shipped_names("dataflows")]
+    return shown + [acc.load_workload(n) for n in ("lenet5", "alexnet")]
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda m: m.name)
@@ -90,3 +94,67 @@ def test_tables_are_tables_and_names_are_text() -> None:
     assert page.count("<table>") == page.count("<thead>") >= 2 and "<th>keeps</th>" in page
     named = acc.load_architecture("systolic").model_copy(update={"description": "<b>x</b> & y"})
     assert "<b>x" not in named._repr_html_() and "&lt;b&gt;x" in named._repr_html_()
+
+
+def public_objects() -> list[Any]:
+    workload = acc.load_workload("lenet5")
+    layer = workload.layers[0]
+    best = acc.map_layer(layer, "systolic", "ws", tiles="divisors")
+    return [
+        *(layer, layer.problem(), workload.network, profile(workload), best),
+        acc.map_network("lenet5", "systolic", "ws", layers=["conv1"]),
+        Study(name="s", workload="lenet5", arch="systolic", dataflows=("ws",), grid={}),
+        acc.simulate("lenet5", "systolic", "ws,os"),
+        acc.train_step("lenet5", arch="systolic", dataflow="ws", engine="analytic"),
+    ]
+
+
+def test_print_and_notebook_say_the_same() -> None:
+    for thing in public_objects():
+        page = str(thing)
+        assert page and "object at 0x" not in page and not page.startswith(type(thing).__name__)
+        assert words(thing._repr_html_()) == plain(page), type(thing).__name__
+    certificate = public_objects()[4].certificate
+    assert words(certificate._repr_html_()) == str(certificate).split()
+
+
+def test_a_page_is_written_twice_from_one_structure() -> None:
+    table = TextTable.of(
+        ["name", "", "words"], [["a", "", "1 000"], ["b", "", "5"], ["sum", "", "1 005"]], [2], [2]
+    )
+    page = Page(
+        "title",
+        "said of it",
+        (
+            table.without_empty_columns(),
+            Sentences(("close by",), close=True),
+            Facts((("one", "1"), ("three", "3"))),
+            SideNotes("notes:", ("x < y",)),
+        ),
+    )
+    assert page.text().splitlines() == [
+        "title",
+        "said of it",
+        "",
+        "name  words",
+        "----  -----",
+        "a     1 000",
+        "b         5",
+        "----  -----",
+        "sum   1 005",
+        "close by",
+        "",
+        "one    1",
+        "three  3",
+        "",
+        "notes:",
+        "  x < y",
+    ]
+    assert words(page.html()) == plain(page.text())
+    assert page.html().count("<td class=n>") == 3 and "<tr class=total><td>sum" in page.html()
+    assert csv_lines(["a", "b"], [[1, None], [2.5, "x,y"]]) == 'a,b\n1,\n2.5,"x,y"'
+
+
+def test_what_has_no_page_is_refused() -> None:
+    with pytest.raises(TypeError, match="nothing to say about int"):
+        display.text(3)

@@ -19,9 +19,9 @@ import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.base.shipped import SINGULAR, resolve_file, shipped_names
 from accelsim.base.yaml_reading import read_yaml
+from accelsim.cli import file_kinds as kinds
 from accelsim.mapping.files import load_mapping
 from accelsim.mapping.mapping import Mapping
-from accelsim.view import kinds
 from accelsim.view.describe import describe
 
 SYSTOLIC = ("--arch", "systolic")

@@ -16,7 +16,8 @@ from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.source import sources
-from accelsim.view.tiles_page import holdings, tiles, tiles_frame
+from accelsim.view.holdings import holdings, tiles_frame
+from accelsim.view.pages.tiles_page import tiles
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import TENSORS, Problem
 
@@ -148,8 +149,8 @@ def check(nest: Nest) -> None:
     names = (*nest.arch.level_names, "MAC")
     steps = list(space.steps())
     frame = tiles_frame(nest)
-    for (_, row), found in zip(frame.iterrows(), holdings(nest), strict=True):
-        b = found.boundary
+    for (_, row), holding in zip(frame.iterrows(), holdings(nest), strict=True):
+        b = holding.boundary
         assert (row.tensor, row.parent, row.child) == (b.tensor, names[b.parent], names[b.child])
         m = moves[b]
         if b.tensor == nest.problem.accumulated:

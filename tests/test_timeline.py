@@ -24,7 +24,7 @@ def made(rows: int) -> pd.DataFrame:
     after; as many rows as asked.
     """
     rng = np.random.default_rng(0)
-    entries, now = [], 0
+    events, now = [], 0
     for step in range(-(-rows // 4)):
         load, work = (int(n) for n in rng.integers(1, 40, 2))
         times = [now, now + load, now + 2 * load, now + 2 * load + work, now + 3 * load + work]
@@ -34,13 +34,13 @@ def made(rows: int) -> pd.DataFrame:
             ("array", "pass", ""),
             ("dram", "drain", "ofmap"),
         )
-        entries += [
+        events += [
             (*kind, a, b, b - a, step)
             for kind, a, b in zip(kinds, times[:-1], times[1:], strict=True)
         ]
         now = times[-1]
     frame = pd.DataFrame(
-        entries[:rows], columns=["resource", "what", "tensor", "start", "end", "words", "step"]
+        events[:rows], columns=["resource", "what", "tensor", "start", "end", "words", "step"]
     )
     frame.attrs |= {"note": "", "resources": ["dram", "noc.ofmap.up", "array"]}
     return frame

@@ -21,9 +21,9 @@ from accelsim.base.shipped import SINGULAR, resolve_file
 from accelsim.base.validation import load_model
 from accelsim.base.yaml_reading import YamlSource, read_yaml
 from accelsim.base.yaml_writing import to_yaml
+from accelsim.cli import file_kinds as kinds
 from accelsim.mapping.files import MappingFile, load_mapping
 from accelsim.mapping.mapping import FUSED, Mapping, MappingError
-from accelsim.view import kinds
 
 ROOT = Path(__file__).resolve().parents[1]
 

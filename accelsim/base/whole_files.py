@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from accelsim.base.csv_writing import csv_text
+from accelsim.base.text_table import csv_lines
 
 
 def records_csv(records: Sequence[Mapping[str, object]]) -> str:
     """Records as CSV, a column for each key in the order in which the keys first appear."""
     names = list(dict.fromkeys(name for record in records for name in record))
-    return csv_text(names, ([record.get(name) for name in names] for record in records))
+    return csv_lines(names, ([record.get(name) for name in names] for record in records))
 
 
 @contextmanager

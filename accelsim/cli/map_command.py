@@ -137,7 +137,10 @@ def map_(
             progress=line.set_description_str,
         )
     if form == "table":
-        write(_table(best.records()), output)
+        from accelsim.base.text_table import Page
+        from accelsim.view.pages.search_page import layer_lines
+
+        write(Page(blocks=layer_lines(best)).text(), output)
     else:
         write(best.to_json() if form == "json" else best.to_csv(), output)
     for name, why in best.errors.items():
@@ -151,39 +154,6 @@ def map_(
         click.echo("interrupted: the best so far, with its gap", err=True)
         return 130
     return 1 if best.errors else 0
-
-
-def _table(records: list[dict[str, Any]]) -> str:
-    """A line a layer; mappings below, for they are long."""
-    if not records:
-        return "no layer was mapped"
-    energy = next(k for k in records[0] if k.startswith("energy_"))
-    head = ("layer", energy, "cycles", "util %", "gap", "space", "evaluated", "s")
-    lines = [
-        (
-            r["layer"],
-            f"{r[energy]:.5g}",
-            f"{r['cycles']:,.0f}",
-            f"{100 * r['utilization']:.1f}",
-            "proved" if r["gap"] == 0 else f"{r['gap']:.2%}",
-            f"{r['space']:.3g}",
-            f"{r['evaluated']:.3g}",
-            f"{r['seconds']:.1f}",
-        )
-        for r in records
-    ]
-    widths = [max(len(x[i]) for x in (head, *lines)) for i in range(len(head))]
-    text = [
-        " ".join(
-            x.ljust(w) if i == 0 else x.rjust(w)
-            for i, (x, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in (head, *lines)
-    ]
-    said = "  (the fixed rule's, better than all of the space: its tiles need not divide)"
-    return "\n".join(
-        [*text, "", *(f"{r['layer']}: {r['mapping']}{said if r['rule'] else ''}" for r in records)]
-    )
 
 
 def _draw(

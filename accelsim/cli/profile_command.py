@@ -76,16 +76,16 @@ def profile(
     NETWORK is a name of `accelsim list` or a YAML file.  One row per layer or operator; csv and
     json end in no total unless --total asks for it alone.
     """
-    from accelsim.view.profile_page import table
+    from accelsim.view.pages.profile_page import table
     from accelsim.workload.network import load_workload
     from accelsim.workload.profile import profile as measure
 
-    found = [measure(load_workload(name), batch, bits, clock, layers_only) for name in networks]
+    profiles = [measure(load_workload(name), batch, bits, clock, layers_only) for name in networks]
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(
             output.suffix.lower() if output else "", "table"
         )
-    rows = [row.columns() for p in found for row in ([p.total] if total else p.rows)]
+    rows = [row.columns() for p in profiles for row in ([p.total] if total else p.rows)]
     if form == "json":
         import json
 
@@ -93,23 +93,23 @@ def profile(
     elif form == "csv":
         text = csv_text(rows)
     elif total:
-        from accelsim.view.profile_page import totals
+        from accelsim.view.pages.profile_page import totals
 
-        text = totals(found)
+        text = totals(profiles)
     else:
-        text = "\n\n".join(table(p) for p in found)
+        text = "\n\n".join(table(p) for p in profiles)
     write(text, output)
     if plot is not None:
-        _draw(found, plot)
+        _draw(profiles, plot)
     return 0
 
 
-def _draw(found: list[Profile], directory: Path) -> None:
+def _draw(profiles: list[Profile], directory: Path) -> None:
     from accelsim.view import plots
-    from accelsim.view.profile_page import discs
+    from accelsim.view.network_discs import discs
 
     try:
-        for path in plots.save(discs(found), directory, "networks"):
+        for path in plots.save(discs(profiles), directory, "networks"):
             click.echo(f"drew {path}", err=True)
     except ValueError as error:
         raise click.UsageError(f"--plot: {error}") from error

@@ -146,7 +146,7 @@ def _rows(
 
 
 def _prune(store: Store, where: str | None, old: bool) -> int:
-    from accelsim.explore.progress import thousands
+    from accelsim.base.text_table import spaced
     from accelsim.explore.read import expression
     from accelsim.version import MODEL_VERSION
 
@@ -155,7 +155,7 @@ def _prune(store: Store, where: str | None, old: bool) -> int:
         forgotten += store.prune(expression(where, "prune"))
     if old:
         forgotten += store.prune(expression(f"model_version != {MODEL_VERSION}", "prune-old"))
-    click.echo(f"forgot {thousands(forgotten)} rows", err=True)
+    click.echo(f"forgot {spaced(forgotten)} rows", err=True)
     return 0
 
 

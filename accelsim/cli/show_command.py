@@ -97,7 +97,7 @@ def _nests(
     from accelsim.mapping.nest import Nest
     from accelsim.mapping.source import sources
     from accelsim.results.layer_row import describe_overrides
-    from accelsim.view.tiles_page import tiles as tile_table
+    from accelsim.view.pages.tiles_page import tiles as tile_table
     from accelsim.workload.network import load_workload
 
     changed = pairs(overrides)
@@ -137,12 +137,12 @@ def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:
     """Prints a file in words, or as it is."""
     from accelsim.base.yaml_reading import read_text
     from accelsim.base.yaml_writing import to_yaml
-    from accelsim.view import kinds
+    from accelsim.cli import file_kinds
     from accelsim.view.describe import describe
 
-    kind, source = kinds.find(name)
+    kind, source = file_kinds.find(name)
     changed = pairs(overrides)
-    model = kinds.load(source, kind, changed)
+    model = file_kinds.load(source, kind, changed)
     if yaml:
         click.echo((to_yaml(model) if changed else read_text(source.file)).rstrip())
     else:

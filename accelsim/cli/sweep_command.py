@@ -153,13 +153,14 @@ def _workers(jobs: int | None, scheduler: str | None) -> Runner:
 
 def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnError) -> Swept:
     """The whole study carried out, with what there is to do and how far it is on stderr."""
+    from accelsim.base.text_table import spaced
     from accelsim.explore.execution import SweepError, carry_out
-    from accelsim.explore.progress import Progress, thousands
+    from accelsim.explore.progress import Progress
 
     plan = study.plan()
     runner = _workers(jobs, scheduler)
     architectures, items, rows, points = map(
-        thousands, (len(plan.numbers), len(plan.items), plan.rows, plan.points)
+        spaced, (len(plan.numbers), len(plan.items), plan.rows, plan.points)
     )
     whole = f"{architectures} architectures x {items} layers and dataflows = {rows} rows"
     click.echo(f"{study.name}: {whole}, {points} different points", err=True)
@@ -175,7 +176,7 @@ def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnErro
         )
     except KeyboardInterrupt:
         if study.store is not None:
-            kept = f"{thousands(progress.done)} of {points} points are in {study.store}"
+            kept = f"{spaced(progress.done)} of {points} points are in {study.store}"
             click.echo(f"{kept}; the same command goes on from there", err=True)
         raise
     except SweepError as error:
@@ -186,13 +187,14 @@ def _tell(swept: Swept, whole: Table) -> int:
     """On stderr what was done and what went wrong.  The exit code."""
     from collections import Counter
 
+    from accelsim.base.text_table import spaced
     from accelsim.explore.points import OK
-    from accelsim.explore.progress import duration, thousands
+    from accelsim.explore.progress import duration
 
     done = swept.plan.points - swept.stored
     rate = f" ({done / swept.seconds:,.0f} points/s)".replace(",", " ") if done else ""
-    kept = f"{thousands(swept.stored)} points were stored already, " if swept.stored else ""
-    click.echo(f"{kept}{thousands(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
+    kept = f"{spaced(swept.stored)} points were stored already, " if swept.stored else ""
+    click.echo(f"{kept}{spaced(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
     statuses, errors = whole.columns["status"].plain(), whole.columns["error"].plain()
     for status, count in Counter(statuses).items():
         if status != OK:
@@ -200,7 +202,7 @@ def _tell(swept: Swept, whole: Table) -> int:
             names = (whole.columns[c].plain()[first] for c in ("layer", "dataflow", "set"))
             where = " ".join(str(n) for n in names if n)
             click.echo(
-                f"{thousands(count)} rows {status}, the first: {where}: {errors[first]}", err=True
+                f"{spaced(count)} rows {status}, the first: {where}: {errors[first]}", err=True
             )
     return int(any(s != OK for s in statuses))
 

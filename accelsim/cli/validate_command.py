@@ -27,14 +27,14 @@ def validate(files: tuple[str, ...], kind: str | None) -> int:
     """
     from accelsim.base.errors import InputError, one_line
     from accelsim.base.yaml_reading import read_yaml as read
-    from accelsim.view import kinds
+    from accelsim.cli import file_kinds
 
     wrong = 0
     for file in files:
         try:
             source = read(file, kind or "")
-            recognised = kind or kinds.recognise(source)
-            model = kinds.load(source, recognised)
+            recognised = kind or file_kinds.recognise(source)
+            model = file_kinds.load(source, recognised)
         except InputError as error:
             wrong = 2
             click.echo(str(error), err=True)
@@ -55,7 +55,7 @@ def schema(kind: str, output: Path | None) -> int:
     """
     import json
 
-    from accelsim.view import kinds
+    from accelsim.cli import file_kinds
 
-    write(json.dumps(kinds.schema(kind), indent=2), output)
+    write(json.dumps(file_kinds.schema(kind), indent=2), output)
     return 0

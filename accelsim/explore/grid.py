@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
+from accelsim.base.text_table import spaced
 from accelsim.explore.content import canonical
-from accelsim.explore.progress import thousands
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,9 +145,9 @@ def _zipped(group: Mapping[str, Iterable[Any]]) -> Axis:
 def refuse_large(count: int, what: str) -> None:
     """Raises InputError for more points than are run."""
     if count > MAX_POINTS:
-        shown = thousands(count) if count < 10**30 else f"about 10^{len(str(count)) - 1}"
+        shown = spaced(count) if count < 10**30 else f"about 10^{len(str(count)) - 1}"
         makes = f"makes {shown} points (architectures x dataflows x layers)"
-        most = f"at most {thousands(MAX_POINTS)} are run"
+        most = f"at most {spaced(MAX_POINTS)} are run"
         raise InputError(f"{makes}, {most}; draw some with sample", key=what)
 
 

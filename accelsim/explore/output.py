@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelsim.base.csv_writing import csv_text
 from accelsim.base.errors import InputError
+from accelsim.base.text_table import Block, Page, Sentences, TextTable, csv_lines, spaced
 from accelsim.explore.columns import Column, Table
-from accelsim.explore.progress import thousands
 
 
 def table_csv(table: Table) -> str:
     """A header, a line per row; whole numbers stay whole, what there is no value for is empty."""
-    return csv_text(table.columns, table.rows())
+    return csv_lines(list(table.columns), table.rows())
 
 
 def json_text(table: Table) -> str:
@@ -66,22 +64,12 @@ def table_text(table: Table, most: int | None = None) -> str:
     those left out.
     """
     shown = table if most is None or len(table) <= most else table.take(slice(most))
-    columns = {name: [_cell(v) for v in c.plain()] for name, c in shown.columns.items()}
-    left = {name for name, c in shown.columns.items() if c.kind == "text"}
-    widths = {name: max([len(name), *map(len, cells)]) for name, cells in columns.items()}
-
-    def line(cells: Sequence[str]) -> str:
-        texts = (
-            c.ljust(w) if n in left else c.rjust(w)
-            for c, (n, w) in zip(cells, widths.items(), strict=True)
-        )
-        return "  ".join(texts).rstrip()
-
-    lines = [line(list(columns)), line(["-" * w for w in widths.values()])]
-    lines += [line(cells) for cells in zip(*columns.values(), strict=True)]
+    cells = [[_cell(value) for value in column.plain()] for column in shown.columns.values()]
+    numbers = [i for i, c in enumerate(shown.columns.values()) if c.kind != "text"]
+    blocks: list[Block] = [TextTable.of(list(shown.columns), zip(*cells, strict=True), numbers)]
     if len(shown) < len(table):
-        lines.append(f"... {len(table) - len(shown)} more rows")
-    return "\n".join(lines)
+        blocks.append(Sentences((f"... {len(table) - len(shown)} more rows",), close=True))
+    return Page(blocks=tuple(blocks)).text()
 
 
 def _cell(value: Any) -> str:
@@ -91,7 +79,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return thousands(value)
+        return spaced(value)
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from accelsim.base.text_table import spaced
+
 EVERY_S = 10.0  # between lines where there is no terminal
 Report = Callable[[int, int], None]  # (points done, points)
 
@@ -71,9 +73,7 @@ class Progress:
             if rate and self.done < self.total
             else ""
         )
-        return (
-            f"{thousands(self.done)} of {thousands(self.total)} points, {rate:.3g} points/s{left}"
-        )
+        return f"{spaced(self.done)} of {spaced(self.total)} points, {rate:.3g} points/s{left}"
 
     def close(self) -> None:
         """Take the bar away."""
@@ -82,11 +82,6 @@ class Progress:
 
 
 Watched = bool | Report | Progress | None  # what a caller may give
-
-
-def thousands(value: int) -> str:
-    """With spaces between thousands."""
-    return f"{value:,}".replace(",", " ")
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
 from accelsim.base.shipped import SUFFIXES
@@ -100,7 +101,7 @@ FileAxes = dict[str, Values]
 Texts = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
-class StudyFile(Frozen):
+class StudyFile(Displayed, Frozen):
     """A sweep: every layer of the workload, under every dataflow, on every architecture of the
     space.
 

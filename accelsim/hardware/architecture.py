@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from accelsim.base.display import Displayed
 from accelsim.base.overrides import apply_overrides
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import load_model, validate
@@ -276,7 +276,7 @@ EnergyTable = Annotated[
 ]
 
 
-class Architecture(Frozen):
+class Architecture(Displayed, Frozen):
     """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies
     below.
 
@@ -410,12 +410,6 @@ class Architecture(Frozen):
     def number(self, kind: Literal["weight", "ifmap", "psum", "ofmap"]) -> Number:
         """The number format of a kind of word."""
         return Number(getattr(self.bits, kind), getattr(self.signed, kind))
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))
 
 
 # What every function that asks for an architecture takes.

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from accelsim.base.display import Displayed
+
 
 @dataclass(frozen=True)
-class Certificate:
+class Certificate(Displayed):
     """``value`` is the objective of the chosen mapping in the analytic engine's energy and cycles;
     no mapping is below ``bound``.
 

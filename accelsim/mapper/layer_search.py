@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.hardware.energy import prices
@@ -63,7 +64,7 @@ class FrontPoint:
 
 
 @dataclass(frozen=True)
-class Best:
+class Best(Displayed):
     """The chosen ``mapping``, its row of results, the proof, and for ``objective="front"`` all of
     the front, cycles rising.
     """

@@ -8,11 +8,11 @@ where fusing would not be legal.  ``sizes`` is the order in which the fixed rule
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from accelsim.base.display import Displayed
 from accelsim.hardware.architecture import Frozen, Tensor
 from accelsim.mapping.mapping import FUSED
 from accelsim.workload.problem import DIMS
@@ -31,7 +31,7 @@ class Order(Frozen):
     inner: Dims
 
 
-class Dataflow(Frozen):
+class Dataflow(Displayed, Frozen):
     """Which loops go where; see the module's text."""
 
     name: str
@@ -66,9 +66,3 @@ class Dataflow(Frozen):
                 f"order.outer: every dimension must be listed, missing {', '.join(sorted(missing, key=DIMS.index))}"
             )
         return self
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))

@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import nearest
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import load_model
@@ -30,7 +31,7 @@ class LayerMapping(BaseModel):
     fused: Fused | None = None
 
 
-class MappingFile(BaseModel):
+class MappingFile(Displayed, BaseModel):
     """Mappings on file.  A layer named under ``layers`` has its own; any other has the file's
     ``loops``, if it gives any.
 

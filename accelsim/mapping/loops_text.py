@@ -1,4 +1,7 @@
-"""A nest as for-loops: each loop with its level, each level with the tiles it keeps."""
+"""A nest as for-loops: each loop with its level, each level with the tiles it keeps.
+
+``print(nest)``, ``accelsim show``, the explorer and the player show these lines.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,19 @@ def show(nest: Nest) -> str:
     """Loops outermost first; ``parallel-for`` lies over rows or columns; tiles in words and
     bytes.
     """
-    names = nest.arch.level_names
     lines: list[str] = []
     depth = 0
-    for level, name in enumerate(names):
+    for level, name in enumerate(nest.arch.level_names):
         lines.append("  " * depth + f"{name} keeps {_kept(nest, level)}")
         for loop in (x for x in nest.loops if x.level == level):
-            word = "for" if loop.axis == "none" else "parallel-for"
-            where = "" if loop.axis == "none" else f" over {loop.axis}s"
-            lines.append(
-                "  " * depth
-                + f"{word} {loop.dim.lower()} in {loop.trips} pieces of {loop.tile}{where}  ({name})"
-            )
+            word, where = "for", ""
+            if loop.axis != "none":
+                word, where = "parallel-for", f" over {loop.axis}s"
+            pieces = f"{loop.trips} pieces of {loop.tile}"
+            lines.append("  " * depth + f"{word} {loop.dim.lower()} in {pieces}{where}  ({name})")
             depth += 1
     lines.append("  " * depth + _statement(nest))
-    fused = sorted({x.dim for x in nest.loops if x.dim in nest.mapping.fused})
-    lines += [
-        f"{f.lower()} runs over {', '.join(p.lower() for p in nest.mapping.fused[f])}, {nest.mapping.fused[f][0].lower()} slowest"
-        for f in fused
-    ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_fused(nest)])
 
 
 def _kept(nest: Nest, level: int) -> str:
@@ -42,7 +38,17 @@ def _kept(nest: Nest, level: int) -> str:
     )
 
 
+def _fused(nest: Nest) -> list[str]:
+    """A line for each fused dimension that some loop runs over."""
+    lines = []
+    for name in sorted({x.dim for x in nest.loops if x.dim in nest.mapping.fused}):
+        parts = [part.lower() for part in nest.mapping.fused[name]]
+        lines.append(f"{name.lower()} runs over {', '.join(parts)}, {parts[0]} slowest")
+    return lines
+
+
 def _statement(nest: Nest) -> str:
+    """What the innermost loop does to one word of each tensor, in the problem's direction."""
     p = nest.problem
     h = _affine("e", p.stride[0], "r", p.dilation[0], p.padding[0])
     w = _affine("f", p.stride[1], "s", p.dilation[1], p.padding[2])
@@ -55,6 +61,7 @@ def _statement(nest: Nest) -> str:
 
 
 def _affine(out: str, stride: int, filt: str, dilation: int, pad: int) -> str:
+    """Where a window reads: ``2e+r-1`` for stride 2 and padding 1."""
     a = out if stride == 1 else f"{stride}{out}"
     b = filt if dilation == 1 else f"{dilation}{filt}"
     return f"{a}+{b}" + (f"-{pad}" if pad else "")

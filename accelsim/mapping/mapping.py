@@ -5,7 +5,6 @@ needed.
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from accelsim.base.display import Displayed
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
@@ -137,7 +137,7 @@ def check_names(
             raise ValueError(f"keep.{level}: a tensor stands twice, got {', '.join(tensors)}")
 
 
-class Mapping(BaseModel):
+class Mapping(Displayed, BaseModel):
     """Loops outermost first, the tensors each level keeps, and the parts of each fused dimension
     used.
     """
@@ -154,9 +154,3 @@ class Mapping(BaseModel):
 
     def __str__(self) -> str:
         return " ".join(str(x) for x in self.loops)
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))

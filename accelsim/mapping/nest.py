@@ -10,13 +10,13 @@ import copy
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 from itertools import pairwise
 from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
+from accelsim.base.display import Displayed
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.footprint import Footprint, Trip, depends, pair_words
 from accelsim.mapping.mapping import Axis, Loop, Mapping, MappingError
@@ -65,7 +65,7 @@ class Boundary:
         return f"{self.tensor} {self.parent}>{self.child}"
 
 
-class Nest:
+class Nest(Displayed):
     """``Nest(problem, arch, mapping)``; raises MappingError naming the rule a mapping breaks."""
 
     def __init__(self, problem: Problem, arch: Architecture, mapping: Mapping) -> None:
@@ -362,12 +362,6 @@ class Nest:
     def footprint(self) -> Footprint:
         """Tiles, widths and occupancy of every level."""
         return Footprint(self.problem, self.arch, self.keep, self.loops, self.mapping.fused)
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))
 
 
 __all__ = ["Axis", "Boundary", "Chain", "Loop", "Mapping", "MappingError", "Nest", "Piece", "Trip"]

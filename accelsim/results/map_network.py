@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.one_thread import one_thread
 from accelsim.base.whole_files import records_csv, write_text
@@ -36,7 +37,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class NetworkBest:
+class NetworkBest(Displayed):
     """``layers`` by name; a layer that has no legal mapping is in ``errors`` instead, with the
     reason.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelsim.base import display
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
 
@@ -159,47 +159,45 @@ class Result:
         return Plots(self)
 
     def __str__(self) -> str:
-        from accelsim.results.table import text
+        from accelsim.results.table import result_page
 
-        return text(self)
+        return result_page(self).text()
 
     def _repr_html_(self) -> str:
-        from accelsim.results.table import html
+        from accelsim.results.table import result_page
 
-        return html(self)
+        return result_page(self).html(styled=False)
 
 
 @dataclass(frozen=True)
 class Plots:
-    """Pictures of a result; drawn by ``accelsim.view``, which is loaded when one is asked for."""
+    """Pictures of a result, each drawn when it is asked for."""
 
     result: Result
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        return self._draw("energy", by=by)
+        return display.figure("energy", self.result.to_frame(), by=by)
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        return self._draw("latency")
+        return display.figure("latency", self.result.to_frame())
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        return self._draw("utilization")
+        return display.figure("utilization", self.result.to_frame())
 
     def overview(self) -> Figure:
         """Energy, cycles and utilization in one picture."""
-        return self._draw("demo")
+        return display.figure("overview", self.result.to_frame())
 
     def roofline(self) -> Figure:
         """Layers under the roofs of the array and of the outermost level's port."""
-        figure: Figure = _view("roofline").roofline(self.result)
-        return figure
+        return display.figure("roofline", self.result)
 
     def timeline(self, layer: str | None = None, dataflow: str | None = None) -> Figure:
         """Every resource's and the array's work over time, of one layer (a Gantt picture)."""
-        figure: Figure = _view("gantt").gantt(self.result.timeline(layer, dataflow))
-        return figure
+        return display.figure("timeline", self.result.timeline(layer, dataflow))
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write overview, energy by level and by tensor, latency, utilization and roofline to a
@@ -218,7 +216,7 @@ class Plots:
             ("utilization", self.utilization()),
             ("roofline", self.roofline()),
         ):
-            written += _view("plots").save(figure, directory, name)
+            written += display.save(figure, directory, name)
         return written
 
     def save_timelines(self, directory: str | Path) -> list[Path]:
@@ -236,20 +234,11 @@ class Plots:
             frame = row.timing.timeline.to_frame()
             written.append(folder / f"{name}-timeline.csv")
             write_text(frame.to_csv(index=False).rstrip("\n"), written[-1])
-            written += _view("plots").save(_view("gantt").gantt(frame), folder, f"{name}-timeline")
+            written += display.save(display.figure("timeline", frame), folder, f"{name}-timeline")
             if row.timing.occupancy is not None:
-                held = _view("gantt").occupancy(row.timing.occupancy.to_frame())
-                written += _view("plots").save(held, folder, f"{name}-occupancy")
+                held = display.figure("occupancy", row.timing.occupancy.to_frame())
+                written += display.save(held, folder, f"{name}-occupancy")
         return written
-
-    def _draw(self, name: str, **options: str) -> Figure:
-        figure: Figure = getattr(_view("plots"), name)(self.result.to_frame(), **options)
-        return figure
-
-
-def _view(module: str) -> Any:
-    """The way up: pictures are ``accelsim.view``'s, and the contract puts them on a result."""
-    return import_module(f"accelsim.view.{module}")
 
 
 def _given(text: str, path: str | Path | None) -> str:

@@ -1,165 +1,144 @@
-"""A result as a table for the terminal and for notebooks."""
+"""The page of a result: a row a layer and dataflow, totals, and what must be said beside numbers.
+
+``Result`` prints it, ``accelsim run`` and notebooks show it, the mapper's pages hold it.
+"""
 
 from __future__ import annotations
 
-import html as escape
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from accelsim.base.text_table import Block, Page, Sentences, SideNotes, TextTable, spaced
 from accelsim.results.result import Result
 
 NOTES = "Energy and area: what is not simply published (sources: accelsim/hardware/tables)"
+ENERGY = {"energy_mac": "energy (MACs)", "energy_pj": "energy (pJ)"}
+
+Record = Mapping[str, Any]
 
 
-def text(result: Result) -> str:
-    """Overrides above, right-aligned columns, a total per dataflow, notes on the energy and
-    failures below.
-    """
-    head, body = _cells(result)
-    widths = [max(len(r[i]) for r in [head, *body]) for i in range(len(head))]
+def result_page(result: Result) -> Page:
+    """The page that ``print(result)`` and a notebook show."""
+    return Page(blocks=result_blocks(result))
 
-    def line(cells: list[str]) -> str:
-        return "  ".join(
-            c.ljust(w) if i < 2 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
 
-    rule = "  ".join("-" * w for w in widths)
-    lines = [*_above(result), line(head), rule]
-    for cells in body:
-        if cells[1] == "total":
-            lines += [rule, line(cells), ""]
-        else:
-            lines.append(line(cells))
-    for told in (result.sampled, result.on_chip):
-        lines += [*([""] if lines[-1] and told else []), *told]
-    lines += [*([""] if lines[-1] else []), *result.failures]
-    if result.energy_notes and any(row.nest is not None for row in result.rows):
-        lines += [
-            *([""] if lines[-1] else []),
-            NOTES,
-            *(f"  {note}" for note in result.energy_notes),
-        ]
-    return "\n".join(lines).rstrip()
+def result_blocks(result: Result) -> tuple[Block, ...]:
+    """What rows share, the table, what was not carried out, failures, notes on the energy."""
+    above = _above(result)
+    mapped = any(row.nest is not None for row in result.rows)
+    notes = tuple(result.energy_notes) if mapped else ()
+    return (
+        *_sentences(above),
+        _table(result, close=bool(above)),
+        *_sentences(result.sampled),
+        *_sentences(result.on_chip),
+        *_sentences(result.failures),
+        *([SideNotes(NOTES, notes)] if notes else []),
+    )
+
+
+def _sentences(lines: Sequence[str]) -> list[Sentences]:
+    return [Sentences(tuple(lines))] if lines else []
 
 
 def _above(result: Result) -> list[str]:
     """What the rows share and the columns do not say: overridden keys, a direction other than
     forward.
     """
-    directions = _directions(result)
-    return [
-        *result.overridden,
-        *(
-            f"direction: {d}"
-            for d in directions
-            if directions != ["forward"] and len(directions) == 1
-        ),
-    ]
+    directions = list(dict.fromkeys(row.columns["direction"] for row in result.rows))
+    told = directions if len(directions) == 1 and directions != ["forward"] else []
+    return [*result.overridden, *(f"direction: {direction}" for direction in told)]
 
 
-def _directions(result: Result) -> list[str]:
-    """The rows' directions; where a layer has several, as in a training step, each row says its own
-    beside the layer.
+def _several_directions(result: Result) -> bool:
+    """Whether one layer has rows of more than one direction under one dataflow, as in a training
+    step; then each row says its own beside the layer.
     """
-    return list(dict.fromkeys(row.columns["direction"] for row in result.rows))
-
-
-def _several(result: Result) -> bool:
-    """Whether one layer has rows of more than one direction under one dataflow."""
     known: dict[tuple[str, str], str] = {}
-    return any(
-        known.setdefault((r.columns["layer"], r.columns["dataflow"]), d := r.columns["direction"])
-        != d
-        for r in result.rows
-    )
+    for row in result.rows:
+        place = (row.columns["layer"], row.columns["dataflow"])
+        if known.setdefault(place, row.columns["direction"]) != row.columns["direction"]:
+            return True
+    return False
 
 
-def html(result: Result) -> str:
-    """The same cells as an HTML table."""
-    head, body = _cells(result)
-
-    def row(cells: list[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape.escape(c)}</{tag}>" for c in cells) + "</tr>"
-
-    failures = "".join(f"<p>{escape.escape(f)}</p>" for f in result.failures)
-    if result.energy_notes:
-        items = "".join(f"<li>{escape.escape(n)}</li>" for n in result.energy_notes)
-        failures = f"<details><summary>{NOTES}</summary><ul>{items}</ul></details>" + failures
-    above = "".join(f"<p>{escape.escape(o)}</p>" for o in _above(result))
-    table = (
-        "<table><thead>"
-        + row(head, "th")
-        + "</thead><tbody>"
-        + "".join(row(r, "td") for r in body)
-        + "</tbody></table>"
-    )
-    return above + table + failures
+def _table(result: Result, *, close: bool) -> TextTable:
+    """A group of rows a dataflow, each with its total where it has more than one row."""
+    records = result.records()
+    columns = _Columns(result, records)
+    rows: list[list[str]] = []
+    totals: list[int] = []
+    for total in result.totals(records):
+        own = [r for r in records if r["dataflow"] == total["dataflow"]]
+        rows += [columns.cells(record) for record in own]
+        if len(own) > 1:
+            totals.append(len(rows))
+            rows.append(columns.cells(total))
+    numbers = range(2, len(columns.head))
+    return replace(TextTable.of(columns.head, rows, numbers, totals), close=close)
 
 
-def _cells(result: Result) -> tuple[list[str], list[list[str]]]:
-    records: Sequence[Mapping[str, Any]] = result.records()
-    levels = _levels(result)
-    units = sorted({k for r in records for k in r if k in ("energy_mac", "energy_pj")})
-    checked = any(r.get("bit_exact") is not None for r in records)
-    waits = any(r.get("stall_cycles") for r in records)
-    head = [
-        "dataflow",
-        "layer",
-        "MACs",
-        "cycles",
-        *(["waiting"] if waits else []),
-        "util",
-        "PEs",
-        *(f"{n} words" for n in levels),
-        *({"energy_pj": "energy (pJ)", "energy_mac": "energy (MACs)"}[u] for u in units),
-    ]
-    head += ["bit-exact"] if checked else []
-    known_snr = any(r.get("snr_db") is not None for r in records)
-    head += ["SNR (dB)"] if known_snr else []
-    several = _several(result)
-    summed: Sequence[Mapping[str, Any]] = result.totals(records)
-    totals = {total["dataflow"]: total for total in summed}
-    body = []
-    for flow, total in totals.items():
-        rows = [r for r in records if r["dataflow"] == flow]
-        for r in [*rows, *([total] if len(rows) > 1 else [])]:
-            cells = [
-                r["dataflow"],
-                f"{r['layer']} {r['direction']}" if several and r is not total else r["layer"],
-                _count(r.get("macs")),
-                _count(r.get("cycles")),
-                *([_count(r.get("stall_cycles"))] if waits else []),
-                _percent(r.get("utilization")),
-                _count(r.get("active_pes")),
-            ]
-            cells += [_count(_accesses(r, n)) for n in levels]
-            cells += [_short(r.get(u)) for u in units]
-            cells += [{True: "yes", False: "NO", None: "-"}[r.get("bit_exact")]] if checked else []
-            cells += [_decibels(r.get("snr_db"))] if known_snr else []
-            body.append(cells)
-    return head, body
+class _Columns:
+    """Which columns a result's rows have something for, and a record's cells under them.
+
+    ``head`` names the columns; the first two are texts, the others numbers.
+    """
+
+    def __init__(self, result: Result, records: Sequence[Record]) -> None:
+        self.several = _several_directions(result)
+        self.levels = _levels(result)
+        self.units = sorted({key for r in records for key in r if key in ENERGY})
+        self.waiting = any(r.get("stall_cycles") for r in records)
+        self.checked = any(r.get("bit_exact") is not None for r in records)
+        self.quantized = any(r.get("snr_db") is not None for r in records)
+        self.head = [
+            *("dataflow", "layer", "MACs", "cycles"),
+            *(["waiting"] if self.waiting else []),
+            *("util", "PEs"),
+            *(f"{level} words" for level in self.levels),
+            *(ENERGY[unit] for unit in self.units),
+            *(["bit-exact"] if self.checked else []),
+            *(["SNR (dB)"] if self.quantized else []),
+        ]
+
+    def cells(self, record: Record) -> list[str]:
+        """One record, a total among them, under ``head``."""
+        exact = {True: "yes", False: "NO", None: "-"}[record.get("bit_exact")]
+        return [
+            *(record["dataflow"], self._layer(record)),
+            *(_count(record.get("macs")), _count(record.get("cycles"))),
+            *([_count(record.get("stall_cycles"))] if self.waiting else []),
+            *(_percent(record.get("utilization")), _count(record.get("active_pes"))),
+            *(_count(_accesses(record, level)) for level in self.levels),
+            *(_short(record.get(unit)) for unit in self.units),
+            *([exact] if self.checked else []),
+            *([_decibels(record.get("snr_db"))] if self.quantized else []),
+        ]
+
+    def _layer(self, record: Record) -> str:
+        layer: str = record["layer"]
+        return f"{layer} {record['direction']}" if self.several and layer != "total" else layer
 
 
 def _levels(result: Result) -> list[str]:
-    names: dict[str, None] = {}
-    for row in result.rows:
-        if row.nest is not None:
-            names |= dict.fromkeys(row.nest.arch.level_names)
-    return list(names)
+    """Names of the levels of every machine that ran a row, outermost first."""
+    machines = (row.nest.arch for row in result.rows if row.nest is not None)
+    return list(dict.fromkeys(name for arch in machines for name in arch.level_names))
 
 
-def _accesses(record: Mapping[str, Any], level: str) -> Any:
-    found = [
-        v
-        for k, v in record.items()
-        if k.startswith(f"{level}_") and k.endswith(("_reads", "_writes")) and v is not None
+def _accesses(record: Record, level: str) -> int | None:
+    """Words read and written at a level, all tensors; None where nothing was counted."""
+    counts = [
+        value
+        for key, value in record.items()
+        if key.startswith(f"{level}_") and key.endswith(("_reads", "_writes")) and value is not None
     ]
-    return sum(found) if found else None
+    return sum(counts) if counts else None
 
 
 def _count(value: Any) -> str:
-    return "-" if value is None else f"{int(value):,}".replace(",", " ")
+    return "-" if value is None else spaced(int(value))
 
 
 def _decibels(value: Any) -> str:

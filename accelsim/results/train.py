@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
+from accelsim.base.text_table import Page, Sentences
 from accelsim.base.whole_files import whole_file
 from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
@@ -39,6 +40,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import MappingSource, sources
 from accelsim.results.layer_row import ENGINES, Engine, Given, How, Row, layer_row
 from accelsim.results.result import Result
+from accelsim.results.table import result_blocks
 from accelsim.workload.arithmetic import Number, wrap
 from accelsim.workload.graph.backward import wanted
 from accelsim.workload.graph.graph import Graph
@@ -105,7 +107,14 @@ class Training:
         return f"{told}; {exact} of {of} tensors and gradients bit-exact"
 
     def __repr__(self) -> str:
-        return f"{self.rows}\n\n{self.summary}"
+        return self._page.text()
+
+    def _repr_html_(self) -> str:
+        return self._page.html(styled=False)
+
+    @property
+    def _page(self) -> Page:
+        return Page(blocks=(*result_blocks(self.rows), Sentences((self.summary,))))
 
     @property
     def failures(self) -> tuple[str, ...]:

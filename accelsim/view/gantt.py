@@ -1,9 +1,10 @@
 """Pictures of a timed run: who was busy with what and when (``gantt``), and what each level held
 (``occupancy``).
 
-Both take the frames of ``engines.timed`` and return a matplotlib ``Figure`` that belongs to no window.  What is narrower than a
-point of the picture is merged: where several things happen within one, each stands as tall as its share of that time.
-Colours are those of ``plots``: by tensor on ports and channels, by activity on the array.
+Both take the frames of a run's timing and return a matplotlib ``Figure`` that belongs to no window.
+What is narrower than a point of the picture is merged: where several things happen within one, each
+stands as tall as its share of that time.  Colours are those of all pictures: by tensor on ports and
+channels, by activity on the array.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.view.plots import house_style
+from accelsim.view.style import (
+    DPI,
+    GREY,
+    LABEL,
+    LOOKS,
+    OTHER,
+    PALE,
+    TENSORS,
+    TEXT,
+    TITLE,
+    WIDTH,
+    house_style,
+    printed,
+)
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -23,16 +37,20 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 POINTS = 1200  # columns that the time axis is told apart in
-_WIDTH = 7.2  # inches
-_ROLES = {  # role: colour, and what the legend calls it; in the order they are stacked
-    "weight": ("#D55E00", "weight"),
-    "ifmap": ("#56B4E9", "ifmap"),
-    "ofmap": ("#F0E442", "ofmap"),
-    "words": ("#BBBBBB", "inside passes"),
-    "pass": ("#009E73", "passes"),
-    "wait": ("#CC79A7", "passes: words before and after the MACs"),
+# What each role is called in the legend, in the order they are stacked.
+_CALLED = {
+    "weight": "weight",
+    "ifmap": "ifmap",
+    "ofmap": "ofmap",
+    "words": "inside passes",
+    "pass": "passes",
+    "wait": "passes: words before and after the MACs",
 }
-_PRINTED = {"dram": "DRAM", "glb": "GLB", "sram": "SRAM", "noc": "NoC", "ub": "UB"}
+_COLOURS = {tensor: LOOKS[tensor].colour for tensor in TENSORS} | {
+    "words": LOOKS[OTHER].colour,
+    "pass": LOOKS["compute"].colour,
+    "wait": LOOKS["stall"].colour,
+}
 
 
 def gantt_data(frame: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
@@ -48,9 +66,7 @@ def gantt_data(frame: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
     needed = ("resource", "what", "tensor", "start", "end")
     if missing := [c for c in needed if c not in frame.columns]:
         raise ValueError(f"the frame has no column {', '.join(missing)}")
-    columns: dict[str, list[Any]] = {
-        c: [] for c in ("resource", "role", "start", "end", "bottom", "height")
-    }
+    bars = _Bars()
     last = int(frame["end"].max()) if len(frame) else 0
     step = max(last / points, 1e-9)
     edges = np.linspace(0, max(last, 1), points + 1)
@@ -58,32 +74,53 @@ def gantt_data(frame: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
     for resource in _resources(frame):
         mine = (frame["resource"] == resource).to_numpy()
         bottom = np.zeros(points)
-        for name in _ROLES:
+        for name in _CALLED:
             rows = frame[mine & (role == name)].sort_values("start")
             start, end = rows["start"].to_numpy(float), rows["end"].to_numpy(float)
             wide = end - start >= step
-            _add(
-                columns,
-                resource,
-                name,
-                start[wide],
-                end[wide],
-                np.zeros(wide.sum()),
-                np.ones(wide.sum()),
-            )
+            bars.add(resource, name, start[wide], end[wide])
             share = _covered(start[~wide], end[~wide], edges)
             some = share > 0
-            _add(
-                columns,
-                resource,
-                name,
-                edges[:-1][some],
-                edges[1:][some],
-                bottom[some],
-                share[some],
-            )
+            bars.add(resource, name, edges[:-1][some], edges[1:][some], bottom[some], share[some])
             bottom += share
-    return pd.DataFrame({k: np.concatenate(v) if v else np.zeros(0) for k, v in columns.items()})
+    return pd.DataFrame(bars.columns())
+
+
+class _Bars:
+    """Bars as they are found; a bar is as tall as its row unless told otherwise."""
+
+    def __init__(self) -> None:
+        self._names = ("resource", "role", "start", "end", "bottom", "height")
+        self._groups: list[tuple[NDArray[Any], ...]] = []
+
+    def add(
+        self,
+        resource: str,
+        role: str,
+        start: Floats,
+        end: Floats,
+        bottom: Floats | None = None,
+        height: Floats | None = None,
+    ) -> None:
+        """Bars [bars] of one resource and role."""
+        count = len(start)
+        self._groups.append(
+            (
+                np.full(count, resource, dtype=object),
+                np.full(count, role, dtype=object),
+                start,
+                end,
+                np.zeros(count) if bottom is None else bottom,
+                np.ones(count) if height is None else height,
+            )
+        )
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All bars, column by column."""
+        if not self._groups:
+            return {name: np.zeros(0) for name in self._names}
+        joined = (np.concatenate(values) for values in zip(*self._groups, strict=True))
+        return dict(zip(self._names, joined, strict=True))
 
 
 def gantt(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -96,45 +133,41 @@ def gantt(frame: pd.DataFrame, title: str = "") -> Figure:
         raise ValueError("the timeline has no rows to draw")
     bars, resources = gantt_data(frame), _resources(frame)
     with house_style():
-        from matplotlib.collections import PolyCollection
         from matplotlib.patches import Patch
 
         rows, last = len(resources), float(frame["end"].max())
         figure, (axes,) = _figure(0.27 * rows, title, str(frame.attrs.get("note", "")))
         place = {name: rows - 1 - k for k, name in enumerate(resources)}
-        for name, (colour, _) in _ROLES.items():
-            mine = bars[bars["role"] == name]
-            if len(mine):
-                low = (
-                    mine["resource"].map(place).to_numpy(float)
-                    + 0.12
-                    + 0.76 * mine["bottom"].to_numpy(float)
-                )
-                high = low + 0.76 * mine["height"].to_numpy(float)
-                left, right = mine["start"].to_numpy(float), mine["end"].to_numpy(float)
-                corners = np.stack(
-                    [
-                        np.stack(c, axis=1)
-                        for c in ((left, low), (left, high), (right, high), (right, low))
-                    ],
-                    axis=1,
-                )
-                lines = np.where(
-                    (right - left > 4 * last / POINTS) & (len(frame) <= 400), 0.4, 0
-                )  # between neighbours, where they are few
-                axes.add_collection(
-                    PolyCollection(
-                        list(corners), facecolors=colour, edgecolors="white", linewidths=lines
-                    )
-                )
+        used = [name for name in _CALLED if (bars["role"] == name).any()]
+        for name in used:
+            _draw_bars(axes, bars[bars["role"] == name], name, place, last, len(frame) <= 400)
         for k in range(rows):
-            axes.axhline(k, color="#E4E4E4", linewidth=0.5, zorder=0)
+            axes.axhline(k, color=PALE, linewidth=0.5, zorder=0)
         axes.set(xlim=(0, last), ylim=(0, rows), yticks=[k + 0.5 for k in range(rows)])
-        axes.set_yticklabels([_printed(name) for name in reversed(resources)], fontsize=7)
+        axes.set_yticklabels([printed(name) for name in reversed(resources)], fontsize=TEXT)
         _time_axis(axes, last)
-        used = [name for name in _ROLES if (bars["role"] == name).any()]
-        _legend(axes, [Patch(facecolor=_ROLES[name][0], label=_ROLES[name][1]) for name in used])
+        _legend(axes, [Patch(facecolor=_COLOURS[name], label=_CALLED[name]) for name in used])
     return figure
+
+
+def _draw_bars(
+    axes: Axes, bars: pd.DataFrame, role: str, place: dict[str, int], last: float, few: bool
+) -> None:
+    """All bars of one role; where there are ``few``, wide neighbours have a line between them."""
+    from matplotlib.collections import PolyCollection
+
+    row = bars["resource"].map(place).to_numpy(float)
+    low = row + 0.12 + 0.76 * bars["bottom"].to_numpy(float)
+    high = low + 0.76 * bars["height"].to_numpy(float)
+    left, right = bars["start"].to_numpy(float), bars["end"].to_numpy(float)
+    around = ((left, low), (left, high), (right, high), (right, low))
+    corners = np.stack([np.stack(corner, axis=1) for corner in around], axis=1)  # [bars, 4, 2]
+    lines = np.where((right - left > 4 * last / POINTS) & few, 0.4, 0)
+    axes.add_collection(
+        PolyCollection(
+            list(corners), facecolors=_COLOURS[role], edgecolors="white", linewidths=lines
+        )
+    )
 
 
 def occupancy(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -155,32 +188,34 @@ def occupancy(frame: pd.DataFrame, title: str = "") -> Figure:
         figure, panels = _figure(
             1.1 * len(levels), title, str(frame.attrs.get("note", "")), panels=len(levels)
         )
-        edges = np.linspace(0, max(last, 1), POINTS + 1)
         for axes, level in zip(panels, levels, strict=True):
-            bottom = np.zeros(POINTS + 1)
-            for name in ("weight", "ifmap", "ofmap"):
-                rows = frame[(frame["level"] == level) & (frame["tensor"] == name)].sort_values(
-                    "time", kind="stable"
-                )
-                if len(rows):
-                    mean = mean_between(
-                        rows["time"].to_numpy(float), rows["words"].to_numpy(float), edges
-                    )
-                    top = bottom + np.append(mean, mean[-1])
-                    axes.fill_between(
-                        edges, bottom, top, step="post", color=_ROLES[name][0], linewidth=0
-                    )
-                    bottom = top
-            axes.set(xlim=(0, max(last, 1)), ylim=(0, max(1.06 * bottom.max(), 1)))
+            top = _stack(axes, frame[frame["level"] == level], max(last, 1))
+            axes.set(xlim=(0, max(last, 1)), ylim=(0, max(1.06 * top, 1)))
             axes.set_yticks(_ticks(axes.get_ylim()[1], 4))
-            axes.set_ylabel(f"{_printed(str(level))}, words", fontsize=7)
+            axes.set_ylabel(f"{printed(str(level))}, words", fontsize=TEXT)
             _time_axis(axes, last)
             axes.yaxis.set_major_formatter(_short)
-            axes.tick_params(axis="y", labelsize=7)
+            axes.tick_params(axis="y", labelsize=TEXT)
             axes.label_outer()
-        held = [t for t in ("weight", "ifmap", "ofmap") if (frame["tensor"] == t).any()]
-        _legend(panels[0], [Patch(facecolor=_ROLES[t][0], label=t) for t in held])
+        held = [t for t in TENSORS if (frame["tensor"] == t).any()]
+        _legend(panels[0], [Patch(facecolor=_COLOURS[t], label=t) for t in held])
     return figure
+
+
+def _stack(axes: Axes, rows: pd.DataFrame, last: float) -> float:
+    """What one level holds, tensor upon tensor; gives the most it holds, in words."""
+    edges = np.linspace(0, last, POINTS + 1)
+    bottom = np.zeros(POINTS + 1)
+    for tensor in TENSORS:
+        own = rows[rows["tensor"] == tensor].sort_values("time", kind="stable")
+        if not len(own):
+            continue
+        times, words = own["time"].to_numpy(float), own["words"].to_numpy(float)
+        mean = mean_between(times, words, edges)
+        top = bottom + np.append(mean, mean[-1])
+        axes.fill_between(edges, bottom, top, step="post", color=_COLOURS[tensor], linewidth=0)
+        bottom = top
+    return float(bottom.max())
 
 
 def mean_between(times: Floats, values: Floats, edges: Floats) -> Floats:
@@ -194,9 +229,6 @@ def mean_between(times: Floats, values: Floats, edges: Floats) -> Floats:
     area = np.concatenate([[0.0], np.cumsum(values * np.diff(times))])
     mean: Floats = np.diff(np.interp(edges, times, area)) / np.diff(edges)
     return mean
-
-
-# -- parts -----------------------------------------------------------------------------------------
 
 
 def _role(frame: pd.DataFrame) -> NDArray[np.object_]:
@@ -228,13 +260,6 @@ def _covered(start: Floats, end: Floats, edges: Floats) -> Floats:
     return share
 
 
-def _add(columns: dict[str, list[Any]], resource: str, role: str, *values: Floats) -> None:
-    columns["resource"].append(np.full(len(values[0]), resource, dtype=object))
-    columns["role"].append(np.full(len(values[0]), role, dtype=object))
-    for name, array in zip(("start", "end", "bottom", "height"), values, strict=True):
-        columns[name].append(array)
-
-
 def _figure(inches: float, title: str, note: str, panels: int = 1) -> tuple[Figure, list[Any]]:
     """A figure with room for so many inches of rows, a legend, a title and a note; and its panels,
     one above the other.
@@ -242,11 +267,11 @@ def _figure(inches: float, title: str, note: str, panels: int = 1) -> tuple[Figu
     from matplotlib.figure import Figure as Canvas
 
     height = inches + 0.85 + 0.2 * bool(title) + 0.18 * bool(note)
-    figure = Canvas(figsize=(_WIDTH, height), dpi=150, layout="constrained")
+    figure = Canvas(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     if title:
-        figure.suptitle(title, fontsize=9, fontweight="bold", x=0.01, ha="left")
+        figure.suptitle(title, fontsize=TITLE, fontweight="bold", x=0.01, ha="left")
     if note:
-        figure.supxlabel(note, fontsize=6, color="#555555", x=0.01, ha="left")
+        figure.supxlabel(note, fontsize=6, color=GREY, x=0.01, ha="left")
     axes = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
     for one in axes:
         one.spines[["top", "right"]].set_visible(False)
@@ -254,10 +279,10 @@ def _figure(inches: float, title: str, note: str, panels: int = 1) -> tuple[Figu
 
 
 def _time_axis(axes: Axes, last: float) -> None:
-    axes.set_xlabel("Cycles", fontsize=8)
+    axes.set_xlabel("Cycles", fontsize=LABEL)
     axes.set_xticks(_ticks(last, 8))
     axes.xaxis.set_major_formatter(_short)
-    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="x", labelsize=TEXT)
 
 
 def _ticks(last: float, most: int) -> list[float]:
@@ -283,11 +308,5 @@ def _legend(axes: Axes, handles: list[Any]) -> None:
     """Above the first panel, in one line."""
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, borderpad=0,
-        ncols=len(handles), fontsize=7, frameon=False, handlelength=1.2, columnspacing=1.2,
+        ncols=len(handles), fontsize=TEXT, frameon=False, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
-
-
-def _printed(name: str) -> str:
-    """``noc.ofmap.up`` is NoC ofmap up."""
-    first, *rest = name.split(".")
-    return " ".join([_PRINTED.get(first, first), *rest])

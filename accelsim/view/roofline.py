@@ -1,36 +1,75 @@
 """The roofline of a result: how much work each layer gets out of a byte, and what the array and the
 outermost port then allow.
 
-Williams, Waterman, Patterson, "Roofline: an insightful visual performance model for multicore architectures", CACM 52(4)
-2009: attainable = min(peak, bandwidth x intensity).  Here peak is rows x cols MACs a cycle, bandwidth the outermost level's
-port, and intensity MACs per byte that crosses it, as counted.  ``roofline_data`` computes, ``roofline`` draws just that.
+S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for
+multicore architectures", CACM 52(4), 2009: attainable = min(peak, bandwidth x intensity).  Here
+peak is rows x cols MACs a cycle, bandwidth the outermost level's port, and intensity MACs per byte
+that crosses it, as counted.  ``roofline_data`` computes, ``roofline`` draws just that.  ``Roof`` is
+the geometry of any roofline, the sweeps' too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.view.plots import house_style
+from accelsim.view.style import GREY, INK, TEXT, WIDTH, house_style, series_look
 from accelsim.workload.problem import TENSORS
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from accelsim.results.result import Result
+    from accelsim.hardware.architecture import Architecture
+    from accelsim.mapping.nest import Nest
+    from accelsim.results.layer_row import Row
+from accelsim.results.result import Result
 
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito's
-MARKERS = "osD^vPX"
+Line = tuple[list[float], list[float]]  # two abscissas and their ordinates
+
+
+@dataclass(frozen=True)
+class Roof:
+    """``peak`` work per time, and ``bandwidth``: words or bytes per time, None where it has no
+    limit.
+
+    Abscissas are work per word or byte (the intensity), ordinates work per time.
+    """
+
+    peak: float
+    bandwidth: float | None = None
+
+    @property
+    def ridge(self) -> float:
+        """The least intensity at which the peak can be reached."""
+        return self.peak / self.bandwidth if self.bandwidth else 0.0
+
+    def attainable(self, intensity: float) -> float:
+        """The lower of the two roofs."""
+        return min(self.peak, self._slope(intensity))
+
+    def bound(self, intensity: float) -> str:
+        """Which roof is the lower one: ``memory`` or ``compute``."""
+        return "memory" if self._slope(intensity) < self.peak else "compute"
+
+    def _slope(self, intensity: float) -> float:
+        return np.inf if self.bandwidth is None else self.bandwidth * intensity
+
+    def level(self, low: float, high: float) -> Line:
+        """The level roof between two intensities, from the ridge on."""
+        return [max(low, self.ridge), high], [self.peak, self.peak]
+
+    def slant(self, low: float, high: float) -> Line:
+        """The slanted roof from ``low`` to the ridge, or to ``high`` where that comes before.
+
+        There must be a bandwidth.
+        """
+        assert self.bandwidth is not None
+        ends = [low, min(self.ridge, high)]
+        return ends, [self.bandwidth * end for end in ends]
 
 
 def roofline_data(result: Result) -> pd.DataFrame:
@@ -43,37 +82,41 @@ def roofline_data(result: Result) -> pd.DataFrame:
     """
     import pandas as pd
 
-    found = []
-    for row in result.rows:
-        if row.nest is None or row.columns.get("cycles") is None:
-            continue
-        nest, arch = row.nest, row.nest.arch
-        name, level = arch.level_names[0], arch.levels[arch.level_names[0]]
-        bits = sum(
-            (row.columns[f"{name}_{t}_reads"] + row.columns[f"{name}_{t}_writes"])
-            * nest.footprint.word_bits(0, t)
-            for t in TENSORS
-        )
-        peak = arch.array.rows * arch.array.cols * arch.clock_mhz / 1e3
-        bandwidth = (
-            np.nan
-            if level.port_bits is None
-            else level.port_bits * (level.port_clock_mhz or arch.clock_mhz) / 8e3
-        )
-        intensity = row.columns["macs"] / (bits / 8)
-        slope = np.inf if level.port_bits is None else bandwidth * intensity
-        found.append(
-            {k: row.columns.get(k) for k in ("workload", "layer", "arch", "dataflow")}
-            | {
-                "macs_per_byte": intensity,
-                "gmacs_per_s": row.columns["gmacs_per_s"],
-                "peak_gmacs_per_s": peak,
-                "bandwidth_gb_per_s": bandwidth,
-                "attainable_gmacs_per_s": min(peak, slope),
-                "bound": "memory" if slope < peak else "compute",
-            }
-        )
-    return pd.DataFrame(found)
+    return pd.DataFrame(
+        [
+            _record(row, row.nest)
+            for row in result.rows
+            if row.nest is not None and row.columns.get("cycles") is not None
+        ]
+    )
+
+
+def _record(row: Row, nest: Nest) -> dict[str, Any]:
+    name = nest.arch.level_names[0]
+    bits = sum(
+        (row.columns[f"{name}_{t}_reads"] + row.columns[f"{name}_{t}_writes"])
+        * nest.footprint.word_bits(0, t)
+        for t in TENSORS
+    )
+    intensity = row.columns["macs"] / (bits / 8)
+    roof = roof_of(nest.arch)
+    return {k: row.columns.get(k) for k in ("workload", "layer", "arch", "dataflow")} | {
+        "macs_per_byte": intensity,
+        "gmacs_per_s": row.columns["gmacs_per_s"],
+        "peak_gmacs_per_s": roof.peak,
+        "bandwidth_gb_per_s": np.nan if roof.bandwidth is None else roof.bandwidth,
+        "attainable_gmacs_per_s": roof.attainable(intensity),
+        "bound": roof.bound(intensity),
+    }
+
+
+def roof_of(arch: Architecture) -> Roof:
+    """A machine's roof in 1e9 MACs and 1e9 bytes a second."""
+    level = arch.levels[arch.level_names[0]]
+    peak = arch.array.rows * arch.array.cols * arch.clock_mhz / 1e3
+    if level.port_bits is None:
+        return Roof(peak)
+    return Roof(peak, level.port_bits * (level.port_clock_mhz or arch.clock_mhz) / 8e3)
 
 
 def roofline(result: Result) -> Figure:
@@ -86,28 +129,19 @@ def roofline(result: Result) -> Figure:
     with house_style():
         from matplotlib.figure import Figure as Canvas
 
-        figure = Canvas(figsize=(7.2, 4.2), layout="constrained")
+        figure = Canvas(figsize=(WIDTH, 4.2), layout="constrained")
         axes = figure.subplots()
         low, high = data["macs_per_byte"].min() / 3, data["macs_per_byte"].max() * 3
+        floor, top = data["gmacs_per_s"].min() / 2, data["peak_gmacs_per_s"].max() * 2
         roofs = data.drop_duplicates(["arch", "peak_gmacs_per_s", "bandwidth_gb_per_s"])
-        for _, roof in roofs.iterrows():
-            _roof(axes, roof, low, high, data["gmacs_per_s"].min() / 2)
-        for k, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
-            colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
-            axes.scatter(
-                rows["macs_per_byte"],
-                rows["gmacs_per_s"],
-                s=28,
-                label=flow,
-                zorder=3,
-                color=colour,
-                marker=marker,
-            )
+        for _, machine in roofs.iterrows():
+            _draw_roof(axes, machine, low, high, floor)
+        for place, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
+            points = rows["macs_per_byte"], rows["gmacs_per_s"]
+            axes.scatter(*points, s=28, label=flow, zorder=3, **series_look(place))
         best = data.loc[data.groupby("layer", sort=False)["gmacs_per_s"].idxmax()]
-        floor = data["gmacs_per_s"].min() / 2
         if len(best) <= 12:
-            span = np.log([high / low, data["peak_gmacs_per_s"].max() * 2 / floor])
-            for names, x, y in _clusters(best, span):
+            for names, x, y in _clusters(best, np.log([high / low, top / floor])):
                 _note(axes, names, x, y, -12 if "," in names else 4)
         axes.set(
             xscale="log",
@@ -116,49 +150,41 @@ def roofline(result: Result) -> Figure:
             xlabel="MACs per byte of the outermost level",
             ylabel="10$^9$ MACs a second",
         )
-        axes.set_ylim(floor, data["peak_gmacs_per_s"].max() * 2)
+        axes.set_ylim(floor, top)
         axes.legend(loc="lower right", frameon=False)
     return figure
 
 
 def _clusters(best: pd.DataFrame, span: Any) -> list[tuple[str, float, float]]:
-    """Names of layers and where to write them; layers that all but coincide are named together."""
-    found: list[tuple[list[str], float, float]] = []
+    """Names of layers and where to write them; layers that all but coincide are named together.
+
+    ``span`` is what the axes show, (x, y), in natural logarithms.
+    """
+    clusters: list[tuple[list[str], float, float]] = []
     for name, x, y in zip(best["layer"], best["macs_per_byte"], best["gmacs_per_s"], strict=True):
-        near = next(
-            (
-                c
-                for c in found
-                if np.all(np.abs(np.log([x / c[1], y / c[2]])) < span * (0.08, 0.05))
-            ),
-            None,
-        )
-        if near is None:
-            found.append(([name], x, y))
+        for names, near_x, near_y in clusters:
+            if np.all(np.abs(np.log([x / near_x, y / near_y])) < span * (0.08, 0.05)):
+                names.append(name)
+                break
         else:
-            near[0].append(name)
-    return [(", ".join(names), x, y) for names, x, y in found]
+            clusters.append(([name], x, y))
+    return [(", ".join(names), x, y) for names, x, y in clusters]
 
 
-def _roof(axes: Any, roof: Any, low: float, high: float, floor: float) -> None:
-    peak, bandwidth = roof["peak_gmacs_per_s"], roof["bandwidth_gb_per_s"]
-    axes.axhline(peak, color="#555555", linewidth=1.2)
-    _note(axes, f"{roof['arch']}: {peak:.4g} at its peak", low, peak, 3)
-    if np.isnan(bandwidth):
+def _draw_roof(axes: Axes, machine: Any, low: float, high: float, floor: float) -> None:
+    """The roofs of one machine, a row of ``roofline_data``; the slant's note is in its middle."""
+    bandwidth = machine["bandwidth_gb_per_s"]
+    roof = Roof(machine["peak_gmacs_per_s"], None if np.isnan(bandwidth) else bandwidth)
+    axes.axhline(roof.peak, color=GREY, linewidth=1.2)
+    _note(axes, f"{machine['arch']}: {roof.peak:.4g} at its peak", low, roof.peak, 3)
+    if roof.bandwidth is None:
         return
-    ridge = peak / bandwidth
-    axes.plot(
-        [low, min(ridge, high)],
-        [bandwidth * low, bandwidth * min(ridge, high)],
-        color="#555555",
-        linewidth=1.2,
-        linestyle="--",
-    )
-    middle = float(np.sqrt(max(low, floor / bandwidth) * min(ridge, high)))
+    axes.plot(*roof.slant(low, high), color=GREY, linewidth=1.2, linestyle="--")
+    middle = float(np.sqrt(max(low, floor / bandwidth) * min(roof.ridge, high)))
     _note(axes, f"{bandwidth:.4g} GB/s", middle, bandwidth * middle, -12)
 
 
-def _note(axes: Any, text: str, x: float, y: float, up: int) -> None:
+def _note(axes: Axes, text: str, x: float, y: float, up: int) -> None:
     axes.annotate(
-        text, (x, y), xytext=(4, up), textcoords="offset points", fontsize=7, color="#333333"
+        text, (x, y), xytext=(4, up), textcoords="offset points", fontsize=TEXT, color=INK
     )

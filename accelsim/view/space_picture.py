@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from accelsim.view.style import CHOSEN, CLOUD, FRONT, RULE
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,7 +26,7 @@ def space(
         cloud.points[:, 0],
         cloud.points[:, 1],
         s=3,
-        color="#9aa5b1",
+        color=CLOUD,
         linewidths=0,
         rasterized=True,
         label=f"{len(cloud.points)} of the space{'' if cloud.exact else ', cycles at least'}",
@@ -34,16 +36,16 @@ def space(
             cloud.front[:, 0],
             cloud.front[:, 1],
             drawstyle="steps-post",
-            color="#1f4e79",
+            color=FRONT,
             marker="o",
             markersize=4,
             label="front",
         )
     if cloud.rule is not None:
-        axes.plot(*cloud.rule, marker="s", color="#c55a11", linestyle="none", label="fixed rule")
+        axes.plot(*cloud.rule, marker="s", color=RULE, linestyle="none", label="fixed rule")
     if chosen is not None:
         axes.plot(
-            *chosen, marker="*", markersize=13, color="#a61c3c", linestyle="none", label="chosen"
+            *chosen, marker="*", markersize=13, color=CHOSEN, linestyle="none", label="chosen"
         )
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from accelsim.base.display import Displayed
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.limits import plain_value as plain
 from accelsim.workload.problem import TENSORS, Direction, Problem
@@ -112,7 +113,7 @@ Padding = Annotated[
 ]
 
 
-class Layer(BaseModel):
+class Layer(Displayed, BaseModel):
     """What all layers have.  Two layers are equal if they are of one type and every size and the
     name agree.
     """

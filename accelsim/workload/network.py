@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import load_model, validate
@@ -32,7 +32,7 @@ from accelsim.workload.layers import AnyLayer, Layer, Name
 from accelsim.workload.operators.operator import as_file
 
 
-class Workload(BaseModel):
+class Workload(Displayed, BaseModel):
     """A network: a graph, or just its layers in the order they run.
 
     ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``,
@@ -156,12 +156,6 @@ class Workload(BaseModel):
             raise InputError("at least one layer must be selected", key="layer")
         chosen = tuple(x for x in self.layers if x.name in wanted)
         return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
-
-    def _repr_html_(self) -> str:
-        """In notebooks: what ``accelsim show`` prints, as HTML; loaded from ``accelsim.view`` when
-        asked for.
-        """
-        return str(import_module("accelsim.view.notebook").html(self))
 
 
 # What every function that asks for a workload takes.

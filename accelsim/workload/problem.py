@@ -13,6 +13,8 @@ from functools import cached_property
 from math import prod
 from typing import Literal
 
+from accelsim.base.display import Displayed
+
 DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
 TENSORS = ("weight", "ifmap", "ofmap")
 Direction = Literal["forward", "grad_weight", "grad_input"]
@@ -44,7 +46,7 @@ class Slide:
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Displayed):
     """One layer as the box N*G*M*C*E*F*R*S; sizes in words, M and C per group.
 
     ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical,

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.layers import Layer
@@ -51,7 +52,7 @@ class ProfileRow:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Displayed):
     """A network's rows, and its totals: sums, and the largest ``activation_bytes`` for the peak."""
 
     workload: str

@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from accelsim.view.plots import house_style, save
+from accelsim.view.plots import save
+from accelsim.view.style import house_style
 
 # component -> printed name, colour, hatching (Okabe and Ito's colours)
 LEVELS = {

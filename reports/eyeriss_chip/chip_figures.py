@@ -11,7 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from accelsim.view.plots import house_style, save
+from accelsim.view.plots import save
+from accelsim.view.style import house_style
 
 MEASURED, ENGINES = "#555555", {"analytic": "#0072B2", "event": "#E69F00"}
 LINK, NETWORKS, COMPUTE = "#D55E00", "#56B4E9", "#0072B2"

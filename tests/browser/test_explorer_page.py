@@ -39,13 +39,13 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def page(watched: Any, address: str) -> Any:
     def opened(**options: Any) -> Any:
-        found = watched(**options)
-        found.page.context.set_offline(
+        browsed = watched(**options)
+        browsed.page.context.set_offline(
             False
         )  # loopback; what goes elsewhere is found by ``Watched``
-        found.page.goto(address)
-        found.page.wait_for_selector("body[data-ready]", timeout=20_000)
-        return found.page
+        browsed.page.goto(address)
+        browsed.page.wait_for_selector("body[data-ready]", timeout=20_000)
+        return browsed.page
 
     return opened
 

@@ -92,8 +92,8 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
         for t in (7, 20, 33, film.frames - 3):
             page.evaluate(f"accelsim.show({t})")
             drawn, x, y, s = page.evaluate(
-                f"(() => {{const v = accelsim.views[{number}]; return [v.canvas.drawn, v.x, v.y, "
-                f"v.cell]}})()"
+                f"(() => {{const v = accelsim.views[{number}]; "
+                "return [v.canvas.drawn, v.x, v.y, v.cell]})()"
             )
             assert s >= 56, "all planes are drawn in PEs as large as this"
             for i, j in np.ndindex(film.rows, film.cols):

@@ -20,9 +20,9 @@ import accelsim as acc
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    found = Path(os.environ.get("ACCELSIM_SCREENSHOTS", tmp_path))
-    found.mkdir(parents=True, exist_ok=True)
-    return found
+    folder = Path(os.environ.get("ACCELSIM_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_explorer(watched: Any, place: Path, name: str, options: dict[str, Any])
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stderr is not None
-        found = watched(**options)
-        found.page.context.set_offline(False)
-        found.page.goto(running.stderr.readline().split()[2])
-        found.page.wait_for_selector("body[data-ready]", timeout=20_000)
-        found.page.evaluate("scrollTo(0, 0)")
-        found.page.screenshot(path=place / f"{name}.png")
+        browsed = watched(**options)
+        browsed.page.context.set_offline(False)
+        browsed.page.goto(running.stderr.readline().split()[2])
+        browsed.page.wait_for_selector("body[data-ready]", timeout=20_000)
+        browsed.page.evaluate("scrollTo(0, 0)")
+        browsed.page.screenshot(path=place / f"{name}.png")
     finally:
         running.terminate()
         running.wait(timeout=20)

@@ -21,82 +21,100 @@ from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import cloud_view, layer_view, network_view, play
 
 MOST_PLAYED = 4
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; base-uri 'none'; form-action 'none'"
+)
 KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
 
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
 def make_app(port: int) -> App:
-    """The application for a port of this machine."""
-    page, style, script = (
-        (resources("accelsim.view.explorer") / name).read_bytes() for name in KINDS
-    )
-    offered = choices()
-    layer_view(
-        Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary")
-    )  # loads what the first request needs
-    played: OrderedDict[str, str] = OrderedDict()
-    one_at_a_time: list[CapacityLimiter] = []
+    """The application for a port of this machine.
 
-    async def work(function: Callable[[Ask], Any], ask: Ask) -> Any:
-        if not one_at_a_time:
-            one_at_a_time.append(CapacityLimiter(1))
-        return await to_thread.run_sync(function, ask, limiter=one_at_a_time[0])
+    What the first request would wait for is loaded here.
+    """
+    page, style, script = (_static(name) for name in KINDS)
+    layer_view(Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary"))
+    answers = _Answers()
+    routes = [
+        Route("/", page),
+        Route("/explorer.css", style),
+        Route("/explorer.js", script),
+        Route("/api/choices", answers.offer),
+        Route("/api/layer", answers.asked(layer_view), methods=["POST"]),
+        Route("/api/network", answers.asked(network_view), methods=["POST"]),
+        Route("/api/cloud", answers.asked(cloud_view), methods=["POST"]),
+        Route("/api/play", answers.asked(answers.keep), methods=["POST"]),
+        Route("/play/{name}", answers.show),
+    ]
+    return Guard(Starlette(routes=routes), port)
 
-    def static(body: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return Response(
-                body,
-                media_type=kind,
-                headers={"content-security-policy": POLICY, "x-frame-options": "DENY"},
-            )
 
-        return answer
+def _static(name: str) -> Handler:
+    """The handler of one of the page's own files."""
+    body, kind = (resources("accelsim.view.explorer") / name).read_bytes(), KINDS[name]
+    headers = {"content-security-policy": POLICY, "x-frame-options": "DENY"}
 
-    def asked(function: Callable[[Ask], Any]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return Response(body, media_type=kind, headers=headers)
+
+    return answer
+
+
+class _Answers:
+    """What is asked of the server, one question at a time, and the animations kept for a while."""
+
+    def __init__(self) -> None:
+        self._offered = choices()
+        self._played: OrderedDict[str, str] = OrderedDict()  # name to page, oldest first
+        self._one_at_a_time: CapacityLimiter | None = None  # made inside the server's loop
+
+    async def _work(self, function: Callable[[Ask], Any], ask: Ask) -> Any:
+        if self._one_at_a_time is None:
+            self._one_at_a_time = CapacityLimiter(1)
+        return await to_thread.run_sync(function, ask, limiter=self._one_at_a_time)
+
+    def asked(self, function: Callable[[Ask], Any]) -> Handler:
+        """A handler that reads an ``Ask`` and answers with the function's data, or with what is
+        wrong.
+        """
+
         async def answer(request: Request) -> Response:
             try:
                 ask = Ask.model_validate_json(await request.body())
-                return JSONResponse(await work(function, ask))
+                return JSONResponse(await self._work(function, ask))
             except ValidationError as error:
-                return JSONResponse({"error": _first(error)}, 400)
+                why = _first(error)
             except (InputError, ValueError) as error:
-                return JSONResponse({"error": one_line(str(error))}, 400)
+                why = one_line(str(error))
             except (MemoryError, RecursionError, ArithmeticError) as error:
-                return JSONResponse(
-                    {"error": one_line(f"too large to work out: {type(error).__name__}")}, 400
-                )
+                why = one_line(f"too large to work out: {type(error).__name__}")
+            return JSONResponse({"error": why}, 400)
 
         return answer
 
-    def keep(ask: Ask) -> dict[str, str]:
+    def keep(self, ask: Ask) -> dict[str, str]:
+        """Make an animation and say where it is to be had, until ``MOST_PLAYED`` newer ones."""
         name = secrets.token_urlsafe(12)
         animation = play(ask)
-        played[name] = animation.html
-        while len(played) > MOST_PLAYED:
-            played.popitem(last=False)
+        self._played[name] = animation.html
+        while len(self._played) > MOST_PLAYED:
+            self._played.popitem(last=False)
         return {"address": f"/play/{name}", "title": animation.title}
 
-    async def show(request: Request) -> Response:
-        text = played.get(request.path_params["name"])
+    async def show(self, request: Request) -> Response:
+        """An animation that was kept."""
+        text = self._played.get(request.path_params["name"])
         if text is None:
             return Response("no such animation; make it again", 404, media_type="text/plain")
         return Response(text, media_type="text/html", headers={"x-frame-options": "SAMEORIGIN"})
 
-    async def offer(request: Request) -> Response:
-        return JSONResponse(offered)
-
-    routes = [
-        Route("/", static(page, "text/html")),
-        Route("/explorer.css", static(style, "text/css")),
-        Route("/explorer.js", static(script, "text/javascript")),
-        Route("/api/choices", offer),
-        Route("/api/layer", asked(layer_view), methods=["POST"]),
-        Route("/api/network", asked(network_view), methods=["POST"]),
-        Route("/api/cloud", asked(cloud_view), methods=["POST"]),
-        Route("/api/play", asked(keep), methods=["POST"]),
-        Route("/play/{name}", show),
-    ]
-    return Guard(Starlette(routes=routes), port)
+    async def offer(self, request: Request) -> Response:
+        """What the controls offer."""
+        return JSONResponse(self._offered)
 
 
 def _first(error: ValidationError) -> str:

@@ -84,14 +84,13 @@ class Ask(BaseModel):
     @property
     def machine(self) -> Architecture:
         """The architecture with its overridden keys.  Raises InputError."""
-        found = _machine(self.arch, tuple(sorted(self.overrides.items())))
-        if found.array.rows * found.array.cols > MOST_PES:
+        arch = _machine(self.arch, tuple(sorted(self.overrides.items())))
+        pes = arch.array.rows * arch.array.cols
+        if pes > MOST_PES:
             raise InputError(
-                f"the explorer shows at most {MOST_PES} PEs",
-                key="array",
-                got=str(found.array.rows * found.array.cols),
+                f"the explorer shows at most {MOST_PES} PEs", key="array", got=str(pes)
             )
-        return found
+        return arch
 
     @property
     def flow(self) -> Dataflow:

@@ -14,7 +14,7 @@ MOST_PLACES = 1 << 22
 
 
 def macs_per_pe(nest: Nest) -> npt.NDArray[np.int64] | None:
-    """MACs of each PE over the run, (rows, cols); they add up to the layer's.
+    """MACs of each PE over the run, [rows, cols]; they add up to the layer's.
 
     Dimensions are independent, so a PE's MACs are the product over the chains of how many of a
     chain's settings exist at its place.  None where a chain has more settings than can be listed.
@@ -26,7 +26,7 @@ def macs_per_pe(nest: Nest) -> npt.NDArray[np.int64] | None:
     place = {i: v[:, None] for i, v in digits(nest, axes["row"]).items()} | {
         i: v[None, :] for i, v in digits(nest, axes["col"]).items()
     }
-    found = np.ones((rows, cols), np.int64)
+    macs = np.ones((rows, cols), np.int64)
     for chain in nest.chains:
         spatial = [i for i in chain.loops if nest.loops[i].spatial]
         temporal = [i for i in chain.loops if not nest.loops[i].spatial]
@@ -39,8 +39,8 @@ def macs_per_pe(nest: Nest) -> npt.NDArray[np.int64] | None:
         flat = np.zeros((rows, cols), np.int64)
         for i in spatial:
             flat = flat * nest.loops[i].trips + place[i]
-        found *= exists[flat]
+        macs *= exists[flat]
     array = nest.arch.array
     whole = np.zeros((max(rows, array.rows), max(cols, array.cols)), np.int64)
-    whole[:rows, :cols] = found
+    whole[:rows, :cols] = macs
     return whole

@@ -19,7 +19,8 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         from accelsim.view.explorer.app import make_app
     except ImportError as error:
         raise InputError(
-            f"the explorer needs the extra explorer: pip install 'accelsim[explorer]' ({error.name} is missing)"
+            "the explorer needs the extra explorer: pip install 'accelsim[explorer]' "
+            f"({error.name} is missing)"
         ) from error
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

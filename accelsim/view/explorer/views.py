@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from accelsim.base.errors import InputError
+from accelsim.base.text_table import csv_lines
 from accelsim.mapping.loops_text import show
 from accelsim.mapping.mapping import Mapping as Loops
 from accelsim.mapping.mapping import MappingError
@@ -35,11 +34,11 @@ def layer_view(ask: Ask) -> dict[str, Any]:
 
     A layer that cannot be mapped has an ``error`` instead.  Raises InputError.
     """
-    result, found = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))
+    result, mapping = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))
     row = result.rows[0]
     shared = {
-        "python": as_python(ask, found),
-        "command": as_command(ask, found),
+        "python": as_python(ask, mapping),
+        "command": as_command(ask, mapping),
         "layer": ask.chosen.name,
     }
     if row.nest is None:
@@ -76,7 +75,7 @@ def cloud_view(ask: Ask) -> dict[str, Any]:
     workload = _one_layer(ask)
     options: dict[str, Any] = {"batch": ask.batch, "direction": ask.direction}
     try:
-        found = cloud(
+        points = cloud(
             workload, ask.machine, ask.flow, points=CLOUD_POINTS, limit=SEARCH_SECONDS, **options
         )
     except MappingError as error:
@@ -84,13 +83,13 @@ def cloud_view(ask: Ask) -> dict[str, Any]:
     shared = {
         "python": cloud_python(ask, CLOUD_POINTS, SEARCH_SECONDS),
         "command": cloud_command(ask),
-        "unit": found.unit,
+        "unit": points.unit,
     }
     return {
-        "points": found.points.tolist(),
-        "front": found.front.tolist(),
-        "rule": found.rule,
-        "exact": found.exact,
+        "points": points.points.tolist(),
+        "front": points.front.tolist(),
+        "rule": points.rule,
+        "exact": points.exact,
     } | shared
 
 
@@ -149,11 +148,11 @@ def _run(ask: Ask) -> tuple[Result, Loops | None]:
 
 
 def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
+    """All that is shown of a layer that was mapped."""
     columns, names = row.columns, nest.arch.level_names
     unit = "pj" if columns.get("energy_pj") is not None else "mac"
     components = ["compute", *names, *nest.arch.networks, "static"]
     roof = roofline_data(result).iloc[0].to_dict()
-    macs = macs_per_pe(nest)
     return {
         "nest": show(nest),
         "loops": str(nest.mapping),
@@ -162,23 +161,32 @@ def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
         "energy_total": _plain(columns[f"energy_{unit}"]),
         "energy": _named(columns, components, f"energy_{{}}_{unit}"),
         "energy_by_tensor": _named(columns, TENSORS, f"energy_{{}}_{unit}"),
-        "latency": {
-            "compute": _plain(columns["compute_cycles"]),
-            "fill and drain": _plain(columns["fill_drain_cycles"]),
-        }
-        | {
-            f"waiting for {k}": v
-            for k, v in _named(columns, [*names, *nest.arch.networks], "stall_{}_cycles").items()
-        },
+        "latency": _latency(columns, [*names, *nest.arch.networks]),
         "tiles": _tiles(nest),
         "counts": _counts(columns, nest),
         "roofline": {k: _plain(v) for k, v in roof.items()},
-        "pes": None
-        if macs is None
-        else {"rows": macs.shape[0], "cols": macs.shape[1], "macs": macs.ravel().tolist()},
+        "pes": _pes(nest),
         "notes": list(result.energy_notes),
         "csv": _csv(result.records()),
     }
+
+
+def _latency(columns: Mapping[str, Any], resources: Sequence[str]) -> dict[str, Any]:
+    """Cycles by cause; they add up to the layer's."""
+    waits = _named(columns, resources, "stall_{}_cycles")
+    return {
+        "compute": _plain(columns["compute_cycles"]),
+        "fill and drain": _plain(columns["fill_drain_cycles"]),
+        **{f"waiting for {name}": cycles for name, cycles in waits.items()},
+    }
+
+
+def _pes(nest: Nest) -> dict[str, Any] | None:
+    """MACs of every PE, row by row; None where they cannot be listed."""
+    macs = macs_per_pe(nest)
+    if macs is None:
+        return None
+    return {"rows": macs.shape[0], "cols": macs.shape[1], "macs": macs.ravel().tolist()}
 
 
 HEADLINE = (
@@ -202,31 +210,33 @@ def _named(columns: Mapping[str, Any], names: Any, pattern: str) -> dict[str, An
 
 
 def _tiles(nest: Nest) -> list[dict[str, Any]]:
-    foot, found = nest.footprint, []
+    """The largest tile of each tensor at each level that keeps it, and what room there is."""
+    foot, tiles = nest.footprint, []
     for k, name in enumerate(nest.arch.level_names):
         spec = nest.arch.levels[name]
+        own = {str(t): size for t, size in spec.partitions.items()}
         for tensor in (t for t in TENSORS if t in nest.keep[k]):
-            own = {str(t): size for t, size in spec.partitions.items()}
-            capacity = own.get(tensor, spec.capacity_bytes)
-            one = {
-                "level": name,
-                "tensor": tensor,
-                "words": foot.tile_words(k, tensor),
-                "bytes": foot.tile_bytes(k, tensor),
-            }
-            found.append(one | {"capacity_bytes": capacity, "shared": tensor not in own})
-    return found
+            tiles.append(
+                {
+                    "level": name,
+                    "tensor": tensor,
+                    "words": foot.tile_words(k, tensor),
+                    "bytes": foot.tile_bytes(k, tensor),
+                    "capacity_bytes": own.get(tensor, spec.capacity_bytes),
+                    "shared": tensor not in own,
+                }
+            )
+    return tiles
 
 
 def _counts(columns: Mapping[str, Any], nest: Nest) -> list[dict[str, Any]]:
     """Reads and writes of levels, deliveries and additions of networks; rows that are all zero are
     left out.
     """
-    found = []
-    kinds = [(n, ("reads", "writes")) for n in nest.arch.level_names] + [
-        (n, ("deliveries", "additions")) for n in nest.arch.networks
-    ]
-    for name, what in kinds:
+    kinds = dict.fromkeys(nest.arch.level_names, ("reads", "writes"))
+    kinds |= dict.fromkeys(nest.arch.networks, ("deliveries", "additions"))
+    counts = []
+    for name, what in kinds.items():
         for tensor in TENSORS:
             values = {
                 w: _plain(columns[f"{name}_{tensor}_{w}"])
@@ -234,16 +244,13 @@ def _counts(columns: Mapping[str, Any], nest: Nest) -> list[dict[str, Any]]:
                 if f"{name}_{tensor}_{w}" in columns
             }
             if any(values.values()):
-                found.append({"where": name, "tensor": tensor} | values)
-    return found
+                counts.append({"where": name, "tensor": tensor} | values)
+    return counts
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
+    names = list(records[0])
+    return csv_lines(names, ([record.get(name) for name in names] for record in records)) + "\n"
 
 
 def _plain(value: Any) -> Any:

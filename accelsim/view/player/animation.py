@@ -21,7 +21,7 @@ from accelsim.view.player.filming import record
 from accelsim.view.player.page import page, summary
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.layers import Layer
-from accelsim.workload.network import load_workload
+from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.problem import Direction
 
 MOST_FILMS = 4
@@ -65,8 +65,8 @@ class Animation:
     def _repr_html_(self) -> str:
         """A frame of its own that may run its script and nothing else."""
         return (
-            f'<iframe title="{html.escape(self.title)}" sandbox="allow-scripts" width="100%" height="860" frameborder="0" '
-            f'srcdoc="{html.escape(self.html)}"></iframe>'
+            f'<iframe title="{html.escape(self.title)}" sandbox="allow-scripts" width="100%" '
+            f'height="860" frameborder="0" srcdoc="{html.escape(self.html)}"></iframe>'
         )
 
 
@@ -93,7 +93,25 @@ def animate(
     numbers, and for a layer that cannot be mapped or has no way through the engine.
     """
     machine = load_architecture(arch, overrides or {})
-    network = load_workload(workload)
+    network = _of_one_layer(load_workload(workload), layer)
+    _check_window(first, cycles)
+    chosen = sources(dataflow, mapping)
+    if len(chosen) > MOST_FILMS:
+        raise InputError(
+            f"at most {MOST_FILMS} dataflows stand side by side",
+            key="dataflow",
+            got=str(len(chosen)),
+        )
+    shown = network.layers[0]
+    name = network.name if network.name == shown.name else f"{network.name} {shown.name}"
+    changed = override_text(overrides or {})
+    scene = _Scene(name, shown, machine, changed, batch, direction, seed, first, cycles)
+    films = tuple(scene.film(source) for source in chosen)
+    return Animation(f"{name} on {machine.name}: {', '.join(s.dataflow for s in chosen)}", films)
+
+
+def _of_one_layer(network: Workload, layer: str | None) -> Workload:
+    """The network with the one layer that is animated.  Raises InputError."""
     if layer is not None:
         network = network.select([layer])
     if len(network.layers) != 1:
@@ -102,75 +120,66 @@ def animate(
             key="layer",
             got=f"none of {', '.join(x.name for x in network.layers)}",
         )
+    return network
+
+
+def _check_window(first: int, cycles: int) -> None:
     for key, value, most in (("first", first, 2**53), ("cycles", cycles, MOST_CYCLES)):
         if not 1 <= value <= most:
             raise InputError(f"must be from 1 to {most}", key=key, got=str(value))
-    chosen = sources(dataflow, mapping)
-    if len(chosen) > MOST_FILMS:
-        raise InputError(
-            f"at most {MOST_FILMS} dataflows stand side by side",
-            key="dataflow",
-            got=str(len(chosen)),
-        )
-    name = (
-        f"{network.name} {network.layers[0].name}"
-        if network.name != network.layers[0].name
-        else network.name
-    )
-    changed = override_text(overrides or {})
-    films = tuple(
-        _film(name, network.layers[0], machine, s, changed, batch, direction, seed, first, cycles)
-        for s in chosen
-    )
-    return Animation(f"{name} on {machine.name}: {', '.join(s.dataflow for s in chosen)}", films)
 
 
-def _film(
-    name: str,
-    layer: Layer,
-    arch: Architecture,
-    source: MappingSource,
-    overrides: str,
-    batch: int | None,
-    direction: Direction,
-    seed: int,
-    first: int,
-    most: int,
-) -> Film:
-    problem = layer.directed(batch, direction)
-    if problem.macs > MOST_MACS:
-        raise InputError(
-            f"{layer.name} may have at most 2^33 MACs to be animated",
-            key="layer",
-            got=str(problem.macs),
-        )
-    title = f"{name} on {arch.name}, {source.dataflow}"
-    try:
-        nest = Nest(problem, arch, source.mapping_of(layer.name, problem, arch))
-        facts = (
-            ("layer", name),
-            (
-                "architecture",
-                f"{arch.name}, {arch.array.rows} x {arch.array.cols} PEs"
-                + (f" with {overrides}" if overrides else ""),
-            ),
+@dataclass(frozen=True)
+class _Scene:
+    """What all films of an animation have in common: layer, machine, data and window."""
+
+    name: str
+    layer: Layer
+    arch: Architecture
+    overrides: str  # as text, for the facts
+    batch: int | None
+    direction: Direction
+    seed: int
+    first: int
+    most: int
+
+    def film(self, source: MappingSource) -> Film:
+        """The layer under one dataflow or mapping.  Raises InputError where it cannot be run."""
+        problem, arch = self.layer.directed(self.batch, self.direction), self.arch
+        if problem.macs > MOST_MACS:
+            raise InputError(
+                f"{self.layer.name} may have at most 2^33 MACs to be animated",
+                key="layer",
+                got=str(problem.macs),
+            )
+        title = f"{self.name} on {arch.name}, {source.dataflow}"
+        try:
+            nest = Nest(problem, arch, source.mapping_of(self.layer.name, problem, arch))
+            weight, ifmap, ofmap, psum = (
+                arch.number(kind) for kind in ("weight", "ifmap", "ofmap", "psum")
+            )
+            return record(
+                nest,
+                random_data(problem, weight, ifmap, ofmap, psum, self.seed),
+                title=title,
+                facts=self._facts(source, nest),
+                cycles=array_time(nest).cycles,
+                first=self.first,
+                most=self.most,
+            )
+        except (MappingError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{title}: {error}") from error
+
+    def _facts(self, source: MappingSource, nest: Nest) -> tuple[tuple[str, str], ...]:
+        array = self.arch.array
+        changed = f" with {self.overrides}" if self.overrides else ""
+        return (
+            ("layer", self.name),
+            ("architecture", f"{self.arch.name}, {array.rows} x {array.cols} PEs{changed}"),
             ("dataflow", source.name),
-            *((("direction", direction),) if direction != "forward" else ()),
+            *((("direction", self.direction),) if self.direction != "forward" else ()),
             ("loops", str(nest.mapping)),
-            ("random data", f"seed {seed}"),
+            ("random data", f"seed {self.seed}"),
         )
-        weight, ifmap, ofmap, psum = (arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum"))
-        data = random_data(problem, weight, ifmap, ofmap, psum, seed)
-        return record(
-            nest,
-            data,
-            title=title,
-            facts=facts,
-            cycles=array_time(nest).cycles,
-            first=first,
-            most=most,
-        )
-    except (MappingError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{title}: {error}") from error

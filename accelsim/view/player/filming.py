@@ -1,8 +1,8 @@
 """A run of one layer on the cycle engine as a ``Film``: the engine's trace, arranged for the
 player.
 
-Nothing is worked out anew: values, words and activity are the trace's, counts those of its counters, columns those of
-``engines.counts``.
+Nothing is worked out anew: values, words and activity are the trace's, counts those of its
+counters, columns those of ``engines.moved``.
 """
 
 from __future__ import annotations
@@ -163,13 +163,13 @@ class _Arranged:
         )
 
     def _whole_array(self, frames: Any, empty: int) -> Ints:
-        """Frames of the PEs a nest uses as frames of all PEs."""
-        found = np.full((len(frames), self.rows, self.cols), empty, np.int64)
-        found[:, : frames.shape[1], : frames.shape[2]] = frames
-        return found
+        """Frames of the PEs a nest uses as frames of all PEs, [frames, rows, cols]."""
+        whole = np.full((len(frames), self.rows, self.cols), empty, np.int64)
+        whole[:, : frames.shape[1], : frames.shape[2]] = frames
+        return whole
 
     def _planes(self) -> tuple[FilmPlane, ...]:
-        found = []
+        planes = []
         for name in self._order():
             plane = self.trace.planes[name]
             label, way, enters, leaves = self._kind(name)
@@ -177,8 +177,8 @@ class _Arranged:
                 self._whole_array(plane.values, 0),
                 self._whole_array(plane.words, NOTHING),
             )
-            found.append(FilmPlane(label, plane.tensor, way, values, words, enters, leaves))
-        return tuple(found)
+            planes.append(FilmPlane(label, plane.tensor, way, values, words, enters, leaves))
+        return tuple(planes)
 
     def _order(self) -> list[str]:
         """Held words first, then what passes, then sums."""
@@ -263,10 +263,10 @@ class _Arranged:
         )
         if not moves:
             return np.isin(sums, [c.word for c in gone])
-        found = np.zeros(sums.shape, bool)
-        last = found[:, -1] if lines is not None and lines.turned else found[-1]
+        leaving = np.zeros(sums.shape, bool)
+        last = leaving[:, -1] if lines is not None and lines.turned else leaving[-1]
         last[[int(c.port.split()[-1]) for c in gone]] = True
-        return found
+        return leaving
 
     def _positions(self) -> Positions:
         nest, trace = self.nest, self.trace
@@ -306,7 +306,7 @@ class _Arranged:
             .max(axis=1)
         )
         folds = np.maximum.accumulate(folds)
-        found = []
+        held = []
         for tensor in ("weight", "ifmap", "ofmap"):
             for level in [k for k in nest.keepers(tensor) if 0 < k < nest.levels - 1]:
                 name = nest.arch.level_names[level]
@@ -314,7 +314,7 @@ class _Arranged:
                 sizes = self._sizes(nest, tensor, level)
                 words = np.array([sizes(int(f)) if f >= 0 else 0 for f in folds], np.int64)
                 capacity = spec.partitions.get(tensor, spec.capacity_bytes)
-                found.append(
+                held.append(
                     FilmHeld(
                         name,
                         tensor,
@@ -324,7 +324,7 @@ class _Arranged:
                         capacity,
                     )
                 )
-        return tuple(found)
+        return tuple(held)
 
     def _sizes(self, nest: Nest, tensor: str, level: int) -> Callable[[int], int]:
         """Words of the tile a level's first instance holds, by fold."""
@@ -369,24 +369,24 @@ class _Arranged:
 
 
 def _table(nest: Nest, loops: list[int], least: int) -> Ints:
-    """Positions of some loops for every setting of them, (settings, loops); at least so many
+    """Positions of some loops for every setting of them, [settings, loops]; at least so many
     settings.
     """
     at = digits(nest, loops)
     size = len(next(iter(at.values()))) if at else 1
-    found = np.zeros((max(size, least), len(nest.loops)), np.int64)
+    table = np.zeros((max(size, least), len(nest.loops)), np.int64)
     for i, positions in at.items():
-        found[:size, i] = positions
-    return found
+        table[:size, i] = positions
+    return table
 
 
 def _nest_lines(nest: Nest) -> tuple[NestLine, ...]:
     """The nest as it is shown elsewhere, every loop with its number."""
-    found, loop = [], 0
+    lines, loop = [], 0
     for text in show(nest).splitlines():
         if text.strip().startswith(("for ", "parallel-for ")):
-            found.append(NestLine(text, loop))
+            lines.append(NestLine(text, loop))
             loop += 1
         else:
-            found.append(NestLine(text))
-    return tuple(found)
+            lines.append(NestLine(text))
+    return tuple(lines)

@@ -1,9 +1,9 @@
 """A film as a JSON head and one compressed block: what stands still or moves on by one PE costs
 next to nothing.
 
-Each array is written as the difference from what is expected (the value before in the same place, or in the place it
-moved from), as whole numbers 2d (d >= 0) or -2d - 1, lowest bytes of all of them first, then the next bytes.  The block
-is all arrays one after another under zlib, in base64.
+Each array is written as the difference from what is expected (the value before in the same place,
+or in the place it moved from), as whole numbers 2d (d >= 0) or -2d - 1, lowest bytes of all of them
+first, then the next bytes.  The block is all arrays one after another under zlib, in base64.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
+from accelsim.base.text_table import spaced
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.view.player.film import MAC, Film
 from accelsim.view.player.pack import pack
@@ -31,7 +32,10 @@ def page(films: tuple[Film, ...], title: str) -> str:
     """
     style, script = _part("player.css"), _part("player.js")
     head, block = pack(films)
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
     parts = {
         "policy": policy,
         "title": html.escape(title),
@@ -50,30 +54,25 @@ def summary(film: Film) -> str:
     return "\n".join([film.title, *(f"{k}: {v}" for k, v in film.facts), *_sentences(film)])
 
 
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
-
-
 def _sentences(film: Film) -> list[str]:
     """Length, work and traffic of the run, and which part of it is shown."""
     pes = film.rows * film.cols
-    macs, cycles = film.totals["macs"], film.cycles
-    found = [
-        f"The run takes {_number(cycles)} cycles of the array and {_number(macs)} MACs; "
-        f"{100 * macs / (pes * cycles):.1f} % of the {_number(pes)} PEs multiply in a mean cycle."
-    ]
-    if film.whole and film.first == 1:
-        found.append("All of it is shown.")
-    else:
-        found.append(
-            f"Cycles {_number(film.first)} to {_number(film.last)} are shown; counts end with those of cycle {_number(film.last)}."
+    macs, cycles, last = film.totals["macs"], film.cycles, spaced(film.last)
+    shown = "All of it is shown."
+    if not film.whole or film.first != 1:
+        shown = (
+            f"Cycles {spaced(film.first)} to {last} are shown; "
+            f"counts end with those of cycle {last}."
         )
     busiest = int((film.state & MAC).sum(axis=(1, 2)).argmax())
     work = int((film.state[busiest] & MAC).sum())
-    found.append(
-        f"Most PEs, {_number(work)}, multiply for the first time in cycle {_number(film.first + busiest)}."
-    )
-    return found
+    return [
+        f"The run takes {spaced(cycles)} cycles of the array and {spaced(macs)} MACs; "
+        f"{100 * macs / (pes * cycles):.1f} % of the {spaced(pes)} PEs multiply in a mean cycle.",
+        shown,
+        f"Most PEs, {spaced(work)}, multiply for the first time in cycle "
+        f"{spaced(film.first + busiest)}.",
+    ]
 
 
 def _summary_html(film: Film) -> str:
@@ -81,10 +80,11 @@ def _summary_html(film: Film) -> str:
     words = "".join(f"<p>{html.escape(s)}</p>" for s in _sentences(film))
     nest = html.escape("\n".join(line.text for line in film.nest))
     rows = "".join(
-        f"<tr><th scope=row>{html.escape(k)}</th><td>{_number(v)}</td></tr>"
+        f"<tr><th scope=row>{html.escape(k)}</th><td>{spaced(v)}</td></tr>"
         for k, v in film.totals.items()
     )
     return (
         f"<section><h3>{html.escape(film.title)}</h3><dl>{facts}</dl>{words}<pre>{nest}</pre>"
-        f"<table><caption>Words and MACs of the whole run</caption><tbody>{rows}</tbody></table></section>"
+        "<table><caption>Words and MACs of the whole run</caption>"
+        f"<tbody>{rows}</tbody></table></section>"
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import or_nearest
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.workload.layers import Layer
@@ -35,7 +36,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class Graph(Displayed):
     """Nodes in an order in which each comes after what it reads; ``shapes`` of every tensor, the
     batch left out.
 

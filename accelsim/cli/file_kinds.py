@@ -1,4 +1,9 @@
-"""The kinds of file: the model of each, which one a file is, and its JSON Schema."""
+"""The kinds of file: the model of each, which one a file is, and its JSON Schema.
+
+Only the shell asks which kind a file is: ``show`` and ``validate`` are given any file, ``schema`` a
+kind.  Python callers say it themselves (``load_architecture``, ``load_workload``, ...).  So this is
+a part of the shell, above every room that has a kind of its own, and nothing below reaches it.
+"""
 
 from __future__ import annotations
 
@@ -60,14 +65,13 @@ def recognise(source: YamlSource) -> str:
     """The kind of a file, by its keys.  Raises InputError if they tell none, or more than one."""
     scores = {kind: _score(source.data, kind) for kind in MODELS}
     best = max(scores.values())
-    found = [kind for kind, score in scores.items() if score == best]
-    if best == 0 or len(found) > 1:
+    likely = [kind for kind, score in scores.items() if score == best]
+    if best == 0 or len(likely) > 1:
         keys = ", ".join(k for k in source.data if k not in _COMMON)
-        rule = (
-            f"must have the keys of one kind of file, {' or '.join(found)} (validate takes --kind)"
-        )
+        kinds = " or ".join(likely)
+        rule = f"must have the keys of one kind of file, {kinds} (validate takes --kind)"
         raise InputError(rule, file=source.file, line=1, column=1, got=keys or "none of them")
-    return found[0]
+    return likely[0]
 
 
 def _score(data: Mapping[str, Any], kind: str) -> float:
@@ -78,13 +82,9 @@ def _score(data: Mapping[str, Any], kind: str) -> float:
     score = 0.0
     for key, value in data.items():
         meant = key if key in known else next(iter(nearest(key, known)), None)
-        if (
-            key in _COMMON
-            or meant is None
-            or (
-                meant == "layers" and kind != ("mapping" if isinstance(value, dict) else "workload")
-            )
-        ):
+        if key in _COMMON or meant is None:
+            continue
+        if meant == "layers" and kind != ("mapping" if isinstance(value, dict) else "workload"):
             continue
         score += 1.0 if key in known else 0.5
     return score
@@ -103,6 +103,8 @@ def load(source: YamlSource, kind: str, overrides: Mapping[str, Any] | None = No
 
 
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+# A layer without a type is a convolution, so these must state theirs.
+_TYPED_LAYERS = ("Linear", "Gemm", "MatMul", "ConvTranspose2d")
 
 
 class _FileSchema(GenerateJsonSchema):
@@ -116,28 +118,26 @@ def schema(kind: str) -> JsonSchemaValue:
     """JSON Schema (2020-12) of a kind of file, for editors.  What only the whole file can tell is
     not in it.
     """
-    found: JsonSchemaValue = _tidy(MODELS[kind].model_json_schema(schema_generator=_FileSchema))
-    for name in (
-        "Linear",
-        "Gemm",
-        "MatMul",
-        "ConvTranspose2d",
-    ):  # a layer without a type is a convolution
-        if name in found.get("$defs", {}):
-            found["$defs"][name]["required"].append("type")
-    return {"$schema": GenerateJsonSchema.schema_dialect} | found | {"title": f"accelsim {kind}"}
+    model: JsonSchemaValue = _as_editors_show(
+        MODELS[kind].model_json_schema(schema_generator=_FileSchema)
+    )
+    for name in _TYPED_LAYERS:
+        if name in model.get("$defs", {}):
+            model["$defs"][name]["required"].append("type")
+    return {"$schema": GenerateJsonSchema.schema_dialect} | model | {"title": f"accelsim {kind}"}
 
 
-def _tidy(value: Any) -> Any:
+def _as_editors_show(value: Any) -> Any:
     """Bounds by their names in JSON Schema, where pydantic leaves its own, and descriptions as an
-    editor shows them.
+    editor shows them: an end of line in a docstring is no end of a paragraph.
     """
     if isinstance(value, list):
-        return [_tidy(v) for v in value]
+        return [_as_editors_show(v) for v in value]
     if not isinstance(value, dict):
         return value
     number = value.get("type") in ("integer", "number")
-    out = {(_BOUNDS.get(k, k) if number else k): _tidy(v) for k, v in value.items()}
+    out = {(_BOUNDS.get(k, k) if number else k): _as_editors_show(v) for k, v in value.items()}
     if isinstance(text := out.get("description"), str):
-        out["description"] = re.sub(r"\s*Raises [^.]*\.", "", text).replace("``", "`")
+        said = re.sub(r"\s*Raises [^.]*\.", "", text).replace("``", "`")
+        out["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", said)
     return out
