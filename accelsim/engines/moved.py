@@ -5,7 +5,8 @@ Every engine ends with one ``Moved`` a boundary; nothing else leaves an engine. 
 a level, what a network delivers and adds, Timeloop's convention or a chip's own counter: all of it
 is arithmetic on these five numbers, done here and in no engine.
 
-A boundary of an operand, one step (DESIGN 4.4), multicast to three children that want a word twice:
+A boundary of an operand, one step (section 4.4), multicast to three children that want a word
+twice:
 
     parent   [ a b ]     read = 2        each word once, however many children take it
                | \\
@@ -102,8 +103,7 @@ def _fetched(nest: Nest, m: Moved) -> Any:
 def energy(
     nest: Nest, moves: Moves, macs: Any, time_s: Any, price: Prices | None = None
 ) -> dict[str, Any]:
-    """Total energy, energy by component and by tensor in the table's unit; area in um2 (DESIGN
-    section 6).
+    """Total energy, energy by component and by tensor in the table's unit; area in um2 (section 6).
 
     Components (compute, levels, networks, and static where there is any) add up to the total, and
     so do compute, static and the tensors.  A word costs by its width where it is stored: psums by

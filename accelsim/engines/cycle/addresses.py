@@ -48,7 +48,7 @@ def numbered(nest: Nest, loops: Iterable[int], at: Mapping[int, Ints], n: int) -
 
 
 def apart(nest: Nest, b: Boundary) -> list[int]:
-    """The spatial loops above a boundary's child that tell apart who shares no word (DESIGN section
+    """The spatial loops above a boundary's child that tell apart who shares no word (section
     4.4).
     """
     spatial = [i for i, x in enumerate(nest.loops) if x.spatial and x.level < b.child]

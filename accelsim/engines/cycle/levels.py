@@ -192,7 +192,7 @@ class Traffic:
 
     def _first(self, b: Boundary, parent: LevelStore, words: Ints) -> int:
         """Arrivals that read nothing: each residency's first, unless the level reads zeros too
-        (DESIGN section 4.6).
+        (section 4.6).
         """
         first = words[parent.fresh[words]]
         parent.fresh[first] = False
@@ -298,7 +298,7 @@ class _Link:
         return now != before
 
     def change(self, at: Where) -> dict[int, tuple[Ints, Ints]]:
-        """What each instance that takes the step held and holds; others stand still (DESIGN section
+        """What each instance that takes the step held and holds; others stand still (section
         4.3).
         """
         news = {}
