@@ -396,7 +396,7 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
     goal = Objective.parse(rng.choice(("energy", "edp", "dram")))
     state, tally, whole, _ = any_dataflow.search(problem, arch, goal, None, None)
     assert state.best is not None and whole > tally.evaluated
-    Nest(problem, arch, state.best.skeleton.mapping(state.best.tiles))
+    Nest(problem, arch, state.best.skeleton.mapping_with(state.best.tiles))
     low = min(state.value, state.rest)
     long = [d for d in problem.size if problem.size[d] > 1]
     keeps, tried = list(any_dataflow.keeps(arch)), 0
@@ -404,12 +404,12 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
         orders = [rng.sample(long, len(long)) for _ in arch.levels]
         skeleton = any_dataflow.skeletons(problem, arch, rng.choice(keeps), orders)
         tiles, left = [], dict(problem.size)
-        last = {s.dim: i for i, s in enumerate(skeleton.slots)}
-        for i, s in enumerate(skeleton.slots):
+        last = {s.dim: i for i, s in enumerate(skeleton.loops)}
+        for i, s in enumerate(skeleton.loops):
             left[s.dim] = 1 if last[s.dim] == i else rng.choice(divisors(left[s.dim]))
             tiles.append(left[s.dim])
         try:
-            nest = Nest(problem, arch, skeleton.mapping(tiles))
+            nest = Nest(problem, arch, skeleton.mapping_with(tiles))
         except MappingError:
             continue
         tried += 1

@@ -244,7 +244,7 @@ def test_what_a_machine_allows_is_kept_to() -> None:
         and state.rest > 0.8 * state.value
         and tally.evaluated + tally.bound <= whole
     )
-    mapping = state.best.skeleton.mapping(state.best.tiles)
+    mapping = state.best.skeleton.mapping_with(state.best.tiles)
     Nest(problem, MACHINE, mapping)
     assert state.best.skeleton.keep == KEPT
     assert all(
@@ -264,7 +264,7 @@ def test_never_worse_than_timeloop(layer: str) -> None:
         goal = Objective.parse(text)
         state, *_ = any_dataflow.search(problem, MACHINE, goal, None, None, ALLOWED)
         assert state.best is not None
-        nest = Nest(problem, MACHINE, state.best.skeleton.mapping(state.best.tiles))
+        nest = Nest(problem, MACHINE, state.best.skeleton.mapping_with(state.best.tiles))
         ours = {
             "energy": counts.energy(nest, analytic.run(nest), problem.macs, 0.0)["energy_pj"],
             "cycles": array_time(nest).cycles,

@@ -179,7 +179,7 @@ def test_the_largest_tile_is_exact():
                     space.tile(tensor, level, s, space.pieces(level, s)) or () for s in settings
                 ]
                 # a one-word register of pairs stays one word where every pair is padding
-                most = max(map(len, tiles)) or (1 if nest.pairs(tensor, level) else 0)
+                most = max(map(len, tiles)) or (1 if nest.projection(tensor, level).pairs else 0)
                 assert nest.footprint.tile_words(level, tensor) == most, (
                     seed,
                     level,

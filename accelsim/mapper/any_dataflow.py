@@ -27,8 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import InputError
-from accelsim.engines.analytic.closed_form import BoundarySums, Factor
-from accelsim.engines.analytic.rank_sums import coordinate_readers
+from accelsim.engines.analytic.closed_form import BoundarySums, Factor, words_used
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.beginnings import Beginning, beginnings
 from accelsim.mapper.cell import Cell, Column, extra_columns, leaves_as_it_came, same_factors
@@ -42,8 +41,9 @@ from accelsim.mapper.search import (
     group_tables,
     prepare,
 )
-from accelsim.mapper.space import OpenLoop, Skeleton, TileRows, count, rows
+from accelsim.mapper.space import TileRows, count, rows
 from accelsim.mapping.mapping import Axis
+from accelsim.mapping.skeleton import Keep, OpenLoop, Skeleton
 from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem
 
 ANY = "any"  # the dataflow that leaves everything open
@@ -63,7 +63,6 @@ ORDERS: dict[
 }
 PLAIN = ("N", "G", "C")  # an ifmap's dimensions that do not slide
 FIRST_S = 5.0  # seconds a dataflow is searched for a mapping to begin with
-Keep = tuple[frozenset[str], ...]
 Classes = tuple[
     str, ...
     # of each level down to the one next to the PEs, outermost first; "": nothing there that a class
@@ -224,7 +223,7 @@ class _Orders:
         self.listed = [rows(first, f, "divisors") for f in first.families]
         self.sizes = prod(count(first, f, "divisors") for f in first.families)
         there = [
-            sum(s.level == level and not s.spatial for s in first.slots)
+            sum(s.level == level and not s.spatial for s in first.loops)
             for level in range(len(arch.levels))
         ]
         self.per_order = prod(factorial(n) for n in there)
@@ -270,13 +269,13 @@ class _Orders:
             return
         skeleton = self.skeleton(beginning.keep, beginning.orders)
         tiles = beginning.tiles(
-            dict(self.problem.size), [(s.dim, s.level, s.axis) for s in skeleton.slots]
+            dict(self.problem.size), [(s.dim, s.level, s.axis) for s in skeleton.loops]
         )
         if tiles is None:
             return
         only = []
         for f in skeleton.families:
-            own = np.array([[tiles[i] for i in f.slots]])
+            own = np.array([[tiles[i] for i in f.loops]])
             only.append(
                 TileRows(
                     own, -(-np.array([[self.problem.size[f.name], *own[0, :-1]]]) // own), 0, 0
@@ -399,10 +398,10 @@ class Relaxed(Cell):
         changing: frozenset[int], within: frozenset[int],
     ) -> None:  # fmt: skip
         self.allowed, self.classes, self.changing, self.within = allowed, classes, changing, within
-        super().__init__(skeleton, tuple(range(len(skeleton.slots))), final, picks)
+        super().__init__(skeleton, tuple(range(len(skeleton.loops))), final, picks)
 
     def _terms(self) -> None:
-        nest, acc = self.nest, self.skeleton.problem.accumulated
+        nest, acc = self.part, self.skeleton.problem.accumulated
         brackets: dict[Column, list[tuple[list[Factor], list[Factor] | None]]] = {}
         for tensor in TENSORS:
             own = self._order(tensor)
@@ -470,20 +469,20 @@ class Relaxed(Cell):
         """
         found = dict(weights)
         way: list[Column] = []
-        for b in self.nest.boundaries:
+        for b in self.part.boundaries:
             if b.tensor == self.skeleton.problem.accumulated:
                 way += [(b, "arrived"), (b, "drained")]
         for column, further in pairwise(way):
             if (
                 (w := found.get(column, 0.0)) < 0
                 and column[0] is not None
-                and column[0].child < self.nest.levels
+                and column[0].child < self.part.levels
             ):
                 found[column] = 0.0
                 found[further] = found.get(further, 0.0) + w
         return {c: w for c, w in found.items() if w}
 
-    def _order(self, tensor: str) -> Any:
+    def _order(self, tensor: str) -> Skeleton:
         """The nest in which each level's loops the tensor depends on stand outside the others,
         inside them what its class has.
         """
@@ -507,20 +506,13 @@ class Relaxed(Cell):
         skeleton = skeletons(
             self.skeleton.problem, self.skeleton.arch, self.skeleton.keep, orders, self.allowed
         )
-        nest = skeleton.nest(range(len(skeleton.slots)))
-        nest.__dict__["footprint"] = self.nest.footprint
-        return nest
+        return skeleton.part(range(len(skeleton.loops)), self.part.final)
 
     def _distinct(self, child: int, taken: bool) -> list[Factor]:
         problem = self.skeleton.problem
-        words = prod(problem.size[d] for d in PLAIN)
-        for rank in (("E", "R"), ("F", "S")):
-            readers = coordinate_readers(
-                problem.slide(rank), problem.size[rank[0]], problem.size[rank[1]]
-            )
-            words *= int((readers >= 0).any(axis=1).sum())
-        m = self.nest.chain_of["M"]
-        loops = [self.nest.loops[i] for i in m.loops]
+        words = words_used(problem, "ifmap")
+        m = self.part.chain_of["M"]
+        loops = [self.part.loops[i] for i in m.loops]
         counted = tuple(
             (x.spatial and taken and x.level < child)
             or (not x.spatial and x.level < child and self._again(x.level, child))
@@ -562,7 +554,7 @@ def _relaxed(
         )
         kinds: list[list[tuple[frozenset[int], npt.NDArray[np.int64]]]] = []
         for family, r in zip(skeleton.families, listed, strict=True):
-            slots = [skeleton.slots[i] for i in family.slots]
+            slots = [skeleton.loops[i] for i in family.loops]
             ok = np.ones(len(r.tiles), bool)
             for i, s in enumerate(slots):
                 if not s.spatial and (s.dim, s.level) in wanted:
@@ -599,7 +591,7 @@ def _gaining(skeleton: Skeleton, level: int) -> list[str]:
     go on.
     """
     inside = frozenset().union(*skeleton.keep[level + 1 :])
-    dims = {s.dim for s in skeleton.slots if s.level == level and not s.spatial}
+    dims = {s.dim for s in skeleton.loops if s.level == level and not s.spatial}
     return [t for t in TENSORS if t in inside and dims & set(SUFFIX[t])]
 
 
@@ -607,7 +599,7 @@ def _cases(skeleton: Skeleton, level: int, name: str) -> list[tuple[tuple[str, b
     """Which of the loops a class has innermost at a level is the first that is there, and that
     those before it are not.
     """
-    dims = [s.dim for s in skeleton.slots if s.level == level and not s.spatial]
+    dims = [s.dim for s in skeleton.loops if s.level == level and not s.spatial]
     if not name:
         return [
             tuple((d, False) for t in _gaining(skeleton, level) for d in SUFFIX[t] if d in dims)

@@ -51,7 +51,7 @@ def beginnings(
             skeleton = under(problem, arch, load_dataflow(name))
         except MappingError:
             continue
-        if any(s.dim not in DIMS for s in skeleton.slots):
+        if any(s.dim not in DIMS for s in skeleton.loops):
             continue
         listed = [rows(skeleton, f, "divisors") for f in skeleton.families]
         if not prod(len(r.tiles) for r in listed):
@@ -72,7 +72,7 @@ def _beginning(found: Found) -> Beginning:
     skeleton = found.skeleton
     left, trips = dict(skeleton.problem.size), dict[Place, int]()
     orders: list[list[str]] = [[] for _ in skeleton.keep]
-    for slot, tile in zip(skeleton.slots, found.tiles, strict=True):
+    for slot, tile in zip(skeleton.loops, found.tiles, strict=True):
         place, n = (slot.dim, slot.level, slot.axis), -(-left[slot.dim] // int(tile))
         trips[place] = trips.get(place, 1) * n
         left[slot.dim] = min(left[slot.dim], int(tile))

@@ -24,16 +24,23 @@ from accelsim.engines.analytic.array_time import holds, on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
 from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.engines.analytic.rank_sums import TileChain, irrelevant
-from accelsim.hardware.architecture import Architecture
 from accelsim.mapper import lower_cycles as time
 from accelsim.mapper.factors import line_sum, values
 from accelsim.mapper.packed import Packed
 from accelsim.mapper.slides import Cuts, pair_table
-from accelsim.mapper.space import Family, Skeleton, TileRows
-from accelsim.mapping.footprint import depends
+from accelsim.mapper.space import TileRows
+from accelsim.mapping.footprint import plain_words
 from accelsim.mapping.mapping import FUSED
-from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem
+from accelsim.mapping.skeleton import (
+    Boundary,
+    Chain,
+    LargestTile,
+    Skeleton,
+    TileFactor,
+    depends,
+    most_trips,
+)
+from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -81,21 +88,6 @@ class ChoiceGroup:
     work: Floats | None = None  # [choices]: steps x rows x columns
 
 
-class _Widths:
-    """Word widths of a cell, for ``counts.energy``: a sum has ofmap width where its cell says it is
-    final.
-    """
-
-    def __init__(self, problem: Problem, arch: Architecture, final: Sequence[bool]) -> None:
-        self.problem, self.arch, self.final = problem, arch, final
-
-    def word_bits(self, level: int, tensor: str) -> int:
-        bits = self.arch.bits
-        if tensor == self.problem.accumulated and not self.final[level]:
-            return bits.psum
-        return int(getattr(bits, tensor))
-
-
 class Cell:
     """A skeleton's choices with one signature: the slots that are loops at all, and where sums are
     final.
@@ -110,15 +102,14 @@ class Cell:
     ) -> None:
         self.skeleton, self.there, self.picks = skeleton, there, picks
         self.families = skeleton.families
-        self.nest = skeleton.nest(there)
-        self.nest.__dict__["footprint"] = _Widths(skeleton.problem, skeleton.arch, final)
-        self.model = ClosedForm(self.nest)
+        self.part = skeleton.part(there, final)
+        self.model = ClosedForm(self.part)
         self._terms()
 
     # -- objectives as weights of terms and brackets -----------------------------------------------
 
     def _terms(self) -> None:
-        nest, model = self.nest, self.model
+        nest, model = self.part, self.model
         self.terms: list[tuple[Factor, ...]] = list(model.factors)
         columns: dict[Column, dict[int, float]] = {}
         for at, column in enumerate(model.columns):
@@ -218,7 +209,7 @@ class Cell:
         """Energy but for its static part, bits over the outermost level's port, and the forms of
         the cycles: ``cycles0``...
         """
-        nest, model = self.nest, self.model
+        nest, model = self.part, self.model
         n = len(model.columns)
         unit = model.moves(Evaluated(np.vstack([np.zeros(n), np.eye(n)]), tuple(model.columns)))
         priced = counts.energy(nest, unit, nest.problem.macs, 0.0)
@@ -229,7 +220,7 @@ class Cell:
         for b, m in unit.items():
             if b.parent == 0:
                 words = m.arrived + m.updated if b.tensor == nest.problem.accumulated else m.read
-                traffic = traffic + words * nest.footprint.word_bits(0, b.tensor)
+                traffic = traffic + words * nest.word_bits(0, b.tensor)
         found = {}
         for name, v in (("energy", energy), ("dram", traffic)):
             found[name] = (
@@ -251,7 +242,7 @@ class Cell:
     @cached_property
     def static(self) -> float:
         """Energy a cycle, of leakage."""
-        arch, nest = self.skeleton.arch, self.nest
+        arch, nest = self.skeleton.arch, self.part
         none = self.model.moves(
             Evaluated(np.zeros((1, len(self.model.columns))), tuple(self.model.columns))
         )
@@ -283,7 +274,7 @@ class Cell:
         return list(dict.fromkeys(tuple(sorted(v)) for v in of.values()))
 
     def columns_of(self, families: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(i for f in families for i in self.families[f].slots)
+        return tuple(i for f in families for i in self.families[f].loops)
 
     def tables(
         self, families: tuple[int, ...], tiles: Ints, used: Sequence[str], *, lead: bool
@@ -295,7 +286,7 @@ class Cell:
         """
         slots = self.columns_of(families)
         at = {s: i for i, s in enumerate(slots)}
-        chains = {c.name: c for c in self.nest.chains}
+        chains = {c.name: c for c in self.part.chains}
         mine = {p for f in families for p in self.families[f].parts}
         homeless = set(DIMS) - {p for f in self.families for p in f.parts}
         empty = tiles[:, :0]
@@ -315,9 +306,9 @@ class Cell:
                     key = f.identity
                     if key not in memo:
                         memo[key] = (
-                            _fold_values(self.nest, f, columns)
+                            _fold_values(self.part, f, columns)
                             if f.identity[0] == "fold"
-                            else values(self.nest, f, columns)
+                            else values(self.part, f, columns)
                         )
                     total = total * memo[key]
             return total
@@ -385,7 +376,7 @@ class Cell:
     @cached_property
     def _stores(self) -> list[tuple[int, str]]:
         return [
-            (i, t) for i in range(1, len(self.nest.keep)) for t in TENSORS if t in self.nest.keep[i]
+            (i, t) for i in range(1, len(self.part.keep)) for t in TENSORS if t in self.part.keep[i]
         ]
 
     def usage(self, families: tuple[int, ...], tiles: Ints, trips: Ints, *, lead: bool) -> Floats:
@@ -393,77 +384,60 @@ class Cell:
         decide; [choices, 2 + stores].
         """
         slots = self.columns_of(families)
-        axes = [self.skeleton.slots[s].axis for s in slots]
+        axes = [self.skeleton.loops[s].axis for s in slots]
         found = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
         for level, tensor in self._stores:
-            found.append(self._words(families, slots, tiles, level, tensor, lead))
+            largest = self.part.largest_tile(level, tensor)
+            found.append(self._words(families, slots, tiles, largest, lead))
         return np.stack(found, axis=1).astype(np.float64)
 
     def _words(
         self,
         families: tuple[int, ...],
-        slots: tuple[int, ...],
+        loops: tuple[int, ...],
         tiles: Ints,
-        level: int,
-        tensor: str,
+        largest: LargestTile,
         lead: bool,
     ) -> Ints:
-        """``Footprint.tile_words`` of many choices, these families' part of it."""
-        there = set(self.there)
-        problem = self.skeleton.problem
-        above = [
-            (i, s)
-            for i, s in enumerate(slots)
-            if self.skeleton.slots[s].level < level and s in there
-        ]
-        dim = {i: self.skeleton.slots[s].dim for i, s in above}
+        """Words of the largest tile, these families' factors of it [choices]; ``tiles`` [choices,
+        loops].
+        """
         words = np.ones(len(tiles), np.int64)
-        if tensor == "ifmap" and any(
-            self.skeleton.slots[s].dim in FUSED and self.skeleton.slots[s].level < level
-            for s in there
-        ):
+        if largest.pairs:
             return words
-        mine = {p for f in families for p in self.families[f].parts}
-        if lead:  # a rank of one output and one tap may be nothing but padding
-            mine |= set(DIMS) - {p for f in self.families for p in f.parts}
-
-        def extent(d: str) -> Ints:
-            own = [tiles[:, i] for i, _ in above if dim[i] == d]
-            return np.min([np.full(len(tiles), problem.size[d]), *own], axis=0)  # type: ignore[no-any-return]
-
-        done: set[str] = set()
-        for name in FUSED:
-            if name in dim.values() and depends(name, tensor, FUSED):
-                box = np.prod([extent(p) for p in FUSED[name]], axis=0)
-                words = words * np.min(
-                    [box, *[tiles[:, i] for i, _ in above if dim[i] == name]], axis=0
-                )
-                done |= set(FUSED[name])
-        for rank in RANKS[tensor]:
-            if (
-                rank[0] in done
-                or not mine & set(rank)
-                or (len(rank) == 2 and lead and self._elsewhere(rank, families))
-            ):
+        size, mine = self.skeleton.problem.size, self._dims_of(families, lead)
+        column = {loop: i for i, loop in enumerate(loops)}
+        own = {i: tiles[:, column[s]] for i, s in enumerate(self.there) if s in column}
+        for factor in largest.factors:
+            if not mine & set(factor.dims):
                 continue
-            if len(rank) == 1:
-                words = words * extent(rank[0])
-                continue
-            slide = (
-                problem.padded_slide(rank)
-                if self.nest.stored(tensor, level)
-                else problem.slide(rank)
-            )
-            cut = [[i for i, _ in above if dim[i] == d] for d in rank]
-            (e_tiles, e_row), (r_tiles, r_row) = (
-                np.unique(tiles[:, c], axis=0, return_inverse=True) for c in cut
-            )
-            e, r = (Cuts(problem.size[d], "t" * len(c)) for d, c in zip(rank, cut, strict=True))
-            most = pair_table(slide, e, r, "most", e_tiles, r_tiles)[
-                e_row.reshape(-1), r_row.reshape(-1)
-            ]
-            words = words * most.astype(np.int64)
+            if factor.slide is None:
+                words = words * plain_words(factor, size, own, np.minimum)
+            elif not (lead and self._elsewhere(factor.dims, families)):
+                words = words * self._slid(factor, own, len(tiles))
         return words
+
+    def _dims_of(self, families: tuple[int, ...], lead: bool) -> set[str]:
+        """Dimensions of families; the ``lead`` group has those of no family too, for a rank of one
+        output and one tap may be nothing but padding.
+        """
+        mine = {p for f in families for p in self.families[f].parts}
+        return mine | set(DIMS) - {p for f in self.families for p in f.parts} if lead else mine
+
+    def _slid(self, factor: TileFactor, tiles: dict[int, Ints], choices: int) -> Ints:
+        """Words of a sliding rank's largest tile [choices]: every different way to cut outputs with
+        every different way to cut taps.
+        """
+        assert factor.slide is not None
+        cuts, different, rows = [], [], []
+        for d, loops in zip(factor.dims, factor.cuts, strict=True):
+            cut = np.array([tiles[i] for i in loops], np.int64).reshape(len(loops), choices).T
+            unique, back = np.unique(cut, axis=0, return_inverse=True)
+            cuts.append(Cuts(self.skeleton.problem.size[d], "t" * len(loops)))
+            different.append(unique)
+            rows.append(back.reshape(-1))
+        table = pair_table(factor.slide, cuts[0], cuts[1], "most", different[0], different[1])
+        return table[rows[0], rows[1]].astype(np.int64)
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
         """Whether a rank with a dimension of one word is another group's."""
@@ -488,7 +462,7 @@ class Cell:
             for column, (at, tensor) in enumerate(self._stores, 2):
                 if at != i:
                     continue
-                each = self.nest.footprint.word_bits(i, tensor) / 8
+                each = self.part.word_bits(i, tensor) / 8
                 if tensor in level.partitions:
                     most = floor(level.partitions[tensor] // times / each + 1e-9)
                     found.append(
@@ -512,7 +486,7 @@ class Cell:
         return tuple(found)
 
 
-def leaves_as_it_came(nest: Nest, side: BoundarySums) -> bool:
+def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:
     """Whether arrivals of sums may be counted as their entries are: every residency of a word
     begins and ends once.
 
@@ -543,7 +517,7 @@ def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
     return tuple(sorted((f.identity for f in factors), key=repr))
 
 
-def extra_columns(nest: Nest) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
+def extra_columns(nest: Skeleton) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
     """The ways of sums that are added from PE to PE: columns only the cycles need."""
     if not on_lines(nest) and time.adds_in_a_chain(nest):
         for column, axis in ((time.ROW_WAY, "row"), (time.COL_WAY, "col")):
@@ -551,7 +525,7 @@ def extra_columns(nest: Nest) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
 
 
 def fold_columns(
-    nest: Nest,
+    nest: Skeleton,
 ) -> Iterator[tuple[Column, list[tuple[list[Factor], list[Factor] | None]]]]:
     """Folds of an array with lines, and their rows and columns summed over them, as brackets
     (first, what is the same fold).
@@ -584,7 +558,7 @@ def fold_columns(
         yield column, first + [(upto(to), upto(start) if start else None) for start, to in runs]
 
 
-def _fold(nest: Nest, chain: Chain, axis: str, outside: int) -> Factor:
+def _fold(nest: Skeleton, chain: Chain, axis: str, outside: int) -> Factor:
     """Settings of a chain's first ``outside`` temporal loops; or over them, the rows (columns) of
     PEs its loops use.
     """
@@ -603,7 +577,7 @@ def _fold(nest: Nest, chain: Chain, axis: str, outside: int) -> Factor:
 
 
 def ramp_columns(
-    nest: Nest, sides: dict[Boundary, BoundarySums]
+    nest: Skeleton, sides: dict[Boundary, BoundarySums]
 ) -> dict[Column, list[tuple[float, list[Factor]]]]:
     """Words of the first step of every phase, as signed products: what comes where a loop advances
     with which a phase begins.
@@ -641,14 +615,14 @@ def ramp_columns(
     return found
 
 
-def _still(nest: Nest, chain: Chain, which: tuple[bool, ...]) -> Factor:
+def _still(nest: Skeleton, chain: Chain, which: tuple[bool, ...]) -> Factor:
     """1 where these loops of a chain have one trip, else 0."""
 
     def value(tiles: dict[str, tuple[int, ...]]) -> int:
         return int(
             all(
                 n == 1
-                for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), which, strict=True)
+                for n, take in zip(most_trips(nest, chain, tiles[chain.name]), which, strict=True)
                 if take
             )
         )
@@ -656,21 +630,7 @@ def _still(nest: Nest, chain: Chain, which: tuple[bool, ...]) -> Factor:
     return Factor((chain.name,), ("fold", chain.name, "still", which), value)
 
 
-def _trips_of(nest: Nest, chain: Chain, tiles: Sequence[int]) -> list[int]:
-    """Most trips of a chain's loops."""
-    current, chunk, found = {p: nest.problem.size[p] for p in chain.parts}, 0, []
-    for i, tile in zip(chain.loops, tiles, strict=True):
-        dim = nest.loops[i].dim
-        whole = current[dim] if dim in current else chunk or prod(current.values())
-        found.append(-(-whole // tile))
-        if dim in current:
-            current[dim] = min(whole, tile)
-        else:
-            chunk = min(whole, tile)
-    return found
-
-
-def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
+def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
     """Most pieces of a chain along an axis, if sums are added over them."""
     b = next(
         b
@@ -678,20 +638,20 @@ def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
         if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1
     )
     loops = [nest.loops[i] for i in chain.loops]
-    free = not any(depends(x.dim, b.tensor, nest.mapping.fused) for x in loops)
+    free = not any(depends(x.dim, b.tensor, nest.fused) for x in loops)
     counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
 
     def value(tiles: dict[str, tuple[int, ...]]) -> int:
         return prod(
             n
-            for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), counted, strict=True)
+            for n, take in zip(most_trips(nest, chain, tiles[chain.name]), counted, strict=True)
             if take
         )
 
     return Factor((chain.name,), ("fold", chain.name, "way", counted), value)
 
 
-def _fold_values(nest: Nest, factor: Factor, columns: dict[str, Ints]) -> Floats:
+def _fold_values(nest: Skeleton, factor: Factor, columns: dict[str, Ints]) -> Floats:
     chain = next(c for c in nest.chains if c.name == factor.chains[0])
     tiles = columns[chain.name]
     if not chain.fused and factor.identity[2] not in ("way", "still"):
@@ -727,7 +687,7 @@ def every_block(skeleton: Skeleton) -> list[TileBlock]:
     of no use.
     """
     trips = [
-        np.array(list(product((1, 2), repeat=len(f.slots))), np.int64).reshape(-1, len(f.slots))
+        np.array(list(product((1, 2), repeat=len(f.loops))), np.int64).reshape(-1, len(f.loops))
         for f in skeleton.families
     ]
     return blocks(skeleton, [TileRows(t, t, 0, 0) for t in trips])
@@ -743,7 +703,7 @@ def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
     found = []
     for combo in product(*signatures):
         there = tuple(
-            sorted(set(range(len(skeleton.slots))) - {s for absent, _, _ in combo for s in absent})
+            sorted(set(range(len(skeleton.loops))) - {s for absent, _, _ in combo for s in absent})
         )
         final = tuple(all(flags[i] for _, flags, _ in combo) for i in range(len(skeleton.keep)))
         found.append(TileBlock(there, final, tuple(index for _, _, index in combo)))
@@ -751,13 +711,13 @@ def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
 
 
 def _signatures(
-    skeleton: Skeleton, family: Family, listed: TileRows
+    skeleton: Skeleton, family: Chain, listed: TileRows
 ) -> list[tuple[frozenset[int], tuple[bool, ...], Ints]]:
     """(slots that are no loops, where the family lets sums be final, rows) for each kind of
     choice.
     """
     arch, problem = skeleton.arch, skeleton.problem
-    slots = [skeleton.slots[i] for i in family.slots]
+    slots = [skeleton.loops[i] for i in family.loops]
     lines = any(
         n.streamed == "systolic" or n.held == "systolic" or n.accumulated == "systolic"
         for n in arch.networks.values()
@@ -776,19 +736,9 @@ def _signatures(
     acc = problem.accumulated
     final = [np.ones(len(listed.trips), bool) for _ in skeleton.keep]
     if arch.bits.psum != getattr(arch.bits, acc):
-        last = len(skeleton.keep) - 1
-        for level in range(last + 1):
-            child = next(
-                (i for i in range(level + 1, last + 1) if acc in skeleton.keep[i]), last + 1
-            )
-            below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
-            adds = arch.network_below(below)[1].accumulated != "unicast"
-            for i, s in enumerate(slots):
-                if (
-                    s.level < child
-                    and not depends(s.dim, acc, FUSED)
-                    and not (s.spatial and s.level >= level and adds)
-                ):
+        for level, unfinished in enumerate(skeleton.unfinished):
+            for i, loop in enumerate(family.loops):
+                if loop in unfinished:
                     final[level] &= listed.trips[:, i] == 1
     code = np.zeros(len(listed.trips), np.int64)
     for flag in (*absent, *final):
@@ -799,7 +749,7 @@ def _signatures(
         u = [bool(c >> i & 1) for i in reversed(range(bits))]
         found.append(
             (
-                frozenset(family.slots[i] for i in range(n) if u[i]),
+                frozenset(family.loops[i] for i in range(n) if u[i]),
                 tuple(u[n:]),
                 np.flatnonzero(code == c),
             )

@@ -9,9 +9,9 @@ from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited
-from accelsim.mapper.space import Skeleton
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.mapping.source import check_work
 
 
@@ -26,7 +26,7 @@ def closed_cycles(skeleton: Skeleton, tiles: Sequence[int]) -> float:
     """Cycles of a legal mapping by the closed form; inf where it has more steps than the engines
     time.
     """
-    nest = Nest(skeleton.problem, skeleton.arch, skeleton.mapping(tiles))
+    nest = Nest(skeleton.problem, skeleton.arch, skeleton.mapping_with(tiles))
     try:
         check_work(nest)
         if not limited(skeleton.arch):

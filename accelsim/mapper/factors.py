@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.closed_form import Factor
 from accelsim.mapper.slides import Cuts, pair_table
-from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.skeleton import Chain, Skeleton
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ Chains = Mapping[str, Ints]  # chain -> tiles [choices, loops of the chain], nes
 BLOCK = 1 << 15
 
 
-def values(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
+def values(nest: Skeleton, factor: Factor, tiles: Chains) -> Floats:
     """The factor's value for every choice of tiles; shape [choices]."""
     if len(factor.identity) == 8 and isinstance(factor.identity[1], Slide):
         return _slides(nest, factor, tiles)
@@ -45,7 +45,7 @@ def values(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
     )
 
 
-def _slides(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
+def _slides(nest: Skeleton, factor: Factor, tiles: Chains) -> Floats:
     """A sliding rank: every different output chain with every different filter chain."""
     (e, r), slide, which, e_out, r_out, own, *shapes = factor.identity
     sides, different, rows = [], [], []
@@ -69,7 +69,7 @@ def _slides(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
 
 
 def _line(
-    nest: Nest, chain: Chain, identity: tuple[Any, ...]
+    nest: Skeleton, chain: Chain, identity: tuple[Any, ...]
 ) -> tuple[str, str, str, int, bool] | None:
     """The dimension, kinds of the chain's loops, what is summed, how many temporal loops stand
     outside, whether the next one advances; None for what is about a fused chain as a whole.

@@ -27,13 +27,14 @@ from accelsim.mapper.search import (
     least,
     prepare,
 )
-from accelsim.mapper.space import TILES, Skeleton, TileChoice, count, rows, under
+from accelsim.mapper.space import TILES, TileChoice, count, rows, under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile, load_dataflow
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
 from accelsim.workload.network import load_workload
@@ -168,7 +169,7 @@ def map_layer(
             "dram": winner.values.get("dram", 0.0),
         }
 
-    best = winner.skeleton.mapping(winner.tiles)
+    best = winner.skeleton.mapping_with(winner.tiles)
     result = row(best)
     if result.rows[0].columns.get("cycles") is None:
         raise MappingError(str(result.rows[0].columns.get("error")))
@@ -187,7 +188,7 @@ def map_layer(
             best, result, value, ruled = nest.mapping, known, float(goal.of(measured(known))), True
     cycles: dict[str, float] = {"closed form": result.rows[0].columns["cycles"]}
     runners: list[dict[str, Any]] = []
-    near = [f.skeleton.mapping(f.tiles) for v, f in state.timed if v <= value * (1 + ERROR)]
+    near = [f.skeleton.mapping_with(f.tiles) for v, f in state.timed if v <= value * (1 + ERROR)]
     others = [m for m in near if m != best]
     for m in [best, *others[: RUNNERS_UP - 1]] if check else []:
         ours, event = (result if m is best else row(m)).rows[0], row(m, "event").rows[0].columns
@@ -207,7 +208,7 @@ def map_layer(
         state.stopped, cycles, tuple(runners), ruled,
     )  # fmt: skip
     front = tuple(
-        FrontPoint(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"])
+        FrontPoint(f.skeleton.mapping_with(f.tiles), f.values["energy"], f.values["cycles"])
         for f in state.front
     )
     return Best(best, result, certificate, front)

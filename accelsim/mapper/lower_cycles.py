@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import holds, on_lines, sides
 from accelsim.engines.analytic.pipeline import fetched_ahead, overlaps
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import Boundary, Skeleton
 
 Column = tuple[Boundary | None, str]
 Weights = dict[Column, float]
@@ -49,7 +49,7 @@ def cycles(columns: Mapping[Column, Any], forms: list[Form]) -> npt.NDArray[np.f
     return np.asarray(np.max(np.stack(np.broadcast_arrays(*each)), axis=0))
 
 
-def forms(nest: Nest) -> list[Form]:
+def forms(nest: Skeleton) -> list[Form]:
     """The forms of a nest's skeleton."""
     outer, inner, busy, _ = _loads(nest)
     array = _array(nest)
@@ -81,7 +81,7 @@ def forms(nest: Nest) -> list[Form]:
     return _undominated(found)
 
 
-def closer_forms(nest: Nest) -> list[Form]:
+def closer_forms(nest: Skeleton) -> list[Form]:
     """More forms, with the ramps of ``ramp_boundaries``: what a phase waits for its first step's
     words.  For few mappings.
     """
@@ -99,7 +99,7 @@ def closer_forms(nest: Nest) -> list[Form]:
     return _undominated(found)
 
 
-def ramp_boundaries(nest: Nest) -> dict[Column, Boundary]:
+def ramp_boundaries(nest: Skeleton) -> dict[Column, Boundary]:
     """Operands the PEs keep and take in ahead, but for the first step of each phase
     (docs/time.md).
     """
@@ -135,7 +135,7 @@ def _plus(*weights: Weights) -> Weights:
     return dict(total)
 
 
-def _array(nest: Nest) -> list[Form]:
+def _array(nest: Skeleton) -> list[Form]:
     """The array alone; see ``engines.array_time`` for the sums these are parts of."""
     array, last = nest.arch.array, nest.levels - 1
     if not on_lines(nest):
@@ -163,14 +163,14 @@ def _array(nest: Nest) -> list[Form]:
     return [(end + least_r, {STEPS: 1.0}), (end + 1, fold_rows)]
 
 
-def _joins(nest: Nest) -> bool:
+def _joins(nest: Skeleton) -> bool:
     """Whether settings of the loops outside the PEs may hold the same words and be one fold."""
     return any(
         not x.spatial and x.level < nest.levels - 1 and not holds(nest, x) for x in nest.loops
     )
 
 
-def adds_in_a_chain(nest: Nest) -> bool:
+def adds_in_a_chain(nest: Skeleton) -> bool:
     """Whether sums are added from PE to PE, one link a cycle."""
     b = next(
         b
@@ -186,7 +186,7 @@ Resource = tuple[
 Loads = dict[Resource, Weights]
 
 
-def _loads(nest: Nest) -> tuple[Loads, Loads, Loads, Loads]:
+def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
     """Cycles of every resource per word of each column: transfers between passes that the array
     waits for, operands a pass waits for before its steps, and all else; of that, once more, what
     phases wait for at their first step.
@@ -201,7 +201,7 @@ def _loads(nest: Nest) -> tuple[Loads, Loads, Loads, Loads]:
     ramp_of = {b: column for column, b in ramp_boundaries(nest).items()}
     for b in nest.boundaries:
         words, above = (
-            nest.footprint.word_bits,
+            nest.word_bits,
             next(
                 (x for x in nest.boundaries if x.tensor == b.tensor and x.child == b.parent), None
             ),
@@ -277,14 +277,14 @@ def _times(weights: Weights, by: float) -> Weights:
     return {column: w * by for column, w in weights.items()}
 
 
-def _instances(nest: Nest, level: int) -> int:
+def _instances(nest: Skeleton, level: int) -> int:
     """Most instances of a level there can be."""
     if any(x.spatial and x.level < level for x in nest.loops):
         return nest.arch.array.rows * nest.arch.array.cols
     return 1
 
 
-def _port(nest: Nest, level: int, bits: int) -> float:
+def _port(nest: Skeleton, level: int, bits: int) -> float:
     """Core cycles of a level's port per word."""
     have = nest.arch.levels[nest.arch.level_names[level]]
     assert have.port_bits is not None

@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.rank_sums import coordinate_readers
+from accelsim.engines.analytic.closed_form import words_used
 from accelsim.mapper import lower_cycles as time
 from accelsim.mapper.cell import Cell, ChoiceGroup, Limit, blocks, every_block
 from accelsim.mapper.clusters import Clusters, build
 from accelsim.mapper.dominance import undominated
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.packed import Packed
-from accelsim.mapper.space import Skeleton, TileRows
+from accelsim.mapper.space import TileRows
 from accelsim.mapping.mapping import MappingError
-from accelsim.workload.problem import RANKS, Problem
+from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -145,9 +145,9 @@ class BoundTable:
             for t, n in down if plain else []:
                 kept.append((at_term[t], at_term[up[0]]))
                 less.append((i, n))
-        problem, array = cell.nest.problem, cell.skeleton.arch.array
+        problem, array = cell.part.problem, cell.skeleton.arch.array
         self.floor = np.array(
-            [0 if c[0] is None else _distinct(problem, c[0].tensor) for c in columns], np.float64
+            [0 if c[0] is None else words_used(problem, c[0].tensor) for c in columns], np.float64
         )
         self.floor[[i for i, c in enumerate(columns) if c == time.STEPS]] = problem.macs / (
             array.rows * array.cols
@@ -324,7 +324,7 @@ class BoundTable:
         return [picks[g][index[g]] for g in range(len(self.groups))]
 
     def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
-        found = [1] * len(self.cell.skeleton.slots)
+        found = [1] * len(self.cell.skeleton.loops)
         for group, i in zip(self.groups, choice, strict=True):
             for slot, tile in zip(group.slots, group.tiles[i], strict=True):
                 found[slot] = int(tile)
@@ -372,26 +372,6 @@ class BoundTable:
         return np.asarray(
             work / (np.minimum(most[:, 0], array.rows) * np.minimum(most[:, 1], array.cols))
         )
-
-
-def _distinct(problem: Problem, tensor: str) -> int:
-    """Real words of a tensor some MAC touches: each crosses every boundary at least once."""
-    words = 1
-    for rank in RANKS[tensor]:
-        if len(rank) == 1:
-            words *= problem.size[rank[0]]
-        else:
-            words *= int(
-                (
-                    coordinate_readers(
-                        problem.slide(rank), problem.size[rank[0]], problem.size[rank[1]]
-                    )
-                    >= 0
-                )
-                .any(axis=1)
-                .sum()
-            )
-    return words
 
 
 def _one(measures: Mapping[str, Floats], at: int) -> dict[str, float]:

@@ -20,10 +20,11 @@ from math import ceil, inf, prod
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import Footprint
-from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.mapping import Mapping as LoopMapping
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose, kept
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.operators.array import ArrayOperator, Product
 from accelsim.workload.problem import Problem
@@ -271,9 +272,8 @@ class _Planner:
         resident = frozenset(role for role, place in own.items() if any(place is p for p in alive))
         others = [self._bytes(p) for p in alive if not any(place is p for place in own.values())]
         if resident:
-            whole = Footprint(
-                problem, self.arch, kept(self.arch, self.dataflow, resident), (), FUSED
-            )
+            keep = kept(self.arch, self.dataflow, resident)
+            whole = Footprint(Skeleton(problem, self.arch, keep, ()), (), ())
             for role in sorted(resident):  # words the layer never touches lie there all the same
                 unread = problem.words(role) - whole.tile_words(self.home, role)
                 others += [ceil(unread * getattr(self.arch.bits, role) / 8)] if unread > 0 else []

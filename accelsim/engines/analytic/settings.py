@@ -76,7 +76,7 @@ class StepSettings:
 
     def moves(self, b: Boundary) -> Moves:
         """Words of a boundary whose child lies inside all listed loops."""
-        if self.nest.pairs(b.tensor, b.child):
+        if self.nest.projection(b.tensor, b.child).pairs:
             return self._of_pairs(b)
         side = BoundarySums(self.nest, b)
         inner = [k for k in side.temporal if k not in self.outer]
