@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from accelsim.explore.store import StoreError
     from accelsim.explore.sweep import SweepError, sweep
     from accelsim.hardware.architecture import Architecture, load_architecture
-    from accelsim.mapper.layer_search import map_layer
     from accelsim.mapping.dataflow import Dataflow
     from accelsim.mapping.files import load_dataflow, load_mapping
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
     from accelsim.mapping.nest import Nest
     from accelsim.mapping.rule import choose
+    from accelsim.results.best_mapping import map_layer
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
     from accelsim.results.train import train_step
@@ -61,7 +61,7 @@ _HOMES = {
     "load_dataflow": "mapping.files",
     "load_mapping": "mapping.files",
     "load_workload": "workload.network",
-    "map_layer": "mapper.layer_search",
+    "map_layer": "results.best_mapping",
     "map_network": "explore.map_network",
     "pareto": "explore.pareto",
     "read_store": "explore.read",

@@ -19,11 +19,13 @@ from accelsim.engines import moved as counts
 from accelsim.engines.analytic import closed_form as analytic
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.bound_table import BoundTable
 from accelsim.mapper.closed_cycles import forms_are_exact
 from accelsim.mapper.dominance import undominated
 from accelsim.mapper.layer_search import search_tiles, spread
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import BoundTable, State, least
+from accelsim.mapper.preparing import least
+from accelsim.mapper.search import State
 from accelsim.mapper.space import count, under
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import FUSED, MappingError

@@ -23,12 +23,12 @@ from accelsim.engines.analytic import closed_form as analytic
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.explore.cloud import cloud
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapper import any_dataflow, search
-from accelsim.mapper.layer_search import map_layer
+from accelsim.mapper import any_dataflow, preparing, search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.space import divisors, rows, under
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results.best_mapping import map_layer
 from accelsim.view.space_picture import space
 
 SMALL = acc.Conv2d(M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
@@ -188,7 +188,7 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(
     layer = acc.load_workload("lenet5").select(["conv2"])
     even = map_layer(layer, "eyeriss", "rs", objective="edp", tiles="even", batch=1).certificate
     full = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
-    real = search.Cell.tables
+    real = preparing.Cell.tables
 
     def tables(self: Any, families: Any, tiles: Any, *args: Any, **kwargs: Any) -> Any:
         if sum(len(r.tiles) for r in self.picks) > sum(len(r.tiles) for r in evens):
@@ -199,7 +199,7 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(
         layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs")
     )
     evens = [rows(skeleton, f, "even") for f in skeleton.families]
-    monkeypatch.setattr(search.Cell, "tables", tables)
+    monkeypatch.setattr(preparing.Cell, "tables", tables)
     found = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
     assert found.stopped == why and found.value == even.value and found.space == full.space
     assert 0 < found.bound <= full.value * (1 + 1e-9) and 0 < found.gap < 1 and found.left > 0

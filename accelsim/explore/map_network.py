@@ -14,10 +14,10 @@ from accelsim.base.errors import InputError
 from accelsim.explore.pools import one_thread
 from accelsim.hardware.architecture import load_architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
-from accelsim.mapper.layer_search import Best, map_layer
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import LayerMapping, MappingFile, load_dataflow
 from accelsim.mapping.mapping import MappingError
+from accelsim.results.best_mapping import Best, map_layer
 from accelsim.results.result import Result, Row
 from accelsim.results.simulate import simulate
 from accelsim.workload.network import load_workload

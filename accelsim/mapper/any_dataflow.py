@@ -30,17 +30,11 @@ from accelsim.base.errors import InputError
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, words_used
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.beginnings import Beginning, beginnings
+from accelsim.mapper.bound_table import BoundTable, SearchTally
 from accelsim.mapper.cell import Cell, Column, extra_columns, leaves_as_it_came, same_factors
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import (
-    ROUNDING,
-    BoundTable,
-    Search,
-    SearchTally,
-    State,
-    group_tables,
-    prepare,
-)
+from accelsim.mapper.preparing import group_tables, prepare
+from accelsim.mapper.search import ROUNDING, Search, State
 from accelsim.mapper.space import TileRows, count, rows
 from accelsim.mapping.mapping import Axis
 from accelsim.mapping.skeleton import Keep, OpenLoop, Skeleton

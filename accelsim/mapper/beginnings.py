@@ -11,8 +11,10 @@ from time import monotonic
 
 from accelsim.base.shipped import shipped_names
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.bound_table import Candidate, SearchTally
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import Found, Search, SearchTally, prepare
+from accelsim.mapper.preparing import prepare
+from accelsim.mapper.search import Search
 from accelsim.mapper.space import rows, under
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import Axis, MappingError
@@ -68,11 +70,11 @@ def beginnings(
             raise KeyboardInterrupt
 
 
-def _beginning(found: Found) -> Beginning:
-    skeleton = found.skeleton
+def _beginning(best: Candidate) -> Beginning:
+    skeleton = best.skeleton
     left, trips = dict(skeleton.problem.size), dict[Place, int]()
     orders: list[list[str]] = [[] for _ in skeleton.keep]
-    for slot, tile in zip(skeleton.loops, found.tiles, strict=True):
+    for slot, tile in zip(skeleton.loops, best.tiles, strict=True):
         place, n = (slot.dim, slot.level, slot.axis), -(-left[slot.dim] // int(tile))
         trips[place] = trips.get(place, 1) * n
         left[slot.dim] = min(left[slot.dim], int(tile))
