@@ -31,11 +31,13 @@ from accelsim.engines.analytic.closed_form import BoundarySums, Factor, words_us
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.beginnings import Beginning, beginnings
 from accelsim.mapper.bound_table import BoundTable, SearchTally
-from accelsim.mapper.cell import Cell, Column, extra_columns, leaves_as_it_came, same_factors
+from accelsim.mapper.cell import Cell, leaves_as_it_came
+from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import group_tables, prepare
 from accelsim.mapper.search import ROUNDING, Search, State
 from accelsim.mapper.space import TileRows, count, rows
+from accelsim.mapper.time_columns import Bracket, extra_columns, signed
 from accelsim.mapping.mapping import Axis
 from accelsim.mapping.skeleton import Keep, OpenLoop, Skeleton
 from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem
@@ -394,9 +396,18 @@ class Relaxed(Cell):
         self.allowed, self.classes, self.changing, self.within = allowed, classes, changing, within
         super().__init__(skeleton, tuple(range(len(skeleton.loops))), final, picks)
 
-    def _terms(self) -> None:
-        nest, acc = self.part, self.skeleton.problem.accumulated
-        brackets: dict[Column, list[tuple[list[Factor], list[Factor] | None]]] = {}
+    def _tabulate(self) -> None:
+        for column, brackets in self._all_brackets().items():
+            self._set_terms(column, signed(brackets))
+            self._set_brackets(column, brackets)
+        self._merge()
+        linear = self._linear()
+        self._weigh({name: (c, self._never_negative(w)) for name, (c, w) in linear.items()})
+
+    def _all_brackets(self) -> dict[Column, list[Bracket]]:
+        """Every column as brackets: of a tensor's boundaries those under its own best order."""
+        acc = self.skeleton.problem.accumulated
+        brackets: dict[Column, list[Bracket]] = {}
         for tensor in TENSORS:
             own = self._order(tensor)
             for b in own.boundaries:
@@ -408,51 +419,14 @@ class Relaxed(Cell):
                         brackets[b, name] = [(self._distinct(b.child, name == "taken"), None)]
                     else:
                         as_entries = name == "arrived" and leaves_as_it_came(own, side)
-                        brackets[b, name] = side.brackets("read" if as_entries else name)
+                        brackets[b, name] = [*side.brackets("read" if as_entries else name)]
         for column, of_terms in zip(self.model.columns, self.model.matrix.T, strict=True):
             if column[0] is None:
                 (at,) = np.flatnonzero(of_terms)
-                brackets[column] = [(list(self.model.factors[at]), None)]
-        for column, factors in extra_columns(nest):
-            brackets[column] = [(list(factors), None)]
-        self.terms, self.brackets, known = [], [], {}
-        self.in_terms: dict[Column, dict[int, float]] = {}
-        self.in_brackets: dict[Column, list[int]] = {}
-        seen: dict[Any, int] = {}
-
-        def term_of(factors: list[Factor]) -> int:
-            key = same_factors(factors)
-            if key not in seen:
-                seen[key] = len(self.terms)
-                self.terms.append(tuple(factors))
-            return seen[key]
-
-        for column, listed in brackets.items():
-            signs: dict[int, float] = {}
-            for first, second in listed:
-                signs[term_of(first)] = signs.get(term_of(first), 0.0) + 1.0
-                if second is not None:
-                    signs[term_of(second)] = signs.get(term_of(second), 0.0) - 1.0
-                key = (same_factors(first), None if second is None else same_factors(second))
-                if key not in known:
-                    known[key] = len(self.brackets)
-                    self.brackets.append((tuple(first), None if second is None else tuple(second)))
-                self.in_brackets.setdefault(column, []).append(known[key])
-            self.in_terms[column] = signs
-        linear = self._linear()
-        for name, (constant, weights) in linear.items():
-            linear[name] = constant, self._never_negative(weights)
-        self.weights = {name: weights for name, (_, weights) in linear.items()}
-        self.constants = {name: constant for name, (constant, _) in linear.items()}
-        self.by_term, self.by_bracket = {}, {}
-        for name, (_, weights) in linear.items():
-            t, p = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
-            for column, w in weights.items():
-                for term, sign in self.in_terms[column].items():
-                    t[term] += w * sign
-                for piece in self.in_brackets[column]:
-                    p[piece] += w
-            self.by_term[name], self.by_bracket[name] = t, p
+                brackets[column] = [(self.model.factors[at], None)]
+        for column, factors in extra_columns(self.part):
+            brackets[column] = [(factors, None)]
+        return brackets
 
     def _never_negative(self, weights: dict[Column, float]) -> dict[Column, float]:
         """Sums only get fewer on their way out: drained at a child >= arrived at its parent >=

@@ -9,10 +9,9 @@ columns used.  A group is the families whose tiles meet in one factor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from math import floor, prod
 from typing import Any
 
@@ -20,31 +19,29 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved as counts
-from accelsim.engines.analytic.array_time import holds, on_lines
+from accelsim.engines.analytic.array_time import on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
-from accelsim.engines.analytic.pipeline import overlaps
-from accelsim.engines.analytic.rank_sums import TileChain, irrelevant
 from accelsim.mapper import lower_cycles as time
-from accelsim.mapper.factors import line_sum, values
+from accelsim.mapper.factors import values
+from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.packed import Packed
 from accelsim.mapper.slides import Cuts, pair_table
 from accelsim.mapper.space import TileRows
-from accelsim.mapping.footprint import plain_words
-from accelsim.mapping.mapping import FUSED
-from accelsim.mapping.skeleton import (
-    Boundary,
-    Chain,
-    LargestTile,
-    Skeleton,
-    TileFactor,
-    depends,
-    most_trips,
+from accelsim.mapper.time_columns import (
+    Bracket,
+    SignedTerm,
+    extra_columns,
+    fold_columns,
+    fold_values,
+    ramp_columns,
+    signed,
 )
+from accelsim.mapping.mapping import FUSED
+from accelsim.mapping.skeleton import LargestTile, Skeleton, SlidingRank, depends
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Column = time.Column
 
 
 @dataclass(frozen=True)
@@ -104,106 +101,102 @@ class Cell:
         self.families = skeleton.families
         self.part = skeleton.part(there, final)
         self.model = ClosedForm(self.part)
-        self._terms()
+        self.terms: list[tuple[Factor, ...]] = []
+        self.brackets: list[tuple[tuple[Factor, ...], tuple[Factor, ...] | None]] = []
+        self.in_terms: dict[Column, dict[int, float]] = {}  # term -> sign
+        self.in_brackets: dict[Column, list[int]] = {}
+        self._known: dict[Any, int] = {}
+        self._tabulate()
 
     # -- objectives as weights of terms and brackets -----------------------------------------------
 
-    def _terms(self) -> None:
-        nest, model = self.part, self.model
-        self.terms: list[tuple[Factor, ...]] = list(model.factors)
-        columns: dict[Column, dict[int, float]] = {}
-        for at, column in enumerate(model.columns):
-            columns[column] = {
-                int(t): float(model.matrix[t, at]) for t in np.flatnonzero(model.matrix[:, at])
-            }
-        sides = {b: BoundarySums(nest, b) for b in nest.boundaries}
-        self._runs = {b for b, side in sides.items() if leaves_as_it_came(nest, side)}
-        for b in self._runs:
-            columns[b, "arrived"] = {}
-            for sign, parts in sides[b].terms("U", "K"):
-                columns[b, "arrived"][len(self.terms)] = sign
-                self.terms.append(tuple(parts))
-        for column, factors in extra_columns(nest):
-            columns[column] = {len(self.terms): 1.0}
-            self.terms.append(factors)
-        folds = dict(fold_columns(nest)) if on_lines(nest) else {}
-        for column, begun in folds.items():
-            signs = [
-                (sign, x)
-                for first, same in begun
-                for sign, x in ((1.0, first), (-1.0, same))
-                if x is not None
-            ]
-            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signs)}
-            self.terms += [tuple(x) for _, x in signs]
-        ramps = ramp_columns(nest, sides)
-        for column, signed in ramps.items():
-            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signed)}
-            self.terms += [tuple(x) for _, x in signed]
-        self._merge(columns)
-        self.brackets: list[tuple[tuple[Factor, ...], tuple[Factor, ...] | None]] = []
-        known: dict[Any, int] = {}
-        pieces: dict[Column, list[int]] = {}
-        for column in columns:
-            where, name = column
+    def _tabulate(self) -> None:
+        """Every column as signed terms and as brackets, and every form as weights of either."""
+        part, model = self.part, self.model
+        sides = {b: BoundarySums(part, b) for b in part.boundaries}
+        entries = [b for b, side in sides.items() if leaves_as_it_came(part, side)]
+        folds = dict(fold_columns(part)) if on_lines(part) else {}
+        ramps = ramp_columns(part, sides)
+        self.terms = list(model.factors)
+        for column, signs in zip(model.columns, model.matrix.T, strict=True):
+            self.in_terms[column] = {int(t): float(signs[t]) for t in np.flatnonzero(signs)}
+        for b in entries:
+            self._set_terms((b, "arrived"), sides[b].terms("U", "K"))
+        for column, factors in extra_columns(part):
+            self._set_terms(column, [(1.0, factors)])
+        for column, brackets in folds.items():
+            self._set_terms(column, signed(brackets))
+        for column, signs_of in ramps.items():
+            self._set_terms(column, signs_of)
+        self._merge()
+        for column in self.in_terms:
             if column in ramps:
                 continue
-            name = "read" if where in self._runs and name == "arrived" else name
-            listed: list[tuple[list[Factor], list[Factor] | None]]
+            where, name = column
             if column in folds:
-                listed = folds[column]
-            else:
-                listed = (
-                    [(list(self.terms[t]), None) for t in columns[column]]
-                    if where is None
-                    else sides[where].brackets(name)
+                self._set_brackets(column, folds[column])
+            elif where is None:
+                self._set_brackets(
+                    column, [(list(self.terms[t]), None) for t in self.in_terms[column]]
                 )
-            for first, second in listed:
-                key = (same_factors(first), None if second is None else same_factors(second))
-                if key not in known:
-                    known[key] = len(self.brackets)
-                    self.brackets.append((tuple(first), None if second is None else tuple(second)))
-                pieces.setdefault(column, []).append(known[key])
-        self.in_terms, self.in_brackets = columns, pieces
+            else:
+                as_entries = name == "arrived" and where in entries
+                self._set_brackets(column, sides[where].brackets("read" if as_entries else name))
         linear = self._linear()
-        for i, form in enumerate(time.closer_forms(nest) if ramps else ()):
+        for i, form in enumerate(time.closer_forms(part) if ramps else ()):
             linear[f"closer{i}"] = form
-        same: dict[
-            Any, Column
-        ] = {}  # columns that always count alike are one: what one gains another may cost
-        home = {
-            c: same.setdefault(
-                (None if c[0] is None else c[0].tensor, frozenset(columns[c].items())), c
-            )
-            for c in columns
-        }
-        self.weights: dict[str, dict[Column, float]] = {}
-        for name, (constant, weights) in linear.items():
-            merged: dict[Column, float] = {}
-            for column, w in weights.items():
-                merged[home[column]] = merged.get(home[column], 0.0) + w
-            self.weights[name] = merged
-            linear[name] = constant, merged
-        self.constants = {name: constant for name, (constant, _) in linear.items()}
-        self.by_term, self.by_bracket = {}, {}
-        for name, (_, weights) in linear.items():
-            t, p = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
-            for column, w in weights.items():
-                for term, sign in columns[column].items():
-                    t[term] += w * sign
-                for piece in pieces.get(column, ()):
-                    p[piece] += w
-            self.by_term[name], self.by_bracket[name] = t, p
+        self._weigh({name: (c, self._joined(weights)) for name, (c, weights) in linear.items()})
 
-    def _merge(self, columns: dict[Column, dict[int, float]]) -> None:
+    def _set_terms(self, column: Column, terms: Sequence[SignedTerm]) -> None:
+        """A column as signed products."""
+        base = len(self.terms)
+        self.in_terms[column] = {base + i: sign for i, (sign, _) in enumerate(terms)}
+        self.terms += [tuple(factors) for _, factors in terms]
+
+    def _set_brackets(self, column: Column, brackets: Sequence[Bracket]) -> None:
+        """A column as a sum of brackets, each listed once in ``self.brackets``."""
+        for first, kept in brackets:
+            key = same_factors(first), None if kept is None else same_factors(kept)
+            if key not in self._known:
+                self._known[key] = len(self.brackets)
+                self.brackets.append((tuple(first), None if kept is None else tuple(kept)))
+            self.in_brackets.setdefault(column, []).append(self._known[key])
+
+    def _merge(self) -> None:
         """Terms of equal factors are one."""
         known: dict[Any, int] = {}
         home = [known.setdefault(same_factors(factors), t) for t, factors in enumerate(self.terms)]
-        for column, signs in columns.items():
+        for column, signs in self.in_terms.items():
             merged: dict[int, float] = {}
             for t, sign in signs.items():
                 merged[home[t]] = merged.get(home[t], 0.0) + sign
-            columns[column] = merged
+            self.in_terms[column] = merged
+
+    def _joined(self, weights: Mapping[Column, float]) -> dict[Column, float]:
+        """Weights with columns that always count alike as one: what one gains another may cost."""
+        first: dict[Any, Column] = {}
+        home = {
+            c: first.setdefault((None if c[0] is None else c[0].tensor, frozenset(t.items())), c)
+            for c, t in self.in_terms.items()
+        }
+        joined: dict[Column, float] = {}
+        for column, w in weights.items():
+            joined[home[column]] = joined.get(home[column], 0.0) + w
+        return joined
+
+    def _weigh(self, linear: Mapping[str, tuple[float, dict[Column, float]]]) -> None:
+        """Every form as weights of the terms, and of the brackets."""
+        self.constants = {name: constant for name, (constant, _) in linear.items()}
+        self.weights = {name: weights for name, (_, weights) in linear.items()}
+        self.by_term, self.by_bracket = dict[str, Floats](), dict[str, Floats]()
+        for name, weights in self.weights.items():
+            of_terms, of_brackets = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
+            for column, w in weights.items():
+                for term, sign in self.in_terms[column].items():
+                    of_terms[term] += w * sign
+                for bracket in self.in_brackets.get(column, ()):
+                    of_brackets[bracket] += w
+            self.by_term[name], self.by_bracket[name] = of_terms, of_brackets
 
     def _linear(self) -> dict[str, tuple[float, dict[Column, float]]]:
         """Energy but for its static part, bits over the outermost level's port, and the forms of
@@ -306,7 +299,7 @@ class Cell:
                     key = f.identity
                     if key not in memo:
                         memo[key] = (
-                            _fold_values(self.part, f, columns)
+                            fold_values(self.part, f, columns)
                             if f.identity[0] == "fold"
                             else values(self.part, f, columns)
                         )
@@ -408,13 +401,13 @@ class Cell:
         size, mine = self.skeleton.problem.size, self._dims_of(families, lead)
         column = {loop: i for i, loop in enumerate(loops)}
         own = {i: tiles[:, column[s]] for i, s in enumerate(self.there) if s in column}
-        for factor in largest.factors:
-            if not mine & set(factor.dims):
-                continue
-            if factor.slide is None:
-                words = words * plain_words(factor, size, own, np.minimum)
-            elif not (lead and self._elsewhere(factor.dims, families)):
-                words = words * self._slid(factor, own, len(tiles))
+        words *= prod(size[d] for d in largest.uncut if d in mine)
+        for i in largest.innermost:
+            if i in own:
+                words = words * own[i]
+        for rank in largest.sliding:
+            if mine & set(rank.dims) and not (lead and self._elsewhere(rank.dims, families)):
+                words = words * self._slid(rank, own, len(tiles))
         return words
 
     def _dims_of(self, families: tuple[int, ...], lead: bool) -> set[str]:
@@ -424,19 +417,18 @@ class Cell:
         mine = {p for f in families for p in self.families[f].parts}
         return mine | set(DIMS) - {p for f in self.families for p in f.parts} if lead else mine
 
-    def _slid(self, factor: TileFactor, tiles: dict[int, Ints], choices: int) -> Ints:
-        """Words of a sliding rank's largest tile [choices]: every different way to cut outputs with
-        every different way to cut taps.
+    def _slid(self, rank: SlidingRank, tiles: dict[int, Ints], choices: int) -> Ints:
+        """Words of a sliding rank's longest piece [choices]: every different way to cut outputs
+        with every different way to cut taps.
         """
-        assert factor.slide is not None
         cuts, different, rows = [], [], []
-        for d, loops in zip(factor.dims, factor.cuts, strict=True):
+        for size, loops in zip(rank.sizes, rank.cuts, strict=True):
             cut = np.array([tiles[i] for i in loops], np.int64).reshape(len(loops), choices).T
             unique, back = np.unique(cut, axis=0, return_inverse=True)
-            cuts.append(Cuts(self.skeleton.problem.size[d], "t" * len(loops)))
+            cuts.append(Cuts(size, "t" * len(loops)))
             different.append(unique)
             rows.append(back.reshape(-1))
-        table = pair_table(factor.slide, cuts[0], cuts[1], "most", different[0], different[1])
+        table = pair_table(rank.slide, cuts[0], cuts[1], "most", different[0], different[1])
         return table[rows[0], rows[1]].astype(np.int64)
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
@@ -517,255 +509,4 @@ def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
     return tuple(sorted((f.identity for f in factors), key=repr))
 
 
-def extra_columns(nest: Skeleton) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
-    """The ways of sums that are added from PE to PE: columns only the cycles need."""
-    if not on_lines(nest) and time.adds_in_a_chain(nest):
-        for column, axis in ((time.ROW_WAY, "row"), (time.COL_WAY, "col")):
-            yield column, tuple(_way(nest, c, axis) for c in nest.chains)
-
-
-def fold_columns(
-    nest: Skeleton,
-) -> Iterator[tuple[Column, list[tuple[list[Factor], list[Factor] | None]]]]:
-    """Folds of an array with lines, and their rows and columns summed over them, as brackets
-    (first, what is the same fold).
-
-    A fold begins where a loop that cuts the held words advances, those inside it at their first
-    (``array_time.merged``); where the words stay but the size of the fold changes another one
-    begins, which is not counted.
-    """
-    outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
-    runs: list[
-        tuple[int, int]
-    ] = []  # [from, to) of ``outside``: neighbouring loops that cut the held words
-    for n, i in enumerate(outside):
-        if holds(nest, nest.loops[i]):
-            runs = (
-                [*runs[:-1], (runs[-1][0], n + 1)]
-                if runs and runs[-1][1] == n
-                else [*runs, (n, n + 1)]
-            )
-    for column, axis in ((time.FOLDS, ""), (time.FOLD_ROWS, "row"), (time.FOLD_COLS, "col")):
-
-        def upto(n: int, axis: str = axis) -> list[Factor]:
-            return [
-                _fold(nest, c, axis, sum(i in c.loops for i in outside[:n])) for c in nest.chains
-            ]
-
-        first: list[tuple[list[Factor], list[Factor] | None]] = (
-            [] if runs and runs[0][0] == 0 else [(upto(0), None)]
-        )
-        yield column, first + [(upto(to), upto(start) if start else None) for start, to in runs]
-
-
-def _fold(nest: Skeleton, chain: Chain, axis: str, outside: int) -> Factor:
-    """Settings of a chain's first ``outside`` temporal loops; or over them, the rows (columns) of
-    PEs its loops use.
-    """
-    loops = [nest.loops[i] for i in chain.loops]
-    kinds = tuple(("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops)
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        part = [chain.parts.index(x.dim) if x.dim in chain.parts else -1 for x in loops]
-        line = TileChain(
-            tuple(nest.problem.size[p] for p in chain.parts),
-            tuple(zip(part, tiles[chain.name], kinds, strict=True)),
-        )
-        return irrelevant(line, outside, False).U
-
-    return Factor((chain.name,), ("fold", chain.name, kinds, outside), value)
-
-
-def ramp_columns(
-    nest: Skeleton, sides: dict[Boundary, BoundarySums]
-) -> dict[Column, list[tuple[float, list[Factor]]]]:
-    """Words of the first step of every phase, as signed products: what comes where a loop advances
-    with which a phase begins.
-
-    Phases begin with passes, and inside them where a loop advances that cuts a tensor the PEs do
-    not take in ahead, or one outside such a loop.
-    """
-    last = nest.levels - 1
-    waited = [
-        t for t in nest.problem.operands if t in nest.keep[last] and not overlaps(nest, last, t)
-    ]
-    cuts = [
-        i
-        for i, x in enumerate(nest.loops)
-        if not x.spatial and x.level < last and any(nest.loop_depends(x, t) for t in waited)
-    ]
-    found = {}
-    for column, b in time.ramp_boundaries(nest).items():
-        if b not in sides or sides[b].mac:
-            continue
-        first, *others = sides[b].brackets("read")
-        signed = [(1.0, first[0])]
-        for k, (came, kept) in zip(sides[b].temporal, others, strict=True):
-            inside = [j for j in cuts if j > k]
-            if nest.loops[k].level >= last - 1 and k not in cuts and not inside:
-                continue
-            each = [(1.0, came)] + ([(-1.0, kept)] if kept is not None else [])
-            signed += each
-            if (
-                nest.loops[k].level >= last - 1 and k not in cuts
-            ):  # unless none of the loops inside advances
-                still = [_still(nest, c, tuple(i in inside for i in c.loops)) for c in nest.chains]
-                signed += [(-sign, [*factors, *still]) for sign, factors in each]
-        found[column] = signed
-    return found
-
-
-def _still(nest: Skeleton, chain: Chain, which: tuple[bool, ...]) -> Factor:
-    """1 where these loops of a chain have one trip, else 0."""
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return int(
-            all(
-                n == 1
-                for n, take in zip(most_trips(nest, chain, tiles[chain.name]), which, strict=True)
-                if take
-            )
-        )
-
-    return Factor((chain.name,), ("fold", chain.name, "still", which), value)
-
-
-def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
-    """Most pieces of a chain along an axis, if sums are added over them."""
-    b = next(
-        b
-        for b in reversed(nest.boundaries)
-        if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1
-    )
-    loops = [nest.loops[i] for i in chain.loops]
-    free = not any(depends(x.dim, b.tensor, nest.fused) for x in loops)
-    counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return prod(
-            n
-            for n, take in zip(most_trips(nest, chain, tiles[chain.name]), counted, strict=True)
-            if take
-        )
-
-    return Factor((chain.name,), ("fold", chain.name, "way", counted), value)
-
-
-def _fold_values(nest: Skeleton, factor: Factor, columns: dict[str, Ints]) -> Floats:
-    chain = next(c for c in nest.chains if c.name == factor.chains[0])
-    tiles = columns[chain.name]
-    if not chain.fused and factor.identity[2] not in ("way", "still"):
-        return line_sum(
-            nest.problem.size[chain.name],
-            tiles,
-            "".join(factor.identity[2]),
-            "first",
-            factor.identity[3],
-            False,
-        )
-    unique, back = np.unique(tiles, axis=0, return_inverse=True)
-    found = np.array(
-        [factor.value({chain.name: tuple(int(x) for x in t)}) for t in unique], np.float64
-    )
-    return found[back.reshape(-1)]
-
-
-# -- cells of a skeleton ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TileBlock:
-    """A cell's share of a skeleton: which rows of each family are in it."""
-
-    there: tuple[int, ...]
-    final: tuple[bool, ...]
-    picks: tuple[Ints, ...]
-
-
-def every_block(skeleton: Skeleton) -> list[TileBlock]:
-    """The cells of a skeleton whatever its tiles: every loop may have one trip or more.  Rows are
-    of no use.
-    """
-    trips = [
-        np.array(list(product((1, 2), repeat=len(f.loops))), np.int64).reshape(-1, len(f.loops))
-        for f in skeleton.families
-    ]
-    return blocks(skeleton, [TileRows(t, t, 0, 0) for t in trips])
-
-
-def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
-    """The cells of a skeleton that have a mapping, by what the families' loops of one trip
-    leave.
-    """
-    signatures = [
-        _signatures(skeleton, f, r) for f, r in zip(skeleton.families, listed, strict=True)
-    ]
-    found = []
-    for combo in product(*signatures):
-        there = tuple(
-            sorted(set(range(len(skeleton.loops))) - {s for absent, _, _ in combo for s in absent})
-        )
-        final = tuple(all(flags[i] for _, flags, _ in combo) for i in range(len(skeleton.keep)))
-        found.append(TileBlock(there, final, tuple(index for _, _, index in combo)))
-    return found
-
-
-def _signatures(
-    skeleton: Skeleton, family: Chain, listed: TileRows
-) -> list[tuple[frozenset[int], tuple[bool, ...], Ints]]:
-    """(slots that are no loops, where the family lets sums be final, rows) for each kind of
-    choice.
-    """
-    arch, problem = skeleton.arch, skeleton.problem
-    slots = [skeleton.loops[i] for i in family.loops]
-    lines = any(
-        n.streamed == "systolic" or n.held == "systolic" or n.accumulated == "systolic"
-        for n in arch.networks.values()
-    )
-    absent: list[npt.NDArray[np.bool_]] = []
-    fused = [i for i, s in enumerate(slots) if s.dim in FUSED]
-    for i, s in enumerate(slots):
-        alone = listed.trips[:, i] == 1
-        if s.spatial and lines and i not in fused:
-            absent.append(alone)
-        elif i in fused:
-            gone = (listed.trips[:, fused] == 1).all(axis=1)
-            absent.append(alone if s.spatial and lines else gone)
-        else:
-            absent.append(np.zeros(len(alone), bool))
-    acc = problem.accumulated
-    final = [np.ones(len(listed.trips), bool) for _ in skeleton.keep]
-    if arch.bits.psum != getattr(arch.bits, acc):
-        for level, unfinished in enumerate(skeleton.unfinished):
-            for i, loop in enumerate(family.loops):
-                if loop in unfinished:
-                    final[level] &= listed.trips[:, i] == 1
-    code = np.zeros(len(listed.trips), np.int64)
-    for flag in (*absent, *final):
-        code = code * 2 + flag
-    n, bits = len(slots), len(absent) + len(final)
-    found = []
-    for c in np.flatnonzero(np.bincount(code)):
-        u = [bool(c >> i & 1) for i in reversed(range(bits))]
-        found.append(
-            (
-                frozenset(family.loops[i] for i in range(n) if u[i]),
-                tuple(u[n:]),
-                np.flatnonzero(code == c),
-            )
-        )
-    return found
-
-
-__all__ = [
-    "Cell",
-    "ChoiceGroup",
-    "Limit",
-    "TileBlock",
-    "blocks",
-    "every_block",
-    "extra_columns",
-    "fold_columns",
-    "leaves_as_it_came",
-    "same_factors",
-]
+__all__ = ["Cell", "ChoiceGroup", "Limit", "leaves_as_it_came", "same_factors"]

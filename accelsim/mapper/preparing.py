@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.mapper.bound_table import BoundTable, SearchTally, product_of
-from accelsim.mapper.cell import Cell, ChoiceGroup, blocks, every_block
+from accelsim.mapper.cell import Cell, ChoiceGroup
+from accelsim.mapper.cell_blocks import blocks, every_block
 from accelsim.mapper.dominance import undominated
 from accelsim.mapper.packed import Packed
 from accelsim.mapper.space import TileRows

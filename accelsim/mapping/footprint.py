@@ -5,21 +5,20 @@ A level holds of each tensor it keeps a tile, as large as the tensor's tile ever
 that is made of hangs on loops alone (``Skeleton.largest_tile``); here the sizes are put in.  Three
 ask: a nest and the fixed rule with one row of whole numbers (``Footprint``), the rule for many
 architectures with arrays over them (``rule_many``), and the mapper with arrays over the choices of
-some chains (``mapper.cell``); all by ``plain_words`` and ``sliding_words``.
+some chains (``mapper.cell``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
-from functools import lru_cache, reduce
+from functools import lru_cache
 from math import ceil, prod
-from typing import Any
 
 import numpy as np
 
 from accelsim.hardware.architecture import Level
-from accelsim.mapping.skeleton import Skeleton, TileFactor, bits_of
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import DIMS, RANKS, Slide
 
 
@@ -38,24 +37,16 @@ class Footprint:
         """Most real words of a tensor's tile at a level over all positions; of its home's, all of
         them.
         """
-        tiles, trips, size = self.tiles, self.trips, self.skeleton.problem.size
-        largest = self.skeleton.largest_tile(level, tensor)
+        largest, tiles = self.skeleton.largest_tile(level, tensor), self.tiles
         for i in largest.pairs:
-            if trips[i] > 1:
+            if self.trips[i] > 1:
                 return 1
-        words = 1
-        for factor in largest.factors:
-            if factor.slide is None:
-                words *= plain_words(factor, size, tiles, min)
-            else:
-                (e, r), (out, filt) = factor.dims, factor.cuts
-                words *= sliding_words(
-                    factor.slide,
-                    size[e],
-                    cuts(size[e], out, tiles),
-                    size[r],
-                    cuts(size[r], filt, tiles),
-                )
+        words = largest.whole
+        for i in largest.innermost:
+            words *= tiles[i]
+        for _, (out, filt), slide, cuts in largest.sliding:
+            e, r = (tuple([tiles[i] for i in loops]) for loops in cuts)
+            words *= sliding_words(slide, out, e, filt, r)
         return words
 
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
@@ -105,8 +96,12 @@ class Footprint:
 
     def word_bits(self, level: int, tensor: str) -> int:
         """Width of a tensor's words at a level, in bits."""
-        final = all([self.trips[i] == 1 for i in self.skeleton.unfinished[level]])
-        return bits_of(self.skeleton, tensor, final=final)
+        skeleton = self.skeleton
+        if tensor == skeleton.problem.accumulated:
+            for i in skeleton.unfinished[level]:
+                if self.trips[i] > 1:
+                    return skeleton.arch.bits.psum
+        return int(getattr(skeleton.arch.bits, tensor))
 
     def tile_bytes(self, level: int, tensor: str) -> int:
         """Bytes a tensor's largest tile occupies at a level, twice where the level is
@@ -165,33 +160,6 @@ def copies(skeleton: Skeleton, at: int, tensor: str, level: Level) -> int:
     return 2 if level.double_buffered and skeleton.homes[tensor] != at else 1
 
 
-def plain_words(factor: TileFactor, size: Map[str, int], tiles: Any, least: Any) -> Any:
-    """Words of a factor that does not slide: the longest pieces' product, or the longest chunk.
-
-    ``tiles`` [loops] are whole numbers, or arrays over mappings with ``least=np.minimum``.
-    """
-    words: Any = 1
-    for dim, cut in zip(factor.dims, factor.cuts, strict=True):
-        extent = size[dim]
-        for i in cut:
-            extent = least(extent, tiles[i])
-        words = words * extent
-    return reduce(least, [tiles[i] for i in factor.chunk], words) if factor.chunk else words
-
-
-def cuts(size: int, loops: Sequence[int], tiles: Any) -> tuple[int, ...]:
-    """The tiles of a dimension's loops that cut it: a tile of all that enters its loop does not,
-    and is left out, so that equal ways of cutting are known to be equal.
-    """
-    kept, whole = [], size
-    for i in loops:
-        tile = tiles[i]
-        if tile < whole:
-            kept.append(tile)
-            whole = tile
-    return tuple(kept)
-
-
 @lru_cache(maxsize=65536)
 def sliding_words(
     slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int, filt_tiles: tuple[int, ...]
@@ -233,4 +201,4 @@ def _piece_ends(total: int, tiles: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
     return lo, hi
 
 
-__all__ = ["Footprint", "copies", "cuts", "plain_words", "sliding_words"]
+__all__ = ["Footprint", "copies", "sliding_words"]

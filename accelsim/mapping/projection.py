@@ -16,6 +16,7 @@ here and nowhere else:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from accelsim.hardware.architecture import Architecture
@@ -70,21 +71,15 @@ def project(
     outside it.
     """
     stored = tensor == "ifmap" and problem.accumulated != "ifmap" and arch.stores_padding(level)
-    ranks = tuple(
-        [
-            TensorRank(
-                dims,
-                None
-                if len(dims) == 1
-                else problem.padded_slide(dims)
-                if stored
-                else problem.slide(dims),
-            )
-            for dims in RANKS[tensor]
-        ]
-    )
-    return Projection(
-        tensor, level, ranks, stored, pairs, None if stored or tensor != "ifmap" else window
+    window = None if stored or tensor != "ifmap" else window
+    return Projection(tensor, level, _ranks(problem, tensor, stored), stored, pairs, window)
+
+
+@lru_cache(maxsize=1024)
+def _ranks(problem: Problem, tensor: str, padded: bool) -> tuple[TensorRank, ...]:
+    slide_of = problem.padded_slide if padded else problem.slide
+    return tuple(
+        TensorRank(dims, slide_of(dims) if len(dims) == 2 else None) for dims in RANKS[tensor]
     )
 
 

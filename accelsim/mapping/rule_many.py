@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.footprint import copies, cuts, plain_words, sliding_words
+from accelsim.mapping.footprint import copies, sliding_words
 from accelsim.mapping.rule import RuleFrame, rule_skeleton
-from accelsim.mapping.skeleton import Skeleton, TileFactor, Tiles
+from accelsim.mapping.skeleton import Skeleton, SlidingRank, Tiles
 from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
@@ -141,31 +141,27 @@ class _ManyRules(RuleFrame):
 
     def _tile_words(self, level: int, tensor: str) -> Ints:
         largest = self.skeleton.largest_tile(level, tensor)
-        words = np.ones(self.n, np.int64)
-        for factor in largest.factors:
-            if factor.slide is None:
-                size = self.skeleton.problem.size
-                words = words * plain_words(factor, size, self.tiles, np.minimum)
-            else:
-                words = words * self._slid(factor)
+        words = np.full(self.n, largest.whole)
+        for i in largest.innermost:
+            words = words * self.tiles[i]
+        for rank in largest.sliding:
+            words = words * self._slid(rank)
         return np.where(self._some_run(largest.pairs), 1, words) if largest.pairs else words
 
-    def _slid(self, factor: TileFactor) -> Ints:
-        """Words of a sliding rank's largest tile, worked out once for each way of tiling."""
-        slide, size = factor.slide, [self.skeleton.problem.size[d] for d in factor.dims]
-        assert slide is not None
-        loops = [i for cut in factor.cuts for i in cut]
+    def _slid(self, rank: SlidingRank) -> Ints:
+        """Words of a sliding rank's longest piece, worked out once for each way of cutting."""
+        (out, filt), (e, r) = rank.sizes, rank.cuts
+        loops = [*e, *r]
         if not loops:
-            return np.full(self.n, sliding_words(slide, size[0], (), size[1], ()))
+            return np.full(self.n, sliding_words(rank.slide, out, (), filt, ()))
         rows, which = np.unique(
             np.stack([self.tiles[i] for i in loops], axis=1), axis=0, return_inverse=True
         )
-        words = np.empty(len(rows), np.int64)
-        for k, row in enumerate(rows.tolist()):
-            tiles = dict(zip(loops, row, strict=True))
-            out, filt = (cuts(n, cut, tiles) for n, cut in zip(size, factor.cuts, strict=True))
-            words[k] = sliding_words(slide, size[0], out, size[1], filt)
-        return np.asarray(words[which.ravel()])
+        words = [
+            sliding_words(rank.slide, out, row[: len(e)], filt, row[len(e) :])
+            for row in map(tuple, rows.tolist())
+        ]
+        return np.array(words, np.int64)[which.ravel()]
 
     # -- growing -----------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from accelsim.hardware.architecture import Architecture, Level, Network
 from accelsim.mapping.mapping import FUSED, Axis, Loop, Mapping, MappingError
 from accelsim.mapping.projection import Projection, Window, project
-from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem, Slide
+from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
 Keep = tuple[frozenset[str], ...]  # what each level keeps, outermost first
@@ -92,30 +92,33 @@ class Boundary:
         return f"{self.tensor} {self.parent}>{self.child}"
 
 
-class TileFactor(NamedTuple):
-    """One factor of the words of a largest tile.
-
-    It is the longest piece of a plain rank (``dims`` is its dimension), of a sliding rank (its
-    two), or the longest chunk of a fused dimension (its parts).  ``cuts`` are, for each of
-    ``dims``, the loops that cut it; ``chunk`` those over the fused dimension itself.
+class SlidingRank(NamedTuple):
+    """A sliding rank of a largest tile: its two dimensions, their sizes, how one slides over the
+    other, and for each the loops that cut it.
     """
 
     dims: tuple[str, ...]
-    slide: Slide | None
-    cuts: tuple[tuple[int, ...], ...]
-    chunk: tuple[int, ...]
+    sizes: tuple[int, int]
+    slide: Slide
+    cuts: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class LargestTile(NamedTuple):
     """What the largest tile of a tensor at a level is made of, whatever the tiles' sizes.
 
-    Its words are the product of the ``factors``, for ranks share no dimension and the first piece
-    of a chain is its longest (of sliding ranks see ``footprint.sliding_words``).  They are one (k,
-    x) pair where a loop of ``pairs`` makes more than one trip.
+    Ranks share no dimension, so its words are a product.  No piece of a dimension is longer than
+    the tile of the innermost loop outside the level that cuts it, nor a chunk of a fused dimension
+    than that of the innermost loop over that: the tiles of the loops ``innermost`` are factors.
+    Dimensions that are ``uncut`` are whole, ``whole`` words together.  Of a sliding rank see
+    ``footprint.sliding_words``.  All of it is one (k, x) pair where a loop of ``pairs`` makes more
+    than one trip.
     """
 
     pairs: tuple[int, ...]
-    factors: tuple[TileFactor, ...]
+    innermost: tuple[int, ...]
+    uncut: tuple[str, ...]
+    whole: int
+    sliding: tuple[SlidingRank, ...]
 
 
 class Skeleton:
@@ -143,6 +146,7 @@ class Skeleton:
         self._final = final
         self._projections: dict[tuple[str, int], Projection] = {}
         self._largest: dict[tuple[int, str], LargestTile] = {}
+        self._loops_above: dict[int, dict[str, tuple[int, ...]]] = {}
 
     def part(self, loops: Sequence[int], final: tuple[bool, ...] | None = None) -> Skeleton:
         """The skeleton of some of the loops: the others make one trip."""
@@ -230,8 +234,10 @@ class Skeleton:
             kind: str = net.accumulated
         else:
             kind = net.held if tensor in self.keep[-1] else net.streamed
-        padded = self.projection(tensor, child).stored_padding
-        adds = padded and not self.projection(tensor, parent).stored_padding
+        adds = tensor == "ifmap" and (
+            self.projection(tensor, child).stored_padding
+            and not self.projection(tensor, parent).stored_padding
+        )
         merged = self._merged(tensor, parent, child, kind)
         return Boundary(tensor, parent, child, name, kind, merged, adds)
 
@@ -337,7 +343,10 @@ class Skeleton:
         """Width of a tensor's words at a level, in bits: sums have the psum's until they are
         final.
         """
-        return bits_of(self, tensor, final=self.final[level])
+        bits = self.arch.bits
+        if tensor == self.problem.accumulated and not self.final[level]:
+            return bits.psum
+        return int(getattr(bits, tensor))
 
     def largest_tile(self, level: int, tensor: str) -> LargestTile:
         """What the largest tile of a tensor at a level is made of: all of the tensor at its
@@ -349,25 +358,43 @@ class Skeleton:
         return largest
 
     def _largest_tile(self, level: int, tensor: str) -> LargestTile:
-        above: dict[str, tuple[int, ...]] = {}
-        if level != self.homes[tensor]:
+        above = self._above(0 if level == self.homes[tensor] else level)
+        size = self.problem.size
+        pairs, innermost, done = list[int](), list[int](), set[str]()
+        for name in self._fused_names:
+            if name in above and tensor == "ifmap":
+                pairs += above[name]
+            elif name in above and depends(name, tensor, self.fused):
+                innermost.append(above[name][-1])
+                done.update(self.fused[name])
+        uncut, sliding = list[str](), list[SlidingRank]()
+        for dims in RANKS[tensor]:
+            d = dims[0]
+            if len(dims) == 2:
+                slide = self.projection(tensor, level).slide(dims)
+                cuts = above.get(d, ()), above.get(dims[1], ())
+                sliding.append(SlidingRank(dims, (size[d], size[dims[1]]), slide, cuts))
+            elif d in above and d not in done:
+                innermost.append(above[d][-1])
+            elif d not in done:
+                uncut.append(d)
+        whole = prod([size[d] for d in uncut])
+        return LargestTile(tuple(pairs), tuple(innermost), tuple(uncut), whole, tuple(sliding))
+
+    @cached_property
+    def _fused_names(self) -> list[str]:
+        """The fused dimensions that have loops."""
+        return [c.name for c in self.chains if c.fused]
+
+    def _above(self, level: int) -> dict[str, tuple[int, ...]]:
+        """The loops outside a level, by dimension."""
+        above = self._loops_above.get(level)
+        if above is None:
+            above = self._loops_above[level] = {}
             for i, x in enumerate(self.loops):
                 if x.level < level:
-                    above[x.dim] = (*above.get(x.dim, ()), i)
-        fused = [name for name in above if name not in DIMS]
-        pairs = tuple(i for name in fused for i in above[name]) if tensor == "ifmap" else ()
-        factors, done = list[TileFactor](), set[str]()
-        for name in fused if tensor != "ifmap" else ():
-            if depends(name, tensor, self.fused):
-                parts = self.fused[name]
-                cuts = tuple([above.get(p, ()) for p in parts])
-                factors.append(TileFactor(parts, None, cuts, above[name]))
-                done.update(parts)
-        for rank in self.projection(tensor, level).ranks:
-            if rank.dims[0] not in done:
-                cuts = tuple([above.get(d, ()) for d in rank.dims])
-                factors.append(TileFactor(rank.dims, rank.slide, cuts, ()))
-        return LargestTile(pairs, tuple(factors))
+                    above[x.dim] = (*above[x.dim], i) if x.dim in above else (i,)
+        return above
 
     # -- tiles -------------------------------------------------------------------------------------
 
@@ -452,14 +479,6 @@ def depends(dim: str, tensor: str, fused: Map[str, tuple[str, ...]]) -> bool:
     return dim in of if dim in DIMS else any(p in of for p in fused[dim])
 
 
-def bits_of(skeleton: Skeleton, tensor: str, *, final: bool) -> int:
-    """Width of a tensor's words in bits; ``final`` says whether a sum is one."""
-    bits = skeleton.arch.bits
-    if tensor == skeleton.problem.accumulated and not final:
-        return bits.psum
-    return int(getattr(bits, tensor))
-
-
 __all__ = [
     "Boundary",
     "Chain",
@@ -467,10 +486,9 @@ __all__ = [
     "LargestTile",
     "OpenLoop",
     "Skeleton",
-    "TileFactor",
+    "SlidingRank",
     "TiledLoop",
     "Tiles",
-    "bits_of",
     "depends",
     "most_trips",
 ]
