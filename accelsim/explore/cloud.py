@@ -68,12 +68,12 @@ def cloud(
     measures = ("energy", "cycles")
     rng = np.random.default_rng(seed)
     _, every, _ = spread(skeleton, tiles, measures, dominance=False)
-    found = []
+    samples = []
     total = sum(t.volume for t in every)
     for table in every:
         n = max(1, round(4 * points * table.volume / total))
-        found.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
-    sampled = np.concatenate(found) if found else np.zeros((0, 2))
+        samples.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
+    sampled = np.concatenate(samples) if samples else np.zeros((0, 2))
     sampled = sampled[rng.permutation(len(sampled))[:points]]
     state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
     front = np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)

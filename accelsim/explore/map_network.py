@@ -80,7 +80,7 @@ def map_network(
     groups: dict[Any, list[str]] = {}
     for x in network.layers:
         groups.setdefault(x.directed(batch, direction), []).append(x.name)
-    found: dict[str, Best] = {}
+    mapped: dict[str, Best] = {}
     errors: dict[str, str] = {}
     stopped = False
     jobs = {names[0]: network.select([names[0]]) for names in groups.values()}
@@ -92,7 +92,7 @@ def map_network(
             if isinstance(best, str):
                 errors[n] = best
             else:
-                found[n] = best
+                mapped[n] = best
         if progress is not None:
             progress(f"{', '.join(names)}: {best if isinstance(best, str) else best.certificate}")
 
@@ -108,8 +108,8 @@ def map_network(
         stopped = True
     rows: list[Row] = []
     for x in network.layers:
-        if x.name in found:
-            m = found[x.name].mapping
+        if x.name in mapped:
+            m = mapped[x.name].mapping
             mapping = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
             one = simulate(
                 network.select([x.name]),
@@ -120,7 +120,7 @@ def map_network(
                 direction=direction,
             )
             rows += one.rows
-    ordered = {x.name: found[x.name] for x in network.layers if x.name in found}
+    ordered = {x.name: mapped[x.name] for x in network.layers if x.name in mapped}
     return NetworkBest(ordered, errors, Result(tuple(rows)), stopped)
 
 

@@ -101,7 +101,7 @@ class Request:
         """The mapping of a layer; ``dataflow`` None: any.  Raises MappingError, and
         KeyboardInterrupt where the search was interrupted.
         """
-        found = map_layer(
+        best = map_layer(
             layer,
             arch,
             ANY if dataflow is None else dataflow,
@@ -111,6 +111,6 @@ class Request:
             batch=batch,
             direction=direction,
         )
-        if found.certificate.stopped == "interrupted":
+        if best.certificate.stopped == "interrupted":
             raise KeyboardInterrupt
-        return found
+        return best

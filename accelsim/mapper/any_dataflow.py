@@ -1,15 +1,18 @@
 """Everything open: loop orders, what lies over rows and columns, what every level keeps.
 
-The space has a temporal loop of every dimension at every level, in any order there, and one of every dimension over rows
-and over columns at the level next to the PEs; every level inside the outermost keeps any of the tensors it may.
+The space has a temporal loop of every dimension at every level, in any order there, and one of
+every dimension over rows and over columns at the level next to the PEs; every level inside the
+outermost keeps any of the tensors it may.
 
-Tiles divide, so a tensor's tile stands still only while the innermost loops do not touch it, and the innermost loop of a
-level that is there at all is one that at most one tensor does not depend on (N, E, F: weight; M: ifmap; C, R, S: ofmap).
-A *class* is the choice of that tensor for a level: with all it does not depend on innermost it moves least, and to the
-others the order is all the same, but for an ifmap, whose windows overlap.  Under a class weight and ofmap are therefore
-exact; of an ifmap no less than its distinct words comes in, as often as a round of M surely starts over (``Relaxed``).
-Choices of what is kept and of classes are bounded so, the least bound first, and those not above the best known have their
-tiles searched exactly under orders that slide the ifmap along either axis.  What is left between is the gap.
+Tiles divide, so a tensor's tile stands still only while the innermost loops do not touch it, and
+the innermost loop of a level that is there at all is one that at most one tensor does not depend on
+(N, E, F: weight; M: ifmap; C, R, S: ofmap). A *class* is the choice of that tensor for a level:
+with all it does not depend on innermost it moves least, and to the others the order is all the
+same, but for an ifmap, whose windows overlap.  Under a class weight and ofmap are therefore exact;
+of an ifmap no less than its distinct words comes in, as often as a round of M surely starts over
+(``Relaxed``). Choices of what is kept and of classes are bounded so, the least bound first, and
+those not above the best known have their tiles searched exactly under orders that slide the ifmap
+along either axis.  What is left between is the gap.
 """
 
 from __future__ import annotations
@@ -175,7 +178,8 @@ def search(
         or any(n.held == "neighbour" for n in arch.networks.values())
     ):
         raise InputError(
-            "dataflow any is for forward and grad_weight on arrays without systolic or neighbour links",
+            "dataflow any is for forward and grad_weight on arrays without systolic or neighbour "
+            "links",
             key="dataflow",
             got="any",
         )
@@ -292,12 +296,12 @@ class _Orders:
             return "limit"
         one = Search(ready, self.goal, tally, deadline=until, starts=4, progress=self.progress)
         one.state.value = self.state.value
-        found = one.run()
+        reached = one.run()
         self.evaluated += tally.evaluated
-        if found.best is not None and found.value < self.state.value:
-            self.state.value, self.state.best = found.value, found.best
+        if reached.best is not None and reached.value < self.state.value:
+            self.state.value, self.state.best = reached.value, reached.best
             self.tables[:] = ready
-        return found.stopped
+        return reached.stopped
 
     def _late(self) -> bool:
         if self.deadline is not None and monotonic() > self.deadline:
@@ -334,22 +338,22 @@ class _Orders:
             )
             one = Search(ready, self.goal, SearchTally(), deadline=self.deadline, starts=2)
             one.state.value = self.state.value
-            found = one.run() if ready else State(rest=float("inf"))
+            reached = one.run() if ready else State(rest=float("inf"))
             bound = max(
                 known,
                 min(
-                    found.value if found.best is not None else float("inf"),
-                    found.rest,
+                    reached.value if reached.best is not None else float("inf"),
+                    reached.rest,
                     self.state.value,
                 ),
             )
             if not ready:
                 bound = float("inf")
         except TimeoutError:
-            found = State(stopped="limit")
+            reached = State(stopped="limit")
         heapq.heappush(self.heap, (bound, next(self.order), node))
-        if found.stopped is not None:
-            self.state.stopped = found.stopped
+        if reached.stopped is not None:
+            self.state.stopped = reached.stopped
 
     def _open(self, bound: float, node: _Node) -> None:
         """Classes of a choice of what is kept, or the orders of classes."""
@@ -390,9 +394,15 @@ class Relaxed(Cell):
     """
 
     def __init__(
-        self, skeleton: Skeleton, allowed: Allowed, final: tuple[bool, ...], picks: Sequence[TileRows], classes: Classes | None,
-        changing: frozenset[int], within: frozenset[int],
-    ) -> None:  # fmt: skip
+        self,
+        skeleton: Skeleton,
+        allowed: Allowed,
+        final: tuple[bool, ...],
+        picks: Sequence[TileRows],
+        classes: Classes | None,
+        changing: frozenset[int],
+        within: frozenset[int],
+    ) -> None:
         self.allowed, self.classes, self.changing, self.within = allowed, classes, changing, within
         super().__init__(skeleton, tuple(range(len(skeleton.loops))), final, picks)
 
@@ -435,20 +445,20 @@ class Relaxed(Cell):
         What a column saves is taken off the next one further in, which is no smaller; what MACs
         drain depends on no order.
         """
-        found = dict(weights)
+        moved = dict(weights)
         way: list[Column] = []
         for b in self.part.boundaries:
             if b.tensor == self.skeleton.problem.accumulated:
                 way += [(b, "arrived"), (b, "drained")]
         for column, further in pairwise(way):
             if (
-                (w := found.get(column, 0.0)) < 0
+                (w := moved.get(column, 0.0)) < 0
                 and column[0] is not None
                 and column[0].child < self.part.levels
             ):
-                found[column] = 0.0
-                found[further] = found.get(further, 0.0) + w
-        return {c: w for c, w in found.items() if w}
+                moved[column] = 0.0
+                moved[further] = moved.get(further, 0.0) + w
+        return {c: w for c, w in moved.items() if w}
 
     def _order(self, tensor: str) -> Skeleton:
         """The nest in which each level's loops the tensor depends on stand outside the others,
@@ -488,11 +498,11 @@ class Relaxed(Cell):
         )
 
         def trips(tiles: dict[str, tuple[int, ...]]) -> int:
-            whole, found = problem.M, words
+            whole, total = problem.M, words
             for take, tile in zip(counted, tiles["M"], strict=True):
-                found *= -(-whole // tile) if take else 1
+                total *= -(-whole // tile) if take else 1
                 whole = min(whole, tile)
-            return found
+            return total
 
         return [Factor(("M",), ("fold", "M", "way", counted, words), trips)]
 

@@ -37,11 +37,11 @@ class Beginning:
         """The tile of every place, in nest order; None if some loop of the mapping has none."""
         if not {place for place, n in self.trips.items() if n > 1} <= set(places):
             return None
-        left, found = dict(size), []
+        left, tiles = dict(size), []
         for place in places:
             left[place[0]] //= self.trips.get(place, 1)
-            found.append(left[place[0]])
-        return found
+            tiles.append(left[place[0]])
+        return tiles
 
 
 def beginnings(

@@ -191,12 +191,12 @@ class BoundTable:
 
     def _classes(self, right: Iterable[int]) -> Ints:
         """Of each term a number for its entries on that side."""
-        found = np.zeros(self.by_term.shape[1], np.int64)
+        classes = np.zeros(self.by_term.shape[1], np.int64)
         for g in right:
-            found = np.unique(
-                found * self.by_term.shape[1] + self.groups[g].terms.index, return_inverse=True
+            classes = np.unique(
+                classes * self.by_term.shape[1] + self.groups[g].terms.index, return_inverse=True
             )[1].reshape(-1)
-        return found
+        return classes
 
     def _cost_of(self, right: frozenset[int]) -> float:
         """Nanoseconds a value, about: a matrix product of 0.08 a term, and rows of either side at
@@ -216,15 +216,15 @@ class BoundTable:
 
     def measure(self, forms: Sequence[Any]) -> dict[str, Any]:
         """Measures of the forms' values, or lower bounds of lower bounds."""
-        found = {
+        measures = {
             name: forms[i] for i, name in enumerate(self.forms) if not name.startswith("cycles")
         }
         cycles = [forms[i] for i, name in enumerate(self.forms) if name.startswith("cycles")]
         if cycles:
-            found["cycles"] = _largest(cycles)
-        if "energy" in found and self.cell.static:
-            found["energy"] = found["energy"] + self.cell.static * found["cycles"]
-        return found
+            measures["cycles"] = _largest(cycles)
+        if "energy" in measures and self.cell.static:
+            measures["energy"] = measures["energy"] + self.cell.static * measures["cycles"]
+        return measures
 
     # -- exact -------------------------------------------------------------------------------------
 
@@ -298,8 +298,8 @@ class BoundTable:
         legal = np.ones(usage.shape[1], bool)
         for limit in self.limits:
             legal &= limit.used(usage) <= limit.most
-        found = self.measure(list(self.forms_of([i[legal] for i in picks])))
-        return np.stack([found["cycles"], found["energy"]], axis=1)
+        measures = self.measure(list(self.forms_of([i[legal] for i in picks])))
+        return np.stack([measures["cycles"], measures["energy"]], axis=1)
 
     def rows(self, picks: Sequence[Ints], flat: Any, shape: tuple[int, ...]) -> list[Any]:
         """The row of each group of the mappings (one, or an array) at flat positions of a block."""
@@ -307,11 +307,11 @@ class BoundTable:
         return [picks[g][index[g]] for g in range(len(self.groups))]
 
     def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
-        found = [1] * len(self.cell.skeleton.loops)
+        tiles = [1] * len(self.cell.skeleton.loops)
         for group, i in zip(self.groups, choice, strict=True):
             for slot, tile in zip(group.slots, group.tiles[i], strict=True):
-                found[slot] = int(tile)
-        return tuple(found)
+                tiles[slot] = int(tile)
+        return tuple(tiles)
 
     # -- bounds ------------------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
 """One block of the space with a model of its own: tables of all its choices, and the objectives as
 sums of their products.
 
-Which network a word crosses, how wide a sum is and what is fused can depend on which loops have more than one trip.
-A *cell* is a part of a skeleton's space where none of that changes.  In it energy, DRAM traffic and every form of the
-cycles are constants plus signed products of one table entry a group; as are the words each level holds and the rows and
-columns used.  A group is the families whose tiles meet in one factor.
+Which network a word crosses, how wide a sum is and what is fused can depend on which loops have
+more than one trip. A *cell* is a part of a skeleton's space where none of that changes.  In it
+energy, DRAM traffic and every form of the cycles are constants plus signed products of one table
+entry a group; as are the words each level holds and the rows and columns used.  A group is the
+families whose tiles meet in one factor.
 """
 
 from __future__ import annotations
@@ -214,15 +215,15 @@ class Cell:
             if b.parent == 0:
                 words = m.arrived + m.updated if b.tensor == nest.problem.accumulated else m.read
                 traffic = traffic + words * nest.word_bits(0, b.tensor)
-        found = {}
+        linear = {}
         for name, v in (("energy", energy), ("dram", traffic)):
-            found[name] = (
+            linear[name] = (
                 float(v[0]),
                 {c: float(w) for c, w in zip(model.columns, v[1:] - v[0], strict=True) if w},
             )
         for i, (constant, weights) in enumerate(time.forms(nest)):
-            found[f"cycles{i}"] = (constant, weights)
-        return found
+            linear[f"cycles{i}"] = (constant, weights)
+        return linear
 
     @property
     def forms(self) -> list[str]:
@@ -336,21 +337,21 @@ class Cell:
         at_term = {t: i for i, t in enumerate(self.used_terms(used))}
         at_bracket = {b: i for i, b in enumerate(self.used_brackets(used))}
         mine = {p for f in families for p in self.families[f].parts}
-        found = []
+        costs = []
         for column in self.in_terms:
             for sign in {float(np.sign(self.weights[m].get(column, 0.0))) for m in used} - {0.0}:
                 if column[0] is None or mine & DEPENDS[column[0].tensor]:
                     for t, s in self.in_terms[column].items():
                         if t in at_term and s:
-                            found.append(np.sign(s) * sign * terms[:, at_term[t]])
+                            costs.append(np.sign(s) * sign * terms[:, at_term[t]])
                 else:
                     for b in self.in_brackets[column]:
                         if b in at_bracket:
-                            found += [
+                            costs += [
                                 sign * first[:, at_bracket[b]],
                                 -sign * ratio[:, at_bracket[b]],
                             ]
-        return np.stack(found, axis=1) if found else np.zeros((len(terms), 0))
+        return np.stack(costs, axis=1) if costs else np.zeros((len(terms), 0))
 
     def used_columns(self, used: Sequence[str]) -> list[Column]:
         """Columns that weigh in some of these measures; the steps where none does."""
@@ -378,11 +379,11 @@ class Cell:
         """
         slots = self.columns_of(families)
         axes = [self.skeleton.loops[s].axis for s in slots]
-        found = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
+        used = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
         for level, tensor in self._stores:
             largest = self.part.largest_tile(level, tensor)
-            found.append(self._words(families, slots, tiles, largest, lead))
-        return np.stack(found, axis=1).astype(np.float64)
+            used.append(self._words(families, slots, tiles, largest, lead))
+        return np.stack(used, axis=1).astype(np.float64)
 
     def _words(
         self,
@@ -441,7 +442,7 @@ class Cell:
     def limits(self) -> tuple[Limit, ...]:
         """Every constraint on usage; column 0 is rows, 1 columns, then the stores."""
         arch = self.skeleton.arch
-        found = [
+        limits = [
             Limit("array.rows", ((0, 1, 1, 1),), arch.array.rows),
             Limit("array.cols", ((1, 1, 1, 1),), arch.array.cols),
         ]
@@ -457,14 +458,14 @@ class Cell:
                 each = self.part.word_bits(i, tensor) / 8
                 if tensor in level.partitions:
                     most = floor(level.partitions[tensor] // times / each + 1e-9)
-                    found.append(
+                    limits.append(
                         Limit(f"levels.{name}.partitions.{tensor}", ((column, 1, 1, 1),), most)
                     )
                 elif level.capacity_bytes is not None:
                     shared.append((column, each, 1, times))
             if shared and level.banks and level.capacity_bytes is not None:
                 size = level.capacity_bytes // level.banks
-                found.append(
+                limits.append(
                     Limit(
                         f"levels.{name}.banks",
                         tuple((c, e, size, t) for c, e, _, t in shared),
@@ -472,10 +473,10 @@ class Cell:
                     )
                 )
             elif shared and level.capacity_bytes is not None:
-                found.append(
+                limits.append(
                     Limit(f"levels.{name}.capacity_bytes", tuple(shared), level.capacity_bytes)
                 )
-        return tuple(found)
+        return tuple(limits)
 
 
 def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:

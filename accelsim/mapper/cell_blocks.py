@@ -48,14 +48,14 @@ def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
     signatures = [
         _signatures(skeleton, f, r) for f, r in zip(skeleton.families, listed, strict=True)
     ]
-    found = []
+    cells = []
     for combo in product(*signatures):
         there = tuple(
             sorted(set(range(len(skeleton.loops))) - {s for absent, _, _ in combo for s in absent})
         )
         final = tuple(all(flags[i] for _, flags, _ in combo) for i in range(len(skeleton.keep)))
-        found.append(TileBlock(there, final, tuple(index for _, _, index in combo)))
-    return found
+        cells.append(TileBlock(there, final, tuple(index for _, _, index in combo)))
+    return cells
 
 
 def _signatures(
@@ -92,17 +92,17 @@ def _signatures(
     for flag in (*absent, *final):
         code = code * 2 + flag
     n, bits = len(slots), len(absent) + len(final)
-    found = []
+    kinds = []
     for c in np.flatnonzero(np.bincount(code)):
         u = [bool(c >> i & 1) for i in reversed(range(bits))]
-        found.append(
+        kinds.append(
             (
                 frozenset(family.loops[i] for i in range(n) if u[i]),
                 tuple(u[n:]),
                 np.flatnonzero(code == c),
             )
         )
-    return found
+    return kinds
 
 
 __all__ = ["TileBlock", "blocks", "every_block"]

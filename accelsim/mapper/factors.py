@@ -1,9 +1,10 @@
 """Table entries of many chains at once: the factors of the analytic model, vectorised over tiles.
 
-A factor of ``engines.analytic`` is worked out for one choice of tiles.  Here the same numbers are found for arrays of
-choices.  Chains of one dimension have closed recursions: cutting a range of ``a`` words into tiles of ``t`` leaves
-``a // t`` full pieces and one tail, so a few (range, count) pairs describe every piece of a chain, however ragged.
-Sliding ranks are ``slides``; fused ones go through the engine's own tables, once for every different part of the tiles they read.
+A factor of ``engines.analytic`` is worked out for one choice of tiles.  Here the same numbers are
+found for arrays of choices.  Chains of one dimension have closed recursions: cutting a range of
+``a`` words into tiles of ``t`` leaves ``a // t`` full pieces and one tail, so a few (range, count)
+pairs describe every piece of a chain, however ragged. Sliding ranks are ``slides``; fused ones go
+through the engine's own tables, once for every different part of the tiles they read.
 """
 
 from __future__ import annotations
@@ -109,21 +110,21 @@ def _one_by_one(factor: Factor, tiles: Chains) -> Floats:
             ]
         )
     _, first, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    found = np.array(
+    each = np.array(
         [
             factor.value({n: tuple(int(x) for x in tiles[n][i]) for n in factor.chains})
             for i in first
         ],
         np.float64,
     )
-    return found[back.reshape(-1)]
+    return each[back.reshape(-1)]
 
 
 def _blocks(size: int, tiles: Ints, kinds: str, what: str, outside: int, own: bool) -> Floats:
-    found = np.empty(len(tiles))
+    sums = np.empty(len(tiles))
     for at in range(0, len(tiles), BLOCK):
-        found[at : at + BLOCK] = line_sum(size, tiles[at : at + BLOCK], kinds, what, outside, own)
-    return found
+        sums[at : at + BLOCK] = line_sum(size, tiles[at : at + BLOCK], kinds, what, outside, own)
+    return sums
 
 
 def line_sum(size: int, tiles: Ints, kinds: str, what: str, outside: int, own: bool) -> Floats:

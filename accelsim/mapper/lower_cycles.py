@@ -1,8 +1,9 @@
 """Cycles as the search sees them: the largest of a few sums of counts, never above the full closed
 form (docs/time.md).
 
-A *form* is a constant and weights of columns; ``cycles`` is the largest form.  Where nothing has a port or a width and the
-array has no lines, the one form is the array's time and exact.  Elsewhere each form is time that something is busy:
+A *form* is a constant and weights of columns; ``cycles`` is the largest form.  Where nothing has a
+port or a width and the array has no lines, the one form is the array's time and exact.  Elsewhere
+each form is time that something is busy:
 
 - the array itself: the MAC steps; on systolic lines the folds of DESIGN section 5, summed as far as
   a sum over folds can say;
@@ -10,8 +11,9 @@ array has no lines, the one form is the array's time and exact.  Elsewhere each 
 - transfers that nothing overlaps, while the array waits, on top of the array's time: those of one
   resource add up.
 
-Roundings up, latencies, bursts, tails and the skew of the last fold are left out, ramps are in ``closer_forms`` only.
-Nothing of a fold that holds the words of the one before is counted: the two are joined.
+Roundings up, latencies, bursts, tails and the skew of the last fold are left out, ramps are in
+``closer_forms`` only. Nothing of a fold that holds the words of the one before is counted: the two
+are joined.
 """
 
 from __future__ import annotations
@@ -53,32 +55,32 @@ def forms(nest: Skeleton) -> list[Form]:
     """The forms of a nest's skeleton."""
     outer, inner, busy, _ = _loads(nest)
     array = _array(nest)
-    found = []
+    listed = []
     steps = (
         array if on_lines(nest) else [(0.0, {STEPS: 1.0})]
     )  # the last sums may be on their way while the next words come in
     for waits in [{}, *outer.values()]:
         for loads in [{}, *inner.values()]:
             for constant, weights in steps if waits or loads else array:
-                found.append((constant, _plus(weights, waits, loads)))
+                listed.append((constant, _plus(weights, waits, loads)))
     for name, side in sorted({r[:2] for loads in (outer, inner, busy) for r in loads}):
         everything = [
             loads.get((name, side, where), {})
             for loads in (outer, inner, busy)
             for where in ("", "inside")
         ]
-        found.append((0.0, _plus(*everything)))
+        listed.append((0.0, _plus(*everything)))
     beside = (
         [{}] if on_lines(nest) and _joins(nest) else [{}, *outer.values()]
     )  # passes of joined folds have less to hide behind
     for r in busy:  # what moves during the passes, beside the steps
         if r[2] == "inside":
-            found += [
+            listed += [
                 (0.0, _plus(waits, loads, busy[r]))
                 for waits in beside
                 for loads in [{}, *inner.values()]
             ]
-    return _undominated(found)
+    return _undominated(listed)
 
 
 def closer_forms(nest: Skeleton) -> list[Form]:
@@ -86,17 +88,17 @@ def closer_forms(nest: Skeleton) -> list[Form]:
     words.  For few mappings.
     """
     outer, inner, busy, ramps = _loads(nest)
-    found = []
+    listed = []
     for ramp in ramps:
         for waits in [{}, *outer.values()]:
             for loads in [{}, *inner.values()]:
-                found.append((0.0, _plus({STEPS: 1.0}, waits, loads, ramps[ramp])))
-                found += [
+                listed.append((0.0, _plus({STEPS: 1.0}, waits, loads, ramps[ramp])))
+                listed += [
                     (0.0, _plus(busy[r], waits, loads, ramps[ramp]))
                     for r in busy
                     if r[2] == "inside" and r not in ramps
                 ]
-    return _undominated(found)
+    return _undominated(listed)
 
 
 def ramp_boundaries(nest: Skeleton) -> dict[Column, Boundary]:
@@ -110,17 +112,17 @@ def ramp_boundaries(nest: Skeleton) -> dict[Column, Boundary]:
     return {(None, f"ramp {b.tensor}"): b for b in kept if overlaps(nest, last, b.tensor)}
 
 
-def _undominated(found: list[Form]) -> list[Form]:
+def _undominated(listed: list[Form]) -> list[Form]:
     """Without the forms that another is at least as large as, term by term."""
     kept: list[Form] = []
-    for i, (c, w) in enumerate(found):
+    for i, (c, w) in enumerate(listed):
         better = any(
             (j < i or (d, v) != (c, w))
             and j != i
             and d >= c
             and all(v.get(k, 0.0) >= x for k, x in w.items())
             and all(x >= 0 for x in v.values())
-            for j, (d, v) in enumerate(found)
+            for j, (d, v) in enumerate(listed)
         )
         if not better:
             kept.append((c, w))

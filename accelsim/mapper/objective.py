@@ -30,15 +30,18 @@ class Objective:
         """
         powers: dict[str, float] = {}
         for factor in text.replace(" ", "").split("*"):
-            found = re.fullmatch(r"([a-z]+)(?:\^([0-9.]+))?", factor)
-            measures = NAMED.get(found[1], {found[1]: 1.0}) if found else {}
-            if found is None or not set(measures) <= set(MEASURES):
+            written = re.fullmatch(r"([a-z]+)(?:\^([0-9.]+))?", factor)
+            measures = NAMED.get(written[1], {written[1]: 1.0}) if written else {}
+            if written is None or not set(measures) <= set(MEASURES):
                 raise InputError(
-                    "must be energy, cycles, dram, edp, or a product of these with powers such as energy*cycles^2",
-                    key="objective", got=text, choices=(*MEASURES, *NAMED),
-                )  # fmt: skip
+                    "must be energy, cycles, dram, edp, or a product of these with powers such as "
+                    "energy*cycles^2",
+                    key="objective",
+                    got=text,
+                    choices=(*MEASURES, *NAMED),
+                )
             try:
-                power = float(found[2] or 1)
+                power = float(written[2] or 1)
             except ValueError:
                 power = 0.0
             if not 0 < power <= 16:

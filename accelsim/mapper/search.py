@@ -329,14 +329,14 @@ class Search:
             if not self._hopeless(values):
                 self._add_to_front(self._candidate(at, picks, shape, int(flat[i]), values))
 
-    def _add_to_front(self, found: Candidate) -> None:
-        energy, cycles = found.values["energy"], found.values["cycles"]
+    def _add_to_front(self, candidate: Candidate) -> None:
+        energy, cycles = candidate.values["energy"], candidate.values["cycles"]
         kept = [
             f
             for f in self.state.front
             if not (f.values["energy"] >= energy and f.values["cycles"] >= cycles)
         ]
-        self.state.front = sorted([*kept, found], key=lambda f: f.values["cycles"])
+        self.state.front = sorted([*kept, candidate], key=lambda f: f.values["cycles"])
         self.hull = np.array(
             [
                 [f.values["cycles"] for f in self.state.front],
@@ -404,16 +404,16 @@ class Search:
         values = lower | {"cycles": cycles}
         if "energy" in lower:
             values["energy"] += table.cell.static * (cycles - lower["cycles"])
-        found, value = Candidate(values, table.cell.skeleton, tiles), float(self._key(values))
+        candidate, value = Candidate(values, table.cell.skeleton, tiles), float(self._key(values))
         if self.objective is None:
             if not self._hopeless(values):
-                self._add_to_front(found)
+                self._add_to_front(candidate)
             return
-        self.state.timed = sorted([*self.state.timed, (value, found)], key=lambda x: x[0])[
+        self.state.timed = sorted([*self.state.timed, (value, candidate)], key=lambda x: x[0])[
             :RUNNERS_UP
         ]
         if value < self.state.value:
-            self.state.value, self.state.best = value, found
+            self.state.value, self.state.best = value, candidate
 
     # -- good mappings to begin with ---------------------------------------------------------------
 
@@ -429,7 +429,7 @@ class Search:
             else:
                 now = [int(self.rng.integers(len(g.tiles))) for g in groups]
             last = float("inf")
-            found: Candidate | None = None
+            last_tried: Candidate | None = None
             while True:
                 for g in self.rng.permutation(len(groups)):
                     in_time(deadline)
@@ -446,7 +446,7 @@ class Search:
                         continue
                     now[g] = best
                     if self.closed is not None:
-                        found = self._candidate(at, picks, shape, best, one_of(each, best))
+                        last_tried = self._candidate(at, picks, shape, best, one_of(each, best))
                     elif self.objective is None:
                         better = np.flatnonzero(legal & ~self._hopeless(each))
                         self._to_front(
@@ -460,8 +460,8 @@ class Search:
                 if not value[best] < last * (1 - ROUNDING):
                     break
                 last = float(value[best])
-            if self.closed is not None and found is not None and not self._hopeless(found.values):
-                self._try(found.values, table, found.tiles)
+            if last_tried is not None and not self._hopeless(last_tried.values):
+                self._try(last_tried.values, table, last_tried.tiles)
 
     def _cost(self, table: BoundTable) -> Floats:
         """What each bracket contributes at the best mapping known, as a share of each measure's

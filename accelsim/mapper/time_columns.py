@@ -187,10 +187,10 @@ def fold_values(nest: Skeleton, factor: Factor, columns: dict[str, Ints]) -> Flo
             False,
         )
     unique, back = np.unique(tiles, axis=0, return_inverse=True)
-    found = np.array(
+    each = np.array(
         [factor.value({chain.name: tuple(int(x) for x in t)}) for t in unique], np.float64
     )
-    return found[back.reshape(-1)]
+    return each[back.reshape(-1)]
 
 
 __all__ = [

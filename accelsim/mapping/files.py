@@ -106,5 +106,5 @@ def load_mapping(mapping: str | os.PathLike[str] | Mapping | MappingFile) -> Map
             name="mapping", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused
         )
     path = resolve_file("mappings", mapping)
-    found = load_model(path, MappingFile, "mapping")
-    return found if found.name else found.model_copy(update={"name": Path(path).stem})
+    file = load_model(path, MappingFile, "mapping")
+    return file if file.name else file.model_copy(update={"name": Path(path).stem})

@@ -18,17 +18,13 @@ def show(nest: Nest) -> str:
         for loop in (x for x in nest.loops if x.level == level):
             word = "for" if loop.axis == "none" else "parallel-for"
             where = "" if loop.axis == "none" else f" over {loop.axis}s"
-            lines.append(
-                "  " * depth
-                + f"{word} {loop.dim.lower()} in {loop.trips} pieces of {loop.tile}{where}  ({name})"
-            )
+            pieces = f"{loop.trips} pieces of {loop.tile}{where}"
+            lines.append("  " * depth + f"{word} {loop.dim.lower()} in {pieces}  ({name})")
             depth += 1
     lines.append("  " * depth + _statement(nest))
-    fused = sorted({x.dim for x in nest.loops if x.dim in nest.mapping.fused})
-    lines += [
-        f"{f.lower()} runs over {', '.join(p.lower() for p in nest.mapping.fused[f])}, {nest.mapping.fused[f][0].lower()} slowest"
-        for f in fused
-    ]
+    for name in sorted({x.dim for x in nest.loops if x.dim in nest.fused}):
+        parts = [p.lower() for p in nest.fused[name]]
+        lines.append(f"{name.lower()} runs over {', '.join(parts)}, {parts[0]} slowest")
     return "\n".join(lines)
 
 

@@ -94,7 +94,8 @@ def _tensor(value: str) -> str:
 # As editors see them: text.
 _LOOP_SCHEMA = {"type": "string", "pattern": "^\\s*[A-Za-z]\\w*:[0-9]+:\\w+(:(row|col|none))?\\s*$"}
 _LOOPS_SCHEMA = {
-    "description": "Outermost first, each dim:tile:level[:row|:col]; a list, or one text with spaces between.",
+    "description": "Outermost first, each dim:tile:level[:row|:col]; a list, or one text with "
+    "spaces between.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": _LOOP_SCHEMA, "maxItems": MAX_LOOPS}],
 }
 _TENSOR_SCHEMA = {"enum": list(TENSORS)}
@@ -125,12 +126,14 @@ def check_names(
             or not any(set(parts) <= set(w) for w in FUSED.values())
         ):
             raise ValueError(
-                f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}"
+                f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, "
+                f"got {','.join(parts)}"
             )
     for i, loop in enumerate(loops):
         if loop.dim not in DIMS and loop.dim not in fused:
             raise ValueError(
-                f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), got {loop}"
+                f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), "
+                f"got {loop}"
             )
     for level, tensors in keep.items():
         if len(set(tensors)) != len(tensors):

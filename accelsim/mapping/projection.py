@@ -37,9 +37,9 @@ class TensorRank(NamedTuple):
 class Projection:
     """One tensor at one level; ``level == levels`` is the MAC.
 
-    ``stored_padding`` says that padding zeros are words here, ``pairs`` that words are (k, x) pairs.
-    ``window`` is given where the problem has its padding as words (``Nest.framed``) and this level
-    has not: the rows and columns that are words here.
+    ``stored_padding`` says that padding zeros are words here, ``pairs`` that words are (k, x)
+    pairs.  ``window`` is given where the problem has its padding as words (``Nest.framed``) and
+    this level has not: the rows and columns that are words here.
     """
 
     tensor: str

@@ -37,7 +37,9 @@ Keep = tuple[frozenset[str], ...]  # what each level keeps, outermost first
 
 @dataclass(frozen=True, slots=True)
 class OpenLoop:
-    """A loop without its tile: over a dimension or a fused one, at a level, over an axis or none."""
+    """A loop without its tile: over a dimension or a fused one, at a level, over rows, columns or
+    none.
+    """
 
     dim: str
     level: int

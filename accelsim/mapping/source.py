@@ -84,12 +84,14 @@ def check_work(nest: Nest) -> None:
         size = prod(nest.problem.size[p] for p in chain.parts)
         if pieces > max(MAX_CUTS * size, MAX_PIECES):
             raise MappingError(
-                f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be a multiple of the next"
+                f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be "
+                "a multiple of the next"
             )
     steps = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
     if steps > MAX_STEPS:
         raise MappingError(
-            f"the loops outside the PEs make {steps} steps, at most {MAX_STEPS} can be timed; let more lie inside a PE or on the array"
+            f"the loops outside the PEs make {steps} steps, at most {MAX_STEPS} can be timed; let "
+            "more lie inside a PE or on the array"
         )
 
 
