@@ -106,6 +106,9 @@ class BoundTable:
     def _columns(self, terms: list[int], brackets: list[int]) -> None:
         """Each column twice: as brackets, and as its product over all positions less the parts
         kept.
+
+        ``by_column`` [forms, columns] weighs columns, ``holds`` [brackets, columns] says which
+        brackets a column is a sum of, ``floor`` [columns] is what it is never below.
         """
         cell = self.cell
         at_term, at_bracket = ({t: i for i, t in enumerate(x)} for x in (terms, brackets))
@@ -115,9 +118,9 @@ class BoundTable:
         )
         self.gains = np.flatnonzero((self.by_column < 0).any(axis=0))
         self.holds = np.zeros((len(brackets), len(columns)))
-        wholes: list[int] = []
-        kept: list[tuple[int, int]] = []
-        less: list[tuple[int, float]] = []
+        wholes: list[int] = []  # of each column its product over all positions, or -1
+        kept: list[tuple[int, int]] = []  # a term that is taken off, and the one it is part of
+        less: list[tuple[int, float]] = []  # the column it is taken off, and how often
         for i, c in enumerate(columns):
             for b in cell.in_brackets[c]:
                 self.holds[at_bracket[b], i] += 1.0
@@ -128,37 +131,44 @@ class BoundTable:
             for t, n in down if plain else []:
                 kept.append((at_term[t], at_term[up[0]]))
                 less.append((i, n))
-        problem, array = cell.part.problem, cell.skeleton.arch.array
-        self.floor = np.array(
-            [0 if c[0] is None else words_used(problem, c[0].tensor) for c in columns], np.float64
-        )
-        self.floor[[i for i, c in enumerate(columns) if c == time.STEPS]] = problem.macs / (
-            array.rows * array.cols
-        )
+        self.floor = np.array([self._least_of(c) for c in columns], np.float64)
         self.less = np.zeros((len(kept), len(columns)))
         for row, (i, n) in enumerate(less):
             self.less[row, i] = n
         self.plain = np.array(wholes) >= 0
         self.steps = columns.index(time.STEPS) if time.STEPS in columns else None
         for g in self.groups:
-            data, index = g.terms.data, g.terms.index
-            if self.steps is not None:
-                g.work = data[:, index[wholes[self.steps]]] * g.usage[:, 0] * g.usage[:, 1]
-            g.whole = Packed.of(
-                np.stack(
-                    [data[:, index[w]] if w >= 0 else np.zeros(len(data)) for w in wholes], axis=1
-                )
-            )
-            pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
-            parts = (
-                np.stack([data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs], axis=1)
-                if pairs
-                else np.zeros((len(data), 0))
-            )
-            at = {pair: i for i, pair in enumerate(pairs)}
-            g.kept = Packed(
-                parts, np.array([at[int(index[a]), int(index[b])] for a, b in kept], np.int64)
-            )
+            self._add_columns(g, wholes, kept)
+
+    def _least_of(self, column: time.Column) -> float:
+        """What a column is never below: every word crosses a boundary once, and no step does more
+        MACs than there are PEs.
+        """
+        problem, array = self.cell.part.problem, self.cell.skeleton.arch.array
+        if column == time.STEPS:
+            return problem.macs / (array.rows * array.cols)
+        return 0 if column[0] is None else words_used(problem, column[0].tensor)
+
+    def _add_columns(
+        self, g: ChoiceGroup, wholes: Sequence[int], kept: Sequence[tuple[int, int]]
+    ) -> None:
+        """A group's share of the columns' products [choices, columns], and of what is kept of them
+        [choices, kept terms].
+        """
+        data, index = g.terms.data, g.terms.index
+        if self.steps is not None:
+            g.work = data[:, index[wholes[self.steps]]] * g.usage[:, 0] * g.usage[:, 1]
+        none = np.zeros(len(data))
+        g.whole = Packed.of(
+            np.stack([data[:, index[w]] if w >= 0 else none for w in wholes], axis=1)
+        )
+        pairs = dict.fromkeys((int(index[a]), int(index[b])) for a, b in kept)
+        parts = [data[:, a] / np.maximum(data[:, b], 1e-300) for a, b in pairs]
+        at = {pair: i for i, pair in enumerate(pairs)}
+        g.kept = Packed(
+            np.stack(parts, axis=1) if parts else np.zeros((len(data), 0)),
+            np.array([at[int(index[a]), int(index[b])] for a, b in kept], np.int64),
+        )
 
     def _sides(self) -> None:
         """Two sides of the groups such that a block costs least; terms with equal entries on the
