@@ -83,7 +83,7 @@ class Allowed:
     keeps: tuple[Keep, ...] | None = None
     loops: Mapping[tuple[int, Axis], str] = field(default_factory=dict)
 
-    def slots(
+    def open_loops(
         self, problem: Problem, level: int, axis: Axis, order: Sequence[str]
     ) -> list[OpenLoop]:
         """The loops there, in that order."""
@@ -125,15 +125,15 @@ def skeletons(
     allowed: Allowed = ALL,
 ) -> Skeleton:
     """The skeleton of an order for every level."""
-    slots = []
+    loops = []
     home = next_to_pes(arch)
     for level, order in enumerate(orders):
-        slots += allowed.slots(problem, level, "none", order)
+        loops += allowed.open_loops(problem, level, "none", order)
         if level == home:
-            slots += allowed.slots(problem, level, "col", DIMS) + allowed.slots(
+            loops += allowed.open_loops(problem, level, "col", DIMS) + allowed.open_loops(
                 problem, level, "row", DIMS
             )
-    return Skeleton(problem, arch, keep, tuple(slots))
+    return Skeleton(problem, arch, keep, tuple(loops))
 
 
 def keeps(arch: Architecture) -> Iterator[Keep]:
@@ -532,20 +532,20 @@ def _relaxed(
         )
         kinds: list[list[tuple[frozenset[int], npt.NDArray[np.int64]]]] = []
         for family, r in zip(skeleton.families, listed, strict=True):
-            slots = [skeleton.loops[i] for i in family.loops]
+            loops = [skeleton.loops[i] for i in family.loops]
             ok = np.ones(len(r.tiles), bool)
-            for i, s in enumerate(slots):
+            for i, s in enumerate(loops):
                 if not s.spatial and (s.dim, s.level) in wanted:
                     ok &= (r.trips[:, i] > 1) == wanted[s.dim, s.level]
             own = [
                 i
-                for i, s in enumerate(slots)
+                for i, s in enumerate(loops)
                 if not s.spatial and 0 < s.level < levels - 1 and family.name in PLAIN
             ]
             unique, back = np.unique(r.trips[:, own] > 1, axis=0, return_inverse=True)
             back = back.reshape(-1)
             where = [
-                frozenset(slots[i].level for i, x in zip(own, u, strict=True) if x) for u in unique
+                frozenset(loops[i].level for i, x in zip(own, u, strict=True) if x) for u in unique
             ]
             index = [np.flatnonzero(ok & (back == n)) for n in range(len(unique))]
             kinds.append([(w, i) for w, i in zip(where, index, strict=True) if len(i)])

@@ -74,12 +74,12 @@ def _beginning(best: Candidate) -> Beginning:
     skeleton = best.skeleton
     left, trips = dict(skeleton.problem.size), dict[Place, int]()
     orders: list[list[str]] = [[] for _ in skeleton.keep]
-    for slot, tile in zip(skeleton.loops, best.tiles, strict=True):
-        place, n = (slot.dim, slot.level, slot.axis), -(-left[slot.dim] // int(tile))
+    for loop, tile in zip(skeleton.loops, best.tiles, strict=True):
+        place, n = (loop.dim, loop.level, loop.axis), -(-left[loop.dim] // int(tile))
         trips[place] = trips.get(place, 1) * n
-        left[slot.dim] = min(left[slot.dim], int(tile))
-        if n > 1 and not slot.spatial:
-            orders[slot.level].append(slot.dim)
+        left[loop.dim] = min(left[loop.dim], int(tile))
+        if n > 1 and not loop.spatial:
+            orders[loop.level].append(loop.dim)
     return Beginning(
         skeleton.keep, tuple(tuple(dict.fromkeys((*order, *DIMS))) for order in orders), trips
     )

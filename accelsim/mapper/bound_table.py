@@ -60,7 +60,7 @@ class SearchTally:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A mapping of the space: its measures, and a tile for each slot of its skeleton."""
+    """A mapping of the space: its measures, and a tile for each loop of its skeleton."""
 
     values: dict[str, float]
     skeleton: Skeleton
@@ -319,8 +319,8 @@ class BoundTable:
     def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
         tiles = [1] * len(self.cell.skeleton.loops)
         for group, i in zip(self.groups, choice, strict=True):
-            for slot, tile in zip(group.slots, group.tiles[i], strict=True):
-                tiles[slot] = int(tile)
+            for loop, tile in zip(group.loops, group.tiles[i], strict=True):
+                tiles[loop] = int(tile)
         return tuple(tiles)
 
     # -- bounds ------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ class ChoiceGroup:
     """Choices of some families' tiles and their tables."""
 
     families: tuple[int, ...]
-    tiles: Ints  # [choices, all slots of the families], in the order of ``slots``
-    slots: tuple[int, ...]
+    tiles: Ints  # [choices, all loops of the families], in the order of ``loops``
+    loops: tuple[int, ...]
     terms: (
         Packed  # [choices, terms]: energy, DRAM traffic and cycles are weights @ products of these
     )
@@ -81,13 +81,13 @@ class ChoiceGroup:
     ratio: Packed  # [choices, brackets]
     usage: Floats  # [choices, usage columns]
     closer: Packed | None = None  # [choices, terms of the closer forms]
-    whole: Packed | None = None  # [choices, columns]: see ``search.Table``
+    whole: Packed | None = None  # [choices, columns]: see ``BoundTable``
     kept: Packed | None = None  # [choices, kept terms]
     work: Floats | None = None  # [choices]: steps x rows x columns
 
 
 class Cell:
-    """A skeleton's choices with one signature: the slots that are loops at all, and where sums are
+    """A skeleton's choices with one signature: the loops that are loops at all, and where sums are
     final.
     """
 
@@ -278,8 +278,8 @@ class Cell:
 
         Factors of dimensions of one word, which no family has, are the ``lead`` group's.
         """
-        slots = self.columns_of(families)
-        at = {s: i for i, s in enumerate(slots)}
+        loops = self.columns_of(families)
+        at = {s: i for i, s in enumerate(loops)}
         chains = {c.name: c for c in self.part.chains}
         mine = {p for f in families for p in self.families[f].parts}
         homeless = set(DIMS) - {p for f in self.families for p in f.parts}
@@ -377,12 +377,12 @@ class Cell:
         """Rows, columns, then words of each tensor each level keeps, as far as these families
         decide; [choices, 2 + stores].
         """
-        slots = self.columns_of(families)
-        axes = [self.skeleton.loops[s].axis for s in slots]
+        loops = self.columns_of(families)
+        axes = [self.skeleton.loops[s].axis for s in loops]
         used = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
         for level, tensor in self._stores:
             largest = self.part.largest_tile(level, tensor)
-            used.append(self._words(families, slots, tiles, largest, lead))
+            used.append(self._words(families, loops, tiles, largest, lead))
         return np.stack(used, axis=1).astype(np.float64)
 
     def _words(

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from accelsim.mapper.space import TileRows
 from accelsim.mapping.mapping import FUSED
-from accelsim.mapping.skeleton import Chain, Skeleton
+from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -61,29 +62,20 @@ def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
 def _signatures(
     skeleton: Skeleton, family: Chain, listed: TileRows
 ) -> list[tuple[frozenset[int], tuple[bool, ...], Ints]]:
-    """(slots that are no loops, where the family lets sums be final, rows) for each kind of
-    choice.
+    """For each kind of a family's choices: the loops that are not there, being of one trip
+    (positions in the skeleton); by level whether the family lets sums be final; its rows [choices].
+
+    A kind is a number: one bit for each of these flags.
     """
-    arch, problem = skeleton.arch, skeleton.problem
-    slots = [skeleton.loops[i] for i in family.loops]
+    arch = skeleton.arch
+    loops = [skeleton.loops[i] for i in family.loops]
     lines = any(
         n.streamed == "systolic" or n.held == "systolic" or n.accumulated == "systolic"
         for n in arch.networks.values()
     )
-    absent: list[npt.NDArray[np.bool_]] = []
-    fused = [i for i, s in enumerate(slots) if s.dim in FUSED]
-    for i, s in enumerate(slots):
-        alone = listed.trips[:, i] == 1
-        if s.spatial and lines and i not in fused:
-            absent.append(alone)
-        elif i in fused:
-            gone = (listed.trips[:, fused] == 1).all(axis=1)
-            absent.append(alone if s.spatial and lines else gone)
-        else:
-            absent.append(np.zeros(len(alone), bool))
-    acc = problem.accumulated
+    absent = _absent(loops, listed.trips, lines)
     final = [np.ones(len(listed.trips), bool) for _ in skeleton.keep]
-    if arch.bits.psum != getattr(arch.bits, acc):
+    if arch.bits.psum != getattr(arch.bits, skeleton.problem.accumulated):
         for level, unfinished in enumerate(skeleton.unfinished):
             for i, loop in enumerate(family.loops):
                 if loop in unfinished:
@@ -91,7 +83,7 @@ def _signatures(
     code = np.zeros(len(listed.trips), np.int64)
     for flag in (*absent, *final):
         code = code * 2 + flag
-    n, bits = len(slots), len(absent) + len(final)
+    n, bits = len(loops), len(absent) + len(final)
     kinds = []
     for c in np.flatnonzero(np.bincount(code)):
         u = [bool(c >> i & 1) for i in reversed(range(bits))]
@@ -103,6 +95,26 @@ def _signatures(
             )
         )
     return kinds
+
+
+def _absent(loops: Sequence[OpenLoop], trips: Ints, lines: bool) -> list[Bools]:
+    """For each loop, of which choices [choices] it is left out.
+
+    A loop of one trip changes no count, so it may stay as one; but over the array of systolic lines
+    it would tell where a word travels, and a fused one that words are pairs, unless another fused
+    loop says so too.
+    """
+    absent = []
+    fused = [i for i, x in enumerate(loops) if x.dim in FUSED]
+    for i, x in enumerate(loops):
+        alone = trips[:, i] == 1
+        if x.spatial and lines:
+            absent.append(alone)
+        elif i in fused:
+            absent.append((trips[:, fused] == 1).all(axis=1))
+        else:
+            absent.append(np.zeros(len(alone), bool))
+    return absent
 
 
 __all__ = ["TileBlock", "blocks", "every_block"]

@@ -1,10 +1,10 @@
 """Table entries of many chains at once: the factors of the analytic model, vectorised over tiles.
 
-A factor of ``engines.analytic`` is worked out for one choice of tiles.  Here the same numbers are
-found for arrays of choices.  Chains of one dimension have closed recursions: cutting a range of
-``a`` words into tiles of ``t`` leaves ``a // t`` full pieces and one tail, so a few (range, count)
-pairs describe every piece of a chain, however ragged. Sliding ranks are ``slides``; fused ones go
-through the engine's own tables, once for every different part of the tiles they read.
+A factor of ``engines.analytic.closed_form`` is worked out for one choice of tiles.  Here the same
+numbers are found for arrays of choices.  Chains of one dimension have closed recursions: cutting a
+range of ``a`` words into tiles of ``t`` leaves ``a // t`` full pieces and one tail, so a few
+(range, count) pairs describe every piece of a chain, however ragged. Sliding ranks are ``slides``;
+fused ones go through the engine's own tables, once for every different part of the tiles they read.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ A *form* is a constant and weights of columns; ``cycles`` is the largest form.  
 port or a width and the array has no lines, the one form is the array's time and exact.  Elsewhere
 each form is time that something is busy:
 
-- the array itself: the MAC steps; on systolic lines the folds of DESIGN section 5, summed as far as
-  a sum over folds can say;
+- the array itself: the MAC steps; on systolic lines the folds of docs/design.md, section 5, summed
+  as far as   a sum over folds can say;
 - a resource (a level's port, a network's channel): all it carries;
 - transfers that nothing overlaps, while the array waits, on top of the array's time: those of one
   resource add up.
@@ -33,7 +33,7 @@ Column = tuple[Boundary | None, str]
 Weights = dict[Column, float]
 Form = tuple[float, Weights]
 STEPS: Column = (None, "compute_cycles")
-FOLDS: Column = (None, "folds")  # these are columns of ``cell``: summed over folds
+FOLDS: Column = (None, "folds")  # these are made in ``time_columns``: summed over folds
 FOLD_ROWS: Column = (None, "fold_rows")
 FOLD_COLS: Column = (None, "fold_cols")
 ROW_WAY: Column = (None, "row_way")  # rows and columns over which sums are added from PE to PE
@@ -138,7 +138,7 @@ def _plus(*weights: Weights) -> Weights:
 
 
 def _array(nest: Skeleton) -> list[Form]:
-    """The array alone; see ``engines.array_time`` for the sums these are parts of."""
+    """The array alone; see ``engines.analytic.array_time`` for the sums these are parts of."""
     array, last = nest.arch.array, nest.levels - 1
     if not on_lines(nest):
         way: Weights = {ROW_WAY: 1.0, COL_WAY: 1.0} if adds_in_a_chain(nest) else {}

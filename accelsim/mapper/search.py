@@ -475,7 +475,7 @@ class Search:
         if best is not None and best.skeleton is table.cell.skeleton:
             for i, g in enumerate(table.groups):
                 match = np.flatnonzero(
-                    (g.tiles == np.array([best.tiles[s] for s in g.slots])).all(axis=1)
+                    (g.tiles == np.array([best.tiles[s] for s in g.loops])).all(axis=1)
                 )
                 if len(match):
                     rows[i] = g.first[match[0]]

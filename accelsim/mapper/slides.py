@@ -1,5 +1,5 @@
 """Factors of a sliding rank for every pair of many output chains and many filter chains: what
-``engines.tables.sliding`` sums for one pair.
+``engines.analytic.rank_sums.sliding`` sums for one pair.
 
 Chains meet only in which coordinates two pieces touch.  So each chain alone is turned into
 *arrangements*: the pieces of the instances that share, in this step and in the one before, moved to
@@ -41,7 +41,7 @@ class Cuts:
 
 
 def pair_table(slide: Slide, e: Cuts, r: Cuts, which: str, e_tiles: Ints, r_tiles: Ints) -> Floats:
-    """The sum ``which`` (S O U K X Y L of ``engines.tables``; ``most``: the largest tile, as
+    """The sum ``which`` (S O U K X Y L of ``rank_sums``; ``most``: the largest tile, as
     ``footprint.sliding_words``) for each output chain [chains, loops] with each filter chain; shape
     [output chains, filter chains].
     """
