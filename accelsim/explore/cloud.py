@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,6 @@ def cloud(
 
     Raises InputError as ``map_layer`` does, MappingError if the space is empty.
     """
-    from time import monotonic
-
     network = load_workload(layer)
     if len(network.layers) != 1:
         raise InputError("one layer has a space", key="layer", got=f"{len(network.layers)} layers")

@@ -1,4 +1,7 @@
-"""A nest as for-loops: each loop with its level, each level with the tiles it keeps."""
+"""A nest as for-loops: each loop with its level, each level with the tiles it keeps.
+
+What ``accelsim show``, notebooks, the player and the explorer print of a mapping.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,9 @@ def show(nest: Nest) -> str:
 
 
 def _kept(nest: Nest, level: int) -> str:
+    """The largest tiles a level keeps, in words and bytes; bytes count both buffers of a
+    double-buffered level.
+    """
     kept = [t for t in TENSORS if t in nest.keep[level]]
     if not kept:
         return "nothing"
@@ -39,6 +45,7 @@ def _kept(nest: Nest, level: int) -> str:
 
 
 def _statement(nest: Nest) -> str:
+    """What stands inside all loops: the MAC, in the problem's direction."""
     p = nest.problem
     h = _affine("e", p.stride[0], "r", p.dilation[0], p.padding[0])
     w = _affine("f", p.stride[1], "s", p.dilation[1], p.padding[2])
@@ -51,6 +58,7 @@ def _statement(nest: Nest) -> str:
 
 
 def _affine(out: str, stride: int, filt: str, dilation: int, pad: int) -> str:
+    """A sliding coordinate, ``2e+r-1``."""
     a = out if stride == 1 else f"{stride}{out}"
     b = filt if dilation == 1 else f"{dilation}{filt}"
     return f"{a}+{b}" + (f"-{pad}" if pad else "")

@@ -1,5 +1,9 @@
 """The mapping: loops outermost first, and which level keeps which tensor.  Nothing else is
 needed.
+
+It is what a user writes in a file, ``choose`` and the mapper return, and results print.  Here only
+its form is checked; whether it goes with a problem and an architecture is ``Nest``'s to say, with a
+MappingError.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from pydantic import (
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
+# Parts slowest first: K runs over a filter's weights, X over an ofmap channel's pixels, as the rows
+# and columns of the matrix product that a convolution can be written as.
 FUSED: dict[str, tuple[str, ...]] = {"K": ("C", "R", "S"), "X": ("N", "E", "F")}
-MAX_TILE = 2**53
+MAX_TILE = 2**53  # the largest whole number a file's float reads exactly
 MAX_LOOPS = 100
 _LOOP = re.compile(r"([A-Za-z]\w*):([0-9]+):(\w+)(?::(row|col|none))?")
 _WRITTEN = "a loop is written dim:tile:level[:row|:col]"
@@ -50,6 +56,7 @@ class Loop(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Loop:
+        """The loop a text says.  Raises ValueError."""
         m = _LOOP.fullmatch(text.strip())
         if not m:
             raise ValueError(f"{_WRITTEN}, got {text!r}")

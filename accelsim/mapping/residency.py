@@ -83,6 +83,11 @@ class _Place:
 
 @dataclass
 class _Planner:
+    """Decides place by place.  What a layer moves, and its mapping, hang only on its problem, on
+    which of its tensors stay and on the bytes that others take: ``moved`` and ``known`` remember
+    both.
+    """
+
     graph: Graph
     arch: Architecture
     dataflow: Dataflow
@@ -149,6 +154,7 @@ class _Planner:
         )
 
     def plan(self) -> ResidencyPlan:
+        """Try each place in the order they are made; keep it if that fits and moves fewer bits."""
         stays: list[_Place] = []
         places = {id(p): p for p in self.place.values()}.values()
         for place in places if self.possible else ():

@@ -286,6 +286,7 @@ class _Rule(RuleFrame):
         return int(least * (self.have(x.axis) // prod([self.trips[i] for i in others])))
 
     def grow(self, dim: str, stage: int, limit: int | None = None) -> None:
+        """By halving: a larger range is never legal where a smaller is not."""
         at = self.stages[dim].index(stage)
         if not at:
             return

@@ -108,6 +108,9 @@ class _ManyRules(RuleFrame):
         return legal
 
     def _fits(self, at: int, level: Level, kept: list[str], room: _Room) -> Bools:
+        """Where the tiles a level keeps fit it [architectures]: those with a partition each theirs,
+        the others together the rest, in whole banks if it has such.
+        """
         fits = np.ones(self.n, bool)
         together = np.zeros(self.n, np.int64)
         for t in kept:
@@ -140,6 +143,7 @@ class _ManyRules(RuleFrame):
         return some
 
     def _tile_words(self, level: int, tensor: str) -> Ints:
+        """``Footprint.tile_words`` [architectures]."""
         largest = self.skeleton.largest_tile(level, tensor)
         words = np.full(self.n, largest.whole)
         for i in largest.innermost:
@@ -166,6 +170,9 @@ class _ManyRules(RuleFrame):
     # -- growing -----------------------------------------------------------------------------------
 
     def grow(self, dim: str, stage: int, limit: Ints | None = None) -> None:
+        """As ``_Rule.grow``, all searches in step: those that are done stand still until the last
+        is.
+        """
         at = self.stages[dim].index(stage)
         if not at:
             return

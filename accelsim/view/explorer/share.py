@@ -72,8 +72,8 @@ def cloud_python(ask: Ask, points: int, seconds: float) -> str:
     """A script that draws the cloud of a layer's mappings."""
     lines = [
         "import accelsim as acc",
-        "from accelsim.explore.mapper.cloud import cloud",
-        "from accelsim.view.space import space",
+        "from accelsim.explore.cloud import cloud",
+        "from accelsim.view.space_picture import space",
         "",
     ]
     layer = f"acc.load_workload({_q(str(ask.workload))}).select([{_q(ask.chosen.name)}])"
