@@ -197,7 +197,13 @@ class _Node:
 
 
 class _Orders:
-    """The search over what is kept and over classes, the least bound first."""
+    """The search over what is kept and over classes, the least bound first.
+
+    It begins with the best under shipped dataflows.  Then every choice of what is kept is bounded
+    and put on a heap; the least is opened into its classes, these are bounded in turn, and those
+    that may hold something better have their tiles searched under a few orders exactly.  A node
+    whose classes were searched so stays with its bound in ``left``: other orders of it were not.
+    """
 
     def __init__(
         self,
@@ -304,11 +310,15 @@ class _Orders:
         return reached.stopped
 
     def _late(self) -> bool:
+        """Whether the search is stopped, or past its deadline."""
         if self.deadline is not None and monotonic() > self.deadline:
             self.state.stopped = "limit"
         return self.state.stopped is not None
 
     def _outcome(self, waiting: list[Keep]) -> tuple[State, SearchTally, int, list[BoundTable]]:
+        """The state with what nothing left is below, and how many mappings the bounds closed: all
+        of every choice of what is kept of which nothing is left.
+        """
         bounds = (
             [(0.0, keep) for keep in waiting]
             + [(b, node.keep) for b, _, node in self.heap]
@@ -487,6 +497,10 @@ class Relaxed(Cell):
         return skeleton.part(range(len(skeleton.loops)), self.part.final)
 
     def _distinct(self, child: int, taken: bool) -> list[Factor]:
+        """The least of an ifmap that crosses to a child: its distinct words, once for each round of
+        M that surely starts over, and if they are ``taken`` once for each PE with channels of its
+        own.
+        """
         problem = self.skeleton.problem
         words = words_used(problem, "ifmap")
         m = self.part.chain_of["M"]
@@ -507,6 +521,7 @@ class Relaxed(Cell):
         return [Factor(("M",), ("fold", "M", "way", counted, words), trips)]
 
     def _again(self, level: int, child: int) -> bool:
+        """Whether a round of M at a level reads the ifmap anew for a child."""
         return level in self.within or any(level < x < child for x in self.changing)
 
 

@@ -1,5 +1,9 @@
 """Good mappings to begin a search of everything with: the best under each shipped dataflow that has
 no fused dimensions.
+
+A good mapping known early lets the search over all orders leave out most choices by their bounds
+alone.  How many loops go round how often is all that is taken from a dataflow's best; the tiles of
+the same trips in the open space's skeleton follow from it.
 """
 
 from __future__ import annotations
@@ -71,6 +75,7 @@ def beginnings(
 
 
 def _beginning(best: Candidate) -> Beginning:
+    """What the best mapping under a dataflow keeps and how often its loops go round."""
     skeleton = best.skeleton
     left, trips = dict(skeleton.problem.size), dict[Place, int]()
     orders: list[list[str]] = [[] for _ in skeleton.keep]

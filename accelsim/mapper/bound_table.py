@@ -96,6 +96,7 @@ class BoundTable:
 
     @property
     def volume(self) -> int:
+        """Mappings of the table."""
         return prod(len(g.tiles) for g in self.groups)
 
     @property
@@ -317,6 +318,9 @@ class BoundTable:
         return [picks[g][index[g]] for g in range(len(self.groups))]
 
     def tiles(self, choice: Sequence[int]) -> tuple[int, ...]:
+        """The tile of each loop of the skeleton, by a row for each group; a loop that no group has
+        is over a dimension of one.
+        """
         tiles = [1] * len(self.cell.skeleton.loops)
         for group, i in zip(self.groups, choice, strict=True):
             for loop, tile in zip(group.loops, group.tiles[i], strict=True):
@@ -331,10 +335,12 @@ class BoundTable:
         """Lower bounds of the measures of nodes [nodes, groups], and whether their least usage
         fits.
         """
+        # of every bracket the least that comes: what was there already at its most
         first = product_of([t.least[nodes[:, g]] for g, t in enumerate(trees)])
         ratio = product_of([t.ratio_most[nodes[:, g]] for g, t in enumerate(trees)])
         first *= 1.0 - ratio
         columns = first @ self.holds
+        # and the same column as a whole less what is kept, for families that count in many brackets
         whole = product_of([t.whole_least[nodes[:, g]] for g, t in enumerate(trees)])
         kept = product_of([t.kept_most[nodes[:, g]] for g, t in enumerate(trees)])
         columns = np.maximum(np.maximum(columns, whole * (1.0 - kept @ self.less)), self.floor)
@@ -343,6 +349,7 @@ class BoundTable:
                 columns[:, self.steps], self._fewest_steps(trees, nodes)
             )
         forms = np.maximum(self.by_column, 0.0) @ columns.T
+        # a column that lowers a measure must not be more than it can be
         if len(self.gains):
             most = product_of([t.most[nodes[:, g]] for g, t in enumerate(trees)])
             still = product_of([t.ratio_least[nodes[:, g]] for g, t in enumerate(trees)])

@@ -227,10 +227,12 @@ class Cell:
 
     @property
     def forms(self) -> list[str]:
+        """Names of the forms of the cycles."""
         return [name for name in self.constants if name.startswith("cycles")]
 
     @property
     def closer(self) -> list[str]:
+        """Names of the forms with ramps, which are worked out for few mappings."""
         return [name for name in self.constants if name.startswith("closer")]
 
     @cached_property
@@ -268,6 +270,7 @@ class Cell:
         return list(dict.fromkeys(tuple(sorted(v)) for v in of.values()))
 
     def columns_of(self, families: tuple[int, ...]) -> tuple[int, ...]:
+        """The loops of families, in the order of a group's columns."""
         return tuple(i for f in families for i in self.families[f].loops)
 
     def tables(
@@ -358,6 +361,7 @@ class Cell:
         return [c for c in self.in_terms if any(c in self.weights[m] for m in used)] or [time.STEPS]
 
     def used_terms(self, used: Sequence[str]) -> list[int]:
+        """Terms that weigh in some of these measures; and so ``used_brackets``."""
         return sorted({t for column in self.used_columns(used) for t in self.in_terms[column]})
 
     def used_brackets(self, used: Sequence[str]) -> list[int]:
@@ -369,6 +373,7 @@ class Cell:
 
     @cached_property
     def _stores(self) -> list[tuple[int, str]]:
+        """Level and tensor of each usage column but the first two."""
         return [
             (i, t) for i in range(1, len(self.part.keep)) for t in TENSORS if t in self.part.keep[i]
         ]
@@ -507,6 +512,7 @@ def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:
 
 
 def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
+    """What makes a product equal to another, whatever its order."""
     return tuple(sorted((f.identity for f in factors), key=repr))
 
 

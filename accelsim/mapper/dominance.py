@@ -1,4 +1,10 @@
-"""Which choices can never be part of a best mapping, whatever the others are."""
+"""Which choices can never be part of a best mapping, whatever the others are.
+
+A choice is a row of costs, none of which a measure falls with.  Where another row is at most as
+large in every column, the choice can be replaced by that one in any mapping, and no measure grows.
+``preparing`` asks once for each few thousand choices of a group, so all pairs are compared, in
+blocks that fit the cache.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +27,7 @@ def undominated(costs: Floats, tick: Callable[[], None] = lambda: None) -> Ints:
 
     ``tick`` is called now and then, and may raise.
     """
+    # only the order of values in a column matters, and ranks of 16 bits are compared fastest
     ranks = _ranks(costs)
     if not ranks.shape[1]:
         return np.arange(min(1, len(costs)))

@@ -27,7 +27,12 @@ BLOCK = 1 << 15
 
 
 def values(nest: Skeleton, factor: Factor, tiles: Chains) -> Floats:
-    """The factor's value for every choice of tiles; shape [choices]."""
+    """The factor's value for every choice of tiles; shape [choices].
+
+    Which kind of factor it is its ``identity`` says: a sliding rank's has the slide in it, a line's
+    (one dimension, or one part of a fused one) is read by ``_line``.  Any other goes through the
+    engine's own tables.
+    """
     if len(factor.identity) == 8 and isinstance(factor.identity[1], Slide):
         return _slides(nest, factor, tiles)
     chain = next(c for c in nest.chains if c.name == factor.chains[0])
@@ -121,6 +126,7 @@ def _one_by_one(factor: Factor, tiles: Chains) -> Floats:
 
 
 def _blocks(size: int, tiles: Ints, kinds: str, what: str, outside: int, own: bool) -> Floats:
+    """``line_sum`` [choices], some choices at a time to keep its arrays in the cache."""
     sums = np.empty(len(tiles))
     for at in range(0, len(tiles), BLOCK):
         sums[at : at + BLOCK] = line_sum(size, tiles[at : at + BLOCK], kinds, what, outside, own)

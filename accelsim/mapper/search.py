@@ -135,6 +135,7 @@ class Search:
         return self.state
 
     def _rest(self) -> float:
+        """What nothing left is below: the least bound of all that has not been looked at."""
         left = [x[0][0] for x in (self.heap, self.waiting) if x]
         if self.state.untimed is not None:
             left.append(self.state.untimed[0])
@@ -145,6 +146,7 @@ class Search:
         self.state.best, self.state.value, self.state.timed = known.best, known.value, known.timed
 
     def _run(self) -> None:
+        """The life of a search; see the module's text."""
         known = self.state.best is not None
         for at in range(len(self.tables)):
             self._descend(at, self.deadline if known else None)
@@ -176,6 +178,7 @@ class Search:
     # -- nodes -------------------------------------------------------------------------------------
 
     def _sizes(self, at: int, nodes: Ints) -> Floats:
+        """Mappings of each node [nodes] of a table's trees; ``nodes`` [nodes, groups]."""
         sizes = [t.size[nodes[:, g]].astype(np.float64) for g, t in enumerate(self.trees[at])]
         return np.asarray(np.prod(sizes, axis=0))
 
@@ -204,6 +207,7 @@ class Search:
         return ("energy", "cycles") if self.objective is None else self.objective.measures
 
     def _key(self, measures: dict[str, Any]) -> Floats:
+        """What is searched in order of, in the shape of the measures."""
         of = (
             measures["energy"] * measures["cycles"]
             if self.objective is None
@@ -224,6 +228,9 @@ class Search:
         )
 
     def _expand(self, at: int, nodes: Ints, lower: Floats) -> None:
+        """Evaluate the small ones of some nodes [nodes, groups], and cut the others in two where
+        their entries differ most.  ``lower`` [measures, nodes] are their bounds.
+        """
         trees = self.trees[at]
         hopeless = self._hopeless(dict(zip(self._axes, lower, strict=True)))
         sizes = self._sizes(at, nodes)
@@ -257,6 +264,7 @@ class Search:
     # -- blocks ------------------------------------------------------------------------------------
 
     def _leaf(self, at: int, node: Ints) -> None:
+        """Evaluate a node [groups]; limits that none of its mappings can break are not asked."""
         trees = self.trees[at]
         picks = [t.order[t.start[i] : t.stop[i]] for t, i in zip(trees, node, strict=True)]
         most = np.prod([t.used_most[i] for t, i in zip(trees, node, strict=True)], axis=0)
@@ -264,6 +272,9 @@ class Search:
         self._evaluate(at, picks, limits)
 
     def _evaluate(self, at: int, picks: list[Ints], limits: Sequence[Limit]) -> None:
+        """All combinations of these choices; those that are better than what is known and keep the
+        limits become the best, or the front, or wait for their cycles.
+        """
         table = self.tables[at]
         measures, shape = table.block(picks)
         self.tally.evaluated += prod(shape)

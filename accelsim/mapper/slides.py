@@ -113,8 +113,11 @@ class Arrangements:
 
 
 def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> Arrangements:
-    """The arrangements of chains' steps.  Those wholly within the coordinates ``free`` are moved so
-    that they begin at its first.
+    """The arrangements of chains' steps; ``tiles`` [chains, loops].
+
+    Those wholly within the coordinates ``free`` [first, end) are moved so that they begin at its
+    first: nothing there tells one place from another.  ``most`` looks at every piece alone, as if
+    all loops were grouped ones.
     """
     if which == "most":
         chain, group, now, before = laid_out(Cuts(cuts.size, "g" * len(cuts.kinds)), tiles)
@@ -122,6 +125,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
         chain, group, now, before = laid_out(cuts, tiles)
     if which in "XY":
         now, before = before, now
+    # sums of what is held now need no step before; sums over instances alone share nothing
     if which in ("S", "U", "X", "most"):
         before = np.zeros_like(before)
     if which in ("S", "O", "most"):
@@ -129,6 +133,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
     ranges = np.hstack([now, before])
     for a in (0, 2):
         ranges[ranges[:, a + 1] <= ranges[:, a], a : a + 2] = 0
+    # from here on rows [pieces] lie group by group, and ``start`` is where each begins
     there = (ranges[:, 1] > 0) | (ranges[:, 3] > 0)
     chain, group, ranges = chain[there], group[there], ranges[there]
     by = np.argsort(group, kind="stable")
@@ -164,6 +169,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
     ranges = np.where(
         np.repeat(ranges[:, 1::2] > 0, 2, axis=1), ranges - np.repeat(move, many)[:, None], 0
     )
+    # a piece's four ends as one number, so that equal pieces are found by sorting
     radix = cuts.size + 1
     code, piece = np.unique(
         ((ranges[:, 0] * radix + ranges[:, 1]) * radix + ranges[:, 2]) * radix + ranges[:, 3],
@@ -207,9 +213,9 @@ def laid_out(cuts: Cuts, tiles: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """
     n = len(tiles)
     chain, group = np.arange(n), np.arange(n)
-    ranges = np.tile(
-        np.array([0, cuts.size], np.int64), (n, 4)
-    )  # now, before; the same of the first instance
+    # [rows, 8] ends now and a step before, then the same of the first instance: how many trips a
+    # loop makes is told by the first, whose pieces are the longest
+    ranges = np.tile(np.array([0, cuts.size], np.int64), (n, 4))
     whole = np.full(n, cuts.size, np.int64)
     seen = 0
     for kind, column in zip(cuts.kinds, tiles.T, strict=True):
@@ -229,6 +235,7 @@ def laid_out(cuts: Cuts, tiles: Ints) -> tuple[Ints, Ints, Ints, Ints]:
             group = group[back]
             if kind != "m":
                 most = int(trips.max(initial=0)) + 2
+                # numbers of groups are only told apart: made small again before they overflow
                 if group.max(initial=0) > (1 << 62) // most:
                     group = np.unique(group, return_inverse=True)[1].reshape(-1)
                 group = group * most + i
