@@ -498,8 +498,8 @@ class Relaxed(Cell):
 
     def _distinct(self, child: int, taken: bool) -> list[Factor]:
         """The least of an ifmap that crosses to a child: its distinct words, once for each round of
-        M that surely starts over, and if they are ``taken`` once for each PE with channels of its
-        own.
+        M that surely starts over; where they are ``taken``, once more for each piece of M that lies
+        side by side with another.
         """
         problem = self.skeleton.problem
         words = words_used(problem, "ifmap")
