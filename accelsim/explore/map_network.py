@@ -12,7 +12,7 @@ from typing import Any
 
 from accelsim.base.errors import InputError
 from accelsim.explore.pools import one_thread
-from accelsim.hardware.architecture import load_architecture
+from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import LayerMapping, MappingFile, load_dataflow
@@ -20,7 +20,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.results.best_mapping import Best, map_layer
 from accelsim.results.result import Result, Row
 from accelsim.results.simulate import simulate
-from accelsim.workload.network import load_workload
+from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.problem import Direction
 
 Progress = Callable[[str], None]
@@ -106,22 +106,26 @@ def map_network(
                 break
     except KeyboardInterrupt:
         stopped = True
-    rows: list[Row] = []
-    for x in network.layers:
-        if x.name in mapped:
-            m = mapped[x.name].mapping
-            mapping = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
-            one = simulate(
-                network.select([x.name]),
-                machine,
-                None if flow == "any" else flow,
-                mapping=mapping,
-                batch=batch,
-                direction=direction,
-            )
-            rows += one.rows
     ordered = {x.name: mapped[x.name] for x in network.layers if x.name in mapped}
+    chosen = None if flow == ANY else flow
+    rows: list[Row] = []
+    for name, best in ordered.items():
+        rows += _row(network.select([name]), machine, chosen, best, batch, direction)
     return NetworkBest(ordered, errors, Result(tuple(rows)), stopped)
+
+
+def _row(
+    layer: Workload,
+    arch: Architecture,
+    flow: Any,
+    best: Best,
+    batch: int | None,
+    direction: Direction,
+) -> Sequence[Row]:
+    """A layer's row under its own name: equal layers share a search, not a name."""
+    m = best.mapping
+    mapping = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
+    return simulate(layer, arch, flow, mapping=mapping, batch=batch, direction=direction).rows
 
 
 def _outcomes(
