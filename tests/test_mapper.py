@@ -272,7 +272,8 @@ def differences(
     exact = forms_are_exact(skeleton.arch)
     if len(choices(skeleton, tiles)) != len(_bounded(skeleton, tiles)):
         wrong.append(
-            f"space of {len(_bounded(skeleton, tiles))}, brute force lists {len(choices(skeleton, tiles))}"
+            f"space of {len(_bounded(skeleton, tiles))}, "
+            f"brute force lists {len(choices(skeleton, tiles))}"
         )
     for table in spread(skeleton, tiles, ("energy", "cycles", "dram"), dominance=False)[1]:  # type: ignore[arg-type]
         for one, low in lower(table).items():

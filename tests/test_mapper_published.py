@@ -207,8 +207,13 @@ def timeloop_mapping(row: dict[str, str], problem: Problem) -> Mapping:
         f"{d}:{t}:{level}" + ("" if a == "none" else f":{a}")
         for d, t, level, a in timeloop_loops(row["mapping"], problem.size)
     ]
-    keep: dict[str, Any] = {"DRAM": ("weight", "ifmap", "ofmap"), "shared_glb": ("ifmap", "ofmap"), "ifmap_spad": ("ifmap",),
-                            "weights_spad": ("weight",), "psum_spad": ("ofmap",)}  # fmt: skip
+    keep: dict[str, Any] = {
+        "DRAM": ("weight", "ifmap", "ofmap"),
+        "shared_glb": ("ifmap", "ofmap"),
+        "ifmap_spad": ("ifmap",),
+        "weights_spad": ("weight",),
+        "psum_spad": ("ofmap",),
+    }
     return acc.Mapping(loops=" ".join(loops), keep=keep)  # type: ignore[arg-type]
 
 

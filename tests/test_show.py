@@ -114,7 +114,8 @@ def test_a_dataflow_in_sentences_and_loops(file: Path) -> None:
 def test_a_workload_in_a_table(file: Path) -> None:
     text = shown("alexnet")
     assert re.search(
-        r"^conv2 +conv2d +96x27x27 +256 of 48x5x5 +padding 2, 2 groups, bias +256x27x27 +223 948 800 +307 456$",
+        r"^conv2 +conv2d +96x27x27 +256 of 48x5x5 +padding 2, 2 groups, bias +256x27x27 "
+        r"+223 948 800 +307 456$",
         text,
         re.MULTILINE,
     )
@@ -181,7 +182,8 @@ def test_a_file_is_known_by_its_keys_and_a_name_by_its_folder(file: Path) -> Non
         file.write_text(text)
         assert shown(file).splitlines()[0] == first
     assert refused(accelsim("show", "eyeris")) == (
-        "no such workload, architecture, dataflow, mapping or file, got eyeris; nearest: eyeriss, eyeriss_vgg16, eyeriss_alexnet"
+        "no such workload, architecture, dataflow, mapping or file, got eyeris; nearest: eyeriss, "
+        "eyeriss_vgg16, eyeriss_alexnet"
     )
     assert "no such file" in refused(accelsim("show", "./eyeriss.yaml"))
 
@@ -202,7 +204,10 @@ def test_options_that_do_not_go_together(args: tuple[str, ...]) -> None:
 
 
 def test_nothing_heavy_is_loaded_for_help() -> None:
-    code = "import sys, accelsim.cli.main; print([m for m in ('pydantic', 'ruamel.yaml', 'numpy', 'pandas', 'tqdm') if m in sys.modules])"
+    code = (
+        "import sys, accelsim.cli.main; print([m for m in "
+        "('pydantic', 'ruamel.yaml', 'numpy', 'pandas', 'tqdm') if m in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
