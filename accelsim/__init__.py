@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from accelsim.explore.study_file import load_study
     from accelsim.explore.sweep import search, sweep
     from accelsim.hardware.architecture import Architecture, load_architecture
-    from accelsim.mapper.layer_search import map_layer
     from accelsim.mapping.dataflow import Dataflow
     from accelsim.mapping.files import load_dataflow, load_mapping
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
     from accelsim.mapping.nest import Nest
     from accelsim.mapping.rule import choose
+    from accelsim.results.best_mapping import map_layer
     from accelsim.results.map_network import map_network
     from accelsim.results.result import Result
     from accelsim.results.simulate import simulate
@@ -69,7 +69,7 @@ _HOMES = {
     "load_mapping": "mapping.files",
     "load_study": "explore.study_file",
     "load_workload": "workload.network",
-    "map_layer": "mapper.layer_search",
+    "map_layer": "results.best_mapping",
     "map_network": "results.map_network",
     "mappings": "base.catalogue",
     "pareto": "explore.pareto",

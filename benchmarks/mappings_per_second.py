@@ -18,7 +18,7 @@ import numpy as np
 
 import accelsim as acc
 from accelsim.engines import moved
-from accelsim.engines.analytic.closed_form import ClosedForm
+from accelsim.engines.analytic.closed_form import ClosedForm, tiles_of
 
 SKELETON = (
     "M:64:dram E:12:dram C:8:dram M:16:glb F:1:glb M:8:glb:row C:4:glb:row E:7:glb:row R:1:glb:row "
@@ -39,13 +39,13 @@ def main() -> None:
     }
     arch = acc.load_architecture("eyeriss", {"array.rows": 10**6, "array.cols": 10**6} | bounds)
     nest = acc.Nest(layer.problem(), arch, acc.Mapping(loops=SKELETON, keep=KEEP))
-    model = ClosedForm(nest)
+    model, tiles = ClosedForm(nest), tiles_of(nest)
     rng = np.random.default_rng(0)
     start = time.perf_counter()
     chains = {}
     for group in model.groups:
         many = [
-            {name: _random_tiles(rng, nest.problem, name, model.tiles[name]) for name in group}
+            {name: _random_tiles(rng, nest.problem, name, tiles[name]) for name in group}
             for _ in range(CHAINS)
         ]
         chains[group] = np.unique(model.rows(group, many))
@@ -89,10 +89,9 @@ def _spot_check(
     """The rows evaluated in bulk are those of the one-mapping path."""
     from accelsim.engines import analytic
 
+    own = tiles_of(nest)
     for _ in range(20):
-        tiles = {
-            n: _random_tiles(rng, nest.problem, n, model.tiles[n]) for g in model.groups for n in g
-        }
+        tiles = {n: _random_tiles(rng, nest.problem, n, own[n]) for g in model.groups for n in g}
         rows = [np.array([model.row(g, tiles)]) for g in model.groups]
         bulk = model.moves(model.evaluate(rows))
         left = {n: list(t) for n, t in tiles.items()}

@@ -236,7 +236,7 @@ def strata(nest: Nest) -> set[str]:
             ragged = not nest.pieces(chain, dict(zip(loops, grid, strict=True))).exists.all()
             if ragged and any(nest.loops[i].spatial for i in loops):
                 found.add("ragged spatial reduction")
-    if acc == "ifmap" and innermost and not nest.pairs("ifmap", innermost):
+    if acc == "ifmap" and innermost and not nest.projection("ifmap", innermost).pairs:
         for out, filt, stride, dilation in (
             ("E", "R", p.stride[0], p.dilation[0]),
             ("F", "S", p.stride[1], p.dilation[1]),

@@ -97,7 +97,7 @@ def test_tiles_of_many_are_those_of_each(chunk):
             except MappingError:
                 continue
             assert found is not None and found.fits[i], (seed, i)
-            assert found.mapping(i, arch.level_names) == one, (seed, i)
+            assert found.tiles.mapping(i) == one, (seed, i)
             legal += 1
     assert legal > 60
 

@@ -18,15 +18,18 @@ from nests import random_problem
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.bound_table import BoundTable
 from accelsim.mapper.closed_cycles import forms_are_exact
 from accelsim.mapper.dominance import undominated
 from accelsim.mapper.layer_search import search_tiles, spread
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import BoundTable, State, least
-from accelsim.mapper.space import Skeleton, count, under
+from accelsim.mapper.preparing import least
+from accelsim.mapper.search import State
+from accelsim.mapper.space import count, under
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import Problem
 
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2", "front")
@@ -149,14 +152,14 @@ def choices(skeleton: Skeleton, tiles: str) -> list[tuple[int, ...]]:
     def extend(
         at: int, current: dict[str, int], chunk: dict[str, int], sofar: tuple[int, ...]
     ) -> None:
-        if at == len(skeleton.slots):
+        if at == len(skeleton.loops):
             found.append(sofar)
             return
-        dim = skeleton.slots[at].dim
+        dim = skeleton.loops[at].dim
         whole = (
             current[dim] if dim in current else chunk.get(dim, prod(current[p] for p in FUSED[dim]))
         )
-        later = [s.dim for s in skeleton.slots[at + 1 :]]
+        later = [s.dim for s in skeleton.loops[at + 1 :]]
         goes_on = dim in later or any(dim in FUSED.get(d, ()) for d in later)
         for t in range(1, whole + 1) if goes_on else (1,):
             if (
@@ -177,7 +180,7 @@ def measured(skeleton: Skeleton, tiles: tuple[int, ...]) -> dict[str, float] | N
     """Energy, cycles and DRAM bits of a mapping; None if it is not legal."""
     arch, problem = skeleton.arch, skeleton.problem
     try:
-        nest = Nest(problem, arch, skeleton.mapping(tiles))
+        nest = Nest(problem, arch, skeleton.mapping_with(tiles))
     except MappingError:
         return None
     moves = analytic.moves(nest)
@@ -268,7 +271,8 @@ def differences(
     exact = forms_are_exact(skeleton.arch)
     if len(choices(skeleton, tiles)) != len(_bounded(skeleton, tiles)):
         wrong.append(
-            f"space of {len(_bounded(skeleton, tiles))}, brute force lists {len(choices(skeleton, tiles))}"
+            f"space of {len(_bounded(skeleton, tiles))}, "
+            f"brute force lists {len(choices(skeleton, tiles))}"
         )
     for table in spread(skeleton, tiles, ("energy", "cycles", "dram"), dominance=False)[1]:  # type: ignore[arg-type]
         for one, low in lower(table).items():

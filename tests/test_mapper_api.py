@@ -22,12 +22,12 @@ from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.explore.cloud import cloud
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapper import any_dataflow, search
-from accelsim.mapper.layer_search import map_layer
+from accelsim.mapper import any_dataflow, preparing, search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.space import divisors, rows, under
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results.best_mapping import map_layer
 from accelsim.view.space_picture import space
 
 SMALL = acc.Conv2d(M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
@@ -187,7 +187,7 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(
     layer = acc.load_workload("lenet5").select(["conv2"])
     even = map_layer(layer, "eyeriss", "rs", objective="edp", tiles="even", batch=1).certificate
     full = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
-    real = search.Cell.tables
+    real = preparing.Cell.tables
 
     def tables(self: Any, families: Any, tiles: Any, *args: Any, **kwargs: Any) -> Any:
         if sum(len(r.tiles) for r in self.picks) > sum(len(r.tiles) for r in evens):
@@ -198,7 +198,7 @@ def test_while_tables_are_worked_out_it_has_the_even_tiles_best(
         layer.layers[0].directed(1), acc.load_architecture("eyeriss"), acc.load_dataflow("rs")
     )
     evens = [rows(skeleton, f, "even") for f in skeleton.families]
-    monkeypatch.setattr(search.Cell, "tables", tables)
+    monkeypatch.setattr(preparing.Cell, "tables", tables)
     found = map_layer(layer, "eyeriss", "rs", **ALL).certificate  # type: ignore[arg-type]
     assert found.stopped == why and found.value == even.value and found.space == full.space
     assert 0 < found.bound <= full.value * (1 + 1e-9) and 0 < found.gap < 1 and found.left > 0
@@ -395,7 +395,7 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
     goal = Objective.parse(rng.choice(("energy", "edp", "dram")))
     state, tally, whole, _ = any_dataflow.search(problem, arch, goal, None, None)
     assert state.best is not None and whole > tally.evaluated
-    Nest(problem, arch, state.best.skeleton.mapping(state.best.tiles))
+    Nest(problem, arch, state.best.skeleton.mapping_with(state.best.tiles))
     low = min(state.value, state.rest)
     long = [d for d in problem.size if problem.size[d] > 1]
     keeps, tried = list(any_dataflow.keeps(arch)), 0
@@ -403,12 +403,12 @@ def test_no_mapping_of_the_open_space_is_below_its_bound(seed: int) -> None:
         orders = [rng.sample(long, len(long)) for _ in arch.levels]
         skeleton = any_dataflow.skeletons(problem, arch, rng.choice(keeps), orders)
         tiles, left = [], dict(problem.size)
-        last = {s.dim: i for i, s in enumerate(skeleton.slots)}
-        for i, s in enumerate(skeleton.slots):
+        last = {s.dim: i for i, s in enumerate(skeleton.loops)}
+        for i, s in enumerate(skeleton.loops):
             left[s.dim] = 1 if last[s.dim] == i else rng.choice(divisors(left[s.dim]))
             tiles.append(left[s.dim])
         try:
-            nest = Nest(problem, arch, skeleton.mapping(tiles))
+            nest = Nest(problem, arch, skeleton.mapping_with(tiles))
         except MappingError:
             continue
         tried += 1

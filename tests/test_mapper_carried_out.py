@@ -36,9 +36,17 @@ def random_layer(
         groups = rng.choice((1, 1, 2))
         try:
             layer = acc.Conv2d(
-                M=groups * rng.choice((1, 2, 4)), C=groups * rng.choice((1, 2, 3)), H=rng.randint(3, 7), W=rng.randint(3, 7), R=r, S=s,
-                stride=u, dilation=d, padding=rng.choice((0, 1)), groups=groups,
-            )  # fmt: skip
+                M=groups * rng.choice((1, 2, 4)),
+                C=groups * rng.choice((1, 2, 3)),
+                H=rng.randint(3, 7),
+                W=rng.randint(3, 7),
+                R=r,
+                S=s,
+                stride=u,
+                dilation=d,
+                padding=rng.choice((0, 1)),
+                groups=groups,
+            )
         except ValueError:  # the filter is larger than the ifmap
             continue
         options = {"batch": rng.choice((1, 2)), "direction": rng.choice(directions)}

@@ -206,8 +206,13 @@ def timeloop_mapping(row: dict[str, str], problem: Problem) -> Mapping:
         f"{d}:{t}:{level}" + ("" if a == "none" else f":{a}")
         for d, t, level, a in timeloop_loops(row["mapping"], problem.size)
     ]
-    keep: dict[str, Any] = {"DRAM": ("weight", "ifmap", "ofmap"), "shared_glb": ("ifmap", "ofmap"), "ifmap_spad": ("ifmap",),
-                            "weights_spad": ("weight",), "psum_spad": ("ofmap",)}  # fmt: skip
+    keep: dict[str, Any] = {
+        "DRAM": ("weight", "ifmap", "ofmap"),
+        "shared_glb": ("ifmap", "ofmap"),
+        "ifmap_spad": ("ifmap",),
+        "weights_spad": ("weight",),
+        "psum_spad": ("ofmap",),
+    }
     return acc.Mapping(loops=" ".join(loops), keep=keep)  # type: ignore[arg-type]
 
 
@@ -243,7 +248,7 @@ def test_what_a_machine_allows_is_kept_to() -> None:
         and state.rest > 0.8 * state.value
         and tally.evaluated + tally.bound <= whole
     )
-    mapping = state.best.skeleton.mapping(state.best.tiles)
+    mapping = state.best.skeleton.mapping_with(state.best.tiles)
     Nest(problem, MACHINE, mapping)
     assert state.best.skeleton.keep == KEPT
     assert all(
@@ -263,7 +268,7 @@ def test_never_worse_than_timeloop(layer: str) -> None:
         goal = Objective.parse(text)
         state, *_ = any_dataflow.search(problem, MACHINE, goal, None, None, ALLOWED)
         assert state.best is not None
-        nest = Nest(problem, MACHINE, state.best.skeleton.mapping(state.best.tiles))
+        nest = Nest(problem, MACHINE, state.best.skeleton.mapping_with(state.best.tiles))
         ours = {
             "energy": moved.energy(nest, analytic.moves(nest), problem.macs, 0.0)["energy_pj"],
             "cycles": array_time(nest).cycles,

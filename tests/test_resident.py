@@ -49,7 +49,7 @@ def test_counts_and_outputs_of_random_nests(start):
         )
         seen.update("accumulated" if t == nest.problem.accumulated else t for t in resident(nest))
         seen["fused"] += any(
-            nest.pairs("ifmap", level) for level in range(nest.levels + 1)
+            nest.projection("ifmap", level).pairs for level in range(nest.levels + 1)
         ) and "ifmap" in resident(nest)
     assert min(seen[k] for k in ("accumulated", "weight", "ifmap", "ofmap", "fused")) >= 3, seen
 

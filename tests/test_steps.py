@@ -37,7 +37,10 @@ def test_settings_add_up_to_the_closed_form(chunk):
                 )
                 want = total[b].arrived if b.tensor == nest.problem.accumulated else total[b].read
                 assert int((m.first + m.rest + m.last).sum()) == want, (seed, b, cut)
-                if b.tensor != nest.problem.accumulated and not nest.pairs(b.tensor, b.child):
+                if (
+                    b.tensor != nest.problem.accumulated
+                    and not nest.projection(b.tensor, b.child).pairs
+                ):
                     assert int(m.taken.sum()) == total[b].taken, (seed, b, cut)
 
 
@@ -54,7 +57,9 @@ def test_each_step_is_what_event_moves(chunk):
         )
         outer = [i for i in temporal(nest, last) if nest.loops[i].level < last - 1]
         for b in [
-            b for b in nest.boundaries if b.child == last - 1 and not nest.pairs(b.tensor, b.child)
+            b
+            for b in nest.boundaries
+            if b.child == last - 1 and not nest.projection(b.tensor, b.child).pairs
         ]:
             fills, drains, steps = [], [], 0
             for event in movement(framed):

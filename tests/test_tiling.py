@@ -29,8 +29,10 @@ CONSTRAINTS = (
     r"{flow} does not fit {arch} even with tiles of one word: (array|{level}): .+",
     r"{flow} keeps {tensor} in the PE, but {arch}'s {level} may keep .+",
     r"{flow} loops [NGMCEFRS] nowhere, and the layer has [NGMCEFRS]=\d+",
-    r"{tensor} is streamed over systolic lines but depends on the loops of both rows and columns; it has no line to travel",
-    r"array: the filter's R=\d+ rows do not fit \d+ rows of PEs at once, and {arch} does not fold filters \(array.fold_filter\)",
+    r"{tensor} is streamed over systolic lines but depends on the loops of both rows and columns; "
+    r"it has no line to travel",
+    r"array: the filter's R=\d+ rows do not fit \d+ rows of PEs at once, and {arch} does not fold "
+    r"filters \(array.fold_filter\)",
 )
 
 
@@ -177,7 +179,7 @@ def test_the_largest_tile_is_exact():
                     space.tile(tensor, level, s, space.pieces(level, s)) or () for s in settings
                 ]
                 # a one-word register of pairs stays one word where every pair is padding
-                most = max(map(len, tiles)) or (1 if nest.pairs(tensor, level) else 0)
+                most = max(map(len, tiles)) or (1 if nest.projection(tensor, level).pairs else 0)
                 assert nest.footprint.tile_words(level, tensor) == most, (
                     seed,
                     level,
@@ -189,7 +191,10 @@ def test_the_largest_tile_is_exact():
 
 # -- the published mapping of AlexNet CONV2 on Eyeriss ---------------------------------------------
 
-PUBLISHED = "G:1:dram M:64:dram N:1:dram C:2:dram M:16:glb F:1:glb E:14:glb:row R:1:glb:row E:1:glb:col M:1:spad C:1:spad S:1:spad"
+PUBLISHED = (
+    "G:1:dram M:64:dram N:1:dram C:2:dram M:16:glb F:1:glb "
+    "E:14:glb:row R:1:glb:row E:1:glb:col M:1:spad C:1:spad S:1:spad"
+)
 EYERISS_KEEPS = {"dram": TENSORS, "glb": ("ifmap", "ofmap"), "spad": TENSORS}
 
 
@@ -276,7 +281,8 @@ REFUSED = {
         EYERISS,
         "F:1:glb R:1:glb:row M:1:spad C:1:spad S:1:spad",
         EYERISS_KEEPS,
-        r"spad: the (ofmap|weight|ifmap) tile needs (480|30) bytes, its partition has (448|24): (32|6) too many",
+        r"spad: the (ofmap|weight|ifmap) tile needs (480|30) bytes, "
+        r"its partition has (448|24): (32|6) too many",
     ),
     "a shared register too small": (
         acc.Conv2d(M=5, C=1, H=1, W=1, R=1, S=1).problem(),
@@ -304,7 +310,8 @@ REFUSED = {
         SYSTOLIC,
         "M:1:sram E:1:sram F:1:sram K:9:sram R:1:sram K:1:sram:row",
         SYSTOLIC_WS,
-        r"loop R:1:sram: R is part of K, which is looped outside it; parts may be looped only outside",
+        r"loop R:1:sram: R is part of K, which is looped outside it; "
+        r"parts may be looped only outside",
     ),
     "a tile left whole": (
         SMALL,
@@ -368,7 +375,8 @@ REFUSED = {
         SYSTOLIC,
         "E:1:sram F:1:sram R:1:sram S:1:sram C:1:sram:row M:1:sram:col",
         SYSTOLIC_WS | {"reg": ()},
-        r"weight is streamed over systolic lines but depends on the loops of both rows and columns; it has no line to travel",
+        r"weight is streamed over systolic lines but depends on the loops of both rows and "
+        r"columns; it has no line to travel",
     ),
 }
 

@@ -25,9 +25,9 @@ from nests import as_oracle
 from accelsim.engines import analytic
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapping.footprint import Trip, depends
 from accelsim.mapping.mapping import Loop, Mapping
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import TiledLoop, depends
 from accelsim.workload.problem import Problem
 
 CASES = {
@@ -169,7 +169,9 @@ def size(box: Box) -> int:
     return prod(map(len, box))
 
 
-def touched(nest: Nest, tensor: str, at: Iterable[tuple[Trip, Iterable[int]]], gaps: bool) -> Box:
+def touched(
+    nest: Nest, tensor: str, at: Iterable[tuple[TiledLoop, Iterable[int]]], gaps: bool
+) -> Box:
     """What a tensor's words are made of at some trips of some loops, all other loops inside; with
     gaps filled if asked.
     """
@@ -368,7 +370,7 @@ class Case:
     def above(self, level: int, tensor: str) -> Boundary | None:
         return next((b for b in self.moved if b.tensor == tensor and b.child == level), None)
 
-    def fan_out(self, b: Boundary) -> list[Trip]:
+    def fan_out(self, b: Boundary) -> list[TiledLoop]:
         return [x for x in self.nest.loops if x.spatial and b.parent <= x.level < b.child]
 
     def from_neighbours(self, b: Boundary, rules: frozenset[str]) -> int:

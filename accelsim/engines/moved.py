@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.hardware.energy import Prices, prices
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import Boundary, Skeleton
 from accelsim.workload.problem import TENSORS
 
 
@@ -55,7 +55,7 @@ class Moved:
 Moves = Mapping[Boundary, Moved]
 
 
-def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
+def columns(nest: Skeleton, moves: Moves) -> dict[str, Any]:
     """Reads and writes of every level and tensor, deliveries and additions of every network, in
     words, under the contract's names (section 4): ``{level}_{tensor}_reads`` and ``_writes``,
     ``{network}_{tensor}_deliveries`` and ``_additions``.
@@ -95,13 +95,13 @@ def columns(nest: Nest, moves: Moves) -> dict[str, Any]:
     return counted
 
 
-def _fetched(nest: Nest, m: Moved) -> Any:
+def _fetched(nest: Skeleton, m: Moved) -> Any:
     """Psums that go down to be added to."""
     return m.updated if nest.arch.accumulate == "in_array" else 0
 
 
 def energy(
-    nest: Nest, moves: Moves, macs: Any, time_s: Any, price: Prices | None = None
+    nest: Skeleton, moves: Moves, macs: Any, time_s: Any, price: Prices | None = None
 ) -> dict[str, Any]:
     """Total energy, energy by component and by tensor in the table's unit; area in um2 (section 6).
 
@@ -114,7 +114,7 @@ def energy(
     be arrays.
     """
     price = prices(nest.arch) if price is None else price
-    acc, width = nest.problem.accumulated, nest.footprint.word_bits
+    acc, width = nest.problem.accumulated, nest.word_bits
     everything = nest.arch.energy.charge == "reads_and_writes"
     names, unit = nest.arch.level_names, price.unit
     parts: dict[str, Any] = dict.fromkeys((*names, *nest.arch.networks), 0.0)

@@ -26,11 +26,11 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
 from accelsim.hardware.ports import limited
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule_many import Tilings, choose_many
+from accelsim.mapping.rule_many import choose_many
+from accelsim.mapping.skeleton import Tiles, depends
 from accelsim.results.layer_row import efficiency, performance
 from accelsim.workload.problem import TENSORS, Problem
 
@@ -85,30 +85,28 @@ def columns(
     exact in float64.
     """
     try:
-        tilings = choose_many(problem, archs, dataflow)
+        chosen = choose_many(problem, archs, dataflow)
     except MappingError:
         return [], np.arange(len(archs))
-    left = [np.flatnonzero(~tilings.fits)]
+    left = [np.flatnonzero(~chosen.fits)]
     groups = []
-    patterns, which = np.unique(tilings.trips > 1, axis=1, return_inverse=True)
-    for k in range(patterns.shape[1]):
-        at = np.flatnonzero((which.ravel() == k) & tilings.fits)
+    patterns, which = np.unique(chosen.tiles.trips > 1, axis=0, return_inverse=True)
+    for k in range(len(patterns)):
+        at = np.flatnonzero((which.ravel() == k) & chosen.fits)
         if not len(at):
             continue
         try:
-            groups.append(_group(problem, archs, tilings, at))
+            groups.append(_group(problem, archs, chosen.tiles, at))
         except (MappingError, OverflowError):
             left.append(at)
     return groups, np.concatenate(left)
 
 
-def _group(
-    problem: Problem, archs: Sequence[Architecture], tilings: Tilings, at: Ints
-) -> PointGroup:
-    mapping = tilings.mapping(int(at[0]), archs[0].level_names)
+def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: Ints) -> PointGroup:
+    mapping = chosen.mapping(int(at[0]))
     nest = Nest(problem, archs[int(at[0])], mapping)
-    slots = np.flatnonzero(tilings.trips[:, at[0]] > 1)
-    tiles, trips = tilings.tiles[np.ix_(slots, at)], tilings.trips[np.ix_(slots, at)]
+    loops = np.flatnonzero(chosen.trips[at[0]] > 1)
+    tiles, trips = (x[np.ix_(at, loops)].T for x in (chosen.rows, chosen.trips))  # [loops, points]
     model = ClosedForm(nest)
     rows = [_rows(model, nest, group, tiles) for group in model.groups]
     sums = model.evaluate(rows)

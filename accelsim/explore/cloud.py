@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import InputError
-from accelsim.hardware.architecture import load_architecture
-from accelsim.mapper.closed_cycles import forms_are_exact
+from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.mapper.closed_cycles import forms_are_exact, measured
 from accelsim.mapper.layer_search import rule_nest, search_tiles, spread
 from accelsim.mapper.space import TileChoice, under
-from accelsim.mapping.files import MappingFile, load_dataflow
-from accelsim.results.simulate import simulate
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.files import load_dataflow
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.network import load_workload
-from accelsim.workload.problem import Direction
+from accelsim.workload.problem import Direction, Problem
 
 Floats = npt.NDArray[np.float64]
 
@@ -57,48 +60,48 @@ def cloud(
 
     Raises InputError as ``map_layer`` does, MappingError if the space is empty.
     """
-    from time import monotonic
-
     network = load_workload(layer)
     if len(network.layers) != 1:
         raise InputError("one layer has a space", key="layer", got=f"{len(network.layers)} layers")
     machine, flow = load_architecture(arch, overrides or {}), load_dataflow(dataflow)
     problem = network.layers[0].directed(batch, direction)
     skeleton = under(problem, machine, flow)
-    measures = ("energy", "cycles")
-    rng = np.random.default_rng(seed)
-    _, every, _ = spread(skeleton, tiles, measures, dominance=False)
-    found = []
-    total = sum(t.volume for t in every)
-    for table in every:
-        n = max(1, round(4 * points * table.volume / total))
-        found.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
-    sampled = np.concatenate(found) if found else np.zeros((0, 2))
-    sampled = sampled[rng.permutation(len(sampled))[:points]]
+    drawn = _sampled(skeleton, tiles, points, np.random.default_rng(seed))
     state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
     front = np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)
-    nest = rule_nest(problem, machine, flow)
-    rule = None
-    unit = machine.energy.unit
-    if nest is not None:
-        mapping = MappingFile(
-            name="rule", loops=nest.mapping.loops, keep=nest.mapping.keep, fused=nest.mapping.fused
-        )
-        columns = (
-            simulate(network, machine, flow, mapping=mapping, batch=batch, direction=direction)
-            .rows[0]
-            .columns
-        )
-        rule = (
-            (float(columns["cycles"]), float(columns[f"energy_{unit}"]))
-            if columns.get("cycles") is not None
-            else None
-        )
     return Cloud(
-        sampled,
+        drawn,
         front,
-        rule,
-        unit,
+        _rule_point(problem, machine, flow),
+        machine.energy.unit,
         f"{flow.short} on {machine.name}, tiles {tiles}",
         forms_are_exact(machine),
     )
+
+
+def _sampled(
+    skeleton: Skeleton, tiles: TileChoice, points: int, rng: np.random.Generator
+) -> Floats:
+    """Cycles and energy of random legal mappings [at most points, 2]; each table of the space gives
+    its share, drawn with some to spare for those that are not legal.
+    """
+    _, every, _ = spread(skeleton, tiles, ("energy", "cycles"), dominance=False)
+    samples = []
+    total = sum(t.volume for t in every)
+    for table in every:
+        n = max(1, round(4 * points * table.volume / total))
+        samples.append(table.sample([rng.integers(len(g.tiles), size=n) for g in table.groups]))
+    sampled = np.concatenate(samples) if samples else np.zeros((0, 2))
+    return np.asarray(sampled[rng.permutation(len(sampled))[:points]])
+
+
+def _rule_point(problem: Problem, arch: Architecture, flow: Dataflow) -> tuple[float, float] | None:
+    """Cycles and energy of the fixed rule's mapping, or None where it has none."""
+    nest = rule_nest(problem, arch, flow)
+    if nest is None:
+        return None
+    try:
+        measures = measured(nest)
+    except MappingError:
+        return None
+    return float(measures["cycles"]), float(measures["energy"])

@@ -9,10 +9,10 @@ from typing import Any
 from accelsim.base.errors import InputError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
-from accelsim.mapper.layer_search import Best, map_layer
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.space import TILES, TileChoice
 from accelsim.mapping.dataflow import Dataflow
+from accelsim.results.best_mapping import Best, map_layer
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Direction
 
@@ -101,7 +101,7 @@ class Request:
         """The mapping of a layer; ``dataflow`` None: any.  Raises MappingError, and
         KeyboardInterrupt where the search was interrupted.
         """
-        found = map_layer(
+        best = map_layer(
             layer,
             arch,
             ANY if dataflow is None else dataflow,
@@ -111,6 +111,6 @@ class Request:
             batch=batch,
             direction=direction,
         )
-        if found.certificate.stopped == "interrupted":
+        if best.certificate.stopped == "interrupted":
             raise KeyboardInterrupt
-        return found
+        return best

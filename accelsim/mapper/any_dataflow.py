@@ -1,15 +1,18 @@
 """Everything open: loop orders, what lies over rows and columns, what every level keeps.
 
-The space has a temporal loop of every dimension at every level, in any order there, and one of every dimension over rows
-and over columns at the level next to the PEs; every level inside the outermost keeps any of the tensors it may.
+The space has a temporal loop of every dimension at every level, in any order there, and one of
+every dimension over rows and over columns at the level next to the PEs; every level inside the
+outermost keeps any of the tensors it may.
 
-Tiles divide, so a tensor's tile stands still only while the innermost loops do not touch it, and the innermost loop of a
-level that is there at all is one that at most one tensor does not depend on (N, E, F: weight; M: ifmap; C, R, S: ofmap).
-A *class* is the choice of that tensor for a level: with all it does not depend on innermost it moves least, and to the
-others the order is all the same, but for an ifmap, whose windows overlap.  Under a class weight and ofmap are therefore
-exact; of an ifmap no less than its distinct words comes in, as often as a round of M surely starts over (``Relaxed``).
-Choices of what is kept and of classes are bounded so, the least bound first, and those not above the best known have their
-tiles searched exactly under orders that slide the ifmap along either axis.  What is left between is the gap.
+Tiles divide, so a tensor's tile stands still only while the innermost loops do not touch it, and
+the innermost loop of a level that is there at all is one that at most one tensor does not depend on
+(N, E, F: weight; M: ifmap; C, R, S: ofmap). A *class* is the choice of that tensor for a level:
+with all it does not depend on innermost it moves least, and to the others the order is all the
+same, but for an ifmap, whose windows overlap.  Under a class weight and ofmap are therefore exact;
+of an ifmap no less than its distinct words comes in, as often as a round of M surely starts over
+(``Relaxed``). Choices of what is kept and of classes are bounded so, the least bound first, and
+those not above the best known have their tiles searched exactly under orders that slide the ifmap
+along either axis.  What is left between is the gap.
 """
 
 from __future__ import annotations
@@ -27,23 +30,19 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import InputError
-from accelsim.engines.analytic.closed_form import BoundarySums, Factor
-from accelsim.engines.analytic.rank_sums import coordinate_readers
+from accelsim.engines.analytic.closed_form import BoundarySums, Factor, words_used
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.beginnings import Beginning, beginnings
-from accelsim.mapper.cell import Cell, Column, extra_columns, leaves_as_it_came, same_factors
+from accelsim.mapper.bound_table import BoundTable, SearchTally
+from accelsim.mapper.cell import Cell, leaves_as_it_came
+from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import (
-    ROUNDING,
-    BoundTable,
-    Search,
-    SearchTally,
-    State,
-    group_tables,
-    prepare,
-)
-from accelsim.mapper.space import OpenLoop, Skeleton, TileRows, count, rows
+from accelsim.mapper.preparing import group_tables, prepare
+from accelsim.mapper.search import ROUNDING, Search, State
+from accelsim.mapper.space import TileRows, count, rows
+from accelsim.mapper.time_columns import Bracket, extra_columns, signed
 from accelsim.mapping.mapping import Axis
+from accelsim.mapping.skeleton import Keep, OpenLoop, Skeleton
 from accelsim.workload.problem import DEPENDS, DIMS, TENSORS, Problem
 
 ANY = "any"  # the dataflow that leaves everything open
@@ -63,7 +62,6 @@ ORDERS: dict[
 }
 PLAIN = ("N", "G", "C")  # an ifmap's dimensions that do not slide
 FIRST_S = 5.0  # seconds a dataflow is searched for a mapping to begin with
-Keep = tuple[frozenset[str], ...]
 Classes = tuple[
     str, ...
     # of each level down to the one next to the PEs, outermost first; "": nothing there that a class
@@ -85,7 +83,7 @@ class Allowed:
     keeps: tuple[Keep, ...] | None = None
     loops: Mapping[tuple[int, Axis], str] = field(default_factory=dict)
 
-    def slots(
+    def open_loops(
         self, problem: Problem, level: int, axis: Axis, order: Sequence[str]
     ) -> list[OpenLoop]:
         """The loops there, in that order."""
@@ -127,15 +125,15 @@ def skeletons(
     allowed: Allowed = ALL,
 ) -> Skeleton:
     """The skeleton of an order for every level."""
-    slots = []
+    loops = []
     home = next_to_pes(arch)
     for level, order in enumerate(orders):
-        slots += allowed.slots(problem, level, "none", order)
+        loops += allowed.open_loops(problem, level, "none", order)
         if level == home:
-            slots += allowed.slots(problem, level, "col", DIMS) + allowed.slots(
+            loops += allowed.open_loops(problem, level, "col", DIMS) + allowed.open_loops(
                 problem, level, "row", DIMS
             )
-    return Skeleton(problem, arch, keep, tuple(slots))
+    return Skeleton(problem, arch, keep, tuple(loops))
 
 
 def keeps(arch: Architecture) -> Iterator[Keep]:
@@ -180,7 +178,8 @@ def search(
         or any(n.held == "neighbour" for n in arch.networks.values())
     ):
         raise InputError(
-            "dataflow any is for forward and grad_weight on arrays without systolic or neighbour links",
+            "dataflow any is for forward and grad_weight on arrays without systolic or neighbour "
+            "links",
             key="dataflow",
             got="any",
         )
@@ -198,7 +197,13 @@ class _Node:
 
 
 class _Orders:
-    """The search over what is kept and over classes, the least bound first."""
+    """The search over what is kept and over classes, the least bound first.
+
+    It begins with the best under shipped dataflows.  Then every choice of what is kept is bounded
+    and put on a heap; the least is opened into its classes, these are bounded in turn, and those
+    that may hold something better have their tiles searched under a few orders exactly.  A node
+    whose classes were searched so stays with its bound in ``left``: other orders of it were not.
+    """
 
     def __init__(
         self,
@@ -224,7 +229,7 @@ class _Orders:
         self.listed = [rows(first, f, "divisors") for f in first.families]
         self.sizes = prod(count(first, f, "divisors") for f in first.families)
         there = [
-            sum(s.level == level and not s.spatial for s in first.slots)
+            sum(s.level == level and not s.spatial for s in first.loops)
             for level in range(len(arch.levels))
         ]
         self.per_order = prod(factorial(n) for n in there)
@@ -270,13 +275,13 @@ class _Orders:
             return
         skeleton = self.skeleton(beginning.keep, beginning.orders)
         tiles = beginning.tiles(
-            dict(self.problem.size), [(s.dim, s.level, s.axis) for s in skeleton.slots]
+            dict(self.problem.size), [(s.dim, s.level, s.axis) for s in skeleton.loops]
         )
         if tiles is None:
             return
         only = []
         for f in skeleton.families:
-            own = np.array([[tiles[i] for i in f.slots]])
+            own = np.array([[tiles[i] for i in f.loops]])
             only.append(
                 TileRows(
                     own, -(-np.array([[self.problem.size[f.name], *own[0, :-1]]]) // own), 0, 0
@@ -297,19 +302,23 @@ class _Orders:
             return "limit"
         one = Search(ready, self.goal, tally, deadline=until, starts=4, progress=self.progress)
         one.state.value = self.state.value
-        found = one.run()
+        reached = one.run()
         self.evaluated += tally.evaluated
-        if found.best is not None and found.value < self.state.value:
-            self.state.value, self.state.best = found.value, found.best
+        if reached.best is not None and reached.value < self.state.value:
+            self.state.value, self.state.best = reached.value, reached.best
             self.tables[:] = ready
-        return found.stopped
+        return reached.stopped
 
     def _late(self) -> bool:
+        """Whether the search is stopped, or past its deadline."""
         if self.deadline is not None and monotonic() > self.deadline:
             self.state.stopped = "limit"
         return self.state.stopped is not None
 
     def _outcome(self, waiting: list[Keep]) -> tuple[State, SearchTally, int, list[BoundTable]]:
+        """The state with what nothing left is below, and how many mappings the bounds closed: all
+        of every choice of what is kept of which nothing is left.
+        """
         bounds = (
             [(0.0, keep) for keep in waiting]
             + [(b, node.keep) for b, _, node in self.heap]
@@ -339,22 +348,22 @@ class _Orders:
             )
             one = Search(ready, self.goal, SearchTally(), deadline=self.deadline, starts=2)
             one.state.value = self.state.value
-            found = one.run() if ready else State(rest=float("inf"))
+            reached = one.run() if ready else State(rest=float("inf"))
             bound = max(
                 known,
                 min(
-                    found.value if found.best is not None else float("inf"),
-                    found.rest,
+                    reached.value if reached.best is not None else float("inf"),
+                    reached.rest,
                     self.state.value,
                 ),
             )
             if not ready:
                 bound = float("inf")
         except TimeoutError:
-            found = State(stopped="limit")
+            reached = State(stopped="limit")
         heapq.heappush(self.heap, (bound, next(self.order), node))
-        if found.stopped is not None:
-            self.state.stopped = found.stopped
+        if reached.stopped is not None:
+            self.state.stopped = reached.stopped
 
     def _open(self, bound: float, node: _Node) -> None:
         """Classes of a choice of what is kept, or the orders of classes."""
@@ -395,15 +404,30 @@ class Relaxed(Cell):
     """
 
     def __init__(
-        self, skeleton: Skeleton, allowed: Allowed, final: tuple[bool, ...], picks: Sequence[TileRows], classes: Classes | None,
-        changing: frozenset[int], within: frozenset[int],
-    ) -> None:  # fmt: skip
+        self,
+        skeleton: Skeleton,
+        allowed: Allowed,
+        final: tuple[bool, ...],
+        picks: Sequence[TileRows],
+        classes: Classes | None,
+        changing: frozenset[int],
+        within: frozenset[int],
+    ) -> None:
         self.allowed, self.classes, self.changing, self.within = allowed, classes, changing, within
-        super().__init__(skeleton, tuple(range(len(skeleton.slots))), final, picks)
+        super().__init__(skeleton, tuple(range(len(skeleton.loops))), final, picks)
 
-    def _terms(self) -> None:
-        nest, acc = self.nest, self.skeleton.problem.accumulated
-        brackets: dict[Column, list[tuple[list[Factor], list[Factor] | None]]] = {}
+    def _tabulate(self) -> None:
+        for column, brackets in self._all_brackets().items():
+            self._set_terms(column, signed(brackets))
+            self._set_brackets(column, brackets)
+        self._merge()
+        linear = self._linear()
+        self._weigh({name: (c, self._never_negative(w)) for name, (c, w) in linear.items()})
+
+    def _all_brackets(self) -> dict[Column, list[Bracket]]:
+        """Every column as brackets: of a tensor's boundaries those under its own best order."""
+        acc = self.skeleton.problem.accumulated
+        brackets: dict[Column, list[Bracket]] = {}
         for tensor in TENSORS:
             own = self._order(tensor)
             for b in own.boundaries:
@@ -415,51 +439,14 @@ class Relaxed(Cell):
                         brackets[b, name] = [(self._distinct(b.child, name == "taken"), None)]
                     else:
                         as_entries = name == "arrived" and leaves_as_it_came(own, side)
-                        brackets[b, name] = side.brackets("read" if as_entries else name)
+                        brackets[b, name] = [*side.brackets("read" if as_entries else name)]
         for column, of_terms in zip(self.model.columns, self.model.matrix.T, strict=True):
             if column[0] is None:
                 (at,) = np.flatnonzero(of_terms)
-                brackets[column] = [(list(self.model.factors[at]), None)]
-        for column, factors in extra_columns(nest):
-            brackets[column] = [(list(factors), None)]
-        self.terms, self.brackets, known = [], [], {}
-        self.in_terms: dict[Column, dict[int, float]] = {}
-        self.in_brackets: dict[Column, list[int]] = {}
-        seen: dict[Any, int] = {}
-
-        def term_of(factors: list[Factor]) -> int:
-            key = same_factors(factors)
-            if key not in seen:
-                seen[key] = len(self.terms)
-                self.terms.append(tuple(factors))
-            return seen[key]
-
-        for column, listed in brackets.items():
-            signs: dict[int, float] = {}
-            for first, second in listed:
-                signs[term_of(first)] = signs.get(term_of(first), 0.0) + 1.0
-                if second is not None:
-                    signs[term_of(second)] = signs.get(term_of(second), 0.0) - 1.0
-                key = (same_factors(first), None if second is None else same_factors(second))
-                if key not in known:
-                    known[key] = len(self.brackets)
-                    self.brackets.append((tuple(first), None if second is None else tuple(second)))
-                self.in_brackets.setdefault(column, []).append(known[key])
-            self.in_terms[column] = signs
-        linear = self._linear()
-        for name, (constant, weights) in linear.items():
-            linear[name] = constant, self._never_negative(weights)
-        self.weights = {name: weights for name, (_, weights) in linear.items()}
-        self.constants = {name: constant for name, (constant, _) in linear.items()}
-        self.by_term, self.by_bracket = {}, {}
-        for name, (_, weights) in linear.items():
-            t, p = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
-            for column, w in weights.items():
-                for term, sign in self.in_terms[column].items():
-                    t[term] += w * sign
-                for piece in self.in_brackets[column]:
-                    p[piece] += w
-            self.by_term[name], self.by_bracket[name] = t, p
+                brackets[column] = [(self.model.factors[at], None)]
+        for column, factors in extra_columns(self.part):
+            brackets[column] = [(factors, None)]
+        return brackets
 
     def _never_negative(self, weights: dict[Column, float]) -> dict[Column, float]:
         """Sums only get fewer on their way out: drained at a child >= arrived at its parent >=
@@ -468,22 +455,22 @@ class Relaxed(Cell):
         What a column saves is taken off the next one further in, which is no smaller; what MACs
         drain depends on no order.
         """
-        found = dict(weights)
+        moved = dict(weights)
         way: list[Column] = []
-        for b in self.nest.boundaries:
+        for b in self.part.boundaries:
             if b.tensor == self.skeleton.problem.accumulated:
                 way += [(b, "arrived"), (b, "drained")]
         for column, further in pairwise(way):
             if (
-                (w := found.get(column, 0.0)) < 0
+                (w := moved.get(column, 0.0)) < 0
                 and column[0] is not None
-                and column[0].child < self.nest.levels
+                and column[0].child < self.part.levels
             ):
-                found[column] = 0.0
-                found[further] = found.get(further, 0.0) + w
-        return {c: w for c, w in found.items() if w}
+                moved[column] = 0.0
+                moved[further] = moved.get(further, 0.0) + w
+        return {c: w for c, w in moved.items() if w}
 
-    def _order(self, tensor: str) -> Any:
+    def _order(self, tensor: str) -> Skeleton:
         """The nest in which each level's loops the tensor depends on stand outside the others,
         inside them what its class has.
         """
@@ -507,20 +494,17 @@ class Relaxed(Cell):
         skeleton = skeletons(
             self.skeleton.problem, self.skeleton.arch, self.skeleton.keep, orders, self.allowed
         )
-        nest = skeleton.nest(range(len(skeleton.slots)))
-        nest.__dict__["footprint"] = self.nest.footprint
-        return nest
+        return skeleton.part(range(len(skeleton.loops)), self.part.final)
 
     def _distinct(self, child: int, taken: bool) -> list[Factor]:
+        """The least of an ifmap that crosses to a child: its distinct words, once for each round of
+        M that surely starts over; where they are ``taken``, once more for each piece of M that lies
+        side by side with another.
+        """
         problem = self.skeleton.problem
-        words = prod(problem.size[d] for d in PLAIN)
-        for rank in (("E", "R"), ("F", "S")):
-            readers = coordinate_readers(
-                problem.slide(rank), problem.size[rank[0]], problem.size[rank[1]]
-            )
-            words *= int((readers >= 0).any(axis=1).sum())
-        m = self.nest.chain_of["M"]
-        loops = [self.nest.loops[i] for i in m.loops]
+        words = words_used(problem, "ifmap")
+        m = self.part.chain_of["M"]
+        loops = [self.part.loops[i] for i in m.loops]
         counted = tuple(
             (x.spatial and taken and x.level < child)
             or (not x.spatial and x.level < child and self._again(x.level, child))
@@ -528,15 +512,16 @@ class Relaxed(Cell):
         )
 
         def trips(tiles: dict[str, tuple[int, ...]]) -> int:
-            whole, found = problem.M, words
+            whole, total = problem.M, words
             for take, tile in zip(counted, tiles["M"], strict=True):
-                found *= -(-whole // tile) if take else 1
+                total *= -(-whole // tile) if take else 1
                 whole = min(whole, tile)
-            return found
+            return total
 
         return [Factor(("M",), ("fold", "M", "way", counted, words), trips)]
 
     def _again(self, level: int, child: int) -> bool:
+        """Whether a round of M at a level reads the ifmap anew for a child."""
         return level in self.within or any(level < x < child for x in self.changing)
 
 
@@ -562,20 +547,20 @@ def _relaxed(
         )
         kinds: list[list[tuple[frozenset[int], npt.NDArray[np.int64]]]] = []
         for family, r in zip(skeleton.families, listed, strict=True):
-            slots = [skeleton.slots[i] for i in family.slots]
+            loops = [skeleton.loops[i] for i in family.loops]
             ok = np.ones(len(r.tiles), bool)
-            for i, s in enumerate(slots):
+            for i, s in enumerate(loops):
                 if not s.spatial and (s.dim, s.level) in wanted:
                     ok &= (r.trips[:, i] > 1) == wanted[s.dim, s.level]
             own = [
                 i
-                for i, s in enumerate(slots)
+                for i, s in enumerate(loops)
                 if not s.spatial and 0 < s.level < levels - 1 and family.name in PLAIN
             ]
             unique, back = np.unique(r.trips[:, own] > 1, axis=0, return_inverse=True)
             back = back.reshape(-1)
             where = [
-                frozenset(slots[i].level for i, x in zip(own, u, strict=True) if x) for u in unique
+                frozenset(loops[i].level for i, x in zip(own, u, strict=True) if x) for u in unique
             ]
             index = [np.flatnonzero(ok & (back == n)) for n in range(len(unique))]
             kinds.append([(w, i) for w, i in zip(where, index, strict=True) if len(i)])
@@ -599,7 +584,7 @@ def _gaining(skeleton: Skeleton, level: int) -> list[str]:
     go on.
     """
     inside = frozenset().union(*skeleton.keep[level + 1 :])
-    dims = {s.dim for s in skeleton.slots if s.level == level and not s.spatial}
+    dims = {s.dim for s in skeleton.loops if s.level == level and not s.spatial}
     return [t for t in TENSORS if t in inside and dims & set(SUFFIX[t])]
 
 
@@ -607,7 +592,7 @@ def _cases(skeleton: Skeleton, level: int, name: str) -> list[tuple[tuple[str, b
     """Which of the loops a class has innermost at a level is the first that is there, and that
     those before it are not.
     """
-    dims = [s.dim for s in skeleton.slots if s.level == level and not s.spatial]
+    dims = [s.dim for s in skeleton.loops if s.level == level and not s.spatial]
     if not name:
         return [
             tuple((d, False) for t in _gaining(skeleton, level) for d in SUFFIX[t] if d in dims)

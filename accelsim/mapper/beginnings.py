@@ -1,5 +1,9 @@
 """Good mappings to begin a search of everything with: the best under each shipped dataflow that has
 no fused dimensions.
+
+A good mapping known early lets the search over all orders leave out most choices by their bounds
+alone.  How many loops go round how often is all that is taken from a dataflow's best; the tiles of
+the same trips in the open space's skeleton follow from it.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from time import monotonic
 
 from accelsim.base.shipped import shipped_names
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.bound_table import Candidate, SearchTally
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import Found, Search, SearchTally, prepare
+from accelsim.mapper.preparing import prepare
+from accelsim.mapper.search import Search
 from accelsim.mapper.space import rows, under
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import Axis, MappingError
@@ -35,11 +41,11 @@ class Beginning:
         """The tile of every place, in nest order; None if some loop of the mapping has none."""
         if not {place for place, n in self.trips.items() if n > 1} <= set(places):
             return None
-        left, found = dict(size), []
+        left, tiles = dict(size), []
         for place in places:
             left[place[0]] //= self.trips.get(place, 1)
-            found.append(left[place[0]])
-        return found
+            tiles.append(left[place[0]])
+        return tiles
 
 
 def beginnings(
@@ -51,7 +57,7 @@ def beginnings(
             skeleton = under(problem, arch, load_dataflow(name))
         except MappingError:
             continue
-        if any(s.dim not in DIMS for s in skeleton.slots):
+        if any(s.dim not in DIMS for s in skeleton.loops):
             continue
         listed = [rows(skeleton, f, "divisors") for f in skeleton.families]
         if not prod(len(r.tiles) for r in listed):
@@ -68,16 +74,17 @@ def beginnings(
             raise KeyboardInterrupt
 
 
-def _beginning(found: Found) -> Beginning:
-    skeleton = found.skeleton
+def _beginning(best: Candidate) -> Beginning:
+    """What the best mapping under a dataflow keeps and how often its loops go round."""
+    skeleton = best.skeleton
     left, trips = dict(skeleton.problem.size), dict[Place, int]()
     orders: list[list[str]] = [[] for _ in skeleton.keep]
-    for slot, tile in zip(skeleton.slots, found.tiles, strict=True):
-        place, n = (slot.dim, slot.level, slot.axis), -(-left[slot.dim] // int(tile))
+    for loop, tile in zip(skeleton.loops, best.tiles, strict=True):
+        place, n = (loop.dim, loop.level, loop.axis), -(-left[loop.dim] // int(tile))
         trips[place] = trips.get(place, 1) * n
-        left[slot.dim] = min(left[slot.dim], int(tile))
-        if n > 1 and not slot.spatial:
-            orders[slot.level].append(slot.dim)
+        left[loop.dim] = min(left[loop.dim], int(tile))
+        if n > 1 and not loop.spatial:
+            orders[loop.level].append(loop.dim)
     return Beginning(
         skeleton.keep, tuple(tuple(dict.fromkeys((*order, *DIMS))) for order in orders), trips
     )

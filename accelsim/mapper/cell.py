@@ -1,18 +1,18 @@
 """One block of the space with a model of its own: tables of all its choices, and the objectives as
 sums of their products.
 
-Which network a word crosses, how wide a sum is and what is fused can depend on which loops have more than one trip.
-A *cell* is a part of a skeleton's space where none of that changes.  In it energy, DRAM traffic and every form of the
-cycles are constants plus signed products of one table entry a group; as are the words each level holds and the rows and
-columns used.  A group is the families whose tiles meet in one factor.
+Which network a word crosses, how wide a sum is and what is fused can depend on which loops have
+more than one trip. A *cell* is a part of a skeleton's space where none of that changes.  In it
+energy, DRAM traffic and every form of the cycles are constants plus signed products of one table
+entry a group; as are the words each level holds and the rows and columns used.  A group is the
+families whose tiles meet in one factor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from math import floor, prod
 from typing import Any
 
@@ -20,24 +20,29 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.array_time import holds, on_lines
+from accelsim.engines.analytic.array_time import on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
-from accelsim.engines.analytic.pipeline import overlaps
-from accelsim.engines.analytic.rank_sums import TileChain, irrelevant
-from accelsim.hardware.architecture import Architecture
 from accelsim.mapper import lower_cycles as time
-from accelsim.mapper.factors import line_sum, values
+from accelsim.mapper.factors import values
+from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.packed import Packed
 from accelsim.mapper.slides import Cuts, pair_table
-from accelsim.mapper.space import Family, Skeleton, TileRows
-from accelsim.mapping.footprint import depends
+from accelsim.mapper.space import TileRows
+from accelsim.mapper.time_columns import (
+    Bracket,
+    SignedTerm,
+    extra_columns,
+    fold_columns,
+    fold_values,
+    ramp_columns,
+    signed,
+)
 from accelsim.mapping.mapping import FUSED
-from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem
+from accelsim.mapping.skeleton import LargestTile, Skeleton, SlidingRank, depends
+from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Column = time.Column
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,8 @@ class ChoiceGroup:
     """Choices of some families' tiles and their tables."""
 
     families: tuple[int, ...]
-    tiles: Ints  # [choices, all slots of the families], in the order of ``slots``
-    slots: tuple[int, ...]
+    tiles: Ints  # [choices, all loops of the families], in the order of ``loops``
+    loops: tuple[int, ...]
     terms: (
         Packed  # [choices, terms]: energy, DRAM traffic and cycles are weights @ products of these
     )
@@ -76,28 +81,13 @@ class ChoiceGroup:
     ratio: Packed  # [choices, brackets]
     usage: Floats  # [choices, usage columns]
     closer: Packed | None = None  # [choices, terms of the closer forms]
-    whole: Packed | None = None  # [choices, columns]: see ``search.Table``
+    whole: Packed | None = None  # [choices, columns]: see ``BoundTable``
     kept: Packed | None = None  # [choices, kept terms]
     work: Floats | None = None  # [choices]: steps x rows x columns
 
 
-class _Widths:
-    """Word widths of a cell, for ``counts.energy``: a sum has ofmap width where its cell says it is
-    final.
-    """
-
-    def __init__(self, problem: Problem, arch: Architecture, final: Sequence[bool]) -> None:
-        self.problem, self.arch, self.final = problem, arch, final
-
-    def word_bits(self, level: int, tensor: str) -> int:
-        bits = self.arch.bits
-        if tensor == self.problem.accumulated and not self.final[level]:
-            return bits.psum
-        return int(getattr(bits, tensor))
-
-
 class Cell:
-    """A skeleton's choices with one signature: the slots that are loops at all, and where sums are
+    """A skeleton's choices with one signature: the loops that are loops at all, and where sums are
     final.
     """
 
@@ -110,115 +100,110 @@ class Cell:
     ) -> None:
         self.skeleton, self.there, self.picks = skeleton, there, picks
         self.families = skeleton.families
-        self.nest = skeleton.nest(there)
-        self.nest.__dict__["footprint"] = _Widths(skeleton.problem, skeleton.arch, final)
-        self.model = ClosedForm(self.nest)
-        self._terms()
+        self.part = skeleton.part(there, final)
+        self.model = ClosedForm(self.part)
+        self.terms: list[tuple[Factor, ...]] = []
+        self.brackets: list[tuple[tuple[Factor, ...], tuple[Factor, ...] | None]] = []
+        self.in_terms: dict[Column, dict[int, float]] = {}  # term -> sign
+        self.in_brackets: dict[Column, list[int]] = {}
+        self._known: dict[Any, int] = {}
+        self._tabulate()
 
     # -- objectives as weights of terms and brackets -----------------------------------------------
 
-    def _terms(self) -> None:
-        nest, model = self.nest, self.model
-        self.terms: list[tuple[Factor, ...]] = list(model.factors)
-        columns: dict[Column, dict[int, float]] = {}
-        for at, column in enumerate(model.columns):
-            columns[column] = {
-                int(t): float(model.matrix[t, at]) for t in np.flatnonzero(model.matrix[:, at])
-            }
-        sides = {b: BoundarySums(nest, b) for b in nest.boundaries}
-        self._runs = {b for b, side in sides.items() if leaves_as_it_came(nest, side)}
-        for b in self._runs:
-            columns[b, "arrived"] = {}
-            for sign, parts in sides[b].terms("U", "K"):
-                columns[b, "arrived"][len(self.terms)] = sign
-                self.terms.append(tuple(parts))
-        for column, factors in extra_columns(nest):
-            columns[column] = {len(self.terms): 1.0}
-            self.terms.append(factors)
-        folds = dict(fold_columns(nest)) if on_lines(nest) else {}
-        for column, begun in folds.items():
-            signs = [
-                (sign, x)
-                for first, same in begun
-                for sign, x in ((1.0, first), (-1.0, same))
-                if x is not None
-            ]
-            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signs)}
-            self.terms += [tuple(x) for _, x in signs]
-        ramps = ramp_columns(nest, sides)
-        for column, signed in ramps.items():
-            columns[column] = {len(self.terms) + i: sign for i, (sign, _) in enumerate(signed)}
-            self.terms += [tuple(x) for _, x in signed]
-        self._merge(columns)
-        self.brackets: list[tuple[tuple[Factor, ...], tuple[Factor, ...] | None]] = []
-        known: dict[Any, int] = {}
-        pieces: dict[Column, list[int]] = {}
-        for column in columns:
-            where, name = column
+    def _tabulate(self) -> None:
+        """Every column as signed terms and as brackets, and every form as weights of either."""
+        part, model = self.part, self.model
+        sides = {b: BoundarySums(part, b) for b in part.boundaries}
+        entries = [b for b, side in sides.items() if leaves_as_it_came(part, side)]
+        folds = dict(fold_columns(part)) if on_lines(part) else {}
+        ramps = ramp_columns(part, sides)
+        self.terms = list(model.factors)
+        for column, signs in zip(model.columns, model.matrix.T, strict=True):
+            self.in_terms[column] = {int(t): float(signs[t]) for t in np.flatnonzero(signs)}
+        for b in entries:
+            self._set_terms((b, "arrived"), sides[b].terms("U", "K"))
+        for column, factors in extra_columns(part):
+            self._set_terms(column, [(1.0, factors)])
+        for column, brackets in folds.items():
+            self._set_terms(column, signed(brackets))
+        for column, signs_of in ramps.items():
+            self._set_terms(column, signs_of)
+        self._merge()
+        for column in self.in_terms:
             if column in ramps:
                 continue
-            name = "read" if where in self._runs and name == "arrived" else name
-            listed: list[tuple[list[Factor], list[Factor] | None]]
+            where, name = column
             if column in folds:
-                listed = folds[column]
-            else:
-                listed = (
-                    [(list(self.terms[t]), None) for t in columns[column]]
-                    if where is None
-                    else sides[where].brackets(name)
+                self._set_brackets(column, folds[column])
+            elif where is None:
+                self._set_brackets(
+                    column, [(list(self.terms[t]), None) for t in self.in_terms[column]]
                 )
-            for first, second in listed:
-                key = (same_factors(first), None if second is None else same_factors(second))
-                if key not in known:
-                    known[key] = len(self.brackets)
-                    self.brackets.append((tuple(first), None if second is None else tuple(second)))
-                pieces.setdefault(column, []).append(known[key])
-        self.in_terms, self.in_brackets = columns, pieces
+            else:
+                as_entries = name == "arrived" and where in entries
+                self._set_brackets(column, sides[where].brackets("read" if as_entries else name))
         linear = self._linear()
-        for i, form in enumerate(time.closer_forms(nest) if ramps else ()):
+        for i, form in enumerate(time.closer_forms(part) if ramps else ()):
             linear[f"closer{i}"] = form
-        same: dict[
-            Any, Column
-        ] = {}  # columns that always count alike are one: what one gains another may cost
-        home = {
-            c: same.setdefault(
-                (None if c[0] is None else c[0].tensor, frozenset(columns[c].items())), c
-            )
-            for c in columns
-        }
-        self.weights: dict[str, dict[Column, float]] = {}
-        for name, (constant, weights) in linear.items():
-            merged: dict[Column, float] = {}
-            for column, w in weights.items():
-                merged[home[column]] = merged.get(home[column], 0.0) + w
-            self.weights[name] = merged
-            linear[name] = constant, merged
-        self.constants = {name: constant for name, (constant, _) in linear.items()}
-        self.by_term, self.by_bracket = {}, {}
-        for name, (_, weights) in linear.items():
-            t, p = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
-            for column, w in weights.items():
-                for term, sign in columns[column].items():
-                    t[term] += w * sign
-                for piece in pieces.get(column, ()):
-                    p[piece] += w
-            self.by_term[name], self.by_bracket[name] = t, p
+        self._weigh({name: (c, self._joined(weights)) for name, (c, weights) in linear.items()})
 
-    def _merge(self, columns: dict[Column, dict[int, float]]) -> None:
+    def _set_terms(self, column: Column, terms: Sequence[SignedTerm]) -> None:
+        """A column as signed products."""
+        base = len(self.terms)
+        self.in_terms[column] = {base + i: sign for i, (sign, _) in enumerate(terms)}
+        self.terms += [tuple(factors) for _, factors in terms]
+
+    def _set_brackets(self, column: Column, brackets: Sequence[Bracket]) -> None:
+        """A column as a sum of brackets, each listed once in ``self.brackets``."""
+        for first, kept in brackets:
+            key = same_factors(first), None if kept is None else same_factors(kept)
+            if key not in self._known:
+                self._known[key] = len(self.brackets)
+                self.brackets.append((tuple(first), None if kept is None else tuple(kept)))
+            self.in_brackets.setdefault(column, []).append(self._known[key])
+
+    def _merge(self) -> None:
         """Terms of equal factors are one."""
         known: dict[Any, int] = {}
         home = [known.setdefault(same_factors(factors), t) for t, factors in enumerate(self.terms)]
-        for column, signs in columns.items():
+        for column, signs in self.in_terms.items():
             merged: dict[int, float] = {}
             for t, sign in signs.items():
                 merged[home[t]] = merged.get(home[t], 0.0) + sign
-            columns[column] = merged
+            self.in_terms[column] = merged
+
+    def _joined(self, weights: Mapping[Column, float]) -> dict[Column, float]:
+        """Weights with columns that always count alike as one: what one gains another may cost."""
+        first: dict[Any, Column] = {}
+        home = {
+            c: first.setdefault((None if c[0] is None else c[0].tensor, frozenset(t.items())), c)
+            for c, t in self.in_terms.items()
+        }
+        joined: dict[Column, float] = {}
+        for column, w in weights.items():
+            joined[home[column]] = joined.get(home[column], 0.0) + w
+        return joined
+
+    def _weigh(self, linear: Mapping[str, tuple[float, dict[Column, float]]]) -> None:
+        """Every form as weights of the terms, and of the brackets."""
+        self.constants = {name: constant for name, (constant, _) in linear.items()}
+        self.weights = {name: weights for name, (_, weights) in linear.items()}
+        self.by_term, self.by_bracket = dict[str, Floats](), dict[str, Floats]()
+        for name, weights in self.weights.items():
+            of_terms, of_brackets = np.zeros(len(self.terms)), np.zeros(len(self.brackets))
+            for column, w in weights.items():
+                for term, sign in self.in_terms[column].items():
+                    of_terms[term] += w * sign
+                for bracket in self.in_brackets.get(column, ()):
+                    of_brackets[bracket] += w
+            self.by_term[name], self.by_bracket[name] = of_terms, of_brackets
 
     def _linear(self) -> dict[str, tuple[float, dict[Column, float]]]:
         """Energy but for its static part, bits over the outermost level's port, and the forms of
         the cycles: ``cycles0``...
         """
-        nest, model = self.nest, self.model
+        nest, model = self.part, self.model
         n = len(model.columns)
         unit = model.moves(Evaluated(np.vstack([np.zeros(n), np.eye(n)]), tuple(model.columns)))
         priced = moved.energy(nest, unit, nest.problem.macs, 0.0)
@@ -229,29 +214,31 @@ class Cell:
         for b, m in unit.items():
             if b.parent == 0:
                 words = m.arrived + m.updated if b.tensor == nest.problem.accumulated else m.read
-                traffic = traffic + words * nest.footprint.word_bits(0, b.tensor)
-        found = {}
+                traffic = traffic + words * nest.word_bits(0, b.tensor)
+        linear = {}
         for name, v in (("energy", energy), ("dram", traffic)):
-            found[name] = (
+            linear[name] = (
                 float(v[0]),
                 {c: float(w) for c, w in zip(model.columns, v[1:] - v[0], strict=True) if w},
             )
         for i, (constant, weights) in enumerate(time.forms(nest)):
-            found[f"cycles{i}"] = (constant, weights)
-        return found
+            linear[f"cycles{i}"] = (constant, weights)
+        return linear
 
     @property
     def forms(self) -> list[str]:
+        """Names of the forms of the cycles."""
         return [name for name in self.constants if name.startswith("cycles")]
 
     @property
     def closer(self) -> list[str]:
+        """Names of the forms with ramps, which are worked out for few mappings."""
         return [name for name in self.constants if name.startswith("closer")]
 
     @cached_property
     def static(self) -> float:
         """Energy a cycle, of leakage."""
-        arch, nest = self.skeleton.arch, self.nest
+        arch, nest = self.skeleton.arch, self.part
         none = self.model.moves(
             Evaluated(np.zeros((1, len(self.model.columns))), tuple(self.model.columns))
         )
@@ -283,7 +270,8 @@ class Cell:
         return list(dict.fromkeys(tuple(sorted(v)) for v in of.values()))
 
     def columns_of(self, families: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(i for f in families for i in self.families[f].slots)
+        """The loops of families, in the order of a group's columns."""
+        return tuple(i for f in families for i in self.families[f].loops)
 
     def tables(
         self, families: tuple[int, ...], tiles: Ints, used: Sequence[str], *, lead: bool
@@ -293,9 +281,9 @@ class Cell:
 
         Factors of dimensions of one word, which no family has, are the ``lead`` group's.
         """
-        slots = self.columns_of(families)
-        at = {s: i for i, s in enumerate(slots)}
-        chains = {c.name: c for c in self.nest.chains}
+        loops = self.columns_of(families)
+        at = {s: i for i, s in enumerate(loops)}
+        chains = {c.name: c for c in self.part.chains}
         mine = {p for f in families for p in self.families[f].parts}
         homeless = set(DIMS) - {p for f in self.families for p in f.parts}
         empty = tiles[:, :0]
@@ -315,9 +303,9 @@ class Cell:
                     key = f.identity
                     if key not in memo:
                         memo[key] = (
-                            _fold_values(self.nest, f, columns)
+                            fold_values(self.part, f, columns)
                             if f.identity[0] == "fold"
-                            else values(self.nest, f, columns)
+                            else values(self.part, f, columns)
                         )
                     total = total * memo[key]
             return total
@@ -352,27 +340,28 @@ class Cell:
         at_term = {t: i for i, t in enumerate(self.used_terms(used))}
         at_bracket = {b: i for i, b in enumerate(self.used_brackets(used))}
         mine = {p for f in families for p in self.families[f].parts}
-        found = []
+        costs = []
         for column in self.in_terms:
             for sign in {float(np.sign(self.weights[m].get(column, 0.0))) for m in used} - {0.0}:
                 if column[0] is None or mine & DEPENDS[column[0].tensor]:
                     for t, s in self.in_terms[column].items():
                         if t in at_term and s:
-                            found.append(np.sign(s) * sign * terms[:, at_term[t]])
+                            costs.append(np.sign(s) * sign * terms[:, at_term[t]])
                 else:
                     for b in self.in_brackets[column]:
                         if b in at_bracket:
-                            found += [
+                            costs += [
                                 sign * first[:, at_bracket[b]],
                                 -sign * ratio[:, at_bracket[b]],
                             ]
-        return np.stack(found, axis=1) if found else np.zeros((len(terms), 0))
+        return np.stack(costs, axis=1) if costs else np.zeros((len(terms), 0))
 
     def used_columns(self, used: Sequence[str]) -> list[Column]:
         """Columns that weigh in some of these measures; the steps where none does."""
         return [c for c in self.in_terms if any(c in self.weights[m] for m in used)] or [time.STEPS]
 
     def used_terms(self, used: Sequence[str]) -> list[int]:
+        """Terms that weigh in some of these measures; and so ``used_brackets``."""
         return sorted({t for column in self.used_columns(used) for t in self.in_terms[column]})
 
     def used_brackets(self, used: Sequence[str]) -> list[int]:
@@ -384,86 +373,69 @@ class Cell:
 
     @cached_property
     def _stores(self) -> list[tuple[int, str]]:
+        """Level and tensor of each usage column but the first two."""
         return [
-            (i, t) for i in range(1, len(self.nest.keep)) for t in TENSORS if t in self.nest.keep[i]
+            (i, t) for i in range(1, len(self.part.keep)) for t in TENSORS if t in self.part.keep[i]
         ]
 
     def usage(self, families: tuple[int, ...], tiles: Ints, trips: Ints, *, lead: bool) -> Floats:
         """Rows, columns, then words of each tensor each level keeps, as far as these families
         decide; [choices, 2 + stores].
         """
-        slots = self.columns_of(families)
-        axes = [self.skeleton.slots[s].axis for s in slots]
-        found = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
+        loops = self.columns_of(families)
+        axes = [self.skeleton.loops[s].axis for s in loops]
+        used = [np.prod(trips[:, [a == axis for a in axes]], axis=1) for axis in ("row", "col")]
         for level, tensor in self._stores:
-            found.append(self._words(families, slots, tiles, level, tensor, lead))
-        return np.stack(found, axis=1).astype(np.float64)
+            largest = self.part.largest_tile(level, tensor)
+            used.append(self._words(families, loops, tiles, largest, lead))
+        return np.stack(used, axis=1).astype(np.float64)
 
     def _words(
         self,
         families: tuple[int, ...],
-        slots: tuple[int, ...],
+        loops: tuple[int, ...],
         tiles: Ints,
-        level: int,
-        tensor: str,
+        largest: LargestTile,
         lead: bool,
     ) -> Ints:
-        """``Footprint.tile_words`` of many choices, these families' part of it."""
-        there = set(self.there)
-        problem = self.skeleton.problem
-        above = [
-            (i, s)
-            for i, s in enumerate(slots)
-            if self.skeleton.slots[s].level < level and s in there
-        ]
-        dim = {i: self.skeleton.slots[s].dim for i, s in above}
+        """Words of the largest tile, these families' factors of it [choices]; ``tiles`` [choices,
+        loops].
+        """
         words = np.ones(len(tiles), np.int64)
-        if tensor == "ifmap" and any(
-            self.skeleton.slots[s].dim in FUSED and self.skeleton.slots[s].level < level
-            for s in there
-        ):
+        if largest.pairs:
             return words
-        mine = {p for f in families for p in self.families[f].parts}
-        if lead:  # a rank of one output and one tap may be nothing but padding
-            mine |= set(DIMS) - {p for f in self.families for p in f.parts}
-
-        def extent(d: str) -> Ints:
-            own = [tiles[:, i] for i, _ in above if dim[i] == d]
-            return np.min([np.full(len(tiles), problem.size[d]), *own], axis=0)  # type: ignore[no-any-return]
-
-        done: set[str] = set()
-        for name in FUSED:
-            if name in dim.values() and depends(name, tensor, FUSED):
-                box = np.prod([extent(p) for p in FUSED[name]], axis=0)
-                words = words * np.min(
-                    [box, *[tiles[:, i] for i, _ in above if dim[i] == name]], axis=0
-                )
-                done |= set(FUSED[name])
-        for rank in RANKS[tensor]:
-            if (
-                rank[0] in done
-                or not mine & set(rank)
-                or (len(rank) == 2 and lead and self._elsewhere(rank, families))
-            ):
-                continue
-            if len(rank) == 1:
-                words = words * extent(rank[0])
-                continue
-            slide = (
-                problem.padded_slide(rank)
-                if self.nest.stored(tensor, level)
-                else problem.slide(rank)
-            )
-            cut = [[i for i, _ in above if dim[i] == d] for d in rank]
-            (e_tiles, e_row), (r_tiles, r_row) = (
-                np.unique(tiles[:, c], axis=0, return_inverse=True) for c in cut
-            )
-            e, r = (Cuts(problem.size[d], "t" * len(c)) for d, c in zip(rank, cut, strict=True))
-            most = pair_table(slide, e, r, "most", e_tiles, r_tiles)[
-                e_row.reshape(-1), r_row.reshape(-1)
-            ]
-            words = words * most.astype(np.int64)
+        size, mine = self.skeleton.problem.size, self._dims_of(families, lead)
+        column = {loop: i for i, loop in enumerate(loops)}
+        own = {i: tiles[:, column[s]] for i, s in enumerate(self.there) if s in column}
+        words *= prod(size[d] for d in largest.uncut if d in mine)
+        for i in largest.innermost:
+            if i in own:
+                words = words * own[i]
+        for rank in largest.sliding:
+            if mine & set(rank.dims) and not (lead and self._elsewhere(rank.dims, families)):
+                words = words * self._slid(rank, own, len(tiles))
         return words
+
+    def _dims_of(self, families: tuple[int, ...], lead: bool) -> set[str]:
+        """Dimensions of families; the ``lead`` group has those of no family too, for a rank of one
+        output and one tap may be nothing but padding.
+        """
+        mine = {p for f in families for p in self.families[f].parts}
+        return mine | set(DIMS) - {p for f in self.families for p in f.parts} if lead else mine
+
+    def _slid(self, rank: SlidingRank, tiles: dict[int, Ints], choices: int) -> Ints:
+        """Words of a sliding rank's longest piece [choices]: every different way to cut outputs
+        with every different way to cut taps.
+        """
+        cuts, different, rows = [], [], []
+        for size, loops in zip(rank.sizes, rank.cuts, strict=True):
+            cut = np.array([tiles[i] for i in loops], np.int64).reshape(len(loops), choices).T
+            unique, back = np.unique(cut, axis=0, return_inverse=True)
+            cuts.append(Cuts(size, "t" * len(loops)))
+            different.append(unique)
+            rows.append(back.reshape(-1))
+        table = pair_table(rank.slide, cuts[0], cuts[1], "most", different[0], different[1])
+        return table[rows[0], rows[1]].astype(np.int64)
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
         """Whether a rank with a dimension of one word is another group's."""
@@ -475,7 +447,7 @@ class Cell:
     def limits(self) -> tuple[Limit, ...]:
         """Every constraint on usage; column 0 is rows, 1 columns, then the stores."""
         arch = self.skeleton.arch
-        found = [
+        limits = [
             Limit("array.rows", ((0, 1, 1, 1),), arch.array.rows),
             Limit("array.cols", ((1, 1, 1, 1),), arch.array.cols),
         ]
@@ -488,17 +460,17 @@ class Cell:
             for column, (at, tensor) in enumerate(self._stores, 2):
                 if at != i:
                     continue
-                each = self.nest.footprint.word_bits(i, tensor) / 8
+                each = self.part.word_bits(i, tensor) / 8
                 if tensor in level.partitions:
                     most = floor(level.partitions[tensor] // times / each + 1e-9)
-                    found.append(
+                    limits.append(
                         Limit(f"levels.{name}.partitions.{tensor}", ((column, 1, 1, 1),), most)
                     )
                 elif level.capacity_bytes is not None:
                     shared.append((column, each, 1, times))
             if shared and level.banks and level.capacity_bytes is not None:
                 size = level.capacity_bytes // level.banks
-                found.append(
+                limits.append(
                     Limit(
                         f"levels.{name}.banks",
                         tuple((c, e, size, t) for c, e, _, t in shared),
@@ -506,13 +478,13 @@ class Cell:
                     )
                 )
             elif shared and level.capacity_bytes is not None:
-                found.append(
+                limits.append(
                     Limit(f"levels.{name}.capacity_bytes", tuple(shared), level.capacity_bytes)
                 )
-        return tuple(found)
+        return tuple(limits)
 
 
-def leaves_as_it_came(nest: Nest, side: BoundarySums) -> bool:
+def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:
     """Whether arrivals of sums may be counted as their entries are: every residency of a word
     begins and ends once.
 
@@ -540,282 +512,8 @@ def leaves_as_it_came(nest: Nest, side: BoundarySums) -> bool:
 
 
 def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
+    """What makes a product equal to another, whatever its order."""
     return tuple(sorted((f.identity for f in factors), key=repr))
 
 
-def extra_columns(nest: Nest) -> Iterator[tuple[Column, tuple[Factor, ...]]]:
-    """The ways of sums that are added from PE to PE: columns only the cycles need."""
-    if not on_lines(nest) and time.adds_in_a_chain(nest):
-        for column, axis in ((time.ROW_WAY, "row"), (time.COL_WAY, "col")):
-            yield column, tuple(_way(nest, c, axis) for c in nest.chains)
-
-
-def fold_columns(
-    nest: Nest,
-) -> Iterator[tuple[Column, list[tuple[list[Factor], list[Factor] | None]]]]:
-    """Folds of an array with lines, and their rows and columns summed over them, as brackets
-    (first, what is the same fold).
-
-    A fold begins where a loop that cuts the held words advances, those inside it at their first
-    (``array_time.merged``); where the words stay but the size of the fold changes another one
-    begins, which is not counted.
-    """
-    outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
-    runs: list[
-        tuple[int, int]
-    ] = []  # [from, to) of ``outside``: neighbouring loops that cut the held words
-    for n, i in enumerate(outside):
-        if holds(nest, nest.loops[i]):
-            runs = (
-                [*runs[:-1], (runs[-1][0], n + 1)]
-                if runs and runs[-1][1] == n
-                else [*runs, (n, n + 1)]
-            )
-    for column, axis in ((time.FOLDS, ""), (time.FOLD_ROWS, "row"), (time.FOLD_COLS, "col")):
-
-        def upto(n: int, axis: str = axis) -> list[Factor]:
-            return [
-                _fold(nest, c, axis, sum(i in c.loops for i in outside[:n])) for c in nest.chains
-            ]
-
-        first: list[tuple[list[Factor], list[Factor] | None]] = (
-            [] if runs and runs[0][0] == 0 else [(upto(0), None)]
-        )
-        yield column, first + [(upto(to), upto(start) if start else None) for start, to in runs]
-
-
-def _fold(nest: Nest, chain: Chain, axis: str, outside: int) -> Factor:
-    """Settings of a chain's first ``outside`` temporal loops; or over them, the rows (columns) of
-    PEs its loops use.
-    """
-    loops = [nest.loops[i] for i in chain.loops]
-    kinds = tuple(("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops)
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        part = [chain.parts.index(x.dim) if x.dim in chain.parts else -1 for x in loops]
-        line = TileChain(
-            tuple(nest.problem.size[p] for p in chain.parts),
-            tuple(zip(part, tiles[chain.name], kinds, strict=True)),
-        )
-        return irrelevant(line, outside, False).U
-
-    return Factor((chain.name,), ("fold", chain.name, kinds, outside), value)
-
-
-def ramp_columns(
-    nest: Nest, sides: dict[Boundary, BoundarySums]
-) -> dict[Column, list[tuple[float, list[Factor]]]]:
-    """Words of the first step of every phase, as signed products: what comes where a loop advances
-    with which a phase begins.
-
-    Phases begin with passes, and inside them where a loop advances that cuts a tensor the PEs do
-    not take in ahead, or one outside such a loop.
-    """
-    last = nest.levels - 1
-    waited = [
-        t for t in nest.problem.operands if t in nest.keep[last] and not overlaps(nest, last, t)
-    ]
-    cuts = [
-        i
-        for i, x in enumerate(nest.loops)
-        if not x.spatial and x.level < last and any(nest.loop_depends(x, t) for t in waited)
-    ]
-    found = {}
-    for column, b in time.ramp_boundaries(nest).items():
-        if b not in sides or sides[b].mac:
-            continue
-        first, *others = sides[b].brackets("read")
-        signed = [(1.0, first[0])]
-        for k, (came, kept) in zip(sides[b].temporal, others, strict=True):
-            inside = [j for j in cuts if j > k]
-            if nest.loops[k].level >= last - 1 and k not in cuts and not inside:
-                continue
-            each = [(1.0, came)] + ([(-1.0, kept)] if kept is not None else [])
-            signed += each
-            if (
-                nest.loops[k].level >= last - 1 and k not in cuts
-            ):  # unless none of the loops inside advances
-                still = [_still(nest, c, tuple(i in inside for i in c.loops)) for c in nest.chains]
-                signed += [(-sign, [*factors, *still]) for sign, factors in each]
-        found[column] = signed
-    return found
-
-
-def _still(nest: Nest, chain: Chain, which: tuple[bool, ...]) -> Factor:
-    """1 where these loops of a chain have one trip, else 0."""
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return int(
-            all(
-                n == 1
-                for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), which, strict=True)
-                if take
-            )
-        )
-
-    return Factor((chain.name,), ("fold", chain.name, "still", which), value)
-
-
-def _trips_of(nest: Nest, chain: Chain, tiles: Sequence[int]) -> list[int]:
-    """Most trips of a chain's loops."""
-    current, chunk, found = {p: nest.problem.size[p] for p in chain.parts}, 0, []
-    for i, tile in zip(chain.loops, tiles, strict=True):
-        dim = nest.loops[i].dim
-        whole = current[dim] if dim in current else chunk or prod(current.values())
-        found.append(-(-whole // tile))
-        if dim in current:
-            current[dim] = min(whole, tile)
-        else:
-            chunk = min(whole, tile)
-    return found
-
-
-def _way(nest: Nest, chain: Chain, axis: str) -> Factor:
-    """Most pieces of a chain along an axis, if sums are added over them."""
-    b = next(
-        b
-        for b in reversed(nest.boundaries)
-        if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1
-    )
-    loops = [nest.loops[i] for i in chain.loops]
-    free = not any(depends(x.dim, b.tensor, nest.mapping.fused) for x in loops)
-    counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return prod(
-            n
-            for n, take in zip(_trips_of(nest, chain, tiles[chain.name]), counted, strict=True)
-            if take
-        )
-
-    return Factor((chain.name,), ("fold", chain.name, "way", counted), value)
-
-
-def _fold_values(nest: Nest, factor: Factor, columns: dict[str, Ints]) -> Floats:
-    chain = next(c for c in nest.chains if c.name == factor.chains[0])
-    tiles = columns[chain.name]
-    if not chain.fused and factor.identity[2] not in ("way", "still"):
-        return line_sum(
-            nest.problem.size[chain.name],
-            tiles,
-            "".join(factor.identity[2]),
-            "first",
-            factor.identity[3],
-            False,
-        )
-    unique, back = np.unique(tiles, axis=0, return_inverse=True)
-    found = np.array(
-        [factor.value({chain.name: tuple(int(x) for x in t)}) for t in unique], np.float64
-    )
-    return found[back.reshape(-1)]
-
-
-# -- cells of a skeleton ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class TileBlock:
-    """A cell's share of a skeleton: which rows of each family are in it."""
-
-    there: tuple[int, ...]
-    final: tuple[bool, ...]
-    picks: tuple[Ints, ...]
-
-
-def every_block(skeleton: Skeleton) -> list[TileBlock]:
-    """The cells of a skeleton whatever its tiles: every loop may have one trip or more.  Rows are
-    of no use.
-    """
-    trips = [
-        np.array(list(product((1, 2), repeat=len(f.slots))), np.int64).reshape(-1, len(f.slots))
-        for f in skeleton.families
-    ]
-    return blocks(skeleton, [TileRows(t, t, 0, 0) for t in trips])
-
-
-def blocks(skeleton: Skeleton, listed: Sequence[TileRows]) -> list[TileBlock]:
-    """The cells of a skeleton that have a mapping, by what the families' loops of one trip
-    leave.
-    """
-    signatures = [
-        _signatures(skeleton, f, r) for f, r in zip(skeleton.families, listed, strict=True)
-    ]
-    found = []
-    for combo in product(*signatures):
-        there = tuple(
-            sorted(set(range(len(skeleton.slots))) - {s for absent, _, _ in combo for s in absent})
-        )
-        final = tuple(all(flags[i] for _, flags, _ in combo) for i in range(len(skeleton.keep)))
-        found.append(TileBlock(there, final, tuple(index for _, _, index in combo)))
-    return found
-
-
-def _signatures(
-    skeleton: Skeleton, family: Family, listed: TileRows
-) -> list[tuple[frozenset[int], tuple[bool, ...], Ints]]:
-    """(slots that are no loops, where the family lets sums be final, rows) for each kind of
-    choice.
-    """
-    arch, problem = skeleton.arch, skeleton.problem
-    slots = [skeleton.slots[i] for i in family.slots]
-    lines = any(
-        n.streamed == "systolic" or n.held == "systolic" or n.accumulated == "systolic"
-        for n in arch.networks.values()
-    )
-    absent: list[npt.NDArray[np.bool_]] = []
-    fused = [i for i, s in enumerate(slots) if s.dim in FUSED]
-    for i, s in enumerate(slots):
-        alone = listed.trips[:, i] == 1
-        if s.spatial and lines and i not in fused:
-            absent.append(alone)
-        elif i in fused:
-            gone = (listed.trips[:, fused] == 1).all(axis=1)
-            absent.append(alone if s.spatial and lines else gone)
-        else:
-            absent.append(np.zeros(len(alone), bool))
-    acc = problem.accumulated
-    final = [np.ones(len(listed.trips), bool) for _ in skeleton.keep]
-    if arch.bits.psum != getattr(arch.bits, acc):
-        last = len(skeleton.keep) - 1
-        for level in range(last + 1):
-            child = next(
-                (i for i in range(level + 1, last + 1) if acc in skeleton.keep[i]), last + 1
-            )
-            below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
-            adds = arch.network_below(below)[1].accumulated != "unicast"
-            for i, s in enumerate(slots):
-                if (
-                    s.level < child
-                    and not depends(s.dim, acc, FUSED)
-                    and not (s.spatial and s.level >= level and adds)
-                ):
-                    final[level] &= listed.trips[:, i] == 1
-    code = np.zeros(len(listed.trips), np.int64)
-    for flag in (*absent, *final):
-        code = code * 2 + flag
-    n, bits = len(slots), len(absent) + len(final)
-    found = []
-    for c in np.flatnonzero(np.bincount(code)):
-        u = [bool(c >> i & 1) for i in reversed(range(bits))]
-        found.append(
-            (
-                frozenset(family.slots[i] for i in range(n) if u[i]),
-                tuple(u[n:]),
-                np.flatnonzero(code == c),
-            )
-        )
-    return found
-
-
-__all__ = [
-    "Cell",
-    "ChoiceGroup",
-    "Limit",
-    "TileBlock",
-    "blocks",
-    "every_block",
-    "extra_columns",
-    "fold_columns",
-    "leaves_as_it_came",
-    "same_factors",
-]
+__all__ = ["Cell", "ChoiceGroup", "Limit", "leaves_as_it_came", "same_factors"]

@@ -1,4 +1,9 @@
-"""What a search proved, and what became of every mapping of the space."""
+"""What a search proved, and what became of every mapping of the space.
+
+Every mapping is counted once: evaluated, pruned by an argument (docs/mapper.md has the proofs), or
+left.  So a certificate can be checked by counting the space, and a gap says how far the chosen
+mapping may be from the best.
+"""
 
 from __future__ import annotations
 
@@ -81,8 +86,10 @@ class Certificate(Displayed):
             if self.proved
             else f"gap {self.gap:.3%}" + (f", stopped by {self.stopped}" if self.stopped else "")
         )
+        timed = f", {self.timed:,} of them by the closed form" if self.timed else ""
+        rule = "; the fixed rule has the best" if self.rule else ""
         return (
-            f"{self.objective} {self.value:.6g}: {verdict}; space {self.space:.4g}, evaluated {self.evaluated:.4g}"
-            f"{f', {self.timed:,} of them by the closed form' if self.timed else ''}, "
-            f"pruned {pruned or 'none'}; {self.seconds:.2f} s{'; the fixed rule has the best' if self.rule else ''}"
+            f"{self.objective} {self.value:.6g}: {verdict}; space {self.space:.4g}, "
+            f"evaluated {self.evaluated:.4g}{timed}, pruned {pruned or 'none'}; "
+            f"{self.seconds:.2f} s{rule}"
         )

@@ -1,5 +1,10 @@
 """Choices of a group in a tree of clusters, each with the least and the most of every table entry
 in it.
+
+The tighter a cluster's least and most lie together, the closer its bound is to what its mappings
+reach.  So a node is cut along the entry in which it is widest, entries counted by what they cost
+near the best mapping known.  Built once a group, when the first good mapping is there; ``search``
+walks several trees at a time, and ``BoundTable.bounds`` reads them.
 """
 
 from __future__ import annotations
@@ -58,6 +63,7 @@ def build(
     """
     n = len(group.tiles)
     first, ratio = group.first, group.ratio
+    # logarithms, for products are bounded: what counts is by which factor entries differ
     features = np.hstack(
         [
             np.where(first.data > 0, np.log(np.maximum(first.data, 1e-300)), -1.0)
@@ -92,6 +98,7 @@ def build(
         at += 1
 
     def ends(table: Floats) -> tuple[Floats, Floats]:
+        """Least and most [nodes, columns] of a table's rows in every node, from the leaves up."""
         table = table[order]
         low, high = np.empty((len(start), table.shape[1])), np.empty((len(start), table.shape[1]))
         for i in range(len(start) - 1, -1, -1):

@@ -1,4 +1,10 @@
-"""Which choices can never be part of a best mapping, whatever the others are."""
+"""Which choices can never be part of a best mapping, whatever the others are.
+
+A choice is a row of costs, none of which a measure falls with.  Where another row is at most as
+large in every column, the choice can be replaced by that one in any mapping, and no measure grows.
+``preparing`` asks once for each few thousand choices of a group, so all pairs are compared, in
+blocks that fit the cache.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +27,7 @@ def undominated(costs: Floats, tick: Callable[[], None] = lambda: None) -> Ints:
 
     ``tick`` is called now and then, and may raise.
     """
+    # only the order of values in a column matters, and ranks of 16 bits are compared fastest
     ranks = _ranks(costs)
     if not ranks.shape[1]:
         return np.arange(min(1, len(costs)))
@@ -33,7 +40,7 @@ def undominated(costs: Floats, tick: Callable[[], None] = lambda: None) -> Ints:
         weight, kind="stable"
     )  # who covers another comes before it, equal rows in their order
     kept = np.empty((0, ranks.shape[1]), ranks.dtype)
-    found: list[Ints] = []
+    blocks: list[Ints] = []
     for at in range(0, len(by), BLOCK):
         tick()
         block = by[at : at + BLOCK]
@@ -43,21 +50,21 @@ def undominated(costs: Floats, tick: Callable[[], None] = lambda: None) -> Ints:
                 break
         block = block[~_covered(ranks[block], ranks[block], earlier=True)]
         kept = np.vstack([kept, ranks[block]])
-        found.append(block)
-    return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
+        blocks.append(block)
+    return np.sort(np.concatenate(blocks)) if blocks else np.zeros(0, np.int64)
 
 
 def _ranks(costs: Floats) -> Ranks:
     """Columns as ranks of their values; those that do not differ and copies of others are left
     out.
     """
-    found: dict[bytes, Ranks] = {}
+    known: dict[bytes, Ranks] = {}
     for column in costs.T:
         if len(column) and column.max() > column.min():
             rank = np.unique(column, return_inverse=True)[1].reshape(-1)
             rank = rank.astype(np.int16 if rank.max() < 1 << 15 else np.int32)
-            found.setdefault(rank.tobytes(), rank)
-    return np.stack(list(found.values()), axis=1) if found else np.zeros((len(costs), 0), np.int32)
+            known.setdefault(rank.tobytes(), rank)
+    return np.stack(list(known.values()), axis=1) if known else np.zeros((len(costs), 0), np.int32)
 
 
 def _covered(by: Ranks, rows: Ranks, *, earlier: bool = False) -> npt.NDArray[np.bool_]:
@@ -71,6 +78,6 @@ def _covered(by: Ranks, rows: Ranks, *, earlier: bool = False) -> npt.NDArray[np
     for column in range(AT_ONCE, rows.shape[1]):
         still = by[other, column] <= rows[row, column]
         row, other = row[still], other[still]
-    found = np.zeros(len(rows), bool)
-    found[row] = True
-    return found
+    covered = np.zeros(len(rows), bool)
+    covered[row] = True
+    return covered

@@ -1,9 +1,10 @@
 """Table entries of many chains at once: the factors of the analytic model, vectorised over tiles.
 
-A factor of ``engines.analytic`` is worked out for one choice of tiles.  Here the same numbers are found for arrays of
-choices.  Chains of one dimension have closed recursions: cutting a range of ``a`` words into tiles of ``t`` leaves
-``a // t`` full pieces and one tail, so a few (range, count) pairs describe every piece of a chain, however ragged.
-Sliding ranks are ``slides``; fused ones go through the engine's own tables, once for every different part of the tiles they read.
+A factor of ``engines.analytic.closed_form`` is worked out for one choice of tiles.  Here the same
+numbers are found for arrays of choices.  Chains of one dimension have closed recursions: cutting a
+range of ``a`` words into tiles of ``t`` leaves ``a // t`` full pieces and one tail, so a few
+(range, count) pairs describe every piece of a chain, however ragged. Sliding ranks are ``slides``;
+fused ones go through the engine's own tables, once for every different part of the tiles they read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.closed_form import Factor
 from accelsim.mapper.slides import Cuts, pair_table
-from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.skeleton import Chain, Skeleton
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
@@ -25,8 +26,13 @@ Chains = Mapping[str, Ints]  # chain -> tiles [choices, loops of the chain], nes
 BLOCK = 1 << 15
 
 
-def values(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
-    """The factor's value for every choice of tiles; shape [choices]."""
+def values(nest: Skeleton, factor: Factor, tiles: Chains) -> Floats:
+    """The factor's value for every choice of tiles; shape [choices].
+
+    Which kind of factor it is its ``identity`` says: a sliding rank's has the slide in it, a line's
+    (one dimension, or one part of a fused one) is read by ``_line``.  Any other goes through the
+    engine's own tables.
+    """
     if len(factor.identity) == 8 and isinstance(factor.identity[1], Slide):
         return _slides(nest, factor, tiles)
     chain = next(c for c in nest.chains if c.name == factor.chains[0])
@@ -45,7 +51,7 @@ def values(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
     )
 
 
-def _slides(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
+def _slides(nest: Skeleton, factor: Factor, tiles: Chains) -> Floats:
     """A sliding rank: every different output chain with every different filter chain."""
     (e, r), slide, which, e_out, r_out, own, *shapes = factor.identity
     sides, different, rows = [], [], []
@@ -69,7 +75,7 @@ def _slides(nest: Nest, factor: Factor, tiles: Chains) -> Floats:
 
 
 def _line(
-    nest: Nest, chain: Chain, identity: tuple[Any, ...]
+    nest: Skeleton, chain: Chain, identity: tuple[Any, ...]
 ) -> tuple[str, str, str, int, bool] | None:
     """The dimension, kinds of the chain's loops, what is summed, how many temporal loops stand
     outside, whether the next one advances; None for what is about a fused chain as a whole.
@@ -109,21 +115,22 @@ def _one_by_one(factor: Factor, tiles: Chains) -> Floats:
             ]
         )
     _, first, back = np.unique(key, axis=0, return_index=True, return_inverse=True)
-    found = np.array(
+    each = np.array(
         [
             factor.value({n: tuple(int(x) for x in tiles[n][i]) for n in factor.chains})
             for i in first
         ],
         np.float64,
     )
-    return found[back.reshape(-1)]
+    return each[back.reshape(-1)]
 
 
 def _blocks(size: int, tiles: Ints, kinds: str, what: str, outside: int, own: bool) -> Floats:
-    found = np.empty(len(tiles))
+    """``line_sum`` [choices], some choices at a time to keep its arrays in the cache."""
+    sums = np.empty(len(tiles))
     for at in range(0, len(tiles), BLOCK):
-        found[at : at + BLOCK] = line_sum(size, tiles[at : at + BLOCK], kinds, what, outside, own)
-    return found
+        sums[at : at + BLOCK] = line_sum(size, tiles[at : at + BLOCK], kinds, what, outside, own)
+    return sums
 
 
 def line_sum(size: int, tiles: Ints, kinds: str, what: str, outside: int, own: bool) -> Floats:

@@ -1,8 +1,26 @@
-"""The best mapping of one layer, and how it was proved."""
+"""The best mapping of one problem, and how it was proved: the mapper's front door.
+
+``best_mapping`` takes a problem, an architecture, a dataflow (None: everything open) and an
+objective, and gives the chosen mapping with its certificate; of names, files and rows it knows
+nothing (``results.best_mapping`` and ``explore.map_network`` do).
+
+The life of a search under a dataflow:
+
+1. ``space.under`` makes the skeleton, ``space.rows`` lists the tiles of each family of loops that
+   fit by themselves.  Finer tiles begin with the best of coarser ones.
+2. ``cell.blocks`` splits the space into cells in which the closed form is one sum of products, and
+   ``preparing.prepare`` tabulates its factors by choices (``BoundTable``), without the choices that
+   overflow alone or that another is never worse than.
+3. ``search.Search`` cuts the choices into clusters, bounds what they can reach, prunes, and
+   evaluates what is left in blocks.  Where the tables' cycles are lower bounds it asks the closed
+   form for the few mappings that may still be the best.
+4. The winner is measured by the analytic engine, as the fixed rule's mapping is; the better is
+   chosen, and the ``Certificate`` says what no mapping is below.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from time import monotonic
@@ -10,218 +28,163 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.base.display import Displayed
-from accelsim.base.errors import InputError
-from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.mapper import any_dataflow
+from accelsim.mapper.bound_table import BoundTable, Candidate, SearchTally
 from accelsim.mapper.certificate import Certificate
-from accelsim.mapper.closed_cycles import closed_cycles, forms_are_exact
+from accelsim.mapper.closed_cycles import closed_cycles, forms_are_exact, measured
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.search import (
-    RUNNERS_UP,
-    BoundTable,
-    Search,
-    SearchTally,
-    State,
-    in_time,
-    least,
-    prepare,
-)
-from accelsim.mapper.space import TILES, Skeleton, TileChoice, count, rows, under
+from accelsim.mapper.preparing import in_time, least, prepare
+from accelsim.mapper.search import Search, State
+from accelsim.mapper.space import TileChoice, count, rows, under
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import MappingFile, load_dataflow
-from accelsim.mapping.mapping import Mapping as LoopMapping
-from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
-from accelsim.results.result import Result
-from accelsim.results.simulate import simulate
-from accelsim.workload.network import load_workload
-from accelsim.workload.problem import Direction, Problem
+from accelsim.mapping.skeleton import Skeleton
+from accelsim.workload.problem import Problem
 
 FRONT = "front"
 # of the closed form against the event engine, where they differ; runners-up within it are carried
 # out too
 ERROR = 0.02
-PATIENCE = (
-    60.0  # without a limit, seconds of closed forms before the gap that is left is given instead
-)
+# without a limit, seconds of closed forms before the gap that is left is given instead
+PATIENCE = 60.0
+# tiles searched first, for so many seconds at most
 COARSER: dict[TileChoice, tuple[TileChoice, float]] = {
     "even": ("divisors", 10.0),
     "all": ("even", 60.0),
-}  # first, for so many seconds at most
+}
 Progress = Callable[[str], None]
+Report = Callable[[State, SearchTally], None]
+Outcome = tuple[State, SearchTally, int, list[BoundTable]]  # and the size of the space
 
 
 @dataclass(frozen=True)
 class FrontPoint:
     """A mapping and its measures."""
 
-    mapping: LoopMapping
+    mapping: Mapping
     energy: float
     cycles: float
 
 
 @dataclass(frozen=True)
-class Best(Displayed):
-    """The chosen ``mapping``, its row of results, the proof, and for ``objective="front"`` all of
-    the front, cycles rising.
+class Chosen:
+    """The chosen ``mapping`` and its proof; ``near`` are others that were measured within ERROR of
+    it, best first, and ``front`` all of the front, cycles rising, if that was the objective.
     """
 
-    mapping: LoopMapping
-    result: Result
+    mapping: Mapping
     certificate: Certificate
-    front: tuple[FrontPoint, ...] = ()
+    near: tuple[Mapping, ...]
+    front: tuple[FrontPoint, ...]
 
 
-def map_layer(
-    layer: Any,
-    arch: Any,
-    dataflow: Any,
+def best_mapping(
+    problem: Problem,
+    arch: Architecture,
+    flow: Dataflow | None,
     *,
-    objective: str = "edp",
-    tiles: TileChoice = "divisors",
+    objective: str,
+    tiles: TileChoice,
     limit: float | None = None,
-    batch: int | None = None,
-    direction: Direction = "forward",
-    overrides: Mapping[str, Any] | None = None,
-    check: bool = False,
     progress: Progress | None = None,
-) -> Best:
-    """The mapping of a layer with the least objective among all its dataflow leaves open, and the
-    proof.
+) -> Chosen:
+    """The mapping of least ``objective``, or with ``front`` the one of least energy x cycles.
 
-    ``layer`` is a layer, or a workload of one; ``dataflow`` a name, a file or an object, or
-    ``any``: all loop orders, choices of what lies over rows and columns, and of what each level
-    keeps.  ``objective`` is ``energy``, ``cycles``, ``edp``, ``dram`` (bits over the outermost
-    level's port), a product such as ``energy*cycles^2``, or ``front`` for all mappings no other is
-    better than in both energy and cycles (the chosen one is then that of least energy x cycles).
-    ``tiles`` are ``divisors`` of the range they cut, ``even`` (the least for so many pieces), or
-    ``all`` whole numbers.  ``limit`` in seconds, or an interrupt, ends the search early: the best
-    so far with what is proved of the rest.  Where the fixed rule's mapping is better than all that
-    was found, as its tiles need not divide, it is the one given (``certificate.rule``).  ``check``
-    also carries the winner and its runners-up out on the event engine.
-
-    Raises InputError for names and files that are wrong, MappingError naming the constraint where
-    no mapping is legal.
+    ``limit`` in seconds, or an interrupt, ends the search early.  Raises InputError for an
+    objective that is none, or that does not go with the dataflow; MappingError naming the
+    constraint where no mapping is legal, or saying that none was found in time; KeyboardInterrupt
+    if it was interrupted before any was.
     """
-    network = load_workload(layer)
-    if len(network.layers) != 1:
-        raise InputError(
-            "map_layer takes one layer; map_network takes several",
-            key="layer",
-            got=f"{len(network.layers)} layers",
-        )
-    machine = load_architecture(arch, overrides or {})
-    if tiles not in TILES:
-        raise InputError(
-            f"must be one of {', '.join(TILES)}", key="tiles", got=str(tiles), choices=TILES
-        )
-    if limit is not None and not limit > 0:
-        raise InputError("must be above 0 seconds", key="limit", got=str(limit))
-    problem = network.layers[0].directed(batch, direction)
     goal = None if objective == FRONT else Objective.parse(objective)
     start = monotonic()
     deadline = None if limit is None else start + limit
-    if any_dataflow.is_any(dataflow):
-        if tiles != "divisors":
-            raise InputError("dataflow any goes with divisors", key="tiles", got=tiles)
-        found = any_dataflow.search(problem, machine, goal, deadline, _report(progress, goal))
-        flow = None
+    report = _report(progress, goal)
+    if flow is None:
+        outcome = any_dataflow.search(problem, arch, goal, deadline, report)
     else:
-        flow = load_dataflow(dataflow)
-        found = _under(problem, machine, flow, goal, tiles, deadline, _report(progress, goal))
-    state, tally, space, _ = found
-    winner = (
-        state.best
-        if goal is not None
-        else min(state.front, key=lambda f: f.values["energy"] * f.values["cycles"], default=None)
-    )
-    if winner is None and state.untimed is not None:
-        winner = state.untimed[1]  # its row says why it is refused
+        outcome = _under(problem, arch, flow, goal, tiles, deadline, report)
+    state, tally, space, _ = outcome
+    winner = _winner(state, goal)
     if winner is None:
         if state.stopped == "interrupted":
             raise KeyboardInterrupt
         if state.stopped:
             raise MappingError(f"no mapping was found within the limit of {limit} s")
-        raise MappingError(_why_empty(problem, machine, flow))
-
-    def row(m: LoopMapping, engine: str = "analytic") -> Result:
-        mapping = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
-        return simulate(
-            network,
-            machine,
-            flow,
-            mapping=mapping,
-            batch=batch,
-            direction=direction,
-            engine=engine,  # type: ignore[arg-type]
-        )
-
-    unit = f"energy_{machine.energy.unit}"
-
-    def measured(result: Result) -> dict[str, float]:
-        columns = result.rows[0].columns
-        return {
-            "energy": columns[unit],
-            "cycles": columns["cycles"],
-            "dram": winner.values.get("dram", 0.0),
-        }
-
-    best = winner.skeleton.mapping(winner.tiles)
-    result = row(best)
-    if result.rows[0].columns.get("cycles") is None:
-        raise MappingError(str(result.rows[0].columns.get("error")))
-    value, bound = _proof(state, goal, measured(result))
-    ruled = False
-    if (
-        goal is not None
-        and "dram" not in goal.measures
-        and flow is not None
-        and (nest := rule_nest(problem, machine, flow)) is not None
-    ):
-        known = row(nest.mapping)
-        if known.rows[0].columns.get("cycles") is not None and float(
-            goal.of(measured(known))
-        ) < value * (1 - 1e-9):
-            best, result, value, ruled = nest.mapping, known, float(goal.of(measured(known))), True
-    cycles: dict[str, float] = {"closed form": result.rows[0].columns["cycles"]}
-    runners: list[dict[str, Any]] = []
-    near = [f.skeleton.mapping(f.tiles) for v, f in state.timed if v <= value * (1 + ERROR)]
-    others = [m for m in near if m != best]
-    for m in [best, *others[: RUNNERS_UP - 1]] if check else []:
-        ours, event = (result if m is best else row(m)).rows[0], row(m, "event").rows[0].columns
-        one = {
-            "mapping": str(ours.nest.mapping) if ours.nest else "",
-            "cycles": ours.columns["cycles"],
-            "event_cycles": event["cycles"],
-            unit: ours.columns[unit],
-            f"event_{unit}": event[unit],
-            "bit_exact": event["bit_exact"],
-        }
-        runners.append(one)
-    if runners:
-        cycles["event engine"] = runners[0]["event_cycles"]
+        raise MappingError(_why_empty(problem, arch, flow))
+    mapping = winner.skeleton.mapping_with(winner.tiles)
+    measures = winner.values | measured(Nest(problem, arch, mapping))
+    value, bound = _proof(state, goal, measures)
+    ruled = _better_rule(problem, arch, flow, goal, value)
+    if ruled is not None:
+        mapping, measures, value = ruled
     certificate = Certificate(
-        objective, tiles, space, tally.evaluated, tally.timed, tally.pruned(), value, min(value, bound), monotonic() - start,
-        state.stopped, cycles, tuple(runners), ruled,
-    )  # fmt: skip
-    front = tuple(
-        FrontPoint(f.skeleton.mapping(f.tiles), f.values["energy"], f.values["cycles"])
-        for f in state.front
+        objective,
+        tiles,
+        space,
+        tally.evaluated,
+        tally.timed,
+        tally.pruned(),
+        value,
+        min(value, bound),
+        monotonic() - start,
+        state.stopped,
+        {"closed form": measures["cycles"]},
+        rule=ruled is not None,
     )
-    return Best(best, result, certificate, front)
+    timed = [c.skeleton.mapping_with(c.tiles) for v, c in state.timed if v <= value * (1 + ERROR)]
+    front = tuple(
+        FrontPoint(c.skeleton.mapping_with(c.tiles), c.values["energy"], c.values["cycles"])
+        for c in state.front
+    )
+    return Chosen(mapping, certificate, tuple(m for m in timed if m != mapping), front)
 
 
-def _proof(state: State, goal: Objective | None, measured: dict[str, float]) -> tuple[float, float]:
-    """The objective of the winner as it was ``measured``, and what no mapping is below; of a front,
-    1 and what share of the least energy x cycles of the front nothing left is below.
+def _winner(state: State, goal: Objective | None) -> Candidate | None:
+    """The best of a search; where none could be timed the one with the least bound, for the
+    engine's refusal says why.
+    """
+    if goal is None:
+        best = min(state.front, key=lambda c: c.values["energy"] * c.values["cycles"], default=None)
+    else:
+        best = state.best
+    return state.untimed[1] if best is None and state.untimed is not None else best
+
+
+def _better_rule(
+    problem: Problem,
+    arch: Architecture,
+    flow: Dataflow | None,
+    goal: Objective | None,
+    value: float,
+) -> tuple[Mapping, dict[str, float], float] | None:
+    """The fixed rule's mapping, its measures and its objective, where that is below ``value``: its
+    tiles need not divide.
+    """
+    if goal is None or flow is None or "dram" in goal.measures:
+        return None
+    nest = rule_nest(problem, arch, flow)
+    if nest is None:
+        return None
+    try:
+        measures = measured(nest)
+    except MappingError:
+        return None
+    of_rule = float(goal.of(measures))
+    return (nest.mapping, measures, of_rule) if of_rule < value * (1 - 1e-9) else None
+
+
+def _proof(state: State, goal: Objective | None, measures: dict[str, float]) -> tuple[float, float]:
+    """The objective of the winner as it was measured, and what no mapping is below; of a front, 1
+    and what share of the least energy x cycles of the front nothing left is below.
     """
     if goal is not None:
-        value = float(goal.of(measured))
+        value = float(goal.of(measures))
         return value, min(value, state.value, state.rest)
-    least = min(f.values["energy"] * f.values["cycles"] for f in state.front)
+    least = min(c.values["energy"] * c.values["cycles"] for c in state.front)
     return 1.0, min(1.0, state.rest / least)
 
 
@@ -232,8 +195,8 @@ def _under(
     goal: Objective | None,
     tiles: TileChoice,
     deadline: float | None,
-    progress: Any,
-) -> tuple[State, SearchTally, int, list[BoundTable]]:
+    progress: Report | None,
+) -> Outcome:
     """The search under a dataflow; it begins with the best of coarser tiles, which are of the space
     and quickly found.
     """
@@ -269,9 +232,12 @@ def search_tiles(
     tiles: TileChoice,
     goal: Objective | None,
     deadline: float | None,
-    progress: Any,
+    progress: Report | None,
     known: State | None,
-) -> tuple[State, SearchTally, int, list[BoundTable]]:
+) -> Outcome:
+    """The search of one skeleton, from what is ``known``.  Raises TimeoutError if there is such and
+    the tables are not ready by the deadline.
+    """
     measures = _measures(goal)
     lower = not forms_are_exact(skeleton.arch) and (
         "cycles" in measures or bool(prices(skeleton.arch).static_mw)
@@ -281,16 +247,19 @@ def search_tiles(
         skeleton, tiles, measures, dominance=dominance, deadline=None if known is None else deadline
     )
     search = Search(
-        tables, goal, tally, deadline=deadline, closed=closed_cycles if lower else None, patience=PATIENCE if deadline is None else None,
+        tables,
+        goal,
+        tally,
+        deadline=deadline,
+        closed=closed_cycles if lower else None,
+        patience=PATIENCE if deadline is None else None,
         progress=progress,
-    )  # fmt: skip
+    )
     if known is not None and known.best is not None:
         search.start_from(known)
     state = search.run()
-    if lower and dominance:
-        state.rest = min(
-            state.rest, state.least
-        )  # what is dominated is not below what dominates it
+    if lower and dominance:  # what is dominated is not below what dominates it
+        state.rest = min(state.rest, state.least)
     return state, tally, space, tables
 
 
@@ -333,7 +302,8 @@ def _why_empty(problem: Problem, arch: Architecture, flow: Dataflow | None) -> s
     return f"no mapping under {flow.name} is legal on {arch.name}"
 
 
-def _report(progress: Progress | None, goal: Objective | None) -> Any:
+def _report(progress: Progress | None, goal: Objective | None) -> Report | None:
+    """What a search says of itself now and then, as a line of text."""
     if progress is None:
         return None
 

@@ -1,17 +1,19 @@
 """Cycles as the search sees them: the largest of a few sums of counts, never above the full closed
 form (docs/time.md).
 
-A *form* is a constant and weights of columns; ``cycles`` is the largest form.  Where nothing has a port or a width and the
-array has no lines, the one form is the array's time and exact.  Elsewhere each form is time that something is busy:
+A *form* is a constant and weights of columns; ``cycles`` is the largest form.  Where nothing has a
+port or a width and the array has no lines, the one form is the array's time and exact.  Elsewhere
+each form is time that something is busy:
 
-- the array itself: the MAC steps; on systolic lines the folds of DESIGN section 5, summed as far as
-  a sum over folds can say;
+- the array itself: the MAC steps; on systolic lines the folds of docs/design.md, section 5, summed
+  as far as   a sum over folds can say;
 - a resource (a level's port, a network's channel): all it carries;
 - transfers that nothing overlaps, while the array waits, on top of the array's time: those of one
   resource add up.
 
-Roundings up, latencies, bursts, tails and the skew of the last fold are left out, ramps are in ``closer_forms`` only.
-Nothing of a fold that holds the words of the one before is counted: the two are joined.
+Roundings up, latencies, bursts, tails and the skew of the last fold are left out, ramps are in
+``closer_forms`` only. Nothing of a fold that holds the words of the one before is counted: the two
+are joined.
 """
 
 from __future__ import annotations
@@ -25,13 +27,13 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import holds, on_lines, sides
 from accelsim.engines.analytic.pipeline import fetched_ahead, overlaps
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import Boundary, Skeleton
 
 Column = tuple[Boundary | None, str]
 Weights = dict[Column, float]
 Form = tuple[float, Weights]
 STEPS: Column = (None, "compute_cycles")
-FOLDS: Column = (None, "folds")  # these are columns of ``cell``: summed over folds
+FOLDS: Column = (None, "folds")  # these are made in ``time_columns``: summed over folds
 FOLD_ROWS: Column = (None, "fold_rows")
 FOLD_COLS: Column = (None, "fold_cols")
 ROW_WAY: Column = (None, "row_way")  # rows and columns over which sums are added from PE to PE
@@ -49,57 +51,57 @@ def cycles(columns: Mapping[Column, Any], forms: list[Form]) -> npt.NDArray[np.f
     return np.asarray(np.max(np.stack(np.broadcast_arrays(*each)), axis=0))
 
 
-def forms(nest: Nest) -> list[Form]:
+def forms(nest: Skeleton) -> list[Form]:
     """The forms of a nest's skeleton."""
     outer, inner, busy, _ = _loads(nest)
     array = _array(nest)
-    found = []
+    listed = []
     steps = (
         array if on_lines(nest) else [(0.0, {STEPS: 1.0})]
     )  # the last sums may be on their way while the next words come in
     for waits in [{}, *outer.values()]:
         for loads in [{}, *inner.values()]:
             for constant, weights in steps if waits or loads else array:
-                found.append((constant, _plus(weights, waits, loads)))
+                listed.append((constant, _plus(weights, waits, loads)))
     for name, side in sorted({r[:2] for loads in (outer, inner, busy) for r in loads}):
         everything = [
             loads.get((name, side, where), {})
             for loads in (outer, inner, busy)
             for where in ("", "inside")
         ]
-        found.append((0.0, _plus(*everything)))
+        listed.append((0.0, _plus(*everything)))
     beside = (
         [{}] if on_lines(nest) and _joins(nest) else [{}, *outer.values()]
     )  # passes of joined folds have less to hide behind
     for r in busy:  # what moves during the passes, beside the steps
         if r[2] == "inside":
-            found += [
+            listed += [
                 (0.0, _plus(waits, loads, busy[r]))
                 for waits in beside
                 for loads in [{}, *inner.values()]
             ]
-    return _undominated(found)
+    return _undominated(listed)
 
 
-def closer_forms(nest: Nest) -> list[Form]:
+def closer_forms(nest: Skeleton) -> list[Form]:
     """More forms, with the ramps of ``ramp_boundaries``: what a phase waits for its first step's
     words.  For few mappings.
     """
     outer, inner, busy, ramps = _loads(nest)
-    found = []
+    listed = []
     for ramp in ramps:
         for waits in [{}, *outer.values()]:
             for loads in [{}, *inner.values()]:
-                found.append((0.0, _plus({STEPS: 1.0}, waits, loads, ramps[ramp])))
-                found += [
+                listed.append((0.0, _plus({STEPS: 1.0}, waits, loads, ramps[ramp])))
+                listed += [
                     (0.0, _plus(busy[r], waits, loads, ramps[ramp]))
                     for r in busy
                     if r[2] == "inside" and r not in ramps
                 ]
-    return _undominated(found)
+    return _undominated(listed)
 
 
-def ramp_boundaries(nest: Nest) -> dict[Column, Boundary]:
+def ramp_boundaries(nest: Skeleton) -> dict[Column, Boundary]:
     """Operands the PEs keep and take in ahead, but for the first step of each phase
     (docs/time.md).
     """
@@ -110,17 +112,17 @@ def ramp_boundaries(nest: Nest) -> dict[Column, Boundary]:
     return {(None, f"ramp {b.tensor}"): b for b in kept if overlaps(nest, last, b.tensor)}
 
 
-def _undominated(found: list[Form]) -> list[Form]:
+def _undominated(listed: list[Form]) -> list[Form]:
     """Without the forms that another is at least as large as, term by term."""
     kept: list[Form] = []
-    for i, (c, w) in enumerate(found):
+    for i, (c, w) in enumerate(listed):
         better = any(
             (j < i or (d, v) != (c, w))
             and j != i
             and d >= c
             and all(v.get(k, 0.0) >= x for k, x in w.items())
             and all(x >= 0 for x in v.values())
-            for j, (d, v) in enumerate(found)
+            for j, (d, v) in enumerate(listed)
         )
         if not better:
             kept.append((c, w))
@@ -135,8 +137,8 @@ def _plus(*weights: Weights) -> Weights:
     return dict(total)
 
 
-def _array(nest: Nest) -> list[Form]:
-    """The array alone; see ``engines.array_time`` for the sums these are parts of."""
+def _array(nest: Skeleton) -> list[Form]:
+    """The array alone; see ``engines.analytic.array_time`` for the sums these are parts of."""
     array, last = nest.arch.array, nest.levels - 1
     if not on_lines(nest):
         way: Weights = {ROW_WAY: 1.0, COL_WAY: 1.0} if adds_in_a_chain(nest) else {}
@@ -163,14 +165,14 @@ def _array(nest: Nest) -> list[Form]:
     return [(end + least_r, {STEPS: 1.0}), (end + 1, fold_rows)]
 
 
-def _joins(nest: Nest) -> bool:
+def _joins(nest: Skeleton) -> bool:
     """Whether settings of the loops outside the PEs may hold the same words and be one fold."""
     return any(
         not x.spatial and x.level < nest.levels - 1 and not holds(nest, x) for x in nest.loops
     )
 
 
-def adds_in_a_chain(nest: Nest) -> bool:
+def adds_in_a_chain(nest: Skeleton) -> bool:
     """Whether sums are added from PE to PE, one link a cycle."""
     b = next(
         b
@@ -186,7 +188,7 @@ Resource = tuple[
 Loads = dict[Resource, Weights]
 
 
-def _loads(nest: Nest) -> tuple[Loads, Loads, Loads, Loads]:
+def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
     """Cycles of every resource per word of each column: transfers between passes that the array
     waits for, operands a pass waits for before its steps, and all else; of that, once more, what
     phases wait for at their first step.
@@ -201,7 +203,7 @@ def _loads(nest: Nest) -> tuple[Loads, Loads, Loads, Loads]:
     ramp_of = {b: column for column, b in ramp_boundaries(nest).items()}
     for b in nest.boundaries:
         words, above = (
-            nest.footprint.word_bits,
+            nest.word_bits,
             next(
                 (x for x in nest.boundaries if x.tensor == b.tensor and x.child == b.parent), None
             ),
@@ -277,14 +279,14 @@ def _times(weights: Weights, by: float) -> Weights:
     return {column: w * by for column, w in weights.items()}
 
 
-def _instances(nest: Nest, level: int) -> int:
+def _instances(nest: Skeleton, level: int) -> int:
     """Most instances of a level there can be."""
     if any(x.spatial and x.level < level for x in nest.loops):
         return nest.arch.array.rows * nest.arch.array.cols
     return 1
 
 
-def _port(nest: Nest, level: int, bits: int) -> float:
+def _port(nest: Skeleton, level: int, bits: int) -> float:
     """Core cycles of a level's port per word."""
     have = nest.arch.levels[nest.arch.level_names[level]]
     assert have.port_bits is not None

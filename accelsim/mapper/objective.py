@@ -1,5 +1,8 @@
-"""What is made small: energy, cycles, their product, DRAM traffic, or weighted products of these;
-or the front of two.
+"""What is made small: energy, cycles, their product, DRAM traffic, or weighted products of these.
+
+Every objective rises with each of its measures, which is all the search asks of it: the objective
+of lower bounds is a lower bound.  (The front of energy and cycles is none of these; the search
+knows it as no objective.)
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ class Objective:
 
     @property
     def measures(self) -> tuple[str, ...]:
+        """The measures it is a product of, in alphabetical order."""
         return tuple(m for m, _ in self.powers)
 
     def of(self, values: dict[str, Any]) -> Any:

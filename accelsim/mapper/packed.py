@@ -1,4 +1,8 @@
-"""Tables whose equal columns are stored once."""
+"""Tables whose equal columns are stored once.
+
+A group's factors are the same for many terms (all whose tensor does not depend on its dimensions),
+so most columns of a table of terms are copies.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Factors of a sliding rank for every pair of many output chains and many filter chains: what
-``engines.tables.sliding`` sums for one pair.
+``engines.analytic.rank_sums.sliding`` sums for one pair.
 
-Chains meet only in which coordinates two pieces touch.  So each chain alone is turned into *arrangements*: the pieces of
-the instances that share, in this step and in the one before, moved to zero where the padding is out of reach; there are few,
-as most steps look alike.  Words are counted once for every two arrangements, on sets of coordinates as bits, and a factor
-is how often each occurs: ``N_e @ words @ N_r.T``.
+Chains meet only in which coordinates two pieces touch.  So each chain alone is turned into
+*arrangements*: the pieces of the instances that share, in this step and in the one before, moved to
+zero where the padding is out of reach; there are few, as most steps look alike.  Words are counted
+once for every two arrangements, on sets of coordinates as bits, and a factor is how often each
+occurs: ``N_e @ words @ N_r.T``.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Cuts:
 
 
 def pair_table(slide: Slide, e: Cuts, r: Cuts, which: str, e_tiles: Ints, r_tiles: Ints) -> Floats:
-    """The sum ``which`` (S O U K X Y L of ``engines.tables``; ``most``: the largest tile, as
+    """The sum ``which`` (S O U K X Y L of ``rank_sums``; ``most``: the largest tile, as
     ``footprint.sliding_words``) for each output chain [chains, loops] with each filter chain; shape
     [output chains, filter chains].
     """
@@ -70,7 +71,7 @@ def _known(
 
 
 def _pair_table(slide: Slide, e: Cuts, r: Cuts, which: str, e_tiles: Ints, r_tiles: Ints) -> Floats:
-    found = np.empty((len(e_tiles), len(r_tiles)))
+    table = np.empty((len(e_tiles), len(r_tiles)))
     r_step = max(1, ROWS // r.size)
     e_step = max(1, min(ROWS // e.size, ROOM * 4 // (e.size * min(r_step, len(r_tiles)))))
     reach = slide.stride * (e.size - 1) + slide.dilation * (r.size - 1) - slide.pad
@@ -87,9 +88,9 @@ def _pair_table(slide: Slide, e: Cuts, r: Cuts, which: str, e_tiles: Ints, r_til
         for at_e in range(0, len(e_tiles), e_step):
             out = arrangements(e, e_tiles[at_e : at_e + e_step], which, free)
             words = _words(slide, (e.size, r.size), which, out, filt)
-            part = found[at_e : at_e + e_step, at_r : at_r + r_step]
+            part = table[at_e : at_e + e_step, at_r : at_r + r_step]
             part[:] = _largest(words, out, filt) if which == "most" else _summed(words, out, filt)
-    return found
+    return table
 
 
 # -- one chain -------------------------------------------------------------------------------------
@@ -112,8 +113,11 @@ class Arrangements:
 
 
 def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> Arrangements:
-    """The arrangements of chains' steps.  Those wholly within the coordinates ``free`` are moved so
-    that they begin at its first.
+    """The arrangements of chains' steps; ``tiles`` [chains, loops].
+
+    Those wholly within the coordinates ``free`` [first, end) are moved so that they begin at its
+    first: nothing there tells one place from another.  ``most`` looks at every piece alone, as if
+    all loops were grouped ones.
     """
     if which == "most":
         chain, group, now, before = laid_out(Cuts(cuts.size, "g" * len(cuts.kinds)), tiles)
@@ -121,6 +125,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
         chain, group, now, before = laid_out(cuts, tiles)
     if which in "XY":
         now, before = before, now
+    # sums of what is held now need no step before; sums over instances alone share nothing
     if which in ("S", "U", "X", "most"):
         before = np.zeros_like(before)
     if which in ("S", "O", "most"):
@@ -128,6 +133,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
     ranges = np.hstack([now, before])
     for a in (0, 2):
         ranges[ranges[:, a + 1] <= ranges[:, a], a : a + 2] = 0
+    # from here on rows [pieces] lie group by group, and ``start`` is where each begins
     there = (ranges[:, 1] > 0) | (ranges[:, 3] > 0)
     chain, group, ranges = chain[there], group[there], ranges[there]
     by = np.argsort(group, kind="stable")
@@ -163,6 +169,7 @@ def arrangements(cuts: Cuts, tiles: Ints, which: str, free: tuple[int, int]) -> 
     ranges = np.where(
         np.repeat(ranges[:, 1::2] > 0, 2, axis=1), ranges - np.repeat(move, many)[:, None], 0
     )
+    # a piece's four ends as one number, so that equal pieces are found by sorting
     radix = cuts.size + 1
     code, piece = np.unique(
         ((ranges[:, 0] * radix + ranges[:, 1]) * radix + ranges[:, 2]) * radix + ranges[:, 3],
@@ -206,9 +213,9 @@ def laid_out(cuts: Cuts, tiles: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """
     n = len(tiles)
     chain, group = np.arange(n), np.arange(n)
-    ranges = np.tile(
-        np.array([0, cuts.size], np.int64), (n, 4)
-    )  # now, before; the same of the first instance
+    # [rows, 8] ends now and a step before, then the same of the first instance: how many trips a
+    # loop makes is told by the first, whose pieces are the longest
+    ranges = np.tile(np.array([0, cuts.size], np.int64), (n, 4))
     whole = np.full(n, cuts.size, np.int64)
     seen = 0
     for kind, column in zip(cuts.kinds, tiles.T, strict=True):
@@ -228,6 +235,7 @@ def laid_out(cuts: Cuts, tiles: Ints) -> tuple[Ints, Ints, Ints, Ints]:
             group = group[back]
             if kind != "m":
                 most = int(trips.max(initial=0)) + 2
+                # numbers of groups are only told apart: made small again before they overflow
                 if group.max(initial=0) > (1 << 62) // most:
                     group = np.unique(group, return_inverse=True)[1].reshape(-1)
                 group = group * most + i
@@ -258,7 +266,7 @@ def _words(
         return np.zeros((len(e.members), len(r.members)))
     (e_ranges, e_now, e_before), (r_ranges, r_now, r_before) = _ranges(e.pieces), _ranges(r.pieces)
     bits = _touched(slide, sizes, e_ranges, r_ranges)
-    found = np.empty((len(e.members), len(r.members)))
+    counts = np.empty((len(e.members), len(r.members)))
     step = max(1, ROOM // ((len(r.members) + len(r.pieces)) * bits.shape[2]))
     for at in range(0, len(e.members), step):
         members = e.members[at : at + step]
@@ -282,8 +290,8 @@ def _words(
                 words = _count(
                     union & _union(_at(bits, e_before, r_before, used), members, r.members)
                 )
-        found[at : at + step] = words
-    return found
+        counts[at : at + step] = words
+    return counts
 
 
 def _ranges(pieces: Ints) -> tuple[Ints, Ints, Ints]:
@@ -302,15 +310,15 @@ def _touched(slide: Slide, sizes: tuple[int, int], e: Ints, r: Ints) -> Bits:
     for tap in range(sizes[1]):
         wide[:, : slide.size] = (readers[:, tap] >= e[:, :1]) & (readers[:, tap] < e[:, 1:])
         taps.append(np.packbits(wide, axis=1).view(np.uint64))
-    found = np.zeros((len(e), len(r), taps[0].shape[1]), np.uint64)
+    bits = np.zeros((len(e), len(r), taps[0].shape[1]), np.uint64)
     at = {(int(lo), int(hi)): i for i, (lo, hi) in enumerate(r)}
     for lo in {lo for lo, hi in at if hi > lo}:
         sofar = np.zeros_like(taps[0])
         for hi in range(lo + 1, max(b for a, b in at if a == lo) + 1):
             sofar = sofar | taps[hi - 1]
             if (lo, hi) in at:
-                found[:, at[lo, hi]] = sofar
-    return found
+                bits[:, at[lo, hi]] = sofar
+    return bits
 
 
 def _at(bits: Bits, e: Ints, r: Ints, used: Ints) -> Bits:
@@ -323,11 +331,11 @@ def _union(bits: Bits, e: Ints, r: Ints) -> Bits:
     some = bits[e[:, 0]]
     for column in e.T[1:]:
         some |= bits[column]
-    found = some[:, r[:, 0]]
+    both = some[:, r[:, 0]]
     for column in r.T[1:]:
         there = np.flatnonzero(column >= 0)
-        found[:, there] |= some[:, column[there]]
-    return found
+        both[:, there] |= some[:, column[there]]
+    return both
 
 
 def _count(bits: Bits) -> Floats:
@@ -344,11 +352,11 @@ def _summed(words: Floats, e: Arrangements, r: Arrangements) -> Floats:
     often = np.zeros((len(r.members), r.chains))
     often[r.kind, r.chain] = r.count
     each = words @ often
-    found = np.zeros((e.chains, r.chains))
+    sums = np.zeros((e.chains, r.chains))
     chains, start = np.unique(e.chain, return_index=True)
     if len(chains):
-        found[chains] = np.add.reduceat(each[e.kind] * e.count[:, None], start, axis=0)
-    return found
+        sums[chains] = np.add.reduceat(each[e.kind] * e.count[:, None], start, axis=0)
+    return sums
 
 
 def _largest(words: Floats, e: Arrangements, r: Arrangements) -> Floats:

@@ -1,18 +1,21 @@
-"""The space the mapper searches: what a dataflow leaves open, as skeletons and lists of tiles.
+"""The space the mapper searches: a skeleton, and of each of its chains every choice of tiles.
 
-A *skeleton* fixes loops (dimension, level, axis) and their order, and what each level keeps; open are the tiles.  A
-*family* is one dimension, or a fused one with its parts: its loops' tiles are chosen together,
-apart from all others. Under a named dataflow there is one skeleton: the loops are the fixed rule's,
-whatever their tiles.  Its space is every choice of tiles in which each tile divides the range it
-cuts (``divisors``), or is the least that cuts it into so many pieces (``even``: 27 into 14 and 13,
-not into 20 and 7), or is any whole number up to it (``all``).
+A skeleton (``mapping.skeleton``) leaves the tiles open.  A *family* is a chain that has loops: one
+dimension, or a fused one with its parts; the tiles of its loops are chosen together, apart from all
+others.  Under a named dataflow there is one skeleton: the loops are the fixed rule's, whatever
+their tiles.  Its space is every choice of tiles in which each tile divides the range it cuts
+(``divisors``), or is the least that cuts it into so many pieces (``even``: 27 into 14 and 13, not
+into 20 and 7), or is any whole number up to it (``all``).
+
+``under`` gives the skeleton, ``count`` how many choices a family has, ``rows`` lists those that fit
+by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 from math import comb, prod
 from typing import Literal
@@ -22,141 +25,32 @@ import numpy.typing as npt
 
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.footprint import Trip
-from accelsim.mapping.mapping import FUSED, Axis, Loop, Mapping, MappingError
-from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule import kept, slots_of
-from accelsim.workload.problem import DIMS, RANKS, TENSORS, Problem
+from accelsim.mapping.mapping import FUSED, MappingError
+from accelsim.mapping.rule import rule_skeleton
+from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
+from accelsim.workload.problem import RANKS, Problem
 
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 TileChoice = Literal["divisors", "even", "all"]
 TILES: tuple[TileChoice, ...] = ("divisors", "even", "all")
 MOST_ROWS = 4_000_000
 
 
-@dataclass(frozen=True)
-class OpenLoop:
-    """A loop whose tile is open."""
-
-    dim: str
-    level: int
-    axis: Axis = "none"
-
-    @property
-    def spatial(self) -> bool:
-        return self.axis != "none"
-
-
-@dataclass(frozen=True)
-class Family:
-    """Loops whose tiles are chosen together: those of one dimension, or of a fused one and its
-    parts.
-    """
-
-    name: str
-    parts: tuple[str, ...]
-    slots: tuple[int, ...]  # positions in Skeleton.slots
-
-
-@dataclass(frozen=True)
-class Skeleton:
-    """Loops in nest order and what each level keeps."""
-
-    problem: Problem
-    arch: Architecture
-    keep: tuple[frozenset[str], ...]
-    slots: tuple[OpenLoop, ...]
-
-    @cached_property
-    def families(self) -> tuple[Family, ...]:
-        used = [f for f in FUSED if any(s.dim == f for s in self.slots)]
-        inside = {p for f in used for p in FUSED[f]}
-        found = [Family(d, (d,), self._of(d)) for d in DIMS if d not in inside and self._of(d)]
-        return tuple(found + [Family(f, FUSED[f], self._of(*FUSED[f], f)) for f in used])
-
-    def _of(self, *dims: str) -> tuple[int, ...]:
-        return tuple(i for i, s in enumerate(self.slots) if s.dim in dims)
-
-    def check(self) -> None:
-        """Raises MappingError where a dimension longer than one is looped nowhere."""
-        for d, n in self.problem.size.items():
-            if n > 1 and not any(d in f.parts for f in self.families):
-                raise MappingError(f"{d} is looped nowhere, and the layer has {d}={n}")
-
-    def nest(self, there: Sequence[int]) -> Nest:
-        """A nest of the slots ``there``, whatever their tiles: each is a loop, even if of one
-        trip.
-        """
-        twin = object.__new__(Nest)
-        twin.problem, twin.arch, twin.levels, twin.keep = (
-            self.problem,
-            self.arch,
-            len(self.keep),
-            self.keep,
-        )
-        twin.mapping = Mapping(
-            loops=(),
-            keep={n: tuple(self.keep[i]) for i, n in enumerate(self.arch.level_names)},
-            fused=FUSED,
-        )
-        twin.loops = tuple(
-            Trip(self.slots[i].dim, 1, self.slots[i].level, self.slots[i].axis, 2) for i in there
-        )
-        members: dict[str, list[int]] = {}
-        for at, i in enumerate(there):
-            members.setdefault(self.slots[i].dim, []).append(at)
-        twin._chain_loops = members
-        return twin
-
-    def mapping(self, tiles: Sequence[int]) -> Mapping:
-        """The mapping of a tile for each slot; loops of one trip are left out."""
-        current = dict(self.problem.size)
-        chunk: dict[str, int] = {}
-        loops = []
-        for slot, tile in zip(self.slots, tiles, strict=True):
-            whole = (
-                current[slot.dim]
-                if slot.dim in current
-                else chunk.get(slot.dim, prod(current[p] for p in FUSED[slot.dim]))
-            )
-            if slot.dim in current:
-                current[slot.dim] = min(tile, whole)
-            else:
-                chunk[slot.dim] = tile
-            if whole > tile:
-                loops.append(
-                    Loop(
-                        dim=slot.dim,
-                        tile=int(tile),
-                        level=self.arch.level_names[slot.level],
-                        axis=slot.axis,
-                    )
-                )
-        keep = {
-            n: tuple(t for t in TENSORS if t in self.keep[i])
-            for i, n in enumerate(self.arch.level_names)
-        }
-        used = {x.dim for x in loops} - set(DIMS)
-        return Mapping(
-            loops=tuple(loops), keep=keep, fused={f: FUSED[f] for f in FUSED if f in used}
-        )
-
-
 def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
     """The skeleton of a dataflow: its loops at every level, rows, columns and PE, as the fixed rule
-    has them.
+    has them, without those over a dimension of one.  Raises MappingError as the rule does.
     """
-    keep = kept(arch, dataflow)
-    slots = tuple(OpenLoop(s.dim, s.level, s.axis) for s in slots_of(arch, dataflow, keep))
+    whole = rule_skeleton(problem, arch, dataflow)
     size = dict(problem.size) | {
         f: prod(problem.size[p] for p in parts) for f, parts in FUSED.items()
     }
-    found = Skeleton(problem, arch, keep, tuple(s for s in slots if size[s.dim] > 1))
-    found.check()
-    return found
+    skeleton = whole.part([i for i, x in enumerate(whole.loops) if size[x.dim] > 1])
+    skeleton.check()
+    return skeleton
 
 
-# -- choices of tiles ------------------------------------------------------------------------------
+# -- choices of one tile ---------------------------------------------------------------------------
 
 
 def divisors(n: int) -> list[int]:
@@ -176,85 +70,85 @@ def _even(whole: int) -> list[int]:
     return sorted({-(-whole // n) for n in range(1, whole + 1)})
 
 
-@cache
-def _ways(whole: int, free: int) -> int:
-    """Ways to cut a range evenly, and each of its tiles again, ``free`` times in all."""
-    return 1 if free == 0 else sum(_ways(t, free - 1) for t in _even(whole))
+# -- how many choices a family has -----------------------------------------------------------------
 
 
-@cache
-def _ways_to(whole: int, loops: int) -> dict[int, int]:
-    """The same by the tile it ends with."""
-    if loops == 0:
-        return {whole: 1}
-    found: dict[int, int] = {}
-    for t in _even(whole):
-        for end, ways in _ways_to(t, loops - 1).items():
-            found[end] = found.get(end, 0) + ways
-    return found
+def count(skeleton: Skeleton, family: Chain, tiles: TileChoice) -> int:
+    """How many choices of tiles a family has, before any is refused.
 
-
-def count(skeleton: Skeleton, family: Family, tiles: TileChoice) -> int:
-    """How many choices of tiles a family has, before any is refused."""
-    if len(family.parts) == 1:
-        size, free = skeleton.problem.size[family.name], len(family.slots) - 1
-        if tiles == "even":
-            return _ways(size, free)
-        if tiles == "all":
-            return comb(size + free - 1, free)
-        found = 1
-        for _, power in _factored(size):
-            found *= comb(power + free, free)
-        return found
-    slots = [skeleton.slots[i] for i in family.slots]
-    loops = [sum(s.dim == p for s in slots) for p in family.parts]
-    chunks = sum(s.dim == family.name for s in slots) - 1
+    The last tile of a chain is one; a fused dimension begins with what its parts leave.
+    """
+    size = skeleton.problem.size
+    if not family.fused:
+        return _ways(size[family.name], len(family.loops) - 1, tiles)
+    loops = [skeleton.loops[i] for i in family.loops]
+    chunks = sum(x.dim == family.name for x in loops) - 1
+    ends = [_ends(size[p], sum(x.dim == p for x in loops), tiles) for p in family.parts]
     total = 0
-    ends = []
-    for p, n in zip(family.parts, loops, strict=True):
-        size = skeleton.problem.size[p]
-        if n == 0:
-            ends.append([(size, 1)])
-        elif tiles == "even":
-            ends.append(list(_ways_to(size, n).items()))
-        elif tiles == "all":
-            ends.append([(t, comb(size - t + n - 1, n - 1)) for t in range(1, size + 1)])
-        else:
-            ends.append(
-                [
-                    (t, prod(comb(a + n - 1, n - 1) for _, a in _factored(size // t)))
-                    for t in divisors(size)
-                ]
-            )
     for combo in product(*ends):
         whole, ways = prod(t for t, _ in combo), prod(w for _, w in combo)
-        if tiles == "even":
-            total += ways * _ways(whole, chunks)
-            continue
-        inner = (
-            comb(whole + chunks - 1, chunks)
-            if tiles == "all"
-            else prod(comb(a + chunks, chunks) for _, a in _factored(whole))
-        )
-        total += ways * inner
+        total += ways * _ways(whole, chunks, tiles)
     return total
 
 
-def _factored(n: int) -> list[tuple[int, int]]:
-    found, p = [], 2
+def _ways(whole: int, free: int, tiles: TileChoice) -> int:
+    """Ways to cut a range, and each of its tiles again, ``free`` times in all.
+
+    Divisors: every prime factor goes to one of the ``free + 1`` cuts.  All: rising sequences.
+    """
+    if tiles == "even":
+        return _even_ways(whole, free)
+    if tiles == "all":
+        return comb(whole + free - 1, free)
+    return prod(comb(power + free, free) for power in _powers(whole))
+
+
+@cache
+def _even_ways(whole: int, free: int) -> int:
+    return 1 if free == 0 else sum(_even_ways(t, free - 1) for t in _even(whole))
+
+
+def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
+    """The tiles that so many loops can end with, each with the ways to get there."""
+    if loops == 0:
+        return [(size, 1)]
+    if tiles == "even":
+        return list(_even_ends(size, loops).items())
+    if tiles == "all":
+        return [(t, comb(size - t + loops - 1, loops - 1)) for t in range(1, size + 1)]
+    return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
+
+
+@cache
+def _even_ends(whole: int, loops: int) -> dict[int, int]:
+    if loops == 0:
+        return {whole: 1}
+    ends: dict[int, int] = {}
+    for t in _even(whole):
+        for end, ways in _even_ends(t, loops - 1).items():
+            ends[end] = ends.get(end, 0) + ways
+    return ends
+
+
+def _powers(n: int) -> list[int]:
+    """Powers of the prime factors of n."""
+    powers, p = [], 2
     while n > 1:
         power = 0
         while n % p == 0:
             n, power = n // p, power + 1
         if power:
-            found.append((p, power))
+            powers.append(power)
         p += 1
-    return found
+    return powers
+
+
+# -- the choices of a family -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TileRows:
-    """Choices of a family's tiles: ``tiles`` and ``trips`` [choices, slots of the family];
+    """Choices of a family's tiles: ``tiles`` and ``trips`` [choices, loops of the family];
     ``dropped`` were left out as never better than one listed, ``refused`` as more than the array or
     a memory holds.
     """
@@ -266,7 +160,7 @@ class TileRows:
 
 
 def rows(
-    skeleton: Skeleton, family: Family, tiles: TileChoice, tick: Callable[[], None] = lambda: None
+    skeleton: Skeleton, family: Chain, tiles: TileChoice, tick: Callable[[], None] = lambda: None
 ) -> TileRows:
     """Every choice of a family's tiles that fits by itself; ``tick`` is called now and then, and
     may raise.
@@ -278,187 +172,180 @@ def rows(
     trips, steps or active PEs; and where a dimension lies over both rows and columns, only splits
     that need the fewest columns for their rows (or the other way round).
     """
-    slots = [skeleton.slots[i] for i in family.slots]
+    loops = [skeleton.loops[i] for i in family.loops]
     total = count(skeleton, family, tiles)
-    if tiles == "even" or len(family.parts) > 1:
-        found, unfit = _listed(skeleton, family, slots, tiles), True
+    if tiles == "even" or family.fused:
+        listed, unfit = _listed(skeleton, family, loops, tiles), True
     else:
-        found, unfit = _plain_rows(skeleton, family.name, slots, tiles, tick)
-    listed = len(found)
-    trips = _trips(skeleton, family, slots, found)
-    fits = np.ones(len(found), bool)
-    array = skeleton.arch.array
-    for axis, have in (("row", array.rows), ("col", array.cols)):
-        fits &= np.prod(trips[:, [s.axis == axis for s in slots]], axis=1) <= have
-    if not array.fold_filter:
-        over = [i for i, s in enumerate(slots) if s.dim == "R" and s.spatial]
-        for i, s in enumerate(slots):
-            if over and s.dim == "R" and not s.spatial and s.level <= slots[over[0]].level:
-                fits &= ~((trips[:, i] > 1) & (trips[:, over] > 1).any(axis=1))
-    found, trips = found[fits], trips[fits]
+        plain = _PlainRows(skeleton, family.name, loops, tiles, tick)
+        listed, unfit = plain.listed(), not plain.only_best
+    trips = np.stack(most_trips(skeleton, family, list(listed.T), np.minimum), axis=1)
+    fits = _fits_array(skeleton, loops, trips)
+    fitting, trips = listed[fits], trips[fits]
     if unfit or tiles != "all":
-        return TileRows(found, trips, 0, total - len(found))
-    return TileRows(found, trips, total - listed, listed - len(found))
+        return TileRows(fitting, trips, 0, total - len(fitting))
+    return TileRows(fitting, trips, total - len(listed), len(listed) - len(fitting))
 
 
-def _plain_rows(
-    skeleton: Skeleton, dim: str, slots: list[OpenLoop], tiles: TileChoice, tick: Callable[[], None]
-) -> tuple[Ints, bool]:
-    """From the inside out: the tile of the last loop is one, each further out at least as large.
+def _fits_array(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
+    """Which choices find room on the array [choices]; ``trips`` [choices, loops]."""
+    array = skeleton.arch.array
+    fits = np.ones(len(trips), bool)
+    for axis, have in (("row", array.rows), ("col", array.cols)):
+        fits &= np.prod(trips[:, [x.axis == axis for x in loops]], axis=1) <= have
+    over = [i for i, x in enumerate(loops) if x.dim == "R" and x.spatial]
+    if not over or array.fold_filter:
+        return fits
+    for i, x in enumerate(loops):
+        if x.dim == "R" and not x.spatial and x.level <= loops[over[0]].level:
+            fits &= ~((trips[:, i] > 1) & (trips[:, over] > 1).any(axis=1))
+    return fits
 
-    Also whether those left out are so for what the array or a level can take (else for being never
-    better).
+
+def _listed(skeleton: Skeleton, family: Chain, loops: list[OpenLoop], tiles: TileChoice) -> Ints:
+    """Every choice, from the outside in [choices, loops]."""
+    listed: list[tuple[int, ...]] = []
+
+    def extend(at: int, current: dict[str, int], chunk: int | None, sofar: tuple[int, ...]) -> None:
+        if at == len(loops):
+            listed.append(sofar)
+            if len(listed) > MOST_ROWS:
+                raise MappingError(
+                    f"{family.name}: more than {MOST_ROWS} choices of tiles are not listed; "
+                    "use tiles=divisors"
+                )
+            return
+        x = loops[at]
+        if x.dim == family.name and family.fused:
+            whole = prod(current[p] for p in family.parts) if chunk is None else chunk
+            last = not any(y.dim == x.dim for y in loops[at + 1 :])
+            for t in (1,) if last else options(whole, tiles):
+                extend(at + 1, current, t, (*sofar, t))
+        else:
+            last = not family.fused and at == len(loops) - 1
+            for t in (1,) if last else options(current[x.dim], tiles):
+                extend(at + 1, current | {x.dim: t}, chunk, (*sofar, t))
+
+    extend(0, {p: skeleton.problem.size[p] for p in family.parts}, None, ())
+    return np.array(listed, np.int64).reshape(len(listed), len(loops))
+
+
+class _PlainRows:
+    """Lists the choices of a plain dimension from the inside out: the tile of the last loop is one,
+    each further out at least as large.
+
+    On the way ``rows`` [choices, loops so far] are those of the inner loops, outermost first;
+    ``base`` [choices] is the tile inside the loops over the array, and ``odd`` [choices] says where
+    the last range chosen is no whole multiple of it: then no further loop may cut it off.
     """
-    arch, size = skeleton.arch, skeleton.problem.size[dim]
-    axes = {"row": arch.array.rows, "col": arch.array.cols}
-    kinds = {k for n in arch.networks.values() for k in (n.held, n.streamed, n.accumulated)}
-    whole = tiles == "all" and not kinds & {"systolic", "neighbour"}
-    found = np.ones((1, 1), np.int64)
-    base = np.ones(1, np.int64)  # the tile inside the loops over the array
-    steps = np.array(divisors(size) if tiles == "divisors" else range(1, size + 1), np.int64)
-    odd = np.zeros(
-        1, bool
-    )  # the last range chosen is no whole multiple: then no further loop may cut it off
-    for at in range(
-        len(slots) - 2, -1, -1
-    ):  # the tile of slot ``at`` is the range that enters slot ``at + 1``
-        inner, outer = slots[at + 1], slots[at]
-        most = min(
-            [
-                size,
-                *(_most(skeleton, dim, level) for level in range(outer.level + 1, inner.level + 1)),
-            ]
-        )
-        head = found[:, 0]
-        if (
-            not inner.spatial
-            or (at + 2 < len(slots) and not slots[at + 2].spatial)
-            or at + 2 == len(slots)
-        ):
-            base = head
-        multiples = whole and inner.spatial and outer.level == inner.level
-        split = multiples and at + 2 < len(slots) and slots[at + 2].spatial
-        top = (
-            np.minimum(most, head * axes[inner.axis]) if inner.spatial else np.full(len(head), most)
-        )
-        low, high = np.searchsorted(steps, head), np.searchsorted(steps, top, "right")
-        backs, columns, total = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
-        for part in _parts(np.maximum(high - low, 0)):
-            tick()
-            many = np.maximum(high - low, 0)[part]
-            back = np.repeat(np.arange(part.start, part.stop), many)
-            column = steps[
-                low[back] + np.arange(len(back)) - np.repeat(np.cumsum(many) - many, many)
-            ]
-            good = (
-                column % head[back] == 0
-                if tiles == "divisors"
-                else ~odd[back] | (column == head[back])
-            )
-            if split:
-                pieces, trips = -(-column // base[back]), -(-column // head[back])
-                fewest = base[back] * -(-pieces // trips)
-                good &= (head[back] == fewest) | (column == head[back])
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        dim: str,
+        loops: list[OpenLoop],
+        tiles: TileChoice,
+        tick: Callable[[], None],
+    ) -> None:
+        self.skeleton, self.dim, self.loops, self.tick = skeleton, dim, loops, tick
+        self.size = size = skeleton.problem.size[dim]
+        networks = skeleton.arch.networks.values()
+        kinds = {k for n in networks for k in (n.held, n.streamed, n.accumulated)}
+        self.by_divisors = tiles == "divisors"
+        self.only_best = tiles == "all" and not kinds & {"systolic", "neighbour"}
+        self.steps = np.array(divisors(size) if self.by_divisors else range(1, size + 1), np.int64)
+        self.rows = np.ones((1, 1), np.int64)
+        self.base = np.ones(1, np.int64)
+        self.odd = np.zeros(1, bool)
+
+    def listed(self) -> Ints:
+        """All choices [choices, loops]."""
+        for at in range(len(self.loops) - 2, -1, -1):
+            self._further_out(at)
+        if self.odd.any():
+            return np.asarray(self.rows[~self.odd | (self.rows[:, 0] == self.size)])
+        return self.rows
+
+    def _further_out(self, at: int) -> None:
+        """The tile of loop ``at``: it is the range that enters loop ``at + 1``."""
+        inner, outer = self.loops[at + 1], self.loops[at]
+        beside = at + 2 < len(self.loops) and self.loops[at + 2].spatial
+        if not (inner.spatial and beside):
+            self.base = self.rows[:, 0]
+        multiples = self.only_best and inner.spatial and outer.level == inner.level
+        backs, ranges, total = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
+        for back, entering in self._ranges(inner, outer):
+            good = self._good(back, entering, fewest=multiples and beside)
             backs.append(back[good])
-            columns.append(column[good])
-            total += len(columns[-1])
+            ranges.append(entering[good])
+            total += len(backs[-1])
             if total > MOST_ROWS:
                 raise MappingError(
-                    f"{dim}: {total} choices of tiles and more, at most {MOST_ROWS} are listed; use tiles=divisors"
+                    f"{self.dim}: {total} choices of tiles and more, at most {MOST_ROWS} are "
+                    "listed; use tiles=divisors"
                 )
-        back, column = np.concatenate(backs), np.concatenate(columns)
-        base = base[back]
-        odd = (column % base > 0) if multiples else np.zeros(len(column), bool)
-        found = np.hstack([column[:, None], found[back]])
-    if odd.any():
-        found = found[~odd | (found[:, 0] == size)]
-    return found, not whole
+        back, entering = np.concatenate(backs), np.concatenate(ranges)
+        self.base = self.base[back]
+        self.odd = (entering % self.base > 0) if multiples else np.zeros(len(entering), bool)
+        self.rows = np.hstack([entering[:, None], self.rows[back]])
+
+    def _ranges(self, inner: OpenLoop, outer: OpenLoop) -> Iterator[tuple[Ints, Ints]]:
+        """Which choice so far [choices], and a range that may enter ``inner`` before it
+        [choices].
+        """
+        head, array = self.rows[:, 0], self.skeleton.arch.array
+        levels = range(outer.level + 1, inner.level + 1)
+        most = min([self.size, *(_most(self.skeleton, self.dim, level) for level in levels)])
+        if inner.spatial:
+            top = np.minimum(most, head * (array.rows if inner.axis == "row" else array.cols))
+        else:
+            top = np.full(len(head), most)
+        low, high = np.searchsorted(self.steps, head), np.searchsorted(self.steps, top, "right")
+        many = np.maximum(high - low, 0)
+        for part in _parts(many):
+            self.tick()
+            own = many[part]
+            back = np.repeat(np.arange(part.start, part.stop), own)
+            nth = np.arange(len(back)) - np.repeat(np.cumsum(own) - own, own)
+            yield back, self.steps[low[back] + nth]
+
+    def _good(self, back: Ints, entering: Ints, *, fewest: bool) -> Bools:
+        """Which of these ranges are choices [choices]; see ``rows`` for what is left out."""
+        head, base = self.rows[back, 0], self.base[back]
+        if self.by_divisors:
+            return np.asarray(entering % head == 0)
+        good = ~self.odd[back] | (entering == head)
+        if fewest:
+            pieces, trips = -(-entering // base), -(-entering // head)
+            good &= (head == base * -(-pieces // trips)) | (entering == head)
+        return np.asarray(good)
 
 
 def _parts(many: Ints) -> list[slice]:
     """Slices that cover an array of counts, each of MOST_ROWS in sum or one entry."""
     ends = np.cumsum(many)
-    found, at = [], 0
+    parts, at = [], 0
     while at < len(many):
         before = int(ends[at - 1]) if at else 0
         stop = max(at + 1, int(np.searchsorted(ends, before + MOST_ROWS, "right")))
-        found.append(slice(at, stop))
+        parts.append(slice(at, stop))
         at = stop
-    return found
+    return parts
 
 
 def _most(skeleton: Skeleton, dim: str, level: int) -> int:
     """Longest range of a dimension a level could hold, were all else one word."""
-    arch = skeleton.arch
-    have = arch.levels[arch.level_names[level]]
-    found = skeleton.problem.size[dim]
+    bits, size = skeleton.arch.bits, skeleton.problem.size[dim]
+    have = skeleton.arch.levels[skeleton.arch.level_names[level]]
     for t in skeleton.keep[level]:
-        if any(rank == (dim,) for rank in RANKS[t]):
-            size = {**have.partitions}.get(t, have.capacity_bytes)  # type: ignore[call-overload]
-            bits = (
-                min(arch.bits.psum, getattr(arch.bits, t))
-                if t == skeleton.problem.accumulated
-                else getattr(arch.bits, t)
-            )
-            if size is not None:
-                found = min(found, size * 8 // bits)
-    return found
+        room = {**have.partitions}.get(t, have.capacity_bytes)  # type: ignore[call-overload]
+        if room is None or (dim,) not in RANKS[t]:
+            continue
+        width = getattr(bits, t)
+        if t == skeleton.problem.accumulated:
+            width = min(bits.psum, width)
+        size = min(size, room * 8 // width)
+    return int(size)
 
 
-def _listed(skeleton: Skeleton, family: Family, slots: list[OpenLoop], tiles: TileChoice) -> Ints:
-    listed: list[tuple[int, ...]] = []
-
-    def extend(at: int, current: dict[str, int], chunk: int | None, sofar: tuple[int, ...]) -> None:
-        if at == len(slots):
-            listed.append(sofar)
-            if len(listed) > MOST_ROWS:
-                raise MappingError(
-                    f"{family.name}: more than {MOST_ROWS} choices of tiles are not listed; use tiles=divisors"
-                )
-            return
-        s = slots[at]
-        if s.dim == family.name:
-            whole = prod(current[p] for p in family.parts) if chunk is None else chunk
-            last = not any(x.dim == s.dim for x in slots[at + 1 :])
-            for t in (1,) if last else options(whole, tiles):
-                extend(at + 1, current, t, (*sofar, t))
-        else:
-            last = len(family.parts) == 1 and at == len(slots) - 1
-            for t in (1,) if last else options(current[s.dim], tiles):
-                extend(at + 1, current | {s.dim: t}, chunk, (*sofar, t))
-
-    extend(0, {p: skeleton.problem.size[p] for p in family.parts}, None, ())
-    return np.array(listed, np.int64).reshape(len(listed), len(slots))
-
-
-def _trips(skeleton: Skeleton, family: Family, slots: list[OpenLoop], found: Ints) -> Ints:
-    """Most trips of each loop."""
-    n = len(found)
-    current = {p: np.full(n, skeleton.problem.size[p], np.int64) for p in family.parts}
-    chunk: Ints | None = None
-    trips = np.ones_like(found)
-    for i, s in enumerate(slots):
-        tile = found[:, i]
-        if s.dim in current:
-            whole = current[s.dim]
-            current[s.dim] = np.minimum(whole, tile)
-        else:
-            whole = np.prod(list(current.values()), axis=0) if chunk is None else chunk
-            chunk = np.minimum(whole, tile)
-        trips[:, i] = -(-whole // tile)
-    return trips
-
-
-__all__ = [
-    "TILES",
-    "Family",
-    "OpenLoop",
-    "Skeleton",
-    "TileChoice",
-    "TileRows",
-    "count",
-    "divisors",
-    "options",
-    "rows",
-    "under",
-]
+__all__ = ["TILES", "TileChoice", "TileRows", "count", "divisors", "options", "rows", "under"]

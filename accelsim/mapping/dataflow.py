@@ -1,9 +1,10 @@
 """The dataflow: constraints a student can write on a page.  No layer, no size, no level name.
 
 ``order`` gives the loops around the array outermost first, in the buffer next to it (``inner``) and
-in every level outside that (``outer``); ``space`` the loops that spread over rows and columns; ``pe``
-the loops inside a PE; ``stays`` the tensors a PE keeps.  A fused name (K, X) stands for its parts
-where fusing would not be legal.  ``sizes`` is the order in which the fixed rule makes tiles large.
+in every level outside that (``outer``); ``space`` the loops that spread over rows and columns;
+``pe`` the loops inside a PE; ``stays`` the tensors a PE keeps.  A fused name (K, X) stands for its
+parts where fusing would not be legal.  ``sizes`` is the order in which the fixed rule makes tiles
+large.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Dataflow(Displayed, Frozen):
             dim, _, place = entry.partition(":")
             if dim not in (*DIMS, *FUSED) or place not in places:
                 raise ValueError(
-                    f"{entry!r}: written DIM:PLACE with DIM of {', '.join((*DIMS, *FUSED))} and PLACE of {', '.join(places)}"
+                    f"{entry!r}: written DIM:PLACE with DIM of {', '.join((*DIMS, *FUSED))} "
+                    f"and PLACE of {', '.join(places)}"
                 )
         for where, dims in (("outer", self.order.outer), ("inner", self.order.inner)):
             flat = [p for d in dims for p in FUSED.get(d, (d,))]
@@ -60,9 +62,9 @@ class Dataflow(Displayed, Frozen):
                 raise ValueError(
                     f"order.{where}: a dimension stands twice, alone or inside a fused one"
                 )
-        missing = set(DIMS) - {p for d in self.order.outer for p in FUSED.get(d, (d,))}
-        if missing:
+        listed = {p for d in self.order.outer for p in FUSED.get(d, (d,))}
+        if missing := [d for d in DIMS if d not in listed]:
             raise ValueError(
-                f"order.outer: every dimension must be listed, missing {', '.join(sorted(missing, key=DIMS.index))}"
+                f"order.outer: every dimension must be listed, missing {', '.join(missing)}"
             )
         return self

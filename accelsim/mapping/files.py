@@ -1,5 +1,9 @@
-"""Dataflows and mappings by name, file or object; and the mapping file: one mapping for every
-layer, or one each.
+"""Dataflows and mappings from files, by name or path; and what a mapping file says.
+
+A mapping file gives one mapping for every layer of a network, or one each: ``MappingFile`` is its
+content, checked key by key as it is read.  ``load_dataflow`` and ``load_mapping`` take whatever a
+user gives (a shipped name, a path, an object) and are called by ``source``, the command line and
+sweeps.
 """
 
 from __future__ import annotations
@@ -114,5 +118,5 @@ def load_mapping(mapping: MappingLike) -> MappingFile:
             name="mapping", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused
         )
     path = resolve_file("mappings", mapping)
-    found = load_model(path, MappingFile, "mapping")
-    return found if found.name else found.model_copy(update={"name": Path(path).stem})
+    file = load_model(path, MappingFile, "mapping")
+    return file if file.name else file.model_copy(update={"name": Path(path).stem})

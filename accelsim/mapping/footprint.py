@@ -1,265 +1,185 @@
-"""What each level holds under a set of loops: largest tiles, word widths, bytes, and whether they
+"""What each level holds under a row of tiles: largest tiles, word widths, bytes, and whether they
 fit.
+
+A level holds of each tensor it keeps a tile, as large as the tensor's tile ever gets there.  What
+that is made of hangs on loops alone (``Skeleton.largest_tile``); here the sizes are put in.  Three
+ask: a nest and the fixed rule with one row of whole numbers (``Footprint``), the rule for many
+architectures with arrays over them (``rule_many``), and the mapper with arrays over the choices of
+some chains (``mapper.cell``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import ceil, prod
-from typing import NamedTuple
 
 import numpy as np
 
-from accelsim.hardware.architecture import Architecture, Level
-from accelsim.mapping.mapping import Axis
-from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
+from accelsim.hardware.architecture import Level
+from accelsim.mapping.skeleton import Skeleton
+from accelsim.workload.problem import DIMS, RANKS, Slide
 
 
-class Trip(NamedTuple):
-    """One loop that exists: ``trips`` is the most it runs at any outer position."""
-
-    dim: str
-    tile: int
-    level: int
-    axis: Axis
-    trips: int
-
-    @property
-    def spatial(self) -> bool:
-        return self.axis != "none"
-
-
-def depends(dim: str, tensor: str, fused: Map[str, tuple[str, ...]]) -> bool:
-    """Whether a tensor depends on a dimension, or on any part of a fused one."""
-    of = DEPENDS[tensor]
-    return dim in of if dim in DIMS else any(p in of for p in fused[dim])
-
-
-def pair_words(loops: Sequence[Trip], tensor: str, child: int) -> bool:
-    """Whether a tensor's words at a child are (k, x) pairs: an ifmap under a fused loop."""
-    return tensor == "ifmap" and any(x.dim not in DIMS and x.level < child for x in loops)
-
-
-@dataclass(frozen=True)
 class Footprint:
-    """Occupancy of every level by the largest tile of every tensor it keeps."""
+    """Occupancy of every level by the largest tile of every tensor it keeps.
 
-    problem: Problem
-    arch: Architecture
-    keep: tuple[frozenset[str], ...]
-    loops: Sequence[Trip]
-    fused: Map[str, tuple[str, ...]]
+    ``tiles`` and ``trips`` [loops] are of the skeleton's loops.
+    """
 
-    def under(self, loops: Sequence[Trip]) -> Footprint:
-        """The same levels under other loops; what hangs on no loop is not worked out again."""
-        other = object.__new__(Footprint)
-        other.__dict__.update(
-            self.__dict__,
-            loops=loops,
-            _tiled={},
-            _slides=self._slides,
-            bounded=self.bounded,
-            homes=self.homes,
-        )
-        return other
+    __slots__ = ("skeleton", "tiles", "trips")
+
+    def __init__(self, skeleton: Skeleton, tiles: Sequence[int], trips: Sequence[int]) -> None:
+        self.skeleton, self.tiles, self.trips = skeleton, tiles, trips
 
     def tile_words(self, level: int, tensor: str) -> int:
         """Most real words of a tensor's tile at a level over all positions; of its home's, all of
         them.
         """
-        tiles, cut = self._above(0 if self.homes[tensor] == level else level)
-        size, words = self.problem.size, 1
-        done: tuple[str, ...] = ()
-        if cut:
-            if tensor == "ifmap":
-                return 1  # a (k, x) pair
-            for name in cut:
-                done += self.fused[name]
-                if depends(name, tensor, self.fused):
-                    box = prod(self._extent(p, level) for p in self.fused[name])
-                    words *= min(box, *tiles[name])
-        for rank in RANKS[tensor]:
-            d = rank[0]
-            if d in done:
-                continue
-            if len(rank) == 1:
-                words *= min(size[d], *tiles[d]) if d in tiles else size[d]
-            else:
-                r = rank[1]
-                words *= sliding_words(
-                    self.slide(rank, level), size[d], tiles.get(d, ()), size[r], tiles.get(r, ())
-                )
+        largest, tiles = self.skeleton.largest_tile(level, tensor), self.tiles
+        for i in largest.pairs:
+            if self.trips[i] > 1:
+                return 1
+        words = largest.whole
+        for i in largest.innermost:
+            words *= tiles[i]
+        for _, (out, filt), slide, cuts in largest.sliding:
+            e, r = (tuple([tiles[i] for i in loops]) for loops in cuts)
+            words *= sliding_words(slide, out, e, filt, r)
         return words
 
-    def slide(self, rank: tuple[str, ...], level: int) -> Slide:
-        """The ifmap's projection at a level: with its padding where that is stored."""
-        found = self._slides.get((rank, level))
-        if found is None:
-            stored = self.problem.accumulated != "ifmap" and self.arch.stores_padding(level)
-            found = self._slides[rank, level] = (
-                self.problem.padded_slide(rank) if stored else self.problem.slide(rank)
-            )
-        return found
-
     def tile_extents(self, level: int, tensor: str) -> tuple[int, ...]:
-        """Length of the tensor's longest tile along each of its axes, gaps included; of no home."""
-        if pair_words(self.loops, tensor, level):
-            return (1,) * len(RANKS[tensor])
-        cut = [
-            n
-            for n in {x.dim for x in self.loops if x.level < level} - set(DIMS)
-            if depends(n, tensor, self.fused)
-        ]
-        spans = {}
-        for name in cut:
-            parts = self.fused[name]
-            chunk = min((prod(self._extent(p, level) for p in parts), *self._tiles(name, level)))
-            for i, p in enumerate(parts):
-                inner = prod(
-                    self._shortest(q, level) for q in parts[i + 1 :]
-                )  # a short piece makes a chunk reach further
-                spans[p] = min(self._extent(p, level), (chunk - 1) // inner + 2)
-        found = []
-        for rank in RANKS[tensor]:
-            if len(rank) == 1:
-                found.append(spans.get(rank[0], self._extent(rank[0], level)))
-            else:
-                slide = self.slide(rank, level)
-                e, r = (self._extent(d, level) for d in rank)
-                found.append(min(slide.size, (e - 1) * slide.stride + (r - 1) * slide.dilation + 1))
-        return tuple(found)
+        """Length of the tensor's longest tile along each of its ranks, gaps included; of no home.
 
-    @cached_property
-    def homes(self) -> dict[str, int]:
-        """The outermost level that keeps each tensor, and all of it."""
-        return {t: next((i for i, kept in enumerate(self.keep) if t in kept), 0) for t in TENSORS}
-
-    def _shortest(self, dim: str, level: int) -> int:
-        lo, hi = _piece_ends(self.problem.size[dim], self._tiles(dim, level))
-        return int((hi - lo).min())
-
-    @cached_property
-    def _slides(self) -> dict[tuple[tuple[str, ...], int], Slide]:
-        return {}
-
-    @cached_property
-    def _tiled(self) -> dict[int, tuple[dict[str, tuple[int, ...]], tuple[str, ...]]]:
-        return {}
-
-    def _above(self, level: int) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-        """Tiles of the loops outside a level, by dimension, and which of the dimensions are
-        fused.
+        What a register file or a box of memory that holds the tile must span.
         """
-        found = self._tiled.get(level)
-        if found is None:
-            tiles: dict[str, tuple[int, ...]] = {}
-            for x in self.loops:
-                if x.level < level:
-                    tiles[x.dim] = (*tiles[x.dim], x.tile) if x.dim in tiles else (x.tile,)
-            found = self._tiled[level] = tiles, tuple(d for d in tiles if d not in DIMS)
-        return found
+        above = {x.dim for x in self.skeleton.loops if x.level < level}
+        if tensor == "ifmap" and above - set(DIMS):
+            return (1,) * len(RANKS[tensor])
+        spans = {}
+        for name in above - set(DIMS):
+            spans.update(self._chunk_spans(name, level))
+        extents = []
+        for dims, slide in self.skeleton.projection(tensor, level).ranks:
+            if slide is None:
+                extents.append(spans.get(dims[0], self._extent(dims[0], level)))
+            else:
+                e, r = (self._extent(d, level) for d in dims)
+                reach = (e - 1) * slide.stride + (r - 1) * slide.dilation + 1
+                extents.append(min(slide.size, reach))
+        return tuple(extents)
 
-    def _tiles(self, dim: str, level: int) -> tuple[int, ...]:
-        return self._above(level)[0].get(dim, ())
+    def _chunk_spans(self, name: str, level: int) -> dict[str, int]:
+        """How far the longest chunk of a fused dimension reaches along each of its parts."""
+        parts = self.skeleton.fused[name]
+        extents = [self._extent(p, level) for p in parts]
+        chunk = min((prod(extents), *self._above(name, level)))
+        spans = {}
+        for i, p in enumerate(parts):
+            # a short piece of the parts inside makes a chunk reach further along this one
+            inner = prod([self._shortest(q, level) for q in parts[i + 1 :]])
+            spans[p] = min(extents[i], (chunk - 1) // inner + 2)
+        return spans
+
+    def _above(self, dim: str, level: int) -> tuple[int, ...]:
+        """Tiles of the loops over a dimension outside a level."""
+        pairs = zip(self.skeleton.loops, self.tiles, strict=True)
+        return tuple([tile for x, tile in pairs if x.level < level and x.dim == dim])
 
     def _extent(self, dim: str, level: int) -> int:
-        return min((self.problem.size[dim], *self._tiles(dim, level)))
+        return min((self.skeleton.problem.size[dim], *self._above(dim, level)))
 
-    def final(self, level: int) -> bool:
-        """Whether sums arriving at a level need no further addition: they have ofmap width from
-        there on.
-
-        They do if every loop that reduces stands inside the next keeper, or is spatial and added on
-        the way.
-        """
-        acc = self.problem.accumulated
-        child = next(
-            (i for i in range(level + 1, len(self.keep)) if acc in self.keep[i]), len(self.keep)
-        )
-        added = False
-        for x in self.loops:
-            if x.level < child and not depends(x.dim, acc, self.fused):
-                if not x.spatial or x.level < level:
-                    return False
-                added = True
-        last = len(self.keep) - 1
-        below = child - 1 if child <= last else last if level == last else max(last - 1, 0)
-        return not added or self.arch.network_below(below)[1].accumulated != "unicast"
+    def _shortest(self, dim: str, level: int) -> int:
+        lo, hi = _piece_ends(self.skeleton.problem.size[dim], self._above(dim, level))
+        return int((hi - lo).min())
 
     def word_bits(self, level: int, tensor: str) -> int:
         """Width of a tensor's words at a level, in bits."""
-        bits = self.arch.bits
-        if tensor == self.problem.accumulated:
-            return getattr(bits, tensor) if self.final(level) else bits.psum
-        return int(getattr(bits, tensor))
+        skeleton = self.skeleton
+        if tensor == skeleton.problem.accumulated:
+            for i in skeleton.unfinished[level]:
+                if self.trips[i] > 1:
+                    return skeleton.arch.bits.psum
+        return int(getattr(skeleton.arch.bits, tensor))
 
     def tile_bytes(self, level: int, tensor: str) -> int:
         """Bytes a tensor's largest tile occupies at a level, twice where the level is
         double-buffered.
         """
-        return self._bytes(level, tensor, self.arch.levels[self.arch.level_names[level]])
+        arch = self.skeleton.arch
+        return self._bytes(level, tensor, arch.levels[arch.level_names[level]])
 
     def _bytes(self, at: int, tensor: str, level: Level) -> int:
-        once = ceil(self.tile_words(at, tensor) * self.word_bits(at, tensor) / 8)
-        return once * (2 if level.double_buffered and self.homes[tensor] != at else 1)
-
-    @cached_property
-    def bounded(self) -> list[tuple[int, str, Level, list[str]]]:
-        """Levels that can overflow: number, name and the tensors they keep."""
-        return [
-            (i, name, level, [t for t in TENSORS if t in self.keep[i]])
-            for i, (name, level) in enumerate(self.arch.levels.items())
-            if level.capacity_bytes is not None or level.partitions
-        ]
+        once = -(-self.tile_words(at, tensor) * self.word_bits(at, tensor) // 8)
+        return once * copies(self.skeleton, at, tensor, level)
 
     def overflow(self) -> str | None:
         """Which tensor overflows which level by how much, or None."""
-        for i, name, level, kept in self.bounded:
+        for i, name, level, kept in self.skeleton.bounded:
             shared = {}
             for t in kept:
                 if t in level.partitions:
                     need = self._bytes(i, t, level)
                     if need > level.partitions[t]:
-                        over = need - level.partitions[t]
-                        return f"{name}: the {t} tile needs {need} bytes, its partition has {level.partitions[t]}: {over} too many"
+                        return (
+                            f"{name}: the {t} tile needs {need} bytes, its partition has "
+                            f"{level.partitions[t]}: {need - level.partitions[t]} too many"
+                        )
                 elif level.capacity_bytes is not None:
                     shared[t] = self._bytes(i, t, level)
-            if level.capacity_bytes is None:
-                continue
-            if level.banks:
-                size = level.capacity_bytes // level.banks
-                need = sum([ceil(b / size) for b in shared.values()])
-                if need > level.banks:
-                    return f"{name}: {_listed(shared)} bytes need {need} whole banks of {size} bytes, it has {level.banks}"
-            elif (over := sum(shared.values()) - level.capacity_bytes) > 0:
-                return (
-                    f"{name}: {_listed(shared)} bytes exceed its {level.capacity_bytes} by {over}"
-                )
+            if level.capacity_bytes is not None and (over := _too_many(name, level, shared)):
+                return over
         return None
+
+
+def _too_many(name: str, level: Level, shared: Map[str, int]) -> str | None:
+    """How tensors that share a level overflow it."""
+    assert level.capacity_bytes is not None
+    if level.banks:
+        size = level.capacity_bytes // level.banks
+        need = sum([ceil(b / size) for b in shared.values()])
+        if need > level.banks:
+            return (
+                f"{name}: {_listed(shared)} bytes need {need} whole banks of {size} bytes, "
+                f"it has {level.banks}"
+            )
+    elif (over := sum(shared.values()) - level.capacity_bytes) > 0:
+        return f"{name}: {_listed(shared)} bytes exceed its {level.capacity_bytes} by {over}"
+    return None
 
 
 def _listed(bytes_of: Map[str, int]) -> str:
     return " + ".join(f"{t} {b}" for t, b in bytes_of.items())
 
 
+def copies(skeleton: Skeleton, at: int, tensor: str, level: Level) -> int:
+    """How many tiles of a tensor a level has room for: two where it is double-buffered, and one of
+    what never leaves it.
+    """
+    return 2 if level.double_buffered and skeleton.homes[tensor] != at else 1
+
+
 @lru_cache(maxsize=65536)
 def sliding_words(
     slide: Slide, out: int, out_tiles: tuple[int, ...], filt: int, filt_tiles: tuple[int, ...]
 ) -> int:
-    """Most real coordinates any (output piece, filter piece) touches on a sliding rank."""
+    """Most real coordinates any (output piece, filter piece) touches on a sliding rank.
+
+    Not simply the first piece's: with padding it is the first that is short, and with a stride or
+    a dilation above 1 pieces leave gaps.
+    """
     e_lo, e_hi = _piece_ends(out, out_tiles)
     r_lo, r_hi = _piece_ends(filt, filt_tiles)
     lengths = {(int(a), int(b)) for a in (e_hi - e_lo) for b in (r_hi - r_lo)}
     best = 0
     for e_len, r_len in lengths:
+        # [coordinates from the piece's first on] whether a window touches it, and how many before
         steps = np.zeros((e_len - 1) * slide.stride + (r_len - 1) * slide.dilation + 1, bool)
         for r in range(r_len):
             steps[r * slide.dilation :: slide.stride][:e_len] = True
         before = np.concatenate([[0], np.cumsum(steps)])
-        first = (
+        first = (  # [output pieces, filter pieces]
             slide.stride * e_lo[e_hi - e_lo == e_len][:, None]
             + slide.dilation * r_lo[r_hi - r_lo == r_len]
             - slide.pad
@@ -271,6 +191,7 @@ def sliding_words(
 
 
 def _piece_ends(total: int, tiles: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """First and end of every piece [pieces] that a range is cut to, one tile after the other."""
     lo, hi = np.array([0]), np.array([total])
     for tile in tiles:
         n = -(-int((hi - lo).max()) // tile)
@@ -278,3 +199,6 @@ def _piece_ends(total: int, tiles: tuple[int, ...]) -> tuple[np.ndarray, np.ndar
         end = np.minimum(new + tile, hi[:, None])
         lo, hi = new[new < end], end[new < end]
     return lo, hi
+
+
+__all__ = ["Footprint", "copies", "sliding_words"]

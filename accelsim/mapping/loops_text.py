@@ -29,6 +29,9 @@ def show(nest: Nest) -> str:
 
 
 def _kept(nest: Nest, level: int) -> str:
+    """The largest tiles a level keeps, in words and bytes; bytes count both buffers of a
+    double-buffered level.
+    """
     kept = [t for t in TENSORS if t in nest.keep[level]]
     if not kept:
         return "nothing"
@@ -41,8 +44,8 @@ def _kept(nest: Nest, level: int) -> str:
 def _fused(nest: Nest) -> list[str]:
     """A line for each fused dimension that some loop runs over."""
     lines = []
-    for name in sorted({x.dim for x in nest.loops if x.dim in nest.mapping.fused}):
-        parts = [part.lower() for part in nest.mapping.fused[name]]
+    for name in sorted({x.dim for x in nest.loops if x.dim in nest.fused}):
+        parts = [part.lower() for part in nest.fused[name]]
         lines.append(f"{name.lower()} runs over {', '.join(parts)}, {parts[0]} slowest")
     return lines
 

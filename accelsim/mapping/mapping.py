@@ -1,5 +1,9 @@
 """The mapping: loops outermost first, and which level keeps which tensor.  Nothing else is
 needed.
+
+It is what a user writes in a file, ``choose`` and the mapper return, and results print.  Here only
+its form is checked; whether it goes with a problem and an architecture is ``Nest``'s to say, with a
+MappingError.
 """
 
 from __future__ import annotations
@@ -22,8 +26,10 @@ from accelsim.base.display import Displayed
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
+# Parts slowest first: K runs over a filter's weights, X over an ofmap channel's pixels, as the rows
+# and columns of the matrix product that a convolution can be written as.
 FUSED: dict[str, tuple[str, ...]] = {"K": ("C", "R", "S"), "X": ("N", "E", "F")}
-MAX_TILE = 2**53
+MAX_TILE = 2**53  # the largest whole number a file's float reads exactly
 MAX_LOOPS = 100
 _LOOP = re.compile(r"([A-Za-z]\w*):([0-9]+):(\w+)(?::(row|col|none))?")
 _WRITTEN = "a loop is written dim:tile:level[:row|:col]"
@@ -50,6 +56,7 @@ class Loop(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Loop:
+        """The loop a text says.  Raises ValueError."""
         m = _LOOP.fullmatch(text.strip())
         if not m:
             raise ValueError(f"{_WRITTEN}, got {text!r}")
@@ -94,7 +101,8 @@ def _tensor(value: str) -> str:
 # As editors see them: text.
 _LOOP_SCHEMA = {"type": "string", "pattern": "^\\s*[A-Za-z]\\w*:[0-9]+:\\w+(:(row|col|none))?\\s*$"}
 _LOOPS_SCHEMA = {
-    "description": "Outermost first, each dim:tile:level[:row|:col]; a list, or one text with spaces between.",
+    "description": "Outermost first, each dim:tile:level[:row|:col]; a list, or one text with "
+    "spaces between.",
     "anyOf": [{"type": "string"}, {"type": "array", "items": _LOOP_SCHEMA, "maxItems": MAX_LOOPS}],
 }
 _TENSOR_SCHEMA = {"enum": list(TENSORS)}
@@ -125,12 +133,14 @@ def check_names(
             or not any(set(parts) <= set(w) for w in FUSED.values())
         ):
             raise ValueError(
-                f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, got {','.join(parts)}"
+                f"fused.{name}: parts are taken once each from C,R,S or from N,E,F, "
+                f"got {','.join(parts)}"
             )
     for i, loop in enumerate(loops):
         if loop.dim not in DIMS and loop.dim not in fused:
             raise ValueError(
-                f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), got {loop}"
+                f"loops.{i}: no dimension {loop.dim!r} (have {', '.join((*DIMS, *fused))}), "
+                f"got {loop}"
             )
     for level, tensors in keep.items():
         if len(set(tensors)) != len(tensors):

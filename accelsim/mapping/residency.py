@@ -1,14 +1,16 @@
 """Which tensors of a network stay on the chip: the ofmap of one layer that is the ifmap of the
 next.
 
-A tensor stays if from the node that makes it to the last that reads it everything on the chip fits in the first level inside
-the outermost that may keep ifmaps and ofmaps: the tensors that stay and are still to be read, and what the mapping of the
-layer that runs needs beside them, and if that moves fewer bits over the outermost level: a layer beside it gets smaller tiles.
-Tensors are decided on in the order they are made.
+A tensor stays if from the node that makes it to the last that reads it everything on the chip fits
+in the first level inside the outermost that may keep ifmaps and ofmaps: the tensors that stay and
+are still to be read, and what the mapping of the layer that runs needs beside them, and if that
+moves fewer bits over the outermost level: a layer beside it gets smaller tiles. Tensors are decided
+on in the order they are made.
 
-What only renames words (reshape, dropout) makes no new tensor; what works word by word writes where it read, if nobody else
-reads there later; where a layer's sums are too wide to stay, what is made of them may.  The network's inputs come from the outermost
-level and its outputs go there, and so does an activation that a matrix product reads.
+What only renames words (reshape, dropout) makes no new tensor; what works word by word writes where
+it read, if nobody else reads there later; where a layer's sums are too wide to stay, what is made
+of them may.  The network's inputs come from the outermost level and its outputs go there, and so
+does an activation that a matrix product reads.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from math import ceil, inf, prod
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import Footprint
-from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.mapping import Mapping as LoopMapping
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose, kept
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.operators.array import ArrayOperator, Product
 from accelsim.workload.problem import Problem
@@ -80,6 +83,11 @@ class _Place:
 
 @dataclass
 class _Planner:
+    """Decides place by place.  What a layer moves, and its mapping, hang only on its problem, on
+    which of its tensors stay and on the bytes that others take: ``moved`` and ``known`` remember
+    both.
+    """
+
     graph: Graph
     arch: Architecture
     dataflow: Dataflow
@@ -111,15 +119,15 @@ class _Planner:
         }
 
     def _places(self) -> dict[str, _Place]:
-        graph, found = self.graph, dict[str, _Place]()
+        graph, places = self.graph, dict[str, _Place]()
         for at, node in enumerate(graph.nodes):
             words = prod(graph.shapes[node.name]) * self.batch
-            source = found.get(node.inputs[0]) if len(node.inputs) == 1 else None
+            source = places.get(node.inputs[0]) if len(node.inputs) == 1 else None
             renames = source is not None and self._renames(node)
             if source is not None and (renames or (source.last == at and self._in_place(node))):
-                place = found[node.name] = source
+                place = places[node.name] = source
             else:
-                place = found[node.name] = _Place([], words, at, at)
+                place = places[node.name] = _Place([], words, at, at)
             place.begins += [] if renames else [len(place.names)]
             place.names.append(node.name)
             users = graph.users(node.name)
@@ -127,7 +135,7 @@ class _Planner:
             place.free &= node.name not in graph.outputs and not any(
                 isinstance(u.op, Product) for u in users
             )
-        return found
+        return places
 
     def _renames(self, node: Node) -> bool:
         return not isinstance(node.op, ArrayOperator) and self.graph.work(node).nothing
@@ -146,6 +154,7 @@ class _Planner:
         )
 
     def plan(self) -> ResidencyPlan:
+        """Try each place in the order they are made; keep it if that fits and moves fewer bits."""
         stays: list[_Place] = []
         places = {id(p): p for p in self.place.values()}.values()
         for place in places if self.possible else ():
@@ -163,8 +172,8 @@ class _Planner:
         errors: dict[str, str] = {}
         for node in self.graph.nodes:
             if node.name in self.problems:
-                found = self._mapping(node, stays)
-                (errors if isinstance(found, str) else mappings)[node.name] = found  # type: ignore[assignment]
+                chosen = self._mapping(node, stays)
+                (errors if isinstance(chosen, str) else mappings)[node.name] = chosen  # type: ignore[assignment]
         held = {node.name: self._held(node, stays) for node in self.graph.nodes}
         names = frozenset(name for place in stays for name in place.names)
         return ResidencyPlan(
@@ -224,8 +233,8 @@ class _Planner:
         if node.name in self.problems:
             key = self._key(node, stays)
             if key not in self.moved:
-                found = self._mapping(node, stays)
-                self.moved[key] = inf if isinstance(found, str) else self.bits(key[0], found)
+                chosen = self._mapping(node, stays)
+                self.moved[key] = inf if isinstance(chosen, str) else self.bits(key[0], chosen)
             return self.moved[key]
         if self._renames(node):
             return 0
@@ -243,13 +252,13 @@ class _Planner:
     def _held(self, node: Node, stays: list[_Place]) -> int:
         """Bytes of all that stays while a node runs."""
         held = sum(self._bytes(p) for p in self._alive(node, stays))
-        found = self._mapping(node, stays) if node.name in self.problems else ""
-        if isinstance(found, str):
+        chosen = self._mapping(node, stays) if node.name in self.problems else ""
+        if isinstance(chosen, str):
             return held
         problem, resident, _ = self._key(node, stays)
         own = roles(problem)[1]
         if own in resident:  # sums may be wider than what becomes of them
-            held += Nest(problem, self.arch, found).footprint.tile_bytes(
+            held += Nest(problem, self.arch, chosen).footprint.tile_bytes(
                 self.home, own
             ) - self._bytes(self.place[node.name])
         return held
@@ -271,9 +280,8 @@ class _Planner:
         resident = frozenset(role for role, place in own.items() if any(place is p for p in alive))
         others = [self._bytes(p) for p in alive if not any(place is p for place in own.values())]
         if resident:
-            whole = Footprint(
-                problem, self.arch, kept(self.arch, self.dataflow, resident), (), FUSED
-            )
+            keep = kept(self.arch, self.dataflow, resident)
+            whole = Footprint(Skeleton(problem, self.arch, keep, ()), (), ())
             for role in sorted(resident):  # words the layer never touches lie there all the same
                 unread = problem.words(role) - whole.tile_words(self.home, role)
                 others += [ceil(unread * getattr(self.arch.bits, role) / 8)] if unread > 0 else []

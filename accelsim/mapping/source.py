@@ -1,5 +1,9 @@
 """Where the mapping of each layer comes from: the fixed rule under a dataflow, or a mapping
 file.
+
+``sources`` turns what ``simulate``, a sweep or the command line was given into one source for each
+column ``dataflow`` of the results; a row then asks its source for a mapping.  A mapping someone
+wrote may be legal and yet take hours: ``check_work`` refuses it before an engine begins.
 """
 
 from __future__ import annotations
@@ -29,7 +33,9 @@ from accelsim.workload.problem import Problem
 
 MAX_CUTS = 64  # pieces per index of a dimension; 1 if every tile is a multiple of the next
 MAX_PIECES = 2**16  # always allowed
-MAX_STEPS = 2**24
+MAX_STEPS = (
+    2**24
+)  # settings of the loops outside the PEs; the event engine keeps a few words of each
 
 
 @dataclass(frozen=True)
@@ -92,12 +98,14 @@ def check_work(nest: Nest) -> None:
         size = prod(nest.problem.size[p] for p in chain.parts)
         if pieces > max(MAX_CUTS * size, MAX_PIECES):
             raise MappingError(
-                f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be a multiple of the next"
+                f"{chain.name}: its loops cut {size} into up to {pieces} pieces; let each tile be "
+                "a multiple of the next"
             )
     steps = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
     if steps > MAX_STEPS:
         raise MappingError(
-            f"the loops outside the PEs make {steps} steps, at most {MAX_STEPS} can be timed; let more lie inside a PE or on the array"
+            f"the loops outside the PEs make {steps} steps, at most {MAX_STEPS} can be timed; let "
+            "more lie inside a PE or on the array"
         )
 
 

@@ -21,12 +21,12 @@ from accelsim.base.whole_files import records_csv, write_text
 from accelsim.base.yaml_writing import to_yaml
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
-from accelsim.mapper.layer_search import Best, map_layer
 from accelsim.mapper.space import TileChoice
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.source import sources
+from accelsim.results.best_mapping import Best, map_layer
 from accelsim.results.layer_row import How, Row, layer_row
 from accelsim.results.result import Result
 from accelsim.workload.layers import Layer

@@ -15,11 +15,11 @@ from accelsim.base.text_table import Block, Page
 from accelsim.explore.study_file import StudyFile
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.certificate import Certificate
-from accelsim.mapper.layer_search import Best
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.nest import Nest
+from accelsim.results.best_mapping import Best
 from accelsim.results.layer_row import describe_overrides
 from accelsim.results.map_network import NetworkBest
 from accelsim.view.pages.architecture_page import architecture_blocks

@@ -145,7 +145,7 @@ def _count(nest: Nest, level: int, *, spatial: bool) -> int:
 
 def _extents(nest: Nest, b: Boundary) -> dict[str, int]:
     """Words of the largest tile along each dimension of the tensor."""
-    if nest.pairs(b.tensor, b.child):
+    if nest.projection(b.tensor, b.child).pairs:
         return {}
     extents: dict[str, int] = {}
     for rank in RANKS[b.tensor]:
@@ -164,7 +164,7 @@ def _slide(nest: Nest, b: Boundary, rank: tuple[str, ...]) -> int:
     """Most coordinates stride * output + dilation * tap - pad of one tile, all real: padding counts
     only where it is stored.
     """
-    slide = nest.footprint.slide(rank, b.child)
+    slide = nest.projection(b.tensor, b.child).slide(rank)
     outputs, taps = (_pieces(nest, b.child, dim) for dim in rank)
     most = 0
     for first, stop in outputs:

@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
-from accelsim.mapping.footprint import depends
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Chain, Nest, Trip
+from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.skeleton import OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 24
@@ -115,7 +115,7 @@ def fold_loops(nest: Nest, tiles: Sequence[Any]) -> list[FoldLoop]:
     ]
 
 
-def holds(nest: Nest, loop: Trip) -> bool:
+def holds(nest: Skeleton, loop: OpenLoop) -> bool:
     """Whether a loop cuts a tensor that the PEs hold."""
     return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
 
@@ -142,7 +142,7 @@ def merged(t: Ints, r: Ints, c: Ints, words: Ints) -> tuple[Ints, Ints, Ints]:
     return np.add.reduceat(t, starts), r[starts], c[starts]
 
 
-def sides(nest: Nest) -> tuple[int, int]:
+def sides(nest: Skeleton) -> tuple[int, int]:
     """Rows and columns of a systolic array as section 5 counts them: sums travel down its
     columns.
     """
@@ -150,7 +150,7 @@ def sides(nest: Nest) -> tuple[int, int]:
     return (array.cols, array.rows) if nest.turned else (array.rows, array.cols)
 
 
-def on_lines(nest: Nest) -> bool:
+def on_lines(nest: Skeleton) -> bool:
     """Whether section 5's folds are the array's time: operands travel and each PE holds
     something.
     """

@@ -35,6 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -52,11 +53,12 @@ from accelsim.engines.analytic.rank_sums import (
 )
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import RANKS, Slide
+from accelsim.mapping.skeleton import Skeleton
+from accelsim.workload.problem import RANKS, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Tiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
+ChainTiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
 EXACT = float(1 << 53)
 
 
@@ -73,7 +75,7 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
     }
 
 
-def tiles_of(nest: Nest) -> Tiles:
+def tiles_of(nest: Nest) -> ChainTiles:
     """The tiles of a nest, chain by chain, as the tables are asked for them."""
     return {c.name: tuple([nest.loops[i].tile for i in c.loops]) for c in nest.chains}
 
@@ -118,7 +120,7 @@ class Factor:
 
     chains: tuple[str, ...]
     identity: tuple[Any, ...]
-    value: Callable[[Tiles], int]
+    value: Callable[[ChainTiles], int]
 
 
 @dataclass(frozen=True)
@@ -155,9 +157,8 @@ class ClosedForm:
     ``_most``    [terms]: the largest entry so far, to know that no product passes 2^53
     """
 
-    def __init__(self, nest: Nest) -> None:
+    def __init__(self, nest: Skeleton) -> None:
         self.nest = nest
-        self.tiles = tiles_of(nest)
         self._terms: dict[tuple[Any, ...], int] = {}
         self._factors: list[tuple[Factor, ...]] = []
         self._signs: list[dict[int, float]] = []
@@ -234,11 +235,11 @@ class ClosedForm:
 
     # -- tables and mappings -----------------------------------------------------------------------
 
-    def row(self, group: tuple[str, ...], tiles: Tiles) -> int:
+    def row(self, group: tuple[str, ...], tiles: ChainTiles) -> int:
         """The table row of a group for some tiles; worked out when first asked for."""
         return int(self.rows(group, [tiles])[0])
 
-    def rows(self, group: tuple[str, ...], many: Sequence[Tiles]) -> Ints:
+    def rows(self, group: tuple[str, ...], many: Sequence[ChainTiles]) -> Ints:
         """Table rows of a group for many tiles, ``[tiles]``; new ones are worked out together."""
         at = self.groups.index(group)
         known = self._rows[at]
@@ -251,7 +252,7 @@ class ClosedForm:
             self._most[at] = self._tables[at].max(axis=0)
         return np.array([known[key] for key in keys], np.int64)
 
-    def _values(self, group: tuple[str, ...], many: list[Tiles]) -> Floats:
+    def _values(self, group: tuple[str, ...], many: list[ChainTiles]) -> Floats:
         """The product of a term's factors that belong to a group, ``[tiles, terms]``; each factor
         is worked out once.
         """
@@ -305,7 +306,9 @@ class ClosedForm:
             above = next(
                 (x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None
             )
-            entries = _touched(nest) if above is None else counts.of(above, "drained")
+            entries = (
+                words_used(nest.problem, acc) if above is None else counts.of(above, "drained")
+            )
             arrived = counts.of(b, "arrived")
             free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
             moves[b] = Moved(
@@ -314,26 +317,27 @@ class ClosedForm:
         return moves
 
 
-def _touched(nest: Nest) -> int:
-    """Distinct real words of the accumulated tensor: those that enter the outermost level.  Under a
-    stride some words of an accumulated ifmap are never written.
+def words_used(problem: Problem, tensor: str) -> int:
+    """Distinct real words of a tensor that some MAC touches.
+
+    Each crosses every boundary of its tensor at least once; of the accumulated tensor they are the
+    words that enter the outermost level.
     """
-    words = 1
-    for rank in RANKS[nest.problem.accumulated]:
-        if len(rank) == 1:
-            words *= nest.problem.size[rank[0]]
-        else:
-            readers = coordinate_readers(
-                nest.problem.slide(rank), nest.problem.size[rank[0]], nest.problem.size[rank[1]]
-            )
-            words *= int((readers >= 0).any(axis=1).sum())
-    return words
+    return prod(rank_words_used(problem, rank) for rank in RANKS[tensor])
+
+
+def rank_words_used(problem: Problem, rank: tuple[str, ...]) -> int:
+    """Real coordinates of one rank that some MAC touches: a stride may leave some out."""
+    size = [problem.size[d] for d in rank]
+    if len(rank) == 1:
+        return size[0]
+    return int((coordinate_readers(problem.slide(rank), *size) >= 0).any(axis=1).sum())
 
 
 # -- the array -------------------------------------------------------------------------------------
 
 
-def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) -> TileChain:
+def _whole_line(nest: Skeleton, chain: Chain, tiles: tuple[int, ...], spatial: str) -> TileChain:
     """All loops of a chain, down to the MAC; ``spatial`` is what its loops over PEs count as:
     grouped, each instance by itself, or merged, any instance standing for all.
     """
@@ -350,20 +354,20 @@ def _whole_line(nest: Nest, chain: Chain, tiles: tuple[int, ...], spatial: str) 
     return TileChain(tuple(nest.problem.size[p] for p in chain.parts), tuple(loops))
 
 
-def _steps(nest: Nest, chain: Chain) -> Factor:
+def _steps(nest: Skeleton, chain: Chain) -> Factor:
     """Positions of a chain's temporal loops that some instance takes."""
 
-    def value(tiles: Tiles) -> int:
+    def value(tiles: ChainTiles) -> int:
         line = _whole_line(nest, chain, tiles[chain.name], "m")
         return irrelevant(line, len(line.temporal), False).U
 
     return Factor((chain.name,), ("steps", chain.name), value)
 
 
-def _width(nest: Nest, chain: Chain) -> Factor:
+def _width(nest: Skeleton, chain: Chain) -> Factor:
     """Instances at a chain's first position, where its pieces are largest."""
 
-    def value(tiles: Tiles) -> int:
+    def value(tiles: ChainTiles) -> int:
         return irrelevant(_whole_line(nest, chain, tiles[chain.name], "g"), 0, False).U
 
     return Factor((chain.name,), ("width", chain.name), value)
@@ -384,19 +388,17 @@ class BoundarySums:
                   equal words, neighbour links, or padding made on the way
     """
 
-    def __init__(self, nest: Nest, b: Boundary) -> None:
+    def __init__(self, nest: Skeleton, b: Boundary) -> None:
         self.nest, self.b = nest, b
         self.mac = b.child == nest.levels
-        self.pairs = nest.pairs(b.tensor, b.child)
+        self.pairs = nest.projection(b.tensor, b.child).pairs
         above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
         self.loops = set(above)
         self._lines: dict[tuple[str, tuple[int, ...], str | None], TileChain] = {}
         self.temporal = [i for i in above if not nest.loops[i].spatial]
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
         self.shares = (
-            any(self._kind(i) == "m" for i in above)
-            or b.kind == "neighbour"
-            or nest.crosses_padding(b)
+            any(self._kind(i) == "m" for i in above) or b.kind == "neighbour" or b.adds_padding
         )
 
     def terms(self, every: str, kept: str) -> list[tuple[float, list[Factor]]]:
@@ -532,7 +534,7 @@ class BoundarySums:
         """The factor of a rank of one chain, or of a chain the tensor does not depend on."""
         outside, own = self._where(c, k, final, part)
 
-        def value(tiles: Tiles) -> int:
+        def value(tiles: ChainTiles) -> int:
             return int(getattr(table(self.line(c, tiles[c.name], part), outside, own), which))
 
         return Factor(
@@ -549,7 +551,7 @@ class BoundarySums:
         own = "e" if own_e else "r" if own_r else ""
         slide = self.projection(rank, which)
 
-        def value(tiles: Tiles) -> int:
+        def value(tiles: ChainTiles) -> int:
             lines = [self.line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
             return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
 
@@ -559,12 +561,7 @@ class BoundarySums:
     def projection(self, rank: tuple[str, ...], which: str) -> Slide:
         """Onto what the child holds, or the parent gives: with the padding where it is stored."""
         level = self.b.child if which in ("S", "O") else self.b.parent
-        problem = self.nest.problem
-        return (
-            problem.padded_slide(rank)
-            if self.nest.stored(self.b.tensor, level)
-            else problem.slide(rank)
-        )
+        return self.nest.projection(self.b.tensor, level).slide(rank)
 
     def _pairs(self, which: str, k: int | None, final: bool) -> Factor:
         """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
@@ -573,7 +570,7 @@ class BoundarySums:
         where = [self._where(c, k, final) for c in chains]
         slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
 
-        def value(tiles: Tiles) -> int:
+        def value(tiles: ChainTiles) -> int:
             lines = [self.line(c, tiles[c.name]) for c in chains]
             return _real_pairs(
                 self.nest,
@@ -595,7 +592,7 @@ class BoundarySums:
 
 
 def _real_pairs(
-    nest: Nest,
+    nest: Skeleton,
     slides: tuple[Slide, Slide],
     chains: tuple[Chain, ...],
     lines: tuple[TileChain, ...],

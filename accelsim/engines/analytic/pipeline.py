@@ -50,6 +50,7 @@ from accelsim.engines.run import Run
 from accelsim.hardware.ports import ACCESSES, WAYS, Resource, channel, latency, limited, port
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -167,13 +168,13 @@ def least(nest: Nest, moves: Mapping[Boundary, Moved], array_cycles: Any) -> Any
     return cycles
 
 
-def overlaps(nest: Nest, level: int, tensor: str) -> bool:
+def overlaps(nest: Skeleton, level: int, tensor: str) -> bool:
     """Whether a level has two slots for a tensor."""
     x = nest.arch.levels[nest.arch.level_names[level]]
     return x.double_buffered or tensor in x.queued
 
 
-def fetched_ahead(nest: Nest, b: Boundary) -> bool:
+def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
     """Whether an operand passes by a level that takes it in while the PEs still work: only the last
     network is then waited for.
     """

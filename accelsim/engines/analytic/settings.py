@@ -90,7 +90,7 @@ class StepSettings:
         change into the setting keeps.  Sums: what each inner loop's advance lets go, and what goes
         at the change out of the setting.
         """
-        if self.nest.pairs(b.tensor, b.child):
+        if self.nest.projection(b.tensor, b.child).pairs:
             return self._of_pairs(b)
         side = BoundarySums(self.nest, b)
         inner = [k for k in side.temporal if k not in self.outer]

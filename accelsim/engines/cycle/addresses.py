@@ -62,9 +62,7 @@ def real_window(nest: Nest, tensor: str, level: int) -> tuple[tuple[int, int], t
     padding.
     """
     p = nest.problem
-    if nest.window is None or nest.stored(tensor, level):
-        return (0, p.H), (0, p.W)
-    return nest.window
+    return nest.projection(tensor, level).window or ((0, p.H), (0, p.W))
 
 
 def strides(shape: Iterable[int]) -> tuple[int, ...]:
@@ -173,7 +171,7 @@ class Macs:
         real = _inside(h, w, real_window(nest, tensor, nest.levels))
         given = _inside(h, w, real_window(nest, tensor, feeder)) & real
         name = address
-        if nest.pairs(tensor, nest.levels):
+        if nest.projection(tensor, nest.levels).pairs:
             name = _sum(
                 point[d] * s for d, s in zip(PAIR, strides(p.size[d] for d in PAIR), strict=True)
             )
@@ -234,7 +232,7 @@ class LevelTiles:
 
     def __init__(self, nest: Nest, tensor: str, level: int) -> None:
         self.nest, self.tensor, self.level = nest, tensor, level
-        self.pairs = nest.pairs(tensor, level)
+        self.pairs = nest.projection(tensor, level).pairs
         above = {i for i, x in enumerate(nest.loops) if x.level < level}
         self.loops = {c.name: [i for i in c.loops if i in above] for c in nest.chains}
         self.other = [c for c in nest.chains if not c.depends(tensor) and self.loops[c.name]]

@@ -236,13 +236,13 @@ class Traffic:
         """Addresses of words by their names at the PEs' level (or another)."""
         return (
             pair_address(self.nest, names)
-            if self.nest.pairs(self.tensor, self.pe if level is None else level)
+            if self.nest.projection(self.tensor, self.pe if level is None else level).pairs
             else names
         )
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
-        if not self.nest.crosses_padding(b) or self.nest.window is None:
+        if not b.adds_padding or self.nest.window is None:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
@@ -288,7 +288,7 @@ class _Link:
         self.above = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < b.child]
         self.held: dict[int, Ints] = dict.fromkeys(range(n), NOTHING)
         self.at: tuple[int, ...] | None = None
-        self.crosses = nest.crosses_padding(b)
+        self.crosses = b.adds_padding
         self.window = nest.window
 
     def moved(self, at: Where) -> bool:

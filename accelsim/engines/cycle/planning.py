@@ -236,7 +236,7 @@ class Planner:
             if t in self.kept:
                 kept = (
                     names
-                    if self.nest.pairs(t, self.pe)
+                    if self.nest.projection(t, self.pe).pairs
                     else np.broadcast_to(touched.addresses, shape)
                 )
                 tile = self.tile(t, at)
@@ -287,7 +287,7 @@ class Planner:
         if known is None or known[0] != key:
             few, touched = self.few[t][0], self.macs.touched(t, at, self.outer[t].parent)
             names = np.broadcast_to(
-                touched.names if self.nest.pairs(t, self.pe) else touched.addresses,
+                touched.names if self.nest.projection(t, self.pe).pairs else touched.addresses,
                 (self.positions, self.settings),
             )
             mine = np.where(self.macs.exist(at, t), names, NO_WORD)[:, few].reshape(

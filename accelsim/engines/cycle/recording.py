@@ -29,7 +29,7 @@ def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
     """Addresses of words by their names at a level; padding and nothing stay what they are."""
     return (
         np.where(names >= 0, pair_address(nest, np.maximum(names, 0)), names)
-        if nest.pairs(tensor, level)
+        if nest.projection(tensor, level).pairs
         else names
     )
 

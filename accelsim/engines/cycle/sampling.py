@@ -109,7 +109,7 @@ class Patterns:
         if t == "ifmap":
             numbers.append(self._padding(at))
         address = sum(base[d] * s for d, s in self._steps[t].items())
-        pairs = self.nest.pairs(t, self.array.pe)
+        pairs = self.nest.projection(t, self.array.pe).pairs
         return Alike(
             tuple(numbers),
             sum(base[d] * s for d, s in self._pairs.items()) if pairs else address,

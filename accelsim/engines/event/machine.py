@@ -238,7 +238,7 @@ class _Machine:
             child = self._buffer(b.tensor, b.child, instance)
             child.release(gone)
             child.hold(come, self.store(b.tensor, b.parent, instance))
-            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
+            if b.parent != self.nest.home(b.tensor) and b.adds_padding:
                 self._zero_padding(child, come)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
@@ -272,7 +272,7 @@ class _Machine:
         """The distinct words among what arrives: two (k, x) pairs may be one word."""
         return (
             WordSet(listed=np.unique(words.flat(self.problem.shape(b.tensor))))
-            if self.nest.pairs(b.tensor, b.child)
+            if self.nest.projection(b.tensor, b.child).pairs
             else words
         )
 
@@ -334,7 +334,7 @@ class _Machine:
             pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
             for box in words.places(pe.data.shape):
                 pe.put(box, parent.get(box))
-            if b.parent != self.nest.home(b.tensor) and self.nest.crosses_padding(b):
+            if b.parent != self.nest.home(b.tensor) and b.adds_padding:
                 self._zero_padding(pe, words)
 
     def _zero_padding(self, store: Outermost | Buffer, words: WordSet) -> None:
@@ -439,15 +439,11 @@ class _Machine:
                 else self.store(tensor, level, cluster)
             )
             words = store.get(where)
-            if (
-                level
-                and tensor == "ifmap"
-                and self.nest.window is not None
-                and not self.nest.stored(tensor, level)
-            ):
+            window = self.nest.projection(tensor, level).window
+            if level and window is not None:
                 real = [
                     (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
-                    for i, (a, b) in zip(where[3:], self.nest.window, strict=True)
+                    for i, (a, b) in zip(where[3:], window, strict=True)
                 ]
                 # Zeros are made where they are stored: at the MAC.
                 words = np.where(real[0][:, None] & real[1], words, 0.0)

@@ -259,14 +259,14 @@ class _Walk:
 
     def _given(self, boundary: Boundary, words: WordSet) -> int:
         """How many words the parent gives: all but padding zeros that only the child stores."""
-        if not self.nest.crosses_padding(boundary):
+        if not boundary.adds_padding:
             return len(words)
         if len(words.boxes) > 1:
             return sum(self._given(boundary, WordSet((box,))) for box in words.boxes)
         if words.boxes and isinstance(words.boxes[0][0], slice):
             return _clipped(words.boxes[0], (3, 4), self.nest.window)
         flat = words.flat(self.nest.problem.shape(boundary.tensor))
-        pairs = self.nest.pairs(boundary.tensor, boundary.child)
+        pairs = self.nest.projection(boundary.tensor, boundary.child).pairs
         return int(
             np.count_nonzero(not_padding(self.nest, address(self.nest, flat) if pairs else flat))
         )
@@ -290,7 +290,7 @@ class _Walk:
         self, boundary: Boundary, words: Iterable[tuple[Instance, WordSet]]
     ) -> tuple[tuple[Instance, WordSet], ...]:
         """(k, x) pairs become the ifmap words they stand for; other words are themselves."""
-        if not self.nest.pairs(boundary.tensor, boundary.child):
+        if not self.nest.projection(boundary.tensor, boundary.child).pairs:
             return tuple(words)
         return tuple((i, WordSet(listed=address(self.nest, w.flat(())))) for i, w in words)
 

@@ -328,7 +328,7 @@ class PeArray:
             )
             for b in self.boundaries
         }
-        self.pairs = {b: nest.pairs(b.tensor, self.pe) for b in self.boundaries}
+        self.pairs = {b: nest.projection(b.tensor, self.pe).pairs for b in self.boundaries}
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
@@ -625,7 +625,7 @@ class PeArray:
             self.active,
             state.identity if state else -1,
             shifts,
-            bases if self.pairs[b] or self.nest.crosses_padding(b) else 0,
+            bases if self.pairs[b] or b.adds_padding else 0,
         )
         plan = self._plans.get(key)
         if plan is None:
@@ -844,7 +844,7 @@ class PeArray:
             words = sums([change.wide(k, x) for k, x in enumerate(change.now)])
             there = there & coordinates(self.nest, np.where(there, words + base, 0), self.pe)[1]
             codes, values = np.unique(words[there], return_inverse=True)[::-1]
-        elif listed or b.merged or self.nest.crosses_padding(b):
+        elif listed or b.merged or b.adds_padding:
             tables, values = encode(change.now)
             codes = sums([change.wide(k, x) for k, x in enumerate(tables)])[there]
         else:
@@ -854,7 +854,7 @@ class PeArray:
         taken = shared = weighed(there, times)
         groups = int(self.group_of[b].max(initial=0)) + 1
         by_group: Ints | None = None
-        if self.nest.crosses_padding(b) and taken:
+        if b.adds_padding and taken:
             read = self._given(b, values, base)[codes]
             codes = codes[read]
             there = there.copy()
@@ -975,7 +975,7 @@ class PeArray:
             keys.append(
                 np.stack([np.broadcast_to(group[:, :, None], words.shape)[real], words[real]])
             )
-        if self.nest.crosses_padding(b):
+        if b.adds_padding:
             keys[0] = keys[0][:, self._given(b, keys[0][1], base)]
         new = set(map(tuple, keys[0].T.tolist())) - set(map(tuple, keys[1].T.tolist()))
         return np.bincount(

@@ -90,7 +90,7 @@ def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
     """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every
     chain counts for itself.
     """
-    if nest.pairs(tensor, child):
+    if nest.projection(tensor, child).pairs:
         ids = []
         span = 1
         for chain in nest.chains:
@@ -128,9 +128,8 @@ def window(nest: Nest, rank: tuple[str, ...], tensor: str, level: int) -> tuple[
     """The real coordinates of a sliding rank at a level of a framed nest that does not hold
     padding; else None.
     """
-    if nest.window is None or nest.stored(tensor, level):
-        return None
-    return nest.window[0] if rank[0] == "E" else nest.window[1]
+    real = nest.projection(tensor, level).window
+    return None if real is None else real[0] if rank[0] == "E" else real[1]
 
 
 def coordinates(

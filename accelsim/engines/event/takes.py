@@ -93,7 +93,7 @@ class MacWork:
         ok = self._exist(at) if self.stepwise else None
         for b in self.mac_boundaries:
             taken = shared = 1
-            pairs = self.nest.pairs(b.tensor, b.child)
+            pairs = self.nest.projection(b.tensor, b.child).pairs
             factors: list[tuple[Chain, ...]] = [
                 (c,) for c in self.nest.chains if pairs and not c.depends(b.tensor)
             ]
@@ -207,7 +207,7 @@ class MacWork:
         not; ``factors`` as in ``_takes``.
         """
         total = np.ones(self.n_steps, np.int64)
-        if self.nest.pairs(b.tensor, b.child):
+        if self.nest.projection(b.tensor, b.child).pairs:
             chains = tuple(c for c in self.nest.chains if c.depends(b.tensor))
             table = self._cached(("pairs by step", b.parent), chains, at, self._pairs_by_step)
             total *= table[tuple(self.step_of[c.name] for c in chains)]

@@ -57,7 +57,7 @@ class TileBoxes:
     def __init__(self, nest: Nest, b: Boundary) -> None:
         self.nest, self.tensor, self.level = nest, b.tensor, b.child
         self.shape = nest.problem.shape(b.tensor)
-        self.pairs = nest.pairs(b.tensor, b.child)
+        self.pairs = nest.projection(b.tensor, b.child).pairs
         self.ranks = ranks_of(nest, b.tensor, b.child)
         self.others = [
             c

@@ -126,7 +126,7 @@ def _run(ask: Ask) -> tuple[Result, Loops | None]:
     options: dict[str, Any] = {"batch": ask.batch, "direction": ask.direction}
     mapping = None
     if ask.objective != "rule":
-        from accelsim.mapper.layer_search import map_layer
+        from accelsim.results.best_mapping import map_layer
 
         try:
             best = map_layer(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from accelsim.base.text_table import Block, Preformatted, Sentences, TextTable, spaced
 from accelsim.mapper.certificate import Certificate
-from accelsim.mapper.layer_search import Best
+from accelsim.results.best_mapping import Best
 from accelsim.results.map_network import NetworkBest
 from accelsim.results.table import result_blocks
 

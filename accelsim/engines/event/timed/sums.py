@@ -55,7 +55,7 @@ class DirectSums:
         here = {**at, **dict(zip(self.clusters, cluster, strict=True))}
         _, tile = self._tiles.tile(here)
         words = self._tiles.minus(tile, None)
-        if self.nest.pairs(self.boundary.tensor, self.boundary.child):
+        if self.nest.projection(self.boundary.tensor, self.boundary.child).pairs:
             return WordSet(listed=np.unique(address(self.nest, words.flat(()))))
         return words
 
@@ -73,7 +73,7 @@ class DirectSums:
             self._first_codes(rank, here, strides) for rank in ranks_of(self.nest, tensor, mac)
         ]
         words, codes = outer_sum([w for w, _ in factors]), outer_sum([c for _, c in factors])
-        if self.nest.pairs(tensor, mac):
+        if self.nest.projection(tensor, mac).pairs:
             real = coordinates(self.nest, words, mac)[1]
             words, codes = address(self.nest, words[real]), codes[real]
         place = np.cumsum(self._exist(at, steps)) - 1
