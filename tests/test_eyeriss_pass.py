@@ -9,8 +9,8 @@ import pytest
 import accelsim as acc
 from accelsim.engines import analytic, cycle, golden
 from accelsim.engines.analytic.array_time import array_time
+from accelsim.mapping.files import sources
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import sources
 from accelsim.workload.arithmetic import random_data
 
 # filters p t, channels q r and ofmap rows of a pass: JSSC 2017, table III (conv3 as measured)

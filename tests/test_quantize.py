@@ -17,8 +17,8 @@ from accelsim.engines import event, golden
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.engines.golden import golden_network
 from accelsim.hardware.architecture import VectorUnit, load_architecture
+from accelsim.mapping.files import sources
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import sources
 from accelsim.workload.arithmetic import Number, Requantize, requantize, wrap
 from accelsim.workload.graph.fold import fold_batch_norm
 from accelsim.workload.graph.graph import Graph

@@ -13,9 +13,9 @@ from nests import as_oracle, random_nest
 
 from accelsim.engines import event
 from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.mapping.files import sources
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import sources
 from accelsim.view.holdings import holdings, tiles_frame
 from accelsim.view.pages.tiles_page import tiles
 from accelsim.workload.arithmetic import random_data

@@ -92,10 +92,10 @@ def _nests(
     """Prints every layer's nest under every dataflow; 1 if a layer cannot be mapped."""
     from accelsim.base.yaml_writing import to_yaml
     from accelsim.hardware.architecture import load_architecture
+    from accelsim.mapping.files import sources
     from accelsim.mapping.loops_text import show as nest_text
     from accelsim.mapping.mapping import MappingError
     from accelsim.mapping.nest import Nest
-    from accelsim.mapping.source import sources
     from accelsim.results.layer_row import describe_overrides
     from accelsim.view.pages.tiles_page import tiles as tile_table
     from accelsim.workload.network import load_workload

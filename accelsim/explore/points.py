@@ -14,9 +14,8 @@ from accelsim.explore.mapper_request import Request
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping
+from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping, several, sources
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.source import several, sources
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Problem

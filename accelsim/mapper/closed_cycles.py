@@ -12,10 +12,10 @@ from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited
+from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.skeleton import Skeleton
-from accelsim.mapping.source import check_work
 
 
 def forms_are_exact(arch: Architecture) -> bool:

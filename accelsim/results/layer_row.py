@@ -22,9 +22,9 @@ from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited
+from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import MappingSource
 from accelsim.results import check as compare
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem

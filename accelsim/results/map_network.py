@@ -23,9 +23,8 @@ from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_
 from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapper.space import TileChoice
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow
+from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow, sources
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.source import sources
 from accelsim.results.best_mapping import Best, map_layer
 from accelsim.results.layer_row import How, Row, layer_row
 from accelsim.results.result import Result

@@ -5,8 +5,8 @@ Where an engine computes, the network is quantized (docs/networks.md) and every 
 that the nodes before it made; a row's ``bit_exact`` compares them, and a layer's accumulators, with
 the golden network's, and ``snr_db`` is the distance of those words from the float network.
 
-``NetworkRun`` holds what all dataflows share, images, weights and golden's answer; ``_Walk`` is the
-way through the graph under one of them.
+``NetworkRun`` holds what all dataflows share: images, weights and golden's answer.
+``_UnderOneDataflow`` is the way through the graph under one of them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from accelsim.engines import analytic
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.vector_energy import vector_prices
+from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.residency import ResidencyPlan, plan
-from accelsim.mapping.source import MappingSource
 from accelsim.results.layer_row import (
     Given,
     How,
@@ -134,7 +134,7 @@ class NetworkRun:
         staying = None
         if source.flow is not None and self.fuse:
             staying = plan(self.graph, self.arch, source.flow, self._bits_outside, self.batch)
-        return _Walk(self, source, staying, progress).walk()
+        return _UnderOneDataflow(self, source, staying, progress).walk()
 
     def _bits_outside(self, problem: Problem, mapping: LoopMapping) -> int:
         """Bits a layer moves over the outermost level."""
@@ -204,7 +204,7 @@ class NetworkRun:
 
 
 @dataclass
-class _Walk:
+class _UnderOneDataflow:
     """The way of a network through its nodes under one dataflow or mapping.
 
     ``staying`` says which tensors stay on the chip, and how layers are mapped then; None where

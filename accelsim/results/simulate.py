@@ -34,8 +34,15 @@ from typing import TYPE_CHECKING
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER, plain_value
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
-from accelsim.mapping.files import DataflowLike, DataflowsLike, MappingLike, load_dataflow
-from accelsim.mapping.source import MappingSource, several, sources
+from accelsim.mapping.files import (
+    DataflowLike,
+    DataflowsLike,
+    MappingLike,
+    MappingSource,
+    load_dataflow,
+    several,
+    sources,
+)
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, layer_row
 from accelsim.results.result import Result
 from accelsim.workload.network import Workload, WorkloadLike, load_workload

@@ -35,9 +35,8 @@ from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
 from accelsim.engines.golden.training import TrainingStep
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
-from accelsim.mapping.files import DataflowLike, MappingLike
+from accelsim.mapping.files import DataflowLike, MappingLike, MappingSource, sources
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.source import MappingSource, sources
 from accelsim.results.layer_row import ENGINES, Engine, Given, How, Row, layer_row
 from accelsim.results.result import Result
 from accelsim.results.table import result_blocks

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -113,6 +113,16 @@ Padding = Annotated[
 ]
 
 
+def _both(checked: int | tuple[int, int]) -> tuple[int, int]:
+    """A field that was checked when the layer was made: it is (vertical, horizontal) by now."""
+    return cast(tuple[int, int], checked)
+
+
+def _sides(checked: int | tuple[int, int] | Sides | str) -> Sides:
+    """Padding that was checked when the layer was made: (top, bottom, left, right) by now."""
+    return cast(Sides, checked)
+
+
 class Layer(Displayed, BaseModel):
     """What all layers have.  Two layers are equal if they are of one type and every size and the
     name agree.
@@ -193,7 +203,7 @@ class Conv2d(Layer):
     N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        (u, v), (d, e), pads = pair(self.stride), pair(self.dilation), self._pads()
+        (u, v), (d, e), pads = _both(self.stride), _both(self.dilation), self._pads()
         return Problem(
             N=self.N if batch is None else batch,
             G=self.groups,
@@ -212,10 +222,9 @@ class Conv2d(Layer):
         )
 
     def _pads(self) -> Sides:
-        pads = padding_sides(self.padding)
-        if pads != "same":
-            return pads
-        (u, v), (d, e) = pair(self.stride), pair(self.dilation)
+        if self.padding != "same":
+            return _sides(self.padding)
+        (u, v), (d, e) = _both(self.stride), _both(self.dilation)
         return *same_padding(self.H, self.R, u, d), *same_padding(self.W, self.S, v, e)
 
 
@@ -329,10 +338,10 @@ class ConvTranspose2d(Layer):
     N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        (u, v), (d, e), pads = pair(self.stride), pair(self.dilation), padding_sides(self.padding)
-        if pads == "same":
+        if self.padding == "same":
             raise ValueError("padding: of a transposed convolution must be numbers")
-        more = _least_pair(self.extra)
+        (u, v), (d, e), pads = _both(self.stride), _both(self.dilation), _sides(self.padding)
+        more = _both(self.extra)
         if more[0] >= u or more[1] >= v:
             raise ValueError(f"extra: must be smaller than the stride, got {more[0]}, {more[1]}")
         return Problem(

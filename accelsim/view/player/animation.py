@@ -12,9 +12,9 @@ from typing import Any
 from accelsim.base.errors import InputError
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.mapping.files import MappingSource, sources
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.source import MappingSource, sources
 from accelsim.results.layer_row import override_text
 from accelsim.view.player.film import Film
 from accelsim.view.player.filming import record
