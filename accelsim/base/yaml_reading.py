@@ -290,7 +290,8 @@ FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 # What readers of other YAML versions take for a boolean or a number of another value.
 _OLD_BOOL = re.compile(r"yes|no|on|off", re.IGNORECASE)
 _OLD_NUMBER = re.compile(
-    r"[-+]?(0[0-9_]+(\.[0-9]*)?|0[box][0-9a-f_]+|[0-9][0-9_]*_[0-9_.]*|[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?)",
+    r"[-+]?(0[0-9_]+(\.[0-9]*)?|0[box][0-9a-f_]+|[0-9][0-9_]*_[0-9_.]*|"
+    r"[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?)",
     re.IGNORECASE,
 )
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)

@@ -163,7 +163,8 @@ def connect(address: str, timeout_s: float = 20.0) -> Crew:
     for name in ("client", "core", "utils"):  # what goes wrong is said in one line here
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL + 1)
     try:
-        client: Any = distributed.Client(address, timeout=timeout_s, set_as_default=False)  # type: ignore[no-untyped-call,unused-ignore]
+        make: Any = distributed.Client
+        client = make(address, timeout=timeout_s, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise WorkerError(
             f"does not answer ({error or type(error).__name__})", key="scheduler", got=address
@@ -197,7 +198,9 @@ class _Context(SpawnContext):
         super().__init__()
         self.started: list[_Process] = []
 
-    def Process(self, *args: Any, **options: Any) -> _Process:  # type: ignore[override]  # noqa: N802
+    def Process(  # type: ignore[override]  # noqa: N802
+        self, *args: Any, **options: Any
+    ) -> _Process:
         process = _Process(*args, **options)
         self.started.append(process)
         return process

@@ -34,6 +34,7 @@ Tensor = Literal["weight", "ifmap", "ofmap"]
 OperandKind = Literal["multicast", "systolic", "unicast", "preload", "neighbour"]
 AccumulatedKind = Literal["reduce", "chain", "systolic", "unicast"]
 Positive = Annotated[int, Field(gt=0)]
+Kept = Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1)]
 Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
 Charge = Literal["reads", "reads_and_writes"]
@@ -65,7 +66,7 @@ class Level(Frozen):
     ``priced_bytes``     size for energy and area of a level without capacity; bounds no tile
     """
 
-    keeps: Annotated[tuple[Tensor, ...], Field(strict=False, min_length=1)] = TENSORS  # type: ignore[assignment]
+    keeps: Kept = TENSORS  # type: ignore[assignment]
     capacity_bytes: Positive | None = None
     partitions: dict[Tensor, Positive] = {}
     banks: Positive | None = None

@@ -22,7 +22,8 @@ Scalar = str | int | float | bool
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n\f\v]+|\#[^\n]*)"
-    r"|(?P<number>-?\s*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?)(?![A-Za-z_0-9.]))"
+    r"|(?P<number>-?\s*(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?)"
+    r"(?![A-Za-z_0-9.]))"
     r"|(?P<word>-?[A-Za-z_][A-Za-z_0-9]*)"
     r"|(?P<string>\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*')"
     r"|(?P<sign>[{}<>:;,\[\]])"

@@ -261,7 +261,8 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
                 )
         if b.network is not None and (width := arch.networks[b.network].width_bits) is not None:
             for way, sent in (("up", up), ("down", down)):
-                wide = width if isinstance(width, int) else width.get(b.tensor)  # type: ignore[call-overload]
+                one: Any = width
+                wide = one if isinstance(width, int) else one.get(b.tensor)
                 channel = "" if isinstance(width, int) else f"{b.tensor} {way}"
                 if wide and sent:
                     loads.append(((b.network, channel, ""), _times(sent, bits / wide / many)))
@@ -272,7 +273,8 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
                 to[name, side, where if to is busy else ""][column] += w
                 if b in ramp_of and (name in arch.networks or not fetched_ahead(nest, b)):
                     ramps[name, side, "inside"][ramp_of[b]] += w
-    return tuple({r: dict(x) for r, x in loads.items()} for loads in (outer, inner, busy, ramps))  # type: ignore[return-value]
+    plain = [{r: dict(x) for r, x in loads.items()} for loads in (outer, inner, busy, ramps)]
+    return plain[0], plain[1], plain[2], plain[3]
 
 
 def _times(weights: Weights, by: float) -> Weights:

@@ -62,7 +62,8 @@ class Loop(BaseModel):
             raise ValueError(f"{_WRITTEN}, got {text!r}")
         if len(m[2]) > 16 or not 0 < int(m[2]) <= MAX_TILE:
             raise ValueError(f"a tile is at least 1 and at most 2^53, got {text!r}")
-        return cls(dim=m[1], tile=int(m[2]), level=m[3], axis=m[4] or "none")  # type: ignore[arg-type]
+        axis: Any = m[4] or "none"
+        return cls(dim=m[1], tile=int(m[2]), level=m[3], axis=axis)
 
     def __str__(self) -> str:
         return f"{self.dim}:{self.tile}:{self.level}" + (

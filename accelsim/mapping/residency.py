@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, inf, prod
+from typing import Any
 
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
@@ -173,7 +174,10 @@ class _Planner:
         for node in self.graph.nodes:
             if node.name in self.problems:
                 chosen = self._mapping(node, stays)
-                (errors if isinstance(chosen, str) else mappings)[node.name] = chosen  # type: ignore[assignment]
+                if isinstance(chosen, str):
+                    errors[node.name] = chosen
+                else:
+                    mappings[node.name] = chosen
         held = {node.name: self._held(node, stays) for node in self.graph.nodes}
         names = frozenset(name for place in stays for name in place.names)
         return ResidencyPlan(
@@ -211,14 +215,15 @@ class _Planner:
             return rest <= self.level.partitions["ifmap"] and sum(map(self._bytes, made)) <= room
         return self._room([self._bytes(p) for p in alive]) is not None
 
-    def _room(self, taken: list[int]) -> dict[str, int] | None:
+    def _room(self, taken: list[int]) -> dict[str, Any] | None:
         """What is left of the level beside so many bytes: the keys of it that change; None if they
         do not fit.
         """
         level = self.level
         if "ifmap" in level.partitions:
             left = level.partitions["ifmap"] - sum(taken)
-            return {"partitions": level.partitions | {"ifmap": left}} if left > 0 else None  # type: ignore[dict-item]
+            room: dict[Any, int] = {**level.partitions, "ifmap": left}
+            return {"partitions": room} if left > 0 else None
         if level.capacity_bytes is None:
             return {}
         if level.banks:

@@ -103,7 +103,8 @@ def map_layer(
     if check:
         others = chosen.near[: RUNNERS_UP - 1]
         runners = (of.carried_out(chosen.mapping, result), *map(of.carried_out, others))
-        cycles = certificate.cycles | {"event engine": runners[0]["event_cycles"]}  # type: ignore[operator]
+        measured: Any = runners[0]["event_cycles"]
+        cycles = {**certificate.cycles, "event engine": measured}
         certificate = replace(certificate, cycles=cycles, runners_up=runners)
     certificate = replace(certificate, seconds=monotonic() - start)
     return Best(chosen.mapping, result, certificate, chosen.front)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from math import log10, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelsim.view.pages.profile_page import bytes_text
 from accelsim.view.style import FAMILIES, PALE, WIDTH, house_style
@@ -139,9 +139,9 @@ def _name_discs(figure: Figure, axes: Axes, networks: Sequence[Disc]) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call, unused-ignore]
-    renderer, scale = canvas.get_renderer(), figure.dpi / 72  # type: ignore[no-untyped-call, unused-ignore]
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer, scale = canvas.get_renderer(), figure.dpi / 72
     inside = axes.get_window_extent(renderer)
     room = (inside.x0, inside.y0, inside.x1 + 40 * scale, inside.y1)
     centres = [tuple(axes.transData.transform(d.centre)) for d in networks]

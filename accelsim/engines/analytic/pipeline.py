@@ -767,7 +767,8 @@ class _Line:
     def run(self) -> tuple[int, dict[str, int]]:
         """The last completion, and what passes waited for."""
         none: tuple[tuple[int, ...], ...] = ((),) * len(self.between)
-        start = _PipelineState(none, none, none, (0,) * len(self.resources))  # type: ignore[arg-type]
+        free = (0,) * len(self.resources)
+        start = _PipelineState(none, none, none, free)  # type: ignore[arg-type]
         ends, state = [0], self._carry(start, self.before, 0, [])
         done = (
             self._block(len(self.blocks) - 1, self.top, state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -119,4 +119,5 @@ def pad(x: Array, sides: Sides, mode: PaddingMode = "zeros", value: float | int 
     edges = [(0, 0)] * (x.ndim - 2) + [sides[:2], sides[2:]]
     if mode == "zeros":
         return np.pad(x, edges, constant_values=value)
-    return np.pad(x, edges, mode=_NUMPY_MODES[mode])  # type: ignore[call-overload, no-any-return, unused-ignore]
+    how: Any = _NUMPY_MODES[mode]
+    return np.asarray(np.pad(x, edges, mode=how))
