@@ -71,9 +71,9 @@ def macs_gated(problem: Problem, ifmap: NDArray[Any], padding_is_read: bool) -> 
 
     ``ifmap`` of shape ``problem.shape("ifmap")``.  ``padding_is_read`` says whether padding zeros
     are words at the MAC (``nest.projection("ifmap", nest.levels).stored_padding``): then MACs on
-    them are gated as well.  Where padding is not stored no word is there to be found zero, and a MAC on it does all
-    but touch it (docs/design.md, section 4, rule 7).  Raises ValueError where the ifmap is no
-    operand, or of another shape.
+    them are gated as well.  Where padding is not stored no word is there to be found zero, and a
+    MAC on it does all but touch it (docs/design.md, section 4, rule 7).  Raises ValueError where
+    the ifmap is no operand, or of another shape.
     """
     if problem.accumulated == "ifmap":
         raise ValueError("the ifmap is accumulated here, not an operand")
