@@ -139,7 +139,7 @@ def random_mapping(
             level = rng.randint(level, max(level, last_level))
             axis = rng.choice(("row", "col")) if rng.random() < spatial else "none"
             place = rng.uniform(place, 1.0)
-            entries.append((level, place, Loop(dim=dim, tile=tile, level=names[level], axis=axis)))  # type: ignore[arg-type]
+            entries.append((level, place, Loop(dim=dim, tile=tile, level=names[level], axis=axis)))
         return level, tile, place
 
     parts = {p for ps in fused.values() for p in ps}
@@ -195,9 +195,10 @@ def random_nest(
 
 def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
     """The same case in the oracle's plain words."""
-    p, names = nest.problem, nest.arch.level_names
+    p, names, stored = nest.problem, nest.arch.level_names, nest.arch.padding
     problem = oracle.Problem(
-        **p.size, H=p.H, W=p.W, stride_h=p.stride[0], stride_w=p.stride[1], dilation_h=p.dilation[0], dilation_w=p.dilation[1],
+        **p.size, H=p.H, W=p.W, stride_h=p.stride[0], stride_w=p.stride[1],
+        dilation_h=p.dilation[0], dilation_w=p.dilation[1],
         pad_top=p.padding[0], pad_left=p.padding[2], direction=p.direction,
     )  # fmt: skip
     networks = []
@@ -211,14 +212,15 @@ def as_oracle(nest: Nest) -> tuple[oracle.Problem, oracle.Nest]:
         loops=loops, levels=nest.levels, keep=nest.keep, fused=dict(nest.mapping.fused),
         networks=tuple(networks), in_array=nest.arch.accumulate == "in_array",
         first_read=None if nest.arch.first_read is None else names.index(nest.arch.first_read),
-        padding_from=None if nest.arch.padding is None else names.index(nest.arch.padding.stored_from),
+        padding_from=None if stored is None else names.index(stored.stored_from),
     )  # fmt: skip
 
 
 # -- strata: the cases that catch wrong counts (counting.md, trap 7) -------------------------------
 
 STRATA = (
-    "ragged spatial reduction", "halo in an accumulated ifmap", "stride above filter", "dilation", "bypass", "two spatial levels",
+    "ragged spatial reduction", "halo in an accumulated ifmap", "stride above filter", "dilation",
+    "bypass", "two spatial levels",
     "fused", "stored padding", "forward", "grad_weight", "grad_input",
 )  # fmt: skip
 

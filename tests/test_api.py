@@ -311,15 +311,6 @@ def test_mappings_are_saved_and_run(tmp_path: Path) -> None:
 
 # Types -------------------------------------------------------------------------------------------
 
-# Arguments that are still without a type of their own.
-OPEN = {
-    "Nest.pieces": {"index"},
-    "animate": {"workload", "arch", "dataflow", "mapping", "overrides"},
-    "map_layer": {"layer", "arch", "dataflow", "overrides"},
-    "search": {"workload", "arch", "grid", "points", "zipped", "dataflows", "mapping", "pool"},
-    "sweep": {"workload", "arch", "grid", "points", "zipped", "dataflows", "mapping", "pool"},
-}
-
 
 def functions(name: str, thing: Any) -> Iterator[tuple[str, Any]]:
     """A public function, or what a public class has of its own."""
@@ -351,7 +342,7 @@ def test_public_signatures_are_typed() -> None:
                 for key, said in types.items()
                 if said is inspect.Signature.empty or re.search(r"\bAny\b", str(said))
             }
-            if wrong - OPEN.get(name, set()):
+            if wrong:
                 untyped[name] = wrong
     assert not untyped
 

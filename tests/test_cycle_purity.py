@@ -74,7 +74,7 @@ def lengths(source: str) -> list[str]:
             parts = list(terms(node))
             constants = [p.operand if isinstance(p, ast.UnaryOp) else p for p in parts]
             constants = [p for p in constants if isinstance(p, ast.Constant)]
-            if any(p.value == 2 for p in constants) and len(parts) - len(constants) > 1:  # type: ignore[attr-defined]
+            if any(p.value == 2 for p in constants) and len(parts) - len(constants) > 1:
                 sums.append(ast.unparse(node))
     return sums
 

@@ -48,7 +48,7 @@ class _Cuts:
 
     def cut(self, dim: str, tile: int, level: int, axis: str = "none") -> None:
         (self.chunk if dim in self.fused else self.left)[dim] = tile
-        self.loops.append(Loop(dim=dim, tile=tile, level=self.names[level], axis=axis))  # type: ignore[arg-type]
+        self.loops.append(Loop(dim=dim, tile=tile, level=self.names[level], axis=axis))
 
     def closed(self, dim: str) -> bool:
         return any(dim in FUSED[n] for n in self.chunk)

@@ -205,7 +205,7 @@ def disturbed(
         for k, task in enumerate(tasks_of(kind, sizes)):
             if k == fold:
                 reserve = array.reserve
-                array.reserve = lambda *a, **b: change(reserve(*a, **b))  # type: ignore[method-assign]  # noqa: B023
+                array.reserve = lambda *a, **b: change(reserve(*a, **b))  # noqa: B023
             array.issue(task)
             if k == fold:
                 array.reserve = reserve  # type: ignore[method-assign]

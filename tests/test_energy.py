@@ -54,12 +54,12 @@ FOUR_LOOPS = "M:1:dram C:1:glb:row E:1:rf"
 
 
 def own(**energy: Any) -> Architecture:
-    return Architecture.model_validate(OWN | {"energy": OWN["energy"] | energy})  # type: ignore[operator]
+    return Architecture.model_validate(OWN | {"energy": OWN["energy"] | energy})
 
 
 def small_nest(arch: Architecture, loops: str = FOUR_LOOPS) -> Nest:
     problem = Problem(N=1, G=1, M=3, C=2, E=4, F=1, R=1, S=1, H=4, W=1)
-    return Nest(problem, arch, Mapping(loops=loops, keep=dict.fromkeys(arch.level_names, TENSORS)))  # type: ignore[arg-type]
+    return Nest(problem, arch, Mapping(loops=loops, keep=dict.fromkeys(arch.level_names, TENSORS)))
 
 
 def energy_of(

@@ -144,7 +144,7 @@ def reported(machine: Machine) -> Report:
 def drawn(machine: Machine) -> dict[str, np.ndarray]:
     """The operands and bias the command draws for conv2."""
     arch = load_architecture(machine.arch)
-    return random_data(conv2, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+    return random_data(conv2, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
 
 
 def answers(machine: Machine, **other: np.ndarray) -> np.ndarray:

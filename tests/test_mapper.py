@@ -242,7 +242,7 @@ def case(seed: int) -> tuple[Skeleton, str]:
 
 
 def _bounded(skeleton: Skeleton, tiles: str) -> range:
-    return range(prod(count(skeleton, f, tiles) for f in skeleton.families))  # type: ignore[arg-type]
+    return range(prod(count(skeleton, f, tiles) for f in skeleton.families))
 
 
 def sliding_case(seed: int) -> tuple[Skeleton, str]:
@@ -274,7 +274,7 @@ def differences(
             f"space of {len(_bounded(skeleton, tiles))}, "
             f"brute force lists {len(choices(skeleton, tiles))}"
         )
-    for table in spread(skeleton, tiles, ("energy", "cycles", "dram"), dominance=False)[1]:  # type: ignore[arg-type]
+    for table in spread(skeleton, tiles, ("energy", "cycles", "dram"), dominance=False)[1]:
         for one, low in lower(table).items():
             for m, value in low.items():
                 true = truth.get(one, low)[m]
@@ -285,7 +285,7 @@ def differences(
                     wrong.append(f"{one}: {m} {true}, its lower bound {value}")
     for text in objectives:
         goal = None if text == "front" else Objective.parse(text)
-        state, tally, space, _ = search_tiles(skeleton, tiles, goal, None, None, None)  # type: ignore[arg-type]
+        state, tally, space, _ = search_tiles(skeleton, tiles, goal, None, None, None)
         every = [] if goal is None else [float(goal.of(m)) for m in least(skeleton, goal.measures)]
         if (
             goal is not None

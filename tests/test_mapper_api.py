@@ -66,7 +66,7 @@ def test_the_certificate_is_about_the_analytic_engines_cycles(arch: str, flow: s
         acc.Conv2d(M=5, C=3, H=9, W=7, R=3, S=3, stride=2),
     ):
         for tiles in ("divisors", "even"):
-            best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles)  # type: ignore[arg-type]
+            best = map_layer(layer, machine, flow, objective="cycles", tiles=tiles)
             columns = best.result.rows[0].columns
             assert (
                 best.certificate.proved

@@ -160,7 +160,7 @@ def test_a_sampled_study(file: Path) -> None:
         "[8, 16]", "{first: 1, last: 1000000}"
     )
     found = overrides(text.replace("rows * cols <= 256", "rows <= 2 * cols") + "sample: 25\n", file)
-    assert len(found) == 25 and all(p["array.rows"] <= 2 * p["array.cols"] for p in found)  # type: ignore[operator]
+    assert len(found) == 25 and all(p["array.rows"] <= 2 * p["array.cols"] for p in found)
     again = overrides(text.replace("rows * cols <= 256", "rows <= 2 * cols") + "sample: 25\n", file)
     assert found == again
 

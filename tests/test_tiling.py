@@ -230,7 +230,7 @@ def test_published_conv2_on_eyeriss():
 def test_published_conv2_computes_conv2():
     arch, problem = ARCHITECTURES["eyeriss"], conv2(1)
     nest = acc.Nest(problem, arch, acc.Mapping(loops=PUBLISHED, keep=EYERISS_KEEPS))
-    data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)  # type: ignore[arg-type]
+    data = random_data(problem, *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0)
     run = event.run(nest, data)
     assert np.array_equal(run.outputs, golden.accumulate(problem, data, arch.number("psum")))
     assert (

@@ -507,7 +507,7 @@ def test_float64_gradients_of_a_whole_network(tmp_path: Path) -> None:
         ends = []
         for sign in (1, -1):
             moved = {name: value + sign * h * along[name] for name, value in weights.items()}
-            ends.append(losses.value(loss, evaluate(graph, images, moved)[end], targets))  # type: ignore[arg-type]
+            ends.append(losses.value(loss, evaluate(graph, images, moved)[end], targets))
         want = sum(
             float((at_weights[name] * along[name]).sum()) for name in weights if name in at_weights
         )

@@ -77,7 +77,7 @@ class Nest(Displayed, Skeleton):
         twin._projections, twin._largest = {}, {}
         return twin
 
-    def pieces(self, chain: Chain, index: Map[int, Any]) -> Piece:
+    def pieces(self, chain: Chain, index: Map[int, int | np.int64 | np.ndarray]) -> Piece:
         """Ranges at ``index`` (loop -> position array, broadcast); loops not in it are left whole.
 
         A position past the end of its range gives an empty piece, never a wrapped one.

@@ -13,7 +13,7 @@ from typing import Any
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
-from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapper.any_dataflow import is_any
 from accelsim.mapper.certificate import Certificate
 from accelsim.mapper.layer_search import FRONT, FrontPoint, Progress, best_mapping
@@ -21,14 +21,13 @@ from accelsim.mapper.objective import Objective
 from accelsim.mapper.search import RUNNERS_UP
 from accelsim.mapper.space import TILES, TileChoice
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import MappingFile, load_dataflow
+from accelsim.mapping.files import DataflowLike, MappingFile, load_dataflow, sources
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
-from accelsim.results.layer_row import Engine
+from accelsim.results.layer_row import Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Result
-from accelsim.results.simulate import simulate
-from accelsim.workload.network import Workload, load_workload
-from accelsim.workload.problem import Direction
+from accelsim.workload.network import WorkloadLike, load_workload
+from accelsim.workload.problem import Direction, Problem
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,16 @@ class Best(Displayed):
 
 
 def map_layer(
-    layer: Any,
-    arch: Any,
-    dataflow: Any,
+    layer: WorkloadLike,
+    arch: ArchitectureLike,
+    dataflow: DataflowLike,
     *,
     objective: str = "edp",
     tiles: TileChoice = "divisors",
     limit: float | None = None,
     batch: int | None = None,
     direction: Direction = "forward",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     check: bool = False,
     progress: Progress | None = None,
 ) -> Best:
@@ -97,8 +96,9 @@ def map_layer(
         limit=limit,
         progress=progress,
     )
-    of = _Rows(network, machine, flow, batch, direction)
-    result = of.row(chosen.mapping)
+    check_macs(network.layers[0].name, problem, batch)
+    of = _Rows(network.name, network.layers[0].name, problem, machine, flow)
+    result = of.result(chosen.mapping)
     certificate = chosen.certificate
     if check:
         others = chosen.near[: RUNNERS_UP - 1]
@@ -119,7 +119,7 @@ def _check_options(tiles: str, limit: float | None) -> None:
         raise InputError("must be above 0 seconds", key="limit", got=str(limit))
 
 
-def _flow(dataflow: Any, tiles: str) -> Dataflow | None:
+def _flow(dataflow: DataflowLike, tiles: str) -> Dataflow | None:
     """The dataflow, or None for ``any``."""
     if not is_any(dataflow):
         return load_dataflow(dataflow)
@@ -128,39 +128,48 @@ def _flow(dataflow: Any, tiles: str) -> Dataflow | None:
     return None
 
 
+def mapped_row(
+    workload: str,
+    layer: str,
+    problem: Problem,
+    arch: Architecture,
+    flow: Dataflow | None,
+    mapping: LoopMapping,
+    engine: Engine = "analytic",
+) -> Row:
+    """The row of a layer under a mapping that the mapper chose; without a dataflow (``any``) it is
+    called after the mapper.
+    """
+    file = MappingFile(name="mapper", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused)
+    (source,) = sources(flow, file)
+    return layer_row(workload, layer, problem, arch, source, How(engine, False, 0), {})[0]
+
+
 @dataclass(frozen=True)
 class _Rows:
     """One layer under mappings of its own."""
 
-    network: Workload
+    workload: str
+    layer: str
+    problem: Problem
     arch: Architecture
     flow: Dataflow | None
-    batch: int | None
-    direction: Direction
 
-    def row(self, m: LoopMapping, engine: Engine = "analytic") -> Result:
+    def result(self, mapping: LoopMapping, engine: Engine = "analytic") -> Result:
         """The result of a mapping.  Raises MappingError where it has none."""
-        file = MappingFile(name="mapper", loops=m.loops, keep=m.keep, fused=m.fused)
-        result = simulate(
-            self.network,
-            self.arch,
-            self.flow,
-            mapping=file,
-            batch=self.batch,
-            direction=self.direction,
-            engine=engine,
-        )
-        if result.rows[0].columns.get("cycles") is None:
-            raise MappingError(str(result.rows[0].columns.get("error")))
-        return result
+        where = self.workload, self.layer, self.problem, self.arch, self.flow
+        row = mapped_row(*where, mapping, engine)
+        if row.columns.get("cycles") is None:
+            raise MappingError(str(row.columns.get("error")))
+        return Result((row,))
 
     def carried_out(self, m: LoopMapping, result: Result | None = None) -> dict[str, Any]:
         """A mapping's figures by the analytic engine (``result``, if it is known) and the event
         engine.
         """
         unit = f"energy_{self.arch.energy.unit}"
-        ours = (self.row(m) if result is None else result).rows[0]
-        event = self.row(m, "event").rows[0].columns
+        ours = (self.result(m) if result is None else result).rows[0]
+        event = self.result(m, "event").rows[0].columns
         return {
             "mapping": str(ours.nest.mapping) if ours.nest else "",
             "cycles": ours.columns["cycles"],
@@ -171,4 +180,4 @@ class _Rows:
         }
 
 
-__all__ = ["Best", "map_layer"]
+__all__ = ["Best", "map_layer", "mapped_row"]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.errors import InputError
+from accelsim.base.limits import MAX_NUMBER
 from accelsim.engines import analytic, moved
 from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
@@ -122,6 +124,12 @@ def layer_row(
         return Row(columns, nest, why, known), None
     known |= {"sampled": run.sampled} if run.sampled else {}
     return Row(columns, nest, why, known, run.timing), run.outputs
+
+
+def check_macs(layer: str, problem: Problem, batch: int | None) -> None:
+    """Raises InputError beyond 2^53 MACs, where counts would no longer be exact."""
+    if problem.macs > MAX_NUMBER:
+        raise InputError(f"{layer} may have at most 2^53 MACs", key="batch", got=str(batch))
 
 
 def leading(

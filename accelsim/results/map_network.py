@@ -23,12 +23,10 @@ from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_
 from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapper.space import TileChoice
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow, sources
+from accelsim.mapping.files import DataflowLike, LayerMapping, MappingFile, load_dataflow
 from accelsim.mapping.mapping import MappingError
-from accelsim.results.best_mapping import Best, map_layer
-from accelsim.results.layer_row import How, Row, layer_row
+from accelsim.results.best_mapping import Best, map_layer, mapped_row
 from accelsim.results.result import Result
-from accelsim.workload.layers import Layer
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -153,28 +151,18 @@ def map_network(
     }
     errors = {name: why for name, why in outcomes.items() if isinstance(why, str)}
     rows = [
-        _row(network.name, layer, machine, flow, chosen[layer.name], batch, direction)
+        mapped_row(
+            network.name,
+            layer.name,
+            layer.directed(batch, direction),
+            machine,
+            None if isinstance(flow, str) else flow,
+            chosen[layer.name].mapping,
+        )
         for layer in network.layers
         if layer.name in chosen
     ]
     return NetworkBest(chosen, errors, Result(tuple(rows)), stopped)
-
-
-def _row(
-    workload: str,
-    layer: Layer,
-    arch: Architecture,
-    flow: str | Dataflow,
-    best: Best,
-    batch: int | None,
-    direction: Direction,
-) -> Row:
-    """The row of a layer under its best mapping; under ``any`` it is called after the mapper."""
-    mapping = best.mapping
-    file = MappingFile(name="mapper", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused)
-    (source,) = sources(None if flow == ANY else flow, file)
-    problem, how = layer.directed(batch, direction), How("analytic", check=False, seed=0)
-    return layer_row(workload, layer.name, problem, arch, source, how, {})[0]
 
 
 @dataclass(frozen=True)

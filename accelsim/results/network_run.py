@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import InputError
-from accelsim.base.limits import MAX_NUMBER
 from accelsim.engines import analytic
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.hardware.architecture import Architecture
@@ -35,6 +34,7 @@ from accelsim.results.layer_row import (
     Given,
     How,
     Row,
+    check_macs,
     efficiency,
     layer_row,
     leading,
@@ -266,10 +266,7 @@ class _UnderOneDataflow:
         assert isinstance(node.op, ArrayOperator)
         whole, source = self.whole, self.source
         problem = problem or node.op.problem(whole.batch, *whole.graph.input_shapes(node))
-        if problem.macs > MAX_NUMBER:
-            raise InputError(
-                f"{node.name} may have at most 2^53 MACs", key="batch", got=str(whole.batch)
-            )
+        check_macs(node.name, problem, whole.batch)
         if self.staying is not None:
             source = replace(source, mapping_of=partial(_planned, self.staying))
         return layer_row(

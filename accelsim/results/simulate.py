@@ -32,7 +32,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
-from accelsim.base.limits import MAX_NUMBER, plain_value
+from accelsim.base.limits import plain_value
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapping.files import (
     DataflowLike,
@@ -43,7 +43,7 @@ from accelsim.mapping.files import (
     several,
     sources,
 )
-from accelsim.results.layer_row import ENGINES, Engine, How, Row, layer_row
+from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Result
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
@@ -178,13 +178,10 @@ def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: b
 def _problems(
     network: Workload, batch: int | None, direction: Direction
 ) -> list[tuple[str, Problem]]:
-    """Each layer's name and what is to be computed of it.  Raises InputError beyond 2^53 MACs,
-    where counts would no longer be exact.
-    """
+    """Each layer's name and what is to be computed of it.  Raises InputError beyond 2^53 MACs."""
     problems = [(layer.name, layer.directed(batch, direction)) for layer in network.layers]
     for name, problem in problems:
-        if problem.macs > MAX_NUMBER:
-            raise InputError(f"{name} may have at most 2^53 MACs", key="batch", got=str(batch))
+        check_macs(name, problem, batch)
     return problems
 
 

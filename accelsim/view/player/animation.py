@@ -7,12 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from accelsim.base.errors import InputError
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.hardware.architecture import Architecture, load_architecture
-from accelsim.mapping.files import MappingSource, sources
+from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapping.files import DataflowsLike, MappingLike, MappingSource, sources
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.results.layer_row import override_text
@@ -21,7 +20,7 @@ from accelsim.view.player.filming import record
 from accelsim.view.player.page import page, summary
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.layers import Layer
-from accelsim.workload.network import Workload, load_workload
+from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction
 
 MOST_FILMS = 4
@@ -71,13 +70,13 @@ class Animation:
 
 
 def animate(
-    workload: Any,
-    arch: Any,
-    dataflow: Any = None,
+    workload: WorkloadLike,
+    arch: ArchitectureLike,
+    dataflow: DataflowsLike | None = None,
     *,
     layer: str | None = None,
-    mapping: Any = None,
-    overrides: Mapping[str, Any] | None = None,
+    mapping: MappingLike | None = None,
+    overrides: Mapping[str, object] | None = None,
     batch: int | None = None,
     direction: Direction = "forward",
     seed: int = 0,
