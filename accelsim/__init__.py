@@ -128,11 +128,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'accelsim' has no attribute {name!r}")
-    thing = globals()[name] = getattr(import_module(f"accelsim.{_HOMES[name]}"), name)
-    return thing
+if not TYPE_CHECKING:  # a type checker takes names from the imports above, and reports others
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'accelsim' has no attribute {name!r}")
+        thing = globals()[name] = getattr(import_module(f"accelsim.{_HOMES[name]}"), name)
+        return thing
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from test_cli import shell
 
 import accelsim as acc
+from accelsim.base.shipped import shipped_names
 from accelsim.results.result import Result
 
 SMALL_SCALESIM = {"array.rows": 8, "array.cols": 8}
@@ -187,3 +188,14 @@ def test_the_command():
             "fc8",
         ]
         assert sum(r["macs"] for r in mine) == 724_406_816
+
+
+@pytest.mark.parametrize("name", shipped_names("dataflows"))
+def test_every_shipped_dataflow(name: str) -> None:
+    """Whatever lies in ``dataflows/`` runs on some architecture, bit-exact and counted alike."""
+    shape = acc.Conv2d(name="conv", M=5, C=3, H=7, W=6, R=3, S=2, padding=1)
+    results = [
+        acc.simulate(shape, arch, name, check=True) for arch in shipped_names("architectures")
+    ]
+    runs = [result for result in results if result.rows[0].nest is not None]
+    assert runs and all(result.bit_exact and not result.failures for result in runs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from accelsim.workload import loss as losses
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.block_float import BlockFloat, added, exponent_of, narrowed, rounded
 from accelsim.workload.graph.entries import OPERATORS
+from accelsim.workload.operators.activation import Elementwise
 from accelsim.workload.operators.array import ArrayOperator
 from accelsim.workload.operators.gradients import gradient, gradient_words, refusal
 from accelsim.workload.operators.gradients.activation_gradients import _PLAIN, derivative
@@ -601,3 +603,21 @@ def test_array_operators_are_the_ones_the_engines_run() -> None:
     for model in OPERATORS.values():
         if issubclass(model, ArrayOperator):
             assert gradient_words.dispatch(model) is gradient_words.dispatch(object)
+
+
+def test_every_operator_is_tried() -> None:
+    """By name in this file, or among the activations that are drawn from ``_PLAIN``."""
+    text = Path(__file__).read_text("utf-8")
+    drawn = {*_PLAIN, "identity"}
+    assert {kind for kind in OPERATORS if f'"{kind}"' not in text} <= drawn
+
+
+def test_an_activation_without_a_derivative_is_refused() -> None:
+    class Unheard(Elementwise):
+        type: str = "unheard"
+
+        def apply(self, x: Any) -> Any:
+            return x
+
+    Unheard.model_rebuild()
+    assert "registers no derivative" in str(refusal(Unheard()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -751,3 +752,11 @@ def test_shapes_that_cannot_be(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         op(kind, **fields).infer(*shapes)
+
+
+def test_every_operator_is_tried() -> None:
+    """A type that is in ``OPERATORS`` and nowhere in this file has no reference here.  A parameter
+    computes nothing: it is one of the network's own arrays.
+    """
+    text = Path(__file__).read_text("utf-8")
+    assert {kind for kind in OPERATORS if f'"{kind}"' not in text} <= {"parameter"}

@@ -105,6 +105,7 @@ def public_objects() -> list[Any]:
         acc.map_network("lenet5", "systolic", "ws", layers=["conv1"]),
         Study(name="s", workload="lenet5", arch="systolic", dataflows=("ws",), grid={}),
         acc.simulate("lenet5", "systolic", "ws,os"),
+        acc.simulate("lenet5", "systolic", "ws").rows[0],
         acc.train_step("lenet5", arch="systolic", dataflow="ws", engine="analytic"),
     ]
 
@@ -158,3 +159,15 @@ def test_a_page_is_written_twice_from_one_structure() -> None:
 def test_what_has_no_page_is_refused() -> None:
     with pytest.raises(TypeError, match="nothing to say about int"):
         display.text(3)
+
+
+def test_at_the_prompt_a_result_is_a_line() -> None:
+    """``repr`` of what calls return: short, and no address of an object."""
+    for thing in public_objects():
+        told = repr(thing)
+        assert "object at 0x" not in told, told[:200]
+    run = acc.simulate("lenet5", "systolic", "ws,os")
+    found = acc.map_network("lenet5", "systolic", "ws", layers=["conv1"])
+    for thing in (run, run.rows[0], run.rows[0].nest, found, found.layers["conv1"]):
+        assert len(repr(thing)) < 400 and "\n" not in repr(thing)
+    assert repr(run) == "<Result of 10 rows: lenet5 on systolic, ws, os>"

@@ -91,22 +91,26 @@ def import_(
     return 0
 
 
-def _imported(file: Path, kind: str, fold: bool, shape: str | None) -> Imported:
-    if kind == "onnx":
-        from accelsim.importers.onnx_import import import_onnx
+def _imported(file: Path, form: str, fold: bool, shape: str | None) -> Imported:
+    """The file read by the importer of its form, one of ``FORMATS``."""
+    match form:
+        case "onnx":
+            from accelsim.importers.onnx_import import import_onnx
 
-        return import_onnx(file, fold)
-    if kind == "caffe":
-        from accelsim.importers.caffe import import_caffe
+            return import_onnx(file, fold)
+        case "caffe":
+            from accelsim.importers.caffe import import_caffe
 
-        return import_caffe(file, _shape(shape) if shape else None)
-    if kind == "scalesim":
-        from accelsim.importers.scalesim import import_scalesim
+            return import_caffe(file, _shape(shape) if shape else None)
+        case "scalesim":
+            from accelsim.importers.scalesim import import_scalesim
 
-        return import_scalesim(file)
-    from accelsim.importers.timeloop import import_timeloop
+            return import_scalesim(file)
+        case "timeloop":
+            from accelsim.importers.timeloop import import_timeloop
 
-    return import_timeloop(file)
+            return import_timeloop(file)
+    raise AssertionError(f"no importer of {form}")
 
 
 def _shape(text: str) -> tuple[int, ...]:

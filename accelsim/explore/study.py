@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.explore.execution import OnError, carry_out
@@ -57,7 +58,7 @@ KEYS = {"architecture": "arch", "dataflow": "dataflows", "layer": "layers"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Study:
+class Study(Displayed):
     """Every layer of the workload, under every dataflow, on every architecture of a space.
 
     ``sweep`` says what each keyword means.  ``layers`` chooses layers by name.  ``name`` and

@@ -52,6 +52,9 @@ class Nest(Displayed, Skeleton):
             raise MappingError(overflow)
         _ = self.boundaries
 
+    def __repr__(self) -> str:
+        return f"<Nest on {self.arch.name}: {self.mapping}>"
+
     @property
     def footprint(self) -> Footprint:
         """Tiles, widths and occupancy of every level, without padding that is not stored."""

@@ -41,6 +41,9 @@ class Best(Displayed):
     certificate: Certificate
     front: tuple[FrontPoint, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Best {self.mapping}: {self.certificate}>"
+
 
 def map_layer(
     layer: WorkloadLike,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.engines import analytic, moved
@@ -41,7 +42,7 @@ ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Displayed):
     """One layer under one dataflow.
 
     ``columns``     what is shown and written, by name: words, cycles, energy in the architecture's
@@ -58,6 +59,11 @@ class Row:
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     timing: Timing | None = None
+
+    def __repr__(self) -> str:
+        of = [str(self.columns.get(key)) for key in ("workload", "layer", "arch", "dataflow")]
+        cycles = self.columns.get("cycles")
+        return f"<Row of {' '.join(of)}: {self.error or f'{cycles} cycles'}>"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ class NetworkBest(Displayed):
     result: Result
     stopped: bool = False
 
+    def __repr__(self) -> str:
+        none = f", {len(self.errors)} without a mapping" if self.errors else ""
+        return f"<NetworkBest of {len(self.layers)} layers{none}>"
+
     def mapping_file(self, name: str = "mapper", description: str = "") -> MappingFile:
         """The chosen mappings as one file's content, a layer each.  Raises MappingError if there
         are none.

@@ -41,6 +41,13 @@ class Result:
     rows: tuple[Row, ...]
     searches: Mapping[str, NetworkBest] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        named = [
+            ", ".join(dict.fromkeys(str(row.columns.get(key)) for row in self.rows))
+            for key in ("workload", "arch", "dataflow")
+        ]
+        return "<Result of {} rows: {} on {}, {}>".format(len(self.rows), *named)
+
     # -- tables --------------------------------------------------------------------------------
 
     def records(self, *, total: bool = False) -> list[Record]:

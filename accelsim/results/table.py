@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from accelsim.base.text_table import Block, Page, Sentences, SideNotes, TextTable, spaced
+from accelsim.base.text_table import Block, Facts, Page, Sentences, SideNotes, TextTable, spaced
+from accelsim.results.layer_row import Row
 from accelsim.results.result import Result
 
 NOTES = "Energy and area: what is not simply published (sources: accelsim/hardware/tables)"
@@ -151,3 +152,19 @@ def _percent(value: Any) -> str:
 
 def _short(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}"
+
+
+def row_blocks(row: Row) -> tuple[Block, ...]:
+    """One row by itself: every column that has a value, and the loops that ran."""
+    facts = [(name, _plain_cell(value)) for name, value in row.columns.items() if value is not None]
+    loops = [("loops", str(row.nest.mapping))] if row.nest is not None else []
+    return (Facts(tuple(facts + loops)),)
+
+
+def _plain_cell(value: Any) -> str:
+    """A column's value: whole numbers with spaces, others to six digits."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return spaced(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from accelsim.base.text_table import Block, Page
+from accelsim.explore.study import Study
 from accelsim.explore.study_file import StudyFile
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.certificate import Certificate
@@ -20,14 +21,15 @@ from accelsim.mapping.files import MappingFile
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.nest import Nest
 from accelsim.results.best_mapping import Best
-from accelsim.results.layer_row import describe_overrides
+from accelsim.results.layer_row import Row, describe_overrides
 from accelsim.results.map_network import NetworkBest
+from accelsim.results.table import row_blocks
 from accelsim.view.pages.architecture_page import architecture_blocks
 from accelsim.view.pages.dataflow_page import dataflow_blocks
 from accelsim.view.pages.mapping_page import file_blocks, mapping_blocks, nest_blocks
 from accelsim.view.pages.profile_page import profile_page
 from accelsim.view.pages.search_page import best_blocks, certificate_blocks, network_best_blocks
-from accelsim.view.pages.study_page import study_blocks
+from accelsim.view.pages.study_page import study_blocks, study_call_blocks
 from accelsim.view.pages.workload_page import (
     graph_blocks,
     layer_blocks,
@@ -51,6 +53,8 @@ _BLOCKS: tuple[tuple[type, Callable[[Any], tuple[Block, ...]]], ...] = (
     (MappingFile, file_blocks),
     (Nest, nest_blocks),
     (StudyFile, study_blocks),
+    (Study, study_call_blocks),
+    (Row, row_blocks),
     (Best, best_blocks),
     (NetworkBest, network_best_blocks),
     (Certificate, certificate_blocks),

@@ -213,7 +213,8 @@ def _link(
     data = feature_maps(nest.problem, share, zeros.ofmap[layer], seed)
     names = ("ofmap",) if share is None else ("ifmap", "ofmap")
     found = {t: link_coding.coded(nest, t, data[t]) for t in names}
-    gated = macs_gated(nest.problem, data["ifmap"], nest.stored("ifmap", nest.levels))
+    padded = nest.projection("ifmap", nest.levels).stored_padding
+    gated = macs_gated(nest.problem, data["ifmap"], padded)
     return {t: x for t, x in found.items() if x is not None}, gated
 
 

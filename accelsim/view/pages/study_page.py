@@ -1,10 +1,14 @@
-"""The page of a study: what is swept, axis by axis, and under which conditions."""
+"""The page of a study, and of a study file: what is swept, axis by axis, and under which
+conditions.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from accelsim.base.text_table import Block, Facts
+from accelsim.explore.study import Study
 from accelsim.explore.study_file import AxisRange, StudyFile
 from accelsim.view.pages.words import in_words
 
@@ -25,6 +29,28 @@ def study_blocks(study: StudyFile) -> tuple[Block, ...]:
     pairs += [("condition", text) for text in study.constraints]
     pairs += [(key, in_words(getattr(study, key))) for key in _LAST]
     return (Facts(tuple(pairs)),)
+
+
+def study_call_blocks(study: Study) -> tuple[Block, ...]:
+    """Keywords that are not as always, each axis on a line of its own."""
+    pairs: list[tuple[str, str]] = []
+    for field in fields(study):
+        value = getattr(study, field.name)
+        if field.name in ("name", "description", "source") or value == field.default:
+            continue
+        if field.name == "grid":
+            pairs += [(key, _named(list(values))) for key, values in value.items()]
+        else:
+            pairs.append((field.name, _named(value)))
+    return (Facts(tuple(pairs)),)
+
+
+def _named(value: Any) -> str:
+    """A keyword's value; an object goes by its name."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_named(v) for v in value) or "none"
+    name = getattr(value, "name", None)
+    return name if isinstance(name, str) and name else in_words(value)
 
 
 def _axis(values: AxisRange | tuple[Any, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from accelsim.base.errors import InputError
@@ -35,7 +35,7 @@ class Animation:
     """
 
     title: str
-    films: tuple[Film, ...]
+    films: tuple[Film, ...] = field(repr=False)
 
     @property
     def html(self) -> str:

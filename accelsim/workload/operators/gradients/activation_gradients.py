@@ -28,8 +28,14 @@ from accelsim.workload.operators.activation import (
     erf,
     sigmoid,
 )
-from accelsim.workload.operators.gradients.gradient import Blocks, Floats, gradient, gradient_words
-from accelsim.workload.operators.operator import Weights, as_float, axes_of
+from accelsim.workload.operators.gradients.gradient import (
+    Blocks,
+    Floats,
+    gradient,
+    gradient_words,
+    refusal,
+)
+from accelsim.workload.operators.operator import Weights, as_float, axes_of, kind
 from accelsim.workload.scaling import Scales
 
 
@@ -68,6 +74,13 @@ _PLAIN: dict[str, Callable[[Array], Array]] = {
 def derivative(op: Elementwise, x: Array) -> Array:
     """The function's derivative at every word, in the shape of ``x``, float64."""
     raise NotImplementedError(type(op).__name__)
+
+
+@refusal.register
+def _elementwise_refusal(op: Elementwise) -> str | None:
+    """Every such operator has the same gradient, made of its derivative, if it has one."""
+    missing = derivative.dispatch(type(op)) is derivative.dispatch(object)
+    return f"{kind(op)} has no gradient: it registers no derivative" if missing else None
 
 
 @derivative.register
