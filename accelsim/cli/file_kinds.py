@@ -139,5 +139,11 @@ def _as_editors_show(value: Any) -> Any:
     out = {(_BOUNDS.get(k, k) if number else k): _as_editors_show(v) for k, v in value.items()}
     if isinstance(text := out.get("description"), str):
         said = re.sub(r"\s*Raises [^.]*\.", "", text).replace("``", "`")
-        out["description"] = re.sub(r"(?<!\n)\n(?!\n)", " ", said)
+        out["description"] = "\n\n".join(map(_joined, said.split("\n\n")))
     return out
+
+
+def _joined(paragraph: str) -> str:
+    """A paragraph on one line; a list of names with what each means keeps its lines."""
+    listed = re.match(r"`[^`]+` {2,}", paragraph)
+    return paragraph if listed else paragraph.replace("\n", " ")

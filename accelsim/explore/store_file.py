@@ -156,18 +156,26 @@ class StoreFile:
     def _prepare(self, create: bool) -> None:
         """Make or check the tables, and set up the connection."""
         self.db.execute(f"pragma busy_timeout = {int(LOCK_S * 1000)}")
-        application, version, tables = self._marks()
+        application, version, tables = self._at_once()
         if application == 0 and not tables:
             if not create:
                 raise StoreError("is empty, no accelsim store", file=self.path)
             self._make()
-            application, version, _ = self._marks()
+            application, version, _ = self._at_once()
         self._check(application, version)
         wal = self.db.execute("pragma journal_mode").fetchone()[0] == "wal"
         self.db.execute(f"pragma synchronous = {'normal' if wal else 'full'}")
         self.db.execute("pragma cache_size = -65536")
         self.db.execute("pragma temp_store = memory")
         self.reload()
+
+    def _at_once(self) -> tuple[int, int, int]:
+        """The marks of one moment: another process may be making the tables."""
+        self.db.execute("begin")
+        try:
+            return self._marks()
+        finally:
+            self.db.execute("commit")
 
     def _marks(self) -> tuple[int, int, int]:
         """Whose file it is, of which version, and how many tables it has."""
