@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+# The tests start hundreds of processes; without this each would compile every module anew where the variable is set.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all bench clean
 
 demo: $(VENV)/.run
