@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from accelsim.base.errors import InputError, folded, nearest
@@ -47,22 +47,27 @@ def resolve_file(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
     name. Raises InputError if there is none.
     """
     text = os.fspath(name_or_path)
-    if (
-        isinstance(name_or_path, os.PathLike)
-        or text.endswith(SUFFIXES)
-        or "/" in text
-        or os.sep in text
-    ):
+    if isinstance(name_or_path, os.PathLike) or _is_path(text):
         return existing(Path(text), shipped_names(kind))
-    known = _by_name(kind, shipped_folder(kind))
-    if folded(text) in known:
-        return known[folded(text)]
+    path = shipped_file(kind, text)
+    if path is not None:
+        return path
     raise InputError(
         "must be a shipped name or a .yaml file",
         key=SINGULAR.get(kind, kind),
         got=text or "nothing",
         choices=shipped_names(kind),
     )
+
+
+@lru_cache(maxsize=1024)
+def shipped_file(kind: str, name: str) -> Path | None:
+    """The shipped file of that name; None if there is none, or if it is a path."""
+    return None if _is_path(name) else _by_name(kind, shipped_folder(kind)).get(folded(name))
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(SUFFIXES) or "/" in text or os.sep in text
 
 
 @cache

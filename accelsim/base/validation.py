@@ -1,8 +1,8 @@
 """Plain data as a pydantic model, or one clear line about the first thing that is wrong with it.
 
 ``load_model`` is what reads every kind of file: workloads, dataflows, architectures, mappings and
-studies.  ``validate`` is for data that are there already (an importer's, a list of layers).
-pydantic is imported when something is validated.
+studies; ``load_named`` finds it by name first.  ``validate`` is for data that are there already (an
+importer's, a list of layers).  pydantic is imported when something is validated.
 
 Of all that pydantic finds wrong one thing is told, the first in the file, with its place there; a
 misspelt key goes before what it leaves missing.
@@ -13,12 +13,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from accelsim.base.errors import InputError
 from accelsim.base.model_keys import declared_keys, types_at
 from accelsim.base.overrides import apply_overrides
-from accelsim.base.shipped import SINGULAR
+from accelsim.base.shipped import SINGULAR, resolve_file, shipped_file
 from accelsim.base.yaml_reading import FLOAT, Steps, TextPlace, YamlSource, in_words, read_yaml
 
 if TYPE_CHECKING:
@@ -42,6 +44,31 @@ def load_model(
     source = read_yaml(path, kind)
     data = apply_overrides(source.data, overrides, model, from_text) if overrides else source.data
     return validate(data, model, kind, source, tuple(overrides or ()))
+
+
+def load_named(
+    kind: str,
+    name_or_path: str | os.PathLike[str],
+    model: type[Model],
+    overrides: Mapping[str, object] | None = None,
+    from_text: bool = False,
+) -> Model:
+    """The file of a shipped name or a path, as ``load_model`` reads it.  A shipped file is read
+    once for as long as it stays what it is; models are frozen, so all who ask may have the same.
+
+    Raises InputError.
+    """
+    path = shipped_file(kind, name_or_path) if isinstance(name_or_path, str) else None
+    if path is None or overrides:
+        path = resolve_file(kind, name_or_path)
+        return load_model(path, model, kind, overrides, from_text)
+    status = os.stat(path)
+    return cast("Model", _shipped(kind, path, model, status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=256)
+def _shipped(kind: str, path: Path, model: type[Any], _changed_ns: int, _bytes: int) -> Any:
+    return load_model(path, model, kind)
 
 
 def validate(

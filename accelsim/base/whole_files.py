@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +25,23 @@ def records_csv(records: Sequence[Mapping[str, object]]) -> str:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A stream whose bytes are the file's once the block has ended well; otherwise ``path`` stays
     as it was.  Raises OSError where it cannot be written.
+
+    The bytes wait under a name of their own in the same directory.  A link stays a link, and the
+    file it leads to is written; a file keeps its mode; what is no regular file (a device, a pipe)
+    has nothing to keep whole and is written as it comes.
     """
-    half = path.with_name(path.name + ".part")
-    try:
-        with half.open("wb") as stream:
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with target.open("wb") as stream:
             yield stream
-        half.replace(path)
+        return
+    half = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with half.open("xb") as stream:
+            yield stream
+        if target.exists():
+            half.chmod(stat.S_IMODE(target.stat().st_mode))
+        half.replace(target)
     except BaseException:
         half.unlink(missing_ok=True)
         raise

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTIONS, pairs
+from accelsim.cli.common import (
+    FILE,
+    arch_option,
+    batch_option,
+    direction_option,
+    overrides_option,
+    pairs,
+)
 
 if TYPE_CHECKING:
     from accelsim.workload.problem import Direction
@@ -18,19 +25,8 @@ if TYPE_CHECKING:
 @click.option(
     "--layer", metavar="L", help="The layer; may be left out where the workload has only one."
 )
-@click.option(
-    "--arch",
-    required=True,
-    metavar="A",
-    help="Architecture: a name of `accelsim list` or a YAML file.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a dotted key of the architecture: array.rows=32.",
-)
+@arch_option
+@overrides_option
 @click.option(
     "--dataflow",
     metavar="D[,D...]",
@@ -41,10 +37,8 @@ if TYPE_CHECKING:
     metavar="M",
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
 )
-@click.option("--batch", type=BATCH, metavar="N", help="Batch size; the workload's own otherwise.")
-@click.option(
-    "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
-)
+@batch_option
+@direction_option
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -72,7 +66,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="LAYER-DATAFLOW.html unless given.",
 )

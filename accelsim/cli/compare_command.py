@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.frame_tables import FORMATS, chosen_format, names, put
+from accelsim.cli.common import output_option
+from accelsim.cli.frame_tables import chosen_format, frame_format_option, names, put
 
 
 @click.command()
@@ -23,19 +24,8 @@ from accelsim.cli.frame_tables import FORMATS, chosen_format, names, put
 @click.option("--where", metavar="EXPR", help="Only rows for which this holds.")
 @click.option("--total", is_flag=True, help="Sum over the layers of each network.")
 @click.option("--all", "everything", is_flag=True, help="Also rows that only one of them has.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="table unless -o names a .csv, .json or .parquet file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@frame_format_option
+@output_option
 def compare(
     first: str,
     second: str,

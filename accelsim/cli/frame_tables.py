@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from accelsim.explore.columns import Table
 
 FORMATS = ("table", "csv", "json", "parquet")
+
+frame_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="table unless -o names a .csv, .json or .parquet file.",
+)
 SHOWN = 40  # rows of a table on the terminal
 
 

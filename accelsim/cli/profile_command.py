@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, csv_text, write
+from accelsim.cli.common import BATCH, DIRECTORY, csv_text, format_option, output_option, write
 
 if TYPE_CHECKING:
     from accelsim.workload.profile import Profile
@@ -40,22 +40,11 @@ CLOCK = 2200.0
 )
 @click.option("--layers", "layers_only", is_flag=True, help="Only what runs on the array.")
 @click.option("--total", is_flag=True, help="Only a total for each network, in every format.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "csv", "json"]),
-    help="table unless -o names a .csv or .json file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@format_option
+@output_option
 @click.option(
     "--plot",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="Draw networks.png and .svg there.",
 )

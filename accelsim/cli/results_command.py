@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.frame_tables import FORMATS, brief, chosen_format, names, put
+from accelsim.cli.common import output_option
+from accelsim.cli.frame_tables import brief, chosen_format, frame_format_option, names, put
 
 if TYPE_CHECKING:
     from accelsim.explore.columns import Table
@@ -51,19 +52,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Forget the rows of other model versions than this accelsim's.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="table unless -o names a .csv, .json or .parquet file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@frame_format_option
+@output_option
 def results(
     store: Path,
     where: str | None,

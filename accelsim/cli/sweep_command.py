@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.frame_tables import FORMATS, brief, chosen_format, put
+from accelsim.cli.common import DIRECTORY, FILE, output_option
+from accelsim.cli.frame_tables import brief, chosen_format, frame_format_option, put
 
 if TYPE_CHECKING:
     from accelsim.explore.columns import Table
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("study", type=click.Path(path_type=Path))
 @click.option(
     "--store",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     metavar="FILE",
     help="SQLite file of the points; the study's own otherwise.",
 )
@@ -75,22 +76,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="A crash is a row, or ends the sweep.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    help="table unless -o names a .csv, .json or .parquet file.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to a file instead of stdout.",
-)
+@frame_format_option
+@output_option
 @click.option(
     "--plot",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     metavar="DIR",
     help="Draw figures there, PNG and SVG.",
 )

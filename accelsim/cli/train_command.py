@@ -25,6 +25,7 @@ from accelsim.cli.common import (
     chosen_form,
     format_option,
     output_option,
+    overrides_option,
     pairs,
     ready,
     total_option,
@@ -40,13 +41,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("network")
 @arch_option
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a dotted key of the architecture: bits.psum=32.",
-)
+@overrides_option
 @click.option("--dataflow", metavar="D", help="Dataflow: a name of `accelsim list` or a YAML file.")
 @click.option(
     "--mapping",

@@ -6,12 +6,12 @@ The commands on sweeps write theirs here (``cli/frame_tables.py``).
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.text_table import Block, Page, Sentences, TextTable, csv_lines, spaced
+from accelsim.base.whole_files import whole_file
 from accelsim.explore.columns import Column, Table
 
 
@@ -49,12 +49,12 @@ def write_parquet(table: Table, path: Path) -> None:
             return pa.nulls(len(c))
         return pa.array(c.values, mask=None if c.there is None else ~c.there)
 
-    half = path.with_name(path.name + ".part")
     try:
-        parquet.write_table(pa.table({name: array(c) for name, c in table.columns.items()}), half)
-        os.replace(half, path)
+        with whole_file(path) as stream:
+            parquet.write_table(
+                pa.table({name: array(c) for name, c in table.columns.items()}), stream
+            )
     except OSError as error:
-        half.unlink(missing_ok=True)
         why = (error.strerror or str(error)).lower()
         raise InputError(f"cannot be written ({why})", file=path) from None
 

@@ -24,9 +24,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from accelsim.base.display import Displayed
+from accelsim.base.frozen import FixedDict, FrozenDict
 from accelsim.base.overrides import apply_overrides
-from accelsim.base.shipped import resolve_file
-from accelsim.base.validation import load_model, validate
+from accelsim.base.validation import load_named, validate
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
 
@@ -68,7 +68,7 @@ class Level(Frozen):
 
     keeps: Kept = TENSORS  # type: ignore[assignment]
     capacity_bytes: Positive | None = None
-    partitions: dict[Tensor, Positive] = {}
+    partitions: FixedDict[Tensor, Positive] = FrozenDict()
     banks: Positive | None = None
     double_buffered: bool = False
     queued: Annotated[tuple[Tensor, ...], Field(strict=False)] = ()
@@ -125,7 +125,7 @@ class Network(Frozen):
     held: OperandKind = "multicast"
     streamed: OperandKind = "multicast"
     accumulated: AccumulatedKind = "reduce"
-    width_bits: Positive | dict[Tensor, Positive] | None = None
+    width_bits: Positive | FixedDict[Tensor, Positive] | None = None
 
 
 class Padding(Frozen):
@@ -175,7 +175,7 @@ class VectorUnit(Frozen):
     """
 
     lanes: Positive = 16
-    rates: dict[Operation, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    rates: FixedDict[Operation, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = FrozenDict()
     read_words: Positive = 16
     write_words: Positive = 16
 
@@ -240,11 +240,11 @@ class OwnEnergy(Frozen):
     unit: Unit = "mac"
     charge: Charge = "reads_and_writes"
     mac: Energy
-    levels: dict[str, Energy]
-    networks: dict[str, Energy]
-    vector: dict[Operation, Energy] = {}
+    levels: FixedDict[str, Energy]
+    networks: FixedDict[str, Energy]
+    vector: FixedDict[Operation, Energy] = FrozenDict()
     static_mw: Energy = 0.0
-    area_um2: dict[str, Energy] = {}
+    area_um2: FixedDict[str, Energy] = FrozenDict()
 
 
 ENERGY_TABLES: dict[str, type[Frozen]] = {
@@ -292,8 +292,8 @@ class Architecture(Displayed, Frozen):
     description: str = ""
     clock_mhz: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     array: Array
-    levels: dict[str, Level]
-    networks: dict[str, Network]
+    levels: FixedDict[str, Level]
+    networks: FixedDict[str, Network]
     bits: Bits
     signed: Signed = Signed()
     padding: Padding | None = None
@@ -432,10 +432,4 @@ def load_architecture(
             arch.model_dump(mode="json", exclude_none=True), overrides, Architecture, from_text=text
         )
         return validate(data, Architecture, "architecture", overridden=tuple(overrides))
-    return load_model(
-        resolve_file("architectures", arch),
-        Architecture,
-        "architecture",
-        overrides=overrides,
-        from_text=text,
-    )
+    return load_named("architectures", arch, Architecture, overrides, text)

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError, nearest
-from accelsim.base.shipped import resolve_file
-from accelsim.base.validation import load_model
+from accelsim.base.frozen import FixedDict
+from accelsim.base.validation import load_named
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import FUSED, Fused, Keep, Loops, Mapping, MappingError, check_names
@@ -70,7 +70,7 @@ class MappingFile(Displayed, BaseModel):
     loops: Loops | None = None
     keep: Keep | None = None
     fused: Fused = FUSED
-    layers: Annotated[dict[str, LayerMapping], Field(min_length=1)] | None = None
+    layers: Annotated[FixedDict[str, LayerMapping], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> MappingFile:
@@ -120,7 +120,7 @@ def load_dataflow(dataflow: DataflowLike) -> Dataflow:
     """
     if isinstance(dataflow, Dataflow):
         return dataflow
-    return load_model(resolve_file("dataflows", dataflow), Dataflow, "dataflow")
+    return load_named("dataflows", dataflow, Dataflow)
 
 
 def load_mapping(mapping: MappingLike) -> MappingFile:
@@ -133,9 +133,8 @@ def load_mapping(mapping: MappingLike) -> MappingFile:
         return MappingFile(
             name="mapping", loops=mapping.loops, keep=mapping.keep, fused=mapping.fused
         )
-    path = resolve_file("mappings", mapping)
-    file = load_model(path, MappingFile, "mapping")
-    return file if file.name else file.model_copy(update={"name": Path(path).stem})
+    file = load_named("mappings", mapping, MappingFile)
+    return file if file.name else file.model_copy(update={"name": Path(mapping).stem})
 
 
 # Where a layer's mapping comes from ---------------------------------------------------------------

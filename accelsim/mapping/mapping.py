@@ -23,12 +23,13 @@ from pydantic import (
 )
 
 from accelsim.base.display import Displayed
+from accelsim.base.frozen import FixedDict, FrozenDict
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
 # Parts slowest first: K runs over a filter's weights, X over an ofmap channel's pixels, as the rows
 # and columns of the matrix product that a convolution can be written as.
-FUSED: dict[str, tuple[str, ...]] = {"K": ("C", "R", "S"), "X": ("N", "E", "F")}
+FUSED: dict[str, tuple[str, ...]] = FrozenDict(K=("C", "R", "S"), X=("N", "E", "F"))
 MAX_TILE = 2**53  # the largest whole number a file's float reads exactly
 MAX_LOOPS = 100
 _LOOP = re.compile(r"([A-Za-z]\w*):([0-9]+):(\w+)(?::(row|col|none))?")
@@ -115,8 +116,8 @@ Loops = Annotated[
     WithJsonSchema(_LOOPS_SCHEMA),
 ]
 Kept = Annotated[str, AfterValidator(_tensor), WithJsonSchema(_TENSOR_SCHEMA)]
-Keep = dict[str, Annotated[tuple[Kept, ...], Field(strict=False)]]
-Fused = dict[str, Annotated[tuple[str, ...], Field(strict=False)]]
+Keep = FixedDict[str, Annotated[tuple[Kept, ...], Field(strict=False)]]
+Fused = FixedDict[str, Annotated[tuple[str, ...], Field(strict=False)]]
 
 
 def check_names(

@@ -14,11 +14,11 @@ does not have what a figure shows.
 from __future__ import annotations
 
 import os
-import secrets
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelsim.base.whole_files import whole_file
 from accelsim.view.bars.bar_blocks import energy_block, latency_block, utilization_block
 from accelsim.view.bars.bar_data import By, energy_data, latency_data, utilization_data
 from accelsim.view.bars.bar_drawing import draw_bars
@@ -84,11 +84,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[
             drawn[folder / f"{name}.{kind}"] = target.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in drawn.items():
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            draft.write_bytes(content)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with whole_file(path) as stream:
+            stream.write(content)
     png, svg = drawn
     return png, svg

@@ -23,8 +23,8 @@ from pydantic import (
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
-from accelsim.base.shipped import resolve_file
-from accelsim.base.validation import load_model, validate
+from accelsim.base.frozen import FixedDict, FrozenDict
+from accelsim.base.validation import load_named, validate
 from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import unroll
@@ -47,7 +47,7 @@ class Workload(Displayed, BaseModel):
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
     input: Shapes | None = None
-    blocks: dict[Name, GraphBlock] = {}
+    blocks: FixedDict[Name, GraphBlock] = Field(default_factory=FrozenDict)
     graph: Annotated[tuple[AnyEntry, ...], Field(strict=False)] = ()
     outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     _network: Graph | None = PrivateAttr(None)
@@ -169,7 +169,7 @@ def load_workload(source: WorkloadLike) -> Workload:
     if isinstance(source, Workload):
         return source
     if isinstance(source, (str, os.PathLike)):
-        return load_model(resolve_file("workloads", source), Workload, "workloads")
+        return load_named("workloads", source, Workload)
     layers = [source] if isinstance(source, Layer) else source
     if not isinstance(layers, Sequence) or not all(isinstance(x, Layer) for x in layers):
         raise InputError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accelsim.base.errors import InputError
+from accelsim.base.whole_files import whole_file
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapping.files import DataflowsLike, MappingLike, MappingSource, sources
@@ -50,12 +51,8 @@ class Animation:
     def save(self, path: str | Path) -> Path:
         """Write the page, whole or not at all."""
         path = Path(path)
-        half = path.with_name(path.name + ".part")
-        try:
-            half.write_text(self.html, encoding="utf-8")
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
+        with whole_file(path) as stream:
+            stream.write(self.html.encode())
         return path
 
     def __str__(self) -> str:

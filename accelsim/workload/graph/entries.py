@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from accelsim.base.errors import or_nearest
+from accelsim.base.frozen import FixedDict, FrozenDict
 from accelsim.base.limits import plain_value as plain
 from accelsim.workload.layers import Name
 from accelsim.workload.operators.activation import (
@@ -111,7 +112,7 @@ class Use(BaseModel):
             _repeat, json_schema_input_type=Annotated[int, Field(ge=1)] | tuple[int, int]
         ),
     ] = None
-    values: Annotated[dict[Name, Any], Field(alias="with")] = {}
+    values: Annotated[FixedDict[Name, Any], Field(alias="with")] = FrozenDict()
 
     @model_serializer(mode="plain")
     def _as_file(self) -> dict[str, Any]:
@@ -201,4 +202,4 @@ class GraphBlock(BaseModel):
         return as_file(self)
 
 
-Shapes = TensorShape | Annotated[dict[Name, TensorShape], Field(min_length=1)]
+Shapes = TensorShape | Annotated[FixedDict[Name, TensorShape], Field(min_length=1)]

@@ -1,0 +1,37 @@
+"""Mappings inside frozen models, which nobody changes after they are made.
+
+pydantic's ``frozen`` keeps an attribute from being set anew, not the dict it holds from being
+changed.  Models are shared between layers, threads and caches, so fields that are mappings are
+declared as ``FixedDict`` and hold a ``FrozenDict``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import AfterValidator
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V]):
+    """A dict that cannot be changed; ``dict(it)`` is a copy that can."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("this mapping cannot be changed; change a copy of it, dict(...)")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Equal mappings have equal hashes; pydantic copies a default only if it has none."""
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as a whole, since it cannot be filled key by key."""
+        return type(self), (dict(self),)
+
+
+# The type of a model's field: a dict in files and schemas, frozen when it has been checked.
+FixedDict = Annotated[dict[K, V], AfterValidator(FrozenDict)]
