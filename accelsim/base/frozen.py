@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -28,6 +29,11 @@ class FrozenDict(dict[K, V]):
         """Equal mappings have equal hashes; pydantic copies a default only if it has none."""
         return hash(frozenset(self.items()))
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As a default it is written into JSON schemas like any dict."""
+        return handler(dict[Any, Any])
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as a whole, since it cannot be filled key by key."""
         return type(self), (dict(self),)
@@ -35,3 +41,4 @@ class FrozenDict(dict[K, V]):
 
 # The type of a model's field: a dict in files and schemas, frozen when it has been checked.
 FixedDict = Annotated[dict[K, V], AfterValidator(FrozenDict)]
+SomeFixedDict = Annotated[dict[K, V], Field(min_length=1), AfterValidator(FrozenDict)]

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError, nearest
-from accelsim.base.frozen import FixedDict
+from accelsim.base.frozen import SomeFixedDict
 from accelsim.base.validation import load_named
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -70,7 +70,7 @@ class MappingFile(Displayed, BaseModel):
     loops: Loops | None = None
     keep: Keep | None = None
     fused: Fused = FUSED
-    layers: Annotated[FixedDict[str, LayerMapping], Field(min_length=1)] | None = None
+    layers: SomeFixedDict[str, LayerMapping] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> MappingFile:

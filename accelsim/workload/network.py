@@ -47,7 +47,9 @@ class Workload(Displayed, BaseModel):
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
     input: Shapes | None = None
-    blocks: FixedDict[Name, GraphBlock] = Field(default_factory=FrozenDict)
+    blocks: FixedDict[Name, GraphBlock] = Field(
+        default_factory=FrozenDict, json_schema_extra={"default": {}}
+    )
     graph: Annotated[tuple[AnyEntry, ...], Field(strict=False)] = ()
     outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     _network: Graph | None = PrivateAttr(None)

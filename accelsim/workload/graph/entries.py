@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from accelsim.base.errors import or_nearest
-from accelsim.base.frozen import FixedDict, FrozenDict
+from accelsim.base.frozen import FixedDict, FrozenDict, SomeFixedDict
 from accelsim.base.limits import plain_value as plain
 from accelsim.workload.layers import Name
 from accelsim.workload.operators.activation import (
@@ -202,4 +202,4 @@ class GraphBlock(BaseModel):
         return as_file(self)
 
 
-Shapes = TensorShape | Annotated[FixedDict[Name, TensorShape], Field(min_length=1)]
+Shapes = TensorShape | SomeFixedDict[Name, TensorShape]
