@@ -14,6 +14,7 @@ from accelsim.cli.common import (
     direction_option,
     overrides_option,
     pairs,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -39,14 +40,7 @@ if TYPE_CHECKING:
 )
 @batch_option
 @direction_option
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="K",
-    help="Seed of the random data.",
-)
+@seed_option
 @click.option(
     "--first",
     type=click.IntRange(1),

@@ -45,6 +45,14 @@ batch_option = click.option(
 direction_option = click.option(
     "--direction", type=click.Choice(DIRECTIONS), default=DIRECTIONS[0], show_default=True
 )
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="K",
+    help="Seed of what is drawn at random.",
+)
 total_option = click.option(
     "--total", is_flag=True, help="Add the total to csv and json; the table always has it."
 )

@@ -34,6 +34,7 @@ from accelsim.cli.common import (
     pairs,
     ready,
     say_drawn,
+    seed_option,
     total_option,
     write,
     writing,
@@ -114,14 +115,7 @@ if TYPE_CHECKING:
     help="End to end, with an engine that computes: weights, .npz, as import writes them; "
     "random without.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="K",
-    help="Seed of the random data.",
-)
+@seed_option
 @total_option
 @format_option
 @output_option

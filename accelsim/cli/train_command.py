@@ -28,6 +28,7 @@ from accelsim.cli.common import (
     overrides_option,
     pairs,
     ready,
+    seed_option,
     total_option,
     write,
     writing,
@@ -95,14 +96,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Without --data: how many random images, 1 unless given.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    metavar="K",
-    help="Seed of random data and weights.",
-)
+@seed_option
 @click.option(
     "--save",
     type=FILE,
