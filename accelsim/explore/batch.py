@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.array_time import fold_loops, on_lines
+from accelsim.engines.analytic.array_time import fold_loops, on_lines, wants_list
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.hardware.architecture import Architecture
@@ -178,16 +178,10 @@ def _cycles(
                         links = links * trips[i]
                 way += links - 1
         return np.asarray(_whole(compute) + stages + way)
-    last = nest.levels - 1
-    for c in nest.chains:  # the closed form wants time outside space, as the fixed rule's loops are
-        space = [i for i in c.loops if nest.loops[i].spatial]
-        if space and any(
-            i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last
-            for i in c.loops
-        ):
-            raise MappingError("folds depend on more than ranges")
+    if wants_list(nest):  # the fixed rule's loops never do
+        raise MappingError("folds depend on more than ranges")
     loops = fold_loops(nest, list(tiles))
-    holds_sums = nest.problem.accumulated in nest.keep[last]
+    holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
     rows, cols = (numbers[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
     fused, array = nest.mapping.fused, nest.arch.array
     return np.asarray(

@@ -7,10 +7,12 @@ columns.  How many there are is a product over chains, since chains cut differen
     T = prod over chains of (positions of its loops inside the PEs)       r, c likewise over an axis
 
 How long the folds take together is ``fold_time``'s: in closed form over the loops wherever a fold's
-size depends on ranges only, which is nearly always.  Two cases are left for a list of folds:
+size depends on ranges only, which is nearly always.  Three cases are left for a list of folds:
 
 - a chain with a temporal loop inside one over rows or columns ("time inside space"), where the
   last piece of the outer loop and that of the inner one are short at different PEs;
+- two loops that leave the held words alone, the inner of which may end with fewer rows or columns:
+  its last, small fold goes on where the outer loop's next piece is as small from the start;
 - ``pipeline``, which needs every pass's own gap and length.
 
 Both read section 5 from the same ``FoldRules``.  An array without systolic lines has no folds: it
@@ -72,19 +74,11 @@ def lines_time(nest: Nest, *, merge: bool = True) -> int:
 
     Settings of the loops that hold the same words are one fold, or with ``merge`` off each its own.
     """
-    last = nest.levels - 1
-    for chain in nest.chains:
-        space = [i for i in chain.loops if nest.loops[i].spatial]
-        if space and any(
-            i > space[0] and not nest.loops[i].spatial and nest.loops[i].level < last
-            for i in chain.loops
-        ):
-            t, r, c = folds(nest)
-            there = t > 0
-            listed = t[there], r[there], c[there]
-            return schedule(
-                nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)
-            ).end
+    if wants_list(nest):
+        t, r, c = folds(nest)
+        there = t > 0
+        listed = t[there], r[there], c[there]
+        return schedule(nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)).end
     return int(
         fold_time(
             fold_loops(nest, [x.tile for x in nest.loops]),
@@ -92,11 +86,22 @@ def lines_time(nest: Nest, *, merge: bool = True) -> int:
             nest.mapping.fused,
             nest.arch.array,
             *sides(nest),
-            holds_sums=nest.problem.accumulated in nest.keep[last],
+            holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
             turned=nest.turned,
             merge=merge,
         )
     )
+
+
+def wants_list(nest: Nest) -> bool:
+    """Whether the folds must be listed: the first two cases at the head of this page."""
+    outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
+    alone = [i for i in outside if not holds(nest, nest.loops[i])]
+    for chain in nest.chains:
+        space = [i for i in chain.loops if nest.loops[i].spatial]
+        if space and any(i in chain.loops and (i > space[0] or i in alone[1:]) for i in outside):
+            return True
+    return False
 
 
 def fold_rules(nest: Nest) -> FoldRules:
