@@ -34,6 +34,12 @@ class Script(oracle.Walk):
             net["accumulated"] = "reduce" if net["accumulated"] == "chain" else net["accumulated"]
         super().__init__(problem, plain)
         self.pe = nest.levels - 1
+        temporal = [x for x in nest.loops if not x.spatial]
+        self.holding = [  # places in a step: what the PEs hold changes with these loops
+            k
+            for k, x in enumerate(temporal)
+            if x.level < self.pe and any(nest.loop_depends(x, t) for t in nest.keep[-1])
+        ]
         self.passes: list[dict[str, Any]] = []
         self.between: list[dict[str, Any]] = []  # what happened since the last pass
         self.at_end: list[dict[str, Any]] = []
@@ -53,7 +59,7 @@ class Script(oracle.Walk):
         previous = None
         for step in space.steps():
             begins = [self.begins(level, step, previous) for level in range(space.mac + 1)]
-            fresh = self.new_step() if begins[self.pe] else None
+            fresh = self.new_step(step) if begins[self.pe] else None
             for boundary in reversed(outputs):
                 if boundary.child != space.mac and begins[boundary.child]:
                     self.step_accumulated(boundary, step)
@@ -80,8 +86,9 @@ class Script(oracle.Walk):
         self.at_end = self.between
         return self
 
-    def new_step(self):
-        return {"macs": 0, "rows": set(), "cols": set(), "load": {}, "into": {},
+    def new_step(self, step):
+        return {"macs": 0, "held": tuple(step[k] for k in self.holding),
+                "rows": set(), "cols": set(), "load": {}, "into": {},
                 "direct": defaultdict(_count), "up": _count(), "updated": _count(),
                 "out": _count()}  # fmt: skip
 
@@ -314,13 +321,12 @@ class Transfer:
 class Pass:
     """MAC steps, phases and folds of one pass; ``end`` and ``gaps`` count from its start."""
 
-    def __init__(self, machine: Machine, record, first: bool) -> None:
+    def __init__(self, machine: Machine, record) -> None:
         self.record = record
         steps = self.steps = record["steps"]
         self.macs = sum(s["macs"] for s in steps)
         self.needs: list[Transfer] = []
         self.begun = self.free = self.ended = None
-        self.first = first
         self.number = 0
         self.machine = machine
         nest, arch = machine.nest, machine.arch
@@ -328,14 +334,8 @@ class Pass:
         self.stretch: list[tuple[str, int]] = []
         held = nest.keep[-1]
         self.folds = None
-        self.rows = arch.array.rows
         if arch.systolic and held:
-            folds = [(s["macs"], len(s["rows"]), len(s["cols"])) for s in steps]
-            if arch.array.partial_folds == "full":
-                folds = [(t, arch.array.rows, arch.array.cols) for t, _, _ in folds]
-            if _turned(nest):
-                self.rows, folds = arch.array.cols, [(t, c, r) for t, r, c in folds]
-            self.folds = folds
+            self.folds = [(s["macs"], len(s["rows"]), len(s["cols"]), s["held"]) for s in steps]
         self.links = 0
         if arch.network_below(nest.levels - 2)[1].accumulated == "chain":
             for axis in ("row", "col"):
@@ -345,12 +345,10 @@ class Pass:
                         n *= loop.trips
                 self.links += n - 1
 
-    def measure(self, following: Pass | None) -> None:
-        """How long it lasts, given the pass after it."""
+    def measure(self) -> None:
+        """How long it lasts; on lines ``lay_folds`` has found the array's part of it."""
         arch = self.machine.arch
-        if self.folds is not None:
-            self.fold_times(following.folds[0] if following else self.folds[-1])
-        else:
+        if self.folds is None:
             self.gaps = self.macs
             self.end = self.macs + arch.array.pipeline_stages - 1 + self.links
         if arch.systolic:
@@ -441,30 +439,52 @@ class Pass:
             found["body"].append((down, updated * width))
         return found
 
-    def fold_times(self, following) -> None:
-        """DESIGN section 5: where each fold starts, when the last result is there, and when the
-        next pass may start.
-        """
-        array, held = self.machine.arch.array, self.machine.nest.keep[-1]
-        os = self.machine.nest.problem.accumulated in held
-        at = end = 0
-        for k, (t, r, c) in enumerate(self.folds):
-            t_next, r_next, _ = self.folds[k + 1] if k + 1 < len(self.folds) else following
-            if os:
-                length = t + r + c - 2 + (0 if array.outputs == "in_place" else self.rows)
-                gap = {
-                    "in_place": t,
-                    "accumulators": t + r - 1,
-                    "register": max(t, t + r - t_next),
-                }[array.outputs]
+
+def lay_folds(passes: list[Pass], machine: Machine) -> None:
+    """DESIGN section 5 over the whole layer: of each pass, when the next one may start (``gaps``)
+    and when its last result is there, or its last word is used up (``end``), from its own start.
+    """
+    nest, array = machine.nest, machine.arch.array
+    os, rows = nest.problem.accumulated in nest.keep[-1], array.rows
+    folds: list[tuple[Any, list[tuple[Pass, int]]]] = []  # what tells it apart; who streams words
+    for p in passes:
+        for t, *size in p.folds:
+            if folds and folds[-1][0] == size:  # the same words: nothing is loaded or let go
+                folds[-1][1].append((p, t))
             else:
-                length = t + self.rows + c - 2
-                gap = max(t, r_next) if array.weight_registers == 2 else t + r_next - 1
-            if not os and (not array.overlap or (self.first and k == 0)):
-                at += r
-            end = max(end, at + length)
-            at = end if not array.overlap else at + gap
-        self.gaps, self.end = at, end
+                folds.append((size, [(p, t)]))
+    sizes = [(r, c) for (r, c, _), _ in folds]
+    if array.partial_folds == "full":
+        sizes = [(array.rows, array.cols)] * len(folds)
+    if _turned(nest):
+        rows, sizes = array.cols, [(c, r) for r, c in sizes]
+    now, streamed = 0, 0  # when the next fold may begin; when the last one had all its words
+    starts: dict[int, int] = {}
+    results: dict[int, int] = {}
+    for k, ((r, c), (_, parts)) in enumerate(zip(sizes, folds, strict=True)):
+        at = now + (r if not os and (k == 0 or not array.overlap) else 0)
+        first_word = at
+        for n, (p, t) in enumerate(parts):
+            starts.setdefault(id(p), at if n else now)
+            at += t
+            out = 0
+            if n == len(parts) - 1:
+                if os and array.overlap and array.outputs == "register" and k:
+                    at = max(at, streamed + sizes[k - 1][0])  # sums before are still on their way
+                out = 0 if array.outputs == "in_place" else rows
+            there = at + c - 2 + (r + out if os else rows)
+            results[id(p)] = max(results.get(id(p), 0), there)
+        streamed = at
+        r_next = sizes[k + 1][0] if k + 1 < len(sizes) else r
+        if not array.overlap:
+            now = there
+        elif os:
+            now = at + (r - 1 if array.outputs == "accumulators" else 0)
+        else:
+            now = max(at, first_word + r_next) if array.weight_registers == 2 else at + r_next - 1
+    for p, following in zip(passes, [*passes[1:], None], strict=True):
+        p.gaps = (now if following is None else starts[id(following)]) - starts[id(p)]
+        p.end = results[id(p)] - starts[id(p)]
 
 
 def _turned(nest: Nest) -> bool:
@@ -521,10 +541,11 @@ def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
     tiles: dict[int, list[Transfer | None]] = {k: [] for k in range(1, pe)}
     number = 0
     keepers = [k for k in range(pe) if acc in nest.keep[k]]
-    for k, record in enumerate(
-        [*script.passes, {"between": script.at_end, "steps": None, "stepped": range(pe)}]
-    ):
-        mine = Pass(machine, record, not k) if record["steps"] is not None else None
+    for record in [
+        *script.passes,
+        {"between": script.at_end, "steps": None, "stepped": range(pe)},
+    ]:
+        mine = Pass(machine, record) if record["steps"] is not None else None
         if passes:
             for level in record["stepped"]:
                 if level:
@@ -578,8 +599,10 @@ def plan(nest: Nest) -> tuple[Machine, list[Pass], list[Transfer]]:
             number += 1
             mine.number = number
             passes.append(mine)
-    for one, following in zip(passes, [*passes[1:], None], strict=True):
-        one.measure(following)
+    if passes[0].folds is not None:
+        lay_folds(passes, machine)
+    for one in passes:
+        one.measure()
     return machine, passes, transfers
 
 

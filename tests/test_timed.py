@@ -110,7 +110,7 @@ def check(seed: int) -> None:
     )
     assert run.overflow is None
     assert (
-        time_.array_cycles == event.array_cycles(nest, plain.folds, merge=False)
+        time_.array_cycles == event.array_cycles(nest, plain.folds)
         and time_.compute_cycles == plain.compute_cycles
     )
     assert (
@@ -149,9 +149,7 @@ def test_nothing_to_wait_for():
         nest = drawn_nest(seed)
         run = timed.run(nest, operands(nest))
         time_ = run.timing
-        assert (
-            time_.cycles == time_.array_cycles == event.array_cycles(nest, run.folds, merge=False)
-        )
+        assert time_.cycles == time_.array_cycles == event.array_cycles(nest, run.folds)
         assert not any(time_.stalls.values()) and not time_.busy
 
 

@@ -1,29 +1,31 @@
 """The array's own time, from the folds as they were executed (docs/design.md, section 5).
 
 The one place where the event engine knows a fold's length.  ``ArrayRules`` says how long a fold is
-and when the next one may start; ``PassFolds`` lays folds one after another.  The untimed engine
-lays out a whole layer at once (``array_cycles``), the timed one pass by pass, since between passes
-it may have to wait.
+and what lies between it and the next one; ``PassFolds`` lays the folds of one pass one after
+another, going on with the fold that the pass before left open (``OpenFold``).  The untimed engine
+takes a whole layer for one pass (``array_cycles``), the timed one goes pass by pass, since between
+passes it may have to wait.
 
-    preload   stream T words        results leave
-    |--r--|------ gap ------|------------->|        one fold, its length seen from its first word
-                            |--r'-|---- gap'            and the next, as early as the rules allow
+    preload   stream T words         between   results leave
+    |---r---|-----------------------|---------|----------->|      a fold, and as soon as the rules
+                                    |---r'---|------------        allow the next one's words stream
+
+Steps in a row that hold the same words are one fold, over passes too: nothing is loaded or let go
+between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from accelsim.engines.event.transfers import Ints
 from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Nest
-
-Fold = tuple[int, int, int]  # words streamed, rows, columns
 
 
 class ArrayRules:
@@ -47,93 +49,135 @@ class ArrayRules:
         self.sides = (array.cols, array.rows) if self.turned else (array.rows, array.cols)
         self.full = array.partial_folds == "full"
 
-    def fold(self, length: int, rows: int, cols: int) -> Fold:
-        """A fold as it is clocked."""
+    def clocked(self, rows: Any, cols: Any) -> tuple[Any, Any]:
+        """Rows and columns of folds as they are clocked, sums travelling down the columns: r and c
+        below.  Whole numbers, or arrays ``[folds]``.
+        """
         if self.full:
-            return (length, *self.sides)
-        return (length, cols, rows) if self.turned else (length, rows, cols)
+            return 0 * rows + self.sides[0], 0 * cols + self.sides[1]
+        return (cols, rows) if self.turned else (rows, cols)
 
-    def length(self, fold: Fold) -> int:
-        """Edges from the start of a fold's streaming to the one that latches its last result."""
-        t, r, c = fold
+    def result(self, r: Any, c: Any, *, whole: Any) -> Any:
+        """Edges from a streamed word to the one that latches the last result it has a part in.
+
+        ``whole``: the word is its fold's last.  Sums that PEs hold then leave; before that, the
+        word is only used by the last PE.
+        """
         if not self.sums_held:
-            return t + self.sides[0] + c - 2
-        return t + r + c - 2 + (0 if self.array.outputs == "in_place" else self.sides[0])
+            return self.sides[0] + c - 2
+        return r + c - 2 + whole * (self.array.outputs != "in_place") * self.sides[0]
 
-    def preload(self, fold: Fold) -> int:
-        """Edges to put the held operand into the array."""
-        return 0 if self.sums_held else fold[1]
+    def preload(self, r: Any) -> Any:
+        """Edges to put the held operand into r rows."""
+        return 0 * r if self.sums_held else r
 
-    def gap(self, fold: Fold, following: Fold) -> int:
-        """Edges from the start of one fold to that of the next, where folds overlap."""
-        (t, r, _), (t_next, r_next, _) = fold, following
+    def stands(self, t: Any, before: Any) -> Any:
+        """Edges that a fold of T words stands still before its last one: where sums leave through
+        a register of their own, those of the fold before, ``before`` rows of them, leave first.
+        """
+        shifted = self.array.overlap and self.sums_held and self.array.outputs == "register"
+        return np.maximum(before - t, 0) if shifted else 0 * t
+
+    def between(self, t: Any, r: Any, c: Any, next_r: Any) -> Any:
+        """Edges from the last streamed word of a fold of T words to the moment when the next fold
+        may begin with its first word, or without overlap with its preload.
+        """
+        if not self.array.overlap:
+            return self.result(r, c, whole=True)
         if self.sums_held:
-            return {"in_place": t, "accumulators": t + r - 1, "register": max(t, t + r - t_next)}[
-                self.array.outputs
-            ]
-        return max(t, r_next) if self.array.weight_registers == 2 else t + r_next - 1
+            return r - 1 if self.array.outputs == "accumulators" else 0 * t
+        return np.maximum(next_r - t, 0) if self.array.weight_registers == 2 else next_r - 1 + 0 * t
 
 
-@dataclass
+@dataclass(frozen=True)
+class OpenFold:
+    """The latest fold, with which the next pass may go on.
+
+    ``t``           words streamed so far
+    ``rows, cols``  of PEs it uses
+    ``held``        a number for what the PEs hold
+    ``before``      rows clocked of the fold before it, 0 if there is none
+    """
+
+    t: int
+    rows: int
+    cols: int
+    held: int
+    before: int
+
+    def goes_on(self, rows: int, cols: int, held: int) -> bool:
+        """Whether a fold of so many rows and columns is this one."""
+        return (self.rows, self.cols, self.held) == (rows, cols, held)
+
+
 class PassFolds:
     """Folds one after another, of a pass or of a whole layer; edges are counted from its start.
 
-    ``first``, ``last``  the first fold and the latest
-    ``at``               where the latest starts to stream; without overlap, where the next may
-    ``end``              the latest edge that latches a result, which need not be the last fold's
-    ``macs``             MAC steps
+    ``open``   the latest fold; before ``add`` that of the pass before, None in a layer's first pass
+    ``first``  rows, columns and held words of the first fold; None before ``add``
+    ``at``     where the latest word has streamed
+    ``end``    the latest edge that latches a result, or on which the last PE uses a word
+    ``macs``   MAC steps
     """
 
-    rules: ArrayRules
-    first: Fold | None = None
-    last: Fold = (0, 0, 0)
-    at: int = 0
-    end: int = 0
-    macs: int = 0
+    def __init__(self, rules: ArrayRules, before: PassFolds | None = None) -> None:
+        self.rules = rules
+        self.open: OpenFold | None = before.open if before is not None else None
+        self.first: tuple[int, int, int] | None = None
+        self.at = self.end = self.macs = 0
 
-    def add(self, folds: Folds, *, opening: bool) -> None:
-        """Append the folds of a pass, or of a part of one; ``opening`` if nothing came before them
-        in the layer, so that their first preload has nothing to hide behind.
-        """
-        steps = int(folds.length.sum())
-        self.macs += steps
+    def add(self, folds: Folds) -> None:
+        """Append the folds of a pass, or of a part of one."""
+        self.macs += int(folds.length.sum())
         if not self.rules.systolic:
-            self.at += steps
+            self.at = self.macs
             self.end = self.at + self.rules.after
             return
-        for fold, times in _runs(folds, self.rules):
-            if not self.rules.array.overlap:
-                self.at += times * (self.rules.preload(fold) + self.rules.length(fold))
-                self.end = self.at
-            else:
-                if self.first is not None:
-                    self.at += self.rules.gap(self.last, fold)
-                elif opening:
-                    self.at += self.rules.preload(fold)
-                self.at += (times - 1) * self.rules.gap(fold, fold)
-                self.end = max(self.end, self.at + self.rules.length(fold))
-            self.first = self.first or fold
-            self.last = fold
+        streamed, rows, cols, held = _joined(folds)
+        first, rules, fold = (int(rows[0]), int(cols[0]), int(held[0])), self.rules, self.open
+        if self.first is not None:  # an earlier part of this pass
+            self.close(first)
+        self.first = self.first or first
+        r, c = rules.clocked(rows, cols)
+        t, before, lead = streamed.copy(), np.append(0, r[:-1]), rules.preload(r)
+        if rules.array.overlap:  # hidden behind the fold before, if there is one
+            lead = lead * (np.arange(len(r)) == 0) * (fold is None)
+        if fold is not None:
+            before[0] = rules.clocked(fold.rows, fold.cols)[0]
+            if fold.goes_on(*first):
+                t[0], before[0], lead = t[0] + fold.t, fold.before, lead * (np.arange(len(r)) > 0)
+        whole = np.arange(len(t)) < len(t) - 1
+        edges = lead + streamed + whole * rules.stands(t, before)
+        edges[1:] += rules.between(t[:-1], r[:-1], c[:-1], r[1:])
+        words = self.at + np.cumsum(edges)
+        self.end = max(self.end, int((words + rules.result(r, c, whole=whole)).max()))
+        self.at = int(words[-1])
+        last = (int(x[-1]) for x in (t, rows, cols, held, before))
+        self.open = OpenFold(*last)
 
-    def gaps(self, following: Fold | None) -> int:
-        """Edges until the next pass may start, given its first fold; of the last pass, until a fold
-        like its last one might.
+    def close(self, following: tuple[int, int, int] | None) -> int:
+        """Edges until the next pass may start, whose first fold is ``following``; of the last pass,
+        until a fold like its last one might.
         """
-        if not self.rules.systolic or not self.rules.array.overlap:
+        fold, rules = self.open, self.rules
+        if not rules.systolic or fold is None:
             return self.at
-        return self.at + self.rules.gap(self.last, following or self.last)
+        if following is not None and fold.goes_on(*following):
+            return self.at
+        r, c = rules.clocked(fold.rows, fold.cols)
+        next_r = r if following is None else rules.clocked(*following[:2])[0]
+        self.at += int(rules.stands(fold.t, fold.before))
+        self.end = max(self.end, self.at + int(rules.result(r, c, whole=True)))
+        self.at += int(rules.between(fold.t, r, c, next_r))
+        return self.at
 
 
-def array_cycles(nest: Nest, folds: Iterable[Folds], *, merge: bool = True) -> int:
-    """Array time of a layer's folds in the order they were executed, memory never waited for.
-
-    Steps in a row that hold the same words are one fold, across passes too: nothing is loaded or
-    let go between them.  With ``merge`` off each step is a fold of its own, as passes are timed.
-    """
-    rules = ArrayRules(nest)
-    layer = PassFolds(rules)
-    for part in _joined(folds) if merge and rules.systolic else folds:
-        layer.add(part, opening=True)
+def array_cycles(nest: Nest, folds: Iterable[Folds]) -> int:
+    """Array time of a layer's folds in the order they were executed, memory never waited for."""
+    layer = PassFolds(ArrayRules(nest))
+    for part in folds:
+        layer.add(part)
+    layer.close(None)
     return layer.end
 
 
@@ -152,36 +196,11 @@ def _edges_after(nest: Nest) -> int:
     return nest.arch.array.pipeline_stages - 1 + links
 
 
-def _runs(folds: Folds, rules: ArrayRules) -> Iterator[tuple[Fold, int]]:
-    """Equal folds in a row, and how many they are."""
-    same = (np.diff(folds.length) == 0) & (np.diff(folds.rows) == 0) & (np.diff(folds.cols) == 0)
-    starts = [0, *(np.flatnonzero(~same) + 1).tolist(), len(folds.length)]
-    for a, b in pairwise(starts):
-        yield rules.fold(int(folds.length[a]), int(folds.rows[a]), int(folds.cols[a])), b - a
-
-
-def _joined(folds: Iterable[Folds]) -> Iterator[Folds]:
-    """The same folds with steps in a row that hold the same words as one, of all their T.  The last
-    of each pass waits for the next pass, which may go on with its words.
+def _joined(folds: Folds) -> tuple[Ints, Ints, Ints, Ints]:
+    """Length, rows, columns and held words of a pass's steps, ``[folds]`` each; steps in a row
+    that hold the same words are one, of all their T.
     """
-    last: Ints | None = None  # T, rows, cols and held [4, 1] of the fold that may go on
-    for f in folds:
-        size = np.stack([f.rows, f.cols, f.held])
-        starts = np.flatnonzero(np.append(True, (np.diff(size, axis=1) != 0).any(axis=0)))
-        table = np.concatenate([np.add.reduceat(f.length, starts)[None, :], size[:, starts]])
-        if last is not None:
-            if (last[1:] == table[1:, :1]).all():
-                table[0, 0] += last[0, 0]
-            else:
-                yield _table_folds(last, f)
-        last = table[:, -1:]
-        if table.shape[1] > 1:
-            yield _table_folds(table[:, :-1], f)
-    if last is not None:
-        yield _table_folds(last, f)
-
-
-def _table_folds(table: Ints, like: Folds) -> Folds:
-    """Folds of a table of T, rows, columns and held ``[4, folds]``."""
-    length, rows, cols, held = table
-    return Folds(length, rows, cols, like.active, int(length.sum()), held)
+    size = np.stack([folds.rows, folds.cols, folds.held])
+    starts = np.flatnonzero(np.append(True, (np.diff(size, axis=1) != 0).any(axis=0)))
+    rows, cols, held = size[:, starts]
+    return np.add.reduceat(folds.length, starts), rows, cols, held

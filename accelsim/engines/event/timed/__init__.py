@@ -63,8 +63,7 @@ def run(
         nest, machine, _events(nest) if events is None else events, timeline=timeline
     ).timing()
     alone = machine.outcome()
-    cycles = alone.array_cycles + timing.stall_cycles
-    return replace(alone, cycles=cycles, stalls=timing.stalls, timing=timing)
+    return replace(alone, cycles=timing.cycles, stalls=timing.stalls, timing=timing)
 
 
 def simulate(nest: Nest, *, timeline: bool = False) -> Timing:

@@ -139,10 +139,11 @@ class Engine:
         for resource in transfer.resources:
             self.channels[resource].release()
             self.busy[resource] += transfer.cycles
-            if self.recorder:
-                name, b = self.limits.labels[resource], transfer.boundary
+        if self.recorder:  # one that is all latency holds nothing: it is told of its level
+            for name in [self.limits.labels[r] for r in transfer.resources] or [transfer.owner]:
+                b, words = transfer.boundary, transfer.words
                 self.recorder.timeline.add(
-                    name, transfer.what, b.tensor, begin, job.finished, transfer.words, job.step
+                    name, transfer.what, b.tensor, begin, job.finished, words, job.step
                 )
         self._hold(job.gone)
         if transfer.what == "drain":
@@ -160,11 +161,12 @@ class Engine:
 
     def _passes(self) -> Waits:
         """The array: one pass after the other, each as soon as it has its words and its room."""
-        ready = self.feed.ready
+        ready, leaves, step = self.feed.ready, 0, 0
         while True:
             if not ready:
                 self._read()
             if not ready:
+                self._tell_leaving(int(self.env.now), leaves, step)
                 return
             record = ready.popleft()
             free = int(self.env.now)
@@ -173,6 +175,7 @@ class Engine:
             if begin > free:
                 last = min(record.needs, key=lambda job: (-job.finished, job.transfer.place))
                 self.stalls.add(last.transfer.owner, begin - free)
+            self._tell_leaving(free, min(leaves, begin), step)
             self._hold(record.come)
             for resource, cycles in record.work.charges.items():
                 self.stalls.add(self.limits.resources[resource].name, cycles)
@@ -182,6 +185,7 @@ class Engine:
                 yield self.env.timeout(record.work.duration)
             end = begin + record.folds.end + int(self.env.now) - begin - record.gaps
             self.array.add(record.folds.end, record.gaps, end)
+            leaves, step = max(leaves, end), record.step
             self.stalls.reach = max(self.stalls.reach, record.folds.end)
             self._tell(record, begin, shifts, set(ports))
             if self.feed.ahead or self.recorder:
@@ -281,6 +285,11 @@ class Engine:
                     rows.words,
                     record.step,
                 )
+
+    def _tell_leaving(self, free: int, until: int, step: int) -> None:
+        """The array from when it is free until its last result is there or the next pass begins."""
+        if self.recorder and until > free:
+            self.recorder.timeline.add("array", "leave", "", free, until, 0, step)
 
 
 class _Array:

@@ -215,8 +215,9 @@ class TransferFeed:
                 if self.inside.flows
                 else None
             )
-            record = PassRecord(0, self._passes, self.env.event(), PassFolds(self.rules), words)
-        record.folds.add(p.folds, opening=self._passes == 0)
+            folds = PassFolds(self.rules, self._open.folds if self._open is not None else None)
+            record = PassRecord(0, self._passes, self.env.event(), folds, words)
+        record.folds.add(p.folds)
         if record.words is not None:
             record.words.add(p, self.machine.first, self.machine.by_step)
         if record is self._open:
@@ -237,7 +238,7 @@ class TransferFeed:
         record = self._open
         if record is None:
             return
-        record.gaps = record.folds.gaps(following.folds.first if following is not None else None)
+        record.gaps = record.folds.close(following.folds.first if following is not None else None)
         record.work = (
             record.words.close(record.gaps)
             if record.words is not None
