@@ -23,7 +23,7 @@ class SlowChain:
         ``depth``); None where a loop's piece is not there.
         """
         box, chunk = [(0, n) for n in self.sizes], None
-        for (part, tile, _), i in list(zip(self.loops, index))[:depth]:
+        for (part, tile, _), i in list(zip(self.loops, index, strict=False))[:depth]:
             if part < 0 and chunk is None:
                 chunk = (0, prod(high - low for low, high in box))
             low, high = chunk if part < 0 else box[part]
@@ -47,7 +47,7 @@ class SlowChain:
 
     def last(self, index, at):
         """The last index the first instance takes of a loop, given those outside it."""
-        first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(index, self.loops)]
+        first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(index, self.loops, strict=True)]
         i = 0
         while self.ranges([*first[:at], i + 1], at + 1) is not None:
             i += 1
@@ -68,7 +68,7 @@ class SlowChain:
                 looked_at.append(range(1, self.most(at)) if own and place == outside else (0,))
         for now in product(*looked_at):
             index = [0] * len(self.loops)
-            for at, i in zip(temporal, now):
+            for at, i in zip(temporal, now, strict=True):
                 index[at] = i
             if self.ranges(index) is None:
                 continue
@@ -81,14 +81,18 @@ class SlowChain:
 
     def held(self, outside, own):
         """For every step and group of instances: pairs of point sets, now and before, by member."""
-        spatial = {kind: [at for at, loop in enumerate(self.loops) if loop[2] == kind] for kind in "gm"}
+        spatial = {
+            kind: [at for at, loop in enumerate(self.loops) if loop[2] == kind] for kind in "gm"
+        }
         for now, before in self.steps(outside, own):
             for group in product(*(range(self.most(at)) for at in spatial["g"])):
                 members = []
                 for member in product(*(range(self.most(at)) for at in spatial["m"])):
                     pair = []
                     for index in (list(now), list(before)):
-                        for at, i in zip((*spatial["g"], *spatial["m"]), (*group, *member)):
+                        for at, i in zip(
+                            (*spatial["g"], *spatial["m"]), (*group, *member), strict=True
+                        ):
                             index[at] = i
                         pair.append(self.points(index))
                     members.append(tuple(pair))

@@ -39,7 +39,7 @@ def kernel(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """A part of kernels, laid into each that calls it: where a call would cost more than it does."""
+    """A part of kernels, laid into each that calls it, where a call would cost more than itself."""
     return cast(F, _Kernel(function, forceinline=True))
 
 

@@ -79,10 +79,11 @@ def index_before(mode: int, index: int, first_before: int, tile: int) -> int:
 # A chain alone ------------------------------------------------------------------------------------
 #
 # A class is a row of numbers: four ranges (below), each the extents of the chain's parts and, under
-# a fused loop, of the chunk (-1 where there is none); then whether the piece is still the one of the
-# step before, and how often the class occurs.
+# a fused loop, of the chunk (-1 where there is none); then whether the piece is still the one of
+# the step before, and how often the class occurs.
 
 FIRST_NOW, NOW, BEFORE, FIRST_BEFORE = range(4)
+HELD, KEPT, LEFT, WORKS = range(4)
 MOST_RUNS = 9  # four ranges change twice each
 
 
@@ -183,8 +184,8 @@ def chain_sums(sizes: Ints, parts_cut: Ints, tiles: Ints, modes: Ints) -> Ints:
     tiles      [choices, loops]  of the loops, outermost first
     modes      [loops]           how each is looked at
 
-    [choices, 4]: words now; those still held from the step before; words one step before, where
-    there is a step now; positions and instances that hold any.
+    [choices, 4]: HELD words now; KEPT of them from the step before; LEFT, words one step before,
+    where there is a step now; WORKS, positions and instances that hold any.
     """
     parts = len(sizes)
     width = parts + 1
@@ -205,21 +206,21 @@ def chain_sums(sizes: Ints, parts_cut: Ints, tiles: Ints, modes: Ints) -> Ints:
             one = classes[at]
             often = one[4 * width + 1]
             now = volume(one[width : 2 * width], parts)
-            sums[choice, 0] += often * now
-            sums[choice, 1] += often * now * one[4 * width]
+            sums[choice, HELD] += often * now
+            sums[choice, KEPT] += often * now * one[4 * width]
             if volume(one[:width], parts) > 0:
-                sums[choice, 2] += often * volume(one[2 * width : 3 * width], parts)
-            sums[choice, 3] += often * (now > 0)
+                sums[choice, LEFT] += often * volume(one[2 * width : 3 * width], parts)
+            sums[choice, WORKS] += often * (now > 0)
     return sums
 
 
 # A rank that slides -------------------------------------------------------------------------------
 #
-# Words of a sliding rank are coordinates  h = stride e + dilation r - pad  within [0, size), and its
-# two chains meet only in which coordinates their pieces touch.  So each chain alone is turned into
-# classes of arrangements: what the instances that share words hold, now and one step before.  What
-# lies within coordinates that no padding reaches is moved to their beginning, so that most positions
-# look alike; only those at the clipped edges keep their place.
+# Words of a sliding rank are coordinates  h = stride e + dilation r - pad  within [0, size), and
+# its two chains meet only in which coordinates their pieces touch.  So each chain alone is turned
+# into classes of arrangements: what the instances that share words hold, now and one step before.
+# What lies within coordinates that no padding reaches is moved to their beginning, so that most
+# positions look alike; only those at the clipped edges keep their place.
 
 LOW, HIGH, LOW_BEFORE, HIGH_BEFORE = range(4)
 MEMBERS, PROBE, PROBE_BEFORE, OFTEN = range(4)
@@ -347,19 +348,28 @@ def doubled(old: Ints) -> Ints:
     return new
 
 
+@kernel
+def most_members(size: int, tiles: Ints, modes: Ints) -> int:
+    """Instances that share, at most."""
+    most, longest = 1, size
+    for loop in range(len(modes)):
+        if modes[loop] == SHARES:
+            most *= trips(longest, tiles[loop])
+        longest = min(longest, tiles[loop])
+    return most
+
+
 @kernel_with_arrays
-def arrangements(
-    size: int, tiles: Ints, modes: Ints, low: int, high: int, most: int
-) -> tuple[Ints, Ints]:
+def arrangements(size: int, tiles: Ints, modes: Ints, low: int, high: int) -> tuple[Ints, Ints]:
     """Classes of what instances that share hold of one chain, over its positions and groups.
 
     tiles, modes  [loops]  as in ``chain_sums``
     low, high              coordinates of the chain within which pieces may be moved
-    most                   instances that share, at most
 
-    ranges [classes, most, 4] and heads [classes, 4]: how many members, what the first instance
-    holds now and one step before (its length), how often.
+    ranges [classes, most instances that share, 4] and heads [classes, 4]: how many members, what
+    the first instance holds now and one step before (its length), how often.
     """
+    most = most_members(size, tiles, modes)
     ranges, heads = np.zeros((1, most, 4), np.int64), np.empty((1, 4), np.int64)
     ranges[0, 0, HIGH] = ranges[0, 0, HIGH_BEFORE] = size
     heads[0, MEMBERS] = heads[0, OFTEN] = 1
@@ -402,7 +412,9 @@ NOW_AT, BEFORE_AT, UNION, UNION_BEFORE, CAME, WENT = range(6)
 
 
 @kernel
-def lay(mark: Ints, stamp: int, slide: Ints, e_low: int, e_high: int, r_low: int, r_high: int) -> None:
+def lay(
+    mark: Ints, stamp: int, slide: Ints, e_low: int, e_high: int, r_low: int, r_high: int
+) -> None:
     """Stamp the real coordinates that a piece of outputs touches through a piece of taps.
 
     mark   [size]  the stamp each coordinate had last
@@ -475,12 +487,12 @@ def slide_sums(slide: Ints, e: Ints, e_members: Ints, r: Ints, r_members: Ints) 
         for b in range(len(r)):
             group += 1
             total = sums[a, b]
-            low, high = slide[3], np.int64(0)
+            low, high = int(slide[3]), 0
             for i in range(e_members[a]):
                 for j in range(r_members[b]):
                     pair += 1
-                    at = add_instance(marks, pair, group, slide, e[a, i], r[b, j], total)
-                    low, high = min(low, at[0]), max(high, at[1])
+                    near = add_instance(marks, pair, group, slide, e[a, i], r[b, j], total)
+                    low, high = min(low, near[0]), max(high, near[1])
             for at in range(low, high):
                 union, before = marks[UNION, at] == group, marks[UNION_BEFORE, at] == group
                 total[2] += union
@@ -488,4 +500,38 @@ def slide_sums(slide: Ints, e: Ints, e_members: Ints, r: Ints, r_members: Ints) 
                 total[4] += before
                 total[5] += before and marks[WENT, at] != group
                 total[6] += union and before
+    return sums
+
+
+@kernel_with_arrays
+def met(
+    words: Ints,
+    e_begins: Ints,
+    e_entries: Ints,
+    r_begins: Ints,
+    r_entries: Ints,
+    e_rows: Ints,
+    r_rows: Ints,
+    largest: bool,
+) -> Ints:
+    """What arrangements sum when they meet, for choices of an output chain and a filter chain.
+
+    words      [kinds of e, kinds of r, 7]  as ``slide_sums`` gives them
+    *_begins   [chains + 1]                 where a chain's entries begin
+    *_entries  [entries, 2]                 a kind, and how often the chain has it
+    *_rows     [choices]                    the chains chosen
+
+    [choices, 7]: added up over all a choice's arrangements, or only the largest.
+    """
+    sums = np.zeros((len(e_rows), words.shape[2]), np.int64)
+    for choice in range(len(e_rows)):
+        for i in range(e_begins[e_rows[choice]], e_begins[e_rows[choice] + 1]):
+            for j in range(r_begins[r_rows[choice]], r_begins[r_rows[choice] + 1]):
+                often = e_entries[i, 1] * r_entries[j, 1]
+                for at in range(words.shape[2]):
+                    each = words[e_entries[i, 0], r_entries[j, 0], at]
+                    if largest:
+                        sums[choice, at] = max(sums[choice, at], each)
+                    else:
+                        sums[choice, at] += often * each
     return sums
