@@ -20,7 +20,6 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import update_wrapper
-from importlib.util import find_spec
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -50,7 +49,7 @@ def kernel_with_arrays(function: F) -> F:
 
 def compiles() -> bool:
     """Whether kernels are compiled: numba is there, and not switched off."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and find_spec("numba") is not None
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and _numba() is not None
 
 
 class _Kernel:
@@ -105,11 +104,14 @@ _imported: Any = None
 
 
 def _numba() -> Any:
-    """numba, told to say once a process that it compiles, if it does."""
+    """numba, told to say once a process that it compiles, if it does; None without it."""
     global _imported
     if _imported is None:
-        import numba
-        from numba.core import event
+        try:
+            import numba
+            from numba.core import event
+        except ImportError:
+            return None
 
         class _Say(event.Listener):
             said = False

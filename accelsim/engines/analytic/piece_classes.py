@@ -184,8 +184,8 @@ def chain_sums(sizes: Ints, parts_cut: Ints, tiles: Ints, modes: Ints) -> Ints:
     tiles      [choices, loops]  of the loops, outermost first
     modes      [loops]           how each is looked at
 
-    [choices, 4]: HELD words now; KEPT of them from the step before; LEFT, words one step before,
-    where there is a step now; WORKS, positions and instances that hold any.
+    [choices, 4]: HELD words now; KEPT of them from the step before; LEFT, words one step before;
+    WORKS, positions and instances that hold any.
     """
     parts = len(sizes)
     width = parts + 1
@@ -208,8 +208,7 @@ def chain_sums(sizes: Ints, parts_cut: Ints, tiles: Ints, modes: Ints) -> Ints:
             now = volume(one[width : 2 * width], parts)
             sums[choice, HELD] += often * now
             sums[choice, KEPT] += often * now * one[4 * width]
-            if volume(one[:width], parts) > 0:
-                sums[choice, LEFT] += often * volume(one[2 * width : 3 * width], parts)
+            sums[choice, LEFT] += often * volume(one[2 * width : 3 * width], parts)
             sums[choice, WORKS] += often * (now > 0)
     return sums
 
@@ -394,7 +393,7 @@ def arrangements(size: int, tiles: Ints, modes: Ints, low: int, high: int) -> tu
                 head[MEMBERS] = settle(members, head[MEMBERS], low, high)
                 head[OFTEN] = heads[old, OFTEN] * run
                 index += run
-                if head[MEMBERS] == 0 or head[PROBE] == 0:
+                if head[MEMBERS] == 0:
                     continue
                 at = known(new_ranges, new_heads, count, members, head)
                 if at < count:
