@@ -32,14 +32,17 @@ from accelsim.engines.analytic.pass_clock import (
     BODY,
     EXPOSED,
     FULL_WAY,
+    HELD,
     KEPT,
     PARTS,
     PLAIN_WAY,
     RAMP,
     TAIL,
+    WAY,
     Clock,
     Plan,
     Rates,
+    Work,
     number_rows,
     run_passes,
 )
@@ -101,7 +104,7 @@ class PassPlan:
     ``shared_out``  whether update reads had to be shared out over the steps: then it is no longer
                     known which step they belong to, and the time not exact
     ``busy``        [resources]  bits each carries in all
-    ``plan``        all of it as numbers, for ``pass_clock``
+    ``work, plan``  all of it as numbers, for ``pass_clock``
 
     Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
@@ -112,6 +115,7 @@ class PassPlan:
         self.acc = nest.problem.accumulated
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
+        self._listed: dict[tuple[int, ...], StepSettings] = {}
         self.passes = self._settings(self.outer)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.inside = [b for b in nest.boundaries if b.child >= self.pe]
@@ -119,7 +123,7 @@ class PassPlan:
         self.resources: dict[tuple[str, str], tuple[int, Access] | tuple[str, str, Way]] = {}
         self.shared_out = False
         self.busy = self._busy()
-        self.plan = self._plan()
+        self._plan()
 
     def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints]:
         """When the last result and the last drain are there, ``[machines]``; what was waited for,
@@ -129,27 +133,23 @@ class PassPlan:
         """
         plan, rates = self.plan, self._rates(archs)
         k, r, n = len(self.between), len(self.resources), len(self.names)
-        rows = 1 + len(plan.loops)
+        rows = len(plan.loops) + 2
 
         def zeros(*shape: int) -> Ints:
             return np.zeros(shape, np.int64)
 
         clock = Clock(
-            zeros(rows),
-            zeros(rows),
-            zeros(rows, r),
-            zeros(rows, k, KEPT),
-            zeros(rows, k, KEPT),
+            zeros(rows, HELD + r + KEPT * k),
+            zeros(rows, KEPT * k),
             zeros(rows, k),
             zeros(rows, n),
             zeros(rows),
-            zeros(len(plan.phases)),
-            zeros(len(plan.work)),
-            zeros(len(plan.transfers)),
-            zeros(len(plan.transfers)),
+            zeros(len(self.work.phases)),
+            zeros(len(self.work.works)),
+            zeros(len(plan.transfers), 2),
         )
         ends, waits = zeros(len(archs)), zeros(len(archs), n)
-        run_passes(plan, rates, clock, zeros(r), ends, waits)
+        run_passes(self.work, plan, rates, clock, zeros(r), ends, waits)
         least = np.ceil(self.busy / (rates.bits / rates.cycles) - 1e-6).max(axis=1, initial=0)
         return ends, waits, np.maximum(self.alone.cycles, least.astype(np.int64))
 
@@ -295,15 +295,18 @@ class PassPlan:
     # -- the plan ----------------------------------------------------------------------------------
 
     def _settings(self, loops: list[int]) -> StepSettings:
+        """The settings of some loops, asked for once."""
+        if tuple(loops) in self._listed:
+            return self._listed[tuple(loops)]
         many = prod(self.nest.loops[i].trips for i in loops)
         if many > MOST_STEPS:
             raise MappingError(
                 f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
                 "one by one"
             )
-        return StepSettings(self.nest, loops)
+        return self._listed.setdefault(tuple(loops), StepSettings(self.nest, loops))
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> None:
         """All passes, and what makes them alike."""
         exists = self.passes.exists
         there = exists.ravel()
@@ -328,26 +331,28 @@ class PassPlan:
         kind[there] = of_kind
         early = np.concatenate(self.early)
         trips = exists.shape[::-1]
-        return Plan(
+        boundaries = [self._boundary(k) for k in range(len(self.between))]
+        self.work = Work(
             _table([self.names.index(name) for name, _ in self.resources], 1)[:, 0],
-            _table([self._boundary(k) for k in range(len(self.between))], 4),
-            _table([self._way(b) for b in self.between], FULL_WAY),
-            self._order(),
-            np.concatenate(self.transfers),
-            early[np.argsort(early[:, 0], kind="stable"), 1],
             _table([(part, r) for part, r, _ in loads], 2),
             rows[phases],
             np.bincount(of_phase, minlength=len(phases)),
             phases_of[works],
+        )
+        self.plan = Plan(
+            _table(boundaries, WAY + FULL_WAY),
+            self._order(),
+            np.concatenate(self.transfers),
+            early[np.argsort(early[:, 0], kind="stable"), 1],
             each[kinds],
             kind,
             _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
         )
 
-    def _boundary(self, k: int) -> tuple[int, int, int, int]:
+    def _boundary(self, k: int) -> list[int]:
         """A row of ``Plan.boundaries``."""
         b = self.between[k]
-        return b.tensor == self.acc, self.slots[k], self._outside(b), b.parent
+        return [b.tensor == self.acc, self.slots[k], self._outside(b), b.parent, *self._way(b)]
 
     def _outside(self, b: Boundary) -> int:
         """The boundary that brings an operand to the parent of another; NONE for sums."""
@@ -481,7 +486,7 @@ class PassPlan:
         number = self.number.reshape(many, -1)
         there = (number >= 0).any(axis=1)
         first = np.where(number >= 0, number, self.n).min(axis=1)[there]
-        return StepSettings(self.nest, outer), first, number.max(axis=1)[there]
+        return self._settings(outer), first, number.max(axis=1)[there]
 
     def _carries(self, b: Boundary, settings: StepSettings) -> tuple[npt.NDArray[np.bool_], Ints]:
         """Of each existing step: whether it moves words; whether its parent reads to add to, and
