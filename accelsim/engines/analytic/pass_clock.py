@@ -224,7 +224,7 @@ def transfer(plan: Plan, clock: Clock, t: int, asked: int) -> int:
 
 @kernel
 def start(plan: Plan, clock: Clock, kind: int) -> int:
-    """When a pass starts.  The wait before is charged to what came last, the outermost of equals."""
+    """When a pass starts; the wait is charged to what came last, the outermost of equals."""
     latest: int = clock.times[0, FREE]
     name, outermost = -1, 0
     newest = clock.times.shape[1] - clock.slowest.shape[1]

@@ -19,7 +19,7 @@ outside the PEs' parent, ``[passes]`` below; words come from ``settings`` in tha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -67,6 +67,8 @@ Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 22
 NONE = -1
 Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
+PortAsk = tuple[int, Access]  # level
+ChannelAsk = tuple[str, str, Way]  # network, tensor
 
 
 def overlaps(nest: Skeleton, level: int, tensor: str) -> bool:
@@ -86,8 +88,83 @@ def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
     )
 
 
+@dataclass(frozen=True)
 class PassPlan:
-    """The passes of one nest whose memory can be waited for.
+    """The passes of one nest whose memory can be waited for, as numbers for ``pass_clock``.
+
+    ``work, plan``  what they do and move
+    ``asks``        how each resource is asked of a machine: a port's level and access, or a
+                    channel's network, tensor and way
+    ``busy``        [resources]  bits each carries in all
+    ``levels, names``  how many there are; names are levels, then networks
+    ``alone``       cycles of the array by itself
+    ``each_alone``  the same if every setting of its loops were a fold of its own, as passes are
+                    timed one by one
+    ``last_drain``  the level that is waited for after the last pass: that of the last sums
+    ``exact``       whether the recurrence is the timed event engine's time to the cycle
+    """
+
+    work: Work
+    plan: Plan
+    asks: tuple[PortAsk | ChannelAsk, ...]
+    busy: npt.NDArray[np.float64]
+    levels: int
+    names: int
+    alone: int
+    each_alone: int
+    last_drain: int
+    exact: bool
+
+    def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints]:
+        """When the last result and the last drain are there, ``[machines]``; what was waited for,
+        ``[machines, names]``; and cycles that no schedule can beat, ``[machines]``: the array's, or
+        what a port or channel needs for all its bits.  On machines that have what the nest's has,
+        at other rates.
+        """
+        rates = self._rates(archs)
+        k, r, rows = len(self.plan.boundaries), len(self.asks), len(self.plan.loops) + 2
+
+        def zeros(*shape: int) -> Ints:
+            return np.zeros(shape, np.int64)
+
+        clock = Clock(
+            zeros(rows, HELD + r + KEPT * k),
+            zeros(rows, KEPT * k),
+            zeros(rows, k),
+            zeros(rows, self.names),
+            zeros(rows),
+            zeros(len(self.work.phases)),
+            zeros(len(self.work.works)),
+            zeros(len(self.plan.transfers), 2),
+        )
+        ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
+        run_passes(self.work, self.plan, rates, clock, zeros(r), ends, waits)
+        least = np.ceil(self.busy / (rates.bits / rates.cycles) - 1e-6).max(axis=1, initial=0)
+        return ends, waits, np.maximum(self.alone, least.astype(np.int64))
+
+    def _rates(self, archs: Sequence[Architecture]) -> Rates:
+        """How fast the resources of machines are."""
+        numbers: list[int] = []
+        for arch in archs:
+            for ask in self.asks:
+                r = port(arch, *ask) if len(ask) == 2 else channel(arch, *ask)
+                assert r is not None, "machines of one plan have the same ports and channels"
+                numbers += [r.rate.numerator, r.rate.denominator, r.burst]
+        table = np.array(numbers, np.int64).reshape(len(archs), len(self.asks), 3)
+        late = [[latency(arch, level) for level in range(self.levels)] for arch in archs]
+        return Rates(table[:, :, 0], table[:, :, 1], table[:, :, 2], np.array(late, np.int64))
+
+
+def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
+    """The passes of a nest over whose boundaries ``moves`` go and whose array takes ``alone``.
+
+    Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
+    """
+    return _Planner(nest, alone, moves).planned()
+
+
+class _Planner:
+    """One nest on the way to its ``PassPlan``.
 
     ``passes``      the temporal loops outside the PEs' parent, as settings
     ``outer``       those loops, positions in ``nest.loops``; ``temporal`` are all temporal ones
@@ -95,18 +172,16 @@ class PassPlan:
     ``inside``      boundaries to the PEs and to the MACs, which move during a pass
     ``alone``       the array's time by itself
     ``moves``       what crosses each boundary in all
-    ``names``       what waits are charged to: levels, then networks
     ``number``      ``[passes]``: in order, NONE where a setting has none; ``n`` of them
     ``slots``       of each boundary between: how many tiles its child has room for
     ``resources``   ports and channels that have a width, in the order they were met, and how each
-                    is asked of a machine: a port's level and access, or a channel's network, tensor
-                    and way
+                    is asked of a machine
+    ``transfers``   rows of ``Plan.transfers`` so far
+    ``early``       passes that need a fill before any pass has ended, and the fill, [fills, 2]
+    ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
+                    no pass), whether there is a fill, and its first pass, each ``[steps]``
     ``shared_out``  whether update reads had to be shared out over the steps: then it is no longer
                     known which step they belong to, and the time not exact
-    ``busy``        [resources]  bits each carries in all
-    ``work, plan``  all of it as numbers, for ``pass_clock``
-
-    Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
 
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
@@ -119,60 +194,40 @@ class PassPlan:
         self.passes = self._settings(self.outer)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.inside = [b for b in nest.boundaries if b.child >= self.pe]
-        self.names = [*nest.arch.level_names, *nest.arch.networks]
-        self.resources: dict[tuple[str, str], tuple[int, Access] | tuple[str, str, Way]] = {}
+        exists = self.passes.exists
+        self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
+        self.n = int(exists.sum())
+        self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
+        self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
+        self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
+        self.early = [np.zeros((0, 2), np.int64)]
+        self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
         self.shared_out = False
-        self.busy = self._busy()
-        self._plan()
 
-    def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints]:
-        """When the last result and the last drain are there, ``[machines]``; what was waited for,
-        ``[machines, names]``; and cycles that no schedule can beat, ``[machines]``: the array's, or
-        what a port or channel needs for all its bits.  On machines that have what the nest's has,
-        at other rates.
-        """
-        plan, rates = self.plan, self._rates(archs)
-        k, r, n = len(self.between), len(self.resources), len(self.names)
-        rows = len(plan.loops) + 2
-
-        def zeros(*shape: int) -> Ints:
-            return np.zeros(shape, np.int64)
-
-        clock = Clock(
-            zeros(rows, HELD + r + KEPT * k),
-            zeros(rows, KEPT * k),
-            zeros(rows, k),
-            zeros(rows, n),
-            zeros(rows),
-            zeros(len(self.work.phases)),
-            zeros(len(self.work.works)),
-            zeros(len(plan.transfers), 2),
-        )
-        ends, waits = zeros(len(archs)), zeros(len(archs), n)
-        run_passes(self.work, plan, rates, clock, zeros(r), ends, waits)
-        least = np.ceil(self.busy / (rates.bits / rates.cycles) - 1e-6).max(axis=1, initial=0)
-        return ends, waits, np.maximum(self.alone.cycles, least.astype(np.int64))
-
-    @property
-    def exact(self) -> bool:
-        """Whether the recurrence is the timed event engine's time to the cycle."""
+    def planned(self) -> PassPlan:
+        """The plan, once all resources are met."""
+        work, plan = self._plan()
+        busy = self._busy()
         one_level = len({b.child for b in self.between}) <= 1 and all(
             self.instances(b.child) == 1 for b in self.between
         )
-        return one_level and not self._limited_inside() and not self.shared_out
-
-    @cached_property
-    def each_alone(self) -> int:
-        """The array's time if every setting of its loops were a fold of its own, as passes are
-        timed one by one.
-        """
-        return lines_time(self.nest, merge=False) if on_lines(self.nest) else self.alone.cycles
-
-    @property
-    def last_drain(self) -> int:
-        """The level that is waited for after the last pass: the one that takes the last sums."""
-        b = next((b for b in self.between if b.tensor == self.acc), None)
-        return b.parent if b else 0
+        each_alone = self.alone.cycles
+        if on_lines(self.nest):
+            each_alone = lines_time(self.nest, merge=False)
+        names = [*self.nest.arch.level_names, *self.nest.arch.networks]
+        owners = _table([names.index(name) for name, _ in self.resources], 1)[:, 0]
+        return PassPlan(
+            work._replace(owners=owners),
+            plan,
+            tuple(self.resources.values()),
+            busy,
+            self.nest.levels,
+            len(names),
+            self.alone.cycles,
+            each_alone,
+            next((b.parent for b in self.between if b.tensor == self.acc), 0),
+            one_level and not self._limited_inside() and not self.shared_out,
+        )
 
     # -- resources ---------------------------------------------------------------------------------
 
@@ -187,30 +242,11 @@ class PassPlan:
         r = channel(self.arch, b.network, b.tensor, way)
         return self._number(r, (b.network, b.tensor, way))
 
-    def _number(self, r: Resource | None, ask: tuple[int, Access] | tuple[str, str, Way]) -> int:
+    def _number(self, r: Resource | None, ask: PortAsk | ChannelAsk) -> int:
         if r is None:
             return NONE
         self.resources.setdefault((r.name, r.part), ask)
         return list(self.resources).index((r.name, r.part))
-
-    def _rates(self, archs: Sequence[Architecture]) -> Rates:
-        """How fast the resources of machines are."""
-        asks = self.resources.values()
-        many = [
-            [port(arch, *ask) if len(ask) == 2 else channel(arch, *ask) for ask in asks]
-            for arch in archs
-        ]
-        shape = (3, len(archs), len(asks))
-        table = np.array(
-            [
-                [[getattr(r.rate, part) for r in some if r] for some in many]
-                for part in ("numerator", "denominator")
-            ]
-            + [[[r.burst for r in some if r] for some in many]],
-            np.int64,
-        ).reshape(shape)
-        late = [[latency(arch, level) for level in range(self.nest.levels)] for arch in archs]
-        return Rates(table[0], table[1], table[2], np.array(late, np.int64))
 
     def _busy(self) -> npt.NDArray[np.float64]:
         """Bits that each resource carries in all, ``[resources]``: instances share their level's
@@ -306,16 +342,10 @@ class PassPlan:
             )
         return self._listed.setdefault(tuple(loops), StepSettings(self.nest, loops))
 
-    def _plan(self) -> None:
+    def _plan(self) -> tuple[Work, Plan]:
         """All passes, and what makes them alike."""
         exists = self.passes.exists
         there = exists.ravel()
-        self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
-        self.n = int(exists.sum())
-        self.slots = [2 if overlaps(self.nest, b.child, b.tensor) else 1 for b in self.between]
-        self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
-        self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
-        self.early = [np.zeros((0, 2), np.int64)]
         sends = np.full((self.n, len(self.between), 3), NONE)
         sends[:, :, 2] = 0
         for k, b in enumerate(self.between):
@@ -332,14 +362,14 @@ class PassPlan:
         early = np.concatenate(self.early)
         trips = exists.shape[::-1]
         boundaries = [self._boundary(k) for k in range(len(self.between))]
-        self.work = Work(
-            _table([self.names.index(name) for name, _ in self.resources], 1)[:, 0],
+        work = Work(
+            np.zeros(0, np.int64),
             _table([(part, r) for part, r, _ in loads], 2),
             rows[phases],
             np.bincount(of_phase, minlength=len(phases)),
             phases_of[works],
         )
-        self.plan = Plan(
+        plan = Plan(
             _table(boundaries, WAY + FULL_WAY),
             self._order(),
             np.concatenate(self.transfers),
@@ -348,6 +378,7 @@ class PassPlan:
             kind,
             _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
         )
+        return work, plan
 
     def _boundary(self, k: int) -> list[int]:
         """A row of ``Plan.boundaries``."""

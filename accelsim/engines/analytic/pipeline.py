@@ -22,17 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import ArrayTime, array_time
 from accelsim.engines.analytic.closed_form import moves
-from accelsim.engines.analytic.pass_plan import PassPlan
+from accelsim.engines.analytic.pass_plan import PassPlan, pass_plan
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited
+from accelsim.hardware.structure import structure
 from accelsim.mapping.nest import Boundary, Nest
 
 Ints = npt.NDArray[np.int64]
@@ -116,7 +118,7 @@ def times(
     if not limited(nest.arch):
         cycles = np.full(len(archs), alone.cycles)
         return cycles, np.zeros((len(archs), names), np.int64), True, cycles
-    plan = PassPlan(nest, alone, moves)
+    plan = _plan_of(nest, alone, moves)
     ends, stalls, bound = plan.run(archs)
     # what moves inside passes and between them may meet on one port
     ends = np.maximum(ends, bound + plan.each_alone - alone.cycles)
@@ -126,3 +128,24 @@ def times(
     to = np.where(over > 0, plan.last_drain, stalls.argmax(axis=1))
     stalls[np.arange(len(archs)), to] += over
     return ends + alone.cycles - plan.each_alone, stalls, plan.exact, bound
+
+
+# Plans kept, and settings in each.  A plan serves its nest at all widths, so a layer run twice, or
+# a sweep over ports, finds it made.
+PLANS, SETTINGS = 64, 1 << 16
+_plans: dict[tuple[Any, ...], PassPlan] = {}
+
+
+def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
+    """The plan of a nest: what it hangs on is all of the nest but the numbers of its architecture,
+    and the array's sizes.
+    """
+    array = nest.arch.array
+    kind = structure(nest.arch), array.rows, array.cols
+    key = nest.problem, tuple(nest.loops), nest.chains, nest.boundaries, nest.keep, *kind
+    plan = _plans.pop(key, None) or pass_plan(nest, alone, moves)
+    if len(plan.plan.kind) <= SETTINGS:
+        _plans[key] = plan  # the last used
+    if len(_plans) > PLANS:
+        del _plans[next(iter(_plans))]
+    return plan
