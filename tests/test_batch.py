@@ -11,6 +11,7 @@ import pytest
 
 import accelsim as acc
 from accelsim.explore import batch
+from accelsim.hardware.structure import structure
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule_many import choose_many
 
@@ -28,7 +29,7 @@ NAMES = (
 )
 
 
-def machines(rng: random.Random, many: int) -> list[acc.Architecture]:
+def machines(rng: random.Random, many: int, *, waits: bool = False) -> list[acc.Architecture]:
     preset = rng.choice(["systolic", "eyeriss", "scalesim", "shidiannao", "tpu_v1"])
     found = []
     options = {
@@ -44,21 +45,37 @@ def machines(rng: random.Random, many: int) -> list[acc.Architecture]:
             keys |= options
         if preset == "systolic":
             keys["levels.sram.capacity_bytes"] = rng.choice([64, 1000, 4096, 65536, 524288])
+        if waits:
+            keys |= ports(rng)
         if preset == "eyeriss":
             keys["levels.glb.capacity_bytes"] = 25 * rng.choice([64, 400, 4096])
             keys["levels.glb.partitions"] = {"weight": rng.choice([100, 8192])}
-            keys |= {
-                "levels.dram.port_bits": None,
-                "levels.dram.port_clock_mhz": None,
-                "networks.noc.width_bits": None,
-            }
+            if not waits:
+                keys |= {
+                    "levels.dram.port_bits": None,
+                    "levels.dram.port_clock_mhz": None,
+                    "networks.noc.width_bits": None,
+                }
         found.append(acc.load_architecture(preset, keys))
     return found
 
 
-def case(seed: int):
+def ports(rng: random.Random) -> dict[str, object]:
+    """Widths, clocks, bursts and latencies of a machine's outermost port, and of the network below
+    it.
+    """
+    return {
+        "levels.dram.port_bits": rng.choice([4, 16, 64, 1000]),
+        "levels.dram.port_clock_mhz": rng.choice([60.0, 333.3]),
+        "levels.dram.burst_bits": rng.choice([1, 96, 512]),
+        "levels.dram.latency_cycles": rng.choice([0, 3, 50]),
+        "networks.link.width_bits": rng.choice([8, 32, 256]),
+    }
+
+
+def case(seed: int, *, waits: bool = False):
     rng = random.Random(seed)
-    archs = machines(rng, 6)
+    archs = machines(rng, 6, waits=waits)
     r, s = rng.randint(1, 5), rng.randint(1, 5)
     size = {
         "H": rng.randint(r, 24),
@@ -102,11 +119,12 @@ def test_tiles_of_many_are_those_of_each(chunk):
     assert legal > 60
 
 
+@pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("chunk", range(4))
-def test_columns_of_many_are_those_of_each(chunk):
-    seen = 0
+def test_columns_of_many_are_those_of_each(chunk, waits):
+    seen = waiting = 0
     for seed in range(1000 + chunk * 12, 1012 + chunk * 12):
-        archs, layer, n, direction, name = case(seed)
+        archs, layer, n, direction, name = case(seed, waits=waits)
         groups, left = batch.columns(
             layer.problem(n).with_direction(direction), archs, acc.load_dataflow(name)
         )
@@ -117,6 +135,7 @@ def test_columns_of_many_are_those_of_each(chunk):
             for k, i in enumerate(g.at.tolist()):
                 row = acc.simulate(layer, archs[i], name, batch=n, direction=direction).rows[0]
                 assert row.nest is not None, (seed, i)
+                waiting += bool(row.columns["stall_cycles"])
                 want = {c: v for c, v in row.columns.items() if c not in NAMES}
                 got = {c: None if v is None else v[k] for c, v in g.columns.items()}
                 assert list(got) == list(want), (seed, i)
@@ -133,13 +152,18 @@ def test_columns_of_many_are_those_of_each(chunk):
                 )
                 seen += 1
     assert seen > 20
+    assert waiting > 20 if waits else not waiting
 
 
-def test_what_waits_for_memory_is_left_to_simulate():
-    assert batch.structure(acc.load_architecture("systolic"))
-    assert not batch.structure(acc.load_architecture("systolic", {"levels.dram.port_bits": 64}))
-    sizes = [acc.load_architecture("systolic", {"array.rows": n}) for n in (8, 16)]
-    assert batch.structure(sizes[0]) == batch.structure(sizes[1])
-    assert batch.structure(sizes[0]) != batch.structure(
-        acc.load_architecture("systolic", {"bits.weight": 4})
-    )
+def test_machines_that_differ_in_numbers_are_evaluated_together():
+    def kind(**keys):
+        return structure(acc.load_architecture("systolic", keys))
+
+    assert kind(**{"array.rows": 8}) == kind(**{"array.rows": 16})
+    assert kind() != kind(**{"bits.weight": 4})
+    waits = kind(**{"levels.dram.port_bits": 64})
+    assert waits != kind()
+    assert waits == kind(**{"levels.dram.port_bits": 8, "levels.dram.latency_cycles": 5})
+    assert waits != kind(**{"levels.dram.port_bits": 8, "levels.dram.ports": "separate"})
+    late = {"networks.link.width_bits": 8}
+    assert kind(**late) == kind(**late, **{"levels.dram.latency_cycles": 5}) != waits

@@ -1,22 +1,23 @@
-"""Factors of sliding ranks for many chains against the engine's table of one pair, and tiles
-against the nest's own footprint.
+"""Factors of sliding ranks for many choices of tiles against Python sets, one choice at a time, and
+tiles against the nest's own footprint.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_sums import SlowChain, sliding_sums
 
-from accelsim.engines.analytic.rank_sums import Sums, TileChain, sliding
-from accelsim.mapper import slides
-from accelsim.mapper.slides import Cuts, pair_table
+from accelsim.engines.analytic import rank_sums
+from accelsim.engines.analytic.piece_classes import GROUPS
+from accelsim.engines.analytic.rank_sums import Cuts, modes, slide_largest, slide_table
 from accelsim.mapping.footprint import sliding_words
 from accelsim.workload.problem import Slide
-
-SUMS = "SOUKXYL"
 
 
 @st.composite
@@ -56,50 +57,56 @@ def test_every_sum_of_every_pair_is_the_engines(data: st.DataObject) -> None:
         if n < kinds.count("t")
     ]
     own = data.draw(st.sampled_from(["", *can]))
-    cuts = Cuts(out, e_kinds, outside[0], own == "e"), Cuts(filt, r_kinds, outside[1], own == "r")
-    found = {which: pair_table(slide, *cuts, which, e_tiles, r_tiles) for which in SUMS}
-    most = pair_table(slide, *cuts, "most", e_tiles, r_tiles)
-    for i, e in enumerate(e_tiles.tolist()):
-        for j, r in enumerate(r_tiles.tolist()):
-            lines = (
-                TileChain((n,), tuple((0, t, k) for t, k in zip(x, kinds, strict=True)))
-                for n, x, kinds in ((out, e, e_kinds), (filt, r, r_kinds))
-            )
-            want = _engines(slide, *lines, (outside[0], outside[1]), own)
-            assert {which: found[which][i, j] for which in SUMS} == vars(want), (slide, e, r)
-            assert most[i, j] == sliding_words(slide, out, tuple(e), filt, tuple(r)), (slide, e, r)
+    tables = [
+        cuts(n, kinds, stand, own == letter)
+        for n, kinds, stand, letter in zip(
+            (out, filt), (e_kinds, r_kinds), outside, "er", strict=True
+        )
+    ]
+    each, most = (
+        table(slide, *tables, *every_pair(e_tiles, r_tiles)) for table in (slide_table, largest)
+    )
+    pairs = [(e, r) for e in e_tiles.tolist() for r in r_tiles.tolist()]
+    for (e, r), sums, words in zip(pairs, each.tolist(), most.tolist(), strict=True):
+        lines = (
+            SlowChain((n,), tuple((0, t, k) for t, k in zip(x, kinds, strict=True)))
+            for n, x, kinds in ((out, e, e_kinds), (filt, r, r_kinds))
+        )
+        numbers = (slide.stride, slide.dilation, slide.pad, slide.size)
+        want = sliding_sums(numbers, *lines, (outside[0], outside[1]), own)
+        assert sums == list(want.values()), (slide, e, r)
+        assert words == sliding_words(slide, out, tuple(e), filt, tuple(r)), (slide, e, r)
 
 
-def _engines(slide: Slide, e: TileChain, r: TileChain, outside: tuple[int, int], own: str) -> Sums:
-    """The engine leaves out loops of one trip before it asks its table: they never advance."""
-    line, at = (e, outside[0]) if own == "e" else (r, outside[1])
-    if own and line.trips[line.temporal[at]] == 1:
-        return Sums(0, 0, 0, 0, 0, 0, 0)
-    return sliding(slide, e, r, outside, own)
+def cuts(size: int, kinds: str, outside: int = 0, own: bool = False) -> Cuts:
+    return Cuts((size,), (0,) * len(kinds), modes(kinds, outside, own))
+
+
+def largest(slide: Slide, e: Cuts, r: Cuts, *tiles: npt.NDArray[np.int64]) -> Any:
+    """Every loop is one over instances that share nothing."""
+    e, r = (Cuts(x.sizes, x.parts, (GROUPS,) * len(x.parts)) for x in (e, r))
+    return slide_largest(slide, e, r, *tiles)
+
+
+def every_pair(
+    e: npt.NDArray[np.int64], r: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Every output chain with every filter chain, as choices."""
+    return np.repeat(e, len(r), axis=0), np.tile(r, (len(e), 1))
 
 
 def test_blocks_of_chains_make_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Laid out a few chains and arrangements at a time it is the same."""
+    """A few chains at a time, equal choices apart or together, it is the same."""
     slide = Slide(2, 1, 1, 21)
     e = np.array(
         [(a, b, c) for a in range(1, 12) for b in range(1, a + 1) for c in range(1, b + 1)],
         np.int64,
     )
     r = np.array([(a, b) for a in range(1, 4) for b in range(1, a + 1)], np.int64)
-    for which in (*SUMS, "most"):
-        whole = pair_table(slide, Cuts(11, "ttm", 1), Cuts(3, "tm", 0, True), which, e, r)
+    for table in (slide_table, largest):
+        whole = table(slide, cuts(11, "ttm", 1), cuts(3, "tm", 0, True), *every_pair(e, r))
         with monkeypatch.context() as small:
-            small.setattr(slides, "SMALL", 0)
-            small.setattr(slides, "ROOM", 300)
-            small.setattr(slides, "ROWS", 30)
-            assert (
-                pair_table(slide, Cuts(11, "ttm", 1), Cuts(3, "tm", 0, True), which, e, r) == whole
-            ).all()
-
-
-def test_bits_are_counted_alike_before_numpy_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    bits = np.random.default_rng(0).integers(0, 1 << 63, (5, 4, 3), np.uint64)
-    want = [[sum(int(x).bit_count() for x in b) for b in a] for a in bits]
-    assert (slides._count(bits) == want).all()
-    monkeypatch.delattr(np, "bitwise_count", raising=False)
-    assert (slides._count(bits) == want).all()
+            small.setattr(rank_sums, "BLOCK", 7)
+            small.setattr(rank_sums, "FEW", 10_000)
+            apart = table(slide, cuts(11, "ttm", 1), cuts(3, "tm", 0, True), *every_pair(e, r))
+        assert (apart == whole).all()

@@ -1,8 +1,8 @@
 """The closed form, broken on purpose in many ways: every mutation must show on the random nests of
 test_counts.
 
-Each entry replaces one snippet of ``rank_sums.py`` or ``closed_form.py``; the mutated modules are run beside the real ones
-and must differ from the oracle (or fail) somewhere on the same seeds that the counting tests use.
+Each entry replaces one snippet of a module of the closed form; the mutated modules are run beside
+the real ones, by Python where those are compiled, and must differ from the oracle (or fail) somewhere on the same seeds that the counting tests use.
 """
 
 from __future__ import annotations
@@ -18,33 +18,54 @@ import pytest
 from nests import as_oracle, drawn_nest
 
 from accelsim.engines import analytic
-from accelsim.engines.analytic import closed_form
-from accelsim.engines.analytic import rank_sums as tables
+from accelsim.engines.analytic import chain_positions, closed_form, piece_classes, rank_sums
 from accelsim.mapping.nest import Nest
 
 SEEDS = range(1100)
+MODULES = {
+    "kernels": piece_classes,
+    "positions": chain_positions,
+    "tables": rank_sums,
+    "analytic": closed_form,
+}  # in the order of their imports
 
 MUTATIONS = {
-    "tail trip lost": ("tables", "trips.append(-(-current[part] // tile))", "trips.append(max(current[part] // tile, 1))"),
-    "tail not short": ("tables", "hi[part] = np.minimum(hi[part], lo[part] + tile)", "hi[part] = lo[part] + tile"),
-    "chunk tail not short": ("tables", "np.minimum(last, first + (i + 1) * tile)", "first + (i + 1) * tile"),
-    "last trip not ragged": ("tables", "np.maximum(-(-size // self.loops[i][1]) - 1, 0)", "np.int64(self.trips[i] - 1)"),
-    "no step of history": ("tables", "before[fixed[-1]] = now[fixed[-1]] - 1", "before[fixed[-1]] = now[fixed[-1]]"),
-    "inner loops do not restart": ("tables", "line.last(before, line.temporal[outside + own :])", "pass"),
-    "steps nobody takes": ("tables", "x = int((before.size() * step_exists(line, index[0])).sum())", "x = int(np.asarray(before.size()).sum())"),
-    "all kept": ("tables", "o = 0 if own else int(np.asarray(now.common(before)).sum())", "o = 0 if own else s"),
-    "nothing kept": ("tables", "o = 0 if own else int(np.asarray(now.common(before)).sum())", "o = 0"),
-    "idle counted": ("tables", "for m in (True, False)", "for m in (True, True)"),
-    "union for sum": ("tables", "now.sum(),\n", "now.any(axis=merged).sum(),\n"),
-    "sum for union": ("tables", "            u.sum(),\n", "            now.sum(),\n"),
-    "union less union": ("tables", "(u & ~came).sum()", "(u & x).sum()"),
-    "arrivals by entry": ("tables", "(x & ~went).sum()", "(u & ~came).sum()"),
-    "links as multicast": ("tables", "(u & x).sum(),\n        ]", "(u & ~came).sum(),\n        ]"),
-    "gaps filled": ("tables", "(e >= 0) & (e % slide.stride == 0) &", "(e >= 0) &"),
-    "padding read": ("tables", "np.arange(slide.size)[:, None] + slide.pad", "np.arange(slide.size)[:, None]"),
-    "tap off by one": ("tables", "& (r_lo + step < r_hi)", "& (r_lo + step <= r_hi)"),
-    "sliding steps nobody takes": ("tables", "sets.append(part & steps)", "sets.append(part)"),
-    "chunks overlap wholly": ("tables", "return np.where(both > 0, np.maximum(same, 0), 0)", "return np.asarray(both)"),
+    "tail trip lost": ("kernels", "return -(-extent // tile)", "return max(extent // tile, 1)"),
+    "tail not short": ("kernels", "return min(max(extent - index * tile, 0), tile)", "return tile if extent > index * tile else 0"),
+    "chunk is the box": ("kernels", "return words if extents[parts] < 0 or words == 0 else extents[parts]", "return words"),
+    "last trip not ragged": ("kernels", "before = index_before(mode, index, extents[FIRST_BEFORE], tile)", "before = index_before(mode, index, extents[FIRST_NOW], tile)"),
+    "no step of history": ("kernels", "return index - 1", "return index"),
+    "inner loops do not restart": ("kernels", "return max(trips(first_before, tile) - 1, 0)", "return index"),
+    "inner loops stand": ("kernels", "if mode == STANDS:\n        return 0,", "if mode in (STANDS, RESTARTS):\n        return 0,"),
+    "steps nobody takes": ("kernels", "return 1, trips(first_now, tile)", "return 1, trips(first_now, tile) + 1"),
+    "all kept": ("kernels", "often * now * one[4 * width]", "often * now"),
+    "nothing kept": ("kernels", "often * now * one[4 * width]", "0"),
+    "idle counted": ("kernels", "often * (now > 0)", "often"),
+    "equal classes lost": ("kernels", "classes[at, last] += new[last]", "pass"),
+    "runs end late": ("kernels", "for edge in range(whole, whole + 2):", "for edge in range(whole + 1, whole + 2):"),
+    "one instance for its group": ("tables", "SHARES if merged else FIRST", "SHARES"),
+    "a group for one instance": ("tables", "SHARES if merged else FIRST", "FIRST"),
+    "arrivals as kept": ("tables", '"X": LEFT}', '"X": KEPT}'),
+    "one tap reads no padding": ("tables", "r.sizes == (1,) and slide.pad == 0 and", "r.sizes == (1,) and"),
+    "all kept of a window": ("kernels", "sums[1] += now and before", "sums[1] += now"),
+    "sum for union": ("kernels", "total[2] += union", "total[2] = total[0]"),
+    "union less union": ("kernels", "total[3] += union and marks[CAME, at] != group", "total[3] += union and before"),
+    "arrivals by entry": ("kernels", "total[5] += before and marks[WENT, at] != group", "total[5] += union and marks[CAME, at] != group"),
+    "links as multicast": ("kernels", "total[6] += union and before", "total[6] += union and marks[CAME, at] != group"),
+    "gaps filled": ("kernels", "at += slide[0]", "at += 1"),
+    "padding read": ("kernels", "at = slide[0] * e_low + slide[1] * tap - slide[2]", "at = slide[0] * e_low + slide[1] * tap"),
+    "tap off by one": ("kernels", "for tap in range(r_low, r_high):", "for tap in range(r_low, r_high - 1):"),
+    "sliding steps nobody takes": ("kernels", "            if mode == SHARES:\n                stop = 1\n", "            stop = 1 if mode == SHARES else stop + (mode == ADVANCES)\n"),
+    "moved out of the padding": ("kernels", "if left and free_low <= low and high <= free_high:", "if left:"),
+    "edges look alike": ("kernels", "if begin + here * tile < low:", "if False:"),
+    "tails look alike": ("kernels", "(min(end, high) - begin) // tile - here", "trips(min(end, high) - begin, tile) - here"),
+    "equal arrangements lost": ("kernels", "new_heads[at, OFTEN] += head[OFTEN]", "pass"),
+    "instances told apart": ("kernels", "new[MEMBERS] = share(old, head[MEMBERS], tile, members)", "new[MEMBERS] = min(share(old, head[MEMBERS], tile, members), 1)"),
+    "met once": ("kernels", "sums[choice, at] += often * each", "sums[choice, at] += each"),
+    "pairs: no step of history": ("positions", "before[fixed[-1]] = now[fixed[-1]] - 1", "before[fixed[-1]] = now[fixed[-1]]"),
+    "pairs: inner loops do not restart": ("positions", "line.last(before, line.temporal[outside + own :])", "pass"),
+    "pairs: chunk tail not short": ("positions", "np.minimum(last, first + (i + 1) * tile)", "first + (i + 1) * tile"),
+    "pairs: steps nobody takes": ("analytic", "& step_exists(line, index[0])", "& True"),
     "irrelevant terms dropped": ("analytic", "if not chain.depends(self.b.tensor):\n            return False", "if not chain.depends(self.b.tensor):\n            return True"),
     "sliding terms dropped": ("analytic", "return not any(len(rank) == 2", "return True or not any(len(rank) == 2"),
     "final drain dropped": ("analytic", 'terms = [(1.0, self._factors("X", None, final=True))]', "terms = []"),
@@ -55,7 +76,7 @@ MUTATIONS = {
     "outside off by one": ("analytic", "else (sum(i < k for i in own), k in own)", "else (sum(i <= k for i in own), k in own)"),
     "zeros from the parent": ("analytic", 'self.b.child if which in ("S", "O") else self.b.parent', "self.b.child"),
     "zeros not stored": ("analytic", 'self.b.child if which in ("S", "O") else self.b.parent', "self.b.parent"),
-    "fused parts stand apart": ("analytic", "if i in self.loops and part in (None, x.dim):", "if i in self.loops and x.dim in (part, *chain.parts):"),
+    "fused parts stand apart": ("analytic", "if self.nest.loops[i].dim == part]", "if self.nest.loops[i].dim in (part, *chain.parts)]"),
 }  # fmt: skip
 
 
@@ -85,21 +106,26 @@ def agrees(run: Any, nest: Nest, truth: dict[Any, Any]) -> bool:
 
 
 def mutated(module: str, old: str, new: str) -> Any:
-    """``moves`` of an analytic engine with one snippet replaced."""
-    sources = {
-        name: Path(str(m.__file__)).read_text()
-        for name, m in (("tables", tables), ("analytic", closed_form))
-    }
+    """``moves`` of an analytic engine with one snippet replaced; its kernels are run by Python."""
+    sources = {name: Path(str(m.__file__)).read_text() for name, m in MODULES.items()}
     assert sources[module].count(old) == 1, f"{module} has {sources[module].count(old)} of {old!r}"
     sources[module] = sources[module].replace(old, new)
-    sources["analytic"] = sources["analytic"].replace(
-        "accelsim.engines.analytic.rank_sums", "mutated_tables"
-    )
-    twins = {}
-    for name in ("tables", "analytic"):
-        twins[name] = sys.modules[f"mutated_{name}"] = types.ModuleType(f"mutated_{name}")
-        exec(compile(sources[name], f"mutated {name}", "exec"), twins[name].__dict__)
-    return twins["analytic"].moves
+    package = "accelsim.engines.analytic"
+    for name in sources:
+        text = sources[name].replace(
+            "from accelsim.base.compiled import kernel, kernel_with_arrays",
+            "kernel = kernel_with_arrays = lambda function: function",
+        )
+        text = text.replace(
+            f"from {package} import piece_classes", "import mutated_kernels as piece_classes"
+        )
+        for twin, m in MODULES.items():
+            text = text.replace(m.__name__, f"mutated_{twin}")
+        sources[name] = text
+    for name in MODULES:
+        made = sys.modules[f"mutated_{name}"] = types.ModuleType(f"mutated_{name}")
+        exec(compile(sources[name], f"mutated {name}", "exec"), made.__dict__)
+    return sys.modules["mutated_analytic"].moves  # type: ignore[attr-defined]
 
 
 def test_unmutated_agrees() -> None:

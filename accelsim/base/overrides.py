@@ -22,14 +22,14 @@ def apply_overrides(
     model: type[Any] | None = None,
     from_text: bool = False,
 ) -> dict[str, Any]:
-    """A copy of ``data`` with dotted keys set, as in ``{"array.rows": 32}``; an entry of a list
-    goes by number or name.
+    """``data`` with dotted keys set, as in ``{"array.rows": 32}``; a list's entry goes by number
+    or name.  What is not on the way to a key is shared with ``data``, which stays as it is.
 
     A key must be in the data or declared by ``model``.  ``from_text`` says that values are text
     from a command line, read as YAML (``32``, ``true``, ``[weight, ifmap]``).  Raises InputError
     for an unknown key or an unreadable value.
     """
-    changed = copy.deepcopy(data)
+    changed = dict(data)
     for key, value in overrides.items():
         ready = (
             YamlReader(value, key=key).document()
@@ -60,7 +60,9 @@ def _set(data: Any, key: str, value: Any, model: type[Any] | None) -> None:
     for step in parents:
         at = _step(data, step, key, spots)
         spots = [m for spot in spots for m in types_below(spot, at)]
-        data = data.setdefault(at, {}) if isinstance(data, dict) else data[at]
+        below = data.get(at, {}) if isinstance(data, dict) else data[at]
+        data[at] = copy.copy(below)
+        data = data[at]
     data[_step(data, last, key, spots)] = value
 
 

@@ -19,16 +19,17 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.array_time import fold_loops, on_lines, wants_list
+from accelsim.engines.analytic.array_time import array_time, fold_loops, on_lines, wants_list
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
+from accelsim.engines.analytic.pipeline import times
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
 from accelsim.hardware.ports import limited
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Nest
+from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.rule_many import choose_many
 from accelsim.mapping.skeleton import Tiles, depends
 from accelsim.results.layer_row import efficiency, performance
@@ -47,35 +48,6 @@ class PointGroup:
     columns: Mapping[str, Any]
     mapping_hash: list[str]
     loops: list[str]
-
-
-def structure(arch: Architecture) -> str:
-    """What architectures must share to be evaluated together; empty where they are timed against
-    memory, one by one.
-    """
-    return "" if limited(arch) else _structure(arch)
-
-
-def _structure(arch: Architecture) -> str:
-    numbers = {"rows": 1, "cols": 1}
-    levels = {
-        name: x.model_copy(
-            update={
-                "capacity_bytes": x.capacity_bytes and 1,
-                "priced_bytes": x.priced_bytes and 1,
-                "banks": x.banks and 1,
-                "partitions": dict.fromkeys(x.partitions, 1),
-            }
-        )
-        for name, x in arch.levels.items()
-    }
-    same = {
-        "array": arch.array.model_copy(update=numbers),
-        "levels": levels,
-        "clock_mhz": 1.0,
-        "name": "",
-    }
-    return arch.model_copy(update=same).model_dump_json(exclude={"description"})
 
 
 def columns(
@@ -117,8 +89,12 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
     here = [archs[int(i)] for i in at]
     numbers = {k: np.array([getattr(a.array, k) for a in here]) for k in ("rows", "cols")}
     clock = np.array([a.clock_mhz for a in here])
-    cycles = _cycles(nest, tiles, trips, numbers, compute)
-    stalls = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
+    stalls: dict[str, Any] = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
+    if limited(nest.arch):
+        cycles, waits = _waiting(problem, here, chosen, at, moves)
+        stalls = dict(zip(stalls, waits.T, strict=True))
+    else:
+        cycles = _cycles(nest, tiles, trips, numbers, compute)
     spent = performance(
         nest,
         cycles,
@@ -196,6 +172,39 @@ def _cycles(
             turned=nest.turned,
         )
     )
+
+
+def _waiting(
+    problem: Problem,
+    here: Sequence[Architecture],
+    chosen: Tiles,
+    at: Ints,
+    moves: Mapping[Boundary, moved.Moved],
+) -> tuple[Ints, Ints]:
+    """Cycles [points] and stalls [points, levels and networks] where memory can be waited for: the
+    points of one mapping on one array are timed together.
+    """
+    arrays = [[a.array.rows, a.array.cols] for a in here]
+    table = np.hstack([chosen.rows[at], np.array(arrays, np.int64)])
+    alike, which = np.unique(table, axis=0, return_inverse=True)
+    cycles = np.zeros(len(at), np.int64)
+    waits = np.zeros((len(at), len(here[0].levels) + len(here[0].networks)), np.int64)
+    for k in range(len(alike)):
+        members = np.flatnonzero(which.ravel() == k)
+        archs = [here[int(i)] for i in members]
+        nest = Nest(problem, archs[0], chosen.mapping(int(at[members[0]])))
+        crossing = {
+            b: moved.Moved(**{n: _at(x, int(members[0])) for n, x in vars(m).items()})
+            for b, m in moves.items()
+        }
+        cycles[members], waits[members], _, _ = times(nest, crossing, array_time(nest), archs)
+    return cycles, waits
+
+
+def _at(values: Any, point: int) -> int:
+    """A count of one point; ``values`` has one for each, or one for all."""
+    each = np.ravel(values)
+    return int(each[point if len(each) > 1 else 0])
 
 
 def _whole(values: Any) -> Any:

@@ -19,6 +19,7 @@ from accelsim.explore import batch
 from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.structure import structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.results.result import LEAD
@@ -60,8 +61,9 @@ def _shared(point: SweepPoint) -> tuple[Problem, str, str] | None:
     recipe = item.recipe
     if recipe.file is not None or recipe.mapper is not None or recipe.dataflow is None:
         return None
-    shape = _structure(point.arch) if item.engine == "analytic" else ""
-    return (item.problem, recipe.short, shape) if shape else None
+    if item.engine != "analytic":
+        return None
+    return item.problem, recipe.short, structure(point.arch)
 
 
 def _together(
@@ -136,15 +138,3 @@ def one(point: SweepPoint) -> Record:
 def failure(reason: str) -> Record:
     """The record of a point that gave no result."""
     return {"status": ERROR, "error": " ".join(reason.split())[:2000]}
-
-
-# By identity; the architecture is kept so that it stays its own.
-_structures: dict[int, tuple[Architecture, str]] = {}
-
-
-def _structure(arch: Architecture) -> str:
-    if id(arch) not in _structures:
-        if len(_structures) >= 1 << 13:
-            _structures.clear()
-        _structures[id(arch)] = arch, batch.structure(arch)
-    return _structures[id(arch)][1]

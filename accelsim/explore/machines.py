@@ -93,7 +93,12 @@ def rebuild(
         arch = machines.build(overrides).arch
         if arch is None:
             raise ValueError("this architecture cannot be built")
-        _built[base, digest] = arch
-        while len(_built) > KEPT:
-            _built.popitem(last=False)
+        keep(base, digest, arch)
     return arch
+
+
+def keep(base: bytes, digest: bytes, arch: Architecture) -> None:
+    """An architecture that is built already, for ``rebuild``."""
+    _built[base, digest] = arch
+    while len(_built) > KEPT:
+        _built.popitem(last=False)

@@ -32,7 +32,7 @@ from accelsim.explore.grid import (
     sample,
     space,
 )
-from accelsim.explore.machines import Machines
+from accelsim.explore.machines import KEPT, Machines, keep
 from accelsim.explore.points import Item, Recipe, recipes
 from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION
@@ -253,8 +253,11 @@ def plan(study: Study) -> SweepPlan:
 def build(machines: Machines, space: Space, items: list[Item], numbers: list[int]) -> SweepPlan:
     """The plan of the points with these numbers."""
     names, digests, errors = [], [], {}
+    base = content_hash(canonical(machines.data))
     for m, number in enumerate(numbers):
         machine = machines.build(space.point(number))
+        if machine.arch is not None and m < KEPT:
+            keep(base, machine.digest, machine.arch)
         names.append(machine.name)
         digests.append(machine.digest)
         if machine.error is not None:

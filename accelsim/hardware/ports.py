@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -67,12 +68,16 @@ def port(arch: Architecture, level: int, access: Access) -> Resource | None:
     if x.port_bits is None:
         return None
     part = "port" if x.ports == "shared" else access
-    return Resource(name, part, x.port_bits / _core_cycles(arch, level), x.burst_bits or 1)
+    rate = _rate(x.port_bits, arch.clock_mhz, x.port_clock_mhz)
+    return Resource(name, part, rate, x.burst_bits or 1)
 
 
 def latency(arch: Architecture, level: int) -> int:
     """Core cycles that every transfer from or to a level takes beyond its bits, rounded up."""
-    cycles = arch.levels[arch.level_names[level]].latency_cycles * _core_cycles(arch, level)
+    x = arch.levels[arch.level_names[level]]
+    if not x.latency_cycles:
+        return 0
+    cycles = x.latency_cycles / _rate(1, arch.clock_mhz, x.port_clock_mhz)
     return -(-cycles.numerator // cycles.denominator)
 
 
@@ -86,13 +91,17 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
     if isinstance(width, dict):
         widths: Mapping[Any, int] = width
         bits = widths.get(tensor)
-        return None if bits is None else Resource(network, f"{tensor} {way}", Fraction(bits))
-    return None if width is None else Resource(network, "all", Fraction(width))
+        return (
+            None if bits is None else Resource(network, f"{tensor} {way}", _rate(bits, 1.0, None))
+        )
+    return None if width is None else Resource(network, "all", _rate(width, 1.0, None))
 
 
-def _core_cycles(arch: Architecture, level: int) -> Fraction:
-    """Core cycles in one cycle of a level's port.  Clocks are read as decimals: 0.1 is a tenth."""
-    port_clock_mhz = arch.levels[arch.level_names[level]].port_clock_mhz
+@lru_cache(maxsize=1 << 12)
+def _rate(bits: int, clock_mhz: float, port_clock_mhz: float | None) -> Fraction:
+    """Bits a cycle of the core clock of so many a cycle of a port's.  Clocks are read as decimals:
+    0.1 is a tenth.
+    """
     if port_clock_mhz is None:
-        return Fraction(1)
-    return Fraction(str(arch.clock_mhz)) / Fraction(str(port_clock_mhz))
+        return Fraction(bits)
+    return bits * Fraction(str(port_clock_mhz)) / Fraction(str(clock_mhz))

@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, words_used
+from accelsim.engines.analytic.rank_sums import ChainRows, FormulaSums
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.beginnings import Beginning, beginnings
 from accelsim.mapper.bound_table import BoundTable, SearchTally
@@ -511,14 +512,16 @@ class Relaxed(Cell):
             for x in loops
         )
 
-        def trips(tiles: dict[str, tuple[int, ...]]) -> int:
-            whole, total = problem.M, words
-            for take, tile in zip(counted, tiles["M"], strict=True):
-                total *= -(-whole // tile) if take else 1
-                whole = min(whole, tile)
+        def reads(tiles: ChainRows) -> npt.NDArray[np.int64]:
+            whole = np.full(len(tiles["M"]), problem.M, np.int64)
+            total = np.full(len(tiles["M"]), words, np.int64)
+            for take, tile in zip(counted, tiles["M"].T, strict=True):
+                if take:
+                    total *= -(-whole // tile)
+                whole = np.minimum(whole, tile)
             return total
 
-        return [Factor(("M",), ("fold", "M", "way", counted, words), trips)]
+        return [Factor(FormulaSums(("M",), ("way", counted, words), reads), 0, "way")]
 
     def _again(self, level: int, child: int) -> bool:
         """Whether a round of M at a level reads the ifmap anew for a child."""

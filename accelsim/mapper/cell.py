@@ -10,6 +10,7 @@ families whose tiles meet in one factor.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,18 +23,17 @@ import numpy.typing as npt
 from accelsim.engines import moved
 from accelsim.engines.analytic.array_time import on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
+from accelsim.engines.analytic.piece_classes import GROUPS
+from accelsim.engines.analytic.rank_sums import Cuts, slide_largest
 from accelsim.mapper import lower_cycles as time
-from accelsim.mapper.factors import values
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.packed import Packed
-from accelsim.mapper.slides import Cuts, pair_table
 from accelsim.mapper.space import TileRows
 from accelsim.mapper.time_columns import (
     Bracket,
     SignedTerm,
     extra_columns,
     fold_columns,
-    fold_values,
     ramp_columns,
     signed,
 )
@@ -293,21 +293,16 @@ class Cell:
             if c.parts[0] in mine
         }
         columns |= {n: empty for n, c in chains.items() if c.parts[0] in homeless}
-        memo: dict[Any, Floats] = {}
+        memo: dict[Any, Ints] = {}  # table -> [choices, its columns]
 
         def value(factors: Sequence[Factor]) -> Floats:
             total = np.ones(len(tiles))
             for f in factors:
                 ours = any(chains[n].parts[0] in mine for n in f.chains)
                 if ours or (lead and all(chains[n].parts[0] in homeless for n in f.chains)):
-                    key = f.identity
-                    if key not in memo:
-                        memo[key] = (
-                            fold_values(self.part, f, columns)
-                            if f.identity[0] == "fold"
-                            else values(self.part, f, columns)
-                        )
-                    total = total * memo[key]
+                    if f.table not in memo:
+                        memo[f.table] = f.table.of(columns)
+                    total = total * memo[f.table][:, f.column]
             return total
 
         terms = np.stack([value(self.terms[t]) for t in self.used_terms(used)], axis=1)
@@ -424,18 +419,16 @@ class Cell:
         return mine | set(DIMS) - {p for f in self.families for p in f.parts} if lead else mine
 
     def _slid(self, rank: SlidingRank, tiles: dict[int, Ints], choices: int) -> Ints:
-        """Words of a sliding rank's longest piece [choices]: every different way to cut outputs
-        with every different way to cut taps.
-        """
-        cuts, different, rows = [], [], []
-        for size, loops in zip(rank.sizes, rank.cuts, strict=True):
-            cut = np.array([tiles[i] for i in loops], np.int64).reshape(len(loops), choices).T
-            unique, back = np.unique(cut, axis=0, return_inverse=True)
-            cuts.append(Cuts(size, "t" * len(loops)))
-            different.append(unique)
-            rows.append(back.reshape(-1))
-        table = pair_table(rank.slide, cuts[0], cuts[1], "most", different[0], different[1])
-        return table[rows[0], rows[1]].astype(np.int64)
+        """Words of a sliding rank's longest piece [choices]."""
+        cuts = [
+            Cuts((size,), (0,) * len(loops), (GROUPS,) * len(loops))
+            for size, loops in zip(rank.sizes, rank.cuts, strict=True)
+        ]
+        e, r = (
+            np.array([tiles[i] for i in loops], np.int64).reshape(len(loops), choices).T
+            for loops in rank.cuts
+        )
+        return slide_largest(rank.slide, cuts[0], cuts[1], e, r)
 
     def _elsewhere(self, rank: tuple[str, ...], families: tuple[int, ...]) -> bool:
         """Whether a rank with a dimension of one word is another group's."""
@@ -511,9 +504,9 @@ def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:
     )
 
 
-def same_factors(factors: Sequence[Factor]) -> tuple[Any, ...]:
+def same_factors(factors: Sequence[Factor]) -> frozenset[tuple[Factor, int]]:
     """What makes a product equal to another, whatever its order."""
-    return tuple(sorted((f.identity for f in factors), key=repr))
+    return frozenset(Counter(factors).items())
 
 
 __all__ = ["Cell", "ChoiceGroup", "Limit", "leaves_as_it_came", "same_factors"]

@@ -2,28 +2,26 @@
 
 ``closed_form`` counts what crosses boundaries and the MAC steps.  The forms of ``lower_cycles``
 also weigh three kinds of things that are sums of products of one factor a chain, too; their factors
-are made here, and worked out by ``fold_values``.
+are made here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import holds, on_lines
-from accelsim.engines.analytic.closed_form import BoundarySums, Factor
-from accelsim.engines.analytic.pipeline import overlaps
-from accelsim.engines.analytic.rank_sums import TileChain, irrelevant
+from accelsim.engines.analytic.closed_form import BoundarySums, Factor, whole_chain
+from accelsim.engines.analytic.pass_plan import overlaps
+from accelsim.engines.analytic.piece_classes import WORKS
+from accelsim.engines.analytic.rank_sums import ChainRows, FormulaSums
 from accelsim.mapper import lower_cycles as time
-from accelsim.mapper.factors import line_sum
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapping.skeleton import Boundary, Chain, Skeleton, depends, most_trips
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 Bracket = tuple[Sequence[Factor], Sequence[Factor] | None]  # prod first - prod kept
 SignedTerm = tuple[float, Sequence[Factor]]
 
@@ -80,17 +78,8 @@ def _fold(nest: Skeleton, chain: Chain, axis: str, outside: int) -> Factor:
     PEs its loops use.
     """
     loops = [nest.loops[i] for i in chain.loops]
-    kinds = tuple(("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops)
-
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        part = [chain.parts.index(x.dim) if x.dim in chain.parts else -1 for x in loops]
-        line = TileChain(
-            tuple(nest.problem.size[p] for p in chain.parts),
-            tuple(zip(part, tiles[chain.name], kinds, strict=True)),
-        )
-        return irrelevant(line, outside, False).U
-
-    return Factor((chain.name,), ("fold", chain.name, kinds, outside), value)
+    kinds = [("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops]
+    return Factor(whole_chain(nest, chain, kinds, outside), WORKS, "fold")
 
 
 def ramp_columns(
@@ -141,16 +130,15 @@ def _ramp(nest: Skeleton, side: BoundarySums, cuts: Sequence[int]) -> list[Signe
 def _still(nest: Skeleton, chain: Chain, which: tuple[bool, ...]) -> Factor:
     """1 where these loops of a chain have one trip, else 0."""
 
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return int(
-            all(
-                n == 1
-                for n, take in zip(most_trips(nest, chain, tiles[chain.name]), which, strict=True)
-                if take
-            )
-        )
+    def still(tiles: ChainRows) -> Ints:
+        trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
+        moves = np.zeros(len(tiles[chain.name]), bool)
+        for n, take in zip(trips, which, strict=True):
+            if take:
+                moves |= n > 1
+        return np.where(moves, 0, 1)
 
-    return Factor((chain.name,), ("fold", chain.name, "still", which), value)
+    return Factor(FormulaSums((chain.name,), ("still", which), still), 0, "still")
 
 
 def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
@@ -164,33 +152,15 @@ def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
     free = not any(depends(x.dim, b.tensor, nest.fused) for x in loops)
     counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
 
-    def value(tiles: dict[str, tuple[int, ...]]) -> int:
-        return prod(
-            n
-            for n, take in zip(most_trips(nest, chain, tiles[chain.name]), counted, strict=True)
-            if take
-        )
+    def way(tiles: ChainRows) -> Ints:
+        trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
+        pieces = np.ones(len(tiles[chain.name]), np.int64)
+        for n, take in zip(trips, counted, strict=True):
+            if take:
+                pieces *= n
+        return pieces
 
-    return Factor((chain.name,), ("fold", chain.name, "way", counted), value)
-
-
-def fold_values(nest: Skeleton, factor: Factor, columns: dict[str, Ints]) -> Floats:
-    chain = next(c for c in nest.chains if c.name == factor.chains[0])
-    tiles = columns[chain.name]
-    if not chain.fused and factor.identity[2] not in ("way", "still"):
-        return line_sum(
-            nest.problem.size[chain.name],
-            tiles,
-            "".join(factor.identity[2]),
-            "first",
-            factor.identity[3],
-            False,
-        )
-    unique, back = np.unique(tiles, axis=0, return_inverse=True)
-    each = np.array(
-        [factor.value({chain.name: tuple(int(x) for x in t)}) for t in unique], np.float64
-    )
-    return each[back.reshape(-1)]
+    return Factor(FormulaSums((chain.name,), ("way", counted), way), 0, "way")
 
 
 __all__ = [
@@ -198,7 +168,6 @@ __all__ = [
     "SignedTerm",
     "extra_columns",
     "fold_columns",
-    "fold_values",
     "ramp_columns",
     "signed",
 ]

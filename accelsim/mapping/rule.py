@@ -36,12 +36,20 @@ def choose(
     ``resident`` tensors lie whole in the first level inside the outermost that may keep them, and
     never leave it.
     """
-    rule = _Rule(rule_skeleton(problem, arch, dataflow, resident))
-    rule.check(dataflow)
-    rule.walk(dataflow)
+    rule = ruled(problem, arch, dataflow, resident)
     mapping = rule.skeleton.mapping_with_trips(rule.tiles, rule.trips)
     Nest(problem, arch, mapping)
     return mapping
+
+
+def ruled(
+    problem: Problem, arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = frozenset()
+) -> RuleFrame:
+    """The rule when it has been walked, with its tiles."""
+    rule = _Rule(rule_skeleton(problem, arch, dataflow, resident))
+    rule.check(dataflow)
+    rule.walk(dataflow)
+    return rule
 
 
 def rule_skeleton(
@@ -310,4 +318,4 @@ class _Rule(RuleFrame):
             self.enter(dim, at, before, max(before[at], low - low % inner))
 
 
-__all__ = ["RuleFrame", "choose", "kept", "rule_skeleton"]
+__all__ = ["RuleFrame", "choose", "kept", "rule_skeleton", "ruled"]

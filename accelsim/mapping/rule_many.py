@@ -19,7 +19,7 @@ import numpy.typing as npt
 from accelsim.hardware.architecture import Architecture, Level
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import copies, sliding_words
-from accelsim.mapping.rule import RuleFrame, rule_skeleton
+from accelsim.mapping.rule import RuleFrame, rule_skeleton, ruled
 from accelsim.mapping.skeleton import Skeleton, SlidingRank, Tiles
 from accelsim.workload.problem import Problem
 
@@ -38,13 +38,30 @@ class RuleTiles:
 
 
 def choose_many(problem: Problem, archs: Sequence[Architecture], dataflow: Dataflow) -> RuleTiles:
-    """The tiles the fixed rule gives on each architecture.  Raises MappingError for what no numbers
-    can mend.
+    """The tiles the fixed rule gives on each architecture; those with the same room are one to it.
+    Raises MappingError for what no numbers can mend, and where the only room there is is too small.
     """
-    rule = _ManyRules(rule_skeleton(problem, archs[0], dataflow), archs)
-    rule.walk(dataflow)
-    rows, trips = np.stack(rule.tiles, axis=1), np.stack(rule.trips, axis=1)
-    return RuleTiles(Tiles(rule.skeleton, rows, trips), rule.fits)
+    rooms: dict[Any, int] = {}
+    which = [rooms.setdefault(_numbers(arch), len(rooms)) for arch in archs]
+    distinct = [archs[which.index(n)] for n in range(len(rooms))]
+    if len(distinct) == 1:
+        one = ruled(problem, archs[0], dataflow)
+        skeleton, fits = one.skeleton, np.ones(len(archs), bool)
+        rows, trips = np.array([one.tiles]), np.array([one.trips])
+    else:
+        rule = _ManyRules(rule_skeleton(problem, archs[0], dataflow), distinct)
+        rule.walk(dataflow)
+        skeleton, fits = rule.skeleton, rule.fits[which]
+        rows, trips = np.stack(rule.tiles, axis=1), np.stack(rule.trips, axis=1)
+    return RuleTiles(Tiles(skeleton, rows[which], trips[which]), fits)
+
+
+def _numbers(arch: Architecture) -> tuple[Any, ...]:
+    """All that the rule reads of an architecture and another of its kind may have otherwise."""
+    levels = [
+        (x.capacity_bytes, x.banks, tuple(x.partitions.items())) for x in arch.levels.values()
+    ]
+    return arch.array.rows, arch.array.cols, *levels
 
 
 @dataclass(frozen=True)

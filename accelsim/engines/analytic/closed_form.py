@@ -32,7 +32,7 @@ event engine but the problem, its projections and the nest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -41,15 +41,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.analytic.chain_positions import TileChain, positions, step_exists
+from accelsim.engines.analytic.piece_classes import WORKS
 from accelsim.engines.analytic.rank_sums import (
-    Sums,
-    TileChain,
-    coordinate_readers,
-    irrelevant,
-    plain,
-    positions,
-    sliding,
-    step_exists,
+    LETTERS,
+    ChainRows,
+    ChainSums,
+    Cuts,
+    FormulaSums,
+    SlideSums,
+    modes,
+    plain_column,
+    slide_table,
 )
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain, Nest
@@ -110,17 +113,23 @@ def _model_of(nest: Nest) -> ClosedForm:
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a term.
+    """One factor of a term: a column of a table of sums, whole numbers.
 
-    ``chains``    the chains whose tiles it depends on: one, or two where a filter slides
-    ``identity``  what makes it equal to another: two factors of one identity have one value for
-                  any tiles, and are worked out once
-    ``value``     from tiles to the factor, a whole number
+    Two equal factors have one value for any tiles; what shares a table is worked out at once.
+
+    ``table``   what is summed, for whatever tiles
+    ``column``  where in the table
+    ``which``   the sum's name: S O U K X Y L, or another word
     """
 
-    chains: tuple[str, ...]
-    identity: tuple[Any, ...]
-    value: Callable[[ChainTiles], int]
+    table: ChainSums | SlideSums | FormulaSums
+    column: int
+    which: str
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """The chains whose tiles it depends on: one, two where a filter slides, or more."""
+        return self.table.chains
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ class ClosedForm:
 
     def __init__(self, nest: Skeleton) -> None:
         self.nest = nest
-        self._terms: dict[tuple[Any, ...], int] = {}
+        self._terms: dict[frozenset[Factor], int] = {}
         self._factors: list[tuple[Factor, ...]] = []
         self._signs: list[dict[int, float]] = []
         self.columns: list[tuple[Boundary | None, str]] = []
@@ -208,7 +217,7 @@ class ClosedForm:
         """
         signs: dict[int, float] = {}
         for sign, factors in terms:
-            key = tuple(sorted((f.identity for f in factors), key=repr))
+            key = frozenset(factors)  # no two of a term are equal: each has chains of its own
             if key not in self._terms:
                 self._terms[key] = len(self._factors)
                 self._factors.append(tuple(factors))
@@ -253,17 +262,21 @@ class ClosedForm:
         return np.array([known[key] for key in keys], np.int64)
 
     def _values(self, group: tuple[str, ...], many: list[ChainTiles]) -> Floats:
-        """The product of a term's factors that belong to a group, ``[tiles, terms]``; each factor
-        is worked out once.
+        """The product of a term's factors that belong to a group, ``[tiles, terms]``; each table
+        of sums is worked out once.
         """
         table = np.ones((len(many), len(self._factors)))
-        known: dict[tuple[Any, ...], Floats] = {}
+        tiles = {
+            name: np.array([one[name] for one in many], np.int64).reshape(len(many), -1)
+            for name in group
+        }
+        known: dict[Any, Ints] = {}
         for term, factors in enumerate(self._factors):
             for f in factors:
                 if f.chains[0] in group:
-                    if f.identity not in known:
-                        known[f.identity] = np.array([f.value(tiles) for tiles in many], np.float64)
-                    table[:, term] *= known[f.identity]
+                    if f.table not in known:
+                        known[f.table] = f.table.of(tiles)
+                    table[:, term] *= known[f.table][:, f.column]
         return table
 
     def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
@@ -331,46 +344,43 @@ def rank_words_used(problem: Problem, rank: tuple[str, ...]) -> int:
     size = [problem.size[d] for d in rank]
     if len(rank) == 1:
         return size[0]
-    return int((coordinate_readers(problem.slide(rank), *size) >= 0).any(axis=1).sum())
+    return _touched(problem.slide(rank), *size)
+
+
+@lru_cache(maxsize=256)
+def _touched(slide: Slide, out: int, filt: int) -> int:
+    """Real coordinates that all outputs touch through all taps."""
+    no_tiles = np.zeros((1, 0), np.int64)
+    sums = slide_table(slide, Cuts((out,), (), ()), Cuts((filt,), (), ()), no_tiles, no_tiles)
+    return int(sums[0, LETTERS.index("S")])
 
 
 # -- the array -------------------------------------------------------------------------------------
 
 
-def _whole_line(nest: Skeleton, chain: Chain, tiles: tuple[int, ...], spatial: str) -> TileChain:
-    """All loops of a chain, down to the MAC; ``spatial`` is what its loops over PEs count as:
-    grouped, each instance by itself, or merged, any instance standing for all.
+def whole_chain(nest: Skeleton, chain: Chain, kinds: Sequence[str], outside: int) -> ChainSums:
+    """All loops of a chain, down to the MAC, which count as these kinds; one instance stands for
+    all merged ones.  The first ``outside`` temporal loops stand at every position.
     """
-    loops = []
-    for i, tile in zip(chain.loops, tiles, strict=True):
-        x = nest.loops[i]
-        loops.append(
-            (
-                chain.parts.index(x.dim) if x.dim in chain.parts else -1,
-                tile,
-                spatial if x.spatial else "t",
-            )
-        )
-    return TileChain(tuple(nest.problem.size[p] for p in chain.parts), tuple(loops))
+    parts = [nest.loops[i].dim for i in chain.loops]
+    cuts = Cuts(
+        tuple(nest.problem.size[p] for p in chain.parts),
+        tuple(chain.parts.index(p) if p in chain.parts else -1 for p in parts),
+        modes(kinds, outside, False, merged=False),
+    )
+    return ChainSums(chain.name, tuple(range(len(parts))), cuts)
 
 
 def _steps(nest: Skeleton, chain: Chain) -> Factor:
     """Positions of a chain's temporal loops that some instance takes."""
-
-    def value(tiles: ChainTiles) -> int:
-        line = _whole_line(nest, chain, tiles[chain.name], "m")
-        return irrelevant(line, len(line.temporal), False).U
-
-    return Factor((chain.name,), ("steps", chain.name), value)
+    kinds = ["m" if nest.loops[i].spatial else "t" for i in chain.loops]
+    return Factor(whole_chain(nest, chain, kinds, kinds.count("t")), WORKS, "steps")
 
 
 def _width(nest: Skeleton, chain: Chain) -> Factor:
     """Instances at a chain's first position, where its pieces are largest."""
-
-    def value(tiles: ChainTiles) -> int:
-        return irrelevant(_whole_line(nest, chain, tiles[chain.name], "g"), 0, False).U
-
-    return Factor((chain.name,), ("width", chain.name), value)
+    kinds = ["g" if nest.loops[i].spatial else "t" for i in chain.loops]
+    return Factor(whole_chain(nest, chain, kinds, 0), WORKS, "width")
 
 
 # -- one side of a boundary ------------------------------------------------------------------------
@@ -499,9 +509,7 @@ class BoundarySums:
         at the very end.
         """
         nest, tensor = self.nest, self.b.tensor
-        factors = [
-            self._one(c, which, irrelevant, k, final) for c in nest.chains if not c.depends(tensor)
-        ]
+        factors = [self._active(c, which, k, final) for c in nest.chains if not c.depends(tensor)]
         if self.pairs:
             return [*factors, self._pairs(which, k, final)]
         done: set[str] = set()
@@ -512,51 +520,55 @@ class BoundarySums:
             elif (
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
-                factors.append(self._one(chain, which, plain, k, final, part=rank[0]))
+                factors.append(self._plain(chain, which, k, final, rank[0]))
             elif chain.name not in done:
                 done.add(chain.name)
-                factors.append(self._one(chain, which, plain, k, final))
+                factors.append(self._plain(chain, which, k, final))
         return factors
 
     def _shape(self, chain: Chain) -> tuple[Any, ...]:
         """What each loop of a chain counts as here, ``-`` inside the child: part of an identity."""
         return tuple(self._kind(i) if i in self.loops else "-" for i in chain.loops)
 
-    def _one(
-        self,
-        c: Chain,
-        which: str,
-        table: Callable[[TileChain, int, bool], Sums],
-        k: int | None,
-        final: bool,
-        part: str | None = None,
-    ) -> Factor:
-        """The factor of a rank of one chain, or of a chain the tensor does not depend on."""
-        outside, own = self._where(c, k, final, part)
-
-        def value(tiles: ChainTiles) -> int:
-            return int(getattr(table(self.line(c, tiles[c.name], part), outside, own), which))
-
-        return Factor(
-            (c.name,), (c.name, part, table is plain, which, outside, own, self._shape(c)), value
+    def _sums(
+        self, chain: Chain, k: int | None, final: bool, part: str | None, *, merged: bool = True
+    ) -> ChainSums:
+        """Sums over a chain's loops above the boundary, or over those of one part."""
+        loops = [(at, i) for at, i in enumerate(chain.loops) if i in self.loops]
+        if part:
+            loops = [(at, i) for at, i in loops if self.nest.loops[i].dim == part]
+        parts = (part,) if part else chain.parts
+        dims = [self.nest.loops[i].dim for _, i in loops]
+        kinds = [self._kind(i) for _, i in loops]
+        cuts = Cuts(
+            tuple(self.nest.problem.size[p] for p in parts),
+            tuple(parts.index(d) if d in parts else -1 for d in dims),
+            modes(kinds, *self._where(chain, k, final, part), merged=merged),
         )
+        return ChainSums(chain.name, tuple(at for at, _ in loops), cuts)
+
+    def _plain(
+        self, chain: Chain, which: str, k: int | None, final: bool, part: str | None = None
+    ) -> Factor:
+        """The factor of a rank of one chain, or of one part of it."""
+        return Factor(self._sums(chain, k, final, part), plain_column(which), which)
+
+    def _active(self, chain: Chain, which: str, k: int | None, final: bool) -> Factor:
+        """The factor of a chain the tensor does not depend on: who is active, instance by instance
+        for S and O, group by group for the rest.
+        """
+        merged = which in ("S", "O")
+        return Factor(self._sums(chain, k, final, None, merged=merged), WORKS, which)
 
     def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> Factor:
         """The factor of a rank over which a filter slides: two chains, E with R or F with S."""
-        chains = [self.nest.chain_of[d] for d in rank]
-        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
-        (e, own_e), (r, own_r) = (
-            self._where(c, k, final, p) for c, p in zip(chains, parts, strict=True)
+        e, r = (
+            self._sums(chain, k, final, d if chain.fused else None)
+            for d, chain in ((d, self.nest.chain_of[d]) for d in rank)
         )
-        own = "e" if own_e else "r" if own_r else ""
         slide = self.projection(rank, which)
-
-        def value(tiles: ChainTiles) -> int:
-            lines = [self.line(c, tiles[c.name], p) for c, p in zip(chains, parts, strict=True)]
-            return int(getattr(sliding(slide, lines[0], lines[1], (e, r), own), which))
-
-        identity = (rank, slide, which, e, r, own, *(self._shape(c) for c in chains))
-        return Factor(tuple(c.name for c in chains), identity, value)
+        table = SlideSums((e.chain, r.chain), (e.reads, r.reads), slide, e.cuts, r.cuts)
+        return Factor(table, LETTERS.index(which), which)
 
     def projection(self, rank: tuple[str, ...], which: str) -> Slide:
         """Onto what the child holds, or the parent gives: with the padding where it is stored."""
@@ -570,22 +582,31 @@ class BoundarySums:
         where = [self._where(c, k, final) for c in chains]
         slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
 
-        def value(tiles: ChainTiles) -> int:
-            lines = [self.line(c, tiles[c.name]) for c in chains]
+        def pairs(one: ChainTiles) -> int:
             return _real_pairs(
                 self.nest,
                 slides,
                 tuple(chains),
-                tuple(lines),
+                tuple(self.line(c, one[c.name]) for c in chains),
                 tuple(where),
                 "all" if self.mac or (k is None and when == "now") else when,
             )
 
-        return Factor(
-            tuple(c.name for c in chains),
-            ("pairs", slides, when, self.mac, *where, *(self._shape(c) for c in chains)),
-            value,
-        )
+        names = tuple(c.name for c in chains)
+        shapes = [self._shape(c) for c in chains]
+        reads = [[at for at, kind in enumerate(shape) if kind != "-"] for shape in shapes]
+
+        def each(tiles: ChainRows) -> Ints:
+            """Once for every different choice of the tiles that are read."""
+            read = [tiles[name][:, at] for name, at in zip(names, reads, strict=True)]
+            _, first, rows = np.unique(
+                np.hstack(read), axis=0, return_index=True, return_inverse=True
+            )
+            values = [pairs({n: tuple(tiles[n][i].tolist()) for n in names}) for i in first]
+            return np.array(values, np.int64)[rows.reshape(-1)]
+
+        name = ("pairs", slides, when, self.mac, *where, *shapes)
+        return Factor(FormulaSums(names, name, each), 0, when)
 
 
 # -- (k, x) pairs ----------------------------------------------------------------------------------

@@ -11,205 +11,292 @@ S and O make what children take, U and K what parents read, X and Y what sums ar
 neighbours pass on (docs/counting.md).  "Every holder": a word that one child of a group lacks must
 be read for it, though others keep it.
 
-A position has three axes everywhere on this page,
+A rank is one of three kinds:
 
-    [position, grouped, merged]
+    plain        pieces are intervals of a grid: two are equal or disjoint
+    irrelevant   the tensor does not depend on the chain: what counts is who is active
+    sliding      two chains whose windows overlap: words are coordinates that their pieces touch
 
-the setting of the temporal loops, the instances that share nothing, the instances of one group that
-share words.  Two chains that meet in a sliding rank have three axes each, side by side, and a last
-one for the coordinate:  [pe, pr, ge, gr, me, mr, h].
-
-A chain is plain numbers here (``TileChain``), so equal chains of different layers, mappings and
-boundaries share one table entry; that is what the caches hold.  Of three kinds of chain:
-
-    plain        pieces are intervals of a grid: two are equal or disjoint, sums are arithmetic
-    irrelevant   the tensor does not depend on it: what counts is who is active
-    sliding      windows overlap: the sets are laid out as masks over the coordinate
+This page says which sums are wanted; ``piece_classes`` adds them up, in a time that does not grow
+with the ranges.  A table is a description without tiles (``ChainSums``, ``SlideSums``,
+``FormulaSums``): what is summed and how each loop is looked at.  ``of`` works it out for one choice
+of tiles or for many: ``closed_form`` asks for one nest's, the mapper for a whole space's.  For one
+chain with its tiles there are ``plain``, ``irrelevant`` and ``sliding``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.analytic import piece_classes
+from accelsim.engines.analytic.chain_positions import TileChain
+from accelsim.engines.analytic.piece_classes import (
+    ADVANCES,
+    FIRST,
+    GROUPS,
+    HELD,
+    KEPT,
+    LEFT,
+    RESTARTS,
+    SHARES,
+    STANDS,
+    WORKS,
+)
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
-CELLS = 1 << 24  # set elements laid out at once
+ChainRows = Mapping[str, Ints]  # chain -> tiles [choices, loops of the chain], nest order
+LETTERS = "SOUKXYL"
+BLOCK = 128  # output chains whose arrangements meet those of taps at once
+FEW = 8  # choices of which it does not pay to look for equal ones
+EXACT = 1 << 53
 
 
-# -- positions of a chain --------------------------------------------------------------------------
+# What is summed -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class TileChain:
-    """A chain above a boundary, as plain numbers: what a table depends on.
+class Cuts:
+    """A chain's loops above a boundary, without their tiles.
 
-    ``sizes``     of each part, uncut
-    ``loops``     (part, or -1 for the fused whole; tile; kind), outermost first; the kind is ``t``
-                  temporal, ``g`` grouped, ``m`` merged
-    ``temporal``  which loops are temporal
-    ``trips``     the most trips each loop makes
+    ``sizes``  of each part of the chain, uncut
+    ``parts``  which part each loop cuts, outermost first; -1: the fused whole
+    ``modes``  how each loop is looked at: ``piece_classes`` lists the ways
     """
 
     sizes: tuple[int, ...]
-    loops: tuple[tuple[int, int, str], ...]
+    parts: tuple[int, ...]
+    modes: tuple[int, ...]
 
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.sizes, self.loops))
 
-    def __hash__(self) -> int:
-        return self._hash
+def modes(kinds: Sequence[str], outside: int, own: bool, *, merged: bool = True) -> tuple[int, ...]:
+    """How loops are looked at, by their kinds: ``t`` temporal, ``g`` grouped, ``m`` merged.
 
-    @cached_property
-    def temporal(self) -> tuple[int, ...]:
-        return tuple(i for i, x in enumerate(self.loops) if x[2] == "t")
-
-    @cached_property
-    def trips(self) -> tuple[int, ...]:
-        current = list(self.sizes)
-        chunk: int | None = None
-        trips = []
-        for part, tile, _ in self.loops:
-            if part >= 0:
-                trips.append(-(-current[part] // tile))
-                current[part] = min(tile, current[part])
-            else:
-                whole = prod(current) if chunk is None else chunk
-                trips.append(-(-whole // tile))
-                chunk = min(tile, whole)
-        return tuple(trips)
-
-    def at(self, index: Sequence[Any]) -> ChainRange:
-        """Ranges at one index a loop: ints, or arrays [position, grouped, merged] that broadcast
-        together.  An index past the end of its range gives an empty piece, never a wrapped one.
-        """
-        lo: list[Any] = [0] * len(self.sizes)
-        hi: list[Any] = list(self.sizes)
-        chunk: tuple[Any, Any] | None = None
-        for (part, tile, _), i in zip(self.loops, index, strict=True):
-            if part >= 0:
-                lo[part] = lo[part] + i * tile
-                hi[part] = np.minimum(hi[part], lo[part] + tile)
-            else:
-                first, last = (
-                    (0, prod(np.maximum(h - low, 0) for low, h in zip(lo, hi, strict=True)))
-                    if chunk is None
-                    else chunk
-                )
-                chunk = (first + i * tile, np.minimum(last, first + (i + 1) * tile))
-        return ChainRange(lo, hi, chunk)
-
-    def last(self, index: list[Any], inner: Sequence[int]) -> None:
-        """Set the temporal loops ``inner`` to the last trip some instance takes, outermost first.
-
-        The first instance has the largest pieces, so its last trip is the last of any.  Which trip
-        that is depends on the loops outside: a short piece has fewer.
-        """
-        for i in inner:
-            probe = [0 if self.loops[n][2] != "t" else index[n] for n in range(i)]
-            size = TileChain(self.sizes, self.loops[:i]).at(probe).extent(self.loops[i][0])
-            index[i] = np.maximum(-(-size // self.loops[i][1]) - 1, 0)
+    The first ``outside`` temporal loops stand still; if ``own``, the next one advances; the rest
+    go from their last trip to their first.  Without ``merged`` one instance stands for its group.
+    """
+    ways, seen = [], 0
+    for kind in kinds:
+        if kind == "t":
+            advances = own and seen == outside
+            ways.append(STANDS if seen < outside else ADVANCES if advances else RESTARTS)
+            seen += 1
+        else:
+            ways.append(GROUPS if kind == "g" else SHARES if merged else FIRST)
+    return tuple(ways)
 
 
 @dataclass(frozen=True)
-class ChainRange:
-    """Pieces of a chain at some positions: of each part the range [lo, hi), and under a fused loop
-    the ``chunk`` [first, last) of the box's points, numbered first part slowest.  Entries are ints,
-    or arrays of the positions' shape.
+class ChainSums:
+    """Sums of a rank of one chain, or of a chain that a tensor does not depend on.
+
+    ``reads``  which of the chain's loops are cut with: columns of its tiles
     """
 
-    lo: list[Any]
-    hi: list[Any]
-    chunk: tuple[Any, Any] | None
+    chain: str
+    reads: tuple[int, ...]
+    cuts: Cuts
 
-    def extent(self, part: int) -> Any:
-        """The length the next loop cuts: of a part, or (-1) of the fused whole."""
-        if part >= 0:
-            return self.hi[part] - self.lo[part]
-        if self.chunk is not None:
-            return self.chunk[1] - self.chunk[0]
-        return prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """Whose tiles are read."""
+        return (self.chain,)
 
-    def size(self) -> Any:
-        """Words of a plain rank: the chunk, or the whole box; 0 where the piece does not exist."""
-        box = prod(np.maximum(h - low, 0) for low, h in zip(self.lo, self.hi, strict=True))
-        if self.chunk is None:
-            return np.asarray(box)
-        return np.where(box > 0, np.maximum(self.chunk[1] - self.chunk[0], 0), 0)
-
-    def common(self, other: ChainRange) -> Any:
-        """Words two pieces of one chain share: pieces of one grid are equal or disjoint, chunks of
-        one box are compared as ranges of its points.
-        """
-        both = prod(
-            np.maximum(np.minimum(a, b) - np.maximum(c, d), 0)
-            for a, b, c, d in zip(self.hi, other.hi, self.lo, other.lo, strict=True)
-        )
-        if self.chunk is None or other.chunk is None:
-            return np.asarray(both)
-        same = np.minimum(self.chunk[1], other.chunk[1]) - np.maximum(self.chunk[0], other.chunk[0])
-        return np.where(both > 0, np.maximum(same, 0), 0)
-
-    def one(self, part: int) -> Any:
-        """Coordinate of a part where the piece is a single position."""
-        if self.chunk is None:
-            return self.lo[part]
-        inner = prod(np.maximum(self.hi[q] - self.lo[q], 1) for q in range(part + 1, len(self.lo)))
-        return self.lo[part] + (self.chunk[0] // inner) % np.maximum(
-            self.hi[part] - self.lo[part], 1
-        )
+    def of(self, tiles: ChainRows) -> Ints:
+        """``[choices, 4]``: HELD, KEPT, LEFT and WORKS of ``piece_classes.chain_sums``."""
+        return chain_table(self.cuts, tiles[self.chain][:, self.reads])
 
 
-def positions(
-    line: TileChain, outside: int, own: bool, *, merged: bool
-) -> tuple[list[Any], list[Any]]:
-    """Index arrays now and one step before, one a loop, each [position, grouped, merged] with
-    length 1 along the axes it does not move on.
+@dataclass(frozen=True)
+class SlideSums:
+    """Sums of a rank of two chains that slides, outputs ``e`` and taps ``r``; ``reads`` of each."""
 
-    The first ``outside`` temporal loops stand still; if ``own``, the next one advances from i-1 to
-    i; the rest go from their last trip to their first.
+    chains: tuple[str, ...]
+    reads: tuple[tuple[int, ...], tuple[int, ...]]
+    slide: Slide
+    e: Cuts
+    r: Cuts
+
+    def of(self, tiles: ChainRows) -> Ints:
+        """``[choices, 7]``: S O U K X Y L."""
+        e, r = (tiles[name][:, reads] for name, reads in zip(self.chains, self.reads, strict=True))
+        return slide_table(self.slide, self.e, self.r, e, r)
+
+
+@dataclass(frozen=True)
+class FormulaSums:
+    """A column worked out by a formula of its own; ``name`` is what makes it equal to another."""
+
+    chains: tuple[str, ...]
+    name: tuple[object, ...]
+    formula: Callable[[ChainRows], Ints] = field(compare=False, repr=False)
+
+    def of(self, tiles: ChainRows) -> Ints:
+        """``[choices, 1]``."""
+        return self.formula(tiles)[:, None]
+
+
+def plain_column(which: str) -> int:
+    """Where a plain rank has a sum: pieces of different instances are disjoint, so a group's union
+    is its sum (U = S, K = L = Y = O).
     """
-    fixed = line.temporal[: outside + own]
-    kinds = (
-        list(fixed),
-        [i for i, x in enumerate(line.loops) if x[2] == "g"],
-        [i for i, x in enumerate(line.loops) if x[2] == "m"],
+    return {"S": HELD, "U": HELD, "X": LEFT}.get(which, KEPT)
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+
+def chain_table(cuts: Cuts, tiles: Ints) -> Ints:
+    """A chain's sums for many choices ``[choices, loops]`` of tiles; ``[choices, 4]``.
+
+    Raises OverflowError where the chain itself has 2^53 positions: no sum is larger.
+    """
+    if prod(cuts.sizes) >= EXACT:
+        raise OverflowError("a count may pass 2^53 words; float64 would not be exact")
+    different, rows = _different(tiles)
+    sums = piece_classes.chain_sums(
+        np.array(cuts.sizes, np.int64),
+        np.array(cuts.parts, np.int64),
+        different,
+        np.array(cuts.modes, np.int64),
     )
-    now: list[Any] = [0] * len(line.loops)
-    for axis, members in enumerate(kinds):
-        if axis == 2 and not merged:
-            continue
-        shape = [1, 1, 1]
-        grid = np.indices(
-            [line.trips[i] - (own and i == fixed[-1]) for i in members], np.int64
-        ).reshape(len(members), prod(line.trips[i] - (own and i == fixed[-1]) for i in members))
-        shape[axis] = grid.shape[1]
-        for i, g in zip(members, grid, strict=True):
-            now[i] = (g + (own and i == fixed[-1])).reshape(shape)
-    before = list(now)
-    if own:
-        before[fixed[-1]] = now[fixed[-1]] - 1
-    line.last(before, line.temporal[outside + own :])
-    return now, before
+    return np.asarray(sums[rows])
 
 
-def step_exists(line: TileChain, now: list[Any]) -> npt.NDArray[np.bool_]:
-    """Whether a step exists, ``[position, 1, 1]``: some instance takes it, and if any does the
-    first one, whose pieces are the largest.
+def slide_table(slide: Slide, e: Cuts, r: Cuts, e_tiles: Ints, r_tiles: Ints) -> Ints:
+    """A sliding rank's seven sums for many choices of both chains' tiles, ``[choices, loops]``
+    each; ``[choices, 7]``.
     """
-    first = [i if kind == "t" else 0 for i, (_, _, kind) in zip(now, line.loops, strict=True)]
-    return np.asarray(line.at(first).size()) > 0
+    if _one_tap(slide, e, r):
+        return _as_plain(r, chain_table(e, e_tiles))
+    return _met(slide, e, r, e_tiles, r_tiles, largest=False)
 
 
-# -- tables ----------------------------------------------------------------------------------------
+def slide_largest(slide: Slide, e: Cuts, r: Cuts, e_tiles: Ints, r_tiles: Ints) -> Ints:
+    """Most words any piece of a sliding rank touches, ``[choices]``: ``footprint.sliding_words``
+    for many choices.  Every loop is looked at as one over instances that share nothing.
+    """
+    return np.asarray(_met(slide, e, r, e_tiles, r_tiles, largest=True)[:, 0])
+
+
+def _different(tiles: Ints) -> tuple[Ints, Ints]:
+    """Different rows of tiles, and which of them each row is."""
+    if len(tiles) <= FEW:
+        return np.ascontiguousarray(tiles), np.arange(len(tiles))
+    code = np.zeros(len(tiles), np.int64)
+    for column in tiles.T:  # a row as one number, made small again before it overflows
+        radix = int(column.max()) + 1
+        if int(code.max()) >= (1 << 62) // radix:
+            code = np.unique(code, return_inverse=True)[1].reshape(-1)
+        code = code * radix + column
+    _, first, rows = np.unique(code, return_index=True, return_inverse=True)
+    return np.ascontiguousarray(tiles[first]), rows.reshape(-1)
+
+
+def _one_tap(slide: Slide, e: Cuts, r: Cuts) -> bool:
+    """Whether a window is one tap without padding: then each output has a word of its own, and the
+    rank is as plain as its outputs.
+    """
+    reach = slide.stride * (e.sizes[0] - 1)
+    return r.sizes == (1,) and slide.pad == 0 and reach < slide.size
+
+
+def _as_plain(r: Cuts, outputs: Ints) -> Ints:
+    """S O U K X Y L ``[choices, 7]`` of outputs' sums ``[choices, 4]``; nothing where a loop over
+    the only tap should advance.
+    """
+    sums = outputs[:, [plain_column(which) for which in LETTERS]]
+    return np.zeros_like(sums) if ADVANCES in r.modes else sums
+
+
+# Two chains that meet -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Arrangements:
+    """What instances that share words hold, over the positions of some chains.
+
+    ``ranges``   [kinds, most, 4] of every instance, now and one step before
+    ``members``  [kinds] how many instances there are
+    ``begins``   [chains + 1] where each chain's entries begin
+    ``entries``  [entries, 2] of the chains, one after the other: a kind, and how often it occurs
+    """
+
+    ranges: Ints
+    members: Ints
+    begins: Ints
+    entries: Ints
+
+
+def _arrangements(cuts: Cuts, tiles: Ints, free: tuple[int, int]) -> Arrangements:
+    """The arrangements of chains; ``tiles`` [chains, loops].  Those within the coordinates ``free``
+    [from, to) may be moved to its beginning: nothing there tells one place from another.
+    """
+    ways = np.array(cuts.modes, np.int64)
+    known: dict[bytes, int] = {}
+    kinds: list[Ints] = []
+    begins, entries = [0], []
+    for row in tiles:
+        ranges, heads = piece_classes.arrangements(cuts.sizes[0], row, ways, *free)
+        for members, (count, *_, often) in zip(ranges, heads.tolist(), strict=True):
+            kind = known.setdefault(members[:count].tobytes(), len(kinds))
+            if kind == len(kinds):
+                kinds.append(members[:count])
+            entries.append((kind, often))
+        begins.append(len(entries))
+    laid = np.zeros((len(kinds), max(map(len, kinds), default=1), 4), np.int64)
+    for kind, members in enumerate(kinds):
+        laid[kind, : len(members)] = members
+    return Arrangements(
+        laid,
+        np.array([len(members) for members in kinds], np.int64),
+        np.array(begins, np.int64),
+        np.array(entries, np.int64).reshape(-1, 2),
+    )
+
+
+def _out_of_reach(slide: Slide, out: int, filt: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Outputs [from, to) whose windows meet no padding; and taps, all or none of them."""
+    first = max(-(-slide.pad // slide.stride), 0)
+    last = (slide.size + slide.pad - slide.dilation * (filt - 1) - 1) // slide.stride
+    reach = slide.stride * (out - 1) + slide.dilation * (filt - 1) - slide.pad
+    return (first, last + 1), (0, filt) if slide.pad <= 0 and reach < slide.size else (1, 0)
+
+
+def _met(slide: Slide, e: Cuts, r: Cuts, e_tiles: Ints, r_tiles: Ints, *, largest: bool) -> Ints:
+    """What the arrangements of outputs and of taps sum when they meet, by choice ``[choices, 7]``:
+    added up over all of a choice's, or the largest.  Some output chains at a time.
+    """
+    (e_tiles, e_rows), (r_tiles, r_rows) = _different(e_tiles), _different(r_tiles)
+    numbers = np.array([slide.stride, slide.dilation, slide.pad, slide.size], np.int64)
+    free = _out_of_reach(slide, e.sizes[0], r.sizes[0])
+    taps = _arrangements(r, r_tiles, free[1])
+    sums = np.zeros((len(e_rows), len(LETTERS)), np.int64)
+    for start in range(0, len(e_tiles), BLOCK):
+        outs = _arrangements(e, e_tiles[start : start + BLOCK], free[0])
+        words = piece_classes.slide_sums(
+            numbers, outs.ranges, outs.members, taps.ranges, taps.members
+        )
+        chosen = np.flatnonzero((e_rows >= start) & (e_rows < start + BLOCK))
+        sums[chosen] = piece_classes.met(
+            words,
+            outs.begins,
+            outs.entries,
+            taps.begins,
+            taps.entries,
+            e_rows[chosen] - start,
+            r_rows[chosen],
+            largest,
+        )
+    return sums
+
+
+# One chain with its tiles -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -225,132 +312,55 @@ class Sums:
     L: int
 
 
-@lru_cache(maxsize=1 << 16)
 def plain(line: TileChain, outside: int, own: bool) -> Sums:
-    """A rank of one chain the tensor depends on: pieces of different instances are disjoint, so a
-    group's union is its sum (U = S, K = L = O).  Where k is the chain's own, nothing is kept.
-    """
-    index = positions(line, outside, own, merged=True)
-    now, before = (line.at(x) for x in index)
-    s = int(np.asarray(now.size()).sum())
-    x = int((before.size() * step_exists(line, index[0])).sum())
-    o = 0 if own else int(np.asarray(now.common(before)).sum())
-    return Sums(s, o, s, o, x, o, o)
+    """A rank of one chain the tensor depends on.  Where k is the chain's own, nothing is kept."""
+    sums = chain_table(*_tables_words(line, outside, own))[0].tolist()
+    return Sums(*[sums[plain_column(which)] for which in LETTERS])
 
 
-@lru_cache(maxsize=1 << 16)
 def irrelevant(line: TileChain, outside: int, own: bool) -> Sums:
     """A chain the tensor does not depend on: active (position, instance) pairs for S and O, active
     (position, group) pairs for the rest.  An idle instance skips the step (rule 3).
     """
-    s, u = (
-        int((np.asarray(line.at(positions(line, outside, own, merged=m)[0]).size()) > 0).sum())
-        for m in (True, False)
+    pairs, groups = (
+        int(chain_table(*_tables_words(line, outside, own, merged=merged))[0, WORKS])
+        for merged in (True, False)
     )
-    return Sums(s, s, u, u, u, u, u)
+    return Sums(pairs, pairs, groups, groups, groups, groups, groups)
 
 
-@lru_cache(maxsize=1 << 14)
-def coordinate_readers(slide: Slide, out: int, filt: int) -> Ints:
-    """The output that reads coordinate h through tap r, or -1: ``[coordinates, taps]``."""
-    e = np.arange(slide.size)[:, None] + slide.pad - slide.dilation * np.arange(filt)
-    real = (e >= 0) & (e % slide.stride == 0) & (e < out * slide.stride)
-    return np.where(real, e // slide.stride, -1)
-
-
-def coordinates(readers: Ints, e: ChainRange, r: ChainRange) -> npt.NDArray[np.bool_]:
-    """Which coordinates pieces of (E, R) touch: the pieces' broadcast shape, then h.
-
-    One tap after the other; a piece has at most R of them, while it may have thousands of outputs.
-    """
-    e_lo, e_hi, r_lo, r_hi = (
-        np.asarray(x)[..., None] for x in (e.lo[0], e.hi[0], r.lo[0], r.hi[0])
-    )
-    shape = np.broadcast_shapes(e_lo.shape, e_hi.shape, r_lo.shape, r_hi.shape)[:-1]
-    touched = np.zeros((*shape, len(readers)), bool)
-    for step in range(int((r_hi - r_lo).max())):
-        at = np.minimum(r_lo + step, readers.shape[1] - 1)
-        reader = readers[np.arange(len(readers)), at]
-        touched |= (reader >= e_lo) & (reader < e_hi) & (r_lo + step < r_hi)
-    return touched
-
-
-@lru_cache(maxsize=1 << 16)
 def sliding(slide: Slide, e: TileChain, r: TileChain, outside: tuple[int, int], own: str) -> Sums:
-    """A rank of two chains that slides: sets laid out as masks over the coordinate, blocks of
-    positions at a time.
-    """
-    readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
-    both = [
-        positions(e, outside[0], own == "e", merged=True),
-        positions(r, outside[1], own == "r", merged=True),
-    ]
-    shapes = [np.broadcast_shapes((1, 1, 1), *(np.shape(x) for x in now)) for now, _ in both]
-    total = np.zeros(7, np.int64)
-    others = shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)
-    block = max(1, CELLS // max(others, 1))
-    for start in range(0, shapes[0][0], block):
-        sets = []
-        for when in (0, 1):
-            index = [
-                x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x
-                for x in both[0][when]
-            ]
-            at_e, at_r = e.at(index), r.at(both[1][when])
-            part = coordinates(readers, lift(at_e, (0, 2, 4)), lift(at_r, (1, 3, 5)))
-            if when == 0:
-                steps = flag(step_exists(e, index), 0) & flag(step_exists(r, both[1][0]), 1)
-            sets.append(part & steps)
-        n = min(block, shapes[0][0] - start)
-        full = (
-            n,
-            shapes[1][0],
-            shapes[0][1],
-            shapes[1][1],
-            shapes[0][2],
-            shapes[1][2],
-            len(readers),
-        )
-        now, before = (np.broadcast_to(x, full) for x in sets)
-        total += _six(now, before)
-    return Sums(*(int(x) for x in total))
-
-
-def flag(taken: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
-    """A flag a position, laid on one of the seven axes of a sliding rank."""
-    shape = [1] * 7
-    shape[axis] = taken.size
-    return taken.reshape(shape)
-
-
-def lift(at: ChainRange, axes: tuple[int, int, int]) -> ChainRange:
-    """Give a chain's three axes their places among the six of a sliding rank, before h."""
-
-    def place(x: Any) -> Any:
-        x = np.asarray(x)
-        shape = [1] * 6
-        for axis, n in zip(axes, np.broadcast_shapes(x.shape, (1, 1, 1)), strict=True):
-            shape[axis] = n
-        return x.reshape(shape)
-
-    return ChainRange([place(x) for x in at.lo], [place(x) for x in at.hi], None)
-
-
-def _six(now: npt.NDArray[np.bool_], before: npt.NDArray[np.bool_]) -> Ints:
-    """S O U K X Y L of sets [pe, pr, ge, gr, me, mr, h]: what came to one holder was read for its
-    group, and what left one arrives, whatever the others do.
-    """
-    merged = (4, 5)
-    u, x = now.any(axis=merged), before.any(axis=merged)
-    came, went = (now & ~before).any(axis=merged), (before & ~now).any(axis=merged)
-    return np.array(
-        [
-            now.sum(),
-            (now & before).sum(),
-            u.sum(),
-            (u & ~came).sum(),
-            x.sum(),
-            (x & ~went).sum(),
-            (u & x).sum(),
-        ]
+    """A rank of two chains that slides; ``own`` is ``e``, ``r`` or nothing."""
+    (outs, e_tiles), (taps, r_tiles) = (
+        _tables_words(line, stand, own == letter)
+        for line, stand, letter in zip((e, r), outside, "er", strict=True)
     )
+    return Sums(*slide_table(slide, outs, taps, e_tiles, r_tiles)[0].tolist())
+
+
+def _tables_words(
+    line: TileChain, outside: int, own: bool, *, merged: bool = True
+) -> tuple[Cuts, Ints]:
+    """A chain as tables have it: its loops, and one row of tiles."""
+    parts, tiles, kinds = zip(*line.loops, strict=True) if line.loops else ((), (), ())
+    ways = modes(kinds, outside, own, merged=merged)
+    return Cuts(line.sizes, tuple(parts), ways), np.array([tiles], np.int64)
+
+
+__all__ = [
+    "ChainRows",
+    "ChainSums",
+    "Cuts",
+    "FormulaSums",
+    "SlideSums",
+    "Sums",
+    "TileChain",
+    "chain_table",
+    "irrelevant",
+    "modes",
+    "plain",
+    "plain_column",
+    "slide_largest",
+    "slide_table",
+    "sliding",
+]

@@ -2,7 +2,8 @@
 
 ``closed_form`` says how many words cross a boundary in all.  Time needs to know when.  So an
 outermost part of the temporal loops is *listed*, and the sums of ``rank_sums`` are kept apart over
-the listed loops and added up over the others.  By section 4's closed form a setting moves
+the listed loops and added up over the others (``chain_positions`` lays them out).  By section 4's
+closed form a setting moves
 
     prod S(all inside) - sum over k inside of prod O_k - prod O of the change into the setting
 
@@ -26,8 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.closed_form import BoundarySums, moves
-from accelsim.engines.analytic.rank_sums import (
+from accelsim.engines.analytic.chain_positions import (
     CELLS,
     TileChain,
     coordinate_readers,
@@ -37,6 +37,7 @@ from accelsim.engines.analytic.rank_sums import (
     positions,
     step_exists,
 )
+from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import RANKS, Slide
 
@@ -404,7 +405,7 @@ def _sliding(
     which: str,
 ) -> Ints:
     """A rank of two chains that slides, over the listed loops of the first and then of the second;
-    sets are laid out as in ``rank_sums.sliding``, blocks of the first chain's positions at a time.
+    sets are laid out as masks over the coordinate, blocks of the first chain's positions at a time.
     """
     readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
     both = [

@@ -1,0 +1,153 @@
+"""The sums of the closed form by classes of equal pieces, against Python sets that hold every word
+of every instance at every step (``slow_sums``); and that their cost does not grow with a range.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from slow_sums import SlowChain, active, plain_sums, sliding_sums
+
+from accelsim.base import compiled
+from accelsim.engines.analytic import piece_classes, rank_sums
+from accelsim.engines.analytic.rank_sums import TileChain
+from accelsim.workload.problem import Slide
+
+SEEDS = range(600)
+
+
+def drawn_chain(rng: random.Random, sizes: tuple[int, ...], loops: int) -> TileChain:
+    """Loops over parts, and from some place on over the fused whole where there are several."""
+    current, chunk, drawn = list(sizes), None, []
+    for _ in range(loops):
+        kind = rng.choice("ttgm")
+        if len(sizes) > 1 and (chunk is not None or rng.random() < 0.5):
+            chunk = rng.randint(1, prod(current) if chunk is None else chunk)
+            drawn.append((-1, chunk, kind))
+        else:
+            part = rng.randrange(len(sizes))
+            current[part] = rng.randint(1, current[part])
+            drawn.append((part, current[part], kind))
+    return TileChain(sizes, tuple(drawn))
+
+
+def drawn_place(rng: random.Random, line: TileChain) -> tuple[int, bool]:
+    """How many temporal loops stand outside, and whether the next advances."""
+    outside = rng.randint(0, len(line.temporal))
+    return outside, outside < len(line.temporal) and rng.random() < 0.5
+
+
+def one_chain(seed: int) -> None:
+    rng = random.Random(seed)
+    sizes = (rng.randint(1, 30),)
+    if rng.random() < 0.5:
+        sizes = tuple(rng.randint(1, 4) for _ in range(rng.randint(2, 3)))
+    line = drawn_chain(rng, sizes, rng.randint(0, 5))
+    outside, own = drawn_place(rng, line)
+    slow = SlowChain(line.sizes, line.loops)
+    assert vars(rank_sums.plain(line, outside, own)) == plain_sums(slow, outside, own)
+    pairs, groups = active(slow, outside, own)
+    sums = rank_sums.irrelevant(line, outside, own)
+    assert (sums.S, sums.O) == (pairs, pairs)
+    assert {sums.U, sums.K, sums.X, sums.Y, sums.L} == {groups}
+
+
+def one_slide(seed: int) -> None:
+    rng = random.Random(seed)
+    out, filt = rng.randint(1, 20), rng.choice((1, rng.randint(1, 6)))
+    stride, dilation, pad = rng.randint(1, 4), rng.randint(1, 3), rng.choice((0, rng.randint(0, 5)))
+    span = stride * (out - 1) + dilation * (filt - 1) + 1 - pad
+    slide = Slide(stride, dilation, pad, max(1, span - rng.choice((0, 0, rng.randint(-3, 4)))))
+    e, r = (drawn_chain(rng, (n,), rng.randint(0, 4)) for n in (out, filt))
+    (e_outside, e_own), (r_outside, r_own) = drawn_place(rng, e), drawn_place(rng, r)
+    own = "e" if e_own else "r" if r_own else ""
+    slow = [SlowChain(line.sizes, line.loops) for line in (e, r)]
+    want = sliding_sums(
+        (slide.stride, slide.dilation, slide.pad, slide.size), *slow, (e_outside, r_outside), own
+    )
+    assert vars(rank_sums.sliding(slide, e, r, (e_outside, r_outside), own)) == want
+
+
+@pytest.mark.parametrize("check", [one_chain, one_slide])
+def test_sums_are_those_of_sets(check: Any) -> None:
+    for seed in SEEDS:
+        check(seed)
+
+
+@pytest.mark.parametrize("check", [one_chain, one_slide])
+def test_the_same_without_a_compiler(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions as they stand, run by Python."""
+    for name, kernel in vars(piece_classes).items():
+        if isinstance(kernel, compiled._Kernel):
+            monkeypatch.setattr(piece_classes, name, kernel.function)
+    for seed in range(60):
+        check(seed)
+
+
+BIG = [
+    ((65_536,), ((0, 1000, "t"), (0, 77, "t"), (0, 32, "m"), (0, 1, "t"))),
+    (((1 << 23) * 1000,), ((0, 4097, "t"), (0, 128, "g"), (0, 3, "t"), (0, 1, "m"))),
+    ((100_000, 28, 28), ((0, 999, "t"), (-1, 1234, "t"), (-1, 100, "m"), (-1, 1, "t"))),
+]
+
+
+@pytest.mark.parametrize(("sizes", "loops"), BIG)
+def test_a_long_chain_takes_no_longer(sizes: Any, loops: Any) -> None:
+    """At all positions every word is held once by somebody, however the chain is cut."""
+    line = TileChain(sizes, loops)
+    rank_sums.plain(line, len(line.temporal), False)
+    start = time.process_time()
+    sums = rank_sums.plain(line, len(line.temporal), False)
+    assert time.process_time() - start < 0.05
+    assert sums.S == prod(sizes)
+    # all but those of the first piece are new where the outermost loop advances
+    first = loops[0][1] * prod(sizes[1:])
+    inside = rank_sums.plain(TileChain(sizes, loops[:1]), 0, True)
+    assert inside.S == prod(sizes) - first
+
+
+@pytest.mark.parametrize("padding", [0, 8])
+def test_a_large_image_takes_no_longer(padding: int) -> None:
+    """16 taps over rows of 8192: the words of all pieces are the sum of each piece's own."""
+    size, filt = 8192, 16
+    out = size + 2 * padding - filt + 1
+    slide, whole = Slide(1, 1, padding, size), TileChain((filt,), ())
+    for loops in (((0, 100, "t"), (0, 7, "t"), (0, 1, "t")), ((0, 14, "t"), (0, 1, "m"))):
+        line = TileChain((out,), loops)
+        at = len(line.temporal)
+        rank_sums.sliding(slide, line, whole, (at, 0), "")
+        start = time.process_time()
+        sums = rank_sums.sliding(slide, line, whole, (at, 0), "")
+        assert time.process_time() - start < 0.05
+        held = [max(0, min(h + filt, size + padding) - max(h, padding)) for h in range(out)]
+        assert sums.S == sum(held)
+
+
+def test_many_choices_are_each_by_itself() -> None:
+    rng = np.random.default_rng(1)
+    tiles = np.sort(rng.integers(1, 51, (300, 3)), axis=1)[:, ::-1]
+    cuts = rank_sums.Cuts((50,), (0, 0, 0), rank_sums.modes("tmt", 0, True))
+    together = rank_sums.chain_table(cuts, tiles)
+    for row, sums in zip(tiles, together, strict=True):
+        assert (rank_sums.chain_table(cuts, row[None])[0] == sums).all()
+
+
+def test_commands_that_count_nothing_load_no_compiler() -> None:
+    """numba is imported by the first kernel that runs, not before."""
+    code = (
+        "import sys\nfrom accelsim.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'numba' not in sys.modules, 'numba was loaded'\n"
+    )
+    architecture = Path(__file__).parents[1] / "architectures" / "eyeriss.yaml"
+    shown = ["show", "lenet5", "--arch", "eyeriss", "--dataflow", "rs"]
+    for command in (["--help"], ["list"], ["show", "eyeriss"], shown, ["validate", architecture]):
+        subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)
