@@ -68,17 +68,14 @@ def array_time(nest: Nest) -> ArrayTime:
     return ArrayTime(lines_time(nest), compute, active)
 
 
-def lines_time(nest: Nest, *, merge: bool = True) -> int:
-    """Section 5's time of all folds; they are listed only where a fold's rows depend on more than
-    ranges: time inside space (the head of this page).
-
-    Settings of the loops that hold the same words are one fold, or with ``merge`` off each its own.
-    """
+def lines_time(nest: Nest) -> int:
+    """Section 5's time of all folds, in closed form or from a list (the head of this page)."""
     if wants_list(nest):
         t, r, c = folds(nest)
         there = t > 0
-        listed = t[there], r[there], c[there]
-        return schedule(nest, *(merged(*listed, held_words(nest)[there]) if merge else listed)).end
+        t, r, c = t[there], r[there], c[there]
+        starts = fold_starts(r, c, held_words(nest)[there])
+        return schedule(nest, np.add.reduceat(t, starts), r[starts], c[starts]).end
     return int(
         fold_time(
             fold_loops(nest, [x.tile for x in nest.loops]),
@@ -88,7 +85,6 @@ def lines_time(nest: Nest, *, merge: bool = True) -> int:
             *sides(nest),
             holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
             turned=nest.turned,
-            merge=merge,
         )
     )
 
@@ -138,13 +134,12 @@ def held_words(nest: Nest) -> Ints:
     return number.ravel()
 
 
-def merged(t: Ints, r: Ints, c: Ints, words: Ints) -> tuple[Ints, Ints, Ints]:
-    """Folds in a row of one size that hold the same words, as one, its T theirs added up: T, r, c
-    and words ``[folds]`` to T, r and c of fewer.
+def fold_starts(r: Ints, c: Ints, words: Ints) -> Ints:
+    """Of settings with r rows, c columns and held words, each ``[settings]``: where a fold begins.
+    Those in a row of one size that hold the same words are one.
     """
     new = np.append(True, (np.diff(words) != 0) | (np.diff(r) != 0) | (np.diff(c) != 0))
-    starts = np.flatnonzero(new)
-    return np.add.reduceat(t, starts), r[starts], c[starts]
+    return np.flatnonzero(new)
 
 
 def sides(nest: Skeleton) -> tuple[int, int]:
@@ -294,12 +289,50 @@ def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
     """When each fold of a list starts and ends: T, r and c ``[folds]`` of folds that exist, in
     order.
 
-    The last gap is the one to a fold that takes as long and preloads a single row; nothing follows
-    it, but it is what a pass may hide its words behind.
+    The last gap is the one to an equal fold; nothing follows it, but it is what a pass may hide its
+    words behind.
     """
     rules = fold_rules(nest)
     r, c = rules.used(*((c, r) if nest.turned else (r, c)))
     r, c = np.broadcast_to(r, t.shape), np.broadcast_to(c, t.shape)
     tail = rules.length(t, r, c)
-    gap = rules.gap(t, r, tail, np.append(t[1:], t[-1:]), np.append(r[1:], 1))
+    gap = rules.gap(t, r, tail, np.append(t[1:], t[-1:]), np.append(r[1:], r[-1:]))
     return Schedule(gap, tail, int(rules.exposed(r[0])))
+
+
+def pass_times(nest: Nest, many: int) -> tuple[Ints, Ints]:
+    """Edges of each of ``many`` passes on an array with lines, memory never waited for, both
+    ``[passes]``: from its start to the next one's; and from its start to its last result, or where
+    sums stay in the PEs, to the last use of its words.
+
+    A fold may go on over passes: one that goes on with the held words starts where the words of the
+    pass before end.  Where sums leave through a register of their own a short fold stands still
+    before its last word until those of the fold before are out, so the next pass may start earlier
+    than ``schedule`` has its fold start.
+    """
+    t, r, c = folds(nest)
+    there = t > 0
+    owner = np.repeat(np.arange(many), len(t) // many)[there]
+    t, r, c = t[there], r[there], c[there]
+    starts = fold_starts(r, c, held_words(nest)[there])
+    fold = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(t))))
+    whole = np.add.reduceat(t, starts)
+    plan, rules = schedule(nest, whole, r[starts], c[starts]), fold_rules(nest)
+    r, c = (np.broadcast_to(x, t.shape) for x in rules.used(*((c, r) if nest.turned else (r, c))))
+    register = rules.holds_sums and rules.array.overlap and rules.array.outputs == "register"
+    free = plan.start + (whole if register else plan.gap)  # when the next fold may begin
+    begin = np.append(0, free[:-1])
+    stream = begin if register else plan.start  # of each fold's first word
+    if not (rules.holds_sums or rules.array.overlap):
+        stream = stream + r[starts]
+    before = np.cumsum(t) - t
+    before -= before[starts][fold]  # words of the fold before those of the setting
+    at = stream[fold] + before
+    done = at + t + (r if rules.holds_sums else rules.rows) + c - 2
+    done[np.append(starts[1:], len(t)) - 1] = plan.start + plan.tail
+    first = np.flatnonzero(np.append(True, np.diff(owner) != 0))
+    starts_at = np.where(before == 0, begin[fold], at)[first]
+    gap, end = np.zeros(many, np.int64), np.zeros(many, np.int64)
+    gap[owner[first]] = np.diff(np.append(starts_at, free[-1]))
+    end[owner[first]] = np.maximum.reduceat(done, first) - starts_at
+    return gap, end

@@ -130,7 +130,6 @@ def fold_time(
     *,
     holds_sums: bool,
     turned: bool = False,
-    merge: bool = True,
 ) -> Any:
     """The number of the edge that latches the last result: an int, or ``[mappings]``.
 
@@ -138,11 +137,11 @@ def fold_time(
     name, ``rows`` and ``cols`` the array's, sums travelling down its columns; ``turned`` where the
     loops' rows are its columns; ``holds_sums`` tells output-stationary arrays from those that hold
     an operand.  Settings in a row in which the held words stay are one fold, since nothing is
-    loaded or let go between them; with ``merge`` off each is one of its own.
+    loaded or let go between them.
     """
     many = any(isinstance(x, np.ndarray) for x in (rows, cols, *(loop.tile for loop in loops)))
     rules = FoldRules(array, rows, cols, holds_sums, np.maximum if many else max)
-    walk = _FoldLoops(loops, fused, rules, many=many, turned=turned, merge=merge)
+    walk = _FoldLoops(loops, fused, rules, many=many, turned=turned)
     every = walk.run(0, dict(sizes)).folds
     return every.end + rules.exposed(every.r)
 
@@ -164,9 +163,8 @@ class _FoldLoops:
         *,
         many: bool,
         turned: bool,
-        merge: bool,
     ) -> None:
-        self.fused, self.rules, self.many, self.merge = fused, rules, many, merge
+        self.fused, self.rules, self.many = fused, rules, many
         self.least: Callable[..., Any] = np.minimum if many else min
         self.most = rules.most
         looped = {x.dim for x in loops}
@@ -272,7 +270,7 @@ class _FoldLoops:
         self, loop: FoldLoop, before: Any, full: _LoopFolds, last: _LoopFolds, alone: Any
     ) -> _LoopFolds:
         """A loop of ``before`` full pieces and a last one; ``alone`` where the last one is all."""
-        stays = self.merge and not loop.held  # the same words: one fold of all their T
+        stays = not loop.held  # the same words: one fold of all their T
         first = self.repeat(full.folds, before)
         if stays and np.any(full.single):
             first = self.chosen(full.single, self.sealed(before * full.t, full.r, full.c), first)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import ArrayTime, folds, lines_time, on_lines, schedule
+from accelsim.engines.analytic.array_time import ArrayTime, on_lines, pass_times
 from accelsim.engines.analytic.pass_clock import (
     BITS,
     BODY,
@@ -98,8 +98,6 @@ class PassPlan:
     ``busy``        [resources]  bits each carries in all
     ``levels, names``  how many there are; names are levels, then networks
     ``alone``       cycles of the array by itself
-    ``each_alone``  the same if every setting of its loops were a fold of its own, as passes are
-                    timed one by one
     ``last_drain``  the level that is waited for after the last pass: that of the last sums
     ``exact``       whether the recurrence is the timed event engine's time to the cycle
     """
@@ -111,7 +109,6 @@ class PassPlan:
     levels: int
     names: int
     alone: int
-    each_alone: int
     last_drain: int
     exact: bool
 
@@ -211,9 +208,6 @@ class _Planner:
         one_level = len({b.child for b in self.between}) <= 1 and all(
             self.instances(b.child) == 1 for b in self.between
         )
-        each_alone = self.alone.cycles
-        if on_lines(self.nest):
-            each_alone = lines_time(self.nest, merge=False)
         names = [*self.nest.arch.level_names, *self.nest.arch.networks]
         owners = _table([names.index(name) for name, _ in self.resources], 1)[:, 0]
         return PassPlan(
@@ -224,7 +218,6 @@ class _Planner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            each_alone,
             next((b.parent for b in self.between if b.tensor == self.acc), 0),
             one_level and not self._limited_inside() and not self.shared_out,
         )
@@ -426,7 +419,9 @@ class _Planner:
         parts waits by itself.
         """
         if on_lines(self.nest):
-            gap, length = self._lines()
+            gap, length = (
+                x.reshape(self.passes.shape) for x in pass_times(self.nest, self.passes.exists.size)
+            )
             loads = [(BODY, r, bits) for _, r, bits in self._carried(self.passes, [])]
             return gap, loads, length - gap
         # the last result has stages and chain still to go
@@ -450,22 +445,6 @@ class _Planner:
         phases = self._settings(listed)
         steps = phases.steps([i for i in self.temporal if i not in listed])
         return np.where(phases.exists, steps, 0), self._carried(phases, exposed), after
-
-    def _lines(self) -> tuple[Ints, Ints]:
-        """Gap and length of each pass from its folds, ``[passes]``: the folds are listed and those
-        of a pass added up.
-        """
-        t, r, c = folds(self.nest)
-        there = t > 0
-        plan = schedule(self.nest, t[there], r[there], c[there])
-        many = self.passes.exists.size
-        owner = np.repeat(np.arange(many), len(t) // many)[there]
-        gap = np.bincount(owner, weights=plan.gap, minlength=many).astype(np.int64)
-        gap[owner[0]] += plan.first  # the first preload has nothing to hide behind
-        begins = np.concatenate([[0], np.cumsum(gap)[:-1]])
-        length = np.zeros(many, np.int64)
-        np.maximum.at(length, owner, plan.start - begins[owner] + plan.tail)
-        return gap.reshape(self.passes.shape), length.reshape(self.passes.shape)
 
     def _carried(self, settings: StepSettings, exposed: list[Boundary]) -> list[Load]:
         """The bits every resource inside a pass carries in each setting, by part.  Its cycles are

@@ -121,13 +121,13 @@ def times(
     plan = _plan_of(nest, alone, moves)
     ends, stalls, bound = plan.run(archs)
     # what moves inside passes and between them may meet on one port
-    ends = np.maximum(ends, bound + plan.each_alone - alone.cycles)
+    ends = np.maximum(ends, bound)
     # the layer's last result need not be its last pass's: what is left over is the last drain,
     # or was waited for in vain
-    over = ends - plan.each_alone - stalls.sum(axis=1)
+    over = ends - alone.cycles - stalls.sum(axis=1)
     to = np.where(over > 0, plan.last_drain, stalls.argmax(axis=1))
     stalls[np.arange(len(archs)), to] += over
-    return ends + alone.cycles - plan.each_alone, stalls, plan.exact, bound
+    return ends, stalls, plan.exact, bound
 
 
 # Plans kept, and settings in each.  A plan serves its nest at all widths, so a layer run twice, or
