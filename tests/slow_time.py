@@ -295,7 +295,14 @@ class Transfer:
                 machine.port(b.parent, "read"),
                 machine.port(b.parent, "write"),
             )
-            ways = [(machine.channel(network, b.tensor, "up"), words * outside)]
+            up, down = (machine.channel(network, b.tensor, way) for way in ("up", "down"))
+            ways = [(up, words * outside)]
+            if machine.arch.accumulate == "in_array":  # sums to add to come down
+                if up == down:
+                    both = {i: record["up"][i] + record["updated"][i] for i in record["up"]}
+                    ways = [(up, most(both) * outside)]
+                else:
+                    ways.append((down, most(record["updated"]) * outside))
             ways.append((machine.port(b.child, "read"), most(record["out"]) * inside))
             if read == write:
                 both = {i: record["up"][i] + record["updated"][i] for i in record["up"]}

@@ -2,7 +2,8 @@
 and which is the slowest (docs/time.md, "Ports and channels").
 
     fill    P's port reads       network down      c's port writes
-    drain   c's port reads       network up        P's port writes, and reads to add to
+    drain   c's port reads       network up        P's port writes, and reads to add to; where sums
+                                 and down again    are added in the array they come down again
 
 bits being the most that any one instance has to carry.  It holds all of them for as long as the
 slowest takes, and for P's fixed latency.
@@ -39,13 +40,17 @@ class Transfer:
 
 
 class Routes:
-    """Turns the events between levels into transfers.  ``spatial`` [levels] is how many leading
-    indices of an instance name the instance of each level around it.
+    """Turns the events between levels into transfers.
+
+    ``spatial``      [levels]: how many leading indices of an instance name the instance of each
+                     level around it
+    ``adds_inside``  whether sums to add to come down the network
     """
 
     def __init__(self, nest: Nest, limits: Limits) -> None:
         self.nest, self.limits = nest, limits
         self.names = nest.arch.level_names
+        self.adds_inside = nest.arch.accumulate == "in_array"
         self.spatial = [
             sum(x.spatial and x.level < level for x in nest.loops) for level in range(nest.levels)
         ]
@@ -62,6 +67,7 @@ class Routes:
                 limits.reads(b.parent),
                 limits.writes(b.parent),
                 limits.up(b.network, b.tensor),
+                limits.down(b.network, b.tensor) if self.adds_inside else None,
                 limits.reads(b.child),
             ]
         else:
@@ -105,15 +111,16 @@ class Routes:
         outside, inside = (
             self.nest.footprint.word_bits(level, b.tensor) for level in (b.parent, b.child)
         )
-        reads, writes = self.limits.reads(b.parent), self.limits.writes(b.parent)
-        way = [
-            (self.limits.up(b.network, b.tensor), arrived * outside),
-            (self.limits.reads(b.child), drained * inside),
-        ]
-        if reads == writes:
-            way.append((writes, both * outside))
-        else:
-            way += [(writes, arrived * outside), (reads, updated * outside)]
+        limits, way = self.limits, [(self.limits.reads(b.child), drained * inside)]
+        down = limits.down(b.network, b.tensor) if self.adds_inside else None
+        for back, there in (
+            (limits.reads(b.parent), limits.writes(b.parent)),
+            (down, limits.up(b.network, b.tensor)),
+        ):
+            if back == there:  # one port, or one channel, for both ways
+                way.append((there, both * outside))
+            else:
+                way += [(there, arrived * outside), (back, updated * outside)]
         return self._transfer("drain", b, way, arrived, max(arrived, drained))
 
     def _most(self, level: int, amounts: Iterable[tuple[Instance, int]]) -> int:
