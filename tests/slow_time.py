@@ -345,10 +345,13 @@ class Pass:
             self.folds = [(s["macs"], len(s["rows"]), len(s["cols"]), s["held"]) for s in steps]
         self.links = 0
         if arch.network_below(nest.levels - 2)[1].accumulated == "chain":
+            acc = nest.problem.accumulated
+            outside = [k for k in range(nest.levels - 1) if acc in nest.keep[k]][-1]
             for axis in ("row", "col"):
                 n = 1
                 for loop in nest.loops:
-                    if loop.axis == axis and not nest.loop_depends(loop, nest.problem.accumulated):
+                    inside = loop.level >= outside
+                    if loop.axis == axis and inside and not nest.loop_depends(loop, acc):
                         n *= loop.trips
                 self.links += n - 1
 
@@ -411,11 +414,7 @@ class Pass:
                     ("body", steps[begin:]),
                 ):
                     words = _most_of([s["load"].get(t, {}) for s in some])
-                    into = sum(most(s["into"].get(t, {})) for s in some)
-                    found[part] += [
-                        (channel, words * width),
-                        (m.port(pe, "write"), into * m.width(pe, t)),
-                    ]
+                    found[part].append((channel, words * width))
                     if not ahead:
                         found[part].append((port, words * width))
                 if ahead:
@@ -434,11 +433,9 @@ class Pass:
         last = len(steps) - (0 if whole or straight else 1)
         for part, some in (("body", steps[:last]), ("tail", steps[last:])):
             words = add([s["up"] for s in some])
-            out = sum(most(s["out"]) for s in some)
             found[part] += [
                 (up, words * width),
                 (m.port(parent, "write"), words * width),
-                (m.port(pe, "read"), out * m.width(pe, acc)),
             ]
         updated = add([s["updated"] for s in steps])
         found["body"].append((m.port(parent, "read"), updated * width))

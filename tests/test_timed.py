@@ -37,7 +37,8 @@ def limited(nest: Nest, rng: random.Random) -> Nest:
     stages at random.
     """
     arch = nest.arch.model_dump()
-    for level in arch["levels"].values():
+    *outside, inside = arch["levels"]
+    for level in (arch["levels"][name] for name in outside):  # what lies in the PEs has no limits
         if rng.random() < 0.5:
             level |= {
                 "port_bits": rng.choice((1, 3, 8, 16, 64)),
@@ -51,8 +52,12 @@ def limited(nest: Nest, rng: random.Random) -> Nest:
             level["latency_cycles"] = rng.choice((1, 5, 40))
         level["double_buffered"] = rng.random() < 0.4
         level["queued"] = tuple(t for t in level["keeps"] if rng.random() < 0.3)
+    arch["levels"][inside] |= {
+        "double_buffered": rng.random() < 0.4,
+        "queued": tuple(t for t in arch["levels"][inside]["keeps"] if rng.random() < 0.3),
+    }
     for net in arch["networks"].values():
-        kind = rng.random()
+        kind = rng.random() if net["below"] != inside else 1.0
         if kind < 0.3:
             net["width_bits"] = rng.choice((1, 8, 13, 64))
         elif kind < 0.6:

@@ -346,6 +346,14 @@ class Architecture(Displayed, Frozen):
                 )
         if below.count(names[-1]) > 1:
             raise ValueError(f"networks: at most one may lie below {names[-1]}")
+        inside = f"lies in the PEs, which do one MAC a cycle; limit {names[-2]} or what is below it"
+        innermost = self.levels[names[-1]]
+        if innermost.port_bits is not None or innermost.latency_cycles:
+            key = "port_bits" if innermost.port_bits is not None else "latency_cycles"
+            raise ValueError(f"levels.{names[-1]}.{key}: {names[-1]} {inside}")
+        for name, net in self.networks.items():
+            if net.below == names[-1] and net.width_bits is not None:
+                raise ValueError(f"networks.{name}.width_bits: {name} {inside}")
         for name in (*names, *self.networks):
             if name in COMPONENTS or (name in names and name in self.networks):
                 kind = "levels" if name in names else "networks"

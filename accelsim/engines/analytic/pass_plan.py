@@ -465,14 +465,10 @@ class _Planner:
                     carry(part, self._channel(b, "up"), self.bits(b, words, b.parent))
                     carry(part, self._port(b.parent, "write"), self.bits(b, words, b.parent))
                 carry(BODY, self._port(b.parent, "read"), again)
-                if b.child == self.pe:
-                    carry(BODY, self._port(b.child, "read"), self.bits(b, arrived, b.child))
                 if self.down_too():
                     carry(BODY, self._channel(b, "down"), again)
                 continue
             kept = b.child == self.pe
-            if kept:
-                carry(BODY, self._port(b.child, "write"), self.bits(b, moved.taken, b.child))
             begin = EXPOSED if b in exposed else RAMP if kept else BODY
             for to, words in ((begin, moved.first), (BODY, moved.rest)):
                 amount = self.bits(b, words, b.parent)

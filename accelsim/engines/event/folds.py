@@ -187,10 +187,12 @@ def _edges_after(nest: Nest) -> int:
     """
     links = 0
     if nest.arch.network_below(nest.levels - 2)[1].accumulated == "chain":
-        over = [
+        acc = nest.problem.accumulated
+        outside = nest.keepers(acc)[-1 if acc not in nest.keep[nest.levels - 1] else -2]
+        over = [  # loops further out make sums of their own, which do not meet here
             x
             for x in nest.loops
-            if x.spatial and not nest.loop_depends(x, nest.problem.accumulated)
+            if x.spatial and x.level >= outside and not nest.loop_depends(x, acc)
         ]
         links = sum(prod(x.trips for x in over if x.axis == axis) - 1 for axis in ("row", "col"))
     return nest.arch.array.pipeline_stages - 1 + links

@@ -267,7 +267,6 @@ class PeArray:
     ``pairs``                     by boundary: whether words are (k, x) pairs
     ``stepwise``                  whether words are told step by step
     ``firsts``                    whether also the first step each sum leaves after
-    ``pe_port``                   whether the PEs' level has a port, so that the busiest PE matters
     ``where``, ``tables``, ``rank_tables``, ``active``   of the pass at hand: by chain its position,
                                   the tables there, and their identities together
     ``states``                    by boundary: what the PEs held, and that pass's bases
@@ -316,7 +315,6 @@ class PeArray:
         }
         self.stepwise = stepwise
         self.firsts = stepwise and bool(exposed_operands(nest))
-        self.pe_port = nest.arch.levels[nest.arch.level_names[-1]].port_bits is not None
         self.ranks = {b: ranks_of(nest, b.tensor, self.pe) for b in self.boundaries}
         axes = {
             b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
@@ -342,7 +340,7 @@ class PeArray:
             self.boundaries
         )
         fused = tuple(nest.mapping.fused.items())
-        told = stepwise, self.firsts, self.pe_port
+        told = stepwise, self.firsts
         known = _known(
             (
                 nest.problem,
@@ -919,9 +917,7 @@ class PeArray:
         return total
 
     def _by_child(self, change: _Change, there: Bools) -> Ints:
-        """By step: the most words of any PE, or, where PEs have no port, whether there are any."""
-        if self.pe_port:
-            return np.asarray(_by_pe(change, there, self.n_instances).max(axis=1))
+        """By step: 1 if any PE takes or lets go a word."""
         some = np.zeros(len(change.times), np.int64)
         some[change.step[there.any(axis=(1, 2)), 0]] = 1
         return some

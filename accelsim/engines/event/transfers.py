@@ -64,8 +64,7 @@ class StepWords:
     What leaves the PEs between two steps counts for the first of them.
 
     ``parents``  [parent instances, steps]  words each parent instance gives or gets
-    ``child``    [steps]  the most words that any one PE takes or lets go; without a port of the
-                 PEs' level, 1 for any
+    ``child``    [steps]  1 if any PE takes or lets go a word
     """
 
     parents: Ints

@@ -46,14 +46,12 @@ class Flow:
     So are words straight to or from the MACs, on their way while these work.
 
     ``what``       operands to PEs, operands straight to MACs, sums, or update reads for them
-    ``inner``      words of the busiest PE of each step, else of each parent instance
     ``bits``       (resource, bits of a word there)
     ``instances``  of the parent
     """
 
     boundary: Boundary
     what: Literal["load", "direct", "up", "update"]
-    inner: bool
     part: Part
     bits: tuple[tuple[int, int], ...]
     instances: int = 1
@@ -121,9 +119,7 @@ class Inside:
         self.share = np.array(
             [f.instances if t else 1 for f, t in zip(self.flows, together, strict=True)], np.int64
         )[:, None]
-        rows = [
-            1 if t or f.inner else f.instances for f, t in zip(self.flows, together, strict=True)
-        ]
+        rows = [1 if t else f.instances for f, t in zip(self.flows, together, strict=True)]
         ends = np.cumsum([0, *rows])
         self.rows = [slice(a, b) for a, b in pairwise(ends.tolist())]
         self.starts = ends[:-1]
@@ -139,7 +135,7 @@ class Inside:
 
     def _flows(self) -> list[Flow]:
         """Every way words take inside a pass: of each boundary to the PEs or the MACs, over the
-        parent's port and the network, and over the PEs' own port.
+        parent's port and the network.
         """
         nest, limits, pe = self.nest, self.limits, self.nest.levels - 1
         width = nest.footprint.word_bits
@@ -149,36 +145,26 @@ class Inside:
                 continue
             outside = width(b.parent, b.tensor)
             read, write = limits.reads(b.parent), limits.writes(b.parent)
-            inner = width(pe, b.tensor) if b.child == pe else 0
             instances = prod(x.trips for x in nest.loops if x.spatial and x.level < b.parent)
             if b.tensor == nest.problem.accumulated:
                 up = _ways((limits.up(b.network, b.tensor), outside), (write, outside))
                 down = (
                     limits.down(b.network, b.tensor) if nest.arch.accumulate == "in_array" else None
                 )
-                flows.append(
-                    Flow(b, "up", False, "tail" if b.child == pe else "body", up, instances)
-                )
+                flows.append(Flow(b, "up", "tail" if b.child == pe else "body", up, instances))
                 flows.append(
                     Flow(
                         b,
                         "update",
-                        False,
                         "body",
                         _ways((down, outside), (read, outside)),
                         instances,
                     )
                 )
-                if b.child == pe:
-                    flows.append(
-                        Flow(b, "up", True, "tail", _ways((limits.reads(pe), inner)), instances)
-                    )
                 continue
             net = (limits.down(b.network, b.tensor), outside)
             if b.child > pe:
-                flows.append(
-                    Flow(b, "direct", False, "body", _ways(net, (read, outside)), instances)
-                )
+                flows.append(Flow(b, "direct", "body", _ways(net, (read, outside)), instances))
                 continue
             part: Part = "exposed" if b.tensor in self.exposed else "ramp"
             ahead = any(
@@ -189,16 +175,14 @@ class Inside:
                 Flow(
                     b,
                     "load",
-                    False,
                     part,
                     _ways(net, (None if ahead else read, outside)),
                     instances,
                 )
             )
             flows.append(
-                Flow(b, "load", False, "body", _ways((read if ahead else None, outside)), instances)
+                Flow(b, "load", "body", _ways((read if ahead else None, outside)), instances)
             )
-            flows.append(Flow(b, "load", True, part, _ways((limits.writes(pe), inner)), instances))
         return flows
 
     def parent(self, level: int, instance: Instance) -> int:
@@ -283,9 +267,8 @@ class PassWords:
             if drain.steps is not None and flow.boundary == drain.boundary:
                 rows = self.inside.rows[k]
                 if flow.what == "up":
-                    amounts = drain.steps.child[None, :] if flow.inner else drain.steps.parents
-                    sums[rows] += amounts
-                    lasts[rows] += amounts
+                    sums[rows] += drain.steps.parents
+                    lasts[rows] += drain.steps.parents
                 elif flow.what == "update":
                     sums[rows] += drain.steps.parents - self._by_parent(flow, first)
 
@@ -338,7 +321,7 @@ class PassWords:
         elif flow.boundary.child == self.inside.nest.levels - 1:
             steps = p.drain.steps if p.drain is not None else None
             if steps is None:
-                return np.zeros((1 if flow.inner else flow.instances, n), np.int64)
+                return np.zeros((flow.instances, n), np.int64)
         else:
             return self._direct(flow, p, first, by_step)[None, :]
         if steps is None:
@@ -347,7 +330,7 @@ class PassWords:
                 "the PEs has a width"
             )
         if flow.what != "update":
-            return steps.child[None, :] if flow.inner else steps.parents
+            return steps.parents
         fewer = steps.parents.copy()
         if not self.inside.told:
             fewer[:, :1] -= self._by_parent(flow, first)
