@@ -11,7 +11,7 @@ size depends on ranges only, which is nearly always.  Two cases are left for a l
 
 - a chain with a temporal loop inside one over rows or columns ("time inside space"), where the
   last piece of the outer loop and that of the inner one are short at different PEs;
-- ``pipeline``, which needs every pass's own gap and length.
+- ``pass_plan``, which needs every pass's own gap and length.
 
 Both read section 5 from the same ``FoldRules``.  An array without systolic lines has no folds: it
 ends after its MAC steps, the stages of a multiplier and the links of an adding chain.
