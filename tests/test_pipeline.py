@@ -13,11 +13,13 @@ import statistics
 import pytest
 
 import accelsim as acc
+from accelsim.base import compiled
 from accelsim.engines import analytic
-from accelsim.engines.analytic import pipeline
+from accelsim.engines.analytic import pass_clock, pass_plan, pipeline
 from accelsim.engines.event import timed
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.workload.problem import TENSORS
 
 FLOWS = ("ws", "os", "is", "rs", "nlr")
 
@@ -147,6 +149,45 @@ def test_elsewhere_the_error_is_known():
         f"nine in ten below {most:.2%}, worst {errors[-1]:.2%}"
     )
     assert len(errors) > 60 and statistics.median(errors) < 0.03
+
+
+def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels of the recurrence as they stand, run by Python, and no plan known."""
+    for name, kernel in vars(pass_clock).items():
+        if isinstance(kernel, compiled._Kernel):
+            for module in (pass_clock, pass_plan):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, kernel.function)
+    monkeypatch.setattr(pipeline, "_plans", {})
+
+
+def test_turns_added_up_are_those_gone_through(monkeypatch):
+    """Plain Python, pass by pass, none left out, is the compiled loop that adds repeating turns
+    up.
+    """
+    some_nests = [x for seed in range(7000, 7120) if (x := nests(seed, inside=seed % 2 == 1))]
+    fast = [pipeline.time(nest, analytic.moves(nest)) for nest in some_nests]
+    as_python(monkeypatch)
+    monkeypatch.setattr(pass_clock, "same", lambda *_: False)
+    assert fast == [pipeline.time(nest, analytic.moves(nest)) for nest in some_nests]
+    assert len(some_nests) > 60
+
+
+def test_a_long_loop_costs_its_first_turns(monkeypatch):
+    """Of 10 000 passes a few are gone through; each further one takes as long as the others."""
+    as_python(monkeypatch)
+    gone: list[int] = []
+    one = pass_clock.one_pass
+    monkeypatch.setattr(pass_clock, "one_pass", lambda *args: (gone.append(1), one(*args)))
+    arch = acc.load_architecture("systolic", {"array.cols": 4, "levels.dram.port_bits": 8})
+    whole = dict.fromkeys(("dram", "sram"), TENSORS) | {"reg": ("weight",)}
+    cycles = []
+    for m in (40, 40_000, 80_000):
+        mapping = acc.Mapping(loops="M:4:dram K:1:sram:row M:1:sram:col X:1:reg", keep=whole)
+        nest = Nest(acc.Gemm(m=m, k=4, n=4).problem(), arch, mapping)
+        cycles.append(pipeline.time(nest, analytic.moves(nest)).cycles)
+    assert len(gone) < 100
+    assert (cycles[2] - cycles[1]) * 9_990 == (cycles[1] - cycles[0]) * 10_000
 
 
 def test_nothing_to_wait_for_is_the_array_alone():

@@ -29,34 +29,32 @@ from accelsim.base.compiled import kernel
 Ints = npt.NDArray[np.int64]
 
 PARTS = EXPOSED, RAMP, BODY, TAIL = range(4)  # of a phase, in their order (docs/time.md)
-SUMS, SLOTS, OUTSIDE, PARENT, WAY = range(5)  # columns of ``Plan.boundaries``
-AT, BEHIND, BITS = range(3)  # columns of ``Plan.transfers``
-WORK, AFTER, SENDS = range(3)  # columns of ``Plan.passes``
+SUMS, SLOTS, OUTSIDE, PARENT, WAY = range(5)  # columns of ``PassTable.boundaries``
+AT, BEHIND, BITS = range(3)  # columns of ``PassTable.transfers``
+WORK, AFTER, SENDS = range(3)  # columns of ``PassTable.passes``
 PLAIN_WAY, FULL_WAY = 3, 5  # resources on the way of a transfer; of one that reads to add to
 FREE, LAST, HELD = range(3)  # columns of ``Clock.times``
 KEPT = 3  # the last transfers of a boundary that are remembered
 
 
-class Work(NamedTuple):
+class PhaseWork(NamedTuple):
     """What the phases of passes load.  Places are numbers everywhere on this page: of resources,
     names (levels, then networks), boundaries, transfers, and kinds of phases and passes; -1 is
     none.
 
     ``owners``  [resources]  the name that waits for it are charged to
     ``loads``   [columns, 2]  part of a phase and resource of the bits in ``phases``, by part
-    ``phases``  [phases, 1 + columns]  MAC steps; bits
-    ``often``   [phases]  how many phases of the nest are of this kind
+    ``phases``  [phases, 2 + columns]  MAC steps; how many phases of the nest are alike; bits
     ``works``   [works, phases a pass]  the phases of a pass
     """
 
     owners: Ints
     loads: Ints
     phases: Ints
-    often: Ints
     works: Ints
 
 
-class Plan(NamedTuple):
+class PassTable(NamedTuple):
     """What passes do between the levels.
 
     ``boundaries``  [boundaries, 9]  whether it takes sums out; slots of its child; the boundary
@@ -85,14 +83,12 @@ class Plan(NamedTuple):
 class Rates(NamedTuple):
     """How fast machines are.
 
-    ``bits, cycles``  [machines, resources]  so many bits in so many cycles
-    ``burst``         [machines, resources]  bits are rounded up to whole ones
-    ``latency``       [machines, levels]  cycles of a transfer beyond its bits
+    ``resources``  [machines, resources, 3]  bits that take some cycles; those cycles; bits of a
+                   burst, to whole ones of which all is rounded up
+    ``latency``    [machines, levels]  cycles of a transfer beyond its bits
     """
 
-    bits: Ints
-    cycles: Ints
-    burst: Ints
+    resources: Ints
     latency: Ints
 
 
@@ -131,15 +127,15 @@ class Clock(NamedTuple):
 @kernel
 def busy(rates: Rates, machine: int, resource: int, bits: int) -> int:
     """Cycles of a resource for so many bits, rounded up; no product passes int64."""
-    burst, fast = rates.burst[machine, resource], rates.bits[machine, resource]
-    slow = rates.cycles[machine, resource]
+    fast, slow = rates.resources[machine, resource, 0], rates.resources[machine, resource, 1]
+    burst = rates.resources[machine, resource, 2]
     whole = -(-bits // burst) * burst
     cycles: int = whole // fast * slow - (-(whole % fast) * slow) // fast
     return cycles
 
 
 @kernel
-def time_phases(work: Work, rates: Rates, machine: int, clock: Clock, load: Ints) -> None:
+def time_phases(work: PhaseWork, rates: Rates, machine: int, clock: Clock, load: Ints) -> None:
     """The cycles of every kind of phase, and of those of a pass: its parts follow each other, each
     as long as its slowest resource, and the body at least as long as the MAC steps.  Waits are
     charged.
@@ -157,14 +153,14 @@ def time_phases(work: Work, rates: Rates, machine: int, clock: Clock, load: Ints
             most, name = steps if part == BODY else 0, -1
             for c in range(first, end):
                 r = work.loads[c, 1]
-                load[r] += busy(rates, machine, r, work.phases[p, 1 + c])
+                load[r] += busy(rates, machine, r, work.phases[p, 2 + c])
             for c in range(first, end):
                 if load[work.loads[c, 1]] > most:
                     most, name = load[work.loads[c, 1]], work.owners[work.loads[c, 1]]
             if name >= 0:
                 wait = most - steps if part == BODY else most
                 clock.phases[p] += wait
-                clock.waits[0, name] += wait * work.often[p]
+                clock.waits[0, name] += wait * work.phases[p, 1]
             first = end
     for w in range(len(work.works)):
         clock.works[w] = 0
@@ -173,7 +169,7 @@ def time_phases(work: Work, rates: Rates, machine: int, clock: Clock, load: Ints
 
 
 @kernel
-def time_transfers(plan: Plan, owners: Ints, rates: Rates, machine: int, times: Ints) -> None:
+def time_transfers(plan: PassTable, owners: Ints, rates: Rates, machine: int, times: Ints) -> None:
     """The cycles of every kind of transfer: those of the slowest resource on its way, and the
     latency of its parent; with the name of the slowest, [transfers, 2].
     """
@@ -194,7 +190,7 @@ def time_transfers(plan: Plan, owners: Ints, rates: Rates, machine: int, times: 
 
 
 @kernel
-def transfer(plan: Plan, clock: Clock, t: int, asked: int) -> int:
+def transfer(plan: PassTable, clock: Clock, t: int, asked: int) -> int:
     """A transfer, asked for at a moment, a fill when its parent has the words; returns when it is
     complete.
     """
@@ -213,9 +209,10 @@ def transfer(plan: Plan, clock: Clock, t: int, asked: int) -> int:
     for at in range(WAY, WAY + way):
         if plan.boundaries[k, at] >= 0:
             times[0, HELD + plan.boundaries[k, at]] = end
-    for n in range(KEPT * k + KEPT - 1, KEPT * k, -1):
-        times[0, newest + n], slowest[0, n] = times[0, newest + n - 1], slowest[0, n - 1]
-    times[0, newest + KEPT * k], slowest[0, KEPT * k] = end, clock.transfers[t, 1]
+    n = KEPT * k
+    times[0, newest + n + 2], slowest[0, n + 2] = times[0, newest + n + 1], slowest[0, n + 1]
+    times[0, newest + n + 1], slowest[0, n + 1] = times[0, newest + n], slowest[0, n]
+    times[0, newest + n], slowest[0, n] = end, clock.transfers[t, 1]
     times[0, LAST] = max(times[0, LAST], end)
     if not sums:
         clock.unused[0, k] += 1
@@ -223,7 +220,7 @@ def transfer(plan: Plan, clock: Clock, t: int, asked: int) -> int:
 
 
 @kernel
-def start(plan: Plan, clock: Clock, kind: int) -> int:
+def start(plan: PassTable, clock: Clock, kind: int) -> int:
     """When a pass starts; the wait is charged to what came last, the outermost of equals."""
     latest: int = clock.times[0, FREE]
     name, outermost = -1, 0
@@ -246,7 +243,7 @@ def start(plan: Plan, clock: Clock, kind: int) -> int:
 
 
 @kernel
-def one_pass(plan: Plan, clock: Clock, kind: int) -> None:
+def one_pass(plan: PassTable, clock: Clock, kind: int) -> None:
     """One pass, and what its end sets going."""
     free = start(plan, clock, kind) + clock.works[plan.passes[kind, WORK]]
     end = free + plan.passes[kind, AFTER]
@@ -313,7 +310,7 @@ def forward(times: Ints, waits: Ints, row: int, turns: int) -> None:
 
 
 @kernel
-def all_passes(plan: Plan, clock: Clock) -> None:
+def all_passes(plan: PassTable, clock: Clock) -> None:
     """All passes.  At the end of a loop's turn the state may be that of an earlier turn: then the
     turns since repeat, as often as the kinds of passes do.  Turns 1, 2, 4, 8 ... are remembered.
     """
@@ -343,7 +340,13 @@ def all_passes(plan: Plan, clock: Clock) -> None:
 
 @kernel
 def run_passes(
-    work: Work, plan: Plan, rates: Rates, clock: Clock, load: Ints, ends: Ints, waits: Ints
+    work: PhaseWork,
+    plan: PassTable,
+    rates: Rates,
+    clock: Clock,
+    load: Ints,
+    ends: Ints,
+    waits: Ints,
 ) -> None:
     """Every machine's run, one after the other.
 

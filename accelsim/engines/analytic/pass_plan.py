@@ -40,9 +40,9 @@ from accelsim.engines.analytic.pass_clock import (
     TAIL,
     WAY,
     Clock,
-    Plan,
+    PassTable,
+    PhaseWork,
     Rates,
-    Work,
     number_rows,
     run_passes,
 )
@@ -102,8 +102,8 @@ class PassPlan:
     ``exact``       whether the recurrence is the timed event engine's time to the cycle
     """
 
-    work: Work
-    plan: Plan
+    work: PhaseWork
+    plan: PassTable
     asks: tuple[PortAsk | ChannelAsk, ...]
     busy: npt.NDArray[np.float64]
     levels: int
@@ -136,7 +136,9 @@ class PassPlan:
         )
         ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
         run_passes(self.work, self.plan, rates, clock, zeros(r), ends, waits)
-        least = np.ceil(self.busy / (rates.bits / rates.cycles) - 1e-6).max(axis=1, initial=0)
+        least = np.ceil(
+            self.busy / (rates.resources[:, :, 0] / rates.resources[:, :, 1]) - 1e-6
+        ).max(axis=1, initial=0)
         return ends, waits, np.maximum(self.alone, least.astype(np.int64))
 
     def _rates(self, archs: Sequence[Architecture]) -> Rates:
@@ -149,7 +151,7 @@ class PassPlan:
                 numbers += [r.rate.numerator, r.rate.denominator, r.burst]
         table = np.array(numbers, np.int64).reshape(len(archs), len(self.asks), 3)
         late = [[latency(arch, level) for level in range(self.levels)] for arch in archs]
-        return Rates(table[:, :, 0], table[:, :, 1], table[:, :, 2], np.array(late, np.int64))
+        return Rates(table, np.array(late, np.int64))
 
 
 def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
@@ -157,10 +159,10 @@ def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> 
 
     Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
     """
-    return _Planner(nest, alone, moves).planned()
+    return _PassPlanner(nest, alone, moves).planned()
 
 
-class _Planner:
+class _PassPlanner:
     """One nest on the way to its ``PassPlan``.
 
     ``passes``      the temporal loops outside the PEs' parent, as settings
@@ -173,7 +175,7 @@ class _Planner:
     ``slots``       of each boundary between: how many tiles its child has room for
     ``resources``   ports and channels that have a width, in the order they were met, and how each
                     is asked of a machine
-    ``transfers``   rows of ``Plan.transfers`` so far
+    ``transfers``   rows of ``PassTable.transfers`` so far
     ``early``       passes that need a fill before any pass has ended, and the fill, [fills, 2]
     ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
                     no pass), whether there is a fill, and its first pass, each ``[steps]``
@@ -335,7 +337,7 @@ class _Planner:
             )
         return self._listed.setdefault(tuple(loops), StepSettings(self.nest, loops))
 
-    def _plan(self) -> tuple[Work, Plan]:
+    def _plan(self) -> tuple[PhaseWork, PassTable]:
         """All passes, and what makes them alike."""
         exists = self.passes.exists
         there = exists.ravel()
@@ -355,14 +357,13 @@ class _Planner:
         early = np.concatenate(self.early)
         trips = exists.shape[::-1]
         boundaries = [self._boundary(k) for k in range(len(self.between))]
-        work = Work(
+        work = PhaseWork(
             np.zeros(0, np.int64),
             _table([(part, r) for part, r, _ in loads], 2),
-            rows[phases],
-            np.bincount(of_phase, minlength=len(phases)),
+            np.insert(rows[phases], 1, np.bincount(of_phase, minlength=len(phases)), axis=1),
             phases_of[works],
         )
-        plan = Plan(
+        plan = PassTable(
             _table(boundaries, WAY + FULL_WAY),
             self._order(),
             np.concatenate(self.transfers),
@@ -374,7 +375,7 @@ class _Planner:
         return work, plan
 
     def _boundary(self, k: int) -> list[int]:
-        """A row of ``Plan.boundaries``."""
+        """A row of ``PassTable.boundaries``."""
         b = self.between[k]
         return [b.tensor == self.acc, self.slots[k], self._outside(b), b.parent, *self._way(b)]
 
