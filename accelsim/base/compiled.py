@@ -95,9 +95,27 @@ class _Kernel:
         # no memory is managed where a kernel makes no arrays: what it is given outlives it
         options = {"nogil": True, "error_model": "numpy", "_nrt": False, **self.options}
         try:
-            return numba.njit(cache=True, **options)(twin)
+            made = numba.njit(cache=True, **options)(twin)
         except RuntimeError:  # no directory for the cache can be written
             return numba.njit(**options)(twin)
+        made._cache.load_overload = _forgiving(made._cache)
+        return made
+
+
+def _forgiving(cache: Any) -> Callable[..., Any]:
+    """Loads what a cache has of a kernel; one that cannot be read is emptied, and the kernel is
+    compiled anew.  So is the cache of an older version of a module whose types it names.
+    """
+    load = cache.load_overload
+
+    def load_overload(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:
+            cache.flush()
+            return None
+
+    return load_overload
 
 
 _imported: Any = None

@@ -96,8 +96,8 @@ class Clock(NamedTuple):
     """The state of a run in row 0; in the others what it was, one for each loop outside; the last
     is the beginning, all 0.
 
-    ``times``    [rows, 2 + resources + 3 x boundaries]  from when on the array is free; the latest
-                 completion of anything; until when each resource is held; completions of each
+    ``times``    [rows, 2 + resources + 3 x boundaries]  from when on the array is free; its latest
+                 result; until when each resource is held; completions of each
                  boundary's last three transfers, the newest first
     ``slowest``  [rows, 3 x boundaries]  the names that waits for those transfers are charged to
     ``unused``   [rows, boundaries]  fills that no pass has used
@@ -192,31 +192,34 @@ def time_transfers(plan: PassTable, owners: Ints, rates: Rates, machine: int, ti
 @kernel
 def transfer(plan: PassTable, clock: Clock, t: int, asked: int) -> int:
     """A transfer, asked for at a moment, a fill when its parent has the words; returns when it is
-    complete.
+    complete.  It holds what it has bits for.  One that takes no time is not waited for and holds
+    nothing up: what it waits for is passed on.
     """
     times, slowest = clock.times, clock.slowest
     newest = times.shape[1] - slowest.shape[1]  # the column that goes with the first of ``slowest``
     k = plan.transfers[t, AT]
-    end: int = asked
     sums, outside = plan.boundaries[k, SUMS], plan.boundaries[k, OUTSIDE]
+    lasts = clock.transfers[t, 0]
+    end: int = asked if lasts else 0
     if outside >= 0:
         end = max(end, times[0, newest + KEPT * outside + plan.transfers[t, BEHIND]])
     way = FULL_WAY if sums and plan.transfers[t, BEHIND] else PLAIN_WAY
-    for at in range(WAY, WAY + way):
-        if plan.boundaries[k, at] >= 0:
-            end = max(end, times[0, HELD + plan.boundaries[k, at]])
-    end += clock.transfers[t, 0]
-    for at in range(WAY, WAY + way):
-        if plan.boundaries[k, at] >= 0:
-            times[0, HELD + plan.boundaries[k, at]] = end
+    for at in range(way if lasts else 0):
+        r = plan.boundaries[k, WAY + at]
+        if r >= 0 and (at >= PLAIN_WAY or plan.transfers[t, BITS + at]):
+            end = max(end, times[0, HELD + r])
+    end += lasts
+    for at in range(way if lasts else 0):
+        r = plan.boundaries[k, WAY + at]
+        if r >= 0 and (at >= PLAIN_WAY or plan.transfers[t, BITS + at]):
+            times[0, HELD + r] = end
     n = KEPT * k
     times[0, newest + n + 2], slowest[0, n + 2] = times[0, newest + n + 1], slowest[0, n + 1]
     times[0, newest + n + 1], slowest[0, n + 1] = times[0, newest + n], slowest[0, n]
     times[0, newest + n], slowest[0, n] = end, clock.transfers[t, 1]
-    times[0, LAST] = max(times[0, LAST], end)
     if not sums:
         clock.unused[0, k] += 1
-    return end
+    return end if lasts else asked
 
 
 @kernel
@@ -339,6 +342,28 @@ def all_passes(plan: PassTable, clock: Clock) -> None:
 
 
 @kernel
+def last_drains(plan: PassTable, clock: Clock) -> int:
+    """The end of the run.  Drains that are complete after the last result are waited for one after
+    the other; of equals the outermost is charged.
+    """
+    end: int = clock.times[0, LAST]
+    newest = clock.times.shape[1] - clock.slowest.shape[1]
+    while True:
+        first, name, outermost = -1, -1, 0
+        for n in range(clock.slowest.shape[1]):
+            k, when = n // KEPT, clock.times[0, newest + n]
+            if not plan.boundaries[k, SUMS] or when <= end:
+                continue
+            parent = plan.boundaries[k, PARENT]
+            if first < 0 or when < first or (when == first and parent < outermost):
+                first, name, outermost = when, clock.slowest[0, n], parent
+        if first < 0:
+            return end
+        clock.waits[0, name] += first - end
+        end = first
+
+
+@kernel
 def run_passes(
     work: PhaseWork,
     plan: PassTable,
@@ -363,7 +388,7 @@ def run_passes(
         for at in range(len(plan.before)):
             transfer(plan, clock, plan.before[at], 0)
         all_passes(plan, clock)
-        ends[machine] = clock.times[0, LAST]
+        ends[machine] = last_drains(plan, clock)
         for name in range(waits.shape[1]):
             waits[machine, name] = clock.waits[0, name]
 

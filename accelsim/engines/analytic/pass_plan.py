@@ -98,7 +98,6 @@ class PassPlan:
     ``busy``        [resources]  bits each carries in all
     ``levels, names``  how many there are; names are levels, then networks
     ``alone``       cycles of the array by itself
-    ``last_drain``  the level that is waited for after the last pass: that of the last sums
     ``exact``       whether the recurrence is the timed event engine's time to the cycle
     """
 
@@ -109,14 +108,13 @@ class PassPlan:
     levels: int
     names: int
     alone: int
-    last_drain: int
     exact: bool
 
-    def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints]:
+    def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints, Ints]:
         """When the last result and the last drain are there, ``[machines]``; what was waited for,
         ``[machines, names]``; and cycles that no schedule can beat, ``[machines]``: the array's, or
-        what a port or channel needs for all its bits.  On machines that have what the nest's has,
-        at other rates.
+        what a port or channel needs for all its bits, and the name of the slowest of these.  On
+        machines that have what the nest's has, at other rates.
         """
         rates = self._rates(archs)
         k, r, rows = len(self.plan.boundaries), len(self.asks), len(self.plan.loops) + 2
@@ -136,10 +134,13 @@ class PassPlan:
         )
         ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
         run_passes(self.work, self.plan, rates, clock, zeros(r), ends, waits)
+        if not r:
+            return ends, waits, np.full(len(archs), self.alone), np.zeros_like(ends)
         least = np.ceil(
             self.busy / (rates.resources[:, :, 0] / rates.resources[:, :, 1]) - 1e-6
-        ).max(axis=1, initial=0)
-        return ends, waits, np.maximum(self.alone, least.astype(np.int64))
+        ).astype(np.int64)
+        slowest = self.work.owners[least.argmax(axis=1)]
+        return ends, waits, np.maximum(self.alone, least.max(axis=1)), slowest
 
     def _rates(self, archs: Sequence[Architecture]) -> Rates:
         """How fast the resources of machines are."""
@@ -220,7 +221,6 @@ class _PassPlanner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            next((b.parent for b in self.between if b.tensor == self.acc), 0),
             one_level and not self._limited_inside() and not self.shared_out,
         )
 

@@ -119,13 +119,12 @@ def times(
         cycles = np.full(len(archs), alone.cycles)
         return cycles, np.zeros((len(archs), names), np.int64), True, cycles
     plan = _plan_of(nest, alone, moves)
-    ends, stalls, bound = plan.run(archs)
-    # what moves inside passes and between them may meet on one port
+    ends, stalls, bound, slowest = plan.run(archs)
+    # what moves inside passes and between them may meet on one port: there the bound may be later
     ends = np.maximum(ends, bound)
-    # the layer's last result need not be its last pass's: what is left over is the last drain,
-    # or was waited for in vain
+    # the layer's last result need not be its last pass's: some waits were in vain
     over = ends - alone.cycles - stalls.sum(axis=1)
-    to = np.where(over > 0, plan.last_drain, stalls.argmax(axis=1))
+    to = np.where(over > 0, slowest, stalls.argmax(axis=1))
     stalls[np.arange(len(archs)), to] += over
     return ends, stalls, plan.exact, bound
 
