@@ -215,9 +215,8 @@ class Occupancy:
 class Timing:
     """Where the cycles of a nest went; all of the core clock.
 
-    ``cycles`` is ``array_cycles`` (memory never waited for; every step of a systolic array a fold
-    of its own, as passes are timed one by one: ``event.array_cycles`` joins them where words stay)
-    and all ``stalls``.
+    ``cycles`` is the end of the schedule: ``array_cycles``, the array's own time with memory never
+    waited for, and all ``stalls``.
 
     ``compute_cycles``  MAC steps
     ``stalls``          by level and network

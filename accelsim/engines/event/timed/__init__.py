@@ -50,9 +50,6 @@ def run(
 ) -> Run:
     """Carry out a nest on ``data`` (as ``event.run``) and time it.
 
-    ``timing`` of the outcome has passes timed one by one, each step a fold of its own; ``cycles``
-    are the array's own time, folds that hold the same words joined, and what was waited for.
-
     ``events`` are those of ``movement`` for this nest unless given, ``stepwise`` if
     ``limited_inside(nest)``; ``timeline`` also records who was busy when and what levels held.
     Raises ValueError where sums could exceed 2^53.
