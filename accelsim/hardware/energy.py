@@ -102,7 +102,7 @@ class Curve:
         )
 
     def _around(self, x: float) -> tuple[PricedNumber, PricedNumber]:
-        i = bisect([_at(p) for p in self.points], x, 1, len(self.points) - 1)
+        i = bisect(self.points, x, 1, len(self.points) - 1, key=_at)
         return self.points[i - 1], self.points[i]
 
 

@@ -45,7 +45,10 @@ def choose(
 def ruled(
     problem: Problem, arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = frozenset()
 ) -> RuleFrame:
-    """The rule when it has been walked, with its tiles."""
+    """The rule when it has been walked, for whoever wants its tiles and trips and not a mapping.
+
+    Raises MappingError as ``choose`` does, but for what only a nest can tell.
+    """
     rule = _Rule(rule_skeleton(problem, arch, dataflow, resident))
     rule.check(dataflow)
     rule.walk(dataflow)

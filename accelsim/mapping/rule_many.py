@@ -57,7 +57,9 @@ def choose_many(problem: Problem, archs: Sequence[Architecture], dataflow: Dataf
 
 
 def _numbers(arch: Architecture) -> tuple[Any, ...]:
-    """All that the rule reads of an architecture and another of its kind may have otherwise."""
+    """All that the rule reads of an architecture and another of its kind may have otherwise: PEs,
+    and bytes and banks of levels.  Widths of ports, clocks and prices are nothing to it.
+    """
     levels = [
         (x.capacity_bytes, x.banks, tuple(x.partitions.items())) for x in arch.levels.values()
     ]
