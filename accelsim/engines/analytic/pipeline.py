@@ -44,6 +44,7 @@ from accelsim.engines.analytic.array_time import (
     schedule,
 )
 from accelsim.engines.analytic.closed_form import moves
+from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
@@ -581,22 +582,22 @@ class _Line:
             columns += self._sums(b) if b.tensor == pipeline.acc else self._operand(k, b, early)
         self.before = [op for _, op in sorted(early, key=lambda x: x[0])]
         table = np.stack(columns, axis=1)
-        rows, which = np.unique(table, axis=0, return_inverse=True)
-        self.classes = [self._class(row) for row in rows.tolist()]
+        first, which = different_rows(table)
+        self.classes = [self._class(row) for row in table[first].tolist()]
         grid: npt.NDArray[Any] = np.full(exists.shape, -1, np.int64)
-        grid[exists] = which.ravel()
+        grid[exists] = which
         self.blocks: list[list[list[tuple[int, int]]]] = []
         while grid.ndim:
             flat = grid.reshape(-1, grid.shape[-1])
-            distinct, ids = np.unique(flat, axis=0, return_inverse=True)
+            first, ids = different_rows(flat)
             self.blocks.append(
                 [
                     [(i, len(list(run))) for i, run in groupby(row) if i >= 0]
-                    for row in distinct.tolist()
+                    for row in flat[first].tolist()
                 ]
             )
             empty: Bools = np.array([not runs for runs in self.blocks[-1]])
-            grid = np.where(empty[ids.ravel()], -1, ids.ravel()).reshape(grid.shape[:-1])
+            grid = np.where(empty[ids], -1, ids).reshape(grid.shape[:-1])
         self.top = int(grid)
         self._known: dict[tuple[int, int, _PipelineState], _Stretch] = {}
 
@@ -721,12 +722,12 @@ class _Line:
         self.issues[k] = (trigger, there.astype(np.int64), first)
         codes = self._code(cycles, slowest, behind)
         goes = np.full((2, self.n), -1, np.int64)
-        for at in np.flatnonzero(there):
-            i = int(trigger[at])
-            if i < 0:
-                early.append((int(first[at]), self._op(k, int(codes[at]))))
-            else:
-                goes[0 if goes[0, i] < 0 else 1, i] = codes[at]
+        for at in np.flatnonzero(there & (trigger < 0)):
+            early.append((int(first[at]), self._op(k, int(codes[at]))))
+        late = np.flatnonzero(there & (trigger >= 0))
+        by = trigger[late]  # never falls
+        second = np.concatenate([[False], by[1:] == by[:-1]])
+        goes[second.astype(np.int64), by] = codes[late]
         fresh = np.zeros(self.n, np.int64)
         fresh[first[there]] = 1
         return [goes[0], goes[1], fresh]

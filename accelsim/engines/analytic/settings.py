@@ -2,7 +2,7 @@
 
 ``closed_form`` says how many words cross a boundary in all.  Time needs to know when.  So an
 outermost part of the temporal loops is *listed*, and the sums of ``rank_sums`` are kept apart over
-the listed loops and added up over the others (``chain_positions`` lays them out).  By section 4's
+the listed loops, at one position of them at a time, and added up over the others.  By section 4's
 closed form a setting moves
 
     prod S(all inside) - sum over k inside of prod O_k - prod O of the change into the setting
@@ -18,28 +18,28 @@ order:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.chain_positions import (
-    CELLS,
-    TileChain,
-    coordinate_readers,
-    coordinates,
-    flag,
-    lift,
-    positions,
-    step_exists,
+from accelsim.engines.analytic.closed_form import BoundarySums, moves, whole_chain
+from accelsim.engines.analytic.rank_sums import (
+    FIRST,
+    LETTERS,
+    STANDS,
+    WORKS,
+    ChainSums,
+    Cuts,
+    chain_table,
+    plain_column,
+    slide_table,
 )
-from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import RANKS, Slide
+from accelsim.workload.problem import RANKS
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -153,7 +153,7 @@ class StepSettings:
         pairs = np.ones(self.shape, np.int64)
         for chain in self.nest.chains:
             if chain.depends(side.b.tensor):
-                values, own = self._one(side, chain, _plain, "S", None, None, start=start)
+                values, own = self._one(side, chain, "S", None, None, start=start)
                 pairs = pairs * self._spread(values, own)
         return pairs
 
@@ -238,7 +238,7 @@ class StepSettings:
         """
         nest, tensor = self.nest, side.b.tensor
         factors = [
-            self._one(side, c, _irrelevant, which, k, None, start, final)
+            self._one(side, c, which, k, None, start, final)
             for c in nest.chains
             if not c.depends(tensor)
         ]
@@ -250,10 +250,10 @@ class StepSettings:
             elif (
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
-                factors.append(self._one(side, chain, _plain, which, k, rank[0], start, final))
+                factors.append(self._one(side, chain, which, k, rank[0], start, final))
             elif chain.name not in done:
                 done.add(chain.name)
-                factors.append(self._one(side, chain, _plain, which, k, None, start, final))
+                factors.append(self._one(side, chain, which, k, None, start, final))
         return factors
 
     def _at(
@@ -276,23 +276,27 @@ class StepSettings:
             return len(listed if start else own), False, listed
         return sum(i < k for i in own), k in own, [i for i in listed if i <= k]
 
-    def _line(self, side: BoundarySums, chain: Chain, part: str | None) -> TileChain:
-        return side.line(chain, tuple(self.nest.loops[i].tile for i in chain.loops), part)
-
     def _one(
         self,
         side: BoundarySums,
         chain: Chain,
-        table: Callable[[TileChain, int, bool, int, str], Ints],
         which: str,
         k: int | None,
         part: str | None,
         start: bool = False,
         final: bool = False,
     ) -> tuple[Ints, list[int]]:
-        """A factor of one chain, by the table for its kind."""
+        """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
+        on it, of who is active.
+        """
         outside, own, listed = self._at(side, chain, k, part, start, final)
-        return table(self._line(side, chain, part), outside, own, len(listed), which), listed
+        depends = chain.depends(side.b.tensor)
+        merged = depends or which in ("S", "O")
+        table = side.sums(chain, (outside, own), part, merged=merged)
+        tiles, only, shape = self._positions(table, listed, k)
+        sums = chain_table(table.cuts, tiles, only)
+        column = plain_column(which) if depends else WORKS
+        return sums[:, column].reshape(shape), listed
 
     def _slide(
         self,
@@ -306,23 +310,46 @@ class StepSettings:
         """A factor of two chains, where a filter slides: over the listed loops of E (or F), then of
         R (or S).
         """
-        chains = [self.nest.chain_of[d] for d in rank]
-        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
-        (e, own_e, of_e), (r, own_r, of_r) = (
-            self._at(side, c, k, p, start, final) for c, p in zip(chains, parts, strict=True)
-        )
-        lines = [self._line(side, c, p) for c, p in zip(chains, parts, strict=True)]
-        own = "e" if own_e else "r" if own_r else ""
-        values = _sliding(
+        sides: list[tuple[Cuts, Ints, Ints]] = []
+        shape: tuple[int, ...] = ()
+        of: list[int] = []
+        for d in rank:
+            chain = self.nest.chain_of[d]
+            part = d if chain.fused else None
+            outside, own, listed = self._at(side, chain, k, part, start, final)
+            table = side.sums(chain, (outside, own), part)
+            tiles, only, trips = self._positions(table, listed, k)
+            sides.append((table.cuts, tiles, only))
+            shape += trips
+            of += listed
+        (e, e_tiles, e_only), (r, r_tiles, r_only) = sides
+        at = np.repeat(np.arange(len(e_only)), len(r_only))  # every position of E with each of R
+        with_it = np.tile(np.arange(len(r_only)), len(e_only))
+        sums = slide_table(
             side.projection(rank, which),
-            lines[0],
-            lines[1],
-            (e, r),
-            own,
-            (len(of_e), len(of_r)),
-            which,
+            e,
+            r,
+            e_tiles[at],
+            r_tiles[with_it],
+            e_only[at],
+            r_only[with_it],
         )
-        return values, [*of_e, *of_r]
+        return sums[:, LETTERS.index(which)].reshape(shape), of
+
+    def _positions(
+        self, table: ChainSums, listed: list[int], k: int | None
+    ) -> tuple[Ints, Ints, tuple[int, ...]]:
+        """Every position of the listed loops, as ``chain_table`` is asked for it: tiles and indices
+        ``[positions, loops]``, and the positions' shape.  A loop k stands at its second and on.
+        """
+        chain = next(c for c in self.nest.chains if c.name == table.chain)
+        loops = [chain.loops[at] for at in table.reads]
+        shape = tuple([self.nest.loops[i].trips - (i == k) for i in listed])
+        tiles = np.array([[self.nest.loops[i].tile for i in loops]], np.int64)
+        only = np.full((prod(shape), len(loops)), -1)
+        for i, index in zip(listed, np.indices(shape, np.int64), strict=True):
+            only[:, loops.index(i)] = index.ravel() + (i == k)
+        return np.repeat(tiles, len(only), axis=0), only, shape
 
     def _spread(self, values: Ints, own: list[int]) -> Ints:
         """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
@@ -336,132 +363,7 @@ class StepSettings:
         """How many positions of the loops ``free`` exist at each position of the chain's listed
         loops, ``[trips of own[0], ...]``.
         """
-        shape = [self.nest.loops[i].trips for i in own]
-        trips = [self.nest.loops[i].trips for i in free]
-        index: dict[int, Any] = dict.fromkeys(chain.loops, 0)
-        index |= {i: g[..., None] for i, g in zip(own, np.indices(shape, np.int64), strict=True)}
-        index |= dict(
-            zip(free, np.indices(trips, np.int64).reshape(len(trips), prod(trips)), strict=True)
-        )
-        return np.asarray(
-            np.broadcast_to(self.nest.pieces(chain, index).exists, (*shape, prod(trips))).sum(
-                axis=-1
-            )
-        )
-
-
-# -- tables by position ----------------------------------------------------------------------------
-
-
-def _fixed_trips(line: TileChain, outside: int, own: bool) -> list[int]:
-    """Trips of the loops that stand still and of the one that advances, from its second position
-    on.
-    """
-    fixed = line.temporal[: outside + own]
-    return [line.trips[i] - (own and i == fixed[-1]) for i in fixed]
-
-
-def _summed(values: Any, trips: list[int], listed: int) -> Ints:
-    """[position, grouped, merged] summed over all but the first ``listed`` loops of the position.
-    What is cached is handed out to many: it is made read-only.
-    """
-    values = np.asarray(values)
-    if values.ndim != 3:
-        values = values.reshape((1, 1, 1))
-    wide = np.broadcast_to(values, (prod(trips), *values.shape[1:]))
-    summed = np.asarray(wide.reshape(*trips[:listed], -1).sum(axis=-1, dtype=np.int64))
-    summed.flags.writeable = False
-    return summed
-
-
-@lru_cache(maxsize=1 << 12)
-def _plain(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
-    """A rank of one chain the tensor depends on, over the listed loops."""
-    index = positions(line, outside, own, merged=True)
-    trips = _fixed_trips(line, outside, own)
-    now, before = (line.at(x) for x in index)
-    if which in ("S", "U"):
-        return _summed(now.size(), trips, listed)
-    if which == "X":
-        return _summed(before.size() * step_exists(line, index[0]), trips, listed)
-    return _summed(0 if own else now.common(before), trips, listed)
-
-
-@lru_cache(maxsize=1 << 12)
-def _irrelevant(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
-    """A chain the tensor does not depend on, over the listed loops: who is active."""
-    now = positions(line, outside, own, merged=which in ("S", "O"))[0]
-    return _summed(np.asarray(line.at(now).size()) > 0, _fixed_trips(line, outside, own), listed)
-
-
-@lru_cache(maxsize=1 << 10)
-def _sliding(
-    slide: Slide,
-    e: TileChain,
-    r: TileChain,
-    outside: tuple[int, int],
-    own: str,
-    listed: tuple[int, int],
-    which: str,
-) -> Ints:
-    """A rank of two chains that slides, over the listed loops of the first and then of the second;
-    sets are laid out as masks over the coordinate, blocks of the first chain's positions at a time.
-    """
-    readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
-    both = [
-        positions(e, outside[0], own == "e", merged=True),
-        positions(r, outside[1], own == "r", merged=True),
-    ]
-    trips = [_fixed_trips(e, outside[0], own == "e"), _fixed_trips(r, outside[1], own == "r")]
-    shapes = [
-        np.broadcast_shapes((prod(t), 1, 1), *(np.shape(x) for x in now))
-        for (now, _), t in zip(both, trips, strict=True)
-    ]
-    words = np.zeros((shapes[0][0], shapes[1][0]), np.int64)
-    block = max(1, CELLS // max(1, shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)))
-    for start in range(0, shapes[0][0], block):
-        sets = []
-        for when in (0, 1):
-            index = [
-                x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x
-                for x in both[0][when]
-            ]
-            part = coordinates(
-                readers, lift(e.at(index), (0, 2, 4)), lift(r.at(both[1][when]), (1, 3, 5))
-            )
-            if when == 0:
-                steps = flag(step_exists(e, index), 0) & flag(step_exists(r, both[1][0]), 1)
-            sets.append(part & steps)
-        n = min(block, shapes[0][0] - start)
-        full = (
-            n,
-            shapes[1][0],
-            shapes[0][1],
-            shapes[1][1],
-            shapes[0][2],
-            shapes[1][2],
-            len(readers),
-        )
-        words[start : start + n] = _words(which, *(np.broadcast_to(x, full) for x in sets))
-    wide = words.reshape(
-        *trips[0][: listed[0]], -1, *trips[1][: listed[1]], prod(trips[1][listed[1] :])
-    )
-    total = np.asarray(wide.sum(axis=(listed[0], -1)))
-    total.flags.writeable = False
-    return total
-
-
-def _words(which: str, now: Bools, before: Bools) -> Ints:
-    """One of S O U K X Y L of sets [pe, pr, ge, gr, me, mr, h], as [pe, pr]."""
-    inside, merged = (2, 3, 4, 5, 6), (4, 5)
-    if which in ("S", "O"):
-        return np.asarray((now if which == "S" else now & before).sum(axis=inside))
-    u, x = now.any(axis=merged), before.any(axis=merged)
-    chosen = {
-        "U": lambda: u,
-        "X": lambda: x,
-        "L": lambda: u & x,
-        "K": lambda: u & ~(now & ~before).any(axis=merged),
-        "Y": lambda: x & ~(before & ~now).any(axis=merged),
-    }[which]()
-    return np.asarray(chosen.sum(axis=(2, 3, 4)))
+        ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
+        table = whole_chain(self.nest, chain, ways)
+        tiles, only, shape = self._positions(table, own, None)
+        return chain_table(table.cuts, tiles, only)[:, WORKS].reshape(shape)
