@@ -55,7 +55,7 @@ from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-MOST_STEPS = 1 << 22
+MOST_STEPS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def run(nest: Nest) -> Run:
 def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     """Time of a nest of which ``moves`` cross its boundaries (``analytic.moves``).
 
-    Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
+    Raises MappingError where there are more than 2^18 passes, or phases inside them, to list.
     """
     alone = array_time(nest)
     names = [*nest.arch.level_names, *nest.arch.networks]

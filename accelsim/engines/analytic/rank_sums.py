@@ -260,6 +260,10 @@ def _different(tiles: Ints, only: Ints | None) -> tuple[Ints, Ints, Ints | None]
 
 def different_rows(table: Ints) -> tuple[Ints, Ints]:
     """Where each different row of a table occurs, and which of them each row is."""
+    if table.shape[1] > len(table):  # few long ones
+        known: dict[bytes, int] = {}
+        ids = np.array([known.setdefault(row.tobytes(), len(known)) for row in table], np.int64)
+        return np.unique(ids, return_index=True)[1], ids
     code = np.zeros(len(table), np.int64)
     most = 0
     for column in table.T:  # a row as one number, made small again before it overflows
@@ -353,15 +357,6 @@ def _arrangements(cuts: Cuts, tiles: Ints, only: Ints, free: Ints) -> Arrangemen
     )
 
 
-def _out_of_reach(slide: Slide, out: int, filt: int) -> tuple[Ints, Ints]:
-    """Outputs [from, to) whose windows meet no padding; and taps, all or none of them."""
-    first = max(-(-slide.pad // slide.stride), 0)
-    last = (slide.size + slide.pad - slide.dilation * (filt - 1) - 1) // slide.stride
-    reach = slide.stride * (out - 1) + slide.dilation * (filt - 1) - slide.pad
-    taps = (0, filt) if slide.pad <= 0 and reach < slide.size else (1, 0)
-    return np.array((first, last + 1)), np.array(taps)
-
-
 Chains = tuple[Cuts, Ints, Ints | None]  # with tiles, and where loops stand, [choices, loops]
 
 
@@ -373,7 +368,7 @@ def _met(slide: Slide, e: Chains, r: Chains, *, largest: bool) -> Ints:
     e_rows = np.arange(len(e_tiles)) if e_rows is None else e_rows
     r_rows = np.arange(len(r_tiles)) if r_rows is None else r_rows
     numbers = np.array([slide.stride, slide.dilation, slide.pad, slide.size], np.int64)
-    free = _out_of_reach(slide, e[0].sizes[0], r[0].sizes[0])
+    free = [np.array(x, np.int64) for x in slide.free(e[0].sizes[0], r[0].sizes[0])]
     taps = _arrangements(r[0], r_tiles, r_only, free[1])
     marks = np.zeros((5, slide.size), np.int64)
     sums = np.zeros((len(e_rows), len(LETTERS)), np.int64)

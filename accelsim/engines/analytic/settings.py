@@ -61,6 +61,34 @@ class Moves:
     taken: Ints
 
 
+@dataclass(frozen=True)
+class _Positions:
+    """Where some loops of a chain stand, as ``chain_table`` is asked for it.
+
+    ``tiles``  [positions, loops]
+    ``only``   [positions, loops] the index of each loop that is listed, -1 of the others
+    ``shape``  of the positions, an axis a listed loop
+    ``which``  [trips of the first listed loop]: the place along the first axis each index has
+    """
+
+    tiles: Ints
+    only: Ints
+    shape: tuple[int, ...]
+    which: Ints
+
+
+def _laid_out(values: Ints, *sides: _Positions) -> Ints:
+    """Values at every position of one chain, or of two with each other: an axis a listed loop, as
+    long as its trips.
+    """
+    values = values.reshape([n for at in sides for n in at.shape])
+    axis = 0
+    for at in sides:
+        values = values.take(at.which, axis) if at.shape else values
+        axis += len(at.shape)
+    return values
+
+
 class StepSettings:
     """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
     the temporal loops.  ``shape`` is [settings]: their trips.
@@ -293,10 +321,9 @@ class StepSettings:
         depends = chain.depends(side.b.tensor)
         merged = depends or which in ("S", "O")
         table = side.sums(chain, (outside, own), part, merged=merged)
-        tiles, only, shape = self._positions(table, listed, k)
-        sums = chain_table(table.cuts, tiles, only)
+        at = self._positions(table, listed, k, None)
         column = plain_column(which) if depends else WORKS
-        return sums[:, column].reshape(shape), listed
+        return _laid_out(chain_table(table.cuts, at.tiles, at.only)[:, column], at), listed
 
     def _slide(
         self,
@@ -310,46 +337,60 @@ class StepSettings:
         """A factor of two chains, where a filter slides: over the listed loops of E (or F), then of
         R (or S).
         """
-        sides: list[tuple[Cuts, Ints, Ints]] = []
-        shape: tuple[int, ...] = ()
+        slide = side.projection(rank, which)
+        free = slide.free(*[self.nest.problem.size[d] for d in rank])
+        sides: list[tuple[Cuts, _Positions]] = []
         of: list[int] = []
-        for d in rank:
+        for d, alike in zip(rank, free, strict=True):
             chain = self.nest.chain_of[d]
             part = d if chain.fused else None
             outside, own, listed = self._at(side, chain, k, part, start, final)
             table = side.sums(chain, (outside, own), part)
-            tiles, only, trips = self._positions(table, listed, k)
-            sides.append((table.cuts, tiles, only))
-            shape += trips
+            sides.append((table.cuts, self._positions(table, listed, k, alike)))
             of += listed
-        (e, e_tiles, e_only), (r, r_tiles, r_only) = sides
-        at = np.repeat(np.arange(len(e_only)), len(r_only))  # every position of E with each of R
-        with_it = np.tile(np.arange(len(r_only)), len(e_only))
+        (e_cuts, e), (r_cuts, r) = sides
+        at = np.repeat(np.arange(len(e.only)), len(r.only))  # every position of E with each of R
+        with_it = np.tile(np.arange(len(r.only)), len(e.only))
         sums = slide_table(
-            side.projection(rank, which),
-            e,
-            r,
-            e_tiles[at],
-            r_tiles[with_it],
-            e_only[at],
-            r_only[with_it],
+            slide,
+            e_cuts,
+            r_cuts,
+            e.tiles[at],
+            r.tiles[with_it],
+            e.only[at],
+            r.only[with_it],
         )
-        return sums[:, LETTERS.index(which)].reshape(shape), of
+        return _laid_out(sums[:, LETTERS.index(which)], e, r), of
 
     def _positions(
-        self, table: ChainSums, listed: list[int], k: int | None
-    ) -> tuple[Ints, Ints, tuple[int, ...]]:
-        """Every position of the listed loops, as ``chain_table`` is asked for it: tiles and indices
-        ``[positions, loops]``, and the positions' shape.  A loop k stands at its second and on.
+        self, table: ChainSums, listed: list[int], k: int | None, free: tuple[int, int] | None
+    ) -> _Positions:
+        """Positions of the listed loops at which the sums may differ; a loop k stands at its second
+        and on.  Coordinates ``free`` [from, to) of the chain look alike; None: all of them.
         """
         chain = next(c for c in self.nest.chains if c.name == table.chain)
         loops = [chain.loops[at] for at in table.reads]
-        shape = tuple([self.nest.loops[i].trips - (i == k) for i in listed])
-        tiles = np.array([[self.nest.loops[i].tile for i in loops]], np.int64)
+        indices = [np.arange(i == k, self.nest.loops[i].trips) for i in listed]
+        which = np.arange(len(indices[0]) if indices else 0)
+        if listed[:1] == loops[:1] and listed:
+            tile, part, sizes = (
+                self.nest.loops[loops[0]].tile,
+                table.cuts.parts[0],
+                table.cuts.sizes,
+            )
+            size = sizes[part] if part >= 0 else prod(sizes)
+            low, high = free or (0, size)
+            # a whole piece after one that is whole too
+            alike = (indices[0] > -(-low // tile)) & (indices[0] < min(high, size) // tile)
+            kept = ~alike | (np.cumsum(alike) == 1)
+            which = np.cumsum(kept) - 1
+            indices[0] = indices[0][kept]
+        shape = tuple([len(index) for index in indices])
         only = np.full((prod(shape), len(loops)), -1)
-        for i, index in zip(listed, np.indices(shape, np.int64), strict=True):
-            only[:, loops.index(i)] = index.ravel() + (i == k)
-        return np.repeat(tiles, len(only), axis=0), only, shape
+        for i, index in zip(listed, np.meshgrid(*indices, indexing="ij"), strict=True):
+            only[:, loops.index(i)] = index.ravel()
+        tiles = np.array([[self.nest.loops[i].tile for i in loops]], np.int64)
+        return _Positions(np.repeat(tiles, len(only), axis=0), only, shape, which)
 
     def _spread(self, values: Ints, own: list[int]) -> Ints:
         """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
@@ -365,5 +406,5 @@ class StepSettings:
         """
         ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
         table = whole_chain(self.nest, chain, ways)
-        tiles, only, shape = self._positions(table, own, None)
-        return chain_table(table.cuts, tiles, only)[:, WORKS].reshape(shape)
+        at = self._positions(table, own, None, None)
+        return _laid_out(chain_table(table.cuts, at.tiles, at.only)[:, WORKS], at)
