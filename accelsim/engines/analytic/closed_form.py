@@ -407,6 +407,7 @@ class BoundarySums:
         self.pairs = nest.projection(b.tensor, b.child).pairs
         above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
         self.loops = set(above)
+        self._sums: dict[tuple[str, tuple[int, bool], str | None, bool], ChainSums] = {}
         self.temporal = [i for i in above if not nest.loops[i].spatial]
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
         self.shares = (
@@ -517,6 +518,9 @@ class BoundarySums:
         """Sums over a chain's loops above the boundary, or over those of one part; ``where``: how
         many of its temporal loops stand still, and whether the next advances.
         """
+        known = self._sums.get((chain.name, where, part, merged))
+        if known is not None:
+            return known
         loops = [(at, i) for at, i in enumerate(chain.loops) if i in self.loops]
         if part:
             loops = [(at, i) for at, i in loops if self.nest.loops[i].dim == part]
@@ -528,7 +532,9 @@ class BoundarySums:
             tuple(parts.index(d) if d in parts else -1 for d in dims),
             modes(kinds, *where, merged=merged),
         )
-        return ChainSums(chain.name, tuple(at for at, _ in loops), cuts)
+        reads = tuple([at for at, _ in loops])
+        known = self._sums[chain.name, where, part, merged] = ChainSums(chain.name, reads, cuts)
+        return known
 
     def _plain(
         self, chain: Chain, which: str, k: int | None, final: bool, part: str | None = None

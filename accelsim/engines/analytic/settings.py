@@ -19,7 +19,7 @@ order:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -39,7 +39,7 @@ from accelsim.engines.analytic.rank_sums import (
     slide_table,
 )
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.workload.problem import RANKS
+from accelsim.workload.problem import RANKS, Slide
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -59,34 +59,6 @@ class Moves:
     rest: Ints
     last: Ints
     taken: Ints
-
-
-@dataclass(frozen=True)
-class _Positions:
-    """Where some loops of a chain stand, as ``chain_table`` is asked for it.
-
-    ``tiles``  [positions, loops]
-    ``only``   [positions, loops] the index of each loop that is listed, -1 of the others
-    ``shape``  of the positions, an axis a listed loop
-    ``which``  [trips of the first listed loop]: the place along the first axis each index has
-    """
-
-    tiles: Ints
-    only: Ints
-    shape: tuple[int, ...]
-    which: Ints
-
-
-def _laid_out(values: Ints, *sides: _Positions) -> Ints:
-    """Values at every position of one chain, or of two with each other: an axis a listed loop, as
-    long as its trips.
-    """
-    values = values.reshape([n for at in sides for n in at.shape])
-    axis = 0
-    for at in sides:
-        values = values.take(at.which, axis) if at.shape else values
-        axis += len(at.shape)
-    return values
 
 
 class StepSettings:
@@ -317,13 +289,9 @@ class StepSettings:
         """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
         on it, of who is active.
         """
-        outside, own, listed = self._at(side, chain, k, part, start, final)
-        depends = chain.depends(side.b.tensor)
-        merged = depends or which in ("S", "O")
-        table = side.sums(chain, (outside, own), part, merged=merged)
-        at = self._positions(table, listed, k, None)
-        column = plain_column(which) if depends else WORKS
-        return _laid_out(chain_table(table.cuts, at.tiles, at.only)[:, column], at), listed
+        place, listed = self._place(side, chain, k, part, start, final, which)
+        column = plain_column(which) if chain.depends(side.b.tensor) else WORKS
+        return _chain_values(place)[..., column], listed
 
     def _slide(
         self,
@@ -337,60 +305,39 @@ class StepSettings:
         """A factor of two chains, where a filter slides: over the listed loops of E (or F), then of
         R (or S).
         """
-        slide = side.projection(rank, which)
-        free = slide.free(*[self.nest.problem.size[d] for d in rank])
-        sides: list[tuple[Cuts, _Positions]] = []
-        of: list[int] = []
-        for d, alike in zip(rank, free, strict=True):
-            chain = self.nest.chain_of[d]
-            part = d if chain.fused else None
-            outside, own, listed = self._at(side, chain, k, part, start, final)
-            table = side.sums(chain, (outside, own), part)
-            sides.append((table.cuts, self._positions(table, listed, k, alike)))
-            of += listed
-        (e_cuts, e), (r_cuts, r) = sides
-        at = np.repeat(np.arange(len(e.only)), len(r.only))  # every position of E with each of R
-        with_it = np.tile(np.arange(len(r.only)), len(e.only))
-        sums = slide_table(
-            slide,
-            e_cuts,
-            r_cuts,
-            e.tiles[at],
-            r.tiles[with_it],
-            e.only[at],
-            r.only[with_it],
+        chains = [self.nest.chain_of[d] for d in rank]
+        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
+        (e, of_e), (r, of_r) = (
+            self._place(side, c, k, p, start, final, which)
+            for c, p in zip(chains, parts, strict=True)
         )
-        return _laid_out(sums[:, LETTERS.index(which)], e, r), of
+        values = _slide_values(side.projection(rank, which), e, r)
+        return values[..., LETTERS.index(which)], [*of_e, *of_r]
 
-    def _positions(
-        self, table: ChainSums, listed: list[int], k: int | None, free: tuple[int, int] | None
-    ) -> _Positions:
-        """Positions of the listed loops at which the sums may differ; a loop k stands at its second
-        and on.  Coordinates ``free`` [from, to) of the chain look alike; None: all of them.
-        """
-        chain = next(c for c in self.nest.chains if c.name == table.chain)
+    def _place(
+        self,
+        side: BoundarySums,
+        chain: Chain,
+        k: int | None,
+        part: str | None,
+        start: bool,
+        final: bool,
+        which: str,
+    ) -> tuple[_Place, list[int]]:
+        """A chain above the boundary at every position of its listed loops; and those loops."""
+        outside, own, listed = self._at(side, chain, k, part, start, final)
+        merged = chain.depends(side.b.tensor) or which in ("S", "O")
+        table = side.sums(chain, (outside, own), part, merged=merged)
+        return self._listed(chain, table, listed, k), listed
+
+    def _listed(self, chain: Chain, table: ChainSums, listed: list[int], k: int | None) -> _Place:
+        """Sums over a chain, kept apart over the listed loops; k stands at its second and on."""
         loops = [chain.loops[at] for at in table.reads]
-        indices = [np.arange(i == k, self.nest.loops[i].trips) for i in listed]
-        which = np.arange(len(indices[0]) if indices else 0)
-        if listed[:1] == loops[:1] and listed:
-            tile, part, sizes = (
-                self.nest.loops[loops[0]].tile,
-                table.cuts.parts[0],
-                table.cuts.sizes,
-            )
-            size = sizes[part] if part >= 0 else prod(sizes)
-            low, high = free or (0, size)
-            # a whole piece after one that is whole too
-            alike = (indices[0] > -(-low // tile)) & (indices[0] < min(high, size) // tile)
-            kept = ~alike | (np.cumsum(alike) == 1)
-            which = np.cumsum(kept) - 1
-            indices[0] = indices[0][kept]
-        shape = tuple([len(index) for index in indices])
-        only = np.full((prod(shape), len(loops)), -1)
-        for i, index in zip(listed, np.meshgrid(*indices, indexing="ij"), strict=True):
-            only[:, loops.index(i)] = index.ravel()
-        tiles = np.array([[self.nest.loops[i].tile for i in loops]], np.int64)
-        return _Positions(np.repeat(tiles, len(only), axis=0), only, shape, which)
+        return _Place(
+            table.cuts,
+            tuple([self.nest.loops[i].tile for i in loops]),
+            tuple([(loops.index(i), int(i == k), self.nest.loops[i].trips) for i in listed]),
+        )
 
     def _spread(self, values: Ints, own: list[int]) -> Ints:
         """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
@@ -405,6 +352,77 @@ class StepSettings:
         loops, ``[trips of own[0], ...]``.
         """
         ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
-        table = whole_chain(self.nest, chain, ways)
-        at = self._positions(table, own, None, None)
-        return _laid_out(chain_table(table.cuts, at.tiles, at.only)[:, WORKS], at)
+        place = self._listed(chain, whole_chain(self.nest, chain, ways), own, None)
+        return _chain_values(place)[..., WORKS]
+
+
+# -- sums at every position of the listed loops ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A chain whose sums are kept apart over some of its loops.
+
+    ``tiles``   of its loops
+    ``listed``  (which loop, first index, trips) of those kept apart
+    """
+
+    cuts: Cuts
+    tiles: tuple[int, ...]
+    listed: tuple[tuple[int, int, int], ...]
+
+    def positions(self, free: tuple[int, int]) -> tuple[Ints, Ints, Ints]:
+        """Where sums may differ, as ``chain_table`` is asked for it: tiles and indices
+        ``[positions, loops]``; and which of those each position is, an axis a listed loop.  What
+        lies within coordinates ``free`` [from, to) looks alike.
+        """
+        indices = [np.arange(first, trips) for _, first, trips in self.listed]
+        which = np.arange(prod([len(index) for index in indices]))
+        which = which.reshape([len(index) for index in indices])
+        if self.listed and self.listed[0][0] == 0:
+            # a whole piece of the outermost loop that comes after one is like the next
+            alike = (indices[0] > -(-free[0] // self.tiles[0])) & (
+                indices[0] < free[1] // self.tiles[0]
+            )
+            kept = ~alike | (np.cumsum(alike) == 1)
+            indices[0] = indices[0][kept]
+            which = which[: len(indices[0])][np.cumsum(kept) - 1]
+        only = np.full((prod([len(index) for index in indices]), len(self.tiles)), -1)
+        grid = np.meshgrid(*indices, indexing="ij") if len(indices) > 1 else indices
+        for (loop, _, _), index in zip(self.listed, grid, strict=True):
+            only[:, loop] = index.ravel()
+        tiles = np.array([self.tiles], np.int64)
+        return np.repeat(tiles, len(only), axis=0), only, which
+
+
+@lru_cache(maxsize=1 << 12)
+def _chain_values(place: _Place) -> Ints:
+    """``chain_table`` at every position: [trips of each listed loop, 4].  Read-only, as it is
+    handed out to many.
+    """
+    part, sizes = place.cuts.parts[:1], place.cuts.sizes
+    size = sizes[part[0]] if part and part[0] >= 0 else prod(sizes)
+    tiles, only, which = place.positions((0, size))
+    values = chain_table(place.cuts, tiles, only)[which]
+    values.flags.writeable = False
+    return values
+
+
+@lru_cache(maxsize=1 << 10)
+def _slide_values(slide: Slide, e: _Place, r: _Place) -> Ints:
+    """``slide_table`` at every position of both: [trips of e's, trips of r's, 7]; read-only."""
+    sizes = e.cuts.sizes[0], r.cuts.sizes[0]
+    free = [(low, min(high, n)) for (low, high), n in zip(slide.free(*sizes), sizes, strict=True)]
+    (e_tiles, e_only, e_which), (r_tiles, r_only, r_which) = (
+        x.positions(alike) for x, alike in zip((e, r), free, strict=True)
+    )
+    at = np.repeat(np.arange(len(e_only)), len(r_only))  # every position of E with each of R
+    other = np.tile(np.arange(len(r_only)), len(e_only))
+    sums = slide_table(
+        slide, e.cuts, r.cuts, e_tiles[at], r_tiles[other], e_only[at], r_only[other]
+    )
+    sums = sums.reshape(len(e_only), len(r_only), len(LETTERS))
+    values = sums[e_which.ravel()][:, r_which.ravel()]
+    values = values.reshape(*e_which.shape, *r_which.shape, len(LETTERS))
+    values.flags.writeable = False
+    return values
