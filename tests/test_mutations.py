@@ -60,7 +60,7 @@ MUTATIONS = {
     "met once": ("sums", "sums[choice, at] += often * each", "sums[choice, at] += each"),
     "pairs: no step of history": ("sums", "low[depth + 1, part] += index_before(mode, index[depth], first_before, tile) * tile", "low[depth + 1, part] += index[depth] * tile"),
     "pairs: inner loops do not restart": ("sums", "index_before(mode, index[depth], first_before, tile) * tile", "(index[depth] - (mode == ADVANCES)) * tile"),
-    "pairs: parts in the wrong order": ("sums", "for later in range(part + 1, width - 1):", "for later in range(part):"),
+    "pairs: chunk without a place": ("sums", "at += low[width - 1] // inner", "at += 0"),
     "pairs: gone ones kept": ("sums", "(kept and not held[0, 4 * width])", "False"),
     "pairs: idle ones held": ("sums", "if words(held, 0, BEFORE) == 0 or", "if"),
     "irrelevant terms dropped": ("analytic", "if not chain.depends(self.b.tensor):\n            return False", "if not chain.depends(self.b.tensor):\n            return True"),

@@ -50,6 +50,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
+from accelsim.mapping.mapping import MappingError
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
@@ -183,13 +184,13 @@ def point_table(cuts: Cuts, tiles: Ints, wanted: tuple[int, int], *, kept: bool)
     ``[loops]`` cut a chain into points.  A place is two coordinates, along the parts ``wanted``
     (-1: none); ``[sizes of the two]``.
 
-    Raises OverflowError above 2^22 positions: they are visited one by one.
+    Raises MappingError above 2^22 positions: they are visited one by one.
     """
     loops, width = len(cuts.parts), len(cuts.sizes) + 1
     many = prod(_most_trips(cuts, tiles.tolist()))
     counts = np.zeros([cuts.sizes[part] if part >= 0 else 1 for part in wanted], np.int64)
     if max(many, counts.size) > MOST_POINTS:
-        raise OverflowError(
+        raise MappingError(
             f"there are {max(many, counts.size)} places of (k, x) pairs to visit, more than the "
             f"{MOST_POINTS} that are visited one by one"
         )

@@ -43,6 +43,7 @@ from accelsim.workload.problem import RANKS, Slide
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+KEPT = 1 << 10  # positions up to which values are kept for the next who asks
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,7 @@ class StepSettings:
         """
         place, listed = self._place(side, chain, k, part, start, final, which)
         column = plain_column(which) if chain.depends(side.b.tensor) else WORKS
-        return _chain_values(place)[..., column], listed
+        return _kept(_chain_values, place)[..., column], listed
 
     def _slide(
         self,
@@ -311,7 +312,7 @@ class StepSettings:
             self._place(side, c, k, p, start, final, which)
             for c, p in zip(chains, parts, strict=True)
         )
-        values = _slide_values(side.projection(rank, which), e, r)
+        values = _kept(_slide_values, e, r, side.projection(rank, which))
         return values[..., LETTERS.index(which)], [*of_e, *of_r]
 
     def _place(
@@ -353,7 +354,7 @@ class StepSettings:
         """
         ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
         place = self._listed(chain, whole_chain(self.nest, chain, ways), own, None)
-        return _chain_values(place)[..., WORKS]
+        return _kept(_chain_values, place)[..., WORKS]
 
 
 # -- sums at every position of the listed loops ----------------------------------------------------
@@ -395,6 +396,13 @@ class _Place:
         return np.repeat(tiles, len(only), axis=0), only, which
 
 
+def _kept(table: Any, *arguments: Any) -> Ints:
+    """A table's values, from memory if they are few; many are not kept."""
+    places = [x for x in arguments if isinstance(x, _Place)]
+    many = prod([trips for x in places for _, _, trips in x.listed])
+    return np.asarray((table if many <= KEPT else table.__wrapped__)(*arguments))
+
+
 @lru_cache(maxsize=1 << 12)
 def _chain_values(place: _Place) -> Ints:
     """``chain_table`` at every position: [trips of each listed loop, 4].  Read-only, as it is
@@ -409,7 +417,7 @@ def _chain_values(place: _Place) -> Ints:
 
 
 @lru_cache(maxsize=1 << 10)
-def _slide_values(slide: Slide, e: _Place, r: _Place) -> Ints:
+def _slide_values(e: _Place, r: _Place, slide: Slide) -> Ints:
     """``slide_table`` at every position of both: [trips of e's, trips of r's, 7]; read-only."""
     sizes = e.cuts.sizes[0], r.cuts.sizes[0]
     free = [(low, min(high, n)) for (low, high), n in zip(slide.free(*sizes), sizes, strict=True)]
