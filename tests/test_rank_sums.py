@@ -5,11 +5,8 @@ of every instance at every step (``slow_sums``); and that their cost does not gr
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,16 +140,3 @@ def test_many_choices_are_each_by_itself() -> None:
     together = rank_sums.chain_table(cuts, tiles)
     for row, sums in zip(tiles, together, strict=True):
         assert (rank_sums.chain_table(cuts, row[None])[0] == sums).all()
-
-
-def test_commands_that_count_nothing_load_no_compiler() -> None:
-    """numba is imported by the first kernel that runs, not before."""
-    code = (
-        "import sys\nfrom accelsim.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'numba' not in sys.modules, 'numba was loaded'\n"
-    )
-    architecture = Path(__file__).parents[1] / "architectures" / "eyeriss.yaml"
-    shown = ["show", "lenet5", "--arch", "eyeriss", "--dataflow", "rs"]
-    for command in (["--help"], ["list"], ["show", "eyeriss"], shown, ["validate", architecture]):
-        subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)
