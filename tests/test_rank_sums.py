@@ -15,7 +15,7 @@ from slow_sums import SlowChain, active, plain_sums, sliding_sums
 
 from accelsim.base import compiled
 from accelsim.engines.analytic import rank_sums
-from accelsim.engines.analytic.rank_sums import TileChain
+from accelsim.engines.analytic.one_chain import TileChain, irrelevant, plain, sliding
 from accelsim.workload.problem import Slide
 
 SEEDS = range(600)
@@ -55,9 +55,9 @@ def one_chain(seed: int) -> None:
     line = drawn_chain(rng, sizes, rng.randint(0, 5))
     outside, own = drawn_place(rng, line)
     slow = SlowChain(line.sizes, line.loops)
-    assert vars(rank_sums.plain(line, outside, own)) == plain_sums(slow, outside, own)
+    assert vars(plain(line, outside, own)) == plain_sums(slow, outside, own)
     pairs, groups = active(slow, outside, own)
-    sums = rank_sums.irrelevant(line, outside, own)
+    sums = irrelevant(line, outside, own)
     assert (sums.S, sums.O) == (pairs, pairs)
     assert {sums.U, sums.K, sums.X, sums.Y, sums.L} == {groups}
 
@@ -75,7 +75,7 @@ def one_slide(seed: int) -> None:
     want = sliding_sums(
         (slide.stride, slide.dilation, slide.pad, slide.size), *slow, (e_outside, r_outside), own
     )
-    assert vars(rank_sums.sliding(slide, e, r, (e_outside, r_outside), own)) == want
+    assert vars(sliding(slide, e, r, (e_outside, r_outside), own)) == want
 
 
 @pytest.mark.parametrize("check", [one_chain, one_slide])
@@ -105,14 +105,14 @@ BIG = [
 def test_a_long_chain_takes_no_longer(sizes: Any, loops: Any) -> None:
     """At all positions every word is held once by somebody, however the chain is cut."""
     line = TileChain(sizes, loops)
-    rank_sums.plain(line, temporal(line), False)
+    plain(line, temporal(line), False)
     start = time.process_time()
-    sums = rank_sums.plain(line, temporal(line), False)
+    sums = plain(line, temporal(line), False)
     assert time.process_time() - start < 0.05
     assert sums.S == prod(sizes)
     # all but those of the first piece are new where the outermost loop advances
     first = loops[0][1] * prod(sizes[1:])
-    inside = rank_sums.plain(TileChain(sizes, loops[:1]), 0, True)
+    inside = plain(TileChain(sizes, loops[:1]), 0, True)
     assert inside.S == prod(sizes) - first
 
 
@@ -125,9 +125,9 @@ def test_a_large_image_takes_no_longer(padding: int) -> None:
     for loops in (((0, 100, "t"), (0, 7, "t"), (0, 1, "t")), ((0, 14, "t"), (0, 1, "m"))):
         line = TileChain((out,), loops)
         at = temporal(line)
-        rank_sums.sliding(slide, line, whole, (at, 0), "")
+        sliding(slide, line, whole, (at, 0), "")
         start = time.process_time()
-        sums = rank_sums.sliding(slide, line, whole, (at, 0), "")
+        sums = sliding(slide, line, whole, (at, 0), "")
         assert time.process_time() - start < 0.05
         held = [max(0, min(h + filt, size + padding) - max(h, padding)) for h in range(out)]
         assert sums.S == sum(held)

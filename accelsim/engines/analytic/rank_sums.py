@@ -224,14 +224,9 @@ def _most_trips(cuts: Cuts, tiles: Sequence[int]) -> list[int]:
 
 
 def slide_table(
-    slide: Slide,
-    e: Cuts,
-    r: Cuts,
-    e_tiles: Ints,
-    r_tiles: Ints,
-    e_only: Ints | None = None,
-    r_only: Ints | None = None,
-) -> Ints:
+    slide: Slide, e: Cuts, r: Cuts, e_tiles: Ints, r_tiles: Ints,
+    e_only: Ints | None = None, r_only: Ints | None = None,
+) -> Ints:  # fmt: skip
     """A sliding rank's sums S O U K X Y L for many choices of both chains' tiles, ``[choices,
     loops]`` each, and of where loops stand, as ``chain_table``; ``[choices, 7]``.
     """
@@ -382,80 +377,11 @@ def _met(slide: Slide, e: Chains, r: Chains, *, largest: bool) -> Ints:
         chosen = np.flatnonzero((e_rows >= start) & (e_rows < start + BLOCK))
         added = np.zeros((len(chosen), len(LETTERS)), np.int64)
         met(
-            words,
-            outs.begins,
-            outs.entries,
-            taps.begins,
-            taps.entries,
-            e_rows[chosen] - start,
-            r_rows[chosen],
-            largest,
-            added,
-        )
+            words, outs.begins, outs.entries, taps.begins, taps.entries,
+            e_rows[chosen] - start, r_rows[chosen], largest, added,
+        )  # fmt: skip
         sums[chosen] = added
     return sums
-
-
-# One chain with its tiles -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sums:
-    """The seven sums of this page: S, O over instances; U, K, X, Y, L over sharing groups."""
-
-    S: int
-    O: int  # noqa: E741
-    U: int
-    K: int
-    X: int
-    Y: int
-    L: int
-
-
-@dataclass(frozen=True)
-class TileChain:
-    """A chain with its tiles, as plain numbers.
-
-    ``sizes``  of each part, uncut
-    ``loops``  (part, or -1 for the fused whole; tile; kind), outermost first; the kind is ``t``
-               temporal, ``g`` grouped, ``m`` merged
-    """
-
-    sizes: tuple[int, ...]
-    loops: tuple[tuple[int, int, str], ...]
-
-    def cuts(self, outside: int, own: bool, *, merged: bool = True) -> Cuts:
-        """How its loops are looked at, as ``modes`` has it."""
-        ways = modes([kind for _, _, kind in self.loops], outside, own, merged=merged)
-        return Cuts(self.sizes, tuple([part for part, _, _ in self.loops]), ways)
-
-    @property
-    def tiles(self) -> Ints:
-        """``[1, loops]``."""
-        return np.array([[tile for _, tile, _ in self.loops]], np.int64)
-
-
-def plain(line: TileChain, outside: int, own: bool) -> Sums:
-    """A rank of one chain the tensor depends on.  Where k is the chain's own, nothing is kept."""
-    sums = chain_table(line.cuts(outside, own), line.tiles)[0].tolist()
-    return Sums(*[sums[plain_column(which)] for which in LETTERS])
-
-
-def irrelevant(line: TileChain, outside: int, own: bool) -> Sums:
-    """A chain the tensor does not depend on: active (position, instance) pairs for S and O, active
-    (position, group) pairs for the rest.  An idle instance skips the step (rule 3).
-    """
-    pairs, groups = (
-        int(chain_table(line.cuts(outside, own, merged=merged), line.tiles)[0, WORKS])
-        for merged in (True, False)
-    )
-    return Sums(pairs, pairs, groups, groups, groups, groups, groups)
-
-
-def sliding(slide: Slide, e: TileChain, r: TileChain, outside: tuple[int, int], own: str) -> Sums:
-    """A rank of two chains that slides; ``own`` is ``e``, ``r`` or nothing."""
-    outs, taps = e.cuts(outside[0], own == "e"), r.cuts(outside[1], own == "r")
-    return Sums(*slide_table(slide, outs, taps, e.tiles, r.tiles)[0].tolist())
 
 
 # One loop -----------------------------------------------------------------------------------------
@@ -954,16 +880,9 @@ def add_group(marks: Ints, low: int, high: int, sums: Ints) -> None:
 
 @kernel
 def met(
-    words: Ints,
-    e_begins: Ints,
-    e_entries: Ints,
-    r_begins: Ints,
-    r_entries: Ints,
-    e_rows: Ints,
-    r_rows: Ints,
-    largest: bool,
-    sums: Ints,
-) -> None:
+    words: Ints, e_begins: Ints, e_entries: Ints, r_begins: Ints, r_entries: Ints,
+    e_rows: Ints, r_rows: Ints, largest: bool, sums: Ints,
+) -> None:  # fmt: skip
     """What arrangements sum when they meet, for choices of an output chain and a filter chain.
 
     words      [kinds of e, kinds of r, 7]  as ``slide_sums`` gives them
@@ -983,22 +902,3 @@ def met(
                         sums[choice, at] = max(sums[choice, at], each)
                     else:
                         sums[choice, at] += often * each
-
-
-__all__ = [
-    "ChainRows",
-    "ChainSums",
-    "Cuts",
-    "FormulaSums",
-    "SlideSums",
-    "Sums",
-    "TileChain",
-    "chain_table",
-    "irrelevant",
-    "modes",
-    "plain",
-    "plain_column",
-    "slide_largest",
-    "slide_table",
-    "sliding",
-]

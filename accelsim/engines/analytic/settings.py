@@ -324,17 +324,19 @@ class StepSettings:
         start: bool,
         final: bool,
         which: str,
-    ) -> tuple[_Place, list[int]]:
+    ) -> tuple[_ListedChain, list[int]]:
         """A chain above the boundary at every position of its listed loops; and those loops."""
         outside, own, listed = self._at(side, chain, k, part, start, final)
         merged = chain.depends(side.b.tensor) or which in ("S", "O")
         table = side.sums(chain, (outside, own), part, merged=merged)
         return self._listed(chain, table, listed, k), listed
 
-    def _listed(self, chain: Chain, table: ChainSums, listed: list[int], k: int | None) -> _Place:
+    def _listed(
+        self, chain: Chain, table: ChainSums, listed: list[int], k: int | None
+    ) -> _ListedChain:
         """Sums over a chain, kept apart over the listed loops; k stands at its second and on."""
         loops = [chain.loops[at] for at in table.reads]
-        return _Place(
+        return _ListedChain(
             table.cuts,
             tuple([self.nest.loops[i].tile for i in loops]),
             tuple([(loops.index(i), int(i == k), self.nest.loops[i].trips) for i in listed]),
@@ -361,7 +363,7 @@ class StepSettings:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ListedChain:
     """A chain whose sums are kept apart over some of its loops.
 
     ``tiles``   of its loops
@@ -398,13 +400,13 @@ class _Place:
 
 def _kept(table: Any, *arguments: Any) -> Ints:
     """A table's values, from memory if they are few; many are not kept."""
-    places = [x for x in arguments if isinstance(x, _Place)]
+    places = [x for x in arguments if isinstance(x, _ListedChain)]
     many = prod([trips for x in places for _, _, trips in x.listed])
     return np.asarray((table if many <= KEPT else table.__wrapped__)(*arguments))
 
 
 @lru_cache(maxsize=1 << 12)
-def _chain_values(place: _Place) -> Ints:
+def _chain_values(place: _ListedChain) -> Ints:
     """``chain_table`` at every position: [trips of each listed loop, 4].  Read-only, as it is
     handed out to many.
     """
@@ -417,7 +419,7 @@ def _chain_values(place: _Place) -> Ints:
 
 
 @lru_cache(maxsize=1 << 10)
-def _slide_values(e: _Place, r: _Place, slide: Slide) -> Ints:
+def _slide_values(e: _ListedChain, r: _ListedChain, slide: Slide) -> Ints:
     """``slide_table`` at every position of both: [trips of e's, trips of r's, 7]; read-only."""
     sizes = e.cuts.sizes[0], r.cuts.sizes[0]
     free = [(low, min(high, n)) for (low, high), n in zip(slide.free(*sizes), sizes, strict=True)]
