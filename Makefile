@@ -26,6 +26,7 @@ test-all: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
 	$(BIN)/python benchmarks/mappings_per_second.py
+	$(BIN)/python benchmarks/time_by_size.py
 	$(BIN)/python benchmarks/sweep_points_per_second.py --scalesim
 	$(BIN)/python benchmarks/whole_networks.py
 	$(BIN)/python benchmarks/scalesim_speed.py

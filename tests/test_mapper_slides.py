@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from slow_sums import SlowChain, sliding_sums
 
 from accelsim.engines.analytic import rank_sums
-from accelsim.engines.analytic.piece_classes import GROUPS
-from accelsim.engines.analytic.rank_sums import Cuts, modes, slide_largest, slide_table
+from accelsim.engines.analytic.rank_sums import GROUPS, Cuts, modes, slide_largest, slide_table
 from accelsim.mapping.footprint import sliding_words
 from accelsim.workload.problem import Slide
 

@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dis import get_instructions
 from functools import update_wrapper
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -34,17 +35,17 @@ _lock = threading.RLock()
 
 def kernel(function: F) -> F:
     """The same function, compiled at its first call; see the module's text for what it may do."""
-    return cast(F, _Kernel(function))
+    return cast(F, _made(function))
 
 
 def inlined(function: F) -> F:
     """A part of kernels, laid into each that calls it, where a call would cost more than itself."""
-    return cast(F, _Kernel(function, forceinline=True))
+    return cast(F, _made(function, forceinline=True))
 
 
 def kernel_with_arrays(function: F) -> F:
     """A kernel that makes arrays of its own, where how long they are is known only on the way."""
-    return cast(F, _Kernel(function, _nrt=True))
+    return cast(F, _made(function, _nrt=True))
 
 
 def compiles() -> bool:
@@ -52,8 +53,14 @@ def compiles() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and _numba() is not None
 
 
+def _made(function: Callable[..., Any], **options: Any) -> _Kernel:
+    """A kernel of a class of its own, since how an object is called is told by its class."""
+    own: type[_Kernel] = type("_Kernel", (_Kernel,), {})
+    return own(function, **options)
+
+
 class _Kernel:
-    """A function and, after the first call, what that call runs."""
+    """A function and, after the first call, what that call runs; later calls run that at once."""
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         self.function, self.options = function, options
@@ -63,6 +70,7 @@ class _Kernel:
     def __call__(self, *arguments: Any) -> Any:
         if self.ready is None:
             self.ready = self.dispatcher() if compiles() else self._as_python
+        type.__setattr__(type(self), "__call__", staticmethod(self.ready))
         return self.ready(*arguments)
 
     def _as_python(self, *arguments: Any) -> Any:
@@ -81,7 +89,7 @@ class _Kernel:
         plain = self.function
         assert isinstance(plain, FunctionType)
         names = dict(plain.__globals__)
-        for name in plain.__code__.co_names:
+        for name in {x.argval for x in get_instructions(plain) if x.opname == "LOAD_GLOBAL"}:
             called = names.get(name)
             if isinstance(called, _Kernel) and called is not self:
                 if called.function.__module__ != plain.__module__:
@@ -97,8 +105,14 @@ class _Kernel:
         try:
             made = numba.njit(cache=True, **options)(twin)
         except RuntimeError:  # no directory for the cache can be written
-            return numba.njit(**options)(twin)
-        made._cache.load_overload = _forgiving(made._cache)
+            made = numba.njit(**options)(twin)
+        else:
+            made._cache.load_overload = _forgiving(made._cache)
+        compile_for, plain_kind = made.compile, numba.types.unliteral
+        # a constant is a number like any other: not a kind of its own to compile for
+        made.compile = lambda kinds: compile_for(
+            tuple(map(plain_kind, kinds)) if isinstance(kinds, tuple) else kinds
+        )
         return made
 
 

@@ -23,8 +23,7 @@ import numpy.typing as npt
 from accelsim.engines import moved
 from accelsim.engines.analytic.array_time import on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
-from accelsim.engines.analytic.piece_classes import GROUPS
-from accelsim.engines.analytic.rank_sums import Cuts, slide_largest
+from accelsim.engines.analytic.rank_sums import GROUPS, Cuts, slide_largest
 from accelsim.mapper import lower_cycles as time
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.packed import Packed

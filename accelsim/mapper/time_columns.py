@@ -15,8 +15,7 @@ import numpy.typing as npt
 from accelsim.engines.analytic.array_time import holds, on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, whole_chain
 from accelsim.engines.analytic.pass_plan import overlaps
-from accelsim.engines.analytic.piece_classes import WORKS
-from accelsim.engines.analytic.rank_sums import ChainRows, FormulaSums
+from accelsim.engines.analytic.rank_sums import WORKS, ChainRows, FormulaSums, modes
 from accelsim.mapper import lower_cycles as time
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapping.skeleton import Boundary, Chain, Skeleton, depends, most_trips
@@ -79,7 +78,8 @@ def _fold(nest: Skeleton, chain: Chain, axis: str, outside: int) -> Factor:
     """
     loops = [nest.loops[i] for i in chain.loops]
     kinds = [("g" if x.axis == axis else "m") if x.spatial else "t" for x in loops]
-    return Factor(whole_chain(nest, chain, kinds, outside), WORKS, "fold")
+    ways = modes(kinds, outside, False, merged=False)
+    return Factor(whole_chain(nest, chain, ways), WORKS, "fold")
 
 
 def ramp_columns(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Map
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 from math import ceil, prod
 
 import numpy as np
@@ -91,8 +92,8 @@ class Footprint:
         return min((self.skeleton.problem.size[dim], *self._above(dim, level)))
 
     def _shortest(self, dim: str, level: int) -> int:
-        lo, hi = _piece_ends(self.skeleton.problem.size[dim], self._above(dim, level))
-        return int((hi - lo).min())
+        size = self.skeleton.problem.size[dim]
+        return min(hi - lo for lo, hi in _pieces(size, self._above(dim, level), (0, size)))
 
     def word_bits(self, level: int, tensor: str) -> int:
         """Width of a tensor's words at a level, in bits."""
@@ -169,20 +170,23 @@ def sliding_words(
     Not simply the first piece's: with padding it is the first that is short, and with a stride or
     a dilation above 1 pieces leave gaps.
     """
-    e_lo, e_hi = _piece_ends(out, out_tiles)
-    r_lo, r_hi = _piece_ends(filt, filt_tiles)
-    lengths = {(int(a), int(b)) for a in (e_hi - e_lo) for b in (r_hi - r_lo)}
+    if filt == 1 and slide.pad == 0 and slide.stride * (out - 1) < slide.size:
+        return min((out, *out_tiles))  # each output has a word of its own
+    free_out, free_filt = slide.free(out, filt)
+    of_length: list[dict[int, list[int]]] = []  # where the pieces of each length begin
+    for pieces in (_pieces(out, out_tiles, free_out), _pieces(filt, filt_tiles, free_filt)):
+        of_length.append({})
+        for lo, hi in pieces:
+            of_length[-1].setdefault(hi - lo, []).append(lo)
     best = 0
-    for e_len, r_len in lengths:
+    for (e_len, e_lo), (r_len, r_lo) in product(*[x.items() for x in of_length]):
         # [coordinates from the piece's first on] whether a window touches it, and how many before
         steps = np.zeros((e_len - 1) * slide.stride + (r_len - 1) * slide.dilation + 1, bool)
         for r in range(r_len):
             steps[r * slide.dilation :: slide.stride][:e_len] = True
         before = np.concatenate([[0], np.cumsum(steps)])
         first = (  # [output pieces, filter pieces]
-            slide.stride * e_lo[e_hi - e_lo == e_len][:, None]
-            + slide.dilation * r_lo[r_hi - r_lo == r_len]
-            - slide.pad
+            slide.stride * np.array(e_lo)[:, None] + slide.dilation * np.array(r_lo) - slide.pad
         )
         a = np.clip(-first, 0, len(steps))
         b = np.clip(slide.size - first, 0, len(steps))
@@ -190,15 +194,24 @@ def sliding_words(
     return best
 
 
-def _piece_ends(total: int, tiles: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """First and end of every piece [pieces] that a range is cut to, one tile after the other."""
-    lo, hi = np.array([0]), np.array([total])
+def _pieces(total: int, tiles: tuple[int, ...], free: tuple[int, int]) -> list[tuple[int, int]]:
+    """Pieces [from, to) that a range is cut to, one tile after the other: all of them, but where a
+    piece is ``free`` [from, to), no matter where it lies, only one of each length.
+    """
+    pieces = [(0, total)]
     for tile in tiles:
-        n = -(-int((hi - lo).max()) // tile)
-        new = lo[:, None] + np.arange(n) * tile
-        end = np.minimum(new + tile, hi[:, None])
-        lo, hi = new[new < end], end[new < end]
-    return lo, hi
+        cut: dict[tuple[int, int], tuple[int, int]] = {}
+        for lo, hi in pieces:
+            n = -(-(hi - lo) // tile)
+            # from the second free one to the last: whole pieces that lie in ``free``
+            second = max(-(-(free[0] - lo) // tile), 0) + 1
+            last = max(min((free[1] - lo) // tile, (hi - lo) // tile), second)
+            for i in (*range(min(second, n)), *range(last, n)):
+                piece = (lo + i * tile, min(lo + (i + 1) * tile, hi))
+                apart = piece[0] < free[0] or piece[1] > free[1]
+                cut[piece if apart else (-1, piece[1] - piece[0])] = piece
+        pieces = list(cut.values())
+    return pieces
 
 
 __all__ = ["Footprint", "copies", "sliding_words"]

@@ -44,6 +44,15 @@ class Slide:
     pad: int
     size: int
 
+    def free(self, out: int, filt: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Outputs [from, to) whose windows of ``filt`` taps meet no padding, and taps that meet
+        none at any of ``out`` outputs: all or none of them.
+        """
+        first = max(-(-self.pad // self.stride), 0)
+        last = (self.size + self.pad - self.dilation * (filt - 1) - 1) // self.stride
+        reach = self.stride * (out - 1) + self.dilation * (filt - 1) - self.pad
+        return (first, last + 1), (0, filt) if self.pad <= 0 and reach < self.size else (1, 0)
+
 
 @dataclass(frozen=True)
 class Problem(Displayed):

@@ -1,8 +1,8 @@
 """The analytic engine: counts, cycles and stalls of a nest in closed form; no word is moved.
 
-    rank_sums     what one rank of a tensor adds up to, over steps and instances
-    piece_classes the same, added up by classes of equal pieces: compiled loops
-    chain_positions  pieces laid out position by position, for settings and (k, x) pairs
+    rank_sums     what one rank of a tensor adds up to, over steps and instances, by classes of
+                  equal pieces: compiled loops
+    one_chain     the same of one chain with its tiles, for examples by hand
     closed_form   words over every boundary: signed products of those sums       (section 4)
     fold_time     a systolic array's folds, over loops instead of one by one      (section 5)
     array_time    the array's time, memory never waited for

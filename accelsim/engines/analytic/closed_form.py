@@ -41,17 +41,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.chain_positions import TileChain, positions, step_exists
-from accelsim.engines.analytic.piece_classes import WORKS
 from accelsim.engines.analytic.rank_sums import (
+    ADVANCES,
+    FIRST,
+    GROUPS,
     LETTERS,
+    STANDS,
+    WORKS,
     ChainRows,
     ChainSums,
     Cuts,
     FormulaSums,
     SlideSums,
+    different_rows,
     modes,
     plain_column,
+    point_table,
     slide_table,
 )
 from accelsim.engines.moved import Moved
@@ -358,29 +363,27 @@ def _touched(slide: Slide, out: int, filt: int) -> int:
 # -- the array -------------------------------------------------------------------------------------
 
 
-def whole_chain(nest: Skeleton, chain: Chain, kinds: Sequence[str], outside: int) -> ChainSums:
-    """All loops of a chain, down to the MAC, which count as these kinds; one instance stands for
-    all merged ones.  The first ``outside`` temporal loops stand at every position.
-    """
-    parts = [nest.loops[i].dim for i in chain.loops]
+def whole_chain(nest: Skeleton, chain: Chain, ways: Sequence[int]) -> ChainSums:
+    """All loops of a chain, down to the MAC, each looked at in one of the ways of ``rank_sums``."""
+    dims = [nest.loops[i].dim for i in chain.loops]
     cuts = Cuts(
         tuple(nest.problem.size[p] for p in chain.parts),
-        tuple(chain.parts.index(p) if p in chain.parts else -1 for p in parts),
-        modes(kinds, outside, False, merged=False),
+        tuple(chain.parts.index(d) if d in chain.parts else -1 for d in dims),
+        tuple(ways),
     )
-    return ChainSums(chain.name, tuple(range(len(parts))), cuts)
+    return ChainSums(chain.name, tuple(range(len(dims))), cuts)
 
 
 def _steps(nest: Skeleton, chain: Chain) -> Factor:
     """Positions of a chain's temporal loops that some instance takes."""
-    kinds = ["m" if nest.loops[i].spatial else "t" for i in chain.loops]
-    return Factor(whole_chain(nest, chain, kinds, kinds.count("t")), WORKS, "steps")
+    ways = [FIRST if nest.loops[i].spatial else STANDS for i in chain.loops]
+    return Factor(whole_chain(nest, chain, ways), WORKS, "steps")
 
 
 def _width(nest: Skeleton, chain: Chain) -> Factor:
     """Instances at a chain's first position, where its pieces are largest."""
-    kinds = ["g" if nest.loops[i].spatial else "t" for i in chain.loops]
-    return Factor(whole_chain(nest, chain, kinds, 0), WORKS, "width")
+    ways = [GROUPS if nest.loops[i].spatial else FIRST for i in chain.loops]
+    return Factor(whole_chain(nest, chain, ways), WORKS, "width")
 
 
 # -- one side of a boundary ------------------------------------------------------------------------
@@ -404,7 +407,7 @@ class BoundarySums:
         self.pairs = nest.projection(b.tensor, b.child).pairs
         above = [i for i, x in enumerate(nest.loops) if x.level < b.child]
         self.loops = set(above)
-        self._lines: dict[tuple[str, tuple[int, ...], str | None], TileChain] = {}
+        self._sums: dict[tuple[str, tuple[int, bool], str | None, bool], ChainSums] = {}
         self.temporal = [i for i in above if not nest.loops[i].spatial]
         self.own = {c.name: [i for i in self.temporal if i in c.loops] for c in nest.chains}
         self.shares = (
@@ -476,23 +479,6 @@ class BoundarySums:
             return "t"
         return "g" if x.level < self.b.parent or x.axis not in self.b.merged else "m"
 
-    def line(self, chain: Chain, tiles: tuple[int, ...], part: str | None = None) -> TileChain:
-        """A chain above the boundary; or only the loops of one of its parts."""
-        key = chain.name, tiles, part
-        known = self._lines.get(key)
-        if known is None:
-            loops = []
-            for i, tile in zip(chain.loops, tiles, strict=True):
-                x = self.nest.loops[i]
-                if i in self.loops and part in (None, x.dim):
-                    at = 0 if part else chain.parts.index(x.dim) if x.dim in chain.parts else -1
-                    loops.append((at, tile, self._kind(i)))
-            sizes = (part,) if part else chain.parts
-            known = self._lines[key] = TileChain(
-                tuple(self.nest.problem.size[p] for p in sizes), tuple(loops)
-            )
-        return known
-
     def _where(
         self, chain: Chain, k: int | None, final: bool, part: str | None = None
     ) -> tuple[int, bool]:
@@ -526,14 +512,15 @@ class BoundarySums:
                 factors.append(self._plain(chain, which, k, final))
         return factors
 
-    def _shape(self, chain: Chain) -> tuple[Any, ...]:
-        """What each loop of a chain counts as here, ``-`` inside the child: part of an identity."""
-        return tuple(self._kind(i) if i in self.loops else "-" for i in chain.loops)
-
-    def _sums(
-        self, chain: Chain, k: int | None, final: bool, part: str | None, *, merged: bool = True
+    def sums(
+        self, chain: Chain, where: tuple[int, bool], part: str | None, *, merged: bool = True
     ) -> ChainSums:
-        """Sums over a chain's loops above the boundary, or over those of one part."""
+        """Sums over a chain's loops above the boundary, or over those of one part; ``where``: how
+        many of its temporal loops stand still, and whether the next advances.
+        """
+        known = self._sums.get((chain.name, where, part, merged))
+        if known is not None:
+            return known
         loops = [(at, i) for at, i in enumerate(chain.loops) if i in self.loops]
         if part:
             loops = [(at, i) for at, i in loops if self.nest.loops[i].dim == part]
@@ -543,28 +530,34 @@ class BoundarySums:
         cuts = Cuts(
             tuple(self.nest.problem.size[p] for p in parts),
             tuple(parts.index(d) if d in parts else -1 for d in dims),
-            modes(kinds, *self._where(chain, k, final, part), merged=merged),
+            modes(kinds, *where, merged=merged),
         )
-        return ChainSums(chain.name, tuple(at for at, _ in loops), cuts)
+        reads = tuple([at for at, _ in loops])
+        known = self._sums[chain.name, where, part, merged] = ChainSums(chain.name, reads, cuts)
+        return known
 
     def _plain(
         self, chain: Chain, which: str, k: int | None, final: bool, part: str | None = None
     ) -> Factor:
         """The factor of a rank of one chain, or of one part of it."""
-        return Factor(self._sums(chain, k, final, part), plain_column(which), which)
+        where = self._where(chain, k, final, part)
+        return Factor(self.sums(chain, where, part), plain_column(which), which)
 
     def _active(self, chain: Chain, which: str, k: int | None, final: bool) -> Factor:
         """The factor of a chain the tensor does not depend on: who is active, instance by instance
         for S and O, group by group for the rest.
         """
         merged = which in ("S", "O")
-        return Factor(self._sums(chain, k, final, None, merged=merged), WORKS, which)
+        where = self._where(chain, k, final)
+        return Factor(self.sums(chain, where, None, merged=merged), WORKS, which)
 
     def _slide(self, rank: tuple[str, ...], which: str, k: int | None, final: bool) -> Factor:
         """The factor of a rank over which a filter slides: two chains, E with R or F with S."""
+        chains = [self.nest.chain_of[d] for d in rank]
+        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
         e, r = (
-            self._sums(chain, k, final, d if chain.fused else None)
-            for d, chain in ((d, self.nest.chain_of[d]) for d in rank)
+            self.sums(c, self._where(c, k, final, part), part)
+            for c, part in zip(chains, parts, strict=True)
         )
         slide = self.projection(rank, which)
         table = SlideSums((e.chain, r.chain), (e.reads, r.reads), slide, e.cuts, r.cuts)
@@ -579,34 +572,23 @@ class BoundarySums:
         """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
         chains = [c for c in self.nest.chains if c.depends("ifmap")]
         when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
-        where = [self._where(c, k, final) for c in chains]
         slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
-
-        def pairs(one: ChainTiles) -> int:
-            return _real_pairs(
-                self.nest,
-                slides,
-                tuple(chains),
-                tuple(self.line(c, one[c.name]) for c in chains),
-                tuple(where),
-                "all" if self.mac or (k is None and when == "now") else when,
-            )
-
-        names = tuple(c.name for c in chains)
-        shapes = [self._shape(c) for c in chains]
-        reads = [[at for at, kind in enumerate(shape) if kind != "-"] for shape in shapes]
+        tables = tuple(self.sums(c, self._where(c, k, final), None) for c in chains)
+        way = "all" if self.mac or (k is None and when == "now") else when
 
         def each(tiles: ChainRows) -> Ints:
             """Once for every different choice of the tiles that are read."""
-            read = [tiles[name][:, at] for name, at in zip(names, reads, strict=True)]
-            _, first, rows = np.unique(
-                np.hstack(read), axis=0, return_index=True, return_inverse=True
-            )
-            values = [pairs({n: tuple(tiles[n][i].tolist()) for n in names}) for i in first]
-            return np.array(values, np.int64)[rows.reshape(-1)]
+            read = np.hstack([tiles[x.chain][:, x.reads] for x in tables])
+            first, rows = different_rows(read)
+            ends = np.cumsum([len(x.reads) for x in tables])[:-1]
+            values = [
+                _real_pairs(self.nest, slides, tables, np.split(one, ends), way)
+                for one in read[first]
+            ]
+            return np.array(values, np.int64)[rows]
 
-        name = ("pairs", slides, when, self.mac, *where, *shapes)
-        return Factor(FormulaSums(names, name, each), 0, when)
+        names = tuple(x.chain for x in tables)
+        return Factor(FormulaSums(names, ("pairs", slides, way, tables), each), 0, when)
 
 
 # -- (k, x) pairs ----------------------------------------------------------------------------------
@@ -615,13 +597,12 @@ class BoundarySums:
 def _real_pairs(
     nest: Skeleton,
     slides: tuple[Slide, Slide],
-    chains: tuple[Chain, ...],
-    lines: tuple[TileChain, ...],
-    where: tuple[tuple[int, bool], ...],
+    tables: Sequence[ChainSums],
+    tiles: Sequence[Ints],
     when: str,
 ) -> int:
     """Real (k, x) pairs held now, before, or both (``same``); or ``all`` there are, each of which
-    is held once.
+    is held once.  ``tiles`` [loops] of each table's chain.
 
     A pair is real if its output and tap read no padding, in height and in width apart.  So the
     number of held pairs is a bilinear form: how often each (R, S) and each (E, F) are held, with
@@ -631,36 +612,23 @@ def _real_pairs(
     h, w = _validity(slides[0], size["E"], size["R"]), _validity(slides[1], size["F"], size["S"])
     if when == "all":
         return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
+    if when == "same" and any(ADVANCES in x.cuts.modes for x in tables):
+        return 0
     times = 1
-    at: dict[str, Ints] = {}
-    for c, line, (outside, own) in zip(chains, lines, where, strict=True):
-        if own and when == "same":
-            return 0
-        index = positions(line, outside, own, merged=True)
-        now, before = (line.at(x) for x in index)
-        held = now.common(before) if when == "same" else before.size()
-        mask = (np.asarray(held) > 0) & step_exists(line, index[0])
-        sliding_parts = [p for p in c.parts if p in "ERFS"]
-        spots = {
-            p: (now if when == "same" else before).one(c.parts.index(p)) for p in sliding_parts
-        }
-        shape = np.broadcast_shapes(mask.shape, *(np.shape(x) for x in spots.values()))
-        mask = np.broadcast_to(mask, shape)
-        if not sliding_parts:
-            times *= int(mask.sum())
-        at |= {p: np.broadcast_to(x, shape)[mask] for p, x in spots.items()}
-    counts = []
-    for a, b in (("R", "S"), ("E", "F")):
-        if nest.chain_of[a] is nest.chain_of[b]:
-            flat = np.bincount(at[a] * size[b] + at[b], minlength=size[a] * size[b])
-            counts.append(flat.reshape(size[a], size[b]))
+    held = {}  # of each pair of parts that one chain has, or of one part alone: how often
+    for x, own in zip(tables, tiles, strict=True):
+        chain = next(c for c in nest.chains if c.name == x.chain)
+        sliding = [p for p in "RSEF" if p in chain.parts]
+        wanted = [chain.parts.index(p) for p in sliding] + [-1, -1]
+        counts = point_table(x.cuts, own, (wanted[0], wanted[1]), kept=when == "same")
+        if sliding:
+            held["".join(sliding)] = counts
         else:
-            counts.append(
-                np.outer(
-                    np.bincount(at[a], minlength=size[a]), np.bincount(at[b], minlength=size[b])
-                )
-            )
-    return times * int((counts[0] * (h.T @ counts[1] @ w)).sum())
+            times *= int(counts[0, 0])
+    taps, outs = (
+        held[a + b] if a + b in held else np.outer(held[a], held[b]) for a, b in ("RS", "EF")
+    )
+    return times * int((taps * (h.T @ outs @ w)).sum())
 
 
 @lru_cache(maxsize=256)

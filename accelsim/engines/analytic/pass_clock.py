@@ -391,35 +391,3 @@ def run_passes(
         ends[machine] = last_drains(plan, clock)
         for name in range(waits.shape[1]):
             waits[machine, name] = clock.waits[0, name]
-
-
-# -- kinds -----------------------------------------------------------------------------------------
-
-
-@kernel
-def number_rows(rows: Ints, kinds: Ints, first: Ints, table: Ints) -> int:
-    """Equal rows get equal numbers, in the order they are met; how many there are.
-
-    rows   [rows, columns]
-    kinds  [rows]   each row's number; written here
-    first  [rows]   of each number, the first row that has it; written here
-    table  [a power of two, more than rows]  -1 everywhere; overwritten
-    """
-    count = 0
-    for n in range(len(rows)):
-        place = 0
-        for c in range(rows.shape[1]):
-            place = ((place ^ rows[n, c]) * 1000003 + c) & 0x3FFFFFFFFF
-        place = (place ^ (place >> 16)) & (len(table) - 1)
-        while table[place] >= 0:
-            other, c = first[table[place]], 0
-            while c < rows.shape[1] and rows[n, c] == rows[other, c]:
-                c += 1
-            if c == rows.shape[1]:
-                break
-            place = (place + 1) & (len(table) - 1)
-        if table[place] < 0:
-            table[place], first[count] = count, n
-            count += 1
-        kinds[n] = table[place]
-    return count

@@ -43,9 +43,9 @@ from accelsim.engines.analytic.pass_clock import (
     PassTable,
     PhaseWork,
     Rates,
-    number_rows,
     run_passes,
 )
+from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
 from accelsim.hardware.architecture import Architecture
@@ -64,7 +64,7 @@ from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
-MOST_STEPS = 1 << 22
+MOST_STEPS = 1 << 20
 NONE = -1
 Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
 PortAsk = tuple[int, Access]  # level
@@ -158,7 +158,7 @@ class PassPlan:
 def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
     """The passes of a nest over whose boundaries ``moves`` go and whose array takes ``alone``.
 
-    Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
+    Raises MappingError where there are more than 2^20 passes, or phases inside them, to list.
     """
     return _PassPlanner(nest, alone, moves).planned()
 
@@ -347,11 +347,11 @@ class _PassPlanner:
             (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
         steps, loads, after = self._phases()
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
-        of_phase, phases = _numbered(rows)
+        phases, of_phase = different_rows(rows)
         phases_of = of_phase.reshape(len(there), -1)[there]
-        of_pass, works = _numbered(phases_of)
+        works, of_pass = different_rows(phases_of)
         each = np.column_stack([of_pass, after.ravel()[there], sends.reshape(self.n, -1)])
-        of_kind, kinds = _numbered(each)
+        kinds, of_kind = different_rows(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
         early = np.concatenate(self.early)
@@ -518,7 +518,7 @@ class _PassPlanner:
     def _known(self, k: int, behind: Ints, bits: Ints) -> Ints:
         """The numbers of a boundary's transfers."""
         rows = np.column_stack([np.full(len(bits), k), behind, bits])
-        numbers, first = _numbered(rows)
+        first, numbers = different_rows(rows)
         before = sum(len(x) for x in self.transfers)
         self.transfers.append(rows[first])
         return before + numbers
@@ -563,14 +563,6 @@ class _PassPlanner:
         self.early.append(np.column_stack([first[early], known[early]]))
         again = np.append(False, trigger[1:] == trigger[:-1])  # the pass sets two going
         sends[trigger[~early], again[~early].astype(np.int64)] = known[~early]
-
-
-def _numbered(rows: Ints) -> tuple[Ints, Ints]:
-    """Of rows [rows, columns]: each one's kind, ``[rows]``, and the first row of each kind."""
-    kinds, first = np.zeros((2, len(rows)), np.int64)
-    table = np.full(1 << (2 * len(rows)).bit_length(), NONE)
-    many = number_rows(np.ascontiguousarray(rows), kinds, first, table)
-    return kinds, first[:many]
 
 
 def _table(rows: Sequence[Any], columns: int) -> Ints:

@@ -91,7 +91,7 @@ def run(nest: Nest) -> Run:
 def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     """Time of a nest of which ``moves`` cross its boundaries (``analytic.moves``).
 
-    Raises MappingError where there are more than 2^22 passes, or phases inside them, to list.
+    Raises MappingError where there are more than 2^20 passes, or phases inside them, to list.
     """
     alone = array_time(nest)
     cycles, stalls, exact, bound = times(nest, moves, alone, [nest.arch])

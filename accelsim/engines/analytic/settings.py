@@ -2,7 +2,7 @@
 
 ``closed_form`` says how many words cross a boundary in all.  Time needs to know when.  So an
 outermost part of the temporal loops is *listed*, and the sums of ``rank_sums`` are kept apart over
-the listed loops and added up over the others (``chain_positions`` lays them out).  By section 4's
+the listed loops, at one position of them at a time, and added up over the others.  By section 4's
 closed form a setting moves
 
     prod S(all inside) - sum over k inside of prod O_k - prod O of the change into the setting
@@ -18,7 +18,6 @@ order:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
@@ -27,22 +26,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.chain_positions import (
-    CELLS,
-    TileChain,
-    coordinate_readers,
-    coordinates,
-    flag,
-    lift,
-    positions,
-    step_exists,
+from accelsim.engines.analytic.closed_form import BoundarySums, moves, whole_chain
+from accelsim.engines.analytic.rank_sums import (
+    FIRST,
+    LETTERS,
+    STANDS,
+    WORKS,
+    ChainSums,
+    Cuts,
+    chain_table,
+    plain_column,
+    slide_table,
 )
-from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import RANKS, Slide
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+KEPT = 1 << 10  # positions up to which values are kept for the next who asks
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class StepSettings:
         pairs = np.ones(self.shape, np.int64)
         for chain in self.nest.chains:
             if chain.depends(side.b.tensor):
-                values, own = self._one(side, chain, _plain, "S", None, None, start=start)
+                values, own = self._one(side, chain, "S", None, None, start=start)
                 pairs = pairs * self._spread(values, own)
         return pairs
 
@@ -238,7 +239,7 @@ class StepSettings:
         """
         nest, tensor = self.nest, side.b.tensor
         factors = [
-            self._one(side, c, _irrelevant, which, k, None, start, final)
+            self._one(side, c, which, k, None, start, final)
             for c in nest.chains
             if not c.depends(tensor)
         ]
@@ -250,10 +251,10 @@ class StepSettings:
             elif (
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
-                factors.append(self._one(side, chain, _plain, which, k, rank[0], start, final))
+                factors.append(self._one(side, chain, which, k, rank[0], start, final))
             elif chain.name not in done:
                 done.add(chain.name)
-                factors.append(self._one(side, chain, _plain, which, k, None, start, final))
+                factors.append(self._one(side, chain, which, k, None, start, final))
         return factors
 
     def _at(
@@ -276,23 +277,22 @@ class StepSettings:
             return len(listed if start else own), False, listed
         return sum(i < k for i in own), k in own, [i for i in listed if i <= k]
 
-    def _line(self, side: BoundarySums, chain: Chain, part: str | None) -> TileChain:
-        return side.line(chain, tuple(self.nest.loops[i].tile for i in chain.loops), part)
-
     def _one(
         self,
         side: BoundarySums,
         chain: Chain,
-        table: Callable[[TileChain, int, bool, int, str], Ints],
         which: str,
         k: int | None,
         part: str | None,
         start: bool = False,
         final: bool = False,
     ) -> tuple[Ints, list[int]]:
-        """A factor of one chain, by the table for its kind."""
-        outside, own, listed = self._at(side, chain, k, part, start, final)
-        return table(self._line(side, chain, part), outside, own, len(listed), which), listed
+        """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
+        on it, of who is active.
+        """
+        place, listed = self._place(side, chain, k, part, start, final, which)
+        column = plain_column(which) if chain.depends(side.b.tensor) else WORKS
+        return _kept(_chain_values, place)[..., column], listed
 
     def _slide(
         self,
@@ -308,21 +308,39 @@ class StepSettings:
         """
         chains = [self.nest.chain_of[d] for d in rank]
         parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
-        (e, own_e, of_e), (r, own_r, of_r) = (
-            self._at(side, c, k, p, start, final) for c, p in zip(chains, parts, strict=True)
+        (e, of_e), (r, of_r) = (
+            self._place(side, c, k, p, start, final, which)
+            for c, p in zip(chains, parts, strict=True)
         )
-        lines = [self._line(side, c, p) for c, p in zip(chains, parts, strict=True)]
-        own = "e" if own_e else "r" if own_r else ""
-        values = _sliding(
-            side.projection(rank, which),
-            lines[0],
-            lines[1],
-            (e, r),
-            own,
-            (len(of_e), len(of_r)),
-            which,
+        values = _kept(_slide_values, e, r, side.projection(rank, which))
+        return values[..., LETTERS.index(which)], [*of_e, *of_r]
+
+    def _place(
+        self,
+        side: BoundarySums,
+        chain: Chain,
+        k: int | None,
+        part: str | None,
+        start: bool,
+        final: bool,
+        which: str,
+    ) -> tuple[_ListedChain, list[int]]:
+        """A chain above the boundary at every position of its listed loops; and those loops."""
+        outside, own, listed = self._at(side, chain, k, part, start, final)
+        merged = chain.depends(side.b.tensor) or which in ("S", "O")
+        table = side.sums(chain, (outside, own), part, merged=merged)
+        return self._listed(chain, table, listed, k), listed
+
+    def _listed(
+        self, chain: Chain, table: ChainSums, listed: list[int], k: int | None
+    ) -> _ListedChain:
+        """Sums over a chain, kept apart over the listed loops; k stands at its second and on."""
+        loops = [chain.loops[at] for at in table.reads]
+        return _ListedChain(
+            table.cuts,
+            tuple([self.nest.loops[i].tile for i in loops]),
+            tuple([(loops.index(i), int(i == k), self.nest.loops[i].trips) for i in listed]),
         )
-        return values, [*of_e, *of_r]
 
     def _spread(self, values: Ints, own: list[int]) -> Ints:
         """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
@@ -336,132 +354,85 @@ class StepSettings:
         """How many positions of the loops ``free`` exist at each position of the chain's listed
         loops, ``[trips of own[0], ...]``.
         """
-        shape = [self.nest.loops[i].trips for i in own]
-        trips = [self.nest.loops[i].trips for i in free]
-        index: dict[int, Any] = dict.fromkeys(chain.loops, 0)
-        index |= {i: g[..., None] for i, g in zip(own, np.indices(shape, np.int64), strict=True)}
-        index |= dict(
-            zip(free, np.indices(trips, np.int64).reshape(len(trips), prod(trips)), strict=True)
-        )
-        return np.asarray(
-            np.broadcast_to(self.nest.pieces(chain, index).exists, (*shape, prod(trips))).sum(
-                axis=-1
+        ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
+        place = self._listed(chain, whole_chain(self.nest, chain, ways), own, None)
+        return _kept(_chain_values, place)[..., WORKS]
+
+
+# -- sums at every position of the listed loops ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _ListedChain:
+    """A chain whose sums are kept apart over some of its loops.
+
+    ``tiles``   of its loops
+    ``listed``  (which loop, first index, trips) of those kept apart
+    """
+
+    cuts: Cuts
+    tiles: tuple[int, ...]
+    listed: tuple[tuple[int, int, int], ...]
+
+    def positions(self, free: tuple[int, int]) -> tuple[Ints, Ints, Ints]:
+        """Where sums may differ, as ``chain_table`` is asked for it: tiles and indices
+        ``[positions, loops]``; and which of those each position is, an axis a listed loop.  What
+        lies within coordinates ``free`` [from, to) looks alike.
+        """
+        indices = [np.arange(first, trips) for _, first, trips in self.listed]
+        which = np.arange(prod([len(index) for index in indices]))
+        which = which.reshape([len(index) for index in indices])
+        if self.listed and self.listed[0][0] == 0:
+            # a whole piece of the outermost loop that comes after one is like the next
+            alike = (indices[0] > -(-free[0] // self.tiles[0])) & (
+                indices[0] < free[1] // self.tiles[0]
             )
-        )
+            kept = ~alike | (np.cumsum(alike) == 1)
+            indices[0] = indices[0][kept]
+            which = which[: len(indices[0])][np.cumsum(kept) - 1]
+        only = np.full((prod([len(index) for index in indices]), len(self.tiles)), -1)
+        grid = np.meshgrid(*indices, indexing="ij") if len(indices) > 1 else indices
+        for (loop, _, _), index in zip(self.listed, grid, strict=True):
+            only[:, loop] = index.ravel()
+        tiles = np.array([self.tiles], np.int64)
+        return np.repeat(tiles, len(only), axis=0), only, which
 
 
-# -- tables by position ----------------------------------------------------------------------------
-
-
-def _fixed_trips(line: TileChain, outside: int, own: bool) -> list[int]:
-    """Trips of the loops that stand still and of the one that advances, from its second position
-    on.
-    """
-    fixed = line.temporal[: outside + own]
-    return [line.trips[i] - (own and i == fixed[-1]) for i in fixed]
-
-
-def _summed(values: Any, trips: list[int], listed: int) -> Ints:
-    """[position, grouped, merged] summed over all but the first ``listed`` loops of the position.
-    What is cached is handed out to many: it is made read-only.
-    """
-    values = np.asarray(values)
-    if values.ndim != 3:
-        values = values.reshape((1, 1, 1))
-    wide = np.broadcast_to(values, (prod(trips), *values.shape[1:]))
-    summed = np.asarray(wide.reshape(*trips[:listed], -1).sum(axis=-1, dtype=np.int64))
-    summed.flags.writeable = False
-    return summed
+def _kept(table: Any, *arguments: Any) -> Ints:
+    """A table's values, from memory if they are few; many are not kept."""
+    places = [x for x in arguments if isinstance(x, _ListedChain)]
+    many = prod([trips for x in places for _, _, trips in x.listed])
+    return np.asarray((table if many <= KEPT else table.__wrapped__)(*arguments))
 
 
 @lru_cache(maxsize=1 << 12)
-def _plain(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
-    """A rank of one chain the tensor depends on, over the listed loops."""
-    index = positions(line, outside, own, merged=True)
-    trips = _fixed_trips(line, outside, own)
-    now, before = (line.at(x) for x in index)
-    if which in ("S", "U"):
-        return _summed(now.size(), trips, listed)
-    if which == "X":
-        return _summed(before.size() * step_exists(line, index[0]), trips, listed)
-    return _summed(0 if own else now.common(before), trips, listed)
-
-
-@lru_cache(maxsize=1 << 12)
-def _irrelevant(line: TileChain, outside: int, own: bool, listed: int, which: str) -> Ints:
-    """A chain the tensor does not depend on, over the listed loops: who is active."""
-    now = positions(line, outside, own, merged=which in ("S", "O"))[0]
-    return _summed(np.asarray(line.at(now).size()) > 0, _fixed_trips(line, outside, own), listed)
+def _chain_values(place: _ListedChain) -> Ints:
+    """``chain_table`` at every position: [trips of each listed loop, 4].  Read-only, as it is
+    handed out to many.
+    """
+    part, sizes = place.cuts.parts[:1], place.cuts.sizes
+    size = sizes[part[0]] if part and part[0] >= 0 else prod(sizes)
+    tiles, only, which = place.positions((0, size))
+    values = chain_table(place.cuts, tiles, only)[which]
+    values.flags.writeable = False
+    return values
 
 
 @lru_cache(maxsize=1 << 10)
-def _sliding(
-    slide: Slide,
-    e: TileChain,
-    r: TileChain,
-    outside: tuple[int, int],
-    own: str,
-    listed: tuple[int, int],
-    which: str,
-) -> Ints:
-    """A rank of two chains that slides, over the listed loops of the first and then of the second;
-    sets are laid out as masks over the coordinate, blocks of the first chain's positions at a time.
-    """
-    readers = coordinate_readers(slide, e.sizes[0], r.sizes[0])
-    both = [
-        positions(e, outside[0], own == "e", merged=True),
-        positions(r, outside[1], own == "r", merged=True),
-    ]
-    trips = [_fixed_trips(e, outside[0], own == "e"), _fixed_trips(r, outside[1], own == "r")]
-    shapes = [
-        np.broadcast_shapes((prod(t), 1, 1), *(np.shape(x) for x in now))
-        for (now, _), t in zip(both, trips, strict=True)
-    ]
-    words = np.zeros((shapes[0][0], shapes[1][0]), np.int64)
-    block = max(1, CELLS // max(1, shapes[0][1] * shapes[0][2] * prod(shapes[1]) * len(readers)))
-    for start in range(0, shapes[0][0], block):
-        sets = []
-        for when in (0, 1):
-            index = [
-                x[start : start + block] if np.ndim(x) and np.shape(x)[0] > 1 else x
-                for x in both[0][when]
-            ]
-            part = coordinates(
-                readers, lift(e.at(index), (0, 2, 4)), lift(r.at(both[1][when]), (1, 3, 5))
-            )
-            if when == 0:
-                steps = flag(step_exists(e, index), 0) & flag(step_exists(r, both[1][0]), 1)
-            sets.append(part & steps)
-        n = min(block, shapes[0][0] - start)
-        full = (
-            n,
-            shapes[1][0],
-            shapes[0][1],
-            shapes[1][1],
-            shapes[0][2],
-            shapes[1][2],
-            len(readers),
-        )
-        words[start : start + n] = _words(which, *(np.broadcast_to(x, full) for x in sets))
-    wide = words.reshape(
-        *trips[0][: listed[0]], -1, *trips[1][: listed[1]], prod(trips[1][listed[1] :])
+def _slide_values(e: _ListedChain, r: _ListedChain, slide: Slide) -> Ints:
+    """``slide_table`` at every position of both: [trips of e's, trips of r's, 7]; read-only."""
+    sizes = e.cuts.sizes[0], r.cuts.sizes[0]
+    free = [(low, min(high, n)) for (low, high), n in zip(slide.free(*sizes), sizes, strict=True)]
+    (e_tiles, e_only, e_which), (r_tiles, r_only, r_which) = (
+        x.positions(alike) for x, alike in zip((e, r), free, strict=True)
     )
-    total = np.asarray(wide.sum(axis=(listed[0], -1)))
-    total.flags.writeable = False
-    return total
-
-
-def _words(which: str, now: Bools, before: Bools) -> Ints:
-    """One of S O U K X Y L of sets [pe, pr, ge, gr, me, mr, h], as [pe, pr]."""
-    inside, merged = (2, 3, 4, 5, 6), (4, 5)
-    if which in ("S", "O"):
-        return np.asarray((now if which == "S" else now & before).sum(axis=inside))
-    u, x = now.any(axis=merged), before.any(axis=merged)
-    chosen = {
-        "U": lambda: u,
-        "X": lambda: x,
-        "L": lambda: u & x,
-        "K": lambda: u & ~(now & ~before).any(axis=merged),
-        "Y": lambda: x & ~(before & ~now).any(axis=merged),
-    }[which]()
-    return np.asarray(chosen.sum(axis=(2, 3, 4)))
+    at = np.repeat(np.arange(len(e_only)), len(r_only))  # every position of E with each of R
+    other = np.tile(np.arange(len(r_only)), len(e_only))
+    sums = slide_table(
+        slide, e.cuts, r.cuts, e_tiles[at], r_tiles[other], e_only[at], r_only[other]
+    )
+    sums = sums.reshape(len(e_only), len(r_only), len(LETTERS))
+    values = sums[e_which.ravel()][:, r_which.ravel()]
+    values = values.reshape(*e_which.shape, *r_which.shape, len(LETTERS))
+    values.flags.writeable = False
+    return values

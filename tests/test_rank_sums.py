@@ -5,11 +5,8 @@ of every instance at every step (``slow_sums``); and that their cost does not gr
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,8 @@ import pytest
 from slow_sums import SlowChain, active, plain_sums, sliding_sums
 
 from accelsim.base import compiled
-from accelsim.engines.analytic import piece_classes, rank_sums
-from accelsim.engines.analytic.rank_sums import TileChain
+from accelsim.engines.analytic import rank_sums
+from accelsim.engines.analytic.one_chain import TileChain, irrelevant, plain, sliding
 from accelsim.workload.problem import Slide
 
 SEEDS = range(600)
@@ -39,10 +36,15 @@ def drawn_chain(rng: random.Random, sizes: tuple[int, ...], loops: int) -> TileC
     return TileChain(sizes, tuple(drawn))
 
 
+def temporal(line: TileChain) -> int:
+    """How many temporal loops it has."""
+    return sum(kind == "t" for _, _, kind in line.loops)
+
+
 def drawn_place(rng: random.Random, line: TileChain) -> tuple[int, bool]:
     """How many temporal loops stand outside, and whether the next advances."""
-    outside = rng.randint(0, len(line.temporal))
-    return outside, outside < len(line.temporal) and rng.random() < 0.5
+    outside = rng.randint(0, temporal(line))
+    return outside, outside < temporal(line) and rng.random() < 0.5
 
 
 def one_chain(seed: int) -> None:
@@ -53,9 +55,9 @@ def one_chain(seed: int) -> None:
     line = drawn_chain(rng, sizes, rng.randint(0, 5))
     outside, own = drawn_place(rng, line)
     slow = SlowChain(line.sizes, line.loops)
-    assert vars(rank_sums.plain(line, outside, own)) == plain_sums(slow, outside, own)
+    assert vars(plain(line, outside, own)) == plain_sums(slow, outside, own)
     pairs, groups = active(slow, outside, own)
-    sums = rank_sums.irrelevant(line, outside, own)
+    sums = irrelevant(line, outside, own)
     assert (sums.S, sums.O) == (pairs, pairs)
     assert {sums.U, sums.K, sums.X, sums.Y, sums.L} == {groups}
 
@@ -73,7 +75,7 @@ def one_slide(seed: int) -> None:
     want = sliding_sums(
         (slide.stride, slide.dilation, slide.pad, slide.size), *slow, (e_outside, r_outside), own
     )
-    assert vars(rank_sums.sliding(slide, e, r, (e_outside, r_outside), own)) == want
+    assert vars(sliding(slide, e, r, (e_outside, r_outside), own)) == want
 
 
 @pytest.mark.parametrize("check", [one_chain, one_slide])
@@ -85,9 +87,9 @@ def test_sums_are_those_of_sets(check: Any) -> None:
 @pytest.mark.parametrize("check", [one_chain, one_slide])
 def test_the_same_without_a_compiler(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The functions as they stand, run by Python."""
-    for name, kernel in vars(piece_classes).items():
+    for name, kernel in list(vars(rank_sums).items()):
         if isinstance(kernel, compiled._Kernel):
-            monkeypatch.setattr(piece_classes, name, kernel.function)
+            monkeypatch.setattr(rank_sums, name, kernel.function)
     for seed in range(60):
         check(seed)
 
@@ -103,14 +105,14 @@ BIG = [
 def test_a_long_chain_takes_no_longer(sizes: Any, loops: Any) -> None:
     """At all positions every word is held once by somebody, however the chain is cut."""
     line = TileChain(sizes, loops)
-    rank_sums.plain(line, len(line.temporal), False)
+    plain(line, temporal(line), False)
     start = time.process_time()
-    sums = rank_sums.plain(line, len(line.temporal), False)
+    sums = plain(line, temporal(line), False)
     assert time.process_time() - start < 0.05
     assert sums.S == prod(sizes)
     # all but those of the first piece are new where the outermost loop advances
     first = loops[0][1] * prod(sizes[1:])
-    inside = rank_sums.plain(TileChain(sizes, loops[:1]), 0, True)
+    inside = plain(TileChain(sizes, loops[:1]), 0, True)
     assert inside.S == prod(sizes) - first
 
 
@@ -122,10 +124,10 @@ def test_a_large_image_takes_no_longer(padding: int) -> None:
     slide, whole = Slide(1, 1, padding, size), TileChain((filt,), ())
     for loops in (((0, 100, "t"), (0, 7, "t"), (0, 1, "t")), ((0, 14, "t"), (0, 1, "m"))):
         line = TileChain((out,), loops)
-        at = len(line.temporal)
-        rank_sums.sliding(slide, line, whole, (at, 0), "")
+        at = temporal(line)
+        sliding(slide, line, whole, (at, 0), "")
         start = time.process_time()
-        sums = rank_sums.sliding(slide, line, whole, (at, 0), "")
+        sums = sliding(slide, line, whole, (at, 0), "")
         assert time.process_time() - start < 0.05
         held = [max(0, min(h + filt, size + padding) - max(h, padding)) for h in range(out)]
         assert sums.S == sum(held)
@@ -138,16 +140,3 @@ def test_many_choices_are_each_by_itself() -> None:
     together = rank_sums.chain_table(cuts, tiles)
     for row, sums in zip(tiles, together, strict=True):
         assert (rank_sums.chain_table(cuts, row[None])[0] == sums).all()
-
-
-def test_commands_that_count_nothing_load_no_compiler() -> None:
-    """numba is imported by the first kernel that runs, not before."""
-    code = (
-        "import sys\nfrom accelsim.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'numba' not in sys.modules, 'numba was loaded'\n"
-    )
-    architecture = Path(__file__).parents[1] / "architectures" / "eyeriss.yaml"
-    shown = ["show", "lenet5", "--arch", "eyeriss", "--dataflow", "rs"]
-    for command in (["--help"], ["list"], ["show", "eyeriss"], shown, ["validate", architecture]):
-        subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True)

@@ -1,0 +1,129 @@
+"""Compiled loops: who waits for them, what is said then, and that all works where they cannot be
+compiled or kept.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import EVERY_KERNEL
+
+from accelsim.base.compiled import WAITING
+
+ROOT = Path(__file__).parents[1]
+OWN = """
+from accelsim.base.compiled import kernel
+
+@kernel
+def squares(n: int) -> int:
+    total = 0
+    for i in range(n):
+        total += i * i
+    return total
+"""
+ASKED = "import own_kernels; print(own_kernels.squares(5), own_kernels.squares(6))"
+ROW = """
+import accelsim as acc
+layer = acc.Conv2d(M=3, C=2, H=7, W=7, R=3, S=3, padding=1)
+for arch, dataflow in (("eyeriss", "is"), ("systolic", "ws")):
+    print(acc.simulate(layer, arch, dataflow).rows[0])
+"""
+BLOCKED = "import sys\nsys.modules['numba'] = None\n"
+
+
+def started(code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Python on its own with some code."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it wrote: stdout, stderr.  It must have ended well."""
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    return out, error
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, str]:
+    """A module with a kernel of its own, in an environment where nothing was compiled yet."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "own_kernels.py").write_text(OWN)
+    path = os.pathsep.join([str(tmp_path / "code"), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    kept = str(tmp_path / "kept")
+    return {"PYTHONPATH": path, "HOME": kept, "XDG_CACHE_HOME": kept, "NUMBA_CACHE_DIR": ""}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--help"],
+        ["list"],
+        ["show", "eyeriss"],
+        ["show", "lenet5", "--arch", "eyeriss", "--dataflow", "rs"],
+        ["validate", str(ROOT / "architectures" / "eyeriss.yaml")],
+    ],
+)
+def test_commands_that_count_nothing_load_no_compiler(command: list[str]) -> None:
+    code = (
+        "import sys\nfrom accelsim.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'numba' not in sys.modules, 'numba was loaded'\n"
+    )
+    said(started(code, *command))
+
+
+def test_a_first_run_says_what_it_waits_for(own: dict[str, str]) -> None:
+    """Once, on stderr; from the second run on nothing is compiled and nothing said."""
+    assert said(started(ASKED, **own)) == ("30 55\n", WAITING + "\n")
+    assert said(started(ASKED, **own)) == ("30 55\n", "")
+
+
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_a_package_that_cannot_be_written(
+    own: dict[str, str], tmp_path: Path, anywhere: bool
+) -> None:
+    """Then code is kept in the user's cache; and if that cannot be written, nowhere."""
+    (tmp_path / "code" / "__pycache__").touch()  # a file: no directory can be made of it
+    if not anywhere:
+        (tmp_path / "kept").touch()
+    for _ in range(2):
+        out, error = said(started(ASKED, **own))
+        assert out == "30 55\n"
+    assert (error == "") == anywhere
+    assert any((tmp_path / "kept").rglob("*.nbi")) == anywhere
+
+
+def test_two_processes_compile_at_once(own: dict[str, str]) -> None:
+    both = [started(ASKED, **own) for _ in range(2)]
+    assert [said(process)[0] for process in both] == ["30 55\n"] * 2
+    assert said(started(ASKED, **own)) == ("30 55\n", "")
+
+
+def test_the_same_rows_without_a_compiler() -> None:
+    """Compiled, switched off, and not there at all."""
+    compiled = said(started(ROW))
+    assert said(started(ROW, NUMBA_DISABLE_JIT="1")) == compiled
+    assert said(started(BLOCKED + ROW)) == compiled
+    assert compiled[1] == "" and "None" not in compiled[0].split()[0]
+
+
+def test_all_kernels_are_ready_before_the_tests() -> None:
+    """What ``conftest`` runs first calls every kernel of the package."""
+    code = (
+        "\nimport sys\nfrom accelsim.base.compiled import _Kernel\n"
+        "print([f'{module.__name__}.{name}' for module in list(sys.modules.values())\n"
+        "       if module.__name__.startswith('accelsim')\n"
+        "       for name, kernel in vars(module).items()\n"
+        "       if isinstance(kernel, _Kernel) and kernel.ready is None])\n"
+    )
+    assert said(started(EVERY_KERNEL + code)) == ("[]\n", "")
