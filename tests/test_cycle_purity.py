@@ -12,7 +12,7 @@ from pathlib import Path
 
 import accelsim as acc
 from accelsim.engines import cycle
-from accelsim.engines.cycle.registers import SystolicArray
+from accelsim.engines.cycle.systolic import SystolicArray
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 

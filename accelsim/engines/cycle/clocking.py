@@ -20,9 +20,15 @@ from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import Lines, Matrix, Shape
 from accelsim.engines.cycle.outcome import CycleOutcome
 from accelsim.engines.cycle.recording import record_buses, record_lines
-from accelsim.engines.cycle.registers import FoldTally, FoldTask, Landing
+from accelsim.engines.cycle import line_pes as pe
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, make_array
+from accelsim.engines.cycle.systolic import (
+    FoldTask,
+    HeldOperandArray,
+    HeldOutputsArray,
+    Landing,
+    make_array,
+)
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.mapping import MappingError
@@ -113,6 +119,7 @@ class _Systolic:
     def __init__(self, nest: Nest, data: Data | None, trace: Trace | None = None) -> None:
         self.nest, self.lines = nest, Lines(nest)
         self.levels = Levels(nest, data)
+        self.trace = trace
         self.array = self._array()
         self.array.ready = self._arrived
         self.waiting: deque[tuple[int, dict[int, int], Matrix | None]] = (
@@ -120,12 +127,14 @@ class _Systolic:
         )  # folds whose sums have not all landed
         self.arrived: dict[int, Landing] = {}
         self.compute = self.active = 0
-        self.trace = trace
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
         array, lines = self.nest.arch.array, self.lines
+        longest = lines.sizes[2] if not lines.outputs_held else 0
+        narrow = self.trace is None and self.nest.arch.bits.psum <= 32
+        places = 4 * (longest + lines.rows + lines.cols) if narrow else None
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand",
             lines.rows,
@@ -134,6 +143,7 @@ class _Systolic:
             weight_registers=array.weight_registers,
             outputs=array.outputs,
             partial_folds=array.partial_folds,
+            places=places,
         )
 
     def run(self) -> CycleOutcome:
@@ -155,7 +165,7 @@ class _Systolic:
         return CycleOutcome(
             result,
             moves,
-            tally.macs,
+            int(tally[pe.MACS]),
             cycles,
             self.compute,
             self.active,
@@ -170,7 +180,7 @@ class _Systolic:
     def _sampled(self, folds: int) -> str | None:
         return None
 
-    def _end(self) -> tuple[FoldTally, int]:
+    def _end(self) -> tuple[pe.Ints, int]:
         """All folds are issued: what was counted, and the edge of the last result."""
         self.array.drain()
         assert not self.waiting and not self.arrived
@@ -207,9 +217,9 @@ class _Systolic:
         stream = rows.stream(traffic[lines.along_rows])
         if lines.outputs_held:
             return FoldTask(
-                stream, held.names, None, cols.stream(traffic[lines.along_cols]), not leaves
+                stream, held.addresses, None, cols.stream(traffic[lines.along_cols]), not leaves
             ), held if leaves else None
-        return FoldTask(stream, cols.names, held.stream(traffic[lines.held]) if new else None), cols
+        return FoldTask(stream, cols.addresses, held.stream(traffic[lines.held]) if new else None), cols
 
     def _issue(
         self, at: dict[int, int], shape: Shape, held: Matrix, new: bool, leaves: bool
@@ -247,29 +257,29 @@ class _Systolic:
                 None if values is None else values[there],
             )
 
-    def _counted(self, tally: FoldTally) -> dict[Boundary, Moved]:
+    def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
-        lines, moves = self.lines, dict(self.levels.moves)
+        lines, moves, n = self.lines, dict(self.levels.moves), [int(x) for x in tally]
         acc = self.levels.acc
         rows, outer, inner = (
             lines.boundary(lines.along_rows, outside=True), lines.boundary(acc, outside=True), lines.boundary(lines.held, outside=False),
         )  # fmt: skip
         landed = moves[outer]
-        moves[rows] = Moved(taken=tally.rows_taken, read=tally.rows_fed)
+        moves[rows] = Moved(taken=n[pe.ROWS_TAKEN], read=n[pe.ROWS_FED])
         if lines.outputs_held:
             cols = lines.boundary(lines.along_cols, outside=True)
-            moves[cols] = Moved(taken=tally.cols_taken, read=tally.cols_fed)
-            moves[outer] = Moved(drained=tally.left, arrived=landed.arrived, updated=landed.updated)
+            moves[cols] = Moved(taken=n[pe.COLS_TAKEN], read=n[pe.COLS_FED])
+            moves[outer] = Moved(drained=n[pe.LEFT], arrived=landed.arrived, updated=landed.updated)
             reads_first = self.nest.arch.first_read == self.nest.arch.level_names[lines.pe]
-            updated = tally.sums_made - (0 if reads_first else tally.opened)
-            moves[inner] = Moved(drained=tally.sums_made, arrived=tally.sums_made, updated=updated)
+            updated = n[pe.SUMS_MADE] - (0 if reads_first else n[pe.OPENED])
+            moves[inner] = Moved(drained=n[pe.SUMS_MADE], arrived=n[pe.SUMS_MADE], updated=updated)
         else:
             moves[lines.boundary(lines.held, outside=True)] = Moved(
-                taken=tally.held_latched, read=tally.held_fed
+                taken=n[pe.HELD_LATCHED], read=n[pe.HELD_FED]
             )
-            moves[inner] = Moved(taken=tally.held_taken, read=tally.held_taken)
+            moves[inner] = Moved(taken=n[pe.HELD_TAKEN], read=n[pe.HELD_TAKEN])
             moves[outer] = Moved(
-                drained=tally.sums_made, arrived=landed.arrived, updated=landed.updated
+                drained=n[pe.SUMS_MADE], arrived=landed.arrived, updated=landed.updated
             )
         return moves
 
@@ -282,7 +292,7 @@ class _SampledSystolic(_Systolic):
     def __init__(self, nest: Nest) -> None:
         super().__init__(nest, None)
         self.known: dict[
-            Any, tuple[int, FoldTally]
+            Any, tuple[int, pe.Ints]
         ] = {}  # by kind: edges from the first operand to the last result, counts
         self.times: dict[Any, int] = {}
         self.last_result = 0
@@ -304,7 +314,7 @@ class _SampledSystolic(_Systolic):
         self, task: FoldTask, shape: Shape, held: Matrix, new: bool, leaves: bool
     ) -> tuple[Any, ...]:
         """All that a fold's way through the array and its counts depend on."""
-        words = [(0, 0) if x is None else x.real() for x in (task.rows, task.cols, task.held)]
+        words = [(0, 0) if x is None else real_words(x) for x in (task.rows, task.cols, task.held)]
         return (
             shape.r,
             shape.c,
@@ -312,21 +322,20 @@ class _SampledSystolic(_Systolic):
             new,
             leaves,
             *words,
-            *(int(np.count_nonzero(x != NO_WORD)) for x in (held.names, task.sums)),
+            *(int(np.count_nonzero(x >= 0)) for x in (held.names, task.sums)),
         )
 
-    def _measure(self, task: FoldTask, held: Matrix, new: bool) -> tuple[int, FoldTally]:
+    def _measure(self, task: FoldTask, held: Matrix, new: bool) -> tuple[int, pe.Ints]:
         array = self._array()
         if not new:
-            array.place(held.stream(self.levels.traffic[self.lines.held]))
+            array.place_held(held.stream(self.levels.traffic[self.lines.held]))
         start = array.issue(task)
-        array.flush()
+        array.drain()
+        array.run_to(array.edge + array.rows + array.cols)  # operands that still move are taken
         return array.last_result - start.operand, array.tally
 
-    def _end(self) -> tuple[FoldTally, int]:
-        total = FoldTally()
-        for kind, (_, tally) in self.known.items():
-            total.add(tally, self.times[kind])
+    def _end(self) -> tuple[pe.Ints, int]:
+        total = sum((tally * self.times[k] for k, (_, tally) in self.known.items()), np.zeros(18, np.int64))
         return total, self.last_result
 
     def _folds_run(self, folds: int) -> int:
@@ -400,6 +409,11 @@ class _SampledPlain:
         return CycleOutcome(
             None, levels.moves, macs, last, edge, active, run, folds, _sentence(run, folds)
         )
+
+
+def real_words(x):
+    there = x.words >= 0
+    return int(np.count_nonzero(there)), int(np.count_nonzero(there if x.read is None else there & x.read))
 
 
 def _add(total: Moved, part: Moved) -> None:

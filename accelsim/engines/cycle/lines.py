@@ -12,7 +12,7 @@ import numpy as np
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, Macs, Touched, Where, digits
 from accelsim.engines.cycle.levels import Traffic
-from accelsim.engines.cycle.registers import Stream
+from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Chain, Nest
 
@@ -49,7 +49,7 @@ class Matrix:
         values = np.zeros(self.names.shape, np.int64)
         there = (self.names != NO_WORD) & self.given
         values[there] = traffic.read(0, self.addresses[there])
-        return Stream(values, self.names, self.given)
+        return Stream(values, self.addresses, self.given)
 
 
 class Lines:

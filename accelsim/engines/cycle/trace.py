@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, coordinates, digits
-from accelsim.engines.cycle.registers import BUBBLE, EMPTY, Planes
+from accelsim.engines.cycle.systolic import BUBBLE, EMPTY
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -20,6 +20,8 @@ from accelsim.workload.problem import DIMS, RANKS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Planes = Mapping[str, tuple[Ints, Ints]]  # values and words by what the registers hold
 
 MOST_BYTES = 1 << 29  # of a window
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
