@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.base.compiled import compiled
+from accelsim.base.compiled import kernel
 
 Ints = npt.NDArray[np.int64]
 
@@ -94,7 +94,7 @@ class HeldOutputPes(NamedTuple):
     out_tag: Ints
 
 
-@compiled
+@kernel
 def port(feed: Feed, line: int, edge: int) -> int:
     """Where the word a line's port is given at an edge stands; -1 nothing, -2 two words want it."""
     at = -1
@@ -107,7 +107,7 @@ def port(feed: Feed, line: int, edge: int) -> int:
     return at
 
 
-@compiled
+@kernel
 def enter(feed: Feed, edge: int, values: Ints, tags: Ints, tally: Ints, counter: int) -> None:
     """Show every port of a side its word, and count those the level outside reads.
 
@@ -128,7 +128,7 @@ def enter(feed: Feed, edge: int, values: Ints, tags: Ints, tally: Ints, counter:
             values[line] = tags[line] = 0
 
 
-@compiled
+@kernel
 def land(
     results: Results, window: int, row: int, column: int, value: int, edge: int, tally: Ints
 ) -> None:
@@ -145,7 +145,7 @@ def land(
 # -- an operand held ---------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def clock_held_operand(
     last: int, goal: int, pes: HeldOperandPes, rows: Feed, sums: Feed, held: Feed, results: Results,
     tally: Ints, place: int, two: bool, wave: int, shifting: int,
@@ -183,7 +183,7 @@ def clock_held_operand(
                 land(results, window, 0, j, pes.sums[after, height, j], edge, tally)
 
 
-@compiled
+@kernel
 def swap(pes: HeldOperandPes, before: int) -> None:
     """The first operand of a residency swaps its weight in, wherever there is a sum for it."""
     height, width = pes.held.shape
@@ -193,7 +193,7 @@ def swap(pes: HeldOperandPes, before: int) -> None:
                 pes.held[i, j], pes.held_tag[i, j] = pes.shadow[i, j], pes.shadow_tag[i, j]
 
 
-@compiled
+@kernel
 def multiply_down(
     moving: Ints, moved: Ints, moving_tag: Ints, moved_tag: Ints, above: Ints, sums: Ints,
     above_tag: Ints, sums_tag: Ints, held: Ints, held_tag: Ints, tally: Ints, low: int,
@@ -233,7 +233,7 @@ def multiply_down(
     tally[SUMS_MADE] += sum_words
 
 
-@compiled
+@kernel
 def shift_weights(pes: HeldOperandPes, tally: Ints, place: int) -> None:
     """Weights with rows still to go move a row down; each stops in its own."""
     hops = (place - 1) << FLAGS
@@ -251,7 +251,7 @@ def shift_weights(pes: HeldOperandPes, tally: Ints, place: int) -> None:
 # -- sums held ---------------------------------------------------------------------------------
 
 
-@compiled
+@kernel
 def clock_held_outputs(
     last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, flags: Ints, results: Results,
     tally: Ints, place: int, way_out: int, wave: int,
@@ -283,7 +283,7 @@ def clock_held_outputs(
             finish(moving_tag, falling_tag, pes, results, tally, place, way_out)
 
 
-@compiled
+@kernel
 def begin(
     moving_tag: Ints, falling_tag: Ints, pes: HeldOutputPes, flags: Ints, tally: Ints, place: int
 ) -> None:
@@ -304,7 +304,7 @@ def begin(
             tally[OPENED] += word // WORD
 
 
-@compiled
+@kernel
 def multiply_in_place(
     moving: Ints, moved: Ints, moving_tag: Ints, moved_tag: Ints, falling: Ints, fallen: Ints,
     falling_tag: Ints, fallen_tag: Ints, sums: Ints, sums_tag: Ints, tally: Ints, low: int,
@@ -349,7 +349,7 @@ def multiply_in_place(
     tally[SUMS_MADE] += sum_words
 
 
-@compiled
+@kernel
 def finish(
     moving_tag: Ints, falling_tag: Ints, pes: HeldOutputPes, results: Results, tally: Ints,
     place: int, way_out: int,
@@ -382,7 +382,7 @@ def finish(
                 leave(pes.out_tag[:, j], tag, tally, place)
 
 
-@compiled
+@kernel
 def leave(column: Ints, tag: int, tally: Ints, place: int) -> None:
     """The sums of a residency set out, all of a column at once."""
     for i in range(len(column)):
@@ -392,7 +392,7 @@ def leave(column: Ints, tag: int, tally: Ints, place: int) -> None:
             tally[LEAVE] += 1
 
 
-@compiled
+@kernel
 def shift_out(pes: HeldOutputPes, results: Results, tally: Ints, place: int) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     height, width = pes.out.shape
