@@ -48,6 +48,7 @@ class Chains:
         self.place = (chain, row, col)
         self.shape = tuple(int(x.max()) + 1 for x in self.place)
         self.depth = self.shape[1] + self.shape[2]
+        self.first = np.unique(chain, return_index=True)[1]  # a PE of each
         self.launched: dict[int, _Launch] = {}
         self.down = np.zeros((2, *self.shape), np.int64)  # value, name of the vertical links
         self.down_full = np.zeros(self.shape, bool)

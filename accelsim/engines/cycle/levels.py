@@ -193,7 +193,8 @@ class Traffic:
         """
         values = np.zeros(words.shape, np.int32)
         row = np.broadcast_to(rows, words.shape[-1:]).astype(np.int64)
-        if fetch(row, words.reshape(-1, words.shape[-1]), read.reshape(-1, words.shape[-1]), self.values, self.held, values.reshape(-1, words.shape[-1])):
+        flat = (np.atleast_2d(x) for x in (words, read))
+        if fetch(row, *flat, self.values, self.held, np.atleast_2d(values)):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 

@@ -97,7 +97,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
         works, slots = np.zeros(n, bool), np.full(n, EMPTY, np.int64)
         if array.now is not None:
             step, k, _ = array.now
-            works = step.exists[:, step.slots[k]]
+            works = step.exists[step.slots[k]]
             slots = np.where(works, (step.number << 32) + k, EMPTY)
         for number, t in enumerate(nest.problem.operands):
             values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
@@ -106,7 +106,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
                 values = np.where(works, operands[number], 0)
                 names = np.where(
                     works,
-                    _addresses(nest, t, step.words[t].names[:, step.slots[k]], nest.levels),
+                    _addresses(nest, t, step.words[t].names[step.slots[k]], nest.levels),
                     BUBBLE,
                 )
             frames[t] = plane(values, names)

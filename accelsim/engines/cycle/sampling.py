@@ -18,7 +18,7 @@ import numpy as np
 
 from accelsim.engines.cycle.addresses import NO_WORD, PAIR, Bools, Ints, Where, strides
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.spads import FAR
+from accelsim.engines.cycle.pads import FAR
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain
 from accelsim.workload.problem import RANKS
@@ -45,9 +45,7 @@ class Patterns:
         self._numbers: dict[Any, int] = {}
         self._chains: dict[Any, tuple[int, dict[str, int]]] = {}
         self._masks: dict[Any, int] = {}
-        self._outside = {
-            c.name: [i for i in c.loops if i not in array.macs.positions] for c in self.nest.chains
-        }
+        self._outside = array.macs.outside
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
         p = self.nest.problem
         self._steps: dict[str, dict[str, int]] = {}
@@ -119,7 +117,7 @@ class Patterns:
         if key not in self._masks:
             touched = self.array.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
             there = touched.names != NO_WORD
-            self._masks[key] = self._number((there.shape, there.tobytes(), touched.given.tobytes()))
+            self._masks[key] = self._number((there.shape, there.tobytes(), touched.read.tobytes()))
         return self._masks[key]
 
 
@@ -199,9 +197,8 @@ class StepSampler:
         step = array.plan(at)
         array.release(step, following)
         if array.acc in array.kept:
-            array.spads[array.acc].there[step.keeps[array.acc].gone] = (
-                False  # the step before has let them go
-            )
+            # the step before has let them go
+            array.spads[array.acc].there[step.keeps[array.acc].gone] = False
         array.carry_out(step)
         array.drain()
         moved = {}
