@@ -118,7 +118,7 @@ class _Systolic:
         for fold, following in _with_next(self.lines.fold(at) for at in steps(self.nest)):
             leaves = following is None or self.lines.changes(fold, following)
             self.levels.operands_to(fold.at)
-            self._issue(fold, self._task(fold, new, leaves), new)
+            self._issue(fold, self._task(fold, new, leaves), new, leaves)
             new, folds = leaves, folds + 1
             compute += len(fold.inside)
             active = max(active, fold.r * fold.c)
@@ -150,7 +150,7 @@ class _Systolic:
         held = stream(fold.held, traffic[lines.held]) if new else None
         return FoldTask(rows, cols.addresses, held)
 
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool) -> None:
+    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
         self.waiting.append((self.array.issued, fold.at, None if task.stays else task.sums))
         if self.trace is not None and self.array.edge <= self.trace.last:
             self.trace.fold(self.array.issued, fold.at, fold.inside)
@@ -210,13 +210,13 @@ class _SampledSystolic(_Systolic):
         self.times: dict[Any, int] = {}
         self.last_result = 0
 
-    def _issue(self, fold: FoldWork, task: FoldTask, new: bool) -> None:
+    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
         """A fold's way through the array and its counts depend on its size, on how many of its
         words are real, and on what it finds and leaves.
         """
         real = [_real(x) for x in (task.rows, task.cols, task.held, Stream(task.sums, task.sums))]
         held = int(np.count_nonzero(fold.held.names >= 0))
-        kind = (fold.r, fold.c, len(fold.inside), new, task.stays, held, *real)
+        kind = (fold.r, fold.c, len(fold.inside), new, leaves, held, *real)
         if kind not in self.known:
             array = self._array()
             if not new:
