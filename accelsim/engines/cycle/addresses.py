@@ -89,6 +89,14 @@ class Form(NamedTuple):
     first: int
     steps: dict[str, int]
 
+    def of(self, point: Mapping[str, Any]) -> Any:
+        """What the dimensions of a point add, those that are given."""
+        total: Any = np.int64(0)
+        for d, step in self.steps.items():
+            if d in point:
+                total = total + point[d] * step
+        return total
+
 
 def address_form(nest: Nest, tensor: str) -> Form:
     """The address of the word at a point; of the ifmap, also for points on padding outside it."""
@@ -115,14 +123,6 @@ def sliding_forms(nest: Nest) -> tuple[Form, Form]:
 def pair_form(nest: Nest) -> Form:
     """The number of the (k, x) pair at a point."""
     return Form(0, dict(zip(PAIR, strides(nest.problem.size[d] for d in PAIR), strict=True)))
-
-
-def valued(form: Form, point: Mapping[str, Any]) -> Any:
-    """A form at a point."""
-    total: Any = np.int64(form.first)
-    for d, step in form.steps.items():
-        total = total + point[d] * step
-    return total
 
 
 class Touched(NamedTuple):
@@ -152,7 +152,7 @@ class Macs:
         self.shape = tuple(max((len(v) for v in axis.values()), default=1) for axis in (first, second))
         self.outside = {c.name: [i for i in c.loops if i not in self.positions] for c in nest.chains}
         self.of = {t: [c for c in nest.chains if c.depends(t)] for t in TENSORS}
-        self._known: dict[Any, tuple[dict[str, Ints], Bools]] = {}
+        self._known: dict[Any, Any] = {}
         self._last: dict[str, tuple[Any, Touched]] = {}
         sliding = sliding_forms(nest)
         self.forms = {
@@ -196,37 +196,47 @@ class Macs:
         all); only meaningful where a MAC exists.  ``feeder`` is the level that gives or takes them.
         """
         cut = None if first is None else first.tobytes(), width
-        key = (self.key(tensor, at), feeder, cut)
+        key = (self.key(tensor, at), cut)
         known = self._last.get(tensor)
-        if known is None or known[0] != key:
-            known = self._last[tensor] = key, self._touched(tensor, at, feeder, first, width)
-        return known[1]
-
-    def _touched(
-        self, tensor: str, at: Where, feeder: int, first: Ints | None, width: int | None
-    ) -> Touched:
-        nest = self.nest
-        point: dict[str, Ints] = {}
+        if known is not None and known[0] == key:
+            return known[1]
+        shape = self.shape[0] if first is None else len(first), width or self.shape[1]
+        ones, twos = np.zeros((4, shape[0]), np.int64), np.zeros((4, 1, shape[1]), np.int64)
         for c in self.of[tensor]:
-            for d, x in self.chain(c, at)[0].items():
+            one, two = self._part(tensor, c, at, first, width, cut)
+            ones += one
+            twos = twos + two
+        ones += np.array([[form.first] for form in self.forms[tensor]])
+        windows = np.array([
+            sum(real_window(self.nest, tensor, level), ()) if tensor == "ifmap" else (0, 1, 0, 1)
+            for level in (self.nest.levels, feeder)
+        ])  # fmt: skip
+        touched = Touched(*(np.empty(shape, kind) for kind in (np.int64, np.int64, np.bool_)))
+        locate(ones, twos, windows, *touched)
+        self._last[tensor] = key, touched
+        return touched
+
+    def _part(
+        self, tensor: str, chain: Chain, at: Where, first: Ints | None, width: int | None, cut: Any
+    ) -> tuple[Ints, Ints]:
+        """What a chain adds to name, address, row and column: [4, first axis] by the first axis
+        alone, [4, 1 or first axis, second axis] by the second or both.
+        """
+        key = (tensor, chain.name, cut, *[at[i] for i in self.outside[chain.name]])
+        if key not in self._known:
+            point = {}
+            for d, x in self.chain(chain, at)[0].items():
                 whole = x.reshape((1, 1)) if x.ndim < 2 else x
                 rows = whole if first is None or len(whole) == 1 else whole[first]
                 point[d] = rows if rows.shape[1] == 1 else rows[:, :width]
-        shape = self.shape[0] if first is None else len(first), width or self.shape[1]
-        one = {d: x if x.shape[1] == 1 else 0 for d, x in point.items()}
-        two = {d: 0 if x.shape[1] == 1 else x for d, x in point.items()}
-        height = max((len(x) for x in two.values() if not np.isscalar(x)), default=1)
-        ones, twos = np.empty((4, shape[0]), np.int64), np.empty((4, height, shape[1]), np.int64)
-        for k, form in enumerate(self.forms[tensor]):
-            ones[k] = np.broadcast_to(valued(form, one), (shape[0], 1))[:, 0]
-            twos[k] = valued(Form(0, form.steps), two)
-        windows = [
-            sum(real_window(nest, tensor, level), ()) if tensor == "ifmap" else (0, 1, 0, 1)
-            for level in (nest.levels, feeder)
-        ]
-        touched = Touched(*(np.empty(shape, kind) for kind in (np.int64, np.int64, np.bool_)))
-        locate(ones, twos, np.array(windows, np.int64), *touched)
-        return touched
+            parts = []
+            for alone in (True, False):
+                mine = {d: x for d, x in point.items() if (x.shape[1] == 1) == alone}
+                sums = [np.atleast_2d(form.of(mine)) for form in self.forms[tensor]]
+                shape = np.broadcast_shapes(*(x.shape for x in sums))
+                parts.append(np.stack([np.broadcast_to(x, shape) for x in sums]))
+            self._known[key] = parts[0][:, :, 0], parts[1]
+        return self._known[key]
 
 
 @kernel
@@ -258,13 +268,14 @@ def pair_point(nest: Nest, names: Ints) -> tuple[dict[str, Ints], Ints, Ints]:
     rest = names
     for d in reversed(PAIR):
         at[d], rest = rest % nest.problem.size[d], rest // nest.problem.size[d]
-    h, w = (valued(form, at) for form in sliding_forms(nest))
+    h, w = (form.first + form.of(at) for form in sliding_forms(nest))
     return at, h, w
 
 
 def pair_address(nest: Nest, names: Ints) -> Ints:
     """The ifmap address each (k, x) pair stands for."""
-    return np.asarray(valued(address_form(nest, "ifmap"), pair_point(nest, names)[0]))
+    form = address_form(nest, "ifmap")
+    return np.asarray(form.first + form.of(pair_point(nest, names)[0]))
 
 
 def inside(h: Ints, w: Ints, window: Window) -> Bools:
@@ -325,9 +336,8 @@ class LevelTiles:
                 continue
             chunk = np.arange(int(piece.chunk[0]), int(piece.chunk[1]))
             grid = np.unravel_index(chunk, [hi[p] - lo[p] for p in c.parts])
-            steps = {p: self.form.steps[p] for p in c.parts if p in self.form.steps}
             at_chunk = {p: g + lo[p] for g, p in zip(grid, c.parts, strict=True)}
-            lists.append(np.asarray(valued(Form(0, steps), at_chunk)) + np.zeros_like(chunk))
+            lists.append(self.form.of(at_chunk) + np.zeros_like(chunk))
         window = real_window(self.nest, self.tensor, self.level)
         if self.tensor == "ifmap" and not self.pairs:
             sizes = strides(self.nest.problem.shape("ifmap"))[3:]

@@ -21,10 +21,11 @@ from accelsim.base.compiled import kernel
 
 Ints = npt.NDArray[np.int64]
 
+USED_BIT, WORD_BIT, READ_BIT = 1, 2, 3
 PRESENT = 1  # there is a word
-USED = 2  # of a MAC; not a bubble of an unused row or column that is clocked all the same
-WORD = 4  # a word of the tensor; not padding
-READ = 8  # the level outside reads it; not a zero that begins to be stored here
+USED = 1 << USED_BIT  # of a MAC; not a bubble of an unused row or column that is clocked all the same
+WORD = 1 << WORD_BIT  # a word of the tensor; not padding
+READ = 1 << READ_BIT  # the level outside reads it; not a zero that begins to be stored here
 FIRST, LAST = 16, 32  # of its residency
 GO = 64  # of the lowest row's last operand: the column's sums may leave
 DONE, LEAVING = LAST, GO  # of a sum that is held: complete; on its way out
@@ -63,48 +64,35 @@ class Results(NamedTuple):
 
 
 class HeldOperandPes(NamedTuple):
-    """Registers of PEs that hold an operand; column 0 of ``moving`` and row 0 of ``sums`` are
-    ports.  Words that move are kept twice: before and after an edge, by turns.
+    """Registers of PEs that hold an operand.
+
+    Words that move are kept twice, before and after an edge by turns.  Column 0 of ``moving`` and
+    row 0 of ``sums`` are ports; other planes have an empty column 0, so that all are alike.
     """
 
     moving: Ints  # [2, rows, 1 + columns]
     moving_tag: Ints
-    sums: Ints  # [2, 1 + rows, columns]
+    sums: Ints  # [2, 1 + rows, 1 + columns]
     sums_tag: Ints
-    held: Ints  # [rows, columns]
+    held: Ints  # [rows, 1 + columns]
     held_tag: Ints
-    shadow: Ints  # [rows, columns] the second weight register; the held one itself where there is one
+    shadow: Ints  # [rows, 1 + columns] the second weight register; the held one where there is one
     shadow_tag: Ints
-    shift: Ints  # [columns] ports of the weights' shift lines
+    shift: Ints  # [1 + columns] ports of the weights' shift lines
     shift_tag: Ints
 
 
 class HeldOutputPes(NamedTuple):
-    """Registers of PEs that hold their sum; column 0 of ``moving`` and row 0 of ``falling`` are
-    ports.
-    """
+    """Registers of PEs that hold their sum, likewise; row 0 of ``falling`` are ports."""
 
     moving: Ints  # [2, rows, 1 + columns]
     moving_tag: Ints
-    falling: Ints  # [2, 1 + rows, columns]
+    falling: Ints  # [2, 1 + rows, 1 + columns]
     falling_tag: Ints
-    sums: Ints  # [rows, columns]
+    sums: Ints  # [rows, 1 + columns]
     sums_tag: Ints
-    out: Ints  # [rows, columns] registers sums leave through: a second one, or the accumulator itself
+    out: Ints  # [rows, 1 + columns] what sums leave through: a second one, or the accumulator itself
     out_tag: Ints
-
-
-@kernel
-def port(feed: Feed, line: int, edge: int) -> int:
-    """Where the word a line's port is given at an edge stands; -1 nothing, -2 two words want it."""
-    at = -1
-    for block in range(len(feed.start)):
-        step = edge - feed.start[block] - line
-        if 0 <= step < feed.steps[block] and line < feed.lines[block]:
-            if at >= 0:
-                return -2
-            at = feed.offset[block] + step * feed.lines[block] + line
-    return at
 
 
 @kernel
@@ -113,19 +101,16 @@ def enter(feed: Feed, edge: int, values: Ints, tags: Ints, tally: Ints, counter:
 
     values, tags  [lines]  the ports, changed in place
     """
-    if len(feed.start) == 0:
-        values[:] = 0
-        tags[:] = 0
-        return
-    for line in range(len(values)):
-        at = port(feed, line, edge)
-        if at == -2:
-            tally[HAZARD], tally[ROW] = PORT_TAKEN, line
-        if at >= 0:
+    values[:] = 0
+    tags[:] = 0
+    for block in range(len(feed.start)):
+        lines, since = feed.lines[block], edge - feed.start[block]
+        for line in range(max(0, since - feed.steps[block] + 1), min(lines, since + 1)):
+            if tags[line]:
+                tally[HAZARD], tally[ROW] = PORT_TAKEN, line
+            at = feed.offset[block] + (since - line) * lines + line
             values[line], tags[line] = feed.values[at], feed.tags[at]
-            tally[counter] += (tags[line] & READ) // READ
-        else:
-            values[line] = tags[line] = 0
+            tally[counter] += (tags[line] >> READ_BIT) & 1
 
 
 @kernel
@@ -164,23 +149,19 @@ def clock_held_operand(
         edge = tally[EDGE]
         before, after = (edge - 1) & 1, edge & 1
         enter(rows, edge, pes.moving[before, :, 0], pes.moving_tag[before, :, 0], tally, ROWS_FED)
-        enter(sums, edge, pes.sums[before, 0], pes.sums_tag[before, 0], tally, LEFT)
+        enter(sums, edge, pes.sums[before, 0, 1:], pes.sums_tag[before, 0, 1:], tally, LEFT)
         if two and edge <= wave:
             swap(pes, before)
-        multiply_down(
-            pes.moving[before], pes.moving[after], pes.moving_tag[before], pes.moving_tag[after],
-            pes.sums[before], pes.sums[after], pes.sums_tag[before], pes.sums_tag[after],
-            pes.held, pes.held_tag, tally, low,
-        )  # fmt: skip
+        multiply_down(before, after, pes, tally, low)
         if edge <= shifting:
-            enter(held, edge, pes.shift, pes.shift_tag, tally, HELD_FED)
+            enter(held, edge, pes.shift[1:], pes.shift_tag[1:], tally, HELD_FED)
             shift_weights(pes, tally, place)
-        for j in range(width):
+        for j in range(1, width):
             tag = pes.sums_tag[after, height, j]
             if tag & PRESENT:
-                tally[LEFT] += (tag & WORD) // WORD
-                window = (tag >> FLAGS) % place % len(results.count)
-                land(results, window, 0, j, pes.sums[after, height, j], edge, tally)
+                tally[LEFT] += (tag >> WORD_BIT) & 1
+                window = (tag >> FLAGS) & (place - 1) & (len(results.count) - 1)
+                land(results, window, 0, j - 1, pes.sums[after, height, j], edge, tally)
 
 
 @kernel
@@ -188,49 +169,55 @@ def swap(pes: HeldOperandPes, before: int) -> None:
     """The first operand of a residency swaps its weight in, wherever there is a sum for it."""
     height, width = pes.held.shape
     for i in range(height):
-        for j in range(width):
-            if pes.moving_tag[before, i, j] & FIRST and pes.sums_tag[before, i, j] & PRESENT:
+        for j in range(1, width):
+            first = pes.moving_tag[before, i, j - 1] & FIRST
+            if first and pes.sums_tag[before, i, j] & PRESENT:
                 pes.held[i, j], pes.held_tag[i, j] = pes.shadow[i, j], pes.shadow_tag[i, j]
 
 
 @kernel
-def multiply_down(
-    moving: Ints, moved: Ints, moving_tag: Ints, moved_tag: Ints, above: Ints, sums: Ints,
-    above_tag: Ints, sums_tag: Ints, held: Ints, held_tag: Ints, tally: Ints, low: int,
-) -> None:  # fmt: skip
+def multiply_down(before: int, after: int, pes: HeldOperandPes, tally: Ints, low: int) -> None:
     """Operands go right; the sum from above takes the product of the word held and the word passing.
 
     A sum and an operand must be of one place, and the word held at home and of their residency; a
-    sum that meets its own weight must meet an operand.  One loop a plane: the compiler makes each
-    of them wide.
+    sum that meets its own weight must meet an operand.
+
+    A plane is walked as one line, so that the compiler makes each loop wide: the next register is
+    the right neighbour, the one a row's length on the one below.  What a row's last register gives
+    comes to the next row's port, and is overwritten there.
     """
-    macs = row_words = held_words = sum_words = np.int32(0)
-    height, width = held.shape
-    for i in range(height):
-        wrong = np.int32(0)
-        for j in range(width):
-            moved[i, j + 1] = moving[i, j]
-        for j in range(width):
-            moved_tag[i, j + 1] = moving_tag[i, j]
-        for j in range(width):
-            sums[i + 1, j] = above[i, j] + moving[i, j] * held[i, j]
-        for j in range(width):
-            m, h, s = moving_tag[i, j], held_tag[i, j], above_tag[i, j]
-            sums_tag[i + 1, j] = s
-            other = (m ^ s) >> FLAGS != 0
-            own = ((s & ~low) ^ h) >> FLAGS == 0
-            wrong = np.int32(wrong | s & PRESENT & (((m & PRESENT) ^ own) | (m & other)))
-            works = np.int32(((m & h) >> 1) & s & PRESENT)
-            macs = np.int32(macs + works)
-            row_words = np.int32(row_words + (works & (m >> 2)))
-            held_words = np.int32(held_words + (works & (h >> 2)))
-            sum_words = np.int32(sum_words + (works & (s >> 2)))
-        if wrong:
-            tally[HAZARD], tally[ROW] = MISMATCH, i
+    height, width = pes.held.shape
+    many = height * width - 1
+    moving, moved = pes.moving[before].ravel(), pes.moving[after].ravel()[1:]
+    m_tag, moved_tag = pes.moving_tag[before].ravel(), pes.moving_tag[after].ravel()[1:]
+    above, sums = pes.sums[before].ravel()[1:], pes.sums[after].ravel()[1 + width :]
+    s_tag, sums_tag = pes.sums_tag[before].ravel()[1:], pes.sums_tag[after].ravel()[1 + width :]
+    held, h_tag = pes.held.ravel()[1:], pes.held_tag.ravel()[1:]
+    for k in range(many):
+        moved[k] = moving[k]
+    for k in range(many):
+        moved_tag[k] = m_tag[k]
+    for k in range(many):
+        sums_tag[k] = s_tag[k]
+    for k in range(many):
+        sums[k] = above[k] + moving[k] * held[k]
+    macs = row_words = held_words = sum_words = wrong = np.int32(0)
+    for k in range(many):
+        m, h, s = m_tag[k], h_tag[k], s_tag[k]
+        other = (m ^ s) >> FLAGS != 0
+        own = ((s & ~low) ^ h) >> FLAGS == 0
+        wrong = np.int32(wrong | s & PRESENT & (((m & PRESENT) ^ own) | (m & other)))
+        works = np.int32(((m & h) >> USED_BIT) & s & PRESENT)
+        macs = np.int32(macs + works)
+        row_words = np.int32(row_words + (works & (m >> WORD_BIT)))
+        held_words = np.int32(held_words + (works & (h >> WORD_BIT)))
+        sum_words = np.int32(sum_words + (works & (s >> WORD_BIT)))
     tally[MACS] += macs
     tally[ROWS_TAKEN] += row_words
     tally[HELD_TAKEN] += held_words
     tally[SUMS_MADE] += sum_words
+    if wrong:
+        tally[HAZARD] = MISMATCH
 
 
 @kernel
@@ -245,7 +232,7 @@ def shift_weights(pes: HeldOperandPes, tally: Ints, place: int) -> None:
                 tag = tags[j] - (1 << FLAGS)
                 pes.shadow[i, j], pes.shadow_tag[i, j] = source[j], tag
                 if tag & hops == 0:
-                    tally[HELD_LATCHED] += (tag & WORD) // WORD
+                    tally[HELD_LATCHED] += (tag >> WORD_BIT) & 1
 
 
 # -- sums held ---------------------------------------------------------------------------------
@@ -268,17 +255,13 @@ def clock_held_outputs(
         edge = tally[EDGE]
         before, after = (edge - 1) & 1, edge & 1
         enter(rows, edge, pes.moving[before, :, 0], pes.moving_tag[before, :, 0], tally, ROWS_FED)
-        enter(cols, edge, pes.falling[before, 0], pes.falling_tag[before, 0], tally, COLS_FED)
+        enter(cols, edge, pes.falling[before, 0, 1:], pes.falling_tag[before, 0, 1:], tally, COLS_FED)
         if tally[LEAVE]:
             shift_out(pes, results, tally, place)
         moving_tag, falling_tag = pes.moving_tag[before], pes.falling_tag[before]
         if edge <= wave:
             begin(moving_tag, falling_tag, pes, flags, tally, place)
-        multiply_in_place(
-            pes.moving[before], pes.moving[after], moving_tag, pes.moving_tag[after],
-            pes.falling[before], pes.falling[after], falling_tag, pes.falling_tag[after],
-            pes.sums, pes.sums_tag, tally, low,
-        )  # fmt: skip
+        multiply_in_place(before, after, pes, tally, low)
         if edge <= wave:
             finish(moving_tag, falling_tag, pes, results, tally, place, way_out)
 
@@ -290,63 +273,67 @@ def begin(
     """Accumulators that the first operands of a residency reach start at zero."""
     height, width = pes.sums.shape
     for i in range(height):
-        for j in range(width):
-            m, f = moving_tag[i, j], falling_tag[i, j]
+        for j in range(1, width):
+            m, f = moving_tag[i, j - 1], falling_tag[i, j]
             if not (m & f & PRESENT and m & FIRST):
                 continue
             if pes.sums_tag[i, j]:
                 tally[HAZARD], tally[ROW], tally[COL] = IN_USE, i, j
             residency, number = (m >> FLAGS) // place, (m >> FLAGS) % place
-            word = flags[residency % len(flags), i, j] & WORD
+            word = flags[residency % len(flags), i, j - 1] & WORD
             before = residency * place + (number - 1) % place  # the place of a product before it
             pes.sums[i, j] = 0
             pes.sums_tag[i, j] = before << FLAGS | m & f & USED | word | PRESENT
-            tally[OPENED] += word // WORD
+            tally[OPENED] += word >> WORD_BIT
 
 
 @kernel
-def multiply_in_place(
-    moving: Ints, moved: Ints, moving_tag: Ints, moved_tag: Ints, falling: Ints, fallen: Ints,
-    falling_tag: Ints, fallen_tag: Ints, sums: Ints, sums_tag: Ints, tally: Ints, low: int,
-) -> None:  # fmt: skip
+def multiply_in_place(before: int, after: int, pes: HeldOutputPes, tally: Ints, low: int) -> None:
     """Operands go right and down; a PE with two of them adds their product to its own sum.
 
     Both must be of one place, the sum unfinished, of their residency, and the last product it got
-    of the place before: none is lost.
+    of the place before: none is lost.  Planes are walked as in ``multiply_down``.
     """
-    macs = row_words = col_words = sum_words = np.int32(0)
-    height, width = sums.shape
-    for i in range(height):
-        wrong = np.int32(0)
-        for j in range(width):
-            moved[i, j + 1] = moving[i, j]
-        for j in range(width):
-            moved_tag[i, j + 1] = moving_tag[i, j]
-        for j in range(width):
-            fallen[i + 1, j] = falling[i, j]
-        for j in range(width):
-            fallen_tag[i + 1, j] = falling_tag[i, j]
-        for j in range(width):
-            sums[i, j] += moving[i, j] * falling[i, j]
-        for j in range(width):
-            m, f, s = moving_tag[i, j], falling_tag[i, j], sums_tag[i, j]
-            both = m & f & PRESENT
-            other = ((m ^ f) >> FLAGS != 0) | ((m ^ s) & ~low != 0)
-            skipped = ((m >> FLAGS) - (s >> FLAGS)) & (low >> FLAGS) != 1
-            wrong = np.int32(wrong | both & (other | skipped | (s & (PRESENT | DONE) != PRESENT)))
-            works = np.int32(both & (m & f) >> 1)
-            now = (m & ~OWN_FLAGS) | (s & OWN_FLAGS)
-            sums_tag[i, j] = now if both else s
-            macs = np.int32(macs + works)
-            row_words = np.int32(row_words + (works & (m >> 2)))
-            col_words = np.int32(col_words + (works & (f >> 2)))
-            sum_words = np.int32(sum_words + (works & (s >> 2)))
-        if wrong:
-            tally[HAZARD], tally[ROW] = MISMATCH, i
+    height, width = pes.sums.shape
+    many = height * width - 1
+    moving, moved = pes.moving[before].ravel(), pes.moving[after].ravel()[1:]
+    m_tag, moved_tag = pes.moving_tag[before].ravel(), pes.moving_tag[after].ravel()[1:]
+    falling, fallen = pes.falling[before].ravel()[1:], pes.falling[after].ravel()[1 + width :]
+    f_tag, fallen_tag = (
+        pes.falling_tag[before].ravel()[1:], pes.falling_tag[after].ravel()[1 + width :]
+    )  # fmt: skip
+    sums, s_tag = pes.sums.ravel()[1:], pes.sums_tag.ravel()[1:]
+    for k in range(many):
+        moved[k] = moving[k]
+    for k in range(many):
+        moved_tag[k] = m_tag[k]
+    for k in range(many):
+        fallen[k] = falling[k]
+    for k in range(many):
+        fallen_tag[k] = f_tag[k]
+    for k in range(many):
+        sums[k] += moving[k] * falling[k]
+    macs = row_words = col_words = sum_words = wrong = np.int32(0)
+    for k in range(many):
+        m, f, s = m_tag[k], f_tag[k], s_tag[k]
+        both = m & f & PRESENT
+        other = ((m ^ f) >> FLAGS != 0) | ((m ^ s) & ~low != 0)
+        skipped = ((m >> FLAGS) - (s >> FLAGS)) & (low >> FLAGS) != 1
+        wrong = np.int32(wrong | both & (other | skipped | (s & (PRESENT | DONE) != PRESENT)))
+        works = np.int32(both & (m & f) >> USED_BIT)
+        macs = np.int32(macs + works)
+        row_words = np.int32(row_words + (works & (m >> WORD_BIT)))
+        col_words = np.int32(col_words + (works & (f >> WORD_BIT)))
+        sum_words = np.int32(sum_words + (works & (s >> WORD_BIT)))
+    for k in range(many):
+        now = (m_tag[k] & ~OWN_FLAGS) | (s_tag[k] & OWN_FLAGS)
+        s_tag[k] = now if m_tag[k] & f_tag[k] & PRESENT else s_tag[k]
     tally[MACS] += macs
     tally[ROWS_TAKEN] += row_words
     tally[COLS_TAKEN] += col_words
     tally[SUMS_MADE] += sum_words
+    if wrong:
+        tally[HAZARD] = MISMATCH
 
 
 @kernel
@@ -360,17 +347,17 @@ def finish(
     """
     height, width = pes.sums.shape
     for i in range(height):
-        for j in range(width):
-            m = moving_tag[i, j]
+        for j in range(1, width):
+            m = moving_tag[i, j - 1]
             if not (m & LAST and falling_tag[i, j] & PRESENT):
                 continue
             residency = (m >> FLAGS) // place
             word = pes.sums_tag[i, j] & WORD
             tag = (residency * place + i) << FLAGS | word | DONE | PRESENT
             if way_out == IN_PLACE:
-                tally[LEFT] += word // WORD
+                tally[LEFT] += word >> WORD_BIT
                 window = residency % len(results.count)
-                land(results, window, i, j, pes.sums[i, j], tally[EDGE], tally)
+                land(results, window, i, j - 1, pes.sums[i, j], tally[EDGE], tally)
                 pes.sums_tag[i, j] = 0
                 continue
             if way_out == SECOND:
@@ -397,7 +384,7 @@ def shift_out(pes: HeldOutputPes, results: Results, tally: Ints, place: int) -> 
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     height, width = pes.out.shape
     for i in range(height - 1, -1, -1):
-        for j in range(width):
+        for j in range(1, width):
             tag = pes.out_tag[i, j]
             if not tag & LEAVING:
                 continue
@@ -408,6 +395,7 @@ def shift_out(pes: HeldOutputPes, results: Results, tally: Ints, place: int) -> 
                 pes.out[i + 1, j], pes.out_tag[i + 1, j] = pes.out[i, j], tag
                 continue
             tally[LEAVE] -= 1
-            tally[LEFT] += (tag & WORD) // WORD
+            tally[LEFT] += (tag >> WORD_BIT) & 1
             residency, origin = (tag >> FLAGS) // place, (tag >> FLAGS) % place
-            land(results, residency % len(results.count), origin, j, pes.out[i, j], tally[EDGE], tally)
+            window = residency % len(results.count)
+            land(results, window, origin, j - 1, pes.out[i, j], tally[EDGE], tally)

@@ -87,37 +87,37 @@ class Port:
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
-        self.blocks: list[tuple[int, Ints, Ints]] = []  # first edge, values and tags [steps, lines]
-        self.feed = self._flat()
+        self.blocks: list[tuple[int, int, Ints, Ints]] = []  # first edge, end, values, tags
+        self._feed: pe.Feed | None = None
 
     def put(self, edge: int, values: Ints, tags: Ints) -> None:
-        """The first word of line 0 enters at ``edge``; words have as many lines as tags or fewer."""
-        if values.shape != tags.shape:
-            whole = np.zeros(tags.shape, self.dtype)
-            whole[:, : values.shape[1]] = values
-            values = whole
-        self.blocks.append((edge, values, tags))
-        self.feed = self._flat()
+        """The first word of line 0 enters at ``edge``; tags [steps, lines] may have more lines than
+        values.
+        """
+        whole = np.zeros(tags.shape, self.dtype)
+        whole[:, : values.shape[1]] = values
+        self.blocks.append((edge, edge + tags.shape[0] + tags.shape[1], whole, tags))
+        self._feed = None
 
     def drop(self, edge: int) -> None:
         """Forget what has entered."""
-        kept = [b for b in self.blocks if b[0] + sum(b[2].shape) > edge]
-        if len(kept) < len(self.blocks):
-            self.blocks = kept
-            self.feed = self._flat()
+        if self.blocks and self.blocks[0][1] <= edge:
+            self.blocks = [x for x in self.blocks if x[1] > edge]
+            self._feed = None
 
     def end(self) -> int:
-        return max((b[0] + sum(b[2].shape) for b in self.blocks), default=0)
+        """An edge after the last word has entered."""
+        return max((x[1] for x in self.blocks), default=0)
 
-    def _flat(self) -> pe.Feed:
-        shapes = [tags.shape for _, _, tags in self.blocks]
-        steps, lines = np.array(shapes, np.int64).reshape(-1, 2).T.copy()
-        offset = np.cumsum(steps * lines) - steps * lines
-        flat = [
-            np.concatenate([b[k].ravel() for b in self.blocks] or [[]]).astype(self.dtype)
-            for k in (1, 2)
-        ]
-        return pe.Feed(np.array([b[0] for b in self.blocks], np.int64), steps, lines, offset, *flat)
+    @property
+    def feed(self) -> pe.Feed:
+        if self._feed is None:
+            shapes = [x[3].shape for x in self.blocks]
+            steps, lines = np.array(shapes, np.int64).reshape(-1, 2).T.copy()
+            start = np.array([x[0] for x in self.blocks], np.int64)
+            flat = [np.concatenate([np.zeros(0, self.dtype), *(x[k].ravel() for x in self.blocks)]) for k in (2, 3)]
+            self._feed = pe.Feed(start, steps, lines, np.cumsum(steps * lines) - steps * lines, *flat)
+        return self._feed
 
 
 class SystolicArray:
@@ -212,7 +212,7 @@ class SystolicArray:
         if hazard:
             what = {
                 pe.PORT_TAKEN: f"two words want the port of line {row}",
-                pe.MISMATCH: f"row {row}: what meets in a PE does not belong together; a sum was not added to by all its rows, or in turn",
+                pe.MISMATCH: "what meets in a PE does not belong together, or a sum was not added to by all its rows",
                 pe.TWICE: f"a result of row {row}, column {col} comes twice",
                 pe.IN_USE: f"PE ({row}, {col}): a sum begins, or is shifted in, where another is",
             }[hazard]
@@ -226,7 +226,9 @@ class SystolicArray:
 
     def _expect(self, landing: Landing) -> None:
         """Make room for the results of a fold."""
-        before, need = self.results, landing.places + sum(x.places for x in self.landings.values())
+        before = self.results
+        oldest = min((x.first for x in self.landings.values()), default=landing.first)
+        need = landing.first + landing.places - oldest
         if need > len(before.count):
             self.results = self._window(1 << need.bit_length())
             for x in self.landings.values():
@@ -238,13 +240,15 @@ class SystolicArray:
 
     def _collect(self) -> None:
         """Hand on the folds whose results are all there."""
+        values, edges, count = self.results
         for landing in list(self.landings.values()):
             height, width = landing.shape
-            places = np.arange(landing.first, landing.first + landing.places)
-            places %= len(self.results.count)
-            if (self.results.count[places] < height * width).any():
+            first = landing.first % len(count)
+            places: Any = slice(first, first + landing.places)
+            if first + landing.places > len(count):
+                places = np.arange(first, first + landing.places) % len(count)
+            if (count[places] < height * width).any():
                 continue
-            values, edges, count = self.results
             landing.values = values[places, :height, :width].reshape(-1, width)
             landing.edges = edges[places, :height, :width].reshape(-1, width)
             edges[places] = count[places] = 0
@@ -328,10 +332,10 @@ class HeldOperandArray(SystolicArray):
         super().__init__(rows, cols, overlap=overlap, full=full, places=places)
         self.two = weight_registers == 2
         self.controller = HeldOperandController(rows, weight_registers)
-        held = self._plane(rows, cols)
+        held = self._plane(rows, 1 + cols)
         self.pes = pe.HeldOperandPes(
-            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, cols), *held,
-            *(self._plane(rows, cols) if self.two else held), *self._plane(cols),
+            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, 1 + cols), *held,
+            *(self._plane(rows, 1 + cols) if self.two else held), *self._plane(1 + cols),
         )  # fmt: skip
         self.held_port = Port(self.dtype)
         self.size, self.shifting = (0, 0), 0
@@ -349,7 +353,7 @@ class HeldOperandArray(SystolicArray):
         start = self.reserve(task, new=new, after=self.edge + 1)
         number, self.issued = self.issued, self.issued + 1
         self.residency += new
-        self._expect(Landing(number, (t, c), self.slot % self.place, t, (1, width)))
+        self._expect(Landing(number, (t, c), self.slot, t, (1, width)))
         if held is not None:
             values, tags = self._home(held)
             self.held_port.drop(self.edge)
@@ -391,9 +395,9 @@ class HeldOperandArray(SystolicArray):
         self.residency += 1
         values, tags = self._home(held)
         height, width = tags.shape
-        self.pes.held[:height, :width] = values
+        self.pes.held[:height, 1 : 1 + width] = values
         home = tags - (np.arange(1, height + 1) << FLAGS)[:, None].astype(self.dtype)
-        self.pes.held_tag[:height, :width] = home
+        self.pes.held_tag[:height, 1 : 1 + width] = home
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_operand(
@@ -404,7 +408,7 @@ class HeldOperandArray(SystolicArray):
     def _now(self) -> tuple[Ints, Ints, Ints, Ints]:
         """Registers and tags of what moves right and what moves down, after the edge."""
         k, p = self.edge & 1, self.pes
-        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.sums[k, 1:], p.sums_tag[k, 1:]
+        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.sums[k, 1:, 1:], p.sums_tag[k, 1:, 1:]
 
     def _met(self) -> tuple[Ints, Ints]:
         _, tags, _, sums = self._now()
@@ -418,22 +422,22 @@ class HeldOperandArray(SystolicArray):
             "sums": (sums, self._streamed(sums_tag, lambda x: x.sums, column)),
         }
         for name, values, tags in (
-            ("held", self.pes.held, self.pes.held_tag),
-            ("shadow", self.pes.shadow, self.pes.shadow_tag),
+            ("held", self.pes.held[:, 1:], self.pes.held_tag[:, 1:]),
+            ("shadow", self.pes.shadow[:, 1:], self.pes.shadow_tag[:, 1:]),
         ):
             home = row + (tags >> FLAGS) % self.place
             found[name] = values, self._resident(tags, home, column)
-        tags = {"rows": moving_tag, "sums": sums_tag, "held": self.pes.held_tag, "shadow": self.pes.shadow_tag}
+        tags = {"rows": moving_tag, "sums": sums_tag, "held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
         return {k: (np.where(tags[k] != 0, v, 0), w) for k, (v, w) in found.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         """Values and words that entered at this edge, by side."""
         planes = self.planes()
         column = np.arange(self.cols)
-        tags = self.pes.shift_tag if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
+        tags = self.pes.shift_tag[1:] if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
         words = self._resident(tags, (tags >> FLAGS) % self.place - 1, column)
         return {
-            "rows": (planes["rows"][0][:, 0], planes["rows"][1][:, 0]), "held": (self.pes.shift, words)
+            "rows": (planes["rows"][0][:, 0], planes["rows"][1][:, 0]), "held": (self.pes.shift[1:], words)
         }  # fmt: skip
 
     def _left(self) -> list[tuple[int, int, int]]:
@@ -457,10 +461,10 @@ class HeldOutputsArray(SystolicArray):
         self.outputs: Outputs = outputs
         self.way_out = ("in_place", "accumulators", "register").index(outputs)
         self.controller = HeldOutputsController(rows, outputs)
-        sums = self._plane(rows, cols)
+        sums = self._plane(rows, 1 + cols)
         self.pes = pe.HeldOutputPes(
-            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, cols), *sums,
-            *(self._plane(rows, cols) if outputs == "register" else sums),
+            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, 1 + cols), *sums,
+            *(self._plane(rows, 1 + cols) if outputs == "register" else sums),
         )  # fmt: skip
         self.flags = np.zeros((1, rows, cols), np.int64)
         self.open = False  # the next fold adds to the sums that are there
@@ -479,7 +483,7 @@ class HeldOutputsArray(SystolicArray):
         self.open = task.stays
         if leaves:
             shape = (self.rows, self.cols) if self.full else (r, c)
-            self._expect(Landing(number, (r, c), self.residency % self.residencies, 1, shape))
+            self._expect(Landing(number, (r, c), self.residency, 1, shape))
         if new or leaves:
             self.wave = start.operand + t + self.rows + self.cols
         self._remember(task, start, number, self.residency)
@@ -494,7 +498,8 @@ class HeldOutputsArray(SystolicArray):
     def _hold(self, words: Ints) -> None:
         """Begin a residency: the words its sums are of."""
         self.residency += 1
-        need = len(self.landings) + 2
+        oldest = min((x.first for x in self.landings.values()), default=self.residency)
+        need = self.residency - oldest + 1
         if need > len(self.flags):
             flags = np.zeros((1 << need.bit_length(), self.rows, self.cols), np.int64)
             for back in range(min(len(self.flags), self.residency)):
@@ -519,7 +524,7 @@ class HeldOutputsArray(SystolicArray):
         self.open = self.controller.open = True
         r, c = (self.rows, self.cols) if self.full else held.words.shape
         flags = self.flags[self.residency % len(self.flags), :r, :c]
-        self.pes.sums_tag[:r, :c] = self._tag(self.slot - 1, pe.PRESENT) | flags
+        self.pes.sums_tag[:r, 1 : 1 + c] = self._tag(self.slot - 1, pe.PRESENT) | flags
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_outputs(
@@ -529,7 +534,7 @@ class HeldOutputsArray(SystolicArray):
 
     def _now(self) -> tuple[Ints, Ints, Ints, Ints]:
         k, p = self.edge & 1, self.pes
-        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.falling[k, 1:], p.falling_tag[k, 1:]
+        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.falling[k, 1:, 1:], p.falling_tag[k, 1:, 1:]
 
     def _met(self) -> tuple[Ints, Ints]:
         _, tags, _, falling = self._now()
@@ -539,14 +544,15 @@ class HeldOutputsArray(SystolicArray):
         moving, moving_tag, falling, falling_tag = self._now()
         row, column = np.indices(moving.shape)
         active, _ = self.frame()
-        added = np.where(active & (self.pes.sums_tag == 0), moving_tag, self.pes.sums_tag)
+        sums, sums_tag, out, out_tag = (x[:, 1:] for x in self.pes[4:])
+        added = np.where(active & (sums_tag == 0), moving_tag, sums_tag)
         found = {
             "rows": (moving, moving_tag, self._streamed(moving_tag, lambda x: x.rows.words, row)),
             "cols": (falling, falling_tag, self._streamed(falling_tag, _cols, column)),
         }
-        for name, values, tags in (("sums", self.pes.sums, added), ("shift", self.pes.out, self.pes.out_tag)):
+        for name, values, tags in (("sums", sums, added), ("shift", out, out_tag)):
             made = np.where(tags & pe.DONE > 0, (tags >> FLAGS) % self.place, row)
-            made = np.where(active & (self.pes.sums_tag == 0), row, made) if name == "sums" else made
+            made = np.where(active & (sums_tag == 0), row, made) if name == "sums" else made
             found[name] = values, tags, self._resident(tags, made, column)
         return {k: (np.where(t != 0, v, 0), w) for k, (v, t, w) in found.items()}
 
