@@ -3,7 +3,8 @@ alone.
 
 A word is a number.  Its *address* is its flat place in the tensor; its *name* is what it is told
 apart by: the address, or under a fused loop the number of the ifmap's (k, x) pair (DESIGN section
-3).  ``NO_WORD`` is a MAC's operand that is padding and nowhere stored, or an ifmap sum no word takes.
+3).  ``NO_WORD`` is a MAC's operand that is padding and nowhere stored, or an ifmap sum no word
+takes.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def coordinates(chain: Chain, piece: Any) -> dict[str, Ints]:
 
 
 class Form(NamedTuple):
-    """A number that grows evenly with each dimension: ``first`` where all are 0, ``steps`` of each."""
+    """A number that grows evenly with each dimension: ``first`` where all are 0."""
 
     first: int
     steps: dict[str, int]
@@ -100,7 +101,7 @@ class Form(NamedTuple):
 
 def address_form(nest: Nest, tensor: str) -> Form:
     """The address of the word at a point; of the ifmap, also for points on padding outside it."""
-    p, sizes = nest.problem, strides(nest.problem.shape(tensor))
+    sizes = strides(nest.problem.shape(tensor))
     if tensor != "ifmap":
         return Form(0, {rank[0]: s for rank, s in zip(RANKS[tensor], sizes, strict=True)})
     steps = dict(zip("NGC", sizes[:3], strict=True))
@@ -138,19 +139,27 @@ class Touched(NamedTuple):
 
 
 class Macs:
-    """The words of MACs on a grid: every loop inside the levels outside the PEs stands at a position
-    that depends on one axis of the grid or the other, or on none.
+    """The words of MACs on a grid: a loop over PEs or inside them stands at a position that depends
+    on one axis of the grid or the other, or on none.
     """
 
     def __init__(self, nest: Nest, first: Mapping[int, Ints], second: Mapping[int, Ints]) -> None:
         self.nest = nest
         self.positions: dict[int, Ints] = {
-            **{i: np.zeros((1, 1), np.int64) for i, x in enumerate(nest.loops) if x.spatial or x.level == nest.levels - 1},
+            **{
+                i: np.zeros((1, 1), np.int64)
+                for i, x in enumerate(nest.loops)
+                if x.spatial or x.level == nest.levels - 1
+            },
             **{i: v[:, None] for i, v in first.items()},
             **{i: v[None, :] for i, v in second.items()},
         }
-        self.shape = tuple(max((len(v) for v in axis.values()), default=1) for axis in (first, second))
-        self.outside = {c.name: [i for i in c.loops if i not in self.positions] for c in nest.chains}
+        self.shape = tuple(
+            max((len(v) for v in axis.values()), default=1) for axis in (first, second)
+        )
+        self.outside = {
+            c.name: [i for i in c.loops if i not in self.positions] for c in nest.chains
+        }
         self.of = {t: [c for c in nest.chains if c.depends(t)] for t in TENSORS}
         self._known: dict[Any, Any] = {}
         self._last: dict[str, tuple[Any, Touched]] = {}
@@ -175,7 +184,8 @@ class Macs:
             index = {i: self.positions.get(i, at.get(i)) for i in chain.loops}
             piece = self.nest.pieces(chain, index)
             self._known[key] = coordinates(chain, piece), np.asarray(piece.exists)
-        return self._known[key]
+        known: tuple[dict[str, Ints], Bools] = self._known[key]
+        return known
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
@@ -190,7 +200,12 @@ class Macs:
         return tuple([at[i] for c in self.of[tensor] for i in self.outside[c.name]])
 
     def touched(
-        self, tensor: str, at: Where, feeder: int, first: Ints | None = None, width: int | None = None
+        self,
+        tensor: str,
+        at: Where,
+        feeder: int,
+        first: Ints | None = None,
+        width: int | None = None,
     ) -> Touched:
         """The words of a tensor, of some places of the first axis and so many of the second (None:
         all); only meaningful where a MAC exists.  ``feeder`` is the level that gives or takes them.
@@ -211,7 +226,8 @@ class Macs:
             sum(real_window(self.nest, tensor, level), ()) if tensor == "ifmap" else (0, 1, 0, 1)
             for level in (self.nest.levels, feeder)
         ])  # fmt: skip
-        touched = Touched(*(np.empty(shape, kind) for kind in (np.int64, np.int64, np.bool_)))
+        names, addresses = np.empty((2, *shape), np.int64)
+        touched = Touched(names, addresses, np.empty(shape, np.bool_))
         locate(ones, twos, windows, *touched)
         self._last[tensor] = key, touched
         return touched
@@ -236,7 +252,8 @@ class Macs:
                 shape = np.broadcast_shapes(*(x.shape for x in sums))
                 parts.append(np.stack([np.broadcast_to(x, shape) for x in sums]))
             self._known[key] = parts[0][:, :, 0], parts[1]
-        return self._known[key]
+        known: tuple[Ints, Ints] = self._known[key]
+        return known
 
 
 @kernel
@@ -298,7 +315,9 @@ class LevelTiles:
         self.nest, self.tensor, self.level = nest, tensor, level
         self.pairs = nest.pairs(tensor, level)
         self.form = pair_form(nest) if self.pairs else address_form(nest, tensor)
-        self.loops = {c.name: [i for i in c.loops if nest.loops[i].level < level] for c in nest.chains}
+        self.loops = {
+            c.name: [i for i in c.loops if nest.loops[i].level < level] for c in nest.chains
+        }
         self.other = [c for c in nest.chains if not c.depends(tensor) and self.loops[c.name]]
         self.own = [c for c in nest.chains if c.depends(tensor)]
         self._known: dict[Any, Ints] = {}
@@ -321,7 +340,11 @@ class LevelTiles:
     def _exists(self, chain: Chain, at: Where) -> bool:
         key = (chain.name, *(at[i] for i in self.loops[chain.name]))
         if key not in self._there:
-            self._there[key] = bool(self.nest.pieces(chain, dict(zip(self.loops[chain.name], key[1:], strict=True))).exists)
+            self._there[key] = bool(
+                self.nest.pieces(
+                    chain, dict(zip(self.loops[chain.name], key[1:], strict=True))
+                ).exists
+            )
         return self._there[key]
 
     def _make(self, at: Where) -> Ints:
@@ -341,7 +364,9 @@ class LevelTiles:
         window = real_window(self.nest, self.tensor, self.level)
         if self.tensor == "ifmap" and not self.pairs:
             sizes = strides(self.nest.problem.shape("ifmap"))[3:]
-            for form, size, (low, high) in zip(sliding_forms(self.nest), sizes, window, strict=True):
+            for form, size, (low, high) in zip(
+                sliding_forms(self.nest), sizes, window, strict=True
+            ):
                 out, tap = (points.pop(d) * s for d, s in form.steps.items())
                 where = np.unique(out[:, None] + tap + form.first)
                 lists.append(where[(where >= low) & (where < high)] * size)

@@ -3,9 +3,9 @@ PEs, trees or chains.
 
 Every setting of the loops inside the PEs takes one edge.  What a PE keeps comes over the bus at its
 first use by any PE that takes it, and all of them latch it then.  A product is there
-``pipeline_stages - 1`` edges after its operands and is added on that edge: to the PE's own sum where
-the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge that completes it in the
-last of the PEs it is added over.
+``pipeline_stages - 1`` edges after its operands and is added on that edge: to the PE's own sum
+where the PE keeps it, else in the network.  A sum a PE lets go leaves on the edge that completes it
+in the last of the PEs it is added over.
 """
 
 from __future__ import annotations
@@ -213,7 +213,9 @@ class BusArray(Planner):
         self.pipe.clear()
         self.bins.clear()
         self.chains = self.new_chains()
-        self.edge = self.last_result = self.total_macs = self.compute = self.active = self.hopped = 0
+        self.edge = self.last_result = self.total_macs = self.compute = self.active = (
+            self.hopped
+        ) = 0
 
     def carry_out(self, step: PlainStep) -> None:
         """Clock a step, whose ``release`` is known: one edge a slot."""
@@ -235,7 +237,9 @@ class BusArray(Planner):
             settings = step.slots[first : first + many]
             self.edge += len(settings) - 1
             self.compute += len(settings)
-            operands = [self._operands(t, step, settings, loads) for t in self.nest.problem.operands]
+            operands = [
+                self._operands(t, step, settings, loads) for t in self.nest.problem.operands
+            ]
             self.now = step, first, [x[-1] for x in operands]
             due = self.edge - len(settings) + self.stages
             self.pipe.append(_Slots(step, first, len(settings), due, operands[0] * operands[1]))
@@ -260,9 +264,7 @@ class BusArray(Planner):
         self.stamp += 2 * edges + 1
         return self.stamp - 2 * edges
 
-    def _operands(
-        self, t: str, step: PlainStep, settings: Ints, loads: dict[str, Loads]
-    ) -> Ints:
+    def _operands(self, t: str, step: PlainStep, settings: Ints, loads: dict[str, Loads]) -> Ints:
         """What the MACs take of a tensor, [edges, MACs]; from their PEs or from the bus."""
         words, counts = step.words[t], np.zeros(5, np.int64)
         operands = np.zeros((len(settings), self.positions), np.int64)
@@ -274,7 +276,9 @@ class BusArray(Planner):
                 pads.values, pads.there, mine, self.seen, operands, counts,
             )  # fmt: skip
             if counts[HAZARD]:
-                raise HazardError(f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold")
+                raise HazardError(
+                    f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold"
+                )
             moved = self.traffic[t].moves[inner]
             moved.taken += int(counts[TAKEN_INSIDE])
             moved.read += int(counts[READ_INSIDE])
@@ -311,7 +315,9 @@ class BusArray(Planner):
             if out is not None:
                 bin_, occasion = out.label
                 who = self.chains.first[out.chains]
-                self._leave(bin_, np.full(len(who), occasion), who, out.names, out.values, self.edge)
+                self._leave(
+                    bin_, np.full(len(who), occasion), who, out.names, out.values, self.edge
+                )
                 bin_.pending -= len(out.names)
         while self.bins and self.bins[0].ended and not self.bins[0].pending:
             self._land(self.bins.popleft())
@@ -333,7 +339,9 @@ class BusArray(Planner):
             occasion, mac = np.nonzero(works)
             names = words.names[settings][works]
             products = slots.products[works]
-            self.traffic[acc].moves[self.inner[acc]].drained += int(np.count_nonzero(names != NO_WORD))
+            self.traffic[acc].moves[self.inner[acc]].drained += int(
+                np.count_nonzero(names != NO_WORD)
+            )
             self.added = mac, names, products
             self._send(bin_, settings[occasion], mac, names, products, last)
         bin_.ended = slots.first + slots.many == len(step.slots)
@@ -366,7 +374,9 @@ class BusArray(Planner):
             pads.there[pe, slot] = False
             self._let_go(bin_, pe, pads.names[pe, slot], pads.values[pe, slot], hops=False)
 
-    def _let_go(self, bin_: _Bin, pe: Ints, names: Ints, values: Ints, *, hops: bool = True) -> None:
+    def _let_go(
+        self, bin_: _Bin, pe: Ints, names: Ints, values: Ints, *, hops: bool = True
+    ) -> None:
         self._moved(self.acc).drained += len(pe)
         self._send(bin_, np.zeros(len(pe), np.int64), pe, names, values, self.edge, hops=hops)
 
@@ -434,10 +444,16 @@ def merged(
     """
     n = 0
     for k in range(len(names)):
-        place = (occasion[k] * 0x9E3779B1 + group[k] * 0xC2B2AE3D + names[k] * 0x85EBCA77) & (len(room.stamp) - 1)
+        place = (occasion[k] * 0x9E3779B1 + group[k] * 0xC2B2AE3D + names[k] * 0x85EBCA77) & (
+            len(room.stamp) - 1
+        )
         while room.stamp[place]:
             other = first[room.stamp[place] - 1]
-            if names[other] == names[k] and group[other] == group[k] and occasion[other] == occasion[k]:
+            if (
+                names[other] == names[k]
+                and group[other] == group[k]
+                and occasion[other] == occasion[k]
+            ):
                 break
             place = (place + 1) & (len(room.stamp) - 1)
         if not room.stamp[place]:

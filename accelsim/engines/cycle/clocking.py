@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle import line_pes as pe
-from accelsim.engines.cycle.addresses import Touched, Where
+from accelsim.engines.cycle.addresses import Where
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.levels import Traffic, steps
 from accelsim.engines.cycle.lines import FoldWork, Lines, stream
@@ -65,7 +66,9 @@ def run(
     if sample_folds:
         data = {t: np.zeros(nest.problem.shape(t), np.int8) for t in nest.problem.operands}
         data["bias"] = np.zeros((nest.problem.G, nest.problem.M), np.int8)
-        return _SampledSystolic(nest, data).run() if nest.arch.systolic else _sampled_plain(nest, data)
+        return (
+            _SampledSystolic(nest, data).run() if nest.arch.systolic else _sampled_plain(nest, data)
+        )
     return _Systolic(nest, data, trace).run() if nest.arch.systolic else _plain(nest, data, trace)
 
 
@@ -98,7 +101,7 @@ class _Systolic:
         self.array = self._array()
         self.array.ready = self._arrived
         # folds whose sums have not all landed: number, step, the sums' words
-        self.waiting: deque[tuple[int, Where, Touched | None]] = deque()
+        self.waiting: deque[tuple[int, Where, pe.Ints | None]] = deque()
         self.arrived: dict[int, Landing] = {}
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
@@ -128,10 +131,13 @@ class _Systolic:
         if self.trace is not None:
             self.trace.close()
             self.trace.end(cycles)
-        return self._outcome(result, moves, macs, cycles, compute, active, folds)
+        return self._outcome(
+            result, CycleOutcome(None, moves, macs, cycles, compute, active, folds, folds)
+        )
 
-    def _outcome(self, result: Any, *rest: Any) -> CycleOutcome:
-        return CycleOutcome(result, *rest, rest[-1])
+    def _outcome(self, result: Any, outcome: CycleOutcome) -> CycleOutcome:
+        """What is said of a run of all folds."""
+        return replace(outcome, result=result)
 
     def _end(self) -> tuple[pe.Ints, int]:
         """All folds are issued: what was counted, and the edge of the last result."""
@@ -165,7 +171,9 @@ class _Systolic:
                 return
             self.waiting.popleft()
             n, width = sums.shape if sums is not None else (0, 0)
-            self._land(at, sums, sums if sums is None else self.arrived.pop(number).values[:n, :width])
+            self._land(
+                at, sums, sums if sums is None else self.arrived.pop(number).values[:n, :width]
+            )
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
@@ -178,7 +186,8 @@ class _Systolic:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
         lines, moves, n = self.lines, dict(self.levels.moves), [int(x) for x in tally]
         rows, cols, held = (
-            lines.boundary(t, outside=True) for t in (lines.along_rows, lines.along_cols, lines.held)
+            lines.boundary(t, outside=True)
+            for t in (lines.along_rows, lines.along_cols, lines.held)
         )
         inner = lines.boundary(lines.held, outside=False)
         made = n[pe.SUMS_MADE]
@@ -236,9 +245,10 @@ class _SampledSystolic(_Systolic):
         total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
         return np.asarray(total), self.last_result
 
-    def _outcome(self, result: Any, *rest: Any) -> CycleOutcome:
-        clocked, folds = len(self.known), rest[-1]
-        return CycleOutcome(None, *rest[:-1], clocked, folds, _sentence(clocked, folds))
+    def _outcome(self, result: Any, outcome: CycleOutcome) -> CycleOutcome:
+        clocked = len(self.known)
+        sampled = _sentence(clocked, outcome.folds_total)
+        return replace(outcome, folds_run=clocked, sampled=sampled)
 
 
 def _real(x: Stream | None) -> tuple[int, int]:
@@ -271,7 +281,14 @@ def _plain(nest: Nest, data: Data, trace: Trace | None) -> CycleOutcome:
     if trace is not None:
         trace.end(array.last_result)
     return CycleOutcome(
-        result, levels.moves, array.total_macs, array.last_result, array.compute, array.active, folds, folds
+        result,
+        levels.moves,
+        array.total_macs,
+        array.last_result,
+        array.compute,
+        array.active,
+        folds,
+        folds,
     )
 
 

@@ -33,6 +33,9 @@ from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 
 
+Values = npt.NDArray[Any]
+
+
 class HazardError(RuntimeError):
     """A word was needed where it was not, or two wanted one place: the engine's own fault, never
     the user's.
@@ -110,9 +113,7 @@ class Traffic:
         total = wrap(self.values[0], self.nest.arch.number("psum"))
         return total.reshape(self.nest.problem.shape(self.tensor))
 
-    def _fill(
-        self, link: _Link, news: dict[int, tuple[Ints, Ints]], come: dict[int, Ints]
-    ) -> None:
+    def _fill(self, link: _Link, news: dict[int, tuple[Ints, Ints]], come: dict[int, Ints]) -> None:
         """Operand words that leave a level are forgotten, words that come are copied from the one
         around it.
         """
@@ -166,7 +167,7 @@ class Traffic:
 
     # -- at the PEs --------------------------------------------------------------------------------
 
-    def land(self, b: Boundary, inside: int, instances: Any, words: Ints, values: Ints) -> None:
+    def land(self, b: Boundary, inside: int, instances: Any, words: Ints, values: Values) -> None:
         """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
         ``inside`` each comes from.
         """
@@ -193,8 +194,8 @@ class Traffic:
         """
         values = np.zeros(words.shape, np.int32)
         row = np.broadcast_to(rows, words.shape[-1:]).astype(np.int64)
-        flat = (np.atleast_2d(x) for x in (words, read))
-        if fetch(row, *flat, self.values, self.held, np.atleast_2d(values)):
+        words, read, out = np.atleast_2d(words), np.atleast_2d(read), np.atleast_2d(values)
+        if fetch(row, words, read, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 
@@ -247,7 +248,11 @@ class _Link:
 
     def made(self, words: Ints) -> Bools:
         """Which addresses are padding that the child makes itself."""
-        if not self.crosses or self.nest.window is None or self.b.parent == self.nest.home(self.b.tensor):
+        if (
+            not self.crosses
+            or self.nest.window is None
+            or self.b.parent == self.nest.home(self.b.tensor)
+        ):
             return np.zeros(len(words), bool)
         return ~no_padding(self.nest, words, self.nest.window)
 
@@ -255,7 +260,9 @@ class _Link:
         """How many of the words the parent reads: all but padding it has not."""
         if not self.crosses or self.nest.window is None:
             return len(names)
-        return int(np.count_nonzero(no_padding(self.nest, self.tiles.address(names), self.nest.window)))
+        return int(
+            np.count_nonzero(no_padding(self.nest, self.tiles.address(names), self.nest.window))
+        )
 
 
 def minus(words: Ints, other: Ints) -> Ints:
@@ -294,8 +301,8 @@ def opened(rows: Ints, words: Ints, fresh: Bools) -> int:
 
 @kernel
 def add(
-    rows: Ints, words: Ints, sums: Ints, values: Ints, held: Bools, outer: Ints
-) -> None:
+    rows: Ints, words: Ints, sums: Values, values: Values, held: Bools, outer: Ints
+) -> None:  # fmt: skip
     """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
     may have stood idle meanwhile.
     """
@@ -307,7 +314,9 @@ def add(
 
 
 @kernel
-def fetch(rows: Ints, words: Ints, read: Bools, values: Ints, held: Bools, out: Ints) -> int:
+def fetch(
+    rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
+) -> int:  # fmt: skip
     """Values [steps, lines] of words that are read, line by line from a row; how many are missing."""
     missing = 0
     for i in range(words.shape[0]):

@@ -12,18 +12,20 @@ sum it is the row it was made in.  A tag of 0 is an empty register, and its valu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[Any]
 
 USED_BIT, WORD_BIT, READ_BIT = 1, 2, 3
 PRESENT = 1  # there is a word
-USED = 1 << USED_BIT  # of a MAC; not a bubble of an unused row or column that is clocked all the same
+USED = (
+    1 << USED_BIT
+)  # of a MAC; not a bubble of an unused row or column that is clocked all the same
 WORD = 1 << WORD_BIT  # a word of the tensor; not padding
 READ = 1 << READ_BIT  # the level outside reads it; not a zero that begins to be stored here
 FIRST, LAST = 16, 32  # of its residency
@@ -60,7 +62,7 @@ class Results(NamedTuple):
 
     values: Ints  # [window, rows, columns]
     edges: Ints  # [window, rows, columns] the edge that latched each; 0: not yet
-    count: Ints  # [window] how many are there
+    landed: Ints  # [window] how many are there
 
 
 class HeldOperandPes(NamedTuple):
@@ -91,7 +93,9 @@ class HeldOutputPes(NamedTuple):
     falling_tag: Ints
     sums: Ints  # [rows, 1 + columns]
     sums_tag: Ints
-    out: Ints  # [rows, 1 + columns] what sums leave through: a second one, or the accumulator itself
+    out: (
+        Ints  # [rows, 1 + columns] what sums leave through: a second one, or the accumulator itself
+    )
     out_tag: Ints
 
 
@@ -122,7 +126,7 @@ def land(
         tally[HAZARD], tally[ROW], tally[COL] = TWICE, row, column
     results.values[window, row, column] = value
     results.edges[window, row, column] = edge
-    results.count[window] += 1
+    results.landed[window] += 1
     tally[LANDED] += 1
     tally[LAST_RESULT] = edge
 
@@ -160,7 +164,7 @@ def clock_held_operand(
             tag = pes.sums_tag[after, height, j]
             if tag & PRESENT:
                 tally[LEFT] += (tag >> WORD_BIT) & 1
-                window = (tag >> FLAGS) & (place - 1) & (len(results.count) - 1)
+                window = (tag >> FLAGS) & (place - 1) & (len(results.landed) - 1)
                 land(results, window, 0, j - 1, pes.sums[after, height, j], edge, tally)
 
 
@@ -226,7 +230,9 @@ def shift_weights(pes: HeldOperandPes, tally: Ints, place: int) -> None:
     hops = (place - 1) << FLAGS
     height, width = pes.shadow.shape
     for i in range(height - 1, -1, -1):
-        source, tags = (pes.shadow[i - 1], pes.shadow_tag[i - 1]) if i else (pes.shift, pes.shift_tag)
+        source, tags = (
+            (pes.shadow[i - 1], pes.shadow_tag[i - 1]) if i else (pes.shift, pes.shift_tag)
+        )
         for j in range(width):
             if tags[j] & hops:
                 tag = tags[j] - (1 << FLAGS)
@@ -255,7 +261,9 @@ def clock_held_outputs(
         edge = tally[EDGE]
         before, after = (edge - 1) & 1, edge & 1
         enter(rows, edge, pes.moving[before, :, 0], pes.moving_tag[before, :, 0], tally, ROWS_FED)
-        enter(cols, edge, pes.falling[before, 0, 1:], pes.falling_tag[before, 0, 1:], tally, COLS_FED)
+        enter(
+            cols, edge, pes.falling[before, 0, 1:], pes.falling_tag[before, 0, 1:], tally, COLS_FED
+        )
         if tally[LEAVE]:
             shift_out(pes, results, tally, place)
         moving_tag, falling_tag = pes.moving_tag[before], pes.falling_tag[before]
@@ -356,7 +364,7 @@ def finish(
             tag = (residency * place + i) << FLAGS | word | DONE | PRESENT
             if way_out == IN_PLACE:
                 tally[LEFT] += word >> WORD_BIT
-                window = residency % len(results.count)
+                window = residency % len(results.landed)
                 land(results, window, i, j - 1, pes.sums[i, j], tally[EDGE], tally)
                 pes.sums_tag[i, j] = 0
                 continue
@@ -397,5 +405,5 @@ def shift_out(pes: HeldOutputPes, results: Results, tally: Ints, place: int) -> 
             tally[LEAVE] -= 1
             tally[LEFT] += (tag >> WORD_BIT) & 1
             residency, origin = (tag >> FLAGS) // place, (tag >> FLAGS) % place
-            window = residency % len(results.count)
+            window = residency % len(results.landed)
             land(results, window, origin, j - 1, pes.out[i, j], tally[EDGE], tally)

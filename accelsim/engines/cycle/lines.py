@@ -61,7 +61,9 @@ class Lines:
         self.outputs_held = self.held == self.acc
         self._check_loops()
         self._check_networks()
-        loops = {axis: [i for i, x in enumerate(nest.loops) if x.axis == axis] for axis in ("row", "col")}
+        loops = {
+            axis: [i for i, x in enumerate(nest.loops) if x.axis == axis] for axis in ("row", "col")
+        }
         self.along_rows, self.along_cols, self.turned = self._streams(loops)
         sides = (array.rows, array.cols, loops["row"], loops["col"])
         if self.turned:
@@ -203,7 +205,9 @@ class Lines:
     # -- which rows, columns and steps inside the PEs have MACs ------------------------------------
 
     def _existence(self, at: Where) -> list[Bools]:
-        there = [np.ones(max((len(v) for v in axis.values()), default=1), bool) for axis in self.axes]
+        there = [
+            np.ones(max((len(v) for v in axis.values()), default=1), bool) for axis in self.axes
+        ]
         for chain in self.nest.chains:
             own = [[i for i in chain.loops if i in axis] for axis in self.axes]
             key = (chain.name, *(at[i] for i in chain.loops if i in at))
@@ -221,7 +225,9 @@ class Lines:
             index |= {i: v.reshape(shape) for i, v in digits(self.nest, loops).items()}
         sizes = tuple(prod(self.nest.loops[i].trips for i in loops) for loops in own)
         exists = np.broadcast_to(self.nest.pieces(chain, index).exists, sizes)
-        sides = [exists.any(axis=tuple(k for k in range(3) if k != axis)) for axis in range(3)]
+        sides: list[Any] = [
+            exists.any(axis=tuple(k for k in range(3) if k != axis)) for axis in range(3)
+        ]
         if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
             raise MappingError(
                 f"the pieces of {chain.name} are ragged over the array: some PEs of a fold have fewer steps than others"

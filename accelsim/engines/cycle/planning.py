@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from accelsim.engines.cycle.addresses import (
     NO_WORD,
@@ -47,7 +48,7 @@ class MacWords(NamedTuple):
     names: Ints
     kept: Ints
     slot: Ints
-    values: Ints
+    values: npt.NDArray[Any]
     read: Bools
 
 
@@ -63,7 +64,7 @@ class Loads(NamedTuple):
     pe: Ints
     slot: Ints
     name: Ints
-    value: Ints
+    value: npt.NDArray[Any]
     group: Ints
     read: Bools
     giver: Ints
@@ -108,13 +109,11 @@ class Planner:
         self.pe_of = np.arange(self.positions) // self.lanes
         self.macs = Macs(nest, digits(nest, self.inside), self.where)
         self.kept: list[str] = [t for t in TENSORS if t in nest.keep[self.pe]]
-        self.outer, self.inner = (
-            {t: next(b for b in nest.boundaries if b.tensor == t and is_it(b)) for t in traffic}
-            for is_it in (
-                lambda b: b.parent < self.pe <= b.child,
-                lambda b: b.child == nest.levels,
-            )
-        )
+        of = {t: [b for b in nest.boundaries if b.tensor == t] for t in traffic}
+        self.inner = {t: bs[-1] for t, bs in of.items()}
+        self.outer = {
+            t: next(b for b in bs if b.parent < self.pe <= b.child) for t, bs in of.items()
+        }
         self.group = {b: self._groups(b) for b in nest.boundaries if b.child >= self.pe}
         self.chains = self.new_chains()
         # names in the PEs, as planned so far
@@ -158,12 +157,13 @@ class Planner:
         """A step's words and what changes in the PEs; the levels outside must hold its operands."""
         exists = self.macs.exist(at)
         slots = np.flatnonzero(exists.any(axis=1))
-        nothing = np.zeros((self.pes, 0), np.int64)
+        nothing: Ints = np.zeros((self.pes, 0), np.int64)
         step = PlainStep(self.planned, at, exists, slots, {}, {}, {}, nothing, nothing > 0)
         for t in self.traffic:
             touched = self.macs.touched(t, at, self.outer[t].parent)
             kept = touched.names if self.nest.pairs(t, self.pe) else touched.addresses
-            slot = values = touched.names
+            slot: Ints = touched.names
+            values: npt.NDArray[Any] = touched.names
             read = exists & touched.read
             if t in self.kept:
                 slot = self.tile(t, at).slot
@@ -232,7 +232,7 @@ class Planner:
             giver[there], place[there] = (x[one[where[which[there]]]] for x in (near, at))
             read &= ~there
         order = np.argsort(first[which], kind="stable")
-        columns = (first[which], pe, slot, name, value, group, read, giver, place)
+        columns: Any = (first[which], pe, slot, name, value, group, read, giver, place)
         return Loads(*(x[order] for x in columns))
 
     def release(self, step: PlainStep, following: Where | None) -> None:
@@ -254,7 +254,9 @@ class Planner:
         pe, slot = np.nonzero(gone)
         name = names[pe, slot]
         chained = self.chains is not None
-        together = self.chains.place[0] if chained and self.chains else self.group[self.outer[self.acc]]
+        together = (
+            self.chains.place[0] if chained and self.chains else self.group[self.outer[self.acc]]
+        )
         code = together[pe] * (int(name.max(initial=0)) + 1) + name
         _, which = np.unique(code, return_inverse=True)
         latest = np.full(len(code), NEVER)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import digits, numbered, pair_address
+from accelsim.engines.cycle.addresses import Ints, digits, numbered, pair_address
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.systolic import (
@@ -15,7 +15,7 @@ from accelsim.engines.cycle.systolic import (
     HeldOperandArray,
     HeldOutputsArray,
 )
-from accelsim.engines.cycle.trace import Crossing, Ints, Planes, RegisterPlace, Trace
+from accelsim.engines.cycle.trace import Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap

@@ -112,11 +112,14 @@ class Port:
     @property
     def feed(self) -> pe.Feed:
         if self._feed is None:
-            shapes = [x[3].shape for x in self.blocks]
+            shapes = [tags.shape for _, _, _, tags in self.blocks]
             steps, lines = np.array(shapes, np.int64).reshape(-1, 2).T.copy()
             start = np.array([x[0] for x in self.blocks], np.int64)
-            flat = [np.concatenate([np.zeros(0, self.dtype), *(x[k].ravel() for x in self.blocks)]) for k in (2, 3)]
-            self._feed = pe.Feed(start, steps, lines, np.cumsum(steps * lines) - steps * lines, *flat)
+            none = [np.zeros(0, self.dtype)]
+            values = np.concatenate([*(x.ravel() for _, _, x, _ in self.blocks), *none])
+            tags = np.concatenate([*(x.ravel() for _, _, _, x in self.blocks), *none])
+            offset = np.cumsum(steps * lines) - steps * lines
+            self._feed = pe.Feed(start, steps, lines, offset, values, tags)
         return self._feed
 
 
@@ -145,7 +148,9 @@ class SystolicArray:
         self.ready: Callable[[Landing], None] | None = None
         self.rows_port, self.cols_port = Port(self.dtype), Port(self.dtype)
         self.results = self._window(1)
-        self.folds: list[tuple[int, int, int, int, FoldTask]] = []  # watched only, see ``_remember``
+        self.folds: list[
+            tuple[int, int, int, int, FoldTask]
+        ] = []  # watched only, see ``_remember``
         self.held_words: dict[int, Ints] = {}
 
     @property
@@ -229,7 +234,7 @@ class SystolicArray:
         before = self.results
         oldest = min((x.first for x in self.landings.values()), default=landing.first)
         need = landing.first + landing.places - oldest
-        if need > len(before.count):
+        if need > len(before.landed):
             self.results = self._window(1 << need.bit_length())
             for x in self.landings.values():
                 for was, now in zip(before, self.results, strict=True):
@@ -271,7 +276,8 @@ class SystolicArray:
         flags[0] |= pe.FIRST if first else 0
         flags[-1] |= pe.LAST if last else 0
         flags[-1, -1] |= pe.GO if last else 0
-        return flags | self._tag(self.slot + np.arange(t), 0)[:, None].astype(self.dtype)
+        flags |= self._tag(self.slot + np.arange(t), 0)[:, None].astype(self.dtype)
+        return flags
 
     def _plane(self, *shape: int) -> tuple[Ints, Ints]:
         return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
@@ -315,8 +321,17 @@ class SystolicArray:
             slots[mine] = (number << 32) + step[mine]
         return active, slots
 
+    def _places(self) -> tuple[Ints, Ints]:
+        """The row and the column of every PE."""
+        where = np.indices((self.rows, self.cols))
+        return where[0], where[1]
+
     def _met(self) -> tuple[Ints, Ints]:
         """Tags of the operands that moved along the rows; flags they share with what they met."""
+        raise NotImplementedError
+
+    def _left(self) -> list[tuple[int, int, int]]:
+        """Column, word and value of every result latched at this edge."""
         raise NotImplementedError
 
 
@@ -364,7 +379,9 @@ class HeldOperandArray(SystolicArray):
                 self.held_words[self.residency] = held.words
         self._remember(task, start, number, self.residency)
         self.rows_port.put(
-            start.operand, task.rows.values, self._operands(task.rows, self.rows, first=new, last=False)
+            start.operand,
+            task.rows.values,
+            self._operands(task.rows, self.rows, first=new, last=False),
         )
         flags = np.full((t, width), pe.PRESENT, self.dtype)
         flags[:, :c] |= USED | np.where(task.sums >= 0, WORD, 0)
@@ -416,7 +433,7 @@ class HeldOperandArray(SystolicArray):
 
     def planes(self) -> dict[str, tuple[Ints, Ints]]:
         moving, moving_tag, sums, sums_tag = self._now()
-        row, column = np.indices(moving.shape)
+        row, column = self._places()
         found = {
             "rows": (moving, self._streamed(moving_tag, lambda x: x.rows.words, row)),
             "sums": (sums, self._streamed(sums_tag, lambda x: x.sums, column)),
@@ -427,14 +444,17 @@ class HeldOperandArray(SystolicArray):
         ):
             home = row + (tags >> FLAGS) % self.place
             found[name] = values, self._resident(tags, home, column)
-        tags = {"rows": moving_tag, "sums": sums_tag, "held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
-        return {k: (np.where(tags[k] != 0, v, 0), w) for k, (v, w) in found.items()}
+        all_tags = {"rows": moving_tag, "sums": sums_tag}
+        all_tags |= {"held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
+        return {k: (np.where(all_tags[k] != 0, v, 0), w) for k, (v, w) in found.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         """Values and words that entered at this edge, by side."""
         planes = self.planes()
         column = np.arange(self.cols)
-        tags = self.pes.shift_tag[1:] if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
+        tags = (
+            self.pes.shift_tag[1:] if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
+        )
         words = self._resident(tags, (tags >> FLAGS) % self.place - 1, column)
         return {
             "rows": (planes["rows"][0][:, 0], planes["rows"][1][:, 0]), "held": (self.pes.shift[1:], words)
@@ -490,7 +510,9 @@ class HeldOutputsArray(SystolicArray):
         for side, stream, lines in (
             (self.rows_port, task.rows, self.rows), (self.cols_port, task.cols, self.cols)
         ):  # fmt: skip
-            side.put(start.operand, stream.values, self._operands(stream, lines, first=new, last=leaves))
+            side.put(
+                start.operand, stream.values, self._operands(stream, lines, first=new, last=leaves)
+            )
         self.slot += t
         self.run_to(self.controller.quiet())
         return start
@@ -534,7 +556,12 @@ class HeldOutputsArray(SystolicArray):
 
     def _now(self) -> tuple[Ints, Ints, Ints, Ints]:
         k, p = self.edge & 1, self.pes
-        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.falling[k, 1:, 1:], p.falling_tag[k, 1:, 1:]
+        return (
+            p.moving[k, :, 1:],
+            p.moving_tag[k, :, 1:],
+            p.falling[k, 1:, 1:],
+            p.falling_tag[k, 1:, 1:],
+        )
 
     def _met(self) -> tuple[Ints, Ints]:
         _, tags, _, falling = self._now()
@@ -542,7 +569,7 @@ class HeldOutputsArray(SystolicArray):
 
     def planes(self) -> dict[str, tuple[Ints, Ints]]:
         moving, moving_tag, falling, falling_tag = self._now()
-        row, column = np.indices(moving.shape)
+        row, column = self._places()
         active, _ = self.frame()
         sums, sums_tag, out, out_tag = (x[:, 1:] for x in self.pes[4:])
         added = np.where(active & (sums_tag == 0), moving_tag, sums_tag)
@@ -564,7 +591,7 @@ class HeldOutputsArray(SystolicArray):
     def _left(self) -> list[tuple[int, int, int]]:
         found = []
         for landing in self.landings.values():
-            window = landing.first % len(self.results.count)
+            window = landing.first % len(self.results.landed)
             words = self.held_words[landing.first]
             for i, j in np.argwhere(self.results.edges[window] == self.edge).tolist():
                 inside = i < words.shape[0] and j < words.shape[1]

@@ -325,4 +325,4 @@ def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     )
 
 
-__all__ = ["BUBBLE", "NO_WORD", "Crossing", "RegisterPlace", "RegisterPlane", "Trace"]
+__all__ = ["BUBBLE", "NO_WORD", "Crossing", "Planes", "RegisterPlace", "RegisterPlane", "Trace"]
