@@ -115,7 +115,7 @@ def test_loads_none_of_them_when_it_runs():
 import sys
 import numpy as np
 import accelsim as acc
-from accelsim.engines.cycle import clocking as run
+from accelsim.engines.cycle import run
 from accelsim.mapping.nest import Nest
 for arch, flow in (("systolic", "ws"), ("systolic", "os"), ("eyeriss", "rs")):
     machine = acc.load_architecture(arch, {"array.rows": 4, "array.cols": 3})

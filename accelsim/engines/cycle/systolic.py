@@ -254,8 +254,8 @@ class SystolicArray:
                 places = np.arange(first, first + landing.places) % len(count)
             if (count[places] < height * width).any():
                 continue
-            landing.values = values[places, :height, :width].reshape(-1, width)
-            landing.edges = edges[places, :height, :width].reshape(-1, width)
+            landing.values = values[places, :height, :width].copy().reshape(-1, width)
+            landing.edges = edges[places, :height, :width].copy().reshape(-1, width)
             edges[places] = count[places] = 0
             del self.landings[landing.number]
             if self.ready is not None:
