@@ -179,8 +179,7 @@ class _Systolic:
         b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
         traffic.advance(at)
         if sums is not None:
-            there = sums >= 0
-            traffic.land(b, b.parent, 0, sums[there], values[there])
+            traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
 
     def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""

@@ -163,17 +163,17 @@ class Traffic:
         """
         first = opened(np.broadcast_to(rows, words.shape).copy(), words, self.fresh)
         zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
-        return len(words) - (0 if zeros else first)
+        return int(np.count_nonzero(words >= 0)) - (0 if zeros else first)
 
     # -- at the PEs --------------------------------------------------------------------------------
 
     def land(self, b: Boundary, inside: int, instances: Any, words: Ints, values: Values) -> None:
         """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
-        ``inside`` each comes from.
+        ``inside`` each comes from; a negative word is none.
         """
         m = self.moves[b]
         rows = np.broadcast_to(self.row(b.parent, inside, instances), words.shape).copy()
-        m.arrived += len(words)
+        m.arrived += int(np.count_nonzero(words >= 0))
         m.updated += self._updated(b, rows, words)
         add(rows, words, values, self.values, self.held, self.outer)
 
@@ -293,7 +293,7 @@ def opened(rows: Ints, words: Ints, fresh: Bools) -> int:
     """How many arrivals are the first of their residency; none is fresh afterwards."""
     first = 0
     for k in range(len(words)):
-        if fresh[rows[k], words[k]]:
+        if words[k] >= 0 and fresh[rows[k], words[k]]:
             fresh[rows[k], words[k]] = False
             first += 1
     return first
@@ -308,6 +308,8 @@ def add(
     """
     for k in range(len(words)):
         row = rows[k]
+        if words[k] < 0:
+            continue
         while not held[row, words[k]]:
             row = outer[row]
         values[row, words[k]] += sums[k]

@@ -100,6 +100,21 @@ class HeldOutputPes(NamedTuple):
 
 
 @kernel
+def tag(
+    words: Ints, read: Ints, tags: Ints, residency: int, first: int, place: int
+) -> None:  # fmt: skip
+    """Tags [steps, lines] of words [steps, some lines], of the places from ``first`` on; the lines
+    that are left are bubbles.
+    """
+    for i in range(tags.shape[0]):
+        high = (residency * place + ((first + i) & (place - 1))) << FLAGS | PRESENT
+        tags[i, :] = high
+        for j in range(words.shape[1] if i < words.shape[0] else 0):
+            word = (words[i, j] >= 0) << WORD_BIT
+            tags[i, j] = high | USED | word | ((read[i, j] & (words[i, j] >= 0)) << READ_BIT)
+
+
+@kernel
 def enter(feed: Feed, edge: int, values: Ints, tags: Ints, tally: Ints, counter: int) -> None:
     """Show every port of a side its word, and count those the level outside reads.
 

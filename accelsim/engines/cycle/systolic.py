@@ -42,10 +42,6 @@ class Stream:
     words: Ints
     read: npt.NDArray[np.bool_] | None = None
 
-    def flags(self) -> Ints:
-        read = WORD | pe.READ if self.read is None else np.where(self.read, WORD | pe.READ, WORD)
-        return np.where(self.words >= 0, read, 0)
-
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Stream:
         """A plain matrix; its words are called 0, 1, ..."""
@@ -190,8 +186,7 @@ class SystolicArray:
     def run_to(self, edge: int, goal: int = FAR) -> None:
         """Clock up to an edge, or until so many results have been latched."""
         while self.edge < edge and self.tally[pe.LANDED] < goal:
-            with np.errstate(over="ignore"):  # without a compiler too, sums wrap
-                self._clock(edge if self.watch is None else self.edge + 1, goal)
+            self._clock(edge if self.watch is None else self.edge + 1, goal)
             self._check()
             out = self._left() if self.watch is not None else []
             self._collect()
@@ -261,23 +256,27 @@ class SystolicArray:
             if self.ready is not None:
                 self.ready(landing)
 
-    def _tag(self, place: Any, flags: Any, residency: int | None = None) -> Any:
-        """Tags of words of a residency (that of now)."""
-        of = self.residency if residency is None else residency
-        return ((of % self.residencies * self.place + place % self.place) << FLAGS) | flags
+    def _tags(self, words: Ints, read: Any, shape: tuple[int, int], first: int) -> Ints:
+        """Tags of words of the residency of now, step by step of the places from ``first`` on, all
+        or some of them ``read``; what the shape has more are bubbles.
+        """
+        tags = np.empty(shape, self.dtype)
+        read = np.broadcast_to(read, words.shape).copy() if isinstance(read, bool) else read
+        residency = self.residency % self.residencies
+        pe.tag(words, read, tags, residency, first, self.place)
+        return tags
 
     def _operands(self, stream: Stream, lines: int, *, first: bool, last: bool) -> Ints:
         """Tags of the words of a fold, [T, lines]; a fully clocked array gets bubbles in the lines
         not used.
         """
-        t, n = stream.values.shape
-        flags = np.full((t, lines if self.full else n), pe.PRESENT, self.dtype)
-        flags[:, :n] |= USED | stream.flags()
-        flags[0] |= pe.FIRST if first else 0
-        flags[-1] |= pe.LAST if last else 0
-        flags[-1, -1] |= pe.GO if last else 0
-        flags |= self._tag(self.slot + np.arange(t), 0)[:, None].astype(self.dtype)
-        return flags
+        t, n = stream.words.shape
+        read = True if stream.read is None else stream.read
+        tags = self._tags(stream.words, read, (t, lines if self.full else n), self.slot)
+        tags[0] |= pe.FIRST if first else 0
+        tags[-1] |= pe.LAST if last else 0
+        tags[-1, -1] |= pe.GO if last else 0
+        return tags
 
     def _plane(self, *shape: int) -> tuple[Ints, Ints]:
         return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
@@ -383,9 +382,7 @@ class HeldOperandArray(SystolicArray):
             task.rows.values,
             self._operands(task.rows, self.rows, first=new, last=False),
         )
-        flags = np.full((t, width), pe.PRESENT, self.dtype)
-        flags[:, :c] |= USED | np.where(task.sums >= 0, WORD, 0)
-        tags = flags | self._tag(self.slot + np.arange(t), 0)[:, None].astype(self.dtype)
+        tags = self._tags(task.sums, False, (t, width), self.slot)
         self.cols_port.put(start.operand, np.zeros(tags.shape, self.dtype), tags)
         self.slot += t
         self.run_to(self.controller.quiet())
@@ -397,14 +394,11 @@ class HeldOperandArray(SystolicArray):
 
     def _home(self, held: Stream) -> tuple[Ints, Ints]:
         """Values and tags of held words, [rows, columns], each with the way to its row before it."""
-        (r, c), lines = held.values.shape, (self.rows, self.cols)
-        height, width = lines if self.full else (r, c)
-        values, flags = np.zeros((2, height, width), self.dtype)
+        (r, c), full = held.values.shape, (self.rows, self.cols)
+        values = np.zeros(full if self.full else (r, c), self.dtype)
         values[:r, :c] = held.values
-        flags[:] = pe.PRESENT
-        flags[:r, :c] |= USED | held.flags()
-        tags = flags | self._tag(np.arange(1, height + 1), 0)[:, None].astype(self.dtype)
-        return values, tags
+        read = True if held.read is None else held.read
+        return values, self._tags(held.words, read, (values.shape[0], values.shape[1]), 1)
 
     def place_held(self, held: Stream) -> None:
         """Held words as an earlier fold would have left them, all at home."""
@@ -545,8 +539,9 @@ class HeldOutputsArray(SystolicArray):
         self._hold(held.words)
         self.open = self.controller.open = True
         r, c = (self.rows, self.cols) if self.full else held.words.shape
-        flags = self.flags[self.residency % len(self.flags), :r, :c]
-        self.pes.sums_tag[:r, 1 : 1 + c] = self._tag(self.slot - 1, pe.PRESENT) | flags
+        before = self._tags(held.words, False, (r, c), 0)
+        place = (self.residency % self.residencies * self.place + self.place - 1) << FLAGS
+        self.pes.sums_tag[:r, 1 : 1 + c] = before & pe.OWN_FLAGS | place
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_outputs(
