@@ -306,7 +306,7 @@ class BusArray(Planner):
     # -- sums --------------------------------------------------------------------------------------
 
     def _clock(self) -> None:
-        """The rest of an edge: the products that are through the pipeline are added, sums hop on."""
+        """The rest of an edge: products that are through the pipeline are added, sums hop on."""
         together = self.watch is None and self.chains is None
         while self.pipe and (together or self.pipe[0].due == self.edge):
             self._add(self.pipe.popleft())

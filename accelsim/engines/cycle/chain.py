@@ -1,8 +1,9 @@
 """Sums that hop from PE to PE, one link an edge: down the rows of a column, then along the columns
 in its last row.
 
-Every PE has a register of the vertical and one of the horizontal link.  A PE's own part waits in the PE until the sum from
-the PE before arrives.  A chain is as long as the mapping makes it; a PE that has nothing to add passes the sum on.
+Every PE has a register of the vertical and one of the horizontal link.  A PE's own part waits in
+the PE until the sum from the PE before arrives.  A chain is as long as the mapping makes it; a PE
+that has nothing to add passes the sum on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The cycle engine: a nest carried out by clocking every register of the array.
 
-``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE gets
-in each of them (``addresses``) and clocks the array, of systolic lines (``lines``, ``systolic``) or
-of buses (``planning``, ``buses``).  Nothing here knows how long a fold takes: ``cycles`` is the
-number of the edge that latched the last result.
+``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE
+gets in each of them (``addresses``) and clocks the array, of systolic lines (``lines``,
+``systolic``) or of buses (``planning``, ``buses``).  Nothing here knows how long a fold takes:
+``cycles`` is the number of the edge that latched the last result.
 """
 
 from __future__ import annotations
@@ -317,7 +317,8 @@ def _sampled_plain(nest: Nest, data: Data) -> CycleOutcome:
 
 def _sentence(clocked: int, folds: int) -> str:
     return (
-        f"sampled: {clocked} of {folds} folds clocked, one of each kind, and their counts multiplied; "
+        f"sampled: {clocked} of {folds} folds clocked, one of each kind, "
+        f"and their counts multiplied; "
         f"counts and cycles are exact, outputs are not computed"
     )
 

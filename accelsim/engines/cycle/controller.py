@@ -1,9 +1,9 @@
 """When folds start on systolic lines: register reservations, as a controller keeps them.
 
-All columns do what the first one does, a fixed number of edges later each, so the first column's registers say it all.
-For every kind of register, row by row, the board knows the first edge at which a new word may be latched there.  A fold
-is walked through the registers of the column at a start of edge 0; it may start as soon as none of its words comes to a
-register that is still needed.
+All columns do what the first one does, a fixed number of edges later each, so the first column's
+registers say it all.  For every kind of register, row by row, the board knows the first edge at
+which a new word may be latched there.  A fold is walked through the registers of the column at a
+start of edge 0; it may start as soon as none of its words comes to a register that is still needed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
 
-
 Values = npt.NDArray[Any]
 
 
@@ -47,8 +46,9 @@ class Traffic:
 
     ``start``: the tensor's flat values at its home.  What crosses boundaries is counted in
     ``moves``.  An instance of a level is numbered by the spatial loops outside it, and has a row of
-    its own in the store: ``values``, ``held`` (which addresses it has) and ``fresh`` (of sums: which
-    have got no arrival yet), all [rows, addresses]; ``outer`` is the row of the instance around it.
+    its own in the store: ``values``, ``held`` (which addresses it has) and ``fresh`` (of sums:
+    which have got no arrival yet), all [rows, addresses]; ``outer`` is the row of the instance
+    around it.
     """
 
     def __init__(
@@ -319,7 +319,7 @@ def add(
 def fetch(
     rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
 ) -> int:  # fmt: skip
-    """Values [steps, lines] of words that are read, line by line from a row; how many are missing."""
+    """Values [steps, lines] of words that are read, each line from a row; how many are missing."""
     missing = 0
     for i in range(words.shape[0]):
         for j in range(words.shape[1]):

@@ -196,7 +196,7 @@ def swap(pes: HeldOperandPes, before: int) -> None:
 
 @kernel
 def multiply_down(before: int, after: int, pes: HeldOperandPes, tally: Ints, low: int) -> None:
-    """Operands go right; the sum from above takes the product of the word held and the word passing.
+    """Operands go right; the sum from above takes the product of the words held and passing.
 
     A sum and an operand must be of one place, and the word held at home and of their residency; a
     sum that meets its own weight must meet an operand.

@@ -71,7 +71,8 @@ class Lines:
         self.rows, self.cols, row_loops, col_loops = sides
         if self.rows * self.cols > MOST_PES:
             raise MappingError(
-                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} the cycle engine clocks"
+                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} "
+                f"the cycle engine clocks"
             )
         within = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
@@ -95,13 +96,15 @@ class Lines:
         if len(kept) != 1:
             has = "nothing" if not kept else " and ".join(sorted(kept))
             raise MappingError(
-                f"{name} keeps {has}; on systolic lines every PE holds one tensor, and the others pass by"
+                f"{name} keeps {has}; on systolic lines every PE holds one tensor, "
+                f"and the others pass by"
             )
         (held,) = kept
         words = self.nest.footprint.tile_words(self.pe, held)
         if words > 1:
             raise MappingError(
-                f"{name} holds {words} words of {held} in a PE; on systolic lines a PE has one register"
+                f"{name} holds {words} words of {held} in a PE; "
+                f"on systolic lines a PE has one register"
             )
         return held
 
@@ -123,11 +126,13 @@ class Lines:
         name, net = self.nest.arch.network_below(self.pe - 1)
         if not self.outputs_held and net.held not in ("preload", "unicast"):
             raise MappingError(
-                f"network {name} brings held operands by {net.held}; the cycle engine shifts them in (held: preload)"
+                f"network {name} brings held operands by {net.held}; "
+                f"the cycle engine shifts them in (held: preload)"
             )
         if not self.outputs_held and net.accumulated != "systolic":
             raise MappingError(
-                f"network {name} adds by {net.accumulated}; where an operand is held, lines add (accumulated: systolic)"
+                f"network {name} adds by {net.accumulated}; "
+                f"where an operand is held, lines add (accumulated: systolic)"
             )
 
     def _streams(self, loops: dict[str, list[int]]) -> tuple[str, str, bool]:
@@ -150,7 +155,8 @@ class Lines:
                 f"{one} and {two} do not stream one along the rows and one along the columns"
             )
         raise MappingError(
-            f"{one} streams and {two} adds up on systolic lines only along different axes of the array"
+            f"{one} streams and {two} adds up on systolic lines "
+            f"only along different axes of the array"
         )
 
     # -- folds -------------------------------------------------------------------------------------
@@ -161,8 +167,9 @@ class Lines:
         for mask, what in ((rows, "rows"), (cols, "columns")):
             if not mask[: int(mask.sum())].all():
                 raise MappingError(
-                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, which leaves gaps between "
-                    f"them; words travel on lines from neighbour to neighbour, and no PE passes one on unused"
+                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, "
+                    f"which leaves gaps between them; words travel on lines from neighbour "
+                    f"to neighbour, and no PE passes one on unused"
                 )
         r, c = int(rows.sum()), int(cols.sum())
         feeder = self.boundary(self.held, outside=True).parent
@@ -188,8 +195,8 @@ class Lines:
         r, c = min(fold.r, following.r), min(fold.c, following.c)
         if ((before[:r, :c] == after[:r, :c]) & (after[:r, :c] != NO_WORD)).any():
             raise MappingError(
-                f"{self.held}: some PEs keep their word from one fold to the next while others change theirs; "
-                f"systolic lines shift whole columns"
+                f"{self.held}: some PEs keep their word from one fold to the next "
+                f"while others change theirs; systolic lines shift whole columns"
             )
         return True
 
@@ -197,10 +204,10 @@ class Lines:
         """A tensor's boundary between the levels outside and the PEs, or (of the held one) between
         the PEs and their MACs.
         """
-        return next(
-            b for b in self.nest.boundaries
-            if b.tensor == tensor and (b.parent < self.pe <= b.child if outside else b.parent == self.pe)
-        )  # fmt: skip
+        mine = (b for b in self.nest.boundaries if b.tensor == tensor)
+        if outside:
+            return next(b for b in mine if b.parent < self.pe <= b.child)
+        return next(b for b in mine if b.parent == self.pe)
 
     # -- which rows, columns and steps inside the PEs have MACs ------------------------------------
 
@@ -230,7 +237,8 @@ class Lines:
         ]
         if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
             raise MappingError(
-                f"the pieces of {chain.name} are ragged over the array: some PEs of a fold have fewer steps than others"
+                f"the pieces of {chain.name} are ragged over the array: "
+                f"some PEs of a fold have fewer steps than others"
             )
         return tuple(
             side[numbered(self.nest, loops, axis, max((len(v) for v in axis.values()), default=1))]

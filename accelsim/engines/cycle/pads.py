@@ -18,8 +18,8 @@ FAR = np.iinfo(np.int64).max  # fills up lists of names; sorts behind every word
 @dataclass(frozen=True, eq=False)
 class Tile:
     """Every PE's words of one step: ``names`` [PEs, words] sorted, ``first`` [PEs, words] the first
-    setting of the inner loops that uses each, ``slot`` [settings, MACs] where each MAC's word stands
-    in its PE's list.
+    setting of the inner loops that uses each, ``slot`` [settings, MACs] where each MAC's word
+    stands in its PE's list.
     """
 
     names: Ints
@@ -52,7 +52,7 @@ def place(names: Ints, name: int, size: int) -> int:
 
 @kernel
 def collect(wanted: Ints, lanes: int, names: Ints, first: Ints, slot: Ints) -> int:
-    """Sort every PE's words into its list, setting by setting; returns the longest list's length."""
+    """Sort every PE's words into its list, setting by setting; the length of the longest."""
     width = 0
     for pe in range(len(names)):
         size = 0
@@ -140,7 +140,8 @@ class Pads:
         """Let go what is gone; new words are not there until they are written."""
         if to.names.shape[1] > self.room:
             raise HazardError(
-                f"a PE was given {to.names.shape[1]} words of {self.what}, its largest tile has {self.room}"
+                f"a PE was given {to.names.shape[1]} words of {self.what}, "
+                f"its largest tile has {self.room}"
             )
         old, pe = to.origin >= 0, np.nonzero(to.origin >= 0)[0]
         before = self.values, self.there, self.fresh

@@ -41,8 +41,8 @@ class MacWords(NamedTuple):
     """Every MAC's word of one tensor, [settings, MACs].
 
     ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they
-    differ), ``slot`` where it stands in its PE's list.  Of a tensor no PE keeps, ``values`` are what
-    the bus brings, ``read`` which words the level outside reads for it.
+    differ), ``slot`` where it stands in its PE's list.  Of a tensor no PE keeps, ``values`` are
+    what the bus brings, ``read`` which words the level outside reads for it.
     """
 
     names: Ints
@@ -103,7 +103,8 @@ class Planner:
         self.settings = prod(loops[i].trips for i in self.inside)
         if self.positions > MOST_MACS:
             raise MappingError(
-                f"{self.positions} MACs at once are more than the {MOST_MACS} the cycle engine clocks"
+                f"{self.positions} MACs at once are more than the {MOST_MACS} "
+                f"the cycle engine clocks"
             )
         self.where = digits(nest, self.spatial)
         self.pe_of = np.arange(self.positions) // self.lanes

@@ -1,11 +1,12 @@
 """One fold of each distinct shape, multiplied: what makes two folds alike, so that the counts stay
 exact.
 
-On systolic lines a fold's counts follow from how many of its words are real, and its way through the array from its rows,
-columns and steps; when each fold starts is the controller's business, which is asked for every one of them.
+On systolic lines a fold's counts follow from how many of its words are real, and its way through
+the array from its rows, columns and steps; when each fold starts is the controller's business,
+which is asked for every one of them (``clocking``).
 
-On plain arrays two steps are alike if all their words differ by one distance a tensor, what the PEs hold from before by
-the same, and so what they must keep for the step after.
+On plain arrays two steps are alike if all their words differ by one distance a tensor, what the
+PEs hold from before by the same, and so what they must keep for the step after.
 """
 
 from __future__ import annotations

@@ -203,16 +203,14 @@ class SystolicArray:
         last = max(self.rows_port.end(), self.edge) + 4 * (self.rows + self.cols)
         self.run_to(last, self.expected)
         if self.landings:
-            raise HazardError(
-                f"edge {self.edge}: results of fold {min(self.landings)} are missing, a sum was not added to by all"
-            )
+            raise HazardError(f"edge {self.edge}: results of fold {min(self.landings)} are missing")
 
     def _check(self) -> None:
         hazard, row, col = (int(x) for x in self.tally[[pe.HAZARD, pe.ROW, pe.COL]])
         if hazard:
             what = {
                 pe.PORT_TAKEN: f"two words want the port of line {row}",
-                pe.MISMATCH: "what meets in a PE does not belong together, or a sum was not added to by all its rows",
+                pe.MISMATCH: "words that do not belong together, a sum not added to by all",
                 pe.TWICE: f"a result of row {row}, column {col} comes twice",
                 pe.IN_USE: f"PE ({row}, {col}): a sum begins, or is shifted in, where another is",
             }[hazard]
@@ -393,7 +391,7 @@ class HeldOperandArray(SystolicArray):
         return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
 
     def _home(self, held: Stream) -> tuple[Ints, Ints]:
-        """Values and tags of held words, [rows, columns], each with the way to its row before it."""
+        """Values and tags of held words, [rows, columns], each its way to its row before it."""
         (r, c), full = held.values.shape, (self.rows, self.cols)
         values = np.zeros(full if self.full else (r, c), self.dtype)
         values[:r, :c] = held.values
@@ -450,9 +448,8 @@ class HeldOperandArray(SystolicArray):
             self.pes.shift_tag[1:] if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
         )
         words = self._resident(tags, (tags >> FLAGS) % self.place - 1, column)
-        return {
-            "rows": (planes["rows"][0][:, 0], planes["rows"][1][:, 0]), "held": (self.pes.shift[1:], words)
-        }  # fmt: skip
+        rows = planes["rows"][0][:, 0], planes["rows"][1][:, 0]
+        return {"rows": rows, "held": (self.pes.shift[1:], words)}
 
     def _left(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every result latched at this edge."""

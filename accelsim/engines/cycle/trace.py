@@ -123,7 +123,8 @@ class Trace:
         if need > MOST_BYTES:
             fits = max(1, MOST_BYTES * window // need)
             raise ValueError(
-                f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; at most {fits} edges fit"
+                f"a trace of {window} edges of {place.rows} x {place.cols} PEs takes {need} bytes; "
+                f"at most {fits} edges fit"
             )
 
     def wants(self, edge: int) -> bool:
