@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -109,11 +110,15 @@ class _Systolic:
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
         array, lines = self.nest.arch.array, self.lines
         under_way = lines.rows + lines.cols + (0 if lines.outputs_held else lines.longest)
-        narrow = self.trace is None and self.nest.arch.bits.psum <= 32
+        places = 4 * under_way
+        narrow = self.nest.arch.bits.psum <= 32
+        if self.trace is not None:  # a tag must tell any two residencies of the run apart
+            folds = prod(self.nest.loops[i].trips for i in lines.outside)
+            narrow &= folds << pe.FLAGS + places.bit_length() < 1 << 31
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
             overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, places=4 * under_way if narrow else None,
+            partial_folds=array.partial_folds, places=places if narrow else None,
         )  # fmt: skip
 
     def run(self) -> CycleOutcome:

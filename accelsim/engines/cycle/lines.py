@@ -83,10 +83,8 @@ class Lines:
             self.along_cols: Macs(nest, inside, cols),
             self.held: Macs(nest, rows, cols),
         }
-        self.relevant = [
-            i for i, x in enumerate(nest.loops)
-            if not x.spatial and x.level < self.pe and nest.loop_depends(x, self.held)
-        ]  # fmt: skip
+        self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
+        self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
         self._masks: dict[Any, tuple[Bools, ...]] = {}
 
     # -- what runs ---------------------------------------------------------------------------------

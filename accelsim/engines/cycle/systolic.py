@@ -292,18 +292,19 @@ class SystolicArray:
         """The words of moving registers: each by its tag's place, and the line it is in."""
         names = np.full(tags.shape, BUBBLE, np.int64)
         for first, t, _, _, task in self.folds:
-            step, whole = (tags >> FLAGS) % self.place - first, words(task)
-            mine = (tags & pe.PRESENT > 0) & (step >= 0) & (step < t) & (line < whole.shape[1])
+            step, whole = ((tags >> FLAGS) - first) % self.place, words(task)
+            mine = (tags & pe.PRESENT > 0) & (step < t) & (line < whole.shape[1])
             names[mine] = whole[step[mine], line[mine]]
         return names
 
     def _resident(self, tags: Ints, row: Ints, column: Ints) -> Ints:
         """The words of registers that hold: each by its tag's residency, and where it belongs."""
         names = np.full(tags.shape, BUBBLE, np.int64)
-        residency = np.where(tags & pe.PRESENT > 0, (tags >> FLAGS) // self.place, -1)
-        for number in np.unique(residency[residency >= 0]).tolist():
-            whole = self.held_words[number]
-            mine = (residency == number) & (row < whole.shape[0]) & (column < whole.shape[1])
+        ago = (self.residency - (tags >> FLAGS) // self.place) % self.residencies
+        for back in np.unique(ago[tags & pe.PRESENT > 0]).tolist():
+            whole = self.held_words[self.residency - back]
+            mine = (tags & pe.PRESENT > 0) & (ago == back)
+            mine &= (row < whole.shape[0]) & (column < whole.shape[1])
             names[mine] = whole[row[mine], column[mine]]
         return names
 
@@ -313,8 +314,8 @@ class SystolicArray:
         active = both & (pe.PRESENT | USED) == pe.PRESENT | USED
         slots = np.full(tags.shape, EMPTY, np.int64)
         for first, t, number, _, _ in self.folds:
-            step = (tags >> FLAGS) % self.place - first
-            mine = active & (step >= 0) & (step < t)
+            step = ((tags.astype(np.int64) >> FLAGS) - first) % self.place
+            mine = active & (step < t)
             slots[mine] = (number << 32) + step[mine]
         return active, slots
 
@@ -438,7 +439,7 @@ class HeldOperandArray(SystolicArray):
             found[name] = values, self._resident(tags, home, column)
         all_tags = {"rows": moving_tag, "sums": sums_tag}
         all_tags |= {"held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
-        return {k: (np.where(all_tags[k] != 0, v, 0), w) for k, (v, w) in found.items()}
+        return {k: (np.where(all_tags[k] != 0, v, np.int64(0)), w) for k, (v, w) in found.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         """Values and words that entered at this edge, by side."""
@@ -573,7 +574,7 @@ class HeldOutputsArray(SystolicArray):
             made = np.where(tags & pe.DONE > 0, (tags >> FLAGS) % self.place, row)
             made = np.where(active & (sums_tag == 0), row, made) if name == "sums" else made
             found[name] = values, tags, self._resident(tags, made, column)
-        return {k: (np.where(t != 0, v, 0), w) for k, (v, t, w) in found.items()}
+        return {k: (np.where(t != 0, v, np.int64(0)), w) for k, (v, t, w) in found.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         planes = self.planes()
