@@ -17,12 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import NO_WORD, PAIR, Bools, Ints, Where, strides
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    Bools,
+    Ints,
+    Where,
+    address_form,
+    pair_form,
+)
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.pads import FAR
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain
-from accelsim.workload.problem import RANKS
 
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
@@ -48,23 +54,8 @@ class Patterns:
         self._masks: dict[Any, int] = {}
         self._outside = array.macs.outside
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
-        p = self.nest.problem
-        self._steps: dict[str, dict[str, int]] = {}
-        for t in array.traffic:
-            sizes = strides(p.shape(t))
-            if t == "ifmap":
-                n, g, c, h, w = sizes
-                self._steps[t] = {
-                    "N": n,
-                    "G": g,
-                    "C": c,
-                    "E": h * p.stride[0],
-                    "R": h * p.dilation[0],
-                }
-                self._steps[t] |= {"F": w * p.stride[1], "S": w * p.dilation[1]}
-            else:
-                self._steps[t] = {rank[0]: s for rank, s in zip(RANKS[t], sizes, strict=True)}
-        self._pairs = dict(zip(PAIR, strides(p.size[d] for d in PAIR), strict=True))
+        self._addresses = {t: address_form(self.nest, t) for t in array.traffic}
+        self._pairs = pair_form(self.nest)
 
     def _number(self, thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
@@ -102,13 +93,9 @@ class Patterns:
                 base |= least
         if t == "ifmap":
             numbers.append(self._padding(at))
-        address = sum(base[d] * s for d, s in self._steps[t].items())
+        address = int(self._addresses[t].of(base))
         pairs = self.nest.pairs(t, self.array.pe)
-        return Alike(
-            tuple(numbers),
-            sum(base[d] * s for d, s in self._pairs.items()) if pairs else address,
-            address,
-        )
+        return Alike(tuple(numbers), int(self._pairs.of(base)) if pairs else address, address)
 
     def _padding(self, at: Where) -> int:
         """Which ifmap words are real, and which the level outside has; it depends on where windows
