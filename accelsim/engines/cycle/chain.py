@@ -71,15 +71,15 @@ class Chains:
         """
         chain, row, col = self.place
         last = row == self.shape[1] - 1
-        found = {
+        registers = {
             "down": (self.down[0][self.place], self.down[1][self.place], self.down_full[self.place])
         }
-        found["across"] = (
+        registers["across"] = (
             self.across[0, chain, col],
             self.across[1, chain, col],
             self.across_full[chain, col] & last,
         )
-        return found
+        return registers
 
     def launch(self, edge: int, values: Ints, names: Ints, there: Bools, label: Any) -> None:
         """Parts, one a PE, that are complete at this edge."""

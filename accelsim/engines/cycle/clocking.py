@@ -109,7 +109,8 @@ class _Systolic:
 
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
         array, lines = self.nest.arch.array, self.lines
-        under_way = lines.rows + lines.cols + (0 if lines.outputs_held else lines.longest)
+        numbered = self.trace is not None or not lines.outputs_held
+        under_way = lines.rows + lines.cols + (lines.longest if numbered else 0)
         places = 4 * under_way
         narrow = self.nest.arch.bits.psum <= 32
         if self.trace is not None:  # a tag must tell any two residencies of the run apart

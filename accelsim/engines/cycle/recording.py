@@ -84,10 +84,10 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     level = array.outer[acc].child
 
     def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
-        found = np.zeros((2, rows, cols), np.int64)
-        found[1] = BUBBLE
-        found[0, row, col], found[1, row, col] = values, names
-        return found[0], found[1]
+        frame = np.zeros((2, rows, cols), np.int64)
+        frame[1] = BUBBLE
+        frame[0, row, col], frame[1, row, col] = values, names
+        return frame[0], frame[1]
 
     def see() -> None:
         if not trace.wants(array.edge):
@@ -135,7 +135,7 @@ def _slots(plane: Ints) -> Ints:
 
 def _on_buses(array: BusArray) -> list[Crossing]:
     """Every word on a bus once, with how many take it (or give to it)."""
-    found = []
+    crossings = []
     for way, tensor, bus, names, values in array.bus:
         b = array.outer[tensor]
         level = array.nest.levels if b.child > array.pe else array.pe
@@ -152,5 +152,5 @@ def _on_buses(array: BusArray) -> list[Crossing]:
                 if way == "out"
                 else value
             )
-            found.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
-    return found
+            crossings.append(Crossing(array.edge, way, tensor, f"bus {k}", word, shown, pes))
+    return crossings

@@ -222,10 +222,10 @@ class StepSampler:
 
     def totals(self) -> Mapping[Boundary, Moved]:
         """What all steps moved over the boundaries of PEs and MACs."""
-        found: dict[Boundary, Moved] = {}
+        moves: dict[Boundary, Moved] = {}
         for key, sample in self.known.items():
             for b, m in sample.moved.items():
-                total = found.setdefault(b, Moved())
+                total = moves.setdefault(b, Moved())
                 for x in PRIMITIVES:
                     setattr(total, x, getattr(total, x) + self.times[key] * getattr(m, x))
-        return found
+        return moves

@@ -281,7 +281,7 @@ class SystolicArray:
 
     # what a trace is told
 
-    def _remember(self, task: FoldTask, start: Start, number: int, residency: int) -> None:
+    def _remember(self, task: FoldTask, start: Start, number: int) -> None:
         """Keep a fold's words for as long as tags may tell of them."""
         if self.watch is not None:
             t = len(task.rows.values)
@@ -375,7 +375,7 @@ class HeldOperandArray(SystolicArray):
             self.wave = start.operand + self.rows + self.cols
             if self.watch is not None:
                 self.held_words[self.residency] = held.words
-        self._remember(task, start, number, self.residency)
+        self._remember(task, start, number)
         self.rows_port.put(
             start.operand,
             task.rows.values,
@@ -427,7 +427,7 @@ class HeldOperandArray(SystolicArray):
     def planes(self) -> dict[str, tuple[Ints, Ints]]:
         moving, moving_tag, sums, sums_tag = self._now()
         row, column = self._places()
-        found = {
+        shown = {
             "rows": (moving, self._streamed(moving_tag, lambda x: x.rows.words, row)),
             "sums": (sums, self._streamed(sums_tag, lambda x: x.sums, column)),
         }
@@ -436,10 +436,10 @@ class HeldOperandArray(SystolicArray):
             ("shadow", self.pes.shadow[:, 1:], self.pes.shadow_tag[:, 1:]),
         ):
             home = row + (tags >> FLAGS) % self.place
-            found[name] = values, self._resident(tags, home, column)
+            shown[name] = values, self._resident(tags, home, column)
         all_tags = {"rows": moving_tag, "sums": sums_tag}
         all_tags |= {"held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
-        return {k: (np.where(all_tags[k] != 0, v, np.int64(0)), w) for k, (v, w) in found.items()}
+        return {k: (np.where(all_tags[k] != 0, v, np.int64(0)), w) for k, (v, w) in shown.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         """Values and words that entered at this edge, by side."""
@@ -498,7 +498,7 @@ class HeldOutputsArray(SystolicArray):
             self._expect(Landing(number, (r, c), self.residency, 1, shape))
         if new or leaves:
             self.wave = start.operand + t + self.rows + self.cols
-        self._remember(task, start, number, self.residency)
+        self._remember(task, start, number)
         for side, stream, lines in (
             (self.rows_port, task.rows, self.rows), (self.cols_port, task.cols, self.cols)
         ):  # fmt: skip
@@ -566,15 +566,15 @@ class HeldOutputsArray(SystolicArray):
         active, _ = self.frame()
         sums, sums_tag, out, out_tag = (x[:, 1:] for x in self.pes[4:])
         added = np.where(active & (sums_tag == 0), moving_tag, sums_tag)
-        found = {
+        shown = {
             "rows": (moving, moving_tag, self._streamed(moving_tag, lambda x: x.rows.words, row)),
             "cols": (falling, falling_tag, self._streamed(falling_tag, _cols, column)),
         }
         for name, values, tags in (("sums", sums, added), ("shift", out, out_tag)):
             made = np.where(tags & pe.DONE > 0, (tags >> FLAGS) % self.place, row)
             made = np.where(active & (sums_tag == 0), row, made) if name == "sums" else made
-            found[name] = values, tags, self._resident(tags, made, column)
-        return {k: (np.where(t != 0, v, np.int64(0)), w) for k, (v, t, w) in found.items()}
+            shown[name] = values, tags, self._resident(tags, made, column)
+        return {k: (np.where(t != 0, v, np.int64(0)), w) for k, (v, t, w) in shown.items()}
 
     def ports(self) -> dict[str, tuple[Ints, Ints]]:
         planes = self.planes()
@@ -582,16 +582,16 @@ class HeldOutputsArray(SystolicArray):
         return {"rows": (rows[:, 0], row_words[:, 0]), "cols": (cols[0], col_words[0])}
 
     def _left(self) -> list[tuple[int, int, int]]:
-        found = []
+        results = []
         for landing in self.landings.values():
             window = landing.first % len(self.results.landed)
             words = self.held_words[landing.first]
             for i, j in np.argwhere(self.results.edges[window] == self.edge).tolist():
                 inside = i < words.shape[0] and j < words.shape[1]
                 word = int(words[i, j]) if inside else BUBBLE
-                found.append((i, j, word, int(self.results.values[window, i, j])))
+                results.append((i, j, word, int(self.results.values[window, i, j])))
         key = (lambda x: x[:2]) if self.outputs == "in_place" else (lambda x: x[1:2])
-        return [x[1:] for x in sorted(found, key=key)]
+        return [x[1:] for x in sorted(results, key=key)]
 
 
 def _cols(task: FoldTask) -> Ints:

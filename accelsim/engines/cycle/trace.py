@@ -194,11 +194,11 @@ class Trace:
         p = self.nest.problem
         at = np.unravel_index(word, p.shape(tensor))
         names = "NGCHW" if tensor == "ifmap" else [rank[0] for rank in RANKS[tensor]]
-        found = {d: int(x) for d, x in zip(names, at, strict=True)}
+        coordinate = {d: int(x) for d, x in zip(names, at, strict=True)}
         if tensor == "ifmap" and self.nest.window is not None:
-            found["H"] -= self.nest.window[0][0]
-            found["W"] -= self.nest.window[1][0]
-        return found
+            coordinate["H"] -= self.nest.window[0][0]
+            coordinate["W"] -= self.nest.window[1][0]
+        return coordinate
 
     def crossings(self, edge: int) -> list[Crossing]:
         """Words that entered or left the array at an edge."""
@@ -212,7 +212,7 @@ class Trace:
         return self._iterations(self.slots[self._frame_of(edge)], self._positions())
 
     def _iterations(self, slots: Ints, place: Mapping[int, Ints]) -> dict[str, Ints]:
-        found = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
+        indices = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
         for slot in np.unique(slots[slots != EMPTY]).tolist():
             here = slots == slot
             at, within = self._standing(slot)
@@ -222,8 +222,8 @@ class Trace:
                     for i in c.loops
                 }
                 for d, x in coordinates(c, self.nest.pieces(c, index)).items():
-                    found[d][here] = x
-        return found
+                    indices[d][here] = x
+        return indices
 
     def _standing(self, slot: int) -> tuple[dict[int, int], dict[int, int]]:
         """Positions of the loops outside and inside the PEs in a slot."""
@@ -236,18 +236,18 @@ class Trace:
         -1 where a PE rests.
         """
         slots, place = self.slots[self._frame_of(edge)], self._positions()
-        found: dict[str, Ints] = {}
+        places: dict[str, Ints] = {}
         for i, x in enumerate(self.nest.loops):
             name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (
                 f":{x.axis}" if x.spatial else ""
             )
-            at = found[name] = np.full(slots.shape, -1, np.int64)
+            at = places[name] = np.full(slots.shape, -1, np.int64)
             for slot in np.unique(slots[slots != EMPTY]).tolist():
                 here, (outside, within) = slots == slot, self._standing(slot)
                 at[here] = (
                     outside[i] if i in outside else within[i] if i in within else place[i][here]
                 )
-        return found
+        return places
 
     def at(self, edge: int) -> pd.DataFrame:
         """One row a PE: whether it multiplied, value and word in every register, the indices it
@@ -306,14 +306,14 @@ class Trace:
     def _positions(self) -> dict[int, Ints]:
         """Of every spatial loop its position at each row and column."""
         nest, shape = self.nest, (self.place.rows, self.place.cols)
-        found: dict[int, Ints] = {}
+        positions: dict[int, Ints] = {}
         for axis, name in enumerate(("row", "col")):
             own = [i for i, x in enumerate(nest.loops) if x.axis == name]
             for i, v in digits(nest, own).items():
                 line = np.zeros(shape[axis], np.int64)
                 line[: len(v)] = v
-                found[i] = np.broadcast_to(line[:, None] if axis == 0 else line[None, :], shape)
-        return found
+                positions[i] = np.broadcast_to(line[:, None] if axis == 0 else line[None, :], shape)
+        return positions
 
 
 def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
