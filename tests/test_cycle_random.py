@@ -194,6 +194,12 @@ def test_lines():
     )
 
 
+def test_results_that_wait_long():
+    """A fold may end after many later ones; its results keep their place until then."""
+    nest = systolic_nest(random.Random(144), 3000)
+    assert check(nest, 144) == "ran"
+
+
 def test_buses():
     found = run_many("buses", range(QUICK["buses"]))
     assert set(found) == {"ran"}, found  # nothing plain is refused
