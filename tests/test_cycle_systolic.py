@@ -14,9 +14,16 @@ import pytest
 
 from accelsim.engines.cycle import HazardError
 from accelsim.engines.cycle.controller import Start
-from accelsim.engines.cycle.held_operand import HeldOperandArray
-from accelsim.engines.cycle.registers import FoldTask, Stream, SystolicArray
-from accelsim.engines.cycle.systolic import Fold, Kind, make_array, run_folds
+from accelsim.engines.cycle.systolic import (
+    Fold,
+    FoldTask,
+    HeldOperandArray,
+    Kind,
+    Stream,
+    SystolicArray,
+    make_array,
+    run_folds,
+)
 
 Size = tuple[int, int, int]  # T, r, c
 
@@ -328,6 +335,6 @@ def test_a_word_that_is_lost_is_noticed():
     (task,) = tasks_of("held_operand", [(4, 3, 3)])
     array.issue(task)
     array.run_to(5)
-    array.moving[2, 1, 0] = -1  # the slot of the operand in PE (1, 0)
+    array.pes.moving_tag[array.edge & 1, 1, 1] = 0  # the operand in PE (1, 0)
     with pytest.raises(HazardError, match="not added to by all"):
         array.drain()

@@ -2,9 +2,8 @@
 in its last row.
 
 Every PE has a register of the vertical and one of the horizontal link.  A PE's own part waits in
-the PE until the sum from the PE before arrives, so a sum launched at edge e is whole at edge e +
-(rows - 1) + (cols - 1).  A chain is as long as the mapping makes it; a PE that has nothing to add
-passes the sum on.
+the PE until the sum from the PE before arrives.  A chain is as long as the mapping makes it; a PE
+that has nothing to add passes the sum on.
 """
 
 from __future__ import annotations
@@ -20,22 +19,19 @@ from accelsim.engines.cycle.levels import HazardError
 
 @dataclass(frozen=True, eq=False)
 class _Launch:
-    """Parts of sums that set out at one edge.
-
-    ``words``  [value and name, chains, rows, cols]; of column sums [.., chains, cols]
-    ``there``  [chains, rows, cols] or [chains, cols]
-    ``label``  given back with the sum
+    """Parts of sums that set out at one edge, by chain, row and column; or column sums, by chain
+    and column.
     """
 
-    words: Ints
+    words: Ints  # value and name of each
     there: Bools
     label: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Out:
-    """Sums that came out at an edge, [sums]: the chain each is of, its word, its value; and the
-    label they set out with.
+    """Sums that came out at an edge: the chain each is of, its word, its value, and the label it
+    set out with.
     """
 
     chains: Ints
@@ -45,32 +41,28 @@ class Out:
 
 
 class Chains:
-    """All chains of an array; ``clock`` is called once an edge.
-
-    ``place``     chain, row and column of every PE, [PEs] each
-    ``shape``     chains, rows, cols
-    ``depth``     edges after which a launch is out
-    ``launched``  by edge: parts still on their way
-    ``columns``   by the edge they were whole at: column sums waiting for the row's
-    ``down``, ``down_full``       the vertical links: [value and name, chains, rows, cols], and
-                                  whether they hold anything
-    ``across``, ``across_full``   the horizontal links in the last row, likewise without rows
+    """All chains of an array.  ``place`` (chain, row, column) of every PE; ``clock`` is called once
+    an edge.
     """
 
     def __init__(self, chain: Ints, row: Ints, col: Ints) -> None:
         self.place = (chain, row, col)
         self.shape = tuple(int(x.max()) + 1 for x in self.place)
         self.depth = self.shape[1] + self.shape[2]
+        self.first = np.unique(chain, return_index=True)[1]  # a PE of each
         self.launched: dict[int, _Launch] = {}
-        self.down = np.zeros((2, *self.shape), np.int64)
+        self.down = np.zeros((2, *self.shape), np.int64)  # value, name of the vertical links
         self.down_full = np.zeros(self.shape, bool)
-        self.across = np.zeros((2, self.shape[0], self.shape[2]), np.int64)
+        self.across = np.zeros(
+            (2, self.shape[0], self.shape[2]), np.int64
+        )  # of the horizontal links, in the last row
         self.across_full = np.zeros((self.shape[0], self.shape[2]), bool)
-        self.columns: dict[int, _Launch] = {}
+        self.columns: dict[
+            int, _Launch
+        ] = {}  # column sums by the edge they were whole at, waiting for the row's
 
     @property
     def busy(self) -> bool:
-        """Whether any sum is under way."""
         return bool(self.launched)
 
     def links(self) -> dict[str, tuple[Ints, Ints, Bools]]:
@@ -141,7 +133,7 @@ class Chains:
 
 
 def _join(part: Ints, there: Bools, other: Ints, comes: Bools, edge: int) -> tuple[Ints, Bools]:
-    """Add what comes over a link to a PE's own part; both [value and name, ...]."""
+    """Add what comes over a link to a PE's own part."""
     if (there & comes & (part[1] != other[1])).any():
         raise HazardError(f"edge {edge}: sums of different words meet on a chain")
     value = np.where(there, part[0], 0) + np.where(comes, other[0], 0)

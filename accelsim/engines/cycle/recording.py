@@ -1,9 +1,4 @@
-"""From the registers of an array to the frames of a trace.
-
-The arrays know nothing of traces: after every edge they call ``watch``, and what is hung in there
-reads their registers.  Names become flat addresses here, and on turned arrays rows become columns
-again, so that a trace shows the architecture's array.
-"""
+"""From the registers of an array to the frames of a trace."""
 
 from __future__ import annotations
 
@@ -11,12 +6,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import digits, numbered, pair_address
+from accelsim.engines.cycle.addresses import Ints, digits, numbered, pair_address
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.held_operand import HeldOperandArray
-from accelsim.engines.cycle.held_outputs import HeldOutputsArray
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.registers import BUBBLE, EMPTY, NAME, VALUE, Ints, Planes
+from accelsim.engines.cycle.systolic import (
+    BUBBLE,
+    EMPTY,
+    HeldOperandArray,
+    HeldOutputsArray,
+)
 from accelsim.engines.cycle.trace import Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
@@ -37,82 +35,41 @@ def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
 def record_lines(
     array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
 ) -> None:
-    """Let a trace watch a systolic array: its planes, and the words at its ports.
-
-    Planes are called by their tensor, and the registers that are only on the way (``shadow``,
-    ``shift``) by their own name.
-    """
+    """Let a trace watch a systolic array."""
     nest, size = lines.nest, lines.nest.arch.array
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
-    tensors |= (
-        {"cols": lines.along_cols, "shift": lines.acc}
-        if lines.outputs_held
-        else {"held": lines.held, "shadow": lines.held}
-    )
-    label = {k: t if k in ("rows", "cols", "held", "sums") else k for k, t in tensors.items()}
-    extra = (
-        {"shift": array.outputs == "register"}
-        if isinstance(array, HeldOutputsArray)
-        else {"shadow": array.two}
-    )
-    shown = [k for k in tensors if extra.get(k, True)]
-    trace.open(
-        nest,
-        RegisterPlace(size.rows, size.cols, lines.turned),
-        {label[k]: tensors[k] for k in shown},
-        moves,
-    )
+    if isinstance(array, HeldOutputsArray):
+        tensors |= {"cols": lines.along_cols}
+        tensors |= {"shift": lines.acc} if array.outputs == "register" else {}
+    else:
+        tensors |= {"held": lines.held} | ({"shadow": lines.held} if array.two else {})
+    label = {k: k if k in ("shadow", "shift") else t for k, t in tensors.items()}
+    place = RegisterPlace(size.rows, size.cols, lines.turned)
+    trace.open(nest, place, {label[k]: t for k, t in tensors.items()}, moves)
     row, col = ("column", "row") if lines.turned else ("row", "column")
+    psum = nest.arch.number("psum")
 
     def see() -> None:
-        if not trace.wants(array.edge):
+        edge = array.edge
+        if not trace.wants(edge):
             return
-        planes = array.planes()
-        frames = {
-            label[k]: (planes[k][0], _addresses(nest, tensors[k], planes[k][1], nest.levels))
-            for k in shown
-        }
-        crossings = []
-        ports = [(row, "rows", array.moving[:, :, 0])]
-        if isinstance(array, HeldOutputsArray):
-            ports.append((col, "cols", array.falling[:, 0]))
-        else:
-            ports.append((col, "held", array.held_feed.at(array.edge)))
-        for side, key, port in ports:
-            names = _addresses(nest, tensors[key], port[NAME], nest.levels)
-            for k in np.flatnonzero(names >= 0).tolist():
-                crossings.append(
-                    Crossing(
-                        array.edge,
-                        "in",
-                        tensors[key],
-                        f"{side} {k}",
-                        int(names[k]),
-                        int(port[VALUE, k]),
-                        1,
-                    )
-                )
-        for lanes, names, values in array.out:
-            names = _addresses(nest, lines.acc, names, nest.levels)
-            for k, name, value in zip(
-                lanes.tolist(),
-                names.tolist(),
-                wrap(values, nest.arch.number("psum")).tolist(),
-                strict=True,
-            ):
-                if name >= 0:
-                    crossings.append(
-                        Crossing(array.edge, "out", lines.acc, f"{col} {k}", name, value, 1)
-                    )
-        trace.frame(array.edge, frames, array.active, array.slots, crossings)
+        planes, crossings = array.planes(), []
+        for key, (values, words) in array.ports().items():
+            side = row if key == "rows" else col
+            for k in np.flatnonzero(words >= 0).tolist():
+                word, value = int(words[k]), int(values[k])
+                crossings.append(Crossing(edge, "in", tensors[key], f"{side} {k}", word, value, 1))
+        for lane, word, value in array.out:
+            if word >= 0:
+                out = int(wrap(np.array(value), psum))
+                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {lane}", word, out, 1))
+        trace.frame(edge, {label[k]: planes[k] for k in tensors}, *array.frame(), crossings)
 
     array.watch = see
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
-    """Let a trace watch a plain array: what every MAC takes and adds to at an edge, sums on chains,
-    and the words on the buses.
-    """
+    """Let a trace watch a plain array."""
     nest, acc = array.nest, array.acc
     axes = [[i for i in array.spatial if nest.loops[i].axis == axis] for axis in ("row", "col")]
     row, col = (numbered(nest, loops, array.where, array.positions) for loops in axes)
@@ -127,21 +84,20 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     level = array.outer[acc].child
 
     def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
-        """Values and names of positions laid out as [rows, cols]."""
-        laid = np.zeros((2, rows, cols), np.int64)
-        laid[1] = BUBBLE
-        laid[0, row, col], laid[1, row, col] = values, names
-        return laid[0], laid[1]
+        frame = np.zeros((2, rows, cols), np.int64)
+        frame[1] = BUBBLE
+        frame[0, row, col], frame[1, row, col] = values, names
+        return frame[0], frame[1]
 
     def see() -> None:
         if not trace.wants(array.edge):
             return
         n = array.positions
-        frames: Planes = {}
+        frames: dict[str, tuple[Ints, Ints]] = {}
         works, slots = np.zeros(n, bool), np.full(n, EMPTY, np.int64)
         if array.now is not None:
             step, k, _ = array.now
-            works = step.exists[:, step.slots[k]]
+            works = step.exists[step.slots[k]]
             slots = np.where(works, (step.number << 32) + k, EMPTY)
         for number, t in enumerate(nest.problem.operands):
             values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
@@ -150,7 +106,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
                 values = np.where(works, operands[number], 0)
                 names = np.where(
                     works,
-                    _addresses(nest, t, step.words[t].names[:, step.slots[k]], nest.levels),
+                    _addresses(nest, t, step.words[t].names[step.slots[k]], nest.levels),
                     BUBBLE,
                 )
             frames[t] = plane(values, names)
@@ -174,7 +130,6 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
 
 
 def _slots(plane: Ints) -> Ints:
-    """Slots laid out over the array, with EMPTY where no MAC is."""
     return np.where(plane == BUBBLE, EMPTY, plane)
 
 
