@@ -335,6 +335,6 @@ def test_a_word_that_is_lost_is_noticed():
     (task,) = tasks_of("held_operand", [(4, 3, 3)])
     array.issue(task)
     array.run_to(5)
-    array.pes.moving_tag[array.edge & 1, 1, 1] = 0  # the operand in PE (1, 0)
+    array.pes.moving_tag[array.edge & 1, 1 * 4 + 1] = 0  # the operand in PE (1, 0)
     with pytest.raises(HazardError, match="not added to by all"):
         array.drain()

@@ -179,7 +179,7 @@ class Macs:
         if key not in self._known:
             if len(self._known) > 4096:
                 self._known.clear()
-            index = {i: self.positions.get(i, at.get(i)) for i in chain.loops}
+            index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
             piece = self.nest.pieces(chain, index)
             self._known[key] = coordinates(chain, piece), np.asarray(piece.exists)
         known: tuple[dict[str, Ints], Bools] = self._known[key]
@@ -336,13 +336,10 @@ class LevelTiles:
         return self._known[key]
 
     def _exists(self, chain: Chain, at: Where) -> bool:
-        key = (chain.name, *(at[i] for i in self.loops[chain.name]))
+        mine = {i: at[i] for i in self.loops[chain.name]}
+        key = (chain.name, *mine.values())
         if key not in self._there:
-            self._there[key] = bool(
-                self.nest.pieces(
-                    chain, dict(zip(self.loops[chain.name], key[1:], strict=True))
-                ).exists
-            )
+            self._there[key] = bool(self.nest.pieces(chain, mine).exists)
         return self._there[key]
 
     def _make(self, at: Where) -> Ints:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -107,17 +106,10 @@ class _Systolic:
 
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
         array, lines = self.nest.arch.array, self.lines
-        numbered = self.trace is not None or not lines.outputs_held
-        under_way = lines.rows + lines.cols + (lines.longest if numbered else 0)
-        places = 4 * under_way
-        narrow = self.nest.arch.bits.psum <= 32
-        if self.trace is not None:  # a tag must tell any two residencies of the run apart
-            folds = prod(self.nest.loops[i].trips for i in lines.outside)
-            narrow &= folds << pe.FLAGS + places.bit_length() < 1 << 31
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
             overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, places=places if narrow else None,
+            partial_folds=array.partial_folds, narrow=self.nest.arch.bits.psum <= 32,
         )  # fmt: skip
 
     def run(self) -> Run:
@@ -198,15 +190,15 @@ class _Systolic:
         moves[rows] = Moved(taken=n[pe.ROWS_TAKEN], read=n[pe.ROWS_FED])
         if lines.outputs_held:
             landed = moves[held]
-            moves[cols] = Moved(taken=n[pe.COLS_TAKEN], read=n[pe.COLS_FED])
+            moves[cols] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_FED])
             moves[held] = Moved(drained=n[pe.LEFT], arrived=landed.arrived, updated=landed.updated)
             zeros = self.nest.arch.first_read == self.nest.arch.level_names[lines.pe]
             opened = 0 if zeros else n[pe.OPENED]
             moves[inner] = Moved(drained=made, arrived=made, updated=made - opened)
         else:
             landed = moves[cols]
-            moves[held] = Moved(taken=n[pe.HELD_LATCHED], read=n[pe.HELD_FED])
-            moves[inner] = Moved(taken=n[pe.HELD_TAKEN], read=n[pe.HELD_TAKEN])
+            moves[held] = Moved(taken=n[pe.HELD_LATCHED], read=n[pe.OTHER_FED])
+            moves[inner] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_TAKEN])
             moves[cols] = Moved(drained=made, arrived=landed.arrived, updated=landed.updated)
         return moves
 
@@ -237,7 +229,7 @@ class _SampledSystolic(_Systolic):
                 array.place_held(stream(fold.held, self.levels.traffic[lines.held]))
             start = array.issue(task)
             array.drain()
-            array.run_to(array.rows_port.end() + array.cols)  # operands that still move are taken
+            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
             self.known[kind] = array.last_result - start.operand, array.tally
         self.times[kind] = self.times.get(kind, 0) + 1
         after = self.last_result + 1 if new and not self.array.overlap else 1
@@ -251,7 +243,7 @@ class _SampledSystolic(_Systolic):
 
     def _outcome(self, result: Any, outcome: Run) -> Run:
         clocked = len(self.known)
-        sampled = _sentence(clocked, outcome.folds_total)
+        sampled = _sentence(clocked, outcome.folds_total or 0)
         return replace(outcome, folds_run=clocked, sampled=sampled)
 
 

@@ -1,13 +1,22 @@
-"""The registers of systolic lines, and what each does at an edge.
+"""The PEs of systolic lines: what their registers hold, and what each does at an edge.
 
-Two kinds of PE: one holds an operand while sums move down, one holds its sum while both operands
-move.  ``systolic`` feeds them fold by fold; a kernel here clocks any number of edges.
+Two kinds of PE: one holds an operand while sums move down (``multiply_down``), one holds its sum
+while both operands move (``multiply_in_place``).  ``systolic`` feeds them fold by fold; a kernel
+here clocks any number of edges.
 
-Every register has a tag beside its value, so that words are told apart by what they are and not by
-when they ought to come.  A tag is a number of three fields: flags in the lowest bits, then a place,
-then the residency (which load of held words it belongs to).  The place of a streamed word or a
-moving sum is its running number; of a held word it is the rows it has still to go; of a finished
-sum it is the row it was made in.  A tag of 0 is an empty register, and its value adds nothing.
+The rule of the clock: at an edge every register takes what it or its neighbour had before the edge,
+and nothing else.  So what moves is kept twice, before and after an edge by turns.
+
+A plane is one kind of register of all PEs, a flat array of rows of ``width`` = 1 + columns places,
+so that the compiler makes a loop over all PEs wide: from place k the right neighbour is k + 1, the
+one below k + width.  Place 0 of a row of ``moving`` is its port.  Planes that move down have one
+row more, of ports, at the top.  What the last PE of a row gives comes to the next row's port, where
+the next word that enters overwrites it.
+
+Every register has a tag of 16 bits beside its value, so that words are told apart by what they are
+and not by when they ought to come: flags, which load of held words it belongs to (its residency,
+modulo 8), and the running number of what streams (modulo 128).  Two that meet must agree.  A tag of
+0 is an empty register, and its value is 0 and adds nothing.
 """
 
 from __future__ import annotations
@@ -17,408 +26,402 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.base.compiled import kernel, kernel_with_arrays
+from accelsim.base.compiled import kernel
 
 Ints = npt.NDArray[Any]
 
-USED_BIT, WORD_BIT, READ_BIT = 1, 2, 3
 PRESENT = 1  # there is a word
-USED = (
-    1 << USED_BIT
-)  # of a MAC; not a bubble of an unused row or column that is clocked all the same
-WORD = 1 << WORD_BIT  # a word of the tensor; not padding
-READ = 1 << READ_BIT  # the level outside reads it; not a zero that begins to be stored here
-FIRST, LAST = 16, 32  # of its residency
-GO = 64  # of the lowest row's last operand: the column's sums may leave
-DONE, LEAVING = LAST, GO  # of a sum that is held: complete; on its way out
-FLAGS = 7  # bits
-OWN_FLAGS = (1 << FLAGS) - 1
-IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
+USED = 2  # of a MAC; not a bubble of an unused line that is clocked all the same
+WORD = 4  # a word of the tensor; not padding
+FIRST, LAST = 8, 16  # of its residency
+GO = 32  # of the lowest row's last operand: the column's sums may leave
+RESIDENCY = 7 << 6
+NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
+ONE = 1 << 9
+HOPS = 16  # of a held word on its way: the rows it has still to go, from this bit on
+BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
+CHUNK = 8192  # so many MACs are counted in 16 bits
 
-# Places in the tally, all counted as words are latched.
-(MACS, ROWS_FED, COLS_FED, ROWS_TAKEN, COLS_TAKEN, HELD_TAKEN, SUMS_MADE, HELD_FED, HELD_LATCHED,
- OPENED, LEFT, EDGE, LANDED, LAST_RESULT, LEAVE, HAZARD, ROW, COL) = range(18)  # fmt: skip
-COUNTS = EDGE  # so many are counts of words and MACs; the rest is the state of the clock
-PORT_TAKEN, MISMATCH, TWICE, IN_USE = 1, 2, 3, 4  # what HAZARD says
+# Places in the tally.  OTHER is the operand that does not move along the rows.
+(MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
+ EDGE, LANDED, LAST_RESULT, WAVE, SHIFTING, HAZARD, ROW, COL) = range(17)  # fmt: skip
+MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
+IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
 
 
 class Feed(NamedTuple):
-    """What the ports of one side are given: blocks of words, line k of a block k edges late."""
+    """What the ports of one side are given: a ring by edge, [edges, lines], empty again once it has
+    entered.
+    """
 
-    start: Ints  # [blocks] the edge at which a block's first word enters line 0
-    steps: Ints  # [blocks]
-    lines: Ints  # [blocks]
-    offset: Ints  # [blocks] where in the flat arrays a block begins
-    values: Ints  # flat, [steps, lines] of each block
-    tags: Ints  # likewise
+    values: Ints
+    tags: Ints  # 32 bits, see HOPS
+    words: Ints  # which word each is
+    read: Ints  # [edges] how many the level outside reads for it
 
 
 class Results(NamedTuple):
-    """Where results are latched: a window, as wide as so many may be under way.
+    """Where results are latched: lanes, each of which gets its results in order.
 
-    A place of the window is a residency of sums that are held, [rows, columns], or a running number
-    of sums that move, [1, columns].
+    A lane is a column that sums come out of, or a PE whose sums are read in place.
     """
 
-    values: Ints  # [window, rows, columns]
-    edges: Ints  # [window, rows, columns] the edge that latched each; 0: not yet
-    landed: Ints  # [window] how many are there
+    values: Ints  # [depth, lanes] the n-th of a lane at n modulo depth
+    edges: Ints  # [depth, lanes] the edge that latched it
+    arrived: Ints  # [lanes]
+    expected: Ints  # [lanes]
 
 
 class HeldOperandPes(NamedTuple):
-    """Registers of PEs that hold an operand.
+    """Registers of PEs that hold an operand."""
 
-    Words that move are kept twice, before and after an edge by turns.  Column 0 of ``moving`` and
-    row 0 of ``sums`` are ports; other planes have an empty column 0, so that all are alike.
-    """
-
-    moving: Ints  # [2, rows, 1 + columns]
+    moving: Ints  # [2, rows x width]
     moving_tag: Ints
-    sums: Ints  # [2, 1 + rows, 1 + columns]
+    sums: Ints  # [2, (1 + rows) x width]
     sums_tag: Ints
-    held: Ints  # [rows, 1 + columns]
+    held: Ints  # [rows x width]
     held_tag: Ints
-    shadow: Ints  # [rows, 1 + columns] the second weight register; the held one where there is one
+    held_word: Ints
+    shadow: Ints  # [rows x width] the second weight register; the held one where there is one
     shadow_tag: Ints
-    shift: Ints  # [1 + columns] ports of the weights' shift lines
-    shift_tag: Ints
+    shadow_word: Ints
 
 
 class HeldOutputPes(NamedTuple):
-    """Registers of PEs that hold their sum, likewise; row 0 of ``falling`` are ports."""
+    """Registers of PEs that hold their sum."""
 
-    moving: Ints  # [2, rows, 1 + columns]
+    moving: Ints  # [2, rows x width]
     moving_tag: Ints
-    falling: Ints  # [2, 1 + rows, 1 + columns]
+    falling: Ints  # [2, (1 + rows) x width]
     falling_tag: Ints
-    sums: Ints  # [rows, 1 + columns]
+    sums: Ints  # [rows x width]
     sums_tag: Ints
-    out: (
-        Ints  # [rows, 1 + columns] what sums leave through: a second one, or the accumulator itself
-    )
+    out: Ints  # [rows x width] what sums leave through: a second one, or the accumulator itself
     out_tag: Ints
+    out_word: Ints
+    begun: Ints  # [rows x width] how many sums each PE has begun
+    words: Ints  # [depth, rows x width] the word of the n-th at n modulo depth
 
 
 @kernel
-def tag(
-    words: Ints, read: Ints, tags: Ints, residency: int, first: int, place: int
-) -> None:  # fmt: skip
-    """Tags [steps, lines] of words [steps, some lines], of the places from ``first`` on; the lines
-    that are left are bubbles.
+def put(
+    feed: Feed, start: int, values: Ints, words: Ints, read: Ints, tag: int, grow: int, first: int,
+    last: int,
+) -> int:  # fmt: skip
+    """Put a fold's words [steps, lines] before the ports, line k of it k edges late; 1 if a port is
+    taken.
+
+    The first step has ``tag``, each further one ``grow`` more; ``first`` and ``last`` are flags of
+    those steps.
     """
-    for i in range(tags.shape[0]):
-        high = (residency * place + ((first + i) & (place - 1))) << FLAGS | PRESENT
-        tags[i, :] = high
-        for j in range(words.shape[1] if i < words.shape[0] else 0):
-            word = (words[i, j] >= 0) << WORD_BIT
-            tags[i, j] = high | USED | word | ((read[i, j] & (words[i, j] >= 0)) << READ_BIT)
+    steps, lines = words.shape
+    for t in range(steps):
+        mine = (tag + t * grow) & 0x7FFFFFFF
+        mine |= first if t == 0 else 0
+        mine |= last if t == steps - 1 else 0
+        for line in range(lines):
+            at = (start + t + line) & (len(feed.read) - 1)
+            if feed.tags[at, line]:
+                return 1
+            word = words[t, line]
+            flags = (USED if word != BUBBLE else 0) | (WORD if word >= 0 else 0)
+            flags |= GO if t == steps - 1 and line == lines - 1 and last else 0
+            feed.values[at, line], feed.words[at, line] = values[t, line], word
+            feed.tags[at, line] = mine | flags | PRESENT
+            feed.read[at] += read[t, line]
+    return 0
 
 
 @kernel
-def enter(feed: Feed, edge: int, values: Ints, tags: Ints, tally: Ints, counter: int) -> None:
-    """Show every port of a side its word, and count those the level outside reads.
-
-    values, tags  [lines]  the ports, changed in place
-    """
-    values[:] = 0
-    tags[:] = 0
-    for block in range(len(feed.start)):
-        lines, since = feed.lines[block], edge - feed.start[block]
-        for line in range(max(0, since - feed.steps[block] + 1), min(lines, since + 1)):
-            if tags[line]:
-                tally[HAZARD], tally[ROW] = PORT_TAKEN, line
-            at = feed.offset[block] + (since - line) * lines + line
-            values[line], tags[line] = feed.values[at], feed.tags[at]
-            tally[counter] += (tags[line] >> READ_BIT) & 1
-
-
-@kernel
-def land(
-    results: Results, window: int, row: int, column: int, value: int, edge: int, tally: Ints
+def enter(
+    feed: Feed, edge: int, values: Ints, tags: Ints, first: int, stride: int, tally: Ints, fed: int
 ) -> None:
+    """Show the ports their words; those the level outside reads are counted at ``fed``.
+
+    values, tags   a plane; its ports are ``first``, ``first + stride``, ...
+    """
+    at = edge & (len(feed.read) - 1)
+    for line in range(feed.tags.shape[1]):
+        values[first + line * stride] = feed.values[at, line]
+        tags[first + line * stride] = np.int16(feed.tags[at, line])
+        feed.values[at, line] = 0
+        feed.tags[at, line] = 0
+    tally[fed] += feed.read[at]
+    feed.read[at] = 0
+
+
+@kernel
+def land(results: Results, lane: int, value: int, tally: Ints) -> None:
     """A result is latched."""
-    if results.edges[window, row, column] != 0:
-        tally[HAZARD], tally[ROW], tally[COL] = TWICE, row, column
-    results.values[window, row, column] = value
-    results.edges[window, row, column] = edge
-    results.landed[window] += 1
+    n = results.arrived[lane]
+    if n >= results.expected[lane]:
+        tally[HAZARD], tally[COL] = UNEXPECTED, lane
+        return
+    results.values[n & (len(results.values) - 1), lane] = value
+    results.edges[n & (len(results.values) - 1), lane] = tally[EDGE]
+    results.arrived[lane] = n + 1
     tally[LANDED] += 1
-    tally[LAST_RESULT] = edge
+    tally[LAST_RESULT] = tally[EDGE]
+
+
+@kernel
+def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
+    """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
+    are words.  (In 16 bits, which the compiler makes widest.)
+    """
+    for start in range(0, len(moving_tag), CHUNK):
+        moving, other = moving_tag[start : start + CHUNK], other_tag[start : start + CHUNK]
+        made = sums_tag[start : start + CHUNK]
+        macs = rows = others = sums = np.int16(0)
+        for k in range(len(moving)):
+            works = np.int16(moving[k] & other[k] & made[k] & USED)
+            macs = np.int16(macs + works)
+            rows = np.int16(rows + (works & (moving[k] >> 1)))
+            others = np.int16(others + (works & (other[k] >> 1)))
+            sums = np.int16(sums + (works & (made[k] >> 1)))
+        tally[MACS] += macs // USED
+        tally[ROWS_TAKEN] += rows // USED
+        tally[OTHER_TAKEN] += others // USED
+        tally[SUMS_MADE] += sums // USED
 
 
 # -- an operand held ---------------------------------------------------------------------------
 
 
-@kernel_with_arrays
+@kernel
 def clock_held_operand(
     last: int, goal: int, pes: HeldOperandPes, rows: Feed, sums: Feed, held: Feed, results: Results,
-    tally: Ints, place: int, two: bool, wave: int, shifting: int,
+    tally: Ints, two: bool,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched or words collide.
 
     At an edge operands move right, sums move down and take a product on the way; then weights
-    shift down.  ``place``: how many places a tag tells apart.  ``two``: weights wait in a second
-    register and are swapped in by the first operand; ``wave`` and ``shifting`` are the last edges
-    at which a first operand or a shifted weight may be on its way.
+    shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
+    tally[WAVE] and tally[SHIFTING] are the last edges at which a first operand or a shifted weight
+    may be on its way.
     """
-    height, width = pes.held.shape
-    low = (place << FLAGS) - 1
+    width, many = 1 + sums.tags.shape[1], len(pes.held) - 1
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
-        before, after = (edge - 1) & 1, edge & 1
-        enter(rows, edge, pes.moving[before, :, 0], pes.moving_tag[before, :, 0], tally, ROWS_FED)
-        enter(sums, edge, pes.sums[before, 0, 1:], pes.sums_tag[before, 0, 1:], tally, LEFT)
-        if two and edge <= wave:
-            swap(pes, before)
-        multiply_down(before, after, pes, tally, low)
-        if edge <= shifting:
-            enter(held, edge, pes.shift[1:], pes.shift_tag[1:], tally, HELD_FED)
-            shift_weights(pes, tally, place)
+        old, new = (edge - 1) & 1, edge & 1
+        moving, moving_tag = pes.moving[old], pes.moving_tag[old]
+        above, above_tag = pes.sums[old], pes.sums_tag[old]
+        enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
+        enter(sums, edge, above, above_tag, 1, 1, tally, LEFT)
+        if edge <= tally[WAVE]:
+            open_fold(pes, moving_tag, above_tag, two)
+        multiply_down(
+            moving[:many], moving_tag[:many], above[1 : 1 + many], above_tag[1 : 1 + many],
+            pes.held[1:], pes.held_tag[1:], pes.moving[new][1:], pes.moving_tag[new][1:],
+            pes.sums[new][1 + width :], pes.sums_tag[new][1 + width :], tally,
+        )  # fmt: skip
+        if edge <= tally[SHIFTING]:
+            shift_weights(pes, held, width, two, tally)
+        bottom = len(pes.held)
         for j in range(1, width):
-            tag = pes.sums_tag[after, height, j]
-            if tag & PRESENT:
-                tally[LEFT] += (tag >> WORD_BIT) & 1
-                window = (tag >> FLAGS) & (place - 1) & (len(results.landed) - 1)
-                land(results, window, 0, j - 1, pes.sums[after, height, j], edge, tally)
+            if pes.sums_tag[new][bottom + j]:
+                land(results, j - 1, pes.sums[new][bottom + j], tally)
 
 
 @kernel
-def swap(pes: HeldOperandPes, before: int) -> None:
-    """The first operand of a residency swaps its weight in, wherever there is a sum for it."""
-    height, width = pes.held.shape
-    for i in range(height):
-        for j in range(1, width):
-            first = pes.moving_tag[before, i, j - 1] & FIRST
-            if first and pes.sums_tag[before, i, j] & PRESENT:
-                pes.held[i, j], pes.held_tag[i, j] = pes.shadow[i, j], pes.shadow_tag[i, j]
+def multiply_down(
+    moving: Ints, moving_tag: Ints, above: Ints, above_tag: Ints, held: Ints, held_tag: Ints,
+    moved: Ints, moved_tag: Ints, sums: Ints, sums_tag: Ints, tally: Ints,
+) -> None:  # fmt: skip
+    """The edge of a PE that holds an operand; all arrays are by PE.
 
-
-@kernel_with_arrays
-def multiply_down(before: int, after: int, pes: HeldOperandPes, tally: Ints, low: int) -> None:
-    """Operands go right; the sum from above takes the product of the words held and passing.
-
-    A sum and an operand must be of one place, and the word held at home and of their residency; a
-    sum that meets its own weight must meet an operand.
-
-    A plane is walked as one line, so that the compiler makes each loop wide: the next register is
-    the right neighbour, the one a row's length on the one below.  What a row's last register gives
-    comes to the next row's port, and is overwritten there.
+    The moving operand goes right.  The sum from above takes the product and goes down.  A sum that
+    meets the weight of its residency must meet an operand, and that of its own number; one that
+    passes a PE with no weight for it must meet none.
     """
-    height, width = pes.held.shape
-    many = height * width - 1
-    moving, moved = pes.moving[before].ravel(), pes.moving[after].ravel()[1:]
-    m_tag, moved_tag = pes.moving_tag[before].ravel(), pes.moving_tag[after].ravel()[1:]
-    above, sums = pes.sums[before].ravel()[1:], pes.sums[after].ravel()[1 + width :]
-    s_tag, sums_tag = pes.sums_tag[before].ravel()[1:], pes.sums_tag[after].ravel()[1 + width :]
-    held, h_tag = pes.held.ravel()[1:], pes.held_tag.ravel()[1:]
-    for k in range(many):
+    for k in range(len(moved)):
         moved[k] = moving[k]
-    for k in range(many):
-        moved_tag[k] = m_tag[k]
-    for k in range(many):
-        sums_tag[k] = s_tag[k]
-    for k in range(many):
+    for k in range(len(moved)):
         sums[k] = above[k] + moving[k] * held[k]
-    macs = row_words = held_words = sum_words = wrong = np.int32(0)
-    for k in range(many):
-        m, h, s = m_tag[k], h_tag[k], s_tag[k]
-        other = (m ^ s) >> FLAGS != 0
-        own = ((s & ~low) ^ h) >> FLAGS == 0
-        wrong = np.int32(wrong | s & PRESENT & (((m & PRESENT) ^ own) | (m & other)))
-        works = np.int32(((m & h) >> USED_BIT) & s & PRESENT)
-        macs = np.int32(macs + works)
-        row_words = np.int32(row_words + (works & (m >> WORD_BIT)))
-        held_words = np.int32(held_words + (works & (h >> WORD_BIT)))
-        sum_words = np.int32(sum_words + (works & (s >> WORD_BIT)))
-    tally[MACS] += macs
-    tally[ROWS_TAKEN] += row_words
-    tally[HELD_TAKEN] += held_words
-    tally[SUMS_MADE] += sum_words
+    for k in range(len(moved)):
+        moved_tag[k] = moving_tag[k]
+    for k in range(len(moved)):
+        sums_tag[k] = above_tag[k]
+    wrong = np.int16(0)
+    for k in range(len(moved)):
+        m, h, s = moving_tag[k], held_tag[k], above_tag[k]
+        own = np.int16(((s ^ h) & RESIDENCY) == 0) & h
+        other = np.int16(((m ^ s) & (NUMBER | RESIDENCY)) != 0)
+        wrong = np.int16(wrong | (s & PRESENT & ((m ^ own) | (m & other))))
     if wrong:
         tally[HAZARD] = MISMATCH
+    count(moving_tag, held_tag, above_tag, tally)
 
 
 @kernel
-def shift_weights(pes: HeldOperandPes, tally: Ints, place: int) -> None:
-    """Weights with rows still to go move a row down; each stops in its own."""
-    hops = (place - 1) << FLAGS
-    height, width = pes.shadow.shape
-    for i in range(height - 1, -1, -1):
-        source, tags = (
-            (pes.shadow[i - 1], pes.shadow_tag[i - 1]) if i else (pes.shift, pes.shift_tag)
-        )
-        for j in range(width):
-            if tags[j] & hops:
-                tag = tags[j] - (1 << FLAGS)
-                pes.shadow[i, j], pes.shadow_tag[i, j] = source[j], tag
-                if tag & hops == 0:
-                    tally[HELD_LATCHED] += (tag >> WORD_BIT) & 1
+def open_fold(pes: HeldOperandPes, moving_tag: Ints, above_tag: Ints, two: bool) -> None:
+    """The first sum of a residency: with an operand it finds its weight, or swaps it in from the
+    second register; in rows that are not used, what is held is from now on nobody's.
+    """
+    for k in range(1, len(pes.held)):
+        if not above_tag[k] & FIRST:
+            continue
+        if not moving_tag[k - 1]:
+            pes.held_tag[k] = 0
+        elif two:
+            home = pes.shadow_tag[k] >> HOPS == 0
+            pes.held[k], pes.held_word[k] = pes.shadow[k], pes.shadow_word[k]
+            pes.held_tag[k] = np.int16(pes.shadow_tag[k]) if home else np.int16(0)
+
+
+@kernel
+def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally: Ints) -> None:
+    """Weights with rows still to go move a row down, from the ports on; each stops in its own."""
+    at = tally[EDGE] & (len(held.read) - 1)
+    tally[OTHER_FED] += held.read[at]
+    held.read[at] = 0
+    for k in range(len(pes.held) - 1, 0, -1):
+        line, top = k % width - 1, k < width
+        if line < 0:
+            continue
+        tag = held.tags[at, line] if top else pes.shadow_tag[k - width]
+        if tag >> HOPS == 0:
+            continue
+        tag -= 1 << HOPS
+        pes.shadow_tag[k] = tag
+        pes.shadow[k] = held.values[at, line] if top else pes.shadow[k - width]
+        pes.shadow_word[k] = held.words[at, line] if top else pes.shadow_word[k - width]
+        tally[HELD_LATCHED] += tag >> HOPS == 0 and tag & WORD != 0
+        if not two:
+            pes.held_tag[k] = np.int16(tag) if tag >> HOPS == 0 else np.int16(0)
+    held.tags[at, :] = 0
 
 
 # -- sums held ---------------------------------------------------------------------------------
 
 
-@kernel_with_arrays
+@kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, flags: Ints, results: Results,
-    tally: Ints, place: int, way_out: int, wave: int,
+    last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, results: Results,
+    tally: Ints, way_out: int,
 ) -> None:  # fmt: skip
     """Clock edges up to ``last``, or until ``goal`` results have been latched or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
-    that got two adds their product.  ``flags`` [window rows, columns]: of the sums to be made.
-    ``wave`` is the last edge at which a residency's first or last operand may be on its way.
+    that got two adds their product.  tally[WAVE] is the last edge at which a first or last operand
+    may be on its way, tally[SHIFTING] the number of sums on their way out.
     """
-    low = (place << FLAGS) - 1
+    width, many = 1 + cols.tags.shape[1], len(pes.sums) - 1
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
         tally[EDGE] += 1
         edge = tally[EDGE]
-        before, after = (edge - 1) & 1, edge & 1
-        enter(rows, edge, pes.moving[before, :, 0], pes.moving_tag[before, :, 0], tally, ROWS_FED)
-        enter(
-            cols, edge, pes.falling[before, 0, 1:], pes.falling_tag[before, 0, 1:], tally, COLS_FED
-        )
-        if tally[LEAVE]:
-            shift_out(pes, results, tally, place)
-        moving_tag, falling_tag = pes.moving_tag[before], pes.falling_tag[before]
-        if edge <= wave:
-            begin(moving_tag, falling_tag, pes, flags, tally, place)
-        multiply_in_place(before, after, pes, tally, low)
-        if edge <= wave:
-            finish(moving_tag, falling_tag, pes, results, tally, place, way_out)
+        old, new = (edge - 1) & 1, edge & 1
+        moving, moving_tag = pes.moving[old], pes.moving_tag[old]
+        falling, falling_tag = pes.falling[old], pes.falling_tag[old]
+        enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
+        enter(cols, edge, falling, falling_tag, 1, 1, tally, OTHER_FED)
+        if tally[SHIFTING]:
+            shift_out(pes, results, width, tally)
+        if edge <= tally[WAVE]:
+            begin(pes, moving_tag, falling_tag, way_out, tally)
+        multiply_in_place(
+            moving[:many], moving_tag[:many], falling[1 : 1 + many], falling_tag[1 : 1 + many],
+            pes.sums[1:], pes.sums_tag[1:], pes.moving[new][1:], pes.moving_tag[new][1:],
+            pes.falling[new][1 + width :], pes.falling_tag[new][1 + width :], tally,
+        )  # fmt: skip
+        if edge <= tally[WAVE]:
+            finish(pes, moving_tag, falling_tag, results, width, way_out, tally)
 
 
 @kernel
-def begin(
-    moving_tag: Ints, falling_tag: Ints, pes: HeldOutputPes, flags: Ints, tally: Ints, place: int
-) -> None:
-    """Accumulators that the first operands of a residency reach start at zero."""
-    height, width = pes.sums.shape
-    for i in range(height):
-        for j in range(1, width):
-            m, f = moving_tag[i, j - 1], falling_tag[i, j]
-            if not (m & f & PRESENT and m & FIRST):
-                continue
-            if pes.sums_tag[i, j]:
-                tally[HAZARD], tally[ROW], tally[COL] = IN_USE, i, j
-            residency, number = (m >> FLAGS) // place, (m >> FLAGS) % place
-            word = flags[residency % len(flags), i, j - 1] & WORD
-            before = residency * place + (number - 1) % place  # the place of a product before it
-            pes.sums[i, j] = 0
-            pes.sums_tag[i, j] = before << FLAGS | m & f & USED | word | PRESENT
-            tally[OPENED] += word >> WORD_BIT
+def multiply_in_place(
+    moving: Ints, moving_tag: Ints, falling: Ints, falling_tag: Ints, sums: Ints, sums_tag: Ints,
+    moved: Ints, moved_tag: Ints, fallen: Ints, fallen_tag: Ints, tally: Ints,
+) -> None:  # fmt: skip
+    """The edge of a PE that holds its sum; all arrays are by PE.
 
-
-@kernel_with_arrays
-def multiply_in_place(before: int, after: int, pes: HeldOutputPes, tally: Ints, low: int) -> None:
-    """Operands go right and down; a PE with two of them adds their product to its own sum.
-
-    Both must be of one place, the sum unfinished, of their residency, and the last product it got
-    of the place before: none is lost.  Planes are walked as in ``multiply_down``.
+    One operand goes right, one goes down, and where both are there their product is added.  They
+    must be of one number and residency, and those the sum waits for: none is lost.
     """
-    height, width = pes.sums.shape
-    many = height * width - 1
-    moving, moved = pes.moving[before].ravel(), pes.moving[after].ravel()[1:]
-    m_tag, moved_tag = pes.moving_tag[before].ravel(), pes.moving_tag[after].ravel()[1:]
-    falling, fallen = pes.falling[before].ravel()[1:], pes.falling[after].ravel()[1 + width :]
-    f_tag, fallen_tag = (
-        pes.falling_tag[before].ravel()[1:], pes.falling_tag[after].ravel()[1 + width :]
-    )  # fmt: skip
-    sums, s_tag = pes.sums.ravel()[1:], pes.sums_tag.ravel()[1:]
-    for k in range(many):
+    for k in range(len(moved)):
         moved[k] = moving[k]
-    for k in range(many):
-        moved_tag[k] = m_tag[k]
-    for k in range(many):
+    for k in range(len(moved)):
         fallen[k] = falling[k]
-    for k in range(many):
-        fallen_tag[k] = f_tag[k]
-    for k in range(many):
+    for k in range(len(moved)):
+        moved_tag[k] = moving_tag[k]
+    for k in range(len(moved)):
+        fallen_tag[k] = falling_tag[k]
+    for k in range(len(moved)):
         sums[k] += moving[k] * falling[k]
-    macs = row_words = col_words = sum_words = wrong = np.int32(0)
-    for k in range(many):
-        m, f, s = m_tag[k], f_tag[k], s_tag[k]
-        both = m & f & PRESENT
-        other = ((m ^ f) >> FLAGS != 0) | ((m ^ s) & ~low != 0)
-        skipped = ((m >> FLAGS) - (s >> FLAGS)) & (low >> FLAGS) != 1
-        wrong = np.int32(wrong | both & (other | skipped | (s & (PRESENT | DONE) != PRESENT)))
-        works = np.int32(both & (m & f) >> USED_BIT)
-        macs = np.int32(macs + works)
-        row_words = np.int32(row_words + (works & (m >> WORD_BIT)))
-        col_words = np.int32(col_words + (works & (f >> WORD_BIT)))
-        sum_words = np.int32(sum_words + (works & (s >> WORD_BIT)))
-    for k in range(many):
-        now = (m_tag[k] & ~OWN_FLAGS) | (s_tag[k] & OWN_FLAGS)
-        s_tag[k] = now if m_tag[k] & f_tag[k] & PRESENT else s_tag[k]
-    tally[MACS] += macs
-    tally[ROWS_TAKEN] += row_words
-    tally[COLS_TAKEN] += col_words
-    tally[SUMS_MADE] += sum_words
+    count(moving_tag, falling_tag, sums_tag, tally)
+    wrong = np.int16(0)
+    for k in range(len(moved)):
+        m, f, s = moving_tag[k], falling_tag[k], sums_tag[k]
+        both = np.int16(m & f & PRESENT)
+        differ = np.int16(((m ^ f) | (m ^ s)) & (NUMBER | RESIDENCY) & -both)
+        wrong = np.int16(wrong | differ | (both & ~s))
+        sums_tag[k] = np.int16(s + both * ONE)  # the next number
     if wrong:
         tally[HAZARD] = MISMATCH
 
 
 @kernel
+def begin(
+    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, way_out: int, tally: Ints
+) -> None:
+    """Accumulators that the first operands of a residency reach start at zero."""
+    for k in range(1, len(pes.sums)):
+        m = moving_tag[k - 1]
+        if not (m & FIRST and falling_tag[k]):
+            continue
+        if pes.sums_tag[k] or (way_out == ACCUMULATOR and pes.out_tag[k]):
+            tally[HAZARD], tally[ROW] = IN_USE, k
+        word = pes.words[pes.begun[k] & (len(pes.words) - 1), k]
+        pes.begun[k] += 1
+        pes.sums[k] = 0
+        used = m & falling_tag[k] & USED
+        pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | used | (WORD if word >= 0 else 0) | PRESENT
+        tally[OPENED] += word >= 0
+
+
+@kernel
 def finish(
-    moving_tag: Ints, falling_tag: Ints, pes: HeldOutputPes, results: Results, tally: Ints,
-    place: int, way_out: int,
+    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, results: Results, width: int,
+    way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
     """Sums that got their last product: read in place, or kept until their column shifts down.
 
-    A tag's place is then the row the sum was made in.
+    With the last sum of a column's lowest row all of it sets out.
     """
-    height, width = pes.sums.shape
-    for i in range(height):
-        for j in range(1, width):
-            m = moving_tag[i, j - 1]
-            if not (m & LAST and falling_tag[i, j] & PRESENT):
-                continue
-            residency = (m >> FLAGS) // place
-            word = pes.sums_tag[i, j] & WORD
-            tag = (residency * place + i) << FLAGS | word | DONE | PRESENT
-            if way_out == IN_PLACE:
-                tally[LEFT] += word >> WORD_BIT
-                window = residency % len(results.landed)
-                land(results, window, i, j - 1, pes.sums[i, j], tally[EDGE], tally)
-                pes.sums_tag[i, j] = 0
-                continue
-            if way_out == SECOND:
-                if pes.out_tag[i, j]:
-                    tally[HAZARD], tally[ROW], tally[COL] = IN_USE, i, j
-                pes.out[i, j], pes.sums_tag[i, j] = pes.sums[i, j], 0
-            pes.out_tag[i, j] = tag
-            if m & GO:
-                leave(pes.out_tag[:, j], tag, tally, place)
+    for k in range(1, len(pes.sums)):
+        m = moving_tag[k - 1]
+        if not (m & LAST and falling_tag[k]):
+            continue
+        word = pes.words[(pes.begun[k] - 1) & (len(pes.words) - 1), k]
+        pes.sums_tag[k] = 0
+        if way_out == IN_PLACE:
+            tally[LEFT] += word >= 0
+            land(results, k // width * (width - 1) + k % width - 1, pes.sums[k], tally)
+            continue
+        if pes.out_tag[k]:
+            tally[HAZARD], tally[ROW] = IN_USE, k
+        pes.out[k], pes.out_word[k], pes.out_tag[k] = pes.sums[k], word, LAST
+        if m & GO:
+            for above in range(k % width, k + 1, width):
+                tally[SHIFTING] += pes.out_tag[above] == LAST
+                pes.out_tag[above] |= GO if pes.out_tag[above] == LAST else 0
 
 
 @kernel
-def leave(column: Ints, tag: int, tally: Ints, place: int) -> None:
-    """The sums of a residency set out, all of a column at once."""
-    for i in range(len(column)):
-        same = (column[i] >> FLAGS) // place == (tag >> FLAGS) // place
-        if column[i] & (DONE | LEAVING) == DONE and same:
-            column[i] |= LEAVING
-            tally[LEAVE] += 1
-
-
-@kernel
-def shift_out(pes: HeldOutputPes, results: Results, tally: Ints, place: int) -> None:
+def shift_out(pes: HeldOutputPes, results: Results, width: int, tally: Ints) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
-    height, width = pes.out.shape
-    for i in range(height - 1, -1, -1):
-        for j in range(1, width):
-            tag = pes.out_tag[i, j]
-            if not tag & LEAVING:
-                continue
-            pes.out_tag[i, j] = 0
-            if i + 1 < height:
-                if pes.out_tag[i + 1, j]:
-                    tally[HAZARD], tally[ROW], tally[COL] = IN_USE, i + 1, j
-                pes.out[i + 1, j], pes.out_tag[i + 1, j] = pes.out[i, j], tag
-                continue
-            tally[LEAVE] -= 1
-            tally[LEFT] += (tag >> WORD_BIT) & 1
-            residency, origin = (tag >> FLAGS) // place, (tag >> FLAGS) % place
-            window = residency % len(results.landed)
-            land(results, window, origin, j - 1, pes.out[i, j], tally[EDGE], tally)
+    bottom = len(pes.out) - width
+    for k in range(len(pes.out) - 1, 0, -1):
+        if not pes.out_tag[k] & GO:
+            continue
+        if k >= bottom:
+            tally[SHIFTING] -= 1
+            tally[LEFT] += pes.out_word[k] >= 0
+            land(results, k - bottom - 1, pes.out[k], tally)
+        else:
+            if pes.out_tag[k + width]:
+                tally[HAZARD], tally[ROW] = IN_USE, k + width
+            pes.out[k + width], pes.out_word[k + width] = pes.out[k], pes.out_word[k]
+            pes.out_tag[k + width] = pes.out_tag[k]
+        pes.out_tag[k] = 0

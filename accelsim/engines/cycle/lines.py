@@ -76,7 +76,6 @@ class Lines:
             )
         within = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
-        self.longest = prod(nest.loops[i].trips for i in within)
         rows, cols, inside = self.axes
         self.macs = {
             self.along_rows: Macs(nest, inside, rows),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import Ints, digits, numbered, pair_address
+from accelsim.engines.cycle.addresses import Bools, Ints, digits, numbered, pair_address
 from accelsim.engines.cycle.buses import BusArray
+from accelsim.engines.cycle.line_pes import BUBBLE, USED, HeldOperandPes
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.systolic import (
-    BUBBLE,
-    EMPTY,
-    HeldOperandArray,
-    HeldOutputsArray,
-)
-from accelsim.engines.cycle.trace import Crossing, RegisterPlace, Trace
+from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray
+from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -32,11 +28,111 @@ def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
     )
 
 
+class _LineView:
+    """What the registers of a systolic array hold after an edge.
+
+    Values are read off the registers, and which of them hold anything off their tags.  Which word a
+    moving register holds is told by the fold that is passing: at its edge e PE (i, j) is at step
+    e - i - j of it.
+    """
+
+    def __init__(self, array: HeldOperandArray | HeldOutputsArray) -> None:
+        self.array = array
+        self.place = np.indices((array.rows, array.cols))
+
+    def grid(self, plane: Ints) -> Ints:
+        """A flat plane as [rows, columns], without its ports."""
+        return plane.reshape(-1, 1 + self.array.cols)[-self.array.rows :, 1:]
+
+    def look(self) -> tuple[dict[str, tuple[Ints, Ints]], Bools, Ints]:
+        """Values and words by kind of register, PEs that multiplied, and at what: fold << 32 |
+        step.
+        """
+        array, p = self.array, self.array.pes
+        now = array.edge & 1
+        held = isinstance(p, HeldOperandPes)
+        side, side_tag = (
+            (p.sums, p.sums_tag) if isinstance(p, HeldOperandPes) else (p.falling, p.falling_tag)
+        )
+        tags = self.grid(p.moving_tag[now]), self.grid(side_tag[now])
+        active = tags[0] & tags[1] & USED > 0
+        words, slots = np.full((2, *active.shape), BUBBLE), np.full(active.shape, EMPTY)
+        for number, start, task in array.flight:
+            step = array.edge - self.place.sum(axis=0) - start.operand
+            passing = (step >= 0) & (step < len(task.rows.words))
+            slots[active & passing] = (number << 32) + step[active & passing]
+            other = task.sums if task.cols is None else task.cols.words
+            for side_of, matrix in enumerate((task.rows.words, other)):
+                line = self.place[side_of]
+                mine = passing & (tags[side_of] != 0) & (line < matrix.shape[1])
+                words[side_of][mine] = matrix[step[mine], line[mine]]
+        shown = [
+            np.where(tag != 0, self.grid(plane[now]), 0)
+            for plane, tag in zip((p.moving, side), tags, strict=True)
+        ]
+        planes = {"rows": (shown[0], words[0]), "sums" if held else "cols": (shown[1], words[1])}
+        return planes | self._holding(active), active, slots
+
+    def _holding(self, active: Bools) -> dict[str, tuple[Ints, Ints]]:
+        """Registers that hold."""
+        array, p = self.array, self.array.pes
+        if isinstance(p, HeldOperandPes):
+            tag = p.held_tag if isinstance(array, HeldOperandArray) and array.two else p.shadow_tag
+            kinds = {
+                "held": (p.held, tag != 0, p.held_word),
+                "shadow": (p.shadow, p.shadow_tag != 0, p.shadow_word),
+            }
+        else:
+            at = (p.begun - 1) & (len(p.words) - 1), np.arange(len(p.begun))
+            adding = p.sums_tag != 0
+            adding.reshape(array.rows, -1)[:, 1:] |= active
+            sums = np.where(adding, p.words[at], p.out_word)
+            adding |= (p.out is p.sums) & (p.out_tag != 0)
+            kinds = {"sums": (p.sums, adding, sums), "shift": (p.out, p.out_tag != 0, p.out_word)}
+        return {
+            name: (self.grid(np.where(there, v, 0)), self.grid(np.where(there, words, BUBBLE)))
+            for name, (v, there, words) in kinds.items()
+        }
+
+    def shifted_in(self) -> list[tuple[int, int, int]]:
+        """Column, word and value of every held word that enters at this edge."""
+        entering = []
+        for _, start, task in self.array.flight:
+            if task.held is None:
+                continue
+            r, c = task.held.words.shape
+            first = start.preload + (self.array.rows if self.array.full else r) - r
+            for j in range(c):
+                row = r - 1 - (self.array.edge - first - j)
+                if 0 <= row < r:
+                    entering.append(
+                        (j, int(task.held.words[row, j]), int(task.held.values[row, j]))
+                    )
+        return entering
+
+    def left(self) -> list[tuple[int, int, int]]:
+        """Column, word and value of every result latched at this edge."""
+        array, results = self.array, []
+        latched = array.results.arrived - 1
+        for x in array.landings:
+            n = latched[x.lanes]
+            at = n & (len(array.results.edges) - 1), x.lanes
+            now = (array.results.edges[at] == array.edge) & (n >= x.first) & (n < x.first + x.each)
+            for k in np.flatnonzero(now).tolist():
+                value = int(array.results.values[at[0][k], x.lanes[k]])
+                results.append((int(x.lanes[k]), int(x.words[n[k] - x.first[k], k]), value))
+        return [(lane % array.cols, word, value) for lane, word, value in sorted(results)]
+
+
 def record_lines(
     array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
 ) -> None:
-    """Let a trace watch a systolic array."""
-    nest, size = lines.nest, lines.nest.arch.array
+    """Let a trace watch a systolic array.
+
+    Planes are called by their tensor, and the registers that are only on the way (``shadow``,
+    ``shift``) by their own name.
+    """
+    nest, size, view = lines.nest, lines.nest.arch.array, _LineView(array)
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
     if isinstance(array, HeldOutputsArray):
         tensors |= {"cols": lines.along_cols}
@@ -53,19 +149,31 @@ def record_lines(
         edge = array.edge
         if not trace.wants(edge):
             return
-        planes, crossings = array.planes(), []
-        for key, (values, words) in array.ports().items():
-            side = row if key == "rows" else col
-            for k in np.flatnonzero(words >= 0).tolist():
-                word, value = int(words[k]), int(values[k])
-                crossings.append(Crossing(edge, "in", tensors[key], f"{side} {k}", word, value, 1))
-        for lane, word, value in array.out:
+        planes, active, slots = view.look()
+        entered = [("rows", row, *_line(x[:, 0] for x in planes["rows"]))]
+        if "cols" in planes:
+            entered.append(("cols", col, *_line(x[0] for x in planes["cols"])))
+        crossings = [
+            Crossing(edge, "in", tensors[key], f"{side} {k}", int(word), int(value), 1)
+            for key, side, values, words in entered
+            for k, (word, value) in enumerate(zip(words, values, strict=True))
+            if word >= 0
+        ]
+        for j, word, value in view.shifted_in():
             if word >= 0:
-                out = int(wrap(np.array(value), psum))
-                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {lane}", word, out, 1))
-        trace.frame(edge, {label[k]: planes[k] for k in tensors}, *array.frame(), crossings)
+                crossings.append(Crossing(edge, "in", lines.held, f"{col} {j}", word, value, 1))
+        for j, word, value in view.left():
+            if word >= 0:
+                whole = int(wrap(np.array(value), psum))
+                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {j}", word, whole, 1))
+        trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings)
 
     array.watch = see
+
+
+def _line(values: Iterable[Ints]) -> tuple[Ints, Ints]:
+    value, word = values
+    return value, word
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:

@@ -1,7 +1,7 @@
 """A systolic array and the folds that go through it.
 
 ``issue`` asks the controller when a fold may start, puts its words before the ports and clocks the
-array as far as no later fold can matter.  The registers and what they do are in ``line_pes``.  The
+array as far as no later fold can matter.  What registers do at an edge is in ``line_pes``.  The
 cycle engine issues the folds of a nest; ``run_folds`` plain matrices, for comparison with hardware.
 """
 
@@ -22,13 +22,11 @@ from accelsim.engines.cycle.controller import (
     Start,
 )
 from accelsim.engines.cycle.levels import HazardError
-from accelsim.engines.cycle.line_pes import FLAGS, USED, WORD
+from accelsim.engines.cycle.line_pes import BUBBLE
 
 Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
-BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
-EMPTY = -1  # the slot of a PE that rests
 FAR = 1 << 62
 
 
@@ -46,6 +44,17 @@ class Stream:
     def of(cls, values: npt.NDArray[Any]) -> Stream:
         """A plain matrix; its words are called 0, 1, ..."""
         return cls(values.astype(np.int64), np.arange(values.size).reshape(values.shape))
+
+    def padded(self, *shape: int) -> Stream:
+        """With bubbles below and to the right of it."""
+        if shape == self.words.shape:
+            return self
+        n, m = self.words.shape
+        values, words = np.zeros(shape, self.values.dtype), np.full(shape, BUBBLE)
+        read = np.zeros(shape, bool)
+        values[:n, :m], words[:n, :m] = self.values, self.words
+        read[:n, :m] = True if self.read is None else self.read
+        return Stream(values, words, read)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,56 +76,69 @@ class FoldTask:
 
 @dataclass(eq=False)
 class Landing:
-    """The results of a fold: values and edges, [T, c] of sums that moved, [r, c] of held ones."""
+    """The results of a fold: values and edges, [T, c] of sums that moved, [r, c] of held ones.
+
+    ``number`` of the fold, ``used`` the part of its results that is no bubbles'.  They are the
+    results from ``first`` [lanes] on of ``lanes`` [lanes], ``each`` of them, latched in order; from
+    below if ``upwards``.  ``words`` [each, lanes] are theirs.
+    """
 
     number: int
-    used: tuple[int, int]  # the part of them that is no bubbles'
-    first: int  # where they are latched: so many places of the window from this one on,
-    places: int
-    shape: tuple[int, int]  # and this many rows and columns in each
+    used: tuple[int, int]
+    each: int
+    lanes: Ints
+    first: Ints
+    words: Ints
+    upwards: bool
+    height: int
     values: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     edges: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
+    def take(self, results: pe.Results) -> bool:
+        """Whether all results are there; they are then taken."""
+        if (results.arrived[self.lanes] < self.first + self.each).any():
+            return False
+        at = (self.first + np.arange(self.each)[:, None]) & (len(results.values) - 1), self.lanes
+        columns = self.each * len(self.lanes) // self.height
+        self.values, self.edges = (
+            x[at].reshape(self.height, columns)[:: -1 if self.upwards else 1]
+            for x in (results.values, results.edges)
+        )
+        return True
+
 
 class Port:
-    """What one side of the array is still to be given."""
+    """What one side of the array is still to be given; ``end`` is an edge after the last word."""
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        self.blocks: list[tuple[int, int, Ints, Ints]] = []  # first edge, end, values, tags
-        self._feed: pe.Feed | None = None
+    def __init__(self, lines: int, dtype: Any) -> None:
+        self.lines, self.dtype, self.end = lines, dtype, 0
+        self.feed = self._ring(1)
 
-    def put(self, edge: int, values: Ints, tags: Ints) -> None:
-        """The first word of line 0 enters at ``edge``; tags [steps, lines] may have more lines than
-        values.
+    def _ring(self, edges: int) -> pe.Feed:
+        shape = edges, self.lines
+        values, tags = np.zeros(shape, self.dtype), np.zeros(shape, np.int32)
+        return pe.Feed(values, tags, np.zeros(shape, np.int64), np.zeros(edges, np.int64))
+
+    def put(
+        self, now: int, start: int, stream: Stream, tag: int, grow: int, *, first: bool, last: bool
+    ) -> None:
+        """Give a fold's words [steps, lines], the first at edge ``start``; raises HazardError where
+        two words want one port.
         """
-        whole = np.zeros(tags.shape, self.dtype)
-        whole[:, : values.shape[1]] = values
-        self.blocks.append((edge, edge + tags.shape[0] + tags.shape[1], whole, tags))
-        self._feed = None
-
-    def drop(self, edge: int) -> None:
-        """Forget what has entered."""
-        if self.blocks and self.blocks[0][1] <= edge:
-            self.blocks = [x for x in self.blocks if x[1] > edge]
-            self._feed = None
-
-    def end(self) -> int:
-        """An edge after the last word has entered."""
-        return max((x[1] for x in self.blocks), default=0)
-
-    @property
-    def feed(self) -> pe.Feed:
-        if self._feed is None:
-            shapes = [tags.shape for _, _, _, tags in self.blocks]
-            steps, lines = np.array(shapes, np.int64).reshape(-1, 2).T.copy()
-            start = np.array([x[0] for x in self.blocks], np.int64)
-            none = [np.zeros(0, self.dtype)]
-            values = np.concatenate([*(x.ravel() for _, _, x, _ in self.blocks), *none])
-            tags = np.concatenate([*(x.ravel() for _, _, _, x in self.blocks), *none])
-            offset = np.cumsum(steps * lines) - steps * lines
-            self._feed = pe.Feed(start, steps, lines, offset, values, tags)
-        return self._feed
+        steps, lines = stream.words.shape
+        end, before = start + steps + lines, self.feed
+        if end - now > len(before.read):
+            self.feed = self._ring(1 << (end - now).bit_length())
+            edges = np.arange(now + 1, self.end)
+            for was, ring in zip(before, self.feed, strict=True):
+                ring[edges % len(ring)] = was[edges % len(was)]
+        read = np.ones((steps, lines), bool) if stream.read is None else stream.read
+        values = np.ascontiguousarray(stream.values, self.dtype)
+        words = np.ascontiguousarray(stream.words)
+        flags = pe.FIRST if first else 0, pe.LAST if last else 0
+        if pe.put(self.feed, start, values, words, np.ascontiguousarray(read), tag, grow, *flags):
+            raise HazardError(f"edge {start}: two words want the port of one line")
+        self.end = max(self.end, end)
 
 
 class SystolicArray:
@@ -124,30 +146,26 @@ class SystolicArray:
 
     ``edge`` is the last edge clocked, 1 is the first; ``tally`` counts words and MACs as they are
     latched (places in ``line_pes``).  ``ready`` gets the Landing of every fold whose results are
-    all there, ``watch`` is called after every edge.  ``places``: how many places a tag must tell
-    apart for values and tags of 32 bits to do; None: they have 64.
+    all there, ``watch`` is called after every edge.  ``narrow``: 32 bits do for sums.
     """
 
+    pes: pe.HeldOperandPes | pe.HeldOutputPes
+    side: Port  # of what does not move along the rows: sums or the falling operand
+
     def __init__(
-        self, rows: int, cols: int, *, overlap: bool, full: bool, places: int | None
+        self, rows: int, cols: int, lanes: int, *, overlap: bool, full: bool, narrow: bool
     ) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
-        spare = 0 if places is None else 31 - FLAGS - places.bit_length()
-        narrow = places is not None and 1 << spare > 4 * (rows + cols)
-        self.dtype: Any = np.int32 if narrow and spare > 0 else np.int64
-        self.place = 1 << (places.bit_length() if narrow and places is not None else 28)
-        self.residencies = 1 << (spare if narrow else 27)
-        self.tally = np.zeros(18, np.int64)
-        self.issued = self.slot = self.residency = self.wave = self.expected = 0
-        self.landings: dict[int, Landing] = {}
+        self.dtype: Any = np.int32 if narrow else np.int64
+        self.tally = np.zeros(17, np.int64)
+        self.issued = self.slot = self.residency = self.expected = 0
+        self.landings: list[Landing] = []
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
-        self.rows_port, self.cols_port = Port(self.dtype), Port(self.dtype)
-        self.results = self._window(1)
-        self.folds: list[
-            tuple[int, int, int, int, FoldTask]
-        ] = []  # watched only, see ``_remember``
-        self.held_words: dict[int, Ints] = {}
+        self.rows_port = Port(rows, self.dtype)
+        self.results = self._lanes(1, lanes)
+        # folds on their way, if they are watched: number, start, task
+        self.flight: list[tuple[int, Start, FoldTask]] = []
 
     @property
     def edge(self) -> int:
@@ -160,8 +178,6 @@ class SystolicArray:
 
     # to be had from the two kinds of array
 
-    lines_held = 1  # rows of a place of the window
-
     def issue(self, task: FoldTask) -> Start:
         """Reserve and feed a fold.  Clocks the array as far as no further fold can matter."""
         raise NotImplementedError
@@ -172,13 +188,11 @@ class SystolicArray:
         """
         raise NotImplementedError
 
-    def _clock(self, last: int, goal: int) -> None:
+    def place_held(self, held: Stream) -> None:
+        """Held words as an earlier fold would have left them."""
         raise NotImplementedError
 
-    def planes(self) -> dict[str, tuple[Ints, Ints]]:
-        """What the registers hold after an edge, [rows, columns]: values and words (``BUBBLE``:
-        nothing).
-        """
+    def _clock(self, last: int, goal: int) -> None:
         raise NotImplementedError
 
     # the clock
@@ -188,149 +202,88 @@ class SystolicArray:
         while self.edge < edge and self.tally[pe.LANDED] < goal:
             self._clock(edge if self.watch is None else self.edge + 1, goal)
             self._check()
-            out = self._left() if self.watch is not None else []
-            self._collect()
             if self.watch is not None:
-                self.out = out
                 self.watch()
-        self.rows_port.drop(self.edge)
-        self.cols_port.drop(self.edge)
+            self._collect()
 
     def drain(self) -> None:
         """Clock until every result of the folds issued is there; raises HazardError if one never
         comes.
         """
-        last = max(self.rows_port.end(), self.edge) + 4 * (self.rows + self.cols)
+        last = max(self.rows_port.end, self.edge) + 4 * (self.rows + self.cols)
         self.run_to(last, self.expected)
         if self.landings:
-            raise HazardError(f"edge {self.edge}: results of fold {min(self.landings)} are missing")
+            raise HazardError(
+                f"edge {self.edge}: results of fold {self.landings[0].number} are missing"
+            )
 
     def _check(self) -> None:
         hazard, row, col = (int(x) for x in self.tally[[pe.HAZARD, pe.ROW, pe.COL]])
         if hazard:
+            at = row // (1 + self.cols), row % (1 + self.cols) - 1
             what = {
-                pe.PORT_TAKEN: f"two words want the port of line {row}",
                 pe.MISMATCH: "words that do not belong together, a sum not added to by all",
-                pe.TWICE: f"a result of row {row}, column {col} comes twice",
-                pe.IN_USE: f"PE ({row}, {col}): a sum begins, or is shifted in, where another is",
+                pe.UNEXPECTED: f"a result comes out of lane {col} that no fold gives",
+                pe.IN_USE: f"PE {at}: a sum begins, or is shifted in, where another is",
             }[hazard]
             raise HazardError(f"edge {self.edge}: {what}")
 
-    def _window(self, places: int) -> pe.Results:
-        shape = (places, self.lines_held, self.cols)
-        return pe.Results(
-            np.zeros(shape, self.dtype), np.zeros(shape, np.int64), np.zeros(places, np.int64)
-        )
+    def _lanes(self, depth: int, lanes: int) -> pe.Results:
+        values, edges = np.zeros((depth, lanes), self.dtype), np.zeros((depth, lanes), np.int64)
+        return pe.Results(values, edges, np.zeros(lanes, np.int64), np.zeros(lanes, np.int64))
 
-    def _expect(self, landing: Landing) -> None:
-        """Make room for the results of a fold."""
-        before = self.results
-        oldest = min((x.first for x in self.landings.values()), default=landing.first)
-        need = landing.first + landing.places - oldest
-        if need > len(before.landed):
-            self.results = self._window(1 << need.bit_length())
-            for x in self.landings.values():
-                for was, now in zip(before, self.results, strict=True):
-                    places = np.arange(x.first, x.first + x.places)
-                    now[places % len(now)] = was[places % len(was)]
-        self.landings[landing.number] = landing
-        self.expected += landing.places * landing.shape[0] * landing.shape[1]
+    def _expect(
+        self, lanes: Ints, words: Ints, used: tuple[int, int], *, upwards: bool, height: int
+    ) -> None:
+        """Make room for the results of a fold, of which ``words`` [each, lanes] are the words."""
+        results, each = self.results, len(words)
+        first = results.expected[lanes]
+        oldest = min((int(x.first.min()) for x in self.landings), default=int(first.min()))
+        need = int(first.max()) + each - min(oldest, int(first.min()))
+        if need > len(results.values):
+            deeper = self._lanes(1 << need.bit_length(), results.values.shape[1])
+            for x in self.landings:
+                n = x.first + np.arange(x.each)[:, None]
+                for was, now in zip(results[:2], deeper[:2], strict=True):
+                    now[n % len(now), x.lanes] = was[n % len(was), x.lanes]
+            self.results = results = deeper._replace(
+                arrived=results.arrived, expected=results.expected
+            )
+        results.expected[lanes] += each
+        self.expected += each * len(lanes)
+        self.landings.append(Landing(self.issued, used, each, lanes, first, words, upwards, height))
 
     def _collect(self) -> None:
         """Hand on the folds whose results are all there."""
-        values, edges, count = self.results
-        for landing in list(self.landings.values()):
-            height, width = landing.shape
-            first = landing.first % len(count)
-            places: Any = slice(first, first + landing.places)
-            if first + landing.places > len(count):
-                places = np.arange(first, first + landing.places) % len(count)
-            if (count[places] < height * width).any():
-                continue
-            landing.values = values[places, :height, :width].copy().reshape(-1, width)
-            landing.edges = edges[places, :height, :width].copy().reshape(-1, width)
-            edges[places] = count[places] = 0
-            del self.landings[landing.number]
+        done = [x for x in self.landings if x.take(self.results)]
+        self.landings = [x for x in self.landings if x not in done]
+        for landing in done:
             if self.ready is not None:
                 self.ready(landing)
 
-    def _tags(self, words: Ints, read: Any, shape: tuple[int, int], first: int) -> Ints:
-        """Tags of words of the residency of now, step by step of the places from ``first`` on, all
-        or some of them ``read``; what the shape has more are bubbles.
-        """
-        tags = np.empty(shape, self.dtype)
-        read = np.broadcast_to(read, words.shape).copy() if isinstance(read, bool) else read
-        residency = self.residency % self.residencies
-        pe.tag(words, read, tags, residency, first, self.place)
-        return tags
-
-    def _operands(self, stream: Stream, lines: int, *, first: bool, last: bool) -> Ints:
-        """Tags of the words of a fold, [T, lines]; a fully clocked array gets bubbles in the lines
-        not used.
-        """
-        t, n = stream.words.shape
-        read = True if stream.read is None else stream.read
-        tags = self._tags(stream.words, read, (t, lines if self.full else n), self.slot)
-        tags[0] |= pe.FIRST if first else 0
-        tags[-1] |= pe.LAST if last else 0
-        tags[-1, -1] |= pe.GO if last else 0
-        return tags
-
-    def _plane(self, *shape: int) -> tuple[Ints, Ints]:
-        return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
-
-    # what a trace is told
-
-    def _remember(self, task: FoldTask, start: Start, number: int) -> None:
-        """Keep a fold's words for as long as tags may tell of them."""
+    def _feed(
+        self, task: FoldTask, other: Stream, start: Start, *, new: bool, leaves: bool
+    ) -> None:
+        """Give a fold's moving words to the ports, and clock as far as no further fold matters."""
         if self.watch is not None:
-            t = len(task.rows.values)
-            self.folds = [x for x in self.folds if x[3] + self.rows + self.cols >= self.edge]
-            self.folds.append((self.slot, t, number, start.operand + t, task))
+            gone = self.edge - self.rows - self.cols
+            self.flight = [x for x in self.flight if x[1].operand + len(x[2].rows.words) > gone]
+            self.flight.append((self.issued, start, task))
+        tag = self.slot * pe.ONE | self.residency << 6 & pe.RESIDENCY
+        rows = task.rows.padded(len(task.rows.words), self.rows) if self.full else task.rows
+        for port, stream in ((self.rows_port, rows), (self.side, other)):
+            port.put(self.edge, start.operand, stream, tag & 0xFFFF, pe.ONE, first=new, last=leaves)
+        self.issued += 1
+        self.slot += len(task.rows.words)
 
-    def _streamed(self, tags: Ints, words: Callable[[FoldTask], Ints], line: Ints) -> Ints:
-        """The words of moving registers: each by its tag's place, and the line it is in."""
-        names = np.full(tags.shape, BUBBLE, np.int64)
-        for first, t, _, _, task in self.folds:
-            step, whole = ((tags >> FLAGS) - first) % self.place, words(task)
-            mine = (tags & pe.PRESENT > 0) & (step < t) & (line < whole.shape[1])
-            names[mine] = whole[step[mine], line[mine]]
-        return names
+    def _planes(self, *kinds: Any, extra: int = 0) -> Any:
+        """A flat plane of each type; None is that of values."""
+        places = (self.rows + extra) * (1 + self.cols)
+        return [np.zeros(places, self.dtype if x is None else x) for x in kinds]
 
-    def _resident(self, tags: Ints, row: Ints, column: Ints) -> Ints:
-        """The words of registers that hold: each by its tag's residency, and where it belongs."""
-        names = np.full(tags.shape, BUBBLE, np.int64)
-        ago = (self.residency - (tags >> FLAGS) // self.place) % self.residencies
-        for back in np.unique(ago[tags & pe.PRESENT > 0]).tolist():
-            whole = self.held_words[self.residency - back]
-            mine = (tags & pe.PRESENT > 0) & (ago == back)
-            mine &= (row < whole.shape[0]) & (column < whole.shape[1])
-            names[mine] = whole[row[mine], column[mine]]
-        return names
-
-    def frame(self) -> tuple[npt.NDArray[np.bool_], Ints]:
-        """PEs that multiplied at this edge, and what they worked on, as fold << 32 | step."""
-        tags, both = self._met()
-        active = both & (pe.PRESENT | USED) == pe.PRESENT | USED
-        slots = np.full(tags.shape, EMPTY, np.int64)
-        for first, t, number, _, _ in self.folds:
-            step = ((tags.astype(np.int64) >> FLAGS) - first) % self.place
-            mine = active & (step < t)
-            slots[mine] = (number << 32) + step[mine]
-        return active, slots
-
-    def _places(self) -> tuple[Ints, Ints]:
-        """The row and the column of every PE."""
-        where = np.indices((self.rows, self.cols))
-        return where[0], where[1]
-
-    def _met(self) -> tuple[Ints, Ints]:
-        """Tags of the operands that moved along the rows; flags they share with what they met."""
-        raise NotImplementedError
-
-    def _left(self) -> list[tuple[int, int, int]]:
-        """Column, word and value of every result latched at this edge."""
-        raise NotImplementedError
+    def _moving(self, extra: int = 0) -> Any:
+        """Planes of values and tags that move, before and after an edge."""
+        return [np.stack([x, x]) for x in self._planes(None, np.int16, extra=extra)]
 
 
 class HeldOperandArray(SystolicArray):
@@ -338,20 +291,26 @@ class HeldOperandArray(SystolicArray):
     registers.
     """
 
+    pes: pe.HeldOperandPes
+
     def __init__(
         self, rows: int, cols: int, *, overlap: bool, weight_registers: int = 1, full: bool = False,
-        places: int | None = None,
+        narrow: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(rows, cols, overlap=overlap, full=full, places=places)
+        super().__init__(rows, cols, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
         self.controller = HeldOperandController(rows, weight_registers)
-        held = self._plane(rows, 1 + cols)
+        held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
+            None, np.int16, np.int64, None, np.int32, np.int64
+        )
+        if not self.two:
+            shadow, shadow_word = held, word
+        (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
         self.pes = pe.HeldOperandPes(
-            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, 1 + cols), *held,
-            *(self._plane(rows, 1 + cols) if self.two else held), *self._plane(1 + cols),
-        )  # fmt: skip
-        self.held_port = Port(self.dtype)
-        self.size, self.shifting = (0, 0), 0
+            moving, moving_tag, sums, sums_tag, held, tag, word, shadow, shadow_tag, shadow_word
+        )
+        self.held_port, self.side = Port(cols, self.dtype), Port(cols, self.dtype)
+        self.size = 0, 0
 
     def issue(self, task: FoldTask) -> Start:
         (t, r), held, new = task.rows.values.shape, task.held, task.held is not None
@@ -359,31 +318,27 @@ class HeldOperandArray(SystolicArray):
             self.size = held.values.shape[0], held.values.shape[1]
         if r != self.size[0]:
             raise ValueError(f"a fold feeds {r} rows, held are {self.size[0]}")
-        c = self.size[1]
-        width = self.cols if self.full else c
         if not self.overlap and new:
             self.drain()
         start = self.reserve(task, new=new, after=self.edge + 1)
-        number, self.issued = self.issued, self.issued + 1
         self.residency += new
-        self._expect(Landing(number, (t, c), self.slot, t, (1, width)))
         if held is not None:
-            values, tags = self._home(held)
-            self.held_port.drop(self.edge)
-            self.held_port.put(start.preload, values[::-1], tags[::-1])
-            self.shifting = self.held_port.end()
-            self.wave = start.operand + self.rows + self.cols
-            if self.watch is not None:
-                self.held_words[self.residency] = held.words
-        self._remember(task, start, number)
-        self.rows_port.put(
-            start.operand,
-            task.rows.values,
-            self._operands(task.rows, self.rows, first=new, last=False),
-        )
-        tags = self._tags(task.sums, False, (t, width), self.slot)
-        self.cols_port.put(start.operand, np.zeros(tags.shape, self.dtype), tags)
-        self.slot += t
+            stream = held.padded(self.rows, self.cols) if self.full else held
+            ones = np.ones(stream.words.shape, bool) if stream.read is None else stream.read
+            upwards = Stream(stream.values[::-1], stream.words[::-1], ones[::-1])
+            tag = len(ones) << pe.HOPS | self.residency << 6 & pe.RESIDENCY
+            self.held_port.put(
+                self.edge, start.preload, upwards, tag, -1 << pe.HOPS, first=False, last=False
+            )
+            self.tally[pe.SHIFTING] = self.held_port.end
+            self.tally[pe.WAVE] = start.operand + self.rows + self.cols
+        words, nothing = task.sums, np.zeros(task.sums.shape, self.dtype)
+        sums = Stream(nothing, words, nothing > 0)
+        if self.full:
+            sums = sums.padded(t, self.cols)
+        lanes = np.arange(sums.words.shape[1])
+        self._expect(lanes, sums.words, (t, self.size[1]), upwards=False, height=t)
+        self._feed(task, sums, start, new=new, leaves=False)
         self.run_to(self.controller.quiet())
         return start
 
@@ -391,72 +346,22 @@ class HeldOperandArray(SystolicArray):
         t, r = task.rows.values.shape
         return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
 
-    def _home(self, held: Stream) -> tuple[Ints, Ints]:
-        """Values and tags of held words, [rows, columns], each its way to its row before it."""
-        (r, c), full = held.values.shape, (self.rows, self.cols)
-        values = np.zeros(full if self.full else (r, c), self.dtype)
-        values[:r, :c] = held.values
-        read = True if held.read is None else held.read
-        return values, self._tags(held.words, read, (values.shape[0], values.shape[1]), 1)
-
     def place_held(self, held: Stream) -> None:
-        """Held words as an earlier fold would have left them, all at home."""
         self.size = held.values.shape[0], held.values.shape[1]
         self.residency += 1
-        values, tags = self._home(held)
-        height, width = tags.shape
-        self.pes.held[:height, 1 : 1 + width] = values
-        home = tags - (np.arange(1, height + 1) << FLAGS)[:, None].astype(self.dtype)
-        self.pes.held_tag[:height, 1 : 1 + width] = home
+        stream = held.padded(self.rows, self.cols) if self.full else held
+        n, m = stream.words.shape
+        flags = np.where(stream.words == BUBBLE, 0, pe.USED) | np.where(
+            stream.words >= 0, pe.WORD, 0
+        )
+        plane = self.pes.held_tag.reshape(self.rows, -1)
+        plane[:n, 1 : 1 + m] = flags | pe.PRESENT | self.residency << 6 & pe.RESIDENCY
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_operand(
-            last, goal, self.pes, self.rows_port.feed, self.cols_port.feed, self.held_port.feed,
-            self.results, self.tally, self.place, self.two, self.wave, self.shifting,
+            last, goal, self.pes, self.rows_port.feed, self.side.feed, self.held_port.feed,
+            self.results, self.tally, self.two,
         )  # fmt: skip
-
-    def _now(self) -> tuple[Ints, Ints, Ints, Ints]:
-        """Registers and tags of what moves right and what moves down, after the edge."""
-        k, p = self.edge & 1, self.pes
-        return p.moving[k, :, 1:], p.moving_tag[k, :, 1:], p.sums[k, 1:, 1:], p.sums_tag[k, 1:, 1:]
-
-    def _met(self) -> tuple[Ints, Ints]:
-        _, tags, _, sums = self._now()
-        return tags, tags & sums
-
-    def planes(self) -> dict[str, tuple[Ints, Ints]]:
-        moving, moving_tag, sums, sums_tag = self._now()
-        row, column = self._places()
-        shown = {
-            "rows": (moving, self._streamed(moving_tag, lambda x: x.rows.words, row)),
-            "sums": (sums, self._streamed(sums_tag, lambda x: x.sums, column)),
-        }
-        for name, values, tags in (
-            ("held", self.pes.held[:, 1:], self.pes.held_tag[:, 1:]),
-            ("shadow", self.pes.shadow[:, 1:], self.pes.shadow_tag[:, 1:]),
-        ):
-            home = row + (tags >> FLAGS) % self.place
-            shown[name] = values, self._resident(tags, home, column)
-        all_tags = {"rows": moving_tag, "sums": sums_tag}
-        all_tags |= {"held": self.pes.held_tag[:, 1:], "shadow": self.pes.shadow_tag[:, 1:]}
-        return {k: (np.where(all_tags[k] != 0, v, np.int64(0)), w) for k, (v, w) in shown.items()}
-
-    def ports(self) -> dict[str, tuple[Ints, Ints]]:
-        """Values and words that entered at this edge, by side."""
-        planes = self.planes()
-        column = np.arange(self.cols)
-        tags = (
-            self.pes.shift_tag[1:] if self.edge <= self.shifting else np.zeros(self.cols, np.int64)
-        )
-        words = self._resident(tags, (tags >> FLAGS) % self.place - 1, column)
-        rows = planes["rows"][0][:, 0], planes["rows"][1][:, 0]
-        return {"rows": rows, "held": (self.pes.shift[1:], words)}
-
-    def _left(self) -> list[tuple[int, int, int]]:
-        """Column, word and value of every result latched at this edge."""
-        values, words = (x[-1] for x in self.planes()["sums"])
-        there = np.flatnonzero(self._now()[3][-1]).tolist()
-        return [(j, int(words[j]), int(values[j])) for j in there]
 
 
 class HeldOutputsArray(SystolicArray):
@@ -464,21 +369,28 @@ class HeldOutputsArray(SystolicArray):
     and out.
     """
 
+    pes: pe.HeldOutputPes
+
     def __init__(
         self, rows: int, cols: int, *, overlap: bool, outputs: Outputs = "in_place",
-        full: bool = False, places: int | None = None,
+        full: bool = False, narrow: bool = False,
     ) -> None:  # fmt: skip
-        self.lines_held = rows
-        super().__init__(rows, cols, overlap=overlap, full=full, places=places)
+        lanes = rows * cols if outputs == "in_place" else cols
+        super().__init__(rows, cols, lanes, overlap=overlap, full=full, narrow=narrow)
         self.outputs: Outputs = outputs
         self.way_out = ("in_place", "accumulators", "register").index(outputs)
         self.controller = HeldOutputsController(rows, outputs)
-        sums = self._plane(rows, 1 + cols)
+        sums, sums_tag, second, out_tag, out_word, begun, words = self._planes(
+            None, np.int16, None, np.int16, np.int64, np.int64, np.int64
+        )
+        out = second if outputs == "register" else sums
+        (moving, moving_tag), (falling, falling_tag) = self._moving(), self._moving(1)
         self.pes = pe.HeldOutputPes(
-            *self._plane(2, rows, 1 + cols), *self._plane(2, 1 + rows, 1 + cols), *sums,
-            *(self._plane(rows, 1 + cols) if outputs == "register" else sums),
+            moving, moving_tag, falling, falling_tag, sums, sums_tag, out, out_tag, out_word,
+            begun, words[None],
         )  # fmt: skip
-        self.flags = np.zeros((1, rows, cols), np.int64)
+        self.planned = np.zeros_like(begun)  # sums each PE is to begin
+        self.side = Port(cols, self.dtype)
         self.open = False  # the next fold adds to the sums that are there
 
     def issue(self, task: FoldTask) -> Start:
@@ -489,42 +401,45 @@ class HeldOutputsArray(SystolicArray):
         if not self.overlap and new:
             self.drain()
         start = self.reserve(task, new=new, after=self.edge + 1)
-        number, self.issued = self.issued, self.issued + 1
         if new:
             self._hold(task.sums)
         self.open = task.stays
-        if leaves:
-            shape = (self.rows, self.cols) if self.full else (r, c)
-            self._expect(Landing(number, (r, c), self.residency, 1, shape))
+        cols, words, height = task.cols, task.sums, r
+        if self.full:
+            cols = cols.padded(t, self.cols)
+            nothing = np.zeros(words.shape, bool)
+            words, height = Stream(nothing, words).padded(self.rows, self.cols).words, self.rows
+        width = words.shape[1]
+        if leaves and self.outputs == "in_place":
+            lanes = (np.arange(height)[:, None] * self.cols + np.arange(width)).ravel()
+            self._expect(lanes, words.reshape(1, -1), (r, c), upwards=False, height=height)
+        elif leaves:
+            self._expect(np.arange(width), words[::-1], (r, c), upwards=True, height=height)
         if new or leaves:
-            self.wave = start.operand + t + self.rows + self.cols
-        self._remember(task, start, number)
-        for side, stream, lines in (
-            (self.rows_port, task.rows, self.rows), (self.cols_port, task.cols, self.cols)
-        ):  # fmt: skip
-            side.put(
-                start.operand, stream.values, self._operands(stream, lines, first=new, last=leaves)
-            )
-        self.slot += t
+            self.tally[pe.WAVE] = start.operand + t + self.rows + self.cols
+        self._feed(task, cols, start, new=new, leaves=leaves)
         self.run_to(self.controller.quiet())
         return start
 
     def _hold(self, words: Ints) -> None:
-        """Begin a residency: the words its sums are of."""
+        """The words of the sums that a residency begins."""
         self.residency += 1
-        oldest = min((x.first for x in self.landings.values()), default=self.residency)
-        need = self.residency - oldest + 1
-        if need > len(self.flags):
-            flags = np.zeros((1 << need.bit_length(), self.rows, self.cols), np.int64)
-            for back in range(min(len(self.flags), self.residency)):
-                number = self.residency - 1 - back
-                flags[number % len(flags)] = self.flags[number % len(self.flags)]
-            self.flags = flags
-        mine = self.flags[self.residency % len(self.flags)]
-        mine[:] = 0
-        mine[: words.shape[0], : words.shape[1]] = np.where(words >= 0, WORD, 0)
-        if self.watch is not None:
-            self.held_words[self.residency] = words
+        whole = np.full((self.rows, 1 + self.cols), BUBBLE)
+        whole[: words.shape[0], 1 : 1 + words.shape[1]] = words
+        r, c = (self.rows, self.cols) if self.full else words.shape
+        mine = np.zeros(whole.shape, bool)
+        mine[:r, 1 : 1 + c] = True
+        k, before = np.flatnonzero(mine), self.pes.words
+        need = 1 + int((self.planned - self.pes.begun).max()) + 1
+        if need > len(before):
+            deeper = np.zeros((1 << need.bit_length(), before.shape[1]), np.int64)
+            for back in range(1, len(before) + 1):
+                n = self.planned - back
+                at = np.arange(before.shape[1])
+                deeper[n % len(deeper), at] = before[n % len(before), at]
+            self.pes = self.pes._replace(words=deeper)
+        self.pes.words[self.planned[k] & (len(self.pes.words) - 1), k] = whole.ravel()[k]
+        self.planned[k] += 1
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.values.shape
@@ -533,70 +448,21 @@ class HeldOutputsArray(SystolicArray):
         )
 
     def place_held(self, held: Stream) -> None:
-        """Unfinished sums as earlier folds would have left them; at zero, only the words count."""
+        """Unfinished sums, at zero: only the words count."""
         self._hold(held.words)
         self.open = self.controller.open = True
-        r, c = (self.rows, self.cols) if self.full else held.words.shape
-        before = self._tags(held.words, False, (r, c), 0)
-        place = (self.residency % self.residencies * self.place + self.place - 1) << FLAGS
-        self.pes.sums_tag[:r, 1 : 1 + c] = before & pe.OWN_FLAGS | place
+        mine = self.planned > 0
+        self.pes.begun[mine] = 1
+        words = self.pes.words[0]
+        flags = np.where(words == BUBBLE, 0, pe.USED) | np.where(words >= 0, pe.WORD, 0)
+        tag = flags | pe.PRESENT | self.residency << 6 & pe.RESIDENCY
+        self.pes.sums_tag[mine] = tag[mine]
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_outputs(
-            last, goal, self.pes, self.rows_port.feed, self.cols_port.feed, self.flags,
-            self.results, self.tally, self.place, self.way_out, self.wave,
+            last, goal, self.pes, self.rows_port.feed, self.side.feed, self.results, self.tally,
+            self.way_out,
         )  # fmt: skip
-
-    def _now(self) -> tuple[Ints, Ints, Ints, Ints]:
-        k, p = self.edge & 1, self.pes
-        return (
-            p.moving[k, :, 1:],
-            p.moving_tag[k, :, 1:],
-            p.falling[k, 1:, 1:],
-            p.falling_tag[k, 1:, 1:],
-        )
-
-    def _met(self) -> tuple[Ints, Ints]:
-        _, tags, _, falling = self._now()
-        return tags, tags & falling
-
-    def planes(self) -> dict[str, tuple[Ints, Ints]]:
-        moving, moving_tag, falling, falling_tag = self._now()
-        row, column = self._places()
-        active, _ = self.frame()
-        sums, sums_tag, out, out_tag = (x[:, 1:] for x in self.pes[4:])
-        added = np.where(active & (sums_tag == 0), moving_tag, sums_tag)
-        shown = {
-            "rows": (moving, moving_tag, self._streamed(moving_tag, lambda x: x.rows.words, row)),
-            "cols": (falling, falling_tag, self._streamed(falling_tag, _cols, column)),
-        }
-        for name, values, tags in (("sums", sums, added), ("shift", out, out_tag)):
-            made = np.where(tags & pe.DONE > 0, (tags >> FLAGS) % self.place, row)
-            made = np.where(active & (sums_tag == 0), row, made) if name == "sums" else made
-            shown[name] = values, tags, self._resident(tags, made, column)
-        return {k: (np.where(t != 0, v, np.int64(0)), w) for k, (v, t, w) in shown.items()}
-
-    def ports(self) -> dict[str, tuple[Ints, Ints]]:
-        planes = self.planes()
-        (rows, row_words), (cols, col_words) = planes["rows"], planes["cols"]
-        return {"rows": (rows[:, 0], row_words[:, 0]), "cols": (cols[0], col_words[0])}
-
-    def _left(self) -> list[tuple[int, int, int]]:
-        results = []
-        for landing in self.landings.values():
-            window = landing.first % len(self.results.landed)
-            words = self.held_words[landing.first]
-            for i, j in np.argwhere(self.results.edges[window] == self.edge).tolist():
-                inside = i < words.shape[0] and j < words.shape[1]
-                word = int(words[i, j]) if inside else BUBBLE
-                results.append((i, j, word, int(self.results.values[window, i, j])))
-        key = (lambda x: x[:2]) if self.outputs == "in_place" else (lambda x: x[1:2])
-        return [x[1:] for x in sorted(results, key=key)]
-
-
-def _cols(task: FoldTask) -> Ints:
-    assert task.cols is not None
-    return task.cols.words
 
 
 class MatrixResult(NamedTuple):
@@ -684,12 +550,12 @@ def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:
 
 def make_array(
     kind: Kind, R: int, C: int, *, overlap: bool, weight_registers: int, outputs: Outputs,
-    partial_folds: PartialFolds, places: int | None = None,
+    partial_folds: PartialFolds, narrow: bool = False,
 ) -> HeldOperandArray | HeldOutputsArray:  # fmt: skip
     """An array of R x C PEs with the options of ``array`` in an architecture."""
     full = partial_folds == "full"
     if kind == "held_operand":
         return HeldOperandArray(
-            R, C, overlap=overlap, weight_registers=weight_registers, full=full, places=places
+            R, C, overlap=overlap, weight_registers=weight_registers, full=full, narrow=narrow
         )
-    return HeldOutputsArray(R, C, overlap=overlap, outputs=outputs, full=full, places=places)
+    return HeldOutputsArray(R, C, overlap=overlap, outputs=outputs, full=full, narrow=narrow)

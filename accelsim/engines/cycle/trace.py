@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, coordinates, digits
-from accelsim.engines.cycle.systolic import BUBBLE, EMPTY
+from accelsim.engines.cycle.line_pes import BUBBLE
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Planes = Mapping[str, tuple[Ints, Ints]]  # values and words by what the registers hold
 
 MOST_BYTES = 1 << 29  # of a window
+EMPTY = -1  # the slot of a PE that rests
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
