@@ -19,6 +19,7 @@ import numpy as np
 
 from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where
+from accelsim.engines.cycle.chain import Parts
 from accelsim.engines.cycle.levels import HazardError, Traffic
 from accelsim.engines.cycle.pads import Pads
 from accelsim.engines.cycle.planning import Loads, MacWords, PlainStep, Planner
@@ -44,6 +45,7 @@ class _Bin:
     """
 
     step: PlainStep
+    first: int  # the edge that adds its first product
     pending: int = 0  # sums on chains
     ended: bool = False
     sums: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
@@ -148,7 +150,7 @@ def add_in_pes(
 ) -> None:  # fmt: skip
     """Products are added to the sums PEs keep, edge by edge; what is complete leaves.
 
-    out [sums, (PE, word, value)]: what left, in order.
+    out [sums, (PE, word, value, edge)]: what left, in order.
     """
     for edge in range(len(settings)):
         setting = settings[edge]
@@ -170,7 +172,7 @@ def add_in_pes(
                 if leaves[pe, slot] == setting:
                     there[pe, slot] = False
                     out[counts[SENT], 0], out[counts[SENT], 1] = pe, names[pe, slot]
-                    out[counts[SENT], 2] = values[pe, slot]
+                    out[counts[SENT], 2], out[counts[SENT], 3] = values[pe, slot], edge
                     counts[SENT] += 1
 
 
@@ -191,6 +193,8 @@ class BusArray(Planner):
         self.stages = nest.arch.array.pipeline_stages
         self.pipe: deque[_Slots] = deque()  # the multipliers' stages
         self.bins: deque[_Bin] = deque()
+        self.parts: list[Parts] = []  # sums that set out on chains
+        self.no_parts = Parts(*np.zeros((4, 0), np.int64))
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
         size = 4 << self.positions.bit_length()
         self.seen = Seen(*np.zeros((3, size), np.int64))
@@ -202,7 +206,6 @@ class BusArray(Planner):
         # of this edge: way, tensor, each word's bus, name and value
         self.bus: list[tuple[str, str, Ints, Ints, Ints]] = []
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
-        self.hopped = 0  # the last edge the chains were clocked at
 
     def restart(self, state: dict[str, Ints]) -> None:
         """Stand still with these words in the PEs (sums at zero), before the first edge."""
@@ -213,13 +216,11 @@ class BusArray(Planner):
         self.pipe.clear()
         self.bins.clear()
         self.chains = self.new_chains()
-        self.edge = self.last_result = self.total_macs = self.compute = self.active = (
-            self.hopped
-        ) = 0
+        self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
     def carry_out(self, step: PlainStep) -> None:
         """Clock a step, whose ``release`` is known: one edge a slot."""
-        self.bins.append(_Bin(step))
+        self.bins.append(_Bin(step, self.edge + self.stages))
         loads = {}
         for t, x in step.loads.items():
             pads, near = self.spads[t], x.giver >= 0
@@ -231,7 +232,7 @@ class BusArray(Planner):
         self.total_macs += int(busy.sum())
         self.active = max(self.active, int(busy.max()))
         # nothing of what is added ever comes back as an operand: edges may be clocked together
-        many = len(step.slots) if self.watch is None and self.chains is None else 1
+        many = len(step.slots) if self.watch is None else 1
         for first in range(0, len(step.slots), many):
             self._begin_edge()
             settings = step.slots[first : first + many]
@@ -249,6 +250,8 @@ class BusArray(Planner):
         """Clock until every sum is out."""
         while self.pipe or any(x.pending for x in self.bins):
             self._begin_edge()
+            if self.watch is None and self.chains is not None:
+                self.edge = self.chains.edge + self.chains.length
             self.now = None
             self._clock()
 
@@ -306,23 +309,42 @@ class BusArray(Planner):
     # -- sums --------------------------------------------------------------------------------------
 
     def _clock(self) -> None:
-        """The rest of an edge: products that are through the pipeline are added, sums hop on."""
-        together = self.watch is None and self.chains is None
-        while self.pipe and (together or self.pipe[0].due == self.edge):
+        """The rest of an edge: products that are through the pipeline are added, sums hop on.
+
+        Nothing that is added comes back as an operand.  So, where nobody watches every edge, what
+        happens to the products of some edges may be clocked as soon as they are made.
+        """
+        last = self.edge
+        while self.pipe and (self.watch is None or self.pipe[0].due == self.edge):
+            last = self.pipe[0].due + self.pipe[0].many - 1
             self._add(self.pipe.popleft())
-        if self.chains is not None and self.chains.busy:
-            out = self.chains.clock(self.edge)
-            if out is not None:
-                bin_, occasion = out.label
-                who = self.chains.first[out.chains]
-                self._leave(
-                    bin_, np.full(len(who), occasion), who, out.names, out.values, self.edge
-                )
-                bin_.pending -= len(out.names)
+        self._hop(last)
         while self.bins and self.bins[0].ended and not self.bins[0].pending:
             self._land(self.bins.popleft())
         if self.watch is not None:
             self.watch()
+
+    def _hop(self, edge: int) -> None:
+        """Sums on chains move on, up to an edge; those that are out are latched."""
+        if self.chains is None:
+            return
+        parts = Parts(*(np.concatenate(x) for x in zip(*self.parts, self.no_parts, strict=True)))
+        self.parts.clear()
+        first, pes = [x.first for x in self.bins], len(self.pe_of)
+        sums = np.unique(parts.edge * pes + self.chains.links.place[0][parts.who])
+        of = np.searchsorted(first, sums // pes, side="right") - 1
+        for bin_, more in zip(self.bins, np.bincount(of, minlength=len(first)), strict=True):
+            bin_.pending += int(more)
+        out = self.chains.clock(edge, parts)
+        set_out = out.edge - self.chains.length
+        which = np.searchsorted(first, set_out, side="right") - 1
+        for k in np.unique(which).tolist():
+            one, mine = self.bins[k], which == k
+            who = self.chains.first[out.who[mine]]
+            occasion = set_out[mine] if self.acc not in self.kept else np.zeros_like(who)
+            one.pending -= len(who)
+            self._leave(one, occasion, who, out.name[mine], out.value[mine])
+            self.last_result = max(self.last_result, int(out.edge[mine].max()))
 
     def _add(self, slots: _Slots) -> None:
         """Products of consecutive edges are latched, be they padding's."""
@@ -343,14 +365,14 @@ class BusArray(Planner):
                 np.count_nonzero(names != NO_WORD)
             )
             self.added = mac, names, products
-            self._send(bin_, settings[occasion], mac, names, products, last)
+            self._send(bin_, slots.due + occasion, mac, names, products)
         bin_.ended = slots.first + slots.many == len(step.slots)
 
     def _add_in_pes(self, bin_: _Bin, slots: _Slots, settings: Ints) -> None:
         step, pads, words = slots.step, self.spads[self.acc], slots.step.words[self.acc]
         if slots.first == 0:
             pads.open(step.keeps[self.acc])
-        counts, out = np.zeros(6, np.int64), np.empty((pads.names.size, 3), np.int64)
+        counts, out = np.zeros(6, np.int64), np.empty((pads.names.size, 4), np.int64)
         inner = self.inner[self.acc]
         add_in_pes(
             settings, self._next_stamp(len(settings)), step.exists, words, self.lanes,
@@ -367,48 +389,34 @@ class BusArray(Planner):
             use = np.flatnonzero(step.exists[settings[0]] & (words.names[settings[0]] != NO_WORD))
             pe, slot = self.pe_of[use], words.slot[settings[0], use]
             self.added = use, words.names[settings[0], use], pads.values[pe, slot]
-        pe, names, values = out[: counts[SENT]].T
-        self._let_go(bin_, pe, names, values)
+        pe, names, values, edge = out[: counts[SENT]].T
+        self._moved(self.acc).drained += len(pe)
+        self._send(bin_, slots.due + edge, pe, names, values)
         if slots.first + slots.many == len(step.slots) and step.late.any():
             pe, slot = np.nonzero(step.late)
             pads.there[pe, slot] = False
-            self._let_go(bin_, pe, pads.names[pe, slot], pads.values[pe, slot], hops=False)
+            self._moved(self.acc).drained += len(pe)
+            once = np.zeros_like(pe)
+            self._leave(bin_, once, pe, pads.names[pe, slot], pads.values[pe, slot])
 
-    def _let_go(
-        self, bin_: _Bin, pe: Ints, names: Ints, values: Ints, *, hops: bool = True
-    ) -> None:
-        self._moved(self.acc).drained += len(pe)
-        self._send(bin_, np.zeros(len(pe), np.int64), pe, names, values, self.edge, hops=hops)
-
-    def _send(
-        self, bin_: _Bin, occasion: Ints, who: Ints, names: Ints, values: Ints, edge: int, *,
-        hops: bool = True,
-    ) -> None:  # fmt: skip
+    def _send(self, bin_: _Bin, edge: Ints, who: Ints, names: Ints, values: Ints) -> None:
         """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by
         hop.
         """
-        if not len(who):
+        if self.chains is not None:
+            self.parts.append(Parts(edge, who, names, values))
             return
-        if self.chains is None or not hops:
-            self._leave(bin_, occasion, who, names, values, edge)
-            return
-        if len(np.unique(who)) != len(who):
-            raise HazardError(f"edge {edge}: a PE sends two sums over one link")
-        n = len(self.chains.place[0])
-        v, w, there = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool)
-        v[who], w[who], there[who] = values, names, True
-        self.chains.launch(edge, v, w, there, (bin_, int(occasion[0])))
-        bin_.pending += len(np.unique(self.chains.place[0][who]))
+        kept = self.acc in self.kept
+        self._leave(bin_, np.zeros_like(who) if kept else edge, who, names, values)
 
-    def _leave(
-        self, bin_: _Bin, occasion: Ints, who: Ints, names: Ints, values: Ints, edge: int
-    ) -> None:
-        """Sums are latched by the level outside, those of padding by nobody."""
+    def _leave(self, bin_: _Bin, occasion: Ints, who: Ints, names: Ints, values: Ints) -> None:
+        """Sums are latched by the level outside, those of padding by nobody.  Those of one occasion
+        are added on the way.
+        """
         words = names != NO_WORD
         bin_.sums.append((occasion[words], who[words], names[words], values[words]))
         group = self.group[self.outer[self.acc]]
         self._note("out", self.acc, group[who[words]], names[words], values[words])
-        self.last_result = max(self.last_result, edge)
 
     def _land(self, bin_: _Bin) -> None:
         """All sums of a step are out: they count once for those who share, and go to their

@@ -254,10 +254,9 @@ class Planner:
         last[self.pe_of[mac], words.slot[setting, mac]] = setting  # the last write stays
         pe, slot = np.nonzero(gone)
         name = names[pe, slot]
-        chained = self.chains is not None
-        together = (
-            self.chains.place[0] if chained and self.chains else self.group[self.outer[self.acc]]
-        )
+        together = self.group[self.outer[self.acc]]
+        if self.chains is not None:
+            together = self.chains.links.place[0]
         code = together[pe] * (int(name.max(initial=0)) + 1) + name
         _, which = np.unique(code, return_inverse=True)
         latest = np.full(len(code), NEVER)

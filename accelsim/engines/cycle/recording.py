@@ -223,7 +223,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
         values[where], names[where] = sums, _addresses(nest, acc, words, nest.levels)
         frames[acc] = plane(values, names)
         if array.chains is not None:
-            for name, (values, names, there) in array.chains.links().items():
+            for name, (values, names, there) in array.chains.look().items():
                 words = _addresses(nest, acc, names, level)
                 frames[name] = plane(np.where(there, values, 0), np.where(there, words, BUBBLE))
         trace.frame(
