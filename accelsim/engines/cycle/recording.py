@@ -114,7 +114,7 @@ class _LineView:
         """Column, word and value of every result latched at this edge."""
         array, results = self.array, []
         latched = array.results.arrived - 1
-        for x in array.landings:
+        for x in array.latest:
             n = latched[x.lanes]
             at = n & (len(array.results.edges) - 1), x.lanes
             now = (array.results.edges[at] == array.edge) & (n >= x.first) & (n < x.first + x.each)

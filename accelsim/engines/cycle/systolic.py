@@ -159,7 +159,9 @@ class SystolicArray:
         self.dtype: Any = np.int32 if narrow else np.int64
         self.tally = np.zeros(17, np.int64)
         self.issued = self.slot = self.residency = self.expected = 0
+        # results that are awaited; the same before the last edge
         self.landings: list[Landing] = []
+        self.latest = self.landings
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
         self.rows_port = Port(rows, self.dtype)
@@ -202,9 +204,10 @@ class SystolicArray:
         while self.edge < edge and self.tally[pe.LANDED] < goal:
             self._clock(edge if self.watch is None else self.edge + 1, goal)
             self._check()
+            self.latest = self.landings
+            self._collect()
             if self.watch is not None:
                 self.watch()
-            self._collect()
 
     def drain(self) -> None:
         """Clock until every result of the folds issued is there; raises HazardError if one never
