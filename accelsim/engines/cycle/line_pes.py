@@ -44,7 +44,7 @@ CHUNK = 8192  # so many MACs are counted in 16 bits
 
 # Places in the tally.  OTHER is the operand that does not move along the rows.
 (MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
- EDGE, LANDED, LAST_RESULT, WAVE, SHIFTING, HAZARD, ROW, COL) = range(17)  # fmt: skip
+ EDGE, LANDED, LAST_RESULT, SHIFTING, HAZARD, ROW, COL) = range(16)  # fmt: skip
 MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
 IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
 
@@ -56,7 +56,7 @@ class Feed(NamedTuple):
 
     values: Ints
     tags: Ints  # 32 bits, see HOPS
-    words: Ints  # which word each is
+    words: Ints  # which word each is, for ports whose registers keep it; else no lines
     read: Ints  # [edges] how many the level outside reads for it
 
 
@@ -124,10 +124,11 @@ def put(
             if feed.tags[at, line]:
                 return 1
             word = words[t, line]
-            flags = (USED if word != BUBBLE else 0) | (WORD if word >= 0 else 0)
-            flags |= GO if t == steps - 1 and line == lines - 1 and last else 0
-            feed.values[at, line], feed.words[at, line] = values[t, line], word
-            feed.tags[at, line] = mine | flags | PRESENT
+            kind = (USED if word != BUBBLE else 0) | (WORD if word >= 0 else 0)
+            kind |= GO if t == steps - 1 and line == lines - 1 and last else 0
+            feed.values[at, line], feed.tags[at, line] = values[t, line], mine | kind | PRESENT
+            if feed.words.shape[1]:
+                feed.words[at, line] = word
             feed.read[at] += read[t, line]
     return 0
 
@@ -148,6 +149,15 @@ def enter(
         feed.tags[at, line] = 0
     tally[fed] += feed.read[at]
     feed.read[at] = 0
+
+
+@kernel
+def flags(tags: Ints) -> Any:
+    """All flags that any tag has."""
+    every = np.int16(0)
+    for k in range(len(tags)):
+        every = np.int16(every | tags[k])
+    return every
 
 
 @kernel
@@ -197,8 +207,7 @@ def clock_held_operand(
 
     At an edge operands move right, sums move down and take a product on the way; then weights
     shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
-    tally[WAVE] and tally[SHIFTING] are the last edges at which a first operand or a shifted weight
-    may be on its way.
+    tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
     width, many = 1 + sums.tags.shape[1], len(pes.held) - 1
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
@@ -209,7 +218,7 @@ def clock_held_operand(
         above, above_tag = pes.sums[old], pes.sums_tag[old]
         enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
         enter(sums, edge, above, above_tag, 1, 1, tally, LEFT)
-        if edge <= tally[WAVE]:
+        if flags(above_tag) & FIRST:
             open_fold(pes, moving_tag, above_tag, two)
         multiply_down(
             moving[:many], moving_tag[:many], above[1 : 1 + many], above_tag[1 : 1 + many],
@@ -304,8 +313,7 @@ def clock_held_outputs(
     """Clock edges up to ``last``, or until ``goal`` results have been latched or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
-    that got two adds their product.  tally[WAVE] is the last edge at which a first or last operand
-    may be on its way, tally[SHIFTING] the number of sums on their way out.
+    that got two adds their product.  tally[SHIFTING] is the number of sums on their way out.
     """
     width, many = 1 + cols.tags.shape[1], len(pes.sums) - 1
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
@@ -318,14 +326,15 @@ def clock_held_outputs(
         enter(cols, edge, falling, falling_tag, 1, 1, tally, OTHER_FED)
         if tally[SHIFTING]:
             shift_out(pes, results, width, tally)
-        if edge <= tally[WAVE]:
+        moment = flags(moving_tag)
+        if moment & FIRST:
             begin(pes, moving_tag, falling_tag, way_out, tally)
         multiply_in_place(
             moving[:many], moving_tag[:many], falling[1 : 1 + many], falling_tag[1 : 1 + many],
             pes.sums[1:], pes.sums_tag[1:], pes.moving[new][1:], pes.moving_tag[new][1:],
             pes.falling[new][1 + width :], pes.falling_tag[new][1 + width :], tally,
         )  # fmt: skip
-        if edge <= tally[WAVE]:
+        if moment & LAST:
             finish(pes, moving_tag, falling_tag, results, width, way_out, tally)
 
 

@@ -28,6 +28,7 @@ Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 FAR = 1 << 62
+BLOCK = 2048  # steps of a fold that are fed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,11 @@ class Stream:
     def of(cls, values: npt.NDArray[Any]) -> Stream:
         """A plain matrix; its words are called 0, 1, ..."""
         return cls(values.astype(np.int64), np.arange(values.size).reshape(values.shape))
+
+    def __getitem__(self, steps: slice) -> Stream:
+        """Some of its lines."""
+        read = None if self.read is None else self.read[steps]
+        return Stream(self.values[steps], self.words[steps], read)
 
     def padded(self, *shape: int) -> Stream:
         """With bubbles below and to the right of it."""
@@ -108,16 +114,19 @@ class Landing:
 
 
 class Port:
-    """What one side of the array is still to be given; ``end`` is an edge after the last word."""
+    """What one side of the array is still to be given; ``end`` is an edge after the last word.
+    ``named``: its registers keep which word they hold.
+    """
 
-    def __init__(self, lines: int, dtype: Any) -> None:
-        self.lines, self.dtype, self.end = lines, dtype, 0
+    def __init__(self, lines: int, dtype: Any, *, named: bool = False) -> None:
+        self.lines, self.dtype, self.named, self.end = lines, dtype, named, 0
         self.feed = self._ring(1)
 
     def _ring(self, edges: int) -> pe.Feed:
         shape = edges, self.lines
         values, tags = np.zeros(shape, self.dtype), np.zeros(shape, np.int32)
-        return pe.Feed(values, tags, np.zeros(shape, np.int64), np.zeros(edges, np.int64))
+        words = np.zeros((edges, self.lines * self.named), np.int64)
+        return pe.Feed(values, tags, words, np.zeros(edges, np.int64))
 
     def put(
         self, now: int, start: int, stream: Stream, tag: int, grow: int, *, first: bool, last: bool
@@ -136,7 +145,9 @@ class Port:
         values = np.ascontiguousarray(stream.values, self.dtype)
         words = np.ascontiguousarray(stream.words)
         flags = pe.FIRST if first else 0, pe.LAST if last else 0
-        if pe.put(self.feed, start, values, words, np.ascontiguousarray(read), tag, grow, *flags):
+        if start <= now or pe.put(
+            self.feed, start, values, words, np.ascontiguousarray(read), tag, grow, *flags
+        ):
             raise HazardError(f"edge {start}: two words want the port of one line")
         self.end = max(self.end, end)
 
@@ -151,13 +162,14 @@ class SystolicArray:
 
     pes: pe.HeldOperandPes | pe.HeldOutputPes
     side: Port  # of what does not move along the rows: sums or the falling operand
+    controller: HeldOperandController | HeldOutputsController
 
     def __init__(
         self, rows: int, cols: int, lanes: int, *, overlap: bool, full: bool, narrow: bool
     ) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
         self.dtype: Any = np.int32 if narrow else np.int64
-        self.tally = np.zeros(17, np.int64)
+        self.tally = np.zeros(16, np.int64)
         self.issued = self.slot = self.residency = self.expected = 0
         # results that are awaited; the same before the last edge
         self.landings: list[Landing] = []
@@ -267,17 +279,31 @@ class SystolicArray:
     def _feed(
         self, task: FoldTask, other: Stream, start: Start, *, new: bool, leaves: bool
     ) -> None:
-        """Give a fold's moving words to the ports, and clock as far as no further fold matters."""
+        """Give a fold's moving words to the ports, some at a time so that they are at hand, and
+        clock as far as no further fold matters.
+        """
         if self.watch is not None:
             gone = self.edge - self.rows - self.cols
             self.flight = [x for x in self.flight if x[1].operand + len(x[2].rows.words) > gone]
             self.flight.append((self.issued, start, task))
-        tag = self.slot * pe.ONE | self.residency << 6 & pe.RESIDENCY
         rows = task.rows.padded(len(task.rows.words), self.rows) if self.full else task.rows
-        for port, stream in ((self.rows_port, rows), (self.side, other)):
-            port.put(self.edge, start.operand, stream, tag & 0xFFFF, pe.ONE, first=new, last=leaves)
+        tag, steps = self.residency << 6 & pe.RESIDENCY, len(rows.words)
+        for first in range(0, steps, BLOCK):
+            part, end = slice(first, first + BLOCK), first + BLOCK >= steps
+            for port, stream in ((self.rows_port, rows), (self.side, other)):
+                port.put(
+                    self.edge,
+                    start.operand + first,
+                    stream[part],
+                    (self.slot + first) * pe.ONE & 0xFFFF | tag,
+                    pe.ONE,
+                    first=new and not first,
+                    last=leaves and end,
+                )
+            at_most = self.controller.quiet()
+            self.run_to(at_most if end else min(at_most, start.operand + first))
         self.issued += 1
-        self.slot += len(task.rows.words)
+        self.slot += steps
 
     def _planes(self, *kinds: Any, extra: int = 0) -> Any:
         """A flat plane of each type; None is that of values."""
@@ -302,7 +328,7 @@ class HeldOperandArray(SystolicArray):
     ) -> None:  # fmt: skip
         super().__init__(rows, cols, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
-        self.controller = HeldOperandController(rows, weight_registers)
+        self.controller: HeldOperandController = HeldOperandController(rows, weight_registers)
         held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
             None, np.int16, np.int64, None, np.int32, np.int64
         )
@@ -312,7 +338,7 @@ class HeldOperandArray(SystolicArray):
         self.pes = pe.HeldOperandPes(
             moving, moving_tag, sums, sums_tag, held, tag, word, shadow, shadow_tag, shadow_word
         )
-        self.held_port, self.side = Port(cols, self.dtype), Port(cols, self.dtype)
+        self.held_port, self.side = Port(cols, self.dtype, named=True), Port(cols, self.dtype)
         self.size = 0, 0
 
     def issue(self, task: FoldTask) -> Start:
@@ -334,7 +360,6 @@ class HeldOperandArray(SystolicArray):
                 self.edge, start.preload, upwards, tag, -1 << pe.HOPS, first=False, last=False
             )
             self.tally[pe.SHIFTING] = self.held_port.end
-            self.tally[pe.WAVE] = start.operand + self.rows + self.cols
         words, nothing = task.sums, np.zeros(task.sums.shape, self.dtype)
         sums = Stream(nothing, words, nothing > 0)
         if self.full:
@@ -342,7 +367,6 @@ class HeldOperandArray(SystolicArray):
         lanes = np.arange(sums.words.shape[1])
         self._expect(lanes, sums.words, (t, self.size[1]), upwards=False, height=t)
         self._feed(task, sums, start, new=new, leaves=False)
-        self.run_to(self.controller.quiet())
         return start
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
@@ -382,7 +406,7 @@ class HeldOutputsArray(SystolicArray):
         super().__init__(rows, cols, lanes, overlap=overlap, full=full, narrow=narrow)
         self.outputs: Outputs = outputs
         self.way_out = ("in_place", "accumulators", "register").index(outputs)
-        self.controller = HeldOutputsController(rows, outputs)
+        self.controller: HeldOutputsController = HeldOutputsController(rows, outputs)
         sums, sums_tag, second, out_tag, out_word, begun, words = self._planes(
             None, np.int16, None, np.int16, np.int64, np.int64, np.int64
         )
@@ -418,10 +442,7 @@ class HeldOutputsArray(SystolicArray):
             self._expect(lanes, words.reshape(1, -1), (r, c), upwards=False, height=height)
         elif leaves:
             self._expect(np.arange(width), words[::-1], (r, c), upwards=True, height=height)
-        if new or leaves:
-            self.tally[pe.WAVE] = start.operand + t + self.rows + self.cols
         self._feed(task, cols, start, new=new, leaves=leaves)
-        self.run_to(self.controller.quiet())
         return start
 
     def _hold(self, words: Ints) -> None:
