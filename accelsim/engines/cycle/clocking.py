@@ -98,9 +98,9 @@ class _Systolic:
         self.levels = Levels(nest, data)
         self.array = self._array()
         self.array.ready = self._arrived
-        # folds whose sums have not all landed: number, step, the sums' words
-        self.waiting: deque[tuple[int, Where, pe.Ints | None]] = deque()
-        self.arrived: dict[int, Landing] = {}
+        # folds whose sums have not all landed: number, step, whether they stay in the array
+        self.waiting: deque[tuple[int, Where, bool]] = deque()
+        self.arrived: dict[int, list[Landing]] = {}
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
@@ -154,29 +154,30 @@ class _Systolic:
         return FoldTask(rows, cols.addresses, held)
 
     def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
-        self.waiting.append((self.array.issued, fold.at, None if task.stays else task.sums))
+        self.waiting.append((self.array.issued, fold.at, task.stays))
         if self.trace is not None and self.array.edge <= self.trace.last:
             self.trace.fold(self.array.issued, fold.at, fold.inside)
         self.array.issue(task)
 
     def _arrived(self, landing: Landing) -> None:
         """Results arrive at the level outside in the order of the folds."""
-        self.arrived[landing.number] = landing
+        self.arrived.setdefault(landing.number, []).append(landing)
         while self.waiting:
-            number, at, sums = self.waiting[0]
-            if sums is not None and number not in self.arrived:
+            number, at, stays = self.waiting[0]
+            parts = self.arrived.pop(number, [])
+            for x in parts:
+                used = tuple(slice(n) for n in x.used)
+                self._land(at, x.matrix(x.words)[used], x.values[used])
+            if stays:
+                self.levels.sums.advance(at)
+            elif not parts or not parts[-1].whole:
                 return
             self.waiting.popleft()
-            n, width = sums.shape if sums is not None else (0, 0)
-            self._land(
-                at, sums, sums if sums is None else self.arrived.pop(number).values[:n, :width]
-            )
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
         traffic.advance(at)
-        if sums is not None:
-            traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
+        traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
 
     def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
@@ -235,7 +236,10 @@ class _SampledSystolic(_Systolic):
         after = self.last_result + 1 if new and not self.array.overlap else 1
         start = self.array.reserve(task, new=new, after=after)
         self.last_result = max(self.last_result, start.operand + self.known[kind][0])
-        self._land(fold.at, None if task.stays else task.sums, task.sums)
+        if task.stays:
+            self.levels.sums.advance(fold.at)
+        else:
+            self._land(fold.at, task.sums, task.sums)
 
     def _end(self) -> tuple[pe.Ints, int]:
         total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())

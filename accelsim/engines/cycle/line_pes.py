@@ -175,6 +175,16 @@ def land(results: Results, lane: int, value: int, tally: Ints) -> None:
 
 
 @kernel
+def take(results: Results, lanes: Ints, n: Ints, values: Ints, edges: Ints) -> None:
+    """Values and edges [each, lanes] of the results of each lane from its n-th on."""
+    for each in range(len(values)):
+        for k in range(len(lanes)):
+            at = (n[k] + each) & (len(results.values) - 1)
+            values[each, k] = results.values[at, lanes[k]]
+            edges[each, k] = results.edges[at, lanes[k]]
+
+
+@kernel
 def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
     """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
     are words.  (In 16 bits, which the compiler makes widest.)

@@ -117,10 +117,10 @@ class _LineView:
         for x in array.latest:
             n = latched[x.lanes]
             at = n & (len(array.results.edges) - 1), x.lanes
-            now = (array.results.edges[at] == array.edge) & (n >= x.first) & (n < x.first + x.each)
+            now = (array.results.edges[at] == array.edge) & (n >= x.n) & (n < x.n + len(x.words))
             for k in np.flatnonzero(now).tolist():
                 value = int(array.results.values[at[0][k], x.lanes[k]])
-                results.append((int(x.lanes[k]), int(x.words[n[k] - x.first[k], k]), value))
+                results.append((int(x.lanes[k]), int(x.words[n[k] - x.n[k], k]), value))
         return [(lane % array.cols, word, value) for lane, word, value in sorted(results)]
 
 

@@ -82,35 +82,39 @@ class FoldTask:
 
 @dataclass(eq=False)
 class Landing:
-    """The results of a fold: values and edges, [T, c] of sums that moved, [r, c] of held ones.
+    """Results of a fold: values and edges, [T, c] of sums that moved, [r, c] of held ones.
 
-    ``number`` of the fold, ``used`` the part of its results that is no bubbles'.  They are the
-    results from ``first`` [lanes] on of ``lanes`` [lanes], ``each`` of them, latched in order; from
-    below if ``upwards``.  ``words`` [each, lanes] are theirs.
+    ``number`` of the fold; ``start`` the first step whose sums they are, ``whole`` whether no
+    further ones come.  ``used`` is the part of them that is no bubbles'.  In the order they are
+    latched they are ``words`` [each, lanes], the n-th to n + each-th of the lanes ``lanes``; in a
+    matrix of ``height`` rows, from the lowest on if ``upwards``.
     """
 
     number: int
+    start: int
+    whole: bool
     used: tuple[int, int]
-    each: int
     lanes: Ints
-    first: Ints
+    n: Ints
     words: Ints
-    upwards: bool
     height: int
+    upwards: bool
     values: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     edges: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def take(self, results: pe.Results) -> bool:
         """Whether all results are there; they are then taken."""
-        if (results.arrived[self.lanes] < self.first + self.each).any():
+        if (results.arrived[self.lanes] < self.n + len(self.words)).any():
             return False
-        at = (self.first + np.arange(self.each)[:, None]) & (len(results.values) - 1), self.lanes
-        columns = self.each * len(self.lanes) // self.height
-        self.values, self.edges = (
-            x[at].reshape(self.height, columns)[:: -1 if self.upwards else 1]
-            for x in (results.values, results.edges)
-        )
+        values, edges = np.empty(self.words.shape, results.values.dtype), np.empty_like(self.words)
+        pe.take(results, self.lanes, self.n, values, edges)
+        self.values, self.edges = self.matrix(values), self.matrix(edges)
         return True
+
+    def matrix(self, latched: Ints) -> Ints:
+        """What comes in the order of latching, as it lies in the fold."""
+        lies = latched.reshape(self.height, -1)
+        return lies[::-1] if self.upwards else lies
 
 
 class Port:
@@ -248,25 +252,27 @@ class SystolicArray:
         return pe.Results(values, edges, np.zeros(lanes, np.int64), np.zeros(lanes, np.int64))
 
     def _expect(
-        self, lanes: Ints, words: Ints, used: tuple[int, int], *, upwards: bool, height: int
-    ) -> None:
-        """Make room for the results of a fold, of which ``words`` [each, lanes] are the words."""
+        self, lanes: Ints, words: Ints, used: tuple[int, int], *, start: int = 0,
+        whole: bool = True, height: int, upwards: bool = False,
+    ) -> None:  # fmt: skip
+        """Make room for results of a fold, of which ``words`` [each, lanes] are the words."""
         results, each = self.results, len(words)
-        first = results.expected[lanes]
-        oldest = min((int(x.first.min()) for x in self.landings), default=int(first.min()))
-        need = int(first.max()) + each - min(oldest, int(first.min()))
+        n = results.expected[lanes]
+        oldest = min(int(x.n.min()) for x in self.landings) if self.landings else int(n.min())
+        need = int(n.max()) + each - min(oldest, int(n.min()))
         if need > len(results.values):
             deeper = self._lanes(1 << need.bit_length(), results.values.shape[1])
             for x in self.landings:
-                n = x.first + np.arange(x.each)[:, None]
+                at = x.n + np.arange(len(x.words))[:, None]
                 for was, now in zip(results[:2], deeper[:2], strict=True):
-                    now[n % len(now), x.lanes] = was[n % len(was), x.lanes]
-            self.results = results = deeper._replace(
-                arrived=results.arrived, expected=results.expected
-            )
+                    now[at % len(now), x.lanes] = was[at % len(was), x.lanes]
+            arrived, expected = results.arrived, results.expected
+            self.results = results = deeper._replace(arrived=arrived, expected=expected)
         results.expected[lanes] += each
         self.expected += each * len(lanes)
-        self.landings.append(Landing(self.issued, used, each, lanes, first, words, upwards, height))
+        self.landings.append(
+            Landing(self.issued, start, whole, used, lanes, n, words, height, upwards)
+        )
 
     def _collect(self) -> None:
         """Hand on the folds whose results are all there."""
@@ -290,6 +296,7 @@ class SystolicArray:
         tag, steps = self.residency << 6 & pe.RESIDENCY, len(rows.words)
         for first in range(0, steps, BLOCK):
             part, end = slice(first, first + BLOCK), first + BLOCK >= steps
+            self._feeds(other.words[part], first, end)
             for port, stream in ((self.rows_port, rows), (self.side, other)):
                 port.put(
                     self.edge,
@@ -304,6 +311,9 @@ class SystolicArray:
             self.run_to(at_most if end else min(at_most, start.operand + first))
         self.issued += 1
         self.slot += steps
+
+    def _feeds(self, words: Ints, start: int, end: bool) -> None:
+        """Some steps of a fold are fed."""
 
     def _planes(self, *kinds: Any, extra: int = 0) -> Any:
         """A flat plane of each type; None is that of values."""
@@ -364,10 +374,12 @@ class HeldOperandArray(SystolicArray):
         sums = Stream(nothing, words, nothing > 0)
         if self.full:
             sums = sums.padded(t, self.cols)
-        lanes = np.arange(sums.words.shape[1])
-        self._expect(lanes, sums.words, (t, self.size[1]), upwards=False, height=t)
         self._feed(task, sums, start, new=new, leaves=False)
         return start
+
+    def _feeds(self, words: Ints, start: int, end: bool) -> None:
+        lanes, used = np.arange(words.shape[1]), (len(words), self.size[1])
+        self._expect(lanes, words, used, start=start, whole=end, height=len(words))
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.values.shape
@@ -439,7 +451,7 @@ class HeldOutputsArray(SystolicArray):
         width = words.shape[1]
         if leaves and self.outputs == "in_place":
             lanes = (np.arange(height)[:, None] * self.cols + np.arange(width)).ravel()
-            self._expect(lanes, words.reshape(1, -1), (r, c), upwards=False, height=height)
+            self._expect(lanes, words.reshape(1, -1), (r, c), height=height)
         elif leaves:
             self._expect(np.arange(width), words[::-1], (r, c), upwards=True, height=height)
         self._feed(task, cols, start, new=new, leaves=leaves)
@@ -538,7 +550,8 @@ def run_folds(
 
     def take(x: Landing) -> None:
         for i, j in np.ndindex(x.values.shape):
-            results.append(MatrixResult(x.number, i, j, int(x.edges[i, j]), int(x.values[i, j])))
+            edge, value = int(x.edges[i, j]), int(x.values[i, j])
+            results.append(MatrixResult(x.number, x.start + i, j, edge, value))
 
     array.ready = take
     width = 0
