@@ -363,7 +363,8 @@ class LevelTiles:
                 sliding_forms(self.nest), sizes, window, strict=True
             ):
                 out, tap = (points.pop(d) * s for d, s in form.steps.items())
-                where = np.unique(out[:, None] + tap + form.first)
+                where = (out[:, None] + tap + form.first).ravel()
+                where = where if (where[1:] > where[:-1]).all() else np.unique(where)
                 lists.append(where[(where >= low) & (where < high)] * size)
         lists += [x * self.form.steps[p] for p, x in points.items() if p in self.form.steps]
         names = np.zeros(1, np.int64)

@@ -102,8 +102,7 @@ class Traffic:
                 continue
             for k, names in come.items():
                 row, words = self.row(link.b.child, link.b.child, k), link.tiles.address(names)
-                self.held[row, words] = self.fresh[row, words] = True
-                self.values[row, words] = 0
+                start_sums(row, words, self.values, self.held, self.fresh)
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -128,10 +127,8 @@ class Traffic:
             row, words = self.row(b.child, b.child, k), link.tiles.address(come[k])
             self.held[row, link.tiles.address(minus(old, new))] = False
             made = link.made(words)  # padding zeros are made where they are stored
-            if not self.held[self.outer[row], words[~made]].all():
+            if copy_in(row, self.outer[row], words, made, self.values, self.held):
                 raise HazardError(f"{b}: a word was taken that the level above does not hold")
-            self.held[row, words] = True
-            self.values[row, words] = np.where(made, 0, self.values[self.outer[row], words])
             self._check_size(b, row)
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
@@ -144,10 +141,9 @@ class Traffic:
             m.updated += self._updated(b, row, link.tiles.address(names))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.tiles.address(names)
-            values = self.values[row, words]
-            self.held[row, words] = self.fresh[row, words] = False
-            rows = np.full(len(words), self.outer[row])
-            add(rows, words, values, self.values, self.held, self.outer)
+            sums = np.empty(len(words), np.int64)
+            end_sums(row, words, self.values, self.held, self.fresh, sums)
+            add(self.outer[row : row + 1], words, sums, self.values, self.held, self.outer)
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -161,7 +157,7 @@ class Traffic:
         """Arrivals that are added to a word read for it: all but each residency's first, unless the
         level reads zeros too (section 4.6).
         """
-        first = opened(np.broadcast_to(rows, words.shape).copy(), words, self.fresh)
+        first = opened(np.atleast_1d(rows), words, self.fresh)
         zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
         return int(np.count_nonzero(words >= 0)) - (0 if zeros else first)
 
@@ -172,7 +168,7 @@ class Traffic:
         ``inside`` each comes from; a negative word is none.
         """
         m = self.moves[b]
-        rows = np.broadcast_to(self.row(b.parent, inside, instances), words.shape).copy()
+        rows = np.atleast_1d(self.row(b.parent, inside, instances))
         m.arrived += int(np.count_nonzero(words >= 0))
         m.updated += self._updated(b, rows, words)
         add(rows, words, values, self.values, self.held, self.outer)
@@ -289,12 +285,47 @@ def without(words: Ints, other: Ints, rest: Ints) -> int:
 
 
 @kernel
+def copy_in(row: int, outer: int, words: Ints, made: Bools, values: Values, held: Bools) -> int:
+    """Words come to a row from the one around it, or as zeros; how many that has not."""
+    missing = 0
+    for k in range(len(words)):
+        word = words[k]
+        if not made[k] and not held[outer, word]:
+            missing += 1
+        values[row, word] = 0 if made[k] else values[outer, word]
+        held[row, word] = True
+    return missing
+
+
+@kernel
+def start_sums(row: int, words: Ints, values: Values, held: Bools, fresh: Bools) -> None:
+    """Sums begin at zero."""
+    for word in words:
+        values[row, word] = 0
+        held[row, word] = fresh[row, word] = True
+
+
+@kernel
+def end_sums(
+    row: int, words: Ints, values: Values, held: Bools, fresh: Bools, sums: Ints
+) -> None:  # fmt: skip
+    """Sums leave a row."""
+    for k in range(len(words)):
+        sums[k] = values[row, words[k]]
+        held[row, words[k]] = fresh[row, words[k]] = False
+
+
+@kernel
 def opened(rows: Ints, words: Ints, fresh: Bools) -> int:
-    """How many arrivals are the first of their residency; none is fresh afterwards."""
+    """How many arrivals are the first of their residency; none is fresh afterwards.
+
+    rows   [words] or [1], the row each arrives at
+    """
     first = 0
     for k in range(len(words)):
-        if words[k] >= 0 and fresh[rows[k], words[k]]:
-            fresh[rows[k], words[k]] = False
+        row = rows[k if len(rows) > 1 else 0]
+        if words[k] >= 0 and fresh[row, words[k]]:
+            fresh[row, words[k]] = False
             first += 1
     return first
 
@@ -305,9 +336,11 @@ def add(
 ) -> None:  # fmt: skip
     """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
     may have stood idle meanwhile.
+
+    rows   [words] or [1]
     """
     for k in range(len(words)):
-        row = rows[k]
+        row = rows[k if len(rows) > 1 else 0]
         if words[k] < 0:
             continue
         while not held[row, words[k]]:

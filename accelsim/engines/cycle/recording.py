@@ -77,10 +77,9 @@ class _LineView:
         """Registers that hold."""
         array, p = self.array, self.array.pes
         if isinstance(p, HeldOperandPes):
-            tag = p.held_tag if isinstance(array, HeldOperandArray) and array.two else p.shadow_tag
             kinds = {
-                "held": (p.held, tag != 0, p.held_word),
-                "shadow": (p.shadow, p.shadow_tag != 0, p.shadow_word),
+                "held": (p.held, p.held_word != BUBBLE, p.held_word),
+                "shadow": (p.shadow, p.shadow_word != BUBBLE, p.shadow_word),
             }
         else:
             at = (p.begun - 1) & (len(p.words) - 1), np.arange(len(p.begun))

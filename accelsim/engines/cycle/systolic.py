@@ -342,6 +342,7 @@ class HeldOperandArray(SystolicArray):
         held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
             None, np.int16, np.int64, None, np.int32, np.int64
         )
+        word[:] = shadow_word[:] = BUBBLE
         if not self.two:
             shadow, shadow_word = held, word
         (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
