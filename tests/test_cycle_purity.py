@@ -155,7 +155,7 @@ def test_cycles_are_the_edge_of_the_last_result(monkeypatch):
     collect = SystolicArray._collect
 
     def seen(self):
-        edges.extend(self.results.edges.ravel().tolist())
+        edges.extend(self.results.edge.tolist())
         collect(self)
 
     monkeypatch.setattr(SystolicArray, "_collect", seen)

@@ -67,7 +67,7 @@ class Results(NamedTuple):
     """
 
     values: Ints  # [depth, lanes] the n-th of a lane at n modulo depth
-    edges: Ints  # [depth, lanes] the edge that latched it
+    edge: Ints  # [lanes] that latched the latest of each
     arrived: Ints  # [lanes]
     expected: Ints  # [lanes]
 
@@ -168,20 +168,18 @@ def land(results: Results, lane: int, value: int, tally: Ints) -> None:
         tally[HAZARD], tally[COL] = UNEXPECTED, lane
         return
     results.values[n & (len(results.values) - 1), lane] = value
-    results.edges[n & (len(results.values) - 1), lane] = tally[EDGE]
+    results.edge[lane] = tally[EDGE]
     results.arrived[lane] = n + 1
     tally[LANDED] += 1
     tally[LAST_RESULT] = tally[EDGE]
 
 
 @kernel
-def take(results: Results, lanes: Ints, n: Ints, values: Ints, edges: Ints) -> None:
-    """Values and edges [each, lanes] of the results of each lane from its n-th on."""
+def take(results: Results, lanes: Ints, n: Ints, values: Ints) -> None:
+    """The results [each, lanes] of each lane from its n-th on."""
     for each in range(len(values)):
         for k in range(len(lanes)):
-            at = (n[k] + each) & (len(results.values) - 1)
-            values[each, k] = results.values[at, lanes[k]]
-            edges[each, k] = results.edges[at, lanes[k]]
+            values[each, k] = results.values[(n[k] + each) & (len(results.values) - 1), lanes[k]]
 
 
 @kernel

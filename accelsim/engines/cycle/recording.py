@@ -111,16 +111,15 @@ class _LineView:
 
     def left(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every result latched at this edge."""
-        array, results = self.array, []
-        latched = array.results.arrived - 1
-        for x in array.latest:
-            n = latched[x.lanes]
-            at = n & (len(array.results.edges) - 1), x.lanes
-            now = (array.results.edges[at] == array.edge) & (n >= x.n) & (n < x.n + len(x.words))
-            for k in np.flatnonzero(now).tolist():
-                value = int(array.results.values[at[0][k], x.lanes[k]])
-                results.append((int(x.lanes[k]), int(x.words[n[k] - x.n[k], k]), value))
-        return [(lane % array.cols, word, value) for lane, word, value in sorted(results)]
+        results: list[tuple[int, int, int]] = []
+        for x, which in self.array.latched():
+            lanes = x.lanes[which % len(x.lanes)]
+            n = self.array.results.arrived[lanes] - 1
+            values = self.array.results.values[n & (len(self.array.results.values) - 1), lanes]
+            results += zip(
+                lanes.tolist(), x.words.ravel()[which].tolist(), values.tolist(), strict=True
+            )
+        return [(lane % self.array.cols, word, value) for lane, word, value in sorted(results)]
 
 
 def record_lines(

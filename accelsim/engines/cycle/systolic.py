@@ -7,7 +7,7 @@ cycle engine issues the folds of a nest; ``run_folds`` plain matrices, for compa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +82,7 @@ class FoldTask:
 
 @dataclass(eq=False)
 class Landing:
-    """Results of a fold: values and edges, [T, c] of sums that moved, [r, c] of held ones.
+    """Results of a fold: [T, c] of sums that moved, [r, c] of held ones.
 
     ``number`` of the fold; ``start`` the first step whose sums they are, ``whole`` whether no
     further ones come.  ``used`` is the part of them that is no bubbles'.  In the order they are
@@ -100,15 +100,14 @@ class Landing:
     height: int
     upwards: bool
     values: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    edges: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     def take(self, results: pe.Results) -> bool:
         """Whether all results are there; they are then taken."""
         if (results.arrived[self.lanes] < self.n + len(self.words)).any():
             return False
-        values, edges = np.empty(self.words.shape, results.values.dtype), np.empty_like(self.words)
-        pe.take(results, self.lanes, self.n, values, edges)
-        self.values, self.edges = self.matrix(values), self.matrix(edges)
+        values = np.empty(self.words.shape, results.values.dtype)
+        pe.take(results, self.lanes, self.n, values)
+        self.values = self.matrix(values)
         return True
 
     def matrix(self, latched: Ints) -> Ints:
@@ -248,8 +247,7 @@ class SystolicArray:
             raise HazardError(f"edge {self.edge}: {what}")
 
     def _lanes(self, depth: int, lanes: int) -> pe.Results:
-        values, edges = np.zeros((depth, lanes), self.dtype), np.zeros((depth, lanes), np.int64)
-        return pe.Results(values, edges, np.zeros(lanes, np.int64), np.zeros(lanes, np.int64))
+        return pe.Results(np.zeros((depth, lanes), self.dtype), *np.zeros((3, lanes), np.int64))
 
     def _expect(
         self, lanes: Ints, words: Ints, used: tuple[int, int], *, start: int = 0,
@@ -264,15 +262,22 @@ class SystolicArray:
             deeper = self._lanes(1 << need.bit_length(), results.values.shape[1])
             for x in self.landings:
                 at = x.n + np.arange(len(x.words))[:, None]
-                for was, now in zip(results[:2], deeper[:2], strict=True):
-                    now[at % len(now), x.lanes] = was[at % len(was), x.lanes]
-            arrived, expected = results.arrived, results.expected
-            self.results = results = deeper._replace(arrived=arrived, expected=expected)
+                was, now = results.values, deeper.values
+                now[at % len(now), x.lanes] = was[at % len(was), x.lanes]
+            self.results = results = results._replace(values=deeper.values)
         results.expected[lanes] += each
         self.expected += each * len(lanes)
         self.landings.append(
             Landing(self.issued, start, whole, used, lanes, n, words, height, upwards)
         )
+
+    def latched(self) -> Iterator[tuple[Landing, Ints]]:
+        """What was latched at this edge: of a landing, which of its ``words`` [each, lanes]."""
+        for x in self.latest:
+            each = self.results.arrived[x.lanes] - 1 - x.n
+            now = self.results.edge[x.lanes] == self.edge
+            lanes = np.flatnonzero(now & (each >= 0) & (each < len(x.words)))
+            yield x, each[lanes] * len(x.lanes) + lanes
 
     def _collect(self) -> None:
         """Hand on the folds whose results are all there."""
@@ -547,14 +552,16 @@ def run_folds(
         kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs,
         partial_folds=partial_folds,
     )  # fmt: skip
-    results: list[MatrixResult] = []
+    landed: list[Landing] = []
+    edges: dict[tuple[int, int, int], int] = {}
 
-    def take(x: Landing) -> None:
-        for i, j in np.ndindex(x.values.shape):
-            edge, value = int(x.edges[i, j]), int(x.values[i, j])
-            results.append(MatrixResult(x.number, x.start + i, j, edge, value))
+    def see() -> None:
+        for x, which in array.latched():
+            flat = x.matrix(np.arange(x.words.size).reshape(x.words.shape))
+            for i, j in np.argwhere(np.isin(flat, which)).tolist():
+                edges[x.number, x.start + i, j] = array.edge
 
-    array.ready = take
+    array.ready, array.watch = landed.append, see
     width = 0
     for fold in folds:
         _check(kind, R, C, fold, width)
@@ -567,7 +574,11 @@ def run_folds(
         lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
         array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
     array.drain()
-    return sorted(results)
+    return sorted(
+        MatrixResult(x.number, x.start + i, j, edges[x.number, x.start + i, j], int(value))
+        for x in landed
+        for (i, j), value in np.ndenumerate(x.values)
+    )
 
 
 def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:
