@@ -170,6 +170,7 @@ class Macs:
             )
             for t in TENSORS
         }
+        self.first = {t: np.array([[x.first] for x in forms]) for t, forms in self.forms.items()}
 
     def chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
         """Coordinates of a chain's dimensions and whether they exist, the loops outside the PEs
@@ -219,16 +220,25 @@ class Macs:
             one, two = self._part(tensor, c, at, first, width, cut)
             ones += one
             twos = twos + two
-        ones += np.array([[form.first] for form in self.forms[tensor]])
-        windows = np.array([
-            sum(real_window(self.nest, tensor, level), ()) if tensor == "ifmap" else (0, 1, 0, 1)
-            for level in (self.nest.levels, feeder)
-        ])  # fmt: skip
+        ones += self.first[tensor]
         names, addresses = np.empty((2, *shape), np.int64)
         touched = Touched(names, addresses, np.empty(shape, np.bool_))
-        locate(ones, twos, windows, *touched)
+        locate(ones, twos, self._windows(tensor, feeder), *touched)
         self._last[tensor] = key, touched
         return touched
+
+    def _windows(self, tensor: str, feeder: int) -> Ints:
+        """Rows and columns that are words at the MAC, and those that the feeder has, [2, 4]."""
+        key = (tensor, feeder)
+        if key not in self._known:
+            levels = (self.nest.levels, feeder)
+            whole = tensor != "ifmap"
+            self._known[key] = np.array([
+                (0, 1, 0, 1) if whole else sum(real_window(self.nest, tensor, level), ())
+                for level in levels
+            ])  # fmt: skip
+        windows: Ints = self._known[key]
+        return windows
 
     def _part(
         self, tensor: str, chain: Chain, at: Where, first: Ints | None, width: int | None, cut: Any

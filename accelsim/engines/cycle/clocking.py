@@ -175,7 +175,7 @@ class _Systolic:
             self.waiting.popleft()
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
-        b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
+        b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
         traffic.advance(at)
         traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
 
@@ -183,10 +183,9 @@ class _Systolic:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
         lines, moves, n = self.lines, dict(self.levels.moves), [int(x) for x in tally]
         rows, cols, held = (
-            lines.boundary(t, outside=True)
-            for t in (lines.along_rows, lines.along_cols, lines.held)
+            lines.outer[t] for t in (lines.along_rows, lines.along_cols, lines.held)
         )
-        inner = lines.boundary(lines.held, outside=False)
+        inner = lines.inner
         made = n[pe.SUMS_MADE]
         moves[rows] = Moved(taken=n[pe.ROWS_TAKEN], read=n[pe.ROWS_FED])
         if lines.outputs_held:

@@ -23,7 +23,7 @@ from accelsim.engines.cycle.addresses import (
 from accelsim.engines.cycle.levels import Traffic
 from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Boundary, Chain, Nest
+from accelsim.mapping.nest import Chain, Nest
 
 MOST_PES = 1 << 20
 
@@ -47,6 +47,9 @@ class FoldWork:
 class Lines:
     """How a nest lies on the lines.  Raises MappingError for what has no honest way through a
     systolic array.
+
+    ``outer`` are tensors' boundaries between the levels outside and the PEs, ``inner`` that of the
+    held one between the PEs and their MACs.
 
     Natural: the streamed operand (with outputs held, the one that depends on the rows) moves along
     the rows and sums move down the columns.  Where the sums depend on the rows' loops the whole
@@ -74,6 +77,8 @@ class Lines:
                 f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} "
                 f"the cycle engine clocks"
             )
+        self.outer = {b.tensor: b for b in nest.boundaries if b.parent < self.pe <= b.child}
+        self.inner = next(b for b in nest.boundaries if b.parent == self.pe)
         within = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
         rows, cols, inside = self.axes
@@ -169,7 +174,7 @@ class Lines:
                     f"to neighbour, and no PE passes one on unused"
                 )
         r, c = int(rows.sum()), int(cols.sum())
-        feeder = self.boundary(self.held, outside=True).parent
+        feeder = self.outer[self.held].parent
         held = self.macs[self.held].touched(self.held, at, feeder, np.arange(r), c)
         return FoldWork(at, r, c, np.flatnonzero(within), held)
 
@@ -178,7 +183,7 @@ class Lines:
         sums.
         """
         lines = fold.r if tensor == self.along_rows else fold.c
-        feeder = self.boundary(tensor, outside=True).parent
+        feeder = self.outer[tensor].parent
         return self.macs[tensor].touched(tensor, fold.at, feeder, fold.inside, lines)
 
     def changes(self, fold: FoldWork, following: FoldWork) -> bool:
@@ -196,15 +201,6 @@ class Lines:
                 f"while others change theirs; systolic lines shift whole columns"
             )
         return True
-
-    def boundary(self, tensor: str, *, outside: bool) -> Boundary:
-        """A tensor's boundary between the levels outside and the PEs, or (of the held one) between
-        the PEs and their MACs.
-        """
-        mine = (b for b in self.nest.boundaries if b.tensor == tensor)
-        if outside:
-            return next(b for b in mine if b.parent < self.pe <= b.child)
-        return next(b for b in mine if b.parent == self.pe)
 
     # -- which rows, columns and steps inside the PEs have MACs ------------------------------------
 
