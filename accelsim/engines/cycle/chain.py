@@ -102,9 +102,12 @@ def hop(first: int, last: int, links: Links, parts: Parts, out: Parts) -> int:
     k = n = wrong = 0
     for edge in range(first, last + 1):
         now = edge % len(links.part)
-        links.part_name[now, :, :, :] = NOBODY
+        for who in range(links.place.shape[1]):
+            chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
+            links.part_name[now, chain, col, row] = NOBODY
         while k < len(parts.edge) and parts.edge[k] == edge:
-            chain, row, col = links.place[:, parts.who[k]]
+            who = parts.who[k]
+            chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
             if links.part_name[now, chain, col, row] != NOBODY:
                 wrong = TWO_AT_ONCE
             links.part_name[now, chain, col, row] = parts.name[k]

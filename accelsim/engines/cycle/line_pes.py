@@ -307,7 +307,8 @@ def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally:
         tally[HELD_LATCHED] += tag >> HOPS == 0 and tag & WORD != 0
         if not two:
             pes.held_tag[k] = np.int16(tag) if tag >> HOPS == 0 else np.int16(0)
-    held.tags[at, :] = 0
+    for line in range(width - 1):
+        held.tags[at, line] = 0
 
 
 # -- sums held ---------------------------------------------------------------------------------
