@@ -12,6 +12,7 @@ analytic       from loaded architecture, dataflow and layers: the choice of mapp
 simulate       ``acc.simulate``, median of 20 calls: that, and the rows with their hashes
 event          ``event.run`` with random data, once; its outputs are compared with the golden
                model afterwards
+cycle          ``cycle.run`` likewise: every register clocked with real values
 times faster   SCALE-Sim's seconds by ours (the median of analytic)
 
 SCALE-Sim's total_cycles numbers the last cycle from 0, so it is ours less one (docs/scalesim.md).
@@ -39,7 +40,7 @@ from typing import Any
 from scalesim_tool import ALEXNET, BY_COMMAND_LINE, FLOWS, Layer, add_venv, environment, run
 
 import accelsim as acc
-from accelsim.engines import analytic, event, golden
+from accelsim.engines import analytic, cycle, event, golden
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.moved import columns, energy
 from accelsim.results import check
@@ -47,7 +48,7 @@ from accelsim.results.simulate import simulate
 from accelsim.workload.arithmetic import random_data
 
 CALLS = 20
-ANALYTIC, EVENT = 10_000, 20  # times faster, asked for
+ANALYTIC, EVENT, CYCLE = 10_000, 20, 10  # times faster, asked for
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ def seconds(work: Callable[[], Any]) -> list[float]:
 
 
 def executed(
-    case: Case, arch: acc.Architecture, flow: acc.Dataflow
+    case: Case, arch: acc.Architecture, flow: acc.Dataflow, engine: str
 ) -> tuple[float, list[int], list[str]]:
-    """CPU seconds of moving and multiplying every word, the cycles of every layer's folds, and what
-    is wrong with its outputs.
+    """CPU seconds of carrying out every word and MAC, or of clocking every register; the cycles of
+    every layer, and what is wrong with its outputs.
     """
     spent = 0.0
     cycles: list[int] = []
@@ -98,14 +99,13 @@ def executed(
         )  # type: ignore[arg-type]
         start = time.process_time()
         nest = acc.Nest(problem, arch, acc.choose(problem, arch, flow))
-        done = event.run(nest, data)
+        done: Any = event.run(nest, data) if engine == "event" else cycle.run(nest, data)
         spent += time.process_time() - start
-        cycles.append(event.array_cycles(nest, done.folds))
-        if (
-            why := check.outputs(problem, golden.accumulate(problem, data, psum), done.outputs)
-            or done.overflow
-        ):
-            wrong.append(f"{layer.name}: {why}")
+        folds = event.array_cycles(nest, done.folds) if engine == "event" else done.array_cycles
+        cycles.append(folds)
+        why = check.outputs(problem, golden.accumulate(problem, data, psum), done.outputs)
+        if why or done.overflow:
+            wrong.append(f"{layer.name}, {engine}: {why or done.overflow}")
     return spent, cycles, wrong
 
 
@@ -120,7 +120,11 @@ def compare(case: Case, python: Path, *, class_only: bool) -> bool:
         statistics.median(seconds(lambda: simulate(layers, arch, flow))[1:]),
     )
     ours = [evaluated(layer, arch, flow) for layer in layers]
-    moved, folds, wrong = executed(case, arch, flow)
+    moved, folds, wrong = executed(case, arch, flow, "event")
+    first_layer = Case(case.name, case.flow, case.side, case.layers[:1])
+    executed(first_layer, arch, flow, "cycle")  # compiles
+    clocked, edges, more = executed(case, arch, flow, "cycle")
+    wrong += more
 
     theirs, report = run(python, case.layers, case.flow, case.side, case.side)
     reports, by_command, faster = [report], "-", "-"
@@ -128,16 +132,17 @@ def compare(case: Case, python: Path, *, class_only: bool) -> bool:
         traced, report = run(python, case.layers, case.flow, case.side, case.side, BY_COMMAND_LINE)
         reports, by_command, faster = [*reports, report], f"{traced:.1f}", f"{traced / median:.0f}"
     reported = [[int(row["Total Cycles"]) + 1 for row in report] for report in reports]
-    agree = ours == folds and all(cycles == ours for cycles in reported)
+    agree = ours == folds == edges and all(cycles == ours for cycles in reported)
     print(
         f"{case.name:20} {theirs:9.1f} {by_command:>12} {first * 1e3:8.2f} {median * 1e3:8.2f} "
         f"{rows * 1e3:8.2f} "
-        f"{theirs / median:9.0f} {faster:>12} {moved:8.2f} {theirs / moved:8.0f}  "
+        f"{theirs / median:9.0f} {faster:>12} {moved:8.2f} {theirs / moved:8.0f} "
+        f"{clocked:8.2f} {theirs / clocked:8.1f}  "
         f"{'equal' if agree else 'DIFFER'}",
         flush=True,
     )
     if not agree:
-        print(f"  SCALE-Sim + 1 {reported}, analytic {ours}, event {folds}")
+        print(f"  SCALE-Sim + 1 {reported}, analytic {ours}, event {folds}, cycle {edges}")
     for why in wrong:
         print(f"  {why}")
     return agree and not wrong
@@ -160,12 +165,12 @@ def main() -> int:
 
     print(
         f"{'':20} {'SCALE-Sim, CPU s':^22} {'analytic, CPU ms':^17} {'simulate':>8} "
-        f"{'times faster':^22} {'event':>8} {'times':>8}"
+        f"{'times faster':^22} {'event':>8} {'times':>8} {'cycle':>8} {'times':>8}"
     )
     print(
         f"{'case':20} {'class':>9} {'command line':>12} {'first':>8} {'median':>8} {'CPU ms':>8} "
         f"{'class':>9} {'command line':>12} "
-        f"{'CPU s':>8} {'faster':>8}  cycles"
+        f"{'CPU s':>8} {'faster':>8} {'CPU s':>8} {'faster':>8}  cycles"
     )
     good = True
     for flow in flows:
@@ -175,7 +180,7 @@ def main() -> int:
         ):
             good &= compare(case, python, class_only=options.class_only)
     print(
-        f"asked for: analytic {ANALYTIC} times, event {EVENT} times; load average "
+        f"asked for: analytic {ANALYTIC}, event {EVENT}, cycle {CYCLE} times; load average "
         f"{os.getloadavg()[0]:.2f}"
     )
     return 0 if good else 1

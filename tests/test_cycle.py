@@ -365,16 +365,24 @@ def test_a_wrong_word_is_noticed(monkeypatch):
     read that is not counted.
     """
     nest = nest_of(LAYERS["plain"], "systolic", "ws", **{"array.rows": 4, "array.cols": 3})
-    from accelsim.engines.cycle import lines, registers
+    from accelsim.engines.cycle import clocking
+    from accelsim.engines.cycle import line_pes as pe
 
-    stream = lines.Matrix.stream
+    stream = clocking.stream
 
-    def swapped(self, traffic):
-        words = stream(self, traffic)
-        return registers.Stream(words.values[:, ::-1].copy(), words.names, words.given)
+    def swapped(words, traffic):
+        one = stream(words, traffic)
+        return clocking.Stream(one.values[:, ::-1].copy(), one.words, one.read)
 
-    monkeypatch.setattr(lines.Matrix, "stream", swapped)
+    monkeypatch.setattr(clocking, "stream", swapped)
     assert any("outputs" in w for w in differences(nest)[0])
     monkeypatch.undo()
-    monkeypatch.setattr(registers.SystolicArray, "_fed", lambda self, port: random.randrange(2))
+    clock = pe.clock_held_operand
+
+    def miscounted(*arguments):
+        clock(*arguments)
+        tally = arguments[7]
+        tally[[pe.ROWS_FED, pe.OTHER_FED]] += random.randrange(2)
+
+    monkeypatch.setattr(pe, "clock_held_operand", miscounted)
     assert any("ifmap" in w or "weight" in w for w in differences(nest)[0])

@@ -10,7 +10,7 @@ import pytest
 import accelsim as acc
 from accelsim.engines import cycle
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.chain import Chains
+from accelsim.engines.cycle.chain import Chains, Parts
 from accelsim.engines.cycle.levels import HazardError
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping
@@ -146,38 +146,51 @@ def line(rows: int, cols: int) -> Chains:
     return Chains(*place)
 
 
+def parts(edge, who, names, values):
+    who = np.asarray(who)
+    return Parts(np.full(len(who), edge), who, np.asarray(names), np.asarray(values))
+
+
+NONE = parts(0, np.zeros(0, int), np.zeros(0, int), np.zeros(0, int))
+
+
 @pytest.mark.parametrize(("rows", "cols"), [(1, 1), (3, 1), (1, 4), (3, 2)])
 def test_chain_hops_one_link_an_edge(rows, cols):
     chain, n = line(rows, cols), rows * cols
     rng = np.random.default_rng(0)
-    parts = {edge: rng.integers(-9, 9, n) for edge in (1, 2, 3, 6)}
+    own = {edge: rng.integers(-9, 9, n) for edge in (1, 2, 3, 6)}
     whole = {}
     for edge in range(1, 20):
-        if edge in parts:
-            chain.launch(edge, parts[edge], np.full(n, edge), np.ones(n, bool), edge)
-        out = chain.clock(edge)
-        if out is not None:
-            assert out.names.tolist() == [out.label]
-            whole[out.label] = (edge, int(out.values[0]))
-    assert whole == {e: (e + rows - 1 + cols - 1, int(v.sum())) for e, v in parts.items()}
-    assert not chain.busy
+        mine = parts(edge, np.arange(n), np.full(n, edge), own[edge]) if edge in own else NONE
+        out = chain.clock(edge, mine)
+        if len(out.edge):
+            assert out.edge.tolist() == [edge]
+            assert out.name.tolist() == [edge - chain.length]
+            whole[int(out.name[0])] = (edge, int(out.value[0]))
+    assert whole == {e: (e + rows - 1 + cols - 1, int(v.sum())) for e, v in own.items()}
+    assert not chain.under_way
+    # many edges at once are the same edges
+    at_once = line(rows, cols).clock(
+        20, Parts(*(np.concatenate(x) for x in zip(
+            *(parts(e, np.arange(n), np.full(n, e), v) for e, v in own.items()), strict=True
+        )))
+    )  # fmt: skip
+    out = zip(at_once.name.tolist(), at_once.edge.tolist(), at_once.value.tolist(), strict=True)
+    assert {name: (edge, value) for name, edge, value in out} == whole
 
 
 def test_chain_passes_through_pes_with_nothing_to_add():
     chain = line(3, 2)
-    there = np.array([False, True, False, False, False, False])  # row 0, column 1 alone
-    chain.launch(1, np.arange(10, 16), np.full(6, 7), there, "x")
-    out = [chain.clock(e) for e in range(1, 6)]
-    assert [x is not None for x in out] == [False, False, False, True, False]
-    assert out[3].values.tolist() == [11]
+    alone = parts(1, [1], [7], [11])  # row 0, column 1
+    out = [chain.clock(e, alone if e == 1 else NONE) for e in range(1, 6)]
+    assert [len(x.edge) > 0 for x in out] == [False, False, False, True, False]
+    assert out[3].value.tolist() == [11]
 
 
 def test_chain_refuses_what_cannot_meet():
     chain = line(2, 1)
-    chain.launch(1, np.array([1, 2]), np.array([5, 6]), np.ones(2, bool), "x")
-    chain.clock(1)
+    chain.clock(1, parts(1, [0, 1], [5, 6], [1, 2]))
     with pytest.raises(HazardError, match="different words meet"):
-        chain.clock(2)
-    chain.launch(3, np.zeros(2), np.zeros(2), np.ones(2, bool), "x")
+        chain.clock(2, NONE)
     with pytest.raises(HazardError, match="two sums set out"):
-        chain.launch(3, np.zeros(2), np.zeros(2), np.ones(2, bool), "x")
+        line(2, 1).clock(3, parts(3, [0, 0], [0, 0], [0, 0]))

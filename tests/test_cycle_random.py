@@ -197,6 +197,12 @@ def test_lines():
     ), outcomes
 
 
+def test_results_that_wait_long():
+    """A fold may end after many later ones; its results keep their place until then."""
+    nest = systolic_nest(random.Random(144), 3000)
+    assert check(nest, 144) == "ran"
+
+
 def test_buses():
     outcomes = run_many("buses", range(QUICK["buses"]))
     assert set(outcomes) == {"ran"}, outcomes  # nothing plain is refused

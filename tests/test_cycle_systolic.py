@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clocked_matrices import Fold, run_folds, stream_of
 
-from accelsim.engines.cycle import HazardError
+from accelsim.engines.cycle import HazardError, systolic
 from accelsim.engines.cycle.controller import Start
-from accelsim.engines.cycle.held_operand import HeldOperandArray
-from accelsim.engines.cycle.registers import FoldTask, Stream, SystolicArray
-from accelsim.engines.cycle.systolic import Fold, Kind, make_array, run_folds
+from accelsim.engines.cycle.systolic import (
+    FoldTask,
+    HeldOperandArray,
+    Kind,
+    SystolicArray,
+    make_array,
+)
 
 Size = tuple[int, int, int]  # T, r, c
 
@@ -149,7 +154,7 @@ def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[FoldTask]:
     tasks = []
     for fold in folds_of(kind, sizes)[0]:
         rows, held, cols = (
-            None if x is None else Stream.of(x) for x in (fold.rows, fold.held, fold.cols)
+            None if x is None else stream_of(x) for x in (fold.rows, fold.held, fold.cols)
         )
         assert rows is not None
         (t, r), other = rows.values.shape, held if held is not None else cols
@@ -265,6 +270,25 @@ def test_folds_that_follow_later_are_fine():
         assert not disturbed(option, 3, 3, [(4, 3, 2), (2, 2, 3)], 1, later), option
 
 
+@every_option
+def test_a_fold_is_fed_some_steps_at_a_time(option, monkeypatch):
+    """However many: the same results on the same edges."""
+    kind, options = OPTIONS[option]
+    folds, _ = folds_of(kind, [(11, 3, 2), (2, 2, 3), (7, 1, 1), (9, 3, 3)])
+    at_once = run_folds(kind, 3, 3, folds, **options)
+    for block in (1, 3, 7):
+        monkeypatch.setattr(systolic, "BLOCK", block)
+        assert run_folds(kind, 3, 3, folds, **options) == at_once
+
+
+@every_option
+@pytest.mark.parametrize("t", [1, 9])
+def test_many_residencies(option, t):
+    """More than a tag tells apart, and under each other rows that keep what was held before."""
+    small = [(t, 1, 2)] * 9
+    last_edge(option, 5, 9, [(t, 5, 9), *small, (t, 4, 9), *small, (t, 5, 1), *small])
+
+
 def test_held_words_that_stay():
     """A fold that brings no weights streams on; one that leaves its outputs is added to: as one
     longer fold would do.
@@ -328,6 +352,6 @@ def test_a_word_that_is_lost_is_noticed():
     (task,) = tasks_of("held_operand", [(4, 3, 3)])
     array.issue(task)
     array.run_to(5)
-    array.moving[2, 1, 0] = -1  # the slot of the operand in PE (1, 0)
+    array.pes.moving_tag[array.edge & 1, 1 * 4 + 1] = 0  # the operand in PE (1, 0)
     with pytest.raises(HazardError, match="not added to by all"):
         array.drain()

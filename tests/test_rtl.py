@@ -11,10 +11,9 @@ import random
 
 import numpy as np
 import pytest
+from clocked_matrices import Fold as Clocked
+from clocked_matrices import run_folds
 from rtl.driver import Case, Fold, available, run_many
-
-from accelsim.engines.cycle.systolic import Fold as Clocked
-from accelsim.engines.cycle.systolic import run_folds
 
 MISSING = available()
 pytestmark = pytest.mark.skipif(

@@ -13,43 +13,167 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
+from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where
+from accelsim.engines.cycle.chain import Parts
 from accelsim.engines.cycle.levels import HazardError, Traffic
-from accelsim.engines.cycle.planning import Loads, PlainStep, Planner
-from accelsim.engines.cycle.spads import Change, Spads
+from accelsim.engines.cycle.pads import Pads
+from accelsim.engines.cycle.planning import Loads, MacWords, PlainStep, Planner
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Nest
 
 
 @dataclass(frozen=True, eq=False)
-class _Slot:
-    """One edge's products on their way through the multipliers: ``products`` [positions] of one
-    setting of a step, which it ``opens`` or ``ends``.
-    """
+class _Slots:
+    """Products of one step on their way through the multipliers."""
 
     step: PlainStep
-    setting: int
-    opens: bool
-    ends: bool
-    products: Ints
+    first: int  # of the step's slots, and how many
+    many: int
+    due: int  # the edge that adds the first of them
+    products: Ints  # [slots, MACs]
 
 
 @dataclass(eq=False)
 class _Bin:
-    """Sums of one step that left the PEs, until all are out.
-
-    ``pending``  sums still on chains
-    ``ended``    whether the step's last product has been added
-    ``sums``     occasion, and [sums] each: PE or MAC, word, value
+    """Sums of one step that left the PEs, until all are out: (occasion, PE or MAC, word, value) of
+    each.
     """
 
     step: PlainStep
-    pending: int = 0
+    first: int  # the edge that adds its first product
+    pending: int = 0  # sums on chains
     ended: bool = False
-    sums: list[tuple[int, Ints, Ints, Ints]] = field(default_factory=list)
+    sums: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
+
+
+class Seen(NamedTuple):
+    """Which words a bus has carried at an edge: a stamp a word, so nothing is ever cleared."""
+
+    group: Ints  # [places] who shares the bus
+    name: Ints  # [places] and which word it is, hashed
+    stamp: Ints  # [places] the edge it was carried at
+
+
+@kernel
+def carried(seen: Seen, group: int, name: int, stamp: int) -> int:
+    """1 if a bus carries a word for the first time at this edge, 0 if it has it already."""
+    place = (group * 0x9E3779B1 + name * 0x85EBCA77 + (name >> 15)) & (len(seen.stamp) - 1)
+    while seen.stamp[place] == stamp:
+        if seen.group[place] == group and seen.name[place] == name:
+            return 0
+        place = (place + 1) & (len(seen.stamp) - 1)
+    seen.group[place], seen.name[place], seen.stamp[place] = group, name, stamp
+    return 1
+
+
+@kernel
+def bring(
+    setting: int, next_load: int, loads: Loads, values: Ints, there: Bools, seen: Seen, stamp: int,
+    counts: Ints,
+) -> int:  # fmt: skip
+    """Words on the bus at a setting: read once for all who share it, latched by every PE that takes
+    it.  Returns the load that comes next.
+    """
+    while next_load < len(loads.when) and loads.when[next_load] <= setting:
+        pe, slot = loads.pe[next_load], loads.slot[next_load]
+        values[pe, slot], there[pe, slot] = loads.value[next_load], True
+        counts[TAKEN] += 1
+        if loads.read[next_load]:
+            counts[READ] += carried(seen, loads.group[next_load], loads.name[next_load], stamp)
+        next_load += 1
+    return next_load
+
+
+TAKEN, READ, TAKEN_INSIDE, READ_INSIDE = range(4)
+DRAINED, ARRIVED, OPENED, SENT, HAZARD = range(5)
+
+
+@kernel
+def from_pes(
+    settings: Ints, stamp: int, exists: Bools, words: MacWords, lanes: int, group: Ints,
+    names: Ints, values: Ints, there: Bools, loads: Loads, seen: Seen, operands: Ints, counts: Ints,
+) -> None:  # fmt: skip
+    """What MACs read in their own PE, edge by edge; what a PE has not yet comes over the bus.
+
+    group     [MACs]        who shares a read inside a PE
+    names, values, there  [PEs, words]
+    operands  [edges, MACs]  filled in
+    """
+    next_load = 0
+    while next_load < len(loads.when) and loads.when[next_load] < settings[0]:
+        next_load += 1
+    for edge in range(len(settings)):
+        setting = settings[edge]
+        next_load = bring(setting, next_load, loads, values, there, seen, stamp, counts)
+        stamp += 1
+        for mac in range(exists.shape[1]):
+            name = words.names[setting, mac]
+            if not exists[setting, mac] or name == NO_WORD:
+                continue
+            pe, slot = mac // lanes, words.slot[setting, mac]
+            if names[pe, slot] != words.kept[setting, mac] or not there[pe, slot]:
+                counts[HAZARD] += 1
+            operands[edge, mac] = values[pe, slot]
+            counts[TAKEN_INSIDE] += 1
+            counts[READ_INSIDE] += 1 if lanes == 1 else carried(seen, group[mac], name, stamp)
+        stamp += 1
+
+
+@kernel
+def from_bus(
+    settings: Ints, stamp: int, exists: Bools, words: MacWords, group: Ints, seen: Seen,
+    operands: Ints, counts: Ints,
+) -> None:  # fmt: skip
+    """What MACs take from the bus, edge by edge: one word for all who share it."""
+    for edge in range(len(settings)):
+        setting = settings[edge]
+        for mac in range(exists.shape[1]):
+            if not exists[setting, mac]:
+                continue
+            operands[edge, mac] = words.values[setting, mac]
+            counts[TAKEN] += words.names[setting, mac] != NO_WORD
+            if words.read[setting, mac]:
+                counts[READ] += carried(seen, group[mac], words.names[setting, mac], stamp)
+        stamp += 1
+
+
+@kernel
+def add_in_pes(
+    settings: Ints, stamp: int, exists: Bools, words: MacWords, lanes: int, group: Ints,
+    products: Ints, names: Ints, values: Ints, there: Bools, fresh: Bools, leaves: Ints,
+    seen: Seen, out: Ints, counts: Ints,
+) -> None:  # fmt: skip
+    """Products are added to the sums PEs keep, edge by edge; what is complete leaves.
+
+    out [sums, (PE, word, value, edge)]: what left, in order.
+    """
+    for edge in range(len(settings)):
+        setting = settings[edge]
+        for mac in range(exists.shape[1]):
+            name = words.names[setting, mac]
+            if not exists[setting, mac] or name == NO_WORD:
+                continue
+            pe, slot = mac // lanes, words.slot[setting, mac]
+            if names[pe, slot] != words.kept[setting, mac]:
+                counts[HAZARD] += 1
+            values[pe, slot] += products[edge, mac]
+            counts[DRAINED] += 1
+            counts[ARRIVED] += 1 if lanes == 1 else carried(seen, group[mac], name, stamp)
+            counts[OPENED] += fresh[pe, slot]
+            fresh[pe, slot] = False
+        stamp += 1
+        for pe in range(len(leaves)):
+            for slot in range(leaves.shape[1]):
+                if leaves[pe, slot] == setting:
+                    there[pe, slot] = False
+                    out[counts[SENT], 0], out[counts[SENT], 1] = pe, names[pe, slot]
+                    out[counts[SENT], 2], out[counts[SENT], 3] = values[pe, slot], edge
+                    counts[SENT] += 1
 
 
 class BusArray(Planner):
@@ -58,265 +182,30 @@ class BusArray(Planner):
     ``edge`` is the last edge clocked, ``last_result`` the last that latched a sum.  ``deliver(at,
     pes, words, values)`` gets the sums of every step once all are out, in the order of the steps;
     ``watch()`` is called after every edge.
-
-    ``spads``     by kept tensor: the PEs' registers
-    ``stages``    of the multipliers; ``pipe`` the slots in them, None an empty one
-    ``bins``      sums of steps that are not all out, in order
-    ``now``       what the multipliers take at this edge: step, slot, operands [positions]
-    ``added``     at this edge: positions whose product was added, words, sums, [additions] each
-    ``bus``       of this edge, if it is watched: way, tensor, and [words] of bus, name and value
-    ``total_macs``, ``compute``, ``active``   done so far; the most MACs at once
     """
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
         super().__init__(nest, traffic)
-        self.spads = {
-            t: Spads(self.pes, nest.footprint.tile_words(self.pe, t), t) for t in self.kept
-        }
+        tile_words = nest.footprint.tile_words
+        self.spads = {t: Pads(self.pes, tile_words(self.pe, t), t) for t in self.kept}
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
-        self.pipe: deque[_Slot | None] = deque()
+        self.pipe: deque[_Slots] = deque()  # the multipliers' stages
         self.bins: deque[_Bin] = deque()
-        self.first_of_chain = (
-            NOTHING
-            if self.chains is None
-            else np.unique(self.chains.place[0], return_index=True)[1]
-        )
+        self.parts: list[Parts] = []  # sums that set out on chains
+        self.no_parts = Parts(*np.zeros((4, 0), np.int64))
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
+        size = 4 << self.positions.bit_length()
+        self.seen = Seen(*np.zeros((3, size), np.int64))
+        self.stamp = 0
+        # what the multipliers take at this edge: step, slot, operands
         self.now: tuple[PlainStep, int, list[Ints]] | None = None
+        # MACs whose product was added at this edge, their words, the sums
         self.added: tuple[Ints, Ints, Ints] = (NOTHING, NOTHING, NOTHING)
+        # of this edge: way, tensor, each word's bus, name and value
         self.bus: list[tuple[str, str, Ints, Ints, Ints]] = []
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
-
-    def carry_out(self, step: PlainStep) -> None:
-        """Clock a step, whose ``release`` is known: one edge a slot."""
-        self.bins.append(_Bin(step))
-        passed = {}
-        for t in step.loads:
-            giver, place = step.loads[t].donor
-            passed[t] = step.loads[t].value
-            if (giver >= 0).any():
-                passed[t] = np.where(giver >= 0, self.spads[t].values[giver, place], passed[t])
-            self.spads[t].move(step.keeps[t])
-        come = {
-            t: np.searchsorted(x.when, np.append(step.slots, self.settings))
-            for t, x in step.loads.items()
-        }
-        for k, setting in enumerate(step.slots.tolist()):
-            self._begin_edge()
-            works = step.exists[:, setting]
-            count = int(np.count_nonzero(works))
-            self.total_macs += count
-            self.compute += 1
-            self.active = max(self.active, count)
-            operands = []
-            for t in self.nest.problem.operands:
-                if t in self.kept:
-                    self._bring(t, step.loads[t], passed[t], slice(come[t][k], come[t][k + 1]))
-                    operands.append(self._from_pe(t, step, setting, works))
-                else:
-                    operands.append(self._from_bus(t, step, setting, works))
-            self.now = step, k, operands
-            products = np.where(works, operands[0] * operands[1], 0)
-            self.pipe.append(_Slot(step, setting, k == 0, k == len(step.slots) - 1, products))
-            self._clock()
-
-    def drain(self) -> None:
-        """Clock until every sum is out."""
-        while any(self.pipe) or any(x.pending for x in self.bins):
-            self._begin_edge()
-            self.now = None
-            self.pipe.append(None)
-            self._clock()
-
-    def _begin_edge(self) -> None:
-        self.edge += 1
-        self.bus.clear()
-        self.added = (NOTHING, NOTHING, NOTHING)
-
-    def _bring(self, t: str, loads: Loads, passed: Ints, now: slice) -> None:
-        """Words on the bus: read once for all who share them, latched by every PE that takes
-        them.
-        """
-        pe, slot = loads.pe[now], loads.slot[now]
-        if not len(pe):
-            return
-        spads, moved = self.spads[t], self._moved(t)
-        self._note("in", t, loads.group[now], loads.name[now], passed[now])
-        spads.values[pe, slot], spads.there[pe, slot] = passed[now], True
-        read = loads.read[now]
-        moved.taken += len(pe)
-        moved.read += _distinct(loads.group[now][read], loads.name[now][read])
-
-    def _from_pe(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
-        """What MACs read in their own PE, [positions]."""
-        words, b = step.words[t], self.inner[t]
-        assert words.slot is not None
-        names = words.names[:, setting]
-        use = works & (names != NO_WORD)
-        values = np.zeros(self.positions, np.int64)
-        values[use] = self.spads[t].read(
-            self.pe_of[use], words.slot[use, setting], words.kept[use, setting]
-        )
-        moved = self.traffic[t].moves[b]
-        n = int(np.count_nonzero(use))
-        moved.taken += n
-        moved.read += n if self.lanes == 1 else _distinct(self.group[b][use], names[use])
-        return values
-
-    def _from_bus(self, t: str, step: PlainStep, setting: int, works: Bools) -> Ints:
-        """What MACs take from the bus, [positions]: one word for all who share it."""
-        words, b = step.words[t], self.inner[t]
-        assert words.values is not None and words.read is not None
-        names, read = words.names[:, setting], words.read[:, setting]
-        moved = self._moved(t)
-        moved.taken += int(np.count_nonzero(works & (names != NO_WORD)))
-        moved.read += _distinct(self.group[b][read], names[read])
-        self._note("in", t, self.group[b][read], names[read], words.values[read, setting])
-        return words.values[:, setting]
-
-    def _note(self, way: str, t: str, bus: Ints, names: Ints, values: Ints) -> None:
-        if self.watch is not None:
-            self.bus.append((way, t, bus, names, values))
-
-    def _moved(self, t: str) -> Moved:
-        return self.traffic[t].moves[self.outer[t]]
-
-    # -- sums --------------------------------------------------------------------------------------
-
-    def _clock(self) -> None:
-        """The rest of an edge: the product that is through the pipeline is added, sums hop on."""
-        through = self.pipe.popleft() if len(self.pipe) == self.stages else None
-        if through is not None:
-            self._add(through)
-        if self.chains is not None and self.chains.busy:
-            out = self.chains.clock(self.edge)
-            if out is not None:
-                bin_, occasion = out.label
-                self._leave(bin_, occasion, self.first_of_chain[out.chains], out.names, out.values)
-                bin_.pending -= len(out.names)
-        while self.bins and self.bins[0].ended and not self.bins[0].pending:
-            self._land(self.bins.popleft())
-        if self.watch is not None:
-            self.watch()
-
-    def _add(self, slot: _Slot) -> None:
-        """Products of one setting are added where their sums are: in PEs that keep them, else in
-        the network.
-        """
-        step, acc = slot.step, self.acc
-        bin_ = next(x for x in self.bins if x.step is step)
-        names, works = step.words[acc].names[:, slot.setting], step.exists[:, slot.setting]
-        use = works & (names != NO_WORD)
-        self.traffic[acc].moves[self.inner[acc]].drained += int(np.count_nonzero(use))
-        self.last_result = self.edge  # a product is latched, be it padding's
-        if acc not in self.kept:
-            self.added = np.flatnonzero(works), names[works], slot.products[works]
-            self._send(
-                bin_, slot.setting, np.flatnonzero(works), names[works], slot.products[works]
-            )
-        else:
-            if slot.opens:
-                self._open(step.keeps[acc])
-            self._add_in_pe(step, slot, use, names)
-            if slot.setting in step.leaves:
-                self._let_go(bin_, *step.leaves[slot.setting])
-            if slot.ends and step.late is not None:
-                self._let_go(bin_, *step.late, hops=False)
-        bin_.ended = slot.ends
-
-    def _open(self, keeps: Change) -> None:
-        """Sums of a step begin, once the step before has let go its own: none may be lost."""
-        spads = self.spads[self.acc]
-        spads.move(keeps, lossless=True)
-        spads.open(keeps.new)
-
-    def _add_in_pe(self, step: PlainStep, slot: _Slot, use: Bools, names: Ints) -> None:
-        spads, b = self.spads[self.acc], self.inner[self.acc]
-        places = step.words[self.acc].slot
-        assert places is not None
-        pe, place = self.pe_of[use], places[use, slot.setting]
-        if (spads.names[pe, place] != step.words[self.acc].kept[use, slot.setting]).any():
-            raise HazardError(f"edge {self.edge}: a product meets a sum of another word")
-        np.add.at(spads.values, (pe, place), slot.products[use])
-        self.added = np.flatnonzero(use), names[use], spads.values[pe, place]
-        moved = self.traffic[self.acc].moves[b]
-        arrived = len(pe) if self.lanes == 1 else _distinct(self.group[b][use], names[use])
-        first = spads.fresh[pe, place]
-        opened = (
-            int(np.count_nonzero(first)) if self.lanes == 1 else _distinct(pe[first], place[first])
-        )
-        spads.fresh[pe, place] = False
-        moved.arrived += arrived
-        moved.updated += arrived - (0 if self.reads_first else opened)
-
-    def _let_go(self, bin_: _Bin, pe: Ints, slot: Ints, *, hops: bool = True) -> None:
-        """PEs send sums they keep no longer."""
-        spads = self.spads[self.acc]
-        names, values = spads.names[pe, slot], spads.values[pe, slot]
-        spads.there[pe, slot] = False
-        self._moved(self.acc).drained += len(pe)
-        self._send(bin_, 0, pe, names, values, hops=hops)
-
-    def _send(
-        self, bin_: _Bin, occasion: int, who: Ints, names: Ints, values: Ints, *, hops: bool = True
-    ) -> None:
-        """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by
-        hop.
-        """
-        if not len(who):
-            return
-        if self.chains is None or not hops:
-            self._leave(bin_, occasion, who, names, values)
-            return
-        if len(np.unique(who)) != len(who):
-            raise HazardError(f"edge {self.edge}: a PE sends two sums over one link")
-        n = len(self.chains.place[0])
-        v, w, there = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool)
-        v[who], w[who], there[who] = values, names, True
-        self.chains.launch(self.edge, v, w, there, (bin_, occasion))
-        bin_.pending += len(np.unique(self.chains.place[0][who]))
-
-    def _leave(self, bin_: _Bin, occasion: int, who: Ints, names: Ints, values: Ints) -> None:
-        """Sums are latched by the level outside, those of padding by nobody."""
-        words = names != NO_WORD
-        bin_.sums.append((occasion, who[words], names[words], values[words]))
-        self._note(
-            "out",
-            self.acc,
-            self.group[self.outer[self.acc]][who[words]],
-            names[words],
-            values[words],
-        )
-        self.last_result = self.edge
-
-    def _land(self, bin_: _Bin) -> None:
-        """All sums of a step are out: they count once for those who share, and go to their
-        level.
-        """
-        b, nothing = self.outer[self.acc], not any(len(who) for _, who, _, _ in bin_.sums)
-        if nothing:
-            self.deliver(bin_.step.at, NOTHING, NOTHING, NOTHING)
-            return
-        occasion = np.concatenate([np.full(len(who), o) for o, who, _, _ in bin_.sums])
-        who, names, values = (np.concatenate([x[k] for x in bin_.sums]) for k in (1, 2, 3))
-        few, name = np.unique(names, return_inverse=True)
-        groups = self.group[b]
-        code = (occasion * (int(groups.max()) + 1) + groups[who]) * len(few) + name
-        code, first, which = np.unique(code, return_index=True, return_inverse=True)
-        total = np.zeros(len(code), np.int64)
-        np.add.at(total, which, values)
-        pe = who[first] if b.child == self.pe else self.pe_of[who[first]]
-        self.deliver(
-            bin_.step.at, pe, self.traffic[self.acc].address_at_pe(names[first], b.child), total
-        )
-
-    def _to_level(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
-        """A step's sums go to the level outside, which moves on to that step first."""
-        traffic = self.traffic[self.acc]
-        traffic.advance(at)
-        traffic.land(self.outer[self.acc], self.pe, pe, words, values)
 
     def restart(self, state: dict[str, Ints]) -> None:
         """Stand still with these words in the PEs (sums at zero), before the first edge."""
@@ -329,7 +218,255 @@ class BusArray(Planner):
         self.chains = self.new_chains()
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
+    def carry_out(self, step: PlainStep) -> None:
+        """Clock a step, whose ``release`` is known: one edge a slot."""
+        self.bins.append(_Bin(step, self.edge + self.stages))
+        loads = {}
+        for t, x in step.loads.items():
+            pads, near = self.spads[t], x.giver >= 0
+            value = x.value.astype(np.int64)
+            value[near] = pads.values[x.giver[near], x.place[near]]
+            loads[t] = x._replace(value=value)
+            pads.move(step.keeps[t])
+        busy = np.count_nonzero(step.exists[step.slots], axis=1)
+        self.total_macs += int(busy.sum())
+        self.active = max(self.active, int(busy.max()))
+        # nothing of what is added ever comes back as an operand: edges may be clocked together
+        many = len(step.slots) if self.watch is None else 1
+        for first in range(0, len(step.slots), many):
+            self._begin_edge()
+            settings = step.slots[first : first + many]
+            self.edge += len(settings) - 1
+            self.compute += len(settings)
+            operands = [
+                self._operands(t, step, settings, loads) for t in self.nest.problem.operands
+            ]
+            self.now = step, first, [x[-1] for x in operands]
+            due = self.edge - len(settings) + self.stages
+            self.pipe.append(_Slots(step, first, len(settings), due, operands[0] * operands[1]))
+            self._clock()
 
-def _distinct(groups: Ints, names: Ints) -> int:
-    """How many different (group, word) there are."""
-    return len(np.unique(groups * (int(names.max(initial=0)) + 1) + names))
+    def drain(self) -> None:
+        """Clock until every sum is out."""
+        while self.pipe or any(x.pending for x in self.bins):
+            self._begin_edge()
+            if self.watch is None and self.chains is not None:
+                self.edge = self.chains.edge + self.chains.length
+            self.now = None
+            self._clock()
+
+    def _begin_edge(self) -> None:
+        self.edge += 1
+        self.bus.clear()
+        self.added = (NOTHING, NOTHING, NOTHING)
+
+    def _moved(self, t: str) -> Moved:
+        return self.traffic[t].moves[self.outer[t]]
+
+    def _next_stamp(self, edges: int) -> int:
+        self.stamp += 2 * edges + 1
+        return self.stamp - 2 * edges
+
+    def _operands(self, t: str, step: PlainStep, settings: Ints, loads: dict[str, Loads]) -> Ints:
+        """What the MACs take of a tensor, [edges, MACs]; from their PEs or from the bus."""
+        words, counts = step.words[t], np.zeros(5, np.int64)
+        operands = np.zeros((len(settings), self.positions), np.int64)
+        stamp, outer, inner = self._next_stamp(len(settings)), self.outer[t], self.inner[t]
+        if t in self.kept:
+            pads, mine = self.spads[t], loads[t]
+            from_pes(
+                settings, stamp, step.exists, words, self.lanes, self.group[inner], pads.names,
+                pads.values, pads.there, mine, self.seen, operands, counts,
+            )  # fmt: skip
+            if counts[HAZARD]:
+                raise HazardError(
+                    f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold"
+                )
+            moved = self.traffic[t].moves[inner]
+            moved.taken += int(counts[TAKEN_INSIDE])
+            moved.read += int(counts[READ_INSIDE])
+        else:
+            from_bus(
+                settings, stamp, step.exists, words, self.group[inner], self.seen, operands, counts
+            )
+        self._moved(t).taken += int(counts[TAKEN])
+        self._moved(t).read += int(counts[READ])
+        if self.watch is not None:
+            setting = settings[0]
+            if t in self.kept:
+                come = mine.when == setting
+                self._note("in", t, mine.group[come], mine.name[come], mine.value[come])
+            else:
+                read = words.read[setting]
+                group, names = self.group[outer], words.names[setting]
+                self._note("in", t, group[read], names[read], words.values[setting, read])
+        return operands
+
+    def _note(self, way: str, t: str, bus: Ints, names: Ints, values: Ints) -> None:
+        if self.watch is not None and len(bus):
+            self.bus.append((way, t, bus, names, values))
+
+    # -- sums --------------------------------------------------------------------------------------
+
+    def _clock(self) -> None:
+        """The rest of an edge: products that are through the pipeline are added, sums hop on.
+
+        Nothing that is added comes back as an operand.  So, where nobody watches every edge, what
+        happens to the products of some edges may be clocked as soon as they are made.
+        """
+        last = self.edge
+        while self.pipe and (self.watch is None or self.pipe[0].due == self.edge):
+            last = self.pipe[0].due + self.pipe[0].many - 1
+            self._add(self.pipe.popleft())
+        self._hop(last)
+        while self.bins and self.bins[0].ended and not self.bins[0].pending:
+            self._land(self.bins.popleft())
+        if self.watch is not None:
+            self.watch()
+
+    def _hop(self, edge: int) -> None:
+        """Sums on chains move on, up to an edge; those that are out are latched."""
+        if self.chains is None:
+            return
+        parts = Parts(*(np.concatenate(x) for x in zip(*self.parts, self.no_parts, strict=True)))
+        self.parts.clear()
+        first, pes = [x.first for x in self.bins], len(self.pe_of)
+        sums = np.unique(parts.edge * pes + self.chains.links.place[0][parts.who])
+        of = np.searchsorted(first, sums // pes, side="right") - 1
+        for bin_, more in zip(self.bins, np.bincount(of, minlength=len(first)), strict=True):
+            bin_.pending += int(more)
+        out = self.chains.clock(edge, parts)
+        set_out = out.edge - self.chains.length
+        which = np.searchsorted(first, set_out, side="right") - 1
+        for k in np.unique(which).tolist():
+            one, mine = self.bins[k], which == k
+            who = self.chains.first[out.who[mine]]
+            occasion = set_out[mine] if self.acc not in self.kept else np.zeros_like(who)
+            one.pending -= len(who)
+            self._leave(one, occasion, who, out.name[mine], out.value[mine])
+            self.last_result = max(self.last_result, int(out.edge[mine].max()))
+
+    def _add(self, slots: _Slots) -> None:
+        """Products of consecutive edges are latched, be they padding's."""
+        step, acc = slots.step, self.acc
+        bin_ = next(x for x in self.bins if x.step is step)
+        settings = step.slots[slots.first : slots.first + slots.many]
+        last = slots.due + slots.many - 1
+        self.last_result = max(self.last_result, last)
+        words = step.words[acc]
+        if acc in self.kept:
+            self._add_in_pes(bin_, slots, settings)
+        else:
+            works = step.exists[settings]
+            occasion, mac = np.nonzero(works)
+            names = words.names[settings][works]
+            products = slots.products[works]
+            self.traffic[acc].moves[self.inner[acc]].drained += int(
+                np.count_nonzero(names != NO_WORD)
+            )
+            self.added = mac, names, products
+            self._send(bin_, slots.due + occasion, mac, names, products)
+        bin_.ended = slots.first + slots.many == len(step.slots)
+
+    def _add_in_pes(self, bin_: _Bin, slots: _Slots, settings: Ints) -> None:
+        step, pads, words = slots.step, self.spads[self.acc], slots.step.words[self.acc]
+        if slots.first == 0:
+            pads.open(step.keeps[self.acc])
+        counts, out = np.zeros(6, np.int64), np.empty((pads.names.size, 4), np.int64)
+        inner = self.inner[self.acc]
+        add_in_pes(
+            settings, self._next_stamp(len(settings)), step.exists, words, self.lanes,
+            self.group[inner], slots.products, pads.names, pads.values, pads.there, pads.fresh,
+            step.leaves, self.seen, out, counts,
+        )  # fmt: skip
+        if counts[HAZARD]:
+            raise HazardError(f"edge {self.edge}: a product meets a sum of another word")
+        moved = self.traffic[self.acc].moves[inner]
+        moved.drained += int(counts[DRAINED])
+        moved.arrived += int(counts[ARRIVED])
+        moved.updated += int(counts[ARRIVED]) - (0 if self.reads_first else int(counts[OPENED]))
+        if self.watch is not None:
+            use = np.flatnonzero(step.exists[settings[0]] & (words.names[settings[0]] != NO_WORD))
+            pe, slot = self.pe_of[use], words.slot[settings[0], use]
+            self.added = use, words.names[settings[0], use], pads.values[pe, slot]
+        pe, names, values, edge = out[: counts[SENT]].T
+        self._moved(self.acc).drained += len(pe)
+        self._send(bin_, slots.due + edge, pe, names, values)
+        if slots.first + slots.many == len(step.slots) and step.late.any():
+            pe, slot = np.nonzero(step.late)
+            pads.there[pe, slot] = False
+            self._moved(self.acc).drained += len(pe)
+            once = np.zeros_like(pe)
+            self._leave(bin_, once, pe, pads.names[pe, slot], pads.values[pe, slot])
+
+    def _send(self, bin_: _Bin, edge: Ints, who: Ints, names: Ints, values: Ints) -> None:
+        """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by
+        hop.
+        """
+        if self.chains is not None:
+            self.parts.append(Parts(edge, who, names, values))
+            return
+        kept = self.acc in self.kept
+        self._leave(bin_, np.zeros_like(who) if kept else edge, who, names, values)
+
+    def _leave(self, bin_: _Bin, occasion: Ints, who: Ints, names: Ints, values: Ints) -> None:
+        """Sums are latched by the level outside, those of padding by nobody.  Those of one occasion
+        are added on the way.
+        """
+        words = names != NO_WORD
+        bin_.sums.append((occasion[words], who[words], names[words], values[words]))
+        group = self.group[self.outer[self.acc]]
+        self._note("out", self.acc, group[who[words]], names[words], values[words])
+
+    def _land(self, bin_: _Bin) -> None:
+        """All sums of a step are out: they count once for those who share, and go to their
+        level.
+        """
+        b = self.outer[self.acc]
+        if not any(len(who) for _, who, _, _ in bin_.sums):
+            self.deliver(bin_.step.at, NOTHING, NOTHING, NOTHING)
+            return
+        occasion, who, names, values = (np.concatenate(x) for x in zip(*bin_.sums, strict=True))
+        first, total = np.empty((2, len(who)), np.int64)
+        size = 4 << len(who).bit_length()
+        room = Seen(*np.zeros((3, size), np.int64))
+        n = merged(occasion, self.group[b][who], names, values, room, first, total)
+        first, total = first[:n], total[:n]
+        pe = who[first] if b.child == self.pe else self.pe_of[who[first]]
+        words = self.traffic[self.acc].address_at_pe(names[first], b.child)
+        self.deliver(bin_.step.at, pe, words, total)
+
+    def _to_level(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
+        """A step's sums go to the level outside, which moves on to that step first."""
+        traffic = self.traffic[self.acc]
+        traffic.advance(at)
+        traffic.land(self.outer[self.acc], self.pe, pe, words, values)
+
+
+@kernel
+def merged(
+    occasion: Ints, group: Ints, names: Ints, values: Ints, room: Seen, first: Ints, total: Ints
+) -> int:
+    """Add up the sums of a word that those who share send on one occasion; returns how many are
+    left, each with the first of its parts and its value.
+    """
+    n = 0
+    for k in range(len(names)):
+        place = (occasion[k] * 0x9E3779B1 + group[k] * 0xC2B2AE3D + names[k] * 0x85EBCA77) & (
+            len(room.stamp) - 1
+        )
+        while room.stamp[place]:
+            other = first[room.stamp[place] - 1]
+            if (
+                names[other] == names[k]
+                and group[other] == group[k]
+                and occasion[other] == occasion[k]
+            ):
+                break
+            place = (place + 1) & (len(room.stamp) - 1)
+        if not room.stamp[place]:
+            first[n], total[n] = k, 0
+            n += 1
+            room.stamp[place] = n
+        total[room.stamp[place] - 1] += values[k]
+    return n

@@ -2,147 +2,152 @@
 in its last row.
 
 Every PE has a register of the vertical and one of the horizontal link.  A PE's own part waits in
-the PE until the sum from the PE before arrives, so a sum launched at edge e is whole at edge e +
-(rows - 1) + (cols - 1).  A chain is as long as the mapping makes it; a PE that has nothing to add
-passes the sum on.
+the PE until the sum from the PE before arrives, so parts that set out at edge e are whole at edge
+e + (rows - 1) + (cols - 1).  A chain is as long as the mapping makes it; a PE that has nothing to
+add passes the sum on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import Bools, Ints
 from accelsim.engines.cycle.levels import HazardError
 
+NOBODY = -2  # the name of a register that holds nothing
+MEETS_ANOTHER, TWO_AT_ONCE = -1, -2  # what went wrong
 
-@dataclass(frozen=True, eq=False)
-class _Launch:
-    """Parts of sums that set out at one edge.
 
-    ``words``  [value and name, chains, rows, cols]; of column sums [.., chains, cols]
-    ``there``  [chains, rows, cols] or [chains, cols]
-    ``label``  given back with the sum
+class Parts(NamedTuple):
+    """Parts of sums that set out, by edge; or whole sums that came out: [sums] each."""
+
+    edge: Ints
+    who: Ints  # the PE it sets out from; the chain it comes out of
+    name: Ints
+    value: Ints
+
+
+class Links(NamedTuple):
+    """The registers of all chains: name and value each.
+
+    Parts wait in a ring of as many edges as a sum is under way, and so do column sums.
     """
 
-    words: Ints
-    there: Bools
-    label: Any
-
-
-@dataclass(frozen=True, eq=False)
-class Out:
-    """Sums that came out at an edge, [sums]: the chain each is of, its word, its value; and the
-    label they set out with.
-    """
-
-    chains: Ints
-    names: Ints
-    values: Ints
-    label: Any
+    place: Ints  # [chain row column, PEs]
+    part_name: Ints  # [edges, chains, columns, rows]
+    part: Ints
+    down_name: Ints  # [chains, columns, rows] the vertical links
+    down: Ints
+    column_name: Ints  # [edges, chains, columns]
+    column: Ints
+    across_name: Ints  # [chains, columns] the horizontal links, in the last row
+    across: Ints
 
 
 class Chains:
-    """All chains of an array; ``clock`` is called once an edge.
+    """All chains of an array.  ``chain``, ``row`` and ``col`` of every PE.
 
-    ``place``     chain, row and column of every PE, [PEs] each
-    ``shape``     chains, rows, cols
-    ``depth``     edges after which a launch is out
-    ``launched``  by edge: parts still on their way
-    ``columns``   by the edge they were whole at: column sums waiting for the row's
-    ``down``, ``down_full``       the vertical links: [value and name, chains, rows, cols], and
-                                  whether they hold anything
-    ``across``, ``across_full``   the horizontal links in the last row, likewise without rows
+    ``edge`` is the last one clocked, ``under_way`` the number of sums that are not out yet;
+    ``length`` the links a sum takes.  ``first`` is a PE of each chain.
     """
 
     def __init__(self, chain: Ints, row: Ints, col: Ints) -> None:
-        self.place = (chain, row, col)
-        self.shape = tuple(int(x.max()) + 1 for x in self.place)
-        self.depth = self.shape[1] + self.shape[2]
-        self.launched: dict[int, _Launch] = {}
-        self.down = np.zeros((2, *self.shape), np.int64)
-        self.down_full = np.zeros(self.shape, bool)
-        self.across = np.zeros((2, self.shape[0], self.shape[2]), np.int64)
-        self.across_full = np.zeros((self.shape[0], self.shape[2]), bool)
-        self.columns: dict[int, _Launch] = {}
+        place = np.stack([chain, row, col]).astype(np.int64)
+        chains, rows, cols = (int(x) for x in place.max(axis=1) + 1)
+        self.length = (rows - 1) + (cols - 1)
+        self.first = np.unique(chain, return_index=True)[1]
+        self.edge = self.under_way = 0
+        shapes = (
+            (rows + cols, chains, cols, rows), (chains, cols, rows), (rows + cols, chains, cols),
+            (chains, cols),
+        )  # fmt: skip
+        registers: Any = [f(s) for s in shapes for f in (lambda s: np.full(s, NOBODY), np.zeros)]
+        self.links = Links(place, *(x.astype(np.int64) for x in registers))
 
-    @property
-    def busy(self) -> bool:
-        """Whether any sum is under way."""
-        return bool(self.launched)
+    def clock(self, last: int, parts: Parts) -> Parts:
+        """Clock up to an edge: parts set out at theirs, every sum moves on by a link an edge.
+        Returns the sums that came out, whole.
+        """
+        chain = self.links.place[0][parts.who]
+        self.under_way += len(np.unique(parts.edge * (len(self.first) + 1) + chain))
+        out = Parts(*np.zeros((4, self.under_way), np.int64))
+        n = hop(self.edge + 1, last, self.links, parts, out)
+        if n < 0:
+            what = "sums of different words meet" if n == MEETS_ANOTHER else "two sums set out"
+            raise HazardError(f"edge {last}: {what} on one chain")
+        self.edge = max(last, self.edge)
+        self.under_way -= n
+        return Parts(*(x[:n] for x in out))
 
-    def links(self) -> dict[str, tuple[Ints, Ints, Bools]]:
+    def look(self) -> dict[str, tuple[Ints, Ints, Bools]]:
         """Values, names and fullness of every PE's registers: ``down`` and, in the last row,
         ``across``.
         """
-        chain, row, col = self.place
-        last = row == self.shape[1] - 1
-        registers = {
-            "down": (self.down[0][self.place], self.down[1][self.place], self.down_full[self.place])
+        chain, row, col = self.links.place
+        down, across = self.links.down_name[chain, col, row], self.links.across_name[chain, col]
+        last = row == self.links.down.shape[2] - 1
+        return {
+            "down": (self.links.down[chain, col, row], down, down != NOBODY),
+            "across": (self.links.across[chain, col], across, (across != NOBODY) & last),
         }
-        registers["across"] = (
-            self.across[0, chain, col],
-            self.across[1, chain, col],
-            self.across_full[chain, col] & last,
-        )
-        return registers
-
-    def launch(self, edge: int, values: Ints, names: Ints, there: Bools, label: Any) -> None:
-        """Parts, one a PE, that are complete at this edge."""
-        if edge in self.launched:
-            raise HazardError(f"edge {edge}: two sums set out on one link")
-        words, full = np.zeros((2, *self.shape), np.int64), np.zeros(self.shape, bool)
-        words[0][self.place], words[1][self.place], full[self.place] = values, names, there
-        self.launched[edge] = _Launch(words, full, label)
-
-    def clock(self, edge: int) -> Out | None:
-        """One edge: every sum moves on by one link; returns those that are whole."""
-        for old in [e for e in self.launched if e + self.depth <= edge]:
-            del self.launched[old]
-        self.columns = {e: x for e, x in self.columns.items() if e + self.depth > edge}
-        _, rows, cols = self.shape
-        down, down_full = np.zeros_like(self.down), np.zeros_like(self.down_full)
-        for i in range(rows):
-            launch = self.launched.get(edge - i)
-            if launch is not None:
-                part, there = launch.words[:, :, i], launch.there[:, i]
-                if i:
-                    part, there = _join(
-                        part, there, self.down[:, :, i - 1], self.down_full[:, i - 1], edge
-                    )
-                down[:, :, i], down_full[:, i] = part, there
-        whole = self.launched.get(edge - (rows - 1))
-        if whole is not None:
-            self.columns[edge] = _Launch(down[:, :, -1], down_full[:, -1], whole.label)
-        across, across_full = np.zeros_like(self.across), np.zeros_like(self.across_full)
-        for k in range(cols):
-            column = self.columns.get(edge - k)
-            if column is not None:
-                part, there = column.words[:, :, k], column.there[:, k]
-                if k:
-                    part, there = _join(
-                        part, there, self.across[:, :, k - 1], self.across_full[:, k - 1], edge
-                    )
-                across[:, :, k], across_full[:, k] = part, there
-        self.down, self.down_full, self.across, self.across_full = (
-            down,
-            down_full,
-            across,
-            across_full,
-        )
-        (done,) = np.nonzero(across_full[:, -1])
-        if not len(done):
-            return None
-        return Out(
-            done, across[1, done, -1], across[0, done, -1], self.columns[edge - (cols - 1)].label
-        )
 
 
-def _join(part: Ints, there: Bools, other: Ints, comes: Bools, edge: int) -> tuple[Ints, Bools]:
-    """Add what comes over a link to a PE's own part; both [value and name, ...]."""
-    if (there & comes & (part[1] != other[1])).any():
-        raise HazardError(f"edge {edge}: sums of different words meet on a chain")
-    value = np.where(there, part[0], 0) + np.where(comes, other[0], 0)
-    return np.stack([value, np.where(there, part[1], other[1])]), there | comes
+@kernel
+def hop(first: int, last: int, links: Links, parts: Parts, out: Parts) -> int:
+    """Clock edges ``first`` to ``last``; how many sums came out, or what went wrong."""
+    chains, cols, rows = links.down.shape
+    k = n = wrong = 0
+    for edge in range(first, last + 1):
+        now = edge % len(links.part)
+        for who in range(links.place.shape[1]):
+            chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
+            links.part_name[now, chain, col, row] = NOBODY
+        while k < len(parts.edge) and parts.edge[k] == edge:
+            who = parts.who[k]
+            chain, row, col = links.place[0, who], links.place[1, who], links.place[2, who]
+            if links.part_name[now, chain, col, row] != NOBODY:
+                wrong = TWO_AT_ONCE
+            links.part_name[now, chain, col, row] = parts.name[k]
+            links.part[now, chain, col, row] = parts.value[k]
+            k += 1
+        for chain in range(chains):
+            for col in range(cols):
+                name, value = links.down_name[chain, col], links.down[chain, col]
+                part = links.part_name[:, chain, col], links.part[:, chain, col]
+                wrong = min(wrong, move_on(edge, part[0], part[1], name, value))
+                links.column_name[now, chain, col] = name[rows - 1]
+                links.column[now, chain, col] = value[rows - 1]
+            name, value = links.across_name[chain], links.across[chain]
+            part = links.column_name[:, chain], links.column[:, chain]
+            wrong = min(wrong, move_on(edge, part[0], part[1], name, value))
+            if name[cols - 1] != NOBODY:
+                out.edge[n], out.who[n] = edge, chain
+                out.name[n], out.value[n] = name[cols - 1], value[cols - 1]
+                n += 1
+    return wrong if wrong else n
+
+
+@kernel
+def move_on(edge: int, part_name: Ints, part: Ints, link_name: Ints, link: Ints) -> int:
+    """The edge of one line of links [PEs]: each takes the sum of the one before it, and adds the
+    part that has waited for it as many edges as it stands along the line.
+
+    part_name, part   [edges, PEs]
+
+    Links are walked against the way of the sums, so that each takes what the one before it had.
+    """
+    wrong = 0
+    for i in range(len(link) - 1, -1, -1):
+        at = (edge - i) % len(part)
+        name, value = part_name[at, i], part[at, i]
+        if i and link_name[i - 1] != NOBODY:
+            came = link_name[i - 1]
+            if name != NOBODY and name != came:
+                wrong = MEETS_ANOTHER
+            value = link[i - 1] + (value if name == came else 0)
+            name = came
+        link_name[i], link[i] = name, value
+    return wrong

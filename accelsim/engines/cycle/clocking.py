@@ -1,38 +1,40 @@
-"""The cycle engine's runs: a nest carried out by clocking every register of the array.
+"""The cycle engine: a nest carried out by clocking every register of the array.
 
 ``run`` walks the steps of the levels outside the PEs (``levels``), works out which word each PE
 gets in each of them (``addresses``) and clocks the array, of systolic lines (``lines``,
-``registers``) or of buses (``buses``).  Nothing here knows how long a fold takes: ``array_cycles``
-is the number of the edge that latched the last result.
-
-Operands and sums are walked apart.  A fold's operands must be in the level outside when its first
-word is fed, while its sums land when the array has them, which may be folds later; so operands move
-on with the folds that are issued, and sums with those that have landed.
+``systolic``) or of buses (``planning``, ``buses``).  Nothing here knows how long a fold takes:
+``cycles`` is the number of the edge that latched the last result.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.cycle.addresses import NO_WORD
+from accelsim.engines.cycle import line_pes as pe
+from accelsim.engines.cycle.addresses import Where
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.levels import Traffic, steps
-from accelsim.engines.cycle.lines import Lines, Matrix, Shape
+from accelsim.engines.cycle.lines import FoldWork, Lines, stream
 from accelsim.engines.cycle.recording import record_buses, record_lines
-from accelsim.engines.cycle.registers import FoldTally, FoldTask, Landing
 from accelsim.engines.cycle.sampling import StepSampler
-from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, make_array
+from accelsim.engines.cycle.systolic import (
+    FoldTask,
+    HeldOperandArray,
+    HeldOutputsArray,
+    Landing,
+    Stream,
+    make_array,
+)
 from accelsim.engines.cycle.trace import Trace
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
-from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
-from accelsim.workload.arithmetic import wrap
 
 Data = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
@@ -41,8 +43,6 @@ T = TypeVar("T")
 def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | None = None) -> Run:
     """Carry out a nest on ``data`` (operand arrays by tensor name, ``bias`` of shape (G, M) if the
     layer has one).
-
-    The outcome's ``array_cycles`` are the array alone; its memory is not timed here.
 
     ``trace`` records a window of edges.  ``sample_folds``: one fold of each distinct shape is
     clocked and its counts are multiplied; there are no outputs then (``data`` is not looked at),
@@ -59,390 +59,274 @@ def run(nest: Nest, data: Data, *, sample_folds: bool = False, trace: Trace | No
         top, bottom, left, right = nest.problem.padding
         nest = nest.framed()
         if not sample_folds:
-            data = dict(data) | {
-                "ifmap": np.pad(
-                    data["ifmap"], ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right))
-                )
-            }
-    if nest.arch.systolic:
-        return _SampledSystolic(nest).run() if sample_folds else _Systolic(nest, data, trace).run()
-    return _SampledPlain(nest).run() if sample_folds else _Plain(nest, data, trace).run()
+            frame = ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right))
+            data = dict(data) | {"ifmap": np.pad(data["ifmap"], frame)}
+    if sample_folds:
+        data = {t: np.zeros(nest.problem.shape(t), np.int8) for t in nest.problem.operands}
+        data["bias"] = np.zeros((nest.problem.G, nest.problem.M), np.int8)
+        return (
+            _SampledSystolic(nest, data).run() if nest.arch.systolic else _sampled_plain(nest, data)
+        )
+    return _Systolic(nest, data, trace).run() if nest.arch.systolic else _plain(nest, data, trace)
 
 
 class Levels:
-    """All three tensors in the levels outside the PEs; without data, words without values.
+    """All three tensors in the levels outside the PEs, and what crosses every boundary."""
 
-    ``moves``    what crosses every boundary, counted as it does
-    ``traffic``  by tensor; ``sums`` is the accumulated one's
-    """
-
-    def __init__(self, nest: Nest, data: Data | None) -> None:
+    def __init__(self, nest: Nest, data: Data) -> None:
         self.nest, self.acc = nest, nest.problem.accumulated
         self.moves = {b: Moved() for b in nest.boundaries}
-        self.traffic: dict[str, Traffic] = {}
-        for t in nest.problem.operands:
-            self.traffic[t] = Traffic(
-                nest, t, self.moves, None if data is None else np.ascontiguousarray(data[t]).ravel()
-            )
-        start = None
-        if data is not None:
-            start = np.zeros(nest.problem.shape(self.acc), np.int64)
-            if nest.problem.bias and nest.problem.direction == "forward":
-                start += data["bias"].astype(np.int64)[None, :, :, None, None]
-            start = start.ravel()
-        self.sums = self.traffic[self.acc] = Traffic(nest, self.acc, self.moves, start)
+        start = {t: np.ascontiguousarray(data[t]).ravel() for t in nest.problem.operands}
+        sums = np.zeros(nest.problem.shape(self.acc), np.int64)
+        if nest.problem.bias and nest.problem.direction == "forward":
+            sums += data["bias"].astype(np.int64)[None, :, :, None, None]
+        start[self.acc] = sums.ravel()
+        self.traffic = {t: Traffic(nest, t, self.moves, x) for t, x in start.items()}
+        self.sums = self.traffic[self.acc]
 
-    def operands_to(self, at: dict[int, int]) -> None:
+    def operands_to(self, at: Where) -> None:
         """Move on to a step, operands only."""
         for t in self.nest.problem.operands:
             self.traffic[t].advance(at)
 
-    def outputs(self) -> npt.NDArray[np.int64] | None:
-        """The accumulated tensor after everything has drained."""
-        self.sums.finish()
-        total = self.sums.stores[self.nest.home(self.acc), 0].values
-        if total is None:
-            return None
-        return wrap(total, self.nest.arch.number("psum")).reshape(self.nest.problem.shape(self.acc))
-
-
-class _Folded(NamedTuple):
-    """A fold before it is fed: where the outer loops stand, its size, what is held."""
-
-    at: dict[int, int]
-    shape: Shape
-    held: Matrix
-
 
 class _Systolic:
-    """Folds of a nest on systolic lines, every one clocked.
+    """Folds of a nest on systolic lines, every one clocked."""
 
-    ``lines``    how the nest lies on them
-    ``levels``   everything outside the PEs
-    ``array``    the clocked PEs
-    ``waiting``  folds whose sums have not all landed: number, where the outer loops stood, names
-                 of the sums (None: they stay in the array)
-    ``arrived``  results that came before an earlier fold's, by number
-    ``compute``, ``active``   steps so far; the most PEs at once
-    """
-
-    def __init__(self, nest: Nest, data: Data | None, trace: Trace | None = None) -> None:
-        self.nest, self.lines = nest, Lines(nest)
+    def __init__(self, nest: Nest, data: Data, trace: Trace | None = None) -> None:
+        self.nest, self.lines, self.trace = nest, Lines(nest), trace
         self.levels = Levels(nest, data)
         self.array = self._array()
         self.array.ready = self._arrived
-        self.waiting: deque[tuple[int, dict[int, int], Matrix | None]] = deque()
-        self.arrived: dict[int, Landing] = {}
-        self.compute = self.active = 0
-        self.trace = trace
+        # folds whose sums have not all landed: number, step, whether they stay in the array
+        self.waiting: deque[tuple[int, Where, bool]] = deque()
+        self.arrived: dict[int, list[Landing]] = {}
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
     def _array(self) -> HeldOperandArray | HeldOutputsArray:
-        """A fresh array with the architecture's options."""
         array, lines = self.nest.arch.array, self.lines
         return make_array(
-            "held_outputs" if lines.outputs_held else "held_operand",
-            lines.rows,
-            lines.cols,
-            overlap=array.overlap,
-            weight_registers=array.weight_registers,
-            outputs=array.outputs,
-            partial_folds=array.partial_folds,
-        )
+            "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
+            overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
+            partial_folds=array.partial_folds, narrow=self.nest.arch.bits.psum <= 32,
+        )  # fmt: skip
 
     def run(self) -> Run:
-        """All folds in order.  Whether a fold's held words stay is known only from the next one."""
-        folds, new = 0, True
-        for fold, following in _with_next(self._folds()):
-            at, shape, held = fold
-            leaves = following is None or self._changes(fold, following)
-            self.levels.operands_to(at)
-            self._issue(at, shape, held, new, leaves)
+        folds, compute, active, new = 0, 0, 0, True
+        for fold, following in _with_next(self.lines.fold(at) for at in steps(self.nest)):
+            leaves = following is None or self.lines.changes(fold, following)
+            self.levels.operands_to(fold.at)
+            self._issue(fold, self._task(fold, new, leaves), new, leaves)
             new, folds = leaves, folds + 1
-            self.compute += shape.t
-            self.active = max(self.active, shape.r * shape.c)
+            compute += len(fold.inside)
+            active = max(active, fold.r * fold.c)
         tally, cycles = self._end()
-        outputs = self.levels.outputs()
-        moves = self._counted(tally)
+        result = self.levels.sums.finish()
+        moves, macs = self._counted(tally), int(tally[pe.MACS])
         if self.trace is not None:
             self.trace.close()
             self.trace.end(cycles)
-        return Run(
-            outputs,
-            moves,
-            tally.macs,
-            self.compute,
-            self.active,
-            cycles,
-            folds_total=folds,
-            folds_run=self._folds_run(folds),
-            sampled=self._sampled(folds),
+        return self._outcome(
+            result,
+            Run(None, moves, macs, compute, active, cycles, folds_total=folds, folds_run=folds),
         )
 
-    def _folds_run(self, folds: int) -> int:
-        return folds
+    def _outcome(self, result: Any, outcome: Run) -> Run:
+        """What is said of a run of all folds."""
+        return replace(outcome, outputs=result)
 
-    def _sampled(self, folds: int) -> str | None:
-        return None
-
-    def _end(self) -> tuple[FoldTally, int]:
+    def _end(self) -> tuple[pe.Ints, int]:
         """All folds are issued: what was counted, and the edge of the last result."""
         self.array.drain()
         assert not self.waiting and not self.arrived
         return self.array.tally, self.array.last_result
 
-    def _folds(self) -> Iterator[_Folded]:
-        """Every setting of the outer loops that has work, with what it holds."""
-        for at in steps(self.nest):
-            shape = self.lines.shape(at)
-            yield _Folded(at, shape, self.lines.held_words(at, shape))
-
-    def _changes(self, fold: _Folded, following: _Folded) -> bool:
-        """Whether the next fold holds other words; if some PEs keep theirs while others change, the
-        lines cannot do it.
-        """
-        (at, shape, held), (then, size, words) = fold, following
-        if (shape.r, shape.c) == (size.r, size.c) and np.array_equal(held.names, words.names):
-            moved = any(at[i] != then[i] for i in self.lines.relevant)
-            return moved and not (held.names != NO_WORD).any()
-        r, c = min(shape.r, size.r), min(shape.c, size.c)
-        same = (held.names[:r, :c] == words.names[:r, :c]) & (words.names[:r, :c] != NO_WORD)
-        if same.any():
-            raise MappingError(
-                f"{self.lines.held}: some PEs keep their word from one fold to the next while "
-                "others change theirs; systolic lines shift whole columns"
-            )
-        return True
-
-    def _task(
-        self, at: dict[int, int], shape: Shape, held: Matrix, new: bool, leaves: bool
-    ) -> tuple[FoldTask, Matrix | None]:
-        """A fold's work for the array, and the names of the sums it gives."""
+    def _task(self, fold: FoldWork, new: bool, leaves: bool) -> FoldTask:
+        """A fold's work for the array."""
         lines, traffic = self.lines, self.levels.traffic
-        rows, cols = lines.row_words(at, shape), lines.col_words(at, shape)
-        stream = rows.stream(traffic[lines.along_rows])
+        rows = stream(lines.streamed(lines.along_rows, fold), traffic[lines.along_rows])
+        cols = lines.streamed(lines.along_cols, fold)
         if lines.outputs_held:
-            return FoldTask(
-                stream, held.names, None, cols.stream(traffic[lines.along_cols]), not leaves
-            ), held if leaves else None
-        return FoldTask(stream, cols.names, held.stream(traffic[lines.held]) if new else None), cols
+            falling = stream(cols, traffic[lines.along_cols])
+            return FoldTask(rows, fold.held.addresses, None, falling, not leaves)
+        held = stream(fold.held, traffic[lines.held]) if new else None
+        return FoldTask(rows, cols.addresses, held)
 
-    def _issue(
-        self, at: dict[int, int], shape: Shape, held: Matrix, new: bool, leaves: bool
-    ) -> None:
-        """Give a fold to the array, which clocks itself as far as it must."""
-        task, sums = self._task(at, shape, held, new, leaves)
-        self.waiting.append((self.array.issued, at, sums))
+    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
+        self.waiting.append((self.array.issued, fold.at, task.stays))
         if self.trace is not None and self.array.edge <= self.trace.last:
-            self.trace.fold(self.array.issued, at, shape.inside)
+            self.trace.fold(self.array.issued, fold.at, fold.inside)
         self.array.issue(task)
 
     def _arrived(self, landing: Landing) -> None:
         """Results arrive at the level outside in the order of the folds."""
-        self.arrived[landing.number] = landing
+        self.arrived.setdefault(landing.number, []).append(landing)
         while self.waiting:
-            number, at, sums = self.waiting[0]
-            if sums is not None and number not in self.arrived:
+            number, at, stays = self.waiting[0]
+            parts = self.arrived.pop(number, [])
+            for x in parts:
+                used = tuple(slice(n) for n in x.used)
+                self._land(at, x.matrix(x.words)[used], x.values[used])
+            if stays:
+                self.levels.sums.advance(at)
+            elif not parts or not parts[-1].whole:
                 return
             self.waiting.popleft()
-            done = None if sums is None else self.arrived.pop(number)
-            self._land(
-                at, sums, None if done is None else done.values[: done.used[0], : done.used[1]]
-            )
 
-    def _land(self, at: dict[int, int], sums: Matrix | None, values: Any) -> None:
-        """A fold's sums ([T, c] or [r, c]; None: they stay) arrive at the level outside."""
-        b, traffic = self.lines.boundary(self.levels.acc, outside=True), self.levels.sums
+    def _land(self, at: Where, sums: Any, values: Any) -> None:
+        b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
         traffic.advance(at)
-        if sums is not None:
-            there = sums.names != NO_WORD
-            words = sums.addresses[there]
-            traffic.land(
-                b,
-                b.parent,
-                np.zeros(len(words), np.int64),
-                words,
-                None if values is None else values[there],
-            )
+        traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
 
-    def _counted(self, tally: FoldTally) -> dict[Boundary, Moved]:
+    def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
-        lines, moves = self.lines, dict(self.levels.moves)
-        rows = lines.boundary(lines.along_rows, outside=True)
-        outer = lines.boundary(self.levels.acc, outside=True)
-        inner = lines.boundary(lines.held, outside=False)
-        landed = moves[outer]
-        moves[rows] = Moved(taken=tally.rows_taken, read=tally.rows_fed)
+        lines, moves, n = self.lines, dict(self.levels.moves), [int(x) for x in tally]
+        rows, cols, held = (
+            lines.outer[t] for t in (lines.along_rows, lines.along_cols, lines.held)
+        )
+        inner = lines.inner
+        made = n[pe.SUMS_MADE]
+        moves[rows] = Moved(taken=n[pe.ROWS_TAKEN], read=n[pe.ROWS_FED])
         if lines.outputs_held:
-            cols = lines.boundary(lines.along_cols, outside=True)
-            moves[cols] = Moved(taken=tally.cols_taken, read=tally.cols_fed)
-            moves[outer] = Moved(drained=tally.left, arrived=landed.arrived, updated=landed.updated)
-            reads_first = self.nest.arch.first_read == self.nest.arch.level_names[lines.pe]
-            updated = tally.sums_made - (0 if reads_first else tally.opened)
-            moves[inner] = Moved(drained=tally.sums_made, arrived=tally.sums_made, updated=updated)
+            landed = moves[held]
+            moves[cols] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_FED])
+            moves[held] = Moved(drained=n[pe.LEFT], arrived=landed.arrived, updated=landed.updated)
+            zeros = self.nest.arch.first_read == self.nest.arch.level_names[lines.pe]
+            opened = 0 if zeros else n[pe.OPENED]
+            moves[inner] = Moved(drained=made, arrived=made, updated=made - opened)
         else:
-            moves[lines.boundary(lines.held, outside=True)] = Moved(
-                taken=tally.held_latched, read=tally.held_fed
-            )
-            moves[inner] = Moved(taken=tally.held_taken, read=tally.held_taken)
-            moves[outer] = Moved(
-                drained=tally.sums_made, arrived=landed.arrived, updated=landed.updated
-            )
+            landed = moves[cols]
+            moves[held] = Moved(taken=n[pe.HELD_LATCHED], read=n[pe.OTHER_FED])
+            moves[inner] = Moved(taken=n[pe.OTHER_TAKEN], read=n[pe.OTHER_TAKEN])
+            moves[cols] = Moved(drained=made, arrived=landed.arrived, updated=landed.updated)
         return moves
 
 
 class _SampledSystolic(_Systolic):
     """Folds of a nest on systolic lines, one clocked of each kind; the controller is asked for the
     start of every fold.
-
-    ``known``        by kind: edges from the first operand to the last result, and counts
-    ``times``        by kind: how many folds are like it
-    ``last_result``  the latest edge so far that latched one
     """
 
-    def __init__(self, nest: Nest) -> None:
-        super().__init__(nest, None)
-        self.known: dict[Any, tuple[int, FoldTally]] = {}
+    def __init__(self, nest: Nest, data: Data) -> None:
+        super().__init__(nest, data)
+        # by kind: edges from the first operand to the last result, counts, how many there are
+        self.known: dict[Any, tuple[int, pe.Ints]] = {}
         self.times: dict[Any, int] = {}
         self.last_result = 0
 
-    def _issue(
-        self, at: dict[int, int], shape: Shape, held: Matrix, new: bool, leaves: bool
-    ) -> None:
-        task, sums = self._task(at, shape, held, new, leaves)
-        kind = self._kind(task, shape, held, new, leaves)
+    def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
+        """A fold's way through the array and its counts depend on its size, on how many of its
+        words are real, and on what it finds and leaves.
+        """
+        real = [_real(x) for x in (task.rows, task.cols, task.held, Stream(task.sums, task.sums))]
+        held = int(np.count_nonzero(fold.held.names >= 0))
+        kind = (fold.r, fold.c, len(fold.inside), new, leaves, held, *real)
         if kind not in self.known:
-            self.known[kind] = self._measure(task, held, new)
+            array = self._array()
+            if not new:
+                lines = self.lines
+                array.place_held(stream(fold.held, self.levels.traffic[lines.held]))
+            start = array.issue(task)
+            array.drain()
+            array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
+            self.known[kind] = array.last_result - start.operand, array.tally
         self.times[kind] = self.times.get(kind, 0) + 1
         after = self.last_result + 1 if new and not self.array.overlap else 1
         start = self.array.reserve(task, new=new, after=after)
         self.last_result = max(self.last_result, start.operand + self.known[kind][0])
-        self._land(at, sums, None)
+        if task.stays:
+            self.levels.sums.advance(fold.at)
+        else:
+            self._land(fold.at, task.sums, task.sums)
 
-    def _kind(
-        self, task: FoldTask, shape: Shape, held: Matrix, new: bool, leaves: bool
-    ) -> tuple[Any, ...]:
-        """All that a fold's way through the array and its counts depend on."""
-        words = [(0, 0) if x is None else x.real() for x in (task.rows, task.cols, task.held)]
-        return (
-            shape.r,
-            shape.c,
-            shape.t,
-            new,
-            leaves,
-            *words,
-            *(int(np.count_nonzero(x != NO_WORD)) for x in (held.names, task.sums)),
-        )
+    def _end(self) -> tuple[pe.Ints, int]:
+        total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
+        return np.asarray(total), self.last_result
 
-    def _measure(self, task: FoldTask, held: Matrix, new: bool) -> tuple[int, FoldTally]:
-        """Clock one fold of a kind alone on an array of its own."""
-        array = self._array()
-        if not new:
-            array.place(held.stream(self.levels.traffic[self.lines.held]))
-        start = array.issue(task)
-        array.flush()
-        return array.last_result - start.operand, array.tally
-
-    def _end(self) -> tuple[FoldTally, int]:
-        total = FoldTally()
-        for kind, (_, tally) in self.known.items():
-            total.add(tally, self.times[kind])
-        return total, self.last_result
-
-    def _folds_run(self, folds: int) -> int:
-        return len(self.known)
-
-    def _sampled(self, folds: int) -> str | None:
-        return _sentence(len(self.known), folds)
+    def _outcome(self, result: Any, outcome: Run) -> Run:
+        clocked = len(self.known)
+        sampled = _sentence(clocked, outcome.folds_total or 0)
+        return replace(outcome, folds_run=clocked, sampled=sampled)
 
 
-class _Plain:
+def _real(x: Stream | None) -> tuple[int, int]:
+    """How many are words, and how many of them the level outside reads."""
+    if x is None:
+        return 0, 0
+    there = x.words >= 0
+    read = there if x.read is None else there & x.read
+    return int(np.count_nonzero(there)), int(np.count_nonzero(read))
+
+
+def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:
     """Steps of a nest on a plain array, every one clocked."""
-
-    def __init__(self, nest: Nest, data: Data, trace: Trace | None) -> None:
-        self.nest, self.levels = nest, Levels(nest, data)
-        self.array = BusArray(nest, self.levels.traffic)
-        self.trace = trace
-        if trace is not None:
-            record_buses(self.array, trace, lambda: self.levels.moves)
-
-    def run(self) -> Run:
-        """All steps in order; what PEs let go after one depends on the next."""
-        array, folds = self.array, 0
-        for at, following in _with_next(steps(self.nest)):
-            self.levels.operands_to(at)
-            step = array.plan(at)
-            array.release(step, following)
-            if self.trace is not None and array.edge <= self.trace.last:
-                self.trace.fold(step.number, at, step.slots)
-            array.carry_out(step)
-            folds += 1
-        array.drain()
-        if self.trace is not None:
-            self.trace.close()
-        outputs = self.levels.outputs()
-        if self.trace is not None:
-            self.trace.end(array.last_result)
-        return Run(
-            outputs,
-            self.levels.moves,
-            array.total_macs,
-            array.compute,
-            array.active,
-            array.last_result,
-            folds_total=folds,
-            folds_run=folds,
-        )
+    levels, folds = Levels(nest, data), 0
+    array = BusArray(nest, levels.traffic)
+    if trace is not None:
+        record_buses(array, trace, lambda: levels.moves)
+    for at, following in _with_next(steps(nest)):
+        levels.operands_to(at)
+        step = array.plan(at)
+        array.release(step, following)
+        if trace is not None and array.edge <= trace.last:
+            trace.fold(step.number, at, step.slots)
+        array.carry_out(step)
+        folds += 1
+    array.drain()
+    if trace is not None:
+        trace.close()
+    result = levels.sums.finish()
+    if trace is not None:
+        trace.end(array.last_result)
+    return Run(
+        result,
+        levels.moves,
+        array.total_macs,
+        array.compute,
+        array.active,
+        array.last_result,
+        folds_total=folds,
+        folds_run=folds,
+    )
 
 
-class _SampledPlain:
+def _sampled_plain(nest: Nest, data: Data) -> Run:
     """Steps of a nest on a plain array, one clocked of each kind."""
-
-    def __init__(self, nest: Nest) -> None:
-        self.nest, self.levels = nest, Levels(nest, None)
-        self.array = BusArray(nest, self.levels.traffic)
-
-    def run(self) -> Run:
-        """All steps in order: samples' counts and edges added up, the levels outside walked word by
-        word all the same.
-        """
-        levels, array = self.levels, self.array
-        sampler = StepSampler(array)
-        acc = levels.acc
-        edge = last = macs = active = folds = 0
-        for at, following in _with_next(steps(self.nest)):
-            levels.operands_to(at)
-            sample, base = sampler.take(at, following)
-            levels.sums.advance(at)
-            levels.sums.land(array.outer[acc], array.pe, sample.pe, sample.words + base, None)
-            last, edge = max(last, edge + sample.last), edge + sample.slots
-            macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
-        for b, m in sampler.totals().items():
-            _add(levels.moves[b], m)
-        levels.outputs()
-        run = len(sampler.known)
-        return Run(
-            None,
-            levels.moves,
-            macs,
-            edge,
-            active,
-            last,
-            folds_total=folds,
-            folds_run=run,
-            sampled=_sentence(run, folds),
-        )
+    levels = Levels(nest, data)
+    array = BusArray(nest, levels.traffic)
+    sampler = StepSampler(array)
+    edge = last = macs = active = folds = 0
+    for at, following in _with_next(steps(nest)):
+        levels.operands_to(at)
+        sample, base = sampler.take(at, following)
+        levels.sums.advance(at)
+        words = sample.words + base
+        levels.sums.land(array.outer[levels.acc], array.pe, sample.pe, words, np.zeros_like(words))
+        last, edge = max(last, edge + sample.last), edge + sample.slots
+        macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
+    for b, m in sampler.totals().items():
+        for name, value in vars(m).items():
+            setattr(levels.moves[b], name, getattr(levels.moves[b], name) + value)
+    levels.sums.finish()
+    clocked = len(sampler.known)
+    return Run(
+        None,
+        levels.moves,
+        macs,
+        edge,
+        active,
+        last,
+        folds_total=folds,
+        folds_run=clocked,
+        sampled=_sentence(clocked, folds),
+    )
 
 
-def _add(total: Moved, part: Moved) -> None:
-    for name in ("taken", "read", "drained", "arrived", "updated"):
-        setattr(total, name, getattr(total, name) + getattr(part, name))
-
-
-def _sentence(run: int, folds: int) -> str:
+def _sentence(clocked: int, folds: int) -> str:
     return (
-        f"sampled: {run} of {folds} folds clocked, one of each kind, and their counts multiplied; "
+        f"sampled: {clocked} of {folds} folds clocked, one of each kind, "
+        f"and their counts multiplied; "
         f"counts and cycles are exact, outputs are not computed"
     )
 

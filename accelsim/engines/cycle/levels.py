@@ -3,22 +3,19 @@ step (section 4).
 
 A *step* is a setting of the temporal loops outside the PEs.  Operands and sums are walked apart, as
 operands must be there when a step's first word is fed and sums of a step may land after the next
-one has begun; so each tensor has a ``Traffic`` of its own, which is moved on when it is its turn.
-
-Word by word: tiles are lists of names made from ``Nest.pieces`` (``addresses``), a store is a flag
-and a value a word of the tensor, counts are lengths.  Taking a word that is not held raises
-HazardError.
+one has begun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import (
     NOTHING,
     Bools,
@@ -33,6 +30,7 @@ from accelsim.engines.cycle.addresses import (
 )
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.workload.arithmetic import wrap
 
 Values = npt.NDArray[Any]
 
@@ -43,64 +41,49 @@ class HazardError(RuntimeError):
     """
 
 
-class LevelStore:
-    """One instance of a level, for one tensor; arrays are by address, [words of the tensor].
-
-    ``values``  None: words without values
-    ``held``    which words it has
-    ``fresh``   of sums: for which of them nothing arrived yet
-    """
-
-    def __init__(self, size: int, values: Values | None, *, sums: bool, full: bool = False) -> None:
-        self.values = values
-        self.held: Bools = np.full(size, full)
-        self.fresh: Bools = np.full(size if sums else 0, full)
-
-
 class Traffic:
     """One tensor's words in every level outside the PEs.
 
-    ``start``: the tensor's flat values at the outermost level, or None to move words without
-    values.  What crosses boundaries is counted in ``moves``.
-
-    ``boundaries``  between levels outside the PEs, outermost first; ``links`` what they need
-    ``keepers``     levels that keep the tensor, its home first; ``innermost`` is the last
-    ``size``        words of the tensor
-    ``instances``   by level: how many there are, numbered over the spatial loops outside it
-    ``stores``      by level and instance
-    ``sums``        whether it is the accumulated tensor
+    ``start``: the tensor's flat values at its home.  What crosses boundaries is counted in
+    ``moves``.  An instance of a level is numbered by the spatial loops outside it, and has a row of
+    its own in the store: ``values``, ``held`` (which addresses it has) and ``fresh`` (of sums:
+    which have got no arrival yet), all [rows, addresses]; ``outer`` is the row of the instance
+    around it.
     """
 
     def __init__(
-        self, nest: Nest, tensor: str, moves: dict[Boundary, Moved], start: Values | None
+        self, nest: Nest, tensor: str, moves: dict[Boundary, Moved], start: npt.NDArray[Any]
     ) -> None:
         self.nest, self.tensor, self.moves = nest, tensor, moves
         self.pe = nest.levels - 1
         self.sums = tensor == nest.problem.accumulated
-        self.boundaries = [b for b in nest.boundaries if b.tensor == tensor and b.child < self.pe]
-        self.keepers = [nest.home(tensor), *(b.child for b in self.boundaries)]
-        self.innermost = self.keepers[-1]
-        self.size = prod(nest.problem.shape(tensor))
-        self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
-        spatial = [i for i, x in enumerate(nest.loops) if x.spatial]
+        self.links = [
+            _Link(nest, b) for b in nest.boundaries if b.tensor == tensor and b.child < self.pe
+        ]
+        keepers = [nest.home(tensor), *(x.b.child for x in self.links)]
+        self.innermost = keepers[-1]
+        spatial = [x for x in nest.loops if x.spatial]
         self.instances = {
-            level: prod(nest.loops[i].trips for i in spatial if nest.loops[i].level < level)
-            for level in range(nest.levels)
+            level: prod(x.trips for x in spatial if x.level < level) for level in range(nest.levels)
         }
-        self.stores: dict[tuple[int, int], LevelStore] = {
-            (self.keepers[0], 0): LevelStore(self.size, start, sums=self.sums, full=True)
-        }
-        self.links = [_Link(nest, b) for b in self.boundaries]
-        for link in self.links:
-            for k in range(self.instances[link.b.child]):
-                values = None if start is None else np.zeros(self.size, start.dtype)
-                self.stores[link.b.child, k] = LevelStore(self.size, values, sums=self.sums)
+        counts = [self.instances[level] for level in keepers]
+        self.first_row = dict(zip(keepers, np.cumsum([0, *counts]).tolist(), strict=False))
+        shape = sum(counts), len(start)
+        self.values = np.zeros(shape, np.int64 if self.sums else np.int32)
+        self.values[0] = start
+        self.held, self.fresh = np.zeros((2, *shape), np.bool_)
+        self.held[0], self.fresh[0] = True, self.sums
+        self.outer = np.full(shape[0], -1, np.int64)
+        for x in self.links:
+            children = np.arange(self.instances[x.b.child])
+            mine = self.row(x.b.child, x.b.child, children)
+            self.outer[mine] = self.row(x.b.parent, x.b.child, children)
 
-    def instance(self, level: int, inside: int, of: Any) -> Any:
-        """The instance of a level around instance ``of`` (a number or an array) of the level
+    def row(self, level: int, inside: int, of: Any) -> Any:
+        """The row of a level's instance around instance ``of`` (a number or an array) of the level
         ``inside``.
         """
-        return of // (self.instances[inside] // self.instances[level])
+        return self.first_row[level] + of // (self.instances[inside] // self.instances[level])
 
     # -- moving on ---------------------------------------------------------------------------------
 
@@ -111,134 +94,89 @@ class Traffic:
         changes = [(link, link.change(at)) for link in self.links if link.moved(at)]
         if self.sums:
             for link, news in reversed(changes):
-                self._drain(link, {k: _minus(old, new) for k, (old, new) in news.items()})
-            for link, news in changes:
-                for k, (old, new) in news.items():
-                    self._open(link, k, _minus(new, old))
-        else:
-            for link, news in changes:
-                self._fill(link, news)
+                self._drain(link, {k: minus(old, new) for k, (old, new) in news.items()})
+        for link, news in changes:
+            come = {k: minus(new, old) for k, (old, new) in news.items()}
+            if not self.sums:
+                self._fill(link, news, come)
+                continue
+            for k, names in come.items():
+                row, words = self.row(link.b.child, link.b.child, k), link.tiles.address(names)
+                start_sums(row, words, self.values, self.held, self.fresh)
+                self._check_size(link.b, row)
 
-    def finish(self) -> None:
-        """Drain every sum that is left."""
+    def finish(self) -> npt.NDArray[np.int64]:
+        """Drain every sum that is left; the whole tensor, wrapped to psum width."""
         for link in reversed(self.links):
             self._drain(link, link.held)
+        total = wrap(self.values[0], self.nest.arch.number("psum"))
+        return total.reshape(self.nest.problem.shape(self.tensor))
 
-    def _fill(self, link: _Link, news: dict[int, tuple[Ints, Ints]]) -> None:
-        """Operand tiles change: ``news`` is each instance's tile before and now (rule 4)."""
+    def _fill(self, link: _Link, news: dict[int, tuple[Ints, Ints]], come: dict[int, Ints]) -> None:
+        """Operand words that leave a level are forgotten, words that come are copied from the one
+        around it.
+        """
         b, m = link.b, self.moves[link.b]
-        come = {k: _minus(new, old) for k, (old, new) in news.items()}
         m.taken += sum(len(w) for w in come.values())
+        reads = link.shared(come)
         if b.kind == "neighbour":
             before, now = (link.shared({k: pair[i] for k, pair in news.items()}) for i in (0, 1))
-            reads = [_minus(w, before.get(g, NOTHING)) for g, w in now.items()]
-        else:
-            reads = list(link.shared(come).values())
-        m.read += sum(link.given(w) for w in reads)
+            reads = {g: minus(w, before.get(g, NOTHING)) for g, w in now.items()}
+        m.read += sum(link.given(w) for w in reads.values())
         for k, (old, new) in news.items():
-            child = self.stores[b.child, k]
-            child.held[link.tiles.address(_minus(old, new))] = False
-            self._copy(
-                link,
-                child,
-                link.tiles.address(come[k]),
-                self.stores[b.parent, self.instance(b.parent, b.child, k)],
-            )
-            self._check_size(b, child)
-
-    def _copy(self, link: _Link, child: LevelStore, words: Ints, parent: LevelStore) -> None:
-        """Words come from the parent, which must hold them."""
-        made = link.made(words)  # padding zeros are made where they are stored
-        if not parent.held[words[~made]].all():
-            raise HazardError(f"{link.b}: a word was taken that the level above does not hold")
-        child.held[words] = True
-        if child.values is not None and parent.values is not None:
-            child.values[words] = parent.values[words]
-            child.values[words[made]] = 0
-
-    def _open(self, link: _Link, k: int, names: Ints) -> None:
-        """Sums begin a residency in instance k, at zero (rule 6)."""
-        child, words = self.stores[link.b.child, k], link.tiles.address(names)
-        child.held[words] = child.fresh[words] = True
-        if child.values is not None:
-            child.values[words] = 0
-        self._check_size(link.b, child)
+            row, words = self.row(b.child, b.child, k), link.tiles.address(come[k])
+            self.held[row, link.tiles.address(minus(old, new))] = False
+            made = link.made(words)  # padding zeros are made where they are stored
+            if copy_in(row, self.outer[row], words, made, self.values, self.held):
+                raise HazardError(f"{b}: a word was taken that the level above does not hold")
+            self._check_size(b, row)
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
-        """Sums leave instances: those that share add on the way, and count once (rule 5)."""
+        """Sums go to the level around theirs; what those who share let go together arrives once."""
         b, m = link.b, self.moves[link.b]
         m.drained += sum(len(w) for w in out.values())
         for group, names in link.shared(out).items():
-            parent = self.instance(b.parent, b.child, int(link.first[group]))
-            words = np.unique(link.tiles.address(names))
+            row = self.outer[self.row(b.child, b.child, link.first[group])]
             m.arrived += len(names)
-            m.updated += len(names) - self._first(b, self.stores[b.parent, parent], words)
+            m.updated += self._updated(b, row, link.tiles.address(names))
         for k, names in out.items():
-            child, words = self.stores[b.child, k], link.tiles.address(names)
-            values = None if child.values is None else child.values[words]
-            self._add(b.parent, self.instance(b.parent, b.child, k), b.parent, words, values)
-            child.held[words] = child.fresh[words] = False
+            row, words = self.row(b.child, b.child, k), link.tiles.address(names)
+            sums = np.empty(len(words), np.int64)
+            end_sums(row, words, self.values, self.held, self.fresh, sums)
+            add(self.outer[row : row + 1], words, sums, self.values, self.held, self.outer)
 
-    def _check_size(self, b: Boundary, child: LevelStore) -> None:
-        """Nothing holds more than its largest tile."""
+    def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
-        if int(np.count_nonzero(child.held)) > room:
+        if int(np.count_nonzero(self.held[row])) > room:
             name = self.nest.arch.level_names[b.child]
             raise HazardError(
                 f"{name} was given more than the {room} words of {b.tensor} its largest tile has"
             )
 
-    # -- sums --------------------------------------------------------------------------------------
-
-    def _first(self, b: Boundary, parent: LevelStore, words: Ints) -> int:
-        """Arrivals that read nothing: each residency's first, unless the level reads zeros too
-        (section 4.6).
+    def _updated(self, b: Boundary, rows: Any, words: Ints) -> int:
+        """Arrivals that are added to a word read for it: all but each residency's first, unless the
+        level reads zeros too (section 4.6).
         """
-        first = words[parent.fresh[words]]
-        parent.fresh[first] = False
-        return (
-            0 if self.nest.arch.first_read == self.nest.arch.level_names[b.parent] else len(first)
-        )
-
-    def _add(
-        self, level: int, instance: int, inside: int, words: Ints, values: Values | None
-    ) -> None:
-        """Add to the innermost of the levels from ``level`` out that still hold the word (a PE may
-        have stood idle meanwhile).
-        """
-        for keeper in reversed([k for k in self.keepers if k <= level]):
-            store = self.stores[keeper, self.instance(keeper, inside, instance)]
-            there = store.held[words]
-            if values is not None and store.values is not None:
-                np.add.at(store.values, words[there], values[there])
-            if there.all():
-                return
-            words, values = words[~there], None if values is None else values[~there]
-
-    def land(
-        self, b: Boundary, inside: int, instances: Ints, words: Ints, values: Values | None
-    ) -> None:
-        """Sums of one step that left the PEs arrive: one entry an arrival, by instance of level
-        ``inside`` they come from.
-        """
-        m = self.moves[b]
-        parents = self.instance(b.parent, inside, instances)
-        m.arrived += len(words)
-        for k in np.unique(parents):
-            mine = parents == k
-            here = words[mine]
-            m.updated += len(here) - self._first(b, self.stores[b.parent, int(k)], np.unique(here))
-            self._add(b.parent, int(k), b.parent, here, None if values is None else values[mine])
+        first = opened(np.atleast_1d(rows), words, self.fresh)
+        zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
+        return int(np.count_nonzero(words >= 0)) - (0 if zeros else first)
 
     # -- at the PEs --------------------------------------------------------------------------------
 
+    def land(self, b: Boundary, inside: int, instances: Any, words: Ints, values: Values) -> None:
+        """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
+        ``inside`` each comes from; a negative word is none.
+        """
+        m = self.moves[b]
+        rows = np.atleast_1d(self.row(b.parent, inside, instances))
+        m.arrived += int(np.count_nonzero(words >= 0))
+        m.updated += self._updated(b, rows, words)
+        add(rows, words, values, self.values, self.held, self.outer)
+
     def address_at_pe(self, names: Ints, level: int | None = None) -> Ints:
         """Addresses of words by their names at the PEs' level (or another)."""
-        return (
-            pair_address(self.nest, names)
-            if self.nest.projection(self.tensor, self.pe if level is None else level).pairs
-            else names
-        )
+        pairs = self.nest.projection(self.tensor, self.pe if level is None else level).pairs
+        return pair_address(self.nest, names) if pairs else names
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
@@ -246,32 +184,21 @@ class Traffic:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
-    # -- operands ----------------------------------------------------------------------------------
-
-    def read(self, instance: int, words: Ints) -> Values:
-        """The values of words the innermost level outside the PEs holds; raises HazardError for any
-        it does not.
+    def read(self, rows: Any, words: Ints, read: Bools) -> npt.NDArray[np.int32]:
+        """Values of words of the innermost level outside the PEs (row by row of ``rows``, or all of
+        one), 0 of those that are not read; raises HazardError for any it does not hold.
         """
-        store = self.stores[self.innermost, instance]
-        if not store.held[words].all():
+        values = np.zeros(words.shape, np.int32)
+        row = np.broadcast_to(rows, words.shape[-1:]).astype(np.int64)
+        words, read, out = np.atleast_2d(words), np.atleast_2d(read), np.atleast_2d(values)
+        if fetch(row, words, read, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
-        return (
-            np.zeros(words.shape, np.int64)
-            if store.values is None
-            else store.values[words].astype(np.int64)
-        )
+        return values
 
 
 class _Link:
     """One boundary between two levels outside the PEs: what each child instance holds, and who
     shares.
-
-    ``b``      the boundary; ``tiles`` the child's
-    ``where``  by instance: positions of the spatial loops
-    ``group``  [instances]: who shares words; ``first`` an instance of each group
-    ``above``  temporal loops that move the child's tile; ``at`` where they stood last
-    ``held``   by instance: names of its latest own tile, sorted
-    ``crosses``, ``window``   whether padding is stored below and not above, and what is no padding
     """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
@@ -282,17 +209,13 @@ class _Link:
         n = prod(nest.loops[i].trips for i in spatial)
         self.where = [{i: int(at[i][k]) for i in spatial} for k in range(n)]
         self.group = numbered(nest, apart(nest, b), at, n)
-        self.first = {
-            int(g): int(np.flatnonzero(self.group == g)[0]) for g in np.unique(self.group)
-        }
+        self.first = {int(g): int(np.argmax(self.group == g)) for g in np.unique(self.group)}
         self.above = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < b.child]
         self.held: dict[int, Ints] = dict.fromkeys(range(n), NOTHING)
         self.at: tuple[int, ...] | None = None
         self.crosses = b.adds_padding
-        self.window = nest.window
 
     def moved(self, at: Where) -> bool:
-        """Whether the tile's loops have moved since the last step."""
         now = tuple(at[i] for i in self.above)
         before, self.at = self.at, now
         return now != before
@@ -309,7 +232,7 @@ class _Link:
                 self.held[k] = tile
         return news
 
-    def shared(self, words: dict[int, Ints]) -> dict[int, Ints]:
+    def shared(self, words: Mapping[int, Ints]) -> dict[int, Ints]:
         """The union over those who share, by group."""
         groups: dict[int, list[Ints]] = {}
         for k, w in words.items():
@@ -323,31 +246,127 @@ class _Link:
         """Which addresses are padding that the child makes itself."""
         if (
             not self.crosses
-            or self.window is None
+            or self.nest.window is None
             or self.b.parent == self.nest.home(self.b.tensor)
         ):
             return np.zeros(len(words), bool)
-        return ~no_padding(self.nest, words, self.window)
+        return ~no_padding(self.nest, words, self.nest.window)
 
     def given(self, names: Ints) -> int:
         """How many of the words the parent reads: all but padding it has not."""
-        if not self.crosses or self.window is None:
+        if not self.crosses or self.nest.window is None:
             return len(names)
-        return int(np.count_nonzero(no_padding(self.nest, self.tiles.address(names), self.window)))
+        return int(
+            np.count_nonzero(no_padding(self.nest, self.tiles.address(names), self.nest.window))
+        )
 
 
-def _minus(words: Ints, other: Ints) -> Ints:
-    """Words of one list that the other has not, both each word once."""
+def minus(words: Ints, other: Ints) -> Ints:
+    """The words of a sorted list that another has not."""
     if words is other or not len(words):
         return NOTHING
-    return np.setdiff1d(words, other, assume_unique=True) if len(other) else words
+    if not len(other):
+        return words
+    rest = np.empty_like(words)
+    return rest[: without(words, other, rest)]
+
+
+@kernel
+def without(words: Ints, other: Ints, rest: Ints) -> int:
+    """``rest`` gets what is in ``words`` and not in ``other``, all sorted; returns how many."""
+    n = k = 0
+    for word in words:
+        while k < len(other) and other[k] < word:
+            k += 1
+        if k == len(other) or other[k] != word:
+            rest[n] = word
+            n += 1
+    return n
+
+
+@kernel
+def copy_in(row: int, outer: int, words: Ints, made: Bools, values: Values, held: Bools) -> int:
+    """Words come to a row from the one around it, or as zeros; how many that has not."""
+    missing = 0
+    for k in range(len(words)):
+        word = words[k]
+        if not made[k] and not held[outer, word]:
+            missing += 1
+        values[row, word] = 0 if made[k] else values[outer, word]
+        held[row, word] = True
+    return missing
+
+
+@kernel
+def start_sums(row: int, words: Ints, values: Values, held: Bools, fresh: Bools) -> None:
+    """Sums begin at zero."""
+    for word in words:
+        values[row, word] = 0
+        held[row, word] = fresh[row, word] = True
+
+
+@kernel
+def end_sums(
+    row: int, words: Ints, values: Values, held: Bools, fresh: Bools, sums: Ints
+) -> None:  # fmt: skip
+    """Sums leave a row."""
+    for k in range(len(words)):
+        sums[k] = values[row, words[k]]
+        held[row, words[k]] = fresh[row, words[k]] = False
+
+
+@kernel
+def opened(rows: Ints, words: Ints, fresh: Bools) -> int:
+    """How many arrivals are the first of their residency; none is fresh afterwards.
+
+    rows   [words] or [1], the row each arrives at
+    """
+    first = 0
+    for k in range(len(words)):
+        row = rows[k if len(rows) > 1 else 0]
+        if words[k] >= 0 and fresh[row, words[k]]:
+            fresh[row, words[k]] = False
+            first += 1
+    return first
+
+
+@kernel
+def add(
+    rows: Ints, words: Ints, sums: Values, values: Values, held: Bools, outer: Ints
+) -> None:  # fmt: skip
+    """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
+    may have stood idle meanwhile.
+
+    rows   [words] or [1]
+    """
+    for k in range(len(words)):
+        row = rows[k if len(rows) > 1 else 0]
+        if words[k] < 0:
+            continue
+        while not held[row, words[k]]:
+            row = outer[row]
+        values[row, words[k]] += sums[k]
+
+
+@kernel
+def fetch(
+    rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
+) -> int:  # fmt: skip
+    """Values [steps, lines] of words that are read, each line from a row; how many are missing."""
+    missing = 0
+    for i in range(words.shape[0]):
+        for j in range(words.shape[1]):
+            if read[i, j]:
+                missing += not held[rows[j], words[i, j]]
+                out[i, j] = values[rows[j], words[i, j]]
+    return missing
 
 
 def steps(nest: Nest) -> Iterator[dict[int, int]]:
     """Settings of the temporal loops outside the PEs at which some PE has work, in nest order."""
     loops = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
     known: dict[Any, bool] = {}
-    inside = {c.name: {i: 0 for i in c.loops if i not in loops} for c in nest.chains}
+    still = {c.name: {i: 0 for i in c.loops if i not in loops} for c in nest.chains}
     own = {c.name: [i for i in c.loops if i in loops] for c in nest.chains}
 
     def exists(at: dict[int, int]) -> bool:
@@ -355,11 +374,10 @@ def steps(nest: Nest) -> Iterator[dict[int, int]]:
         for c in nest.chains:
             if len(own[c.name]) < 2:  # a single loop's trips all exist
                 continue
-            key = (c.name, *(at[i] for i in own[c.name]))
+            mine = {i: at[i] for i in own[c.name]}
+            key = (c.name, *mine.values())
             if key not in known:
-                known[key] = bool(
-                    nest.pieces(c, inside[c.name] | {i: at[i] for i in own[c.name]}).exists
-                )
+                known[key] = bool(nest.pieces(c, still[c.name] | mine).exists)
             if not known[key]:
                 return False
         return True

@@ -1,14 +1,5 @@
 """A nest on systolic lines: which fold holds, streams and adds which words, and what has no lines
 to run on.
-
-A fold is one setting of the temporal loops outside the PEs.  Loops over one axis of the array make
-its rows, over the other its columns, and those inside the PEs its T steps; so a fold is three
-matrices of words (``Matrix``): [T, r] along the rows, [T, c] along the columns (an operand, or the
-sums), [r, c] held.
-
-Which tensor does which is read off the loops, and a nest that has no honest way through the lines
-is refused with the reason (MappingError): PEs that keep two tensors or more than one word, several
-arrays or MACs, two tensors along one axis, pieces that leave gaps between rows.
 """
 
 from __future__ import annotations
@@ -19,130 +10,107 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, Macs, Touched, Where, digits
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    Bools,
+    Ints,
+    Macs,
+    Touched,
+    Where,
+    digits,
+    numbered,
+)
 from accelsim.engines.cycle.levels import Traffic
-from accelsim.engines.cycle.registers import Stream
+from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Boundary, Chain, Nest
+from accelsim.mapping.nest import Chain, Nest
 
 MOST_PES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
-    """One fold: rows and columns in use, and which settings of the loops inside the PEs it
-    streams, [T].
+class FoldWork:
+    """One fold: where the outer loops stand, rows and columns in use, which settings of the loops
+    inside the PEs it streams, and what it holds, [r, c].
     """
 
+    at: Where
     r: int
     c: int
     inside: Ints
+    held: Touched
 
-    @property
-    def t(self) -> int:
-        return len(self.inside)
-
-
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """Words of one tensor in a fold, three arrays of one shape: names and addresses, ``NO_WORD``
-    where padding is, and whether the level outside gives the word.
-    """
-
-    names: Ints
-    addresses: Ints
-    given: Bools
-
-    def stream(self, traffic: Traffic) -> Stream:
-        """The same with the values the level outside holds; what it has not is zero."""
-        values = np.zeros(self.names.shape, np.int64)
-        there = (self.names != NO_WORD) & self.given
-        values[there] = traffic.read(0, self.addresses[there])
-        return Stream(values, self.names, self.given)
+    def same_words(self, other: FoldWork) -> bool:
+        return np.array_equal(self.held.names, other.held.names)
 
 
 class Lines:
     """How a nest lies on the lines.  Raises MappingError for what has no honest way through a
     systolic array.
 
+    ``outer`` are tensors' boundaries between the levels outside and the PEs, ``inner`` that of the
+    held one between the PEs and their MACs.
+
     Natural: the streamed operand (with outputs held, the one that depends on the rows) moves along
     the rows and sums move down the columns.  Where the sums depend on the rows' loops the whole
     array is turned: ``turned`` then says that rows below are the architecture's columns.
-
-    ``held``, ``acc``             the tensor PEs hold, and the accumulated one
-    ``outputs_held``              whether these are one
-    ``along_rows``, ``along_cols``   the tensors that move
-    ``rows``, ``cols``            of the array, turned where it is
-    ``row_loops``, ``col_loops``, ``inside``, ``outside``   the nest's loops by what they make
-    ``sizes``                     positions of the row loops, the column loops, those inside
-    ``relevant``                  loops outside that change what is held
     """
 
     def __init__(self, nest: Nest) -> None:
         self.nest, self.pe = nest, nest.levels - 1
-        array, problem = nest.arch.array, nest.problem
+        array = nest.arch.array
         self.held = self._held()
-        self.acc = problem.accumulated
+        self.acc = nest.problem.accumulated
         self.outputs_held = self.held == self.acc
         self._check_loops()
         self._check_networks()
         loops = {
             axis: [i for i, x in enumerate(nest.loops) if x.axis == axis] for axis in ("row", "col")
         }
-        self.turned = False
-        self.along_rows, self.along_cols = self._streams(loops)
-        row_axis, col_axis = ("col", "row") if self.turned else ("row", "col")
-        self.rows, self.cols = (array.cols, array.rows) if self.turned else (array.rows, array.cols)
+        self.along_rows, self.along_cols, self.turned = self._streams(loops)
+        sides = (array.rows, array.cols, loops["row"], loops["col"])
+        if self.turned:
+            sides = (array.cols, array.rows, loops["col"], loops["row"])
+        self.rows, self.cols, row_loops, col_loops = sides
         if self.rows * self.cols > MOST_PES:
             raise MappingError(
-                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} the cycle "
-                "engine clocks"
+                f"array: {self.rows} x {self.cols} PEs are more than the {MOST_PES} "
+                f"the cycle engine clocks"
             )
-        self.row_loops, self.col_loops = loops[row_axis], loops[col_axis]
-        self.inside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
+        self.outer = {b.tensor: b for b in nest.boundaries if b.parent < self.pe <= b.child}
+        self.inner = next(b for b in nest.boundaries if b.parent == self.pe)
+        within = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level == self.pe]
+        self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
+        rows, cols, inside = self.axes
+        self.macs = {
+            self.along_rows: Macs(nest, inside, rows),
+            self.along_cols: Macs(nest, inside, cols),
+            self.held: Macs(nest, rows, cols),
+        }
         self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
-        rows, cols, within = (
-            digits(nest, x) for x in (self.row_loops, self.col_loops, self.inside)
-        )
-        self.sizes = tuple(
-            prod(nest.loops[i].trips for i in x)
-            for x in (self.row_loops, self.col_loops, self.inside)
-        )
-        still = {i: np.zeros((), np.int64) for i in (*rows, *cols, *within)}
-        by_row, by_col = (
-            {i: v[None, :] for i, v in rows.items()},
-            {i: v[None, :] for i, v in cols.items()},
-        )
-        in_turn = {i: v[:, None] for i, v in within.items()}
-        self._row_stream = Macs(nest, still | by_row | in_turn)  # [inside, row]
-        self._col_stream = Macs(nest, still | by_col | in_turn)  # [inside, column]
-        down = {i: v[:, None] for i, v in rows.items()}
-        self._still = Macs(nest, still | down | by_col)  # [row, column]
-        self._exist = _Existence(nest, rows, cols, within, self.sizes)
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
+        self._masks: dict[Any, tuple[Bools, ...]] = {}
 
     # -- what runs ---------------------------------------------------------------------------------
 
     def _held(self) -> str:
-        """The one tensor the PEs keep, of one word."""
         name, kept = self.nest.arch.level_names[self.pe], self.nest.keep[self.pe]
         if len(kept) != 1:
             has = "nothing" if not kept else " and ".join(sorted(kept))
             raise MappingError(
-                f"{name} keeps {has}; on systolic lines every PE holds one tensor, and the others "
-                "pass by"
+                f"{name} keeps {has}; on systolic lines every PE holds one tensor, "
+                f"and the others pass by"
             )
         (held,) = kept
-        if self.nest.footprint.tile_words(self.pe, held) > 1:
-            words = self.nest.footprint.tile_words(self.pe, held)
+        words = self.nest.footprint.tile_words(self.pe, held)
+        if words > 1:
             raise MappingError(
-                f"{name} holds {words} words of {held} in a PE; on systolic lines a PE has one "
-                "register"
+                f"{name} holds {words} words of {held} in a PE; "
+                f"on systolic lines a PE has one register"
             )
         return held
 
     def _check_loops(self) -> None:
-        """One array of one MAC a PE, and nothing inside a PE that changes the word it holds."""
         nest, names = self.nest, self.nest.arch.level_names
         for loop in nest.loops:
             if loop.spatial and loop.level != self.pe - 1:
@@ -157,170 +125,121 @@ class Lines:
                 )
 
     def _check_networks(self) -> None:
-        """The network above the PEs must be what the registers do."""
         name, net = self.nest.arch.network_below(self.pe - 1)
         if not self.outputs_held and net.held not in ("preload", "unicast"):
             raise MappingError(
-                f"network {name} brings held operands by {net.held}; the cycle engine shifts them "
-                "in (held: preload)"
+                f"network {name} brings held operands by {net.held}; "
+                f"the cycle engine shifts them in (held: preload)"
             )
         if not self.outputs_held and net.accumulated != "systolic":
             raise MappingError(
-                f"network {name} adds by {net.accumulated}; where an operand is held, lines add "
-                "(accumulated: systolic)"
+                f"network {name} adds by {net.accumulated}; "
+                f"where an operand is held, lines add (accumulated: systolic)"
             )
 
-    def _streams(self, loops: dict[str, list[int]]) -> tuple[str, str]:
-        """Which tensor moves along the rows and which along the columns."""
+    def _streams(self, loops: dict[str, list[int]]) -> tuple[str, str, bool]:
+        """Which tensor moves along the rows, which along the columns, and whether the array is
+        turned.
+        """
 
         def free(tensor: str, axis: str) -> bool:
             return not any(self.nest.loop_depends(self.nest.loops[i], tensor) for i in loops[axis])
 
         one, two = (t for t in ("weight", "ifmap", "ofmap") if t != self.held)
+        if not self.outputs_held and one == self.acc:
+            one, two = two, one
+        if free(one, "col") and free(two, "row"):
+            return one, two, False
+        if free(one, "row") and free(two, "col"):
+            return (two, one, False) if self.outputs_held else (one, two, True)
         if self.outputs_held:
-            for a, b in ((one, two), (two, one)):
-                if free(a, "col") and free(b, "row"):
-                    return a, b
             raise MappingError(
                 f"{one} and {two} do not stream one along the rows and one along the columns"
             )
-        streamed = two if one == self.acc else one
-        if free(streamed, "col") and free(self.acc, "row"):
-            return streamed, self.acc
-        if free(streamed, "row") and free(self.acc, "col"):
-            self.turned = True
-            return streamed, self.acc
         raise MappingError(
-            f"{streamed} streams and {self.acc} adds up on systolic lines only along "
-            "different axes of the array"
+            f"{one} streams and {two} adds up on systolic lines "
+            f"only along different axes of the array"
         )
 
     # -- folds -------------------------------------------------------------------------------------
 
-    def shape(self, at: Where) -> Shape:
-        """Rows, columns and steps of a fold."""
-        rows, cols, within = self._exist.at(at)
+    def fold(self, at: Where) -> FoldWork:
+        """The fold of a step."""
+        rows, cols, within = self._existence(at)
         for mask, what in ((rows, "rows"), (cols, "columns")):
             if not mask[: int(mask.sum())].all():
                 raise MappingError(
-                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, which "
-                    "leaves gaps between them"
+                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, "
+                    f"which leaves gaps between them; words travel on lines from neighbour "
+                    f"to neighbour, and no PE passes one on unused"
                 )
-        return Shape(int(rows.sum()), int(cols.sum()), np.flatnonzero(within))
+        r, c = int(rows.sum()), int(cols.sum())
+        feeder = self.outer[self.held].parent
+        held = self.macs[self.held].touched(self.held, at, feeder, np.arange(r), c)
+        return FoldWork(at, r, c, np.flatnonzero(within), held)
 
-    def row_words(self, at: Where, shape: Shape) -> Matrix:
-        """[T, r] words that move along the rows."""
-        return self._matrix(
-            self._row_stream.touched(self.along_rows, at, self.feeder(self.along_rows)),
-            shape.inside,
-            shape.r,
-            "rows",
-        )
-
-    def col_words(self, at: Where, shape: Shape) -> Matrix:
-        """[T, c] words that move along the columns: an operand, or the sums."""
-        return self._matrix(
-            self._col_stream.touched(self.along_cols, at, self.feeder(self.along_cols)),
-            shape.inside,
-            shape.c,
-            "cols",
-        )
-
-    def held_words(self, at: Where, shape: Shape) -> Matrix:
-        """[r, c] words that are held."""
-        return self._matrix(
-            self._still.touched(self.held, at, self.feeder(self.held)),
-            np.arange(shape.r),
-            shape.c,
-            "held",
-        )
-
-    def _matrix(self, words: Touched, first: Ints, n: int, which: str) -> Matrix:
-        """The part of all positions that a fold uses: its steps (or rows) and its first ``n``."""
-        rows, cols, within = self.sizes
-        full = {"rows": (within, rows), "cols": (within, cols), "held": (rows, cols)}[which]
-        names, addresses = (
-            np.broadcast_to(words.names, full),
-            np.broadcast_to(words.addresses, full),
-        )
-        return Matrix(
-            names[first, :n], addresses[first, :n], np.broadcast_to(words.given, full)[first, :n]
-        )
-
-    def feeder(self, tensor: str) -> int:
-        """The innermost level outside the PEs that keeps a tensor."""
-        return self.boundary(tensor, outside=True).parent
-
-    def boundary(self, tensor: str, *, outside: bool) -> Boundary:
-        """A tensor's boundary between the levels outside and the PEs, or (of the held one) between
-        the PEs and their MACs.
+    def streamed(self, tensor: str, fold: FoldWork) -> Touched:
+        """Words that move along the rows, [T, r], or along the columns, [T, c]: an operand, or the
+        sums.
         """
-        mine = [b for b in self.nest.boundaries if b.tensor == tensor]
-        return next(
-            b for b in mine if (b.parent < self.pe <= b.child if outside else b.parent == self.pe)
+        lines = fold.r if tensor == self.along_rows else fold.c
+        feeder = self.outer[tensor].parent
+        return self.macs[tensor].touched(tensor, fold.at, feeder, fold.inside, lines)
+
+    def changes(self, fold: FoldWork, following: FoldWork) -> bool:
+        """Whether the next fold holds other words; if some PEs keep theirs while others change, the
+        lines cannot do it.
+        """
+        before, after = fold.held.names, following.held.names
+        if fold.same_words(following):
+            moved = any(fold.at[i] != following.at[i] for i in self.relevant)
+            return moved and not (before != NO_WORD).any()
+        r, c = min(fold.r, following.r), min(fold.c, following.c)
+        if ((before[:r, :c] == after[:r, :c]) & (after[:r, :c] != NO_WORD)).any():
+            raise MappingError(
+                f"{self.held}: some PEs keep their word from one fold to the next "
+                f"while others change theirs; systolic lines shift whole columns"
+            )
+        return True
+
+    # -- which rows, columns and steps inside the PEs have MACs ------------------------------------
+
+    def _existence(self, at: Where) -> list[Bools]:
+        there = [
+            np.ones(max((len(v) for v in axis.values()), default=1), bool) for axis in self.axes
+        ]
+        for chain in self.nest.chains:
+            own = [[i for i in chain.loops if i in axis] for axis in self.axes]
+            key = (chain.name, *(at[i] for i in chain.loops if i in at))
+            if key not in self._masks:
+                self._masks[key] = self._chain_masks(chain, own, at)
+            for mine, mask in zip(there, self._masks[key], strict=True):
+                mine &= mask
+        return there
+
+    def _chain_masks(self, chain: Chain, own: list[list[int]], at: Where) -> tuple[Bools, ...]:
+        """For one chain; its pieces must be no more than rows times columns times steps."""
+        index: dict[int, Any] = {i: at[i] for i in chain.loops if i in at}
+        for axis, loops in enumerate(own):
+            shape = [-1 if k == axis else 1 for k in range(3)]
+            index |= {i: v.reshape(shape) for i, v in digits(self.nest, loops).items()}
+        sizes = tuple(prod(self.nest.loops[i].trips for i in loops) for loops in own)
+        exists = np.broadcast_to(self.nest.pieces(chain, index).exists, sizes)
+        sides: list[Any] = [
+            exists.any(axis=tuple(k for k in range(3) if k != axis)) for axis in range(3)
+        ]
+        if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
+            raise MappingError(
+                f"the pieces of {chain.name} are ragged over the array: "
+                f"some PEs of a fold have fewer steps than others"
+            )
+        return tuple(
+            side[numbered(self.nest, loops, axis, max((len(v) for v in axis.values()), default=1))]
+            for side, loops, axis in zip(sides, own, self.axes, strict=True)
         )
 
 
-class _Existence:
-    """Which rows, columns and steps inside the PEs have MACs, worked out chain by chain.
-
-    A chain's pieces must be a product of the three (a fold is a full rectangle, all of whose PEs
-    take the same steps); if they are not, no line can carry them.
-    """
-
-    def __init__(
-        self,
-        nest: Nest,
-        rows: dict[int, Ints],
-        cols: dict[int, Ints],
-        within: dict[int, Ints],
-        sizes: tuple[int, ...],
-    ) -> None:
-        self.nest, self.kinds, self.sizes = nest, (rows, cols, within), sizes
-        self.chains = [
-            (c, [[i for i in c.loops if i in kind] for kind in self.kinds])
-            for c in nest.chains
-            if c.loops
-        ]
-        self._known: dict[Any, tuple[Bools, ...]] = {}
-
-    def at(self, at: Where) -> tuple[Bools, Bools, Bools]:
-        """Of a fold: which positions of the row loops, the column loops and those inside exist."""
-        masks = [np.ones(n, bool) for n in self.sizes]
-        for chain, own in self.chains:
-            for k, mask in enumerate(self._chain(chain, own, at)):
-                masks[k] &= mask
-        return masks[0], masks[1], masks[2]
-
-    def _chain(self, chain: Chain, own: list[list[int]], at: Where) -> tuple[Bools, ...]:
-        """The same of one chain, spread over all positions of the three kinds."""
-        inside = {i for loops in own for i in loops}
-        fixed = {i: at[i] for i in chain.loops if i not in inside}
-        key = (chain.name, *fixed.values())
-        if key not in self._known:
-            grids = [digits(self.nest, loops) for loops in own]
-            sizes = tuple(prod(self.nest.loops[i].trips for i in loops) for loops in own)
-            index: dict[int, Any] = dict(fixed)
-            for axis, grid in enumerate(grids):
-                index |= {
-                    i: v.reshape([-1 if k == axis else 1 for k in range(3)])
-                    for i, v in grid.items()
-                }
-            exists = np.broadcast_to(self.nest.pieces(chain, index).exists, sizes)
-            sides: list[Bools] = [
-                np.asarray(exists.any(axis=tuple(k for k in range(3) if k != axis)))
-                for axis in range(3)
-            ]
-            if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
-                raise MappingError(
-                    f"the pieces of {chain.name} are ragged over the array: some PEs of a fold "
-                    "have fewer steps than others"
-                )
-            masks = []
-            for axis, side in enumerate(sides):
-                flat = np.zeros(self.sizes[axis], np.int64)
-                for i in own[axis]:
-                    flat = flat * self.nest.loops[i].trips + self.kinds[axis][i]
-                masks.append(side[flat])
-            self._known[key] = tuple(masks)
-        return self._known[key]
+def stream(words: Touched, traffic: Traffic) -> Stream:
+    """Words with the values the level outside holds; what it has not is zero."""
+    values = traffic.read(traffic.first_row[traffic.innermost], words.addresses, words.read)
+    return Stream(values, words.addresses, words.read)

@@ -1,23 +1,17 @@
-"""From the registers of an array to the frames of a trace.
-
-The arrays know nothing of traces: after every edge they call ``watch``, and what is hung in there
-reads their registers.  Names become flat addresses here, and on turned arrays rows become columns
-again, so that a trace shows the architecture's array.
-"""
+"""From the registers of an array to the frames of a trace."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import digits, numbered, pair_address
+from accelsim.engines.cycle.addresses import Bools, Ints, digits, numbered, pair_address
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.held_operand import HeldOperandArray
-from accelsim.engines.cycle.held_outputs import HeldOutputsArray
+from accelsim.engines.cycle.line_pes import BUBBLE, USED, HeldOperandPes
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.registers import BUBBLE, EMPTY, NAME, VALUE, Ints, Planes
-from accelsim.engines.cycle.trace import Crossing, RegisterPlace, Trace
+from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray
+from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -34,85 +28,154 @@ def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
     )
 
 
+class _LineView:
+    """What the registers of a systolic array hold after an edge.
+
+    Values are read off the registers, and which of them hold anything off their tags.  Which word a
+    moving register holds is told by the fold that is passing: at its edge e PE (i, j) is at step
+    e - i - j of it.
+    """
+
+    def __init__(self, array: HeldOperandArray | HeldOutputsArray) -> None:
+        self.array = array
+        self.place = np.indices((array.rows, array.cols))
+
+    def grid(self, plane: Ints) -> Ints:
+        """A flat plane as [rows, columns], without its ports."""
+        return plane.reshape(-1, 1 + self.array.cols)[-self.array.rows :, 1:]
+
+    def look(self) -> tuple[dict[str, tuple[Ints, Ints]], Bools, Ints]:
+        """Values and words by kind of register, PEs that multiplied, and at what: fold << 32 |
+        step.
+        """
+        array, p = self.array, self.array.pes
+        now = array.edge & 1
+        held = isinstance(p, HeldOperandPes)
+        side, side_tag = (
+            (p.sums, p.sums_tag) if isinstance(p, HeldOperandPes) else (p.falling, p.falling_tag)
+        )
+        tags = self.grid(p.moving_tag[now]), self.grid(side_tag[now])
+        active = tags[0] & tags[1] & USED > 0
+        words, slots = np.full((2, *active.shape), BUBBLE), np.full(active.shape, EMPTY)
+        for number, start, task in array.flight:
+            step = array.edge - self.place.sum(axis=0) - start.operand
+            passing = (step >= 0) & (step < len(task.rows.words))
+            slots[active & passing] = (number << 32) + step[active & passing]
+            other = task.sums if task.cols is None else task.cols.words
+            for side_of, matrix in enumerate((task.rows.words, other)):
+                line = self.place[side_of]
+                mine = passing & (tags[side_of] != 0) & (line < matrix.shape[1])
+                words[side_of][mine] = matrix[step[mine], line[mine]]
+        shown = [
+            np.where(tag != 0, self.grid(plane[now]), 0)
+            for plane, tag in zip((p.moving, side), tags, strict=True)
+        ]
+        planes = {"rows": (shown[0], words[0]), "sums" if held else "cols": (shown[1], words[1])}
+        return planes | self._holding(active), active, slots
+
+    def _holding(self, active: Bools) -> dict[str, tuple[Ints, Ints]]:
+        """Registers that hold."""
+        array, p = self.array, self.array.pes
+        if isinstance(p, HeldOperandPes):
+            kinds = {
+                "held": (p.held, p.held_word != BUBBLE, p.held_word),
+                "shadow": (p.shadow, p.shadow_word != BUBBLE, p.shadow_word),
+            }
+        else:
+            at = (p.begun - 1) & (len(p.words) - 1), np.arange(len(p.begun))
+            adding = p.sums_tag != 0
+            adding.reshape(array.rows, -1)[:, 1:] |= active
+            sums = np.where(adding, p.words[at], p.out_word)
+            adding |= (p.out is p.sums) & (p.out_tag != 0)
+            kinds = {"sums": (p.sums, adding, sums), "shift": (p.out, p.out_tag != 0, p.out_word)}
+        return {
+            name: (self.grid(np.where(there, v, 0)), self.grid(np.where(there, words, BUBBLE)))
+            for name, (v, there, words) in kinds.items()
+        }
+
+    def shifted_in(self) -> list[tuple[int, int, int]]:
+        """Column, word and value of every held word that enters at this edge."""
+        entering = []
+        for _, start, task in self.array.flight:
+            if task.held is None:
+                continue
+            r, c = task.held.words.shape
+            first = start.preload + (self.array.rows if self.array.full else r) - r
+            for j in range(c):
+                row = r - 1 - (self.array.edge - first - j)
+                if 0 <= row < r:
+                    entering.append(
+                        (j, int(task.held.words[row, j]), int(task.held.values[row, j]))
+                    )
+        return entering
+
+    def left(self) -> list[tuple[int, int, int]]:
+        """Column, word and value of every result latched at this edge."""
+        results: list[tuple[int, int, int]] = []
+        for x, which in self.array.latched():
+            lanes = x.lanes[which % len(x.lanes)]
+            n = self.array.results.arrived[lanes] - 1
+            values = self.array.results.values[n & (len(self.array.results.values) - 1), lanes]
+            results += zip(
+                lanes.tolist(), x.words.ravel()[which].tolist(), values.tolist(), strict=True
+            )
+        return [(lane % self.array.cols, word, value) for lane, word, value in sorted(results)]
+
+
 def record_lines(
     array: HeldOperandArray | HeldOutputsArray, lines: Lines, trace: Trace, moves: Moves
 ) -> None:
-    """Let a trace watch a systolic array: its planes, and the words at its ports.
+    """Let a trace watch a systolic array.
 
     Planes are called by their tensor, and the registers that are only on the way (``shadow``,
     ``shift``) by their own name.
     """
-    nest, size = lines.nest, lines.nest.arch.array
+    nest, size, view = lines.nest, lines.nest.arch.array, _LineView(array)
     tensors = {"rows": lines.along_rows, "sums": lines.acc}
-    tensors |= (
-        {"cols": lines.along_cols, "shift": lines.acc}
-        if lines.outputs_held
-        else {"held": lines.held, "shadow": lines.held}
-    )
-    label = {k: t if k in ("rows", "cols", "held", "sums") else k for k, t in tensors.items()}
-    extra = (
-        {"shift": array.outputs == "register"}
-        if isinstance(array, HeldOutputsArray)
-        else {"shadow": array.two}
-    )
-    shown = [k for k in tensors if extra.get(k, True)]
-    trace.open(
-        nest,
-        RegisterPlace(size.rows, size.cols, lines.turned),
-        {label[k]: tensors[k] for k in shown},
-        moves,
-    )
+    if isinstance(array, HeldOutputsArray):
+        tensors |= {"cols": lines.along_cols}
+        tensors |= {"shift": lines.acc} if array.outputs == "register" else {}
+    else:
+        tensors |= {"held": lines.held} | ({"shadow": lines.held} if array.two else {})
+    label = {k: k if k in ("shadow", "shift") else t for k, t in tensors.items()}
+    place = RegisterPlace(size.rows, size.cols, lines.turned)
+    trace.open(nest, place, {label[k]: t for k, t in tensors.items()}, moves)
     row, col = ("column", "row") if lines.turned else ("row", "column")
+    psum = nest.arch.number("psum")
 
     def see() -> None:
-        if not trace.wants(array.edge):
+        edge = array.edge
+        if not trace.wants(edge):
             return
-        planes = array.planes()
-        frames = {
-            label[k]: (planes[k][0], _addresses(nest, tensors[k], planes[k][1], nest.levels))
-            for k in shown
-        }
-        crossings = []
-        ports = [(row, "rows", array.moving[:, :, 0])]
-        if isinstance(array, HeldOutputsArray):
-            ports.append((col, "cols", array.falling[:, 0]))
-        else:
-            ports.append((col, "held", array.held_feed.at(array.edge)))
-        for side, key, port in ports:
-            names = _addresses(nest, tensors[key], port[NAME], nest.levels)
-            for k in np.flatnonzero(names >= 0).tolist():
-                crossings.append(
-                    Crossing(
-                        array.edge,
-                        "in",
-                        tensors[key],
-                        f"{side} {k}",
-                        int(names[k]),
-                        int(port[VALUE, k]),
-                        1,
-                    )
-                )
-        for lanes, names, values in array.out:
-            names = _addresses(nest, lines.acc, names, nest.levels)
-            for k, name, value in zip(
-                lanes.tolist(),
-                names.tolist(),
-                wrap(values, nest.arch.number("psum")).tolist(),
-                strict=True,
-            ):
-                if name >= 0:
-                    crossings.append(
-                        Crossing(array.edge, "out", lines.acc, f"{col} {k}", name, value, 1)
-                    )
-        trace.frame(array.edge, frames, array.active, array.slots, crossings)
+        planes, active, slots = view.look()
+        entered = [("rows", row, *_line(x[:, 0] for x in planes["rows"]))]
+        if "cols" in planes:
+            entered.append(("cols", col, *_line(x[0] for x in planes["cols"])))
+        crossings = [
+            Crossing(edge, "in", tensors[key], f"{side} {k}", int(word), int(value), 1)
+            for key, side, values, words in entered
+            for k, (word, value) in enumerate(zip(words, values, strict=True))
+            if word >= 0
+        ]
+        for j, word, value in view.shifted_in():
+            if word >= 0:
+                crossings.append(Crossing(edge, "in", lines.held, f"{col} {j}", word, value, 1))
+        for j, word, value in view.left():
+            if word >= 0:
+                whole = int(wrap(np.array(value), psum))
+                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {j}", word, whole, 1))
+        trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings)
 
     array.watch = see
 
 
+def _line(values: Iterable[Ints]) -> tuple[Ints, Ints]:
+    value, word = values
+    return value, word
+
+
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
-    """Let a trace watch a plain array: what every MAC takes and adds to at an edge, sums on chains,
-    and the words on the buses.
-    """
+    """Let a trace watch a plain array."""
     nest, acc = array.nest, array.acc
     axes = [[i for i in array.spatial if nest.loops[i].axis == axis] for axis in ("row", "col")]
     row, col = (numbered(nest, loops, array.where, array.positions) for loops in axes)
@@ -127,21 +190,20 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     level = array.outer[acc].child
 
     def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
-        """Values and names of positions laid out as [rows, cols]."""
-        laid = np.zeros((2, rows, cols), np.int64)
-        laid[1] = BUBBLE
-        laid[0, row, col], laid[1, row, col] = values, names
-        return laid[0], laid[1]
+        frame = np.zeros((2, rows, cols), np.int64)
+        frame[1] = BUBBLE
+        frame[0, row, col], frame[1, row, col] = values, names
+        return frame[0], frame[1]
 
     def see() -> None:
         if not trace.wants(array.edge):
             return
         n = array.positions
-        frames: Planes = {}
+        frames: dict[str, tuple[Ints, Ints]] = {}
         works, slots = np.zeros(n, bool), np.full(n, EMPTY, np.int64)
         if array.now is not None:
             step, k, _ = array.now
-            works = step.exists[:, step.slots[k]]
+            works = step.exists[step.slots[k]]
             slots = np.where(works, (step.number << 32) + k, EMPTY)
         for number, t in enumerate(nest.problem.operands):
             values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
@@ -150,7 +212,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
                 values = np.where(works, operands[number], 0)
                 names = np.where(
                     works,
-                    _addresses(nest, t, step.words[t].names[:, step.slots[k]], nest.levels),
+                    _addresses(nest, t, step.words[t].names[step.slots[k]], nest.levels),
                     BUBBLE,
                 )
             frames[t] = plane(values, names)
@@ -159,7 +221,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
         values[where], names[where] = sums, _addresses(nest, acc, words, nest.levels)
         frames[acc] = plane(values, names)
         if array.chains is not None:
-            for name, (values, names, there) in array.chains.links().items():
+            for name, (values, names, there) in array.chains.look().items():
                 words = _addresses(nest, acc, names, level)
                 frames[name] = plane(np.where(there, values, 0), np.where(there, words, BUBBLE))
         trace.frame(
@@ -174,7 +236,6 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
 
 
 def _slots(plane: Ints) -> Ints:
-    """Slots laid out over the array, with EMPTY where no MAC is."""
     return np.where(plane == BUBBLE, EMPTY, plane)
 
 

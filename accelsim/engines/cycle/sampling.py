@@ -3,10 +3,10 @@ exact.
 
 On systolic lines a fold's counts follow from how many of its words are real, and its way through
 the array from its rows, columns and steps; when each fold starts is the controller's business,
-which is asked for every one of them.
+which is asked for every one of them (``clocking``).
 
-On plain arrays two steps are alike if all their words differ by one distance a tensor, what the PEs
-hold from before by the same, and so what they must keep for the step after.
+On plain arrays two steps are alike if all their words differ by one distance a tensor, what the
+PEs hold from before by the same, and so what they must keep for the step after.
 """
 
 from __future__ import annotations
@@ -17,60 +17,45 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import NO_WORD, PAIR, Bools, Ints, Where, strides
+from accelsim.engines.cycle.addresses import (
+    NO_WORD,
+    Bools,
+    Ints,
+    Where,
+    address_form,
+    pair_form,
+)
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.spads import FAR
+from accelsim.engines.cycle.pads import FAR
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain
-from accelsim.workload.problem import RANKS
 
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
 @dataclass(frozen=True)
 class Alike:
-    """A tensor's words at a step: equal ``pattern`` means equal but for a distance, which is that
-    of ``base`` for names in the PEs (addresses or pairs) and of ``address`` outside them.
+    """A tensor's words at a step: equal ``pattern`` means equal but for the distance of ``base``
+    (addresses or pairs).
     """
 
     pattern: Any
-    base: int
+    base: int  # of names in the PEs
     address: int
 
 
 class Patterns:
-    """Numbers for what the chains of a nest leave, wherever they stand.
-
-    A chain's coordinates less their least are its pattern; equal patterns get equal numbers, and
-    the least coordinates say how far apart two steps with one pattern are.
-    """
+    """Numbers for what the chains of a nest leave, wherever they stand."""
 
     def __init__(self, array: BusArray) -> None:
         self.array, self.nest = array, array.nest
         self._numbers: dict[Any, int] = {}
         self._chains: dict[Any, tuple[int, dict[str, int]]] = {}
         self._masks: dict[Any, int] = {}
-        self._outside = {
-            c.name: [i for i in c.loops if i not in array.macs.positions] for c in self.nest.chains
-        }
+        self._outside = array.macs.outside
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
-        p = self.nest.problem
-        self._steps: dict[str, dict[str, int]] = {}
-        for t in array.traffic:
-            sizes = strides(p.shape(t))
-            if t == "ifmap":
-                n, g, c, h, w = sizes
-                self._steps[t] = {
-                    "N": n,
-                    "G": g,
-                    "C": c,
-                    "E": h * p.stride[0],
-                    "R": h * p.dilation[0],
-                }
-                self._steps[t] |= {"F": w * p.stride[1], "S": w * p.dilation[1]}
-            else:
-                self._steps[t] = {rank[0]: s for rank, s in zip(RANKS[t], sizes, strict=True)}
-        self._pairs = dict(zip(PAIR, strides(p.size[d] for d in PAIR), strict=True))
+        self._addresses = {t: address_form(self.nest, t) for t in array.traffic}
+        self._pairs = pair_form(self.nest)
 
     def _number(self, thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
@@ -108,13 +93,9 @@ class Patterns:
                 base |= least
         if t == "ifmap":
             numbers.append(self._padding(at))
-        address = sum(base[d] * s for d, s in self._steps[t].items())
+        address = int(self._addresses[t].of(base))
         pairs = self.nest.projection(t, self.array.pe).pairs
-        return Alike(
-            tuple(numbers),
-            sum(base[d] * s for d, s in self._pairs.items()) if pairs else address,
-            address,
-        )
+        return Alike(tuple(numbers), int(self._pairs.of(base)) if pairs else address, address)
 
     def _padding(self, at: Where) -> int:
         """Which ifmap words are real, and which the level outside has; it depends on where windows
@@ -124,20 +105,14 @@ class Patterns:
         if key not in self._masks:
             touched = self.array.macs.touched("ifmap", at, self.array.outer["ifmap"].parent)
             there = touched.names != NO_WORD
-            self._masks[key] = self._number((there.shape, there.tobytes(), touched.given.tobytes()))
+            self._masks[key] = self._number((there.shape, there.tobytes(), touched.read.tobytes()))
         return self._masks[key]
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One clocked step.
-
-    ``moved``   over the boundaries of PEs and MACs
-    ``slots``   edges it took of the array
-    ``last``    the edge of its last result, from its first edge
-    ``macs``, ``active``   done; the most at once
-    ``pe``, ``words``      [sums] that arrived outside: the PE each is from, and its address less
-                           the step's base
+    """One clocked step: what it moved, when its last result came after its first edge, and what
+    arrived outside.
     """
 
     moved: dict[Boundary, Moved]
@@ -146,7 +121,7 @@ class Sample:
     macs: int
     active: int
     pe: Ints
-    words: Ints
+    words: Ints  # addresses less the step's base
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +136,6 @@ class _Held:
 class StepSampler:
     """Clocks one of each kind of step on an array of its own, with what earlier steps have left in
     the PEs.
-
-    ``array``, ``patterns``  the array that is clocked, and what makes steps alike
-    ``known``, ``times``     by kind: the sample, and how many steps are like it
-    ``held``                 by kept tensor: which PEs hold what, by the step they took last
     """
 
     def __init__(self, array: BusArray) -> None:
@@ -214,9 +185,8 @@ class StepSampler:
         step = array.plan(at)
         array.release(step, following)
         if array.acc in array.kept:
-            array.spads[array.acc].there[step.keeps[array.acc].gone] = (
-                False  # the step before has let them go
-            )
+            # the step before has let them go
+            array.spads[array.acc].there[step.keeps[array.acc].gone] = False
         array.carry_out(step)
         array.drain()
         moved = {}

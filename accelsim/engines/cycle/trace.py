@@ -1,8 +1,5 @@
 """What every PE held and did at every edge of a window, to be looked at or replayed; nothing has to
 be worked out again.
-
-The player and the tests read it, ``recording`` writes it.  Arrays are [edges, rows, cols] of the
-architecture's array, one entry a PE.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, coordinates, digits
-from accelsim.engines.cycle.registers import BUBBLE, EMPTY, Planes
+from accelsim.engines.cycle.line_pes import BUBBLE
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -24,13 +21,16 @@ from accelsim.workload.problem import DIMS, RANKS
 if TYPE_CHECKING:
     import pandas as pd
 
+Planes = Mapping[str, tuple[Ints, Ints]]  # values and words by what the registers hold
+
 MOST_BYTES = 1 << 29  # of a window
+EMPTY = -1  # the slot of a PE that rests
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
 
 @dataclass(frozen=True, eq=False)
 class RegisterPlane:
-    """One kind of register of every PE: ``values`` and ``words`` [edges, rows, cols].
+    """One kind of register of every PE: ``values`` and ``words`` shaped (edges, rows, cols).
 
     A word is its flat address in ``tensor``, ``NO_WORD`` (-1) a padding zero nowhere stored,
     ``BUBBLE`` (-2) nothing: the value is then 0.  Sums are wrapped to psum width.
@@ -48,19 +48,14 @@ class RegisterPlane:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A word at the array's border at one edge.
-
-    ``way``    ``in`` or ``out``
-    ``port``   ``row 3``, ``column 0``, ``bus 1``
-    ``word``   its flat address in ``tensor``
-    ``value``  of the word; sums are wrapped to psum width
-    ``pes``    how many PEs take it, or give to it
+    """A word at the array's border at one edge: in or out, over which bus, port or link, to or from
+    how many PEs.
     """
 
     edge: int
-    way: str
+    way: str  # "in", "out"
     tensor: str
-    port: str
+    port: str  # "row 3", "column 0", "bus 1"
     word: int
     value: int
     pes: int
@@ -134,7 +129,6 @@ class Trace:
             )
 
     def wants(self, edge: int) -> bool:
-        """Whether an edge is in the window."""
         return self.first <= edge <= self.last
 
     def fold(self, number: int, at: Mapping[int, int], inside: Ints) -> None:
@@ -180,14 +174,12 @@ class Trace:
             self._counters[-1] = self.totals
 
     def _snapshot(self) -> Ints:
-        """What has moved so far, [boundaries, primitives]."""
         moves = self._moves()
         return np.array(
             [[getattr(moves[b], k) for k in PRIMITIVES] for b in self.boundaries], np.int64
         )
 
     def _turn(self, frames: Any) -> Any:
-        """Frames as the architecture's array has them."""
         return np.ascontiguousarray(frames.transpose(0, 2, 1)) if self.place.turned else frames
 
     # -- for the reader ----------------------------------------------------------------------------
@@ -203,11 +195,11 @@ class Trace:
         p = self.nest.problem
         at = np.unravel_index(word, p.shape(tensor))
         names = "NGCHW" if tensor == "ifmap" else [rank[0] for rank in RANKS[tensor]]
-        place = {d: int(x) for d, x in zip(names, at, strict=True)}
+        coordinate = {d: int(x) for d, x in zip(names, at, strict=True)}
         if tensor == "ifmap" and self.nest.window is not None:
-            place["H"] -= self.nest.window[0][0]
-            place["W"] -= self.nest.window[1][0]
-        return place
+            coordinate["H"] -= self.nest.window[0][0]
+            coordinate["W"] -= self.nest.window[1][0]
+        return coordinate
 
     def crossings(self, edge: int) -> list[Crossing]:
         """Words that entered or left the array at an edge."""
@@ -245,18 +237,18 @@ class Trace:
         -1 where a PE rests.
         """
         slots, place = self.slots[self._frame_of(edge)], self._positions()
-        positions: dict[str, Ints] = {}
+        places: dict[str, Ints] = {}
         for i, x in enumerate(self.nest.loops):
             name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (
                 f":{x.axis}" if x.spatial else ""
             )
-            at = positions[name] = np.full(slots.shape, -1, np.int64)
+            at = places[name] = np.full(slots.shape, -1, np.int64)
             for slot in np.unique(slots[slots != EMPTY]).tolist():
                 here, (outside, within) = slots == slot, self._standing(slot)
                 at[here] = (
                     outside[i] if i in outside else within[i] if i in within else place[i][here]
                 )
-        return positions
+        return places
 
     def at(self, edge: int) -> pd.DataFrame:
         """One row a PE: whether it multiplied, value and word in every register, the indices it
@@ -297,7 +289,7 @@ class Trace:
         return pd.DataFrame(rows, index=pd.Index(self.edges, name="edge"), columns=columns)
 
     def moved(self, edge: int) -> dict[Boundary, Moved]:
-        """The same at one edge, as the engines' counts are given (``moved.columns`` makes
+        """The same at one edge, as the engines' counts are given (``engines.counts.columns`` makes
         the contract's columns).
         """
         return {
@@ -313,7 +305,7 @@ class Trace:
         return k
 
     def _positions(self) -> dict[int, Ints]:
-        """Of every spatial loop its position at each row and column, [rows, cols]."""
+        """Of every spatial loop its position at each row and column."""
         nest, shape = self.nest, (self.place.rows, self.place.cols)
         positions: dict[int, Ints] = {}
         for axis, name in enumerate(("row", "col")):
@@ -335,4 +327,4 @@ def _compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     )
 
 
-__all__ = ["BUBBLE", "NO_WORD", "Crossing", "RegisterPlace", "RegisterPlane", "Trace"]
+__all__ = ["BUBBLE", "NO_WORD", "Crossing", "Planes", "RegisterPlace", "RegisterPlane", "Trace"]

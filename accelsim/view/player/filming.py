@@ -17,8 +17,7 @@ from accelsim.engines import analytic, moved
 from accelsim.engines.cycle.addresses import LevelTiles, digits
 from accelsim.engines.cycle.clocking import run
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.registers import Planes
-from accelsim.engines.cycle.trace import Crossing, Trace
+from accelsim.engines.cycle.trace import Crossing, Planes, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.loops_text import show
 from accelsim.mapping.nest import Nest

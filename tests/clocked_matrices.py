@@ -1,0 +1,115 @@
+"""Plain matrices through the systolic array of the cycle engine, to be compared with hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.cycle.controller import Outputs
+from accelsim.engines.cycle.systolic import (
+    FoldTask,
+    Kind,
+    Landing,
+    PartialFolds,
+    Stream,
+    make_array,
+)
+
+
+def stream_of(values: npt.NDArray[Any]) -> Stream:
+    """A plain matrix; its words are called 0, 1, ..."""
+    return Stream(values.astype(np.int64), np.arange(values.size).reshape(values.shape))
+
+
+class MatrixResult(NamedTuple):
+    """One result: fold, (word, column) or with outputs held (row, column), the edge that latched
+    it, its value.
+    """
+
+    fold: int
+    i: int
+    j: int
+    edge: int
+    value: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Plain matrices of one fold: ``rows`` (T, r), ``held`` (r, c) or None, ``cols`` (T, c) or
+    None.
+
+    ``held`` None of a held operand: the words of the fold before stay.  ``stays``, of held outputs:
+    the next fold adds on.
+    """
+
+    rows: npt.NDArray[Any]
+    held: npt.NDArray[Any] | None = None
+    cols: npt.NDArray[Any] | None = None
+    stays: bool = False
+
+
+def run_folds(
+    kind: Kind, R: int, C: int, folds: Sequence[Fold], *, overlap: bool = False,
+    weight_registers: int = 1, outputs: Outputs = "in_place", partial_folds: PartialFolds = "exact",
+) -> list[MatrixResult]:  # fmt: skip
+    """Clock plain matrices through an array of R x C; every result with the number of the edge that
+    latched it.
+
+    ``held_operand``: sums over the rows of ``held`` times ``rows``; i is the streamed word, the
+    edge is the bottom psum register's.  ``held_outputs``: sums over T of ``rows`` times ``cols``;
+    (i, j) is the PE, the edge that of its last product (read in place) or of the register beyond
+    the array.  Results are sorted by fold, i and j; a fully clocked array also has those of its
+    bubbles, which are zero.  Values are int64 and wrap there.  Raises ValueError for matrices that
+    do not fit, HazardError if two words collide.
+    """
+    array = make_array(
+        kind, R, C, overlap=overlap, weight_registers=weight_registers, outputs=outputs,
+        partial_folds=partial_folds,
+    )  # fmt: skip
+    landed: list[Landing] = []
+    edges: dict[tuple[int, int, int], int] = {}
+
+    def see() -> None:
+        for x, which in array.latched():
+            flat = x.matrix(np.arange(x.words.size).reshape(x.words.shape))
+            for i, j in np.argwhere(np.isin(flat, which)).tolist():
+                edges[x.number, x.start + i, j] = array.edge
+
+    array.ready, array.watch = landed.append, see
+    width = 0
+    for fold in folds:
+        _check(kind, R, C, fold, width)
+        rows, held, cols = (
+            None if x is None else stream_of(x) for x in (fold.rows, fold.held, fold.cols)
+        )
+        assert rows is not None
+        wide = held or cols
+        width = wide.values.shape[1] if wide is not None else width
+        lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
+        array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
+    array.drain()
+    return sorted(
+        MatrixResult(x.number, x.start + i, j, edges[x.number, x.start + i, j], int(value))
+        for x in landed
+        for (i, j), value in np.ndenumerate(x.values)
+    )
+
+
+def _check(kind: Kind, R: int, C: int, fold: Fold, width: int) -> None:
+    """Refuse matrices that do not fit each other or the array."""
+    if fold.rows.ndim != 2 or not 0 < fold.rows.shape[1] <= R or not len(fold.rows):
+        raise ValueError(f"rows must be (T, r) with 1 <= r <= {R}, got {fold.rows.shape}")
+    name, side, lines = (
+        ("held", fold.held, fold.rows.shape[1])
+        if kind == "held_operand"
+        else ("cols", fold.cols, len(fold.rows))
+    )
+    if side is None:
+        if kind == "held_outputs" or not width:
+            raise ValueError(f"{name} is missing")
+    elif side.ndim != 2 or side.shape[0] != lines or not 0 < side.shape[1] <= C:
+        raise ValueError(f"{name} must be ({lines}, c) with 1 <= c <= {C}, got {side.shape}")
