@@ -11,7 +11,7 @@ import pytest
 
 import accelsim as acc
 from accelsim.explore import batch
-from accelsim.hardware.structure import structure
+from accelsim.hardware.ports import structure
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule_many import choose_many
 

@@ -19,7 +19,7 @@ from accelsim.explore import batch
 from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.structure import structure
+from accelsim.hardware.ports import structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.results.result import LEAD

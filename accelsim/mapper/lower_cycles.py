@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import holds, on_lines, sides
-from accelsim.engines.analytic.pass_plan import fetched_ahead, overlaps
+from accelsim.engines.analytic.pipeline import fetched_ahead, overlaps
 from accelsim.mapping.skeleton import Boundary, Skeleton
 
 Column = tuple[Boundary | None, str]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import holds, on_lines
 from accelsim.engines.analytic.closed_form import BoundarySums, Factor, whole_chain
-from accelsim.engines.analytic.pass_plan import overlaps
+from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.engines.analytic.rank_sums import WORKS, ChainRows, FormulaSums, modes
 from accelsim.mapper import lower_cycles as time
 from accelsim.mapper.lower_cycles import Column

@@ -7,7 +7,6 @@
     fold_time     a systolic array's folds, over loops instead of one by one      (section 5)
     array_time    the array's time, memory never waited for
     settings      the same words before they are summed, step by step
-    pass_plan     what every pass takes of the array and moves, in steps and bits
     pass_clock    when all of that happens at given widths: compiled loops        (docs/time.md)
     pipeline      the door: array and memory together, for one machine or many
 

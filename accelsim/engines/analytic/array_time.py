@@ -13,7 +13,7 @@ size depends on ranges only, which is nearly always.  Three cases are left for a
   last piece of the outer loop and that of the inner one are short at different PEs;
 - two loops that leave the held words alone, the inner of which may end with fewer rows or columns:
   its last, small fold goes on where the outer loop's next piece is as small from the start;
-- ``pass_plan``, which needs every pass's own gap and length.
+- ``pipeline``, which needs every pass's own gap and length.
 
 Both read section 5 from the same ``FoldRules``.  An array without systolic lines has no folds: it
 ends after its MAC steps, the stages of a multiplier and the links of an adding chain.

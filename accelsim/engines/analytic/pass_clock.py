@@ -1,6 +1,6 @@
 """The memory-time recurrence, pass by pass; compiled loops (``base/compiled.py``).
 
-``pass_plan`` says what a nest's passes do and what they move, in bits; this page says when.  It is
+``pipeline`` says what a nest's passes do and what they move, in bits; this page says when.  It is
 called by ``pipeline``, once for a nest on any number of machines that differ in widths only.
 
 A pass is the array's work while all levels outside the PEs' parent stand still.  In ``one_pass``:

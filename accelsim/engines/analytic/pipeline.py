@@ -4,40 +4,585 @@
 many machines at once, as sweeps ask for.  In order:
 
 1. ``pass_plan``   what each pass takes of the array, what it moves meanwhile, and which transfers
-                   between the levels its end sets going: in steps and bits, as classes of passes
-                   that are alike;
+                   between the levels its end sets going: in steps and bits, whatever the widths;
+                   passes that are alike in all of this are one kind (below, first half)
 2. ``pass_clock``  when all of that happens at given widths.  For pass i of a level with two slots
                    (section 5, "Memory"):
 
     C_i = max(L_i, free_{i-1}, D_{i-2})      its fills, the array, and the drain that makes it room
 
-3. here            stalls and cycles made to add up, and never below what no schedule can beat.
+3. ``times``       stalls and cycles made to add up, and never below what no schedule can beat.
+
+A *pass* is the array's work while all levels outside the PEs' parent stand still.  Of each is told
+its phases (``_phases``; docs/time.md, "Inside a pass"), the transfers its end sets going
+(``_sums``, ``_operand``), which fills it needs, and whether its tile of sums needs room.
 
 Exact where only the outermost boundary is limited and the buffer next to the PEs is the only one
 between; elsewhere transfers of different levels may meet in another order than the timed event
-engine has them (docs/time.md, "Small print").
+engine has them (docs/time.md, "Small print").  Arrays over passes have one axis a temporal loop
+outside the PEs' parent, ``[passes]`` below; words come from ``settings`` in that shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import ArrayTime, array_time
+from accelsim.engines.analytic.array_time import ArrayTime, array_time, on_lines, pass_times
 from accelsim.engines.analytic.closed_form import moves
-from accelsim.engines.analytic.pass_plan import PassPlan, pass_plan
+from accelsim.engines.analytic.pass_clock import (
+    BITS,
+    BODY,
+    EXPOSED,
+    FULL_WAY,
+    HELD,
+    KEPT,
+    PARTS,
+    PLAIN_WAY,
+    RAMP,
+    TAIL,
+    WAY,
+    Clock,
+    PassTable,
+    PhaseWork,
+    Rates,
+    run_passes,
+)
+from accelsim.engines.analytic.rank_sums import different_rows
+from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.ports import limited
-from accelsim.hardware.structure import structure
+from accelsim.hardware.ports import (
+    ACCESSES,
+    WAYS,
+    Access,
+    Resource,
+    Way,
+    channel,
+    latency,
+    limited,
+    port,
+    structure,
+)
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
+MOST_STEPS = 1 << 20
+NONE = -1
+Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
+PortAsk = tuple[int, Access]  # level
+ChannelAsk = tuple[str, str, Way]  # network, tensor
+
+
+def overlaps(nest: Skeleton, level: int, tensor: str) -> bool:
+    """Whether a level has two slots for a tensor."""
+    x = nest.arch.levels[nest.arch.level_names[level]]
+    return x.double_buffered or tensor in x.queued
+
+
+def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
+    """Whether an operand passes by a level that takes it in while the PEs still work: only the last
+    network is then waited for.
+    """
+    between = range(b.parent + 1, min(b.child, nest.levels - 1))
+    return any(
+        overlaps(nest, i, b.tensor) and b.tensor in nest.arch.levels[nest.arch.level_names[i]].keeps
+        for i in between
+    )
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """The passes of one nest whose memory can be waited for, as numbers for ``pass_clock``.
+
+    ``work, plan``  what they do and move
+    ``asks``        how each resource is asked of a machine: a port's level and access, or a
+                    channel's network, tensor and way
+    ``busy``        [resources]  bits each carries in all
+    ``levels, names``  how many there are; names are levels, then networks
+    ``alone``       cycles of the array by itself
+    ``exact``       whether the recurrence is the timed event engine's time to the cycle
+    """
+
+    work: PhaseWork
+    plan: PassTable
+    asks: tuple[PortAsk | ChannelAsk, ...]
+    busy: npt.NDArray[np.float64]
+    levels: int
+    names: int
+    alone: int
+    exact: bool
+
+    def run(self, archs: Sequence[Architecture]) -> tuple[Ints, Ints, Ints, Ints]:
+        """When the last result and the last drain are there, ``[machines]``; what was waited for,
+        ``[machines, names]``; and cycles that no schedule can beat, ``[machines]``: the array's, or
+        what a port or channel needs for all its bits, and the name of the slowest of these.  On
+        machines that have what the nest's has, at other rates.
+        """
+        rates = self._rates(archs)
+        k, r, rows = len(self.plan.boundaries), len(self.asks), len(self.plan.loops) + 2
+
+        def zeros(*shape: int) -> Ints:
+            return np.zeros(shape, np.int64)
+
+        clock = Clock(
+            zeros(rows, HELD + r + KEPT * k),
+            zeros(rows, KEPT * k),
+            zeros(rows, k),
+            zeros(rows, self.names),
+            zeros(rows),
+            zeros(len(self.work.phases)),
+            zeros(len(self.work.works)),
+            zeros(len(self.plan.transfers), 2),
+        )
+        ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
+        run_passes(self.work, self.plan, rates, clock, zeros(r), ends, waits)
+        if not r:
+            return ends, waits, np.full(len(archs), self.alone), np.zeros_like(ends)
+        least = np.ceil(
+            self.busy / (rates.resources[:, :, 0] / rates.resources[:, :, 1]) - 1e-6
+        ).astype(np.int64)
+        slowest = self.work.owners[least.argmax(axis=1)]
+        return ends, waits, np.maximum(self.alone, least.max(axis=1)), slowest
+
+    def _rates(self, archs: Sequence[Architecture]) -> Rates:
+        """How fast the resources of machines are."""
+        numbers: list[int] = []
+        for arch in archs:
+            for ask in self.asks:
+                r = port(arch, *ask) if len(ask) == 2 else channel(arch, *ask)
+                assert r is not None, "machines of one plan have the same ports and channels"
+                numbers += [r.rate.numerator, r.rate.denominator, r.burst]
+        table = np.array(numbers, np.int64).reshape(len(archs), len(self.asks), 3)
+        late = [[latency(arch, level) for level in range(self.levels)] for arch in archs]
+        return Rates(table, np.array(late, np.int64))
+
+
+def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
+    """The passes of a nest over whose boundaries ``moves`` go and whose array takes ``alone``.
+
+    Raises MappingError where there are more than 2^20 passes, or phases inside them, to list.
+    """
+    return _PassPlanner(nest, alone, moves).planned()
+
+
+class _PassPlanner:
+    """One nest on the way to its ``PassPlan``.
+
+    ``passes``      the temporal loops outside the PEs' parent, as settings
+    ``outer``       those loops, positions in ``nest.loops``; ``temporal`` are all temporal ones
+    ``between``     boundaries whose transfers go on between passes
+    ``inside``      boundaries to the PEs and to the MACs, which move during a pass
+    ``alone``       the array's time by itself
+    ``moves``       what crosses each boundary in all
+    ``number``      ``[passes]``: in order, NONE where a setting has none; ``n`` of them
+    ``slots``       of each boundary between: how many tiles its child has room for
+    ``resources``   ports and channels that have a width, in the order they were met, and how each
+                    is asked of a machine
+    ``transfers``   rows of ``PassTable.transfers`` so far
+    ``early``       passes that need a fill before any pass has ended, and the fill, [fills, 2]
+    ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
+                    no pass), whether there is a fill, and its first pass, each ``[steps]``
+    ``shared_out``  whether update reads had to be shared out over the steps: then it is no longer
+                    known which step they belong to, and the time not exact
+    """
+
+    def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
+        self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
+        self.pe = nest.levels - 1
+        self.acc = nest.problem.accumulated
+        self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
+        self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
+        self._listed: dict[tuple[int, ...], StepSettings] = {}
+        self.passes = self._settings(self.outer)
+        self.between = [b for b in nest.boundaries if b.child < self.pe]
+        self.inside = [b for b in nest.boundaries if b.child >= self.pe]
+        exists = self.passes.exists
+        self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
+        self.n = int(exists.sum())
+        self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
+        self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
+        self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
+        self.early = [np.zeros((0, 2), np.int64)]
+        self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
+        self.shared_out = False
+
+    def planned(self) -> PassPlan:
+        """The plan, once all resources are met."""
+        work, plan = self._plan()
+        busy = self._busy()
+        one_level = len({b.child for b in self.between}) <= 1 and all(
+            self.instances(b.child) == 1 for b in self.between
+        )
+        names = [*self.nest.arch.level_names, *self.nest.arch.networks]
+        owners = _table([names.index(name) for name, _ in self.resources], 1)[:, 0]
+        return PassPlan(
+            work._replace(owners=owners),
+            plan,
+            tuple(self.resources.values()),
+            busy,
+            self.nest.levels,
+            len(names),
+            self.alone.cycles,
+            one_level and not self._limited_inside() and not self.shared_out,
+        )
+
+    # -- resources ---------------------------------------------------------------------------------
+
+    def _port(self, level: int, access: Access) -> int:
+        """The number of a port, or NONE if it has no width."""
+        return self._number(port(self.arch, level, access), (level, access))
+
+    def _channel(self, b: Boundary, way: Way) -> int:
+        """The number of the channel a boundary's tensor takes, or NONE if it has no width."""
+        if b.network is None:
+            return NONE
+        r = channel(self.arch, b.network, b.tensor, way)
+        return self._number(r, (b.network, b.tensor, way))
+
+    def _number(self, r: Resource | None, ask: PortAsk | ChannelAsk) -> int:
+        if r is None:
+            return NONE
+        self.resources.setdefault((r.name, r.part), ask)
+        return list(self.resources).index((r.name, r.part))
+
+    def _busy(self) -> npt.NDArray[np.float64]:
+        """Bits that each resource carries in all, ``[resources]``: instances share their level's
+        words evenly at best, and a transfer is never shorter than its bits over its width.
+        """
+        bits: dict[int, float] = {}
+
+        def carry(r: int, words: int, level: int, b: Boundary) -> None:
+            if r != NONE:
+                each = words * self.nest.footprint.word_bits(level, b.tensor)
+                bits[r] = bits.get(r, 0) + each / self.instances(level)
+
+        for b, m in self.moves.items():
+            read, write = (self._port(b.parent, access) for access in ACCESSES)
+            inner = b.child if b.child < self.nest.levels else None
+            if b.tensor == self.acc:
+                carry(self._channel(b, "up"), m.arrived, b.parent, b)
+                carry(write, m.arrived, b.parent, b)
+                carry(read, m.updated, b.parent, b)
+                if self.down_too():
+                    carry(self._channel(b, "down"), m.updated, b.parent, b)
+                if inner is not None:
+                    carry(self._port(inner, "read"), m.drained, inner, b)
+            else:
+                carry(self._channel(b, "down"), m.read, b.parent, b)
+                carry(read, m.read, b.parent, b)
+                if inner is not None:
+                    carry(self._port(inner, "write"), m.taken, inner, b)
+        return np.array([bits.get(r, 0.0) for r in range(len(self.resources))])
+
+    def instances(self, level: int) -> int:
+        """How many instances of a level there are."""
+        return prod(x.trips for x in self.nest.loops if x.spatial and x.level < level)
+
+    def bits(self, b: Boundary, words: Any, level: int) -> Any:
+        """Bits one instance of a level carries of so many words in all."""
+        return -(-words // self.instances(level)) * self.nest.footprint.word_bits(
+            level if level < self.nest.levels else b.parent, b.tensor
+        )
+
+    def _limited_inside(self) -> bool:
+        """Whether anything that moves inside a pass can be waited for."""
+        ways = [channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS]
+        levels = {x for b in self.inside for x in (b.parent, min(b.child, self.pe))}
+        return any(r is not None for r in (*ways, *(port(self.arch, x, "read") for x in levels)))
+
+    def down_too(self) -> bool:
+        """Whether sums to add to travel down the network."""
+        return self.arch.accumulate == "in_array"
+
+    def share_updated(self, b: Boundary, settings: StepSettings, arrived: Ints) -> Ints:
+        """Of the sums that arrive in each setting, how many the parent reads to add to: all but
+        first visits.  Shaped as ``arrived``, [settings].
+
+        Which arrivals come again is known where the sum's own tile tells: a setting of a loop the
+        tensor does not depend on, past its first.  The total is ``moves``'; what is left over, or
+        was too much, is shared out in proportion to the words.
+        """
+        total = self.moves[b].updated
+        if total == int(arrived.sum()) or not total:
+            return arrived if total else np.zeros_like(arrived)
+        again = np.zeros(settings.shape, bool)
+        stays = b.parent == self.nest.home(b.tensor)
+        for axis, i in enumerate(settings.outer):
+            x = self.nest.loops[i]
+            if (stays or x.level >= b.parent) and not self.nest.loop_depends(x, b.tensor):
+                shape = [1] * len(settings.shape)
+                shape[axis] = x.trips
+                again |= (np.arange(x.trips) > 0).reshape(shape)
+        reads = np.where(again, arrived, 0)
+        self.shared_out |= total != int(reads.sum())
+        left, others = total - int(reads.sum()), np.where(again, 0, arrived)
+        if left < 0 or (left and not others.any()):
+            return np.asarray(np.floor(arrived * (total / arrived.sum()) + 0.5).astype(np.int64))
+        if left:
+            share = np.concatenate([[0.0], np.cumsum(others.ravel(), dtype=float)]) * (
+                left / others.sum()
+            )
+            reads = reads + np.diff(np.floor(share + 0.5)).astype(np.int64).reshape(reads.shape)
+        return np.asarray(reads)
+
+    # -- the plan ----------------------------------------------------------------------------------
+
+    def _settings(self, loops: list[int]) -> StepSettings:
+        """The settings of some loops, asked for once."""
+        if tuple(loops) in self._listed:
+            return self._listed[tuple(loops)]
+        many = prod(self.nest.loops[i].trips for i in loops)
+        if many > MOST_STEPS:
+            raise MappingError(
+                f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
+                "one by one"
+            )
+        return self._listed.setdefault(tuple(loops), StepSettings(self.nest, loops))
+
+    def _plan(self) -> tuple[PhaseWork, PassTable]:
+        """All passes, and what makes them alike."""
+        exists = self.passes.exists
+        there = exists.ravel()
+        sends = np.full((self.n, len(self.between), 3), NONE)
+        sends[:, :, 2] = 0
+        for k, b in enumerate(self.between):
+            (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
+        steps, loads, after = self._phases()
+        rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
+        phases, of_phase = different_rows(rows)
+        phases_of = of_phase.reshape(len(there), -1)[there]
+        works, of_pass = different_rows(phases_of)
+        each = np.column_stack([of_pass, after.ravel()[there], sends.reshape(self.n, -1)])
+        kinds, of_kind = different_rows(each)
+        kind = np.full(len(there), NONE)
+        kind[there] = of_kind
+        early = np.concatenate(self.early)
+        trips = exists.shape[::-1]
+        boundaries = [self._boundary(k) for k in range(len(self.between))]
+        work = PhaseWork(
+            np.zeros(0, np.int64),
+            _table([(part, r) for part, r, _ in loads], 2),
+            np.insert(rows[phases], 1, np.bincount(of_phase, minlength=len(phases)), axis=1),
+            phases_of[works],
+        )
+        plan = PassTable(
+            _table(boundaries, WAY + FULL_WAY),
+            self._order(),
+            np.concatenate(self.transfers),
+            early[np.argsort(early[:, 0], kind="stable"), 1],
+            each[kinds],
+            kind,
+            _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
+        )
+        return work, plan
+
+    def _boundary(self, k: int) -> list[int]:
+        """A row of ``PassTable.boundaries``."""
+        b = self.between[k]
+        return [b.tensor == self.acc, self.slots[k], self._outside(b), b.parent, *self._way(b)]
+
+    def _outside(self, b: Boundary) -> int:
+        """The boundary that brings an operand to the parent of another; NONE for sums."""
+        for k, o in enumerate(self.between):
+            if o.tensor == b.tensor != self.acc and o.child == b.parent:
+                return k
+        return NONE
+
+    def _way(self, b: Boundary) -> list[int]:
+        """The resources a boundary's transfers hold, and those of sums that are read back."""
+        at_parent, at_child = ACCESSES if b.tensor != self.acc else ACCESSES[::-1]
+        way = [
+            self._port(b.parent, at_parent),
+            self._channel(b, "up" if b.tensor == self.acc else "down"),
+            self._port(b.child, at_child),
+        ]
+        if b.tensor != self.acc:
+            return [*way, NONE, NONE]
+        back = self._channel(b, "down") if self.down_too() else NONE
+        return [*way, self._port(b.parent, "read"), back]
+
+    def _order(self) -> Ints:
+        """Requests of one moment: drains, the innermost first; then fills, those of one slot first,
+        which are the very next step's; then earlier in the nest.
+        """
+
+        def key(k: int) -> tuple[int, int]:
+            return (0, -k) if self.between[k].tensor == self.acc else (self.slots[k], k)
+
+        return np.array(sorted(range(len(self.between)), key=key), np.int64)
+
+    # -- phases ------------------------------------------------------------------------------------
+
+    def _phases(self) -> tuple[Ints, list[Load], Ints]:
+        """MAC steps of every phase, ``[passes, phases inside]``; what it loads, likewise; and by
+        pass the cycles from when the array is free to the last result.
+
+        On lines a pass is one phase, which lasts as long as the gaps of its folds or as its longest
+        resource.  Elsewhere a phase begins wherever an exposed operand changes, and each of its
+        parts waits by itself.
+        """
+        if on_lines(self.nest):
+            gap, length = (
+                x.reshape(self.passes.shape) for x in pass_times(self.nest, self.passes.exists.size)
+            )
+            loads = [(BODY, r, bits) for _, r, bits in self._carried(self.passes, [])]
+            return gap, loads, length - gap
+        # the last result has stages and chain still to go
+        after = np.full(self.passes.shape, self.alone.fill_drain)
+        if not self._limited_inside():
+            return self.passes.steps([i for i in self.temporal if i not in self.outer]), [], after
+        exposed = [
+            b
+            for b in self.inside
+            if b.child == self.pe
+            and b.tensor != self.acc
+            and not overlaps(self.nest, self.pe, b.tensor)
+        ]
+        loops = self.nest.loops
+        outside = [i for i in self.temporal if loops[i].level < self.pe]
+        cuts = [
+            i for i in outside if any(self.nest.loop_depends(loops[i], b.tensor) for b in exposed)
+        ]
+        last = cuts[-1] if cuts else NONE
+        listed = [i for i in outside if i in self.outer or i <= last]
+        phases = self._settings(listed)
+        steps = phases.steps([i for i in self.temporal if i not in listed])
+        return np.where(phases.exists, steps, 0), self._carried(phases, exposed), after
+
+    def _carried(self, settings: StepSettings, exposed: list[Boundary]) -> list[Load]:
+        """The bits every resource inside a pass carries in each setting, by part.  Its cycles are
+        rounded up once a part and setting, as the event engine does.
+        """
+        bits: dict[int, dict[int, Any]] = {part: {} for part in PARTS}
+
+        def carry(part: int, r: int, amount: Any) -> None:
+            if r != NONE:
+                bits[part][r] = bits[part].get(r, 0) + amount
+
+        for b in self.inside:
+            moved = settings.moves(b)
+            if b.tensor == self.acc:
+                arrived = moved.rest + moved.last
+                again = self.bits(b, self.share_updated(b, settings, arrived), b.parent)
+                for part, words in ((BODY, moved.rest), (TAIL, moved.last)):
+                    carry(part, self._channel(b, "up"), self.bits(b, words, b.parent))
+                    carry(part, self._port(b.parent, "write"), self.bits(b, words, b.parent))
+                carry(BODY, self._port(b.parent, "read"), again)
+                if self.down_too():
+                    carry(BODY, self._channel(b, "down"), again)
+                continue
+            kept = b.child == self.pe
+            begin = EXPOSED if b in exposed else RAMP if kept else BODY
+            for to, words in ((begin, moved.first), (BODY, moved.rest)):
+                amount = self.bits(b, words, b.parent)
+                carry(to, self._channel(b, "down"), amount)
+                ahead = BODY if fetched_ahead(self.nest, b) else to
+                carry(ahead, self._port(b.parent, "read"), amount)
+        return [
+            (part, r, np.where(settings.exists, amount, 0))
+            for part in PARTS
+            for r, amount in bits[part].items()
+        ]
+
+    # -- transfers ---------------------------------------------------------------------------------
+
+    def _steps(self, b: Boundary) -> tuple[StepSettings, Ints, Ints]:
+        """Steps of a boundary's child level, and the first and last pass of each that exists, both
+        ``[steps]``.
+        """
+        outer = [i for i in self.outer if self.nest.loops[i].level < b.child]
+        many = prod(self.nest.loops[i].trips for i in outer)
+        number = self.number.reshape(many, -1)
+        there = (number >= 0).any(axis=1)
+        first = np.where(number >= 0, number, self.n).min(axis=1)[there]
+        return self._settings(outer), first, number.max(axis=1)[there]
+
+    def _carries(self, b: Boundary, settings: StepSettings) -> tuple[npt.NDArray[np.bool_], Ints]:
+        """Of each existing step: whether it moves words; whether its parent reads to add to, and
+        the bits of parent, network and child, ``[steps, 4]``.
+        """
+        moved, there, again = settings.moves(b), settings.exists, np.zeros(settings.shape, np.int64)
+        if b.tensor == self.acc:
+            words = taken = moved.rest + moved.last
+            again = self.bits(b, self.share_updated(b, settings, words), b.parent)
+        else:
+            words, taken = moved.first + moved.rest, moved.taken
+        outer = net = self.bits(b, words, b.parent)
+        if b.tensor == self.acc:
+            up, down = (channel(self.arch, b.network, b.tensor, way) for way in ("up", "down"))
+            shared = self.arch.levels[self.arch.level_names[b.parent]].ports == "shared"
+            outer = outer + again if shared else np.maximum(outer, again)
+            if self.down_too():
+                net = net + again if up == down else np.maximum(net, again)
+        columns = [again > 0, outer, net, self.bits(b, taken, b.child)]
+        return words[there] > 0, np.stack([x[there] for x in columns], axis=1, dtype=np.int64)
+
+    def _known(self, k: int, behind: Ints, bits: Ints) -> Ints:
+        """The numbers of a boundary's transfers."""
+        rows = np.column_stack([np.full(len(bits), k), behind, bits])
+        first, numbers = different_rows(rows)
+        before = sum(len(x) for x in self.transfers)
+        self.transfers.append(rows[first])
+        return before + numbers
+
+    def _sums(self, k: int, b: Boundary, sends: Ints) -> None:
+        """The drain that follows each pass, and whether a pass opens a tile whose slot must be
+        free; into ``sends``, [passes that exist, 3].
+        """
+        settings, first, last = self._steps(b)
+        there, carried = self._carries(b, settings)
+        sends[last[there], 0] = self._known(k, carried[there, 0], carried[there, 1:])
+        sends[first[1:][there[:-1]], 2] = 1
+
+    def _operand(self, k: int, b: Boundary, sends: Ints) -> None:
+        """Up to two fills each pass's end sets going, and whether a pass needs a new one; into
+        ``sends``, [passes that exist, 3].
+
+        A fill waits for the last pass of the step that had its slot, and for the parent's words.
+        Where the parent's own fill is set going later, so is this one, and ``behind`` says which of
+        the parent's fills brought the words.
+        """
+        settings, first, last = self._steps(b)
+        there, carried = self._carries(b, settings)
+        s = self.slots[k]
+        trigger = np.full(len(first), NONE)
+        trigger[s:] = last[: max(len(last) - s, 0)]
+        behind = np.zeros(len(first), np.int64)
+        outside = self._outside(b)
+        if outside != NONE:
+            theirs, fills, starts = self.issues[outside]
+            mine = np.searchsorted(starts, first, side="right") - 1  # the parent's step around each
+            trigger = np.maximum(trigger, theirs[mine])
+            latest = np.searchsorted(theirs, trigger, side="right") - 1
+            count = np.concatenate([[0], np.cumsum(fills)])
+            behind = np.minimum(count[latest + 1] - count[mine + 1], KEPT - 1)
+        # of each step that exists, the pass that sets its fill going, if any, and its first pass
+        self.issues[k] = (trigger, there.astype(np.int64), first)
+        known = self._known(k, behind[there], carried[there, 1:])
+        first, trigger = first[there], trigger[there]
+        sends[first, 2] = 1
+        early = trigger == NONE
+        self.early.append(np.column_stack([first[early], known[early]]))
+        again = np.append(False, trigger[1:] == trigger[:-1])  # the pass sets two going
+        sends[trigger[~early], again[~early].astype(np.int64)] = known[~early]
+
+
+def _table(rows: Sequence[Any], columns: int) -> Ints:
+    """Rows of numbers as an array, also where there are none."""
+    return np.array(rows, np.int64).reshape(len(rows), columns)
+
+
+# -- the door ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -133,6 +678,7 @@ def times(
 # a sweep over ports, finds it made.
 PLANS, SETTINGS = 64, 1 << 16
 _plans: dict[tuple[Any, ...], PassPlan] = {}
+_plans_lock = Lock()
 
 
 def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
@@ -142,9 +688,12 @@ def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> P
     array = nest.arch.array
     kind = structure(nest.arch), array.rows, array.cols
     key = nest.problem, tuple(nest.loops), nest.chains, nest.boundaries, nest.keep, *kind
-    plan = _plans.pop(key, None) or pass_plan(nest, alone, moves)
-    if len(plan.plan.kind) <= SETTINGS:
-        _plans[key] = plan  # the last used
-    if len(_plans) > PLANS:
-        del _plans[next(iter(_plans))]
+    with _plans_lock:
+        plan = _plans.pop(key, None)
+    plan = plan or pass_plan(nest, alone, moves)
+    with _plans_lock:
+        if len(plan.plan.kind) <= SETTINGS:
+            _plans[key] = plan  # the last used
+        if len(_plans) > PLANS:
+            del _plans[next(iter(_plans))]
     return plan
