@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -25,13 +26,17 @@ import test_pipeline
 from nests import DIRECTIONS, drawn_nest, random_nest
 from test_timed import limited
 
+import accelsim as acc
 from accelsim.engines import analytic, cycle
 from accelsim.engines.analytic.array_time import fold_starts, folds, held_words, on_lines
+from accelsim.engines.analytic.pipeline import Time
+from accelsim.engines.event import folds as event_folds
 from accelsim.engines.event import timed
 from accelsim.engines.event.timed.inside import Inside
 from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes
-from accelsim.mapping.mapping import MappingError
+from accelsim.engines.timeline import Timing
+from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 
@@ -137,6 +142,12 @@ def wrong(nest: Nest, seed: int) -> Iterator[str]:
     """Everything that cannot be, a line each."""
     closed = analytic.time(nest, analytic.moves(nest))
     run = timed.simulate(nest, timeline=True)
+    yield from impossible(nest, closed, run)
+    yield from disagreements(nest, seed, closed, run)
+
+
+def impossible(nest: Nest, closed: Time, run: Timing) -> Iterator[str]:
+    """What cannot be of a run, whatever the others say."""
     rows = run.timeline.to_frame()
     for name, cycles, array, compute, stalls in (
         ("analytic", closed.cycles, closed.array, closed.compute, closed.stalls),
@@ -166,10 +177,9 @@ def wrong(nest: Nest, seed: int) -> Iterator[str]:
             if r.name == resource.name
         ):
             yield f"{name} is waited for and does nothing"
-    yield from disagreements(nest, seed, closed, run)
 
 
-def disagreements(nest, seed, closed, run) -> Iterator[str]:
+def disagreements(nest: Nest, seed: int, closed: Time, run: Timing) -> Iterator[str]:
     """What the engines say of the same thing."""
     if closed.exact and (closed.cycles, closed.stalls) != (run.cycles, run.stalls):
         yield f"exact: {closed.cycles} {closed.stalls}; event {run.cycles} {run.stalls}"
@@ -217,3 +227,108 @@ def test_strata(record_property) -> None:
         print(f"{sizes[name]:5d} of {QUICK}  {name}")
         record_property(name, sizes[name])
     assert all(sizes[name] >= QUICK / 20 for name in STRATA), sizes
+
+
+# -- cases, each the sign of a kind ----------------------------------------------------------------
+
+ALL = ("weight", "ifmap", "ofmap")
+
+
+def a_nest(layer, arch: str, keys: dict, loops: str, keep: dict, **options) -> Nest:
+    problem = layer.problem(options.get("batch", 1)).with_direction(
+        options.get("direction", "forward")
+    )
+    mapping = Mapping(loops=tuple(loops.split()), keep=keep)
+    return Nest(problem, acc.load_architecture(arch, keys), mapping)
+
+
+def late_words() -> Nest:
+    """Thirty-two passes of one word each that go on with the weights, the words late."""
+    keys = {
+        "array.rows": 8,
+        "array.cols": 4,
+        "levels.sram.capacity_bytes": 200,
+        "levels.sram.double_buffered": True,
+        "levels.dram.port_bits": 64,
+    }
+    loops = "E:1:dram F:1:dram K:1:sram:row M:1:sram:col"
+    keep = {"dram": ALL, "sram": ALL, "reg": ("weight",)}
+    return a_nest(acc.Conv2d(M=2, C=7, H=8, W=4, R=1, S=1), "systolic", keys, loops, keep)
+
+
+def test_one_schedule_of_array_and_memory():
+    nest = late_words()
+    closed, run = analytic.time(nest, analytic.moves(nest)), timed.simulate(nest)
+    # the array alone: 7 rows of weights, 32 words, 8 + 2 - 2 edges to the last result
+    assert closed.array == run.array_cycles == 7 + 32 + 8
+    assert closed.cycles == run.cycles == 187 and run.busy == {"dram": 66}
+    assert closed.stalls == run.stalls == {**dict.fromkeys(run.stalls, 0), "dram": 140}
+    assert not list(wrong(nest, 0))
+
+
+def test_the_old_sum_is_caught(monkeypatch: pytest.MonkeyPatch):
+    """The array's time with folds joined and waiting with folds apart, added up."""
+    nest = late_words()
+    closed = analytic.time(nest, analytic.moves(nest))
+    monkeypatch.setattr(event_folds.OpenFold, "goes_on", lambda *_: False)
+    apart = timed.simulate(nest, timeline=True)
+    assert "array: analytic 47, event" in " ".join(disagreements(nest, 0, closed, apart))
+    added = replace(
+        apart, cycles=closed.array + sum(apart.stalls.values()), array_cycles=closed.array
+    )
+    assert any("the timeline ends at" in line for line in impossible(nest, closed, added))
+
+
+def test_a_held_operand_of_grad_input():
+    keys = {
+        "array.rows": 4,
+        "array.cols": 4,
+        "levels.sram.capacity_bytes": 32,
+        "levels.sram.double_buffered": True,
+        "levels.dram.port_bits": 8,
+    }
+    problem = acc.Conv2d(M=4, C=1, H=3, W=3, R=1, S=1).problem(1).with_direction("grad_input")
+    arch = acc.load_architecture("systolic", keys)
+    nest = Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow("ws")))
+    closed, run = analytic.time(nest, analytic.moves(nest)), timed.simulate(nest)
+    assert closed.exact and closed.cycles == run.cycles == 56 and closed.stalls == run.stalls
+    assert not list(wrong(nest, 0))
+
+
+def test_the_last_drain_is_charged_to_who_carries_it():
+    keys = {
+        "array.rows": 3,
+        "array.cols": 1,
+        "networks.link.width_bits": 32,
+        "levels.nb.double_buffered": True,
+    }
+    layer = acc.Conv2d(M=10, C=10, H=4, W=5, R=3, S=5, padding=3, groups=2)
+    arch, problem = acc.load_architecture("shidiannao", keys), layer.problem(2)
+    nest = Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow("osp")))
+    closed, run = analytic.time(nest, analytic.moves(nest)), timed.simulate(nest)
+    assert closed.stalls == run.stalls and {k for k, n in run.stalls.items() if n} == {"link"}
+
+
+def test_links_of_a_chain_are_those_its_sums_take():
+    """A loop over columns outside the level that adds makes chains of their own."""
+    layer = acc.Conv2d(M=2, C=4, H=6, W=6, R=3, S=3)
+    keys = {"networks.noc.accumulated": "chain"}
+    loops = "C:2:dram:col M:1:glb E:1:glb F:1:glb C:1:glb:row S:1:spad R:1:spad"
+    keep = {"dram": ALL, "glb": ALL, "spad": ALL}
+    nest = a_nest(layer, "eyeriss", keys, loops, keep)
+    formats = (nest.arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum"))
+    clocked = cycle.run(nest, random_data(nest.problem, *formats, 0))
+    closed, run = analytic.time(nest, analytic.moves(nest)), timed.simulate(nest)
+    assert clocked.array_cycles == closed.array == run.array_cycles
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"levels.spad.port_bits": 16},
+        {"levels.spad.latency_cycles": 1},
+    ],
+)
+def test_what_lies_in_the_pes_has_no_limits(keys: dict):
+    with pytest.raises(acc.InputError, match="lies in the PEs"):
+        acc.load_architecture("eyeriss", keys)
