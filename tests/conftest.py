@@ -15,9 +15,12 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 EVERY_KERNEL = """
 import accelsim as acc
 layer = acc.Conv2d(M=2, C=2, H=6, W=6, R=3, S=3, padding=1)
-for arch, dataflow in (("eyeriss", "rs"), ("systolic", "ws")):
+machines = {"eyeriss": ("rs", "nlr"), "systolic": ("ws", "os"), "shidiannao": ("osp",)}
+for arch, dataflows in machines.items():
     for engine in ("analytic", "event", "cycle"):
-        acc.simulate(layer, arch, dataflow, engine=engine)
+        acc.simulate(layer, arch, dataflows, engine=engine)
+small = {"levels.glb.capacity_bytes": 300}  # tiles that overlap
+acc.simulate(layer, "eyeriss", "rs", engine="cycle", overrides=small)
 acc.simulate(acc.Gemm(m=40, n=40, k=400), "eyeriss", "is")  # (k, x) pairs that stay
 """
 
