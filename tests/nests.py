@@ -108,6 +108,19 @@ def random_architecture(
     )
 
 
+def random_parts(rng: random.Random) -> dict[str, tuple[str, ...]]:
+    """C, R, S and N, E, F in any order, cut into fused dimensions and plain ones at random."""
+    fused = {}
+    for name, dims in FUSED.items():
+        rest = rng.sample(dims, len(dims))
+        while rest:
+            n = rng.randint(1, len(rest))
+            if rng.random() < 0.75:
+                fused[f"{name}{len(rest)}"] = tuple(rest[:n])
+            rest = rest[n:]
+    return fused
+
+
 def random_mapping(
     rng: random.Random,
     problem: Problem,
@@ -116,13 +129,21 @@ def random_mapping(
     fuse: float = 0.35,
     spatial: float = 0.35,
     resident: float = 0.0,
+    parted: float = 0.0,
+    empty: float = 0.0,
 ) -> Mapping:
     """Any loops at any level, tiles that need not divide; may break a rule, which Nest then
     says.
+
+    ``parted`` is how often C, R, S and N, E, F fall into fused dimensions of any kind, ``empty``
+    how often a level keeps nothing.
     """
     names = arch.level_names
     levels = len(names)
-    fused = {n: p for n, p in FUSED.items() if rng.random() < fuse}
+    if parted and rng.random() < parted:
+        fused = random_parts(rng)
+    else:
+        fused = {n: p for n, p in FUSED.items() if rng.random() < fuse}
     entries: list[tuple[int, float, Loop]] = []  # level, place, loop
 
     def chain(
@@ -161,6 +182,8 @@ def random_mapping(
         n: TENSORS if i == 0 else tuple(t for t in TENSORS if rng.random() < 0.6)
         for i, n in enumerate(names)
     }
+    for n in names[1:] if empty else ():
+        keep[n] = () if rng.random() < empty else keep[n]
     for t in TENSORS:
         if (
             resident and rng.random() < resident and t in keep[names[1]] and levels > 2

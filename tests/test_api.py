@@ -56,7 +56,7 @@ PAIRS = {
         renamed={
             "timeline": (
                 ("timeline",),
-                "a directory in the shell; True in Python, then result.plot.save_timelines(DIR)",
+                "a place in the shell; in Python True, then plot.save_timelines or to_trace",
             ),
         },
         only_python={

@@ -7,13 +7,14 @@ cycles with DESIGN section 5 written out fold by fold.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import oracle
 import pytest
-from nests import STRATA, as_oracle, drawn_nest, strata
+from nests import STRATA, as_oracle, drawn_nest, random_nest, strata
 
 from accelsim.engines import analytic, event, golden, moved
 from accelsim.engines.analytic.array_time import array_time
@@ -22,7 +23,7 @@ from accelsim.hardware.architecture import load_architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
-from accelsim.workload.problem import Problem
+from accelsim.workload.problem import TENSORS, Problem
 
 QUICK, QUICK_CHUNK = 3_300, 330
 MANY, MANY_CHUNK = 50_600, 1_100
@@ -83,6 +84,36 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
     ):
         if closed != executed:
             yield f"{name}: analytic {closed}, event {executed}"
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_fused_dimensions_of_any_kind(chunk):
+    """Any parts fused, levels that keep nothing, loops on one axis at several levels."""
+    for seed in range(chunk * 50, (chunk + 1) * 50):
+        rng = random.Random(f"parted {seed}")
+        options = {"fuse": 0.5, "spatial": 0.6, "parted": 0.8, "empty": 0.3}
+        nest = random_nest(rng, 200, systolic=0.4, **options)
+        assert not list(differences(nest, seed)), f"seed {seed}"
+
+
+@pytest.mark.parametrize("arch", ["systolic", "shidiannao"])
+@pytest.mark.parametrize("fused", [("EF", "N"), ("NE", "F")])
+def test_two_fused_dimensions_past_a_level_that_keeps_nothing(arch, fused):
+    """A PE stood idle while others went on, and its sums were added twice."""
+    problem = Problem(N=2, G=1, M=1, C=1, E=4, F=2, R=1, S=1, H=4, W=2)
+    machine = load_architecture(arch)
+    outer, inner, pe = machine.level_names[0], machine.level_names[1], machine.level_names[-1]
+    mapping = Mapping(
+        loops=f"Y:1:{outer} X:3:{outer} X:1:{inner}",
+        fused={"X": tuple(fused[0]), "Y": tuple(fused[1])},
+        keep={outer: TENSORS, inner: (), pe: ("ofmap",)},
+    )
+    nest = Nest(problem, machine, mapping)
+    psum = machine.number("psum")
+    data = random_data(problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap")), psum, 0)
+    run = event.run(nest, data)
+    assert np.array_equal(run.outputs, golden.loops(problem, data, psum))
+    assert run.moves == analytic.moves(nest)
 
 
 def columns_of(nest: Nest, truth: dict) -> dict[str, int]:

@@ -122,9 +122,9 @@ if TYPE_CHECKING:
 @click.option("--plot", type=DIRECTORY, metavar="DIR", help="Draw figures there, PNG and SVG.")
 @click.option(
     "--timeline",
-    type=DIRECTORY,
-    metavar="DIR",
-    help="With --engine event: who was busy when, CSV and figures.",
+    type=click.Path(path_type=Path),
+    metavar="DIR|FILE.json",
+    help="With --engine event: who was busy when, CSV and figures, or one Chrome trace.",
 )
 def run(
     workload: str,
@@ -230,7 +230,7 @@ def run(
         _draw(result, plot)
     if timeline is not None:
         with writing(f"--timeline {timeline}"):
-            say_drawn(result.plot.save_timelines(timeline))
+            _save_timelines(result, timeline)
     if form != "table":
         for line in (*result.sampled, *result.failures):
             click.echo(line, err=True)
@@ -256,3 +256,14 @@ def _draw(result: Result, directory: Path) -> None:
         return
     with writing(f"--plot {directory}"):
         say_drawn(result.plot.save(directory))
+
+
+def _save_timelines(result: Result, path: Path) -> None:
+    """One Chrome trace, or a directory of tables and pictures."""
+    if path.suffix.lower() != ".json":
+        say_drawn(result.plot.save_timelines(path))
+    elif any(row.timing is not None for row in result.rows):
+        result.to_trace(path)
+        click.echo(f"wrote {path}", err=True)
+    else:
+        click.echo("no timeline to write: no layer could be mapped", err=True)

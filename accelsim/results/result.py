@@ -120,6 +120,23 @@ class Result:
                 return timeline.to_frame()
         raise ValueError('timeline: no such row has one; run with engine="event", timeline=True')
 
+    def to_trace(self, path: str | Path | None = None) -> str:
+        """Every timeline as a Chrome trace (JSON), which Perfetto opens: rows are processes, ports,
+        channels and the array are threads, a cycle is a microsecond; written to ``path`` if given.
+
+        Of a run with ``timeline=True``.  Raises ValueError without a timeline, and OSError.
+        """
+        from accelsim.results.chrome_trace import chrome_trace
+
+        named = [
+            (f"{row.columns['layer']} {row.columns['dataflow']}", row.timing)
+            for row in self.rows
+            if row.timing is not None and row.timing.timeline is not None
+        ]
+        if not named:
+            raise ValueError('to_trace: no timeline; run with engine="event", timeline=True')
+        return _given(chrome_trace(named), path)
+
     @property
     def sampled(self) -> tuple[str, ...]:
         """What was multiplied instead of clocked, one line a layer."""

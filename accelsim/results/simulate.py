@@ -12,7 +12,8 @@ method of the ``Result``:
 ``--format``, -o    ``print(result)``, ``to_csv(path)``, ``to_json(path)``
 ``--total``         ``to_csv(path, total=True)``, likewise ``to_json``
 ``--plot DIR``      ``result.plot.save(DIR)``
-``--timeline DIR``  ``timeline=True``, then ``result.plot.save_timelines(DIR)``
+``--timeline DIR``  ``timeline=True``, then ``result.plot.save_timelines(DIR)``, or
+                    ``result.to_trace("FILE.json")``
 ==================  ==========================================================
 
 Every other option has its keyword's name.  ``processes`` and ``progress`` have no option: the shell

@@ -235,7 +235,7 @@ def _role(frame: pd.DataFrame) -> NDArray[np.object_]:
     """What each row is coloured by."""
     role = frame["tensor"].to_numpy(object).copy()
     array = (frame["resource"] == "array").to_numpy()
-    moving = frame["what"].isin(("exposed", "ramp", "tail", "leave")).to_numpy()
+    moving = frame["what"].isin(("exposed", "ramp", "tail", "leave", "between")).to_numpy()
     role[role == ""] = "words"
     role[array] = "pass"
     role[array & moving] = "wait"

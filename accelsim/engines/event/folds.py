@@ -118,10 +118,14 @@ class PassFolds:
     ``at``     where the latest word has streamed
     ``end``    the latest edge that latches a result, or on which the last PE uses a word
     ``macs``   MAC steps
+    ``told``   if it was asked for: from when to when folds stream, and words, [folds] each
     """
 
-    def __init__(self, rules: ArrayRules, before: PassFolds | None = None) -> None:
+    def __init__(
+        self, rules: ArrayRules, before: PassFolds | None = None, *, telling: bool = False
+    ) -> None:
         self.rules = rules
+        self.told: list[tuple[Ints, Ints, Ints]] | None = [] if telling else None
         self.open: OpenFold | None = before.open if before is not None else None
         self.first: tuple[int, int, int] | None = None
         self.at = self.end = self.macs = 0
@@ -150,6 +154,8 @@ class PassFolds:
         edges = lead + streamed + whole * rules.stands(t, before)
         edges[1:] += rules.between(t[:-1], r[:-1], c[:-1], r[1:])
         words = self.at + np.cumsum(edges)
+        if self.told is not None:
+            self.told.append((words - streamed, words, streamed))
         self.end = max(self.end, int((words + rules.result(r, c, whole=whole)).max()))
         self.at = int(words[-1])
         last = (int(x[-1]) for x in (t, rows, cols, held, before))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -32,6 +33,7 @@ from accelsim.workload.problem import Problem, Slide
 Floats = npt.NDArray[Any]
 Where = tuple[slice, ...]
 Get = Callable[[str, Where], Floats]
+Chunk = tuple[tuple[str, ...], int, int]  # parts of a fused dimension, first and last point
 COLUMN_WORDS = 1 << 20  # im2col words held at once
 
 
@@ -61,8 +63,8 @@ class _Work:
     really works on.
 
     ``lo, hi``   by dimension
-    ``chunks``   of K and X, where they are fused: the points [first, last) within the ranges
-    ``order``    of K and X, where they are fused: their parts, slowest first
+    ``chunks``   of K and X: every fused dimension of theirs, parts slowest first, and its points
+                 [first, last) within the ranges
     ``k, x``     which positions of K and X the pass works on: a slice, or indices [positions]
     """
 
@@ -70,41 +72,37 @@ class _Work:
         self.problem: Problem = nest.problem
         self.lo: dict[str, int] = {}
         self.hi: dict[str, int] = {}
-        chunks: dict[str, tuple[int, int]] = {}
-        order: dict[str, tuple[str, ...]] = {}
+        self.chunks: dict[str, list[Chunk]] = {}
         for chain in nest.chains:
             piece = pieces[chain.name]
             lo, hi = piece.lo, piece.hi
             if piece.chunk is not None:
                 lo, hi = dict(lo), dict(hi)
                 start, stop = _cover(chain.parts, lo, hi, *piece.chunk)
-                chunks["K" if chain.parts[0] in "CRS" else "X"] = (start, stop)
-                order["K" if chain.parts[0] in "CRS" else "X"] = chain.parts
+                name = "K" if chain.parts[0] in "CRS" else "X"
+                self.chunks.setdefault(name, []).append((chain.parts, start, stop))
             self.lo |= lo
             self.hi |= hi
-        self.order, self.chunks = order, chunks
-        self.k = self._part("K", "CRS", chunks)
-        self.x = self._part("X", "NEF", chunks)
+        self.k = self._part("K", "CRS")
+        self.x = self._part("X", "NEF")
 
-    def _part(
-        self, name: str, dims: str, chunks: dict[str, tuple[int, int]]
-    ) -> npt.NDArray[np.int64] | slice:
+    def _part(self, name: str, dims: str) -> npt.NDArray[np.int64] | slice:
         """Which of the box's K (or X) positions the pass works on, in the order of ``dims``."""
-        if name not in chunks:
+        chunks = self.chunks.get(name, [])
+        if len(chunks) == 1 and "".join(chunks[0][0]) == dims:
+            return slice(*chunks[0][1:])
+        short = [c for c in chunks if c[2] - c[1] < prod(self.size(p) for p in c[0])]
+        if not short:
             return slice(None)
-        start, stop = chunks[name]
-        parts = self.order[name]
-        if "".join(parts) == dims:
-            return slice(start, stop)
-        if stop - start == prod(self.size(p) for p in parts):
-            return slice(None)
-        # a fused dimension of other parts or in another order: find its positions one by one
-        grid = np.arange(prod(self.size(d) for d in dims)).reshape([self.size(d) for d in dims])
-        rest = [d for d in dims if d not in parts]
-        line = grid.transpose([dims.index(d) for d in (*parts, *rest)]).reshape(
-            prod(self.size(p) for p in parts), -1
-        )
-        return np.sort(line[start:stop].ravel())
+        # fused dimensions of other parts or in another order: find their positions one by one
+        there = np.ones([self.size(d) for d in dims], bool)
+        for parts, start, stop in short:
+            rest = [d for d in dims if d not in parts]
+            line = there.transpose([dims.index(d) for d in (*parts, *rest)])
+            inside = np.zeros(prod(line.shape[: len(parts)]), bool)
+            inside[start:stop] = True
+            line &= inside.reshape(*line.shape[: len(parts)], *[1] * len(rest))
+        return np.flatnonzero(there)
 
     def size(self, dim: str) -> int:
         return self.hi[dim] - self.lo[dim]
@@ -217,19 +215,19 @@ class _Work:
         ).transpose(2, 0, 1, 3, 4)
 
     def _exact(self, name: str, where: Where, sums: Floats) -> Iterator[tuple[WordSet, Floats]]:
-        """Only the part of a box that the fused chunk works on."""
-        if name not in self.chunks:
-            yield WordSet((where,)), sums
-            return
+        """Only the part of a box that the fused chunks work on."""
         axes = {d: i for i, d in enumerate("GMCRS" if name == "K" else "NGMEF")}
-        parts = self.order[name]
-        start, stop = self.chunks[name]
-        for box in chunk_boxes([self.size(p) for p in parts], start, stop):
+        boxes = [
+            chunk_boxes([self.size(p) for p in parts], start, stop)
+            for parts, start, stop in self.chunks.get(name, [])
+        ]
+        for choice in product(*boxes):
             cut = list(where)
-            for p, (a, b) in zip(parts, box, strict=True):
-                full = where[axes[p]]
-                low, high = max(full.start, self.lo[p] + a), min(full.stop, self.lo[p] + b)
-                cut[axes[p]] = slice(low, max(low, high))
+            for (parts, _, _), box in zip(self.chunks.get(name, []), choice, strict=True):
+                for p, (a, b) in zip(parts, box, strict=True):
+                    full = where[axes[p]]
+                    low, high = max(full.start, self.lo[p] + a), min(full.stop, self.lo[p] + b)
+                    cut[axes[p]] = slice(low, max(low, high))
             if all(c.stop > c.start for c in cut):
                 inside = tuple(
                     slice(c.start - w.start, c.stop - w.start)

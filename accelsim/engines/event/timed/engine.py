@@ -132,15 +132,18 @@ class Engine:
         yield from wait_for(job.waits_for)
         for resource in transfer.resources:
             yield self.channels[resource].request(transfer.what == "drain", job.place)
-        begin = int(self.env.now)
+        begin, labels = int(self.env.now), [self.limits.labels[r] for r in transfer.resources]
+        if self.recorder and not labels:
+            labels = [self.recorder.take_lane(transfer.owner)]
         self._hold(job.come)
         yield self.env.timeout(transfer.cycles)
         job.finished = int(self.env.now)
         for resource in transfer.resources:
             self.channels[resource].release()
             self.busy[resource] += transfer.cycles
-        if self.recorder:  # one that is all latency holds nothing: it is told of its level
-            for name in [self.limits.labels[r] for r in transfer.resources] or [transfer.owner]:
+        if self.recorder:
+            self.recorder.lanes -= {*labels}
+            for name in labels:
                 b, words = transfer.boundary, transfer.words
                 self.recorder.timeline.add(
                     name, transfer.what, b.tensor, begin, job.finished, words, job.step
@@ -269,7 +272,18 @@ class Engine:
             return begin + cycles + by[np.maximum(np.searchsorted(from_, cycles, side) - 1, 0)]
 
         timeline = self.recorder.timeline
-        if not record.work.rows or all(rows.resource >= 0 for rows in record.work.rows):
+        done = begin
+        for start, end, words in record.folds.told or ():  # between them the array loads or shifts
+            start, end = when(start, "right"), when(end, "left")
+            timeline.extend("array", "pass", "", start, end, words, record.step)
+            free = np.concatenate([[done], end[:-1]])
+            timeline.extend("array", "between", "", free, start, 0 * words, record.step)
+            done = int(end[-1])
+        if record.folds.told:
+            until = np.minimum(when(np.array([record.gaps]), "left"), int(self.env.now))
+            one = np.array([done])
+            timeline.extend("array", "between", "", one, until, 0 * one, record.step)
+        elif not record.work.rows or all(rows.resource >= 0 for rows in record.work.rows):
             timeline.add(
                 "array", "pass", "", begin, int(self.env.now), record.folds.macs, record.step
             )

@@ -215,7 +215,11 @@ class TransferFeed:
                 if self.inside.flows
                 else None
             )
-            folds = PassFolds(self.rules, self._open.folds if self._open is not None else None)
+            folds = PassFolds(
+                self.rules,
+                self._open.folds if self._open is not None else None,
+                telling=self.recorder is not None,
+            )
             record = PassRecord(0, self._passes, self.env.event(), folds, words)
         record.folds.add(p.folds)
         if record.words is not None:

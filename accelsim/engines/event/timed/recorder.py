@@ -8,16 +8,29 @@ counts from the start of its transfer, what it takes the place of leaves with th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 from accelsim.engines.event.transfers import Drain, Fill, Open
 from accelsim.engines.timeline import LevelHeld, Occupancy, Timeline
 
 
 class Recorder:
-    """A timeline and an occupancy in the making, and what events change in the latter."""
+    """A timeline and an occupancy in the making, and what events change in the latter.
+
+    ``lanes``  taken by transfers under way that are all latency: they hold no resource, and several
+               of one level may go at once
+    """
 
     def __init__(self, resources: Sequence[str], levels: Sequence[str]) -> None:
         self.timeline, self.occupancy = Timeline(resources), Occupancy(levels)
+        self.lanes: set[str] = set()
+
+    def take_lane(self, level: str) -> str:
+        """A name in the timeline that no other such transfer has now."""
+        names = (f"{level} latency" + f" {n}" * (n > 1) for n in count(1))
+        lane = next(name for name in names if name not in self.lanes)
+        self.lanes.add(lane)
+        return lane
 
     def fill(self, event: Fill) -> tuple[list[LevelHeld], list[LevelHeld]]:
         """What comes in and what it takes the place of."""
