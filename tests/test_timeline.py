@@ -4,6 +4,7 @@ covers another.
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import combinations
 
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from test_timed import groups_nest, limited_nest
 
+import accelsim as acc
 from accelsim.engines.event import timed
 from accelsim.view import gantt as timeline
 
@@ -199,3 +201,40 @@ def test_bad_frames_are_one_sentence():
         timeline.occupancy(pd.DataFrame({"level": ["glb"], "tensor": ["ifmap"], "time": [0]}))
     with pytest.raises(ValueError, match="held anything"):
         timeline.occupancy(pd.DataFrame({"level": [], "tensor": [], "time": [], "words": []}))
+
+
+def test_a_chrome_trace_is_the_timeline(tmp_path):
+    result = acc.simulate("lenet5", "eyeriss", ["rs", "ws"], layers=["conv1"], engine="event",
+                          timeline=True)  # fmt: skip
+    text = result.to_trace(tmp_path / "out.json")
+    assert (tmp_path / "out.json").read_text() == text + "\n"
+    events = json.loads(text)["traceEvents"]
+    assert [e["args"]["name"] for e in events if e["name"] == "process_name"] == [
+        "conv1 rs",
+        "conv1 ws",
+    ]
+    for pid, row in enumerate(result.rows, 1):
+        frame = result.timeline("conv1", row.columns["dataflow"])
+        threads = {
+            e["tid"]: e["args"]["name"]
+            for e in events
+            if e["pid"] == pid and e["name"] == "thread_name"
+        }
+        rows = [e for e in events if e["pid"] == pid and e["ph"] == "X"]
+        assert list(threads.values()) == frame.attrs["resources"]
+        assert [threads[e["tid"]] for e in rows] == list(frame["resource"])
+        assert [e["ts"] for e in rows] == list(frame["start"])
+        assert max(e["ts"] + e["dur"] for e in rows) == row.columns["cycles"]
+        assert any(e["ph"] == "C" and "glb" in e["name"] for e in events if e["pid"] == pid)
+    with pytest.raises(ValueError, match="no timeline"):
+        acc.simulate("lenet5", "eyeriss", "rs", layers=["conv1"]).to_trace()
+
+
+def test_folds_are_told_one_by_one():
+    """Preload, words, and results on their way out of a systolic array."""
+    arch = acc.load_architecture("systolic", {"array.rows": 4, "array.cols": 4})
+    layer = acc.Conv2d(M=8, C=4, H=4, W=4, R=1, S=1)
+    result = acc.simulate(layer, arch, "ws", engine="event", timeline=True)
+    frame = result.timeline()
+    assert list(frame["what"]) == ["between", "pass", "pass", "leave"]
+    assert frame["end"].max() == result.rows[0].columns["cycles"]
