@@ -233,7 +233,10 @@ class _PassPlanner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            one_level and not self._limited_inside() and not self.shared_out,
+            one_level
+            and not self._limited_inside()
+            and not self.shared_out
+            and not any(self._may_be_empty(b) for b in self.between if b.tensor == self.acc),
         )
 
     # -- resources ---------------------------------------------------------------------------------
@@ -299,6 +302,34 @@ class _PassPlanner:
         ways = [channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS]
         levels = {x for b in self.inside for x in (b.parent, min(b.child, self.pe))}
         return any(r is not None for r in (*ways, *(port(self.arch, x, "read") for x in levels)))
+
+    def _may_be_empty(self, b: Boundary) -> bool:
+        """Whether a tile of sums may have no word in some step: all of it falls on padding.  Which
+        tiles then have to make room for which is not told here.
+        """
+        p, loops = self.nest.problem, self.nest.loops
+        if self.acc != "ifmap" or not any(p.padding):
+            return False
+        for out, filt, at, size in (("E", "R", 0, p.H), ("F", "S", 1, p.W)):
+            ends = []
+            for dim in (out, filt):
+                chain = self.nest.chain_of[dim]
+                outer = [i for i in chain.loops if loops[i].level < b.child]
+                trips = [loops[i].trips for i in outer]
+                grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
+                piece = self.nest.pieces(chain, dict(zip(outer, grid, strict=True)))
+                if piece.chunk is not None:
+                    return True
+                ends.append(
+                    [np.broadcast_to(x, grid.shape[1:]) for x in (piece.lo[dim], piece.hi[dim])]
+                )
+            (a, z), (c, d) = ([x[:, None] for x in ends[0]], ends[1])
+            pad, u, w = p.padding[2 * at], p.stride[at], p.dilation[at]
+            first, last = u * a + w * c - pad, u * (z - 1) + w * (d - 1) - pad
+            # one with its first or last row inside has words; of others it is not known
+            if ((first < 0) | (first >= size))[((last < 0) | (last >= size))].any():
+                return True
+        return False
 
     def down_too(self) -> bool:
         """Whether sums to add to travel down the network."""

@@ -352,7 +352,9 @@ class BusArray(Planner):
         bin_ = next(x for x in self.bins if x.step is step)
         settings = step.slots[slots.first : slots.first + slots.many]
         last = slots.due + slots.many - 1
-        self.last_result = max(self.last_result, last)
+        # a slot on padding has no sum to send along a chain, but takes as long to pass there
+        way = self.chains.length if self.chains is not None else 0
+        self.last_result = max(self.last_result, last + way)
         words = step.words[acc]
         if acc in self.kept:
             self._add_in_pes(bin_, slots, settings)
