@@ -332,3 +332,32 @@ def test_links_of_a_chain_are_those_its_sums_take():
 def test_what_lies_in_the_pes_has_no_limits(keys: dict):
     with pytest.raises(acc.InputError, match="lies in the PEs"):
         acc.load_architecture("eyeriss", keys)
+
+
+def faster(nest: Nest, what: str) -> Nest:
+    """The same nest with ports or networks twice as wide."""
+    arch = nest.arch.model_dump()
+    for one in arch["levels" if what == "ports" else "networks"].values():
+        key = "port_bits" if what == "ports" else "width_bits"
+        if isinstance(one[key], dict):
+            one[key] = {tensor: 2 * bits for tensor, bits in one[key].items()}
+        elif one[key]:
+            one[key] *= 2
+    return Nest(nest.problem, type(nest.arch).model_validate(arch), nest.mapping)
+
+
+@pytest.mark.parametrize("what", ["ports", "networks"])
+def test_wider_never_costs_a_cycle(what: str):
+    for seed in range(0, QUICK, 10):
+        nest = clocked_nest(seed)
+        wide = faster(nest, what)
+        slow, fast = (analytic.time(n, analytic.moves(n)).cycles for n in (nest, wide))
+        assert fast <= slow, f"seed {seed}: analytic {slow}, {fast} with wider {what}"
+        slow, fast = (timed.simulate(n).cycles for n in (nest, wide))
+        assert fast <= slow, f"seed {seed}: event {slow}, {fast} with wider {what}"
+
+
+def test_padding_takes_its_slot():
+    """Seeds that were found: steps of padding alone at the end of a chain, and between drains."""
+    for seed in (1460, 2426):
+        assert not list(wrong(clocked_nest(seed), seed))
