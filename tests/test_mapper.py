@@ -120,7 +120,7 @@ def machine(rng: random.Random) -> Architecture:
 def _slow(rng: random.Random, levels: dict[str, Any], networks: dict[str, Any]) -> None:
     """Ports, widths, latencies, bursts and queues at random."""
     for name, level in levels.items():
-        if rng.random() < 0.5:
+        if rng.random() < 0.5 and name != "pe":  # nothing in the PEs has a rate
             level |= {
                 "port_bits": rng.choice((4, 8, 24, 64)),
                 "ports": rng.choice(("shared", "separate")),
