@@ -349,6 +349,12 @@ def test_engines_and_their_options(tmp_path):
         and {p.suffix for p in tmp_path.iterdir()} == {".csv", ".png", ".svg"}
         and len(list(tmp_path.iterdir())) == 5
     )
+    trace = tmp_path / "out.json"
+    done = accelsim("run", "lenet5", "--layer", "conv1", *timed[:-1], trace)
+    assert done.code == 0 and f"wrote {trace}" in done.err
+    assert json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    done = accelsim("run", "lenet5", "--layer", "conv1", *timed[:-1], tmp_path / "no" / "out.json")
+    assert done.code == 2 and "--timeline" in done.err and "no such directory" in done.err
     for wrong in (
         ("--sample-folds",),
         ("--timeline", tmp_path),

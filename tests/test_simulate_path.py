@@ -78,4 +78,7 @@ def test_a_shipped_file_that_changes_is_read_again(
     assert acc.load_dataflow("mine") is first
     path.write_text(text.replace("weight_stationary", "other"), encoding="utf-8")
     assert acc.load_dataflow("mine").name == "other"
+    path.unlink()
+    with pytest.raises(acc.InputError, match=r"no such file|cannot be read"):
+        acc.load_dataflow("mine")
     shipped.shipped_file.cache_clear()

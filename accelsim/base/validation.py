@@ -59,11 +59,14 @@ def load_named(
     Raises InputError.
     """
     path = shipped_file(kind, name_or_path) if isinstance(name_or_path, str) else None
-    if path is None or overrides:
-        path = resolve_file(kind, name_or_path)
-        return load_model(path, model, kind, overrides, from_text)
-    status = os.stat(path)
-    return cast("Model", _shipped(kind, path, model, status.st_mtime_ns, status.st_size))
+    if path is not None and not overrides:
+        try:
+            status = os.stat(path)
+        except OSError:  # gone since it was found: who reads it says so
+            pass
+        else:
+            return cast("Model", _shipped(kind, path, model, status.st_mtime_ns, status.st_size))
+    return load_model(resolve_file(kind, name_or_path), model, kind, overrides, from_text)
 
 
 @lru_cache(maxsize=256)

@@ -181,6 +181,8 @@ def run(
         if refused:
             raise click.UsageError(why)
     ready(output)
+    if timeline is not None and timeline.suffix.lower() == ".json":
+        ready(timeline, "--timeline")
     form = chosen_form(form, output)
     from tqdm import tqdm
 
