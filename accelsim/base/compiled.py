@@ -1,16 +1,17 @@
 """Kernels: plain loops over arrays, compiled when they are first called.
 
 The one place that imports numba.
-The event and the cycle engine mark their inner loops with ``@kernel``.  Nothing is imported or
+The analytic and the cycle engine mark their inner loops with ``@kernel``.  Nothing is imported or
 compiled until a kernel is called, so commands that call none never wait for it.  What was compiled
 is kept on disk beside the module, or, where that directory cannot be written, in the user's cache
 directory; where neither can be written it is compiled in every process anew.
 
 Without numba, or with ``NUMBA_DISABLE_JIT=1``, the same functions run as Python: slow, and exact.
 
-A kernel takes arrays, numbers and named tuples of them, and calls only kernels of its own module:
-a file's compiled code is thrown away when that file changes, not when another one does.  Integers
-wrap as the hardware's do: both operands of a product have the type of the sum it is added to.
+A kernel takes arrays, numbers and named tuples of them, makes no arrays, and calls only kernels of
+its own module: a file's compiled code is thrown away when that file changes, not when another one
+does.  Integers wrap as the hardware's do: both operands of a product have the type of the sum it is
+added to.
 """
 
 from __future__ import annotations
@@ -34,18 +35,12 @@ _lock = threading.RLock()
 
 
 def kernel(function: F) -> F:
-    """The same function, compiled at its first call; see the module's text for what it may do."""
-    return cast(F, _made(function))
+    """The same function, compiled at its first call; see the module's text for what it may do.
 
-
-def inlined(function: F) -> F:
-    """A part of kernels, laid into each that calls it, where a call would cost more than itself."""
-    return cast(F, _made(function, forceinline=True))
-
-
-def kernel_with_arrays(function: F) -> F:
-    """A kernel that makes arrays of its own, where how long they are is known only on the way."""
-    return cast(F, _made(function, _nrt=True))
+    Each kernel is of a class of its own, since how an object is called is told by its class.
+    """
+    own: type[_Kernel] = type("_Kernel", (_Kernel,), {})
+    return cast(F, own(function))
 
 
 def compiles() -> bool:
@@ -53,17 +48,11 @@ def compiles() -> bool:
     return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0") and _numba() is not None
 
 
-def _made(function: Callable[..., Any], **options: Any) -> _Kernel:
-    """A kernel of a class of its own, since how an object is called is told by its class."""
-    own: type[_Kernel] = type("_Kernel", (_Kernel,), {})
-    return own(function, **options)
-
-
 class _Kernel:
     """A function and, after the first call, what that call runs; later calls run that at once."""
 
-    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
-        self.function, self.options = function, options
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.ready: Callable[..., Any] | None = None
         update_wrapper(self, function)
 
@@ -100,8 +89,8 @@ class _Kernel:
                 names[name] = called.dispatcher()
         twin = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__)
         twin.__qualname__, twin.__module__ = plain.__qualname__, plain.__module__
-        # no memory is managed where a kernel makes no arrays: what it is given outlives it
-        options = {"nogil": True, "error_model": "numpy", "_nrt": False, **self.options}
+        # no memory is managed, since a kernel makes no arrays: what it is given outlives it
+        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
         try:
             made = numba.njit(cache=True, **options)(twin)
         except RuntimeError:  # no directory for the cache can be written

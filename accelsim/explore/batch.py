@@ -24,6 +24,7 @@ from accelsim.engines.analytic.array_time import array_time, fold_loops, on_line
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.engines.analytic.pipeline import times
+from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
 from accelsim.hardware.ports import limited
@@ -187,11 +188,11 @@ def _waiting(
     """
     arrays = [[a.array.rows, a.array.cols] for a in here]
     table = np.hstack([chosen.rows[at], np.array(arrays, np.int64)])
-    alike, which = np.unique(table, axis=0, return_inverse=True)
+    alike, which = different_rows(table)
     cycles = np.zeros(len(at), np.int64)
     waits = np.zeros((len(at), len(here[0].levels) + len(here[0].networks)), np.int64)
     for k in range(len(alike)):
-        members = np.flatnonzero(which.ravel() == k)
+        members = np.flatnonzero(which == k)
         archs = [here[int(i)] for i in members]
         nest = Nest(problem, archs[0], chosen.mapping(int(at[members[0]])))
         crossing = {

@@ -57,6 +57,11 @@ class Machines:
         return cls(source.data)
 
     @cached_property
+    def digest(self) -> bytes:
+        """Stands for the data, in ``rebuild`` and ``keep``."""
+        return content_hash(canonical(self.data))
+
+    @cached_property
     def base(self) -> Architecture:
         """The architecture without overrides."""
         return validate(dict(self.data), Architecture, "architecture")

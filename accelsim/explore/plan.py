@@ -253,11 +253,10 @@ def plan(study: Study) -> SweepPlan:
 def build(machines: Machines, space: Space, items: list[Item], numbers: list[int]) -> SweepPlan:
     """The plan of the points with these numbers."""
     names, digests, errors = [], [], {}
-    base = content_hash(canonical(machines.data))
     for m, number in enumerate(numbers):
         machine = machines.build(space.point(number))
         if machine.arch is not None and m < KEPT:
-            keep(base, machine.digest, machine.arch)
+            keep(machines.digest, machine.digest, machine.arch)
         names.append(machine.name)
         digests.append(machine.digest)
         if machine.error is not None:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from accelsim.explore.columns import Ids
-from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.plan import SweepPlan
 from accelsim.explore.pools import (
     AHEAD,
@@ -61,7 +60,7 @@ class Feeder:
         # Searches of the mapper take long, and unequally so: one at a time.
         searched = any(item.recipe.mapper is not None for item in plan.items)
         self.most = 1 if searched else MOST
-        self.base = content_hash(canonical(plan.machines.data))
+        self.base = plan.machines.digest
         self.at, self.size, self.per_point = 0, 1, 0.0
 
     @property

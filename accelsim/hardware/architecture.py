@@ -18,8 +18,10 @@ not check it again.  Keys of the files are the attributes' names, and so are ove
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+import weakref
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -30,6 +32,7 @@ from accelsim.base.validation import load_named, validate
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
 
+T = TypeVar("T")
 Tensor = Literal["weight", "ifmap", "ofmap"]
 OperandKind = Literal["multicast", "systolic", "unicast", "preload", "neighbour"]
 AccumulatedKind = Literal["reduce", "chain", "systolic", "unicast"]
@@ -419,6 +422,23 @@ class Architecture(Displayed, Frozen):
     def number(self, kind: Literal["weight", "ifmap", "psum", "ofmap"]) -> Number:
         """The number format of a kind of word."""
         return Number(getattr(self.bits, kind), getattr(self.signed, kind))
+
+
+def remembered(work: Callable[[Architecture], T]) -> Callable[[Architecture], T]:
+    """``work``, done once for each architecture and kept while that lives.  It is known by
+    identity: its hash would cost more than what is remembered.
+    """
+    known: dict[int, tuple[weakref.ref[Architecture], T]] = {}
+
+    @wraps(work)
+    def of(arch: Architecture) -> T:
+        key = id(arch)
+        kept = known.get(key)
+        if kept is None or kept[0]() is not arch:
+            kept = known[key] = weakref.ref(arch, lambda _: known.pop(key, None)), work(arch)
+        return kept[1]
+
+    return of
 
 
 # What every function that asks for an architecture takes.

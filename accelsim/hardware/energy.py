@@ -24,7 +24,6 @@ coordinates.  Whatever is not simply published is said in ``Prices.notes``.
 from __future__ import annotations
 
 import csv
-import weakref
 from bisect import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +31,13 @@ from functools import cache
 from math import exp, log, sqrt
 from pathlib import Path
 
-from accelsim.hardware.architecture import Architecture, EyerissEnergy, Horowitz45Energy, OwnEnergy
+from accelsim.hardware.architecture import (
+    Architecture,
+    EyerissEnergy,
+    Horowitz45Energy,
+    OwnEnergy,
+    remembered,
+)
 from accelsim.workload.problem import TENSORS
 
 TABLES = Path(__file__).resolve().parent / "tables"
@@ -186,20 +191,9 @@ class Prices:
     notes: tuple[str, ...] = ()
 
 
-# By identity, while the architecture lives: its hash would cost more than what is remembered.
-_PRICED: dict[int, tuple[weakref.ref[Architecture], Prices]] = {}
-
-
+@remembered
 def prices(arch: Architecture) -> Prices:
     """What an architecture's energy table makes of it; worked out once for each object."""
-    key = id(arch)
-    known = _PRICED.get(key)
-    if known is None or known[0]() is not arch:
-        known = _PRICED[key] = weakref.ref(arch, lambda _: _PRICED.pop(key, None)), _prices(arch)
-    return known[1]
-
-
-def _prices(arch: Architecture) -> Prices:
     if isinstance(arch.energy, EyerissEnergy):
         return _eyeriss(arch)
     if isinstance(arch.energy, Horowitz45Energy):

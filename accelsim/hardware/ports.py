@@ -17,7 +17,6 @@ them (``engines.analytic.pipeline``).
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, remembered
 
 Access = Literal["read", "write"]
 Way = Literal["down", "up"]
@@ -96,14 +95,12 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
     if isinstance(width, dict):
         widths: Mapping[Any, int] = width
         bits = widths.get(tensor)
-        return (
-            None if bits is None else Resource(network, f"{tensor} {way}", _rate(bits, 1.0, None))
-        )
-    return None if width is None else Resource(network, "all", _rate(width, 1.0, None))
+        return None if bits is None else Resource(network, f"{tensor} {way}", _rate(bits))
+    return None if width is None else Resource(network, "all", _rate(width))
 
 
 @lru_cache(maxsize=1 << 12)
-def _rate(bits: int, clock_mhz: float, port_clock_mhz: float | None) -> Fraction:
+def _rate(bits: int, clock_mhz: float = 1.0, port_clock_mhz: float | None = None) -> Fraction:
     """Bits a cycle of the core clock of so many a cycle of a port's.  Clocks are read as decimals:
     0.1 is a tenth.
     """
@@ -114,23 +111,13 @@ def _rate(bits: int, clock_mhz: float, port_clock_mhz: float | None) -> Fraction
 
 # -- machines that differ in numbers only ----------------------------------------------------------
 
-# By identity, while the architecture lives.
-_KNOWN: dict[int, tuple[weakref.ref[Architecture], str]] = {}
 
-
+@remembered
 def structure(arch: Architecture) -> str:
     """All of an architecture but its numbers, as text: sizes of the array, of levels and their
     partitions, widths, bursts, latencies and clocks.  Whether there is a number at all is told, and
     whether anything can be waited for.
     """
-    key = id(arch)
-    known = _KNOWN.get(key)
-    if known is None or known[0]() is not arch:
-        known = _KNOWN[key] = weakref.ref(arch, lambda _: _KNOWN.pop(key, None)), _text(arch)
-    return known[1]
-
-
-def _text(arch: Architecture) -> str:
     levels = {
         name: x.model_copy(
             update={

@@ -300,7 +300,7 @@ class _PassPlanner:
     def _limited_inside(self) -> bool:
         """Whether anything that moves inside a pass can be waited for."""
         ways = [channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS]
-        levels = {x for b in self.inside for x in (b.parent, min(b.child, self.pe))}
+        levels = {b.parent for b in self.inside}
         return any(r is not None for r in (*ways, *(port(self.arch, x, "read") for x in levels)))
 
     def _may_be_empty(self, b: Boundary) -> bool:

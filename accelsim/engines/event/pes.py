@@ -224,9 +224,8 @@ def limited_inside(nest: Nest) -> bool:
     """
     pe, levels = nest.levels - 1, list(nest.arch.levels.values())
     inside = [b for b in nest.boundaries if b.parent < pe <= b.child]
-    ports = {b.parent for b in inside} | {b.child for b in inside if b.child == pe}
     networks = (nest.arch.networks[b.network] for b in inside if b.network)
-    return any(levels[i].port_bits is not None for i in ports) or any(
+    return any(levels[b.parent].port_bits is not None for b in inside) or any(
         n.width_bits is not None for n in networks
     )
 
