@@ -72,8 +72,8 @@ def port(arch: Architecture, level: int, access: Access) -> Resource | None:
     if x.port_bits is None:
         return None
     part = "port" if x.ports == "shared" else access
-    rate = _rate(x.port_bits, arch.clock_mhz, x.port_clock_mhz)
-    return Resource(name, part, rate, x.burst_bits or 1)
+    clocks = arch.clock_mhz, x.port_clock_mhz
+    return _resource(name, part, x.port_bits, *clocks, x.burst_bits or 1)
 
 
 def latency(arch: Architecture, level: int) -> int:
@@ -95,8 +95,8 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
     if isinstance(width, dict):
         widths: Mapping[Any, int] = width
         bits = widths.get(tensor)
-        return None if bits is None else Resource(network, f"{tensor} {way}", _rate(bits))
-    return None if width is None else Resource(network, "all", _rate(width))
+        return None if bits is None else _resource(network, f"{tensor} {way}", bits)
+    return None if width is None else _resource(network, "all", width)
 
 
 @lru_cache(maxsize=1 << 12)
@@ -107,6 +107,18 @@ def _rate(bits: int, clock_mhz: float = 1.0, port_clock_mhz: float | None = None
     if port_clock_mhz is None:
         return Fraction(bits)
     return bits * Fraction(str(port_clock_mhz)) / Fraction(str(clock_mhz))
+
+
+@lru_cache(maxsize=1 << 12)
+def _resource(
+    name: str,
+    part: str,
+    bits: int,
+    clock_mhz: float = 1.0,
+    port_clock_mhz: float | None = None,
+    burst: int = 1,
+) -> Resource:
+    return Resource(name, part, _rate(bits, clock_mhz, port_clock_mhz), burst)
 
 
 # -- machines that differ in numbers only ----------------------------------------------------------

@@ -609,7 +609,7 @@ def _real_pairs(
     the two tables of validity between them.
     """
     size = nest.problem.size
-    h, w = _validity(slides[0], size["E"], size["R"]), _validity(slides[1], size["F"], size["S"])
+    h, w = validity(slides[0], size["E"], size["R"]), validity(slides[1], size["F"], size["S"])
     if when == "all":
         return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
     if when == "same" and any(ADVANCES in x.cuts.modes for x in tables):
@@ -632,7 +632,7 @@ def _real_pairs(
 
 
 @lru_cache(maxsize=256)
-def _validity(slide: Slide, out: int, filt: int) -> Ints:
+def validity(slide: Slide, out: int, filt: int) -> Ints:
     """Whether an output reads a real coordinate through a tap, 0 or 1: ``[outputs, taps]``."""
     where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
     return np.asarray((where >= 0) & (where < slide.size), np.int64)

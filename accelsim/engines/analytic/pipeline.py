@@ -37,11 +37,15 @@ import numpy.typing as npt
 from accelsim.engines.analytic.array_time import ArrayTime, array_time, on_lines, pass_times
 from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.pass_clock import (
+    AHEAD,
+    AT,
+    BEHIND,
     BITS,
     BODY,
     EXPOSED,
     FULL_WAY,
     HELD,
+    JOB,
     KEPT,
     PARTS,
     PLAIN_WAY,
@@ -74,6 +78,7 @@ from accelsim.hardware.ports import (
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.skeleton import Skeleton
+from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20
@@ -90,14 +95,11 @@ def overlaps(nest: Skeleton, level: int, tensor: str) -> bool:
 
 
 def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
-    """Whether an operand passes by a level that takes it in while the PEs still work: only the last
-    network is then waited for.
+    """Whether an operand passes by a level that queues it, and so takes it in while the PEs still
+    work: only the last network is then waited for.
     """
-    between = range(b.parent + 1, min(b.child, nest.levels - 1))
-    return any(
-        overlaps(nest, i, b.tensor) and b.tensor in nest.arch.levels[nest.arch.level_names[i]].keeps
-        for i in between
-    )
+    names = nest.arch.level_names[b.parent + 1 : nest.levels - 1]
+    return any(b.tensor in nest.arch.levels[name].queued for name in names)
 
 
 @dataclass(frozen=True)
@@ -130,18 +132,22 @@ class PassPlan:
         """
         rates = self._rates(archs)
         k, r, rows = len(self.plan.boundaries), len(self.asks), len(self.plan.loops) + 2
+        phases, works = len(self.work.phases), len(self.work.works)
 
         def zeros(*shape: int) -> Ints:
             return np.zeros(shape, np.int64)
 
         clock = Clock(
-            zeros(rows, HELD + r + KEPT * k),
-            zeros(rows, KEPT * k),
+            zeros(rows, HELD + r),
+            zeros(rows, KEPT * k + r, JOB),
+            zeros(rows, k),
             zeros(rows, k),
             zeros(rows, self.names),
-            zeros(rows),
-            zeros(len(self.work.phases)),
-            zeros(len(self.work.works)),
+            zeros(rows, 2),
+            zeros(phases),
+            zeros(works),
+            zeros(phases, len(self.work.loads)),
+            zeros(works, r),
             zeros(len(self.plan.transfers), 2),
         )
         ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
@@ -189,11 +195,11 @@ class _PassPlanner:
     ``resources``   ports and channels that have a width, in the order they were met, and how each
                     is asked of a machine
     ``transfers``   rows of ``PassTable.transfers`` so far
-    ``early``       passes that need a fill before any pass has ended, and the fill, [fills, 2]
+    ``early``       fills that wait for no pass, [fills], by boundary and in order
     ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
                     no pass), whether there is a fill, and its first pass, each ``[steps]``
-    ``shared_out``  whether update reads had to be shared out over the steps: then it is no longer
-                    known which step they belong to, and the time not exact
+    ``shared_out``  boundaries whose update reads had to be shared out over the steps: then it is no
+                    longer known which step they belong to, and the time not exact
     """
 
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
@@ -212,17 +218,15 @@ class _PassPlanner:
         self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
         self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
-        self.early = [np.zeros((0, 2), np.int64)]
+        self._meet_resources()
+        self.early = [np.zeros(0, np.int64)]
         self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
-        self.shared_out = False
+        self.shared_out: set[Boundary] = set()
 
     def planned(self) -> PassPlan:
         """The plan, once all resources are met."""
         work, plan = self._plan()
         busy = self._busy()
-        one_level = len({b.child for b in self.between}) <= 1 and all(
-            self.instances(b.child) == 1 for b in self.between
-        )
         names = [*self.nest.arch.level_names, *self.nest.arch.networks]
         owners = _table([names.index(name) for name, _ in self.resources], 1)[:, 0]
         return PassPlan(
@@ -233,13 +237,26 @@ class _PassPlanner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            one_level
-            and not self._limited_inside()
-            and not self.shared_out
-            and not any(self._may_be_empty(b) for b in self.between if b.tensor == self.acc),
+            not any(self._timed(b) and self._estimated(b) for b in self.nest.boundaries),
         )
 
     # -- resources ---------------------------------------------------------------------------------
+
+    def _meet_resources(self) -> None:
+        """All ports and channels, from the outermost level in: the order in which whoever needs
+        several takes them, and of equally slow ones the first is charged.
+        """
+        for level in range(self.nest.levels):
+            for access in ACCESSES:
+                self._port(level, access)
+            network = self.arch.network_below(level)[0]
+            if network is None:
+                continue
+            widths = self.arch.networks[network].width_bits
+            for tensor in widths if isinstance(widths, dict) else TENSORS:
+                for way in WAYS if tensor == self.acc else WAYS[:1]:
+                    r = channel(self.arch, network, tensor, way)
+                    self._number(r, (network, tensor, way))
 
     def _port(self, level: int, access: Access) -> int:
         """The number of a port, or NONE if it has no width."""
@@ -303,6 +320,26 @@ class _PassPlanner:
         levels = {b.parent for b in self.inside}
         return any(r is not None for r in (*ways, *(port(self.arch, x, "read") for x in levels)))
 
+    def _timed(self, b: Boundary) -> bool:
+        """Whether anybody ever waits for what a boundary moves."""
+        late = b in self.between and latency(self.arch, b.parent) > 0
+        return late or any(r != NONE for r in self._way(b))
+
+    def _estimated(self, b: Boundary) -> bool:
+        """Whether it is not known to the word what one instance moves in each setting: several
+        instances share evenly here, (k, x) pairs on padding that a level holds are spread over the
+        settings, and of sums it may not be known which come for the first time, or if any do.
+        """
+        at_child = b in self.between and self._way(b)[2] != NONE
+        if self.instances(b.child if at_child else b.parent) > 1:
+            return True
+        if b.tensor == self.acc:
+            empty = b in self.between and self._may_be_empty(b)
+            if b in self.shared_out or empty:
+                return True
+        pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
+        return pairs and b.child < self.nest.levels
+
     def _may_be_empty(self, b: Boundary) -> bool:
         """Whether a tile of sums may have no word in some step: all of it falls on padding.  Which
         tiles then have to make room for which is not told here.
@@ -339,23 +376,22 @@ class _PassPlanner:
         """Of the sums that arrive in each setting, how many the parent reads to add to: all but
         first visits.  Shaped as ``arrived``, [settings].
 
-        Which arrivals come again is known where the sum's own tile tells: a setting of a loop the
-        tensor does not depend on, past its first.  The total is ``moves``'; what is left over, or
-        was too much, is shared out in proportion to the words.
+        Which arrivals come again is known where the sum's own tile tells: all of them in a setting
+        of a loop the tensor does not depend on, past its first; elsewhere each word but once,
+        unless windows slide.  The total is ``moves``'; where that does not come to it, what is left
+        over, or was too much, is shared out in proportion to the words.
         """
         total = self.moves[b].updated
         if total == int(arrived.sum()) or not total:
             return arrived if total else np.zeros_like(arrived)
-        again = np.zeros(settings.shape, bool)
-        stays = b.parent == self.nest.home(b.tensor)
-        for axis, i in enumerate(settings.outer):
-            x = self.nest.loops[i]
-            if (stays or x.level >= b.parent) and not self.nest.loop_depends(x, b.tensor):
-                shape = [1] * len(settings.shape)
-                shape[axis] = x.trips
-                again |= (np.arange(x.trips) > 0).reshape(shape)
+        again = self._come_again(b, settings)
+        if self.acc != "ifmap":
+            once = np.where(again | (arrived == 0), 0, self._different_words(b, settings))
+            if total == int((arrived - once).sum()) and bool((arrived >= once).all()):
+                return arrived - once
         reads = np.where(again, arrived, 0)
-        self.shared_out |= total != int(reads.sum())
+        if total != int(reads.sum()):
+            self.shared_out.add(b)
         left, others = total - int(reads.sum()), np.where(again, 0, arrived)
         if left < 0 or (left and not others.any()):
             return np.asarray(np.floor(arrived * (total / arrived.sum()) + 0.5).astype(np.int64))
@@ -365,6 +401,51 @@ class _PassPlanner:
             )
             reads = reads + np.diff(np.floor(share + 0.5)).astype(np.int64).reshape(reads.shape)
         return np.asarray(reads)
+
+    def _come_again(self, b: Boundary, settings: StepSettings) -> npt.NDArray[np.bool_]:
+        """In which settings all sums that arrive were there before, ``[settings]``: past the first
+        turn of a loop that the tensor does not depend on, if the parent holds on to its tile
+        through all turns of the loop and the child does not.
+        """
+        loops, stays = self.nest.loops, b.parent == self.nest.home(b.tensor)
+        cuts = [
+            i
+            for i in self.temporal
+            if loops[i].trips > 1 and self.nest.loop_depends(loops[i], b.tensor)
+        ]
+
+        def held(loop: int, level: int) -> bool:
+            """Whether a level's tile stands through all turns of a loop."""
+            return not any(i > loop and loops[i].level < level for i in cuts)
+
+        again = np.zeros(settings.shape, bool)
+        for axis, i in enumerate(settings.outer):
+            passes_by = b.child == self.nest.levels or not held(i, b.child)
+            parent_holds = stays or held(i, b.parent)
+            if parent_holds and passes_by and not self.nest.loop_depends(loops[i], b.tensor):
+                shape = [1] * len(settings.shape)
+                shape[axis] = loops[i].trips
+                again |= (np.arange(loops[i].trips) > 0).reshape(shape)
+        return again
+
+    def _different_words(self, b: Boundary, settings: StepSettings) -> Ints:
+        """Words of a sum that has no sliding rank that a setting works on, ``[settings]``."""
+        words: Any = settings.exists.astype(np.int64)
+        for chain in self.nest.chains:
+            if not chain.depends(b.tensor):
+                continue
+            own = [i for i in settings.outer if i in chain.loops]
+            grid = np.indices([self.nest.loops[i].trips for i in own])
+            piece = self.nest.pieces(chain, dict(zip(own, grid, strict=True)))
+            size: Any = 1
+            if piece.chunk is not None:
+                size = piece.chunk[1] - piece.chunk[0]
+            else:
+                for part in chain.parts:
+                    size = size * (piece.hi[part] - piece.lo[part])
+            shape = [self.nest.loops[i].trips if i in own else 1 for i in settings.outer]
+            words = words * np.broadcast_to(size, grid.shape[1:]).reshape(shape)
+        return np.asarray(words)
 
     # -- the plan ----------------------------------------------------------------------------------
 
@@ -397,9 +478,9 @@ class _PassPlanner:
         kinds, of_kind = different_rows(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
-        early = np.concatenate(self.early)
         trips = exists.shape[::-1]
-        boundaries = [self._boundary(k) for k in range(len(self.between))]
+        each_boundary = [self._boundary(k) for k in range(len(self.between))]
+        boundaries = _table(each_boundary, WAY + FULL_WAY)
         work = PhaseWork(
             np.zeros(0, np.int64),
             _table([(part, r) for part, r, _ in loads], 2),
@@ -407,10 +488,10 @@ class _PassPlanner:
             phases_of[works],
         )
         plan = PassTable(
-            _table(boundaries, WAY + FULL_WAY),
+            boundaries,
             self._order(),
-            np.concatenate(self.transfers),
-            early[np.argsort(early[:, 0], kind="stable"), 1],
+            *self._transfers(boundaries, loads),
+            np.concatenate(self.early),
             each[kinds],
             kind,
             _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
@@ -420,14 +501,35 @@ class _PassPlanner:
     def _boundary(self, k: int) -> list[int]:
         """A row of ``PassTable.boundaries``."""
         b = self.between[k]
-        return [b.tensor == self.acc, self.slots[k], self._outside(b), b.parent, *self._way(b)]
+        return [b.tensor == self.acc, self.slots[k], self._before(b), b.parent, *self._way(b)]
 
-    def _outside(self, b: Boundary) -> int:
-        """The boundary that brings an operand to the parent of another; NONE for sums."""
+    def _before(self, b: Boundary) -> int:
+        """The boundary that brings an operand to the parent of another; of sums, the one that
+        brings them to the child; NONE if there is none.
+        """
         for k, o in enumerate(self.between):
-            if o.tensor == b.tensor != self.acc and o.child == b.parent:
+            inward = o.parent == b.child if b.tensor == self.acc else o.child == b.parent
+            if o.tensor == b.tensor and inward:
                 return k
         return NONE
+
+    def _transfers(self, boundaries: Ints, loads: list[Load]) -> tuple[Ints, Ints, Ints]:
+        """All kinds of transfer; the resources each holds, those for which it has bits; and the
+        resources that passes and transfers both use.
+        """
+        rows = np.concatenate(self.transfers)
+        ways = np.full((len(rows), FULL_WAY), NONE)
+        for way, row in zip(ways, rows, strict=True):
+            k = row[AT]
+            on_it = boundaries[k, WAY:]
+            reads_too = self.between[k].tensor == self.acc and row[BEHIND] > 0
+            some = [*(row[BITS:] > 0), reads_too, reads_too]
+            held = np.unique(on_it[some & (on_it != NONE)])
+            way[: len(held)] = held
+        sums = boundaries[rows[:, AT], 0] > 0
+        rows[sums, BEHIND] = 0  # a drain waits for the latest one further in
+        both = {r for _, r, _ in loads} & set(boundaries[:, WAY:].ravel().tolist())
+        return rows, ways, np.array(sorted(both), np.int64)
 
     def _way(self, b: Boundary) -> list[int]:
         """The resources a boundary's transfers hold, and those of sums that are read back."""
@@ -435,7 +537,7 @@ class _PassPlanner:
         way = [
             self._port(b.parent, at_parent),
             self._channel(b, "up" if b.tensor == self.acc else "down"),
-            self._port(b.child, at_child),
+            self._port(b.child, at_child) if b.child < self.pe else NONE,
         ]
         if b.tensor != self.acc:
             return [*way, NONE, NONE]
@@ -443,12 +545,13 @@ class _PassPlanner:
         return [*way, self._port(b.parent, "read"), back]
 
     def _order(self) -> Ints:
-        """Requests of one moment: drains, the innermost first; then fills, those of one slot first,
-        which are the very next step's; then earlier in the nest.
+        """In which the end of a pass sets transfers going: drains, the innermost first; then fills,
+        the outermost first.
         """
 
-        def key(k: int) -> tuple[int, int]:
-            return (0, -k) if self.between[k].tensor == self.acc else (self.slots[k], k)
+        def key(k: int) -> tuple[bool, int]:
+            sums = self.between[k].tensor == self.acc
+            return not sums, -k if sums else k
 
         return np.array(sorted(range(len(self.between)), key=key), np.int64)
 
@@ -466,8 +569,10 @@ class _PassPlanner:
             gap, length = (
                 x.reshape(self.passes.shape) for x in pass_times(self.nest, self.passes.exists.size)
             )
-            loads = [(BODY, r, bits) for _, r, bits in self._carried(self.passes, [])]
-            return gap, loads, length - gap
+            together: dict[int, Ints] = {}
+            for _, r, bits in self._carried(self.passes, []):
+                together[r] = together.get(r, 0) + bits
+            return gap, [(BODY, r, together[r]) for r in sorted(together)], length - gap
         # the last result has stages and chain still to go
         after = np.full(self.passes.shape, self.alone.fill_drain)
         if not self._limited_inside():
@@ -488,7 +593,43 @@ class _PassPlanner:
         listed = [i for i in outside if i in self.outer or i <= last]
         phases = self._settings(listed)
         steps = phases.steps([i for i in self.temporal if i not in listed])
-        return np.where(phases.exists, steps, 0), self._carried(phases, exposed), after
+        loads = self._carried(phases, exposed)
+        begins = phases.exists & (sum(phases.moves(b).taken for b in exposed) > 0)
+        if exposed and (phases.exists & ~begins).any():
+            return *self._joined(phases, begins, steps, loads), after
+        return np.where(phases.exists, steps, 0), loads, after
+
+    def _joined(
+        self, phases: StepSettings, begins: npt.NDArray[np.bool_], steps: Ints, loads: list[Load]
+    ) -> tuple[Ints, list[Load]]:
+        """Phases as they are where some settings bring no exposed word: those belong to the phase
+        before them, which then stands at its first setting.  What would have been the ramp of a
+        later one, or the tail of an earlier, goes on beside the MACs.
+        """
+        shape = prod(self.passes.shape), -1
+        exists = phases.exists.reshape(shape)
+        begins = begins.reshape(shape) | (np.cumsum(exists, axis=1) == 1) & exists
+        place = np.arange(exists.size).reshape(exists.shape)
+        phase = np.maximum.accumulate(np.where(begins, place, 0), axis=1)[exists]  # of each setting
+        last = np.append(phase[1:] != phase[:-1], True)
+        there = np.flatnonzero(exists)
+        parts: dict[tuple[int, int], Ints] = {}
+
+        def carry(part: int, r: int, which: Any, amount: Ints) -> None:
+            total = parts.setdefault((part, r), np.zeros(exists.size, np.int64))
+            np.add.at(total, phase[which], amount[which])
+
+        every = np.ones(len(phase), bool)
+        for part, r, bits in loads:
+            amount = bits.ravel()[there]
+            own = begins[exists] if part == RAMP else last if part == TAIL else every
+            carry(part, r, own, amount)
+            if part in (RAMP, TAIL):
+                carry(BODY, r, ~own, amount)
+        macs = np.zeros(exists.size, np.int64)
+        np.add.at(macs, phase, steps.ravel()[there])
+        joined = [(part, r, parts[part, r].reshape(phases.shape)) for part, r in sorted(parts)]
+        return macs.reshape(phases.shape), joined
 
     def _carried(self, settings: StepSettings, exposed: list[Boundary]) -> list[Load]:
         """The bits every resource inside a pass carries in each setting, by part.  Its cycles are
@@ -522,7 +663,7 @@ class _PassPlanner:
         return [
             (part, r, np.where(settings.exists, amount, 0))
             for part in PARTS
-            for r, amount in bits[part].items()
+            for r, amount in sorted(bits[part].items(), key=lambda x: x[0])
         ]
 
     # -- transfers ---------------------------------------------------------------------------------
@@ -556,11 +697,14 @@ class _PassPlanner:
             if self.down_too():
                 net = net + again if up == down else np.maximum(net, again)
         columns = [again > 0, outer, net, self.bits(b, taken, b.child)]
-        return words[there] > 0, np.stack([x[there] for x in columns], axis=1, dtype=np.int64)
+        return (words + taken)[there] > 0, np.stack(
+            [x[there] for x in columns], axis=1, dtype=np.int64
+        )
 
-    def _known(self, k: int, behind: Ints, bits: Ints) -> Ints:
+    def _known(self, k: int, behind: Ints, ahead: Ints | int, bits: Ints) -> Ints:
         """The numbers of a boundary's transfers."""
-        rows = np.column_stack([np.full(len(bits), k), behind, bits])
+        rows = np.zeros((len(bits), BITS + PLAIN_WAY), np.int64)
+        rows[:, AT], rows[:, BEHIND], rows[:, AHEAD], rows[:, BITS:] = k, behind, ahead, bits
         first, numbers = different_rows(rows)
         before = sum(len(x) for x in self.transfers)
         self.transfers.append(rows[first])
@@ -572,7 +716,7 @@ class _PassPlanner:
         """
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
-        sends[last[there], 0] = self._known(k, carried[there, 0], carried[there, 1:])
+        sends[last[there], 0] = self._known(k, carried[there, 0], 1, carried[there, 1:])
         sends[first[1:][there[:-1]], 2] = 1
 
     def _operand(self, k: int, b: Boundary, sends: Ints) -> None:
@@ -589,7 +733,7 @@ class _PassPlanner:
         trigger = np.full(len(first), NONE)
         trigger[s:] = last[: max(len(last) - s, 0)]
         behind = np.zeros(len(first), np.int64)
-        outside = self._outside(b)
+        outside = self._before(b)
         if outside != NONE:
             theirs, fills, starts = self.issues[outside]
             mine = np.searchsorted(starts, first, side="right") - 1  # the parent's step around each
@@ -599,11 +743,12 @@ class _PassPlanner:
             behind = np.minimum(count[latest + 1] - count[mine + 1], KEPT - 1)
         # of each step that exists, the pass that sets its fill going, if any, and its first pass
         self.issues[k] = (trigger, there.astype(np.int64), first)
-        known = self._known(k, behind[there], carried[there, 1:])
+        ahead = first - np.maximum(trigger, 0)  # before any pass, the first is the next
+        known = self._known(k, behind[there], ahead[there], carried[there, 1:])
         first, trigger = first[there], trigger[there]
         sends[first, 2] = 1
         early = trigger == NONE
-        self.early.append(np.column_stack([first[early], known[early]]))
+        self.early.append(known[early])
         again = np.append(False, trigger[1:] == trigger[:-1])  # the pass sets two going
         sends[trigger[~early], again[~early].astype(np.int64)] = known[~early]
 
@@ -700,8 +845,14 @@ def times(
     ends = np.maximum(ends, bound)
     # the layer's last result need not be its last pass's: some waits were in vain
     over = ends - alone.cycles - stalls.sum(axis=1)
-    to = np.where(over > 0, slowest, stalls.argmax(axis=1))
-    stalls[np.arange(len(archs)), to] += over
+    each = np.arange(len(archs))
+    stalls[each, slowest] += np.maximum(over, 0)
+    in_vain = np.maximum(-over, 0)
+    while in_vain.any():  # taken back from what was waited for most, then from the next
+        most = stalls.argmax(axis=1)
+        back = np.minimum(in_vain, stalls[each, most])
+        stalls[each, most] -= back
+        in_vain -= back
     return ends, stalls, plan.exact, bound
 
 

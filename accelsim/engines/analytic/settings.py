@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.closed_form import BoundarySums, moves, whole_chain
+from accelsim.engines.analytic.closed_form import BoundarySums, moves, validity, whole_chain
 from accelsim.engines.analytic.rank_sums import (
     FIRST,
     LETTERS,
@@ -92,7 +92,7 @@ class StepSettings:
         change into the setting keeps.  Sums: what each inner loop's advance lets go, and what goes
         at the change out of the setting.
         """
-        if self.nest.projection(b.tensor, b.child).pairs:
+        if self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding):
             return self._of_pairs(b)
         side = BoundarySums(self.nest, b)
         inner = [k for k in side.temporal if k not in self.outer]
@@ -123,28 +123,27 @@ class StepSettings:
         )
 
     def _of_pairs(self, b: Boundary) -> Moves:
-        """(k, x) pairs: all that move, shared out by how many pairs, padding included, each setting
-        works on.
+        """(k, x) pairs where some are padding.  MACs take every pair of their step, so those are
+        counted.  Of pairs that a level holds on to, all that move are shared out by how many,
+        padding included, each setting works on.
 
-        The one place where words of a setting are an estimate: how much padding a setting has is
-        no product.  The total is exact, since the shares are rounded as a running sum.
+        The latter is the one place where words of a setting are an estimate: how much padding a
+        setting meets for the first time is no product.  The total is exact, since the shares are
+        rounded as a running sum.
         """
+        side = BoundarySums(self.nest, b)
+        zero = np.zeros(self.shape, np.int64)
+        if side.mac:
+            words = np.where(self.exists, self._real_pairs(side), 0)
+            return Moves(zero, words, zero, words)
         moved = moves(self.nest)[b]
         total = moved.arrived if b.tensor == self.nest.problem.accumulated else moved.read
-        side = BoundarySums(self.nest, b)
         share, start = (
             np.where(self.exists, self._pair_count(side, first), 0) for first in (False, True)
         )
         part = np.concatenate([[0.0], np.cumsum(share.ravel(), dtype=float)]) / share.sum()
         words = np.diff(np.floor(part * total + 0.5)).astype(np.int64).reshape(self.shape)
-        first = (
-            words
-            if side.mac
-            else np.floor(words * (start / np.maximum(share, 1)) + 0.5).astype(np.int64)
-        )
-        zero = np.zeros(self.shape, np.int64)
-        if side.mac:
-            return Moves(zero, words, zero, words)
+        first = np.floor(words * (start / np.maximum(share, 1)) + 0.5).astype(np.int64)
         if b.tensor == self.nest.problem.accumulated:
             return Moves(zero, words - first, first, zero)
         return Moves(first, words - first, zero, words)
@@ -157,6 +156,85 @@ class StepSettings:
                 values, own = self._one(side, chain, "S", None, None, start=start)
                 pairs = pairs * self._spread(values, own)
         return pairs
+
+    def _real_pairs(self, side: BoundarySums) -> Ints:
+        """Pairs that MACs take in each setting and that read no padding, those of one group
+        together, ``[settings]``.
+
+        A pair is real if its output and tap are valid in height and in width apart: a bilinear
+        form, how often a setting has each tap (r, s), times in how many of its outputs that tap
+        reads no padding, the sum over all taps.
+        """
+        which = "U" if side.shares else "S"
+        pairs: Any = np.ones((1,) * (len(self.outer) + 2), np.int64)  # [settings, R, S]
+        for chain in self.nest.chains:
+            if chain.depends(side.b.tensor):
+                own = [i for i in self.outer if i in chain.loops]
+                taps = self._taps(side, chain, own, which)
+                length = dict(zip(own, taps.shape, strict=False))
+                axes = [length.get(i, 1) for i in self.outer]
+                pairs = pairs * taps.reshape(*axes, *taps.shape[-2:])
+        total = np.asarray(pairs.sum(axis=(-2, -1)))
+        for chain in self.nest.chains:
+            if not chain.depends(side.b.tensor):
+                values, own = self._one(side, chain, which, None, None)
+                total = total * self._spread(values, own)
+        return total
+
+    def _taps(self, side: BoundarySums, chain: Chain, own: list[int], which: str) -> Ints:
+        """How many of a chain's points, at every position of its loops ``own``, each tap meets
+        without reading padding: [trips of own[0], ..., R or 1, S or 1].
+
+        Points of a fused chain stand in a row, the last part fastest, and a piece is a stretch of
+        it: all points before its end less all before its beginning.  Those before a point are, for
+        each part, the ones that agree with it in all slower parts and come earlier in this one.
+        """
+        grid = np.indices([self.nest.loops[i].trips for i in own])
+        piece = self.nest.pieces(chain, dict(zip(own, grid, strict=True)))
+        shape = grid.shape[1:]
+        size = self.nest.problem.size  # pieces that are not there may lie beyond
+        lows, highs = (
+            {p: np.minimum(np.broadcast_to(ends[p], shape), size[p]) for p in chain.parts}
+            for ends in (piece.lo, piece.hi)
+        )
+        sums = {p: self._valid_before(side, p, which) for p in chain.parts}
+        whole = {p: sums[p][highs[p]] - sums[p][lows[p]] for p in chain.parts}
+        there = np.broadcast_to(piece.exists, shape)[..., None, None]
+        if piece.chunk is None:
+            return np.where(there, prod(whole.values(), start=np.int64(1)), 0)
+
+        def before(point: Ints) -> Ints:
+            """Of all points before one of the piece's own box."""
+            count, agree = np.zeros((*shape, 1, 1), np.int64), np.ones((*shape, 1, 1), np.int64)
+            for at, p in enumerate(chain.parts):
+                later = chain.parts[at + 1 :]
+                inner = prod([highs[q] - lows[q] for q in later], start=np.int64(1))
+                digit = point // np.maximum(inner, 1)
+                point = point - digit * inner
+                here = np.minimum(lows[p] + digit, size[p])
+                earlier = sums[p][here] - sums[p][lows[p]]
+                count = count + agree * earlier * prod([whole[q] for q in later], start=np.int64(1))
+                agree = agree * (sums[p][np.minimum(here + 1, size[p])] - sums[p][here])
+            return count
+
+        first, end = (np.broadcast_to(x, shape) for x in piece.chunk)
+        return np.where(there, before(end) - before(first), 0)
+
+    def _valid_before(self, side: BoundarySums, part: str, which: str) -> Ints:
+        """For every coordinate of a dimension, of those before it: of a filter's, which they are;
+        of an output's, how many each tap meets without padding: [coordinates + 1, R or 1, S or 1].
+        """
+        size = self.nest.problem.size
+        if part in "RS":
+            valid = np.eye(size[part], dtype=np.int64)
+        elif part in "EF":
+            tap = "R" if part == "E" else "S"
+            slide = side.projection((part, tap), which)
+            valid = validity(slide, size[part], size[tap]).astype(np.int64)
+        else:
+            valid = np.ones((size[part], 1), np.int64)
+        sums = np.concatenate([np.zeros((1, valid.shape[1]), np.int64), np.cumsum(valid, axis=0)])
+        return sums[:, :, None] if part in "ER" else sums[:, None, :]
 
     # -- the change into a setting, and out of it --------------------------------------------------
 
@@ -243,6 +321,9 @@ class StepSettings:
             for c in nest.chains
             if not c.depends(tensor)
         ]
+        if side.pairs:  # each its own word
+            related = [c for c in nest.chains if c.depends(tensor)]
+            return factors + [self._one(side, c, which, k, None, start, final) for c in related]
         done: set[str] = set()
         for rank in RANKS[tensor]:
             chain = nest.chain_of[rank[0]]

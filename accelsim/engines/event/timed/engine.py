@@ -15,7 +15,6 @@ the end, so that array time and stalls add up to the end of the timeline.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable
 from typing import Any, Literal
 
@@ -189,7 +188,6 @@ class Engine:
             end = begin + record.folds.end + int(self.env.now) - begin - record.gaps
             self.array.add(record.folds.end, record.gaps, end)
             leaves, step = max(leaves, end), record.step
-            self.stalls.reach = max(self.stalls.reach, record.folds.end)
             self._tell(record, begin, shifts, set(ports))
             if self.feed.ahead or self.recorder:
                 self.env.process(self._end(record, end - int(self.env.now)))
@@ -326,30 +324,24 @@ class _Array:
 
 
 class _Stalls:
-    """Stall cycles by level and network.  ``reach`` is the longest that a wait can stay hidden
-    behind the end of earlier passes.
-    """
+    """Stall cycles by level, then by network."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._total = dict.fromkeys(names, 0)
-        self._recent: deque[tuple[str, int]] = deque()
-        self._in_recent = 0
-        self.reach = 0
 
     def add(self, owner: str, cycles: int) -> None:
         self._total[owner] += cycles
-        self._recent.append((owner, cycles))
-        self._in_recent += cycles
-        while self._recent and self._in_recent - self._recent[0][1] >= self.reach:
-            self._in_recent -= self._recent.popleft()[1]
 
     def settle(self, cycles: int) -> None:
-        """Take back the latest waits beyond ``cycles`` in all: no result came later for them."""
+        """Take back waits beyond ``cycles`` in all, for which no result came later: from what was
+        waited for most, then from the next; of equals from the first.
+        """
         over = sum(self._total.values()) - cycles
         while over > 0:
-            owner, n = self._recent.pop()
-            self._total[owner] -= min(n, over)
-            over -= min(n, over)
+            owner = max(self._total, key=self._total.__getitem__)
+            back = min(self._total[owner], over)
+            self._total[owner] -= back
+            over -= back
 
     def total(self) -> dict[str, int]:
         return dict(self._total)
