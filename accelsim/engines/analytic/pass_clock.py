@@ -37,7 +37,7 @@ from accelsim.base.compiled import kernel
 Ints = npt.NDArray[np.int64]
 
 PARTS = EXPOSED, RAMP, BODY, TAIL = range(4)  # of a phase, in their order (docs/time.md)
-SUMS, SLOTS, BEFORE, PARENT, WAY = range(5)  # columns of ``PassTable.boundaries``
+SUMS, BEFORE, PARENT, WAY = range(4)  # columns of ``PassTable.boundaries``
 AT, BEHIND, AHEAD, BITS = range(4)  # columns of ``PassTable.transfers``
 WORK, AFTER, SENDS = range(3)  # columns of ``PassTable.passes``
 PLAIN_WAY, FULL_WAY = 3, 5  # resources on the way of a transfer; of one that reads to add to
@@ -72,10 +72,10 @@ class PhaseWork(NamedTuple):
 class PassTable(NamedTuple):
     """What passes do between the levels.
 
-    ``boundaries``  [boundaries, 9]  whether it takes sums out; slots of its child; the boundary
-                    whose transfers come before: of fills the one that brings the parent's words, of
-                    sums the one further in; its parent level; resources on its way from parent to
-                    child, and of sums that are read back
+    ``boundaries``  [boundaries, 8]  whether it takes sums out; the boundary whose transfers come
+                    before: of fills the one that brings the parent's words, of sums the one further
+                    in; its parent level; resources on its way from parent to child, and of sums
+                    that are read back
     ``order``       [boundaries]  in which the end of a pass sets transfers going
     ``transfers``   [transfers, 6]  its boundary; how many fills back its parent's words came; how
                     many passes later those that it is for; bits over the first three of its way
@@ -84,7 +84,7 @@ class PassTable(NamedTuple):
     ``before``      transfers that wait for no pass, in order
     ``passes``      [kinds, 2 + 3 x boundaries]  its work; cycles from when the array is free to its
                     last result; by boundary two transfers its end sets going, and whether it needs
-                    the next fill (of sums: room)
+                    the next fill (of sums: the drain that makes room, 1 the latest)
     ``kind``        [settings]  of each setting of the loops outside, in order; -1 where it is empty
     ``loops``       [loops, 2]  of those loops, innermost first: settings in one turn; turns
     """
@@ -363,8 +363,9 @@ def start(plan: PassTable, owners: Ints, clock: Clock, kind: int) -> int:
     jobs, held, kept = clock.jobs[0], clock.times[0, HELD:], KEPT * len(plan.boundaries)
     last, outermost = -1, 0
     for k in range(len(plan.boundaries)):
-        if plan.passes[kind, SENDS + 3 * k + 2]:
-            age = plan.boundaries[k, SLOTS] - 1  # the drain that makes room
+        needs = plan.passes[kind, SENDS + 3 * k + 2]
+        if needs:
+            age = needs - 1  # the drain that makes room
             if not plan.boundaries[k, SUMS]:
                 age = clock.unused[0, k] - 1  # the oldest fill that no pass has used
                 clock.unused[0, k] = age

@@ -328,45 +328,15 @@ class _PassPlanner:
     def _estimated(self, b: Boundary) -> bool:
         """Whether it is not known to the word what one instance moves in each setting: several
         instances share evenly here, (k, x) pairs on padding that a level holds are spread over the
-        settings, and of sums it may not be known which come for the first time, or if any do.
+        settings, and of sums it may not be known which come for the first time.
         """
         at_child = b in self.between and self._way(b)[2] != NONE
         if self.instances(b.child if at_child else b.parent) > 1:
             return True
-        if b.tensor == self.acc:
-            empty = b in self.between and self._may_be_empty(b)
-            if b in self.shared_out or empty:
-                return True
+        if b in self.shared_out:
+            return True
         pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
         return pairs and b.child < self.nest.levels
-
-    def _may_be_empty(self, b: Boundary) -> bool:
-        """Whether a tile of sums may have no word in some step: all of it falls on padding.  Which
-        tiles then have to make room for which is not told here.
-        """
-        p, loops = self.nest.problem, self.nest.loops
-        if self.acc != "ifmap" or not any(p.padding):
-            return False
-        for out, filt, at, size in (("E", "R", 0, p.H), ("F", "S", 1, p.W)):
-            ends = []
-            for dim in (out, filt):
-                chain = self.nest.chain_of[dim]
-                outer = [i for i in chain.loops if loops[i].level < b.child]
-                trips = [loops[i].trips for i in outer]
-                grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
-                piece = self.nest.pieces(chain, dict(zip(outer, grid, strict=True)))
-                if piece.chunk is not None:
-                    return True
-                ends.append(
-                    [np.broadcast_to(x, grid.shape[1:]) for x in (piece.lo[dim], piece.hi[dim])]
-                )
-            (a, z), (c, d) = ([x[:, None] for x in ends[0]], ends[1])
-            pad, u, w = p.padding[2 * at], p.stride[at], p.dilation[at]
-            first, last = u * a + w * c - pad, u * (z - 1) + w * (d - 1) - pad
-            # one with its first or last row inside has words; of others it is not known
-            if ((first < 0) | (first >= size))[((last < 0) | (last >= size))].any():
-                return True
-        return False
 
     def down_too(self) -> bool:
         """Whether sums to add to travel down the network."""
@@ -501,7 +471,7 @@ class _PassPlanner:
     def _boundary(self, k: int) -> list[int]:
         """A row of ``PassTable.boundaries``."""
         b = self.between[k]
-        return [b.tensor == self.acc, self.slots[k], self._before(b), b.parent, *self._way(b)]
+        return [b.tensor == self.acc, self._before(b), b.parent, *self._way(b)]
 
     def _before(self, b: Boundary) -> int:
         """The boundary that brings an operand to the parent of another; of sums, the one that
@@ -711,13 +681,23 @@ class _PassPlanner:
         return before + numbers
 
     def _sums(self, k: int, b: Boundary, sends: Ints) -> None:
-        """The drain that follows each pass, and whether a pass opens a tile whose slot must be
-        free; into ``sends``, [passes that exist, 3].
+        """The drain that follows each pass, and which drain must be over before a pass may open its
+        tile: that of so many steps before as there are slots, where only steps count after which
+        sums leave or begin; into ``sends``, [passes that exist, 3].
         """
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
         sends[last[there], 0] = self._known(k, carried[there, 0], 1, carried[there, 1:])
-        sends[first[1:][there[:-1]], 2] = 1
+        begins = settings.moves(b).taken[settings.exists] > 0
+        steps = np.flatnonzero(there[:-1] | begins[1:])
+        drained = there[steps]
+        drains, back = np.cumsum(drained), self.slots[k] - 1
+        freed = steps[
+            : len(steps) - back
+        ]  # by these steps' drains, for the step that is back later
+        since = drains[back:] - drains[: len(freed)]
+        some = there[freed]
+        sends[first[steps[back:] + 1][some], 2] = since[some] + 1
 
     def _operand(self, k: int, b: Boundary, sends: Ints) -> None:
         """Up to two fills each pass's end sets going, and whether a pass needs a new one; into

@@ -53,7 +53,7 @@ class Moves:
     ``first``  of an operand, what the parents read at the setting's first step
     ``rest``   the same in its other steps; of sums, what arrives while the setting lasts
     ``last``   of sums, what arrives when it ends
-    ``taken``  of an operand, all the children take
+    ``taken``  of an operand, all the children take; of sums, those that they begin with
     """
 
     first: Ints
@@ -107,7 +107,8 @@ class StepSettings:
                     + self._inside(side, "X", k)
                     - (0 if side.replaces(k) else self._inside(side, "Y", k))
                 )
-            return Moves(zero, rest, self._leaving(side), zero)
+            begun = self._inside(side, "S", start=True) - self._entering(side, "O")
+            return Moves(zero, rest, self._leaving(side), begun)
         came, kept = ("U", "L" if b.kind == "neighbour" else "K") if side.shares else ("S", "O")
         every = self._inside(side, came)
         if side.mac:
@@ -145,7 +146,7 @@ class StepSettings:
         words = np.diff(np.floor(part * total + 0.5)).astype(np.int64).reshape(self.shape)
         first = np.floor(words * (start / np.maximum(share, 1)) + 0.5).astype(np.int64)
         if b.tensor == self.nest.problem.accumulated:
-            return Moves(zero, words - first, first, zero)
+            return Moves(zero, words - first, first, words)
         return Moves(first, words - first, zero, words)
 
     def _pair_count(self, side: BoundarySums, start: bool) -> Ints:
