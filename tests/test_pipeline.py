@@ -129,22 +129,60 @@ def test_one_level_is_exact(chunk):
     assert exact > 15
 
 
-def test_elsewhere_the_error_is_known():
-    errors = []
-    for seed in range(5000, 5200):
+@pytest.mark.parametrize("chunk", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
+def test_ports_everywhere_are_exact_or_near(chunk):
+    """Passes and transfers that meet on a port are served in the event engine's order; where words
+    of a setting are an estimate, the time is near.
+    """
+    errors, exact = [], 0
+    for seed in range(5000 + chunk * 500, 5250 + chunk * 500):
         nest = nests(seed, inside=True)
-        if nest is not None:
-            ours, theirs = both(nest)
-            assert theirs.cycles >= ours.bound, seed
-            if not ours.exact:
-                errors.append(abs(ours.cycles / theirs.cycles - 1))
+        if nest is None:
+            continue
+        ours, theirs = both(nest)
+        assert theirs.cycles >= ours.bound, seed
+        if ours.exact:
+            assert ours.cycles == theirs.cycles, seed
+            assert some(ours.stalls) == some(theirs.stalls), seed
+            exact += 1
+        else:
+            errors.append(abs(ours.cycles / theirs.cycles - 1))
     errors.sort()
-    most = errors[len(errors) * 9 // 10]
     print(
-        f"{len(errors)} nests: median {statistics.median(errors):.2%}, "
-        f"nine in ten below {most:.2%}, worst {errors[-1]:.2%}"
+        f"{exact} nests exact; {len(errors)} others: median {statistics.median(errors):.2%}, "
+        f"nine in ten below {errors[len(errors) * 9 // 10]:.2%}, worst {errors[-1]:.2%}"
     )
-    assert len(errors) > 60 and statistics.median(errors) < 0.03
+    assert exact > 100 and len(errors) > 20
+    assert statistics.median(errors) <= 0.01 and errors[-1] <= 0.1
+
+
+# A setting by itself: where the words of each were shared out, or a phase or a place was told
+# wrongly, and the cycles the event engine has.
+SINGLE = [
+    ("eyeriss", {"levels.glb.port_bits": 64}, "rs"),
+    ("eyeriss", {"levels.glb.port_bits": 64, "levels.dram.port_bits": 8}, "ws"),
+    ("eyeriss", {}, "nlr"),
+    ("shidiannao", {"levels.dram.port_bits": 64, "levels.nb.port_bits": 128}, "os"),
+    ("systolic", {"levels.dram.port_bits": 64, "levels.sram.port_bits": 128}, "ws"),
+    ("systolic", {"levels.dram.port_bits": 64, "levels.sram.port_bits": 128}, "os"),
+]
+
+
+@pytest.mark.parametrize(("preset", "keys", "dataflow"), SINGLE)
+def test_layers_of_presets_are_exact(preset, keys, dataflow):
+    """Padding, groups, strides and a partial sum read back over a port that others use."""
+    arch = acc.load_architecture(preset, keys)
+    shapes = (
+        {"M": 24, "C": 6, "H": 13, "W": 11, "R": 3, "S": 3, "padding": 1, "groups": 2},
+        {"M": 20, "C": 3, "H": 23, "W": 23, "R": 5, "S": 5, "stride": 2, "padding": 2},
+        {"M": 70, "C": 130, "H": 4, "W": 4, "R": 1, "S": 1},
+    )
+    for shape in shapes:
+        problem = acc.Conv2d(**shape).problem(2)
+        nest = Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow(dataflow)))
+        ours, theirs = both(nest)
+        assert ours.exact and ours.cycles == theirs.cycles, shape
+        assert some(ours.stalls) == some(theirs.stalls), shape
 
 
 def as_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,11 @@ class Certificate(Displayed):
     ``space`` = ``evaluated`` + the mappings ``pruned`` by each argument + ``left`` (not looked at
     when the search stopped). Where the tables give a lower bound of the cycles only, ``timed`` of
     the evaluated were worked out by the closed form too. ``gap`` is (value - bound) / value: 0
-    where the best is proved, up to 1e-9 that float64 may be off by. ``cycles`` gives the winner's
-    by the closed form and, if it was asked, by the event engine; ``runners_up``, the winner first,
-    both figures of all that were carried out.
+    where the best is proved, up to 1e-9 that float64 may be off by.  The cycles it is proved in are
+    the closed form's; ``exact`` says whether the winner's are those of the timed event engine, and
+    so the end of the one schedule. ``cycles`` gives the winner's by the closed form and, if it was
+    asked, by the event engine; ``runners_up``, the winner first, both figures of all that were
+    carried out.
     """
 
     objective: str
@@ -42,6 +44,7 @@ class Certificate(Displayed):
     rule: bool = (
         False  # the chosen mapping is the fixed rule's, and better than any the search found
     )
+    exact: bool = True
 
     @property
     def gap(self) -> float:
@@ -75,6 +78,7 @@ class Certificate(Displayed):
             "seconds": self.seconds,
             "stopped": self.stopped,
             "rule": self.rule,
+            "exact": self.exact,
             "cycles": dict(self.cycles),
             "runners_up": [dict(r) for r in self.runners_up],
         }
@@ -88,8 +92,9 @@ class Certificate(Displayed):
         )
         timed = f", {self.timed:,} of them by the closed form" if self.timed else ""
         rule = "; the fixed rule has the best" if self.rule else ""
+        about = "" if self.exact else "; in cycles near the event engine's"
         return (
             f"{self.objective} {self.value:.6g}: {verdict}; space {self.space:.4g}, "
             f"evaluated {self.evaluated:.4g}{timed}, pruned {pruned or 'none'}; "
-            f"{self.seconds:.2f} s{rule}"
+            f"{self.seconds:.2f} s{rule}{about}"
         )

@@ -40,15 +40,18 @@ def closed_cycles(skeleton: Skeleton, tiles: Sequence[int]) -> float:
 
 
 def measured(nest: Nest) -> dict[str, float]:
-    """Energy in the table's unit and cycles, as a row of ``simulate`` has them.  Raises
-    MappingError where the engine refuses the nest.
+    """Energy in the table's unit and cycles, as a row of ``simulate`` has them, and whether the
+    cycles are the timed event engine's (``exact``).  Raises MappingError where the engine refuses
+    the nest.
     """
     check_work(nest)
     moves = analytic.moves(nest)
-    cycles = analytic.time(nest, moves).cycles
+    spent = analytic.time(nest, moves)
+    cycles = spent.cycles
     time_s = cycles / (nest.arch.clock_mhz * 1e6)
     priced = moved.energy(nest, moves, nest.problem.macs, time_s)
-    return {"energy": priced[f"energy_{nest.arch.energy.unit}"], "cycles": cycles}
+    energy = priced[f"energy_{nest.arch.energy.unit}"]
+    return {"energy": energy, "cycles": cycles, "exact": spent.exact}
 
 
 __all__ = ["closed_cycles", "forms_are_exact", "measured"]

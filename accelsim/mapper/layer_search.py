@@ -134,6 +134,7 @@ def best_mapping(
         state.stopped,
         {"closed form": measures["cycles"]},
         rule=ruled is not None,
+        exact=bool(measures["exact"]),
     )
     timed = [c.skeleton.mapping_with(c.tiles) for v, c in state.timed if v <= value * (1 + ERROR)]
     front = tuple(

@@ -224,11 +224,13 @@ def _compared(
         for x in (closed, run)
     )
     if closed.exact and run.cycles is not None:
-        expected["cycles"], measured["cycles"] = closed.cycles, run.cycles
+        for told, x in (expected, closed), (measured, run):
+            waits = {f"stall_{name}_cycles": n for name, n in (x.stalls or {}).items()}
+            told |= {"cycles": x.cycles} | waits
     engine = "cycle" if how.engine == "cycle" else "event"
     differences = (wrong, compare.counts(expected, measured, engine), run.overflow)
-    told = "; ".join(text for text in differences if text) or None
-    return None if run.outputs is None else wrong is None, told
+    differs = "; ".join(text for text in differences if text) or None
+    return None if run.outputs is None else wrong is None, differs
 
 
 def performance(

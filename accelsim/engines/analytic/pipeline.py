@@ -17,10 +17,10 @@ A *pass* is the array's work while all levels outside the PEs' parent stand stil
 its phases (``_phases``; docs/time.md, "Inside a pass"), the transfers its end sets going
 (``_sums``, ``_operand``), which fills it needs, and whether its tile of sums needs room.
 
-Exact where only the outermost boundary is limited and the buffer next to the PEs is the only one
-between; elsewhere transfers of different levels may meet in another order than the timed event
-engine has them (docs/time.md, "Small print").  Arrays over passes have one axis a temporal loop
-outside the PEs' parent, ``[passes]`` below; words come from ``settings`` in that shape.
+Exact, which is to say the timed event engine's time to the cycle, wherever what can be waited for
+is known to the word in every setting; what is not is said in ``_estimated``.  Arrays over passes
+have one axis a temporal loop outside the PEs' parent, ``[passes]`` below; words come from
+``settings`` in that shape.
 """
 
 from __future__ import annotations
@@ -690,12 +690,9 @@ class _PassPlanner:
         sends[last[there], 0] = self._known(k, carried[there, 0], 1, carried[there, 1:])
         begins = settings.moves(b).taken[settings.exists] > 0
         steps = np.flatnonzero(there[:-1] | begins[1:])
-        drained = there[steps]
-        drains, back = np.cumsum(drained), self.slots[k] - 1
-        freed = steps[
-            : len(steps) - back
-        ]  # by these steps' drains, for the step that is back later
-        since = drains[back:] - drains[: len(freed)]
+        drains, back = np.cumsum(there[steps]), self.slots[k] - 1
+        freed = steps[: len(steps) - back]  # whose drains make room for what begins so much later
+        since: Ints = drains[back:] - drains[: len(freed)]
         some = there[freed]
         sends[first[steps[back:] + 1][some], 2] = since[some] + 1
 
