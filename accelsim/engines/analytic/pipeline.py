@@ -404,17 +404,15 @@ class _PassPlanner:
         for chain in self.nest.chains:
             if not chain.depends(b.tensor):
                 continue
-            own = [i for i in settings.outer if i in chain.loops]
-            grid = np.indices([self.nest.loops[i].trips for i in own])
-            piece = self.nest.pieces(chain, dict(zip(own, grid, strict=True)))
-            size: Any = 1
+            piece, spatial, own = settings.pieces(chain)
             if piece.chunk is not None:
                 size = piece.chunk[1] - piece.chunk[0]
             else:
-                for part in chain.parts:
-                    size = size * (piece.hi[part] - piece.lo[part])
-            shape = [self.nest.loops[i].trips if i in own else 1 for i in settings.outer]
-            words = words * np.broadcast_to(size, grid.shape[1:]).reshape(shape)
+                size = prod([piece.hi[p] - piece.lo[p] for p in chain.parts])
+            some = np.where(piece.exists, size, 0).sum(axis=spatial)
+            words = words * some.reshape(
+                [self.nest.loops[i].trips if i in own else 1 for i in settings.outer]
+            )
         return np.asarray(words)
 
     # -- the plan ----------------------------------------------------------------------------------
@@ -718,8 +716,10 @@ class _PassPlanner:
             latest = np.searchsorted(theirs, trigger, side="right") - 1
             count = np.concatenate([[0], np.cumsum(fills)])
             behind = np.minimum(count[latest + 1] - count[mine + 1], KEPT - 1)
-        # of each step that exists, the pass that sets its fill going, if any, and its first pass
-        self.issues[k] = (trigger, there.astype(np.int64), first)
+        # of each step that exists, the pass that sets the latest fill going, if any, and its first
+        latest = np.maximum.accumulate(np.where(there, np.arange(len(first)), NONE))
+        filled = np.where(latest == NONE, NONE, trigger[latest])
+        self.issues[k] = (filled, there.astype(np.int64), first)
         ahead = first - np.maximum(trigger, 0)  # before any pass, the first is the next
         known = self._known(k, behind[there], ahead[there], carried[there, 1:])
         first, trigger = first[there], trigger[there]

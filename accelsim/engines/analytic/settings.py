@@ -38,7 +38,7 @@ from accelsim.engines.analytic.rank_sums import (
     plain_column,
     slide_table,
 )
-from accelsim.mapping.nest import Boundary, Chain, Nest
+from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS, Slide
 
 Ints = npt.NDArray[np.int64]
@@ -170,10 +170,8 @@ class StepSettings:
         pairs: Any = np.ones((1,) * (len(self.outer) + 2), np.int64)  # [settings, R, S]
         for chain in self.nest.chains:
             if chain.depends(side.b.tensor):
-                own = [i for i in self.outer if i in chain.loops]
-                taps = self._taps(side, chain, own, which)
-                length = dict(zip(own, taps.shape, strict=False))
-                axes = [length.get(i, 1) for i in self.outer]
+                taps, own = self._taps(side, chain, which)
+                axes = [self.nest.loops[i].trips if i in own else 1 for i in self.outer]
                 pairs = pairs * taps.reshape(*axes, *taps.shape[-2:])
         total = np.asarray(pairs.sum(axis=(-2, -1)))
         for chain in self.nest.chains:
@@ -182,27 +180,47 @@ class StepSettings:
                 total = total * self._spread(values, own)
         return total
 
-    def _taps(self, side: BoundarySums, chain: Chain, own: list[int], which: str) -> Ints:
-        """How many of a chain's points, at every position of its loops ``own``, each tap meets
-        without reading padding: [trips of own[0], ..., R or 1, S or 1].
+    def pieces(self, chain: Chain) -> tuple[Piece, tuple[int, ...], list[int]]:
+        """The pieces of a chain at every position of its listed loops and of the spatial ones
+        between them, whose instances have pieces of their own; their axes in nest order, [trips,
+        ...], and of these axes those that are spatial; and the listed loops.
+        """
+        own = [i for i in self.outer if i in chain.loops]
+        loops = self.nest.loops
+        every = [i for i in chain.loops if i in own or (own and loops[i].spatial and i < own[-1])]
+        grid = np.indices([loops[i].trips for i in every])
+        piece = self.nest.pieces(chain, dict(zip(every, grid, strict=True)))
+        shape = grid.shape[1:]
+        flat = {
+            side: {p: np.broadcast_to(v, shape) for p, v in ends.items()}
+            for side, ends in (("lo", piece.lo), ("hi", piece.hi))
+        }
+        chunk = None
+        if piece.chunk is not None:
+            first, end = piece.chunk
+            chunk = np.broadcast_to(first, shape), np.broadcast_to(end, shape)
+        whole = Piece(flat["lo"], flat["hi"], chunk, np.broadcast_to(piece.exists, shape))
+        return whole, tuple([at for at, i in enumerate(every) if i not in own]), own
+
+    def _taps(self, side: BoundarySums, chain: Chain, which: str) -> tuple[Ints, list[int]]:
+        """How many of a chain's points, at every position of its listed loops, each tap meets
+        without reading padding: [trips of each, ..., R or 1, S or 1]; and those loops.
 
         Points of a fused chain stand in a row, the last part fastest, and a piece is a stretch of
         it: all points before its end less all before its beginning.  Those before a point are, for
         each part, the ones that agree with it in all slower parts and come earlier in this one.
         """
-        grid = np.indices([self.nest.loops[i].trips for i in own])
-        piece = self.nest.pieces(chain, dict(zip(own, grid, strict=True)))
-        shape = grid.shape[1:]
-        size = self.nest.problem.size  # pieces that are not there may lie beyond
-        lows, highs = (
-            {p: np.minimum(np.broadcast_to(ends[p], shape), size[p]) for p in chain.parts}
-            for ends in (piece.lo, piece.hi)
+        piece, spatial, own = self.pieces(chain)
+        shape, size = piece.exists.shape, self.nest.problem.size
+        lows, highs = (  # pieces that are not there may lie beyond
+            {p: np.minimum(ends[p], size[p]) for p in chain.parts} for ends in (piece.lo, piece.hi)
         )
         sums = {p: self._valid_before(side, p, which) for p in chain.parts}
         whole = {p: sums[p][highs[p]] - sums[p][lows[p]] for p in chain.parts}
-        there = np.broadcast_to(piece.exists, shape)[..., None, None]
+        there = piece.exists[..., None, None]
         if piece.chunk is None:
-            return np.where(there, prod(whole.values(), start=np.int64(1)), 0)
+            every = np.where(there, prod(whole.values(), start=np.int64(1)), 0)
+            return every.sum(axis=spatial), own
 
         def before(point: Ints) -> Ints:
             """Of all points before one of the piece's own box."""
@@ -218,8 +236,8 @@ class StepSettings:
                 agree = agree * (sums[p][np.minimum(here + 1, size[p])] - sums[p][here])
             return count
 
-        first, end = (np.broadcast_to(x, shape) for x in piece.chunk)
-        return np.where(there, before(end) - before(first), 0)
+        first, end = piece.chunk
+        return np.where(there, before(end) - before(first), 0).sum(axis=spatial), own
 
     def _valid_before(self, side: BoundarySums, part: str, which: str) -> Ints:
         """For every coordinate of a dimension, of those before it: of a filter's, which they are;
