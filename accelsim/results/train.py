@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.base.text_table import Page, Sentences
+from accelsim.base.validation import checked
 from accelsim.base.whole_files import whole_file
 from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
@@ -136,6 +137,7 @@ class Training:
         return _save(Path(path), self.gradients)
 
 
+@checked
 def train_step(
     network: WorkloadLike | Graph,
     images: ImagesLike | None = None,

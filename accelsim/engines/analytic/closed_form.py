@@ -92,8 +92,8 @@ def tiles_of(nest: Nest) -> ChainTiles:
 
 
 # Models kept, and rows of tables in each.  A model serves every nest of its skeleton, whatever the
-# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.  Tables grow as they are
-# asked: whoever uses a kept model has the lock until the counts are worked out.
+# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.  Tables grow when they
+# are asked: whoever uses a kept model has the lock until the counts are worked out.
 MODELS, ROWS = 64, 512
 _models: dict[tuple[Any, ...], ClosedForm] = {}
 _models_lock = Lock()
