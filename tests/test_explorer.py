@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from accelsim.view.explorer.guard import MOST_BYTES
 from accelsim.view.explorer.occupancy import macs_per_pe
 from accelsim.view.explorer.serve import serve
 from accelsim.view.explorer.views import network_view
+from accelsim.view.explorer.workshop import Workshop
 
 PORT = 8765
 ASK = {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "weight_stationary"}
@@ -39,7 +41,8 @@ class Client:
     """Calls the application as a server would, without one."""
 
     def __init__(self) -> None:
-        self.app = make_app(PORT)
+        self.workshop = Workshop()
+        self.app = make_app(PORT, self.workshop)
         self.loop = asyncio.new_event_loop()
 
     def __call__(
@@ -74,6 +77,7 @@ class Client:
 
         async def receive() -> dict[str, Any]:
             if not pieces:
+                await self.leaves()
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
@@ -88,14 +92,20 @@ class Client:
         await self.app(scope, receive, send)
         return status, parts
 
+    async def leaves(self) -> None:
+        """A client stays until it has its answer."""
+        await asyncio.Event().wait()
+
     def layer(self, **changes: Any) -> tuple[int, dict[str, Any]]:
         status, body = self("POST", "/api/layer", json.dumps(ASK | changes).encode())
         return status, json.loads(body)
 
 
 @pytest.fixture(scope="module")
-def client() -> Client:
-    return Client()
+def client() -> Iterator[Client]:
+    made = Client()
+    yield made
+    made.workshop.close()
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -519,3 +529,85 @@ def test_what_is_missing_is_a_sentence(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(acc.InputError, match=r"pip install 'accelsim\[explorer\]'"):
         serve(0, browser=False)
+
+
+# -- work that takes too long ----------------------------------------------------------------------
+
+
+def for_ever(ask: Ask) -> Any:
+    while True:
+        time.sleep(1)
+
+
+def its_process(ask: Ask) -> int:
+    return os.getpid()
+
+
+async def stays() -> bool:
+    return False
+
+
+def test_work_that_never_ends(monkeypatch: Any) -> None:
+    """It is ended with its process, whether its client waits or leaves; the next question is
+    answered, by another process.
+    """
+    ask, shop, looks = Ask(**ASK), Workshop(), iter([False, False, False, True, True, True])
+
+    async def leaves() -> bool:
+        return next(looks)
+
+    async def asked() -> None:
+        first = await shop.work(its_process, ask, stays)
+        assert await shop.work(for_ever, ask, leaves) is None
+        second = await shop.work(its_process, ask, stays)
+        monkeypatch.setattr("accelsim.view.explorer.workshop.LIMIT_S", 0.3)
+        with pytest.raises(acc.InputError, match=r"takes longer than 0\.3 s"):
+            await shop.work(for_ever, ask, stays)
+        monkeypatch.undo()
+        third = await shop.work(its_process, ask, stays)
+        assert len({first, second, third, os.getpid()}) == 4
+        for ended in (first, second):
+            with pytest.raises(ProcessLookupError):
+                os.kill(ended, 0)
+
+    try:
+        asyncio.run(asked())
+    finally:
+        shop.close()
+
+
+def test_pages_go_on_while_there_is_work(client: Client) -> None:
+    """And what nobody waits for any more does not keep the next question waiting."""
+
+    async def both() -> tuple[Any, Any]:
+        work = asyncio.ensure_future(client.workshop.work(for_ever, Ask(**ASK), stays))
+        await asyncio.sleep(0)
+        page = await client._call("GET", "/", b"", HOST, 0)
+        offered = await client._call("GET", "/api/choices", b"", HOST, 0)
+        assert not work.done()
+        work.cancel()
+        return page[0], offered[0]
+
+    assert client.loop.run_until_complete(both()) == (200, 200)
+    assert client.layer()[0] == 200
+
+
+def test_errors_show_no_path_of_the_server(client: Client, monkeypatch: Any) -> None:
+    async def broken(*_: Any) -> Any:
+        raise acc.InputError("no such key", file="/srv/secret/a.yaml", line=3, key="array.row")
+
+    monkeypatch.setattr(client.workshop, "work", broken)
+    assert client.layer() == (400, {"error": "array.row: no such key"})
+
+
+def test_every_answer_has_a_policy(client: Client) -> None:
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/api/choices"),
+        ("GET", "/none"),
+        ("POST", "/api/layer"),
+    ):
+        client(method, path)
+        assert b"content-security-policy" in dict(client.headers)
+    client("GET", "/", headers={"host": "elsewhere"})
+    assert b"content-security-policy" in dict(client.headers)

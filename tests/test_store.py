@@ -513,7 +513,7 @@ def test_what_a_store_says_of_itself_is_checked(
     changes = (
         "update points set cycles = 7 where id = 3",
         "update columns set place = 'elsewhere' where id = 1",
-        "update layouts set names = '[1'",
+        "update layouts set names = '[1' where id = 1",
         "update machines set arch = 'other' where id = 1",
         "update items set workload = 'other' where id = 1",
         "update rows set key = x'00' where id = 1",

@@ -17,6 +17,7 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         import uvicorn
 
         from accelsim.view.explorer.app import make_app
+        from accelsim.view.explorer.workshop import Workshop
     except ImportError as error:
         raise InputError(
             "the explorer needs the extra explorer: pip install 'accelsim[explorer]' "
@@ -35,13 +36,15 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
             got=str(port),
         ) from error
     port = listening.getsockname()[1]
+    workshop = Workshop()
     config = uvicorn.Config(
-        make_app(port),
+        make_app(port, workshop),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=16384,
     )
     server = uvicorn.Server(config)
@@ -51,4 +54,5 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
     try:
         server.run(sockets=[listening])
     finally:
+        workshop.close()
         listening.close()
