@@ -167,7 +167,7 @@ def _workers(name: str, value: Any) -> int:
 
 
 def _number(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool) or value != value:
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise InputError("must be a number", key=name, got=got(value))
     return value if isinstance(value, (int, float)) else float(value)
 

@@ -129,7 +129,15 @@ class StoreFile:
         self._count = -1  # of columns and layouts as they are known here
         self._verified = False  # every row has been found as it was written
         self._inspect(create)
-        address = f"{self.path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+        try:
+            self._open("rwc" if create else "rw", create)
+        except StoreError as error:
+            if create or not self._only_readable(error.__cause__):
+                raise
+            self._open("ro&immutable=1", create)
+
+    def _open(self, mode: str, create: bool) -> None:
+        address = f"{self.path.resolve().as_uri()}?mode={mode}"
         with self.clear():
             self.db = sqlite3.connect(address, uri=True, timeout=LOCK_S, isolation_level=None)
         try:
@@ -138,6 +146,15 @@ class StoreFile:
         except BaseException:
             self.db.close()
             raise
+
+    def _only_readable(self, error: BaseException | None) -> bool:
+        """Whether the file lies where nothing can be written beside it, as SQLite wants to even for
+        reading, and has all there is: no writer's changes wait beside it.
+        """
+        refused = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        beside = self.path.with_name(f"{self.path.name}-wal")
+        waiting = beside.exists() and beside.stat().st_size > 0
+        return isinstance(error, sqlite3.Error) and _code(error) in refused and not waiting
 
     def __enter__(self) -> Self:
         return self
