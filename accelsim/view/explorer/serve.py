@@ -20,7 +20,7 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         from accelsim.view.explorer.workshop import Workshop
     except ImportError as error:
         raise InputError(
-            "the explorer needs the extra explorer: pip install 'accelsim[explorer]' "
+            "the explorer needs two packages more: pip install starlette uvicorn "
             f"({error.name} is missing)"
         ) from error
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
