@@ -583,6 +583,22 @@ def test_work_that_never_ends(monkeypatch: Any) -> None:
         shop.close()
 
 
+def test_work_ends_when_the_server_does() -> None:
+    shop = Workshop()
+
+    async def asked() -> None:
+        work = asyncio.ensure_future(shop.work(for_ever, Ask(**ASK), stays))
+        waiting = asyncio.ensure_future(shop.work(for_ever, Ask(**ASK), stays))
+        await asyncio.sleep(0)
+        shop.stopping = lambda: True
+        assert await work is None and await waiting is None
+
+    try:
+        asyncio.run(asked())
+    finally:
+        shop.close()
+
+
 def test_pages_go_on_while_there_is_work(client: Client) -> None:
     """And what nobody waits for any more does not keep the next question waiting."""
 

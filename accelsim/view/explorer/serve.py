@@ -48,6 +48,7 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         h11_max_incomplete_event_size=16384,
     )
     server = uvicorn.Server(config)
+    workshop.stopping = lambda: server.should_exit
     say(f"explorer at http://127.0.0.1:{port}/ (stop with Ctrl-C)")
     if browser:
         webbrowser.open(f"http://127.0.0.1:{port}/")

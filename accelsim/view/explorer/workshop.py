@@ -23,9 +23,13 @@ FIRST = Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary")
 
 
 class Workshop:
-    """A process that answers questions, and whoever waits for it."""
+    """A process that answers questions, and whoever waits for it.
+
+    ``stopping``  asked now and then: whether the server wants to end
+    """
 
     def __init__(self) -> None:
+        self.stopping: Callable[[], bool] = lambda: False
         self._turn: asyncio.Lock | None = None  # made inside the server's loop
         self._crew = self._ready()
 
@@ -38,13 +42,13 @@ class Workshop:
     async def work(
         self, function: Callable[[Ask], Any], ask: Ask, left: Callable[[], Awaitable[bool]]
     ) -> Any:
-        """What the function says, or None for a client that ``left``.  Raises what it raises, and
-        InputError where it takes too long.
+        """What the function says, or None for a client that ``left`` or when the server stops.
+        Raises what it raises, and InputError where it takes too long.
         """
         if self._turn is None:
             self._turn = asyncio.Lock()
         async with self._turn:
-            if await left():
+            if self.stopping() or await left():
                 return None
             try:
                 return await self._done(function, ask, left)
@@ -61,7 +65,7 @@ class Workshop:
                 await asyncio.wait({done}, timeout=LOOK_S)
                 if done.done():
                     return done.result()
-                if await left():
+                if self.stopping() or await left():
                     return None
         finally:
             if not done.done():  # nobody waits for it any more
@@ -71,7 +75,8 @@ class Workshop:
 
     def _anew(self) -> None:
         self._crew.close(now=True)
-        self._crew = self._ready()
+        if not self.stopping():
+            self._crew = self._ready()
 
     def close(self) -> None:
         """End the work."""
