@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+OLDEST := $(VENV)-oldest
+NEWEST := $(VENV)-newest
 
 # The tests start hundreds of processes; without this each would compile every module anew where the variable is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-all bench clean
+.PHONY: demo test test-all test-oldest test-newest wheel bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/accelsim run alexnet --arch eyeriss --dataflow ws,os,rs --check --plot reports/demo
@@ -23,6 +25,27 @@ test-all: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 -m "slow or not slow"
 
+# The lower bounds of pyproject.toml, exactly, in an environment of their own: what they promise is tested.
+test-oldest:
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/bounds.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/pytest -n 2 -p no:cacheprovider
+
+# The newest of everything on the newest Python there is: make test-newest PYTHON=python3.14
+test-newest:
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(NEWEST)/bin/pytest -n 2 -p no:cacheprovider
+
+# dist/accelsim-*.whl, which a class installs with pip; presets, dataflows and workloads are inside.
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+	@echo "hand out: $$(ls -t dist/accelsim-*.whl | head -1)"
+	@echo "it is installed with: pip install FILE   (or, with the explorer: pip install 'FILE[explorer]')"
+
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
 	$(BIN)/python benchmarks/mappings_per_second.py
@@ -32,7 +55,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scalesim_speed.py
 
 clean:
-	rm -rf $(VENV) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps, made anew when the dependencies change.

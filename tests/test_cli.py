@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -437,11 +438,17 @@ def test_version():
 
 
 def test_help_is_quick():
+    """By the processor's time, since others may be at work beside this test."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
     best = 9.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = spent()
         done = shell("--help")
-        best = min(best, time.perf_counter() - start)
+        best = min(best, spent() - start)
         assert done.returncode == 0 and "run" in done.stdout
     assert best < 0.5, f"accelsim --help took {best:.2f} s"
 

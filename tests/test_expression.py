@@ -172,17 +172,17 @@ def test_what_cannot_be_worked_out(text: str, says: str) -> None:
     ids=range(15),
 )
 def test_hostile_expressions_take_no_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises((ExpressionError, KeyError)):
         parse(text).value(VALUES)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_the_largest_expression_is_quick() -> None:
     text = "+".join(["9**300"] * 49)
-    start = time.perf_counter()
+    start = time.process_time()
     assert parse(text).value({}) == 49 * 9**300
-    assert time.perf_counter() - start < 0.2
+    assert time.process_time() - start < 0.2
 
 
 _numbers = st.one_of(

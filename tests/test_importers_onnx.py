@@ -643,14 +643,14 @@ def test_mutated_models_are_one_line(tmp_path: Path, name: str) -> None:
     raw = ARCHITECTURES[name]().proto().SerializeToString()
     rng = np.random.default_rng(2)
     file = tmp_path / "m.onnx"
-    start, slowest, refusals = time.perf_counter(), 0.0, 0
+    start, slowest, refusals = time.process_time(), 0.0, 0
     for _ in range(500):
         file.write_bytes(mutated(raw, rng))
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             import_onnx(file)
         except InputError as error:
             refusals += 1
             assert "\n" not in str(error) and str(error).startswith(str(file))
-        slowest = max(slowest, time.perf_counter() - began)
-    assert refusals > 100 and slowest < 2, (refusals, slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - began)
+    assert refusals > 100 and slowest < 2, (refusals, slowest, time.process_time() - start)

@@ -297,7 +297,7 @@ def test_cycles_and_shapes(file: Path) -> None:
 
 
 def test_sizes_beyond_reason_are_refused_at_once(file: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for node in (
         "type: max_pool, R: 1",
         "type: average_pool, R: 2000000000",
@@ -323,7 +323,7 @@ def test_sizes_beyond_reason_are_refused_at_once(file: Path) -> None:
         f"{wide}  - {{name: c, type: concat, inputs: [{names}]}}\n  - {{name: f, M: 1, R: 1}}\n",
     )
     assert graph.peak_words >= 4 * 3000, "what nobody reads leaves the network and stays to its end"
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_file_that_doubles_is_refused_at_once(file: Path) -> None:
@@ -332,7 +332,7 @@ def test_a_file_that_doubles_is_refused_at_once(file: Path) -> None:
         f"      - {{name: y, block: b{i + 1}}}\n"
         for i in range(15)
     )
-    start = time.perf_counter()
+    start = time.process_time()
     text = (
         f"name: n\ninput: [1, 4, 4]\nblocks:\n{blocks}  b15:\n    nodes:\n      - {{M: 1, R: 1}}\n"
         f"graph:\n  - {{name: g, block: b0}}\n"
@@ -340,7 +340,7 @@ def test_a_file_that_doubles_is_refused_at_once(file: Path) -> None:
     said = refused(file, text)
     assert (
         "at most 10000 nodes once its blocks are unrolled" in said
-        and time.perf_counter() - start < 2
+        and time.process_time() - start < 2
     )
     many = text.replace("block: b0}", "block: b15, repeat: 1001}")
     assert "of at most 1000" in refused(file, many)
@@ -443,6 +443,6 @@ def test_every_shipped_graph_is_shaped() -> None:
 
 def test_a_shipped_file_loads_quickly() -> None:
     load_workload("resnet152")
-    start = time.perf_counter()
+    start = time.process_time()
     load_workload("resnet50")
-    assert time.perf_counter() - start < 0.25
+    assert time.process_time() - start < 0.25

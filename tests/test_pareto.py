@@ -67,11 +67,11 @@ def test_bad_columns(columns: list[str], maximize: list[str], says: str) -> None
 def test_large_fronts_are_quick() -> None:
     rng = np.random.default_rng(0)
     many = rng.random((159_000, 3))
-    start = time.perf_counter()
+    start = time.process_time()
     found = front(many)
     assert 50 < found.sum() < 2000
     assert front(many[:, :2]).sum() > 0
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_sensitivity_finds_what_moves() -> None:

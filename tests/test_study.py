@@ -287,9 +287,9 @@ HEAD = "workload: lenet5\narch: systolic\ndataflows: ws\n"
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_studies_are_refused_at_once(text: str, file: Path) -> None:
     file.write_text(HEAD + text + "\n")
-    start = time.perf_counter()
+    start = time.process_time()
     line = refused_sweep(file)
-    assert time.perf_counter() - start < 4 and len(line) < 700, line
+    assert time.process_time() - start < 4 and len(line) < 700, line
 
 
 def test_hostile_studies_in_little_memory(tmp_path: Path) -> None:

@@ -102,12 +102,12 @@ def test_rows_of_equal_time_share_a_point():
 
 @pytest.mark.parametrize("rows", [1, 50, 50_000])
 def test_gantt_draws(rows):
-    start = time.perf_counter()
+    start = time.process_time()
     figure = timeline.gantt(
         made(rows), "A title that says which layer of which network ran on what"
     )
     FigureCanvasAgg(figure).draw()
-    assert time.perf_counter() - start < 20  # a second or so, alone
+    assert time.process_time() - start < 20  # a second or so, alone
     assert_readable(figure)
     (axes,) = figure.axes
     names = [t.get_text() for t in axes.get_yticklabels()]

@@ -127,7 +127,9 @@ _imported: Any = None
 def _numba() -> Any:
     """numba, told to say once a process that it compiles, if it does; None without it."""
     global _imported
-    if _imported is None:
+    with _lock:
+        if _imported is not None:
+            return _imported
         try:
             import numba
             from numba.core import event

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable
+from numbers import Number
 
 MAX_LISTED = 16  # choices in a message
 
@@ -48,6 +49,13 @@ class InputError(ValueError):
         elif 0 < len(every) <= MAX_LISTED:
             text += f"; choices: {one_line(', '.join(every), 200)}"
         super().__init__(text)
+
+
+def got(value: object) -> str:
+    """What was given, in a message: text and numbers as they are, anything else by its type."""
+    if isinstance(value, str):
+        return repr(value)
+    return str(value) if value is None or isinstance(value, Number) else type(value).__name__
 
 
 def nearest(word: str, choices: Iterable[str]) -> tuple[str, ...]:

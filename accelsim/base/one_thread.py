@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
+
+_VARIABLE = "OPENBLAS_NUM_THREADS"
+_lock = Lock()
+_inside = 0  # threads that are within and found nothing set: the last one out takes it away
 
 
 @contextmanager
@@ -12,10 +17,16 @@ def one_thread() -> Iterator[None]:
     """Processes started within get one BLAS thread each: what is multiplied is small, and the
     processes are the threads.
     """
-    before = os.environ.get("OPENBLAS_NUM_THREADS")
-    os.environ["OPENBLAS_NUM_THREADS"] = before or "1"
+    global _inside
+    with _lock:
+        ours = _inside > 0 or not os.environ.get(_VARIABLE)
+        _inside += ours
+        if ours:
+            os.environ[_VARIABLE] = "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["OPENBLAS_NUM_THREADS"]
+        with _lock:
+            _inside -= ours
+            if ours and not _inside:
+                os.environ.pop(_VARIABLE, None)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from accelsim.base.errors import InputError, folded, nearest
+from accelsim.base.errors import InputError, folded, got, nearest
 
 SINGULAR = {
     "workloads": "workload",
@@ -46,7 +46,11 @@ def resolve_file(kind: str, name_or_path: str | os.PathLike[str]) -> Path:
     Hyphens, underscores and case do not matter in a name, and a dataflow also goes by its ``short``
     name. Raises InputError if there is none.
     """
-    text = os.fspath(name_or_path)
+    text = os.fspath(name_or_path) if isinstance(name_or_path, (str, os.PathLike)) else None
+    if not isinstance(text, str):
+        what = SINGULAR.get(kind, kind)
+        rule = f"must be a name, a file or {'an' if what[0] in 'aeiou' else 'a'} {what}"
+        raise InputError(rule, key=what, got=got(name_or_path))
     if isinstance(name_or_path, os.PathLike) or _is_path(text):
         return existing(Path(text), shipped_names(kind))
     path = shipped_file(kind, text)

@@ -1,32 +1,40 @@
-"""Plain data as a pydantic model, or one clear line about the first thing that is wrong with it.
+"""What comes in is checked here, once: files as pydantic models, and the arguments of public
+functions.  What is wrong is one clear line (``first_error`` says which).
 
 ``load_model`` is what reads every kind of file: workloads, dataflows, architectures, mappings and
 studies; ``load_named`` finds it by name first.  ``validate`` is for data that are there already (an
 importer's, a list of layers).  pydantic is imported when something is validated.
 
-Of all that pydantic finds wrong one thing is told, the first in the file, with its place there; a
-misspelt key goes before what it leaves missing.
+``checked`` is the door of a public function: by the name of an argument it is known what it has to
+be, and inside types are what they say, so that 1, 1.0 and True never meet in one cache.
 """
 
 from __future__ import annotations
 
+import inspect
+import operator
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from functools import lru_cache, wraps
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from accelsim.base.errors import InputError
-from accelsim.base.model_keys import declared_keys, types_at
+from accelsim.base.errors import InputError, got
+from accelsim.base.first_error import first_error
 from accelsim.base.overrides import apply_overrides
-from accelsim.base.shipped import SINGULAR, resolve_file, shipped_file
-from accelsim.base.yaml_reading import FLOAT, Steps, TextPlace, YamlSource, in_words, read_yaml
+from accelsim.base.shipped import resolve_file, shipped_file
+from accelsim.base.yaml_reading import YamlSource, read_yaml
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
 
     Model = TypeVar("Model", bound=BaseModel)
+
+MOST_WORKERS = 4096  # processes at a time
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def load_model(
@@ -91,215 +99,165 @@ def validate(
     try:
         return model.model_validate(data)
     except ValidationError as e:
-        raise _first_error(e, data, model, kind, source, overridden) from None
+        raise first_error(e, data, model, kind, source, overridden) from None
 
 
-# What pydantic finds wrong, by its name of the error, in our words.
-_RULES = {
-    "missing": "must be given",
-    "extra_forbidden": "no such key",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "string_type": "must be text",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
-    "dict_type": "must be a mapping of keys to values",
-    "model_type": "must be a mapping of keys to values",
-    "model_attributes_type": "must be a mapping of keys to values",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
-    "literal_error": "must be {expected}",
-    "union_tag_invalid": "must be {expected_tags}",
+# Arguments ----------------------------------------------------------------------------------------
+
+
+def checked(function: F) -> F:
+    """``function`` with its arguments checked before it begins, each by its name (``ARGUMENTS``);
+    None goes where it is the default.  numpy's whole numbers become Python's.  Raises InputError.
+    """
+    parameters = inspect.signature(function).parameters
+    names = tuple(parameters)
+    optional = frozenset(name for name, p in parameters.items() if p.default is None)
+
+    @wraps(function)
+    def at_the_door(*given: Any, **named: Any) -> Any:
+        placed = [
+            argument(name, value, name in optional)
+            for name, value in zip(names, given, strict=False)
+        ]
+        for name, value in named.items():
+            named[name] = argument(name, value, name in optional)
+        return function(*placed, *given[len(placed) :], **named)
+
+    return cast(F, at_the_door)
+
+
+def check_fields(made: Any) -> None:
+    """The same for a dataclass that has just been made: its fields are the arguments."""
+    for f in fields(made):
+        value = getattr(made, f.name)
+        good = argument(f.name, value, f.default is None)
+        if good is not value:
+            object.__setattr__(made, f.name, good)
+
+
+def argument(name: str, value: Any, optional: bool = False) -> Any:
+    """An argument as its function takes it.  Raises InputError."""
+    rule = ARGUMENTS.get(name)
+    return value if rule is None or (value is None and optional) else rule(name, value)
+
+
+def expect(name: str, value: Any, kind: type) -> None:
+    """Raises InputError if an argument is no ``kind``."""
+    if not isinstance(value, kind):
+        raise InputError(f"must be a {kind.__name__}", key=name, got=got(value))
+
+
+def whole(name: str, value: Any) -> int:
+    """A whole number, numpy's among them; True and 1.0 are none.  How large it has to be is for
+    the function to say.
+    """
+    if type(value) is int:
+        return value
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        least = f" of at least {_LEAST[name]}" if name in _LEAST else ""
+        raise InputError(f"must be a whole number{least}", key=name, got=got(value))
+    return operator.index(value)
+
+
+def _workers(name: str, value: Any) -> int:
+    number = whole(name, value)
+    if number > MOST_WORKERS:
+        raise InputError(f"must be at most {MOST_WORKERS}", key=name, got=got(value))
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError("must be a number", key=name, got=got(value))
+    return value if isinstance(value, (int, float)) else float(value)
+
+
+def truth(name: str, value: Any) -> bool:
+    """True or False, numpy's among them; 1 is neither."""
+    if type(value) is bool:
+        return value
+    if getattr(value, "ndim", None) != 0 or type(value.item()) is not bool:
+        raise InputError("must be True or False", key=name, got=got(value))
+    return bool(value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError("must be text", key=name, got=got(value))
+    return value
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    """Several names, in a list; one text would be read letter by letter."""
+    names: tuple[Any, ...] = (None,)
+    if not isinstance(value, (str, bytes, Mapping)):
+        with suppress(TypeError):
+            names = tuple(value)
+    if not all(isinstance(x, str) for x in names):
+        raise InputError("must be a list of names", key=name, got=got(value))
+    return names
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else _names(name, value)
+
+
+def _keys(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InputError("must be a mapping of dotted keys to values", key=name, got=got(value))
+    return value
+
+
+def _groups(name: str, value: Any) -> Any:
+    """Keys that move together: one mapping, or a list of such."""
+    several = isinstance(value, (list, tuple))
+    for group in value if several else [value]:
+        _keys(name, group)
+    return value
+
+
+def _file(name: str, value: Any) -> Any:
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise InputError("must be a path", key=name, got=got(value))
+    return value
+
+
+def _called(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise InputError("must be a function that is called with it", key=name, got=got(value))
+    return value
+
+
+def _mapper(name: str, value: Any) -> Any:
+    return value if isinstance(value, bool) else _text(name, value)
+
+
+def _frame(name: str, value: Any) -> Any:
+    from pandas import DataFrame
+
+    if not isinstance(value, DataFrame):
+        raise InputError("must be a pandas DataFrame", key=name, got=got(value))
+    return value
+
+
+# What an argument of that name has to be, wherever it is asked for.  Others (``workload``,
+# ``arch``, ``dataflow``, ``mapping``) are checked by what loads them.
+_LEAST = {"batch": 1, "seed": 0, "trials": 1, "sample": 1, "first": 1, "cycles": 1, "bits": 2}
+_LEAST |= {"jobs": 1, "processes": 1}
+_SWITCHES = "check timeline sample_folds end_to_end fuse_buffers total text"
+_WORDS = "engine direction objective tiles loss name description where study how column on_error"
+ARGUMENTS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(_LEAST, whole),
+    **dict.fromkeys(_SWITCHES.split(), truth),
+    **dict.fromkeys(_WORDS.split(), _text),
+    **dict.fromkeys(("limit", "rate"), _number),
+    **dict.fromkeys(("constraints", "columns", "on", "keys", "maximize"), _texts),
+    **dict.fromkeys(("overrides", "grid"), _keys),
+    **dict.fromkeys(("store", "path"), _file),
+    **dict.fromkeys(("frame", "a", "b"), _frame),
+    **dict.fromkeys(("jobs", "processes"), _workers),
+    "layers": _names,
+    "zipped": _groups,
+    "mapper": _mapper,
+    "progress": _called,
 }
-# Rules whose text speaks of a whole mapping and says itself what was got.
-_WHOLE = ("value_error", "assertion_error")
-
-
-def _first_error(
-    error: ValidationError,
-    data: dict[str, Any],
-    model: type[Any],
-    kind: str,
-    source: YamlSource | None,
-    overridden: Sequence[str],
-) -> InputError:
-    first = min(
-        (_PydanticError(e, data) for e in error.errors(include_url=False)),
-        key=lambda f: f.rank(source),
-    )
-    key = ".".join(_key_steps(data, first.path))
-    place = _place(first.path, source)
-    if any(key == o or key.startswith(o + ".") for o in overridden):
-        place = None
-    line, column = (
-        (None, None) if place is None else (place.key if first.about_key else place.value)
-    )
-    rule, got, choices = first.rule(), first.got(place), first.choices(model)
-    if below := [o for o in overridden if first.whole and o.startswith(f"{key}." if key else "")]:
-        rule += f" (overridden: {', '.join(below)})"
-    if not key and got is None and not first.whole:
-        key = SINGULAR.get(kind, kind)
-    return InputError(
-        rule,
-        file=source.file if source else None,
-        line=line,
-        column=column,
-        key=key,
-        got=got,
-        choices=choices,
-    )
-
-
-class _PydanticError:
-    """One of pydantic's errors, related to the data it is about.
-
-    ``loc`` is pydantic's location, ``path`` the part of it that leads through the data.  ``whole``
-    says that the error is of a mapping as a whole and has a sentence of its own (``text``),
-    ``about_key`` that it is of a key and not of a value.
-    """
-
-    def __init__(self, error: Any, data: Any) -> None:
-        self.error, self.type, self.input = error, str(error["type"]), error["input"]
-        self.context = {
-            k: int(v) if isinstance(v, float) and v.is_integer() else v
-            for k, v in error.get("ctx", {}).items()
-        }
-        self.loc = tuple(error["loc"])
-        self.whole = self.type in _WHOLE and (isinstance(self.input, dict) or not self.loc)
-        self.text = error["msg"].split(", ", 1)[-1] if self.type in _WHOLE else ""
-        self.path = _data_steps(data, self.loc)
-        if self.type == "missing":
-            self.path = (*self.path, self.loc[-1])
-        if self.type == "union_tag_invalid":
-            self.path = (*self.path, "type")
-        if self.whole:
-            self._follow(data)
-        self.about_key = (
-            self.type in ("missing", "extra_forbidden") or self.whole or self.loc[-1:] == ("[key]",)
-        )
-
-    def _follow(self, data: Any) -> None:
-        """A model's own message may begin with the dotted key it is about: go there as far as the
-        data do.
-        """
-        head, colon, rest = self.text.partition(": ")
-        for step in self.path:
-            data = (_entry(data, step) or (None,))[0]
-        if colon and (steps := _dotted(data, head)):
-            self.path, self.text = (*self.path, *steps), rest
-
-    def rank(self, source: YamlSource | None) -> tuple[int, tuple[int, int]]:
-        """A misspelt key comes before what it leaves missing, a bad entry before the list it leaves
-        short; else as in the file.
-        """
-        place = _place(self.path, source)
-        order = {"extra_forbidden": 0, "missing": 2, "too_short": 3}.get(self.type, 1)
-        return order, place.key if place else (0, 0)
-
-    def rule(self) -> str:
-        if self.type in _WHOLE:
-            return self.text
-        if self.type == "too_short" and self.context["min_length"] == 1:
-            return "must not be empty"
-        template = _RULES.get(self.type)
-        rule = (
-            template.format(**self.context)
-            if template
-            else self.error["msg"][:1].lower() + self.error["msg"][1:]
-        )
-        if self.type == "string_type" and isinstance(self.input, (int, float)):
-            rule += " (in quotes)"
-        if (
-            self.type in ("int_type", "float_type")
-            and isinstance(self.input, str)
-            and FLOAT.fullmatch(self.input)
-        ):
-            rule += " without quotes"
-        return rule
-
-    def got(self, place: TextPlace | None) -> str | None:
-        if self.type == "missing" or self.whole or "got " in self.text:
-            return None
-        if self.about_key:
-            return str(self.path[-1])
-        if self.type == "union_tag_invalid":
-            return str(self.context["tag"])
-        return (
-            in_words(self.input)
-            if place is None or isinstance(self.input, (list, tuple))
-            else place.text or "nothing"
-        )
-
-    def choices(self, model: type[Any]) -> list[str]:
-        if self.type == "extra_forbidden":
-            return [key for spot in types_at(model, self.loc[:-1]) for key in declared_keys(spot)]
-        return re.findall(
-            r"'([^']*)'", str(self.context.get("expected", self.context.get("expected_tags", "")))
-        )
-
-
-def _data_steps(data: Any, loc: Steps) -> Steps:
-    """The part of pydantic's location that is in the data; it also names union members, which are
-    not.
-    """
-    path: Steps = ()
-    for step in loc:
-        if (below := _entry(data, step)) is not None:
-            data, path = below[0], (*path, step)
-    return path
-
-
-def _dotted(data: Any, text: str) -> Steps | None:
-    """The keys and indices that a dotted key names, as far as the data go; keys may have dots.
-    None if it names none.
-    """
-    if isinstance(data, dict):
-        keys: Iterable[str | int] = data
-    elif isinstance(data, (list, tuple)):
-        keys = range(len(data))
-    else:
-        return ()
-    for key in keys:
-        if text == str(key):
-            return (key,)
-        if (
-            text.startswith(f"{key}.")
-            and (below := _dotted(data[key], text[len(str(key)) + 1 :])) is not None
-        ):
-            return (key, *below)
-    return None
-
-
-def _entry(data: Any, step: str | int) -> tuple[Any] | None:
-    """What stands at a key or index, in a tuple of one; None if there is no such thing."""
-    if isinstance(data, dict):
-        return (data[step],) if step in data else None
-    inside = isinstance(data, (list, tuple)) and isinstance(step, int) and step < len(data)
-    return (data[step],) if inside else None
-
-
-def _key_steps(data: Any, path: Steps) -> Iterator[str]:
-    """The path in words: an entry of a list goes by its name if it has one."""
-    for step in path:
-        data = (_entry(data, step) or (None,))[0]
-        name = data.get("name") if isinstance(step, int) and isinstance(data, dict) else None
-        yield name if isinstance(name, str) and name else str(step)
-
-
-def _place(path: Steps, source: YamlSource | None) -> TextPlace | None:
-    if source is None:
-        return None
-    while path not in source.places:
-        path = path[:-1]
-    return source.places[path]

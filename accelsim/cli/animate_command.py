@@ -14,6 +14,7 @@ from accelsim.cli.common import (
     direction_option,
     overrides_option,
     pairs,
+    ready,
     seed_option,
 )
 
@@ -85,6 +86,7 @@ def animate(
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
+    ready(output)
     from accelsim.view.player.animation import animate as make
 
     animation = make(

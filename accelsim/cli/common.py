@@ -4,6 +4,7 @@ and writing it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,24 @@ import click
 ENGINES = ("analytic", "event", "cycle")
 BATCH = click.IntRange(1, 2**31 - 1)
 DIRECTIONS = ("forward", "grad_input", "grad_weight")
-FILE = click.Path(dir_okay=False, path_type=Path)
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+MOST_NAME = 255  # bytes of a name, which file systems take
+OTHER_KINDS = (".parquet", ".pq", ".feather", ".xlsx", ".png", ".svg", ".pdf", ".npz", ".sqlite")
+
+
+class NamedPath(click.Path):
+    """A path that a file system can have."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("must name a file, got nothing", param, ctx)
+        if any(len(os.fsencode(part)) > MOST_NAME for part in Path(value).parts):
+            self.fail(f"has a name of more than {MOST_NAME} bytes", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FILE = NamedPath(dir_okay=False, path_type=Path)
+DIRECTORY = NamedPath(file_okay=False, path_type=Path)
+ANY_PATH = NamedPath(path_type=Path)
 
 # Options ------------------------------------------------------------------------------------------
 
@@ -93,10 +110,17 @@ class Records(Protocol):
 
 
 def chosen_form(form: str | None, output: Path | None) -> str:
-    """``--format`` if it was given, else by the ending of ``-o``, else ``table``."""
+    """``--format`` if it was given, else by the ending of ``-o``, else ``table``.  Refuses the
+    ending of what would be something else.
+    """
     if form is not None:
         return form
     ending = output.suffix.lower() if output is not None else ""
+    if ending in OTHER_KINDS:
+        raise click.UsageError(
+            f"-o {output}: a table, .csv or .json is written here, not {ending} "
+            "(with --format, whatever the name)"
+        )
     return {".csv": "csv", ".json": "json"}.get(ending, "table")
 
 
@@ -123,6 +147,19 @@ def ready(output: Path | None, option: str = "-o") -> None:
         raise click.UsageError(
             f"{option} {output}: cannot be written: no such directory {output.parent}"
         )
+
+
+def ready_directory(folder: Path | None, option: str = "--plot") -> None:
+    """Refuses a directory that cannot be made, since a file stands on the way to it, before
+    anything is computed.
+    """
+    if folder is None:
+        return
+    for above in (folder, *folder.absolute().parents):
+        if above.exists():
+            if not above.is_dir():
+                raise click.UsageError(f"{option} {folder}: cannot be written: {above} is a file")
+            return
 
 
 @contextmanager

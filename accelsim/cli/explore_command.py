@@ -18,7 +18,7 @@ import click
 def explore(port: int, browser: bool) -> int:
     """Explore layers, arrays and dataflows in a page on this machine.
 
-    Needs the extra explorer: pip install 'accelsim[explorer]'.  Nobody but this machine's own
+    Needs two packages more: pip install starlette uvicorn.  Nobody but this machine's own
     browser is answered.
     """
     from accelsim.view.explorer.serve import serve

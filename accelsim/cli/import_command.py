@@ -8,12 +8,13 @@ out or changed on the way, and the nodes that cannot be imported (exit 2, nothin
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import FILE, output_option, write, writing
+from accelsim.cli.common import ANY_PATH, FILE, output_option, write, writing
 
 if TYPE_CHECKING:
     from accelsim.importers.network_builder import Imported
@@ -30,7 +31,7 @@ _SUFFIXES = {
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=ANY_PATH)
 @click.option(
     "--from", "form", type=click.Choice(FORMATS), help="The format; by the file's ending otherwise."
 )
@@ -174,9 +175,13 @@ def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int
         return 0
     from accelsim.base.whole_files import whole_file
     from accelsim.importers.onnx_export import export_onnx
-    from accelsim.workload.graph.weights import load_arrays
+    from accelsim.workload.graph.weights import check_weights, load_arrays
 
-    model = export_onnx(network, load_arrays(weights) if weights is not None else None)
+    arrays = None
+    if weights is not None:
+        graph = network.network
+        arrays = load_arrays(weights, None if graph is None else partial(check_weights, graph))
+    model = export_onnx(network, arrays)
     with writing(f"-o {output}"), whole_file(output) as stream:
         stream.write(model)
     if weights is None:

@@ -7,6 +7,7 @@ is imported when it runs, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -36,6 +37,10 @@ def cli() -> None:
     """
     # The products are small: more threads would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Pictures are files here: what matplotlib would show them with, and how long it takes to look
+    # for fonts, is nothing to the user.
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 @cli.command("list")
@@ -77,6 +82,8 @@ def main() -> None:
         code = cli.main(
             [a for a in args if a != "--debug"], prog_name="accelsim", standalone_mode=False
         )
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here a full disk is still one line
     except click.exceptions.Exit as done:
         code = done.exit_code
     except (KeyboardInterrupt, click.Abort):
@@ -88,6 +95,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         code = 0
+    except OSError as error:
+        if debug:
+            raise
+        _system(error)
+        code = 2
     except MemoryError as error:
         from accelsim.base.errors import one_line
 
@@ -111,6 +123,24 @@ def main() -> None:
             )
             code = 1
     sys.exit(code or 0)
+
+
+def _system(error: OSError) -> None:
+    """What the system refuses, in one line; what is left for stdout is let go."""
+    from accelsim.base.errors import one_line
+
+    why = (error.strerror or str(error)).lower()
+    place = error.filename
+    if place is None:
+        try:
+            place = f"output of {os.path.basename(sys.argv[0]) or 'accelsim'} in {os.getcwd()}"
+        except OSError:
+            place = "the working directory"
+    click.echo(one_line(f"{os.fsdecode(place)}: cannot be read or written: {why}"), err=True)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(error: click.ClickException) -> None:

@@ -28,6 +28,7 @@ from accelsim.cli.common import (
     overrides_option,
     pairs,
     ready,
+    ready_directory,
     say_drawn,
     write,
     writing,
@@ -118,7 +119,9 @@ def map_(
 
     from accelsim.results.map_network import map_network
 
-    ready(output)
+    for option, path in (("-o", output), ("--save", save)):
+        ready(path, option)
+    ready_directory(plot)
     form = chosen_form(form, output)
     with tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False) as line:
         best = map_network(
@@ -146,7 +149,7 @@ def map_(
     for name, why in best.errors.items():
         click.echo(f"{name}: {why}", err=True)
     if save is not None and best.layers:
-        with writing(f"-o {save}"):
+        with writing(f"--save {save}"):
             best.save_mappings(save)
     if plot is not None and not best.stopped:
         _draw(best, workload, arch, dataflow, batch, direction, pairs(overrides), tiles, plot)

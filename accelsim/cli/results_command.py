@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import output_option
+from accelsim.cli.common import ANY_PATH, output_option
 from accelsim.cli.frame_tables import brief, chosen_format, frame_format_option, names, put
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=ANY_PATH)
 @click.option(
     "--where",
     metavar="EXPR",

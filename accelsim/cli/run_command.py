@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from accelsim.cli.common import (
+    ANY_PATH,
     DIRECTORY,
     ENGINES,
     FILE,
@@ -33,6 +34,7 @@ from accelsim.cli.common import (
     overrides_option,
     pairs,
     ready,
+    ready_directory,
     say_drawn,
     seed_option,
     total_option,
@@ -122,7 +124,7 @@ if TYPE_CHECKING:
 @click.option("--plot", type=DIRECTORY, metavar="DIR", help="Draw figures there, PNG and SVG.")
 @click.option(
     "--timeline",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     metavar="DIR|FILE.json",
     help="With --engine event: who was busy when, CSV and figures, or one Chrome trace.",
 )
@@ -183,6 +185,9 @@ def run(
     ready(output)
     if timeline is not None and timeline.suffix.lower() == ".json":
         ready(timeline, "--timeline")
+    else:
+        ready_directory(timeline, "--timeline")
+    ready_directory(plot)
     form = chosen_form(form, output)
     from tqdm import tqdm
 

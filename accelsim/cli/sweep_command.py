@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import DIRECTORY, FILE, output_option
+from accelsim.cli.common import ANY_PATH, DIRECTORY, FILE, output_option
 from accelsim.cli.frame_tables import brief, chosen_format, frame_format_option, put
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=ANY_PATH)
 @click.option(
     "--store",
     type=FILE,

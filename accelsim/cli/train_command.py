@@ -174,9 +174,12 @@ def train(
             click.echo(str(error), err=True)
             return 1
     write(answer(done.rows, form, total), output)
-    for path, save_to in ((save, done.save_weights), (gradients, done.save_gradients)):
+    for option, path, save_to in (
+        ("--save", save, done.save_weights),
+        ("--gradients", gradients, done.save_gradients),
+    ):
         if path is not None:
-            with writing(path):
+            with writing(f"{option} {path}"):
                 save_to(path)
     click.echo(done.summary, err=True)
     for failure in done.failures:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
+from accelsim.base.validation import checked
 from accelsim.explore.row_names import ENERGIES, IDENTITY, axes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = ("cycles", *ENERGIES, "area_um2")
 
 
+@checked
 def compare(
     a: pd.DataFrame,
     b: pd.DataFrame,

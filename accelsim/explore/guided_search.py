@@ -243,7 +243,7 @@ class _Guide:
         try:
             import optuna
         except ImportError:
-            raise InputError("guided search needs Optuna: pip install 'accelsim[optuna]'") from None
+            raise InputError("guided search needs Optuna: pip install optuna") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # options of the sampler that Optuna calls experimental

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from accelsim.base.errors import InputError
@@ -85,6 +86,7 @@ class Machines:
 
 
 _built: OrderedDict[tuple[bytes, bytes], Architecture] = OrderedDict()
+_built_lock = Lock()
 
 
 def rebuild(
@@ -104,6 +106,7 @@ def rebuild(
 
 def keep(base: bytes, digest: bytes, arch: Architecture) -> None:
     """An architecture that is built already, for ``rebuild``."""
-    _built[base, digest] = arch
-    while len(_built) > KEPT:
-        _built.popitem(last=False)
+    with _built_lock:
+        _built[base, digest] = arch
+        while len(_built) > KEPT:
+            _built.popitem(last=False)

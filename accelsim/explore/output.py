@@ -32,7 +32,7 @@ def need_parquet(path: Path) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError:
-        rule = "Parquet needs pyarrow: pip install 'accelsim[parquet]'"
+        rule = "Parquet needs pyarrow: pip install pyarrow"
         raise InputError(rule, file=path) from None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.validation import checked
 from accelsim.explore.row_names import numbers
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 
+@checked
 def pareto(
     frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str] = ()
 ) -> pd.DataFrame:

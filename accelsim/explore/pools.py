@@ -158,7 +158,7 @@ def connect(address: str, timeout_s: float = 20.0) -> Crew:
         import distributed
     except ImportError:
         raise WorkerError(
-            "a scheduler needs Dask: pip install 'accelsim[dask]'", key="scheduler"
+            "a scheduler needs Dask: pip install dask distributed", key="scheduler"
         ) from None
     for name in ("client", "core", "utils"):  # what goes wrong is said in one line here
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL + 1)

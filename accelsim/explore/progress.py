@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from accelsim.base.errors import InputError
 from accelsim.base.text_table import spaced
 
 EVERY_S = 10.0  # between lines where there is no terminal
@@ -32,7 +33,10 @@ class Progress:
 
     @classmethod
     def of(cls, wanted: Watched) -> Progress:
-        """One for whatever a caller may give."""
+        """One for whatever a caller may give.  Raises InputError for anything else."""
+        if not (wanted is None or isinstance(wanted, (bool, Progress)) or callable(wanted)):
+            rule = "must be True, False or a function that is called with (done, total)"
+            raise InputError(rule, key="progress", got=str(wanted))
         return wanted if isinstance(wanted, Progress) else cls(wanted)
 
     def begin(self, total: int, done: int = 0) -> None:

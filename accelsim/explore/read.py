@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from accelsim.base.errors import InputError
 from accelsim.base.expression import Expression, ExpressionError, parse
+from accelsim.base.validation import checked
 from accelsim.explore.columns import Table
 from accelsim.explore.row_names import axes
 from accelsim.explore.store import Store
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 def read_store(
     store: str | os.PathLike[str],
     where: str | None = None,

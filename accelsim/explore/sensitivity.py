@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelsim.base.validation import checked
 from accelsim.explore.row_names import IDENTITY, energy_column, numbers, varied_axes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ COLUMNS = [
 ]
 
 
+@checked
 def sensitivity(
     frame: pd.DataFrame, column: str | None = None, keys: Sequence[str] | None = None
 ) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from typing import Any
 from accelsim.base.expression import Expression
 from accelsim.explore.columns import ColumnBlock, column
 from accelsim.explore.plan import SweepPlan, axis_value
-from accelsim.explore.store_file import StoreError, marks, quoted
+from accelsim.explore.store_file import StoreError, quoted
 from accelsim.explore.store_reading import StoreReading
 from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION, __version__
@@ -76,8 +76,9 @@ class Store(StoreReading):
             study = self._study(name, f"{digest} {name}", definition or {})
             if self._members(study, position, plan.rows) < plan.rows:
                 ids = self._rows(plan)
+                entry = self.inserting("members", ("study", "position", "row"))
                 self.db.executemany(
-                    "insert or replace into members(study, position, row) values (?, ?, ?)",
+                    entry.replace("or ignore", "or replace", 1),
                     ((study, position + n, number) for n, number in enumerate(ids)),
                 )
 
@@ -95,11 +96,10 @@ class Store(StoreReading):
         kinds = {n: c.kind for n, c in zip(block.names, block.columns, strict=True)}
         own = [quoted(sql) for sql in self.ensure("points", kinds)]
         layout, run = self.layout(block.names), self._this_run()
-        names = ", ".join(["key", "run", "finished", "status", "error", "layout", *own])
-        places = marks(6 + len(own))
+        names = ["key", "run", "finished", "status", "error", "layout", *own]
         rows = zip(keys, block.status, block.error, block.rows(), strict=True)
         self.db.executemany(
-            f"insert or ignore into points({names}) values ({places})",
+            self.inserting("points", names),
             ((k, run, now, status, error, layout, *values) for k, status, error, values in rows),
         )
 
@@ -122,17 +122,18 @@ class Store(StoreReading):
         """This process as one that has stored points, written down when it first does."""
         known = "select 1 from runs where id = ?"
         if self._run is None or self.db.execute(known, (self._run,)).fetchone() is None:
-            names = "started, accelsim_version, model_version, host, pid"
-            values = (time.time(), __version__, MODEL_VERSION, socket.gethostname(), os.getpid())
-            entry = f"insert into runs({names}) values ({marks(5)})"
-            self._run = self.db.execute(entry, values).lastrowid
-        assert self._run is not None
+            names = ("id", "started", "accelsim_version", "model_version", "host", "pid")
+            host, number = socket.gethostname(), self.next_id("runs")
+            values = (number, time.time(), __version__, MODEL_VERSION, host, os.getpid())
+            self.db.execute(self.inserting("runs", names), values)
+            self._run = number
         return self._run
 
     def _study(self, name: str, digest: str, definition: Mapping[str, Any]) -> int:
-        names = "name, digest, started, definition"
-        values = (name, digest, time.time(), json.dumps(definition, default=str))
-        self.db.execute(f"insert or ignore into studies({names}) values ({marks(4)})", values)
+        names = ("id", "name", "digest", "started", "definition")
+        told = json.dumps(definition, default=str)
+        values = (self.next_id("studies"), name, digest, time.time(), told)
+        self.db.execute(self.inserting("studies", names), values)
         query = "select id from studies where digest = ?"
         return int(self.db.execute(query, (digest,)).fetchone()[0])
 
@@ -147,9 +148,11 @@ class Store(StoreReading):
         machines, items = self._machines(plan), self._items(plan)
         places = [(machine, item) for machine in machines for item in items]
         keys, points = plan.keys(), plan.row_points.tolist()
+        first = self.next_id("rows")
+        named = zip(places, points, strict=True)
         self.db.executemany(
-            "insert or ignore into rows(machine, item, key) values (?, ?, ?)",
-            ((m, i, keys[point]) for (m, i), point in zip(places, points, strict=True)),
+            self.inserting("rows", ("id", "machine", "item", "key")),
+            ((first + n, m, i, keys[point]) for n, ((m, i), point) in enumerate(named)),
         )
         ids: dict[tuple[int, int], int] = {}
         query = "select id, item from rows where machine = ?"
@@ -200,11 +203,8 @@ class Store(StoreReading):
 
     def _entry(self, table: str, identity: Mapping[str, Any], rest: Mapping[str, Any]) -> int:
         """The id of the entry with this identity, added with the rest if there is none."""
-        entry = {**identity, **rest}
-        self.db.execute(
-            f"insert or ignore into {table}({', '.join(entry)}) values ({marks(len(entry))})",
-            tuple(entry.values()),
-        )
+        entry = {"id": self.next_id(table), **identity, **rest}
+        self.db.execute(self.inserting(table, tuple(entry)), tuple(entry.values()))
         conditions = " and ".join(f"{name} = ?" for name in identity)
         query = f"select id from {table} where {conditions}"
         return int(self.db.execute(query, tuple(identity.values())).fetchone()[0])

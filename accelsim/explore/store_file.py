@@ -10,50 +10,73 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NoReturn, Self
+from zlib import crc32
 
 from accelsim.base.errors import InputError
 from accelsim.explore.columns import widest
 
-VERSION = 1  # of the tables below
+VERSION = 2  # of the tables below
 APPLICATION = 0x6163636C  # "accl"
 LOCK_S = 30.0  # another writer is waited for so long
-CHECKED_BYTES = 300_000_000  # larger files are not checked through when they are opened
+CHECKED_BYTES = 300_000_000  # larger files are not checked through before they are read
+MOST_ARGUMENTS = 90  # of one function; SQLite takes 100
 MOST_COLUMNS = 1900  # of one table; SQLite takes 2000
 
+# Every table has a ``checksum``: of each row's columns as they are in ``COLUMNS``, then those that
+# points and machines have grown.
 TABLES = """
 create table columns(
   id integer primary key, place text not null, name text not null, kind text not null,
-  sql text not null, unique(place, name));
-create table layouts(id integer primary key, names text not null unique);
+  sql text not null, checksum integer not null, unique(place, name));
+create table layouts(
+  id integer primary key, names text not null unique, checksum integer not null);
 create table runs(
   id integer primary key, started real not null, accelsim_version text not null,
-  model_version integer not null, host text, pid integer);
+  model_version integer not null, host text, pid integer, checksum integer not null);
 create table machines(
   id integer primary key, arch text not null, "set" text not null, arch_hash text not null,
-  unique(arch, "set", arch_hash));
+  checksum integer not null, unique(arch, "set", arch_hash));
 create table items(
   id integer primary key, digest blob not null, workload text not null, layer text not null,
   dataflow text not null, engine text not null, direction text not null, mapping text not null,
   batch integer not null, seed integer not null, model_version integer not null,
-  unique(digest, workload, layer, dataflow, mapping));
+  checksum integer not null, unique(digest, workload, layer, dataflow, mapping));
 create table points(
   id integer primary key, key blob not null unique, run integer not null, finished real not null,
-  status text not null, error text, layout integer not null);
+  status text not null, error text, layout integer not null, checksum integer not null);
 create table rows(
   id integer primary key, machine integer not null, item integer not null, key blob not null,
-  unique(machine, item));
+  checksum integer not null, unique(machine, item));
 create table studies(
   id integer primary key, name text not null, digest text not null unique, started real not null,
-  definition text not null);
+  definition text not null, checksum integer not null);
 create table members(
   study integer not null, position integer not null, row integer not null,
-  primary key(study, position)) without rowid
+  checksum integer not null, primary key(study, position)) without rowid
 """
+# What the checksum of a row is of.  A point is known by its key; its id is this file's own affair.
+COLUMNS = {
+    "columns": "id place name kind sql",
+    "layouts": "id names",
+    "runs": "id started accelsim_version model_version host pid",
+    "machines": 'id arch "set" arch_hash',
+    "items": "id digest workload layer dataflow engine direction mapping batch seed model_version",
+    "points": "key run finished status error layout",
+    "rows": "id machine item key",
+    "studies": "id name digest started definition",
+    "members": "study position row",
+}
+# What refers to what: none may be missing.
+REFERENCES = {
+    "rows": {"machine": "machines", "item": "items"},
+    "points": {"run": "runs", "layout": "layouts"},
+    "members": {"study": "studies", "row": "rows"},
+}
 # Columns of the view ``results`` by where they come from: before the axes, between the axes and
 # the values of the points, and after those.
 BEFORE = {"workload": "i.workload", "layer": "i.layer", "arch": "m.arch"}
@@ -80,8 +103,8 @@ JOINED = (
     "cross join items i on i.id = r.item cross join runs u on u.id = p.run"
 )
 RESERVED = {  # columns that points and machines have from the beginning
-    "points": {"id", "key", "run", "finished", "status", "error", "layout"},
-    "machines": {"id", "arch", "set", "arch_hash"},
+    "points": {"id", "key", "run", "finished", "status", "error", "layout", "checksum"},
+    "machines": {"id", "arch", "set", "arch_hash", "checksum"},
 }
 
 
@@ -104,8 +127,17 @@ class StoreFile:
         self.known: dict[str, dict[str, tuple[str, str]]] = {"points": {}, "machines": {}}
         self.layouts: dict[tuple[str, ...], int] = {}
         self._count = -1  # of columns and layouts as they are known here
+        self._verified = False  # every row has been found as it was written
         self._inspect(create)
-        address = f"{self.path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+        try:
+            self._open("rwc" if create else "rw", create)
+        except StoreError as error:
+            if create or not self._only_readable(error.__cause__):
+                raise
+            self._open("ro&immutable=1", create)
+
+    def _open(self, mode: str, create: bool) -> None:
+        address = f"{self.path.resolve().as_uri()}?mode={mode}"
         with self.clear():
             self.db = sqlite3.connect(address, uri=True, timeout=LOCK_S, isolation_level=None)
         try:
@@ -114,6 +146,15 @@ class StoreFile:
         except BaseException:
             self.db.close()
             raise
+
+    def _only_readable(self, error: BaseException | None) -> bool:
+        """Whether the file lies where nothing can be written beside it, as SQLite wants to even for
+        reading, and has all there is: no writer's changes wait beside it.
+        """
+        refused = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        beside = self.path.with_name(f"{self.path.name}-wal")
+        waiting = beside.exists() and beside.stat().st_size > 0
+        return isinstance(error, sqlite3.Error) and _code(error) in refused and not waiting
 
     def __enter__(self) -> Self:
         return self
@@ -156,6 +197,7 @@ class StoreFile:
     def _prepare(self, create: bool) -> None:
         """Make or check the tables, and set up the connection."""
         self.db.execute(f"pragma busy_timeout = {int(LOCK_S * 1000)}")
+        self.db.create_function("row_sum", -1, row_sum, deterministic=True)
         application, version, tables = self._at_once()
         if application == 0 and not tables:
             if not create:
@@ -167,6 +209,8 @@ class StoreFile:
         self.db.execute(f"pragma synchronous = {'normal' if wal else 'full'}")
         self.db.execute("pragma cache_size = -65536")
         self.db.execute("pragma temp_store = memory")
+        if self.path.stat().st_size <= CHECKED_BYTES:
+            self.verify()
         self.reload()
 
     def _at_once(self) -> tuple[int, int, int]:
@@ -197,7 +241,7 @@ class StoreFile:
             versions = f"of version {version}, this accelsim writes version {VERSION}"
             raise StoreError(f"is a store {versions}: use another file; {left}", file=self.path)
         if self.path.stat().st_size <= CHECKED_BYTES:
-            told = self.db.execute("pragma quick_check(1)").fetchone()[0]
+            told = self.db.execute("pragma integrity_check(1)").fetchone()[0]
             if told != "ok":
                 raise StoreError(f"is damaged ({told}); {left}", file=self.path)
 
@@ -230,6 +274,52 @@ class StoreFile:
                     raise
                 time.sleep(0.02)
 
+    # Checksums ------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Every row is as it was written, and what it refers to is there: asked once, before
+        anything is read.  Raises StoreError.
+        """
+        if self._verified:
+            return
+        for table in COLUMNS:
+            if table == "runs":  # by now columns and layouts are known to be right
+                self.reload()
+            wrong = f"checksum is not {summed(self._checked(table))}"
+            count = self.db.execute(f"select count(*) from {table} where {wrong}").fetchone()[0]
+            if count:
+                self._damaged(f"{count} of its {table} not as written")
+        for table, references in REFERENCES.items():
+            for name, other in references.items():
+                lost = f"select 1 from {table} where {name} not in (select id from {other}) limit 1"
+                if self.db.execute(lost).fetchone() is not None:
+                    self._damaged(f"{other} are missing")
+        known = self.db.execute("select sql from sqlite_master where name = 'results'").fetchone()
+        if known != (self._view_text(),):
+            self._damaged("its view is not as written")
+        self._verified = True
+
+    def _damaged(self, why: str) -> NoReturn:
+        raise StoreError(f"is damaged ({why}); it was left as it is", file=self.path)
+
+    def _checked(self, table: str) -> list[str]:
+        """The columns that a table's checksum is of, in their order."""
+        grown = self.known.get(table, {}).values()
+        return [*COLUMNS[table].split(), *(quoted(sql) for _, sql in grown)]
+
+    def inserting(self, table: str, names: Sequence[str]) -> str:
+        """The statement that adds a row with these columns and its checksum, unless there is one
+        already that may not be there twice.
+        """
+        places = {name: f"?{i}" for i, name in enumerate(names, 1)}
+        total = summed([places.get(name, "null") for name in self._checked(table)])
+        columns, values = ", ".join([*names, "checksum"]), ", ".join([*places.values(), total])
+        return f"insert or ignore into {table}({columns}) values ({values})"
+
+    def next_id(self, table: str) -> int:
+        """An id that no row of a table has."""
+        return int(self.db.execute(f"select coalesce(max(id), 0) + 1 from {table}").fetchone()[0])
+
     # Columns --------------------------------------------------------------------------------------
 
     def reload(self) -> None:
@@ -260,8 +350,9 @@ class StoreFile:
             before, sql = known[name]
             wide = widest({kind, before})
             if wide != before:
-                change = "update columns set kind = ? where place = ? and name = ?"
-                self.db.execute(change, (wide, place, name))
+                total = summed(["id", "place", "name", "?1", "sql"])
+                change = f"update columns set kind = ?1, checksum = {total}"
+                self.db.execute(f"{change} where place = ?2 and name = ?3", (wide, place, name))
                 known[name] = (wide, sql)
         if new:
             self._view()
@@ -279,17 +370,17 @@ class StoreFile:
             )
             raise StoreError(rule, file=self.path)
         self.db.execute(f"alter table {place} add column {quoted(sql)}")
-        entry = "insert into columns(place, name, kind, sql) values (?, ?, ?, ?)"
-        self.db.execute(entry, (place, name, kind, sql))
+        entry = self.inserting("columns", ("id", "place", "name", "kind", "sql"))
+        self.db.execute(entry, (self.next_id("columns"), place, name, kind, sql))
         known[name] = (kind, sql)
         self._count += 1
 
     def layout(self, names: tuple[str, ...]) -> int:
         """The number of a set of columns, in their order."""
         if names not in self.layouts:
-            entry = "insert into layouts(names) values (?)"
-            number = self.db.execute(entry, (json.dumps(names),)).lastrowid
-            assert number is not None
+            number = self.next_id("layouts")
+            entry = self.inserting("layouts", ("id", "names"))
+            self.db.execute(entry, (number, json.dumps(names)))
             self.layouts[names] = number
             self._count += 1
         return self.layouts[names]
@@ -303,8 +394,11 @@ class StoreFile:
     def _view(self) -> None:
         """The view ``results`` anew, with the columns there are now."""
         self.db.execute("drop view if exists results")
+        self.db.execute(self._view_text())
+
+    def _view_text(self) -> str:
         chosen = ", ".join(f"{sql} as {quoted(name)}" for name, sql in self.selected().items())
-        self.db.execute(f"create view results as select {chosen} from {JOINED} order by r.id")
+        return f"CREATE VIEW results as select {chosen} from {JOINED} order by r.id"
 
     # Changes and errors ---------------------------------------------------------------------------
 
@@ -334,6 +428,8 @@ class StoreFile:
             yield
         except sqlite3.Error as error:
             raise StoreError(_reason(error), file=self.path) from error
+        except UnicodeDecodeError:
+            self._damaged("a text is none")
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -355,6 +451,26 @@ def _reason(error: sqlite3.Error) -> str:
         sqlite3.SQLITE_CANTOPEN: "cannot be opened",
     }
     return reasons.get(_code(error), f"cannot be used: {error}")
+
+
+def row_sum(*values: Any) -> int | None:
+    """The checksum of a row, or of some of its columns; None if there is nothing.  Columns at the
+    end that have no value do not count, since a table may have grown since the row was written.
+    """
+    count = len(values)
+    while count and values[count - 1] is None:
+        count -= 1
+    return crc32(_ENCODER.encode(values[:count]).encode()) if count else None
+
+
+_ENCODER = json.JSONEncoder(default=bytes.hex)
+
+
+def summed(columns: Sequence[str]) -> str:
+    """SQL for the checksum of columns, some at a time: a function takes only so many."""
+    starts = range(0, len(columns), MOST_ARGUMENTS)
+    parts = [f"row_sum({', '.join(columns[i : i + MOST_ARGUMENTS])})" for i in starts]
+    return f"row_sum({', '.join(parts)})"
 
 
 def quoted(name: str) -> str:

@@ -46,6 +46,7 @@ class StoreReading(StoreFile):
         """Places in ``keys`` whose points are finished, and the points' ids in this file."""
         ids: dict[int, int] = {}
         with self.clear():
+            self.verify()
             if self.db.execute("select 1 from points limit 1").fetchone() is None:
                 return ids
             for start in range(0, len(keys), CHUNK):
@@ -113,6 +114,7 @@ class StoreReading(StoreFile):
         worked out.
         """
         with self.clear():
+            self.verify()
             self.reload()
         selected = self.selected()
         wanted = list(selected) if columns is None else list(columns)
@@ -136,6 +138,7 @@ class StoreReading(StoreFile):
     def matching(self, where: Expression, study: int | None) -> list[int]:
         """Ids of the rows for which an expression holds.  Raises InputError."""
         with self.clear():
+            self.verify()
             self.reload()
         selected = self.selected()
         for name in where.names:

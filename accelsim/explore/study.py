@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
+from accelsim.base.validation import argument, check_fields
 from accelsim.explore.execution import OnError, carry_out
 from accelsim.explore.guided_search import guided
 from accelsim.explore.mapper_request import Request
@@ -95,6 +96,7 @@ class Study(Displayed):
     source: YamlSource | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("direction", self.direction, tuple(ACCUMULATED))
         _check_number("batch", self.batch, 1)
@@ -146,9 +148,9 @@ class Study(Displayed):
         swept = carry_out(
             self.plan(),
             store=self.store,
-            jobs=jobs,
+            jobs=argument("jobs", jobs, True),
             pool=pool,
-            on_error=on_error,
+            on_error=argument("on_error", on_error),
             name=self.name,
             progress=progress,
         )
@@ -170,6 +172,8 @@ class Study(Displayed):
         Arguments and errors are those of ``search``; ``runner`` works instead of ``jobs`` and
         ``pool``.  The study's own ``objective`` is the mapper's.
         """
+        trials, objective = argument("trials", trials), argument("objective", objective)
+        jobs = argument("jobs", jobs, True)
         with self._placed():
             return guided(
                 self, objective, trials, jobs=jobs, pool=pool, runner=runner, progress=progress
@@ -240,6 +244,5 @@ def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
 def _check_number(key: str, number: int | None, least: int) -> None:
     if number is None:
         return
-    whole = isinstance(number, int) and not isinstance(number, bool)
-    if not whole or not least <= number <= MAX_NUMBER:
+    if not least <= number <= MAX_NUMBER:
         raise InputError(f"must be a whole number of at least {least}", key=key, got=str(number))

@@ -17,11 +17,11 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
+from accelsim.base.frozen import Frozen
 from accelsim.base.shipped import SUFFIXES
-from accelsim.base.validation import validate
+from accelsim.base.validation import checked, validate
 from accelsim.base.yaml_reading import YamlSource, read_yaml
 from accelsim.explore.study import Study, placed, together
-from accelsim.hardware.architecture import Frozen
 from accelsim.mapper.space import TileChoice
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Name
@@ -162,6 +162,7 @@ class StudyFile(Displayed, Frozen):
         )
 
 
+@checked
 def load_study(path: str | os.PathLike[str]) -> Study:
     """The study of a file, checked by itself; what it names is looked up by ``Study.plan``.
 

@@ -23,12 +23,12 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from accelsim.base.display import Displayed
-from accelsim.base.frozen import FixedDict, FrozenDict
+from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.base.overrides import apply_overrides
-from accelsim.base.validation import load_named, validate
+from accelsim.base.validation import checked, load_named, validate
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.problem import TENSORS
 
@@ -44,12 +44,6 @@ Charge = Literal["reads", "reads_and_writes"]
 Operation = Literal["add", "multiply", "compare", "divide", "exp", "sqrt", "power"]
 # Components of energy that are neither level nor network: no level may have such a name.
 COMPONENTS = ("compute", "static", "vector", *TENSORS)
-
-
-class Frozen(BaseModel):
-    """Strict, frozen, and no keys but those named: a mistyped key is an error, not a default."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class Level(Frozen):
@@ -398,7 +392,7 @@ class Architecture(Displayed, Frozen):
         for net_name, net in self.networks.items():
             if net.below == name:
                 return net_name, net
-        return None, Network(below=name)
+        return None, Network.model_validate({"below": name})
 
     @property
     def level_in_pe(self) -> int | None:
@@ -445,6 +439,7 @@ def remembered(work: Callable[[Architecture], T]) -> Callable[[Architecture], T]
 ArchitectureLike: TypeAlias = str | os.PathLike[str] | Architecture
 
 
+@checked
 def load_architecture(
     arch: ArchitectureLike, overrides: Mapping[str, object] | None = None, *, text: bool = False
 ) -> Architecture:

@@ -59,9 +59,7 @@ def export_onnx(workload: Workload, weights: Mapping[str, Array] | None = None) 
     try:
         import onnx
     except ImportError:
-        raise InputError(
-            "writing ONNX needs the onnx package: pip install 'accelsim[onnx]'"
-        ) from None
+        raise InputError("writing ONNX needs the onnx package: pip install onnx") from None
     from accelsim.workload.graph.weights import check_weights
 
     graph = workload.network

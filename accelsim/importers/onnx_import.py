@@ -47,7 +47,7 @@ def import_onnx(file: str | os.PathLike[str], fold_batch_norm: bool = False) -> 
         import onnx
     except ImportError:
         raise InputError(
-            "reading ONNX needs the onnx package: pip install 'accelsim[onnx]'", file=file
+            "reading ONNX needs the onnx package: pip install onnx", file=file
         ) from None
     raw = read_bytes(file, MAX_BYTES)
     try:

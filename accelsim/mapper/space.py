@@ -58,16 +58,16 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def options(whole: int, tiles: TileChoice) -> list[int]:
+def options(whole: int, tiles: TileChoice) -> Sequence[int]:
     """Tiles a range may be cut into, in rising order."""
     if tiles == "divisors":
         return divisors(whole)
-    return list(range(1, whole + 1)) if tiles == "all" else _even(whole)
+    return range(1, whole + 1) if tiles == "all" else _even(whole)
 
 
 @cache
-def _even(whole: int) -> list[int]:
-    return sorted({-(-whole // n) for n in range(1, whole + 1)})
+def _even(whole: int) -> tuple[int, ...]:
+    return tuple(sorted({-(-whole // n) for n in range(1, whole + 1)}))
 
 
 # -- how many choices a family has -----------------------------------------------------------------
@@ -113,21 +113,21 @@ def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     if loops == 0:
         return [(size, 1)]
     if tiles == "even":
-        return list(_even_ends(size, loops).items())
+        return list(_even_ends(size, loops))
     if tiles == "all":
         return [(t, comb(size - t + loops - 1, loops - 1)) for t in range(1, size + 1)]
     return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
 
 
 @cache
-def _even_ends(whole: int, loops: int) -> dict[int, int]:
+def _even_ends(whole: int, loops: int) -> tuple[tuple[int, int], ...]:
     if loops == 0:
-        return {whole: 1}
+        return ((whole, 1),)
     ends: dict[int, int] = {}
     for t in _even(whole):
-        for end, ways in _even_ends(t, loops - 1).items():
+        for end, ways in _even_ends(t, loops - 1):
             ends[end] = ends.get(end, 0) + ways
-    return ends
+    return tuple(ends.items())
 
 
 def _powers(n: int) -> list[int]:

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from accelsim.base.display import Displayed
-from accelsim.hardware.architecture import Frozen, Tensor
+from accelsim.base.frozen import Frozen
+from accelsim.hardware.architecture import Tensor
 from accelsim.mapping.mapping import FUSED
 from accelsim.workload.problem import DIMS
 

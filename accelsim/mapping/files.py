@@ -12,18 +12,18 @@ refuses it before an engine begins.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
 
 from accelsim.base.display import Displayed
-from accelsim.base.errors import InputError, nearest
-from accelsim.base.frozen import SomeFixedDict
+from accelsim.base.errors import InputError, got, nearest
+from accelsim.base.frozen import Frozen, SomeFixedDict
 from accelsim.base.validation import load_named
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -40,18 +40,17 @@ MAX_STEPS = (
 )  # settings of the loops outside the PEs; the event engine keeps a few words of each
 
 
-class LayerMapping(BaseModel):
+class LayerMapping(Frozen):
     """The loops of one layer, outermost first; ``keep`` and ``fused`` are the file's own if not
     given.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     loops: Loops
     keep: Keep | None = None
     fused: Fused | None = None
 
 
-class MappingFile(Displayed, BaseModel):
+class MappingFile(Displayed, Frozen):
     """Mappings on file.  A layer named under ``layers`` has its own; any other has the file's
     ``loops``, if it gives any.
 
@@ -60,9 +59,6 @@ class MappingFile(Displayed, BaseModel):
     """
 
     model_config = ConfigDict(
-        strict=True,
-        frozen=True,
-        extra="forbid",
         json_schema_extra={"anyOf": [{"required": ["loops", "keep"]}, {"required": ["layers"]}]},
     )
     name: Name = ""
@@ -217,4 +213,9 @@ def several(dataflow: DataflowsLike | None) -> list[DataflowLike]:
         return []
     if isinstance(dataflow, str):
         return [d.strip() for d in dataflow.split(",")]
-    return [dataflow] if isinstance(dataflow, (os.PathLike, Dataflow)) else list(dataflow)
+    if isinstance(dataflow, (os.PathLike, Dataflow)):
+        return [dataflow]
+    if isinstance(dataflow, (bytes, dict)) or not isinstance(dataflow, Iterable):
+        rule = "must be a name, a file, a dataflow or a list of them"
+        raise InputError(rule, key="dataflow", got=got(dataflow))
+    return list(dataflow)

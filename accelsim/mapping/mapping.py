@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_serializer,
@@ -23,7 +21,7 @@ from pydantic import (
 )
 
 from accelsim.base.display import Displayed
-from accelsim.base.frozen import FixedDict, FrozenDict
+from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.workload.problem import DIMS, TENSORS
 
 Axis = Literal["none", "row", "col"]
@@ -42,14 +40,13 @@ class MappingError(ValueError):
     """
 
 
-class Loop(BaseModel):
+class Loop(Frozen):
     """Cuts the current range of ``dim`` into pieces of ``tile`` that live below ``level``.
 
     On an axis the pieces lie side by side, one per row or column; else they follow one another.
     Written ``dim:tile:level[:axis]``.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     dim: str
     tile: Annotated[int, Field(gt=0, le=MAX_TILE)]
     level: str
@@ -149,12 +146,11 @@ def check_names(
             raise ValueError(f"keep.{level}: a tensor stands twice, got {', '.join(tensors)}")
 
 
-class Mapping(Displayed, BaseModel):
+class Mapping(Displayed, Frozen):
     """Loops outermost first, the tensors each level keeps, and the parts of each fused dimension
     used.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     loops: Loops
     keep: Keep
     fused: Fused = FUSED

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.display import Displayed
+from accelsim.base.validation import expect
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.footprint import Footprint
 from accelsim.mapping.mapping import Axis, Loop, Mapping, MappingError
@@ -42,6 +43,9 @@ class Nest(Displayed, Skeleton):
     loops: tuple[TiledLoop, ...]
 
     def __init__(self, problem: Problem, arch: Architecture, mapping: Mapping) -> None:
+        expect("problem", problem, Problem)
+        expect("arch", arch, Architecture)
+        expect("mapping", mapping, Mapping)
         _check_names(arch, mapping)
         keep = tuple([frozenset(mapping.keep.get(n, ())) for n in arch.level_names])
         super().__init__(problem, arch, keep, _bind(problem, arch, mapping), mapping.fused)

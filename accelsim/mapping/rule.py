@@ -18,6 +18,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from accelsim.base.validation import expect
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.footprint import Footprint
@@ -36,6 +37,10 @@ def choose(
     ``resident`` tensors lie whole in the first level inside the outermost that may keep them, and
     never leave it.
     """
+    expect("problem", problem, Problem)
+    expect("arch", arch, Architecture)
+    expect("dataflow", dataflow, Dataflow)
+    expect("resident", resident, frozenset)
     rule = ruled(problem, arch, dataflow, resident)
     mapping = rule.skeleton.mapping_with_trips(rule.tiles, rule.trips)
     Nest(problem, arch, mapping)

@@ -499,13 +499,15 @@ class Skeleton:
     def _mapping(self, tiles: Sequence[int], trips: Sequence[int], used: set[str]) -> Mapping:
         names = self.arch.level_names
         loops = [
-            Loop(dim=x.dim, tile=int(tile), level=names[x.level], axis=x.axis)
+            Loop.model_validate(
+                {"dim": x.dim, "tile": int(tile), "level": names[x.level], "axis": x.axis}
+            )
             for x, tile, n in zip(self.loops, tiles, trips, strict=True)
             if n > 1
         ]
         keep = {n: tuple(t for t in TENSORS if t in self.keep[i]) for i, n in enumerate(names)}
         fused = {name: parts for name, parts in self.fused.items() if name in used}
-        return Mapping(loops=tuple(loops), keep=keep, fused=fused)
+        return Mapping.model_validate({"loops": tuple(loops), "keep": keep, "fused": fused})
 
     def mapping_with_trips(self, tiles: Sequence[int], trips: Sequence[int]) -> Mapping:
         """The mapping of tiles whose trips are known; it names every fused dimension of the

@@ -13,6 +13,7 @@ from typing import Any
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
+from accelsim.base.validation import checked
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapper.any_dataflow import is_any
 from accelsim.mapper.certificate import Certificate
@@ -45,6 +46,7 @@ class Best(Displayed):
         return f"<Best {self.mapping}: {self.certificate}>"
 
 
+@checked
 def map_layer(
     layer: WorkloadLike,
     arch: ArchitectureLike,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
+from accelsim.base.frozen import FrozenDict
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.engines import analytic, moved
 from accelsim.engines.run import Run
@@ -59,6 +60,11 @@ class Row(Displayed):
     error: str | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     timing: Timing | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "provenance"):
+            if type(getattr(self, name)) is not FrozenDict:
+                object.__setattr__(self, name, FrozenDict(getattr(self, name)))
 
     def __repr__(self) -> str:
         of = [str(self.columns.get(key)) for key in ("workload", "layer", "arch", "dataflow")]

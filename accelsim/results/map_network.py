@@ -17,6 +17,7 @@ from typing import Any
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.one_thread import one_thread
+from accelsim.base.validation import checked
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.base.yaml_writing import to_yaml
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
@@ -102,6 +103,7 @@ class NetworkBest(Displayed):
         return _given(json.dumps(proved, indent=1), path)
 
 
+@checked
 def map_network(
     workload: WorkloadLike,
     arch: ArchitectureLike,

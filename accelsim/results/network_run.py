@@ -114,7 +114,7 @@ class NetworkRun:
                     "got engine analytic"
                 )
         self.given_images = _images(self.graph, data[0])
-        self.given_weights = None if data[1] is None else _arrays(data[1])
+        self.given_weights = _weights(self.graph, data[1])
         self.batch = self._batch(batch)
 
     def rows(
@@ -376,12 +376,23 @@ def _images(graph: Graph, data: ImagesLike | None) -> Tensors:
     if isinstance(data, np.ndarray):
         checked = check_images(graph, data)
     else:
-        arrays = {name: x for name, x in _arrays(data).items() if name not in TARGETS}
-        checked = check_images(graph, arrays)
+
+        def inputs(arrays: Tensors) -> Tensors:
+            return {name: x for name, x in arrays.items() if name not in TARGETS}
+
+        arrays = _arrays(data, lambda told: check_images(graph, inputs(told)))
+        checked = check_images(graph, inputs(arrays))
     return {name: np.asarray(x, np.float64) for name, x in checked.items()}
 
 
-def _arrays(data: ArraysLike) -> Tensors:
+def _weights(graph: Graph, weights: ArraysLike | None) -> Tensors | None:
+    """Weights by parameter, if any are given; those of a file are what the graph has."""
+    from accelsim.workload.graph.weights import check_weights
+
+    return None if weights is None else _arrays(weights, partial(check_weights, graph))
+
+
+def _arrays(data: ArraysLike, check: Callable[[dict[str, Array]], object]) -> Tensors:
     from accelsim.workload.graph.weights import load_arrays
 
-    return load_arrays(data)
+    return load_arrays(data, check)

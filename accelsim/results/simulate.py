@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
+from accelsim.base.validation import checked
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapping.files import (
     DataflowLike,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 
+@checked
 def simulate(
     workload: WorkloadLike,
     arch: ArchitectureLike,

@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.base.text_table import Page, Sentences
+from accelsim.base.validation import checked
 from accelsim.base.whole_files import whole_file
 from accelsim.engines.golden import training
 from accelsim.engines.golden.golden_network import Data
@@ -136,6 +138,7 @@ class Training:
         return _save(Path(path), self.gradients)
 
 
+@checked
 def train_step(
     network: WorkloadLike | Graph,
     images: ImagesLike | None = None,
@@ -183,7 +186,10 @@ def train_step(
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs
     given, targets = _examples(graph, loss, images, targets, batch, seed)
-    masters = random_weights(graph, seed) if weights is None else load_arrays(weights)
+    if weights is None:
+        masters = random_weights(graph, seed)
+    else:
+        masters = load_arrays(weights, partial(check_weights, graph))
     check_weights(graph, masters)
     words = training.as_words(graph, masters, given, _number(machine, bits), machine.number("psum"))
     golden = training.golden_layer(words.psum)
@@ -246,7 +252,7 @@ def _examples(
     if isinstance(images, (str, os.PathLike)):
         if targets is not None:
             raise InputError("must not be given beside a file, which has them", key="targets")
-        images, targets = _file_of_examples(Path(images))
+        images, targets = _file_of_examples(Path(images), graph)
     if images is None:
         images, drawn = training_data(graph, loss, 1 if batch is None else batch, seed)
         targets = drawn if targets is None else targets
@@ -260,11 +266,15 @@ def _examples(
     return {name: np.asarray(x, np.float64) for name, x in checked.items()}, targets
 
 
-def _file_of_examples(path: Path) -> tuple[dict[str, Array], Array]:
+def _file_of_examples(path: Path, graph: Graph) -> tuple[dict[str, Array], Array]:
     """Inputs by name, and ``labels`` or ``targets``, of an .npz file.  Raises InputError if it has
     neither or both.
     """
-    arrays = load_arrays(path)
+
+    def check(told: dict[str, Array]) -> None:
+        check_images(graph, {name: x for name, x in told.items() if name not in TARGETS})
+
+    arrays = load_arrays(path, check)
     given = [name for name in TARGETS if name in arrays]
     if len(given) != 1:
         raise InputError(

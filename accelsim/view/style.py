@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -92,8 +93,13 @@ _SET_BY_US = re.compile(
 )
 
 
-def house_style() -> AbstractContextManager[None]:
-    """Matplotlib's own defaults while drawing and saving, whatever the user's are.
+_drawing = RLock()  # matplotlib's settings are the whole process's
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Matplotlib's own defaults while drawing and saving, whatever the user's are; one thread at a
+    time draws, and the user's are there again when it is done.
 
     The salt makes the ids in an SVG the same every time, so the same figure gives the same bytes.
     """
@@ -106,7 +112,8 @@ def house_style() -> AbstractContextManager[None]:
         "svg.fonttype": "path",
         "hatch.linewidth": 0.5,
     }
-    return matplotlib.rc_context(defaults | ours)
+    with _drawing, matplotlib.rc_context(defaults | ours):
+        yield
 
 
 @contextmanager

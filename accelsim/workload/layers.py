@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -24,6 +22,7 @@ from pydantic import (
 )
 
 from accelsim.base.display import Displayed
+from accelsim.base.frozen import Frozen
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.limits import plain_value as plain
 from accelsim.workload.problem import TENSORS, Direction, Problem
@@ -123,12 +122,11 @@ def _sides(checked: int | tuple[int, int] | Sides | str) -> Sides:
     return cast(Sides, checked)
 
 
-class Layer(Displayed, BaseModel):
+class Layer(Displayed, Frozen):
     """What all layers have.  Two layers are equal if they are of one type and every size and the
     name agree.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: Name = ""
 
     @abstractmethod
@@ -137,7 +135,7 @@ class Layer(Displayed, BaseModel):
 
     def directed(self, batch: int | None = None, direction: Direction = "forward") -> Problem:
         """The layer's loops in a direction of the network's: a transposed convolution runs forward
-        as a gradient.
+        as a gradient.  Raises InputError for what is no direction.
         """
         return self.problem(batch).with_direction(direction)
 
@@ -184,8 +182,8 @@ class Conv2d(Layer):
 
     ``stride`` and ``dilation``: one number, or (vertical, horizontal).  ``padding`` with zeros: one
     number, (vertical, horizontal), (top, bottom, left, right), "valid" (none), or "same": E =
-    ceil(H / stride), an odd zero going to the bottom and right.  Raises pydantic's ValidationError,
-    a ValueError, for impossible shapes.
+    ceil(H / stride), an odd zero going to the bottom and right.  Raises InputError for
+    impossible shapes.
     """
 
     type: Literal["conv2d"] = "conv2d"
@@ -370,7 +368,7 @@ class ConvTranspose2d(Layer):
             "grad_input": "forward",
             "grad_weight": "grad_weight",
         }
-        return self.problem(batch).with_direction(swapped[direction])
+        return self.problem(batch).with_direction(swapped.get(direction, direction))
 
     @property
     def parameters(self) -> int:

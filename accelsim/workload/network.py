@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     SerializationInfo,
@@ -23,8 +21,8 @@ from pydantic import (
 
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
-from accelsim.base.frozen import FixedDict, FrozenDict
-from accelsim.base.validation import load_named, validate
+from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
+from accelsim.base.validation import argument, load_named, validate
 from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import unroll
@@ -32,7 +30,7 @@ from accelsim.workload.layers import AnyLayer, Layer, Name
 from accelsim.workload.operators.operator import as_file
 
 
-class Workload(Displayed, BaseModel):
+class Workload(Displayed, Frozen):
     """A network: a graph, or just its layers in the order they run.
 
     ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``,
@@ -42,7 +40,6 @@ class Workload(Displayed, BaseModel):
     given.  The layers are then those of the graph that run on the array.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     name: Annotated[Name, Field(min_length=1)]
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
@@ -149,7 +146,7 @@ class Workload(Displayed, BaseModel):
         """The layers with these names, in the workload's order.  Raises InputError for a name it
         does not have.
         """
-        wanted = set(names)
+        wanted = set(argument("layers", names))
         for name in sorted(wanted - set(self.names)):
             raise InputError(
                 f"{self.name} has no such layer", key="layer", got=name, choices=self.names

@@ -8,14 +8,19 @@ w.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Literal
 
 from accelsim.base.display import Displayed
+from accelsim.base.errors import InputError, got
+from accelsim.base.frozen import FrozenDict
+from accelsim.base.validation import truth, whole
 
 DIMS = ("N", "G", "M", "C", "E", "F", "R", "S")
+SIZES = (*DIMS, "H", "W")
+SIDES = {"stride": 2, "dilation": 2, "padding": 4}  # fields of several numbers, and how many
 TENSORS = ("weight", "ifmap", "ofmap")
 Direction = Literal["forward", "grad_weight", "grad_input"]
 
@@ -60,6 +65,8 @@ class Problem(Displayed):
 
     ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical,
     horizontal).
+
+    Raises ValueError for sizes that do not go together, InputError for what is no whole number.
     """
 
     N: int
@@ -79,9 +86,10 @@ class Problem(Displayed):
     direction: Direction = "forward"
 
     def __post_init__(self) -> None:
-        for f in fields(self)[:10]:
-            if getattr(self, f.name) < 1:
-                raise ValueError(f"{f.name} must be at least 1, got {getattr(self, f.name)}")
+        self._check_types()
+        for name in SIZES:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for out, size, filt, u, d, pads in (
             ("E", "H", "R", self.stride[0], self.dilation[0], self.padding[:2]),
             ("F", "W", "S", self.stride[1], self.dilation[1], self.padding[2:]),
@@ -99,10 +107,37 @@ class Problem(Displayed):
                     f" {span // u + 1}, got {getattr(self, out)}"
                 )
 
+    def _check_types(self) -> None:
+        """Whole numbers are Python's: 1, 1.0 and True are equal, and would be one key of what is
+        remembered.  numpy's are taken for what they are.
+        """
+        for name in SIZES:
+            value = getattr(self, name)
+            if type(value) is not int:
+                object.__setattr__(self, name, whole(name, value))
+        for name, length in SIDES.items():
+            sides = getattr(self, name)
+            if type(sides) is not tuple or len(sides) != length:
+                raise InputError(f"must be {length} whole numbers", key=name, got=got(sides))
+            if any(type(x) is not int for x in sides):
+                object.__setattr__(self, name, tuple([whole(name, x) for x in sides]))
+            least = 0 if name == "padding" else 1
+            if min(getattr(self, name)) < least:
+                raise InputError(f"must be at least {least}", key=name, got=str(sides))
+        if type(self.bias) is not bool:
+            object.__setattr__(self, "bias", truth("bias", self.bias))
+        if type(self.direction) is not str or self.direction not in ACCUMULATED:
+            raise InputError(
+                f"must be one of {', '.join(ACCUMULATED)}",
+                key="direction",
+                got=got(self.direction),
+                choices=ACCUMULATED,
+            )
+
     @cached_property
     def size(self) -> dict[str, int]:
         """Extent of each of the eight dimensions."""
-        return {d: getattr(self, d) for d in DIMS}
+        return FrozenDict({d: getattr(self, d) for d in DIMS})
 
     @property
     def macs(self) -> int:

@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,10 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
 
     Raises OverflowError where a product passes 2^53.
     """
-    model, tiles = _model_of(nest), tiles_of(nest)
-    counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
+    tiles = tiles_of(nest)
+    with _models_lock:
+        model = _model_of(nest)
+        counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
     return {
         b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
         for b, m in model.moves(counts).items()
@@ -89,13 +92,17 @@ def tiles_of(nest: Nest) -> ChainTiles:
 
 
 # Models kept, and rows of tables in each.  A model serves every nest of its skeleton, whatever the
-# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.
+# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.  Tables grow when they
+# are asked: whoever uses a kept model has the lock until the counts are worked out.
 MODELS, ROWS = 64, 512
 _models: dict[tuple[Any, ...], ClosedForm] = {}
+_models_lock = Lock()
 
 
 def _model_of(nest: Nest) -> ClosedForm:
-    """The model of a nest's skeleton: all that a model reads of a nest but the tiles."""
+    """The model of a nest's skeleton: all that a model reads of a nest but the tiles.  Called with
+    the lock.
+    """
     arch = nest.arch
     skeleton = tuple([(x.dim, x.level, x.axis) for x in nest.loops])
     key = (
@@ -156,6 +163,7 @@ class ClosedForm:
     entries.
 
     The skeleton fixes loop order, levels, axes and what is kept; tiles of one trip are welcome.
+    Its tables grow as it is asked, so it is for one thread at a time.
 
     ``nest``     any nest of the skeleton
     ``tiles``    its tiles
@@ -635,4 +643,6 @@ def _real_pairs(
 def validity(slide: Slide, out: int, filt: int) -> Ints:
     """Whether an output reads a real coordinate through a tap, 0 or 1: ``[outputs, taps]``."""
     where = slide.stride * np.arange(out)[:, None] + slide.dilation * np.arange(filt) - slide.pad
-    return np.asarray((where >= 0) & (where < slide.size), np.int64)
+    valid = np.asarray((where >= 0) & (where < slide.size), np.int64)
+    valid.flags.writeable = False  # handed out to many
+    return valid

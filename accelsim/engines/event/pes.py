@@ -24,6 +24,7 @@ Axes on this page:  [steps, PEs, words] for tiles and masks, after spreading ove
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -243,8 +244,10 @@ def exposed_operands(nest: Nest) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4)
-def _known(key: Any) -> tuple[dict[Any, Any], ...]:
-    """Tables and plans of a nest, kept for the next layer that is equal."""
+def _known(thread: int, key: Any) -> tuple[dict[Any, Any], ...]:
+    """Tables and plans of a nest, kept for the next layer that is equal.  They are filled and
+    numbered as an array runs, so each thread has its own.
+    """
     return {}, {}, {}, {}, {}, {}
 
 
@@ -341,6 +344,7 @@ class PeArray:
         fused = tuple(nest.mapping.fused.items())
         told = stepwise, self.firsts
         known = _known(
+            threading.get_ident(),
             (
                 nest.problem,
                 nest.window,
@@ -350,7 +354,7 @@ class PeArray:
                 nest.boundaries,
                 fused,
                 told,
-            )
+            ),
         )
         self._ids, self._chain_tables, self._rank_tables, self._plans, self._works, self._boxes = (
             known

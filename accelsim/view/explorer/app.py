@@ -1,4 +1,4 @@
-"""The routes of the explorer, all answered from memory."""
+"""The routes of the explorer: pages from memory, what is worked out from the ``Workshop``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files as resources
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,11 +18,17 @@ from accelsim.base.errors import InputError, one_line
 from accelsim.view.explorer.ask import Ask, choices
 from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import cloud_view, layer_view, network_view, play
+from accelsim.view.explorer.workshop import Workshop
 
 MOST_PLAYED = 4
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'"
+)
+# An animation's own policy, which it carries inside, allows its script and style by hash.
+PLAYED_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
 )
 KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
 
@@ -31,14 +36,10 @@ KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(port: int) -> App:
-    """The application for a port of this machine.
-
-    What the first request would wait for is loaded here.
-    """
+def make_app(port: int, workshop: Workshop) -> App:
+    """The application for a port of this machine; whoever makes the workshop closes it."""
     page, style, script = (_static(name) for name in KINDS)
-    layer_view(Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary"))
-    answers = _Answers()
+    answers = _Answers(workshop)
     routes = [
         Route("/", page),
         Route("/explorer.css", style),
@@ -47,7 +48,7 @@ def make_app(port: int) -> App:
         Route("/api/layer", answers.asked(layer_view), methods=["POST"]),
         Route("/api/network", answers.asked(network_view), methods=["POST"]),
         Route("/api/cloud", answers.asked(cloud_view), methods=["POST"]),
-        Route("/api/play", answers.asked(answers.keep), methods=["POST"]),
+        Route("/api/play", answers.asked(play, answers.keep), methods=["POST"]),
         Route("/play/{name}", answers.show),
     ]
     return Guard(Starlette(routes=routes), port)
@@ -65,56 +66,70 @@ def _static(name: str) -> Handler:
 
 
 class _Answers:
-    """What is asked of the server, one question at a time, and the animations kept for a while."""
+    """What is asked of the workshop, and the animations kept for a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
         self._offered = choices()
         self._played: OrderedDict[str, str] = OrderedDict()  # name to page, oldest first
-        self._one_at_a_time: CapacityLimiter | None = None  # made inside the server's loop
 
-    async def _work(self, function: Callable[[Ask], Any], ask: Ask) -> Any:
-        if self._one_at_a_time is None:
-            self._one_at_a_time = CapacityLimiter(1)
-        return await to_thread.run_sync(function, ask, limiter=self._one_at_a_time)
-
-    def asked(self, function: Callable[[Ask], Any]) -> Handler:
-        """A handler that reads an ``Ask`` and answers with the function's data, or with what is
-        wrong.
+    def asked(
+        self, function: Callable[[Ask], Any], then: Callable[[Any], Any] = lambda data: data
+    ) -> Handler:
+        """A handler that reads an ``Ask`` and answers with the function's data, after ``then``, or
+        with what is wrong.
         """
 
         async def answer(request: Request) -> Response:
             try:
                 ask = Ask.model_validate_json(await request.body())
-                return JSONResponse(await self._work(function, ask))
+                data = await self.workshop.work(function, ask, request.is_disconnected)
+                return JSONResponse(None if data is None else then(data))
             except ValidationError as error:
                 why = _first(error)
-            except (InputError, ValueError) as error:
+            except InputError as error:
+                why = _without_place(error)
+            except ValueError as error:
                 why = one_line(str(error))
             except (MemoryError, RecursionError, ArithmeticError) as error:
                 why = one_line(f"too large to work out: {type(error).__name__}")
+            except OSError as error:
+                why = one_line(f"cannot be read ({(error.strerror or 'no reason given').lower()})")
             return JSONResponse({"error": why}, 400)
 
         return answer
 
-    def keep(self, ask: Ask) -> dict[str, str]:
-        """Make an animation and say where it is to be had, until ``MOST_PLAYED`` newer ones."""
+    def keep(self, played: dict[str, str]) -> dict[str, str]:
+        """Keep an animation and say where it is to be had, until ``MOST_PLAYED`` newer ones."""
         name = secrets.token_urlsafe(12)
-        animation = play(ask)
-        self._played[name] = animation.html
+        self._played[name] = played["html"]
         while len(self._played) > MOST_PLAYED:
             self._played.popitem(last=False)
-        return {"address": f"/play/{name}", "title": animation.title}
+        return {"address": f"/play/{name}", "title": played["title"]}
 
     async def show(self, request: Request) -> Response:
         """An animation that was kept."""
         text = self._played.get(request.path_params["name"])
         if text is None:
             return Response("no such animation; make it again", 404, media_type="text/plain")
-        return Response(text, media_type="text/html", headers={"x-frame-options": "SAMEORIGIN"})
+        headers = {"content-security-policy": PLAYED_POLICY, "x-frame-options": "SAMEORIGIN"}
+        return Response(text, media_type="text/html", headers=headers)
 
     async def offer(self, request: Request) -> Response:
         """What the controls offer."""
         return JSONResponse(self._offered)
+
+
+def _without_place(error: InputError) -> str:
+    """The error without the file it was found in, which is the server's and no business of a
+    page's.
+    """
+    text = str(error)
+    if error.file is None:
+        return text
+    parts = (error.file, error.line, error.column)
+    place = ":".join(str(part) for part in parts if part is not None)
+    return text.removeprefix(f"{place}: ")
 
 
 def _first(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -84,7 +85,7 @@ class Ask(BaseModel):
     @property
     def machine(self) -> Architecture:
         """The architecture with its overridden keys.  Raises InputError."""
-        arch = _machine(self.arch, tuple(sorted(self.overrides.items())))
+        arch = _machine(self.arch, json.dumps(self.overrides, sort_keys=True))
         pes = arch.array.rows * arch.array.cols
         if pes > MOST_PES:
             raise InputError(
@@ -126,8 +127,9 @@ class Ask(BaseModel):
 
 
 @lru_cache(maxsize=64)
-def _machine(name: str, overrides: tuple[tuple[str, Any], ...]) -> Architecture:
-    return load_architecture(name, dict(overrides))
+def _machine(name: str, overrides: str) -> Architecture:
+    """``overrides`` as JSON, in which 16 and 16.0 differ."""
+    return load_architecture(name, json.loads(overrides))
 
 
 @lru_cache(maxsize=64)
@@ -147,7 +149,7 @@ def choices() -> dict[str, Any]:
     """
     machines = {}
     for name in shipped_names("architectures"):
-        arch = _machine(name, ())
+        arch = _machine(name, "{}")
         sizes = {
             f"levels.{level}.capacity_bytes": spec.capacity_bytes
             for level, spec in arch.levels.items()

@@ -21,6 +21,7 @@ HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class Guard:
@@ -61,7 +62,9 @@ class Guard:
 
         async def safely(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *HEADERS]
+                given = [*message.get("headers", [])]
+                own = any(key.lower() == POLICY[0] for key, _ in given)
+                message["headers"] = [*given, *HEADERS, *([] if own else [POLICY])]
             await send(message)
 
         await self.app(scope, again, safely)
@@ -108,6 +111,7 @@ async def _answer(send: Send, status: int, why: str) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
         *HEADERS,
+        POLICY,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -17,9 +17,10 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
         import uvicorn
 
         from accelsim.view.explorer.app import make_app
+        from accelsim.view.explorer.workshop import Workshop
     except ImportError as error:
         raise InputError(
-            "the explorer needs the extra explorer: pip install 'accelsim[explorer]' "
+            "the explorer needs two packages more: pip install starlette uvicorn "
             f"({error.name} is missing)"
         ) from error
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -35,20 +36,24 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
             got=str(port),
         ) from error
     port = listening.getsockname()[1]
+    workshop = Workshop()
     config = uvicorn.Config(
-        make_app(port),
+        make_app(port, workshop),
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="off",
         timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=16384,
     )
     server = uvicorn.Server(config)
+    workshop.stopping = lambda: server.should_exit
     say(f"explorer at http://127.0.0.1:{port}/ (stop with Ctrl-C)")
     if browser:
         webbrowser.open(f"http://127.0.0.1:{port}/")
     try:
         server.run(sockets=[listening])
     finally:
+        workshop.close()
         listening.close()

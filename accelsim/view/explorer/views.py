@@ -18,7 +18,7 @@ from accelsim.results.simulate import simulate
 from accelsim.view.explorer.ask import Ask
 from accelsim.view.explorer.occupancy import macs_per_pe
 from accelsim.view.explorer.share import as_command, as_python, cloud_command, cloud_python
-from accelsim.view.player.animation import Animation, animate
+from accelsim.view.player.animation import animate
 from accelsim.view.roofline import roofline_data
 from accelsim.workload.network import Workload
 from accelsim.workload.problem import TENSORS
@@ -97,10 +97,12 @@ def _one_layer(ask: Ask) -> Workload:
     return Workload.model_validate({"name": ask.workload or "own", "layers": (ask.chosen,)})
 
 
-def play(ask: Ask) -> Animation:
-    """The array in motion, its first cycles.  Raises InputError."""
+def play(ask: Ask) -> dict[str, str]:
+    """The array in motion, its first cycles: ``title`` and the page, ``html``.  Raises
+    InputError.
+    """
     mapping = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))[1]
-    return animate(
+    animation = animate(
         ask.chosen,
         ask.machine,
         ask.flow,
@@ -109,6 +111,7 @@ def play(ask: Ask) -> Animation:
         direction=ask.direction,
         cycles=PLAYED,
     )
+    return {"title": animation.title, "html": animation.html}
 
 
 @lru_cache(maxsize=256)

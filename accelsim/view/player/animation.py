@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from accelsim.base.errors import InputError
+from accelsim.base.validation import checked
 from accelsim.base.whole_files import whole_file
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
@@ -66,6 +67,7 @@ class Animation:
         )
 
 
+@checked
 def animate(
     workload: WorkloadLike,
     arch: ArchitectureLike,

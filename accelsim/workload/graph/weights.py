@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from accelsim.base.errors import InputError
+from accelsim.base.errors import InputError, got
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.operators.operator import Shape, text
@@ -55,12 +55,19 @@ ImagesLike = ArraysLike | Array
 TARGETS = ("labels", "targets")  # what a file of images has beside them, for training: one of these
 
 
-def load_arrays(arrays: ArraysLike) -> dict[str, Array]:
+def load_arrays(
+    arrays: ArraysLike, check: Callable[[dict[str, Array]], object] | None = None
+) -> dict[str, Array]:
     """The arrays of an .npz file by name.  Raises InputError if it is no such file, too large, or
     holds objects.
+
+    ``check`` refuses what is not wanted, by names, types and shapes: it is called before anything
+    is unpacked, with arrays that have them and no memory.
     """
     if isinstance(arrays, Mapping):
         return {str(name): np.asarray(array) for name, array in arrays.items()}
+    if not isinstance(arrays, (str, os.PathLike)):
+        raise InputError("must be an .npz file, or arrays by name", got=got(arrays))
     file = Path(arrays)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -68,6 +75,9 @@ def load_arrays(arrays: ArraysLike) -> dict[str, Array]:
                 raise InputError(
                     f"arrays must have at most {8 * MAX_WORDS} bytes together", file=file
                 )
+            told = {e.filename.removesuffix(".npy"): _told(archive, e) for e in archive.infolist()}
+        if check is not None:
+            check(told)
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
@@ -85,6 +95,26 @@ def load_arrays(arrays: ArraysLike) -> dict[str, Array]:
         raise InputError(
             "must be an .npz file of numbers", file=file, got=str(error)[:60]
         ) from None
+
+
+def _told(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
+    """What the header of an array says of its type and shape, as an array without memory.  Raises
+    ValueError.
+    """
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in HEADERS:
+            raise ValueError(f"version {version} of an array")
+        shape, _, dtype = HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("an array of objects")
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:

@@ -328,7 +328,7 @@ def layer(model: type[AnyModel], **sizes: Any) -> AnyModel:
     from pydantic import ValidationError
 
     try:
-        return model(**sizes)
+        return model.model_validate(sizes)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = f"{first['loc'][0]} " if first["loc"] else ""

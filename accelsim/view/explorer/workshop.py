@@ -1,0 +1,83 @@
+"""Where the explorer's work is done: a process beside the server, which can be ended.
+
+One question at a time.  One that takes longer than ``LIMIT_S``, or whose client has left, ends with
+its process, and the next question finds a new one; the server itself only waits, so the rest of the
+page goes on answering, and Ctrl-C is heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor
+from typing import Any
+
+from accelsim.base.errors import InputError
+from accelsim.explore.pools import Processes
+from accelsim.view.explorer.ask import Ask
+from accelsim.view.explorer.views import layer_view
+
+LIMIT_S = 20.0  # of a question, from when it is its turn
+LOOK_S = 0.1  # between looks at whether the client is still there
+FIRST = Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary")
+
+
+class Workshop:
+    """A process that answers questions, and whoever waits for it.
+
+    ``stopping``  asked now and then: whether the server wants to end
+    """
+
+    def __init__(self) -> None:
+        self.stopping: Callable[[], bool] = lambda: False
+        self._turn: asyncio.Lock | None = None  # made inside the server's loop
+        self._crew = self._ready()
+
+    def _ready(self) -> Processes:
+        """A new process, which loads what the first question would wait for."""
+        crew = Processes(1)
+        crew.submit(layer_view, FIRST)
+        return crew
+
+    async def work(
+        self, function: Callable[[Ask], Any], ask: Ask, left: Callable[[], Awaitable[bool]]
+    ) -> Any:
+        """What the function says, or None for a client that ``left`` or when the server stops.
+        Raises what it raises, and InputError where it takes too long.
+        """
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        async with self._turn:
+            if self.stopping() or await left():
+                return None
+            try:
+                return await self._done(function, ask, left)
+            except BrokenExecutor:
+                self._anew()
+                raise InputError("the work was ended; out of memory, perhaps") from None
+
+    async def _done(
+        self, function: Callable[[Ask], Any], ask: Ask, left: Callable[[], Awaitable[bool]]
+    ) -> Any:
+        done = asyncio.wrap_future(self._crew.submit(function, ask))
+        try:
+            for _ in range(round(LIMIT_S / LOOK_S)):
+                await asyncio.wait({done}, timeout=LOOK_S)
+                if done.done():
+                    return done.result()
+                if self.stopping() or await left():
+                    return None
+        finally:
+            if not done.done():  # nobody waits for it any more
+                done.cancel()
+                self._anew()
+        raise InputError(f"takes longer than {LIMIT_S:g} s; ask for less, or use the shell")
+
+    def _anew(self) -> None:
+        self._crew.close(now=True)
+        if not self.stopping():
+            self._crew = self._ready()
+
+    def close(self) -> None:
+        """End the work."""
+        self._crew.close(now=True)

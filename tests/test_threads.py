@@ -1,0 +1,88 @@
+"""Any thread may call anything at any time: 8 threads of different work, switched as often as
+Python can, give what a fresh process gives that does one thing after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+THREADS = 8
+
+
+def fresh(*arguments: str) -> subprocess.Popen[str]:
+    """This file as a program, in a process that has worked out nothing yet."""
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "thread_jobs.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outcome(process: subprocess.Popen[str]) -> list[str]:
+    """What its jobs gave, in the order of their numbers."""
+    out, error = process.communicate()
+    assert process.returncode == 0, error
+    return json.loads(out)
+
+
+def differing(seed: int, jobs: int) -> list[str]:
+    """The jobs that gave something else in threads, and what."""
+    both = [fresh(str(seed), str(jobs), str(threads)) for threads in (THREADS, 1)]
+    threaded, plain = (outcome(process) for process in both)
+    assert len(plain) == len(threaded) >= jobs
+    return [
+        f"{i}: {a}\n!= {b}" for i, (a, b) in enumerate(zip(threaded, plain, strict=True)) if a != b
+    ]
+
+
+def test_different_work_in_threads() -> None:
+    assert not differing(seed=1, jobs=120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+def test_much_different_work_in_threads(seed: int) -> None:
+    assert not differing(seed, jobs=600)
+
+
+SWEEP = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import accelsim as acc
+sys.setswitchinterval(1e-6)
+layers = [
+    acc.Conv2d(name="a", M=4, C=3, H=8, W=8, R=3, S=3, padding=1),
+    acc.Conv2d(name="b", M=6, C=4, H=7, W=7, R=3, S=3, stride=2),
+]
+grid = {"array.rows": range(2, 7), "array.cols": range(2, 6)}
+for pool in sys.argv[1:]:
+    crew = {"pool": ThreadPoolExecutor(int(pool))} if int(pool) > 1 else {"jobs": 1}
+    print(acc.sweep(layers, "eyeriss", grid, dataflows=["ws", "os", "rs"], **crew).to_json())
+"""
+
+
+def test_a_sweep_in_threads() -> None:
+    """And what the same process says afterwards in one thread."""
+
+    def rows(*pools: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", SWEEP, *pools],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        return done.stdout.splitlines()
+
+    (plain,) = rows("1")
+    assert plain.count('"ok"') == 120
+    assert set(rows("8", "8", "1")) == {plain}
