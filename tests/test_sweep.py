@@ -403,7 +403,7 @@ def test_columns_join_whatever_order_they_come_in() -> None:
         {"status": "ok", "a": 1, "b": 1.5},
         {"status": "ok", "a": None, "c": "x"},
         {"status": "error", "error": "why"},
-        {"status": "ok", "a": 2**70, "b": None, "d": np.float32(2)},
+        {"status": "ok", "a": 2**60, "b": None, "d": np.float32(2)},
     ]
     order = np.array([3, 0, 0, 1, 2])
     tables = []
@@ -418,7 +418,7 @@ def test_columns_join_whatever_order_they_come_in() -> None:
     assert [c.kind for c in tables[0].columns.values()] == [
         "text",
         "text",
-        "float",
+        "int",
         "float",
         "float",
         "text",

@@ -16,6 +16,7 @@ MAX_LINE = 10_000  # characters
 MAX_NODES = 40_000  # keys and values
 MAX_DEPTH = 20
 MAX_NUMBER = 2**53  # integers up to here are exact everywhere, JSON and float64 included
+MAX_COUNT = 2**63 - 1  # of what is counted: arrays, frames, Parquet and SQLite hold 64 bits
 
 
 def exact_number(number: int) -> int:

@@ -46,6 +46,8 @@ def compare(
                 raise InputError(rule, key=key, got=name, choices=map(str, frame.columns))
     for side, frame in sides:
         _check_single(frame, side, keys)
+    if how != "inner":  # a row that one of them lacks would make whole numbers floats
+        a, b = _nullable(a), _nullable(b)
     merged = a[[*keys, *wanted]].merge(
         b[[*keys, *wanted]], on=keys, how=how, suffixes=("_a", "_b"), sort=False
     )
@@ -59,6 +61,12 @@ def compare(
         compared[f"{name}_a"], compared[f"{name}_b"] = first, second
         compared[f"{name}_ratio"] = second.astype("float64") / first.astype("float64")
     return compared
+
+
+def _nullable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with whole numbers that may be missing."""
+    whole = [name for name in frame.columns if str(frame[name].dtype) == "int64"]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def identity(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:

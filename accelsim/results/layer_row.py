@@ -29,6 +29,7 @@ from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.results import check as compare
+from accelsim.results.whole_numbers import beyond, refuse_long
 from accelsim.version import MODEL_VERSION, __version__
 from accelsim.workload.problem import Problem
 
@@ -109,7 +110,7 @@ def layer_row(
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
-        closed = analytic.run(nest)
+        closed = _closed(nest)
         run, wrong = None, None
         if how.check or how.engine != "analytic":
             run, wrong = _executed(nest, how, closed, given)
@@ -123,6 +124,8 @@ def layer_row(
     energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
+    if (large := beyond(columns)) is not None:
+        return refused(lead, arch, source, how, overrides, large), None
     known = provenance(arch, nest, how.seed, overrides)
     known |= {"cycles_exact": closed.exact, "cycles_bound": closed.bound}
     why = f"{name} {source.dataflow}: {differs}" if differs else None
@@ -130,6 +133,17 @@ def layer_row(
         return Row(columns, nest, why, known), None
     known |= {"sampled": run.sampled} if run.sampled else {}
     return Row(columns, nest, why, known, run.timing), run.outputs
+
+
+def _closed(nest: Nest) -> Run:
+    """The analytic engine's outcome.  Raises MappingError, also where its whole numbers would not
+    fit.
+    """
+    try:
+        refuse_long(nest)
+        return analytic.run(nest)
+    except OverflowError as error:
+        raise MappingError(str(error)) from None
 
 
 def check_macs(layer: str, problem: Problem, batch: int | None) -> None:
@@ -259,13 +273,25 @@ def performance(
         "fill_drain_cycles": cycles - compute - sum(waited.values()),
         "stall_cycles": sum(waited.values()),
         **{f"stall_{name}_cycles": n for name, n in waited.items()},
-        "utilization": macs / (pes * cycles),
-        "mapping_efficiency": macs / (pes * compute),
+        "utilization": _share(macs, pes, cycles),
+        "mapping_efficiency": _share(macs, pes, compute),
         "active_pes": active,
         "mean_active_pes": macs / compute,
         "time_s": time_s,
         "gmacs_per_s": macs / time_s / 1e9,
     }
+
+
+def _share(macs: int, pes: Any, cycles: Any) -> Any:
+    """MACs over PEs x cycles, numbers or arrays [points]; a product that does not fit in 53 bits is
+    not made in an array, where it would wrap or be rounded twice.
+    """
+    if not isinstance(pes, np.ndarray) and not isinstance(cycles, np.ndarray):
+        return macs / (pes * cycles)
+    if np.max(pes) * float(np.max(cycles)) < MAX_NUMBER:
+        return macs / (pes * cycles)
+    pairs = zip(*(x.tolist() for x in np.broadcast_arrays(pes, cycles)), strict=True)
+    return np.array([macs / (p * c) for p, c in pairs])
 
 
 def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:

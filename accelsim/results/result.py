@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from accelsim.base import display
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
+from accelsim.results.whole_numbers import beyond
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,10 +70,18 @@ class Result:
         return [_total([r for r in records if r["dataflow"] == flow]) for flow in dataflows]
 
     def to_frame(self, *, total: bool = False) -> pd.DataFrame:
-        """A pandas DataFrame, one row for each layer and dataflow, and the totals if asked for."""
+        """A pandas DataFrame, one row for each layer and dataflow, and the totals if asked for;
+        whole numbers of which some are missing are ``Int64``.
+        """
         import pandas as pd
 
-        return pd.DataFrame(self.records(total=total))
+        records = self.records(total=total)
+        frame = pd.DataFrame(records)
+        for name in frame.columns:
+            values = [record[name] for record in records]
+            if {type(value) for value in values} == {int, type(None)}:
+                frame[name] = pd.array(values, dtype="Int64")
+        return frame
 
     def to_csv(self, path: str | Path | None = None, *, total: bool = False) -> str:
         """The records as CSV; also written to ``path`` if that is given.  Raises OSError."""
@@ -170,8 +179,12 @@ class Result:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why rows failed, one line each: not mappable, outputs differ, counts differ."""
-        return tuple(row.error for row in self.rows if row.error)
+        """Why rows failed, one line each: not mappable, outputs differ, counts differ, a total that
+        is too large.
+        """
+        rows = [row.error for row in self.rows if row.error]
+        totals = [t for t in self.totals() if t.get("error")]
+        return (*rows, *(f"total {t['dataflow']}: {t['error']}" for t in totals))
 
     # -- how it is seen ----------------------------------------------------------------------------
 
@@ -280,7 +293,8 @@ NOT_SUMMED = ("error", "operator", "resident", "snr_db")
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The record of a dataflow's rows together: sums over those that ran, what the whole chip has
-    once (area, most bytes held), and rates worked out anew from the sums.
+    once (area, most bytes held), and rates worked out anew from the sums.  A sum beyond 2^63 - 1 is
+    refused: the record then has ``error`` and no numbers.
     """
     total = dict(rows[0])
     total["layer"] = "total"
@@ -292,6 +306,9 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             total[key] = _together(key, [r[key] for r in done if r.get(key) is not None])
     if not done:
         return total
+    if (large := beyond(total)) is not None:
+        lead = {key: total[key] for key in LEAD if key in total}
+        return dict.fromkeys(total) | lead | {"error": large}
     total |= _rates(done, total["time_s"])
     return total | efficiency(total)
 
