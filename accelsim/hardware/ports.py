@@ -17,7 +17,7 @@ them (``engines.analytic.pipeline``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -97,6 +97,25 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
         bits = widths.get(tensor)
         return None if bits is None else Resource(network, f"{tensor} {way}", _rate(bits))
     return None if width is None else Resource(network, "all", _rate(width))
+
+
+def never_waited_for(arch: Architecture) -> tuple[str, ...]:
+    """Levels outside the PEs that cost no time: without a port's width and without latency."""
+    outside = arch.level_names[: arch.level_in_pe]
+    levels = ((name, arch.levels[name]) for name in outside)
+    return tuple(name for name, x in levels if x.port_bits is None and not x.latency_cycles)
+
+
+def never_waited_sentence(levels: Sequence[str]) -> str:
+    """What is to be said of levels that cost no time, beside any number of cycles; empty for none:
+    ``dram and sram have no port: they are never waited for``.
+    """
+    if not levels:
+        return ""
+    names = " and ".join(filter(None, [", ".join(levels[:-1]), levels[-1]]))
+    one = len(levels) == 1
+    have, are = ("has", "it is") if one else ("have", "they are")
+    return f"{names} {have} no port: {are} never waited for"
 
 
 @lru_cache(maxsize=1 << 12)

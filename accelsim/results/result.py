@@ -7,13 +7,14 @@ the totals, and ways to print, write and draw them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
 from accelsim.base.whole_files import records_csv, write_text
+from accelsim.mapping.files import load_dataflow, several
 from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
 from accelsim.results.whole_numbers import beyond
 
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from accelsim.hardware.architecture import Architecture
+    from accelsim.mapping.dataflow import Dataflow
+    from accelsim.mapping.files import DataflowsLike
+    from accelsim.results.explain import Explanation
     from accelsim.results.map_network import NetworkBest
+    from accelsim.workload.network import Workload
 
 Value = str | int | float | bool | None  # of a column; numbers may be numpy's
 Record = dict[str, Value]
@@ -31,16 +37,55 @@ LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How a result was asked for, so that the same can be asked of another machine.
+
+    ``workload``   the layers that were chosen
+    ``arch``       the machine, its overrides in it
+    ``dataflows``  those that were asked for; None under a mapping
+    ``options``    keywords of ``simulate`` that say what is computed and under which mapping
+    ``run``        ``simulate``
+    """
+
+    workload: Workload
+    arch: Architecture
+    dataflows: DataflowsLike | None
+    options: Mapping[str, Any]
+    run: Callable[..., Result]
+
+    def rule_flow(self, dataflow: str) -> Dataflow | None:
+        """The dataflow that a column calls so, if its tiles are the fixed rule's and rows are those
+        of layers alone; else None.
+        """
+        away = ("mapping", "mapper", "end_to_end")
+        if any(self.options.get(name) for name in away) or self.dataflows is None:
+            return None
+        if self.options.get("tiles", "rule") != "rule":
+            return None
+        flows = [load_dataflow(d) for d in several(self.dataflows)]
+        return next((flow for flow in flows if flow.short == dataflow), None)
+
+    def again(self, arch: Architecture, dataflow: str) -> Result:
+        """The rows on another machine, on the analytic engine, under the dataflow of that name."""
+        flows = several(self.dataflows)
+        if len(flows) > 1:
+            named = [dataflow in (f, load_dataflow(f).short if f != dataflow else f) for f in flows]
+            flows = [flow for flow, mine in zip(flows, named, strict=True) if mine]
+        return self.run(self.workload, arch, flows[0] if flows else None, **self.options)
+
+
+@dataclass(frozen=True)
 class Result:
     """``rows`` in the order they were run: printed as a table, written by ``to_csv`` and
     ``to_json``, drawn by ``plot``.
 
     ``searches``, of a run with a mapper: what was found under each dataflow, by the name it was
-    asked for with.
+    asked for with.  ``asked``, of ``simulate``: how to ask for the same again.
     """
 
     rows: tuple[Row, ...]
     searches: Mapping[str, NetworkBest] = field(default_factory=dict, repr=False, compare=False)
+    asked: Asked | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         named = [
@@ -185,6 +230,17 @@ class Result:
         rows = [row.error for row in self.rows if row.error]
         totals = [t for t in self.totals() if t.get("error")]
         return (*rows, *(f"total {t['dataflow']}: {t['error']}" for t in totals))
+
+    def explain(self, *, knobs: bool = True) -> Explanation:
+        """Where cycles and energy of every layer went, what binds, and with ``knobs`` what doubling
+        or halving each number of the machine would do.
+
+        Prints itself; ``explain().to_json()`` has the numbers, ``explain().save(directory)`` draws
+        a picture a layer.  Raises ValueError where no layer could be mapped.
+        """
+        from accelsim.results.explain import explain
+
+        return explain(self, knobs=knobs)
 
     # -- how it is seen ----------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ from accelsim.mapping.files import (
     sources,
 )
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
-from accelsim.results.result import Result
+from accelsim.results.result import Asked, Result
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -135,6 +135,9 @@ def simulate(
     changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
     network = load_workload(workload)
     network = network.select(layers) if layers else network
+    options = {"mapping": mapping, "mapper": mapper, "limit": limit, "batch": batch}
+    options |= {"direction": direction, "end_to_end": end_to_end, "fuse_buffers": fuse_buffers}
+    asked = Asked(network, machine, dataflow, options, simulate)
     rows_of: Callable[[MappingSource], list[Row]]
     if end_to_end:
         from accelsim.results.network_run import NetworkRun
@@ -145,7 +148,8 @@ def simulate(
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
-        return Result(tuple(row for s in sources(dataflow, mapping) for row in rows_of(s)))
+        rows = tuple(row for s in sources(dataflow, mapping) for row in rows_of(s))
+        return Result(rows, asked=asked)
     from accelsim.results.map_network import map_network
 
     search = partial(
@@ -158,7 +162,7 @@ def simulate(
         limit=limit,
         processes=processes,
     )
-    return _under_mapper(dataflow, search, rows_of, f"mapper_{mapper}")
+    return replace(_under_mapper(dataflow, search, rows_of, f"mapper_{mapper}"), asked=asked)
 
 
 def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: bool) -> How:

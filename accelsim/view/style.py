@@ -33,6 +33,7 @@ OTHER = "other"
 TENSORS = ("weight", "ifmap", "ofmap")
 
 WIDTH = 7.2  # inches, of a page's text
+COLUMN = 3.4  # inches, of one of two columns
 DPI = 150
 TITLE, LABEL, TEXT, SMALL = 9.0, 8.0, 7.0, 6.5  # font sizes in points
 
@@ -64,6 +65,24 @@ LOOKS: Mapping[str, Look] = {
     "ofmap": Look(YELLOW, "#555010", ("xxxx", "")),
     OTHER: Look("#BBBBBB", "#555555", ("", "....")),
 }
+
+# Names that levels and networks usually have, by role.
+_USUAL = {
+    "compute": r"compute|macs?|alu",
+    "vector": r"vector.*",
+    "network": r"(noc|link|links|bus|lines|net|network|mesh|interconnect)(_.*)?",
+    "pe": r"(spad|reg|rf|register|pe|scratchpad|latch).*",
+    "dram": r"(dram|hbm|ddr|lpddr|off_?chip|main_?memory).*",
+    "buffer": r"(glb|sram|ub|acc|gbuf|buf|.*buffer|l[123]$|.?buf).*",
+    OTHER: r"static|leakage|idle|other",
+}
+
+
+def usual_role(name: str) -> str:
+    """The role of a level or network by the name it has; empty where none is usual."""
+    roles = (role for role, names in _USUAL.items() if re.fullmatch(names, name.lower()))
+    return next(roles, "")
+
 
 _PRINTED = {"dram": "DRAM", "glb": "GLB", "sram": "SRAM", "noc": "NoC", "ub": "UB"}
 

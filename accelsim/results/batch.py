@@ -2,10 +2,10 @@
 rows as arrays.
 
 ``columns`` takes one layer under one dataflow on many architectures with the same levels, networks
-and formats; ``evaluate`` calls it.  Tiles come from ``choose_many``; mappings with the same loops
-share one ``ClosedForm``; prices are stacked over the architectures; where memory can be waited for,
-points of one mapping share the plan of its passes.  What cannot be evaluated so is left to the
-caller, point by point.
+and formats; sweeps (``explore.evaluate``) and ``explain`` call it.  Tiles come from
+``choose_many``; mappings with the same loops share one ``ClosedForm``; prices are stacked over the
+architectures; where memory can be waited for, points of one mapping share the plan of its passes.
+What cannot be evaluated so is left to the caller, point by point.
 """
 
 from __future__ import annotations
