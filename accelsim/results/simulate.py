@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import (
     DataflowLike,
     DataflowsLike,
@@ -44,6 +45,8 @@ from accelsim.mapping.files import (
     several,
     sources,
 )
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.rule import kept
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Asked, Result
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
@@ -162,7 +165,9 @@ def simulate(
         limit=limit,
         processes=processes,
     )
-    return replace(_under_mapper(dataflow, search, rows_of, f"mapper_{mapper}"), asked=asked)
+    return replace(
+        _under_mapper(dataflow, machine, search, rows_of, f"mapper_{mapper}"), asked=asked
+    )
 
 
 def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: bool) -> How:
@@ -218,8 +223,17 @@ def _layer_rows(
     return rows
 
 
+def _refuse_unkept(flow: Dataflow, arch: Architecture) -> None:
+    """Raises InputError for a dataflow that keeps in the PEs what the architecture cannot."""
+    try:
+        kept(arch, flow)
+    except MappingError as error:
+        raise InputError(str(error), key="dataflow", got=flow.short) from None
+
+
 def _under_mapper(
     dataflow: DataflowsLike | None,
+    arch: Architecture,
     search: Callable[[DataflowLike], NetworkBest],
     rows_of: Callable[[MappingSource], list[Row]],
     name: str,
@@ -236,6 +250,9 @@ def _under_mapper(
         raise InputError("must be given, the mapper searches under it", key="dataflow")
     rows: list[Row] = []
     searches: dict[str, NetworkBest] = {}
+    for flow in several(dataflow):  # before the first search, which may be long
+        if not is_any(flow):
+            _refuse_unkept(load_dataflow(flow), arch)
     for flow in several(dataflow):
         best = search(flow)
         searches[flow if isinstance(flow, str) else load_dataflow(flow).short] = best
