@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
 from accelsim.base.whole_files import records_csv, write_text
+from accelsim.hardware.ports import never_waited_for, never_waited_sentence
 from accelsim.mapping.files import load_dataflow, several
 from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
 from accelsim.results.whole_numbers import beyond
@@ -151,6 +152,29 @@ class Result:
         return all(known) if known else None
 
     @property
+    def title(self) -> str:
+        """What all rows share of workload, machine with overridden keys, and batch:
+        ``alexnet on eyeriss with array.rows=32, batch 4``.
+        """
+        told = [
+            list(dict.fromkeys(row.columns.get(key) for row in self.rows))
+            for key in ("workload", "arch", "batch")
+        ]
+        workloads, archs, batches = ([str(x) for x in names if x is not None] for names in told)
+        machines = list(self.overridden) if len(self.overridden) == len(archs) else archs
+        named = " on ".join(", ".join(names) for names in (workloads, machines) if names)
+        return f"{named}, batch {batches[0]}" if len(batches) == 1 else named
+
+    @property
+    def unlimited(self) -> str:
+        """Which memories cost no time, in a sentence; empty where there is none, and where machines
+        differ in it.
+        """
+        machines = [row.nest.arch for row in self.rows if row.nest is not None]
+        told = {never_waited_sentence(never_waited_for(arch)) for arch in machines}
+        return told.pop() if len(told) == 1 else ""
+
+    @property
     def overridden(self) -> tuple[str, ...]:
         """Architectures with overridden keys, as ``eyeriss with array.rows=32``."""
         told = dict.fromkeys(
@@ -270,19 +294,23 @@ class Plots:
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        return display.figure("energy", self.result.to_frame(), by=by)
+        frame = self.result.to_frame()
+        return display.figure("energy", frame, by=by, note=self.result.unlimited)
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        return display.figure("latency", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("latency", frame, note=self.result.unlimited)
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        return display.figure("utilization", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("utilization", frame, note=self.result.unlimited)
 
     def overview(self) -> Figure:
         """Energy, cycles and utilization in one picture."""
-        return display.figure("overview", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("overview", frame, note=self.result.unlimited)
 
     def roofline(self) -> Figure:
         """Layers under the roofs of the array and of the outermost level's port."""

@@ -18,7 +18,7 @@ from accelsim.results.waterfall import CyclePart
 from accelsim.view.bars.bar_text import wrapped
 from accelsim.view.style import (
     COLUMN,
-    DPI,
+    FINE,
     GREY,
     GRID,
     INK,
@@ -110,7 +110,7 @@ def explained(x: LayerExplained) -> Figure:
         title = wrapped(x.name, TEXT, COLUMN * 72 - 6)
         note = never_waited_sentence(x.unlimited)
         height = LINE * sum(sizes) + 0.36 * len(shown) + 0.13 * len(title) + 0.2
-        figure = Canvas(figsize=(COLUMN, height), dpi=DPI, layout="constrained")
+        figure = Canvas(figsize=(COLUMN, height), dpi=FINE, layout="constrained")
         figure.suptitle("\n".join(title), fontsize=TEXT, fontweight="bold", x=0.01, ha="left")
         panels = figure.subplots(len(shown), 1, height_ratios=sizes, squeeze=False)[:, 0]
         draw = {"cycles": _draw_cycles, "energy": _draw_energy, "knobs": _draw_knobs}

@@ -34,7 +34,7 @@ TENSORS = ("weight", "ifmap", "ofmap")
 
 WIDTH = 7.2  # inches, of a page's text
 COLUMN = 3.4  # inches, of one of two columns
-DPI = 150
+DPI, FINE = 150, 300  # dots an inch of a PNG: of a page's width, of a column's
 TITLE, LABEL, TEXT, SMALL = 9.0, 8.0, 7.0, 6.5  # font sizes in points
 
 
@@ -53,17 +53,17 @@ class Look:
 
 LOOKS: Mapping[str, Look] = {
     "compute": Look(GREEN, "white", ("", "o")),
-    "vector": Look("#444444", "#DDDDDD", ("", "....")),
-    "pe": Look(SKY, "#173a52", ("....", "oo")),
-    "network": Look(VERMILION, "#4a1f00", ("xxxx", "++++")),
-    "buffer": Look(ORANGE, "#4d3500", ("////", "\\\\\\\\\\")),
-    "dram": Look(BLUE, "#9CCBEA", ("\\\\\\\\", "||||")),
-    "fill": Look(YELLOW, "#555010", ("----", "||||")),
-    "stall": Look(PURPLE, "#3d1f30", ("++++", "xxxx")),
-    "weight": Look(VERMILION, "white", ("////", "")),
-    "ifmap": Look(SKY, "#173a52", ("....", "")),
-    "ofmap": Look(YELLOW, "#555010", ("xxxx", "")),
-    OTHER: Look("#BBBBBB", "#555555", ("", "....")),
+    "vector": Look("#444444", "#DDDDDD", ("", "..")),
+    "pe": Look(SKY, "#173a52", ("...", "oo")),
+    "network": Look(VERMILION, "#4a1f00", ("xx", "++")),
+    "buffer": Look(ORANGE, "#4d3500", ("//", "\\\\\\")),
+    "dram": Look(BLUE, "#9CCBEA", ("\\\\", "||")),
+    "fill": Look(YELLOW, "#8a8230", ("--", "||")),
+    "stall": Look(PURPLE, "#3d1f30", ("++", "xx")),
+    "weight": Look(VERMILION, "white", ("//", "")),
+    "ifmap": Look(SKY, "#173a52", ("..", "")),
+    "ofmap": Look(YELLOW, "#8a8230", ("xx", "")),
+    OTHER: Look("#BBBBBB", "#555555", ("", "..")),
 }
 
 # Names that levels and networks usually have, by role.
@@ -123,20 +123,22 @@ def house_style() -> AbstractContextManager[None]:
         "font.sans-serif": ["DejaVu Sans"],
         "svg.hashsalt": "accelsim",
         "svg.fonttype": "path",
-        "hatch.linewidth": 0.5,
+        "hatch.linewidth": 0.35,
     }
     return matplotlib.rc_context(defaults | ours)
 
 
 @contextmanager
 def sweep_style() -> Iterator[None]:
-    """The house's style with text as small as the bars have it."""
+    """The house's style with text as small as the bars have it: readable in one column."""
     import matplotlib
 
     sizes: Any = {
         "font.size": 7.5,
         "axes.labelsize": LABEL,
         "axes.linewidth": 0.6,
+        "xtick.labelsize": TEXT,
+        "ytick.labelsize": TEXT,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
     }
