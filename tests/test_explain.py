@@ -143,8 +143,13 @@ def test_words_and_records(tmp_path: Path) -> None:
     assert "Filling and draining the array binds (96.9% of the cycles). It takes 32 times" in text
     assert "dram and sram have no port: they are never waited for." in text
     assert (
-        "Twice levels.sram.capacity_bytes makes it worse (cycles x1.000, energy x1.013): the fixed "
-        "rule takes the largest tile that fits, not the best one." in text
+        "Twice levels.sram.capacity_bytes makes it worse (cycles x1.000, energy x1.013): an access "
+        "to a larger level costs more, and the fixed rule fills it whether that pays or not."
+    ) in text
+    assert (
+        "Twice levels.spad.partitions.ifmap makes it worse (cycles x1.097, energy x1.004): the "
+        "fixed rule takes the largest tile that fits, not the best one."
+        in str(acc.simulate("alexnet", "eyeriss", "rs").explain())
     )
     assert "os takes 123 872 cycles" in text or "os takes" in text
     first, second = told.layers

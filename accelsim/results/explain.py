@@ -126,6 +126,7 @@ class LayerExplained(Displayed):
             f"least_energy_{self.unit}": self.least,
             "energy": [
                 {"component": s.component, "total": s.total, "least": s.least, **s.tensors}
+                | {f"least_{tensor}": energy for tensor, energy in s.least_tensors.items()}
                 for s in self.energy
             ],
             "knobs": [

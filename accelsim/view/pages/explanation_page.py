@@ -126,14 +126,14 @@ def _knob_table(x: LayerExplained) -> TextTable:
     assert x.machine is not None
     base = x.machine
     rows = []
-    for knob in x.knobs[:SHOWN]:
+    for knob in [k for k in x.knobs if k.why is None][:SHOWN]:
         rows.append(
             [
                 knob.key,
                 f"{spaced(knob.before)} -> {spaced(knob.after)}",
                 _ratio(knob.cycles, base.cycles),
                 _ratio(knob.energy, base.energy),
-                _ratio(knob.product, base.product) if knob.why is None else f"- {knob.why}",
+                _ratio(knob.product, base.product),
             ]
         )
     head = ["one number changed", "", "cycles x", "energy x", "edp x"]
@@ -148,6 +148,9 @@ def _worse(x: LayerExplained) -> list[Block]:
         worse = knob.after > knob.before and _change(knob, x.machine) > PERCENT
         if worse:
             lines.append(_worse_line(knob, x))
+    for knob in x.knobs:
+        if knob.why is not None:
+            lines.append(f"{knob.key} {knob.before} -> {knob.after} is no machine here: {knob.why}")
     some = {k.key for k in x.knobs if k.why or abs(_change(k, x.machine)) > PERCENT}
     same = list(dict.fromkeys(k.key for k in x.knobs if k.key not in some))
     if same:
@@ -167,9 +170,14 @@ def _worse_line(knob: Knob, x: LayerExplained) -> str:
     what = f"cycles x{_ratio(knob.cycles, x.machine.cycles)}, "
     what += f"energy x{_ratio(knob.energy, x.machine.energy)}"
     line = f"Twice {knob.key} makes it worse ({what})"
-    if x.identity["mapping"] == "rule" and knob.key.startswith("levels."):
+    if not knob.key.startswith("levels."):
+        return f"{line}: more hardware is charged for, and this mapping has no use for it."
+    slower = (knob.cycles or 0) > (1 + PERCENT) * (x.machine.cycles or 0)
+    rule = x.identity["mapping"] == "rule"
+    if slower and rule:
         return f"{line}: the fixed rule takes the largest tile that fits, not the best one."
-    return f"{line}: more hardware is charged for, and this mapping has no use for it."
+    more = ", and the fixed rule fills it whether that pays or not" if rule else ""
+    return f"{line}: an access to a larger level costs more{more}."
 
 
 def _layer_table(layers: Sequence[LayerExplained]) -> TextTable:
