@@ -25,9 +25,9 @@ from accelsim.explore.output import json_text, table_csv, write_parquet
 from accelsim.explore.pareto import on_front
 from accelsim.explore.store import Store
 from accelsim.explore.totals import frame_totals
+from accelsim.hardware.ports import too_long
 from accelsim.results.layer_row import Row
 from accelsim.results.result import Result
-from accelsim.results.whole_numbers import too_long
 
 COUNTS = ("macs", "cycles", "compute_cycles", "dram_weight_reads", "noc_ofmap_additions")
 LAYERS = [acc.Gemm(name=f"g{i}", m=2 + i, k=2, n=2) for i in range(3)]
@@ -255,6 +255,18 @@ def test_extreme_machines_are_exact_or_refused(machine: dict[str, Any], flow: st
                 words = sum(row.columns[f"dram_{t}_reads"] for t in ("weight", "ifmap"))
                 rate = bits * (arch.levels["dram"].port_clock_mhz or arch.clock_mhz)
                 assert cycles * 1.001 >= words * 8 * arch.clock_mhz / rate
+
+
+def test_the_vector_unit_is_exact_or_refused() -> None:
+    """A unit so slow that a pooling takes more than 2^63 cycles, and one that just does not."""
+    for slow, refused in ((1e-12, False), (1e-18, True)):
+        rates = {"vector.rates": {"add": slow, "compare": slow}}
+        result = acc.simulate("lenet5", "systolic", "ws", end_to_end=True, overrides=rates)
+        rows = [r for r in result.rows if r.nest is None]
+        assert rows and all(0 < (r.columns.get("cycles") or 1) <= MAX_COUNT for r in rows)
+        told = [r.error for r in rows if r.error]
+        assert bool(told) == refused
+        assert all("cycles would be" in (why or "") for why in told)
 
 
 def test_presets_are_let_pass() -> None:

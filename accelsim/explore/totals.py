@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.base.limits import MAX_COUNT
+from accelsim.base.limits import MAX_COUNT, too_large
 from accelsim.explore.columns import Column, Ids, Table, column, text_column
 from accelsim.explore.points import ERROR, OK, STATUSES
 from accelsim.explore.row_names import IDENTITY, axes
-from accelsim.results.whole_numbers import too_large
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,15 +27,14 @@ from accelsim.engines.analytic.pipeline import times
 from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
-from accelsim.hardware.ports import LARGEST, limited
+from accelsim.hardware.ports import LARGEST, limited, too_long
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.rule_many import choose_many
 from accelsim.mapping.skeleton import Tiles, depends
-from accelsim.results.layer_row import efficiency, performance
-from accelsim.results.whole_numbers import too_long, words_moved
+from accelsim.results.layer_row import efficiency, performance, words_moved
 from accelsim.workload.problem import TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]

@@ -16,8 +16,7 @@ from accelsim.base import display
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.hardware.ports import never_waited_for, never_waited_sentence
 from accelsim.mapping.files import load_dataflow, several
-from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
-from accelsim.results.whole_numbers import beyond
+from accelsim.results.layer_row import Row, beyond, describe_overrides, efficiency, json_value
 
 if TYPE_CHECKING:
     import pandas as pd
