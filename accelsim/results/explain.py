@@ -215,7 +215,8 @@ def explain(result: Result, *, knobs: bool = True) -> Explanation:
         pes = arch.array.rows * arch.array.cols
         told = [_layer(row, pes) for row in own]
         if knobs and result.asked is not None and not result.asked.options.get("end_to_end"):
-            by_layer = turning.turned(result.asked, flow)
+            ruled = all(row.columns["mapping"] == "rule" for row in own)
+            by_layer = turning.turned(result.asked, flow, by_rule=ruled)
             told = [_with_knobs(x, by_layer[x.identity["layer"]]) for x in told]
         told = [replace(x, unlimited=never_waited_for(arch)) for x in told]
         layers += told

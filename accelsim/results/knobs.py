@@ -69,10 +69,10 @@ def numbers(arch: Architecture) -> dict[str, int]:
     return turned
 
 
-def turned(asked: Asked, dataflow: str) -> dict[str, list[Knob]]:
+def turned(asked: Asked, dataflow: str, *, by_rule: bool) -> dict[str, list[Knob]]:
     """Every layer's knobs by its name, in the order of ``numbers``, doubled before halved; under
-    the dataflow that a result's column calls so.  Before them one without a key: the machine as it
-    is, on the analytic engine like the others.
+    the dataflow that a result's column calls so, ``by_rule`` where its tiles are the fixed rule's.
+    Before them one without a key: the machine as it is, on the analytic engine like the others.
     """
     known: list[Knob] = [Knob("", 1, 1)]
     machines: list[Architecture] = [asked.arch]
@@ -86,7 +86,7 @@ def turned(asked: Asked, dataflow: str) -> dict[str, list[Knob]]:
             except InputError as error:
                 known.append(Knob(key, value, other, why=str(error)))
     built = [knob for knob in known if knob.why is None]
-    told = _by_layer(asked, dataflow, machines)
+    told = _by_layer(asked, dataflow, machines, by_rule)
     turned: dict[str, list[Knob]] = {}
     for layer, outcomes in told.items():
         own = iter(
@@ -101,11 +101,11 @@ Outcome = tuple[int | None, float | None, str | None]  # cycles, energy, why the
 
 
 def _by_layer(
-    asked: Asked, dataflow: str, machines: Sequence[Architecture]
+    asked: Asked, dataflow: str, machines: Sequence[Architecture], by_rule: bool
 ) -> dict[str, list[Outcome]]:
     """Of every layer, what each machine makes of it."""
-    flow = asked.rule_flow(dataflow)
-    if flow is not None:
+    flow = asked.flow(dataflow)
+    if by_rule and flow is not None:
         known: dict[Problem, list[Outcome]] = {}
         told = {}
         for layer in asked.workload.layers:
@@ -116,13 +116,8 @@ def _by_layer(
         return told
     again: dict[str, list[Outcome]] = {}
     for arch in machines:
-        result = asked.again(arch, dataflow)
-        rows = {row.columns["layer"]: _outcome(row.columns) for row in result.rows}
-        search = next(iter(result.searches.values()), None)
-        for name, why in (search.errors if search is not None else {}).items():
-            rows.setdefault(name, (None, None, why))
-        for name, outcome in rows.items():
-            again.setdefault(name, []).append(outcome)
+        for row in asked.again(arch, dataflow):
+            again.setdefault(row.columns["layer"], []).append(_outcome(row.columns))
     return again
 
 

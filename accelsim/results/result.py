@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
+from accelsim.base.errors import InputError
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.hardware.ports import never_waited_for, never_waited_sentence
 from accelsim.mapping.files import load_dataflow, several
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from accelsim.hardware.architecture import Architecture
     from accelsim.mapping.dataflow import Dataflow
-    from accelsim.mapping.files import DataflowsLike
+    from accelsim.mapping.files import DataflowLike, DataflowsLike
     from accelsim.results.explain import Explanation
     from accelsim.results.map_network import NetworkBest
     from accelsim.workload.network import Workload
@@ -53,25 +54,31 @@ class Asked:
     options: Mapping[str, Any]
     run: Callable[..., Result]
 
-    def rule_flow(self, dataflow: str) -> Dataflow | None:
-        """The dataflow that a column calls so, if its tiles are the fixed rule's and rows are those
-        of layers alone; else None.
-        """
-        away = ("mapping", "mapper", "end_to_end")
-        if any(self.options.get(name) for name in away) or self.dataflows is None:
-            return None
-        if self.options.get("tiles", "rule") != "rule":
-            return None
-        flows = [load_dataflow(d) for d in several(self.dataflows)]
-        return next((flow for flow in flows if flow.short == dataflow), None)
+    def flow(self, dataflow: str) -> Dataflow | None:
+        """The dataflow that a column calls so; None for a name that is no dataflow's."""
+        flows = (_loaded(d) for d in several(self.dataflows))
+        return next((f for f in flows if f is not None and f.short == dataflow), None)
 
-    def again(self, arch: Architecture, dataflow: str) -> Result:
-        """The rows on another machine, on the analytic engine, under the dataflow of that name."""
-        flows = several(self.dataflows)
-        if len(flows) > 1:
-            named = [dataflow in (f, load_dataflow(f).short if f != dataflow else f) for f in flows]
-            flows = [flow for flow, mine in zip(flows, named, strict=True) if mine]
-        return self.run(self.workload, arch, flows[0] if flows else None, **self.options)
+    def again(self, arch: Architecture, dataflow: str) -> list[Row]:
+        """The rows that a column calls by that dataflow, on another machine and on the analytic
+        engine; a layer that a search has no mapping for is a row with the reason.
+        """
+        flows: DataflowsLike | None = self.dataflows
+        if len(several(self.dataflows)) > 1:
+            flows = self.flow(dataflow) or dataflow
+        result = self.run(self.workload, arch, flows, **self.options)
+        rows = [row for row in result.rows if row.columns["dataflow"] == dataflow]
+        errors = {k: v for best in result.searches.values() for k, v in best.errors.items()}
+        none = {"dataflow": dataflow, "cycles": None}
+        return rows + [Row({**none, "layer": k, "error": v}, error=v) for k, v in errors.items()]
+
+
+def _loaded(dataflow: DataflowLike) -> Dataflow | None:
+    """A dataflow; None of a word that stands for several."""
+    try:
+        return load_dataflow(dataflow)
+    except InputError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 
+# Keywords of ``simulate`` that another machine is not asked with: what ``Asked`` has by itself,
+# and on which engine, with which words and by whom the rows were computed.
+NOT_ASKED_AGAIN = (
+    *("workload", "arch", "dataflow", "layers", "overrides", "engine", "check", "seed"),
+    *("timeline", "sample_folds", "data", "weights", "processes", "progress"),
+)
+
 
 def simulate(
     workload: WorkloadLike,
@@ -118,6 +125,7 @@ def simulate(
     Raises InputError for names, files and numbers that are wrong, ValueError for an unknown engine
     and for options that do not go together.
     """
+    given = dict(locals())  # as they were given, for ``Result.asked``
     end_to_end |= fuse_buffers
     how = _how(engine, check, seed, timeline, sample_folds)
     forward = "does not go with end_to_end, which runs the whole network forward"
@@ -138,8 +146,7 @@ def simulate(
     changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
     network = load_workload(workload)
     network = network.select(layers) if layers else network
-    options = {"mapping": mapping, "mapper": mapper, "limit": limit, "batch": batch}
-    options |= {"direction": direction, "end_to_end": end_to_end, "fuse_buffers": fuse_buffers}
+    options = {name: value for name, value in given.items() if name not in NOT_ASKED_AGAIN}
     asked = Asked(network, machine, dataflow, options, simulate)
     rows_of: Callable[[MappingSource], list[Row]]
     if end_to_end:
