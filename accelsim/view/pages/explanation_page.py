@@ -11,6 +11,7 @@ from accelsim.results.knobs import Knob
 from accelsim.results.waterfall import CyclePart
 
 SHOWN = 8  # knobs of a table: those that help most; what makes it worse is said in sentences
+ALMOST = 0.95  # of all cycles
 PERCENT = 0.005  # changes below it are none
 
 
@@ -94,7 +95,7 @@ def _sentences(x: LayerExplained) -> list[str]:
     """What binds, how far the energy is from its least, and what costs nothing."""
     binds, ideal = x.binds, x.parts[0]
     cause = {
-        "ideal": "The array's MACs bind: only more PEs or fewer MACs help",
+        "ideal": "The array's MACs bind",
         "vector": "The vector unit binds",
         "edges": "The mapping binds: PEs that never get work",
         "tails": "The mapping binds: last pieces are too small",
@@ -104,7 +105,9 @@ def _sentences(x: LayerExplained) -> list[str]:
         binds.name, f"{binds.name.removeprefix('stall_')} binds: the array waits for it"
     )
     lines = [f"{told} ({_share(binds.cycles, x.cycles)} of the cycles)."]
-    if ideal.cycles and x.cycles > ideal.cycles:
+    if binds.name == "ideal" and binds.cycles > ALMOST * x.cycles:
+        lines[0] += " Only more PEs or fewer MACs help."
+    elif ideal.cycles and x.cycles > ideal.cycles:
         lines[0] += f" It takes {x.cycles / ideal.cycles:.3g} times the ideal."
     if x.least:
         largest = max(x.energy, key=lambda s: s.total - s.least)
