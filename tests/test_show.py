@@ -409,7 +409,8 @@ def test_overrides_from_python_are_plain_values() -> None:
         "levels.reg.keeps": ["weight"],
     }
     assert result._repr_html_().startswith(
-        "<p>lenet5 on systolic with array.rows=8, levels.reg.keeps=[&quot;weight&quot;], batch 1</p>"
+        "<p>lenet5 on systolic with array.rows=8, "
+        "levels.reg.keeps=[&quot;weight&quot;], batch 1</p>"
         "<p>dram and sram have no port: they are never waited for</p><table>"
     )
 
