@@ -10,10 +10,10 @@ import random
 import pytest
 
 import accelsim as acc
-from accelsim.explore import batch
 from accelsim.hardware.ports import structure
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule_many import choose_many
+from accelsim.results import batch
 
 NAMES = (
     "workload",

@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import accelsim as acc
 from accelsim.view import plots, sweeps
+from accelsim.view.swept.heat_map import sound_top
+from accelsim.view.swept.swept_roofline import port_words
 
 GRID = {"array.rows": [8, 16, 32], "array.cols": [8, 16]}
 
@@ -220,3 +222,104 @@ def test_layers_are_wanted_where_they_are(totals: pd.DataFrame) -> None:
     for draw in (sweeps.roofline, sweeps.latency_by_layer):
         with pytest.raises(ValueError, match="wants a row per layer"):
             draw(totals)
+
+
+# What a paper's reader would stumble over ---------------------------------------------------------
+
+
+def words(figure: Any) -> list[str]:
+    return [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
+
+
+def test_column_figures_fit_a_column_and_their_text_is_readable(frame: pd.DataFrame) -> None:
+    result = acc.simulate("lenet5", "systolic", "ws,os")
+    for figure in (
+        sweeps.energy_latency(frame),
+        sweeps.roofline(frame),
+        result.plot.roofline(),
+        result.explain().layers[0].figure(),
+    ):
+        assert figure.get_size_inches()[0] == 3.4
+        sizes = [
+            t.get_fontsize()
+            for t in figure.findobj(lambda a: hasattr(a, "get_fontsize"))
+            if t.get_text().strip() and t.get_visible()
+        ]
+        assert min(sizes) >= 6
+        drawn(figure)
+
+
+def test_letters_stand_for_the_named_points(frame: pd.DataFrame) -> None:
+    data = sweeps.energy_latency_data(frame)
+    best = data[data["front"]].sort_values("latency")
+    text = "\n".join(words(sweeps.energy_latency(frame)))
+    for letter, place in (("A", best.index[0]), ("C", best.index[-1])):
+        if len(best) > 2:
+            assert f"{letter}  {data['point'][place]}, {data['dataflow'][place]}" in text
+    assert ("Pareto front" in text) == (len(best) > 0)
+    assert "dram and sram have no port: they are never waited for" in text
+
+
+def test_a_roofline_has_the_slope_of_the_port() -> None:
+    machines = {"array.rows": [4, 8], "levels.dram.port_bits": [32]}
+    frame = acc.sweep("lenet5", "systolic", machines, dataflows="ws", jobs=1)
+    assert port_words(frame, "dram") == 4.0
+    assert "4 words a cycle" in words(sweeps.roofline(frame))
+    two = acc.sweep("lenet5", "systolic", machines | {"levels.dram.port_bits": [32, 64]},
+                    dataflows="ws", jobs=1)  # fmt: skip
+    assert port_words(two, "dram") is None
+    assert port_words(frame.assign(arch="mine"), "dram") is None
+    eyeriss = acc.sweep("lenet5", "eyeriss", {"array.rows": [6, 12]}, dataflows="rs", jobs=1)
+    preset = acc.load_architecture("eyeriss")
+    port = preset.levels["dram"]
+    rate = (port.port_bits or 0) * (port.port_clock_mhz or preset.clock_mhz) / preset.clock_mhz
+    assert port_words(eyeriss, "dram") == pytest.approx(rate / 16)
+
+
+def test_of_many_points_the_fastest_stand_out(frame: pd.DataFrame) -> None:
+    many = pd.concat([frame.assign(set=f"x{i}") for i in range(12)], ignore_index=True)
+    figure = sweeps.roofline(many)
+    (grey, *coloured) = figure.axes[0].collections
+    assert len(grey.get_offsets()) == len(many)
+    assert sum(len(c.get_offsets()) for c in coloured) == len(
+        many[["layer", "dataflow"]].drop_duplicates()
+    )
+    drawn(figure)
+
+
+def test_one_bad_corner_does_not_flatten_a_heat_map(frame: pd.DataFrame) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        values = rng.uniform(1, 3, rng.integers(10, 60))
+        bad = rng.integers(0, 4)
+        values[:bad] *= 100
+        top, many = sound_top(values)
+        if 10 * bad <= len(values):
+            assert many == bad and top <= 3
+        else:
+            assert many == 0 and top == values.max()
+    corner = pd.concat([frame.assign(**{"clock_mhz": float(i)}) for i in range(4)])
+    bad = (corner["array.rows"] == 8) & (corner["array.cols"] == 8) & (corner["clock_mhz"] == 0)
+    corner.loc[bad & (corner["dataflow"] == "ws"), "energy_pj"] *= 500
+    figure = sweeps.heat_map(corner, x="array.rows", y="clock_mhz")
+    assert not any("beyond" in w for w in words(figure))  # the least over columns hides it
+    flat = corner[corner["array.cols"] == 8]
+    assert any("(1 cell beyond, up to" in w for w in words(sweeps.heat_map(flat)))
+
+
+def test_names_of_machines_are_not_cut() -> None:
+    grid = {"array.rows": [4, 8], "array.cols": [4, 8], "levels.sram.capacity_bytes": [4096, 8192]}
+    frame = acc.sweep("lenet5", "systolic", grid, dataflows="ws,os", jobs=1)
+    figure = sweeps.latency_by_layer(frame)
+    assert not any("…" in word for word in words(figure))
+    assert sum("sram 8 KB" in word or "sram 4 KB" in word for word in words(figure)) >= 2
+    drawn(figure)
+
+
+def test_a_legend_names_what_is_there() -> None:
+    frame = acc.simulate("lenet5", "systolic", "ws").to_frame()
+    tiny = frame.assign(energy_static_pj=frame["energy_pj"] * 1e-5)
+    tiny["energy_pj"] += tiny["energy_static_pj"] - frame["energy_static_pj"]
+    (legend,) = plots.energy(tiny).legends or [plots.energy(tiny).artists[0]]
+    told = [t.get_text() for t in legend.get_texts()]
+    assert "static" not in told and "DRAM" in told

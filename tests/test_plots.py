@@ -428,6 +428,14 @@ def test_no_text_overlaps(case: str, draw: Drawing) -> None:
     check_layout(draw(CASES[case]()))
 
 
+@pytest.mark.parametrize("case", ["alexnet", "resnet50"])
+def test_a_note_has_room_under_the_title(case: str) -> None:
+    note = "dram and sram have no port: they are never waited for"
+    figure = plots.demo(CASES[case](), note=note)
+    assert note in [t.get_text() for t in texts(figure)]
+    check_layout(figure)
+
+
 @pytest.mark.parametrize("flows", [1, 2, 3, 5])
 @pytest.mark.parametrize("layers", [1, 2, 4, 11, 17, 25, 37, 60])
 def test_no_text_overlaps_for_any_number_of_bars(layers: int, flows: int) -> None:

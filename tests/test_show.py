@@ -378,10 +378,13 @@ def test_either_a_dataflow_or_a_mapping(file: Path) -> None:
 def test_overrides_stand_above_the_table_and_in_json() -> None:
     sets = ("--set", "array.rows=8", "--set", "array.overlap=true")
     run = ("run", "lenet5", *SYSTOLIC, "--dataflow", "ws,os", "--layer", "fc3")
+    free = "dram and sram have no port: they are never waited for"
     assert accelsim(*run, *sets).out.startswith(
-        "systolic with array.rows=8, array.overlap=true\ndataflow"
+        f"lenet5 on systolic with array.rows=8, array.overlap=true, batch 1\n{free}\ndataflow"
     )
-    assert accelsim(*run).out.startswith("dataflow")
+    assert accelsim(*run).out.startswith(f"lenet5 on systolic, batch 1\n{free}\ndataflow")
+    port = ("--set", "levels.dram.port_bits=64")
+    assert "\nsram has no port: it is never waited for\ndataflow" in accelsim(*run, *port).out
     assert [r["overrides"] for r in accelsim(*run, *sets, "--format", "json").rows] == [
         {"array.rows": 8, "array.overlap": True}
     ] * 2
@@ -406,7 +409,9 @@ def test_overrides_from_python_are_plain_values() -> None:
         "levels.reg.keeps": ["weight"],
     }
     assert result._repr_html_().startswith(
-        "<p>systolic with array.rows=8, levels.reg.keeps=[&quot;weight&quot;]</p><table>"
+        "<p>lenet5 on systolic with array.rows=8, "
+        "levels.reg.keeps=[&quot;weight&quot;], batch 1</p>"
+        "<p>dram and sram have no port: they are never waited for</p><table>"
     )
 
 

@@ -32,6 +32,7 @@ import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.base.expression import parse
 from accelsim.explore import evaluate, pools, runner
+from accelsim.explore.answers import answers
 from accelsim.explore.columns import Gathered, column, pack
 from accelsim.explore.execution import carry_out
 from accelsim.explore.study import Study
@@ -403,7 +404,7 @@ def test_columns_join_whatever_order_they_come_in() -> None:
         {"status": "ok", "a": 1, "b": 1.5},
         {"status": "ok", "a": None, "c": "x"},
         {"status": "error", "error": "why"},
-        {"status": "ok", "a": 2**70, "b": None, "d": np.float32(2)},
+        {"status": "ok", "a": 2**60, "b": None, "d": np.float32(2)},
     ]
     order = np.array([3, 0, 0, 1, 2])
     tables = []
@@ -418,7 +419,7 @@ def test_columns_join_whatever_order_they_come_in() -> None:
     assert [c.kind for c in tables[0].columns.values()] == [
         "text",
         "text",
-        "float",
+        "int",
         "float",
         "float",
         "text",
@@ -823,7 +824,14 @@ def test_the_command(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.replace("{first: 4, last: 24}", "[4, 8]"))
     table = accelsim("sweep", study, "--jobs", 1)
-    assert table.code == 0 and len(table.out.splitlines()) == 10 and "*" in table.out
+    head, _, *best = table.out.splitlines()
+    assert table.code == 0 and head.split()[0] == "best" and 1 <= len(best) <= 8
+    for what in ("energy", "cycles", "edp", "area"):
+        assert sum(what in line for line in best) == 1
+    assert "the best of 8 rows; --rows N or -o FILE has them" in table.err
+    rows_of = accelsim("sweep", study, "--jobs", 1, "--rows", 3).out.splitlines()
+    assert len(rows_of) == 6 and rows_of[-1] == "... 5 more rows"
+    assert "*" in accelsim("sweep", study, "--jobs", 1, "--rows", 8).out
     assert (
         "study: 4 architectures x 10 layers and dataflows = 40 rows, 40 different points"
         in table.err
@@ -996,3 +1004,71 @@ def test_what_is_exported() -> None:
     ):
         assert name in acc.__all__ and getattr(acc, name)
     assert parse("1").value({}) == 1 and carry_out and Study
+
+
+# The answer ---------------------------------------------------------------------------------------
+
+
+def test_the_answer_is_the_best_of_all_rows() -> None:
+    """Random totals, the best and the front looked for one by one."""
+    rng = random.Random(7)
+    for _ in range(60):
+        records = []
+        for name in ("a", "b"):
+            for _ in range(rng.randint(1, 12)):
+                energy, cycles = rng.randint(1, 9) / 2, rng.randint(1, 9)
+                record = {"status": "ok", "workload": name, "cycles": cycles, "energy_pj": energy}
+                records.append(
+                    record | {"time_s": cycles / 4, "area_um2": float(rng.randint(1, 5))}
+                )
+        for record in rng.sample(records, 2):
+            record |= dict.fromkeys(("cycles", "energy_pj", "time_s"))
+        (block,) = pack(range(len(records)), records)
+        gathered = Gathered(len(records))
+        gathered.add(block)
+        told = answers(gathered.table(np.arange(len(records)))).to_frame()
+        for name in ("a", "b"):
+            own = [r for r in records if r["workload"] == name and r["cycles"] is not None]
+            mine = told[told["workload"] == name]
+            for what, key in (
+                ("energy", lambda r: r["energy_pj"]),
+                ("cycles", lambda r: r["cycles"]),
+                ("edp", lambda r: r["energy_pj"] * r["time_s"]),
+                ("area", lambda r: r["area_um2"]),
+            ):
+                best = mine[mine["best"].str.contains(what)]
+                values = {key(r) for r in own}
+                if len(own) == 1 or len(values) > 1:
+                    assert [key(row) for _, row in best.iterrows()] == [min(values)], what
+                else:
+                    assert not len(best)
+            front = {
+                (r["energy_pj"], r["cycles"])
+                for r in own
+                if not any(
+                    o["energy_pj"] <= r["energy_pj"] and o["cycles"] <= r["cycles"] and o != r
+                    and (o["energy_pj"], o["cycles"]) != (r["energy_pj"], r["cycles"])
+                    for o in own
+                )
+            }  # fmt: skip
+            assert front <= set(zip(mine["energy_pj"], mine["cycles"], strict=True))
+            assert mine["cycles"].tolist() == sorted(mine["cycles"])
+
+
+def test_a_dataflow_no_machine_can_run_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is evaluated or searched."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("something was evaluated")
+
+    monkeypatch.setattr(evaluate, "simulate", never)
+    monkeypatch.setattr(evaluate.batch, "columns", never)
+    monkeypatch.setattr("accelsim.results.map_network.map_network", never)
+    says = r"output_stationary keeps ofmap in the PE, but tpu_v1's reg may keep weight"
+    for mapper in (None, "edp"):
+        with pytest.raises(acc.InputError, match=f"dataflows: {says}"):
+            acc.sweep(
+                "lenet5", "tpu_v1", {"array.rows": [8, 16]}, dataflows=["ws", "os"], mapper=mapper
+            )
+    with pytest.raises(acc.InputError, match=f"dataflow: {says}"):
+        acc.simulate("lenet5", "tpu_v1", "ws,os", mapper="edp")

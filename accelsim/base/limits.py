@@ -16,6 +16,17 @@ MAX_LINE = 10_000  # characters
 MAX_NODES = 40_000  # keys and values
 MAX_DEPTH = 20
 MAX_NUMBER = 2**53  # integers up to here are exact everywhere, JSON and float64 included
+MAX_COUNT = 2**63 - 1  # of what is counted: arrays, frames, Parquet and SQLite hold 64 bits
+
+
+COUNT_RULE = "the largest whole number a column holds is 2^63 - 1"
+
+
+def too_large(column: str, value: int) -> str:
+    """What is said of a count or a total that is refused: the column, what it would have to hold,
+    and the rule.
+    """
+    return f"{column} would be {value}: {COUNT_RULE}"
 
 
 def exact_number(number: int) -> int:

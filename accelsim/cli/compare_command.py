@@ -38,10 +38,11 @@ def compare(
     output: Path | None,
 ) -> int:
     """Compare the results of two stores, or of two studies (STORE#NAME): the second over the first,
-    point by point.
+    point by point, and why the second is faster or slower.
     """
     from accelsim.explore.columns import Table
     from accelsim.explore.difference import compare as compared
+    from accelsim.explore.difference import why
     from accelsim.explore.read import read_store
 
     form = chosen_format(form, output)
@@ -59,6 +60,8 @@ def compare(
         if n.endswith(("_a", "_b", "_ratio")) or len(set(c.plain())) > 1 or form != "table"
     ]
     put(table, form, output, tuple(shown))
+    if form == "table" and (told := why(a, b, asked[1], ("the first", "the second"))):
+        click.echo(f"\nOver the points in both, {told}", err=output is not None)
     click.echo(
         f"{len(both)} points in both, {len(a) - len(both)} only in {first}, "
         f"{len(b) - len(both)} only in {second}",

@@ -41,9 +41,15 @@ def chosen_format(form: str | None, output: Path | None) -> str:
     return form
 
 
-def put(table: Table, form: str, output: Path | None, shown: tuple[str, ...]) -> None:
+def put(
+    table: Table,
+    form: str,
+    output: Path | None,
+    shown: tuple[str, ...],
+    most: int | None = SHOWN,
+) -> None:
     """A table in a format, to a file or stdout; as text only the columns ``shown``, on a terminal
-    not all rows.
+    at most so many rows.
     """
     from accelsim.explore import output as write_as
 
@@ -60,7 +66,7 @@ def put(table: Table, form: str, output: Path | None, shown: tuple[str, ...]) ->
             for n in shown
             if n in table.columns and (table.columns[n].kind != "none" or n in ("cycles", "status"))
         ]
-        write(write_as.table_text(table.select(names), None if output else SHOWN), output)
+        write(write_as.table_text(table.select(names), None if output else most), output)
 
 
 def brief(keys: Iterable[str]) -> tuple[str, ...]:

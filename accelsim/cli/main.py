@@ -15,6 +15,7 @@ import click
 
 from accelsim.cli.animate_command import animate
 from accelsim.cli.compare_command import compare
+from accelsim.cli.explain_command import explain
 from accelsim.cli.explore_command import explore
 from accelsim.cli.import_command import export, import_
 from accelsim.cli.map_command import map_
@@ -56,6 +57,7 @@ def list_() -> int:
 
 for command in (
     run,
+    explain,
     train,
     profile,
     import_,

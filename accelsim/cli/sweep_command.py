@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from accelsim.cli.common import ANY_PATH, DIRECTORY, FILE, output_option
-from accelsim.cli.frame_tables import brief, chosen_format, frame_format_option, put
+from accelsim.cli.frame_tables import SHOWN, brief, chosen_format, frame_format_option, put
 
 if TYPE_CHECKING:
     from accelsim.explore.columns import Table
@@ -76,6 +76,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="A crash is a row, or ends the sweep.",
 )
+@click.option(
+    "--rows",
+    "count",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Show the first N rows instead of the best points and the front.",
+)
 @frame_format_option
 @output_option
 @click.option(
@@ -96,6 +103,7 @@ def sweep(
     guided: int | None,
     objective: str | None,
     on_error: OnError,
+    count: int | None,
     form: str | None,
     output: Path | None,
     plot: Path | None,
@@ -103,10 +111,13 @@ def sweep(
     """Carry out the study file STUDY: every layer, every dataflow, every architecture of its space.
 
     Finished points go to the store about every half second; the same command goes on where it was
-    interrupted. One row per point and layer, or per point and network.
+    interrupted.  As a table it ends with the answer: of each network the point of least energy, of
+    fewest cycles, of least energy x time and of least area, and the front of energy and cycles.
+    --rows N shows rows instead, a network each; in a file, or as CSV or JSON, all are written.
     """
     from dataclasses import replace
 
+    from accelsim.explore.answers import answers
     from accelsim.explore.study_file import load_study
 
     if objective is not None and guided is None:
@@ -128,10 +139,23 @@ def sweep(
     table = totals if wanted else whole
     if wanted and form == "table":
         table = _marked(totals)
-    put(table, form, output, brief(swept.plan.space.keys))
+    asked = form != "table" or total is not None or count is not None or output is not None
+    if not asked and len(best := answers(totals)):
+        put(best, form, output, ("best", *brief(swept.plan.space.keys)), None)
+        _say_rows(totals)
+    else:
+        put(table, form, output, brief(swept.plan.space.keys), SHOWN if count is None else count)
     if plot is not None:
         _draw(whole, plot)
     return _tell(swept, whole)
+
+
+def _say_rows(totals: Table) -> None:
+    """How many rows the answer was chosen from, and how to see them."""
+    from accelsim.base.text_table import spaced
+
+    told = f"the front of energy and cycles, and the best of {spaced(len(totals))} rows"
+    click.echo(f"{told}; --rows N or -o FILE has them", err=True)
 
 
 def _workers(jobs: int | None, scheduler: str | None) -> Runner:
@@ -228,19 +252,13 @@ def _marked(totals: Table) -> Table:
     """With a star at the rows that no other of their workload beats in both energy and cycles."""
     import numpy as np
 
+    from accelsim.explore.answers import fronts
     from accelsim.explore.columns import text_column
-    from accelsim.explore.pareto import front
-    from accelsim.explore.row_names import ENERGIES
 
-    energy = next((n for n in ENERGIES if n in totals.columns), None)
-    if energy is None or "cycles" not in totals.columns:
+    on_front = fronts(totals)
+    if on_front is None:
         return totals
-    stars = np.full(len(totals), "", dtype=object)
-    names = np.array(totals.columns["workload"].plain(), dtype=object)
-    both = np.column_stack([totals.columns[n].floats() for n in (energy, "cycles")])
-    for name in set(names.tolist()):
-        rows = np.flatnonzero(names == name)
-        stars[rows[front(both[rows])]] = "*"
+    stars = np.where(on_front, "*", "").astype(object)
     return totals.with_columns({"front": text_column(stars)}, first=True)
 
 

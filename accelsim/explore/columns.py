@@ -8,10 +8,10 @@ it came from.  Workers pack blocks, ``Gathered`` puts them together, ``Store`` k
 
 Why not pandas' nullable types: workers would import pandas for them (54 MB and about 1 s each, 51
 MB and 1.9 s without), a record that is evaluated by itself would be packed in 1.1 ms and not 0.17
-(72 columns), ``rows`` would take 2.9 s and not 1.5 (80 000 rows), and ``Int64`` refuses whole
-numbers beyond 64 bits, which are floats here.  Packing many records takes the same time, gathering
-80 000 rows 0.10 s and not 0.26, which a sweep that evaluated them does not notice.  A user's frame
-has NumPy's plain types either way.
+(72 columns), and ``rows`` would take 2.9 s and not 1.5 (80 000 rows).  Packing many records takes
+the same time, gathering 80 000 rows 0.10 s and not 0.26, which a sweep that evaluated them does not
+notice.  A user's frame has NumPy's plain types, but for whole numbers of which some are missing:
+these are ``Int64``, since floats would round them beyond 2^53.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from accelsim.base.errors import InputError
+from accelsim.base.limits import MAX_COUNT, MAX_NUMBER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,14 +72,16 @@ class Column:
             return values
         return [v if t else None for v, t in zip(values, self.there.tolist(), strict=True)]
 
-    def series(self) -> npt.NDArray[Any]:
-        """[rows] As a DataFrame has it: missing whole numbers make it float64 with NaN, other
+    def series(self) -> Any:
+        """[rows] As a DataFrame has it: whole numbers of which some are missing as ``Int64``, other
         missing values are None among objects.
         """
         if self.there is None or self.kind in ("none", "float"):
             return self.values
         if self.kind == "int":
-            return self.floats()
+            import pandas as pd
+
+            return pd.arrays.IntegerArray(self.values, ~self.there)
         values = self.values.astype(object)
         values[~self.there] = None
         return values
@@ -90,9 +95,9 @@ class Column:
         return numbers
 
 
-def column(values: Sequence[Any]) -> Column:
-    """A column of Python or NumPy values; NaN counts as none, whole numbers beyond 64 bits become
-    floats.
+def column(values: Sequence[Any], name: str = "") -> Column:
+    """A column of Python or NumPy values; NaN counts as none.  Raises InputError, with the column's
+    name, for a whole number beyond 64 bits, and one beyond 2^53 beside a fraction.
     """
     types = set(map(type, values))
     if not types <= {int, float, bool, str, type(None)}:
@@ -108,12 +113,23 @@ def column(values: Sequence[Any]) -> Column:
         values = [_EMPTY[kind] if v is None else v for v in values]
     if kind == "text" and kinds != {str}:
         values = [v if v is None or isinstance(v, str) else str(v) for v in values]
+    if kind == "float" and int in kinds:
+        _refuse_inexact(values, MAX_NUMBER, name)
     try:
         array = np.array(values, dtype=_DTYPES[kind])
     except OverflowError:
-        kind, array = "float", np.array([float(v) for v in values])
-        array[slice(0) if there is None else ~there] = np.nan
+        _refuse_inexact(values, MAX_COUNT, name)
+        raise
     return float_column(array) if kind == "float" else Column(kind, array, there)
+
+
+def _refuse_inexact(values: Sequence[Any], most: int, name: str) -> None:
+    """Raises InputError for the first whole number that a column of this kind would not hold."""
+    for row, value in enumerate(values):
+        if isinstance(value, int) and abs(value) > most:
+            power = "2^63 - 1" if most == MAX_COUNT else "2^53 beside fractions"
+            rule = f"a whole number of row {row + 1} must be at most {power}"
+            raise InputError(rule, key=name, got=str(value))
 
 
 def _python_value(value: Any) -> Any:
@@ -176,7 +192,7 @@ def pack(ids: Sequence[int] | Ids, records: Sequence[Record]) -> list[ColumnBloc
     for keys, members in groups.items():
         alike = [records[i] for i in members]
         names = tuple(k for k in keys if k not in ("status", "error"))
-        columns = tuple(column([r[name] for r in alike]) for name in names)
+        columns = tuple(column([r[name] for r in alike], name) for name in names)
         status = tuple(str(r["status"]) for r in alike)
         error = tuple(r.get("error") for r in alike)
         blocks.append(ColumnBlock(numbers[members], names, columns, status, error))
@@ -217,7 +233,7 @@ class Gathered:
                 if name in names
                 for b in blocks
             ]
-            columns[name] = _scattered(pieces, self.count).take(order)
+            columns[name] = _scattered(pieces, self.count, name).take(order)
         return Table(columns, len(order))
 
     def _texts(self, name: str, order: Ids) -> Column:
@@ -232,7 +248,7 @@ def _of_series(series: Any) -> Column:
     kinds: dict[str, Kind] = {"int64": "int", "bool": "bool", "float64": "float"}
     kind = kinds.get(str(series.dtype))
     if kind is None:
-        return column(series.astype(object).where(series.notna(), None).tolist())
+        return column(series.astype(object).where(series.notna(), None).tolist(), str(series.name))
     values = series.to_numpy()
     return float_column(values) if kind == "float" else Column(kind, values)
 
@@ -243,7 +259,7 @@ def text_column(values: npt.NDArray[Any]) -> Column:
     return Column("text", values, None if there.all() else there)
 
 
-def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int) -> Column:
+def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int, name: str) -> Column:
     """One column over ``count`` points from pieces of it, in the narrowest kind that holds them
     all.
     """
@@ -257,8 +273,12 @@ def _scattered(pieces: Sequence[tuple[Ids, Column]], count: int) -> Column:
             values[ids] = np.array(
                 [None if v is None else str(v) for v in piece.plain()], dtype=object
             )
+        elif kind == "float":
+            if piece.kind == "int":
+                _refuse_inexact(piece.values.tolist(), MAX_NUMBER, name)
+            values[ids] = piece.floats()
         else:
-            values[ids] = piece.floats() if kind == "float" else piece.values
+            values[ids] = piece.values
         there[ids] = True if piece.there is None else piece.there
     return Column(kind, values, None if there.all() else there)
 
@@ -304,8 +324,8 @@ class Table:
         return Table({**more, **others} if first else {**others, **more}, self.length)
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame.  Whole numbers are int64, or float64 with NaN where some are missing; text
-        is None there.
+        """A DataFrame.  Whole numbers are int64, or ``Int64`` where some are missing; text is None
+        there.
         """
         import pandas as pd
 

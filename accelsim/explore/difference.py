@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from accelsim.base.errors import InputError
 from accelsim.base.validation import checked
 from accelsim.explore.row_names import ENERGIES, IDENTITY, axes
+from accelsim.results.waterfall import STALL, CyclePart, added, parts_of, why_faster
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PARTED = ("macs", "cycles", "compute_cycles", "fill_drain_cycles", "active_pes", "utilization")
 COLUMNS = ("cycles", *ENERGIES, "area_um2")
 
 
@@ -48,6 +50,8 @@ def compare(
                 raise InputError(rule, key=key, got=name, choices=map(str, frame.columns))
     for side, frame in sides:
         _check_single(frame, side, keys)
+    if how != "inner":  # a row that one of them lacks would make whole numbers floats
+        a, b = _nullable(a), _nullable(b)
     merged = a[[*keys, *wanted]].merge(
         b[[*keys, *wanted]], on=keys, how=how, suffixes=("_a", "_b"), sort=False
     )
@@ -61,6 +65,55 @@ def compare(
         compared[f"{name}_a"], compared[f"{name}_b"] = first, second
         compared[f"{name}_ratio"] = second.astype("float64") / first.astype("float64")
     return compared
+
+
+def why(
+    a: pd.DataFrame, b: pd.DataFrame, on: Sequence[str] | None, names: tuple[str, str]
+) -> str | None:
+    """One sentence on where the second's cycles differ from the first's, by the parts of
+    ``results.waterfall``, over the points that are in both and have a result; None where frames do
+    not have what parts are made of.
+
+    ``names`` are what the two are called, ``on`` is as for ``compare``.
+    """
+    keys = list(on) if on is not None else identity(a, b)
+    sides = [_parts(frame, keys) for frame in (a, b)]
+    if sides[0] is None or sides[1] is None:
+        return None
+    both = [key for key in sides[0] if key in sides[1]]
+    if not both:
+        return None
+    first, second = (added([side[key] for key in both]) for side in sides if side is not None)
+    return why_faster(first, second, names)
+
+
+def _parts(
+    frame: pd.DataFrame, keys: Sequence[str]
+) -> dict[tuple[str, ...], tuple[CyclePart, ...]] | None:
+    """The parts of each row that has cycles, by what names its point; PEs are worked back from the
+    utilization.  None where a column is missing.
+    """
+    import pandas as pd
+
+    if not {*keys, *PARTED} <= set(frame.columns):
+        return None
+    waits = [name for name in frame.columns if STALL.fullmatch(str(name))]
+    mapping = ["mapping"] if "mapping" in frame.columns else []
+    parts = {}
+    rows = frame[frame["cycles"].notna() & frame["utilization"].notna()]
+    for record in rows[list(dict.fromkeys([*keys, *PARTED, *waits, *mapping]))].to_dict("records"):
+        slots = record["utilization"] * record["cycles"]
+        pes = round(record["macs"] / slots) if slots else 1
+        told = {name: None if pd.isna(record[name]) else record[name] for name in waits}
+        own = {name: record[name] for name in (*PARTED, *mapping)} | told
+        parts[tuple(str(record[key]) for key in keys)] = parts_of(own, pes)
+    return parts
+
+
+def _nullable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with whole numbers that may be missing."""
+    whole = [name for name in frame.columns if str(frame[name].dtype) == "int64"]
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def identity(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:

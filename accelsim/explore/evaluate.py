@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.explore import batch
 from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
+from accelsim.results import batch
 from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
 from accelsim.workload.problem import Problem

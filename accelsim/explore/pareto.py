@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.validation import checked
 from accelsim.explore.row_names import numbers
 
@@ -55,11 +56,18 @@ def on_front(frame: pd.DataFrame, columns: Sequence[str], maximize: Sequence[str
 
 
 def _floats(frame: pd.DataFrame, name: str) -> Floats:
-    """[rows] The numbers of a column, NaN where there is none."""
+    """[rows] The numbers of a column, NaN where there is none; whole numbers that float64 would
+    round by their rank, which is all a front asks for.
+    """
     try:
-        return numbers(frame[name], strict=True)
+        values = numbers(frame[name], strict=True)
     except (ValueError, TypeError):
         raise ValueError(f"column {name} holds no numbers") from None
+    there = ~np.isnan(values)
+    if str(frame[name].dtype).lower() == "int64" and (np.abs(values[there]) > MAX_NUMBER).any():
+        exact = frame[name][there].to_numpy(np.int64)
+        values[there] = np.unique(exact, return_inverse=True)[1].reshape(-1)
+    return values
 
 
 def front(values: Floats) -> Mask:

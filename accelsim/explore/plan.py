@@ -34,6 +34,8 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import KEPT, Machines, keep
 from accelsim.explore.points import Item, Recipe, recipes
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.rule import kept
 from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION
 from accelsim.workload.layers import Layer
@@ -240,6 +242,7 @@ def plan(study: Study) -> SweepPlan:
     check_values(here)
     machines = Machines.load(study.arch)
     check_keys(machines, here)
+    check_dataflows(machines, here, study_recipes(study))
     accept = Constraints(study.constraints, machines, here.keys) if study.constraints else None
     if drawn is None:
         numbers = list(chosen(here, accept))
@@ -275,6 +278,25 @@ def check_keys(machines: Machines, space: Space) -> None:
                 if key not in known:
                     known.add(key)
                     _check_key(machines, above, key, value)
+
+
+def check_dataflows(machines: Machines, space: Space, recipes: Sequence[Recipe]) -> None:
+    """Raises InputError for a dataflow that keeps in the PEs what no architecture of the space can,
+    before anything is evaluated.  Where what levels keep is an axis, points tell by themselves.
+    """
+    if any(axis_key.split(".")[-1] in ("keeps", "levels") for axis_key in space.keys):
+        return
+    try:
+        base = machines.base
+    except InputError:  # some axis makes it whole
+        return
+    for recipe in recipes:
+        if recipe.dataflow is None or recipe.file is not None:
+            continue
+        try:
+            kept(base, recipe.dataflow)
+        except MappingError as error:
+            raise InputError(str(error), key="dataflows", got=recipe.short) from None
 
 
 def _check_key(machines: Machines, above: str, key: str, value: Any) -> None:

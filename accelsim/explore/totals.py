@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.limits import MAX_COUNT, too_large
 from accelsim.explore.columns import Column, Ids, Table, column, text_column
-from accelsim.explore.points import OK, STATUSES
+from accelsim.explore.points import ERROR, OK, STATUSES
 from accelsim.explore.row_names import IDENTITY, axes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ NAMES = (
 SAME = ("area_",)  # columns that begin so are the architecture's
 LEFT_OUT = ("mapping_hash", "loops", "key", "finished")  # a layer's own
 SUMMED = ("macs", "cycles", "compute_cycles", "time_s", "energy_pj")  # that ratios are made of
+SURE = float(1 << 62)  # a sum whose sizes stay below it in float64 fits in 64 bits
 Floats = npt.NDArray[np.float64]
 
 
@@ -35,14 +37,20 @@ def totals(table: Table, keys: tuple[str, ...] = ()) -> Table:
 
     Counts, cycles and energies are summed, areas are the architecture's, ratios are worked out anew
     as in ``Result.totals``.  Where a layer has no result there is no total: ``status`` is the worst
-    of the layers' and ``error`` says which layer, and how many.
+    of the layers' and ``error`` says which layer, and how many.  Where a sum of whole numbers is
+    beyond 2^63 - 1 there is none either, and ``error`` says which column's.
     """
     groups = _groups(table, keys)
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
     firsts = order[starts] if len(order) else order
     firsts = firsts[np.argsort(groups[firsts])]
-    whole, status, error = _status(table, groups, len(firsts))
+    whole, worst, reasons = _status(table, groups, len(firsts))
+    sums, large = _sums(table, groups, whole, keys)
+    for group, why in large.items():
+        whole[group], worst[group], reasons[group] = False, STATUSES.index(ERROR), f"total: {why}"
+    status = text_column(np.array([STATUSES[w] for w in worst], dtype=object))
+    error = text_column(reasons)
     layer = text_column(np.full(len(firsts), "total", dtype=object))
     columns: dict[str, Column] = {}
     for name, first in table.take(firsts).columns.items():
@@ -54,10 +62,8 @@ def totals(table: Table, keys: tuple[str, ...] = ()) -> Table:
             columns[name] = _all(table.columns[name], groups, whole)
         elif name in LEFT_OUT or first.kind == "text":
             continue
-        elif name.startswith(SAME):
-            columns[name] = _masked(first, whole)
         else:
-            columns[name] = _sum(table.columns[name], groups, whole)
+            columns[name] = _masked(first if name.startswith(SAME) else sums[name], whole)
     return Table(columns | _ratios(table, columns, groups, firsts, whole), len(firsts))
 
 
@@ -83,8 +89,12 @@ def _groups(table: Table, keys: tuple[str, ...]) -> Ids:
     return numbers
 
 
-def _status(table: Table, groups: Ids, count: int) -> tuple[npt.NDArray[np.bool_], Column, Column]:
-    """For each set whether it is whole, the worst status, and the first reason."""
+def _status(
+    table: Table, groups: Ids, count: int
+) -> tuple[npt.NDArray[np.bool_], Ids, npt.NDArray[np.object_]]:
+    """For each set whether it is whole, the worst status as its place in ``STATUSES``, and the
+    first reason.
+    """
     rank = {status: i for i, status in enumerate(STATUSES)}
     statuses = table.columns["status"].plain()
     codes = np.array([rank.get(s, len(STATUSES) - 1) for s in statuses], dtype=np.int64)
@@ -104,8 +114,45 @@ def _status(table: Table, groups: Ids, count: int) -> tuple[npt.NDArray[np.bool_
     for group, lines in reasons.items():
         more = f" (and {len(lines) - 1} more layers)" if len(lines) > 1 else ""
         texts[group] = lines[0] + more
-    names = np.array([STATUSES[w] for w in worst], dtype=object)
-    return whole, text_column(names), text_column(texts)
+    return whole, worst, texts
+
+
+def _sums(
+    table: Table, groups: Ids, whole: npt.NDArray[np.bool_], keys: tuple[str, ...]
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Every column's sums, of those that have any, and of which sets one is too large, and why."""
+    sums: dict[str, Column] = {}
+    large: dict[int, str] = {}
+    named = {"layer", "status", "error", "bit_exact", *NAMES, *keys, *LEFT_OUT}
+    for name, c in table.columns.items():
+        if name in named or c.kind == "text" or name.startswith(SAME):
+            continue
+        if c.kind != "int":
+            sums[name] = _sum(c, groups, whole)
+            continue
+        sums[name], most = _whole_sum(c, groups, len(whole))
+        for group, value in most.items():
+            if whole[group]:
+                large.setdefault(group, too_large(name, value))
+    return sums, large
+
+
+def _whole_sum(c: Column, groups: Ids, count: int) -> tuple[Column, dict[int, int]]:
+    """Exact sums of whole numbers, and those that 64 bits do not hold by their set; none where no
+    layer has a value.
+    """
+    values = c.values if c.there is None else np.where(c.there, c.values, 0)
+    there = np.zeros(count, dtype=np.bool_)
+    there[groups if c.there is None else groups[c.there]] = True
+    sums: npt.NDArray[Any] = np.zeros(count, dtype=np.int64)
+    np.add.at(sums, groups, values)  # wraps where a set's sum does not fit
+    sizes = np.bincount(groups, weights=np.abs(values.astype(np.float64)), minlength=count)
+    large: dict[int, int] = {}
+    for group in np.flatnonzero(sizes >= SURE).tolist():
+        exact = sum(values[groups == group].tolist())
+        if abs(exact) > MAX_COUNT:
+            large[group], sums[group] = exact, 0
+    return Column("int", sums, None if there.all() else there), large
 
 
 def _sum(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
@@ -114,10 +161,6 @@ def _sum(c: Column, groups: Ids, whole: npt.NDArray[np.bool_]) -> Column:
     if c.kind == "none":
         return column([None] * len(whole))
     any_there[groups if c.there is None else groups[c.there]] = True
-    if c.kind == "int":
-        sums: npt.NDArray[Any] = np.zeros(len(whole), dtype=np.int64)
-        np.add.at(sums, groups, c.values if c.there is None else np.where(c.there, c.values, 0))
-        return _masked(Column("int", sums), whole & any_there)
     values = np.nan_to_num(c.floats())
     return _masked(
         Column("float", np.bincount(groups, weights=values, minlength=len(whole))),

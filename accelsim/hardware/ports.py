@@ -17,7 +17,7 @@ them (``engines.analytic.pipeline``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -25,13 +25,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from accelsim.base.limits import COUNT_RULE, MAX_COUNT
 from accelsim.hardware.architecture import Architecture, remembered
+from accelsim.workload.problem import TENSORS
 
 Access = Literal["read", "write"]
 Way = Literal["down", "up"]
 ACCESSES: tuple[Access, ...] = ("read", "write")
 WAYS: tuple[Way, ...] = ("down", "up")
 LARGEST = 1 << 62  # int64 holds every product below it, with room for a rounding
+MOST_TRANSFERS = 1 << 26  # a few for each pass that is timed, over every boundary
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,25 @@ def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> R
     return None if width is None else _resource(network, "all", width)
 
 
+def never_waited_for(arch: Architecture) -> tuple[str, ...]:
+    """Levels outside the PEs that cost no time: without a port's width and without latency."""
+    outside = arch.level_names[: arch.level_in_pe]
+    levels = ((name, arch.levels[name]) for name in outside)
+    return tuple(name for name, x in levels if x.port_bits is None and not x.latency_cycles)
+
+
+def never_waited_sentence(levels: Sequence[str]) -> str:
+    """What is to be said of levels that cost no time, beside any number of cycles; empty for none:
+    ``dram and sram have no port: they are never waited for``.
+    """
+    if not levels:
+        return ""
+    names = " and ".join(filter(None, [", ".join(levels[:-1]), levels[-1]]))
+    one = len(levels) == 1
+    have, are = ("has", "it is") if one else ("have", "they are")
+    return f"{names} {have} no port: {are} never waited for"
+
+
 @lru_cache(maxsize=1 << 12)
 def _rate(bits: int, clock_mhz: float = 1.0, port_clock_mhz: float | None = None) -> Fraction:
     """Bits a cycle of the core clock of so many a cycle of a port's.  Clocks are read as decimals:
@@ -119,6 +141,52 @@ def _resource(
     burst: int = 1,
 ) -> Resource:
     return Resource(name, part, _rate(bits, clock_mhz, port_clock_mhz), burst)
+
+
+# -- times that 64 bits hold -----------------------------------------------------------------------
+
+
+def too_long(arch: Architecture, array: int, words: int) -> str | None:
+    """Why the time of a layer may not fit, None where it does: an array that alone takes ``array``
+    cycles at most, and ``words`` over its boundaries as often as they are counted.
+
+    No run is longer than its array and all that its ports and channels carry, one after the other.
+    That is what is looked at, with every word as wide as the widest and over every resource; the
+    product of bits and a clock's denominator, which is what the loops work with, is larger still.
+    """
+    each, more = _needs(arch)
+    if array + words * each + min(words, MOST_TRANSFERS) * more < LARGEST:
+        return None
+    return f"cycles may pass 2^62 on this array and at these ports and clocks: {COUNT_RULE}"
+
+
+@remembered
+def _needs(arch: Architecture) -> tuple[int, int]:
+    """Units of time that a word takes at most over all ports and channels of a machine one after
+    the other, and what a transfer's burst and latency add: in parts of a cycle, as fine as the
+    clocks make them.
+    """
+    widest = max(arch.bits.weight, arch.bits.ifmap, arch.bits.psum, arch.bits.ofmap)
+    each, more = 0, 0
+    for r in set(_resources(arch)):
+        each += widest * r.rate.denominator + 1
+        more += r.burst * r.rate.denominator
+        if r.rate.numerator > MAX_COUNT:
+            more += LARGEST
+    return each, more + sum(latency(arch, level) for level in range(len(arch.levels)))
+
+
+def _resources(arch: Architecture) -> Iterator[Resource]:
+    """Every port and channel that has a width."""
+    for level in range(len(arch.levels)):
+        for access in ACCESSES:
+            if (at := port(arch, level, access)) is not None:
+                yield at
+    for network in arch.networks:
+        for tensor in TENSORS:
+            for way in WAYS:
+                if (over := channel(arch, network, tensor, way)) is not None:
+                    yield over
 
 
 # -- machines that differ in numbers only ----------------------------------------------------------

@@ -1,7 +1,7 @@
 """The fixed rule for many architectures at once: whole numbers become arrays [architectures].
 
 They have the same levels, networks and formats and differ in numbers: rows, columns, capacities,
-banks.  Sweeps ask (``explore.batch``).  The walk is ``rule.RuleFrame``'s; its own are how the
+banks.  Sweeps ask (``results.batch``).  The walk is ``rule.RuleFrame``'s; its own are how the
 largest range is sought (all searches in step) and what is legal (a mask, and no reason why).  An
 array of one architecture is several times slower than ``choose``, so both stay; tests hold them
 together.

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,12 +21,13 @@ import numpy.typing as npt
 from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.frozen import FrozenDict
-from accelsim.base.limits import MAX_NUMBER
+from accelsim.base.limits import MAX_COUNT, MAX_NUMBER, too_large
 from accelsim.engines import analytic, moved
+from accelsim.engines.analytic.array_time import on_lines, wants_list
 from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import limited
+from accelsim.hardware.ports import limited, too_long
 from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
+A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``words_moved`` does
 ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
 
 
@@ -115,7 +118,7 @@ def layer_row(
     lead = leading(workload, name, arch, source, how, problem.direction, problem.N, problem.macs)
     try:
         nest = Nest(problem, arch, source.mapping_of(name, problem, arch))
-        closed = analytic.run(nest)
+        closed = _closed(nest)
         run, wrong = None, None
         if how.check or how.engine != "analytic":
             run, wrong = _executed(nest, how, closed, given)
@@ -129,6 +132,8 @@ def layer_row(
     energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
+    if (large := beyond(columns)) is not None:
+        return refused(lead, arch, source, how, overrides, large), None
     known = provenance(arch, nest, how.seed, overrides)
     known |= {"cycles_exact": closed.exact, "cycles_bound": closed.bound}
     why = f"{name} {source.dataflow}: {differs}" if differs else None
@@ -136,6 +141,51 @@ def layer_row(
         return Row(columns, nest, why, known), None
     known |= {"sampled": run.sampled} if run.sampled else {}
     return Row(columns, nest, why, known, run.timing), run.outputs
+
+
+def refuse_long(nest: Nest) -> None:
+    """Raises MappingError where the loops that keep time may not hold a nest's.
+
+    A word crosses a boundary for some MAC, so that most nests are let pass by their MACs alone.
+    """
+    arch, macs = nest.arch, nest.problem.macs
+    around = 2 * (arch.array.rows + arch.array.cols)
+    waits = limited(arch)
+    if too_long(arch, macs * (1 + around), macs * A_MAC if waits else 0) is None:
+        return
+    if on_lines(nest) and (waits or wants_list(nest)):
+        temporal = [x for x in nest.loops if not x.spatial]
+        folds = prod(x.trips for x in temporal if x.level < nest.levels - 1)
+        array = prod(x.trips for x in temporal) + folds * around
+    else:
+        array = 0
+    words = sum(words_moved(m) for m in analytic.moves(nest).values()) if waits else 0
+    if (why := too_long(arch, array, words)) is not None:
+        raise MappingError(why)
+
+
+def words_moved(m: moved.Moved) -> Any:
+    """Every word of a boundary as often as it is counted: a number, or ``[points]``."""
+    return m.taken + m.read + m.drained + m.arrived + m.updated
+
+
+def beyond(columns: Mapping[str, Any]) -> str | None:
+    """What is to be said of the first column whose whole number does not fit; None if all do."""
+    for name, value in columns.items():
+        if isinstance(value, int) and abs(value) > MAX_COUNT:
+            return too_large(name, value)
+    return None
+
+
+def _closed(nest: Nest) -> Run:
+    """The analytic engine's outcome.  Raises MappingError, also where its whole numbers would not
+    fit.
+    """
+    try:
+        refuse_long(nest)
+        return analytic.run(nest)
+    except OverflowError as error:
+        raise MappingError(str(error)) from None
 
 
 def check_macs(layer: str, problem: Problem, batch: int | None) -> None:
@@ -267,13 +317,25 @@ def performance(
         "fill_drain_cycles": cycles - compute - sum(waited.values()),
         "stall_cycles": sum(waited.values()),
         **{f"stall_{name}_cycles": n for name, n in waited.items()},
-        "utilization": macs / (pes * cycles),
-        "mapping_efficiency": macs / (pes * compute),
+        "utilization": _share(macs, pes, cycles),
+        "mapping_efficiency": _share(macs, pes, compute),
         "active_pes": active,
         "mean_active_pes": macs / compute,
         "time_s": time_s,
         "gmacs_per_s": macs / time_s / 1e9,
     }
+
+
+def _share(macs: int, pes: Any, cycles: Any) -> Any:
+    """MACs over PEs x cycles, numbers or arrays [points]; a product that does not fit in 53 bits is
+    not made in an array, where it would wrap or be rounded twice.
+    """
+    if not isinstance(pes, np.ndarray) and not isinstance(cycles, np.ndarray):
+        return macs / (pes * cycles)
+    if np.max(pes) * float(np.max(cycles)) < MAX_NUMBER:
+        return macs / (pes * cycles)
+    pairs = zip(*(x.tolist() for x in np.broadcast_arrays(pes, cycles)), strict=True)
+    return np.array([macs / (p * c) for p, c in pairs])
 
 
 def efficiency(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,12 +34,14 @@ from accelsim.results.layer_row import (
     Given,
     How,
     Row,
+    beyond,
     check_macs,
     efficiency,
     layer_row,
     leading,
     override_text,
     provenance,
+    refused,
 )
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.graph.graph import Graph, Node
@@ -292,6 +294,8 @@ class _UnderOneDataflow:
         columns = lead | spent | efficiency(lead | spent | energy) | energy
         columns |= {"bit_exact": None, "error": None, "set": override_text(whole.overrides)}
         columns |= vector.columns(arch, run)
+        if (large := beyond(columns)) is not None:
+            return refused(lead, arch, self.source, whole.how, whole.overrides, large)
         told = provenance(arch, None, whole.how.seed, whole.overrides)
         told["energy_notes"] = (*told["energy_notes"], *vector_prices(arch).notes)
         return Row(columns, provenance=told)

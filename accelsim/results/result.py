@@ -7,20 +7,28 @@ the totals, and ways to print, write and draw them.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
+from accelsim.base.errors import InputError
 from accelsim.base.whole_files import records_csv, write_text
-from accelsim.results.layer_row import Row, describe_overrides, efficiency, json_value
+from accelsim.hardware.ports import never_waited_for, never_waited_sentence
+from accelsim.mapping.files import load_dataflow, several
+from accelsim.results.layer_row import Row, beyond, describe_overrides, efficiency, json_value
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from accelsim.hardware.architecture import Architecture
+    from accelsim.mapping.dataflow import Dataflow
+    from accelsim.mapping.files import DataflowLike, DataflowsLike
+    from accelsim.results.explain import Explanation
     from accelsim.results.map_network import NetworkBest
+    from accelsim.workload.network import Workload
 
 Value = str | int | float | bool | None  # of a column; numbers may be numpy's
 Record = dict[str, Value]
@@ -30,16 +38,61 @@ LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping
 
 
 @dataclass(frozen=True)
+class Asked:
+    """How a result was asked for, so that the same can be asked of another machine.
+
+    ``workload``   the layers that were chosen
+    ``arch``       the machine, its overrides in it
+    ``dataflows``  those that were asked for; None under a mapping
+    ``options``    keywords of ``simulate`` that say what is computed and under which mapping
+    ``run``        ``simulate``
+    """
+
+    workload: Workload
+    arch: Architecture
+    dataflows: DataflowsLike | None
+    options: Mapping[str, Any]
+    run: Callable[..., Result]
+
+    def flow(self, dataflow: str) -> Dataflow | None:
+        """The dataflow that a column calls so; None for a name that is no dataflow's."""
+        flows = (_loaded(d) for d in several(self.dataflows))
+        return next((f for f in flows if f is not None and f.short == dataflow), None)
+
+    def again(self, arch: Architecture, dataflow: str) -> list[Row]:
+        """The rows that a column calls by that dataflow, on another machine and on the analytic
+        engine; a layer that a search has no mapping for is a row with the reason.
+        """
+        flows: DataflowsLike | None = self.dataflows
+        if len(several(self.dataflows)) > 1:
+            flows = self.flow(dataflow) or dataflow
+        result = self.run(self.workload, arch, flows, **self.options)
+        rows = [row for row in result.rows if row.columns["dataflow"] == dataflow]
+        errors = {k: v for best in result.searches.values() for k, v in best.errors.items()}
+        none = {"dataflow": dataflow, "cycles": None}
+        return rows + [Row({**none, "layer": k, "error": v}, error=v) for k, v in errors.items()]
+
+
+def _loaded(dataflow: DataflowLike) -> Dataflow | None:
+    """A dataflow; None of a word that stands for several."""
+    try:
+        return load_dataflow(dataflow)
+    except InputError:
+        return None
+
+
+@dataclass(frozen=True)
 class Result:
     """``rows`` in the order they were run: printed as a table, written by ``to_csv`` and
     ``to_json``, drawn by ``plot``.
 
     ``searches``, of a run with a mapper: what was found under each dataflow, by the name it was
-    asked for with.
+    asked for with.  ``asked``, of ``simulate``: how to ask for the same again.
     """
 
     rows: tuple[Row, ...]
     searches: Mapping[str, NetworkBest] = field(default_factory=dict, repr=False, compare=False)
+    asked: Asked | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         named = [
@@ -69,10 +122,18 @@ class Result:
         return [_total([r for r in records if r["dataflow"] == flow]) for flow in dataflows]
 
     def to_frame(self, *, total: bool = False) -> pd.DataFrame:
-        """A pandas DataFrame, one row for each layer and dataflow, and the totals if asked for."""
+        """A pandas DataFrame, one row for each layer and dataflow, and the totals if asked for;
+        whole numbers of which some are missing are ``Int64``.
+        """
         import pandas as pd
 
-        return pd.DataFrame(self.records(total=total))
+        records = self.records(total=total)
+        frame = pd.DataFrame(records)
+        for name in frame.columns:
+            values = [record[name] for record in records]
+            if {type(value) for value in values} == {int, type(None)}:
+                frame[name] = pd.array(values, dtype="Int64")
+        return frame
 
     def to_csv(self, path: str | Path | None = None, *, total: bool = False) -> str:
         """The records as CSV; also written to ``path`` if that is given.  Raises OSError."""
@@ -95,6 +156,29 @@ class Result:
         known = [row.columns.get("bit_exact") for row in self.rows]
         known = [exact for exact in known if exact is not None]
         return all(known) if known else None
+
+    @property
+    def title(self) -> str:
+        """What all rows share of workload, machine with overridden keys, and batch:
+        ``alexnet on eyeriss with array.rows=32, batch 4``.
+        """
+        told = [
+            list(dict.fromkeys(row.columns.get(key) for row in self.rows))
+            for key in ("workload", "arch", "batch")
+        ]
+        workloads, archs, batches = ([str(x) for x in names if x is not None] for names in told)
+        machines = list(self.overridden) if len(self.overridden) == len(archs) else archs
+        named = " on ".join(", ".join(names) for names in (workloads, machines) if names)
+        return f"{named}, batch {batches[0]}" if len(batches) == 1 else named
+
+    @property
+    def unlimited(self) -> str:
+        """Which memories cost no time, in a sentence; empty where there is none, and where machines
+        differ in it.
+        """
+        machines = [row.nest.arch for row in self.rows if row.nest is not None]
+        told = {never_waited_sentence(never_waited_for(arch)) for arch in machines}
+        return told.pop() if len(told) == 1 else ""
 
     @property
     def overridden(self) -> tuple[str, ...]:
@@ -170,8 +254,23 @@ class Result:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Why rows failed, one line each: not mappable, outputs differ, counts differ."""
-        return tuple(row.error for row in self.rows if row.error)
+        """Why rows failed, one line each: not mappable, outputs differ, counts differ, a total that
+        is too large.
+        """
+        rows = [row.error for row in self.rows if row.error]
+        totals = [t for t in self.totals() if t.get("error")]
+        return (*rows, *(f"total {t['dataflow']}: {t['error']}" for t in totals))
+
+    def explain(self, *, knobs: bool = True) -> Explanation:
+        """Where cycles and energy of every layer went, what binds, and with ``knobs`` what doubling
+        or halving each number of the machine would do.
+
+        Prints itself; ``explain().to_json()`` has the numbers, ``explain().save(directory)`` draws
+        a picture a layer.  Raises ValueError where no layer could be mapped.
+        """
+        from accelsim.results.explain import explain
+
+        return explain(self, knobs=knobs)
 
     # -- how it is seen ----------------------------------------------------------------------------
 
@@ -201,19 +300,23 @@ class Plots:
 
     def energy(self, by: str = "level") -> Figure:
         """Stacked energy per layer and dataflow, by ``level`` or by ``tensor``."""
-        return display.figure("energy", self.result.to_frame(), by=by)
+        frame = self.result.to_frame()
+        return display.figure("energy", frame, by=by, note=self.result.unlimited)
 
     def latency(self) -> Figure:
         """Stacked cycles per layer and dataflow: compute, fill and drain, stalls."""
-        return display.figure("latency", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("latency", frame, note=self.result.unlimited)
 
     def utilization(self) -> Figure:
         """PE utilization per layer and dataflow."""
-        return display.figure("utilization", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("utilization", frame, note=self.result.unlimited)
 
     def overview(self) -> Figure:
         """Energy, cycles and utilization in one picture."""
-        return display.figure("overview", self.result.to_frame())
+        frame = self.result.to_frame()
+        return display.figure("overview", frame, note=self.result.unlimited)
 
     def roofline(self) -> Figure:
         """Layers under the roofs of the array and of the outermost level's port."""
@@ -280,7 +383,8 @@ NOT_SUMMED = ("error", "operator", "resident", "snr_db")
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The record of a dataflow's rows together: sums over those that ran, what the whole chip has
-    once (area, most bytes held), and rates worked out anew from the sums.
+    once (area, most bytes held), and rates worked out anew from the sums.  A sum beyond 2^63 - 1 is
+    refused: the record then has ``error`` and no numbers.
     """
     total = dict(rows[0])
     total["layer"] = "total"
@@ -292,6 +396,9 @@ def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             total[key] = _together(key, [r[key] for r in done if r.get(key) is not None])
     if not done:
         return total
+    if (large := beyond(total)) is not None:
+        lead = {key: total[key] for key in LEAD if key in total}
+        return dict.fromkeys(total) | lead | {"error": large}
     total |= _rates(done, total["time_s"])
     return total | efficiency(total)
 

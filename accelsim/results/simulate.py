@@ -36,6 +36,7 @@ from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.base.validation import checked
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import (
     DataflowLike,
     DataflowsLike,
@@ -45,8 +46,10 @@ from accelsim.mapping.files import (
     several,
     sources,
 )
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.rule import kept
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
-from accelsim.results.result import Result
+from accelsim.results.result import Asked, Result
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -55,6 +58,13 @@ if TYPE_CHECKING:
     from accelsim.workload.graph.weights import ArraysLike, ImagesLike
 
 Progress = Callable[[str], None]
+
+# Keywords of ``simulate`` that another machine is not asked with: what ``Asked`` has by itself,
+# and on which engine, with which words and by whom the rows were computed.
+NOT_ASKED_AGAIN = (
+    *("workload", "arch", "dataflow", "layers", "overrides", "engine", "check", "seed"),
+    *("timeline", "sample_folds", "data", "weights", "processes", "progress"),
+)
 
 
 @checked
@@ -117,6 +127,7 @@ def simulate(
     Raises InputError for names, files and numbers that are wrong, ValueError for an unknown engine
     and for options that do not go together.
     """
+    given = dict(locals())  # as they were given, for ``Result.asked``
     end_to_end |= fuse_buffers
     how = _how(engine, check, seed, timeline, sample_folds)
     forward = "does not go with end_to_end, which runs the whole network forward"
@@ -137,6 +148,8 @@ def simulate(
     changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
     network = load_workload(workload)
     network = network.select(layers) if layers else network
+    options = {name: value for name, value in given.items() if name not in NOT_ASKED_AGAIN}
+    asked = Asked(network, machine, dataflow, options, simulate)
     rows_of: Callable[[MappingSource], list[Row]]
     if end_to_end:
         from accelsim.results.network_run import NetworkRun
@@ -147,7 +160,8 @@ def simulate(
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
-        return Result(tuple(row for s in sources(dataflow, mapping) for row in rows_of(s)))
+        rows = tuple(row for s in sources(dataflow, mapping) for row in rows_of(s))
+        return Result(rows, asked=asked)
     from accelsim.results.map_network import map_network
 
     search = partial(
@@ -160,7 +174,9 @@ def simulate(
         limit=limit,
         processes=processes,
     )
-    return _under_mapper(dataflow, search, rows_of, f"mapper_{mapper}")
+    return replace(
+        _under_mapper(dataflow, machine, search, rows_of, f"mapper_{mapper}"), asked=asked
+    )
 
 
 def _how(engine: Engine, check: bool, seed: int, timeline: bool, sample_folds: bool) -> How:
@@ -216,8 +232,17 @@ def _layer_rows(
     return rows
 
 
+def _refuse_unkept(flow: Dataflow, arch: Architecture) -> None:
+    """Raises InputError for a dataflow that keeps in the PEs what the architecture cannot."""
+    try:
+        kept(arch, flow)
+    except MappingError as error:
+        raise InputError(str(error), key="dataflow", got=flow.short) from None
+
+
 def _under_mapper(
     dataflow: DataflowsLike | None,
+    arch: Architecture,
     search: Callable[[DataflowLike], NetworkBest],
     rows_of: Callable[[MappingSource], list[Row]],
     name: str,
@@ -234,6 +259,9 @@ def _under_mapper(
         raise InputError("must be given, the mapper searches under it", key="dataflow")
     rows: list[Row] = []
     searches: dict[str, NetworkBest] = {}
+    for flow in several(dataflow):  # before the first search, which may be long
+        if not is_any(flow):
+            _refuse_unkept(load_dataflow(flow), arch)
     for flow in several(dataflow):
         best = search(flow)
         searches[flow if isinstance(flow, str) else load_dataflow(flow).short] = best

@@ -26,7 +26,7 @@ def result_page(result: Result) -> Page:
 
 def result_blocks(result: Result) -> tuple[Block, ...]:
     """What rows share, the table, what was not carried out, failures, notes on the energy."""
-    above = _above(result)
+    above = _above(result) if result.rows else []
     mapped = any(row.nest is not None for row in result.rows)
     notes = tuple(result.energy_notes) if mapped else ()
     return (
@@ -44,12 +44,14 @@ def _sentences(lines: Sequence[str]) -> list[Sentences]:
 
 
 def _above(result: Result) -> list[str]:
-    """What the rows share and the columns do not say: overridden keys, a direction other than
-    forward.
+    """What the rows share and the columns do not say: what they are of, overridden keys where the
+    title has none, a direction other than forward, and which memories cost no time.
     """
     directions = list(dict.fromkeys(row.columns["direction"] for row in result.rows))
     told = directions if len(directions) == 1 and directions != ["forward"] else []
-    return [*result.overridden, *(f"direction: {direction}" for direction in told)]
+    keys = [text for text in result.overridden if text not in result.title]
+    free = [result.unlimited] if result.unlimited else []
+    return [result.title, *keys, *(f"direction: {direction}" for direction in told), *free]
 
 
 def _several_directions(result: Result) -> bool:

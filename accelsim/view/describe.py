@@ -21,11 +21,13 @@ from accelsim.mapping.files import MappingFile
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.nest import Nest
 from accelsim.results.best_mapping import Best
+from accelsim.results.explain import Explanation, LayerExplained
 from accelsim.results.layer_row import Row, describe_overrides
 from accelsim.results.map_network import NetworkBest
 from accelsim.results.table import row_blocks
 from accelsim.view.pages.architecture_page import architecture_blocks
 from accelsim.view.pages.dataflow_page import dataflow_blocks
+from accelsim.view.pages.explanation_page import explained_blocks, explanation_blocks
 from accelsim.view.pages.mapping_page import file_blocks, mapping_blocks, nest_blocks
 from accelsim.view.pages.profile_page import profile_page
 from accelsim.view.pages.search_page import best_blocks, certificate_blocks, network_best_blocks
@@ -58,6 +60,8 @@ _BLOCKS: tuple[tuple[type, Callable[[Any], tuple[Block, ...]]], ...] = (
     (Best, best_blocks),
     (NetworkBest, network_best_blocks),
     (Certificate, certificate_blocks),
+    (LayerExplained, explained_blocks),
+    (Explanation, explanation_blocks),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from accelsim.view.explained import explained
 from accelsim.view.gantt import gantt, occupancy
 from accelsim.view.plots import demo, energy, latency, utilization
 from accelsim.view.roofline import roofline
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 # Of a result's frame: energy, latency, utilization, and the three in one, overview.  Of the frames
 # of a timed run: timeline, occupancy.  Of the result itself: roofline, which needs the machine of
-# each row.
+# each row.  Of a layer explained: explain.
 FIGURES: Mapping[str, Callable[..., Figure]] = {
     "energy": energy,
     "latency": latency,
@@ -23,4 +24,5 @@ FIGURES: Mapping[str, Callable[..., Figure]] = {
     "timeline": gantt,
     "occupancy": occupancy,
     "roofline": roofline,
+    "explain": explained,
 }

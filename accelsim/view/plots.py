@@ -7,7 +7,8 @@ give one tidy row per layer, dataflow and component; ``energy``, ``latency``, ``
 display.  ``save`` writes any figure.  How it is done is in ``bars``.
 
 A row that could not be mapped (no cycles) or whose check failed (a text in ``error``) is a labelled
-gap in the figure.  A row whose layer is ``total`` is left out.  Raises ValueError for a frame that
+gap in the figure.  A row whose layer is ``total`` is left out.  ``note`` stands small under the
+title: of a result, which memories cost no time.  Raises ValueError for a frame that
 does not have what a figure shows.
 """
 
@@ -22,7 +23,7 @@ from accelsim.base.whole_files import whole_file
 from accelsim.view.bars.bar_blocks import energy_block, latency_block, utilization_block
 from accelsim.view.bars.bar_data import By, energy_data, latency_data, utilization_data
 from accelsim.view.bars.bar_drawing import draw_bars
-from accelsim.view.style import DPI, house_style
+from accelsim.view.style import house_style
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -41,34 +42,35 @@ __all__ = [
 ]
 
 
-def energy(frame: pd.DataFrame, by: By = "level") -> Figure:
+def energy(frame: pd.DataFrame, by: By = "level", note: str = "") -> Figure:
     """Stacked bars of energy per layer and dataflow, by storage level and network or by tensor."""
-    return draw_bars([energy_block(frame, by)])
+    return draw_bars([energy_block(frame, by)], note)
 
 
-def latency(frame: pd.DataFrame) -> Figure:
+def latency(frame: pd.DataFrame, note: str = "") -> Figure:
     """Stacked bars of cycles per layer and dataflow: compute, fill and drain, stalls by what was
     waited for.
     """
-    return draw_bars([latency_block(frame)])
+    return draw_bars([latency_block(frame)], note)
 
 
-def utilization(frame: pd.DataFrame) -> Figure:
+def utilization(frame: pd.DataFrame, note: str = "") -> Figure:
     """Share of the array's slots doing a MAC, and above it the share lost to filling, draining and
     stalls.
     """
-    return draw_bars([utilization_block(frame)])
+    return draw_bars([utilization_block(frame)], note)
 
 
-def demo(frame: pd.DataFrame) -> Figure:
+def demo(frame: pd.DataFrame, note: str = "") -> Figure:
     """Energy and latency in one figure: side by side when there are few bars, else one above the
     other.
     """
-    return draw_bars([energy_block(frame, "level"), latency_block(frame)])
+    return draw_bars([energy_block(frame, "level"), latency_block(frame)], note)
 
 
 def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
-    """Writes ``name``.png (150 dpi) and ``name``.svg and returns their paths.  No file is ever half
+    """Writes ``name``.png (of the figure's own resolution, 150 dots an inch, 300 where it is as
+    wide as a column) and ``name``.svg and returns their paths.  No file is ever half
     written.
 
     The same figure gives the same bytes: no dates, no random ids.
@@ -80,7 +82,7 @@ def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[
     with house_style():
         for kind, metadata in (("png", {}), ("svg", {"Date": None})):
             target = BytesIO()
-            figure.savefig(target, format=kind, dpi=DPI, metadata=metadata)
+            figure.savefig(target, format=kind, dpi=figure.dpi, metadata=metadata)
             drawn[folder / f"{name}.{kind}"] = target.getvalue()
     folder.mkdir(parents=True, exist_ok=True)
     for path, content in drawn.items():

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.view.style import GREY, INK, TEXT, WIDTH, house_style, series_look
+from accelsim.results.result import Result
+from accelsim.view.style import GREY, INK, SMALL, TEXT, series_look, sweep_style
+from accelsim.view.swept.canvas import below, canvas, spread
 from accelsim.workload.problem import TENSORS
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from accelsim.hardware.architecture import Architecture
     from accelsim.mapping.nest import Nest
     from accelsim.results.layer_row import Row
-from accelsim.results.result import Result
 
 Line = tuple[list[float], list[float]]  # two abscissas and their ordinates
 
@@ -126,11 +127,8 @@ def roofline(result: Result) -> Figure:
     data = roofline_data(result)
     if not len(data):
         raise ValueError("roofline: no layer was mapped")
-    with house_style():
-        from matplotlib.figure import Figure as Canvas
-
-        figure = Canvas(figsize=(WIDTH, 4.2), layout="constrained")
-        axes = figure.subplots()
+    with sweep_style():
+        figure, axes = canvas(f"{result.title}: roofline", 2.9)
         low, high = data["macs_per_byte"].min() / 3, data["macs_per_byte"].max() * 3
         floor, top = data["gmacs_per_s"].min() / 2, data["peak_gmacs_per_s"].max() * 2
         roofs = data.drop_duplicates(["arch", "peak_gmacs_per_s", "bandwidth_gb_per_s"])
@@ -138,20 +136,18 @@ def roofline(result: Result) -> Figure:
             _draw_roof(axes, machine, low, high, floor)
         for place, (flow, rows) in enumerate(data.groupby("dataflow", sort=False)):
             points = rows["macs_per_byte"], rows["gmacs_per_s"]
-            axes.scatter(*points, s=28, label=flow, zorder=3, **series_look(place))
+            axes.scatter(*points, s=14, linewidth=0, label=flow, zorder=3, **series_look(place))
         best = data.loc[data.groupby("layer", sort=False)["gmacs_per_s"].idxmax()]
         if len(best) <= 12:
             for names, x, y in _clusters(best, np.log([high / low, top / floor])):
-                _note(axes, names, x, y, -12 if "," in names else 4)
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlim=(low, high),
-            xlabel="MACs per byte of the outermost level",
-            ylabel="10$^9$ MACs a second",
-        )
-        axes.set_ylim(floor, top)
-        axes.legend(loc="lower right", frameon=False)
+                left = np.log(x / low) > 0.6 * np.log(high / low)
+                _note(axes, names, x, y, -10, ha="right" if left else "left")
+        axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor, top))
+        spread(axes, "x", [low, high], always=True)
+        spread(axes, "y", [floor, top], always=True)
+        axes.set(xlabel="MACs per byte of the outermost level", ylabel="10$^9$ MACs a second")
+        axes.legend(loc="lower right", frameon=False, fontsize=TEXT)
+        below(figure, [result.unlimited])
     return figure
 
 
@@ -163,28 +159,34 @@ def _clusters(best: pd.DataFrame, span: Any) -> list[tuple[str, float, float]]:
     clusters: list[tuple[list[str], float, float]] = []
     for name, x, y in zip(best["layer"], best["macs_per_byte"], best["gmacs_per_s"], strict=True):
         for names, near_x, near_y in clusters:
-            if np.all(np.abs(np.log([x / near_x, y / near_y])) < span * (0.08, 0.05)):
+            if np.all(np.abs(np.log([x / near_x, y / near_y])) < span * (0.16, 0.08)):
                 names.append(name)
                 break
         else:
             clusters.append(([name], x, y))
-    return [(", ".join(names), x, y) for names, x, y in clusters]
+    return [(_together(names), x, y) for names, x, y in clusters]
+
+
+def _together(names: list[str]) -> str:
+    """Up to three names, of more the first and the last."""
+    return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)})"
 
 
 def _draw_roof(axes: Axes, machine: Any, low: float, high: float, floor: float) -> None:
     """The roofs of one machine, a row of ``roofline_data``; the slant's note is in its middle."""
     bandwidth = machine["bandwidth_gb_per_s"]
     roof = Roof(machine["peak_gmacs_per_s"], None if np.isnan(bandwidth) else bandwidth)
-    axes.axhline(roof.peak, color=GREY, linewidth=1.2)
+    axes.axhline(roof.peak, color=GREY, linewidth=0.9)
     _note(axes, f"{machine['arch']}: {roof.peak:.4g} at its peak", low, roof.peak, 3)
     if roof.bandwidth is None:
         return
-    axes.plot(*roof.slant(low, high), color=GREY, linewidth=1.2, linestyle="--")
+    axes.plot(*roof.slant(low, high), color=GREY, linewidth=0.9, linestyle="--")
     middle = float(np.sqrt(max(low, floor / bandwidth) * min(roof.ridge, high)))
     _note(axes, f"{bandwidth:.4g} GB/s", middle, bandwidth * middle, -12)
 
 
-def _note(axes: Axes, text: str, x: float, y: float, up: int) -> None:
+def _note(axes: Axes, text: str, x: float, y: float, up: int, ha: str = "left") -> None:
+    beside = (4 if ha == "left" else -4, up)
     axes.annotate(
-        text, (x, y), xytext=(4, up), textcoords="offset points", fontsize=TEXT, color=INK
+        text, (x, y), xytext=beside, textcoords="offset points", fontsize=SMALL, color=INK, ha=ha
     )

@@ -34,7 +34,8 @@ OTHER = "other"
 TENSORS = ("weight", "ifmap", "ofmap")
 
 WIDTH = 7.2  # inches, of a page's text
-DPI = 150
+COLUMN = 3.4  # inches, of one of two columns
+DPI, FINE = 150, 300  # dots an inch of a PNG: of a page's width, of a column's
 TITLE, LABEL, TEXT, SMALL = 9.0, 8.0, 7.0, 6.5  # font sizes in points
 
 
@@ -53,18 +54,36 @@ class Look:
 
 LOOKS: Mapping[str, Look] = {
     "compute": Look(GREEN, "white", ("", "o")),
-    "vector": Look("#444444", "#DDDDDD", ("", "....")),
-    "pe": Look(SKY, "#173a52", ("....", "oo")),
-    "network": Look(VERMILION, "#4a1f00", ("xxxx", "++++")),
-    "buffer": Look(ORANGE, "#4d3500", ("////", "\\\\\\\\\\")),
-    "dram": Look(BLUE, "#9CCBEA", ("\\\\\\\\", "||||")),
-    "fill": Look(YELLOW, "#555010", ("----", "||||")),
-    "stall": Look(PURPLE, "#3d1f30", ("++++", "xxxx")),
-    "weight": Look(VERMILION, "white", ("////", "")),
-    "ifmap": Look(SKY, "#173a52", ("....", "")),
-    "ofmap": Look(YELLOW, "#555010", ("xxxx", "")),
-    OTHER: Look("#BBBBBB", "#555555", ("", "....")),
+    "vector": Look("#444444", "#DDDDDD", ("", "..")),
+    "pe": Look(SKY, "#173a52", ("...", "oo")),
+    "network": Look(VERMILION, "#4a1f00", ("xx", "++")),
+    "buffer": Look(ORANGE, "#4d3500", ("//", "\\\\\\")),
+    "dram": Look(BLUE, "#9CCBEA", ("\\\\", "||")),
+    "fill": Look(YELLOW, "#8a8230", ("--", "||")),
+    "stall": Look(PURPLE, "#3d1f30", ("++", "xx")),
+    "weight": Look(VERMILION, "white", ("//", "")),
+    "ifmap": Look(SKY, "#173a52", ("..", "")),
+    "ofmap": Look(YELLOW, "#8a8230", ("xx", "")),
+    OTHER: Look("#BBBBBB", "#555555", ("", "..")),
 }
+
+# Names that levels and networks usually have, by role.
+_USUAL = {
+    "compute": r"compute|macs?|alu",
+    "vector": r"vector.*",
+    "network": r"(noc|link|links|bus|lines|net|network|mesh|interconnect)(_.*)?",
+    "pe": r"(spad|reg|rf|register|pe|scratchpad|latch).*",
+    "dram": r"(dram|hbm|ddr|lpddr|off_?chip|main_?memory).*",
+    "buffer": r"(glb|sram|ub|acc|gbuf|buf|.*buffer|l[123]$|.?buf).*",
+    OTHER: r"static|leakage|idle|other",
+}
+
+
+def usual_role(name: str) -> str:
+    """The role of a level or network by the name it has; empty where none is usual."""
+    roles = (role for role, names in _USUAL.items() if re.fullmatch(names, name.lower()))
+    return next(roles, "")
+
 
 _PRINTED = {"dram": "DRAM", "glb": "GLB", "sram": "SRAM", "noc": "NoC", "ub": "UB"}
 
@@ -110,7 +129,7 @@ def house_style() -> Iterator[None]:
         "font.sans-serif": ["DejaVu Sans"],
         "svg.hashsalt": "accelsim",
         "svg.fonttype": "path",
-        "hatch.linewidth": 0.5,
+        "hatch.linewidth": 0.35,
     }
     with _drawing, matplotlib.rc_context(defaults | ours):
         yield
@@ -118,13 +137,15 @@ def house_style() -> Iterator[None]:
 
 @contextmanager
 def sweep_style() -> Iterator[None]:
-    """The house's style with text as small as the bars have it."""
+    """The house's style with text as small as the bars have it: readable in one column."""
     import matplotlib
 
     sizes: Any = {
         "font.size": 7.5,
         "axes.labelsize": LABEL,
         "axes.linewidth": 0.6,
+        "xtick.labelsize": TEXT,
+        "ytick.labelsize": TEXT,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
     }

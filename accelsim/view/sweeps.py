@@ -20,7 +20,7 @@ from accelsim.view import plots
 from accelsim.view.swept.array_scaling import scaling, scaling_data
 from accelsim.view.swept.energy_latency import energy_latency, energy_latency_data
 from accelsim.view.swept.heat_map import heat_map, heat_map_data
-from accelsim.view.swept.sweep_frame import finished_totals, labels, layer_rows
+from accelsim.view.swept.sweep_frame import finished_totals, labels, layer_rows, unlimited
 from accelsim.view.swept.swept_roofline import roofline, roofline_data
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def energy_by_level(frame: pd.DataFrame) -> Figure:
         told = f"the {MOST_BARS} of {machines} architectures of least energy"
         totals, names = totals[keep].assign(arch=totals["arch"] + f", {told}"), names[keep]
     bars = totals.assign(layer=names)
-    return plots.energy(bars.drop(columns=["set", *varied_axes(totals)], errors="ignore"))
+    bars = bars.drop(columns=["set", *varied_axes(totals)], errors="ignore")
+    return plots.energy(bars, note=unlimited(frame))
 
 
 def latency_by_layer(frame: pd.DataFrame) -> Figure:
@@ -70,7 +71,8 @@ def latency_by_layer(frame: pd.DataFrame) -> Figure:
     keep = rows.merge(best[["arch", "set", "dataflow"]], on=["arch", "set", "dataflow"])
     machines = [f" {label}" if label else "" for label in labels(keep, within=totals)]
     named = keep.assign(dataflow=keep["dataflow"] + machines)
-    return plots.latency(named.drop(columns=["set", *varied_axes(rows)], errors="ignore"))
+    named = named.drop(columns=["set", *varied_axes(rows)], errors="ignore")
+    return plots.latency(named, note=unlimited(frame))
 
 
 _KINDS: Sequence[tuple[str, Callable[[pd.DataFrame], Figure]]] = (

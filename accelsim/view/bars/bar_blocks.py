@@ -49,6 +49,10 @@ _TAGS = {
 _SHARED = {"dataflow": "{}", "batch": "batch {}", "engine": "{} engine"}
 
 
+LONGEST = 60  # characters of a series' name
+SEEN = 0.002  # of the tallest bar, below which a part is thinner than a hair
+
+
 @dataclass(frozen=True)
 class BarPart:
     """One colour of the stacks.  ``values`` [layers, series] are NaN where there is a gap."""
@@ -78,6 +82,12 @@ class BarBlock:
     suffix: str = ""
     top: float = 0.0
     ticks: list[float] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[BarPart]:
+        """The parts that a legend names: those that some bar shows."""
+        least = SEEN * self.top
+        return [part for part in self.parts if np.nanmax(part.values, initial=0) >= least]
 
     def tick_label(self, value: float) -> str:
         """A tick's number, all with as many decimals as the finest needs."""
@@ -144,7 +154,7 @@ def _block(data: pd.DataFrame, value: str, label: str) -> BarBlock:
             used[role] = used.get(role, -1) + 1
             parts.append(_part(component, role, used[role], table))
     tops = sum((np.nan_to_num(p.values) for p in parts), np.zeros(gaps.shape))
-    names = [s if len(s) <= 26 else shortened(abbreviated(s), 26) for s in columns]
+    names = [s if len(s) <= 26 else shortened(abbreviated(s), LONGEST) for s in columns]
     return BarBlock(title, list(rows), names, parts, gaps, label, top=float(tops.max()))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from accelsim.view.style import OTHER, TENSORS
+from accelsim.view.style import OTHER, TENSORS, usual_role
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped,unused-ignore]
@@ -25,16 +25,6 @@ By = Literal["level", "tensor"]
 
 UNITS = ("mac", "pj")
 IDS = ("workload", "layer", "arch", "set", "dataflow", "engine", "direction", "batch")
-# Names that levels and networks usually have, by role.
-_USUAL = {
-    "compute": r"compute|macs?|alu",
-    "vector": r"vector.*",
-    "network": r"(noc|link|links|bus|lines|net|network|mesh|interconnect)(_.*)?",
-    "pe": r"(spad|reg|rf|register|pe|scratchpad|latch).*",
-    "dram": r"(dram|hbm|ddr|lpddr|off_?chip|main_?memory).*",
-    "buffer": r"(glb|sram|ub|acc|gbuf|buf|.*buffer|l[123]$|.?buf).*",
-    OTHER: r"static|leakage|idle|other",
-}
 _INNERMOST_FIRST = ("compute", "vector", "pe", "network", "buffer", "dram", OTHER)
 
 
@@ -196,8 +186,7 @@ def _roles(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, str]:
     counted = {m[1] for c in frame.columns if (m := moves.fullmatch(str(c)))}
     roles: dict[str, str] = {}
     for name in names:
-        usual = (r for r, pattern in _USUAL.items() if re.fullmatch(pattern, name.lower()))
-        roles[name] = "network" if name in counted else next(usual, "")
+        roles[name] = "network" if name in counted else usual_role(name)
     unknown = [n for n in names if not roles[n]]
     for place, name in enumerate(unknown):
         first = place == 0 and "dram" not in roles.values()

@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw_bars(blocks: list[BarBlock]) -> Figure:
-    """A figure of blocks over the same layers and series.  It belongs to no window."""
+def draw_bars(blocks: list[BarBlock], note: str = "") -> Figure:
+    """A figure of blocks over the same layers and series, ``note`` small under its title.  It
+    belongs to no window.
+    """
     with house_style():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         for block in blocks:
             block.ticks, block.top = _ticks(block)
-        plan = sheet_plan(blocks)
+        plan = sheet_plan(blocks, note)
         width, height = plan.width, plan.height
         figure = Figure(figsize=(width / 72, height / 72), dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
@@ -43,6 +45,12 @@ def draw_bars(blocks: list[BarBlock]) -> Figure:
             figure.text(
                 PAD / width, 1 - PAD / height, "\n".join(plan.title_lines),
                 size=TITLE, weight="bold", va="top", linespacing=1.25, parse_math=False,
+            )  # fmt: skip
+        if plan.note_lines:
+            below = PAD + len(plan.title_lines) * TITLE * 1.3
+            figure.text(
+                PAD / width, 1 - below / height, "\n".join(plan.note_lines), size=SMALL,
+                color=GREY, va="top", linespacing=1.25, parse_math=False,
             )  # fmt: skip
         for block, place, (x, y) in zip(blocks, plan.blocks, plan.corners(), strict=True):
             _draw_block(figure, plan, block, place, x, y)
@@ -55,14 +63,20 @@ def _draw_block(
     """One block whose left upper corner is at ``x``, ``y``."""
     width, height, bars = plan.width, plan.height, plan.bars
     for panel in range(plan.panels):
-        base = y - place.head - plan.high + (plan.panels - 1 - panel) * (plan.tall + APART)
+        base = y - place.head - plan.high + (plan.panels - 1 - panel) * (plan.tall + plan.apart)
         corner = ((x + place.left) / width, base / height)
         axes = figure.add_axes((*corner, plan.inner / width, plan.tall / height))
         _fill(axes, block, bars, None if bars.grouped else panel, plan.inner)
         _axis(axes, block)
         if panel == plan.panels - 1:
             _name_bars(axes, bars)
-        if plan.panels > 1:
+        if plan.panels > 1 and plan.above:
+            axes.annotate(
+                fitting(plan.strips[panel], TEXT, plan.inner), (0, 1), (0, 2),
+                xycoords="axes fraction", textcoords="offset points", size=TEXT, ha="left",
+                va="bottom", parse_math=False,
+            )  # fmt: skip
+        elif plan.panels > 1:
             axes.annotate(
                 fitting(plan.strips[panel], TEXT, plan.tall + APART - 4),
                 (1, 0.5), (6, 0), xycoords="axes fraction", textcoords="offset points",
@@ -72,7 +86,8 @@ def _draw_block(
     figure.text(
         (x + PAD) / width, middle, block.label, size=LABEL, rotation=90, va="center", ha="left"
     )
-    corner = ((x + place.left) / width, (y - place.head + PAD + 1) / height)
+    names = TEXT * 1.3 * plan.above
+    corner = ((x + place.left) / width, (y - place.head + PAD + 1 + names) / height)
     _legend(figure, block, place.columns, corner)
 
 
@@ -141,14 +156,14 @@ def _legend(figure: Figure, block: BarBlock, columns: int, corner: tuple[float, 
     from matplotlib.legend import Legend
     from matplotlib.patches import Patch
 
-    if not block.parts:
+    if not block.told:
         return
     handles = [
         Patch(facecolor=p.colour, hatch=p.hatch, edgecolor=p.ink, linewidth=0, label=p.label)
-        for p in block.parts
+        for p in block.told
     ]
     legend = Legend(
-        figure, handles, [p.label for p in block.parts], loc="lower left",
+        figure, handles, [p.label for p in block.told], loc="lower left",
         bbox_to_anchor=corner, bbox_transform=figure.transFigure, ncols=columns, fontsize=TEXT,
         frameon=False, borderpad=0, borderaxespad=0, handlelength=HANDLE,
         handletextpad=HANDLE_GAP, columnspacing=BETWEEN, labelspacing=0.35,

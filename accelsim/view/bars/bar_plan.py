@@ -86,7 +86,8 @@ def _layer_size(grouped: bool, count: int) -> float:
 
 def is_grouped(block: BarBlock) -> bool:
     """Whether several series stand side by side under each layer's name."""
-    return len(block.series) > 1 and _group_slots(block) <= _GROUPED
+    longest = max(len(abbreviated(name)) for name in block.series)
+    return len(block.series) > 1 and longest <= 26 and _group_slots(block) <= _GROUPED
 
 
 def _group_slots(block: BarBlock) -> float:
@@ -155,12 +156,14 @@ class BlockPlan:
 class SheetPlan:
     """A whole figure: blocks ``beside`` each other or one above the other, panels in each.
 
-    ``inner`` and ``tall`` are the size of one axes, ``strips`` the names right of the panels.
+    ``inner`` and ``tall`` are the size of one axes, ``strips`` the names right of the panels, or
+    ``above`` them.
     """
 
     bars: BarPlan
     blocks: tuple[BlockPlan, ...]
     title_lines: list[str]
+    note_lines: list[str]
     beside: bool
     panels: int
     inner: float
@@ -170,11 +173,17 @@ class SheetPlan:
     header: float
     strips: list[str]
     strip_turn: int
+    above: bool = False  # names of panels stand above them, since they are longer than a panel
 
     @property
     def high(self) -> float:
         """Height of a block's panels."""
-        return self.panels * self.tall + (self.panels - 1) * APART
+        return self.panels * self.tall + (self.panels - 1) * self.apart
+
+    @property
+    def apart(self) -> float:
+        """Between panels: room for their names where these stand above."""
+        return APART + (TEXT * 1.3 if self.above else 0.0)
 
     @property
     def height(self) -> float:
@@ -196,7 +205,7 @@ class SheetPlan:
         return places
 
 
-def sheet_plan(blocks: list[BarBlock]) -> SheetPlan:
+def sheet_plan(blocks: list[BarBlock], note: str = "") -> SheetPlan:
     """The plan of a figure of these blocks, which have the same layers and series; side by side if
     that fits a page.
     """
@@ -219,20 +228,28 @@ def sheet_plan(blocks: list[BarBlock]) -> SheetPlan:
     strips = bars.series
     if not all(text_size(s, TEXT)[0] <= tall for s in strips):
         strips = [abbreviated(s) for s in bars.series]
+    above = panels > 1 and widest(strips, TEXT) > tall
     title_lines = wrapped(title, TITLE, width - 2 * PAD)
+    note_lines = wrapped(note, SMALL, width - 2 * PAD)
     return SheetPlan(
         bars=bars,
-        blocks=_block_plans(blocks, lefts, (inner if beside else width - lefts[0]) - 4, beside),
+        blocks=_block_plans(
+            blocks, lefts, (inner if beside else width - lefts[0]) - 4, beside, TEXT * 1.3 * above
+        ),
         title_lines=title_lines,
+        note_lines=note_lines,
         beside=beside,
         panels=panels,
         inner=inner,
         tall=tall,
         right=right,
         width=width,
-        header=PAD + len(title_lines) * TITLE * 1.3 + 3 if title else PAD,
+        header=PAD
+        + (len(title_lines) * TITLE * 1.3 + 3 if title else 0.0)
+        + len(note_lines) * SMALL * 1.35,
         strips=strips,
         strip_turn=0 if widest(strips, TEXT) <= strip - 4 else 270,
+        above=above,
     )
 
 
@@ -241,11 +258,16 @@ def _panel_height(panels: int, *, alone: bool) -> float:
 
 
 def _block_plans(
-    blocks: list[BarBlock], lefts: list[float], room: float, beside: bool
+    blocks: list[BarBlock], lefts: list[float], room: float, beside: bool, names: float
 ) -> tuple[BlockPlan, ...]:
-    """Legends in ``room``; beside each other all are as high as the highest."""
-    keys = [_arranged([p.label for p in block.parts], room) for block in blocks]
-    heads = [rows * (TEXT * 1.2) + (rows - 1) * 2.5 + PAD + 2 if rows else 0.0 for _, rows in keys]
+    """Legends in ``room``, and under them ``names`` points for the first panel's name; beside each
+    other all are as high as the highest.
+    """
+    keys = [_arranged([p.label for p in block.told], room) for block in blocks]
+    heads = [
+        names + (rows * (TEXT * 1.2) + (rows - 1) * 2.5 + PAD + 2 if rows else 0.0)
+        for _, rows in keys
+    ]
     if beside:
         heads = [max(heads)] * len(blocks)
     return tuple(

@@ -9,8 +9,15 @@ import numpy as np
 
 from accelsim.explore.row_names import energy_column
 from accelsim.view.style import DPI, GREY, WIDTH, sweep_style
-from accelsim.view.swept.canvas import heading, legend, plain_grid, spread
-from accelsim.view.swept.sweep_frame import MANY, finished_totals, flows, pe_counts, title
+from accelsim.view.swept.canvas import below, heading, legend, plain_grid, spread
+from accelsim.view.swept.sweep_frame import (
+    MANY,
+    finished_totals,
+    flows,
+    pe_counts,
+    title,
+    unlimited,
+)
 from accelsim.view.swept.units import scaled
 
 if TYPE_CHECKING:
@@ -60,10 +67,15 @@ def scaling(frame: pd.DataFrame) -> Figure:
         _draw_ideal(left, data, cycles)
         left.set(xscale="log", xlabel="PEs", ylabel=cycles_label)
         spread(left, "y", cycles, always=True)
-        right.set(xscale="log", xlabel="PEs", ylabel=energy_label, ylim=(0, None))
+        right.set(xscale="log", xlabel="PEs", ylabel=energy_label)
+        if energy.max() > 8 * energy.min() > 0:
+            spread(right, "y", energy)
+        else:
+            right.set_ylim(0, None)
         for axes in (left, right):
             _sizes(axes, sorted(data["pes"].unique()))
         legend(left)
+        below(figure, [unlimited(frame)])
     return figure
 
 

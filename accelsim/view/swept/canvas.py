@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.view.style import DPI, GRID, TEXT, TITLE
+from accelsim.view.bars.bar_text import wrapped
+from accelsim.view.style import COLUMN, FINE, GREY, GRID, LABEL, TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def canvas(title: str) -> tuple[Figure, Axes]:
-    """A figure of one panel under a title."""
+def canvas(title: str, height: float = 2.7) -> tuple[Figure, Axes]:
+    """A figure of one panel under a title, as wide as a column, so many inches high."""
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(5.6, 3.8), dpi=DPI, layout="constrained")
+    figure = Canvas(figsize=(COLUMN, height), dpi=FINE, layout="constrained")
     axes = figure.subplots()
     heading(figure, title)
     plain_grid(axes)
@@ -25,8 +26,15 @@ def canvas(title: str) -> tuple[Figure, Axes]:
 
 
 def heading(figure: Figure, title: str) -> None:
-    """The title, at the left."""
-    figure.suptitle(title, fontsize=TITLE, fontweight="bold", x=0.01, ha="left")
+    """The title, at the left, in as many lines as it needs."""
+    lines = wrapped(title, LABEL, figure.get_size_inches()[0] * 72 - 6)
+    figure.suptitle("\n".join(lines), fontsize=LABEL, fontweight="bold", x=0.01, ha="left")
+
+
+def below(figure: Figure, lines: list[str]) -> None:
+    """Small print under the picture, of lines that have a text."""
+    if text := "\n".join(filter(None, lines)):
+        figure.supxlabel(text, fontsize=TEXT, color=GREY, x=0.01, ha="left")
 
 
 def plain_grid(axes: Axes) -> None:
@@ -48,8 +56,20 @@ def spread(axes: Axes, which: str, values: Any, *, always: bool = False) -> None
     getattr(axes, f"set_{which}scale")("log")
     axis = getattr(axes, f"{which}axis")
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}" if v < 1e5 else f"{v:.0e}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def spread_bar(bar: Any, norm: Any) -> None:
+    """Plain numbers beside a bar of colours, at 1, 2 and 5 where it is logarithmic."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if isinstance(norm, LogNorm):
+        bar.locator = LogLocator(subs=(1, 2, 5))
+        bar.minorlocator = NullLocator()
+    bar.formatter = FuncFormatter(lambda v, _: f"{v:g}")
+    bar.update_ticks()
 
 
 def legend(axes: Axes) -> None:

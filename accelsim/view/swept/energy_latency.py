@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from accelsim.explore.pareto import on_front
 from accelsim.explore.row_names import energy_column, varied_axes
 from accelsim.view.style import TEXT, sweep_style
-from accelsim.view.swept.canvas import canvas, legend, spread
-from accelsim.view.swept.sweep_frame import MANY, finished_totals, flows, labels, title
+from accelsim.view.swept.canvas import below, canvas, legend, spread
+from accelsim.view.swept.sweep_frame import MANY, finished_totals, flows, labels, title, unlimited
 from accelsim.view.swept.units import scaled
+
+LETTERS = "ABC"
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +37,13 @@ def energy_latency_data(frame: pd.DataFrame) -> pd.DataFrame:
 def energy_latency(frame: pd.DataFrame) -> Figure:
     """Every architecture and dataflow as a point of energy against latency.
 
-    Those on the Pareto front are joined; its ends and the point of least energy x latency are
-    named.
+    Those on the Pareto front are joined; its ends and the point of least energy x latency have
+    letters, and below the picture stands which they are.
     """
     data = energy_latency_data(frame)
+    named = _named(data)
     with sweep_style():
-        figure, axes = canvas(title(frame, "energy against latency"))
+        figure, axes = canvas(title(frame, "energy against latency"), 2.7 + 0.13 * len(named))
         x, x_label = scaled(data["latency"], "time_s")
         y, y_label = scaled(data["energy"], data["unit"].iloc[0])
         many = len(data) >= 300
@@ -50,7 +51,7 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
             axes.scatter(
                 x[rows.index],
                 y[rows.index],
-                s=8 if many else 16,
+                s=5 if many else 11,
                 alpha=0.45 if many else 0.85,
                 linewidth=0,
                 label=flow,
@@ -62,32 +63,39 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
         _draw_front(axes, x[best.index], y[best.index])
         spread(axes, "x", x)
         spread(axes, "y", y)
-        _name_points(axes, x[best.index], y[best.index], data["point"][best.index])
+        for letter, place in zip(LETTERS, named, strict=False):
+            axes.annotate(
+                letter, (x[place], y[place]), (-6, -6), textcoords="offset points", size=TEXT,
+                weight="bold", ha="center", va="center", zorder=6,
+            )  # fmt: skip
         axes.set(xlabel=x_label, ylabel=y_label)
         legend(axes)
+        letters = zip(LETTERS, named, strict=False)
+        key = [f"{a}  {data['point'][i]}, {data['dataflow'][i]}" for a, i in letters]
+        below(figure, [*key, unlimited(frame)])
     return figure
 
 
+def _named(data: pd.DataFrame) -> list[int]:
+    """Places of the points with a letter: both ends of the front and the point of least energy x
+    latency, in order of latency; none where no axis tells points apart.
+    """
+    best = data[data["front"]].sort_values("latency")
+    if not len(best) or not any(best["point"]):
+        return []
+    least = (best["latency"] * best["energy"]).idxmin()
+    chosen = {best.index[0], best.index[-1], least}
+    return [int(place) for place in best.index if place in chosen]
+
+
 def _draw_front(axes: Axes, x: Any, y: Any) -> None:
-    """A staircase through the points of the front, and a ring around each."""
-    axes.plot(
-        x, y, color="black", linewidth=1.0, drawstyle="steps-post", zorder=4, label="Pareto front"
-    )
-    axes.scatter(x, y, s=34, facecolor="none", edgecolor="black", linewidth=0.9, zorder=5)
-
-
-def _name_points(axes: Axes, x: Any, y: Any, names: Any) -> None:
-    """Both ends of the front and the point of least product, where they have names."""
-    from matplotlib.patheffects import withStroke
-
-    if not len(x):
-        return
-    xs, ys, texts = np.asarray(x), np.asarray(y), list(names)
-    offsets = {0: (5, 4), len(xs) - 1: (5, -9)} if len(xs) > 1 else {0: (5, 4)}
-    offsets.setdefault(int(np.argmin(xs * ys)), (5, -2))
-    for i, offset in offsets.items():
-        if texts[i]:
-            axes.annotate(
-                texts[i], (xs[i], ys[i]), offset, textcoords="offset points", size=TEXT, zorder=6,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],
-            )  # fmt: skip
+    """A staircase through the points of the front, where it has several, and a ring around each."""
+    if len(x) > 1:
+        axes.plot(
+            x, y, color="black", linewidth=0.9, drawstyle="steps-post", zorder=4,
+            label="Pareto front",
+        )  # fmt: skip
+    axes.scatter(
+        x, y, s=24, facecolor="none", edgecolor="black", linewidth=0.8, zorder=5,
+        label="Pareto front" if len(x) == 1 else None,
+    )  # fmt: skip

@@ -9,8 +9,8 @@ import numpy as np
 
 from accelsim.explore.row_names import energy_column, varied_axes
 from accelsim.explore.totals import frame_totals
-from accelsim.view.style import DPI, sweep_style
-from accelsim.view.swept.canvas import heading
+from accelsim.view.style import COLUMN, FINE, LABEL, TEXT, WIDTH, sweep_style
+from accelsim.view.swept.canvas import heading, spread_bar
 from accelsim.view.swept.sweep_frame import one_run, series, short, title
 from accelsim.view.swept.units import WORDS, scaled
 
@@ -52,11 +52,12 @@ def heat_map(
     frame: pd.DataFrame, x: str | None = None, y: str | None = None, value: str | None = None
 ) -> Figure:
     """A colour for every pair of values of two axes, a panel per dataflow; numbers in the cells if
-    there are few.  Hatched: no result.
+    there are few.  Hatched: no result.  Where a few cells are far worse than the others, colours
+    end below them, and the bar says how many there are and what the worst is.
     """
     tables, x, y, value = heat_map_data(frame, x, y, value)
     with sweep_style():
-        factor, label, norm = _colour_scale(tables, value)
+        factor, label, norm, beyond = _colour_scale(tables, value)
         figure, grid = _panels(len(tables), next(iter(tables.values())))
         columns = grid.shape[1]
         heading(figure, title(frame, _what(frame, x, y, value)))
@@ -66,14 +67,18 @@ def heat_map(
             image = _draw_table(axes, table, factor, norm)
             _ticks(axes.xaxis, table.columns, 12 if columns == 1 else 8)
             _ticks(axes.yaxis, table.index, 12)
-            axes.set_title(flow, fontsize=8)
+            axes.set_title(flow, fontsize=LABEL)
         for place, axes in enumerate(grid.ravel()[: len(tables)]):
             if place + columns >= len(tables):  # the lowest of its column
                 axes.set_xlabel(x)
                 axes.tick_params(labelbottom=True)
         for axes in grid[:, 0]:
             axes.set_ylabel(y)
-        figure.colorbar(image, ax=grid.ravel().tolist(), label=label, shrink=0.9)
+        bar = figure.colorbar(
+            image, ax=grid.ravel().tolist(), shrink=0.9, extend="max" if beyond else "neither"
+        )
+        bar.set_label(f"{label}\n{beyond}" if beyond else label, fontsize=TEXT)
+        spread_bar(bar, norm)
     return figure
 
 
@@ -84,17 +89,33 @@ def _what(frame: pd.DataFrame, x: str, y: str, value: str) -> str:
     return f"{what}, least over what else varies" if others else what
 
 
-def _colour_scale(tables: dict[str, pd.DataFrame], value: str) -> tuple[float, str, Any]:
-    """What values are multiplied with, the bar's label, and colours over all panels alike."""
+def _colour_scale(tables: dict[str, pd.DataFrame], value: str) -> tuple[float, str, Any, str]:
+    """What values are multiplied with, the bar's label, colours over all panels alike, and what is
+    said of cells beyond them.
+    """
     from matplotlib.colors import LogNorm, Normalize
 
     values = np.concatenate([table.to_numpy(float).ravel() for table in tables.values()])
     shown, label = scaled(series(values), value)
-    low, high = np.nanmin(shown), np.nanmax(shown)
+    low, worst = float(np.nanmin(shown)), float(np.nanmax(shown))
+    high, many = sound_top(shown[np.isfinite(shown)])
+    beyond = f"({many} cell{'s' if many > 1 else ''} beyond, up to {worst:.3g})" if many else ""
     norm = LogNorm(low, high) if low > 0 and high / low > 8 else Normalize(low, high)
     largest = int(np.nanargmax(np.abs(values)))
     factor = float(shown[largest] / values[largest]) if values[largest] else 1.0
-    return factor, label, norm
+    return factor, label, norm, beyond
+
+
+def sound_top(values: Any) -> tuple[float, int]:
+    """Where colours end, and how many values are beyond: the largest value, unless no more than a
+    tenth of all stand above four times the median, and one of them above eight times.
+    """
+    sizes = np.asarray(values, float)
+    worst, limit = float(sizes.max()), 4 * float(np.median(sizes))
+    far = sizes > limit
+    if worst <= 2 * limit or limit <= 0 or 10 * int(far.sum()) > len(sizes):
+        return worst, 0
+    return float(sizes[~far].max()), int(far.sum())
 
 
 def _panels(count: int, table: pd.DataFrame) -> tuple[Figure, Any]:
@@ -104,10 +125,10 @@ def _panels(count: int, table: pd.DataFrame) -> tuple[Figure, Any]:
     columns = count if count <= 3 else math.ceil(math.sqrt(count))
     lines = math.ceil(count / columns)
     tall, wide = table.shape
-    size = min(max(2.0, 0.36 * wide), 7.0 / columns), min(max(1.6, 0.26 * tall), 3.6)
+    size = min(max(1.9, 0.36 * wide), 6.0 / columns), min(max(1.4, 0.26 * tall), 3.6)
     figure = Canvas(
-        figsize=(max(4.2, columns * size[0] + 1.6), lines * size[1] + 1.2),
-        dpi=DPI,
+        figsize=(max(COLUMN, min(columns * size[0] + 1.4, WIDTH)), lines * size[1] + 1.0),
+        dpi=FINE,
         layout="constrained",
     )
     return figure, figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)

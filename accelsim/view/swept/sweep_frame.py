@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelsim.explore.row_names import varied_axes
+from accelsim.base.errors import InputError
+from accelsim.explore.row_names import axes, varied_axes
 from accelsim.explore.totals import frame_totals
+from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.hardware.ports import never_waited_for, never_waited_sentence
 from accelsim.view.style import series_look
 
 if TYPE_CHECKING:
@@ -103,13 +106,46 @@ def series(values: Any, index: Any = None) -> pd.Series[Any]:
 
 
 def title(frame: pd.DataFrame, what: str) -> str:
-    """What all rows share, then what is shown."""
+    """What all rows share of workload, machine and batch, then what is shown."""
     names = [
         str(frame[c].iloc[0])
         for c in ("workload", "arch")
         if c in frame.columns and frame[c].nunique() == 1
     ]
-    return f"{' on '.join(names)}: {what}" if names else what
+    batch = "batch" in frame.columns and frame["batch"].nunique() == 1 and names
+    of = " on ".join(names) + (f", batch {frame['batch'].iloc[0]}" if batch else "")
+    return f"{of}: {what}" if of else what
+
+
+def machines(frame: pd.DataFrame, keys: Sequence[str]) -> list[Architecture] | None:
+    """The different machines of a frame as far as axes go whose names end in one of ``keys``; None
+    where one is not shipped, so that its file is not known here.
+    """
+    names = [n for n in axes(frame.columns) if n.split(".")[-1] in keys]
+    names += ["arch"] if "arch" in frame.columns else []
+    told = []
+    for record in frame[names].drop_duplicates().to_dict("records"):
+        own = {n: v for n, v in record.items() if n != "arch" and not _missing(v)}
+        try:
+            told.append(load_architecture(str(record.get("arch", "")), own))
+        except InputError:
+            return None
+    return told
+
+
+def unlimited(frame: pd.DataFrame) -> str:
+    """Which memories of the machines cost no time, in a sentence; empty for none, and where
+    machines differ in it or are not known.
+    """
+    told = machines(frame, ("port_bits", "latency_cycles"))
+    said = {never_waited_sentence(never_waited_for(arch)) for arch in told or ()}
+    return said.pop() if len(said) == 1 else ""
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return bool(pd.isna(value))
 
 
 def flows(data: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, dict[str, Any]]]:

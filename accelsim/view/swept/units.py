@@ -22,14 +22,20 @@ WORDS = {
 _PLAIN = {"energy_mac": "MAC energies", "cycles": "cycles"}
 
 
+def unit_of(top: float, name: str) -> tuple[float, str]:
+    """A unit for values of up to ``top`` of a column that has units, and a label that tells it."""
+    units = _UNITS[name]
+    unit, size = next(((u, s) for u, s in reversed(units) if top >= s), units[0])
+    return size, f"{WORDS[name]} ({unit})"
+
+
 def scaled(values: Any, name: str) -> tuple[Any, str]:
     """Values of the column ``name`` divided by a unit, and a label that tells it."""
     word = WORDS.get(name, name)
     top = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
     if name in _UNITS:
-        units = _UNITS[name]
-        unit, size = next(((u, s) for u, s in reversed(units) if top >= s), units[0])
-        return values / size, f"{word} ({unit})"
+        size, label = unit_of(top, name)
+        return values / size, label
     power = 3 * math.floor(math.log10(top) / 3) if top >= 1e4 else 0
     unit = _PLAIN.get(name, "")
     if power:

@@ -2,10 +2,10 @@
 rows as arrays.
 
 ``columns`` takes one layer under one dataflow on many architectures with the same levels, networks
-and formats; ``evaluate`` calls it.  Tiles come from ``choose_many``; mappings with the same loops
-share one ``ClosedForm``; prices are stacked over the architectures; where memory can be waited for,
-points of one mapping share the plan of its passes.  What cannot be evaluated so is left to the
-caller, point by point.
+and formats; sweeps (``explore.evaluate``) and ``explain`` call it.  Tiles come from
+``choose_many``; mappings with the same loops share one ``ClosedForm``; prices are stacked over the
+architectures; where memory can be waited for, points of one mapping share the plan of its passes.
+What cannot be evaluated so is left to the caller, point by point.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from accelsim.engines.analytic.pipeline import times
 from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
-from accelsim.hardware.ports import limited
+from accelsim.hardware.ports import LARGEST, limited, too_long
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.rule_many import choose_many
 from accelsim.mapping.skeleton import Tiles, depends
-from accelsim.results.layer_row import efficiency, performance
+from accelsim.results.layer_row import efficiency, performance, words_moved
 from accelsim.workload.problem import TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]
@@ -84,13 +84,19 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
     model = ClosedForm(nest)
     rows = [_rows(model, nest, group, tiles) for group in model.groups]
     sums = model.evaluate(rows)
-    moves = model.moves(sums)
-    compute, active = sums.of(None, "compute_cycles"), sums.of(None, "active_pes")
+    # whole from here on: sums of two counts may pass 2^53, where float64 is not exact
+    moves = {
+        b: moved.Moved(**{name: _whole(v) for name, v in vars(m).items()})
+        for b, m in model.moves(sums).items()
+    }
+    compute, active = (_whole(sums.of(None, name)) for name in ("compute_cycles", "active_pes"))
     n = len(at)
 
     here = [archs[int(i)] for i in at]
     numbers = {k: np.array([getattr(a.array, k) for a in here]) for k in ("rows", "cols")}
     clock = np.array([a.clock_mhz for a in here])
+    pes = np.array([a.array.rows * a.array.cols for a in here])
+    _refuse_long(nest, here, trips, pes, moves)
     stalls: dict[str, Any] = dict.fromkeys((*nest.arch.level_names, *nest.arch.networks), 0)
     if limited(nest.arch):
         cycles, waits = _waiting(problem, here, chosen, at, moves)
@@ -100,10 +106,10 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
     spent = performance(
         nest,
         cycles,
-        _whole(compute),
+        compute,
         stalls,
-        _whole(active),
-        numbers["rows"] * numbers["cols"],
+        active,
+        pes,
         clock,
     )
     stacked = _stacked([prices(a) for a in here])
@@ -114,7 +120,7 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
         | efficiency({"macs": problem.macs} | spent | energy)
         | energy
     )
-    table |= {"bit_exact": None} | {k: _whole(v) for k, v in moved.columns(nest, moves).items()}
+    table |= {"bit_exact": None} | moved.columns(nest, moves)
     wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
     return PointGroup(at, wide, *_texts(nest, mapping, tiles))
 
@@ -131,6 +137,37 @@ def _rows(model: ClosedForm, nest: Nest, group: tuple[str, ...], tiles: Ints) ->
         at = iter(column)
         many.append({c.name: tuple(next(at) for _ in c.loops) for c in chains})
     return model.rows(group, many)[which.ravel()]
+
+
+def _refuse_long(
+    nest: Nest,
+    here: Sequence[Architecture],
+    trips: Ints,
+    pes: npt.NDArray[Any],
+    moves: Mapping[Boundary, moved.Moved],
+) -> None:
+    """Raises OverflowError where the cycles of some point may not fit in 64 bits, or the PEs of an
+    array; one by one they are whole numbers of any size, and what is too large is a row that says
+    so.
+    """
+    if pes.dtype != np.int64:
+        raise OverflowError("more PEs than fit in 64 bits")
+    inside = nest.levels - 1
+    folds, steps = np.ones(trips.shape[1]), np.ones(trips.shape[1])
+    for x, n in zip(nest.loops, trips, strict=True):
+        if not x.spatial:
+            steps = steps * n
+            folds = folds * (n if x.level < inside else 1)
+    around = np.array([a.array.rows + a.array.cols for a in here], np.float64)
+    alone = steps + 2 * folds * around
+    if alone.max() >= LARGEST:
+        raise OverflowError("cycles may not fit in 64 bits")
+    if not limited(nest.arch):
+        return
+    words = np.broadcast_to(sum(words_moved(m) for m in moves.values()), alone.shape)
+    for arch, array, crossing in zip(here, alone.tolist(), words.tolist(), strict=True):
+        if too_long(arch, int(array), crossing) is not None:
+            raise OverflowError("cycles may not fit in 64 bits")
 
 
 def _cycles(
@@ -155,7 +192,7 @@ def _cycles(
                     ):
                         links = links * trips[i]
                 way += links - 1
-        return np.asarray(_whole(compute) + stages + way)
+        return np.asarray(compute + stages + way)
     if wants_list(nest):  # the fixed rule's loops never do
         raise MappingError("folds depend on more than ranges")
     loops = fold_loops(nest, list(tiles))
