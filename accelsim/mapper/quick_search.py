@@ -20,7 +20,7 @@ loops, and last by its tiles.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import prod
@@ -36,7 +36,7 @@ from accelsim.engines.analytic.closed_form import words_used
 from accelsim.hardware.architecture import Architecture, remembered
 from accelsim.hardware.ports import limited, structure
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.quick_tables import Joint, LayerTables
+from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, Weights, outermost_bits
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
@@ -48,6 +48,7 @@ from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 EXHAUSTIVE = 1 << 19  # combinations that are valued one and all
 PAIR = 1 << 15  # combinations of two families' choices that a step of a descent values
 STARTS = 3
@@ -55,6 +56,7 @@ KEPT = 64  # of the best, how many are looked at more closely
 TIMED = 12  # and of these timed in full
 AT_ONCE = 1 << 16  # combinations that lie in memory together
 TABLES = 128  # layers whose tables are kept
+LAST = (1 << 62,)  # tiles that come after all others
 EQUAL = 1e-9  # relative; what float64 sums of products may be off by, with room
 
 
@@ -135,8 +137,8 @@ class _Side:
     """Combinations of some families' choices, as they enter products.
 
     ``rows`` [combinations, families], ``terms`` [combinations, terms], ``use`` [combinations,
-    usage columns], ``bits`` and ``kind`` [combinations]; ``tied`` [combinations, joints] is which
-    tiles a factor of two families finds on this side, where the other family is on the other.
+    usage columns], ``bits`` and ``kind`` [combinations]; ``tied`` [combinations] is a number for
+    the filter tiles that the other side's outputs meet.
     """
 
     rows: Ints
@@ -150,63 +152,137 @@ class _Side:
 class _Blocks:
     """Values all combinations of some choices of every family, a block at a time.
 
-    Families are on two ``sides``: left those that decide where sums are final, and filters, on
-    whose tiles the factors of outputs depend; right all others.  What is left then picks weights
-    and tables, and a block is one matrix product.
+    Families are on two sides: left those that decide where sums are final, and filters, on whose
+    tiles the factors of outputs depend; the others where it costs least.  What is left then picks
+    weights and tables, and a block is one matrix product, over the different columns that the right
+    side has.
     """
 
     def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
         self.tables, self.weights, self.goal = tables, weights, goal
-        self.joints = [*tables.slides, *tables.usage_slides]
-        filters = {j.filter for j in self.joints}
-        many = len(tables.families)
-        left = [f for f in range(many) if f in filters or tables.unfinished[f].any()]
-        self.sides = (left, [f for f in range(many) if f not in left])
-        self.order = [*left, *self.sides[1]]
-        shape = tables.covered.shape
-        self.covered = tables.covered.transpose(self.order).reshape(
-            prod(shape[f] for f in left), -1
-        )
+        filters = {tie.filter for tie in tables.ties.values()}
+        self.many = len(tables.families)
+        self.decide = [f for f in range(self.many) if f in filters or tables.unfinished[f].any()]
+        self.free = [f for f in range(self.many) if f not in self.decide]
+        self.every = bool(tables.covered.all())
+        asked = set(goal.measures)
+        if "energy" in asked and weights.static:
+            asked.add("cycles")
+        self.asked = [m in asked for m in ("energy", "dram", "cycles")]
+        self._layouts: dict[tuple[int, ...], _Layout] = {}
 
-    def of(self, picks: Sequence[Ints]) -> Any:
+    def of(self, picks: Sequence[Ints]) -> Iterator[tuple[Floats, Ints, Ints, Ints]]:
         """For every block of the combinations of ``picks`` [choices] of each family: values, with
-        inf where one is not legal [left, right], and the choices of either side."""
-        left, right = (self._side(s, picks) for s in self.sides)
-        kinds, which = _alike(np.column_stack([left.bits, left.tied]))
-        for k in range(len(kinds)):
-            own = np.flatnonzero(which == k)
+        inf where one is not legal [left, right]; the choices of either side; and where each family
+        is in a row of left, then right.
+        """
+        layout = self._layout([len(x) for x in picks])
+        left, right = self._side(layout.left, picks, lead=True), self._side(layout.right, picks)
+        code = left.tied << self.tables.skeleton.levels | left.bits
+        for k in np.unique(code):
+            own = np.flatnonzero(code == k)
             weights = self.weights.of(int(left.bits[own[0]]))
-            terms, use = self._joined(right, left.tied[own[0]])
+            terms, use = self._joined(layout, right, left.rows[own[0]])
+            forms = self._forms(weights)
             wide = max(min(len(terms), AT_ONCE // 8), 1)
-            for b in range(0, len(terms), wide):
-                high = max(AT_ONCE // wide, 1)
-                for a in range(0, len(own), high):
-                    rows, columns = own[a : a + high], slice(b, b + wide)
-                    value = self._block(weights, left, rows, terms[columns], use[columns],
-                                        right.kind[columns])  # fmt: skip
-                    yield value, left.rows[rows], right.rows[columns]
+            high = max(AT_ONCE // wide, 1)
+            for a in range(0, len(own), high):
+                rows = own[a : a + high]
+                each = [(left.terms[rows] * w) @ layout.fold for w, _ in forms]
+                for b in range(0, len(terms), wide):
+                    there = slice(b, b + wide)
+                    legal = self._legal(weights, left.use[rows], use[there])
+                    if not self.every:
+                        kind = left.kind[rows][:, None] + right.kind[None, there]
+                        legal &= self.tables.covered.ravel()[kind]
+                    value = self._block(each, forms, terms[there], legal)
+                    yield value, left.rows[rows], right.rows[there], layout.places
+
+    def _forms(self, weights: Weights) -> list[tuple[Floats, float]]:
+        """The forms the objective asks for: energy, dram, and those of the cycles."""
+        energy, dram, cycles = self.asked
+        used = [energy, dram, *[cycles] * (len(weights.forms) - 2)]
+        return [
+            (w, float(c)) for w, c, u in zip(weights.forms, weights.constant, used, strict=True) if u
+        ]
+
+    def _legal(self, weights: Weights, left: Floats, right: Floats) -> Bools:
+        """Which combinations of rows of either side's usage keep all limits [left, right]."""
+        legal = np.ones((len(left), len(right)), bool)
+        for limit in weights.limits:
+            columns = [c for c, *_ in limit.parts]
+            if all(unit == 1 and float(each).is_integer() for _, each, unit, _ in limit.parts):
+                scale = np.array([each * times for _, each, _, times in limit.parts])
+                legal &= (left[:, columns] * scale) @ right[:, columns].T <= limit.most
+            else:
+                used = {c: left[:, c, None] * right[None, :, c] for c in columns}
+                legal &= limit.used(used) <= limit.most
+        return legal
 
     def _block(
-        self, weights: Weights, left: _Side, rows: Ints, terms: Floats, use: Floats, kind: Ints
+        self, each: list[Floats], forms: list[tuple[Floats, float]], right: Floats, legal: Bools
     ) -> Floats:
-        legal = self.covered[left.kind[rows][:, None], kind[None, :]]
-        own = left.use[rows]
-        for limit in weights.limits:
-            used = {c: own[:, c, None] * use[None, :, c] for c, *_ in limit.parts}
-            legal = legal & (limit.used(used) <= limit.most)
+        """Values [left, right] of the legal ones, inf of the others."""
         value = np.full(legal.shape, np.inf)
-        keep, there = np.flatnonzero(legal.any(axis=1)), np.flatnonzero(legal.any(axis=0))
-        if not len(keep):
+        if 8 * np.count_nonzero(legal) < legal.size:
+            row, column = np.nonzero(legal)
+            there = right[column]
+            value[row, column] = self._value(
+                [np.einsum("ij,ij->i", x[row], there) + c for x, (_, c) in zip(each, forms, strict=True)]
+            )
             return value
-        right = terms[there].T
-        forms = [
-            (left.terms[rows[keep]] * w) @ right + c
-            for w, c in zip(weights.forms, weights.constant, strict=True)
-        ]
-        values = self.goal.of(self.measures(forms))
-        at = np.ix_(keep, there)
-        value[at] = np.where(legal[at], values, np.inf)
-        return value
+        got = self._value([x @ right.T + c for x, (_, c) in zip(each, forms, strict=True)])
+        return np.where(legal, got, value)
+
+    def _value(self, forms: list[Floats]) -> Floats:
+        """The objective of the forms asked for."""
+        energy, dram, cycles = self.asked
+        at = iter(forms)
+        none = np.zeros(1)
+        first = [next(at) if energy else none, next(at) if dram else none]
+        return np.asarray(self.goal.of(self.measures([*first, *(at if cycles else [none])])))
+
+    def _layout(self, sizes: list[int]) -> _Layout:
+        """The sides that cost least for so many choices of each family."""
+        best = min(
+            (frozenset(x) for n in range(len(self.free) + 1) for x in combinations(self.free, n)),
+            key=lambda more: self._cost(more, sizes),
+        )
+        key = tuple(sorted(best))
+        if key not in self._layouts:
+            self._layouts[key] = self._make(key)
+        return self._layouts[key]
+
+    def _cost(self, more: frozenset[int], sizes: list[int]) -> float:
+        """Numbers that are worked on, about, with these families on the left beside those that must
+        be."""
+        t = self.tables
+        left = prod(sizes[f] for f in range(self.many) if f in more or f in self.decide)
+        right = prod(sizes[f] for f in self.free if f not in more)
+        across = [tie for tie in t.ties.values() if tie.outer not in self.decide]
+        blocks = prod(
+            min(tie.terms.shape[1], sizes[tie.filter]) for tie in across if tie.outer not in more
+        )
+        terms = len(t.constant)
+        kinds = len(set(self._classes([f for f in self.free if f not in more])))
+        return left * terms * 8.0 + right * terms * 3.0 * blocks + left * right * (kinds / 4 + 8)
+
+    def _classes(self, right: list[int]) -> list[tuple[int, ...]]:
+        """Of each term which column every family on the right has for it."""
+        t = self.tables
+        columns = [t.classes[f] for f in right]
+        columns += [tie.classes for tie in t.ties.values() if tie.outer in right]
+        return list(zip(*columns, strict=True)) if columns else [()] * len(t.constant)
+
+    def _make(self, more: tuple[int, ...]) -> _Layout:
+        left = sorted([*self.decide, *more])
+        right = [f for f in self.free if f not in more]
+        known: dict[tuple[int, ...], int] = {}
+        which = [known.setdefault(c, len(known)) for c in self._classes(right)]
+        fold = np.zeros((len(which), len(known)))
+        fold[np.arange(len(which)), which] = 1.0
+        kinds = np.array([which.index(k) for k in range(len(known))])
+        return _Layout(left, right, np.argsort([*left, *right]), fold, kinds)
 
     def measures(self, forms: Sequence[Any]) -> dict[str, Any]:
         """Energy, cycles and dram of the forms' values."""
@@ -225,8 +301,8 @@ class _Blocks:
         for f, own in enumerate(t.own):
             terms *= own[choices[:, f]]
             bits |= t.unfinished[f][choices[:, f]]
-        for j in t.slides:
-            _times(terms, j, j.outer_rows[choices[:, j.outer]], j.filter_rows[choices[:, j.filter]])
+        for tie in t.ties.values():
+            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
         forms = np.zeros((3, len(choices)))
         for b in np.unique(bits):
             at, weights = np.flatnonzero(bits == b), self.weights.of(int(b))
@@ -235,58 +311,58 @@ class _Blocks:
             forms[:2, at], forms[2, at] = each[:2], np.vstack([each[2:], closer]).max(axis=0)
         return self.measures(forms)
 
-    def _side(self, families: list[int], picks: Sequence[Ints]) -> _Side:
-        """All combinations of the choices of families on one side."""
+    def _side(self, families: list[int], picks: Sequence[Ints], *, lead: bool = False) -> _Side:
+        """All combinations of the choices of families on one side; the constants are the ``lead``
+        side's.
+        """
         t = self.tables
         grid = [x.ravel() for x in np.meshgrid(*[picks[f] for f in families], indexing="ij")]
         many = len(grid[0]) if grid else 1
-        lead = self.sides[0] is families  # the constants are the left side's
-        terms = np.repeat((t.constant if lead else np.ones_like(t.constant))[None, :], many, axis=0)
-        use = np.repeat((t.whole if lead else np.ones_like(t.whole))[None, :], many, axis=0)
+        terms, use = np.empty((many, len(t.constant))), np.empty((many, len(t.whole)))
+        terms[:], use[:] = (t.constant, t.whole) if lead else (1.0, 1.0)
         bits, kind = np.zeros(many, np.int64), np.zeros(many, np.int64)
         for f, rows in zip(families, grid, strict=True):
             terms *= t.own[f][rows]
             use *= t.usage[f][rows]
             bits |= t.unfinished[f][rows]
-            kind = kind * t.covered.shape[f] + t.kinds[f][rows]
-        place = {f: rows for f, rows in zip(families, grid, strict=True)}
-        tied = np.zeros((many, len(self.joints)), np.int64)
-        for n, j in enumerate(self.joints):
-            outer = place.get(j.outer)
-            taps = place.get(j.filter)
-            into = terms if n < len(t.slides) else use
-            if outer is not None and taps is not None:
-                _times(into, j, j.outer_rows[outer], j.filter_rows[taps])
+            kind += t.kinds[f][rows] * prod(t.covered.shape[f + 1 :])
+        place = dict(zip(families, grid, strict=True))
+        tied = np.zeros(many, np.int64)
+        for tie in t.ties.values():
+            taps, outs = place.get(tie.filter), place.get(tie.outer)
+            if taps is not None and outs is not None:
+                terms *= tie.terms[outs, tie.which[taps]]
+                use *= tie.use[outs, tie.which[taps]]
             elif taps is not None:
-                tied[:, n] = j.filter_rows[taps]
+                tied = tied * tie.terms.shape[1] + tie.which[taps]
         rows = np.stack(grid, axis=1) if grid else np.zeros((1, 0), np.int64)
         return _Side(rows, terms, use, bits, kind, tied)
 
-    def _joined(self, right: _Side, tied: Ints) -> tuple[Floats, Floats]:
-        """Terms and usage of the right side, with the factors it shares with these tiles of the
-        left."""
-        terms, use, copied = right.terms, right.use, [False, False]
-        for n, j in enumerate(self.joints):
-            if j.outer not in self.sides[1]:
-                continue
-            outs = j.outer_rows[right.rows[:, self.sides[1].index(j.outer)]]
-            late = n >= len(self.tables.slides)
-            if not copied[late]:
-                terms, use = (terms, use.copy()) if late else (terms.copy(), use)
-                copied[late] = True
-            _times(use if late else terms, j, outs, np.full(len(outs), tied[n]))
+    def _joined(self, layout: _Layout, right: _Side, left: Ints) -> tuple[Floats, Floats]:
+        """The different columns of the right side's terms, and its usage, with what it shares with
+        these choices on the left.
+        """
+        terms, use = right.terms[:, layout.kinds], right.use
+        for tie in self.tables.ties.values():
+            if tie.outer in layout.right:
+                outs = right.rows[:, layout.right.index(tie.outer)]
+                taps = tie.which[left[layout.left.index(tie.filter)]]
+                terms = terms * tie.terms[outs, taps][:, layout.kinds]
+                use = use * tie.use[outs, taps]
         return terms, use
 
 
-def _times(into: Floats, joint: Joint, outs: Ints, taps: Ints) -> None:
-    """Multiply a factor of two families into the columns it belongs to."""
-    into[:, joint.terms] *= joint.table[outs, taps][:, joint.columns]
+@dataclass(frozen=True)
+class _Layout:
+    """Families on two sides; ``places`` is where each is in a row of left, then right.  ``fold``
+    [terms, kinds] sums terms whose column on the right is one, ``kinds`` says which.
+    """
 
-
-def _alike(table: Ints) -> tuple[Ints, Ints]:
-    """Different rows of a table, and which of them each row is."""
-    kinds, which = np.unique(table, axis=0, return_inverse=True)
-    return kinds, which.reshape(-1)
+    left: list[int]
+    right: list[int]
+    places: Ints
+    fold: Floats
+    kinds: Ints
 
 
 # -- the search ------------------------------------------------------------------------------------
@@ -307,32 +383,56 @@ class _QuickSearch:
     ) -> None:
         self.tables, self.weights, self.goal, self.tick = tables, weights, goal, tick
         self.blocks = _Blocks(tables, weights, goal)
-        self.places = np.argsort(self.blocks.order)
         self.pool = np.zeros((0, len(tables.families)), np.int64)
         self.values = np.zeros(0)
         self.valued = 0
-        self.whole = tables.space <= EXHAUSTIVE
+        self.every = self._fitting([np.arange(len(t)) for t in tables.tiles])
+        self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
+
+    def _fitting(self, every: list[Ints]) -> list[Ints]:
+        """Without the choices that overflow with the least of all other families; until none does,
+        for what is left out may have been another's least.
+        """
+        tables, limits = self.tables, self.weights.of(0).limits  # sums are narrowest where final
+        tied = tables.whole.copy()
+        for tie in tables.ties.values():
+            tied *= tie.use.min(axis=(0, 1))
+        while all(len(x) for x in every):
+            least = [u[x].min(axis=0) for u, x in zip(tables.usage, every, strict=True)]
+            kept = []
+            for f, x in enumerate(every):
+                others = prod([tied, *[v for g, v in enumerate(least) if g != f]])
+                used = (tables.usage[f][x] * others).T
+                fits = np.ones(len(x), bool)
+                for limit in limits:
+                    fits &= limit.used(used) <= limit.most
+                kept.append(x[fits])
+            if [len(x) for x in kept] == [len(x) for x in every]:
+                break
+            every = kept
+        return every
 
     def value(self, ruled: Mapping | None) -> None:
         """Value the whole space, or descend into it."""
-        every = [np.arange(len(t)) for t in self.tables.tiles]
+        if not all(len(x) for x in self.every):
+            return
         if self.whole:
-            self._visit(every)
+            self._visit(self.every)
             return
         for start in self._starts(ruled):
-            self._descend(start, every)
+            self._descend(start, self.every)
 
     def _visit(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
         """Value all combinations of these choices and keep the best; the least value, and its
         choices."""
         best, at = np.inf, self.pool[:0]
-        for value, left, right in self.blocks.of(picks):
+        for value, left, right, places in self.blocks.of(picks):
             self.tick()
             self.valued += value.size
             row, column = divmod(int(value.argmin()), value.shape[1])
             least = float(value[row, column])
             if least < best:
-                best, at = least, np.append(left[row], right[column])[self.places]
+                best, at = least, np.append(left[row], right[column])[places]
             worst = self.values[-1] if len(self.values) == KEPT else np.inf
             if least >= worst:
                 continue
@@ -344,7 +444,7 @@ class _QuickSearch:
                 first = first[np.argsort(got[first], kind="stable")][:KEPT]
                 flat, got = flat[first], got[first]
             rows = np.divmod(flat, value.shape[1])
-            self._keep(np.hstack([left[rows[0]], right[rows[1]]])[:, self.places], got)
+            self._keep(np.hstack([left[rows[0]], right[rows[1]]])[:, places], got)
         return best, at
 
     def _keep(self, rows: Ints, values: Floats) -> None:
@@ -363,16 +463,20 @@ class _QuickSearch:
         rng = np.random.default_rng(0)
         starts = []
         tables = self.tables
-        least = [int(u.prod(axis=1).argmin()) for u in tables.usage]
+        every = self.every
+        least = [
+            int(x[u[x].prod(axis=1).argmin()]) for u, x in zip(tables.usage, every, strict=True)
+        ]
         rule = list(least)
         if ruled is not None:
             wanted = self._tiles_of(ruled)
             for f, (family, tiles) in enumerate(zip(tables.families, tables.tiles, strict=True)):
                 own = np.array([wanted[i] for i in family.loops], float)
-                rule[f] = int(np.abs(np.log(tiles / own)).sum(axis=1).argmin())
+                away = np.abs(np.log(tiles[every[f]] / own)).sum(axis=1)
+                rule[f] = int(every[f][away.argmin()])
         starts += [rule, least]
         while len(starts) < STARTS:
-            starts.append([int(rng.integers(len(t))) for t in tables.tiles])
+            starts.append([int(rng.choice(x)) for x in every])
         return starts
 
     def _tiles_of(self, mapping: Mapping) -> list[int]:
@@ -482,10 +586,10 @@ class _QuickSearch:
         nest = Nest(problem, arch, ruled)
         if best is not None:
             low = full_measures(nest, alone=True)
-            if not _Timed.of(self.goal, low, ruled, ()).better(best):
+            if not _Timed.of(self.goal, low, ruled, LAST).better(best):
                 return best, False, 0
         try:
-            one = _Timed.of(self.goal, full_measures(nest), ruled, ())
+            one = _Timed.of(self.goal, full_measures(nest), ruled, LAST)
         except MappingError:
             if best is None:
                 raise

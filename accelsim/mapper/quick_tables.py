@@ -2,7 +2,7 @@
 
 Counts are signed products of one factor a chain (``engines/analytic/closed_form.py``); where a
 filter slides a factor depends on two.  ``LayerTables`` works the factors out for every choice of
-every family (``quick_rows``): ``own`` holds what one family decides, ``slides`` the factors of two.
+every family (``quick_rows``): ``own`` holds what one family decides, ``ties`` what two do together.
 Nothing in it depends on capacities, widths, prices or clocks.  So a sweep over machines makes it
 once a layer and asks ``MachineWeights`` (``quick_weights``) what each count costs.
 
@@ -55,20 +55,22 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class Joint:
-    """Factors of two families: ``table`` [choices of ``outer``'s different tiles, of ``filter``'s,
-    columns]; ``*_rows`` say which each choice of a family has; ``columns[i]`` goes into product
-    ``terms[i]``.
+@dataclass
+class Tie:
+    """What two families decide together: outputs and the filter that slides over them.
+
+    ``outer, filter``  the families
+    ``which``  [choices of ``filter``]: which of its different filter tiles each has
+    ``terms``  [choices of ``outer``, filter tiles, terms] and
+    ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
     """
 
     outer: int
     filter: int
-    outer_rows: Ints
-    filter_rows: Ints
-    table: Floats
-    columns: Ints
-    terms: Ints
+    which: Ints
+    terms: Floats
+    use: Floats
+    classes: tuple[int, ...] = ()  # [terms]: equal columns have one number
 
 
 class LayerTables:
@@ -77,12 +79,13 @@ class LayerTables:
 
     ``tiles, trips``  of each family [choices, its loops]
     ``own``           of each family [choices, terms]
-    ``slides``        factors of two families
+    ``ties``          factors of two families
     ``signs``         [terms, columns]: how terms make ``columns``
     ``usage``         of each family [choices, 2 + stores]: rows, columns, words of each of
-                      ``stores`` (level, tensor); ``usage_slides`` the same of two families
+                      ``stores`` (level, tensor)
     ``unfinished``    of each family [choices]: a bit for each level at which it leaves sums
                       unfinished
+    ``classes``       of each family [terms]: equal columns of ``own`` have one number
     ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
     ``exact``         whether every count is exact, or reads may be too few
     """
@@ -94,6 +97,10 @@ class LayerTables:
         listed = [quick_rows(skeleton, f) for f in self.families]
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
+        self.stores = [
+            (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
+        ]
+        self._tie()
         self._count()
         self._use()
         self._bits()
@@ -111,6 +118,25 @@ class LayerTables:
             for loop, tile in zip(family.loops, rows[at].tolist(), strict=True):
                 tiles[loop] = tile
         return tuple(tiles)
+
+    def _tie(self) -> None:
+        """Outputs and filters of two families, and the different filter tiles there are."""
+        nest = self.skeleton
+        self.ties: dict[tuple[int, int], Tie] = {}
+        for e, r in (("E", "R"), ("F", "S")):
+            chains = [nest.chain_of[d] for d in (e, r)]
+            if not all(c.name in self.home for c in chains):
+                continue
+            outer, taps = (self.home[c.name] for c in chains)
+            if (outer, taps) in self.ties:
+                continue
+            own = {"R", "S"} & set(chains[1].parts)
+            reads = [n for n, i in enumerate(chains[1].loops) if nest.loops[i].dim in own]
+            first, which = different_rows(self.tiles[taps][:, reads])
+            shape = len(self.tiles[outer]), len(first)
+            self.ties[outer, taps] = Tie(
+                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 2 + len(self.stores)))
+            )
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -143,13 +169,17 @@ class LayerTables:
                 self.signs[t, i] = sign
         self.constant = np.ones(len(terms))
         self.own = [np.ones((len(t), len(terms))) for t in self.tiles]
-        self.slides: list[Joint] = []
+        for tie in self.ties.values():
+            tie.terms = np.ones((*tie.terms.shape[:2], len(terms)))
         uses: dict[Any, list[tuple[int, int]]] = {}
         for t, factors in enumerate(terms):
             for f in factors:
                 uses.setdefault(f.table, []).append((t, f.column))
         for table, places in uses.items():
             self._multiply(table, np.array([p[0] for p in places]), [p[1] for p in places])
+        self.classes = [_classes(own) for own in self.own]
+        for tie in self.ties.values():
+            tie.classes = _classes(tie.terms.reshape(-1, len(terms)))
 
     def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
         """Let a table of sums into the products that have it as a factor."""
@@ -175,25 +205,19 @@ class LayerTables:
             for i, t in enumerate(terms):
                 self.own[at][:, t] *= values[:, i]
 
-    def _slide(self, table: SlideSums, terms: Ints, columns: Ints) -> None:
+    def _slide(self, table: SlideSums, terms: Ints, columns: list[int]) -> None:
         (e, r), (e_reads, r_reads) = table.chains, table.reads
+
+        def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
+            return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
+
         outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
-        (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps)
-        many = len(o_first), len(t_first)
-        grid = np.indices(many).reshape(2, -1)
-        sums = slide_table(
-            table.slide, table.e, table.r, outs[o_first][grid[0]], taps[t_first][grid[1]]
-        )
-        each = sums.reshape(*many, -1)[:, :, columns].astype(np.float64)
-        if e not in self.home or many[0] == 1:
-            self._into(r, each[0][t_rows], terms)
-        elif r not in self.home or many[1] == 1:
-            self._into(e, each[:, 0][o_rows], terms)
+        if (self.home.get(e), self.home.get(r)) in self.ties:
+            tie = self.ties[self.home[e], self.home[r]]
+            tie.terms[:, :, terms] *= _met(sums, outs, taps, tie.which)
         else:
-            self.slides.append(
-                Joint(self.home[e], self.home[r], o_rows, t_rows, each,
-                      np.arange(len(columns)), terms)
-            )  # fmt: skip
+            one = e if e in self.home else r
+            self._into(one, np.concatenate(_met(sums, outs, taps, np.arange(len(taps)))), terms)
 
     def _pairs(self, table: FormulaSums, terms: Ints) -> None:
         """(k, x) pairs: all there are, or what chains hold together as though nothing were
@@ -220,9 +244,6 @@ class LayerTables:
     def _use(self) -> None:
         """Rows, columns and words of every level."""
         nest = self.skeleton
-        self.stores = [
-            (i, t) for i in range(1, nest.levels) for t in TENSORS if t in nest.keep[i]
-        ]
         self.usage = [np.ones((len(t), 2 + len(self.stores))) for t in self.tiles]
         self.usage_slides: list[Joint] = []
         self.whole = np.ones(2 + len(self.stores))
@@ -248,35 +269,27 @@ class LayerTables:
             Cuts((size,), (0,) * len(loops), (GROUPS,) * len(loops))
             for size, loops in zip(rank.sizes, rank.cuts, strict=True)
         ]
-        homes, firsts, rows = [], [], []
-        for loops in rank.cuts:
-            home = place[loops[0]][0] if loops else None
-            tiles = (
-                np.ones((1, 0), np.int64)
-                if home is None
-                else self.tiles[home][:, [place[i][1] for i in loops]]
-            )
-            first, row = different_rows(tiles)
-            homes.append(home)
-            firsts.append(tiles[first])
-            rows.append(row)
-        many = len(firsts[0]), len(firsts[1])
-        grid = np.indices(many).reshape(2, -1)
-        words = slide_largest(
-            rank.slide, cuts[0], cuts[1], firsts[0][grid[0]], firsts[1][grid[1]]
-        ).reshape(many)
-        if homes[0] is None or homes[1] is None:
-            flat = words.ravel()
-            home = homes[0] if homes[1] is None else homes[1]
-            if home is None:
-                self.whole[column] *= flat[0]
-            else:
-                self.usage[home][:, column] *= flat[rows[0] if homes[1] is None else rows[1]]
+
+        def longest(e_tiles: Ints, r_tiles: Ints) -> Ints:
+            return slide_largest(rank.slide, cuts[0], cuts[1], e_tiles, r_tiles)[:, None]
+
+        homes = [self.home.get(self.skeleton.chain_of[d].name) for d in rank.dims]
+        outs, taps = (
+            np.ones((1, 0), np.int64)
+            if home is None
+            else self.tiles[home][:, [place[i][1] for i in loops]]
+            for home, loops in zip(homes, rank.cuts, strict=True)
+        )
+        tie = self.ties.get((homes[0], homes[1]))  # type: ignore[arg-type]
+        if tie is not None:
+            tie.use[:, :, [column]] *= _met(longest, outs, taps, tie.which)
             return
-        self.usage_slides.append(
-            Joint(homes[0], homes[1], rows[0], rows[1], words[:, :, None].astype(np.float64),
-                  np.zeros(1, np.int64), np.array([column]))
-        )  # fmt: skip
+        words = np.concatenate(_met(longest, outs, taps, np.arange(len(taps))))[:, 0]
+        home = homes[0] if homes[1] is None else homes[1]
+        if home is None:
+            self.whole[column] *= words[0]
+        else:
+            self.usage[home][:, column] *= words
 
     # -- what hangs on trips of one ----------------------------------------------------------------
 
@@ -342,6 +355,24 @@ class LayerTables:
         return part.turned == nest.turned
 
 
+def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
+    """``work`` of every output chain [choices, loops] with every filter chain of a kind ``which``
+    [choices], each different pair once; [choices of outputs, kinds, columns].
+    """
+    kinds, first = np.unique(which, return_index=True)
+    (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps[first])
+    grid = np.indices((len(o_first), len(t_first))).reshape(2, -1)
+    sums = work(outs[o_first][grid[0]], taps[first][t_first][grid[1]])
+    each = sums.reshape(len(o_first), len(t_first), -1).astype(np.float64)
+    return np.asarray(each[o_rows[:, None], t_rows[None, :]])
+
+
+def _classes(table: Floats) -> tuple[int, ...]:
+    """A number for each column of a table, the same for equal ones."""
+    known: dict[bytes, int] = {}
+    return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
+
+
 def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
     """Of which choices a loop of one trip would tell what it should not [choices, loops]; see
     ``cell_blocks``.
@@ -356,4 +387,4 @@ def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
     return absent
 
 
-__all__ = ["Joint", "LayerTables"]
+__all__ = ["LayerTables", "Tie"]
