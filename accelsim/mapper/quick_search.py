@@ -35,6 +35,7 @@ from accelsim.engines.analytic.array_time import array_time
 from accelsim.engines.analytic.closed_form import words_used
 from accelsim.hardware.architecture import Architecture, remembered
 from accelsim.hardware.ports import limited, structure
+from accelsim.mapper.joining import Choices, Measures, join
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, Weights, outermost_bits
@@ -50,8 +51,9 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 EXHAUSTIVE = 1 << 19  # combinations that are valued one and all
-PAIR = 1 << 15  # combinations of two families' choices that a step of a descent values
-STARTS = 3
+PAIR = 1 << 12  # combinations of two families' choices that a step of a descent values
+MOST_JOINED = 1 << 16  # combinations of all families' that are listed
+STARTS = 2
 KEPT = 64  # of the best, how many are looked at more closely
 TIMED = 12  # and of these timed in full
 AT_ONCE = 1 << 16  # combinations that lie in memory together
@@ -292,9 +294,10 @@ class _Blocks:
         energy = forms[0] + self.weights.static * cycles if self.weights.static else forms[0]
         return {"energy": energy, "cycles": cycles, "dram": forms[1]}
 
-    def few(self, choices: Ints) -> dict[str, Floats]:
-        """Measures [combinations] of some combinations [combinations, families], with the closer
-        forms of the cycles."""
+    def few(self, choices: Ints, *, closer: bool = True) -> dict[str, Floats]:
+        """Measures [combinations] of some combinations [combinations, families]; with the
+        ``closer`` forms of the cycles.
+        """
         t = self.tables
         terms = np.repeat(t.constant[None, :], len(choices), axis=0)
         bits = np.zeros(len(choices), np.int64)
@@ -307,8 +310,10 @@ class _Blocks:
         for b in np.unique(bits):
             at, weights = np.flatnonzero(bits == b), self.weights.of(int(b))
             each = weights.forms @ terms[at].T + weights.constant[:, None]
-            closer = weights.closer @ terms[at].T + weights.closer_constant[:, None]
-            forms[:2, at], forms[2, at] = each[:2], np.vstack([each[2:], closer]).max(axis=0)
+            forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
+            if closer and len(weights.closer):
+                more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
+                forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
         return self.measures(forms)
 
     def _side(self, families: list[int], picks: Sequence[Ints], *, lead: bool = False) -> _Side:
@@ -352,6 +357,91 @@ class _Blocks:
         return terms, use
 
 
+class _Joiner:
+    """Values combinations of which few are legal, by ``joining.join``."""
+
+    def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
+        self.tables, self.patterns = tables, tables.patterns
+        each = [weights.of(bits) for bits in self.patterns]
+        most = max(self.patterns) + 1
+        limits = [w.limits for w in each]
+        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
+        terms, forms = len(tables.constant), len(each[0].forms)
+        powers = dict(goal.powers)
+        self.measures = Measures(
+            np.zeros((most, terms, forms)),
+            np.zeros((most, forms)),
+            np.array([weights.static]),
+            np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
+            np.full((most, many, parts, 3), -1.0),
+            np.zeros((most, many)),
+            tables.covered.ravel(),
+        )
+        for bits, w in zip(self.patterns, each, strict=True):
+            self.measures.forms[bits], self.measures.constant[bits] = w.forms.T, w.constant
+            for i, limit in enumerate(w.limits):
+                self.measures.most[bits, i] = limit.most
+                for n, (column, word, unit, times) in enumerate(limit.parts):
+                    whole = unit != 1 or not float(word).is_integer()
+                    self.measures.parts[bits, i, n] = column, word * times / unit, whole
+
+    def join(self, picks: Sequence[Ints]) -> tuple[Ints, Floats]:
+        """Legal combinations of these choices [combinations, families], at most MOST_JOINED, and
+        their values.
+        """
+        t = self.tables
+        order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
+        own = [picks[f] for f in order]
+        place = {f: n for n, f in enumerate(order)}
+        begins = np.cumsum([0, *map(len, own)])
+        stride = [prod(t.covered.shape[f + 1 :]) for f in order]
+        codes = [
+            np.column_stack([t.unfinished[f][x], t.kinds[f][x] * n])
+            for f, x, n in zip(order, own, stride, strict=True)
+        ]
+        use = [t.usage[f][x] for f, x in zip(order, own, strict=True)]
+        ties = list(t.ties.values())
+        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+        which = np.zeros((len(ties), begins[-1]), np.int64)
+        tied = np.ones((len(ties), *shape, len(t.constant)))
+        tied_use = np.ones((len(ties), *shape, len(t.whole)))
+        least = np.ones((len(picks) + 1, len(t.whole)))
+        for n in range(len(picks) - 1, -1, -1):
+            least[n] = least[n + 1] * use[n].min(axis=0)
+        for n, tie in enumerate(ties):
+            o, f = place[tie.outer], place[tie.filter]
+            which[n, begins[o] : begins[o + 1]] = own[o]
+            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
+            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+            tied[n][some], tied_use[n][some] = tie.terms, tie.use
+            least[: max(o, f) + 1] *= tie.use[own[o]].min(axis=(0, 1))
+        choices = Choices(
+            begins,
+            np.vstack([t.own[f][x] for f, x in zip(order, own, strict=True)]),
+            np.vstack(use),
+            np.vstack(codes),
+            np.array(
+                [[place[tie.outer], place[tie.filter]] for tie in ties], np.int64
+            ).reshape(-1, 2),
+            which,
+            tied,
+            tied_use,
+            least,
+        )
+        deep = len(picks) + 1
+        terms, usage = np.empty((deep, len(t.constant))), np.empty((deep, len(t.whole)))
+        terms[0], usage[0] = t.constant, t.whole
+        values, rows = np.empty(MOST_JOINED), np.empty((MOST_JOINED, len(picks)), np.int64)
+        count = join(
+            choices, self.measures, np.zeros(len(picks), np.int64), terms, usage,
+            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]), values, rows,
+        )  # fmt: skip
+        listed = np.empty((count, len(picks)), np.int64)
+        for n, f in enumerate(order):
+            listed[:, f] = own[n][rows[:count, n] - begins[n]]
+        return listed, values[:count]
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Families on two sides; ``places`` is where each is in a row of left, then right.  ``fold``
@@ -383,6 +473,7 @@ class _QuickSearch:
     ) -> None:
         self.tables, self.weights, self.goal, self.tick = tables, weights, goal, tick
         self.blocks = _Blocks(tables, weights, goal)
+        self.joiner: _Joiner | None = None
         self.pool = np.zeros((0, len(tables.families)), np.int64)
         self.values = np.zeros(0)
         self.valued = 0
@@ -499,22 +590,62 @@ class _QuickSearch:
         return [t for _, t in sorted(tiles)]
 
     def _descend(self, now: list[int], every: list[Ints]) -> None:
-        """The best choices of two families at a time, or of one that has too many, the others
-        fixed, until none is better."""
+        """The best of what is near, until nothing near is better.
+
+        Near are all tiles that leave the outermost level's as they are; all that leave those inside
+        the buffers as they are; and the choices of two families, or of one that has too many, the
+        others fixed.
+        """
+        many = range(len(every))
         sizes = [len(x) for x in every]
-        many = range(len(sizes))
-        steps = [(f,) for f in many if all(sizes[f] * sizes[g] > PAIR for g in many if g != f)]
+        steps: list[Any] = ["inside", "outside"]
+        steps += [(f,) for f in many if all(sizes[f] * sizes[g] > PAIR for g in many if g != f)]
         steps += [p for p in combinations(many, 2) if sizes[p[0]] * sizes[p[1]] <= PAIR]
         best, idle = np.inf, 0
         while idle < len(steps):
             for step in steps:
-                picks = [every[f] if f in step else np.array([now[f]]) for f in many]
-                value, at = self._visit(picks)
+                if isinstance(step, str):
+                    value, at = self._visit_joined([self._alike(f, now, step) for f in many])
+                else:
+                    picks = [every[f] if f in step else np.array([now[f]]) for f in many]
+                    value, at = self._visit(picks)
                 if value < best * (1 - EQUAL):
                     best, now, idle = value, at.tolist(), 0
                 idle += 1
                 if idle >= len(steps):
                     break
+
+    def _alike(self, f: int, now: list[int], step: str) -> Ints:
+        """Choices of a family with the tiles of the outermost level's loops as now, or with those
+        from the array inwards.
+        """
+        nest, family, tiles = self.tables.skeleton, self.tables.families[f], self.tables.tiles[f]
+        loops = [nest.loops[i] for i in family.loops]
+        if step == "inside":
+            same = [n for n, x in enumerate(loops) if x.level == 0]
+        else:
+            first = min([n for n, x in enumerate(loops) if x.spatial], default=len(loops))
+            same = list(range(max(first - 1, 0), len(loops))) if first < len(loops) else []
+            same = same or [n for n, x in enumerate(loops) if x.level == nest.levels - 1]
+        own = self.every[f]
+        return own[(tiles[own][:, same] == tiles[now[f]][same]).all(axis=1)]
+
+    def _visit_joined(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
+        """As ``_visit``, where few combinations are legal (``joining``)."""
+        self.tick()
+        if self.joiner is None:
+            self.joiner = _Joiner(self.tables, self.weights, self.goal)
+        choices, value = self.joiner.join(picks)
+        self.valued += len(value)
+        if not len(value):
+            return np.inf, self.pool[:0]
+        best = int(value.argmin())
+        worst = self.values[-1] if len(self.values) == KEPT else np.inf
+        flat = np.flatnonzero(value < worst)
+        if len(flat):
+            flat = flat[np.argsort(value[flat], kind="stable")][:KEPT]
+            self._keep(choices[flat], value[flat])
+        return float(value[best]), choices[best]
 
     # -- the end -----------------------------------------------------------------------------------
 

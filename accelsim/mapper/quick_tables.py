@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -303,6 +304,14 @@ class LayerTables:
                 here = [n for n, i in enumerate(family.loops) if i in loops]
                 bits |= (trips[:, here] > 1).any(axis=1).astype(np.int64) << level
             self.unfinished.append(bits)
+
+    @cached_property
+    def patterns(self) -> list[int]:
+        """Every combination of levels that some mapping leaves sums unfinished at."""
+        seen = {0}
+        for bits in self.unfinished:
+            seen = {a | int(b) for a in seen for b in np.unique(bits)}
+        return sorted(seen)
 
     def final(self, bits: int) -> tuple[bool, ...]:
         """By level, whether sums are final, of combinations with these bits."""
