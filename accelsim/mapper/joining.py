@@ -2,24 +2,30 @@
 
 Where few combinations are legal a block of all of them would be mostly waste.  ``join`` goes
 through them as an odometer does: the first family turns slowest, a place holds the product of all
-families up to it, and what is too large even with the least of the families after it is passed over
-with all that would follow.  ``quick_search`` asks it for spaces that are too large to be valued
+families up to it, and what is too large even with the least of those after it is passed over with
+all that would follow.  ``quick_search`` asks ``Joiner`` for spaces that are too large to be valued
 whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.quick_tables import LayerTables
+from accelsim.mapper.quick_weights import MachineWeights
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BITS, KIND = range(2)  # columns of ``Choices.codes``
 COLUMN, TIMES, ROUND = range(3)  # columns of ``Measures.parts``
+MOST_JOINED = 1 << 16  # combinations that are listed at most
 
 
 class Choices(NamedTuple):
@@ -48,7 +54,8 @@ class Choices(NamedTuple):
 class Measures(NamedTuple):
     """What is made of products, for each combination of levels that sums are unfinished at.
 
-    ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, cycles' forms
+    ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, then those
+                of the cycles
     ``static``  [1]  energy a cycle;  ``powers`` [3] of energy, cycles and dram in the objective
     ``parts``   [patterns, limits, parts, 3]  usage column, words to the limit's unit, and whether
                 what is used is rounded up to whole units, unit by unit
@@ -107,26 +114,23 @@ def objective(terms: Floats, own: Floats, bits: int, m: Measures, sums: Floats) 
 
 
 @kernel
-def place(c: Choices, depth: int, at: Ints, terms: Floats, use: Floats, last: bool) -> None:
-    """Multiply the choice at a depth into the products after it; of the ``last`` family the terms
-    are left to ``objective``, as row ``depth + 1`` without the others.
+def multiply(
+    own: Floats, ties: Ints, which: Ints, tied: npt.NDArray[np.float64], at: Ints, depth: int,
+    alone: bool, products: Floats,
+) -> None:  # fmt: skip
+    """Multiply the choice at a depth into the products up to it: row ``depth + 1`` [families + 1,
+    columns]; ``alone`` leaves out those of the families before.
     """
     row = at[depth]
-    for term in range(terms.shape[1]):
-        terms[depth + 1, term] = c.terms[row, term] if last else (
-            terms[depth, term] * c.terms[row, term]
-        )
-    for column in range(use.shape[1]):
-        use[depth + 1, column] = use[depth, column] * c.use[row, column]
-    for tie in range(len(c.ties)):
-        outer, filt = c.ties[tie, 0], c.ties[tie, 1]
-        if max(outer, filt) != depth:
-            continue
-        o, f = c.which[tie, at[outer]], c.which[tie, at[filt]]
-        for term in range(terms.shape[1]):
-            terms[depth + 1, term] *= c.tied[tie, o, f, term]
-        for column in range(use.shape[1]):
-            use[depth + 1, column] *= c.tied_use[tie, o, f, column]
+    for column in range(products.shape[1]):
+        before = 1.0 if alone else products[depth, column]
+        products[depth + 1, column] = before * own[row, column]
+    for tie in range(len(ties)):
+        outer, filt = ties[tie, 0], ties[tie, 1]
+        if max(outer, filt) == depth:
+            o, f = which[tie, at[outer]], which[tie, at[filt]]
+            for column in range(products.shape[1]):
+                products[depth + 1, column] *= tied[tie, o, f, column]
 
 
 @kernel
@@ -153,16 +157,18 @@ def join(
         last, row = depth == many - 1, at[depth]
         bits = codes[depth, BITS] | c.codes[row, BITS]
         kind = codes[depth, KIND] + c.codes[row, KIND]
-        place(c, depth, at, terms, use, last)
+        multiply(c.use, c.ties, c.which, c.tied_use, at, depth, False, use)
         if not fits(use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
             continue
         if not last:
+            multiply(c.terms, c.ties, c.which, c.tied, at, depth, False, terms)
             codes[depth + 1, BITS], codes[depth + 1, KIND] = bits, kind
             depth += 1
             at[depth] = c.begins[depth] - 1
             continue
         if not m.covered[kind] or not fits(use[many], c.least[many], m.parts[bits], m.most[bits]):
             continue
+        multiply(c.terms, c.ties, c.which, c.tied, at, depth, True, terms)
         values[count] = objective(terms[depth], terms[many], bits, m, sums)
         for family in range(many):
             rows[count, family] = at[family]
@@ -172,4 +178,91 @@ def join(
     return count
 
 
-__all__ = ["Choices", "Measures", "join"]
+class Joiner:
+    """Values combinations of which few are legal, by ``joining.join``."""
+
+    def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
+        self.tables, self.patterns = tables, tables.patterns
+        each = [weights.of(bits) for bits in self.patterns]
+        most = max(self.patterns) + 1
+        limits = [w.limits for w in each]
+        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
+        self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
+        terms, forms = len(self.used), len(each[0].forms)
+        powers = dict(goal.powers)
+        self.measures = Measures(
+            np.zeros((most, terms, forms)),
+            np.zeros((most, forms)),
+            np.array([weights.static]),
+            np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
+            np.full((most, many, parts, 3), -1.0),
+            np.zeros((most, many)),
+            tables.covered.ravel(),
+        )
+        for bits, w in zip(self.patterns, each, strict=True):
+            self.measures.forms[bits] = w.forms[:, self.used].T
+            self.measures.constant[bits] = w.constant
+            for i, limit in enumerate(w.limits):
+                self.measures.most[bits, i] = limit.most
+                for n, (column, word, unit, times) in enumerate(limit.parts):
+                    whole = unit != 1 or not float(word).is_integer()
+                    self.measures.parts[bits, i, n] = column, word * times / unit, whole
+
+    def join(self, picks: Sequence[Ints]) -> tuple[Ints, Floats]:
+        """Legal combinations of these choices [combinations, families], at most MOST_JOINED, and
+        their values.
+        """
+        t = self.tables
+        order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
+        own = [picks[f] for f in order]
+        place = {f: n for n, f in enumerate(order)}
+        begins = np.cumsum([0, *map(len, own)])
+        stride = [prod(t.covered.shape[f + 1 :]) for f in order]
+        codes = [
+            np.column_stack([t.unfinished[f][x], t.kinds[f][x] * n])
+            for f, x, n in zip(order, own, stride, strict=True)
+        ]
+        use = [t.usage[f][x] for f, x in zip(order, own, strict=True)]
+        ties = list(t.ties.values())
+        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+        which = np.zeros((len(ties), begins[-1]), np.int64)
+        tied = np.ones((len(ties), *shape, len(self.used)))
+        tied_use = np.ones((len(ties), *shape, len(t.whole)))
+        least = np.ones((len(picks) + 1, len(t.whole)))
+        for n in range(len(picks) - 1, -1, -1):
+            least[n] = least[n + 1] * use[n].min(axis=0)
+        for n, tie in enumerate(ties):
+            o, f = place[tie.outer], place[tie.filter]
+            which[n, begins[o] : begins[o + 1]] = own[o]
+            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
+            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+            tied[n][some], tied_use[n][some] = tie.terms[:, :, self.used], tie.use
+            least[: max(o, f) + 1] *= tie.use[own[o]].min(axis=(0, 1))
+        choices = Choices(
+            begins,
+            np.vstack([t.own[f][np.ix_(x, self.used)] for f, x in zip(order, own, strict=True)]),
+            np.vstack(use),
+            np.vstack(codes),
+            np.array([[place[tie.outer], place[tie.filter]] for tie in ties], np.int64).reshape(
+                -1, 2
+            ),
+            which,
+            tied,
+            tied_use,
+            least,
+        )
+        deep = len(picks) + 1
+        terms, usage = np.empty((deep, len(self.used))), np.empty((deep, len(t.whole)))
+        terms[0], usage[0] = t.constant[self.used], t.whole
+        values, rows = np.empty(MOST_JOINED), np.empty((MOST_JOINED, len(picks)), np.int64)
+        count = join(
+            choices, self.measures, np.zeros(len(picks), np.int64), terms, usage,
+            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]), values, rows,
+        )  # fmt: skip
+        listed = np.empty((count, len(picks)), np.int64)
+        for n, f in enumerate(order):
+            listed[:, f] = own[n][rows[:count, n] - begins[n]]
+        return listed, values[:count]
+
+
+__all__ = ["Joiner", "join"]

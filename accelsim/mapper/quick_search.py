@@ -4,7 +4,7 @@
 
 1. ``quick_tables`` counts every choice of every family's tiles, once a layer for all machines of a
    structure; ``quick_weights`` says what one machine makes of the counts.
-2. ``_Blocks`` values combinations of choices as arrays: energy and DRAM traffic are exact, cycles
+2. ``Blocks`` values combinations of choices as arrays: energy and DRAM traffic are exact, cycles
    a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued whole; a
    larger one by descent: the best choices of two families at a time, the others fixed, from the
    fixed rule's choices and a few more, until no pair improves.
@@ -20,7 +20,7 @@ loops, and last by its tiles.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import prod
@@ -35,10 +35,11 @@ from accelsim.engines.analytic.array_time import array_time
 from accelsim.engines.analytic.closed_form import words_used
 from accelsim.hardware.architecture import Architecture, remembered
 from accelsim.hardware.ports import limited, structure
-from accelsim.mapper.joining import Choices, Measures, join
+from accelsim.mapper.joining import Joiner
 from accelsim.mapper.objective import Objective
+from accelsim.mapper.quick_blocks import Blocks
 from accelsim.mapper.quick_tables import LayerTables
-from accelsim.mapper.quick_weights import MachineWeights, Weights, outermost_bits
+from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
@@ -46,17 +47,14 @@ from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.rule import choose
 from accelsim.mapping.skeleton import Skeleton
+from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 EXHAUSTIVE = 1 << 19  # combinations that are valued one and all
 PAIR = 1 << 12  # combinations of two families' choices that a step of a descent values
-MOST_JOINED = 1 << 16  # combinations of all families' that are listed
-STARTS = 2
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 12  # and of these timed in full
-AT_ONCE = 1 << 16  # combinations that lie in memory together
+TIMED = 8  # and of these timed in full
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
 EQUAL = 1e-9  # relative; what float64 sums of products may be off by, with room
@@ -102,10 +100,24 @@ def quick_mapping(
     """
     tables = layer_tables(problem, arch, flow)
     tick()
-    search = _QuickSearch(tables, MachineWeights(tables, arch), goal, tick)
     ruled = _rule(problem, arch, flow)
-    search.value(ruled)
-    return search.chosen(ruled)
+    state = _State()
+    search = _QuickSearch(tables, arch, goal, tick, state)
+    search.run(ruled)
+    for absent, (rows, cols) in tables.others.items():
+        most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
+        floor = search.floor(most)
+        if state.best is None or floor < state.best.value:
+            _QuickSearch(tables.without(absent), arch, goal, tick, state).run(None)
+    rule = _with_rule(problem, arch, ruled, goal, state)
+    if state.best is None:
+        choose(problem, arch, flow)  # says why
+        raise MappingError(f"no mapping under {flow.name} is legal on {arch.name}")
+    best = state.best
+    return Quick(
+        best.mapping, best.measures, best.value, min(best.value, state.rest),
+        state.space, state.valued, state.timed, rule,
+    )  # fmt: skip
 
 
 # -- tables that machines share --------------------------------------------------------------------
@@ -131,335 +143,22 @@ def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerT
     return known
 
 
-# -- valuing combinations --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Combinations of some families' choices, as they enter products.
-
-    ``rows`` [combinations, families], ``terms`` [combinations, terms], ``use`` [combinations,
-    usage columns], ``bits`` and ``kind`` [combinations]; ``tied`` [combinations] is a number for
-    the filter tiles that the other side's outputs meet.
-    """
-
-    rows: Ints
-    terms: Floats
-    use: Floats
-    bits: Ints
-    kind: Ints
-    tied: Ints
-
-
-class _Blocks:
-    """Values all combinations of some choices of every family, a block at a time.
-
-    Families are on two sides: left those that decide where sums are final, and filters, on whose
-    tiles the factors of outputs depend; the others where it costs least.  What is left then picks
-    weights and tables, and a block is one matrix product, over the different columns that the right
-    side has.
-    """
-
-    def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
-        self.tables, self.weights, self.goal = tables, weights, goal
-        filters = {tie.filter for tie in tables.ties.values()}
-        self.many = len(tables.families)
-        self.decide = [f for f in range(self.many) if f in filters or tables.unfinished[f].any()]
-        self.free = [f for f in range(self.many) if f not in self.decide]
-        self.every = bool(tables.covered.all())
-        asked = set(goal.measures)
-        if "energy" in asked and weights.static:
-            asked.add("cycles")
-        self.asked = [m in asked for m in ("energy", "dram", "cycles")]
-        self._layouts: dict[tuple[int, ...], _Layout] = {}
-
-    def of(self, picks: Sequence[Ints]) -> Iterator[tuple[Floats, Ints, Ints, Ints]]:
-        """For every block of the combinations of ``picks`` [choices] of each family: values, with
-        inf where one is not legal [left, right]; the choices of either side; and where each family
-        is in a row of left, then right.
-        """
-        layout = self._layout([len(x) for x in picks])
-        left, right = self._side(layout.left, picks, lead=True), self._side(layout.right, picks)
-        code = left.tied << self.tables.skeleton.levels | left.bits
-        for k in np.unique(code):
-            own = np.flatnonzero(code == k)
-            weights = self.weights.of(int(left.bits[own[0]]))
-            terms, use = self._joined(layout, right, left.rows[own[0]])
-            forms = self._forms(weights)
-            wide = max(min(len(terms), AT_ONCE // 8), 1)
-            high = max(AT_ONCE // wide, 1)
-            for a in range(0, len(own), high):
-                rows = own[a : a + high]
-                each = [(left.terms[rows] * w) @ layout.fold for w, _ in forms]
-                for b in range(0, len(terms), wide):
-                    there = slice(b, b + wide)
-                    legal = self._legal(weights, left.use[rows], use[there])
-                    if not self.every:
-                        kind = left.kind[rows][:, None] + right.kind[None, there]
-                        legal &= self.tables.covered.ravel()[kind]
-                    value = self._block(each, forms, terms[there], legal)
-                    yield value, left.rows[rows], right.rows[there], layout.places
-
-    def _forms(self, weights: Weights) -> list[tuple[Floats, float]]:
-        """The forms the objective asks for: energy, dram, and those of the cycles."""
-        energy, dram, cycles = self.asked
-        used = [energy, dram, *[cycles] * (len(weights.forms) - 2)]
-        return [
-            (w, float(c)) for w, c, u in zip(weights.forms, weights.constant, used, strict=True) if u
-        ]
-
-    def _legal(self, weights: Weights, left: Floats, right: Floats) -> Bools:
-        """Which combinations of rows of either side's usage keep all limits [left, right]."""
-        legal = np.ones((len(left), len(right)), bool)
-        for limit in weights.limits:
-            columns = [c for c, *_ in limit.parts]
-            if all(unit == 1 and float(each).is_integer() for _, each, unit, _ in limit.parts):
-                scale = np.array([each * times for _, each, _, times in limit.parts])
-                legal &= (left[:, columns] * scale) @ right[:, columns].T <= limit.most
-            else:
-                used = {c: left[:, c, None] * right[None, :, c] for c in columns}
-                legal &= limit.used(used) <= limit.most
-        return legal
-
-    def _block(
-        self, each: list[Floats], forms: list[tuple[Floats, float]], right: Floats, legal: Bools
-    ) -> Floats:
-        """Values [left, right] of the legal ones, inf of the others."""
-        value = np.full(legal.shape, np.inf)
-        if 8 * np.count_nonzero(legal) < legal.size:
-            row, column = np.nonzero(legal)
-            there = right[column]
-            value[row, column] = self._value(
-                [np.einsum("ij,ij->i", x[row], there) + c for x, (_, c) in zip(each, forms, strict=True)]
-            )
-            return value
-        got = self._value([x @ right.T + c for x, (_, c) in zip(each, forms, strict=True)])
-        return np.where(legal, got, value)
-
-    def _value(self, forms: list[Floats]) -> Floats:
-        """The objective of the forms asked for."""
-        energy, dram, cycles = self.asked
-        at = iter(forms)
-        none = np.zeros(1)
-        first = [next(at) if energy else none, next(at) if dram else none]
-        return np.asarray(self.goal.of(self.measures([*first, *(at if cycles else [none])])))
-
-    def _layout(self, sizes: list[int]) -> _Layout:
-        """The sides that cost least for so many choices of each family."""
-        best = min(
-            (frozenset(x) for n in range(len(self.free) + 1) for x in combinations(self.free, n)),
-            key=lambda more: self._cost(more, sizes),
-        )
-        key = tuple(sorted(best))
-        if key not in self._layouts:
-            self._layouts[key] = self._make(key)
-        return self._layouts[key]
-
-    def _cost(self, more: frozenset[int], sizes: list[int]) -> float:
-        """Numbers that are worked on, about, with these families on the left beside those that must
-        be."""
-        t = self.tables
-        left = prod(sizes[f] for f in range(self.many) if f in more or f in self.decide)
-        right = prod(sizes[f] for f in self.free if f not in more)
-        across = [tie for tie in t.ties.values() if tie.outer not in self.decide]
-        blocks = prod(
-            min(tie.terms.shape[1], sizes[tie.filter]) for tie in across if tie.outer not in more
-        )
-        terms = len(t.constant)
-        kinds = len(set(self._classes([f for f in self.free if f not in more])))
-        return left * terms * 8.0 + right * terms * 3.0 * blocks + left * right * (kinds / 4 + 8)
-
-    def _classes(self, right: list[int]) -> list[tuple[int, ...]]:
-        """Of each term which column every family on the right has for it."""
-        t = self.tables
-        columns = [t.classes[f] for f in right]
-        columns += [tie.classes for tie in t.ties.values() if tie.outer in right]
-        return list(zip(*columns, strict=True)) if columns else [()] * len(t.constant)
-
-    def _make(self, more: tuple[int, ...]) -> _Layout:
-        left = sorted([*self.decide, *more])
-        right = [f for f in self.free if f not in more]
-        known: dict[tuple[int, ...], int] = {}
-        which = [known.setdefault(c, len(known)) for c in self._classes(right)]
-        fold = np.zeros((len(which), len(known)))
-        fold[np.arange(len(which)), which] = 1.0
-        kinds = np.array([which.index(k) for k in range(len(known))])
-        return _Layout(left, right, np.argsort([*left, *right]), fold, kinds)
-
-    def measures(self, forms: Sequence[Any]) -> dict[str, Any]:
-        """Energy, cycles and dram of the forms' values."""
-        cycles = forms[2]
-        for more in forms[3:]:
-            cycles = np.maximum(cycles, more)
-        energy = forms[0] + self.weights.static * cycles if self.weights.static else forms[0]
-        return {"energy": energy, "cycles": cycles, "dram": forms[1]}
-
-    def few(self, choices: Ints, *, closer: bool = True) -> dict[str, Floats]:
-        """Measures [combinations] of some combinations [combinations, families]; with the
-        ``closer`` forms of the cycles.
-        """
-        t = self.tables
-        terms = np.repeat(t.constant[None, :], len(choices), axis=0)
-        bits = np.zeros(len(choices), np.int64)
-        for f, own in enumerate(t.own):
-            terms *= own[choices[:, f]]
-            bits |= t.unfinished[f][choices[:, f]]
-        for tie in t.ties.values():
-            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
-        forms = np.zeros((3, len(choices)))
-        for b in np.unique(bits):
-            at, weights = np.flatnonzero(bits == b), self.weights.of(int(b))
-            each = weights.forms @ terms[at].T + weights.constant[:, None]
-            forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
-            if closer and len(weights.closer):
-                more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
-                forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
-        return self.measures(forms)
-
-    def _side(self, families: list[int], picks: Sequence[Ints], *, lead: bool = False) -> _Side:
-        """All combinations of the choices of families on one side; the constants are the ``lead``
-        side's.
-        """
-        t = self.tables
-        grid = [x.ravel() for x in np.meshgrid(*[picks[f] for f in families], indexing="ij")]
-        many = len(grid[0]) if grid else 1
-        terms, use = np.empty((many, len(t.constant))), np.empty((many, len(t.whole)))
-        terms[:], use[:] = (t.constant, t.whole) if lead else (1.0, 1.0)
-        bits, kind = np.zeros(many, np.int64), np.zeros(many, np.int64)
-        for f, rows in zip(families, grid, strict=True):
-            terms *= t.own[f][rows]
-            use *= t.usage[f][rows]
-            bits |= t.unfinished[f][rows]
-            kind += t.kinds[f][rows] * prod(t.covered.shape[f + 1 :])
-        place = dict(zip(families, grid, strict=True))
-        tied = np.zeros(many, np.int64)
-        for tie in t.ties.values():
-            taps, outs = place.get(tie.filter), place.get(tie.outer)
-            if taps is not None and outs is not None:
-                terms *= tie.terms[outs, tie.which[taps]]
-                use *= tie.use[outs, tie.which[taps]]
-            elif taps is not None:
-                tied = tied * tie.terms.shape[1] + tie.which[taps]
-        rows = np.stack(grid, axis=1) if grid else np.zeros((1, 0), np.int64)
-        return _Side(rows, terms, use, bits, kind, tied)
-
-    def _joined(self, layout: _Layout, right: _Side, left: Ints) -> tuple[Floats, Floats]:
-        """The different columns of the right side's terms, and its usage, with what it shares with
-        these choices on the left.
-        """
-        terms, use = right.terms[:, layout.kinds], right.use
-        for tie in self.tables.ties.values():
-            if tie.outer in layout.right:
-                outs = right.rows[:, layout.right.index(tie.outer)]
-                taps = tie.which[left[layout.left.index(tie.filter)]]
-                terms = terms * tie.terms[outs, taps][:, layout.kinds]
-                use = use * tie.use[outs, taps]
-        return terms, use
-
-
-class _Joiner:
-    """Values combinations of which few are legal, by ``joining.join``."""
-
-    def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
-        self.tables, self.patterns = tables, tables.patterns
-        each = [weights.of(bits) for bits in self.patterns]
-        most = max(self.patterns) + 1
-        limits = [w.limits for w in each]
-        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
-        terms, forms = len(tables.constant), len(each[0].forms)
-        powers = dict(goal.powers)
-        self.measures = Measures(
-            np.zeros((most, terms, forms)),
-            np.zeros((most, forms)),
-            np.array([weights.static]),
-            np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
-            np.full((most, many, parts, 3), -1.0),
-            np.zeros((most, many)),
-            tables.covered.ravel(),
-        )
-        for bits, w in zip(self.patterns, each, strict=True):
-            self.measures.forms[bits], self.measures.constant[bits] = w.forms.T, w.constant
-            for i, limit in enumerate(w.limits):
-                self.measures.most[bits, i] = limit.most
-                for n, (column, word, unit, times) in enumerate(limit.parts):
-                    whole = unit != 1 or not float(word).is_integer()
-                    self.measures.parts[bits, i, n] = column, word * times / unit, whole
-
-    def join(self, picks: Sequence[Ints]) -> tuple[Ints, Floats]:
-        """Legal combinations of these choices [combinations, families], at most MOST_JOINED, and
-        their values.
-        """
-        t = self.tables
-        order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
-        own = [picks[f] for f in order]
-        place = {f: n for n, f in enumerate(order)}
-        begins = np.cumsum([0, *map(len, own)])
-        stride = [prod(t.covered.shape[f + 1 :]) for f in order]
-        codes = [
-            np.column_stack([t.unfinished[f][x], t.kinds[f][x] * n])
-            for f, x, n in zip(order, own, stride, strict=True)
-        ]
-        use = [t.usage[f][x] for f, x in zip(order, own, strict=True)]
-        ties = list(t.ties.values())
-        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
-        which = np.zeros((len(ties), begins[-1]), np.int64)
-        tied = np.ones((len(ties), *shape, len(t.constant)))
-        tied_use = np.ones((len(ties), *shape, len(t.whole)))
-        least = np.ones((len(picks) + 1, len(t.whole)))
-        for n in range(len(picks) - 1, -1, -1):
-            least[n] = least[n + 1] * use[n].min(axis=0)
-        for n, tie in enumerate(ties):
-            o, f = place[tie.outer], place[tie.filter]
-            which[n, begins[o] : begins[o + 1]] = own[o]
-            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
-            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
-            tied[n][some], tied_use[n][some] = tie.terms, tie.use
-            least[: max(o, f) + 1] *= tie.use[own[o]].min(axis=(0, 1))
-        choices = Choices(
-            begins,
-            np.vstack([t.own[f][x] for f, x in zip(order, own, strict=True)]),
-            np.vstack(use),
-            np.vstack(codes),
-            np.array(
-                [[place[tie.outer], place[tie.filter]] for tie in ties], np.int64
-            ).reshape(-1, 2),
-            which,
-            tied,
-            tied_use,
-            least,
-        )
-        deep = len(picks) + 1
-        terms, usage = np.empty((deep, len(t.constant))), np.empty((deep, len(t.whole)))
-        terms[0], usage[0] = t.constant, t.whole
-        values, rows = np.empty(MOST_JOINED), np.empty((MOST_JOINED, len(picks)), np.int64)
-        count = join(
-            choices, self.measures, np.zeros(len(picks), np.int64), terms, usage,
-            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]), values, rows,
-        )  # fmt: skip
-        listed = np.empty((count, len(picks)), np.int64)
-        for n, f in enumerate(order):
-            listed[:, f] = own[n][rows[:count, n] - begins[n]]
-        return listed, values[:count]
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Families on two sides; ``places`` is where each is in a row of left, then right.  ``fold``
-    [terms, kinds] sums terms whose column on the right is one, ``kinds`` says which.
-    """
-
-    left: list[int]
-    right: list[int]
-    places: Ints
-    fold: Floats
-    kinds: Ints
-
-
 # -- the search ------------------------------------------------------------------------------------
 
 
+@dataclass
+class _State:
+    """What is known so far: the best, and what no mapping that was not timed is below, ``rest``."""
+
+    best: _Timed | None = None
+    rest: float = np.inf
+    space: int = 0
+    valued: int = 0
+    timed: int = 0
+
+
 class _QuickSearch:
-    """One layer on one machine.
+    """One layer on one machine, over the tiles of some tables.
 
     ``pool``  [combinations, families] the best so far, with their ``values``, least first
     """
@@ -467,18 +166,29 @@ class _QuickSearch:
     def __init__(
         self,
         tables: LayerTables,
-        weights: MachineWeights,
+        arch: Architecture,
         goal: Objective,
         tick: Callable[[], None],
+        state: _State,
     ) -> None:
-        self.tables, self.weights, self.goal, self.tick = tables, weights, goal, tick
-        self.blocks = _Blocks(tables, weights, goal)
-        self.joiner: _Joiner | None = None
+        self.tables, self.goal, self.tick, self.state = tables, goal, tick, state
+        self.weights = MachineWeights(tables, arch)
+        self.blocks = Blocks(tables, self.weights, goal)
+        self.joiner: Joiner | None = None
         self.pool = np.zeros((0, len(tables.families)), np.int64)
         self.values = np.zeros(0)
-        self.valued = 0
         self.every = self._fitting([np.arange(len(t)) for t in tables.tiles])
         self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
+
+    def run(self, ruled: Mapping | None) -> None:
+        """Value the whole space, or descend into it from the rule's choices; then time the best."""
+        self.state.space += self.tables.space
+        if all(len(x) for x in self.every):
+            if self.whole:
+                self._visit(self.every)
+            else:
+                self._descend(self._start(ruled), self.every)
+        self._time()
 
     def _fitting(self, every: list[Ints]) -> list[Ints]:
         """Without the choices that overflow with the least of all other families; until none does,
@@ -503,23 +213,13 @@ class _QuickSearch:
             every = kept
         return every
 
-    def value(self, ruled: Mapping | None) -> None:
-        """Value the whole space, or descend into it."""
-        if not all(len(x) for x in self.every):
-            return
-        if self.whole:
-            self._visit(self.every)
-            return
-        for start in self._starts(ruled):
-            self._descend(start, self.every)
-
     def _visit(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
         """Value all combinations of these choices and keep the best; the least value, and its
         choices."""
         best, at = np.inf, self.pool[:0]
         for value, left, right, places in self.blocks.of(picks):
             self.tick()
-            self.valued += value.size
+            self.state.valued += value.size
             row, column = divmod(int(value.argmin()), value.shape[1])
             least = float(value[row, column])
             if least < best:
@@ -548,27 +248,18 @@ class _QuickSearch:
 
     # -- descent -----------------------------------------------------------------------------------
 
-    def _starts(self, ruled: Mapping | None) -> list[list[int]]:
-        """Choices to begin with: those nearest to the fixed rule's, the least, and some in
-        between; always the same."""
-        rng = np.random.default_rng(0)
-        starts = []
-        tables = self.tables
-        every = self.every
-        least = [
-            int(x[u[x].prod(axis=1).argmin()]) for u, x in zip(tables.usage, every, strict=True)
-        ]
-        rule = list(least)
-        if ruled is not None:
-            wanted = self._tiles_of(ruled)
-            for f, (family, tiles) in enumerate(zip(tables.families, tables.tiles, strict=True)):
-                own = np.array([wanted[i] for i in family.loops], float)
-                away = np.abs(np.log(tiles[every[f]] / own)).sum(axis=1)
-                rule[f] = int(every[f][away.argmin()])
-        starts += [rule, least]
-        while len(starts) < STARTS:
-            starts.append([int(rng.choice(x)) for x in every])
-        return starts
+    def _start(self, ruled: Mapping | None) -> list[int]:
+        """Choices to begin with: those nearest to the fixed rule's, or the least."""
+        tables, every = self.tables, self.every
+        if ruled is None:
+            each = zip(tables.usage, every, strict=True)
+            return [int(x[u[x].prod(axis=1).argmin()]) for u, x in each]
+        wanted, start = self._tiles_of(ruled), []
+        for family, tiles, x in zip(tables.families, tables.tiles, every, strict=True):
+            own = np.array([wanted[i] for i in family.loops], float)
+            away = np.abs(np.log(tiles[x] / own)).sum(axis=1)
+            start.append(int(x[away.argmin()]))
+        return start
 
     def _tiles_of(self, mapping: Mapping) -> list[int]:
         """The tile of every loop of the skeleton under a mapping of the same loops; loops it has
@@ -628,15 +319,16 @@ class _QuickSearch:
             same = list(range(max(first - 1, 0), len(loops))) if first < len(loops) else []
             same = same or [n for n, x in enumerate(loops) if x.level == nest.levels - 1]
         own = self.every[f]
-        return own[(tiles[own][:, same] == tiles[now[f]][same]).all(axis=1)]
+        alike = (tiles[own][:, same] == tiles[now[f]][same]).all(axis=1)
+        return np.asarray(own[alike])
 
     def _visit_joined(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
         """As ``_visit``, where few combinations are legal (``joining``)."""
         self.tick()
         if self.joiner is None:
-            self.joiner = _Joiner(self.tables, self.weights, self.goal)
+            self.joiner = Joiner(self.tables, self.weights, self.goal)
         choices, value = self.joiner.join(picks)
-        self.valued += len(value)
+        self.state.valued += len(value)
         if not len(value):
             return np.inf, self.pool[:0]
         best = int(value.argmin())
@@ -649,42 +341,41 @@ class _QuickSearch:
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def chosen(self, ruled: Mapping | None) -> Quick:
-        """Time the best few in full, and the fixed rule's mapping beside them."""
-        tables, nest = self.tables, self.tables.skeleton
+    def _time(self) -> None:
+        """Time the best few in full, the least bound first."""
+        tables, nest, state = self.tables, self.tables.skeleton, self.state
         machine = Skeleton(nest.problem, self.weights.arch, nest.keep, nest.loops, nest.fused)
         low = self.blocks.few(self.pool)
         bounds = np.asarray(self.goal.of(low), np.float64)
-        by = np.lexsort((low["dram"], low["energy"], low["cycles"], bounds))
-        best: _Timed | None = None
-        timed, waiting = 0, list(by)
+        waiting = list(np.lexsort((low["dram"], low["energy"], low["cycles"], bounds)))
+        timed = 0
         while waiting:
             self.tick()
             i = waiting[0]
             tiles = tables.tile_row(self.pool[i])
             mapping = machine.mapping_with(tiles)
             values = {m: float(v[i]) for m, v in low.items()}
-            if best is None or _Timed.of(self.goal, values, mapping, tiles).better(best):
+            one = _Timed.of(self.goal, values, mapping, tiles)
+            if state.best is None or one.better(state.best):
                 if timed == TIMED:
                     break
                 timed += 1
                 measures = self._in_full(machine, mapping, values)
-                if measures is not None:
+                if measures is None:  # it has no time, and keeps its bound
+                    state.rest = min(state.rest, float(bounds[i]))
+                else:
                     one = _Timed.of(self.goal, measures, mapping, tiles)
-                    best = one if best is None or one.better(best) else best
-            elif bounds[i] > best.value * (1 + EQUAL):
+                    state.best = one if state.best is None or one.better(state.best) else state.best
+            elif bounds[i] > state.best.value * (1 + EQUAL):
                 break
             waiting.pop(0)
-        best, rule, more = self._beside_rule(ruled, best)
-        rest = [float(bounds[i]) for i in waiting]
-        rest += [float(self.values[-1])] if len(self.values) == KEPT else []
-        bound = min([best.value, *rest])
-        if not self.whole or not tables.covered.all():
-            bound = min(bound, self._floor(machine))
-        return Quick(
-            best.mapping, best.measures, best.value, bound, tables.space, self.valued,
-            timed + more, rule,
-        )  # fmt: skip
+        state.timed += timed
+        state.rest = min([state.rest, *[float(bounds[i]) for i in waiting]])
+        if len(self.values) == KEPT:
+            state.rest = min(state.rest, float(self.values[-1]))
+        if not self.whole:
+            array = machine.arch.array
+            state.rest = min(state.rest, self.floor(array.rows * array.cols))
 
     def _in_full(
         self, machine: Skeleton, mapping: Mapping, low: dict[str, float]
@@ -704,43 +395,45 @@ class _QuickSearch:
             "energy": low["energy"] + self.weights.static * (cycles - low["cycles"]),
         }
 
-    def _beside_rule(
-        self, ruled: Mapping | None, best: _Timed | None
-    ) -> tuple[_Timed, bool, int]:
-        """The better of the best and the fixed rule's mapping, whether that is the rule's, and how
-        many were timed for it.  Raises MappingError where there is neither."""
-        problem, arch = self.tables.skeleton.problem, self.weights.arch
-        if ruled is None:
-            if best is None:
-                raise MappingError(f"no mapping of this layer is legal on {arch.name}")
-            return best, False, 0
-        nest = Nest(problem, arch, ruled)
-        if best is not None:
-            low = full_measures(nest, alone=True)
-            if not _Timed.of(self.goal, low, ruled, LAST).better(best):
-                return best, False, 0
-        try:
-            one = _Timed.of(self.goal, full_measures(nest), ruled, LAST)
-        except MappingError:
-            if best is None:
-                raise
-            return best, False, 0
-        return (one, True, 1) if best is None or one.better(best) else (best, False, 1)
-
-    def _floor(self, machine: Skeleton) -> float:
-        """What no mapping is below: every word crosses each boundary once, and no step does more
-        MACs than there are PEs."""
+    def floor(self, pes: float) -> float:
+        """What no mapping is below that has work for so many PEs at most: every word crosses each
+        boundary once.
+        """
+        whole, arch = self.tables.skeleton, self.weights.arch
         nest = Skeleton(
-            machine.problem, machine.arch, machine.keep, machine.loops, machine.fused,
-            self.tables.final(0),
-        )  # fmt: skip
+            whole.problem, arch, whole.keep, whole.loops, whole.fused, self.tables.final(0)
+        )
         once = {b: words_used(nest.problem, b.tensor) for b in nest.boundaries}
         moves = {b: moved.Moved(n, n, n, n, 0) for b, n in once.items()}
-        array = machine.arch.array
-        cycles = -(-nest.problem.macs // (array.rows * array.cols))
-        energy = _energy(nest, moves, cycles)
-        low = {"energy": energy, "cycles": cycles, "dram": outermost_bits(nest, moves)}
-        return float(self.goal.of(low))
+        cycles = int(-(-nest.problem.macs // max(pes, 1)))
+        low = {
+            "energy": _energy(nest, moves, cycles),
+            "cycles": cycles,
+            "dram": outermost_bits(nest, moves),
+        }
+        return float(self.goal.of(low)) * (1 - EQUAL)
+
+
+def _with_rule(
+    problem: Problem, arch: Architecture, ruled: Mapping | None, goal: Objective, state: _State
+) -> bool:
+    """Let the fixed rule's mapping be the best where it is; whether it is."""
+    if ruled is None:
+        return False
+    nest = Nest(problem, arch, ruled)
+    if state.best is not None:
+        low = full_measures(nest, alone=True)
+        if not _Timed.of(goal, low, ruled, LAST).better(state.best):
+            return False
+    try:
+        one = _Timed.of(goal, full_measures(nest), ruled, LAST)
+    except MappingError:
+        return False
+    state.timed += 1
+    if state.best is not None and not one.better(state.best):
+        return False
+    state.best = one
+    return True
 
 
 @dataclass(frozen=True)
@@ -757,9 +450,7 @@ class _Timed:
         cls, goal: Objective, measures: dict[str, float], mapping: Mapping, tiles: tuple[int, ...]
     ) -> _Timed:
         ties = [measures[m] for m in ("cycles", "energy", "dram")]
-        return cls(
-            float(goal.of(measures)), measures, mapping, (*ties, len(mapping.loops), tiles)
-        )
+        return cls(float(goal.of(measures)), measures, mapping, (*ties, len(mapping.loops), tiles))
 
     def better(self, other: _Timed) -> bool:
         """Whether its objective is less; of equal ones whether it has fewer cycles, then less

@@ -9,7 +9,7 @@ once a layer and asks ``MachineWeights`` (``quick_weights``) what each count cos
 Three things hang on which loops make more than one trip.  Whether a sum is final at a level is a
 number for each choice (``unfinished``).  The lines of a systolic array, and (k, x) pairs, are those
 of the skeleton with all its loops; combinations of choices for which they would differ are not
-``covered``, and are no candidates.  (With ``cell_blocks`` the exact search makes cells of them.)
+``covered``: they are choices of a skeleton ``without`` the loops that are none.
 
 (k, x) pairs that a chunk keeps are counted as though no padding cut them: where there is padding
 that is at most too many, so reads are never more than they will be.
@@ -88,6 +88,8 @@ class LayerTables:
                       unfinished
     ``classes``       of each family [terms]: equal columns of ``own`` have one number
     ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
+    ``others``        loops that uncovered combinations have not, with the most rows and columns
+                      these use
     ``exact``         whether every count is exact, or reads may be too few
     """
 
@@ -98,6 +100,7 @@ class LayerTables:
         listed = [quick_rows(skeleton, f) for f in self.families]
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
+        self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
         ]
@@ -185,7 +188,7 @@ class LayerTables:
     def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
         """Let a table of sums into the products that have it as a factor."""
         if isinstance(table, SlideSums):
-            self._slide(table, terms, np.array(columns))
+            self._slide(table, terms, columns)
         elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
             self._pairs(table, terms)
         else:
@@ -246,7 +249,6 @@ class LayerTables:
         """Rows, columns and words of every level."""
         nest = self.skeleton
         self.usage = [np.ones((len(t), 2 + len(self.stores))) for t in self.tiles]
-        self.usage_slides: list[Joint] = []
         self.whole = np.ones(2 + len(self.stores))
         for family, trips, use in zip(self.families, self.trips, self.usage, strict=True):
             for column, axis in enumerate(("row", "col")):
@@ -327,16 +329,30 @@ class LayerTables:
         for family, trips in zip(self.families, self.trips, strict=True):
             absent = _absent([nest.loops[i] for i in family.loops], trips, lines)
             code = absent @ (1 << np.arange(absent.shape[1]))
-            values, first, rows = np.unique(code, return_index=True, return_inverse=True)
+            _, first, rows = np.unique(code, return_index=True, return_inverse=True)
             self.kinds.append(rows.reshape(-1))
-            absents.append(
-                [frozenset(np.array(family.loops)[absent[i]].tolist()) for i in first]
-            )
-        shape = [len(a) for a in absents]
-        covered = [
-            self._as_whole(frozenset().union(*combo)) for combo in product(*absents)
-        ]
-        self.covered = np.array(covered, bool).reshape(shape)
+            absents.append([frozenset(np.array(family.loops)[absent[i]].tolist()) for i in first])
+        self.covered = np.zeros([len(a) for a in absents], bool)
+        self.others: dict[frozenset[int], tuple[float, float]] = {}
+        for combo in product(*[range(len(a)) for a in absents]):
+            absent = frozenset().union(*[a[k] for a, k in zip(absents, combo, strict=True)])
+            self.covered[combo] = self._as_whole(absent)
+            if not self.covered[combo]:
+                before = self.others.get(absent, (0.0, 0.0))
+                most = [
+                    prod(float(u[kind == k, axis].max()) for u, kind, k in zip(
+                        self.usage, self.kinds, combo, strict=True))
+                    for axis in (0, 1)
+                ]  # fmt: skip
+                self.others[absent] = max(before[0], most[0]), max(before[1], most[1])
+
+    def without(self, absent: frozenset[int]) -> LayerTables:
+        """The tables of the skeleton without some of its loops; kept."""
+        known = self._without.get(absent)
+        if known is None:
+            loops = [i for i in range(len(self.skeleton.loops)) if i not in absent]
+            known = self._without[absent] = LayerTables(self.skeleton.part(loops))
+        return known
 
     def _as_whole(self, absent: frozenset[int]) -> bool:
         """Whether words take the same ways without these loops as with all of them."""
@@ -357,8 +373,7 @@ class LayerTables:
                 if crossed and (x.axis in a.merged) != (x.axis in b.merged):
                     return False
             if b.child < nest.levels and (
-                nest.projection(b.tensor, b.child).pairs
-                != part.projection(b.tensor, b.child).pairs
+                nest.projection(b.tensor, b.child).pairs != part.projection(b.tensor, b.child).pairs
             ):
                 return False
         return part.turned == nest.turned
@@ -368,7 +383,7 @@ def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
     """``work`` of every output chain [choices, loops] with every filter chain of a kind ``which``
     [choices], each different pair once; [choices of outputs, kinds, columns].
     """
-    kinds, first = np.unique(which, return_index=True)
+    first = np.unique(which, return_index=True)[1]
     (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps[first])
     grid = np.indices((len(o_first), len(t_first))).reshape(2, -1)
     sums = work(outs[o_first][grid[0]], taps[first][t_first][grid[1]])
