@@ -10,16 +10,13 @@ import pytest
 from nests import random_problem
 from test_mapper import machine, measured
 
-import accelsim as acc
-from accelsim.hardware.architecture import Architecture, load_architecture
-from accelsim.mapper import quick_search
+from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import Quick, full_measures, layer_tables, quick_mapping
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule import choose
 from accelsim.workload.problem import Problem
 
 GOALS = [Objective.parse(x) for x in ("energy", "cycles", "edp", "dram", "energy*cycles^2")]
@@ -49,7 +46,7 @@ def searched(case: Case, goal: Objective) -> Quick | None:
 
 def wrong(case: Case, goal: Objective) -> list[str]:
     """What brute force over the same tiles, one nest at a time, says against the search."""
-    problem, arch, flow = case
+    problem, arch, _ = case
     tables = layer_tables(*case)
     if tables.space > 600:
         return []

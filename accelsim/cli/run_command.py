@@ -41,8 +41,10 @@ from accelsim.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from accelsim.mapper.effort import Effort
     from accelsim.results.result import Result
     from accelsim.results.simulate import Engine
+    from accelsim.results.tiles import Tiles
     from accelsim.workload.problem import Direction
 
 
@@ -61,6 +63,21 @@ if TYPE_CHECKING:
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
 )
 @click.option(
+    "--tiles",
+    type=click.Choice(["rule", "best"]),
+    help="The fixed rule's tiles (as is), or the best found: never worse than the rule's.",
+)
+@click.option(
+    "--objective",
+    metavar="OBJECTIVE",
+    help="With --tiles best: energy, cycles, edp (as is), dram, or a product of these.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "thorough", "proved"]),
+    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
+)
+@click.option(
     "--mapper",
     metavar="OBJECTIVE",
     help="The mapping with the least energy, cycles, edp or dram, as accelsim map finds it.",
@@ -69,7 +86,7 @@ if TYPE_CHECKING:
     "--limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="With --mapper: seconds a layer, then the best so far.",
+    help="With --mapper or --tiles best: seconds a layer, then the best so far.",
 )
 @layers_option
 @batch_option
@@ -132,6 +149,9 @@ def run(
     overrides: tuple[str, ...],
     dataflow: str | None,
     mapping: str | None,
+    tiles: Tiles | None,
+    objective: str | None,
+    effort: Effort | None,
     mapper: str | None,
     limit: float | None,
     layers: tuple[str, ...],
@@ -163,7 +183,15 @@ def run(
     for refused, why in (
         (dataflow is None and mapping is None, "Missing option '--dataflow' or '--mapping'."),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
-        (limit is not None and mapper is None, "--limit wants --mapper"),
+        (
+            limit is not None and mapper is None and tiles != "best",
+            "--limit wants --mapper, or --tiles best",
+        ),
+        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
+        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        (tiles == "best" and fuse_buffers, f"--tiles best {fused}"),
+        (objective is not None and tiles != "best", "--objective wants --tiles best"),
+        (effort is not None and tiles != "best", "--effort wants --tiles best"),
         (
             timeline is not None and engine != "event",
             f"--timeline wants --engine event, got {engine}",
@@ -209,6 +237,9 @@ def run(
             arch,
             dataflow,
             mapping=mapping,
+            tiles=tiles,
+            objective=objective,
+            effort=effort,
             mapper=mapper,
             limit=limit,
             engine=engine,

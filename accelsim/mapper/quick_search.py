@@ -37,6 +37,7 @@ from accelsim.hardware.architecture import Architecture, remembered
 from accelsim.hardware.ports import limited, structure
 from accelsim.mapper.joining import Joiner
 from accelsim.mapper.objective import Objective
+from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_blocks import Blocks
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
@@ -68,6 +69,7 @@ class Quick:
     ``value``     the objective of these; no mapping of the space is below ``bound``
     ``space``     combinations of choices; ``valued`` of them by bounds, ``timed`` in full
     ``rule``      whether it is the fixed rule's
+    ``stopped``   limit, if a deadline ended the search
     """
 
     mapping: Mapping
@@ -78,6 +80,7 @@ class Quick:
     valued: int
     timed: int
     rule: bool
+    stopped: str | None = None
 
     @property
     def gap(self) -> float:
@@ -91,33 +94,54 @@ def quick_mapping(
     arch: Architecture,
     flow: Dataflow,
     goal: Objective,
-    tick: Callable[[], None] = lambda: None,
+    deadline: float | None = None,
 ) -> Quick:
-    """The best mapping found, see the head of this page; ``tick`` is called now and then, and may
-    raise.
+    """The best mapping found, see the head of this page.  What is found by the ``deadline``
+    (``monotonic``), if there is one, is given then, and the fixed rule's mapping at least.
 
     Raises MappingError naming the constraint where no mapping is legal.
     """
-    tables = layer_tables(problem, arch, flow)
+
+    def tick() -> None:
+        in_time(deadline)
+
+    ruled, state, stopped = _rule(problem, arch, flow), _State(), None
+    try:
+        _search(layer_tables(problem, arch, flow), arch, goal, tick, state, ruled)
+    except TimeoutError:
+        stopped, state.rest = "limit", 0.0
+    rule = _with_rule(problem, arch, ruled, goal, state)
+    if state.best is None:
+        choose(problem, arch, flow)  # says why
+        raise MappingError(
+            "no mapping was found within the limit" if stopped
+            else f"no mapping under {flow.name} is legal on {arch.name}"
+        )  # fmt: skip
+    best = state.best
+    return Quick(
+        best.mapping, best.measures, best.value, min(best.value, state.rest),
+        state.space, state.valued, state.timed, rule, stopped,
+    )  # fmt: skip
+
+
+def _search(
+    tables: LayerTables,
+    arch: Architecture,
+    goal: Objective,
+    tick: Callable[[], None],
+    state: _State,
+    ruled: Mapping | None,
+) -> None:
+    """The search of a layer's tables; and of those of skeletons without some of its loops, where
+    these may have something better.
+    """
     tick()
-    ruled = _rule(problem, arch, flow)
-    state = _State()
     search = _QuickSearch(tables, arch, goal, tick, state)
     search.run(ruled)
     for absent, (rows, cols) in tables.others.items():
         most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
-        floor = search.floor(most)
-        if state.best is None or floor < state.best.value:
+        if state.best is None or search.floor(most) < state.best.value:
             _QuickSearch(tables.without(absent), arch, goal, tick, state).run(None)
-    rule = _with_rule(problem, arch, ruled, goal, state)
-    if state.best is None:
-        choose(problem, arch, flow)  # says why
-        raise MappingError(f"no mapping under {flow.name} is legal on {arch.name}")
-    best = state.best
-    return Quick(
-        best.mapping, best.measures, best.value, min(best.value, state.rest),
-        state.space, state.valued, state.timed, rule,
-    )  # fmt: skip
 
 
 # -- tables that machines share --------------------------------------------------------------------

@@ -327,15 +327,16 @@ class LayerTables:
         )
         self.kinds, absents = [], []
         for family, trips in zip(self.families, self.trips, strict=True):
-            absent = _absent([nest.loops[i] for i in family.loops], trips, lines)
-            code = absent @ (1 << np.arange(absent.shape[1]))
+            away_of = _absent([nest.loops[i] for i in family.loops], trips, lines)
+            code = away_of @ (1 << np.arange(away_of.shape[1]))
             _, first, rows = np.unique(code, return_index=True, return_inverse=True)
             self.kinds.append(rows.reshape(-1))
-            absents.append([frozenset(np.array(family.loops)[absent[i]].tolist()) for i in first])
+            absents.append([frozenset(np.array(family.loops)[away_of[i]].tolist()) for i in first])
         self.covered = np.zeros([len(a) for a in absents], bool)
         self.others: dict[frozenset[int], tuple[float, float]] = {}
         for combo in product(*[range(len(a)) for a in absents]):
-            absent = frozenset().union(*[a[k] for a, k in zip(absents, combo, strict=True)])
+            away = [a[k] for a, k in zip(absents, combo, strict=True)]
+            absent = frozenset[int]().union(*away)
             self.covered[combo] = self._as_whole(absent)
             if not self.covered[combo]:
                 before = self.others.get(absent, (0.0, 0.0))

@@ -123,6 +123,8 @@ def layer_row(
     energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
+    if source.told is not None:
+        columns |= source.told(problem, arch)
     known = provenance(arch, nest, how.seed, overrides)
     known |= {"cycles_exact": closed.exact, "cycles_bound": closed.bound}
     why = f"{name} {source.dataflow}: {differs}" if differs else None

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapper.effort import Effort
 from accelsim.mapping.files import (
     DataflowLike,
     DataflowsLike,
@@ -46,6 +47,7 @@ from accelsim.mapping.files import (
 )
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Result
+from accelsim.results.tiles import TILES, Tiles, TilesRequest
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -62,6 +64,9 @@ def simulate(
     dataflow: DataflowsLike | None = None,
     *,
     mapping: MappingLike | None = None,
+    tiles: Tiles | None = None,
+    objective: str | None = None,
+    effort: Effort | None = None,
     mapper: str | None = None,
     limit: float | None = None,
     engine: Engine = "analytic",
@@ -90,7 +95,12 @@ def simulate(
 
     Under which mapping
         The fixed rule's, unless ``mapping`` is given, a file or an object; a dataflow is then no
-        more than a name.  With ``mapper``, an objective as in ``map_layer``, the best that is found
+        more than a name.  With ``tiles="best"`` the best tiles that are found under each dataflow,
+        never worse than the rule's: those of least ``objective`` (edp, or as in ``map_layer``), for
+        an ``effort`` of ``quick`` (milliseconds a layer), ``thorough`` or ``proved``, counted in
+        candidates, so that the same call has the same mapping; ``limit`` may end it sooner.  Rows
+        say in ``tiles`` where the mapping is from and in ``gap`` how far it may be from the best.
+        With ``mapper``, an objective as in ``map_layer``, the best that is found
         under each dataflow, ``any`` included, in ``limit`` seconds a layer; the searches take
         ``processes`` at once and are kept in ``Result.searches``.
 
@@ -123,9 +133,16 @@ def simulate(
         ("layers", end_to_end and bool(layers), forward),
         ("data", data is not None and not end_to_end, "belongs to end_to_end"),
         ("weights", weights is not None and not end_to_end, "belongs to end_to_end"),
-        ("limit", limit is not None and mapper is None, "belongs to mapper"),
+        (
+            "limit",
+            limit is not None and mapper is None and tiles != "best",
+            "belongs to mapper, or to tiles best",
+        ),
         ("mapping", mapping is not None and mapper is not None, "does not go with mapper"),
         ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
+        ("fuse_buffers", fuse_buffers and tiles == "best", "does not go with tiles best"),
+        ("tiles", tiles is not None and mapper is not None, "does not go with mapper"),
+        ("tiles", tiles is not None and mapping is not None, "does not go with mapping"),
     ):
         if refused:
             raise ValueError(f"{option}: {why}")
@@ -145,7 +162,12 @@ def simulate(
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
-        return Result(tuple(row for s in sources(dataflow, mapping) for row in rows_of(s)))
+        request = TilesRequest.of(tiles or TILES[0], objective, effort, limit)
+        chosen = sources(dataflow, mapping) if request is None else request.sources(dataflow)
+        return Result(tuple(row for s in chosen for row in rows_of(s)))
+    for key, value in (("objective", objective), ("effort", effort)):
+        if value is not None:
+            raise InputError("goes with tiles: best", key=key, got=value)
     from accelsim.results.map_network import map_network
 
     search = partial(
