@@ -221,6 +221,27 @@ def test_a_sweep_has_the_rows_of_simulate_with_any_number_of_jobs() -> None:
         assert (row["tiles"], row["gap"]) == tuple(one.rows[0].columns[k] for k in ("tiles", "gap"))
 
 
+@pytest.mark.parametrize("options", [{"best_of": "ws,os"}, {"dataflow": "best"}])
+def test_the_best_dataflow_of_each_layer_beside_one_for_all(options: dict[str, Any]) -> None:
+    layers = [SMALL, acc.Gemm(m=40, n=3, k=5, name="gemm")]
+    frame = acc.simulate(
+        layers, "systolic", tiles="best", objective="energy", overrides=MACHINE, **options
+    ).to_frame()
+    own = frame[frame["dataflow"] != "best"]
+    best = frame[frame["dataflow"] == "best"]
+    assert best["layer"].tolist() == ["small", "gemm"]
+    assert own["error"].isna().all()
+    for row in best.to_dict("records"):
+        same = own[own["layer"] == row["layer"]]
+        assert row["energy_pj"] <= same["energy_pj"].min()
+        if row["best_dataflow"] not in set(same["dataflow"]):
+            continue
+        chosen = same[same["dataflow"] == row["best_dataflow"]].iloc[0]
+        assert (row["cycles"], row["energy_pj"]) == (chosen["cycles"], chosen["energy_pj"])
+    totals = frame.groupby("dataflow")["energy_pj"].sum()
+    assert totals["best"] == totals.min()
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

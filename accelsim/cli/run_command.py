@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     help="Dataflows: names of `accelsim list` or YAML files, with commas.",
 )
 @click.option(
+    "--best-of",
+    metavar="D,D[,...]",
+    help="Of these dataflows each layer's best too, as `best`; --dataflow best: of all shipped.",
+)
+@click.option(
     "--mapping",
     metavar="M",
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
@@ -148,6 +153,7 @@ def run(
     arch: str,
     overrides: tuple[str, ...],
     dataflow: str | None,
+    best_of: str | None,
     mapping: str | None,
     tiles: Tiles | None,
     objective: str | None,
@@ -176,12 +182,20 @@ def run(
     WORKLOAD is a name of `accelsim list` or a YAML file.  One row per layer and dataflow.
     """
     end_to_end |= fuse_buffers
+    choosing = best_of is not None or dataflow == "best"
     computes = check or engine != "analytic"
     searched = "--mapper searches under a --dataflow, without --mapping"
     arrays = "wants --end-to-end, and --engine event or cycle, or --check"
     whole, fused = "does not go with --end-to-end", "does not go with --fuse-buffers"
     for refused, why in (
-        (dataflow is None and mapping is None, "Missing option '--dataflow' or '--mapping'."),
+        (
+            dataflow is None and mapping is None and best_of is None,
+            "Missing option '--dataflow' or '--mapping'.",
+        ),
+        (best_of is not None and dataflow is not None, "--best-of does not go with --dataflow"),
+        (choosing and mapping is not None, "--best-of does not go with --mapping"),
+        (choosing and mapper is not None, "--best-of does not go with --mapper"),
+        (choosing and end_to_end, f"--best-of {whole}"),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
         (
             limit is not None and mapper is None and tiles != "best",
@@ -190,7 +204,10 @@ def run(
         (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
         (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
         (tiles == "best" and fuse_buffers, f"--tiles best {fused}"),
-        (objective is not None and tiles != "best", "--objective wants --tiles best"),
+        (
+            objective is not None and tiles != "best" and not choosing,
+            "--objective wants --tiles best, or --best-of",
+        ),
         (effort is not None and tiles != "best", "--effort wants --tiles best"),
         (
             timeline is not None and engine != "event",
@@ -222,7 +239,7 @@ def run(
     graph = network.network if end_to_end else None
     steps = len(network.layers if graph is None else graph.nodes)
     with tqdm(
-        total=steps * len((dataflow or "").split(",")),
+        total=None if choosing else steps * len((dataflow or "").split(",")),
         unit="layer",
         disable=not sys.stderr.isatty(),
         leave=False,
@@ -236,6 +253,7 @@ def run(
             network,
             arch,
             dataflow,
+            best_of=best_of,
             mapping=mapping,
             tiles=tiles,
             objective=objective,

@@ -275,7 +275,7 @@ def _given(text: str, path: str | Path | None) -> str:
 # Totals -------------------------------------------------------------------------------------------
 
 # What has no sum: text, and the distance of one tensor from the float network.
-NOT_SUMMED = ("error", "operator", "resident", "snr_db", "tiles", "search_stopped")
+NOT_SUMMED = ("error", "operator", "resident", "snr_db", "tiles", "search_stopped", "best_dataflow")
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from accelsim.mapping.files import (
     several,
     sources,
 )
+from accelsim.results.best_dataflow import candidates, is_best, with_best
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Result
 from accelsim.results.tiles import TILES, Tiles, TilesRequest
@@ -63,6 +64,7 @@ def simulate(
     arch: ArchitectureLike,
     dataflow: DataflowsLike | None = None,
     *,
+    best_of: DataflowsLike | None = None,
     mapping: MappingLike | None = None,
     tiles: Tiles | None = None,
     objective: str | None = None,
@@ -92,6 +94,10 @@ def simulate(
         object; ``dataflow`` likewise, also several (a list, or names with commas).  ``layers`` are
         the names of those to run, all unless given.  ``batch`` (at least 1) stands in place of the
         workload's own, ``overrides`` are dotted keys of the architecture.
+
+        With ``best_of`` in place of ``dataflow``, several dataflows, each layer's best of them
+        comes once more under the name ``best``, so that totals have it beside one dataflow for all;
+        ``dataflow="best"`` is the best of all that are shipped.
 
     Under which mapping
         The fixed rule's, unless ``mapping`` is given, a file or an object; a dataflow is then no
@@ -127,6 +133,8 @@ def simulate(
     """
     end_to_end |= fuse_buffers
     how = _how(engine, check, seed, timeline, sample_folds)
+    best = is_best(dataflow)
+    choosing = best or best_of is not None
     forward = "does not go with end_to_end, which runs the whole network forward"
     for option, refused, why in (
         ("direction", end_to_end and direction != "forward", forward),
@@ -142,6 +150,11 @@ def simulate(
         ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
         ("fuse_buffers", fuse_buffers and tiles == "best", "does not go with tiles best"),
         ("tiles", tiles is not None and mapper is not None, "does not go with mapper"),
+        ("best_of", best and best_of is not None, "does not go with dataflow best"),
+        ("best_of", best_of is not None and dataflow is not None, "does not go with dataflow"),
+        ("dataflow best", choosing and mapping is not None, "does not go with mapping"),
+        ("dataflow best", choosing and mapper is not None, "does not go with mapper"),
+        ("dataflow best", choosing and end_to_end, "does not go with end_to_end"),
         ("tiles", tiles is not None and mapping is not None, "does not go with mapping"),
     ):
         if refused:
@@ -162,9 +175,12 @@ def simulate(
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
-        request = TilesRequest.of(tiles or TILES[0], objective, effort, limit)
-        chosen = sources(dataflow, mapping) if request is None else request.sources(dataflow)
-        return Result(tuple(row for s in chosen for row in rows_of(s)))
+        wanted = objective if tiles == "best" or not choosing else None
+        request = TilesRequest.of(tiles or TILES[0], wanted, effort, limit)
+        flows = candidates(best_of) if choosing else dataflow
+        chosen = sources(flows, mapping) if request is None else request.sources(flows)
+        rows = [row for s in chosen for row in rows_of(s)]
+        return Result(tuple(with_best(rows, objective, named=not best) if choosing else rows))
     for key, value in (("objective", objective), ("effort", effort)):
         if value is not None:
             raise InputError("goes with tiles: best", key=key, got=value)
