@@ -227,6 +227,18 @@ class Blocks:
                 forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
         return self.measures(list(forms))
 
+    def usage(self, choices: Ints) -> Floats:
+        """Rows, columns and words of the stores [combinations, usage columns] of some combinations
+        [combinations, families].
+        """
+        t = self.tables
+        use = np.repeat(t.whole[None, :], len(choices), axis=0)
+        for f, own in enumerate(t.usage):
+            use *= own[choices[:, f]]
+        for tie in t.ties.values():
+            use *= tie.use[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
+        return use
+
     def _side(self, families: list[int], picks: Sequence[Ints], *, lead: bool = False) -> _Side:
         """All combinations of the choices of families on one side; the constants are the ``lead``
         side's.

@@ -55,7 +55,8 @@ Floats = npt.NDArray[np.float64]
 EXHAUSTIVE = 1 << 19  # combinations that are valued one and all
 PAIR = 1 << 12  # combinations of two families' choices that a step of a descent values
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 8  # and of these timed in full
+TIMED = 8  # and of these timed in full;
+SOME, NEAR = 4, 1.01  # after so many only those that should come within so much of the best
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
 EQUAL = 1e-9  # relative; what float64 sums of products may be off by, with room
@@ -366,12 +367,16 @@ class _QuickSearch:
     # -- the end -----------------------------------------------------------------------------------
 
     def _time(self) -> None:
-        """Time the best few in full, the least bound first."""
+        """Time the best few in full: those first that come out best where the first words are
+        waited for, of which the bounds know nothing.
+        """
         tables, nest, state = self.tables, self.tables.skeleton, self.state
         machine = Skeleton(nest.problem, self.weights.arch, nest.keep, nest.loops, nest.fused)
         low = self.blocks.few(self.pool)
         bounds = np.asarray(self.goal.of(low), np.float64)
-        waiting = list(np.lexsort((low["dram"], low["energy"], low["cycles"], bounds)))
+        late = low | {"cycles": low["cycles"] + self._first_words()}
+        guess = np.asarray(self.goal.of(late), np.float64)
+        waiting = list(np.lexsort((low["dram"], low["energy"], late["cycles"], guess)))
         timed = 0
         while waiting:
             self.tick()
@@ -381,7 +386,9 @@ class _QuickSearch:
             values = {m: float(v[i]) for m, v in low.items()}
             one = _Timed.of(self.goal, values, mapping, tiles)
             if state.best is None or one.better(state.best):
-                if timed == TIMED:
+                if timed == TIMED or (
+                    timed >= SOME and state.best is not None and guess[i] > state.best.value * NEAR
+                ):
                     break
                 timed += 1
                 measures = self._in_full(machine, mapping, values)
@@ -390,8 +397,6 @@ class _QuickSearch:
                 else:
                     one = _Timed.of(self.goal, measures, mapping, tiles)
                     state.best = one if state.best is None or one.better(state.best) else state.best
-            elif bounds[i] > state.best.value * (1 + EQUAL):
-                break
             waiting.pop(0)
         state.timed += timed
         state.rest = min([state.rest, *[float(bounds[i]) for i in waiting]])
@@ -400,6 +405,23 @@ class _QuickSearch:
         if not self.whole:
             array = machine.arch.array
             state.rest = min(state.rest, self.floor(array.rows * array.cols))
+
+    def _first_words(self) -> Floats:
+        """Cycles that the first tile of every operand and the last of sums take over the ports
+        outside the PEs, of the pool's mappings.
+        """
+        tables, arch = self.tables, self.weights.arch
+        nest, use = tables.skeleton, self.blocks.usage(self.pool)
+        cycles = np.zeros(len(self.pool))
+        for column, (level, tensor) in enumerate(tables.stores, 2):
+            above = [i for i in nest.keepers(tensor) if i < level]
+            outside = arch.levels[arch.level_names[above[-1]]] if above else None
+            if outside is None or not outside.port_bits or level == arch.level_in_pe:
+                continue
+            clock = arch.clock_mhz / (outside.port_clock_mhz or arch.clock_mhz)
+            bits = getattr(arch.bits, tensor)
+            cycles += use[:, column] * bits / outside.port_bits * clock
+        return cycles
 
     def _in_full(
         self, machine: Skeleton, mapping: Mapping, low: dict[str, float]
