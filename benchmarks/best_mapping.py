@@ -65,7 +65,7 @@ def layers() -> Iterator[tuple[str, str, Problem]]:
 
 def main() -> None:
     """Run the matrix, or a part of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--every", type=int, default=1, help="only every n-th layer")
     parser.add_argument("--effort", choices=("thorough", "proved"), help="beside quick")
     parser.add_argument("--limit", type=float, help="seconds a layer for that")

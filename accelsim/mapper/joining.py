@@ -9,7 +9,7 @@ whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BITS, KIND = range(2)  # columns of ``Choices.codes``
 COLUMN, TIMES, ROUND = range(3)  # columns of ``Measures.parts``
+ENOUGH = 1.1  # what is above the best by more is not looked for
 MOST_JOINED = 1 << 16  # combinations that are listed at most
 
 
@@ -38,6 +39,7 @@ class Choices(NamedTuple):
     ``which``  [ties, choices] of a filter's which tiles; of outputs which row of the tables
     ``tied``   [ties, rows, filter tiles, terms], ``tied_use`` [..., usage columns]
     ``least``  [families + 1, usage columns]  of all families from one on
+    ``most``   [families + 1, 2]              rows and columns of these
     """
 
     begins: Ints
@@ -49,6 +51,7 @@ class Choices(NamedTuple):
     tied: Floats
     tied_use: Floats
     least: Floats
+    most: Floats
 
 
 class Measures(NamedTuple):
@@ -61,6 +64,8 @@ class Measures(NamedTuple):
                 what is used is rounded up to whole units, unit by unit
     ``most``    [patterns, limits]
     ``covered`` [kinds]
+    ``least``   [3]  energy without leakage and dram that no combination is below, and MACs
+    ``array``   [2]  rows and columns
     """
 
     forms: Floats
@@ -70,6 +75,8 @@ class Measures(NamedTuple):
     parts: Floats
     most: Floats
     covered: npt.NDArray[np.bool_]
+    least: Floats
+    array: Floats
 
 
 @kernel
@@ -89,6 +96,29 @@ def fits(use: Floats, rest: Floats, parts: Floats, most: Floats) -> bool:
 
 
 @kernel
+def product(energy: float, cycles: float, dram: float, powers: Floats) -> float:
+    """The objective of these measures."""
+    result = 1.0
+    if powers[0] != 0.0:
+        result *= energy if powers[0] == 1.0 else energy ** powers[0]
+    if powers[1] != 0.0:
+        result *= cycles if powers[1] == 1.0 else cycles ** powers[1]
+    if powers[2] != 0.0:
+        result *= dram if powers[2] == 1.0 else dram ** powers[2]
+    return result
+
+
+@kernel
+def least_of(use: Floats, most: Floats, m: Measures) -> float:
+    """What no combination is below that has these rows and columns so far, and at most so many
+    more.
+    """
+    pes = min(use[0] * most[0], m.array[0]) * min(use[1] * most[1], m.array[1])
+    cycles = m.least[2] / pes
+    return product(m.least[0] + m.static[0] * cycles, cycles, m.least[1], m.powers)
+
+
+@kernel
 def objective(terms: Floats, own: Floats, bits: int, m: Measures, sums: Floats) -> float:
     """The objective of the product of two rows of terms; ``sums`` [forms] is room."""
     many = len(sums)
@@ -102,15 +132,7 @@ def objective(terms: Floats, own: Floats, bits: int, m: Measures, sums: Floats) 
     cycles = sums[2]
     for form in range(3, many):
         cycles = max(cycles, sums[form])
-    result = 1.0
-    if m.powers[0] != 0.0:
-        energy = sums[0] + m.static[0] * cycles
-        result *= energy if m.powers[0] == 1.0 else energy ** m.powers[0]
-    if m.powers[1] != 0.0:
-        result *= cycles if m.powers[1] == 1.0 else cycles ** m.powers[1]
-    if m.powers[2] != 0.0:
-        result *= sums[1] if m.powers[2] == 1.0 else sums[1] ** m.powers[2]
-    return result
+    return product(sums[0] + m.static[0] * cycles, cycles, sums[1], m.powers)
 
 
 @kernel
@@ -136,9 +158,10 @@ def multiply(
 @kernel
 def join(
     c: Choices, m: Measures, at: Ints, terms: Floats, use: Floats, codes: Ints, sums: Floats,
-    values: Floats, rows: Ints,
+    known: float, values: Floats, rows: Ints,
 ) -> int:  # fmt: skip
-    """List legal combinations with their objective, until all are or there is no more room.
+    """List legal combinations with their objective, until all are or there is no more room; none
+    that is above the best, or the best ``known``, by more than ENOUGH.
 
     at      [families]           room for the choice of each family
     terms   [families + 1, terms], use [families + 1, usage columns]: products so far; the first
@@ -160,6 +183,8 @@ def join(
         multiply(c.use, c.ties, c.which, c.tied_use, at, depth, False, use)
         if not fits(use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
             continue
+        if least_of(use[depth + 1], c.most[depth + 1], m) > known * ENOUGH:
+            continue
         if not last:
             multiply(c.terms, c.ties, c.which, c.tied, at, depth, False, terms)
             codes[depth + 1, BITS], codes[depth + 1, KIND] = bits, kind
@@ -170,6 +195,9 @@ def join(
             continue
         multiply(c.terms, c.ties, c.which, c.tied, at, depth, True, terms)
         values[count] = objective(terms[depth], terms[many], bits, m, sums)
+        if values[count] > known * ENOUGH:
+            continue
+        known = min(known, values[count])
         for family in range(many):
             rows[count, family] = at[family]
         count += 1
@@ -181,7 +209,14 @@ def join(
 class Joiner:
     """Values combinations of which few are legal, by ``joining.join``."""
 
-    def __init__(self, tables: LayerTables, weights: MachineWeights, goal: Objective) -> None:
+    def __init__(
+        self,
+        tables: LayerTables,
+        weights: MachineWeights,
+        goal: Objective,
+        least: Mapping[str, float],
+    ) -> None:
+        """``least`` are measures that no mapping on one PE is below."""
         self.tables, self.patterns = tables, tables.patterns
         each = [weights.of(bits) for bits in self.patterns]
         most = max(self.patterns) + 1
@@ -198,6 +233,10 @@ class Joiner:
             np.full((most, many, parts, 3), -1.0),
             np.zeros((most, many)),
             tables.covered.ravel(),
+            np.array(
+                [least["energy"] - weights.static * least["cycles"], least["dram"], least["cycles"]]
+            ),
+            np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
         )
         for bits, w in zip(self.patterns, each, strict=True):
             self.measures.forms[bits] = w.forms[:, self.used].T
@@ -208,9 +247,9 @@ class Joiner:
                     whole = unit != 1 or not float(word).is_integer()
                     self.measures.parts[bits, i, n] = column, word * times / unit, whole
 
-    def join(self, picks: Sequence[Ints]) -> tuple[Ints, Floats]:
+    def join(self, picks: Sequence[Ints], known: float) -> tuple[Ints, Floats]:
         """Legal combinations of these choices [combinations, families], at most MOST_JOINED, and
-        their values.
+        their values; those above the best, or the best ``known``, by more than ENOUGH are left out.
         """
         t = self.tables
         order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
@@ -228,9 +267,10 @@ class Joiner:
         which = np.zeros((len(ties), begins[-1]), np.int64)
         tied = np.ones((len(ties), *shape, len(self.used)))
         tied_use = np.ones((len(ties), *shape, len(t.whole)))
-        least = np.ones((len(picks) + 1, len(t.whole)))
+        least, most = np.ones((len(picks) + 1, len(t.whole))), np.ones((len(picks) + 1, 2))
         for n in range(len(picks) - 1, -1, -1):
             least[n] = least[n + 1] * use[n].min(axis=0)
+            most[n] = most[n + 1] * use[n][:, :2].max(axis=0)
         for n, tie in enumerate(ties):
             o, f = place[tie.outer], place[tie.filter]
             which[n, begins[o] : begins[o + 1]] = own[o]
@@ -250,6 +290,7 @@ class Joiner:
             tied,
             tied_use,
             least,
+            most,
         )
         deep = len(picks) + 1
         terms, usage = np.empty((deep, len(self.used))), np.empty((deep, len(t.whole)))
@@ -257,7 +298,8 @@ class Joiner:
         values, rows = np.empty(MOST_JOINED), np.empty((MOST_JOINED, len(picks)), np.int64)
         count = join(
             choices, self.measures, np.zeros(len(picks), np.int64), terms, usage,
-            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]), values, rows,
+            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]),
+            known, values, rows,
         )  # fmt: skip
         listed = np.empty((count, len(picks)), np.int64)
         for n, f in enumerate(order):

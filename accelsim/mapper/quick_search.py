@@ -212,7 +212,9 @@ class _QuickSearch:
             if self.whole:
                 self._visit(self.every)
             else:
-                self._descend(self._start(ruled), self.every)
+                start = self._start(ruled)
+                value, _ = self._visit([np.array([i]) for i in start])
+                self._descend(start if np.isfinite(value) else self._start(None), self.every)
         self._time()
 
     def _fitting(self, every: list[Ints]) -> list[Ints]:
@@ -351,8 +353,9 @@ class _QuickSearch:
         """As ``_visit``, where few combinations are legal (``joining``)."""
         self.tick()
         if self.joiner is None:
-            self.joiner = Joiner(self.tables, self.weights, self.goal)
-        choices, value = self.joiner.join(picks)
+            self.joiner = Joiner(self.tables, self.weights, self.goal, self.least(1))
+        known = self.values[0] if len(self.values) else np.inf
+        choices, value = self.joiner.join(picks, known)
         self.state.valued += len(value)
         if not len(value):
             return np.inf, self.pool[:0]
@@ -443,21 +446,29 @@ class _QuickSearch:
 
     def floor(self, pes: float) -> float:
         """What no mapping is below that has work for so many PEs at most: every word crosses each
-        boundary once.
+        boundary once, and every MAC has its operands.
         """
+        low = self.least(pes)
+        return float(self.goal.of(low)) * (1 - EQUAL)
+
+    def least(self, pes: float) -> dict[str, float]:
+        """The measures of ``floor``."""
         whole, arch = self.tables.skeleton, self.weights.arch
         nest = Skeleton(
             whole.problem, arch, whole.keep, whole.loops, whole.fused, self.tables.final(0)
         )
-        once = {b: words_used(nest.problem, b.tensor) for b in nest.boundaries}
-        moves = {b: moved.Moved(n, n, n, n, 0) for b, n in once.items()}
+        moves = {}
+        for b in nest.boundaries:
+            once: float = words_used(nest.problem, b.tensor)
+            macs = self.tables.of_macs.get(b, once)
+            read = macs if b.parent == nest.levels - 1 else once
+            moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
         cycles = int(-(-nest.problem.macs // max(pes, 1)))
-        low = {
+        return {
             "energy": _energy(nest, moves, cycles),
             "cycles": cycles,
             "dram": outermost_bits(nest, moves),
         }
-        return float(self.goal.of(low)) * (1 - EQUAL)
 
 
 def _with_rule(

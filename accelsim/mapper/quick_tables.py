@@ -48,7 +48,7 @@ from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
-from accelsim.mapping.skeleton import Skeleton, SlidingRank
+from accelsim.mapping.skeleton import Boundary, Skeleton, SlidingRank
 from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
@@ -114,6 +114,24 @@ class LayerTables:
     def space(self) -> int:
         """Combinations of choices."""
         return prod(len(t) for t in self.tiles)
+
+    @cached_property
+    def of_macs(self) -> dict[Boundary, float]:
+        """Words that the MACs take or let go over each boundary to them: the same whatever the
+        tiles, as a MAC has no history.
+        """
+        terms = self.constant.copy()
+        for own in self.own:
+            terms *= own[0]
+        for tie in self.ties.values():
+            terms *= tie.terms[0, tie.which[0]]
+        counts = dict(zip(self.columns, (terms @ self.signs).tolist(), strict=True))
+        acc, last = self.skeleton.problem.accumulated, self.skeleton.levels
+        return {
+            b: counts[b, "drained" if b.tensor == acc else "taken"]
+            for b in self.skeleton.boundaries
+            if b.child == last
+        }
 
     def tile_row(self, choice: Sequence[int]) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
