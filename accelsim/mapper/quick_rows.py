@@ -19,11 +19,10 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.mapper.space import _fits_array, options
+from accelsim.mapper.space import divisors, fits_array
 from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
 
 Ints = npt.NDArray[np.int64]
-MOST = 1 << 15  # choices of a family; finer than this, even tiles are left out
 
 
 def quick_rows(skeleton: Skeleton, family: Chain) -> tuple[Ints, Ints]:
@@ -33,7 +32,7 @@ def quick_rows(skeleton: Skeleton, family: Chain) -> tuple[Ints, Ints]:
     loops = [skeleton.loops[i] for i in family.loops]
     tiles = _listed(skeleton, family, loops)
     trips = np.stack(most_trips(skeleton, family, list(tiles.T), np.minimum), axis=1)
-    fits = _fits_array(skeleton, loops, trips)
+    fits = fits_array(skeleton, loops, trips)
     return tiles[fits], trips[fits]
 
 
@@ -80,11 +79,12 @@ def _run(skeleton: Skeleton, loops: Sequence[OpenLoop], at: int) -> tuple[int, b
 @lru_cache(maxsize=1 << 14)
 def _options(entering: int, room: int, alone: bool) -> tuple[int, ...]:
     """Tiles a range is cut to, rising, where loops over ``room`` PEs follow."""
-    tiles = set(options(entering, "divisors"))
+    tiles = set(divisors(entering))
     if room:
         tiles |= {min(entering, room), -(-entering // -(-entering // room))}
         if alone and room <= 256:
-            tiles |= {t for t in options(entering, "even") if t <= room}
+            most = min(room, entering)
+            tiles |= {t for t in range(1, most + 1) if t == -(-entering // -(-entering // t))}
     return tuple(sorted(tiles))
 
 

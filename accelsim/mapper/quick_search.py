@@ -113,7 +113,7 @@ def quick_mapping(
         stopped, state.rest = "limit", 0.0
     rule = _with_rule(problem, arch, ruled, goal, state)
     if state.best is None:
-        choose(problem, arch, flow)  # says why
+        full_measures(Nest(problem, arch, choose(problem, arch, flow)))  # says why
         raise MappingError(
             "no mapping was found within the limit" if stopped
             else f"no mapping under {flow.name} is legal on {arch.name}"
