@@ -22,6 +22,7 @@ for arch, dataflows in machines.items():
 small = {"levels.glb.capacity_bytes": 300}  # tiles that overlap
 acc.simulate(layer, "eyeriss", "rs", engine="cycle", overrides=small)
 acc.simulate(acc.Gemm(m=40, n=40, k=400), "eyeriss", "is")  # (k, x) pairs that stay
+acc.simulate(acc.Conv2d(M=96, C=96, H=13, W=13, R=3, S=3), "eyeriss", "rs", tiles="best")
 """
 
 

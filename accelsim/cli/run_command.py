@@ -43,8 +43,10 @@ from accelsim.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from accelsim.mapper.effort import Effort
     from accelsim.results.result import Result
     from accelsim.results.simulate import Engine
+    from accelsim.results.tiles import Tiles
     from accelsim.workload.problem import Direction
 
 
@@ -58,9 +60,29 @@ if TYPE_CHECKING:
     help="Dataflows: names of `accelsim list` or YAML files, with commas.",
 )
 @click.option(
+    "--best-of",
+    metavar="D,D[,...]",
+    help="Of these dataflows each layer's best too, as `best`; --dataflow best: of all shipped.",
+)
+@click.option(
     "--mapping",
     metavar="M",
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
+)
+@click.option(
+    "--tiles",
+    type=click.Choice(["rule", "best"]),
+    help="The fixed rule's tiles (as is), or the best found: never worse than the rule's.",
+)
+@click.option(
+    "--objective",
+    metavar="OBJECTIVE",
+    help="With --tiles best: energy, cycles, edp (as is), dram, or a product of these.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "thorough", "proved"]),
+    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
 )
 @click.option(
     "--mapper",
@@ -71,7 +93,7 @@ if TYPE_CHECKING:
     "--limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="With --mapper: seconds a layer, then the best so far.",
+    help="With --mapper or --tiles best: seconds a layer, then the best so far.",
 )
 @layers_option
 @batch_option
@@ -133,7 +155,11 @@ def run(
     arch: str,
     overrides: tuple[str, ...],
     dataflow: str | None,
+    best_of: str | None,
     mapping: str | None,
+    tiles: Tiles | None,
+    objective: str | None,
+    effort: Effort | None,
     mapper: str | None,
     limit: float | None,
     layers: tuple[str, ...],
@@ -158,14 +184,33 @@ def run(
     WORKLOAD is a name of `accelsim list` or a YAML file.  One row per layer and dataflow.
     """
     end_to_end |= fuse_buffers
+    choosing = best_of is not None or dataflow == "best"
     computes = check or engine != "analytic"
     searched = "--mapper searches under a --dataflow, without --mapping"
     arrays = "wants --end-to-end, and --engine event or cycle, or --check"
     whole, fused = "does not go with --end-to-end", "does not go with --fuse-buffers"
     for refused, why in (
-        (dataflow is None and mapping is None, "Missing option '--dataflow' or '--mapping'."),
+        (
+            dataflow is None and mapping is None and best_of is None,
+            "Missing option '--dataflow' or '--mapping'.",
+        ),
+        (best_of is not None and dataflow is not None, "--best-of does not go with --dataflow"),
+        (choosing and mapping is not None, "--best-of does not go with --mapping"),
+        (choosing and mapper is not None, "--best-of does not go with --mapper"),
+        (choosing and end_to_end, f"--best-of {whole}"),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
-        (limit is not None and mapper is None, "--limit wants --mapper"),
+        (
+            limit is not None and mapper is None and tiles != "best",
+            "--limit wants --mapper, or --tiles best",
+        ),
+        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
+        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        (tiles == "best" and fuse_buffers, f"--tiles best {fused}"),
+        (
+            objective is not None and tiles != "best" and not choosing,
+            "--objective wants --tiles best, or --best-of",
+        ),
+        (effort is not None and tiles != "best", "--effort wants --tiles best"),
         (
             timeline is not None and engine != "event",
             f"--timeline wants --engine event, got {engine}",
@@ -199,7 +244,7 @@ def run(
     graph = network.network if end_to_end else None
     steps = len(network.layers if graph is None else graph.nodes)
     with tqdm(
-        total=steps * len((dataflow or "").split(",")),
+        total=None if choosing else steps * len((dataflow or "").split(",")),
         unit="layer",
         disable=not sys.stderr.isatty(),
         leave=False,
@@ -213,7 +258,11 @@ def run(
             network,
             arch,
             dataflow,
+            best_of=best_of,
             mapping=mapping,
+            tiles=tiles,
+            objective=objective,
+            effort=effort,
             mapper=mapper,
             limit=limit,
             engine=engine,

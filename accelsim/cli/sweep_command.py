@@ -13,9 +13,10 @@ from accelsim.cli.frame_tables import SHOWN, brief, chosen_format, frame_format_
 if TYPE_CHECKING:
     from accelsim.explore.columns import Table
     from accelsim.explore.execution import OnError, Swept
+    from accelsim.explore.mapper_request import AnyTiles
     from accelsim.explore.runner import Runner
     from accelsim.explore.study import Study
-    from accelsim.mapper.space import TileChoice
+    from accelsim.mapper.effort import Effort
 
 
 @click.command()
@@ -49,14 +50,19 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tiles",
-    type=click.Choice(["divisors", "even", "all"]),
-    help="With a mapper: tiles that divide, or any.",
+    type=click.Choice(["rule", "best", "divisors", "even", "all"]),
+    help="The fixed rule's, or the best found; with a mapper: tiles that divide, or any.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "thorough", "proved"]),
+    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
 )
 @click.option(
     "--limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="With a mapper: seconds a layer, then the best so far.",
+    help="With a mapper or --tiles best: seconds a layer, then the best so far.",
 )
 @click.option(
     "--guided",
@@ -67,7 +73,8 @@ if TYPE_CHECKING:
 @click.option(
     "--objective",
     metavar="EXPR",
-    help="What --guided makes small: edp (as is), energy, latency, area, or an expression.",
+    help="What --guided makes small: edp (as is), energy, latency, area, or an expression; "
+    "without it what --tiles best does.",
 )
 @click.option(
     "--on-error",
@@ -98,7 +105,8 @@ def sweep(
     scheduler: str | None,
     total: bool | None,
     mapper: str | None,
-    tiles: TileChoice | None,
+    tiles: AnyTiles | None,
+    effort: Effort | None,
     limit: float | None,
     guided: int | None,
     objective: str | None,
@@ -120,8 +128,8 @@ def sweep(
     from accelsim.explore.answers import answers
     from accelsim.explore.study_file import load_study
 
-    if objective is not None and guided is None:
-        raise click.UsageError("--objective goes with --guided")
+    if objective is not None and guided is None and tiles != "best":
+        raise click.UsageError("--objective goes with --guided, or with --tiles best")
     if guided is not None and (plot is not None or total is False or on_error == "raise"):
         raise click.UsageError(
             "--guided gives totals of the points it tried: without --plot, --layers and --on-error"
@@ -129,7 +137,9 @@ def sweep(
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs is for processes of this machine: without --scheduler")
     form = chosen_format(form, output)
-    described = load_study(study).searched(mapper, tiles, limit)
+    described = load_study(study).searched(
+        mapper, tiles, limit, objective if guided is None else None, effort
+    )
     described = replace(described, store=store or described.store)
     if guided is not None:
         return _guided(described, jobs, scheduler, guided, objective or "edp", form, output)

@@ -24,6 +24,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.results import batch
 from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
+from accelsim.results.tiles import TilesRequest
 from accelsim.workload.problem import Problem
 
 NAMED = frozenset((*LEAD, "error"))  # of a row, what is no result of the point
@@ -100,13 +101,19 @@ def one(point: SweepPoint) -> Record:
     """The record of a single point, by ``simulate``, where the mapper is asked for with the ``gap``
     it leaves.
     """
-    item, recipe, gap = point.item, point.item.recipe, {}
+    item, recipe = point.item, point.item.recipe
+    gap: dict[str, Any] = {}
     images, direction = item.problem.N, item.problem.direction
     try:
         mapping: Any = recipe.file
-        if recipe.mapper is not None:
-            best = recipe.mapper.best(item.layer, point.arch, recipe.dataflow, images, direction)
-            mapping, gap = best.mapping, {"gap": best.certificate.gap}
+        if isinstance(recipe.mapper, TilesRequest):
+            assert recipe.dataflow is not None
+            best = recipe.mapper.best(item.problem, point.arch, recipe.dataflow)
+            mapping, gap = best.mapping, {"tiles": best.source, "gap": best.gap}
+        elif recipe.mapper is not None:
+            mapping, gap = recipe.mapper.best(
+                item.layer, point.arch, recipe.dataflow, images, direction
+            )
         row = simulate(
             item.layer,
             point.arch,

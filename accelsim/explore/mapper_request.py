@@ -12,9 +12,14 @@ from accelsim.mapper.any_dataflow import ANY, is_any
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.space import TILES, TileChoice
 from accelsim.mapping.dataflow import Dataflow
-from accelsim.results.best_mapping import Best, map_layer
+from accelsim.mapping.mapping import Mapping
+from accelsim.results.best_mapping import map_layer
+from accelsim.results.tiles import TILES as WHOSE
+from accelsim.results.tiles import Tiles, TilesRequest
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Direction
+
+AnyTiles = TileChoice | Tiles
 
 
 @dataclass(frozen=True)
@@ -29,22 +34,31 @@ class Request:
 
     @classmethod
     def of(
-        cls, mapper: str | bool | None, objective: str | None, tiles: str, limit: float | None
-    ) -> Request | None:
+        cls,
+        mapper: str | bool | None,
+        objective: str | None,
+        tiles: str | None,
+        limit: float | None,
+        effort: str | None = None,
+    ) -> Request | TilesRequest | None:
         """What arguments of a sweep ask for; None if that is the fixed rule.
 
-        ``mapper`` is an objective, or True, which means ``objective``, or edp if that is not given.
-        Raises InputError.
+        ``mapper`` is an objective, or True, which means ``objective``, or edp if that is not given;
+        its ``tiles`` are divisors unless given.  Without one ``tiles`` are ``rule`` or ``best``,
+        and ``effort`` goes with best.  Raises InputError.
         """
         if mapper is None or mapper is False:
-            for key, value, unset in (
-                ("objective", objective, None),
-                ("tiles", tiles, "divisors"),
-                ("limit", limit, None),
-            ):
-                if value != unset:
-                    raise InputError("goes with a mapper", key=key, got=str(value))
-            return None
+            if tiles in TILES:
+                raise InputError("goes with a mapper", key="tiles", got=str(tiles))
+            for key, value in (("objective", objective), ("limit", limit)):
+                if value is not None and tiles != "best":
+                    raise InputError(
+                        "goes with a mapper, or with tiles: best", key=key, got=str(value)
+                    )
+            return TilesRequest.of(WHOSE[0] if tiles is None else tiles, objective, effort, limit)
+        if effort is not None:
+            raise InputError("goes with tiles: best, without a mapper", key="effort", got=effort)
+        tiles = "divisors" if tiles is None else tiles
         if isinstance(mapper, str) and objective is not None:
             raise InputError(
                 f"is given twice, the other is mapper: {mapper}", key="objective", got=objective
@@ -97,9 +111,9 @@ class Request:
         dataflow: Dataflow | None,
         batch: int,
         direction: Direction,
-    ) -> Best:
-        """The mapping of a layer; ``dataflow`` None: any.  Raises MappingError, and
-        KeyboardInterrupt where the search was interrupted.
+    ) -> tuple[Mapping, dict[str, Any]]:
+        """The mapping of a layer, and the ``gap`` it leaves; ``dataflow`` None: any.  Raises
+        MappingError, and KeyboardInterrupt where the search was interrupted.
         """
         best = map_layer(
             layer,
@@ -113,4 +127,4 @@ class Request:
         )
         if best.certificate.stopped == "interrupted":
             raise KeyboardInterrupt
-        return best
+        return best.mapping, {"gap": best.certificate.gap}

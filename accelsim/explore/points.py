@@ -17,6 +17,7 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile, load_dataflow, load_mapping, several, sources
 from accelsim.mapping.mapping import MappingError
 from accelsim.results.simulate import Engine
+from accelsim.results.tiles import TilesRequest
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Problem
 
@@ -36,7 +37,7 @@ class Recipe:
     file: MappingFile | None
     short: str  # the column ``dataflow``
     mapping: str  # the column ``mapping``
-    mapper: Request | None = None
+    mapper: Request | TilesRequest | None = None
 
     def content(self, layer: str) -> str:
         """All of the recipe that determines the mapping of a layer, as text."""
@@ -52,7 +53,7 @@ class Recipe:
 
 
 def recipes(
-    dataflows: Any = None, mapping: Any = None, mapper: Request | None = None
+    dataflows: Any = None, mapping: Any = None, mapper: Request | TilesRequest | None = None
 ) -> list[Recipe]:
     """One recipe per dataflow (a name, a file, an object, several, names with commas), or the one a
     mapping file is.
@@ -74,10 +75,13 @@ def recipes(
     ]
 
 
-def _searched(dataflows: Any, mapping: Any, mapper: Request) -> list[Recipe]:
+def _searched(dataflows: Any, mapping: Any, mapper: Request | TilesRequest) -> list[Recipe]:
+    best = isinstance(mapper, TilesRequest)
     if mapping is not None:
         raise InputError(
-            "searches under dataflows, without a mapping", key="mapper", got=mapper.objective
+            "searches under dataflows, without a mapping",
+            key="tiles" if best else "mapper",
+            got="best" if best else mapper.objective,
         )
     flows = several(dataflows)
     if not flows:
@@ -85,7 +89,10 @@ def _searched(dataflows: Any, mapping: Any, mapper: Request) -> list[Recipe]:
             "must be given: the mapper searches under a dataflow, or any", key="dataflow"
         )
     for flow in flows:
-        mapper.check(flow)
+        if isinstance(mapper, Request):
+            mapper.check(flow)
+        elif is_any(flow):
+            raise InputError("dataflow any goes with a mapper", key="tiles", got="best")
     loaded = [None if is_any(flow) else load_dataflow(flow) for flow in flows]
     return [
         Recipe(flow, None, ANY if flow is None else flow.short, mapper.name, mapper)

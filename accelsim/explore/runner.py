@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.explore.columns import Ids
+from accelsim.explore.mapper_request import Request
 from accelsim.explore.plan import SweepPlan
 from accelsim.explore.pools import (
     AHEAD,
@@ -30,6 +31,7 @@ from accelsim.explore.pools import (
     crew,
 )
 from accelsim.explore.worker import TaskOutcome, VersionError, WorkTask, died, ping, run
+from accelsim.results.tiles import TilesRequest
 from accelsim.version import MODEL_VERSION
 
 BATCH_S = 0.5  # aimed at; no finished point is older than about this before it is given on
@@ -40,6 +42,13 @@ WORTH_S = 3.0  # what must be left to do for them to be started
 
 
 Recall = Callable[[Ids], Ids]  # which of some points are still to do
+
+
+def _long(mapper: Request | TilesRequest | None) -> bool:
+    """Whether a search may take seconds."""
+    return mapper is not None and not (
+        isinstance(mapper, TilesRequest) and mapper.effort == "quick"
+    )
 
 
 class Feeder:
@@ -58,7 +67,7 @@ class Feeder:
         self.seams = np.flatnonzero(np.diff(item[by])) + 1
         self.plan, self.recall, self.workers = plan, recall, 1
         # Searches of the mapper take long, and unequally so: one at a time.
-        searched = any(item.recipe.mapper is not None for item in plan.items)
+        searched = any(_long(item.recipe.mapper) for item in plan.items)
         self.most = 1 if searched else MOST
         self.base = plan.machines.digest
         self.at, self.size, self.per_point = 0, 1, 0.0

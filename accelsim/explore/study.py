@@ -20,9 +20,12 @@ from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.validation import argument, check_fields
 from accelsim.explore.execution import OnError, carry_out
 from accelsim.explore.guided_search import guided
-from accelsim.explore.mapper_request import Request
+from accelsim.explore.mapper_request import AnyTiles, Request
 from accelsim.explore.plan import SweepPlan, plan
+from accelsim.mapper.effort import Effort
 from accelsim.results.simulate import ENGINES, Engine
+from accelsim.results.tiles import TILES as WHOSE
+from accelsim.results.tiles import TilesRequest
 from accelsim.workload.problem import ACCUMULATED, Direction
 
 if TYPE_CHECKING:
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from accelsim.explore.runner import Runner
     from accelsim.explore.study_file import StudyFile
     from accelsim.hardware.architecture import Architecture
-    from accelsim.mapper.space import TileChoice
     from accelsim.mapping.dataflow import Dataflow
     from accelsim.mapping.files import MappingFile
     from accelsim.mapping.mapping import Mapping as LoopNest
@@ -81,8 +83,9 @@ class Study(Displayed):
     dataflows: Flows | None = None
     mapping: Named | LoopNest | MappingFile | None = None
     mapper: str | bool | None = None
-    objective: str | None = None  # of the mapper
-    tiles: TileChoice = "divisors"
+    objective: str | None = None  # of the mapper, or of tiles best
+    tiles: AnyTiles | None = None  # rule or best; of the mapper: divisors, even or all
+    effort: Effort | None = None  # of tiles best
     limit: float | None = None  # seconds a layer
     layers: Sequence[str] = ()
     engine: Engine = "analytic"
@@ -110,18 +113,35 @@ class Study(Displayed):
         return f"Study({', '.join(told)})"
 
     @property
-    def mapper_request(self) -> Request | None:
-        """What is asked of the mapper; None: tiles are those of the fixed rule."""
-        return Request.of(self.mapper, self.objective, self.tiles, self.limit)
+    def mapper_request(self) -> Request | TilesRequest | None:
+        """What is searched for; None: tiles are those of the fixed rule."""
+        return Request.of(self.mapper, self.objective, self.tiles, self.limit, self.effort)
 
-    def searched(self, mapper: str | None, tiles: TileChoice | None, limit: float | None) -> Study:
-        """The study with the mapper's objective, tiles or limit in place of its own, where they
-        are given.  Raises InputError where they do not go with the rest.
+    def searched(
+        self,
+        mapper: str | None,
+        tiles: AnyTiles | None,
+        limit: float | None,
+        objective: str | None = None,
+        effort: Effort | None = None,
+    ) -> Study:
+        """The study with what is given in place of its own mapper, tiles, limit, objective and
+        effort.  Raises InputError where they do not go with the rest.
         """
-        options: dict[str, Any] = {"mapper": mapper, "tiles": tiles, "limit": limit}
+        options: dict[str, Any] = {
+            "mapper": mapper,
+            "tiles": tiles,
+            "limit": limit,
+            "objective": objective,
+            "effort": effort,
+        }
         options = {name: value for name, value in options.items() if value is not None}
         if mapper is not None:
             options["objective"] = None
+            if self.tiles in WHOSE and tiles is None:
+                options |= {"tiles": None, "effort": None}
+        elif tiles in WHOSE:
+            options = {"mapper": None, "objective": None, "effort": None, "limit": None} | options
         return replace(self, **options)
 
     def plan(self) -> SweepPlan:
@@ -193,7 +213,7 @@ _DEFAULTS = {f.name: f.default for f in fields(Study)}
 
 def together(study: Study | StudyFile) -> None:
     """Raises InputError for keys of a study, or of a study file, that do not go together."""
-    Request.of(study.mapper, study.objective, study.tiles, study.limit)
+    Request.of(study.mapper, study.objective, study.tiles, study.limit, study.effort)
     if study.points is not None and (study.grid or study.zipped):
         raise InputError("goes without grid and zipped", key="points")
 

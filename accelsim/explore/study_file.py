@@ -21,8 +21,9 @@ from accelsim.base.frozen import Frozen
 from accelsim.base.shipped import SUFFIXES
 from accelsim.base.validation import checked, validate
 from accelsim.base.yaml_reading import YamlSource, read_yaml
+from accelsim.explore.mapper_request import AnyTiles
 from accelsim.explore.study import Study, placed, together
-from accelsim.mapper.space import TileChoice
+from accelsim.mapper.effort import Effort
 from accelsim.results.simulate import Engine
 from accelsim.workload.layers import Name
 from accelsim.workload.problem import Direction
@@ -107,9 +108,10 @@ class StudyFile(Displayed, Frozen):
 
     ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each
     other; keys of a ``zipped`` group move together; ``points`` lists overrides instead.
-    ``constraints`` are conditions that keep an architecture. The mapper's objective is given as
-    mapper, or as objective beside mapper: true; limit is in seconds a layer. Files are named
-    relative to the study's own folder.
+    ``constraints`` are conditions that keep an architecture. Tiles are the rule's, or best: those
+    of least objective (edp) for an effort (quick, thorough, proved). The mapper's objective is
+    given as mapper, or as objective beside mapper: true; limit is in seconds a layer. Files are
+    named relative to the study's own folder.
     """
 
     name: Name = ""
@@ -121,7 +123,8 @@ class StudyFile(Displayed, Frozen):
     mapping: str | None = None
     mapper: bool | str | None = None
     objective: str | None = None
-    tiles: TileChoice = Study.tiles
+    tiles: AnyTiles | None = Study.tiles
+    effort: Effort | None = None
     limit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     grid: FileAxes = Field(default_factory=dict)
     zipped: Annotated[tuple[FileAxes, ...], Field(strict=False)] = ()

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from accelsim.explore.mapper_request import AnyTiles
     from accelsim.explore.pools import DaskClient
     from accelsim.explore.progress import Report
     from accelsim.explore.study import Axes, Flows, Named, Networks, Points
     from accelsim.hardware.architecture import Architecture
-    from accelsim.mapper.space import TileChoice
+    from accelsim.mapper.effort import Effort
     from accelsim.mapping.files import MappingFile
     from accelsim.mapping.mapping import Mapping as LoopNest
 
@@ -40,7 +41,8 @@ def sweep(
     mapping: Named | LoopNest | MappingFile | None = None,
     mapper: str | bool | None = None,
     objective: str | None = None,
-    tiles: TileChoice = Study.tiles,
+    tiles: AnyTiles | None = Study.tiles,
+    effort: Effort | None = None,
     limit: float | None = None,
     engine: Engine = Study.engine,
     direction: Direction = Study.direction,
@@ -64,9 +66,11 @@ def sweep(
     ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by
     ``seed``.
 
-    Tiles are those of the fixed rule, or with ``mapper`` those ``map_layer`` chooses: ``mapper`` is
-    its objective, or True with ``objective`` (edp if not given); ``tiles`` and ``limit`` (seconds a
-    layer) are its own, a dataflow may be ``any``. Its rows have a column ``gap``.
+    Tiles are those of the fixed rule; with ``tiles="best"`` the best found for an ``effort``, of
+    least ``objective`` (edp if not given), as in ``simulate``; or with ``mapper`` those
+    ``map_layer`` chooses: ``mapper`` is its objective, or True with ``objective``; ``tiles`` and
+    ``limit`` (seconds a layer) are then its own, a dataflow may be ``any``.  Rows of a search have
+    a column ``gap``.
 
     ``store`` is an SQLite file: points in it are not evaluated again, finished ones are added about
     every half second. ``jobs`` processes work (1: this one alone; by default as many as there are
@@ -85,8 +89,8 @@ def sweep(
     study = Study(
         workload, arch, grid, points=points, zipped=zipped, sample=sample,
         constraints=constraints, dataflows=dataflows, mapping=mapping, mapper=mapper,
-        objective=objective, tiles=tiles, limit=limit, engine=engine, direction=direction,
-        batch=batch, total=total, store=store, seed=seed, name=name,
+        objective=objective, tiles=tiles, effort=effort, limit=limit, engine=engine,
+        direction=direction, batch=batch, total=total, store=store, seed=seed, name=name,
     )  # fmt: skip
     return study.run(jobs=jobs, pool=pool, on_error=on_error, progress=progress)
 
@@ -102,7 +106,8 @@ def search(
     dataflows: Flows | None = None,
     mapping: Named | LoopNest | MappingFile | None = None,
     mapper: str | bool | None = None,
-    tiles: TileChoice = Study.tiles,
+    tiles: AnyTiles | None = Study.tiles,
+    effort: Effort | None = None,
     limit: float | None = None,
     layers: Sequence[str] = (),
     objective: str = "edp",
@@ -133,8 +138,8 @@ def search(
     """
     study = Study(
         workload, arch, grid, points=points, zipped=zipped, constraints=constraints,
-        dataflows=dataflows, mapping=mapping, mapper=mapper, tiles=tiles, limit=limit,
-        layers=layers, engine=engine, direction=direction, batch=batch, store=store, seed=seed,
-        name=name,
+        dataflows=dataflows, mapping=mapping, mapper=mapper, tiles=tiles, effort=effort,
+        limit=limit, layers=layers, engine=engine, direction=direction, batch=batch, store=store,
+        seed=seed, name=name,
     )  # fmt: skip
     return study.search(objective, trials, jobs=jobs, pool=pool, progress=progress).to_frame()

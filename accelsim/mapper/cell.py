@@ -438,42 +438,44 @@ class Cell:
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
         """Every constraint on usage; column 0 is rows, 1 columns, then the stores."""
-        arch = self.skeleton.arch
-        limits = [
-            Limit("array.rows", ((0, 1, 1, 1),), arch.array.rows),
-            Limit("array.cols", ((1, 1, 1, 1),), arch.array.cols),
-        ]
-        for i, name in enumerate(arch.level_names):
-            level = arch.levels[name]
-            if i == 0:
+        return limits_of(self.part, self._stores)
+
+
+def limits_of(part: Skeleton, stores: Sequence[tuple[int, str]]) -> tuple[Limit, ...]:
+    """Every constraint on usage: column 0 is rows, 1 columns, then the ``stores``, each a level and
+    a tensor it keeps.
+    """
+    arch = part.arch
+    limits = [
+        Limit("array.rows", ((0, 1, 1, 1),), arch.array.rows),
+        Limit("array.cols", ((1, 1, 1, 1),), arch.array.cols),
+    ]
+    for i, name in enumerate(arch.level_names):
+        level = arch.levels[name]
+        if i == 0:
+            continue
+        times = 2 if level.double_buffered else 1
+        shared = []
+        for column, (at, tensor) in enumerate(stores, 2):
+            if at != i:
                 continue
-            times = 2 if level.double_buffered else 1
-            shared = []
-            for column, (at, tensor) in enumerate(self._stores, 2):
-                if at != i:
-                    continue
-                each = self.part.word_bits(i, tensor) / 8
-                if tensor in level.partitions:
-                    most = floor(level.partitions[tensor] // times / each + 1e-9)
-                    limits.append(
-                        Limit(f"levels.{name}.partitions.{tensor}", ((column, 1, 1, 1),), most)
-                    )
-                elif level.capacity_bytes is not None:
-                    shared.append((column, each, 1, times))
-            if shared and level.banks and level.capacity_bytes is not None:
-                size = level.capacity_bytes // level.banks
+            each = part.word_bits(i, tensor) / 8
+            if tensor in level.partitions:
+                most = floor(level.partitions[tensor] // times / each + 1e-9)
                 limits.append(
-                    Limit(
-                        f"levels.{name}.banks",
-                        tuple((c, e, size, t) for c, e, _, t in shared),
-                        level.banks,
-                    )
+                    Limit(f"levels.{name}.partitions.{tensor}", ((column, 1, 1, 1),), most)
                 )
-            elif shared and level.capacity_bytes is not None:
-                limits.append(
-                    Limit(f"levels.{name}.capacity_bytes", tuple(shared), level.capacity_bytes)
-                )
-        return tuple(limits)
+            elif level.capacity_bytes is not None:
+                shared.append((column, each, 1, times))
+        if shared and level.banks and level.capacity_bytes is not None:
+            size = level.capacity_bytes // level.banks
+            parts = tuple((c, e, size, t) for c, e, _, t in shared)
+            limits.append(Limit(f"levels.{name}.banks", parts, level.banks))
+        elif shared and level.capacity_bytes is not None:
+            limits.append(
+                Limit(f"levels.{name}.capacity_bytes", tuple(shared), level.capacity_bytes)
+            )
+    return tuple(limits)
 
 
 def leaves_as_it_came(nest: Skeleton, side: BoundarySums) -> bool:
@@ -508,4 +510,11 @@ def same_factors(factors: Sequence[Factor]) -> frozenset[tuple[Factor, int]]:
     return frozenset(Counter(factors).items())
 
 
-__all__ = ["Cell", "ChoiceGroup", "Limit", "leaves_as_it_came", "same_factors"]
+__all__ = [
+    "Cell",
+    "ChoiceGroup",
+    "Limit",
+    "leaves_as_it_came",
+    "limits_of",
+    "same_factors",
+]

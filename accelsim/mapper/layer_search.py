@@ -62,6 +62,16 @@ Outcome = tuple[State, SearchTally, int, list[BoundTable]]  # and the size of th
 
 
 @dataclass(frozen=True)
+class _Budget:
+    """When a search ends before it is through: ``most`` mappings evaluated and timed, or
+    ``patience`` seconds of closed forms.
+    """
+
+    most: tuple[int, int] | None
+    patience: float | None
+
+
+@dataclass(frozen=True)
 class FrontPoint:
     """A mapping and its measures."""
 
@@ -90,11 +100,14 @@ def best_mapping(
     objective: str,
     tiles: TileChoice,
     limit: float | None = None,
+    most: tuple[int, int] | None = None,
+    patience: bool = True,
     progress: Progress | None = None,
 ) -> Chosen:
     """The mapping of least ``objective``, or with ``front`` the one of least energy x cycles.
 
-    ``limit`` in seconds, or an interrupt, ends the search early.  Raises InputError for an
+    ``limit`` in seconds, or an interrupt, ends the search early; so do more than ``most`` mappings
+    evaluated, or timed.  Without ``patience`` nothing else does.  Raises InputError for an
     objective that is none, or that does not go with the dataflow; MappingError naming the
     constraint where no mapping is legal, or saying that none was found in time; KeyboardInterrupt
     if it was interrupted before any was.
@@ -106,7 +119,8 @@ def best_mapping(
     if flow is None:
         outcome = any_dataflow.search(problem, arch, goal, deadline, report)
     else:
-        outcome = _under(problem, arch, flow, goal, tiles, deadline, report)
+        budget = _Budget(most, PATIENCE if patience and deadline is None and most is None else None)
+        outcome = _under(problem, arch, flow, goal, tiles, deadline, report, budget)
     state, tally, space, _ = outcome
     winner = _winner(state, goal)
     if winner is None:
@@ -197,22 +211,23 @@ def _under(
     tiles: TileChoice,
     deadline: float | None,
     progress: Report | None,
+    budget: _Budget,
 ) -> Outcome:
     """The search under a dataflow; it begins with the best of coarser tiles, which are of the space
     and quickly found.
     """
     skeleton = under(problem, arch, flow)
     if tiles == "divisors" or (tiles == "even" and goal is None):
-        return search_tiles(skeleton, tiles, goal, deadline, progress, None)
+        return search_tiles(skeleton, tiles, goal, deadline, progress, None, budget)
     start = monotonic()
     coarser, part = COARSER[tiles]
     part = part if deadline is None else min(part, (deadline - start) / 4)
-    first = _under(problem, arch, flow, goal, coarser, start + part, progress)
+    first = _under(problem, arch, flow, goal, coarser, start + part, progress, budget)
     space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = replace(first[0], rest=0.0)
     if before.stopped != "interrupted":
         try:
-            return search_tiles(skeleton, tiles, goal, deadline, progress, before)
+            return search_tiles(skeleton, tiles, goal, deadline, progress, before, budget)
         except TimeoutError:
             before.stopped = "limit"
         except KeyboardInterrupt:
@@ -235,6 +250,7 @@ def search_tiles(
     deadline: float | None,
     progress: Report | None,
     known: State | None,
+    budget: _Budget | None = None,
 ) -> Outcome:
     """The search of one skeleton, from what is ``known``.  Raises TimeoutError if there is such and
     the tables are not ready by the deadline.
@@ -253,7 +269,8 @@ def search_tiles(
         tally,
         deadline=deadline,
         closed=closed_cycles if lower else None,
-        patience=PATIENCE if deadline is None else None,
+        patience=(PATIENCE if deadline is None else None) if budget is None else budget.patience,
+        most=None if budget is None else budget.most,
         progress=progress,
     )
     if known is not None and known.best is not None:

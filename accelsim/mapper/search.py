@@ -84,7 +84,8 @@ class Search:
     cycles (``objective`` None).
 
     ``closed`` gives a mapping's cycles where those of the tables are lower bounds; more than
-    ``patience`` seconds of it end the search.
+    ``patience`` seconds of it end the search.  So do more than ``most`` mappings evaluated, or
+    timed: effort that is the same on any machine.
     """
 
     def __init__(
@@ -96,13 +97,14 @@ class Search:
         deadline: float | None = None,
         closed: Closed | None = None,
         patience: float | None = None,
+        most: tuple[int, int] | None = None,
         progress: Progress | None = None,
         starts: int = 8,
         seed: int = 0,
     ) -> None:
         self.tables, self.objective, self.tally = tables, objective, tally
         self.deadline, self.closed, self.progress, self.starts = deadline, closed, progress, starts
-        self.patience, self.spent = patience, 0.0
+        self.patience, self.spent, self.most = patience, 0.0, most
         self.state = State()
         self.rng = np.random.default_rng(seed)
         self.heap: list[tuple[float, int, int, Ints, Floats]] = []
@@ -164,6 +166,11 @@ class Search:
                 return
             if self.patience is not None and self.spent > self.patience:
                 self.state.stopped = f"{self.patience:.0f} s of closed forms"
+                return
+            if self.most is not None and (
+                self.tally.evaluated > self.most[0] or self.tally.timed > self.most[1]
+            ):
+                self.state.stopped = "effort"
                 return
             if self.waiting and (not self.heap or self.waiting[0][0] <= self.heap[0][0]):
                 self._time()

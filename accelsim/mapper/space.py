@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from math import comb, prod
+from math import comb, isqrt, prod
 from typing import Literal
 
 import numpy as np
@@ -55,7 +55,8 @@ def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
 
 def divisors(n: int) -> list[int]:
     """Divisors of n in rising order."""
-    return [d for d in range(1, n + 1) if n % d == 0]
+    small = [d for d in range(1, isqrt(n) + 1) if n % d == 0]
+    return small + [n // d for d in reversed(small) if d * d != n]
 
 
 def options(whole: int, tiles: TileChoice) -> Sequence[int]:
@@ -180,14 +181,14 @@ def rows(
         plain = _PlainRows(skeleton, family.name, loops, tiles, tick)
         listed, unfit = plain.listed(), not plain.only_best
     trips = np.stack(most_trips(skeleton, family, list(listed.T), np.minimum), axis=1)
-    fits = _fits_array(skeleton, loops, trips)
+    fits = fits_array(skeleton, loops, trips)
     fitting, trips = listed[fits], trips[fits]
     if unfit or tiles != "all":
         return TileRows(fitting, trips, 0, total - len(fitting))
     return TileRows(fitting, trips, total - len(listed), len(listed) - len(fitting))
 
 
-def _fits_array(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
+def fits_array(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
     """Which choices find room on the array [choices]; ``trips`` [choices, loops]."""
     array = skeleton.arch.array
     fits = np.ones(len(trips), bool)
@@ -348,4 +349,14 @@ def _most(skeleton: Skeleton, dim: str, level: int) -> int:
     return int(size)
 
 
-__all__ = ["TILES", "TileChoice", "TileRows", "count", "divisors", "options", "rows", "under"]
+__all__ = [
+    "TILES",
+    "TileChoice",
+    "TileRows",
+    "count",
+    "divisors",
+    "fits_array",
+    "options",
+    "rows",
+    "under",
+]

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pydantic import ConfigDict, model_validator
 
@@ -141,7 +142,8 @@ class MappingSource:
     """``mapping_of(layer, problem, arch)`` gives a mapping or raises MappingError; the rest is how
     it is called.
 
-    ``flow`` is the dataflow whose rule it is; None of a mapping file.
+    ``flow`` is the dataflow whose tiles it has, by its rule or by a search; None of a mapping file.
+    ``told`` of a search says how it went: columns ``tiles``, ``gap`` and ``search_stopped``.
     """
 
     dataflow: str  # the column of that name: a dataflow's short name, or a mapping's own
@@ -149,6 +151,7 @@ class MappingSource:
     mapping: str  # the column of that name: ``rule``, or the file's stem
     mapping_of: Callable[[str, Problem, Architecture], Mapping]
     flow: Dataflow | None = None
+    told: Callable[[Problem, Architecture], Map[str, Any]] | None = None
 
 
 def sources(

@@ -132,6 +132,8 @@ def layer_row(
     energy = moved.energy(nest, told.moves, problem.macs, spent["time_s"])
     columns = lead | spent | efficiency(lead | spent | energy) | energy
     columns |= {"bit_exact": exact, "error": differs, "set": override_text(overrides)} | words
+    if source.told is not None:
+        columns |= source.told(problem, arch)
     if (large := beyond(columns)) is not None:
         return refused(lead, arch, source, how, overrides, large), None
     known = provenance(arch, nest, how.seed, overrides)

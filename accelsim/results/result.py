@@ -378,7 +378,7 @@ def _given(text: str, path: str | Path | None) -> str:
 # Totals -------------------------------------------------------------------------------------------
 
 # What has no sum: text, and the distance of one tensor from the float network.
-NOT_SUMMED = ("error", "operator", "resident", "snr_db")
+NOT_SUMMED = ("error", "operator", "resident", "snr_db", "tiles", "search_stopped", "best_dataflow")
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -409,7 +409,7 @@ def _together(key: str, values: list[Any]) -> Any:
         return None
     if key == "bit_exact":
         return all(values)
-    if key.startswith("area_") or key == "resident_bytes":
+    if key.startswith("area_") or key in ("resident_bytes", "gap"):
         return max(values)
     return sum(values)
 

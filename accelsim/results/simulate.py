@@ -36,6 +36,7 @@ from accelsim.base.errors import InputError
 from accelsim.base.limits import plain_value
 from accelsim.base.validation import checked
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
+from accelsim.mapper.effort import Effort
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import (
     DataflowLike,
@@ -48,8 +49,10 @@ from accelsim.mapping.files import (
 )
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule import kept
+from accelsim.results.best_dataflow import candidates, is_best, with_best
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Asked, Result
+from accelsim.results.tiles import TILES, Tiles, TilesRequest
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -73,7 +76,11 @@ def simulate(
     arch: ArchitectureLike,
     dataflow: DataflowsLike | None = None,
     *,
+    best_of: DataflowsLike | None = None,
     mapping: MappingLike | None = None,
+    tiles: Tiles | None = None,
+    objective: str | None = None,
+    effort: Effort | None = None,
     mapper: str | None = None,
     limit: float | None = None,
     engine: Engine = "analytic",
@@ -100,9 +107,18 @@ def simulate(
         the names of those to run, all unless given.  ``batch`` (at least 1) stands in place of the
         workload's own, ``overrides`` are dotted keys of the architecture.
 
+        With ``best_of`` in place of ``dataflow``, several dataflows, each layer's best of them
+        comes once more under the name ``best``, so that totals have it beside one dataflow for all;
+        ``dataflow="best"`` is the best of all that are shipped.
+
     Under which mapping
         The fixed rule's, unless ``mapping`` is given, a file or an object; a dataflow is then no
-        more than a name.  With ``mapper``, an objective as in ``map_layer``, the best that is found
+        more than a name.  With ``tiles="best"`` the best tiles that are found under each dataflow,
+        never worse than the rule's: those of least ``objective`` (edp, or as in ``map_layer``), for
+        an ``effort`` of ``quick`` (milliseconds a layer), ``thorough`` or ``proved``, counted in
+        candidates, so that the same call has the same mapping; ``limit`` may end it sooner.  Rows
+        say in ``tiles`` where the mapping is from and in ``gap`` how far it may be from the best.
+        With ``mapper``, an objective as in ``map_layer``, the best that is found
         under each dataflow, ``any`` included, in ``limit`` seconds a layer; the searches take
         ``processes`` at once and are kept in ``Result.searches``.
 
@@ -130,15 +146,29 @@ def simulate(
     given = dict(locals())  # as they were given, for ``Result.asked``
     end_to_end |= fuse_buffers
     how = _how(engine, check, seed, timeline, sample_folds)
+    best = is_best(dataflow)
+    choosing = best or best_of is not None
     forward = "does not go with end_to_end, which runs the whole network forward"
     for option, refused, why in (
         ("direction", end_to_end and direction != "forward", forward),
         ("layers", end_to_end and bool(layers), forward),
         ("data", data is not None and not end_to_end, "belongs to end_to_end"),
         ("weights", weights is not None and not end_to_end, "belongs to end_to_end"),
-        ("limit", limit is not None and mapper is None, "belongs to mapper"),
+        (
+            "limit",
+            limit is not None and mapper is None and tiles != "best",
+            "belongs to mapper, or to tiles best",
+        ),
         ("mapping", mapping is not None and mapper is not None, "does not go with mapper"),
         ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
+        ("fuse_buffers", fuse_buffers and tiles == "best", "does not go with tiles best"),
+        ("tiles", tiles is not None and mapper is not None, "does not go with mapper"),
+        ("best_of", best and best_of is not None, "does not go with dataflow best"),
+        ("best_of", best_of is not None and dataflow is not None, "does not go with dataflow"),
+        ("dataflow best", choosing and mapping is not None, "does not go with mapping"),
+        ("dataflow best", choosing and mapper is not None, "does not go with mapper"),
+        ("dataflow best", choosing and end_to_end, "does not go with end_to_end"),
+        ("tiles", tiles is not None and mapping is not None, "does not go with mapping"),
     ):
         if refused:
             raise ValueError(f"{option}: {why}")
@@ -160,8 +190,16 @@ def simulate(
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
-        rows = tuple(row for s in sources(dataflow, mapping) for row in rows_of(s))
-        return Result(rows, asked=asked)
+        wanted = objective if tiles == "best" or not choosing else None
+        request = TilesRequest.of(tiles or TILES[0], wanted, effort, limit)
+        flows = candidates(best_of) if choosing else dataflow
+        chosen = sources(flows, mapping) if request is None else request.sources(flows)
+        rows = tuple(row for s in chosen for row in rows_of(s))
+        told = with_best(list(rows), objective, named=not best) if choosing else rows
+        return Result(tuple(told), asked=asked)
+    for key, value in (("objective", objective), ("effort", effort)):
+        if value is not None:
+            raise InputError("goes with tiles: best", key=key, got=value)
     from accelsim.results.map_network import map_network
 
     search = partial(

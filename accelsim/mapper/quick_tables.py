@@ -1,0 +1,433 @@
+"""What one layer's choices of tiles count, as tables that every machine of one structure shares.
+
+Counts are signed products of one factor a chain (``engines/analytic/closed_form.py``); where a
+filter slides a factor depends on two.  ``LayerTables`` works the factors out for every choice of
+every family (``quick_rows``): ``own`` holds what one family decides, ``ties`` what two do together.
+Nothing in it depends on capacities, widths, prices or clocks.  So a sweep over machines makes it
+once a layer and asks ``MachineWeights`` (``quick_weights``) what each count costs.
+
+Three things hang on which loops make more than one trip.  Whether a sum is final at a level is a
+number for each choice (``unfinished``).  The lines of a systolic array, and (k, x) pairs, are those
+of the skeleton with all its loops; combinations of choices for which they would differ are not
+``covered``: they are choices of a skeleton ``without`` the loops that are none.
+
+(k, x) pairs that a chunk keeps are counted as though no padding cut them: where there is padding
+that is at most too many, so reads are never more than they will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.engines.analytic.array_time import on_lines
+from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Factor
+from accelsim.engines.analytic.rank_sums import (
+    ADVANCES,
+    GROUPS,
+    HELD,
+    KEPT,
+    LEFT,
+    ChainSums,
+    Cuts,
+    FormulaSums,
+    SlideSums,
+    chain_table,
+    different_rows,
+    slide_largest,
+    slide_table,
+)
+from accelsim.mapper.lower_cycles import Column
+from accelsim.mapper.quick_rows import quick_rows
+from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
+from accelsim.mapping.mapping import FUSED, MappingError
+from accelsim.mapping.skeleton import Boundary, Skeleton, SlidingRank
+from accelsim.workload.problem import TENSORS
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass
+class Tie:
+    """What two families decide together: outputs and the filter that slides over them.
+
+    ``outer, filter``  the families
+    ``which``  [choices of ``filter``]: which of its different filter tiles each has
+    ``terms``  [choices of ``outer``, filter tiles, terms] and
+    ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
+    """
+
+    outer: int
+    filter: int
+    which: Ints
+    terms: Floats
+    use: Floats
+    classes: tuple[int, ...] = ()  # [terms]: equal columns have one number
+
+
+class LayerTables:
+    """Tables of a layer under a dataflow, on machines of one structure whose array has the same
+    sides.
+
+    ``tiles, trips``  of each family [choices, its loops]
+    ``own``           of each family [choices, terms]
+    ``ties``          factors of two families
+    ``signs``         [terms, columns]: how terms make ``columns``
+    ``usage``         of each family [choices, 2 + stores]: rows, columns, words of each of
+                      ``stores`` (level, tensor)
+    ``unfinished``    of each family [choices]: a bit for each level at which it leaves sums
+                      unfinished
+    ``classes``       of each family [terms]: equal columns of ``own`` have one number
+    ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
+    ``others``        loops that uncovered combinations have not, with the most rows and columns
+                      these use
+    ``exact``         whether every count is exact, or reads may be too few
+    """
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.skeleton = skeleton
+        self.families = skeleton.families
+        self.home = {f.name: i for i, f in enumerate(self.families)}
+        listed = [quick_rows(skeleton, f) for f in self.families]
+        self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
+        self.exact = True
+        self._without: dict[frozenset[int], LayerTables] = {}
+        self.stores = [
+            (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
+        ]
+        self._tie()
+        self._count()
+        self._use()
+        self._bits()
+        self._cover()
+
+    @property
+    def space(self) -> int:
+        """Combinations of choices."""
+        return prod(len(t) for t in self.tiles)
+
+    @cached_property
+    def of_macs(self) -> dict[Boundary, float]:
+        """Words that the MACs take or let go over each boundary to them: the same whatever the
+        tiles, as a MAC has no history.
+        """
+        terms = self.constant.copy()
+        for own in self.own:
+            terms *= own[0]
+        for tie in self.ties.values():
+            terms *= tie.terms[0, tie.which[0]]
+        counts = dict(zip(self.columns, (terms @ self.signs).tolist(), strict=True))
+        acc, last = self.skeleton.problem.accumulated, self.skeleton.levels
+        return {
+            b: counts[b, "drained" if b.tensor == acc else "taken"]
+            for b in self.skeleton.boundaries
+            if b.child == last
+        }
+
+    def tile_row(self, choice: Sequence[int]) -> tuple[int, ...]:
+        """The tile of each loop of the skeleton, by a choice for each family."""
+        tiles = [1] * len(self.skeleton.loops)
+        for family, rows, at in zip(self.families, self.tiles, choice, strict=True):
+            for loop, tile in zip(family.loops, rows[at].tolist(), strict=True):
+                tiles[loop] = tile
+        return tuple(tiles)
+
+    def _tie(self) -> None:
+        """Outputs and filters of two families, and the different filter tiles there are."""
+        nest = self.skeleton
+        self.ties: dict[tuple[int, int], Tie] = {}
+        for e, r in (("E", "R"), ("F", "S")):
+            chains = [nest.chain_of[d] for d in (e, r)]
+            if not all(c.name in self.home for c in chains):
+                continue
+            outer, taps = (self.home[c.name] for c in chains)
+            if (outer, taps) in self.ties:
+                continue
+            own = {"R", "S"} & set(chains[1].parts)
+            reads = [n for n, i in enumerate(chains[1].loops) if nest.loops[i].dim in own]
+            first, which = different_rows(self.tiles[taps][:, reads])
+            shape = len(self.tiles[outer]), len(first)
+            self.ties[outer, taps] = Tie(
+                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 2 + len(self.stores)))
+            )
+
+    # -- counts ------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Every column as signed products, and the factors of every choice."""
+        nest = self.skeleton
+        model = ClosedForm(nest)
+        terms = list(model.factors)
+        signs: dict[Column, dict[int, float]] = {
+            c: {int(t): float(s[t]) for t in np.flatnonzero(s)}
+            for c, s in zip(model.columns, model.matrix.T, strict=True)
+        }
+        sides = {b: BoundarySums(nest, b) for b in nest.boundaries}
+        more: list[tuple[Column, Any]] = [(c, [(1.0, f)]) for c, f in extra_columns(nest)]
+        if on_lines(nest):
+            more += [(c, signed(brackets)) for c, brackets in fold_columns(nest)]
+        more += list(ramp_columns(nest, sides).items())
+        known: dict[frozenset[Factor], int] = {frozenset(t): i for i, t in enumerate(terms)}
+        for column, each in more:
+            of = signs.setdefault(column, {})
+            for sign, factors in each:
+                at = known.setdefault(frozenset(factors), len(terms))
+                if at == len(terms):
+                    terms.append(tuple(factors))
+                of[at] = of.get(at, 0.0) + sign
+        self.model, self.columns = model, tuple(signs)
+        self.signs = np.zeros((len(terms), len(signs)))
+        for i, of in enumerate(signs.values()):
+            for t, sign in of.items():
+                self.signs[t, i] = sign
+        self.constant = np.ones(len(terms))
+        self.own = [np.ones((len(t), len(terms))) for t in self.tiles]
+        for tie in self.ties.values():
+            tie.terms = np.ones((*tie.terms.shape[:2], len(terms)))
+        uses: dict[Any, list[tuple[int, int]]] = {}
+        for t, factors in enumerate(terms):
+            for f in factors:
+                uses.setdefault(f.table, []).append((t, f.column))
+        for table, places in uses.items():
+            self._multiply(table, np.array([p[0] for p in places]), [p[1] for p in places])
+        self.classes = [_classes(own) for own in self.own]
+        for tie in self.ties.values():
+            tie.classes = _classes(tie.terms.reshape(-1, len(terms)))
+
+    def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
+        """Let a table of sums into the products that have it as a factor."""
+        if isinstance(table, SlideSums):
+            self._slide(table, terms, columns)
+        elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
+            self._pairs(table, terms)
+        else:
+            (name,) = table.chains
+            self._into(name, table.of({name: self._rows(name)})[:, columns], terms)
+
+    def _rows(self, chain: str) -> Ints:
+        """Tiles of a chain's choices; of one without loops the only choice."""
+        at = self.home.get(chain)
+        return np.ones((1, 0), np.int64) if at is None else self.tiles[at]
+
+    def _into(self, chain: str, values: Any, terms: Ints) -> None:
+        """Factors of one chain's choices [choices, columns]."""
+        at = self.home.get(chain)
+        if at is None:
+            np.multiply.at(self.constant, terms, np.asarray(values, np.float64)[0])
+        else:
+            for i, t in enumerate(terms):
+                self.own[at][:, t] *= values[:, i]
+
+    def _slide(self, table: SlideSums, terms: Ints, columns: list[int]) -> None:
+        (e, r), (e_reads, r_reads) = table.chains, table.reads
+
+        def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
+            return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
+
+        outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
+        if (self.home.get(e), self.home.get(r)) in self.ties:
+            tie = self.ties[self.home[e], self.home[r]]
+            tie.terms[:, :, terms] *= _met(sums, outs, taps, tie.which)
+        else:
+            one = e if e in self.home else r
+            self._into(one, np.concatenate(_met(sums, outs, taps, np.arange(len(taps)))), terms)
+
+    def _pairs(self, table: FormulaSums, terms: Ints) -> None:
+        """(k, x) pairs: all there are, or what chains hold together as though nothing were
+        padding.
+        """
+        _, slides, way, parts = table.name
+        assert isinstance(slides, tuple) and isinstance(parts, tuple)
+        if way == "all":
+            one = {name: self._rows(name)[:1] for name in table.chains}
+            self.constant[terms] *= float(table.of(one)[0, 0])
+            return
+        self.exact = self.exact and all(x.pad == 0 for x in slides)
+        for part in parts:
+            assert isinstance(part, ChainSums)
+            if way == "same" and ADVANCES in part.cuts.modes:
+                self.constant[terms] = 0.0
+                return
+            sums = chain_table(part.cuts, self._rows(part.chain)[:, part.reads])
+            column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
+            self._into(part.chain, np.repeat(sums[:, [column]], len(terms), axis=1), terms)
+
+    # -- what the levels hold ----------------------------------------------------------------------
+
+    def _use(self) -> None:
+        """Rows, columns and words of every level."""
+        nest = self.skeleton
+        self.usage = [np.ones((len(t), 2 + len(self.stores))) for t in self.tiles]
+        self.whole = np.ones(2 + len(self.stores))
+        for family, trips, use in zip(self.families, self.trips, self.usage, strict=True):
+            for column, axis in enumerate(("row", "col")):
+                on = [nest.loops[i].axis == axis for i in family.loops]
+                use[:, column] = np.prod(trips[:, on], axis=1)
+        place = {i: (f, n) for f, x in enumerate(self.families) for n, i in enumerate(x.loops)}
+        for column, (level, tensor) in enumerate(self.stores, 2):
+            largest = nest.largest_tile(level, tensor)
+            if largest.pairs:
+                continue
+            self.whole[column] *= largest.whole
+            for i in largest.innermost:
+                f, n = place[i]
+                self.usage[f][:, column] *= self.tiles[f][:, n]
+            for rank in largest.sliding:
+                self._slid(rank, column, place)
+
+    def _slid(self, rank: SlidingRank, column: int, place: dict[int, tuple[int, int]]) -> None:
+        """Words of a sliding rank's longest piece, by the choices of one family or two."""
+        cuts = [
+            Cuts((size,), (0,) * len(loops), (GROUPS,) * len(loops))
+            for size, loops in zip(rank.sizes, rank.cuts, strict=True)
+        ]
+
+        def longest(e_tiles: Ints, r_tiles: Ints) -> Ints:
+            return slide_largest(rank.slide, cuts[0], cuts[1], e_tiles, r_tiles)[:, None]
+
+        homes = [self.home.get(self.skeleton.chain_of[d].name) for d in rank.dims]
+        outs, taps = (
+            np.ones((1, 0), np.int64)
+            if home is None
+            else self.tiles[home][:, [place[i][1] for i in loops]]
+            for home, loops in zip(homes, rank.cuts, strict=True)
+        )
+        tie = self.ties.get((homes[0], homes[1]))  # type: ignore[arg-type]
+        if tie is not None:
+            tie.use[:, :, [column]] *= _met(longest, outs, taps, tie.which)
+            return
+        words = np.concatenate(_met(longest, outs, taps, np.arange(len(taps))))[:, 0]
+        home = homes[0] if homes[1] is None else homes[1]
+        if home is None:
+            self.whole[column] *= words[0]
+        else:
+            self.usage[home][:, column] *= words
+
+    # -- what hangs on trips of one ----------------------------------------------------------------
+
+    def _bits(self) -> None:
+        """At which levels each choice leaves sums unfinished."""
+        nest = self.skeleton
+        self.unfinished = []
+        for family, trips in zip(self.families, self.trips, strict=True):
+            bits = np.zeros(len(trips), np.int64)
+            for level, loops in enumerate(nest.unfinished):
+                here = [n for n, i in enumerate(family.loops) if i in loops]
+                bits |= (trips[:, here] > 1).any(axis=1).astype(np.int64) << level
+            self.unfinished.append(bits)
+
+    @cached_property
+    def patterns(self) -> list[int]:
+        """Every combination of levels that some mapping leaves sums unfinished at."""
+        seen = {0}
+        for bits in self.unfinished:
+            seen = {a | int(b) for a in seen for b in np.unique(bits)}
+        return sorted(seen)
+
+    def final(self, bits: int) -> tuple[bool, ...]:
+        """By level, whether sums are final, of combinations with these bits."""
+        return tuple([not bits >> i & 1 for i in range(self.skeleton.levels)])
+
+    def _cover(self) -> None:
+        """Which kinds of choices go together in the skeleton's own model."""
+        nest = self.skeleton
+        lines = any(
+            "systolic" in (n.streamed, n.held, n.accumulated) for n in nest.arch.networks.values()
+        )
+        self.kinds, absents = [], []
+        for family, trips in zip(self.families, self.trips, strict=True):
+            away_of = _absent([nest.loops[i] for i in family.loops], trips, lines)
+            code = away_of @ (1 << np.arange(away_of.shape[1]))
+            _, first, rows = np.unique(code, return_index=True, return_inverse=True)
+            self.kinds.append(rows.reshape(-1))
+            absents.append([frozenset(np.array(family.loops)[away_of[i]].tolist()) for i in first])
+        self.covered = np.zeros([len(a) for a in absents], bool)
+        self.others: dict[frozenset[int], tuple[float, float]] = {}
+        for combo in product(*[range(len(a)) for a in absents]):
+            away = [a[k] for a, k in zip(absents, combo, strict=True)]
+            absent = frozenset[int]().union(*away)
+            self.covered[combo] = self._as_whole(absent)
+            if not self.covered[combo]:
+                before = self.others.get(absent, (0.0, 0.0))
+                most = [
+                    prod(float(u[kind == k, axis].max()) for u, kind, k in zip(
+                        self.usage, self.kinds, combo, strict=True))
+                    for axis in (0, 1)
+                ]  # fmt: skip
+                self.others[absent] = max(before[0], most[0]), max(before[1], most[1])
+
+    def without(self, absent: frozenset[int]) -> LayerTables:
+        """The tables of the skeleton without some of its loops; kept."""
+        known = self._without.get(absent)
+        if known is None:
+            loops = [i for i in range(len(self.skeleton.loops)) if i not in absent]
+            known = self._without[absent] = LayerTables(self.skeleton.part(loops))
+        return known
+
+    def _as_whole(self, absent: frozenset[int]) -> bool:
+        """Whether words take the same ways without these loops as with all of them."""
+        if not absent:
+            return True
+        nest = self.skeleton
+        there = [i for i in range(len(nest.loops)) if i not in absent]
+        part = nest.part(there)
+        try:
+            pairs = list(zip(part.boundaries, nest.boundaries, strict=True))
+        except MappingError:
+            return False
+        for a, b in pairs:
+            if (a.kind, a.network, a.adds_padding) != (b.kind, b.network, b.adds_padding):
+                return False
+            for x in part.loops:
+                crossed = x.spatial and b.parent <= x.level < b.child
+                if crossed and (x.axis in a.merged) != (x.axis in b.merged):
+                    return False
+            if b.child < nest.levels and (
+                nest.projection(b.tensor, b.child).pairs != part.projection(b.tensor, b.child).pairs
+            ):
+                return False
+        return part.turned == nest.turned
+
+
+def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
+    """``work`` of every output chain [choices, loops] with every filter chain of a kind ``which``
+    [choices], each different pair once; [choices of outputs, kinds, columns].
+    """
+    first = np.unique(which, return_index=True)[1]
+    (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps[first])
+    grid = np.indices((len(o_first), len(t_first))).reshape(2, -1)
+    sums = work(outs[o_first][grid[0]], taps[first][t_first][grid[1]])
+    each = sums.reshape(len(o_first), len(t_first), -1).astype(np.float64)
+    return np.asarray(each[o_rows[:, None], t_rows[None, :]])
+
+
+def _classes(table: Floats) -> tuple[int, ...]:
+    """A number for each column of a table, the same for equal ones."""
+    known: dict[bytes, int] = {}
+    return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
+
+
+def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
+    """Of which choices a loop of one trip would tell what it should not [choices, loops]; see
+    ``cell_blocks``.
+    """
+    absent = np.zeros(trips.shape, bool)
+    fused = [i for i, x in enumerate(loops) if x.dim in FUSED]
+    for i, x in enumerate(loops):
+        if x.spatial and lines:
+            absent[:, i] = trips[:, i] == 1
+        elif i in fused:
+            absent[:, i] = (trips[:, fused] == 1).all(axis=1)
+    return absent
+
+
+__all__ = ["LayerTables", "Tie"]

@@ -1,0 +1,258 @@
+"""The quick search against brute force, the fixed rule and itself."""
+
+from __future__ import annotations
+
+import random
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from nests import random_problem
+from test_mapper import machine, measured
+
+import accelsim as acc
+from accelsim.base.errors import InputError
+from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.mapper import quick_search
+from accelsim.mapper.objective import Objective
+from accelsim.mapper.quick_search import Quick, full_measures, layer_tables, quick_mapping
+from accelsim.mapping.dataflow import Dataflow
+from accelsim.mapping.files import load_dataflow
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.nest import Nest
+from accelsim.mapping.rule import choose
+from accelsim.workload.problem import Problem
+
+GOALS = [Objective.parse(x) for x in ("energy", "cycles", "edp", "dram", "energy*cycles^2")]
+FLOWS = ("rs", "ws", "os", "is", "nlr", "osp")
+Case = tuple[Problem, Architecture, Dataflow]
+
+
+def drawn(seed: int, most: int = 400) -> Case:
+    """A small layer on a small machine of any kind that the dataflow has tiles for."""
+    rng = random.Random(seed)
+    while True:
+        problem, arch = random_problem(rng, most), machine(rng)
+        flow = load_dataflow(rng.choice(FLOWS))
+        try:
+            if layer_tables(problem, arch, flow).space:
+                return problem, arch, flow
+        except MappingError:
+            continue
+
+
+def searched(case: Case, goal: Objective) -> Quick | None:
+    try:
+        return quick_mapping(*case, goal)
+    except MappingError:
+        return None
+
+
+def wrong(case: Case, goal: Objective) -> list[str]:
+    """What brute force over the same tiles, one nest at a time, says against the search."""
+    problem, arch, _ = case
+    tables = layer_tables(*case)
+    if tables.space > 600:
+        return []
+    every = [
+        (tiles, measures)
+        for choice in product(*[range(len(t)) for t in tables.tiles])
+        if (measures := measured(tables.skeleton, tiles := tables.tile_row(choice))) is not None
+    ]
+    chosen = searched(case, goal)
+    if chosen is None:
+        return ["nothing found, and there are mappings"] if every else []
+    own = full_measures(Nest(problem, arch, chosen.mapping))
+    told = [f"{k}: {chosen.measures[k]} not {v}" for k, v in own.items()
+            if not np.isclose(chosen.measures[k], v, rtol=1e-9)]  # fmt: skip
+    least = min([float(goal.of(m)) for _, m in every], default=np.inf)
+    if chosen.bound > min(least, chosen.value) * (1 + 1e-9):
+        told.append(f"bound {chosen.bound} above {least}")
+    if chosen.gap == 0 and chosen.value > least * (1 + 1e-9):
+        told.append(f"{chosen.value} is called the best, {least} is better")
+    if chosen.value > least * 1.1:
+        told.append(f"{chosen.value}, and there is {least}")
+    return told
+
+
+@pytest.mark.parametrize("chunk", range(4))
+def test_what_is_called_the_best_is(chunk: int) -> None:
+    for seed in range(chunk * 8, chunk * 8 + 8):
+        case, goal = drawn(seed), GOALS[seed % len(GOALS)]
+        assert not wrong(case, goal), (seed, goal.text, wrong(case, goal))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(10))
+def test_what_is_called_the_best_is_on_many(chunk: int) -> None:
+    for seed in range(1000 + chunk * 150, 1150 + chunk * 150):
+        case, goal = drawn(seed), GOALS[seed % len(GOALS)]
+        assert not wrong(case, goal), (seed, goal.text, wrong(case, goal))
+
+
+def larger(seed: int) -> Case:
+    """A layer of up to 40 000 MACs: many have more tiles than are valued one and all."""
+    rng = random.Random(seed)
+    name, flow = rng.choice(
+        [("systolic", f) for f in ("ws", "os", "is")]
+        + [("eyeriss", "rs"), ("shidiannao", "osp"), ("tpu_v1", "ws"), ("scalesim", "ws")]
+    )
+    size = {"array.rows": rng.choice((4, 8, 12)), "array.cols": rng.choice((4, 14))}
+    if name == "systolic":
+        size |= {"levels.sram.capacity_bytes": rng.choice((1000, 4096))}
+        if rng.random() < 0.6:
+            size |= {"levels.dram.port_bits": 32, "levels.sram.double_buffered": True}
+    return random_problem(rng, 40_000), load_architecture(name, size), load_dataflow(flow)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_never_worse_than_the_rule(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the space is valued whole nor by descent, and the figures are the engine's."""
+    case, goal = larger(seed), GOALS[seed % len(GOALS)]
+    if seed % 2:
+        monkeypatch.setattr(quick_search, "EXHAUSTIVE", 0)
+    chosen = searched(case, goal)
+    problem, arch, flow = case
+    try:
+        rule = full_measures(Nest(problem, arch, choose(problem, arch, flow)))
+    except MappingError:
+        return
+    assert chosen is not None
+    assert chosen.value <= goal.of(rule) * (1 + 1e-9)
+    own = full_measures(Nest(problem, arch, chosen.mapping))
+    assert chosen.measures == pytest.approx(own, rel=1e-9)
+    assert chosen.bound <= chosen.value
+
+
+def test_machines_that_share_tables_have_the_mappings_they_have_alone() -> None:
+    """Whatever was asked before, and however often."""
+    layer = acc.Conv2d(M=24, C=12, H=9, W=9, R=3, S=3, padding=1).directed(None, "forward")
+    flow, goal = load_dataflow("ws"), Objective.parse("edp")
+    sizes = [{"levels.sram.capacity_bytes": n} for n in (512, 2048, 16384)]
+    machines = [load_architecture("systolic", x) for x in sizes]
+    alone = []
+    for arch in machines:
+        quick_search._tables.clear()
+        alone.append(quick_mapping(layer, arch, flow, goal))
+    quick_search._tables.clear()
+    assert [quick_mapping(layer, arch, flow, goal) for arch in reversed(machines)] == alone[::-1]
+    assert [quick_mapping(layer, arch, flow, goal) for arch in machines] == alone
+
+
+def test_of_equal_traffic_the_mapping_with_fewer_cycles() -> None:
+    """DRAM traffic alone leaves many mappings; what is chosen has no equal with fewer cycles."""
+    layer = acc.Gemm(m=8, n=6, k=12).directed(None, "forward")
+    arch = load_architecture("systolic", {"array.rows": 4, "array.cols": 4})
+    case = layer, arch, load_dataflow("ws")
+    tables, goal = layer_tables(*case), Objective.parse("dram")
+    every = [
+        measures
+        for choice in product(*[range(len(t)) for t in tables.tiles])
+        if (measures := measured(tables.skeleton, tables.tile_row(choice))) is not None
+    ]
+    chosen = quick_mapping(*case, goal)
+    least = min(m["dram"] for m in every)
+    assert chosen.measures["dram"] == least
+    assert chosen.measures["cycles"] == min(m["cycles"] for m in every if m["dram"] == least)
+
+
+def test_a_limit_gives_what_there_is() -> None:
+    """One that has passed before the search begins gives the rule's mapping, and says so."""
+    layer = acc.Conv2d(M=24, C=12, H=9, W=9, R=3, S=3).directed(None, "forward")
+    case = layer, load_architecture("eyeriss"), load_dataflow("rs")
+    chosen = quick_mapping(*case, Objective.parse("edp"), deadline=0.0)
+    assert chosen.stopped == "limit" and chosen.rule
+    assert chosen.mapping == choose(*case)
+    assert chosen.gap > 0
+
+
+SMALL = acc.Conv2d(M=10, C=6, H=7, W=7, R=3, S=3, name="small")
+MACHINE = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 1024}
+
+
+def test_rows_say_where_their_tiles_are_from() -> None:
+    rule, best, proved = (
+        acc.simulate(SMALL, "systolic", "ws", overrides=MACHINE, **options).rows[0].columns
+        for options in ({}, {"tiles": "best"}, {"tiles": "best", "effort": "proved"})
+    )
+    assert "gap" not in rule and rule["mapping"] == "rule"
+    assert best["mapping"] == "best" and best["tiles"] in ("quick", "rule")
+    assert proved["mapping"] == "best_proved"
+    edp = [r["cycles"] * r["energy_pj"] for r in (rule, best, proved)]
+    assert edp == sorted(edp, reverse=True)
+    assert 0 <= proved["gap"] <= best["gap"] < 1
+
+
+@pytest.mark.parametrize("objective", ["energy", "cycles", "dram"])
+def test_an_objective_is_made_least(objective: str) -> None:
+    least, other = (
+        acc.simulate(SMALL, "systolic", "ws", overrides=MACHINE, tiles="best", objective=o)
+        .rows[0]
+        .columns
+        for o in (objective, "edp")
+    )
+    key = {"energy": "energy_pj", "cycles": "cycles"}.get(objective)
+    if key is None:
+        words = [
+            sum(
+                v
+                for k, v in row.items()
+                if k.startswith("dram_") and k.endswith(("reads", "writes"))
+            )
+            for row in (least, other)
+        ]
+        assert words[0] <= words[1]
+    else:
+        assert least[key] <= other[key]
+
+
+def test_a_sweep_has_the_rows_of_simulate_with_any_number_of_jobs() -> None:
+    grid = {"levels.sram.capacity_bytes": [512, 4096], "array.rows": [4, 8]}
+    frames = [
+        acc.sweep(SMALL, "systolic", grid, dataflows="ws,os", tiles="best", jobs=jobs)
+        for jobs in (1, 2)
+    ]
+    assert frames[0].equals(frames[1])
+    for row in frames[0].to_dict("records"):
+        overrides = {key: row[key] for key in grid}
+        one = acc.simulate(SMALL, "systolic", row["dataflow"], tiles="best", overrides=overrides)
+        assert row["cycles"] == one.rows[0].columns["cycles"]
+        assert (row["tiles"], row["gap"]) == tuple(one.rows[0].columns[k] for k in ("tiles", "gap"))
+
+
+@pytest.mark.parametrize("options", [{"best_of": "ws,os"}, {"dataflow": "best"}])
+def test_the_best_dataflow_of_each_layer_beside_one_for_all(options: dict[str, Any]) -> None:
+    layers = [SMALL, acc.Gemm(m=40, n=3, k=5, name="gemm")]
+    frame = acc.simulate(
+        layers, "systolic", tiles="best", objective="energy", overrides=MACHINE, **options
+    ).to_frame()
+    own = frame[frame["dataflow"] != "best"]
+    best = frame[frame["dataflow"] == "best"]
+    assert best["layer"].tolist() == ["small", "gemm"]
+    assert own["error"].isna().all()
+    for row in best.to_dict("records"):
+        same = own[own["layer"] == row["layer"]]
+        assert row["energy_pj"] <= same["energy_pj"].min()
+        if row["best_dataflow"] not in set(same["dataflow"]):
+            continue
+        chosen = same[same["dataflow"] == row["best_dataflow"]].iloc[0]
+        assert (row["cycles"], row["energy_pj"]) == (chosen["cycles"], chosen["energy_pj"])
+    totals = frame.groupby("dataflow")["energy_pj"].sum()
+    assert totals["best"] == totals.min()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"tiles": "some"}, "tiles: must be one of rule, best"),
+        ({"tiles": "best", "effort": "much"}, "effort: must be one of quick, thorough, proved"),
+        ({"tiles": "best", "objective": "beauty"}, "objective: must be"),
+        ({"effort": "quick"}, "effort: goes with tiles: best"),
+        ({"objective": "edp"}, "objective: goes with tiles: best"),
+        ({"tiles": "best", "limit": -1}, "limit: must be above 0"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        acc.simulate(SMALL, "systolic", "ws", **options)
