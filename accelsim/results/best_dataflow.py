@@ -21,11 +21,6 @@ from accelsim.results.layer_row import Row
 BEST = "best"
 
 
-def is_best(dataflow: DataflowsLike | None) -> bool:
-    """Whether the best of all shipped dataflows is asked for."""
-    return isinstance(dataflow, str) and dataflow.strip() == BEST
-
-
 def candidates(best_of: DataflowsLike | None) -> list[Any]:
     """The dataflows to choose among: those given, or all that are shipped.  Raises InputError."""
     named = several(best_of) if best_of is not None else shipped_names("dataflows")
@@ -65,4 +60,4 @@ def _value(goal: Objective, row: Row) -> float:
     return float(goal.of({"energy": row.columns[energy], "cycles": float(row.columns["cycles"])}))
 
 
-__all__ = ["BEST", "candidates", "is_best", "with_best"]
+__all__ = ["BEST", "candidates", "with_best"]

@@ -49,7 +49,7 @@ from accelsim.mapping.files import (
 )
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule import kept
-from accelsim.results.best_dataflow import candidates, is_best, with_best
+from accelsim.results.best_dataflow import BEST, candidates, with_best
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Asked, Result
 from accelsim.results.tiles import TILES, Tiles, TilesRequest
@@ -146,7 +146,7 @@ def simulate(
     given = dict(locals())  # as they were given, for ``Result.asked``
     end_to_end |= fuse_buffers
     how = _how(engine, check, seed, timeline, sample_folds)
-    best = is_best(dataflow)
+    best = isinstance(dataflow, str) and dataflow.strip() == BEST
     choosing = best or best_of is not None
     forward = "does not go with end_to_end, which runs the whole network forward"
     for option, refused, why in (
@@ -189,6 +189,10 @@ def simulate(
     else:
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
+    by_rule = tiles in (None, TILES[0]) and objective is None and effort is None
+    if mapper is None and by_rule and not choosing:
+        rows = tuple(row for s in sources(dataflow, mapping) for row in rows_of(s))
+        return Result(rows, asked=asked)
     if mapper is None:
         wanted = objective if tiles == "best" or not choosing else None
         request = TilesRequest.of(tiles or TILES[0], wanted, effort, limit)
