@@ -19,6 +19,7 @@ from test_cli import Done, accelsim
 
 from accelsim.engines import analytic, event, golden
 from accelsim.engines.event import machine as event_machine
+from accelsim.engines.event import timed
 from accelsim.engines.event.movement import movement
 from accelsim.engines.event.transfers import Drain, Fill, Open, Pass, PeDrain, PeLoad
 from accelsim.engines.event.word_sets import NONE, WordSet
@@ -74,9 +75,9 @@ MACHINES = [*EYERISS, *SYSTOLIC, TPU]
 conv2: Problem = next(x for x in load_workload("lenet5").layers if x.name == LAYER).problem(None)
 
 
-def altered(change: Callable[[Nest, list[Any]], list[Any]]) -> Callable[[Nest], Iterator[Any]]:
+def altered(change: Callable[[Nest, list[Any]], list[Any]]) -> Callable[..., Iterator[Any]]:
     """A ``movement`` that gives what ``change`` makes of the events of a nest."""
-    return lambda nest: iter(change(nest, list(movement(nest))))
+    return lambda nest, **how: iter(change(nest, list(movement(nest, **how))))
 
 
 @pytest.fixture
@@ -198,11 +199,33 @@ def swap(store: Any, words: WordSet) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def restarting(run: Callable[..., Any], seen: list[int]) -> Callable[..., Any]:
     """A run of the engine that starts counting anew."""
 
-    def again(nest: Nest, *more: Any) -> Any:
+    def again(nest: Nest, *more: Any, **how: Any) -> Any:
         seen[0] = 0
-        return run(nest, *more)
+        return run(nest, *more, **how)
 
     return again
+
+
+def instead_of_runs(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    """Both ways to run the event engine, with the time of memory and without, changed alike."""
+    for module in (event, timed):
+        monkeypatch.setattr(module, "run", change(module.run))
+
+
+def with_flipped(word: tuple[int, ...], bit: int) -> Callable[..., Callable[..., Any]]:
+    """A change of a run: of conv2 it gets weights of which one bit is another."""
+
+    def change(run: Callable[..., Any]) -> Callable[..., Any]:
+        def faulty(nest: Nest, data: Any, *more: Any, **how: Any) -> Any:
+            if nest.problem == conv2:
+                data = data | {"weight": flipped(data["weight"], word, bit)}
+            return run(nest, data, *more, **how)
+
+        return faulty
+
+    return change
 
 
 def first(where: np.ndarray) -> tuple[int, ...]:
@@ -250,18 +273,7 @@ def test_nothing_wrong_nothing_said(machine, inject):
 
 @everywhere
 def test_every_format_says_it(machine, monkeypatch):
-    run = event.run
-
-    def faulty(nest, data, *more):
-        return run(
-            nest,
-            data | {"weight": flipped(data["weight"], (0, 7, 3, 2, 4), 2)}
-            if nest.problem == conv2
-            else data,
-            *more,
-        )
-
-    monkeypatch.setattr(event, "run", faulty)
+    instead_of_runs(monkeypatch, with_flipped((0, 7, 3, 2, 4), 2))
     table, text, data = (machine.check("--format", form) for form in ("table", "csv", "json"))
     assert (table.code, text.code, data.code) == (1, 1, 1)
     assert table.err == "" and text.err == data.err and text.err.count("\n") == 1
@@ -484,7 +496,7 @@ def test_two_psums_swapped_as_they_leave(machine, which, inject, monkeypatch):
     )  # each leaves once, complete
     counted = (0, len(drains) // 2, len(drains) - 1)
     monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
-    monkeypatch.setattr(event, "run", restarting(event.run, seen))
+    instead_of_runs(monkeypatch, lambda run: restarting(run, seen))
     said = reported(machine)
     a, b = swapped
     right, bias, psum = (
@@ -519,7 +531,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
                 seen[0] = 1
 
     monkeypatch.setattr(event_machine._Machine, "carry_out", faulty)
-    monkeypatch.setattr(event, "run", restarting(event.run, seen))
+    instead_of_runs(monkeypatch, lambda run: restarting(run, seen))
     said = reported(machine)
     assert said.index == swapped[0] and said.words == 2 and said.column is None
     assert said.got == str(int(said.got))
@@ -530,18 +542,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
 )
 @everywhere
 def test_one_flipped_weight_bit(machine, word, bit, monkeypatch):
-    run = event.run
-
-    def faulty(nest, data, *more):
-        return run(
-            nest,
-            data | {"weight": flipped(data["weight"], word, bit)}
-            if nest.problem == conv2
-            else data,
-            *more,
-        )
-
-    monkeypatch.setattr(event, "run", faulty)
+    instead_of_runs(monkeypatch, with_flipped(word, bit))
     said = reported(machine)
     right, wrong = (
         answers(machine),

@@ -317,7 +317,10 @@ class PassWords:
         """
         n = len(p.folds.length)
         if flow.what == "load":
-            steps = next(x.steps for x in p.loads if x.boundary == flow.boundary)
+            loads = [x for x in p.loads if x.boundary == flow.boundary]
+            if not loads:  # a pass that is not told of one loads nothing
+                return np.zeros((flow.instances, n), np.int64)
+            steps = loads[0].steps
         elif flow.boundary.child == self.inside.nest.levels - 1:
             steps = p.drain.steps if p.drain is not None else None
             if steps is None:
