@@ -227,6 +227,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert ask(*base, "--layer", "conv1", "--no-knobs", "-o", str(out)).return_value == 0
     assert [r["layer"] for r in json.loads(out.read_text())] == ["conv1"]
     assert "Missing option" in str(ask("lenet5", "--arch", "systolic").exception)
+    assert ask(*base, "--layer", "conv1", "--tiles", "best", "-o", str(out)).return_value == 0
+    best = acc.simulate("lenet5", "systolic", "ws", layers=["conv1"], tiles="best")
+    assert json.loads(out.read_text()) == json.loads(best.explain().to_json())
+    assert "--effort wants --tiles best" in str(ask(*base, "--effort", "quick").exception)
     none = ask("lenet5", "--arch", "tpu_v1", "--dataflow", "os")
     assert none.return_value == 1 and "nothing to explain" in none.output
     with pytest.raises(ValueError, match="nothing to explain"):

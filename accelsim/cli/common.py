@@ -42,6 +42,21 @@ arch_option = click.option(
     metavar="A",
     help="Architecture: a name of `accelsim list` or a YAML file.",
 )
+tiles_option = click.option(
+    "--tiles",
+    type=click.Choice(["rule", "best"]),
+    help="The fixed rule's tiles (as is), or the best found: never worse than the rule's.",
+)
+objective_option = click.option(
+    "--objective",
+    metavar="OBJECTIVE",
+    help="With --tiles best: energy, cycles, edp (as is), dram, or a product of these.",
+)
+effort_option = click.option(
+    "--effort",
+    type=click.Choice(["quick", "thorough", "proved"]),
+    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
+)
 overrides_option = click.option(
     "--set",
     "overrides",

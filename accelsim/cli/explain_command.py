@@ -12,17 +12,22 @@ from accelsim.cli.common import (
     arch_option,
     batch_option,
     direction_option,
+    effort_option,
     layers_option,
+    objective_option,
     output_option,
     overrides_option,
     pairs,
     ready,
     say_drawn,
+    tiles_option,
     write,
     writing,
 )
 
 if TYPE_CHECKING:
+    from accelsim.mapper.effort import Effort
+    from accelsim.results.tiles import Tiles
     from accelsim.workload.problem import Direction
 
 
@@ -41,6 +46,9 @@ if TYPE_CHECKING:
     metavar="OBJECTIVE",
     help="The best mapping, as run finds it; each machine of the knobs is searched anew.",
 )
+@tiles_option
+@objective_option
+@effort_option
 @layers_option
 @batch_option
 @direction_option
@@ -65,6 +73,9 @@ def explain(
     dataflow: str | None,
     mapping: str | None,
     mapper: str | None,
+    tiles: Tiles | None,
+    objective: str | None,
+    effort: Effort | None,
     layers: tuple[str, ...],
     batch: int | None,
     direction: Direction,
@@ -82,6 +93,14 @@ def explain(
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
     if mapper is not None and (mapping is not None or dataflow is None):
         raise click.UsageError("--mapper searches under a --dataflow, without --mapping")
+    for wrong, why in (
+        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
+        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        (objective is not None and tiles != "best", "--objective wants --tiles best"),
+        (effort is not None and tiles != "best", "--effort wants --tiles best"),
+    ):
+        if wrong:
+            raise click.UsageError(why)
     ready(output)
     form = form or ("json" if output is not None and output.suffix.lower() == ".json" else "table")
     from accelsim.results.simulate import simulate
@@ -92,6 +111,9 @@ def explain(
         dataflow,
         mapping=mapping,
         mapper=mapper,
+        tiles=tiles,
+        objective=objective,
+        effort=effort,
         layers=layers,
         batch=batch,
         direction=direction,

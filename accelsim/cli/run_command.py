@@ -28,8 +28,10 @@ from accelsim.cli.common import (
     batch_option,
     chosen_form,
     direction_option,
+    effort_option,
     format_option,
     layers_option,
+    objective_option,
     output_option,
     overrides_option,
     pairs,
@@ -37,6 +39,7 @@ from accelsim.cli.common import (
     ready_directory,
     say_drawn,
     seed_option,
+    tiles_option,
     total_option,
     write,
     writing,
@@ -69,21 +72,9 @@ if TYPE_CHECKING:
     metavar="M",
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
 )
-@click.option(
-    "--tiles",
-    type=click.Choice(["rule", "best"]),
-    help="The fixed rule's tiles (as is), or the best found: never worse than the rule's.",
-)
-@click.option(
-    "--objective",
-    metavar="OBJECTIVE",
-    help="With --tiles best: energy, cycles, edp (as is), dram, or a product of these.",
-)
-@click.option(
-    "--effort",
-    type=click.Choice(["quick", "thorough", "proved"]),
-    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
-)
+@tiles_option
+@objective_option
+@effort_option
 @click.option(
     "--mapper",
     metavar="OBJECTIVE",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import ANY_PATH, DIRECTORY, FILE, output_option
+from accelsim.cli.common import ANY_PATH, DIRECTORY, FILE, effort_option, output_option
 from accelsim.cli.frame_tables import SHOWN, brief, chosen_format, frame_format_option, put
 
 if TYPE_CHECKING:
@@ -53,11 +53,7 @@ if TYPE_CHECKING:
     type=click.Choice(["rule", "best", "divisors", "even", "all"]),
     help="The fixed rule's, or the best found; with a mapper: tiles that divide, or any.",
 )
-@click.option(
-    "--effort",
-    type=click.Choice(["quick", "thorough", "proved"]),
-    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
-)
+@effort_option
 @click.option(
     "--limit",
     type=click.FloatRange(0, min_open=True),
