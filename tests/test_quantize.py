@@ -287,8 +287,12 @@ def test_vector_unit() -> None:
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).bound == "reads"
     assert vector.cost(Work({"add": 4}, 80, 4), unit, batch=2).cycles == 20
     assert vector.cost(Work({}, 0, 0), unit).bound == ""
-    for wrong in ({"lanes": 0}, {"rates": {"sin": 1.0}}, {"rates": {"add": 0.0}}):
-        with pytest.raises(ValueError, match="validation error"):
+    for wrong, key in (
+        ({"lanes": 0}, "lanes"),
+        ({"rates": {"sin": 1.0}}, "rates.sin"),
+        ({"rates": {"add": 0.0}}, "rates.add"),
+    ):
+        with pytest.raises(InputError, match=f"^{key}"):
             VectorUnit(**wrong)
 
 

@@ -229,7 +229,9 @@ def _called(name: str, value: Any) -> Any:
 
 
 def _mapper(name: str, value: Any) -> Any:
-    return value if isinstance(value, bool) else _text(name, value)
+    if not isinstance(value, (bool, str)):
+        raise InputError("must be true or an objective", key=name, got=got(value))
+    return value
 
 
 def _frame(name: str, value: Any) -> Any:
@@ -245,7 +247,9 @@ def _frame(name: str, value: Any) -> Any:
 _LEAST = {"batch": 1, "seed": 0, "trials": 1, "sample": 1, "first": 1, "cycles": 1, "bits": 2}
 _LEAST |= {"jobs": 1, "processes": 1}
 _SWITCHES = "check timeline sample_folds end_to_end fuse_buffers total text"
-_WORDS = "engine direction objective tiles loss name description where study how column on_error"
+_WORDS = (
+    "engine direction objective tiles effort loss name description where study how column on_error"
+)
 ARGUMENTS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_LEAST, whole),
     **dict.fromkeys(_SWITCHES.split(), truth),
