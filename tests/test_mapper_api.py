@@ -78,6 +78,15 @@ def test_the_certificate_is_about_the_analytic_engines_cycles(arch: str, flow: s
             )
 
 
+def test_the_certificate_says_which_cycles() -> None:
+    """The event engine's where the closed form is exact; ``is`` holds pairs that meet padding."""
+    layer = acc.Conv2d(M=4, C=4, H=6, W=6, R=3, S=3, padding=1)
+    rs = map_layer(layer, "eyeriss", "rs", objective="cycles").certificate
+    held = map_layer(layer, "eyeriss", "is", objective="cycles").certificate
+    assert rs.exact and "near" not in str(rs) and rs.to_dict()["exact"] is True
+    assert not held.exact and "in cycles near the event engine's" in str(held)
+
+
 def test_over_all_tiles_the_gap_says_what_dominance_leaves_open() -> None:
     layer = acc.Conv2d(M=6, C=4, H=7, W=6, R=3, S=2, padding=1)
     best = map_layer(layer, "eyeriss", "rs", objective="cycles", tiles="all", limit=10)

@@ -35,6 +35,7 @@ from accelsim.engines.event import timed
 from accelsim.engines.event.timed.inside import Inside
 from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes
+from accelsim.engines.run import Run
 from accelsim.engines.timeline import Timing
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -236,6 +237,54 @@ def test_what_was_once_wrong(seed: int) -> None:
 def test_invariants_of_many(start: int) -> None:
     sizes = check(range(start, start + 1_000))
     assert all(sizes[name] >= 50 for name in STRATA), sizes
+
+
+CHOSEN = [*range(10), *(pytest.param(n, marks=pytest.mark.slow) for n in range(10, 200))]
+
+
+@pytest.mark.parametrize("seed", CHOSEN)
+def test_what_the_mapper_chooses(seed: int) -> None:
+    """On small buffers with a narrow DRAM, where folds go on over passes; proved, and the quick
+    search's.
+    """
+    draw = random.Random(seed)
+    arch = acc.load_architecture(
+        "systolic",
+        {
+            "array.rows": draw.choice([2, 4, 8]),
+            "array.cols": draw.choice([2, 4]),
+            "levels.sram.capacity_bytes": draw.choice([200, 500, 1000]),
+            "levels.sram.double_buffered": draw.random() < 0.7,
+            "levels.dram.port_bits": draw.choice([8, 32, 64]),
+            "levels.sram.port_bits": draw.choice([None, 64]),
+        },
+    )
+    side = draw.randint(1, 8)
+    layer = acc.Conv2d(M=draw.randint(1, 9), C=draw.randint(1, 9), H=side, W=side, R=1, S=1)
+    flow, objective = draw.choice(["ws", "os", "is"]), draw.choice(["cycles", "edp"])
+    best = acc.map_layer(layer, arch, flow, objective=objective)
+    quick = acc.simulate(layer, arch, flow, tiles="best", objective=objective)
+    for nest in (Nest(layer.problem(), arch, best.mapping), quick.rows[0].nest):
+        assert not list(wrong(nest, seed)), nest.mapping
+    assert best.certificate.proved and best.certificate.exact
+    assert quick.rows[0].columns["cycles"] >= best.certificate.bound * (objective == "cycles")
+
+
+def test_waits_by_resource_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cycles that are right with a wait charged to another are said by ``check``."""
+    layer = acc.Conv2d(M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
+    run = analytic.run
+
+    def charged_elsewhere(nest: Nest) -> Run:
+        closed = run(nest)
+        waits = dict(closed.stalls)
+        waits["dram"], waits["noc"] = waits["dram"] - 1, waits["noc"] + 1
+        return replace(closed, stalls=waits)
+
+    assert acc.simulate(layer, "eyeriss", "rs", check=True).rows[0].columns["error"] is None
+    monkeypatch.setattr(analytic, "run", charged_elsewhere)
+    row = acc.simulate(layer, "eyeriss", "rs", check=True).rows[0]
+    assert "stall_dram_cycles: analytic" in row.columns["error"]
 
 
 def test_strata(record_property) -> None:
