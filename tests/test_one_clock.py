@@ -220,6 +220,7 @@ ONCE_WRONG = {
     261: "an operand past a level with two slots, which queues nothing, is loaded in the ramp",
     642: "a fill that waits for the second of two fills asked for at the very beginning",
     2350: "a fill waits for the latest fill of its parent, not for a step that brings nothing",
+    2759: "a fill that takes no time is nobody's to wait for, nor what its room waits for",
     20264: "a step that brings no exposed word begins no phase",
     20868: "a step that begins sums and lets none go counts as one that needs room",
     22490: "instances that stand before a listed loop have pieces of their own",

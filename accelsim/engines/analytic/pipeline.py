@@ -436,7 +436,8 @@ class _PassPlanner:
         sends = np.full((self.n, len(self.between), 3), NONE)
         sends[:, :, 2] = 0
         for k, b in enumerate(self.between):
-            (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
+            if self._timed(b):  # what takes no time is not waited for and holds nothing up
+                (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
         steps, loads, after = self._phases()
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
         phases, of_phase = different_rows(rows)
@@ -472,13 +473,21 @@ class _PassPlanner:
         return [b.tensor == self.acc, self._before(b), b.parent, *self._way(b)]
 
     def _before(self, b: Boundary) -> int:
-        """The boundary that brings an operand to the parent of another; of sums, the one that
-        brings them to the child; NONE if there is none.
+        """The boundary whose transfers come before another's, NONE if there is none: of an operand
+        the one that brings the parent's words, or where that takes no time, the parent's parent's;
+        of sums the one that brings them to the child, if it takes time.
         """
-        for k, o in enumerate(self.between):
-            inward = o.parent == b.child if b.tensor == self.acc else o.child == b.parent
-            if o.tensor == b.tensor and inward:
-                return k
+        if b.tensor == self.acc:
+            inner = [k for k, o in enumerate(self.between) if o.tensor == b.tensor]
+            inner = [k for k in inner if self.between[k].parent == b.child]
+            return next((k for k in inner if self._timed(self.between[k])), NONE)
+        level = b.parent
+        for k in reversed(range(len(self.between))):
+            o = self.between[k]
+            if o.tensor == b.tensor and o.child == level:
+                if self._timed(o):
+                    return k
+                level = o.parent
         return NONE
 
     def _transfers(self, boundaries: Ints, loads: list[Load]) -> tuple[Ints, Ints, Ints]:
