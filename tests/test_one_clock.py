@@ -268,7 +268,6 @@ def test_what_the_mapper_chooses(seed: int) -> None:
     for nest in (Nest(layer.problem(), arch, best.mapping), quick.rows[0].nest):
         assert not list(wrong(nest, seed)), nest.mapping
     assert best.certificate.proved and best.certificate.exact
-    assert quick.rows[0].columns["cycles"] >= best.certificate.bound * (objective == "cycles")
 
 
 def test_waits_by_resource_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
