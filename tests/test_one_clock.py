@@ -221,6 +221,7 @@ ONCE_WRONG = {
     642: "a fill that waits for the second of two fills asked for at the very beginning",
     2350: "a fill waits for the latest fill of its parent, not for a step that brings nothing",
     2759: "a fill that takes no time is nobody's to wait for, nor what its room waits for",
+    4480: "waits in vain are taken back when all waits are known",
     20264: "a step that brings no exposed word begins no phase",
     20868: "a step that begins sums and lets none go counts as one that needs room",
     22490: "instances that stand before a listed loop have pieces of their own",

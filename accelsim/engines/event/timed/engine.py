@@ -88,11 +88,11 @@ class Engine:
                 "transfers wait in a circle"
             )
         end = self.array.end
-        self.stalls.settle(end - self.array.alone)
         for finished, _, owner in sorted(self.last):
             if finished > end:
                 self.stalls.add(owner, finished - end)
                 end = finished
+        self.stalls.settle(end - self.array.alone)
         busy = dict(zip(self.limits.labels, self.busy, strict=True))
         timeline, occupancy = (
             (self.recorder.timeline, self.recorder.occupancy) if self.recorder else (None, None)
