@@ -200,6 +200,8 @@ def test_the_picture_shows_what_is_told(tmp_path: Path) -> None:
         assert cycles["cycles"].iloc[:-1].sum() == cycles["cycles"].iloc[-1] == x.cycles
         assert (cycles["start"] + cycles["cycles"]).iloc[-2] == x.cycles
         assert data["energy"]["total"].sum() == pytest.approx(x.spent)
+    labels = [axes.get_xlabel() for axes in told.layers[0].figure().axes]
+    assert labels == ["cycles", "energy (MAC energies)", "over the machine as it is"]
     paths = told.save(tmp_path)
     assert len(paths) == 2 * (len(told.layers) + len(told.totals))
     assert all(path.stat().st_size > 1000 for path in paths)
@@ -231,6 +233,10 @@ def test_the_command(tmp_path: Path) -> None:
     best = acc.simulate("lenet5", "systolic", "ws", layers=["conv1"], tiles="best")
     assert json.loads(out.read_text()) == json.loads(best.explain().to_json())
     assert "--effort wants --tiles best" in str(ask(*base, "--effort", "quick").exception)
+    for ending in (".csv", ".parquet"):
+        other = tmp_path / f"x{ending}"
+        assert "is written here, not" in str(ask(*base, "-o", str(other)).exception)
+        assert not other.exists()
     none = ask("lenet5", "--arch", "tpu_v1", "--dataflow", "os")
     assert none.return_value == 1 and "nothing to explain" in none.output
     with pytest.raises(ValueError, match="nothing to explain"):

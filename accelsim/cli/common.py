@@ -113,6 +113,17 @@ def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
     return override_values(texts)
 
 
+def tiles_refused(
+    tiles: str | None, effort: str | None, mapping: str | None, mapper: str | None
+) -> tuple[tuple[bool, str], ...]:
+    """What does not go together among these options: whether it was asked for, and why."""
+    return (
+        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
+        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        (effort is not None and tiles != "best", "--effort wants --tiles best"),
+    )
+
+
 # The answer ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from accelsim.cli.common import (
     DIRECTORY,
     arch_option,
     batch_option,
+    chosen_form,
     direction_option,
     effort_option,
     layers_option,
@@ -21,6 +22,7 @@ from accelsim.cli.common import (
     ready,
     say_drawn,
     tiles_option,
+    tiles_refused,
     write,
     writing,
 )
@@ -93,16 +95,15 @@ def explain(
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
     if mapper is not None and (mapping is not None or dataflow is None):
         raise click.UsageError("--mapper searches under a --dataflow, without --mapping")
+    form = chosen_form(form, output)
     for wrong, why in (
-        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
-        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        *tiles_refused(tiles, effort, mapping, mapper),
         (objective is not None and tiles != "best", "--objective wants --tiles best"),
-        (effort is not None and tiles != "best", "--effort wants --tiles best"),
+        (form == "csv", f"-o {output}: a table or .json is written here, not .csv"),
     ):
         if wrong:
             raise click.UsageError(why)
     ready(output)
-    form = form or ("json" if output is not None and output.suffix.lower() == ".json" else "table")
     from accelsim.results.simulate import simulate
 
     result = simulate(

@@ -40,6 +40,7 @@ from accelsim.cli.common import (
     say_drawn,
     seed_option,
     tiles_option,
+    tiles_refused,
     total_option,
     write,
     writing,
@@ -194,14 +195,12 @@ def run(
             limit is not None and mapper is None and tiles != "best",
             "--limit wants --mapper, or --tiles best",
         ),
-        (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
-        (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
+        *tiles_refused(tiles, effort, mapping, mapper),
         (tiles == "best" and fuse_buffers, f"--tiles best {fused}"),
         (
             objective is not None and tiles != "best" and not choosing,
             "--objective wants --tiles best, or --best-of",
         ),
-        (effort is not None and tiles != "best", "--effort wants --tiles best"),
         (
             timeline is not None and engine != "event",
             f"--timeline wants --engine event, got {engine}",

@@ -151,15 +151,15 @@ def _draw_cycles(axes: Axes, rows: pd.DataFrame, x: LayerExplained) -> None:
 def _draw_energy(axes: Axes, rows: pd.DataFrame, x: LayerExplained) -> None:
     """Stacked by tensor; a line in front of each bar is the least."""
     places, base = np.arange(len(rows)), np.zeros(len(rows))
-    unit, label = 1.0, f"energy ({printed_unit(x.unit)})"
+    unit, below = 1.0, f"energy ({printed_unit(x.unit)})"
     if x.unit == "pj":
-        unit, label = unit_of(float(rows["total"].max()), "energy_pj")
+        unit, below = unit_of(float(rows["total"].max()), "energy_pj")
     for kind in (*TENSORS, "other"):
         values = rows[kind].to_numpy(float) / unit
         if not values.any():
             continue
         role = "compute" if kind == "other" else kind
-        label = "MACs" if kind == "other" else kind
+        label = "no tensor" if kind == "other" else kind
         axes.barh(places, values, 0.72, base, color=LOOKS[role].colour, label=label)
         base = base + values
     least = rows["least"].to_numpy(float) / unit
@@ -174,9 +174,9 @@ def _draw_energy(axes: Axes, rows: pd.DataFrame, x: LayerExplained) -> None:
     axes.set_xlim(0, whole * 1.16)
     if x.unit == "mac":
         _engineering(axes)
-    axes.set_xlabel(label, fontsize=TEXT)
-    axes.legend(
-        fontsize=SMALL, frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1),
+    axes.set_xlabel(below, fontsize=TEXT)
+    axes.legend(  # to the right, since on the left there is room beside the bars' names
+        fontsize=SMALL, frameon=False, ncols=5, loc="lower right", bbox_to_anchor=(1, 1),
         borderpad=0, borderaxespad=0.2, handlelength=1.0, columnspacing=0.9, handletextpad=0.4,
     )  # fmt: skip
 

@@ -47,6 +47,7 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
         x, x_label = scaled(data["latency"], "time_s")
         y, y_label = scaled(data["energy"], data["unit"].iloc[0])
         many = len(data) >= 300
+        axes.margins(0.08)  # room for the letter of a point in a corner
         for flow, rows, look in flows(data):
             axes.scatter(
                 x[rows.index],
