@@ -71,7 +71,8 @@ def put(
 
 def brief(keys: Iterable[str]) -> tuple[str, ...]:
     """The columns a table on the terminal has, of those there are."""
-    from accelsim.explore.row_names import ENERGIES, axes
+    from accelsim.explore.row_names import axes
+    from accelsim.results.layer_row import ENERGIES
 
     lead = ("front", "workload", "layer", "arch", *axes(keys), "dataflow", "batch", "status")
     return (*lead, "cycles", "utilization", *ENERGIES, "area_um2", "error")

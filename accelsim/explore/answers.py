@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from accelsim.explore.columns import Table, text_column
 from accelsim.explore.pareto import front
-from accelsim.explore.row_names import ENERGIES
+from accelsim.results.layer_row import ENERGIES
 
 Floats = npt.NDArray[np.float64]
 LEAST = ("energy", "cycles", "edp", "area")

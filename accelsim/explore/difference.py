@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from accelsim.base.errors import InputError
 from accelsim.base.validation import checked
-from accelsim.explore.row_names import ENERGIES, IDENTITY, axes
+from accelsim.explore.row_names import IDENTITY, axes
+from accelsim.results.layer_row import ENERGIES
 from accelsim.results.waterfall import STALL, CyclePart, added, parts_of, why_faster
 
 if TYPE_CHECKING:

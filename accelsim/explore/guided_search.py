@@ -25,9 +25,9 @@ from accelsim.explore.machines import Machines
 from accelsim.explore.plan import build, check_keys, items, networks, study_recipes
 from accelsim.explore.progress import Progress, Watched
 from accelsim.explore.read import expression
-from accelsim.explore.row_names import ENERGIES
 from accelsim.explore.runner import Runner
 from accelsim.explore.store import Store
+from accelsim.results.layer_row import ENERGIES
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

@@ -34,8 +34,7 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import KEPT, Machines, keep
 from accelsim.explore.points import Item, Recipe, recipes
-from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.rule import kept
+from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION
 from accelsim.workload.layers import Layer
@@ -293,10 +292,7 @@ def check_dataflows(machines: Machines, space: Space, recipes: Sequence[Recipe])
     for recipe in recipes:
         if recipe.dataflow is None or recipe.file is not None:
             continue
-        try:
-            kept(base, recipe.dataflow)
-        except MappingError as error:
-            raise InputError(str(error), key="dataflows", got=recipe.short) from None
+        refuse_unkept(recipe.dataflow, base, "dataflows")
 
 
 def _check_key(machines: Machines, above: str, key: str, value: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.hardware.architecture import Architecture
+from accelsim.results.layer_row import ENERGIES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ IDENTITY = (
     "batch",
     "seed",
 )
-ENERGIES = ("energy_pj", "energy_mac")  # the total energy, in one of two units
 
 
 def axes(columns: Iterable[Any]) -> tuple[str, ...]:

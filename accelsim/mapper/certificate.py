@@ -13,6 +13,13 @@ from typing import Any
 
 from accelsim.base.display import Displayed
 
+EQUAL = 1e-9  # relative; what float64 sums of products may be off by, with room
+
+
+def gap_of(value: float, bound: float) -> float:
+    """(value - bound) / value: how far a value may be from the best, 0 where it is proved."""
+    return 0.0 if bound >= value * (1 - EQUAL) else (value - bound) / value
+
 
 @dataclass(frozen=True)
 class Certificate(Displayed):
@@ -48,11 +55,7 @@ class Certificate(Displayed):
 
     @property
     def gap(self) -> float:
-        return (
-            max(0.0, (self.value - self.bound) / self.value)
-            if self.bound < self.value * (1 - 1e-9)
-            else 0.0
-        )
+        return gap_of(self.value, self.bound)
 
     @property
     def left(self) -> int:

@@ -47,11 +47,15 @@ def measured(nest: Nest) -> dict[str, float]:
     check_work(nest)
     moves = analytic.moves(nest)
     spent = analytic.time(nest, moves)
-    cycles = spent.cycles
+    energy = priced(nest, moves, spent.cycles)
+    return {"energy": energy, "cycles": spent.cycles, "exact": spent.exact}
+
+
+def priced(nest: Skeleton, moves: moved.Moves, cycles: int) -> float:
+    """Energy in the table's unit of what moves in so many cycles."""
     time_s = cycles / (nest.arch.clock_mhz * 1e6)
-    priced = moved.energy(nest, moves, nest.problem.macs, time_s)
-    energy = priced[f"energy_{nest.arch.energy.unit}"]
-    return {"energy": energy, "cycles": cycles, "exact": spent.exact}
+    shares = moved.energy(nest, moves, nest.problem.macs, time_s)
+    return float(shares[f"energy_{nest.arch.energy.unit}"])
 
 
-__all__ = ["closed_cycles", "forms_are_exact", "measured"]
+__all__ = ["closed_cycles", "forms_are_exact", "measured", "priced"]

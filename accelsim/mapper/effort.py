@@ -16,9 +16,10 @@ from time import monotonic
 from typing import Literal
 
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.layer_search import best_mapping
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.quick_search import EQUAL, full_measures, quick_mapping
+from accelsim.mapper.quick_search import full_measures, quick_mapping
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -48,8 +49,7 @@ class BestTiles:
     @property
     def gap(self) -> float:
         """(value - bound) / value, 0 where the best is proved."""
-        proved = self.bound >= self.value * (1 - EQUAL)
-        return 0.0 if proved else (self.value - self.bound) / self.value
+        return gap_of(self.value, self.bound)
 
 
 def best_tiles(

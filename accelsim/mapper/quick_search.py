@@ -33,8 +33,10 @@ import numpy.typing as npt
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.engines.analytic.closed_form import words_used
-from accelsim.hardware.architecture import Architecture, remembered
+from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited, structure
+from accelsim.mapper.certificate import EQUAL, gap_of
+from accelsim.mapper.closed_cycles import priced
 from accelsim.mapper.joining import Joiner
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time
@@ -59,7 +61,6 @@ TIMED = 8  # and of these timed in full;
 SOME, NEAR = 4, 1.01  # after so many only those that should come within so much of the best
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
-EQUAL = 1e-9  # relative; what float64 sums of products may be off by, with room
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class Quick:
     @property
     def gap(self) -> float:
         """(value - bound) / value, 0 where the best is proved."""
-        proved = self.bound >= self.value * (1 - EQUAL)
-        return 0.0 if proved else (self.value - self.bound) / self.value
+        return gap_of(self.value, self.bound)
 
 
 def quick_mapping(
@@ -149,12 +149,11 @@ def _search(
 
 _tables: OrderedDict[Any, LayerTables] = OrderedDict()
 _lock = Lock()
-_structure = remembered(structure)
 
 
 def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerTables:
     """The tables of a layer; kept, as the next machine will ask for them."""
-    key = (problem, flow, _structure(arch), arch.array.rows, arch.array.cols)
+    key = (problem, flow, structure(arch), arch.array.rows, arch.array.cols)
     with _lock:
         known = _tables.get(key)
         if known is not None:
@@ -465,7 +464,7 @@ class _QuickSearch:
             moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
         cycles = int(-(-nest.problem.macs // max(pes, 1)))
         return {
-            "energy": _energy(nest, moves, cycles),
+            "energy": priced(nest, moves, cycles),
             "cycles": cycles,
             "dram": outermost_bits(nest, moves),
         }
@@ -528,14 +527,8 @@ def full_measures(nest: Nest, *, alone: bool = False) -> dict[str, float]:
         check_work(nest)
     moves = analytic.moves(nest)
     cycles = array_time(nest).cycles if alone else analytic.time(nest, moves).cycles
-    energy = _energy(nest, moves, cycles)
+    energy = priced(nest, moves, cycles)
     return {"energy": energy, "cycles": cycles, "dram": float(outermost_bits(nest, moves))}
-
-
-def _energy(nest: Skeleton, moves: moved.Moves, cycles: int) -> float:
-    time_s = cycles / (nest.arch.clock_mhz * 1e6)
-    priced = moved.energy(nest, moves, nest.problem.macs, time_s)
-    return float(priced[f"energy_{nest.arch.energy.unit}"])
 
 
 def _cycles(nest: Nest) -> float:

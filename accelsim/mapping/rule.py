@@ -18,6 +18,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+from accelsim.base.errors import InputError
 from accelsim.base.validation import expect
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
@@ -87,6 +88,16 @@ def kept(arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = froz
             f"{dataflow.name}"
         )
     return (frozenset(TENSORS) - resident, *between, frozenset(dataflow.stays))
+
+
+def refuse_unkept(dataflow: Dataflow, arch: Architecture, key: str) -> None:
+    """Raises InputError, about the argument ``key``, for a dataflow that keeps in the PEs what the
+    architecture cannot: before a search or a sweep begins.
+    """
+    try:
+        kept(arch, dataflow)
+    except MappingError as error:
+        raise InputError(str(error), key=key, got=dataflow.short) from None
 
 
 def _loops(arch: Architecture, dataflow: Dataflow, keep: Keep) -> list[OpenLoop]:

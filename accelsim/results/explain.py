@@ -30,7 +30,7 @@ from accelsim.mapping.nest import Nest
 from accelsim.results import knobs as turning
 from accelsim.results import waterfall
 from accelsim.results.knobs import Knob
-from accelsim.results.layer_row import Row, json_value
+from accelsim.results.layer_row import ENERGIES, Row, json_value
 from accelsim.results.waterfall import CyclePart
 from accelsim.workload.problem import TENSORS
 
@@ -227,7 +227,7 @@ def explain(result: Result, *, knobs: bool = True) -> Explanation:
 
 def _layer(row: Row, pes: int) -> LayerExplained:
     columns = row.columns
-    unit = next(name for name in ("pj", "mac") if f"energy_{name}" in columns)
+    unit = next(name for name in ENERGIES if name in columns).removeprefix("energy_")
     used = None
     if row.nest is not None:
         sides = dict.fromkeys(("row", "col"), 1)

@@ -21,7 +21,7 @@ from accelsim.hardware.ports import structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import sources
 from accelsim.results import batch
-from accelsim.results.layer_row import How, layer_row
+from accelsim.results.layer_row import ENERGIES, How, layer_row
 from accelsim.results.result import Asked
 from accelsim.workload.problem import Problem
 
@@ -139,9 +139,6 @@ def _together(problem: Problem, machines: Sequence[Architecture], flow: Dataflow
         row = layer_row("", "", problem, machines[place], source, ONE_BY_ONE, {})[0]
         outcomes[place] = _outcome(row.columns)
     return [outcomes[place] for place in range(len(machines))]
-
-
-ENERGIES = ("energy_pj", "energy_mac")
 
 
 def _outcome(columns: Mapping[str, Any]) -> Outcome:

@@ -43,6 +43,7 @@ Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
 A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``words_moved`` does
 ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
+ENERGIES = ("energy_pj", "energy_mac")  # the total energy, in one of two units
 
 
 @dataclass(frozen=True)

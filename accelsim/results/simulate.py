@@ -37,7 +37,6 @@ from accelsim.base.limits import plain_value
 from accelsim.base.validation import checked
 from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_architecture
 from accelsim.mapper.effort import Effort
-from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import (
     DataflowLike,
     DataflowsLike,
@@ -47,8 +46,7 @@ from accelsim.mapping.files import (
     several,
     sources,
 )
-from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.rule import kept
+from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.best_dataflow import BEST, candidates, with_best
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Asked, Result
@@ -274,14 +272,6 @@ def _layer_rows(
     return rows
 
 
-def _refuse_unkept(flow: Dataflow, arch: Architecture) -> None:
-    """Raises InputError for a dataflow that keeps in the PEs what the architecture cannot."""
-    try:
-        kept(arch, flow)
-    except MappingError as error:
-        raise InputError(str(error), key="dataflow", got=flow.short) from None
-
-
 def _under_mapper(
     dataflow: DataflowsLike | None,
     arch: Architecture,
@@ -303,7 +293,7 @@ def _under_mapper(
     searches: dict[str, NetworkBest] = {}
     for flow in several(dataflow):  # before the first search, which may be long
         if not is_any(flow):
-            _refuse_unkept(load_dataflow(flow), arch)
+            refuse_unkept(load_dataflow(flow), arch, "dataflow")
     for flow in several(dataflow):
         best = search(flow)
         searches[flow if isinstance(flow, str) else load_dataflow(flow).short] = best

@@ -192,8 +192,10 @@ class _PassPlanner:
     ``moves``       what crosses each boundary in all
     ``number``      ``[passes]``: in order, NONE where a setting has none; ``n`` of them
     ``slots``       of each boundary between: how many tiles its child has room for
-    ``resources``   ports and channels that have a width, in the order they were met, and how each
+    ``resources``   ports and channels that have a width, from the outermost level in, and how each
                     is asked of a machine
+    ``ways``        by boundary: the resources on the way of what it moves (``_way``)
+    ``timed``       boundaries for which anybody ever waits
     ``transfers``   rows of ``PassTable.transfers`` so far
     ``early``       fills that wait for no pass, [fills], by boundary and in order
     ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
@@ -219,6 +221,8 @@ class _PassPlanner:
         self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
         self._meet_resources()
+        self.ways = {b: self._way(b) for b in nest.boundaries}
+        self.timed = {b for b in nest.boundaries if self._may_wait(b)}
         self.early = [np.zeros(0, np.int64)]
         self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
         self.shared_out: set[Boundary] = set()
@@ -237,7 +241,7 @@ class _PassPlanner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            not any(self._timed(b) and self._estimated(b) for b in self.nest.boundaries),
+            not any(self._estimated(b) for b in self.timed),
         )
 
     # -- resources ---------------------------------------------------------------------------------
@@ -314,23 +318,17 @@ class _PassPlanner:
             level if level < self.nest.levels else b.parent, b.tensor
         )
 
-    def _limited_inside(self) -> bool:
-        """Whether anything that moves inside a pass can be waited for."""
-        ways = [channel(self.arch, b.network, b.tensor, way) for b in self.inside for way in WAYS]
-        levels = {b.parent for b in self.inside}
-        return any(r is not None for r in (*ways, *(port(self.arch, x, "read") for x in levels)))
-
-    def _timed(self, b: Boundary) -> bool:
+    def _may_wait(self, b: Boundary) -> bool:
         """Whether anybody ever waits for what a boundary moves."""
         late = b in self.between and latency(self.arch, b.parent) > 0
-        return late or any(r != NONE for r in self._way(b))
+        return late or any(r != NONE for r in self.ways[b])
 
     def _estimated(self, b: Boundary) -> bool:
         """Whether it is not known to the word what one instance moves in each setting: several
         instances share evenly here, (k, x) pairs on padding that a level holds are spread over the
         settings, and of sums it may not be known which come for the first time.
         """
-        at_child = b in self.between and self._way(b)[2] != NONE
+        at_child = b in self.between and self.ways[b][2] != NONE
         if self.instances(b.child if at_child else b.parent) > 1:
             return True
         if b in self.shared_out:
@@ -436,7 +434,7 @@ class _PassPlanner:
         sends = np.full((self.n, len(self.between), 3), NONE)
         sends[:, :, 2] = 0
         for k, b in enumerate(self.between):
-            if self._timed(b):  # what takes no time is not waited for and holds nothing up
+            if b in self.timed:  # what takes no time is not waited for and holds nothing up
                 (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
         steps, loads, after = self._phases()
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
@@ -470,7 +468,7 @@ class _PassPlanner:
     def _boundary(self, k: int) -> list[int]:
         """A row of ``PassTable.boundaries``."""
         b = self.between[k]
-        return [b.tensor == self.acc, self._before(b), b.parent, *self._way(b)]
+        return [b.tensor == self.acc, self._before(b), b.parent, *self.ways[b]]
 
     def _before(self, b: Boundary) -> int:
         """The boundary whose transfers come before another's, NONE if there is none: of an operand
@@ -480,12 +478,12 @@ class _PassPlanner:
         if b.tensor == self.acc:
             inner = [k for k, o in enumerate(self.between) if o.tensor == b.tensor]
             inner = [k for k in inner if self.between[k].parent == b.child]
-            return next((k for k in inner if self._timed(self.between[k])), NONE)
+            return next((k for k in inner if self.between[k] in self.timed), NONE)
         level = b.parent
         for k in reversed(range(len(self.between))):
             o = self.between[k]
             if o.tensor == b.tensor and o.child == level:
-                if self._timed(o):
+                if o in self.timed:
                     return k
                 level = o.parent
         return NONE
@@ -552,7 +550,7 @@ class _PassPlanner:
             return gap, [(BODY, r, together[r]) for r in sorted(together)], length - gap
         # the last result has stages and chain still to go
         after = np.full(self.passes.shape, self.alone.fill_drain)
-        if not self._limited_inside():
+        if self.timed.isdisjoint(self.inside):
             return self.passes.steps([i for i in self.temporal if i not in self.outer]), [], after
         exposed = [
             b
@@ -726,8 +724,8 @@ class _PassPlanner:
             count = np.concatenate([[0], np.cumsum(fills)])
             behind = np.minimum(count[latest + 1] - count[mine + 1], KEPT - 1)
         # of each step that exists, the pass that sets the latest fill going, if any, and its first
-        latest = np.maximum.accumulate(np.where(there, np.arange(len(first)), NONE))
-        filled = np.where(latest == NONE, NONE, trigger[latest])
+        brought = np.maximum.accumulate(np.where(there, np.arange(len(first)), NONE))
+        filled = np.where(brought == NONE, NONE, trigger[brought])
         self.issues[k] = (filled, there.astype(np.int64), first)
         ahead = first - np.maximum(trigger, 0)  # before any pass, the first is the next
         known = self._known(k, behind[there], ahead[there], carried[there, 1:])
