@@ -25,7 +25,9 @@ def apply_overrides(
     """``data`` with dotted keys set, as in ``{"array.rows": 32}``; a list's entry goes by number
     or name.  What is not on the way to a key is shared with ``data``, which stays as it is.
 
-    A key must be in the data or declared by ``model``.  ``from_text`` says that values are text
+    A key must be in the data or declared by ``model``, or one that the model understands in
+    another way: its class method ``in_words(data, key, value)`` gives the changed data, or None.
+    ``from_text`` says that values are text
     from a command line, read as YAML (``32``, ``true``, ``[weight, ifmap]``).  Raises InputError
     for an unknown key or an unreadable value.
     """
@@ -36,7 +38,12 @@ def apply_overrides(
             if from_text and isinstance(value, str)
             else _checked(key, value)
         )
-        _set(changed, key, ready, model)
+        in_words = getattr(model, "in_words", None)
+        said = None if in_words is None else in_words(changed, key, ready)
+        if said is None:
+            _set(changed, key, ready, model)
+        else:
+            changed = said
     return changed
 
 

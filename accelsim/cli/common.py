@@ -44,18 +44,18 @@ arch_option = click.option(
 )
 tiles_option = click.option(
     "--tiles",
-    type=click.Choice(["rule", "best"]),
-    help="The fixed rule's tiles (as is), or the best found: never worse than the rule's.",
+    type=click.Choice(["best", "rule"]),
+    help="The best tiles found (as is), or the fixed rule's, for teaching.",
 )
 objective_option = click.option(
     "--objective",
     metavar="OBJECTIVE",
-    help="With --tiles best: energy, cycles, edp (as is), dram, or a product of these.",
+    help="Of the best tiles: energy, cycles, edp (as is), dram, or a product of these.",
 )
 effort_option = click.option(
     "--effort",
     type=click.Choice(["quick", "thorough", "proved"]),
-    help="With --tiles best: milliseconds a layer (as is), seconds, or until it is proved.",
+    help="For the best tiles: milliseconds a layer (as is), seconds, or until it is proved.",
 )
 overrides_option = click.option(
     "--set",
@@ -114,13 +114,23 @@ def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
 
 
 def tiles_refused(
-    tiles: str | None, effort: str | None, mapping: str | None, mapper: str | None
+    tiles: str | None,
+    objective: str | None,
+    effort: str | None,
+    limit: float | None,
+    mapping: str | None,
+    mapper: str | None,
 ) -> tuple[tuple[bool, str], ...]:
     """What does not go together among these options: whether it was asked for, and why."""
+    unsearched = tiles == "rule" or mapping is not None
     return (
         (tiles is not None and mapper is not None, "--tiles does not go with --mapper"),
         (tiles is not None and mapping is not None, "--tiles does not go with --mapping"),
-        (effort is not None and tiles != "best", "--effort wants --tiles best"),
+        *(
+            (value is not None and (unsearched or mapper is not None), f"{name} wants --tiles best")
+            for name, value in (("--objective", objective), ("--effort", effort))
+        ),
+        (limit is not None and unsearched, "--limit wants --mapper, or --tiles best"),
     )
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     metavar="D[,D...]",
     help="Dataflows: names of `accelsim list` or YAML files, with commas.",
 )
-@click.option("--mapping", metavar="M", help="A mapping file instead of the fixed rule.")
+@click.option("--mapping", metavar="M", help="A mapping file, nothing is searched for.")
 @click.option(
     "--mapper",
     metavar="OBJECTIVE",
@@ -97,8 +97,7 @@ def explain(
         raise click.UsageError("--mapper searches under a --dataflow, without --mapping")
     form = chosen_form(form, output)
     for wrong, why in (
-        *tiles_refused(tiles, effort, mapping, mapper),
-        (objective is not None and tiles != "best", "--objective wants --tiles best"),
+        *tiles_refused(tiles, objective, effort, None, mapping, mapper),
         (form == "csv", f"-o {output}: a table or .json is written here, not .csv"),
     ):
         if wrong:

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
 @click.option(
     "--mapping",
     metavar="M",
-    help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
+    help="A mapping file, nothing is searched for; --dataflow is then only a name.",
 )
 @tiles_option
 @objective_option
@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     "--limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="With --mapper or --tiles best: seconds a layer, then the best so far.",
+    help="Seconds a layer, then the best mapping so far.",
 )
 @layers_option
 @batch_option
@@ -191,15 +191,17 @@ def run(
         (choosing and mapper is not None, "--best-of does not go with --mapper"),
         (choosing and end_to_end, f"--best-of {whole}"),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
-        (
-            limit is not None and mapper is None and tiles != "best",
-            "--limit wants --mapper, or --tiles best",
+        *tiles_refused(
+            tiles, None if choosing else objective, effort, limit, mapping, mapper
         ),
-        *tiles_refused(tiles, effort, mapping, mapper),
-        (tiles == "best" and fuse_buffers, f"--tiles best {fused}"),
-        (
-            objective is not None and tiles != "best" and not choosing,
-            "--objective wants --tiles best, or --best-of",
+        *(
+            (value is not None and fuse_buffers, f"{name} {fused}")
+            for name, value in (
+                ("--tiles best", tiles if tiles == "best" else None),
+                ("--objective", objective),
+                ("--effort", effort),
+                ("--limit", limit),
+            )
         ),
         (
             timeline is not None and engine != "event",

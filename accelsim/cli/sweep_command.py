@@ -50,15 +50,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tiles",
-    type=click.Choice(["rule", "best", "divisors", "even", "all"]),
-    help="The fixed rule's, or the best found; with a mapper: tiles that divide, or any.",
+    type=click.Choice(["best", "rule", "divisors", "even", "all"]),
+    help="The best found (as is), or the fixed rule's; with a mapper: tiles that divide, or any.",
 )
 @effort_option
 @click.option(
     "--limit",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="With a mapper or --tiles best: seconds a layer, then the best so far.",
+    help="Seconds a layer, then the best mapping so far.",
 )
 @click.option(
     "--guided",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     "--objective",
     metavar="EXPR",
     help="What --guided makes small: edp (as is), energy, latency, area, or an expression; "
-    "without it what --tiles best does.",
+    "without it what the best tiles do.",
 )
 @click.option(
     "--on-error",
@@ -124,7 +124,7 @@ def sweep(
     from accelsim.explore.answers import answers
     from accelsim.explore.study_file import load_study
 
-    if objective is not None and guided is None and tiles != "best":
+    if objective is not None and guided is None and tiles == "rule":
         raise click.UsageError("--objective goes with --guided, or with --tiles best")
     if guided is not None and (plot is not None or total is False or on_error == "raise"):
         raise click.UsageError(

@@ -100,7 +100,9 @@ class Candidates:
         self.machines = Machines.load(study.arch)
         check_keys(self.machines, self.space)
         self.networks = len(workloads)
-        self.items = [items(study, workloads, [recipe]) for recipe in study_recipes(study)]
+        self.items = [
+            items(study, workloads, [recipe]) for recipe in study_recipes(study, self.machines)
+        ]
         self.accept = (
             Constraints(study.constraints, self.machines, self.space.keys)
             if study.constraints

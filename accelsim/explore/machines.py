@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 from accelsim.base.errors import InputError
 from accelsim.base.overrides import apply_overrides
@@ -21,6 +21,7 @@ from accelsim.base.validation import validate
 from accelsim.base.yaml_reading import read_yaml
 from accelsim.explore.content import canonical, content_hash
 from accelsim.hardware.architecture import Architecture
+from accelsim.results.tiles import Tiles
 
 KEPT = 4096  # architectures a process keeps built
 
@@ -66,6 +67,12 @@ class Machines:
     def base(self) -> Architecture:
         """The architecture without overrides."""
         return validate(dict(self.data), Architecture, "architecture")
+
+    @property
+    def tiles(self) -> Tiles:
+        """Whose tiles layers get for which a study says none: the base's own, or the default's."""
+        chosen = self.data.get("tiles", Architecture.model_fields["tiles"].default)
+        return cast(Tiles, chosen)
 
     def check_key(self, key: str, value: Any) -> None:
         """Raises InputError if no architecture has this key."""

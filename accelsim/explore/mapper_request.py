@@ -14,7 +14,6 @@ from accelsim.mapper.space import TILES, TileChoice
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping
 from accelsim.results.best_mapping import map_layer
-from accelsim.results.tiles import TILES as WHOSE
 from accelsim.results.tiles import Tiles, TilesRequest
 from accelsim.workload.layers import Layer
 from accelsim.workload.problem import Direction
@@ -40,22 +39,24 @@ class Request:
         tiles: str | None,
         limit: float | None,
         effort: str | None = None,
+        own: Tiles = "best",
     ) -> Request | TilesRequest | None:
         """What arguments of a sweep ask for; None if that is the fixed rule.
 
         ``mapper`` is an objective, or True, which means ``objective``, or edp if that is not given;
-        its ``tiles`` are divisors unless given.  Without one ``tiles`` are ``rule`` or ``best``,
-        and ``effort`` goes with best.  Raises InputError.
+        its ``tiles`` are divisors unless given.  Without one ``tiles`` are ``best`` or ``rule``,
+        the machine's ``own`` if neither is given, and ``effort`` goes with best.  Raises
+        InputError.
         """
         if mapper is None or mapper is False:
             if tiles in TILES:
                 raise InputError("goes with a mapper", key="tiles", got=str(tiles))
             for key, value in (("objective", objective), ("limit", limit)):
-                if value is not None and tiles != "best":
+                if value is not None and tiles == "rule":
                     raise InputError(
                         "goes with a mapper, or with tiles: best", key=key, got=str(value)
                     )
-            return TilesRequest.of(WHOSE[0] if tiles is None else tiles, objective, effort, limit)
+            return TilesRequest.of(tiles, objective, effort, limit, own)
         if effort is not None:
             raise InputError("goes with tiles: best, without a mapper", key="effort", got=effort)
         tiles = "divisors" if tiles is None else tiles

@@ -56,9 +56,10 @@ def networks(study: Study) -> list[Workload]:
     return [w.select(study.layers) for w in workloads] if study.layers else workloads
 
 
-def study_recipes(study: Study) -> list[Recipe]:
+def study_recipes(study: Study, machines: Machines) -> list[Recipe]:
     """Where a study's mappings come from, a recipe per dataflow.  Raises InputError."""
-    return recipes(study.dataflows, study.mapping, study.mapper_request)
+    request = study.mapper_request(machines.tiles)
+    return recipes(study.dataflows, study.mapping, request)
 
 
 def items(study: Study, workloads: Sequence[Workload], recipes: Sequence[Recipe]) -> list[Item]:
@@ -233,15 +234,16 @@ def plan(study: Study) -> SweepPlan:
     Raises InputError for names and files that are wrong, for keys no architecture has, for more
     points than are run, and where no point is left.
     """
-    parts = items(study, networks(study), study_recipes(study))
+    machines = Machines.load(study.arch)
+    made = study_recipes(study, machines)
+    parts = items(study, networks(study), made)
     here = space(study.grid, study.zipped, study.points)
     drawn = study.sample
     wanted = here.size if drawn is None else min(here.size, drawn)
     refuse_large(wanted * len(parts), "grid" if drawn is None else "sample")
     check_values(here)
-    machines = Machines.load(study.arch)
     check_keys(machines, here)
-    check_dataflows(machines, here, study_recipes(study))
+    check_dataflows(machines, here, made)
     accept = Constraints(study.constraints, machines, here.keys) if study.constraints else None
     if drawn is None:
         numbers = list(chosen(here, accept))
@@ -267,7 +269,9 @@ def build(machines: Machines, space: Space, items: list[Item], numbers: list[int
 
 
 def check_keys(machines: Machines, space: Space) -> None:
-    """Raises InputError for a key no architecture has."""
+    """Raises InputError for a key no architecture has, and for one that is the study's own."""
+    if "tiles" in space.keys:
+        raise InputError("is no axis; a study has its own key tiles for all points", key="tiles")
     known: set[str] = set()
     for axis in space.axes:
         listed = isinstance(axis, Listed)

@@ -25,7 +25,7 @@ from accelsim.explore.plan import SweepPlan, plan
 from accelsim.mapper.effort import Effort
 from accelsim.results.simulate import ENGINES, Engine
 from accelsim.results.tiles import TILES as WHOSE
-from accelsim.results.tiles import TilesRequest
+from accelsim.results.tiles import Tiles, TilesRequest
 from accelsim.workload.problem import ACCUMULATED, Direction
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Study(Displayed):
     mapping: Named | LoopNest | MappingFile | None = None
     mapper: str | bool | None = None
     objective: str | None = None  # of the mapper, or of tiles best
-    tiles: AnyTiles | None = None  # rule or best; of the mapper: divisors, even or all
+    tiles: AnyTiles | None = None  # best or rule; of the mapper: divisors, even or all
     effort: Effort | None = None  # of tiles best
     limit: float | None = None  # seconds a layer
     layers: Sequence[str] = ()
@@ -112,10 +112,12 @@ class Study(Displayed):
         told = [f"{name}={value!r}" for name, value in given if value is not _DEFAULTS.get(name)]
         return f"Study({', '.join(told)})"
 
-    @property
-    def mapper_request(self) -> Request | TilesRequest | None:
-        """What is searched for; None: tiles are those of the fixed rule."""
-        return Request.of(self.mapper, self.objective, self.tiles, self.limit, self.effort)
+    def mapper_request(self, own: Tiles) -> Request | TilesRequest | None:
+        """What is searched for; None: tiles are those of the fixed rule, or of a mapping file.
+        ``own`` is the machine's, which goes where the study says nothing.
+        """
+        own = "rule" if self.mapping is not None else own
+        return Request.of(self.mapper, self.objective, self.tiles, self.limit, self.effort, own)
 
     def searched(
         self,

@@ -66,11 +66,11 @@ def sweep(
     ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by
     ``seed``.
 
-    Tiles are those of the fixed rule; with ``tiles="best"`` the best found for an ``effort``, of
-    least ``objective`` (edp if not given), as in ``simulate``; or with ``mapper`` those
-    ``map_layer`` chooses: ``mapper`` is its objective, or True with ``objective``; ``tiles`` and
-    ``limit`` (seconds a layer) are then its own, a dataflow may be ``any``.  Rows of a search have
-    a column ``gap``.
+    Tiles are the best found for an ``effort``, of least ``objective`` (edp if not given), as in
+    ``simulate``; with ``tiles="rule"`` those of the fixed rule, as where the architecture file says
+    so; or with ``mapper`` those ``map_layer`` chooses: ``mapper`` is its objective, or True with
+    ``objective``; ``tiles`` and ``limit`` (seconds a layer) are then its own, a dataflow may be
+    ``any``.  Rows of a search have a column ``gap``.
 
     ``store`` is an SQLite file: points in it are not evaluated again, finished ones are added about
     every half second. ``jobs`` processes work (1: this one alone; by default as many as there are

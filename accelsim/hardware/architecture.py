@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from accelsim.base.display import Displayed
+from accelsim.base.errors import InputError
 from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.base.overrides import apply_overrides
 from accelsim.base.validation import checked, load_named, validate
@@ -42,6 +43,9 @@ Energy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Unit = Literal["mac", "pj"]
 Charge = Literal["reads", "reads_and_writes"]
 Operation = Literal["add", "multiply", "compare", "divide", "exp", "sqrt", "power"]
+# What makes an access to a level take time, and the word for a level without it.
+TIMED = ("port_bits", "port_clock_mhz", "burst_bits", "latency_cycles")
+UNLIMITED = "unlimited"
 # Components of energy that are neither level nor network: no level may have such a name.
 COMPONENTS = ("compute", "static", "vector", *TENSORS)
 
@@ -283,6 +287,8 @@ class Architecture(Displayed, Frozen):
     ``accumulate``  ``in_array``: psums go down the network and are added in the PE (Eyeriss), else
                     they are added at the level they arrive at
     ``first_read``  a level that reads the zero its first arrival is added to, as that chip's GLB
+    ``tiles``       of layers that nobody chose tiles for: the best found, or the fixed rule's where
+                    that is how this machine's own tool works
     """
 
     name: str
@@ -296,6 +302,7 @@ class Architecture(Displayed, Frozen):
     padding: Padding | None = None
     accumulate: Literal["at_level", "in_array"] = "at_level"
     first_read: str | None = None
+    tiles: Literal["best", "rule"] = "best"
     vector: VectorUnit = VectorUnit()
     energy: EnergyTable
 
@@ -379,6 +386,20 @@ class Architecture(Displayed, Frozen):
                 )
         if energy.static_mw and energy.unit != "pj":
             raise ValueError("energy.static_mw: static power wants unit: pj")
+
+    @classmethod
+    def in_words(cls, data: dict[str, Any], key: str, value: object) -> dict[str, Any] | None:
+        """The data with a level made ``unlimited``, as in ``dram=unlimited``: it is never waited
+        for.  None where the key is no level's.  Raises InputError for another word.
+        """
+        levels = data.get("levels")
+        if not isinstance(levels, dict) or not isinstance(levels.get(key), dict):
+            return None
+        if value != UNLIMITED:
+            rule = f"a level is {UNLIMITED}, or set key by key (levels.{key}.port_bits)"
+            raise InputError(rule, key=key, got=str(value), choices=(UNLIMITED,))
+        rest = {k: v for k, v in levels[key].items() if k not in TIMED}
+        return {**data, "levels": {**levels, key: rest}}
 
     @property
     def level_names(self) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.best_dataflow import BEST, candidates, with_best
 from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
 from accelsim.results.result import Asked, Result
-from accelsim.results.tiles import TILES, Tiles, TilesRequest
+from accelsim.results.tiles import Tiles, TilesRequest
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Direction, Problem
 
@@ -110,12 +110,14 @@ def simulate(
         ``dataflow="best"`` is the best of all that are shipped.
 
     Under which mapping
-        The fixed rule's, unless ``mapping`` is given, a file or an object; a dataflow is then no
-        more than a name.  With ``tiles="best"`` the best tiles that are found under each dataflow,
-        never worse than the rule's: those of least ``objective`` (edp, or as in ``map_layer``), for
-        an ``effort`` of ``quick`` (milliseconds a layer), ``thorough`` or ``proved``, counted in
-        candidates, so that the same call has the same mapping; ``limit`` may end it sooner.  Rows
-        say in ``tiles`` where the mapping is from and in ``gap`` how far it may be from the best.
+        The best tiles that are found under each dataflow, never worse than the fixed rule's: those
+        of least ``objective`` (edp, or as in ``map_layer``), for an ``effort`` of ``quick``
+        (milliseconds a layer), ``thorough`` or ``proved``, counted in candidates, so that the same
+        call has the same mapping; ``limit`` seconds a layer may end it sooner.  Rows say in
+        ``tiles`` where the mapping is from and in ``gap`` how far it may be from the best.
+        ``tiles="rule"`` is the fixed rule: the largest tiles that fit, dimension by dimension.  It
+        is what architectures get that say so themselves (``scalesim``), and ``fuse_buffers``.
+        With ``mapping``, a file or an object, a dataflow is no more than a name.
         With ``mapper``, an objective as in ``map_layer``, the best that is found
         under each dataflow, ``any`` included, in ``limit`` seconds a layer; the searches take
         ``processes`` at once and are kept in ``Result.searches``.
@@ -154,12 +156,16 @@ def simulate(
         ("weights", weights is not None and not end_to_end, "belongs to end_to_end"),
         (
             "limit",
-            limit is not None and mapper is None and tiles != "best",
+            limit is not None and (tiles == "rule" or mapping is not None),
             "belongs to mapper, or to tiles best",
         ),
         ("mapping", mapping is not None and mapper is not None, "does not go with mapper"),
         ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
-        ("fuse_buffers", fuse_buffers and tiles == "best", "does not go with tiles best"),
+        (
+            "fuse_buffers",
+            fuse_buffers and (tiles == "best" or (objective, effort, limit) != (None, None, None)),
+            "does not go with tiles best",
+        ),
         ("tiles", tiles is not None and mapper is not None, "does not go with mapper"),
         ("best_of", best and best_of is not None, "does not go with dataflow best"),
         ("best_of", best_of is not None and dataflow is not None, "does not go with dataflow"),
@@ -187,13 +193,13 @@ def simulate(
     else:
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
-    by_rule = tiles in (None, TILES[0]) and objective is None and effort is None
-    if mapper is None and by_rule and not choosing:
-        rows = tuple(row for s in sources(dataflow, mapping) for row in rows_of(s))
-        return Result(rows, asked=asked)
     if mapper is None:
-        wanted = objective if tiles == "best" or not choosing else None
-        request = TilesRequest.of(tiles or TILES[0], wanted, effort, limit)
+        tiles = "rule" if mapping is not None else tiles
+        own: Tiles = "rule" if fuse_buffers else machine.tiles
+        by_rule = (tiles or own) == "rule" and effort is None and limit is None
+        # among dataflows the rule's rows have an objective, too
+        sought = None if choosing and by_rule else objective
+        request = TilesRequest.of(tiles, sought, effort, limit, own)
         flows = candidates(best_of) if choosing else dataflow
         chosen = sources(flows, mapping) if request is None else request.sources(flows)
         rows = tuple(row for s in chosen for row in rows_of(s))

@@ -20,8 +20,8 @@ from accelsim.mapping.files import DataflowsLike, MappingSource, sources
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.workload.problem import Problem
 
-Tiles = Literal["rule", "best"]
-TILES: tuple[Tiles, ...] = ("rule", "best")
+Tiles = Literal["best", "rule"]
+TILES: tuple[Tiles, ...] = ("best", "rule")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,19 @@ class TilesRequest:
 
     @classmethod
     def of(
-        cls, tiles: str, objective: str | None, effort: str | None, limit: float | None
+        cls,
+        tiles: str | None,
+        objective: str | None,
+        effort: str | None,
+        limit: float | None,
+        own: Tiles = "best",
     ) -> TilesRequest | None:
-        """What is asked for; None is the fixed rule.  Raises InputError."""
+        """What is asked for; None is the fixed rule.  Without ``tiles`` they are the machine's
+        ``own`` (``Architecture.tiles``), unless something is said of a search.  Raises InputError.
+        """
+        if tiles is None:
+            said = any(value is not None for value in (objective, effort, limit))
+            tiles = "best" if said else own
         if tiles not in TILES:
             raise InputError(
                 f"must be one of {', '.join(TILES)}", key="tiles", got=str(tiles), choices=TILES

@@ -24,7 +24,8 @@ MOST_PES = 2**16
 Size = Annotated[int, Field(ge=1, le=4096)]
 Pixels = Annotated[int, Field(ge=1, le=1024)]
 _KEY = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){1,4}")
-Objective = Literal["rule", "energy", "cycles", "edp"]
+# what the tiles make small; rule: the fixed rule's
+Objective = Literal["edp", "cycles", "energy", "rule"]
 
 
 class OwnLayer(BaseModel):
@@ -44,7 +45,8 @@ class OwnLayer(BaseModel):
 
 class Ask(BaseModel):
     """One state of the controls.  ``layer`` names one of ``workload``; ``own`` is a layer instead
-    of both.
+    of both.  Without ``objective`` tiles are the architecture's own: the best in energy x cycles,
+    or the fixed rule's.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -56,7 +58,7 @@ class Ask(BaseModel):
     overrides: Annotated[dict[str, int | float], Field(max_length=20)] = {}
     batch: Annotated[int, Field(ge=1, le=256)] = 1
     direction: Direction = "forward"
-    objective: Objective = "rule"
+    objective: Objective | None = None
 
     @field_validator("workload", "arch", "dataflow")
     @classmethod
@@ -157,6 +159,7 @@ def choices() -> dict[str, Any]:
         }
         machines[name] = {
             "description": arch.description,
+            "tiles": arch.tiles,
             "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
         }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
@@ -170,5 +173,5 @@ def choices() -> dict[str, Any]:
         "layers": layers,
         "architectures": machines,
         "dataflows": flows,
-        "objectives": ["rule", "energy", "cycles", "edp"],
+        "objectives": ["edp", "cycles", "energy", "rule"],
     }

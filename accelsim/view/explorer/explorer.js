@@ -25,6 +25,7 @@ function archChanged() {
   const arch = choices.architectures[$("arch").value];
   $("arch-text").textContent = arch.description;
   [...$("keys").querySelectorAll("label")].forEach((x) => x.remove());
+  $("objective").value = arch.tiles === "rule" ? "rule" : "edp";  // the machine's own
   for (const [key, value] of Object.entries(arch.keys)) numberField($("keys"), key, value, 1, 2 ** 40);
 }
 

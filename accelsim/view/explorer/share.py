@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 
-from accelsim.mapping.mapping import Mapping
 from accelsim.view.explorer.ask import Ask
 
 
-def as_python(ask: Ask, mapping: Mapping | None = None) -> str:
-    """A script that prints what the page shows of the layer; ``mapping`` is one the mapper
-    found.
-    """
+def as_python(ask: Ask) -> str:
+    """A script that prints what the page shows of the layer."""
     lines = ["import accelsim as acc", ""]
     args = [f"arch={_q(ask.arch)}", f"dataflow={_q(ask.dataflow)}"]
     if ask.own is not None:
@@ -20,10 +17,10 @@ def as_python(ask: Ask, mapping: Mapping | None = None) -> str:
         lines.append(f'layer = acc.Conv2d(name="own", {fields})')
     else:
         args.append(f"layers=[{_q(ask.chosen.name)}]")
-    if mapping is not None:
-        keep = {level: list(tensors) for level, tensors in mapping.keep.items()}
-        lines.append(f"mapping = acc.Mapping(loops={_q(str(mapping))}, keep={json.dumps(keep)})")
-        args.append("mapping=mapping")
+    if ask.objective == "rule":
+        args.append('tiles="rule"')
+    elif ask.objective is not None:
+        args.append(f"objective={_q(ask.objective)}")
     if ask.overrides:
         args.append(f"overrides={json.dumps(ask.overrides)}")
     args.append(f"batch={ask.batch}")
@@ -40,32 +37,30 @@ def as_python(ask: Ask, mapping: Mapping | None = None) -> str:
     )
 
 
-def as_command(ask: Ask, mapping: Mapping | None = None) -> str:
-    """The command; a layer that was typed in and a mapping that was found are first written to
-    files.
-    """
+def as_command(ask: Ask) -> str:
+    """The command that prints it."""
+    words = ["--tiles", "rule"] if ask.objective == "rule" else []
+    if ask.objective not in (None, "rule"):
+        words = ["--objective", ask.objective]
+    return _command("run", ask, words)
+
+
+def _command(name: str, ask: Ask, more: list[str]) -> str:
+    """A command about the layer; one that was typed in is first written to a file."""
     before = ""
     if ask.own is not None:
         fields = ", ".join(f"{k}: {v}" for k, v in ask.own.model_dump().items())
         before = f"cat > own.yaml <<'EOF'\nname: own\nlayers:\n  - {{name: own, {fields}}}\nEOF\n"
-    words = ["accelsim", "run", "own.yaml" if ask.own is not None else str(ask.workload)]
+    words = ["accelsim", name, "own.yaml" if ask.own is not None else str(ask.workload)]
     if ask.own is None:
         words += ["--layer", ask.chosen.name]
     words += ["--arch", ask.arch, "--dataflow", ask.dataflow]
-    if mapping is not None:
-        keep = ", ".join(
-            f"{level}: [{', '.join(tensors)}]" for level, tensors in mapping.keep.items()
-        )
-        before += (
-            f"cat > found.yaml <<'EOF'\nname: found\nkeep: {{{keep}}}\nloops: \"{mapping}\"\nEOF\n"
-        )
-        words += ["--mapping", "found.yaml"]
     for key, value in ask.overrides.items():
         words += ["--set", f"{key}={value}"]
     words += ["--batch", str(ask.batch)]
     if ask.direction != "forward":
         words += ["--direction", ask.direction]
-    return before + shlex.join(words)
+    return before + shlex.join([*words, *more])
 
 
 def cloud_python(ask: Ask, points: int, seconds: float) -> str:
@@ -97,7 +92,7 @@ def cloud_python(ask: Ask, points: int, seconds: float) -> str:
 
 def cloud_command(ask: Ask) -> str:
     """The command that searches the same space and draws it."""
-    return as_command(ask).replace("accelsim run ", "accelsim map ", 1) + " --plot cloud"
+    return _command("map", ask, ["--plot", "cloud"])
 
 
 def _q(text: str) -> str:

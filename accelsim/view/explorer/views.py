@@ -9,7 +9,6 @@ from typing import Any
 from accelsim.base.errors import InputError
 from accelsim.base.text_table import csv_lines
 from accelsim.mapping.loops_text import show
-from accelsim.mapping.mapping import Mapping as Loops
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.results.layer_row import Row, override_text
@@ -34,11 +33,11 @@ def layer_view(ask: Ask) -> dict[str, Any]:
 
     A layer that cannot be mapped has an ``error`` instead.  Raises InputError.
     """
-    result, mapping = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))
+    result = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))
     row = result.rows[0]
     shared = {
-        "python": as_python(ask, mapping),
-        "command": as_command(ask, mapping),
+        "python": as_python(ask),
+        "command": as_command(ask),
         "layer": ask.chosen.name,
     }
     if row.nest is None:
@@ -47,12 +46,12 @@ def layer_view(ask: Ask) -> dict[str, Any]:
 
 
 def network_view(ask: Ask) -> dict[str, Any]:
-    """Every layer of the workload by the fixed rule: a row each and the total."""
+    """Every layer of the workload: a row each and the total."""
     rows: list[Row] = []
     for layer in ask.layers:
-        one = ask.model_copy(update={"layer": layer.name, "objective": "rule"})
+        one = ask.model_copy(update={"layer": layer.name})
         _ = one.chosen
-        rows += _evaluated(one)[0].rows
+        rows += _evaluated(one).rows
     result = Result(tuple(rows))
     records = result.records(total=True)
     unit = next(
@@ -101,12 +100,12 @@ def play(ask: Ask) -> dict[str, str]:
     """The array in motion, its first cycles: ``title`` and the page, ``html``.  Raises
     InputError.
     """
-    mapping = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))[1]
+    row = _evaluated(ask.model_copy(update={"layer": ask.chosen.name})).rows[0]
     animation = animate(
         ask.chosen,
         ask.machine,
         ask.flow,
-        mapping=mapping,
+        mapping=None if row.nest is None else row.nest.mapping,
         batch=ask.batch,
         direction=ask.direction,
         cycles=PLAYED,
@@ -115,39 +114,26 @@ def play(ask: Ask) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _known(key: str) -> tuple[Result, Loops | None]:
+def _known(key: str) -> Result:
     return _run(Ask.model_validate_json(key))
 
 
-def _evaluated(ask: Ask) -> tuple[Result, Loops | None]:
+def _evaluated(ask: Ask) -> Result:
     return _known(ask.model_dump_json())
 
 
-def _run(ask: Ask) -> tuple[Result, Loops | None]:
-    """One layer; with an objective other than the rule the mapping found for it, too."""
-    workload = _one_layer(ask)
+def _run(ask: Ask) -> Result:
+    """One layer."""
     options: dict[str, Any] = {"batch": ask.batch, "direction": ask.direction}
-    mapping = None
-    if ask.objective != "rule":
-        from accelsim.results.best_mapping import map_layer
-
-        try:
-            best = map_layer(
-                workload,
-                ask.machine,
-                ask.flow,
-                objective=ask.objective,
-                limit=SEARCH_SECONDS,
-                **options,
-            )
-        except MappingError as error:
-            raise InputError(str(error)) from error
-        mapping = options["mapping"] = best.mapping
-    result = simulate(workload, ask.machine, ask.flow, **options)
+    if ask.objective == "rule":
+        options["tiles"] = "rule"
+    else:
+        options["objective"] = ask.objective
+    result = simulate(_one_layer(ask), ask.machine, ask.flow, **options)
     changed = {"set": override_text(ask.overrides)}
     return Result(
         tuple(Row(dict(r.columns) | changed, r.nest, r.error, r.provenance) for r in result.rows)
-    ), mapping
+    )
 
 
 def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
