@@ -225,6 +225,7 @@ ONCE_WRONG = {
     20264: "a step that brings no exposed word begins no phase",
     20868: "a step that begins sums and lets none go counts as one that needs room",
     22490: "instances that stand before a listed loop have pieces of their own",
+    6205: "exposed pairs on padding say where phases begin, and which are padding is shared out",
     236: "waits in vain are taken back by one rule",
 }
 

@@ -202,6 +202,7 @@ class _PassPlanner:
                     no pass), whether there is a fill, and its first pass, each ``[steps]``
     ``shared_out``  boundaries whose update reads had to be shared out over the steps: then it is no
                     longer known which step they belong to, and the time not exact
+    ``cutting``     exposed boundaries that say where phases begin, whether they are timed or not
     """
 
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
@@ -226,6 +227,7 @@ class _PassPlanner:
         self.early = [np.zeros(0, np.int64)]
         self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
         self.shared_out: set[Boundary] = set()
+        self.cutting: set[Boundary] = set()
 
     def planned(self) -> PassPlan:
         """The plan, once all resources are met."""
@@ -241,7 +243,8 @@ class _PassPlanner:
             self.nest.levels,
             len(names),
             self.alone.cycles,
-            not any(self._estimated(b) for b in self.timed),
+            not any(self._estimated(b) for b in self.timed)
+            and not any(self._padded_pairs(b) for b in self.cutting),
         )
 
     # -- resources ---------------------------------------------------------------------------------
@@ -331,8 +334,10 @@ class _PassPlanner:
         at_child = b in self.between and self.ways[b][2] != NONE
         if self.instances(b.child if at_child else b.parent) > 1:
             return True
-        if b in self.shared_out:
-            return True
+        return b in self.shared_out or self._padded_pairs(b)
+
+    def _padded_pairs(self, b: Boundary) -> bool:
+        """Whether a level holds (k, x) pairs of which some are padding."""
         pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
         return pairs and b.child < self.nest.levels
 
@@ -559,6 +564,7 @@ class _PassPlanner:
             and b.tensor != self.acc
             and not overlaps(self.nest, self.pe, b.tensor)
         ]
+        self.cutting = set(exposed)
         loops = self.nest.loops
         outside = [i for i in self.temporal if loops[i].level < self.pe]
         cuts = [
