@@ -226,7 +226,7 @@ def test_a_mapper_that_finds_nothing_says_why_and_has_no_rows(tiny: str) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": 1.0}, "limit: belongs to mapper"),
+        ({"limit": 1.0, "tiles": "rule"}, "limit: belongs to mapper"),
         ({"mapper": "edp", "mapping": "eyeriss_alexnet"}, "mapping: does not go with mapper"),
         ({"mapper": "edp", "fuse_buffers": True}, "fuse_buffers: does not go with mapper"),
         ({"mapper": "beauty"}, "beauty"),

@@ -171,6 +171,8 @@ def test_counts_stay_whole_numbers_beside_a_row_that_cannot_be_mapped():
         "ws,os",
         "--layer",
         "fc3",
+        "--set",
+        "dram=unlimited",
         "--format",
         "csv",
     )
@@ -241,7 +243,7 @@ def test_output_file_that_cannot_be_written(tmp_path):
 
 def test_overrides_reach_the_architecture():
     (plain,), (small,) = (
-        run_json(*QUICK, "--layer", "conv2", *s)
+        run_json(*QUICK, "--tiles", "rule", "--layer", "conv2", *s)
         for s in ((), ("--set", "array.rows=3", "--set", "array.cols=4"))
     )
     assert plain["active_pes"] == 168 and small["active_pes"] == 12
@@ -324,7 +326,7 @@ def test_mapper_instead_of_the_rule():
         and best["energy_mac"] <= rule["energy_mac"]
     )
     for wrong in (
-        ("--limit", "3"),
+        ("--limit", "3", "--tiles", "rule"),
         ("--mapper", "edp", "--mapping", "eyeriss_alexnet"),
         ("--mapper", "beauty"),
     ):

@@ -436,6 +436,7 @@ def test_reads_never_charge_more_than_reads_and_writes() -> None:
                     "lenet5",
                     name,
                     "ws,os",
+                    tiles="rule",  # the best tiles follow the charge
                     overrides={"energy.table": table, "energy.charge": charge},
                 ).records()
                 for charge in ("reads", "reads_and_writes")

@@ -69,9 +69,9 @@ class Machines:
         return validate(dict(self.data), Architecture, "architecture")
 
     @property
-    def tiles(self) -> Tiles:
+    def default_tiles(self) -> Tiles:
         """Whose tiles layers get for which a study says none: the base's own, or the default's."""
-        chosen = self.data.get("tiles", Architecture.model_fields["tiles"].default)
+        chosen = self.data.get("default_tiles", Architecture.model_fields["default_tiles"].default)
         return cast(Tiles, chosen)
 
     def check_key(self, key: str, value: Any) -> None:

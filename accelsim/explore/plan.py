@@ -58,7 +58,7 @@ def networks(study: Study) -> list[Workload]:
 
 def study_recipes(study: Study, machines: Machines) -> list[Recipe]:
     """Where a study's mappings come from, a recipe per dataflow.  Raises InputError."""
-    request = study.mapper_request(machines.tiles)
+    request = study.mapper_request(machines.default_tiles)
     return recipes(study.dataflows, study.mapping, request)
 
 
@@ -269,9 +269,14 @@ def build(machines: Machines, space: Space, items: list[Item], numbers: list[int
 
 
 def check_keys(machines: Machines, space: Space) -> None:
-    """Raises InputError for a key no architecture has, and for one that is the study's own."""
-    if "tiles" in space.keys:
-        raise InputError("is no axis; a study has its own key tiles for all points", key="tiles")
+    """Raises InputError for a key no architecture has, and for one that is no axis."""
+    if "default_tiles" in space.keys:
+        rule = "is no axis; a study has a key tiles for all of its points"
+        raise InputError(rule, key="default_tiles")
+    for key in space.keys:
+        if "." not in key and key in machines.data.get("levels", ()):
+            rule = "is no axis; one that is about a level begins with levels"
+            raise InputError(rule, key=key, choices=(f"levels.{key}",))
     known: set[str] = set()
     for axis in space.axes:
         listed = isinstance(axis, Listed)

@@ -282,13 +282,13 @@ class Architecture(Displayed, Frozen):
     """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies
     below.
 
-    ``clock_mhz``   the core clock: all cycles are its
-    ``padding``     from which level inward zeros of the padding are words; none: nowhere
-    ``accumulate``  ``in_array``: psums go down the network and are added in the PE (Eyeriss), else
-                    they are added at the level they arrive at
-    ``first_read``  a level that reads the zero its first arrival is added to, as that chip's GLB
-    ``tiles``       of layers that nobody chose tiles for: the best found, or the fixed rule's where
-                    that is how this machine's own tool works
+    ``clock_mhz``      the core clock: all cycles are its
+    ``padding``        from which level inward zeros of the padding are words; none: nowhere
+    ``accumulate``     ``in_array``: psums go down the network and are added in the PE (Eyeriss),
+                       else they are added at the level they arrive at
+    ``first_read``     a level that reads the zero its first arrival is added to, as that chip's GLB
+    ``default_tiles``  of layers that nobody chose tiles for: the best found, or the fixed rule's,
+                       where that is how this machine's own tool works
     """
 
     name: str
@@ -302,7 +302,7 @@ class Architecture(Displayed, Frozen):
     padding: Padding | None = None
     accumulate: Literal["at_level", "in_array"] = "at_level"
     first_read: str | None = None
-    tiles: Literal["best", "rule"] = "best"
+    default_tiles: Literal["best", "rule"] = "best"
     vector: VectorUnit = VectorUnit()
     energy: EnergyTable
 
@@ -388,18 +388,24 @@ class Architecture(Displayed, Frozen):
             raise ValueError("energy.static_mw: static power wants unit: pj")
 
     @classmethod
-    def in_words(cls, data: dict[str, Any], key: str, value: object) -> dict[str, Any] | None:
-        """The data with a level made ``unlimited``, as in ``dram=unlimited``: it is never waited
-        for.  None where the key is no level's.  Raises InputError for another word.
+    def in_words(
+        cls, data: dict[str, object], key: str, value: object
+    ) -> dict[str, object] | None:
+        """The data with a level made ``unlimited``, as in ``dram=unlimited`` or
+        ``levels.dram=unlimited``: it is never waited for.  None where the key is no level's.
+        Raises InputError for another word.
         """
-        levels = data.get("levels")
-        if not isinstance(levels, dict) or not isinstance(levels.get(key), dict):
+        levels, name = data.get("levels"), key.removeprefix("levels.")
+        level = levels.get(name) if isinstance(levels, dict) else None
+        if not isinstance(levels, dict) or not isinstance(level, dict):
             return None
         if value != UNLIMITED:
-            rule = f"a level is {UNLIMITED}, or set key by key (levels.{key}.port_bits)"
+            if key != name and isinstance(value, dict):
+                return None
+            rule = f"a level is {UNLIMITED}, or set key by key (levels.{name}.port_bits)"
             raise InputError(rule, key=key, got=str(value), choices=(UNLIMITED,))
-        rest = {k: v for k, v in levels[key].items() if k not in TIMED}
-        return {**data, "levels": {**levels, key: rest}}
+        rest = {k: v for k, v in level.items() if k not in TIMED}
+        return {**data, "levels": {**levels, name: rest}}
 
     @property
     def level_names(self) -> tuple[str, ...]:

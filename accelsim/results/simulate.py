@@ -195,7 +195,7 @@ def simulate(
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
         tiles = "rule" if mapping is not None else tiles
-        own: Tiles = "rule" if fuse_buffers else machine.tiles
+        own: Tiles = "rule" if fuse_buffers else machine.default_tiles
         by_rule = (tiles or own) == "rule" and effort is None and limit is None
         # among dataflows the rule's rows have an objective, too
         sought = None if choosing and by_rule else objective

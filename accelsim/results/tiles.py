@@ -44,7 +44,7 @@ class TilesRequest:
         own: Tiles = "best",
     ) -> TilesRequest | None:
         """What is asked for; None is the fixed rule.  Without ``tiles`` they are the machine's
-        ``own`` (``Architecture.tiles``), unless something is said of a search.  Raises InputError.
+        ``own`` (``default_tiles``), unless something is said of a search.  Raises InputError.
         """
         if tiles is None:
             said = any(value is not None for value in (objective, effort, limit))

@@ -159,7 +159,7 @@ def choices() -> dict[str, Any]:
         }
         machines[name] = {
             "description": arch.description,
-            "tiles": arch.tiles,
+            "tiles": arch.default_tiles,
             "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
         }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
