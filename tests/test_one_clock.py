@@ -226,6 +226,7 @@ ONCE_WRONG = {
     20868: "a step that begins sums and lets none go counts as one that needs room",
     22490: "instances that stand before a listed loop have pieces of their own",
     6205: "exposed pairs on padding say where phases begin, and which are padding is shared out",
+    19781: "a resource's past matters to whoever asked before the array was free and still waits",
     236: "waits in vain are taken back by one rule",
 }
 

@@ -520,16 +520,21 @@ def same_jobs(clock: Clock, row: int) -> bool:
 @kernel
 def same(clock: Clock, row: int) -> bool:
     """Whether the state is one that is remembered, both seen from when the array is free: what is
-    over by then can no longer matter.
+    over by then can no longer matter, unless somebody who asked before still waits for it.
     """
     times = clock.times
     now, then = times[0, FREE], times[row, FREE]
+    asked = now
+    for job in clock.jobs[0]:
+        if job[STAGE] != COMPLETE:
+            asked = min(asked, job[WHEN])
     for k in range(clock.unused.shape[1]):
         if clock.unused[0, k] != clock.unused[row, k]:
             return False
     for c in range(LAST, times.shape[1]):
         never = times[0, c] == times[row, c] == NEVER
-        if not never and max(times[0, c] - now, 0) != max(times[row, c] - then, 0):
+        mine, other = times[0, c] - now, times[row, c] - then
+        if not never and max(mine, asked - now) != max(other, asked - now):
             return False
     return same_jobs(clock, row)
 
