@@ -249,7 +249,7 @@ def test_overrides_reach_the_architecture():
     assert plain["active_pes"] == 168 and small["active_pes"] == 12
     assert small["utilization"] == pytest.approx(small["macs"] / (12 * small["cycles"]))
     assert plain["arch_hash"] != small["arch_hash"]
-    (slow,) = run_json(*QUICK, "--layer", "conv2", "--set", "clock_mhz=100.0")
+    (slow,) = run_json(*QUICK, "--tiles", "rule", "--layer", "conv2", "--set", "clock_mhz=100.0")
     assert (
         slow["compute_cycles"] == plain["compute_cycles"]
         and slow["stall_noc_cycles"] == plain["stall_noc_cycles"]
@@ -421,8 +421,11 @@ def test_show_a_nest():
     )
     assert done.out.count("\nloops: ") == 4
     assert "ofmap[n,g,m,e,f] += ifmap[n,g,c,e+r,f+s] * weight[g,m,c,r,s]" in done.out
-    (row,) = run_json(*QUICK, "--layer", "conv2")
+    (row,) = run_json(*QUICK, "--tiles", "rule", "--layer", "conv2")
     assert f"loops: {row['loops']}" in done.out
+    (row,) = run_json(*QUICK, "--layer", "conv2")
+    found = accelsim("show", *QUICK[1:], "--best", "--layer", "conv2")
+    assert f"loops: {row['loops']}" in found.out and ", best tiles\n" in found.out
 
 
 def test_show_a_layer_that_cannot_be_mapped():

@@ -191,9 +191,7 @@ def run(
         (choosing and mapper is not None, "--best-of does not go with --mapper"),
         (choosing and end_to_end, f"--best-of {whole}"),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
-        *tiles_refused(
-            tiles, None if choosing else objective, effort, limit, mapping, mapper
-        ),
+        *tiles_refused(tiles, None if choosing else objective, effort, limit, mapping, mapper),
         *(
             (value is not None and fuse_buffers, f"{name} {fused}")
             for name, value in (

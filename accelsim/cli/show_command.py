@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     help="After each nest, who holds what, who reads it and how often: a table to check by hand.",
 )
 @click.option(
+    "--best",
+    is_flag=True,
+    help="The nests that `accelsim run` finds and runs; without it those of the fixed rule.",
+)
+@click.option(
     "--yaml",
     is_flag=True,
     help="Print the file itself, or with --arch one layer's mapping as a file, to start one's own.",
@@ -53,6 +58,7 @@ def show(
     batch: int | None,
     direction: Direction,
     tiles: bool,
+    best: bool,
     yaml: bool,
 ) -> int:
     """Show a workload, architecture, dataflow or mapping; with --arch, the loop nest of every
@@ -60,7 +66,7 @@ def show(
 
     NAME is a name of `accelsim list` or a YAML file.  --arch goes with --dataflow or --mapping.  In
     a loop nest every loop is printed with its level, every level with the tile of each tensor it
-    keeps.
+    keeps.  Tiles are the fixed rule's, which needs no search; --best has those that run finds.
     """
     if (arch is None) != (dataflow is None and mapping is None):
         raise click.UsageError(
@@ -68,13 +74,19 @@ def show(
             "neither to see a file"
         )
     if arch is None:
-        if layers or batch or tiles:
-            raise click.UsageError("--layer, --batch and --tiles need --arch and --dataflow")
+        if layers or batch or tiles or best:
+            raise click.UsageError(
+                "--layer, --batch, --tiles and --best need --arch and --dataflow"
+            )
         _file(name, overrides, yaml)
         return 0
     if yaml and tiles:
         raise click.UsageError("--yaml prints a file, --tiles a table: one of them")
-    return _nests(name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles, yaml)
+    if best and mapping is not None:
+        raise click.UsageError("--best searches under a --dataflow, without --mapping")
+    return _nests(
+        name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles, best, yaml
+    )
 
 
 def _nests(
@@ -87,6 +99,7 @@ def _nests(
     batch: int | None,
     direction: Direction,
     tiles: bool,
+    best: bool,
     yaml: bool,
 ) -> int:
     """Prints every layer's nest under every dataflow; 1 if a layer cannot be mapped."""
@@ -104,17 +117,23 @@ def _nests(
     machine = load_architecture(arch, changed)
     network = load_workload(name)
     network = network.select(layers) if layers else network
-    chosen = sources(dataflow, mapping)
+    if best:
+        from accelsim.results.tiles import TilesRequest
+
+        chosen = TilesRequest().sources(dataflow)
+    else:
+        chosen = sources(dataflow, mapping)
     if yaml and (len(network.layers) != 1 or len(chosen) != 1):
         raise click.UsageError("--yaml prints one mapping: name one --layer and one dataflow")
     if changed and not yaml:
         click.echo(f"{describe_overrides(machine.name, changed)}\n")
     failed = 0
+    whose = "" if mapping is not None else ", best tiles" if best else ", the fixed rule's tiles"
     for source in chosen:
         for layer in network.layers:
             problem = layer.directed(batch, direction)
             if not yaml:
-                click.echo(f"{layer.name} on {machine.name}, {source.name}")
+                click.echo(f"{layer.name} on {machine.name}, {source.name}{whose}")
             try:
                 nest = Nest(problem, machine, source.mapping_of(layer.name, problem, machine))
             except MappingError as error:

@@ -388,9 +388,7 @@ class Architecture(Displayed, Frozen):
             raise ValueError("energy.static_mw: static power wants unit: pj")
 
     @classmethod
-    def in_words(
-        cls, data: dict[str, object], key: str, value: object
-    ) -> dict[str, object] | None:
+    def in_words(cls, data: dict[str, object], key: str, value: object) -> dict[str, object] | None:
         """The data with a level made ``unlimited``, as in ``dram=unlimited`` or
         ``levels.dram=unlimited``: it is never waited for.  None where the key is no level's.
         Raises InputError for another word.
