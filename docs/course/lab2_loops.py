@@ -1,9 +1,9 @@
 """Lab 2: loop nests and reuse.
 
 A layer of 8 filters over 4 channels, 3 x 3, on 8 x 8 pixels padded by 1 (so 8 x 8 again), on a
-systolic array of 4 x 4 PEs with an SRAM of 1024 bytes.  Weights and ifmap words have 8 bits, psums
-32.  A loop is written dim:tile:level; it cuts its dimension into pieces of `tile` that live below
-`level`.  Inside, both mappings are
+systolic array of 4 x 4 PEs with an SRAM of 1024 bytes, room for one set of tiles.  Weights and
+ifmap words have 8 bits, psums 32.  A loop is written dim:tile:level; it cuts its dimension into
+pieces of `tile` that live below `level`.  Inside, both mappings are
     K:4:sram K:1:sram:row M:1:sram:col X:1:reg
 (K is C, R, S fused, X is N, E, F); they differ in the order of the two loops at dram:
     A   M:4:dram E:4:dram ...        for each half of the filters, for each half of the ofmap rows
@@ -23,7 +23,12 @@ from grading import Question, run
 import accelsim as acc
 
 LAYER = acc.Conv2d(M=8, C=4, H=8, W=8, R=3, S=3, padding=1, name="small")
-ARRAY = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 1024}
+ARRAY = {
+    "array.rows": 4,
+    "array.cols": 4,
+    "levels.sram.capacity_bytes": 1024,
+    "levels.sram.double_buffered": False,
+}
 KEEP = {
     "dram": ("weight", "ifmap", "ofmap"),
     "sram": ("weight", "ifmap", "ofmap"),

@@ -1,9 +1,9 @@
 """Lab 3: three dataflows by hand on a 3 x 3 array, then on the model, then one of your own.
 
 A matrix product: 3 filters (M) over 3 inputs (K) on 5 pixels (X), so 45 MACs, on a systolic array
-of 3 x 3 PEs with one register each.  Rows and columns count from 0.  Edge 1 latches the first word
-at PE (0, 0); row i is fed i edges after row 0, column j j edges after column 0; a PE multiplies
-what arrives and latches on the same edge.
+of 3 x 3 PEs with one register each, beside a memory that is never waited for.  Rows and columns
+count from 0.  Edge 1 latches the first word at PE (0, 0); row i is fed i edges after row 0, column
+j j edges after column 0; a PE multiplies what arrives and latches on the same edge.
 
     ws  weights stay: K over rows, M over columns; pixels stream along the rows, sums travel down.
     Weights shift in from
@@ -29,13 +29,15 @@ from grading import Question, run
 import accelsim as acc
 
 GEMM = acc.Gemm(m=3, k=3, n=5, name="gemm")
-ARRAY = {"array.rows": 3, "array.cols": 3}
+ARRAY = {"array.rows": 3, "array.cols": 3, "dram": "unlimited"}
 
 
 def columns(dataflow: Any) -> dict[str, Any]:
     """The model's row, its outputs checked against the golden model."""
     return dict(
-        acc.simulate(GEMM, "systolic", dataflow, overrides=ARRAY, check=True).rows[0].columns
+        acc.simulate(GEMM, "systolic", dataflow, tiles="rule", overrides=ARRAY, check=True)
+        .rows[0]
+        .columns
     )
 
 
@@ -65,7 +67,11 @@ def _own_dataflow(answer: Any, place: Path) -> str | None:
         return f"there is no file {path}"
     try:
         flow = acc.load_dataflow(path)
-        row = acc.simulate(GEMM, "systolic", flow, overrides=ARRAY, check=True).rows[0].columns
+        row = (
+            acc.simulate(GEMM, "systolic", flow, tiles="rule", overrides=ARRAY, check=True)
+            .rows[0]
+            .columns
+        )
     except acc.InputError as error:
         return str(error)
     if row["error"]:

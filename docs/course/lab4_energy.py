@@ -2,8 +2,13 @@
 
 An access costs the more the larger the memory is: on `systolic` (45 nm, after Horowitz) a MAC of
 8-bit words costs 0.3 pJ; `accelsim show systolic` prints what a word costs at every level.  The
-layer is LeNet-5's conv2 (240 000 MACs) unless another is named; `accelsim run lenet5 --layer conv2
---arch systolic --dataflow ws --format json` has every number.
+layer is LeNet-5's conv2 (240 000 MACs) unless another is named.  Tiles are the fixed rule's, and
+the SRAM holds one set of them at a time:
+
+    accelsim run lenet5 --layer conv2 --arch systolic --dataflow ws --format json \\
+        --tiles rule --set levels.sram.double_buffered=false --set dram=unlimited
+
+has every number.
 """
 
 from __future__ import annotations
@@ -20,11 +25,15 @@ CAPACITY = "levels.sram.capacity_bytes"
 
 def columns(dataflow: str, **overrides: Any) -> dict[str, Any]:
     """The model's row for LeNet-5's conv2."""
-    return dict(
-        acc.simulate("lenet5", "systolic", dataflow, layers=["conv2"], overrides=overrides)
-        .rows[0]
-        .columns
+    result = acc.simulate(
+        "lenet5",
+        "systolic",
+        dataflow,
+        layers=["conv2"],
+        tiles="rule",
+        overrides={"levels.sram.double_buffered": False, "dram": "unlimited", **overrides},
     )
+    return dict(result.rows[0].columns)
 
 
 def _parts(dataflow: str) -> dict[str, float]:

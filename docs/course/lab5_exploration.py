@@ -2,12 +2,25 @@
 
 Which array, which buffer, which dataflow?  Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32
 rows, as many columns, 4, 16, 64 or 256 KiB of SRAM, ws or os: 128 designs.  The chip may have 400
-000 um2.  Let the model run all of them:
+000 um2.  Its SRAM holds one set of tiles, those of the fixed rule, and its DRAM is fast enough
+never to be waited for.  Let the model run all of them:
 
-    import accelsim as acc frame = acc.sweep("lenet5", "systolic", grid={"array.rows": [4, 8, 16,
-    32], "array.cols": [4, 8, 16, 32],
-                      "levels.sram.capacity_bytes": [4096, 16384, 65536, 262144]},
-                      dataflows="ws,os", total=True)
+    import accelsim as acc
+    chip = acc.load_architecture(
+        "systolic", {"levels.sram.double_buffered": False, "dram": "unlimited"}
+    )
+    frame = acc.sweep(
+        "lenet5",
+        chip,
+        grid={
+            "array.rows": [4, 8, 16, 32],
+            "array.cols": [4, 8, 16, 32],
+            "levels.sram.capacity_bytes": [4096, 16384, 65536, 262144],
+        },
+        dataflows="ws,os",
+        tiles="rule",
+        total=True,
+    )
 
 and look at area_um2, cycles, energy_pj and time_s of each row.
 """
@@ -26,6 +39,7 @@ import accelsim as acc
 BUDGET = 400_000.0
 SIZES = [4, 8, 16, 32]
 CAPACITIES = [4096, 16384, 65536, 262144]
+PLAIN = {"levels.sram.double_buffered": False, "dram": "unlimited"}
 KEYS = ("array.rows", "array.cols", "levels.sram.capacity_bytes")
 
 
@@ -34,9 +48,10 @@ def frame() -> Any:
     """All 128 designs, with their energy-delay product."""
     found = acc.sweep(
         "lenet5",
-        "systolic",
+        acc.load_architecture("systolic", PLAIN),
         dict(zip(KEYS, (SIZES, SIZES, CAPACITIES), strict=True)),
         dataflows="ws,os",
+        tiles="rule",
         total=True,
         jobs=1,
     )
