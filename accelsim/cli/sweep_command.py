@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     help="A row per network, or per layer; as the study says otherwise, a table totals.",
 )
 @click.option(
+    "--best-of",
+    metavar="D,D[,...]",
+    help="Of these dataflows each layer's best too, as `best`, in place of the study's own.",
+)
+@click.option(
     "--mapper",
     metavar="OBJECTIVE",
     help="Tiles with the least energy, cycles, edp or dram, as accelsim map finds them.",
@@ -100,6 +105,7 @@ def sweep(
     jobs: int | None,
     scheduler: str | None,
     total: bool | None,
+    best_of: str | None,
     mapper: str | None,
     tiles: AnyTiles | None,
     effort: Effort | None,
@@ -137,6 +143,8 @@ def sweep(
         mapper, tiles, limit, objective if guided is None else None, effort
     )
     described = replace(described, store=store or described.store)
+    if best_of is not None:
+        described = replace(described, best_of=best_of, dataflows=None)
     if guided is not None:
         return _guided(described, jobs, scheduler, guided, objective or "edp", form, output)
     swept = _all(described, jobs, scheduler, on_error)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.errors import InputError
+from accelsim.explore.best_rows import with_best
 from accelsim.explore.columns import ColumnBlock, Gathered, Ids, Table, pack
 from accelsim.explore.evaluate import failure
 from accelsim.explore.plan import SweepPlan
@@ -50,7 +51,8 @@ class Swept:
     def table(self) -> Table:
         """The rows."""
         values = self.gathered.table(self.plan.row_points)
-        return values.with_columns(self.plan.identity(), first=True)
+        table = values.with_columns(self.plan.identity(), first=True)
+        return table if self.plan.goal is None else with_best(table, self.plan, self.plan.goal)
 
     def totals(self) -> Table:
         """A row per network."""

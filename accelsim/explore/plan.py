@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
+from accelsim.explore.best_rows import candidates, chooses, goal_of
 from accelsim.explore.columns import Column, Ids, column
 from accelsim.explore.constraints import Constraints
 from accelsim.explore.content import canonical, content_hash
@@ -34,6 +35,7 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import KEPT, Machines, keep
 from accelsim.explore.points import Item, Recipe, recipes
+from accelsim.mapper.objective import Objective
 from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.layer_row import override_text
 from accelsim.version import MODEL_VERSION
@@ -59,7 +61,7 @@ def networks(study: Study) -> list[Workload]:
 def study_recipes(study: Study, machines: Machines) -> list[Recipe]:
     """Where a study's mappings come from, a recipe per dataflow.  Raises InputError."""
     request = study.mapper_request(machines.default_tiles)
-    return recipes(study.dataflows, study.mapping, request)
+    return recipes(candidates(study, machines), study.mapping, request)
 
 
 def items(study: Study, workloads: Sequence[Workload], recipes: Sequence[Recipe]) -> list[Item]:
@@ -107,6 +109,8 @@ class SweepPlan:
     names: list[str]  # [architectures]
     digests: list[bytes]  # [architectures] of their content
     errors: dict[int, str]  # why an architecture cannot be built, by its place in the three above
+    goal: Objective | None = None  # of the best dataflow of each layer, if that is asked for
+    named: bool = True  # whether the study names its dataflows
 
     @cached_property
     def machine_point(self) -> Ids:
@@ -251,7 +255,9 @@ def plan(study: Study) -> SweepPlan:
         numbers = sample(here, drawn, study.seed, accept)
     if not numbers:
         raise InputError("leave no point", key="constraints")
-    return build(machines, here, parts, numbers)
+    goal = goal_of(study) if chooses(study) else None
+    named = goal is None or study.best_of is not None
+    return replace(build(machines, here, parts, numbers), goal=goal, named=named)
 
 
 def build(machines: Machines, space: Space, items: list[Item], numbers: list[int]) -> SweepPlan:

@@ -18,6 +18,7 @@ from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.base.validation import argument, check_fields
+from accelsim.explore.best_rows import chooses
 from accelsim.explore.execution import OnError, carry_out
 from accelsim.explore.guided_search import guided
 from accelsim.explore.mapper_request import AnyTiles, Request
@@ -81,6 +82,7 @@ class Study(Displayed):
     sample: int | None = None
     constraints: Sequence[str] = ()
     dataflows: Flows | None = None
+    best_of: Flows | None = None
     mapping: Named | LoopNest | MappingFile | None = None
     mapper: str | bool | None = None
     objective: str | None = None  # of the mapper, or of tiles best
@@ -117,7 +119,10 @@ class Study(Displayed):
         ``own`` is the machine's, which goes where the study says nothing.
         """
         own = "rule" if self.mapping is not None else own
-        return Request.of(self.mapper, self.objective, self.tiles, self.limit, self.effort, own)
+        ruled = (self.tiles or own) == "rule" and self.limit is None and self.effort is None
+        # a best dataflow is chosen by an objective whosever the tiles are
+        sought = None if ruled and chooses(self) else self.objective
+        return Request.of(self.mapper, sought, self.tiles, self.limit, self.effort, own)
 
     def searched(
         self,
@@ -197,6 +202,8 @@ class Study(Displayed):
         trials, objective = argument("trials", trials), argument("objective", objective)
         jobs = argument("jobs", jobs, True)
         with self._placed():
+            if chooses(self):
+                raise InputError("goes with sweep, not with search", key="best_of")
             return guided(
                 self, objective, trials, jobs=jobs, pool=pool, runner=runner, progress=progress
             )
@@ -215,7 +222,16 @@ _DEFAULTS = {f.name: f.default for f in fields(Study)}
 
 def together(study: Study | StudyFile) -> None:
     """Raises InputError for keys of a study, or of a study file, that do not go together."""
-    Request.of(study.mapper, study.objective, study.tiles, study.limit, study.effort)
+    chosen = study.best_of is not None or study.dataflows in ("best", ("best",), ["best"])
+    sought = None if chosen and study.tiles == "rule" else study.objective
+    Request.of(study.mapper, sought, study.tiles, study.limit, study.effort)
+    if chosen:
+        best = "best" if study.best_of is None else "best_of"
+        for key, given in (("mapping", study.mapping), ("mapper", study.mapper)):
+            if given not in (None, False):
+                raise InputError("does not go with the best dataflow", key=key, got=best)
+        if study.best_of is not None and study.dataflows is not None:
+            raise InputError("goes without dataflows", key="best_of")
     if study.points is not None and (study.grid or study.zipped):
         raise InputError("goes without grid and zipped", key="points")
 

@@ -108,10 +108,11 @@ class StudyFile(Displayed, Frozen):
 
     ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each
     other; keys of a ``zipped`` group move together; ``points`` lists overrides instead.
-    ``constraints`` are conditions that keep an architecture. Tiles are the rule's, or best: those
-    of least objective (edp) for an effort (quick, thorough, proved). The mapper's objective is
-    given as mapper, or as objective beside mapper: true; limit is in seconds a layer. Files are
-    named relative to the study's own folder.
+    ``constraints`` are conditions that keep an architecture. Tiles are the rule's, or best:
+    those of least objective (edp) for an effort (quick, thorough, proved). With best_of instead
+    of dataflows each layer's best dataflow has rows of its own; dataflows: best is the best of
+    all. The mapper's objective is given as mapper, or as objective beside mapper: true; limit
+    is in seconds a layer. Files are named relative to the study's own folder.
     """
 
     name: Name = ""
@@ -120,6 +121,7 @@ class StudyFile(Displayed, Frozen):
     layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     arch: str
     dataflows: str | Texts | None = None
+    best_of: str | Texts | None = None
     mapping: str | None = None
     mapper: bool | str | None = None
     objective: str | None = None
@@ -140,7 +142,7 @@ class StudyFile(Displayed, Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> StudyFile:
-        if self.dataflows is None and self.mapping is None:
+        if self.dataflows is None and self.mapping is None and self.best_of is None:
             raise ValueError("dataflows must be given, or a mapping")
         together(self)
         return self
@@ -155,6 +157,7 @@ class StudyFile(Displayed, Frozen):
                 "workload": _several(self.workload, folder),
                 "arch": _located(self.arch, folder),
                 "dataflows": _several(self.dataflows, folder),
+                "best_of": _several(self.best_of, folder),
                 "mapping": None if self.mapping is None else _located(self.mapping, folder),
                 "grid": _listed(self.grid),
                 "zipped": [_listed(group) for group in self.zipped],

@@ -38,6 +38,7 @@ def sweep(
     sample: int | None = None,
     constraints: Sequence[str] = (),
     dataflows: Flows | None = None,
+    best_of: Flows | None = None,
     mapping: Named | LoopNest | MappingFile | None = None,
     mapper: str | bool | None = None,
     objective: str | None = None,
@@ -72,6 +73,10 @@ def sweep(
     ``objective``; ``tiles`` and ``limit`` (seconds a layer) are then its own, a dataflow may be
     ``any``.  Rows of a search have a column ``gap``.
 
+    With ``best_of`` in place of ``dataflows`` each layer's best of them comes once more under the
+    name ``best``, so that totals have it beside one dataflow for all; ``dataflows="best"`` is the
+    best of all that are shipped.
+
     ``store`` is an SQLite file: points in it are not evaluated again, finished ones are added about
     every half second. ``jobs`` processes work (1: this one alone; by default as many as there are
     cores, if there is enough to do); or ``pool``, any ``concurrent.futures`` executor or a Dask
@@ -88,8 +93,8 @@ def sweep(
     """
     study = Study(
         workload, arch, grid, points=points, zipped=zipped, sample=sample,
-        constraints=constraints, dataflows=dataflows, mapping=mapping, mapper=mapper,
-        objective=objective, tiles=tiles, effort=effort, limit=limit, engine=engine,
+        constraints=constraints, dataflows=dataflows, best_of=best_of, mapping=mapping,
+        mapper=mapper, objective=objective, tiles=tiles, effort=effort, limit=limit, engine=engine,
         direction=direction, batch=batch, total=total, store=store, seed=seed, name=name,
     )  # fmt: skip
     return study.run(jobs=jobs, pool=pool, on_error=on_error, progress=progress)

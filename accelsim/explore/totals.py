@@ -25,7 +25,7 @@ NAMES = (
     *("set", "model_version", "arch_hash", "accelsim_version"),
 )
 SAME = ("area_",)  # columns that begin so are the architecture's
-LEFT_OUT = ("mapping_hash", "loops", "key", "finished")  # a layer's own
+LEFT_OUT = ("mapping_hash", "loops", "key", "finished", "best_dataflow")  # a layer's own
 SUMMED = ("macs", "cycles", "compute_cycles", "time_s", "energy_pj")  # that ratios are made of
 SURE = float(1 << 62)  # a sum whose sizes stay below it in float64 fits in 64 bits
 Floats = npt.NDArray[np.float64]
