@@ -23,7 +23,7 @@ from accelsim.engines import moved
 from accelsim.engines.analytic.array_time import array_time, fold_loops, on_lines, wants_list
 from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
-from accelsim.engines.analytic.pipeline import times
+from accelsim.engines.analytic.pipeline import times, words_moved
 from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
@@ -34,7 +34,7 @@ from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.rule_many import choose_many
 from accelsim.mapping.skeleton import Tiles, depends
-from accelsim.results.layer_row import efficiency, performance, words_moved
+from accelsim.results.layer_row import efficiency, performance
 from accelsim.workload.problem import TENSORS, Problem
 
 Ints = npt.NDArray[np.int64]

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,11 +22,10 @@ from accelsim.base.errors import InputError
 from accelsim.base.frozen import FrozenDict
 from accelsim.base.limits import MAX_COUNT, MAX_NUMBER, too_large
 from accelsim.engines import analytic, moved
-from accelsim.engines.analytic.array_time import on_lines, wants_list
 from accelsim.engines.run import Run
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import limited, too_long
+from accelsim.hardware.ports import limited
 from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Engine = Literal["analytic", "event", "cycle"]
-A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``words_moved`` does
 ENGINES: tuple[Engine, ...] = ("analytic", "event", "cycle")
 ENERGIES = ("energy_pj", "energy_mac")  # the total energy, in one of two units
 
@@ -146,32 +143,6 @@ def layer_row(
     return Row(columns, nest, why, known, run.timing), run.outputs
 
 
-def refuse_long(nest: Nest) -> None:
-    """Raises MappingError where the loops that keep time may not hold a nest's.
-
-    A word crosses a boundary for some MAC, so that most nests are let pass by their MACs alone.
-    """
-    arch, macs = nest.arch, nest.problem.macs
-    around = 2 * (arch.array.rows + arch.array.cols)
-    waits = limited(arch)
-    if too_long(arch, macs * (1 + around), macs * A_MAC if waits else 0) is None:
-        return
-    if on_lines(nest) and (waits or wants_list(nest)):
-        temporal = [x for x in nest.loops if not x.spatial]
-        folds = prod(x.trips for x in temporal if x.level < nest.levels - 1)
-        array = prod(x.trips for x in temporal) + folds * around
-    else:
-        array = 0
-    words = sum(words_moved(m) for m in analytic.moves(nest).values()) if waits else 0
-    if (why := too_long(arch, array, words)) is not None:
-        raise MappingError(why)
-
-
-def words_moved(m: moved.Moved) -> Any:
-    """Every word of a boundary as often as it is counted: a number, or ``[points]``."""
-    return m.taken + m.read + m.drained + m.arrived + m.updated
-
-
 def beyond(columns: Mapping[str, Any]) -> str | None:
     """What is to be said of the first column whose whole number does not fit; None if all do."""
     for name, value in columns.items():
@@ -185,7 +156,6 @@ def _closed(nest: Nest) -> Run:
     fit.
     """
     try:
-        refuse_long(nest)
         return analytic.run(nest)
     except OverflowError as error:
         raise MappingError(str(error)) from None

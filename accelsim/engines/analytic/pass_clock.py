@@ -47,7 +47,7 @@ STAGE, WHEN, LASTS, DRAIN, TURN, TRANSFER, AFTER_JOB, JOB = range(8)
 COMPLETE, WAITING, ASKING = range(3)  # stages of a job; it asks for its way's first from here on
 KEPT = 4  # the last jobs of a boundary that are remembered
 CHUNKS = 8  # requests that a pass makes of a resource that transfers use too
-NEVER = 1 << 60
+NEVER = 1 << 62  # no time reaches it: such nests are refused
 PLACES = 1 << 10  # more than boundaries: of what belongs to one pass the earlier in the nest
 INSIDE = PLACES - 1  # and the pass itself after all of them
 

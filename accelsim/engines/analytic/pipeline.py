@@ -34,7 +34,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import ArrayTime, array_time, on_lines, pass_times
+from accelsim.engines.analytic.array_time import (
+    ArrayTime,
+    array_time,
+    on_lines,
+    pass_times,
+    wants_list,
+)
 from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.pass_clock import (
     AHEAD,
@@ -74,6 +80,7 @@ from accelsim.hardware.ports import (
     limited,
     port,
     structure,
+    too_long,
 )
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
@@ -802,8 +809,10 @@ def run(nest: Nest) -> Run:
 def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     """Time of a nest of which ``moves`` cross its boundaries (``analytic.moves``).
 
-    Raises MappingError where there are more than 2^20 passes, or phases inside them, to list.
+    Raises MappingError where there are more than 2^20 passes, or phases inside them, to list, and
+    where cycles may pass 2^62.
     """
+    _refuse_long(nest, moves)
     alone = array_time(nest)
     cycles, stalls, exact, bound = times(nest, moves, alone, [nest.arch])
     names = [*nest.arch.level_names, *nest.arch.networks]
@@ -816,6 +825,32 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
         exact,
         int(bound[0]),
     )
+
+
+def _refuse_long(nest: Nest, crossing: Mapping[Boundary, Moved]) -> None:
+    """Raises MappingError where the loops that keep time may not hold a nest's.
+
+    A word crosses a boundary for some MAC, so that most nests are let pass by their MACs alone.
+    """
+    arch, macs = nest.arch, nest.problem.macs
+    around = 2 * (arch.array.rows + arch.array.cols)
+    waits = limited(arch)
+    if too_long(arch, macs * (1 + around), macs * A_MAC if waits else 0) is None:
+        return
+    if on_lines(nest) and (waits or wants_list(nest)):
+        temporal = [x for x in nest.loops if not x.spatial]
+        folds = prod(x.trips for x in temporal if x.level < nest.levels - 1)
+        array = prod(x.trips for x in temporal) + folds * around
+    else:
+        array = 0
+    words = sum(words_moved(m) for m in crossing.values()) if waits else 0
+    if (why := too_long(arch, array, words)) is not None:
+        raise MappingError(why)
+
+
+def words_moved(m: Moved) -> Any:
+    """Every word of a boundary as often as it is counted: a number, or ``[points]``."""
+    return m.taken + m.read + m.drained + m.arrived + m.updated
 
 
 def times(
@@ -845,6 +880,8 @@ def times(
         in_vain -= back
     return ends, stalls, plan.exact, bound
 
+
+A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``words_moved`` does
 
 # Plans kept, and settings in each.  A plan serves its nest at all widths, so a layer run twice, or
 # a sweep over ports, finds it made.
