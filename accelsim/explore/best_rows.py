@@ -79,7 +79,9 @@ def with_best(table: Table, plan: SweepPlan, goal: Objective) -> Table:
     told = chosen & np.isfinite(values.reshape(-1)[index])
     columns = {
         "dataflow": text_column(np.where(chosen, BEST, flows)),
-        "best_dataflow": text_column(np.array([f if t else None for f, t in zip(flows, told, strict=True)], object)),
+        "best_dataflow": text_column(
+            np.array([f if t else None for f, t in zip(flows, told, strict=True)], object)
+        ),
     }
     taken = table.take(index)
     return Table(
