@@ -71,7 +71,6 @@ class Tie:
     which: Ints
     terms: Floats
     use: Floats
-    classes: tuple[int, ...] = ()  # [terms]: equal columns have one number
 
 
 class LayerTables:
@@ -82,15 +81,16 @@ class LayerTables:
     ``own``           of each family [choices, terms]
     ``ties``          factors of two families
     ``signs``         [terms, columns]: how terms make ``columns``
-    ``usage``         of each family [choices, 2 + stores]: rows, columns, words of each of
-                      ``stores`` (level, tensor)
+    ``usage``         of each family [choices, 3 + stores]: rows, columns, words of each of
+                      ``stores`` (level, tensor), and settings of the loops outside the PEs' parent
     ``unfinished``    of each family [choices]: a bit for each level at which it leaves sums
                       unfinished
-    ``classes``       of each family [terms]: equal columns of ``own`` have one number
     ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
     ``others``        loops that uncovered combinations have not, with the most rows and columns
                       these use
     ``exact``         whether every count is exact, or reads may be too few
+    ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
+                      memory is and by tiles; None: more steps than the engines time
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -100,6 +100,7 @@ class LayerTables:
         listed = [quick_rows(skeleton, f) for f in self.families]
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
+        self.timed: dict[Any, float | None] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
@@ -141,6 +142,10 @@ class LayerTables:
                 tiles[loop] = tile
         return tuple(tiles)
 
+    def loops_of(self, choice: Sequence[int]) -> int:
+        """How many loops make more than one trip, by a choice for each family."""
+        return sum(int((t[at] > 1).sum()) for t, at in zip(self.trips, choice, strict=True))
+
     def _tie(self) -> None:
         """Outputs and filters of two families, and the different filter tiles there are."""
         nest = self.skeleton
@@ -157,7 +162,7 @@ class LayerTables:
             first, which = different_rows(self.tiles[taps][:, reads])
             shape = len(self.tiles[outer]), len(first)
             self.ties[outer, taps] = Tie(
-                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 2 + len(self.stores)))
+                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 3 + len(self.stores)))
             )
 
     # -- counts ------------------------------------------------------------------------------------
@@ -199,9 +204,6 @@ class LayerTables:
                 uses.setdefault(f.table, []).append((t, f.column))
         for table, places in uses.items():
             self._multiply(table, np.array([p[0] for p in places]), [p[1] for p in places])
-        self.classes = [_classes(own) for own in self.own]
-        for tie in self.ties.values():
-            tie.classes = _classes(tie.terms.reshape(-1, len(terms)))
 
     def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
         """Let a table of sums into the products that have it as a factor."""
@@ -264,14 +266,17 @@ class LayerTables:
     # -- what the levels hold ----------------------------------------------------------------------
 
     def _use(self) -> None:
-        """Rows, columns and words of every level."""
+        """Rows, columns and words of every level, and passes."""
         nest = self.skeleton
-        self.usage = [np.ones((len(t), 2 + len(self.stores))) for t in self.tiles]
-        self.whole = np.ones(2 + len(self.stores))
+        self.usage = [np.ones((len(t), 3 + len(self.stores))) for t in self.tiles]
+        self.whole = np.ones(3 + len(self.stores))
         for family, trips, use in zip(self.families, self.trips, self.usage, strict=True):
             for column, axis in enumerate(("row", "col")):
                 on = [nest.loops[i].axis == axis for i in family.loops]
                 use[:, column] = np.prod(trips[:, on], axis=1)
+            loops = [nest.loops[i] for i in family.loops]
+            outside = [not x.spatial and x.level < nest.levels - 2 for x in loops]
+            use[:, -1] = np.prod(trips[:, outside], axis=1)
         place = {i: (f, n) for f, x in enumerate(self.families) for n, i in enumerate(x.loops)}
         for column, (level, tensor) in enumerate(self.stores, 2):
             largest = nest.largest_tile(level, tensor)
@@ -410,7 +415,7 @@ def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
     return np.asarray(each[o_rows[:, None], t_rows[None, :]])
 
 
-def _classes(table: Floats) -> tuple[int, ...]:
+def classes(table: Floats) -> tuple[int, ...]:
     """A number for each column of a table, the same for equal ones."""
     known: dict[bytes, int] = {}
     return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
@@ -430,4 +435,4 @@ def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
     return absent
 
 
-__all__ = ["LayerTables", "Tie"]
+__all__ = ["LayerTables", "Tie", "classes"]

@@ -10,6 +10,7 @@ as in ``LayerTables.unfinished``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from accelsim.engines import moved
 from accelsim.engines.analytic.closed_form import Evaluated
+from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.mapper import lower_cycles
@@ -57,6 +59,26 @@ class MachineWeights:
         if known is None:
             known = self._known[bits] = self._weigh(bits)
         return known
+
+    @cached_property
+    def first(self) -> Floats:
+        """Cycles that come on top of the bounds, about, for each usage column [usage columns]: the
+        first tile of every operand and the last of sums are not moved beside the array's work,
+        where all others are.  A pass more is one cycle more, so of bounds that are equal those of
+        fewer passes come first.
+        """
+        tables, arch = self.tables, self.arch
+        nest, cycles = tables.skeleton, np.zeros(len(tables.whole))
+        cycles[-1] = 1.0
+        for column, (level, tensor) in enumerate(tables.stores, 2):
+            above = [i for i in nest.keepers(tensor) if i < level]
+            outside = arch.levels[arch.level_names[above[-1]]] if above else None
+            if outside is None or not outside.port_bits or level == arch.level_in_pe:
+                continue
+            if overlaps(nest, level, tensor):
+                clock = arch.clock_mhz / (outside.port_clock_mhz or arch.clock_mhz)
+                cycles[column] = getattr(arch.bits, tensor) / outside.port_bits * clock
+        return cycles
 
     def _weigh(self, bits: int) -> Weights:
         tables, whole = self.tables, self.tables.skeleton
