@@ -578,4 +578,4 @@ class Joiner:
         return terms, use
 
 
-__all__ = ["Joiner", "BestPool", "join"]
+__all__ = ["BestPool", "Joiner", "join"]

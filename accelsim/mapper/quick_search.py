@@ -37,7 +37,7 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited, rates, structure
 from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.closed_cycles import priced
-from accelsim.mapper.joining import Joiner, BestPool
+from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_measures import ChoiceMeasures
