@@ -16,7 +16,7 @@ The best are kept in a ``BestPool``; ``quick_search`` asks ``Joiner``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -409,10 +409,8 @@ class Joiner:
         tables: LayerTables,
         weights: MachineWeights,
         goal: Objective,
-        least: Mapping[str, float],
     ) -> None:
-        """``least`` are measures that no mapping on one PE is below."""
-        self.tables = tables
+        self.tables, least = tables, weights.least(1)
         each = [weights.of(bits) for bits in tables.patterns]
         most = max(tables.patterns) + 1
         limits = [w.limits for w in each]
@@ -449,7 +447,7 @@ class Joiner:
         the best into the ``pool``; how many were looked at.
         """
         order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
-        choices, last = self._choices(order, picks), self._last(order, picks)
+        choices, last = self._laid(order, picks)
         families, terms, usage = len(order), len(self.used), len(self.tables.whole)
         room = Room(
             np.zeros(2, np.int64),
@@ -468,6 +466,20 @@ class Joiner:
             left = AT_ONCE if most is None else min(AT_ONCE, most - int(room.place[1]))
             done = join(choices, last, self.measures, room, pool, row, left)
         return int(room.place[1])
+
+    def _laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
+        """Choices as ``join`` takes them; the last that were asked for are kept with the tables,
+        since the next machine will often ask for the same.
+        """
+        kept = self.tables.joined
+        key = self.used.tobytes(), *[x.tobytes() for x in picks]
+        known: tuple[Choices, LastFamily] | None = kept.get(key)
+        if known is None:
+            known = self._choices(order, picks), self._last(order, picks)
+            if max(map(len, picks)) == max(map(len, self.tables.tiles)):
+                kept.clear()
+                kept[key] = known
+        return known
 
     def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
         """All families but the last of the ``order``."""

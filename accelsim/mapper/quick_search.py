@@ -32,7 +32,6 @@ import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.analytic.closed_form import words_used
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited, rates, structure
 from accelsim.mapper.certificate import EQUAL, gap_of
@@ -48,7 +47,7 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule import choose
+from accelsim.mapping.rule import RuleFrame, choose, ruled
 from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import Problem
 
@@ -58,8 +57,9 @@ EXHAUSTIVE = 1 << 22  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
 STEP = 1 << 20  # choices that a step looks at
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 8  # and of these timed in full;
-SOME, NEAR = 4, 1.01  # after so many only those that should come within so much of the best
+TIMED = 8  # and of these timed in full,
+NEAR = 0.998  # after the first only those that should come to so much of the best or less,
+OPEN = 0.9  # or whose bound is so far below it that nothing is known
 MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
@@ -108,12 +108,12 @@ def quick_mapping(
     def tick() -> None:
         in_time(deadline)
 
-    ruled, state, stopped = _rule(problem, arch, flow), _State(), None
+    rule, state, stopped = _rule(problem, arch, flow), _State(), None
     try:
-        _search(layer_tables(problem, arch, flow), arch, goal, tick, state, ruled)
+        _search(layer_tables(problem, arch, flow), arch, goal, tick, state, rule)
     except TimeoutError:
         stopped, state.rest = "limit", 0.0
-    rule = _with_rule(problem, arch, ruled, goal, state)
+    of_rule = rule is not None and _with_rule(problem, arch, rule, goal, state)
     if state.best is None:
         full_measures(Nest(problem, arch, choose(problem, arch, flow)))  # says why
         raise MappingError(
@@ -124,7 +124,7 @@ def quick_mapping(
     assert best.mapping is not None
     return Quick(
         best.mapping, best.measures, best.value, min(best.value, state.rest),
-        state.space, state.valued, state.timed, rule, stopped,
+        state.space, state.valued, state.timed, of_rule, stopped,
     )  # fmt: skip
 
 
@@ -134,14 +134,14 @@ def _search(
     goal: Objective,
     tick: Callable[[], None],
     state: _State,
-    ruled: Mapping | None,
+    rule: RuleFrame | None,
 ) -> None:
     """The search of a layer's tables; and of those of skeletons without some of its loops, where
     these may have something better.
     """
     tick()
     search = _QuickSearch(tables, arch, goal, tick, state)
-    search.run(ruled)
+    search.run(rule)
     for absent, (rows, cols) in tables.others.items():
         most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
         if state.best is None or search.floor(most) < state.best.value:
@@ -175,10 +175,13 @@ def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerT
 
 @dataclass
 class _State:
-    """What is known so far: the best, and what no mapping that was not timed is below, ``rest``."""
+    """What is known so far: the best; what no mapping that was not timed is below, ``rest``; and
+    what the rule's is not below, if its tiles are among the choices.
+    """
 
     best: _Timed | None = None
     rest: float = np.inf
+    rule: float = 0.0
     space: int = 0
     valued: int = 0
     timed: int = 0
@@ -207,7 +210,7 @@ class _QuickSearch:
         self.every = self._fitting([np.arange(len(t)) for t in tables.tiles])
         self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
 
-    def run(self, ruled: Mapping | None) -> None:
+    def run(self, rule: RuleFrame | None) -> None:
         """Value the whole space, or descend into it from the rule's choices and from the least;
         then time the best.
         """
@@ -215,12 +218,16 @@ class _QuickSearch:
         if not self.every:  # a layer of one MAC
             self.pool.values[0] = 0.0
         elif all(len(x) for x in self.every):
-            self.joiner = Joiner(self.tables, self.weights, self.goal, self.least(1))
+            self.joiner = Joiner(self.tables, self.weights, self.goal)
+            near = [] if rule is None else [self._near(rule)]
             if self.whole:
                 self._visit(self.pool, self.every, None)
             else:
-                for start in [*([self._near(ruled)] if ruled else []), self._least()]:
+                for start in (*near, self._least()):
                     self._descend(start)
+            for choices in near:
+                if self.tables.exact and self._is(choices, rule):
+                    self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
 
     def _fitting(self, every: list[Ints]) -> list[Ints]:
@@ -257,33 +264,32 @@ class _QuickSearch:
         each = zip(self.tables.usage, self.every, strict=True)
         return np.array([x[u[x].prod(axis=1).argmin()] for u, x in each])
 
-    def _near(self, ruled: Mapping) -> Ints:
+    def _near(self, rule: RuleFrame) -> Ints:
         """The choices nearest to the fixed rule's."""
-        tables, wanted, start = self.tables, self._tiles_of(ruled), []
-        for family, tiles, x in zip(tables.families, tables.tiles, self.every, strict=True):
-            own = np.array([wanted[i] for i in family.loops], float)
-            away = np.abs(np.log(tiles[x] / own)).sum(axis=1)
-            start.append(x[away.argmin()])
+        wanted, start = self._tiles_of(rule), []
+        for own, tiles, x in zip(wanted, self.tables.tiles, self.every, strict=True):
+            start.append(x[np.abs(np.log(tiles[x] / own)).sum(axis=1).argmin()])
         return np.array(start)
 
-    def _tiles_of(self, mapping: Mapping) -> list[int]:
-        """The tile of every loop of the skeleton under a mapping of the same loops; loops it has
-        not make one trip."""
-        nest, names = self.tables.skeleton, self.weights.arch.level_names
-        tile = {(x.dim, names.index(x.level), x.axis): x.tile for x in mapping.loops}
-        tiles = []
-        for family in nest.families:
-            for n, i in enumerate(family.loops):
-                x = nest.loops[i]
-                entering = [
-                    tile[key]
-                    for k in family.loops[:n]
-                    if (y := nest.loops[k]).dim == x.dim
-                    and (key := (y.dim, y.level, y.axis)) in tile
-                ]
-                whole = nest.problem.size.get(x.dim, 1)
-                tiles.append((i, tile.get((x.dim, x.level, x.axis), (entering or [whole])[-1])))
-        return [t for _, t in sorted(tiles)]
+    def _is(self, choices: Ints, rule: RuleFrame | None) -> bool:
+        """Whether these choices are the rule's tiles."""
+        kinds = tuple([k[at] for k, at in zip(self.tables.kinds, choices, strict=True)])
+        return (
+            rule is not None
+            and bool(self.tables.covered[kinds])
+            and all(
+                np.array_equal(tiles[at], own)
+                for tiles, at, own in zip(
+                    self.tables.tiles, choices, self._tiles_of(rule), strict=True
+                )
+            )
+        )
+
+    def _tiles_of(self, rule: RuleFrame) -> list[Ints]:
+        """The rule's tiles, family by family."""
+        nest = self.tables.skeleton
+        tile = dict(zip(rule.skeleton.loops, rule.tiles, strict=True))
+        return [np.array([tile[nest.loops[i]] for i in f.loops]) for f in nest.families]
 
     def _descend(self, now: Ints) -> None:
         """The best of what is near, until nothing near is better.
@@ -335,7 +341,7 @@ class _QuickSearch:
         """Time the best few in full: those first that come out best where the first words are
         waited for, of which the bounds know nothing.
         """
-        tables, nest, state = self.tables, self.tables.skeleton, self.state
+        nest, state = self.tables.skeleton, self.state
         machine = Skeleton(nest.problem, self.weights.arch, nest.keep, nest.loops, nest.fused)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
@@ -343,102 +349,94 @@ class _QuickSearch:
         bounds = np.asarray(self.goal.of(low), np.float64)
         late = low | {"cycles": low["cycles"] + self.closely.usage(rows) @ self.weights.first}
         guess = np.asarray(self.goal.of(late), np.float64)
-        waiting = list(np.lexsort((low["dram"], low["energy"], late["cycles"], guess)))
+        order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess))
         timed = 0
-        while waiting:
+        for i in order.tolist():
             self.tick()
-            i = waiting[0]
-            tiles, loops = tables.tile_row(rows[i]), tables.loops_of(rows[i])
-            values = {m: float(v[i]) for m, v in low.items()}
-            one = _Timed.of(self.goal, values, None, loops, tiles)
-            if state.best is None or one.better(state.best):
-                if timed == TIMED or (
-                    timed >= SOME and state.best is not None and guess[i] > state.best.value * NEAR
-                ):
-                    break
+            if state.best is not None and not self._may_be_better(i, rows, bounds, low):
+                continue
+            value = np.inf if state.best is None else state.best.value
+            near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
+            one = None
+            if near and timed < TIMED:
                 timed += 1
-                mapping = machine.mapping_with(tiles)
-                measures = self._in_full(machine, mapping, tiles, values)
-                if measures is None:  # it has no time, and keeps its bound
-                    state.rest = min(state.rest, float(bounds[i]))
-                else:
-                    one = _Timed.of(self.goal, measures, mapping, loops, tiles)
-                    state.best = one if state.best is None or one.better(state.best) else state.best
-            waiting.pop(0)
+                one = self._in_full(machine, rows[i], {m: float(v[i]) for m, v in low.items()})
+            if one is None:  # it has no time, or was not timed, and keeps its bound
+                state.rest = min(state.rest, float(bounds[i]))
+            elif state.best is None or one.better(state.best):
+                state.best = one
         state.timed += timed
-        state.rest = min([state.rest, *[float(bounds[i]) for i in waiting]])
         state.rest = min([state.rest, float(self.pool.lost[0]), float(self.pool.values[-1])])
         if not self.whole:
             array = machine.arch.array
             state.rest = min(state.rest, self.floor(array.rows * array.cols))
 
-    def _in_full(
-        self, machine: Skeleton, mapping: Mapping, tiles: tuple[int, ...], low: dict[str, float]
-    ) -> dict[str, float] | None:
-        """The measures of a mapping whose bounds are ``low``; None where it has more steps than the
-        engines time."""
-        known, key = self.tables.timed, (rates(machine.arch), tiles)
-        if self.tables.exact and key in known:
-            cycles = known[key]
-        else:
+    def _may_be_better(self, i: int, rows: Ints, bounds: Floats, low: dict[str, Floats]) -> bool:
+        """Whether a combination would be chosen, did it come to its bounds."""
+        best = self.state.best
+        assert best is not None
+        if bounds[i] > best.value * (1 + 2 * EQUAL):
+            return False
+        values = {m: float(v[i]) for m, v in low.items()}
+        tiles, loops = self.tables.tile_row(rows[i]), self.tables.loops_of(rows[i])
+        return _Timed.of(self.goal, values, None, loops, tiles).better(best)
+
+    def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
+        """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
+        the engines time.
+        """
+        tables = self.tables
+        tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
+        mapping = machine.mapping_with(tiles)
+        known, key = tables.timed, (rates(machine.arch), tiles)
+        if key not in known or not tables.exact:
             nest = Nest(machine.problem, machine.arch, mapping)
             try:
-                if not self.tables.exact:
-                    return full_measures(nest)
+                if not tables.exact:
+                    return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
                 check_work(nest)
-                cycles = _cycles(nest)
+                cycles = self._cycles(nest, choices)
             except MappingError:
                 cycles = None
             if len(known) >= MOST_TIMED:
                 known.clear()
             known[key] = cycles
+        cycles = known[key]
         if cycles is None:
             return None
-        return low | {
-            "cycles": cycles,
-            "energy": low["energy"] + self.weights.static * (cycles - low["cycles"]),
-        }
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        measures = low | {"cycles": cycles, "energy": energy}
+        return _Timed.of(self.goal, measures, mapping, loops, tiles)
+
+    def _cycles(self, nest: Nest, choices: Ints) -> float:
+        """Cycles of a nest with the tiles of these choices, in full."""
+        if not limited(nest.arch):
+            return float(array_time(nest).cycles)
+        return float(analytic.time(nest, self.tables.moves_of(choices, nest)).cycles)
 
     def floor(self, pes: float) -> float:
-        """What no mapping is below that has work for so many PEs at most: every word crosses each
-        boundary once, and every MAC has its operands.
-        """
-        low = self.least(pes)
-        return float(self.goal.of(low)) * (1 - EQUAL)
-
-    def least(self, pes: float) -> dict[str, float]:
-        """The measures of ``floor``."""
-        whole, arch = self.tables.skeleton, self.weights.arch
-        nest = Skeleton(
-            whole.problem, arch, whole.keep, whole.loops, whole.fused, self.tables.final(0)
-        )
-        moves = {}
-        for b in nest.boundaries:
-            once: float = words_used(nest.problem, b.tensor)
-            macs = self.tables.of_macs.get(b, once)
-            read = macs if b.parent == nest.levels - 1 else once
-            moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
-        cycles = int(-(-nest.problem.macs // max(pes, 1)))
-        return {
-            "energy": priced(nest, moves, cycles),
-            "cycles": cycles,
-            "dram": outermost_bits(nest, moves),
-        }
+        """What no mapping is below that has work for so many PEs at most."""
+        return float(self.goal.of(self.weights.least(pes))) * (1 - EQUAL)
 
 
 def _with_rule(
-    problem: Problem, arch: Architecture, ruled: Mapping | None, goal: Objective, state: _State
+    problem: Problem, arch: Architecture, rule: RuleFrame, goal: Objective, state: _State
 ) -> bool:
     """Let the fixed rule's mapping be the best where it is; whether it is."""
-    if ruled is None:
+    if state.best is not None and state.rule > state.best.value * (1 + 2 * EQUAL):
         return False
-    nest = Nest(problem, arch, ruled)
-    if state.best is not None:
-        low = full_measures(nest, alone=True)
-        if not _Timed.of(goal, low, ruled, len(ruled.loops), LAST).better(state.best):
-            return False
+    mapping = rule.skeleton.mapping_with_trips(rule.tiles, rule.trips)
+
+    def timed(cycles: int) -> _Timed:
+        return _Timed.of(goal, _measures(nest, moves, cycles), mapping, len(mapping.loops), LAST)
+
     try:
-        one = _Timed.of(goal, full_measures(nest), ruled, len(ruled.loops), LAST)
+        nest = Nest(problem, arch, mapping)
+        check_work(nest)
+        moves = analytic.moves(nest)
+        if state.best is not None and not timed(array_time(nest).cycles).better(state.best):
+            return False
+        one = timed(analytic.time(nest, moves).cycles)
     except MappingError:
         return False
     state.timed += 1
@@ -481,29 +479,25 @@ class _Timed:
         return bool(self.ties[3:] < other.ties[3:])
 
 
-def full_measures(nest: Nest, *, alone: bool = False) -> dict[str, float]:
-    """Energy, cycles and dram of a nest by the analytic engine; ``alone``: with memory never waited
-    for, which is no more.  Raises MappingError where the engine refuses the nest.
+def full_measures(nest: Nest) -> dict[str, float]:
+    """Energy, cycles and dram of a nest by the analytic engine.  Raises MappingError where the
+    engine refuses the nest.
     """
-    if not alone:
-        check_work(nest)
+    check_work(nest)
     moves = analytic.moves(nest)
-    cycles = array_time(nest).cycles if alone else analytic.time(nest, moves).cycles
+    return _measures(nest, moves, analytic.time(nest, moves).cycles)
+
+
+def _measures(nest: Nest, moves: moved.Moves, cycles: int) -> dict[str, float]:
+    """Energy, cycles and dram of what moves in so many cycles."""
     energy = priced(nest, moves, cycles)
     return {"energy": energy, "cycles": cycles, "dram": float(outermost_bits(nest, moves))}
 
 
-def _cycles(nest: Nest) -> float:
-    """Cycles of a nest in full."""
-    if not limited(nest.arch):
-        return float(array_time(nest).cycles)
-    return float(analytic.time(nest, analytic.moves(nest)).cycles)
-
-
-def _rule(problem: Problem, arch: Architecture, flow: Dataflow) -> Mapping | None:
+def _rule(problem: Problem, arch: Architecture, flow: Dataflow) -> RuleFrame | None:
     """What the fixed rule maps, or None."""
     try:
-        return choose(problem, arch, flow)
+        return ruled(problem, arch, flow)
     except MappingError:
         return None
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import on_lines
-from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Factor
+from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
 from accelsim.engines.analytic.rank_sums import (
     ADVANCES,
     GROUPS,
@@ -44,6 +44,7 @@ from accelsim.engines.analytic.rank_sums import (
     slide_largest,
     slide_table,
 )
+from accelsim.engines.moved import Moved, Moves
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
@@ -91,6 +92,8 @@ class LayerTables:
     ``exact``         whether every count is exact, or reads may be too few
     ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
                       memory is and by tiles; None: more steps than the engines time
+    ``forms``         what ``quick_weights`` made of the cycles' forms, by how fast the memory is
+    ``joined``        what ``joining`` made of all choices
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -101,6 +104,10 @@ class LayerTables:
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
         self.timed: dict[Any, float | None] = {}
+        self.forms: dict[Any, tuple[Floats, ...]] = {}
+        self.joined: dict[Any, Any] = {}
+        self._nests: dict[int, Skeleton] = {}
+        self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
@@ -132,6 +139,42 @@ class LayerTables:
             b: counts[b, "drained" if b.tensor == acc else "taken"]
             for b in self.skeleton.boundaries
             if b.child == last
+        }
+
+    def nest(self, bits: int) -> Skeleton:
+        """The skeleton with sums final as ``bits`` say; its numbers are those of the machine the
+        tables were made for, so it is for what hangs on the structure alone.
+        """
+        nest = self._nests.get(bits)
+        if nest is None:
+            own = self.skeleton
+            nest = self._nests[bits] = Skeleton(
+                own.problem, own.arch, own.keep, own.loops, own.fused, self.final(bits)
+            )
+        return nest
+
+    @cached_property
+    def unit(self) -> Moves:
+        """What moves where nothing is counted, and where one of a column is: [1 + columns]."""
+        n = len(self.model.columns)
+        each = np.vstack([np.zeros(n), np.eye(n)])
+        return self.model.moves(Evaluated(each, tuple(self.model.columns)))
+
+    def moves_of(self, choice: Sequence[int], nest: Skeleton) -> Moves:
+        """What moves over the boundaries of a nest with the tiles of a choice for each family, as
+        whole numbers; where counts are exact.
+        """
+        terms = self.constant.copy()
+        for own, at in zip(self.own, choice, strict=True):
+            terms *= own[at]
+        for tie in self.ties.values():
+            terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
+        columns = tuple(self.model.columns)
+        counts = np.rint(terms @ self.signs[:, : len(columns)])[None, :]
+        known = self.model.moves(Evaluated(counts, columns)).values()
+        return {
+            b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()})
+            for b, m in zip(nest.boundaries, known, strict=True)
         }
 
     def tile_row(self, choice: Sequence[int]) -> tuple[int, ...]:
@@ -209,11 +252,26 @@ class LayerTables:
         """Let a table of sums into the products that have it as a factor."""
         if isinstance(table, SlideSums):
             self._slide(table, terms, columns)
+        elif isinstance(table, ChainSums) and table.chain in self.home:
+            at = self.home[table.chain]
+            first, rows = self._different(at, table.reads)
+            tiles = np.ascontiguousarray(self.tiles[at][first][:, table.reads])
+            sums = chain_table(table.cuts, tiles, np.full_like(tiles, -1))
+            self._into(table.chain, sums[:, columns][rows], terms)
         elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
             self._pairs(table, terms)
         else:
             (name,) = table.chains
             self._into(name, table.of({name: self._rows(name)})[:, columns], terms)
+
+    def _different(self, family: int, reads: tuple[int, ...]) -> tuple[Ints, Ints]:
+        """The choices of a family that differ in the tiles of some of its loops, and which of them
+        each choice is; told once for all tables that read these loops.
+        """
+        known = self._first.get((family, reads))
+        if known is None:
+            known = self._first[family, reads] = different_rows(self.tiles[family][:, reads])
+        return known
 
     def _rows(self, chain: str) -> Ints:
         """Tiles of a chain's choices; of one without loops the only choice."""
