@@ -193,6 +193,22 @@ def _resources(arch: Architecture) -> Iterator[Resource]:
 
 
 @remembered
+def rates(arch: Architecture) -> tuple[Any, ...]:
+    """All numbers of an architecture that say how fast its memory is: architectures of one
+    structure and one array that have the same take the same time for a mapping.
+    """
+    levels = [
+        (x.port_bits, x.burst_bits, x.port_clock_mhz, x.latency_cycles)
+        for x in arch.levels.values()
+    ]
+    widths = [
+        tuple(sorted(w.items())) if isinstance(w := x.width_bits, Mapping) else w
+        for x in arch.networks.values()
+    ]
+    return arch.clock_mhz, *levels, *widths
+
+
+@remembered
 def structure(arch: Architecture) -> str:
     """All of an architecture but its numbers, as text: sizes of the array, of levels and their
     partitions, widths, bursts, latencies and clocks.  Whether there is a number at all is told, and

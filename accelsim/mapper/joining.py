@@ -1,15 +1,22 @@
 """Combinations of all families' choices, joined one family after another, in compiled loops.
 
-Where few combinations are legal a block of all of them would be mostly waste.  ``join`` goes
-through them as an odometer does: the first family turns slowest, a place holds the product of all
-families up to it, and what is too large even with the least of those after it is passed over with
-all that would follow.  ``quick_search`` asks ``Joiner`` for spaces that are too large to be valued
-whole.
+``join`` goes through them as an odometer does: the first family turns slowest, a place holds the
+product of all families up to it, and what is too large even with the least of those after it, or
+cannot be among the best, is passed over with all that would follow.  The last family, the one with
+the most choices, is not multiplied in: once all others have their choices the measures are linear
+in what it decides, so its choices are scanned with folded weights, a few numbers each (``scan``).
+The best are kept in a ``BestPool``; ``quick_search`` asks ``Joiner``.
+
+    family 0     choices |  |  |  |                    products of terms and usage so far,
+    family 1              \\ | / ...                    cut off where too large or too slow
+    ...
+    last family  groups of choices alike in what picks weights:   terms x weights folded once,
+                 [ . . . . ] [ . . . ] [ . . ]                    then a scan of the group
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -18,34 +25,70 @@ import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.quick_tables import LayerTables
+from accelsim.mapper.quick_tables import LayerTables, Tie, classes
 from accelsim.mapper.quick_weights import MachineWeights
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-BITS, KIND = range(2)  # columns of ``Choices.codes``
-COLUMN, TIMES, ROUND = range(3)  # columns of ``Measures.parts``
-ENOUGH = 1.1  # what is above the best by more is not looked for
-MOST_JOINED = 1 << 16  # combinations that are listed at most
+BITS, KIND = range(2)  # columns of ``Choices.codes``, and of ``LastFamily.groups`` after these:
+FROM, TO, FIRST_TIE = 2, 3, 4
+COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
+ALIKE = 1 + 1e-12  # values within so much are equal
+AT_ONCE = 1 << 20  # choices looked at before the clock is
 
 
 class Choices(NamedTuple):
-    """Choices of all families, one family after the other.
+    """Choices of all families but the last, one family after the other.
 
-    ``begins`` [families + 1]  where a family's begin
+    ``begins`` [families]       where a family's begin
+    ``ids``    [choices]        their numbers in the tables;  ``home`` [families] the family's
     ``terms``  [choices, terms] and ``use`` [choices, usage columns]: factors
-    ``codes``  [choices, 2]    at which levels sums are unfinished; the kind
-    ``ties``   [ties, 2]       families whose factors are one: outputs and filters, places
-    ``which``  [ties, choices] of a filter's which tiles; of outputs which row of the tables
+    ``codes``  [choices, 2]     at which levels sums are unfinished; the kind
+    ``ties``   [ties, 2]        families whose factors are one: outputs and filters, places
+    ``which``  [ties, choices]  of a filter's which tiles; of outputs which row of the tables
     ``tied``   [ties, rows, filter tiles, terms], ``tied_use`` [..., usage columns]
-    ``least``  [families + 1, usage columns]  of all families from one on
-    ``most``   [families + 1, 2]              rows and columns of these
+    ``least``  [families, usage columns]  of all families from one on, the last included
+    ``most``   [families, 2]              rows and columns of these
     """
 
     begins: Ints
+    ids: Ints
+    home: Ints
     terms: Floats
     use: Floats
     codes: Ints
+    ties: Ints
+    which: Ints
+    tied: Floats
+    tied_use: Floats
+    least: Floats
+    most: Floats
+
+
+class LastFamily(NamedTuple):
+    """Choices of the last family, those together that pick the same weights.
+
+    ``ids``     [choices]  their numbers in the tables;  ``home`` [1] the family's
+    ``groups``  [groups, 4 + ties]  what they leave unfinished, their kind, where they begin and
+                                    end, and of each of ``ties`` the filter's tiles
+    ``lead``    [choices of the others]  what each adds to the number of filter tiles that outputs
+                                    of this family meet, below ``leads``
+    ``fold``    [terms]             which of the different columns a term has
+    ``columns`` [leads, columns, choices], ``use`` [leads, choices, usage columns]: factors
+    ``share``   [choices]           one over the rows times the columns of each
+    ``ties``    [ties]              the places of outputs that filters of this family meet
+    ``which``   [ties, choices of the others], ``tied``, ``tied_use``: as in ``Choices``
+    ``least``   [leads, groups, usage columns] and ``most`` [groups, 2]
+    """
+
+    ids: Ints
+    home: Ints
+    groups: Ints
+    lead: Ints
+    fold: Ints
+    columns: Floats
+    use: Floats
+    share: Floats
     ties: Ints
     which: Ints
     tied: Floats
@@ -60,12 +103,12 @@ class Measures(NamedTuple):
     ``forms``   [patterns, terms, forms], ``constant`` [patterns, forms]: energy, dram, then those
                 of the cycles
     ``static``  [1]  energy a cycle;  ``powers`` [3] of energy, cycles and dram in the objective
-    ``parts``   [patterns, limits, parts, 3]  usage column, words to the limit's unit, and whether
-                what is used is rounded up to whole units, unit by unit
+    ``parts``   [patterns, limits, parts, 4]  usage column, bytes a word, how often, bytes of a unit
     ``most``    [patterns, limits]
     ``covered`` [kinds]
     ``least``   [3]  energy without leakage and dram that no combination is below, and MACs
     ``array``   [2]  rows and columns
+    ``first``   [usage columns]  cycles that each word there should add to the bound
     """
 
     forms: Floats
@@ -77,6 +120,60 @@ class Measures(NamedTuple):
     covered: npt.NDArray[np.bool_]
     least: Floats
     array: Floats
+    first: Floats
+
+
+class Room(NamedTuple):
+    """Where ``join`` keeps its place and works.
+
+    ``place``  [2]  the family it is at, negative at the end; choices looked at
+    ``at``     [families]            the choice of each family but the last
+    ``terms``  [families + 1, terms], ``use`` [families + 1, usage columns]: products so far; the
+                                         first row has the constants
+    ``codes``  [families + 1, 2]     what combinations so far leave unfinished, and their kind
+    ``base``   [usage columns]       products of all but the last family
+    ``sums``   [forms, columns]      folded weights
+    ``energies`` [choices of the last family]
+    """
+
+    place: Ints
+    at: Ints
+    terms: Floats
+    use: Floats
+    codes: Ints
+    base: Floats
+    sums: Floats
+    energies: Floats
+
+
+class BestPool(NamedTuple):
+    """The best so far, by what they should come to: least first, of equal ``values`` those with
+    fewer ``cycles``.
+
+    ``bounds``  what the objective of each is not below;  ``rows`` [kept, families] its choices
+    ``lost``    [1]  what nothing is below that was looked at and is not kept, beside ``values[-1]``
+
+    Places that are still free have the value inf.
+    """
+
+    values: Floats
+    cycles: Floats
+    bounds: Floats
+    rows: Ints
+    lost: Floats
+
+    @classmethod
+    def empty(cls, kept: int, families: int) -> BestPool:
+        values, cycles, bounds = (np.full(kept, np.inf) for _ in range(3))
+        rows = np.full((kept, families), -1, np.int64)
+        return cls(values, cycles, bounds, rows, np.full(1, np.inf))
+
+    def add(self, other: BestPool) -> None:
+        """Take in what another has."""
+        for value, cycles, bound, row in zip(*other[:4], strict=True):
+            if value < np.inf:
+                enter(self, value, cycles, bound, row)
+        self.lost[0] = min(self.lost[0], other.lost[0], other.values[-1])
 
 
 @kernel
@@ -88,8 +185,11 @@ def fits(use: Floats, rest: Floats, parts: Floats, most: Floats) -> bool:
             column = int(parts[limit, part, COLUMN])
             if column < 0:
                 break
-            need = use[column] * rest[column] * parts[limit, part, TIMES]
-            total += np.ceil(need - 1e-9) if parts[limit, part, ROUND] > 0 else need
+            need = np.ceil(use[column] * rest[column] * parts[limit, part, EACH])
+            need *= parts[limit, part, TIMES]
+            if parts[limit, part, UNIT] != 1.0:
+                need = np.ceil(need / parts[limit, part, UNIT])
+            total += need
         if total > most[limit]:
             return False
     return True
@@ -119,34 +219,16 @@ def least_of(use: Floats, most: Floats, m: Measures) -> float:
 
 
 @kernel
-def objective(terms: Floats, own: Floats, bits: int, m: Measures, sums: Floats) -> float:
-    """The objective of the product of two rows of terms; ``sums`` [forms] is room."""
-    many = len(sums)
-    for form in range(many):
-        sums[form] = m.constant[bits, form]
-    for term in range(len(terms)):
-        value = terms[term] * own[term]
-        if value != 0.0:
-            for form in range(many):
-                sums[form] += value * m.forms[bits, term, form]
-    cycles = sums[2]
-    for form in range(3, many):
-        cycles = max(cycles, sums[form])
-    return product(sums[0] + m.static[0] * cycles, cycles, sums[1], m.powers)
-
-
-@kernel
 def multiply(
     own: Floats, ties: Ints, which: Ints, tied: npt.NDArray[np.float64], at: Ints, depth: int,
-    alone: bool, products: Floats,
+    products: Floats,
 ) -> None:  # fmt: skip
     """Multiply the choice at a depth into the products up to it: row ``depth + 1`` [families + 1,
-    columns]; ``alone`` leaves out those of the families before.
+    columns].
     """
     row = at[depth]
     for column in range(products.shape[1]):
-        before = 1.0 if alone else products[depth, column]
-        products[depth + 1, column] = before * own[row, column]
+        products[depth + 1, column] = products[depth, column] * own[row, column]
     for tie in range(len(ties)):
         outer, filt = ties[tie, 0], ties[tie, 1]
         if max(outer, filt) == depth:
@@ -156,70 +238,181 @@ def multiply(
 
 
 @kernel
-def join(
-    c: Choices, m: Measures, at: Ints, terms: Floats, use: Floats, codes: Ints, sums: Floats,
-    known: float, values: Floats, rows: Ints,
-) -> int:  # fmt: skip
-    """List legal combinations with their objective, until all are or there is no more room; none
-    that is above the best, or the best ``known``, by more than ENOUGH.
-
-    at      [families]           room for the choice of each family
-    terms   [families + 1, terms], use [families + 1, usage columns]: products so far; the first
-                                 row has the constants
-    codes   [families + 1, 2]    what combinations so far leave unfinished, and their kind
-    sums    [forms]              room
-    values  [room], rows [room, families]  written; how many
+def fold(e: LastFamily, m: Measures, room: Room, group: int, bits: int) -> None:
+    """The weights that the different columns of the last family's choices have now, for each form:
+    ``room.sums``.
     """
-    many, count, depth = len(at), 0, 0
-    at[0] = c.begins[0] - 1
-    while depth >= 0:
-        at[depth] += 1
-        if at[depth] == c.begins[depth + 1]:
+    terms = room.terms[len(room.at)]
+    forms, sums = m.forms[bits], room.sums
+    for form in range(len(sums)):
+        for column in range(sums.shape[1]):
+            sums[form, column] = 0.0
+    for term in range(len(terms)):
+        value = terms[term]
+        for tie in range(len(e.ties)):
+            o = e.which[tie, room.at[e.ties[tie]]]
+            value *= e.tied[tie, o, e.groups[group, FIRST_TIE + tie], term]
+        if value != 0.0:
+            for form in range(forms.shape[1]):
+                sums[form, e.fold[term]] += value * forms[term, form]
+
+
+@kernel
+def enter(pool: BestPool, value: float, cycles: float, bound: float, row: Ints) -> None:
+    """Put a combination where it belongs, unless it is there already; the last one drops out."""
+    values, last = pool.values, len(pool.values) - 1
+    at = last
+    while at >= 0 and (
+        value * ALIKE < values[at]
+        or (value < values[at] * ALIKE and cycles * ALIKE < pool.cycles[at])
+    ):
+        at -= 1
+    near = at
+    while near >= 0 and value < values[near] * ALIKE:
+        same = True
+        for family in range(len(row)):
+            same = same and row[family] == pool.rows[near, family]
+        if same:
+            return
+        near -= 1
+    if at == last:
+        pool.lost[0] = min(pool.lost[0], bound)
+        return
+    pool.lost[0] = min(pool.lost[0], pool.bounds[last])
+    for below in range(last, at + 1, -1):
+        values[below], pool.cycles[below] = values[below - 1], pool.cycles[below - 1]
+        pool.bounds[below] = pool.bounds[below - 1]
+        for family in range(len(row)):
+            pool.rows[below, family] = pool.rows[below - 1, family]
+    values[at + 1], pool.cycles[at + 1], pool.bounds[at + 1] = value, cycles, bound
+    for family in range(len(row)):
+        pool.rows[at + 1, family] = row[family]
+
+
+@kernel
+def scan(
+    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, group: int,
+    bits: int, row: Ints,
+) -> None:  # fmt: skip
+    """Value the choices of a group of the last family with all others' as they are.
+
+    What cannot be better than the pool's last is told by the energy, with each PE busy all the
+    time, before anything else is asked.  What can is ranked by its bound and what comes on top of
+    that (``Measures.first``).  ``row`` [families] is room.
+    """
+    sums, constant, worst = room.sums, m.constant[bits], pool.values[-1] * ALIKE
+    energies, columns, begin = room.energies, e.columns[lead], e.groups[group, FROM]
+    many, busy = e.groups[group, TO] - begin, m.least[2] / (room.base[0] * room.base[1])
+    for at in range(many):
+        energies[at] = constant[0]
+    for column in range(len(columns)):
+        for at in range(many):
+            energies[at] += sums[0, column] * columns[column, begin + at]
+    for at in range(many):
+        choice = begin + at
+        cycles = busy * e.share[choice]
+        energy = energies[at] + m.static[0] * cycles
+        if product(energy, cycles, m.least[1], m.powers) > worst:
+            continue
+        if not fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
+            continue
+        for form in range(2, len(constant)):
+            total = constant[form]
+            for column in range(len(columns)):
+                total += sums[form, column] * columns[column, choice]
+            cycles = max(cycles, total)
+        dram = constant[1]
+        for column in range(len(columns)):
+            dram += sums[1, column] * columns[column, choice]
+        bound = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
+        if bound > worst:
+            continue
+        for column in range(len(room.base)):
+            cycles += room.base[column] * e.use[lead, choice, column] * m.first[column]
+        value = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
+        if value > worst:
+            pool.lost[0] = min(pool.lost[0], bound)
+        else:
+            for depth in range(len(room.at)):
+                row[c.home[depth]] = c.ids[room.at[depth]]
+            row[e.home[0]] = e.ids[choice]
+            enter(pool, value, cycles, bound, row)
+            worst = pool.values[-1] * ALIKE
+
+
+@kernel
+def finish(c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, row: Ints) -> int:
+    """Value every choice of the last family that may be among the best; how many were looked at."""
+    many, looked, lead = len(room.at), 0, 0
+    for depth in range(many):
+        lead += e.lead[room.at[depth]]
+    for group in range(len(e.groups)):
+        bits = room.codes[many, BITS] | e.groups[group, BITS]
+        if not m.covered[room.codes[many, KIND] + e.groups[group, KIND]]:
+            continue
+        for column in range(len(room.base)):
+            room.base[column] = room.use[many, column]
+            for tie in range(len(e.ties)):
+                o = e.which[tie, room.at[e.ties[tie]]]
+                room.base[column] *= e.tied_use[tie, o, e.groups[group, FIRST_TIE + tie], column]
+        looked += 1
+        if not fits(room.base, e.least[lead, group], m.parts[bits], m.most[bits]):
+            continue
+        if least_of(room.base, e.most[group], m) > pool.values[-1] * ALIKE:
+            continue
+        fold(e, m, room, group, bits)
+        scan(c, e, m, room, pool, lead, group, bits, row)
+        looked += e.groups[group, TO] - e.groups[group, FROM]
+    return looked
+
+
+@kernel
+def join(
+    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, row: Ints, most: int
+) -> bool:
+    """Value all legal combinations and keep the best in the pool; whether all are done, or
+    ``most`` choices were looked at and the next call goes on from there.
+    """
+    many, depth, looked = len(room.at), room.place[0], 0
+    while depth >= 0 and looked < most:
+        if depth == many:
+            looked += finish(c, e, m, room, pool, row)
             depth -= 1
             continue
-        last, row = depth == many - 1, at[depth]
-        bits = codes[depth, BITS] | c.codes[row, BITS]
-        kind = codes[depth, KIND] + c.codes[row, KIND]
-        multiply(c.use, c.ties, c.which, c.tied_use, at, depth, False, use)
-        if not fits(use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
+        room.at[depth] += 1
+        if room.at[depth] == c.begins[depth + 1]:
+            depth -= 1
             continue
-        if least_of(use[depth + 1], c.most[depth + 1], m) > known * ENOUGH:
+        looked += 1
+        multiply(c.use, c.ties, c.which, c.tied_use, room.at, depth, room.use)
+        if not fits(room.use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
             continue
-        if not last:
-            multiply(c.terms, c.ties, c.which, c.tied, at, depth, False, terms)
-            codes[depth + 1, BITS], codes[depth + 1, KIND] = bits, kind
-            depth += 1
-            at[depth] = c.begins[depth] - 1
+        if least_of(room.use[depth + 1], c.most[depth + 1], m) > pool.values[-1] * ALIKE:
             continue
-        if not m.covered[kind] or not fits(use[many], c.least[many], m.parts[bits], m.most[bits]):
-            continue
-        multiply(c.terms, c.ties, c.which, c.tied, at, depth, True, terms)
-        values[count] = objective(terms[depth], terms[many], bits, m, sums)
-        if values[count] > known * ENOUGH:
-            continue
-        known = min(known, values[count])
-        for family in range(many):
-            rows[count, family] = at[family]
-        count += 1
-        if count == len(values):
-            return count
-    return count
+        multiply(c.terms, c.ties, c.which, c.tied, room.at, depth, room.terms)
+        for code in range(2):
+            before, own = room.codes[depth, code], c.codes[room.at[depth], code]
+            room.codes[depth + 1, code] = before | own if code == BITS else before + own
+        depth += 1
+        if depth < many:
+            room.at[depth] = c.begins[depth] - 1
+    room.place[0] = depth
+    room.place[1] += looked
+    return bool(depth < 0)
 
 
 class Joiner:
-    """Values combinations of which few are legal, by ``joining.join``."""
+    """Values combinations of choices by ``joining.join``, for one machine and objective."""
 
     def __init__(
         self,
         tables: LayerTables,
         weights: MachineWeights,
         goal: Objective,
-        least: Mapping[str, float],
     ) -> None:
-        """``least`` are measures that no mapping on one PE is below."""
-        self.tables, self.patterns = tables, tables.patterns
-        each = [weights.of(bits) for bits in self.patterns]
-        most = max(self.patterns) + 1
+        self.tables, least = tables, weights.least(1)
+        each = [weights.of(bits) for bits in tables.patterns]
+        most = max(tables.patterns) + 1
         limits = [w.limits for w in each]
         many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
         self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
@@ -230,81 +423,171 @@ class Joiner:
             np.zeros((most, forms)),
             np.array([weights.static]),
             np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
-            np.full((most, many, parts, 3), -1.0),
+            np.full((most, many, parts, 4), -1.0),
             np.zeros((most, many)),
             tables.covered.ravel(),
             np.array(
                 [least["energy"] - weights.static * least["cycles"], least["dram"], least["cycles"]]
             ),
             np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
+            weights.first,
         )
-        for bits, w in zip(self.patterns, each, strict=True):
+        for bits, w in zip(tables.patterns, each, strict=True):
             self.measures.forms[bits] = w.forms[:, self.used].T
             self.measures.constant[bits] = w.constant
             for i, limit in enumerate(w.limits):
                 self.measures.most[bits, i] = limit.most
                 for n, (column, word, unit, times) in enumerate(limit.parts):
-                    whole = unit != 1 or not float(word).is_integer()
-                    self.measures.parts[bits, i, n] = column, word * times / unit, whole
+                    self.measures.parts[bits, i, n] = column, word, times, unit
 
-    def join(self, picks: Sequence[Ints], known: float) -> tuple[Ints, Floats]:
-        """Legal combinations of these choices [combinations, families], at most MOST_JOINED, and
-        their values; those above the best, or the best ``known``, by more than ENOUGH are left out.
+    def join(
+        self, picks: Sequence[Ints], pool: BestPool, most: int | None, tick: Callable[[], None]
+    ) -> int:
+        """Value all legal combinations of these choices, or until ``most`` were looked at, and put
+        the best into the ``pool``; how many were looked at.
         """
-        t = self.tables
         order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
-        own = [picks[f] for f in order]
-        place = {f: n for n, f in enumerate(order)}
+        choices, last = self._laid(order, picks)
+        families, terms, usage = len(order), len(self.used), len(self.tables.whole)
+        room = Room(
+            np.zeros(2, np.int64),
+            choices.begins[:-1] - 1,
+            np.empty((families, terms)),
+            np.empty((families, usage)),
+            np.zeros((families, 2), np.int64),
+            np.empty(usage),
+            np.empty((self.measures.constant.shape[1], last.columns.shape[1])),
+            np.empty(len(last.ids)),
+        )
+        room.terms[0], room.use[0] = self.tables.constant[self.used], self.tables.whole
+        row, done = np.zeros(families, np.int64), False
+        while not done and (most is None or room.place[1] < most):
+            tick()
+            left = AT_ONCE if most is None else min(AT_ONCE, most - int(room.place[1]))
+            done = join(choices, last, self.measures, room, pool, row, left)
+        return int(room.place[1])
+
+    def _laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
+        """Choices as ``join`` takes them; the last that were asked for are kept with the tables,
+        since the next machine will often ask for the same.
+        """
+        kept = self.tables.joined
+        key = self.used.tobytes(), *[x.tobytes() for x in picks]
+        known: tuple[Choices, LastFamily] | None = kept.get(key)
+        if known is None:
+            known = self._choices(order, picks), self._last(order, picks)
+            if max(map(len, picks)) == max(map(len, self.tables.tiles)):
+                kept.clear()
+                kept[key] = known
+        return known
+
+    def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
+        """All families but the last of the ``order``."""
+        t, first = self.tables, order[:-1]
+        place = {f: n for n, f in enumerate(first)}
+        own = [picks[f][::-1] for f in first]  # large tiles first: what is good early cuts off more
         begins = np.cumsum([0, *map(len, own)])
-        stride = [prod(t.covered.shape[f + 1 :]) for f in order]
-        codes = [
-            np.column_stack([t.unfinished[f][x], t.kinds[f][x] * n])
-            for f, x, n in zip(order, own, stride, strict=True)
-        ]
-        use = [t.usage[f][x] for f, x in zip(order, own, strict=True)]
-        ties = list(t.ties.values())
-        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+        use = [t.usage[f][picks[f]] for f in order]
+        ties = [tie for tie in t.ties.values() if tie.outer in place and tie.filter in place]
         which = np.zeros((len(ties), begins[-1]), np.int64)
-        tied = np.ones((len(ties), *shape, len(self.used)))
-        tied_use = np.ones((len(ties), *shape, len(t.whole)))
-        least, most = np.ones((len(picks) + 1, len(t.whole))), np.ones((len(picks) + 1, 2))
-        for n in range(len(picks) - 1, -1, -1):
+        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, 2))
+        for n in range(len(order) - 1, -1, -1):
             least[n] = least[n + 1] * use[n].min(axis=0)
             most[n] = most[n + 1] * use[n][:, :2].max(axis=0)
+        at = {f: n for n, f in enumerate(order)}
+        for tie in t.ties.values():
+            both = max(at[tie.outer], at[tie.filter])
+            some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
+            least[: both + 1] *= some.min(axis=(0, 1))
         for n, tie in enumerate(ties):
             o, f = place[tie.outer], place[tie.filter]
             which[n, begins[o] : begins[o + 1]] = own[o]
             which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
-            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
-            tied[n][some], tied_use[n][some] = tie.terms[:, :, self.used], tie.use
-            least[: max(o, f) + 1] *= tie.use[own[o]].min(axis=(0, 1))
-        choices = Choices(
+        return Choices(
             begins,
-            np.vstack([t.own[f][np.ix_(x, self.used)] for f, x in zip(order, own, strict=True)]),
-            np.vstack(use),
-            np.vstack(codes),
-            np.array([[place[tie.outer], place[tie.filter]] for tie in ties], np.int64).reshape(
-                -1, 2
+            np.concatenate([*own, np.zeros(0, np.int64)]),
+            np.array(first, np.int64),
+            np.vstack(
+                [t.own[f][np.ix_(x, self.used)] for f, x in zip(first, own, strict=True)]
+                or [self._none()]
             ),
+            np.vstack([u[::-1] for u in use[:-1]] or [np.zeros((0, len(t.whole)))]),
+            np.vstack(
+                [self._codes(f, x) for f, x in zip(first, own, strict=True)]
+                or [np.zeros((0, 2), np.int64)]
+            ),
+            np.array([[place[x.outer], place[x.filter]] for x in ties], np.int64).reshape(-1, 2),
             which,
-            tied,
-            tied_use,
+            *self._tied(ties),
             least,
             most,
         )
-        deep = len(picks) + 1
-        terms, usage = np.empty((deep, len(self.used))), np.empty((deep, len(t.whole)))
-        terms[0], usage[0] = t.constant[self.used], t.whole
-        values, rows = np.empty(MOST_JOINED), np.empty((MOST_JOINED, len(picks)), np.int64)
-        count = join(
-            choices, self.measures, np.zeros(len(picks), np.int64), terms, usage,
-            np.zeros((deep, 2), np.int64), np.empty(self.measures.constant.shape[1]),
-            known, values, rows,
-        )  # fmt: skip
-        listed = np.empty((count, len(picks)), np.int64)
-        for n, f in enumerate(order):
-            listed[:, f] = own[n][rows[:count, n] - begins[n]]
-        return listed, values[:count]
+
+    def _last(self, order: Sequence[int], picks: Sequence[Ints]) -> LastFamily:
+        """The last family of the ``order``, its choices grouped."""
+        t, f = self.tables, order[-1]
+        first, place = order[:-1], {g: n for n, g in enumerate(order[:-1])}
+        begins = np.cumsum([0, *[len(picks[g]) for g in first]])
+        filters = [tie for tie in t.ties.values() if tie.filter == f]
+        alike = np.column_stack(
+            [self._codes(f, picks[f]), *[tie.which[picks[f]] for tie in filters]]
+        )
+        by = np.lexsort(alike.T[::-1])
+        ids, alike = picks[f][by], alike[by]
+        starts = np.flatnonzero(np.append(True, (np.diff(alike, axis=0) != 0).any(axis=1)))
+        ends = np.append(starts[1:], len(ids))
+        groups = np.column_stack([alike[starts, :2], starts, ends, alike[starts, 2:]])
+        which = np.zeros((len(filters), begins[-1]), np.int64)
+        for n, tie in enumerate(filters):
+            own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
+            which[n, own] = picks[tie.outer][::-1]
+        lead, leads = np.zeros(begins[-1], np.int64), 1
+        terms, use = t.own[f][np.ix_(ids, self.used)][None], t.usage[f][ids][None]
+        for tie in t.ties.values():
+            if tie.outer == f:
+                own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
+                lead[own] += leads * tie.which[picks[tie.filter][::-1]]
+                leads *= tie.terms.shape[1]
+                met = np.swapaxes(tie.terms[ids][:, :, self.used], 0, 1)
+                met_use = np.swapaxes(tie.use[ids], 0, 1)
+                terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
+                use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
+        kinds = classes(terms.reshape(-1, len(self.used)))
+        different = np.unique(kinds, return_index=True)[1]
+        return LastFamily(
+            ids,
+            np.array([f], np.int64),
+            groups.astype(np.int64),
+            lead,
+            np.array(kinds, np.int64),
+            np.ascontiguousarray(np.swapaxes(terms[:, :, different], 1, 2)),
+            np.ascontiguousarray(use),
+            1.0 / (use[0, :, 0] * use[0, :, 1]),
+            np.array([place[tie.outer] for tie in filters], np.int64),
+            which,
+            *self._tied(filters),
+            np.minimum.reduceat(use, starts, axis=1),
+            np.maximum.reduceat(use[0, :, :2], starts, axis=0),
+        )
+
+    def _none(self) -> Floats:
+        return np.zeros((0, len(self.used)))
+
+    def _codes(self, f: int, own: Ints) -> Ints:
+        """What choices of a family leave unfinished, and what they add to the kind [choices, 2]."""
+        t = self.tables
+        stride = prod(t.covered.shape[f + 1 :])
+        return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * stride])
+
+    def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
+        """Tables of ties as one, terms and usage."""
+        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+        terms = np.ones((len(ties), *shape, len(self.used)))
+        use = np.ones((len(ties), *shape, len(self.tables.whole)))
+        for n, tie in enumerate(ties):
+            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+            terms[n][some], use[n][some] = tie.terms[:, :, self.used], tie.use
+        return terms, use
 
 
-__all__ = ["Joiner", "join"]
+__all__ = ["BestPool", "Joiner", "join"]

@@ -4,10 +4,10 @@
 
 1. ``quick_tables`` counts every choice of every family's tiles, once a layer for all machines of a
    structure; ``quick_weights`` says what one machine makes of the counts.
-2. ``Blocks`` values combinations of choices as arrays: energy and DRAM traffic are exact, cycles
-   a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued whole; a
-   larger one by descent: the best choices of two families at a time, the others fixed, from the
-   fixed rule's choices and a few more, until no pair improves.
+2. ``joining`` values combinations of choices in compiled loops: energy and DRAM traffic are exact,
+   cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
+   whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
+   near is better.
 3. The best few are timed in full, the least bound first, until nothing left has a lower one.  Where
    the whole space was valued that is a proof; else the bound is what every mapping must do.
 
@@ -32,15 +32,14 @@ import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.analytic.closed_form import words_used
 from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.ports import limited, structure
+from accelsim.hardware.ports import limited, rates, structure
 from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.closed_cycles import priced
-from accelsim.mapper.joining import Joiner
+from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time
-from accelsim.mapper.quick_blocks import Blocks
+from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.space import under
@@ -48,17 +47,20 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule import choose
+from accelsim.mapping.rule import RuleFrame, choose, ruled
 from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-EXHAUSTIVE = 1 << 19  # combinations that are valued one and all
-PAIR = 1 << 12  # combinations of two families' choices that a step of a descent values
+EXHAUSTIVE = 1 << 22  # combinations that are valued one and all
+PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
+STEP = 1 << 20  # choices that a step looks at
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 8  # and of these timed in full;
-SOME, NEAR = 4, 1.01  # after so many only those that should come within so much of the best
+TIMED = 8  # and of these timed in full,
+NEAR = 0.998  # after the first only those that should come to so much of the best or less,
+OPEN = 0.9  # or whose bound is so far below it that nothing is known
+MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
 
@@ -106,12 +108,12 @@ def quick_mapping(
     def tick() -> None:
         in_time(deadline)
 
-    ruled, state, stopped = _rule(problem, arch, flow), _State(), None
+    rule, state, stopped = _rule(problem, arch, flow), _State(), None
     try:
-        _search(layer_tables(problem, arch, flow), arch, goal, tick, state, ruled)
+        _search(layer_tables(problem, arch, flow), arch, goal, tick, state, rule)
     except TimeoutError:
         stopped, state.rest = "limit", 0.0
-    rule = _with_rule(problem, arch, ruled, goal, state)
+    of_rule = rule is not None and _with_rule(problem, arch, rule, goal, state)
     if state.best is None:
         full_measures(Nest(problem, arch, choose(problem, arch, flow)))  # says why
         raise MappingError(
@@ -119,9 +121,10 @@ def quick_mapping(
             else f"no mapping under {flow.name} is legal on {arch.name}"
         )  # fmt: skip
     best = state.best
+    assert best.mapping is not None
     return Quick(
         best.mapping, best.measures, best.value, min(best.value, state.rest),
-        state.space, state.valued, state.timed, rule, stopped,
+        state.space, state.valued, state.timed, of_rule, stopped,
     )  # fmt: skip
 
 
@@ -131,14 +134,14 @@ def _search(
     goal: Objective,
     tick: Callable[[], None],
     state: _State,
-    ruled: Mapping | None,
+    rule: RuleFrame | None,
 ) -> None:
     """The search of a layer's tables; and of those of skeletons without some of its loops, where
     these may have something better.
     """
     tick()
     search = _QuickSearch(tables, arch, goal, tick, state)
-    search.run(ruled)
+    search.run(rule)
     for absent, (rows, cols) in tables.others.items():
         most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
         if state.best is None or search.floor(most) < state.best.value:
@@ -172,10 +175,13 @@ def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerT
 
 @dataclass
 class _State:
-    """What is known so far: the best, and what no mapping that was not timed is below, ``rest``."""
+    """What is known so far: the best; what no mapping that was not timed is below, ``rest``; and
+    what the rule's is not below, if its tiles are among the choices.
+    """
 
     best: _Timed | None = None
     rest: float = np.inf
+    rule: float = 0.0
     space: int = 0
     valued: int = 0
     timed: int = 0
@@ -184,7 +190,9 @@ class _State:
 class _QuickSearch:
     """One layer on one machine, over the tiles of some tables.
 
-    ``pool``  [combinations, families] the best so far, with their ``values``, least first
+    ``pool``   the best combinations of choices so far, by their bounds
+    ``every``  of each family the choices that may fit;  ``whole`` whether all combinations of
+               them are valued
     """
 
     def __init__(
@@ -197,23 +205,29 @@ class _QuickSearch:
     ) -> None:
         self.tables, self.goal, self.tick, self.state = tables, goal, tick, state
         self.weights = MachineWeights(tables, arch)
-        self.blocks = Blocks(tables, self.weights, goal)
-        self.joiner: Joiner | None = None
-        self.pool = np.zeros((0, len(tables.families)), np.int64)
-        self.values = np.zeros(0)
+        self.closely = ChoiceMeasures(tables, self.weights)
+        self.pool = BestPool.empty(KEPT, len(tables.families))
         self.every = self._fitting([np.arange(len(t)) for t in tables.tiles])
         self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
 
-    def run(self, ruled: Mapping | None) -> None:
-        """Value the whole space, or descend into it from the rule's choices; then time the best."""
+    def run(self, rule: RuleFrame | None) -> None:
+        """Value the whole space, or descend into it from the rule's choices and from the least;
+        then time the best.
+        """
         self.state.space += self.tables.space
-        if all(len(x) for x in self.every):
+        if not self.every:  # a layer of one MAC
+            self.pool.values[0] = 0.0
+        elif all(len(x) for x in self.every):
+            self.joiner = Joiner(self.tables, self.weights, self.goal)
+            near = [] if rule is None else [self._near(rule)]
             if self.whole:
-                self._visit(self.every)
+                self._visit(self.pool, self.every, None)
             else:
-                start = self._start(ruled)
-                value, _ = self._visit([np.array([i]) for i in start])
-                self._descend(start if np.isfinite(value) else self._start(None), self.every)
+                for start in (*near, self._least()):
+                    self._descend(start)
+            for choices in near:
+                if self.tables.exact and self._is(choices, rule):
+                    self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
 
     def _fitting(self, every: list[Ints]) -> list[Ints]:
@@ -239,100 +253,73 @@ class _QuickSearch:
             every = kept
         return every
 
-    def _visit(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
-        """Value all combinations of these choices and keep the best; the least value, and its
-        choices."""
-        best, at = np.inf, self.pool[:0]
-        for value, left, right, places in self.blocks.of(picks):
-            self.tick()
-            self.state.valued += value.size
-            row, column = divmod(int(value.argmin()), value.shape[1])
-            least = float(value[row, column])
-            if least < best:
-                best, at = least, np.append(left[row], right[column])[places]
-            worst = self.values[-1] if len(self.values) == KEPT else np.inf
-            if least >= worst:
-                continue
-            flat = np.flatnonzero(value.ravel() < worst)
-            got = value.ravel()[flat]
-            if len(flat) > KEPT:
-                first = np.argpartition(got, KEPT - 1)
-                first = np.flatnonzero(got <= got[first[KEPT - 1]])
-                first = first[np.argsort(got[first], kind="stable")][:KEPT]
-                flat, got = flat[first], got[first]
-            rows = np.divmod(flat, value.shape[1])
-            self._keep(np.hstack([left[rows[0]], right[rows[1]]])[:, places], got)
-        return best, at
-
-    def _keep(self, rows: Ints, values: Floats) -> None:
-        """Put combinations into the pool: those of least value, of equal ones the first choices."""
-        rows, values = np.vstack([self.pool, rows]), np.concatenate([self.values, values])
-        by = np.lexsort((*rows.T[::-1], values))
-        rows, values = rows[by], values[by]
-        new = np.append(True, (np.diff(rows, axis=0) != 0).any(axis=1))
-        self.pool, self.values = rows[new][:KEPT], values[new][:KEPT]
+    def _visit(self, pool: BestPool, picks: Sequence[Ints], most: int | None) -> None:
+        """Value combinations of these choices, at most so many, and keep the best in a pool."""
+        self.state.valued += self.joiner.join(picks, pool, most, self.tick)
 
     # -- descent -----------------------------------------------------------------------------------
 
-    def _start(self, ruled: Mapping | None) -> list[int]:
-        """Choices to begin with: those nearest to the fixed rule's, or the least."""
-        tables, every = self.tables, self.every
-        if ruled is None:
-            each = zip(tables.usage, every, strict=True)
-            return [int(x[u[x].prod(axis=1).argmin()]) for u, x in each]
-        wanted, start = self._tiles_of(ruled), []
-        for family, tiles, x in zip(tables.families, tables.tiles, every, strict=True):
-            own = np.array([wanted[i] for i in family.loops], float)
-            away = np.abs(np.log(tiles[x] / own)).sum(axis=1)
-            start.append(int(x[away.argmin()]))
-        return start
+    def _least(self) -> Ints:
+        """The choices that use least."""
+        each = zip(self.tables.usage, self.every, strict=True)
+        return np.array([x[u[x].prod(axis=1).argmin()] for u, x in each])
 
-    def _tiles_of(self, mapping: Mapping) -> list[int]:
-        """The tile of every loop of the skeleton under a mapping of the same loops; loops it has
-        not make one trip."""
-        nest, names = self.tables.skeleton, self.weights.arch.level_names
-        tile = {(x.dim, names.index(x.level), x.axis): x.tile for x in mapping.loops}
-        tiles = []
-        for family in nest.families:
-            for n, i in enumerate(family.loops):
-                x = nest.loops[i]
-                entering = [
-                    tile[key]
-                    for k in family.loops[:n]
-                    if (y := nest.loops[k]).dim == x.dim
-                    and (key := (y.dim, y.level, y.axis)) in tile
-                ]
-                whole = nest.problem.size.get(x.dim, 1)
-                tiles.append((i, tile.get((x.dim, x.level, x.axis), (entering or [whole])[-1])))
-        return [t for _, t in sorted(tiles)]
+    def _near(self, rule: RuleFrame) -> Ints:
+        """The choices nearest to the fixed rule's."""
+        wanted, start = self._tiles_of(rule), []
+        for own, tiles, x in zip(wanted, self.tables.tiles, self.every, strict=True):
+            start.append(x[np.abs(np.log(tiles[x] / own)).sum(axis=1).argmin()])
+        return np.array(start)
 
-    def _descend(self, now: list[int], every: list[Ints]) -> None:
+    def _is(self, choices: Ints, rule: RuleFrame | None) -> bool:
+        """Whether these choices are the rule's tiles."""
+        kinds = tuple([k[at] for k, at in zip(self.tables.kinds, choices, strict=True)])
+        return (
+            rule is not None
+            and bool(self.tables.covered[kinds])
+            and all(
+                np.array_equal(tiles[at], own)
+                for tiles, at, own in zip(
+                    self.tables.tiles, choices, self._tiles_of(rule), strict=True
+                )
+            )
+        )
+
+    def _tiles_of(self, rule: RuleFrame) -> list[Ints]:
+        """The rule's tiles, family by family."""
+        nest = self.tables.skeleton
+        tile = dict(zip(rule.skeleton.loops, rule.tiles, strict=True))
+        return [np.array([tile[nest.loops[i]] for i in f.loops]) for f in nest.families]
+
+    def _descend(self, now: Ints) -> None:
         """The best of what is near, until nothing near is better.
 
         Near are all tiles that leave the outermost level's as they are; all that leave those inside
         the buffers as they are; and the choices of two families, or of one that has too many, the
         others fixed.
         """
-        many = range(len(every))
-        sizes = [len(x) for x in every]
+        pool, many = BestPool.empty(KEPT, len(now)), range(len(now))
+        sizes = [len(x) for x in self.every]
         steps: list[Any] = ["inside", "outside"]
         steps += [(f,) for f in many if all(sizes[f] * sizes[g] > PAIR for g in many if g != f)]
         steps += [p for p in combinations(many, 2) if sizes[p[0]] * sizes[p[1]] <= PAIR]
-        best, idle = np.inf, 0
+        idle = 0
         while idle < len(steps):
             for step in steps:
                 if isinstance(step, str):
-                    value, at = self._visit_joined([self._alike(f, now, step) for f in many])
+                    picks = [self._alike(f, now, step) for f in many]
                 else:
-                    picks = [every[f] if f in step else np.array([now[f]]) for f in many]
-                    value, at = self._visit(picks)
-                if value < best * (1 - EQUAL):
-                    best, now, idle = value, at.tolist(), 0
+                    picks = [self.every[f] if f in step else now[f : f + 1] for f in many]
+                before = pool.values[0]
+                self._visit(pool, picks, STEP)
+                if pool.values[0] < before * (1 - EQUAL):
+                    now, idle = pool.rows[0].copy(), 0
                 idle += 1
                 if idle >= len(steps):
                     break
+        self.pool.add(pool)
 
-    def _alike(self, f: int, now: list[int], step: str) -> Ints:
+    def _alike(self, f: int, now: Ints, step: str) -> Ints:
         """Choices of a family with the tiles of the outermost level's loops as now, or with those
         from the array inwards.
         """
@@ -348,141 +335,108 @@ class _QuickSearch:
         alike = (tiles[own][:, same] == tiles[now[f]][same]).all(axis=1)
         return np.asarray(own[alike])
 
-    def _visit_joined(self, picks: Sequence[Ints]) -> tuple[float, Ints]:
-        """As ``_visit``, where few combinations are legal (``joining``)."""
-        self.tick()
-        if self.joiner is None:
-            self.joiner = Joiner(self.tables, self.weights, self.goal, self.least(1))
-        known = self.values[0] if len(self.values) else np.inf
-        choices, value = self.joiner.join(picks, known)
-        self.state.valued += len(value)
-        if not len(value):
-            return np.inf, self.pool[:0]
-        best = int(value.argmin())
-        worst = self.values[-1] if len(self.values) == KEPT else np.inf
-        flat = np.flatnonzero(value < worst)
-        if len(flat):
-            flat = flat[np.argsort(value[flat], kind="stable")][:KEPT]
-            self._keep(choices[flat], value[flat])
-        return float(value[best]), choices[best]
-
     # -- the end -----------------------------------------------------------------------------------
 
     def _time(self) -> None:
         """Time the best few in full: those first that come out best where the first words are
         waited for, of which the bounds know nothing.
         """
-        tables, nest, state = self.tables, self.tables.skeleton, self.state
+        nest, state = self.tables.skeleton, self.state
         machine = Skeleton(nest.problem, self.weights.arch, nest.keep, nest.loops, nest.fused)
-        low = self.blocks.few(self.pool)
+        there = int(np.isfinite(self.pool.values).sum())
+        rows = self.pool.rows[:there]
+        low = self.closely.of(rows)
         bounds = np.asarray(self.goal.of(low), np.float64)
-        late = low | {"cycles": low["cycles"] + self._first_words()}
+        late = low | {"cycles": low["cycles"] + self.closely.usage(rows) @ self.weights.first}
         guess = np.asarray(self.goal.of(late), np.float64)
-        waiting = list(np.lexsort((low["dram"], low["energy"], late["cycles"], guess)))
+        order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess))
         timed = 0
-        while waiting:
+        for i in order.tolist():
             self.tick()
-            i = waiting[0]
-            tiles = tables.tile_row(self.pool[i])
-            mapping = machine.mapping_with(tiles)
-            values = {m: float(v[i]) for m, v in low.items()}
-            one = _Timed.of(self.goal, values, mapping, tiles)
-            if state.best is None or one.better(state.best):
-                if timed == TIMED or (
-                    timed >= SOME and state.best is not None and guess[i] > state.best.value * NEAR
-                ):
-                    break
+            if state.best is not None and not self._may_be_better(i, rows, bounds, low):
+                continue
+            value = np.inf if state.best is None else state.best.value
+            near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
+            one = None
+            if near and timed < TIMED:
                 timed += 1
-                measures = self._in_full(machine, mapping, values)
-                if measures is None:  # it has no time, and keeps its bound
-                    state.rest = min(state.rest, float(bounds[i]))
-                else:
-                    one = _Timed.of(self.goal, measures, mapping, tiles)
-                    state.best = one if state.best is None or one.better(state.best) else state.best
-            waiting.pop(0)
+                one = self._in_full(machine, rows[i], {m: float(v[i]) for m, v in low.items()})
+            if one is None:  # it has no time, or was not timed, and keeps its bound
+                state.rest = min(state.rest, float(bounds[i]))
+            elif state.best is None or one.better(state.best):
+                state.best = one
         state.timed += timed
-        state.rest = min([state.rest, *[float(bounds[i]) for i in waiting]])
-        if len(self.values) == KEPT:
-            state.rest = min(state.rest, float(self.values[-1]))
+        state.rest = min([state.rest, float(self.pool.lost[0]), float(self.pool.values[-1])])
         if not self.whole:
             array = machine.arch.array
             state.rest = min(state.rest, self.floor(array.rows * array.cols))
 
-    def _first_words(self) -> Floats:
-        """Cycles that the first tile of every operand and the last of sums take over the ports
-        outside the PEs, of the pool's mappings.
-        """
-        tables, arch = self.tables, self.weights.arch
-        nest, use = tables.skeleton, self.blocks.usage(self.pool)
-        cycles = np.zeros(len(self.pool))
-        for column, (level, tensor) in enumerate(tables.stores, 2):
-            above = [i for i in nest.keepers(tensor) if i < level]
-            outside = arch.levels[arch.level_names[above[-1]]] if above else None
-            if outside is None or not outside.port_bits or level == arch.level_in_pe:
-                continue
-            clock = arch.clock_mhz / (outside.port_clock_mhz or arch.clock_mhz)
-            bits = getattr(arch.bits, tensor)
-            cycles += use[:, column] * bits / outside.port_bits * clock
-        return cycles
+    def _may_be_better(self, i: int, rows: Ints, bounds: Floats, low: dict[str, Floats]) -> bool:
+        """Whether a combination would be chosen, did it come to its bounds."""
+        best = self.state.best
+        assert best is not None
+        if bounds[i] > best.value * (1 + 2 * EQUAL):
+            return False
+        values = {m: float(v[i]) for m, v in low.items()}
+        tiles, loops = self.tables.tile_row(rows[i]), self.tables.loops_of(rows[i])
+        return _Timed.of(self.goal, values, None, loops, tiles).better(best)
 
-    def _in_full(
-        self, machine: Skeleton, mapping: Mapping, low: dict[str, float]
-    ) -> dict[str, float] | None:
-        """The measures of a mapping whose bounds are ``low``; None where it has more steps than the
-        engines time."""
-        nest = Nest(machine.problem, machine.arch, mapping)
-        try:
-            if not self.tables.exact:
-                return full_measures(nest)
-            check_work(nest)
-            cycles = _cycles(nest)
-        except MappingError:
+    def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
+        """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
+        the engines time.
+        """
+        tables = self.tables
+        tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
+        mapping = machine.mapping_with(tiles)
+        known, key = tables.timed, (rates(machine.arch), tiles)
+        if key not in known or not tables.exact:
+            nest = Nest(machine.problem, machine.arch, mapping)
+            try:
+                if not tables.exact:
+                    return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
+                check_work(nest)
+                cycles = self._cycles(nest, choices)
+            except MappingError:
+                cycles = None
+            if len(known) >= MOST_TIMED:
+                known.clear()
+            known[key] = cycles
+        cycles = known[key]
+        if cycles is None:
             return None
-        return low | {
-            "cycles": cycles,
-            "energy": low["energy"] + self.weights.static * (cycles - low["cycles"]),
-        }
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        measures = low | {"cycles": cycles, "energy": energy}
+        return _Timed.of(self.goal, measures, mapping, loops, tiles)
+
+    def _cycles(self, nest: Nest, choices: Ints) -> float:
+        """Cycles of a nest with the tiles of these choices, in full."""
+        if not limited(nest.arch):
+            return float(array_time(nest).cycles)
+        return float(analytic.time(nest, self.tables.moves_of(choices, nest)).cycles)
 
     def floor(self, pes: float) -> float:
-        """What no mapping is below that has work for so many PEs at most: every word crosses each
-        boundary once, and every MAC has its operands.
-        """
-        low = self.least(pes)
-        return float(self.goal.of(low)) * (1 - EQUAL)
-
-    def least(self, pes: float) -> dict[str, float]:
-        """The measures of ``floor``."""
-        whole, arch = self.tables.skeleton, self.weights.arch
-        nest = Skeleton(
-            whole.problem, arch, whole.keep, whole.loops, whole.fused, self.tables.final(0)
-        )
-        moves = {}
-        for b in nest.boundaries:
-            once: float = words_used(nest.problem, b.tensor)
-            macs = self.tables.of_macs.get(b, once)
-            read = macs if b.parent == nest.levels - 1 else once
-            moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
-        cycles = int(-(-nest.problem.macs // max(pes, 1)))
-        return {
-            "energy": priced(nest, moves, cycles),
-            "cycles": cycles,
-            "dram": outermost_bits(nest, moves),
-        }
+        """What no mapping is below that has work for so many PEs at most."""
+        return float(self.goal.of(self.weights.least(pes))) * (1 - EQUAL)
 
 
 def _with_rule(
-    problem: Problem, arch: Architecture, ruled: Mapping | None, goal: Objective, state: _State
+    problem: Problem, arch: Architecture, rule: RuleFrame, goal: Objective, state: _State
 ) -> bool:
     """Let the fixed rule's mapping be the best where it is; whether it is."""
-    if ruled is None:
+    if state.best is not None and state.rule > state.best.value * (1 + 2 * EQUAL):
         return False
-    nest = Nest(problem, arch, ruled)
-    if state.best is not None:
-        low = full_measures(nest, alone=True)
-        if not _Timed.of(goal, low, ruled, LAST).better(state.best):
-            return False
+    mapping = rule.skeleton.mapping_with_trips(rule.tiles, rule.trips)
+
+    def timed(cycles: int) -> _Timed:
+        return _Timed.of(goal, _measures(nest, moves, cycles), mapping, len(mapping.loops), LAST)
+
     try:
-        one = _Timed.of(goal, full_measures(nest), ruled, LAST)
+        nest = Nest(problem, arch, mapping)
+        check_work(nest)
+        moves = analytic.moves(nest)
+        if state.best is not None and not timed(array_time(nest).cycles).better(state.best):
+            return False
+        one = timed(analytic.time(nest, moves).cycles)
     except MappingError:
         return False
     state.timed += 1
@@ -498,15 +452,21 @@ class _Timed:
 
     value: float
     measures: dict[str, float]
-    mapping: Mapping
+    mapping: Mapping | None
     ties: tuple[Any, ...]
 
     @classmethod
     def of(
-        cls, goal: Objective, measures: dict[str, float], mapping: Mapping, tiles: tuple[int, ...]
+        cls,
+        goal: Objective,
+        measures: dict[str, float],
+        mapping: Mapping | None,
+        loops: int,
+        tiles: tuple[int, ...],
     ) -> _Timed:
+        """``loops`` make more than one trip; without a ``mapping`` it only stands beside others."""
         ties = [measures[m] for m in ("cycles", "energy", "dram")]
-        return cls(float(goal.of(measures)), measures, mapping, (*ties, len(mapping.loops), tiles))
+        return cls(float(goal.of(measures)), measures, mapping, (*ties, loops, tiles))
 
     def better(self, other: _Timed) -> bool:
         """Whether its objective is less; of equal ones whether it has fewer cycles, then less
@@ -519,29 +479,25 @@ class _Timed:
         return bool(self.ties[3:] < other.ties[3:])
 
 
-def full_measures(nest: Nest, *, alone: bool = False) -> dict[str, float]:
-    """Energy, cycles and dram of a nest by the analytic engine; ``alone``: with memory never waited
-    for, which is no more.  Raises MappingError where the engine refuses the nest.
+def full_measures(nest: Nest) -> dict[str, float]:
+    """Energy, cycles and dram of a nest by the analytic engine.  Raises MappingError where the
+    engine refuses the nest.
     """
-    if not alone:
-        check_work(nest)
+    check_work(nest)
     moves = analytic.moves(nest)
-    cycles = array_time(nest).cycles if alone else analytic.time(nest, moves).cycles
+    return _measures(nest, moves, analytic.time(nest, moves).cycles)
+
+
+def _measures(nest: Nest, moves: moved.Moves, cycles: int) -> dict[str, float]:
+    """Energy, cycles and dram of what moves in so many cycles."""
     energy = priced(nest, moves, cycles)
     return {"energy": energy, "cycles": cycles, "dram": float(outermost_bits(nest, moves))}
 
 
-def _cycles(nest: Nest) -> float:
-    """Cycles of a nest in full."""
-    if not limited(nest.arch):
-        return float(array_time(nest).cycles)
-    return float(analytic.time(nest, analytic.moves(nest)).cycles)
-
-
-def _rule(problem: Problem, arch: Architecture, flow: Dataflow) -> Mapping | None:
+def _rule(problem: Problem, arch: Architecture, flow: Dataflow) -> RuleFrame | None:
     """What the fixed rule maps, or None."""
     try:
-        return choose(problem, arch, flow)
+        return ruled(problem, arch, flow)
     except MappingError:
         return None
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import on_lines
-from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Factor
+from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
 from accelsim.engines.analytic.rank_sums import (
     ADVANCES,
     GROUPS,
@@ -44,6 +44,7 @@ from accelsim.engines.analytic.rank_sums import (
     slide_largest,
     slide_table,
 )
+from accelsim.engines.moved import Moved, Moves
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
@@ -71,7 +72,6 @@ class Tie:
     which: Ints
     terms: Floats
     use: Floats
-    classes: tuple[int, ...] = ()  # [terms]: equal columns have one number
 
 
 class LayerTables:
@@ -82,15 +82,18 @@ class LayerTables:
     ``own``           of each family [choices, terms]
     ``ties``          factors of two families
     ``signs``         [terms, columns]: how terms make ``columns``
-    ``usage``         of each family [choices, 2 + stores]: rows, columns, words of each of
-                      ``stores`` (level, tensor)
+    ``usage``         of each family [choices, 3 + stores]: rows, columns, words of each of
+                      ``stores`` (level, tensor), and settings of the loops outside the PEs' parent
     ``unfinished``    of each family [choices]: a bit for each level at which it leaves sums
                       unfinished
-    ``classes``       of each family [terms]: equal columns of ``own`` have one number
     ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
     ``others``        loops that uncovered combinations have not, with the most rows and columns
                       these use
     ``exact``         whether every count is exact, or reads may be too few
+    ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
+                      memory is and by tiles; None: more steps than the engines time
+    ``forms``         what ``quick_weights`` made of the cycles' forms, by how fast the memory is
+    ``joined``        what ``joining`` made of all choices
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -100,6 +103,11 @@ class LayerTables:
         listed = [quick_rows(skeleton, f) for f in self.families]
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
+        self.timed: dict[Any, float | None] = {}
+        self.forms: dict[Any, tuple[Floats, ...]] = {}
+        self.joined: dict[Any, Any] = {}
+        self._nests: dict[int, Skeleton] = {}
+        self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
@@ -133,6 +141,42 @@ class LayerTables:
             if b.child == last
         }
 
+    def nest(self, bits: int) -> Skeleton:
+        """The skeleton with sums final as ``bits`` say; its numbers are those of the machine the
+        tables were made for, so it is for what hangs on the structure alone.
+        """
+        nest = self._nests.get(bits)
+        if nest is None:
+            own = self.skeleton
+            nest = self._nests[bits] = Skeleton(
+                own.problem, own.arch, own.keep, own.loops, own.fused, self.final(bits)
+            )
+        return nest
+
+    @cached_property
+    def unit(self) -> Moves:
+        """What moves where nothing is counted, and where one of a column is: [1 + columns]."""
+        n = len(self.model.columns)
+        each = np.vstack([np.zeros(n), np.eye(n)])
+        return self.model.moves(Evaluated(each, tuple(self.model.columns)))
+
+    def moves_of(self, choice: Sequence[int], nest: Skeleton) -> Moves:
+        """What moves over the boundaries of a nest with the tiles of a choice for each family, as
+        whole numbers; where counts are exact.
+        """
+        terms = self.constant.copy()
+        for own, at in zip(self.own, choice, strict=True):
+            terms *= own[at]
+        for tie in self.ties.values():
+            terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
+        columns = tuple(self.model.columns)
+        counts = np.rint(terms @ self.signs[:, : len(columns)])[None, :]
+        known = self.model.moves(Evaluated(counts, columns)).values()
+        return {
+            b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()})
+            for b, m in zip(nest.boundaries, known, strict=True)
+        }
+
     def tile_row(self, choice: Sequence[int]) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
         tiles = [1] * len(self.skeleton.loops)
@@ -140,6 +184,10 @@ class LayerTables:
             for loop, tile in zip(family.loops, rows[at].tolist(), strict=True):
                 tiles[loop] = tile
         return tuple(tiles)
+
+    def loops_of(self, choice: Sequence[int]) -> int:
+        """How many loops make more than one trip, by a choice for each family."""
+        return sum(int((t[at] > 1).sum()) for t, at in zip(self.trips, choice, strict=True))
 
     def _tie(self) -> None:
         """Outputs and filters of two families, and the different filter tiles there are."""
@@ -157,7 +205,7 @@ class LayerTables:
             first, which = different_rows(self.tiles[taps][:, reads])
             shape = len(self.tiles[outer]), len(first)
             self.ties[outer, taps] = Tie(
-                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 2 + len(self.stores)))
+                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 3 + len(self.stores)))
             )
 
     # -- counts ------------------------------------------------------------------------------------
@@ -199,19 +247,31 @@ class LayerTables:
                 uses.setdefault(f.table, []).append((t, f.column))
         for table, places in uses.items():
             self._multiply(table, np.array([p[0] for p in places]), [p[1] for p in places])
-        self.classes = [_classes(own) for own in self.own]
-        for tie in self.ties.values():
-            tie.classes = _classes(tie.terms.reshape(-1, len(terms)))
 
     def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
         """Let a table of sums into the products that have it as a factor."""
         if isinstance(table, SlideSums):
             self._slide(table, terms, columns)
+        elif isinstance(table, ChainSums) and table.chain in self.home:
+            at = self.home[table.chain]
+            first, rows = self._different(at, table.reads)
+            tiles = np.ascontiguousarray(self.tiles[at][first][:, table.reads])
+            sums = chain_table(table.cuts, tiles, np.full_like(tiles, -1))
+            self._into(table.chain, sums[:, columns][rows], terms)
         elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
             self._pairs(table, terms)
         else:
             (name,) = table.chains
             self._into(name, table.of({name: self._rows(name)})[:, columns], terms)
+
+    def _different(self, family: int, reads: tuple[int, ...]) -> tuple[Ints, Ints]:
+        """The choices of a family that differ in the tiles of some of its loops, and which of them
+        each choice is; told once for all tables that read these loops.
+        """
+        known = self._first.get((family, reads))
+        if known is None:
+            known = self._first[family, reads] = different_rows(self.tiles[family][:, reads])
+        return known
 
     def _rows(self, chain: str) -> Ints:
         """Tiles of a chain's choices; of one without loops the only choice."""
@@ -264,14 +324,17 @@ class LayerTables:
     # -- what the levels hold ----------------------------------------------------------------------
 
     def _use(self) -> None:
-        """Rows, columns and words of every level."""
+        """Rows, columns and words of every level, and passes."""
         nest = self.skeleton
-        self.usage = [np.ones((len(t), 2 + len(self.stores))) for t in self.tiles]
-        self.whole = np.ones(2 + len(self.stores))
+        self.usage = [np.ones((len(t), 3 + len(self.stores))) for t in self.tiles]
+        self.whole = np.ones(3 + len(self.stores))
         for family, trips, use in zip(self.families, self.trips, self.usage, strict=True):
             for column, axis in enumerate(("row", "col")):
                 on = [nest.loops[i].axis == axis for i in family.loops]
                 use[:, column] = np.prod(trips[:, on], axis=1)
+            loops = [nest.loops[i] for i in family.loops]
+            outside = [not x.spatial and x.level < nest.levels - 2 for x in loops]
+            use[:, -1] = np.prod(trips[:, outside], axis=1)
         place = {i: (f, n) for f, x in enumerate(self.families) for n, i in enumerate(x.loops)}
         for column, (level, tensor) in enumerate(self.stores, 2):
             largest = nest.largest_tile(level, tensor)
@@ -410,7 +473,7 @@ def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
     return np.asarray(each[o_rows[:, None], t_rows[None, :]])
 
 
-def _classes(table: Floats) -> tuple[int, ...]:
+def classes(table: Floats) -> tuple[int, ...]:
     """A number for each column of a table, the same for equal ones."""
     known: dict[bytes, int] = {}
     return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
@@ -430,4 +493,4 @@ def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
     return absent
 
 
-__all__ = ["LayerTables", "Tie"]
+__all__ = ["LayerTables", "Tie", "classes"]

@@ -10,15 +10,18 @@ as in ``LayerTables.unfinished``).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.closed_form import Evaluated
+from accelsim.engines.analytic.closed_form import words_used
+from accelsim.engines.analytic.pipeline import overlaps
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
+from accelsim.hardware.ports import limited, rates
 from accelsim.mapper import lower_cycles
 from accelsim.mapper.cell import Limit, limits_of
 from accelsim.mapper.lower_cycles import Form
@@ -26,6 +29,7 @@ from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapping.skeleton import Skeleton
 
 Floats = npt.NDArray[np.float64]
+MOST_FORMS = 1 << 8  # machines of other memory whose forms are kept with the tables
 
 
 @dataclass(frozen=True)
@@ -58,30 +62,82 @@ class MachineWeights:
             known = self._known[bits] = self._weigh(bits)
         return known
 
+    @cached_property
+    def first(self) -> Floats:
+        """Cycles that come on top of the bounds, about, for each usage column [usage columns]: the
+        first tile of every operand and the last of sums are not moved beside the array's work,
+        where all others are.  A pass more is one cycle more where memory is waited for, so of
+        bounds that are equal those of fewer passes come first.
+        """
+        tables, arch = self.tables, self.arch
+        nest, cycles = tables.skeleton, np.zeros(len(tables.whole))
+        cycles[-1] = float(limited(arch))
+        for column, (level, tensor) in enumerate(tables.stores, 2):
+            above = [i for i in nest.keepers(tensor) if i < level]
+            outside = arch.levels[arch.level_names[above[-1]]] if above else None
+            if outside is None or not outside.port_bits or level == arch.level_in_pe:
+                continue
+            if overlaps(nest, level, tensor):
+                clock = arch.clock_mhz / (outside.port_clock_mhz or arch.clock_mhz)
+                cycles[column] = getattr(arch.bits, tensor) / outside.port_bits * clock
+        return cycles
+
     def _weigh(self, bits: int) -> Weights:
-        tables, whole = self.tables, self.tables.skeleton
-        nest = Skeleton(
-            whole.problem, self.arch, whole.keep, whole.loops, whole.fused, tables.final(bits)
+        """Of energy and traffic what this machine's prices make; the forms are the same on all
+        machines whose memory is as fast.
+        """
+        tables, nest = self.tables, self.tables.nest(bits)
+        columns = len(tables.model.columns)  # the first of all columns
+        priced = moved.energy(nest, tables.unit, nest.problem.macs, 0.0, prices(self.arch))
+        energy = np.broadcast_to(priced[f"energy_{self.arch.energy.unit}"], columns + 1)
+        bits_out = np.asarray(outermost_bits(nest, tables.unit), float)
+        listed = np.stack([energy, np.broadcast_to(bits_out, columns + 1)])
+        by_column = listed[:, 1:] - listed[:, :1]
+        own = Skeleton(
+            nest.problem, self.arch, nest.keep, nest.loops, nest.fused, tables.final(bits)
         )
-        columns = {c: i for i, c in enumerate(tables.columns)}
-        n = len(tables.model.columns)  # the first of all columns
-        unit = tables.model.moves(
-            Evaluated(np.vstack([np.zeros(n), np.eye(n)]), tuple(tables.model.columns))
+        key = bits, rates(self.arch)
+        if key not in tables.forms:
+            if len(tables.forms) >= MOST_FORMS:
+                tables.forms.clear()
+            tables.forms[key] = self._forms(own)
+        cycles, first, closer, second = tables.forms[key]
+        return Weights(
+            np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
+            np.concatenate([listed[:, 0], first]),
+            closer,
+            second,
+            limits_of(own, tables.stores),
         )
-        priced = moved.energy(nest, unit, nest.problem.macs, 0.0)
-        energy = np.broadcast_to(priced[f"energy_{self.arch.energy.unit}"], n + 1)
-        listed = [energy, np.broadcast_to(np.asarray(outermost_bits(nest, unit), float), n + 1)]
-        by_column = np.zeros((2, len(columns)))
-        by_column[:, :n] = [v[1:] - v[0] for v in listed]
+
+    def _forms(self, nest: Skeleton) -> tuple[Floats, ...]:
+        """Weights [forms, terms] and constants [forms] of the cycles' forms, and of the closer
+        ones.
+        """
+        columns = {c: i for i, c in enumerate(self.tables.columns)}
         cycles, first = _rows(lower_cycles.forms(nest), columns)
         closer, second = _rows(lower_cycles.closer_forms(nest), columns)
-        return Weights(
-            np.vstack([by_column, cycles]) @ tables.signs.T,
-            np.concatenate([[v[0] for v in listed], first]),
-            closer @ tables.signs.T,
-            second,
-            limits_of(nest, tables.stores),
-        )
+        signs = self.tables.signs.T
+        return cycles @ signs, first, closer @ signs, second
+
+    def least(self, pes: float) -> dict[str, float]:
+        """Measures that no mapping is below that has work for so many PEs at most: every word
+        crosses each boundary once, and every MAC has its operands.
+        """
+        nest, moves = self.tables.nest(0), {}
+        for b in nest.boundaries:
+            once: float = words_used(nest.problem, b.tensor)
+            macs = self.tables.of_macs.get(b, once)
+            read = macs if b.parent == nest.levels - 1 else once
+            moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
+        cycles = int(-(-nest.problem.macs // max(pes, 1)))
+        time_s = cycles / (self.arch.clock_mhz * 1e6)
+        spent = moved.energy(nest, moves, nest.problem.macs, time_s, prices(self.arch))
+        return {
+            "energy": float(spent[f"energy_{self.arch.energy.unit}"]),
+            "cycles": cycles,
+            "dram": outermost_bits(nest, moves),
+        }
 
 
 def _rows(forms: list[Form], columns: dict[Any, int]) -> tuple[Floats, Floats]:

@@ -1,0 +1,67 @@
+"""The measures of a few combinations of choices, closely: energy, DRAM traffic, and the bounds of
+the cycles with those forms that are not worth their time for all.
+
+``quick_search`` asks for what ``joining`` kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from accelsim.mapper.quick_tables import LayerTables
+from accelsim.mapper.quick_weights import MachineWeights
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class ChoiceMeasures:
+    """Counts are sums of products (``quick_tables``): so for combinations [combinations, families]
+    of choices.
+    """
+
+    def __init__(self, tables: LayerTables, weights: MachineWeights) -> None:
+        self.tables, self.weights = tables, weights
+
+    def of(self, choices: Ints) -> dict[str, Floats]:
+        """Energy, bits over the outermost port, and bounds of the cycles [combinations]."""
+        t = self.tables
+        terms = np.repeat(t.constant[None, :], len(choices), axis=0)
+        bits = np.zeros(len(choices), np.int64)
+        for f, own in enumerate(t.own):
+            terms *= own[choices[:, f]]
+            bits |= t.unfinished[f][choices[:, f]]
+        for tie in t.ties.values():
+            terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
+        forms = np.zeros((3, len(choices)))
+        for b in np.unique(bits):
+            at, weights = np.flatnonzero(bits == b), self.weights.of(int(b))
+            each = weights.forms @ terms[at].T + weights.constant[:, None]
+            forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
+            if len(weights.closer):
+                more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
+                forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
+        return self._measures(forms)
+
+    def _measures(self, forms: Floats) -> dict[str, Any]:
+        """Energy with leakage, cycles and dram."""
+        energy, dram, cycles = forms
+        if self.weights.static:
+            energy = energy + self.weights.static * cycles
+        return {"energy": energy, "cycles": cycles, "dram": dram}
+
+    def usage(self, choices: Ints) -> Floats:
+        """Rows, columns and words of the stores [combinations, usage columns]."""
+        t = self.tables
+        use = np.repeat(t.whole[None, :], len(choices), axis=0)
+        for f, own in enumerate(t.usage):
+            use *= own[choices[:, f]]
+        for tie in t.ties.values():
+            use *= tie.use[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
+        return use
+
+
+__all__ = ["ChoiceMeasures"]
