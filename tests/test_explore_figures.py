@@ -257,7 +257,7 @@ def test_letters_stand_for_the_named_points(frame: pd.DataFrame) -> None:
         if len(best) > 2:
             assert f"{letter}  {data['point'][place]}, {data['dataflow'][place]}" in text
     assert ("Pareto front" in text) == (len(best) > 0)
-    assert "dram and sram have no port: they are never waited for" in text
+    assert "sram has no port: it is never waited for" in text
 
 
 def test_a_roofline_has_the_slope_of_the_port() -> None:

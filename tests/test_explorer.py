@@ -236,7 +236,7 @@ def test_cloud(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
     cloud = json.loads(body)
     assert status == 200 and cloud["points"] and cloud["front"]
     (row,) = acc.simulate(
-        "lenet5", "systolic", "ws", layers=["conv2"], overrides={"array.rows": 8}
+        "lenet5", "systolic", "ws", layers=["conv2"], tiles="rule", overrides={"array.rows": 8}
     ).rows
     assert cloud["rule"] == [row.columns["cycles"], pytest.approx(row.columns["energy_pj"])]
     assert not cloud["exact"]  # the points' cycles are from below, the front's the closed form's

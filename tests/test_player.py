@@ -19,7 +19,7 @@ from accelsim.view.player.film import MAC, NOTHING, PADDING, Film
 from accelsim.view.player.pack import Packer
 from accelsim.workload.arithmetic import random_data
 
-SMALL = {"array.rows": 4, "array.cols": 5}
+SMALL = {"array.rows": 4, "array.cols": 5, "dram": "unlimited"}
 LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, bias=True, name="small")
 FLOWS = ("ws", "os", "is")
 
@@ -117,7 +117,7 @@ def test_counters_only_grow_and_end_at_the_analytic_counts(
     films: dict[str, Film], flow: str
 ) -> None:
     film = films[flow]
-    (row,) = acc.simulate(LAYER, "systolic", flow, overrides=SMALL).rows
+    (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
     assert film.whole and film.cycles == film.frames == row.columns["cycles"]
     assert film.totals == {
         k: v

@@ -190,8 +190,8 @@ def test_a_totals_gap_is_the_worst() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"objective": "edp"}, "objective: goes with a mapper"),
-        ({"limit": 5}, "limit: goes with a mapper"),
+        ({"objective": "edp", "tiles": "rule"}, "objective: goes with a mapper"),
+        ({"limit": 5, "tiles": "rule"}, "limit: goes with a mapper"),
         ({"tiles": "all"}, "tiles: goes with a mapper"),
         ({"mapper": "edp", "objective": "energy"}, "objective: is given twice"),
         ({"mapper": "speed"}, "mapper: must be energy, cycles"),
@@ -269,7 +269,7 @@ def test_a_study_file_and_its_command(tmp_path: Path) -> None:
     ("change", "says"),
     [
         (("mapper: energy", "mapper: speed"), "mapper: must be energy, cycles"),
-        (("mapper: energy\n", ""), "limit: goes with a mapper"),
+        (("mapper: energy\n", "tiles: rule\n"), "limit: goes with a mapper"),
         (("limit: 30", "limit: 0"), "limit"),
         (("limit: 30", "tiles: most"), "tiles"),
         (("mapper: energy", "mapper: energy\nobjective: edp"), "objective: is given twice"),
@@ -289,7 +289,9 @@ def test_options_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.replace("mapper: energy\nlimit: 30\n", ""))
     assert "mapper: must be energy" in refused(accelsim("sweep", study, "--mapper", "speed"))
-    assert "limit: goes with a mapper" in refused(accelsim("sweep", study, "--limit", 3))
+    assert "limit: goes with a mapper" in refused(
+        accelsim("sweep", study, "--tiles", "rule", "--limit", 3)
+    )
 
 
 def test_a_guided_search_of_mapped_points(tmp_path: Path) -> None:

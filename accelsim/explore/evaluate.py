@@ -106,11 +106,11 @@ def one(point: SweepPoint) -> Record:
     images, direction = item.problem.N, item.problem.direction
     try:
         mapping: Any = recipe.file
+        tiles: dict[str, Any] = {"tiles": "rule"} if mapping is None else {}
         if isinstance(recipe.mapper, TilesRequest):
-            assert recipe.dataflow is not None
-            best = recipe.mapper.best(item.problem, point.arch, recipe.dataflow)
-            mapping, gap = best.mapping, {"tiles": best.source, "gap": best.gap}
+            tiles = recipe.mapper.options
         elif recipe.mapper is not None:
+            tiles = {}
             mapping, gap = recipe.mapper.best(
                 item.layer, point.arch, recipe.dataflow, images, direction
             )
@@ -123,6 +123,7 @@ def one(point: SweepPoint) -> Record:
             batch=images,
             direction=direction,
             seed=item.seed,
+            **tiles,
         ).rows[0]
     except MappingError as error:
         return {
@@ -137,9 +138,9 @@ def one(point: SweepPoint) -> Record:
     record: Record = {
         "status": UNMAPPABLE if row.nest is None else FAILED if why else OK,
         "error": why,
-    } | gap
+    }
     record |= {k: v for k, v in row.columns.items() if k not in NAMED}
-    return record | {k: row.provenance.get(k) for k in KEPT}
+    return record | gap | {k: row.provenance.get(k) for k in KEPT}
 
 
 def failure(reason: str) -> Record:

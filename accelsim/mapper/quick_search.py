@@ -431,8 +431,7 @@ def _with_rule(
         return _Timed.of(goal, _measures(nest, moves, cycles), mapping, len(mapping.loops), LAST)
 
     try:
-        nest = Nest(problem, arch, mapping)
-        check_work(nest)
+        nest = Nest(problem, arch, mapping)  # as large as it may be: so it would run by itself
         moves = analytic.moves(nest)
         if state.best is not None and not timed(array_time(nest).cycles).better(state.best):
             return False

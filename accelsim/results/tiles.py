@@ -86,6 +86,16 @@ class TilesRequest:
         """All that determines the answer besides architecture, layer and dataflow."""
         return f"best {Objective.parse(self.objective).powers} {self.effort} {self.limit}"
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keywords of ``simulate`` that ask for the same."""
+        return {
+            "tiles": "best",
+            "objective": self.objective,
+            "effort": self.effort,
+            "limit": self.limit,
+        }
+
     def best(self, problem: Problem, arch: Architecture, flow: Dataflow) -> BestTiles:
         """The tiles of a layer.  Raises MappingError."""
         return best_tiles(problem, arch, flow, self.objective, self.effort, self.limit)
