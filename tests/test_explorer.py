@@ -249,6 +249,18 @@ def test_cloud(client: Client, tmp_path: Path, monkeypatch: Any) -> None:
     ].endswith("--plot cloud")
 
 
+def test_explain(client: Client) -> None:
+    status, body = client("POST", "/api/explain", json.dumps(ASK).encode())
+    told = json.loads(body)
+    result = acc.simulate("lenet5", "systolic", "ws", layers=["conv2"])
+    assert status == 200 and told["text"] == str(result.explain())
+    assert told["command"].startswith("accelsim explain lenet5 --layer conv2")
+    ruled = json.loads(
+        client("POST", "/api/explain", json.dumps(ASK | {"objective": "rule"}).encode())[1]
+    )
+    assert "--tiles rule" in ruled["command"] and ruled["text"] != told["text"]
+
+
 def test_play_gives_a_page_and_forgets_old_ones(client: Client) -> None:
     addresses = []
     for rows in (4, 5, 6, 7, 8):

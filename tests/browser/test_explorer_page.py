@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import accelsim as acc
+from accelsim.mapping.loops_text import show
 
 pytest.importorskip("uvicorn")
 
@@ -86,7 +87,7 @@ def test_controls_change_what_is_shown(page: Any) -> None:
     change(page, lambda: page.select_option("#dataflow", "output_stationary"))
     (row,) = acc.simulate("lenet5", "systolic", "os", layers=["conv2"]).rows
     assert cycles(page) == row.columns["cycles"]
-    assert "for x in 7 pieces of 16" in page.inner_text("#nest")
+    assert row.nest is not None and page.inner_text("#nest").strip() == show(row.nest).strip()
     change(page, lambda: page.locator('[data-key="array.rows"]').fill("8"))
     change(page, lambda: page.locator("#batch").fill("2"))
     (row,) = acc.simulate(
@@ -124,6 +125,37 @@ def test_own_layer_kept_points_and_copies(page: Any) -> None:
     page.click("#cloud-run")
     page.locator("#cloud .dot").first.wait_for(timeout=20_000)
     assert "random legal mappings" in page.inner_text("#cloud-text")
+
+
+def test_what_is_kept_is_what_is_shown(page: Any) -> None:
+    """Keep right after a change, before a slow server has answered it: the old point, by its own
+    name."""
+    page = page()
+    change(page, lambda: page.select_option("#workload", "lenet5"))
+    change(page, lambda: page.select_option("#dataflow", "weight_stationary"))
+    before = cycles(page)
+    page.evaluate("answer = fetch; fetch = (...x) => new Promise((never) => { asked_for = x; }); 0")
+    page.select_option("#dataflow", "row_stationary")
+    page.click("#keep")
+    row = page.locator("#kept tbody tr").inner_text()
+    assert "weight_stationary" in row and f"{before:,}".replace(",", "\u2009") in row
+    page.wait_for_function("window.asked_for !== undefined")  # the change is on its way
+    change(page, lambda: page.evaluate("fetch = answer; changed()"))
+    page.click("#keep")
+    assert "row_stationary" in page.locator("#kept tbody tr").nth(1).inner_text()
+
+
+def test_says_why_and_what_would_help(page: Any) -> None:
+    page = page()
+    change(page, lambda: page.select_option("#workload", "lenet5"))
+    change(page, lambda: page.select_option("#layer", "conv2"))
+    page.click("#explain-run")
+    page.wait_for_selector("#explain:not([hidden])", timeout=20_000)
+    (row,) = acc.simulate("lenet5", "eyeriss", "rs", layers=["conv2"]).rows
+    text = page.inner_text("#explain")
+    assert f"{row.columns['cycles']:,}".replace(",", " ") in text and "one number changed" in text
+    change(page, lambda: page.select_option("#layer", "conv1"))
+    assert page.locator("#explain").is_hidden()
 
 
 def test_plays_the_array(page: Any) -> None:

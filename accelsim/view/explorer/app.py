@@ -17,7 +17,13 @@ from starlette.routing import Route
 from accelsim.base.errors import InputError, one_line
 from accelsim.view.explorer.ask import Ask, choices
 from accelsim.view.explorer.guard import App, Guard
-from accelsim.view.explorer.views import cloud_view, layer_view, network_view, play
+from accelsim.view.explorer.views import (
+    cloud_view,
+    explain_view,
+    layer_view,
+    network_view,
+    play,
+)
 from accelsim.view.explorer.workshop import Workshop
 
 MOST_PLAYED = 4
@@ -47,6 +53,7 @@ def make_app(port: int, workshop: Workshop) -> App:
         Route("/api/choices", answers.offer),
         Route("/api/layer", answers.asked(layer_view), methods=["POST"]),
         Route("/api/network", answers.asked(network_view), methods=["POST"]),
+        Route("/api/explain", answers.asked(explain_view), methods=["POST"]),
         Route("/api/cloud", answers.asked(cloud_view), methods=["POST"]),
         Route("/api/play", answers.asked(play, answers.keep), methods=["POST"]),
         Route("/play/{name}", answers.show),

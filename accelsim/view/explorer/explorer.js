@@ -62,9 +62,9 @@ async function update() {
   $("views").setAttribute("aria-busy", "true");
   $("dataflow-text").textContent = choices.dataflows[$("dataflow").value];
   try {
-    const found = await post("/api/layer", ask(), controller.signal);
+    const sent = ask(), found = await post("/api/layer", sent, controller.signal);
     if (mine !== asked) return;
-    show(found);
+    show(found, sent);
     const took = Math.round(performance.now() - before);
     document.body.dataset.took = took;
     $("status").textContent = found.error ? "" : `${found.layer}: ${took} ms`;
@@ -78,10 +78,11 @@ async function update() {
 
 // ---- views ---------------------------------------------------------------------------------------------------
 
-function show(found) {
+function show(found, sent) {
   $("trouble").hidden = !found.error;
   $("trouble").textContent = found.error || "";
-  view = found.error ? null : found;
+  view = found.error ? null : {...found, ask: sent};  // an answer keeps the question it answers
+  $("explain").hidden = $("explain-command").hidden = true;
   for (const id of ["keep", "play", "copy-python", "copy-command", "csv"]) $(id).disabled = !view;
   for (const section of $("views").querySelectorAll("section:not(#kept-section):not(#player)")) section.hidden = !view && !section.querySelector("#network, #cloud");
   if (!view) return;
@@ -163,8 +164,7 @@ function roofline() {
 }
 
 function keep() {
-  const a = ask();
-  kept.push({ask: a, view});
+  kept.push({ask: view.ask, view});
   comparison();
   roofline();
 }
@@ -216,6 +216,16 @@ async function runNetwork() {
   table($("network"), ["layer", "MACs", "cycles", "utilization", "energy " + (network.energy_unit === "pj" ? "pJ" : "MACs"), "error"], network.rows.map((r) => [r.layer, r.macs, r.cycles, r.utilization === null ? null : number(100 * r.utilization, 3) + " %", r[key], r.error]));
 }
 
+async function explain() {
+  $("status").textContent = "asking what would help";
+  const told = await post("/api/explain", view.ask);
+  $("status").textContent = told.error || "";
+  $("explain").hidden = $("explain-command").hidden = Boolean(told.error);
+  if (told.error) return;
+  $("explain").textContent = told.text;
+  $("explain-command").onclick = () => copy(told.command);
+}
+
 let cloud = null;
 async function runCloud() {
   $("status").textContent = "sampling mappings";
@@ -260,6 +270,7 @@ async function start() {
   $("kept-csv").onclick = () => download(mergedCsv(kept.map((k) => k.view.csv)), "points.csv");
   $("forget").onclick = () => { kept.length = 0; comparison(); roofline(); };
   $("cloud-run").onclick = runCloud;
+  $("explain-run").onclick = explain;
   $("cloud-python").onclick = () => copy(cloud.python);
   $("cloud-command").onclick = () => copy(cloud.command);
   $("cloud-csv").onclick = () => download("cycles,energy_" + cloud.unit + "\n" + cloud.points.map((p) => p.join(",")).join("\n") + "\n", "cloud.csv");

@@ -39,10 +39,18 @@ def as_python(ask: Ask) -> str:
 
 def as_command(ask: Ask) -> str:
     """The command that prints it."""
-    words = ["--tiles", "rule"] if ask.objective == "rule" else []
-    if ask.objective not in (None, "rule"):
-        words = ["--objective", ask.objective]
-    return _command("run", ask, words)
+    return _command("run", ask, _tiles(ask))
+
+
+def explain_command(ask: Ask) -> str:
+    """The command that says why."""
+    return _command("explain", ask, _tiles(ask))
+
+
+def _tiles(ask: Ask) -> list[str]:
+    if ask.objective is None:
+        return []
+    return ["--tiles", "rule"] if ask.objective == "rule" else ["--objective", ask.objective]
 
 
 def _command(name: str, ask: Ask, more: list[str]) -> str:

@@ -16,7 +16,13 @@ from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
 from accelsim.view.explorer.ask import Ask
 from accelsim.view.explorer.occupancy import macs_per_pe
-from accelsim.view.explorer.share import as_command, as_python, cloud_command, cloud_python
+from accelsim.view.explorer.share import (
+    as_command,
+    as_python,
+    cloud_command,
+    cloud_python,
+    explain_command,
+)
 from accelsim.view.player.animation import animate
 from accelsim.view.roofline import roofline_data
 from accelsim.workload.network import Workload
@@ -63,6 +69,18 @@ def network_view(ask: Ask) -> dict[str, Any]:
         "energy_unit": unit,
         "csv": _csv(records),
     }
+
+
+def explain_view(ask: Ask) -> dict[str, str]:
+    """Why the layer takes what it takes, and what doubling or halving each number of the machine
+    would do: the ``text`` that `accelsim explain` prints, and the ``command``.  Raises InputError.
+    """
+    result = _evaluated(ask.model_copy(update={"layer": ask.chosen.name}))
+    try:
+        told = str(result.explain())
+    except ValueError as error:  # the layer has no mapping
+        raise InputError(str(error)) from error
+    return {"text": told, "command": explain_command(ask)}
 
 
 def cloud_view(ask: Ask) -> dict[str, Any]:
@@ -131,9 +149,8 @@ def _run(ask: Ask) -> Result:
         options["objective"] = ask.objective
     result = simulate(_one_layer(ask), ask.machine, ask.flow, **options)
     changed = {"set": override_text(ask.overrides)}
-    return Result(
-        tuple(Row(dict(r.columns) | changed, r.nest, r.error, r.provenance) for r in result.rows)
-    )
+    rows = (Row(dict(r.columns) | changed, r.nest, r.error, r.provenance) for r in result.rows)
+    return Result(tuple(rows), asked=result.asked)
 
 
 def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
