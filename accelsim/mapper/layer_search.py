@@ -32,10 +32,11 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.mapper import any_dataflow
 from accelsim.mapper.bound_table import BoundTable, Candidate, SearchTally
-from accelsim.mapper.certificate import Certificate
+from accelsim.mapper.certificate import EQUAL, Certificate
 from accelsim.mapper.closed_cycles import closed_cycles, forms_are_exact, measured
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time, least, prepare
+from accelsim.mapper.quick_search import full_measures, quick_mapping
 from accelsim.mapper.search import Search, State
 from accelsim.mapper.space import TileChoice, count, rows, under
 from accelsim.mapping.dataflow import Dataflow
@@ -122,7 +123,10 @@ def best_mapping(
         budget = _Budget(most, PATIENCE if patience and deadline is None and most is None else None)
         outcome = _under(problem, arch, flow, goal, tiles, deadline, report, budget)
     state, tally, space, _ = outcome
-    winner = _winner(state, goal)
+    winner, late = _winner(state, goal), False
+    if winner is None and state.stopped == "limit" and flow is not None:
+        winner = _ruled(problem, arch, flow, state, goal)
+        late = winner is not None
     if winner is None:
         if state.stopped == "interrupted":
             raise KeyboardInterrupt
@@ -135,6 +139,8 @@ def best_mapping(
     ruled = _better_rule(problem, arch, flow, goal, value)
     if ruled is not None:
         mapping, measures, value = ruled
+    elif flow is not None and goal is not None and state.stopped in (None, "effort"):
+        mapping, measures = _settled(problem, arch, flow, goal, mapping, measures, value)
     certificate = Certificate(
         objective,
         tiles,
@@ -147,7 +153,7 @@ def best_mapping(
         monotonic() - start,
         state.stopped,
         {"closed form": measures["cycles"]},
-        rule=ruled is not None,
+        rule=late or ruled is not None,
         exact=bool(measures["exact"]),
     )
     timed = [c.skeleton.mapping_with(c.tiles) for v, c in state.timed if v <= value * (1 + ERROR)]
@@ -167,6 +173,52 @@ def _winner(state: State, goal: Objective | None) -> Candidate | None:
     else:
         best = state.best
     return state.untimed[1] if best is None and state.untimed is not None else best
+
+
+def _ruled(
+    problem: Problem, arch: Architecture, flow: Dataflow, state: State, goal: Objective | None
+) -> Candidate | None:
+    """The fixed rule's mapping, where the limit ended a search before it had any; it is then all of
+    the front.
+    """
+    nest = rule_nest(problem, arch, flow)
+    if nest is None:
+        return None
+    try:
+        values = full_measures(nest)
+    except MappingError:
+        return None
+    one = Candidate(values, nest, tuple([x.tile for x in nest.loops]))
+    if goal is None:
+        state.front = [one]
+    return one
+
+
+def _settled(
+    problem: Problem, arch: Architecture, flow: Dataflow, goal: Objective,
+    mapping: Mapping, measures: dict[str, float], value: float,
+) -> tuple[Mapping, dict[str, float]]:  # fmt: skip
+    """The mapping, or another of the same objective that has fewer cycles, of equally many less
+    energy, then less DRAM traffic, then fewer loops.  The search keeps the first of equal ones;
+    where the objective does not weigh all of these there are many, and the quick search tells them
+    apart.
+    """
+    if {"energy", "cycles"} <= set(goal.measures):
+        return mapping, measures
+    other = quick_mapping(problem, arch, flow, goal)
+    if abs(other.value - value) > EQUAL * value:
+        return mapping, measures
+    own = full_measures(Nest(problem, arch, mapping))
+    mine, theirs = (
+        [*(m[name] for name in ("cycles", "energy", "dram")), len(loops.loops)]
+        for m, loops in ((own, mapping), (other.measures, other.mapping))
+    )
+    for a, b in zip(mine, theirs, strict=True):
+        if abs(a - b) > EQUAL * max(a, b):
+            if a < b:
+                break
+            return other.mapping, measures | measured(Nest(problem, arch, other.mapping))
+    return mapping, measures
 
 
 def _better_rule(
@@ -218,7 +270,11 @@ def _under(
     """
     skeleton = under(problem, arch, flow)
     if tiles == "divisors" or (tiles == "even" and goal is None):
-        return search_tiles(skeleton, tiles, goal, deadline, progress, None, budget)
+        try:
+            return search_tiles(skeleton, tiles, goal, deadline, progress, None, budget)
+        except TimeoutError:  # the tables were not ready
+            space = prod(count(skeleton, f, tiles) for f in skeleton.families)
+            return State(stopped="limit", rest=0.0), SearchTally(), space, []
     start = monotonic()
     coarser, part = COARSER[tiles]
     part = part if deadline is None else min(part, (deadline - start) / 4)
@@ -252,17 +308,15 @@ def search_tiles(
     known: State | None,
     budget: _Budget | None = None,
 ) -> Outcome:
-    """The search of one skeleton, from what is ``known``.  Raises TimeoutError if there is such and
-    the tables are not ready by the deadline.
+    """The search of one skeleton, from what is ``known``.  Raises TimeoutError if the tables are
+    not ready by the deadline.
     """
     measures = _measures(goal)
     lower = not forms_are_exact(skeleton.arch) and (
         "cycles" in measures or bool(prices(skeleton.arch).static_mw)
     )
     dominance = not lower or tiles == "all"  # it compares lower bounds
-    tally, tables, space = spread(
-        skeleton, tiles, measures, dominance=dominance, deadline=None if known is None else deadline
-    )
+    tally, tables, space = spread(skeleton, tiles, measures, dominance=dominance, deadline=deadline)
     search = Search(
         tables,
         goal,

@@ -40,7 +40,7 @@ from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_measures import ChoiceMeasures
-from accelsim.mapper.quick_tables import LayerTables
+from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
@@ -55,7 +55,8 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 EXHAUSTIVE = 1 << 22  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
-STEP = 1 << 20  # choices that a step looks at
+LOOKED = 1 << 20  # choices that a descent looks at
+LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
 TIMED = 8  # and of these timed in full,
 NEAR = 0.998  # after the first only those that should come to so much of the best or less,
@@ -303,7 +304,7 @@ class _QuickSearch:
         steps: list[Any] = ["inside", "outside"]
         steps += [(f,) for f in many if all(sizes[f] * sizes[g] > PAIR for g in many if g != f)]
         steps += [p for p in combinations(many, 2) if sizes[p[0]] * sizes[p[1]] <= PAIR]
-        idle = 0
+        idle, most = 0, self.state.valued + LOOKED
         while idle < len(steps):
             for step in steps:
                 if isinstance(step, str):
@@ -311,7 +312,7 @@ class _QuickSearch:
                 else:
                     picks = [self.every[f] if f in step else now[f : f + 1] for f in many]
                 before = pool.values[0]
-                self._visit(pool, picks, STEP)
+                self._visit(pool, picks, most - self.state.valued)
                 if pool.values[0] < before * (1 - EQUAL):
                     now, idle = pool.rows[0].copy(), 0
                 idle += 1
@@ -347,9 +348,11 @@ class _QuickSearch:
         rows = self.pool.rows[:there]
         low = self.closely.of(rows)
         bounds = np.asarray(self.goal.of(low), np.float64)
-        late = low | {"cycles": low["cycles"] + self.closely.usage(rows) @ self.weights.first}
+        usage = self.closely.usage(rows)
+        late = low | {"cycles": low["cycles"] + usage @ self.weights.first}
         guess = np.asarray(self.goal.of(late), np.float64)
-        order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess))
+        long = limited(machine.arch) & (usage[:, [PASSES, STEPS]] > LONG).any(axis=1)
+        order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess, long))
         timed = 0
         for i in order.tolist():
             self.tick()
@@ -358,7 +361,7 @@ class _QuickSearch:
             value = np.inf if state.best is None else state.best.value
             near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
             one = None
-            if near and timed < TIMED:
+            if near and timed < TIMED and (state.best is None or not long[i]):
                 timed += 1
                 one = self._in_full(machine, rows[i], {m: float(v[i]) for m, v in low.items()})
             if one is None:  # it has no time, or was not timed, and keeps its bound

@@ -55,6 +55,7 @@ from accelsim.workload.problem import TENSORS
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+PASSES, STEPS = -2, -1  # usage columns
 
 
 @dataclass
@@ -82,8 +83,9 @@ class LayerTables:
     ``own``           of each family [choices, terms]
     ``ties``          factors of two families
     ``signs``         [terms, columns]: how terms make ``columns``
-    ``usage``         of each family [choices, 3 + stores]: rows, columns, words of each of
+    ``usage``         of each family [choices, 4 + stores]: rows, columns, words of each of
                       ``stores`` (level, tensor), and settings of the loops outside the PEs' parent
+                      (PASSES) and outside the PEs (STEPS)
     ``unfinished``    of each family [choices]: a bit for each level at which it leaves sums
                       unfinished
     ``covered``       [kinds of each family...]; ``kinds`` say which kind each choice is
@@ -205,7 +207,7 @@ class LayerTables:
             first, which = different_rows(self.tiles[taps][:, reads])
             shape = len(self.tiles[outer]), len(first)
             self.ties[outer, taps] = Tie(
-                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 3 + len(self.stores)))
+                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores)))
             )
 
     # -- counts ------------------------------------------------------------------------------------
@@ -324,17 +326,18 @@ class LayerTables:
     # -- what the levels hold ----------------------------------------------------------------------
 
     def _use(self) -> None:
-        """Rows, columns and words of every level, and passes."""
+        """Rows, columns and words of every level, passes and steps."""
         nest = self.skeleton
-        self.usage = [np.ones((len(t), 3 + len(self.stores))) for t in self.tiles]
-        self.whole = np.ones(3 + len(self.stores))
+        self.usage = [np.ones((len(t), 4 + len(self.stores))) for t in self.tiles]
+        self.whole = np.ones(4 + len(self.stores))
         for family, trips, use in zip(self.families, self.trips, self.usage, strict=True):
             for column, axis in enumerate(("row", "col")):
                 on = [nest.loops[i].axis == axis for i in family.loops]
                 use[:, column] = np.prod(trips[:, on], axis=1)
             loops = [nest.loops[i] for i in family.loops]
-            outside = [not x.spatial and x.level < nest.levels - 2 for x in loops]
-            use[:, -1] = np.prod(trips[:, outside], axis=1)
+            for column, levels in ((PASSES, nest.levels - 2), (STEPS, nest.levels - 1)):
+                outside = [not x.spatial and x.level < levels for x in loops]
+                use[:, column] = np.prod(trips[:, outside], axis=1)
         place = {i: (f, n) for f, x in enumerate(self.families) for n, i in enumerate(x.loops)}
         for column, (level, tensor) in enumerate(self.stores, 2):
             largest = nest.largest_tile(level, tensor)
@@ -493,4 +496,4 @@ def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
     return absent
 
 
-__all__ = ["LayerTables", "Tie", "classes"]
+__all__ = ["PASSES", "STEPS", "LayerTables", "Tie", "classes"]

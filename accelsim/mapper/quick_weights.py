@@ -9,8 +9,10 @@ as in ``LayerTables.unfinished``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,15 @@ import numpy.typing as npt
 
 from accelsim.engines import moved
 from accelsim.engines.analytic.closed_form import words_used
-from accelsim.engines.analytic.pipeline import overlaps
+from accelsim.engines.analytic.pipeline import MOST_STEPS, overlaps
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited, rates
 from accelsim.mapper import lower_cycles
 from accelsim.mapper.cell import Limit, limits_of
 from accelsim.mapper.lower_cycles import Form
-from accelsim.mapper.quick_tables import LayerTables
+from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
+from accelsim.mapping.files import MAX_STEPS
 from accelsim.mapping.skeleton import Skeleton
 
 Floats = npt.NDArray[np.float64]
@@ -71,7 +74,7 @@ class MachineWeights:
         """
         tables, arch = self.tables, self.arch
         nest, cycles = tables.skeleton, np.zeros(len(tables.whole))
-        cycles[-1] = float(limited(arch))
+        cycles[PASSES] = float(limited(arch))
         for column, (level, tensor) in enumerate(tables.stores, 2):
             above = [i for i in nest.keepers(tensor) if i < level]
             outside = arch.levels[arch.level_names[above[-1]]] if above else None
@@ -107,8 +110,16 @@ class MachineWeights:
             np.concatenate([listed[:, 0], first]),
             closer,
             second,
-            limits_of(own, tables.stores),
+            (*limits_of(own, tables.stores), *self._timeable()),
         )
+
+    def _timeable(self) -> Iterator[Limit]:
+        """Limits on passes and steps, where some mapping has more than the engines time."""
+        for column, most in ((PASSES, MOST_STEPS), (STEPS, MAX_STEPS)):
+            worst = prod(float(use[:, column].max(initial=1)) for use in self.tables.usage)
+            if worst > most and (column == STEPS or limited(self.arch)):
+                at = len(self.tables.whole) + column
+                yield Limit("steps", ((at, 1, 1, 1),), most)
 
     def _forms(self, nest: Skeleton) -> tuple[Floats, ...]:
         """Weights [forms, terms] and constants [forms] of the cycles' forms, and of the closer

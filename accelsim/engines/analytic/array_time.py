@@ -37,6 +37,7 @@ from accelsim.mapping.skeleton import OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 24
+MOST_POSITIONS = 1 << 26  # of one chain, in all folds
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,11 @@ def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints],
     chain's other loops stand at their first.
     """
     trips = [nest.loops[i].trips for i in free]
+    if n * prod(trips) > MOST_POSITIONS:
+        raise MappingError(
+            f"the loops over {'/'.join(chain.parts)} stand at {n * prod(trips)} places, more than "
+            f"the {MOST_POSITIONS} that are listed to time an array against a memory"
+        )
     grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
     index: dict[int, Ints | int] = dict.fromkeys(chain.loops, 0)
     index |= fixed | {i: g[None, :] for i, g in zip(free, grid, strict=True)}
