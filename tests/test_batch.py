@@ -133,7 +133,9 @@ def test_columns_of_many_are_those_of_each(chunk, waits):
         )
         for g in groups:
             for k, i in enumerate(g.at.tolist()):
-                row = acc.simulate(layer, archs[i], name, batch=n, direction=direction).rows[0]
+                row = acc.simulate(
+                    layer, archs[i], name, tiles="rule", batch=n, direction=direction
+                ).rows[0]
                 assert row.nest is not None, (seed, i)
                 waiting += bool(row.columns["stall_cycles"])
                 want = {c: v for c, v in row.columns.items() if c not in NAMES}
@@ -157,7 +159,7 @@ def test_columns_of_many_are_those_of_each(chunk, waits):
 
 def test_machines_that_differ_in_numbers_are_evaluated_together():
     def kind(**keys):
-        return structure(acc.load_architecture("systolic", keys))
+        return structure(acc.load_architecture("systolic", {"dram": "unlimited"} | keys))
 
     assert kind(**{"array.rows": 8}) == kind(**{"array.rows": 16})
     assert kind() != kind(**{"bits.weight": 4})

@@ -19,7 +19,9 @@ IFMAP = np.array([[1, 2, 3], [4, 5, 6]]).reshape(1, 1, 2, 1, 3)
 
 
 def example() -> Nest:
-    arch = acc.load_architecture("systolic", {"array.rows": 2, "array.cols": 2})
+    arch = acc.load_architecture(
+        "systolic", {"array.rows": 2, "array.cols": 2, "dram": "unlimited"}
+    )
     problem = acc.Conv2d(M=2, C=2, H=1, W=3, R=1, S=1).problem()
     return Nest(problem, arch, acc.choose(problem, arch, acc.load_dataflow("ws")))
 

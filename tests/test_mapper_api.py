@@ -129,7 +129,7 @@ def test_runners_up_are_carried_out_when_asked() -> None:
 
 def test_never_worse_than_the_fixed_rule_where_its_tiles_divide() -> None:
     layer = acc.Conv2d(M=16, C=8, H=10, W=10, R=3, S=3)
-    rule = acc.simulate(layer, "eyeriss", "rs").rows[0].columns
+    rule = acc.simulate(layer, "eyeriss", "rs", tiles="rule").rows[0].columns
     best = map_layer(layer, "eyeriss", "rs", objective="energy", tiles="all", limit=20)
     assert best.result.rows[0].columns["energy_mac"] <= rule["energy_mac"]
 
@@ -441,7 +441,7 @@ def test_never_worse_than_the_fixed_rule() -> None:
     """
     layer = acc.Conv2d(M=8, C=3, H=16, W=16, R=3, S=3, padding=1)
     best = acc.map_layer(layer, "systolic", "ws", objective="energy", check=True)
-    rule = acc.simulate(layer, "systolic", "ws").rows[0].columns
+    rule = acc.simulate(layer, "systolic", "ws", tiles="rule").rows[0].columns
     ours = best.result.rows[0].columns
     assert (
         best.certificate.rule

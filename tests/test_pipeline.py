@@ -230,6 +230,7 @@ def test_nothing_to_wait_for_is_the_array_alone():
             acc.Conv2d(M=8, C=4, H=9, W=9, R=3, S=3),
             preset,
             "os" if preset == "shidiannao" else "ws",
+            overrides={"dram": "unlimited"},
         ).records()
         assert (
             row["stall_cycles"] == 0

@@ -51,16 +51,16 @@ def test_one_layer(arch: str, dataflow: str) -> None:
     """A layer on an architecture under a dataflow, analytic: at most 22 files."""
     machine, flow = acc.load_architecture(arch), acc.load_dataflow(dataflow)
     seen, new = layer(32), layer(48)
-    acc.simulate(seen, machine, flow)
-    files = visited(lambda: acc.simulate(new, machine, flow))
+    acc.simulate(seen, machine, flow, tiles="rule")
+    files = visited(lambda: acc.simulate(new, machine, flow, tiles="rule"))
     assert len(files) <= 22, sorted(files)
 
 
 @pytest.mark.parametrize(("arch", "dataflow"), MACHINES)
 def test_one_layer_by_name(arch: str, dataflow: str) -> None:
     """All by name: files are read and checked once, so there are no more files to open."""
-    acc.simulate("lenet5", arch, dataflow, layers=["conv1"])
-    files = visited(lambda: acc.simulate("lenet5", arch, dataflow, layers=["conv2"]))
+    acc.simulate("lenet5", arch, dataflow, layers=["conv1"], tiles="rule")
+    files = visited(lambda: acc.simulate("lenet5", arch, dataflow, layers=["conv2"], tiles="rule"))
     assert len(files) <= 22, sorted(files)
 
 

@@ -868,7 +868,7 @@ def test_the_command_draws(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--objective", "edp"], "--objective goes with --guided"),
+        (["--objective", "edp", "--tiles", "rule"], "--objective goes with --guided"),
         (["--scheduler", "tcp://x:1", "--jobs", "2"], "--jobs is for processes of this machine"),
         (["--format", "parquet"], "--format parquet wants -o FILE"),
         (["--jobs", "0"], "Invalid value for '--jobs'"),

@@ -149,7 +149,8 @@ def test_more_room_never_means_smaller_tiles():
     problem = acc.Conv2d(M=64, C=32, H=58, W=58, R=3, S=3).problem()
     dram = []
     for kb in (4, 8, 16, 64, 256, 1024):
-        machine = acc.load_architecture("systolic", {"levels.sram.capacity_bytes": kb * 1024})
+        keys = {"levels.sram.capacity_bytes": kb * 1024, "levels.sram.double_buffered": False}
+        machine = acc.load_architecture("systolic", keys)
         nest = acc.Nest(problem, machine, acc.choose(problem, machine, acc.load_dataflow("ws")))
         assert sum(nest.footprint.tile_bytes(1, t) for t in TENSORS) <= kb * 1024
         moves = analytic.moves(nest)

@@ -232,9 +232,10 @@ def test_a_chrome_trace_is_the_timeline(tmp_path):
 
 def test_folds_are_told_one_by_one():
     """Preload, words, and results on their way out of a systolic array."""
-    arch = acc.load_architecture("systolic", {"array.rows": 4, "array.cols": 4})
+    free = {"array.rows": 4, "array.cols": 4, "dram": "unlimited"}
+    arch = acc.load_architecture("systolic", free)
     layer = acc.Conv2d(M=8, C=4, H=4, W=4, R=1, S=1)
-    result = acc.simulate(layer, arch, "ws", engine="event", timeline=True)
+    result = acc.simulate(layer, arch, "ws", tiles="rule", engine="event", timeline=True)
     frame = result.timeline()
     assert list(frame["what"]) == ["between", "pass", "pass", "leave"]
     assert frame["end"].max() == result.rows[0].columns["cycles"]

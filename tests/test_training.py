@@ -156,6 +156,7 @@ def test_lenet5_on_the_event_engine(arch: str, dataflow: str, overrides: dict[st
                 batch=2,
                 direction=direction,
                 engine=engine,
+                tiles="rule",  # a training step's
             )
             for engine in ("event", "analytic")
         )

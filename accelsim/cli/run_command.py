@@ -192,15 +192,6 @@ def run(
         (choosing and end_to_end, f"--best-of {whole}"),
         (mapper is not None and (mapping is not None or dataflow is None), searched),
         *tiles_refused(tiles, None if choosing else objective, effort, limit, mapping, mapper),
-        *(
-            (value is not None and fuse_buffers, f"{name} {fused}")
-            for name, value in (
-                ("--tiles best", tiles if tiles == "best" else None),
-                ("--objective", objective),
-                ("--effort", effort),
-                ("--limit", limit),
-            )
-        ),
         (
             timeline is not None and engine != "event",
             f"--timeline wants --engine event, got {engine}",

@@ -50,15 +50,22 @@ class ResidencyPlan:
 
 
 Bits = Callable[[Problem, LoopMapping], int]
+Choose = Callable[[Problem, Architecture], LoopMapping]
 
 
 def plan(
-    graph: Graph, arch: Architecture, dataflow: Dataflow, bits: Bits, batch: int = 1
+    graph: Graph,
+    arch: Architecture,
+    dataflow: Dataflow,
+    bits: Bits,
+    batch: int = 1,
+    best: Choose | None = None,
 ) -> ResidencyPlan:
-    """What stays on the chip under a dataflow, by the fixed rule.  ``bits``: what a layer moves
-    over the outermost level.
+    """What stays on the chip under a dataflow.  ``bits``: what a layer moves over the outermost
+    level.  Layers of which a tensor stays are mapped by the fixed rule, the others by ``best`` on a
+    machine with the room that is left, where it is given.
     """
-    return _Planner(graph, arch, dataflow, bits, batch).plan()
+    return _Planner(graph, arch, dataflow, bits, batch, best).plan()
 
 
 def roles(problem: Problem) -> tuple[str, str]:
@@ -94,6 +101,7 @@ class _Planner:
     dataflow: Dataflow
     bits: Bits
     batch: int
+    best: Choose | None
     moved: dict[tuple[Problem, frozenset[str], tuple[int, ...]], float] = field(
         default_factory=dict
     )
@@ -269,7 +277,7 @@ class _Planner:
         return held
 
     def _mapping(self, node: Node, stays: list[_Place]) -> LoopMapping | str:
-        """The fixed rule's mapping of a layer beside all that stays, or why there is none."""
+        """The mapping of a layer beside all that stays, or why there is none."""
         key = self._key(node, stays)
         if key not in self.known:
             self.known[key] = self._choose(*key)
@@ -306,6 +314,8 @@ class _Planner:
             else self.arch
         )
         try:
+            if self.best is not None and not resident:
+                return self.best(problem, arch)
             return choose(problem, arch, self.dataflow, resident)
         except MappingError as error:
             return str(error)

@@ -130,12 +130,13 @@ class NetworkRun:
         """
         if self.fuse and source.flow is None:
             raise InputError(
-                "buffers are fused by the fixed rule; a mapping file says what each level keeps",
+                "buffers are fused under a dataflow; a mapping file says what each level keeps",
                 key="mapping",
             )
         staying = None
         if source.flow is not None and self.fuse:
-            staying = plan(self.graph, self.arch, source.flow, self._bits_outside, self.batch)
+            best = partial(source.mapping_of, "") if source.told is not None else None
+            staying = plan(self.graph, self.arch, source.flow, self._bits_outside, self.batch, best)
         return _UnderOneDataflow(self, source, staying, progress).walk()
 
     def _bits_outside(self, problem: Problem, mapping: LoopMapping) -> int:
@@ -270,7 +271,7 @@ class _UnderOneDataflow:
         problem = problem or node.op.problem(whole.batch, *whole.graph.input_shapes(node))
         check_macs(node.name, problem, whole.batch)
         if self.staying is not None:
-            source = replace(source, mapping_of=partial(_planned, self.staying))
+            source = replace(source, mapping_of=partial(_planned, self.staying), told=None)
         return layer_row(
             whole.name, node.name, problem, whole.arch, source, whole.how, whole.overrides, given
         )

@@ -116,7 +116,8 @@ def simulate(
         call has the same mapping; ``limit`` seconds a layer may end it sooner.  Rows say in
         ``tiles`` where the mapping is from and in ``gap`` how far it may be from the best.
         ``tiles="rule"`` is the fixed rule: the largest tiles that fit, dimension by dimension.  It
-        is what architectures get that say so themselves (``scalesim``), and ``fuse_buffers``.
+        is what architectures get that say so themselves (``scalesim``).  With ``fuse_buffers``
+        layers of which a tensor stays on the chip are mapped by the rule.
         With ``mapping``, a file or an object, a dataflow is no more than a name.
         With ``mapper``, an objective as in ``map_layer``, the best that is found
         under each dataflow, ``any`` included, in ``limit`` seconds a layer; the searches take
@@ -161,11 +162,6 @@ def simulate(
         ),
         ("mapping", mapping is not None and mapper is not None, "does not go with mapper"),
         ("fuse_buffers", fuse_buffers and mapper is not None, "does not go with mapper"),
-        (
-            "fuse_buffers",
-            fuse_buffers and (tiles == "best" or (objective, effort, limit) != (None, None, None)),
-            "does not go with tiles best",
-        ),
         ("tiles", tiles is not None and mapper is not None, "does not go with mapper"),
         ("best_of", best and best_of is not None, "does not go with dataflow best"),
         ("best_of", best_of is not None and dataflow is not None, "does not go with dataflow"),
@@ -195,7 +191,7 @@ def simulate(
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
     if mapper is None:
         tiles = "rule" if mapping is not None else tiles
-        own: Tiles = "rule" if fuse_buffers else machine.default_tiles
+        own = machine.default_tiles
         by_rule = (tiles or own) == "rule" and effort is None and limit is None
         # among dataflows the rule's rows have an objective, too
         sought = None if choosing and by_rule else objective

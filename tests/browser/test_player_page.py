@@ -13,7 +13,7 @@ import pytest
 import accelsim as acc
 from accelsim.view.player.film import NOTHING
 
-SMALL = {"array.rows": 4, "array.cols": 5}
+SMALL = {"array.rows": 4, "array.cols": 5, "dram": "unlimited"}
 LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, name="small")
 # Every text that is drawn, with its place in CSS pixels, since the drawing began (the canvas is
 # cleared by a large fillRect).
@@ -164,7 +164,7 @@ def test_counters_end_at_the_analytic_counts(watched: Any, small: Any) -> None:
     page = opened(watched, small[1])
     page.keyboard.press("End")
     for number, flow in enumerate(("ws", "os", "is")):
-        (row,) = acc.simulate(LAYER, "systolic", flow, overrides=SMALL).rows
+        (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
         cells = [
             r.split("\t")
             for r in page.locator(".film").nth(number).locator(".counts tbody tr").all_inner_texts()
