@@ -18,11 +18,12 @@ layer = acc.Conv2d(M=2, C=2, H=6, W=6, R=3, S=3, padding=1)
 machines = {"eyeriss": ("rs", "nlr"), "systolic": ("ws", "os"), "shidiannao": ("osp",)}
 for arch, dataflows in machines.items():
     for engine in ("analytic", "event", "cycle"):
-        acc.simulate(layer, arch, dataflows, engine=engine)
+        acc.simulate(layer, arch, dataflows, engine=engine, tiles="rule")
+        acc.simulate(layer, arch, dataflows, engine=engine, overrides={"dram": "unlimited"})
 small = {"levels.glb.capacity_bytes": 300}  # tiles that overlap
 acc.simulate(layer, "eyeriss", "rs", engine="cycle", overrides=small)
-acc.simulate(acc.Gemm(m=40, n=40, k=400), "eyeriss", "is")  # (k, x) pairs that stay
-acc.simulate(acc.Conv2d(M=96, C=96, H=13, W=13, R=3, S=3), "eyeriss", "rs", tiles="best")
+acc.simulate(acc.Gemm(m=40, n=40, k=400), "eyeriss", "is", tiles="rule")  # (k, x) pairs that stay
+acc.simulate(acc.Conv2d(M=96, C=96, H=13, W=13, R=3, S=3), "eyeriss", "rs")
 """
 
 

@@ -45,8 +45,7 @@ def machines(rng: random.Random, many: int, *, waits: bool = False) -> list[acc.
             keys |= options
         if preset == "systolic":
             keys["levels.sram.capacity_bytes"] = rng.choice([64, 1000, 4096, 65536, 524288])
-        if waits:
-            keys |= ports(rng)
+        keys |= ports(rng) if waits else {"dram": "unlimited"}
         if preset == "eyeriss":
             keys["levels.glb.capacity_bytes"] = 25 * rng.choice([64, 400, 4096])
             keys["levels.glb.partitions"] = {"weight": rng.choice([100, 8192])}

@@ -171,7 +171,7 @@ def test_a_wrong_word_is_found_and_where(monkeypatch: pytest.MonkeyPatch) -> Non
         return out
 
     monkeypatch.setattr(event, "run", broken)
-    result = run("lenet5", check=True)
+    result = run("lenet5", check=True, overrides={"dram": "unlimited"})
     exact = {r["layer"]: r["bit_exact"] for r in result.records()}
     assert (
         exact["conv1"]
