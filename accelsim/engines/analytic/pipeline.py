@@ -41,7 +41,7 @@ from accelsim.engines.analytic.array_time import (
     pass_times,
     wants_list,
 )
-from accelsim.engines.analytic.closed_form import moves
+from accelsim.engines.analytic.closed_form import BoundarySums, moves
 from accelsim.engines.analytic.pass_clock import (
     AHEAD,
     AT,
@@ -219,6 +219,7 @@ class _PassPlanner:
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
         self._listed: dict[tuple[int, ...], StepSettings] = {}
+        self.sides: dict[Boundary, BoundarySums] = {}
         self.passes = self._settings(self.outer)
         self.between = [b for b in nest.boundaries if b.child < self.pe]
         self.inside = [b for b in nest.boundaries if b.child >= self.pe]
@@ -437,7 +438,8 @@ class _PassPlanner:
                 f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
                 "one by one"
             )
-        return self._listed.setdefault(tuple(loops), StepSettings(self.nest, loops))
+        settings = StepSettings(self.nest, loops, self.sides)
+        return self._listed.setdefault(tuple(loops), settings)
 
     def _plan(self) -> tuple[PhaseWork, PassTable]:
         """All passes, and what makes them alike."""

@@ -67,8 +67,16 @@ class StepSettings:
     the temporal loops.  ``shape`` is [settings]: their trips.
     """
 
-    def __init__(self, nest: Nest, outer: list[int]) -> None:
+    def __init__(
+        self, nest: Nest, outer: list[int], sides: dict[Boundary, BoundarySums] | None = None
+    ) -> None:
+        """``sides`` are kept of one nest for all its settings."""
         self.nest, self.outer = nest, outer
+        self.sides = {} if sides is None else sides
+        # a dimension of one that nothing loops over is one word, one active PE: no factor
+        self.chains = [
+            c for c in nest.chains if c.loops or prod(nest.problem.size[p] for p in c.parts) > 1
+        ]
         self.shape = tuple(nest.loops[i].trips for i in outer)
 
     @cached_property
@@ -94,7 +102,9 @@ class StepSettings:
         """
         if self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding):
             return self._of_pairs(b)
-        side = BoundarySums(self.nest, b)
+        side = self.sides.get(b)
+        if side is None:
+            side = self.sides[b] = BoundarySums(self.nest, b)
         inner = [k for k in side.temporal if k not in self.outer]
         zero = np.zeros(self.shape, np.int64)
         if b.tensor == self.nest.problem.accumulated:
@@ -337,11 +347,11 @@ class StepSettings:
         nest, tensor = self.nest, side.b.tensor
         factors = [
             self._one(side, c, which, k, None, start, final)
-            for c in nest.chains
+            for c in self.chains
             if not c.depends(tensor)
         ]
         if side.pairs:  # each its own word
-            related = [c for c in nest.chains if c.depends(tensor)]
+            related = [c for c in self.chains if c.depends(tensor)]
             return factors + [self._one(side, c, which, k, None, start, final) for c in related]
         done: set[str] = set()
         for rank in RANKS[tensor]:
@@ -352,7 +362,7 @@ class StepSettings:
                 chain.fused and tensor == "ifmap"
             ):  # above a fused loop its parts are plain dimensions
                 factors.append(self._one(side, chain, which, k, rank[0], start, final))
-            elif chain.name not in done:
+            elif chain.name not in done and chain in self.chains:
                 done.add(chain.name)
                 factors.append(self._one(side, chain, which, k, None, start, final))
         return factors
