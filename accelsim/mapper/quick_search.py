@@ -351,7 +351,7 @@ class _QuickSearch:
         usage = self.closely.usage(rows)
         late = low | {"cycles": low["cycles"] + usage @ self.weights.first}
         guess = np.asarray(self.goal.of(late), np.float64)
-        long = (usage[:, [PASSES, STEPS]] > LONG).any(axis=1) & np.bool_(limited(machine.arch))
+        long = np.asarray(limited(machine.arch) & (usage[:, [PASSES, STEPS]] > LONG).any(axis=1))
         order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess, long))
         timed = 0
         for i in order.tolist():
