@@ -483,7 +483,7 @@ def test_timeloop_problems_of_the_reference_cases(tmp_path: Path) -> None:
     [
         ("C: 3, M", "M", "must be a whole number of at least 1, got nothing"),
         ("C: 3", "C: 0", "problem.instance.C: must be a whole number of at least 1, got 0"),
-        ("[[[G]], [[C]], [[M]]", "[[[G]], [[X]], [[M]]", "dimension C must be in two data spaces"),
+        ("[[[G]], [[C]], [[M]]", "[[[G]], [[X]], [[M]]", "names what is no dimension, got X"),
         (
             "read_write: true",
             "read_write: false",

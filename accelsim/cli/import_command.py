@@ -8,6 +8,7 @@ out or changed on the way, and the nodes that cannot be imported (exit 2, nothin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,18 @@ import click
 from accelsim.cli.common import ANY_PATH, FILE, output_option, write, writing
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from accelsim.importers.network_builder import Imported
 
-FORMATS = ("onnx", "caffe", "scalesim", "timeloop")
+FORMATS = ("onnx", "caffe", "scalesim", "scalesim-config", "timeloop")
 _SUFFIXES = {
     ".onnx": "onnx",
     ".prototxt": "caffe",
     ".pbtxt": "caffe",
     ".csv": "scalesim",
+    ".tsv": "scalesim",
+    ".cfg": "scalesim-config",
     ".yaml": "timeloop",
     ".yml": "timeloop",
 }
@@ -59,16 +64,17 @@ def import_(
     """Read FILE, another tool's network, and print it as a workload.
 
     ONNX (.onnx), Caffe (.prototxt), SCALE-Sim topologies (.csv), Timeloop problems (.yaml).  Nodes
-    that cannot be imported are listed by name, and nothing is written.
+    that cannot be imported are listed by name, and nothing is written.  A SCALE-Sim configuration
+    (.cfg) becomes an architecture.
     """
-    from accelsim.base.errors import InputError, one_line
-    from accelsim.base.yaml_writing import to_yaml
+    from accelsim.base.errors import InputError
     from accelsim.importers.network_builder import UnsupportedError
 
     kind = form or _SUFFIXES.get(file.suffix.lower())
     if kind is None:
         raise InputError(
-            "must end in .onnx, .prototxt, .csv or .yaml, or --from must say what it is", file=file
+            "must end in .onnx, .prototxt, .csv or .yaml (or .cfg), or --from must say what it is",
+            file=file,
         )
     for given, option, only in (
         (weights, "--weights", "onnx"),
@@ -77,19 +83,45 @@ def import_(
     ):
         if given and kind != only:
             raise click.UsageError(f"{option} goes with {only} files")
+    if kind == "scalesim-config":
+        _machine(file, output)
+        return 0
     try:
         imported = _imported(file, kind, fold, shape)
     except UnsupportedError as error:
         click.echo(str(error), err=True)
-        for name, why in error.nodes:
-            click.echo(one_line(f"  {name}: {why}", 300), err=True)
+        _say(f"  {name}: {why}" for name, why in error.nodes)
         return 2
-    for note in imported.notes:
-        click.echo(one_line(note, 300), err=True)
-    write(to_yaml(imported.workload).rstrip(), output)
+    _say(imported.notes)
+    _write_model(imported.workload, output)
     if weights is not None:
         _save(imported, weights)
     return 0
+
+
+def _say(notes: Iterable[str]) -> None:
+    from accelsim.base.errors import one_line
+
+    for note in notes:
+        click.echo(one_line(note, 300), err=True)
+
+
+def _write_model(model: BaseModel, output: Path | None) -> None:
+    from accelsim.base.yaml_writing import to_yaml
+
+    write(to_yaml(model).rstrip(), output)
+
+
+def _machine(file: Path, output: Path | None) -> None:
+    """The architecture of a SCALE-Sim configuration: our preset with its numbers."""
+    from accelsim.hardware.architecture import load_architecture
+    from accelsim.importers.scalesim_config import PRESET, import_scalesim_config
+
+    machine = import_scalesim_config(file)
+    described = f"imported from {file.name} (SCALE-Sim), the preset {PRESET} otherwise"
+    overrides = machine.overrides | {"description": described}
+    _say(machine.notes)
+    _write_model(load_architecture(PRESET, overrides), output)
 
 
 def _imported(file: Path, form: str, fold: bool, shape: str | None) -> Imported:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTORY, csv_text, format_option, output_option, write
+from accelsim.cli.common import (
+    DIRECTORY,
+    batch_option,
+    csv_text,
+    format_option,
+    output_option,
+    write,
+)
 
 if TYPE_CHECKING:
     from accelsim.workload.profile import Profile
@@ -19,9 +26,7 @@ CLOCK = 2200.0
 
 @click.command()
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-@click.option(
-    "--batch", type=BATCH, default=1, show_default=True, metavar="N", help="Inputs at a time."
-)
+@batch_option
 @click.option(
     "--bits",
     type=click.IntRange(1, 64),
@@ -50,7 +55,7 @@ CLOCK = 2200.0
 )
 def profile(
     networks: tuple[str, ...],
-    batch: int,
+    batch: int | None,
     bits: int,
     clock: float,
     layers_only: bool,

@@ -24,6 +24,7 @@ from accelsim.workload.network import Workload
 from accelsim.workload.operators.operator import Operator, Shape
 
 MAX_IMPORTED = 10_000
+MAX_NAME = 100  # of a layer or a node in a file
 
 
 class UnsupportedError(InputError):
@@ -60,11 +61,12 @@ class UniqueNames:
 
     def like(self, name: str) -> str:
         """``name`` without what a file's names may not have, with a number after it if taken."""
-        base = clean(name)[:80] or self.otherwise
+        base = clean(name) or self.otherwise
         unused = base
         while unused in self.taken:
             self.numbers[base] = self.numbers.get(base, 1) + 1
-            unused = f"{base}_{self.numbers[base]}"
+            ending = f"_{self.numbers[base]}"
+            unused = base[: MAX_NAME - len(ending)] + ending
         self.taken.add(unused)
         return unused
 
@@ -168,9 +170,8 @@ def _operator(kind: str, entry: Mapping[str, Any]) -> Operator:
 
 def clean(name: str) -> str:
     """A name without what a file's names may not have."""
-    return re.sub(r"[\s,]+", "_", "".join(c for c in name if c.isprintable() or c.isspace())).strip(
-        "_"
-    )[:90]
+    shown = "".join(c for c in name[: 2 * MAX_NAME] if c.isprintable() or c.isspace())
+    return re.sub(r"[\s,]+", "_", shown).strip("_")[:MAX_NAME]
 
 
 def stem(file: str | os.PathLike[str]) -> str:
