@@ -554,10 +554,10 @@ def test_unsupported_nodes_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as caught:
         imported(tmp_path / "m.onnx", model)
     assert [n for n, _ in caught.value.nodes] == [
-        "Mish_t1 (Mish)",
-        "TopK_t4 (TopK)",
-        "DepthToSpace_t6 (DepthToSpace)",
-        "Conv_t8 (Conv)",
+        "Mish_t1 (Mish, makes t1)",
+        "TopK_t4 (TopK, makes t4, t5)",
+        "DepthToSpace_t6 (DepthToSpace, makes t6)",
+        "Conv_t8 (Conv, makes t8)",
     ]
     assert caught.value.nodes[3][1] == "weights must be a constant, not an activation"
 

@@ -17,6 +17,7 @@ from accelsim.cli.common import (
     output_option,
     write,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.workload.profile import Profile
@@ -67,14 +68,16 @@ def profile(
     """Profile networks: shapes, parameters, MACs, other operations, activation memory, arithmetic
     intensity.
 
-    NETWORK is a name of `accelsim list` or a YAML file.  One row per layer or operator; csv and
+    NETWORK is a name of `accelsim list`, a YAML file, or a file that `accelsim import` reads.  One
+    row per layer or operator; csv and
     json end in no total unless --total asks for it alone.
     """
     from accelsim.view.pages.profile_page import table
-    from accelsim.workload.network import load_workload
     from accelsim.workload.profile import profile as measure
 
-    profiles = [measure(load_workload(name), batch, bits, clock, layers_only) for name in networks]
+    profiles = [
+        measure(given_workload(name)[0], batch, bits, clock, layers_only) for name in networks
+    ]
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(
             output.suffix.lower() if output else "", "table"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from accelsim.base.errors import InputError, nearest
 from accelsim.importers.caffe_fields import At, CaffeLayer, whole_field
@@ -72,15 +72,20 @@ _FIRST = {
 _RENAMED = {"kernelsize": "kernel_size", "biasterm": "bias_term"}
 
 
-def import_caffe(file: str | os.PathLike[str], input_shape: Shape | None = None) -> Imported:
+def import_caffe(
+    file: str | os.PathLike[str],
+    input_shape: Shape | None = None,
+    skip: Collection[str] = (),
+) -> Imported:
     """A prototxt as a workload; ``input_shape``, the batch left out, is for a file that reads a
-    database and states none.
+    database and states none.  ``skip`` are types of layers that are left out, with all that reads
+    what they make.
 
     Raises InputError with the place for what is wrong, UnsupportedError for layers there is no
     operator for.
     """
     net = parse(read_text(file, MAX_BYTES), file)
-    return _CaffeImport(net, file, input_shape).run()
+    return _CaffeImport(net, file, input_shape, frozenset(skip)).run()
 
 
 class _CaffeImport:
@@ -89,10 +94,16 @@ class _CaffeImport:
     """
 
     def __init__(
-        self, net: Message, file: str | os.PathLike[str], input_shape: Shape | None
+        self,
+        net: Message,
+        file: str | os.PathLike[str],
+        input_shape: Shape | None,
+        skip: frozenset[str],
     ) -> None:
         names = net.all("name")
-        self.net, self.file, self.shape = net, file, input_shape
+        self.net, self.file, self.shape, self.skip = net, file, input_shape, skip
+        self.cut: dict[str, str] = {}
+        self.behind: dict[str, int] = {}
         self.builder = NetworkBuilder(
             str(names[-1]) if names and isinstance(names[-1], str) else stem(file), file
         )
@@ -130,6 +141,9 @@ class _CaffeImport:
             raise InputError(
                 "must have a layer besides its inputs", file=self.file, line=1, column=1
             )
+        for label, number in self.behind.items():
+            rest = f", and {number} layers that read it," if number else ""
+            self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
         for batch in sorted({n for n in self.batches.values() if n > 1}):
             self.builder.notes.append(f"the file's batch of {batch} is left out: --batch {batch}")
         return self.builder.done(f"imported from {os.path.basename(os.fspath(self.file))} (Caffe)")
@@ -279,6 +293,15 @@ class _CaffeImport:
             why = "" if kind == "Silence" else ": it needs labels"
             self.builder.notes.append(f"{name} ({kind}) left out{why}")
             self.labels |= set(tops)
+            return
+        if label := next((self.cut[b] for b in bottoms if b in self.cut), None):
+            self.behind[label] += 1
+            self.cut |= dict.fromkeys(tops, label)
+            return
+        if kind in self.skip:
+            label = f"{name} ({kind})"
+            self.behind[label] = 0
+            self.cut |= dict.fromkeys(tops, label)
             return
         if any(b in self.lost for b in bottoms):
             self.lost |= set(tops)

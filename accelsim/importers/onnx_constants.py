@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.importers.network_builder import absent, is_absent
 from accelsim.workload.arithmetic import Array
 
 Attributes = Mapping[str, Any]
@@ -29,6 +30,8 @@ VIEWS = (
     "Split",
     "Flatten",
 )  # no new words
+_WORD_BY_WORD = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where")
+_SAME_SHAPE = ("Cast", "Neg", "Abs", "Sqrt", "Floor", "Ceil")
 
 _CASTS = {
     1: np.float32,
@@ -46,9 +49,11 @@ _CASTS = {
 def fold(
     op: str, xs: Sequence[Array], attributes: Attributes, opset: int, outputs: int
 ) -> list[Array]:
-    """The outputs of a node whose inputs are all known.  Raises ValueError if there would be too
-    many words, or it cannot be.
+    """The outputs of a node whose inputs are all known, or absent where only shapes are.  Raises
+    ValueError if there would be too many words, or it cannot be.
     """
+    if any(map(is_absent, xs)) and op not in VIEWS:
+        return [absent(_shape_of(op, xs, attributes))]
     if op in ("Concat", "Min", "Max", "Cast") and sum(x.size for x in xs) > MAX_CONSTANT:
         raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     with np.errstate(all="ignore"):
@@ -57,6 +62,22 @@ def fold(
         if array.size > MAX_CONSTANT and op not in VIEWS:
             raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     return constants
+
+
+def _shape_of(op: str, xs: Sequence[Array], attributes: Attributes) -> tuple[int, ...]:
+    """The shape a node makes of inputs of which only shapes are known.  Raises ValueError if it
+    takes their words to tell.
+    """
+    shapes = [x.shape for x in xs]
+    if op in _WORD_BY_WORD:
+        return np.broadcast_shapes(*shapes)
+    if op in _SAME_SHAPE:
+        return shapes[0]
+    if op == "Concat":
+        axis = int(attributes.get("axis", 0)) % max(len(shapes[0]), 1)
+        total = sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+    raise ValueError("the words it works with are not in the file")
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:

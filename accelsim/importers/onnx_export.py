@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.errors import InputError
+from accelsim.importers.onnx_weights import STRIPPED
 from accelsim.version import __version__
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
@@ -77,10 +78,14 @@ def export_onnx(workload: Workload, weights: Mapping[str, Array] | None = None) 
             f"ONNX has no counterpart of {', '.join(writer.missing[:5])}", key=workload.name
         )
     helper = onnx.helper
-    inputs = [helper.make_tensor_value_info(n, 1, ["batch", *s]) for n, s in graph.inputs.items()]
-    inputs += [helper.make_tensor_value_info(n, 1, list(s)) for n, s in writer.open.items()]
+    batch = workload.batch if workload.batch > 1 else "batch"
+    inputs = [helper.make_tensor_value_info(n, 1, [batch, *s]) for n, s in graph.inputs.items()]
+    inputs += [
+        helper.make_tensor_value_info(n, 1, list(s), doc_string=STRIPPED)
+        for n, s in writer.open.items()
+    ]
     outputs = [
-        helper.make_tensor_value_info(n, 1, ["batch", *graph.shapes[n]]) for n in graph.outputs
+        helper.make_tensor_value_info(n, 1, [batch, *graph.shapes[n]]) for n in graph.outputs
     ]
     made = helper.make_graph(writer.nodes, graph.name, inputs, outputs, writer.constants)
     model = helper.make_model(
