@@ -35,10 +35,11 @@ Value = Tensor | Array
 
 class OnnxModel(Protocol):
     """What a node needs of its model: the version of its operators, the batch, all values, and how
-    often each is read.
+    often each is read; ``quantized`` gathers the nodes whose scales are left out.
     """
 
     builder: NetworkBuilder
+    quantized: list[str]
     opset: int
     batch: int
     uses: dict[str, int]

@@ -30,8 +30,9 @@ VIEWS = (
     "Split",
     "Flatten",
 )  # no new words
+KEPT = ("Cast", "DequantizeLinear")  # the same words as other numbers
 _WORD_BY_WORD = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where")
-_SAME_SHAPE = ("Cast", "Neg", "Abs", "Sqrt", "Floor", "Ceil")
+_SAME_SHAPE = ("Cast", "DequantizeLinear", "Neg", "Abs", "Sqrt", "Floor", "Ceil")
 
 _CASTS = {
     1: np.float32,
@@ -205,6 +206,35 @@ def _cast(xs: list[Array], a: Attributes) -> list[Array]:
     return [xs[0].astype(_CASTS[a["to"]])]
 
 
+def _dequantized(xs: list[Array], a: Attributes) -> list[Array]:
+    x, scale = xs[0], np.asarray(xs[1], np.float64)
+    zero = np.asarray(xs[2], np.float64) if len(xs) > 2 and xs[2].size else np.zeros(())
+    if scale.size > 1:
+        if scale.ndim != 1:
+            raise ValueError("scales of blocks cannot be imported")
+        axis = int(a.get("axis", 1)) % max(x.ndim, 1)
+        wide = [-1 if i == axis else 1 for i in range(x.ndim)]
+        scale, zero = scale.reshape(wide), zero.reshape(wide) if zero.size > 1 else zero
+    return [np.asarray((np.asarray(x, np.float64) - zero) * scale, np.float32)]
+
+
+def _trilu(xs: list[Array], a: Attributes) -> list[Array]:
+    k = int(xs[1].reshape(-1)[0]) if len(xs) > 1 and xs[1].size else 0
+    return [np.triu(xs[0], k) if a.get("upper", 1) else np.tril(xs[0], k)]
+
+
+def _tile(xs: list[Array], a: Attributes) -> list[Array]:
+    repeats = [int(v) for v in xs[1].ravel()]
+    _bounded([n * m for n, m in zip(xs[0].shape, repeats, strict=True)])
+    return [np.tile(xs[0], repeats)]
+
+
+def _product(xs: list[Array], a: Attributes) -> list[Array]:
+    if prod(xs[0].shape) * (xs[1].shape[-1] if xs[1].ndim > 1 else 1) > MAX_CONSTANT:
+        raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
+    return [np.matmul(xs[0], xs[1])]
+
+
 def _unary(function: Callable[[Array], Any]) -> Callable[[list[Array], Attributes], list[Array]]:
     return lambda xs, a: [np.asarray(function(xs[0]))]
 
@@ -237,6 +267,22 @@ FOLDED: dict[str, Callable[[list[Array], Attributes], list[Array]]] = {
     "Mod": _binary(np.mod),
     "Min": _binary(lambda *xs: reduce(np.minimum, xs)),
     "Max": _binary(lambda *xs: reduce(np.maximum, xs)),
+    "GreaterOrEqual": _binary(np.greater_equal),
+    "LessOrEqual": _binary(np.less_equal),
+    "And": _binary(np.logical_and),
+    "Or": _binary(np.logical_or),
+    "Xor": _binary(np.logical_xor),
+    "DequantizeLinear": _dequantized,
+    "Trilu": _trilu,
+    "Tile": _tile,
+    "MatMul": _product,
+    "Exp": _unary(np.exp),
+    "Log": _unary(np.log),
+    "Sin": _unary(np.sin),
+    "Cos": _unary(np.cos),
+    "Reciprocal": _unary(lambda x: 1 / x),
+    "Round": _unary(np.rint),
+    "Sign": _unary(np.sign),
     "Neg": _unary(np.negative),
     "Not": _unary(np.logical_not),
     "Abs": _unary(np.abs),

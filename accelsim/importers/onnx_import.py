@@ -33,7 +33,8 @@ from accelsim.importers.network_builder import (
     stem,
 )
 from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
-from accelsim.importers.onnx_constants import FOLDED, MAX_CONSTANTS, VIEWS, fold
+from accelsim.importers.onnx_composed import COMPOSED
+from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
 from accelsim.importers.onnx_weights import MAX_BYTES, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
@@ -117,6 +118,7 @@ class _OnnxImport:
         self.cut: dict[str, str] = {}
         self.behind: dict[str, int] = {}
         self.missing: dict[str, str] = {}
+        self.quantized: list[str] = []
         self.unsupported: list[tuple[str, str]] = []
         self.batch = 1
         self.constant_words = 0
@@ -151,6 +153,11 @@ class _OnnxImport:
         for label, number in self.behind.items():
             rest = f", and {number} nodes that read it," if number else ""
             self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
+        if self.quantized:
+            self.builder.notes.append(
+                f"the float network of a quantized one: the scales of {len(self.quantized)} nodes"
+                f" ({self.quantized[0]}, ...) are left out; a run calibrates its own"
+            )
         self._say_absent()
         return self.builder.done(
             f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)", self._outputs()
@@ -287,7 +294,7 @@ class _OnnxImport:
             self.lost |= set(node.output)
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
-            if node.op_type not in CONVERT and node.op_type not in FOLDED:
+            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED}:
                 self.unsupported.append((label, "there is no operator for it"))
             return
         for name in inputs:
@@ -382,7 +389,7 @@ class _OnnxImport:
                 self.opset,
                 len(node.output),
             )
-            if node.op_type in (*VIEWS, "Cast") and len(constants) == 1:
+            if node.op_type in (*VIEWS, *KEPT) and len(constants) == 1:
                 self.origins[node.output[0]] = self.origin(node.input[0])
             self.constant_words += (
                 sum(x.size for x in constants if not is_absent(x))
@@ -392,7 +399,7 @@ class _OnnxImport:
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
             return list(constants)
-        handler = CONVERT.get(node.op_type)
+        handler = CONVERT.get(node.op_type) or COMPOSED.get(node.op_type)
         if handler is None:
             raise ValueError("there is no operator for it")
         return handler(Call(self, node, values, attributes))

@@ -441,7 +441,7 @@ def _reduce(kind: str) -> Convert:
 # Shapes -------------------------------------------------------------------------------------------
 
 
-def _reshaped(call: Call, x: Tensor, full: Sequence[int]) -> list[Value]:
+def reshaped(call: Call, x: Tensor, full: Sequence[int]) -> list[Value]:
     """To a full shape, the batch counted."""
     if not full or full[0] != call.model.batch:
         raise ValueError("a new shape must leave the batch where it is")
@@ -474,7 +474,7 @@ def _reshape(call: Call) -> list[Value]:
         or prod(old) % known
     ):
         raise ValueError("the shape does not have the words there are")
-    return _reshaped(call, x, [prod(old) // known if n == -1 else n for n in sizes])
+    return reshaped(call, x, [prod(old) // known if n == -1 else n for n in sizes])
 
 
 def _flatten(call: Call) -> list[Value]:
@@ -496,7 +496,7 @@ def _squeeze(call: Call) -> list[Value]:
     axes = {call.axis(a, x.rank) for a in _axes_argument(call)}
     if any(x.shape[a] != 1 for a in axes):
         raise ValueError("only axes of one word can be squeezed")
-    return _reshaped(
+    return reshaped(
         call, x, [call.model.batch, *(n for i, n in enumerate(x.shape) if i not in axes)]
     )
 
@@ -509,7 +509,7 @@ def _unsqueeze(call: Call) -> list[Value]:
         raise ValueError("too many axes")
     at = {call.axis(a, rank) for a in axes}
     rest = iter(x.shape)
-    return _reshaped(
+    return reshaped(
         call, x, [call.model.batch, *(1 if i in at else next(rest) for i in range(rank - 1))]
     )
 
@@ -598,27 +598,6 @@ def _slice(call: Call) -> list[Value]:
                 step=step if step != 1 else None,
             )
     return [piece]
-
-
-def _gather(call: Call) -> list[Value]:
-    x, index = call.tensor(), call.constant(1, "the index")
-    axis = call.axis(call.attributes.whole("axis", 0), x.rank)
-    if index.size != 1 or not np.issubdtype(index.dtype, np.integer):
-        raise ValueError("only one place can be gathered")
-    at = int(index.reshape(-1)[0])
-    at += x.shape[axis] if at < 0 else 0
-    if not 0 <= at < x.shape[axis]:
-        raise ValueError("the index must be within the axis")
-    one = call.add(
-        "slice",
-        [x],
-        name=f"{call.node.output[0]}_slice",
-        axis=axis or None,
-        start=at or None,
-        stop=at + 1,
-    )
-    left = [*x.shape[:axis], *([1] if index.ndim else []), *x.shape[axis + 1 :]]
-    return _reshaped(call, one, [call.model.batch, *left])
 
 
 def _pad(call: Call) -> list[Value]:
@@ -748,7 +727,6 @@ CONVERT: dict[str, Convert] = {
     "Transpose": _transpose,
     "Split": _split,
     "Slice": _slice,
-    "Gather": _gather,
     "Pad": _pad,
     "Resize": _resize,
     "Upsample": _resize,

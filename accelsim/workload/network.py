@@ -52,6 +52,20 @@ class Workload(Displayed, Frozen):
     outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     _network: Graph | None = PrivateAttr(None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_operators(cls, data: Any) -> Any:
+        """An operator of graphs has another form among layers, which is said."""
+        layers = data.get("layers") if isinstance(data, dict) else None
+        for i, layer in enumerate(layers if isinstance(layers, (list, tuple)) else ()):
+            kind = layer.get("type") if isinstance(layer, dict) else None
+            if kind == "depthwise":
+                raise ValueError(
+                    f"layers.{i}.type: depthwise is an operator of graphs; in layers it is a conv2d"
+                    " with groups for its channels, C: 1 and M filters for each"
+                )
+        return data
+
     @field_validator("layers")
     @classmethod
     def _named(cls, layers: tuple[AnyLayer, ...]) -> tuple[AnyLayer, ...]:
