@@ -196,6 +196,38 @@ def test_weights_that_were_stripped(tmp_path: Path) -> None:
     assert "the shape must be known, and is not in the file" in refused(read, tmp_path, proto)
 
 
+LIGHT = {"bvlc_alexnet": None, "vgg19": "vgg19", "resnet50": None, "densenet121": None}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_networks_of_the_onnx_package(tmp_path: Path, name: str) -> None:
+    """Published networks without their words, as the package has them for its own tests: MACs and
+    parameters are those of ours, or what ONNX's shapes and the initializers say.
+    """
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    if not (folder / f"light_{name}.onnx").exists():
+        pytest.skip("this onnx package has no light models")
+    imported = import_onnx(folder / f"light_{name}.onnx").workload
+    ours = LIGHT[name]
+    if ours is not None:
+        assert imported.macs == load_workload(ours).macs
+        assert imported.parameters == load_workload(ours).parameters
+        return
+    # ConstantOfShape makes the weights of these, so their shapes are among the inferred.
+    proto = onnx.shape_inference.infer_shapes(onnx.load(folder / f"light_{name}.onnx"))
+    shapes = {
+        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*proto.graph.value_info, *proto.graph.output)
+    }
+    shapes |= {t.name: list(t.dims) for t in proto.graph.initializer}
+    macs = sum(
+        prod(shapes[n.output[0]]) * prod(shapes[n.input[1]][1:])
+        for n in proto.graph.node
+        if n.op_type in ("Conv", "Gemm")
+    )
+    assert imported.macs == macs
+
+
 @pytest.mark.parametrize("name", shipped_names("workloads"))
 def test_export_is_a_fixed_point(tmp_path: Path, name: str) -> None:
     """Without weights: written, read and written again the same bytes, and the same profile."""

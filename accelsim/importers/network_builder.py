@@ -299,8 +299,8 @@ def _same(a: Array, b: Array) -> bool:
 
 
 def laid_out(array: Array) -> Array:
-    """The words in a row, in the order of the axes."""
-    return array if is_absent(array) else np.ascontiguousarray(array)
+    """The words in a row, in the order of the axes; one word that is everywhere stays one."""
+    return array if array.size and not any(array.strides) else np.ascontiguousarray(array)
 
 
 def finite(array: Array) -> Array:

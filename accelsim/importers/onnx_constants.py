@@ -60,7 +60,7 @@ def fold(
     with np.errstate(all="ignore"):
         constants = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
     for array in constants:
-        if array.size > MAX_CONSTANT and op not in VIEWS:
+        if array.size > MAX_CONSTANT and op not in (*VIEWS, "ConstantOfShape"):
             raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     return constants
 
@@ -156,8 +156,12 @@ def _reshape(xs: list[Array], a: Attributes) -> list[Array]:
 
 
 def _constant_of_shape(xs: list[Array], a: Attributes) -> list[Array]:
+    """One word everywhere: it takes no memory, however large, as absent words take none."""
     value = np.asarray(a.get("value", np.zeros(1, np.float32))).reshape(-1)[:1]
-    return [np.broadcast_to(value.reshape(()), _bounded([int(v) for v in xs[0].ravel()])).copy()]
+    shape = [int(v) for v in xs[0].ravel()]
+    if any(n < 0 for n in shape) or len(shape) > 8 or prod(shape) >= 2**31:
+        raise ValueError("a constant may have at most 2^31 words")
+    return [np.broadcast_to(value.reshape(()), shape)]
 
 
 def _range(xs: list[Array], a: Attributes) -> list[Array]:

@@ -392,9 +392,7 @@ class _OnnxImport:
             if node.op_type in (*VIEWS, *KEPT) and len(constants) == 1:
                 self.origins[node.output[0]] = self.origin(node.input[0])
             self.constant_words += (
-                sum(x.size for x in constants if not is_absent(x))
-                if node.op_type not in VIEWS
-                else 0
+                sum(x.size for x in constants if any(x.strides)) if node.op_type not in VIEWS else 0
             )
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
