@@ -261,8 +261,8 @@ convolution_param { num_output: 2 kernel_size: 3 } }
     [
         (
             'type: "Eltwise"',
-            'type: "Crop"',
-            "1 node cannot be imported: sum (Crop, line 14): there is no operator for Crop",
+            'type: "Filter"',
+            "1 node cannot be imported: sum (Filter, line 14): there is no operator for Filter",
         ),
         (
             "pool: MAX",
@@ -293,7 +293,7 @@ convolution_param { num_output: 2 kernel_size: 3 } }
         ),
         (
             "local_size: 5",
-            "local_size: 5 norm_region: WITHIN_CHANNEL",
+            "local_size: 4 norm_region: WITHIN_CHANNEL",
             "there is no operator for norm_region WITHIN_CHANNEL",
         ),
         ("kernel_size: 5 pad", "kernel_size: 50 pad", "conv1 (Convolution, line 5): "),
@@ -483,7 +483,7 @@ def test_timeloop_problems_of_the_reference_cases(tmp_path: Path) -> None:
     [
         ("C: 3, M", "M", "must be a whole number of at least 1, got nothing"),
         ("C: 3", "C: 0", "problem.instance.C: must be a whole number of at least 1, got 0"),
-        ("[[[G]], [[C]], [[M]]", "[[[G]], [[X]], [[M]]", "dimension C must be in two data spaces"),
+        ("[[[G]], [[C]], [[M]]", "[[[G]], [[X]], [[M]]", "names what is no dimension, got X"),
         (
             "read_write: true",
             "read_write: false",

@@ -545,19 +545,19 @@ def test_commands(tmp_path: Path) -> None:
 
 def test_unsupported_nodes_are_all_named(tmp_path: Path) -> None:
     m = Model(1, 4, 8, 8)
-    a = m.add("Mish", "x")
+    a = m.add("Acos", "x")
     b = m.add("Relu", m.add("Conv", "x", m.w(4, 4, 3, 3)))
     m.add("TopK", "x", m.c(np.array([2])), outputs=2)
-    m.add("DepthToSpace", a, blocksize=2)
+    m.add("NonZero", a)
     m.add("Conv", b, m.add("Relu", "x"))
     model = m.proto(opset=18, outputs=["t2"])
     with pytest.raises(UnsupportedError) as caught:
         imported(tmp_path / "m.onnx", model)
     assert [n for n, _ in caught.value.nodes] == [
-        "Mish_t1 (Mish)",
-        "TopK_t4 (TopK)",
-        "DepthToSpace_t6 (DepthToSpace)",
-        "Conv_t8 (Conv)",
+        "Acos_t1 (Acos, makes t1)",
+        "TopK_t4 (TopK, makes t4, t5)",
+        "NonZero_t6 (NonZero, makes t6)",
+        "Conv_t8 (Conv, makes t8)",
     ]
     assert caught.value.nodes[3][1] == "weights must be a constant, not an activation"
 

@@ -17,8 +17,9 @@ class InputError(ValueError):
     """Bad input, as one line: ``FILE:LINE:COL: key: rule, got X; nearest: Y``.  Unknown parts are
     left out.
 
-    ``got`` is text as the user wrote it.  ``choices`` are the valid names; the line gives the
-    nearest ones, or all if few and none is near.  ``line`` and ``column`` count from 1.
+    ``got`` is text as the user wrote it.  ``choices`` are the valid names, which who says the error
+    again passes on; the line gives the nearest ones, or all if few and none is near.  ``line`` and
+    ``column`` count from 1.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class InputError(ValueError):
     ) -> None:
         self.rule, self.key, self.got = rule, key, got
         self.file, self.line, self.column = file, line, column
-        every = tuple(choices)
+        every = self.choices = tuple(choices)
         self.nearest = nearest(got, every) if got is not None else ()
         place = ":".join(str(part) for part in (file, line, column) if part is not None)
         text = ": ".join(

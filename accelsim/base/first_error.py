@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim.base.errors import InputError
 from accelsim.base.model_keys import declared_keys, types_at
+from accelsim.base.places import Steps, TextPlace
 from accelsim.base.shipped import SINGULAR
-from accelsim.base.yaml_reading import FLOAT, Steps, TextPlace, YamlSource, in_words
+from accelsim.base.yaml_reading import FLOAT, YamlSource, in_words
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

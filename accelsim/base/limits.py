@@ -15,6 +15,9 @@ MAX_LINES = 20_000
 MAX_LINE = 10_000  # characters
 MAX_NODES = 40_000  # keys and values
 MAX_DEPTH = 20
+# A network of thousands of layers is written as JSON, which is read in a fraction of the time.
+MAX_JSON_BYTES = 10_000_000
+MAX_JSON_NODES = 400_000
 MAX_NUMBER = 2**53  # integers up to here are exact everywhere, JSON and float64 included
 MAX_COUNT = 2**63 - 1  # of what is counted: arrays, frames, Parquet and SQLite hold 64 bits
 

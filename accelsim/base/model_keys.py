@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Union, get_args, get_origin
 
-from accelsim.base.yaml_reading import Steps
+from accelsim.base.places import Steps
 
 
 def alternatives(annotation: object) -> list[object]:

@@ -11,37 +11,30 @@ so that ``accelsim --help`` stays quick.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelsim.base.errors import InputError
+from accelsim.base.json_reading import begins_like_json, read_json
 from accelsim.base.limits import (
     MAX_BYTES,
     MAX_DEPTH,
+    MAX_JSON_BYTES,
     MAX_LINE,
     MAX_LINES,
     MAX_NODES,
     MAX_NUMBER,
     exact_number,
 )
+from accelsim.base.places import Steps, TextPlace
 from accelsim.base.shipped import SINGULAR, existing, reason
-
-Steps = tuple[str | int, ...]  # keys and indices that lead to a value
-
-
-@dataclass(frozen=True)
-class TextPlace:
-    """Where a key and its value stand, (line, column) from 1, and the value as written."""
-
-    key: tuple[int, int]
-    value: tuple[int, int]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -50,16 +43,15 @@ class YamlSource:
 
     file: str
     data: dict[str, Any]
-    places: dict[Steps, TextPlace] = field(repr=False)
+    places: Mapping[Steps, TextPlace] = field(repr=False)
 
 
 def read_yaml(path: str | os.PathLike[str], kind: str = "") -> YamlSource:
-    """Plain data of a YAML file of at most 500 KB, with positions.  Raises InputError if it is not
-    that.
+    """Plain data of a YAML file of at most 500 KB, or of JSON of at most 10 MB, with positions.
+    Raises InputError if it is neither.
     """
     file, text = os.fspath(path), read_text(path)
-    reader = YamlReader(text, file)
-    data = reader.document()
+    data, places = _document(text, file)
     if not isinstance(data, dict):
         what = SINGULAR.get(kind, kind) or "YAML"
         got = "nothing" if data is None else in_words(data)
@@ -70,7 +62,24 @@ def read_yaml(path: str | os.PathLike[str], kind: str = "") -> YamlSource:
             column=1,
             got=got,
         )
-    return YamlSource(file, data, reader.places)
+    return YamlSource(file, data, places)
+
+
+def _document(text: str, file: str) -> tuple[Any, Mapping[Steps, TextPlace]]:
+    if begins_like_json(text):
+        try:
+            return read_json(text, file)
+        except json.JSONDecodeError as error:
+            if len(text) > MAX_BYTES:
+                raise InputError(
+                    f"is not JSON ({error.msg.lower()}), as above {MAX_BYTES} bytes it must be",
+                    file=file,
+                    line=error.lineno,
+                    column=error.colno,
+                ) from None
+        _check_text(text, file)
+    reader = YamlReader(text, file)
+    return reader.document(), reader.places
 
 
 def _a(word: str) -> str:
@@ -78,7 +87,9 @@ def _a(word: str) -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """A file's text, if it is UTF-8 of at most 500 KB without tabs.  Raises InputError."""
+    """A file's text, if it is UTF-8 of at most 500 KB without tabs, or up to 10 MB that begin like
+    JSON.  Raises InputError.
+    """
     file = os.fspath(path)
     raw = _read_bytes(Path(path), file)
     try:
@@ -92,6 +103,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
             column=column,
             got=f"byte {raw[e.start]:#04x}",
         ) from None
+    if not begins_like_json(text):
+        _check_text(text, file)
+    return text
+
+
+def _check_text(text: str, file: str) -> None:
     for bad, rule in (
         ("\0", "must be text, not binary"),
         ("\t", "tabs are not allowed, indent with spaces"),
@@ -100,7 +117,6 @@ def read_text(path: str | os.PathLike[str]) -> str:
             line, column = _position(text[: text.index(bad)])
             raise InputError(rule, file=file, line=line, column=column)
     _check_lines(text.split("\n"), file)
-    return text
 
 
 def _check_lines(lines: list[str], file: str) -> None:
@@ -133,10 +149,14 @@ def _read_bytes(path: Path, file: str) -> bytes:
             )
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
+            most = MAX_BYTES
+            if len(raw) > MAX_BYTES and raw.startswith(b'{"'):
+                most = MAX_JSON_BYTES
+                raw += stream.read(most + 1 - len(raw))
     except OSError as e:
         raise InputError(reason(e), file=file) from None
-    if len(raw) > MAX_BYTES:
-        raise InputError(f"must be at most {MAX_BYTES} bytes", file=file, got="more")
+    if len(raw) > most:
+        raise InputError(f"must be at most {most} bytes", file=file, got="more")
     return raw
 
 

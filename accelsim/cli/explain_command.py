@@ -26,6 +26,7 @@ from accelsim.cli.common import (
     write,
     writing,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.mapper.effort import Effort
@@ -106,7 +107,7 @@ def explain(
     from accelsim.results.simulate import simulate
 
     result = simulate(
-        workload,
+        given_workload(workload)[0],
         arch,
         dataflow,
         mapping=mapping,

@@ -33,10 +33,12 @@ from accelsim.cli.common import (
     write,
     writing,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.mapper.space import TileChoice
     from accelsim.results.map_network import NetworkBest
+    from accelsim.workload.network import Workload
     from accelsim.workload.problem import Direction
 
 
@@ -123,9 +125,10 @@ def map_(
         ready(path, option)
     ready_directory(plot)
     form = chosen_form(form, output)
+    network = given_workload(workload)[0]
     with tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False) as line:
         best = map_network(
-            workload,
+            network,
             arch,
             dataflow,
             layers=layers,
@@ -152,7 +155,7 @@ def map_(
         with writing(f"--save {save}"):
             best.save_mappings(save)
     if plot is not None and not best.stopped:
-        _draw(best, workload, arch, dataflow, batch, direction, pairs(overrides), tiles, plot)
+        _draw(best, network, arch, dataflow, batch, direction, pairs(overrides), tiles, plot)
     if best.stopped:
         click.echo("interrupted: the best so far, with its gap", err=True)
         return 130
@@ -161,7 +164,7 @@ def map_(
 
 def _draw(
     best: NetworkBest,
-    workload: str,
+    network: Workload,
     arch: str,
     dataflow: str,
     batch: int | None,
@@ -175,11 +178,9 @@ def _draw(
     from accelsim.mapper.any_dataflow import is_any
     from accelsim.view import plots
     from accelsim.view.space_picture import space
-    from accelsim.workload.network import load_workload
 
     if is_any(dataflow):
         raise click.UsageError("--plot draws the space under a dataflow, not any")
-    network = load_workload(workload)
     for name, layer in best.layers.items():
         points = cloud(
             network.select([name]),

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import BATCH, DIRECTORY, csv_text, format_option, output_option, write
+from accelsim.cli.common import (
+    DIRECTORY,
+    batch_option,
+    csv_text,
+    format_option,
+    output_option,
+    write,
+)
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.workload.profile import Profile
@@ -19,9 +27,7 @@ CLOCK = 2200.0
 
 @click.command()
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-@click.option(
-    "--batch", type=BATCH, default=1, show_default=True, metavar="N", help="Inputs at a time."
-)
+@batch_option
 @click.option(
     "--bits",
     type=click.IntRange(1, 64),
@@ -50,7 +56,7 @@ CLOCK = 2200.0
 )
 def profile(
     networks: tuple[str, ...],
-    batch: int,
+    batch: int | None,
     bits: int,
     clock: float,
     layers_only: bool,
@@ -62,14 +68,16 @@ def profile(
     """Profile networks: shapes, parameters, MACs, other operations, activation memory, arithmetic
     intensity.
 
-    NETWORK is a name of `accelsim list` or a YAML file.  One row per layer or operator; csv and
+    NETWORK is a name of `accelsim list`, a YAML file, or a file that `accelsim import` reads.  One
+    row per layer or operator; csv and
     json end in no total unless --total asks for it alone.
     """
     from accelsim.view.pages.profile_page import table
-    from accelsim.workload.network import load_workload
     from accelsim.workload.profile import profile as measure
 
-    profiles = [measure(load_workload(name), batch, bits, clock, layers_only) for name in networks]
+    profiles = [
+        measure(given_workload(name)[0], batch, bits, clock, layers_only) for name in networks
+    ]
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(
             output.suffix.lower() if output else "", "table"

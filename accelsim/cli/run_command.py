@@ -45,6 +45,7 @@ from accelsim.cli.common import (
     write,
     writing,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.mapper.effort import Effort
@@ -173,7 +174,8 @@ def run(
 ) -> int:
     """Run a workload on an architecture under one or more dataflows, or under a mapping.
 
-    WORKLOAD is a name of `accelsim list` or a YAML file.  One row per layer and dataflow.
+    WORKLOAD is a name of `accelsim list`, a YAML file, or a file that `accelsim import` reads
+    (.onnx, .prototxt, .csv).  One row per layer and dataflow.
     """
     end_to_end |= fuse_buffers
     choosing = best_of is not None or dataflow == "best"
@@ -218,9 +220,8 @@ def run(
     from tqdm import tqdm
 
     from accelsim.results.simulate import simulate
-    from accelsim.workload.network import load_workload
 
-    network = load_workload(workload)
+    network, own = given_workload(workload)
     network = network.select(layers) if layers else network
     graph = network.network if end_to_end else None
     steps = len(network.layers if graph is None else graph.nodes)
@@ -257,7 +258,7 @@ def run(
             end_to_end=end_to_end,
             fuse_buffers=fuse_buffers,
             data=data,
-            weights=weights,
+            weights=weights if weights is not None or not (end_to_end and computes) else own,
             processes=os.cpu_count() or 1,
             progress=step,
         )

@@ -74,7 +74,7 @@ class Request:
         try:
             text = Objective.parse(text).text.replace(" ", "")
         except InputError as error:
-            raise InputError(error.rule, key=key, got=error.got, choices=error.nearest) from None
+            raise InputError(error.rule, key=key, got=error.got, choices=error.choices) from None
         if tiles not in TILES:
             raise InputError(
                 f"must be one of {', '.join(TILES)}", key="tiles", got=str(tiles), choices=TILES

@@ -315,4 +315,4 @@ def _check_key(machines: Machines, above: str, key: str, value: Any) -> None:
         machines.check_key(key, value)
     except InputError as error:
         place = f"{above}.{key}"
-        raise InputError(error.rule, key=place, got=error.got, choices=error.nearest) from None
+        raise InputError(error.rule, key=place, got=error.got, choices=error.choices) from None

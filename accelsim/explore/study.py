@@ -253,7 +253,7 @@ def placed(error: InputError, source: YamlSource | None) -> InputError:
         column=column,
         key=error.key,
         got=error.got,
-        choices=error.nearest,
+        choices=error.choices,
     )
 
 

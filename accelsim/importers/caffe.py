@@ -4,17 +4,22 @@ the first syntax (``layers { layer {``).
 Fields as in BVLC Caffe's caffe.proto.  What only training has (loss layers' labels, accuracy,
 fillers, learning rates, layers of phase TRAIN) is left out and said in the notes.
 
-Each layer is brought to the present syntax first (``_modern``), so that converters know one.  Blobs
-are Caffe's names of tensors; layers stand in the order they run.
+Each layer is brought to the present syntax first (``_modern``), so that converters
+(``caffe_layers``) know one.  Blobs are Caffe's names of tensors; layers stand in the order they
+run.  The network is that of phase TEST; data that only training reads say what its images are where
+nothing else does.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 
-from accelsim.base.errors import InputError
+from accelsim.base.errors import InputError, nearest
+from accelsim.importers.caffe_fields import At, CaffeLayer, whole_field
+from accelsim.importers.caffe_layers import LAYERS
 from accelsim.importers.network_builder import (
     Imported,
     NetworkBuilder,
@@ -26,46 +31,32 @@ from accelsim.importers.text_format import Message, Word, parse
 from accelsim.workload.operators.operator import Shape
 
 MAX_BYTES = 5_000_000
+_LOSSES = re.compile(r"Accuracy$|Loss(OHEM)?$|Loss$")
 
 # Names of the 2014 and the first syntax to the present ones.
+# Types of the second syntax are words in capitals, SOFTMAX_LOSS; of the first, and of a few files
+# between, other names of their own.
 _OLD_TYPES = {
-    "bn": "BatchNorm",
-    "concat": "Concat",
     "conv": "Convolution",
-    "convolution": "Convolution",
-    "data": "Data",
-    "deconvolution": "Deconvolution",
-    "dropout": "Dropout",
-    "eltwise": "Eltwise",
-    "flatten": "Flatten",
-    "hdf5_data": "HDF5Data",
-    "image_data": "ImageData",
-    "inner_product": "InnerProduct",
-    "innerproduct": "InnerProduct",
-    "lrn": "LRN",
     "pool": "Pooling",
-    "pooling": "Pooling",
-    "relu": "ReLU",
-    "sigmoid": "Sigmoid",
-    "softmax": "Softmax",
     "softmax_loss": "SoftmaxWithLoss",
-    "split": "Split",
-    "tanh": "TanH",
+    "silence": "Silence",
     "accuracy": "Accuracy",
-    "dummy_data": "DummyData",
-    "memory_data": "MemoryData",
-    "elu": "ELU",
+} | {
+    name: kind
+    for kind in (
+        *LAYERS,
+        *("Data", "HDF5Data", "ImageData", "DummyData", "MemoryData", "WindowData", "HDF5Output"),
+        *("EuclideanLoss", "HingeLoss", "InfogainLoss", "SigmoidCrossEntropyLoss", "ArgMax", "MVN"),
+        *("MultinomialLogisticLoss", "ContrastiveLoss", "Im2col", "Threshold"),
+    )
+    for name in (kind.lower(), re.sub(r"(?<=[a-z5])(?=[A-Z])", "_", kind).lower())
 }
-_SOURCES = ("Data", "ImageData", "HDF5Data", "MemoryData", "DummyData", "WindowData", "Input")
-_WITH_LABELS = (
-    "Accuracy",
-    "EuclideanLoss",
-    "HingeLoss",
-    "SigmoidCrossEntropyLoss",
-    "InfogainLoss",
-    "MultinomialLogisticLoss",
-    "ContrastiveLoss",
+_SOURCES = (
+    *("Data", "ImageData", "HDF5Data", "MemoryData", "DummyData", "WindowData", "Input"),
+    *("AnnotatedData", "ImageSegData", "VideoData"),
 )
+_TRAINING = ("Silence", "HDF5Output", "DetectionEvaluate", "BoxAnnotatorOHEM")
 # The first syntax has every layer's parameters in one message.
 _FIRST = {
     "Convolution": (
@@ -81,42 +72,67 @@ _FIRST = {
 _RENAMED = {"kernelsize": "kernel_size", "biasterm": "bias_term"}
 
 
-def import_caffe(file: str | os.PathLike[str], input_shape: Shape | None = None) -> Imported:
+def import_caffe(
+    file: str | os.PathLike[str],
+    input_shape: Shape | None = None,
+    skip: Collection[str] = (),
+) -> Imported:
     """A prototxt as a workload; ``input_shape``, the batch left out, is for a file that reads a
-    database and states none.
+    database and states none.  ``skip`` are types of layers that are left out, with all that reads
+    what they make.
 
     Raises InputError with the place for what is wrong, UnsupportedError for layers there is no
     operator for.
     """
     net = parse(read_text(file, MAX_BYTES), file)
-    return _Importing(net, file, input_shape).run()
+    return _CaffeImport(net, file, input_shape, frozenset(skip)).run()
 
 
-class _Importing:
+class _CaffeImport:
+    """A walk over the layers.  ``blobs`` has the tensor of every blob there is, ``missing`` the
+    reason of each that a layer makes and that cannot be had, ``labels`` those of training's labels.
+    """
+
     def __init__(
-        self, net: Message, file: str | os.PathLike[str], input_shape: Shape | None
+        self,
+        net: Message,
+        file: str | os.PathLike[str],
+        input_shape: Shape | None,
+        skip: frozenset[str],
     ) -> None:
         names = net.all("name")
-        self.net, self.file, self.shape = net, file, input_shape
+        self.net, self.file, self.shape, self.skip = net, file, input_shape, skip
+        self.cut: dict[str, str] = {}
+        self.behind: dict[str, int] = {}
         self.builder = NetworkBuilder(
             str(names[-1]) if names and isinstance(names[-1], str) else stem(file), file
         )
         self.blobs: dict[str, str] = {}
         self.unsupported: list[tuple[str, str]] = []
         self.lost: set[str] = set()
+        self.missing: dict[str, str] = {}
         self.labels: set[str] = set()
+        self.batches: dict[str, int] = {}
+        self.shared: dict[str, tuple[str, str]] = {}
+        self.halves: set[str] = set()
 
     def run(self) -> Imported:
         layers = [self._modern(m) for key in ("layer", "layers") for m in self.net.messages(key)]
         if not layers:
+            solver = any(key in self.net.names for key in ("net", "train_net", "base_lr"))
             raise InputError(
-                "must have layers (layer { ... })",
+                "is a solver's file: the network is in the file that its net names"
+                if solver
+                else "must have layers (layer { ... })",
                 file=self.file,
                 line=1,
                 column=1,
                 got=", ".join(self.net.names[:5]) or "nothing",
             )
         self._declared_inputs()
+        layers = self._of_testing(layers)
+        self.readers = Counter(b for layer in layers for b in map(str, layer.all("bottom")))
+        self.made = {t for layer in layers for t in map(str, layer.all("top"))}
         for layer in layers:
             self._layer(layer)
         if self.unsupported:
@@ -125,56 +141,118 @@ class _Importing:
             raise InputError(
                 "must have a layer besides its inputs", file=self.file, line=1, column=1
             )
+        for label, number in self.behind.items():
+            rest = f", and {number} layers that read it," if number else ""
+            self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
+        for batch in sorted({n for n in self.batches.values() if n > 1}):
+            self.builder.notes.append(f"the file's batch of {batch} is left out: --batch {batch}")
         return self.builder.done(f"imported from {os.path.basename(os.fspath(self.file))} (Caffe)")
+
+    # Which layers there are -----------------------------------------------------------------------
+
+    def _of_testing(self, layers: list[Message]) -> list[Message]:
+        """The layers that testing has, and data layers of training alone for what nothing else
+        makes.
+        """
+        tested = [layer for layer in layers if _in_testing(layer)]
+        made = {*self.blobs, *(t for layer in tested for t in map(str, layer.all("top")))}
+        kept = []
+        for layer in layers:
+            kind, name = str(layer.all("type")[-1]), _name_of(layer)
+            tops = [str(v) for v in layer.all("top")]
+            if _in_testing(layer):
+                kept.append(layer)
+            elif kind in _SOURCES and tops and tops[0] not in made:
+                made |= set(tops)
+                kept.append(layer)
+                self.builder.notes.append(f"{name} ({kind}) is of training: its images are taken")
+            else:
+                self.builder.notes.append(f"{name} ({kind}) left out: only training has it")
+        return kept
 
     # Shapes of inputs -----------------------------------------------------------------------------
 
     def _declared_inputs(self) -> None:
         names = [str(v) for v in self.net.all("input")]
-        dims = [_whole(v, "input_dim", self._at(self.net)) for v in self.net.all("input_dim")]
-        shapes = [
-            [_whole(v, "dim", self._at(m)) for v in m.all("dim")]
-            for m in self.net.messages("input_shape")
-        ]
+        dims = [whole_field(v, "input_dim", self._at(self.net)) for v in self.net.all("input_dim")]
+        shapes = [self._dims(m) for m in self.net.messages("input_shape")]
         shapes = shapes or [dims[i : i + 4] for i in range(0, len(dims), 4)]
         for i, name in enumerate(names):
-            shape = shapes[i] if i < len(shapes) else None
-            self._input(name, shape[1:] if shape else None, self.net)
+            self._input(name, shapes[i] if i < len(shapes) else None, self.net)
+
+    def _dims(self, shape: Message) -> list[int]:
+        return [whole_field(v, "dim", self._at(shape)) for v in shape.all("dim")]
 
     def _input(self, blob: str, shape: Sequence[int] | None, where: Message) -> None:
-        sizes = tuple(shape or self.shape or ())
+        """An input of a shape that begins with the batch, or of the one that was asked for."""
+        sizes = tuple((shape or ())[1:] or self.shape or ())
         if not sizes or any(n < 1 for n in sizes):
             raise self._error(
                 f"input {blob} has no shape here; give one (--input 3x227x227)", where
             )
+        if shape:
+            self.batches[blob] = shape[0]
         self.blobs[blob] = self.builder.input(blob, sizes)
 
     def _source(self, layer: Message, name: str, kind: str, tops: list[str]) -> None:
-        if kind == "Input":
-            shapes = layer.message("input_param").messages("shape")
+        """The inputs that a data layer is: all of an Input's and of a DummyData's tops, else the
+        first, the others being labels.
+        """
+        if kind in ("Input", "DummyData"):
+            given = layer.message("input_param" if kind == "Input" else "dummy_data_param")
+            shapes = [self._dims(m) for m in given.messages("shape")]
+            if not shapes and kind == "DummyData":
+                sides = [given.all(key) for key in ("num", "channels", "height", "width")]
+                each = zip(*sides, strict=False)
+                shapes = [[whole_field(v, "num", self._at(layer)) for v in four] for four in each]
             for i, top in enumerate(tops):
-                dims = (
-                    [
-                        _whole(v, "dim", self._at(layer))
-                        for v in shapes[min(i, len(shapes) - 1)].all("dim")
-                    ]
-                    if shapes
-                    else None
-                )
-                self._input(top, dims[1:] if dims else None, layer)
+                self._input(top, shapes[min(i, len(shapes) - 1)] if shapes else None, layer)
             return
         if tops:
-            crop = layer.message("transform_param").all("crop_size") or layer.message(
-                "data_param"
-            ).all("crop_size")
-            side = _whole(crop[-1], "crop_size", self._at(layer)) if crop else 0
-            self._input(tops[0], self.shape or ((3, side, side) if side else None), layer)
-            if side and not self.shape:
-                self.builder.notes.append(
-                    f"{name}: images of {kind} taken to have 3 channels of {side}x{side}"
-                    " (crop_size)"
-                )
+            stated, how = self._stated_shape(layer, kind)
+            shape = [1, *self.shape] if self.shape else stated
+            self._input(tops[0], shape, layer)
+            if how and not self.shape:
+                self.builder.notes.append(f"{name}: {how}")
             self.labels |= set(tops[1:])
+
+    def _stated_shape(self, layer: Message, kind: str) -> tuple[list[int] | None, str]:
+        """The shape that a data layer says its images have, the batch first, and what was taken to
+        be so.
+        """
+
+        def number(group: str, key: str) -> int:
+            values = layer.message(group).all(key)
+            return whole_field(values[-1], key, self._at(layer)) if values else 0
+
+        if kind == "MemoryData":
+            keys = ("batch_size", "channels", "height", "width")
+            four = [number("memory_data_param", key) for key in keys]
+            return (four if all(four) else None), ""
+        own = {"ImageData": "image_data_param", "WindowData": "window_data_param"}
+        group = own.get(kind, "data_param")
+        transform = layer.message("transform_param")
+        side = number("transform_param", "crop_size") or number(group, "crop_size")
+        height, width = side, side
+        source = "crop_size"
+        if not side and kind == "ImageData":
+            height, width = number(group, "new_height"), number(group, "new_width")
+            source = "new_height, new_width"
+        if not (height and width) and (resize := transform.messages("resize_param")):
+            sizes = [resize[-1].all(key) for key in ("height", "width")]
+            if all(sizes):
+                height, width = (whole_field(v[-1], "height", self._at(layer)) for v in sizes)
+                source = "resize_param"
+        if not (height and width):
+            return None, ""
+        means = len(transform.all("mean_value"))
+        gray = transform.all("force_gray")[-1:] == [True]
+        gray = gray or layer.message(group).all("is_color")[-1:] == [False]
+        channels = 1 if gray else means if means > 1 else 3
+        taken = "" if gray or means > 1 else ", taken to have 3 channels"
+        return [1, channels, height, width], (
+            f"images of {kind} of {height}x{width} ({source}){taken}"
+        )
 
     # Layers ---------------------------------------------------------------------------------------
 
@@ -185,7 +263,7 @@ class _Importing:
         if inner:
             modern.fields += inner[-1].fields
         kind = next((v for v in reversed(modern.all("type")) if isinstance(v, str)), "")
-        if isinstance(kind, Word) or inner:
+        if isinstance(kind, Word) or inner or kind.isupper():
             kind = _OLD_TYPES.get(kind.lower(), kind)
         modern.fields = [f for f in modern.fields if f[0] != "type"] + [
             ("type", kind, (layer.line, layer.column))
@@ -203,367 +281,105 @@ class _Importing:
         return modern
 
     def _layer(self, layer: Message) -> None:
-        kind, name = str(layer.all("type")[-1]), str((layer.all("name") or ["layer"])[-1])
+        kind, name = str(layer.all("type")[-1]), _name_of(layer)
         tops, bottoms = [str(v) for v in layer.all("top")], [str(v) for v in layer.all("bottom")]
-        if any(
-            "TRAIN" in [str(v) for v in rule.all("phase")] for rule in layer.messages("include")
-        ) or any(
-            "TEST" in [str(v) for v in rule.all("phase")] for rule in layer.messages("exclude")
-        ):
-            self.builder.notes.append(f"{name} ({kind}) left out: only training has it")
-            return
-        if kind in _SOURCES:
+        if kind in _SOURCES or (kind == "Python" and not bottoms and tops):
             self._source(layer, name, kind, tops)
             return
-        if kind in _WITH_LABELS or kind == "Silence":
-            self.builder.notes.append(
-                f"{name} ({kind}) left out: it needs labels"
-                if kind != "Silence"
-                else f"{name} (Silence) left out"
-            )
-            self.labels |= set(tops)
-            return
-        if kind == "SoftmaxWithLoss":
+        if kind.startswith("SoftmaxWithLoss"):
             kind, bottoms = "Softmax", bottoms[:1]
             self.builder.notes.append(f"{name}: softmax without the loss")
+        if _LOSSES.search(kind) or kind in _TRAINING or any(b in self.labels for b in bottoms):
+            why = "" if kind == "Silence" else ": it needs labels"
+            self.builder.notes.append(f"{name} ({kind}) left out{why}")
+            self.labels |= set(tops)
+            return
+        if label := next((self.cut[b] for b in bottoms if b in self.cut), None):
+            self.behind[label] += 1
+            self.cut |= dict.fromkeys(tops, label)
+            return
+        if kind in self.skip:
+            label = f"{name} ({kind})"
+            self.behind[label] = 0
+            self.cut |= dict.fromkeys(tops, label)
+            return
         if any(b in self.lost for b in bottoms):
             self.lost |= set(tops)
             return
         self._check_made(bottoms, name, layer)
-        convert = _LAYERS.get(kind)
+        alone = all(b in tops or self.readers[b] == 1 for b in bottoms)
+        xs = [self.blobs.get(b, "") for b in bottoms]
+        call = CaffeLayer(
+            self.builder, name, kind, layer, self.file, xs, tops, alone, self.shared, self.halves
+        )
         try:
-            if convert is None or not bottoms:
-                raise ValueError(
-                    f"there is no operator for {kind}" if bottoms else f"{kind} reads nothing"
-                )
-            tensor = convert(self, name, layer, [self.blobs[b] for b in bottoms])
+            tensors = self._converted(call, bottoms)
         except InputError:
             raise
         except ValueError as error:
             self.unsupported.append((f"{name} ({kind}, line {layer.line})", str(error)))
             self.lost |= set(tops)
             return
-        for top in tops:
+        for top, tensor in zip(tops, tensors, strict=False):
             self.blobs[top] = tensor
+            self.missing.pop(top, None)
+        for top in tops[len(tensors) :]:
+            self.blobs.pop(top, None)
+            self.missing[top] = f"what {name} ({kind}) makes besides its first top"
+
+    def _converted(self, call: CaffeLayer, bottoms: Sequence[str]) -> list[str]:
+        """The tensors of a layer's tops.  Raises ValueError with the reason if there are none."""
+        for blob in bottoms:
+            if blob in self.missing:
+                raise ValueError(f"{blob}, {self.missing[blob]}, cannot be imported")
+        convert = LAYERS.get(call.kind)
+        if convert is None:
+            close = nearest(call.kind, LAYERS)
+            near = f"; nearest: {', '.join(close)}" if close else ""
+            raise ValueError(f"there is no operator for {call.kind}{near}")
+        if not bottoms:
+            raise ValueError(f"{call.kind} reads nothing")
+        return convert(call)
 
     def _check_made(self, bottoms: Sequence[str], name: str, layer: Message) -> None:
         for blob in bottoms:
-            if blob in self.blobs:
+            if blob in self.blobs or blob in self.missing:
                 continue
-            later = any(
-                blob in map(str, m.all("top"))
-                for key in ("layer", "layers")
-                for m in self.net.messages(key)
-            )
             rule = (
                 f"{name} reads {blob} before any layer makes it (a circle, or a wrong order)"
-                if later
+                if blob in self.made
                 else f"{name}: no layer makes {blob}"
             )
             raise self._error(rule, layer)
 
-    def _at(self, message: Message) -> tuple[str | os.PathLike[str], int, int]:
+    def _at(self, message: Message) -> At:
         return self.file, message.line, message.column
 
     def _error(self, rule: str, message: Message) -> InputError:
         return InputError(rule, file=self.file, line=message.line, column=message.column)
 
 
-At = tuple[str | os.PathLike[str], int, int]
+def _name_of(layer: Message) -> str:
+    return str((layer.all("name") or ["layer"])[-1])
 
 
-def _whole(value: Any, key: str, at: At) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise InputError(
-            f"{key} must be a whole number",
-            file=at[0],
-            line=at[1],
-            column=at[2],
-            got=str(value)[:40],
-        )
-    return value
-
-
-class _Fields:
-    """A layer's parameters.  What is not asked for is refused, unless it only concerns training or
-    how Caffe computes.
+def _in_testing(layer: Message) -> bool:
+    """Whether a network of phase TEST, level 0 and no stages has a layer, by caffe.proto's rules:
+    one of the ``include`` holds, or none of the ``exclude``.
     """
 
-    IGNORED = (
-        "weight_filler",
-        "bias_filler",
-        "engine",
-        "moving_average_fraction",
-        "use_global_stats",
-        "filler",
-        "force_nd_im2col",
-        "in_place",
-    )
+    def holds(rule: Message) -> bool:
+        def least(key: str) -> list[int]:
+            return [v for v in rule.all(key) if isinstance(v, int) and not isinstance(v, bool)]
 
-    def __init__(self, importing: _Importing, layer: Message, group: str) -> None:
-        self.at, self.message, self.asked = (
-            importing._at(layer),
-            layer.message(group),
-            set(self.IGNORED),
+        phases = [str(v) for v in rule.all("phase")][-1:]
+        return (
+            phases in ([], ["TEST"], ["1"])
+            and max(least("min_level"), default=0) <= 0
+            and min(least("max_level"), default=0) >= 0
+            and not rule.all("stage")
         )
 
-    def whole(self, key: str, default: int) -> int:
-        self.asked.add(key)
-        values = self.message.all(key)
-        return _whole(values[-1], key, self.at) if values else default
-
-    def axis(self, default: int) -> int:
-        """The field ``axis``, counted after the batch."""
-        axis = self.whole("axis", default)
-        if axis < 1:
-            raise ValueError("axis must not be the batch")
-        return axis - 1
-
-    def real(self, key: str, default: float) -> float:
-        self.asked.add(key)
-        values = self.message.all(key)
-        if not values:
-            return default
-        if isinstance(values[-1], bool) or not isinstance(values[-1], (int, float)):
-            raise InputError(
-                f"{key} must be a number",
-                file=self.at[0],
-                line=self.at[1],
-                column=self.at[2],
-                got=str(values[-1])[:40],
-            )
-        return float(values[-1])
-
-    def flag(self, key: str, default: bool) -> bool:
-        self.asked.add(key)
-        values = self.message.all(key)
-        return bool(values[-1]) if values else default
-
-    def word(self, key: str, default: str) -> str:
-        self.asked.add(key)
-        values = self.message.all(key)
-        return str(values[-1]) if values else default
-
-    def pair(self, key: str, sides: tuple[str, str], default: int) -> list[int]:
-        """[vertical, horizontal] of ``key`` (one or two of it) or of its two sides."""
-        self.asked |= {key, *sides}
-        both = [_whole(v, key, self.at) for v in self.message.all(key)] or [default]
-        if len(both) > 2:
-            raise ValueError(
-                f"{key} has {len(both)} numbers, only maps of two dimensions can be imported"
-            )
-        return [
-            self.whole(side, value) for side, value in zip(sides, (both[0], both[-1]), strict=True)
-        ]
-
-    def finish(self) -> None:
-        if left := [k for k in self.message.names if k not in self.asked]:
-            raise ValueError(f"there is no counterpart for {', '.join(left)}")
-
-
-def _kernel(given: _Fields) -> dict[str, Any]:
-    r, s = given.pair("kernel_size", ("kernel_h", "kernel_w"), 0)
-    stride = given.pair("stride", ("stride_h", "stride_w"), 1)
-    pads = given.pair("pad", ("pad_h", "pad_w"), 0)
-    if not r or not s:
-        raise ValueError("kernel_size must be given")
-    return {"R": r, "S": s if s != r else None, "stride": _one(stride), "padding": _one(pads)}
-
-
-def _one(values: list[int]) -> Any:
-    return values[0] if values[0] == values[1] else values
-
-
-def _convolution(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "convolution_param")
-    m, groups, bias = (
-        given.whole("num_output", 0),
-        given.whole("group", 1),
-        given.flag("bias_term", True),
-    )
-    fields = _kernel(given) | {"dilation": given.whole("dilation", 1), "bias": bias}
-    deconvolution = str(layer.all("type")[-1]) == "Deconvolution"
-    given.whole("axis", 1)
-    given.finish()
-    if not groups or m % groups or not m:
-        raise ValueError(f"group must divide num_output, got {groups} and {m}")
-    channels = importing.builder.shapes[xs[0]][0]
-    if not deconvolution and groups == channels and groups > 1:
-        return importing.builder.add(
-            "depthwise", name, xs, M=m // groups if m != groups else None, **_plain(fields)
-        )
-    kind = "conv_transpose" if deconvolution else "conv2d"
-    return importing.builder.add(
-        kind, name, xs, M=m // groups, groups=groups if groups > 1 else None, **_plain(fields)
-    )
-
-
-def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what is the default."""
-    default = {"stride": 1, "padding": 0, "dilation": 1, "bias": False}
-    return {
-        k: v for k, v in fields.items() if v is not None and (k not in default or v != default[k])
-    }
-
-
-def _inner_product(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "inner_product_param")
-    m, bias, axis = (
-        given.whole("num_output", 0),
-        given.flag("bias_term", True),
-        given.whole("axis", 1),
-    )
-    given.flag("transpose", False)
-    given.finish()
-    if axis != 1:
-        raise ValueError(f"axis must be 1, got {axis}")
-    return importing.builder.add("linear", name, xs, M=m, bias=bias or None)
-
-
-def _pooling(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "pooling_param")
-    pool = given.word("pool", "MAX")
-    pool = {"0": "MAX", "1": "AVE", "2": "STOCHASTIC"}.get(pool, pool)
-    whole, rounding = given.flag("global_pooling", False), given.word("round_mode", "CEIL")
-    fields = {} if whole else _kernel(given)
-    given.finish()
-    kind = {"MAX": "max_pool", "AVE": "average_pool", "STOCHASTIC": "stochastic_pool"}.get(pool)
-    if kind is None or (whole and kind == "stochastic_pool"):
-        raise ValueError(f"there is no operator for pool {pool}")
-    if whole:
-        return importing.builder.add(f"global_{kind}", name, xs)
-    ceil = True if rounding in ("CEIL", "0") else None
-    extra: dict[str, Any] = (
-        {"count_padding": True} if kind == "average_pool" and fields["padding"] else {}
-    )
-    extra |= {"expected": True} if kind == "stochastic_pool" else {}
-    return importing.builder.add(
-        kind,
-        name,
-        xs,
-        ceil=ceil,
-        **({k: v for k, v in fields.items() if k != "padding" or v} | extra),
-    )
-
-
-def _lrn(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "lrn_param")
-    size, region = given.whole("local_size", 5), given.word("norm_region", "ACROSS_CHANNELS")
-    alpha, beta, k = given.real("alpha", 1.0), given.real("beta", 0.75), given.real("k", 1.0)
-    given.finish()
-    if region not in ("ACROSS_CHANNELS", "0"):
-        raise ValueError(f"there is no operator for norm_region {region}")
-    return importing.builder.add(
-        "local_response_norm", name, xs, size=size, alpha=alpha / max(size, 1), beta=beta, k=k
-    )
-
-
-def _relu(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "relu_param")
-    slope = given.real("negative_slope", 0.0)
-    given.finish()
-    return (
-        importing.builder.add("leaky_relu", name, xs, alpha=slope)
-        if slope
-        else importing.builder.add("relu", name, xs)
-    )
-
-
-def _simple(kind: str) -> Callable[[_Importing, str, Message, list[str]], str]:
-    def convert(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-        return importing.builder.add(kind, name, xs)
-
-    return convert
-
-
-def _elu(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "elu_param")
-    alpha = given.real("alpha", 1.0)
-    given.finish()
-    return importing.builder.add("elu", name, xs, alpha=alpha)
-
-
-def _softmax(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "softmax_param")
-    axis = given.axis(1)
-    given.finish()
-    return importing.builder.add("softmax", name, xs, axis=axis)
-
-
-def _dropout(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "dropout_param")
-    rate = given.real("dropout_ratio", 0.5)
-    given.finish()
-    return importing.builder.add("dropout", name, xs, rate=rate)
-
-
-def _concat(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "concat_param")
-    axis = given.axis(given.whole("concat_dim", 1))
-    given.finish()
-    return importing.builder.add("concat", name, xs, axis=axis or None)
-
-
-def _eltwise(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "eltwise_param")
-    operation = given.word("operation", "SUM")
-    given.flag("stable_prod_grad", True)
-    given.asked.add("coeff")
-    coefficients = [
-        float(v) if isinstance(v, (int, float)) else 0.0 for v in given.message.all("coeff")
-    ]
-    given.finish()
-    if operation in ("SUM", "1") and all(c == 1 for c in coefficients):
-        return importing.builder.add("add", name, xs)
-    if operation in ("SUM", "1") and coefficients == [1.0, -1.0]:
-        return importing.builder.add("subtract", name, xs)
-    if operation in ("PROD", "0") and len(xs) == 2:
-        return importing.builder.add("multiply", name, xs)
-    raise ValueError(
-        f"there is no operator for operation {operation} of {len(xs)} with coeff {coefficients}"
-    )
-
-
-def _batch_norm(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "batch_norm_param")
-    epsilon = given.real("eps", 1e-5)
-    given.finish()
-    return importing.builder.add("batch_norm", name, xs, epsilon=epsilon)
-
-
-def _scale(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    given = _Fields(importing, layer, "scale_param")
-    given.flag("bias_term", False)
-    axis = given.whole("axis", 1)
-    given.finish()
-    before = next((e for e in importing.builder.entries if e["name"] == xs[0]), None)
-    if before is None or before["type"] != "batch_norm" or axis != 1 or len(xs) != 1:
-        raise ValueError("a Scale must follow a BatchNorm, of which it is the second half")
-    importing.builder.notes.append(f"{name} (Scale) is the scale and shift of {xs[0]}")
-    return xs[0]
-
-
-def _split(importing: _Importing, name: str, layer: Message, xs: list[str]) -> str:
-    return xs[0]
-
-
-_LAYERS: dict[str, Callable[[_Importing, str, Message, list[str]], str]] = {
-    "Convolution": _convolution,
-    "Deconvolution": _convolution,
-    "InnerProduct": _inner_product,
-    "Pooling": _pooling,
-    "LRN": _lrn,
-    "ReLU": _relu,
-    "ELU": _elu,
-    "Sigmoid": _simple("sigmoid"),
-    "TanH": _simple("tanh"),
-    "AbsVal": _simple("abs"),
-    "Flatten": _simple("flatten"),
-    "Softmax": _softmax,
-    "Dropout": _dropout,
-    "Concat": _concat,
-    "Eltwise": _eltwise,
-    "BatchNorm": _batch_norm,
-    "Scale": _scale,
-    "Split": _split,
-}
+    if included := layer.messages("include"):
+        return any(map(holds, included))
+    return not any(map(holds, layer.messages("exclude")))

@@ -24,6 +24,7 @@ from accelsim.workload.network import Workload
 from accelsim.workload.operators.operator import Operator, Shape
 
 MAX_IMPORTED = 10_000
+MAX_NAME = 100  # of a layer or a node in a file
 
 
 class UnsupportedError(InputError):
@@ -60,11 +61,12 @@ class UniqueNames:
 
     def like(self, name: str) -> str:
         """``name`` without what a file's names may not have, with a number after it if taken."""
-        base = clean(name)[:80] or self.otherwise
+        base = clean(name) or self.otherwise
         unused = base
         while unused in self.taken:
             self.numbers[base] = self.numbers.get(base, 1) + 1
-            unused = f"{base}_{self.numbers[base]}"
+            ending = f"_{self.numbers[base]}"
+            unused = base[: MAX_NAME - len(ending)] + ending
         self.taken.add(unused)
         return unused
 
@@ -76,12 +78,15 @@ class NetworkBuilder:
 
     def __init__(self, name: str, file: str | os.PathLike[str]) -> None:
         self.name, self.file = clean(name) or "network", file
+        self.batch = 1
         self.inputs: dict[str, Shape] = {}
         self.entries: list[dict[str, Any]] = []
         self.shapes: dict[str, Shape] = {}
         self.weights: dict[str, Array] = {}
         self.notes: list[str] = []
         self.names = UniqueNames("node")
+        # Of each array in the file, the nodes that have it, under which name and laid out how.
+        self.users: dict[str, list[tuple[str, str, Array]]] = {}
 
     def input(self, name: str, shape: Shape) -> str:
         """An input of the network; its tensor's name."""
@@ -95,10 +100,12 @@ class NetworkBuilder:
         name: str,
         inputs: Sequence[str],
         weights: Mapping[str, Array] | None = None,
+        origins: Mapping[str, str] | None = None,
         **fields: Any,
     ) -> str:
-        """A node that reads tensors; its tensor's name.  Raises ValueError if the operator cannot
-        take them.
+        """A node that reads tensors; its tensor's name.  ``weights`` that are ``absent`` have a
+        shape and no words; ``origins`` are their names in the file: an array that another node has
+        in the same way is shared with it.  Raises ValueError if the operator cannot take them.
         """
         if len(self.entries) >= MAX_IMPORTED:
             raise InputError(f"must have at most {MAX_IMPORTED} nodes", file=self.file)
@@ -110,27 +117,74 @@ class NetworkBuilder:
             if weights is not None and key in weights and weights[key].shape != wanted:
                 raise ValueError(f"{key} must have shape {wanted}, got {weights[key].shape}")
         own = self.names.like(name)
+        if share := self._shared(own, weights or {}, origins or {}):
+            one = set(share.values()) if share.keys() == op.parameters(*shapes).keys() else set()
+            entry["share"] = one.pop() if len(one) == 1 else share
         given = {"inputs": list(inputs)} if inputs and [*inputs] != [self._last()] else {}
         self.entries.append({"name": own} | entry | given)
         self.shapes[own] = shape
         for key, value in (weights or {}).items():
-            self.weights[f"{own}.{key}"] = value
+            if key not in share and not is_absent(value):
+                self.weights[f"{own}.{key}"] = value
         return own
+
+    def _shared(
+        self, own: str, weights: Mapping[str, Array], origins: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The node that has each of a new node's arrays already."""
+        share: dict[str, str] = {}
+        for key, origin in origins.items():
+            users = self.users.setdefault(origin, [])
+            for node, theirs, array in users:
+                if theirs == key and _same(array, weights[key]):
+                    share[key] = node
+                    break
+            else:
+                if users:
+                    first = f"{users[0][0]}.{users[0][1]}"
+                    self.notes.append(
+                        f"{own}.{key} is {first} ({origin}) laid out otherwise: counted twice"
+                    )
+                users.append((own, key, weights[key]))
+        return share
+
+    def rename_last(self, name: str) -> str:
+        """The node just added, which nobody reads yet, by another name; the name it has then."""
+        old, entry = str(self.entries[-1]["name"]), self.entries[-1]
+        self.names.taken.discard(old)
+        own = entry["name"] = self.names.like(name)
+        self.shapes[own] = self.shapes.pop(old)
+        for key in [key for key in self.weights if key.startswith(f"{old}.")]:
+            self.weights[own + key[len(old) :]] = self.weights.pop(key)
+        for users in self.users.values():
+            users[:] = [(own if node == old else node, key, array) for node, key, array in users]
+        return own
+
+    def added_last(self, kind: str, name: str) -> str | None:
+        """What the node just added reads, if it is called so and is of this type."""
+        entry = self.entries[-1] if self.entries else {}
+        if (entry.get("name"), entry.get("type")) != (name, kind):
+            return None
+        if "inputs" in entry:
+            return str(entry["inputs"][0])
+        before = self.entries[-2]["name"] if len(self.entries) > 1 else next(iter(self.inputs))
+        return str(before)
+
+    def take_back(self) -> None:
+        """The node just added taken away; nobody reads it."""
+        name = self.entries.pop()["name"]
+        self.names.taken.discard(name)
+        del self.shapes[name]
 
     def without_flatten(self, name: str) -> str:
         """What a flatten just added reads, the flatten taken away; ``name`` itself if it is none.
         A linear layer flattens by itself.
         """
-        if (
-            not self.entries
-            or self.entries[-1]["name"] != name
-            or self.entries[-1]["type"] != "flatten"
-        ):
+        source = self.added_last("flatten", name)
+        if source is None:
             return name
-        entry = self.entries.pop()
-        self.names.taken.discard(name)
-        del self.shapes[name]
-        return str(entry["inputs"][0]) if "inputs" in entry else str(self._last())
+        self.take_back()
+        return source
 
     def _last(self) -> str | None:
         return self.entries[-1]["name"] if self.entries else next(iter(self.inputs), None)
@@ -139,6 +193,7 @@ class NetworkBuilder:
         """The workload.  Raises InputError if it is none."""
         data: dict[str, Any] = {"name": self.name, "description": description}
         shapes = {k: list(v) for k, v in self.inputs.items()}
+        data |= {"batch": self.batch} if self.batch > 1 else {}
         data["input"] = shapes["input"] if [*shapes] == ["input"] else shapes
         data["graph"] = self.entries
         if outputs:
@@ -168,9 +223,8 @@ def _operator(kind: str, entry: Mapping[str, Any]) -> Operator:
 
 def clean(name: str) -> str:
     """A name without what a file's names may not have."""
-    return re.sub(r"[\s,]+", "_", "".join(c for c in name if c.isprintable() or c.isspace())).strip(
-        "_"
-    )[:90]
+    shown = "".join(c for c in name[: 2 * MAX_NAME] if c.isprintable() or c.isspace())
+    return re.sub(r"[\s,]+", "_", shown).strip("_")[:MAX_NAME]
 
 
 def stem(file: str | os.PathLike[str]) -> str:
@@ -219,6 +273,34 @@ def read_text(file: str | os.PathLike[str], most: int) -> str:
             column=1,
         )
     return text
+
+
+def absent(shape: Sequence[int]) -> Array:
+    """An array of which only the shape is known: it takes no memory, and its views are absent
+    too.
+    """
+    return np.broadcast_to(np.float32(np.nan), tuple(shape))
+
+
+def is_absent(array: Array) -> bool:
+    """Whether only the shape is known."""
+    return bool(
+        array.dtype == np.float32
+        and array.size
+        and not any(array.strides)
+        and np.isnan(array.item(0))
+    )
+
+
+def _same(a: Array, b: Array) -> bool:
+    if a.shape != b.shape or is_absent(a) != is_absent(b):
+        return False
+    return is_absent(a) or a is b or np.array_equal(a, b)
+
+
+def laid_out(array: Array) -> Array:
+    """The words in a row, in the order of the axes; one word that is everywhere stays one."""
+    return array if array.size and not any(array.strides) else np.ascontiguousarray(array)
 
 
 def finite(array: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from accelsim.importers.network_builder import NetworkBuilder, finite
+from accelsim.importers.network_builder import NetworkBuilder, finite, is_absent
 from accelsim.importers.onnx_constants import MAX_CONSTANT
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.operator import Shape
@@ -35,10 +35,11 @@ Value = Tensor | Array
 
 class OnnxModel(Protocol):
     """What a node needs of its model: the version of its operators, the batch, all values, and how
-    often each is read.
+    often each is read; ``quantized`` gathers the nodes whose scales are left out.
     """
 
     builder: NetworkBuilder
+    quantized: list[str]
     opset: int
     batch: int
     uses: dict[str, int]
@@ -50,6 +51,10 @@ class OnnxModel(Protocol):
 
     def array(self, tensor: Any) -> Array:
         """A TensorProto's words."""
+        ...
+
+    def origin(self, name: str) -> str:
+        """The array of the file that a constant is a view of, by name."""
         ...
 
 
@@ -120,6 +125,7 @@ class Call:
     node: Any
     values: list[Value]
     attributes: Attributes
+    flat: bool = False  # maps of one dimension, which lies along the width
 
     def tensor(self, at: int = 0) -> Tensor:
         """An input that must be an activation."""
@@ -141,16 +147,22 @@ class Call:
             raise ValueError(f"{what} must be a constant, not an activation")
         return value
 
+    def _known(self, at: int, what: str) -> Array:
+        array = self.constant(at, what)
+        if is_absent(array):
+            raise ValueError(f"{what} must be known, and is not in the file")
+        return array
+
     def words(self, at: int, what: str) -> list[int]:
         """A constant of whole numbers."""
-        array = self.constant(at, what)
+        array = self._known(at, what)
         if array.size > 64 or not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"{what} must be a few whole numbers")
         return [int(v) for v in array.ravel()]
 
     def scalar(self, at: int, what: str) -> float:
         """A constant of one number."""
-        array = self.constant(at, what)
+        array = self._known(at, what)
         if array.size != 1:
             raise ValueError(f"{what} must be one number")
         return float(finite(array).reshape(-1)[0])
@@ -161,12 +173,22 @@ class Call:
         inputs: Sequence[Tensor],
         weights: Mapping[str, Array] | None = None,
         name: str = "",
+        places: Mapping[str, int] | None = None,
         **fields: Any,
     ) -> Tensor:
-        """A node, called like the ONNX node's output unless given a name."""
+        """A node, called like the ONNX node's output unless given a name.  ``places`` says which
+        input each of the weights is, where it is no other: those may be shared.
+        """
         own = name or str(self.node.output[0])
         ready = {k: finite(v) for k, v in (weights or {}).items()}
-        added = self.model.builder.add(kind, own, [t.name for t in inputs], ready, **fields)
+        origins = {
+            key: self.model.origin(self.node.input[at])
+            for key, at in (places or {}).items()
+            if key in ready
+        }
+        added = self.model.builder.add(
+            kind, own, [t.name for t in inputs], ready, origins, **fields
+        )
         return Tensor(added, self.model.builder.shapes[added])
 
     def axis(self, axis: int, rank: int) -> int:
@@ -194,10 +216,12 @@ class Call:
                 "a constant must not have more axes than what it meets, or too many words"
             )
         array = array.reshape(array.shape or (1,))
+        at = next((i for i, other in enumerate(self.values) if other is value), None)
         return self.add(
             "parameter",
             [],
             {"value": array},
             name=f"{self.node.output[0]}_constant",
+            places=None if at is None or at >= len(self.node.input) else {"value": at},
             shape=list(array.shape),
         )

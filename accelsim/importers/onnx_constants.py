@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.importers.network_builder import absent, is_absent
 from accelsim.workload.arithmetic import Array
 
 Attributes = Mapping[str, Any]
@@ -29,6 +30,9 @@ VIEWS = (
     "Split",
     "Flatten",
 )  # no new words
+KEPT = ("Cast", "DequantizeLinear")  # the same words as other numbers
+_WORD_BY_WORD = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where")
+_SAME_SHAPE = ("Cast", "DequantizeLinear", "Neg", "Abs", "Sqrt", "Floor", "Ceil")
 
 _CASTS = {
     1: np.float32,
@@ -46,17 +50,35 @@ _CASTS = {
 def fold(
     op: str, xs: Sequence[Array], attributes: Attributes, opset: int, outputs: int
 ) -> list[Array]:
-    """The outputs of a node whose inputs are all known.  Raises ValueError if there would be too
-    many words, or it cannot be.
+    """The outputs of a node whose inputs are all known, or absent where only shapes are.  Raises
+    ValueError if there would be too many words, or it cannot be.
     """
+    if any(map(is_absent, xs)) and op not in VIEWS:
+        return [absent(_shape_of(op, xs, attributes))]
     if op in ("Concat", "Min", "Max", "Cast") and sum(x.size for x in xs) > MAX_CONSTANT:
         raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     with np.errstate(all="ignore"):
         constants = FOLDED[op](list(xs), dict(attributes) | {"_outputs": outputs, "_opset": opset})
     for array in constants:
-        if array.size > MAX_CONSTANT and op not in VIEWS:
+        if array.size > MAX_CONSTANT and op not in (*VIEWS, "ConstantOfShape"):
             raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
     return constants
+
+
+def _shape_of(op: str, xs: Sequence[Array], attributes: Attributes) -> tuple[int, ...]:
+    """The shape a node makes of inputs of which only shapes are known.  Raises ValueError if it
+    takes their words to tell.
+    """
+    shapes = [x.shape for x in xs]
+    if op in _WORD_BY_WORD:
+        return np.broadcast_shapes(*shapes)
+    if op in _SAME_SHAPE:
+        return shapes[0]
+    if op == "Concat":
+        axis = int(attributes.get("axis", 0)) % max(len(shapes[0]), 1)
+        total = sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+    raise ValueError("the words it works with are not in the file")
 
 
 def _bounded(shape: Sequence[int]) -> tuple[int, ...]:
@@ -134,8 +156,12 @@ def _reshape(xs: list[Array], a: Attributes) -> list[Array]:
 
 
 def _constant_of_shape(xs: list[Array], a: Attributes) -> list[Array]:
+    """One word everywhere: it takes no memory, however large, as absent words take none."""
     value = np.asarray(a.get("value", np.zeros(1, np.float32))).reshape(-1)[:1]
-    return [np.broadcast_to(value.reshape(()), _bounded([int(v) for v in xs[0].ravel()])).copy()]
+    shape = [int(v) for v in xs[0].ravel()]
+    if any(n < 0 for n in shape) or len(shape) > 8 or prod(shape) >= 2**31:
+        raise ValueError("a constant may have at most 2^31 words")
+    return [np.broadcast_to(value.reshape(()), shape)]
 
 
 def _range(xs: list[Array], a: Attributes) -> list[Array]:
@@ -184,6 +210,35 @@ def _cast(xs: list[Array], a: Attributes) -> list[Array]:
     return [xs[0].astype(_CASTS[a["to"]])]
 
 
+def _dequantized(xs: list[Array], a: Attributes) -> list[Array]:
+    x, scale = xs[0], np.asarray(xs[1], np.float64)
+    zero = np.asarray(xs[2], np.float64) if len(xs) > 2 and xs[2].size else np.zeros(())
+    if scale.size > 1:
+        if scale.ndim != 1:
+            raise ValueError("scales of blocks cannot be imported")
+        axis = int(a.get("axis", 1)) % max(x.ndim, 1)
+        wide = [-1 if i == axis else 1 for i in range(x.ndim)]
+        scale, zero = scale.reshape(wide), zero.reshape(wide) if zero.size > 1 else zero
+    return [np.asarray((np.asarray(x, np.float64) - zero) * scale, np.float32)]
+
+
+def _trilu(xs: list[Array], a: Attributes) -> list[Array]:
+    k = int(xs[1].reshape(-1)[0]) if len(xs) > 1 and xs[1].size else 0
+    return [np.triu(xs[0], k) if a.get("upper", 1) else np.tril(xs[0], k)]
+
+
+def _tile(xs: list[Array], a: Attributes) -> list[Array]:
+    repeats = [int(v) for v in xs[1].ravel()]
+    _bounded([n * m for n, m in zip(xs[0].shape, repeats, strict=True)])
+    return [np.tile(xs[0], repeats)]
+
+
+def _product(xs: list[Array], a: Attributes) -> list[Array]:
+    if prod(xs[0].shape) * (xs[1].shape[-1] if xs[1].ndim > 1 else 1) > MAX_CONSTANT:
+        raise ValueError(f"a constant may have at most {MAX_CONSTANT} words")
+    return [np.matmul(xs[0], xs[1])]
+
+
 def _unary(function: Callable[[Array], Any]) -> Callable[[list[Array], Attributes], list[Array]]:
     return lambda xs, a: [np.asarray(function(xs[0]))]
 
@@ -216,6 +271,22 @@ FOLDED: dict[str, Callable[[list[Array], Attributes], list[Array]]] = {
     "Mod": _binary(np.mod),
     "Min": _binary(lambda *xs: reduce(np.minimum, xs)),
     "Max": _binary(lambda *xs: reduce(np.maximum, xs)),
+    "GreaterOrEqual": _binary(np.greater_equal),
+    "LessOrEqual": _binary(np.less_equal),
+    "And": _binary(np.logical_and),
+    "Or": _binary(np.logical_or),
+    "Xor": _binary(np.logical_xor),
+    "DequantizeLinear": _dequantized,
+    "Trilu": _trilu,
+    "Tile": _tile,
+    "MatMul": _product,
+    "Exp": _unary(np.exp),
+    "Log": _unary(np.log),
+    "Sin": _unary(np.sin),
+    "Cos": _unary(np.cos),
+    "Reciprocal": _unary(lambda x: 1 / x),
+    "Round": _unary(np.rint),
+    "Sign": _unary(np.sign),
     "Neg": _unary(np.negative),
     "Not": _unary(np.logical_not),
     "Abs": _unary(np.abs),

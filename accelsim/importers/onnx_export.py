@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.errors import InputError
+from accelsim.importers.onnx_weights import STRIPPED
 from accelsim.version import __version__
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.graph.graph import Graph, Node
@@ -77,10 +78,14 @@ def export_onnx(workload: Workload, weights: Mapping[str, Array] | None = None) 
             f"ONNX has no counterpart of {', '.join(writer.missing[:5])}", key=workload.name
         )
     helper = onnx.helper
-    inputs = [helper.make_tensor_value_info(n, 1, ["batch", *s]) for n, s in graph.inputs.items()]
-    inputs += [helper.make_tensor_value_info(n, 1, list(s)) for n, s in writer.open.items()]
+    batch = workload.batch if workload.batch > 1 else "batch"
+    inputs = [helper.make_tensor_value_info(n, 1, [batch, *s]) for n, s in graph.inputs.items()]
+    inputs += [
+        helper.make_tensor_value_info(n, 1, list(s), doc_string=STRIPPED)
+        for n, s in writer.open.items()
+    ]
     outputs = [
-        helper.make_tensor_value_info(n, 1, ["batch", *graph.shapes[n]]) for n in graph.outputs
+        helper.make_tensor_value_info(n, 1, [batch, *graph.shapes[n]]) for n in graph.outputs
     ]
     made = helper.make_graph(writer.nodes, graph.name, inputs, outputs, writer.constants)
     model = helper.make_model(
@@ -100,7 +105,7 @@ class _Writer:
         self.constants: list[Any] = []
         self.open: dict[str, tuple[int, ...]] = {}
         self.missing: list[str] = []
-        self.named: set[str] = set()
+        self.named: dict[str, bool] = {}  # parameters there are, and whether they were turned
 
     def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         from onnx import helper
@@ -114,13 +119,16 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def parameter(self, name: str, transpose: bool = False, times: float = 1.0) -> str:
+    def parameter(self, name: str, transpose: bool = False) -> str:
         if name in self.named:
-            return name
-        self.named.add(name)
+            if self.named[name] == transpose:
+                return name
+            self.named[f"{name}/turned"] = transpose
+            return self.emit("Transpose", [name], f"{name}/turned", perm=[1, 0])
+        self.named[name] = transpose
         shape = self.graph.all_parameters[name]
         if self.weights is not None:
-            value = np.asarray(self.weights[name], np.float32) * np.float32(times)
+            value = np.asarray(self.weights[name], np.float32)
             return self.constant(name, value.T if transpose else value, np.float32)
         self.open[name] = shape[::-1] if transpose else shape
         return name
@@ -155,15 +163,15 @@ class _Writer:
                 self._convolution(node)
             case array.FullyConnected() as op:
                 flat = self.emit("Flatten", xs, f"{out}/flat") if len(shapes[0]) > 1 else xs[0]
-                names = [self.parameter(f"{out}.{key}") for key in op.parameters(*shapes)]
+                names = [self.parameter(node.array(key)) for key in op.parameters(*shapes)]
                 self.emit("Gemm", [flat, *names], out, transB=1)
             case array.Dense() as op:
                 product = f"{out}/product" if op.bias else out
                 self.emit(
-                    "MatMul", [xs[0], self.parameter(f"{out}.weight", transpose=True)], product
+                    "MatMul", [xs[0], self.parameter(node.array("weight"), transpose=True)], product
                 )
                 if op.bias:
-                    self.emit("Add", [product, self.parameter(f"{out}.bias")], out)
+                    self.emit("Add", [product, self.parameter(node.array("bias"))], out)
             case array.Product() as op:
                 for i, turned in enumerate((op.transpose_a, op.transpose_b)):
                     if turned:
@@ -233,7 +241,7 @@ class _Writer:
         xs, out = list(node.inputs), node.name
 
         def parameters(*keys: str) -> list[str]:
-            return [self.parameter(f"{out}.{key}") for key in keys]
+            return [self.parameter(node.array(key)) for key in keys]
 
         match node.op:
             case normalization.LocalResponse() as op if op.size % 2:
@@ -288,7 +296,7 @@ class _Writer:
                 self.emit(reduction, [*xs, axes], out, keepdims=int(op.keep))
             case combine.Parameter():
                 axes = self.constant(f"{out}/batch", [0])
-                self.emit("Unsqueeze", [self.parameter(f"{out}.value"), axes], out)
+                self.emit("Unsqueeze", [self.parameter(node.array("value")), axes], out)
 
     def _moved(self, node: Node) -> None:
         xs, out, shapes = list(node.inputs), node.name, self.graph.input_shapes(node)
@@ -348,12 +356,12 @@ class _Writer:
                 return
             weight = self.constant(
                 f"{node.name}.weight",
-                np.asarray(self.weights[f"{node.name}.weight"])[..., ::-1, ::-1],
+                np.asarray(self.weights[node.array("weight")])[..., ::-1, ::-1],
                 np.float32,
             )
         else:
-            weight = self.parameter(f"{node.name}.weight")
-        names = [weight, *([self.parameter(f"{node.name}.bias")] if op.bias else [])]
+            weight = self.parameter(node.array("weight"))
+        names = [weight, *([self.parameter(node.array("bias"))] if op.bias else [])]
         top, bottom, left, right = p.padding
         attributes: dict[str, Any] = {
             "kernel_shape": [p.R, p.S],

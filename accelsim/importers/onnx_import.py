@@ -2,8 +2,8 @@
 shapes folded.
 
 Operators as onnx.ai/onnx/operators defines them.  The first axis of every tensor is the batch and
-stays first; what moves words across it cannot be imported.  Weights come along, as the file has
-them.
+stays first; what moves words across it cannot be imported.  A batch that the file states is the
+workload's.  Weights come along, as the file has them; an array that several nodes read is one.
 
 The importer holds every ONNX value by name, a ``Tensor`` (a node of the graph to be) or an array,
 and takes the nodes in the model's order, which ONNX requires to be one that runs.  A node all of
@@ -14,7 +14,9 @@ whose inputs are arrays is worked out (``onnx_constants``); any other becomes wh
 from __future__ import annotations
 
 import os
-from math import prod
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,22 +27,32 @@ from accelsim.importers.network_builder import (
     Imported,
     NetworkBuilder,
     UnsupportedError,
+    absent,
+    is_absent,
     read_bytes,
     stem,
 )
 from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
-from accelsim.importers.onnx_constants import FOLDED, MAX_CONSTANTS, VIEWS, fold
+from accelsim.importers.onnx_composed import COMPOSED
+from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
+from accelsim.importers.onnx_weights import MAX_BYTES, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
 
-MAX_BYTES = 2**31 - 1  # protobuf's own limit
 
-
-def import_onnx(file: str | os.PathLike[str], fold_batch_norm: bool = False) -> Imported:
+def import_onnx(
+    file: str | os.PathLike[str],
+    fold_batch_norm: bool = False,
+    dims: Mapping[str, int] | None = None,
+    skip: Collection[str] = (),
+) -> Imported:
     """A model as a workload with weights; ``fold_batch_norm`` into the convolutions before it.
 
-    Raises InputError for a file that is no model (or one with external data, sparse or quantized
-    weights), a circle, or shapes that do not fit; UnsupportedError naming every node there is no
+    ``dims`` fixes dimensions that the model only names, ``skip`` leaves operators out.  Weights
+    that are not in the file, nor beside it, are read as shapes: the workload counts, and has none.
+
+    Raises InputError for a file that is no model (or one with sparse weights, or weights outside
+    its folder), a circle, or shapes that do not fit; UnsupportedError naming every node there is no
     operator for.
     """
     try:
@@ -54,7 +66,7 @@ def import_onnx(file: str | os.PathLike[str], fold_batch_norm: bool = False) -> 
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
-    imported = _OnnxImport(model, file).run()
+    imported = _OnnxImport(model, file, dict(dims or {}), frozenset(skip)).run()
     return _folded(imported, file) if fold_batch_norm else imported
 
 
@@ -86,14 +98,27 @@ def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:
 
 
 class _OnnxImport:
-    def __init__(self, model: Any, file: str | os.PathLike[str]) -> None:
-        self.graph, self.file = model.graph, file
+    """A walk over a model's nodes.  ``values`` has every value there is; ``lost`` those that an
+    unsupported node makes, ``cut`` those that a skipped one makes, and ``missing`` the reason of
+    each that a node makes and we do not.
+    """
+
+    def __init__(
+        self, model: Any, file: str | os.PathLike[str], dims: dict[str, int], skip: frozenset[str]
+    ) -> None:
+        self.model, self.graph, self.file = model, model.graph, file
+        self.dims, self.skip = dims, skip
         self.opset = max(
             (int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1
         )
         self.builder = NetworkBuilder(stem(file), file)
         self.values: dict[str, Value] = {"": np.zeros(0)}
+        self.origins: dict[str, str] = {}
         self.lost: set[str] = set()
+        self.cut: dict[str, str] = {}
+        self.behind: dict[str, int] = {}
+        self.missing: dict[str, str] = {}
+        self.quantized: list[str] = []
         self.unsupported: list[tuple[str, str]] = []
         self.batch = 1
         self.constant_words = 0
@@ -108,6 +133,8 @@ class _OnnxImport:
             raise self.error("is not an ONNX model, or has no nodes")
         if len(nodes) > MAX_IMPORTED:
             raise self.error(f"must have at most {MAX_IMPORTED} nodes, got {len(nodes)}")
+        if not all(isinstance(name, str) for name in self._names()):
+            raise self.error("is not an ONNX model: it has names that are no text")
         if len(self.graph.sparse_initializer):
             raise self.error("sparse initializers cannot be imported")
         for node in nodes:
@@ -117,32 +144,55 @@ class _OnnxImport:
             self.uses[output.name] = self.uses.get(output.name, 0) + 1
         for tensor in self.graph.initializer:
             self.values[tensor.name] = self.array(tensor)
-        for value in self.graph.input:
-            if value.name not in self.values:
-                self.values[value.name] = self.input(value)
-        if not self.builder.inputs:
-            raise self.error("must have an input besides its weights")
+        self._inputs()
         made = {name for node in nodes for name in node.output}
         for node in nodes:
             self.node(node, made)
         if self.unsupported:
             raise UnsupportedError(self.file, self.unsupported)
+        for label, number in self.behind.items():
+            rest = f", and {number} nodes that read it," if number else ""
+            self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
+        if self.quantized:
+            self.builder.notes.append(
+                f"the float network of a quantized one: the scales of {len(self.quantized)} nodes"
+                f" ({self.quantized[0]}, ...) are left out; a run calibrates its own"
+            )
+        self._say_absent()
+        return self.builder.done(
+            f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)", self._outputs()
+        )
+
+    def _names(self) -> Iterator[Any]:
+        """Every name in the model; protobuf gives bytes for one that is no text."""
+        for node in self.graph.node:
+            yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+            yield from (attribute.name for attribute in node.attribute)
+        for value in (*self.graph.input, *self.graph.output, *self.graph.initializer):
+            yield value.name
+        for value in self.graph.input:
+            yield value.doc_string
+            yield from (d.dim_param for d in value.type.tensor_type.shape.dim)
+        for tensor in self.graph.initializer:
+            yield from (text for e in tensor.external_data for text in (e.key, e.value))
+
+    def _outputs(self) -> list[str]:
+        """The tensors that leave the network, unless they are just those that nobody reads."""
         outputs = []
         for output in self.graph.output:
+            if output.name in self.cut:
+                continue
             value = self.values.get(output.name)
             if value is None:
                 raise self.error(f"no node makes the output {output.name or '(without a name)'}")
             if isinstance(value, Tensor) and value.name not in self.builder.inputs:
                 outputs.append(value.name)
-        if not outputs:
+        if not outputs and not self.cut:
             raise self.error("no output depends on an input")
         read = {x for e in self._reads() for x in e}
         implied = [e["name"] for e in self.builder.entries if e["name"] not in read]
         unique = list(dict.fromkeys(outputs))
-        return self.builder.done(
-            f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)",
-            [] if implied == unique else unique,
-        )
+        return [] if implied == unique else unique
 
     def _reads(self) -> list[list[str]]:
         reads, last = [], next(iter(self.builder.inputs))
@@ -151,63 +201,116 @@ class _OnnxImport:
             last = entry["name"]
         return reads
 
+    def _say_absent(self) -> None:
+        gone = [n for n, v in self.values.items() if isinstance(v, np.ndarray) and is_absent(v)]
+        if gone:
+            shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
+            self.builder.notes.append(
+                f"the words of {len(gone)} arrays ({shown}) are not there: they are counted by"
+                " their shapes"
+            )
+
     # Values ---------------------------------------------------------------------------------------
 
     def array(self, tensor: Any) -> Array:
-        from onnx import numpy_helper
-
-        name = tensor.name or "(without a name)"
-        if len(tensor.external_data) or tensor.data_location == 1:
-            raise self.error(f"weights {name} lie in another file; save the model with its data")
-        if any(d < 0 for d in tensor.dims) or len(tensor.dims) > 8:
-            raise self.error(f"weights {name} have an impossible shape")
-        if prod(tensor.dims) > MAX_BYTES:
-            raise self.error(f"weights {name} are too large")
         try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except Exception as error:  # onnx raises what numpy and struct raise
-            raise self.error(f"weights {name} cannot be read ({error})") from None
+            return tensor_words(tensor, self.file)
+        except ValueError as error:
+            name = tensor.name or "(without a name)"
+            raise self.error(f"weights {name} {error}") from None
 
-    def input(self, value: Any) -> Tensor:
-        dims = value.type.tensor_type.shape.dim
-        sizes = [int(d.dim_value) if d.WhichOneof("value") == "dim_value" else 0 for d in dims]
-        if not sizes or len(sizes) < 2 or len(sizes) > MAX_RANK:
+    def origin(self, name: str) -> str:
+        return self.origins.get(name, name)
+
+    def _inputs(self) -> None:
+        """The graph's inputs: tensors that begin with the batch, and weights taken out of it."""
+        weights = stripped(self.graph, self.values)
+        shapes: dict[str, list[int]] = {}
+        named: set[str] = set()
+        for value in self.graph.input:
+            dims = value.type.tensor_type.shape.dim
+            named |= {d.dim_param for d in dims if d.dim_param}
+            if value.name in weights:
+                self.values[value.name] = absent(weights[value.name])
+            elif value.name not in self.values:
+                shapes[value.name] = self._sizes(value.name, dims)
+        for name in self.dims:
+            if name not in named:
+                raise InputError(
+                    "no input has a dimension of this name",
+                    file=self.file,
+                    key="--dim",
+                    got=name,
+                    choices=sorted(named),
+                )
+        if not shapes:
+            raise self.error("must have an input besides its weights")
+        fixed = {sizes[0]: name for name, sizes in shapes.items() if sizes[0] > 0}
+        if len(fixed) > 1:
+            told = " and ".join(f"{size} ({name})" for size, name in list(fixed.items())[:2])
+            raise self.error(f"inputs must have one batch, their first dimension, got {told}")
+        self.batch = self.builder.batch = next(iter(fixed), 1)
+        for name, sizes in shapes.items():
+            own = self.builder.input(name or "input", tuple(sizes[1:]))
+            self.values[name] = Tensor(own, tuple(sizes[1:]))
+
+    def _sizes(self, name: str, dims: Any) -> list[int]:
+        """An input's sizes, the batch first and 0 if it is free."""
+        sizes = [
+            int(d.dim_value)
+            if d.WhichOneof("value") == "dim_value"
+            else self.dims.get(d.dim_param, 0)
+            for d in dims
+        ]
+        if not 2 <= len(sizes) <= MAX_RANK:
             raise self.error(
-                f"input {value.name} must have 2 to {MAX_RANK} axes, the first the batch, got"
+                f"input {name} must have 2 to {MAX_RANK} axes, the first the batch, got"
                 f" {len(sizes)}"
             )
-        if sizes[0] > 0:
-            self.batch = sizes[0]
-        if any(not 1 <= n < 2**31 for n in sizes[1:]):
-            got = "x".join(str(n) if n > 0 else "?" for n in sizes)
-            raise self.error(
-                f"input {value.name} must have known sizes besides the batch, got {got}"
+        if any(not 1 <= n < 2**31 for n in sizes[1:]) or sizes[0] >= 2**31:
+            got = "x".join(
+                str(n) if n > 0 else d.dim_param or "?" for n, d in zip(sizes, dims, strict=True)
             )
-        name = self.builder.input(value.name or "input", tuple(sizes[1:]))
-        return Tensor(name, tuple(sizes[1:]))
+            free = next((d.dim_param for d in list(dims)[1:] if d.dim_param), "")
+            how = f" (--dim {free}=N says one)" if free else ""
+            raise self.error(
+                f"input {name} must have known sizes besides the batch, got {got}{how}"
+            )
+        return [max(sizes[0], 0), *sizes[1:]]
+
+    # Nodes ----------------------------------------------------------------------------------------
 
     def node(self, node: Any, made: set[str]) -> None:
-        label = (
-            f"{node.name or (node.output[0] if node.output else '') or 'node'}"
-            f" ({node.op_type[:40] or 'no type'})"
-        )
+        makes = ", ".join(o for o in node.output if o) or "nothing"
+        named = node.name or (node.output[0] if node.output else "") or "node"
+        kind = node.op_type[:40] or "no type"
+        label = f"{named} ({kind}, makes {makes})"
         inputs = list(node.input)
+        if label_of := next((self.cut[name] for name in inputs if name in self.cut), None):
+            self.behind[label_of] += 1
+            self.cut |= dict.fromkeys(node.output, label_of)
+            return
         if any(name in self.lost for name in inputs):
             self.lost |= set(node.output)
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
-            if node.op_type not in CONVERT and node.op_type not in FOLDED:
+            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED}:
                 self.unsupported.append((label, "there is no operator for it"))
             return
         for name in inputs:
-            if name not in self.values:
+            if name not in self.values and name not in self.missing:
                 why = (
                     "before any node makes it (a circle, or a wrong order)"
                     if name in made
                     else "which nothing makes"
                 )
-                raise self.error(f"{label} reads {name}, {why}")
+                raise self.error(f"{named} ({kind}) reads {name}, {why}")
+        if node.op_type in self.skip:
+            self._skipped(node, label)
+            return
         try:
+            if gone := next((name for name in inputs if name in self.missing), None):
+                raise ValueError(f"{gone}, {self.missing[gone]}, cannot be imported")
             outputs = self.convert(node, [self.values[name] for name in inputs])
         except InputError:
             raise
@@ -228,9 +331,44 @@ class _OnnxImport:
             self.lost |= set(node.output)
             return
         for name, value in zip(node.output, outputs, strict=False):
-            if name in self.values and name:
-                raise self.error(f"{label} makes {name} a second time")
-            self.values[name] = value
+            self._made(name, value, label)
+        for name in node.output[len(outputs) :]:
+            self.missing[name] = f"what {named} ({kind}) makes besides its first output"
+
+    def _made(self, name: str, value: Value, label: str) -> None:
+        if name in self.values and name:
+            raise self.error(f"{label} makes {name} a second time")
+        self.values[name] = value
+
+    def _skipped(self, node: Any, label: str) -> None:
+        """A node left out: what it reads goes on in its place if that has the same shape, else all
+        behind it is left out, too.
+        """
+        first = next((v for v in map(self.values.get, node.input) if isinstance(v, Tensor)), None)
+        if first is not None and len(node.output) == 1:
+            told = self._inferred.get(node.output[0])
+            if told is not None and told[1:] == first.shape:
+                self._made(node.output[0], first, label)
+                self.builder.notes.append(
+                    f"{label} skipped: what it reads goes on in its place, its work is not in the"
+                    " result"
+                )
+                return
+        self.behind[label] = 0
+        self.cut |= dict.fromkeys(node.output, label)
+
+    @cached_property
+    def _inferred(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of tensors as ONNX itself infers them, the batch first."""
+        from onnx import shape_inference
+
+        graph = self.graph
+        with suppress(Exception):  # what it cannot tell is just not known
+            graph = shape_inference.infer_shapes(self.model).graph
+        return {
+            v.name: tuple(int(d.dim_value) for d in v.type.tensor_type.shape.dim)
+            for v in (*graph.value_info, *graph.output)
+        }
 
     def convert(self, node: Any, values: list[Value]) -> list[Value]:
         if node.domain not in ("", "ai.onnx"):
@@ -251,13 +389,15 @@ class _OnnxImport:
                 self.opset,
                 len(node.output),
             )
+            if node.op_type in (*VIEWS, *KEPT) and len(constants) == 1:
+                self.origins[node.output[0]] = self.origin(node.input[0])
             self.constant_words += (
-                sum(x.size for x in constants) if node.op_type not in VIEWS else 0
+                sum(x.size for x in constants if any(x.strides)) if node.op_type not in VIEWS else 0
             )
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
             return list(constants)
-        handler = CONVERT.get(node.op_type)
+        handler = CONVERT.get(node.op_type) or COMPOSED.get(node.op_type)
         if handler is None:
             raise ValueError("there is no operator for it")
         return handler(Call(self, node, values, attributes))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.importers.network_builder import finite
+from accelsim.importers.network_builder import finite, is_absent, laid_out
 from accelsim.importers.onnx_call import Call, Tensor, Value
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import same_padding
@@ -27,10 +27,35 @@ MAX_RANK = 6
 
 
 def _maps(call: Call, at: int = 0) -> Tensor:
+    """An input that must be maps.  Those of one dimension become maps of one row (``call.flat``),
+    which ``_as_it_was`` undoes.
+    """
     x = call.tensor(at)
+    call.flat = len(x.shape) == 2
+    if call.flat:
+        wide = [x.shape[0], 1, x.shape[1]]
+        return call.add("reshape", [x], name=f"{call.node.output[0]}_row", shape=wide)
     if len(x.shape) != 3:
-        raise ValueError(f"only maps of two dimensions can be imported, got {len(x.shape) - 1}")
+        raise ValueError(f"only maps of one or two dimensions can be imported, got {x.rank - 2}")
     return x
+
+
+def _pictures(call: Call) -> Tensor:
+    """An input that must be maps of two dimensions."""
+    x = call.tensor()
+    if len(x.shape) != 3:
+        raise ValueError(f"only maps of two dimensions can be imported, got {x.rank - 2}")
+    return x
+
+
+def _as_it_was(
+    call: Call, kind: str, x: Tensor, weights: dict[str, Array] | None = None, **fields: Any
+) -> list[Value]:
+    """A node that reads maps, and maps of one dimension again if that is what they were."""
+    if not call.flat:
+        return [call.add(kind, [x], weights, **fields)]
+    made = call.add(kind, [x], weights, f"{call.node.output[0]}_maps", **fields)
+    return [call.add("reshape", [made], shape=[made.shape[0], made.shape[2]])]
 
 
 def _pads(
@@ -44,9 +69,11 @@ def _pads(
             pairs = [(b, a) for a, b in pairs]
         sides = [*pairs[0], *pairs[1]]
     elif auto in ("NOTSET", "VALID", ""):
-        pads = call.attributes.wholes("pads", [0, 0, 0, 0]) if auto != "VALID" else [0, 0, 0, 0]
-        if pads is None or len(pads) != 4:
-            raise ValueError("pads must be four numbers")
+        none = [0, 0] if call.flat else [0, 0, 0, 0]
+        pads = call.attributes.wholes("pads", none) if auto != "VALID" else none
+        if pads is None or len(pads) != len(none):
+            raise ValueError(f"pads must be {'two' if call.flat else 'four'} numbers")
+        pads = [0, pads[0], 0, pads[1]] if call.flat else pads
         sides = [pads[0], pads[2], pads[1], pads[3]]
     else:
         raise ValueError(f"auto_pad {auto} cannot be imported")
@@ -59,10 +86,11 @@ def _short(values: Sequence[int]) -> Any:
 
 
 def _two(call: Call, name: str, default: int = 1) -> list[int]:
-    values = call.attributes.wholes(name, [default, default])
-    if values is None or len(values) != 2:
-        raise ValueError(f"{name} must be two numbers")
-    return values
+    count = 1 if call.flat else 2
+    values = call.attributes.wholes(name, [default] * count)
+    if values is None or len(values) != count:
+        raise ValueError(f"{name} must be {'one number' if call.flat else 'two numbers'}")
+    return [default, *values] if call.flat else values
 
 
 def _window(call: Call, size: Shape, taps: Sequence[int]) -> dict[str, Any]:
@@ -82,11 +110,13 @@ def _window(call: Call, size: Shape, taps: Sequence[int]) -> dict[str, Any]:
 def _filters(call: Call) -> tuple[Tensor, dict[str, Array], dict[str, Any]]:
     """What convolutions have in common: the maps, weight and bias, and the operator's fields."""
     x, weight = _maps(call), call.constant(1, "weights")
-    if weight.ndim != 4:
-        raise ValueError("weights must have four axes")
+    if weight.ndim != (3 if call.flat else 4):
+        raise ValueError(f"weights must have {'three' if call.flat else 'four'} axes")
     taps = list(weight.shape[2:])
     if call.attributes.wholes("kernel_shape", taps) != taps:
         raise ValueError("kernel_shape must be the weights'")
+    if call.flat:
+        weight, taps = weight[:, :, None], [1, *taps]
     weights = {"weight": weight} | ({"bias": call.constant(2, "bias")} if call.given(2) else {})
     fields = _window(call, x.shape[1:], taps) | {"bias": True if "bias" in weights else None}
     return x, weights, {k: v for k, v in fields.items() if k != "stride" or v != 1}
@@ -98,9 +128,11 @@ def _conv(call: Call) -> list[Value]:
     if groups < 1 or filters % groups:
         raise ValueError("group must divide the filters")
     m = filters // groups
+    fields |= {"places": {"weight": 1, "bias": 2}}
     if groups > 1 and groups == x.shape[0]:
-        return [call.add("depthwise", [x], weights, M=m if m > 1 else None, **fields)]
-    return [call.add("conv2d", [x], weights, M=m, groups=groups if groups > 1 else None, **fields)]
+        return _as_it_was(call, "depthwise", x, weights, M=m if m > 1 else None, **fields)
+    fields |= {"groups": groups if groups > 1 else None}
+    return _as_it_was(call, "conv2d", x, weights, M=m, **fields)
 
 
 def _conv_transpose(call: Call) -> list[Value]:
@@ -114,8 +146,9 @@ def _conv_transpose(call: Call) -> list[Value]:
         "M": weights["weight"].shape[1],
         "groups": groups if groups != 1 else None,
         "extra": extra if any(extra) else None,
+        "places": {"weight": 1, "bias": 2},
     }
-    return [call.add("conv_transpose", [x], weights, **fields)]
+    return _as_it_was(call, "conv_transpose", x, weights, **fields)
 
 
 def _gemm(call: Call) -> list[Value]:
@@ -124,33 +157,35 @@ def _gemm(call: Call) -> list[Value]:
         raise ValueError("the first matrix must be the activations, not transposed")
     if weight.ndim != 2:
         raise ValueError("weights must have two axes")
-    weight = (
-        finite(weight) * np.float64(call.attributes.real("alpha", 1.0))
-        if call.attributes.real("alpha", 1.0) != 1
-        else weight
-    )
+    weight = _times(weight, call.attributes.real("alpha", 1.0))
     weight = weight if call.attributes.whole("transB", 0) else weight.T
-    weights = {"weight": np.ascontiguousarray(weight)}
+    weights = {"weight": laid_out(weight)}
     if call.given(2):
-        bias = finite(call.constant(2, "bias")) * np.float64(call.attributes.real("beta", 1.0))
+        bias = _times(finite(call.constant(2, "bias")), call.attributes.real("beta", 1.0))
         if bias.ndim > 2 or (bias.ndim == 2 and bias.shape[0] != 1):
             raise ValueError("a bias for each input of the batch cannot be imported")
-        weights["bias"] = np.broadcast_to(bias.reshape(-1), (weight.shape[0],)).copy()
+        wide = np.broadcast_to(bias.reshape(-1), (weight.shape[0],))
+        weights["bias"] = wide if is_absent(wide) else wide.copy()
     if call.model.uses.get(call.node.input[0], 0) == 1:
         source = call.model.builder.without_flatten(x.name)
         x = Tensor(source, call.model.builder.shapes[source])
-    return [
-        call.add(
-            "linear", [x], weights, M=weight.shape[0], bias=True if "bias" in weights else None
-        )
-    ]
+    bias_too = True if "bias" in weights else None
+    places = {"weight": 1, "bias": 2}
+    return [call.add("linear", [x], weights, places=places, M=weight.shape[0], bias=bias_too)]
+
+
+def _times(array: Array, factor: float) -> Array:
+    """An array times a number; as it is for 1, or where only the shape is known."""
+    same = factor == 1 or is_absent(array)
+    return array if same else np.asarray(finite(array) * np.float64(factor))
 
 
 def _matmul(call: Call) -> list[Value]:
     a, b = call.values[:2]
     if isinstance(a, Tensor) and not isinstance(b, Tensor) and b.ndim == 2:
         kind = "linear" if len(a.shape) == 1 else "dense"
-        return [call.add(kind, [a], {"weight": np.ascontiguousarray(b.T)}, M=int(b.shape[1]))]
+        weights = {"weight": laid_out(b.T)}
+        return [call.add(kind, [a], weights, places={"weight": 1}, M=int(b.shape[1]))]
     rank = max(v.rank for v in (a, b) if isinstance(v, Tensor))
     first, second = call.as_tensor(a, rank), call.as_tensor(b, rank)
     if first.rank != second.rank or len(first.shape) < 2:
@@ -165,8 +200,9 @@ def _pool(kind: str) -> Convert:
     def convert(call: Call) -> list[Value]:
         x = _maps(call)
         taps = call.attributes.wholes("kernel_shape", None)
-        if taps is None or len(taps) != 2:
-            raise ValueError("kernel_shape must be two numbers")
+        if taps is None or len(taps) != (1 if call.flat else 2):
+            raise ValueError("kernel_shape must be a number for each dimension of the maps")
+        taps = [1, *taps] if call.flat else taps
         if len([o for o in call.node.output if o]) > 1:
             raise ValueError("the places of the largest words cannot be imported")
         fields = _window(call, x.shape[1:], taps)
@@ -187,13 +223,13 @@ def _pool(kind: str) -> Convert:
             p = call.attributes.whole("p", 2)
             name = "l2_pool" if p == 2 else kind
             fields |= {"p": p} if p != 2 else {}
-        return [call.add(name, [x], **fields)]
+        return _as_it_was(call, name, x, **fields)
 
     return convert
 
 
 def _global(kind: str) -> Convert:
-    return lambda call: [call.add(kind, [_maps(call)])]
+    return lambda call: _as_it_was(call, kind, _maps(call))
 
 
 def _plain(kind: str) -> Convert:
@@ -254,7 +290,8 @@ def _batch_norm(call: Call) -> list[Value]:
         raise ValueError("only batch normalization after training can be imported")
     keys = ("scale", "shift", "mean", "variance")
     weights = {key: call.constant(i, key) for i, key in enumerate(keys, 1)}
-    return [call.add("batch_norm", [call.tensor()], weights, epsilon=_epsilon(call))]
+    places = {key: i for i, key in enumerate(keys, 1)}
+    return [call.add("batch_norm", [call.tensor()], weights, places=places, epsilon=_epsilon(call))]
 
 
 def _epsilon(call: Call) -> float:
@@ -276,6 +313,7 @@ def _layer_norm(call: Call) -> list[Value]:
             "layer_norm",
             [x],
             {"scale": scale, "shift": shift},
+            places={"scale": 1, "shift": 2} if call.given(2) else {"scale": 1},
             axes=None if axes == [-1] else axes,
             epsilon=_epsilon(call),
         )
@@ -320,7 +358,8 @@ def _arithmetic(kind: str) -> Convert:
         if len(values) == 2 and len(tensors) == 1:
             at = next(i for i, v in enumerate(values) if not isinstance(v, Tensor))
             constant = np.asarray(values[at])
-            if constant.size == 1 and constant.ndim <= tensors[0].rank:
+            one = constant.size == 1 and constant.ndim <= tensors[0].rank
+            if one and not is_absent(constant):
                 return [
                     _with_scalar(
                         call, kind, tensors[0], float(finite(constant).reshape(-1)[0]), at == 0
@@ -368,9 +407,13 @@ def _as_bias(call: Call, x: Tensor, constant: Array) -> Tensor | None:
         return None
     if constant.shape != (x.shape[-1],):
         return None
+    at = next(i for i, v in enumerate(call.values) if not isinstance(v, Tensor))
+    if call.model.uses.get(call.node.input[at], 0) != 1:
+        return None  # a vector that others read, too, stays one
     entry["bias"] = True
-    builder.weights[f"{x.name}.bias"] = finite(constant)
-    return x
+    if not is_absent(constant):
+        builder.weights[f"{x.name}.bias"] = finite(constant)
+    return Tensor(builder.rename_last(str(call.node.output[0])), x.shape)
 
 
 def _concat(call: Call) -> list[Value]:
@@ -398,12 +441,14 @@ def _reduce(kind: str) -> Convert:
 # Shapes -------------------------------------------------------------------------------------------
 
 
-def _reshaped(call: Call, x: Tensor, full: Sequence[int]) -> list[Value]:
+def reshaped(call: Call, x: Tensor, full: Sequence[int]) -> list[Value]:
     """To a full shape, the batch counted."""
     if not full or full[0] != call.model.batch:
         raise ValueError("a new shape must leave the batch where it is")
     if tuple(full[1:]) == x.shape:
         return [x]
+    if (merged := _heads(call, x, "transpose", tuple(full[1:]))) is not None:
+        return [call.add("merge_heads", [merged])]
     if len(full) == 2:
         return [call.add("flatten", [x])]
     if len(full) < 2:
@@ -429,7 +474,7 @@ def _reshape(call: Call) -> list[Value]:
         or prod(old) % known
     ):
         raise ValueError("the shape does not have the words there are")
-    return _reshaped(call, x, [prod(old) // known if n == -1 else n for n in sizes])
+    return reshaped(call, x, [prod(old) // known if n == -1 else n for n in sizes])
 
 
 def _flatten(call: Call) -> list[Value]:
@@ -451,7 +496,7 @@ def _squeeze(call: Call) -> list[Value]:
     axes = {call.axis(a, x.rank) for a in _axes_argument(call)}
     if any(x.shape[a] != 1 for a in axes):
         raise ValueError("only axes of one word can be squeezed")
-    return _reshaped(
+    return reshaped(
         call, x, [call.model.batch, *(n for i, n in enumerate(x.shape) if i not in axes)]
     )
 
@@ -464,7 +509,7 @@ def _unsqueeze(call: Call) -> list[Value]:
         raise ValueError("too many axes")
     at = {call.axis(a, rank) for a in axes}
     rest = iter(x.shape)
-    return _reshaped(
+    return reshaped(
         call, x, [call.model.batch, *(1 if i in at else next(rest) for i in range(rank - 1))]
     )
 
@@ -477,11 +522,30 @@ def _transpose(call: Call) -> list[Value]:
         raise ValueError("perm must name every axis once")
     if order[0] != 0:
         raise ValueError("an order that moves the batch cannot be imported")
-    return (
-        [x]
-        if order == list(range(x.rank))
-        else [call.add("transpose", [x], order=[a - 1 for a in order[1:]])]
-    )
+    if order == list(range(x.rank)):
+        return [x]
+    if order == [0, 2, 1, 3] and (parted := _heads(call, x, "reshape", ())) is not None:
+        return [call.add("split_heads", [parted], heads=x.shape[1])]
+    return [call.add("transpose", [x], order=[a - 1 for a in order[1:]])]
+
+
+def _heads(call: Call, x: Tensor, kind: str, wanted: Shape) -> Tensor | None:
+    """What the node just added reads, that node taken away, if both together only part tokens into
+    heads (a reshape, then this transpose) or merge them (a transpose, then this reshape).
+    """
+    builder = call.model.builder
+    source = builder.added_last(kind, x.name)
+    if source is None or call.model.uses.get(call.node.input[0], 0) != 1 or len(x.shape) != 3:
+        return None
+    before, entry = builder.shapes[source], builder.entries[-1]
+    if kind == "reshape":
+        fits = len(before) == 2 and before[0] == x.shape[0]
+    else:
+        fits = entry["order"] == [1, 0, 2] and wanted == (x.shape[0], x.shape[1] * x.shape[2])
+    if not fits:
+        return None
+    builder.take_back()
+    return Tensor(source, before)
 
 
 def _split(call: Call) -> list[Value]:
@@ -536,29 +600,8 @@ def _slice(call: Call) -> list[Value]:
     return [piece]
 
 
-def _gather(call: Call) -> list[Value]:
-    x, index = call.tensor(), call.constant(1, "the index")
-    axis = call.axis(call.attributes.whole("axis", 0), x.rank)
-    if index.size != 1 or not np.issubdtype(index.dtype, np.integer):
-        raise ValueError("only one place can be gathered")
-    at = int(index.reshape(-1)[0])
-    at += x.shape[axis] if at < 0 else 0
-    if not 0 <= at < x.shape[axis]:
-        raise ValueError("the index must be within the axis")
-    one = call.add(
-        "slice",
-        [x],
-        name=f"{call.node.output[0]}_slice",
-        axis=axis or None,
-        start=at or None,
-        stop=at + 1,
-    )
-    left = [*x.shape[:axis], *([1] if index.ndim else []), *x.shape[axis + 1 :]]
-    return _reshaped(call, one, [call.model.batch, *left])
-
-
 def _pad(call: Call) -> list[Value]:
-    x = _maps(call)
+    x = _pictures(call)
     pads = call.attributes.wholes("pads", None) or call.words(1, "pads")
     value = call.attributes.real("value", 0.0)
     if call.given(2) and call.model.opset >= 11:
@@ -590,7 +633,7 @@ def _pad(call: Call) -> list[Value]:
 
 
 def _resize(call: Call) -> list[Value]:
-    x = _maps(call)
+    x = _pictures(call)
     at = 1 if call.node.op_type == "Upsample" or len(call.values) == 2 else 2
     if call.given(3):
         sizes = call.words(3, "sizes")
@@ -684,7 +727,6 @@ CONVERT: dict[str, Convert] = {
     "Transpose": _transpose,
     "Split": _split,
     "Slice": _slice,
-    "Gather": _gather,
     "Pad": _pad,
     "Resize": _resize,
     "Upsample": _resize,

@@ -10,22 +10,23 @@ width, as in Timeloop's own ``cnn-layer``.  There is no padding: inputs are the 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
-from accelsim.base.errors import InputError
-from accelsim.base.yaml_reading import YamlSource, read_yaml
+from accelsim.base.errors import InputError, nearest
 from accelsim.importers.network_builder import Imported, clean, made, stem
+from accelsim.importers.timeloop_yaml import TimeloopReader, TimeloopText
 
-# Timeloop's built-in shape.
-CNN_LAYER: dict[str, Any] = {
-    "name": "cnn-layer",
-    "dimensions": ["R", "S", "P", "Q", "C", "M", "N"],
+# Timeloop's own shapes.  The first has its output channels as K in files of one age and as M in
+# those of another, so an instance says which.
+_CONV: dict[str, Any] = {
+    "dimensions": ["R", "S", "P", "Q", "C", "K", "N"],
     "coefficients": [
         {"name": n, "default": 1} for n in ("Wstride", "Hstride", "Wdilation", "Hdilation")
     ],
     "data-spaces": [
-        {"name": "Weights", "projection": [[["C"]], [["M"]], [["R"]], [["S"]]]},
+        {"name": "Weights", "projection": [[["C"]], [["K"]], [["R"]], [["S"]]]},
         {
             "name": "Inputs",
             "projection": [
@@ -35,10 +36,22 @@ CNN_LAYER: dict[str, Any] = {
                 [["S", "Hdilation"], ["Q", "Hstride"]],
             ],
         },
-        {"name": "Outputs", "projection": [[["N"]], [["M"]], [["Q"]], [["P"]]], "read-write": True},
+        {"name": "Outputs", "projection": [[["N"]], [["K"]], [["Q"]], [["P"]]], "read-write": True},
     ],
 }
-_NAMED = ("cnn-layer", "cnn_layer")
+_PRODUCT: dict[str, Any] = {
+    "dimensions": ["M", "N", "K"],
+    "data-spaces": [
+        {"name": "A", "projection": [[["M"]], [["K"]]]},
+        {"name": "B", "projection": [[["N"]], [["K"]]]},
+        {"name": "Z", "projection": [[["M"]], [["N"]]], "read-write": True},
+    ],
+}
+SHAPES = {"cnn-layer": _CONV, "gemm-abz": _PRODUCT}
+# Keys of a problem that are no sizes; what else stands there is named in a note.
+_NO_SIZES = ("name", "version", "shape", "instance")
+_OF_SHAPES = ("name", "version", "dimensions", "coefficients", "data-spaces", "data_spaces")
+_OF_SPACES = ("name", "projection", "read-write", "read_write")
 # A data space's ranks; each is a sum of terms, [dimension] or [dimension, coefficient].
 Ranks = list[list[list[str]]]
 
@@ -47,52 +60,96 @@ def import_timeloop(file: str | os.PathLike[str]) -> Imported:
     """A problem as a workload of one layer.  Raises InputError with the place for what is not one,
     or is no layer.
     """
-    source = read_yaml(file, "")
-    return _TimeloopProblem(source, os.fspath(file)).imported()
+    return _TimeloopProblem(TimeloopText.of(file), os.fspath(file)).imported()
 
 
 class _TimeloopProblem:
-    def __init__(self, source: YamlSource, file: str) -> None:
-        self.source, self.file = source, file
-        problem = source.data.get("problem")
+    """A file's problem.  ``instance`` are its sizes by name, as the shape spells them."""
+
+    def __init__(self, text: TimeloopText, file: str) -> None:
+        self.text, self.file, self.notes = text, file, list[str]()
+        reader = TimeloopReader(text)
+        data, self.places = reader.document(), reader.places
+        problem = data.get("problem") if isinstance(data, dict) else None
         if not isinstance(problem, dict):
             raise self.error("must have a problem: with a shape and an instance", ())
+        self.problem: Mapping[str, Any] = problem
         self.base: tuple[str | int, ...] = ("problem",)
-        # Older files have the instance beside the shape.
-        instance = problem.get("instance", problem if "shape" in problem else None)
+        # Older files have the sizes beside the shape, and no instance.
+        instance = problem.get("instance", problem)
         if not isinstance(instance, dict):
-            raise self.error("must have an instance with the sizes", self.base)
-        self.instance: Mapping[str, Any] = {
-            k: v for k, v in instance.items() if k not in ("shape", "version")
-        }
-        shape = problem.get("shape", "cnn-layer")
+            raise self.error("must be a mapping of dimensions to sizes", (*self.base, "instance"))
+        self.at = (*self.base, "instance") if "instance" in problem else self.base
+        self.shape = self._shape(instance)
+        self.dimensions = self._names("dimensions")
+        self.instance: Mapping[str, Any] = self._sizes(instance)
+
+    def _shape(self, instance: Mapping[str, Any]) -> Mapping[str, Any]:
+        shape = self.problem.get("shape", "cnn-layer")
         if isinstance(shape, str):
-            if shape.lower() not in _NAMED:
+            name = shape.lower().replace("_", "-")
+            if name not in SHAPES:
                 raise InputError(
-                    "must be cnn-layer, or written out",
-                    file=file,
+                    "must be the name of one of Timeloop's own shapes, or written out",
+                    file=self.file,
                     key="problem.shape",
                     got=shape,
-                    choices=_NAMED[:1],
+                    choices=SHAPES,
                 )
-            shape = CNN_LAYER
+            own = SHAPES[name]
+            return _renamed(own, {"K": "M"}) if name == "cnn-layer" and "M" in instance else own
         if not isinstance(shape, dict):
             raise self.error("must be a name or a mapping", (*self.base, "shape"))
-        self.shape: Mapping[str, Any] = shape
+        self._unknown(shape, _OF_SHAPES, "problem.shape")
+        return shape
+
+    def _names(self, key: str) -> list[str]:
+        entries = _list(self.shape.get(key))
+        return [str(e.get("name")) if isinstance(e, dict) else str(e) for e in entries]
+
+    def _unknown(self, given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+        """Names the keys that nothing here reads."""
+        self.notes += [f"{where}.{key} is not read" for key in given if key not in known]
+
+    def _sizes(self, instance: Mapping[str, Any]) -> dict[str, Any]:
+        """The instance by the shape's own names.  Another spelling of one in capitals and small
+        letters is that one; what is nearly one is refused, and anything else named.
+        """
+        known = [*self.dimensions, *self._names("coefficients")]
+        if "instance" in self.problem:
+            self._unknown(self.problem, (*_NO_SIZES, *known), "problem")
+        sizes = {key: value for key, value in instance.items() if key in known}
+        folded = {name.lower(): name for name in known}
+        for key, value in instance.items():
+            if key in known or key in _NO_SIZES:
+                continue
+            meant = folded.get(key.lower()) if len(key) > 1 else None
+            if meant is not None and meant not in sizes:
+                sizes[meant] = value
+                self.notes.append(f"{key} is read as {meant}, as the shape spells it")
+            elif meant is None and len(key) > 3 and nearest(key, self._names("coefficients")):
+                raise InputError(
+                    "no such dimension or coefficient",
+                    file=self.file,
+                    key=".".join(map(str, self.at)),
+                    got=key,
+                    choices=known,
+                )
+            else:
+                shown = f" {value}" if isinstance(value, (int, str)) else ""
+                self.notes.append(f"{key}{shown} is no size of the shape: not read"[:200])
+        return sizes
 
     def error(self, rule: str, path: tuple[str | int, ...], got: str | None = None) -> InputError:
         known = path
-        while known not in self.source.places:
+        while known and known not in self.places:
             known = known[:-1]
-        place = self.source.places[known].key
-        return InputError(
-            rule,
-            file=self.file,
-            line=place[0],
-            column=place[1],
-            key=".".join(map(str, path)) or None,
-            got=got,
-        )
+        if known not in self.places:
+            return InputError(rule, file=self.file, line=1, column=1, got=got)
+        line, column = self.places[known].key
+        file, line = self.text.origin(line)
+        key = ".".join(map(str, path)) or None
+        return InputError(rule, file=file, line=line, column=column, key=key, got=got)
 
     def size(self, name: str) -> int:
         """A dimension's size, or a coefficient, as the instance gives it."""
@@ -100,7 +157,7 @@ class _TimeloopProblem:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31:
             raise self.error(
                 "must be a whole number of at least 1",
-                (*self.base, "instance", name),
+                (*self.at, name),
                 "nothing" if value is None else str(value)[:40],
             )
         return value
@@ -110,12 +167,12 @@ class _TimeloopProblem:
         if name in self.instance:
             return self.size(name)
         for entry in _list(self.shape.get("coefficients")):
-            if (
-                isinstance(entry, dict)
-                and entry.get("name") == name
-                and isinstance(entry.get("default", 1), int)
-            ):
-                return max(int(entry.get("default", 1)), 1)
+            if isinstance(entry, dict) and entry.get("name") == name:
+                value = entry.get("default", 1)
+                if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+                    return value
+                rule = f"the default of {name} must be a whole number of at least 1"
+                raise self.error(rule, (*self.base, "shape", "coefficients"), str(value)[:40])
         raise self.error(f"there is no coefficient {name}", (*self.base, "shape", "coefficients"))
 
     def spaces(self) -> dict[str, Ranks]:
@@ -125,25 +182,12 @@ class _TimeloopProblem:
         for entry in _list(self.shape.get("data-spaces", self.shape.get("data_spaces"))):
             if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 raise self.error("every data space must have a name and a projection", where)
-            ranks = []
-            for rank in _list(entry.get("projection")):
-                terms = (
-                    [[str(x) for x in _list(term)] for term in _list(rank)]
-                    if isinstance(rank, list)
-                    else [[str(rank)]]
-                )
-                if not terms or any(len(t) not in (1, 2) for t in terms) or len(terms) > 2:
-                    raise self.error(
-                        "a rank must be a sum of at most two terms, each a dimension and perhaps a"
-                        " coefficient",
-                        where,
-                    )
-                ranks.append(terms)
-            projections[
-                ""
-                if entry.get("read-write", entry.get("read_write", False))
-                else str(entry["name"])
-            ] = ranks
+            self._unknown(entry, _OF_SPACES, f"data space {entry['name'][:40]}")
+            ranks = [self._rank(rank, entry["name"]) for rank in _list(entry.get("projection"))]
+            writes = entry.get("read-write", entry.get("read_write", False))
+            if not isinstance(writes, bool):
+                raise self.error("read_write must be true or false", where, str(writes)[:40])
+            projections["" if writes else str(entry["name"])] = ranks
         if len(projections) != 3 or "" not in projections:
             raise self.error(
                 "there must be two operands and one data space that is read-write",
@@ -152,6 +196,30 @@ class _TimeloopProblem:
             )
         return projections
 
+    def _rank(self, rank: Any, space: str) -> list[list[str]]:
+        """The terms of a rank: a list of them, or one dimension's name."""
+        where = (*self.base, "shape", "data-spaces")
+        terms = [
+            [str(x) for x in term] if isinstance(term, list) else [str(term)]
+            for term in (rank if isinstance(rank, list) else [rank])
+        ]
+        if not terms or any(len(t) not in (1, 2) for t in terms) or len(terms) > 2:
+            raise self.error(
+                "a rank must be a sum of at most two terms, each a dimension and perhaps a"
+                " coefficient",
+                where,
+            )
+        for term in terms:
+            if term[0] not in self.dimensions:
+                raise InputError(
+                    f"the projection of {space[:40]} names what is no dimension",
+                    file=self.file,
+                    key="problem.shape.dimensions",
+                    got=term[0],
+                    choices=self.dimensions,
+                )
+        return terms
+
     def imported(self) -> Imported:
         """The workload of one layer."""
         spaces = self.spaces()
@@ -159,9 +227,9 @@ class _TimeloopProblem:
         weight, ifmap = self.operands(*spaces.values())
         sliding = [rank for rank in ifmap if len(rank) == 2]
         sizes = self.roles(outputs, weight, ifmap, {term[0] for rank in sliding for term in rank})
-        name = clean(
-            str(self.instance.get("name") or self.source.data["problem"].get("name") or "")
-        ) or stem(self.file)
+        named = self.problem.get("instance")
+        own = named.get("name") if isinstance(named, dict) else None
+        name = clean(str(own or self.problem.get("name") or "")) or stem(self.file)
         layer = (
             self.convolution(name, sizes, sliding, weight) if sliding else self.product(name, sizes)
         )
@@ -170,7 +238,7 @@ class _TimeloopProblem:
             "description": f"imported from {os.path.basename(self.file)} (Timeloop)",
             "layers": [layer],
         }
-        return Imported(made(data, self.file))
+        return Imported(made(data, self.file), notes=tuple(self.notes))
 
     def operands(self, first: Ranks, second: Ranks) -> tuple[Ranks, Ranks]:
         """Weights and inputs: the inputs' ranks are those that slide; else they come second."""
@@ -180,7 +248,9 @@ class _TimeloopProblem:
         return (second, first) if slides[0] else (first, second)
 
     def roles(self, outputs: Ranks, weight: Ranks, ifmap: Ranks, slid: set[str]) -> dict[str, int]:
-        """Sizes by what each dimension that does not slide is in a layer: G, M, N or C."""
+        """Sizes by what each dimension that does not slide is in a layer: G, M, N or C.  Several
+        of one kind are one as large as their product.
+        """
         kinds = {
             (True, True, True): "G",
             (True, True, False): "M",
@@ -189,22 +259,23 @@ class _TimeloopProblem:
         }
         where = (*self.base, "shape", "dimensions")
         named: dict[str, list[str]] = {}
-        for d in (str(d) for d in _list(self.shape.get("dimensions"))):
+        for d in self.dimensions:
             if d in slid:
                 continue
             reads = tuple(
                 any(term[0] == d for rank in ranks for term in rank)
                 for ranks in (outputs, weight, ifmap)
             )
-            if reads not in kinds:
+            if reads in kinds:
+                named.setdefault(kinds[reads], []).append(d)
+            elif self.size(d) != 1:  # a single step changes nothing
                 raise self.error(f"dimension {d} must be in two data spaces or in all three", where)
-            named.setdefault(kinds[reads], []).append(d)
-        for role, names in named.items():
-            if len(names) > 1:
-                raise self.error(
-                    f"at most one dimension may be a layer's {role}", where, ", ".join(names)
-                )
-        return {role: self.size(names[0]) for role, names in named.items()}
+        self.notes += [
+            f"{', '.join(names)} are one dimension of a layer, {role}"
+            for role, names in named.items()
+            if len(names) > 1
+        ]
+        return {role: prod(map(self.size, names)) for role, names in named.items()}
 
     def product(self, name: str, sizes: Mapping[str, int]) -> dict[str, Any]:
         """A layer nothing of which slides: a matrix product, or several in groups."""
@@ -260,3 +331,12 @@ class _TimeloopProblem:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A shape in which dimensions go by other names."""
+    if isinstance(value, dict):
+        return {key: _renamed(v, names) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_renamed(v, names) for v in value]
+    return names.get(value, value) if isinstance(value, str) else value

@@ -107,6 +107,7 @@ class NetworkRun:
                 "and sample_folds computes nothing"
             )
         self.name, self.graph, self.arch = network.name, network.network, arch
+        self.own_batch = network.batch
         self.how, self.overrides, self.fuse = how, overrides, fuse
         self.computes = how.check or how.engine != "analytic"
         for option, given in zip(("data", "weights"), data, strict=True):
@@ -152,11 +153,11 @@ class NetworkRun:
     # -- images, weights, and golden's answer ------------------------------------------------------
 
     def _batch(self, batch: int | None) -> int:
-        """The images' if they are given; else what was asked for, or one."""
+        """The images' if they are given; else what was asked for, or the workload's own."""
         given = {len(array) for array in self.given_images.values()}
         if given and batch is not None and given != {batch}:
             raise InputError("must be the batch of the data's images", key="batch", got=str(batch))
-        return given.pop() if given else batch or 1
+        return given.pop() if given else batch or self.own_batch
 
     @cached_property
     def images(self) -> Tensors:

@@ -185,6 +185,8 @@ def train_step(
         raise InputError("must be a number below 2^64", key="rate", got=str(rate))
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs
+    if batch is None and images is None and not isinstance(network, Graph):
+        batch = load_workload(network).batch
     given, targets = _examples(graph, loss, images, targets, batch, seed)
     if weights is None:
         masters = random_weights(graph, seed)

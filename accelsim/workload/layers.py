@@ -18,6 +18,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationError,
     model_validator,
 )
 
@@ -169,6 +170,16 @@ class Layer(Displayed, Frozen):
                 raise ValueError(f"a layer may have at most 2^53 {what}, got {n}")
         return self
 
+    def stated(self) -> dict[str, Any]:
+        """The layer as a file states it: its name, its type unless it is a convolution, and what is
+        not the default.
+        """
+        told = {"name": self.name, "type": getattr(self, "type", "conv2d")}
+        if told["type"] == "conv2d":
+            del told["type"]
+        others = ((k, list(v) if isinstance(v, tuple) else v) for k, v in self.__repr_args__())
+        return told | dict(others)
+
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         for key, declared in type(self).model_fields.items():
             value = getattr(self, key)
@@ -271,7 +282,7 @@ class Gemm(Layer):
     """A matrix product, (m x k) times (k x n): ``m`` filters of ``k`` channels on ``n`` pixels,
     which lie along F.
 
-    A batch is that many products with the same left matrix.
+    A batch, ``N``, is that many products with the same left matrix.
     """
 
     type: Literal["gemm"] = "gemm"
@@ -279,9 +290,10 @@ class Gemm(Layer):
     k: Count
     n: Count
     bias: bool = False
+    N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        n = 1 if batch is None else batch
+        n = self.N if batch is None else batch
         return Problem(
             N=n, G=1, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n, bias=self.bias
         )
@@ -291,8 +303,8 @@ class MatMul(Layer):
     """``products`` matrix products, (m x k) times (k x n), none of whose factors are weights:
     attention's.
 
-    The left matrix lies where weights lie.  Each product is a group, and a batch has that many
-    times as many groups.
+    The left matrix lies where weights lie.  Each product is a group, and a batch, ``N``, has that
+    many times as many groups.
     """
 
     type: Literal["matmul"] = "matmul"
@@ -300,9 +312,10 @@ class MatMul(Layer):
     k: Count
     n: Count
     products: Count = 1
+    N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
-        groups = self.products * (1 if batch is None else batch)
+        groups = self.products * (self.N if batch is None else batch)
         return Problem(N=1, G=groups, M=self.m, C=self.k, E=1, F=self.n, R=1, S=1, H=1, W=self.n)
 
     @property
@@ -374,6 +387,18 @@ class ConvTranspose2d(Layer):
     def parameters(self) -> int:
         p = self.problem()
         return p.words("weight") + (p.G * p.C if self.bias else 0)
+
+
+def batched(layer: Layer, batch: int) -> Layer:
+    """The layer for ``batch`` inputs.  Raises ValueError if it has too many MACs then."""
+    if batch == 1:
+        return layer
+    fields = {key: getattr(layer, key) for key in layer.model_fields_set}
+    try:
+        return type(layer).model_validate(fields | {"N": batch})
+    except ValidationError as error:
+        first = str(error.errors(include_url=False)[0]["msg"]).removeprefix("Value error, ")
+        raise ValueError(f"batch: {layer.name}: {first}") from None
 
 
 def _type(value: Any) -> Any:

@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import (
     Field,
     PrivateAttr,
-    SerializationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -26,7 +25,7 @@ from accelsim.base.validation import argument, load_named, validate
 from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import unroll
-from accelsim.workload.layers import AnyLayer, Layer, Name
+from accelsim.workload.layers import AnyLayer, Count, Layer, Name, batched
 from accelsim.workload.operators.operator import as_file
 
 
@@ -37,12 +36,14 @@ class Workload(Displayed, Frozen):
     ... by its position.  A ``graph`` of nodes has an ``input`` (a shape, or names with shapes),
     from which every other shape follows, and may use ``blocks`` that are written once.  Each node
     reads the one before it unless it says ``inputs``; ``outputs`` are what no node reads unless
-    given.  The layers are then those of the graph that run on the array.
+    given.  The layers are then those of the graph that run on the array, each of ``batch`` inputs
+    (``N`` of a layer that is stated itself) unless who runs them says how many.
     """
 
     name: Annotated[Name, Field(min_length=1)]
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
+    batch: Count = 1
     input: Shapes | None = None
     blocks: FixedDict[Name, GraphBlock] = Field(
         default_factory=FrozenDict, json_schema_extra={"default": {}}
@@ -50,6 +51,20 @@ class Workload(Displayed, Frozen):
     graph: Annotated[tuple[AnyEntry, ...], Field(strict=False)] = ()
     outputs: Annotated[tuple[Name, ...], Field(strict=False)] = ()
     _network: Graph | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_operators(cls, data: Any) -> Any:
+        """An operator of graphs has another form among layers, which is said."""
+        layers = data.get("layers") if isinstance(data, dict) else None
+        for i, layer in enumerate(layers if isinstance(layers, (list, tuple)) else ()):
+            kind = layer.get("type") if isinstance(layer, dict) else None
+            if kind == "depthwise":
+                raise ValueError(
+                    f"layers.{i}.type: depthwise is an operator of graphs; in layers it is a conv2d"
+                    " with groups for its channels, C: 1 and M filters for each"
+                )
+        return data
 
     @field_validator("layers")
     @classmethod
@@ -63,7 +78,7 @@ class Workload(Displayed, Frozen):
     def _complete(self) -> Workload:
         given = self.model_fields_set
         if "graph" not in given:
-            for key in ("input", "blocks", "outputs"):
+            for key in ("batch", "input", "blocks", "outputs"):
                 if key in given:
                     raise ValueError(f"{key}: goes with graph, which is not given")
             if not self.layers:
@@ -86,7 +101,8 @@ class Workload(Displayed, Frozen):
         network = unroll(self.name, shapes, self.blocks, self.graph, self.outputs)
         if not network.layers:
             raise ValueError("graph: must have a node that runs on the array (conv2d, linear, ...)")
-        object.__setattr__(self, "layers", tuple(layer for _, layer in network.layers))
+        layers = tuple(batched(layer, self.batch) for _, layer in network.layers)
+        object.__setattr__(self, "layers", layers)
         self._network = network
         return self
 
@@ -101,11 +117,12 @@ class Workload(Displayed, Frozen):
         return self._network
 
     @model_serializer(mode="plain")
-    def _as_given(self, info: SerializationInfo) -> dict[str, Any]:
+    def _as_given(self) -> dict[str, Any]:
         """The layers or the graph, whichever was given."""
         data: dict[str, Any] = {"name": self.name, "description": self.description}
         if not self.graph:
-            return data | {"layers": [layer.model_dump(mode=info.mode) for layer in self.layers]}
+            return data | {"layers": [layer.stated() for layer in self.layers]}
+        data |= {"batch": self.batch} if self.batch > 1 else {}
         data["input"] = (
             {k: list(v) for k, v in self.input.items()}
             if isinstance(self.input, dict)
@@ -139,7 +156,10 @@ class Workload(Displayed, Frozen):
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of all layers."""
+        """Weights and biases of all layers; what several share is counted once."""
+        if self._network is not None:
+            graph = self._network
+            return sum(graph.parameter_count(node) for node, _ in graph.layers)
         return sum(layer.parameters for layer in self.layers)
 
     def select(self, names: Iterable[str]) -> Workload:

@@ -53,10 +53,13 @@ class ProfileRow:
 
 @dataclass(frozen=True)
 class Profile(Displayed):
-    """A network's rows, and its totals: sums, and the largest ``activation_bytes`` for the peak."""
+    """A network's rows, and its totals: sums, and the largest ``activation_bytes`` for the peak.
+    ``batch`` is the one asked for; without one every layer has its own, and it is None if those
+    are not one.
+    """
 
     workload: str
-    batch: int
+    batch: int | None
     bits: int
     rows: tuple[ProfileRow, ...]
 
@@ -85,7 +88,7 @@ class Profile(Displayed):
 
 def profile(
     workload: Workload,
-    batch: int = 1,
+    batch: int | None = None,
     bits: int = 8,
     clock_mhz: float = YARDSTICK_MHZ,
     layers_only: bool = False,
@@ -93,11 +96,12 @@ def profile(
     """A row for every node of a graph, or every layer of a list, or with ``layers_only`` for what
     runs on the array.
 
-    ``bits``: of every word, activations and parameters.  A list of layers has no tensors that wait.
+    ``batch`` stands in place of the workload's own.  ``bits``: of every word, activations and
+    parameters.  A list of layers has no tensors that wait.
     Raises InputError for a batch or bits below 1, or a clock that is not positive.
     """
     for key, value in (("batch", batch), ("bits", bits), ("clock", clock_mhz)):
-        if value < 1 if key != "clock" else value <= 0:
+        if value is not None and (value < 1 if key != "clock" else value <= 0):
             raise InputError(
                 "must be at least 1" if key != "clock" else "must be positive",
                 key=key,
@@ -110,8 +114,12 @@ def profile(
         ]
     else:
         alive = graph.live_words
+        batch = workload.batch if batch is None else batch
         nodes = [n for n in graph.nodes if isinstance(n.op, ArrayOperator) or not layers_only]
         rows = [_node_row(graph, node, alive[node.name], batch, bits, clock_mhz) for node in nodes]
+    if batch is None:
+        batches = {getattr(layer, "N", 1) for layer in workload.layers}
+        batch = batches.pop() if len(batches) == 1 else None
     return Profile(workload.name, batch, bits, tuple(rows))
 
 
@@ -142,7 +150,9 @@ def _node_row(
     )
 
 
-def _layer_row(name: str, layer: Layer, batch: int, bits: int, clock_mhz: float) -> ProfileRow:
+def _layer_row(
+    name: str, layer: Layer, batch: int | None, bits: int, clock_mhz: float
+) -> ProfileRow:
     p = layer.problem(batch)
     inward, outward = ("ofmap", "ifmap") if p.direction == "grad_input" else ("ifmap", "ofmap")
     activations = (

@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 
 from accelsim.workload.arithmetic import Array, Number, Rounding
-from accelsim.workload.graph.float_run import evaluate
+from accelsim.workload.graph.float_run import evaluate, own
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_weights
 from accelsim.workload.operators.activation import Activation, Clip
@@ -110,13 +110,13 @@ def quantize(
     floats: dict[str, Array] = {}
     weight_scales: dict[str, Array] = {}
     for node in graph.nodes:
-        own = graph.parameters(node)
+        arrays = own(node, weights)
         if not isinstance(node.op, ArrayOperator):
-            floats |= {key: np.asarray(weights[key], np.float64) for key in own}
+            floats |= {key: np.asarray(weights[key], np.float64) for key in graph.arrays(node)}
             continue
-        if f"{node.name}.weight" not in own:
+        if "weight" not in arrays:
             continue
-        weight = np.asarray(weights[f"{node.name}.weight"], np.float64)
+        weight = np.asarray(arrays["weight"], np.float64)
         channels = _by_channel(node.op, weight)
         largest = (
             np.abs(channels).max(axis=1)
@@ -127,10 +127,10 @@ def quantize(
         rows = np.clip(np.rint(channels / scale[:, None]), number.low, number.high).astype(np.int64)
         words[f"{node.name}.weight"] = _from_channels(node.op, rows, weight.shape)
         weight_scales[node.name] = scale if per == "channel" else scale[0]
-        if (key := f"{node.name}.bias") in own:
+        if "bias" in arrays:
             unit = weight_scales[node.name] * scales[node.inputs[0]]
-            words[key] = np.clip(
-                np.rint(np.asarray(weights[key], np.float64) / unit), psum.low, psum.high
+            words[f"{node.name}.bias"] = np.clip(
+                np.rint(np.asarray(arrays["bias"], np.float64) / unit), psum.low, psum.high
             ).astype(np.int64)
     return QuantizedNetwork(graph, scales, words, weight_scales, floats, number, psum, rounding)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from accelsim.engines import golden
 from accelsim.workload.arithmetic import wrap
-from accelsim.workload.graph.float_run import evaluate, own, walk
+from accelsim.workload.graph.float_run import evaluate, in_words, own, walk
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_images
 from accelsim.workload.operators.array import ArrayOperator, wide
@@ -121,7 +121,7 @@ def layer_data(
     """
     shapes = [x.shape[1:] for x in xs]
     problem = op.problem(len(xs[0]), *shapes)
-    parameters = own(node, network.words)
+    parameters = in_words(node, network.words)
     data = op.pack(xs, {k: v for k, v in parameters.items() if k != "bias"})
     if "bias" in parameters and problem.direction == "forward":
         return replace(problem, bias=True), data | {
@@ -138,7 +138,7 @@ def accumulate(
     """
     problem, data = layer_data(network, node, op, xs)
     acc = op.unpack(layer(problem, data), *(x.shape[1:] for x in xs))
-    bias = own(node, network.words).get("bias")
+    bias = in_words(node, network.words).get("bias")
     if bias is not None and problem.direction != "forward":
         acc = wrap(acc + bias.reshape(wide(op, acc)), network.psum)
     return acc

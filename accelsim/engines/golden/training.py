@@ -26,7 +26,7 @@ from accelsim.workload import loss as losses
 from accelsim.workload.arithmetic import Number
 from accelsim.workload.block_float import BlockFloat, added, exponent_of
 from accelsim.workload.graph.backward import backward, trained
-from accelsim.workload.graph.float_run import own
+from accelsim.workload.graph.float_run import in_words, own
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.operators.array import ArrayOperator, multiply
 from accelsim.workload.operators.gradients import gradient_words
@@ -173,7 +173,7 @@ def step(
             return run_layer(node.name, problem, data)
 
         return layer_blocks(
-            node.op, xs, own(node, network.words), words, multiplied, want, units, unit
+            node.op, xs, in_words(node, network.words), words, multiplied, want, units, unit
         )
 
     start = losses.start_words(loss, output, scale, checked)
@@ -212,13 +212,13 @@ def updated_words(network: QuantizedNetwork, step: TrainingStep, rate: float) ->
                 continue
             number = network.number if key == "weight" else network.psum
             words = network.words[name]
-            if name in step.gradients:
+            if node.array(key) in step.gradients:
                 scale = (
                     network.weight_scales[node.name]
                     if key == "weight"
                     else network.accumulator_scale(node)
                 )
-                change = step.gradients[name].values * (rate / float(scale))
+                change = step.gradients[node.array(key)].values * (rate / float(scale))
                 words = np.clip(
                     words - np.rint(np.clip(change, -(2.0**60), 2.0**60)).astype(np.int64),
                     number.low,

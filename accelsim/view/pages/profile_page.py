@@ -27,7 +27,8 @@ def profile_page(profile: Profile) -> Page:
     """A line a layer, a total below; activation memory of the total is the peak."""
     rows = [*(_cells(row) for row in profile.rows), _cells(profile.total)]
     table = TextTable.of(HEAD, rows, _NUMBERS, totals=[len(profile.rows)])
-    title = f"{profile.workload}, batch {profile.batch}, words of {profile.bits} bits"
+    batch = "a batch of each layer's own" if profile.batch is None else f"batch {profile.batch}"
+    title = f"{profile.workload}, {batch}, words of {profile.bits} bits"
     return Page(title, blocks=(table.without_empty_columns(),))
 
 

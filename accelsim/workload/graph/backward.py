@@ -36,7 +36,7 @@ def wanted(graph: Graph, end: str) -> frozenset[str]:
     ahead: set[str] = set()
     parameters = set(trained(graph))
     for node in graph.nodes:
-        if parameters & graph.parameters(node).keys() or ahead.intersection(node.inputs):
+        if parameters.intersection(graph.arrays(node)) or ahead.intersection(node.inputs):
             ahead.add(node.name)
     behind = {end}
     for node in reversed(graph.nodes):
@@ -60,13 +60,13 @@ def backward(
     ``start``: a tensor and the loss's gradient there.  ``step`` gives a node's gradients at its
     inputs (those it is told are wanted) and at its parameters, by their names in it, from the one
     at its output; ``total`` adds up those that reach one tensor, at least one, in the order of the
-    nodes that read it.
+    nodes that read it, and those of an array that several nodes share.
     """
     end, seed = start
     needed = wanted(graph, end)
     parts: dict[str, list[G]] = {end: [seed]}
     tensors: dict[str, G] = {}
-    parameters: dict[str, G] = {}
+    parameters: dict[str, list[G]] = {}
     for node in reversed(graph.nodes):
         if node.name not in needed or node.name not in parts:
             continue
@@ -76,8 +76,12 @@ def backward(
         for name, part, use in reversed(list(zip(node.inputs, inputs, want, strict=True))):
             if use and part is not None:
                 parts.setdefault(name, []).append(part)
-        parameters |= {f"{node.name}.{key}": value for key, value in mine.items()}
-    return tensors, parameters
+        for key, value in mine.items():
+            parameters.setdefault(node.array(key), []).append(value)
+    return tensors, {
+        name: total(several[::-1]) if len(several) > 1 else several[0]
+        for name, several in parameters.items()
+    }
 
 
 def gradients(

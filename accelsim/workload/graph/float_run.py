@@ -58,7 +58,12 @@ def walk(
 
 
 def own(node: Node, weights: Mapping[str, Array]) -> Weights:
-    """A node's arrays by their names in it."""
-    return {
-        key: weights[f"{node.name}.{key}"] for key in PARAMETERS if f"{node.name}.{key}" in weights
-    }
+    """A node's arrays by their names in it, also those that it shares."""
+    return {key: weights[node.array(key)] for key in PARAMETERS if node.array(key) in weights}
+
+
+def in_words(node: Node, words: Mapping[str, Array]) -> Weights:
+    """The same of a quantized network, in which every node has words of its own: a shared bias is
+    other words where what is added to has another scale.
+    """
+    return {key: words[f"{node.name}.{key}"] for key in PARAMETERS if f"{node.name}.{key}" in words}

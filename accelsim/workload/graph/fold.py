@@ -25,11 +25,12 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, 
     only they read.
 
     The layer keeps its name and gets a bias; who read the normalization reads the layer.  Others
-    stay.
+    stay, and those whose weights or scales more than one node has.
     """
     folded: dict[str, str] = {}
     values = dict(weights)
     changed: dict[str, Node] = {}
+    shared = {name for node in graph.nodes for name in node.owners.values()}
     for node in graph.nodes:
         source = graph.by_name.get(node.inputs[0]) if node.inputs else None
         if (
@@ -40,6 +41,9 @@ def fold_batch_norm(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, 
         ):
             continue
         if not isinstance(source.op, (Conv, Depthwise, FullyConnected, ConvTranspose)):
+            continue
+        both = {*graph.arrays(node), *graph.arrays(source)}
+        if node.owners or source.owners or both & shared:
             continue
         factor, shift = node.op.folded(own(node, weights))
         weight = np.asarray(weights[f"{source.name}.weight"], np.float64)

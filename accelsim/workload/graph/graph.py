@@ -8,7 +8,7 @@ file, ``build`` of nodes in Python.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -17,7 +17,7 @@ from accelsim.base.errors import or_nearest
 from accelsim.base.limits import MAX_NUMBER
 from accelsim.workload.layers import Layer
 from accelsim.workload.operators.array import ArrayOperator
-from accelsim.workload.operators.operator import Operator, Shape, Work, kind
+from accelsim.workload.operators.operator import EVERY, Operator, Shape, Work, kind, text
 
 MAX_GRAPH_NODES = 10_000
 MEASURED = ("mean", "variance")
@@ -26,13 +26,20 @@ MEASURED = ("mean", "variance")
 @dataclass(frozen=True)
 class Node:
     """An operator with its name and what it reads, names of nodes or of the graph's inputs;
-    ``place`` is where its file states it.
+    ``place`` is where its file states it.  ``share`` is the operator's, with whole names of nodes;
+    ``owners`` follows it to the arrays of weights that are another node's, by their names here.
     """
 
     name: str
     op: Operator
     inputs: tuple[str, ...]
     place: str = ""
+    share: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+    def array(self, key: str) -> str:
+        """The whole name of an array of weights that the node calls ``key``."""
+        return self.owners.get(key, f"{self.name}.{key}")
 
 
 @dataclass(frozen=True)
@@ -60,11 +67,18 @@ class Graph(Displayed):
         return tuple(self.shapes[name] for name in node.inputs)
 
     def parameters(self, node: Node) -> dict[str, Shape]:
-        """Shapes of the arrays a node needs, by the node's name, a dot and theirs."""
+        """Shapes of a node's own arrays, by the node's name, a dot and theirs; those that it shares
+        are another node's.
+        """
         return {
             f"{node.name}.{key}": shape
             for key, shape in node.op.parameters(*self.input_shapes(node)).items()
+            if key not in node.owners
         }
+
+    def arrays(self, node: Node) -> tuple[str, ...]:
+        """Whole names of all arrays that a node reads, its own and shared ones."""
+        return tuple(map(node.array, node.op.parameters(*self.input_shapes(node))))
 
     @cached_property
     def all_parameters(self) -> Mapping[str, Shape]:
@@ -73,10 +87,13 @@ class Graph(Displayed):
 
     def parameter_count(self, node: Node) -> int:
         """Words that training sets: weights, biases, scales and shifts, without the means and
-        variances that are measured.
+        variances that are measured, and without what is another node's.
         """
-        shapes = node.op.parameters(*self.input_shapes(node))
-        return sum(prod(shape) for key, shape in shapes.items() if key not in MEASURED)
+        return sum(
+            prod(shape)
+            for name, shape in self.parameters(node).items()
+            if name.rsplit(".", 1)[1] not in MEASURED
+        )
 
     def work(self, node: Node) -> Work:
         """What a node does on the vector unit, for one input."""
@@ -179,6 +196,7 @@ def build(
     for source in outputs:
         if source not in known:
             raise ValueError(f"outputs: {_unknown(source, known)}")
+    ordered = _with_owners(ordered, shapes)
     read = {source for node in nodes for source in node.inputs}
     return Graph(
         name,
@@ -187,6 +205,49 @@ def build(
         shapes,
         tuple(outputs) or tuple(n.name for n in ordered if n.name not in read),
     )
+
+
+def _with_owners(nodes: Sequence[Node], shapes: Mapping[str, Shape]) -> list[Node]:
+    """The nodes with the owner of every array that they share.  Raises ValueError for a node that
+    has no such array, or one of another shape.
+    """
+    if not any(node.share for node in nodes):
+        return list(nodes)
+    by_name = {node.name: node for node in nodes}
+    arrays = {
+        node.name: node.op.parameters(*(shapes[source] for source in node.inputs)) for node in nodes
+    }
+
+    def owner(node: Node, key: str) -> str:
+        at, passed = node, [node.name]
+        while (source := at.share.get(key, at.share.get(EVERY))) is not None:
+            place = f"{node.place}.share"
+            if source in passed:
+                raise ValueError(f"{place}: nodes must not share in a circle, got {source}")
+            if source not in by_name or key not in arrays[source]:
+                raise ValueError(f"{place}: {source} has no {key}")
+            if arrays[source][key] != arrays[node.name][key]:
+                here, there = text(arrays[node.name][key]), text(arrays[source][key])
+                raise ValueError(f"{place}: {key} must have shape {here}, {source} has {there}")
+            at = by_name[source]
+            passed.append(source)
+        return f"{at.name}.{key}"
+
+    for node in nodes:
+        for key in node.share:
+            if key != EVERY and key not in arrays[node.name]:
+                names = ", ".join(arrays[node.name]) or "none"
+                raise ValueError(f"{node.place}.share: there are {names}, got {key}")
+    owners = {
+        node.name: {
+            key: name
+            for key in arrays[node.name]
+            if (name := owner(node, key)) != f"{node.name}.{key}"
+        }
+        for node in nodes
+        if node.share
+    }
+    return [replace(n, owners=owners[n.name]) if n.name in owners else n for n in nodes]
 
 
 def _output_shape(node: Node, shapes: Sequence[Shape]) -> Shape:

@@ -108,7 +108,9 @@ class _Unrolling:
         self.entries(entries, _Around(top), "graph")
         if not self.pending:
             raise ValueError("graph: must not be empty")
-        nodes = [Node(p.name, p.op, self.resolved(p), p.place) for p in self.pending]
+        nodes = [
+            Node(p.name, p.op, self.resolved(p), p.place, self.shared(p)) for p in self.pending
+        ]
         ends = [self.lookup(output, top, "outputs") for output in outputs]
         return build(name, inputs, nodes, ends)
 
@@ -220,6 +222,12 @@ class _Unrolling:
         if not p.inputs:
             return () if p.op.arity[1] == 0 else (self.meant(p.previous),)
         return tuple(self.lookup(ref, p.scope, f"{p.place}.inputs") for ref in p.inputs)
+
+    def shared(self, p: _Pending) -> dict[str, str]:
+        """What a node shares of weights, with the whole names of the nodes that have them."""
+        return {
+            key: self.lookup(ref, p.scope, f"{p.place}.share") for key, ref in p.op.share.items()
+        }
 
     def lookup(self, ref: str, scope: _Scope, place: str) -> str:
         if ref in scope.names:

@@ -14,8 +14,9 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
 
+from accelsim.base.frozen import FixedDict, FrozenDict
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Name
 from accelsim.workload.scaling import Scales
@@ -29,6 +30,14 @@ def one_or_more(value: object) -> object:
     return (
         (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
     )
+
+
+EVERY = "all"
+
+
+def _shared(value: object) -> object:
+    """One name stands for all arrays of that node."""
+    return {EVERY: value} if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ class Work:
 
 class Operator(BaseModel):
     """A node: what it does and, by name, what it reads; the node before it unless ``inputs`` says
-    otherwise.
+    otherwise.  ``share`` names a node whose arrays of weights are this one's, too: all of them, or
+    each by its name (``share: {weight: conv1}``).
     """
 
     model_config = ConfigDict(
@@ -69,6 +79,12 @@ class Operator(BaseModel):
     inputs: Annotated[
         tuple[Name, ...], BeforeValidator(one_or_more, json_schema_input_type=Name | list[Name])
     ] = ()
+
+    share: Annotated[
+        FixedDict[str, Name],
+        BeforeValidator(_shared, json_schema_input_type=Name | dict[str, Name]),
+        Field(json_schema_extra={"default": {}}),
+    ] = FrozenDict()
 
     arity: ClassVar[tuple[int, int]] = (1, 1)  # how few and how many tensors it reads
     keeps_scale: ClassVar[bool] = (
@@ -165,6 +181,7 @@ def as_file(entry: BaseModel) -> dict[str, Any]:
                 and isinstance(value, tuple)
                 and len(set(value)) == 1
             )
+            value = value[EVERY] if key == "share" and [*value] == [EVERY] else value
             stated[field.alias or key] = _shortest(value[0] if single else value)
     return stated
 
