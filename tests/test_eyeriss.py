@@ -164,3 +164,57 @@ def test_the_committed_tables_are_what_the_study_gives():
     )
     for column in ("processing", "total", "active_pes", "glb", "dram"):
         assert np.allclose(vgg[column], again[column], rtol=1e-6)
+
+
+@cache
+def beside():
+    """Table VI of the paper beside the study's cells."""
+    return study().vgg16_cells()
+
+
+def test_vgg16s_prediction_beside_the_table_is_the_one_that_was_committed():
+    """The prediction was made before the table was seen: not a digit of it moves."""
+    import pandas as pd
+
+    kept = pd.read_csv(study().HERE / "vgg16.csv").query("mapping == 'chip'").set_index("layer")
+    cells = beside()
+    for row in cells[(cells["layer"] != "total")].to_dict("records"):
+        assert row["predicted"] == pytest.approx(kept.loc[row["layer"], row["quantity"]], rel=1e-7)
+    assert len(cells) == 5 * 14
+
+
+def off(quantity, column):
+    """Of a quantity of table VI: the worst layer, and the network."""
+    cells = beside()[beside()["quantity"] == quantity].set_index("layer")[column]
+    layers = cells.drop("total")
+    return layers[layers.abs().idxmax()], cells["total"]
+
+
+def test_vgg16_is_as_near_to_its_table_as_was_said():
+    worst, network = off("processing", "off")
+    assert worst == pytest.approx(0.045, abs=0.0006) and network == pytest.approx(-0.004, abs=6e-4)
+    # right by errors that cancel: single layers are far off
+    worst, network = off("dram", "off")
+    assert worst > 0.6 and abs(network) < 0.01
+    # with the chip's own shares of zeros
+    worst, network = off("dram", "off_afterwards")
+    assert worst == pytest.approx(0.083, abs=0.001) and network == pytest.approx(0.0265, abs=1e-3)
+
+
+def test_the_glb_column_is_the_models_words_and_filters_in_mib():
+    worst, network = off("glb", "off_afterwards")
+    assert round(abs(worst), 4) <= 0.0004 and abs(network) <= 0.0002
+    # AlexNet's is not: MB, and no filters
+    frame, s = prediction("analytic"), study()
+    for row in frame.to_dict("records"):
+        chip = s.measured()[row["layer"]]["GLB_accesses_MB"]
+        assert abs(row["glb"] / chip - 1) < 0.004
+        assert abs((row["glb"] + row["dram_weight"]) / 1.048576 / chip - 1) > 0.009
+
+
+def test_the_committed_table_beside_vgg16s_measurement_is_what_the_study_gives():
+    import pandas as pd
+
+    kept = pd.read_csv(study().HERE / "vgg16_measured.csv")
+    for column in ("measured", "predicted", "off", "afterwards", "off_afterwards"):
+        assert np.allclose(kept[column], beside()[column], rtol=1e-6, atol=1e-9), column

@@ -1,8 +1,8 @@
 """The Eyeriss chip, predicted: Chen, Krishna, Emer, Sze, IEEE JSSC 52(1) 2017, table V, layer by
 layer, nothing fitted.
 
-``python reports/eyeriss_chip/study.py`` writes alexnet.csv, alexnet.md, vgg16.csv, vgg16.md and the
-figures beside itself.
+``python reports/eyeriss_chip/study.py`` writes alexnet.csv, alexnet.md, vgg16.csv, vgg16.md, the
+same beside table VI (``vgg16_measured``) and the figures beside itself.
 
 The chip is the architecture ``eyeriss``, the mappings are ``eyeriss_alexnet`` and
 ``eyeriss_vgg16``, and nothing is set for a layer.  Counts and cycles are ``simulate``'s, by
@@ -74,28 +74,28 @@ class Zeros:
     ofmap: Mapping[str, float]
 
 
-def measured() -> dict[str, dict[str, float]]:
-    """The chip's table by layer (conv1 to conv5 and total), from tests/reference."""
-    lines = [
-        x
-        for x in (REFERENCE / "eyeriss_jssc17_alexnet.csv").read_text(encoding="utf-8").splitlines()
-        if not x.startswith("#")
-    ]
+def measured(network: str = "alexnet") -> dict[str, dict[str, float]]:
+    """The chip's table of a network by layer (conv1 ... or conv1_1 ..., and total), from
+    tests/reference.
+    """
+    file = REFERENCE / f"eyeriss_jssc17_{network}.csv"
+    lines = [x for x in file.read_text(encoding="utf-8").splitlines() if not x.startswith("#")]
     return {
-        row.pop("layer").lower(): {k: float(v) for k, v in row.items()}
+        row.pop("layer").lower().replace("-", "_"): {k: float(v) for k, v in row.items()}
         for row in csv.DictReader(lines)
     }
 
 
-def published_zeros() -> Zeros:
-    """AlexNet's: the ofmap of a layer has as many zeros as the next one's ifmap; the last has its
+def published_zeros(layers: tuple[str, ...] = ALEXNET, network: str = "alexnet") -> Zeros:
+    """A network's: the ofmap of a layer has as many zeros as the next one's ifmap; the last has its
     own ifmap's, no better being known.
     """
-    share = {name: measured()[name]["zeros_in_ifmap_pct"] / 100 for name in ALEXNET}
-    following = dict(zip(ALEXNET, (*ALEXNET[1:], ALEXNET[-1]), strict=True))
+    table = measured(network)
+    share = {name: table[name]["zeros_in_ifmap_pct"] / 100 for name in layers}
+    following = dict(zip(layers, (*layers[1:], layers[-1]), strict=True))
     return Zeros(
-        {n: None if n == ALEXNET[0] else share[n] for n in ALEXNET},
-        {n: share[following[n]] for n in ALEXNET},
+        {n: None if n == layers[0] else share[n] for n in layers},
+        {n: share[following[n]] for n in layers},
     )
 
 
@@ -406,9 +406,25 @@ def vgg16_markdown(frame: pd.DataFrame, share: float, others: Mapping[float, pd.
     return "\n".join(lines) + "\n"
 
 
+def vgg16_cells() -> pd.DataFrame:
+    """Table VI beside the prediction and beside what published zeros make of it."""
+    import vgg16_measured
+
+    before, after = (
+        predict("vgg16", VGG16, "eyeriss_vgg16", 3, "analytic", zeros)
+        for zeros in (
+            assumed_zeros(VGG16, measured()["total"]["zeros_in_ifmap_pct"] / 100),
+            published_zeros(VGG16, "vgg16"),
+        )
+    )
+    pes = _mean_pes(before)
+    return vgg16_measured.cells(measured("vgg16"), before, after, pes)
+
+
 def main(folder: Path = HERE) -> list[Path]:
     """Rebuild the study's files in a folder; their paths."""
     import chip_figures as figures
+    import vgg16_measured
 
     zeros = published_zeros()
     frames = [
@@ -428,7 +444,12 @@ def main(folder: Path = HERE) -> list[Path]:
     }
     (folder / "vgg16.md").write_text(vgg16_markdown(vgg, share, others), encoding="utf-8")
     written = ("alexnet.csv", "alexnet.md", "alexnet_layers.csv", "vgg16.csv", "vgg16.md")
-    return [*(folder / name for name in written), *figures.draw(cells, frames, vgg, folder)]
+    beside = vgg16_cells()
+    return [
+        *(folder / name for name in written),
+        *vgg16_measured.write(beside, folder),
+        *figures.draw(cells, frames, vgg, folder),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,244 @@
+"""Gemmini's RTL, predicted tile by tile (reports/gemmini_rtl), and the preset ``gemmini``."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import accelsim as acc
+from accelsim.base.errors import InputError
+from accelsim.cli.main import main
+from accelsim.mapping.nest import Nest
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = ROOT / "reports" / "gemmini_rtl"
+
+
+@cache
+def study():
+    """reports/gemmini_rtl/study.py as a module; its neighbours can be imported after it."""
+    spec = importlib.util.spec_from_file_location("study_gemmini_rtl", STUDY / "study.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cli(monkeypatch, *args):
+    """What ``accelsim`` ends with."""
+    monkeypatch.setattr(sys, "argv", ["accelsim", *map(str, args)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0
+
+
+@cache
+def parts():
+    """The study's two modules: rows and time."""
+    study()
+    import gemmini_rows
+    import gemmini_time
+
+    return gemmini_rows, gemmini_time
+
+
+@cache
+def predicted():
+    return study().predict()
+
+
+@pytest.mark.parametrize("tiling", ["auto", "mapping"])
+def test_the_74_rows_are_as_near_as_is_asked(tiling):
+    off = study().off(predicted(), "predicted", tiling).abs()
+    assert len(off) == 74
+    assert off.mean() <= 0.20 and off.max() <= 0.60
+
+
+def test_the_committed_table_is_what_the_study_gives():
+    import pandas as pd
+
+    kept = pd.read_csv(STUDY / "gemmini.csv")
+    for tiling in study().TILINGS:
+        assert list(kept[f"predicted_{tiling}"]) == list(predicted()[f"predicted_{tiling}"])
+
+
+@pytest.mark.slow
+def test_the_committed_report_is_what_the_study_gives(tmp_path):
+    for path in study().main(tmp_path):
+        if path.suffix in (".csv", ".md"):
+            assert path.read_bytes() == (STUDY / path.name).read_bytes(), path.name
+
+
+def test_every_constant_names_its_place():
+    lines = (STUDY / "machine.yaml").read_text(encoding="utf-8").splitlines()
+    for i, line in enumerate(lines):
+        if not line.startswith("#"):
+            told = line.partition("#")[2] or lines[i - 1]
+            assert any(x in told for x in (".scala", "rocket", "RISC-V")), line
+
+
+# The command --------------------------------------------------------------------------------------
+
+
+def test_other_rows_go_through_the_same_command(tmp_path, capsys, monkeypatch):
+    lines = study().REFERENCE.read_text(encoding="utf-8").splitlines()
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([lines[1], *lines[3:6]]) + "\n", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    assert cli(monkeypatch, "report", "gemmini_rtl", "--rows", few, "-o", out) == 0
+    head, *rows = out.read_text(encoding="utf-8").splitlines()
+    assert head == "row,rtl_cycles_auto,predicted_auto,rtl_cycles_mapping,predicted_mapping"
+    expected = predicted().iloc[1:4]
+    assert rows == [
+        f"{r.row},{r.rtl_cycles_auto},{r.predicted_auto},{r.rtl_cycles_mapping},{r.predicted_mapping}"
+        for r in expected.itertuples()
+    ]
+    assert cli(monkeypatch, "report", "gemmini_rtl", "--rows", few) == 0
+    assert capsys.readouterr().out == out.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("P", "0", "at least 1"),
+        ("C", "x", "whole number"),
+        ("Wstride", "1.5", "whole number"),
+        ("rtl_cycles_auto", "", "whole number"),
+        ("auto_tiling_R_S_P_Q_C_K_N", "1_1_128", "seven whole numbers"),
+        ("mapping", "K2 - P8", "levels such as"),
+        ("mapping", "L2[WI] K16X - L1[O] K2", "no level L3"),
+        ("mapping", "L3[WIO] K2 - L1[O] Z2", "levels such as"),
+    ],
+)
+def test_a_bad_row_is_one_line_that_names_file_line_and_column(
+    tmp_path, capsys, monkeypatch, column, value, says
+):
+    lines = study().REFERENCE.read_text(encoding="utf-8").splitlines()
+    cells = dict(zip(lines[1].split(","), lines[2].split(","), strict=True)) | {column: value}
+    bad, out = tmp_path / "bad.csv", tmp_path / "out.csv"
+    bad.write_text(f"# a note\n{','.join(cells)}\n{','.join(cells.values())}\n", encoding="utf-8")
+    assert cli(monkeypatch, "report", "gemmini_rtl", "--rows", bad, "-o", out) == 2
+    message = capsys.readouterr().err
+    assert not out.exists() and message.count("\n") == 1
+    assert f"{bad}:3: {column}:" in message and says in message
+
+
+def test_a_file_of_other_columns_and_a_study_without_rows_are_refused(
+    tmp_path, capsys, monkeypatch
+):
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(InputError, match="a column is missing: row"):
+        study().rows(other)
+    with pytest.raises(InputError, match="cannot be read"):
+        study().rows(tmp_path / "none.csv")
+    assert cli(monkeypatch, "report", "axis_systolic_array", "--rows", other) == 2
+    assert "predicts no rows" in capsys.readouterr().err
+    assert cli(monkeypatch, "report", "gemmini_rtl", "-o", other) == 2
+    assert "must be a directory" in capsys.readouterr().err
+
+
+# The parts, against plain loops over addresses ----------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_lines_and_requests_are_those_of_the_addresses(seed):
+    _, time = parts()
+    m, rng = time.load_machine(), random.Random(seed)
+    apart = rng.choice([64, 96, 100, 256, 1000, 72, 144])
+    width = rng.randint(1, apart)
+    rows = time.Rows(64, width, apart, rng.randrange(0, apart - width + 1))
+    lines, requests = 0, 0
+    for i in range(rows.count):
+        first = rows.offset + i * apart
+        lines += (first + width - 1) // 64 - first // 64 + 1
+        for piece in range(first, first + width, 64):
+            last = min(piece + 64, first + width) - 1
+            requests += last // 64 - piece // 64 + 1
+    assert rows.lines(m) == pytest.approx(lines)
+    assert rows.requests(m) == pytest.approx(requests)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tiles_cover_a_layer_once(seed):
+    rows, _ = parts()
+    rng = random.Random(seed)
+    size = {d: rng.randint(1, 5) for d in rows.DIMS}
+    cut = rows.Tiling(
+        {d: rng.randint(1, n) for d, n in size.items()}, "".join(rng.sample(rows.DIMS, 7))
+    )
+    seen = np.zeros([size[d] for d in rows.DIMS], int)
+    whole = np.zeros([size[d] for d in "PQKN"], int)
+    for tile in rows.tiles(size, cut):
+        at = {d: slice(tile.begin[d], tile.begin[d] + tile.size[d]) for d in rows.DIMS}
+        seen[tuple(at[d] for d in rows.DIMS)] += 1
+        whole[tuple(at[d] for d in "PQKN")] += tile.whole
+    assert (seen == 1).all() and (whole == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_work_is_that_of_its_instructions(seed):
+    _, time = parts()
+    m, rng = time.load_machine(), random.Random(seed)
+    size = {d: rng.randint(1, 40 if d in "PCK" else 3) for d in "RSPQCKN"}
+    one = [
+        max(min(16, size["P"] - p), 4)
+        for _ in range(size["Q"] * size["N"])
+        for p in range(0, size["P"], 16)
+    ]
+    one[0] = 16
+    blocks = -(-size["C"] // 16) * -(-size["K"] // 16) * size["R"] * size["S"]
+    assert m.way == 36
+    assert time.work(size, m) == pytest.approx(blocks * max(sum(one), 36 / 5 * len(one)) + 36)
+
+
+def test_a_cache_keeps_what_was_used_last():
+    _, time = parts()
+    cached = time.LineCache(100)
+    assert [cached.take((x,), 40) for x in "ababcab"] == [False] * 2 + [True] * 2 + [False] * 3
+    assert not cached.take(("large",), 101) and not cached.pieces
+
+
+# The preset ---------------------------------------------------------------------------------------
+
+
+def test_the_two_memories_lie_side_by_side():
+    arch = acc.load_architecture("gemmini")
+    layer = parts()[0].read_rows(study().REFERENCE)[1]
+    nest = Nest(
+        layer.layer().problem(),
+        acc.load_architecture("gemmini", study().ROOM),
+        layer.mapping("auto"),
+    )
+    way = {(b.tensor, arch.level_names[b.parent]) for b in nest.boundaries}
+    assert ("weight", "spad") in way and ("weight", "acc") not in way
+    assert ("ofmap", "acc") in way and ("ofmap", "spad") not in way
+
+
+def test_every_engine_says_the_same_of_the_preset():
+    layer = acc.Conv2d(M=20, C=10, H=8, W=8, R=3, S=3)
+    rows = [
+        acc.simulate(layer, "gemmini", "ws", engine=engine).records()[0]
+        for engine in ("analytic", "event", "cycle")
+    ]
+    assert len({row["cycles"] for row in rows}) == 1
+    assert all(row["error"] is None for row in rows)
+    assert all(row["bit_exact"] for row in rows[1:])
+
+
+def test_a_rows_tiling_is_a_mapping_of_the_preset():
+    import pandas as pd
+
+    kept = pd.read_csv(STUDY / "gemmini.csv").set_index("row")
+    arch = acc.load_architecture("gemmini", study().ROOM)
+    for layer in parts()[0].read_rows(study().REFERENCE)[:3]:
+        for tiling in study().TILINGS:
+            (row,) = acc.simulate(layer.layer(), arch, mapping=layer.mapping(tiling)).records()
+            assert row["error"] is None
+            assert row["cycles"] == kept.loc[int(layer.row), f"plain_{tiling}"]
+            assert row["macs"] == layer.macs
