@@ -52,110 +52,64 @@ class Span:
 
 
 BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
+COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
 
 # -- MACs ------------------------------------------------------------------------------------------
-#
-# weight [groups, taps, m], ifmap [groups, words], ofmap [groups, m, pixels]
-# tap [taps]         how far a tap's word lies from the first of its window
-# run [runs, 3]      a block of pixels: where the first window lies, the first pixel, and how many
-#                    pixels; of two neighbouring pixels a tap's words are neighbours, too
-# stream [4, words]  room for words of as many pixels
 
 
 @kernel
 def bring(words: Sums, at: int, run: Ints, stream: Sums) -> None:
-    """The word of one tap for every pixel, as it streams by."""
-    for window, first, pixels in run:
-        place, word = stream[first - run[0, 1] :], words[window + at :]
-        for i in range(pixels):
+    """The words of a stream, from where they lie."""
+    for begin, first, n in run:
+        place, word = stream[first - run[0, 1] :], words[begin + at :]
+        for i in range(n):
             place[i] = word[i]
 
 
 @kernel
-def mac_rows(weight: Sums, ifmap: Sums, ofmap: Sums, tap: Ints, run: Ints, stream: Sums) -> None:
-    """Forward: a weight stays while the words of a tap stream by; four taps at a time."""
-    groups, taps, filters = weight.shape
+def multiply_add(held: Sums, words: Sums, at: Ints, run: Ints, stream: Sums, sums: Sums) -> None:
+    """Every MAC by itself: a word that is held meets each word of its stream, and every product is
+    added to a sum of its own; four streams at a time.
+
+    held    [groups, streams, rows]
+    words   [groups, words]          where streams come from: of stream k
+    at      [streams]                its first word lies so far from where a run begins
+    run     [runs, 3]                where a run begins, its place in the stream, how many words
+    stream  [4, words]               room for four streams
+    sums    [groups, rows, places]   added to
+    """
+    groups, streams, rows = held.shape
     first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
     x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
     for g in range(groups):
-        for k in range(0, taps, 4):
-            some = min(4, taps - k)
+        for k in range(0, streams, 4):
+            some = min(4, streams - k)
             for j in range(some):
-                bring(ifmap[g], tap[k + j], run, stream[j])
-            for m in range(filters):
-                sums = ofmap[g, m, first:last]
+                bring(words[g], at[k + j], run, stream[j])
+            for row in range(rows):
+                out = sums[g, row, first:last]
                 if some == 4:
-                    w0, w1 = weight[g, k, m], weight[g, k + 1, m]
-                    w2, w3 = weight[g, k + 2, m], weight[g, k + 3, m]
-                    for i in range(len(sums)):
-                        sums[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
+                    w0, w1 = held[g, k, row], held[g, k + 1, row]
+                    w2, w3 = held[g, k + 2, row], held[g, k + 3, row]
+                    for i in range(len(out)):
+                        out[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
                 else:
                     for j in range(some):
-                        w, x = weight[g, k + j, m], stream[j]
-                        for i in range(len(sums)):
-                            sums[i] += w * x[i]
+                        w, x = held[g, k + j, row], stream[j]
+                        for i in range(len(out)):
+                            out[i] += w * x[i]
 
 
-@kernel
-def mac_filters(weight: Sums, ifmap: Sums, ofmap: Sums, tap: Ints, run: Ints) -> None:
-    """Forward, where filters are more than pixels: a word stays while the filters' weights stream
-    by; ``ofmap`` [groups, pixels, m] lies the other way round.
+def _multiplied(held: Sums, words: Sums) -> Sums:
+    """Sums [groups, rows, places] of ``held`` [groups, streams, rows] and streams that lie side by
+    side, ``words`` [groups, streams, places].
     """
-    groups, taps, filters = weight.shape
-    whole = taps - taps % 4
-    for g in range(groups):
-        for window, first, pixels in run:
-            for i in range(pixels):
-                sums, x = ofmap[g, first + i], ifmap[g, window + i :]
-                for k in range(0, whole, 4):
-                    w0, w1, w2, w3 = (
-                        weight[g, k],
-                        weight[g, k + 1],
-                        weight[g, k + 2],
-                        weight[g, k + 3],
-                    )
-                    x0, x1, x2, x3 = x[tap[k]], x[tap[k + 1]], x[tap[k + 2]], x[tap[k + 3]]
-                    for m in range(filters):
-                        sums[m] += w0[m] * x0 + w1[m] * x1 + w2[m] * x2 + w3[m] * x3
-                for k in range(whole, taps):
-                    w0, x0 = weight[g, k], x[tap[k]]
-                    for m in range(filters):
-                        sums[m] += w0[m] * x0
-
-
-@kernel
-def mac_weights(weight: Sums, ifmap: Sums, ofmap: Sums, tap: Ints, run: Ints, stream: Sums) -> None:
-    """The gradient of the weights: each is the sum over all pixels."""
-    groups, taps, filters = weight.shape
-    first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
-    for g in range(groups):
-        for k in range(taps):
-            x = stream[0]
-            bring(ifmap[g], tap[k], run, x)
-            for m in range(filters):
-                y, total = ofmap[g, m, first:last], weight[g, k, m]
-                for i in range(len(y)):
-                    total += y[i] * x[i]
-                weight[g, k, m] = total
-
-
-@kernel
-def mac_windows(weight: Sums, ifmap: Sums, ofmap: Sums, tap: Ints, run: Ints, stream: Sums) -> None:
-    """The gradient of the ifmap: windows overlap, and their sums are added up."""
-    groups, taps, filters = weight.shape
-    first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
-    for g in range(groups):
-        for k in range(taps):
-            sums = stream[0]
-            for i in range(last - first):
-                sums[i] = 0
-            for m in range(filters):
-                w, y = weight[g, k, m], ofmap[g, m, first:last]
-                for i in range(len(y)):
-                    sums[i] += w * y[i]
-            for window, begin, pixels in run:
-                for i in range(pixels):
-                    ifmap[g, window + tap[k] + i] += sums[begin - first + i]
+    groups, streams, places = words.shape
+    sums = np.zeros((groups, held.shape[2], places), words.dtype)
+    run, room = np.array([[0, 0, places]]), np.empty((4, places), words.dtype)
+    at = np.arange(streams) * places
+    multiply_add(held, words.reshape(groups, -1), at, run, room, sums)
+    return sums
 
 
 # -- a box -----------------------------------------------------------------------------------------
@@ -183,15 +137,24 @@ class _MacSteps:
 
     ``taps``    c, r, s of each tap, less ``lo``: an index of a box of K
     ``pixels``  n, e, f of each pixel: an index of a box of X
-    ``tap``     as the kernels want it;  ``runs``: block by block
+    ``tap``     [taps]: how far a tap's word lies from the first of its window, in the frame
+    ``window``  [pixels]: where that first one lies
+    ``runs``    pixels whose windows are neighbours, block by block: where the first window lies,
+                the first pixel, and how many pixels there are
     ``room``    pixels of the largest block
     """
 
     taps: tuple[Any, ...]
     pixels: tuple[Any, ...]
     tap: Ints
+    window: Ints
     runs: tuple[Ints, ...]
     room: int
+
+    def blocks(self, groups: int) -> Iterator[slice]:
+        """Pixels, so many that their words may be laid out by tap and pixel."""
+        n = max(1, COLUMN_WORDS // (groups * len(self.tap)))
+        return (slice(i, i + n) for i in range(0, len(self.window), n))
 
 
 @lru_cache(maxsize=256)
@@ -221,7 +184,8 @@ def _mac_steps(
     cuts = np.flatnonzero(np.diff(first // BLOCK)) + 1
     runs = tuple(np.split(run, cuts))
     room = max(int(x[:, 2].sum()) for x in runs)
-    return _MacSteps(taps, np.nonzero(there), tap, runs, room)
+    inside = np.arange(int(pixels.sum())) - np.repeat(first, pixels)
+    return _MacSteps(taps, np.nonzero(there), tap, np.repeat(window, pixels) + inside, runs, room)
 
 
 def _worked_on(dims: str, size: dict[str, int], chunks: Chunks) -> npt.NDArray[np.bool_]:
@@ -300,17 +264,18 @@ class _MacBox:
         return self._cut("NGMEF", "GMNEF", self.steps.pixels, ofmap)
 
     def _rows(self, weight: Sums, ifmap: Sums) -> Sums:
-        """Sums [groups, m, pixels]."""
+        """Sums [groups, m, pixels]: weights are held, and words of the ifmap stream by; or where
+        filters are more than pixels, the other way round.
+        """
         groups, _, filters = weight.shape
-        steps, pixels = self.steps, len(self.steps.pixels[0])
+        steps, pixels = self.steps, len(self.steps.window)
         if filters > pixels:
-            turned = np.zeros((groups, pixels, filters), self.dtype)
-            for run in steps.runs:
-                mac_filters(weight, ifmap, turned, steps.tap, run)
-            return turned.transpose(0, 2, 1)
-        ofmap, stream = np.zeros((groups, filters, pixels), self.dtype), self._stream()
+            columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
+            return _multiplied(columns, weight).swapaxes(1, 2)
+        ofmap = np.zeros((groups, filters, pixels), self.dtype)
+        stream = np.empty((4, steps.room), self.dtype)
         for run in steps.runs:
-            mac_rows(weight, ifmap, ofmap, steps.tap, run, stream)
+            multiply_add(weight, ifmap, steps.tap, run, stream, ofmap)
         return ofmap
 
     def grad_weight(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
@@ -324,11 +289,12 @@ class _MacBox:
         return self._cut("GMCRS", "GMCRS", self.steps.taps, weight.transpose(0, 2, 1))
 
     def _taps(self, ofmap: Sums, ifmap: Sums) -> Sums:
-        """Sums [groups, taps, m]."""
-        weight = np.zeros((ofmap.shape[0], len(self.steps.tap), ofmap.shape[1]), self.dtype)
-        stream = self._stream()
-        for run in self.steps.runs:
-            mac_weights(weight, ifmap, ofmap, self.steps.tap, run, stream)
+        """Sums [groups, taps, m]: words of the ifmap are held, and those of the ofmap stream by."""
+        groups, filters, _ = ofmap.shape
+        steps, weight = self.steps, np.zeros((groups, len(self.steps.tap), filters), self.dtype)
+        for some in steps.blocks(groups):
+            columns = np.take(ifmap, steps.window[some, None] + steps.tap, axis=1)
+            weight += _multiplied(columns, np.ascontiguousarray(ofmap[:, :, some].swapaxes(1, 2)))
         return weight
 
     def grad_input(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
@@ -353,15 +319,19 @@ class _MacBox:
         yield WordSet(listed=np.asarray(flat, np.int64)), sums[at]
 
     def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
-        """Sums of the box of the ifmap that the windows cover, [n, g, c, h, w]."""
-        frame, stream = np.zeros(self.frame, self.dtype), self._stream()
-        for run in self.steps.runs:
-            words = frame.reshape(self.size["G"], -1)
-            mac_windows(weight, words, ofmap, self.steps.tap, run, stream)
+        """Sums of the box of the ifmap that the windows cover, [n, g, c, h, w]: weights are held,
+        and words of the ofmap stream by; where windows overlap, their sums are added up.
+        """
+        groups, steps, frame = self.size["G"], self.steps, np.zeros(self.frame, self.dtype)
+        held, words = np.ascontiguousarray(weight.swapaxes(1, 2)), frame.reshape(groups, -1)
+        for some in steps.blocks(groups):
+            columns = _multiplied(held, np.ascontiguousarray(ofmap[:, :, some]))
+            for k, tap in enumerate(steps.tap):
+                words[:, steps.window[some] + tap] += columns[:, k]
         in_order = frame.swapaxes(4, 5).reshape(*self.frame[:4], -1)
         return in_order.transpose(1, 0, 2, 3, 4)[self._real()[1]]
 
-    # tensors as the kernels want them: words, and which of them are poison, if any are
+    # tensors as the MACs want them: words, and which of them are poison, if any are
 
     def _words(self, words: Floats) -> tuple[Sums, Flags | None]:
         if words.dtype.kind == "f":
@@ -370,9 +340,6 @@ class _MacBox:
                 words = np.where(poison, 0, words)
                 return np.ascontiguousarray(words, self.dtype), np.ascontiguousarray(poison)
         return np.ascontiguousarray(words, self.dtype), None
-
-    def _stream(self) -> Sums:
-        return np.empty((4, self.steps.room), self.dtype)
 
     def _weight(self, get: Get) -> tuple[Sums, Flags | None]:
         """[groups, taps, m]"""
