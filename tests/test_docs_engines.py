@@ -29,7 +29,7 @@ def example() -> Nest:
 def test_quoted_lines_are_the_programs() -> None:
     """Every line of a quotation stands in the file it names, in the same order."""
     quoted = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(quoted) == 7
+    assert len(quoted) == 8
     for name, text in quoted:
         lines = iter((ROOT / "accelsim" / name).read_text().splitlines())
         for line in text.splitlines():

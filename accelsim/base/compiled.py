@@ -1,7 +1,7 @@
 """Kernels: plain loops over arrays, compiled when they are first called.
 
 The one place that imports numba.
-The analytic and the cycle engine mark their inner loops with ``@kernel``.  Nothing is imported or
+The engines mark their inner loops with ``@kernel``.  Nothing is imported or
 compiled until a kernel is called, so commands that call none never wait for it.  What was compiled
 is kept on disk beside the module, or, where that directory cannot be written, in the user's cache
 directory; where neither can be written it is compiled in every process anew.

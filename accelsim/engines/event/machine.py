@@ -8,10 +8,10 @@ of what was copied (section 4), never a formula.
 Operands are float32 (16 bits at most), sums float64, which is exact below 2^53; a layer whose sums
 could pass that is refused at the door.
 
-Inside a pass the PEs are vectorised: a word on a bus is one value whoever takes it, MACs are a
-matrix product (``multiply``), and what they read is what the PEs, or the level that feeds them,
-hold.  PEs of one cluster (one instance of the level above the array) share an array a tensor,
-addressed by the word itself; ``pe_words`` says which words of it some PE really has.
+Inside a pass a word on a bus is one value whoever takes it, every MAC is done by itself
+(``multiply``), and what it reads is what the PEs, or the level that feeds them, hold.  PEs of one
+cluster (one instance of the level above the array) share an array a tensor, addressed by the word
+itself; ``pe_words`` says which words of it some PE really has.
 """
 
 from __future__ import annotations

@@ -1,40 +1,42 @@
-"""The arithmetic of one pass: the products of a box of the iteration space, as matrix products on
-held words.
+"""The arithmetic of one pass: every MAC of a box of the iteration space by itself, on held words.
 
 A box is what one cluster of PEs works through while the buffers stand still: ranges of plain
-dimensions, chunks of fused ones.  The three directions are one triple (section 2):
+dimensions, chunks of fused ones.  A *tap* is one (c, r, s) of it, a *pixel* one (n, e, f); pixels
+that follow each other in f are a *run*.  A tap and a pixel meet at one word of the ifmap, so the
+three directions are one triple of arrays (section 2), and one product a MAC:
 
-    weight [g, M, K]    columns [g, K, X] (the im2col of the ifmap)    ofmap [g, M, X]
-    forward: ofmap = weight @ columns       grad_weight: weight = ofmap @ columns^T
-    grad_input: columns = weight^T @ ofmap, then added up into the ifmap words they stand for
+    weight [g, tap, m]    ifmap [g, pixel and tap]    ofmap [g, m, pixel]
+    forward: ofmap += weight * ifmap       grad_weight: weight += ofmap * ifmap
+    grad_input: ifmap += weight * ofmap
 
-with K = (c, r, s) and X = (n, e, f).  A fused dimension of other parts, or in another order, is a
-selection of K's or X's positions.  The machine says where words are read from (``get``) and adds
-the sums where they belong; this page only multiplies, in float64, block by block so that the im2col
-stays small.
+The machine says where words are read from (``get``) and adds the sums where they belong.  Sums have
+the accumulator's own width, int32 or int64, and wrap as it does; poison (NaN) is no such number, so
+where a box has some, which sums it spreads to is worked out beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
-from accelsim.engines.event.word_sets import WordSet, box_of, chunk_boxes, index_of
+from accelsim.base.compiled import kernel
+from accelsim.engines.event.word_sets import WordSet, chunk_boxes
 from accelsim.mapping.nest import Nest
-from accelsim.workload.problem import Problem, Slide
+from accelsim.workload.problem import Slide
 
 Floats = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+Sums = npt.NDArray[Any]  # int32 or int64; float64 where some are poison
+Flags = npt.NDArray[np.bool_]
 Where = tuple[slice, ...]
 Get = Callable[[str, Where], Floats]
-Chunk = tuple[tuple[str, ...], int, int]  # parts of a fused dimension, first and last point
-COLUMN_WORDS = 1 << 20  # im2col words held at once
 
 
 @dataclass(frozen=True)
@@ -49,314 +51,358 @@ class Span:
     exists: bool
 
 
-def products(nest: Nest, pieces: dict[str, Span], get: Get) -> Iterator[tuple[WordSet, Floats]]:
+BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
+COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
+
+# -- MACs ------------------------------------------------------------------------------------------
+
+
+@kernel
+def bring(words: Sums, at: int, run: Ints, stream: Sums) -> None:
+    """The words of a stream, from where they lie."""
+    for begin, first, n in run:
+        place, word = stream[first - run[0, 1] :], words[begin + at :]
+        for i in range(n):
+            place[i] = word[i]
+
+
+@kernel
+def multiply_add(held: Sums, words: Sums, at: Ints, run: Ints, stream: Sums, sums: Sums) -> None:
+    """Every MAC by itself: a word that is held meets each word of its stream, and every product is
+    added to a sum of its own; four streams at a time.
+
+    held    [groups, streams, rows]
+    words   [groups, words]          where streams come from: of stream k
+    at      [streams]                its first word lies so far from where a run begins
+    run     [runs, 3]                where a run begins, its place in the stream, how many words
+    stream  [4, words]               room for four streams
+    sums    [groups, rows, places]   added to
+    """
+    groups, streams, rows = held.shape
+    first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
+    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
+    for g in range(groups):
+        for k in range(0, streams, 4):
+            some = min(4, streams - k)
+            for j in range(some):
+                bring(words[g], at[k + j], run, stream[j])
+            for row in range(rows):
+                out = sums[g, row, first:last]
+                if some == 4:
+                    w0, w1 = held[g, k, row], held[g, k + 1, row]
+                    w2, w3 = held[g, k + 2, row], held[g, k + 3, row]
+                    for i in range(len(out)):
+                        out[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
+                else:
+                    for j in range(some):
+                        w, x = held[g, k + j, row], stream[j]
+                        for i in range(len(out)):
+                            out[i] += w * x[i]
+
+
+def _multiplied(held: Sums, words: Sums) -> Sums:
+    """Sums [groups, rows, places] of ``held`` [groups, streams, rows] and streams that lie side by
+    side, ``words`` [groups, streams, places].
+    """
+    groups, streams, places = words.shape
+    sums = np.zeros((groups, held.shape[2], places), words.dtype)
+    run, room = np.array([[0, 0, places]]), np.empty((4, places), words.dtype)
+    at = np.arange(streams) * places
+    multiply_add(held, words.reshape(groups, -1), at, run, room, sums)
+    return sums
+
+
+# -- a box -----------------------------------------------------------------------------------------
+
+
+def products(nest: Nest, pieces: dict[str, Span], get: Get) -> Iterator[tuple[WordSet, Sums]]:
     """(words, sums) of the accumulated tensor over one box of the iteration space; operands are
     read through ``get``.
 
     The words of a yield lie in one place: a box, or a list of points.
     """
-    return _Work(nest, pieces).products(get)
+    box = _MacBox(nest, pieces)
+    direction = nest.problem.direction
+    if direction == "forward":
+        return box.forward(get)
+    return box.grad_weight(get) if direction == "grad_weight" else box.grad_input(get)
 
 
-class _Work:
-    """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it
-    really works on.
+Chunks = tuple[tuple[tuple[str, ...], int, int], ...]
 
-    ``lo, hi``   by dimension
-    ``chunks``   of K and X: every fused dimension of theirs, parts slowest first, and its points
-                 [first, last) within the ranges
-    ``k, x``     which positions of K and X the pass works on: a slice, or indices [positions]
+
+@dataclass(frozen=True)
+class _MacSteps:
+    """Taps and pixels of a box, the same for boxes of one shape.
+
+    ``taps``    c, r, s of each tap, less ``lo``: an index of a box of K
+    ``pixels``  n, e, f of each pixel: an index of a box of X
+    ``tap``     [taps]: how far a tap's word lies from the first of its window, in the frame
+    ``window``  [pixels]: where that first one lies
+    ``runs``    pixels whose windows are neighbours, block by block: where the first window lies,
+                the first pixel, and how many pixels there are
+    ``room``    pixels of the largest block
     """
 
-    def __init__(self, nest: Nest, pieces: dict[str, Span]) -> None:
-        self.problem: Problem = nest.problem
-        self.lo: dict[str, int] = {}
-        self.hi: dict[str, int] = {}
-        self.chunks: dict[str, list[Chunk]] = {}
-        for chain in nest.chains:
-            piece = pieces[chain.name]
-            lo, hi = piece.lo, piece.hi
-            if piece.chunk is not None:
-                lo, hi = dict(lo), dict(hi)
-                start, stop = _cover(chain.parts, lo, hi, *piece.chunk)
-                name = "K" if chain.parts[0] in "CRS" else "X"
-                self.chunks.setdefault(name, []).append((chain.parts, start, stop))
-            self.lo |= lo
-            self.hi |= hi
-        self.k = self._part("K", "CRS")
-        self.x = self._part("X", "NEF")
+    taps: tuple[Any, ...]
+    pixels: tuple[Any, ...]
+    tap: Ints
+    window: Ints
+    runs: tuple[Ints, ...]
+    room: int
 
-    def _part(self, name: str, dims: str) -> npt.NDArray[np.int64] | slice:
-        """Which of the box's K (or X) positions the pass works on, in the order of ``dims``."""
-        chunks = self.chunks.get(name, [])
-        if len(chunks) == 1 and "".join(chunks[0][0]) == dims:
-            return slice(*chunks[0][1:])
-        short = [c for c in chunks if c[2] - c[1] < prod(self.size(p) for p in c[0])]
-        if not short:
-            return slice(None)
-        # fused dimensions of other parts or in another order: find their positions one by one
-        there = np.ones([self.size(d) for d in dims], bool)
-        for parts, start, stop in short:
+    def blocks(self, groups: int) -> Iterator[slice]:
+        """Pixels, so many that their words may be laid out by tap and pixel."""
+        n = max(1, COLUMN_WORDS // (groups * len(self.tap)))
+        return (slice(i, i + n) for i in range(0, len(self.window), n))
+
+
+@lru_cache(maxsize=256)
+def _mac_steps(
+    sizes: tuple[int, ...],
+    chunks: Chunks,
+    frame: tuple[int, ...],
+    stride: int,
+    dilation: tuple[int, int],
+) -> _MacSteps:
+    """``sizes`` of N, E, F, C, R, S; fused ``chunks`` of them; of the ifmap's ``frame`` see
+    ``_MacBox``.
+    """
+    size = dict(zip("NEFCRS", sizes, strict=True))
+    width = frame[4] * frame[5]
+    taps = np.nonzero(_worked_on("CRS", size, chunks))
+    c, r, s = taps
+    column, apart = np.divmod(s * dilation[1], frame[4])
+    tap = (c * frame[3] + r * dilation[0]) * width + apart * frame[5] + column
+    there = _worked_on("NEF", size, chunks)
+    edges = np.diff(there.astype(np.int8), axis=2, prepend=0, append=0)
+    n, e, f = np.nonzero(edges > 0)
+    pixels = np.nonzero(edges < 0)[2] - f
+    window = (n * size["C"] * frame[3] + e * stride) * width + f
+    first = np.cumsum(pixels) - pixels
+    run = np.stack([window, first, pixels], axis=1)
+    cuts = np.flatnonzero(np.diff(first // BLOCK)) + 1
+    runs = tuple(np.split(run, cuts))
+    room = max(int(x[:, 2].sum()) for x in runs)
+    inside = np.arange(int(pixels.sum())) - np.repeat(first, pixels)
+    return _MacSteps(taps, np.nonzero(there), tap, np.repeat(window, pixels) + inside, runs, room)
+
+
+def _worked_on(dims: str, size: dict[str, int], chunks: Chunks) -> npt.NDArray[np.bool_]:
+    """Which positions of a box the pass works on, an axis for each of ``dims``."""
+    there = np.ones([size[d] for d in dims], bool)
+    for parts, start, stop in chunks:
+        if parts[0] in dims:
             rest = [d for d in dims if d not in parts]
             line = there.transpose([dims.index(d) for d in (*parts, *rest)])
             inside = np.zeros(prod(line.shape[: len(parts)]), bool)
             inside[start:stop] = True
             line &= inside.reshape(*line.shape[: len(parts)], *[1] * len(rest))
-        return np.flatnonzero(there)
+    return there
 
-    def size(self, dim: str) -> int:
-        return self.hi[dim] - self.lo[dim]
 
-    def range(self, dim: str) -> slice:
-        return slice(self.lo[dim], self.hi[dim])
+class _MacBox:
+    """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it
+    really works on.
 
-    # the three directions
+    ``lo, hi``   by dimension, ``size`` of each
+    ``chunks``   every fused dimension: its parts, slowest first, and its points [first, last)
+                 within the ranges
+    ``ends``     of H and W: first coordinate of the windows, and how many coordinates
+    ``frame``    shape of the ifmap as windows see it, padding included: [g, n, c, h, columns that
+                 are equal modulo the stride, of each of those]: words that neighbouring windows
+                 want are neighbours
+    ``steps``    taps and pixels
+    ``dtype``    of the sums
+    """
 
-    def products(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
-        """(words, sums) of the accumulated tensor."""
-        yield from {
-            "forward": self._forward,
-            "grad_weight": self._grad_weight,
-            "grad_input": self._grad_input,
-        }[self.problem.direction](get)
-
-    def _forward(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
-        """Pixels that are not worked on get zeros, and are cut away by ``_exact``."""
-        weight = self._weight(get)[:, :, self.k].astype(np.float64)
-        for n, e, x in self._blocks():
-            columns = self._columns(get, n, e)[:, self.k]
-            if isinstance(x, slice) and x.start is None:
-                sums = weight @ columns
-            else:
-                sums = np.zeros((*weight.shape[:2], columns.shape[2]))
-                sums[:, :, x] = weight @ columns[:, :, x]
-            yield from self._exact("X", self._ofmap_box(n, e), self._as_ofmap(sums, n, e))
-
-    def _grad_weight(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
-        total: Floats | None = None
-        for n, e, x in self._blocks():
-            columns = self._columns(get, n, e)[:, self.k][:, :, x]
-            ofmap = self._ofmap(get, n, e)[:, :, x].astype(np.float64)
-            part = ofmap @ columns.transpose(0, 2, 1)
-            total = part if total is None else total + part
-        assert total is not None
-        sums = np.zeros((self.size("G"), self.size("M"), prod(self.size(d) for d in "CRS")))
-        sums[:, :, self.k] = total
-        where = tuple(self.range(d) for d in "GMCRS")
-        yield from self._exact("K", where, sums.reshape([self.size(d) for d in "GMCRS"]))
-
-    def _grad_input(self, get: Get) -> Iterator[tuple[WordSet, Floats]]:
-        """Where a chunk is worked on, what it touches has to be told apart from zeros: a column of
-        ones goes the same way.
-        """
-        weight = self._weight(get)[:, :, self.k].astype(np.float64).transpose(0, 2, 1)
-        for n, e, x in self._blocks():
-            ofmap = self._ofmap(get, n, e)[:, :, x].astype(np.float64)
-            shape = (self.size("G"), prod(self.size(d) for d in "CRS"), self._pixels(n, e))
-            columns = np.zeros(shape)
-            there = np.ix_(np.arange(shape[0]), np.arange(shape[1])[self.k], np.arange(shape[2])[x])
-            columns[there] = weight @ ofmap
-            touched = None
-            if self.chunks:
-                touched = np.zeros(shape, bool)
-                touched[there] = True
-            yield self._scatter(columns, touched, n, e)
-
-    def _blocks(self) -> Iterator[tuple[slice, slice, Any]]:
-        """Ranges of n and e whose im2col stays small, and which of their pixels the pass works
-        on.
-        """
-        row = prod(self.size(d) for d in "GCRSF")
-        whole = row * self.size("E")
-        n_step = max(1, COLUMN_WORDS // whole)
-        e_step = (
-            self.size("E") if n_step > 1 or whole <= COLUMN_WORDS else max(1, COLUMN_WORDS // row)
+    def __init__(self, nest: Nest, pieces: dict[str, Span]) -> None:
+        self.problem = p = nest.problem
+        self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
+        self.lo: dict[str, int] = {}
+        self.hi: dict[str, int] = {}
+        chunks = []
+        for chain in nest.chains:
+            piece = pieces[chain.name]
+            lo, hi = dict(piece.lo), dict(piece.hi)
+            if piece.chunk is not None:
+                chunks.append((chain.parts, *_cover(chain.parts, lo, hi, *piece.chunk)))
+            self.lo |= lo
+            self.hi |= hi
+        self.chunks = tuple(chunks)
+        self.size = {d: self.hi[d] - self.lo[d] for d in self.lo}
+        self.ends = (self._span(p.slide_h, "E", "R"), self._span(p.slide_w, "F", "S"))
+        columns = -(-self.ends[1][1] // p.stride[1])
+        self.frame = (*self._sizes("GNC"), self.ends[0][1], p.stride[1], columns)
+        self.steps = _mac_steps(
+            self._sizes("NEFCRS"), self.chunks, self.frame, p.stride[0], p.dilation
         )
-        done = 0
-        for n in range(self.lo["N"], self.hi["N"], n_step):
-            ns = slice(n, min(n + n_step, self.hi["N"]))
-            for e in range(self.lo["E"], self.hi["E"], e_step):
-                es = slice(e, min(e + e_step, self.hi["E"]))
-                pixels = self._pixels(ns, es)
-                if isinstance(self.x, slice) and self.x.start is None:
-                    yield ns, es, slice(None)
-                elif isinstance(self.x, slice):
-                    start, stop = max(self.x.start - done, 0), min(self.x.stop - done, pixels)
-                    if start < stop:
-                        yield ns, es, slice(start, stop)
-                else:
-                    mine = self.x[(self.x >= done) & (self.x < done + pixels)] - done
-                    if len(mine):
-                        yield ns, es, mine
-                done += pixels
 
-    def _pixels(self, n: slice, e: slice) -> int:
-        return int((n.stop - n.start) * (e.stop - e.start) * self.size("F"))
+    def _sizes(self, dims: str) -> tuple[int, ...]:
+        return tuple([self.size[d] for d in dims])
 
-    # tensors as matrices
-
-    def _weight(self, get: Get) -> Floats:
-        """[g, m, (c, r, s)]"""
-        words = get("weight", tuple(self.range(d) for d in "GMCRS"))
-        return words.reshape(self.size("G"), self.size("M"), -1)
-
-    def _ofmap(self, get: Get, n: slice, e: slice) -> Floats:
-        """[g, m, (n, e, f)]"""
-        words = get("ofmap", (n, self.range("G"), self.range("M"), e, self.range("F")))
-        return words.transpose(1, 2, 0, 3, 4).reshape(self.size("G"), self.size("M"), -1)
-
-    def _ofmap_box(self, n: slice, e: slice) -> Where:
-        return (n, self.range("G"), self.range("M"), e, self.range("F"))
-
-    def _as_ofmap(self, sums: Floats, n: slice, e: slice) -> Floats:
-        """[g, m, x] as [n, g, m, e, f]."""
-        return sums.reshape(
-            self.size("G"), self.size("M"), n.stop - n.start, e.stop - e.start, -1
-        ).transpose(2, 0, 1, 3, 4)
-
-    def _exact(self, name: str, where: Where, sums: Floats) -> Iterator[tuple[WordSet, Floats]]:
-        """Only the part of a box that the fused chunks work on."""
-        axes = {d: i for i, d in enumerate("GMCRS" if name == "K" else "NGMEF")}
-        boxes = [
-            chunk_boxes([self.size(p) for p in parts], start, stop)
-            for parts, start, stop in self.chunks.get(name, [])
-        ]
-        for choice in product(*boxes):
-            cut = list(where)
-            for (parts, _, _), box in zip(self.chunks.get(name, []), choice, strict=True):
-                for p, (a, b) in zip(parts, box, strict=True):
-                    full = where[axes[p]]
-                    low, high = max(full.start, self.lo[p] + a), min(full.stop, self.lo[p] + b)
-                    cut[axes[p]] = slice(low, max(low, high))
-            if all(c.stop > c.start for c in cut):
-                inside = tuple(
-                    slice(c.start - w.start, c.stop - w.start)
-                    for c, w in zip(cut, where, strict=True)
-                )
-                yield WordSet((tuple(cut),)), sums[inside]
-
-    def _span(self, slide: Slide, out: slice, filt: str) -> tuple[int, int]:
+    def _span(self, slide: Slide, out: str, filt: str) -> tuple[int, int]:
         """First coordinate and number of coordinates from the first tap of the first window to the
         last of the last.
         """
-        first = slide.stride * out.start + slide.dilation * self.lo[filt] - slide.pad
-        return first, slide.stride * (out.stop - out.start - 1) + slide.dilation * (
-            self.size(filt) - 1
-        ) + 1
+        first = slide.stride * self.lo[out] + slide.dilation * self.lo[filt] - slide.pad
+        outs, taps = self.size[out] - 1, self.size[filt] - 1
+        return first, slide.stride * outs + slide.dilation * taps + 1
 
-    def _frame(self, n: slice, e: slice) -> tuple[tuple[int, int], tuple[int, int], Where, Where]:
-        """Spans of h and w, the real part of them in the ifmap, and where that lies in the
-        frame.
+    def range(self, dims: str) -> Where:
+        return tuple([slice(self.lo[d], self.hi[d]) for d in dims])
+
+    # the three directions
+
+    def forward(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+        """A sum takes in all taps of its filter, and its pixel's word of each."""
+        (weight, no_weight), (ifmap, no_ifmap) = self._weight(get), self._ifmap(get)
+        ofmap = self._rows(weight, ifmap)
+        if no_weight is not None or no_ifmap is not None:
+            lost = self._rows(np.ones_like(weight[:, :, :1]), _flags(no_ifmap, ifmap)) > 0
+            ofmap = np.where(lost | _some(no_weight, weight, 1).swapaxes(1, 2), np.nan, ofmap)
+        return self._cut("NGMEF", "GMNEF", self.steps.pixels, ofmap)
+
+    def _rows(self, weight: Sums, ifmap: Sums) -> Sums:
+        """Sums [groups, m, pixels]: weights are held, and words of the ifmap stream by; or where
+        filters are more than pixels, the other way round.
         """
-        p = self.problem
-        h, w = self._span(p.slide_h, e, "R"), self._span(p.slide_w, self.range("F"), "S")
-        real, inside = [], []
-        for (first, span), size in ((h, p.H), (w, p.W)):
-            low, high = min(max(first, 0), size), max(min(first + span, size), 0)
-            high = max(low, high)
+        groups, _, filters = weight.shape
+        steps, pixels = self.steps, len(self.steps.window)
+        if filters > pixels:
+            columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
+            return _multiplied(columns, weight).swapaxes(1, 2)
+        ofmap = np.zeros((groups, filters, pixels), self.dtype)
+        stream = np.empty((4, steps.room), self.dtype)
+        for run in steps.runs:
+            multiply_add(weight, ifmap, steps.tap, run, stream, ofmap)
+        return ofmap
+
+    def grad_weight(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+        """A sum takes in all pixels of its filter, and its tap's word of each."""
+        (ofmap, no_ofmap), (ifmap, no_ifmap) = self._ofmap(get), self._ifmap(get)
+        weight = self._taps(ofmap, ifmap)
+        if no_ofmap is not None or no_ifmap is not None:
+            lost = self._taps(np.ones_like(ofmap[:, :1]), _flags(no_ifmap, ifmap)) > 0
+            lost = lost | _some(no_ofmap, ofmap, 2).swapaxes(1, 2)
+            weight = np.where(lost, np.nan, weight)
+        return self._cut("GMCRS", "GMCRS", self.steps.taps, weight.transpose(0, 2, 1))
+
+    def _taps(self, ofmap: Sums, ifmap: Sums) -> Sums:
+        """Sums [groups, taps, m]: words of the ifmap are held, and those of the ofmap stream by."""
+        groups, filters, _ = ofmap.shape
+        steps, weight = self.steps, np.zeros((groups, len(self.steps.tap), filters), self.dtype)
+        for some in steps.blocks(groups):
+            columns = np.take(ifmap, steps.window[some, None] + steps.tap, axis=1)
+            weight += _multiplied(columns, np.ascontiguousarray(ofmap[:, :, some].swapaxes(1, 2)))
+        return weight
+
+    def grad_input(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+        """A sum takes in all filters of some taps and pixels.  Of words that no window touches
+        there is none: ones go the same way to tell.
+        """
+        (weight, no_weight), (ofmap, no_ofmap) = self._weight(get), self._ofmap(get)
+        sums, real = self._windows(weight, ofmap), self._real()[0]
+        tap, pixel = np.ones_like(weight[:, :, :1]), np.ones_like(ofmap[:, :1])
+        touched = self._windows(tap, pixel) > 0
+        if no_weight is not None or no_ofmap is not None:
+            taps = np.concatenate([tap, _some(no_weight, weight, 2)], axis=2, dtype=self.dtype)
+            pixels = np.concatenate([_some(no_ofmap, ofmap, 1), pixel], axis=1, dtype=self.dtype)
+            lost = self._windows(taps, pixels) > 0
+            sums = np.where(lost, np.nan, sums)
+        if touched.all():
+            yield WordSet((real,)), sums
+            return
+        at = np.nonzero(touched)
+        places = [a + r.start for a, r in zip(at, real, strict=True)]
+        flat = np.ravel_multi_index(places, self.problem.shape("ifmap"))
+        yield WordSet(listed=np.asarray(flat, np.int64)), sums[at]
+
+    def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
+        """Sums of the box of the ifmap that the windows cover, [n, g, c, h, w]: weights are held,
+        and words of the ofmap stream by; where windows overlap, their sums are added up.
+        """
+        groups, steps, frame = self.size["G"], self.steps, np.zeros(self.frame, self.dtype)
+        held, words = np.ascontiguousarray(weight.swapaxes(1, 2)), frame.reshape(groups, -1)
+        for some in steps.blocks(groups):
+            columns = _multiplied(held, np.ascontiguousarray(ofmap[:, :, some]))
+            for k, tap in enumerate(steps.tap):
+                words[:, steps.window[some] + tap] += columns[:, k]
+        in_order = frame.swapaxes(4, 5).reshape(*self.frame[:4], -1)
+        return in_order.transpose(1, 0, 2, 3, 4)[self._real()[1]]
+
+    # tensors as the MACs want them: words, and which of them are poison, if any are
+
+    def _words(self, words: Floats) -> tuple[Sums, Flags | None]:
+        if words.dtype.kind == "f":
+            poison = np.isnan(words)
+            if poison.any():
+                words = np.where(poison, 0, words)
+                return np.ascontiguousarray(words, self.dtype), np.ascontiguousarray(poison)
+        return np.ascontiguousarray(words, self.dtype), None
+
+    def _weight(self, get: Get) -> tuple[Sums, Flags | None]:
+        """[groups, taps, m]"""
+        words = get("weight", self.range("GMCRS"))
+        return self._words(words[(slice(None), slice(None), *self.steps.taps)].transpose(0, 2, 1))
+
+    def _ofmap(self, get: Get) -> tuple[Sums, Flags | None]:
+        """[groups, m, pixels]"""
+        words = get("ofmap", self.range("NGMEF")).transpose(1, 2, 0, 3, 4)
+        return self._words(words[(slice(None), slice(None), *self.steps.pixels)])
+
+    def _ifmap(self, get: Get) -> tuple[Sums, Flags | None]:
+        """[groups, words]: in a frame with its padding as zeros."""
+        words, poison = self._words(get("ifmap", self._real()[0]))
+        return self._framed(words), None if poison is None else self._framed(poison)
+
+    def _framed(self, words: Sums) -> Sums:
+        frame = np.zeros((*self.frame[:4], prod(self.frame[4:])), self.dtype)
+        frame.transpose(1, 0, 2, 3, 4)[self._real()[1]] = words
+        columns = frame.reshape(*self.frame[:4], self.frame[5], self.frame[4]).swapaxes(4, 5)
+        return columns.reshape(self.size["G"], -1)
+
+    def _real(self) -> tuple[Where, Where]:
+        """The box of the ifmap that the windows cover, and where it lies in the frame, padding
+        apart.
+        """
+        real, inside = list(self.range("NGC")), [slice(0, self.size[d]) for d in "NGC"]
+        for (first, n), size in zip(self.ends, self.problem.shape("ifmap")[3:], strict=True):
+            low = min(max(first, 0), size)
+            high = max(low, min(max(first + n, 0), size))
             real.append(slice(low, high))
             inside.append(slice(low - first, high - first) if high > low else slice(0, 0))
-        return (
-            h,
-            w,
-            (n, self.range("G"), self.range("C"), *real),
-            (slice(None), slice(None), slice(None), *inside),
-        )
+        return tuple(real), tuple(inside)
 
-    def _windows(self, frame: Floats, n: slice, e: slice) -> Floats:
-        """A view [g, c, r, s, n, e, f] of a frame [n, g, c, h, w]."""
-        p = self.problem
-        sn, sg, sc, sh, sw = frame.strides
-        shape = (
-            self.size("G"),
-            self.size("C"),
-            self.size("R"),
-            self.size("S"),
-            n.stop - n.start,
-            e.stop - e.start,
-            self.size("F"),
-        )
-        strides = (
-            sg,
-            sc,
-            sh * p.dilation[0],
-            sw * p.dilation[1],
-            sn,
-            sh * p.stride[0],
-            sw * p.stride[1],
-        )
-        return as_strided(frame, shape, strides)
-
-    def _columns(self, get: Get, n: slice, e: slice) -> Floats:
-        """[g, (c, r, s), (n, e, f)]: the ifmap's words in a frame with its padding, seen through
-        the windows.
+    def _cut(
+        self, dims: str, order: str, at: tuple[Any, ...], sums: Sums
+    ) -> Iterator[tuple[WordSet, Sums]]:
+        """Only the part of a box that the fused chunks work on; ``sums`` [g, m, positions ``at``]
+        become boxes of ``dims``.
         """
-        h, w, real, inside = self._frame(n, e)
-        shape = (n.stop - n.start, self.size("G"), self.size("C"), h[1], w[1])
-        words = get("ifmap", real)
-        if words.shape == shape:
-            frame = np.asarray(words, np.float64)
-        else:
-            frame = np.zeros(shape)
-            frame[inside] = words
-        return self._windows(frame, n, e).reshape(
-            self.size("G"), prod(self.size(d) for d in "CRS"), -1
-        )
+        whole = sums
+        if sums.size < prod(self._sizes(order)):
+            whole = np.zeros(self._sizes(order), sums.dtype)
+            whole[(slice(None), slice(None), *at)] = sums
+        whole = whole.reshape(self._sizes(order)).transpose([order.index(d) for d in dims])
+        chunks = [x for x in self.chunks if x[0][0] in order]
+        boxes = [chunk_boxes(self._sizes("".join(parts)), *ends) for parts, *ends in chunks]
+        for choice in product(*boxes):
+            cut = {d: (0, self.size[d]) for d in dims}
+            for (parts, _, _), box in zip(chunks, choice, strict=True):
+                cut |= dict(zip(parts, box, strict=True))
+            where = tuple([slice(self.lo[d] + a, self.lo[d] + b) for d, (a, b) in cut.items()])
+            yield WordSet((where,)), whole[tuple([slice(a, b) for a, b in cut.values()])]
 
-    def _scatter(
-        self, columns: Floats, touched: Floats | None, n: slice, e: slice
-    ) -> tuple[WordSet, Floats]:
-        """Add columns up into the ifmap words they stand for; only those some window touches."""
-        h, w, real, inside = self._frame(n, e)
-        frame = self._fold(columns, h[1], w[1], n, e)[inside]
-        if touched is None:
-            p = self.problem
-            ends = ((p.slide_h, e, "R", real[3]), (p.slide_w, self.range("F"), "S", real[4]))
-            axes = [self._touched(slide, out, filt, where) for slide, out, filt, where in ends]
-            words = WordSet((box_of([*real[:3], *(index_of(a) for a in axes)]),))
-            return words, frame[
-                :, :, :, (axes[0] - real[3].start)[:, None], axes[1] - real[4].start
-            ]
-        mask = self._fold(touched, h[1], w[1], n, e)[inside] > 0
-        at = np.nonzero(mask)
-        flat = np.ravel_multi_index(
-            [a + r.start for a, r in zip(at, real, strict=True)], self.problem.shape("ifmap")
-        )
-        return WordSet(listed=flat), frame[at]
 
-    def _fold(self, columns: Floats, height: int, width: int, n: slice, e: slice) -> Floats:
-        """Columns [g, k, x] summed into a frame [n, g, c, h, w]."""
-        frame = np.zeros((n.stop - n.start, self.size("G"), self.size("C"), height, width))
-        p = self.problem
-        parts = columns.reshape(
-            self.size("G"),
-            self.size("C"),
-            self.size("R"),
-            self.size("S"),
-            n.stop - n.start,
-            e.stop - e.start,
-            -1,
-        )
-        for r in range(self.size("R")):
-            for s in range(self.size("S")):
-                hs = slice(
-                    r * p.dilation[0],
-                    r * p.dilation[0] + p.stride[0] * (e.stop - e.start - 1) + 1,
-                    p.stride[0],
-                )
-                ws = slice(
-                    s * p.dilation[1],
-                    s * p.dilation[1] + p.stride[1] * (self.size("F") - 1) + 1,
-                    p.stride[1],
-                )
-                frame[:, :, :, hs, ws] += parts[:, :, r, s].transpose(2, 0, 1, 3, 4)
-        return frame
+def _flags(poison: Sums | None, words: Sums) -> Sums:
+    """Which of some words are poison."""
+    return np.zeros_like(words) if poison is None else poison
 
-    def _touched(self, slide: Slide, out: slice, filt: str, real: slice) -> npt.NDArray[np.int64]:
-        """Real coordinates some window reads, sorted, ``[coordinates]``."""
-        taps = slide.dilation * np.arange(self.lo[filt], self.hi[filt]) - slide.pad
-        at = np.unique(slide.stride * np.arange(out.start, out.stop)[:, None] + taps)
-        return np.asarray(at[(at >= real.start) & (at < real.stop)])
+
+def _some(poison: Sums | None, words: Sums, axis: int) -> Flags:
+    """Whether any along an axis, which stays, are."""
+    return np.asarray(_flags(poison, words).any(axis=axis, keepdims=True))
 
 
 def _cover(

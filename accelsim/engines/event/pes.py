@@ -1,32 +1,19 @@
-"""The PEs of a pass in lockstep: what enters, stays and leaves, from index lists tabulated over
-(step, PE).
-
-``movement`` asks ``PeArray.step`` for every pass.  What a PE takes in a step is its tile now, less
-the tile of its own latest step (rule 3), for all steps and PEs of the pass at once:
+"""What the PEs of a pass take, keep and let go; ``movement`` asks ``PeArray.step`` for every pass.
 
 1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
    chains only, so they stand once for each of the chain's own steps and instances:
    ``[own steps, own instances, words]``, padded with NOWHERE (``_chain``, ``_rank``).
-2. *Changes.*  Which (step, PE) meet which earlier tile.  If every PE takes every step, a change is
-   a pair of tiles in a row, and each distinct pair is worked out once with the number of times it
-   occurs (``_regular``).  If some PEs skip steps, each has a row of its own (``_ragged``).
-3. *Counts.*  Words of a change: real, and not kept in every rank.  Those of one sharing group and
-   step that are equal are read once (``_count``), over neighbour links those nobody near held.
-4. *What stays* when the pass ends is the state the next pass starts from (``_final``).
-
-Tables and the plans made from them depend on positions only through a base address, so equal passes
-share them: a plan is looked up by what the tables are, what was held, and by how much bases
-shifted.
-
-Axes on this page:  [steps, PEs, words] for tiles and masks, after spreading over a pass's steps;
-[times] one row a distinct change; ``codes`` are words numbered without gaps, for fast counting.
+2. *Steps.*  ``lockstep.follow`` goes through all steps and PEs, word by word (``_followed``).
+3. *Plans.*  What came of it is made index sets, and kept: tables depend on positions only through a
+   base address, so the controller follows equal passes once.  A plan is looked up by what the
+   tables are, what was held, and by how much bases shifted (``_planned``).
+4. *What stays* when the pass ends is the state that the next pass starts from.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -35,21 +22,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.event.members import (
-    Bools,
-    cross,
-    distinct,
-    encode,
-    kept,
-    kept_in,
-    paste,
-    per_group,
-    pick,
-    shift,
-    sorted_set,
-    sums,
-    values_of,
-    weighed,
+from accelsim.engines.event.lockstep import (
+    GIVEN,
+    IN,
+    OUT,
+    OUT_BEFORE,
+    REAL,
+    PassTally,
+    PeOrder,
+    StepLists,
+    WantedTiles,
+    follow,
 )
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.ranks import (
@@ -57,9 +40,11 @@ from accelsim.engines.event.ranks import (
     Rank,
     address,
     coordinates,
+    first_of,
     grid,
     grouped,
     not_padding,
+    outer_sum,
     ranks_of,
 )
 from accelsim.engines.event.takes import MacWork
@@ -77,7 +62,7 @@ from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
-NO_INTS: Ints = np.zeros(0, np.int64)
+Flags = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -111,13 +96,14 @@ class _RankTable:
 class _PeState:
     """What each PE held when it last took a step.
 
-    ``tiles``     rank by rank [PEs, words], less the bases of the pass they are from
-    ``held``      [PEs]: whether it ever took one
+    ``rows``      by rank: lists of word offsets [rows, words], less the bases of the pass they are
+                  from
+    ``of``        [PEs, ranks]: which row each PE has
     ``identity``  equal where both are
     """
 
-    tiles: tuple[Ints, ...]
-    held: npt.NDArray[np.bool_]
+    rows: tuple[Ints, ...]
+    of: Ints
     identity: int
 
 
@@ -128,7 +114,7 @@ class _Leaving:
     drained: int
     arrived: int
     words: list[Pattern]
-    steps: StepWords | None = None
+    steps: StepWords
     first: tuple[tuple[Ints, Ints], ...] = ()
 
 
@@ -137,86 +123,22 @@ class _PassPlan:
     """Counts and words of one tensor's PE boundary in one pass; words less the base of the pass.
 
     ``entered``   words the PEs take (or, accumulated, begin)
-    ``shared``    words their parents read for that
+    ``read``      words their parents read for that
     ``load``      by cluster: which words entered
     ``resident``  by cluster: which are there at the end
-    ``before``    sums that leave before the buffers move on, at the change into the pass
-    ``during``    sums that leave between its steps
+    ``leaving``   of sums: those that leave before the buffers move on, at the change into the pass,
+                  and those that leave between its steps
     ``state``     what the PEs hold at the end
-    ``steps``     how what entered spreads over the steps
+    ``steps``     how the words that parents read spread over the steps
     """
 
     entered: int
-    shared: int
+    read: int
     load: list[Pattern]
     resident: list[Pattern]
-    before: _Leaving
-    during: _Leaving
+    leaving: tuple[_Leaving, _Leaving]
     state: _PeState
-    steps: StepWords | None
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """What one change moved.
-
-    ``taken``    words that came to PEs
-    ``shared``   the same after sharing: words that were read or that arrived
-    ``insts``    [words]: the PE each came to
-    ``words``    [words]: which they are; each once where there is one cluster
-    ``parents``  [times, parent instances], if asked for
-    ``child``    [times]: the most of one PE
-    ``first``    by cluster: words and the place of the first step they came in
-    """
-
-    taken: int
-    shared: int
-    insts: Ints
-    words: Ints
-    parents: Ints
-    child: Ints
-    first: tuple[tuple[Ints, Ints], ...]
-
-
-@dataclass(frozen=True)
-class _Change:
-    """Tiles now and before, of several steps at once.
-
-    ``now``, ``before``  rank by rank [rows, instances of the rank or PEs, words]
-    ``stay``, ``lost``   likewise: which words of ``now`` are in ``before``, and the other way
-    ``spread``           gives each PE its row of a rank's table; None where rows are (step, PE)
-    ``inst``             which PE: [1, PEs] or [rows, 1]
-    ``step``             which step: [rows, 1]
-    ``times``            how often each step occurs, by its number
-    ``first``            whether it is the change from what was held when the pass began
-    ``occurs``           if asked for: where among the existing steps a step stands, its number
-    """
-
-    now: list[Ints]
-    before: list[Ints]
-    stay: list[Bools]
-    lost: list[Bools]
-    spread: list[Ints] | None
-    inst: Ints
-    step: Ints
-    times: Ints
-    first: bool
-    occurs: tuple[Ints, Ints] = (NO_INTS, NO_INTS)
-
-    def reversed(self) -> _Change:
-        """The same change seen from the words that go: what left is what the tile before has and
-        the tile now has not.
-        """
-        return replace(self, now=self.before, before=self.now, stay=self.lost, lost=self.stay)
-
-    def wide(self, k: int, table: Any) -> Any:
-        """A table of rank k spread over the PEs: [rows, PEs, words]."""
-        return table if self.spread is None else table[:, self.spread[k]]
-
-    @property
-    def replaces(self) -> bool:
-        """Whether no word is kept."""
-        return not all(k.any() for k in self.stay)
+    steps: StepWords
 
 
 def limited_inside(nest: Nest) -> bool:
@@ -261,9 +183,9 @@ class PeArray:
                                   instances, cluster by cluster
     ``own_steps``, ``own_space``  by chain: its loops among a pass's steps, and among ``spatial``
     ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance
-    ``cluster_of``                [PEs]: the number of its cluster; ``cluster_names`` name them
+    ``cluster_names``             clusters; a PE's is numbered by the loops ``clusters``
     ``boundaries``                those whose child is the PE
-    ``group_of``, ``parent_of``   by boundary: [PEs], who shares words, and whose parent it is
+    ``order``                     by boundary: PEs, those that share words side by side
     ``ranks``                     by boundary: the factors of its tile
     ``fixed``                     by boundary: axes of a fused dimension: they carry over
     ``pairs``                     by boundary: whether words are (k, x) pairs
@@ -302,22 +224,14 @@ class PeArray:
             c.name: self._flat(self.own_space[c.name], inst_at, self.n_instances)
             for c in nest.chains
         }
-        self.cluster_of = self._flat(clusters, inst_at, self.n_instances)
         self.cluster_names: list[Instance] = [
             tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))
         ]
         self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
-        self.group_of = {
-            b: self._flat(grouped(nest, b, spatial), inst_at, self.n_instances)
-            for b in self.boundaries
-        }
-        parents = {b: [i for i in spatial if loops[i].level < b.parent] for b in self.boundaries}
-        self.parent_of = {
-            b: self._flat(which, inst_at, self.n_instances) for b, which in parents.items()
-        }
+        self.order = {b: self._order(b, inst_at) for b in self.boundaries}
         self.stepwise = stepwise
         self.firsts = stepwise and bool(exposed_operands(nest))
-        self.ranks = {b: ranks_of(nest, b.tensor, self.pe) for b in self.boundaries}
+        self.ranks = {b: self._ranks(b) for b in self.boundaries}
         axes = {
             b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
             for b in self.boundaries
@@ -374,6 +288,24 @@ class PeArray:
         for i in own:
             flat = flat * self.nest.loops[i].trips + at[i]
         return flat
+
+    def _ranks(self, b: Boundary) -> list[Rank]:
+        """The factors of a tile, without those that are one and the same coordinate throughout."""
+        ranks, size = ranks_of(self.nest, b.tensor, self.pe), self.nest.problem.size
+        cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
+        return cut or [*ranks[:1]]
+
+    def _order(self, b: Boundary, inst_at: dict[int, Ints]) -> PeOrder:
+        """The PEs as ``lockstep`` goes through them for one boundary."""
+        apart = grouped(self.nest, b, self.spatial)
+        parents = [i for i in self.spatial if self.nest.loops[i].level < b.parent]
+        numbers = [
+            self._flat(x, inst_at, self.n_instances) for x in (apart, parents, self.clusters)
+        ]
+        order = np.argsort(numbers[0], kind="stable")
+        sharers, parent, cluster = (x[order] for x in numbers)
+        first = np.flatnonzero(np.diff(sharers, prepend=-1, append=-1))
+        return PeOrder(order, parent, cluster, first)
 
     def _identity(self, *things: Any) -> int:
         """A small number that is equal for equal things: arrays by their bytes and shape."""
@@ -453,24 +385,14 @@ class PeArray:
             self._rank_tables[key] = table
         return table
 
-    def _rank_step(self, rank: Rank) -> Ints:
-        """[steps]: which row of a rank's table each step has."""
-        flat = self.step_of[rank.chains[0].name]
-        for c in rank.chains[1:]:
-            flat = (
-                flat * prod(self.nest.loops[i].trips for i in self.own_steps[c.name])
-                + self.step_of[c.name]
-            )
-        return flat
-
-    def _rank_inst(self, rank: Rank) -> Ints:
-        """[PEs]: which column of a rank's table each PE has."""
-        flat = self.inst_of[rank.chains[0].name]
-        for c in rank.chains[1:]:
-            flat = (
-                flat * prod(self.nest.loops[i].trips for i in self.own_space[c.name])
-                + self.inst_of[c.name]
-            )
+    def _row_of(self, rank: Rank, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
+        """Which own step of a rank each step has, or which own instance each PE: ``[steps]`` or
+        ``[PEs]``.
+        """
+        first, *rest = rank.chains
+        flat = of[first.name]
+        for c in rest:
+            flat = flat * prod(self.nest.loops[i].trips for i in own[c.name]) + of[c.name]
         return flat
 
     # one pass
@@ -486,11 +408,12 @@ class PeArray:
             plan, base = self._planned(b, at)
             if b.tensor == self.nest.problem.accumulated:
                 opened += plan.entered
-                before, during = (self._pe_drain(b, x, base) for x in (plan.before, plan.during))
+                before, during = (self._pe_drain(b, x, base) for x in plan.leaving)
                 stay = self._named(b, plan.resident, base)
             else:
                 words, resident = (self._named(b, x, base) for x in (plan.load, plan.resident))
-                loads.append(PeLoad(b, plan.entered, plan.shared, words, resident, plan.steps))
+                steps = plan.steps if self.stepwise else None
+                loads.append(PeLoad(b, plan.entered, plan.read, words, resident, steps))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
         takes, macs, folds = self._work(at)
         return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes, at)
@@ -522,32 +445,18 @@ class PeArray:
         return takes, macs, self.work.in_place(at, folds)
 
     def finish(self) -> PeDrain | None:
-        """The last drain: every PE's whole tile."""
+        """The last drain: in one step more, of no words, every PE lets go its whole tile."""
         for b in self.boundaries:
-            if b.tensor == self.nest.problem.accumulated and (held := self.states[b]) is not None:
+            held = self.states[b]
+            if b.tensor == self.nest.problem.accumulated and held is not None:
                 state, bases = held
-                who = np.flatnonzero(state.held)
-                who, left = self._members(b, list(state.tiles), who, sum(bases))
-                arrived = distinct(self.group_of[b][who], left) if b.merged else len(left)
-                steps = None
-                if self.stepwise:
-                    owner, child = self.parent_of[b], np.bincount(who, minlength=self.n_instances)
-                    words = child
-                    if b.merged:
-                        words = per_group(
-                            self.group_of[b][who], left, int(self.group_of[b].max(initial=0)) + 1
-                        )
-                        owner = np.zeros(len(words), np.int64)
-                        owner[self.group_of[b]] = self.parent_of[b]
-                    steps = StepWords(
-                        self._parents(b, owner, words[None, :]).T,
-                        child.max(initial=0, keepdims=True),
-                    )
-                return self._pe_drain(
-                    b,
-                    _Leaving(len(left), arrived, self._by_cluster(b, who, left, sum(bases)), steps),
-                    sum(bases),
+                none = [np.full((1, 1), NOWHERE)] * len(bases)
+                nowhere = np.zeros((1, len(bases)), np.int64)
+                works = np.ones((1, self.n_instances), np.uint8)
+                last = self._followed(
+                    b, none, nowhere, nowhere, works, state, bases, (0,) * len(bases)
                 )
+                return self._pe_drain(b, last.leaving[0], sum(bases))
         return None
 
     def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
@@ -562,7 +471,7 @@ class PeArray:
             leaving.drained,
             leaving.arrived,
             self._named(b, leaving.words, base),
-            leaving.steps,
+            leaving.steps if self.stepwise else None,
             first,
         )
 
@@ -576,17 +485,25 @@ class PeArray:
             for name, x in zip(self.cluster_names, words, strict=True)
         )
 
-    def _by_cluster(self, b: Boundary, insts: Ints, words: Ints, base: int) -> list[Pattern]:
-        """Distinct words by cluster; (k, x) pairs become the ifmap words they stand for."""
-        shape = self.nest.problem.shape(b.tensor)
-        if self.pairs[b]:
-            words, base = address(self.nest, words + base), 0
-        if len(self.cluster_names) == 1:
-            return [pattern(sorted_set(words), base, shape, self.fixed[b])]
-        return [
-            pattern(sorted_set(words[self.cluster_of[insts] == k]), base, shape, self.fixed[b])
-            for k in range(len(self.cluster_names))
-        ]
+    def _patterns(
+        self, b: Boundary, tally: PassTally, way: int, values: list[Ints], base: int
+    ) -> list[Pattern]:
+        """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
+        for.
+        """
+        shape, fixed, patterns = self.nest.problem.shape(b.tensor), self.fixed[b], []
+        for row in (tally.flag & (1 << way)) != 0:
+            if not row.any():
+                patterns.append(Pattern(None, (), 0))
+            elif row.all() and not self.pairs[b]:
+                patterns.append(product_pattern(values, base, shape, fixed))
+            elif self.pairs[b]:
+                words = np.unique(address(self.nest, outer_sum(values)[row] + base))
+                patterns.append(pattern(words, 0, shape))
+            else:
+                words = np.sort(outer_sum(values)[row], kind="stable")
+                patterns.append(pattern(words, base, shape, fixed))
+        return patterns
 
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
         """The ranges a cluster's MACs work through in a pass, by chain."""
@@ -630,472 +547,153 @@ class PeArray:
         )
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make_plan(b, at, tables, state, shifts, sum(bases))
+            steps, works = self._works_in(b, at)
+            lists = [t.offsets.reshape(-1, t.offsets.shape[2]) for t in tables]
+            of_step, of_pe = (
+                np.stack([self._row_of(r, own, of) for r in self.ranks[b]], axis=1)
+                for own, of in ((self.own_steps, self.step_of), (self.own_space, self.inst_of))
+            )
+            of_step = of_step[steps] * [t.offsets.shape[1] for t in tables]
+            plan = self._followed(b, lists, of_step, of_pe, works, state, bases, shifts)
+            self._plans[key] = plan
         self.states[b] = (plan.state, bases)
         return plan, sum(bases)
 
-    def _make_plan(
-        self,
-        b: Boundary,
-        at: dict[int, int],
-        tables: list[_RankTable],
-        state: _PeState | None,
-        shifts: tuple[int, ...],
-        base: int,
-    ) -> _PassPlan:
-        """Work out the changes of a pass and what they move; ``state`` is what was held before,
-        ``shifts`` by how much its bases differ from this pass's.
+    def _works_in(self, b: Boundary, at: dict[int, int]) -> tuple[Ints, Flags]:
+        """Which steps of a pass exist, and [steps that exist, PEs] who takes them: a PE idle
+        through a dimension the tensor does not depend on skips the step (rule 3).
         """
-        step_ok, active = self._active(b, at)
-        steps_of = [self._rank_step(r) for r in self.ranks[b]]
-        insts_of = [self._rank_inst(r) for r in self.ranks[b]]
-        tile_id = np.zeros(self.n_steps, np.int64)
-        for t, of in zip(tables, steps_of, strict=True):
-            tile_id = tile_id * len(t.offsets) + of
-        before = (
-            None
-            if state is None
-            else [shift(x, by) for x, by in zip(state.tiles, shifts, strict=True)]
-        )
-        if active is None:
-            last = np.full(self.n_instances, np.flatnonzero(step_ok)[-1], np.int64)
-            changes = self._regular(
-                tables, np.flatnonzero(step_ok), tile_id, steps_of, insts_of, before
-            )
-        else:
-            latest = np.maximum.accumulate(
-                np.where(active, np.arange(self.n_steps, dtype=np.int32)[:, None], np.int32(-1)),
-                axis=0,
-            )
-            last = latest[-1]
-            changes = self._ragged(
-                b, tables, active, latest, tile_id, steps_of, insts_of, before, step_ok
-            )
-        # where nothing was kept from before and every combination of rank positions occurs, the
-        # words are a product
-        whole = (
-            active is None
-            and self._plain(b)
-            and changes[0].replaces
-            and self._covers(tables, tile_id[step_ok])
-        )
-        counted = [self._count(b, c, base, listed=not whole) for c in changes]
-        taken, shared = sum(c.taken for c in counted), sum(c.shared for c in counted)
-        if whole:
-            load = [self._product(b, [t.offsets for t in tables], base)]
-        else:
-            load = self._by_cluster(
-                b,
-                np.concatenate([c.insts for c in counted]),
-                np.concatenate([c.words for c in counted]),
-                base,
-            )
-        n_steps = int(np.count_nonzero(step_ok))
-        entering = (
-            _spread([*zip(changes, counted, strict=True)], n_steps) if self.stepwise else None
-        )
-        leaving = [_Leaving(0, 0, []), _Leaving(0, 0, [])]
-        if b.tensor == self.nest.problem.accumulated:
-            outs = [self._count(b, c.reversed(), base, listed=True) for c in changes]
-            for k in (0, 1):
-                mine = [(c, o) for o, c in zip(outs, changes, strict=True) if c.first == (k == 0)]
-                if mine:
-                    insts, words = (
-                        np.concatenate([o.insts for _, o in mine]),
-                        np.concatenate([o.words for _, o in mine]),
-                    )
-                    steps = _spread(mine, n_steps if k else 1, early=k) if self.stepwise else None
-                    amounts = sum(o.taken for _, o in mine), sum(o.shared for _, o in mine)
-                    leaving[k] = _Leaving(
-                        *amounts,
-                        self._by_cluster(b, insts, words, base),
-                        steps,
-                        mine[0][1].first if k else (),
-                    )
-        after, resident = self._final(
-            b, tables, state, before, last, (steps_of, insts_of), base, regular=active is None
-        )
-        return _PassPlan(taken, shared, load, resident, leaving[0], leaving[1], after, entering)
-
-    def _covers(self, tables: list[_RankTable], tile_ids: Ints) -> bool:
-        """Whether the steps run through every combination of the ranks' own positions."""
-        return len(np.unique(tile_ids)) == prod(
-            int((t.offsets != NOWHERE).any(axis=(1, 2)).sum()) for t in tables
-        )
-
-    def _regular(
-        self,
-        tables: list[_RankTable],
-        steps: Ints,
-        tile_id: Ints,
-        steps_of: list[Ints],
-        insts_of: list[Ints],
-        before: list[Ints] | None,
-    ) -> list[_Change]:
-        """Every PE takes every step: what changes depends on the tiles of two steps in a row, so
-        each pair is worked out once.  The first change is from what was held ``before``.
-        """
-        every = np.arange(self.n_instances)[None, :]
-        start = [
-            t.offsets[of[steps[0]]][inst]
-            for t, of, inst in zip(tables, steps_of, insts_of, strict=True)
-        ]
-        zero = np.zeros(1, np.int64)
-        changes = [
-            _change(
-                start,
-                before,
-                every[0],
-                zero.repeat(self.n_instances),
-                np.ones(1, np.int64),
-                (zero, zero),
-                first=True,
-            )
-        ]
-        now, then = tile_id[steps[1:]], tile_id[steps[:-1]]
-        moves = np.flatnonzero(now != then)
-        if len(moves):
-            pair = now[moves] * (int(tile_id.max()) + 1) + then[moves]
-            if self.stepwise:
-                _, once, number, times = np.unique(
-                    pair, return_index=True, return_inverse=True, return_counts=True
-                )
-            else:
-                (_, once, times), number = (
-                    np.unique(pair, return_index=True, return_counts=True),
-                    NO_INTS,
-                )
-            at = moves[once]
-            cur = [t.offsets[of[steps[at + 1]]] for t, of in zip(tables, steps_of, strict=True)]
-            was = [t.offsets[of[steps[at]]] for t, of in zip(tables, steps_of, strict=True)]
-            stay, lost = (
-                [kept_in(x, y) for x, y in zip(a, z, strict=True)]
-                for a, z in ((cur, was), (was, cur))
-            )
-            occurs = (moves + 1, number)
-            changes.append(
-                _Change(
-                    cur,
-                    was,
-                    stay,
-                    lost,
-                    insts_of,
-                    every,
-                    np.arange(len(at))[:, None],
-                    times,
-                    False,
-                    occurs,
-                )
-            )
-        return changes
-
-    def _ragged(
-        self,
-        b: Boundary,
-        tables: list[_RankTable],
-        active: Bools,
-        latest: npt.NDArray[np.int32],
-        tile_id: Ints,
-        steps_of: list[Ints],
-        insts_of: list[Ints],
-        before: list[Ints] | None,
-        step_ok: Bools,
-    ) -> list[_Change]:
-        """Some PEs skip steps: each compares with the last step it took itself, or with what it
-        had.
-        """
-        earlier = np.vstack([np.full((1, self.n_instances), -1, np.int32), latest[:-1]])
-        moves = (earlier < 0) | (tile_id[earlier] != tile_id[:, None])
-        rows, insts = np.nonzero(active if b.kind == "neighbour" else active & moves)
-        origin = earlier[rows, insts]
-        changes = []
-        there = np.flatnonzero(step_ok)
-        start, occurs = int(there[0]), (np.arange(len(there)), there)
-        for chosen, opening in (
-            ((rows == start) & (origin < 0), True),
-            (~((rows == start) & (origin < 0)), False),
-        ):
-            r, i, o = rows[chosen], insts[chosen], origin[chosen]
-            if not len(r):
-                continue
-            cur, old = [], []
-            for k, (t, of, inst) in enumerate(zip(tables, steps_of, insts_of, strict=True)):
-                cur.append(t.offsets[of[r], inst[i]])
-                back = t.offsets[of[o], inst[i]]
-                old.append(
-                    paste(back, o < 0, None if before is None else before[k][i[o < 0]])
-                    if (o < 0).any()
-                    else back
-                )
-            changes.append(
-                _change(cur, old, i, r, np.ones(self.n_steps, np.int64), occurs, first=opening)
-            )
-        return changes
-
-    def _count(self, b: Boundary, change: _Change, base: int, *, listed: bool) -> _Counted:
-        """Count what a change moves, before and after sharing; ``listed``: say which words, too.
-
-        ``codes`` [moved words] number the words, ``values`` [words] are what they stand for, and
-        ``there`` [rows, PEs, words] says which of the tiles' words moved, in the same order.
-        """
-        shape = (len(change.step), change.inst.shape[1])
-        there = self._present(change)
-        step, inst = np.broadcast_to(change.step, shape), np.broadcast_to(change.inst, shape)
-        if self.pairs[b]:
-            words = sums([change.wide(k, x) for k, x in enumerate(change.now)])
-            there = there & coordinates(self.nest, np.where(there, words + base, 0), self.pe)[1]
-            codes, values = np.unique(words[there], return_inverse=True)[::-1]
-        elif listed or b.merged or b.adds_padding:
-            tables, values = encode(change.now)
-            codes = sums([change.wide(k, x) for k, x in enumerate(tables)])[there]
-        else:
-            codes, values = inst[:0, 0], inst[:0, 0]
-        every = codes, there
-        times = change.times[change.step[:, 0]]
-        taken = shared = weighed(there, times)
-        groups = int(self.group_of[b].max(initial=0)) + 1
-        by_group: Ints | None = None
-        if b.adds_padding and taken:
-            read = self._given(b, values, base)[codes]
-            codes = codes[read]
-            there = there.copy()
-            there[there] = read
-            shared = weighed(there, times)
-        if b.kind == "neighbour":
-            by_group = self._not_nearby(b, change, base)
-            shared = int(by_group @ np.repeat(change.times, groups))
-        elif b.merged and taken:
-            group = np.broadcast_to(
-                (step * groups + self.group_of[b][inst])[:, :, None], there.shape
-            )[there]
-            if self.stepwise:
-                by_group = per_group(group, codes, len(change.times) * groups)
-                shared = int(by_group @ np.repeat(change.times, groups))
-            else:
-                shared = distinct(group, codes, np.repeat(change.times, groups))
-        parents = child = NO_INTS
-        if self.stepwise:
-            parents, child = (
-                self._by_parent(b, by_group, change, there),
-                self._by_child(change, every[1]),
-            )
-        codes, there = every
-        if not listed:
-            return _Counted(taken, shared, inst[:0, 0], inst[:0, 0], parents, child, ())
-        first: tuple[tuple[Ints, Ints], ...] = ()
-        if self.firsts and b.tensor == self.nest.problem.accumulated and not change.first:
-            first = self._first_places(
-                b,
-                change,
-                pick(inst, there.shape, there),
-                pick(step, there.shape, there),
-                codes,
-                values,
-                base,
-            )
-        if len(self.cluster_names) == 1:
-            seen = np.zeros(len(values), bool)
-            seen[codes] = True
-            return _Counted(taken, shared, inst[:0, 0], values[seen], parents, child, first)
-        return _Counted(
-            taken, shared, pick(inst, there.shape, there), values[codes], parents, child, first
-        )
-
-    def _by_parent(self, b: Boundary, by_group: Ints | None, change: _Change, there: Bools) -> Ints:
-        """Words by step and parent instance, from those by sharing group where words are shared,
-        else from those by PE.
-        """
-        if by_group is None:
-            return self._parents(b, self.parent_of[b], _by_pe(change, there, self.n_instances))
-        owner = np.zeros(by_group.size // len(change.times), np.int64)
-        owner[self.group_of[b]] = self.parent_of[b]
-        return self._parents(b, owner, by_group.reshape(len(change.times), -1))
-
-    def _parents(self, b: Boundary, owner: Ints, words: Ints) -> Ints:
-        """Words by step and parent instance, of those by step and something that parent owns."""
-        total = np.zeros((len(words), int(self.parent_of[b].max(initial=0)) + 1), np.int64)
-        if total.shape[1] == 1:
-            return np.asarray(words.sum(axis=1, keepdims=True))
-        np.add.at(total.T, owner, words.T)
-        return total
-
-    def _by_child(self, change: _Change, there: Bools) -> Ints:
-        """By step: 1 if any PE takes or lets go a word."""
-        some = np.zeros(len(change.times), np.int64)
-        some[change.step[there.any(axis=(1, 2)), 0]] = 1
-        return some
-
-    def _first_places(
-        self,
-        b: Boundary,
-        change: _Change,
-        insts: Ints,
-        steps: Ints,
-        codes: Ints,
-        values: Ints,
-        base: int,
-    ) -> tuple[tuple[Ints, Ints], ...]:
-        """By cluster: the words that moved, sorted, and after which step each did so first; (k, x)
-        pairs as the words they stand for.
-        """
-        never = self.n_steps
-        first = np.full(len(change.times), never)
-        np.minimum.at(first, change.occurs[1], change.occurs[0] - 1)
-        best = np.full((len(self.cluster_names), len(values)), never)
-        np.minimum.at(best, (self.cluster_of[insts], codes), first[steps])
-        places_of = []
-        for row in best:
-            seen = row < never
-            words = address(self.nest, values[seen] + base) if self.pairs[b] else values[seen]
-            order = np.lexsort((row[seen], words))
-            words, places = words[order], row[seen][order]
-            once = np.append(True, words[1:] != words[:-1])[: len(words)]
-            places_of.append((words[once], places[once]))
-        return tuple(places_of)
-
-    def _given(self, b: Boundary, words: Ints, base: int) -> Bools:
-        """Which words the parent gives: all but padding zeros that only the child stores."""
-        return not_padding(
-            self.nest, address(self.nest, words + base) if self.pairs[b] else words + base
-        )
-
-    def _not_nearby(self, b: Boundary, change: _Change, base: int) -> Ints:
-        """By step and group: words the PEs of a group hold that none of them held one step
-        before.
-        """
-        groups = int(self.group_of[b].max(initial=0)) + 1
-        group = change.step * groups + self.group_of[b][change.inst]
-        keys = []
-        for tiles in (change.now, change.before):
-            lists = [change.wide(k, x) for k, x in enumerate(tiles)]
-            words, real = sums(lists), cross([x != NOWHERE for x in lists])
-            if self.pairs[b]:
-                real = real & coordinates(self.nest, np.where(real, words + base, 0), self.pe)[1]
-            keys.append(
-                np.stack([np.broadcast_to(group[:, :, None], words.shape)[real], words[real]])
-            )
-        if b.adds_padding:
-            keys[0] = keys[0][:, self._given(b, keys[0][1], base)]
-        new = set(map(tuple, keys[0].T.tolist())) - set(map(tuple, keys[1].T.tolist()))
-        return np.bincount(
-            np.array([g for g, _ in new], np.int64), minlength=len(change.times) * groups
-        )
-
-    def _active(
-        self, b: Boundary, at: dict[int, int]
-    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-        """Which steps exist, and which (step, instance) are not idle through a dimension the tensor
-        does not depend on; None if all.
-        """
-        step_ok = np.ones(self.n_steps, bool)
-        active: npt.NDArray[np.bool_] | None = None
+        there, works = np.ones(self.n_steps, bool), np.ones((self.n_steps, self.n_instances), bool)
         for c in self.nest.chains:
             exists = self._chain(c, at).exists
             if exists.all():
                 continue
-            step_ok &= np.asarray(exists.any(axis=1))[self.step_of[c.name]]
+            there &= np.asarray(exists.any(axis=1))[self.step_of[c.name]]
             if not c.depends(b.tensor):
-                mine = exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
-                active = mine if active is None else np.asarray(active & mine)
-        if active is None or bool(np.asarray(active)[step_ok].all()):
-            return step_ok, None
-        return step_ok, np.asarray(active & step_ok[:, None])
+                works &= exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
+        return np.flatnonzero(there), works[there].astype(np.uint8)
 
-    def _final(
+    def _followed(
         self,
         b: Boundary,
-        tables: list[_RankTable],
+        lists: list[Ints],
+        of_step: Ints,
+        of_pe: Ints,
+        works: Flags,
         state: _PeState | None,
-        before: list[Ints] | None,
-        last: npt.NDArray[Any],
-        of: tuple[list[Ints], list[Ints]],
-        base: int,
-        *,
-        regular: bool,
-    ) -> tuple[_PeState, list[Pattern]]:
-        """What every PE holds after its last step of the pass; a PE idle throughout keeps what it
-        had.
+        bases: tuple[int, ...],
+        shifts: tuple[int, ...],
+    ) -> _PassPlan:
+        """Follow the PEs through the steps of a pass, and tell what moved.
+
+        ``lists`` are [rows, words] by rank, of which a tile has rows ``of_step`` [steps, ranks] +
+        ``of_pe`` [PEs or 1, ranks]; ``state`` is what was held before, ``shifts`` by how much its
+        bases differ from this pass's.
         """
-        idle = last < 0
-        tiles = []
-        for k, t in enumerate(tables):
-            tile = t.offsets[of[0][k][last], of[1][k]]
-            if idle.any():
-                tile = paste(tile, idle, None if before is None else before[k][idle])
-            tiles.append(tile)
-        held = ~idle if state is None else ~idle | state.held
-        after = _PeState(tuple(tiles), held, self._identity(held, *tiles))
-        if regular and self._plain(b):
-            return after, [self._product(b, tiles, base)]
-        return after, self._by_cluster(
-            b, *self._members(b, tiles, np.arange(self.n_instances), base), base
+        sums, base, order = b.tensor == self.nest.problem.accumulated, sum(bases), self.order[b]
+        rows = [_stacked(x, k, state, shifts) for k, x in enumerate(lists)]
+        start = np.cumsum([0, *(len(x) for x in rows[:-1])])  # rows of all ranks in a row
+        empty, shape = start + [len(x) - 1 for x in rows], (self.n_instances, len(rows))
+        held = empty if state is None else start + [len(x) for x in lists] + state.of
+        held = np.broadcast_to(held, shape).copy()
+        of_pe = np.broadcast_to(start + of_pe, shape).copy()
+        codes, begin, values = _numbered(rows)
+        tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
+        tally = self._tally(b, outer_sum(values), base, len(works) if self.stepwise else 1)
+        room = self._room(rows, len(codes))
+        follow(b.kind == "neighbour", sums, tiles, order, tally, room)
+        steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
+        early = StepWords(tally.carried[:, :1], tally.taking[:1])
+        came, before, later = (self._patterns(b, tally, x, values, base) for x in range(3))
+        first = self._firsts(b, tally, outer_sum(values), base) if self.firsts and sums else ()
+        moved = tally.words.tolist()
+        leaving = (
+            _Leaving(moved[OUT_BEFORE], int(early.parents.sum()), before, early),
+            _Leaving(moved[OUT], int(steps.parents.sum()), later, steps, first),
         )
+        after = self._state(rows, held - start)
+        # what is there at the end: what comes to empty PEs that want what these hold
+        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, self.n_instances), np.uint8)
+        at_end = WantedTiles(codes, begin, want, held, one, 0 * held + empty)
+        tally.flag[...] &= 255 - (1 << IN)
+        follow(False, True, at_end, order, tally, room)
+        there = self._patterns(b, tally, IN, values, base)
+        return _PassPlan(moved[IN], int(steps.parents.sum()), came, there, leaving, after, steps)
 
-    def _plain(self, b: Boundary) -> bool:
-        """Whether all PEs' words together are a product of their ranks."""
-        return len(self.cluster_names) == 1 and not self.pairs[b]
+    def _room(self, rows: list[Ints], codes: int) -> StepLists:
+        """Room for the words of all PEs in one step."""
+        n, longest = self.n_instances, prod(int((x != NOWHERE).sum(axis=1).max()) for x in rows)
+        digit, now = np.zeros((2, len(rows)), np.int64)
+        words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
+        return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
 
-    def _product(self, b: Boundary, ranks: Sequence[Ints], base: int) -> Pattern:
-        factors = [values_of(x) for x in ranks]
-        return product_pattern(factors, base, self.nest.problem.shape(b.tensor), self.fixed[b])
-
-    def _present(self, change: _Change) -> Bools:
-        """Which words of the tiles are real and not kept in every rank."""
-        real = cross([change.wide(k, x != NOWHERE) for k, x in enumerate(change.now)])
-        if change.replaces:
-            return real
-        return real & ~cross([change.wide(k, x) for k, x in enumerate(change.stay)])
-
-    def _members(self, b: Boundary, tiles: list[Ints], who: Ints, base: int) -> tuple[Ints, Ints]:
-        """(PE, word) of every real word of some PEs' tiles."""
-        words = sums([t[None, who] for t in tiles])
-        real = cross([(t != NOWHERE)[None, who] for t in tiles])
+    def _tally(self, b: Boundary, words: Ints, base: int, n_steps: int) -> PassTally:
+        """Nothing has moved yet of the words [codes] of a pass, less its base."""
+        flags = np.full(len(words), REAL | GIVEN, np.uint8)
         if self.pairs[b]:
-            real = real & coordinates(self.nest, np.where(real, words + base, 0), self.pe)[1]
-        return pick(who[None, :], words.shape, real), words[real]
+            flags[~coordinates(self.nest, words + base, self.pe)[1]] = 0
+        if b.adds_padding:
+            at = words[flags != 0] + base
+            at = address(self.nest, at) if self.pairs[b] else at
+            flags[flags != 0] = np.where(not_padding(self.nest, at), REAL | GIVEN, REAL)
+        clusters, parents = len(self.cluster_names), int(self.order[b].parent.max(initial=0)) + 1
+        return PassTally(
+            np.zeros(3, np.int64), np.repeat(flags[None], clusters, axis=0),
+            np.zeros(len(words), np.int64), np.zeros((clusters, len(words)), np.int64),
+            np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
+        )  # fmt: skip
+
+    def _firsts(
+        self, b: Boundary, tally: PassTally, words: Ints, base: int
+    ) -> tuple[tuple[Ints, Ints], ...]:
+        """By cluster: the words that left, sorted, and after which step each did so first; (k, x)
+        pairs as the words they stand for.
+        """
+        told = []
+        for flags, first in zip(tally.flag, tally.first, strict=True):
+            left = flags & (1 << OUT) != 0
+            some = address(self.nest, words[left] + base) if self.pairs[b] else words[left]
+            told.append(first_of(some, first[left] - 1))
+        return tuple(told)
+
+    def _state(self, rows: list[Ints], held: Ints) -> _PeState:
+        """What PEs hold at the end of a pass: ``held`` [PEs, ranks] are their rows."""
+        kept, of = [], np.zeros_like(held)
+        for k, lists in enumerate(rows):
+            used, of[:, k] = np.unique(held[:, k], return_inverse=True)
+            some = lists[used]
+            kept.append(some[:, : max(int((some != NOWHERE).sum(axis=1).max()), 1)])
+        return _PeState(tuple(kept), of, self._identity(of, *kept))
 
 
-def _by_pe(change: _Change, there: Bools, n: int) -> Ints:
-    """Words that moved, [times, PEs]."""
-    counted = np.zeros((len(change.times), n), np.int64)
-    counted[
-        np.broadcast_to(change.step, there.shape[:2]), np.broadcast_to(change.inst, there.shape[:2])
-    ] = there.sum(axis=2)
-    return counted
+def _stacked(lists: Ints, rank: int, state: _PeState | None, shifts: tuple[int, ...]) -> Ints:
+    """[rows, words] of a rank: rows of a pass, those that PEs held before it, and an empty one."""
+    old = np.zeros((0, 1), np.int64)
+    if state is not None:
+        old = state.rows[rank]
+        old = np.where(old == NOWHERE, NOWHERE, old + shifts[rank])
+    rows = np.full((len(lists) + len(old) + 1, max(lists.shape[1], old.shape[1])), NOWHERE)
+    rows[: len(lists), : lists.shape[1]] = lists
+    rows[len(lists) : -1, : old.shape[1]] = old
+    return rows
 
 
-def _spread(moved: list[tuple[_Change, _Counted]], n_steps: int, *, early: int = 0) -> StepWords:
-    """What changes moved, step by step; what leaves counts for the step before (``early``)."""
-    parents, child = (
-        np.zeros((moved[0][1].parents.shape[1], n_steps), np.int64),
-        np.zeros(n_steps, np.int64),
-    )
-    for change, counted in moved:
-        place, number = change.occurs
-        some = place < n_steps + early  # what left when the pass began is told in one step
-        parents[:, place[some] - early] += counted.parents[number[some]].T
-        child[place[some] - early] = np.maximum(
-            child[place[some] - early], counted.child[number[some]]
-        )
-    return StepWords(parents, child)
-
-
-def _change(
-    now: list[Ints],
-    before: list[Ints] | None,
-    inst: Ints,
-    step: Ints,
-    times: Ints,
-    occurs: tuple[Ints, Ints],
-    *,
-    first: bool,
-) -> _Change:
-    """A change given one row a (step, PE)."""
-    old = before if before is not None else [np.full((len(inst), 1), NOWHERE)] * len(now)
-    stay = [kept(x, y)[:, None] for x, y in zip(now, old, strict=True)]
-    lost = [kept(y, x)[:, None] for x, y in zip(now, old, strict=True)]
-    tables = [x[:, None] for x in now], [x[:, None] for x in old], stay, lost, None
-    return _Change(*tables, inst[:, None], step[:, None], times, first, occurs)
+def _numbered(rows: list[Ints]) -> tuple[Ints, Ints, list[Ints]]:
+    """Codes of all rows, rank by rank, where each row begins, and the different offsets of each
+    rank.  The sums of one code from each rank number the words without gaps.
+    """
+    codes: list[Ints] = []
+    lengths: list[Ints] = []
+    values: list[Ints] = []
+    radix = 1
+    for offsets in reversed(rows):
+        real = offsets != NOWHERE
+        different = np.unique(offsets[real])
+        codes.insert(0, np.searchsorted(different, offsets[real]) * radix)
+        lengths.insert(0, real.sum(axis=1))
+        values.insert(0, different)
+        radix *= len(different)
+    return np.concatenate(codes), np.cumsum([0, *np.concatenate(lengths)]), values
 
 
 def spread_piece(piece: Piece, where: tuple[Any, ...]) -> Piece:

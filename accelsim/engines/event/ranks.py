@@ -61,6 +61,10 @@ class Rank:
             n = np.maximum(n, 1)[..., None]
             total += (low[..., None] + rest % n) * stride
             rest = rest // n
+        if len(self.rank) > 1:  # the first part is the slowest, whatever its stride
+            last = np.iinfo(np.int64).max
+            total = np.sort(np.where(real, total, last), axis=-1)
+            return np.where(total < last, total, NOWHERE)
         return np.where(real, total, NOWHERE)
 
     def _sliding(self, nest: Nest, out: Piece, filt: Piece) -> Ints:
@@ -183,6 +187,14 @@ def outer_sum(lists: list[Ints]) -> Ints:
     for x in lists:
         total = (total[:, None] + x[None, :]).ravel()
     return total
+
+
+def first_of(words: Ints, places: Ints) -> tuple[Ints, Ints]:
+    """Every word once, sorted, with the least of its places."""
+    order = np.lexsort((places, words))
+    words, places = words[order], places[order]
+    once = np.append(True, words[1:] != words[:-1])[: len(words)]
+    return words[once], places[once]
 
 
 def grouped(nest: Nest, boundary: Boundary, spatial: list[int]) -> list[int]:

@@ -89,38 +89,44 @@ class MacWork:
 
     def _takes(self, at: dict[int, int]) -> tuple[Take, ...]:
         """What the MACs take of each operand and make of the accumulated tensor."""
-        takes = []
-        ok = self._exist(at) if self.stepwise else None
-        for b in self.mac_boundaries:
-            taken = shared = 1
-            pairs = self.nest.projection(b.tensor, b.child).pairs
-            factors: list[tuple[Chain, ...]] = [
-                (c,) for c in self.nest.chains if pairs and not c.depends(b.tensor)
-            ]
-            if pairs:
-                chains = tuple(c for c in self.nest.chains if c.depends(b.tensor))
-                taken, shared = (
-                    self._cached(("pairs", level), chains, at, self._real_pairs)
-                    for level in (b.child, b.parent)
-                )
-            else:
-                sliding = [
-                    tuple(self.nest.chain_of[d] for d in rank)
-                    for rank in RANKS[b.tensor]
-                    if len(rank) == 2
-                ]
-                inside = {c for pair in sliding for c in pair}
-                factors = [*sliding, *((c,) for c in self.nest.chains if c not in inside)]
-            for chains in factors:
-                t, s = self._cached(("take", b), chains, at, self._take)
-                taken, shared = taken * t, shared * s
-            steps = (
-                self._shared_steps(b, factors, at)[ok]
-                if ok is not None and b.parent < self.nest.levels - 1
-                else None
+        return tuple(self._take(b, at) for b in self.mac_boundaries)
+
+    def _take(self, b: Boundary, at: dict[int, int]) -> Take:
+        """Products over factors: of what is taken, and of what is left after sharing, which stands
+        in a table [own steps of each chain] a factor.
+        """
+        taken = 1
+        tables: list[tuple[tuple[Chain, ...], Ints]] = []
+        factors: list[tuple[Chain, ...]]
+        rest = [c for c in self.nest.chains if not c.depends(b.tensor)]
+        if self.nest.projection(b.tensor, b.child).pairs:
+            chains = tuple(c for c in self.nest.chains if c not in rest)
+            mine, given = (
+                self._cached(("pairs", level), chains, at, self._pairs)
+                for level in (b.child, b.parent)
             )
-            takes.append(Take(b, taken, shared, steps))
-        return tuple(takes)
+            taken, factors = int(mine.sum()), [(c,) for c in rest]
+            tables.append((chains, given))
+        else:
+            factors = [
+                tuple(self.nest.chain_of[d] for d in rank)
+                for rank in RANKS[b.tensor]
+                if len(rank) == 2
+            ]
+            inside = {c for pair in factors for c in pair}
+            factors += [(c,) for c in self.nest.chains if c not in inside]
+        for chains in factors:
+            n, table = self._cached(("take", b), chains, at, self._factor)
+            taken *= n
+            tables.append((chains, table))
+        shared = prod(int(table.sum()) for _, table in tables)
+        steps = None
+        if self.stepwise and b.parent < self.nest.levels - 1:
+            steps = np.ones(self.n_steps, np.int64)
+            for chains, table in tables:
+                steps *= table[tuple(self.step_of[c.name] for c in chains)]
+            steps = steps[self._exist(at)]
+        return Take(b, taken, shared, steps)
 
     def _cached(
         self, key: tuple[Any, ...], chains: tuple[Chain, ...], at: dict[int, int], make: Any
@@ -150,17 +156,28 @@ class MacWork:
             i: g[ok] for i, g in index.items()
         }
 
-    def _take(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> tuple[int, int]:
+    def _factor(
+        self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]
+    ) -> tuple[int, Ints]:
         """Words (or, of dimensions the tensor does not depend on, positions) taken, and after
-        sharing.
+        sharing, ``[own steps of each chain]``.
         """
         positions = [self._all_positions(c, at) for c in chains]
         keys = [self._sharers(b, index) for _, index in positions]
+        steps, counts = zip(
+            *(self._own_step(c, index) for c, (_, index) in zip(chains, positions, strict=True)),
+            strict=True,
+        )
         if len(chains) == 1:
-            taken = len(keys[0])
-            return taken, taken if chains[0].depends(b.tensor) else len(np.unique(keys[0]))
+            own = steps[0]
+            if not chains[0].depends(b.tensor):
+                own = own[np.unique(keys[0], return_index=True)[1]]
+            return len(keys[0]), np.bincount(own, minlength=counts[0])
         real, given, who, where = self._slid(b, chains, (positions[0][0], positions[1][0]), keys)
-        return int(real.sum()), len(np.unique((who + where)[real & given]))
+        both = real & given
+        _, once = np.unique((who + where)[both], return_index=True)
+        step = np.broadcast_to(steps[0][:, None] * counts[1] + steps[1], real.shape)[both][once]
+        return int(real.sum()), np.bincount(step, minlength=counts[0] * counts[1]).reshape(counts)
 
     def _sharers(self, b: Boundary, index: dict[int, Ints]) -> Ints:
         """A number for each position, ``[positions]``: the same where a word is shared."""
@@ -191,30 +208,12 @@ class MacWork:
         who = keys[0][:, None] * (int(keys[1].max()) + 1) + keys[1]
         return real, given, who * slide.size, where
 
-    # step by step
-
     def _exist(self, at: dict[int, int]) -> npt.NDArray[np.bool_]:
         """Which steps of a pass exist, ``[steps]``."""
         ok = np.ones(self.n_steps, bool)
         for c in self.nest.chains:
             ok &= self._cached(("use",), (c,), at, self._use)[0][self.step_of[c.name]] > 0
         return ok
-
-    def _shared_steps(
-        self, b: Boundary, factors: list[tuple[Chain, ...]], at: dict[int, int]
-    ) -> Ints:
-        """What is taken after sharing in each step of a pass, ``[steps]``, whether it exists or
-        not; ``factors`` as in ``_takes``.
-        """
-        total = np.ones(self.n_steps, np.int64)
-        if self.nest.projection(b.tensor, b.child).pairs:
-            chains = tuple(c for c in self.nest.chains if c.depends(b.tensor))
-            table = self._cached(("pairs by step", b.parent), chains, at, self._pairs_by_step)
-            total *= table[tuple(self.step_of[c.name] for c in chains)]
-        for chains in factors:
-            table = self._cached(("take by step", b), chains, at, self._take_by_step)
-            total *= table[tuple(self.step_of[c.name] for c in chains)]
-        return total
 
     def _own_step(self, chain: Chain, index: dict[int, Ints]) -> tuple[Ints, int]:
         """The own step of each position of a chain, ``[positions]``, and how many there are."""
@@ -223,113 +222,43 @@ class MacWork:
             flat, n = flat * self.nest.loops[i].trips + index[i], n * self.nest.loops[i].trips
         return flat, n
 
-    def _take_by_step(self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
-        """``_take`` after sharing, ``[own steps of each chain]``."""
-        positions = [self._all_positions(c, at) for c in chains]
-        keys = [self._sharers(b, index) for _, index in positions]
-        steps, counts = zip(
-            *(self._own_step(c, index) for c, (_, index) in zip(chains, positions, strict=True)),
-            strict=True,
-        )
-        if len(chains) == 1:
-            once = (
-                slice(None)
-                if chains[0].depends(b.tensor)
-                else np.unique(keys[0], return_index=True)[1]
-            )
-            return np.bincount(steps[0][once], minlength=counts[0])
-        real, given, who, where = self._slid(b, chains, (positions[0][0], positions[1][0]), keys)
-        _, once = np.unique((who + where)[real & given], return_index=True)
-        step = np.broadcast_to(steps[0][:, None] * counts[1] + steps[1], real.shape)[real & given][
-            once
-        ]
-        return np.bincount(step, minlength=counts[0] * counts[1]).reshape(counts)
-
-    def _pairs_by_step(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
-        """``_real_pairs``, ``[own steps of each chain]``: the same bilinear form, summed by
-        ``einsum`` over taps and outputs, with an axis a chain left open.
+    def _pairs(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> Ints:
+        """(k, x) pairs of a pass whose ifmap word is real, ``[own steps of each chain]``: how often
+        each tap and each output occur, summed by ``einsum`` over the taps that an output meets.
         """
-        size = self.nest.problem.size
-        axis = {c.name: k for k, c in enumerate(chains)}
-        lists = {
-            c.name: (self._lists(c, at), *self._own_step(c, self._all_positions(c, at)[1]))
-            for c in chains
-        }
+        size, axis = self.nest.problem.size, {c.name: k for k, c in enumerate(chains)}
+        lists = {c.name: self._lists(c, at) for c in chains}
+        steps = {c.name: self._own_step(c, self._all_positions(c, at)[1]) for c in chains}
         r, s = len(chains), len(chains) + 1  # axes of the filter's rows and columns
         terms: list[Any] = []
-        for (a, bb), sliding in ((("R", "S"), False), (("E", "F"), True)):
-            # for each position of R and S, or of the E and F that slide over them: which r, which s
-            # it has
-            tables = []
-            for d, filt in ((a, "R"), (bb, "S")):
-                table = np.eye(size[filt])
-                if sliding:
-                    slide = self.nest.problem.slide((d, filt))
-                    where = (
-                        slide.stride * np.arange(size[d])[:, None]
-                        + slide.dilation * np.arange(size[filt])
-                        - slide.pad
-                    )
-                    low, high = window(self.nest, (d, filt), "ifmap", level) or (0, slide.size)
-                    table = ((where >= low) & (where < high)).astype(float)
-                at_d, step, n = lists[self.nest.chain_of[d].name]
-                tables.append((self.nest.chain_of[d].name, table[at_d[d]], step, n))
-            (one, rows, step, n), (two, cols, step2, n2) = tables
-            if one == two:
-                both = np.zeros((n, size["R"], size["S"]))
-                np.add.at(both, step, rows[:, :, None] * cols[:, None, :])
-                terms += [both, [axis[one], r, s]]
+        for sliding, dims in ((False, "RS"), (True, "EF")):
+            owners = [self.nest.chain_of[d].name for d in dims]
+            tables = []  # of each position: which rows, or columns, of the filter it has or meets
+            for d, filt, owner in zip(dims, "RS", owners, strict=True):
+                meets = self._meets(d, filt, level) if sliding else np.eye(size[filt])
+                tables.append(meets[lists[owner][d]])
+            if owners[0] == owners[1]:
+                own, n = steps[owners[0]]
+                both = [_by_step(own, n, tables[1] * row[:, None]) for row in tables[0].T]
+                terms += [np.stack(both, axis=1), [axis[owners[0]], r, s]]
             else:
-                for name, table, k, count, letter in (
-                    (one, rows, step, n, r),
-                    (two, cols, step2, n2, s),
-                ):
-                    total = np.zeros((count, table.shape[1]))
-                    np.add.at(total, k, table)
-                    terms += [total, [axis[name], letter]]
-        sliding_chains = {self.nest.chain_of[d].name for d in "EFRS"}
+                for owner, table, letter in zip(owners, tables, (r, s), strict=True):
+                    terms += [_by_step(*steps[owner], table), [axis[owner], letter]]
+        others = {self.nest.chain_of[d].name for d in "EFRS"}
         for c in chains:
-            if c.name not in sliding_chains:
-                _, step, n = lists[c.name]
-                terms += [np.bincount(step, minlength=n).astype(float), [axis[c.name]]]
+            if c.name not in others:
+                own, n = steps[c.name]
+                terms += [np.bincount(own, minlength=n).astype(float), [axis[c.name]]]
         pairs = np.einsum(*terms, list(range(len(chains))), optimize=True)
         return np.asarray(np.rint(pairs).astype(np.int64))
 
-    def _real_pairs(self, level: int, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
-        """(k, x) pairs of a pass whose ifmap word is real: by how often each (r, s) and each (e, f)
-        occurs.
-        """
-        size = self.nest.problem.size
-        often = {"RS": np.ones((1, 1), np.int64), "EF": np.ones((1, 1), np.int64)}
-        times = 1
-        done: set[str] = set()
-        for a, bb in (("R", "S"), ("E", "F")):
-            count = np.zeros((size[a], size[bb]), np.int64)
-            owners = [self.nest.chain_of[a], self.nest.chain_of[bb]]
-            if owners[0] is owners[1]:
-                piece = self._lists(owners[0], at)
-                np.add.at(count, (piece[a], piece[bb]), 1)
-            else:
-                first, second = self._lists(owners[0], at), self._lists(owners[1], at)
-                count += np.bincount(first[a], minlength=size[a])[:, None] * np.bincount(
-                    second[bb], minlength=size[bb]
-                )
-            done |= {c.name for c in owners}
-            often[a + bb] = count
-        for c in chains:
-            if c.name not in done:
-                times *= len(self._lists(c, at)[c.parts[0]])
-        masks = []
-        for rank in (("E", "R"), ("F", "S")):
-            slide = self.nest.problem.slide(rank)
-            where = (
-                slide.stride * np.arange(size[rank[0]])[:, None]
-                + slide.dilation * np.arange(size[rank[1]])
-                - slide.pad
-            )
-            low, high = window(self.nest, rank, "ifmap", level) or (0, slide.size)
-            masks.append(((where >= low) & (where < high)).astype(np.int64))
-        return times * int((often["RS"] * (masks[0].T @ often["EF"] @ masks[1])).sum())
+    def _meets(self, out: str, filt: str, level: int) -> npt.NDArray[np.float64]:
+        """[outputs, taps]: 1 where a tap of an output lies on a real word."""
+        size, slide = self.nest.problem.size, self.nest.problem.slide((out, filt))
+        where = slide.stride * np.arange(size[out])[:, None] - slide.pad
+        where = where + slide.dilation * np.arange(size[filt])
+        low, high = window(self.nest, (out, filt), "ifmap", level) or (0, slide.size)
+        return ((where >= low) & (where < high)).astype(float)
 
     def _lists(self, chain: Chain, at: dict[int, int]) -> dict[str, Ints]:
         """The coordinates of every position of a chain in a pass, ``[positions]`` by part."""
@@ -407,3 +336,8 @@ class MacWork:
 
         used = [np.count_nonzero(seen(what), axis=1) for what in (inside, rows, cols)]
         return np.stack([*used, seen(inside).max(axis=1)])
+
+
+def _by_step(step: Ints, n: int, table: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rows of a table [positions, columns] added up by their step: [n, columns]."""
+    return np.stack([np.bincount(step, column, n) for column in table.T], axis=1)

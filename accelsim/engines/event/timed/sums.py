@@ -18,6 +18,7 @@ from accelsim.engines.event.ranks import (
     Rank,
     address,
     coordinates,
+    first_of,
     grid,
     outer_sum,
     ranks_of,
@@ -131,14 +132,6 @@ class DirectSums:
         for c in self.nest.chains:
             ok &= self.nest.pieces(c, {i: first[i] for i in c.loops if i in first}).exists
         return ok.astype(np.int64)
-
-
-def first_of(words: Ints, places: Ints) -> tuple[Ints, Ints]:
-    """Every word once, sorted, with the least of its places."""
-    order = np.lexsort((places, words))
-    words, places = words[order], places[order]
-    once = np.append(True, words[1:] != words[:-1])[: len(words)]
-    return words[once], places[once]
 
 
 def _shaped(piece: Piece, where: tuple[slice | None, ...]) -> Piece:
