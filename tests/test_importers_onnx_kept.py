@@ -5,6 +5,7 @@ ONNX's own shape inference; everything that is exported is imported as it was.
 from __future__ import annotations
 
 import os
+import re
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,26 @@ def test_a_model_runs_as_it_is_imported(tmp_path: Path) -> None:
     accelsim("import", tmp_path / "m.onnx", "--weights", tmp_path / "w.npz")
     given = accelsim("run", tmp_path / "m.yaml", *whole, "--weights", tmp_path / "w.npz")[0]
     assert accelsim("run", tmp_path / "m.onnx", *whole)[0] == given
+
+
+def test_every_operator_of_the_newest_opset_is_told() -> None:
+    """docs/importing.md says of each what becomes of it, and says what is so."""
+    from accelsim.importers.onnx_composed import COMPOSED
+    from accelsim.importers.onnx_constants import FOLDED
+    from accelsim.importers.onnx_operators import CONVERT
+
+    page = Path(__file__).parents[1] / "docs" / "importing.md"
+    rows = [line.split("|")[1:3] for line in page.read_text().split("\n") if line.startswith("| ")]
+    told = {what.strip(): set(re.sub(r"\([^)]*\)", "", names).split()) for what, names in rows}
+    known = {x.name for x in onnx.defs.get_all_schemas() if x.domain == ""}
+    ours, several = told["one of ours"], told["several of ours"]
+    folded = next(names for what, names in told.items() if what.startswith("worked out"))
+    refused = {n for what, names in told.items() if what.startswith("refused") for n in names}
+    assert ours == {*CONVERT} & known | ({*CONVERT} - known) and several == {*COMPOSED}
+    assert folded == {*FOLDED, "Constant"} - ours - several
+    newer = known - ours - several - folded - refused
+    assert not newer or onnx.defs.onnx_opset_version() > 28, newer
+    assert not refused & {*CONVERT, *COMPOSED, *FOLDED}
 
 
 # Random models ------------------------------------------------------------------------------------

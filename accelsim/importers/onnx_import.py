@@ -232,6 +232,8 @@ class _OnnxImport:
             named |= {d.dim_param for d in dims if d.dim_param}
             if value.name in weights:
                 self.values[value.name] = absent(weights[value.name])
+            elif value.name not in self.uses:
+                self.builder.notes.append(f"input {value.name}: nothing reads it")
             elif value.name not in self.values:
                 shapes[value.name] = self._sizes(value.name, dims)
         for name in self.dims:

@@ -20,7 +20,9 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("design", "counting", "time", "networks", "decisions", "timeloop", "scalesim")
+PAGES = (
+    *("design", "counting", "time", "networks", "importing", "decisions", "timeloop", "scalesim"),
+)
 FORMATS = ("architecture", "dataflow", "workload", "mapping", "study")
 
 
