@@ -448,3 +448,18 @@ def test_mutated_models_are_one_line(tmp_path: Path) -> None:
         except InputError as error:
             assert "\n" not in str(error) and str(error).startswith(str(tmp_path))
     assert 0 < good < 300
+
+
+def test_inputs_that_are_no_tensors(tmp_path: Path) -> None:
+    """A state that is only passed on is left out and named; what the array needs is refused."""
+    nodes = [node("MatMul", "x w", "y"), node("Identity", "state", "next")]
+    proto = model(nodes, {"x": [1, 4], "state": [1]}, ["y", "next"], {"w": words(4, 2)})
+    imported = read(tmp_path, proto)
+    assert imported.workload.macs == 8 and imported.workload.network.outputs == ("y",)
+    assert imported.notes == (
+        "input state of 1 axes left out: it, and 1 nodes that read it, is not in the result",
+    )
+    nodes = [node("Mul", "x state", "m"), node("MatMul", "m w", "y")]
+    proto = model(nodes, {"x": [1, 4], "state": [1]}, ["y"], {"w": words(4, 2)})
+    proto.graph.input[1].type.tensor_type.shape.dim[0].dim_param = "n"
+    assert "it depends on input state of 1 axes" in refused(read, tmp_path, proto)
