@@ -336,15 +336,21 @@ def test_caffe_refusals(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_layers_left_out(tmp_path: Path) -> None:
-    text = (
-        HEAD + LAST % "data" + layer("Python", "", "last", "rois") + layer("ReLU", "", "rois", "r")
-    )
-    assert "there is no operator for Python" in refused(caffe, tmp_path, text)
-    imported = caffe(tmp_path, text, skip={"Python"})
+    text = HEAD + LAST % "data" + layer("Foo", "", "last", "rois") + layer("ReLU", "", "rois", "r")
+    assert "there is no operator for Foo" in refused(caffe, tmp_path, text)
+    imported = caffe(tmp_path, text, skip={"Foo"})
     assert imported.notes == (
-        "y (Python) skipped: what it makes, and 1 layers that read it, is not in the result",
+        "y (Foo) skipped: what it makes, and 1 layers that read it, is not in the result",
     )
-    accelsim("import", tmp_path / "net.prototxt", "--skip", "Python")
+    accelsim("import", tmp_path / "net.prototxt", "--skip", "Foo")
+    boxes = text.replace("Foo", "DetectionOutput")
+    assert caffe(tmp_path, boxes).notes == (
+        "y (DetectionOutput) left out, it works on the answer: what it makes, and 1 layers that"
+        " read it, is not in the result",
+    )
+    behind = boxes + (LAST % "r").replace("last", "second")
+    assert "there is no operator for it, and second needs it" in refused(caffe, tmp_path, behind)
+    assert len(caffe(tmp_path, behind, skip={"DetectionOutput"}).workload.layers) == 1
 
 
 # Random networks ----------------------------------------------------------------------------------

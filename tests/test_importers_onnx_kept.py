@@ -5,6 +5,7 @@ ONNX's own shape inference; everything that is exported is imported as it was.
 from __future__ import annotations
 
 import os
+import re
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,26 @@ def test_a_model_runs_as_it_is_imported(tmp_path: Path) -> None:
     assert accelsim("run", tmp_path / "m.onnx", *whole)[0] == given
 
 
+def test_every_operator_of_the_newest_opset_is_told() -> None:
+    """docs/importing.md says of each what becomes of it, and says what is so."""
+    from accelsim.importers.onnx_composed import COMPOSED
+    from accelsim.importers.onnx_constants import FOLDED
+    from accelsim.importers.onnx_operators import CONVERT
+
+    page = Path(__file__).parents[1] / "docs" / "importing.md"
+    rows = [line.split("|")[1:3] for line in page.read_text().split("\n") if line.startswith("| ")]
+    told = {what.strip(): set(re.sub(r"\([^)]*\)", "", names).split()) for what, names in rows}
+    known = {x.name for x in onnx.defs.get_all_schemas() if x.domain == ""}
+    ours, several = told["one of ours"], told["several of ours"]
+    folded = next(names for what, names in told.items() if what.startswith("worked out"))
+    refused = {n for what, names in told.items() if what.startswith("refused") for n in names}
+    assert ours == {*CONVERT} & known | ({*CONVERT} - known) and several == {*COMPOSED}
+    assert folded == {*FOLDED, "Constant"} - ours - several
+    newer = known - ours - several - folded - refused
+    assert not newer or onnx.defs.onnx_opset_version() > 28, newer
+    assert not refused & {*CONVERT, *COMPOSED, *FOLDED}
+
+
 # Random models ------------------------------------------------------------------------------------
 
 
@@ -427,3 +448,18 @@ def test_mutated_models_are_one_line(tmp_path: Path) -> None:
         except InputError as error:
             assert "\n" not in str(error) and str(error).startswith(str(tmp_path))
     assert 0 < good < 300
+
+
+def test_inputs_that_are_no_tensors(tmp_path: Path) -> None:
+    """A state that is only passed on is left out and named; what the array needs is refused."""
+    nodes = [node("MatMul", "x w", "y"), node("Identity", "state", "next")]
+    proto = model(nodes, {"x": [1, 4], "state": [1]}, ["y", "next"], {"w": words(4, 2)})
+    imported = read(tmp_path, proto)
+    assert imported.workload.macs == 8 and imported.workload.network.outputs == ("y",)
+    assert imported.notes == (
+        "input state of 1 axes left out: it, and 1 nodes that read it, is not in the result",
+    )
+    nodes = [node("Mul", "x state", "m"), node("MatMul", "m w", "y")]
+    proto = model(nodes, {"x": [1, 4], "state": [1]}, ["y"], {"w": words(4, 2)})
+    proto.graph.input[1].type.tensor_type.shape.dim[0].dim_param = "n"
+    assert "it depends on input state of 1 axes" in refused(read, tmp_path, proto)

@@ -56,6 +56,10 @@ _SOURCES = (
     *("Data", "ImageData", "HDF5Data", "MemoryData", "DummyData", "WindowData", "Input"),
     *("AnnotatedData", "ImageSegData", "VideoData"),
 )
+# What only works on a network's answer (boxes, places of the largest): left out, unless layers of
+# the array stand behind it.
+_BEHIND = ("ArgMax", "DetectionOutput", "PriorBox", "Proposal", "Python")
+_ON_THE_ARRAY = ("Convolution", "Deconvolution", "InnerProduct", "LSTM", "RNN", "Embed")
 _TRAINING = ("Silence", "HDF5Output", "DetectionEvaluate", "BoxAnnotatorOHEM")
 # The first syntax has every layer's parameters in one message.
 _FIRST = {
@@ -104,6 +108,7 @@ class _CaffeImport:
         self.net, self.file, self.shape, self.skip = net, file, input_shape, skip
         self.cut: dict[str, str] = {}
         self.behind: dict[str, int] = {}
+        self.asked: set[str] = set()
         self.builder = NetworkBuilder(
             str(names[-1]) if names and isinstance(names[-1], str) else stem(file), file
         )
@@ -143,7 +148,8 @@ class _CaffeImport:
             )
         for label, number in self.behind.items():
             rest = f", and {number} layers that read it," if number else ""
-            self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
+            how = "skipped" if label in self.asked else "left out, it works on the answer"
+            self.builder.notes.append(f"{label} {how}: what it makes{rest} is not in the result")
         for batch in sorted({n for n in self.batches.values() if n > 1}):
             self.builder.notes.append(f"the file's batch of {batch} is left out: --batch {batch}")
         return self.builder.done(f"imported from {os.path.basename(os.fspath(self.file))} (Caffe)")
@@ -297,10 +303,16 @@ class _CaffeImport:
         if label := next((self.cut[b] for b in bottoms if b in self.cut), None):
             self.behind[label] += 1
             self.cut |= dict.fromkeys(tops, label)
+            if kind in _ON_THE_ARRAY and label not in self.asked:
+                self.asked.add(label)
+                self.unsupported.append(
+                    (label, f"there is no operator for it, and {name} needs it")
+                )
             return
-        if kind in self.skip:
+        if kind in self.skip or (kind in _BEHIND and bottoms and kind not in LAYERS):
             label = f"{name} ({kind})"
             self.behind[label] = 0
+            self.asked |= {label} if kind in self.skip else set()
             self.cut |= dict.fromkeys(tops, label)
             return
         if any(b in self.lost for b in bottoms):

@@ -288,7 +288,14 @@ def _bn(call: CaffeLayer) -> list[str]:
     """The forks' normalization with scale and shift in one."""
     given = call.fields("bn_param")
     epsilon = given.real("eps", given.real("var_eps", 1e-5))
-    for key in ("scale_filler", "shift_filler", "slope_filler", "bn_mode", "momentum"):
+    for key in (
+        "scale_filler",
+        "shift_filler",
+        "slope_filler",
+        "bn_mode",
+        "momentum",
+        "moving_average",
+    ):
         given.asked.add(key)
     given.finish()
     return [call.add_weighted("batch_norm", ("scale", "shift"), epsilon=epsilon)]

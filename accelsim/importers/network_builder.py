@@ -87,6 +87,7 @@ class NetworkBuilder:
         self.names = UniqueNames("node")
         # Of each array in the file, the nodes that have it, under which name and laid out how.
         self.users: dict[str, list[tuple[str, str, Array]]] = {}
+        self.origins: dict[str, Mapping[str, str]] = {}
 
     def input(self, name: str, shape: Shape) -> str:
         """An input of the network; its tensor's name."""
@@ -117,6 +118,7 @@ class NetworkBuilder:
             if weights is not None and key in weights and weights[key].shape != wanted:
                 raise ValueError(f"{key} must have shape {wanted}, got {weights[key].shape}")
         own = self.names.like(name)
+        self.origins[own] = origins or {}
         if share := self._shared(own, weights or {}, origins or {}):
             one = set(share.values()) if share.keys() == op.parameters(*shapes).keys() else set()
             entry["share"] = one.pop() if len(one) == 1 else share
@@ -154,9 +156,12 @@ class NetworkBuilder:
         self.names.taken.discard(old)
         own = entry["name"] = self.names.like(name)
         self.shapes[own] = self.shapes.pop(old)
-        for key in [key for key in self.weights if key.startswith(f"{old}.")]:
-            self.weights[own + key[len(old) :]] = self.weights.pop(key)
-        for users in self.users.values():
+        origins = self.origins[own] = self.origins.pop(old)
+        for key in ("weight", "bias", *origins):
+            if f"{old}.{key}" in self.weights:
+                self.weights[f"{own}.{key}"] = self.weights.pop(f"{old}.{key}")
+        for origin in origins.values():
+            users = self.users[origin]
             users[:] = [(own if node == old else node, key, array) for node, key, array in users]
         return own
 

@@ -36,7 +36,7 @@ from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
 from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
-from accelsim.importers.onnx_weights import MAX_BYTES, stripped, tensor_words
+from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
 
 
@@ -152,7 +152,8 @@ class _OnnxImport:
             raise UnsupportedError(self.file, self.unsupported)
         for label, number in self.behind.items():
             rest = f", and {number} nodes that read it," if number else ""
-            self.builder.notes.append(f"{label} skipped: what it makes{rest} is not in the result")
+            how = "left out: it" if label.startswith("input ") else "skipped: what it makes"
+            self.builder.notes.append(f"{label} {how}{rest} is not in the result")
         if self.quantized:
             self.builder.notes.append(
                 f"the float network of a quantized one: the scales of {len(self.quantized)} nodes"
@@ -232,6 +233,10 @@ class _OnnxImport:
             named |= {d.dim_param for d in dims if d.dim_param}
             if value.name in weights:
                 self.values[value.name] = absent(weights[value.name])
+            elif value.name not in self.values and len(dims) < 2:
+                # A batch of single numbers, or one number: no tensor here.
+                label = f"input {value.name} of {len(dims)} axes"
+                self.cut[value.name], self.behind[label] = label, 0
             elif value.name not in self.values:
                 shapes[value.name] = self._sizes(value.name, dims)
         for name in self.dims:
@@ -262,11 +267,9 @@ class _OnnxImport:
             else self.dims.get(d.dim_param, 0)
             for d in dims
         ]
-        if not 2 <= len(sizes) <= MAX_RANK:
-            raise self.error(
-                f"input {name} must have 2 to {MAX_RANK} axes, the first the batch, got"
-                f" {len(sizes)}"
-            )
+        if len(sizes) > MAX_RANK:
+            rule = f"input {name} must have at most {MAX_RANK} axes, the batch among them"
+            raise self.error(f"{rule}, got {len(sizes)}")
         if any(not 1 <= n < 2**31 for n in sizes[1:]) or sizes[0] >= 2**31:
             got = "x".join(
                 str(n) if n > 0 else d.dim_param or "?" for n, d in zip(sizes, dims, strict=True)
@@ -289,6 +292,8 @@ class _OnnxImport:
         if label_of := next((self.cut[name] for name in inputs if name in self.cut), None):
             self.behind[label_of] += 1
             self.cut |= dict.fromkeys(node.output, label_of)
+            if label_of.startswith("input ") and node.op_type in WEIGHTS:
+                self.unsupported.append((label, f"it depends on {label_of}, which is no tensor"))
             return
         if any(name in self.lost for name in inputs):
             self.lost |= set(node.output)

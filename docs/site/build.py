@@ -26,6 +26,7 @@ PAGES = (
     "counting",
     "time",
     "networks",
+    "importing",
     "decisions",
     "timeloop",
     "scalesim",
