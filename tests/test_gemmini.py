@@ -242,3 +242,58 @@ def test_a_rows_tiling_is_a_mapping_of_the_preset():
             assert row["error"] is None
             assert row["cycles"] == kept.loc[int(layer.row), f"plain_{tiling}"]
             assert row["macs"] == layer.macs
+
+
+# Memories side by side, and what works beside the array -------------------------------------------
+
+
+def test_the_vector_unit_reads_one_memory_and_writes_the_other():
+    rows = {
+        row["layer"]: row
+        for row in acc.simulate("lenet5", "gemmini", "ws", end_to_end=True).records()
+    }
+    softmax, words = rows["softmax"], 10
+    assert softmax["spad_ifmap_reads"] == 3 * softmax["dram_ifmap_reads"] == 3 * words
+    assert softmax["acc_ofmap_writes"] == 2 * softmax["dram_ofmap_writes"] == 2 * words
+    # without the key it stands where both may be: at the memory, which is then read three times
+    plain = acc.load_architecture("gemmini").model_dump(mode="json", exclude_none=True)
+    del plain["vector"]["at"]
+    machine = acc.Architecture(**plain)
+    *_, last = acc.simulate("lenet5", machine, "ws", end_to_end=True).records()
+    assert last["dram_ifmap_reads"] == 3 * words and last["spad_ifmap_reads"] == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "level", "says"),
+    [
+        ("ifmap", "acc", "keeps ifmap (dram, spad), got acc"),
+        ("weight", "reg", "keeps weight (dram, spad), got reg"),
+        ("ofmap", "sram", "keeps ofmap (dram, acc), got sram"),
+    ],
+)
+def test_the_unit_is_where_the_tensor_is_kept(key, level, says):
+    with pytest.raises(InputError) as refused:
+        acc.load_architecture("gemmini", {f"vector.at.{key}": level})
+    assert says in str(refused.value) and f"vector.at.{key}" in str(refused.value)
+
+
+def test_naming_where_the_unit_is_anyway_changes_nothing():
+    named = {"vector.at.ifmap": "sram", "vector.at.ofmap": "sram", "vector.at.weight": "sram"}
+    one, other = (
+        acc.simulate("lenet5", "systolic", "ws", end_to_end=True, overrides=keys).records()
+        for keys in ({}, named)
+    )
+    assert [row | {"set": ""} for row in one] == [row | {"set": ""} for row in other]
+
+
+@pytest.mark.parametrize(
+    ("arch", "flow", "says"),
+    [
+        ("gemmini", "ws", "must keep ifmaps and ofmaps both (spad keeps weight, ifmap; acc keeps"),
+        ("systolic", "osa", "output_stationary_soc_mop sends ofmap past sram"),
+    ],
+)
+def test_buffers_that_cannot_be_fused_are_refused_with_the_reason(arch, flow, says):
+    with pytest.raises(InputError, match="nothing can stay on the chip") as refused:
+        acc.simulate("lenet5", arch, flow, fuse_buffers=True)
+    assert says in str(refused.value)

@@ -172,10 +172,14 @@ class VectorUnit(Frozen):
     each an operation a cycle.
 
     ``rates`` are of the kinds that are slower (0.25: four cycles each) or faster; the ports read
-    and write so many words a cycle.
+    and write so many words a cycle.  ``at`` is the level that each tensor is read from or written
+    to: ifmaps, weights (an operator's own arrays) and ofmaps.  One that is not named is at the
+    innermost level outside the PEs that may keep ifmaps and ofmaps, or the next one out that may
+    keep it.
     """
 
     lanes: Positive = 16
+    at: FixedDict[Tensor, str] = FrozenDict()
     rates: FixedDict[Operation, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = FrozenDict()
     read_words: Positive = 16
     write_words: Positive = 16
@@ -364,9 +368,20 @@ class Architecture(Displayed, Frozen):
                 raise ValueError(
                     f"{kind}.{name}: the name is taken, it would stand twice in the columns"
                 )
+        self._check_vector(names)
         if isinstance(self.energy, OwnEnergy):
             self._check_own(self.energy, names)
         return self
+
+    def _check_vector(self, names: list[str]) -> None:
+        outside = names if self.level_in_pe is None else names[: self.level_in_pe]
+        for tensor, level in self.vector.at.items():
+            keepers = [name for name in outside if tensor in self.levels[name].keeps]
+            if level not in keepers:
+                raise ValueError(
+                    f"vector.at.{tensor}: must be a level outside the PEs that keeps {tensor} "
+                    f"({', '.join(keepers)}), got {level}"
+                )
 
     def _check_own(self, energy: OwnEnergy, names: list[str]) -> None:
         for kind, table, have in (

@@ -68,6 +68,22 @@ def plan(
     return _Planner(graph, arch, dataflow, bits, batch, best).plan()
 
 
+def never_stays(arch: Architecture, dataflow: Dataflow) -> str | None:
+    """Why no tensor of any network can stay on the chip, or None: the level that would hold it has
+    to keep what one layer makes and the next reads.
+    """
+    names = arch.level_names
+    inside = [names[i] for i in range(1, len(names) - 1)]
+    first = next((n for n in inside if {"ifmap", "ofmap"} & set(arch.levels[n].keeps)), None)
+    if first is None or not {"ifmap", "ofmap"} <= set(arch.levels[first].keeps):
+        kept = "; ".join(f"{n} keeps {', '.join(arch.levels[n].keeps)}" for n in inside)
+        return f"the first level inside {names[0]} must keep ifmaps and ofmaps both ({kept})"
+    past = {"ifmap", "ofmap"} & set(dataflow.bypass)
+    if past:
+        return f"{dataflow.name} sends {', '.join(sorted(past))} past {first}"
+    return None
+
+
 def roles(problem: Problem) -> tuple[str, str]:
     """The tensor of a problem that a node's input is, and the one its output is."""
     return ("ofmap", "ifmap") if problem.direction == "grad_input" else ("ifmap", "ofmap")
@@ -116,9 +132,7 @@ class _Planner:
             (i for i in inside if {"ifmap", "ofmap"} & set(self.arch.levels[names[i]].keeps)), 0
         )
         self.level: Level = self.arch.levels[names[self.home]]
-        self.possible = bool(self.home) and {"ifmap", "ofmap"} <= set(self.level.keeps) - set(
-            self.dataflow.bypass
-        )
+        self.possible = never_stays(self.arch, self.dataflow) is None
         self.at = {node.name: i for i, node in enumerate(self.graph.nodes)}
         self.place = self._places()
         self.problems = {

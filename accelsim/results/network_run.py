@@ -29,7 +29,7 @@ from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import Mapping as LoopMapping
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.residency import ResidencyPlan, plan
+from accelsim.mapping.residency import ResidencyPlan, never_stays, plan
 from accelsim.results.layer_row import (
     Given,
     How,
@@ -127,7 +127,7 @@ class NetworkRun:
         and node after each.
 
         Raises InputError where images or weights do not fit, or where buffers are to be fused under
-        a mapping file.
+        a mapping file or on a machine where nothing can stay.
         """
         if self.fuse and source.flow is None:
             raise InputError(
@@ -136,6 +136,8 @@ class NetworkRun:
             )
         staying = None
         if source.flow is not None and self.fuse:
+            if (why := never_stays(self.arch, source.flow)) is not None:
+                raise InputError(f"nothing can stay on the chip: {why}", key="fuse_buffers")
             best = partial(source.mapping_of, "") if source.told is not None else None
             staying = plan(self.graph, self.arch, source.flow, self._bits_outside, self.batch, best)
         return _UnderOneDataflow(self, source, staying, progress).walk()

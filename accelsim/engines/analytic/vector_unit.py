@@ -13,8 +13,10 @@ Kinds follow each other, they do not overlap; reading and writing do, through po
                  bits / rate of every port and channel crossed)
              + the fixed latency of each home that words come from or go to
 
-It stands at the innermost level outside the PEs that may keep ifmaps and ofmaps.  What it reads is
-an ifmap there, what it writes an ofmap, its own arrays are weights.  A tensor whose home is further
+It stands at the innermost level outside the PEs that may keep ifmaps and ofmaps, or where
+``vector.at`` puts each tensor: beside memories that lie side by side, ifmaps are read from one and
+ofmaps written to another.  What it reads is an ifmap there, what it writes an ofmap, its own arrays
+are weights.  A tensor whose home is further
 out crosses every level in between once: words are used while they pass, windows from the lines that
 are there.  A tensor that stays on the chip crosses none outside its home.
 """
@@ -143,14 +145,16 @@ def run(
 class _VectorWords:
     """Words by place, and the bits every port and channel carries.
 
-    ``at``          the level the unit stands at
+    ``at``          by tensor, the innermost level that the unit may read it from or write it to
     ``reads``, ``writes``, ``deliveries``   as in ``VectorRun``
     ``bits``        carried by each resource
     ``late``        fixed cycles by level, of the tensors whose way begins or ends there
     """
 
     def __init__(self, arch: Architecture) -> None:
-        self.arch, self.at = arch, beside(arch)
+        self.arch, names = arch, arch.level_names
+        named = {t: names.index(level) for t, level in arch.vector.at.items()}
+        self.at = {t: named[t] if t in named else beside(arch) for t in TENSORS}
         self.reads: dict[tuple[str, str], int] = {}
         self.writes: dict[tuple[str, str], int] = {}
         self.deliveries: dict[tuple[str, str], int] = {}
@@ -162,7 +166,9 @@ class _VectorWords:
         and further in.
         """
         names = self.arch.level_names
-        levels = [i for i in range(self.at + 1) if tensor in self.arch.levels[names[i]].keeps]
+        levels = [
+            i for i in range(self.at[tensor] + 1) if tensor in self.arch.levels[names[i]].keeps
+        ]
         return levels[1:] if stays and len(levels) > 1 else levels
 
     def last(self, tensor: str) -> int:
