@@ -2,7 +2,7 @@
 
 1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
    chains only, so they stand once for each of the chain's own steps and instances:
-   ``[own steps, own instances, words]``, padded with NOWHERE (``_chain``, ``_rank``).
+   ``[own steps x own instances, words]``, padded with NOWHERE (``_chain``, ``_rank``).
 2. *Steps.*  ``lockstep.follow`` goes through all steps and PEs, word by word (``_followed``).
 3. *Plans.*  What came of it is made index sets, and kept: tables depend on positions only through a
    base address, so the controller follows equal passes once.  A plan is looked up by what the
@@ -45,7 +45,9 @@ from accelsim.engines.event.ranks import (
     grouped,
     not_padding,
     outer_sum,
+    pieces_at,
     ranks_of,
+    reshaped,
 )
 from accelsim.engines.event.takes import MacWork
 from accelsim.engines.event.transfers import (
@@ -67,8 +69,8 @@ Flags = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class _ChainTable:
-    """A chain's pieces, ``[own steps, own instances]``; ``identity`` is equal where the pieces are
-    equal but for where they begin.
+    """A chain's pieces, ``[own steps x own instances]``, and which there are, ``[own steps, own
+    instances]``; ``identity`` is equal where the pieces are equal but for where they begin.
     """
 
     piece: Piece
@@ -80,15 +82,13 @@ class _ChainTable:
 class _RankTable:
     """A rank's lists of word offsets.
 
-    ``offsets``   [own steps, own instances, words], sorted, less ``base``, padded with NOWHERE
+    ``offsets``   [own steps x own instances, words], sorted, less ``base``, padded with NOWHERE
     ``base``      the least offset
-    ``span``      one more than the largest, less ``base``
     ``identity``  equal where offsets are
     """
 
     offsets: Ints
     base: int
-    span: int
     identity: int
 
 
@@ -324,65 +324,44 @@ class PeArray:
     def _chain(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
         """The pieces of a chain at a position of its outer loops, made when first met."""
         key = (chain.name, tuple(at[i] for i in chain.loops if i in at))
-        table = self._chain_tables.get(key)
+        table: _ChainTable | None = self._chain_tables.get(key)
         if table is None:
-            loops = self.nest.loops
-            index: dict[int, Any] = {i: at[i] for i in chain.loops if i in at}
-            for own, shape in (
-                (self.own_steps[chain.name], (-1, 1)),
-                (self.own_space[chain.name], (1, -1)),
-            ):
-                grids = grid(loops[i].trips for i in own)
-                index |= {i: g.reshape(shape) for i, g in zip(own, grids, strict=True)}
-            piece = self.nest.pieces(chain, index)
-            shape2 = (
-                prod(loops[i].trips for i in self.own_steps[chain.name]),
-                prod(loops[i].trips for i in self.own_space[chain.name]),
-            )
-            spread = (
-                {p: np.broadcast_to(piece.lo[p], shape2) for p in chain.parts},
-                {p: np.broadcast_to(piece.hi[p], shape2) for p in chain.parts},
-            )
-            chunk = (
-                None
-                if piece.chunk is None
-                else tuple(np.broadcast_to(x, shape2) for x in piece.chunk)
-            )
-            exists = np.broadcast_to(piece.exists, shape2)
-            piece = Piece(spread[0], spread[1], chunk, exists)  # type: ignore[arg-type]
-            least = [int(v.min()) for v in piece.lo.values()]
-            numbers = [
-                v - b
-                for v, b in zip((*piece.lo.values(), *piece.hi.values()), least * 2, strict=True)
-            ]
-            table = _ChainTable(piece, exists, self._identity(chain.name, *numbers, *(chunk or ())))
-            self._chain_tables[key] = table
+            own = [*self.own_steps[chain.name], *self.own_space[chain.name]]
+            piece, _ = pieces_at(self.nest, chain, at, own)
+            sides = (*piece.lo.values(), *piece.hi.values())
+            least = [int(v.min()) for v in piece.lo.values()] * 2
+            numbers = [v - b for v, b in zip(sides, least, strict=True)]
+            identity = self._identity(chain.name, *numbers, *(piece.chunk or ()))
+            exists = piece.exists.reshape(self._shape(chain))
+            table = self._chain_tables[key] = _ChainTable(piece, exists, identity)
         return table
+
+    def _shape(self, chain: Chain) -> tuple[int, int]:
+        """Own steps and own instances of a chain."""
+        steps, space = (
+            prod(self.nest.loops[i].trips for i in own[chain.name])
+            for own in (self.own_steps, self.own_space)
+        )
+        return steps, space
 
     def _rank(self, rank: Rank, at: dict[int, int]) -> _RankTable:
         """The lists of a rank; of two chains that slide over all pairs of their own steps and
         instances.
         """
         key = (rank, tuple(at[i] for c in rank.chains for i in c.loops if i in at))
-        table = self._rank_tables.get(key)
+        table: _RankTable | None = self._rank_tables.get(key)
         if table is None:
             pieces = tuple(self._chain(c, at).piece for c in rank.chains)
             if len(pieces) == 2:
-                pieces = (
-                    spread_piece(pieces[0], (slice(None), None, slice(None), None)),
-                    spread_piece(pieces[1], (None, slice(None), None, slice(None))),
-                )
+                (a, x), (b, y) = (self._shape(c) for c in rank.chains)
+                pieces = reshaped(pieces[0], (a, 1, x, 1)), reshaped(pieces[1], (1, b, 1, y))
             offsets = rank.offsets(self.nest, pieces)
-            if len(pieces) == 2:
-                offsets = offsets.reshape(
-                    offsets.shape[0] * offsets.shape[1], offsets.shape[2] * offsets.shape[3], -1
-                )
+            offsets = offsets.reshape(-1, offsets.shape[-1])
             real = offsets != NOWHERE
             base = int(offsets[real].min()) if real.any() else 0
             offsets = np.where(real, offsets - base, NOWHERE)
-            span = int(offsets.max()) + 1 if real.any() else 0
-            table = _RankTable(offsets, base, span, self._identity(rank.rank, offsets))
-            self._rank_tables[key] = table
+            identity = self._identity(rank.rank, offsets)
+            table = self._rank_tables[key] = _RankTable(offsets, base, identity)
         return table
 
     def _row_of(self, rank: Rank, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
@@ -548,12 +527,12 @@ class PeArray:
         plan = self._plans.get(key)
         if plan is None:
             steps, works = self._works_in(b, at)
-            lists = [t.offsets.reshape(-1, t.offsets.shape[2]) for t in tables]
             of_step, of_pe = (
                 np.stack([self._row_of(r, own, of) for r in self.ranks[b]], axis=1)
                 for own, of in ((self.own_steps, self.step_of), (self.own_space, self.inst_of))
             )
-            of_step = of_step[steps] * [t.offsets.shape[1] for t in tables]
+            instances = [prod(self._shape(c)[1] for c in r.chains) for r in self.ranks[b]]
+            of_step, lists = of_step[steps] * instances, [t.offsets for t in tables]
             plan = self._followed(b, lists, of_step, of_pe, works, state, bases, shifts)
             self._plans[key] = plan
         self.states[b] = (plan.state, bases)
@@ -694,12 +673,3 @@ def _numbered(rows: list[Ints]) -> tuple[Ints, Ints, list[Ints]]:
         values.insert(0, different)
         radix *= len(different)
     return np.concatenate(codes), np.cumsum([0, *np.concatenate(lengths)]), values
-
-
-def spread_piece(piece: Piece, where: tuple[Any, ...]) -> Piece:
-    return Piece(
-        {p: v[where] for p, v in piece.lo.items()},
-        {p: v[where] for p, v in piece.hi.items()},
-        None,
-        piece.exists[where],
-    )

@@ -8,7 +8,7 @@ word is one offset from each rank, added up.  The event engine's own projection,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -173,6 +173,31 @@ def not_padding(nest: Nest, words: Ints) -> npt.NDArray[np.bool_]:
     width = nest.problem.W
     h, w = words // width % nest.problem.H, words % width
     return (h >= top) & (h < bottom) & (w >= left) & (w < right)
+
+
+def pieces_at(
+    nest: Nest, chain: Chain, fixed: Mapping[int, int], free: Sequence[int]
+) -> tuple[Piece, dict[int, Ints]]:
+    """A chain's pieces at every position of its loops ``free``, the last of them fastest, while its
+    other loops stand as ``fixed`` says, or are left whole; and the position of each free loop.  All
+    arrays are [positions].
+    """
+    at = grid(nest.loops[i].trips for i in free)
+    index = dict(zip(free, at, strict=True))
+    piece = nest.pieces(chain, {i: fixed[i] for i in chain.loops if i in fixed} | index)
+    lo, hi = (
+        {p: np.broadcast_to(v, at.shape[1]) for p, v in x.items()} for x in (piece.lo, piece.hi)
+    )
+    first, last = piece.chunk or (np.int64(0), np.int64(0))
+    chunk = np.broadcast_to(first, at.shape[1]), np.broadcast_to(last, at.shape[1])
+    exists = np.broadcast_to(piece.exists, at.shape[1])
+    return Piece(lo, hi, chunk if piece.chunk else None, exists), index
+
+
+def reshaped(piece: Piece, shape: tuple[int, ...]) -> Piece:
+    """The same pieces, plain ones, with axes of another shape."""
+    lo, hi = ({p: v.reshape(shape) for p, v in x.items()} for x in (piece.lo, piece.hi))
+    return Piece(lo, hi, None, piece.exists.reshape(shape))
 
 
 def grid(trips: Iterable[int]) -> Ints:

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.event.ranks import grid, grouped, window
+from accelsim.engines.event.ranks import grid, grouped, pieces_at, window
 from accelsim.engines.event.transfers import Ints, Take
 from accelsim.engines.run import Folds
-from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
+from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import RANKS
 
 
@@ -141,20 +141,21 @@ class MacWork:
             self._works[full] = make(*key[1:], chains, at)
         return self._works[full]
 
-    def _all_positions(self, chain: Chain, at: dict[int, int]) -> tuple[Piece, dict[int, Ints]]:
+    def _positions(
+        self, chain: Chain, at: dict[int, int]
+    ) -> tuple[dict[str, Ints], dict[int, Ints]]:
         """Every position of a chain's loops in a pass that exists, those inside the PEs included:
-        the pieces, and the position of each loop, all ``[positions]``.
+        its coordinate by part, and the position of each loop, all ``[positions]``.
         """
-        free = [i for i in chain.loops if i not in at]
-        grids = grid(self.nest.loops[i].trips for i in free)
-        index = dict(zip(free, grids, strict=True))
-        piece = self.nest.pieces(chain, {i: at[i] for i in chain.loops if i in at} | index)
-        n = grids.shape[1]
-        flat = {p: np.broadcast_to(piece.lo[p], n) for p in chain.parts}
-        ok = np.broadcast_to(piece.exists, n)
-        return Piece({p: v[ok] for p, v in flat.items()}, {}, None, ok), {
-            i: g[ok] for i, g in index.items()
-        }
+        piece, index = pieces_at(self.nest, chain, at, [i for i in chain.loops if i not in at])
+        ok = piece.exists
+        lo = {p: v[ok] for p, v in piece.lo.items()}
+        if piece.chunk is not None:
+            rest = piece.chunk[0][ok]
+            for p in reversed(chain.parts):
+                extent = (piece.hi[p] - piece.lo[p])[ok]
+                lo[p], rest = lo[p] + rest % extent, rest // extent
+        return lo, {i: g[ok] for i, g in index.items()}
 
     def _factor(
         self, b: Boundary, chains: tuple[Chain, ...], at: dict[int, int]
@@ -162,7 +163,7 @@ class MacWork:
         """Words (or, of dimensions the tensor does not depend on, positions) taken, and after
         sharing, ``[own steps of each chain]``.
         """
-        positions = [self._all_positions(c, at) for c in chains]
+        positions = [self._positions(c, at) for c in chains]
         keys = [self._sharers(b, index) for _, index in positions]
         steps, counts = zip(
             *(self._own_step(c, index) for c, (_, index) in zip(chains, positions, strict=True)),
@@ -173,7 +174,7 @@ class MacWork:
             if not chains[0].depends(b.tensor):
                 own = own[np.unique(keys[0], return_index=True)[1]]
             return len(keys[0]), np.bincount(own, minlength=counts[0])
-        real, given, who, where = self._slid(b, chains, (positions[0][0], positions[1][0]), keys)
+        real, given, who, where = self._slid(b, chains, tuple(x for x, _ in positions), keys)
         both = real & given
         _, once = np.unique((who + where)[both], return_index=True)
         step = np.broadcast_to(steps[0][:, None] * counts[1] + steps[1], real.shape)[both][once]
@@ -189,18 +190,18 @@ class MacWork:
         return key
 
     def _slid(
-        self, b: Boundary, chains: tuple[Chain, ...], pieces: tuple[Piece, Piece], keys: list[Ints]
+        self,
+        b: Boundary,
+        chains: tuple[Chain, ...],
+        lists: tuple[dict[str, Ints], ...],
+        keys: list[Ints],
     ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], Ints, Ints]:
         """Of every position of a sliding pair of chains, each ``[positions of the first, of the
         second]``: is its word real, does the parent give it, who takes it, which is it.
         """
         out, filt = (name.parts[0] for name in chains)
         slide = self.nest.problem.slide((out, filt))
-        where = (
-            slide.stride * pieces[0].lo[out][:, None]
-            + slide.dilation * pieces[1].lo[filt]
-            - slide.pad
-        )
+        where = slide.stride * lists[0][out][:, None] + slide.dilation * lists[1][filt] - slide.pad
         low, high = window(self.nest, (out, filt), b.tensor, b.child) or (0, slide.size)
         real = (where >= low) & (where < high)
         low, high = window(self.nest, (out, filt), b.tensor, b.parent) or (0, slide.size)
@@ -227,8 +228,8 @@ class MacWork:
         each tap and each output occur, summed by ``einsum`` over the taps that an output meets.
         """
         size, axis = self.nest.problem.size, {c.name: k for k, c in enumerate(chains)}
-        lists = {c.name: self._lists(c, at) for c in chains}
-        steps = {c.name: self._own_step(c, self._all_positions(c, at)[1]) for c in chains}
+        positions = {c.name: self._positions(c, at) for c in chains}
+        steps = {c.name: self._own_step(c, positions[c.name][1]) for c in chains}
         r, s = len(chains), len(chains) + 1  # axes of the filter's rows and columns
         terms: list[Any] = []
         for sliding, dims in ((False, "RS"), (True, "EF")):
@@ -236,7 +237,7 @@ class MacWork:
             tables = []  # of each position: which rows, or columns, of the filter it has or meets
             for d, filt, owner in zip(dims, "RS", owners, strict=True):
                 meets = self._meets(d, filt, level) if sliding else np.eye(size[filt])
-                tables.append(meets[lists[owner][d]])
+                tables.append(meets[positions[owner][0][d]])
             if owners[0] == owners[1]:
                 own, n = steps[owners[0]]
                 both = [_by_step(own, n, tables[1] * row[:, None]) for row in tables[0].T]
@@ -260,33 +261,13 @@ class MacWork:
         low, high = window(self.nest, (out, filt), "ifmap", level) or (0, slide.size)
         return ((where >= low) & (where < high)).astype(float)
 
-    def _lists(self, chain: Chain, at: dict[int, int]) -> dict[str, Ints]:
-        """The coordinates of every position of a chain in a pass, ``[positions]`` by part."""
-        free = [i for i in chain.loops if i not in at]
-        grids = grid(self.nest.loops[i].trips for i in free)
-        piece = self.nest.pieces(
-            chain, {i: at[i] for i in chain.loops if i in at} | dict(zip(free, grids, strict=True))
-        )
-        shape = (grids.shape[1],)
-        ok = np.broadcast_to(piece.exists, shape)
-        lo = {p: np.broadcast_to(piece.lo[p], shape)[ok] for p in chain.parts}
-        if piece.chunk is None:
-            return lo
-        rest = np.broadcast_to(piece.chunk[0], shape)[ok]
-        coordinates = {}
-        for p in reversed(chain.parts):
-            extent = np.broadcast_to(piece.hi[p] - piece.lo[p], shape)[ok]
-            coordinates[p], rest = lo[p] + rest % extent, rest // extent
-        return coordinates
-
     def _macs(self, at: dict[int, int]) -> int:
         """MACs of a pass: the points of its part of the iteration space."""
-        return prod(
-            self._cached(
-                ("macs",), (c,), at, lambda cs, a: len(next(iter(self._lists(cs[0], a).values())))
-            )
-            for c in self.nest.chains
-        )
+        return prod(self._cached(("points",), (c,), at, self._points) for c in self.nest.chains)
+
+    def _points(self, chains: tuple[Chain, ...], at: dict[int, int]) -> int:
+        lists, _ = self._positions(chains[0], at)
+        return len(lists[chains[0].parts[0]])
 
     def _folds(self, at: dict[int, int]) -> Folds:
         """The steps of a pass as the array sees them: each size is a product over chains."""
@@ -315,7 +296,7 @@ class MacWork:
         (chain,) = chains
         loops = self.nest.loops
         steps = self.own_steps[chain.name]
-        _, index = self._all_positions(chain, at)
+        _, index = self._positions(chain, at)
         n = prod(loops[i].trips for i in steps)
         length = len(next(iter(index.values()))) if index else 1
 

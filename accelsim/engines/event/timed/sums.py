@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +20,14 @@ from accelsim.engines.event.ranks import (
     first_of,
     grid,
     outer_sum,
+    pieces_at,
     ranks_of,
+    reshaped,
 )
 from accelsim.engines.event.tile_boxes import TileBoxes
 from accelsim.engines.event.transfers import Instance, Ints
 from accelsim.engines.event.word_sets import NONE, WordSet
-from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
+from accelsim.mapping.nest import Boundary, Nest
 
 
 class DirectSums:
@@ -89,38 +90,19 @@ class DirectSums:
         pieces, codes = [], []
         for c in rank.chains:
             own = [i for i in c.loops if i in strides or (i in self.spatial and i not in here)]
-            at = grid(self.nest.loops[i].trips for i in own)
+            piece, at = pieces_at(self.nest, c, here, own)
+            pieces.append(piece)
             codes.append(
-                sum(
-                    (strides.get(i, 0) * g for i, g in zip(own, at, strict=True)),
-                    np.zeros(at.shape[1], np.int64),
-                )
+                sum((strides.get(i, 0) * g for i, g in at.items()), 0 * piece.exists.astype(int))
             )
-            index: dict[int, Any] = {i: here[i] for i in c.loops if i in here}
-            pieces.append(self._pieces(c, index | dict(zip(own, at, strict=True)), at.shape[1]))
         code = codes[0]
         if len(pieces) == 2:
             code = codes[0][:, None] + codes[1]
-            pieces = [
-                _shaped(pieces[0], (slice(None), None)),
-                _shaped(pieces[1], (None, slice(None))),
-            ]
+            pieces = [reshaped(pieces[0], (-1, 1)), reshaped(pieces[1], (1, -1))]
         offsets = rank.offsets(self.nest, tuple(pieces))
         code = np.broadcast_to(code[..., None], offsets.shape)
         real = offsets != NOWHERE
         return first_of(offsets[real], code[real])
-
-    def _pieces(self, chain: Chain, index: dict[int, Any], n: int) -> Piece:
-        piece = self.nest.pieces(chain, index)
-        lo, hi = (
-            {p: np.broadcast_to(v, n) for p, v in side.items()} for side in (piece.lo, piece.hi)
-        )
-        chunk = (
-            None
-            if piece.chunk is None
-            else (np.broadcast_to(piece.chunk[0], n), np.broadcast_to(piece.chunk[1], n))
-        )
-        return Piece(lo, hi, chunk, np.broadcast_to(piece.exists, n))
 
     def _exist(self, at: Mapping[int, int], steps: list[int]) -> Ints:
         """Which steps of a pass some instance has, ``[steps]`` of 0 and 1; if any has a step, the
@@ -132,12 +114,3 @@ class DirectSums:
         for c in self.nest.chains:
             ok &= self.nest.pieces(c, {i: first[i] for i in c.loops if i in first}).exists
         return ok.astype(np.int64)
-
-
-def _shaped(piece: Piece, where: tuple[slice | None, ...]) -> Piece:
-    return Piece(
-        {p: v[where] for p, v in piece.lo.items()},
-        {p: v[where] for p, v in piece.hi.items()},
-        None,
-        piece.exists[where],
-    )
