@@ -162,7 +162,7 @@ class LayerTables:
         each = np.vstack([np.zeros(n), np.eye(n)])
         return self.model.moves(Evaluated(each, tuple(self.model.columns)))
 
-    def moves_of(self, choice: Sequence[int], nest: Skeleton) -> Moves:
+    def moves_of(self, choice: Sequence[int] | Ints, nest: Skeleton) -> Moves:
         """What moves over the boundaries of a nest with the tiles of a choice for each family, as
         whole numbers; where counts are exact.
         """
@@ -179,7 +179,7 @@ class LayerTables:
             for b, m in zip(nest.boundaries, known, strict=True)
         }
 
-    def tile_row(self, choice: Sequence[int]) -> tuple[int, ...]:
+    def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
         tiles = [1] * len(self.skeleton.loops)
         for family, rows, at in zip(self.families, self.tiles, choice, strict=True):
@@ -187,7 +187,7 @@ class LayerTables:
                 tiles[loop] = tile
         return tuple(tiles)
 
-    def loops_of(self, choice: Sequence[int]) -> int:
+    def loops_of(self, choice: Sequence[int] | Ints) -> int:
         """How many loops make more than one trip, by a choice for each family."""
         return sum(int((t[at] > 1).sum()) for t, at in zip(self.trips, choice, strict=True))
 
