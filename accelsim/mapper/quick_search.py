@@ -351,8 +351,13 @@ class _QuickSearch:
         usage = self.closely.usage(rows)
         late = low | {"cycles": low["cycles"] + usage @ self.weights.first}
         guess = np.asarray(self.goal.of(late), np.float64)
-        long = np.asarray(limited(machine.arch) & (usage[:, [PASSES, STEPS]] > LONG).any(axis=1))
-        order = np.lexsort((low["dram"], low["energy"], late["cycles"], guess, long))
+        long = np.asarray(np.any(usage[:, [PASSES, STEPS]] > np.array(LONG), axis=1))
+        long &= limited(machine.arch)
+        loops = sum(
+            (t[at] > 1).sum(axis=1) for t, at in zip(self.tables.trips, rows.T, strict=True)
+        )
+        near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
+        order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         timed = 0
         for i in order.tolist():
             self.tick()
@@ -488,6 +493,12 @@ def full_measures(nest: Nest) -> dict[str, float]:
     check_work(nest)
     moves = analytic.moves(nest)
     return _measures(nest, moves, analytic.time(nest, moves).cycles)
+
+
+def _rounded(values: Floats) -> Floats:
+    """Values to nine digits or ten: what sums tell apart by chance alone is equal."""
+    part, power = np.frexp(values)
+    return np.asarray(np.ldexp(np.round(part, 10), power))
 
 
 def _measures(nest: Nest, moves: moved.Moves, cycles: int) -> dict[str, float]:
