@@ -36,7 +36,7 @@ from accelsim.mapping.nest import Chain, Nest
 from accelsim.mapping.skeleton import OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
-MOST_FOLDS = 1 << 24
+MOST_FOLDS = 1 << 22
 MOST_POSITIONS = 1 << 26  # of one chain, in all folds
 
 
@@ -181,13 +181,13 @@ def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
 
     Worked out chain by chain over the chain's own outside loops, then laid on all settings: a
     factor of a fold depends on one chain's position only.  Raises MappingError where there are more
-    than 2^24.
+    than 2^22.
     """
     many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
     if many > MOST_FOLDS:
         raise MappingError(
             f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed "
-            "against a memory one by one"
+            "against a memory one by one (dram=unlimited is a memory that is never waited for)"
         )
     loops = nest.loops
     outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]

@@ -436,7 +436,7 @@ class _PassPlanner:
         if many > MOST_STEPS:
             raise MappingError(
                 f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
-                "one by one"
+                "one by one (dram=unlimited is a memory that is never waited for)"
             )
         settings = StepSettings(self.nest, loops, self.sides)
         return self._listed.setdefault(tuple(loops), settings)
