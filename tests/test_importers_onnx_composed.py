@@ -14,11 +14,13 @@ from test_importers_onnx_kept import model, node, read, words
 
 from accelsim.base.yaml_writing import to_yaml
 from accelsim.engines.golden import golden_network
+from accelsim.importers.onnx_export import export_onnx
 from accelsim.importers.onnx_import import import_onnx
 from accelsim.workload.network import load_workload
 from accelsim.workload.profile import profile
 
 onnx = pytest.importorskip("onnx")
+ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
 LAST = node("Conv", "x one", "last")  # a network must have something for the array
 
 
@@ -26,8 +28,6 @@ def compared(
     tmp_path: Path, nodes: list[Any], shapes: dict[str, Any], consts: dict[str, Any], opset: int
 ) -> Any:
     """The imported network's output beside the reference's; the workload."""
-    from onnx.reference import ReferenceEvaluator
-
     out = nodes[-1].output[0]
     first, shape = next(iter(shapes.items()))
     last = node("Reshape", f"{first} flat", "row"), node("MatMul", "row one", "last")
@@ -115,6 +115,29 @@ def test_attention_with_a_past(tmp_path: Path) -> None:
     nodes[0].input[3] = ""
     imported = compared(tmp_path, nodes, shapes, {}, 23)
     assert imported.workload.macs == 2 * 4 * 7 * 2 + 8
+
+
+def test_a_language_model(tmp_path: Path) -> None:
+    """Token and position tables, the first tied to the last product: it counts once, turned."""
+    nodes = [
+        node("Gather", "e tokens", "t"),
+        node("Add", "t p", "x"),
+        node("Transpose", "e", "et", perm=[1, 0]),
+        node("MatMul", "x et", "y"),
+    ]
+    proto = model(nodes, {"tokens": [2, "seq"]}, ["y"], {"e": words(50, 8), "p": words(6, 8)})
+    proto.graph.input[0].type.tensor_type.elem_type = 7
+    imported = read(tmp_path, proto, dims={"seq": 6})
+    assert imported.workload.macs == 2 * 6 * 8 * 50
+    assert profile(imported.workload).total.parameters == 50 * 8 + 6 * 8
+    tokens = np.random.default_rng(0).integers(0, 50, (2, 6))
+    want = ReferenceEvaluator(proto).run(None, {"tokens": tokens})[0]
+    got = golden_network.run(imported.workload.network, tokens.astype(float), imported.weights)
+    np.testing.assert_allclose(got["y"], want, rtol=1e-4, atol=1e-5)
+    (tmp_path / "again.onnx").write_bytes(export_onnx(imported.workload, imported.weights))
+    again = import_onnx(tmp_path / "again.onnx")
+    assert profile(again.workload).total.parameters == 448
+    assert again.workload.macs == imported.workload.macs
 
 
 def test_refusals(tmp_path: Path) -> None:

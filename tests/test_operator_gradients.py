@@ -179,6 +179,8 @@ def test_piecewise_linear_exactly(seed: int) -> None:
     check(op("split_heads", heads=3), [tokens], {}, d.rng, exact=True)
     check(op("merge_heads"), [d.dyadic(2, 3, 5, 4)], {}, d.rng, exact=True)
     check(op("parameter", shape=(3, 4)), [], {"value": d.dyadic(3, 4)}, d.rng, exact=True)
+    table, tokens = op("embedding", rows=5, M=3), d.rng.integers(0, 5, (2, 4)).astype(float)
+    check(table, [tokens], {"weight": d.dyadic(5, 3)}, d.rng, exact=True)
 
 
 @pytest.mark.parametrize("seed", range(TRIALS))
@@ -325,6 +327,7 @@ def test_every_operator_has_a_gradient_or_a_reason() -> None:
         "upsample": {"scale": 2},
         "mean": {"axes": (0,)},
         "sum": {"axes": (0,)},
+        "embedding": {"rows": 2},
     }
     for kind, model in OPERATORS.items():
         fields = needs.get(kind, {}) | {

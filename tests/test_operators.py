@@ -712,6 +712,24 @@ def test_work_is_counted() -> None:
     }
 
 
+@pytest.mark.parametrize("seed", range(TRIALS))
+def test_embedding(seed: int) -> None:
+    """Rows of a table, as ONNX gathers them; numbers outside take the nearest row."""
+    d = Draw(seed)
+    rows, m = d.int(1, 9), d.int(1, 5)
+    node, table = op("embedding", rows=rows, M=m), d.array(rows, m)
+    tokens = d.rng.integers(0, rows, (d.int(1, 3), d.int(1, 6)))
+    got = node.run([tokens.astype(float)], {"weight": table})
+    np.testing.assert_allclose(got, ort("Gather", [table, tokens]), rtol=1e-6)
+    beyond = node.run([np.array([[-3.0, rows + 3.0]])], {"weight": table})
+    np.testing.assert_array_equal(beyond[0], table[[0, -1]])
+    work, n = node.work((6,)), 6 * m
+    assert (dict(work.operations), work.reads, work.writes, work.parameters) == ({}, 6 + n, n, n)
+    scales = Scales((0.5,), 1 / 64)
+    words = node.words([2 * tokens], {"weight": table}, scales)
+    np.testing.assert_array_equal(words, scales.round(table[tokens]))
+
+
 @pytest.mark.parametrize("kind", sorted(OPERATORS))
 def test_every_operator_says_what_it_is(kind: str) -> None:
     assert (OPERATORS[kind].__doc__ or "").strip()

@@ -220,7 +220,16 @@ def _where(call: Call) -> list[Value]:
 
 
 def _gather(call: Call) -> list[Value]:
-    """Places along an axis that are known: pieces, one after the other."""
+    """Rows of a table by numbers that are read; or places along an axis that are known: pieces, one
+    after the other.
+    """
+    table = call.values[0]
+    if not isinstance(table, Tensor) and isinstance(call.values[1], Tensor):
+        if table.ndim != 2 or call.attributes.whole("axis", 0):
+            raise ValueError("a table must have two axes, of which the first is looked up")
+        rows, width = (int(n) for n in table.shape)
+        tokens, weights = call.tensor(1), {"weight": table}
+        return [call.add("embedding", [tokens], weights, places={"weight": 0}, rows=rows, M=width)]
     x, index = call.tensor(), call.constant(1, "the index")
     axis = call.axis(call.attributes.whole("axis", 0), x.rank)
     if not np.issubdtype(index.dtype, np.integer) or not 1 <= index.size <= MANY:

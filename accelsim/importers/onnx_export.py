@@ -148,7 +148,7 @@ class _Writer:
                 self._moved(node)
             case combine.Add() | combine.Multiply():
                 self._arithmetic(node)
-            case combine.Concat() | combine.Mean() | combine.Parameter():
+            case combine.Concat() | combine.Mean() | combine.Parameter() | combine.Embedding():
                 self._combined(node)
             case _:
                 self._normalization(node)
@@ -294,6 +294,9 @@ class _Writer:
                 axes = self.constant(f"{out}/axes", [a + 1 for a in axes_of(op.axes, rank)])
                 reduction = "ReduceMean" if op.type == "mean" else "ReduceSum"
                 self.emit(reduction, [*xs, axes], out, keepdims=int(op.keep))
+            case combine.Embedding():
+                tokens = self.emit("Cast", xs, f"{out}/tokens", to=7)
+                self.emit("Gather", [self.parameter(node.array("weight")), tokens], out)
             case combine.Parameter():
                 axes = self.constant(f"{out}/batch", [0])
                 self.emit("Unsqueeze", [self.parameter(node.array("value")), axes], out)

@@ -44,6 +44,7 @@ from accelsim.workload.operators.array import (
 from accelsim.workload.operators.combine import (
     Add,
     Concat,
+    Embedding,
     Flatten,
     Mean,
     MergeHeads,
@@ -128,6 +129,7 @@ MODELS: tuple[type[Operator], ...] = (
         Add,
         Multiply,
         Concat,
+        Embedding,
         Mean,
         Reshape,
         Flatten,

@@ -448,6 +448,35 @@ class Upsample(Moving):
         return divide(sums, parts, scales.rounding)
 
 
+class Embedding(Operator):
+    """A row of ``M`` learned words for each number it reads: of the ``rows`` there are, the nearest
+    to the number.  Tokens are numbers from 0.
+
+    Integer form: the row nearest to what the word stands for, rounded to the output's scale.
+    """
+
+    type: Literal["embedding"]
+    rows: Size
+    M: Size
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return (*shapes[0], self.M)
+
+    def parameters(self, *shapes: Shape) -> dict[str, Shape]:
+        return {"weight": (self.rows, self.M)}
+
+    def work(self, *shapes: Shape) -> Work:
+        n, words = prod(shapes[0]), prod(shapes[0]) * self.M
+        return Work({}, n + words, words, words)
+
+    def places(self, x: Array) -> Array:
+        """The row of each number, in the shape of ``x``."""
+        return np.clip(np.rint(as_float(x)), 0, self.rows - 1).astype(np.int64)
+
+    def run(self, xs: Sequence[Array], weights: Weights) -> Array:
+        return np.asarray(as_float(weights["weight"])[self.places(xs[0])])
+
+
 class Parameter(Operator):
     """Words that come with the network's weights, not from a layer: a position embedding, a class
     token.  Reads nothing.

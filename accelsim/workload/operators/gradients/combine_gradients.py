@@ -14,6 +14,7 @@ from accelsim.workload.block_float import BlockFloat, exponent_of
 from accelsim.workload.operators.combine import (
     Add,
     Concat,
+    Embedding,
     Flatten,
     Mean,
     MergeHeads,
@@ -118,6 +119,14 @@ def _multiply_gradient_words(
             BlockFloat(unbroadcast(part, x.shape), g.exponent + exponent_of(scale), g.divisor)
         )
     return blocks, {}
+
+
+@gradient.register
+def _embedding_gradient(op: Embedding, xs: Sequence[Array], g: Array, weights: Weights) -> Floats:
+    """Of a row: the sum where it was read.  Numbers have none: the row does not follow them."""
+    own = np.zeros((op.rows, op.M))
+    np.add.at(own, op.places(xs[0]), as_float(g))
+    return [np.zeros(xs[0].shape)], {"weight": own}
 
 
 @gradient.register
