@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -202,6 +203,40 @@ def test_a_cache_keeps_what_was_used_last():
     cached = time.LineCache(100)
     assert [cached.take((x,), 40) for x in "ababcab"] == [False] * 2 + [True] * 2 + [False] * 3
     assert not cached.take(("large",), 101) and not cached.pieces
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_no_layer_is_faster_than_its_work_or_its_bytes(seed, tmp_path):
+    """Random layers and tilings go through the file: never below what the array and the memory bus
+    need at the least, and a slower memory or fewer products in the mesh never save a cycle.
+    """
+    rows, time = parts()
+    rng = random.Random(seed)
+    most = {"R": 4, "S": 4, "P": 40, "Q": 40, "C": 200, "K": 200, "N": 3}
+    size = {d: rng.randint(1, most[d]) for d in rows.DIMS}
+    cut = {d: rng.randint(1, n) for d, n in size.items()}
+    outer = " ".join(f"{d}{-(-size[d] // n)}" for d, n in cut.items() if n < size[d]) or "N1"
+    inner = " ".join(f"{d}{n}" for d, n in cut.items())
+    cells = size | {
+        "row": seed,
+        "Wstride": rng.randint(1, 3),
+        "Hstride": rng.randint(1, 3),
+        "mapping": f"L3[WIO] {outer} - L2[WI] N1 - L1[O] {inner} - L0[W] N1",
+        "auto_tiling_R_S_P_Q_C_K_N": "_".join(str(cut[d]) for d in rows.DIMS),
+        "rtl_cycles_auto": 1,
+        "rtl_cycles_mapping": 1,
+    }
+    file = tmp_path / "one.csv"
+    head, row = ",".join(map(str, cells)), ",".join(map(str, cells.values()))
+    file.write_text(f"{head}\n{row}\n", encoding="utf-8")
+    (layer,) = rows.read_rows(file)
+    m = time.load_machine()
+    slower = replace(m, memory_bytes=4), replace(m, products_in_mesh=2)
+    for tiling in study().TILINGS:
+        spent = time.cycles(layer, layer.tilings[tiling], m)
+        least = max(layer.macs / 256, size["R"] * size["S"] * size["C"] * size["K"] / 16)
+        assert spent >= least
+        assert all(time.cycles(layer, layer.tilings[tiling], x) >= spent for x in slower)
 
 
 # The preset ---------------------------------------------------------------------------------------
