@@ -59,7 +59,7 @@ from accelsim.engines.event.transfers import (
     StepWords,
     Take,
 )
-from accelsim.engines.event.word_sets import Pattern, WordSet, pattern, product_pattern
+from accelsim.engines.event.word_sets import Pattern, WordSet, product_pattern
 from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
@@ -470,18 +470,22 @@ class PeArray:
         """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
         for.
         """
-        shape, fixed, patterns = self.nest.problem.shape(b.tensor), self.fixed[b], []
+        shape, sizes, patterns = self.nest.problem.shape(b.tensor), [len(x) for x in values], []
         for row in (tally.flag & (1 << way)) != 0:
-            if not row.any():
-                patterns.append(Pattern(None, (), 0))
-            elif row.all() and not self.pairs[b]:
-                patterns.append(product_pattern(values, base, shape, fixed))
-            elif self.pairs[b]:
+            if self.pairs[b]:
                 words = np.unique(address(self.nest, outer_sum(values)[row] + base))
-                patterns.append(pattern(words, 0, shape))
+                patterns.append(Pattern(None, (words,), len(words)))
+                continue
+            there = row.reshape(sizes)
+            ranks = [
+                x[there.any(axis=tuple(i for i in range(len(sizes)) if i != k))]
+                for k, x in enumerate(values)
+            ]
+            count = int(np.count_nonzero(row))
+            if prod(len(x) for x in ranks) == count:
+                patterns.append(product_pattern(ranks, base, shape, self.fixed[b]))
             else:
-                words = np.sort(outer_sum(values)[row], kind="stable")
-                patterns.append(pattern(words, base, shape, fixed))
+                patterns.append(Pattern(None, (outer_sum(values)[row],), count))
         return patterns
 
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:

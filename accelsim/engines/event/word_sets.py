@@ -138,29 +138,6 @@ def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
     return at_axis[::-1]
 
 
-def pattern(words: Ints, base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()) -> Pattern:
-    """Sorted words ``[words]`` given less ``base``, as one box where they are one.
-
-    They are a box if each axis, peeled off from the fastest, has the same line at all positions of
-    the slower ones.
-    """
-    if not len(words):
-        return Pattern(None, (), 0)
-    axes = []
-    left = words + base  # peel axes off, fastest first, as long as the words are a product
-    for n in reversed(shape):
-        line = _distinct(left[: np.searchsorted(left, left[0] - left[0] % n + n)] % n)
-        if len(left) % len(line):
-            return Pattern(None, (words,), len(words))
-        rows = left.reshape(-1, len(line))
-        start = rows[:, 0] // n
-        if not ((rows - start[:, None] * n) == line).all():
-            return Pattern(None, (words,), len(words))
-        axes.append(line)
-        left = start
-    return _boxed(axes[::-1], base, shape, fixed, (words,), len(words))
-
-
 def product_pattern(
     factors: Sequence[Ints], base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()
 ) -> Pattern:
@@ -183,20 +160,8 @@ def product_pattern(
             return Pattern(None, tuple(factors), count)
         for i in moved:
             axes[i] = lines[i]
-    return _boxed(axes, base, shape, fixed, tuple(factors), count)
-
-
-def _boxed(
-    axes: Sequence[Ints],
-    base: int,
-    shape: tuple[int, ...],
-    fixed: Sequence[int],
-    factors: tuple[Ints, ...],
-    count: int,
-) -> Pattern:
-    first = _coordinates(base, shape)
     box = box_of([index_of(a - f) for a, f in zip(axes, first, strict=True)])
-    return Pattern(box, factors, count, tuple((axis, first[axis]) for axis in fixed))
+    return Pattern(box, tuple(factors), count, tuple((axis, first[axis]) for axis in fixed))
 
 
 def _distinct(values: Any) -> Ints:
