@@ -468,7 +468,8 @@ def test_a_script_without_a_guard_may_use_processes(tmp_path: Path) -> None:
         "frame = acc.sweep('lenet5', 'systolic', {'array.rows': [8, 16]}, dataflows='ws', jobs=2)\n"
         "print(len(frame))\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600)
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout, done.stderr) == (0, "once\n10\n", "")
 
 
