@@ -282,6 +282,11 @@ class StoreFile:
         """
         if self._verified:
             return
+        with self.snapshot():  # others may add columns, and then make the view anew
+            self._compare()
+        self._verified = True
+
+    def _compare(self) -> None:
         for table in COLUMNS:
             if table == "runs":  # by now columns and layouts are known to be right
                 self.reload()
@@ -297,7 +302,6 @@ class StoreFile:
         known = self.db.execute("select sql from sqlite_master where name = 'results'").fetchone()
         if known != (self._view_text(),):
             self._damaged("its view is not as written")
-        self._verified = True
 
     def _damaged(self, why: str) -> NoReturn:
         raise StoreError(f"is damaged ({why}); it was left as it is", file=self.path)
@@ -414,6 +418,19 @@ class StoreFile:
             if self.db.in_transaction:
                 self.db.execute("rollback")
             raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """One state of the file for all that is read inside, whatever others write meanwhile."""
+        if self.db.in_transaction:
+            yield
+            return
+        self.db.execute("begin")
+        try:
+            yield
+        finally:
+            if self.db.in_transaction:
+                self.db.execute("commit")
 
     def choose(self, ids: Iterable[int]) -> None:
         """Put ids of rows in the table ``temp.chosen``, for statements that are about them."""

@@ -58,6 +58,7 @@ PAIR = 1 << 16  # combinations of two families' choices that a step of a descent
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
+UNTIMED = -1.0
 TIMED = 8  # and of these timed in full,
 NEAR = 0.99  # after the first only those that should come to so much of the best or less,
 OPEN = 0.9  # or whose bound is so far below it that nothing is known
@@ -397,7 +398,8 @@ class _QuickSearch:
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
         mapping = machine.mapping_with(tiles)
         known, key = tables.timed, (rates(machine.arch), tiles)
-        if key not in known or not tables.exact:
+        cycles = known.get(key, UNTIMED)  # other threads may forget it meanwhile
+        if cycles == UNTIMED or not tables.exact:
             nest = Nest(machine.problem, machine.arch, mapping)
             try:
                 if not tables.exact:
@@ -409,7 +411,6 @@ class _QuickSearch:
             if len(known) >= MOST_TIMED:
                 known.clear()
             known[key] = cycles
-        cycles = known[key]
         if cycles is None:
             return None
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])

@@ -100,11 +100,12 @@ class MachineWeights:
             nest.problem, self.arch, nest.keep, nest.loops, nest.fused, tables.final(bits)
         )
         key = bits, rates(self.arch)
-        if key not in tables.forms:
+        forms = tables.forms.get(key)  # other threads may forget it meanwhile
+        if forms is None:
             if len(tables.forms) >= MOST_FORMS:
                 tables.forms.clear()
-            tables.forms[key] = self._forms(own)
-        cycles, first, closer, second = tables.forms[key]
+            forms = tables.forms[key] = self._forms(own)
+        cycles, first, closer, second = forms
         return Weights(
             np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
             np.concatenate([listed[:, 0], first]),
