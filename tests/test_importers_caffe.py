@@ -411,7 +411,7 @@ def drawn(rng: np.random.Generator) -> str:
     )
 
 
-@pytest.mark.parametrize("seed", range(80))
+@pytest.mark.parametrize("seed", range(50))
 def test_networks_as_another_reader_reads_them(tmp_path: Path, seed: int) -> None:
     text = drawn(np.random.default_rng(seed))
     shape, macs, parameters = (4, 24, 20), 0, 0
@@ -448,11 +448,11 @@ def test_mutated_files_are_one_line(tmp_path: Path, name: str) -> None:
     text = {"new": NEW, "kinds": kinds + LAST % "data"}[name]
     rng = np.random.default_rng(5)
     good = 0
-    for _ in range(150):
+    for _ in range(100):
         (tmp_path / "net.prototxt").write_bytes(mutated(text.encode(), rng))
         try:
             import_caffe(tmp_path / "net.prototxt")
             good += 1
         except InputError as error:
             assert "\n" not in str(error) and str(error).startswith(str(tmp_path))
-    assert good < 150
+    assert good < 100
