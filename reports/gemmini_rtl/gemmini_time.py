@@ -13,7 +13,8 @@ is added here, each by one rule (``Machine`` has the numbers, ``machine.yaml`` t
   bus; any request takes the beats of a whole one on the system bus.
 - A page that the DMA's small table has not is walked for before its rows are fetched.
 - A row of outputs is whole lines of the memory bus as well, over the same port as loads, and the
-  next tile does not compute before the stores of the one before are through.
+  next tile does not compute before the stores of the one before are through.  Outputs are stored
+  once, when they are whole, whatever the order of tiles.
 
 ``cycles`` is called by ``study.py`` for every row, also on machines that lack one of the rules.
 """
