@@ -151,7 +151,7 @@ class _Machine:
         self.moves = {b: Moved() for b in nest.boundaries}
         self.macs = self.compute_cycles = self.active = 0
         self.folds: list[Folds] = []
-        self.stores: dict[tuple[str, int, Instance], Outermost | Buffer] = {}
+        self.stores: dict[tuple[str, int, Instance], Outermost] = {}
         for t in self.problem.operands:
             self.stores[t, nest.home(t), ()] = Outermost(data[t])
         start = np.zeros(self.problem.shape(self.acc))
@@ -197,7 +197,7 @@ class _Machine:
                 )
         return None
 
-    def store(self, tensor: str, level: int, instance: Instance) -> Outermost | Buffer:
+    def store(self, tensor: str, level: int, instance: Instance) -> Outermost:
         """The storage of an instance of a level; of any instance inside it, its own."""
         key = (tensor, level, instance[: self.depth[level]])
         store = self.stores.get(key)
@@ -235,13 +235,16 @@ class _Machine:
         b = fill.boundary
         moved = self.moves[b]
         for instance, come, gone in fill.takes:
-            child = self._buffer(b.tensor, b.child, instance)
-            child.release(gone)
-            child.hold(come, self.store(b.tensor, b.parent, instance))
-            if b.parent != self.nest.home(b.tensor) and b.adds_padding:
-                self._zero_padding(child, come)
+            self._take(b, instance, come, gone)
             moved.taken += come.count
         moved.read += sum(n for _, n in fill.reads)
+
+    def _take(self, b: Boundary, instance: Instance, come: WordSet, gone: WordSet) -> None:
+        child = self._buffer(b.tensor, b.child, instance)
+        child.release(gone)
+        child.hold(come, self.store(b.tensor, b.parent, instance))
+        if b.parent != self.nest.home(b.tensor) and b.adds_padding:
+            self._zero_padding(child, come)
 
     def _drain(self, drain: Drain) -> None:
         """Sums are added into the parent word by word; what arrived there for the first time of its
@@ -287,7 +290,7 @@ class _Machine:
             for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
                 target = self.store(b.tensor, level, instance)
                 target.add(box, values)
-                if isinstance(target, Outermost) or not self.may_lag:
+                if not isinstance(target, Buffer) or not self.may_lag:
                     break
                 lost = np.isnan(target.get(box)) & ~np.isnan(values)
                 if not lost.any():
@@ -306,15 +309,18 @@ class _Machine:
         moved.arrived += drain.arrived
         moved.updated += drain.arrived
         for cluster, words in drain.words:
-            key = (b.tensor, cluster)
-            if self.pe_words.get(key, NONE).count:
-                pe = self._pe_store(b.tensor, cluster)
-                self._send_up(b, cluster, words, pe.get)
-                for box in words.places(pe.data.shape):
-                    pe.put(box, 0.0)
-                if words.count == self.pe_words[key].count:
-                    self.pe_words[key] = NONE
+            self._add_kept(b, cluster, words)
             moved.updated -= self._first(b, cluster, words)
+
+    def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
+        key = (b.tensor, cluster)
+        if self.pe_words.get(key, NONE).count:
+            pe = self._pe_store(b.tensor, cluster)
+            self._send_up(b, cluster, words, pe.get)
+            for box in words.places(pe.data.shape):
+                pe.put(box, 0.0)
+            if words.count == self.pe_words[key].count:
+                self.pe_words[key] = NONE
 
     def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
         key = (tensor, cluster)
@@ -328,8 +334,6 @@ class _Machine:
     def _load(self, load: PeLoad) -> None:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
-        self.moves[b].taken += load.taken
-        self.moves[b].read += load.read
         for cluster, words in load.words:
             pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
             for box in words.places(pe.data.shape):
@@ -337,7 +341,7 @@ class _Machine:
             if b.parent != self.nest.home(b.tensor) and b.adds_padding:
                 self._zero_padding(pe, words)
 
-    def _zero_padding(self, store: Outermost | Buffer, words: WordSet) -> None:
+    def _zero_padding(self, store: Outermost, words: WordSet) -> None:
         """Padding zeros are made where they are stored, not given by the parent."""
         flat = words.flat(self.problem.shape("ifmap"))
         zeros = WordSet(listed=flat[~not_padding(self.nest, flat)])
@@ -367,6 +371,8 @@ class _Machine:
     def _pass(self, p: Pass) -> None:
         """Load, work, let go: the array's part, and its counts as the event says them."""
         for load in p.loads:
+            self.moves[load.boundary].taken += load.taken
+            self.moves[load.boundary].read += load.read
             self._load(load)
         for k, (cluster, box) in enumerate(p.boxes):
             if all(x.exists for x in box.values()):

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import isnan, prod
 from typing import Any
 
 import numpy as np
@@ -106,10 +106,15 @@ def _multiplied(held: Sums, words: Sums) -> Sums:
     """
     groups, streams, places = words.shape
     sums = np.zeros((groups, held.shape[2], places), words.dtype)
-    run, room = np.array([[0, 0, places]]), np.empty((4, places), words.dtype)
-    at = np.arange(streams) * places
-    multiply_add(held, words.reshape(groups, -1), at, run, room, sums)
+    room = np.empty((4, places), words.dtype)
+    multiply_add(held, words.reshape(groups, -1), *_side_by_side(streams, places), room, sums)
     return sums
+
+
+@lru_cache(maxsize=64)
+def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
+    """Where streams are that lie one after another: ``at`` and ``run`` of ``multiply_add``."""
+    return np.arange(streams) * places, np.array([[0, 0, places]])
 
 
 # -- a box -----------------------------------------------------------------------------------------
@@ -212,6 +217,8 @@ class _MacBox:
     ``frame``    shape of the ifmap as windows see it, padding included: [g, n, c, h, columns that
                  are equal modulo the stride, of each of those]: words that neighbouring windows
                  want are neighbours
+    ``real, inside``   the box of the ifmap that the windows cover, and where it lies in the frame
+                       with its columns in order, padding apart
     ``steps``    taps and pixels
     ``dtype``    of the sums
     """
@@ -234,6 +241,7 @@ class _MacBox:
         self.ends = (self._span(p.slide_h, "E", "R"), self._span(p.slide_w, "F", "S"))
         columns = -(-self.ends[1][1] // p.stride[1])
         self.frame = (*self._sizes("GNC"), self.ends[0][1], p.stride[1], columns)
+        self.real, self.inside = self._real()
         self.steps = _mac_steps(
             self._sizes("NEFCRS"), self.chunks, self.frame, p.stride[0], p.dilation
         )
@@ -302,7 +310,7 @@ class _MacBox:
         there is none: ones go the same way to tell.
         """
         (weight, no_weight), (ofmap, no_ofmap) = self._weight(get), self._ofmap(get)
-        sums, real = self._windows(weight, ofmap), self._real()[0]
+        sums, real = self._windows(weight, ofmap), self.real
         tap, pixel = np.ones_like(weight[:, :, :1]), np.ones_like(ofmap[:, :1])
         touched = self._windows(tap, pixel) > 0
         if no_weight is not None or no_ofmap is not None:
@@ -329,43 +337,46 @@ class _MacBox:
             for k, tap in enumerate(steps.tap):
                 words[:, steps.window[some] + tap] += columns[:, k]
         in_order = frame.swapaxes(4, 5).reshape(*self.frame[:4], -1)
-        return in_order.transpose(1, 0, 2, 3, 4)[self._real()[1]]
+        return in_order.transpose(1, 0, 2, 3, 4)[self.inside]
 
     # tensors as the MACs want them: words, and which of them are poison, if any are
 
     def _words(self, words: Floats) -> tuple[Sums, Flags | None]:
-        if words.dtype.kind == "f":
+        if words.dtype.kind == "f" and isnan(words.sum()):
             poison = np.isnan(words)
-            if poison.any():
-                words = np.where(poison, 0, words)
-                return np.ascontiguousarray(words, self.dtype), np.ascontiguousarray(poison)
+            words = np.where(poison, 0, words)
+            return np.ascontiguousarray(words, self.dtype), np.ascontiguousarray(poison)
         return np.ascontiguousarray(words, self.dtype), None
 
     def _weight(self, get: Get) -> tuple[Sums, Flags | None]:
         """[groups, taps, m]"""
         words = get("weight", self.range("GMCRS"))
-        return self._words(words[(slice(None), slice(None), *self.steps.taps)].transpose(0, 2, 1))
+        return self._words(self._picked(words, self.steps.taps).swapaxes(1, 2))
 
     def _ofmap(self, get: Get) -> tuple[Sums, Flags | None]:
         """[groups, m, pixels]"""
         words = get("ofmap", self.range("NGMEF")).transpose(1, 2, 0, 3, 4)
-        return self._words(words[(slice(None), slice(None), *self.steps.pixels)])
+        return self._words(self._picked(words, self.steps.pixels))
+
+    def _picked(self, words: Floats, at: tuple[Any, ...]) -> Floats:
+        """Words [g, m, positions ``at``] of a box [g, m, and three axes]."""
+        if words.size == self.size["G"] * self.size["M"] * len(at[0]):
+            return words.reshape(*words.shape[:2], -1)
+        return words[(slice(None), slice(None), *at)]
 
     def _ifmap(self, get: Get) -> tuple[Sums, Flags | None]:
         """[groups, words]: in a frame with its padding as zeros."""
-        words, poison = self._words(get("ifmap", self._real()[0]))
+        words, poison = self._words(get("ifmap", self.real))
         return self._framed(words), None if poison is None else self._framed(poison)
 
     def _framed(self, words: Sums) -> Sums:
         frame = np.zeros((*self.frame[:4], prod(self.frame[4:])), self.dtype)
-        frame.transpose(1, 0, 2, 3, 4)[self._real()[1]] = words
+        frame.transpose(1, 0, 2, 3, 4)[self.inside] = words
         columns = frame.reshape(*self.frame[:4], self.frame[5], self.frame[4]).swapaxes(4, 5)
         return columns.reshape(self.size["G"], -1)
 
     def _real(self) -> tuple[Where, Where]:
-        """The box of the ifmap that the windows cover, and where it lies in the frame, padding
-        apart.
-        """
+        """``real`` and ``inside``."""
         real, inside = list(self.range("NGC")), [slice(0, self.size[d]) for d in "NGC"]
         for (first, n), size in zip(self.ends, self.problem.shape("ifmap")[3:], strict=True):
             low = min(max(first, 0), size)

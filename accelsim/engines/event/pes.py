@@ -582,7 +582,7 @@ class PeArray:
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
-        tally = self._tally(b, outer_sum(values), base, len(works) if self.stepwise else 1)
+        tally = self._tally(b, values, base, len(works) if self.stepwise else 1)
         room = self._room(rows, len(codes))
         follow(b.kind == "neighbour", sums, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
@@ -610,19 +610,21 @@ class PeArray:
         words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
         return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
 
-    def _tally(self, b: Boundary, words: Ints, base: int, n_steps: int) -> PassTally:
-        """Nothing has moved yet of the words [codes] of a pass, less its base."""
-        flags = np.full(len(words), REAL | GIVEN, np.uint8)
+    def _tally(self, b: Boundary, values: list[Ints], base: int, n_steps: int) -> PassTally:
+        """Nothing has moved yet of the words of a pass, which are the sums of ``values``, less its
+        base.
+        """
+        flags = np.full(prod(len(x) for x in values), REAL | GIVEN, np.uint8)
         if self.pairs[b]:
-            flags[~coordinates(self.nest, words + base, self.pe)[1]] = 0
+            flags[~coordinates(self.nest, outer_sum(values) + base, self.pe)[1]] = 0
         if b.adds_padding:
-            at = words[flags != 0] + base
+            at = outer_sum(values)[flags != 0] + base
             at = address(self.nest, at) if self.pairs[b] else at
             flags[flags != 0] = np.where(not_padding(self.nest, at), REAL | GIVEN, REAL)
         clusters, parents = len(self.cluster_names), int(self.order[b].parent.max(initial=0)) + 1
         return PassTally(
             np.zeros(3, np.int64), np.repeat(flags[None], clusters, axis=0),
-            np.zeros(len(words), np.int64), np.zeros((clusters, len(words)), np.int64),
+            np.zeros(len(flags), np.int64), np.zeros((clusters, len(flags)), np.int64),
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
 

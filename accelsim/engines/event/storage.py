@@ -1,7 +1,7 @@
 """Where words lie: the outermost level, and buffers of a capacity that hold only what was moved
 into them.
 
-Both have the same few verbs: ``get``, ``put`` and ``add`` words, ``arrive`` (which sums come for
+Both have the same verbs: ``get``, ``put`` and ``add`` words, ``arrive`` (which sums come for
 the first time of their residency, and so are not read), and a buffer also ``hold`` and ``release``.
 What is not held is NaN, and so is everything computed from it.
 """
@@ -22,73 +22,74 @@ Bools = npt.NDArray[np.bool_]
 class Outermost:
     """The outermost level: every word of a tensor has its place.
 
-    ``data``     the words, in the tensor's shape
+    ``data``     the words, in the tensor's ``shape``
     ``fresh``    the same shape: which have had no arrival yet; None: all
     ``n_fresh``  how many those are
     """
 
     def __init__(self, words: npt.NDArray[Any]) -> None:
-        self.data = words
+        self.data, self.shape = words, words.shape
         self.fresh: npt.NDArray[np.bool_] | None = None
         self.n_fresh = words.size
 
+    def _at(self, box: Box) -> Box:
+        """Where in the array."""
+        return box
+
     def get(self, box: Box) -> Floats:
-        return np.asarray(self.data[box])
+        return np.asarray(self.data[self._at(box)])
 
     def put(self, box: Box, values: Floats | float) -> None:
-        self.data[box] = values
+        self.data[self._at(box)] = values
 
     def add(self, box: Box, values: Floats) -> None:
-        self.data[box] += values
+        self.data[self._at(box)] += values
 
     def waiting(self, words: Ints) -> Bools:
         """Which words ``[words]``, by flat address, have had no arrival yet."""
-        return (
-            np.ones(len(words), bool)
-            if self.fresh is None
-            else np.asarray(self.fresh.ravel()[words])
-        )
+        if self.fresh is None:
+            return np.ones(len(words), bool)
+        return np.asarray(self.fresh[self._at(np.unravel_index(words, self.shape))])
 
     def arrive(self, words: WordSet) -> int:
         """Mark words as arrived; how many arrived for the first time in their residency."""
         if not self.n_fresh:
             return 0
         if self.fresh is None:
-            self.fresh = np.ones(self.data.shape, bool)
+            self.fresh = np.ones(self.shape, bool)
         first = 0
-        for box in words.places(self.data.shape):
-            first += int(np.count_nonzero(self.fresh[box]))
-            self.fresh[box] = False
+        for box in words.places(self.shape):
+            at = self._at(box)
+            first += int(np.count_nonzero(self.fresh[at]))
+            self.fresh[at] = False
         self.n_fresh -= first
         return first
 
 
-class Buffer:
+class Buffer(Outermost):
     """One instance of a level, for one tensor.
 
     Its array is as long on each axis as the longest tile and addressed round and round, as a line
     buffer is. It holds at most ``capacity`` words; what is not held is poison (NaN).  Words given
     beyond the capacity take others' places, and ``overflow`` tells.
 
-    ``shape``     the tensor's
-    ``extents``   the array's
-    ``data``      [extents]: the words
-    ``fresh``     [extents] of an accumulated tensor: which have had no arrival yet
+    ``extents``   the array's, in which ``data`` and ``fresh`` are
     ``origin``    coordinates of the word at the array's first place
     ``used``      words held; ``n_fresh`` of them are fresh
     ``overflow``  the most words it ever held, if that was beyond its capacity; 0 if what moves is
                   right
     """
 
+    fresh: npt.NDArray[np.bool_]
+
     def __init__(
         self, shape: tuple[int, ...], extents: tuple[int, ...], capacity: int, dtype: Any
     ) -> None:
+        super().__init__(np.full(extents, np.nan, dtype))
         self.shape, self.extents, self.capacity = shape, extents, capacity
-        self.data = np.full(extents, np.nan, dtype)
         self.fresh = np.zeros(extents if dtype == np.float64 else (0,), bool)
         self.origin = (0,) * len(shape)
-        self.used = self.n_fresh = 0
-        self.overflow = 0
+        self.used = self.n_fresh = self.overflow = 0
 
     def _at(self, box: Box) -> Box:
         """Where in the array: coordinates from the origin, round and round."""
@@ -110,18 +111,7 @@ class Buffer:
             slices.append(slice(start, stop))
         return tuple(slices)
 
-    def get(self, box: Box) -> Floats:
-        return np.asarray(self.data[self._at(box)])
-
-    def put(self, box: Box, values: Floats | float) -> None:
-        self.data[self._at(box)] = values
-
-    def add(self, box: Box, values: Floats) -> None:
-        self.data[self._at(box)] += values
-
-    def hold(
-        self, words: WordSet, parent: Outermost | Buffer | None, *, fresh: bool = False
-    ) -> None:
+    def hold(self, words: WordSet, parent: Outermost | None, *, fresh: bool = False) -> None:
         """Take words in: copies of the parent's, or zeros that wait for their first arrival."""
         if not self.used and words.count:  # an empty buffer starts afresh at its first word
             box = words.places(self.shape)[0]
@@ -146,19 +136,3 @@ class Buffer:
             if self.n_fresh:
                 self.n_fresh -= int(np.count_nonzero(self.fresh[at]))
                 self.fresh[at] = False
-
-    def waiting(self, words: Ints) -> Bools:
-        """Which words, by flat address, have had no arrival yet."""
-        return np.asarray(self.fresh[self._at(np.unravel_index(words, self.shape))])
-
-    def arrive(self, words: WordSet) -> int:
-        """Mark words as arrived; how many arrived for the first time in their residency."""
-        if not self.n_fresh:
-            return 0
-        first = 0
-        for box in words.places(self.shape):
-            at = self._at(box)
-            first += int(np.count_nonzero(self.fresh[at]))
-            self.fresh[at] = False
-        self.n_fresh -= first
-        return first

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.event import machine
-from accelsim.engines.event.movement import Event, Fill, Pass, PeDrain, PeLoad
+from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.timed.sums import DirectSums
 from accelsim.engines.event.transfers import Instance, Ints
@@ -84,29 +84,10 @@ class NoValues(Values):
         bias = {"bias": np.zeros((nest.problem.G, nest.problem.M))} if nest.problem.bias else {}
         super().__init__(nest, {**nothing, **bias}, told=told)
 
-    def _fill(self, fill: Fill) -> None:
-        moved = self.moves[fill.boundary]
-        moved.taken += sum(come.count for _, come, _ in fill.takes)
-        moved.read += sum(n for _, n in fill.reads)
-
-    def _send_up(self, b: Boundary, instance: Instance, words: WordSet, get: Any) -> None:
+    def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    def _load(self, load: PeLoad) -> None:
-        self.moves[load.boundary].taken += load.taken
-        self.moves[load.boundary].read += load.read
-
-    def _evict(self, load: PeLoad) -> None:
-        pass
-
-    def _pe_drain(self, drain: PeDrain) -> None:
-        b = drain.boundary
-        moved = self.moves[b]
-        moved.drained += drain.drained
-        moved.arrived += drain.arrived
-        moved.updated += drain.arrived
-        for cluster, words in drain.words:
-            moved.updated -= self._first(b, cluster, words)
+    _take = _load = _evict = _send_up = _add_kept = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         b = self._direct.boundary
