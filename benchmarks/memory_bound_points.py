@@ -27,9 +27,9 @@ def main() -> None:
     alexnet = acc.load_workload("alexnet")
     layers = [x for x in alexnet.layers if isinstance(x, acc.Conv2d)]
     few = {key: values[:2] for key, values in GRID.items()}
-    acc.sweep(layers, "eyeriss", few, dataflows=FLOWS, jobs=1)
+    acc.sweep(layers, "eyeriss", few, dataflows=FLOWS, tiles="rule", jobs=1)
     start = time.process_time()
-    frame = acc.sweep(layers, "eyeriss", GRID, dataflows=FLOWS, jobs=1)
+    frame = acc.sweep(layers, "eyeriss", GRID, dataflows=FLOWS, tiles="rule", jobs=1)
     seconds = time.process_time() - start
     assert (frame["status"] == "ok").all() and (frame["stall_cycles"] > 0).all()
     print(
@@ -41,7 +41,7 @@ def main() -> None:
         took = []
         for _ in range(REPEATS):
             start = time.process_time()
-            acc.simulate(alexnet, arch, flow, layers=[layer.name])
+            acc.simulate(alexnet, arch, flow, layers=[layer.name], tiles="rule")
             took.append(time.process_time() - start)
         print(f"simulate {layer.name}, eyeriss ws: {1e3 * min(took):.2f} CPU ms")
 

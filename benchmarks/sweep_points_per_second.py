@@ -3,9 +3,10 @@ fixed rule, stored.
 
 Prints wall and CPU seconds, memory and points a second, and beside them the CPU seconds SCALE-Sim
 3.0.0 takes for one of the points (``--scalesim``; it gets an environment of its own).  Points of
-equal layers are evaluated once and are rows each.
+equal layers are evaluated once and are rows each.  ``--tiles best`` searches the best tiles of
+every point instead, on the preset with its memory; ``--every 5`` takes a 25th of the arrays.
 
-Run: python benchmarks/sweep_points_per_second.py [--jobs N] [--scalesim]
+Run: python benchmarks/sweep_points_per_second.py [--jobs N] [--scalesim] [--tiles best --every 5]
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import accelsim as acc
 SIZES = [*range(4, 129, 4), 136, 144, 152, 160, 168, 176, 184, 192]  # 40 x 25 arrays
 GRID = {"array.rows": SIZES, "array.cols": SIZES[:25]}
 FLOWS = ["ws", "os", "is"]
+FREE = {"dram": "unlimited"}  # of the rule's points: the array alone, as ever
 POINT = Layer("res3a_branch2b", 30, 30, 3, 3, 128, 128, 1)  # of ResNet-50, padded sides
 
 
@@ -42,6 +44,8 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--scalesim", action="store_true")
+    parser.add_argument("--tiles", choices=["rule", "best"], default="rule")
+    parser.add_argument("--every", type=int, default=1, help="each so-manieth size of an array")
     add_venv(parser)
     args = parser.parse_args()
     convolutions = [x for x in acc.load_workload("resnet50").layers if isinstance(x, acc.Conv2d)]
@@ -50,11 +54,18 @@ def main() -> int:
         store = Path(folder) / "runs.sqlite"
         before, start = used(), time.perf_counter()
         frame = acc.sweep(
-            convolutions, "systolic", GRID, dataflows=FLOWS, store=store, jobs=args.jobs
+            convolutions,
+            acc.load_architecture("systolic", None if args.tiles == "best" else FREE),
+            GRID if args.every == 1 else {k: v[:: args.every] for k, v in GRID.items()},
+            dataflows=FLOWS,
+            tiles=args.tiles,
+            store=store,
+            jobs=args.jobs,
         )
         wall, cpu = time.perf_counter() - start, used() - before
         size = store.stat().st_size / 1e6
-    assert len(frame) == 1000 * 53 * 3 and (frame["status"] == "ok").all()
+    assert args.every > 1 or len(frame) == 1000 * 53 * 3
+    assert (frame["status"] == "ok").all()
     peak = (
         max(
             resource.getrusage(who).ru_maxrss

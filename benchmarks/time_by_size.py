@@ -59,7 +59,7 @@ def measured(layer: acc.Layer, batch: int, arch: object, way: object) -> dict[st
     before = megabytes("VmRSS")
     start = time.process_time()
     try:
-        refused = "; ".join(acc.simulate(layer, arch, way, batch=batch).failures)
+        refused = "; ".join(acc.simulate(layer, arch, way, batch=batch, tiles="rule").failures)
     except (acc.InputError, OverflowError) as e:
         refused = str(e)
     spent = (time.process_time() - start) * 1e3

@@ -33,7 +33,7 @@ from accelsim.workload.network import load_workload
 WORK = """
 import time
 start = time.process_time()
-text = str(simulate(load_workload("resnet50"), "systolic", "ws"))
+text = str(simulate(load_workload("resnet50"), "systolic", "ws", tiles="rule"))
 print(time.process_time() - start)
 """
 SHELL = [
@@ -44,6 +44,8 @@ SHELL = [
     "systolic",
     "--dataflow",
     "ws",
+    "--tiles",
+    "rule",
 ]
 EVENT = ["resnet18", "--engine", "event", "--end-to-end", "--set", "bits.psum=32"]
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
