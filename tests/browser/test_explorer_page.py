@@ -145,6 +145,19 @@ def test_what_is_kept_is_what_is_shown(page: Any) -> None:
     assert "row_stationary" in page.locator("#kept tbody tr").nth(1).inner_text()
 
 
+def test_every_architecture_runs_something(page: Any) -> None:
+    """Of a pair that cannot run the dataflow is marked with the reason, and moves."""
+    page = page()
+    for arch in page.evaluate("Object.keys(choices.architectures)"):
+        if arch != page.input_value("#arch"):
+            change(page, lambda arch=arch: page.select_option("#arch", arch))
+        assert page.locator("#trouble").is_hidden(), arch
+        marked = page.locator("#dataflow option[disabled]").all()
+        assert all(option.get_attribute("title") for option in marked)
+        refused = page.evaluate(f"Object.keys(choices.architectures['{arch}'].refused).length")
+        assert len(marked) == refused
+
+
 def test_says_why_and_what_would_help(page: Any) -> None:
     page = page()
     change(page, lambda: page.select_option("#workload", "lenet5"))

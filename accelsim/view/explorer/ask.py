@@ -15,9 +15,11 @@ from accelsim.base.yaml_reading import read_yaml
 from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
+from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.rule import choose
 from accelsim.workload.layers import Conv2d, Layer
 from accelsim.workload.network import Workload, load_workload
-from accelsim.workload.problem import Direction
+from accelsim.workload.problem import Direction, Problem
 
 MOST_MACS = 2**40
 MOST_PES = 2**16
@@ -147,9 +149,10 @@ def workload(name: str) -> Workload:
 
 def choices() -> dict[str, Any]:
     """What the controls offer: workloads, and of each architecture the numbers of its array and
-    buffers.
+    buffers, and the dataflows it cannot run, each with the reason.
     """
     machines = {}
+    probe = Conv2d(M=8, C=4, H=12, W=12, R=3, S=3).problem()
     for name in shipped_names("architectures"):
         arch = _machine(name, "{}")
         sizes = {
@@ -160,6 +163,7 @@ def choices() -> dict[str, Any]:
         machines[name] = {
             "description": arch.description,
             "tiles": arch.default_tiles,
+            "refused": _refused(probe, arch),
             "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
         }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
@@ -175,3 +179,14 @@ def choices() -> dict[str, Any]:
         "dataflows": flows,
         "objectives": ["edp", "cycles", "energy", "rule"],
     }
+
+
+def _refused(problem: Problem, arch: Architecture) -> dict[str, str]:
+    """Why a machine cannot run a dataflow, by its name; tried on a layer that fits all of them."""
+    why = {}
+    for name in shipped_names("dataflows"):
+        try:
+            choose(problem, arch, _flow(name))
+        except MappingError as error:
+            why[name] = str(error)
+    return why

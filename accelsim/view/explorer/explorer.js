@@ -26,7 +26,16 @@ function archChanged() {
   $("arch-text").textContent = arch.description;
   [...$("keys").querySelectorAll("label")].forEach((x) => x.remove());
   $("objective").value = arch.tiles === "rule" ? "rule" : "edp";  // the machine's own
+  pairs();
   for (const [key, value] of Object.entries(arch.keys)) numberField($("keys"), key, value, 1, 2 ** 40);
+}
+
+// What cannot run is marked with the reason; where the chosen pair cannot, the control that was not touched moves.
+function pairs() {
+  const refused = choices.architectures[$("arch").value].refused;
+  for (const o of $("dataflow").options) { o.disabled = o.value in refused; o.title = refused[o.value] || ""; }
+  if ($("dataflow").value in refused) $("dataflow").value = [...$("dataflow").options].find((o) => !o.disabled).value;
+  for (const o of $("arch").options) o.title = choices.architectures[o.value].refused[$("dataflow").value] || "";
 }
 
 function workloadChanged() {
@@ -160,7 +169,12 @@ function roofline() {
   for (let e = Math.ceil(lx); e <= hx; e++) { svg("path", {class: "roof", d: `M${x(10 ** e)},${H - B}v4`}, root); svg("text", {x: x(10 ** e), y: H - B + 16, "text-anchor": "middle"}, root, number(10 ** e)); }
   for (let e = Math.ceil(ly); e <= hy; e++) { svg("path", {class: "roof", d: `M${L},${y(10 ** e)}h-4`}, root); svg("text", {x: L - 7, y: y(10 ** e) + 4, "text-anchor": "end"}, root, number(10 ** e)); }
   svg("text", {x: W - 10, y: y(now.peak_gmacs_per_s) - 5, "text-anchor": "end"}, root, "peak " + number(now.peak_gmacs_per_s, 3));
-  $("roofline-text").textContent = `${number(now.macs_per_byte, 3)} MACs a byte; ${number(now.gmacs_per_s, 3)} of ${number(now.attainable_gmacs_per_s, 3)} \u00b7 10\u2079 MACs a second that are attainable; bound by ${now.bound}.`;
+  $("roofline-text").textContent = `${number(now.macs_per_byte, 3)} MACs a byte; ${number(now.gmacs_per_s, 3)} of ${number(now.attainable_gmacs_per_s, 3)} \u00b7 10\u2079 MACs a second that are attainable; under the roof of ${now.bound === "memory" ? "memory" : "the array"}${waited()}.`;
+}
+
+function waited() {
+  const cycles = Object.entries(view.latency).filter(([name]) => name.startsWith("waiting")).reduce((all, [, n]) => all + n, 0);
+  return cycles ? `; ${number(100 * cycles / view.headline.cycles, 3)} % of the cycles wait` : "";
 }
 
 function keep() {
@@ -260,7 +274,8 @@ async function start() {
   workloadChanged();
   $("arch").addEventListener("input", () => { archChanged(); changed(); });
   $("workload").addEventListener("input", () => { workloadChanged(); changed(); });
-  for (const id of ["layer", "dataflow", "batch", "direction", "objective"]) $(id).addEventListener("input", changed);
+  for (const id of ["layer", "batch", "direction", "objective"]) $(id).addEventListener("input", changed);
+  $("dataflow").addEventListener("input", () => { pairs(); changed(); });
   $("controls").addEventListener("submit", (e) => e.preventDefault());
   $("keep").onclick = keep;
   $("play").onclick = play;
