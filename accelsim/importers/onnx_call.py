@@ -222,5 +222,5 @@ class Call:
             source, places = self.node.input[at], {"value": at}
             # A view of an initializer has a name of its own in the file, which it keeps.
             name = name if self.model.origin(source) == source else source
-        shape = list(array.shape)
+        shape: list[int] = list(array.shape)
         return self.add("parameter", [], {"value": array}, name=name, places=places, shape=shape)
