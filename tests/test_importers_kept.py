@@ -157,7 +157,12 @@ def test_a_table_is_a_fixed_point(tmp_path: Path, name: str) -> None:
         try:
             text = export_scalesim(workload, form)  # type: ignore[arg-type]
         except InputError as error:
-            assert "write the products (gemm)" in str(error) or "at most 10000 rows" in str(error)
+            rules = (
+                "write the products (gemm)",
+                "at most 10000 rows",
+                "no transposed convolutions",
+            )
+            assert any(rule in str(error) for rule in rules)
             continue
         again = table(tmp_path, text).workload
         assert again.macs == workload.macs

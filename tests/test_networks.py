@@ -433,7 +433,13 @@ def test_transformers_by_hand() -> None:
 
 
 def test_every_shipped_graph_is_shaped() -> None:
-    ends = {"bert_base_layer": (128, 768), "vit_s_block": (197, 384), "lenet5": (10,)}
+    ends = {
+        "bert_base_layer": (128, 768),
+        "vit_s_block": (197, 384),
+        "lenet5": (10,),
+        "unet": (2, 388, 388),
+        "enet_encoder": (128, 64, 64),
+    }
     for name in shipped_names("workloads"):
         graph = load_workload(name).network
         assert graph is not None, name

@@ -217,11 +217,10 @@ class Call:
             )
         array = array.reshape(array.shape or (1,))
         at = next((i for i, other in enumerate(self.values) if other is value), None)
-        return self.add(
-            "parameter",
-            [],
-            {"value": array},
-            name=f"{self.node.output[0]}_constant",
-            places=None if at is None or at >= len(self.node.input) else {"value": at},
-            shape=list(array.shape),
-        )
+        name, places = f"{self.node.output[0]}_constant", None
+        if at is not None and at < len(self.node.input):
+            source, places = self.node.input[at], {"value": at}
+            # A view of an initializer has a name of its own in the file, which it keeps.
+            name = name if self.model.origin(source) == source else source
+        shape: list[int] = list(array.shape)
+        return self.add("parameter", [], {"value": array}, name=name, places=places, shape=shape)
