@@ -58,10 +58,11 @@ PAIR = 1 << 16  # combinations of two families' choices that a step of a descent
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
-UNTIMED = -1.0
 TIMED = 8  # and of these timed in full,
+SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
 NEAR = 0.99  # after the first only those that should come to so much of the best or less,
 OPEN = 0.9  # or whose bound is so far below it that nothing is known
+UNTIMED = -1.0
 MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
 TABLES = 128  # layers whose tables are kept
 LAST = (1 << 62,)  # tiles that come after all others
@@ -359,7 +360,7 @@ class _QuickSearch:
         )
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
-        timed = 0
+        timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
         for i in order.tolist():
             self.tick()
             if state.best is not None and not self._may_be_better(i, rows, bounds, low):
@@ -367,7 +368,7 @@ class _QuickSearch:
             value = np.inf if state.best is None else state.best.value
             near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
             one = None
-            if near and timed < TIMED and (state.best is None or not long[i]):
+            if near and timed < most and (state.best is None or not long[i]):
                 timed += 1
                 one = self._in_full(machine, rows[i], {m: float(v[i]) for m, v in low.items()})
             if one is None:  # it has no time, or was not timed, and keeps its bound
