@@ -355,9 +355,9 @@ class _QuickSearch:
         guess = np.asarray(self.goal.of(late), np.float64)
         long = np.asarray(np.any(usage[:, [PASSES, STEPS]] > np.array(LONG), axis=1))
         long &= limited(machine.arch)
-        loops = sum(
-            (t[at] > 1).sum(axis=1) for t, at in zip(self.tables.trips, rows.T, strict=True)
-        )
+        loops = np.zeros(len(rows), np.int64)
+        for t, at in zip(self.tables.trips, rows.T, strict=True):
+            loops += (t[at] > 1).sum(axis=1)
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
