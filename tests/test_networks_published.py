@@ -5,10 +5,11 @@ configuration, without a graph, and published totals where there are any.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 import pytest
 
-from accelsim.workload.network import load_workload
+from accelsim.workload.network import Workload, load_workload
 
 
 class Tally:
@@ -291,3 +292,45 @@ def test_a_convolutional_network_is_its_paper_s(name: str) -> None:
     assert (parameters, workload.macs) == (counted.parameters, counted.macs)
     assert millions is None or parameters == round(millions * 1e6)
     assert billions is None or abs(workload.macs / 1e9 - billions) < 0.006
+
+
+# Transformers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seq", "past"), [(1024, 0), (1, 1023), (7, 0), (5, 11)])
+def test_gpt2_is_its_paper_s(seq: int, past: int) -> None:
+    """12 layers of 768 features; the published 124 439 808 words have both embeddings."""
+    d, layers, words, places = 768, 12, 50257, 1024
+    workload = load_workload("gpt2", {"seq": seq, "past": past})
+    assert workload.network is not None
+    layer = 4 * (d * d + d) + 8 * d * d + 5 * d + 4 * d
+    parameters = sum(workload.network.parameter_count(n) for n in workload.network.nodes)
+    assert parameters == layers * layer + 2 * d + words * d == 124_439_808 - places * d
+    attention = 2 * seq * (past + seq) * d
+    assert workload.macs == layers * (12 * seq * d * d + attention) + words * d
+    assert _cache(workload) == 2 * layers * (past + seq) * d
+
+
+@pytest.mark.parametrize(("seq", "past"), [(2048, 0), (1, 2048), (3, 5)])
+def test_llama3_8b_is_its_paper_s(seq: int, past: int) -> None:
+    """Table 3 of the paper: 32 layers, 32 heads over 8; the published 8 030 261 248 words have the
+    embedding, too.  Keys and values are of 8 heads, and every head meets every one of them.
+    """
+    d, wide, heads, groups, layers, words = 4096, 14336, 32, 8, 32, 128256
+    each = d // heads
+    workload = load_workload("llama3_8b", {"seq": seq, "past": past})
+    assert workload.network is not None
+    weights = 2 * d * d + 2 * d * groups * each + 3 * d * wide
+    parameters = sum(workload.network.parameter_count(n) for n in workload.network.nodes)
+    assert parameters == layers * (weights + 2 * d) + d + words * d
+    assert parameters + words * d == 8_030_261_248
+    attention = 2 * heads * seq * (past + seq) * each
+    assert workload.macs == layers * (seq * weights + attention) + words * d
+    assert _cache(workload) == 2 * layers * (past + seq) * groups * each
+
+
+def _cache(workload: Workload) -> int:
+    """Words of keys and values that a network leaves for the next token."""
+    assert workload.network is not None
+    shapes = workload.network.shapes
+    return sum(prod(shapes[x]) for x in workload.network.outputs if x != "logits")
