@@ -4,11 +4,17 @@ configuration, without a graph, and published totals where there are any.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import prod
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from accelsim.base.shipped import shipped_folder
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.graph.float_run import evaluate
 from accelsim.workload.network import Workload, load_workload
 
 
@@ -334,3 +340,48 @@ def _cache(workload: Workload) -> int:
     assert workload.network is not None
     shapes = workload.network.shapes
     return sum(prod(shapes[x]) for x in workload.network.outputs if x != "logits")
+
+
+SMALL = {  # sizes of a file and those of a small network of the same graph
+    "gpt2": {"3072": "24", "768": "12", "50257": "11"},
+    "llama3_8b": {
+        **{"14336": "32", "4096": "128", "1024": "32", "128256": "11"},
+        **{"512": "16", "128": "4", "64": "2"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_token_with_the_cache_is_the_last_of_a_prompt(tmp_path: Path, name: str) -> None:
+    """Reading 5 tokens under a causal mask, or 4 and then one with what they left, is the same."""
+    graph = (shipped_folder("workloads") / f"{name}.yaml").read_text().partition("\nname:")[2]
+    number = re.compile(r"\b\d+\b")
+    text = number.sub(lambda m: SMALL[name].get(m[0], m[0]), graph.replace("llama3_8b", "small"))
+    (tmp_path / "small.yaml").write_text(f"name:{text}")
+    rng = np.random.default_rng(5)
+    whole, first, last = (
+        load_workload(tmp_path / "small.yaml", {"seq": seq, "past": past}).network
+        for seq, past in ((5, 0), (4, 0), (1, 4))
+    )
+    assert whole is not None and first is not None and last is not None
+    rows = whole.inputs["mask"][1] // 5  # of the mask, for each token
+    images = {k: rng.standard_normal((1, *shape)) for k, shape in whole.inputs.items()}
+    mask = np.triu(np.full((5, 5), -1e9), 1).repeat(rows, axis=0)[None, None]
+    weights = {k: rng.standard_normal(s) for k, s in whole.all_parameters.items()}
+
+    def given(start: int, stop: int) -> dict[str, Array]:
+        """The inputs of tokens ``start`` to before ``stop``."""
+        taken = {key: x[:, start:stop] for key, x in images.items() if key != "mask"}
+        return taken | {"mask": mask[:, :, start * rows : stop * rows, :stop]}
+
+    prompt = evaluate(whole, given(0, 5), weights)
+    left = evaluate(first, given(0, 4), weights)
+    cache = {
+        key: left[f"h{key[2:]}_{'keys' if key[0] == 'k' else 'values'}"]
+        for key in last.inputs
+        if key[:2] in ("k_", "v_")
+    }
+    token = evaluate(last, given(4, 5) | cache, weights)
+    assert cache and np.allclose(token["logits"], prompt["logits"], rtol=1e-6, atol=1e-6)
+    for name_of in last.outputs:
+        assert np.allclose(token[name_of], prompt[name_of], rtol=1e-6, atol=1e-6), name_of
