@@ -439,11 +439,15 @@ def test_every_shipped_graph_is_shaped() -> None:
         "lenet5": (10,),
         "unet": (2, 388, 388),
         "enet_encoder": (128, 64, 64),
+        "gpt2": (1, 50257),
+        "llama3_8b": (1, 128256),
     }
     for name in shipped_names("workloads"):
         graph = load_workload(name).network
         assert graph is not None, name
-        assert [graph.shapes[x] for x in graph.outputs] == [ends.get(name, (1000,))], name
+        # A network with a cache leaves keys and values, too, which test_networks_published counts.
+        outputs = [x for x in graph.outputs if not x.endswith(("_keys", "_values"))]
+        assert [graph.shapes[x] for x in outputs] == [ends.get(name, (1000,))], name
         assert all(prod(shape) > 0 for shape in graph.shapes.values())
 
 
@@ -452,3 +456,87 @@ def test_a_shipped_file_loads_quickly() -> None:
     start = time.process_time()
     load_workload("resnet50")
     assert time.process_time() - start < 0.25
+
+
+# Parameters of a file -----------------------------------------------------------------------------
+
+SIZED = """\
+name: sized
+parameters: {seq: 4, past: 0}
+input: {x: [=seq, 8], cache: [=past, 8]}
+blocks:
+  wide:
+    parameters: [m]
+    nodes:
+      - {name: d, type: dense, M: =m*seq}
+graph:
+  - {name: all, type: concat, axis: 0, inputs: [cache, x]}
+  - {name: w, block: wide, with: {m: =seq}}
+outputs: [w, w_d]
+"""
+
+
+@pytest.mark.parametrize(("seq", "past"), [(4, 0), (1, 7), (3, 2), (5, 1)])
+def test_parameters_of_a_file(file: Path, seq: int, past: int) -> None:
+    """In inputs, graph and blocks; an input of no words is not there.  Given from outside they are
+    as if the file said so.
+    """
+    file.write_text(SIZED)
+    asked = load_workload(file, {"seq": seq, "past": past})
+    assert asked.macs == (seq + past) * 8 * seq * seq
+    assert asked.network is not None
+    assert list(asked.network.inputs) == (["x", "cache"] if past else ["x"])
+    assert load_workload(asked) == asked
+    assert load_workload(asked, {"seq": 4, "past": 0}) == load_workload(file)
+    file.write_text(SIZED.replace("seq: 4, past: 0", f"seq: {seq}, past: {past}"))
+    assert load_workload(file) == asked
+    file.write_text(to_yaml(asked))
+    assert load_workload(file) == asked
+    (row,) = acc.simulate(load_workload(file), "systolic", "ws", params={"seq": 1, "past": 1}).rows
+    assert row.columns["macs"] == 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[=past", "[=pst", "3:1: input: no such parameter of the file, got pst; nearest: past"),
+        (
+            "m: =seq",
+            "m: =sq",
+            "graph.w.with.m: no such parameter of the file, got sq; nearest: seq",
+        ),
+        (
+            "=m*seq",
+            "=m*sq",
+            "blocks.wide.nodes.d.M: no such parameter of the block, got sq; nearest",
+        ),
+        ("[=seq, 8]", "[=past, 8]", "graph.all.inputs: cache has no words; only concat goes"),
+        ("seq: 4", "seq: -4", "parameters.seq: must be"),
+        ("[=past, 8]", "[=past-1, 8]", "input: sizes must be at least 0, got cache [-1, 8]"),
+        ("parameters: {seq", "parameterz: {seq", "nearest: parameters"),
+        ("outputs: [w, w_d]", "outputs: [w, w_e]", "outputs: no such node, got w_e"),
+    ],
+)
+def test_a_parameter_of_a_file_in_one_line(file: Path, old: str, new: str, message: str) -> None:
+    assert old in SIZED
+    said = refused(file, SIZED.replace(old, new, 1))
+    assert message in said and "\n" not in said, said
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"pst": 1}, "param: sized has no such parameter, got pst; nearest: past"),
+        ({"seq": 1.5}, "param seq: must be a whole number, got 1.5"),
+        ({"seq": True}, "param seq: must be a whole number, got True"),
+        ({"seq": -1}, "param seq: must be 0 to 2^31 - 1, got -1"),
+        ({"seq": 0}, "blocks.wide.nodes.d.M: must be 1 to 2^31 - 1, got 0"),
+    ],
+)
+def test_a_wrong_parameter_from_outside(file: Path, params: Any, message: str) -> None:
+    file.write_text(SIZED)
+    with pytest.raises(InputError) as caught:
+        load_workload(file, params)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="lenet5 has no such parameter, got seq"):
+        load_workload("lenet5", {"seq": 1})

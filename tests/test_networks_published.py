@@ -4,11 +4,18 @@ configuration, without a graph, and published totals where there are any.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from math import prod
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from accelsim.workload.network import load_workload
+from accelsim.base.shipped import shipped_folder
+from accelsim.workload.arithmetic import Array
+from accelsim.workload.graph.float_run import evaluate
+from accelsim.workload.network import Workload, load_workload
 
 
 class Tally:
@@ -291,3 +298,90 @@ def test_a_convolutional_network_is_its_paper_s(name: str) -> None:
     assert (parameters, workload.macs) == (counted.parameters, counted.macs)
     assert millions is None or parameters == round(millions * 1e6)
     assert billions is None or abs(workload.macs / 1e9 - billions) < 0.006
+
+
+# Transformers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seq", "past"), [(1024, 0), (1, 1023), (7, 0), (5, 11)])
+def test_gpt2_is_its_paper_s(seq: int, past: int) -> None:
+    """12 layers of 768 features; the published 124 439 808 words have both embeddings."""
+    d, layers, words, places = 768, 12, 50257, 1024
+    workload = load_workload("gpt2", {"seq": seq, "past": past})
+    assert workload.network is not None
+    layer = 4 * (d * d + d) + 8 * d * d + 5 * d + 4 * d
+    parameters = sum(workload.network.parameter_count(n) for n in workload.network.nodes)
+    assert parameters == layers * layer + 2 * d + words * d == 124_439_808 - places * d
+    attention = 2 * seq * (past + seq) * d
+    assert workload.macs == layers * (12 * seq * d * d + attention) + words * d
+    assert _cache(workload) == 2 * layers * (past + seq) * d
+
+
+@pytest.mark.parametrize(("seq", "past"), [(2048, 0), (1, 2048), (3, 5)])
+def test_llama3_8b_is_its_paper_s(seq: int, past: int) -> None:
+    """Table 3 of the paper: 32 layers, 32 heads over 8; the published 8 030 261 248 words have the
+    embedding, too.  Keys and values are of 8 heads, and every head meets every one of them.
+    """
+    d, wide, heads, groups, layers, words = 4096, 14336, 32, 8, 32, 128256
+    each = d // heads
+    workload = load_workload("llama3_8b", {"seq": seq, "past": past})
+    assert workload.network is not None
+    weights = 2 * d * d + 2 * d * groups * each + 3 * d * wide
+    parameters = sum(workload.network.parameter_count(n) for n in workload.network.nodes)
+    assert parameters == layers * (weights + 2 * d) + d + words * d
+    assert parameters + words * d == 8_030_261_248
+    attention = 2 * heads * seq * (past + seq) * each
+    assert workload.macs == layers * (seq * weights + attention) + words * d
+    assert _cache(workload) == 2 * layers * (past + seq) * groups * each
+
+
+def _cache(workload: Workload) -> int:
+    """Words of keys and values that a network leaves for the next token."""
+    assert workload.network is not None
+    shapes = workload.network.shapes
+    return sum(prod(shapes[x]) for x in workload.network.outputs if x != "logits")
+
+
+SMALL = {  # sizes of a file and those of a small network of the same graph
+    "gpt2": {"3072": "24", "768": "12", "50257": "11"},
+    "llama3_8b": {
+        **{"14336": "32", "4096": "128", "1024": "32", "128256": "11"},
+        **{"512": "16", "128": "4", "64": "2"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_token_with_the_cache_is_the_last_of_a_prompt(tmp_path: Path, name: str) -> None:
+    """Reading 5 tokens under a causal mask, or 4 and then one with what they left, is the same."""
+    graph = (shipped_folder("workloads") / f"{name}.yaml").read_text().partition("\nname:")[2]
+    number = re.compile(r"\b\d+\b")
+    text = number.sub(lambda m: SMALL[name].get(m[0], m[0]), graph.replace("llama3_8b", "small"))
+    (tmp_path / "small.yaml").write_text(f"name:{text}")
+    rng = np.random.default_rng(5)
+    whole, first, last = (
+        load_workload(tmp_path / "small.yaml", {"seq": seq, "past": past}).network
+        for seq, past in ((5, 0), (4, 0), (1, 4))
+    )
+    assert whole is not None and first is not None and last is not None
+    rows = whole.inputs["mask"][1] // 5  # of the mask, for each token
+    images = {k: rng.standard_normal((1, *shape)) for k, shape in whole.inputs.items()}
+    mask = np.triu(np.full((5, 5), -1e9), 1).repeat(rows, axis=0)[None, None]
+    weights = {k: rng.standard_normal(s) for k, s in whole.all_parameters.items()}
+
+    def given(start: int, stop: int) -> dict[str, Array]:
+        """The inputs of tokens ``start`` to before ``stop``."""
+        taken = {key: x[:, start:stop] for key, x in images.items() if key != "mask"}
+        return taken | {"mask": mask[:, :, start * rows : stop * rows, :stop]}
+
+    prompt = evaluate(whole, given(0, 5), weights)
+    left = evaluate(first, given(0, 4), weights)
+    cache = {
+        key: left[f"h{key[2:]}_{'keys' if key[0] == 'k' else 'values'}"]
+        for key in last.inputs
+        if key[:2] in ("k_", "v_")
+    }
+    token = evaluate(last, given(4, 5) | cache, weights)
+    assert cache and np.allclose(token["logits"], prompt["logits"], rtol=1e-6, atol=1e-6)
+    for name_of in last.outputs:
+        assert np.allclose(token[name_of], prompt[name_of], rtol=1e-6, atol=1e-6), name_of

@@ -23,7 +23,7 @@ def alternatives(annotation: object) -> list[object]:
 
 def types_below(spot: object, step: str | int) -> list[object]:
     """The spots that a key or an index, ``step``, leads to; none if the type declares no such."""
-    if step in (fields := getattr(spot, "model_fields", {})):
+    if step in (fields := _fields(spot)):
         return alternatives(fields[step].annotation)
     args = get_args(spot)
     if get_origin(spot) is dict:
@@ -55,4 +55,10 @@ def declared_keys(spot: object) -> list[str]:
     if get_origin(spot) is dict:
         key = get_args(spot)[0]
         return list(get_args(key)) if get_origin(key) is Literal else []
-    return list(getattr(spot, "model_fields", {}))
+    return list(_fields(spot))
+
+
+def _fields(spot: object) -> dict[Any, Any]:
+    """A model's fields by the keys that a file has for them."""
+    fields = getattr(spot, "model_fields", {})
+    return {field.alias or name: field for name, field in fields.items()}

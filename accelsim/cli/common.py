@@ -64,6 +64,13 @@ overrides_option = click.option(
     metavar="KEY=VALUE",
     help="Override a dotted key of the architecture: array.rows=32.",
 )
+params_option = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="P=N",
+    help="A parameter of the workload's file: seq=1; may be given several times.",
+)
 layers_option = click.option(
     "--layer",
     "layers",
@@ -99,7 +106,7 @@ output_option = click.option(
 )
 
 
-def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
+def pairs(overrides: tuple[str, ...], option: str = "--set") -> dict[str, Any]:
     """``KEY=VALUE`` texts as keys and values, read as YAML.  Raises InputError."""
     from accelsim.base.errors import InputError
     from accelsim.base.overrides import override_values
@@ -108,7 +115,7 @@ def pairs(overrides: tuple[str, ...]) -> dict[str, Any]:
     for entry in overrides:
         key, sign, value = entry.partition("=")
         if not sign or not key:
-            raise InputError("--set wants KEY=VALUE", got=entry or "nothing")
+            raise InputError(f"{option} wants KEY=VALUE", got=entry or "nothing")
         texts[key] = value
     return override_values(texts)
 

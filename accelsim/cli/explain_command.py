@@ -19,6 +19,7 @@ from accelsim.cli.common import (
     output_option,
     overrides_option,
     pairs,
+    params_option,
     ready,
     say_drawn,
     tiles_option,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 @objective_option
 @effort_option
 @layers_option
+@params_option
 @batch_option
 @direction_option
 @click.option(
@@ -80,6 +82,7 @@ def explain(
     objective: str | None,
     effort: Effort | None,
     layers: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     direction: Direction,
     knobs: bool,
@@ -107,7 +110,7 @@ def explain(
     from accelsim.results.simulate import simulate
 
     result = simulate(
-        given_workload(workload)[0],
+        given_workload(workload, params)[0],
         arch,
         dataflow,
         mapping=mapping,

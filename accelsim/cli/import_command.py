@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import ANY_PATH, FILE, output_option, ready, write, writing
+from accelsim.cli.common import ANY_PATH, FILE, output_option, pairs, ready, write, writing
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -155,22 +155,27 @@ def _unsupported_said() -> Iterator[None]:
         raise click.exceptions.Exit(2) from None
 
 
-def given_workload(name: str) -> tuple[Workload, dict[str, Any] | None]:
+def given_workload(
+    name: str, params: tuple[str, ...] = ()
+) -> tuple[Workload, dict[str, Any] | None]:
     """What a command was given for a workload: a name or file of ours, or another tool's file as
     ``import`` reads it without options (.onnx, .prototxt, .csv), with its weights if it has all of
-    them.
+    them.  ``params`` are texts of ``--param``.
     """
     from accelsim.workload.network import load_workload
 
+    values = pairs(params, "--param")
+
     kind = _SUFFIXES.get(Path(name).suffix.lower())
     if kind in (None, "timeloop", "scalesim-config"):
-        return load_workload(name), None
+        return load_workload(name, values), None
     with _unsupported_said():
         imported = _imported(Path(name), str(kind))
     _say(imported.notes)
     graph = imported.workload.network
     whole = graph is not None and graph.all_parameters.keys() <= imported.weights.keys()
-    return imported.workload, imported.weights if whole and imported.weights else None
+    workload = load_workload(imported.workload, values)
+    return workload, imported.weights if whole and imported.weights else None
 
 
 def _imported(

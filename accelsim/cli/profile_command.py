@@ -15,6 +15,7 @@ from accelsim.cli.common import (
     csv_text,
     format_option,
     output_option,
+    params_option,
     write,
 )
 from accelsim.cli.import_command import given_workload
@@ -27,6 +28,7 @@ CLOCK = 2200.0
 
 @click.command()
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@params_option
 @batch_option
 @click.option(
     "--bits",
@@ -56,6 +58,7 @@ CLOCK = 2200.0
 )
 def profile(
     networks: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     bits: int,
     clock: float,
@@ -76,7 +79,8 @@ def profile(
     from accelsim.workload.profile import profile as measure
 
     profiles = [
-        measure(given_workload(name)[0], batch, bits, clock, layers_only) for name in networks
+        measure(given_workload(name, params)[0], batch, bits, clock, layers_only)
+        for name in networks
     ]
     if form is None:
         form = {".csv": "csv", ".json": "json"}.get(

@@ -35,6 +35,7 @@ from accelsim.cli.common import (
     output_option,
     overrides_option,
     pairs,
+    params_option,
     ready,
     ready_directory,
     say_drawn,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     help="Seconds a layer, then the best mapping so far.",
 )
 @layers_option
+@params_option
 @batch_option
 @click.option(
     "--engine",
@@ -156,6 +158,7 @@ def run(
     mapper: str | None,
     limit: float | None,
     layers: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     engine: Engine,
     direction: Direction,
@@ -221,7 +224,7 @@ def run(
 
     from accelsim.results.simulate import simulate
 
-    network, own = given_workload(workload)
+    network, own = given_workload(workload, params)
     network = network.select(layers) if layers else network
     graph = network.network if end_to_end else None
     steps = len(network.layers if graph is None else graph.nodes)

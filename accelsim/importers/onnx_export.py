@@ -217,10 +217,11 @@ class _Writer:
             case activation.Power(exponent=exponent):
                 self.emit("Pow", [*xs, number("exponent", exponent)], out)
             case activation.Affine(scale=scale, shift=shift):
-                scaled = f"{out}/scaled" if shift else out
-                self.emit("Mul", [*xs, number("scale", scale)], scaled)
+                if scale != 1 or not shift:
+                    scaled = f"{out}/scaled" if shift else out
+                    xs = [self.emit("Mul", [*xs, number("scale", scale)], scaled)]
                 if shift:
-                    self.emit("Add", [scaled, number("shift", shift)], out)
+                    self.emit("Add", [*xs, number("shift", shift)], out)
             case activation.Dropout(rate=rate):
                 self.emit("Dropout", [*xs, number("rate", rate)], out)
             case activation.Softmax(axis=axis):

@@ -9,6 +9,7 @@ method of the ``Result``:
 ==================  ==========================================================
 ``--layer L``       ``layers=["L"]``
 ``--set KEY=VALUE`` ``overrides={"KEY": VALUE}``
+``--param P=VALUE`` ``params={"P": VALUE}``
 ``--format``, -o    ``print(result)``, ``to_csv(path)``, ``to_json(path)``
 ``--total``         ``to_csv(path, total=True)``, likewise ``to_json``
 ``--plot DIR``      ``result.plot.save(DIR)``
@@ -63,7 +64,7 @@ Progress = Callable[[str], None]
 # Keywords of ``simulate`` that another machine is not asked with: what ``Asked`` has by itself,
 # and on which engine, with which words and by whom the rows were computed.
 NOT_ASKED_AGAIN = (
-    *("workload", "arch", "dataflow", "layers", "overrides", "engine", "check", "seed"),
+    *("workload", "arch", "dataflow", "layers", "params", "overrides", "engine", "check", "seed"),
     *("timeline", "sample_folds", "data", "weights", "processes", "progress"),
 )
 
@@ -85,6 +86,7 @@ def simulate(
     layers: Sequence[str] = (),
     batch: int | None = None,
     direction: Direction = "forward",
+    params: Mapping[str, int] | None = None,
     overrides: Mapping[str, object] | None = None,
     check: bool = False,
     seed: int = 0,
@@ -103,7 +105,8 @@ def simulate(
         ``workload`` is a name, a file, a layer or a list of layers; ``arch`` a name, a file or an
         object; ``dataflow`` likewise, also several (a list, or names with commas).  ``layers`` are
         the names of those to run, all unless given.  ``batch`` (at least 1) stands in place of the
-        workload's own, ``overrides`` are dotted keys of the architecture.
+        workload's own, ``params`` in place of its parameters' values, ``overrides`` are dotted keys
+        of the architecture.
 
         With ``best_of`` in place of ``dataflow``, several dataflows, each layer's best of them
         comes once more under the name ``best``, so that totals have it beside one dataflow for all;
@@ -176,7 +179,7 @@ def simulate(
         raise InputError("must be at least 1", key="batch", got=str(batch))
     machine = load_architecture(arch, overrides or {})
     changed = {key: plain_value(value) for key, value in (overrides or {}).items()}
-    network = load_workload(workload)
+    network = load_workload(workload, params)
     network = network.select(layers) if layers else network
     options = {name: value for name, value in given.items() if name not in NOT_ASKED_AGAIN}
     asked = Asked(network, machine, dataflow, options, simulate)

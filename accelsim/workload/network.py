@@ -7,7 +7,7 @@ through it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -24,9 +24,11 @@ from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.base.validation import argument, load_named, validate
 from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
-from accelsim.workload.graph.unroll import unroll
+from accelsim.workload.graph.unroll import input_shapes, unroll
 from accelsim.workload.layers import AnyLayer, Count, Layer, Name, batched
 from accelsim.workload.operators.operator import as_file
+
+ParameterValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Workload(Displayed, Frozen):
@@ -38,12 +40,19 @@ class Workload(Displayed, Frozen):
     reads the one before it unless it says ``inputs``; ``outputs`` are what no node reads unless
     given.  The layers are then those of the graph that run on the array, each of ``batch`` inputs
     (``N`` of a layer that is stated itself) unless who runs them says how many.
+
+    ``parameters`` of a file are whole numbers that ``=...`` values of its graph and input use; who
+    loads it may give others (``load_workload``).  In Python they are ``parameter_values``:
+    ``parameters`` is how many words training sets.
     """
 
     name: Annotated[Name, Field(min_length=1)]
     description: str = ""
     layers: Annotated[tuple[AnyLayer, ...], Field(strict=False)] = ()
     batch: Count = 1
+    parameter_values: Annotated[FixedDict[Name, ParameterValue], Field(alias="parameters")] = Field(
+        default_factory=FrozenDict, json_schema_extra={"default": {}}
+    )
     input: Shapes | None = None
     blocks: FixedDict[Name, GraphBlock] = Field(
         default_factory=FrozenDict, json_schema_extra={"default": {}}
@@ -78,8 +87,9 @@ class Workload(Displayed, Frozen):
     def _complete(self) -> Workload:
         given = self.model_fields_set
         if "graph" not in given:
-            for key in ("batch", "input", "blocks", "outputs"):
+            for key in ("batch", "parameter_values", "input", "blocks", "outputs"):
                 if key in given:
+                    key = "parameters" if key == "parameter_values" else key
                     raise ValueError(f"{key}: goes with graph, which is not given")
             if not self.layers:
                 raise ValueError(
@@ -93,12 +103,15 @@ class Workload(Displayed, Frozen):
         if self.input is None:
             raise ValueError("graph: needs an input, as input: [3, 224, 224]")
         shapes = self.input if isinstance(self.input, dict) else {"input": self.input}
+        values = self.parameter_values
         for key, shape in shapes.items():
-            if any(isinstance(n, str) for n in shape):
+            if not values and any(isinstance(n, str) for n in shape):
                 raise ValueError(
-                    f"input: an expression has no meaning outside a block, got {key} {list(shape)}"
+                    "input: an expression needs parameters of the file or a block, got"
+                    f" {key} {list(shape)}"
                 )
-        network = unroll(self.name, shapes, self.blocks, self.graph, self.outputs)
+        shapes = input_shapes(shapes, values)
+        network = unroll(self.name, shapes, self.blocks, self.graph, self.outputs, values)
         if not network.layers:
             raise ValueError("graph: must have a node that runs on the array (conv2d, linear, ...)")
         layers = tuple(batched(layer, self.batch) for _, layer in network.layers)
@@ -123,6 +136,7 @@ class Workload(Displayed, Frozen):
         if not self.graph:
             return data | {"layers": [layer.stated() for layer in self.layers]}
         data |= {"batch": self.batch} if self.batch > 1 else {}
+        data |= {"parameters": dict(self.parameter_values)} if self.parameter_values else {}
         data["input"] = (
             {k: list(v) for k, v in self.input.items()}
             if isinstance(self.input, dict)
@@ -181,10 +195,13 @@ class Workload(Displayed, Frozen):
 WorkloadLike: TypeAlias = str | os.PathLike[str] | Workload | Layer | Sequence[Layer]
 
 
-def load_workload(source: WorkloadLike) -> Workload:
-    """A workload from a shipped name, a YAML file, one layer or a list of layers.  Raises
-    InputError if it is none of them.
+def load_workload(source: WorkloadLike, params: Mapping[str, int] | None = None) -> Workload:
+    """A workload from a shipped name, a YAML file, one layer or a list of layers, with ``params``
+    in place of the values that its file gives its parameters.  Raises InputError if it is none of
+    them, or for a parameter that it has not.
     """
+    if params:
+        return _with_parameters(load_workload(source), params)
     if isinstance(source, Workload):
         return source
     if isinstance(source, (str, os.PathLike)):
@@ -198,3 +215,19 @@ def load_workload(source: WorkloadLike) -> Workload:
         )
     name = (layers[0].name or "layer") if len(layers) == 1 else "layers"
     return validate({"name": name, "layers": list(layers)}, Workload, "workloads")
+
+
+def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
+    """The workload once more, its parameters by these values.  Raises InputError."""
+    known = workload.parameter_values
+    for name, value in params.items():
+        key = f"param {name}"
+        if name not in known:
+            rule = f"{workload.name} has no such parameter"
+            raise InputError(rule, key="param", got=str(name), choices=list(known))
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError("must be a whole number", key=key, got=str(value))
+        if not 0 <= value < 2**31:
+            raise InputError("must be 0 to 2^31 - 1", key=key, got=str(value))
+    data = workload.model_dump() | {"parameters": {**known, **params}}
+    return validate(data, Workload, "workloads")

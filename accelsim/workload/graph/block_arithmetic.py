@@ -1,4 +1,5 @@
-"""Arithmetic in a block: ``=4*m`` is four times the block's parameter ``m``.
+"""Arithmetic in a network's file: ``=4*m`` is four times the parameter ``m``, the block's or the
+file's.
 
 The language is ``base/expression``'s, of which a block has whole numbers, parameters, ``+ - * //``
 and brackets.  ``unroll`` works the values out when it puts a block in place.
@@ -31,8 +32,9 @@ def is_expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith("=")
 
 
-def evaluate(text: str, parameters: Mapping[str, Any]) -> object:
-    """The value of ``=EXPRESSION``, a whole number; ``=name`` alone may be any value.
+def evaluate(text: str, parameters: Mapping[str, Any], of: str = "") -> object:
+    """The value of ``=EXPRESSION``, a whole number; ``=name`` alone may be any value.  Whose
+    parameters they are is ``of``, the block's unless given.
 
     Raises ValueError with the rule for what is not an expression, an unknown parameter, arithmetic
     on what is not a whole number, division by zero or a result beyond 2^53.
@@ -41,8 +43,8 @@ def evaluate(text: str, parameters: Mapping[str, Any]) -> object:
         raise ValueError(f"an expression must have at most {MAX_LENGTH} characters")
     expression = _read(text[1:])
     if isinstance(expression, ast.Name):
-        return _lookup(expression.id, parameters)
-    return _whole_number(expression, parameters)
+        return _lookup(expression.id, parameters, of)
+    return _whole_number(expression, parameters, of)
 
 
 @lru_cache(maxsize=1000)
@@ -56,15 +58,15 @@ def _read(text: str) -> ast.expr:
         ) from None
 
 
-def _whole_number(node: ast.expr, parameters: Mapping[str, Any]) -> int:
+def _whole_number(node: ast.expr, parameters: Mapping[str, Any], of: str) -> int:
     match node:
         case ast.BinOp(left=left, op=sign, right=right):
-            a, b = _whole_number(left, parameters), _whole_number(right, parameters)
+            a, b = (_whole_number(side, parameters, of) for side in (left, right))
             if isinstance(sign, ast.FloorDiv) and b == 0:
                 raise ValueError("an expression must not divide by zero")
             return _bounded(_SIGNS[type(sign)](a, b))
         case ast.Name(id=name):
-            value, what = _lookup(name, parameters), f"parameter {name}"
+            value, what = _lookup(name, parameters, of), f"parameter {name}"
         case ast.Constant(value=value):
             what = "a number of an expression"
     if isinstance(value, bool) or not isinstance(value, int):
@@ -72,10 +74,10 @@ def _whole_number(node: ast.expr, parameters: Mapping[str, Any]) -> int:
     return value if isinstance(node, ast.Name) else _bounded(value)
 
 
-def _lookup(name: str, parameters: Mapping[str, Any]) -> Any:
+def _lookup(name: str, parameters: Mapping[str, Any], of: str) -> Any:
     if name not in parameters:
         raise ValueError(
-            f"no such parameter of the block, got {name}{or_nearest(name, parameters)}"
+            f"no such parameter of the {of or 'block'}, got {name}{or_nearest(name, parameters)}"
         )
     return parameters[name]
 

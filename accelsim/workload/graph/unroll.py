@@ -18,6 +18,7 @@ from accelsim.base.errors import or_nearest
 from accelsim.workload.graph.block_arithmetic import evaluate, is_expression
 from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Use
 from accelsim.workload.graph.graph import MAX_GRAPH_NODES, Graph, Node, build
+from accelsim.workload.operators.combine import Concat
 from accelsim.workload.operators.operator import Operator, Shape, kind
 
 MAX_NESTED = 16
@@ -78,9 +79,30 @@ def unroll(
     blocks: Mapping[str, GraphBlock],
     entries: Sequence[AnyEntry],
     outputs: Sequence[str] = (),
+    parameters: Mapping[str, int] | None = None,
 ) -> Graph:
-    """The graph of a file.  Raises ValueError whose text begins with the dotted key it is about."""
-    return _Unrolling(blocks).graph(name, inputs, entries, outputs)
+    """The graph of a file; its ``parameters`` have a value everywhere, in blocks too, where a
+    parameter of the block is not called so.  An input of no words (``input_shapes``) is not there,
+    and a concatenation goes without it.
+
+    Raises ValueError whose text begins with the dotted key it is about.
+    """
+    return _Unrolling(blocks, parameters or {}).graph(name, inputs, entries, outputs)
+
+
+def input_shapes(
+    inputs: Mapping[str, Sequence[Any]], parameters: Mapping[str, int]
+) -> dict[str, Shape]:
+    """Shapes of a file's inputs, expressions by their values; a size may come out as 0.  Raises
+    ValueError.
+    """
+    shapes = {}
+    for name, shape in inputs.items():
+        values = _value(shape, parameters, "input") if parameters else shape
+        if any(n < 0 for n in values):
+            raise ValueError(f"input: sizes must be at least 0, got {name} {list(values)}")
+        shapes[name] = tuple(values)
+    return shapes
 
 
 class _Unrolling:
@@ -91,8 +113,10 @@ class _Unrolling:
     the dotted key that messages begin with.
     """
 
-    def __init__(self, blocks: Mapping[str, GraphBlock]) -> None:
+    def __init__(self, blocks: Mapping[str, GraphBlock], parameters: Mapping[str, int]) -> None:
         self.blocks = blocks
+        self.parameters = parameters
+        self.absent: set[str] = set()  # inputs of no words
         self.pending: list[_Pending] = []
         self.unnamed: dict[str, int] = {}
         self.taken: set[str] = set()
@@ -105,14 +129,16 @@ class _Unrolling:
         outputs: Sequence[str],
     ) -> Graph:
         top = _Scope({name: name for name in inputs}, next(iter(inputs)))
-        self.entries(entries, _Around(top), "graph")
+        self.absent = {key for key, shape in inputs.items() if 0 in shape}
+        self.entries(entries, _Around(top, values=self.parameters), "graph")
         if not self.pending:
             raise ValueError("graph: must not be empty")
         nodes = [
             Node(p.name, p.op, self.resolved(p), p.place, self.shared(p)) for p in self.pending
         ]
-        ends = [self.lookup(output, top, "outputs") for output in outputs]
-        return build(name, inputs, nodes, ends)
+        inside = self.taken - top.names.keys()  # an output may lie in a block, by its whole name
+        ends = [x if x in inside else self.lookup(x, top, "outputs") for x in outputs]
+        return build(name, {k: s for k, s in inputs.items() if 0 not in s}, nodes, ends)
 
     def entries(self, entries: Sequence[AnyEntry], around: _Around, place: str) -> None:
         for at, entry in enumerate(entries):
@@ -158,7 +184,7 @@ class _Unrolling:
                 f" {' uses '.join([*inside, use.block])}"
             )
         block = self.blocks[use.block]
-        given = self.arguments(use, block, place, around.values)
+        given = {**self.parameters, **self.arguments(use, block, place, around.values)}
         if use.repeat is not None and not use.name:
             raise ValueError(f"{place}: a block that is repeated needs a name")
         inner, source = (*inside, use.block), f"blocks.{use.block}.nodes"
@@ -220,8 +246,17 @@ class _Unrolling:
 
     def resolved(self, p: _Pending) -> tuple[str, ...]:
         if not p.inputs:
-            return () if p.op.arity[1] == 0 else (self.meant(p.previous),)
-        return tuple(self.lookup(ref, p.scope, f"{p.place}.inputs") for ref in p.inputs)
+            if p.op.arity[1] == 0:
+                return ()
+            if (name := self.meant(p.previous)) in self.absent:
+                raise ValueError(f"{p.place}: reads {name}, which has no words")
+            return (name,)
+        names = tuple(self.lookup(ref, p.scope, f"{p.place}.inputs") for ref in p.inputs)
+        present = tuple(name for name in names if name not in self.absent)
+        if present != names and not (present and isinstance(p.op, Concat)):
+            missing = next(name for name in names if name in self.absent)
+            raise ValueError(f"{p.place}.inputs: {missing} has no words; only concat goes without")
+        return present
 
     def shared(self, p: _Pending) -> dict[str, str]:
         """What a node shares of weights, with the whole names of the nodes that have them."""
@@ -248,7 +283,7 @@ class _Unrolling:
 def _value(value: Any, values: Mapping[str, Any], place: str) -> Any:
     try:
         if is_expression(value):
-            return evaluate(value, values)
+            return evaluate(value, values, "" if place.startswith("blocks.") else "file")
         return (
             [_value(v, values, place) for v in value] if isinstance(value, (list, tuple)) else value
         )
