@@ -526,6 +526,7 @@ def test_a_parameter_of_a_file_in_one_line(file: Path, old: str, new: str, messa
 @pytest.mark.parametrize(
     ("params", "message"),
     [
+        ([1], "params: must be values by name, got list"),
         ({"pst": 1}, "param: sized has no such parameter, got pst; nearest: past"),
         ({"seq": 1.5}, "param seq: must be a whole number, got 1.5"),
         ({"seq": True}, "param seq: must be a whole number, got True"),

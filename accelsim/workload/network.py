@@ -220,6 +220,8 @@ def load_workload(source: WorkloadLike, params: Mapping[str, int] | None = None)
 def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
     """The workload once more, its parameters by these values.  Raises InputError."""
     known = workload.parameter_values
+    if not isinstance(params, Mapping):
+        raise InputError("must be values by name", key="params", got=type(params).__name__)
     for name, value in params.items():
         key = f"param {name}"
         if name not in known:
