@@ -31,13 +31,13 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
+from accelsim.engines.analytic.settings import StepSettings
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
 from accelsim.mapping.skeleton import OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 22
-MOST_POSITIONS = 1 << 26  # of one chain, in all folds
 
 
 @dataclass(frozen=True)
@@ -179,58 +179,22 @@ def chain_way(nest: Nest) -> int:
 def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
     """T, r and c of every fold, in order, each ``[folds]``; T is 0 where a setting has none.
 
-    Worked out chain by chain over the chain's own outside loops, then laid on all settings: a
-    factor of a fold depends on one chain's position only.  Raises MappingError where there are more
-    than 2^22.
+    A factor of a fold depends on one chain's position only.  Raises MappingError where there are
+    more than 2^22.
     """
-    many = prod(x.trips for x in nest.loops if not x.spatial and x.level < nest.levels - 1)
+    loops = nest.loops
+    outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
+    many = prod(loops[i].trips for i in outside)
     if many > MOST_FOLDS:
         raise MappingError(
             f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed "
             "against a memory one by one (dram=unlimited is a memory that is never waited for)"
         )
-    loops = nest.loops
-    outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
-    shape = [loops[i].trips for i in outside]
-    place = dict(
-        zip(outside, np.indices(shape, np.int64).reshape(len(shape), prod(shape)), strict=True)
-    )
-    total = [np.ones(prod(shape), np.int64) for _ in range(3)]
-    for chain in nest.chains:
-        own = [i for i in outside if i in chain.loops]
-        grid = np.indices([loops[i].trips for i in own], np.int64).reshape(
-            len(own), prod(loops[i].trips for i in own)
-        )
-        fixed = {i: g[:, None] for i, g in zip(own, grid, strict=True)}
-        inside = [i for i in chain.loops if not loops[i].spatial and i not in own]
-        flat = np.zeros(prod(shape), np.int64)
-        for i in own:
-            flat = flat * loops[i].trips + place[i]
-        for k, free in enumerate(
-            (
-                inside,
-                *([i for i in chain.loops if loops[i].axis == axis] for axis in ("row", "col")),
-            )
-        ):
-            total[k] *= np.atleast_1d(_per_fold(nest, chain, free, fixed, grid.shape[1]))[flat]
-    return total[0], total[1], total[2]
-
-
-def _per_fold(nest: Nest, chain: Chain, free: list[int], fixed: dict[int, Ints], n: int) -> Ints:
-    """Positions of the loops ``free`` that exist, ``[n]`` over the chain's positions ``fixed``; the
-    chain's other loops stand at their first.
-    """
-    trips = [nest.loops[i].trips for i in free]
-    if n * prod(trips) > MOST_POSITIONS:
-        raise MappingError(
-            f"the loops over {'/'.join(chain.parts)} stand at {n * prod(trips)} places, more than "
-            f"the {MOST_POSITIONS} that are listed to time an array against a memory"
-        )
-    grid = np.indices(trips, np.int64).reshape(len(trips), prod(trips))
-    index: dict[int, Ints | int] = dict.fromkeys(chain.loops, 0)
-    index |= fixed | {i: g[None, :] for i, g in zip(free, grid, strict=True)}
-    exists = np.broadcast_to(nest.pieces(chain, index).exists, (n, prod(trips)))
-    return np.asarray(exists.sum(axis=1))
+    inside = [i for i, x in enumerate(loops) if not x.spatial and i not in outside]
+    over = [[i for i, x in enumerate(loops) if x.axis == axis] for axis in ("row", "col")]
+    settings = StepSettings(nest, outside)
+    t, r, c = (settings.steps(free).ravel() for free in (inside, *over))
+    return t, r, c
 
 
 def _count(nest: Nest, chain: Chain, spatial: bool) -> int:

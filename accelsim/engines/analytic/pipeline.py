@@ -215,6 +215,10 @@ class _PassPlanner:
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
         self.pe = nest.levels - 1
+        self._instances = [
+            prod([x.trips for x in nest.loops if x.spatial and x.level < level])
+            for level in range(nest.levels + 1)
+        ]
         self.acc = nest.problem.accumulated
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
@@ -228,6 +232,7 @@ class _PassPlanner:
         self.n = int(exists.sum())
         self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
         self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
+        self._numbers: dict[PortAsk | ChannelAsk, int] = {}
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
         self._meet_resources()
         self.ways = {b: self._way(b) for b in nest.boundaries}
@@ -275,14 +280,19 @@ class _PassPlanner:
 
     def _port(self, level: int, access: Access) -> int:
         """The number of a port, or NONE if it has no width."""
-        return self._number(port(self.arch, level, access), (level, access))
+        key = level, access
+        if key not in self._numbers:
+            self._numbers[key] = self._number(port(self.arch, level, access), key)
+        return self._numbers[key]
 
     def _channel(self, b: Boundary, way: Way) -> int:
         """The number of the channel a boundary's tensor takes, or NONE if it has no width."""
         if b.network is None:
             return NONE
-        r = channel(self.arch, b.network, b.tensor, way)
-        return self._number(r, (b.network, b.tensor, way))
+        key = b.network, b.tensor, way
+        if key not in self._numbers:
+            self._numbers[key] = self._number(channel(self.arch, *key), key)
+        return self._numbers[key]
 
     def _number(self, r: Resource | None, ask: PortAsk | ChannelAsk) -> int:
         if r is None:
@@ -321,7 +331,7 @@ class _PassPlanner:
 
     def instances(self, level: int) -> int:
         """How many instances of a level there are."""
-        return prod(x.trips for x in self.nest.loops if x.spatial and x.level < level)
+        return self._instances[level]
 
     def bits(self, b: Boundary, words: Any, level: int) -> Any:
         """Bits one instance of a level carries of so many words in all."""
@@ -632,6 +642,8 @@ class _PassPlanner:
                 bits[part][r] = bits[part].get(r, 0) + amount
 
         for b in self.inside:
+            if b not in self.timed:
+                continue
             moved = settings.moves(b)
             if b.tensor == self.acc:
                 arrived = moved.rest + moved.last

@@ -262,9 +262,12 @@ def different_rows(table: Ints) -> tuple[Ints, Ints]:
         return np.unique(ids, return_index=True)[1], ids
     code = np.zeros(len(table), np.int64)
     most = 0
-    for column in table.T:  # a row as one number, made small again before it overflows
-        least = int(column.min(initial=0))
-        radix = int(column.max(initial=0)) - least + 1
+    low, high = (x.tolist() for x in (table.min(axis=0, initial=0), table.max(axis=0, initial=0)))
+    for column, least, largest in zip(table.T, low, high, strict=True):
+        if least == largest:  # tells none from another
+            continue
+        # a row as one number, made small again before it overflows
+        radix = largest - least + 1
         if most >= (1 << 62) // radix - 1:
             code = np.unique(code, return_inverse=True)[1].reshape(-1)
             most = len(table)

@@ -18,10 +18,11 @@ order:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,7 @@ from accelsim.workload.problem import RANKS, Slide
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 KEPT = 1 << 10  # positions up to which values are kept for the next who asks
+MOVES = 1 << 16  # settings up to which the words of a boundary are kept
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,16 @@ class Moves:
     taken: Ints
 
 
+class RankFactor(NamedTuple):
+    """What a factor is of: the chains, each whole or one part of it; the rank's dimensions; and
+    whether the tensor depends on them.
+    """
+
+    chains: tuple[tuple[Chain, str | None], ...]
+    dims: tuple[str, ...]
+    depends: bool
+
+
 class StepSettings:
     """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
     the temporal loops.  ``shape`` is [settings]: their trips.
@@ -78,11 +90,20 @@ class StepSettings:
             c for c in nest.chains if c.loops or prod(nest.problem.size[p] for p in c.parts) > 1
         ]
         self.shape = tuple(nest.loops[i].trips for i in outer)
+        self._moved: dict[Boundary, Moves] = {}
+        self._ranks_of: dict[Boundary, list[RankFactor]] = {}
+        self._factors: dict[Boundary, dict[Any, Any]] = {}
+        self._own: dict[Any, tuple[list[int], tuple[int, ...]]] = {}
 
     @cached_property
     def exists(self) -> Bools:
         """Which settings have work for some instance, ``[settings]``."""
-        return np.asarray(np.broadcast_to(self.steps([]), self.shape) > 0)
+        return self.steps([]) > 0
+
+    @cached_property
+    def _full(self) -> bool:
+        """Whether every setting has work."""
+        return bool(self.exists.all())
 
     def steps(self, inside: list[int]) -> Ints:
         """How many settings of the loops ``inside`` each setting has, ``[settings]``."""
@@ -100,38 +121,56 @@ class StepSettings:
         change into the setting keeps.  Sums: what each inner loop's advance lets go, and what goes
         at the change out of the setting.
         """
-        if self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding):
-            return self._of_pairs(b)
+        moved = self._moved.get(b)
+        if moved is None:
+            pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
+            moved = self._of_pairs(b) if pairs else self._of(b)
+            if prod(self.shape) <= MOVES:
+                self._moved[b] = moved
+        return moved
+
+    def _of(self, b: Boundary) -> Moves:
+        """Words that no padding makes an estimate of."""
         side = self.sides.get(b)
         if side is None:
             side = self.sides[b] = BoundarySums(self.nest, b)
-        inner = [k for k in side.temporal if k not in self.outer]
         zero = np.zeros(self.shape, np.int64)
         if b.tensor == self.nest.problem.accumulated:
             if side.mac:
-                return Moves(zero, self._inside(side, "U"), zero, zero)
-            rest = zero
-            for k in inner:
-                rest = (
-                    rest
-                    + self._inside(side, "X", k)
-                    - (0 if side.replaces(k) else self._inside(side, "Y", k))
-                )
-            begun = self._inside(side, "S", start=True) - self._entering(side, "O")
-            return Moves(zero, rest, self._leaving(side), begun)
+                return Moves(zero, self._whole(self._product(side, "U")), zero, zero)
+            rest: Any = 0
+            for k in self._inner(side):
+                rest = rest + self._product(side, "X", k)
+                if not side.replaces(k):
+                    rest = rest - self._product(side, "Y", k)
+            begun = self._whole(self._product(side, "S", start=True)) - self._entering(side, "O")
+            return Moves(zero, self._whole(rest), self._leaving(side), begun)
         came, kept = ("U", "L" if b.kind == "neighbour" else "K") if side.shares else ("S", "O")
-        every = self._inside(side, came)
         if side.mac:
-            return Moves(zero, every, zero, self._inside(side, "S"))
-        first = self._inside(side, came, start=True)
-        taken = self._inside(side, "S")
-        rest = every - first
-        for k in inner:
+            every = self._whole(self._product(side, came))
+            taken = self._whole(self._product(side, "S")) if side.shares else every
+            return Moves(zero, every, zero, taken)
+        start = self._product(side, came, start=True)
+        first = self._whole(start) - self._entering(side, kept)
+        rest = self._whole(self._less(side, came, kept) - start)
+        if not side.shares:  # children take what their parents read
+            return Moves(first, rest, zero, first + rest)
+        taken = self._whole(self._less(side, "S", "O")) - self._entering(side, "O")
+        return Moves(first, rest, zero, taken)
+
+    def _inner(self, side: BoundarySums) -> list[int]:
+        """The loops that make steps inside a setting."""
+        return [k for k in side.temporal if k not in self.outer]
+
+    def _less(self, side: BoundarySums, every: str, kept: str) -> Any:
+        """All words of the steps inside a setting, less what each inner loop's advance keeps;
+        broadcasts to [settings].
+        """
+        total = self._product(side, every)
+        for k in self._inner(side):
             if not side.replaces(k):
-                rest, taken = rest - self._inside(side, kept, k), taken - self._inside(side, "O", k)
-        return Moves(
-            first - self._entering(side, kept), rest, zero, taken - self._entering(side, "O")
-        )
+                total = total - self._product(side, kept, k)
+        return total
 
     def _of_pairs(self, b: Boundary) -> Moves:
         """(k, x) pairs where some are padding.  MACs take every pair of their step, so those are
@@ -162,10 +201,9 @@ class StepSettings:
     def _pair_count(self, side: BoundarySums, start: bool) -> Ints:
         """Pairs each setting works on, padding included: in all its steps, or in the first."""
         pairs = np.ones(self.shape, np.int64)
-        for chain in self.nest.chains:
-            if chain.depends(side.b.tensor):
-                values, own = self._one(side, chain, "S", None, None, start=start)
-                pairs = pairs * self._spread(values, own)
+        for n, rank in enumerate(self._ranks(side)):
+            if rank.depends:
+                pairs = pairs * self._factor(side, n, rank, "S", start=start)
         return pairs
 
     def _real_pairs(self, side: BoundarySums) -> Ints:
@@ -184,10 +222,9 @@ class StepSettings:
                 axes = [self.nest.loops[i].trips if i in own else 1 for i in self.outer]
                 pairs = pairs * taps.reshape(*axes, *taps.shape[-2:])
         total = np.asarray(pairs.sum(axis=(-2, -1)))
-        for chain in self.nest.chains:
-            if not chain.depends(side.b.tensor):
-                values, own = self._one(side, chain, which, None, None)
-                total = total * self._spread(values, own)
+        for n, rank in enumerate(self._ranks(side)):
+            if not rank.depends:
+                total = total * self._factor(side, n, rank, which)
         return total
 
     def pieces(self, chain: Chain) -> tuple[Piece, tuple[int, ...], list[int]]:
@@ -274,8 +311,8 @@ class StepSettings:
         kept = np.zeros(self.shape, np.int64)
         for k in self.outer:
             if not side.replaces(k):
-                kept[self._where(k)] = self._change(side, which, k)
-        return kept
+                kept[self._where(k)] = self._product(side, which, k)
+        return self._whole(kept)
 
     def _leaving(self, side: BoundarySums) -> Ints:
         """Sums that arrive when a setting ends: at the change into the next that exists, or at the
@@ -283,14 +320,12 @@ class StepSettings:
         """
         into = np.zeros(self.shape, np.int64)
         for k in self.outer:
-            lost = self._change(side, "X", k)
-            into[self._where(k)] = lost if side.replaces(k) else lost - self._change(side, "Y", k)
+            lost = self._product(side, "X", k)
+            into[self._where(k)] = lost if side.replaces(k) else lost - self._product(side, "Y", k)
         order = np.flatnonzero(self.exists.ravel())
         leaving = np.zeros(into.size, np.int64)
         leaving[order[:-1]] = into.ravel()[order[1:]]
-        leaving[order[-1]] = prod(
-            int(values.sum()) for values, _ in self._factors(side, "X", None, final=True)
-        )
+        leaving[order[-1]] = self._product(side, "X", final=True)
         return leaving.reshape(self.shape)
 
     def _where(self, k: int) -> tuple[slice, ...]:
@@ -304,145 +339,136 @@ class StepSettings:
             ]
         )
 
-    def _change(self, side: BoundarySums, which: str, k: int) -> Ints:
-        """The sum ``which`` at every change of loop k, shaped as the settings of ``_where(k)``."""
-        there = self.exists[self._where(k)]
-        return np.where(
-            there, np.broadcast_to(self._product(self._factors(side, which, k)), there.shape), 0
-        )
+    def _whole(self, words: Any) -> Ints:
+        """Words in every setting, ``[settings]``: none where there is no work."""
+        if self._full:
+            return np.broadcast_to(np.asarray(words, np.int64), self.shape)
+        return np.where(self.exists, words, np.int64(0))
 
     # -- products of factors -----------------------------------------------------------------------
 
-    def _inside(
-        self, side: BoundarySums, which: str, k: int | None = None, *, start: bool = False
-    ) -> Ints:
-        """Sums over the steps inside each setting, ``[settings]``: all, those into which the inner
-        loop k advances, or the first alone.
-        """
-        return np.where(
-            self.exists,
-            np.broadcast_to(self._product(self._factors(side, which, k, start=start)), self.shape),
-            0,
-        )
-
-    def _product(self, factors: list[tuple[Ints, list[int]]]) -> Ints:
-        """The factors multiplied, each on the axes of its own loops; broadcasts to [settings]."""
-        total: Any = np.ones((1,) * len(self.outer), np.int64)
-        for values, own in factors:
-            total = total * self._spread(values, own)
-        return np.asarray(total)
-
-    def _factors(
+    def _product(
         self,
         side: BoundarySums,
         which: str,
-        k: int | None,
+        k: int | None = None,
         *,
         start: bool = False,
         final: bool = False,
-    ) -> list[tuple[Ints, list[int]]]:
-        """(values over a chain's own listed loops, those loops), one a rank and irrelevant chain:
-        ``BoundarySums``' factors, kept apart.
+    ) -> Any:
+        """The sum ``which``, one factor a rank and irrelevant chain: ``BoundarySums``' factors,
+        kept apart over the listed loops; broadcasts to [settings].
+
+        Over the steps inside each setting: all, or the first alone (``start``), or those into which
+        the inner loop k advances.  Of a listed loop k: at every change of it, shaped as the
+        settings of ``_where(k)``.  Or at the very end (``final``).
         """
+        many, total = 1, None
+        for n, rank in enumerate(self._ranks(side)):
+            factor = self._factor(side, n, rank, which, k, start=start, final=final)
+            if isinstance(factor, int):
+                many *= factor
+            else:
+                total = factor if total is None else total * factor
+        return many if total is None else total * many
+
+    def _ranks(self, side: BoundarySums) -> list[RankFactor]:
+        """What there is a factor of: each chain the tensor does not depend on, and each rank.
+        Where words are pairs, each chain.
+        """
+        known = self._ranks_of.get(side.b)
+        if known is not None:
+            return known
         nest, tensor = self.nest, side.b.tensor
-        factors = [
-            self._one(side, c, which, k, None, start, final)
-            for c in self.chains
-            if not c.depends(tensor)
-        ]
+        related = [c for c in self.chains if c.depends(tensor)]
+        ranks = [RankFactor(((c, None),), (), False) for c in self.chains if c not in related]
         if side.pairs:  # each its own word
-            related = [c for c in self.chains if c.depends(tensor)]
-            return factors + [self._one(side, c, which, k, None, start, final) for c in related]
+            ranks += [RankFactor(((c, None),), (), True) for c in related]
         done: set[str] = set()
-        for rank in RANKS[tensor]:
-            chain = nest.chain_of[rank[0]]
-            if len(rank) == 2:
-                factors.append(self._slide(side, rank, which, k, start, final))
-            elif (
-                chain.fused and tensor == "ifmap"
-            ):  # above a fused loop its parts are plain dimensions
-                factors.append(self._one(side, chain, which, k, rank[0], start, final))
-            elif chain.name not in done and chain in self.chains:
-                done.add(chain.name)
-                factors.append(self._one(side, chain, which, k, None, start, final))
-        return factors
+        for dims in () if side.pairs else RANKS[tensor]:
+            chains = [nest.chain_of[d] for d in dims]
+            if len(dims) == 2 or (chains[0].fused and tensor == "ifmap"):
+                # above a fused loop its parts are plain dimensions
+                each = [(c, d if c.fused else None) for c, d in zip(chains, dims, strict=True)]
+                ranks.append(RankFactor(tuple(each), dims, True))
+            elif chains[0] in related and chains[0].name not in done:
+                done.add(chains[0].name)
+                ranks.append(RankFactor(((chains[0], None),), dims, True))
+        self._ranks_of[side.b] = ranks
+        return ranks
+
+    def _factor(
+        self,
+        side: BoundarySums,
+        n: int,
+        rank: RankFactor,
+        which: str,
+        k: int | None = None,
+        *,
+        start: bool = False,
+        final: bool = False,
+    ) -> Any:
+        """The n-th factor on the axes of all listed loops, of length 1 along those that are not
+        its chains'; a number where none is.  Most loops k leave most chains as they are, so each
+        is worked out once.
+        """
+        at = tuple([self._at(side, c, part, k, start, final) for c, part in rank.chains])
+        known = self._factors.setdefault(side.b, {})
+        factor = known.get((n, which, at))
+        if factor is None:
+            factor = known[n, which, at] = self._worked_out(side, rank, which, at, k)
+        return factor
 
     def _at(
         self,
         side: BoundarySums,
         chain: Chain,
-        k: int | None,
         part: str | None,
+        k: int | None,
         start: bool,
         final: bool,
-    ) -> tuple[int, bool, list[int]]:
+    ) -> tuple[int, bool, tuple[int, ...]]:
         """Of a chain's temporal loops: how many stand still, whether k is the next, and which of
         them are listed.
         """
-        own = [i for i in side.own[chain.name] if part in (None, self.nest.loops[i].dim)]
-        listed = [i for i in own if i in self.outer]
         if final:
-            return 0, False, []
+            return 0, False, ()
+        key = chain.name, part, side.b.child
+        if key not in self._own:
+            own = [i for i in side.own[chain.name] if part in (None, self.nest.loops[i].dim)]
+            self._own[key] = own, tuple([i for i in own if i in self.outer])
+        own, listed = self._own[key]
         if k is None:
             return len(listed if start else own), False, listed
-        return sum(i < k for i in own), k in own, [i for i in listed if i <= k]
+        return sum([i < k for i in own]), k in own, tuple([i for i in listed if i <= k])
 
-    def _one(
+    def _worked_out(
         self,
         side: BoundarySums,
-        chain: Chain,
+        rank: RankFactor,
         which: str,
+        at: tuple[tuple[int, bool, tuple[int, ...]], ...],
         k: int | None,
-        part: str | None,
-        start: bool = False,
-        final: bool = False,
-    ) -> tuple[Ints, list[int]]:
+    ) -> Any:
         """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
-        on it, of who is active.
+        on it, of who is active.  Or of two, where a filter slides: over the listed loops of E (or
+        F), then of R (or S).
         """
-        place, listed = self._place(side, chain, k, part, start, final, which)
-        column = plain_column(which) if chain.depends(side.b.tensor) else WORKS
-        return _kept(_chain_values, place)[..., column], listed
-
-    def _slide(
-        self,
-        side: BoundarySums,
-        rank: tuple[str, ...],
-        which: str,
-        k: int | None,
-        start: bool,
-        final: bool,
-    ) -> tuple[Ints, list[int]]:
-        """A factor of two chains, where a filter slides: over the listed loops of E (or F), then of
-        R (or S).
-        """
-        chains = [self.nest.chain_of[d] for d in rank]
-        parts = [d if c.fused else None for d, c in zip(rank, chains, strict=True)]
-        (e, of_e), (r, of_r) = (
-            self._place(side, c, k, p, start, final, which)
-            for c, p in zip(chains, parts, strict=True)
-        )
-        values = _kept(_slide_values, e, r, side.projection(rank, which))
-        return values[..., LETTERS.index(which)], [*of_e, *of_r]
-
-    def _place(
-        self,
-        side: BoundarySums,
-        chain: Chain,
-        k: int | None,
-        part: str | None,
-        start: bool,
-        final: bool,
-        which: str,
-    ) -> tuple[_ListedChain, list[int]]:
-        """A chain above the boundary at every position of its listed loops; and those loops."""
-        outside, own, listed = self._at(side, chain, k, part, start, final)
-        merged = chain.depends(side.b.tensor) or which in ("S", "O")
-        table = side.sums(chain, (outside, own), part, merged=merged)
-        return self._listed(chain, table, listed, k), listed
+        places = []
+        merged = rank.depends or which in ("S", "O")
+        for (chain, part), (outside, own, listed) in zip(rank.chains, at, strict=True):
+            table = side.sums(chain, (outside, own), part, merged=merged)
+            places.append(self._listed(chain, table, listed, k))
+        if len(places) == 2:
+            values = _kept(_slide_values, *places, side.projection(rank.dims, which))
+            column = LETTERS.index(which)
+        else:
+            values = _kept(_chain_values, *places)
+            column = plain_column(which) if rank.depends else WORKS
+        return self._spread(values[..., column], [i for *_, listed in at for i in listed])
 
     def _listed(
-        self, chain: Chain, table: ChainSums, listed: list[int], k: int | None
+        self, chain: Chain, table: ChainSums, listed: Sequence[int], k: int | None
     ) -> _ListedChain:
         """Sums over a chain, kept apart over the listed loops; k stands at its second and on."""
         loops = [chain.loops[at] for at in table.reads]
@@ -452,13 +478,16 @@ class StepSettings:
             tuple([(loops.index(i), int(i == k), self.nest.loops[i].trips) for i in listed]),
         )
 
-    def _spread(self, values: Ints, own: list[int]) -> Ints:
+    def _spread(self, values: Ints, own: list[int]) -> Any:
         """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
-        length 1 along those that are not its own.
+        length 1 along those that are not its own.  A number where there are none.
         """
-        values = np.transpose(values, sorted(range(len(own)), key=lambda a: own[a]))
+        if not own:
+            return int(values)
+        if len(own) > 1:
+            values = np.transpose(values, sorted(range(len(own)), key=lambda a: own[a]))
         length = dict(zip(sorted(own), values.shape, strict=True))
-        return np.asarray(values.reshape([length.get(i, 1) for i in self.outer]))
+        return values.reshape([length.get(i, 1) for i in self.outer])
 
     def _pieces(self, chain: Chain, own: list[int], free: list[int]) -> Ints:
         """How many positions of the loops ``free`` exist at each position of the chain's listed
