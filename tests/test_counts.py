@@ -221,6 +221,11 @@ def test_random_nests(start):
     check_chunk(start, QUICK_CHUNK)
 
 
+def test_neighbours_of_several_parents_hold_the_same_words() -> None:
+    """What a child of one parent held is no word on the way to another's (96 reads of 84)."""
+    check(38159)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(QUICK, QUICK + MANY, MANY_CHUNK))
 def test_many_random_nests(start):

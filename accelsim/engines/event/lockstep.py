@@ -151,20 +151,21 @@ def list_words(step: int, which: int, tiles: WantedTiles, order: Ints, lists: St
 @kernel
 def carry(
     step: int, way: int, counted: bool, linked: bool, pes: PeOrder, tally: PassTally,
-    lists: StepLists,
+    lists: StepLists, groups: tuple[int, int],
 ) -> None:  # fmt: skip
-    """The words listed go to PEs, or from them: mark each, and if it is ``counted`` count it where
-    it is read or arrives, once for all that share it.
+    """The words listed of some ``groups`` that share go to PEs, or from them: mark each, and if it
+    is ``counted`` count it where it is read or arrives, once for all that share it.
     """
-    flag, stamp, n, g = tally.flag, tally.stamp, 0, 0
+    flag, stamp, n, g = tally.flag, tally.stamp, 0, groups[0]
+    begin = pes.first[g]
     at = min(step + (way == IN), len(tally.taking) - 1)
-    for place in range(len(pes.order)):
+    for place in range(begin, pes.first[groups[1]]):
         if place == pes.first[g + 1]:
             g += 1
         clock = step * len(pes.first) + g + 1
         shared = linked or pes.first[g + 1] - pes.first[g] > 1
         cluster, real, arrived = pes.cluster[place], 0, 0
-        for word in lists.words[n : lists.end[place]]:
+        for word in lists.words[n : lists.end[place - begin]]:
             bits = flag[cluster, word]
             if bits & REAL:
                 real += 1
@@ -180,7 +181,7 @@ def carry(
             tally.taking[at] = 1
         if counted:
             tally.carried[pes.parent[place], at] += arrived
-        n = lists.end[place]
+        n = lists.end[place - begin]
 
 
 @kernel
@@ -190,20 +191,23 @@ def follow(
     """All steps of a pass, one tensor.  ``linked``: PEs pass words on over neighbour links;
     ``sums``: the tensor is what is accumulated.
     """
+    many = len(pes.first) - 1
     for step in range(tiles.works.shape[0]):
-        if linked:  # what a sharer held before is as good as carried
-            list_words(step, HELD, tiles, pes.order, lists)
-            n = 0
-            for g in range(len(pes.first) - 1):
-                last = lists.end[pes.first[g + 1] - 1]
-                for word in lists.words[n:last]:
-                    tally.stamp[word] = step * len(pes.first) + g + 1
-                n = last
-        list_words(step, COME, tiles, pes.order, lists)
-        carry(step, IN, not sums, linked, pes, tally, lists)
+        # what a sharer held before is as good as carried: one group after another, since others
+        # may hold the same words
+        for g in range(many if linked else 0):
+            own = pes.order[pes.first[g] : pes.first[g + 1]]
+            list_words(step, HELD, tiles, own, lists)
+            for word in lists.words[: lists.end[len(own) - 1]]:
+                tally.stamp[word] = step * len(pes.first) + g + 1
+            list_words(step, COME, tiles, own, lists)
+            carry(step, IN, not sums, linked, pes, tally, lists, (g, g + 1))
+        if not linked:
+            list_words(step, COME, tiles, pes.order, lists)
+            carry(step, IN, not sums, linked, pes, tally, lists, (0, many))
         if sums:
             list_words(step, GONE, tiles, pes.order, lists)
-            carry(step, OUT if step else OUT_BEFORE, True, linked, pes, tally, lists)
+            carry(step, OUT if step else OUT_BEFORE, True, linked, pes, tally, lists, (0, many))
         for pe in range(len(tiles.held)):
             if tiles.works[step, pe]:
                 for k in range(len(lists.now)):
