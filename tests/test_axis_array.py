@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache
+from functools import partial
 from pathlib import Path
+
+from studies import study_module
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@cache
-def study():
-    """reports/axis_systolic_array/study.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "study_axis_systolic_array", ROOT / "reports" / "axis_systolic_array" / "study.py"
-    )
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+study = partial(study_module, "axis_systolic_array")
 
 
 def test_every_run_is_met_to_the_cycle_by_the_clocked_array_and_by_the_closed_form():

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from studies import study_module
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@cache
-def study():
-    """reports/dataflow_comparison/study.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "study_dataflow_comparison", ROOT / "reports" / "dataflow_comparison" / "study.py"
-    )
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+study = partial(study_module, "dataflow_comparison")
 
 
 @cache

@@ -151,5 +151,9 @@ def test_a_study_says_it_too(tmp_path: Path) -> None:
     words = ["sweep", str(file), "--best-of", "ws,is", "--rows", "9", "--jobs", "1"]
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == 0 and " best " in done.stdout and " is " in done.stdout
+    # the rule's rows have an objective too, where it chooses among dataflows
+    chosen = [*words, "--objective", "cycles", "--tiles", "rule"]
+    done = CliRunner().invoke(cli, chosen, standalone_mode=False)
+    assert done.return_value == 0 and " best " in done.stdout
     with pytest.raises(acc.InputError, match="best_of: goes with sweep"):
         acc.load_study(file).search(trials=2)

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from studies import study_module
 
 import accelsim as acc
 from accelsim.mapping.nest import Nest
@@ -20,15 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = Path(__file__).parent / "reference"
 
 
-@cache
-def study():
-    """reports/eyeriss_chip/study.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "study_eyeriss_chip", ROOT / "reports" / "eyeriss_chip" / "study.py"
-    )
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+study = partial(study_module, "eyeriss_chip")
 
 
 def table(name):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from studies import study_module
 
 import accelsim as acc
 from accelsim.base.errors import InputError
@@ -21,13 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STUDY = ROOT / "reports" / "gemmini_rtl"
 
 
-@cache
-def study():
-    """reports/gemmini_rtl/study.py as a module; its neighbours can be imported after it."""
-    spec = importlib.util.spec_from_file_location("study_gemmini_rtl", STUDY / "study.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+study = partial(study_module, "gemmini_rtl")
 
 
 def cli(monkeypatch, *args):

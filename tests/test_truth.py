@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+
+from studies import study_module
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "tests" / "reference"
@@ -19,15 +19,7 @@ NO_TRUTH = {
 }
 
 
-@cache
-def study():
-    """reports/truth/study.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "study_truth", ROOT / "reports" / "truth" / "study.py"
-    )
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+study = partial(study_module, "truth")
 
 
 @cache

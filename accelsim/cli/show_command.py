@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--best",
     is_flag=True,
-    help="The nests that `accelsim run` finds and runs; without it those of the fixed rule.",
+    help="The best tiles, as `accelsim run` finds them; without it those of the fixed rule.",
 )
 @click.option(
     "--yaml",

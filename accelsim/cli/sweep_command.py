@@ -130,7 +130,8 @@ def sweep(
     from accelsim.explore.answers import answers
     from accelsim.explore.study_file import load_study
 
-    if objective is not None and guided is None and tiles == "rule":
+    ruled = tiles == "rule" and best_of is None
+    if objective is not None and guided is None and ruled:
         raise click.UsageError("--objective goes with --guided, or with --tiles best")
     if guided is not None and (plot is not None or total is False or on_error == "raise"):
         raise click.UsageError(
@@ -139,12 +140,13 @@ def sweep(
     if scheduler is not None and jobs is not None:
         raise click.UsageError("--jobs is for processes of this machine: without --scheduler")
     form = chosen_format(form, output)
-    described = load_study(study).searched(
+    described = load_study(study)
+    if best_of is not None:
+        described = replace(described, best_of=best_of, dataflows=None)
+    described = described.searched(
         mapper, tiles, limit, objective if guided is None else None, effort
     )
     described = replace(described, store=store or described.store)
-    if best_of is not None:
-        described = replace(described, best_of=best_of, dataflows=None)
     if guided is not None:
         return _guided(described, jobs, scheduler, guided, objective or "edp", form, output)
     swept = _all(described, jobs, scheduler, on_error)

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from accelsim.explore.machines import Machines
     from accelsim.explore.plan import SweepPlan
     from accelsim.explore.study import Study
+    from accelsim.explore.study_file import StudyFile
 
 
-def chooses(study: Study) -> bool:
+def chooses(study: Study | StudyFile) -> bool:
     """Whether a study asks for the best dataflow of each layer."""
     return study.best_of is not None or study.dataflows in (BEST, [BEST], (BEST,))
 
@@ -57,22 +58,20 @@ def with_best(table: Table, plan: SweepPlan, goal: Objective) -> Table:
     Dataflows that nobody named have rows of their own only where they map the whole network.
     """
     machines, width = len(plan.numbers), len(plan.items)
-    layers: dict[tuple[str, int], list[int]] = {}  # [dataflows] of a layer its rows' places
-    seen: dict[tuple[str, str], int] = {}
-    for place, item in enumerate(plan.items):
-        number = seen.get((item.workload, item.recipe.short), 0)
-        seen[item.workload, item.recipe.short] = number + 1
-        layers.setdefault((item.workload, number), []).append(place)
+    networks = _networks(plan)
     values = _values(table, goal).reshape(machines, width)
     first = np.arange(machines)[:, None] * width
-    best = np.stack([first[:, 0] + np.array(x)[values[:, x].argmin(1)] for x in layers.values()], 1)
+    # [dataflows] of each layer the places of its rows
+    layers = [
+        np.array(places)
+        for flows in networks.values()
+        for places in zip(*flows.values(), strict=True)
+    ]
+    best = np.stack([first[:, 0] + x[values[:, x].argmin(axis=1)] for x in layers], axis=1)
     shown = np.ones((machines, width + best.shape[1]), dtype=np.bool_)
-    if not plan.named:
-        ran = np.isfinite(values)
-        groups = [(item.workload, item.recipe.short) for item in plan.items]
-        for group in set(groups):
-            own = [place for place, g in enumerate(groups) if g == group]
-            shown[:, own] = ran[:, own].all(axis=1, keepdims=True)
+    for own in (places for flows in networks.values() for places in flows.values()):
+        if not plan.named:
+            shown[:, own] = np.isfinite(values[:, own]).all(axis=1, keepdims=True)
     index: Ids = np.concatenate([first + np.arange(width), best], axis=1)[shown]
     flows = np.array(table.columns["dataflow"].plain(), dtype=object)[index]
     chosen = np.broadcast_to(np.arange(shown.shape[1]) >= width, shown.shape)[shown]
@@ -87,6 +86,15 @@ def with_best(table: Table, plan: SweepPlan, goal: Objective) -> Table:
     return Table(
         {name: columns.get(name, c) for name, c in taken.columns.items()} | columns, len(index)
     )
+
+
+def _networks(plan: SweepPlan) -> dict[str, dict[str, list[int]]]:
+    """Of each workload under each dataflow the places of its layers among the plan's items."""
+    networks: dict[str, dict[str, list[int]]] = {}
+    for place, item in enumerate(plan.items):
+        flows = networks.setdefault(item.workload, {})
+        flows.setdefault(item.recipe.short, []).append(place)
+    return networks
 
 
 def goal_of(study: Study) -> Objective:

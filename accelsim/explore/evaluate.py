@@ -105,25 +105,23 @@ def one(point: SweepPoint) -> Record:
     gap: dict[str, Any] = {}
     images, direction = item.problem.N, item.problem.direction
     try:
-        mapping: Any = recipe.file
-        tiles: dict[str, Any] = {"tiles": "rule"} if mapping is None else {}
+        how: dict[str, Any] = {"tiles": "rule"} if recipe.file is None else {"mapping": recipe.file}
         if isinstance(recipe.mapper, TilesRequest):
-            tiles = recipe.mapper.options
+            how = recipe.mapper.options
         elif recipe.mapper is not None:
-            tiles = {}
-            mapping, gap = recipe.mapper.best(
+            chosen, gap = recipe.mapper.best(
                 item.layer, point.arch, recipe.dataflow, images, direction
             )
+            how = {"mapping": chosen}
         row = simulate(
             item.layer,
             point.arch,
             recipe.dataflow,
-            mapping=mapping,
             engine=item.engine,
             batch=images,
             direction=direction,
             seed=item.seed,
-            **tiles,
+            **how,
         ).rows[0]
     except MappingError as error:
         return {

@@ -40,23 +40,25 @@ class Request:
         limit: float | None,
         effort: str | None = None,
         own: Tiles = "best",
+        *,
+        choosing: bool = False,
     ) -> Request | TilesRequest | None:
         """What arguments of a sweep ask for; None if that is the fixed rule.
 
         ``mapper`` is an objective, or True, which means ``objective``, or edp if that is not given;
         its ``tiles`` are divisors unless given.  Without one ``tiles`` are ``best`` or ``rule``,
-        the machine's ``own`` if neither is given, and ``effort`` goes with best.  Raises
-        InputError.
+        the machine's ``own`` if neither is given, and ``effort`` goes with best; ``choosing`` as in
+        ``TilesRequest.of``.  Raises InputError.
         """
         if mapper is None or mapper is False:
             if tiles in TILES:
                 raise InputError("goes with a mapper", key="tiles", got=str(tiles))
-            for key, value in (("objective", objective), ("limit", limit)):
+            for key, value in (("objective", None if choosing else objective), ("limit", limit)):
                 if value is not None and tiles == "rule":
                     raise InputError(
                         "goes with a mapper, or with tiles: best", key=key, got=str(value)
                     )
-            return TilesRequest.of(tiles, objective, effort, limit, own)
+            return TilesRequest.of(tiles, objective, effort, limit, own, choosing=choosing)
         if effort is not None:
             raise InputError("goes with tiles: best, without a mapper", key="effort", got=effort)
         tiles = "divisors" if tiles is None else tiles

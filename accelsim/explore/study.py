@@ -118,11 +118,7 @@ class Study(Displayed):
         """What is searched for; None: tiles are those of the fixed rule, or of a mapping file.
         ``own`` is the machine's, which goes where the study says nothing.
         """
-        own = "rule" if self.mapping is not None else own
-        ruled = (self.tiles or own) == "rule" and self.limit is None and self.effort is None
-        # a best dataflow is chosen by an objective whosever the tiles are
-        sought = None if ruled and chooses(self) else self.objective
-        return Request.of(self.mapper, sought, self.tiles, self.limit, self.effort, own)
+        return _request(self, "rule" if self.mapping is not None else own)
 
     def searched(
         self,
@@ -220,12 +216,22 @@ class Study(Displayed):
 _DEFAULTS = {f.name: f.default for f in fields(Study)}
 
 
+def _request(study: Study | StudyFile, own: Tiles) -> Request | TilesRequest | None:
+    return Request.of(
+        study.mapper,
+        study.objective,
+        study.tiles,
+        study.limit,
+        study.effort,
+        own,
+        choosing=chooses(study),
+    )
+
+
 def together(study: Study | StudyFile) -> None:
     """Raises InputError for keys of a study, or of a study file, that do not go together."""
-    chosen = study.best_of is not None or study.dataflows in ("best", ("best",), ["best"])
-    sought = None if chosen and study.tiles == "rule" else study.objective
-    Request.of(study.mapper, sought, study.tiles, study.limit, study.effort)
-    if chosen:
+    _request(study, "best")
+    if chooses(study):
         best = "best" if study.best_of is None else "best_of"
         for key, given in (("mapping", study.mapping), ("mapper", study.mapper)):
             if given not in (None, False):

@@ -223,14 +223,19 @@ def _shifted(call: CaffeLayer, scale: float, shift: float, part: str) -> str:
     return call.add("affine", part=part, scale=by, shift=shift or None)
 
 
-def _power(call: CaffeLayer) -> list[str]:
-    """(shift + scale x)^power."""
-    given = call.fields("power_param")
-    power, scale, shift = (
-        given.real(key, default)
-        for key, default in (("power", 1.0), ("scale", 1.0), ("shift", 0.0))
+def _numbers(call: CaffeLayer, fields: str, first: str, default: float) -> tuple[float, ...]:
+    """A layer's own number, its ``scale`` and its ``shift``."""
+    given = call.fields(fields)
+    known = tuple(
+        given.real(key, n) for key, n in ((first, default), ("scale", 1.0), ("shift", 0.0))
     )
     given.finish()
+    return known
+
+
+def _power(call: CaffeLayer) -> list[str]:
+    """(shift + scale x)^power."""
+    power, scale, shift = _numbers(call, "power_param", "power", 1.0)
     if power == 1:
         same = (scale, shift) == (1.0, 0.0)
         return [call.add("identity") if same else _shifted(call, scale, shift, "")]
@@ -242,13 +247,7 @@ def _power(call: CaffeLayer) -> list[str]:
 
 def _exp(call: CaffeLayer) -> list[str]:
     """base^(shift + scale x), e for a base of -1."""
-    given = call.fields("exp_param")
-    base, scale, shift = (
-        given.real("base", -1.0),
-        given.real("scale", 1.0),
-        given.real("shift", 0.0),
-    )
-    given.finish()
+    base, scale, shift = _numbers(call, "exp_param", "base", -1.0)
     if base != -1 and base <= 0:
         raise ValueError(f"base must be positive, got {base:g}")
     by = 1.0 if base == -1 else log(base)
@@ -257,13 +256,7 @@ def _exp(call: CaffeLayer) -> list[str]:
 
 def _log(call: CaffeLayer) -> list[str]:
     """log(shift + scale x) to a base."""
-    given = call.fields("log_param")
-    base, scale, shift = (
-        given.real("base", -1.0),
-        given.real("scale", 1.0),
-        given.real("shift", 0.0),
-    )
-    given.finish()
+    base, scale, shift = _numbers(call, "log_param", "base", -1.0)
     inner = _shifted(call, scale, shift, "scale")
     if base == -1:
         return [call.add("log", [inner])]

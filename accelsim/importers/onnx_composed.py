@@ -17,7 +17,7 @@ import numpy as np
 
 from accelsim.importers.network_builder import absent, finite, is_absent
 from accelsim.importers.onnx_call import Call, Tensor, Value
-from accelsim.importers.onnx_operators import CONVERT, Convert, reshaped
+from accelsim.importers.onnx_operators import CONVERT, Convert, reduced_axes, reshaped
 from accelsim.workload.arithmetic import Array
 
 MOST = 3.4028234663852886e38  # of a float
@@ -140,17 +140,11 @@ def _reduced(before: str | None, after: str | None) -> Convert:
 
     def convert(call: Call) -> list[Value]:
         x = call.tensor()
-        axes = call.attributes.wholes("axes", None)
-        if axes is None and call.given(1):
-            axes = call.words(1, "axes")
-        if not axes:
-            raise ValueError("a reduction over the batch cannot be imported")
-        keep = None if call.attributes.whole("keepdims", 1) else False
-        places = sorted(call.axis(a, x.rank) for a in axes)
+        over = reduced_axes(call, x)
         inner = x if before is None else _part(call, before, [x], before)
         if after is None:
-            return [call.add("sum", [inner], axes=places, keep=keep)]
-        return [call.add(after, [_part(call, "sum", [inner], "sum", axes=places, keep=keep)])]
+            return [call.add("sum", [inner], **over)]
+        return [call.add(after, [_part(call, "sum", [inner], "sum", **over)])]
 
     return convert
 

@@ -423,17 +423,21 @@ def _concat(call: Call) -> list[Value]:
     return [call.add("concat", [call.as_tensor(v, rank) for v in call.values], axis=axis or None)]
 
 
+def reduced_axes(call: Call, x: Tensor) -> dict[str, Any]:
+    """Which axes of a tensor a reduction is over, and whether they stay, as keys of ours."""
+    axes = call.attributes.wholes("axes", None)
+    if axes is None and call.given(1):
+        axes = call.words(1, "axes")
+    if not axes:
+        raise ValueError("a reduction over the batch cannot be imported")
+    keep = None if call.attributes.whole("keepdims", 1) else False
+    return {"axes": sorted(call.axis(a, x.rank) for a in axes), "keep": keep}
+
+
 def _reduce(kind: str) -> Convert:
     def convert(call: Call) -> list[Value]:
         x = call.tensor()
-        axes = call.attributes.wholes("axes", None)
-        if axes is None and call.given(1):
-            axes = call.words(1, "axes")
-        if not axes:
-            raise ValueError("a reduction over the batch cannot be imported")
-        keep = bool(call.attributes.whole("keepdims", 1))
-        places = sorted(call.axis(a, x.rank) for a in axes)
-        return [call.add(kind, [x], axes=places, keep=None if keep else False)]
+        return [call.add(kind, [x], **reduced_axes(call, x))]
 
     return convert
 

@@ -195,12 +195,9 @@ def simulate(
     if mapper is None:
         tiles = "rule" if mapping is not None else tiles
         own = machine.default_tiles
-        by_rule = (tiles or own) == "rule" and effort is None and limit is None
-        # among dataflows the rule's rows have an objective, too
-        sought = None if choosing and by_rule else objective
         request = None
-        if not by_rule or sought is not None:
-            request = TilesRequest.of(tiles, sought, effort, limit, own)
+        if (tiles or own) != "rule" or (objective, effort, limit) != (None, None, None):
+            request = TilesRequest.of(tiles, objective, effort, limit, own, choosing=choosing)
         flows = candidates(best_of) if choosing else dataflow
         chosen = sources(flows, mapping) if request is None else request.sources(flows)
         rows = tuple(row for s in chosen for row in rows_of(s))

@@ -42,20 +42,22 @@ class TilesRequest:
         effort: str | None,
         limit: float | None,
         own: Tiles = "best",
+        *,
+        choosing: bool = False,
     ) -> TilesRequest | None:
         """What is asked for; None is the fixed rule.  Without ``tiles`` they are the machine's
-        ``own`` (``default_tiles``), unless something is said of a search.  Raises InputError.
+        ``own`` (``default_tiles``), unless something is said of a search.  ``choosing`` says that
+        the best dataflow is chosen by the objective, whosever the tiles are.  Raises InputError.
         """
+        asked = {"objective": None if choosing else objective, "effort": effort, "limit": limit}
         if tiles is None:
-            said = any(value is not None for value in (objective, effort, limit))
-            tiles = "best" if said else own
+            tiles = "best" if any(value is not None for value in asked.values()) else own
         if tiles not in TILES:
             raise InputError(
                 f"must be one of {', '.join(TILES)}", key="tiles", got=str(tiles), choices=TILES
             )
         if tiles == "rule":
-            given = {"objective": objective, "effort": effort, "limit": limit}
-            for key, value in given.items():
+            for key, value in asked.items():
                 if value is not None:
                     raise InputError("goes with tiles: best", key=key, got=str(value))
             return None
