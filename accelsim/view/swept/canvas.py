@@ -73,5 +73,9 @@ def spread_bar(bar: Any, norm: Any) -> None:
 
 
 def legend(axes: Axes) -> None:
-    """Where it covers the least."""
-    axes.legend(frameon=False, fontsize=TEXT, loc="best")
+    """Above the axes, where it covers nothing."""
+    entries = len(axes.get_legend_handles_labels()[1])
+    axes.legend(
+        frameon=False, fontsize=TEXT, loc="lower left", bbox_to_anchor=(0, 1),
+        ncols=min(entries, 4), columnspacing=1.2, handletextpad=0.4, borderaxespad=0.2,
+    )  # fmt: skip

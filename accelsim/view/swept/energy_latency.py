@@ -12,6 +12,7 @@ from accelsim.view.swept.sweep_frame import MANY, finished_totals, flows, labels
 from accelsim.view.swept.units import scaled
 
 LETTERS = "ABC"
+BESIDE = (-8, 2), (-6, -7), (3, -8)  # where each stands, in points from its own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
         x, x_label = scaled(data["latency"], "time_s")
         y, y_label = scaled(data["energy"], data["unit"].iloc[0])
         many = len(data) >= 300
-        axes.margins(0.08)  # room for the letter of a point in a corner
+        axes.margins(0.12)  # room for the letter of a point in a corner
         for flow, rows, look in flows(data):
             axes.scatter(
                 x[rows.index],
@@ -64,9 +65,10 @@ def energy_latency(frame: pd.DataFrame) -> Figure:
         _draw_front(axes, x[best.index], y[best.index])
         spread(axes, "x", x)
         spread(axes, "y", y)
-        for letter, place in zip(LETTERS, named, strict=False):
+        # left of the front and below it is nothing; letters of points that touch stand apart
+        for letter, place, beside in zip(LETTERS, named, BESIDE, strict=False):
             axes.annotate(
-                letter, (x[place], y[place]), (-6, -6), textcoords="offset points", size=TEXT,
+                letter, (x[place], y[place]), beside, textcoords="offset points", size=TEXT,
                 weight="bold", ha="center", va="center", zorder=6,
             )  # fmt: skip
         axes.set(xlabel=x_label, ylabel=y_label)
