@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from accelsim.base.errors import InputError
-from accelsim.base.shipped import resolve_file, shipped_names
-from accelsim.base.yaml_reading import read_yaml
+from accelsim.base.shipped import shipped_names
 from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
@@ -167,10 +166,7 @@ def choices() -> dict[str, Any]:
             "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
         }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
-    networks = {
-        n: str(read_yaml(resolve_file("workloads", n), "workloads").data.get("description", ""))
-        for n in shipped_names("workloads")
-    }
+    networks = {n: workload(n).description for n in shipped_names("workloads")}
     layers = {n: [layer.name for layer in workload(n).layers] for n in networks}
     return {
         "workloads": networks,
