@@ -125,19 +125,21 @@ def add_venv(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def environment(where: Path) -> Path:
-    """The Python of a virtual environment that has SCALE-Sim; made where there is none."""
+def environment(
+    where: Path, packages: Sequence[str] = PACKAGES, module: str = "scalesim.scale_sim"
+) -> Path:
+    """The Python of a virtual environment that has a tool, of which ``module`` is imported; made
+    where there is none.
+    """
     python = where.absolute() / "bin" / "python"
     if (
         not python.exists()
-        or subprocess.run(
-            [python, "-c", "import scalesim.scale_sim"], capture_output=True
-        ).returncode
+        or subprocess.run([python, "-c", f"import {module}"], capture_output=True).returncode
     ):
-        print(f"installing {' '.join(PACKAGES)} in {where}", file=sys.stderr)
+        print(f"installing {' '.join(packages)} in {where}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", where], check=True)
         subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
             check=True,
         )
     return python

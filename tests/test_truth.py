@@ -48,6 +48,6 @@ def test_misses_come_first_and_the_farthest_off_leads():
 
 
 def test_numbers_that_are_met_to_the_word_stay_met():
-    for source in ("SCALE-Sim", "Timeloop", "axis-systolic-array", "TPU", "Horowitz"):
+    for source in ("SCALE-Sim", "Timeloop", "ZigZag", "axis-systolic-array", "TPU", "Horowitz"):
         of = [x for x in every() if x.source.startswith(source)]
         assert of and all(x.met for x in of), source

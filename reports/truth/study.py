@@ -207,6 +207,22 @@ def timeloop() -> Iterator[Held]:
             yield Held("Timeloop 4cf6d4c", key[2], f"{name} {where}".strip(), printed, ours, rule)
 
 
+def zigzag() -> Iterator[Held]:
+    """ZigZag's counts on 40 layers: ours, or ours by a rule of ZigZag's that has a name."""
+    tests = _module("test_zigzag", ROOT / "tests" / "test_zigzag.py")
+    for number, said in enumerate(tests.answers()):
+        for name, theirs, ours, rule, follows in tests.compared(said["case"], said):
+            same = theirs == ours
+            yield Held(
+                "ZigZag 3.9.1",
+                name,
+                f"case {number}",
+                float(theirs),
+                float(ours if same else follows),
+                "" if same else rule,
+            )
+
+
 def tpu() -> Iterator[Held]:
     """TPU v1: a product of B x 256 by 256 x 256 takes max(B, 256) cycles in the steady state."""
     tests = _module("test_tpu", ROOT / "tests" / "test_tpu.py")
@@ -245,6 +261,7 @@ SOURCES: dict[str, tuple[Callable[[], Iterator[Held]], ...]] = {
     "eyeriss_isca16.json": (six_dataflows, row_stationary),
     "scalesim3.csv": (scale_sim,),
     "timeloop_cases.json": (timeloop,),
+    "zigzag.jsonl": (zigzag,),
     "Jouppi et al., ISCA 2017": (tpu,),
     "Horowitz, ISSCC 2014": (horowitz,),
 }
@@ -266,7 +283,8 @@ Every number from outside that accelsim was ever held against, the farthest off 
 *Off* is ours over theirs, less one. Nothing is fitted to any of them; what was done to make two
 counts comparable is named beside them. Where the cause of a miss is known, the study says it:
 `reports/gemmini_rtl/gemmini.md`, `reports/eyeriss_chip/alexnet.md` and `vgg16_measured.md`,
-`reports/dataflow_comparison/comparison.md`, `docs/scalesim.md`, `docs/timeloop.md`.
+`reports/dataflow_comparison/comparison.md`, `docs/scalesim.md`, `docs/timeloop.md`,
+`docs/zigzag.md`.
 
 Not in the table: the slides of the courses (`tests/test_lectures.py`), which give shapes and counts
 that follow from definitions; mappings that Timeloop's mapper found (`docs/mapper.md`), which are
