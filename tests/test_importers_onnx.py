@@ -522,6 +522,7 @@ def test_heads_that_share_a_matrix_there_and_back(tmp_path: Path) -> None:
     assert [x.problem() for x in again.layers] == [x.problem() for x in workload.layers]
     problems = [(p.G, p.M, p.C, p.F) for p in (x.problem() for x in workload.layers)]
     assert problems == [(2, 9, 4, 5), (1, 18, 5, 7)]
+    assert export_onnx(again) == raw
 
 
 def test_what_cannot_be_written() -> None:

@@ -67,11 +67,12 @@ def cases(
 
 def _placed(space: Space, error: InputError, params: Mapping[str, Any]) -> InputError:
     """The error about one of these parameters, with its axis as its key."""
-    name = error.got if error.key == "param" else (error.key or "").removeprefix("param ")
+    key = error.key or ""
+    name = (error.got or "") if key == "param" else key.removeprefix("param ")
     if name not in params:
         told = ", ".join(f"{PREFIX}{k}={v}" for k, v in params.items())
         return InputError(f"{error.rule} (with {told})", key=error.key, got=error.got)
     axis = next(axis for axis in space.axes if f"{PREFIX}{name}" in axis.keys)
-    got = params[name] if error.key != "param" else name
-    key = f"{getattr(axis, 'name', 'points')}.{PREFIX}{name}"
-    return InputError(error.rule, key=key, got=str(got), choices=error.choices)
+    got = name if key == "param" else str(params[name])
+    place = f"{getattr(axis, 'name', 'points')}.{PREFIX}{name}"
+    return InputError(error.rule, key=place, got=got, choices=error.choices)

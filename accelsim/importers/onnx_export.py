@@ -198,7 +198,7 @@ class _Writer:
         for i, (own, matrix) in enumerate(((places.rows, (m, k)), (places.columns, (k, n)))):
             pairs = zip(places.groups, own, strict=True)
             sizes = [0, *(size for pair in pairs for size in pair), *matrix]
-            shape = self.constant(f"{out}/shape{i}", sizes)
+            shape = self.constant(f"{out}/heads{i}/shape", sizes)
             parted.append(self.emit("Reshape", [xs[i], shape], f"{out}/heads{i}"))
         product = self.emit("MatMul", parted, f"{out}/product")
         shape = self.constant(f"{out}/shape", [0, *self.graph.shapes[out]])
@@ -425,13 +425,16 @@ class _Writer:
         }
 
     def _aligned(self, node: Node) -> list[str]:
-        """What a node reads, as tensors of one rank: ones after the batch, as a graph means it."""
-        ranks = [len(shape) for shape in self.graph.input_shapes(node)]
+        """What a node reads, as tensors of one rank: ones after the batch, as a graph means it.  A
+        reshape, which is what it is when it is read again.
+        """
+        shapes = self.graph.input_shapes(node)
+        most = max(map(len, shapes))
         names: list[str] = []
-        for i, (name, rank) in enumerate(zip(node.inputs, ranks, strict=True)):
-            if rank < max(ranks):
-                missing = list(range(1, max(ranks) - rank + 1))
-                axes = self.constant(f"{node.name}/axes{i}", missing)
-                name = self.emit("Unsqueeze", [name, axes], f"{node.name}/wide{i}")
+        for i, (name, shape) in enumerate(zip(node.inputs, shapes, strict=True)):
+            if len(shape) < most:
+                wide, ones = f"{node.name}/wide{i}", [1] * (most - len(shape))
+                sizes = self.constant(f"{wide}/shape", [0, *ones, *shape])
+                name = self.emit("Reshape", [name, sizes], wide)
             names.append(name)
         return names
