@@ -259,3 +259,6 @@ def test_systolic_lines_have_no_pixel_for_each_group() -> None:
     one, four = acc.simulate(layers, "systolic", "osg", check=True, tiles="rule").rows
     assert one.error is None and one.columns["bit_exact"]
     assert "has no line to travel" in str(four.error)
+    best, same = acc.simulate(layers[0], "systolic", "osg,os", check=True).records()
+    assert best["bit_exact"] and not best["error"]
+    assert (best["cycles"], best["energy_pj"]) == (same["cycles"], same["energy_pj"])
