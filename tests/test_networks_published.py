@@ -5,6 +5,7 @@ configuration, without a graph, and published totals where there are any.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -587,3 +588,16 @@ def test_experts_read_the_tokens_dealt_to_them(tmp_path: Path) -> None:
             inner = inner / (1 + np.exp(-inner)) * (up[expert] @ x[t])
             want[t] += shares[t, c] * (down[expert] @ inner)
     assert np.allclose(tensors["h1_moe_sum"][0], want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_llama3_8b_whole_is_answered_quickly() -> None:
+    """All layers, prompt and token, best mapping, on both arrays: at most 10 s of one core."""
+    machines = ("tpu_v1", {}), ("systolic", {"array.rows": 128, "array.cols": 128})
+    start = time.process_time()
+    for arch, overrides in machines:
+        for params in ({"seq": 2048, "past": 0}, {"seq": 1, "past": 2048}):
+            run = acc.simulate("llama3_8b", arch, "ws", params=params, overrides=overrides)
+            assert len(run.rows) == 32 * 9 + 1 and not run.failures
+            assert run.totals()[0]["macs"] == DECODERS["llama3_8b"].macs(**params)
+    assert time.process_time() - start < 10
