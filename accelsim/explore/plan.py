@@ -120,7 +120,7 @@ class SweepPlan:
     goal: Objective | None = None  # of the best dataflow of each layer, if that is asked for
     named: bool = True  # whether the study names its dataflows
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Items of an architecture."""
         return len(self.items) // (max(self.case) + 1)
