@@ -30,6 +30,7 @@ from accelsim.view.explorer.ask import Ask, choices
 from accelsim.view.explorer.guard import MOST_BYTES
 from accelsim.view.explorer.occupancy import macs_per_pe
 from accelsim.view.explorer.serve import serve
+from accelsim.view.explorer.share import as_command, as_python
 from accelsim.view.explorer.views import layer_view, network_view
 from accelsim.view.explorer.workshop import Workshop
 
@@ -313,6 +314,21 @@ def test_controls_offer_what_there_is() -> None:
         "levels.sram.capacity_bytes": 524288,
         "levels.reg.capacity_bytes": 4,
     }
+
+
+def test_parameters_of_a_workload_are_controls() -> None:
+    assert choices()["params"]["llama3_8b"] == {"seq": 2048, "past": 0}
+    assert "alexnet" not in choices()["params"]
+    given = {"arch": "systolic", "dataflow": "weight_stationary", "params": {"seq": 1, "past": 7}}
+    ask = Ask(workload="llama3_8b", layer="h1_scores", **given)
+    problem = ask.chosen.problem()
+    assert (problem.G, problem.M, problem.F) == (8, 4, 8)
+    assert "--param seq=1 --param past=7" in as_command(ask)
+    assert 'params={"seq": 1, "past": 7}' in as_python(ask)
+    with pytest.raises(acc.InputError, match="alexnet has no such parameter"):
+        _ = Ask(workload="alexnet", **given).layers
+    with pytest.raises(ValueError, match="params belong to a workload"):
+        Ask(own={"M": 1, "C": 1, "H": 1, "W": 1, "R": 1, "S": 1}, **given)
 
 
 # -- strangers -------------------------------------------------------------------------------------

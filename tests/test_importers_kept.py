@@ -31,6 +31,7 @@ from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.profile import profile
 
 LARGE = ("inception_v3", "mobilenet_v1", "mobilenet_v2", "resnet101", "resnet152")
+LARGE += ("mixtral_8x7b", "qwen3_8b")
 NETWORKS = [
     pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
     for name in shipped_names("workloads")

@@ -494,6 +494,37 @@ def test_every_operator_that_onnx_has_is_written(tmp_path: Path) -> None:
     assert np.abs(theirs - want).max() <= 1e-4 * np.abs(want).max()
 
 
+def test_heads_that_share_a_matrix_there_and_back(tmp_path: Path) -> None:
+    """6 heads on 2, and on none: ONNX has no such sharing, so what is written has axes for it; the
+    layers are the same.
+    """
+    data = {
+        "name": "shared",
+        "input": {"q": [6, 3, 4], "k": [2, 5, 4], "v": [5, 7]},
+        "graph": [
+            {"name": "scores", "type": "matmul", "inputs": ["q", "k"], "transpose_b": True},
+            {"name": "mixed", "type": "matmul", "inputs": ["scores", "v"]},
+        ],
+    }
+    workload = Workload.model_validate(data)
+    graph = workload.network
+    assert graph is not None
+    raw = export_onnx(workload)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+    images = {k: x.astype(np.float32) for k, x in random_images(graph).items()}
+    (theirs,) = session.run(None, images)
+    want = golden_network.run(graph, images, {})["mixed"]
+    assert theirs.shape == want.shape and np.abs(theirs - want).max() <= 1e-4 * np.abs(want).max()
+    (tmp_path / "shared.onnx").write_bytes(raw)
+    again = import_onnx(tmp_path / "shared.onnx").workload
+    assert [x.problem() for x in again.layers] == [x.problem() for x in workload.layers]
+    problems = [(p.G, p.M, p.C, p.F) for p in (x.problem() for x in workload.layers)]
+    assert problems == [(2, 9, 4, 5), (1, 18, 5, 7)]
+    assert export_onnx(again) == raw
+
+
 def test_what_cannot_be_written() -> None:
     assert "only a graph can be written as ONNX" in refused(
         export_onnx, load_workload(Conv2d(M=1, C=1, H=3, W=3, R=1, S=1))

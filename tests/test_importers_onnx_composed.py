@@ -144,6 +144,10 @@ def test_refusals(tmp_path: Path) -> None:
     shapes = {"q": [1, 4, 1, 2], "k": [1, 3, 1, 2], "v": [1, 3, 1, 2]}
     proto = model([node("Attention", "q k v", "y")], shapes, ["y"], {}, 23)
     assert "3 heads of keys must divide 4 heads of queries" in refused(read, tmp_path, proto)
+    proto = model(
+        [node("MatMul", "q k", "y")], {"q": [1, 4, 1, 2], "k": [1, 2, 2, 3]}, ["y"], {}, 23
+    )
+    assert "axes before the last two must agree or be 1" in refused(read, tmp_path, proto)
     proto = model([node("Tile", "x r", "y")], {"x": [2, 3]}, ["y"], {"r": np.array([2, 1])})
     assert "1 for the batch" in refused(read, tmp_path, proto)
 

@@ -26,6 +26,7 @@ from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.profile import profile
 
 onnx = pytest.importorskip("onnx")
+ReferenceEvaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator
 FLOAT = 1
 
 
@@ -100,6 +101,53 @@ def test_named_dimensions(tmp_path: Path) -> None:
     for text in ("seq", "seq=0", "=4", "seq=-1"):
         _, said = accelsim("import", file, "--dim", text, code=2)
         assert f"--dim wants NAME=N, got {text}" in said
+
+
+def test_named_dimensions_are_parameters(tmp_path: Path) -> None:
+    """Read at one size, the workload is the model at any other: shapes, layers and words."""
+    nodes = [
+        node("MatMul", "x w", "q"),
+        *(node("Shape", "x", "sh"), node("Gather", "sh one", "sq", axis=0)),
+        *(node("Concat", "zero sq two four", "rs", axis=0), node("Reshape", "q rs", "r")),
+        *(node("Reshape", "r back", "q2"), node("Concat", "mem q2", "keys", axis=1)),
+        *(node("Transpose", "keys", "kt", perm=[0, 2, 1]), node("MatMul", "x kt", "scores")),
+    ]
+    constants = {name: np.array([n]) for name, n in (("one", 1), ("zero", 0), ("two", 2))}
+    constants |= {"four": np.array([4]), "back": np.array([0, 0, 8]), "w": words(8, 8)}
+    proto = model(nodes, {"x": ["n", "seq", 8], "mem": ["n", "past", 8]}, ["scores"], constants)
+    imported = read(tmp_path, proto, dims={"seq": 5, "past": 3, "n": 2})
+    workload = imported.workload
+    assert dict(workload.parameter_values) == {"seq": 5, "past": 3} and workload.batch == 2
+    assert "dimensions" not in " ".join(imported.notes)
+    (tmp_path / "w.yaml").write_text(to_yaml(workload))
+    for seq, past in ((5, 3), (1, 9), (12, 2)):
+        params = {"seq": seq, "past": past}
+        graph = load_workload(tmp_path / "w.yaml", params).network
+        want = import_onnx(tmp_path / "m.onnx", dims=params | {"n": 2}).workload.network
+        assert graph is not None and want is not None
+        assert graph.shapes == want.shapes and graph.shapes["scores"] == (seq, past + seq)
+        assert [x for _, x in graph.layers] == [x for _, x in want.layers]
+        images = {"x": words(2, seq, 8), "mem": words(2, past, 8)}
+        got = golden_network.run(graph, images, imported.weights)["scores"]
+        (told,) = ReferenceEvaluator(proto).run(None, images)
+        np.testing.assert_allclose(got, told, rtol=1e-4, atol=1e-4)
+    out, _ = accelsim(
+        *("profile", tmp_path / "m.onnx", "--param", "seq=12", "--param", "past=2"),
+        *("--total", "--format", "csv"),
+    )
+    assert f",{12 * 8 * 8 + 12 * 14 * 8}," in out
+
+
+def test_a_dimension_that_is_no_shape_alone_stays_a_number(tmp_path: Path) -> None:
+    nodes = [
+        *(node("Shape", "x", "sh"), node("Gather", "sh one", "sq", axis=0)),
+        *(node("Cast", "sq", "f", to=1), node("Div", "x f", "d"), node("MatMul", "d w", "y")),
+    ]
+    constants = {"one": np.array([1]), "w": words(8, 2)}
+    proto = model(nodes, {"x": ["n", "seq", 8]}, ["y"], constants)
+    imported = read(tmp_path, proto, dims={"seq": 4})
+    assert not imported.workload.parameter_values and imported.workload.macs == 4 * 8 * 2
+    assert "dimensions stay as given (seq): " in imported.notes[-1]
 
 
 # Weights ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ in every column.
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from test_cli import shell
@@ -199,3 +200,65 @@ def test_every_shipped_dataflow(name: str) -> None:
     ]
     runs = [result for result in results if result.rows[0].nest is not None]
     assert runs and all(result.bit_exact and not result.failures for result in runs)
+
+
+# Groups side by side ------------------------------------------------------------------------------
+
+# An array like systolic's whose words come by buses, so that every PE can have a pixel of its own.
+BUSES = {"networks.lines.streamed": "multicast"}
+
+
+@pytest.mark.parametrize("engine", ["event", "cycle"])
+@pytest.mark.parametrize("flow", ["osg", "wsg"])
+def test_depthwise_layers_fill_the_array(flow: str, engine: str) -> None:
+    """3x3 on 20 channels: 16 pixels or the 9 words of a filter down, 16 groups across; ws has 9
+    PEs.  A dense layer is what os or ws makes of it.
+    """
+    size = {"H": 10, "W": 9, "R": 3, "S": 3, "padding": 1}
+    deep = acc.Conv2d(name="deep", M=1, C=1, groups=20, **size)
+    dense = acc.Conv2d(name="dense", M=6, C=3, **size)
+    options = {"overrides": BUSES, "engine": engine, "check": True, "tiles": "rule"}
+    result = acc.simulate([deep, dense], "systolic", f"{flow},{flow[:2]}", **options)
+    assert result.bit_exact and not result.failures
+    across, dense_across, alone, dense_alone = result.records()
+    assert across["active_pes"] == {"osg": 16 * 16, "wsg": 9 * 16}[flow]
+    assert alone["active_pes"] == {"osg": 16, "wsg": 9}[flow]
+    # 20 groups are a full and a short row of 16.
+    steps = {"osg": 2 * 6 * 9, "wsg": 2 * 90}[flow]
+    assert across["compute_cycles"] == steps and alone["compute_cycles"] == steps * 10
+    named = ("dataflow", "mapping")
+    assert {k: v for k, v in dense_across.items() if k not in named} == {
+        k: v for k, v in dense_alone.items() if k not in named
+    }
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_groups_side_by_side(seed: int) -> None:
+    """Every engine, on layers of any groups, filters and channels."""
+    rng = random.Random(seed)
+    layer = acc.Conv2d(
+        name="conv", M=rng.randint(1, 3), C=rng.randint(1, 3), groups=rng.randint(2, 9),
+        H=rng.randint(3, 7), W=rng.randint(3, 7), R=rng.randint(1, 3), S=rng.randint(1, 3),
+        stride=rng.randint(1, 2), padding=rng.randint(0, 1),
+    )  # fmt: skip
+    arch = rng.choice([("systolic", BUSES), ("eyeriss", {"bits.psum": 32})])
+    sides = {"array.rows": rng.randint(2, 6), "array.cols": rng.randint(2, 6)}
+    for engine in ("event", "cycle"):
+        result = acc.simulate(
+            layer, arch[0], "osg,wsg", overrides=arch[1] | sides, engine=engine, check=True,
+            batch=rng.randint(1, 2), tiles="rule",
+        )  # fmt: skip
+        assert result.bit_exact and not result.failures, result.failures
+
+
+def test_systolic_lines_have_no_pixel_for_each_group() -> None:
+    """One word travels along a line, so groups cannot share it; a layer without groups runs."""
+    layers = [
+        acc.Conv2d(name=n, M=2, C=1, H=5, W=5, R=3, S=3, groups=g) for n, g in (("a", 1), ("b", 4))
+    ]
+    one, four = acc.simulate(layers, "systolic", "osg", check=True, tiles="rule").rows
+    assert one.error is None and one.columns["bit_exact"]
+    assert "has no line to travel" in str(four.error)
+    best, same = acc.simulate(layers[0], "systolic", "osg,os", check=True).records()
+    assert best["bit_exact"] and not best["error"]
+    assert (best["cycles"], best["energy_pj"]) == (same["cycles"], same["energy_pj"])

@@ -441,6 +441,9 @@ def test_every_shipped_graph_is_shaped() -> None:
         "enet_encoder": (128, 64, 64),
         "gpt2": (1, 50257),
         "llama3_8b": (1, 128256),
+        "qwen3_8b": (1, 151936),
+        "mixtral_8x7b": (1, 32000),
+        "bert_base": (768,),
     }
     for name in shipped_names("workloads"):
         graph = load_workload(name).network

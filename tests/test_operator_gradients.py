@@ -307,11 +307,12 @@ def test_layers(seed: int) -> None:
     run(op("dense", M=d.int(1, 5)), d.dyadic(n, 3))
     turned = bool(d.int(0, 1)), bool(d.int(0, 1))
     rows, inner, cols = d.int(1, 4), d.int(1, 4), d.int(1, 4)
-    a, b = (
-        d.dyadic(n, 2, *((inner, rows) if turned[0] else (rows, inner))),
-        d.dyadic(n, 2, *((cols, inner) if turned[1] else (inner, cols))),
-    )
-    run(op("matmul", transpose_a=turned[0], transpose_b=turned[1]), a, b)
+    for places in (((2,), (2,)), ((d.int(1, 3), 4), (2,)), ((2,), (1, 2 * d.int(1, 3)))):
+        a, b = (
+            d.dyadic(n, *places[0], *((inner, rows) if turned[0] else (rows, inner))),
+            d.dyadic(n, *places[1], *((cols, inner) if turned[1] else (inner, cols))),
+        )
+        run(op("matmul", transpose_a=turned[0], transpose_b=turned[1]), a, b)
 
 
 def test_every_operator_has_a_gradient_or_a_reason() -> None:

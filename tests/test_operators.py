@@ -222,6 +222,37 @@ def test_linear_dense_and_matmul(seed: int) -> None:
     close(run(op("matmul", transpose_a=True), a.swapaxes(-1, -2), other), want)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_matrices_of_a_product_meet(seed: int) -> None:
+    """Any axes before the matrices: as NumPy broadcasts, after each matrix of the factor that has
+    fewer is repeated for those in a row that share it.  What is shared is an operand once.
+    """
+    d = Draw(seed)
+    n, rank, m, k, cols = d.int(1, 2), d.int(0, 3), d.int(1, 3), d.int(1, 3), d.int(1, 3)
+    turned = bool(d.int(0, 1)), bool(d.int(0, 1))
+    shared = [d.int(1, 3) for _ in range(rank)]
+    more = [(d.int(1, 3), 1)[:: d.int(0, 1) * 2 - 1] for _ in range(rank)]
+    places = [[g * pair[i] for g, pair in zip(shared, more, strict=True)] for i in (0, 1)]
+    for i in (0, 1):
+        while places[i] and places[i][0] == 1 and d.int(0, 1):
+            places[i].pop(0)  # an axis that is missing is 1
+    a = d.array(n, *places[0], m, k)
+    b = d.array(n, *places[1], k, cols)
+    want = [x.reshape(n, *[1] * (rank + 3 - x.ndim), *x.shape[1:]) for x in (a, b)]
+    for axis in range(rank):
+        for i in (0, 1):
+            want[i] = want[i].repeat(more[axis][1 - i], axis=axis + 1)
+    given = [x.swapaxes(-1, -2) if t else x for x, t in zip((a, b), turned, strict=True)]
+    product = op("matmul", transpose_a=turned[0], transpose_b=turned[1])
+    exact = want[0] @ want[1]
+    rank_left = max(len(p) for p in places)
+    exact = exact.reshape(n, *exact.shape[1 + rank - rank_left :])
+    close(run(product, *given), exact)
+    problem = product.problem(n, *(x.shape[1:] for x in given))
+    assert (problem.words("weight"), problem.words("ifmap")) == (a.size, b.size)
+    assert problem.words("ofmap") == exact.size and problem.macs == exact.size * k
+
+
 # Pooling ------------------------------------------------------------------------------------------
 
 

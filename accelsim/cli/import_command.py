@@ -160,7 +160,7 @@ def given_workload(
 ) -> tuple[Workload, dict[str, Any] | None]:
     """What a command was given for a workload: a name or file of ours, or another tool's file as
     ``import`` reads it without options (.onnx, .prototxt, .csv), with its weights if it has all of
-    them.  ``params`` are texts of ``--param``.
+    them.  ``params`` are texts of ``--param``; those of an ONNX file are its named dimensions.
     """
     from accelsim.workload.network import load_workload
 
@@ -170,11 +170,11 @@ def given_workload(
     if kind in (None, "timeloop", "scalesim-config"):
         return load_workload(name, values), None
     with _unsupported_said():
-        imported = _imported(Path(name), str(kind))
+        imported = _imported(Path(name), str(kind), dims=values if kind == "onnx" else None)
     _say(imported.notes)
     graph = imported.workload.network
     whole = graph is not None and graph.all_parameters.keys() <= imported.weights.keys()
-    workload = load_workload(imported.workload, values)
+    workload = load_workload(imported.workload, None if kind == "onnx" else values)
     return workload, imported.weights if whole and imported.weights else None
 
 

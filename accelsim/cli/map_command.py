@@ -27,6 +27,7 @@ from accelsim.cli.common import (
     output_option,
     overrides_option,
     pairs,
+    params_option,
     ready,
     ready_directory,
     say_drawn,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     help="A dataflow: a name of `accelsim list` or a YAML file; any: everything open.",
 )
 @layers_option
+@params_option
 @batch_option
 @direction_option
 @click.option(
@@ -99,6 +101,7 @@ def map_(
     overrides: tuple[str, ...],
     dataflow: str,
     layers: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     direction: Direction,
     objective: str,
@@ -125,7 +128,7 @@ def map_(
         ready(path, option)
     ready_directory(plot)
     form = chosen_form(form, output)
-    network = given_workload(workload)[0]
+    network = given_workload(workload, params)[0]
     with tqdm(bar_format="{desc}", disable=not sys.stderr.isatty(), leave=False) as line:
         best = map_network(
             network,

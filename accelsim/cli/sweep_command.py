@@ -190,7 +190,7 @@ def _all(study: Study, jobs: int | None, scheduler: str | None, on_error: OnErro
     plan = study.plan()
     runner = _workers(jobs, scheduler)
     architectures, items, rows, points = map(
-        spaced, (len(plan.numbers), len(plan.items), plan.rows, plan.points)
+        spaced, (len(plan.numbers), plan.width, plan.rows, plan.points)
     )
     whole = f"{architectures} architectures x {items} layers and dataflows = {rows} rows"
     click.echo(f"{study.name}: {whole}, {points} different points", err=True)

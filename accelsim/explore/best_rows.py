@@ -57,7 +57,7 @@ def with_best(table: Table, plan: SweepPlan, goal: Objective) -> Table:
     """The rows of a plan, and after those of each architecture the best of each of its layers.
     Dataflows that nobody named have rows of their own only where they map the whole network.
     """
-    machines, width = len(plan.numbers), len(plan.items)
+    machines, width = len(plan.numbers), plan.width
     networks = _networks(plan)
     values = _values(table, goal).reshape(machines, width)
     first = np.arange(machines)[:, None] * width
@@ -89,9 +89,11 @@ def with_best(table: Table, plan: SweepPlan, goal: Objective) -> Table:
 
 
 def _networks(plan: SweepPlan) -> dict[str, dict[str, list[int]]]:
-    """Of each workload under each dataflow the places of its layers among the plan's items."""
+    """Of each workload under each dataflow the places of its layers among an architecture's
+    items.
+    """
     networks: dict[str, dict[str, list[int]]] = {}
-    for place, item in enumerate(plan.items):
+    for place, item in enumerate(plan.items[: plan.width]):
         flows = networks.setdefault(item.workload, {})
         flows.setdefault(item.recipe.short, []).append(place)
     return networks

@@ -193,13 +193,9 @@ def _impossible(planned: SweepPlan, done: npt.NDArray[np.bool_]) -> list[ColumnB
         return []
     width = len(planned.first_items)
     reasons = {int(planned.machine_point[m]): error for m, error in planned.errors.items()}
-    ids = [
-        point
-        for m in sorted(reasons)
-        for point in range(m * width, (m + 1) * width)
-        if not done[point]
-    ]
-    return pack(ids, [failure(reasons[point // width]) for point in ids])
+    machines = planned.codes // width
+    ids = np.flatnonzero(np.isin(machines, list(reasons)) & ~done).astype(np.int64)
+    return pack(ids, [failure(reasons[m]) for m in machines[ids].tolist()])
 
 
 def _raise(planned: SweepPlan, blocks: list[ColumnBlock]) -> None:

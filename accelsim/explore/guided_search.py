@@ -22,7 +22,14 @@ from accelsim.explore.content import canonical, content_hash
 from accelsim.explore.execution import work
 from accelsim.explore.grid import Axis, Listed, space
 from accelsim.explore.machines import Machines
-from accelsim.explore.plan import build, check_keys, items, networks, study_recipes
+from accelsim.explore.plan import (
+    build,
+    check_keys,
+    items,
+    items_of,
+    networks,
+    study_recipes,
+)
 from accelsim.explore.progress import Progress, Watched
 from accelsim.explore.read import expression
 from accelsim.explore.runner import Runner
@@ -91,7 +98,8 @@ Candidate = tuple[int, int]  # the number of an architecture in the space, and o
 class Candidates:
     """What a search may try: each architecture of the space under each recipe, a network at a time.
 
-    ``items`` [recipes] are the layers of all networks under a recipe.
+    ``items`` [recipes] are the layers of all networks under a recipe, ``items_of`` [recipes] those
+    by the parameters that a point gives the networks.
     """
 
     def __init__(self, study: Study) -> None:
@@ -100,9 +108,9 @@ class Candidates:
         self.machines = Machines.load(study.arch)
         check_keys(self.machines, self.space)
         self.networks = len(workloads)
-        self.items = [
-            items(study, workloads, [recipe]) for recipe in study_recipes(study, self.machines)
-        ]
+        made = study_recipes(study, self.machines)
+        self.items = [items(study, workloads, [recipe]) for recipe in made]
+        self.items_of = [items_of(study, [recipe]) for recipe in made]
         self.accept = (
             Constraints(study.constraints, self.machines, self.space.keys)
             if study.constraints
@@ -170,7 +178,7 @@ class _Evaluation:
     def _totals(self, numbers: list[int], recipe: int) -> Table:
         """A row per architecture and network."""
         of = self.candidates
-        plan = build(of.machines, of.space, of.items[recipe], numbers)
+        plan = build(of.machines, of.space, of.items_of[recipe], numbers)
         if self.store is not None:
             self.store.begin(
                 plan,

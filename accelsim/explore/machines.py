@@ -20,6 +20,7 @@ from accelsim.base.shipped import resolve_file
 from accelsim.base.validation import validate
 from accelsim.base.yaml_reading import read_yaml
 from accelsim.explore.content import canonical, content_hash
+from accelsim.explore.workload_axes import of_machine
 from accelsim.hardware.architecture import Architecture
 from accelsim.results.tiles import Tiles
 
@@ -79,7 +80,10 @@ class Machines:
         apply_overrides(dict(self.data), {key: value}, Architecture)
 
     def build(self, overrides: Mapping[str, Any]) -> Machine:
-        """The architecture with these keys overridden; where the values do not go together, why."""
+        """The architecture with these keys overridden, those of the workload apart; where the
+        values do not go together, why.
+        """
+        overrides = of_machine(overrides)
         name = str(overrides.get("name", self.data.get("name", "")))
         try:
             data = dict(self.data)

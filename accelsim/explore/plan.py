@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +35,7 @@ from accelsim.explore.grid import (
 )
 from accelsim.explore.machines import KEPT, Machines, keep
 from accelsim.explore.points import Item, Recipe, recipes
+from accelsim.explore.workload_axes import ItemsOf, cases, is_parameter
 from accelsim.mapper.objective import Objective
 from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.layer_row import override_text
@@ -46,11 +47,13 @@ if TYPE_CHECKING:
     from accelsim.explore.study import Study
 
 
-def networks(study: Study) -> list[Workload]:
-    """The workloads of a study, of each the layers it chooses.  Raises InputError."""
+def networks(study: Study, params: Mapping[str, Any] | None = None) -> list[Workload]:
+    """The workloads of a study, of each the layers it chooses, with ``params`` as values of their
+    parameters.  Raises InputError.
+    """
     given: Any = study.workload
     several = isinstance(given, (list, tuple)) and any(not isinstance(x, Layer) for x in given)
-    workloads = [load_workload(x) for x in (given if several else [given])]
+    workloads = [load_workload(x, params) for x in (given if several else [given])]
     names = [workload.name for workload in workloads]
     for name in set(names):
         if names.count(name) > 1:
@@ -96,10 +99,14 @@ def _item(study: Study, workload: str, layer: Layer, recipe: Recipe) -> Item:
 class SweepPlan:
     """The rows of a sweep, and the points they share.
 
-    Row (m, i) is of architecture ``numbers[m]`` of the space and of ``items[i]``; rows stand with
-    the architecture slowest.  Architectures of equal content are one, and so are items: their
-    number among the different ones is ``machine_point[m]`` and ``item_point[i]``, and the row's
-    point is ``machine_point[m] * different items + item_point[i]``.
+    Row (m, i) is of architecture ``numbers[m]`` of the space and of item i of that point's case:
+    the layers as the point's parameters of the workload make them (``workload_axes``), of which
+    there is one case unless they are axes.  ``items`` has the items of all cases, case after case,
+    as many of each.  Rows stand with the architecture slowest.
+
+    Architectures of equal content are one, and so are items: their number among the different
+    ones is ``machine_point[m]`` and ``item_point[i]``, and ``machine_point * different items +
+    item_point`` is a row's *code*.  Points are the different codes that rows have, in order.
     """
 
     machines: Machines
@@ -109,8 +116,20 @@ class SweepPlan:
     names: list[str]  # [architectures]
     digests: list[bytes]  # [architectures] of their content
     errors: dict[int, str]  # why an architecture cannot be built, by its place in the three above
+    case: list[int]  # [architectures] of the items
     goal: Objective | None = None  # of the best dataflow of each layer, if that is asked for
     named: bool = True  # whether the study names its dataflows
+
+    @cached_property
+    def width(self) -> int:
+        """Items of an architecture."""
+        return len(self.items) // (max(self.case) + 1)
+
+    @cached_property
+    def row_items(self) -> Ids:
+        """[architectures, width] The place of each row's item."""
+        first = np.array(self.case, dtype=np.int64) * self.width
+        return cast(Ids, first[:, None] + np.arange(self.width))
 
     @cached_property
     def machine_point(self) -> Ids:
@@ -135,18 +154,33 @@ class SweepPlan:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self.numbers) * len(self.items)
+        return len(self.numbers) * self.width
 
     @property
     def points(self) -> int:
         """How many different points they have."""
-        return len(self.first_machines) * len(self.first_items)
+        return len(self.codes)
+
+    @cached_property
+    def _row_codes(self) -> Ids:
+        """[rows] The code of each."""
+        many = len(self.first_items)
+        grid = self.machine_point[:, None] * many + self.item_point[self.row_items]
+        return cast(Ids, grid.reshape(-1))
+
+    @cached_property
+    def codes(self) -> Ids:
+        """[points] The code of each, in order; every one there can be where there is one case."""
+        if not any(self.case):
+            return np.arange(len(self.first_machines) * len(self.first_items), dtype=np.int64)
+        return cast(Ids, np.unique(self._row_codes))
 
     @cached_property
     def row_points(self) -> Ids:
         """[rows] The point of each."""
-        grid = self.machine_point[:, None] * len(self.first_items) + self.item_point[None, :]
-        return cast(Ids, grid.reshape(-1))
+        if not any(self.case):
+            return self._row_codes
+        return cast(Ids, np.searchsorted(self.codes, self._row_codes).astype(np.int64))
 
     def overrides(self, machine: int) -> dict[str, Any]:
         """The keys an architecture overrides; ``machine`` counts the plan's own."""
@@ -154,7 +188,7 @@ class SweepPlan:
 
     def parts(self, point: int) -> tuple[int, Item]:
         """The architecture of a point, as the plan counts them, and its item."""
-        m, i = divmod(point, len(self.first_items))
+        m, i = divmod(int(self.codes[point]), len(self.first_items))
         return self.first_machines[m], self.items[self.first_items[i]]
 
     def key(self, point: int) -> bytes:
@@ -166,7 +200,8 @@ class SweepPlan:
         """The keys of all points."""
         machines = [self.digests[m] for m in self.first_machines]
         items = [self.items[i].digest for i in self.first_items]
-        return [content_hash(m + i) for m in machines for i in items]
+        pairs = (divmod(code, len(items)) for code in self.codes.tolist())
+        return [content_hash(machines[m] + items[i]) for m, i in pairs]
 
     @cached_property
     def digest(self) -> str:
@@ -183,13 +218,13 @@ class SweepPlan:
         """The columns [rows] that name each row: workload, layer, arch, the axes, set, dataflow,
         engine, direction, mapping, batch, seed.
         """
-        count, width = len(self.numbers), len(self.items)
+        count = len(self.numbers)
 
         def by_machine(values: Iterable[Any]) -> Column:
-            return _repeat(list(values), width, slow=True)
+            return column(list(values)).take(np.repeat(np.arange(count), self.width))
 
         def by_item(values: Iterable[Any]) -> Column:
-            return _repeat(list(values), count, slow=False)
+            return column(list(values)).take(self.row_items.reshape(-1))
 
         points = [self.overrides(m) for m in range(count)]
         axes = {
@@ -216,12 +251,6 @@ def axis_value(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
-def _repeat(values: list[Any], times: int, *, slow: bool) -> Column:
-    """[rows] Each value so many times running if ``slow``, else all of them so many times."""
-    index = np.arange(len(values))
-    return column(values).take(np.repeat(index, times) if slow else np.tile(index, times))
-
-
 def _codes(digests: Sequence[bytes]) -> Ids:
     """Equal digests by equal numbers, in order of appearance."""
     seen: dict[bytes, int] = {}
@@ -240,11 +269,11 @@ def plan(study: Study) -> SweepPlan:
     """
     machines = Machines.load(study.arch)
     made = study_recipes(study, machines)
-    parts = items(study, networks(study), made)
     here = space(study.grid, study.zipped, study.points)
     drawn = study.sample
     wanted = here.size if drawn is None else min(here.size, drawn)
-    refuse_large(wanted * len(parts), "grid" if drawn is None else "sample")
+    layers = len(items(study, networks(study), made))
+    refuse_large(wanted * layers, "grid" if drawn is None else "sample")
     check_values(here)
     check_keys(machines, here)
     check_dataflows(machines, here, made)
@@ -257,12 +286,21 @@ def plan(study: Study) -> SweepPlan:
         raise InputError("leave no point", key="constraints")
     goal = goal_of(study) if chooses(study) else None
     named = goal is None or study.best_of is not None
-    return replace(build(machines, here, parts, numbers), goal=goal, named=named)
+    built = build(machines, here, items_of(study, made), numbers)
+    return replace(built, goal=goal, named=named)
 
 
-def build(machines: Machines, space: Space, items: list[Item], numbers: list[int]) -> SweepPlan:
-    """The plan of the points with these numbers."""
+def items_of(study: Study, recipes: Sequence[Recipe]) -> ItemsOf:
+    """The items of a study under some recipes, by the parameters of its workloads."""
+    return lambda params: items(study, networks(study, params), recipes)
+
+
+def build(machines: Machines, space: Space, items_of: ItemsOf, numbers: list[int]) -> SweepPlan:
+    """The plan of the points with these numbers.  Raises InputError for what is wrong with the
+    parameters of a workload.
+    """
     names, digests, errors = [], [], {}
+    parts, case = cases(space, numbers, items_of)
     for m, number in enumerate(numbers):
         machine = machines.build(space.point(number))
         if machine.arch is not None and m < KEPT:
@@ -271,7 +309,8 @@ def build(machines: Machines, space: Space, items: list[Item], numbers: list[int
         digests.append(machine.digest)
         if machine.error is not None:
             errors[m] = machine.error
-    return SweepPlan(machines, space, items, numbers, names, digests, errors)
+    together = [item for part in parts for item in part]
+    return SweepPlan(machines, space, together, numbers, names, digests, errors, case)
 
 
 def check_keys(machines: Machines, space: Space) -> None:
@@ -289,7 +328,7 @@ def check_keys(machines: Machines, space: Space) -> None:
         for position in range(len(axis) if listed else 1):
             above = f"points.{position}" if isinstance(axis, Listed) else axis.name
             for key, value in axis.at(position).items():
-                if key not in known:
+                if key not in known and not is_parameter(key):
                     known.add(key)
                     _check_key(machines, above, key, value)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.explore.workload_axes import PLACE
 from accelsim.hardware.architecture import Architecture
 from accelsim.results.layer_row import ENERGIES
 
@@ -33,9 +34,11 @@ IDENTITY = (
 
 
 def axes(columns: Iterable[Any]) -> tuple[str, ...]:
-    """Those that are dotted keys of an architecture: the axes of a space."""
-    names = map(str, columns)
-    return tuple(name for name in names if name.split(".")[0] in Architecture.model_fields)
+    """Those that are dotted keys of an architecture, or parameters of the workload: the axes of a
+    space.
+    """
+    places, names = {*Architecture.model_fields, PLACE}, map(str, columns)
+    return tuple(name for name in names if name.split(".")[0] in places and name != PLACE)
 
 
 def varied_axes(frame: pd.DataFrame) -> list[str]:

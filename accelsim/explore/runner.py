@@ -61,7 +61,7 @@ class Feeder:
 
     def __init__(self, plan: SweepPlan, todo: Ids, recall: Recall) -> None:
         width = len(plan.first_items)
-        machine, item = todo // width, todo % width
+        machine, item = np.divmod(plan.codes[todo], width)
         by = np.lexsort((machine, item, machine // TOGETHER))
         self.order = todo[by]
         self.seams = np.flatnonzero(np.diff(item[by])) + 1
@@ -97,8 +97,9 @@ class Feeder:
     def task(self, ids: Ids) -> WorkTask:
         """The task of these points."""
         plan, width = self.plan, len(self.plan.first_items)
-        machines, at_machine = np.unique(ids // width, return_inverse=True)
-        parts, at_item = np.unique(ids % width, return_inverse=True)
+        machine, item = np.divmod(plan.codes[ids], width)
+        machines, at_machine = np.unique(machine, return_inverse=True)
+        parts, at_item = np.unique(item, return_inverse=True)
         firsts = [plan.first_machines[m] for m in machines.tolist()]
         return WorkTask(
             ids=ids,

@@ -146,7 +146,8 @@ class Store(StoreReading):
     def _rows(self, plan: SweepPlan) -> list[int]:
         """The ids of a plan's rows in their order, added where they must be."""
         machines, items = self._machines(plan), self._items(plan)
-        places = [(machine, item) for machine in machines for item in items]
+        rows = zip(machines, plan.row_items.tolist(), strict=True)
+        places = [(machine, items[place]) for machine, own in rows for place in own]
         keys, points = plan.keys(), plan.row_points.tolist()
         first = self.next_id("rows")
         named = zip(places, points, strict=True)

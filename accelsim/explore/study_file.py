@@ -106,8 +106,9 @@ class StudyFile(Displayed, Frozen):
     """A sweep: every layer of the workload, under every dataflow, on every architecture of the
     space.
 
-    ``grid`` has axes, each a dotted key of the architecture and its values, crossed with each
-    other; keys of a ``zipped`` group move together; ``points`` lists overrides instead.
+    ``grid`` has axes, each a dotted key of the architecture, or ``params.NAME`` for a parameter of
+    the workload, and its values, crossed with each other; keys of a ``zipped`` group move together;
+    ``points`` lists overrides instead.
     ``constraints`` are conditions that keep an architecture. Tiles are the rule's, or best:
     those of least objective (edp) for an effort (quick, thorough, proved). With best_of instead
     of dataflows each layer's best dataflow has rows of its own; dataflows: best is the best of

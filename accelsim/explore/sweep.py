@@ -61,11 +61,11 @@ def sweep(
     each, in that order.
 
     ``workload`` is what ``simulate`` takes, or a list of names, files and workloads.  Keys of
-    ``grid`` are dotted keys of the architecture, crossed with each other and with those of
-    ``zipped``, which move together; ``points`` lists overrides instead (a list of mappings or a
-    DataFrame).  ``constraints`` are expressions over keys (``base/expression.py``):
-    ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.  ``sample`` draws so many points by
-    ``seed``.
+    ``grid`` are dotted keys of the architecture, or ``params.NAME`` for a parameter of the
+    workload, crossed with each other and with those of ``zipped``, which move together; ``points``
+    lists overrides instead (a list of mappings or a DataFrame).  ``constraints`` are expressions
+    over keys (``base/expression.py``): ``"array.rows * array.cols <= 1024"``, ``"area_um2 < 2e6"``.
+    ``sample`` draws so many points by ``seed``.
 
     Tiles are the best found for an ``effort``, of least ``objective`` (edp if not given), as in
     ``simulate``; with ``tiles="rule"`` those of the fixed rule, as where the architecture file says

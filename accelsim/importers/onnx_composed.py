@@ -301,9 +301,7 @@ def _rms_norm(call: Call) -> list[Value]:
 
 
 def _attention(call: Call) -> list[Value]:
-    """softmax(scale Q K^T + mask) V; several heads of Q for each of K and V are rows of one
-    product.
-    """
+    """softmax(scale Q K^T + mask) V; several heads of Q may share those of K and V."""
     if call.attributes.real("softcap", 0.0):
         raise ValueError("softcap cannot be imported")
     if call.attributes.whole("qk_matmul_output_mode", 0) or len(call.node.output) > 3:
@@ -321,30 +319,18 @@ def _attention(call: Call) -> list[Value]:
     (heads, rows, width), (shared, columns, _) = q.shape, keys.shape
     if heads % shared:
         raise ValueError(f"{shared} heads of keys must divide {heads} heads of queries")
-    grouped = q
-    if heads != shared:
-        grouped = _part(call, "reshape", [q], "groups", shape=[shared, -1, width])
     scale = call.attributes.real("scale", 0.0) or 1 / sqrt(width)
-    scores = _part(call, "matmul", [grouped, keys], "scores", transpose_b=True)
+    scores = _part(call, "matmul", [q, keys], "scores", transpose_b=True)
     scores = _part(call, "affine", [scores], "scaled", scale=scale)
     masks = [_mask(call, rows, columns)] if call.given(3) else []
     if call.attributes.whole("is_causal", 0):
         seen = np.tril(np.ones((rows, columns)), columns - rows if call.given(4) else 0)
         masks.append(_words(call, np.where(seen > 0, 0, MASKED).astype(np.float32), "causal"))
-    if masks and heads != shared:
-        wide = [heads, rows, columns]
-        scores = _part(call, "reshape", [scores], "heads", shape=wide)
     for i, mask in enumerate(masks):
         scores = _part(call, "add", [scores, mask], f"masked{i}")
-    if masks and heads != shared:
-        scores = _part(call, "reshape", [scores], "grouped", shape=[shared, -1, columns])
     shares = _part(call, "softmax", [scores], "shares", axis=2)
-    last = flat or heads != shared
-    name = f"{call.node.output[0]}_mixed" if last else ""
+    name = f"{call.node.output[0]}_mixed" if flat else ""
     mixed = call.add("matmul", [shares, values], name=name)
-    if heads != shared:
-        shape, name = [heads, rows, values.shape[2]], f"{call.node.output[0]}_parted"
-        mixed = call.add("reshape", [mixed], name=name if flat else "", shape=shape)
     if flat:
         mixed = call.add("merge_heads", [mixed])
     return [mixed, *present] if len(call.node.output) > 1 else [mixed]

@@ -178,9 +178,31 @@ class _Writer:
                         rank = len(shapes[i]) + 1
                         order = [*range(rank - 2), rank - 1, rank - 2]
                         xs[i] = self.emit("Transpose", [xs[i]], f"{out}/turned{i}", perm=order)
-                self.emit("MatMul", xs, out)
+                self._product(node, op, xs)
             case _:
                 self._nothing_for(node)
+
+    def _product(self, node: Node, op: array.Product, xs: list[str]) -> None:
+        """Factors whose matrices ONNX does not bring together get an axis of the heads that share
+        one, and the product loses it.
+        """
+        shapes, out = self.graph.input_shapes(node), node.name
+        places = op.places(*shapes)
+        # The batch is the first axis, so that ranks must be equal.
+        agree = len(shapes[0]) == len(shapes[1])
+        if agree and all(g == 1 or r * c == 1 for g, r, c in zip(*places, strict=True)):
+            self.emit("MatMul", xs, out)
+            return
+        m, k, n = op.matrices(*shapes)
+        parted = []
+        for i, (own, matrix) in enumerate(((places.rows, (m, k)), (places.columns, (k, n)))):
+            pairs = zip(places.groups, own, strict=True)
+            sizes = [0, *(size for pair in pairs for size in pair), *matrix]
+            shape = self.constant(f"{out}/heads{i}/shape", sizes)
+            parted.append(self.emit("Reshape", [xs[i], shape], f"{out}/heads{i}"))
+        product = self.emit("MatMul", parted, f"{out}/product")
+        shape = self.constant(f"{out}/shape", [0, *self.graph.shapes[out]])
+        self.emit("Reshape", [product, shape], out)
 
     def _pooling(self, node: Node) -> None:
         xs, out = list(node.inputs), node.name
@@ -403,13 +425,16 @@ class _Writer:
         }
 
     def _aligned(self, node: Node) -> list[str]:
-        """What a node reads, as tensors of one rank: ones after the batch, as a graph means it."""
-        ranks = [len(shape) for shape in self.graph.input_shapes(node)]
+        """What a node reads, as tensors of one rank: ones after the batch, as a graph means it.  A
+        reshape, which is what it is when it is read again.
+        """
+        shapes = self.graph.input_shapes(node)
+        most = max(map(len, shapes))
         names: list[str] = []
-        for i, (name, rank) in enumerate(zip(node.inputs, ranks, strict=True)):
-            if rank < max(ranks):
-                missing = list(range(1, max(ranks) - rank + 1))
-                axes = self.constant(f"{node.name}/axes{i}", missing)
-                name = self.emit("Unsqueeze", [name, axes], f"{node.name}/wide{i}")
+        for i, (name, shape) in enumerate(zip(node.inputs, shapes, strict=True)):
+            if len(shape) < most:
+                wide, ones = f"{node.name}/wide{i}", [1] * (most - len(shape))
+                sizes = self.constant(f"{wide}/shape", [0, *ones, *shape])
+                name = self.emit("Reshape", [name, sizes], wide)
             names.append(name)
         return names

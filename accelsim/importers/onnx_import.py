@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.errors import InputError, one_line
+from accelsim.importers.free_dimensions import with_parameters
 from accelsim.importers.network_builder import (
     MAX_IMPORTED,
     Imported,
@@ -48,8 +49,9 @@ def import_onnx(
 ) -> Imported:
     """A model as a workload with weights; ``fold_batch_norm`` into the convolutions before it.
 
-    ``dims`` fixes dimensions that the model only names, ``skip`` leaves operators out.  Weights
-    that are not in the file, nor beside it, are read as shapes: the workload counts, and has none.
+    ``dims`` has values of dimensions that the model only names; each but the batch becomes a
+    parameter of the workload that begins with it.  ``skip`` leaves operators out.  Weights that
+    are not in the file, nor beside it, are read as shapes: the workload counts, and has none.
 
     Raises InputError for a file that is no model (or one with sparse weights, or weights outside
     its folder), a circle, or shapes that do not fit; UnsupportedError naming every node there is no
@@ -66,8 +68,13 @@ def import_onnx(
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
-    imported = _OnnxImport(model, file, dict(dims or {}), frozenset(skip)).run()
-    return _folded(imported, file) if fold_batch_norm else imported
+
+    def read(sizes: Mapping[str, int]) -> Imported:
+        imported = _OnnxImport(model, file, dict(sizes), frozenset(skip)).run()
+        return _folded(imported, file) if fold_batch_norm else imported
+
+    imported = read(dims or {})
+    return with_parameters(imported, dims, read) if dims else imported
 
 
 def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:

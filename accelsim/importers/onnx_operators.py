@@ -190,6 +190,9 @@ def _matmul(call: Call) -> list[Value]:
     first, second = call.as_tensor(a, rank), call.as_tensor(b, rank)
     if first.rank != second.rank or len(first.shape) < 2:
         raise ValueError("two factors must be of one rank, of three axes at least")
+    pairs = zip(first.shape[:-2], second.shape[:-2], strict=True)
+    if any(a != b and min(a, b) != 1 for a, b in pairs):
+        raise ValueError("axes before the last two must agree or be 1")
     return [call.add("matmul", [first, second])]
 
 

@@ -340,17 +340,28 @@ class Skeleton:
         if kind in ("unicast", "preload"):
             return ()
         across: dict[str, bool] = {}  # axis with loops -> does the tensor depend on them
+        cut: set[str] = set()  # axes along which it has more than one word
         for loop in self.loops:
             if loop.spatial and parent <= loop.level < child:
-                across[loop.axis] = across.get(loop.axis, False) or self.loop_depends(loop, tensor)
+                needs = self.loop_depends(loop, tensor)
+                across[loop.axis] = across.get(loop.axis, False) or needs
+                if needs and self._length(loop.dim) > 1:
+                    cut.add(loop.axis)
         free = [a for a in ("col", "row") if not across.get(a, False)]
         if not free and tensor != self.problem.accumulated:
-            raise MappingError(
-                f"{tensor} is streamed over systolic lines but depends on the loops of both rows "
-                "and columns; it has no line to travel"
-            )
+            # A dimension that the layer has once (groups of a dense one) cuts nothing.
+            free = [a for a in ("col", "row") if a not in cut]
+            if not free:
+                raise MappingError(
+                    f"{tensor} is streamed over systolic lines but depends on the loops of both"
+                    " rows and columns; it has no line to travel"
+                )
         with_loops = [a for a in free if a in across]
         return tuple((with_loops or free)[:1])
+
+    def _length(self, dim: str) -> int:
+        """How long a dimension is, a fused one as all of its parts."""
+        return prod([self.problem.size[p] for p in self.fused.get(dim, (dim,))])
 
     @cached_property
     def turned(self) -> bool:

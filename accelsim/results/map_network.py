@@ -112,6 +112,7 @@ def map_network(
     layers: Sequence[str] = (),
     batch: int | None = None,
     direction: Direction = "forward",
+    params: Mapping[str, int] | None = None,
     overrides: Mapping[str, object] | None = None,
     objective: str = "edp",
     tiles: TileChoice = "divisors",
@@ -121,7 +122,7 @@ def map_network(
     progress: Progress | None = None,
 ) -> NetworkBest:
     """``map_layer`` for every chosen layer; ``objective``, ``tiles``, ``limit`` (seconds a layer)
-    and ``check`` are its own.
+    and ``check`` are its own; ``params`` stand in place of the workload's parameters' values.
 
     ``processes`` layers are searched at a time; above 1 a script needs the usual ``if __name__ ==
     "__main__":``.  ``progress`` is called with a line of text: how far a search is, and how it
@@ -130,7 +131,7 @@ def map_network(
 
     Raises InputError as ``map_layer`` does.
     """
-    network = load_workload(workload)
+    network = load_workload(workload, params)
     network = network.select(layers) if layers else network
     machine = load_architecture(arch, overrides or {})
     flow: str | Dataflow = ANY if is_any(dataflow) else load_dataflow(dataflow)

@@ -34,7 +34,10 @@ Value = str | int | float | bool | None  # of a column; numbers may be numpy's
 Record = dict[str, Value]
 
 # The columns that name a row; a total keeps those of its first row.
-LEAD = ("workload", "layer", "arch", "dataflow", "engine", "direction", "mapping", "batch", "set")
+LEAD = (
+    *("workload", "params", "layer", "arch", "dataflow", "engine", "direction", "mapping"),
+    *("batch", "set"),
+)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,15 @@ from accelsim.mapping.files import (
 )
 from accelsim.mapping.rule import refuse_unkept
 from accelsim.results.best_dataflow import BEST, candidates, with_best
-from accelsim.results.layer_row import ENGINES, Engine, How, Row, check_macs, layer_row
+from accelsim.results.layer_row import (
+    ENGINES,
+    Engine,
+    How,
+    Row,
+    check_macs,
+    layer_row,
+    override_text,
+)
 from accelsim.results.result import Asked, Result
 from accelsim.results.tiles import Tiles, TilesRequest
 from accelsim.workload.network import Workload, WorkloadLike, load_workload
@@ -105,8 +113,8 @@ def simulate(
         ``workload`` is a name, a file, a layer or a list of layers; ``arch`` a name, a file or an
         object; ``dataflow`` likewise, also several (a list, or names with commas).  ``layers`` are
         the names of those to run, all unless given.  ``batch`` (at least 1) stands in place of the
-        workload's own, ``params`` in place of its parameters' values, ``overrides`` are dotted keys
-        of the architecture.
+        workload's own, ``params`` in place of its parameters' values (rows have all of them in the
+        column ``params``), ``overrides`` are dotted keys of the architecture.
 
         With ``best_of`` in place of ``dataflow``, several dataflows, each layer's best of them
         comes once more under the name ``best``, so that totals have it beside one dataflow for all;
@@ -192,6 +200,9 @@ def simulate(
     else:
         problems = _problems(network, batch, direction)
         rows_of = partial(_layer_rows, network.name, problems, machine, how, changed, progress)
+    if network.parameter_values:
+        text = override_text(network.parameter_values)
+        rows_of = partial(_with_parameters, text, rows_of)
     if mapper is None:
         tiles = "rule" if mapping is not None else tiles
         own = machine.default_tiles
@@ -274,6 +285,16 @@ def _layer_rows(
         if progress is not None:
             progress(f"{source.dataflow} {name}")
     return rows
+
+
+def _with_parameters(
+    text: str, rows_of: Callable[[MappingSource], list[Row]], source: MappingSource
+) -> list[Row]:
+    """The rows, with the values of the workload's parameters beside its name."""
+    return [
+        replace(row, columns={"workload": row.columns["workload"], "params": text, **row.columns})
+        for row in rows_of(source)
+    ]
 
 
 def _under_mapper(

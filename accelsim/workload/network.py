@@ -188,7 +188,12 @@ class Workload(Displayed, Frozen):
         if not wanted:
             raise InputError("at least one layer must be selected", key="layer")
         chosen = tuple(x for x in self.layers if x.name in wanted)
-        return Workload.model_construct(name=self.name, description=self.description, layers=chosen)
+        return Workload.model_construct(
+            name=self.name,
+            description=self.description,
+            layers=chosen,
+            parameter_values=self.parameter_values,
+        )
 
 
 # What every function that asks for a workload takes.

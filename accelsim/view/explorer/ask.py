@@ -45,14 +45,15 @@ class OwnLayer(BaseModel):
 
 
 class Ask(BaseModel):
-    """One state of the controls.  ``layer`` names one of ``workload``; ``own`` is a layer instead
-    of both.  Without ``objective`` tiles are the architecture's own: the best in energy x cycles,
-    or the fixed rule's.
+    """One state of the controls.  ``layer`` names one of ``workload``, ``params`` are values of its
+    parameters; ``own`` is a layer instead of all three.  Without ``objective`` tiles are the
+    architecture's own: the best in energy x cycles, or the fixed rule's.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     workload: str | None = None
     layer: str | None = None
+    params: Annotated[dict[str, int], Field(max_length=20)] = {}
     own: OwnLayer | None = None
     arch: str
     dataflow: str
@@ -83,6 +84,8 @@ class Ask(BaseModel):
     def _one_layer(self) -> Ask:
         if (self.workload is None) == (self.own is None):
             raise ValueError("either workload or own is given")
+        if self.own is not None and self.params:
+            raise ValueError("params belong to a workload")
         return self
 
     @property
@@ -110,7 +113,7 @@ class Ask(BaseModel):
             except ValueError as error:
                 raise InputError(" ".join(str(error).split())[:200], key="own") from error
         assert self.workload is not None
-        return tuple(workload(self.workload).layers)
+        return tuple(workload(self.workload, json.dumps(self.params, sort_keys=True)).layers)
 
     @property
     def chosen(self) -> Layer:
@@ -141,9 +144,9 @@ def _flow(name: str) -> Dataflow:
 
 
 @lru_cache(maxsize=64)
-def workload(name: str) -> Workload:
-    """A shipped workload, read once."""
-    return load_workload(name)
+def workload(name: str, params: str = "{}") -> Workload:
+    """A shipped workload, read once; ``params`` as JSON.  Raises InputError."""
+    return load_workload(name, json.loads(params))
 
 
 def choices() -> dict[str, Any]:
@@ -171,6 +174,7 @@ def choices() -> dict[str, Any]:
     return {
         "workloads": networks,
         "layers": layers,
+        "params": {n: dict(x) for n in networks if (x := workload(n).parameter_values)},
         "architectures": machines,
         "dataflows": flows,
         "objectives": ["edp", "cycles", "energy", "rule"],

@@ -43,13 +43,17 @@ function workloadChanged() {
   $("own").hidden = !own;
   $("layer").parentElement.hidden = own;
   options($("layer"), own ? [] : choices.layers[$("workload").value].map((n) => [n, n]));
+  const params = Object.entries(choices.params[$("workload").value] || {});
+  [...$("params").querySelectorAll("label")].forEach((x) => x.remove());
+  $("params").hidden = !params.length;
+  for (const [name, value] of params) numberField($("params"), name, value, 0, 2 ** 31 - 1);
 }
 
 function ask() {
   const own = $("workload").value === "own", found = {arch: $("arch").value, dataflow: $("dataflow").value, batch: Number($("batch").value), direction: $("direction").value, objective: $("objective").value, overrides: {}};
   for (const f of $("keys").querySelectorAll("input")) if (f.value !== f.dataset.own) found.overrides[f.dataset.key] = Number(f.value);
   if (own) { found.own = {}; for (const f of $("own").querySelectorAll("input")) found.own[f.dataset.key] = Number(f.value); }
-  else { found.workload = $("workload").value; found.layer = $("layer").value; }
+  else { found.workload = $("workload").value; found.layer = $("layer").value; found.params = {}; for (const f of $("params").querySelectorAll("input")) if (f.value !== f.dataset.own) found.params[f.dataset.key] = Number(f.value); }
   return found;
 }
 

@@ -17,6 +17,8 @@ def as_python(ask: Ask) -> str:
         lines.append(f'layer = acc.Conv2d(name="own", {fields})')
     else:
         args.append(f"layers=[{_q(ask.chosen.name)}]")
+    if ask.params:
+        args.append(f"params={json.dumps(ask.params)}")
     if ask.objective == "rule":
         args.append('tiles="rule"')
     elif ask.objective is not None:
@@ -62,6 +64,8 @@ def _command(name: str, ask: Ask, more: list[str]) -> str:
     words = ["accelsim", name, "own.yaml" if ask.own is not None else str(ask.workload)]
     if ask.own is None:
         words += ["--layer", ask.chosen.name]
+    for key, number in ask.params.items():
+        words += ["--param", f"{key}={number}"]
     words += ["--arch", ask.arch, "--dataflow", ask.dataflow]
     for key, value in ask.overrides.items():
         words += ["--set", f"{key}={value}"]
@@ -79,7 +83,8 @@ def cloud_python(ask: Ask, points: int, seconds: float) -> str:
         "from accelsim.view.space_picture import space",
         "",
     ]
-    layer = f"acc.load_workload({_q(str(ask.workload))}).select([{_q(ask.chosen.name)}])"
+    given = [_q(str(ask.workload)), *([json.dumps(ask.params)] if ask.params else [])]
+    layer = f"acc.load_workload({', '.join(given)}).select([{_q(ask.chosen.name)}])"
     if ask.own is not None:
         fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
         layer = f'acc.Conv2d(name="own", {fields})'

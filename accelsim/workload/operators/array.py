@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.layers import Conv2d, ConvTranspose2d, Gemm, Layer, Linear, MatMul
 from accelsim.workload.operators.fields import LeastPair, OptionalSize, Padding, Pair, Size
+from accelsim.workload.operators.matrix_places import Layout, Places, layouts, meet
 from accelsim.workload.operators.operator import Operator, Shape, Weights, Work, as_float, text
 from accelsim.workload.problem import Problem
 
@@ -276,8 +277,11 @@ class Product(ArrayOperator):
     """The matrix product of two tensors over their last two axes, one for each place of the axes
     before: attention's two.
 
-    ``transpose_a`` and ``transpose_b`` swap the last two axes first.  On the array the first is the
-    weight; with a batch, and with heads, each product is a group of its own.
+    Sizes of an axis before agree, or one is a multiple of the other: 32 heads of queries on 8 of
+    keys are 8 groups, of 4 heads in a row on the same keys.  1 and an axis that is missing are
+    shared by all.  ``transpose_a`` and ``transpose_b`` swap the last two axes first.  On the array
+    the first is the weight; with a batch, and with heads, each product is a group of its own, and
+    heads that share a matrix are rows (or columns) of one product.
     """
 
     type: Literal["matmul"]
@@ -285,12 +289,20 @@ class Product(ArrayOperator):
     transpose_b: bool = False
     arity = (2, 2)
 
-    def _sizes(self, a: Shape, b: Shape) -> tuple[Shape, int, int, int]:
-        if len(a) < 2 or len(a) != len(b) or a[:-2] != b[:-2]:
+    def places(self, a: Shape, b: Shape) -> Places:
+        """How the matrices of two factors meet.  Raises ValueError if they do not."""
+        places = meet(a[:-2], b[:-2]) if min(len(a), len(b)) > 1 else None
+        if places is None:
             raise ValueError(
-                "matmul needs two tensors of matrices, equal in all but the last two axes, got"
-                f" {text(a)} and {text(b)}"
+                "matmul needs two tensors of matrices, equal in all but the last two axes or one"
+                f" a multiple of the other there, got {text(a)} and {text(b)}"
             )
+        return places
+
+    def matrices(self, a: Shape, b: Shape) -> tuple[int, int, int]:
+        """m, k and n of two matrices that are multiplied, as (m x k) times (k x n).  Raises
+        ValueError if the two are not of one k.
+        """
         m, k = a[-2:][::-1] if self.transpose_a else a[-2:]
         k_too, n = b[-2:][::-1] if self.transpose_b else b[-2:]
         if k != k_too:
@@ -298,29 +310,38 @@ class Product(ArrayOperator):
                 f"matmul needs as many columns of the first as rows of the second, got {m}x{k} and"
                 f" {k_too}x{n}"
             )
-        return a[:-2], m, k, n
+        return m, k, n
 
     def layer(self, *shapes: Shape) -> Layer:
-        places, m, k, n = self._sizes(*shapes)
-        return layer(MatMul, name=self.name, m=m, k=k, n=n, products=prod(places))
+        (groups, rows, columns), (m, k, n) = self.places(*shapes), self.matrices(*shapes)
+        return layer(
+            MatMul,
+            name=self.name, m=m * prod(rows), k=k, n=n * prod(columns), products=prod(groups),
+        )  # fmt: skip
 
     def infer(self, *shapes: Shape) -> Shape:
-        places, m, _, n = self._sizes(*shapes)
-        return (*places, m, n)
+        places, (m, _, n) = self.places(*shapes), self.matrices(*shapes)
+        return (*places.whole, m, n)
+
+    def layouts(self, batch: int, *shapes: Shape) -> tuple[Layout, Layout, Layout]:
+        """Of the two factors and the product, each as (batch, *shape)."""
+        a, b = shapes
+        turned = self.transpose_a, self.transpose_b
+        return layouts(batch, self.places(a, b), a[-2:], b[-2:], turned)
 
     def pack(self, xs: Sequence[Array], weights: Weights) -> dict[str, Array]:
-        p = self.problem(xs[0].shape[0], *(x.shape[1:] for x in xs))
-        a, b = (
-            x.swapaxes(-1, -2) if t else x
-            for x, t in zip(xs, (self.transpose_a, self.transpose_b), strict=True)
-        )
+        shapes = [x.shape[1:] for x in xs]
+        p = self.problem(len(xs[0]), *shapes)
+        first, second, _ = self.layouts(len(xs[0]), *shapes)
         return {
-            "weight": np.ascontiguousarray(a).reshape(p.shape("weight")),
-            "ifmap": np.ascontiguousarray(b).reshape(p.shape("ifmap")),
+            "weight": first.there(xs[0]).reshape(p.shape("weight")),
+            "ifmap": second.there(xs[1]).reshape(p.shape("ifmap")),
         }
 
     def unpack(self, out: Array, *shapes: Shape) -> Array:
-        return out.reshape(-1, *self.infer(*shapes))
+        shape = self.infer(*shapes)
+        batch = out.size // prod(shape)
+        return self.layouts(batch, *shapes)[2].back(out).reshape(batch, *shape)
 
 
 def layer(model: type[AnyModel], **sizes: Any) -> AnyModel:

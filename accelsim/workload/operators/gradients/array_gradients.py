@@ -24,7 +24,7 @@ from accelsim.workload.operators.array import (
     multiply,
 )
 from accelsim.workload.operators.gradients.gradient import Floats, gradient
-from accelsim.workload.operators.operator import Weights, as_float
+from accelsim.workload.operators.operator import Shape, Weights, as_float
 from accelsim.workload.problem import ACCUMULATED, Direction, Problem
 
 DIRECTION_OF: dict[str, Direction] = {
@@ -37,36 +37,45 @@ Multiplied = Callable[[Problem, Data], Array]
 
 
 @singledispatch
-def packed(op: ArrayOperator, g: Array, problem: Problem) -> Array:
+def packed(op: ArrayOperator, g: Array, problem: Problem, shapes: Sequence[Shape]) -> Array:
     """The gradient at the output, (batch, *out), in the shape of the problem's accumulated tensor:
-    ``unpack`` backwards.
+    ``unpack`` backwards.  ``shapes`` are those of the inputs, without the batch.
     """
     return g.reshape(problem.shape(problem.accumulated))
 
 
 @packed.register
-def _dense_packed(op: Dense, g: Array, problem: Problem) -> Array:
+def _dense_packed(op: Dense, g: Array, problem: Problem, shapes: Sequence[Shape]) -> Array:
     tokens = g.reshape(len(g), -1, op.M).transpose(0, 2, 1)
     return np.ascontiguousarray(tokens).reshape(problem.shape("ofmap"))
 
 
+@packed.register
+def _product_packed(op: Product, g: Array, problem: Problem, shapes: Sequence[Shape]) -> Array:
+    return op.layouts(len(g), *shapes)[2].there(g).reshape(problem.shape("ofmap"))
+
+
 @singledispatch
-def unpacked(op: ArrayOperator, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+def unpacked(
+    op: ArrayOperator, tensor: str, sums: Array, shape: Shape, shapes: Sequence[Shape]
+) -> Array:
     """An operand's gradient from the problem's shape to ``shape``, the input's (batch first) or the
-    weight's: ``pack`` backwards.
+    weight's: ``pack`` backwards.  ``shapes`` are those of the inputs, without the batch.
     """
     return sums.reshape(shape)
 
 
 @unpacked.register
 def _convolution_unpacked(
-    op: Convolution, tensor: str, sums: Array, shape: tuple[int, ...]
+    op: Convolution, tensor: str, sums: Array, shape: Shape, shapes: Sequence[Shape]
 ) -> Array:
     return (sums[..., ::-1, ::-1] if op.flip and tensor == "weight" else sums).reshape(shape)
 
 
 @unpacked.register
-def _dense_unpacked(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
+def _dense_unpacked(
+    op: Dense, tensor: str, sums: Array, shape: Shape, shapes: Sequence[Shape]
+) -> Array:
     if tensor == "weight":
         return sums.reshape(shape)
     return np.ascontiguousarray(sums.reshape(shape[0], shape[-1], -1).transpose(0, 2, 1)).reshape(
@@ -75,11 +84,11 @@ def _dense_unpacked(op: Dense, tensor: str, sums: Array, shape: tuple[int, ...])
 
 
 @unpacked.register
-def _product_unpacked(op: Product, tensor: str, sums: Array, shape: tuple[int, ...]) -> Array:
-    turned = op.transpose_a if tensor == "weight" else op.transpose_b
-    if not turned:
-        return sums.reshape(shape)
-    return np.ascontiguousarray(sums.reshape(*shape[:-2], shape[-1], shape[-2]).swapaxes(-1, -2))
+def _product_unpacked(
+    op: Product, tensor: str, sums: Array, shape: Shape, shapes: Sequence[Shape]
+) -> Array:
+    first, second, _ = op.layouts(shape[0], *shapes)
+    return (first if tensor == "weight" else second).back(sums).reshape(shape)
 
 
 def layer_gradients(
@@ -95,16 +104,16 @@ def layer_gradients(
 
     Bias apart: it is the sum of ``g``, and not the array's.
     """
-    p = op.problem(len(xs[0]), *(x.shape[1:] for x in xs))
+    shapes = [x.shape[1:] for x in xs]
+    p = op.problem(len(xs[0]), *shapes)
     data = op.pack(xs, {"weight": weights["weight"]} if "weight" in weights else {}) | {
-        p.accumulated: packed(op, g, p)
+        p.accumulated: packed(op, g, p, shapes)
     }
 
-    def of(tensor: str, shape: tuple[int, ...]) -> Array:
+    def of(tensor: str, shape: Shape) -> Array:
         turned = p.with_direction(DIRECTION_OF[tensor])
-        return unpacked(
-            op, tensor, multiplied(turned, {name: data[name] for name in turned.operands}), shape
-        )
+        sums = multiplied(turned, {name: data[name] for name in turned.operands})
+        return unpacked(op, tensor, sums, shape, shapes)
 
     operands = (
         ["weight", "ifmap"] if isinstance(op, Product) else [t for t in p.operands if t != "weight"]
