@@ -62,6 +62,8 @@ def _own_dataflow(answer: Any, place: Path) -> str | None:
     """A turned weight-stationary dataflow: read, run, checked and animated."""
     if not isinstance(answer, str):
         return "the answer is the name of your dataflow file, beside the file of answers"
+    if "/" in answer or not answer.isprintable():
+        return "the answer is the name of a file that lies beside the file of answers, not a path"
     path = place / answer
     if not path.is_file():
         return f"there is no file {path}"

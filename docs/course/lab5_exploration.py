@@ -32,7 +32,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grading import Question, run
+from grading import Question, kind, run, word
 
 import accelsim as acc
 
@@ -76,8 +76,11 @@ def _design(answer: Any, place: Path) -> str | None:
     if not isinstance(answer, dict) or set(answer) != wanted:
         return f"the answer is a dictionary with the keys {', '.join(sorted(wanted))}"
     rows = frame()
-    for key in wanted:
-        rows = rows[rows[key] == answer[key]]
+    for key in (*KEYS, "dataflow"):
+        value = answer[key]
+        if isinstance(value, (list, dict)):
+            return f"{key} is {'a word' if key == 'dataflow' else 'a number'}, got {kind(value)}"
+        rows = rows[rows[key] == (word(value) if isinstance(value, str) else value)]
         if not len(rows):
             return f"{key} = {answer[key]!r} is none of the candidates"
     row, best = rows.iloc[0], affordable().edp.min()
