@@ -8,7 +8,7 @@ NEWEST := $(VENV)-newest
 # The tests start hundreds of processes; without this each would compile every module anew where the variable is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-all test-oldest test-newest wheel bench clean
+.PHONY: demo test test-all test-oldest test-newest wheel course bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/accelsim run alexnet --arch eyeriss --dataflow ws,os,rs --check --plot reports/demo
@@ -45,6 +45,10 @@ wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
 	@echo "hand out: $$(ls -t dist/accelsim-*.whl | head -1)"
 	@echo "it is installed with: pip install FILE   (or, with the explorer: pip install 'FILE[explorer]')"
+
+# What is handed out to students, and what their teacher keeps: docs/course/teacher.md.
+course: $(VENV)/.run
+	$(BIN)/python docs/course/course.py build dist/course
 
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"

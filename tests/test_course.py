@@ -8,10 +8,17 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 COURSE = Path(__file__).parents[1] / "docs" / "course"
 LABS = {p.stem.partition("_")[0]: p for p in sorted(COURSE.glob("lab*_*.py"))}
@@ -114,7 +121,11 @@ def test_a_dataflow_of_ones_own_is_run_checked_and_animated(
     good = (COURSE / "key" / "lab3_turned.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(good)
     assert question.grade("mine.yaml", tmp_path) is None
-    assert "turned" in (tmp_path / "mine.html").read_text()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.yaml"], "grading leaves no file"
+    monkeypatch.chdir(tmp_path)
+    flow, own = importlib.import_module("trials").films(["mine.yaml"])
+    assert own == Path("mine.html") and "turned" in own.read_text()
+    assert flow == Path("lab3_film.html") and flow.stat().st_size > 10_000
     for old, new, why in [
         ("space: [K:col, M:row]", "space: [K:row, M:col]", "over rows"),
         ("stays: [weight]", "stays: [wieght]", "weight"),
@@ -126,6 +137,117 @@ def test_a_dataflow_of_ones_own_is_run_checked_and_animated(
         told = question.grade("mine.yaml", tmp_path)
         assert told and why in told, (old, new, told)
     assert "no file" in question.grade("other.yaml", tmp_path)
+
+
+RIGHT = (55, 0.438, "os", True, [2, 1], {"M": 4, "flow": "ws"}, [154, 0.5])
+DRESSES: tuple[Callable[[Any], Any], ...] = (
+    lambda x: x,
+    np.array,
+    lambda x: tuple(x) if isinstance(x, list) else x,
+    lambda x: np.array([x])[0] if not isinstance(x, (list, dict)) else x,
+    lambda x: pd.Series([x]).iloc[0] if not isinstance(x, (list, dict)) else pd.Series(x),
+    lambda x: {k: np.asarray(v) for k, v in x.items()} if isinstance(x, dict) else x,
+    lambda x: [np.float64(v) for v in x] if isinstance(x, list) else x,
+    lambda x: x.upper() if isinstance(x, str) else x,
+    lambda x: {"os": "Output-Stationary"}.get(x, x) if isinstance(x, str) else x,
+    lambda x: {"os": "output stationary "}.get(x, x) if isinstance(x, str) else x,
+    lambda x: Fraction(x) if type(x) is int else x,
+    lambda x: float(x) if type(x) is int else x,
+    lambda x: Decimal(str(x)) if type(x) in (int, float) else x,
+)
+
+
+@pytest.mark.parametrize("right", RIGHT, ids=repr)
+def test_an_answer_is_right_in_whatever_it_is_dressed(right: Any, monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(COURSE))
+    grading = importlib.import_module("grading")
+    question = grading.Question("1", "?", "a hint", lambda: right)
+    for dress in DRESSES:
+        answer = dress(right)
+        if isinstance(answer, pd.Series) and isinstance(right, dict):
+            continue  # its keys are labels, not a dictionary's
+        assert grading.verdict(question, answer).why is None, repr(answer)
+    for width in (np.int8, np.uint16, np.int32, np.int64):
+        whole = grading.Question("1", "?", "a hint", lambda: 55)
+        assert grading.verdict(whole, width(55)).why is None
+        assert grading.verdict(whole, width(54)).why.startswith("54 is too small")
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=3)
+    | st.complex_numbers()
+    | st.sampled_from(
+        [
+            np.int64(3),
+            np.bool_(True),
+            np.float32("nan"),
+            np.arange(3),
+            np.datetime64("2026-01-01"),
+            pd.Timestamp(0),
+            pd.DataFrame({"a": [1]}),
+            10**400,
+            len,
+            object(),
+            {1, 2},
+        ]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(
+            st.text(max_size=5) | st.integers() | st.tuples(st.none()), inner, max_size=3
+        )
+        | st.fixed_dictionaries(dict.fromkeys(("M", "C", "H", "W", "R", "S"), inner))
+        | st.fixed_dictionaries(
+            dict.fromkeys(
+                ("array.rows", "array.cols", "levels.sram.capacity_bytes", "dataflow"), inner
+            )
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(answer=ANYTHING)
+def test_whatever_a_student_writes_is_answered_with_a_sentence(answer: Any) -> None:
+    sys.path.insert(0, str(COURSE))
+    try:
+        grading = importlib.import_module("grading")
+        lab1, lab3 = (importlib.import_module(LABS[lab].stem) for lab in ("lab1", "lab3"))
+        lab5 = importlib.import_module(LABS["lab5"].stem)
+    finally:
+        sys.path.remove(str(COURSE))
+    table = pd.DataFrame(
+        {"array.rows": [4], "array.cols": [4], "levels.sram.capacity_bytes": [4096]}
+    ).assign(dataflow="ws", area_um2=1.0, edp=1.0)
+    questions = [grading.Question("1", "?", "see page 3", lambda x=x: x) for x in RIGHT]
+    questions += [lab1.QUESTIONS[-1], lab3.QUESTIONS[-1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("trials"), "designs", lambda: table)
+        for question in (*questions, lab5.QUESTIONS[2]):
+            told = grading.verdict(question, answer)
+            assert str(told) and "\n" not in str(told)
+            if told.why is not None:
+                assert len(told.why) > 8 and len(told.why) < 12_000
+
+
+def test_what_has_no_end_is_no_answer(monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(COURSE))
+    grading = importlib.import_module("grading")
+    question = grading.Question("1", "?", "a hint", lambda: [1])
+    endless: list[Any] = []
+    endless.append(endless)
+    for answer in (endless, "x" * 20_000, [0] * 20_000, np.zeros(10**6)):
+        assert "at most" in grading.verdict(question, answer).why or "no answer" in (
+            grading.verdict(question, answer).why
+        )
+    assert "got a list" in grading.verdict(grading.Question("1", "?", "", lambda: 3), [3]).why
 
 
 def test_blank_answers_have_the_questions(monkeypatch: Any) -> None:

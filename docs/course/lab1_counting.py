@@ -9,130 +9,185 @@ hand; a calculator is enough.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Any
 
-from grading import Question, run
+from grading import Lab, OpenQuestion, Question, run
 
 import accelsim as acc
 
-ALEX1 = acc.Conv2d(M=96, C=3, H=227, W=227, R=11, S=11, stride=4, bias=True, name="conv1")
-ALEX2 = acc.Conv2d(M=128, C=48, H=27, W=27, R=5, S=5, padding=2, groups=2, bias=True, name="conv2")
 FC6 = acc.Linear(M=4096, C=256, H=6, W=6, name="fc6")
 
-
-def _a_layer(answer: Any, place: Path) -> str | None:
-    """Any layer will do that has the ofmap and the MACs."""
-    if not isinstance(answer, dict):
-        return (
-            "the answer is a dictionary of Conv2d's arguments, like {'M': 4, 'C': 1, 'H': 8, 'W': "
-            "8, 'R': 3, 'S': 3}"
-        )
-    try:
-        problem = acc.Conv2d(**answer).problem()
-    except (TypeError, ValueError) as error:
-        return f"this is no layer: {' '.join(str(error).split())[:200]}"
-    if (problem.H, problem.W) != (8, 8):
-        return f"the ifmap is {problem.H} x {problem.W}, not 8 x 8"
-    if (problem.E, problem.F) != (4, 4):
-        return (
-            f"the ofmap is {problem.E} x {problem.F}, not 4 x 4: with stride U, E = floor((H + 2 "
-            "pad - R) / U) + 1"
-        )
-    if problem.macs != 9216:
-        return f"it has {problem.macs} MACs, not 9216 = 16 pixels x 576: M x C x R x S must be 576"
-    return None
+# Of each variant: ifmap side, filter side, stride and filters of the first layer; the filter that
+# keeps a size; filters of the grouped layer; MACs of a layer of one's own.
+SIZES = (
+    (227, 11, 4, 96, 5, 256, 9216),
+    (231, 11, 4, 64, 7, 192, 18432),
+    (195, 11, 4, 80, 9, 320, 4608),
+    (211, 7, 3, 72, 11, 128, 13824),
+)
 
 
-QUESTIONS = [
-    Question(
-        "1.1",
-        "AlexNet's conv1 reads 227 x 227 pixels with filters of 11 x 11 at stride 4 and no "
-        "padding. How many rows has its ofmap?",
-        "Count the places where the filter's first row can lie: floor((H + 2 pad - R) / U) + 1.",
-        lambda: ALEX1.problem().E,
-        lambda: [
-            (54, "the first place counts too: floor((H - R) / U) + 1"),
-            (217, "the stride is 4: only every fourth place is used"),
-            (56, "the filter must lie inside the ifmap; subtract R before dividing"),
-            (57, "the filter must lie inside the ifmap; subtract R before dividing"),
-        ],
+def questions(variant: int) -> list[Question]:
+    """The questions with a variant's numbers."""
+    h, r, u, m, keeps, grouped, own = SIZES[variant]
+    first = acc.Conv2d(M=m, C=3, H=h, W=h, R=r, S=r, stride=u, bias=True)
+    second = acc.Conv2d(M=grouped // 2, C=48, H=27, W=27, R=5, S=5, padding=2, groups=2)
+    e = first.problem().E
+    first_name = "AlexNet's conv1" if variant == 0 else "A layer"
+    second_name = "AlexNet's conv2" if variant == 0 else "Another layer"
+    return [
+        Question(
+            "1.1",
+            f"{first_name} reads {h} x {h} pixels with filters of {r} x {r} at stride {u} and no "
+            "padding. How many rows has its ofmap?",
+            "Count the places where the filter's first row can lie: floor((H + 2 pad - R) / U) + "
+            "1.",
+            lambda: e,
+            lambda: [
+                (e - 1, "the first place counts too: floor((H - R) / U) + 1"),
+                (h - r + 1, f"the stride is {u}: not every place is used"),
+                (h // u, "the filter must lie inside the ifmap; subtract R before dividing"),
+                (h // u + 1, "the filter must lie inside the ifmap; subtract R before dividing"),
+            ],
+        ),
+        Question(
+            "1.2",
+            f"It has {m} filters over 3 channels. How many MACs does one image take?",
+            "Every one of M x E x F ofmap words takes C x R x S MACs.",
+            lambda: first.problem().macs,
+            lambda: [
+                (m * e * e * r * r, "each ofmap word sums over all C = 3 channels"),
+                (
+                    m * 3 * h * h * r * r,
+                    f"MACs follow the ofmap's pixels ({e} x {e}), not the ifmap's",
+                ),
+                (3 * e * e * r * r, f"each of the {m} filters makes a map of its own"),
+                (
+                    2 * m * 3 * e * e * r * r,
+                    "a multiplication and an addition together are one MAC",
+                ),
+            ],
+        ),
+        Question(
+            "1.3",
+            "How many parameters has it, with one bias a filter?",
+            "M filters of C x R x S weights, and M biases.",
+            lambda: first.parameters,
+            lambda: [
+                (m * 3 * r * r, f"each filter has a bias besides: {m} more"),
+                (m * 3 * r * r + 1, f"each filter has a bias of its own: {m}, not 1"),
+                (m * r * r + m, "a filter spans all 3 channels"),
+            ],
+        ),
+        Question(
+            "1.4",
+            f"How many zeros on each side keep the size of an ifmap under a {keeps} x {keeps} "
+            f"filter of "
+            "stride 1?",
+            "E = H means 2 pad - R + 1 = 0.",
+            lambda: (keeps - 1) // 2,
+            lambda: [
+                (keeps - 1, f"{keeps - 1} in all, half of them on each side"),
+                (1, "1 is for 3 x 3 filters"),
+                (keeps, f"the ofmap would grow by {keeps + 1}"),
+            ],
+        ),
+        Question(
+            "1.5",
+            f"{second_name} has {grouped} filters of 5 x 5 on 27 x 27 pixels, padded by 2, over "
+            f"96 channels "
+            "in 2 groups. How many MACs?",
+            "A filter sees only the channels of its own group: 48.",
+            lambda: second.problem().macs,
+            lambda: [
+                (
+                    2 * second.problem().macs,
+                    "in 2 groups a filter sees 48 of the 96 channels, so half of that",
+                ),
+                (second.problem().macs // 2, f"both groups count: 2 x {grouped // 2} filters"),
+                (grouped * 48 * 25 * 23 * 23, "padding by 2 keeps 27 x 27 ofmap pixels"),
+            ],
+        ),
+        Question(
+            "1.6",
+            "A fully connected layer is a convolution whose filter is as large as its ifmap. "
+            "AlexNet's "
+            "fc6 reads 256 maps of 6 x 6 and has "
+            "4096 outputs. How often is each weight used for one image?",
+            "E = F = 1: every filter lies in one place only.",
+            lambda: FC6.problem().macs // FC6.parameters,
+            lambda: [
+                (36, "the filter is 6 x 6 itself, it has one place to lie"),
+                (4096, "each of the 4096 filters has weights of its own"),
+            ],
+        ),
+        Question(
+            "1.7",
+            "The batch grows from 1 to 4 images. By what factor do the parameters grow?",
+            "The same filters are used for every image.",
+            lambda: 1,
+            lambda: [(4, "MACs and ifmap words grow by 4; the images share the filters")],
+        ),
+        Question(
+            "1.8",
+            f"Give a layer of 8 x 8 ifmap whose ofmap is 4 x 4 and that takes {own} MACs, as a "
+            "dictionary of arguments of acc.Conv2d.",
+            right=lambda: {
+                **{"M": own // 576, "C": 4, "H": 8, "W": 8, "R": 3, "S": 3},
+                **{"stride": 2, "padding": 1},
+            },
+            trial="a_layer",
+            given={"macs": own},
+            points=4,
+            minutes=10,
+        ),
+    ]
+
+
+LAB = Lab(
+    name="lab1",
+    title="Counting",
+    goals=(
+        "work out the shape of an ofmap from the filter, stride and padding",
+        "count the MACs and parameters of a layer, groups and biases included",
+        "say how often a weight is used, and what that means for a layer's speed",
     ),
-    Question(
-        "1.2",
-        "It has 96 filters over 3 channels. How many MACs does one image take?",
-        "Every one of M x E x F ofmap words takes C x R x S MACs.",
-        lambda: ALEX1.problem().macs,
-        lambda: [
-            (96 * 55 * 55 * 121, "each ofmap word sums over all C = 3 channels"),
-            (96 * 3 * 227 * 227 * 121, "MACs follow the ofmap's pixels (55 x 55), not the ifmap's"),
-            (3 * 55 * 55 * 121, "each of the 96 filters makes a map of its own"),
-            (2 * 96 * 3 * 55 * 55 * 121, "a multiplication and an addition together are one MAC"),
-        ],
+    minutes=75,
+    reading=(
+        "Sze, Chen, Yang, Emer, Efficient Processing of Deep Neural Networks, 2020, chapter 2",
+        "docs/teaching/sliding_window.md, docs/teaching/layer_by_layer.md",
     ),
-    Question(
-        "1.3",
-        "How many parameters has it, with one bias a filter?",
-        "M filters of C x R x S weights, and M biases.",
-        lambda: ALEX1.parameters,
-        lambda: [
-            (96 * 3 * 121, "each filter has a bias besides: 96 more"),
-            (96 * 3 * 121 + 1, "each filter has a bias of its own: 96, not 1"),
-            (96 * 121 + 96, "a filter spans all 3 channels"),
-        ],
-    ),
-    Question(
-        "1.4",
-        "How many zeros on each side keep the size of an ifmap under a 5 x 5 filter of stride 1?",
-        "E = H means 2 pad - R + 1 = 0.",
-        lambda: 2,
-        lambda: [
-            (4, "4 in all, half of them on each side"),
-            (1, "1 is for 3 x 3 filters"),
-            (5, "the ofmap would grow by 6"),
-        ],
-    ),
-    Question(
-        "1.5",
-        "AlexNet's conv2 has 256 filters of 5 x 5 on 27 x 27 pixels, padded by 2, over 96 channels "
-        "in 2 groups. How many MACs?",
-        "A filter sees only the channels of its own group: 48.",
-        lambda: ALEX2.problem().macs,
-        lambda: [
+    questions=questions,
+    open=(
+        OpenQuestion(
+            "1.9",
+            "VGG-16's first fully connected layer has 103 million parameters, and its conv1_2 has "
+            "37 thousand, but conv1_2 takes 18 times as many MACs. Which of the two would you "
+            "expect to wait for memory on a chip of 256 MACs a cycle and 4 words from memory a "
+            "cycle, and what would you change to help it?",
             (
-                2 * ALEX2.problem().macs,
-                "in 2 groups a filter sees 48 of the 96 channels, so half of that",
+                (
+                    2,
+                    "computes MACs for each weight word: 1 for the fully connected layer, E x F = "
+                    "50 176 for conv1_2",
+                ),
+                (
+                    2,
+                    "compares with the chip's 64 MACs for each word of memory and names the fully "
+                    "connected layer",
+                ),
+                (2, "says that a batch uses each weight again and helps, up to about 64 images"),
             ),
-            (ALEX2.problem().macs // 2, "both groups count: 2 x 128 filters"),
-            (256 * 48 * 25 * 23 * 23, "padding by 2 keeps 27 x 27 ofmap pixels"),
-        ],
+            "A weight of the fully connected layer meets one ifmap word: 1 MAC for each word "
+            "fetched, where the chip needs 256 / 4 = 64 to be busy. It waits for memory 63 of 64 "
+            "cycles. In conv1_2 a weight meets 224 x 224 pixels, so memory is no matter. A batch "
+            "of "
+            "64 images uses each weight 64 times; smaller words or fewer of them (pruning) help "
+            "in proportion.",
+        ),
     ),
-    Question(
-        "1.6",
-        "A fully connected layer is a convolution whose filter is as large as its ifmap. AlexNet's "
-        "fc6 reads 256 maps of 6 x 6 and has "
-        "4096 outputs. How often is each weight used for one image?",
-        "E = F = 1: every filter lies in one place only.",
-        lambda: FC6.problem().macs // FC6.parameters,
-        lambda: [
-            (36, "the filter is 6 x 6 itself, it has one place to lie"),
-            (4096, "each of the 4096 filters has weights of its own"),
-        ],
-    ),
-    Question(
-        "1.7",
-        "The batch grows from 1 to 4 images. By what factor do the parameters grow?",
-        "The same filters are used for every image.",
-        lambda: 1,
-        lambda: [(4, "MACs and ifmap words grow by 4; the images share the filters")],
-    ),
-    Question(
-        "1.8",
-        "Give a layer of 8 x 8 ifmap whose ofmap is 4 x 4 and that takes 9216 MACs, as a "
-        "dictionary of arguments of acc.Conv2d.",
-        grade=_a_layer,
-    ),
-]
+    variants=len(SIZES),
+)
+QUESTIONS = questions(0)
 
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", QUESTIONS, "lab1"))
+    sys.exit(run(__doc__ or "", LAB))

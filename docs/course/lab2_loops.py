@@ -8,69 +8,26 @@ pieces of `tile` that live below `level`.  Inside, both mappings are
 (K is C, R, S fused, X is N, E, F); they differ in the order of the two loops at dram:
     A   M:4:dram E:4:dram ...        for each half of the filters, for each half of the ofmap rows
     B   E:4:dram M:4:dram ...        the other way round
-Print one with `accelsim show` or `print(show(nest))`.  A buffer holds the tile of the step before,
-nothing older.
+Try loops of your own: python lab2_loops.py --try "M:4:dram E:4:dram ..." (students: check.py lab2
+--try ...) prints the nest and the words that are read; in Python, print(trials.tried("M:4:dram
+...")).  A buffer holds the tile of the step before, nothing older.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
-from grading import Question, run
+from grading import Lab, OpenQuestion, Question, run
+from trials import SMALL, dram_reads, small_row, tried
 
-import accelsim as acc
-
-LAYER = acc.Conv2d(M=8, C=4, H=8, W=8, R=3, S=3, padding=1, name="small")
-ARRAY = {
-    "array.rows": 4,
-    "array.cols": 4,
-    "levels.sram.capacity_bytes": 1024,
-    "levels.sram.double_buffered": False,
-}
-KEEP = {
-    "dram": ("weight", "ifmap", "ofmap"),
-    "sram": ("weight", "ifmap", "ofmap"),
-    "reg": ("weight",),
-}
 INNER = "K:4:sram K:1:sram:row M:1:sram:col X:1:reg"
-
-
-def columns(loops: str) -> dict[str, Any]:
-    """The counts of a mapping; raises ValueError for one that is not legal."""
-    (row,) = acc.simulate(
-        LAYER, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=ARRAY
-    ).rows
-    if row.nest is None:
-        raise ValueError(row.columns["error"])
-    return dict(row.columns)
-
-
-def dram(loops: str) -> int:
-    """Words read from DRAM."""
-    return sum(
-        v for k, v in columns(loops).items() if k.startswith("dram_") and k.endswith("_reads")
-    )
-
-
-LEAST = 8 * 4 * 9 + 4 * 8 * 8  # every weight and every ifmap word once
 A, B = (f"{outer} {INNER}" for outer in ("M:4:dram E:4:dram", "E:4:dram M:4:dram"))
 
 
-def _small_traffic(answer: Any, place: Path) -> str | None:
-    if not isinstance(answer, str):
-        return "the answer is the loops as one text, like 'M:4:dram E:4:dram K:4:sram ...'"
-    try:
-        got = dram(answer)
-    except ValueError as error:
-        return f"the mapping is not legal: {' '.join(str(error).split())[:240]}"
-    if got > LEAST:
-        return (
-            f"it reads {got} words from DRAM, {got - LEAST} of them again; which tensor comes "
-            "twice, and which loop makes it so?"
-        )
-    return None
+def columns(loops: str) -> dict[str, Any]:
+    """The counts of a mapping."""
+    return dict(small_row(loops).columns)
 
 
 QUESTIONS = [
@@ -78,7 +35,7 @@ QUESTIONS = [
         "2.1",
         "How many MACs use one weight word?",
         "A weight meets every pixel of its filter's ofmap.",
-        lambda: LAYER.problem().macs // (8 * 4 * 9),
+        lambda: SMALL.problem().macs // (8 * 4 * 9),
         lambda: [(9, "9 is the filter's size"), (8, "that is one row of the ofmap")],
     ),
     Question(
@@ -150,16 +107,80 @@ QUESTIONS = [
         "2.7",
         "Which of the two reads less from DRAM in all, A or B?",
         "Add weights and ifmap.",
-        lambda: "a" if dram(A) < dram(B) else "b",
+        lambda: "a" if dram_reads(A) < dram_reads(B) else "b",
         lambda: [("b", "B saves 192 ifmap words and pays with 288 weight words")],
     ),
     Question(
         "2.8",
         "Find loops that fit the 1024 bytes and read no word from DRAM twice (below the buffer as "
         "you like, but with weights in reg).",
-        grade=_small_traffic,
+        right=lambda: f"M:2:dram {INNER}",
+        trial="small_traffic",
+        points=4,
+        minutes=20,
     ),
 ]
 
+LAB = Lab(
+    name="lab2",
+    title="Loop nests and reuse",
+    goals=(
+        "read a loop nest: which loop lies at which level, which tile a level holds",
+        "count by hand how often a tile is fetched, sliding windows included",
+        "choose an order of loops and a tile size that fetch nothing twice",
+    ),
+    minutes=110,
+    reading=(
+        "docs/counting.md, the first four sections",
+        "docs/teaching/reuse.md",
+        "Sze and others 2020, chapter 5",
+    ),
+    questions=lambda variant: QUESTIONS,
+    open=(
+        OpenQuestion(
+            "2.9",
+            "Take your loops of 2.8 and halve the SRAM to 512 bytes. Argue without running "
+            "anything: can any order of loops still read every word once? What has to be read "
+            "again, at least, and which tensor would you choose for that?",
+            (
+                (
+                    2,
+                    "adds up what must be in the SRAM at one time for a tile: weights, ifmap and "
+                    "psums of 4 bytes",
+                ),
+                (
+                    2,
+                    "sees that with M outermost the whole ifmap (256 bytes) and the psums of all "
+                    "64 "
+                    "pixels (256 bytes a filter) stay, so that 512 bytes cannot hold them with "
+                    "any weights",
+                ),
+                (2, "names a tensor that then comes again, and what it costs in words"),
+            ),
+            "If no word is read twice, every tile of ifmap must be finished with for all filters, "
+            "or all of it must stay. All of it is 256 bytes; the psums of one filter are 64 x 4 = "
+            "256 bytes and its weights 36: 548 bytes. With E cut in halves instead, all 288 "
+            "weights "
+            "must stay and 160 ifmap words and 8 x 32 psums x 4 bytes are far more. So with these "
+            "inner loops something comes again: the halo of the ifmap is cheapest, "
+            "when E is cut and the filters go by inside; the alternative is the weights, 288 words "
+            "for each further cut.",
+        ),
+    ),
+)
+
+
+def main() -> int:
+    """The lab's command line, and ``--try LOOPS``."""
+    if sys.argv[1:2] == ["--try"]:
+        try:
+            print(tried(" ".join(sys.argv[2:])))
+        except ValueError as error:
+            print(f"--try: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        return 0
+    return run(__doc__ or "", LAB)
+
+
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", QUESTIONS, "lab2"))
+    sys.exit(main())

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from grading import Question, run
+from grading import Lab, OpenQuestion, Question, run
 
 import accelsim as acc
 
@@ -161,5 +161,51 @@ QUESTIONS = [
     ),
 ]
 
+LAB = Lab(
+    name="lab4",
+    title="Energy and the memory hierarchy",
+    goals=(
+        "put a price on each word that moves and find where a layer's energy goes",
+        "say why a larger memory is dearer to read and when it pays all the same",
+        "compare dataflows by what their psums cost",
+    ),
+    minutes=90,
+    reading=(
+        "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014",
+        "docs/design.md, the section on energy; accelsim show systolic",
+        "Sze and others 2020, chapter 5",
+    ),
+    questions=lambda variant: QUESTIONS,
+    open=(
+        OpenQuestion(
+            "4.9",
+            "A colleague proposes 16-bit in place of 32-bit psums to save SRAM energy under ws. "
+            "Estimate what it saves, say what can go wrong with the numbers, and name a "
+            "change that saves more.",
+            (
+                (
+                    2,
+                    "estimates from the columns: psum reads and writes of the SRAM are most of "
+                    "energy_sram_pj and halve",
+                ),
+                (
+                    2,
+                    "sums of 150 products of 8 by 8 bits need up to 8 + 8 + 8 = 24 bits less one "
+                    "sign: they can overflow, or saturate",
+                ),
+                (
+                    2,
+                    "compares with a change that needs no such risk, as os, or more rows so that "
+                    "fewer K tiles go through the SRAM, with its number",
+                ),
+            ),
+            "Under ws psums are written and read in the SRAM for each of ten K tiles (150 / 16); "
+            "with half the bits about half of that part goes. But 150 products of two 8-bit "
+            "numbers need 16 + log2(150), about 24 bits: 16 overflow unless values are small. os "
+            "keeps its sums in the PE: 3.9 times less SRAM energy (question 4.6) with full width.",
+        ),
+    ),
+)
+
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", QUESTIONS, "lab4"))
+    sys.exit(run(__doc__ or "", LAB))

@@ -28,130 +28,155 @@ and look at area_um2, cycles, energy_pj and time_s of each row.
 from __future__ import annotations
 
 import sys
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-from grading import Question, run
+from grading import Lab, OpenQuestion, Question, run
+from trials import KEYS, affordable, designs
 
-import accelsim as acc
-
-BUDGET = 400_000.0
-SIZES = [4, 8, 16, 32]
-CAPACITIES = [4096, 16384, 65536, 262144]
-PLAIN = {"levels.sram.double_buffered": False, "dram": "unlimited"}
-KEYS = ("array.rows", "array.cols", "levels.sram.capacity_bytes")
+BUDGETS = (400_000, 350_000, 450_000, 300_000)  # um2, of each variant
 
 
-@cache
-def frame() -> Any:
-    """All 128 designs, with their energy-delay product."""
-    found = acc.sweep(
-        "lenet5",
-        acc.load_architecture("systolic", PLAIN),
-        dict(zip(KEYS, (SIZES, SIZES, CAPACITIES), strict=True)),
-        dataflows="ws,os",
-        tiles="rule",
-        total=True,
-        jobs=1,
-    )
-    return found.assign(edp=found.energy_pj * found.time_s)
-
-
-def affordable() -> Any:
-    """Those within the budget."""
-    return frame()[frame().area_um2 <= BUDGET]
-
-
-def _pareto() -> int:
+def _pareto(budget: float) -> int:
     """Designs within the budget that no other within it beats in cycles without being larger, or in
     area without being slower.
     """
-    points = {(c, a) for c, a in zip(affordable().cycles, affordable().area_um2, strict=True)}
+    points = {
+        (c, a) for c, a in zip(affordable(budget).cycles, affordable(budget).area_um2, strict=True)
+    }
     return sum(not any(p != q and p[0] <= q[0] and p[1] <= q[1] for p in points) for q in points)
 
 
-def _design(answer: Any, place: Path) -> str | None:
-    wanted = {*KEYS, "dataflow"}
-    if not isinstance(answer, dict) or set(answer) != wanted:
-        return f"the answer is a dictionary with the keys {', '.join(sorted(wanted))}"
-    rows = frame()
-    for key in wanted:
-        rows = rows[rows[key] == answer[key]]
-        if not len(rows):
-            return f"{key} = {answer[key]!r} is none of the candidates"
-    row, best = rows.iloc[0], affordable().edp.min()
-    if row.area_um2 > BUDGET:
-        return f"it takes {row.area_um2:.0f} um2, {row.area_um2 - BUDGET:.0f} more than there are"
-    if row.edp > best * (1 + 1e-9):
-        return (
-            f"its energy-delay product is {100 * (row.edp / best - 1):.1f} % above that of the "
-            "best design that fits"
-        )
-    return None
-
-
-QUESTIONS = [
-    Question(
-        "5.1",
-        "How many of the 128 designs keep within 400 000 um2?",
-        "Count rows with area_um2 <= 400000.",
-        lambda: len(affordable()),
-        lambda: [
-            (len(affordable()) // 2, "both dataflows count: they are designs of their own"),
-            (len(frame()) - len(affordable()), "those are the ones that do not"),
-        ],
-    ),
-    Question(
-        "5.2",
-        "How few cycles does the fastest of them take?",
-        "The least of cycles among the rows within the budget.",
-        lambda: int(affordable().cycles.min()),
-        lambda: [
-            (int(frame().cycles.min()), "that design is larger than the budget"),
-            (int(affordable().cycles.max()), "that is the slowest"),
-        ],
-    ),
-    Question(
-        "5.3",
-        "Give the design within the budget with the least energy-delay product (energy_pj times "
-        "time_s), as a dictionary of "
-        "array.rows, array.cols, levels.sram.capacity_bytes and dataflow.",
-        grade=_design,
-    ),
-    Question(
-        "5.4",
-        "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal: no "
-        "other is at least as good in both?",
-        "Sort by area and keep every row that is faster than all before it.",
-        _pareto,
-        lambda: [
-            (len(affordable()), "most designs are beaten by another in both"),
-            (1, "the fastest design is not the smallest: there is a choice"),
-        ],
-    ),
-    Question(
-        "5.5",
-        "What do you buy for more area here? Of the designs with 16 x 16 PEs under os, does the "
-        "one with 256 KiB take fewer, as many, "
-        "or more cycles than that with 16 KiB? Answer fewer, same or more.",
-        "Nothing in `systolic` waits for memory, and LeNet-5's tiles fit.",
-        lambda: _compare(),
-        lambda: [
-            ("fewer", "no cycle is spent on waiting for memory, so nothing gets faster"),
-            ("more", "the tiles are the same or larger"),
-        ],
-    ),
-]
+def _best(budget: float) -> dict[str, object]:
+    """The design of the least energy-delay product within the budget."""
+    rows = affordable(budget)
+    row = rows.loc[rows.edp.idxmin()]
+    return {key: int(row[key]) for key in KEYS} | {"dataflow": str(row.dataflow)}
 
 
 def _compare() -> str:
-    rows = frame()[
-        (frame()["array.rows"] == 16) & (frame()["array.cols"] == 16) & (frame().dataflow == "os")
+    rows = designs()[
+        (designs()["array.rows"] == 16)
+        & (designs()["array.cols"] == 16)
+        & (designs().dataflow == "os")
     ].set_index(KEYS[2])
     small, large = rows.cycles[16384], rows.cycles[262144]
     return "same" if small == large else "fewer" if large < small else "more"
 
 
+def questions(variant: int) -> list[Question]:
+    """The questions with a variant's budget."""
+    budget = BUDGETS[variant]
+    return [
+        Question(
+            "5.1",
+            f"How many of the 128 designs keep within {budget:,} um2?",
+            f"Count rows with area_um2 <= {budget}.",
+            lambda: len(affordable(budget)),
+            lambda: [
+                (
+                    len(affordable(budget)) // 2,
+                    "both dataflows count: they are designs of their own",
+                ),
+                (len(designs()) - len(affordable(budget)), "those are the ones that do not"),
+            ],
+        ),
+        Question(
+            "5.2",
+            "How few cycles does the fastest of them take?",
+            "The least of cycles among the rows within the budget.",
+            lambda: int(affordable(budget).cycles.min()),
+            lambda: [
+                (int(designs().cycles.min()), "that design is larger than the budget"),
+                (int(affordable(budget).cycles.max()), "that is the slowest"),
+            ],
+        ),
+        Question(
+            "5.3",
+            "Give the design within the budget with the least energy-delay product (energy_pj "
+            "times "
+            "time_s), as a dictionary of "
+            "array.rows, array.cols, levels.sram.capacity_bytes and dataflow.",
+            right=lambda: _best(budget),
+            trial="design",
+            given={"budget": budget},
+            points=4,
+            minutes=15,
+        ),
+        Question(
+            "5.4",
+            "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal: "
+            "no "
+            "other is at least as good in both?",
+            "Sort by area and keep every row that is faster than all before it.",
+            lambda: _pareto(budget),
+            lambda: [
+                (len(affordable(budget)), "most designs are beaten by another in both"),
+                (1, "the fastest design is not the smallest: there is a choice"),
+            ],
+        ),
+        Question(
+            "5.5",
+            "What do you buy for more area here? Of the designs with 16 x 16 PEs under os, does "
+            "the "
+            "one with 256 KiB take fewer, as many, "
+            "or more cycles than that with 16 KiB? Answer fewer, same or more.",
+            "Nothing in `systolic` waits for memory, and LeNet-5's tiles fit.",
+            _compare,
+            lambda: [
+                ("fewer", "no cycle is spent on waiting for memory, so nothing gets faster"),
+                ("more", "the tiles are the same or larger"),
+            ],
+        ),
+    ]
+
+
+LAB = Lab(
+    name="lab5",
+    title="Design-space exploration",
+    goals=(
+        "let the model run a grid of designs and read the table it makes",
+        "draw a Pareto front and say which designs are on it, and why",
+        "choose a design under a budget and defend the choice",
+    ),
+    minutes=100,
+    reading=("docs/sweeps.md", "docs/teaching/reuse.md", "Sze and others 2020, chapter 6"),
+    questions=questions,
+    open=(
+        OpenQuestion(
+            "5.6",
+            "Draw cycles over area of the designs within the budget, with their front (the "
+            "notebook has a cell for it). Your chip is for a camera that needs 30 frames a second "
+            "at 200 MHz and runs on a battery. Which design do you build, and which two would "
+            "another customer build? Argue with numbers of the picture.",
+            (
+                (2, "has the picture, with axes, units and the front marked"),
+                (
+                    2,
+                    "sees that every design meets 30 frames a second by far, so speed beyond that "
+                    "buys nothing",
+                ),
+                (2, "then decides by energy or area and names the design with its numbers"),
+                (
+                    2,
+                    "names other points of the front for other wishes (fastest within the budget, "
+                    "smallest)",
+                ),
+            ),
+            "30 frames a second at 200 MHz leave 6.7 million cycles a frame; LeNet-5 takes some "
+            "ten thousand on every design within the budget, so speed is no criterion. On a "
+            "battery "
+            "energy decides, and static energy grows with area and time: the design of 5.3 has the "
+            "least energy times delay, the smallest array that comes near its energy is "
+            "cheaper. A customer who wants the fastest takes the left end of the front, one who "
+            "pays by area its lower end.",
+        ),
+    ),
+    variants=len(BUDGETS),
+    told=lambda variant: (
+        "" if variant == 0 else f"In your variant the chip may have {BUDGETS[variant]:,} um2."
+    ),
+)
+QUESTIONS = questions(0)
+
+
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", QUESTIONS, "lab5"))
+    sys.exit(run(__doc__ or "", LAB))

@@ -13,7 +13,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from grading import Question, run
+from grading import Lab, OpenQuestion, Question, run
 
 import accelsim as acc
 
@@ -124,5 +124,57 @@ def _processing(layer: str, waiting: bool = False) -> float:
     return float((row.cycles - (0 if waiting else row.stall_dram_cycles)) / 200e3)
 
 
+LAB = Lab(
+    name="lab6",
+    title="Eyeriss",
+    goals=(
+        "lay a convolution's rows on the array as the chip does and count the PEs at work",
+        "say in words why weights run along rows, ifmap rows along diagonals, sums up columns",
+        "compare the model's time with the chip's measured one",
+    ),
+    minutes=110,
+    reading=(
+        "Chen, Krishna, Emer, Sze, Eyeriss, IEEE JSSC 52(1), 2017",
+        "Chen, Emer, Sze, Eyeriss: a spatial architecture, ISCA 2016",
+        "docs/teaching/row_stationary.md",
+    ),
+    questions=lambda variant: QUESTIONS,
+    open=(
+        OpenQuestion(
+            "6.7",
+            "In your own words: why does an ifmap row slide along a diagonal of the array? Draw 3 "
+            "x "
+            "3 PEs for a filter of 3 rows and an ofmap of 3 rows, write into each PE which filter "
+            "row and which ifmap row it holds, and say what changes with stride 2.",
+            (
+                (
+                    2,
+                    "the PE in row r and column e makes row r's part of ofmap row e: it needs "
+                    "filter row r and ifmap row e + r",
+                ),
+                (
+                    2,
+                    "e + r is the same along an anti-diagonal, so one ifmap row serves all of its "
+                    "PEs; filter rows lie along rows, sums are added up in columns",
+                ),
+                (2, "the picture is right: ifmap rows 0 1 2 / 1 2 3 / 2 3 4"),
+                (
+                    2,
+                    "with stride 2 the row is 2 e + r: the diagonal is steeper, fewer PEs share a "
+                    "row",
+                ),
+            ),
+            "Ofmap row e is the sum over r of filter row r slid over ifmap row e U + r. Give PE "
+            "(r, "
+            "e) that pair: filter row r is the same along a row of PEs, the sum over r is down a "
+            "column, and ifmap row e + r is the same where r + e is: along an anti-diagonal. Rows "
+            "0 1 2 / 1 2 3 / 2 3 4: five ifmap rows for nine PEs. With stride 2 PE (r, e) needs "
+            "row "
+            "2 e + r: 0 2 4 / 1 3 5 / 2 4 6, seven rows, and a row is shared by two PEs at most.",
+        ),
+    ),
+)
+
+
 if __name__ == "__main__":
-    sys.exit(run(__doc__ or "", QUESTIONS, "lab6"))
+    sys.exit(run(__doc__ or "", LAB))

@@ -1,5 +1,7 @@
 """Your answers to lab 1; None is a question not answered yet."""
 
+student = ""  # your number: it says which variant of the lab is yours
+
 answers = {
     "1.1": None,
     "1.2": None,
@@ -9,4 +11,9 @@ answers = {
     "1.6": None,
     "1.7": None,
     "1.8": None,
+}
+
+# These are read by a person; a paragraph each.
+in_words = {
+    "1.9": None,
 }

@@ -1,5 +1,7 @@
 """Your answers to lab 4; None is a question not answered yet."""
 
+student = ""  # your number: it says which variant of the lab is yours
+
 answers = {
     "4.1": None,
     "4.2": None,
@@ -9,4 +11,9 @@ answers = {
     "4.6": None,
     "4.7": None,
     "4.8": None,
+}
+
+# These are read by a person; a paragraph each.
+in_words = {
+    "4.9": None,
 }

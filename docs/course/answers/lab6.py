@@ -1,5 +1,7 @@
 """Your answers to lab 6; None is a question not answered yet."""
 
+student = ""  # your number: it says which variant of the lab is yours
+
 answers = {
     "6.1": None,
     "6.2": None,
@@ -7,4 +9,9 @@ answers = {
     "6.4": None,
     "6.5": None,
     "6.6": None,
+}
+
+# These are read by a person; a paragraph each.
+in_words = {
+    "6.7": None,
 }

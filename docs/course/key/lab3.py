@@ -1,12 +1,26 @@
-"""The teacher's key to lab 3, with the working."""
+"""The teacher's key to lab 3: the variant of the lab's text, and how to come to each answer."""
 
 answers = {
-    "3.1": [2, 1],  # column 2 is filter 2, row 1 is input 1
-    "3.2": 7,  # weights at edges 1 to 3, PE (0, 0) at 4, then 1 + 2 edges on
-    "3.3": 12,  # 3 + 5 + (3 + 3 - 2)
-    "3.4": 9,  # 3 + 3 + (2 + 3 - 2)
-    "3.5": 18,  # 2 folds x 9
-    "3.6": 45,  # one a MAC
-    "3.7": "os",  # 9 cycles against 12 and 12
+    "3.1": [2, 1],
+    "3.2": 7,
+    "3.3": 12,
+    "3.4": 9,
+    "3.5": 18,
+    "3.6": 45,
+    "3.7": "os",
     "3.8": "lab3_turned.yaml",
+}
+
+working = {
+    "3.1": "Columns are filters and rows are inputs: PE (1, 2) has filter 2, input 1.",
+    "3.2": "Weights at edges 1 to 3, PE (0, 0) multiplies at 4, PE (1, 2) 1 + 2 edges later.",
+    "3.3": "Preload 3, then T = 5 pixels, then the skew 3 + 3 - 2 = 4.",
+    "3.4": "Two folds of T = 3, then the skew of the last: 2 + 3 - 2 = 3.",
+    "3.5": "2 folds of 9 weights each.",
+    "3.6": "Once a MAC: 3 x 3 x 5.",
+    "3.7": "os: 9 cycles against 12 and 12 for the same 45 MACs.",
+    "3.8": (
+        "In key/lab3_turned.yaml space is [K:col, M:row] and sizes begin with M:row, K:col; all "
+        "else is ws."
+    ),
 }

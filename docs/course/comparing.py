@@ -1,0 +1,152 @@
+"""What an answer is, and when two are the same: for a teacher's grading and a student's checks.
+
+``plain`` brings whatever a student wrote to plain Python or says in words why it is no answer;
+``same`` compares plain answers; ``kind`` and ``got`` name them.  Nothing here knows a right answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import numbers
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+MOST = 10_000  # entries of an answer, and letters of a word
+DEEPEST = 10  # lists within lists
+
+
+def plain(answer: Any, depth: int = 0) -> Any:
+    """An answer as plain Python: None, True or False, a number, text, a list or a dictionary.
+
+    What numpy and pandas return is the number or list it stands for, and so is a tuple or a
+    fraction; a list of one number stays a list.  Raises ValueError, in words, for what is no
+    answer: a function, something nested without end, a number that is not one.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"an answer has at most {DEEPEST} lists within lists")
+    if answer is None or isinstance(answer, (bool, str)):
+        return _short(answer) if isinstance(answer, str) else answer
+    if isinstance(answer, numbers.Number):
+        return _plain_number(answer)
+    if isinstance(answer, Mapping):
+        return {_key(k): plain(v, depth + 1) for k, v in _few(answer.items())}
+    if isinstance(answer, (list, tuple)):
+        return [plain(v, depth + 1) for v in _few(answer)]
+    if type(answer).__module__.partition(".")[0] in ("numpy", "pandas"):
+        inside = getattr(answer, "tolist", None) or getattr(answer, "item", None)
+        if inside is not None and getattr(answer, "size", 1) <= MOST:
+            value = inside()
+            if type(value) is not type(answer):
+                return plain(value, depth + 1)
+    raise ValueError(f"{_article(type(answer).__name__)} is no answer")
+
+
+def _plain_number(answer: Any) -> Any:
+    """A whole number as int, any other as float; numpy's are of their own types."""
+    if isinstance(answer, numbers.Integral):
+        if abs(int(answer)) >= 10**300:
+            raise ValueError("a number of more than 300 digits is no answer")
+        return int(answer)
+    try:
+        value = float(answer)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{_article(type(answer).__name__)} is no answer") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no answer")
+    return value
+
+
+def _key(key: Any) -> str:
+    """The key of a dictionary's entry as text."""
+    if isinstance(key, (str, numbers.Number)):
+        return str(plain(key))
+    raise ValueError(f"the keys of a dictionary are words, got {_article(type(key).__name__)}")
+
+
+def _few(entries: Any) -> list[Any]:
+    listed = list(entries)
+    if len(listed) > MOST:
+        raise ValueError(f"an answer has at most {MOST} entries, got {len(listed)}")
+    return listed
+
+
+def _short(text: str) -> str:
+    if len(text) > MOST:
+        raise ValueError(f"an answer has at most {MOST} letters, got {len(text)}")
+    return text
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+KINDS = {
+    bool: "True or False",
+    int: "a number",
+    float: "a number",
+    str: "a word",
+    list: "a list",
+    dict: "a dictionary",
+}
+
+
+def kind(value: Any) -> str:
+    """What a plain answer is, in words."""
+    return KINDS[type(value)]
+
+
+def got(value: Any) -> str:
+    return f"{kind(value)} ({value})" if isinstance(value, (int, float)) else kind(value)
+
+
+# One dataflow, under all the names it goes by.
+ALIASES = {
+    "weight_stationary": "ws",
+    "output_stationary": "os",
+    "input_stationary": "is",
+    "row_stationary": "rs",
+    "no_local_reuse": "nlr",
+}
+
+
+def word(text: str) -> str:
+    """A word as it is compared: small letters, one joint, the short name of a dataflow."""
+    joined = "_".join(text.strip().lower().replace("-", " ").replace("_", " ").split())
+    return ALIASES.get(joined, joined)
+
+
+def same(answer: Any, right: Any, within: float) -> bool:
+    """Whether two plain answers agree; numbers, in lists too, as near as ``within`` says."""
+    if isinstance(answer, bool) or isinstance(right, bool):
+        return isinstance(answer, bool) and answer is right
+    if isinstance(answer, (int, float)) and isinstance(right, (int, float)):
+        try:
+            return bool(abs(answer - right) <= within * abs(right) + 1e-12)
+        except OverflowError:  # a whole number that no float can hold
+            return answer == right
+    if isinstance(answer, str) and isinstance(right, str):
+        return word(answer) == word(right)
+    if isinstance(answer, list) and isinstance(right, list):
+        pairs = zip(answer, right, strict=False)
+        return len(answer) == len(right) and all(same(a, b, within) for a, b in pairs)
+    if isinstance(answer, dict) and isinstance(right, dict):
+        return set(answer) == set(right) and all(same(answer[k], right[k], within) for k in right)
+    return answer is right
+
+
+def variant_of(lab: str, student: str, variants: int) -> int:
+    """Which of a lab's variants a student has: the same number has the same one, always.
+
+    Nobody has 0, the one of the lab's text, if there is another; without a number it is 0.
+    """
+    if not student or variants == 1:
+        return 0
+    drawn = int(hashlib.sha256(f"{lab} {student}".encode()).hexdigest(), 16)
+    return 1 + drawn % (variants - 1)
+
+
+def wrapped(name: str, text: str) -> str:
+    """A question or a verdict: the text beside its name."""
+    return textwrap.fill(f"{name}  {text}", 100, subsequent_indent=" " * (len(name) + 2))

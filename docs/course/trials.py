@@ -1,0 +1,239 @@
+"""Questions with many right answers: what a student gives is run by the model, and the model says
+whether it does what was asked.
+
+Each function takes a plain answer, the folder its files lie in and what the question gives, and
+returns None or, in a sentence, what is wrong.  Nothing here is an answer, so students have this
+module too.  Who calls it: ``grading`` for teachers, ``check.py`` for students.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from comparing import kind, word
+
+import accelsim as acc
+
+
+def _one_line(error: Exception, most: int = 240) -> str:
+    return " ".join(str(error).split())[:most]
+
+
+# Lab 1 --------------------------------------------------------------------------------------------
+
+
+def a_layer(answer: Any, place: Path, macs: int = 9216) -> str | None:
+    """Any layer will do that has the ofmap and the MACs."""
+    if not isinstance(answer, dict):
+        return (
+            "the answer is a dictionary of Conv2d's arguments, like {'M': 4, 'C': 1, 'H': 8, 'W': "
+            "8, 'R': 3, 'S': 3}"
+        )
+    try:
+        problem = acc.Conv2d(**answer).problem()
+    except (TypeError, ValueError) as error:
+        return f"this is no layer: {_one_line(error, 200)}"
+    if (problem.H, problem.W) != (8, 8):
+        return f"the ifmap is {problem.H} x {problem.W}, not 8 x 8"
+    if (problem.E, problem.F) != (4, 4):
+        return (
+            f"the ofmap is {problem.E} x {problem.F}, not 4 x 4: with stride U, E = floor((H + 2 "
+            "pad - R) / U) + 1"
+        )
+    if problem.macs != macs:
+        return (
+            f"it has {problem.macs} MACs, not {macs} = 16 pixels x {macs // 16}: M x C x R x S "
+            f"must be {macs // 16}"
+        )
+    return None
+
+
+# Lab 2 --------------------------------------------------------------------------------------------
+
+SMALL = acc.Conv2d(M=8, C=4, H=8, W=8, R=3, S=3, padding=1, name="small")
+SMALL_ARRAY = {
+    "array.rows": 4,
+    "array.cols": 4,
+    "levels.sram.capacity_bytes": 1024,
+    "levels.sram.double_buffered": False,
+}
+KEEP = {
+    "dram": ("weight", "ifmap", "ofmap"),
+    "sram": ("weight", "ifmap", "ofmap"),
+    "reg": ("weight",),
+}
+LEAST = 8 * 4 * 9 + 4 * 8 * 8  # every weight and every ifmap word once
+
+
+def small_row(loops: str) -> Any:
+    """Lab 2's layer under loops; raises ValueError for a mapping that is not legal."""
+    (row,) = acc.simulate(
+        SMALL, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=SMALL_ARRAY
+    ).rows
+    if row.nest is None:
+        raise ValueError(row.columns["error"])
+    return row
+
+
+def dram_reads(loops: str) -> int:
+    """Words read from DRAM under loops."""
+    counts = small_row(loops).columns
+    return sum(v for k, v in counts.items() if k.startswith("dram_") and k.endswith("_reads"))
+
+
+def small_traffic(answer: Any, place: Path) -> str | None:
+    """Loops that read no word from DRAM twice."""
+    if not isinstance(answer, str):
+        return "the answer is the loops as one text, like 'M:4:dram E:4:dram K:4:sram ...'"
+    try:
+        read = dram_reads(answer)
+    except ValueError as error:
+        return f"the mapping is not legal: {_one_line(error)}"
+    if read > LEAST:
+        return (
+            f"it reads {read} words from DRAM, {read - LEAST} of them again; which tensor comes "
+            "twice, and which loop makes it so?"
+        )
+    return None
+
+
+def tried(loops: str) -> str:
+    """What loops do, to read: the nest, and the words that move.  Raises ValueError."""
+    row = small_row(loops)
+    moved = [
+        f"{level} {tensor}: {row.columns[f'{level}_{tensor}_reads']} words read"
+        for level in ("dram", "sram")
+        for tensor in ("weight", "ifmap")
+    ]
+    return "\n".join([str(row.nest), "", *moved, f"cycles: {row.columns['cycles']}"])
+
+
+# Lab 3 --------------------------------------------------------------------------------------------
+
+THREE = {"array.rows": 3, "array.cols": 3, "dram": "unlimited"}
+
+
+def gemm(pixels: int = 5) -> acc.Gemm:
+    """Lab 3's matrix product."""
+    return acc.Gemm(m=3, k=3, n=pixels, name="gemm")
+
+
+def on_three(dataflow: Any, pixels: int = 5) -> dict[str, Any]:
+    """The model's row on 3 x 3 PEs, its outputs checked against the golden model."""
+    result = acc.simulate(
+        gemm(pixels), "systolic", dataflow, tiles="rule", overrides=THREE, check=True
+    )
+    return dict(result.rows[0].columns)
+
+
+def own_dataflow(answer: Any, place: Path, pixels: int = 5) -> str | None:
+    """A turned weight-stationary dataflow: read, run and checked."""
+    if not isinstance(answer, str):
+        return "the answer is the name of your dataflow file, beside the file of answers"
+    if "/" in answer or not answer.isprintable():
+        return "the answer is the name of a file that lies beside the file of answers, not a path"
+    path = place / answer
+    if not path.is_file():
+        return f"there is no file {answer} beside the answers"
+    try:
+        flow = acc.load_dataflow(path)
+        row = on_three(flow, pixels)
+    except acc.InputError as error:
+        return _one_line(error)
+    if row["error"]:
+        return f"it does not run: {row['error']}"
+    return _turned(flow, row)
+
+
+def _turned(flow: Any, row: dict[str, Any]) -> str | None:
+    """Whether a dataflow that runs is the one asked for."""
+    if flow.stays != ("weight",):
+        return (
+            f"weights are to stay in the PEs; your file lets {', '.join(flow.stays) or 'nothing'} "
+            "stay"
+        )
+    axes = dict(entry.split(":") for entry in flow.space)
+    if axes != {"M": "row", "K": "col"}:
+        return (
+            "M is to lie over rows and K over columns; yours has "
+            f"{', '.join(flow.space) or 'nothing'} in space"
+        )
+    if not row["bit_exact"]:
+        return "its outputs differ from the golden model"
+    if row["active_pes"] < 9:
+        return (
+            f"only {row['active_pes']} of 9 PEs work at once; let sizes begin with M:row and "
+            "K:col, which fills the array first"
+        )
+    return None
+
+
+def film(dataflow: Any, pixels: int = 5) -> acc.Animation:
+    """Lab 3's film of a dataflow, or of several beside each other: "ws,os,is"."""
+    return acc.animate(gemm(pixels), "systolic", dataflow, overrides=THREE)
+
+
+def films(names: list[str], pixels: int = 5) -> list[Path]:
+    """Write ``lab3_film.html`` of ws, os and is here, and for each file of a dataflow that is named
+    one beside it.  Raises InputError.
+    """
+    written = [Path("lab3_film.html")]
+    film("ws,os,is", pixels).save(written[0])
+    for name in names:
+        written.append(Path(name).with_suffix(".html"))
+        film(acc.load_dataflow(Path(name)), pixels).save(written[-1])
+    return written
+
+
+# Lab 5 --------------------------------------------------------------------------------------------
+
+SIZES = [4, 8, 16, 32]
+CAPACITIES = [4096, 16384, 65536, 262144]
+PLAIN = {"levels.sram.double_buffered": False, "dram": "unlimited"}
+KEYS = ("array.rows", "array.cols", "levels.sram.capacity_bytes")
+
+
+@cache
+def designs() -> Any:
+    """All 128 designs of lab 5, with their energy-delay product."""
+    rows = acc.sweep(
+        "lenet5",
+        acc.load_architecture("systolic", PLAIN),
+        dict(zip(KEYS, (SIZES, SIZES, CAPACITIES), strict=True)),
+        dataflows="ws,os",
+        tiles="rule",
+        total=True,
+        jobs=1,
+    )
+    return rows.assign(edp=rows.energy_pj * rows.time_s)
+
+
+def affordable(budget: float) -> Any:
+    """Those of at most that many um2."""
+    return designs()[designs().area_um2 <= budget]
+
+
+def design(answer: Any, place: Path, budget: float = 400_000.0) -> str | None:
+    """The design of the least energy-delay product within the budget."""
+    wanted = (*KEYS, "dataflow")
+    if not isinstance(answer, dict) or set(answer) != set(wanted):
+        return f"the answer is a dictionary with the keys {', '.join(sorted(wanted))}"
+    rows = designs()
+    for key in wanted:
+        value = answer[key]
+        if isinstance(value, (list, dict)):
+            return f"{key} is {'a word' if key == 'dataflow' else 'a number'}, got {kind(value)}"
+        rows = rows[rows[key] == (word(value) if isinstance(value, str) else value)]
+        if not len(rows):
+            return f"{key} = {value!r} is none of the candidates"
+    row, best = rows.iloc[0], affordable(budget).edp.min()
+    if row.area_um2 > budget:
+        return f"it takes {row.area_um2:.0f} um2, {row.area_um2 - budget:.0f} more than there are"
+    if row.edp > best * (1 + 1e-9):
+        return (
+            f"its energy-delay product is {100 * (row.edp / best - 1):.1f} % above that of the "
+            "best design that fits"
+        )
+    return None
