@@ -291,12 +291,16 @@ def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int
         return 0
     from accelsim.base.whole_files import whole_file
     from accelsim.importers.onnx_export import export_onnx
-    from accelsim.workload.graph.weights import check_weights, load_arrays
+    from accelsim.workload.graph.weights import check_weights, load_arrays, without_scales
 
     arrays: Any = own
     if weights is not None:
         graph = network.network
         arrays = load_arrays(weights, None if graph is None else partial(check_weights, graph))
+    if arrays is not None and len(without_scales(arrays)) < len(arrays):
+        click.echo(
+            "the model is written in real numbers, without the scales of its words", err=True
+        )
     model = export_onnx(network, arrays)
     with writing(f"-o {output}"), whole_file(output) as stream:
         stream.write(model)

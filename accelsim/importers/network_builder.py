@@ -88,6 +88,7 @@ class NetworkBuilder:
         # Of each array in the file, the nodes that have it, under which name and laid out how.
         self.users: dict[str, list[tuple[str, str, Array]]] = {}
         self.origins: dict[str, Mapping[str, str]] = {}
+        self.taken: dict[str, str] = {}  # nodes taken away again, and what each of them read
 
     def input(self, name: str, shape: Shape) -> str:
         """An input of the network; its tensor's name."""
@@ -177,7 +178,11 @@ class NetworkBuilder:
 
     def take_back(self) -> None:
         """The node just added taken away; nobody reads it."""
+        entry = self.entries[-1]
+        source = self.added_last(entry["type"], entry["name"])
         name = self.entries.pop()["name"]
+        if source is not None:
+            self.taken[name] = source
         self.names.taken.discard(name)
         del self.shapes[name]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from accelsim.importers.network_builder import NetworkBuilder, finite, is_absent
 from accelsim.importers.onnx_constants import MAX_CONSTANT
 from accelsim.workload.arithmetic import Array
 from accelsim.workload.operators.operator import Shape
+
+if TYPE_CHECKING:
+    from accelsim.importers.onnx_quantized import ModelScales
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,11 @@ Value = Tensor | Array
 
 class OnnxModel(Protocol):
     """What a node needs of its model: the version of its operators, the batch, all values, and how
-    often each is read; ``quantized`` gathers the nodes whose scales are left out.
+    often each is read; ``scales`` gathers what the file says of words.
     """
 
     builder: NetworkBuilder
-    quantized: list[str]
+    scales: ModelScales
     opset: int
     batch: int
     uses: dict[str, int]
@@ -133,6 +136,10 @@ class Call:
         if not isinstance(value, Tensor):
             raise ValueError(f"input {at} must be an activation, not weights")
         return value
+
+    def in_words(self, at: int) -> bool:
+        """Whether an input is made of integers."""
+        return at < len(self.node.input) and self.node.input[at] in self.model.scales.real
 
     def given(self, at: int) -> bool:
         """Whether an optional input is there."""

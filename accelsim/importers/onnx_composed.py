@@ -1,5 +1,5 @@
 """Operators of ONNX that are several of ours: activations, reductions, words that are moved about,
-attention, and what quantized models are made of.
+and attention.
 
 ``COMPOSED`` has a function for each, as ``onnx_operators.CONVERT`` has for those that are one of
 ours; the formulas are those of onnx.ai/onnx/operators.  A node is called like the output it makes;
@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.importers.network_builder import absent, finite, is_absent
+from accelsim.importers.network_builder import finite, is_absent
 from accelsim.importers.onnx_call import Call, Tensor, Value
-from accelsim.importers.onnx_operators import CONVERT, Convert, reduced_axes, reshaped
+from accelsim.importers.onnx_operators import Convert, reduced_axes, reshaped
+from accelsim.importers.onnx_quantized import QUANTIZED
 from accelsim.workload.arithmetic import Array
 
 MOST = 3.4028234663852886e38  # of a float
@@ -364,105 +365,6 @@ def _mask(call: Call, rows: int, columns: int) -> Tensor:
     return _words(call, array, "mask", 3)
 
 
-# Quantized models ---------------------------------------------------------------------------------
-
-
-# What makes words of both signs: a quantizer whose least integer is zero rectifies these, and
-# quantizers take the rectifier itself away then.
-_SIGNED = (
-    "conv2d",
-    "depthwise",
-    "conv_transpose",
-    "linear",
-    "dense",
-    "matmul",
-    "add",
-    "batch_norm",
-)
-
-
-def _rectifies(call: Call, at: int) -> bool:
-    """Whether the integers of a zero point (input ``at``; an unsigned 0 unless given) begin at
-    zero.
-    """
-    if not call.given(at):
-        return True
-    zero = call.constant(at, "the zero point")
-    if is_absent(zero) or zero.dtype.kind not in "iu":
-        return False
-    return bool(np.all(zero == np.iinfo(zero.dtype).min))
-
-
-def _quantized(call: Call) -> list[Value]:
-    """Words to integers: the float network goes on, its scales are left out."""
-    x = call.tensor()
-    call.model.quantized.append(str(call.node.output[0]))
-    entry = next((e for e in reversed(call.model.builder.entries) if e["name"] == x.name), None)
-    if entry is not None and entry["type"] in _SIGNED and _rectifies(call, 2):
-        return [call.add("relu", [x])]
-    return [x]
-
-
-def _passed(call: Call) -> list[Value]:
-    """Words from integers: the float network goes on."""
-    return [call.tensor()]
-
-
-def _real(call: Call, at: int, what: str, axis: int = 0) -> Array:
-    """A constant of integers, input ``at`` with its scale and zero point behind it, in real
-    numbers.
-    """
-    words = call.constant(at, what)
-    scale = finite(call.constant(at + 1, f"the scale of {what}"))
-    if is_absent(words) or is_absent(scale):
-        return absent(words.shape)
-    zero = np.asarray(call.values[at + 2], np.float64) if call.given(at + 2) else np.zeros(())
-    wide = [-1 if i == axis % max(words.ndim, 1) else 1 for i in range(words.ndim)]
-    scale, zero = (v.reshape(wide) if v.size > 1 else v.reshape(()) for v in (scale, zero))
-    return np.asarray((np.asarray(words, np.float64) - zero) * scale, np.float32)
-
-
-def _float_layer(call: Call, kind: str, weight: Array, bias: Array | None) -> list[Value]:
-    """A quantized layer as the float layer of this kind, and the rectifier that its least integer
-    is.
-    """
-    x = call.tensor()
-    values: list[Value] = [x, weight]
-    values += [] if bias is None else [bias]
-    inputs = [call.node.input[0], call.node.input[3]]
-    inputs += [] if bias is None else [call.node.input[8]]
-    node = type(call.node)()
-    node.CopyFrom(call.node)
-    del node.input[:]
-    node.input.extend(inputs)
-    call.model.quantized.append(str(call.node.output[0]))
-    rectified = _rectifies(call, 7)
-    if rectified:
-        node.output[0] = f"{call.node.output[0]}_sums"
-    made = CONVERT[kind](Call(call.model, node, values, call.attributes))
-    assert isinstance(made[0], Tensor)
-    return [call.add("relu", [made[0]])] if rectified else made
-
-
-def _qlinear_conv(call: Call) -> list[Value]:
-    weight = _real(call, 3, "weights")
-    bias = None
-    if call.given(8):
-        unit = finite(call.constant(1, "the scale")) * finite(call.constant(4, "the scale"))
-        words = call.constant(8, "bias")
-        hidden = is_absent(words) or is_absent(np.asarray(unit))
-        bias = absent(words.shape) if hidden else np.asarray(words * unit.reshape(-1), np.float32)
-    return _float_layer(call, "Conv", weight, bias)
-
-
-def _qlinear_matmul(call: Call) -> list[Value]:
-    second = call.values[3]
-    if isinstance(second, Tensor):
-        call.model.quantized.append(str(call.node.output[0]))
-        return [call.add("matmul", [call.tensor(), second])]
-    return _float_layer(call, "MatMul", _real(call, 3, "weights", axis=-1), None)
-
-
 COMPOSED: dict[str, Convert] = {
     "PRelu": _prelu,
     "Selu": _selu,
@@ -488,8 +390,5 @@ COMPOSED: dict[str, Convert] = {
     "CastLike": lambda call: [call.tensor()],
     "RMSNormalization": _rms_norm,
     "Attention": _attention,
-    "QuantizeLinear": _quantized,
-    "DequantizeLinear": _passed,
-    "QLinearConv": _qlinear_conv,
-    "QLinearMatMul": _qlinear_matmul,
+    **QUANTIZED,
 }

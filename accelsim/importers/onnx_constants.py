@@ -219,7 +219,23 @@ def _dequantized(xs: list[Array], a: Attributes) -> list[Array]:
         axis = int(a.get("axis", 1)) % max(x.ndim, 1)
         wide = [-1 if i == axis else 1 for i in range(x.ndim)]
         scale, zero = scale.reshape(wide), zero.reshape(wide) if zero.size > 1 else zero
-    return [np.asarray((np.asarray(x, np.float64) - zero) * scale, np.float32)]
+    # Words of sums keep all of their bits.
+    kind = np.float64 if x.dtype == np.int32 else np.float32
+    return [np.asarray((np.asarray(x, np.float64) - zero) * scale, kind)]
+
+
+def _quantized(xs: list[Array], a: Attributes) -> list[Array]:
+    zero = np.asarray(xs[2]) if len(xs) > 2 and xs[2].size else np.zeros((), np.uint8)
+    if zero.dtype.kind not in "iu" or a.get("block_size") or xs[1].ndim > 1:
+        raise ValueError("a constant can only become plain integers")
+    x, scale = np.asarray(xs[0], np.float32), np.asarray(xs[1], np.float32)
+    if scale.size > 1:
+        axis = int(a.get("axis", 1)) % max(x.ndim, 1)
+        wide = [-1 if i == axis else 1 for i in range(x.ndim)]
+        scale, zero = scale.reshape(wide), zero.reshape(wide) if zero.size > 1 else zero
+    limits = np.iinfo(zero.dtype)
+    words = np.rint(x / scale) + zero.astype(np.float64)
+    return [np.clip(words, limits.min, limits.max).astype(zero.dtype)]
 
 
 def _trilu(xs: list[Array], a: Attributes) -> list[Array]:
@@ -277,6 +293,7 @@ FOLDED: dict[str, Callable[[list[Array], Attributes], list[Array]]] = {
     "Or": _binary(np.logical_or),
     "Xor": _binary(np.logical_xor),
     "DequantizeLinear": _dequantized,
+    "QuantizeLinear": _quantized,
     "Trilu": _trilu,
     "Tile": _tile,
     "MatMul": _product,

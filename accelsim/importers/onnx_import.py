@@ -37,6 +37,7 @@ from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
 from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
+from accelsim.importers.onnx_quantized import MICROSOFT, ModelScales, stated
 from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
 
@@ -80,6 +81,7 @@ def import_onnx(
 def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:
     from accelsim.importers.network_builder import made
     from accelsim.workload.graph.fold import fold_batch_norm
+    from accelsim.workload.graph.weights import without_scales
 
     graph = imported.workload.network
     assert graph is not None
@@ -89,6 +91,8 @@ def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:
         raise InputError(
             f"batch normalization cannot be folded: weights {error} are missing", file=file
         ) from None
+    if len(folded.nodes) < len(graph.nodes):  # other weights than those the scales are of
+        weights = without_scales(weights)
     data = imported.workload.model_dump(mode="json")
     data["graph"] = [
         node.op.model_copy(update={"name": node.name, "inputs": node.inputs}).model_dump()
@@ -125,7 +129,7 @@ class _OnnxImport:
         self.cut: dict[str, str] = {}
         self.behind: dict[str, int] = {}
         self.missing: dict[str, str] = {}
-        self.quantized: list[str] = []
+        self.scales = ModelScales()
         self.unsupported: list[tuple[str, str]] = []
         self.batch = 1
         self.constant_words = 0
@@ -161,11 +165,8 @@ class _OnnxImport:
             rest = f", and {number} nodes that read it," if number else ""
             how = "left out: it" if label.startswith("input ") else "skipped: what it makes"
             self.builder.notes.append(f"{label} {how}{rest} is not in the result")
-        if self.quantized:
-            self.builder.notes.append(
-                f"the float network of a quantized one: the scales of {len(self.quantized)} nodes"
-                f" ({self.quantized[0]}, ...) are left out; a run calibrates its own"
-            )
+        if said := self.scales.done(self.builder, self._reads(), self.graph, self.values):
+            self.builder.notes.append(said)
         self._say_absent()
         return self.builder.done(
             f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)", self._outputs()
@@ -383,9 +384,12 @@ class _OnnxImport:
         }
 
     def convert(self, node: Any, values: list[Value]) -> list[Value]:
-        if node.domain not in ("", "ai.onnx"):
-            raise ValueError(f"there is no operator for domain {node.domain}")
         attributes = Attributes(node, self)
+        if node.domain not in ("", "ai.onnx"):
+            handler = MICROSOFT.get(node.op_type) if node.domain == "com.microsoft" else None
+            if handler is None:
+                raise ValueError(f"there is no operator for domain {node.domain}")
+            return handler(Call(self, node, values, attributes))
         if node.op_type == "Constant":
             return [self._constant(attributes)]
         if node.op_type in ("Shape", "Size") and isinstance(values[0], Tensor):
@@ -403,6 +407,9 @@ class _OnnxImport:
             )
             if node.op_type in (*VIEWS, *KEPT) and len(constants) == 1:
                 self.origins[node.output[0]] = self.origin(node.input[0])
+            if node.op_type == "DequantizeLinear":
+                scale = stated(values, 1, np.asarray(values[0]))
+                self.scales.of_array(self.origin(node.input[0]), scale)
             self.constant_words += (
                 sum(x.size for x in constants if any(x.strides)) if node.op_type not in VIEWS else 0
             )

@@ -362,13 +362,14 @@ def _arithmetic(kind: str) -> Convert:
             at = next(i for i, v in enumerate(values) if not isinstance(v, Tensor))
             constant = np.asarray(values[at])
             one = constant.size == 1 and constant.ndim <= tensors[0].rank
-            if one and not is_absent(constant):
+            words = call.in_words(1 - at)
+            if one and not words and not is_absent(constant):
                 return [
                     _with_scalar(
                         call, kind, tensors[0], float(finite(constant).reshape(-1)[0]), at == 0
                     )
                 ]
-            if kind == "add" and (biased := _as_bias(call, tensors[0], constant)):
+            if kind == "add" and not words and (biased := _as_bias(call, tensors[0], constant)):
                 return [biased]
         if len(values) == 1 and tensors:
             return [tensors[0]]

@@ -178,6 +178,7 @@ class NetworkRun:
         from accelsim.workload.graph.float_run import evaluate
         from accelsim.workload.graph.weights import random_weights
         from accelsim.workload.quantize import quantize, ranges_of
+        from accelsim.workload.stated_network import has_scales, stated_network
 
         graph, psum, weights = self.graph, self.arch.number("psum"), self.given_weights
         weights = random_weights(graph, self.how.seed) if weights is None else weights
@@ -191,7 +192,11 @@ class NetworkRun:
                     key=name,
                     got=f"{largest:.3g}",
                 )
-        network = quantize(graph, weights, ranges, number=_number(self.arch), psum=psum)
+        if has_scales(weights):
+            _check_eight_bits(self.arch)
+            network: QuantizedNetwork = stated_network(graph, weights, psum)
+        else:
+            network = quantize(graph, weights, ranges, number=_number(self.arch), psum=psum)
         sums: list[Array] = []
 
         def run_layer(problem: Problem, data: Mapping[str, Array]) -> Array:
@@ -371,6 +376,16 @@ def _planned(
 def _number(arch: Architecture) -> Number:
     """Of weights and activations: eight bits, or what the architecture's narrowest word has."""
     return Number(min(WORD_BITS, arch.bits.weight, arch.bits.ifmap, arch.bits.ofmap))
+
+
+def _check_eight_bits(arch: Architecture) -> None:
+    """Raises InputError for a machine whose words are too narrow for those of a quantized model."""
+    if _number(arch).bits < WORD_BITS:
+        raise InputError(
+            f"the network came with words of {WORD_BITS} bits, the machine's must hold them",
+            key="bits",
+            got=str(_number(arch).bits),
+        )
 
 
 def _images(graph: Graph, data: ImagesLike | None) -> Tensors:

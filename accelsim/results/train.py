@@ -54,6 +54,7 @@ from accelsim.workload.graph.weights import (
     load_arrays,
     random_images,
     random_weights,
+    without_scales,
 )
 from accelsim.workload.loss import Loss, loss_at
 from accelsim.workload.network import WorkloadLike, load_workload
@@ -191,7 +192,8 @@ def train_step(
     if weights is None:
         masters = random_weights(graph, seed)
     else:
-        masters = load_arrays(weights, partial(check_weights, graph))
+        # Training chooses scales of its own.
+        masters = without_scales(load_arrays(weights, partial(check_weights, graph)))
     check_weights(graph, masters)
     words = training.as_words(graph, masters, given, _number(machine, bits), machine.number("psum"))
     golden = training.golden_layer(words.psum)

@@ -26,7 +26,7 @@ from accelsim.workload.graph.float_run import evaluate, own
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_weights
 from accelsim.workload.operators.activation import Activation, Clip
-from accelsim.workload.operators.array import ArrayOperator, ConvTranspose, Product
+from accelsim.workload.operators.array import ArrayOperator, ConvTranspose, Product, wide
 from accelsim.workload.operators.operator import Operator
 from accelsim.workload.scaling import Scales
 
@@ -70,6 +70,26 @@ class QuantizedNetwork:
         if isinstance(node.op, Product):
             return np.asarray(self.scales[node.inputs[0]] * self.scales[node.inputs[1]])
         return self.weight_scales[node.name] * self.scales[node.inputs[0]]
+
+    def real(self, name: str, words: Array) -> Array:
+        """The real numbers that a tensor's words stand for, float64."""
+        return np.asarray(words, np.float64) * self.scales[name]
+
+    def words_of_reals(self, name: str, reals: Array) -> Array:
+        """Real numbers as a tensor's words, half to even, saturated."""
+        words = np.rint(np.asarray(reals, np.float64) / self.scales[name])
+        return np.clip(words, self.number.low, self.number.high)
+
+    def words_of_sums(self, node: Node, xs: list[Array], sums: Array) -> Array:
+        """What a layer makes of its accumulators, (batch, *shape), and the words it read."""
+        assert isinstance(node.op, ArrayOperator)
+        unit = self.accumulator_scale(node)
+        unit = unit if unit.ndim == 0 else unit.reshape(wide(node.op, sums))
+        return self.of(node).rescale(sums, unit)
+
+    def words_of_node(self, node: Node, xs: list[Array]) -> Array:
+        """What an operator beside the array makes of the words it reads."""
+        return node.op.words(xs, own(node, self.floats), self.of(node))
 
 
 def calibrate(
@@ -117,7 +137,7 @@ def quantize(
         if "weight" not in arrays:
             continue
         weight = np.asarray(arrays["weight"], np.float64)
-        channels = _by_channel(node.op, weight)
+        channels = by_channel(node.op, weight)
         largest = (
             np.abs(channels).max(axis=1)
             if per == "channel"
@@ -125,7 +145,7 @@ def quantize(
         )
         scale = np.array([_scale(float(v), number, step) for v in largest])
         rows = np.clip(np.rint(channels / scale[:, None]), number.low, number.high).astype(np.int64)
-        words[f"{node.name}.weight"] = _from_channels(node.op, rows, weight.shape)
+        words[f"{node.name}.weight"] = from_channels(node.op, rows, weight.shape)
         weight_scales[node.name] = scale if per == "channel" else scale[0]
         if "bias" in arrays:
             unit = weight_scales[node.name] * scales[node.inputs[0]]
@@ -173,7 +193,7 @@ def _scale(largest: float, number: Number, step: Step) -> float:
     return float(2.0 ** ceil(log2(scale))) if step == "power_of_two" else scale
 
 
-def _by_channel(op: ArrayOperator, weight: Array) -> Array:
+def by_channel(op: ArrayOperator, weight: Array) -> Array:
     """A layer's weights as one row for each output channel: [channels, weights]."""
     if isinstance(op, ConvTranspose):
         return (
@@ -184,8 +204,8 @@ def _by_channel(op: ArrayOperator, weight: Array) -> Array:
     return weight.reshape(weight.shape[0], -1)
 
 
-def _from_channels(op: ArrayOperator, rows: Array, shape: tuple[int, ...]) -> Array:
-    """``_by_channel`` backwards: rows as weights of ``shape``."""
+def from_channels(op: ArrayOperator, rows: Array, shape: tuple[int, ...]) -> Array:
+    """``by_channel`` backwards: rows as weights of ``shape``."""
     if isinstance(op, ConvTranspose):
         return np.ascontiguousarray(
             rows.reshape(op.groups, shape[1], -1, *shape[2:]).swapaxes(1, 2)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from accelsim.engines import golden
 from accelsim.workload.arithmetic import wrap
-from accelsim.workload.graph.float_run import evaluate, in_words, own, walk
+from accelsim.workload.graph.float_run import evaluate, in_words, walk
 from accelsim.workload.graph.graph import Graph, Node
 from accelsim.workload.graph.weights import check_images
 from accelsim.workload.operators.array import ArrayOperator, wide
@@ -72,11 +72,9 @@ def run_network(
             acc = accumulate(network, node, node.op, xs, layer)
             if psums:
                 accumulators[f"{node.name}.psum"] = acc
-            scale = network.accumulator_scale(node)
-            unit = scale if scale.ndim == 0 else scale.reshape(wide(node.op, acc))
-            out = network.of(node).rescale(acc, unit)
+            out = network.words_of_sums(node, xs, acc)
         else:
-            out = node.op.words(xs, own(node, network.floats), network.of(node))
+            out = network.words_of_node(node, xs)
         if progress is not None:
             progress(node.name)
         return out.astype(network.number.dtype)
@@ -106,10 +104,7 @@ def as_words(network: QuantizedNetwork, images: Array | Mapping[str, Array]) -> 
                 )
             words[name] = array.astype(network.number.dtype)
         else:
-            scaled = np.rint(np.asarray(array, np.float64) / network.scales[name])
-            words[name] = np.clip(scaled, network.number.low, network.number.high).astype(
-                network.number.dtype
-            )
+            words[name] = network.words_of_reals(name, array).astype(network.number.dtype)
     return words
 
 
@@ -176,10 +171,11 @@ def accuracy_of(
     """``accuracy`` of tensors in words that are there already."""
     accuracies = []
     for node in network.graph.nodes:
-        want, scale = np.asarray(reference[node.name], np.float64), network.scales[node.name]
+        want = np.asarray(reference[node.name], np.float64)
         if rectified(network.graph, node.name):
-            want = np.clip(want, network.number.low * scale, network.number.high * scale)
-        error = tensors[node.name] * scale - want
+            ends = np.array([network.number.low, network.number.high])
+            want = np.clip(want, *network.real(node.name, ends))
+        error = network.real(node.name, tensors[node.name]) - want
         noise, signal = float((error * error).mean()), float((want * want).mean())
         snr = (
             float("inf")

@@ -21,6 +21,7 @@ from accelsim.workload.graph.graph import Graph
 from accelsim.workload.operators.operator import Shape, text
 
 MAX_WORDS = 2**31
+SCALE, ZERO = ":scale", ":zero"  # behind a name: what words of a quantized model stand for
 
 
 def random_weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
@@ -117,13 +118,24 @@ HEADERS = {
 }
 
 
+def is_scale(name: str) -> bool:
+    """Whether an array beside weights is a scale or a zero point (``workload/stated_network``)."""
+    return name.endswith((SCALE, ZERO))
+
+
+def without_scales(weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights alone."""
+    return {name: array for name, array in weights.items() if not is_scale(name)}
+
+
 def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
     """Raises InputError unless every parameter of the graph is there in its shape, finite, and
-    nothing else is.
+    nothing else is but scales of what the graph has.
     """
     wanted = graph.all_parameters
     for name in weights:
-        if name not in wanted:
+        of = name.rpartition(":")[0] if is_scale(name) else name
+        if name not in wanted and (of == name or not (of in wanted or of in graph.shapes)):
             raise InputError(
                 f"{graph.name} has no such parameter", key="weights", got=name, choices=wanted
             )
