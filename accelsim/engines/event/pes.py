@@ -115,7 +115,6 @@ class _Leaving:
     arrived: int
     words: list[Pattern]
     steps: StepWords
-    first: tuple[tuple[Ints, Ints], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,7 @@ class _PassPlan:
     ``resident``  by cluster: which are there at the end
     ``leaving``   of sums: those that leave before the buffers move on, at the change into the pass,
                   and those that leave between its steps
+    ``first``     by cluster: words of ``leaving``, sorted, and the step each first leaves after
     ``state``     what the PEs hold at the end
     ``steps``     how the words that parents read spread over the steps
     """
@@ -137,6 +137,7 @@ class _PassPlan:
     load: list[Pattern]
     resident: list[Pattern]
     leaving: tuple[_Leaving, _Leaving]
+    first: tuple[tuple[Ints, Ints], ...]
     state: _PeState
     steps: StepWords
 
@@ -184,8 +185,12 @@ class PeArray:
     ``own_steps``, ``own_space``  by chain: its loops among a pass's steps, and among ``spatial``
     ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance
     ``cluster_names``             clusters; a PE's is numbered by the loops ``clusters``
-    ``boundaries``                those whose child is the PE
+    ``boundaries``                those whose child is the PE; if words are told step by step also
+                                  that of sums straight from the MACs (``direct``), which PEs make
+                                  as if they took them and held none
     ``order``                     by boundary: PEs, those that share words side by side
+    ``one_of``                    of ``direct``: of PEs that make the same sums the first, and
+                                  whose they are, [PEs]
     ``ranks``                     by boundary: the factors of its tile
     ``fixed``                     by boundary: axes of a fused dimension: they carry over
     ``pairs``                     by boundary: whether words are (k, x) pairs
@@ -228,10 +233,20 @@ class PeArray:
             tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))
         ]
         self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
-        self.order = {b: self._order(b, inst_at) for b in self.boundaries}
-        self.stepwise = stepwise
+        self.stepwise, self.direct = stepwise, None
+        for b in nest.boundaries if stepwise else ():
+            if b.tensor == nest.problem.accumulated and b.parent < self.pe < b.child:
+                self.direct = b
+                self.boundaries.append(b)
+        self.order = {b: self._order(b, inst_at) for b in self.boundaries if b != self.direct}
         self.firsts = stepwise and bool(exposed_operands(nest))
         self.ranks = {b: self._ranks(b) for b in self.boundaries}
+        self.of_pe = {
+            b: self._rows_of(b, self.own_space, self.inst_of).astype(np.int64)
+            for b in self.boundaries
+        }
+        if self.direct is not None:
+            self._merge(self.direct, self._flat(clusters, inst_at, self.n_instances))
         axes = {
             b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
             for b in self.boundaries
@@ -242,7 +257,7 @@ class PeArray:
             )
             for b in self.boundaries
         }
-        self.pairs = {b: nest.projection(b.tensor, self.pe).pairs for b in self.boundaries}
+        self.pairs = {b: nest.projection(b.tensor, b.child).pairs for b in self.boundaries}
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
@@ -291,7 +306,7 @@ class PeArray:
 
     def _ranks(self, b: Boundary) -> list[Rank]:
         """The factors of a tile, without those that are one and the same coordinate throughout."""
-        ranks, size = ranks_of(self.nest, b.tensor, self.pe), self.nest.problem.size
+        ranks, size = ranks_of(self.nest, b.tensor, b.child), self.nest.problem.size
         cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
         return cut or [*ranks[:1]]
 
@@ -306,6 +321,14 @@ class PeArray:
         sharers, parent, cluster = (x[order] for x in numbers)
         first = np.flatnonzero(np.diff(sharers, prepend=-1, append=-1))
         return PeOrder(order, parent, cluster, first)
+
+    def _merge(self, b: Boundary, cluster: Ints) -> None:
+        """Of PEs of one ``cluster`` [PEs] that make the same sums one stands for all."""
+        alike = np.column_stack([cluster, self.of_pe[b]])
+        _, one, whose = np.unique(alike, axis=0, return_index=True, return_inverse=True)
+        n, self.of_pe[b] = len(one), self.of_pe[b][one]
+        self.order[b] = PeOrder(np.arange(n), np.zeros(n, np.int64), cluster[one], np.arange(n + 1))
+        self.alike = np.split(np.argsort(whose, kind="stable"), np.cumsum(np.bincount(whose))[:-1])
 
     def _identity(self, *things: Any) -> int:
         """A small number that is equal for equal things: arrays by their bytes and shape."""
@@ -364,15 +387,18 @@ class PeArray:
             table = self._rank_tables[key] = _RankTable(offsets, base, identity)
         return table
 
-    def _row_of(self, rank: Rank, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
-        """Which own step of a rank each step has, or which own instance each PE: ``[steps]`` or
-        ``[PEs]``.
+    def _rows_of(self, b: Boundary, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
+        """Which own step of each rank each step has, or which own instance each PE: ``[steps or
+        PEs, ranks]``.
         """
-        first, *rest = rank.chains
-        flat = of[first.name]
-        for c in rest:
-            flat = flat * prod(self.nest.loops[i].trips for i in own[c.name]) + of[c.name]
-        return flat
+        rows = []
+        for rank in self.ranks[b]:
+            first, *rest = rank.chains
+            rows.append(of[first.name])
+            for c in rest:
+                trips = prod(self.nest.loops[i].trips for i in own[c.name])
+                rows[-1] = rows[-1] * trips + of[c.name]
+        return np.stack(rows, axis=1)
 
     # one pass
 
@@ -383,19 +409,27 @@ class PeArray:
         loads = []
         opened = 0
         stay: tuple[tuple[Instance, WordSet], ...] = ()
+        direct: tuple[tuple[Instance, WordSet], ...] = ()
+        first: dict[Instance, tuple[Ints, Ints]] = {}
         for b in self.boundaries:
             plan, base = self._planned(b, at)
-            if b.tensor == self.nest.problem.accumulated:
+            for name, (words, steps) in zip(self.cluster_names, plan.first, strict=False):
+                first[name] = (words if self.pairs[b] else words + base, steps)
+            if b == self.direct:
+                direct = self._named(b, plan.load, base)
+            elif b.tensor == self.nest.problem.accumulated:
                 opened += plan.entered
                 before, during = (self._pe_drain(b, x, base) for x in plan.leaving)
                 stay = self._named(b, plan.resident, base)
             else:
-                words, resident = (self._named(b, x, base) for x in (plan.load, plan.resident))
-                steps = plan.steps if self.stepwise else None
-                loads.append(PeLoad(b, plan.entered, plan.read, words, resident, steps))
+                come, resident = (self._named(b, x, base) for x in (plan.load, plan.resident))
+                told = plan.steps if self.stepwise else None
+                loads.append(PeLoad(b, plan.entered, plan.read, come, resident, told))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
         takes, macs, folds = self._work(at)
-        return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes, at)
+        return before, Pass(
+            tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
+        )
 
     def _move_to(self, at: dict[int, int]) -> None:
         """Look up the tables of the chains whose outer loops moved."""
@@ -442,17 +476,8 @@ class PeArray:
         """Sums that leave, at this pass's base; None if there are none."""
         if not leaving.drained:
             return None
-        first = tuple(
-            [(words if self.pairs[b] else words + base, place) for words, place in leaving.first]
-        )
-        return PeDrain(
-            b,
-            leaving.drained,
-            leaving.arrived,
-            self._named(b, leaving.words, base),
-            leaving.steps if self.stepwise else None,
-            first,
-        )
+        words, steps = self._named(b, leaving.words, base), leaving.steps if self.stepwise else None
+        return PeDrain(b, leaving.drained, leaving.arrived, words, steps)
 
     def _named(
         self, b: Boundary, words: list[Pattern], base: int
@@ -531,15 +556,13 @@ class PeArray:
         plan = self._plans.get(key)
         if plan is None:
             steps, works = self._works_in(b, at)
-            of_step, of_pe = (
-                np.stack([self._row_of(r, own, of) for r in self.ranks[b]], axis=1)
-                for own, of in ((self.own_steps, self.step_of), (self.own_space, self.inst_of))
-            )
             instances = [prod(self._shape(c)[1] for c in r.chains) for r in self.ranks[b]]
-            of_step, lists = of_step[steps] * instances, [t.offsets for t in tables]
-            plan = self._followed(b, lists, of_step, of_pe, works, state, bases, shifts)
+            of_step = self._rows_of(b, self.own_steps, self.step_of)[steps] * instances
+            lists = [t.offsets for t in tables]
+            plan = self._followed(b, lists, of_step, self.of_pe[b], works, state, bases, shifts)
             self._plans[key] = plan
-        self.states[b] = (plan.state, bases)
+        if b != self.direct:
+            self.states[b] = (plan.state, bases)
         return plan, sum(bases)
 
     def _works_in(self, b: Boundary, at: dict[int, int]) -> tuple[Ints, Flags]:
@@ -554,6 +577,8 @@ class PeArray:
             there &= np.asarray(exists.any(axis=1))[self.step_of[c.name]]
             if not c.depends(b.tensor):
                 works &= exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
+        if b == self.direct:
+            works = np.stack([works[:, pes].any(axis=1) for pes in self.alike], axis=1)
         return np.flatnonzero(there), works[there].astype(np.uint8)
 
     def _followed(
@@ -573,39 +598,42 @@ class PeArray:
         ``of_pe`` [PEs or 1, ranks]; ``state`` is what was held before, ``shifts`` by how much its
         bases differ from this pass's.
         """
-        sums, base, order = b.tensor == self.nest.problem.accumulated, sum(bases), self.order[b]
+        sums = b.tensor == self.nest.problem.accumulated and b != self.direct
+        base, order, n = sum(bases), self.order[b], works.shape[1]
         rows = [_stacked(x, k, state, shifts) for k, x in enumerate(lists)]
         start = np.cumsum([0, *(len(x) for x in rows[:-1])])  # rows of all ranks in a row
-        empty, shape = start + [len(x) - 1 for x in rows], (self.n_instances, len(rows))
+        empty, shape = start + [len(x) - 1 for x in rows], (n, len(rows))
         held = empty if state is None else start + [len(x) for x in lists] + state.of
         held = np.broadcast_to(held, shape).copy()
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
         tally = self._tally(b, values, base, len(works) if self.stepwise else 1)
-        room = self._room(rows, len(codes))
+        room = self._room(rows, len(codes), n)
         follow(b.kind == "neighbour", sums, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
         came, before, later = (self._patterns(b, tally, x, values, base) for x in range(3))
-        first = self._firsts(b, tally, outer_sum(values), base) if self.firsts and sums else ()
+        told = None if not self.firsts else OUT if sums else IN if b == self.direct else None
+        first = () if told is None else self._firsts(b, tally, told, outer_sum(values), base)
         moved = tally.words.tolist()
         leaving = (
             _Leaving(moved[OUT_BEFORE], int(early.parents.sum()), before, early),
-            _Leaving(moved[OUT], int(steps.parents.sum()), later, steps, first),
+            _Leaving(moved[OUT], int(steps.parents.sum()), later, steps),
         )
         after = self._state(rows, held - start)
         # what is there at the end: what comes to empty PEs that want what these hold
-        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, self.n_instances), np.uint8)
+        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, n), np.uint8)
         at_end = WantedTiles(codes, begin, want, held, one, 0 * held + empty)
         tally.flag[...] &= 255 - (1 << IN)
         follow(False, True, at_end, order, tally, room)
         there = self._patterns(b, tally, IN, values, base)
-        return _PassPlan(moved[IN], int(steps.parents.sum()), came, there, leaving, after, steps)
+        read = int(steps.parents.sum())
+        return _PassPlan(moved[IN], read, came, there, leaving, first, after, steps)
 
-    def _room(self, rows: list[Ints], codes: int) -> StepLists:
-        """Room for the words of all PEs in one step."""
-        n, longest = self.n_instances, prod(int((x != NOWHERE).sum(axis=1).max()) for x in rows)
+    def _room(self, rows: list[Ints], codes: int, n: int) -> StepLists:
+        """Room for the words of ``n`` PEs in one step."""
+        longest = prod(int((x != NOWHERE).sum(axis=1).max()) for x in rows)
         digit, now = np.zeros((2, len(rows)), np.int64)
         words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
         return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
@@ -616,7 +644,7 @@ class PeArray:
         """
         flags = np.full(prod(len(x) for x in values), REAL | GIVEN, np.uint8)
         if self.pairs[b]:
-            flags[~coordinates(self.nest, outer_sum(values) + base, self.pe)[1]] = 0
+            flags[~coordinates(self.nest, outer_sum(values) + base, b.child)[1]] = 0
         if b.adds_padding:
             at = outer_sum(values)[flags != 0] + base
             at = address(self.nest, at) if self.pairs[b] else at
@@ -629,16 +657,16 @@ class PeArray:
         )  # fmt: skip
 
     def _firsts(
-        self, b: Boundary, tally: PassTally, words: Ints, base: int
+        self, b: Boundary, tally: PassTally, way: int, words: Ints, base: int
     ) -> tuple[tuple[Ints, Ints], ...]:
         """By cluster: the words that left, sorted, and after which step each did so first; (k, x)
         pairs as the words they stand for.
         """
         told = []
         for flags, first in zip(tally.flag, tally.first, strict=True):
-            left = flags & (1 << OUT) != 0
+            left = flags & (1 << way) != 0
             some = address(self.nest, words[left] + base) if self.pairs[b] else words[left]
-            told.append(first_of(some, first[left] - 1))
+            told.append(first_of(some, first[left] - (way == OUT)))
         return tuple(told)
 
     def _state(self, rows: list[Ints], held: Ints) -> _PeState:

@@ -79,7 +79,7 @@ class PassRecord:
     needs: list[Job] = field(default_factory=list)
     closes: list[tuple[int, int]] = field(default_factory=list)
     gaps: int = 0
-    work: PassWork = field(default_factory=lambda: PassWork(0, 0, {}, {}))
+    work: PassWork = field(default_factory=lambda: PassWork(0))
     come: list[LevelHeld] = field(default_factory=list)
     gone: list[LevelHeld] = field(default_factory=list)
 
@@ -223,7 +223,7 @@ class TransferFeed:
             record = PassRecord(0, self._passes, self.env.event(), folds, words)
         record.folds.add(p.folds)
         if record.words is not None:
-            record.words.add(p, self.machine.first, self.machine.by_step)
+            record.words.add(p, self.machine.first)
         if record is self._open:
             return False
         before = self._open
@@ -244,9 +244,7 @@ class TransferFeed:
             return
         record.gaps = record.folds.close(following.folds.first if following is not None else None)
         record.work = (
-            record.words.close(record.gaps)
-            if record.words is not None
-            else PassWork(record.gaps, 0, {}, {})
+            record.words.close(record.gaps) if record.words is not None else PassWork(record.gaps)
         )
         record.words = None
         for level in self.above if changed is None else changed:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from accelsim.engines.event.timed.resources import Limits
-from accelsim.engines.event.transfers import Drain, Fill, Instance
+from accelsim.engines.event.transfers import Drain, Fill, Instance, Ints
 from accelsim.mapping.nest import Boundary, Nest
 
 
@@ -95,18 +95,19 @@ class Routes:
         ]
         return self._transfer("fill", b, way, read, max(read, taken))
 
-    def drain(self, drain: Drain, first: Mapping[Instance, int]) -> Transfer | None:
-        """What a drain takes, ``first`` being the arrivals at each parent instance that read
+    def drain(self, drain: Drain, first: Mapping[Instance, Ints]) -> Transfer | None:
+        """What a drain takes, ``first`` [1] being the arrivals at each parent instance that read
         nothing; None if nothing.
         """
         b = drain.boundary
+        unread = {parent: int(n[0]) for parent, n in first.items()}
         amounts: dict[Instance, int] = {}
         for instance, words in drain.arrivals:
             key = instance[: self.spatial[b.parent]]
             amounts[key] = amounts.get(key, 0) + words.count
         arrived = max(amounts.values(), default=0)
-        updated = max((n - first.get(key, 0) for key, n in amounts.items()), default=0)
-        both = max((2 * n - first.get(key, 0) for key, n in amounts.items()), default=0)
+        updated = max((n - unread.get(key, 0) for key, n in amounts.items()), default=0)
+        both = max((2 * n - unread.get(key, 0) for key, n in amounts.items()), default=0)
         drained = max((w.count for _, w in drain.children), default=0)
         outside, inside = (
             self.nest.footprint.word_bits(level, b.tensor) for level in (b.parent, b.child)
