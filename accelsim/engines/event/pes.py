@@ -47,14 +47,13 @@ from accelsim.engines.event.ranks import (
     grid,
     grouped,
     not_padding,
-    outer_sum,
     pieces_at,
     ranks_of,
     reshaped,
 )
 from accelsim.engines.event.takes import MacWork
 from accelsim.engines.event.transfers import Instance, Ints, Pass, PeDrain, PeLoad, StepWords
-from accelsim.engines.event.word_sets import Pattern, WordSet, product_pattern
+from accelsim.engines.event.word_sets import NONE, WordSet, moved, outer_sum, product_set
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -104,29 +103,33 @@ class _PeState:
 
 @dataclass(frozen=True)
 class _OneWay:
-    """Words that come to PEs in a pass, or leave them; less the base of the pass.
+    """Words that come to PEs in a pass, or leave them.
 
     ``count``  by all PEs;  ``words`` by cluster, each once
     ``steps``  how those that parents give or get spread over the steps
     """
 
     count: int
-    words: list[Pattern]
+    words: list[WordSet]
     steps: StepWords
 
 
 @dataclass(frozen=True)
 class _PassPlan:
-    """What becomes of one tensor's words in one pass.
+    """What becomes of one tensor's words in one pass; in another that is equal but for its base the
+    same, as far from there.
 
+    ``base``      the address that words are told from
     ``ways``      IN, and of sums OUT_BEFORE the buffers move on and OUT between its steps
     ``resident``  by cluster: words that are there at the end
-    ``first``     by cluster: of sums, words, sorted, and the step each first leaves after
+    ``first``     by cluster: of sums, words less the base, sorted, and the step each first leaves
+                  after
     ``state``     what the PEs hold at the end
     """
 
+    base: int
     ways: tuple[_OneWay, _OneWay, _OneWay]
-    resident: list[Pattern]
+    resident: list[WordSet]
     first: list[tuple[Ints, Ints]]
     state: _PeState
 
@@ -261,11 +264,11 @@ class PeArray:
             came, early, late = plan.ways
             first |= words.first(plan, base)
             if words.direct:
-                direct = words.named(came.words, base)
+                direct = words.named(came.words, plan, base)
             elif words.sums:
                 opened += came.count
-                before, during = words.drain(early, base), words.drain(late, base)
-                stay = words.named(plan.resident, base)
+                before, during = (words.drain(way, plan, base) for way in (early, late))
+                stay = words.named(plan.resident, plan, base)
             else:
                 loads.append(words.load(plan, base))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
@@ -418,13 +421,14 @@ class _PeWords:
         offsets = np.where(real, offsets - base, NOWHERE)
         return _RankTable(offsets, base, self.array.identity(rank.rank, offsets))
 
-    # events, from a plan and this pass's base; words of (k, x) pairs are absolute already
+    # events, from a plan and this pass's base; (k, x) pairs have plans for each base
 
-    def named(self, words: list[Pattern], base: int) -> Named:
+    def named(self, words: list[WordSet], plan: _PassPlan, base: int) -> Named:
         """Words by cluster."""
-        shape, base = self.nest.problem.shape(self.b.tensor), 0 if self.pairs else base
-        names = self.array.cluster_names
-        return tuple([(name, x.at(base, shape)) for name, x in zip(names, words, strict=True)])
+        if not self.pairs:
+            shape = self.nest.problem.shape(self.b.tensor)
+            words = [moved(x, plan.base, base, shape, self.fixed) for x in words]
+        return tuple(zip(self.array.cluster_names, words, strict=True))
 
     def first(self, plan: _PassPlan, base: int) -> dict[Instance, tuple[Ints, Ints]]:
         """By cluster: sums that leave, and the step each first leaves after."""
@@ -436,16 +440,17 @@ class _PeWords:
 
     def load(self, plan: _PassPlan, base: int) -> PeLoad:
         """Words that enter the PEs."""
-        came, resident = plan.ways[IN], self.named(plan.resident, base)
+        came = plan.ways[IN]
+        words, resident = (self.named(x, plan, base) for x in (came.words, plan.resident))
         read, steps = int(came.steps.parents.sum()), came.steps if self.array.stepwise else None
-        return PeLoad(self.b, came.count, read, self.named(came.words, base), resident, steps)
+        return PeLoad(self.b, came.count, read, words, resident, steps)
 
-    def drain(self, way: _OneWay, base: int) -> PeDrain | None:
+    def drain(self, way: _OneWay, plan: _PassPlan, base: int) -> PeDrain | None:
         """Sums that leave the PEs; None if there are none."""
         if not way.count:
             return None
         arrived, steps = int(way.steps.parents.sum()), way.steps if self.array.stepwise else None
-        return PeDrain(self.b, way.count, arrived, self.named(way.words, base), steps)
+        return PeDrain(self.b, way.count, arrived, self.named(way.words, plan, base), steps)
 
     # what PEs keep
 
@@ -491,7 +496,7 @@ class _PeWords:
         works = np.ones((1, len(self.array.cluster)), np.uint8)
         shifts = (0,) * len(bases)
         last = self._followed(none, nowhere, nowhere, works, state, bases, shifts)
-        return self.drain(last.ways[OUT_BEFORE], sum(bases))
+        return self.drain(last.ways[OUT_BEFORE], last, last.base)
 
     def _works(self) -> tuple[Ints, Flags]:
         """Which steps of a pass exist, and [steps that exist, PEs] who takes them: a PE idle
@@ -542,7 +547,7 @@ class _PeWords:
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
         came, before, late = (
-            _OneWay(int(tally.words[way]), self._patterns(tally, way, values, base), told)
+            _OneWay(int(tally.words[way]), self._went(tally, way, values, base), told)
             for way, told in ((IN, steps), (OUT_BEFORE, early), (OUT, steps))
         )
         first = self._firsts(tally, outer_sum(values), base) if self.array.firsts else []
@@ -552,8 +557,8 @@ class _PeWords:
         at_end = WantedTiles(codes, begin, want, held, one, 0 * held + empty)
         tally.flag[...] &= 255 - (1 << IN)
         follow(False, True, at_end, order, tally, room)
-        there = self._patterns(tally, IN, values, base)
-        return _PassPlan((came, before, late), there, first, after)
+        there = self._went(tally, IN, values, base)
+        return _PassPlan(base, (came, before, late), there, first, after)
 
     def _tally(self, values: list[Ints], base: int, n_steps: int) -> PassTally:
         """Nothing has moved yet of the words of a pass, which are the sums of ``values``, less its
@@ -573,28 +578,26 @@ class _PeWords:
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
 
-    def _patterns(self, tally: PassTally, way: int, values: list[Ints], base: int) -> list[Pattern]:
+    def _went(self, tally: PassTally, way: int, values: list[Ints], base: int) -> list[WordSet]:
         """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
         for.
         """
         shape, sizes = self.nest.problem.shape(self.b.tensor), [len(x) for x in values]
-        patterns = []
+        axes, sets = range(len(sizes)), []
         for row in (tally.flag & (1 << way)) != 0:
-            if self.pairs:
-                words = np.unique(address(self.nest, outer_sum(values)[row] + base))
-                patterns.append(Pattern(None, (words,), len(words)))
-                continue
             there = row.reshape(sizes)
-            ranks = [
-                x[there.any(axis=tuple(i for i in range(len(sizes)) if i != k))]
-                for k, x in enumerate(values)
-            ]
-            count = int(np.count_nonzero(row))
-            if prod(len(x) for x in ranks) == count:
-                patterns.append(product_pattern(ranks, base, shape, self.fixed))
+            along = [there.any(axis=tuple(i for i in axes if i != k)) for k in axes]
+            ranks = [x[some] for x, some in zip(values, along, strict=True)]
+            if not row.any():
+                sets.append(NONE)
+            elif self.pairs:
+                pairs = outer_sum(values)[row] + base
+                sets.append(WordSet(listed=np.unique(address(self.nest, pairs))))
+            elif prod(len(x) for x in ranks) == np.count_nonzero(row):
+                sets.append(product_set(ranks, base, shape))
             else:
-                patterns.append(Pattern(None, (outer_sum(values)[row],), count))
-        return patterns
+                sets.append(WordSet(listed=outer_sum(values)[row] + base))
+        return sets
 
     def _firsts(self, tally: PassTally, words: Ints, base: int) -> list[tuple[Ints, Ints]]:
         """By cluster: sums that left, sorted, and after which step each did so first; (k, x) pairs

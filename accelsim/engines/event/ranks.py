@@ -94,37 +94,24 @@ def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
     """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every
     chain counts for itself.
     """
+    ranks: list[Rank] = []
     if nest.projection(tensor, child).pairs:
-        ids = []
         span = 1
-        for chain in nest.chains:
-            if chain.depends(tensor):
-                sizes = tuple(nest.problem.size[p] for p in chain.parts)
-                ids.append(Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
-                span *= prod(sizes)
-        return tuple(ids)
+        for chain in (c for c in nest.chains if c.depends(tensor)):
+            sizes = tuple(nest.problem.size[p] for p in chain.parts)
+            ranks.append(Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
+            span *= prod(sizes)
+        return tuple(ranks)
     strides = dict(zip(RANKS[tensor], _strides(nest.problem.shape(tensor)), strict=True))
-    ranks = []
-    done: set[str] = set()
     for rank in RANKS[tensor]:
         chain = nest.chain_of[rank[0]]
-        if chain.name in done:
-            continue
         if len(rank) == 2:
-            ranks.append(
-                Rank(
-                    (chain, nest.chain_of[rank[1]]),
-                    (strides[rank],),
-                    rank,
-                    True,
-                    window(nest, rank, tensor, child),
-                )
-            )
-        elif chain.fused and tensor != "ifmap":
-            done.add(chain.name)
-            ranks.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
-        else:
+            chains, real = (chain, nest.chain_of[rank[1]]), window(nest, rank, tensor, child)
+            ranks.append(Rank(chains, (strides[rank],), rank, True, real))
+        elif not chain.fused or tensor == "ifmap":
             ranks.append(Rank((chain,), (strides[rank],), rank))
+        elif all(chain not in r.chains for r in ranks):
+            ranks.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
     return tuple(ranks)
 
 
@@ -206,20 +193,11 @@ def grid(trips: Iterable[int]) -> Ints:
     return np.indices(shape, np.int64).reshape(len(shape), prod(shape))
 
 
-def outer_sum(lists: list[Ints]) -> Ints:
-    """All sums of one number from each list, flat, the last list fastest."""
-    total = np.zeros(1, np.int64)
-    for x in lists:
-        total = (total[:, None] + x[None, :]).ravel()
-    return total
-
-
 def first_of(words: Ints, places: Ints) -> tuple[Ints, Ints]:
     """Every word once, sorted, with the least of its places."""
     order = np.lexsort((places, words))
-    words, places = words[order], places[order]
-    once = np.append(True, words[1:] != words[:-1])[: len(words)]
-    return words[once], places[once]
+    once, first = np.unique(words[order], return_index=True)
+    return once, places[order][first]
 
 
 def grouped(nest: Nest, boundary: Boundary, spatial: list[int]) -> list[int]:

@@ -19,9 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.event.ranks import NOWHERE, Rank, coordinates, outer_sum, ranks_of
+from accelsim.engines.event.ranks import NOWHERE, Rank, coordinates, ranks_of
 from accelsim.engines.event.transfers import Ints
-from accelsim.engines.event.word_sets import NONE, Index, WordSet, box_of, chunk_boxes, index_of
+from accelsim.engines.event.word_sets import (
+    NONE,
+    Index,
+    WordSet,
+    box_of,
+    chunk_boxes,
+    index_of,
+    outer_sum,
+)
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
