@@ -2,7 +2,7 @@
 
 1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
    chains only, so they stand once for each of the chain's own steps and instances:
-   ``[own steps x own instances, words]``, padded with NOWHERE (``_ChainTable``, ``_RankTable``).
+   ``[own steps x own instances]`` (``_ChainTable``, ``_RankTable``).
 2. *Steps.*  ``lockstep.follow`` goes through all steps and PEs, word by word (``_followed``).
 3. *Plans.*  What came of it is made index sets, and kept: tables depend on positions only through a
    base address, so the controller follows equal passes once.  A plan is looked up by what the
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,16 +72,25 @@ class _ChainTable:
     identity: int
 
 
+class _Rows(NamedTuple):
+    """Lists of word offsets, sorted: ``flat`` [offsets] one list after another, ``sizes`` [rows] of
+    each.
+    """
+
+    flat: Ints
+    sizes: Ints
+
+
 @dataclass(frozen=True)
 class _RankTable:
     """A rank's lists of word offsets.
 
-    ``offsets``   [own steps x own instances, words], sorted, less ``base``, padded with NOWHERE
+    ``rows``      [own steps x own instances], less ``base``
     ``base``      the least offset
-    ``identity``  equal where offsets are
+    ``identity``  equal where rows are
     """
 
-    offsets: Ints
+    rows: _Rows
     base: int
     identity: int
 
@@ -90,13 +99,12 @@ class _RankTable:
 class _PeState:
     """What each PE held when it last took a step.
 
-    ``rows``      by rank: lists of word offsets [rows, words], less the bases of the pass they are
-                  from
+    ``rows``      by rank, less the bases of the pass they are from
     ``of``        [PEs, ranks]: which row each PE has
     ``identity``  equal where both are
     """
 
-    rows: tuple[Ints, ...]
+    rows: tuple[_Rows, ...]
     of: Ints
     identity: int
 
@@ -415,11 +423,10 @@ class _PeWords:
             (a, x), (b, y) = (self.array.shape(c) for c in rank.chains)
             pieces = reshaped(pieces[0], (a, 1, x, 1)), reshaped(pieces[1], (1, b, 1, y))
         offsets = rank.offsets(self.nest, pieces)
-        offsets = offsets.reshape(-1, offsets.shape[-1])
         real = offsets != NOWHERE
-        base = int(offsets[real].min()) if real.any() else 0
-        offsets = np.where(real, offsets - base, NOWHERE)
-        return _RankTable(offsets, base, self.array.identity(rank.rank, offsets))
+        flat, sizes = offsets[real], real.sum(axis=-1).ravel()
+        base = int(flat.min()) if len(flat) else 0
+        return _RankTable(_Rows(flat - base, sizes), base, self.array.identity(flat - base, sizes))
 
     # events, from a plan and this pass's base; (k, x) pairs have plans for each base
 
@@ -484,18 +491,20 @@ class _PeWords:
         steps, works = self._works()
         instances = [prod(self.array.shape(c)[1] for c in r.chains) for r in self.ranks]
         of_step = self._rows_of(self.array.own_steps, self.array.step_of)[steps] * instances
-        lists = [t.offsets for t in self.tables.values()]
-        return self._followed(lists, of_step, self.of_pe, works, state, bases, shifts)
+        rows = [t.rows for t in self.tables.values()]
+        return self._followed(rows, of_step, self.of_pe, works, state, bases, shifts)
 
     def finish(self) -> PeDrain | None:
         """In one step more, of no words, every PE lets go its whole tile."""
         if self.held is None:
             return None
         state, bases = self.held
-        none, nowhere = [np.full((1, 1), NOWHERE)] * len(bases), np.zeros((1, len(bases)), np.int64)
-        works = np.ones((1, len(self.array.cluster)), np.uint8)
-        shifts = (0,) * len(bases)
-        last = self._followed(none, nowhere, nowhere, works, state, bases, shifts)
+        none = [_Rows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
+        works, at = (
+            np.ones((1, len(self.array.cluster)), np.uint8),
+            np.zeros((1, len(bases)), np.int64),
+        )
+        last = self._followed(none, at, at, works, state, bases, (0,) * len(bases))
         return self.drain(last.ways[OUT_BEFORE], last, last.base)
 
     def _works(self) -> tuple[Ints, Flags]:
@@ -518,7 +527,7 @@ class _PeWords:
 
     def _followed(
         self,
-        lists: list[Ints],
+        own: list[_Rows],
         of_step: Ints,
         of_pe: Ints,
         works: Flags,
@@ -528,15 +537,17 @@ class _PeWords:
     ) -> _PassPlan:
         """Follow the PEs through the steps of a pass, and tell what moved.
 
-        ``lists`` are [rows, words] by rank, of which a tile has rows ``of_step`` [steps, ranks] +
-        ``of_pe`` [PEs or 1, ranks]; ``state`` is what was held before, ``shifts`` by how much its
-        bases differ from this pass's.
+        Of its ``own`` rows, by rank, a tile has ``of_step`` [steps, ranks] + ``of_pe`` [PEs or 1,
+        ranks]; ``state`` is what was held before, ``shifts`` by how much its bases differ from this
+        pass's.
         """
         base, order, n = sum(bases), self.order, works.shape[1]
-        rows = [_stacked(x, k, state, shifts) for k, x in enumerate(lists)]
-        start = np.cumsum([0, *(len(x) for x in rows[:-1])])  # rows of all ranks in a row
-        empty, shape = start + [len(x) - 1 for x in rows], (n, len(rows))
-        held = empty if state is None else start + [len(x) for x in lists] + state.of
+        none = np.zeros(0, np.int64)
+        old = [_Rows(none, none)] * len(own) if state is None else state.rows
+        rows = [_stacked(*each) for each in zip(own, old, shifts, strict=True)]
+        start = np.cumsum([0, *(len(x.sizes) for x in rows[:-1])])  # rows of all ranks in a row
+        empty, shape = start + [len(x.sizes) - 1 for x in rows], (n, len(rows))
+        held = empty if state is None else start + [len(x.sizes) for x in own] + state.of
         held = np.broadcast_to(held, shape).copy()
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
@@ -612,49 +623,42 @@ class _PeWords:
             told.append(first_of(some, first[left] - (way == OUT)))
         return told
 
-    def _state(self, rows: list[Ints], held: Ints) -> _PeState:
+    def _state(self, rows: list[_Rows], held: Ints) -> _PeState:
         """What PEs hold at the end of a pass: ``held`` [PEs, ranks] are their rows."""
         kept, of = [], np.zeros_like(held)
-        for k, lists in enumerate(rows):
+        for k, (flat, sizes) in enumerate(rows):
             used, of[:, k] = np.unique(held[:, k], return_inverse=True)
-            some = lists[used]
-            kept.append(some[:, : max(int((some != NOWHERE).sum(axis=1).max()), 1)])
-        return _PeState(tuple(kept), of, self.array.identity(of, *kept))
+            ends = np.cumsum(sizes)[used]
+            lists = [flat[end - n : end] for end, n in zip(ends, sizes[used], strict=True)]
+            kept.append(_Rows(np.concatenate(lists), sizes[used]))
+        identity = self.array.identity(of, *(x for lists in kept for x in lists))
+        return _PeState(tuple(kept), of, identity)
 
 
-def _stacked(lists: Ints, rank: int, state: _PeState | None, shifts: tuple[int, ...]) -> Ints:
-    """[rows, words] of a rank: rows of a pass, those that PEs held before it, and an empty one."""
-    old = np.zeros((0, 1), np.int64)
-    if state is not None:
-        old = state.rows[rank]
-        old = np.where(old == NOWHERE, NOWHERE, old + shifts[rank])
-    rows = np.full((len(lists) + len(old) + 1, max(lists.shape[1], old.shape[1])), NOWHERE)
-    rows[: len(lists), : lists.shape[1]] = lists
-    rows[len(lists) : -1, : old.shape[1]] = old
-    return rows
+def _stacked(own: _Rows, old: _Rows, shift: int) -> _Rows:
+    """Rows of a pass, those that PEs held before it, and an empty one."""
+    flat = np.concatenate([own.flat, old.flat + shift])
+    return _Rows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
 
 
-def _numbered(rows: list[Ints]) -> tuple[Ints, Ints, list[Ints]]:
+def _numbered(rows: list[_Rows]) -> tuple[Ints, Ints, list[Ints]]:
     """Codes of all rows, rank by rank, where each row begins, and the different offsets of each
     rank.  The sums of one code from each rank number the words without gaps.
     """
     codes: list[Ints] = []
-    lengths: list[Ints] = []
     values: list[Ints] = []
     radix = 1
-    for offsets in reversed(rows):
-        real = offsets != NOWHERE
-        different = np.unique(offsets[real])
-        codes.insert(0, np.searchsorted(different, offsets[real]) * radix)
-        lengths.insert(0, real.sum(axis=1))
-        values.insert(0, different)
-        radix *= len(different)
-    return np.concatenate(codes), np.cumsum([0, *np.concatenate(lengths)]), values
+    for flat, _ in reversed(rows):
+        values.insert(0, np.unique(flat))
+        codes.insert(0, np.searchsorted(values[0], flat) * radix)
+        radix *= len(values[0])
+    begin = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in rows)]))
+    return np.concatenate(codes), begin, values
 
 
-def _room(rows: list[Ints], codes: int, n: int) -> StepLists:
+def _room(rows: list[_Rows], codes: int, n: int) -> StepLists:
     """Room for the words of ``n`` PEs in one step."""
-    longest = prod(int((x != NOWHERE).sum(axis=1).max()) for x in rows)
+    longest = prod(int(sizes.max()) for _, sizes in rows)
     digit, now = np.zeros((2, len(rows)), np.int64)
     words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
     return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.event.transfers import Ints
+from accelsim.engines.event.word_sets import digits
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -56,11 +57,9 @@ class Rank:
         at = first[..., None] + np.arange(width)
         real = (at < last[..., None]) & piece.exists[..., None]
         total = np.zeros(at.shape, np.int64)
-        rest = at
-        for low, n, stride in reversed(list(zip(lo, extent, self.strides, strict=True))):
-            n = np.maximum(n, 1)[..., None]
-            total += (low[..., None] + rest % n) * stride
-            rest = rest // n
+        places = digits(at, [np.maximum(n, 1)[..., None] for n in extent])
+        for low, place, stride in zip(lo, places, self.strides, strict=True):
+            total += (low[..., None] + place) * stride
         if len(self.rank) > 1:  # the first part is the slowest, whatever its stride
             last = np.iinfo(np.int64).max
             total = np.sort(np.where(real, total, last), axis=-1)
@@ -129,12 +128,8 @@ def coordinates(
     """Each (k, x) pair's coordinates by dimension, H and W included, and whether its ifmap word is
     real; all in the shape of ``pairs``.
     """
-    at: dict[str, Ints] = {}
-    rest = pairs
-    for chain in nest.chains:
-        if chain.depends("ifmap"):
-            for p in reversed(chain.parts):
-                at[p], rest = rest % nest.problem.size[p], rest // nest.problem.size[p]
+    parts = [p for c in reversed(nest.chains) if c.depends("ifmap") for p in c.parts]
+    at = dict(zip(parts, digits(pairs, [nest.problem.size[p] for p in parts]), strict=True))
     real = np.ones(pairs.shape, bool)
     for name, rank in (("H", ("E", "R")), ("W", ("F", "S"))):
         slide = nest.problem.slide(rank)

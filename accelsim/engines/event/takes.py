@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from accelsim.engines.event.ranks import grid, grouped, pieces_at, window
 from accelsim.engines.event.transfers import Ints, Take
+from accelsim.engines.event.word_sets import digits
 from accelsim.engines.run import Folds
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.workload.problem import RANKS
@@ -123,10 +124,9 @@ class MacWork:
         ok = piece.exists
         lo = {p: v[ok] for p, v in piece.lo.items()}
         if piece.chunk is not None:
-            rest = piece.chunk[0][ok]
-            for p in reversed(chain.parts):
-                extent = (piece.hi[p] - piece.lo[p])[ok]
-                lo[p], rest = lo[p] + rest % extent, rest // extent
+            extents = [(piece.hi[p] - piece.lo[p])[ok] for p in chain.parts]
+            places = digits(piece.chunk[0][ok], extents)
+            lo = {p: lo[p] + place for p, place in zip(chain.parts, places, strict=True)}
         index, own = {i: g[ok] for i, g in index.items()}, self.own_steps[chain.name]
         step = self._number(index, own, len(lo[chain.parts[0]]))
         return _Positions(lo, index, step, prod(self.nest.loops[i].trips for i in own))

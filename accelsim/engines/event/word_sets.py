@@ -104,25 +104,26 @@ def moved(
     if new == old or not words.count:
         return words
     if words.listed is None:
-        by = [to - at for at, to in zip(*(_coordinates(x, shape) for x in (old, new)), strict=True)]
+        by = [to - at for at, to in zip(digits(old, shape), digits(new, shape), strict=True)]
         if not any(by[axis] for axis in fixed):
             return WordSet(tuple([shifted(box, by) for box in words.boxes]))
     return WordSet(listed=words.flat(shape) + (new - old))
 
 
-def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
-    at_axis = []
-    for n in reversed(shape):
-        address, at = divmod(address, n)
-        at_axis.append(at)
-    return at_axis[::-1]
+def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:
+    """Of mixed-radix numbers each digit, the first the slowest; ``sizes`` may be arrays too."""
+    digit = []
+    for n in reversed(sizes):
+        digit.append(number % n)
+        number = number // n
+    return digit[::-1]
 
 
 def product_set(factors: Sequence[Ints], base: int, shape: tuple[int, ...]) -> WordSet:
     """All sums of one offset from each factor and ``base``, an address; each factor's offsets lie
     on axes of their own, and are not none.
     """
-    first = _coordinates(base, shape)
+    first = digits(base, shape)
     axes = [np.array([at]) for at in first]
     for f in factors:
         lines = [_distinct(np.asarray(a)) for a in np.unravel_index(f + base, shape)]
