@@ -67,7 +67,8 @@ class PassTally(NamedTuple):
                  there is such a word: of (k, x) pairs some are padding; GIVEN if parents have it:
                  they have no padding that the PEs make
     ``stamp``    [codes]: when a word was last carried, or over neighbour links held by a sharer
-    ``first``    [clusters, codes]: the step before which a sum first left
+    ``first``    [clusters, codes]: the step in which a word first came; of sums, before which one
+                 first left
     ``carried``  [parents, 1 + steps]: words of each step that parents read, or, of sums, that
                  arrive at them; those that leave before the first step stand in front
     ``taking``   [1 + steps]: 1 if any PE takes a word
@@ -169,7 +170,7 @@ def carry(
             bits = flag[cluster, word]
             if bits & REAL:
                 real += 1
-                if way == OUT and not bits & (1 << OUT):
+                if counted and not bits & (1 << way):
                     tally.first[cluster, word] = step
                 flag[cluster, word] = bits | (1 << way)
                 if not shared or stamp[word] != clock:

@@ -137,6 +137,7 @@ class _Machine:
     ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
     ``folds``       of each pass, for the array's time
     ``stores``      storage by tensor, level and instance, made when first asked for
+    ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
     ``pes``         what PEs hold, by tensor and cluster, word for word in the tensor's shape
     ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
                     the sums kept back at the end of a pass
@@ -159,6 +160,8 @@ class _Machine:
             start += data["bias"][None, :, :, None, None]
         self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
         self.pe = nest.levels - 1
+        out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
+        self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
         self.pes: dict[tuple[str, Instance], Outermost] = {}
         self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
@@ -403,14 +406,9 @@ class _Machine:
         Sums go to the level above the PEs, but for those of words that still stand in a PE at the
         end of the pass: they leave when the PE lets them go.
         """
-        level = self.nest.keepers(self.acc)[-1]
-        parent = next(
-            b
-            for b in self.nest.boundaries
-            if b.tensor == self.acc and b.child == (level if level == self.pe else self.nest.levels)
-        )
+        parent = self.sums_out
         stay = p.stay[k][1] if p.stay else NONE
-        pe = self._pe_store(self.acc, cluster) if level == self.pe else None
+        pe = self._pe_store(self.acc, cluster) if parent.child == self.pe else None
         moving: list[WordSet] = []
         for words, sums in products(self.nest, box, self._reader(cluster)):
             if pe is None:

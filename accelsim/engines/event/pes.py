@@ -2,22 +2,25 @@
 
 1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
    chains only, so they stand once for each of the chain's own steps and instances:
-   ``[own steps x own instances, words]``, padded with NOWHERE (``_chain``, ``_rank``).
+   ``[own steps x own instances]`` (``_ChainTable``, ``_RankTable``).
 2. *Steps.*  ``lockstep.follow`` goes through all steps and PEs, word by word (``_followed``).
 3. *Plans.*  What came of it is made index sets, and kept: tables depend on positions only through a
    base address, so the controller follows equal passes once.  A plan is looked up by what the
-   tables are, what was held, and by how much bases shifted (``_planned``).
+   tables are, what was held, and by how much bases shifted (``plan``).
 4. *What stays* when the pass ends is the state that the next pass starts from.
+
+``PeArray`` knows the pass, a ``_PeWords`` one tensor in it.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,27 +47,18 @@ from accelsim.engines.event.ranks import (
     grid,
     grouped,
     not_padding,
-    outer_sum,
     pieces_at,
     ranks_of,
     reshaped,
 )
 from accelsim.engines.event.takes import MacWork
-from accelsim.engines.event.transfers import (
-    Instance,
-    Ints,
-    Pass,
-    PeDrain,
-    PeLoad,
-    StepWords,
-    Take,
-)
-from accelsim.engines.event.word_sets import Pattern, WordSet, product_pattern
-from accelsim.engines.run import Folds
+from accelsim.engines.event.transfers import Instance, Ints, Pass, PeDrain, PeLoad, StepWords
+from accelsim.engines.event.word_sets import NONE, WordSet, moved, outer_sum, product_set
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
 Flags = npt.NDArray[np.uint8]
+Named = tuple[tuple[Instance, WordSet], ...]  # words by cluster
 
 
 @dataclass(frozen=True)
@@ -78,16 +72,25 @@ class _ChainTable:
     identity: int
 
 
+class _Rows(NamedTuple):
+    """Lists of word offsets, sorted: ``flat`` [offsets] one list after another, ``sizes`` [rows] of
+    each.
+    """
+
+    flat: Ints
+    sizes: Ints
+
+
 @dataclass(frozen=True)
 class _RankTable:
     """A rank's lists of word offsets.
 
-    ``offsets``   [own steps x own instances, words], sorted, less ``base``, padded with NOWHERE
+    ``rows``      [own steps x own instances], less ``base``
     ``base``      the least offset
-    ``identity``  equal where offsets are
+    ``identity``  equal where rows are
     """
 
-    offsets: Ints
+    rows: _Rows
     base: int
     identity: int
 
@@ -96,49 +99,47 @@ class _RankTable:
 class _PeState:
     """What each PE held when it last took a step.
 
-    ``rows``      by rank: lists of word offsets [rows, words], less the bases of the pass they are
-                  from
+    ``rows``      by rank, less the bases of the pass they are from
     ``of``        [PEs, ranks]: which row each PE has
     ``identity``  equal where both are
     """
 
-    rows: tuple[Ints, ...]
+    rows: tuple[_Rows, ...]
     of: Ints
     identity: int
 
 
 @dataclass(frozen=True)
-class _Leaving:
-    """Accumulated words that leave PEs: ``PeDrain`` before it has a base; ``words`` by cluster."""
+class _OneWay:
+    """Words that come to PEs in a pass, or leave them.
 
-    drained: int
-    arrived: int
-    words: list[Pattern]
+    ``count``  by all PEs;  ``words`` by cluster, each once
+    ``steps``  how those that parents give or get spread over the steps
+    """
+
+    count: int
+    words: list[WordSet]
     steps: StepWords
-    first: tuple[tuple[Ints, Ints], ...] = ()
 
 
 @dataclass(frozen=True)
 class _PassPlan:
-    """Counts and words of one tensor's PE boundary in one pass; words less the base of the pass.
+    """What becomes of one tensor's words in one pass; in another that is equal but for its base the
+    same, as far from there.
 
-    ``entered``   words the PEs take (or, accumulated, begin)
-    ``read``      words their parents read for that
-    ``load``      by cluster: which words entered
-    ``resident``  by cluster: which are there at the end
-    ``leaving``   of sums: those that leave before the buffers move on, at the change into the pass,
-                  and those that leave between its steps
+    ``base``      the address that words are told from
+    ``ways``      IN, and of sums OUT_BEFORE the buffers move on and OUT between its steps
+    ``resident``  by cluster: words that are there at the end
+    ``first``     by cluster: of sums, words less the base, sorted, and the step each first leaves
+                  after
     ``state``     what the PEs hold at the end
-    ``steps``     how the words that parents read spread over the steps
     """
 
-    entered: int
-    read: int
-    load: list[Pattern]
-    resident: list[Pattern]
-    leaving: tuple[_Leaving, _Leaving]
+    base: int
+    ways: tuple[_OneWay, _OneWay, _OneWay]
+    resident: list[WordSet]
+    first: list[tuple[Ints, Ints]]
     state: _PeState
-    steps: StepWords
 
 
 def limited_inside(nest: Nest) -> bool:
@@ -166,34 +167,31 @@ def exposed_operands(nest: Nest) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4)
-def _known(thread: int, key: Any) -> tuple[dict[Any, Any], ...]:
-    """Tables and plans of a nest, kept for the next layer that is equal.  They are filled and
-    numbered as an array runs, so each thread has its own.
+def _known(thread: int, key: Any) -> tuple[dict[Any, int], dict[Any, Any]]:
+    """Numbers of things, and what was made of a nest, kept for the next layer that is equal.  They
+    are filled as an array runs, so each thread has its own.
     """
-    return {}, {}, {}, {}, {}, {}
+    return {}, {}
 
 
 class PeArray:
     """The PEs and MACs in lockstep.
 
-    Loops, as positions in ``nest.loops``: ``outer`` outside a pass, ``spatial`` over instances,
-    ``clusters`` those of them outside the level next to the array, ``inside`` the PEs.
+    Loops, as positions in ``nest.loops``: ``outer`` outside a pass, ``steps`` the temporal ones of
+    a pass outside the PEs, ``spatial`` over instances, ``clusters`` those of them outside the level
+    next to the array.
 
-    ``n_steps``, ``n_instances``  of a pass, whether they exist or not; PEs are numbered over all
-                                  instances, cluster by cluster
-    ``own_steps``, ``own_space``  by chain: its loops among a pass's steps, and among ``spatial``
-    ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance
-    ``cluster_names``             clusters; a PE's is numbered by the loops ``clusters``
-    ``boundaries``                those whose child is the PE
-    ``order``                     by boundary: PEs, those that share words side by side
-    ``ranks``                     by boundary: the factors of its tile
-    ``fixed``                     by boundary: axes of a fused dimension: they carry over
-    ``pairs``                     by boundary: whether words are (k, x) pairs
+    ``own_steps``, ``own_space``  by chain: its loops among ``steps`` and among ``spatial``
+    ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance;
+                                  PEs are numbered over all instances, cluster by cluster
+    ``place``                     by loop of ``spatial``: where it stands, [PEs]
+    ``cluster_names``             clusters;  ``cluster`` [PEs] which is each PE's
     ``stepwise``                  whether words are told step by step
     ``firsts``                    whether also the first step each sum leaves after
-    ``where``, ``tables``, ``rank_tables``, ``active``   of the pass at hand: by chain its position,
-                                  the tables there, and their identities together
-    ``states``                    by boundary: what the PEs held, and that pass's bases
+    ``where``, ``tables``, ``active``   of the pass at hand: by chain its position, the table there,
+                                  and the tables' identities together
+    ``words``                     by boundary to the PEs: what they have of it.  If words are told
+                                  step by step also that of sums straight from the MACs
     ``work``                      what the MACs take
     """
 
@@ -207,172 +205,57 @@ class PeArray:
         *,
         stepwise: bool = False,
     ) -> None:
-        self.nest, self.outer, self.spatial, self.clusters = nest, outer, spatial, clusters
-        self.pe = nest.levels - 1
-        loops = nest.loops
-        self.inside = [i for i, x in enumerate(loops) if x.level == self.pe]
+        self.nest, self.spatial, self.clusters = nest, spatial, clusters
+        self.stepwise, self.firsts = stepwise, stepwise and bool(exposed_operands(nest))
         self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
         self.own_space = {c.name: [i for i in spatial if i in c.loops] for c in nest.chains}
-        self.n_steps = prod(loops[i].trips for i in steps)
-        self.n_instances = prod(loops[i].trips for i in spatial)
-        step_at = dict(zip(steps, grid(loops[i].trips for i in steps), strict=True))
-        inst_at = dict(zip(spatial, grid(loops[i].trips for i in spatial), strict=True))
-        self.step_of = {
-            c.name: self._flat(self.own_steps[c.name], step_at, self.n_steps) for c in nest.chains
-        }
-        self.inst_of = {
-            c.name: self._flat(self.own_space[c.name], inst_at, self.n_instances)
-            for c in nest.chains
-        }
-        self.cluster_names: list[Instance] = [
-            tuple(x) for x in product(*(range(loops[i].trips) for i in clusters))
-        ]
-        self.boundaries = [b for b in nest.boundaries if b.child == self.pe]
-        self.order = {b: self._order(b, inst_at) for b in self.boundaries}
-        self.stepwise = stepwise
-        self.firsts = stepwise and bool(exposed_operands(nest))
-        self.ranks = {b: self._ranks(b) for b in self.boundaries}
-        axes = {
-            b: {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
-            for b in self.boundaries
-        }
-        self.fixed = {
-            b: tuple(
-                axes[b][p] for c in nest.chains if c.fused and c.depends(b.tensor) for p in c.parts
-            )
-            for b in self.boundaries
-        }
-        self.pairs = {b: nest.projection(b.tensor, self.pe).pairs for b in self.boundaries}
+        step_at, self.place = (
+            dict(zip(x, grid(nest.loops[i].trips for i in x), strict=True))
+            for x in (steps, spatial)
+        )
+        self.step_of = {name: self.number(step_at, own) for name, own in self.own_steps.items()}
+        self.inst_of = {name: self.number(self.place, own) for name, own in self.own_space.items()}
+        trips = (range(nest.loops[i].trips) for i in clusters)
+        self.cluster_names: list[Instance] = list(product(*trips))
+        self.cluster = self.number(self.place, clusters)
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
-        self.rank_tables: dict[Boundary, list[_RankTable]] = {
-            b: [None] * len(self.ranks[b])  # type: ignore[list-item]
-            for b in self.boundaries
-        }
         self.active: tuple[int, ...] = ()
-        self.sliding = sorted({nest.chain_of[d].name for d in "ERFS"})
-        self.states: dict[Boundary, tuple[_PeState, tuple[int, ...]] | None] = dict.fromkeys(
-            self.boundaries
-        )
-        fused = tuple(nest.mapping.fused.items())
-        told = stepwise, self.firsts
-        known = _known(
-            threading.get_ident(),
-            (
-                nest.problem,
-                nest.window,
-                nest.arch.padding,
-                nest.loops,
-                nest.keep,
-                nest.boundaries,
-                fused,
-                told,
-            ),
-        )
-        self._ids, self._chain_tables, self._rank_tables, self._plans, self._works, self._boxes = (
-            known
-        )
-        self.work = MacWork(
-            nest,
-            steps,
-            self.step_of,
-            self.n_steps,
-            self._works,
-            stepwise=stepwise and not nest.arch.systolic,
-        )
+        key = (nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries)
+        more = tuple(nest.mapping.fused.items()), stepwise, self.firsts
+        self._ids, self._made = _known(threading.get_ident(), (*key, *more))
+        pe, acc = nest.levels - 1, nest.problem.accumulated
+        self.words = [
+            _PeWords(self, b)
+            for b in nest.boundaries
+            if b.child == pe or (stepwise and b.tensor == acc and b.parent < pe < b.child)
+        ]
+        told = stepwise and not nest.arch.systolic
+        self.work = MacWork(nest, outer, steps, self.step_of, self.once, stepwise=told)
 
-    def _flat(self, own: list[int], at: dict[int, Ints], n: int) -> Ints:
-        """One mixed-radix number of some loops' positions, for each of ``n`` settings."""
-        flat = np.zeros(n, np.int64)
+    def number(self, at: dict[int, Ints], own: list[int]) -> Ints:
+        """A mixed-radix number of where some loops of ``at`` stand, in the shape of its arrays."""
+        flat = np.zeros(np.shape(next(iter(at.values()), [0])), np.int64)
         for i in own:
             flat = flat * self.nest.loops[i].trips + at[i]
         return flat
 
-    def _ranks(self, b: Boundary) -> list[Rank]:
-        """The factors of a tile, without those that are one and the same coordinate throughout."""
-        ranks, size = ranks_of(self.nest, b.tensor, self.pe), self.nest.problem.size
-        cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
-        return cut or [*ranks[:1]]
-
-    def _order(self, b: Boundary, inst_at: dict[int, Ints]) -> PeOrder:
-        """The PEs as ``lockstep`` goes through them for one boundary."""
-        apart = grouped(self.nest, b, self.spatial)
-        parents = [i for i in self.spatial if self.nest.loops[i].level < b.parent]
-        numbers = [
-            self._flat(x, inst_at, self.n_instances) for x in (apart, parents, self.clusters)
-        ]
-        order = np.argsort(numbers[0], kind="stable")
-        sharers, parent, cluster = (x[order] for x in numbers)
-        first = np.flatnonzero(np.diff(sharers, prepend=-1, append=-1))
-        return PeOrder(order, parent, cluster, first)
-
-    def _identity(self, *things: Any) -> int:
+    def identity(self, *things: Any) -> int:
         """A small number that is equal for equal things: arrays by their bytes and shape."""
-        return int(
-            self._ids.setdefault(
-                tuple(
-                    x.tobytes() + str(x.shape).encode() if isinstance(x, np.ndarray) else x
-                    for x in things
-                ),
-                len(self._ids),
-            )
+        key = tuple(
+            [
+                x.tobytes() + str(x.shape).encode() if isinstance(x, np.ndarray) else x
+                for x in things
+            ]
         )
+        return self._ids.setdefault(key, len(self._ids))
 
-    # tables
-
-    def _chain(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
-        """The pieces of a chain at a position of its outer loops, made when first met."""
-        key = (chain.name, tuple(at[i] for i in chain.loops if i in at))
-        table: _ChainTable | None = self._chain_tables.get(key)
-        if table is None:
-            own = [*self.own_steps[chain.name], *self.own_space[chain.name]]
-            piece, _ = pieces_at(self.nest, chain, at, own)
-            sides = (*piece.lo.values(), *piece.hi.values())
-            least = [int(v.min()) for v in piece.lo.values()] * 2
-            numbers = [v - b for v, b in zip(sides, least, strict=True)]
-            identity = self._identity(chain.name, *numbers, *(piece.chunk or ()))
-            exists = piece.exists.reshape(self._shape(chain))
-            table = self._chain_tables[key] = _ChainTable(piece, exists, identity)
-        return table
-
-    def _shape(self, chain: Chain) -> tuple[int, int]:
-        """Own steps and own instances of a chain."""
-        steps, space = (
-            prod(self.nest.loops[i].trips for i in own[chain.name])
-            for own in (self.own_steps, self.own_space)
-        )
-        return steps, space
-
-    def _rank(self, rank: Rank, at: dict[int, int]) -> _RankTable:
-        """The lists of a rank; of two chains that slide over all pairs of their own steps and
-        instances.
-        """
-        key = (rank, tuple(at[i] for c in rank.chains for i in c.loops if i in at))
-        table: _RankTable | None = self._rank_tables.get(key)
-        if table is None:
-            pieces = tuple(self._chain(c, at).piece for c in rank.chains)
-            if len(pieces) == 2:
-                (a, x), (b, y) = (self._shape(c) for c in rank.chains)
-                pieces = reshaped(pieces[0], (a, 1, x, 1)), reshaped(pieces[1], (1, b, 1, y))
-            offsets = rank.offsets(self.nest, pieces)
-            offsets = offsets.reshape(-1, offsets.shape[-1])
-            real = offsets != NOWHERE
-            base = int(offsets[real].min()) if real.any() else 0
-            offsets = np.where(real, offsets - base, NOWHERE)
-            identity = self._identity(rank.rank, offsets)
-            table = self._rank_tables[key] = _RankTable(offsets, base, identity)
-        return table
-
-    def _row_of(self, rank: Rank, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
-        """Which own step of a rank each step has, or which own instance each PE: ``[steps]`` or
-        ``[PEs]``.
-        """
-        first, *rest = rank.chains
-        flat = of[first.name]
-        for c in rest:
-            flat = flat * prod(self.nest.loops[i].trips for i in own[c.name]) + of[c.name]
-        return flat
+    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What is made, remembered."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     # one pass
 
@@ -380,22 +263,31 @@ class PeArray:
         """What leaves the PEs before the buffers move on, and the pass itself."""
         self._move_to(at)
         before = during = None
-        loads = []
-        opened = 0
-        stay: tuple[tuple[Instance, WordSet], ...] = ()
-        for b in self.boundaries:
-            plan, base = self._planned(b, at)
-            if b.tensor == self.nest.problem.accumulated:
-                opened += plan.entered
-                before, during = (self._pe_drain(b, x, base) for x in plan.leaving)
-                stay = self._named(b, plan.resident, base)
+        loads, opened = [], 0
+        stay: Named = ()
+        direct: Named = ()
+        first: dict[Instance, tuple[Ints, Ints]] = {}
+        for words in self.words:
+            plan, base = words.plan()
+            came, early, late = plan.ways
+            first |= words.first(plan, base)
+            if words.direct:
+                direct = words.named(came.words, plan, base)
+            elif words.sums:
+                opened += came.count
+                before, during = (words.drain(way, plan, base) for way in (early, late))
+                stay = words.named(plan.resident, plan, base)
             else:
-                words, resident = (self._named(b, x, base) for x in (plan.load, plan.resident))
-                steps = plan.steps if self.stepwise else None
-                loads.append(PeLoad(b, plan.entered, plan.read, words, resident, steps))
+                loads.append(words.load(plan, base))
         boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
-        takes, macs, folds = self._work(at)
-        return before, Pass(tuple(loads), opened, takes, during, stay, macs, folds, boxes, at)
+        takes, macs, folds = self.work.of(at, self.active)
+        return before, Pass(
+            tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
+        )
+
+    def finish(self) -> PeDrain | None:
+        """The last drain."""
+        return next((words.finish() for words in self.words if words.sums), None)
 
     def _move_to(self, at: dict[int, int]) -> None:
         """Look up the tables of the chains whose outer loops moved."""
@@ -404,162 +296,238 @@ class PeArray:
             where = tuple([at[i] for i in outer])
             if self.where.get(chain.name) != where:
                 self.where[chain.name] = where
-                self.tables[chain.name] = self._chain(chain, at)
+                key = ("chain", chain.name, where)
+                self.tables[chain.name] = self.once(key, partial(self._table, chain, at))
                 moved.add(chain.name)
         if moved:
             self.active = tuple([t.identity for t in self.tables.values()])
-            for b in self.boundaries:
-                for i, r in enumerate(self.ranks[b]):
-                    if any(c.name in moved for c in r.chains):
-                        self.rank_tables[b][i] = self._rank(r, at)
+            for words in self.words:
+                words.move(moved)
 
-    def _work(self, at: dict[int, int]) -> tuple[tuple[Take, ...], int, Folds]:
-        """What the MACs of a pass take and how long it lasts; equal wherever tables are, and
-        padding is.
-        """
-        key = ("work", self.active, *(self.where[name] for name in self.sliding))
-        if key not in self._works:
-            self._works[key] = self.work.of(at)
-        takes, macs, folds = self._works[key]
-        return takes, macs, self.work.in_place(at, folds)
+    def _table(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
+        """The pieces of a chain at a position of its outer loops."""
+        own = [*self.own_steps[chain.name], *self.own_space[chain.name]]
+        piece, _ = pieces_at(self.nest, chain, at, own)
+        sides = (*piece.lo.values(), *piece.hi.values())
+        least = [int(v.min()) for v in piece.lo.values()] * 2
+        numbers = [v - b for v, b in zip(sides, least, strict=True)]
+        identity = self.identity(chain.name, *numbers, *(piece.chunk or ()))
+        return _ChainTable(piece, piece.exists.reshape(self.shape(chain)), identity)
 
-    def finish(self) -> PeDrain | None:
-        """The last drain: in one step more, of no words, every PE lets go its whole tile."""
-        for b in self.boundaries:
-            held = self.states[b]
-            if b.tensor == self.nest.problem.accumulated and held is not None:
-                state, bases = held
-                none = [np.full((1, 1), NOWHERE)] * len(bases)
-                nowhere = np.zeros((1, len(bases)), np.int64)
-                works = np.ones((1, self.n_instances), np.uint8)
-                last = self._followed(
-                    b, none, nowhere, nowhere, works, state, bases, (0,) * len(bases)
-                )
-                return self._pe_drain(b, last.leaving[0], sum(bases))
-        return None
-
-    def _pe_drain(self, b: Boundary, leaving: _Leaving, base: int) -> PeDrain | None:
-        """Sums that leave, at this pass's base; None if there are none."""
-        if not leaving.drained:
-            return None
-        first = tuple(
-            [(words if self.pairs[b] else words + base, place) for words, place in leaving.first]
+    def shape(self, chain: Chain) -> tuple[int, int]:
+        """Own steps and own instances of a chain."""
+        steps, space = (
+            prod(self.nest.loops[i].trips for i in own[chain.name])
+            for own in (self.own_steps, self.own_space)
         )
-        return PeDrain(
-            b,
-            leaving.drained,
-            leaving.arrived,
-            self._named(b, leaving.words, base),
-            leaving.steps if self.stepwise else None,
-            first,
-        )
-
-    def _named(
-        self, b: Boundary, words: list[Pattern], base: int
-    ) -> tuple[tuple[Instance, WordSet], ...]:
-        """Words by cluster, from this pass's base; those of (k, x) pairs are absolute already."""
-        shape = self.nest.problem.shape(b.tensor)
-        return tuple(
-            (name, x.at(0 if self.pairs[b] else base, shape))
-            for name, x in zip(self.cluster_names, words, strict=True)
-        )
-
-    def _patterns(
-        self, b: Boundary, tally: PassTally, way: int, values: list[Ints], base: int
-    ) -> list[Pattern]:
-        """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
-        for.
-        """
-        shape, sizes, patterns = self.nest.problem.shape(b.tensor), [len(x) for x in values], []
-        for row in (tally.flag & (1 << way)) != 0:
-            if self.pairs[b]:
-                words = np.unique(address(self.nest, outer_sum(values)[row] + base))
-                patterns.append(Pattern(None, (words,), len(words)))
-                continue
-            there = row.reshape(sizes)
-            ranks = [
-                x[there.any(axis=tuple(i for i in range(len(sizes)) if i != k))]
-                for k, x in enumerate(values)
-            ]
-            count = int(np.count_nonzero(row))
-            if prod(len(x) for x in ranks) == count:
-                patterns.append(product_pattern(ranks, base, shape, self.fixed[b]))
-            else:
-                patterns.append(Pattern(None, (outer_sum(values)[row],), count))
-        return patterns
+        return steps, space
 
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
         """The ranges a cluster's MACs work through in a pass, by chain."""
         index = at | dict(zip(self.clusters, cluster, strict=True)) if cluster else at
         spans = {}
         for c, outer in self.outer_of:
-            key = (
-                c.name,
-                *[index[i] for i in outer],
-                *[index[i] for i in self.clusters if i in c.loops],
-            )
-            if key not in self._boxes:
-                piece = self.nest.pieces(c, {i: index[i] for i in c.loops if i in index})
-                chunk = None if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
-                lo, hi = ({p: int(v) for p, v in side.items()} for side in (piece.lo, piece.hi))
-                self._boxes[key] = Span(lo, hi, chunk, bool(piece.exists))
-            spans[c.name] = self._boxes[key]
+            own = [i for i in self.clusters if i in c.loops] if cluster else []
+            key = ("box", c.name, *[index[i] for i in outer], *[index[i] for i in own])
+            spans[c.name] = self.once(key, partial(self._span, c, index))
         return spans
+
+    def _span(self, chain: Chain, index: dict[int, int]) -> Span:
+        piece = self.nest.pieces(chain, {i: index[i] for i in chain.loops if i in index})
+        chunk = None if piece.chunk is None else (int(piece.chunk[0]), int(piece.chunk[1]))
+        lo, hi = ({p: int(v) for p, v in side.items()} for side in (piece.lo, piece.hi))
+        return Span(lo, hi, chunk, bool(piece.exists))
+
+
+class _PeWords:
+    """What the PEs have of one boundary.
+
+    ``direct``   whether its child is the MAC: sums that PEs make as if they took them and held none
+    ``sums``     whether it is another boundary of the accumulated tensor
+    ``ranks``    the factors of a PE's tile;  ``tables`` of the pass at hand, in their order
+    ``pairs``    whether words are (k, x) pairs
+    ``fixed``    axes of a fused dimension: they carry over
+    ``of_pe``    [PEs, ranks]: which own instance of each rank a PE has
+    ``order``    PEs, those that share words side by side
+    ``alike``    where ``direct``: PEs that make the same sums, of which one stands for all
+    ``held``     what the PEs held when they last took a step, and the bases of that pass
+    """
+
+    def __init__(self, array: PeArray, b: Boundary) -> None:
+        self.array, self.nest, self.b = array, array.nest, b
+        acc, size = self.nest.problem.accumulated, self.nest.problem.size
+        self.direct = b.child >= self.nest.levels
+        self.sums = b.tensor == acc and not self.direct
+        ranks = ranks_of(self.nest, b.tensor, b.child)
+        cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
+        self.ranks = cut or [*ranks[:1]]  # without those that are one coordinate throughout
+        self.tables: dict[int, _RankTable] = {}
+        self.pairs = self.nest.projection(b.tensor, b.child).pairs
+        axes = {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
+        fused = [c for c in self.nest.chains if c.fused and c.depends(b.tensor)]
+        self.fixed = tuple(axes[p] for c in fused for p in c.parts)
+        self.of_pe = self._rows_of(array.own_space, array.inst_of)
+        self.alike: list[Ints] = []
+        self.order = self._merged() if self.direct else self._order()
+        self.held: tuple[_PeState, tuple[int, ...]] | None = None
+
+    def _order(self) -> PeOrder:
+        """The PEs as ``lockstep`` goes through them."""
+        array, b = self.array, self.b
+        sharers = array.number(array.place, grouped(self.nest, b, array.spatial))
+        over = [i for i in array.spatial if self.nest.loops[i].level < b.parent]
+        order = np.argsort(sharers, kind="stable")
+        first = np.flatnonzero(np.diff(sharers[order], prepend=-1, append=-1))
+        parent = array.number(array.place, over)
+        return PeOrder(order, parent[order], array.cluster[order], first)
+
+    def _merged(self) -> PeOrder:
+        """Of PEs of one cluster that make the same sums one stands for all."""
+        alike = np.column_stack([self.array.cluster, self.of_pe])
+        _, one, whose = np.unique(alike, axis=0, return_index=True, return_inverse=True)
+        n, self.of_pe = len(one), self.of_pe[one]
+        ends = np.cumsum(np.bincount(whose.ravel()))[:-1]
+        self.alike = np.split(np.argsort(whose.ravel(), kind="stable"), ends)
+        cluster = self.array.cluster[one]
+        return PeOrder(np.arange(n), np.zeros(n, np.int64), cluster, np.arange(n + 1))
+
+    def _rows_of(self, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
+        """Which own step of each rank each step has, or which own instance each PE: ``[steps or
+        PEs, ranks]``.
+        """
+        rows = []
+        for rank in self.ranks:
+            first, *rest = rank.chains
+            rows.append(of[first.name])
+            for c in rest:
+                trips = prod(self.nest.loops[i].trips for i in own[c.name])
+                rows[-1] = rows[-1] * trips + of[c.name]
+        return np.stack(rows, axis=1)
+
+    # tables
+
+    def move(self, moved: set[str]) -> None:
+        """Look up the tables of the ranks whose chains moved."""
+        for k, rank in enumerate(self.ranks):
+            if any(c.name in moved for c in rank.chains):
+                where = [self.array.where[c.name] for c in rank.chains]
+                key = ("rank", self.b.tensor, k, *where)
+                self.tables[k] = self.array.once(key, partial(self._table, rank))
+
+    def _table(self, rank: Rank) -> _RankTable:
+        """The lists of a rank; of two chains that slide over all pairs of their own steps and
+        instances.
+        """
+        pieces = tuple(self.array.tables[c.name].piece for c in rank.chains)
+        if len(pieces) == 2:
+            (a, x), (b, y) = (self.array.shape(c) for c in rank.chains)
+            pieces = reshaped(pieces[0], (a, 1, x, 1)), reshaped(pieces[1], (1, b, 1, y))
+        offsets = rank.offsets(self.nest, pieces)
+        real = offsets != NOWHERE
+        flat, sizes = offsets[real], real.sum(axis=-1).ravel()
+        base = int(flat.min()) if len(flat) else 0
+        return _RankTable(_Rows(flat - base, sizes), base, self.array.identity(flat - base, sizes))
+
+    # events, from a plan and this pass's base; (k, x) pairs have plans for each base
+
+    def named(self, words: list[WordSet], plan: _PassPlan, base: int) -> Named:
+        """Words by cluster."""
+        if not self.pairs:
+            shape = self.nest.problem.shape(self.b.tensor)
+            words = [moved(x, plan.base, base, shape, self.fixed) for x in words]
+        return tuple(zip(self.array.cluster_names, words, strict=True))
+
+    def first(self, plan: _PassPlan, base: int) -> dict[Instance, tuple[Ints, Ints]]:
+        """By cluster: sums that leave, and the step each first leaves after."""
+        if not plan.first:
+            return {}
+        base = 0 if self.pairs else base
+        told = [(words + base, steps) for words, steps in plan.first]
+        return dict(zip(self.array.cluster_names, told, strict=True))
+
+    def load(self, plan: _PassPlan, base: int) -> PeLoad:
+        """Words that enter the PEs."""
+        came = plan.ways[IN]
+        words, resident = (self.named(x, plan, base) for x in (came.words, plan.resident))
+        read, steps = int(came.steps.parents.sum()), came.steps if self.array.stepwise else None
+        return PeLoad(self.b, came.count, read, words, resident, steps)
+
+    def drain(self, way: _OneWay, plan: _PassPlan, base: int) -> PeDrain | None:
+        """Sums that leave the PEs; None if there are none."""
+        if not way.count:
+            return None
+        arrived, steps = int(way.steps.parents.sum()), way.steps if self.array.stepwise else None
+        return PeDrain(self.b, way.count, arrived, self.named(way.words, plan, base), steps)
 
     # what PEs keep
 
-    def _planned(self, b: Boundary, at: dict[int, int]) -> tuple[_PassPlan, int]:
-        """The plan of a boundary for the pass at hand, and its base address.
+    def plan(self) -> tuple[_PassPlan, int]:
+        """The plan for the pass at hand, and its base address.
 
         Absolute positions matter only where padding is stored, and for (k, x) pairs: then the bases
         themselves are part of what a plan is known by.
         """
-        tables = self.rank_tables[b]
-        bases = tuple([t.base for t in tables])
-        held = self.states[b]
-        state, old = held if held is not None else (None, bases)
+        bases = tuple([t.base for t in self.tables.values()])
+        state, old = self.held if self.held is not None else (None, bases)
         shifts = tuple([o - n for o, n in zip(old, bases, strict=True)])
         key = (
-            b.child,
-            b.tensor,
-            tuple([t.identity for t in tables]),
-            self.active,
+            "plan",
+            self.b.tensor,
+            tuple([t.identity for t in self.tables.values()]),
+            self.array.active,
             state.identity if state else -1,
             shifts,
-            bases if self.pairs[b] or b.adds_padding else 0,
+            bases if self.pairs or self.b.adds_padding else 0,
         )
-        plan = self._plans.get(key)
-        if plan is None:
-            steps, works = self._works_in(b, at)
-            of_step, of_pe = (
-                np.stack([self._row_of(r, own, of) for r in self.ranks[b]], axis=1)
-                for own, of in ((self.own_steps, self.step_of), (self.own_space, self.inst_of))
-            )
-            instances = [prod(self._shape(c)[1] for c in r.chains) for r in self.ranks[b]]
-            of_step, lists = of_step[steps] * instances, [t.offsets for t in tables]
-            plan = self._followed(b, lists, of_step, of_pe, works, state, bases, shifts)
-            self._plans[key] = plan
-        self.states[b] = (plan.state, bases)
+        plan = self.array.once(key, partial(self._pass, state, bases, shifts))
+        if not self.direct:
+            self.held = plan.state, bases
         return plan, sum(bases)
 
-    def _works_in(self, b: Boundary, at: dict[int, int]) -> tuple[Ints, Flags]:
+    def _pass(
+        self, state: _PeState | None, bases: tuple[int, ...], shifts: tuple[int, ...]
+    ) -> _PassPlan:
+        """Follow the pass at hand."""
+        steps, works = self._works()
+        instances = [prod(self.array.shape(c)[1] for c in r.chains) for r in self.ranks]
+        of_step = self._rows_of(self.array.own_steps, self.array.step_of)[steps] * instances
+        rows = [t.rows for t in self.tables.values()]
+        return self._followed(rows, of_step, self.of_pe, works, state, bases, shifts)
+
+    def finish(self) -> PeDrain | None:
+        """In one step more, of no words, every PE lets go its whole tile."""
+        if self.held is None:
+            return None
+        state, bases = self.held
+        none = [_Rows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
+        works, at = (
+            np.ones((1, len(self.array.cluster)), np.uint8),
+            np.zeros((1, len(bases)), np.int64),
+        )
+        last = self._followed(none, at, at, works, state, bases, (0,) * len(bases))
+        return self.drain(last.ways[OUT_BEFORE], last, last.base)
+
+    def _works(self) -> tuple[Ints, Flags]:
         """Which steps of a pass exist, and [steps that exist, PEs] who takes them: a PE idle
         through a dimension the tensor does not depend on skips the step (rule 3).
         """
-        there, works = np.ones(self.n_steps, bool), np.ones((self.n_steps, self.n_instances), bool)
+        array = self.array
+        steps, n = len(next(iter(array.step_of.values()))), len(array.cluster)
+        there, works = np.ones(steps, bool), np.ones((steps, n), bool)
         for c in self.nest.chains:
-            exists = self._chain(c, at).exists
+            exists, step_of = array.tables[c.name].exists, array.step_of[c.name]
             if exists.all():
                 continue
-            there &= np.asarray(exists.any(axis=1))[self.step_of[c.name]]
-            if not c.depends(b.tensor):
-                works &= exists[self.step_of[c.name][:, None], self.inst_of[c.name]]
+            there &= np.asarray(exists.any(axis=1))[step_of]
+            if not c.depends(self.b.tensor):
+                works &= exists[step_of[:, None], array.inst_of[c.name]]
+        if self.direct:
+            works = np.stack([works[:, pes].any(axis=1) for pes in self.alike], axis=1)
         return np.flatnonzero(there), works[there].astype(np.uint8)
 
     def _followed(
         self,
-        b: Boundary,
-        lists: list[Ints],
+        own: list[_Rows],
         of_step: Ints,
         of_pe: Ints,
         works: Flags,
@@ -569,113 +537,128 @@ class PeArray:
     ) -> _PassPlan:
         """Follow the PEs through the steps of a pass, and tell what moved.
 
-        ``lists`` are [rows, words] by rank, of which a tile has rows ``of_step`` [steps, ranks] +
-        ``of_pe`` [PEs or 1, ranks]; ``state`` is what was held before, ``shifts`` by how much its
-        bases differ from this pass's.
+        Of its ``own`` rows, by rank, a tile has ``of_step`` [steps, ranks] + ``of_pe`` [PEs or 1,
+        ranks]; ``state`` is what was held before, ``shifts`` by how much its bases differ from this
+        pass's.
         """
-        sums, base, order = b.tensor == self.nest.problem.accumulated, sum(bases), self.order[b]
-        rows = [_stacked(x, k, state, shifts) for k, x in enumerate(lists)]
-        start = np.cumsum([0, *(len(x) for x in rows[:-1])])  # rows of all ranks in a row
-        empty, shape = start + [len(x) - 1 for x in rows], (self.n_instances, len(rows))
-        held = empty if state is None else start + [len(x) for x in lists] + state.of
+        base, order, n = sum(bases), self.order, works.shape[1]
+        none = np.zeros(0, np.int64)
+        old = [_Rows(none, none)] * len(own) if state is None else state.rows
+        rows = [_stacked(*each) for each in zip(own, old, shifts, strict=True)]
+        start = np.cumsum([0, *(len(x.sizes) for x in rows[:-1])])  # rows of all ranks in a row
+        empty, shape = start + [len(x.sizes) - 1 for x in rows], (n, len(rows))
+        held = empty if state is None else start + [len(x.sizes) for x in own] + state.of
         held = np.broadcast_to(held, shape).copy()
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
-        tally = self._tally(b, values, base, len(works) if self.stepwise else 1)
-        room = self._room(rows, len(codes))
-        follow(b.kind == "neighbour", sums, tiles, order, tally, room)
+        tally = self._tally(values, base, len(works) if self.array.stepwise else 1)
+        room = _room(rows, len(codes), n)
+        follow(self.b.kind == "neighbour", self.sums, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
-        came, before, later = (self._patterns(b, tally, x, values, base) for x in range(3))
-        first = self._firsts(b, tally, outer_sum(values), base) if self.firsts and sums else ()
-        moved = tally.words.tolist()
-        leaving = (
-            _Leaving(moved[OUT_BEFORE], int(early.parents.sum()), before, early),
-            _Leaving(moved[OUT], int(steps.parents.sum()), later, steps, first),
+        came, before, late = (
+            _OneWay(int(tally.words[way]), self._went(tally, way, values, base), told)
+            for way, told in ((IN, steps), (OUT_BEFORE, early), (OUT, steps))
         )
+        first = self._firsts(tally, outer_sum(values), base) if self.array.firsts else []
         after = self._state(rows, held - start)
         # what is there at the end: what comes to empty PEs that want what these hold
-        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, self.n_instances), np.uint8)
+        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, n), np.uint8)
         at_end = WantedTiles(codes, begin, want, held, one, 0 * held + empty)
         tally.flag[...] &= 255 - (1 << IN)
         follow(False, True, at_end, order, tally, room)
-        there = self._patterns(b, tally, IN, values, base)
-        return _PassPlan(moved[IN], int(steps.parents.sum()), came, there, leaving, after, steps)
+        there = self._went(tally, IN, values, base)
+        return _PassPlan(base, (came, before, late), there, first, after)
 
-    def _room(self, rows: list[Ints], codes: int) -> StepLists:
-        """Room for the words of all PEs in one step."""
-        n, longest = self.n_instances, prod(int((x != NOWHERE).sum(axis=1).max()) for x in rows)
-        digit, now = np.zeros((2, len(rows)), np.int64)
-        words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
-        return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
-
-    def _tally(self, b: Boundary, values: list[Ints], base: int, n_steps: int) -> PassTally:
+    def _tally(self, values: list[Ints], base: int, n_steps: int) -> PassTally:
         """Nothing has moved yet of the words of a pass, which are the sums of ``values``, less its
         base.
         """
         flags = np.full(prod(len(x) for x in values), REAL | GIVEN, np.uint8)
-        if self.pairs[b]:
-            flags[~coordinates(self.nest, outer_sum(values) + base, self.pe)[1]] = 0
-        if b.adds_padding:
+        if self.pairs:
+            flags[~coordinates(self.nest, outer_sum(values) + base, self.b.child)[1]] = 0
+        if self.b.adds_padding:
             at = outer_sum(values)[flags != 0] + base
-            at = address(self.nest, at) if self.pairs[b] else at
+            at = address(self.nest, at) if self.pairs else at
             flags[flags != 0] = np.where(not_padding(self.nest, at), REAL | GIVEN, REAL)
-        clusters, parents = len(self.cluster_names), int(self.order[b].parent.max(initial=0)) + 1
+        clusters, parents = len(self.array.cluster_names), int(self.order.parent.max(initial=0)) + 1
         return PassTally(
             np.zeros(3, np.int64), np.repeat(flags[None], clusters, axis=0),
             np.zeros(len(flags), np.int64), np.zeros((clusters, len(flags)), np.int64),
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
 
-    def _firsts(
-        self, b: Boundary, tally: PassTally, words: Ints, base: int
-    ) -> tuple[tuple[Ints, Ints], ...]:
-        """By cluster: the words that left, sorted, and after which step each did so first; (k, x)
-        pairs as the words they stand for.
+    def _went(self, tally: PassTally, way: int, values: list[Ints], base: int) -> list[WordSet]:
+        """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
+        for.
         """
-        told = []
-        for flags, first in zip(tally.flag, tally.first, strict=True):
-            left = flags & (1 << OUT) != 0
-            some = address(self.nest, words[left] + base) if self.pairs[b] else words[left]
-            told.append(first_of(some, first[left] - 1))
-        return tuple(told)
+        shape, sizes = self.nest.problem.shape(self.b.tensor), [len(x) for x in values]
+        axes, sets = range(len(sizes)), []
+        for row in (tally.flag & (1 << way)) != 0:
+            there = row.reshape(sizes)
+            along = [there.any(axis=tuple(i for i in axes if i != k)) for k in axes]
+            ranks = [x[some] for x, some in zip(values, along, strict=True)]
+            if not row.any():
+                sets.append(NONE)
+            elif self.pairs:
+                pairs = outer_sum(values)[row] + base
+                sets.append(WordSet(listed=np.unique(address(self.nest, pairs))))
+            elif prod(len(x) for x in ranks) == np.count_nonzero(row):
+                sets.append(product_set(ranks, base, shape))
+            else:
+                sets.append(WordSet(listed=outer_sum(values)[row] + base))
+        return sets
 
-    def _state(self, rows: list[Ints], held: Ints) -> _PeState:
+    def _firsts(self, tally: PassTally, words: Ints, base: int) -> list[tuple[Ints, Ints]]:
+        """By cluster: sums that left, sorted, and after which step each did so first; (k, x) pairs
+        as the words they stand for.  Those straight from the MACs leave as they come.
+        """
+        if not (self.sums or self.direct):
+            return []
+        told, way = [], OUT if self.sums else IN
+        for flags, first in zip(tally.flag, tally.first, strict=True):
+            left = flags & (1 << way) != 0
+            some = address(self.nest, words[left] + base) if self.pairs else words[left]
+            told.append(first_of(some, first[left] - (way == OUT)))
+        return told
+
+    def _state(self, rows: list[_Rows], held: Ints) -> _PeState:
         """What PEs hold at the end of a pass: ``held`` [PEs, ranks] are their rows."""
         kept, of = [], np.zeros_like(held)
-        for k, lists in enumerate(rows):
+        for k, (flat, sizes) in enumerate(rows):
             used, of[:, k] = np.unique(held[:, k], return_inverse=True)
-            some = lists[used]
-            kept.append(some[:, : max(int((some != NOWHERE).sum(axis=1).max()), 1)])
-        return _PeState(tuple(kept), of, self._identity(of, *kept))
+            ends = np.cumsum(sizes)[used]
+            lists = [flat[end - n : end] for end, n in zip(ends, sizes[used], strict=True)]
+            kept.append(_Rows(np.concatenate(lists), sizes[used]))
+        identity = self.array.identity(of, *(x for lists in kept for x in lists))
+        return _PeState(tuple(kept), of, identity)
 
 
-def _stacked(lists: Ints, rank: int, state: _PeState | None, shifts: tuple[int, ...]) -> Ints:
-    """[rows, words] of a rank: rows of a pass, those that PEs held before it, and an empty one."""
-    old = np.zeros((0, 1), np.int64)
-    if state is not None:
-        old = state.rows[rank]
-        old = np.where(old == NOWHERE, NOWHERE, old + shifts[rank])
-    rows = np.full((len(lists) + len(old) + 1, max(lists.shape[1], old.shape[1])), NOWHERE)
-    rows[: len(lists), : lists.shape[1]] = lists
-    rows[len(lists) : -1, : old.shape[1]] = old
-    return rows
+def _stacked(own: _Rows, old: _Rows, shift: int) -> _Rows:
+    """Rows of a pass, those that PEs held before it, and an empty one."""
+    flat = np.concatenate([own.flat, old.flat + shift])
+    return _Rows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
 
 
-def _numbered(rows: list[Ints]) -> tuple[Ints, Ints, list[Ints]]:
+def _numbered(rows: list[_Rows]) -> tuple[Ints, Ints, list[Ints]]:
     """Codes of all rows, rank by rank, where each row begins, and the different offsets of each
     rank.  The sums of one code from each rank number the words without gaps.
     """
     codes: list[Ints] = []
-    lengths: list[Ints] = []
     values: list[Ints] = []
     radix = 1
-    for offsets in reversed(rows):
-        real = offsets != NOWHERE
-        different = np.unique(offsets[real])
-        codes.insert(0, np.searchsorted(different, offsets[real]) * radix)
-        lengths.insert(0, real.sum(axis=1))
-        values.insert(0, different)
-        radix *= len(different)
-    return np.concatenate(codes), np.cumsum([0, *np.concatenate(lengths)]), values
+    for flat, _ in reversed(rows):
+        values.insert(0, np.unique(flat))
+        codes.insert(0, np.searchsorted(values[0], flat) * radix)
+        radix *= len(values[0])
+    begin = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in rows)]))
+    return np.concatenate(codes), begin, values
+
+
+def _room(rows: list[_Rows], codes: int, n: int) -> StepLists:
+    """Room for the words of ``n`` PEs in one step."""
+    longest = prod(int(sizes.max()) for _, sizes in rows)
+    digit, now = np.zeros((2, len(rows)), np.int64)
+    words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
+    return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)

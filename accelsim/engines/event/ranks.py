@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.event.transfers import Ints
+from accelsim.engines.event.word_sets import digits
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -56,11 +57,9 @@ class Rank:
         at = first[..., None] + np.arange(width)
         real = (at < last[..., None]) & piece.exists[..., None]
         total = np.zeros(at.shape, np.int64)
-        rest = at
-        for low, n, stride in reversed(list(zip(lo, extent, self.strides, strict=True))):
-            n = np.maximum(n, 1)[..., None]
-            total += (low[..., None] + rest % n) * stride
-            rest = rest // n
+        places = digits(at, [np.maximum(n, 1)[..., None] for n in extent])
+        for low, place, stride in zip(lo, places, self.strides, strict=True):
+            total += (low[..., None] + place) * stride
         if len(self.rank) > 1:  # the first part is the slowest, whatever its stride
             last = np.iinfo(np.int64).max
             total = np.sort(np.where(real, total, last), axis=-1)
@@ -94,37 +93,24 @@ def ranks_of(nest: Nest, tensor: str, child: int) -> tuple[Rank, ...]:
     """The factors of a tensor's tile.  Under a fused loop an ifmap word is its (k, x) pair: every
     chain counts for itself.
     """
+    ranks: list[Rank] = []
     if nest.projection(tensor, child).pairs:
-        ids = []
         span = 1
-        for chain in nest.chains:
-            if chain.depends(tensor):
-                sizes = tuple(nest.problem.size[p] for p in chain.parts)
-                ids.append(Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
-                span *= prod(sizes)
-        return tuple(ids)
+        for chain in (c for c in nest.chains if c.depends(tensor)):
+            sizes = tuple(nest.problem.size[p] for p in chain.parts)
+            ranks.append(Rank((chain,), tuple(s * span for s in _strides(sizes)), chain.parts))
+            span *= prod(sizes)
+        return tuple(ranks)
     strides = dict(zip(RANKS[tensor], _strides(nest.problem.shape(tensor)), strict=True))
-    ranks = []
-    done: set[str] = set()
     for rank in RANKS[tensor]:
         chain = nest.chain_of[rank[0]]
-        if chain.name in done:
-            continue
         if len(rank) == 2:
-            ranks.append(
-                Rank(
-                    (chain, nest.chain_of[rank[1]]),
-                    (strides[rank],),
-                    rank,
-                    True,
-                    window(nest, rank, tensor, child),
-                )
-            )
-        elif chain.fused and tensor != "ifmap":
-            done.add(chain.name)
-            ranks.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
-        else:
+            chains, real = (chain, nest.chain_of[rank[1]]), window(nest, rank, tensor, child)
+            ranks.append(Rank(chains, (strides[rank],), rank, True, real))
+        elif not chain.fused or tensor == "ifmap":
             ranks.append(Rank((chain,), (strides[rank],), rank))
+        elif all(chain not in r.chains for r in ranks):
+            ranks.append(Rank((chain,), tuple(strides[p,] for p in chain.parts), chain.parts))
     return tuple(ranks)
 
 
@@ -142,12 +128,8 @@ def coordinates(
     """Each (k, x) pair's coordinates by dimension, H and W included, and whether its ifmap word is
     real; all in the shape of ``pairs``.
     """
-    at: dict[str, Ints] = {}
-    rest = pairs
-    for chain in nest.chains:
-        if chain.depends("ifmap"):
-            for p in reversed(chain.parts):
-                at[p], rest = rest % nest.problem.size[p], rest // nest.problem.size[p]
+    parts = [p for c in reversed(nest.chains) if c.depends("ifmap") for p in c.parts]
+    at = dict(zip(parts, digits(pairs, [nest.problem.size[p] for p in parts]), strict=True))
     real = np.ones(pairs.shape, bool)
     for name, rank in (("H", ("E", "R")), ("W", ("F", "S"))):
         slide = nest.problem.slide(rank)
@@ -206,20 +188,11 @@ def grid(trips: Iterable[int]) -> Ints:
     return np.indices(shape, np.int64).reshape(len(shape), prod(shape))
 
 
-def outer_sum(lists: list[Ints]) -> Ints:
-    """All sums of one number from each list, flat, the last list fastest."""
-    total = np.zeros(1, np.int64)
-    for x in lists:
-        total = (total[:, None] + x[None, :]).ravel()
-    return total
-
-
 def first_of(words: Ints, places: Ints) -> tuple[Ints, Ints]:
     """Every word once, sorted, with the least of its places."""
     order = np.lexsort((places, words))
-    words, places = words[order], places[order]
-    once = np.append(True, words[1:] != words[:-1])[: len(words)]
-    return words[once], places[once]
+    once, first = np.unique(words[order], return_index=True)
+    return once, places[order][first]
 
 
 def grouped(nest: Nest, boundary: Boundary, spatial: list[int]) -> list[int]:

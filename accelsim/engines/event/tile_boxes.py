@@ -11,6 +11,7 @@ the later ones.  ``movement`` asks for both directions: what comes, and what goe
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -18,9 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.engines.event.ranks import NOWHERE, Rank, coordinates, outer_sum, ranks_of
+from accelsim.engines.event.ranks import NOWHERE, Rank, coordinates, ranks_of
 from accelsim.engines.event.transfers import Ints
-from accelsim.engines.event.word_sets import NONE, Index, WordSet, box_of, chunk_boxes, index_of
+from accelsim.engines.event.word_sets import (
+    NONE,
+    Index,
+    WordSet,
+    box_of,
+    chunk_boxes,
+    index_of,
+    outer_sum,
+)
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 from accelsim.workload.problem import RANKS
 
@@ -46,88 +55,75 @@ class TileBoxes:
     """Tiles of one boundary's child and the differences between them, made once for each position
     of their ranks.
 
-    ``tensor``, ``level``, ``shape``  whose tiles they are
-    ``pairs``     whether words are (k, x) pairs: then a tile is one register's list of words
-    ``ranks``     the factors of a tile
-    ``others``    chains the tensor does not depend on, through which an instance may be idle
+    ``shape``    of the tensor
+    ``pairs``    whether words are (k, x) pairs: then a tile is one register's list of words
+    ``ranks``    the factors of a tile, each with the loops outside the child that move it
+    ``others``   chains the tensor does not depend on, through which an instance may be idle, with
+                 theirs
 
     Equal factors and tiles are the same object, so that comparing them is comparing identities.
     """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
-        self.nest, self.tensor, self.level = nest, b.tensor, b.child
-        self.shape = nest.problem.shape(b.tensor)
+        self.nest, self.level, self.shape = nest, b.child, nest.problem.shape(b.tensor)
         self.pairs = nest.projection(b.tensor, b.child).pairs
-        self.ranks = ranks_of(nest, b.tensor, b.child)
-        self.others = [
-            c
-            for c in nest.chains
-            if not c.depends(b.tensor) and any(nest.loops[i].level < b.child for i in c.loops)
+        own = {c.name: [i for i in c.loops if nest.loops[i].level < b.child] for c in nest.chains}
+        self.ranks = [
+            (rank, [i for c in rank.chains for i in own[c.name]])
+            for rank in ranks_of(nest, b.tensor, b.child)
         ]
-        self._factors: dict[Any, _Factor] = {}
-        self._exist: dict[Any, bool] = {}
-        self._tiles: dict[tuple[_Factor, ...], Tile] = {}
-        self._last: dict[tuple[_Factor, ...], WordSet] = {}
-        self._steps: dict[tuple[_Factor, _Factor], tuple[_Factor, _Factor]] = {}
+        self.others = [
+            (c, own[c.name]) for c in nest.chains if own[c.name] and not c.depends(b.tensor)
+        ]
         self._axes = {r: i for i, r in enumerate(RANKS[b.tensor])}
+        self._made: dict[Any, Any] = {}
+        self._last: dict[tuple[_Factor, ...], WordSet] = {}
+
+    def _once(self, key: Any, make: Callable[..., Any], *of: Any) -> Any:
+        """What is made, remembered."""
+        if key not in self._made:
+            self._made[key] = make(*of)
+        return self._made[key]
+
+    def _pieces(self, chains: Iterable[Chain], at: dict[int, int]) -> tuple[Piece, ...]:
+        """What an instance has of some chains at a position of the loops outside it."""
+        return tuple(self.nest.pieces(c, {i: at[i] for i in c.loops if i in at}) for c in chains)
 
     def tile(self, at: dict[int, int]) -> tuple[bool, Tile]:
         """Whether the instance is idle through a dimension the tensor does not depend on, and its
         tile.
         """
-        if not all(self._exists(c, at) for c in self.others):
-            return True, ()
+        for c, loops in self.others:
+            key = (c.name, *[at[i] for i in loops])
+            (piece,) = self._once(key, self._pieces, (c,), at)
+            if not piece.exists:
+                return True, ()
         if self.pairs:
-            pieces = [self.nest.pieces(r.chains[0], only(r.chains[0], at)) for r in self.ranks]
-            words = outer_sum(
-                [
-                    x[x != NOWHERE]
-                    for x in (
-                        r.offsets(self.nest, (p,)) for r, p in zip(self.ranks, pieces, strict=True)
-                    )
-                ]
-            )
+            lists = [r.offsets(self.nest, self._pieces(r.chains, at)) for r, _ in self.ranks]
+            words = outer_sum([x[x != NOWHERE] for x in lists])
             return False, words[coordinates(self.nest, words, self.level)[1]]
-        factors = tuple(self._factor(r, at) for r in self.ranks)
-        return False, self._tiles.setdefault(factors, factors)
-
-    def _exists(self, chain: Chain, at: dict[int, int]) -> bool:
-        """Whether an instance has a piece of a chain at a position."""
-        key = (chain.name, *(at[i] for i in chain.loops if i in at))
-        if key not in self._exist:
-            self._exist[key] = bool(self.nest.pieces(chain, only(chain, at)).exists)
-        return self._exist[key]
+        factors = tuple(
+            [
+                self._once((k, *[at[i] for i in loops]), self._factor, rank, at)
+                for k, (rank, loops) in enumerate(self.ranks)
+            ]
+        )
+        return False, self._made.setdefault(factors, factors)
 
     def _factor(self, rank: Rank, at: dict[int, int]) -> _Factor:
-        """A rank's factor at a position, made when first met."""
-        key = (rank, *(at[i] for c in rank.chains for i in c.loops if i in at))
-        if key not in self._factors:
-            pieces = tuple(self.nest.pieces(c, only(c, at)) for c in rank.chains)
-            self._factors[key] = self._make(rank, pieces)
-        return self._factors[key]
-
-    def _make(self, rank: Rank, pieces: tuple[Piece, ...]) -> _Factor:
         """A rank of one axis is its list of coordinates; a fused chunk is a few boxes."""
+        pieces = self._pieces(rank.chains, at)
         if len(rank.rank) == 1 or rank.sliding:
-            axis = self._axes[rank.rank]
             offsets = rank.offsets(self.nest, pieces)
-            values = offsets[offsets != NOWHERE] // rank.strides[0]
-            return _Factor((axis,), ((index_of(values),),) if len(values) else (), values)
+            return _line((self._axes[rank.rank],), offsets[offsets != NOWHERE] // rank.strides[0])
         (piece,) = pieces
         lo = [int(piece.lo[p]) for p in rank.rank]
         extents = [int(piece.hi[p]) - a for p, a in zip(rank.rank, lo, strict=True)]
-        if not piece.exists:
-            boxes: list[tuple[Index, ...]] = []
-        else:
-            start, stop = (
-                (0, prod(extents))
-                if piece.chunk is None
-                else (int(piece.chunk[0]), int(piece.chunk[1]))
-            )
-            boxes = [
-                tuple(slice(a + x, a + y) for a, (x, y) in zip(lo, box, strict=True))
-                for box in chunk_boxes(extents, start, stop)
-            ]
+        first, last = (0, prod(extents)) if piece.chunk is None else map(int, piece.chunk)
+        boxes = [
+            tuple(slice(a + x, a + y) for a, (x, y) in zip(lo, box, strict=True))
+            for box in (chunk_boxes(extents, first, last) if piece.exists else ())
+        ]
         return _Factor(tuple(self._axes[p,] for p in rank.rank), tuple(boxes), None)
 
     def minus(self, tile: Tile | None, other: Tile | None) -> WordSet:
@@ -135,66 +131,44 @@ class TileBoxes:
         if tile is None or tile is other:
             return NONE
         if isinstance(tile, np.ndarray):
-            return (
-                NONE
-                if isinstance(other, np.ndarray) and np.array_equal(tile, other)
-                else WordSet(listed=tile)
-            )
+            same = isinstance(other, np.ndarray) and np.array_equal(tile, other)
+            return NONE if same else WordSet(listed=tile)
         if other is None:
             return self._whole(tile)
         assert not isinstance(other, np.ndarray)
-        moved = [r for r in range(len(tile)) if tile[r] is not other[r]]
-        steps = {r: self._step(tile[r], other[r]) for r in moved}
-        if any(not kept.boxes for kept, _ in steps.values()):
+        parts = {
+            r: self._once(("parted", now, before), _parted, now, before)
+            for r, (now, before) in enumerate(zip(tile, other, strict=True))
+            if now is not before
+        }
+        if any(not kept.boxes for kept, _ in parts.values()):
             return self._whole(tile)
-        products = []
-        for r in moved:
-            products.append(
+        return self._words(
+            [
                 tuple(
-                    steps[q][0] if q in steps and q < r else steps[r][1] if q == r else tile[q]
-                    for q in range(len(tile))
+                    parts[q][0] if q in parts and q < r else new if q == r else factor
+                    for q, factor in enumerate(tile)
                 )
-            )
-        return self._words(products)
+                for r, (_, new) in parts.items()
+            ]
+        )
 
     def _whole(self, tile: tuple[_Factor, ...]) -> WordSet:
         """All words of a tile; the last few are remembered, since instances often share one."""
-        if self._last.get(tile) is None:
+        if tile not in self._last:
             if len(self._last) > 8:
                 self._last.clear()
             self._last[tile] = self._words([tile])
         return self._last[tile]
 
-    def _step(self, now: _Factor, before: _Factor) -> tuple[_Factor, _Factor]:
-        """What a rank keeps of an earlier one, and what it has that the earlier one had not."""
-        key = (now, before)
-        if key not in self._steps:
-            if now is before:
-                parted = now, _Factor(now.axes, (), now.values)
-            elif (
-                now.values is None or before.values is None
-            ):  # chunks of one grid are equal or disjoint
-                empty = _Factor(now.axes, (), None)
-                parted = (now, empty) if now.boxes == before.boxes else (empty, now)
-            else:
-                same = np.isin(now.values, before.values, assume_unique=True)
-                parted = tuple(
-                    _Factor(now.axes, ((index_of(v),),) if len(v) else (), v)
-                    for v in (now.values[same], now.values[~same])
-                )  # type: ignore[assignment]
-            self._steps[key] = parted
-        return self._steps[key]
-
     def _words(self, products: list[tuple[_Factor, ...]]) -> WordSet:
         """Products of factors as disjoint boxes of the tensor."""
         boxes = []
         for factors in products:
+            axes = [axis for f in factors for axis in f.axes]
             for choice in product(*(f.boxes for f in factors)):
-                box: list[Any] = [None] * len(self.shape)
-                for f, part in zip(factors, choice, strict=True):
-                    for axis, index in zip(f.axes, part, strict=True):
-                        box[axis] = index
-                boxes.append(box_of(box))
+                indices = [index for part in choice for index in part]
+                boxes.append(box_of([indices[axes.index(k)] for k in range(len(axes))]))
         return WordSet(tuple(boxes)) if boxes else NONE
 
     def join(self, lists: list[WordSet]) -> WordSet:
@@ -205,6 +179,15 @@ class TileBoxes:
         return WordSet(listed=np.unique(np.concatenate([w.flat(self.shape) for w in lists])))
 
 
-def only(chain: Chain, at: dict[int, int]) -> dict[int, int]:
-    """The positions of a chain's own loops."""
-    return {i: at[i] for i in chain.loops if i in at}
+def _line(axes: tuple[int, ...], values: Ints) -> _Factor:
+    """A rank of one axis."""
+    return _Factor(axes, ((index_of(values),),) if len(values) else (), values)
+
+
+def _parted(now: _Factor, before: _Factor) -> tuple[_Factor, _Factor]:
+    """What a rank keeps of an earlier one, and what it has that the earlier one had not."""
+    if now.values is None or before.values is None:  # chunks of one grid are equal or disjoint
+        none = _Factor(now.axes, (), None)
+        return (now, none) if now.boxes == before.boxes else (none, now)
+    same = np.isin(now.values, before.values, assume_unique=True)
+    return _line(now.axes, now.values[same]), _line(now.axes, now.values[~same])

@@ -78,7 +78,6 @@ class PeDrain:
     ``drained``, ``arrived``  words the PEs let go, and words their parents received
     ``words``                 which they are, by cluster, each once
     ``steps``                 when; one step only for what leaves after the last step of a pass
-    ``first``                 by cluster: words, sorted, and the first step each leaves after
     """
 
     boundary: Boundary
@@ -86,7 +85,6 @@ class PeDrain:
     arrived: int
     words: tuple[tuple[Instance, WordSet], ...]
     steps: StepWords | None = None
-    first: tuple[tuple[Ints, Ints], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,10 @@ class Pass:
     ``folds``   its steps as the array sees them
     ``boxes``   by cluster: the ranges its MACs work through
     ``at``      the setting of the loops outside the pass
+    ``direct``  by cluster: sums straight from the MACs to a level outside the PEs, each once, if
+                steps were asked for
+    ``first``   by cluster: sums that leave PEs or MACs, sorted, and the step each first leaves
+                after, if that was asked for and matters
     """
 
     loads: tuple[PeLoad, ...]
@@ -143,6 +145,8 @@ class Pass:
     folds: Folds
     boxes: tuple[tuple[Instance, dict[str, Span]], ...]
     at: Mapping[int, int] = field(default_factory=dict)
+    direct: tuple[tuple[Instance, WordSet], ...] = ()
+    first: Mapping[Instance, tuple[Ints, Ints]] = field(default_factory=dict)
 
 
 Event = Drain | Open | Fill | PeDrain | Pass

@@ -1,8 +1,8 @@
 """Sets of words of one tensor: disjoint boxes of coordinates, or a plain list of flat addresses.
 
 What events carry.  A box is what NumPy indexes with, so copying the words of a tile is one slice a
-box; a list serves where words make no few boxes.  ``Pattern`` is the same, relative to a base word:
-passes that differ only in where they lie share it.
+box; a list serves where words make no few boxes.  Passes that differ only in where they lie share
+them (``moved``).
 """
 
 from __future__ import annotations
@@ -93,75 +93,54 @@ def _flat(box: Box, shape: tuple[int, ...]) -> Ints:
     return total.ravel()
 
 
-@dataclass(frozen=True)
-class Pattern:
-    """Words relative to a base word, so that equal passes can share them.
+def moved(
+    words: WordSet, old: int, new: int, shape: tuple[int, ...], fixed: Sequence[int]
+) -> WordSet:
+    """Words as far from address ``new`` of a tensor of ``shape`` as they are from ``old``.
 
-    A box holds wherever its base lies on the same coordinates of the ``fixed`` axes (those that
-    carry into each other); elsewhere the words are listed: the sums of one offset from each of
-    ``factors``.
-
-    ``box``      relative to the base's coordinates, or None
-    ``factors``  arrays of offsets from the base's address
-    ``count``    words
-    ``fixed``    (axis, coordinate of the base) of axes that carry into each other
+    A box stays one where both lie on the same coordinates of the ``fixed`` axes, those that carry
+    into each other; elsewhere its words are listed.
     """
-
-    box: Box | None
-    factors: tuple[Ints, ...]
-    count: int
-    fixed: tuple[tuple[int, int], ...] = ()
-
-    @cached_property
-    def _listed(self) -> Ints:
-        total = np.zeros(1, np.int64)
-        for x in self.factors:
-            total = (total[:, None] + x[None, :]).ravel()
-        return total
-
-    def at(self, base: int, shape: tuple[int, ...]) -> WordSet:
-        """The words seen from a base address of a tensor of ``shape``."""
-        if not self.count:
-            return NONE
-        if self.box is not None:
-            first = _coordinates(base, shape)
-            if all(first[axis] == at for axis, at in self.fixed):
-                return WordSet((shifted(self.box, first),))
-        return WordSet(listed=self._listed + base)
+    if new == old or not words.count:
+        return words
+    if words.listed is None:
+        by = [to - at for at, to in zip(digits(old, shape), digits(new, shape), strict=True)]
+        if not any(by[axis] for axis in fixed):
+            return WordSet(tuple([shifted(box, by) for box in words.boxes]))
+    return WordSet(listed=words.flat(shape) + (new - old))
 
 
-def _coordinates(address: int, shape: tuple[int, ...]) -> list[int]:
-    at_axis = []
-    for n in reversed(shape):
-        address, at = divmod(address, n)
-        at_axis.append(at)
-    return at_axis[::-1]
+def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:
+    """Of mixed-radix numbers each digit, the first the slowest; ``sizes`` may be arrays too."""
+    digit = []
+    for n in reversed(sizes):
+        digit.append(number % n)
+        number = number // n
+    return digit[::-1]
 
 
-def product_pattern(
-    factors: Sequence[Ints], base: int, shape: tuple[int, ...], fixed: Sequence[int] = ()
-) -> Pattern:
-    """All sums of one offset from each factor, less ``base``; each factor's offsets lie on axes of
-    their own.
+def product_set(factors: Sequence[Ints], base: int, shape: tuple[int, ...]) -> WordSet:
+    """All sums of one offset from each factor and ``base``, an address; each factor's offsets lie
+    on axes of their own, and are not none.
     """
-    count = prod(len(f) for f in factors)
-    if not count:
-        return Pattern(None, (), 0)
-    first = _coordinates(base, shape)
+    first = digits(base, shape)
     axes = [np.array([at]) for at in first]
     for f in factors:
         lines = [_distinct(np.asarray(a)) for a in np.unravel_index(f + base, shape)]
-        moved = [
-            i
-            for i, (line, at) in enumerate(zip(lines, first, strict=True))
-            if len(line) > 1 or line[0] != at
-        ]
-        if prod(len(lines[i]) for i in moved) != len(f):
-            return Pattern(None, tuple(factors), count)
-        for i in moved:
+        along = [i for i, x in enumerate(lines) if len(x) > 1 or x[0] != first[i]]
+        if prod(len(lines[i]) for i in along) != len(f):
+            return WordSet(listed=outer_sum(factors) + base)
+        for i in along:
             axes[i] = lines[i]
-    box = box_of([index_of(a - f) for a, f in zip(axes, first, strict=True)])
-    return Pattern(box, tuple(factors), count, tuple((axis, first[axis]) for axis in fixed))
+    return WordSet((box_of([index_of(x) for x in axes]),))
+
+
+def outer_sum(lists: Sequence[Ints]) -> Ints:
+    """All sums of one number from each list, flat, the last list fastest."""
+    total = np.zeros(1, np.int64)
+    for x in lists:
+        total = (total[:, None] + x[None, :]).ravel()
+    return total
 
 
 def _distinct(values: Any) -> Ints:

@@ -17,7 +17,7 @@ their sizes are timed.  Who waits for what:
     inside      what moves inside a pass, and how long the pass lasts for it
     transfer    what one fill or drain holds, and for how long
     resources   all ports and channels;  channels: one of them as SimPy sees it
-    arrivals    which sums arrive first and read nothing;  sums: those straight from the MACs
+    arrivals    which sums arrive first and read nothing
     recorder    what a timeline is told
 """
 

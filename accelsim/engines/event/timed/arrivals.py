@@ -18,7 +18,6 @@ import numpy.typing as npt
 from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
-from accelsim.engines.event.timed.sums import DirectSums
 from accelsim.engines.event.transfers import Instance, Ints
 from accelsim.engines.event.word_sets import WordSet
 from accelsim.mapping.nest import Boundary, Nest
@@ -29,49 +28,35 @@ Data = Mapping[str, npt.NDArray[Any]]
 class Values(machine._Machine):
     """The event engine's machine, listening.
 
-    ``first``    after each event: first arrivals by parent instance
-    ``by_step``  those of a pass step by step, by parent instance [steps that exist]; made only
-                 where ``told`` says that it matters
+    ``first``  after each event: first arrivals by parent instance, each [steps of the pass], or [1]
+               of what is no pass; all in the first step unless ``told`` says that it matters
     """
 
     def __init__(self, nest: Nest, data: Data, *, told: bool) -> None:
         super().__init__(nest, data)
         self.told = told
-        self.first: dict[Instance, int] = {}
-        self.by_step: dict[Instance, Ints] = {}
+        self.first: dict[Instance, Ints] = {}
         self._now: Pass | None = None
-        self._direct = DirectSums(nest)
 
     def carry_out(self, event: Event) -> None:
-        self.first, self.by_step = {}, {}
-        self._now = event if isinstance(event, Pass) and self.told else None
+        self.first = {}
+        self._now = event if isinstance(event, Pass) else None
         super().carry_out(event)
 
     def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
-        key = instance[: self.depth[b.parent]]
+        now, key = self._now, instance[: self.depth[b.parent]]
+        steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
-        if self._now is not None and store.n_fresh and not self._reads_first(b):
+        if now is not None and self.told and store.n_fresh and not self._reads_first(b):
             flat = words.flat(self.problem.shape(b.tensor))
-            steps = np.bincount(
-                self._steps(self._now, instance, flat)[store.waiting(flat)],
-                minlength=len(self._now.folds.length),
-            )
-            self.by_step[key] = self.by_step.get(key, 0) + steps
+            known, places = now.first[instance]
+            at = places[np.searchsorted(known, flat[store.waiting(flat)])]
+            steps += np.bincount(at, minlength=len(steps))
         first = super()._first(b, instance, words)
-        self.first[key] = self.first.get(key, 0) + first
+        if now is None or not self.told:
+            steps[0] = first
+        self.first[key] = self.first.get(key, 0) + steps
         return first
-
-    def _steps(self, now: Pass, cluster: Instance, words: Ints) -> Ints:
-        """After which step of a pass each word arrives first."""
-        if now.drain is None:
-            known, places = self._direct.places(now.at, cluster)
-        else:
-            known, places = next(
-                f
-                for f, (c, _) in zip(now.drain.first, now.drain.words, strict=True)
-                if c == cluster
-            )
-        return places[np.searchsorted(known, words)]
 
 
 class NoValues(Values):
@@ -90,6 +75,6 @@ class NoValues(Values):
     _take = _load = _evict = _send_up = _add_kept = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
-        b = self._direct.boundary
-        if b is not None:
-            self.moves[b].updated -= self._first(b, cluster, self._direct.words(p.at, cluster))
+        if p.direct:
+            made = next(take.boundary for take in p.takes if take.boundary.tensor == self.acc)
+            self._first(made, cluster, p.direct[k][1])

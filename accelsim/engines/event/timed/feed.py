@@ -25,10 +25,10 @@ import simpy
 from accelsim.engines.event.folds import ArrayRules, PassFolds
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.inside import Inside, PassWords, PassWork
-from accelsim.engines.event.timed.recorder import Recorder
+from accelsim.engines.event.timed.recorder import Recorder, held_changes
 from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes, Transfer
-from accelsim.engines.event.transfers import Drain, Event, Fill, Open, Pass, PeDrain
+from accelsim.engines.event.transfers import Drain, Event, Fill, Pass, PeDrain
 from accelsim.engines.timeline import LevelHeld
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -51,9 +51,9 @@ class Job:
     step: int
     waits_for: list[simpy.Event]
     done: simpy.Event
+    come: list[LevelHeld]
+    gone: list[LevelHeld]
     finished: int = -1
-    come: list[LevelHeld] = field(default_factory=list)
-    gone: list[LevelHeld] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -79,7 +79,7 @@ class PassRecord:
     needs: list[Job] = field(default_factory=list)
     closes: list[tuple[int, int]] = field(default_factory=list)
     gaps: int = 0
-    work: PassWork = field(default_factory=lambda: PassWork(0, 0, {}, {}))
+    work: PassWork = field(default_factory=lambda: PassWork(0))
     come: list[LevelHeld] = field(default_factory=list)
     gone: list[LevelHeld] = field(default_factory=list)
 
@@ -122,19 +122,10 @@ class TransferFeed:
         start: Callable[[Job], None],
         recorder: Recorder | None,
     ) -> None:
-        self.nest, self.env, self.machine, self.start, self.recorder = (
-            nest,
-            env,
-            machine,
-            start,
-            recorder,
-        )
+        self.env, self.machine, self.start, self.recorder = env, machine, start, recorder
         self.events: Iterator[Event] = iter(events)
-        self.inside, self.routes, self.rules = (
-            Inside(nest, limits),
-            Routes(nest, limits),
-            ArrayRules(nest),
-        )
+        self.inside, self.routes = Inside(nest, limits), Routes(nest, limits)
+        self.rules = ArrayRules(nest)
         pe, levels = nest.levels - 1, list(nest.arch.levels.values())
         self.between = [b for b in nest.boundaries if b.child < pe]
         self.slots = {
@@ -153,7 +144,6 @@ class TransferFeed:
         sums = [b for b in self.between if b.tensor == nest.problem.accumulated]
         self.inner = {b: x for b in sums for x in sums if x.parent == b.child}
         self.opens = {b.child: b for b in sums}
-        self.innermost = self.above.get(pe - 1, [])
         self.step = dict.fromkeys(self.above, -1)
         self.exhausted = False
         self.ready: deque[PassRecord] = deque()
@@ -185,48 +175,39 @@ class TransferFeed:
         """What happens between two passes; what leaves the PEs still belongs to the first of
         them.
         """
-        recorder = self.recorder
         if isinstance(event, PeDrain):
             if self._open is not None and self._open.words is not None:
                 self._open.words.after(event, self.machine.first)
-        elif isinstance(event, Fill):
-            come, gone = recorder.fill(event) if recorder else ([], [])
-            self._moved.append(
-                _Carried("fill", event.boundary, self.routes.fill(event), come, gone)
-            )
+            return
+        assert not isinstance(event, Pass)
+        come, gone = held_changes(event) if self.recorder else ([], [])
+        if isinstance(event, Fill):
+            b, transfer = event.boundary, self.routes.fill(event)
+            self._moved.append(_Carried("fill", b, transfer, come, gone))
         elif isinstance(event, Drain):
-            gone = recorder.drain(event) if recorder else []
-            self._moved.append(
-                _Carried(
-                    "drain", event.boundary, self.routes.drain(event, self.machine.first), [], gone
-                )
-            )
-        elif isinstance(event, Open) and any(words.count for _, words in event.children):
-            come = recorder.open(event) if recorder else []
-            self._moved.append(_Carried("open", self.opens[event.level], None, come, []))
+            b, transfer = event.boundary, self.routes.drain(event, self.machine.first)
+            self._moved.append(_Carried("drain", b, transfer, come, gone))
+        elif any(words.count for _, words in event.children):
+            self._moved.append(_Carried("open", self.opens[event.level], None, come, gone))
 
     def _take(self, p: Pass) -> bool:
         """A pass, or a part of one; whether the pass before it is complete now."""
         setting = {level: tuple([p.at[i] for i in loops]) for level, loops in self.above.items()}
         record = self._open
         if record is None or setting != self._setting:
-            words = (
-                PassWords(self.inside, told=self.recorder is not None)
-                if self.inside.flows
-                else None
+            telling, before = (
+                self.recorder is not None,
+                record.folds if record is not None else None,
             )
-            folds = PassFolds(
-                self.rules,
-                self._open.folds if self._open is not None else None,
-                telling=self.recorder is not None,
-            )
+            words = PassWords(self.inside, told=telling) if self.inside.flows else None
+            folds = PassFolds(self.rules, before, telling=telling)
             record = PassRecord(0, self._passes, self.env.event(), folds, words)
         record.folds.add(p.folds)
         if record.words is not None:
-            record.words.add(p, self.machine.first, self.machine.by_step)
+            record.words.add(p, self.machine.first)
         if record is self._open:
             return False
-        before = self._open
+        complete = self._open is not None
         changed = [level for level in self.above if setting[level] != self._setting.get(level)]
         self._close(record, changed)
         for level in changed:
@@ -235,7 +216,7 @@ class TransferFeed:
         record.place = self._place()
         self._open, self._setting = record, setting
         self._passes += 1
-        return before is not None
+        return complete
 
     def _close(self, following: PassRecord | None, changed: Iterable[int] | None = None) -> None:
         """The open pass is whole: how long it lasts, and what it is the last pass of."""
@@ -243,12 +224,8 @@ class TransferFeed:
         if record is None:
             return
         record.gaps = record.folds.close(following.folds.first if following is not None else None)
-        record.work = (
-            record.words.close(record.gaps)
-            if record.words is not None
-            else PassWork(record.gaps, 0, {}, {})
-        )
-        record.words = None
+        words, record.words = record.words, None
+        record.work = words.close(record.gaps) if words is not None else PassWork(record.gaps)
         for level in self.above if changed is None else changed:
             record.closes.append((level, self.step[level]))
             self._ends[level].append(record.ended)
@@ -269,12 +246,9 @@ class TransferFeed:
                     before.gone += moved.gone
             if moved.what == "fill":
                 parents = self._fills.get((b.tensor, b.parent), [])
-                mine = [
-                    j
-                    for j in (*self._fills.get((b.tensor, b.child), []), *parents)
-                    if j.finished < 0
-                ]
-                self._fills[b.tensor, b.child] = [job] if job is not None else mine
+                mine = [*self._fills.get((b.tensor, b.child), []), *parents]
+                mine = [j for j in mine if j.finished < 0] if job is None else [job]
+                self._fills[b.tensor, b.child] = mine
                 if job is not None and following is not None:
                     following.needs.append(job)
             else:
@@ -294,28 +268,19 @@ class TransferFeed:
         follows.
         """
         b = moved.boundary
-        ends, waits = self._ends[b.child], []
+        ends, step, gone = self._ends[b.child], self.step[b.child], moved.gone
         if moved.what == "fill":
-            if len(ends) >= self.slots[b]:
-                waits.append(ends[-self.slots[b]])
+            waits = [ends[-self.slots[b]]] if len(ends) >= self.slots[b] else []
             waits += [j.done for j in self._fills.get((b.tensor, b.parent), [])]
-            step = self.step[b.child]
-            if self._open is not None:
-                self._open.gone += moved.gone
+            if self._open is not None:  # what it takes the place of goes with the pass before
+                self._open.gone += gone
+            gone = []
         else:
-            waits.append(ends[-1])
+            waits = [ends[-1]]
             if b in self.inner and self.inner[b] in self._drains:
                 waits.append(self._drains[self.inner[b]].done)
-            step = self.step[b.child] - (0 if last else 1)
-        job = Job(
-            transfer,
-            self._place(),
-            step,
-            waits,
-            self.env.event(),
-            come=moved.come,
-            gone=moved.gone if moved.what == "drain" else [],
-        )
+            step -= 0 if last else 1
+        job = Job(transfer, self._place(), step, waits, self.env.event(), moved.come, gone)
         self.start(job)
         return job
 

@@ -15,7 +15,7 @@ from accelsim.engines.timeline import LevelHeld, Occupancy, Timeline
 
 
 class Recorder:
-    """A timeline and an occupancy in the making, and what events change in the latter.
+    """A timeline and an occupancy in the making.
 
     ``lanes``  taken by transfers under way that are all latency: they hold no resource, and several
                of one level may go at once
@@ -32,26 +32,16 @@ class Recorder:
         self.lanes.add(lane)
         return lane
 
-    def fill(self, event: Fill) -> tuple[list[LevelHeld], list[LevelHeld]]:
-        """What comes in and what it takes the place of."""
-        b = event.boundary
-        come = {instance: words.count for instance, words, _ in event.takes}
-        gone = {instance: -words.count for instance, _, words in event.takes}
-        return [LevelHeld(b.child, b.tensor, come)], [LevelHeld(b.child, b.tensor, gone)]
 
-    def drain(self, event: Drain) -> list[LevelHeld]:
-        b = event.boundary
-        return [
-            LevelHeld(
-                b.child, b.tensor, {instance: -words.count for instance, words in event.children}
-            )
-        ]
-
-    def open(self, event: Open) -> list[LevelHeld]:
-        return [
-            LevelHeld(
-                event.level,
-                event.tensor,
-                {instance: words.count for instance, words in event.children},
-            )
-        ]
+def held_changes(event: Fill | Drain | Open) -> tuple[list[LevelHeld], list[LevelHeld]]:
+    """What comes into a level with an event, and what leaves it or is taken the place of."""
+    if isinstance(event, Open):
+        come = {instance: words.count for instance, words in event.children}
+        return [LevelHeld(event.level, event.tensor, come)], []
+    b = event.boundary
+    if isinstance(event, Drain):
+        gone = {instance: -words.count for instance, words in event.children}
+        return [], [LevelHeld(b.child, b.tensor, gone)]
+    come = {instance: words.count for instance, words, _ in event.takes}
+    gone = {instance: -words.count for instance, _, words in event.takes}
+    return [LevelHeld(b.child, b.tensor, come)], [LevelHeld(b.child, b.tensor, gone)]
