@@ -100,7 +100,7 @@ class _Systolic:
         self.array.ready = self._arrived
         # folds whose sums have not all landed: number, step, whether they stay in the array
         self.waiting: deque[tuple[int, Where, bool]] = deque()
-        self.arrived: dict[int, list[Landing]] = {}
+        self.arrived: dict[int, Landing] = {}
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
@@ -161,18 +161,14 @@ class _Systolic:
 
     def _arrived(self, landing: Landing) -> None:
         """Results arrive at the level outside in the order of the folds."""
-        self.arrived.setdefault(landing.number, []).append(landing)
-        while self.waiting:
-            number, at, stays = self.waiting[0]
-            parts = self.arrived.pop(number, [])
-            for x in parts:
-                used = tuple(slice(n) for n in x.used)
-                self._land(at, x.matrix(x.words)[used], x.values[used])
+        self.arrived[landing.number] = landing
+        while self.waiting and (self.waiting[0][2] or self.waiting[0][0] in self.arrived):
+            number, at, stays = self.waiting.popleft()
             if stays:
                 self.levels.sums.advance(at)
-            elif not parts or not parts[-1].whole:
-                return
-            self.waiting.popleft()
+            else:
+                done = self.arrived.pop(number)
+                self._land(at, done.words, done.values)
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
@@ -267,8 +263,7 @@ def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:
         record_buses(array, trace, lambda: levels.moves)
     for at, following in _with_next(steps(nest)):
         levels.operands_to(at)
-        step = array.plan(at)
-        array.release(step, following)
+        step = array.plan(at, following)
         if trace is not None and array.edge <= trace.last:
             trace.fold(step.number, at, step.slots)
         array.carry_out(step)

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from accelsim.engines.cycle.addresses import (
+    ADDRESS,
+    NAME,
     NO_WORD,
     Bools,
     Ints,
     Where,
-    address_form,
-    pair_form,
+    form,
 )
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.pads import FAR
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Chain
 
@@ -54,8 +54,7 @@ class Patterns:
         self._masks: dict[Any, int] = {}
         self._outside = array.macs.outside
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
-        self._addresses = {t: address_form(self.nest, t) for t in array.traffic}
-        self._pairs = pair_form(self.nest)
+        self._forms = {t: form(self.nest, t, array.pe) for t in array.traffic}
 
     def _number(self, thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
@@ -93,9 +92,8 @@ class Patterns:
                 base |= least
         if t == "ifmap":
             numbers.append(self._padding(at))
-        address = int(self._addresses[t].of(base))
-        pairs = self.nest.projection(t, self.array.pe).pairs
-        return Alike(tuple(numbers), int(self._pairs.of(base)) if pairs else address, address)
+        word = self._forms[t].of(base) if base else np.zeros(4, np.int64)
+        return Alike(tuple(numbers), int(word[NAME]), int(word[ADDRESS]))
 
     def _padding(self, at: Where) -> int:
         """Which ifmap words are real, and which the level outside has; it depends on where windows
@@ -181,12 +179,11 @@ class StepSampler:
         moves = next(iter(array.traffic.values())).moves
         mine = {b: m for b, m in moves.items() if b.child >= array.pe}
         before = {b: [getattr(m, x) for x in PRIMITIVES] for b, m in mine.items()}
-        array.restart({t: self._state(t) for t in array.kept})
-        step = array.plan(at)
-        array.release(step, following)
-        if array.acc in array.kept:
-            # the step before has let them go
-            array.spads[array.acc].there[step.keeps[array.acc].gone] = False
+        array.restart({t: [(h.at, h.pes) for h in held] for t, held in self.held.items()})
+        step = array.plan(at, following)
+        if array.acc in array.kept:  # the step before has let them go
+            gone = step.changes[array.acc].gone != NO_WORD
+            array.pads[array.acc].names[gone] = NO_WORD
         array.carry_out(step)
         array.drain()
         moved = {}
@@ -210,15 +207,6 @@ class StepSampler:
 
     def _keep(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
         self._delivered = pe, words
-
-    def _state(self, t: str) -> Ints:
-        """Names in the PEs, from the step each took last."""
-        lists = [(h.pes, self.array.tile(t, h.at).names) for h in self.held[t]]
-        width = max((names.shape[1] for _, names in lists), default=0)
-        state = np.full((self.array.pes, width), FAR)
-        for pes, names in lists:
-            state[pes, : names.shape[1]] = names[pes]
-        return state
 
     def totals(self) -> Mapping[Boundary, Moved]:
         """What all steps moved over the boundaries of PEs and MACs."""
