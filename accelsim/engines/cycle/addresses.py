@@ -218,12 +218,14 @@ class Macs:
         ones = np.zeros((4, self.shape[0], 1), np.int64) + self.forms[tensor].first[:, None, None]
         twos = np.zeros((4, 1, self.shape[1]), np.int64)
         for c in self.of[tensor]:
-            part = self._part(tensor, c, at)
+            part = self.part(tensor, c, at)
             if part.shape[2] == 1:
                 ones += part
             else:
                 twos = twos + part
-        names, addresses = np.empty((2, *self.shape), np.int64)
+        names = addresses = np.empty(self.shape, np.int64)
+        if self.nest.projection(tensor, self.nest.levels).pairs:
+            addresses = np.empty_like(names)
         touched = Touched(names, addresses, np.empty(self.shape, np.bool_))
         locate(ones[:, :, 0], twos, self._windows(tensor, feeder), *touched)
         self._last[tensor] = key, touched
@@ -238,7 +240,7 @@ class Macs:
         windows: Ints = self._known[tensor, feeder]
         return windows
 
-    def _part(self, tensor: str, chain: Chain, at: Where) -> Ints:
+    def part(self, tensor: str, chain: Chain, at: Where) -> Ints:
         """What a chain adds to the numbers, [4, 1 or first axis, 1 or second axis]."""
         key = (tensor, chain.name, *[at[i] for i in self.outside[chain.name]])
         if key not in self._known:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from accelsim.engines.cycle.chain import Parts
 from accelsim.engines.cycle.levels import HazardError, Traffic
 from accelsim.engines.cycle.pads import Pads
 from accelsim.engines.cycle.planning import Loads, MacWords, PlainStep, Planner
-from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Nest
 
 
@@ -93,13 +92,14 @@ def bring(
 
 
 @kernel
-def from_pes(
-    settings: Ints, stamp: int, exists: Bools, words: MacWords, lanes: int, group: Ints,
+def take(
+    settings: Ints, stamp: int, exists: Bools, words: MacWords, kept: bool, lanes: int, group: Ints,
     pads: Pads, loads: Loads, seen: Seen, operands: Ints, counts: Ints,
 ) -> None:  # fmt: skip
-    """What MACs read in their own PE, edge by edge; what a PE has not yet comes over the bus.
+    """What MACs take, edge by edge: from their own PE, where ``kept``, what that has not yet coming
+    over the bus; else from the bus, one word for all who share it.
 
-    group     [MACs]        who shares a read inside a PE
+    group     [MACs]  who shares a read
     operands  [edges, MACs]  filled in
     """
     next_load = 0
@@ -113,30 +113,18 @@ def from_pes(
             name = words.names[setting, mac]
             if not exists[setting, mac] or name == NO_WORD:
                 continue
+            if not kept:
+                operands[edge, mac] = words.values[setting, mac]
+                counts[TAKEN] += 1
+                if words.read[setting, mac]:
+                    counts[READ] += carried(seen, group[mac], name, stamp)
+                continue
             pe, slot = mac // lanes, words.slot[setting, mac]
             if pads.names[pe, slot] != words.kept[setting, mac]:
                 counts[HAZARD] += 1
             operands[edge, mac] = pads.values[pe, slot]
             counts[TAKEN_INSIDE] += 1
             counts[READ_INSIDE] += 1 if lanes == 1 else carried(seen, group[mac], name, stamp)
-        stamp += 1
-
-
-@kernel
-def from_bus(
-    settings: Ints, stamp: int, exists: Bools, words: MacWords, group: Ints, seen: Seen,
-    operands: Ints, counts: Ints,
-) -> None:  # fmt: skip
-    """What MACs take from the bus, edge by edge: one word for all who share it."""
-    for edge in range(len(settings)):
-        setting = settings[edge]
-        for mac in range(exists.shape[1]):
-            if not exists[setting, mac]:
-                continue
-            operands[edge, mac] = words.values[setting, mac]
-            counts[TAKEN] += words.names[setting, mac] != NO_WORD
-            if words.read[setting, mac]:
-                counts[READ] += carried(seen, group[mac], words.names[setting, mac], stamp)
         stamp += 1
 
 
@@ -191,6 +179,9 @@ class BusArray(Planner):
         self.bins: deque[_Bin] = deque()
         self.parts: list[Parts] = []  # sums that set out on chains
         self.no_parts = Parts(*np.zeros((4, 0), np.int64))
+        nothing: Any = [*[NOTHING] * 6, NOTHING > 0]
+        self.no_loads = Loads(*nothing)
+        self.no_pads = Pads(*np.zeros((3, 0, 0), np.int64))
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
         size = 4 << self.positions.bit_length()
         self.seen = Seen(*np.zeros((3, size), np.int64))
@@ -253,9 +244,6 @@ class BusArray(Planner):
         self.bus.clear()
         self.added = (NOTHING, NOTHING, NOTHING)
 
-    def _moved(self, t: str) -> Moved:
-        return self.traffic[t].moves[self.outer[t]]
-
     def _next_stamp(self, edges: int) -> int:
         self.stamp += 2 * edges + 1
         return self.stamp - 2 * edges
@@ -265,30 +253,21 @@ class BusArray(Planner):
         words, counts = step.words[t], np.zeros(5, np.int64)
         operands = np.zeros((len(settings), self.positions), np.int64)
         stamp, outer, inner = self._next_stamp(len(settings)), self.outer[t], self.inner[t]
-        if t in self.kept:
-            mine = step.loads[t]
-            from_pes(
-                settings, stamp, step.exists, words, self.lanes, self.group[inner], self.pads[t],
-                mine, self.seen, operands, counts,
-            )  # fmt: skip
-            if counts[HAZARD]:
-                raise HazardError(
-                    f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold"
-                )
-            moved = self.traffic[t].moves[inner]
-            moved.taken += int(counts[TAKEN_INSIDE])
-            moved.read += int(counts[READ_INSIDE])
-        else:
-            from_bus(
-                settings, stamp, step.exists, words, self.group[inner], self.seen, operands, counts
-            )
-        self._moved(t).taken += int(counts[TAKEN])
-        self._moved(t).read += int(counts[READ])
+        kept, loads = t in self.kept, step.loads.get(t, self.no_loads)
+        take(
+            settings, stamp, step.exists, words, kept, self.lanes, self.group[inner],
+            self.pads.get(t, self.no_pads), loads, self.seen, operands, counts,
+        )  # fmt: skip
+        if counts[HAZARD]:
+            raise HazardError(f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold")
+        for b, taken, read in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
+            self.traffic[t].moves[b].taken += int(counts[taken])
+            self.traffic[t].moves[b].read += int(counts[read])
         if self.watch is not None:
             setting = settings[0]
-            if t in self.kept:
-                come = mine.when == setting
-                self._note("in", t, mine.group[come], mine.name[come], mine.value[come])
+            if kept:
+                come = loads.when == setting
+                self._note("in", t, loads.group[come], loads.name[come], loads.value[come])
             else:
                 read = words.read[setting]
                 group, names = self.group[outer], words.names[setting]
@@ -379,14 +358,15 @@ class BusArray(Planner):
             use = np.flatnonzero(step.exists[settings[0]] & (words.names[settings[0]] != NO_WORD))
             pe, slot = self.pe_of[use], words.slot[settings[0], use]
             self.added = use, words.names[settings[0], use], pads.values[pe, slot]
+        outside = self.traffic[self.acc].moves[self.outer[self.acc]]
         pe, names, values, edge = out[: counts[SENT]].T
-        self._moved(self.acc).drained += len(pe)
+        outside.drained += len(pe)
         self._send(bin_, slots.due + edge, pe, names, values)
         if slots.first + slots.many == len(step.slots) and step.late.any():
             pe, slot = np.nonzero(step.late)
             names, once = pads.names[pe, slot], np.zeros_like(pe)
             pads.names[pe, slot] = NO_WORD
-            self._moved(self.acc).drained += len(pe)
+            outside.drained += len(pe)
             self._leave(bin_, once, pe, names, pads.values[pe, slot])
 
     def _send(self, bin_: _Bin, edge: Ints, who: Ints, names: Ints, values: Ints) -> None:

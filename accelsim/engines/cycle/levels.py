@@ -99,9 +99,10 @@ class Traffic:
             if not self.sums:
                 self._fill(link, news, come)
             for k, names in come.items():
-                row = self.row(link.b.child, link.b.child, k)
-                if self.sums:
-                    start_sums(row, link.addresses(names), self.values, self.held, self.fresh)
+                row, words = self.row(link.b.child, link.b.child, k), link.addresses(names)
+                if self.sums:  # they begin at zero
+                    self.values[row, words] = 0
+                    self.held[row, words] = self.fresh[row, words] = True
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -124,10 +125,12 @@ class Traffic:
         m.read += sum(int(self.given(b, link.addresses(w)).sum()) for w in reads.values())
         for k, (old, new) in news.items():
             row, words = self.row(b.child, b.child, k), link.addresses(come[k])
+            outer, given = self.outer[row], self.given(b, words)
             self.held[row, link.addresses(minus(old, new))] = False
-            made = ~self.given(b, words)
-            if copy_in(row, self.outer[row], words, made, self.values, self.held):
+            if not self.held[outer, words[given]].all():
                 raise HazardError(f"{b}: a word was taken that the level above does not hold")
+            self.values[row, words] = self.values[outer, words] * given
+            self.held[row, words] = True
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
         """Sums go to the level around theirs; what those who share let go together arrives once."""
@@ -138,9 +141,9 @@ class Traffic:
             self._arrive(b, np.atleast_1d(row), link.addresses(names))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.addresses(names)
-            sums = np.empty(len(words), np.int64)
-            end_sums(row, words, self.values, self.held, self.fresh, sums)
-            add(self.outer[row : row + 1], words, sums, self.values, self.held, self.outer)
+            self.held[row, words] = self.fresh[row, words] = False
+            outer, sums = self.outer[row : row + 1], self.values[row, words]
+            add(outer, words, sums, self.values, self.held, self.outer)
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -257,37 +260,6 @@ def without(words: Ints, other: Ints, rest: Ints) -> int:
             rest[n] = word
             n += 1
     return n
-
-
-@kernel
-def copy_in(row: int, outer: int, words: Ints, made: Bools, values: Values, held: Bools) -> int:
-    """Words come to a row from the one around it, or as zeros; how many that has not."""
-    missing = 0
-    for k in range(len(words)):
-        word = words[k]
-        if not made[k] and not held[outer, word]:
-            missing += 1
-        values[row, word] = 0 if made[k] else values[outer, word]
-        held[row, word] = True
-    return missing
-
-
-@kernel
-def start_sums(row: int, words: Ints, values: Values, held: Bools, fresh: Bools) -> None:
-    """Sums begin at zero."""
-    for word in words:
-        values[row, word] = 0
-        held[row, word] = fresh[row, word] = True
-
-
-@kernel
-def end_sums(
-    row: int, words: Ints, values: Values, held: Bools, fresh: Bools, sums: Ints
-) -> None:  # fmt: skip
-    """Sums leave a row."""
-    for k in range(len(words)):
-        sums[k] = values[row, words[k]]
-        held[row, words[k]] = fresh[row, words[k]] = False
 
 
 @kernel

@@ -232,8 +232,7 @@ def clock_held_operand(
         moved, moved_tag = pes.moving[new][1:], pes.moving_tag[new][1:]
         made, made_tag = pes.sums[new][1 + width :], pes.sums_tag[new][1 + width :]
         enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
-        enter(sums, edge, above, above_tag, 1, 1, tally, LEFT)
-        name_sums(pes, sums, edge, above_tag)
+        begin_sums(pes, sums, edge, above_tag)
         if flags(above_tag) & FIRST:
             open_fold(pes, moving_tag, above_tag, two)
         for a in range(0, many, CHUNK):
@@ -279,13 +278,16 @@ def multiply_down(
 
 
 @kernel
-def name_sums(pes: HeldOperandPes, sums: Feed, edge: int, above_tag: Ints) -> None:
-    """Sums enter at the top of their columns."""
+def begin_sums(pes: HeldOperandPes, sums: Feed, edge: int, above_tag: Ints) -> None:
+    """Sums enter at the top of their columns, at zero."""
     at = edge & (len(sums.read) - 1)
     for j in range(1, len(pes.entered)):
-        if above_tag[j]:
+        tag = sums.tags[at, j - 1]
+        above_tag[j] = np.int16(tag)
+        if tag:
             pes.names[pes.entered[j] & (len(pes.names) - 1), j] = sums.names[at, j - 1]
             pes.entered[j] += 1
+            sums.tags[at, j - 1] = 0
 
 
 @kernel

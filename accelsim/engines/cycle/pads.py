@@ -38,18 +38,27 @@ class Change(NamedTuple):
     gone: Ints  # [PEs, places] names of those that are let go
 
 
-@kernel
-def place(names: Ints, name: int, start: int) -> int:
-    """Where a name stands, looked for from a place on and around; -1 where it does not."""
-    for k in range(len(names)):
-        at = start + k if start + k < len(names) else start + k - len(names)
-        if names[at] == name:
-            return at
-    return -1
+class Table(NamedTuple):
+    """Where the names of one PE stand, by a hash of the name; room for twice as many and more."""
+
+    name: Ints
+    slot: Ints
+    stamp: Ints  # whose entry it is, so that nothing has to be cleared
 
 
 @kernel
-def settle(names: Ints, wanted: Ints, lanes: int, active: Ints, change: Change) -> int:
+def find(table: Table, name: int, stamp: int) -> int:
+    """The entry of a name, or the one that it would get."""
+    at = (name * 0x9E3779B1 + (name >> 15)) & (len(table.stamp) - 1)
+    while table.stamp[at] == stamp and table.name[at] != name:
+        at = (at + 1) & (len(table.stamp) - 1)
+    return at
+
+
+@kernel
+def settle(
+    names: Ints, wanted: Ints, lanes: int, active: Ints, table: Table, change: Change
+) -> int:
     """Active PEs let go what they have no use for and find room for what they want; the others keep
     what they have.  Returns how many words found no room.
 
@@ -60,40 +69,42 @@ def settle(names: Ints, wanted: Ints, lanes: int, active: Ints, change: Change) 
     for pe in range(len(names)):
         if not active[pe]:
             continue
-        mine, first, at = names[pe], change.first[pe], 0
+        mine, first, stamp = names[pe], change.first[pe], pe + 1
+        for k in range(len(mine)):
+            if mine[k] != NO_WORD:
+                at = find(table, mine[k], stamp)
+                table.name[at], table.slot[at], table.stamp[at] = mine[k], k, stamp
         for setting in range(len(wanted)):
             for mac in range(pe * lanes, pe * lanes + lanes):
-                if wanted[setting, mac] == NO_WORD:
-                    continue
-                slot = place(mine, wanted[setting, mac], at)
-                change.slot[setting, mac] = slot
-                if slot >= 0:
-                    at = slot + 1 if slot + 1 < len(mine) else 0
+                at = find(table, wanted[setting, mac], stamp)
+                if table.stamp[at] == stamp:
+                    slot = change.slot[setting, mac] = table.slot[at]
                     first[slot] = setting if first[slot] == NEVER else first[slot]
         for k in range(len(mine)):
             if first[k] == NEVER:
                 change.gone[pe, k], mine[k] = mine[k], NO_WORD
-        lost += find_room(pe, mine, wanted, lanes, change)
+        lost += find_room(pe, mine, wanted, lanes, table, change)
     return lost
 
 
 @kernel
-def find_room(pe: int, mine: Ints, wanted: Ints, lanes: int, change: Change) -> int:
+def find_room(pe: int, mine: Ints, wanted: Ints, lanes: int, table: Table, change: Change) -> int:
     """Words that a PE has not get places that are free."""
-    lost = at = 0
+    lost = free = 0
     for setting in range(len(wanted)):
         for mac in range(pe * lanes, pe * lanes + lanes):
             name = wanted[setting, mac]
             if name == NO_WORD or change.slot[setting, mac] >= 0:
                 continue
-            slot = place(mine, name, at)
-            if slot < 0:
-                slot = place(mine, NO_WORD, at)
-                if slot < 0:
+            at = find(table, name, pe + 1)
+            if table.stamp[at] != pe + 1:
+                while free < len(mine) and mine[free] != NO_WORD:
+                    free += 1
+                if free == len(mine):
                     lost += 1
                     continue
-                mine[slot] = change.come[pe, slot] = name
-                change.first[pe, slot] = setting
-            change.slot[setting, mac] = slot
-            at = slot + 1 if slot + 1 < len(mine) else 0
+                mine[free] = change.come[pe, free] = name
+                change.first[pe, free] = setting
+                table.name[at], table.slot[at], table.stamp[at] = name, free, pe + 1
+            change.slot[setting, mac] = table.slot[at]
     return lost

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -89,16 +89,12 @@ class _LineView:
         """Column, word and value of every held word that enters at this edge."""
         entering = []
         for _, start, task in self.array.flight:
-            if task.held is None:
-                continue
-            r, c = task.held.words.shape
+            r, c = (0, 0) if task.held is None else task.held.words.shape
             first = start.preload + (self.array.rows if self.array.full else r) - r
             for j in range(c):
-                row = r - 1 - (self.array.edge - first - j)
-                if 0 <= row < r:
-                    entering.append(
-                        (j, int(task.held.words[row, j]), int(task.held.values[row, j]))
-                    )
+                row, held = r - 1 - (self.array.edge - first - j), task.held
+                if held is not None and 0 <= row < r:
+                    entering.append((j, int(held.words[row, j]), int(held.values[row, j])))
         return entering
 
     def left(self) -> list[tuple[int, int, int]]:
@@ -139,30 +135,24 @@ def record_lines(
         if not trace.wants(edge):
             return
         planes, active, slots = view.look()
-        entered = [("rows", row, *_line(x[:, 0] for x in planes["rows"]))]
+        sides = [(tensors["rows"], row, [x[:, 0].tolist() for x in planes["rows"]])]
         if "cols" in planes:
-            entered.append(("cols", col, *_line(x[0] for x in planes["cols"])))
-        crossings = [
-            Crossing(edge, "in", tensors[key], f"{side} {k}", int(word), int(value), 1)
-            for key, side, values, words in entered
+            sides.append((tensors["cols"], col, [x[0].tolist() for x in planes["cols"]]))
+        crossed: list[tuple[str, str, str, int, int]] = [
+            ("in", tensor, f"{side} {k}", word, value)
+            for tensor, side, (values, words) in sides
             for k, (word, value) in enumerate(zip(words, values, strict=True))
-            if word >= 0
         ]
-        for j, word, value in view.shifted_in():
-            if word >= 0:
-                crossings.append(Crossing(edge, "in", lines.held, f"{col} {j}", word, value, 1))
-        for j, word, value in view.left():
-            if word >= 0:
-                whole = int(wrap(np.array(value), psum))
-                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {j}", word, whole, 1))
+        held, acc = lines.held, lines.acc
+        crossed += [("in", held, f"{col} {j}", word, x) for j, word, x in view.shifted_in()]
+        crossed += [
+            ("out", acc, f"{col} {j}", word, int(wrap(np.array(x), psum)))
+            for j, word, x in view.left()
+        ]
+        crossings = [Crossing(edge, *x, 1) for x in crossed if x[3] >= 0]
         trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings)
 
     array.watch = see
-
-
-def _line(values: Iterable[Ints]) -> tuple[Ints, Ints]:
-    value, word = values
-    return value, word
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:

@@ -149,8 +149,8 @@ class Trace:
         self._crossings[edge] = crossings
         self._counters.append(self._snapshot())
 
-    def close(self) -> None:
-        """The run is over."""
+    def close(self, cycles: int = 0) -> None:
+        """The run is over.  What drained from the levels after its last edge belongs to that."""
         acc, number = self.nest.problem.accumulated, self.nest.arch.number("psum")
         for name, frames in self._frames.items():
             tensor = self._tensors[name]
@@ -163,15 +163,11 @@ class Trace:
         self.active = self._turn(np.stack(self._active)) if self._active else np.zeros(shape, bool)
         self.slots = self._turn(np.stack(self._slots)) if self._slots else np.zeros(shape, np.int64)
         self.totals = self._snapshot()
+        if self._edges and self._edges[-1] == cycles:
+            self._counters[-1] = self.totals
         self._frames.clear()
         worked = set((np.unique(self.slots[self.slots != EMPTY]) >> 32).tolist())
         self._folds = {k: v for k, v in self._folds.items() if k in worked}
-
-    def end(self, cycles: int) -> None:
-        """What drained from the levels after the last edge belongs to it."""
-        self.totals = self._snapshot()
-        if self._edges and self._edges[-1] == cycles:
-            self._counters[-1] = self.totals
 
     def _snapshot(self) -> Ints:
         moves = self._moves()
