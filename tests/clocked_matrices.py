@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.controller import Outputs
+from accelsim.engines.cycle.line_pes import FOLD_BITS, PLACE
 from accelsim.engines.cycle.systolic import (
     FoldTask,
     Kind,
@@ -71,13 +72,11 @@ def run_folds(
         partial_folds=partial_folds,
     )  # fmt: skip
     landed: list[Landing] = []
-    edges: dict[tuple[int, int, int], int] = {}
+    edges: dict[int, dict[int, int]] = {}
 
     def see() -> None:
-        for x, which in array.latched():
-            flat = x.matrix(np.arange(x.words.size).reshape(x.words.shape))
-            for i, j in np.argwhere(np.isin(flat, which)).tolist():
-                edges[x.number, x.start + i, j] = array.edge
+        for name in array.latest.name.tolist():
+            edges.setdefault(name >> FOLD_BITS, {})[name >> 1 & PLACE] = array.edge
 
     array.ready, array.watch = landed.append, see
     width = 0
@@ -92,9 +91,13 @@ def run_folds(
         lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
         array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
     array.drain()
+    first = min(
+        edges
+    )  # held sums are called by their residency, of which these folds have one each
+    leave = [k for k, fold in enumerate(folds) if not fold.stays]
     return sorted(
-        MatrixResult(x.number, x.start + i, j, edges[x.number, x.start + i, j], int(value))
-        for x in landed
+        MatrixResult(x.number, i, j, edges[first + k][i * x.values.shape[1] + j], int(value))
+        for k, x in enumerate(sorted(landed, key=lambda x: leave.index(x.number)))
         for (i, j), value in np.ndenumerate(x.values)
     )
 

@@ -118,13 +118,13 @@ def test_neighbours_pass_words_on(monkeypatch):
     good = cycle.run(nest, data)
     mesh = next(b for b in nest.boundaries if b.kind == "neighbour" and b.child == 2)
     assert good.moves[mesh].read < 0.6 * good.moves[mesh].taken
-    release = BusArray.release
+    plan = BusArray.plan
 
-    def spoiled(self, step, following):
-        self.spads["ifmap"].values += 1  # what the PEs have from the step before
-        release(self, step, following)
+    def spoiled(self, at, following):
+        self.pads["ifmap"].values[:] += 1  # what the PEs have from the step before
+        return plan(self, at, following)
 
-    monkeypatch.setattr(BusArray, "release", spoiled)
+    monkeypatch.setattr(BusArray, "plan", spoiled)
     assert not np.array_equal(cycle.run(nest, data).outputs, good.outputs)
 
 

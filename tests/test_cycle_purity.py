@@ -155,8 +155,8 @@ def test_cycles_are_the_edge_of_the_last_result(monkeypatch):
     collect = SystolicArray._collect
 
     def seen(self):
-        edges.extend(self.results.edge.tolist())
         collect(self)
+        edges.extend(self.latest.edge.tolist())
 
     monkeypatch.setattr(SystolicArray, "_collect", seen)
     for flow in ("ws", "os", "is"):

@@ -27,6 +27,8 @@ Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the ifma
 NO_WORD = -1
 NOTHING: Ints = np.zeros(0, np.int64)
 PAIR = tuple(d for d in DIMS if d != "M")  # the dimensions of an ifmap's (k, x) pair
+MOST_KNOWN = 4096  # parts of words that are kept
+NAME, ADDRESS, ROW, COLUMN = range(4)  # the numbers of a point
 
 
 def digits(nest: Nest, loops: Iterable[int]) -> dict[int, Ints]:
@@ -59,15 +61,70 @@ def apart(nest: Nest, b: Boundary) -> list[int]:
 
 def real_window(nest: Nest, tensor: str, level: int) -> Window:
     """Rows and columns of the ifmap that are words at a level: all of them, or those that are no
-    padding.
+    padding.  (Of other tensors the one row and column that all words are taken to be in.)
     """
     p = nest.problem
-    return nest.projection(tensor, level).window or ((0, p.H), (0, p.W))
+    whole = ((0, p.H), (0, p.W)) if tensor == "ifmap" else ((0, 1), (0, 1))
+    return nest.projection(tensor, level).window or whole
 
 
-def strides(shape: Iterable[int]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+def inside(row: Ints, column: Ints, window: Window) -> Bools:
+    """Which points lie in a window."""
+    (top, bottom), (left, right) = window
+    return np.asarray((row >= top) & (row < bottom) & (column >= left) & (column < right))
+
+
+def no_padding(nest: Nest, addresses: Ints, window: Window) -> Bools:
+    """Which ifmap addresses lie in a window."""
+    p = nest.problem
+    return inside(addresses // p.W % p.H, addresses % p.W, window)
+
+
+class Form(NamedTuple):
+    """The numbers of a point, which grow evenly with each dimension: its name, its address, and of
+    an ifmap the row and the column it falls on, which may be outside.
+    """
+
+    first: Ints  # [4] where all dimensions are 0
+    steps: dict[str, Ints]  # by dimension: [4]
+
+    def of(self, point: Mapping[str, Any]) -> Any:
+        """What the dimensions of a point add, [4, as they are shaped]; 0 where none matters."""
+        parts = [np.multiply.outer(self.steps[d], x) for d, x in point.items() if d in self.steps]
+        return sum(parts[1:], parts[0]) if parts else 0
+
+
+def form(nest: Nest, tensor: str, level: int) -> Form:
+    """How the words of a tensor are numbered, by their names at a level."""
+    p, first, steps = nest.problem, np.zeros(4, np.int64), dict[str, Ints]()
+    shape = p.shape(tensor)
+    slides = {
+        "E": (p.stride[0], 0), "R": (p.dilation[0], 0), "F": (0, p.stride[1]),
+        "S": (0, p.dilation[1]),
+    }  # fmt: skip
+    for k, rank in enumerate(RANKS[tensor]):
+        for d in rank:
+            row, column = slides[d] if len(rank) > 1 else (0, 0)
+            address = prod(shape[k + 1 :]) * (row + column or 1)
+            steps[d] = np.array((address, address, row, column))
+    if tensor == "ifmap":
+        first[ROW], first[COLUMN] = -p.padding[0], -p.padding[2]
+        first[:ROW] = first[ROW] * shape[4] + first[COLUMN]
+        if nest.projection(tensor, level).pairs:
+            first[NAME] = 0
+            for k, d in enumerate(PAIR):
+                steps[d][NAME] = prod(p.size[x] for x in PAIR[k + 1 :])
+    return Form(first, steps)
+
+
+def address_of(nest: Nest, tensor: str, level: int, names: Ints) -> Ints:
+    """Addresses of words by their names at a level; what is no word stays what it is."""
+    if not nest.projection(tensor, level).pairs:
+        return names
+    point = np.unravel_index(np.maximum(names, 0), [nest.problem.size[d] for d in PAIR])
+    numbers = form(nest, tensor, level)
+    address = numbers.first[ADDRESS] + numbers.of(dict(zip(PAIR, point, strict=True)))[ADDRESS]
+    return np.where(names >= 0, address, names)
 
 
 def coordinates(chain: Chain, piece: Any) -> dict[str, Ints]:
@@ -82,48 +139,6 @@ def coordinates(chain: Chain, piece: Any) -> dict[str, Ints]:
     return point
 
 
-class Form(NamedTuple):
-    """A number that grows evenly with each dimension: ``first`` where all are 0."""
-
-    first: int
-    steps: dict[str, int]
-
-    def of(self, point: Mapping[str, Any]) -> Any:
-        """What the dimensions of a point add, those that are given."""
-        total: Any = np.int64(0)
-        for d, step in self.steps.items():
-            if d in point:
-                total = total + point[d] * step
-        return total
-
-
-def address_form(nest: Nest, tensor: str) -> Form:
-    """The address of the word at a point; of the ifmap, also for points on padding outside it."""
-    sizes = strides(nest.problem.shape(tensor))
-    if tensor != "ifmap":
-        return Form(0, {rank[0]: s for rank, s in zip(RANKS[tensor], sizes, strict=True)})
-    steps = dict(zip("NGC", sizes[:3], strict=True))
-    first = 0
-    for form, size in zip(sliding_forms(nest), sizes[3:], strict=True):
-        steps |= {d: s * size for d, s in form.steps.items()}
-        first += form.first * size
-    return Form(first, steps)
-
-
-def sliding_forms(nest: Nest) -> tuple[Form, Form]:
-    """The row and the column of the ifmap at a point."""
-    p = nest.problem
-    return (
-        Form(-p.padding[0], {"E": p.stride[0], "R": p.dilation[0]}),
-        Form(-p.padding[2], {"F": p.stride[1], "S": p.dilation[1]}),
-    )
-
-
-def pair_form(nest: Nest) -> Form:
-    """The number of the (k, x) pair at a point."""
-    return Form(0, dict(zip(PAIR, strides(nest.problem.size[d] for d in PAIR), strict=True)))
-
-
 class Touched(NamedTuple):
     """What MACs touch of a tensor, [first axis, second axis] of the grid they stand on.
 
@@ -135,6 +150,10 @@ class Touched(NamedTuple):
     addresses: Ints
     read: Bools
 
+    def cut(self, rows: Any, columns: Any) -> Touched:
+        """At some places of both axes."""
+        return Touched(*(np.ascontiguousarray(x[rows, columns]) for x in self))
+
 
 class Macs:
     """The words of MACs on a grid: a loop over PEs or inside them stands at a position that depends
@@ -144,33 +163,23 @@ class Macs:
     def __init__(self, nest: Nest, first: Mapping[int, Ints], second: Mapping[int, Ints]) -> None:
         self.nest = nest
         self.positions: dict[int, Ints] = {
-            **{
-                i: np.zeros((1, 1), np.int64)
-                for i, x in enumerate(nest.loops)
-                if x.spatial or x.level == nest.levels - 1
-            },
-            **{i: v[:, None] for i, v in first.items()},
-            **{i: v[None, :] for i, v in second.items()},
+            i: np.zeros((1, 1), np.int64)
+            for i, x in enumerate(nest.loops)
+            if x.spatial or x.level == nest.levels - 1
         }
+        self.positions |= {i: v[:, None] for i, v in first.items()}
+        self.positions |= {i: v[None, :] for i, v in second.items()}
         self.shape = tuple(
             max((len(v) for v in axis.values()), default=1) for axis in (first, second)
         )
         self.outside = {
             c.name: [i for i in c.loops if i not in self.positions] for c in nest.chains
         }
-        self.of = {t: [c for c in nest.chains if c.depends(t)] for t in TENSORS}
+        self.looped = [c for c in nest.chains if c.loops]
+        self.of = {t: [c for c in self.looped if c.depends(t)] for t in TENSORS}
+        self.forms = {t: form(nest, t, nest.levels) for t in TENSORS}
         self._known: dict[Any, Any] = {}
         self._last: dict[str, tuple[Any, Touched]] = {}
-        sliding = sliding_forms(nest)
-        self.forms = {
-            t: (
-                pair_form(nest) if nest.projection(t, nest.levels).pairs else address_form(nest, t),
-                address_form(nest, t),
-                *(sliding if t == "ifmap" else (Form(0, {}), Form(0, {}))),
-            )
-            for t in TENSORS
-        }
-        self.first = {t: np.array([[x.first] for x in forms]) for t, forms in self.forms.items()}
 
     def chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
         """Coordinates of a chain's dimensions and whether they exist, the loops outside the PEs
@@ -178,90 +187,67 @@ class Macs:
         """
         key = (chain.name, *[at[i] for i in self.outside[chain.name]])
         if key not in self._known:
-            if len(self._known) > 4096:
+            if len(self._known) > MOST_KNOWN:
                 self._known.clear()
             index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
             piece = self.nest.pieces(chain, index)
-            self._known[key] = coordinates(chain, piece), np.asarray(piece.exists)
+            point = {p: np.atleast_2d(x) for p, x in coordinates(chain, piece).items()}
+            self._known[key] = point, np.atleast_2d(piece.exists)
         known: tuple[dict[str, Ints], Bools] = self._known[key]
         return known
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
         there: Any = np.bool_(True)
-        for c in self.nest.chains if tensor is None else self.of[tensor]:
-            if c.loops:
-                there = there & self.chain(c, at)[1]
+        for c in self.looped if tensor is None else self.of[tensor]:
+            there = there & self.chain(c, at)[1]
         return np.broadcast_to(there, self.shape)
 
     def key(self, tensor: str, at: Where) -> tuple[int, ...]:
         """The positions outside the PEs a tensor's words depend on."""
         return tuple([at[i] for c in self.of[tensor] for i in self.outside[c.name]])
 
-    def touched(
-        self,
-        tensor: str,
-        at: Where,
-        feeder: int,
-        first: Ints | None = None,
-        width: int | None = None,
-    ) -> Touched:
-        """The words of a tensor, of some places of the first axis and so many of the second (None:
-        all); only meaningful where a MAC exists.  ``feeder`` is the level that gives or takes them.
+    def touched(self, tensor: str, at: Where, feeder: int) -> Touched:
+        """The words of a tensor; only meaningful where a MAC exists.  ``feeder`` is the level that
+        gives or takes them.
         """
-        cut = None if first is None else first.tobytes(), width
-        key = (self.key(tensor, at), cut)
+        key = self.key(tensor, at)
         known = self._last.get(tensor)
         if known is not None and known[0] == key:
             return known[1]
-        shape = self.shape[0] if first is None else len(first), width or self.shape[1]
-        ones, twos = np.zeros((4, shape[0]), np.int64), np.zeros((4, 1, shape[1]), np.int64)
+        ones = np.zeros((4, self.shape[0], 1), np.int64) + self.forms[tensor].first[:, None, None]
+        twos = np.zeros((4, 1, self.shape[1]), np.int64)
         for c in self.of[tensor]:
-            one, two = self._part(tensor, c, at, first, width, cut)
-            ones += one
-            twos = twos + two
-        ones += self.first[tensor]
-        names, addresses = np.empty((2, *shape), np.int64)
-        touched = Touched(names, addresses, np.empty(shape, np.bool_))
-        locate(ones, twos, self._windows(tensor, feeder), *touched)
+            part = self.part(tensor, c, at)
+            if part.shape[2] == 1:
+                ones += part
+            else:
+                twos = twos + part
+        names = addresses = np.empty(self.shape, np.int64)
+        if self.nest.projection(tensor, self.nest.levels).pairs:
+            addresses = np.empty_like(names)
+        touched = Touched(names, addresses, np.empty(self.shape, np.bool_))
+        locate(ones[:, :, 0], twos, self._windows(tensor, feeder), *touched)
         self._last[tensor] = key, touched
         return touched
 
     def _windows(self, tensor: str, feeder: int) -> Ints:
         """Rows and columns that are words at the MAC, and those that the feeder has, [2, 4]."""
-        key = (tensor, feeder)
-        if key not in self._known:
-            levels = (self.nest.levels, feeder)
-            whole = tensor != "ifmap"
-            self._known[key] = np.array([
-                (0, 1, 0, 1) if whole else sum(real_window(self.nest, tensor, level), ())
-                for level in levels
-            ])  # fmt: skip
-        windows: Ints = self._known[key]
+        if (tensor, feeder) not in self._known:
+            levels = self.nest.levels, feeder
+            both = np.array([real_window(self.nest, tensor, level) for level in levels])
+            self._known[tensor, feeder] = both.reshape(2, 4)
+        windows: Ints = self._known[tensor, feeder]
         return windows
 
-    def _part(
-        self, tensor: str, chain: Chain, at: Where, first: Ints | None, width: int | None, cut: Any
-    ) -> tuple[Ints, Ints]:
-        """What a chain adds to name, address, row and column: [4, first axis] by the first axis
-        alone, [4, 1 or first axis, second axis] by the second or both.
-        """
-        key = (tensor, chain.name, cut, *[at[i] for i in self.outside[chain.name]])
+    def part(self, tensor: str, chain: Chain, at: Where) -> Ints:
+        """What a chain adds to the numbers, [4, 1 or first axis, 1 or second axis]."""
+        key = (tensor, chain.name, *[at[i] for i in self.outside[chain.name]])
         if key not in self._known:
-            point = {}
-            for d, x in self.chain(chain, at)[0].items():
-                whole = x.reshape((1, 1)) if x.ndim < 2 else x
-                rows = whole if first is None or len(whole) == 1 else whole[first]
-                point[d] = rows if rows.shape[1] == 1 else rows[:, :width]
-            parts = []
-            for alone in (True, False):
-                mine = {d: x for d, x in point.items() if (x.shape[1] == 1) == alone}
-                sums = [np.atleast_2d(form.of(mine)) for form in self.forms[tensor]]
-                shape = np.broadcast_shapes(*(x.shape for x in sums))
-                parts.append(np.stack([np.broadcast_to(x, shape) for x in sums]))
-            self._known[key] = parts[0][:, :, 0], parts[1]
-        known: tuple[Ints, Ints] = self._known[key]
-        return known
+            point = self.chain(chain, at)[0]
+            self._known[key] = self.forms[tensor].of(point)
+        part: Ints = self._known[key]
+        return part
 
 
 @kernel
@@ -270,48 +256,19 @@ def locate(
 ) -> None:
     """Fill in names and addresses, ``NO_WORD`` outside the first window; read: inside the second.
 
-    ones     [name address h w, first axis]  what each number gets from the grid's first axis
-    twos     [likewise, 1 or first axis, second axis]  and from the second, or from both
-    windows  [2, h from, h to, w from, w to]
+    ones     [4, first axis]  what each number of a point gets from the grid's first axis
+    twos     [4, 1 or first axis, second axis]  and from the second, or from both
+    windows  [2, (row from, row to, column from, column to)]
     """
     for i in range(names.shape[0]):
         line = i if twos.shape[1] > 1 else 0
         for j in range(names.shape[1]):
-            h, w = ones[2, i] + twos[2, line, j], ones[3, i] + twos[3, line, j]
+            h, w = ones[ROW, i] + twos[ROW, line, j], ones[COLUMN, i] + twos[COLUMN, line, j]
             real = windows[0, 0] <= h < windows[0, 1] and windows[0, 2] <= w < windows[0, 3]
             near = windows[1, 0] <= h < windows[1, 1] and windows[1, 2] <= w < windows[1, 3]
-            names[i, j] = ones[0, i] + twos[0, line, j] if real else NO_WORD
-            addresses[i, j] = ones[1, i] + twos[1, line, j] if real else NO_WORD
+            names[i, j] = ones[NAME, i] + twos[NAME, line, j] if real else NO_WORD
+            addresses[i, j] = ones[ADDRESS, i] + twos[ADDRESS, line, j] if real else NO_WORD
             read[i, j] = real and near
-
-
-def pair_point(nest: Nest, names: Ints) -> tuple[dict[str, Ints], Ints, Ints]:
-    """Coordinates of (k, x) pairs, and the ifmap row and column each stands for: outside it where
-    the pair is padding.
-    """
-    at: dict[str, Ints] = {}
-    rest = names
-    for d in reversed(PAIR):
-        at[d], rest = rest % nest.problem.size[d], rest // nest.problem.size[d]
-    h, w = (form.first + form.of(at) for form in sliding_forms(nest))
-    return at, h, w
-
-
-def pair_address(nest: Nest, names: Ints) -> Ints:
-    """The ifmap address each (k, x) pair stands for."""
-    form = address_form(nest, "ifmap")
-    return np.asarray(form.first + form.of(pair_point(nest, names)[0]))
-
-
-def inside(h: Ints, w: Ints, window: Window) -> Bools:
-    rows, cols = window
-    return np.asarray((h >= rows[0]) & (h < rows[1]) & (w >= cols[0]) & (w < cols[1]))
-
-
-def no_padding(nest: Nest, addresses: Ints, window: Window) -> Bools:
-    """Which ifmap addresses lie in a window of rows and columns."""
-    p = nest.problem
-    return inside(addresses // p.W % p.H, addresses % p.W, window)
 
 
 class LevelTiles:
@@ -322,70 +279,62 @@ class LevelTiles:
     def __init__(self, nest: Nest, tensor: str, level: int) -> None:
         self.nest, self.tensor, self.level = nest, tensor, level
         self.pairs = nest.projection(tensor, level).pairs
-        self.form = pair_form(nest) if self.pairs else address_form(nest, tensor)
+        self.form, self.window = form(nest, tensor, level), real_window(nest, tensor, level)
         self.loops = {
             c.name: [i for i in c.loops if nest.loops[i].level < level] for c in nest.chains
         }
         self.other = [c for c in nest.chains if not c.depends(tensor) and self.loops[c.name]]
         self.own = [c for c in nest.chains if c.depends(tensor)]
         self._known: dict[Any, Ints] = {}
-        self._there: dict[Any, bool] = {}
+        self._pieces: dict[Any, Any] = {}
 
     def at(self, at: Where) -> Ints | None:
         """The names, sorted; None for an instance that is idle through a dimension the tensor does
         not depend on.
         """
-        if not all(self._exists(c, at) for c in self.other):
+        if not all(self._piece(c, at).exists for c in self.other):
             return None
         key = tuple(at[i] for c in self.own for i in self.loops[c.name])
         if key not in self._known:
             if len(self._known) > 256:
                 self._known.clear()
-            there = all(self._exists(c, at) for c in self.own)
+            there = all(self._piece(c, at).exists for c in self.own)
             self._known[key] = self._make(at) if there else NOTHING
         return self._known[key]
 
-    def _exists(self, chain: Chain, at: Where) -> bool:
+    def _piece(self, chain: Chain, at: Where) -> Any:
         mine = {i: at[i] for i in self.loops[chain.name]}
         key = (chain.name, *mine.values())
-        if key not in self._there:
-            self._there[key] = bool(self.nest.pieces(chain, mine).exists)
-        return self._there[key]
+        if key not in self._pieces:
+            if len(self._pieces) > MOST_KNOWN:
+                self._pieces.clear()
+            self._pieces[key] = self.nest.pieces(chain, mine)
+        return self._pieces[key]
 
     def _make(self, at: Where) -> Ints:
-        """Every sum of one number of each list: what each dimension, or sliding pair, adds."""
-        lists: list[Ints] = []
-        points: dict[str, Ints] = {}
+        """Every sum of one number of each dimension, the slowest last.  What a filter and an
+        output dimension tell twice of an ifmap is one word; under a fused loop it is not.
+        """
+        order = "SFRECMGN"
+        adds: dict[str, Any] = {}  # [4, words], by a dimension that it is of
         for c in self.own:
-            piece = self.nest.pieces(c, {i: at[i] for i in self.loops[c.name]})
-            lo, hi = ({p: int(side[p]) for p in c.parts} for side in (piece.lo, piece.hi))
+            piece = self._piece(c, at)
+            sides = {p: range(int(piece.lo[p]), int(piece.hi[p])) for p in c.parts}
             if piece.chunk is None:
-                points |= {p: np.arange(lo[p], hi[p]) for p in c.parts}
+                adds |= {p: self.form.of({p: np.array(x)}) for p, x in sides.items()}
                 continue
-            chunk = np.arange(int(piece.chunk[0]), int(piece.chunk[1]))
-            grid = np.unravel_index(chunk, [hi[p] - lo[p] for p in c.parts])
-            at_chunk = {p: g + lo[p] for g, p in zip(grid, c.parts, strict=True)}
-            lists.append(self.form.of(at_chunk) + np.zeros_like(chunk))
-        window = real_window(self.nest, self.tensor, self.level)
-        if self.tensor == "ifmap" and not self.pairs:
-            sizes = strides(self.nest.problem.shape("ifmap"))[3:]
-            for form, size, (low, high) in zip(
-                sliding_forms(self.nest), sizes, window, strict=True
-            ):
-                out, tap = (points.pop(d) * s for d, s in form.steps.items())
-                where = (out[:, None] + tap + form.first).ravel()
-                where = where if (where[1:] > where[:-1]).all() else np.unique(where)
-                lists.append(where[(where >= low) & (where < high)] * size)
-        lists += [x * self.form.steps[p] for p, x in points.items() if p in self.form.steps]
-        names = np.zeros(1, np.int64)
-        for x in sorted(lists, key=lambda x: -int(x.max(initial=0) - x.min(initial=0))):
-            names = (names[:, None] + x[None, :]).ravel()
-        names = names if (names[1:] > names[:-1]).all() else np.sort(names)
-        if not self.pairs:
-            return names
-        _, h, w = pair_point(self.nest, names)
-        return names[inside(h, w, window)]
-
-    def address(self, names: Ints) -> Ints:
-        """The address of each name."""
-        return pair_address(self.nest, names) if self.pairs else names
+            flat = np.arange(int(piece.chunk[0]), int(piece.chunk[1]))
+            grid = np.unravel_index(flat, [len(x) for x in sides.values()])
+            point = {p: x + sides[p].start for p, x in zip(sides, grid, strict=True)}
+            adds[min(c.parts, key=order.index)] = self.form.of(point)
+        words = self.form.first[:, None]
+        for d in (x for x in order[:4] if x in adds):
+            words = (adds[d][:, :, None] + words[:, None]).reshape(4, -1)
+            if d in "FE" and self.tensor == "ifmap" and not self.pairs:
+                place, (low, high) = words[COLUMN - "FE".index(d)], self.window[1 - "FE".index(d)]
+                words = words[:, (place >= low) & (place < high)]
+                words = words[:, np.unique(words[ADDRESS], return_index=True)[1]]
+        names = words[NAME, inside(words[ROW], words[COLUMN], self.window)]
+        for d in (x for x in order[4:] if x in adds):
+            names = (adds[d][NAME, :, None] + names).ravel()
+        return names if (names[1:] > names[:-1]).all() else np.sort(names)

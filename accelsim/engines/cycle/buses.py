@@ -11,19 +11,18 @@ in the last of the PEs it is added over.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where
+from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where, address_of
 from accelsim.engines.cycle.chain import Parts
 from accelsim.engines.cycle.levels import HazardError, Traffic
 from accelsim.engines.cycle.pads import Pads
 from accelsim.engines.cycle.planning import Loads, MacWords, PlainStep, Planner
-from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Nest
 
 
@@ -46,7 +45,7 @@ class _Bin:
 
     step: PlainStep
     first: int  # the edge that adds its first product
-    pending: int = 0  # sums on chains
+    until: int = 0  # the edge at which all that set out on chains are out
     ended: bool = False
     sums: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
 
@@ -71,37 +70,36 @@ def carried(seen: Seen, group: int, name: int, stamp: int) -> int:
     return 1
 
 
-@kernel
-def bring(
-    setting: int, next_load: int, loads: Loads, values: Ints, there: Bools, seen: Seen, stamp: int,
-    counts: Ints,
-) -> int:  # fmt: skip
-    """Words on the bus at a setting: read once for all who share it, latched by every PE that takes
-    it.  Returns the load that comes next.
-    """
-    while next_load < len(loads.when) and loads.when[next_load] <= setting:
-        pe, slot = loads.pe[next_load], loads.slot[next_load]
-        values[pe, slot], there[pe, slot] = loads.value[next_load], True
-        counts[TAKEN] += 1
-        if loads.read[next_load]:
-            counts[READ] += carried(seen, loads.group[next_load], loads.name[next_load], stamp)
-        next_load += 1
-    return next_load
-
-
 TAKEN, READ, TAKEN_INSIDE, READ_INSIDE = range(4)
 DRAINED, ARRIVED, OPENED, SENT, HAZARD = range(5)
 
 
 @kernel
-def from_pes(
-    settings: Ints, stamp: int, exists: Bools, words: MacWords, lanes: int, group: Ints,
-    names: Ints, values: Ints, there: Bools, loads: Loads, seen: Seen, operands: Ints, counts: Ints,
-) -> None:  # fmt: skip
-    """What MACs read in their own PE, edge by edge; what a PE has not yet comes over the bus.
+def bring(
+    setting: int, next_load: int, loads: Loads, pads: Pads, seen: Seen, stamp: int, counts: Ints
+) -> int:
+    """Words on the bus at a setting: read once for all who share it, latched by every PE that takes
+    it.  Returns the load that comes next.
+    """
+    while next_load < len(loads.when) and loads.when[next_load] <= setting:
+        pe, slot, name = loads.pe[next_load], loads.slot[next_load], loads.name[next_load]
+        pads.names[pe, slot], pads.values[pe, slot] = name, loads.value[next_load]
+        counts[TAKEN] += 1
+        if loads.read[next_load]:
+            counts[READ] += carried(seen, loads.group[next_load], name, stamp)
+        next_load += 1
+    return next_load
 
-    group     [MACs]        who shares a read inside a PE
-    names, values, there  [PEs, words]
+
+@kernel
+def take(
+    settings: Ints, stamp: int, exists: Bools, words: MacWords, kept: bool, lanes: int, group: Ints,
+    pads: Pads, loads: Loads, seen: Seen, operands: Ints, counts: Ints,
+) -> None:  # fmt: skip
+    """What MACs take, edge by edge: from their own PE, where ``kept``, what that has not yet coming
+    over the bus; else from the bus, one word for all who share it.
+
+    group     [MACs]  who shares a read
     operands  [edges, MACs]  filled in
     """
     next_load = 0
@@ -109,44 +107,31 @@ def from_pes(
         next_load += 1
     for edge in range(len(settings)):
         setting = settings[edge]
-        next_load = bring(setting, next_load, loads, values, there, seen, stamp, counts)
+        next_load = bring(setting, next_load, loads, pads, seen, stamp, counts)
         stamp += 1
         for mac in range(exists.shape[1]):
             name = words.names[setting, mac]
             if not exists[setting, mac] or name == NO_WORD:
                 continue
+            if not kept:
+                operands[edge, mac] = words.values[setting, mac]
+                counts[TAKEN] += 1
+                if words.read[setting, mac]:
+                    counts[READ] += carried(seen, group[mac], name, stamp)
+                continue
             pe, slot = mac // lanes, words.slot[setting, mac]
-            if names[pe, slot] != words.kept[setting, mac] or not there[pe, slot]:
+            if pads.names[pe, slot] != words.kept[setting, mac]:
                 counts[HAZARD] += 1
-            operands[edge, mac] = values[pe, slot]
+            operands[edge, mac] = pads.values[pe, slot]
             counts[TAKEN_INSIDE] += 1
             counts[READ_INSIDE] += 1 if lanes == 1 else carried(seen, group[mac], name, stamp)
         stamp += 1
 
 
 @kernel
-def from_bus(
-    settings: Ints, stamp: int, exists: Bools, words: MacWords, group: Ints, seen: Seen,
-    operands: Ints, counts: Ints,
-) -> None:  # fmt: skip
-    """What MACs take from the bus, edge by edge: one word for all who share it."""
-    for edge in range(len(settings)):
-        setting = settings[edge]
-        for mac in range(exists.shape[1]):
-            if not exists[setting, mac]:
-                continue
-            operands[edge, mac] = words.values[setting, mac]
-            counts[TAKEN] += words.names[setting, mac] != NO_WORD
-            if words.read[setting, mac]:
-                counts[READ] += carried(seen, group[mac], words.names[setting, mac], stamp)
-        stamp += 1
-
-
-@kernel
 def add_in_pes(
     settings: Ints, stamp: int, exists: Bools, words: MacWords, lanes: int, group: Ints,
-    products: Ints, names: Ints, values: Ints, there: Bools, fresh: Bools, leaves: Ints,
-    seen: Seen, out: Ints, counts: Ints,
+    products: Ints, pads: Pads, leaves: Ints, seen: Seen, out: Ints, counts: Ints,
 ) -> None:  # fmt: skip
     """Products are added to the sums PEs keep, edge by edge; what is complete leaves.
 
@@ -159,20 +144,21 @@ def add_in_pes(
             if not exists[setting, mac] or name == NO_WORD:
                 continue
             pe, slot = mac // lanes, words.slot[setting, mac]
-            if names[pe, slot] != words.kept[setting, mac]:
+            if pads.names[pe, slot] != words.kept[setting, mac]:
                 counts[HAZARD] += 1
-            values[pe, slot] += products[edge, mac]
+            pads.values[pe, slot] += products[edge, mac]
             counts[DRAINED] += 1
             counts[ARRIVED] += 1 if lanes == 1 else carried(seen, group[mac], name, stamp)
-            counts[OPENED] += fresh[pe, slot]
-            fresh[pe, slot] = False
+            counts[OPENED] += pads.fresh[pe, slot]
+            pads.fresh[pe, slot] = 0
         stamp += 1
         for pe in range(len(leaves)):
             for slot in range(leaves.shape[1]):
                 if leaves[pe, slot] == setting:
-                    there[pe, slot] = False
-                    out[counts[SENT], 0], out[counts[SENT], 1] = pe, names[pe, slot]
-                    out[counts[SENT], 2], out[counts[SENT], 3] = values[pe, slot], edge
+                    sent = out[counts[SENT]]
+                    sent[0], sent[1] = pe, pads.names[pe, slot]
+                    sent[2], sent[3] = pads.values[pe, slot], edge
+                    pads.names[pe, slot] = NO_WORD
                     counts[SENT] += 1
 
 
@@ -186,8 +172,6 @@ class BusArray(Planner):
 
     def __init__(self, nest: Nest, traffic: dict[str, Traffic]) -> None:
         super().__init__(nest, traffic)
-        tile_words = nest.footprint.tile_words
-        self.spads = {t: Pads(self.pes, tile_words(self.pe, t), t) for t in self.kept}
         self.deliver: Callable[[Where, Ints, Ints, Ints], None] = self._to_level
         self.watch: Callable[[], None] | None = None
         self.stages = nest.arch.array.pipeline_stages
@@ -195,6 +179,9 @@ class BusArray(Planner):
         self.bins: deque[_Bin] = deque()
         self.parts: list[Parts] = []  # sums that set out on chains
         self.no_parts = Parts(*np.zeros((4, 0), np.int64))
+        nothing: Any = [*[NOTHING] * 6, NOTHING > 0]
+        self.no_loads = Loads(*nothing)
+        self.no_pads = Pads(*np.zeros((3, 0, 0), np.int64))
         self.reads_first = nest.arch.first_read == nest.arch.level_names[self.pe]
         size = 4 << self.positions.bit_length()
         self.seen = Seen(*np.zeros((3, size), np.int64))
@@ -207,11 +194,15 @@ class BusArray(Planner):
         self.bus: list[tuple[str, str, Ints, Ints, Ints]] = []
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
-    def restart(self, state: dict[str, Ints]) -> None:
-        """Stand still with these words in the PEs (sums at zero), before the first edge."""
-        self.state = {t: x.copy() for t, x in state.items()}
-        for t, names in state.items():
-            self.spads[t].hold(names)
+    def restart(self, taken: Mapping[str, Sequence[tuple[Where, Bools]]]) -> None:
+        """Stand still with what PEs took at these steps (sums at zero), before the first edge."""
+        self._settled.clear()
+        for t, steps in taken.items():
+            self.state[t][:] = NO_WORD
+            for at, pes in steps:
+                self.settle(t, at, pes)
+            self.pads[t].names[:] = self.state[t]
+            self.pads[t].values[:] = self.pads[t].fresh[:] = 0
         self._ahead = self.now = None
         self.pipe.clear()
         self.bins.clear()
@@ -219,15 +210,10 @@ class BusArray(Planner):
         self.edge = self.last_result = self.total_macs = self.compute = self.active = 0
 
     def carry_out(self, step: PlainStep) -> None:
-        """Clock a step, whose ``release`` is known: one edge a slot."""
+        """Clock a step: one edge a slot."""
         self.bins.append(_Bin(step, self.edge + self.stages))
-        loads = {}
-        for t, x in step.loads.items():
-            pads, near = self.spads[t], x.giver >= 0
-            value = x.value.astype(np.int64)
-            value[near] = pads.values[x.giver[near], x.place[near]]
-            loads[t] = x._replace(value=value)
-            pads.move(step.keeps[t])
+        for t in step.loads:
+            self.pads[t].names[step.changes[t].gone != NO_WORD] = NO_WORD
         busy = np.count_nonzero(step.exists[step.slots], axis=1)
         self.total_macs += int(busy.sum())
         self.active = max(self.active, int(busy.max()))
@@ -238,9 +224,7 @@ class BusArray(Planner):
             settings = step.slots[first : first + many]
             self.edge += len(settings) - 1
             self.compute += len(settings)
-            operands = [
-                self._operands(t, step, settings, loads) for t in self.nest.problem.operands
-            ]
+            operands = [self._operands(t, step, settings) for t in self.nest.problem.operands]
             self.now = step, first, [x[-1] for x in operands]
             due = self.edge - len(settings) + self.stages
             self.pipe.append(_Slots(step, first, len(settings), due, operands[0] * operands[1]))
@@ -248,7 +232,7 @@ class BusArray(Planner):
 
     def drain(self) -> None:
         """Clock until every sum is out."""
-        while self.pipe or any(x.pending for x in self.bins):
+        while self.pipe or self.bins:
             self._begin_edge()
             if self.watch is None and self.chains is not None:
                 self.edge = self.chains.edge + self.chains.length
@@ -260,42 +244,30 @@ class BusArray(Planner):
         self.bus.clear()
         self.added = (NOTHING, NOTHING, NOTHING)
 
-    def _moved(self, t: str) -> Moved:
-        return self.traffic[t].moves[self.outer[t]]
-
     def _next_stamp(self, edges: int) -> int:
         self.stamp += 2 * edges + 1
         return self.stamp - 2 * edges
 
-    def _operands(self, t: str, step: PlainStep, settings: Ints, loads: dict[str, Loads]) -> Ints:
+    def _operands(self, t: str, step: PlainStep, settings: Ints) -> Ints:
         """What the MACs take of a tensor, [edges, MACs]; from their PEs or from the bus."""
         words, counts = step.words[t], np.zeros(5, np.int64)
         operands = np.zeros((len(settings), self.positions), np.int64)
         stamp, outer, inner = self._next_stamp(len(settings)), self.outer[t], self.inner[t]
-        if t in self.kept:
-            pads, mine = self.spads[t], loads[t]
-            from_pes(
-                settings, stamp, step.exists, words, self.lanes, self.group[inner], pads.names,
-                pads.values, pads.there, mine, self.seen, operands, counts,
-            )  # fmt: skip
-            if counts[HAZARD]:
-                raise HazardError(
-                    f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold"
-                )
-            moved = self.traffic[t].moves[inner]
-            moved.taken += int(counts[TAKEN_INSIDE])
-            moved.read += int(counts[READ_INSIDE])
-        else:
-            from_bus(
-                settings, stamp, step.exists, words, self.group[inner], self.seen, operands, counts
-            )
-        self._moved(t).taken += int(counts[TAKEN])
-        self._moved(t).read += int(counts[READ])
+        kept, loads = t in self.kept, step.loads.get(t, self.no_loads)
+        take(
+            settings, stamp, step.exists, words, kept, self.lanes, self.group[inner],
+            self.pads.get(t, self.no_pads), loads, self.seen, operands, counts,
+        )  # fmt: skip
+        if counts[HAZARD]:
+            raise HazardError(f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold")
+        for b, taken, read in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
+            self.traffic[t].moves[b].taken += int(counts[taken])
+            self.traffic[t].moves[b].read += int(counts[read])
         if self.watch is not None:
             setting = settings[0]
-            if t in self.kept:
-                come = mine.when == setting
-                self._note("in", t, mine.group[come], mine.name[come], mine.value[come])
+            if kept:
+                come = loads.when == setting
+                self._note("in", t, loads.group[come], loads.name[come], loads.value[come])
             else:
                 read = words.read[setting]
                 group, names = self.group[outer], words.names[setting]
@@ -319,7 +291,7 @@ class BusArray(Planner):
             last = self.pipe[0].due + self.pipe[0].many - 1
             self._add(self.pipe.popleft())
         self._hop(last)
-        while self.bins and self.bins[0].ended and not self.bins[0].pending:
+        while self.bins and self.bins[0].ended and self.bins[0].until <= last:
             self._land(self.bins.popleft())
         if self.watch is not None:
             self.watch()
@@ -330,21 +302,14 @@ class BusArray(Planner):
             return
         parts = Parts(*(np.concatenate(x) for x in zip(*self.parts, self.no_parts, strict=True)))
         self.parts.clear()
-        first, pes = [x.first for x in self.bins], len(self.pe_of)
-        sums = np.unique(parts.edge * pes + self.chains.links.place[0][parts.who])
-        of = np.searchsorted(first, sums // pes, side="right") - 1
-        for bin_, more in zip(self.bins, np.bincount(of, minlength=len(first)), strict=True):
-            bin_.pending += int(more)
         out = self.chains.clock(edge, parts)
         set_out = out.edge - self.chains.length
-        which = np.searchsorted(first, set_out, side="right") - 1
+        which = np.searchsorted([x.first for x in self.bins], set_out, side="right") - 1
         for k in np.unique(which).tolist():
             one, mine = self.bins[k], which == k
             who = self.chains.first[out.who[mine]]
             occasion = set_out[mine] if self.acc not in self.kept else np.zeros_like(who)
-            one.pending -= len(who)
             self._leave(one, occasion, who, out.name[mine], out.value[mine])
-            self.last_result = max(self.last_result, int(out.edge[mine].max()))
 
     def _add(self, slots: _Slots) -> None:
         """Products of consecutive edges are latched, be they padding's."""
@@ -371,15 +336,17 @@ class BusArray(Planner):
         bin_.ended = slots.first + slots.many == len(step.slots)
 
     def _add_in_pes(self, bin_: _Bin, slots: _Slots, settings: Ints) -> None:
-        step, pads, words = slots.step, self.spads[self.acc], slots.step.words[self.acc]
+        step, pads, words = slots.step, self.pads[self.acc], slots.step.words[self.acc]
         if slots.first == 0:
-            pads.open(step.keeps[self.acc])
+            change = step.changes[self.acc]
+            if (pads.names[change.gone != NO_WORD] != NO_WORD).any():
+                raise HazardError(f"a PE drops a sum of {self.acc} nobody took")
+            pads.put(change.come != NO_WORD, change.come)
         counts, out = np.zeros(6, np.int64), np.empty((pads.names.size, 4), np.int64)
         inner = self.inner[self.acc]
         add_in_pes(
             settings, self._next_stamp(len(settings)), step.exists, words, self.lanes,
-            self.group[inner], slots.products, pads.names, pads.values, pads.there, pads.fresh,
-            step.leaves, self.seen, out, counts,
+            self.group[inner], slots.products, pads, step.leaves, self.seen, out, counts,
         )  # fmt: skip
         if counts[HAZARD]:
             raise HazardError(f"edge {self.edge}: a product meets a sum of another word")
@@ -391,15 +358,16 @@ class BusArray(Planner):
             use = np.flatnonzero(step.exists[settings[0]] & (words.names[settings[0]] != NO_WORD))
             pe, slot = self.pe_of[use], words.slot[settings[0], use]
             self.added = use, words.names[settings[0], use], pads.values[pe, slot]
+        outside = self.traffic[self.acc].moves[self.outer[self.acc]]
         pe, names, values, edge = out[: counts[SENT]].T
-        self._moved(self.acc).drained += len(pe)
+        outside.drained += len(pe)
         self._send(bin_, slots.due + edge, pe, names, values)
         if slots.first + slots.many == len(step.slots) and step.late.any():
             pe, slot = np.nonzero(step.late)
-            pads.there[pe, slot] = False
-            self._moved(self.acc).drained += len(pe)
-            once = np.zeros_like(pe)
-            self._leave(bin_, once, pe, pads.names[pe, slot], pads.values[pe, slot])
+            names, once = pads.names[pe, slot], np.zeros_like(pe)
+            pads.names[pe, slot] = NO_WORD
+            outside.drained += len(pe)
+            self._leave(bin_, once, pe, names, pads.values[pe, slot])
 
     def _send(self, bin_: _Bin, edge: Ints, who: Ints, names: Ints, values: Ints) -> None:
         """Sums leave PEs (or MACs): at once, added by a tree where the network adds, or hop by
@@ -407,6 +375,7 @@ class BusArray(Planner):
         """
         if self.chains is not None:
             self.parts.append(Parts(edge, who, names, values))
+            bin_.until = max(bin_.until, int(edge.max(initial=0)) + self.chains.length)
             return
         kept = self.acc in self.kept
         self._leave(bin_, np.zeros_like(who) if kept else edge, who, names, values)
@@ -435,7 +404,7 @@ class BusArray(Planner):
         n = merged(occasion, self.group[b][who], names, values, room, first, total)
         first, total = first[:n], total[:n]
         pe = who[first] if b.child == self.pe else self.pe_of[who[first]]
-        words = self.traffic[self.acc].address_at_pe(names[first], b.child)
+        words = address_of(self.nest, self.acc, b.child, names[first])
         self.deliver(bin_.step.at, pe, words, total)
 
     def _to_level(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +31,7 @@ from accelsim.engines.cycle.systolic import (
     make_array,
 )
 from accelsim.engines.cycle.trace import Trace
-from accelsim.engines.moved import Moved
+from accelsim.engines.moved import Moved, Moves
 from accelsim.engines.run import Run
 from accelsim.mapping.nest import Boundary, Nest
 
@@ -100,7 +99,7 @@ class _Systolic:
         self.array.ready = self._arrived
         # folds whose sums have not all landed: number, step, whether they stay in the array
         self.waiting: deque[tuple[int, Where, bool]] = deque()
-        self.arrived: dict[int, list[Landing]] = {}
+        self.arrived: dict[int, Landing] = {}
         if trace is not None:
             record_lines(self.array, self.lines, trace, lambda: self._counted(self.array.tally))
 
@@ -121,26 +120,20 @@ class _Systolic:
             new, folds = leaves, folds + 1
             compute += len(fold.inside)
             active = max(active, fold.r * fold.c)
-        tally, cycles = self._end()
+        tally, cycles, clocked = self._end()
         result = self.levels.sums.finish()
         moves, macs = self._counted(tally), int(tally[pe.MACS])
         if self.trace is not None:
-            self.trace.close()
-            self.trace.end(cycles)
-        return self._outcome(
-            result,
-            Run(None, moves, macs, compute, active, cycles, folds_total=folds, folds_run=folds),
-        )
+            self.trace.close(cycles)
+        return _outcome(result, moves, macs, compute, active, cycles, folds, clocked)
 
-    def _outcome(self, result: Any, outcome: Run) -> Run:
-        """What is said of a run of all folds."""
-        return replace(outcome, outputs=result)
-
-    def _end(self) -> tuple[pe.Ints, int]:
-        """All folds are issued: what was counted, and the edge of the last result."""
+    def _end(self) -> tuple[pe.Ints, int, int | None]:
+        """All folds are issued: what was counted, the edge of the last result, and of a sampled run
+        how many were clocked.
+        """
         self.array.drain()
         assert not self.waiting and not self.arrived
-        return self.array.tally, self.array.last_result
+        return self.array.tally, self.array.last_result, None
 
     def _task(self, fold: FoldWork, new: bool, leaves: bool) -> FoldTask:
         """A fold's work for the array."""
@@ -161,18 +154,14 @@ class _Systolic:
 
     def _arrived(self, landing: Landing) -> None:
         """Results arrive at the level outside in the order of the folds."""
-        self.arrived.setdefault(landing.number, []).append(landing)
-        while self.waiting:
-            number, at, stays = self.waiting[0]
-            parts = self.arrived.pop(number, [])
-            for x in parts:
-                used = tuple(slice(n) for n in x.used)
-                self._land(at, x.matrix(x.words)[used], x.values[used])
+        self.arrived[landing.number] = landing
+        while self.waiting and (self.waiting[0][2] or self.waiting[0][0] in self.arrived):
+            number, at, stays = self.waiting.popleft()
             if stays:
                 self.levels.sums.advance(at)
-            elif not parts or not parts[-1].whole:
-                return
-            self.waiting.popleft()
+            else:
+                done = self.arrived.pop(number)
+                self._land(at, done.words, done.values)
 
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
@@ -240,14 +229,9 @@ class _SampledSystolic(_Systolic):
         else:
             self._land(fold.at, task.sums, task.sums)
 
-    def _end(self) -> tuple[pe.Ints, int]:
+    def _end(self) -> tuple[pe.Ints, int, int | None]:
         total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
-        return np.asarray(total), self.last_result
-
-    def _outcome(self, result: Any, outcome: Run) -> Run:
-        clocked = len(self.known)
-        sampled = _sentence(clocked, outcome.folds_total or 0)
-        return replace(outcome, folds_run=clocked, sampled=sampled)
+        return np.asarray(total), self.last_result, len(self.known)
 
 
 def _real(x: Stream | None) -> tuple[int, int]:
@@ -267,28 +251,17 @@ def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:
         record_buses(array, trace, lambda: levels.moves)
     for at, following in _with_next(steps(nest)):
         levels.operands_to(at)
-        step = array.plan(at)
-        array.release(step, following)
+        step = array.plan(at, following)
         if trace is not None and array.edge <= trace.last:
             trace.fold(step.number, at, step.slots)
         array.carry_out(step)
         folds += 1
     array.drain()
+    result, last = levels.sums.finish(), array.last_result
     if trace is not None:
-        trace.close()
-    result = levels.sums.finish()
-    if trace is not None:
-        trace.end(array.last_result)
-    return Run(
-        result,
-        levels.moves,
-        array.total_macs,
-        array.compute,
-        array.active,
-        array.last_result,
-        folds_total=folds,
-        folds_run=folds,
-    )
+        trace.close(last)
+    macs, active = array.total_macs, array.active
+    return _outcome(result, levels.moves, macs, array.compute, active, last, folds)
 
 
 def _sampled_plain(nest: Nest, data: Data) -> Run:
@@ -305,30 +278,26 @@ def _sampled_plain(nest: Nest, data: Data) -> Run:
         levels.sums.land(array.outer[levels.acc], array.pe, sample.pe, words, np.zeros_like(words))
         last, edge = max(last, edge + sample.last), edge + sample.slots
         macs, active, folds = macs + sample.macs, max(active, sample.active), folds + 1
-    for b, m in sampler.totals().items():
-        for name, value in vars(m).items():
-            setattr(levels.moves[b], name, getattr(levels.moves[b], name) + value)
     levels.sums.finish()
-    clocked = len(sampler.known)
-    return Run(
-        None,
-        levels.moves,
-        macs,
-        edge,
-        active,
-        last,
-        folds_total=folds,
-        folds_run=clocked,
-        sampled=_sentence(clocked, folds),
-    )
+    return _outcome(None, levels.moves, macs, edge, active, last, folds, len(sampler.known))
 
 
-def _sentence(clocked: int, folds: int) -> str:
-    return (
+def _outcome(
+    result: Any, moves: Moves, macs: int, compute: int, active: int, cycles: int, folds: int,
+    clocked: int | None = None,
+) -> Run:  # fmt: skip
+    """What is said of a run; of a sampled one, of how many folds were ``clocked``."""
+    if clocked is None:
+        return Run(result, moves, macs, compute, active, cycles, folds_total=folds, folds_run=folds)
+    sampled = (
         f"sampled: {clocked} of {folds} folds clocked, one of each kind, "
         f"and their counts multiplied; "
         f"counts and cycles are exact, outputs are not computed"
     )
+    return Run(
+        None, moves, macs, compute, active, cycles, folds_total=folds, folds_run=clocked,
+        sampled=sampled,
+    )  # fmt: skip
 
 
 def _with_next(items: Iterator[T]) -> Iterator[tuple[T, T | None]]:

@@ -22,11 +22,11 @@ from accelsim.engines.cycle.addresses import (
     Ints,
     LevelTiles,
     Where,
+    address_of,
     apart,
     digits,
     no_padding,
     numbered,
-    pair_address,
 )
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
@@ -92,17 +92,17 @@ class Traffic:
         first.
         """
         changes = [(link, link.change(at)) for link in self.links if link.moved(at)]
-        if self.sums:
-            for link, news in reversed(changes):
-                self._drain(link, {k: minus(old, new) for k, (old, new) in news.items()})
+        for link, news in reversed(changes if self.sums else []):
+            self._drain(link, {k: minus(old, new) for k, (old, new) in news.items()})
         for link, news in changes:
             come = {k: minus(new, old) for k, (old, new) in news.items()}
             if not self.sums:
                 self._fill(link, news, come)
-                continue
             for k, names in come.items():
-                row, words = self.row(link.b.child, link.b.child, k), link.tiles.address(names)
-                start_sums(row, words, self.values, self.held, self.fresh)
+                row, words = self.row(link.b.child, link.b.child, k), link.addresses(names)
+                if self.sums:  # they begin at zero
+                    self.values[row, words] = 0
+                    self.held[row, words] = self.fresh[row, words] = True
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -114,7 +114,7 @@ class Traffic:
 
     def _fill(self, link: _Link, news: dict[int, tuple[Ints, Ints]], come: dict[int, Ints]) -> None:
         """Operand words that leave a level are forgotten, words that come are copied from the one
-        around it.
+        around it; padding zeros are made where they are stored.
         """
         b, m = link.b, self.moves[link.b]
         m.taken += sum(len(w) for w in come.values())
@@ -122,28 +122,28 @@ class Traffic:
         if b.kind == "neighbour":
             before, now = (link.shared({k: pair[i] for k, pair in news.items()}) for i in (0, 1))
             reads = {g: minus(w, before.get(g, NOTHING)) for g, w in now.items()}
-        m.read += sum(link.given(w) for w in reads.values())
+        m.read += sum(int(self.given(b, link.addresses(w)).sum()) for w in reads.values())
         for k, (old, new) in news.items():
-            row, words = self.row(b.child, b.child, k), link.tiles.address(come[k])
-            self.held[row, link.tiles.address(minus(old, new))] = False
-            made = link.made(words)  # padding zeros are made where they are stored
-            if copy_in(row, self.outer[row], words, made, self.values, self.held):
+            row, words = self.row(b.child, b.child, k), link.addresses(come[k])
+            outer, given = self.outer[row], self.given(b, words)
+            self.held[row, link.addresses(minus(old, new))] = False
+            if not self.held[outer, words[given]].all():
                 raise HazardError(f"{b}: a word was taken that the level above does not hold")
-            self._check_size(b, row)
+            self.values[row, words] = self.values[outer, words] * given
+            self.held[row, words] = True
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
         """Sums go to the level around theirs; what those who share let go together arrives once."""
         b, m = link.b, self.moves[link.b]
         m.drained += sum(len(w) for w in out.values())
         for group, names in link.shared(out).items():
-            row = self.outer[self.row(b.child, b.child, link.first[group])]
-            m.arrived += len(names)
-            m.updated += self._updated(b, row, link.tiles.address(names))
+            row = self.outer[self.row(b.child, b.child, int(np.argmax(link.group == group)))]
+            self._arrive(b, np.atleast_1d(row), link.addresses(names))
         for k, names in out.items():
-            row, words = self.row(b.child, b.child, k), link.tiles.address(names)
-            sums = np.empty(len(words), np.int64)
-            end_sums(row, words, self.values, self.held, self.fresh, sums)
-            add(self.outer[row : row + 1], words, sums, self.values, self.held, self.outer)
+            row, words = self.row(b.child, b.child, k), link.addresses(names)
+            self.held[row, words] = self.fresh[row, words] = False
+            outer, sums = self.outer[row : row + 1], self.values[row, words]
+            add(outer, words, sums, self.values, self.held, self.outer)
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -153,13 +153,15 @@ class Traffic:
                 f"{name} was given more than the {room} words of {b.tensor} its largest tile has"
             )
 
-    def _updated(self, b: Boundary, rows: Any, words: Ints) -> int:
-        """Arrivals that are added to a word read for it: all but each residency's first, unless the
-        level reads zeros too (section 4.6).
+    def _arrive(self, b: Boundary, rows: Ints, words: Ints) -> None:
+        """Count arrivals, and which of them are added to a word read for it: all but each
+        residency's first, unless the level reads zeros too (section 4.6).
         """
-        first = opened(np.atleast_1d(rows), words, self.fresh)
+        m, arrived = self.moves[b], int(np.count_nonzero(words >= 0))
+        first = opened(rows, words, self.fresh)
         zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
-        return int(np.count_nonzero(words >= 0)) - (0 if zeros else first)
+        m.arrived += arrived
+        m.updated += arrived - (0 if zeros else first)
 
     # -- at the PEs --------------------------------------------------------------------------------
 
@@ -167,16 +169,9 @@ class Traffic:
         """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
         ``inside`` each comes from; a negative word is none.
         """
-        m = self.moves[b]
         rows = np.atleast_1d(self.row(b.parent, inside, instances))
-        m.arrived += int(np.count_nonzero(words >= 0))
-        m.updated += self._updated(b, rows, words)
+        self._arrive(b, rows, words)
         add(rows, words, values, self.values, self.held, self.outer)
-
-    def address_at_pe(self, names: Ints, level: int | None = None) -> Ints:
-        """Addresses of words by their names at the PEs' level (or another)."""
-        pairs = self.nest.projection(self.tensor, self.pe if level is None else level).pairs
-        return pair_address(self.nest, names) if pairs else names
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
@@ -185,20 +180,20 @@ class Traffic:
         return no_padding(self.nest, words, self.nest.window)
 
     def read(self, rows: Any, words: Ints, read: Bools) -> npt.NDArray[np.int32]:
-        """Values of words of the innermost level outside the PEs (row by row of ``rows``, or all of
-        one), 0 of those that are not read; raises HazardError for any it does not hold.
+        """Values of words [steps, lines] of the innermost level outside the PEs (line by line of
+        ``rows``, or all of one), 0 of those that are not read; raises HazardError for any it does
+        not hold.
         """
-        values = np.zeros(words.shape, np.int32)
-        row = np.broadcast_to(rows, words.shape[-1:]).astype(np.int64)
-        words, read, out = np.atleast_2d(words), np.atleast_2d(read), np.atleast_2d(values)
-        if fetch(row, words, read, self.values, self.held, out):
+        values, flat = np.zeros(words.shape, np.int32), (1, *words.shape)[-2:]
+        words, read, out = words.reshape(flat), read.reshape(flat), values.reshape(flat)
+        if fetch(np.atleast_1d(rows), words, read, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 
 
 class _Link:
-    """One boundary between two levels outside the PEs: what each child instance holds, and who
-    shares.
+    """One boundary between two levels outside the PEs: the names each child instance holds, and
+    who shares.
     """
 
     def __init__(self, nest: Nest, b: Boundary) -> None:
@@ -209,11 +204,9 @@ class _Link:
         n = prod(nest.loops[i].trips for i in spatial)
         self.where = [{i: int(at[i][k]) for i in spatial} for k in range(n)]
         self.group = numbered(nest, apart(nest, b), at, n)
-        self.first = {int(g): int(np.argmax(self.group == g)) for g in np.unique(self.group)}
         self.above = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < b.child]
         self.held: dict[int, Ints] = dict.fromkeys(range(n), NOTHING)
         self.at: tuple[int, ...] | None = None
-        self.crosses = b.adds_padding
 
     def moved(self, at: Where) -> bool:
         now = tuple(at[i] for i in self.above)
@@ -242,23 +235,8 @@ class _Link:
             for g, lists in groups.items()
         }
 
-    def made(self, words: Ints) -> Bools:
-        """Which addresses are padding that the child makes itself."""
-        if (
-            not self.crosses
-            or self.nest.window is None
-            or self.b.parent == self.nest.home(self.b.tensor)
-        ):
-            return np.zeros(len(words), bool)
-        return ~no_padding(self.nest, words, self.nest.window)
-
-    def given(self, names: Ints) -> int:
-        """How many of the words the parent reads: all but padding it has not."""
-        if not self.crosses or self.nest.window is None:
-            return len(names)
-        return int(
-            np.count_nonzero(no_padding(self.nest, self.tiles.address(names), self.nest.window))
-        )
+    def addresses(self, names: Ints) -> Ints:
+        return address_of(self.nest, self.b.tensor, self.b.child, names)
 
 
 def minus(words: Ints, other: Ints) -> Ints:
@@ -282,37 +260,6 @@ def without(words: Ints, other: Ints, rest: Ints) -> int:
             rest[n] = word
             n += 1
     return n
-
-
-@kernel
-def copy_in(row: int, outer: int, words: Ints, made: Bools, values: Values, held: Bools) -> int:
-    """Words come to a row from the one around it, or as zeros; how many that has not."""
-    missing = 0
-    for k in range(len(words)):
-        word = words[k]
-        if not made[k] and not held[outer, word]:
-            missing += 1
-        values[row, word] = 0 if made[k] else values[outer, word]
-        held[row, word] = True
-    return missing
-
-
-@kernel
-def start_sums(row: int, words: Ints, values: Values, held: Bools, fresh: Bools) -> None:
-    """Sums begin at zero."""
-    for word in words:
-        values[row, word] = 0
-        held[row, word] = fresh[row, word] = True
-
-
-@kernel
-def end_sums(
-    row: int, words: Ints, values: Values, held: Bools, fresh: Bools, sums: Ints
-) -> None:  # fmt: skip
-    """Sums leave a row."""
-    for k in range(len(words)):
-        sums[k] = values[row, words[k]]
-        held[row, words[k]] = fresh[row, words[k]] = False
 
 
 @kernel
@@ -352,13 +299,17 @@ def add(
 def fetch(
     rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
 ) -> int:  # fmt: skip
-    """Values [steps, lines] of words that are read, each line from a row; how many are missing."""
+    """Values [steps, lines] of words that are read; how many are missing.
+
+    rows   [lines] or [1]
+    """
     missing = 0
     for i in range(words.shape[0]):
         for j in range(words.shape[1]):
             if read[i, j]:
-                missing += not held[rows[j], words[i, j]]
-                out[i, j] = values[rows[j], words[i, j]]
+                row = rows[j if len(rows) > 1 else 0]
+                missing += not held[row, words[i, j]]
+                out[i, j] = values[row, words[i, j]]
     return missing
 
 

@@ -40,13 +40,17 @@ NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
 ONE = 1 << 9
 HOPS = 16  # of a held word on its way: the rows it has still to go, from this bit on
 BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
-CHUNK = 8192  # so many MACs are counted in 16 bits
+CHUNK = 1024  # so many PEs are clocked at a time: their registers fit the nearest cache
 
-# Places in the tally.  OTHER is the operand that does not move along the rows.
+# Places in the tally.  OTHER is the operand that does not move along the rows.  NEWS are
+# the results latched since the caller last looked.
 (MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
- EDGE, LANDED, LAST_RESULT, SHIFTING, HAZARD, ROW, COL) = range(16)  # fmt: skip
+ EDGE, LANDED, NEWS, LAST_RESULT, SHIFTING, HAZARD, ROW) = range(16)  # fmt: skip
 MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
 IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
+
+# What a result is called: ``(fold << 32 | place in the matrix of its sums) << 1 | is it a word``.
+FOLD_BITS, PLACE = 33, (1 << 32) - 1
 
 
 class Feed(NamedTuple):
@@ -56,24 +60,22 @@ class Feed(NamedTuple):
 
     values: Ints
     tags: Ints  # 32 bits, see HOPS
-    words: Ints  # which word each is, for ports whose registers keep it; else no lines
+    names: Ints  # what each is called, for ports whose registers keep it; else no lines
     read: Ints  # [edges] how many the level outside reads for it
 
 
-class Results(NamedTuple):
-    """Where results are latched: lanes, each of which gets its results in order.
+class Latched(NamedTuple):
+    """The latest results, in the order of their latching, [room] each."""
 
-    A lane is a column that sums come out of, or a PE whose sums are read in place.
-    """
-
-    values: Ints  # [depth, lanes] the n-th of a lane at n modulo depth
-    edge: Ints  # [lanes] that latched the latest of each
-    arrived: Ints  # [lanes]
-    expected: Ints  # [lanes]
+    edge: Ints
+    name: Ints
+    value: Ints
 
 
 class HeldOperandPes(NamedTuple):
-    """Registers of PEs that hold an operand."""
+    """Registers of PEs that hold an operand.  The names of the sums in a column are kept in a ring:
+    in the order they enter they come out.
+    """
 
     moving: Ints  # [2, rows x width]
     moving_tag: Ints
@@ -85,6 +87,9 @@ class HeldOperandPes(NamedTuple):
     shadow: Ints  # [rows x width] the second weight register; the held one where there is one
     shadow_tag: Ints
     shadow_word: Ints
+    names: Ints  # [depth, width] the n-th at n modulo depth
+    entered: Ints  # [width] how many sums have
+    left: Ints  # [width]
 
 
 class HeldOutputPes(NamedTuple):
@@ -98,21 +103,21 @@ class HeldOutputPes(NamedTuple):
     sums_tag: Ints
     out: Ints  # [rows x width] what sums leave through: a second one, or the accumulator itself
     out_tag: Ints
-    out_word: Ints
+    out_name: Ints
     begun: Ints  # [rows x width] how many sums each PE has begun
-    words: Ints  # [depth, rows x width] the word of the n-th at n modulo depth
+    names: Ints  # [depth, rows x width] the name of the n-th at n modulo depth
 
 
 @kernel
 def put(
-    feed: Feed, start: int, values: Ints, words: Ints, read: Ints, tag: int, grow: int, first: int,
-    last: int,
+    feed: Feed, start: int, values: Ints, words: Ints, read: Ints, name: int, tag: int, grow: int,
+    first: int, last: int,
 ) -> int:  # fmt: skip
     """Put a fold's words [steps, lines] before the ports, line k of it k edges late; 1 if a port is
     taken.
 
     The first step has ``tag``, each further one ``grow`` more; ``first`` and ``last`` are flags of
-    those steps.
+    those steps.  Sums get names from ``name`` on; where it is negative, a word is its own name.
     """
     steps, lines = words.shape
     for t in range(steps):
@@ -127,8 +132,9 @@ def put(
             kind = (USED if word != BUBBLE else 0) | (WORD if word >= 0 else 0)
             kind |= GO if t == steps - 1 and line == lines - 1 and last else 0
             feed.values[at, line], feed.tags[at, line] = values[t, line], mine | kind | PRESENT
-            if feed.words.shape[1]:
-                feed.words[at, line] = word
+            if feed.names.shape[1]:
+                own = name + 2 * (t * lines + line) + (word >= 0)
+                feed.names[at, line] = word if name < 0 else own
             feed.read[at] += read[t, line]
     return 0
 
@@ -161,46 +167,42 @@ def flags(tags: Ints) -> Any:
 
 
 @kernel
-def land(results: Results, lane: int, value: int, tally: Ints) -> None:
-    """A result is latched."""
-    n = results.arrived[lane]
-    if n >= results.expected[lane]:
-        tally[HAZARD], tally[COL] = UNEXPECTED, lane
-        return
-    results.values[n & (len(results.values) - 1), lane] = value
-    results.edge[lane] = tally[EDGE]
-    results.arrived[lane] = n + 1
+def latch(latched: Latched, name: int, value: int, tally: Ints) -> None:
+    """A result is there."""
+    n = tally[NEWS]
+    latched.edge[n], latched.name[n], latched.value[n] = tally[EDGE], name, value
+    tally[NEWS] += 1
     tally[LANDED] += 1
     tally[LAST_RESULT] = tally[EDGE]
 
 
 @kernel
-def take(results: Results, lanes: Ints, n: Ints, values: Ints) -> None:
-    """The results [each, lanes] of each lane from its n-th on."""
-    for each in range(len(values)):
-        for k in range(len(lanes)):
-            values[each, k] = results.values[(n[k] + each) & (len(results.values) - 1), lanes[k]]
+def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
+    """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
+    are words.  (In 16 bits, which the compiler makes widest: PEs are at most CHUNK.)
+    """
+    macs = rows = others = sums = np.int16(0)
+    for k in range(len(moving_tag)):
+        works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
+        macs = np.int16(macs + works)
+        rows = np.int16(rows + (works & (moving_tag[k] >> 1)))
+        others = np.int16(others + (works & (other_tag[k] >> 1)))
+        sums = np.int16(sums + (works & (sums_tag[k] >> 1)))
+    tally[MACS] += macs // USED
+    tally[ROWS_TAKEN] += rows // USED
+    tally[OTHER_TAKEN] += others // USED
+    tally[SUMS_MADE] += sums // USED
 
 
 @kernel
-def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
-    """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
-    are words.  (In 16 bits, which the compiler makes widest.)
-    """
-    for start in range(0, len(moving_tag), CHUNK):
-        moving, other = moving_tag[start : start + CHUNK], other_tag[start : start + CHUNK]
-        made = sums_tag[start : start + CHUNK]
-        macs = rows = others = sums = np.int16(0)
-        for k in range(len(moving)):
-            works = np.int16(moving[k] & other[k] & made[k] & USED)
-            macs = np.int16(macs + works)
-            rows = np.int16(rows + (works & (moving[k] >> 1)))
-            others = np.int16(others + (works & (other[k] >> 1)))
-            sums = np.int16(sums + (works & (made[k] >> 1)))
-        tally[MACS] += macs // USED
-        tally[ROWS_TAKEN] += rows // USED
-        tally[OTHER_TAKEN] += others // USED
-        tally[SUMS_MADE] += sums // USED
+def deliver(latched: Latched, many: int, fold: int, values: Ints) -> int:
+    """Of so many results those of a fold go where they belong; returns how many they are."""
+    n = 0
+    for k in range(many):
+        if latched.name[k] >> FOLD_BITS == fold:
+            values[latched.name[k] >> 1 & PLACE] = latched.value[k]
+            n += 1
+    return n
 
 
 # -- an operand held ---------------------------------------------------------------------------
@@ -208,37 +210,41 @@ def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> Non
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, rows: Feed, sums: Feed, held: Feed, results: Results,
+    last: int, goal: int, pes: HeldOperandPes, rows: Feed, sums: Feed, held: Feed, latched: Latched,
     tally: Ints, two: bool,
 ) -> None:  # fmt: skip
-    """Clock edges up to ``last``, or until ``goal`` results have been latched or words collide.
+    """Clock edges up to ``last``, or until ``goal`` results have been latched, there is no room for
+    more, or words collide.
 
     At an edge operands move right, sums move down and take a product on the way; then weights
     shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
     tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
-    width, many = 1 + sums.tags.shape[1], len(pes.held) - 1
+    width, many, most = 1 + sums.tags.shape[1], len(pes.held) - 1, len(latched.edge)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
+        if tally[NEWS] + width > most:
+            break
         tally[EDGE] += 1
         edge = tally[EDGE]
         old, new = (edge - 1) & 1, edge & 1
         moving, moving_tag = pes.moving[old], pes.moving_tag[old]
         above, above_tag = pes.sums[old], pes.sums_tag[old]
+        moved, moved_tag = pes.moving[new][1:], pes.moving_tag[new][1:]
+        made, made_tag = pes.sums[new][1 + width :], pes.sums_tag[new][1 + width :]
         enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
-        enter(sums, edge, above, above_tag, 1, 1, tally, LEFT)
+        begin_sums(pes, sums, edge, above_tag)
         if flags(above_tag) & FIRST:
             open_fold(pes, moving_tag, above_tag, two)
-        multiply_down(
-            moving[:many], moving_tag[:many], above[1 : 1 + many], above_tag[1 : 1 + many],
-            pes.held[1:], pes.held_tag[1:], pes.moving[new][1:], pes.moving_tag[new][1:],
-            pes.sums[new][1 + width :], pes.sums_tag[new][1 + width :], tally,
-        )  # fmt: skip
+        for a in range(0, many, CHUNK):
+            z = min(a + CHUNK, many)
+            multiply_down(
+                moving[a:z], moving_tag[a:z], above[1 + a : 1 + z], above_tag[1 + a : 1 + z],
+                pes.held[1 + a : 1 + z], pes.held_tag[1 + a : 1 + z], moved[a:z], moved_tag[a:z],
+                made[a:z], made_tag[a:z], tally,
+            )  # fmt: skip
         if edge <= tally[SHIFTING]:
             shift_weights(pes, held, width, two, tally)
-        bottom = len(pes.held)
-        for j in range(1, width):
-            if pes.sums_tag[new][bottom + j]:
-                land(results, j - 1, pes.sums[new][bottom + j], tally)
+        come_out(pes, pes.sums[new], pes.sums_tag[new], width, latched, tally)
 
 
 @kernel
@@ -272,6 +278,35 @@ def multiply_down(
 
 
 @kernel
+def begin_sums(pes: HeldOperandPes, sums: Feed, edge: int, above_tag: Ints) -> None:
+    """Sums enter at the top of their columns, at zero."""
+    at = edge & (len(sums.read) - 1)
+    for j in range(1, len(pes.entered)):
+        tag = sums.tags[at, j - 1]
+        above_tag[j] = np.int16(tag)
+        if tag:
+            pes.names[pes.entered[j] & (len(pes.names) - 1), j] = sums.names[at, j - 1]
+            pes.entered[j] += 1
+            sums.tags[at, j - 1] = 0
+
+
+@kernel
+def come_out(
+    pes: HeldOperandPes, sums: Ints, sums_tag: Ints, width: int, latched: Latched, tally: Ints
+) -> None:
+    """Sums below the last row are results."""
+    bottom = len(pes.held)
+    for j in range(1, width):
+        if not sums_tag[bottom + j]:
+            continue
+        if pes.left[j] == pes.entered[j]:
+            tally[HAZARD], tally[ROW] = UNEXPECTED, j
+        name = pes.names[pes.left[j] & (len(pes.names) - 1), j]
+        latch(latched, name, sums[bottom + j], tally)
+        pes.left[j] += 1
+
+
+@kernel
 def open_fold(pes: HeldOperandPes, moving_tag: Ints, above_tag: Ints, two: bool) -> None:
     """The first sum of a residency: with an operand it finds its weight, or swaps it in from the
     second register; in rows that are not used, what is held is from now on nobody's.
@@ -293,22 +328,32 @@ def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally:
     at = tally[EDGE] & (len(held.read) - 1)
     tally[OTHER_FED] += held.read[at]
     held.read[at] = 0
-    for k in range(len(pes.held) - 1, 0, -1):
-        line, top = k % width - 1, k < width
-        if line < 0:
-            continue
-        tag = held.tags[at, line] if top else pes.shadow_tag[k - width]
-        if tag >> HOPS == 0:
-            continue
-        tag -= 1 << HOPS
-        pes.shadow_tag[k] = tag
-        pes.shadow[k] = held.values[at, line] if top else pes.shadow[k - width]
-        pes.shadow_word[k] = held.words[at, line] if top else pes.shadow_word[k - width]
-        tally[HELD_LATCHED] += tag >> HOPS == 0 and tag & WORD != 0
-        if not two:
-            pes.held_tag[k] = np.int16(tag) if tag >> HOPS == 0 else np.int16(0)
+    for k in range(len(pes.held) - 1, width, -1):
+        up = k - width
+        if pes.shadow_tag[up] >> HOPS:
+            weight_comes(
+                pes, k, pes.shadow_tag[up], pes.shadow[up], pes.shadow_word[up], two, tally
+            )
     for line in range(width - 1):
+        if held.tags[at, line] >> HOPS:
+            weight_comes(
+                pes, 1 + line, held.tags[at, line], held.values[at, line], held.names[at, line],
+                two, tally,
+            )  # fmt: skip
         held.tags[at, line] = 0
+
+
+@kernel
+def weight_comes(
+    pes: HeldOperandPes, k: int, tag: int, value: int, word: int, two: bool, tally: Ints
+) -> None:
+    """A weight comes from the row above, into the register that is filled."""
+    tag -= 1 << HOPS
+    home = tag >> HOPS == 0
+    pes.shadow[k], pes.shadow_word[k], pes.shadow_tag[k] = value, word, tag
+    tally[HELD_LATCHED] += home and tag & WORD != 0
+    if not two:
+        pes.held_tag[k] = np.int16(tag) if home else np.int16(0)
 
 
 # -- sums held ---------------------------------------------------------------------------------
@@ -316,35 +361,42 @@ def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally:
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, results: Results,
+    last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, latched: Latched,
     tally: Ints, way_out: int,
 ) -> None:  # fmt: skip
-    """Clock edges up to ``last``, or until ``goal`` results have been latched or words collide.
+    """Clock edges up to ``last``, or until ``goal`` results have been latched, there is no room for
+    more, or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
     that got two adds their product.  tally[SHIFTING] is the number of sums on their way out.
     """
-    width, many = 1 + cols.tags.shape[1], len(pes.sums) - 1
+    width, many, most = 1 + cols.tags.shape[1], len(pes.sums) - 1, len(latched.edge)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
+        if tally[NEWS] + many > most:
+            break
         tally[EDGE] += 1
         edge = tally[EDGE]
         old, new = (edge - 1) & 1, edge & 1
         moving, moving_tag = pes.moving[old], pes.moving_tag[old]
         falling, falling_tag = pes.falling[old], pes.falling_tag[old]
+        moved, moved_tag = pes.moving[new][1:], pes.moving_tag[new][1:]
+        fallen, fallen_tag = pes.falling[new][1 + width :], pes.falling_tag[new][1 + width :]
         enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
         enter(cols, edge, falling, falling_tag, 1, 1, tally, OTHER_FED)
         if tally[SHIFTING]:
-            shift_out(pes, results, width, tally)
+            shift_out(pes, latched, width, tally)
         moment = flags(moving_tag)
         if moment & FIRST:
             begin(pes, moving_tag, falling_tag, way_out, tally)
-        multiply_in_place(
-            moving[:many], moving_tag[:many], falling[1 : 1 + many], falling_tag[1 : 1 + many],
-            pes.sums[1:], pes.sums_tag[1:], pes.moving[new][1:], pes.moving_tag[new][1:],
-            pes.falling[new][1 + width :], pes.falling_tag[new][1 + width :], tally,
-        )  # fmt: skip
+        for a in range(0, many, CHUNK):
+            z = min(a + CHUNK, many)
+            multiply_in_place(
+                moving[a:z], moving_tag[a:z], falling[1 + a : 1 + z], falling_tag[1 + a : 1 + z],
+                pes.sums[1 + a : 1 + z], pes.sums_tag[1 + a : 1 + z], moved[a:z], moved_tag[a:z],
+                fallen[a:z], fallen_tag[a:z], tally,
+            )  # fmt: skip
         if moment & LAST:
-            finish(pes, moving_tag, falling_tag, results, width, way_out, tally)
+            finish(pes, moving_tag, falling_tag, latched, width, way_out, tally)
 
 
 @kernel
@@ -390,17 +442,17 @@ def begin(
             continue
         if pes.sums_tag[k] or (way_out == ACCUMULATOR and pes.out_tag[k]):
             tally[HAZARD], tally[ROW] = IN_USE, k
-        word = pes.words[pes.begun[k] & (len(pes.words) - 1), k]
+        word = pes.names[pes.begun[k] & (len(pes.names) - 1), k] & 1
         pes.begun[k] += 1
         pes.sums[k] = 0
         used = m & falling_tag[k] & USED
-        pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | used | (WORD if word >= 0 else 0) | PRESENT
-        tally[OPENED] += word >= 0
+        pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | used | (WORD if word else 0) | PRESENT
+        tally[OPENED] += word
 
 
 @kernel
 def finish(
-    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, results: Results, width: int,
+    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, latched: Latched, width: int,
     way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
     """Sums that got their last product: read in place, or kept until their column shifts down.
@@ -411,15 +463,15 @@ def finish(
         m = moving_tag[k - 1]
         if not (m & LAST and falling_tag[k]):
             continue
-        word = pes.words[(pes.begun[k] - 1) & (len(pes.words) - 1), k]
+        name = pes.names[(pes.begun[k] - 1) & (len(pes.names) - 1), k]
         pes.sums_tag[k] = 0
         if way_out == IN_PLACE:
-            tally[LEFT] += word >= 0
-            land(results, k // width * (width - 1) + k % width - 1, pes.sums[k], tally)
+            tally[LEFT] += name & 1
+            latch(latched, name, pes.sums[k], tally)
             continue
         if pes.out_tag[k]:
             tally[HAZARD], tally[ROW] = IN_USE, k
-        pes.out[k], pes.out_word[k], pes.out_tag[k] = pes.sums[k], word, LAST
+        pes.out[k], pes.out_name[k], pes.out_tag[k] = pes.sums[k], name, LAST
         if m & GO:
             for above in range(k % width, k + 1, width):
                 tally[SHIFTING] += pes.out_tag[above] == LAST
@@ -427,7 +479,7 @@ def finish(
 
 
 @kernel
-def shift_out(pes: HeldOutputPes, results: Results, width: int, tally: Ints) -> None:
+def shift_out(pes: HeldOutputPes, latched: Latched, width: int, tally: Ints) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     bottom = len(pes.out) - width
     for k in range(len(pes.out) - 1, 0, -1):
@@ -435,11 +487,11 @@ def shift_out(pes: HeldOutputPes, results: Results, width: int, tally: Ints) -> 
             continue
         if k >= bottom:
             tally[SHIFTING] -= 1
-            tally[LEFT] += pes.out_word[k] >= 0
-            land(results, k - bottom - 1, pes.out[k], tally)
+            tally[LEFT] += pes.out_name[k] & 1
+            latch(latched, pes.out_name[k], pes.out[k], tally)
         else:
             if pes.out_tag[k + width]:
                 tally[HAZARD], tally[ROW] = IN_USE, k + width
-            pes.out[k + width], pes.out_word[k + width] = pes.out[k], pes.out_word[k]
+            pes.out[k + width], pes.out_name[k + width] = pes.out[k], pes.out_name[k]
             pes.out_tag[k + width] = pes.out_tag[k]
         pes.out_tag[k] = 0

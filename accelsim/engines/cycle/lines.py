@@ -5,25 +5,23 @@ to run on.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from accelsim.engines.cycle.addresses import (
+    MOST_KNOWN,
     NO_WORD,
-    Bools,
     Ints,
     Macs,
     Touched,
     Where,
     digits,
-    numbered,
 )
 from accelsim.engines.cycle.levels import Traffic
 from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.nest import Chain, Nest
+from accelsim.mapping.nest import Nest
 
 MOST_PES = 1 << 20
 
@@ -39,9 +37,6 @@ class FoldWork:
     c: int
     inside: Ints
     held: Touched
-
-    def same_words(self, other: FoldWork) -> bool:
-        return np.array_equal(self.held.names, other.held.names)
 
 
 class Lines:
@@ -88,8 +83,11 @@ class Lines:
             self.held: Macs(nest, rows, cols),
         }
         self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
+        self.chains = [
+            [c for c in nest.chains if any(i in places for i in c.loops)] for places in self.axes
+        ]
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
-        self._masks: dict[Any, tuple[Bools, ...]] = {}
+        self._known: dict[Any, Ints] = {}
 
     # -- what runs ---------------------------------------------------------------------------------
 
@@ -165,33 +163,52 @@ class Lines:
 
     def fold(self, at: Where) -> FoldWork:
         """The fold of a step."""
-        rows, cols, within = self._existence(at)
-        for mask, what in ((rows, "rows"), (cols, "columns")):
-            if not mask[: int(mask.sum())].all():
+        rows, cols, within = (self._used(axis, at) for axis in range(3))
+        for used, what in ((rows, "rows"), (cols, "columns")):
+            if used[-1] >= len(used):
                 raise MappingError(
-                    f"a fold uses {what} {np.flatnonzero(mask).tolist()} of the array, "
+                    f"a fold uses {what} {used.tolist()} of the array, "
                     f"which leaves gaps between them; words travel on lines from neighbour "
                     f"to neighbour, and no PE passes one on unused"
                 )
-        r, c = int(rows.sum()), int(cols.sum())
-        feeder = self.outer[self.held].parent
-        held = self.macs[self.held].touched(self.held, at, feeder, np.arange(r), c)
-        return FoldWork(at, r, c, np.flatnonzero(within), held)
+        r, c = len(rows), len(cols)
+        held = self.macs[self.held].touched(self.held, at, self.outer[self.held].parent)
+        return FoldWork(at, r, c, within, held.cut(slice(r), slice(c)))
+
+    def _used(self, axis: int, at: Where) -> Ints:
+        """Which rows, columns or steps inside the PEs have MACs.
+
+        Loops of one axis are over dimensions of M, K = C,R,S or X = N,E,F alone, or the two tensors
+        that are not held could not move apart; so a chain has loops on one axis only.
+        """
+        places = self.axes[axis]
+        chains = self.chains[axis]
+        key = (axis, *[at[i] for c in chains for i in c.loops if i in at])
+        if key not in self._known:
+            if len(self._known) > MOST_KNOWN:
+                self._known.clear()
+            there = np.ones(max((len(v) for v in places.values()), default=1), bool)
+            for c in chains:
+                index: dict[int, Any] = {i: places.get(i, at.get(i)) for i in c.loops}
+                there &= self.nest.pieces(c, index).exists
+            self._known[key] = np.flatnonzero(there)
+        return self._known[key]
 
     def streamed(self, tensor: str, fold: FoldWork) -> Touched:
         """Words that move along the rows, [T, r], or along the columns, [T, c]: an operand, or the
         sums.
         """
         lines = fold.r if tensor == self.along_rows else fold.c
-        feeder = self.outer[tensor].parent
-        return self.macs[tensor].touched(tensor, fold.at, feeder, fold.inside, lines)
+        words = self.macs[tensor].touched(tensor, fold.at, self.outer[tensor].parent)
+        every = len(fold.inside) == len(words.names)
+        return words.cut(slice(None) if every else fold.inside, slice(lines))
 
     def changes(self, fold: FoldWork, following: FoldWork) -> bool:
         """Whether the next fold holds other words; if some PEs keep theirs while others change, the
         lines cannot do it.
         """
         before, after = fold.held.names, following.held.names
-        if fold.same_words(following):
+        if np.array_equal(before, after):
             moved = any(fold.at[i] != following.at[i] for i in self.relevant)
             return moved and not (before != NO_WORD).any()
         r, c = min(fold.r, following.r), min(fold.c, following.c)
@@ -201,42 +218,6 @@ class Lines:
                 f"while others change theirs; systolic lines shift whole columns"
             )
         return True
-
-    # -- which rows, columns and steps inside the PEs have MACs ------------------------------------
-
-    def _existence(self, at: Where) -> list[Bools]:
-        there = [
-            np.ones(max((len(v) for v in axis.values()), default=1), bool) for axis in self.axes
-        ]
-        for chain in self.nest.chains:
-            own = [[i for i in chain.loops if i in axis] for axis in self.axes]
-            key = (chain.name, *(at[i] for i in chain.loops if i in at))
-            if key not in self._masks:
-                self._masks[key] = self._chain_masks(chain, own, at)
-            for mine, mask in zip(there, self._masks[key], strict=True):
-                mine &= mask
-        return there
-
-    def _chain_masks(self, chain: Chain, own: list[list[int]], at: Where) -> tuple[Bools, ...]:
-        """For one chain; its pieces must be no more than rows times columns times steps."""
-        index: dict[int, Any] = {i: at[i] for i in chain.loops if i in at}
-        for axis, loops in enumerate(own):
-            shape = [-1 if k == axis else 1 for k in range(3)]
-            index |= {i: v.reshape(shape) for i, v in digits(self.nest, loops).items()}
-        sizes = tuple(prod(self.nest.loops[i].trips for i in loops) for loops in own)
-        exists = np.broadcast_to(self.nest.pieces(chain, index).exists, sizes)
-        sides: list[Any] = [
-            exists.any(axis=tuple(k for k in range(3) if k != axis)) for axis in range(3)
-        ]
-        if not np.array_equal(exists, sides[0][:, None, None] & sides[1][:, None] & sides[2]):
-            raise MappingError(
-                f"the pieces of {chain.name} are ragged over the array: "
-                f"some PEs of a fold have fewer steps than others"
-            )
-        return tuple(
-            side[numbered(self.nest, loops, axis, max((len(v) for v in axis.values()), default=1))]
-            for side, loops, axis in zip(sides, own, self.axes, strict=True)
-        )
 
 
 def stream(words: Touched, traffic: Traffic) -> Stream:

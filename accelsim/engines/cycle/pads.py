@@ -1,158 +1,110 @@
-"""What the PEs of a plain array keep: one sorted list of words a PE and tensor, and what changes in
-it from step to step.
+"""The registers in the PEs of a plain array: which place each word of a PE gets, from step to step.
+
+A word stays in its place for as long as it is kept.  What is new gets a place that is free, so
+nothing moves inside a PE; ``Planner`` decides it before a step is clocked.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import numpy as np
+import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints
-from accelsim.engines.cycle.levels import HazardError
+from accelsim.engines.cycle.addresses import NO_WORD
 
-FAR = np.iinfo(np.int64).max  # fills up lists of names; sorts behind every word
+Ints = npt.NDArray[Any]
+NEVER = -1  # no setting of the loops inside the PEs
 
 
-@dataclass(frozen=True, eq=False)
-class Tile:
-    """Every PE's words of one step: ``names`` [PEs, words] sorted, ``first`` [PEs, words] the first
-    setting of the inner loops that uses each, ``slot`` [settings, MACs] where each MAC's word
-    stands in its PE's list.
-    """
+class Pads(NamedTuple):
+    """The registers of all PEs for one tensor, [PEs, places] each."""
 
-    names: Ints
-    first: Ints
+    names: Ints  # NO_WORD: empty
+    values: Ints
+    fresh: Ints  # of sums: nothing has arrived yet
+
+    def put(self, where: Ints, names: Ints) -> None:
+        """Sums begin at zero, where there is one to begin."""
+        self.names[where], self.values[where], self.fresh[where] = names[where], 0, 1
+
+
+class Change(NamedTuple):
+    """What a step changes in the PEs' words of a tensor."""
+
+    slot: Ints  # [settings, MACs] where each MAC's word is
+    first: Ints  # [PEs, places] the first setting that uses each word
+    come: Ints  # [PEs, places] names of words that come, NO_WORD elsewhere
+    gone: Ints  # [PEs, places] names of those that are let go
+
+
+class Table(NamedTuple):
+    """Where the names of one PE stand, by a hash of the name; room for twice as many and more."""
+
+    name: Ints
     slot: Ints
-
-
-def tile_of(wanted: Ints, lanes: int) -> Tile:
-    """``wanted`` [settings, MACs]: the word of each MAC, ``NO_WORD`` where there is none."""
-    settings, macs = wanted.shape
-    pes, most = macs // lanes, settings * lanes
-    names, first = np.full((pes, most), FAR), np.zeros((pes, most), np.int64)
-    slot = np.zeros(wanted.shape, np.int64)
-    width = collect(wanted, lanes, names, first, slot)
-    return Tile(names[:, :width].copy(), first[:, :width].copy(), slot)
+    stamp: Ints  # whose entry it is, so that nothing has to be cleared
 
 
 @kernel
-def place(names: Ints, name: int, size: int) -> int:
-    """Where a word stands in a sorted list of so many, or would."""
-    low, high = 0, size
-    while low < high:
-        middle = (low + high) // 2
-        if names[middle] < name:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+def find(table: Table, name: int, stamp: int) -> int:
+    """The entry of a name, or the one that it would get."""
+    at = (name * 0x9E3779B1 + (name >> 15)) & (len(table.stamp) - 1)
+    while table.stamp[at] == stamp and table.name[at] != name:
+        at = (at + 1) & (len(table.stamp) - 1)
+    return at
 
 
 @kernel
-def collect(wanted: Ints, lanes: int, names: Ints, first: Ints, slot: Ints) -> int:
-    """Sort every PE's words into its list, setting by setting; the length of the longest."""
-    width = 0
+def settle(
+    names: Ints, wanted: Ints, lanes: int, active: Ints, table: Table, change: Change
+) -> int:
+    """Active PEs let go what they have no use for and find room for what they want; the others keep
+    what they have.  Returns how many words found no room.
+
+    names    [PEs, places]  before, and then after
+    wanted   [settings, MACs]  the word of each MAC, ``NO_WORD`` where there is none
+    """
+    lost = 0
     for pe in range(len(names)):
-        size = 0
+        if not active[pe]:
+            continue
+        mine, first, stamp = names[pe], change.first[pe], pe + 1
+        for k in range(len(mine)):
+            if mine[k] != NO_WORD:
+                at = find(table, mine[k], stamp)
+                table.name[at], table.slot[at], table.stamp[at] = mine[k], k, stamp
         for setting in range(len(wanted)):
             for mac in range(pe * lanes, pe * lanes + lanes):
-                name = wanted[setting, mac]
-                at = place(names[pe], name, size)
-                if name == NO_WORD or (at < size and names[pe, at] == name):
-                    continue
-                for k in range(size, at, -1):
-                    names[pe, k], first[pe, k] = names[pe, k - 1], first[pe, k - 1]
-                names[pe, at], first[pe, at] = name, setting
-                size += 1
-        for setting in range(len(wanted)):
-            for mac in range(pe * lanes, pe * lanes + lanes):
-                slot[setting, mac] = place(names[pe], wanted[setting, mac], size)
-        width = max(width, size)
-    return width
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """From one list of words a PE to the next: ``names`` [PEs, words] now, and where each stood
-    before (``origin``; -1: nowhere); ``gone`` [PEs, words before] marks what is let go.
-    """
-
-    names: Ints
-    origin: Ints
-    gone: Bools
-
-    @property
-    def new(self) -> Bools:
-        """Words that come."""
-        return np.asarray((self.names != FAR) & (self.origin < 0))
-
-
-def change(before: Ints, tile: Ints, active: Bools) -> Change:
-    """Active PEs take their tile, others keep what they have."""
-    width = max(tile.shape[1] if active.any() else 0, before.shape[1] if not active.all() else 0)
-    names, origin = np.full((len(before), width), FAR), np.full((len(before), width), -1)
-    gone = np.zeros(before.shape, np.bool_)
-    compare(before, tile, active, names, origin, gone)
-    return Change(names, origin, gone)
+                at = find(table, wanted[setting, mac], stamp)
+                if table.stamp[at] == stamp:
+                    slot = change.slot[setting, mac] = table.slot[at]
+                    first[slot] = setting if first[slot] == NEVER else first[slot]
+        for k in range(len(mine)):
+            if first[k] == NEVER:
+                change.gone[pe, k], mine[k] = mine[k], NO_WORD
+        lost += find_room(pe, mine, wanted, lanes, table, change)
+    return lost
 
 
 @kernel
-def compare(
-    before: Ints, tile: Ints, active: Bools, names: Ints, origin: Ints, gone: Bools
-) -> None:
-    """Walk both lists of every PE side by side."""
-    for pe in range(len(before)):
-        now = tile if active[pe] else before
-        old = 0
-        for k in range(min(now.shape[1], names.shape[1])):
-            name = now[pe, k]
-            if name == FAR:
-                break
-            names[pe, k] = name
-            while old < before.shape[1] and before[pe, old] < name:
-                gone[pe, old] = True
-                old += 1
-            if old < before.shape[1] and before[pe, old] == name:
-                origin[pe, k] = old
-                old += 1
-        while old < before.shape[1] and before[pe, old] != FAR:
-            gone[pe, old] = True
-            old += 1
-
-
-class Pads:
-    """The registers of all PEs for one tensor, each [PEs, words]: names, values, whether a word has
-    come yet, and for sums whether none has arrived yet.
-    """
-
-    def __init__(self, pes: int, room: int, what: str) -> None:
-        self.room, self.what = room, what
-        self.hold(np.full((pes, 0), FAR))
-
-    def hold(self, names: Ints) -> None:
-        """Words as earlier steps left them, with values of zero."""
-        self.names, self.values = names.copy(), np.zeros(names.shape, np.int64)
-        self.there, self.fresh = names != FAR, np.zeros(names.shape, bool)
-
-    def move(self, to: Change) -> None:
-        """Let go what is gone; new words are not there until they are written."""
-        if to.names.shape[1] > self.room:
-            raise HazardError(
-                f"a PE was given {to.names.shape[1]} words of {self.what}, "
-                f"its largest tile has {self.room}"
-            )
-        old, pe = to.origin >= 0, np.nonzero(to.origin >= 0)[0]
-        before = self.values, self.there, self.fresh
-        self.names = to.names
-        self.values, self.there, self.fresh = (np.zeros(to.names.shape, x.dtype) for x in before)
-        for now, was in zip((self.values, self.there, self.fresh), before, strict=True):
-            now[old] = was[pe, to.origin[old]]
-
-    def open(self, to: Change) -> None:
-        """Sums that go must have been taken; new ones begin at zero."""
-        if (to.gone & self.there).any():
-            raise HazardError(f"a PE drops a sum of {self.what} nobody took")
-        self.move(to)
-        self.there[to.new] = self.fresh[to.new] = True
+def find_room(pe: int, mine: Ints, wanted: Ints, lanes: int, table: Table, change: Change) -> int:
+    """Words that a PE has not get places that are free."""
+    lost = free = 0
+    for setting in range(len(wanted)):
+        for mac in range(pe * lanes, pe * lanes + lanes):
+            name = wanted[setting, mac]
+            if name == NO_WORD or change.slot[setting, mac] >= 0:
+                continue
+            at = find(table, name, pe + 1)
+            if table.stamp[at] != pe + 1:
+                while free < len(mine) and mine[free] != NO_WORD:
+                    free += 1
+                if free == len(mine):
+                    lost += 1
+                    continue
+                mine[free] = change.come[pe, free] = name
+                change.first[pe, free] = setting
+                table.name[at], table.slot[at], table.stamp[at] = name, free, pe + 1
+            change.slot[setting, mac] = table.slot[at]
+    return lost

@@ -13,7 +13,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from accelsim.engines.cycle.addresses import (
     NO_WORD,
@@ -21,54 +20,51 @@ from accelsim.engines.cycle.addresses import (
     Bools,
     Ints,
     Macs,
+    Touched,
     Where,
+    address_of,
     apart,
     digits,
     numbered,
 )
 from accelsim.engines.cycle.chain import Chains
-from accelsim.engines.cycle.levels import Traffic
-from accelsim.engines.cycle.pads import FAR, Change, Tile, change, tile_of
+from accelsim.engines.cycle.levels import HazardError, Traffic
+from accelsim.engines.cycle.pads import NEVER, Change, Pads, Table, settle
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
 
 MOST_MACS = 1 << 20
-NEVER = -1
+FAR = 1 << 62
 
 
 class MacWords(NamedTuple):
     """Every MAC's word of one tensor, [settings, MACs].
 
     ``names`` are those at the MAC, ``kept`` those in the PE (under a loop fused inside it they
-    differ), ``slot`` where it stands in its PE's list.  Of a tensor no PE keeps, ``values`` are
-    what the bus brings, ``read`` which words the level outside reads for it.
+    differ), ``slot`` its place there.  Of an operand no PE keeps, ``values`` are what the bus
+    brings, ``read`` which words the level outside reads for it.
     """
 
     names: Ints
     kept: Ints
     slot: Ints
-    values: npt.NDArray[Any]
+    values: Ints
     read: Bools
 
 
 class Loads(NamedTuple):
-    """Operand words that come into PEs, sorted by the setting they come at.
-
-    ``group``: who shares the bus.  ``read``: whether the level outside reads it.  ``giver`` and
-    ``place``: over neighbour links, PE and place of one that held it the step before; giver -1 for
-    a word of the bus.
+    """Operand words that come into PEs, sorted by the setting they come at.  ``group``: who shares
+    the bus.  ``read``: whether the level outside reads it.
     """
 
     when: Ints
     pe: Ints
     slot: Ints
     name: Ints
-    value: npt.NDArray[Any]
+    value: Ints
     group: Ints
     read: Bools
-    giver: Ints
-    place: Ints
 
 
 @dataclass(eq=False)
@@ -80,10 +76,10 @@ class PlainStep:
     exists: Bools  # [settings, MACs]
     slots: Ints  # settings at which some MAC works
     words: dict[str, MacWords]
-    keeps: dict[str, Change]
+    changes: dict[str, Change]
     loads: dict[str, Loads]
-    leaves: Ints  # [PEs, words] of the sums: the setting after which each goes; NEVER: it stays
-    late: Bools  # [PEs, words] sums of PEs that stood idle, which no working PE lets go with them
+    leaves: Ints  # [PEs, places] of the sums: the setting after which each goes; NEVER: it stays
+    late: Bools  # [PEs, places] sums of PEs that stood idle, which no working PE lets go with them
 
 
 class Planner:
@@ -117,11 +113,16 @@ class Planner:
         }
         self.group = {b: self._groups(b) for b in nest.boundaries if b.child >= self.pe}
         self.chains = self.new_chains()
-        # names in the PEs, as planned so far
-        self.state = {t: np.full((self.pes, 0), FAR) for t in self.kept}
+        tile_words = nest.footprint.tile_words
+        shapes = {t: (self.pes, tile_words(self.pe, t)) for t in self.kept}
+        # names in the PEs: in their registers, and as planned so far, a step ahead for sums
+        self.pads = {
+            t: Pads(np.full(x, NO_WORD), *np.zeros((2, *x), np.int64)) for t, x in shapes.items()
+        }
+        self.state = {t: x.names.copy() for t, x in self.pads.items()}
         self.planned = 0
-        self._tiles: dict[str, tuple[object, Tile]] = {}
-        self._ahead: tuple[Where, Change] | None = None
+        self._settled: dict[str, tuple[object, Change]] = {}
+        self._ahead: Change | None = None
         self._active: dict[object, Bools] = {}
 
     def _at(self, b: Boundary) -> tuple[dict[int, Ints], int]:
@@ -154,49 +155,57 @@ class Planner:
         rest = [i for i in own if i not in summed]
         return Chains(*(numbered(self.nest, which, *self._at(b)) for which in (rest, rows, cols)))
 
-    def plan(self, at: Where) -> PlainStep:
-        """A step's words and what changes in the PEs; the levels outside must hold its operands."""
+    def plan(self, at: Where, following: Where | None) -> PlainStep:
+        """A step's words and what changes in the PEs; the levels outside must hold its operands.
+
+        Sums that the following step does not keep are let go.
+        """
         exists = self.macs.exist(at)
         slots = np.flatnonzero(exists.any(axis=1))
         nothing: Ints = np.zeros((self.pes, 0), np.int64)
         step = PlainStep(self.planned, at, exists, slots, {}, {}, {}, nothing, nothing > 0)
+        self.planned += 1
         for t in self.traffic:
             touched = self.macs.touched(t, at, self.outer[t].parent)
-            kept = touched.names if self.nest.projection(t, self.pe).pairs else touched.addresses
-            slot: Ints = touched.names
-            values: npt.NDArray[Any] = touched.names
+            slot = values = touched.names
             read = exists & touched.read
             if t in self.kept:
-                slot = self.tile(t, at).slot
-                self._keep(step, t)
+                before = self.state[t].copy() if self.outer[t].kind == "neighbour" else nothing
+                change = self._ahead if t == self.acc else None
+                change = step.changes[t] = change or self.settle(t, at, self.takes_step(t, at))
+                slot = change.slot
+                if t != self.acc:
+                    step.loads[t] = self._loads(t, change, before, self.takes_step(t, at))
             elif t != self.acc:
-                traffic = self.traffic[t]
-                rows = traffic.row(self.outer[t].parent, self.pe, self.pe_of)
-                values = traffic.read(rows, touched.addresses, read)
-            step.words[t] = MacWords(touched.names, kept, slot, values, read)
-        self.planned += 1
+                rows = self.traffic[t].row(self.outer[t].parent, self.pe, self.pe_of)
+                values = self.traffic[t].read(rows, touched.addresses, read).astype(np.int64)
+            step.words[t] = MacWords(touched.names, self._kept(t, touched), slot, values, read)
+        if self.acc in self.kept:
+            self._release(step, following)
         return step
 
-    def _keep(self, step: PlainStep, t: str) -> None:
-        """What a step changes in the PEs' words of a tensor."""
-        ahead = self._ahead if t == self.acc else None
-        before, active = self.state[t], self.takes_step(t, step.at)
-        known = ahead is not None and ahead[0] == step.at
-        keeps = ahead[1] if known and ahead else change(before, self.tile(t, step.at).names, active)
-        step.keeps[t], self.state[t] = keeps, keeps.names
-        if t != self.acc:
-            step.loads[t] = self._loads(t, self.tile(t, step.at), before, keeps, active)
+    def _kept(self, t: str, touched: Touched) -> Ints:
+        """What words are called in a PE."""
+        pairs = self.nest.projection(t, self.pe).pairs
+        return touched.names if pairs else touched.addresses
 
-    def tile(self, t: str, at: Where) -> Tile:
-        """Every PE's words of a kept tensor at a step, were it to take the step."""
-        key = self.macs.key(t, at)
-        known = self._tiles.get(t)
-        if known is None or known[0] != key:
-            touched = self.macs.touched(t, at, self.outer[t].parent)
-            names = touched.names if self.nest.projection(t, self.pe).pairs else touched.addresses
-            wanted = np.where(self.macs.exist(at, t), names, NO_WORD)
-            known = self._tiles[t] = key, tile_of(wanted, self.lanes)
-        return known[1]
+    def settle(self, t: str, at: Where, active: Bools) -> Change:
+        """Active PEs get their words of a step, so far only as planned."""
+        key = self.macs.key(t, at), active.tobytes()
+        known, change = self._settled.get(t, (None, None))
+        shape = self.state[t].shape
+        if change is not None and known == key:
+            return change._replace(come=np.full(shape, NO_WORD), gone=np.full(shape, NO_WORD))
+        kept = self._kept(t, self.macs.touched(t, at, self.outer[t].parent))
+        wanted = np.where(self.macs.exist(at, t), kept, NO_WORD)
+        change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
+        table = Table(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
+        if lost := settle(self.state[t], wanted, self.lanes, active, table, change):
+            raise HazardError(
+                f"a PE was given {lost} words of {t} more than the {shape[1]} its largest tile has"
+            )
+        self._settled[t] = key, change
+        return change
 
     def takes_step(self, t: str, at: Where) -> Bools:
         """Which PEs are not idle through a dimension the tensor does not depend on."""
@@ -212,56 +221,54 @@ class Planner:
                 active = active & self._active[key]
         return active
 
-    def _loads(self, t: str, tile: Tile, before: Ints, keeps: Change, active: Bools) -> Loads:
-        """Words that come, each at its first use by any of those who share it."""
+    def _loads(self, t: str, change: Change, before: Ints, active: Bools) -> Loads:
+        """Words that come, each at its first use by any of those who share it.
+
+        ``before``: what PEs held; over neighbour links one that had a word passes it on.
+        """
         b, traffic = self.outer[t], self.traffic[t]
-        pe, slot = np.nonzero(keeps.new)
-        name, group = keeps.names[pe, slot], self.group[b][pe]
+        pe, slot = np.nonzero(change.come != NO_WORD)
+        name, group = change.come[pe, slot], self.group[b][pe]
         span = int(name.max(initial=0)) + 1
         code, which = np.unique(group * span + name, return_inverse=True)
-        first = np.full(len(code), FAR)
-        np.minimum.at(first, which, tile.first[pe, slot])
-        address = traffic.address_at_pe(name)
+        when = np.full(len(code), FAR)
+        np.minimum.at(when, which, change.first[pe, slot])
+        address = address_of(self.nest, t, self.pe, name)
         read = traffic.given(b, address)
-        value = traffic.read(traffic.row(b.parent, self.pe, pe), address, read)
-        giver, place = np.full((2, len(name)), -1)
+        value = traffic.read(traffic.row(b.parent, self.pe, pe), address, read).astype(np.int64)
         if b.kind == "neighbour":
-            near, at = np.nonzero((before != FAR) & (before < span) & active[:, None])
+            near, at = np.nonzero((before != NO_WORD) & (before < span) & active[:, None])
             have, one = np.unique(self.group[b][near] * span + before[near, at], return_index=True)
             where = np.minimum(np.searchsorted(have, code), len(have) - 1)
             there = (have[where] == code if len(have) else np.zeros(len(code), bool))[which]
-            giver[there], place[there] = (x[one[where[which[there]]]] for x in (near, at))
+            giver = one[where[which[there]]]
+            value[there] = self.pads[t].values[near[giver], at[giver]]
             read &= ~there
-        order = np.argsort(first[which], kind="stable")
-        columns: Any = (first[which], pe, slot, name, value, group, read, giver, place)
+        order = np.argsort(when[which], kind="stable")
+        columns: Any = (when[which], pe, slot, name, value, group, read)
         return Loads(*(x[order] for x in columns))
 
-    def release(self, step: PlainStep, following: Where | None) -> None:
+    def _release(self, step: PlainStep, following: Where | None) -> None:
         """Which sums the PEs let go after a step: those the next one does not keep, or all.
 
         Each goes with the last product it gets in any of the PEs it is added over.
         """
-        if self.acc not in self.kept:
-            return
-        names, words = step.keeps[self.acc].names, step.words[self.acc]
-        gone = names != FAR
+        gone, words = self.state[self.acc], step.words[self.acc]
         if following is not None:
-            tile, active = self.tile(self.acc, following), self.takes_step(self.acc, following)
-            self._ahead = following, change(names, tile.names, active)
-            gone = self._ahead[1].gone
-        last = np.full(names.shape, NEVER)
+            self._ahead = self.settle(self.acc, following, self.takes_step(self.acc, following))
+            gone = self._ahead.gone
+        last = np.full(gone.shape, NEVER)
         setting, mac = np.nonzero(step.exists & (words.names != NO_WORD))
         last[self.pe_of[mac], words.slot[setting, mac]] = setting  # the last write stays
-        pe, slot = np.nonzero(gone)
-        name = names[pe, slot]
+        pe, slot = np.nonzero(gone != NO_WORD)
         together = self.group[self.outer[self.acc]]
         if self.chains is not None:
             together = self.chains.links.place[0]
-        code = together[pe] * (int(name.max(initial=0)) + 1) + name
+        code = together[pe] * (int(gone.max(initial=0)) + 1) + gone[pe, slot]
         _, which = np.unique(code, return_inverse=True)
         latest = np.full(len(code), NEVER)
         np.maximum.at(latest, which, last[pe, slot])
-        step.leaves, step.late = np.full(names.shape, NEVER), np.zeros(names.shape, bool)
+        step.leaves, step.late = np.full(gone.shape, NEVER), np.zeros(gone.shape, bool)
         step.leaves[pe, slot] = latest[which]
         step.late[pe, slot] = latest[which] == NEVER
 

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import Bools, Ints, digits, numbered, pair_address
+from accelsim.engines.cycle.addresses import Bools, Ints, address_of, digits, numbered
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.line_pes import BUBBLE, USED, HeldOperandPes
+from accelsim.engines.cycle.line_pes import BUBBLE, FOLD_BITS, PLACE, USED, HeldOperandPes
 from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray
 from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.nest import Boundary
 from accelsim.workload.arithmetic import wrap
 
 Moves = Callable[[], Mapping[Boundary, Moved]]
-
-
-def _addresses(nest: Nest, tensor: str, names: Ints, level: int) -> Ints:
-    """Addresses of words by their names at a level; padding and nothing stay what they are."""
-    return (
-        np.where(names >= 0, pair_address(nest, np.maximum(names, 0)), names)
-        if nest.projection(tensor, level).pairs
-        else names
-    )
 
 
 class _LineView:
@@ -82,12 +73,13 @@ class _LineView:
                 "shadow": (p.shadow, p.shadow_word != BUBBLE, p.shadow_word),
             }
         else:
-            at = (p.begun - 1) & (len(p.words) - 1), np.arange(len(p.begun))
+            at = (p.begun - 1) & (len(p.names) - 1), np.arange(len(p.begun))
             adding = p.sums_tag != 0
             adding.reshape(array.rows, -1)[:, 1:] |= active
-            sums = np.where(adding, p.words[at], p.out_word)
+            sums = array.words_of(np.where(adding, p.names[at], p.out_name))
             adding |= (p.out is p.sums) & (p.out_tag != 0)
-            kinds = {"sums": (p.sums, adding, sums), "shift": (p.out, p.out_tag != 0, p.out_word)}
+            out = array.words_of(p.out_name)
+            kinds = {"sums": (p.sums, adding, sums), "shift": (p.out, p.out_tag != 0, out)}
         return {
             name: (self.grid(np.where(there, v, 0)), self.grid(np.where(there, words, BUBBLE)))
             for name, (v, there, words) in kinds.items()
@@ -97,29 +89,24 @@ class _LineView:
         """Column, word and value of every held word that enters at this edge."""
         entering = []
         for _, start, task in self.array.flight:
-            if task.held is None:
-                continue
-            r, c = task.held.words.shape
+            r, c = (0, 0) if task.held is None else task.held.words.shape
             first = start.preload + (self.array.rows if self.array.full else r) - r
             for j in range(c):
-                row = r - 1 - (self.array.edge - first - j)
-                if 0 <= row < r:
-                    entering.append(
-                        (j, int(task.held.words[row, j]), int(task.held.values[row, j]))
-                    )
+                row, held = r - 1 - (self.array.edge - first - j), task.held
+                if held is not None and 0 <= row < r:
+                    entering.append((j, int(held.words[row, j]), int(held.values[row, j])))
         return entering
 
     def left(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every result latched at this edge."""
-        results: list[tuple[int, int, int]] = []
-        for x, which in self.array.latched():
-            lanes = x.lanes[which % len(x.lanes)]
-            n = self.array.results.arrived[lanes] - 1
-            values = self.array.results.values[n & (len(self.array.results.values) - 1), lanes]
-            results += zip(
-                lanes.tolist(), x.words.ravel()[which].tolist(), values.tolist(), strict=True
-            )
-        return [(lane % self.array.cols, word, value) for lane, word, value in sorted(results)]
+        _, names, values = self.array.latest
+        results = []
+        for key, name, value in zip(
+            (names >> FOLD_BITS).tolist(), names, values.tolist(), strict=True
+        ):
+            place, words = int(name) >> 1 & PLACE, self.array.words[key]
+            results.append((place % words.shape[1], int(words.ravel()[place]), value))
+        return sorted(results)
 
 
 def record_lines(
@@ -148,30 +135,24 @@ def record_lines(
         if not trace.wants(edge):
             return
         planes, active, slots = view.look()
-        entered = [("rows", row, *_line(x[:, 0] for x in planes["rows"]))]
+        sides = [(tensors["rows"], row, [x[:, 0].tolist() for x in planes["rows"]])]
         if "cols" in planes:
-            entered.append(("cols", col, *_line(x[0] for x in planes["cols"])))
-        crossings = [
-            Crossing(edge, "in", tensors[key], f"{side} {k}", int(word), int(value), 1)
-            for key, side, values, words in entered
+            sides.append((tensors["cols"], col, [x[0].tolist() for x in planes["cols"]]))
+        crossed: list[tuple[str, str, str, int, int]] = [
+            ("in", tensor, f"{side} {k}", word, value)
+            for tensor, side, (values, words) in sides
             for k, (word, value) in enumerate(zip(words, values, strict=True))
-            if word >= 0
         ]
-        for j, word, value in view.shifted_in():
-            if word >= 0:
-                crossings.append(Crossing(edge, "in", lines.held, f"{col} {j}", word, value, 1))
-        for j, word, value in view.left():
-            if word >= 0:
-                whole = int(wrap(np.array(value), psum))
-                crossings.append(Crossing(edge, "out", lines.acc, f"{col} {j}", word, whole, 1))
+        held, acc = lines.held, lines.acc
+        crossed += [("in", held, f"{col} {j}", word, x) for j, word, x in view.shifted_in()]
+        crossed += [
+            ("out", acc, f"{col} {j}", word, int(wrap(np.array(x), psum)))
+            for j, word, x in view.left()
+        ]
+        crossings = [Crossing(edge, *x, 1) for x in crossed if x[3] >= 0]
         trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings)
 
     array.watch = see
-
-
-def _line(values: Iterable[Ints]) -> tuple[Ints, Ints]:
-    value, word = values
-    return value, word
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
@@ -189,54 +170,41 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     trace.open(nest, RegisterPlace(rows, cols), tensors, moves)
     level = array.outer[acc].child
 
-    def plane(values: Ints, names: Ints) -> tuple[Ints, Ints]:
+    nothing = np.zeros(array.positions, np.int64)
+
+    def plane(values: Ints, words: Ints, there: Bools) -> tuple[Ints, Ints]:
         frame = np.zeros((2, rows, cols), np.int64)
         frame[1] = BUBBLE
-        frame[0, row, col], frame[1, row, col] = values, names
+        frame[0, row, col], frame[1, row, col] = values * there, np.where(there, words, BUBBLE)
         return frame[0], frame[1]
 
     def see() -> None:
         if not trace.wants(array.edge):
             return
-        n = array.positions
-        frames: dict[str, tuple[Ints, Ints]] = {}
-        works, slots = np.zeros(n, bool), np.full(n, EMPTY, np.int64)
-        if array.now is not None:
-            step, k, _ = array.now
-            works = step.exists[step.slots[k]]
-            slots = np.where(works, (step.number << 32) + k, EMPTY)
-        for number, t in enumerate(nest.problem.operands):
-            values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
-            if array.now is not None:
-                step, k, operands = array.now
-                values = np.where(works, operands[number], 0)
-                names = np.where(
-                    works,
-                    _addresses(nest, t, step.words[t].names[step.slots[k]], nest.levels),
-                    BUBBLE,
-                )
-            frames[t] = plane(values, names)
-        where, words, sums = array.added
-        values, names = np.zeros(n, np.int64), np.full(n, BUBBLE, np.int64)
-        values[where], names[where] = sums, _addresses(nest, acc, words, nest.levels)
-        frames[acc] = plane(values, names)
-        if array.chains is not None:
-            for name, (values, names, there) in array.chains.look().items():
-                words = _addresses(nest, acc, names, level)
-                frames[name] = plane(np.where(there, values, 0), np.where(there, words, BUBBLE))
-        trace.frame(
-            array.edge,
-            frames,
-            plane(works, slots)[0] > 0,
-            _slots(plane(slots, slots)[1]),
-            _on_buses(array),
+        frames, works, slots = (
+            dict.fromkeys(tensors, plane(nothing, nothing, nothing > 0)),
+            nothing > 0,
+            nothing,
         )
+        if array.now is not None:
+            step, k, operands = array.now
+            works = step.exists[step.slots[k]]
+            slots = nothing + (step.number << 32) + k
+            for t, values in zip(nest.problem.operands, operands, strict=True):
+                words = address_of(nest, t, nest.levels, step.words[t].names[step.slots[k]])
+                frames[t] = plane(values, words, works)
+        where, names, sums = array.added
+        added = np.stack([nothing] * 3)
+        added[:, where] = sums, address_of(nest, acc, nest.levels, names), np.ones_like(names)
+        frames[acc] = plane(added[0], added[1], added[2] > 0)
+        for name, (values, names, there) in array.chains.look().items() if array.chains else ():
+            frames[name] = plane(values, address_of(nest, acc, level, names), there)
+        number = plane(nothing, slots, works)[1]
+        active = number != BUBBLE
+        slots = np.where(active, number, EMPTY)
+        trace.frame(array.edge, frames, active, slots, _on_buses(array))
 
     array.watch = see
-
-
-def _slots(plane: Ints) -> Ints:
-    return np.where(plane == BUBBLE, EMPTY, plane)
 
 
 def _on_buses(array: BusArray) -> list[Crossing]:
@@ -245,7 +213,7 @@ def _on_buses(array: BusArray) -> list[Crossing]:
     for way, tensor, bus, names, values in array.bus:
         b = array.outer[tensor]
         level = array.nest.levels if b.child > array.pe else array.pe
-        words = _addresses(array.nest, tensor, names, level)
+        words = address_of(array.nest, tensor, level, names)
         whole: dict[tuple[int, int], list[int]] = {}
         for k, word, value in zip(bus.tolist(), words.tolist(), values.tolist(), strict=True):
             if word >= 0:

@@ -11,24 +11,23 @@ PEs hold from before by the same, and so what they must keep for the step after.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from accelsim.engines.cycle.addresses import (
+    ADDRESS,
+    NAME,
     NO_WORD,
+    NOTHING,
     Bools,
     Ints,
     Where,
-    address_form,
-    pair_form,
 )
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.pads import FAR
 from accelsim.engines.moved import Moved
-from accelsim.mapping.nest import Boundary, Chain
+from accelsim.mapping.nest import Chain
 
 PRIMITIVES = ("taken", "read", "drained", "arrived", "updated")
 
@@ -50,52 +49,37 @@ class Patterns:
     def __init__(self, array: BusArray) -> None:
         self.array, self.nest = array, array.nest
         self._numbers: dict[Any, int] = {}
-        self._chains: dict[Any, tuple[int, dict[str, int]]] = {}
+        self._chains: dict[Any, tuple[int, Ints]] = {}
         self._masks: dict[Any, int] = {}
         self._outside = array.macs.outside
         self._sliding = sorted({self.nest.chain_of[d].name for d in "ERFS"})
-        self._addresses = {t: address_form(self.nest, t) for t in array.traffic}
-        self._pairs = pair_form(self.nest)
 
     def _number(self, thing: Any) -> int:
         return self._numbers.setdefault(thing, len(self._numbers))
 
-    def chain(self, chain: Chain, at: Where) -> tuple[int, dict[str, int]]:
-        """The number of a chain's pattern, and the least coordinate of each of its dimensions."""
-        key = (chain.name, *[at[i] for i in self._outside[chain.name]])
-        if key not in self._chains:
-            point, exists = self.array.macs.chain(chain, at)
-            base: dict[str, int] = {}
-            parts = []
-            for p, v in point.items():
-                wide = np.broadcast_to(v, np.broadcast_shapes(v.shape, exists.shape))
-                there = np.broadcast_to(exists, wide.shape)
-                base[p] = int(wide[there].min()) if there.any() else 0
-                parts.append(np.where(there, wide - base[p], 0).tobytes())
-            self._chains[key] = (
-                self._number((chain.name, exists.shape, exists.tobytes(), *parts)),
-                base,
-            )
-        return self._chains[key]
-
-    def step(self, at: Where) -> tuple[int, ...]:
-        """The patterns of all chains and of the ifmap's padding."""
-        return (*[self.chain(c, at)[0] for c in self.nest.chains if c.loops], self._padding(at))
-
     def tensor(self, t: str, at: Where) -> Alike:
         """A tensor's words at a step."""
-        numbers: list[int] = []
-        base: dict[str, int] = {}
-        for c in self.nest.chains:
-            if c.depends(t):
-                number, least = self.chain(c, at)
-                numbers.append(number)
-                base |= least
+        numbers, base = [], np.zeros(4, np.int64)
+        for c in self.array.macs.of[t]:
+            key = (t, c.name, *[at[i] for i in self._outside[c.name]])
+            if key not in self._chains:
+                self._chains[key] = self._chain(t, c, at)
+            number, first = self._chains[key]
+            numbers.append(number)
+            base = base + first
         if t == "ifmap":
             numbers.append(self._padding(at))
-        address = int(self._addresses[t].of(base))
         pairs = self.nest.projection(t, self.array.pe).pairs
-        return Alike(tuple(numbers), int(self._pairs.of(base)) if pairs else address, address)
+        return Alike(tuple(numbers), int(base[NAME if pairs else ADDRESS]), int(base[ADDRESS]))
+
+    def _chain(self, t: str, chain: Chain, at: Where) -> tuple[int, Ints]:
+        """The number of what a chain leaves of a tensor's words, and those of its first MAC [4]."""
+        part, exists = self.array.macs.part(t, chain, at), self.array.macs.chain(chain, at)[1]
+        there = np.broadcast_to(exists, np.broadcast_shapes(part.shape[1:], exists.shape))
+        words = np.broadcast_to(part, (4, *there.shape)) * there
+        base = words[:, there][:, :1].sum(axis=1)
+        apart = (words - base[:, None, None]) * there
+        return self._number((chain.name, there.shape, there.tobytes(), apart.tobytes())), base
 
     def _padding(self, at: Where) -> int:
         """Which ifmap words are real, and which the level outside has; it depends on where windows
@@ -115,7 +99,7 @@ class Sample:
     arrived outside.
     """
 
-    moved: dict[Boundary, Moved]
+    moved: list[tuple[Moved, str, int]]
     slots: int
     last: int
     macs: int
@@ -142,35 +126,29 @@ class StepSampler:
         self.array, self.patterns = array, Patterns(array)
         self.array.deliver = self._keep
         self.known: dict[Any, Sample] = {}
-        self.times: dict[Any, int] = {}
         self.held: dict[str, list[_Held]] = {t: [] for t in array.kept}
-        self._delivered: tuple[Ints, Ints] | None = None
+        self._delivered = NOTHING, NOTHING
 
     def take(self, at: Where, following: Where | None) -> tuple[Sample, int]:
-        """The sample a step is like, and the base of its sums' addresses."""
+        """The sample a step is like, which is counted, and the base of its sums' addresses."""
         array, patterns = self.array, self.patterns
-        acc = array.acc
-        key: list[Any] = [patterns.step(at)]
-        news = {}
-        for t in array.kept:
-            now, takes = patterns.tensor(t, at), array.takes_step(t, at)
-            before = [
-                (h.pes.tobytes(), h.words.pattern, h.words.base - now.base) for h in self.held[t]
-            ]
-            key.append((takes.tobytes(), now.pattern, tuple(before)))
-            news[t] = _Held(takes, at, now)
-            if t == acc and following is not None:
-                then = patterns.tensor(t, following)
-                key.append(
-                    (array.takes_step(t, following).tobytes(), then.pattern, then.base - now.base)
-                )
-        key.append(following is None)
-        whole = tuple(key)
-        base = patterns.tensor(acc, at).address
+        words = {t: patterns.tensor(t, at) for t in array.traffic}
+        key: list[Any] = [following is None, *(x.pattern for x in words.values())]
+        news = {t: _Held(array.takes_step(t, at), at, words[t]) for t in array.kept}
+        for t, new in news.items():
+            held = ((h.pes.tobytes(), h.words.pattern, h.words.base) for h in self.held[t])
+            key.append(new.pes.tobytes())
+            key.extend((pes, pattern, base - new.words.base) for pes, pattern, base in held)
+        if following is not None and array.acc in array.kept:
+            then = patterns.tensor(array.acc, following)
+            takes = array.takes_step(array.acc, following).tobytes()
+            key.append((takes, then.pattern, then.base - words[array.acc].base))
+        whole, base = tuple(key), words[array.acc].address
         if whole not in self.known:
             self.known[whole] = self._clock(at, following, base)
-            self.times[whole] = 0
-        self.times[whole] += 1
+        else:
+            for moved, what, more in self.known[whole].moved:
+                setattr(moved, what, getattr(moved, what) + more)
         for t, new in news.items():
             older = [_Held(h.pes & ~new.pes, h.at, h.words) for h in self.held[t]]
             self.held[t] = [h for h in (*older, new) if h.pes.any()]
@@ -179,53 +157,21 @@ class StepSampler:
     def _clock(self, at: Where, following: Where | None, base: int) -> Sample:
         array = self.array
         moves = next(iter(array.traffic.values())).moves
-        mine = {b: m for b, m in moves.items() if b.child >= array.pe}
-        before = {b: [getattr(m, x) for x in PRIMITIVES] for b, m in mine.items()}
-        array.restart({t: self._state(t) for t in array.kept})
-        step = array.plan(at)
-        array.release(step, following)
-        if array.acc in array.kept:
-            # the step before has let them go
-            array.spads[array.acc].there[step.keeps[array.acc].gone] = False
+        mine = [m for b, m in moves.items() if b.child >= array.pe]
+        before = [(m, what, getattr(m, what)) for m in mine for what in PRIMITIVES]
+        array.restart({t: [(h.at, h.pes) for h in held] for t, held in self.held.items()})
+        step = array.plan(at, following)
+        if array.acc in array.kept:  # the step before has let them go
+            gone = step.changes[array.acc].gone != NO_WORD
+            array.pads[array.acc].names[gone] = NO_WORD
         array.carry_out(step)
         array.drain()
-        moved = {}
-        for b, m in mine.items():
-            moved[b] = Moved(
-                *(getattr(m, x) - was for x, was in zip(PRIMITIVES, before[b], strict=True))
-            )
-            for x, was in zip(PRIMITIVES, before[b], strict=True):
-                setattr(m, x, was)
-        assert self._delivered is not None
+        moved = [(m, what, getattr(m, what) - was) for m, what, was in before]
         pe, words = self._delivered
         return Sample(
-            moved,
-            array.compute,
-            array.last_result,
-            array.total_macs,
-            array.active,
-            pe,
+            moved, array.compute, array.last_result, array.total_macs, array.active, pe,
             words - base,
-        )
+        )  # fmt: skip
 
     def _keep(self, at: Where, pe: Ints, words: Ints, values: Ints) -> None:
         self._delivered = pe, words
-
-    def _state(self, t: str) -> Ints:
-        """Names in the PEs, from the step each took last."""
-        lists = [(h.pes, self.array.tile(t, h.at).names) for h in self.held[t]]
-        width = max((names.shape[1] for _, names in lists), default=0)
-        state = np.full((self.array.pes, width), FAR)
-        for pes, names in lists:
-            state[pes, : names.shape[1]] = names[pes]
-        return state
-
-    def totals(self) -> Mapping[Boundary, Moved]:
-        """What all steps moved over the boundaries of PEs and MACs."""
-        moves: dict[Boundary, Moved] = {}
-        for key, sample in self.known.items():
-            for b, m in sample.moved.items():
-                total = moves.setdefault(b, Moved())
-                for x in PRIMITIVES:
-                    setattr(total, x, getattr(total, x) + self.times[key] * getattr(m, x))
-        return moves

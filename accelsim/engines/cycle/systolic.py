@@ -7,8 +7,8 @@ cycle engine issues the folds of a nest; tests issue plain matrices, to compare 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +28,8 @@ Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 FAR = 1 << 62
-BLOCK = 2048  # steps of a fold that are fed at a time
+BLOCK = 1024  # steps of a fold that are fed at a time
+ROOM = 1 << 14  # results that are latched before they are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +41,6 @@ class Stream:
     values: Ints
     words: Ints
     read: npt.NDArray[np.bool_] | None = None
-
-    def __getitem__(self, steps: slice) -> Stream:
-        """Some of its lines."""
-        read = None if self.read is None else self.read[steps]
-        return Stream(self.values[steps], self.words[steps], read)
 
     def padded(self, *shape: int) -> Stream:
         """With bubbles below and to the right of it."""
@@ -77,74 +73,39 @@ class FoldTask:
 
 @dataclass(eq=False)
 class Landing:
-    """Results of a fold: [T, c] of sums that moved, [r, c] of held ones.
-
-    ``number`` of the fold; ``start`` the first step whose sums they are, ``whole`` whether no
-    further ones come.  ``used`` is the part of them that is no bubbles'.  In the order they are
-    latched they are ``words`` [each, lanes], the n-th to n + each-th of the lanes ``lanes``; in a
-    matrix of ``height`` rows, from the lowest on if ``upwards``.
+    """Results of a fold: ``words`` and ``values``, [T, c] of sums that moved, [r, c] of held ones;
+    of a fully clocked array with bubbles below and to the right.  ``missing``: how many are not
+    there yet.
     """
 
     number: int
-    start: int
-    whole: bool
-    used: tuple[int, int]
-    lanes: Ints
-    n: Ints
     words: Ints
-    height: int
-    upwards: bool
-    values: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-
-    def take(self, results: pe.Results) -> bool:
-        """Whether all results are there; they are then taken."""
-        if (results.arrived[self.lanes] < self.n + len(self.words)).any():
-            return False
-        values = np.empty(self.words.shape, results.values.dtype)
-        pe.take(results, self.lanes, self.n, values)
-        self.values = self.matrix(values)
-        return True
-
-    def matrix(self, latched: Ints) -> Ints:
-        """What comes in the order of latching, as it lies in the fold."""
-        lies = latched.reshape(self.height, -1)
-        return lies[::-1] if self.upwards else lies
+    values: Ints
+    missing: int
 
 
 class Port:
-    """What one side of the array is still to be given; ``end`` is an edge after the last word.
-    ``named``: its registers keep which word they hold.
+    """What one side of the array is still to be given, in a ring of so many edges; ``end`` is an
+    edge after the last word.  ``named``: its registers keep what they hold.
     """
 
-    def __init__(self, lines: int, dtype: Any, *, named: bool = False) -> None:
-        self.lines, self.dtype, self.named, self.end = lines, dtype, named, 0
-        self.feed = self._ring(1)
-
-    def _ring(self, edges: int) -> pe.Feed:
-        shape = edges, self.lines
-        values, tags = np.zeros(shape, self.dtype), np.zeros(shape, np.int32)
-        words = np.zeros((edges, self.lines * self.named), np.int64)
-        return pe.Feed(values, tags, words, np.zeros(edges, np.int64))
+    def __init__(self, lines: int, edges: int, dtype: Any, *, named: bool = False) -> None:
+        values, tags = np.zeros((edges, lines), dtype), np.zeros((edges, lines), np.int32)
+        names, read = np.zeros((edges, lines * named), np.int64), np.zeros(edges, np.int64)
+        self.feed, self.end = pe.Feed(values, tags, names, read), 0
 
     def put(
-        self, now: int, start: int, stream: Stream, tag: int, grow: int, *, first: bool, last: bool
+        self, now: int, start: int, stream: Stream, name: int, tag: int, grow: int, *flags: int
     ) -> None:
         """Give a fold's words [steps, lines], the first at edge ``start``; raises HazardError where
         two words want one port.
         """
-        steps, lines = stream.words.shape
-        end, before = start + steps + lines, self.feed
-        if end - now > len(before.read):
-            self.feed = self._ring(1 << (end - now).bit_length())
-            edges = np.arange(now + 1, self.end)
-            for was, ring in zip(before, self.feed, strict=True):
-                ring[edges % len(ring)] = was[edges % len(was)]
-        read = np.ones((steps, lines), bool) if stream.read is None else stream.read
-        values = np.ascontiguousarray(stream.values, self.dtype)
-        words = np.ascontiguousarray(stream.words)
-        flags = pe.FIRST if first else 0, pe.LAST if last else 0
-        if start <= now or pe.put(
-            self.feed, start, values, words, np.ascontiguousarray(read), tag, grow, *flags
+        words, read = np.ascontiguousarray(stream.words), stream.read
+        values = np.ascontiguousarray(stream.values, self.feed.values.dtype)
+        read = np.ones(words.shape, bool) if read is None else np.ascontiguousarray(read)
+        end = start + sum(words.shape)
+        if not now < start <= end <= now + len(self.feed.read) or pe.put(
+            self.feed, start, values, words, read, name, tag, grow, *flags
         ):
             raise HazardError(f"edge {start}: two words want the port of one line")
         self.end = max(self.end, end)
@@ -159,23 +120,24 @@ class SystolicArray:
     """
 
     pes: pe.HeldOperandPes | pe.HeldOutputPes
-    side: Port  # of what does not move along the rows: sums or the falling operand
     controller: HeldOperandController | HeldOutputsController
 
-    def __init__(
-        self, rows: int, cols: int, lanes: int, *, overlap: bool, full: bool, narrow: bool
-    ) -> None:
+    def __init__(self, rows: int, cols: int, *, overlap: bool, full: bool, narrow: bool) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
         self.dtype: Any = np.int32 if narrow else np.int64
         self.tally = np.zeros(16, np.int64)
         self.issued = self.slot = self.residency = self.expected = 0
-        # results that are awaited; the same before the last edge
-        self.landings: list[Landing] = []
-        self.latest = self.landings
+        # what results are awaited, by what they are called for (see ``_expect``)
+        self.awaited: dict[int, Landing] = {}
+        self.words: dict[int, Ints] = {}  # and of which words they are
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
-        self.rows_port = Port(rows, self.dtype)
-        self.results = self._lanes(1, lanes)
+        self.edges = 1 << (2 * BLOCK + 4 * (rows + cols)).bit_length()
+        self.rows_port = Port(rows, self.edges, self.dtype)
+        room = ROOM + 2 * rows * (1 + cols)
+        edge, name = np.zeros((2, room), np.int64)
+        self.latched = pe.Latched(edge, name, np.zeros(room, self.dtype))
+        self.latest = self._latest(0)
         # folds on their way, if they are watched: number, start, task
         self.flight: list[tuple[int, Start, FoldTask]] = []
 
@@ -213,8 +175,8 @@ class SystolicArray:
         """Clock up to an edge, or until so many results have been latched."""
         while self.edge < edge and self.tally[pe.LANDED] < goal:
             self._clock(edge if self.watch is None else self.edge + 1, goal)
-            self._check()
-            self.latest = self.landings
+            if self.tally[pe.HAZARD]:
+                self._complain()
             self._collect()
             if self.watch is not None:
                 self.watch()
@@ -225,65 +187,64 @@ class SystolicArray:
         """
         last = max(self.rows_port.end, self.edge) + 4 * (self.rows + self.cols)
         self.run_to(last, self.expected)
-        if self.landings:
-            raise HazardError(
-                f"edge {self.edge}: results of fold {self.landings[0].number} are missing"
-            )
+        for landing in self.awaited.values():
+            raise HazardError(f"edge {self.edge}: results of fold {landing.number} are missing")
 
-    def _check(self) -> None:
-        hazard, row, col = (int(x) for x in self.tally[[pe.HAZARD, pe.ROW, pe.COL]])
-        if hazard:
-            at = row // (1 + self.cols), row % (1 + self.cols) - 1
-            what = {
-                pe.MISMATCH: "words that do not belong together, a sum not added to by all",
-                pe.UNEXPECTED: f"a result comes out of lane {col} that no fold gives",
-                pe.IN_USE: f"PE {at}: a sum begins, or is shifted in, where another is",
-            }[hazard]
-            raise HazardError(f"edge {self.edge}: {what}")
+    def _complain(self) -> None:
+        row, col = divmod(int(self.tally[pe.ROW]), 1 + self.cols)
+        what = {
+            pe.MISMATCH: "words that do not belong together, a sum not added to by all",
+            pe.UNEXPECTED: f"a result comes out of column {col - 1} that no fold gives",
+            pe.IN_USE: f"PE {row, col - 1}: a sum begins, or is shifted in, where another is",
+        }[int(self.tally[pe.HAZARD])]
+        raise HazardError(f"edge {self.edge}: {what}")
 
-    def _lanes(self, depth: int, lanes: int) -> pe.Results:
-        return pe.Results(np.zeros((depth, lanes), self.dtype), *np.zeros((3, lanes), np.int64))
+    def _name(self, key: int, words: Ints) -> int:
+        """What the first of a fold's sums is called on its way: they are called for their fold,
+        held ones for their residency.
+        """
+        self.words = {k: x for k, x in self.words.items() if k in self.awaited} | {key: words}
+        return key << pe.FOLD_BITS
 
-    def _expect(
-        self, lanes: Ints, words: Ints, used: tuple[int, int], *, start: int = 0,
-        whole: bool = True, height: int, upwards: bool = False,
-    ) -> None:  # fmt: skip
-        """Make room for results of a fold, of which ``words`` [each, lanes] are the words."""
-        results, each = self.results, len(words)
-        n = results.expected[lanes]
-        oldest = min(int(x.n.min()) for x in self.landings) if self.landings else int(n.min())
-        need = int(n.max()) + each - min(oldest, int(n.min()))
-        if need > len(results.values):
-            deeper = self._lanes(1 << need.bit_length(), results.values.shape[1])
-            for x in self.landings:
-                at = x.n + np.arange(len(x.words))[:, None]
-                was, now = results.values, deeper.values
-                now[at % len(now), x.lanes] = was[at % len(was), x.lanes]
-            self.results = results = results._replace(values=deeper.values)
-        results.expected[lanes] += each
-        self.expected += each * len(lanes)
-        self.landings.append(
-            Landing(self.issued, start, whole, used, lanes, n, words, height, upwards)
-        )
+    def _expect(self, key: int) -> None:
+        """The results of sums so called are awaited."""
+        words = self.words[key]
+        values = np.zeros(words.shape, self.dtype)
+        self.awaited[key] = Landing(self.issued, words, values, words.size)
+        self.expected += words.size
 
-    def latched(self) -> Iterator[tuple[Landing, Ints]]:
-        """What was latched at this edge: of a landing, which of its ``words`` [each, lanes]."""
-        for x in self.latest:
-            each = self.results.arrived[x.lanes] - 1 - x.n
-            now = self.results.edge[x.lanes] == self.edge
-            lanes = np.flatnonzero(now & (each >= 0) & (each < len(x.words)))
-            yield x, each[lanes] * len(x.lanes) + lanes
+    def words_of(self, names: Ints) -> Ints:
+        """The words of sums by what they are called; BUBBLE of those that are gone."""
+        words = np.full(names.shape, BUBBLE)
+        for key, matrix in self.words.items():
+            mine = names >> pe.FOLD_BITS == key
+            words[mine] = matrix.ravel()[names[mine] >> 1 & pe.PLACE]
+        return words
 
     def _collect(self) -> None:
-        """Hand on the folds whose results are all there."""
-        done = [x for x in self.landings if x.take(self.results)]
-        self.landings = [x for x in self.landings if x not in done]
-        for landing in done:
-            if self.ready is not None:
-                self.ready(landing)
+        """Put results where they belong; hand on the folds whose results are all there."""
+        many, self.tally[pe.NEWS] = int(self.tally[pe.NEWS]), 0
+        self.latest = self._latest(many)
+        for key, landing in list(self.awaited.items()) if many else ():
+            landing.missing -= pe.deliver(self.latched, many, key, landing.values.ravel())
+            if not landing.missing:
+                del self.awaited[key]
+                if self.ready is not None:
+                    self.ready(landing)
+
+    def _latest(self, many: int) -> pe.Latched:
+        return pe.Latched(*(x[:many] for x in self.latched))
+
+    def _tag(self) -> int:
+        return self.residency << 6 & pe.RESIDENCY
+
+    def _placed(self, words: Ints) -> Ints:
+        """Tags of held words that are in their places."""
+        kind = np.where(words == BUBBLE, 0, pe.USED) | np.where(words >= 0, pe.WORD, 0)
+        return kind | pe.PRESENT | self._tag()
 
     def _feed(
-        self, task: FoldTask, other: Stream, start: Start, *, new: bool, leaves: bool
+        self, task: FoldTask, side: Port, other: Stream, name: int, start: Start, *flags: int
     ) -> None:
         """Give a fold's moving words to the ports, some at a time so that they are at hand, and
         clock as far as no further fold matters.
@@ -292,28 +253,21 @@ class SystolicArray:
             gone = self.edge - self.rows - self.cols
             self.flight = [x for x in self.flight if x[1].operand + len(x[2].rows.words) > gone]
             self.flight.append((self.issued, start, task))
-        rows = task.rows.padded(len(task.rows.words), self.rows) if self.full else task.rows
-        tag, steps = self.residency << 6 & pe.RESIDENCY, len(rows.words)
+        steps = len(task.rows.words)
+        rows = task.rows.padded(steps, self.rows) if self.full else task.rows
+        self.issued += 1
         for first in range(0, steps, BLOCK):
             part, end = slice(first, first + BLOCK), first + BLOCK >= steps
-            self._feeds(other.words[part], first, end)
-            for port, stream in ((self.rows_port, rows), (self.side, other)):
-                port.put(
-                    self.edge,
-                    start.operand + first,
-                    stream[part],
-                    (self.slot + first) * pe.ONE & 0xFFFF | tag,
-                    pe.ONE,
-                    first=new and not first,
-                    last=leaves and end,
-                )
+            tag = (self.slot + first) * pe.ONE & 0xFFFF | self._tag()
+            mine = 0 if first else flags[0], flags[1] if end else 0
+            for port, x in ((self.rows_port, rows), (side, other)):
+                read = None if x.read is None else x.read[part]
+                words = Stream(x.values[part], x.words[part], read)
+                called = name + 2 * first * words.words.shape[1]
+                port.put(self.edge, start.operand + first, words, called, tag, pe.ONE, *mine)
             at_most = self.controller.quiet()
             self.run_to(at_most if end else min(at_most, start.operand + first))
-        self.issued += 1
         self.slot += steps
-
-    def _feeds(self, words: Ints, start: int, end: bool) -> None:
-        """Some steps of a fold are fed."""
 
     def _planes(self, *kinds: Any, extra: int = 0) -> Any:
         """A flat plane of each type; None is that of values."""
@@ -336,7 +290,7 @@ class HeldOperandArray(SystolicArray):
         self, rows: int, cols: int, *, overlap: bool, weight_registers: int = 1, full: bool = False,
         narrow: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(rows, cols, cols, overlap=overlap, full=full, narrow=narrow)
+        super().__init__(rows, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
         self.controller: HeldOperandController = HeldOperandController(rows, weight_registers)
         held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
@@ -346,16 +300,19 @@ class HeldOperandArray(SystolicArray):
         if not self.two:
             shadow, shadow_word = held, word
         (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
+        names = np.zeros((1 << (rows + 1).bit_length(), 1 + cols), np.int64)
+        entered, left = np.zeros((2, 1 + cols), np.int64)
         self.pes = pe.HeldOperandPes(
-            moving, moving_tag, sums, sums_tag, held, tag, word, shadow, shadow_tag, shadow_word
-        )
-        self.held_port, self.side = Port(cols, self.dtype, named=True), Port(cols, self.dtype)
+            moving, moving_tag, sums, sums_tag, held, tag, word, shadow, shadow_tag, shadow_word,
+            names, entered, left,
+        )  # fmt: skip
+        self.held_port = Port(cols, self.edges, self.dtype, named=True)
+        self.sums_port = Port(cols, self.edges, self.dtype, named=True)
         self.size = 0, 0
 
     def issue(self, task: FoldTask) -> Start:
-        (t, r), held, new = task.rows.values.shape, task.held, task.held is not None
-        if held is not None:
-            self.size = held.values.shape[0], held.values.shape[1]
+        (t, r), held, new = task.rows.words.shape, task.held, task.held is not None
+        self.size = self.size if held is None else held.words.shape
         if r != self.size[0]:
             raise ValueError(f"a fold feeds {r} rows, held are {self.size[0]}")
         if not self.overlap and new:
@@ -363,44 +320,35 @@ class HeldOperandArray(SystolicArray):
         start = self.reserve(task, new=new, after=self.edge + 1)
         self.residency += new
         if held is not None:
-            stream = held.padded(self.rows, self.cols) if self.full else held
-            ones = np.ones(stream.words.shape, bool) if stream.read is None else stream.read
-            upwards = Stream(stream.values[::-1], stream.words[::-1], ones[::-1])
-            tag = len(ones) << pe.HOPS | self.residency << 6 & pe.RESIDENCY
-            self.held_port.put(
-                self.edge, start.preload, upwards, tag, -1 << pe.HOPS, first=False, last=False
-            )
+            whole = held.padded(self.rows, self.cols) if self.full else held
+            read = None if whole.read is None else whole.read[::-1]
+            upwards = Stream(whole.values[::-1], whole.words[::-1], read)
+            tag = len(whole.words) << pe.HOPS | self._tag()
+            self.held_port.put(self.edge, start.preload, upwards, -1, tag, -1 << pe.HOPS, 0, 0)
             self.tally[pe.SHIFTING] = self.held_port.end
-        words, nothing = task.sums, np.zeros(task.sums.shape, self.dtype)
-        sums = Stream(nothing, words, nothing > 0)
-        if self.full:
-            sums = sums.padded(t, self.cols)
-        self._feed(task, sums, start, new=new, leaves=False)
+        nothing = np.zeros(task.sums.shape, bool)
+        sums = Stream(nothing, task.sums, nothing)
+        sums = sums.padded(t, self.cols) if self.full else sums
+        name = self._name(self.issued, sums.words)
+        self._expect(self.issued)
+        self._feed(task, self.sums_port, sums, name, start, pe.FIRST if new else 0, 0)
         return start
 
-    def _feeds(self, words: Ints, start: int, end: bool) -> None:
-        lanes, used = np.arange(words.shape[1]), (len(words), self.size[1])
-        self._expect(lanes, words, used, start=start, whole=end, height=len(words))
-
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        t, r = task.rows.values.shape
+        t, r = task.rows.words.shape
         return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
 
     def place_held(self, held: Stream) -> None:
-        self.size = held.values.shape[0], held.values.shape[1]
+        self.size = held.words.shape
         self.residency += 1
-        stream = held.padded(self.rows, self.cols) if self.full else held
-        n, m = stream.words.shape
-        flags = np.where(stream.words == BUBBLE, 0, pe.USED) | np.where(
-            stream.words >= 0, pe.WORD, 0
-        )
-        plane = self.pes.held_tag.reshape(self.rows, -1)
-        plane[:n, 1 : 1 + m] = flags | pe.PRESENT | self.residency << 6 & pe.RESIDENCY
+        words = (held.padded(self.rows, self.cols) if self.full else held).words
+        n, m = words.shape
+        self.pes.held_tag.reshape(self.rows, -1)[:n, 1 : 1 + m] = self._placed(words)
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_operand(
-            last, goal, self.pes, self.rows_port.feed, self.side.feed, self.held_port.feed,
-            self.results, self.tally, self.two,
+            last, goal, self.pes, self.rows_port.feed, self.sums_port.feed, self.held_port.feed,
+            self.latched, self.tally, self.two,
         )  # fmt: skip
 
 
@@ -415,90 +363,77 @@ class HeldOutputsArray(SystolicArray):
         self, rows: int, cols: int, *, overlap: bool, outputs: Outputs = "in_place",
         full: bool = False, narrow: bool = False,
     ) -> None:  # fmt: skip
-        lanes = rows * cols if outputs == "in_place" else cols
-        super().__init__(rows, cols, lanes, overlap=overlap, full=full, narrow=narrow)
+        super().__init__(rows, cols, overlap=overlap, full=full, narrow=narrow)
         self.outputs: Outputs = outputs
         self.way_out = ("in_place", "accumulators", "register").index(outputs)
         self.controller: HeldOutputsController = HeldOutputsController(rows, outputs)
-        sums, sums_tag, second, out_tag, out_word, begun, words = self._planes(
+        sums, sums_tag, second, out_tag, out_name, begun, names = self._planes(
             None, np.int16, None, np.int16, np.int64, np.int64, np.int64
         )
         out = second if outputs == "register" else sums
         (moving, moving_tag), (falling, falling_tag) = self._moving(), self._moving(1)
         self.pes = pe.HeldOutputPes(
-            moving, moving_tag, falling, falling_tag, sums, sums_tag, out, out_tag, out_word,
-            begun, words[None],
+            moving, moving_tag, falling, falling_tag, sums, sums_tag, out, out_tag, out_name, begun,
+            names[None],
         )  # fmt: skip
         self.planned = np.zeros_like(begun)  # sums each PE is to begin
-        self.side = Port(cols, self.dtype)
+        self.cols_port = Port(cols, self.edges, self.dtype)
         self.open = False  # the next fold adds to the sums that are there
 
     def issue(self, task: FoldTask) -> Start:
         if task.cols is None:
             raise ValueError("a fold of held outputs needs operands for the columns")
-        (t, r), c = task.rows.values.shape, task.cols.values.shape[1]
-        new, leaves = not self.open, not task.stays
+        new, cols = not self.open, task.cols
         if not self.overlap and new:
             self.drain()
         start = self.reserve(task, new=new, after=self.edge + 1)
         if new:
-            self._hold(task.sums)
+            self._hold(self._whole(task.sums))
         self.open = task.stays
-        cols, words, height = task.cols, task.sums, r
-        if self.full:
-            cols = cols.padded(t, self.cols)
-            nothing = np.zeros(words.shape, bool)
-            words, height = Stream(nothing, words).padded(self.rows, self.cols).words, self.rows
-        width = words.shape[1]
-        if leaves and self.outputs == "in_place":
-            lanes = (np.arange(height)[:, None] * self.cols + np.arange(width)).ravel()
-            self._expect(lanes, words.reshape(1, -1), (r, c), height=height)
-        elif leaves:
-            self._expect(np.arange(width), words[::-1], (r, c), upwards=True, height=height)
-        self._feed(task, cols, start, new=new, leaves=leaves)
+        if not task.stays:
+            self._expect(self.residency)
+        cols = cols.padded(len(cols.words), self.cols) if self.full else cols
+        first, last = pe.FIRST if new else 0, 0 if task.stays else pe.LAST
+        self._feed(task, self.cols_port, cols, -1, start, first, last)
         return start
 
-    def _hold(self, words: Ints) -> None:
-        """The words of the sums that a residency begins."""
+    def _whole(self, words: Ints) -> Ints:
+        return Stream(words, words).padded(self.rows, self.cols).words if self.full else words
+
+    def _hold(self, words: Ints) -> Ints:
+        """Name the sums that a residency begins; returns their PEs."""
         self.residency += 1
-        whole = np.full((self.rows, 1 + self.cols), BUBBLE)
-        whole[: words.shape[0], 1 : 1 + words.shape[1]] = words
-        r, c = (self.rows, self.cols) if self.full else words.shape
-        mine = np.zeros(whole.shape, bool)
-        mine[:r, 1 : 1 + c] = True
-        k, before = np.flatnonzero(mine), self.pes.words
-        need = 1 + int((self.planned - self.pes.begun).max()) + 1
-        if need > len(before):
-            deeper = np.zeros((1 << need.bit_length(), before.shape[1]), np.int64)
+        before, every = self.pes.names, np.arange(self.planned.size)
+        grid = every.reshape(self.rows, -1)
+        k = grid[: words.shape[0], 1 : 1 + words.shape[1]].ravel()
+        if (self.planned - self.pes.begun).max() + 2 > len(before):
+            deeper: Ints = np.zeros((2 * len(before), len(every)), np.int64)
             for back in range(1, len(before) + 1):
                 n = self.planned - back
-                at = np.arange(before.shape[1])
-                deeper[n % len(deeper), at] = before[n % len(before), at]
-            self.pes = self.pes._replace(words=deeper)
-        self.pes.words[self.planned[k] & (len(self.pes.words) - 1), k] = whole.ravel()[k]
+                deeper[n % len(deeper), every] = before[n % len(before), every]
+            self.pes = self.pes._replace(names=deeper)
+        names = self._name(self.residency, words) + 2 * np.arange(len(k)) + (words.ravel() >= 0)
+        self.pes.names[self.planned[k] % len(self.pes.names), k] = names
         self.planned[k] += 1
+        return k
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        t, r = task.rows.values.shape
-        return self.controller.start(
-            self.rows if self.full else r, t, leaves=not task.stays, after=after
-        )
+        t, r = task.rows.words.shape
+        r = self.rows if self.full else r
+        return self.controller.start(r, t, leaves=not task.stays, after=after)
 
     def place_held(self, held: Stream) -> None:
         """Unfinished sums, at zero: only the words count."""
-        self._hold(held.words)
+        words = self._whole(held.words)
+        k = self._hold(words)
         self.open = self.controller.open = True
-        mine = self.planned > 0
-        self.pes.begun[mine] = 1
-        words = self.pes.words[0]
-        flags = np.where(words == BUBBLE, 0, pe.USED) | np.where(words >= 0, pe.WORD, 0)
-        tag = flags | pe.PRESENT | self.residency << 6 & pe.RESIDENCY
-        self.pes.sums_tag[mine] = tag[mine]
+        self.pes.begun[k] = 1
+        self.pes.sums_tag[k] = self._placed(words).ravel()
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_outputs(
-            last, goal, self.pes, self.rows_port.feed, self.side.feed, self.results, self.tally,
-            self.way_out,
+            last, goal, self.pes, self.rows_port.feed, self.cols_port.feed, self.latched,
+            self.tally, self.way_out,
         )  # fmt: skip
 
 

@@ -149,8 +149,8 @@ class Trace:
         self._crossings[edge] = crossings
         self._counters.append(self._snapshot())
 
-    def close(self) -> None:
-        """The run is over."""
+    def close(self, cycles: int = 0) -> None:
+        """The run is over.  What drained from the levels after its last edge belongs to that."""
         acc, number = self.nest.problem.accumulated, self.nest.arch.number("psum")
         for name, frames in self._frames.items():
             tensor = self._tensors[name]
@@ -163,15 +163,11 @@ class Trace:
         self.active = self._turn(np.stack(self._active)) if self._active else np.zeros(shape, bool)
         self.slots = self._turn(np.stack(self._slots)) if self._slots else np.zeros(shape, np.int64)
         self.totals = self._snapshot()
+        if self._edges and self._edges[-1] == cycles:
+            self._counters[-1] = self.totals
         self._frames.clear()
         worked = set((np.unique(self.slots[self.slots != EMPTY]) >> 32).tolist())
         self._folds = {k: v for k, v in self._folds.items() if k in worked}
-
-    def end(self, cycles: int) -> None:
-        """What drained from the levels after the last edge belongs to it."""
-        self.totals = self._snapshot()
-        if self._edges and self._edges[-1] == cycles:
-            self._counters[-1] = self.totals
 
     def _snapshot(self) -> Ints:
         moves = self._moves()
@@ -210,74 +206,72 @@ class Trace:
         """Where every PE works in the layer at an edge: the eight dimensions' indices, (rows,
         cols); -1 where it rests.
         """
-        return self._iterations(self.slots[self._frame_of(edge)], self._positions())
+        return self._iterations(self.slots[self._frame_of(edge)], self._places())
 
     def _iterations(self, slots: Ints, place: Mapping[int, Ints]) -> dict[str, Ints]:
-        indices = {d: np.full(slots.shape, -1, np.int64) for d in DIMS}
-        for slot in np.unique(slots[slots != EMPTY]).tolist():
-            here = slots == slot
-            at, within = self._standing(slot)
-            for c in self.nest.chains:
-                index: dict[int, Any] = {
-                    i: at[i] if i in at else within[i] if i in within else place[i][here]
-                    for i in c.loops
-                }
-                for d, x in coordinates(c, self.nest.pieces(c, index)).items():
-                    indices[d][here] = x
-        return indices
+        standing, works = np.maximum(self._standing(slots, place), 0), slots != EMPTY
+        indices = {}
+        for c in self.nest.chains:
+            index: dict[int, Any] = {i: standing[i] for i in c.loops}
+            for d, x in coordinates(c, self.nest.pieces(c, index)).items():
+                indices[d] = np.where(works, x, -1)
+        return {d: indices[d] for d in DIMS}
 
-    def _standing(self, slot: int) -> tuple[dict[int, int], dict[int, int]]:
-        """Positions of the loops outside and inside the PEs in a slot."""
-        at, inside = self._folds[slot >> 32]
-        k = int(inside[slot & 0xFFFFFFFF])
-        return at, {i: int(v[k]) for i, v in self._within.items()}
+    def _standing(self, slots: Ints, place: Mapping[int, Ints]) -> Ints:
+        """The position of every loop, [loops, as slots are shaped]; -1 where a PE rests.
+
+        ``place``: of every spatial loop its position in each PE.
+        """
+        positions = np.full((len(self.nest.loops), *slots.shape), -1, np.int64)
+        for slot in np.unique(slots[slots != EMPTY]).tolist():
+            here, (outside, inside) = slots == slot, self._folds[slot >> 32]
+            k = inside[slot & 0xFFFFFFFF]
+            for i, position in outside.items():
+                positions[i][here] = position
+            for i, within in self._within.items():
+                positions[i][here] = within[k]
+            for i, where in place.items():
+                positions[i][here] = where[here]
+        return positions
 
     def loops(self, edge: int) -> dict[str, Ints]:
         """The position of every loop of the nest at an edge, by ``dim:tile:level``, (rows, cols);
         -1 where a PE rests.
         """
-        slots, place = self.slots[self._frame_of(edge)], self._positions()
-        places: dict[str, Ints] = {}
-        for i, x in enumerate(self.nest.loops):
-            name = f"{x.dim}:{x.tile}:{self.nest.arch.level_names[x.level]}" + (
-                f":{x.axis}" if x.spatial else ""
-            )
-            at = places[name] = np.full(slots.shape, -1, np.int64)
-            for slot in np.unique(slots[slots != EMPTY]).tolist():
-                here, (outside, within) = slots == slot, self._standing(slot)
-                at[here] = (
-                    outside[i] if i in outside else within[i] if i in within else place[i][here]
-                )
-        return places
+        names = self.nest.arch.level_names
+        texts = [
+            f"{x.dim}:{x.tile}:{names[x.level]}" + (f":{x.axis}" if x.spatial else "")
+            for x in self.nest.loops
+        ]
+        standing = self._standing(self.slots[self._frame_of(edge)], self._places())
+        return dict(zip(texts, standing, strict=True))
 
     def at(self, edge: int) -> pd.DataFrame:
         """One row a PE: whether it multiplied, value and word in every register, the indices it
         works on.
         """
-        import pandas as pd
-
         k = self._frame_of(edge)
         rows, cols = np.indices(self.active[k].shape)
-        table: dict[str, Any] = {
-            "row": rows.ravel(),
-            "col": cols.ravel(),
-            "active": self.active[k].ravel(),
-        }
-        for name, plane in self.planes.items():
-            table |= {name: plane.values[k].ravel(), f"{name}_word": plane.words[k].ravel()}
-        return pd.DataFrame(table | {d: x.ravel() for d, x in self.iterations(edge).items()})
+        return self._table({"row": rows.ravel(), "col": cols.ravel()}, k, self._places())
 
     def pe(self, row: int, col: int) -> pd.DataFrame:
         """One row an edge of the window for one PE: the same columns as ``at``."""
+        edges = len(self.edges)
+        place = {i: np.broadcast_to(x[row, col], edges) for i, x in self._places().items()}
+        return self._table({"edge": self.edges}, (slice(None), row, col), place)
+
+    def _table(self, table: dict[str, Any], pick: Any, place: Mapping[int, Ints]) -> pd.DataFrame:
+        """Some of the frames, one row each PE and edge."""
         import pandas as pd
 
-        table: dict[str, Any] = {"edge": self.edges, "active": self.active[:, row, col]}
+        table["active"] = self.active[pick].ravel()
         for name, plane in self.planes.items():
-            table |= {name: plane.values[:, row, col], f"{name}_word": plane.words[:, row, col]}
-        place = {
-            i: np.broadcast_to(x[row, col], len(self.edges)) for i, x in self._positions().items()
-        }
-        return pd.DataFrame(table | self._iterations(self.slots[:, row, col], place))
+            table[name], table[f"{name}_word"] = (
+                plane.values[pick].ravel(),
+                plane.words[pick].ravel(),
+            )
+        indices = self._iterations(self.slots[pick], place)
+        return pd.DataFrame(table | {d: x.ravel() for d, x in indices.items()})
 
     @property
     def counters(self) -> pd.DataFrame:
@@ -304,7 +298,7 @@ class Trace:
             raise ValueError(f"edge {edge} is not in the trace, which has {have}")
         return k
 
-    def _positions(self) -> dict[int, Ints]:
+    def _places(self) -> dict[int, Ints]:
         """Of every spatial loop its position at each row and column."""
         nest, shape = self.nest, (self.place.rows, self.place.cols)
         positions: dict[int, Ints] = {}
