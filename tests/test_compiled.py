@@ -83,9 +83,12 @@ def test_commands_that_count_nothing_load_no_compiler(command: list[str]) -> Non
 
 
 def test_a_first_run_says_what_it_waits_for(own: dict[str, str]) -> None:
-    """Once, on stderr; from the second run on nothing is compiled and nothing said."""
+    """Once, on stderr; from the second run on nothing is compiled and nothing said, and of the
+    compiler only what calls is loaded.
+    """
     assert said(started(ASKED, **own)) == ("30 55\n", WAITING + "\n")
-    assert said(started(ASKED, **own)) == ("30 55\n", "")
+    loaded = "; import sys; print([x for x in ('scipy.linalg', 'numba.np.linalg') if x in sys.modules])"
+    assert said(started(ASKED + loaded, **own)) == ("30 55\n[]\n", "")
 
 
 @pytest.mark.parametrize("anywhere", [True, False])

@@ -20,6 +20,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dis import get_instructions
 from functools import update_wrapper
 from types import FunctionType
@@ -108,15 +109,21 @@ class _Kernel:
 def _forgiving(cache: Any) -> Callable[..., Any]:
     """Loads what a cache has of a kernel; one that cannot be read is emptied, and the kernel is
     compiled anew.  So is the cache of an older version of a module whose types it names.
+
+    numba would first make its compiler ready: import what it knows of Python and NumPy, SciPy's
+    linear algebra among it, and compile its memory manager.  That is most of a command's wait for
+    kernels, and what was compiled needs none of it; who compiles makes it ready then.
     """
-    load = cache.load_overload
+    load = getattr(cache, "_load_overload", cache.load_overload)
+    guard = getattr(cache, "_guard_against_spurious_io_errors", nullcontext)
 
     def load_overload(*arguments: Any) -> Any:
         try:
-            return load(*arguments)
+            with guard():  # Windows lets nobody read what another process writes
+                return load(*arguments)
         except Exception:
             cache.flush()
-            return None
+        return None
 
     return load_overload
 
