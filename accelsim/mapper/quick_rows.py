@@ -25,12 +25,16 @@ from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
 Ints = npt.NDArray[np.int64]
 
 
-def quick_rows(skeleton: Skeleton, family: Chain) -> tuple[Ints, Ints]:
+def quick_rows(skeleton: Skeleton, family: Chain, more: Ints | None = None) -> tuple[Ints, Ints]:
     """Tiles and trips of a family's choices that the array has room for, both [choices, loops of
-    the family], in a fixed order.
+    the family], in a fixed order; those of ``more``, of the same shape, come last.
     """
     loops = [skeleton.loops[i] for i in family.loops]
     tiles = _listed(skeleton, family, loops)
+    if more is not None:
+        both = np.concatenate([tiles, more])
+        _, first = np.unique(both, axis=0, return_index=True)
+        tiles = both[np.sort(first)]
     trips = np.stack(most_trips(skeleton, family, list(tiles.T), np.minimum), axis=1)
     fits = fits_array(skeleton, loops, trips)
     return tiles[fits], trips[fits]

@@ -17,7 +17,7 @@ that is at most too many, so reads are never more than they will be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -98,11 +98,12 @@ class LayerTables:
     ``joined``        what ``joining`` made of all choices
     """
 
-    def __init__(self, skeleton: Skeleton) -> None:
+    def __init__(self, skeleton: Skeleton, more: Mapping[str, Ints] | None = None) -> None:
+        """``more`` has tiles [choices, loops] of families besides those that are listed anyway."""
         self.skeleton = skeleton
         self.families = skeleton.families
         self.home = {f.name: i for i, f in enumerate(self.families)}
-        listed = [quick_rows(skeleton, f) for f in self.families]
+        listed = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
         self.timed: dict[Any, float | None] = {}
@@ -432,11 +433,17 @@ class LayerTables:
                 self.others[absent] = max(before[0], most[0]), max(before[1], most[1])
 
     def without(self, absent: frozenset[int]) -> LayerTables:
-        """The tables of the skeleton without some of its loops; kept."""
+        """The tables of the skeleton without some of its loops, with all choices from here in which
+        these loops are none; kept.
+        """
         known = self._without.get(absent)
         if known is None:
             loops = [i for i in range(len(self.skeleton.loops)) if i not in absent]
-            known = self._without[absent] = LayerTables(self.skeleton.part(loops))
+            more = {}
+            for family, tiles, trips in zip(self.families, self.tiles, self.trips, strict=True):
+                away = np.array([i in absent for i in family.loops])
+                more[family.name] = tiles[(trips[:, away] == 1).all(axis=1)][:, ~away]
+            known = self._without[absent] = LayerTables(self.skeleton.part(loops), more)
         return known
 
     def _as_whole(self, absent: frozenset[int]) -> bool:
