@@ -260,9 +260,9 @@ class BusArray(Planner):
         )  # fmt: skip
         if counts[HAZARD]:
             raise HazardError(f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold")
-        for b, taken, read in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
-            self.traffic[t].moves[b].taken += int(counts[taken])
-            self.traffic[t].moves[b].read += int(counts[read])
+        for b, took, gave in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
+            self.traffic[t].moves[b].taken += int(counts[took])
+            self.traffic[t].moves[b].read += int(counts[gave])
         if self.watch is not None:
             setting = settings[0]
             if kept:

@@ -38,7 +38,7 @@ class Change(NamedTuple):
     gone: Ints  # [PEs, places] names of those that are let go
 
 
-class Table(NamedTuple):
+class NameTable(NamedTuple):
     """Where the names of one PE stand, by a hash of the name; room for twice as many and more."""
 
     name: Ints
@@ -47,7 +47,7 @@ class Table(NamedTuple):
 
 
 @kernel
-def find(table: Table, name: int, stamp: int) -> int:
+def find(table: NameTable, name: int, stamp: int) -> int:
     """The entry of a name, or the one that it would get."""
     at = (name * 0x9E3779B1 + (name >> 15)) & (len(table.stamp) - 1)
     while table.stamp[at] == stamp and table.name[at] != name:
@@ -57,7 +57,7 @@ def find(table: Table, name: int, stamp: int) -> int:
 
 @kernel
 def settle(
-    names: Ints, wanted: Ints, lanes: int, active: Ints, table: Table, change: Change
+    names: Ints, wanted: Ints, lanes: int, active: Ints, table: NameTable, change: Change
 ) -> int:
     """Active PEs let go what they have no use for and find room for what they want; the others keep
     what they have.  Returns how many words found no room.
@@ -88,7 +88,9 @@ def settle(
 
 
 @kernel
-def find_room(pe: int, mine: Ints, wanted: Ints, lanes: int, table: Table, change: Change) -> int:
+def find_room(
+    pe: int, mine: Ints, wanted: Ints, lanes: int, table: NameTable, change: Change
+) -> int:
     """Words that a PE has not get places that are free."""
     lost = free = 0
     for setting in range(len(wanted)):

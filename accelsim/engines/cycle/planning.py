@@ -29,7 +29,7 @@ from accelsim.engines.cycle.addresses import (
 )
 from accelsim.engines.cycle.chain import Chains
 from accelsim.engines.cycle.levels import HazardError, Traffic
-from accelsim.engines.cycle.pads import NEVER, Change, Pads, Table, settle
+from accelsim.engines.cycle.pads import NEVER, Change, NameTable, Pads, settle
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
@@ -199,7 +199,7 @@ class Planner:
         kept = self._kept(t, self.macs.touched(t, at, self.outer[t].parent))
         wanted = np.where(self.macs.exist(at, t), kept, NO_WORD)
         change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
-        table = Table(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
+        table = NameTable(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
         if lost := settle(self.state[t], wanted, self.lanes, active, table, change):
             raise HazardError(
                 f"a PE was given {lost} words of {t} more than the {shape[1]} its largest tile has"
