@@ -14,7 +14,9 @@ from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import NO_WORD
 
 Ints = npt.NDArray[Any]
-NEVER = -1  # no setting of the loops inside the PEs
+# instead of a setting of the loops inside the PEs: none; and of sums that PEs which stood idle let
+# go, when no working PE does, the end of the step
+NEVER, LATE = -1, -2
 
 
 class Pads(NamedTuple):

@@ -293,12 +293,9 @@ class HeldOperandArray(SystolicArray):
         super().__init__(rows, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
         self.controller: HeldOperandController = HeldOperandController(rows, weight_registers)
-        held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
-            None, np.int16, np.int64, None, np.int32, np.int64
-        )
+        held, tag, word = self._planes(None, np.int16, np.int64)
+        shadow, shadow_tag, shadow_word = self._planes(None, np.int32, np.int64, extra=1)
         word[:] = shadow_word[:] = BUBBLE
-        if not self.two:
-            shadow, shadow_word = held, word
         (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
         names = np.zeros((1 << (rows + 1).bit_length(), 1 + cols), np.int64)
         entered, left = np.zeros((2, 1 + cols), np.int64)
