@@ -9,9 +9,11 @@ import pytest
 
 import accelsim as acc
 from accelsim.engines import cycle
+from accelsim.engines.cycle.addresses import NO_WORD
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.chain import Chains, Parts
 from accelsim.engines.cycle.levels import HazardError
+from accelsim.engines.cycle.pads import NEVER, Change, NameTable, settle
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.mapping import Mapping
 from accelsim.mapping.nest import Nest
@@ -136,6 +138,54 @@ def test_bus_words_are_read_once():
         run = cycle.run(nest, data_of(nest))
         (b,) = (b for b in nest.boundaries if b.tensor == "weight" and b.child == 1)
         assert (run.moves[b].taken, run.moves[b].read) == (24, read)
+
+
+# -- places in the PEs -----------------------------------------------------------------------------
+
+
+def random_wanted(rng: np.random.Generator, settings: int, macs: int) -> np.ndarray:
+    wanted = rng.integers(-1, 9, (settings, macs))
+    return np.where(wanted < 0, NO_WORD, wanted * 1_000_003)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_word_stays_in_its_place(lanes):
+    """Random steps of random PEs: each holds what it wants and no more, what it keeps stays,
+    and every MAC is told where its word is.
+    """
+    rng = np.random.default_rng(lanes)
+    settings, pes = 3, 4
+    names = np.full((pes, settings * lanes), NO_WORD)
+    for _ in range(200):
+        wanted, active = random_wanted(rng, settings, pes * lanes), rng.random(pes) < 0.7
+        before, shape = names.copy(), names.shape
+        change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
+        assert not settle(names, wanted, lanes, active, NameTable(*np.zeros((3, 64), int)), change)
+        for pe in range(pes):
+            mine = wanted[:, pe * lanes : pe * lanes + lanes]
+            if not active[pe]:
+                assert (names[pe] == before[pe]).all()
+                continue
+            assert sorted(names[pe][names[pe] != NO_WORD]) == sorted({*mine.ravel()} - {NO_WORD})
+            kept = np.isin(before[pe], mine) & (before[pe] != NO_WORD)
+            assert (names[pe][kept] == before[pe][kept]).all()
+            assert (change.gone[pe] == np.where(kept, NO_WORD, before[pe])).all()
+            assert (change.come[pe] == np.where(kept, NO_WORD, names[pe])).all()
+            for (setting, lane), word in np.ndenumerate(mine):
+                slot = change.slot[setting, pe * lanes + lane]
+                assert slot < 0 if word == NO_WORD else names[pe, slot] == word
+            for slot, word in enumerate(names[pe]):
+                uses = np.flatnonzero((mine == word).any(axis=1))
+                assert word == NO_WORD or change.first[pe, slot] == uses[0]
+
+
+def test_words_without_room_are_counted():
+    names = np.full((1, 2), NO_WORD)
+    wanted = np.array([[5], [6], [7], [8]])
+    change = Change(np.full((4, 1), NEVER), *np.full((3, 1, 2), NEVER))
+    assert (
+        settle(names, wanted, 1, np.ones(1, bool), NameTable(*np.zeros((3, 8), int)), change) == 2
+    )
 
 
 # -- the chain itself ------------------------------------------------------------------------------

@@ -21,20 +21,9 @@ from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import NO_WORD, NOTHING, Bools, Ints, Where, address_of
 from accelsim.engines.cycle.chain import Parts
 from accelsim.engines.cycle.levels import HazardError, Traffic
-from accelsim.engines.cycle.pads import Pads
+from accelsim.engines.cycle.pads import LATE, Pads
 from accelsim.engines.cycle.planning import Loads, MacWords, PlainStep, Planner
 from accelsim.mapping.nest import Nest
-
-
-@dataclass(frozen=True, eq=False)
-class _Slots:
-    """Products of one step on their way through the multipliers."""
-
-    step: PlainStep
-    first: int  # of the step's slots, and how many
-    many: int
-    due: int  # the edge that adds the first of them
-    products: Ints  # [slots, MACs]
 
 
 @dataclass(eq=False)
@@ -48,6 +37,15 @@ class _Bin:
     until: int = 0  # the edge at which all that set out on chains are out
     ended: bool = False
     sums: list[tuple[Ints, Ints, Ints, Ints]] = field(default_factory=list)
+
+
+class _Slots(NamedTuple):
+    """Products of one step on their way through the multipliers."""
+
+    bin: _Bin
+    settings: Ints  # [edges] of the loops inside the PEs
+    due: int  # the edge that adds the first of them
+    products: Ints  # [edges, MACs]
 
 
 class Seen(NamedTuple):
@@ -211,7 +209,8 @@ class BusArray(Planner):
 
     def carry_out(self, step: PlainStep) -> None:
         """Clock a step: one edge a slot."""
-        self.bins.append(_Bin(step, self.edge + self.stages))
+        sums = _Bin(step, self.edge + self.stages)
+        self.bins.append(sums)
         for t in step.loads:
             self.pads[t].names[step.changes[t].gone != NO_WORD] = NO_WORD
         busy = np.count_nonzero(step.exists[step.slots], axis=1)
@@ -227,7 +226,7 @@ class BusArray(Planner):
             operands = [self._operands(t, step, settings) for t in self.nest.problem.operands]
             self.now = step, first, [x[-1] for x in operands]
             due = self.edge - len(settings) + self.stages
-            self.pipe.append(_Slots(step, first, len(settings), due, operands[0] * operands[1]))
+            self.pipe.append(_Slots(sums, settings, due, operands[0] * operands[1]))
             self._clock()
 
     def drain(self) -> None:
@@ -260,9 +259,9 @@ class BusArray(Planner):
         )  # fmt: skip
         if counts[HAZARD]:
             raise HazardError(f"edge {self.edge}: a MAC wants a word of {t} its PE does not hold")
-        for b, taken, read in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
-            self.traffic[t].moves[b].taken += int(counts[taken])
-            self.traffic[t].moves[b].read += int(counts[read])
+        for b, took, gave in ((outer, TAKEN, READ), (inner, TAKEN_INSIDE, READ_INSIDE)):
+            self.traffic[t].moves[b].taken += int(counts[took])
+            self.traffic[t].moves[b].read += int(counts[gave])
         if self.watch is not None:
             setting = settings[0]
             if kept:
@@ -288,7 +287,7 @@ class BusArray(Planner):
         """
         last = self.edge
         while self.pipe and (self.watch is None or self.pipe[0].due == self.edge):
-            last = self.pipe[0].due + self.pipe[0].many - 1
+            last = self.pipe[0].due + len(self.pipe[0].settings) - 1
             self._add(self.pipe.popleft())
         self._hop(last)
         while self.bins and self.bins[0].ended and self.bins[0].until <= last:
@@ -313,16 +312,14 @@ class BusArray(Planner):
 
     def _add(self, slots: _Slots) -> None:
         """Products of consecutive edges are latched, be they padding's."""
-        step, acc = slots.step, self.acc
-        bin_ = next(x for x in self.bins if x.step is step)
-        settings = step.slots[slots.first : slots.first + slots.many]
-        last = slots.due + slots.many - 1
+        bin_, settings, acc = slots.bin, slots.settings, self.acc
+        step, last = bin_.step, slots.due + len(settings) - 1
         # a slot on padding has no sum to send along a chain, but takes as long to pass there
         way = self.chains.length if self.chains is not None else 0
         self.last_result = max(self.last_result, last + way)
         words = step.words[acc]
         if acc in self.kept:
-            self._add_in_pes(bin_, slots, settings)
+            self._add_in_pes(bin_, slots)
         else:
             works = step.exists[settings]
             occasion, mac = np.nonzero(works)
@@ -333,11 +330,12 @@ class BusArray(Planner):
             )
             self.added = mac, names, products
             self._send(bin_, slots.due + occasion, mac, names, products)
-        bin_.ended = slots.first + slots.many == len(step.slots)
+        bin_.ended = settings[-1] == step.slots[-1]
 
-    def _add_in_pes(self, bin_: _Bin, slots: _Slots, settings: Ints) -> None:
-        step, pads, words = slots.step, self.pads[self.acc], slots.step.words[self.acc]
-        if slots.first == 0:
+    def _add_in_pes(self, bin_: _Bin, slots: _Slots) -> None:
+        step, settings, pads = bin_.step, slots.settings, self.pads[self.acc]
+        words = step.words[self.acc]
+        if settings[0] == step.slots[0]:
             change = step.changes[self.acc]
             if (pads.names[change.gone != NO_WORD] != NO_WORD).any():
                 raise HazardError(f"a PE drops a sum of {self.acc} nobody took")
@@ -362,8 +360,8 @@ class BusArray(Planner):
         pe, names, values, edge = out[: counts[SENT]].T
         outside.drained += len(pe)
         self._send(bin_, slots.due + edge, pe, names, values)
-        if slots.first + slots.many == len(step.slots) and step.late.any():
-            pe, slot = np.nonzero(step.late)
+        pe, slot = np.nonzero(step.leaves == LATE)
+        if settings[-1] == step.slots[-1] and len(pe):
             names, once = pads.names[pe, slot], np.zeros_like(pe)
             pads.names[pe, slot] = NO_WORD
             outside.drained += len(pe)

@@ -138,12 +138,12 @@ class Traffic:
         m.drained += sum(len(w) for w in out.values())
         for group, names in link.shared(out).items():
             row = self.outer[self.row(b.child, b.child, int(np.argmax(link.group == group)))]
-            self._arrive(b, np.atleast_1d(row), link.addresses(names))
+            words = link.addresses(names)
+            self._arrive(b, row, words, np.zeros(len(words), np.int64))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.addresses(names)
             self.held[row, words] = self.fresh[row, words] = False
-            outer, sums = self.outer[row : row + 1], self.values[row, words]
-            add(outer, words, sums, self.values, self.held, self.outer)
+            self._add(self.outer[row], words, self.values[row, words])
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -153,12 +153,17 @@ class Traffic:
                 f"{name} was given more than the {room} words of {b.tensor} its largest tile has"
             )
 
-    def _arrive(self, b: Boundary, rows: Ints, words: Ints) -> None:
+    def _add(self, rows: Any, words: Ints, sums: Values) -> int:
+        """Sums come to rows; how many are the first of their residency."""
+        rows = np.atleast_1d(rows)
+        return int(add(rows, words, sums, self.values, self.held, self.fresh, self.outer))
+
+    def _arrive(self, b: Boundary, rows: Any, words: Ints, sums: Values) -> None:
         """Count arrivals, and which of them are added to a word read for it: all but each
         residency's first, unless the level reads zeros too (section 4.6).
         """
         m, arrived = self.moves[b], int(np.count_nonzero(words >= 0))
-        first = opened(rows, words, self.fresh)
+        first = self._add(rows, words, sums)
         zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
         m.arrived += arrived
         m.updated += arrived - (0 if zeros else first)
@@ -169,9 +174,7 @@ class Traffic:
         """Sums of one step that left the PEs arrive: one entry an arrival, by the instance of level
         ``inside`` each comes from; a negative word is none.
         """
-        rows = np.atleast_1d(self.row(b.parent, inside, instances))
-        self._arrive(b, rows, words)
-        add(rows, words, values, self.values, self.held, self.outer)
+        self._arrive(b, self.row(b.parent, inside, instances), words, values)
 
     def given(self, b: Boundary, words: Ints) -> Bools:
         """Which addresses a boundary's parent has: all but padding that is stored further in."""
@@ -263,36 +266,25 @@ def without(words: Ints, other: Ints, rest: Ints) -> int:
 
 
 @kernel
-def opened(rows: Ints, words: Ints, fresh: Bools) -> int:
-    """How many arrivals are the first of their residency; none is fresh afterwards.
+def add(
+    rows: Ints, words: Ints, sums: Values, values: Values, held: Bools, fresh: Bools, outer: Ints
+) -> int:
+    """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
+    may have stood idle meanwhile.  Returns how many are the first of their residency.
 
     rows   [words] or [1], the row each arrives at
     """
     first = 0
     for k in range(len(words)):
         row = rows[k if len(rows) > 1 else 0]
-        if words[k] >= 0 and fresh[row, words[k]]:
-            fresh[row, words[k]] = False
-            first += 1
-    return first
-
-
-@kernel
-def add(
-    rows: Ints, words: Ints, sums: Values, values: Values, held: Bools, outer: Ints
-) -> None:  # fmt: skip
-    """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
-    may have stood idle meanwhile.
-
-    rows   [words] or [1]
-    """
-    for k in range(len(words)):
-        row = rows[k if len(rows) > 1 else 0]
         if words[k] < 0:
             continue
+        first += fresh[row, words[k]]
+        fresh[row, words[k]] = False
         while not held[row, words[k]]:
             row = outer[row]
         values[row, words[k]] += sums[k]
+    return first
 
 
 @kernel

@@ -84,7 +84,7 @@ class HeldOperandPes(NamedTuple):
     held: Ints  # [rows x width]
     held_tag: Ints
     held_word: Ints
-    shadow: Ints  # [rows x width] the second weight register; the held one where there is one
+    shadow: Ints  # [(1 + rows) x width] weights shifting in: the second register of a PE, if any
     shadow_tag: Ints
     shadow_word: Ints
     names: Ints  # [depth, width] the n-th at n modulo depth
@@ -317,43 +317,39 @@ def open_fold(pes: HeldOperandPes, moving_tag: Ints, above_tag: Ints, two: bool)
         if not moving_tag[k - 1]:
             pes.held_tag[k] = 0
         elif two:
-            home = pes.shadow_tag[k] >> HOPS == 0
-            pes.held[k], pes.held_word[k] = pes.shadow[k], pes.shadow_word[k]
-            pes.held_tag[k] = np.int16(pes.shadow_tag[k]) if home else np.int16(0)
+            own = k + len(pes.shadow) - len(pes.held)
+            home = pes.shadow_tag[own] >> HOPS == 0
+            pes.held[k], pes.held_word[k] = pes.shadow[own], pes.shadow_word[own]
+            pes.held_tag[k] = np.int16(pes.shadow_tag[own]) if home else np.int16(0)
 
 
 @kernel
 def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally: Ints) -> None:
-    """Weights with rows still to go move a row down, from the ports on; each stops in its own."""
+    """Weights with rows still to go move a row down, from the ports on; each stops in its own.
+
+    Rows are walked from the lowest up, so that each takes what the one above it had.
+    """
     at = tally[EDGE] & (len(held.read) - 1)
     tally[OTHER_FED] += held.read[at]
     held.read[at] = 0
-    for k in range(len(pes.held) - 1, width, -1):
-        up = k - width
-        if pes.shadow_tag[up] >> HOPS:
-            weight_comes(
-                pes, k, pes.shadow_tag[up], pes.shadow[up], pes.shadow_word[up], two, tally
-            )
     for line in range(width - 1):
-        if held.tags[at, line] >> HOPS:
-            weight_comes(
-                pes, 1 + line, held.tags[at, line], held.values[at, line], held.names[at, line],
-                two, tally,
-            )  # fmt: skip
+        pes.shadow_tag[1 + line] = held.tags[at, line]
+        pes.shadow[1 + line] = held.values[at, line]
+        pes.shadow_word[1 + line] = held.names[at, line]
         held.tags[at, line] = 0
-
-
-@kernel
-def weight_comes(
-    pes: HeldOperandPes, k: int, tag: int, value: int, word: int, two: bool, tally: Ints
-) -> None:
-    """A weight comes from the row above, into the register that is filled."""
-    tag -= 1 << HOPS
-    home = tag >> HOPS == 0
-    pes.shadow[k], pes.shadow_word[k], pes.shadow_tag[k] = value, word, tag
-    tally[HELD_LATCHED] += home and tag & WORD != 0
-    if not two:
-        pes.held_tag[k] = np.int16(tag) if home else np.int16(0)
+    for k in range(len(pes.held) - 1, 0, -1):
+        tag = pes.shadow_tag[k]
+        if tag >> HOPS == 0:
+            continue
+        tag -= 1 << HOPS
+        home = tag >> HOPS == 0
+        value, word = pes.shadow[k], pes.shadow_word[k]
+        below = k + width
+        pes.shadow[below], pes.shadow_word[below], pes.shadow_tag[below] = value, word, tag
+        tally[HELD_LATCHED] += home and tag & WORD != 0
+        if not two:
+            pes.held[k], pes.held_word[k] = value, word
+            pes.held_tag[k] = np.int16(tag) if home else np.int16(0)
 
 
 # -- sums held ---------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ class Lines:
         self.chains = [
             [c for c in nest.chains if any(i in places for i in c.loops)] for places in self.axes
         ]
+        self.outside_of = [
+            [i for c in chains for i in c.loops if i in self.outside] for chains in self.chains
+        ]
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
         self._known: dict[Any, Ints] = {}
 
@@ -181,9 +184,8 @@ class Lines:
         Loops of one axis are over dimensions of M, K = C,R,S or X = N,E,F alone, or the two tensors
         that are not held could not move apart; so a chain has loops on one axis only.
         """
-        places = self.axes[axis]
-        chains = self.chains[axis]
-        key = (axis, *[at[i] for c in chains for i in c.loops if i in at])
+        places, chains, outside = self.axes[axis], self.chains[axis], self.outside_of[axis]
+        key = (axis, *[at[i] for i in outside])
         if key not in self._known:
             if len(self._known) > MOST_KNOWN:
                 self._known.clear()

@@ -14,7 +14,9 @@ from accelsim.base.compiled import kernel
 from accelsim.engines.cycle.addresses import NO_WORD
 
 Ints = npt.NDArray[Any]
-NEVER = -1  # no setting of the loops inside the PEs
+# instead of a setting of the loops inside the PEs: none; and of sums that PEs which stood idle let
+# go, when no working PE does, the end of the step
+NEVER, LATE = -1, -2
 
 
 class Pads(NamedTuple):
@@ -38,7 +40,7 @@ class Change(NamedTuple):
     gone: Ints  # [PEs, places] names of those that are let go
 
 
-class Table(NamedTuple):
+class NameTable(NamedTuple):
     """Where the names of one PE stand, by a hash of the name; room for twice as many and more."""
 
     name: Ints
@@ -47,7 +49,7 @@ class Table(NamedTuple):
 
 
 @kernel
-def find(table: Table, name: int, stamp: int) -> int:
+def find(table: NameTable, name: int, stamp: int) -> int:
     """The entry of a name, or the one that it would get."""
     at = (name * 0x9E3779B1 + (name >> 15)) & (len(table.stamp) - 1)
     while table.stamp[at] == stamp and table.name[at] != name:
@@ -57,7 +59,7 @@ def find(table: Table, name: int, stamp: int) -> int:
 
 @kernel
 def settle(
-    names: Ints, wanted: Ints, lanes: int, active: Ints, table: Table, change: Change
+    names: Ints, wanted: Ints, lanes: int, active: Ints, table: NameTable, change: Change
 ) -> int:
     """Active PEs let go what they have no use for and find room for what they want; the others keep
     what they have.  Returns how many words found no room.
@@ -88,7 +90,9 @@ def settle(
 
 
 @kernel
-def find_room(pe: int, mine: Ints, wanted: Ints, lanes: int, table: Table, change: Change) -> int:
+def find_room(
+    pe: int, mine: Ints, wanted: Ints, lanes: int, table: NameTable, change: Change
+) -> int:
     """Words that a PE has not get places that are free."""
     lost = free = 0
     for setting in range(len(wanted)):

@@ -29,7 +29,7 @@ from accelsim.engines.cycle.addresses import (
 )
 from accelsim.engines.cycle.chain import Chains
 from accelsim.engines.cycle.levels import HazardError, Traffic
-from accelsim.engines.cycle.pads import NEVER, Change, Pads, Table, settle
+from accelsim.engines.cycle.pads import LATE, NEVER, Change, NameTable, Pads, settle
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.problem import TENSORS
@@ -78,8 +78,7 @@ class PlainStep:
     words: dict[str, MacWords]
     changes: dict[str, Change]
     loads: dict[str, Loads]
-    leaves: Ints  # [PEs, places] of the sums: the setting after which each goes; NEVER: it stays
-    late: Bools  # [PEs, places] sums of PEs that stood idle, which no working PE lets go with them
+    leaves: Ints  # [PEs, places] of sums: the setting after which each goes, NEVER, or LATE
 
 
 class Planner:
@@ -163,7 +162,7 @@ class Planner:
         exists = self.macs.exist(at)
         slots = np.flatnonzero(exists.any(axis=1))
         nothing: Ints = np.zeros((self.pes, 0), np.int64)
-        step = PlainStep(self.planned, at, exists, slots, {}, {}, {}, nothing, nothing > 0)
+        step = PlainStep(self.planned, at, exists, slots, {}, {}, {}, nothing)
         self.planned += 1
         for t in self.traffic:
             touched = self.macs.touched(t, at, self.outer[t].parent)
@@ -199,7 +198,7 @@ class Planner:
         kept = self._kept(t, self.macs.touched(t, at, self.outer[t].parent))
         wanted = np.where(self.macs.exist(at, t), kept, NO_WORD)
         change = Change(np.full(wanted.shape, NEVER), *np.full((3, *shape), NEVER))
-        table = Table(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
+        table = NameTable(*np.zeros((3, 4 << shape[1].bit_length()), np.int64))
         if lost := settle(self.state[t], wanted, self.lanes, active, table, change):
             raise HazardError(
                 f"a PE was given {lost} words of {t} more than the {shape[1]} its largest tile has"
@@ -268,9 +267,8 @@ class Planner:
         _, which = np.unique(code, return_inverse=True)
         latest = np.full(len(code), NEVER)
         np.maximum.at(latest, which, last[pe, slot])
-        step.leaves, step.late = np.full(gone.shape, NEVER), np.zeros(gone.shape, bool)
-        step.leaves[pe, slot] = latest[which]
-        step.late[pe, slot] = latest[which] == NEVER
+        step.leaves = np.full(gone.shape, NEVER)
+        step.leaves[pe, slot] = np.where(latest == NEVER, LATE, latest)[which]
 
 
 __all__ = ["NOTHING", "Loads", "MacWords", "PlainStep", "Planner"]

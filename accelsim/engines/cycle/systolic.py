@@ -28,8 +28,8 @@ Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 FAR = 1 << 62
-BLOCK = 1024  # steps of a fold that are fed at a time
-ROOM = 1 << 14  # results that are latched before they are looked at
+BLOCK = 1536  # steps of a fold that are fed at a time
+ROOM = 1 << 15  # results that are latched before they are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class SystolicArray:
         self.words: dict[int, Ints] = {}  # and of which words they are
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
-        self.edges = 1 << (2 * BLOCK + 4 * (rows + cols)).bit_length()
+        self.edges = 1 << (BLOCK + 4 * (rows + cols)).bit_length()
         self.rows_port = Port(rows, self.edges, self.dtype)
         room = ROOM + 2 * rows * (1 + cols)
         edge, name = np.zeros((2, room), np.int64)
@@ -266,7 +266,7 @@ class SystolicArray:
                 called = name + 2 * first * words.words.shape[1]
                 port.put(self.edge, start.operand + first, words, called, tag, pe.ONE, *mine)
             at_most = self.controller.quiet()
-            self.run_to(at_most if end else min(at_most, start.operand + first))
+            self.run_to(at_most if end else min(at_most, start.operand + first + BLOCK - 1))
         self.slot += steps
 
     def _planes(self, *kinds: Any, extra: int = 0) -> Any:
@@ -293,12 +293,9 @@ class HeldOperandArray(SystolicArray):
         super().__init__(rows, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
         self.controller: HeldOperandController = HeldOperandController(rows, weight_registers)
-        held, tag, word, shadow, shadow_tag, shadow_word = self._planes(
-            None, np.int16, np.int64, None, np.int32, np.int64
-        )
+        held, tag, word = self._planes(None, np.int16, np.int64)
+        shadow, shadow_tag, shadow_word = self._planes(None, np.int32, np.int64, extra=1)
         word[:] = shadow_word[:] = BUBBLE
-        if not self.two:
-            shadow, shadow_word = held, word
         (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
         names = np.zeros((1 << (rows + 1).bit_length(), 1 + cols), np.int64)
         entered, left = np.zeros((2, 1 + cols), np.int64)
