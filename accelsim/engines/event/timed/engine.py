@@ -24,11 +24,10 @@ import simpy
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.channels import Channel, wait_for
 from accelsim.engines.event.timed.feed import Job, PassRecord, TransferFeed
+from accelsim.engines.event.timed.inside import Inside
 from accelsim.engines.event.timed.recorder import Recorder
-from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Event, Ints
 from accelsim.engines.timeline import LevelHeld, Timing
-from accelsim.mapping.nest import Nest
 
 CHUNKS = 8  # requests that what moves inside a pass makes of a port others use too
 Waits = Generator[simpy.Event, Any, None]
@@ -52,26 +51,23 @@ class Engine:
     """
 
     def __init__(
-        self, nest: Nest, machine: Values, events: Iterable[Event], *, timeline: bool
+        self, inside: Inside, machine: Values, events: Iterable[Event], *, timeline: bool
     ) -> None:
-        self.env = simpy.Environment()
-        self.limits = Limits(nest)
+        self.env, self.limits, arch = simpy.Environment(), inside.limits, inside.nest.arch
         self.recorder = (
-            Recorder([*self.limits.labels, "array"], nest.arch.level_names) if timeline else None
+            Recorder([*self.limits.labels, "array"], arch.level_names) if timeline else None
         )
         self.channels = [Channel(self.env, place) for place in range(len(self.limits.resources))]
-        self.feed = TransferFeed(
-            nest, self.limits, self.env, machine, events, self._start, self.recorder
-        )
+        self.feed = TransferFeed(inside, self.env, machine, events, self._start, self.recorder)
         self.machine = machine
         self.array = _Array(self.feed.rules.systolic)
         self.ended = dict.fromkeys(self.feed.above, 0)  # steps of each level
-        self.stalls = _Stalls((*nest.arch.levels, *nest.arch.networks))
+        self.stalls = _Stalls((*arch.levels, *arch.networks))
         self.busy = [0] * len(self.limits.resources)
         self.under_way = 0
         self.last: list[tuple[int, int, str]] = []
-        routes, inside = self.feed.routes, set(self.feed.inside.resources)
-        self.contended = sorted(inside & {r for b in self.feed.timed for r in routes.may_use(b)})
+        outside = {r for b in self.feed.timed for r in self.feed.routes.may_use(b)}
+        self.contended = sorted(outside & {*inside.resources})
 
     def timing(self) -> Timing:
         """Carry out all events; what drains after the last result is charged as it ends.
