@@ -371,11 +371,13 @@ class _PeWords:
 
     def _merged(self) -> PeOrder:
         """Of PEs of one cluster that make the same sums one stands for all."""
-        alike = np.column_stack([self.array.cluster, self.of_pe])
-        _, one, whose = np.unique(alike, axis=0, return_index=True, return_inverse=True)
+        makes = self.array.cluster
+        for rows in self.of_pe.T:
+            makes = makes * (int(rows.max()) + 1) + rows
+        _, one, whose = np.unique(makes, return_index=True, return_inverse=True)
         n, self.of_pe = len(one), self.of_pe[one]
-        ends = np.cumsum(np.bincount(whose.ravel()))[:-1]
-        self.alike = np.split(np.argsort(whose.ravel(), kind="stable"), ends)
+        ends = np.cumsum(np.bincount(whose))[:-1]
+        self.alike = np.split(np.argsort(whose, kind="stable"), ends)
         cluster = self.array.cluster[one]
         return PeOrder(np.arange(n), np.zeros(n, np.int64), cluster, np.arange(n + 1))
 
