@@ -193,10 +193,7 @@ class TransferFeed:
         setting = {level: tuple([p.at[i] for i in loops]) for level, loops in self.above.items()}
         record = self._open
         if record is None or setting != self._setting:
-            telling, before = (
-                self.recorder is not None,
-                record.folds if record is not None else None,
-            )
+            before, telling = record.folds if record is not None else None, bool(self.recorder)
             words = PassWords(self.inside, told=telling) if self.inside.flows else None
             folds = PassFolds(self.rules, before, telling=telling)
             record = PassRecord(0, self._passes, self.env.event(), folds, words)
