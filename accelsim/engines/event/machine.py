@@ -129,9 +129,9 @@ class _Machine:
     ``moves``       words over each boundary so far
     ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
     ``folds``       of each pass, for the array's time
-    ``stores``      storage by tensor, level and instance, made when first asked for
+    ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
+                    asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
-    ``pes``         what PEs hold, by tensor and cluster, word for word in the tensor's shape
     ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
                     the sums kept back at the end of a pass
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
@@ -155,7 +155,6 @@ class _Machine:
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
-        self.pes: dict[tuple[str, Instance], Outermost] = {}
         self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
         self.may_lag = _may_lag(nest)
@@ -200,9 +199,13 @@ class _Machine:
         if store is None:
             shape, foot = self.problem.shape(tensor), self.nest.footprint
             dtype = np.float64 if tensor == self.acc else np.float32
-            store = self.stores[key] = Buffer(
-                shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype
-            )
+            if level == self.pe:  # PEs of a cluster share it, so every word has a place of its own
+                nothing = 0.0 if tensor == self.acc else np.nan
+                store = Outermost(np.full(shape, nothing, dtype))
+            else:
+                extents, words = foot.tile_extents(level, tensor), foot.tile_words(level, tensor)
+                store = Buffer(shape, extents, words, dtype)
+            self.stores[key] = store
         return store
 
     def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
@@ -308,26 +311,20 @@ class _Machine:
     def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
         key = (b.tensor, cluster)
         if self.pe_words.get(key, NONE).count:
-            pe = self._pe_store(b.tensor, cluster)
+            pe = self.store(b.tensor, self.pe, cluster)
             self._send_up(b, cluster, pe.each(words))
             pe.put_all(words, 0.0)
             if words.count == self.pe_words[key].count:
                 self.pe_words[key] = NONE
 
-    def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
-        key = (tensor, cluster)
-        if key not in self.pes:
-            shape = self.problem.shape(tensor)
-            self.pes[key] = Outermost(
-                np.zeros(shape) if tensor == self.acc else np.full(shape, np.nan, np.float32)
-            )
-        return self.pes[key]
-
     def _load(self, load: PeLoad) -> None:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         for cluster, words in load.words:
-            pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
+            pe, parent = (
+                self.store(b.tensor, self.pe, cluster),
+                self.store(b.tensor, b.parent, cluster),
+            )
             for box, values in parent.each(words):
                 pe.put(box, values)
             if b.parent != self.nest.home(b.tensor) and b.adds_padding:
@@ -348,7 +345,7 @@ class _Machine:
             before = self.pe_words.get(key, NONE)
             if not words.count and resident.count == before.count:
                 continue
-            pe = self._pe_store(tensor, cluster)
+            pe = self.store(tensor, self.pe, cluster)
             kept = [(box, values.copy()) for box, values in pe.each(resident)]
             for gone in (before, words):
                 pe.put_all(gone, np.nan)
@@ -392,7 +389,7 @@ class _Machine:
         end of the pass: they leave when the PE lets them go.
         """
         out, moving = self.sums_out, []
-        pe = self._pe_store(self.acc, cluster) if out.child == self.pe else None
+        pe = self.store(self.acc, self.pe, cluster) if out.child == self.pe else None
         for words, sums in products(self.nest, box, self._reader(cluster)):
             here = [(where, sums) for where in words.places(self.problem.shape(self.acc))]
             if pe is None:
@@ -420,12 +417,7 @@ class _Machine:
 
         def get(tensor: str, where: tuple[slice, ...]) -> Floats:
             level = self.nest.keepers(tensor)[-1]
-            store = (
-                self._pe_store(tensor, cluster)
-                if level == self.pe
-                else self.store(tensor, level, cluster)
-            )
-            words = store.get(where)
+            words = self.store(tensor, level, cluster).get(where)
             window = self.nest.projection(tensor, level).window
             if level and window is not None:
                 real = [
