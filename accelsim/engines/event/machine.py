@@ -16,8 +16,7 @@ itself; ``pe_words`` says which words of it some PE really has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import Any
 
@@ -36,7 +35,7 @@ from accelsim.engines.event.movement import (
     movement,
 )
 from accelsim.engines.event.multiply import Get, Span, products
-from accelsim.engines.event.ranks import not_padding
+from accelsim.engines.event.ranks import not_padding, pieces_at
 from accelsim.engines.event.storage import Buffer, Outermost
 from accelsim.engines.event.word_sets import NONE, Box, WordSet
 from accelsim.engines.moved import Moved
@@ -107,10 +106,6 @@ def _padded(problem: Problem, ifmap: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.pad(ifmap, ((0, 0), (0, 0), (0, 0), (top, bottom), (left, right)))
 
 
-def _given(sums: Floats, _: Box) -> Floats:
-    return sums
-
-
 def _may_lag(nest: Nest) -> bool:
     """Whether an instance may stand idle with sums in hand while its parent moves on: a ragged
     spatial reduction.
@@ -119,11 +114,9 @@ def _may_lag(nest: Nest) -> bool:
     for chain in nest.chains:
         if not chain.depends(nest.problem.accumulated):
             loops = [i for i in chain.loops if nest.loops[i].level < level]
-            if any(nest.loops[i].spatial for i in loops):
-                trips = [nest.loops[i].trips for i in loops]
-                grid = np.indices(trips).reshape(len(trips), -1)
-                if not nest.pieces(chain, dict(zip(loops, grid, strict=True))).exists.all():
-                    return True
+            ragged = not pieces_at(nest, chain, {}, loops)[0].exists.all()
+            if ragged and any(nest.loops[i].spatial for i in loops):
+                return True
     return False
 
 
@@ -136,9 +129,9 @@ class _Machine:
     ``moves``       words over each boundary so far
     ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
     ``folds``       of each pass, for the array's time
-    ``stores``      storage by tensor, level and instance, made when first asked for
+    ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
+                    asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
-    ``pes``         what PEs hold, by tensor and cluster, word for word in the tensor's shape
     ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
                     the sums kept back at the end of a pass
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
@@ -162,7 +155,6 @@ class _Machine:
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
-        self.pes: dict[tuple[str, Instance], Outermost] = {}
         self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
         self.may_lag = _may_lag(nest)
@@ -207,9 +199,13 @@ class _Machine:
         if store is None:
             shape, foot = self.problem.shape(tensor), self.nest.footprint
             dtype = np.float64 if tensor == self.acc else np.float32
-            store = self.stores[key] = Buffer(
-                shape, foot.tile_extents(level, tensor), foot.tile_words(level, tensor), dtype
-            )
+            if level == self.pe:  # PEs of a cluster share it, so every word has a place of its own
+                nothing = 0.0 if tensor == self.acc else np.nan
+                store = Outermost(np.full(shape, nothing, dtype))
+            else:
+                extents, words = foot.tile_extents(level, tensor), foot.tile_words(level, tensor)
+                store = Buffer(shape, extents, words, dtype)
+            self.stores[key] = store
         return store
 
     def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
@@ -257,7 +253,7 @@ class _Machine:
         moved = self.moves[b]
         for instance, words in drain.children:
             child = self._buffer(b.tensor, b.child, instance)
-            self._send_up(b, instance, words, child.get)
+            self._send_up(b, instance, child.each(words))
             child.release(words)
             moved.drained += words.count
         for parent, words in drain.arrivals:
@@ -282,14 +278,11 @@ class _Machine:
             else words
         )
 
-    def _send_up(
-        self, b: Boundary, instance: Instance, words: WordSet, get: Callable[[Box], Floats]
-    ) -> None:
+    def _send_up(self, b: Boundary, instance: Instance, sums: Iterable[tuple[Box, Floats]]) -> None:
         """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
         them to the next.
         """
-        for box in words.places(self.problem.shape(b.tensor)):
-            values = get(box)
+        for box, values in sums:
             for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
                 target = self.store(b.tensor, level, instance)
                 target.add(box, values)
@@ -318,38 +311,29 @@ class _Machine:
     def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
         key = (b.tensor, cluster)
         if self.pe_words.get(key, NONE).count:
-            pe = self._pe_store(b.tensor, cluster)
-            self._send_up(b, cluster, words, pe.get)
-            for box in words.places(pe.data.shape):
-                pe.put(box, 0.0)
+            pe = self.store(b.tensor, self.pe, cluster)
+            self._send_up(b, cluster, pe.each(words))
+            pe.put_all(words, 0.0)
             if words.count == self.pe_words[key].count:
                 self.pe_words[key] = NONE
-
-    def _pe_store(self, tensor: str, cluster: Instance) -> Outermost:
-        key = (tensor, cluster)
-        if key not in self.pes:
-            shape = self.problem.shape(tensor)
-            self.pes[key] = Outermost(
-                np.zeros(shape) if tensor == self.acc else np.full(shape, np.nan, np.float32)
-            )
-        return self.pes[key]
 
     def _load(self, load: PeLoad) -> None:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         for cluster, words in load.words:
-            pe, parent = self._pe_store(b.tensor, cluster), self.store(b.tensor, b.parent, cluster)
-            for box in words.places(pe.data.shape):
-                pe.put(box, parent.get(box))
+            pe, parent = (
+                self.store(b.tensor, self.pe, cluster),
+                self.store(b.tensor, b.parent, cluster),
+            )
+            for box, values in parent.each(words):
+                pe.put(box, values)
             if b.parent != self.nest.home(b.tensor) and b.adds_padding:
                 self._zero_padding(pe, words)
 
     def _zero_padding(self, store: Outermost, words: WordSet) -> None:
         """Padding zeros are made where they are stored, not given by the parent."""
         flat = words.flat(self.problem.shape("ifmap"))
-        zeros = WordSet(listed=flat[~not_padding(self.nest, flat)])
-        for box in zeros.places(self.problem.shape("ifmap")):
-            store.put(box, 0.0)
+        store.put_all(WordSet(listed=flat[~not_padding(self.nest, flat)]), 0.0)
 
     def _evict(self, load: PeLoad) -> None:
         """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
@@ -361,12 +345,10 @@ class _Machine:
             before = self.pe_words.get(key, NONE)
             if not words.count and resident.count == before.count:
                 continue
-            pe = self._pe_store(tensor, cluster)
-            shape = pe.data.shape
-            kept = [(box, pe.get(box).copy()) for box in resident.places(shape)]
+            pe = self.store(tensor, self.pe, cluster)
+            kept = [(box, values.copy()) for box, values in pe.each(resident)]
             for gone in (before, words):
-                for box in gone.places(shape):
-                    pe.put(box, np.nan)
+                pe.put_all(gone, np.nan)
             for box, values in kept:
                 pe.put(box, values)
             self.pe_words[key] = resident
@@ -406,29 +388,27 @@ class _Machine:
         Sums go to the level above the PEs, but for those of words that still stand in a PE at the
         end of the pass: they leave when the PE lets them go.
         """
-        parent = self.sums_out
-        stay = p.stay[k][1] if p.stay else NONE
-        pe = self._pe_store(self.acc, cluster) if parent.child == self.pe else None
-        moving: list[WordSet] = []
+        out, moving = self.sums_out, []
+        pe = self.store(self.acc, self.pe, cluster) if out.child == self.pe else None
         for words, sums in products(self.nest, box, self._reader(cluster)):
+            here = [(where, sums) for where in words.places(self.problem.shape(self.acc))]
             if pe is None:
-                self._send_up(parent, cluster, words, partial(_given, sums))
-                self.moves[parent].updated -= self._first(parent, cluster, words)
-            else:
-                for where in words.places(pe.data.shape):
-                    pe.add(where, sums)
-                moving.append(words)
+                self._send_up(out, cluster, here)
+                self.moves[out].updated -= self._first(out, cluster, words)
+                continue
+            for where, values in here:
+                pe.add(where, values)
+            moving.append(words)
         if pe is None or p.drain is None:  # nothing was let go: every word still stands in a PE
             return
-        kept = [(b, pe.get(b).copy()) for b in stay.places(pe.data.shape)]
-        for b, _ in kept:
-            pe.put(b, 0.0)
+        stay = p.stay[k][1] if p.stay else NONE
+        kept = [(where, values.copy()) for where, values in pe.each(stay)]
+        pe.put_all(stay, 0.0)
         for words in moving:
-            self._send_up(parent, cluster, words, pe.get)
-            for where in words.places(pe.data.shape):
-                pe.put(where, 0.0)
-        for b, sums in kept:
-            pe.put(b, sums)
+            self._send_up(out, cluster, pe.each(words))
+            pe.put_all(words, 0.0)
+        for where, values in kept:
+            pe.put(where, values)
 
     def _reader(self, cluster: Instance) -> Get:
         """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds
@@ -437,12 +417,7 @@ class _Machine:
 
         def get(tensor: str, where: tuple[slice, ...]) -> Floats:
             level = self.nest.keepers(tensor)[-1]
-            store = (
-                self._pe_store(tensor, cluster)
-                if level == self.pe
-                else self.store(tensor, level, cluster)
-            )
-            words = store.get(where)
+            words = self.store(tensor, level, cluster).get(where)
             window = self.nest.projection(tensor, level).window
             if level and window is not None:
                 real = [

@@ -256,14 +256,4 @@ def _inside(box: Box, window: tuple[tuple[int, int], tuple[int, int]] | None) ->
     return int(rows * cols) * prod(line.size for line in lines[:3])
 
 
-__all__ = [
-    "Drain",
-    "Event",
-    "Fill",
-    "Open",
-    "Pass",
-    "PeDrain",
-    "PeLoad",
-    "Take",
-    "movement",
-]
+__all__ = ["Drain", "Event", "Fill", "Open", "Pass", "PeDrain", "PeLoad", "Take", "movement"]

@@ -142,18 +142,6 @@ class _PassPlan:
     state: _PeState
 
 
-def limited_inside(nest: Nest) -> bool:
-    """Whether a port or a network between the PEs and what feeds them has a width, so that steps
-    have to be told apart.
-    """
-    pe, levels = nest.levels - 1, list(nest.arch.levels.values())
-    inside = [b for b in nest.boundaries if b.parent < pe <= b.child]
-    networks = (nest.arch.networks[b.network] for b in inside if b.network)
-    return any(levels[b.parent].port_bits is not None for b in inside) or any(
-        n.width_bits is not None for n in networks
-    )
-
-
 def exposed_operands(nest: Nest) -> frozenset[str]:
     """Operands the PEs keep and cannot take in while they work (docs/time.md); an array of systolic
     lines has none.
@@ -383,11 +371,13 @@ class _PeWords:
 
     def _merged(self) -> PeOrder:
         """Of PEs of one cluster that make the same sums one stands for all."""
-        alike = np.column_stack([self.array.cluster, self.of_pe])
-        _, one, whose = np.unique(alike, axis=0, return_index=True, return_inverse=True)
+        makes = self.array.cluster
+        for rows in self.of_pe.T:
+            makes = makes * (int(rows.max()) + 1) + rows
+        _, one, whose = np.unique(makes, return_index=True, return_inverse=True)
         n, self.of_pe = len(one), self.of_pe[one]
-        ends = np.cumsum(np.bincount(whose.ravel()))[:-1]
-        self.alike = np.split(np.argsort(whose.ravel(), kind="stable"), ends)
+        ends = np.cumsum(np.bincount(whose))[:-1]
+        self.alike = np.split(np.argsort(whose, kind="stable"), ends)
         cluster = self.array.cluster[one]
         return PeOrder(np.arange(n), np.zeros(n, np.int64), cluster, np.arange(n + 1))
 
@@ -512,12 +502,13 @@ class _PeWords:
         through a dimension the tensor does not depend on skips the step (rule 3).
         """
         array = self.array
-        steps, n = len(next(iter(array.step_of.values()))), len(array.cluster)
-        there, works = np.ones(steps, bool), np.ones((steps, n), bool)
-        for c in self.nest.chains:
+        steps = len(next(iter(array.step_of.values())))
+        ragged = [c for c in self.nest.chains if not array.tables[c.name].exists.all()]
+        if not ragged:
+            return np.arange(steps), np.ones((steps, len(self.of_pe)), np.uint8)
+        there, works = np.ones(steps, bool), np.ones((steps, len(array.cluster)), bool)
+        for c in ragged:
             exists, step_of = array.tables[c.name].exists, array.step_of[c.name]
-            if exists.all():
-                continue
             there &= np.asarray(exists.any(axis=1))[step_of]
             if not c.depends(self.b.tensor):
                 works &= exists[step_of[:, None], array.inst_of[c.name]]

@@ -1,13 +1,15 @@
 """Where words lie: the outermost level, and buffers of a capacity that hold only what was moved
 into them.
 
-Both have the same verbs: ``get``, ``put`` and ``add`` words, ``arrive`` (which sums come for
-the first time of their residency, and so are not read), and a buffer also ``hold`` and ``release``.
+Both have the same verbs: ``get``, ``put`` and ``add`` a box, ``each`` box of some words and
+``put_all`` of them, ``arrive`` (which sums come for the first time of their residency, and so are
+not read); and a buffer also ``hold`` and ``release``.
 What is not held is NaN, and so is everything computed from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,14 @@ class Outermost:
 
     def add(self, box: Box, values: Floats) -> None:
         self.data[self._at(box)] += values
+
+    def each(self, words: WordSet) -> Iterator[tuple[Box, Floats]]:
+        """Where words are, box by box, and what they are."""
+        return ((box, self.get(box)) for box in words.places(self.shape))
+
+    def put_all(self, words: WordSet, value: float) -> None:
+        for box in words.places(self.shape):
+            self.put(box, value)
 
     def waiting(self, words: Ints) -> Bools:
         """Which words ``[words]``, by flat address, have had no arrival yet."""

@@ -23,7 +23,7 @@ their sizes are timed.  Who waits for what:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,6 @@ import numpy.typing as npt
 
 from accelsim.engines.event.machine import events_of, prepared, stores_padding
 from accelsim.engines.event.movement import Event
-from accelsim.engines.event.pes import limited_inside
 from accelsim.engines.event.timed.arrivals import NoValues, Values
 from accelsim.engines.event.timed.engine import Engine
 from accelsim.engines.event.timed.inside import Inside
@@ -55,10 +54,10 @@ def run(
     Raises ValueError where sums could exceed 2^53.
     """
     nest, data = prepared(nest, data)
-    machine = Values(nest, data, told=Inside(nest, Limits(nest)).told)
-    timing = Engine(
-        nest, machine, _events(nest) if events is None else events, timeline=timeline
-    ).timing()
+    inside = Inside(nest, Limits(nest))
+    machine = Values(nest, data, told=inside.told)
+    events = events_of(nest, stepwise=bool(inside.flows)) if events is None else events
+    timing = Engine(inside, machine, events, timeline=timeline).timing()
     alone = machine.outcome()
     return replace(alone, cycles=timing.cycles, stalls=timing.stalls, timing=timing)
 
@@ -66,15 +65,16 @@ def run(
 def simulate(nest: Nest, *, timeline: bool = False) -> Timing:
     """The time of a nest without any values: the same events, transfers and passes."""
     nest = nest.framed() if stores_padding(nest) else nest
-    machine = NoValues(nest, told=Inside(nest, Limits(nest)).told)
-    return Engine(nest, machine, _events(nest), timeline=timeline).timing()
+    inside = Inside(nest, Limits(nest))
+    events = events_of(nest, stepwise=bool(inside.flows))
+    return Engine(inside, NoValues(nest, told=inside.told), events, timeline=timeline).timing()
 
 
-def _events(nest: Nest) -> Iterator[Event]:
-    """The nest's events, with the steps inside a pass told apart only where a port or channel of
-    the PEs can be waited for.
+def limited_inside(nest: Nest) -> bool:
+    """Whether a port or a network between the PEs and what feeds them has a width, so that steps
+    have to be told apart.
     """
-    return events_of(nest, stepwise=limited_inside(nest))
+    return bool(Inside(nest, Limits(nest)).flows)
 
 
 __all__ = ["Occupancy", "Timeline", "Timing", "limited_inside", "run", "simulate"]

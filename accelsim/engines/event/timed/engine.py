@@ -9,7 +9,7 @@ transfer could be requested now, since an event that is read is carried out at o
 
 Stalls are charged as they happen: a pass that starts late charges its delay to the slowest resource
 of the transfer that came last, a pass that lasts longer to its longest port or channel.  On
-systolic lines a wait may hide behind the skew of an earlier fold; ``settle`` takes those back at
+systolic lines a wait may hide behind the skew of an earlier fold; ``_settled`` takes those back at
 the end, so that array time and stalls add up to the end of the timeline.
 """
 
@@ -24,11 +24,10 @@ import simpy
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.channels import Channel, wait_for
 from accelsim.engines.event.timed.feed import Job, PassRecord, TransferFeed
+from accelsim.engines.event.timed.inside import Inside
 from accelsim.engines.event.timed.recorder import Recorder
-from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.transfers import Event, Ints
 from accelsim.engines.timeline import LevelHeld, Timing
-from accelsim.mapping.nest import Nest
 
 CHUNKS = 8  # requests that what moves inside a pass makes of a port others use too
 Waits = Generator[simpy.Event, Any, None]
@@ -52,26 +51,23 @@ class Engine:
     """
 
     def __init__(
-        self, nest: Nest, machine: Values, events: Iterable[Event], *, timeline: bool
+        self, inside: Inside, machine: Values, events: Iterable[Event], *, timeline: bool
     ) -> None:
-        self.env = simpy.Environment()
-        self.limits = Limits(nest)
+        self.env, self.limits, arch = simpy.Environment(), inside.limits, inside.nest.arch
         self.recorder = (
-            Recorder([*self.limits.labels, "array"], nest.arch.level_names) if timeline else None
+            Recorder([*self.limits.labels, "array"], arch.level_names) if timeline else None
         )
         self.channels = [Channel(self.env, place) for place in range(len(self.limits.resources))]
-        self.feed = TransferFeed(
-            nest, self.limits, self.env, machine, events, self._start, self.recorder
-        )
+        self.feed = TransferFeed(inside, self.env, machine, events, self._start, self.recorder)
         self.machine = machine
         self.array = _Array(self.feed.rules.systolic)
         self.ended = dict.fromkeys(self.feed.above, 0)  # steps of each level
-        self.stalls = _Stalls((*nest.arch.levels, *nest.arch.networks))
+        self.stalls = dict.fromkeys((*arch.levels, *arch.networks), 0)
         self.busy = [0] * len(self.limits.resources)
         self.under_way = 0
         self.last: list[tuple[int, int, str]] = []
-        routes, inside = self.feed.routes, set(self.feed.inside.resources)
-        self.contended = sorted(inside & {r for b in self.feed.timed for r in routes.may_use(b)})
+        outside = {r for b in self.feed.timed for r in self.feed.routes.may_use(b)}
+        self.contended = sorted(outside & {*inside.resources})
 
     def timing(self) -> Timing:
         """Carry out all events; what drains after the last result is charged as it ends.
@@ -90,21 +86,15 @@ class Engine:
         end = self.array.end
         for finished, _, owner in sorted(self.last):
             if finished > end:
-                self.stalls.add(owner, finished - end)
+                self.stalls[owner] += finished - end
                 end = finished
-        self.stalls.settle(end - self.array.alone)
+        stalls = _settled(self.stalls, end - self.array.alone)
         busy = dict(zip(self.limits.labels, self.busy, strict=True))
         timeline, occupancy = (
             (self.recorder.timeline, self.recorder.occupancy) if self.recorder else (None, None)
         )
         return Timing(
-            end,
-            self.array.alone,
-            self.machine.compute_cycles,
-            self.stalls.total(),
-            busy,
-            timeline,
-            occupancy,
+            end, self.array.alone, self.machine.compute_cycles, stalls, busy, timeline, occupancy
         )
 
     def _read(self) -> None:
@@ -176,11 +166,11 @@ class Engine:
             begin = int(self.env.now)
             if begin > free:
                 last = min(record.needs, key=lambda job: (-job.finished, job.transfer.place))
-                self.stalls.add(last.transfer.owner, begin - free)
+                self.stalls[last.transfer.owner] += begin - free
             self._tell_leaving(free, min(leaves, begin), step)
             self._hold(record.come)
             for resource, cycles in record.work.charges.items():
-                self.stalls.add(self.limits.resources[resource].name, cycles)
+                self.stalls[self.limits.resources[resource].name] += cycles
             ports = [r for r in self.contended if record.work.busy.get(r)]
             shifts = yield from self._share(record, begin, ports)
             if not ports:
@@ -228,7 +218,7 @@ class Engine:
             if waited:
                 shift += waited
                 shifts.append((start, shift))
-                self.stalls.add(self.limits.resources[-outermost].name, waited)
+                self.stalls[self.limits.resources[-outermost].name] += waited
         if ports and begin + duration + shift > self.env.now:
             yield self.env.timeout(begin + duration + shift - int(self.env.now))
         return shifts
@@ -245,13 +235,7 @@ class Engine:
         self.busy[resource] += cycles
         if self.recorder:
             self.recorder.timeline.add(
-                self.limits.labels[resource],
-                "pass",
-                "",
-                begin,
-                int(self.env.now),
-                0,
-                record.step,
+                self.limits.labels[resource], "pass", "", begin, int(self.env.now), 0, record.step
             )
         return begin - asked
 
@@ -323,25 +307,13 @@ class _Array:
         self.start += gaps
 
 
-class _Stalls:
-    """Stall cycles by level, then by network."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._total = dict.fromkeys(names, 0)
-
-    def add(self, owner: str, cycles: int) -> None:
-        self._total[owner] += cycles
-
-    def settle(self, cycles: int) -> None:
-        """Take back waits beyond ``cycles`` in all, for which no result came later: from what was
-        waited for most, then from the next; of equals from the first.
-        """
-        over = sum(self._total.values()) - cycles
-        while over > 0:
-            owner = max(self._total, key=self._total.__getitem__)
-            back = min(self._total[owner], over)
-            self._total[owner] -= back
-            over -= back
-
-    def total(self) -> dict[str, int]:
-        return dict(self._total)
+def _settled(stalls: dict[str, int], cycles: int) -> dict[str, int]:
+    """Stalls less waits beyond ``cycles`` in all, for which no result came later: taken back from
+    what was waited for most, then from the next; of equals from the first.
+    """
+    over = sum(stalls.values()) - cycles
+    while over > 0:
+        owner = max(stalls, key=stalls.__getitem__)
+        back = min(stalls[owner], over)
+        stalls, over = stalls | {owner: stalls[owner] - back}, over - back
+    return stalls

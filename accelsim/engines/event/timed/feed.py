@@ -26,11 +26,10 @@ from accelsim.engines.event.folds import ArrayRules, PassFolds
 from accelsim.engines.event.timed.arrivals import Values
 from accelsim.engines.event.timed.inside import Inside, PassWords, PassWork
 from accelsim.engines.event.timed.recorder import Recorder, held_changes
-from accelsim.engines.event.timed.resources import Limits
 from accelsim.engines.event.timed.transfer import Routes, Transfer
 from accelsim.engines.event.transfers import Drain, Event, Fill, Pass, PeDrain
 from accelsim.engines.timeline import LevelHeld
-from accelsim.mapping.nest import Boundary, Nest
+from accelsim.mapping.nest import Boundary
 
 
 @dataclass(eq=False)
@@ -114,8 +113,7 @@ class TransferFeed:
 
     def __init__(
         self,
-        nest: Nest,
-        limits: Limits,
+        inside: Inside,
         env: simpy.Environment,
         machine: Values,
         events: Iterable[Event],
@@ -124,8 +122,8 @@ class TransferFeed:
     ) -> None:
         self.env, self.machine, self.start, self.recorder = env, machine, start, recorder
         self.events: Iterator[Event] = iter(events)
-        self.inside, self.routes = Inside(nest, limits), Routes(nest, limits)
-        self.rules = ArrayRules(nest)
+        nest, self.inside = inside.nest, inside
+        self.routes, self.rules = Routes(nest, inside.limits), ArrayRules(nest)
         pe, levels = nest.levels - 1, list(nest.arch.levels.values())
         self.between = [b for b in nest.boundaries if b.child < pe]
         self.slots = {
@@ -195,10 +193,7 @@ class TransferFeed:
         setting = {level: tuple([p.at[i] for i in loops]) for level, loops in self.above.items()}
         record = self._open
         if record is None or setting != self._setting:
-            telling, before = (
-                self.recorder is not None,
-                record.folds if record is not None else None,
-            )
+            before, telling = record.folds if record is not None else None, bool(self.recorder)
             words = PassWords(self.inside, told=telling) if self.inside.flows else None
             folds = PassFolds(self.rules, before, telling=telling)
             record = PassRecord(0, self._passes, self.env.event(), folds, words)
