@@ -82,20 +82,21 @@ def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
 def skew(flows: Sequence[str]) -> Figure:
     """For each dataflow a line a PE over time: when it multiplies.  The steps are the skew."""
     shows = {flow: film(flow) for flow in flows}
-    cycles = max(shown.cycles for shown in shows.values())
-    sheet = Sheet(cycles + 8, len(shows) * 12.2 + 1.6)
-    for k, (flow, shown) in enumerate(shows.items()):
-        y = 0.9 + k * 12.2
+    sheet = Sheet(sum(shown.cycles + 8 for shown in shows.values()), 12.8)
+    left = 0.0
+    for flow, shown in shows.items():
         works = (shown.state & MAC) > 0
-        sheet.title(0.8, y, flow, f"{shown.cycles} cycles")
+        sheet.title(left + 0.8, 0.9, flow, f"{shown.cycles} cycles")
         for edge in range(shown.cycles):
-            sheet.text(6.5 + edge, y + 1.4, edge + 1, ha="center", size=6.5, color="#555555")
+            at = left + 6.5 + edge
+            sheet.text(at, 2.3, edge + 1, ha="center", size=6.5, color="#555555")
         for n in range(shown.rows * shown.cols):
             i, j = divmod(n, shown.cols)
-            sheet.text(5.8, y + 2.4 + n, f"PE ({i}, {j})", ha="right", size=7)
+            sheet.text(left + 5.8, 3.3 + n, f"PE ({i}, {j})", ha="right", size=7)
             for edge in range(shown.cycles):
                 face = HUES[i + j] if works[edge, i, j] else PLAIN
-                sheet.cell(6 + edge, y + 1.9 + n, "", face)
+                sheet.cell(left + 6 + edge, 2.8 + n, "", face)
+        left += shown.cycles + 8
     return sheet.figure
 
 
