@@ -69,6 +69,11 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "reuse": lambda: arrays.moved(
         acc.Conv2d(M=16, C=8, H=16, W=16, R=3, S=3, padding=1, name="conv"), ("ws", "os", "is")
     ),
+    "reuse_eyeriss": lambda: arrays.moved(
+        acc.Conv2d(M=64, C=32, H=14, W=14, R=3, S=3, padding=1, name="conv"),
+        ("rs", "ws", "os", "is", "nlr"),
+        "eyeriss",
+    ),
     "skew": lambda: arrays.skew(("ws", "os")),
     "row_stationary": arrays.row_stationary,
     "row_stationary_stride2": lambda: arrays.row_stationary(stride=2),
