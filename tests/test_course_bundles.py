@@ -64,7 +64,7 @@ def test_a_seal_says_what_the_teacher_says(right: Any, other: Any, within: float
 
 
 def made(tmp_path: Path, labs: list[str]) -> Path:
-    load("course").build(tmp_path / "made", labs)
+    load("course").build(tmp_path / "made", labs, run=False)
     return tmp_path / "made"
 
 
@@ -76,7 +76,7 @@ def test_a_students_bundle_has_no_answer_and_checks_as_the_teacher_does(
     lab = load("grading").load_lab("lab1")
     names = zipfile.ZipFile(folder / "student.zip").namelist()
     assert "accelsim-course/checks/lab1.json" in names and len(names) == len(set(names))
-    for word in ("key", "grading.py", "lab1_counting", "course.py", "KEY", "confined"):
+    for word in ("key", "grading.py", "lab1_counting.py", "course.py", "KEY", "confined"):
         assert not [n for n in names if word in n.removeprefix("accelsim-course/")], word
     text = "".join(p.read_text() for p in (folder / "student").rglob("*") if p.is_file())
     check = load("check")
@@ -108,10 +108,10 @@ def test_the_teachers_bundle_has_the_key_of_every_variant(tmp_path: Path, monkey
         assert part in key, part
     assert "A full answer:" in key and "floor((227 - 11) / 4)" in key
     names = zipfile.ZipFile(folder / "teacher.zip").namelist()
-    for part in ("student.zip", "KEY.md", "course.py", "key/lab6.py", "teacher.md"):
+    for part in ("student.zip", "KEY.md", "course/course.py", "course/key/lab6.py"):
         assert f"accelsim-course/{part}" in names, part
     again = (folder / "student.zip").read_bytes()
-    load("course").build(folder, ["lab1"])
+    load("course").build(folder, ["lab1"], run=False)
     assert (folder / "student.zip").read_bytes() == again, "the same files, the same bytes"
 
 
@@ -149,6 +149,69 @@ def test_every_variant_of_every_lab_has_an_answer_and_mistakes_that_differ(
             for wrong, why in q.mistakes():
                 assert grading.verdict(q, wrong, tmp_path).why == why, (variant, q.name, wrong)
     made(tmp_path, [lab])
+
+
+# Notebooks ----------------------------------------------------------------------------------------
+
+
+def test_a_lesson_becomes_cells_that_run() -> None:
+    script = "\n".join(
+        [
+            '"""not in the notebook"""',
+            "# %% [markdown]",
+            "# # Title",
+            "#",
+            "#     indented",
+            "# %%",
+            "n = 2",
+            "print(n)",
+            "n + 1",
+        ]
+    )
+    made = load("notebooks").notebook(script, True, "t")
+    text, code = made["cells"]
+    assert text["source"] == "# Title\n\n    indented" and text["cell_type"] == "markdown"
+    assert [o["output_type"] for o in code["outputs"]] == ["stream", "display_data"]
+    assert code["outputs"][0]["text"] == "2\n"
+    assert code["outputs"][1]["data"] == {"text/plain": "3"}
+    assert json.loads(json.dumps(made))["nbformat"] == 4
+
+
+@pytest.mark.parametrize(
+    "script", sorted((COURSE / "lessons").glob("lab*.py")), ids=lambda p: p.stem
+)
+def test_every_lesson_has_goals_time_reading_pictures_and_its_questions(script: Path) -> None:
+    text = script.read_text()
+    found = load("notebooks").cells(text)
+    for part in ("**Goals.**", "**Time**", "**Reading**"):
+        assert part in found[0].text, part
+    lab = script.stem.partition("_")[0]
+    assert f'check.show("{lab}"' in text and f'check.check("{lab}"' in text
+    minutes = load("grading").load_lab(lab).minutes
+    assert f"**Time** {minutes} minutes" in found[0].text.replace("\n", " ")
+    assert len([c for c in found if c.code]) >= 4
+    assert any(name in text for name in ("pictures import", "plot.energy", "Figure(")), (
+        "something to look at"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lab", ["lab1", "lab2", "lab3", "lab4", "lab5", "lab6"])
+def test_every_notebook_runs_and_has_its_pictures(
+    lab: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(load("sealed"), "ROUNDS", 2)
+    load("course").build(tmp_path, [lab])
+    (path,) = (tmp_path / "student").glob("*.ipynb")
+    made = json.loads(path.read_text())
+    outputs = [o for c in made["cells"] for o in c.get("outputs", ())]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    assert "0 of " in "".join(o.get("text", "") for o in outputs), "the questions are unanswered"
+    try:
+        import nbformat
+    except ImportError:
+        return
+    nbformat.validate(nbformat.from_dict(made))
 
 
 # Submissions --------------------------------------------------------------------------------------

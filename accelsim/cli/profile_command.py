@@ -48,6 +48,11 @@ CLOCK = 2200.0
 )
 @click.option("--layers", "layers_only", is_flag=True, help="Only what runs on the array.")
 @click.option("--total", is_flag=True, help="Only a total for each network, in every format.")
+@click.option(
+    "--blocks",
+    is_flag=True,
+    help="In coloured blocks, one a layer by its kind; with --plot, drawn as NETWORK_blocks too.",
+)
 @format_option
 @output_option
 @click.option(
@@ -64,6 +69,7 @@ def profile(
     clock: float,
     layers_only: bool,
     total: bool,
+    blocks: bool,
     form: str | None,
     output: Path | None,
     plot: Path | None,
@@ -75,6 +81,10 @@ def profile(
     row per layer or operator; csv and
     json end in no total unless --total asks for it alone.
     """
+    if blocks and (total or form not in (None, "table")):
+        raise click.UsageError(
+            "--blocks is a table of layers: it goes without --total and --format"
+        )
     from accelsim.view.pages.profile_page import table
     from accelsim.workload.profile import profile as measure
 
@@ -97,21 +107,30 @@ def profile(
         from accelsim.view.pages.profile_page import totals
 
         text = totals(profiles)
+    elif blocks:
+        from accelsim.view.network_blocks import blocks_text
+
+        shown = "\n\n".join(blocks_text(p) for p in profiles)
+        text = click.unstyle(shown) if output else shown
     else:
         text = "\n\n".join(table(p) for p in profiles)
     write(text, output)
     if plot is not None:
-        _draw(profiles, plot)
+        _draw(profiles, plot, blocks)
     return 0
 
 
-def _draw(profiles: list[Profile], directory: Path) -> None:
+def _draw(profiles: list[Profile], directory: Path, with_blocks: bool) -> None:
     from accelsim.view import plots
+    from accelsim.view.network_blocks import blocks
     from accelsim.view.network_discs import discs
 
     try:
-        for path in plots.save(discs(profiles), directory, "networks"):
-            click.echo(f"drew {path}", err=True)
+        drawn = [(discs(profiles), "networks")]
+        drawn += [(blocks(p), f"{p.workload}_blocks") for p in profiles if with_blocks]
+        for figure, name in drawn:
+            for path in plots.save(figure, directory, name):
+                click.echo(f"drew {path}", err=True)
     except ValueError as error:
         raise click.UsageError(f"--plot: {error}") from error
     except OSError as error:

@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -35,42 +36,69 @@ from grading import Lab, Question, lab_names, load_lab
 from sealed import sealed
 
 HERE = Path(__file__).resolve().parent
+PICTURES = HERE.parent / "teaching" / "pictures"
 FOR_STUDENTS = ("check.py", "comparing.py", "sealed.py", "trials.py")
 MOST_BYTES, MOST_FILES = 20 * 2**20, 200  # of a submission
 
 # Bundles ------------------------------------------------------------------------------------------
 
 
-def build(out: Path, labs: Sequence[str] | None = None) -> tuple[Path, Path]:
-    """Write both bundles; the two archives.  What lies there already is replaced."""
+def build(out: Path, labs: Sequence[str] | None = None, run: bool = True) -> tuple[Path, Path]:
+    """Write both bundles; the two archives.  What lies there already is replaced.
+
+    With ``run`` the notebooks have what their cells print and draw.
+    """
     names = list(labs or lab_names())
     student, teacher = out / "student", out / "teacher"
     for folder in (student, teacher):
         shutil.rmtree(folder, ignore_errors=True)
-    _student(student, names)
+    _student(student, names, run)
     _teacher(teacher, names)
     archives = (_zipped(student), _zipped(teacher))
     shutil.copy(archives[0], teacher)
     return archives[0], _zipped(teacher)
 
 
-def _student(folder: Path, names: Sequence[str]) -> None:
+def _student(folder: Path, names: Sequence[str], run: bool) -> None:
     """The student's bundle: nothing in it knows an answer."""
     for part in ("checks", "answers"):
         (folder / part).mkdir(parents=True)
     for name in FOR_STUDENTS:
         shutil.copy(HERE / name, folder)
     shutil.copy(HERE / "README.md", folder)
+    shutil.copytree(PICTURES, folder / "pictures", ignore=shutil.ignore_patterns("__pycache__"))
     for name in names:
         text = json.dumps(checks(load_lab(name)), indent=1)
         (folder / "checks" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         shutil.copy(HERE / "answers" / f"{name}.py", folder / "answers")
+    for name in names:
+        _notebook(folder, name, run)
+
+
+def _notebook(folder: Path, name: str, run: bool) -> None:
+    """The lab's notebook; with ``run`` its cells are run, beside the files it is given with.
+
+    Raises RuntimeError with the last of what it said if a cell fails.
+    """
+    (script,) = (HERE / "lessons").glob(f"{name}_*.py")
+    path = (folder / f"{script.stem}.ipynb").resolve()
+    places = [str(folder.resolve()), *(p for p in sys.path if p and Path(p).resolve() != HERE)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(places), "MPLBACKEND": "agg"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(folder / "answers", Path(scratch) / "answers")
+        command = [sys.executable, "-P", str(HERE / "notebooks.py"), str(script), str(path)]
+        command += ["--run"] * run
+        done = subprocess.run(command, cwd=scratch, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{script.name}: {done.stderr[-2000:]}")
 
 
 def _teacher(folder: Path, names: Sequence[str]) -> None:
     """The teacher's bundle: the whole course, and the key to read."""
     left_out = shutil.ignore_patterns("__pycache__", "*.html", "*.pyc")
-    shutil.copytree(HERE, folder, ignore=left_out)
+    shutil.copytree(HERE, folder / "course", ignore=left_out)
+    shutil.copytree(PICTURES, folder / "teaching" / "pictures", ignore=left_out)
     key = "\n\n".join(["# Key", *(key_page(load_lab(name)) for name in names)])
     (folder / "KEY.md").write_text(key + "\n", encoding="utf-8")
 
@@ -172,6 +200,8 @@ def _zipped(folder: Path) -> Path:
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if "__pycache__" in file.parts:
+                continue
             name = f"accelsim-course/{file.relative_to(folder).as_posix()}"
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16

@@ -143,28 +143,22 @@ LAB = Lab(
             "anything: can any order of loops still read every word once? What has to be read "
             "again, at least, and which tensor would you choose for that?",
             (
+                (2, "adds up a tile's bytes: weights, ifmap, and psums of 4 bytes"),
                 (
                     2,
-                    "adds up what must be in the SRAM at one time for a tile: weights, ifmap and "
-                    "psums of 4 bytes",
-                ),
-                (
-                    2,
-                    "sees that with M outermost the whole ifmap (256 bytes) and the psums of all "
-                    "64 "
-                    "pixels (256 bytes a filter) stay, so that 512 bytes cannot hold them with "
-                    "any weights",
+                    "sees what has to stay with each loop outermost: with M the whole ifmap, with "
+                    "E all weights, with C all psums; and that none of these fits",
                 ),
                 (2, "names a tensor that then comes again, and what it costs in words"),
             ),
-            "If no word is read twice, every tile of ifmap must be finished with for all filters, "
-            "or all of it must stay. All of it is 256 bytes; the psums of one filter are 64 x 4 = "
-            "256 bytes and its weights 36: 548 bytes. With E cut in halves instead, all 288 "
-            "weights "
-            "must stay and 160 ifmap words and 8 x 32 psums x 4 bytes are far more. So with these "
-            "inner loops something comes again: the halo of the ifmap is cheapest, "
-            "when E is cut and the filters go by inside; the alternative is the weights, 288 words "
-            "for each further cut.",
+            "No word comes twice only if the outermost loop leaves the other tensors in the SRAM. "
+            "With M outermost that is the whole ifmap, 256 bytes, and psums of all 64 pixels, 256 "
+            "bytes for one filter, and 36 of weights: 548. With E outermost it is all weights, 288 "
+            "bytes, 3 rows of ifmap, 96, and psums of one row of 8 filters, 256: 640. With C "
+            "outermost all psums stay: 2048. None fits 512, so something comes again. Cheapest is "
+            "to cut E and, inside, F: the weights stay, and rows of the ifmap come again "
+            "for each ofmap row, about twice more; the other way is to cut M as well and read the "
+            "weights again, 288 words for each further cut.",
         ),
     ),
 )

@@ -1,0 +1,161 @@
+"""Slides from the teaching pages, one deck a lecture:  python docs/teaching/decks.py
+
+A deck is one HTML file with its pictures inside and nothing from outside.  Each page begins with a
+title slide; each of its sections is a slide, so page and slide have the same words.  Arrow keys,
+space, and a tap on the right or left half turn the slides; the number after # is the slide, so a
+slide has a link; printing gives a slide a sheet.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LECTURES = {
+    "1_convolution": ("Convolution", ("sliding_window", "convolution", "im2col")),
+    "2_networks": ("Networks", ("layer_by_layer", "receptive_fields", "other_layers")),
+    "3_training": ("Training", ("backward",)),
+    "4_dataflows": ("Dataflows", ("reuse", "skew", "row_stationary")),
+}
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --grey: #666; --line: #ccc; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #eee; --paper: #1b1d20; --grey: #aaa; --line: #444; }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font-family: sans-serif; }
+section { display: none; min-height: 100vh; padding: 5vh 6vw 9vh; }
+section { font-size: clamp(15px, 1.5vw, 24px); }
+section.now { display: block; }
+section.title { padding-top: 34vh; }
+h1 { font-size: 2.2em; margin: 0; } h2 { font-size: 1.6em; margin: 0 0 .7em; }
+p, ul, table { max-width: 62em; line-height: 1.45; }
+img { display: block; max-width: 100%; max-height: 58vh; margin: 0 0 1em; background: #fff; }
+img { border-radius: 6px; }
+@media (min-width: 800px) { img { height: 58vh; object-fit: contain; object-position: left; } }
+pre { border: 1px solid var(--line); border-radius: 6px; padding: .7em; overflow-x: auto; }
+pre, code { font-size: .9em; }
+table { border-collapse: collapse; } td, th { border-bottom: 1px solid var(--line); }
+td, th { padding: .3em .8em .3em 0; text-align: left; vertical-align: top; }
+footer { position: fixed; bottom: 1.5vh; left: 6vw; right: 6vw; color: var(--grey); }
+footer { font-size: 13px; background: var(--paper); }
+footer span { float: right; }
+@media print { section { display: block; break-after: page; } footer { display: none; } }
+"""
+
+SCRIPT = """
+const slides = [...document.querySelectorAll("section")];
+let at = 0;
+function turn(to, keep) {
+  at = Math.max(0, Math.min(slides.length - 1, to));
+  slides.forEach((slide, k) => slide.classList.toggle("now", k === at));
+  document.querySelector("footer span").textContent = (at + 1) + " of " + slides.length;
+  if (!keep) history.replaceState(null, "", "#" + (at + 1));
+  scrollTo(0, 0);
+}
+addEventListener("keydown", (event) => {
+  if (["ArrowRight", "PageDown", " "].includes(event.key)) { turn(at + 1); event.preventDefault(); }
+  if (["ArrowLeft", "PageUp"].includes(event.key)) { turn(at - 1); event.preventDefault(); }
+  if (event.key === "Home") turn(0);
+  if (event.key === "End") turn(slides.length - 1);
+});
+addEventListener("click", (event) => {
+  if (!event.target.closest("a, pre")) turn(at + (event.clientX > innerWidth / 2 ? 1 : -1));
+});
+addEventListener("hashchange", () => turn((parseInt(location.hash.slice(1)) || 1) - 1, true));
+turn((parseInt(location.hash.slice(1)) || 1) - 1, true);
+"""
+
+
+def deck(title: str, pages: tuple[str, ...]) -> str:
+    """One lecture's deck as HTML."""
+    slides = [f'<section class="title"><h1>{title}</h1></section>']
+    for page in pages:
+        slides += page_slides((HERE / f"{page}.md").read_text(encoding="utf-8"))
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{STYLE}</style></head><body>\n"
+        + "\n".join(slides)
+        + f"\n<footer>{title}<span></span></footer><script>{SCRIPT}</script></body></html>\n"
+    )
+
+
+def page_slides(text: str) -> list[str]:
+    """A title slide of a page, with what stands before its first section, and a slide a section."""
+    head, *sections = re.split(r"^## ", text, flags=re.M)
+    title, _, lead = head.strip().partition("\n")
+    slides = [f'<section class="title"><h1>{_inline(title[2:])}</h1>{_blocks(lead)}</section>']
+    for section in sections:
+        name, _, body = section.partition("\n")
+        slides.append(f"<section><h2>{_inline(name)}</h2>{_blocks(body)}</section>")
+    return slides
+
+
+def _blocks(text: str) -> str:
+    """What the pages use of Markdown: paragraphs, pictures, lists, tables and code.  Raises
+    ValueError for a block of a kind that is not known here.
+    """
+    made = []
+    for block in re.findall(r"```\w*\n.*?```|(?:(?!```).+\n?)+", text, re.S | re.M) or []:
+        for part in [block] if block.startswith("```") else re.split(r"\n\s*\n", block):
+            if part.strip():
+                made.append(_block(part.strip("\n")))
+    return "".join(made)
+
+
+def _block(part: str) -> str:
+    if part.startswith("```"):
+        return f"<pre>{html.escape(part.split(chr(10), 1)[1].removesuffix('```').strip())}</pre>"
+    if part.startswith("    "):
+        lines = (line[4:] for line in part.splitlines())
+        return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+    if picture := re.fullmatch(r"!\[([^\]]*)\]\(([^)]+)\)", part.strip()):
+        drawn = (HERE / picture[2]).with_suffix(".svg").resolve()
+        data = base64.b64encode(drawn.read_bytes()).decode()
+        return f'<img alt="{html.escape(picture[1])}" src="data:image/svg+xml;base64,{data}">'
+    if part.startswith("- "):
+        items = re.split(r"^- ", part, flags=re.M)[1:]
+        return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
+    if part.startswith("|"):
+        return _table(part)
+    if re.match(r"[#>+<]|\* ", part):
+        raise ValueError(f"a slide cannot show: {part[:60]}")
+    return f"<p>{_inline(part)}</p>"
+
+
+def _table(part: str) -> str:
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in part.splitlines()
+    )
+    lines = ["".join(f"<th>{_inline(cell)}</th>" for cell in head)]
+    lines += ["".join(f"<td>{_inline(cell)}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _inline(text: str) -> str:
+    """Code, bold and italic; a link to another page is its words."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
+    text = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
+    return text
+
+
+def main() -> None:
+    """Write every deck."""
+    folder = HERE / "decks"
+    folder.mkdir(exist_ok=True)
+    for name, (title, pages) in LECTURES.items():
+        path = folder / f"{name}.html"
+        path.write_text(deck(title, pages), encoding="utf-8")
+        print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The teaching pages, their pictures and their slides: numbers against other ways to find them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.signal import convolve2d, correlate2d
+
+from accelsim import Conv2d
+
+TEACHING = Path(__file__).parents[1] / "docs" / "teaching"
+FIGURES = TEACHING.parent / "figures" / "teaching"
+PAGES = sorted(TEACHING.glob("*.md"))
+
+
+@pytest.fixture(autouse=True)
+def _teaching_on_the_path(monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(TEACHING))
+
+
+def load(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+# Pages and decks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_a_page_shows_pictures_that_are_drawn_by_code(page: Path) -> None:
+    text = page.read_text()
+    shown = re.findall(r"!\[[^\]]+\]\(\.\./figures/teaching/(\w+)\.png\)", text)
+    assert shown or page.stem == "README"
+    drawn = load("make").PICTURES
+    for name in shown:
+        assert name in drawn and (FIGURES / f"{name}.png").stat().st_size > 2000, name
+    for target in re.findall(r"\]\((\w+\.md)\)", text):
+        assert (TEACHING / target).is_file(), target
+
+
+def test_every_picture_has_its_page_and_every_page_its_lecture() -> None:
+    text = "".join(p.read_text() for p in PAGES)
+    for name in load("make").PICTURES:
+        assert f"teaching/{name}.png" in text, name
+    lectures = load("decks").LECTURES
+    taught = [page for _, pages in lectures.values() for page in pages]
+    assert sorted(taught) == sorted(p.stem for p in PAGES if p.stem != "README")
+
+
+def test_decks_are_the_pages_and_load_nothing() -> None:
+    decks = load("decks")
+    for name, (title, pages) in decks.LECTURES.items():
+        text = decks.deck(title, pages)
+        assert text == (TEACHING / "decks" / f"{name}.html").read_text(), (
+            f"{name}: run python docs/teaching/decks.py"
+        )
+        assert not re.findall(r"""(?:src|href)=["'](?!data:)|@import|url\(""", text)
+        sections = sum(p.read_text().count("\n## ") for p in PAGES if p.stem in pages)
+        assert text.count("<section") == 1 + len(pages) + sections
+        assert not re.findall(r"<p>[^<]*(?:!\[|\]\(|```|\*\*|\|)", text), "Markdown left over"
+    with pytest.raises(ValueError, match="a slide cannot show"):
+        decks.page_slides("# T\n\n## S\n\n> quoted\n")
+
+
+# What the pictures say ----------------------------------------------------------------------------
+
+
+def test_maps_of_correlation_and_convolution_are_scipys() -> None:
+    pictures, draw = load("pictures.correlation"), np.random.default_rng(0)
+    for _ in range(20):
+        h, w, r, s = (int(n) for n in draw.integers((3, 3, 1, 1), (8, 8, 4, 4)))
+        ifmap, weight = draw.integers(-9, 9, (h, w)), draw.integers(-9, 9, (r, s))
+        problem = pictures._problem(ifmap, weight)
+        got = pictures.accumulated(problem, ifmap=ifmap, weight=weight)
+        assert (got == correlate2d(ifmap, weight, "valid")).all()
+        turned = pictures.accumulated(problem, ifmap=ifmap, weight=weight[::-1, ::-1])
+        assert (turned == convolve2d(ifmap, weight, "valid")).all()
+        upstream = draw.integers(-9, 9, got.shape)
+        back = pictures.accumulated(
+            problem.with_direction("grad_input"), weight=weight, ofmap=upstream
+        )
+        framed = np.pad(upstream, ((r - 1,) * 2, (s - 1,) * 2))
+        assert (back == correlate2d(framed, weight[::-1, ::-1], "valid")).all()
+        to_weight = pictures.accumulated(
+            problem.with_direction("grad_weight"), ifmap=ifmap, ofmap=upstream
+        )
+        assert (to_weight == correlate2d(ifmap, upstream, "valid")).all()
+
+
+def test_receptive_fields_are_what_is_seen_word_by_word() -> None:
+    pictures, draw = load("pictures.receptive"), np.random.default_rng(1)
+    for _ in range(60):
+        layers = [
+            pictures.Window("", *(int(n) for n in draw.integers((1, 1, 0, 1), (5, 4, 3, 4))))
+            for _ in range(int(draw.integers(1, 5)))
+        ]
+        told = pictures.fields(layers)[-1]
+        first, second = (pictures.seen(layers, at)[0] for at in (0, 1))
+        assert max(first) - min(first) + 1 == told.size
+        assert min(first) == told.start and min(second) - min(first) == told.jump
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "red"),
+    [
+        ({"stride": 3}, "(5 - 3) / 3 + 1 = 1.67: not whole", 16),
+        ({"stride": 2}, "(5 - 3) / 2 + 1 = 2", 0),
+        ({"padding": 1}, "(7 - 3) / 1 + 1 = 5", 0),
+        ({"dilation": 2}, "(5 - 5) / 1 + 1 = 1", 0),
+    ],
+)
+def test_the_window_says_its_side_and_marks_what_is_not_read(
+    fields: dict[str, int], said: str, red: int
+) -> None:
+    sliding = load("pictures.sliding")
+    figure = sliding.windows({"t": Conv2d(M=1, C=1, H=5, W=5, R=3, S=3, **fields)})
+    (axes,) = figure.axes
+    assert said in {t.get_text() for t in axes.texts}
+    from matplotlib.colors import to_rgba
+
+    lost = to_rgba(sliding.LOST)
+    assert sum(patch.get_facecolor() == lost for patch in axes.patches) == red
+
+
+def test_a_dataflows_words_and_steps_are_the_films() -> None:
+    arrays = load("pictures.arrays")
+    shown = arrays.film("ws")
+    assert shown.cycles == 12 and shown.rows == shown.cols == 3
+    held = next(p for p in shown.planes if p.label == "weight")
+    assert arrays.word_name(shown, "weight", int(held.words[-1, 1, 2])) == "w21"
+    figure = arrays.row_stationary(3, 3, stride=2)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    rows = [t for t in texts if t.startswith("ifmap row")]
+    assert rows == [f"ifmap row {2 * e + r}" for r in range(3) for e in range(3)]
+    assert "7 ifmap rows for 9 PEs" in texts
+
+
+@pytest.mark.slow
+def test_pictures_are_those_that_code_draws(tmp_path: Path) -> None:
+    from accelsim.view import plots
+
+    for name, draw in load("make").PICTURES.items():
+        _, svg = plots.save(draw(), tmp_path, name)
+        assert svg.read_text() == (FIGURES / f"{name}.svg").read_text(), (
+            f"{name}: run python docs/teaching/make.py {name}"
+        )
