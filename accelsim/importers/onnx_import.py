@@ -56,19 +56,32 @@ def import_onnx(
     its folder), a circle, or shapes that do not fit; UnsupportedError naming every node there is no
     operator for.
     """
+    told = f"imported from {os.path.basename(os.fspath(file))} (ONNX)"
+    imported = import_onnx_bytes(read_bytes(file, MAX_BYTES), file, dims, skip, told)
+    return _folded(imported, file) if fold_batch_norm else imported
+
+
+def import_onnx_bytes(
+    raw: bytes,
+    file: str | os.PathLike[str],
+    dims: Mapping[str, int] | None = None,
+    skip: Collection[str] = (),
+    told: str = "",
+) -> Imported:
+    """``import_onnx`` of a model's bytes; ``file`` is what errors call it, and where weights in
+    other files would lie, ``told`` the workload's description.
+    """
     try:
         import onnx
     except ImportError:
         raise InputError(
             "reading ONNX needs the onnx package: pip install onnx", file=file
         ) from None
-    raw = read_bytes(file, MAX_BYTES)
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
-    imported = _OnnxImport(model, file, dict(dims or {}), frozenset(skip)).run()
-    return _folded(imported, file) if fold_batch_norm else imported
+    return _OnnxImport(model, file, dict(dims or {}), frozenset(skip)).run(told)
 
 
 def _folded(imported: Imported, file: str | os.PathLike[str]) -> Imported:
@@ -131,7 +144,7 @@ class _OnnxImport:
     def error(self, rule: str) -> InputError:
         return InputError(one_line(rule, 300), file=self.file)
 
-    def run(self) -> Imported:
+    def run(self, told: str) -> Imported:
         nodes = list(self.graph.node)
         if not nodes:
             raise self.error("is not an ONNX model, or has no nodes")
@@ -161,9 +174,7 @@ class _OnnxImport:
         if said := self.scales.done(self.builder, self._reads(), self.graph, self.values):
             self.builder.notes.append(said)
         self._say_absent()
-        return self.builder.done(
-            f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)", self._outputs()
-        )
+        return self.builder.done(told, self._outputs())
 
     def _names(self) -> Iterator[Any]:
         """Every name in the model; protobuf gives bytes for one that is no text."""
