@@ -37,8 +37,15 @@ from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
 from accelsim.importers.onnx_quantized import MICROSOFT, ModelScales, stated
+from accelsim.importers.onnx_transformers import MICROSOFT_TRANSFORMERS, ROTARY
 from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
+
+_ONNXRUNTIME = "com.microsoft"  # the domain of its own operators
+# What onnxruntime's tools put into ONNX's domain.
+_UNSTATED = {"SimplifiedLayerNormalization": COMPOSED["RMSNormalization"]}
+# Inputs that tell how long sequences are, which shapes tell, too.
+_LENGTHS = {"GroupQueryAttention": (5, 6)}
 
 
 def import_onnx(
@@ -301,6 +308,9 @@ class _OnnxImport:
         kind = node.op_type[:40] or "no type"
         label = f"{named} ({kind}, makes {makes})"
         inputs = list(node.input)
+        for at in _LENGTHS.get(node.op_type, ()):
+            if at < len(inputs) and not isinstance(self.values.get(inputs[at]), Tensor):
+                inputs[at] = ""
         if label_of := next((self.cut[name] for name in inputs if name in self.cut), None):
             self.behind[label_of] += 1
             self.cut |= dict.fromkeys(node.output, label_of)
@@ -311,7 +321,7 @@ class _OnnxImport:
             self.lost |= set(node.output)
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
-            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED}:
+            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED, *ROTARY}:
                 self.unsupported.append((label, "there is no operator for it"))
             return
         for name in inputs:
@@ -390,7 +400,8 @@ class _OnnxImport:
     def convert(self, node: Any, values: list[Value]) -> list[Value]:
         attributes = Attributes(node, self)
         if node.domain not in ("", "ai.onnx"):
-            handler = MICROSOFT.get(node.op_type) if node.domain == "com.microsoft" else None
+            known = {**MICROSOFT, **MICROSOFT_TRANSFORMERS} if node.domain == _ONNXRUNTIME else {}
+            handler = known.get(node.op_type)
             if handler is None:
                 raise ValueError(f"there is no operator for domain {node.domain}")
             return handler(Call(self, node, values, attributes))
@@ -420,7 +431,7 @@ class _OnnxImport:
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
             return list(constants)
-        handler = CONVERT.get(node.op_type) or COMPOSED.get(node.op_type)
+        handler = {**CONVERT, **COMPOSED, **ROTARY, **_UNSTATED}.get(node.op_type)
         if handler is None:
             raise ValueError("there is no operator for it")
         return handler(Call(self, node, values, attributes))
