@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from accelsim.explore.study_file import load_study
     from accelsim.explore.sweep import search, sweep
     from accelsim.hardware.architecture import Architecture, load_architecture
+    from accelsim.importers.torch_module import from_torch
     from accelsim.mapping.dataflow import Dataflow
     from accelsim.mapping.files import load_dataflow, load_mapping
     from accelsim.mapping.mapping import Loop, Mapping, MappingError
@@ -64,6 +65,7 @@ _HOMES = {
     "choose": "mapping.rule",
     "compare": "explore.difference",
     "dataflows": "base.catalogue",
+    "from_torch": "importers.torch_module",
     "load_architecture": "hardware.architecture",
     "load_dataflow": "mapping.files",
     "load_mapping": "mapping.files",
@@ -109,6 +111,7 @@ __all__ = [
     "choose",
     "compare",
     "dataflows",
+    "from_torch",
     "load_architecture",
     "load_dataflow",
     "load_mapping",

@@ -26,12 +26,12 @@ MANY = 1000  # tensors that one concat reads
 MASKED = -1e9  # what a causal mask adds where nothing may be seen
 
 
-def _part(call: Call, kind: str, inputs: Sequence[Tensor], what: str, **fields: Any) -> Tensor:
+def part(call: Call, kind: str, inputs: Sequence[Tensor], what: str, **fields: Any) -> Tensor:
     """A node before the last one."""
     return call.add(kind, inputs, name=f"{call.node.output[0]}_{what}", **fields)
 
 
-def _words(call: Call, array: Array, what: str, at: int | None = None) -> Tensor:
+def words_of(call: Call, array: Array, what: str, at: int | None = None) -> Tensor:
     """Words that are the same for every input; ``at``: which input of the node they are."""
     places = None if at is None else {"value": at}
     shape = list(array.shape) or [1]
@@ -51,43 +51,43 @@ def _words(call: Call, array: Array, what: str, at: int | None = None) -> Tensor
 def _prelu(call: Call) -> list[Value]:
     """The positive part, and the negative one times a slope."""
     x = call.tensor()
-    above = _part(call, "relu", [x], "positive")
-    below = _part(call, "clip", [x], "negative", low=-MOST, high=0.0)
+    above = part(call, "relu", [x], "positive")
+    below = part(call, "clip", [x], "negative", low=-MOST, high=0.0)
     slope = call.as_tensor(call.values[1], x.rank)
-    return [call.add("add", [above, _part(call, "multiply", [below, slope], "sloped")])]
+    return [call.add("add", [above, part(call, "multiply", [below, slope], "sloped")])]
 
 
 def _selu(call: Call) -> list[Value]:
     alpha = call.attributes.real("alpha", 1.6732632423543772)
     gamma = call.attributes.real("gamma", 1.0507009873554805)
-    inner = _part(call, "elu", [call.tensor()], "elu", alpha=alpha)
+    inner = part(call, "elu", [call.tensor()], "elu", alpha=alpha)
     return [call.add("affine", [inner], scale=gamma)]
 
 
 def _celu(call: Call) -> list[Value]:
     """x where it is positive, else alpha (e^(x / alpha) - 1)."""
     alpha = call.attributes.real("alpha", 1.0)
-    inner = _part(call, "affine", [call.tensor()], "scaled", scale=1 / alpha)
-    return [call.add("affine", [_part(call, "elu", [inner], "elu", alpha=1.0)], scale=alpha)]
+    inner = part(call, "affine", [call.tensor()], "scaled", scale=1 / alpha)
+    return [call.add("affine", [part(call, "elu", [inner], "elu", alpha=1.0)], scale=alpha)]
 
 
 def _swish(call: Call) -> list[Value]:
     x, alpha = call.tensor(), call.attributes.real("alpha", 1.0)
     if alpha == 1:
         return [call.add("silu", [x])]
-    gate = _part(call, "sigmoid", [_part(call, "affine", [x], "alpha", scale=alpha)], "gate")
+    gate = part(call, "sigmoid", [part(call, "affine", [x], "alpha", scale=alpha)], "gate")
     return [call.add("multiply", [x, gate])]
 
 
 def _mish(call: Call) -> list[Value]:
     x = call.tensor()
-    gate = _part(call, "tanh", [_part(call, "softplus", [x], "softplus")], "tanh")
+    gate = part(call, "tanh", [part(call, "softplus", [x], "softplus")], "tanh")
     return [call.add("multiply", [x, gate])]
 
 
 def _softsign(call: Call) -> list[Value]:
     x = call.tensor()
-    below = _part(call, "affine", [_part(call, "abs", [x], "abs")], "below", shift=1.0)
+    below = part(call, "affine", [part(call, "abs", [x], "abs")], "below", shift=1.0)
     return [call.add("divide", [x, below])]
 
 
@@ -96,7 +96,7 @@ def _log_softmax(call: Call) -> list[Value]:
     axis = call.axis(call.attributes.whole("axis", -1 if call.model.opset >= 13 else 1), x.rank)
     if call.model.opset < 13 and prod(x.shape[axis:]) != x.shape[axis]:
         raise ValueError("a softmax over several axes at once cannot be imported")
-    return [call.add("log", [_part(call, "softmax", [x], "softmax", axis=axis)])]
+    return [call.add("log", [part(call, "softmax", [x], "softmax", axis=axis)])]
 
 
 # Several tensors ----------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def _extreme(largest: bool) -> Convert:
         whole, *others = [call.as_tensor(v, rank) for v in call.values]
         for i, other in enumerate(others, 1):
             pair = [whole, other] if largest else [other, whole]
-            apart = _part(call, "subtract", pair, f"difference{i}")
-            excess = _part(call, "relu", [apart], f"excess{i}")
+            apart = part(call, "subtract", pair, f"difference{i}")
+            excess = part(call, "relu", [apart], f"excess{i}")
             name = "" if i == len(others) else f"{call.node.output[0]}_{i}"
             kind = "add" if largest else "subtract"
             whole = call.add(kind, [other, excess], name=name)
@@ -133,7 +133,7 @@ def _mean_of(call: Call) -> list[Value]:
     tensors = [call.as_tensor(v, rank) for v in call.values]
     if len(tensors) == 1:
         return [tensors[0]]
-    return [call.add("affine", [_part(call, "add", tensors, "sum")], scale=1 / len(tensors))]
+    return [call.add("affine", [part(call, "add", tensors, "sum")], scale=1 / len(tensors))]
 
 
 def _reduced(before: str | None, after: str | None) -> Convert:
@@ -142,10 +142,10 @@ def _reduced(before: str | None, after: str | None) -> Convert:
     def convert(call: Call) -> list[Value]:
         x = call.tensor()
         over = reduced_axes(call, x)
-        inner = x if before is None else _part(call, before, [x], before)
+        inner = x if before is None else part(call, before, [x], before)
         if after is None:
             return [call.add("sum", [inner], **over)]
-        return [call.add(after, [_part(call, "sum", [inner], "sum", **over)])]
+        return [call.add(after, [part(call, "sum", [inner], "sum", **over)])]
 
     return convert
 
@@ -204,13 +204,13 @@ def _where(call: Call) -> list[Value]:
     parts = []
     for value, chosen, what in ((first, own, "first"), (second, 1 - own, "second")):
         if isinstance(value, Tensor):
-            held = _words(call, chosen, f"{what}_mask")
-            parts.append(_part(call, "multiply", [value, held], what))
+            held = words_of(call, chosen, f"{what}_mask")
+            parts.append(part(call, "multiply", [value, held], what))
         else:  # what a constant gives is known
             constant = np.asarray(finite(value), np.float64)
             constant = constant[0] if constant.ndim == rank and len(constant) == 1 else constant
             held_words = np.where(chosen > 0, np.clip(constant, MASKED, -MASKED), 0)
-            parts.append(_words(call, held_words.astype(np.float32), what))
+            parts.append(words_of(call, held_words.astype(np.float32), what))
     return [call.add("add", parts)]
 
 
@@ -278,8 +278,8 @@ def _blocks(to_space: bool) -> Convert:
                 raise ValueError(f"blocks of {b} must divide maps of {h}x{w}")
             parts, order = [c, h // b, b, w // b, b], [2, 4, 0, 1, 3]
             whole = [c * b * b, h // b, w // b]
-        parted = _part(call, "reshape", [x], "parted", shape=parts)
-        turned = _part(call, "transpose", [parted], "turned", order=order)
+        parted = part(call, "reshape", [x], "parted", shape=parts)
+        turned = part(call, "transpose", [parted], "turned", order=order)
         return [call.add("reshape", [turned], shape=whole)]
 
     return convert
@@ -294,10 +294,10 @@ def _rms_norm(call: Call) -> list[Value]:
     first = call.axis(call.attributes.whole("axis", -1), x.rank)
     axes = list(range(first, len(x.shape)))
     epsilon = float(f"{call.attributes.real('epsilon', 1e-5):.7g}")
-    mean = _part(call, "mean", [_part(call, "square", [x], "square")], "mean", axes=axes)
-    root = _part(call, "sqrt", [_part(call, "affine", [mean], "epsilon", shift=epsilon)], "root")
-    unit = _part(call, "divide", [x, root], "unit")
-    scale = _words(call, finite(call.constant(1, "scale")), "scale", 1)
+    mean = part(call, "mean", [part(call, "square", [x], "square")], "mean", axes=axes)
+    root = part(call, "sqrt", [part(call, "affine", [mean], "epsilon", shift=epsilon)], "root")
+    unit = part(call, "divide", [x, root], "unit")
+    scale = words_of(call, finite(call.constant(1, "scale")), "scale", 1)
     return [call.add("multiply", [unit, scale])]
 
 
@@ -313,7 +313,7 @@ def _attention(call: Call) -> list[Value]:
     for at, (which, new) in enumerate((("key", k), ("value", v)), 4):
         whole = new
         if call.given(at):
-            whole = _part(call, "concat", [call.tensor(at), new], which, axis=1)
+            whole = part(call, "concat", [call.tensor(at), new], which, axis=1)
         present.append(whole)
     keys, values = present
     assert isinstance(keys, Tensor) and isinstance(values, Tensor)
@@ -321,15 +321,15 @@ def _attention(call: Call) -> list[Value]:
     if heads % shared:
         raise ValueError(f"{shared} heads of keys must divide {heads} heads of queries")
     scale = call.attributes.real("scale", 0.0) or 1 / sqrt(width)
-    scores = _part(call, "matmul", [q, keys], "scores", transpose_b=True)
-    scores = _part(call, "affine", [scores], "scaled", scale=scale)
+    scores = part(call, "matmul", [q, keys], "scores", transpose_b=True)
+    scores = part(call, "affine", [scores], "scaled", scale=scale)
     masks = [_mask(call, rows, columns)] if call.given(3) else []
     if call.attributes.whole("is_causal", 0):
         seen = np.tril(np.ones((rows, columns)), columns - rows if call.given(4) else 0)
-        masks.append(_words(call, np.where(seen > 0, 0, MASKED).astype(np.float32), "causal"))
+        masks.append(words_of(call, np.where(seen > 0, 0, MASKED).astype(np.float32), "causal"))
     for i, mask in enumerate(masks):
-        scores = _part(call, "add", [scores, mask], f"masked{i}")
-    shares = _part(call, "softmax", [scores], "shares", axis=2)
+        scores = part(call, "add", [scores, mask], f"masked{i}")
+    shares = part(call, "softmax", [scores], "shares", axis=2)
     name = f"{call.node.output[0]}_mixed" if flat else ""
     mixed = call.add("matmul", [shares, values], name=name)
     if flat:
@@ -346,7 +346,7 @@ def _headed(call: Call, at: int, flat: bool) -> Tensor:
         return x
     heads = call.attributes.whole("q_num_heads" if at == 0 else "kv_num_heads", 0)
     what = ("queries", "keys", "values")[at]
-    return _part(call, "split_heads", [x], what, heads=heads)
+    return part(call, "split_heads", [x], what, heads=heads)
 
 
 def _mask(call: Call, rows: int, columns: int) -> Tensor:
@@ -362,7 +362,7 @@ def _mask(call: Call, rows: int, columns: int) -> Tensor:
         array = array[0]
     if array.shape != (rows, columns):
         raise ValueError(f"a mask must be {rows}x{columns}, the same for every head")
-    return _words(call, array, "mask", 3)
+    return words_of(call, array, "mask", 3)
 
 
 COMPOSED: dict[str, Convert] = {

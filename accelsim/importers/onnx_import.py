@@ -38,8 +38,15 @@ from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
 from accelsim.importers.onnx_quantized import MICROSOFT, ModelScales, stated
+from accelsim.importers.onnx_transformers import MICROSOFT_TRANSFORMERS, ROTARY
 from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
+
+_ONNXRUNTIME = "com.microsoft"  # the domain of its own operators
+# What onnxruntime's tools put into ONNX's domain.
+_UNSTATED = {"SimplifiedLayerNormalization": COMPOSED["RMSNormalization"]}
+# Inputs that tell how long sequences are, which shapes tell, too.
+_LENGTHS = {"GroupQueryAttention": (5, 6)}
 
 
 def import_onnx(
@@ -58,20 +65,35 @@ def import_onnx(
     its folder), a circle, or shapes that do not fit; UnsupportedError naming every node there is no
     operator for.
     """
+    told = f"imported from {os.path.basename(os.fspath(file))} (ONNX)"
+    raw = read_bytes(file, MAX_BYTES)
+    return import_onnx_bytes(raw, file, dims, skip, told, fold_batch_norm)
+
+
+def import_onnx_bytes(
+    raw: bytes,
+    file: str | os.PathLike[str],
+    dims: Mapping[str, int] | None = None,
+    skip: Collection[str] = (),
+    told: str = "",
+    fold_batch_norm: bool = False,
+) -> Imported:
+    """``import_onnx`` of a model's bytes; ``file`` is what errors call it, and where weights in
+    other files would lie, ``told`` the workload's description.
+    """
     try:
         import onnx
     except ImportError:
         raise InputError(
             "reading ONNX needs the onnx package: pip install onnx", file=file
         ) from None
-    raw = read_bytes(file, MAX_BYTES)
     try:
         model = onnx.load_model_from_string(raw)
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
 
     def read(sizes: Mapping[str, int]) -> Imported:
-        imported = _OnnxImport(model, file, dict(sizes), frozenset(skip)).run()
+        imported = _OnnxImport(model, file, dict(sizes), frozenset(skip)).run(told)
         return _folded(imported, file) if fold_batch_norm else imported
 
     imported = read(dims or {})
@@ -138,7 +160,7 @@ class _OnnxImport:
     def error(self, rule: str) -> InputError:
         return InputError(one_line(rule, 300), file=self.file)
 
-    def run(self) -> Imported:
+    def run(self, told: str) -> Imported:
         nodes = list(self.graph.node)
         if not nodes:
             raise self.error("is not an ONNX model, or has no nodes")
@@ -168,9 +190,7 @@ class _OnnxImport:
         if said := self.scales.done(self.builder, self._reads(), self.graph, self.values):
             self.builder.notes.append(said)
         self._say_absent()
-        return self.builder.done(
-            f"imported from {os.path.basename(os.fspath(self.file))} (ONNX)", self._outputs()
-        )
+        return self.builder.done(told, self._outputs())
 
     def _names(self) -> Iterator[Any]:
         """Every name in the model; protobuf gives bytes for one that is no text."""
@@ -297,6 +317,9 @@ class _OnnxImport:
         kind = node.op_type[:40] or "no type"
         label = f"{named} ({kind}, makes {makes})"
         inputs = list(node.input)
+        for at in _LENGTHS.get(node.op_type, ()):
+            if at < len(inputs) and not isinstance(self.values.get(inputs[at]), Tensor):
+                inputs[at] = ""
         if label_of := next((self.cut[name] for name in inputs if name in self.cut), None):
             self.behind[label_of] += 1
             self.cut |= dict.fromkeys(node.output, label_of)
@@ -307,7 +330,7 @@ class _OnnxImport:
             self.lost |= set(node.output)
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
-            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED}:
+            if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED, *ROTARY}:
                 self.unsupported.append((label, "there is no operator for it"))
             return
         for name in inputs:
@@ -386,7 +409,8 @@ class _OnnxImport:
     def convert(self, node: Any, values: list[Value]) -> list[Value]:
         attributes = Attributes(node, self)
         if node.domain not in ("", "ai.onnx"):
-            handler = MICROSOFT.get(node.op_type) if node.domain == "com.microsoft" else None
+            known = {**MICROSOFT, **MICROSOFT_TRANSFORMERS} if node.domain == _ONNXRUNTIME else {}
+            handler = known.get(node.op_type)
             if handler is None:
                 raise ValueError(f"there is no operator for domain {node.domain}")
             return handler(Call(self, node, values, attributes))
@@ -416,7 +440,7 @@ class _OnnxImport:
             if self.constant_words > MAX_CONSTANTS:
                 raise self.error(f"constants may have at most {MAX_CONSTANTS} words together")
             return list(constants)
-        handler = CONVERT.get(node.op_type) or COMPOSED.get(node.op_type)
+        handler = {**CONVERT, **COMPOSED, **ROTARY, **_UNSTATED}.get(node.op_type)
         if handler is None:
             raise ValueError("there is no operator for it")
         return handler(Call(self, node, values, attributes))
