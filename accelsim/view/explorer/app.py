@@ -36,20 +36,17 @@ PLAYED_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
-
+PARTS = ("numbers.js", "charts.js", "controls.js", "explorer.js", "explorer.css")  # of the page
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(port: int, workshop: Workshop) -> App:
     """The application for a port of this machine; whoever makes the workshop closes it."""
-    page, style, script = (_static(name) for name in KINDS)
     answers = _Answers(workshop)
     routes = [
-        Route("/", page),
-        Route("/explorer.css", style),
-        Route("/explorer.js", script),
+        Route("/", _static("explorer.html", "text/html")),
+        *(Route(f"/{name}", _static(name, _kind(name))) for name in PARTS),
         Route("/api/choices", answers.offer),
         Route("/api/layer", answers.asked(layer_view), methods=["POST"]),
         Route("/api/network", answers.asked(network_view), methods=["POST"]),
@@ -61,9 +58,13 @@ def make_app(port: int, workshop: Workshop) -> App:
     return Guard(Starlette(routes=routes), port)
 
 
-def _static(name: str) -> Handler:
+def _kind(name: str) -> str:
+    return "text/css" if name.endswith(".css") else "text/javascript"
+
+
+def _static(name: str, kind: str) -> Handler:
     """The handler of one of the page's own files."""
-    body, kind = (resources("accelsim.view.explorer") / name).read_bytes(), KINDS[name]
+    body = (resources("accelsim.view.explorer") / name).read_bytes()
     headers = {"content-security-policy": POLICY, "x-frame-options": "DENY"}
 
     async def answer(request: Request) -> Response:
