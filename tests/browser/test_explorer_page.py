@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,12 +42,12 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def page(watched: Any, address: str) -> Any:
-    def opened(**options: Any) -> Any:
+    def opened(at: str = "", **options: Any) -> Any:
         browsed = watched(**options)
         browsed.page.context.set_offline(
             False
         )  # loopback; what goes elsewhere is found by ``Watched``
-        browsed.page.goto(address)
+        browsed.page.goto(address + at)
         browsed.page.wait_for_selector("body[data-ready]", timeout=120_000)
         return browsed.page
 
@@ -65,6 +66,15 @@ def change(page: Any, act: Any) -> None:
             return
         page.wait_for_timeout(25)
     raise AssertionError("the views did not follow")
+
+
+def until(page: Any, what: str) -> None:
+    """Wait for a condition; the page's policy lets nobody evaluate one inside it."""
+    for _ in range(4800):
+        if page.evaluate(what):
+            return
+        page.wait_for_timeout(25)
+    raise AssertionError(f"never: {what}")
 
 
 def cycles(page: Any) -> int:
@@ -163,19 +173,19 @@ def test_what_is_kept_is_what_is_shown(page: Any) -> None:
     before, held = cycles(page), []
     # a server that does not answer until it is let
     page.route("**/api/layer", lambda route: held.append(route))
-    page.select_option("#dataflow", "row_stationary")
+    page.select_option("#dataflow", "no_local_reuse")  # not asked for before
     page.click("#keep")
     row = page.locator("#kept tbody tr").inner_text()
     assert "weight_stationary" in row and f"{before:,}".replace(",", "\u2009") in row
     while not held:  # the change is on its way
         page.wait_for_timeout(25)
     assert page.get_attribute("#views", "aria-busy") == "true"
-    page.wait_for_function("document.querySelector('#status').textContent.startsWith('awaiting')")
+    until(page, "document.querySelector('#status').textContent.startsWith('awaiting')")
     assert "weight stationary" in page.inner_text("#asked") and cycles(page) == before
     change(page, lambda: held.pop().continue_())
     page.click("#keep")
-    assert "row_stationary" in page.locator("#kept tbody tr").nth(1).inner_text()
-    assert "row stationary" in page.inner_text("#asked")
+    assert "no_local_reuse" in page.locator("#kept tbody tr").nth(1).inner_text()
+    assert "no local reuse" in page.inner_text("#asked")
     page.unroute("**/api/layer")
 
 
@@ -230,6 +240,94 @@ def test_numbers_of_a_cloud_are_whole(page: Any) -> None:
     assert page.locator("#cloud .tick").count() >= 6 and outside == []
 
 
+def test_dataflows_side_by_side(page: Any) -> None:
+    """Ticked dataflows stand beside the chosen one with the model's own numbers."""
+    page = page()
+    page.check("#exact")
+    change(page, lambda: page.select_option("#workload", "lenet5"))
+    page.click("#beside >> xpath=..")
+    for flow in ("weight_stationary", "no_local_reuse"):
+        change(page, lambda flow=flow: page.check(f"#beside input[value={flow}]"))
+    until(page, "document.body.dataset.beside === document.body.dataset.shown")
+    rows = sorted(page.locator("#beside-table tbody tr").all_inner_texts())
+    told = acc.simulate("lenet5", "eyeriss", "nlr,rs,ws", layers=["conv1"]).rows  # by name
+    assert len(rows) == 3
+    for row, text in zip(told, rows, strict=True):
+        assert f"{row.columns['cycles']:,}".replace(",", "\u2009") in text
+    assert page.locator("#beside-latency .stack").count() == 3
+
+
+def test_any_key_is_an_axis_of_a_sweep(page: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """One axis is lines, two are a map with its scale; what is copied gives the same frame."""
+    page = page()
+    change(page, lambda: page.select_option("#workload", "lenet5"))
+    keys = page.evaluate("[...document.querySelector('#sweep-x').options].map(o => o.value)")
+    assert {"batch", "bits.weight", "levels.dram.port_bits", "networks.noc.width_bits.ifmap"} <= {
+        *keys
+    }
+    page.select_option("#sweep-x", "networks.noc.width_bits.ifmap")
+    page.fill("#sweep-x-values", "16, 64")
+    sweep(page, 2)
+    assert page.locator("#sweep polyline").count() == 1
+    page.select_option("#sweep-y", "array.cols")
+    page.fill("#sweep-y-values", "7, 14")
+    sweep(page, 4)
+    assert page.locator("#sweep rect").count() == 4 and page.locator("#sweep .scale").count() == 1
+    with page.expect_download() as download:
+        page.click("#sweep-csv")
+    points = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {}
+    exec(page.evaluate("swept.python").replace("direction=", "jobs=1, direction="), space)
+    frame = space["frame"]
+    ours = {
+        (r["networks.noc.width_bits.ifmap"], r["array.cols"]): r["cycles"]
+        for r in frame.to_dict("records")
+    }
+    theirs = {
+        (int(p["networks.noc.width_bits.ifmap"]), int(p["array.cols"])): int(p["cycles"])
+        for p in points
+    }
+    assert ours == theirs and len(ours) == 4
+    page.fill("#sweep-x-values", "16, much")
+    page.click("#sweep-run")
+    assert "numbers" in page.inner_text("#sweep-text")
+
+
+def sweep(page: Any, points: int) -> None:
+    """Press the button and wait for so many points."""
+    page.evaluate("delete document.body.dataset.swept")
+    page.click("#sweep-run")
+    until(page, f"document.body.dataset.swept === '{points}'")
+
+
+def test_an_address_is_the_state(page: Any) -> None:
+    """A link that is sent shows what was seen; what it names and nobody knows is told."""
+    first = page()
+    change(first, lambda: first.select_option("#workload", "lenet5"))
+    change(first, lambda: first.select_option("#arch", "systolic"))
+    change(first, lambda: first.locator('[data-key="array.rows"]').fill("8"))
+    first.click("#memory >> xpath=..")
+    change(first, lambda: first.select_option('[data-key="levels.dram"]', "unlimited"))
+    change(first, lambda: first.locator("#batch").fill("3"))
+    address = first.evaluate("location.hash")
+    second = page(address)
+    assert second.evaluate("ask()") == first.evaluate("ask()")
+    assert cycles(second) == cycles(first)
+    assert second.evaluate("location.hash") == address
+    third = page("#workload=nothing&array.rows=many&dataflow=weight_stationary")
+    assert "nothing" in third.inner_text("#status") and "array.rows" in third.inner_text("#status")
+    assert third.input_value("#dataflow") == "weight_stationary"
+
+
+def test_every_roof_is_drawn(page: Any) -> None:
+    page = page()
+    change(page, lambda: page.select_option("#workload", "lenet5"))
+    roofs = page.evaluate("view.roofs.length")
+    assert roofs >= 4 and page.locator("#roofline .roof").count() == roofs + 1
+    assert page.locator("#roofline .tick").count() >= 6
+
+
 def test_says_why_and_what_would_help(page: Any) -> None:
     page = page()
     change(page, lambda: page.select_option("#workload", "lenet5"))
@@ -253,7 +351,24 @@ def test_plays_the_array(page: Any) -> None:
     assert frame.locator("#now").inner_text().startswith("cycle 2 of")
 
 
-def test_phone_and_dark(page: Any) -> None:
-    page = page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_screens(page: Any, tmp_path: Path, width: int, height: int, scheme: str) -> None:
+    """Nothing is wider than the screen; on a phone the result stands above the controls, beside
+    them elsewhere.  ACCELSIM_SCREENSHOTS is a folder that pictures go to.
+    """
+    page = page(viewport={"width": width, "height": height}, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 25, 27)"
+    assert (
+        page.evaluate("getComputedStyle(document.body).backgroundColor")
+        == ({"light": "rgb(255, 255, 255)", "dark": "rgb(23, 25, 27)"}[scheme])
+    )
+    boxes = {name: page.locator(name).bounding_box() for name in ("#result", "#controls")}
+    result, controls = boxes["#result"], boxes["#controls"]
+    assert result["y"] + result["height"] <= height
+    if width < 820:
+        assert result["y"] + result["height"] <= controls["y"]
+    else:
+        assert result["x"] >= controls["x"] + controls["width"]
+    folder = Path(os.environ.get("ACCELSIM_SCREENSHOTS", tmp_path))
+    page.screenshot(path=folder / f"explorer_{width}_{scheme}.png", full_page=True)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from accelsim.base.errors import InputError, one_line
-from accelsim.view.explorer.ask import Ask, choices
+from accelsim.view.explorer.ask import Ask, SweepAsk, choices
 from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import (
     cloud_view,
@@ -23,6 +23,7 @@ from accelsim.view.explorer.views import (
     layer_view,
     network_view,
     play,
+    sweep_view,
 )
 from accelsim.view.explorer.workshop import Workshop
 
@@ -36,7 +37,15 @@ PLAYED_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-PARTS = ("numbers.js", "charts.js", "controls.js", "explorer.js", "explorer.css")  # of the page
+# What the page is made of beside itself.
+PARTS = (
+    "numbers.js",
+    "charts.js",
+    "controls.js",
+    "compare.js",
+    "explorer.js",
+    "explorer.css",
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -52,6 +61,7 @@ def make_app(port: int, workshop: Workshop) -> App:
         Route("/api/network", answers.asked(network_view), methods=["POST"]),
         Route("/api/explain", answers.asked(explain_view), methods=["POST"]),
         Route("/api/cloud", answers.asked(cloud_view), methods=["POST"]),
+        Route("/api/sweep", answers.asked(sweep_view, kind=SweepAsk), methods=["POST"]),
         Route("/api/play", answers.asked(play, answers.keep), methods=["POST"]),
         Route("/play/{name}", answers.show),
     ]
@@ -82,15 +92,18 @@ class _Answers:
         self._played: OrderedDict[str, str] = OrderedDict()  # name to page, oldest first
 
     def asked(
-        self, function: Callable[[Ask], Any], then: Callable[[Any], Any] = lambda data: data
+        self,
+        function: Callable[[Any], Any],
+        then: Callable[[Any], Any] = lambda data: data,
+        kind: type[Ask] = Ask,
     ) -> Handler:
-        """A handler that reads an ``Ask`` and answers with the function's data, after ``then``, or
-        with what is wrong.
+        """A handler that reads an ``Ask`` of a kind and answers with the function's data, after
+        ``then``, or with what is wrong.
         """
 
         async def answer(request: Request) -> Response:
             try:
-                ask = Ask.model_validate_json(await request.body())
+                ask = kind.model_validate_json(await request.body())
                 data = await self.workshop.work(function, ask, request.is_disconnected)
                 return JSONResponse(None if data is None else then(data))
             except ValidationError as error:

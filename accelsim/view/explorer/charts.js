@@ -8,7 +8,7 @@ const CAUSES = {ideal: "#009e73", "vector unit computes": "#009e73", "PEs withou
 const WAITS = ["#d55e00", "#e69f00", "#a37b45", "#f0e442", "#999999"];
 
 const make = (tag, text, parent, name) => { const e = document.createElement(tag); if (text !== undefined && text !== null) e.textContent = text; if (name) e.className = name; if (parent) parent.append(e); return e; };
-const drawn = (tag, attributes, parent, text) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v); if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };
+const drawn = (tag, attributes, parent, text) => { const e = document.createElementNS("http://www.w3.org/2000/svg", tag); for (const [k, v] of Object.entries(attributes)) if (k === "style") e.style.cssText = v; else e.setAttribute(k, v); if (text !== undefined) e.textContent = text; if (parent) parent.append(e); return e; };
 
 // ---- axes ----------------------------------------------------------------------------------------------------------
 
@@ -110,18 +110,62 @@ function cloudChart(place, cloud) {
   if (cloud.rule) { const [x, y] = at(cloud.rule); drawn("rect", {class: "rule", x: x - 5, y: y - 5, width: 10, height: 10}, c.root); }
 }
 
-// What every point reaches under the roofs of ``now``, the last of them.
-function rooflineChart(place, points) {
-  const now = points.at(-1), reached = (p) => p.gmacs_per_s * 1e9, peak = now.peak_gmacs_per_s * 1e9;
-  const xs = {label: "MACs per byte of the outermost level", log: true, range: range(points.map((p) => p.macs_per_byte), true)};
-  xs.range = [xs.range[0] / 4, xs.range[1] * 4];
-  const ys = {label: "MACs a second", log: true, range: range([...points.map(reached), peak, reached(now) / 3], true)};
-  const c = axes(place, "Roofline", xs, ys), [low, high] = xs.range, slope = (now.bandwidth_gb_per_s || Infinity) * 1e9, ridge = peak / slope;
-  drawn("path", {class: "roof", d: `M${c.x(Math.min(high, Math.max(low, ridge)))},${c.y(peak)}H${c.right}`}, c.root);
-  const from = Math.max(low, ys.range[0] / slope), to = Math.min(ridge, high);
-  if (from < to) drawn("path", {class: "roof", d: `M${c.x(from)},${c.y(slope * from)}L${c.x(to)},${c.y(slope * to)}`}, c.root);
+const roofName = ({name, part}) => part === "port" || part === "all" ? name : `${name} ${part}`;
+
+// What the layer reaches under the array's roof and one of each port and network that has a width, each over the MACs
+// per byte of its own; and what kept points reach, over those of the outermost level.
+function rooflineChart(place, old, now, roofs) {
+  const reached = (p) => p.gmacs_per_s * 1e9, peak = now.peak_gmacs_per_s * 1e9, mine = reached(now);
+  const across = [...old, now, ...roofs].map((p) => p.macs_per_byte).filter((v) => v > 0 && Number.isFinite(v));
+  const xs = {label: "MACs per byte of each level or network", log: true, range: range(across, true)};
+  xs.range = [xs.range[0] / 2, xs.range[1] * 2];
+  const ys = {label: "MACs a second", log: true, range: range([...old.map(reached), peak * 1.5, mine / 3], true)};
+  const c = axes(place, "Roofline", xs, ys), [low, high] = xs.range;
+  drawn("path", {class: "roof", d: `M${c.left},${c.y(peak)}H${c.right}`}, c.root);
   drawn("text", {class: "name", x: c.right - 4, y: c.y(peak) - 5, "text-anchor": "end"}, c.root, `array ${si(peak, "MAC/s")}`);
-  points.forEach((p, k) => drawn("circle", {class: k === points.length - 1 ? "dot" : "old", cx: c.x(p.macs_per_byte), cy: c.y(reached(p)), r: 5}, c.root));
+  const legend = make("p", null, place, "legend");
+  roofs.forEach((roof, k) => {
+    const slope = roof.gb_per_s * 1e9, from = Math.max(low, ys.range[0] / slope), to = Math.min(high, peak / slope), tint = COLOURS[k % COLOURS.length];
+    if (from < to) drawn("path", {class: "roof", style: `stroke:${tint}`, d: `M${c.x(from)},${c.y(slope * from)}L${c.x(to)},${c.y(slope * to)}`}, c.root);
+    drawn("circle", {cx: c.x(roof.macs_per_byte), cy: c.y(mine), r: 4, style: `fill:${tint}`}, c.root);
+    const entry = make("span", null, legend);
+    make("i", null, entry).style.background = tint;
+    entry.append(`${roofName(roof)} ${si(slope, "B/s")}`);
+  });
+  if (now.macs_per_byte && !roofs.length) drawn("circle", {class: "dot", cx: c.x(now.macs_per_byte), cy: c.y(mine), r: 5}, c.root);
+  for (const p of old) drawn("circle", {class: "old", cx: c.x(p.macs_per_byte), cy: c.y(reached(p)), r: 5}, c.root);
+}
+
+// A line a series over one axis, with its points.
+function lines(place, across, up, unit, series) {
+  const every = series.flatMap((s) => s.points), log = (k) => { const v = every.map((p) => p[k]); return Math.min(...v) > 0 && Math.max(...v) / Math.min(...v) > 8; };
+  const c = axes(place, `${up} by ${across}`, {label: across, log: log(0), range: range(every.map((p) => p[0]), log(0))}, {label: up, unit, log: log(1), range: range(every.map((p) => p[1]), log(1), true)}, 640, 320);
+  const legend = make("p", null, place, "legend");
+  series.forEach(({label, points}, k) => {
+    const tint = COLOURS[k % COLOURS.length], entry = make("span", null, legend);
+    drawn("polyline", {class: "front", style: `stroke:${tint}`, points: points.map(([u, v]) => `${c.x(u)},${c.y(v)}`).join(" ")}, c.root);
+    for (const [u, v] of points) drawn("circle", {cx: c.x(u), cy: c.y(v), r: 4, style: `fill:${tint}`}, c.root);
+    make("i", null, entry).style.background = tint;
+    entry.append(label);
+  });
+}
+
+// A cell a pair of values, coloured by its share of the range and with its number; grey and with a dash where there is
+// no result.
+function heatMap(place, {x, y}, cells, share, write) {
+  const wide = 74, tall = 30, L = 22 + 6.6 * Math.max(...y.values.map((v) => si(v).length), y.label.length * 0.9), T = 22, W = L + wide * x.values.length + 8, H = T + tall * y.values.length + 42;
+  const root = drawn("svg", {viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `by ${x.label} and ${y.label}`, style: `max-width:${W}px`}, place);
+  const row = (v) => T + tall * (y.values.length - 1 - y.values.indexOf(v)), column = (u) => L + wide * x.values.indexOf(u);
+  for (const {u, v, value, why} of cells) {
+    const known = value !== null, s = known ? share(value) : 0;
+    const cell = drawn("rect", {x: column(u) + 1, y: row(v) + 1, width: wide - 2, height: tall - 2, style: `fill:${known ? shade(s) : "#9998"}`}, root);
+    drawn("title", {}, cell, known ? `${x.label} ${u}, ${y.label} ${v}: ${write(value)}` : why);
+    drawn("text", {x: column(u) + wide / 2, y: row(v) + tall / 2 + 4, "text-anchor": "middle", style: `fill:${known && s < 0.6 ? "#fff" : "#000"}`}, root, known ? write(value) : NONE);
+  }
+  for (const u of x.values) drawn("text", {class: "tick", x: column(u) + wide / 2, y: H - 24, "text-anchor": "middle"}, root, si(u));
+  for (const v of y.values) drawn("text", {class: "tick", x: L - 6, y: row(v) + tall / 2 + 4, "text-anchor": "end"}, root, si(v));
+  drawn("text", {x: L + wide * x.values.length / 2, y: H - 6, "text-anchor": "middle"}, root, x.label);
+  drawn("text", {x: 2, y: 13}, root, y.label);
 }
 
 // ---- colours -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,16 @@ async function post(path, body, signal) {
 }
 
 // Until the answer is there the old one stays, pale, under the name of its own question; seconds are counted aloud.
+const answers = new Map();  // to questions asked before, the newest last
+async function answered(question, signal) {
+  const key = JSON.stringify(question), known = answers.get(key);
+  if (known) return known;
+  const told = await post("/api/layer", question, signal);
+  if (!told.error) answers.set(key, told);
+  if (answers.size > 400) answers.delete(answers.keys().next().value);
+  return told;
+}
+
 let since = 0, clock = 0;
 function awaited(yes) {
   $("views").setAttribute("aria-busy", String(yes));
@@ -37,18 +47,20 @@ async function update() {
   awaited(true);
   let told, sent = ask();
   try {
-    told = await post("/api/layer", sent, controller.signal);
+    told = await answered(sent, controller.signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     told = {error: "the explorer does not answer; is it still running?"};
   }
   if (mine !== asked) return;
+  history.replaceState(null, "", toAddress());
   awaited(false);
   show(told, sent);
   const took = Math.round(performance.now() - before);
   document.body.dataset.took = took;
   $("status").textContent = told.error ? "" : `answered in ${took} ms`;
   document.body.dataset.shown = mine;
+  await sideBySide(mine, sent);
 }
 
 // ---- views ---------------------------------------------------------------------------------------------------------
@@ -61,7 +73,8 @@ function show(told, sent) {
   view = told.error ? null : {...told, ask: sent};  // an answer keeps the question it answers
   $("explain").hidden = $("explain-command").hidden = true;
   for (const id of ["keep", "play", "copy-python", "copy-command", "csv"]) $(id).disabled = !view;
-  for (const section of $("views").querySelectorAll("section:not(#kept-section):not(#player)")) section.hidden = !view && !section.querySelector("#network, #cloud");
+  for (const section of $("views").querySelectorAll("section:not(#kept-section):not(#player):not(#beside-section)")) section.hidden = !view && !section.querySelector("#network, #cloud, #sweep");
+  $("beside-section").hidden = true;
   if (!view) return;
   $("copied").hidden = true;
   draw();
@@ -103,52 +116,20 @@ function pes() {
 
 function roofline() {
   const now = view.roofline;
-  rooflineChart($("roofline"), [...kept.map((k) => k.view.roofline), now]);
+  rooflineChart($("roofline"), kept.map((k) => k.view.roofline), now, view.roofs);
   const gmacs = (v) => number(v * 1e9, "MAC/s");
-  $("roofline-text").textContent = `${number(now.macs_per_byte)} MACs a byte; ${gmacs(now.gmacs_per_s)} of ${gmacs(now.attainable_gmacs_per_s)} that are attainable under the roof of ${now.bound === "memory" ? "memory" : "the array"}${waited()}. ${view.binds[0]}`;
+  $("roofline-text").textContent = `${number(now.macs_per_byte)} MACs a byte; ${gmacs(now.gmacs_per_s)} of ${gmacs(now.attainable_gmacs_per_s)} that are attainable under the roof of ${now.bound === "memory" ? "memory" : "the array"}${waited()}.${lowest()} ${view.binds[0]}`;
+}
+
+// The lowest roof of all ports and networks, and how near it is.
+function lowest() {
+  const [roof] = view.roofs;
+  return roof ? ` Lowest of all: ${roofName(roof)}, ${number(roof.gmacs_per_s * 1e9, "MAC/s")}, of which ${percent(view.roofline.gmacs_per_s / roof.gmacs_per_s)} are reached.` : " No port and no network has a width: nothing is ever waited for.";
 }
 
 function waited() {
   const cycles = Object.entries(view.latency).filter(([name]) => name.startsWith("waiting")).reduce((all, [, n]) => all + n, 0);
   return cycles ? `; ${percent(cycles / view.headline.cycles)} of the cycles wait` : "";
-}
-
-// ---- kept points ---------------------------------------------------------------------------------------------------
-
-function keep() {
-  kept.push({ask: view.ask, view});
-  comparison();
-  roofline();
-}
-
-const setText = (a) => Object.entries(a.overrides).map(([x, y]) => `${x}=${y}`).join(" ") || NONE;
-const layerText = ({ask: a, view: v}) => a.own ? `own ${Object.entries(a.own).map(([k, x]) => k + x).join(" ")}` : `${a.workload} ${v.layer}`;
-
-function comparison() {
-  $("kept-section").hidden = !kept.length;
-  if (!kept.length) return;
-  const first = kept[0].view, against = (text, v, base) => base ? `${text} (${si(v / base)}x)` : text;
-  table($("kept"), ["point", "layer", "architecture", "dataflow", "batch", "direction", "tiles", "changed", "cycles", "utilization", "energy", "area mm\u00b2"], kept.map((point, k) => {
-    const {ask: a, view: v} = point, cycles = v.headline.cycles, same = v.energy_unit === first.energy_unit;
-    return [String(k + 1), layerText(point), a.arch, a.dataflow, String(a.batch), a.direction, a.objective, setText(a), against(number(cycles), cycles, k && first.headline.cycles), percent(v.headline.utilization), against(energy(v.energy_total, v.energy_unit), v.energy_total, k && same && first.energy_total), v.headline.area_um2 ? number(v.headline.area_um2 / 1e6) : NONE];
-  }), 8);
-}
-
-// One table: every control is a column, numbers of the machine as they were whether changed or not, then all that the
-// model says of the point; what a point has not is empty.
-function keptCsv() {
-  const machineKeys = [...new Set(kept.flatMap(({ask: a}) => [...Object.keys(choices.architectures[a.arch].keys), ...Object.keys(a.overrides)]))];
-  const sizes = kept.some(({ask: a}) => a.own) ? Object.keys(OWN) : [];
-  const rows = kept.map(({ask: a, view: v}, k) => {
-    const row = {point: k + 1, workload: a.own ? "own" : a.workload, layer: v.layer, arch: a.arch, dataflow: a.dataflow, batch: a.batch, direction: a.direction, tiles_asked: a.objective};
-    for (const key of machineKeys) row[key] = a.overrides[key] ?? choices.architectures[a.arch].keys[key] ?? "";
-    for (const name of sizes) row[`own.${name}`] = a.own?.[name] ?? "";
-    return {...v.record, ...row};
-  });
-  const first = ["point", "workload", "layer", "arch", "dataflow", "batch", "direction", "tiles_asked", ...machineKeys, ...sizes.map((n) => `own.${n}`)];
-  const head = [...new Set([...first, ...rows.flatMap(Object.keys)])];
-  const cell = (v) => /[",\n\r]/.test(v) ? `"${String(v).replaceAll('"', '""')}"` : String(v);
-  return [head, ...rows.map((r) => head.map((name) => r[name] ?? ""))].map((line) => line.map(cell).join(",")).join("\n") + "\n";
 }
 
 function download(text, name) {
@@ -205,7 +186,7 @@ async function runCloud() {
   $("cloud").textContent = $("cloud-text").textContent = "";
   if (cloud.error) return;
   cloudChart($("cloud"), cloud);
-  $("cloud-text").textContent = `${cloud.points.length} random legal mappings (grey${cloud.exact ? "" : ", cycles at least"}), ${cloud.front.length} that no other is better than (blue)` + (cloud.rule ? `; the fixed rule (square): ${number(cloud.rule[0])} cycles, ${energy(cloud.rule[1], cloud.unit)}.` : ".");
+  $("cloud-text").textContent = `${cloud.points.length} random legal mappings (grey${cloud.exact ? "" : ", cycles at least"}), ${cloud.front.length ? `${cloud.front.length} that no other is better than (blue)` : "those that no other is better than were not found in the time"}` + (cloud.rule ? `; the fixed rule (square): ${number(cloud.rule[0])} cycles, ${energy(cloud.rule[1], cloud.unit)}.` : ".");
 }
 
 // ---- start ---------------------------------------------------------------------------------------------------------
@@ -216,20 +197,21 @@ async function start() {
   options($("arch"), Object.keys(choices.architectures).map((n) => [n, n]), "eyeriss");
   options($("dataflow"), Object.keys(choices.dataflows).map((n) => [n, flowText(n)]), "row_stationary");
   for (const [name, value] of Object.entries(OWN)) numberField($("own"), name, value, name === "padding" ? 0 : 1, name === "H" || name === "W" ? 1024 : 4096);
-  archChanged();
-  workloadChanged();
+  const unknown = fromAddress(location.hash);
   $("arch").addEventListener("input", () => { archChanged(); changed(); });
   $("workload").addEventListener("input", () => { workloadChanged(); changed(); });
   for (const id of ["layer", "batch", "direction", "objective"]) $(id).addEventListener("input", changed);
   $("dataflow").addEventListener("input", () => { dataflowChanged(); changed(); });
-  $("exact").addEventListener("input", () => { exact = $("exact").checked; if (view) draw(); comparison(); });
+  $("exact").addEventListener("input", () => { exact = $("exact").checked; history.replaceState(null, "", toAddress()); if (view) draw(); comparison(); drawBeside(); });
+  addEventListener("hashchange", () => { fromAddress(location.hash); changed(); });
+  $("link").onclick = () => copy(location.href);
   $("controls").addEventListener("submit", (e) => e.preventDefault());
   $("keep").onclick = keep;
   $("play").onclick = play;
   $("copy-python").onclick = () => copy(view.python);
   $("copy-command").onclick = () => copy(view.command);
   $("csv").onclick = () => download(view.csv, `${view.layer}.csv`);
-  $("kept-csv").onclick = () => download(keptCsv(), "points.csv");
+  $("kept-csv").onclick = () => download(oneTable(kept), "points.csv");
   $("forget").onclick = () => { kept.length = 0; comparison(); if (view) roofline(); };
   $("cloud-run").onclick = runCloud;
   $("explain-run").onclick = explain;
@@ -238,7 +220,9 @@ async function start() {
   $("cloud-csv").onclick = () => download("cycles,energy_" + cloud.unit + "\n" + cloud.points.map((p) => p.join(",")).join("\n") + "\n", "cloud.csv");
   $("network-run").onclick = runNetwork;
   $("network-csv").onclick = () => download(network.csv, "network.csv");
+  startSweep();
   await update();
+  if (unknown.length) $("status").textContent = `the address names what is not here: ${unknown.join(", ")}`;
   document.body.dataset.ready = "1";
 }
 

@@ -17,14 +17,17 @@ from accelsim.results.explain import explain
 from accelsim.results.layer_row import Row, override_text
 from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
-from accelsim.view.explorer.ask import Ask
+from accelsim.view.explorer.ask import Ask, SweepAsk
 from accelsim.view.explorer.occupancy import macs_per_pe
+from accelsim.view.explorer.roofs import roofs
 from accelsim.view.explorer.share import (
     as_command,
     as_python,
     cloud_command,
     cloud_python,
     explain_command,
+    sweep_command,
+    sweep_python,
 )
 from accelsim.view.pages.explanation_page import binding_sentences
 from accelsim.view.player.animation import animate
@@ -114,6 +117,14 @@ def cloud_view(ask: Ask) -> dict[str, Any]:
     } | shared
 
 
+def sweep_view(ask: SweepAsk) -> dict[str, str]:
+    """How to have a sweep elsewhere; its points the page asks for one by one, as any other.  Raises
+    InputError.
+    """
+    _ = ask.chosen
+    return {"python": sweep_python(ask), "command": sweep_command(ask)}
+
+
 def _one_layer(ask: Ask) -> Workload:
     return Workload.model_validate({"name": ask.workload or "own", "layers": (ask.chosen,)})
 
@@ -178,6 +189,7 @@ def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
         "tiles": _tiles(nest),
         "counts": _counts(columns, nest),
         "roofline": {k: _plain(v) for k, v in roof.items()},
+        "roofs": roofs(nest),
         "pes": _pes(nest),
         "notes": list(result.energy_notes),
         "csv": text,
