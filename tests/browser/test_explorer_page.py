@@ -240,6 +240,27 @@ def test_numbers_of_a_cloud_are_whole(page: Any) -> None:
     assert page.locator("#cloud .tick").count() >= 6 and outside == []
 
 
+def test_numbers_have_one_format(page: Any) -> None:
+    """Four digits and a prefix that leaves one to three of them before the point; all digits when
+    they are asked for.
+    """
+    page = page()
+    powers = {"f": -15, "p": -12, "n": -9, "\u00b5": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9}
+    powers |= {"T": 12, "P": 15, "E": 18}
+    values = [m * 10.0**e for e in range(-14, 19) for m in (1, 1.23456, 9.9994, 9.9996, 99.96 / 10)]
+    for value, text in zip(values, page.evaluate("v => v.map(x => si(x))", values), strict=True):
+        mantissa, _, prefix = text.partition("\u2009")
+        if value == int(value) and value < 10_000:
+            assert text.replace("\u2009", "") == str(int(value))
+            continue
+        assert abs(float(mantissa) * 10.0 ** powers[prefix] / value - 1) < 6e-4, (value, text)
+        assert 1 <= float(mantissa) < 1000, (value, text)
+    told = page.evaluate("[si(0), si(null), si(2034096), si(1.05e-8, 's'), digits(2034096)]")
+    assert [x.replace("\u2009", " ") for x in told] == [
+        "0", "\u2013", "2.034 M", "10.5 ns", "2 034 096",
+    ]  # fmt: skip
+
+
 def test_dataflows_side_by_side(page: Any) -> None:
     """Ticked dataflows stand beside the chosen one with the model's own numbers."""
     page = page()
@@ -365,6 +386,9 @@ def test_screens(page: Any, tmp_path: Path, width: int, height: int, scheme: str
     )
     boxes = {name: page.locator(name).bounding_box() for name in ("#result", "#controls")}
     result, controls = boxes["#result"], boxes["#controls"]
+    for field in page.locator("#controls select:visible, #controls input:visible").all():
+        box = field.bounding_box()
+        assert box["x"] + box["width"] <= controls["x"] + controls["width"]
     assert result["y"] + result["height"] <= height
     if width < 820:
         assert result["y"] + result["height"] <= controls["y"]
