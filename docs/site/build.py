@@ -44,6 +44,7 @@ UNITS = {  # by how a key ends; of two that fit the first
     "_bits": "bits",
 }
 OWN_UNITS = {  # where the ending does not say it
+    ("Level", "partitions"): "bytes",
     ("Level", "port_bits"): "bits a cycle of the port",
     ("Network", "width_bits"): "bits a cycle",
     ("Array", "pipeline_stages"): "cycles",
@@ -143,7 +144,7 @@ def _keys(name: str, schema: dict[str, Any], kind: str) -> list[str]:
     """What a table of a file of this kind is, and a row for each of its keys."""
     prose, told = entries(schema.get("description", ""))
     meanings = {key.strip(): meaning for names, meaning in told for key in names.split(",")}
-    rows = ["| key | value | unit | default | |", "|---|---|---|---|---|"]
+    rows = ["| key | value | unit | default | what it is |", "|---|---|---|---|---|"]
     required = schema.get("required", [])
     for key, value in schema.get("properties", {}).items():
         default = (
@@ -151,7 +152,7 @@ def _keys(name: str, schema: dict[str, Any], kind: str) -> list[str]:
             if key in required
             else f"`{json.dumps(value['default'])}`"
             if "default" in value
-            else "none"
+            else "left out"
         )
         meaning = value.get("description") or meanings.get(key, "")
         cells = (f"`{key}`", _type(value, kind), unit(name, key), default, meaning)
