@@ -8,7 +8,7 @@ NEWEST := $(VENV)-newest
 # The tests start hundreds of processes; without this each would compile every module anew where the variable is set.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-all test-oldest test-newest wheel course bench clean
+.PHONY: demo test test-all test-oldest test-newest wheel course bench site clean
 
 demo: $(VENV)/.run
 	$(BIN)/accelsim run alexnet --arch eyeriss --dataflow ws,os,rs --check --plot reports/demo
@@ -50,6 +50,11 @@ wheel: $(VENV)/.dev
 course: $(VENV)/.run
 	$(BIN)/python docs/course/course.py build dist/course
 
+# site/index.html: the documentation, which a browser opens from the file and which loads nothing from outside.
+site: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 bench: $(VENV)/.dev
 	$(BIN)/pytest benchmarks -m "slow or not slow"
 	$(BIN)/python benchmarks/mappings_per_second.py
@@ -59,7 +64,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/scalesim_speed.py
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) build dist reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) build dist site reports/demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps, made anew when the dependencies change.

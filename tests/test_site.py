@@ -4,6 +4,7 @@ runs.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,10 @@ from typing import Any
 import matplotlib
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "site"))
+import build
+from docstrings import entries, with_tables
+
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
@@ -21,6 +26,7 @@ ENVIRONMENT = os.environ | {
     "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     "OPENBLAS_NUM_THREADS": "1",
     "MPLBACKEND": "agg",
+    "NO_MKDOCS_2_WARNING": "1",
 }
 
 
@@ -28,7 +34,9 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", sorted(SITE.glob("*.md")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", sorted(SITE.rglob("*.md")), ids=lambda p: p.relative_to(SITE).as_posix()
+)
 def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Python blocks of a page one after another, shell blocks each, YAML blocks as files; ``text``
     is not run.
@@ -58,33 +66,118 @@ def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> 
             assert done.returncode == 0, f"{page.name}: {code}\n{done.stderr}"
 
 
-def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
+# -- what is made ----------------------------------------------------------------------------------
+
+
+def test_every_key_of_every_file_has_a_row() -> None:
+    """With its default or that it must be given, and a unit where its name ends in one."""
+    text = build.formats()
+    sections = dict(re.findall(r"^##+ (.*?)\n(.*?)(?=^##|\Z)", text, re.S | re.M))
+    for kind in build.FORMATS:
+        schema = json.loads((ROOT / "schemas" / f"{kind}.json").read_text())
+        tables = {kind: schema} | {
+            f"{name} ({kind})": part
+            for name, part in schema.get("$defs", {}).items()
+            if part.get("properties")
+        }
+        for title, table in tables.items():
+            for key, value in table["properties"].items():
+                row = next(x for x in sections[title].splitlines() if x.startswith(f"| `{key}` |"))
+                cells = [x.strip() for x in re.split(r"(?<!\\)\|", row)[1:-1]]
+                assert len(cells) == 5, row
+                given = key in table.get("required", [])
+                assert given == (cells[3] == "must be given"), row
+                assert given or "default" not in value or cells[3].startswith("`"), row
+                assert not key.endswith(("_bytes", "_bits", "_mhz", "_cycles")) or cells[2], row
+    links = set(re.findall(r"\]\(#([^)]+)\)", text))
+    titles = {re.sub(r"[()]", "", name).replace(" ", "-").lower() for name in sections}
+    assert links and links <= titles
+
+
+def test_docstrings_have_their_names_in_tables() -> None:
+    text = "A level.\n\n``keeps``  tensors\n``port``   bits, or\n         none\n\nRaises."
+    prose, told = entries(text)
+    assert told == [("keeps", "tensors"), ("port", "bits, or none")]
+    assert prose.split() == ["A", "level.", "Raises."]
+    assert "| `port` | bits, or none |\n\nRaises." in with_tables(text)
+    assert with_tables("no ``names`` here") == "no ``names`` here"
+
+
+def test_every_dataflow_has_a_page() -> None:
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in (ROOT / "dataflows").glob("*.yaml"):
+        page = SITE / "dataflows" / f"{path.stem}.md"
+        assert f"<!-- facts of {path.stem} -->" in page.read_text(encoding="utf-8")
+        assert f"dataflows/{path.stem}.md" in listed
+    assert "parallel-for" in build.dataflow_facts("row_stationary")
+
+
+def test_pages_of_the_project_are_whole() -> None:
+    """Each stands in the navigation; counting has its thirteen figures; pages that are named are
+    linked; the glossary is ARCHITECTURE.md's.
+    """
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for name in build.PAGES:
+        assert f" {name}.md" in listed, name
+    figures = re.findall(r"!\[[^\]]+\]\((figures/\S+)\)", build.own_page(ROOT / "docs/counting.md"))
+    assert len(figures) == 13 and all((ROOT / "docs" / f).exists() for f in figures)
+    assert "[`docs/scalesim.md`](scalesim.md)" in build.own_page(ROOT / "docs" / "truth.md")
+    assert "| residency |" in build.glossary() and "## The rooms" not in build.glossary()
+
+
+def test_every_public_name_is_on_a_page_of_its_topic() -> None:
+    import accelsim as acc
+
+    topics = [re.findall(r"<!-- names of (\w+) -->", p.read_text()) for p in SITE.glob("api/*.md")]
+    told = "\n".join(build.names_of(topic) for (topic,) in topics)
+    for name in acc.__all__:
+        if callable(getattr(acc, name)):
+            assert re.search(rf"^::: accelsim\.\S+\.{name}$", told, re.M), name
+
+
+def test_gallery_has_at_least_twelve() -> None:
+    scripts = list(build.SCRIPTS.glob("*.py"))
+    assert len(scripts) >= 12
+    assert all(re.match(r'"""\S[^\n]*[.:?]\S?\n\n', p.read_text()) for p in scripts)
+
+
+# -- the site --------------------------------------------------------------------------------------
+
+
+def built(place: Path, **environment: str) -> Path:
+    """The site with warnings as errors."""
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
     command = [
-        sys.executable,
-        "-m",
-        "mkdocs",
-        "build",
-        "--strict",
-        "--quiet",
-        "--site-dir",
-        str(tmp_path / "site"),
-        "-f",
-        str(ROOT / "mkdocs.yml"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT)
+        sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet",
+        "--site-dir", str(place / "site"), "-f", str(ROOT / "mkdocs.yml"),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=ENVIRONMENT | environment, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    pages = {p.name: p.read_text(encoding="utf-8") for p in (tmp_path / "site").glob("*.html")}
-    assert {"index.html", "api.html", "formats.html", "gallery.html", "counting.html"} <= set(pages)
+    return place / "site"
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: Path) -> None:
+    site = built(tmp_path)
+    pages = {p.relative_to(site).as_posix(): p.read_text() for p in site.rglob("*.html")}
+    assert {"index.html", "formats.html", "gallery.html", "counting.html"} <= set(pages)
     for name, text in pages.items():
         loaded = re.findall(
             r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* '
             r'href="([^"]+)"',
             text,
         )
-        outside = [a for pair in loaded for a in pair if a.startswith(("http", "//"))]
+        asked = [a for pair in loaded for a in pair if a and not a.startswith("data:")]
+        outside = [a for a in asked if a.startswith(("http", "//"))]
         assert not outside, (name, outside)
-    for kind in ("architecture", "dataflow", "workload", "mapping", "study"):
-        assert f">{kind}</h2>" in pages["formats.html"]
-    assert "array" in pages["formats.html"] and "simulate(" in pages["api.html"]
-    assert (tmp_path / "site" / "gallery" / "energy.png").stat().st_size > 5000
+        missing = [a for a in asked if not (site / name).parent.joinpath(a).exists()]
+        assert not missing or name.startswith(("404", "gallery/")), (name, missing)
+    for kind in build.FORMATS:
+        assert f'<h2 id="{kind}">' in pages["formats.html"]
+    assert len(re.findall(r'src="figures/counting_\w+\.svg"', pages["counting.html"])) == 13
+    assert "simulate" in pages["api/results.html"]
+    pictures = re.findall(r'src="(gallery/[^"]+)"', pages["gallery.html"])
+    assert len(pictures) >= 12 and (site / "gallery" / "energy.png").stat().st_size > 5000

@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 @dataclass(frozen=True)
 class Cloud:
     """``points`` and ``front`` are [n, 2] of cycles and energy, the front by rising cycles;
-    ``rule`` is the fixed rule's.
+    ``rule`` is the fixed rule's.  The front is empty where the search had no time for it.
 
     Unless ``exact``, the points' cycles are the search's, from below; those of the front and the
     rule are the closed form's.
@@ -67,16 +67,25 @@ def cloud(
     problem = network.layers[0].directed(batch, direction)
     skeleton = under(problem, machine, flow)
     drawn = _sampled(skeleton, tiles, points, np.random.default_rng(seed))
-    state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
-    front = np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)
     return Cloud(
         drawn,
-        front,
+        _front(skeleton, tiles, limit),
         _rule_point(problem, machine, flow),
         machine.energy.unit,
         f"{flow.short} on {machine.name}, tiles {tiles}",
         forms_are_exact(machine),
     )
+
+
+def _front(skeleton: Skeleton, tiles: TileChoice, limit: float) -> Floats:
+    """Cycles and energy of the mappings that no other is better than [n, 2]: what was found of them
+    in ``limit`` seconds, which is none where the search's tables are not made by then.
+    """
+    try:
+        state = search_tiles(skeleton, tiles, None, monotonic() + limit, None, None)[0]
+    except TimeoutError:
+        return np.zeros((0, 2))
+    return np.array([[f.values["cycles"], f.values["energy"]] for f in state.front]).reshape(-1, 2)
 
 
 def _sampled(

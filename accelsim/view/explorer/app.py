@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from accelsim.base.errors import InputError, one_line
-from accelsim.view.explorer.ask import Ask, choices
+from accelsim.view.explorer.ask import Ask, SweepAsk, choices
 from accelsim.view.explorer.guard import App, Guard
 from accelsim.view.explorer.views import (
     cloud_view,
@@ -23,6 +23,7 @@ from accelsim.view.explorer.views import (
     layer_view,
     network_view,
     play,
+    sweep_view,
 )
 from accelsim.view.explorer.workshop import Workshop
 
@@ -36,34 +37,44 @@ PLAYED_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"
 )
-KINDS = {"explorer.html": "text/html", "explorer.css": "text/css", "explorer.js": "text/javascript"}
-
+# What the page is made of beside itself.
+PARTS = (
+    "numbers.js",
+    "charts.js",
+    "controls.js",
+    "compare.js",
+    "explorer.js",
+    "explorer.css",
+)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(port: int, workshop: Workshop) -> App:
     """The application for a port of this machine; whoever makes the workshop closes it."""
-    page, style, script = (_static(name) for name in KINDS)
     answers = _Answers(workshop)
     routes = [
-        Route("/", page),
-        Route("/explorer.css", style),
-        Route("/explorer.js", script),
+        Route("/", _static("explorer.html", "text/html")),
+        *(Route(f"/{name}", _static(name, _kind(name))) for name in PARTS),
         Route("/api/choices", answers.offer),
         Route("/api/layer", answers.asked(layer_view), methods=["POST"]),
         Route("/api/network", answers.asked(network_view), methods=["POST"]),
         Route("/api/explain", answers.asked(explain_view), methods=["POST"]),
         Route("/api/cloud", answers.asked(cloud_view), methods=["POST"]),
+        Route("/api/sweep", answers.asked(sweep_view, kind=SweepAsk), methods=["POST"]),
         Route("/api/play", answers.asked(play, answers.keep), methods=["POST"]),
         Route("/play/{name}", answers.show),
     ]
     return Guard(Starlette(routes=routes), port)
 
 
-def _static(name: str) -> Handler:
+def _kind(name: str) -> str:
+    return "text/css" if name.endswith(".css") else "text/javascript"
+
+
+def _static(name: str, kind: str) -> Handler:
     """The handler of one of the page's own files."""
-    body, kind = (resources("accelsim.view.explorer") / name).read_bytes(), KINDS[name]
+    body = (resources("accelsim.view.explorer") / name).read_bytes()
     headers = {"content-security-policy": POLICY, "x-frame-options": "DENY"}
 
     async def answer(request: Request) -> Response:
@@ -81,15 +92,18 @@ class _Answers:
         self._played: OrderedDict[str, str] = OrderedDict()  # name to page, oldest first
 
     def asked(
-        self, function: Callable[[Ask], Any], then: Callable[[Any], Any] = lambda data: data
+        self,
+        function: Callable[[Any], Any],
+        then: Callable[[Any], Any] = lambda data: data,
+        kind: type[Ask] = Ask,
     ) -> Handler:
-        """A handler that reads an ``Ask`` and answers with the function's data, after ``then``, or
-        with what is wrong.
+        """A handler that reads an ``Ask`` of a kind and answers with the function's data, after
+        ``then``, or with what is wrong.
         """
 
         async def answer(request: Request) -> Response:
             try:
-                ask = Ask.model_validate_json(await request.body())
+                ask = kind.model_validate_json(await request.body())
                 data = await self.workshop.work(function, ask, request.is_disconnected)
                 return JSONResponse(None if data is None else then(data))
             except ValidationError as error:

@@ -16,6 +16,7 @@ from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule import choose
+from accelsim.results.knobs import numbers
 from accelsim.workload.layers import Conv2d, Layer
 from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.problem import Direction, Problem
@@ -24,9 +25,13 @@ MOST_MACS = 2**40
 MOST_PES = 2**16
 Size = Annotated[int, Field(ge=1, le=4096)]
 Pixels = Annotated[int, Field(ge=1, le=1024)]
-_KEY = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){1,4}")
+_KEY = re.compile(r"[a-z0-9_]{1,40}(\.[a-z0-9_]{1,40}){0,4}")
+MOST_SWEPT = 400  # values of an axis
 # what the tiles make small; rule: the fixed rule's
 Objective = Literal["edp", "cycles", "energy", "rule"]
+
+
+Value = int | float | Literal["unlimited"]  # of an overridden key; a level may be unlimited
 
 
 class OwnLayer(BaseModel):
@@ -57,7 +62,7 @@ class Ask(BaseModel):
     own: OwnLayer | None = None
     arch: str
     dataflow: str
-    overrides: Annotated[dict[str, int | float], Field(max_length=20)] = {}
+    overrides: Annotated[dict[str, Value], Field(max_length=20)] = {}
     batch: Annotated[int, Field(ge=1, le=256)] = 1
     direction: Direction = "forward"
     objective: Objective | None = None
@@ -74,7 +79,7 @@ class Ask(BaseModel):
 
     @field_validator("overrides")
     @classmethod
-    def _keys(cls, value: dict[str, int | float]) -> dict[str, int | float]:
+    def _keys(cls, value: dict[str, Value]) -> dict[str, Value]:
         for key in value:
             if not _KEY.fullmatch(key):
                 raise ValueError("keys are dotted names, like array.rows")
@@ -132,6 +137,36 @@ class Ask(BaseModel):
         )
 
 
+class SweptKey(BaseModel):
+    """One axis of a sweep: a key of the architecture and its values."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    key: Annotated[str, Field(pattern=f"^(?:{_KEY.pattern})$")]
+    values: Annotated[tuple[int | float, ...], Field(strict=False, min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def _few(cls, value: tuple[int | float, ...]) -> tuple[int | float, ...]:
+        if len(value) > MOST_SWEPT:
+            raise ValueError(f"at most {MOST_SWEPT} values")
+        return value
+
+
+class SweepAsk(Ask):
+    """A sweep around a state of the controls: one axis or two, under one dataflow or several."""
+
+    axes: Annotated[tuple[SweptKey, ...], Field(strict=False, min_length=1, max_length=2)]
+    flows: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=20)]
+
+    @field_validator("flows")
+    @classmethod
+    def _shipped_flows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in shipped_names("dataflows"):
+                raise ValueError(f"must be of {', '.join(shipped_names('dataflows'))}")
+        return value
+
+
 @lru_cache(maxsize=64)
 def _machine(name: str, overrides: str) -> Architecture:
     """``overrides`` as JSON, in which 16 and 16.0 differ."""
@@ -150,8 +185,9 @@ def workload(name: str, params: str = "{}") -> Workload:
 
 
 def choices() -> dict[str, Any]:
-    """What the controls offer: workloads, and of each architecture the numbers of its array and
-    buffers, and the dataflows it cannot run, each with the reason.
+    """What the controls offer: workloads, and of each architecture its numbers, by key (``keys`` of
+    array and buffers, ``memory`` with networks and clocks, ``words``), the levels that are
+    ``timed``, and the dataflows it cannot run, each with the reason.
     """
     machines = {}
     probe = Conv2d(M=8, C=4, H=12, W=12, R=3, S=3).problem()
@@ -167,6 +203,9 @@ def choices() -> dict[str, Any]:
             "tiles": arch.default_tiles,
             "refused": _refused(probe, arch),
             "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
+            "memory": {k: v for k, v in _memory(arch).items() if k not in sizes},
+            "words": {f"bits.{name}": bits for name, bits in arch.bits.model_dump().items()},
+            "timed": [n for n, x in arch.levels.items() if x.port_bits or x.latency_cycles],
         }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
     networks = {n: workload(n).description for n in shipped_names("workloads")}
@@ -179,6 +218,24 @@ def choices() -> dict[str, Any]:
         "dataflows": flows,
         "objectives": ["edp", "cycles", "energy", "rule"],
     }
+
+
+def _memory(arch: Architecture) -> dict[str, int | float | None]:
+    """Numbers that say how fast memory is and how it is divided, by the key that overrides each;
+    None for a port that could have a width and has none.
+    """
+    told: dict[str, int | float | None] = {
+        key: value for key, value in numbers(arch).items() if not key.startswith("array.")
+    }
+    for name in arch.level_names[: arch.level_in_pe]:
+        level = arch.levels[name]
+        told |= {
+            f"levels.{name}.port_bits": level.port_bits,
+            f"levels.{name}.latency_cycles": level.latency_cycles,
+        }
+        if level.port_clock_mhz is not None:
+            told[f"levels.{name}.port_clock_mhz"] = level.port_clock_mhz
+    return told | {"clock_mhz": arch.clock_mhz}
 
 
 def _refused(problem: Problem, arch: Architecture) -> dict[str, str]:

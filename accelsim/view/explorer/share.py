@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from accelsim.view.explorer.ask import Ask
+from accelsim.view.explorer.ask import Ask, SweepAsk
 
 
 def as_python(ask: Ask) -> str:
@@ -57,10 +57,6 @@ def _tiles(ask: Ask) -> list[str]:
 
 def _command(name: str, ask: Ask, more: list[str]) -> str:
     """A command about the layer; one that was typed in is first written to a file."""
-    before = ""
-    if ask.own is not None:
-        fields = ", ".join(f"{k}: {v}" for k, v in ask.own.model_dump().items())
-        before = f"cat > own.yaml <<'EOF'\nname: own\nlayers:\n  - {{name: own, {fields}}}\nEOF\n"
     words = ["accelsim", name, "own.yaml" if ask.own is not None else str(ask.workload)]
     if ask.own is None:
         words += ["--layer", ask.chosen.name]
@@ -72,7 +68,15 @@ def _command(name: str, ask: Ask, more: list[str]) -> str:
     words += ["--batch", str(ask.batch)]
     if ask.direction != "forward":
         words += ["--direction", ask.direction]
-    return before + shlex.join([*words, *more])
+    return _own_file(ask) + shlex.join([*words, *more])
+
+
+def _own_file(ask: Ask) -> str:
+    """What writes a layer that was typed in to a file."""
+    if ask.own is None:
+        return ""
+    fields = ", ".join(f"{k}: {v}" for k, v in ask.own.model_dump().items())
+    return f"cat > own.yaml <<'EOF'\nname: own\nlayers:\n  - {{name: own, {fields}}}\nEOF\n"
 
 
 def cloud_python(ask: Ask, points: int, seconds: float) -> str:
@@ -106,6 +110,41 @@ def cloud_python(ask: Ask, points: int, seconds: float) -> str:
 def cloud_command(ask: Ask) -> str:
     """The command that searches the same space and draws it."""
     return _command("map", ask, ["--plot", "cloud"])
+
+
+def _grid(ask: SweepAsk) -> dict[str, list[int | float | str]]:
+    """Axes of a sweep; numbers that the controls changed are axes of one value."""
+    changed: dict[str, list[int | float | str]] = {k: [v] for k, v in ask.overrides.items()}
+    return changed | {axis.key: list(axis.values) for axis in ask.axes}
+
+
+def sweep_python(ask: SweepAsk) -> str:
+    """A script that makes a frame of the sweep: a row a point."""
+    layer = f"acc.load_workload({_q(str(ask.workload))}).select([{_q(ask.chosen.name)}])"
+    if ask.own is not None:
+        fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
+        layer = f'acc.Conv2d(name="own", {fields})'
+    args = [layer, _q(ask.arch), f"grid={json.dumps(_grid(ask))}"]
+    args += [f"dataflows={json.dumps(list(ask.flows))}", f"batch={ask.batch}"]
+    args += [f"direction={_q(ask.direction)}"] if ask.direction != "forward" else []
+    if ask.objective == "rule":
+        args.append('tiles="rule"')
+    elif ask.objective is not None:
+        args.append(f"objective={_q(ask.objective)}")
+    return f"import accelsim as acc\n\nframe = acc.sweep({', '.join(args)})\nprint(frame)"
+
+
+def sweep_command(ask: SweepAsk) -> str:
+    """A study file and the command that runs it."""
+    lines = [f"workload: {'own.yaml' if ask.own is not None else ask.workload}"]
+    lines += [f"layers: [{ask.chosen.name}]", f"arch: {ask.arch}"]
+    lines += [f"dataflows: [{', '.join(ask.flows)}]", f"batch: {ask.batch}"]
+    lines += [f"direction: {ask.direction}"] if ask.direction != "forward" else []
+    if ask.objective is not None:
+        lines.append("tiles: rule" if ask.objective == "rule" else f"objective: {ask.objective}")
+    lines += ["grid:", *(f"  {k}: {json.dumps(v)}" for k, v in _grid(ask).items())]
+    study = "cat > study.yaml <<'EOF'\n" + "\n".join(lines) + "\nEOF\n"
+    return _own_file(ask) + study + "accelsim sweep study.yaml --layers"
 
 
 def _q(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,24 +13,29 @@ from accelsim.base.text_table import csv_lines
 from accelsim.mapping.loops_text import show
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results.explain import explain
 from accelsim.results.layer_row import Row, override_text
 from accelsim.results.result import Result
 from accelsim.results.simulate import simulate
-from accelsim.view.explorer.ask import Ask
+from accelsim.view.explorer.ask import Ask, SweepAsk
 from accelsim.view.explorer.occupancy import macs_per_pe
+from accelsim.view.explorer.roofs import roofs
 from accelsim.view.explorer.share import (
     as_command,
     as_python,
     cloud_command,
     cloud_python,
     explain_command,
+    sweep_command,
+    sweep_python,
 )
+from accelsim.view.pages.explanation_page import binding_sentences
 from accelsim.view.player.animation import animate
 from accelsim.view.roofline import roofline_data
 from accelsim.workload.network import Workload
 from accelsim.workload.problem import TENSORS
 
-SEARCH_SECONDS = 2.0
+SEARCH_SECONDS = 8.0  # a question has 20
 PLAYED = 500
 CLOUD_POINTS = 1500
 
@@ -110,6 +117,14 @@ def cloud_view(ask: Ask) -> dict[str, Any]:
     } | shared
 
 
+def sweep_view(ask: SweepAsk) -> dict[str, str]:
+    """How to have a sweep elsewhere; its points the page asks for one by one, as any other.  Raises
+    InputError.
+    """
+    _ = ask.chosen
+    return {"python": sweep_python(ask), "command": sweep_command(ask)}
+
+
 def _one_layer(ask: Ask) -> Workload:
     return Workload.model_validate({"name": ask.workload or "own", "layers": (ask.chosen,)})
 
@@ -159,6 +174,8 @@ def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
     unit = "pj" if columns.get("energy_pj") is not None else "mac"
     components = ["compute", *names, *nest.arch.networks, "static"]
     roof = roofline_data(result).iloc[0].to_dict()
+    told = explain(result, knobs=False).layers[0]
+    text = _csv(result.records())
     return {
         "nest": show(nest),
         "loops": str(nest.mapping),
@@ -167,23 +184,16 @@ def _views(result: Result, row: Row, nest: Nest) -> dict[str, Any]:
         "energy_total": _plain(columns[f"energy_{unit}"]),
         "energy": _named(columns, components, f"energy_{{}}_{unit}"),
         "energy_by_tensor": _named(columns, TENSORS, f"energy_{{}}_{unit}"),
-        "latency": _latency(columns, [*names, *nest.arch.networks]),
+        "latency": {part.label: part.cycles for part in told.parts},
+        "binds": binding_sentences(told),
         "tiles": _tiles(nest),
         "counts": _counts(columns, nest),
         "roofline": {k: _plain(v) for k, v in roof.items()},
+        "roofs": roofs(nest),
         "pes": _pes(nest),
         "notes": list(result.energy_notes),
-        "csv": _csv(result.records()),
-    }
-
-
-def _latency(columns: Mapping[str, Any], resources: Sequence[str]) -> dict[str, Any]:
-    """Cycles by cause; they add up to the layer's."""
-    waits = _named(columns, resources, "stall_{}_cycles")
-    return {
-        "compute": _plain(columns["compute_cycles"]),
-        "fill and drain": _plain(columns["fill_drain_cycles"]),
-        **{f"waiting for {name}": cycles for name, cycles in waits.items()},
+        "csv": text,
+        "record": next(csv.DictReader(io.StringIO(text))),  # as text: the page cannot round it
     }
 
 

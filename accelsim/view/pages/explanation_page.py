@@ -30,7 +30,11 @@ def explanation_blocks(told: Explanation) -> tuple[Block, ...]:
 
 def explained_blocks(x: LayerExplained) -> tuple[Block, ...]:
     """The cycles part by part, the energy, what binds, and what would help."""
-    blocks: list[Block] = [_cycle_table(x), _energy_table(x), Sentences(tuple(_sentences(x)))]
+    blocks: list[Block] = [
+        _cycle_table(x),
+        _energy_table(x),
+        Sentences(tuple(binding_sentences(x))),
+    ]
     if x.knobs:
         blocks.append(_knob_table(x))
         blocks += _worse(x)
@@ -91,8 +95,10 @@ def _energy_table(x: LayerExplained) -> TextTable:
     return TextTable.of(head, rows, range(1, len(head)), (len(rows) - 1,))
 
 
-def _sentences(x: LayerExplained) -> list[str]:
-    """What binds, how far the energy is from its least, and what costs nothing."""
+def binding_sentences(x: LayerExplained) -> list[str]:
+    """What binds, how far the energy is from its least, and what costs nothing.  The explorer has
+    them beside its bars.
+    """
     binds, ideal = x.binds, x.parts[0]
     cause = {
         "ideal": "The array's MACs bind",
