@@ -118,7 +118,11 @@ def animate(
 def _films(scene: Scene, network: Workload, layer: str | None, chosen: Sources) -> list[Film]:
     """Of one layer or operator, or of all nodes of a network.  Raises InputError."""
     graph, name = network.network, network.name
-    if layer is not None and graph is not None and layer in graph.by_name:
+    if layer is not None and graph is not None:
+        if layer not in graph.by_name:
+            raise InputError(
+                f"{name} has no such node", key="layer", got=layer, choices=tuple(graph.by_name)
+            )
         node = graph.by_name[layer]
         if not isinstance(node.op, ArrayOperator):
             if graph.work(node).nothing:

@@ -1,6 +1,6 @@
 // A tensor as a map of its words: lit in their colours where they are in PEs, grey where they are in
 // a buffer, so that a window is seen to slide.
-const SMALLEST = 3, LARGEST = 16, GAP = 3; // pixels of a word, and between two maps of a tensor
+const LARGEST = 16, GAP = 3; // pixels of a word at most, and between two maps of a tensor
 
 class TensorMap {
   constructor(film, tensor, canvas) {
@@ -64,8 +64,11 @@ class TensorMap {
     this.pen.translate(1, 1);
   }
 
-  // Blocks of so many words that fit into some pixels.
-  most(pixels, words) { return Math.max(1, Math.floor((pixels + this.gap) / (words * SMALLEST + this.gap))); }
+  // Blocks of so many words that fit into some pixels, two or three of them a word at least.
+  most(pixels, words) {
+    const least = this.wrapped ? 2 : 3;
+    return Math.max(1, Math.floor((pixels + this.gap) / (words * least + this.gap)));
+  }
 
   // Number of the block a word lies in: [down, across].
   blockOf(at) {
@@ -186,6 +189,8 @@ class TensorMap {
   says() {
     const names = AXES[this.tensor], shape = this.film.shapes[this.tensor];
     const part = ([from, to], d) => (to - from < shape[d] ? `${names[d]} ${from}\u2013${to - 1} of ${shape[d]}` : "");
-    return this.range.map(part).filter(Boolean).join(", ");
+    const blocks = this.range.slice(0, 3).reduce((n, [from, to]) => n * (to - from), 1), shown = this.grid[0] * this.grid[1];
+    const page = shown < blocks ? `${shown} of ${blocks} at a time` : "";
+    return [...this.range.map(part), page].filter(Boolean).join(", ");
   }
 }

@@ -54,8 +54,9 @@ class ReusePanel {
   draw(t, look) {
     for (const row of this.rows) {
       const {plane} = row, use = this.film.reuse(plane, t);
-      const words = `${number(use.words)} word${use.words === 1 ? "" : "s"} in ${number(use.pes)} PE${use.pes === 1 ? "" : "s"}`;
-      put(row.text, use.words ? `${words}, ${this.how(plane, use.how)}` : "none now");
+      const place = this.film.kind === "layer" ? "PE" : "lane", many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
+      const words = `${many(use.words, "word")} in ${many(use.pes, place)}`;
+      put(row.text, use.words ? `${words}, ${this.how(plane, use.how).replace("PE", place)}` : "none now");
       row.button.setAttribute("aria-pressed", String(look.colour === plane.tensor));
       const own = look.words.find((w) => w.tensor === plane.tensor);
       row.swatch.style.background = own && own.word >= 0 && !plane.isPadding(own.word) ? colours.of(plane.tensor, own.word) : "transparent";
@@ -91,7 +92,7 @@ class PePanel {
       return row;
     });
     this.open = find("details");
-    this.open.addEventListener("toggle", () => player.draw());
+    this.open.addEventListener("toggle", () => player.measure()); // the maps give it room
   }
 
   draw(t, [i, j]) {

@@ -25,6 +25,7 @@ class View {
     this.picture = new ArrayPicture(film, this.canvas);
     this.maps = film.main.map((plane) => this.map(plane, find(".maps")));
     this.reuse = new ReusePanel(film, find(".reuses"), (tensor) => player.colour(tensor));
+    if (film.kind !== "layer") find(".right h3").textContent = "Vector unit";
     find(".holds").hidden = !film.held.length;
     this.panels = [new NestPanel(film, find(".nest")), new PePanel(film, find(".inspector")), new BufferPanel(film, find(".buffers tbody")),
       new CountPanel(film, find(".counts tbody"))];
@@ -85,7 +86,7 @@ class View {
   measure() {
     const one = oneScreen.matches && player.films.length === 1, width = this.left.clientWidth;
     const taken = this.left.querySelector(".reuses").offsetHeight + this.story.offsetHeight + 8;
-    const height = one ? this.left.clientHeight - taken : Math.min(width, innerHeight * 0.46);
+    const height = one ? this.left.clientHeight - taken : Math.min(width, innerHeight * (player.films.length > 2 ? 0.46 : 0.56));
     this.picture.measure(width, Math.max(120, height), $("size").value === "large");
     const room = this.middle.clientWidth, pe = this.middle.querySelector(".inspector").offsetHeight;
     const n = this.maps.length, wide = one ? room : (room - 8 * (n - 1)) / n;
