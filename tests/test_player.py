@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 
 import accelsim as acc
+from accelsim.view.player.chapters import working
 from accelsim.view.player.film import MAC, NOTHING, PADDING, Film
 from accelsim.view.player.pack import Packer
-from accelsim.workload.arithmetic import random_data
+from accelsim.view.player.small_numbers import small_data
 
 SMALL = {"array.rows": 4, "array.cols": 5, "dram": "unlimited"}
 LAYER = acc.Conv2d(M=5, C=2, H=6, W=6, R=3, S=3, padding=1, bias=True, name="small")
+GEMM = acc.Gemm(m=3, k=3, n=5, name="gemm")
 FLOWS = ("ws", "os", "is")
 
 
@@ -30,11 +32,13 @@ def films() -> dict[str, Film]:
     return dict(zip(FLOWS, animation.films, strict=True))
 
 
+def drawn(problem: acc.Problem, arch: acc.Architecture) -> dict[str, Any]:
+    """The data that a film is made of."""
+    return small_data(problem, {k: arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")}, 0)
+
+
 def data() -> dict[str, Any]:
-    arch = acc.load_architecture("systolic", SMALL)
-    return random_data(
-        LAYER.problem(), *(arch.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
-    )
+    return drawn(LAYER.problem(), acc.load_architecture("systolic", SMALL))
 
 
 @pytest.mark.parametrize("flow", FLOWS)
@@ -180,9 +184,7 @@ def test_other_arrays(arch: str, flow: str, direction: Any) -> None:
     assert {k: int(v[-1]) for k, v in film.counts.items()} == film.totals
     assert all((np.diff(v) >= 0).all() for v in film.counts.values())
     machine, problem = acc.load_architecture(arch), LAYER.problem().with_direction(direction)
-    tensors = random_data(
-        problem, *(machine.number(k) for k in ("weight", "ifmap", "ofmap", "psum")), 0
-    )
+    tensors = drawn(problem, machine)
     for plane in film.planes:
         if plane.tensor not in problem.operands:
             continue
@@ -287,13 +289,39 @@ def test_summary_says_length_work_and_loops() -> None:
 @pytest.mark.parametrize(
     ("call", "why"),
     [
-        ({"workload": "lenet5", "arch": "systolic", "dataflow": "ws"}, "one layer at a time"),
+        ({"workload": "alexnet", "arch": "systolic", "dataflow": "ws"}, "of its nodes must be"),
+        (
+            {"workload": [LAYER, GEMM], "arch": "systolic", "dataflow": "ws"},
+            "of a list of layers one is animated",
+        ),
+        (
+            {"workload": "lenet5", "arch": "systolic", "dataflow": "ws", "layer": "poll1"},
+            "pool1",
+        ),
+        (
+            {"workload": "lenet5", "arch": "systolic", "dataflow": "ws", "first": 9},
+            "shown from their first cycle",
+        ),
+        (
+            {
+                "workload": "lenet5",
+                "layer": "pool1",
+                "arch": "systolic",
+                "dataflow": "ws",
+                "direction": "grad_input",
+            },
+            "forward only",
+        ),
+        (
+            {"workload": LAYER, "arch": "systolic", "dataflow": "ws", "numbers": "large"},
+            "must be small or full",
+        ),
         (
             {"workload": LAYER, "arch": "systolic", "dataflow": "ws", "first": 10**6},
             "begins at 1000000",
         ),
         ({"workload": LAYER, "arch": "systolic", "dataflow": "ws", "cycles": 0}, "from 1 to"),
-        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws,os,is,ws,os"}, "at most 4"),
+        ({"workload": LAYER, "arch": "systolic", "dataflow": "ws,os,is,ws,os"}, "at most 3"),
         ({"workload": LAYER, "arch": "systolic"}, "dataflow"),
         (
             {
@@ -347,3 +375,175 @@ def test_nothing_is_shown_where_nothing_is(films: dict[str, Film]) -> None:
     for film in films.values():
         for plane in film.planes:
             assert (plane.values[plane.words == NOTHING] == 0).all()
+
+
+@pytest.mark.parametrize(("arch", "flow"), [*(("systolic", f) for f in FLOWS), ("eyeriss", "rs")])
+def test_buffers_hold_what_the_counts_say_came_in(arch: str, flow: str) -> None:
+    """An operand is there when the first of its words has been written, a sum when it has."""
+    (film,) = acc.animate(LAYER, arch, flow, overrides=SMALL if arch == "systolic" else {}).films
+    assert film.held
+    for held in film.held:
+        written = film.counts.get(f"{held.level}_{held.tensor}_writes")
+        assert written is not None
+        assert (held.words <= held.tile_words).all()
+        assert ((held.words > 0) == (written > 0)).all(), (held.level, held.tensor)
+        assert (held.words <= written).all()
+        boxes = np.prod(held.high - held.low, axis=1)
+        assert (held.words <= boxes).all() and ((boxes > 0) == (held.words > 0)).all()
+        if held.tensor == "ofmap":
+            assert held.words[0] == 0 and held.words[-1] == held.tile_words
+
+
+def test_sums_of_a_tile_that_is_over_go_outward() -> None:
+    """A tile of sums begins empty, and a film that begins later knows what came before it."""
+    changes = SMALL | {"levels.sram.capacity_bytes": 128}
+    layer = acc.Gemm(m=5, k=4, n=24, name="many")
+    (film,) = acc.animate(layer, "systolic", "os", overrides=changes).films
+    (sums,) = [h for h in film.held if h.tensor == "ofmap"]
+    fallen = np.flatnonzero(np.diff(sums.words) < 0)
+    assert len(fallen) and sums.words.max() <= sums.tile_words < 5 * 24
+    first = int(fallen[0]) - 3
+    (later,) = acc.animate(layer, "systolic", "os", overrides=changes, first=first).films
+    (again,) = [h for h in later.held if h.tensor == "ofmap"]
+    assert (again.words == sums.words[first - 1 :]).all()
+    assert (again.low == sums.low[first - 1 :]).all()
+
+
+def test_small_numbers_are_small_and_full_ones_are_asked_for() -> None:
+    (film,) = acc.animate(LAYER, "systolic", "ws", overrides=SMALL).films
+    kinds = {p.label: p.values for p in film.planes}
+    assert abs(kinds["weight"]).max() == 3 and kinds["ifmap"].max() == 9
+    (full,) = acc.animate(LAYER, "systolic", "ws", overrides=SMALL, numbers="full").films
+    assert max(abs(p.values).max() for p in full.planes if p.label == "ifmap") > 100
+    narrow = SMALL | {"bits.weight": 2, "bits.ifmap": 3}
+    (film,) = acc.animate(LAYER, "systolic", "ws", overrides=narrow).films
+    kinds = {p.label: p.values for p in film.planes}
+    assert kinds["weight"].min() >= -2 and kinds["weight"].max() <= 1
+    assert kinds["ifmap"].max() <= 3
+
+
+def test_it_opens_at_work_and_has_chapters(films: dict[str, Film]) -> None:
+    """The readme's own film opened with cycles of zeros."""
+    readme = acc.animate(
+        "lenet5", "systolic", "ws", layer="conv1", cycles=200,
+        overrides={"array.rows": 8, "array.cols": 8},
+    ).films[0]  # fmt: skip
+    rs = acc.animate(LAYER, "eyeriss", "rs").films[0]
+    for film in (readme, rs, *films.values()):
+        busy, real = working(film.state, film.planes, film.margin)
+        assert real[film.opens] >= 0.8 * real.max() > 0
+        assert (real <= busy).all()
+        frames = [c.frame for c in film.chapters]
+        assert frames == sorted(set(frames)) and frames[-1] < film.frames
+        assert all(c.name and c.told.endswith(".") for c in film.chapters)
+    names = [c.name for c in films["ws"].chapters]
+    assert names[:2] == ["first word", "fill"] and "fold 2" in names
+    assert "sums add up" in [c.name for c in rs.chapters]
+    assert (working(readme.state, readme.planes, readme.margin)[1][:43] == 0).all()
+
+
+@pytest.mark.parametrize("flow", ["rs", "ws", "os"])
+def test_a_sum_has_the_product_of_so_many_edges_ago(flow: str) -> None:
+    """Where a multiplier has stages, a sum is the one before and the product of ``lag`` edges
+    ago.
+    """
+    (film,) = acc.animate(LAYER, "eyeriss", flow).films
+    assert film.lag == acc.load_architecture("eyeriss").array.pipeline_stages - 1 > 0
+    kinds = {p.label: p for p in film.planes}
+    product, sums = kinds["weight"].values * kinds["ifmap"].values, kinds["psum"]
+    checked = 0
+    for i, j in np.ndindex(film.rows, film.cols):
+        before: dict[int, int] = {}
+        for t in range(film.lag, film.frames):
+            word = int(sums.words[t, i, j])
+            if word < 0:
+                continue
+            assert film.state[t - film.lag, i, j] & MAC
+            own = int(product[t - film.lag, i, j])
+            made = {own + before.get(word, 0), own}  # ``own`` alone begins a new sum
+            assert int(sums.values[t, i, j]) in made, (t, i, j)
+            checked += word in before
+            before[word] = int(sums.values[t, i, j])
+    assert checked > 100
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_counters_are_what_has_happened_up_to_every_cycle(
+    films: dict[str, Film], flow: str
+) -> None:
+    """Words that came in at the sides, products and results, counted in the picture."""
+    film = films[flow]
+    assert (film.counts["macs"] == np.cumsum((film.state & MAC).sum(axis=(1, 2)))).all()
+    for plane in film.planes:
+        side = {"left": plane.words[:, :, 0], "top": plane.words[:, 0]}.get(str(plane.enters))
+        if side is None or plane.label == "psum" or plane.way == "stays":
+            continue
+        came = np.cumsum((side >= 0).sum(axis=1))
+        assert (film.counts[f"sram_{plane.tensor}_reads"] == came).all(), plane.label
+
+
+@pytest.mark.parametrize("layer", ["pool1", "softmax", "tanh1"])
+def test_an_operator_is_shown_for_the_cycles_the_model_gives_it(layer: str) -> None:
+    (film,) = acc.animate("lenet5", "systolic", "ws", layer=layer, cycles=5000).films
+    rows = acc.simulate("lenet5", "systolic", "ws", end_to_end=True, tiles="rule").rows
+    row = next(r for r in rows if r.columns["layer"] == layer)
+    assert film.whole and film.cycles == film.frames == row.columns["cycles"]
+    done = film.counts["vector_operations"]
+    assert done[-1] == film.totals["vector_operations"] == row.columns["vector_operations"]
+    assert (np.diff(done, prepend=0) == (film.state & MAC).sum(axis=(1, 2))).all()
+    assert film.kind in str(row.columns["operator"])
+    made = next(p for p in film.planes if p.label == "ofmap")
+    assert len(np.unique(made.words[made.words >= 0])) == np.prod(film.shapes["ofmap"])
+
+
+def test_a_pool_shows_every_word_of_its_windows() -> None:
+    (film,) = acc.animate("alexnet", "eyeriss", "rs", layer="pool1", cycles=40).films
+    came, made = film.planes
+    assert (came.label, made.label, film.kind) == ("ifmap", "ofmap", "max_pool")
+    t, i, j = np.nonzero(came.words >= 0)
+    _, _, _, height, width = film.shapes["ifmap"]
+    _, _, _, e, f = film.shapes["ofmap"]
+    x, y = came.words[t, i, j], made.words[t, i, j]
+    assert (x // (height * width) == y // (e * f)).all(), "the same channel"
+    for rest, size in ((x // width % height - 2 * (y // f % e), 3), (x % width - 2 * (y % f), 3)):
+        assert (rest >= 0).all() and (rest < size).all()
+    assert (made.values[t, i, j] >= came.values[t, i, j]).all(), "the largest of its window"
+
+
+def test_a_network_is_shown_node_by_node() -> None:
+    """The words that a node makes are those the next one reads."""
+    animation = acc.animate("lenet5", "systolic", "ws", cycles=60)
+    graph = acc.load_workload("lenet5").network
+    assert graph is not None
+    names = list(dict.fromkeys(f.node for f in animation.films))
+    assert names == [n.name for n in graph.nodes if n.name in names]
+    assert {"conv1", "tanh1", "pool1", "softmax"} <= set(names)
+    assert sum(f.kind == "layer" for f in animation.films) == 5
+    by_node = {f.node: f for f in animation.films}
+    made, read = by_node["tanh1"], by_node["pool1"]
+    values = {}
+    for plane in made.planes:
+        if plane.label == "ofmap":
+            there = plane.words >= 0
+            values = dict(
+                zip(plane.words[there].tolist(), plane.values[there].tolist(), strict=True)
+            )
+    plane = next(p for p in read.planes if p.label == "ifmap")
+    there = plane.words >= 0
+    both = [
+        (values[w], v)
+        for w, v in zip(plane.words[there].tolist(), plane.values[there].tolist(), strict=True)
+        if w in values
+    ]
+    assert both and all(a == b for a, b in both)
+    assert (
+        max(abs(p.values).max() for f in animation.films for p in f.planes if p.label == "ifmap")
+        <= 8
+    )
+    head = json.loads(
+        re.search(
+            r'<script type="application/json" id="head">(.*?)</script>', animation.html, re.S
+        )[1]
+    )
+    assert [n["name"] for n in head["nodes"]] == names
+    assert len(animation.html) < 2_000_000

@@ -248,7 +248,8 @@ _LEAST = {"batch": 1, "seed": 0, "trials": 1, "sample": 1, "first": 1, "cycles":
 _LEAST |= {"jobs": 1, "processes": 1}
 _SWITCHES = "check timeline sample_folds end_to_end fuse_buffers total text"
 _WORDS = (
-    "engine direction objective tiles effort loss name description where study how column on_error"
+    "engine direction objective tiles effort loss name description where study how column on_error "
+    "numbers"
 )
 ARGUMENTS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_LEAST, whole),

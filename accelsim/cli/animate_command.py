@@ -1,4 +1,6 @@
-"""``accelsim animate``: one layer on the cycle engine, as an HTML file that plays it."""
+"""``accelsim animate``: a layer on the cycle engine, or a small network, as an HTML file that plays
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,21 @@ from accelsim.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from accelsim.view.player.scene import Numbers
     from accelsim.workload.problem import Direction
 
 
 @click.command()
 @click.argument("workload")
 @click.option(
-    "--layer", metavar="L", help="The layer; may be left out where the workload has only one."
+    "--layer", metavar="L", help="The layer or operator; without it a small network, node by node."
 )
 @arch_option
 @overrides_option
 @click.option(
     "--dataflow",
     metavar="D[,D...]",
-    help="Dataflows: names of `accelsim list` or YAML files; several stand side by side.",
+    help="Dataflows: names of `accelsim list` or YAML files; up to three stand side by side.",
 )
 @click.option(
     "--mapping",
@@ -59,6 +62,13 @@ if TYPE_CHECKING:
     help="How many cycles are shown at most.",
 )
 @click.option(
+    "--numbers",
+    type=click.Choice(["small", "full"]),
+    default="small",
+    show_default=True,
+    help="Random data: small whole numbers to check by hand, or the words' full range.",
+)
+@click.option(
     "-o",
     "--output",
     type=FILE,
@@ -77,9 +87,10 @@ def animate(
     seed: int,
     first: int,
     cycles: int,
+    numbers: Numbers,
     output: Path | None,
 ) -> int:
-    """Play a layer on the array, every register of every PE, cycle by cycle.
+    """Play a layer on the array, every register of every PE, cycle by cycle; or a small network.
 
     Writes one HTML file that needs nothing else, and prints what it shows.  WORKLOAD is a name of
     `accelsim list` or a YAML file.
@@ -101,6 +112,7 @@ def animate(
         seed=seed,
         first=first,
         cycles=cycles,
+        numbers=numbers,
     )
     path = output or Path(animation.file_name)
     try:

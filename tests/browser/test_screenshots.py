@@ -32,13 +32,13 @@ def place(tmp_path: Path) -> Path:
             "player_ws_os",
             {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "ws,os"},
             40,
-            (1500, 900),
+            (1440, 900),
         ),
         (
             "player_rs",
             {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"},
-            60,
-            (1280, 880),
+            14,
+            (1440, 900),
         ),
     ],
 )
@@ -58,6 +58,21 @@ def test_player(
     page.evaluate(f"accelsim.show({cycle})")
     page.screenshot(path=place / f"{name}.png")
     assert (place / f"{name}.png").stat().st_size > 20_000
+
+
+def test_player_at_both_widths_light_and_dark(watched: Any, place: Path, tmp_path: Path) -> None:
+    """Row-stationary as a desk and a phone show it: nothing is wider than the page."""
+    rows = acc.Conv2d(M=4, C=4, H=10, W=10, R=3, S=3, padding=1, name="rows")
+    path = acc.animate(rows, "eyeriss", "rs", cycles=60).save(tmp_path / "rows.html")
+    for width, height in ((1440, 900), (390, 844)):
+        for scheme in ("light", "dark"):
+            page = watched(viewport={"width": width, "height": height}, color_scheme=scheme).page
+            page.goto(path.as_uri())
+            page.wait_for_selector("body[data-ready]")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            picture = place / f"player_{width}_{scheme}.png"
+            page.screenshot(path=picture)
+            assert picture.stat().st_size > 20_000
 
 
 @pytest.mark.parametrize(

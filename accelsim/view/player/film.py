@@ -4,15 +4,21 @@ levels and the counts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.hardware.architecture import Tensor
+
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Shapes = Mapping[str, tuple[int, ...]]
 Way = Literal["stays", "right", "down"]
 Side = Literal["left", "top", "bottom", "right"]
+TENSORS: tuple[Tensor, ...] = ("weight", "ifmap", "ofmap")  # in the order in which they are shown
 
 PADDING = -1  # in place of a word's address: a zero that is nowhere stored
 NOTHING = -2  # the register is empty
@@ -72,16 +78,45 @@ class Positions:
 
 @dataclass(frozen=True, eq=False)
 class FilmHeld:
-    """How many words of a tensor a level holds, frame by frame, and how many bytes its largest tile
-    has.
+    """What a level holds of a tensor, frame by frame, and how many bytes its largest tile has.
+
+    ``words``      how many are in (frame,): operands that were moved in, sums that arrived
+    ``low, high``  the box of indices they lie in, first and one after the last, (frame, rank of
+                   the tensor); all 0 where there is nothing
     """
 
     level: str
     tensor: str
     words: Ints
+    low: Ints
+    high: Ints
     tile_words: int
     tile_bytes: int
     capacity_bytes: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class FilmBuses:
+    """Words on the array's buses: those of frame t are ``starts[t]`` to ``starts[t + 1]``.
+
+    ``inward`` is 1 for a word that comes and 0 for a sum that goes, ``tensor`` its place in
+    ``TENSORS``, ``word`` its address, ``pes`` how many PEs latch it or add to it.
+    """
+
+    starts: Ints
+    inward: Ints
+    tensor: Ints
+    word: Ints
+    pes: Ints
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A frame where something begins, what it is called, and a sentence about it."""
+
+    frame: int
+    name: str
+    told: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +139,26 @@ class Film:
     nest: tuple[NestLine, ...]
     positions: Positions
     held: tuple[FilmHeld, ...]
+    buses: FilmBuses
+    chapters: tuple[Chapter, ...]
+    opens: int  # the frame a reader sees first
+    lag: int  # edges from operands to the sum their product is in
     counts: dict[str, Ints]
     totals: dict[str, int]
     shapes: dict[str, tuple[int, ...]]
     origins: dict[str, tuple[int, ...]] = field(
         default_factory=dict
-    )  # what to add to a word's index: padding that is stored
+    )  # what to add to a word's index, where padding is stored
+    extents: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # and the tensor's shape without it
+    node: str = ""  # whose run it is, in a network
+    kind: str = "layer"  # layer, or the operator's type
+
+    @property
+    def margin(self) -> Bools | None:
+        """Which addresses of the ifmap are stored padding; None where none is stored."""
+        return margin(self.shapes, self.origins, self.extents)
 
     @property
     def frames(self) -> int:
@@ -125,3 +174,16 @@ class Film:
     def whole(self) -> bool:
         """Whether the run ends with the last frame."""
         return self.last >= self.cycles
+
+
+def margin(shapes: Shapes, origins: Shapes, extents: Shapes) -> Bools | None:
+    """Which addresses of the ifmap are stored padding; None where none is stored."""
+    if "ifmap" not in origins:
+        return None
+    real = np.ones((), bool)
+    for size, first, extent in zip(
+        shapes["ifmap"], origins["ifmap"], extents["ifmap"], strict=True
+    ):
+        at = np.arange(size) + first
+        real = real[..., None] & ((at >= 0) & (at < extent))
+    return np.asarray(~real).ravel()

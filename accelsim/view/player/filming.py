@@ -7,37 +7,43 @@ counters, columns those of ``engines.moved``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
-from accelsim.engines.cycle.addresses import LevelTiles, digits
+from accelsim.engines.cycle.addresses import digits
 from accelsim.engines.cycle.clocking import run
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.trace import Crossing, Planes, Trace
+from accelsim.engines.cycle.trace import Crossing, Planes, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.loops_text import show
-from accelsim.mapping.nest import Nest
+from accelsim.mapping.nest import Boundary, Nest
+from accelsim.view.player.buffers import Buffers
+from accelsim.view.player.chapters import chapters, opening
 from accelsim.view.player.film import (
     FILL,
     MAC,
     NOTHING,
     OUT,
+    TENSORS,
+    Bools,
     Film,
-    FilmHeld,
+    FilmBuses,
     FilmPlane,
     Ints,
     NestLine,
     Positions,
     Side,
     Way,
+    margin,
 )
 
 MOST_CELLS = 2_000_000  # PEs times edges that a browser holds easily
-Bools = npt.NDArray[np.bool_]
 
 
 class _WindowFull(Exception):  # noqa: N818
@@ -50,7 +56,8 @@ class _Window(Trace):
 
     ``macs`` and ``results`` (words that left) up to each edge of the window; ``added`` of them:
     products added to a sum that came from the PE above.  ``settings`` by fold: where the outer
-    loops stand, and which inner settings its steps are.
+    loops stand, and which inner settings its steps are.  ``buffers`` are what the levels outside
+    the PEs hold.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -61,6 +68,16 @@ class _Window(Trace):
         self.added: list[int] = []
         self.gone: list[list[Crossing]] = []
         self._so_far = [0, 0, 0]
+
+    def open(
+        self,
+        nest: Nest,
+        place: RegisterPlace,
+        tensors: Mapping[str, str],
+        moves: Callable[[], Mapping[Boundary, Moved]],
+    ) -> None:
+        super().open(nest, place, tensors, moves)
+        self.buffers = Buffers(nest)
 
     def wants(self, edge: int) -> bool:
         if edge > self.last:
@@ -79,8 +96,10 @@ class _Window(Trace):
         self._so_far[0] += int(np.count_nonzero(active))
         self._so_far[1] += len(out)
         self._so_far[2] += int(np.count_nonzero(active[1:] & (sums[1:] >= 0)))
+        self.buffers.arrive([c.word for c in out], self.settings)
         if edge < self.first:
             return
+        self.buffers.look(self.settings)
         super().frame(edge, planes, active, slots, crossings)
         for series, value in zip((self.macs, self.results, self.added), self._so_far, strict=True):
             series.append(value)
@@ -96,6 +115,7 @@ def record(
     cycles: int,
     first: int = 1,
     most: int = 2000,
+    node: str = "",
 ) -> Film:
     """Run a layer and keep edges ``first`` to ``first + most - 1``; ``cycles`` is how long the
     array is predicted to take.
@@ -117,7 +137,8 @@ def record(
         trace.close()
     if not len(trace.edges):
         raise late
-    return _Arranged(nest, trace).film(title, facts, max(cycles, int(trace.edges[-1])))
+    film = _Arranged(nest, trace).film(title, facts, max(cycles, int(trace.edges[-1])))
+    return replace(film, node=node)
 
 
 class _Arranged:
@@ -137,10 +158,14 @@ class _Arranged:
     def film(self, title: str, facts: tuple[tuple[str, str], ...], cycles: int) -> Film:
         predicted = moved.columns(self.nest, analytic.moves(self.nest))
         columns = self._counts()
+        planes, state, positions = self._planes(), self._state(), self._positions()
+        word = "pass" if self.lines is None else "fold"
         problem, window = self.trace.nest.problem, self.trace.nest.window
         origins: dict[str, tuple[int, ...]] = (
             {} if window is None else {"ifmap": (0, 0, 0, -window[0][0], -window[1][0])}
         )
+        shapes: dict[str, tuple[int, ...]] = {t: problem.shape(t) for t in TENSORS}
+        extents = {"ifmap": self.nest.problem.shape("ifmap")} if origins else {}
         return Film(
             title=title,
             facts=facts,
@@ -148,17 +173,22 @@ class _Arranged:
             cols=self.cols,
             first=int(self.trace.edges[0]),
             cycles=cycles,
-            planes=self._planes(),
-            state=self._state(),
+            planes=planes,
+            state=state,
             nest=_nest_lines(self.nest),
-            positions=self._positions(),
-            held=self._held(),
+            positions=positions,
+            held=self.trace.buffers.films(),
             counts={"macs": np.array(self.trace.macs)}
             | {k: v for k, v in columns.items() if predicted.get(k)},
             totals={"macs": self.nest.problem.macs}
             | {k: int(v) for k, v in predicted.items() if v},
-            shapes={t: problem.shape(t) for t in ("weight", "ifmap", "ofmap")},
+            buses=self._buses(),
+            chapters=chapters(state, planes, positions.fold, self._numbers(), word),
+            opens=opening(state, planes, margin(shapes, origins, extents)),
+            lag=0 if self.lines is not None else self.nest.arch.array.pipeline_stages - 1,
+            shapes=shapes,
             origins=origins,
+            extents=extents,
         )
 
     def _whole_array(self, frames: Any, empty: int) -> Ints:
@@ -202,7 +232,8 @@ class _Arranged:
         )
         lines = self.lines
         if lines is None:
-            return label, "stays", None, None
+            ways: dict[str, Way] = {"down": "down", "across": "right"}
+            return label, ways.get(name, "stays"), None, None
         right: Way = "down" if lines.turned else "right"
         down: Way = "right" if lines.turned else "down"
         left: Side = "top" if lines.turned else "left"
@@ -267,10 +298,14 @@ class _Arranged:
         last[[int(c.port.split()[-1]) for c in gone]] = True
         return leaving
 
+    def _numbers(self) -> Ints:
+        """The folds that are worked on in the window, as the run counts them."""
+        slots = self.trace.slots
+        return np.unique(slots[slots >= 0] >> 32)
+
     def _positions(self) -> Positions:
         nest, trace = self.nest, self.trace
-        work = trace.slots >= 0
-        numbers = np.unique(trace.slots[work] >> 32)
+        work, numbers = trace.slots >= 0, self._numbers()
         outside = np.zeros((len(numbers), len(nest.loops)), np.int64)
         setting = np.full(trace.slots.shape, -1, np.int64)
         fold = np.full(trace.slots.shape, -1, np.int64)
@@ -296,55 +331,25 @@ class _Arranged:
             inside=_table(nest, within, 1),
         )
 
-    def _held(self) -> tuple[FilmHeld, ...]:
-        """What the levels outside the PEs hold for the step the array is at."""
-        nest, trace = self.trace.nest, self.trace
-        folds = (
-            (np.where(trace.slots >= 0, trace.slots >> 32, -1))
-            .reshape(len(trace.edges), -1)
-            .max(axis=1)
+    def _buses(self) -> FilmBuses:
+        """What is on the buses of a plain array; lines show what enters in their registers."""
+        kept = [] if self.lines is not None else self.trace.edges.tolist()
+        by_frame = [[c for c in self.trace.crossings(e) if c.word >= 0] for e in kept]
+        flat = [c for frame in by_frame for c in frame]
+        starts = np.zeros(len(self.trace.edges) + 1, np.int64)
+        starts[1 : len(by_frame) + 1] = np.cumsum([len(f) for f in by_frame])
+        return FilmBuses(
+            starts,
+            np.array([c.way == "in" for c in flat], np.int64),
+            np.array([TENSORS.index(c.tensor) for c in flat], np.int64),
+            np.array([c.word for c in flat], np.int64),
+            np.array([c.pes for c in flat], np.int64),
         )
-        folds = np.maximum.accumulate(folds)
-        held = []
-        for tensor in ("weight", "ifmap", "ofmap"):
-            for level in [k for k in nest.keepers(tensor) if 0 < k < nest.levels - 1]:
-                name = nest.arch.level_names[level]
-                spec, foot = nest.arch.levels[name], nest.footprint
-                sizes = self._sizes(nest, tensor, level)
-                words = np.array([sizes(int(f)) if f >= 0 else 0 for f in folds], np.int64)
-                capacity = spec.partitions.get(tensor, spec.capacity_bytes)
-                held.append(
-                    FilmHeld(
-                        name,
-                        tensor,
-                        words,
-                        foot.tile_words(level, tensor),
-                        foot.tile_bytes(level, tensor),
-                        capacity,
-                    )
-                )
-        return tuple(held)
-
-    def _sizes(self, nest: Nest, tensor: str, level: int) -> Callable[[int], int]:
-        """Words of the tile a level's first instance holds, by fold."""
-        tiles = LevelTiles(nest, tensor, level)
-        known: dict[int, int] = {}
-
-        def size(fold: int) -> int:
-            if fold not in known:
-                at = self.trace.settings[fold][0]
-                tile = tiles.at(
-                    {i: at.get(i, 0) for i, x in enumerate(nest.loops) if x.level < level}
-                )
-                known[fold] = 0 if tile is None else len(tile)
-            return known[fold]
-
-        return size
 
     def _counts(self) -> dict[str, Ints]:
         """The contract's columns at every edge.
 
-        Arrivals are counted edge by edge on lines.  Where sums are added on their way, an addition
+        Arrivals are counted edge by edge.  Where sums are added on their way, an addition
         counts once the sum it is part of cannot but arrive with it.
         """
         trace, frames = self.trace, len(self.trace.edges)
@@ -362,9 +367,22 @@ class _Arranged:
             m.arrived = np.array(trace.results)
             m.drained = m.arrived if self.lines.outputs_held else m.arrived + np.array(trace.added)
         else:
-            m.drained = m.arrived + np.minimum.accumulate((m.drained - m.arrived)[::-1])[::-1]
+            added = np.minimum.accumulate((m.drained - m.arrived)[::-1])[::-1]
+            m.arrived = self._arrived(np.array(m.arrived))
+            m.drained = m.arrived + added
         columns = moved.columns(self.trace.nest, at)
         return {k: np.broadcast_to(np.asarray(v, np.int64), (frames,)) for k, v in columns.items()}
+
+    def _arrived(self, counted: Ints) -> Ints:
+        """Sums that have left a plain array, edge by edge: the engine books a pass's together, once
+        the last of them is out, so no more are taken than it books next.
+        """
+        jumps = np.flatnonzero(np.diff(counted)) + 1
+        booked = np.full(len(counted), np.iinfo(np.int64).max)
+        for start, end in zip((0, *jumps.tolist()), jumps.tolist(), strict=False):
+            booked[start:end] = counted[end]
+        left = np.minimum(np.array(self.trace.results), booked)
+        return np.asarray(np.maximum.accumulate(np.maximum(counted, left)))
 
 
 def _table(nest: Nest, loops: list[int], least: int) -> Ints:
@@ -380,12 +398,20 @@ def _table(nest: Nest, loops: list[int], least: int) -> Ints:
 
 
 def _nest_lines(nest: Nest) -> tuple[NestLine, ...]:
-    """The nest as it is shown elsewhere, every loop with its number."""
+    """The nest as it is shown elsewhere, every loop with its number; short enough for a line each:
+    without bytes, without the level that the line above a loop names, tensors by their letter, and
+    no index that is always 0.
+    """
     lines, loop = [], 0
+    single = "".join(d.lower() for d in "NG" if nest.problem.size[d] == 1)
     for text in show(nest).splitlines():
+        short = re.sub(r" words \(\d+ bytes\)|  \(\w+\)$", "", text)
+        if "[" in text:
+            short = re.sub(r"(weight|ifmap|ofmap)\[", lambda m: m[1][0] + "[", text)
+            short = re.sub(f"(?<=[\\[,])[{single}],", "", short) if single else short
         if text.strip().startswith(("for ", "parallel-for ")):
-            lines.append(NestLine(text, loop))
+            lines.append(NestLine(short, loop))
             loop += 1
         else:
-            lines.append(NestLine(text))
+            lines.append(NestLine(short))
     return tuple(lines)

@@ -17,7 +17,7 @@ import numpy as np
 
 from accelsim.view.player.film import Film, Ints
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Packer:
@@ -77,8 +77,13 @@ def _residual(values: Ints, way: str) -> Ints:
 def pack(films: tuple[Film, ...]) -> tuple[str, str]:
     """The head as JSON text that may stand inside a script element, and the block."""
     packer = Packer()
+    nodes = [
+        {"name": name, "kind": kind, "films": [k for k, f in enumerate(films) if f.node == name]}
+        for name, kind in dict.fromkeys((f.node, f.kind) for f in films)
+    ]
     head = json.dumps(
-        {"format": FORMAT, "films": [_film(f, packer) for f in films]}, separators=(",", ":")
+        {"format": FORMAT, "nodes": nodes, "films": [_film(f, packer) for f in films]},
+        separators=(",", ":"),
     )
     return head.replace("<", "\\u003c"), packer.block()
 
@@ -87,6 +92,8 @@ def _film(film: Film, packer: Packer) -> dict[str, Any]:
     places = film.positions
     return {
         "title": film.title,
+        "node": film.node,
+        "kind": film.kind,
         "rows": film.rows,
         "cols": film.cols,
         "first": film.first,
@@ -122,11 +129,21 @@ def _film(film: Film, packer: Packer) -> dict[str, Any]:
                 "tile_bytes": h.tile_bytes,
                 "capacity_bytes": h.capacity_bytes,
                 "words": packer.add(h.words),
+                "low": packer.add(h.low),
+                "high": packer.add(h.high),
             }
             for h in film.held
         ],
+        "buses": {
+            key: packer.add(getattr(film.buses, key))
+            for key in ("starts", "inward", "tensor", "word", "pes")
+        },
+        "chapters": [{"frame": c.frame, "name": c.name, "told": c.told} for c in film.chapters],
+        "opens": film.opens,
+        "lag": film.lag,
         "counts": {name: packer.add(values) for name, values in film.counts.items()},
         "totals": film.totals,
         "shapes": {t: list(shape) for t, shape in film.shapes.items()},
         "origins": {t: list(origin) for t, origin in film.origins.items()},
+        "extents": {t: list(extent) for t, extent in film.extents.items()},
     }

@@ -13,8 +13,14 @@ from importlib.resources import files
 
 from accelsim.base.text_table import spaced
 from accelsim.version import MODEL_VERSION, __version__
-from accelsim.view.player.film import MAC, Film
+from accelsim.view.player.chapters import working
+from accelsim.view.player.film import Film
 from accelsim.view.player.pack import pack
+
+# In the order in which they build on each other; one script element holds them all.
+SCRIPTS = (
+    "film.js", "colours.js", "array.js", "maps.js", "timeline.js", "panels.js", "player.js",
+)  # fmt: skip
 
 
 @cache
@@ -30,7 +36,7 @@ def page(films: tuple[Film, ...], title: str) -> str:
     """The file.  Its policy allows its own script and style, by hash, and nothing else: no address,
     no image, no frame.
     """
-    style, script = _part("player.css"), _part("player.js")
+    style, script = _part("player.css"), "".join(_part(name) for name in SCRIPTS)
     head, block = pack(films)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
@@ -56,22 +62,29 @@ def summary(film: Film) -> str:
 
 def _sentences(film: Film) -> list[str]:
     """Length, work and traffic of the run, and which part of it is shown."""
-    pes = film.rows * film.cols
-    macs, cycles, last = film.totals["macs"], film.cycles, spaced(film.last)
+    pes, cycles, last = film.rows * film.cols, film.cycles, spaced(film.last)
     shown = "All of it is shown."
     if not film.whole or film.first != 1:
         shown = (
             f"Cycles {spaced(film.first)} to {last} are shown; "
             f"counts end with those of cycle {last}."
         )
-    busiest = int((film.state & MAC).sum(axis=(1, 2)).argmax())
-    work = int((film.state[busiest] & MAC).sum())
+    if film.kind != "layer":
+        done = spaced(film.totals.get("vector_operations", 0))
+        return [
+            f"The vector unit takes {spaced(cycles)} cycles for {done} operations "
+            f"on {spaced(pes)} lanes.",
+            shown,
+        ]
+    macs = film.totals["macs"]
+    busy, _ = working(film.state, film.planes, film.margin)
+    busiest = int(busy.argmax())
     return [
         f"The run takes {spaced(cycles)} cycles of the array and {spaced(macs)} MACs; "
         f"{100 * macs / (pes * cycles):.1f} % of the {spaced(pes)} PEs multiply in a mean cycle.",
         shown,
-        f"Most PEs, {spaced(work)}, multiply for the first time in cycle "
-        f"{spaced(film.first + busiest)}.",
+        f"At most {spaced(int(busy[busiest]))} of the {spaced(pes)} PEs multiply at once, "
+        f"first in cycle {spaced(film.first + busiest)}.",
     ]
 
 
@@ -85,6 +98,6 @@ def _summary_html(film: Film) -> str:
     )
     return (
         f"<section><h3>{html.escape(film.title)}</h3><dl>{facts}</dl>{words}<pre>{nest}</pre>"
-        "<table><caption>Words and MACs of the whole run</caption>"
+        "<table><caption>Counts of the whole run</caption>"
         f"<tbody>{rows}</tbody></table></section>"
     )

@@ -1,0 +1,64 @@
+// Colours. A word has one colour wherever and whenever it is shown: its place in the order in which
+// words of its tensor appear decides, so words that are there together are far apart in hue and in
+// lightness (which tells them apart without colour vision, too).
+const LIGHT = {paper: "#ffffff", idle: "#e6e6e3", mac: "#007d5a", zero: "#a9d5c6", ink: "#1a1a1a", dim: "#5a5a5a", rule: "#bdbdb8",
+  pick: "#0058a3", held: "#d3d3cf", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
+const DARK = {paper: "#17191b", idle: "#2b2f32", mac: "#00b98a", zero: "#2f5a4c", ink: "#ececec", dim: "#b0b0b0", rule: "#4c5256",
+  pick: "#6fc2ff", held: "#4a5054", empty: "#25282b", fill: "#ff8f33", out: "#e79bc6", bus: "#ffffff", hatch: "#8a8a86"};
+const ON_WORD = "#111111"; // ink on a word's colour, which is light in both schemes
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const ink = () => (dark.matches ? DARK : LIGHT);
+
+class WordColours {
+  constructor() { this.order = {weight: new Map(), ifmap: new Map(), ofmap: new Map()}; this.made = []; }
+
+  // Take the words of a film in, in the order in which they appear.
+  learn(film) {
+    for (let t = 0; t < film.frames; t++) {
+      for (const plane of film.planes) {
+        const order = this.order[plane.tensor], words = plane.words, end = (t + 1) * film.size;
+        for (let k = t * film.size; k < end; k++) {
+          const word = words[k];
+          if (word >= 0 && (t === 0 || words[k - film.size] !== word) && !order.has(word)) order.set(word, order.size);
+        }
+      }
+    }
+  }
+
+  of(tensor, word) {
+    const n = this.order[tensor].get(word);
+    if (n === undefined) return ink().held;
+    return this.made[n] || (this.made[n] = wordColour(n));
+  }
+}
+
+// The n-th colour: the additive sequence of the plane's golden ratio (Roberts 2018) in hue and lightness.
+function wordColour(n) {
+  const hue = 2 * Math.PI * ((0.1 + n * 0.7548776662466927) % 1), light = 0.66 + 0.27 * ((0.5 + n * 0.5698402909980532) % 1);
+  return oklch(light, 0.125, hue);
+}
+
+// Oklch to #rrggbb (Ottosson 2020), cut to what a screen shows.
+function oklch(l, c, h) {
+  const a = c * Math.cos(h), b = c * Math.sin(h);
+  const x = (l + 0.3963377774 * a + 0.2158037573 * b) ** 3, y = (l - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const z = (l - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  const linear = [4.0767416621 * x - 3.3077115913 * y + 0.2309699292 * z, -1.2684380046 * x + 2.6097574011 * y - 0.3413193965 * z,
+    -0.0041960863 * x - 0.7034186147 * y + 1.707614701 * z];
+  return "#" + linear.map((v) => {
+    const u = Math.min(1, Math.max(0, v)), s = u <= 0.0031308 ? 12.92 * u : 1.055 * u ** (1 / 2.4) - 0.055;
+    return Math.round(255 * s).toString(16).padStart(2, "0");
+  }).join("");
+}
+
+// Padding is hatched, so that it never looks like a word.
+function hatching() {
+  const tile = document.createElement("canvas"), pen = tile.getContext("2d");
+  tile.width = tile.height = 6;
+  pen.fillStyle = ink().paper;
+  pen.fillRect(0, 0, 6, 6);
+  pen.strokeStyle = ink().hatch;
+  pen.lineWidth = 1.2;
+  for (const x of [-3, 3]) { pen.beginPath(); pen.moveTo(x, 6.5); pen.lineTo(x + 7, -0.5); pen.stroke(); }
+  return pen.createPattern(tile, "repeat");
+}
