@@ -91,9 +91,8 @@ def run_folds(
         lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
         array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
     array.drain()
-    first = min(
-        edges
-    )  # held sums are called by their residency, of which these folds have one each
+    # sums that move are called by their fold, held ones by their residency
+    first = min(edges)
     leave = [k for k, fold in enumerate(folds) if not fold.stays]
     return sorted(
         MatrixResult(x.number, i, j, edges[first + k][i * x.values.shape[1] + j], int(value))

@@ -295,15 +295,20 @@ def come_out(
     pes: HeldOperandPes, sums: Ints, sums_tag: Ints, width: int, latched: Latched, tally: Ints
 ) -> None:
     """Sums below the last row are results."""
-    bottom = len(pes.held)
+    bottom, n = len(pes.held), tally[NEWS]
     for j in range(1, width):
         if not sums_tag[bottom + j]:
             continue
         if pes.left[j] == pes.entered[j]:
             tally[HAZARD], tally[ROW] = UNEXPECTED, j
         name = pes.names[pes.left[j] & (len(pes.names) - 1), j]
-        latch(latched, name, sums[bottom + j], tally)
+        latched.edge[n], latched.name[n], latched.value[n] = tally[EDGE], name, sums[bottom + j]
         pes.left[j] += 1
+        n += 1
+    if n > tally[NEWS]:
+        tally[LAST_RESULT] = tally[EDGE]
+    tally[LANDED] += n - tally[NEWS]
+    tally[NEWS] = n
 
 
 @kernel
