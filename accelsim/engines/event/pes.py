@@ -72,7 +72,7 @@ class _ChainTable:
     identity: int
 
 
-class _Rows(NamedTuple):
+class _OffsetRows(NamedTuple):
     """Lists of word offsets, sorted: ``flat`` [offsets] one list after another, ``sizes`` [rows] of
     each.
     """
@@ -90,7 +90,7 @@ class _RankTable:
     ``identity``  equal where rows are
     """
 
-    rows: _Rows
+    rows: _OffsetRows
     base: int
     identity: int
 
@@ -104,7 +104,7 @@ class _PeState:
     ``identity``  equal where both are
     """
 
-    rows: tuple[_Rows, ...]
+    rows: tuple[_OffsetRows, ...]
     of: Ints
     identity: int
 
@@ -416,7 +416,9 @@ class _PeWords:
         real = offsets != NOWHERE
         flat, sizes = offsets[real], real.sum(axis=-1).ravel()
         base = int(flat.min()) if len(flat) else 0
-        return _RankTable(_Rows(flat - base, sizes), base, self.array.identity(flat - base, sizes))
+        return _RankTable(
+            _OffsetRows(flat - base, sizes), base, self.array.identity(flat - base, sizes)
+        )
 
     # events, from a plan and this pass's base; (k, x) pairs have plans for each base
 
@@ -489,7 +491,7 @@ class _PeWords:
         if self.held is None:
             return None
         state, bases = self.held
-        none = [_Rows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
+        none = [_OffsetRows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
         works, at = (
             np.ones((1, len(self.array.cluster)), np.uint8),
             np.zeros((1, len(bases)), np.int64),
@@ -518,7 +520,7 @@ class _PeWords:
 
     def _followed(
         self,
-        own: list[_Rows],
+        own: list[_OffsetRows],
         of_step: Ints,
         of_pe: Ints,
         works: Flags,
@@ -534,7 +536,7 @@ class _PeWords:
         """
         base, order, n = sum(bases), self.order, works.shape[1]
         none = np.zeros(0, np.int64)
-        old = [_Rows(none, none)] * len(own) if state is None else state.rows
+        old = [_OffsetRows(none, none)] * len(own) if state is None else state.rows
         rows = [_stacked(*each) for each in zip(own, old, shifts, strict=True)]
         start = np.cumsum([0, *(len(x.sizes) for x in rows[:-1])])  # rows of all ranks in a row
         empty, shape = start + [len(x.sizes) - 1 for x in rows], (n, len(rows))
@@ -614,25 +616,25 @@ class _PeWords:
             told.append(first_of(some, first[left] - (way == OUT)))
         return told
 
-    def _state(self, rows: list[_Rows], held: Ints) -> _PeState:
+    def _state(self, rows: list[_OffsetRows], held: Ints) -> _PeState:
         """What PEs hold at the end of a pass: ``held`` [PEs, ranks] are their rows."""
         kept, of = [], np.zeros_like(held)
         for k, (flat, sizes) in enumerate(rows):
             used, of[:, k] = np.unique(held[:, k], return_inverse=True)
             ends = np.cumsum(sizes)[used]
             lists = [flat[end - n : end] for end, n in zip(ends, sizes[used], strict=True)]
-            kept.append(_Rows(np.concatenate(lists), sizes[used]))
+            kept.append(_OffsetRows(np.concatenate(lists), sizes[used]))
         identity = self.array.identity(of, *(x for lists in kept for x in lists))
         return _PeState(tuple(kept), of, identity)
 
 
-def _stacked(own: _Rows, old: _Rows, shift: int) -> _Rows:
+def _stacked(own: _OffsetRows, old: _OffsetRows, shift: int) -> _OffsetRows:
     """Rows of a pass, those that PEs held before it, and an empty one."""
     flat = np.concatenate([own.flat, old.flat + shift])
-    return _Rows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
+    return _OffsetRows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
 
 
-def _numbered(rows: list[_Rows]) -> tuple[Ints, Ints, list[Ints]]:
+def _numbered(rows: list[_OffsetRows]) -> tuple[Ints, Ints, list[Ints]]:
     """Codes of all rows, rank by rank, where each row begins, and the different offsets of each
     rank.  The sums of one code from each rank number the words without gaps.
     """
@@ -647,7 +649,7 @@ def _numbered(rows: list[_Rows]) -> tuple[Ints, Ints, list[Ints]]:
     return np.concatenate(codes), begin, values
 
 
-def _room(rows: list[_Rows], codes: int, n: int) -> StepLists:
+def _room(rows: list[_OffsetRows], codes: int, n: int) -> StepLists:
     """Room for the words of ``n`` PEs in one step."""
     longest = prod(int(sizes.max()) for _, sizes in rows)
     digit, now = np.zeros((2, len(rows)), np.int64)
