@@ -16,6 +16,7 @@ from accelsim.hardware.architecture import Architecture, ArchitectureLike, load_
 from accelsim.mapping.files import DataflowsLike, MappingLike, MappingSource, sources
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results.execute import laid_out
 from accelsim.results.layer_row import override_text
 from accelsim.view.player.film import Film
 from accelsim.view.player.filming import record
@@ -158,7 +159,7 @@ class _Scene:
             )
             return record(
                 nest,
-                random_data(problem, weight, ifmap, ofmap, psum, self.seed),
+                laid_out(problem, random_data(problem, weight, ifmap, ofmap, psum, self.seed)),
                 title=title,
                 facts=self._facts(source, nest),
                 cycles=array_time(nest).cycles,
