@@ -90,7 +90,9 @@ def _item(study: Study, workload: str, layer: Layer, recipe: Recipe) -> Item:
         rule = f"{layer.name} may have at most 2^53 MACs"
         raise InputError(rule, key="batch", got=str(study.batch))
     recipe_text = recipe.content(layer.name)
-    content = [study.engine, study.seed, asdict(problem), recipe_text, MODEL_VERSION]
+    # A filter that is not flipped is not told, so that rows stored before it could be stay known.
+    sizes = {key: value for key, value in asdict(problem).items() if key != "flip" or value}
+    content = [study.engine, study.seed, sizes, recipe_text, MODEL_VERSION]
     digest = content_hash(canonical(content))
     return Item(workload, layer, problem, recipe, study.engine, study.seed, digest)
 

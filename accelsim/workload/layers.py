@@ -189,7 +189,8 @@ class Layer(Displayed, Frozen):
 
 class Conv2d(Layer):
     """A convolution (cross-correlation).  ``M`` and ``C`` are per group; ``H`` and ``W`` the
-    unpadded ifmap.
+    unpadded ifmap.  With ``flip`` the filter is turned by half a turn: convolution as mathematics
+    has it, with the same counts.
 
     ``stride`` and ``dilation``: one number, or (vertical, horizontal).  ``padding`` with zeros: one
     number, (vertical, horizontal), (top, bottom, left, right), "valid" (none), or "same": E =
@@ -209,6 +210,7 @@ class Conv2d(Layer):
     dilation: Pair = (1, 1)
     groups: Count = 1
     bias: bool = False
+    flip: bool = False
     N: Count = 1
 
     def problem(self, batch: int | None = None) -> Problem:
@@ -228,6 +230,7 @@ class Conv2d(Layer):
             dilation=(d, e),
             padding=pads,
             bias=self.bias,
+            flip=self.flip,
         )
 
     def _pads(self) -> Sides:

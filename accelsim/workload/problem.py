@@ -64,7 +64,9 @@ class Problem(Displayed):
     """One layer as the box N*G*M*C*E*F*R*S; sizes in words, M and C per group.
 
     ``padding`` is (top, bottom, left, right); ``stride`` and ``dilation`` are (vertical,
-    horizontal).
+    horizontal).  With ``flip`` the filter is laid on the ifmap turned by half a turn, as
+    mathematics' convolution has it: word (R-1-r, S-1-s) in place of (r, s).  No count depends on
+    it; who has values turns them (``golden``, ``results/execute``).
 
     Raises ValueError for sizes that do not go together, InputError for what is no whole number.
     """
@@ -84,6 +86,7 @@ class Problem(Displayed):
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     bias: bool = False
     direction: Direction = "forward"
+    flip: bool = False
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -126,6 +129,8 @@ class Problem(Displayed):
                 raise InputError(f"must be at least {least}", key=name, got=str(sides))
         if type(self.bias) is not bool:
             object.__setattr__(self, "bias", truth("bias", self.bias))
+        if type(self.flip) is not bool:
+            object.__setattr__(self, "flip", truth("flip", self.flip))
         if type(self.direction) is not str or self.direction not in ACCUMULATED:
             raise InputError(
                 f"must be one of {', '.join(ACCUMULATED)}",

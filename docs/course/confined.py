@@ -61,7 +61,8 @@ class Limits:
 
 def in_own_process(task: Mapping[str, Any], folder: Path, limits: Limits) -> dict[str, Any]:
     """What a task answers (see ``TASKS``), or ``{"error": sentence}``; it never raises for what the
-    task does.  ``folder`` is the only place it may write.
+    task does.  It may write in ``folder``, and where our own code compiles loops in the task's
+    ``cache`` if it has one, so that this is done once for all students.
     """
     sent = {**task, "folder": str(folder), "limits": vars(limits)}
     with tempfile.TemporaryFile() as answer:
@@ -71,7 +72,7 @@ def in_own_process(task: Mapping[str, Any], folder: Path, limits: Limits) -> dic
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env=_environment(folder),
+            env=_environment(folder, task.get("cache")),
             pass_fds=[answer.fileno()],
             start_new_session=True,
         )
@@ -89,20 +90,13 @@ def in_own_process(task: Mapping[str, Any], folder: Path, limits: Limits) -> dic
     return got if isinstance(got, dict) else {"error": "it gave no answers"}
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, cache: str | None) -> dict[str, str]:
     """Nothing of the teacher's but where programs lie."""
     home = str(folder)
-    kept = {
-        key: os.environ[key] for key in ("PATH", "LANG", "NUMBA_CACHE_DIR") if key in os.environ
-    }
-    return (
-        kept
-        | {"HOME": home, "TMPDIR": home, "MPLBACKEND": "agg", "MPLCONFIGDIR": home}
-        | {
-            "OPENBLAS_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-    )
+    kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    kept |= {"HOME": home, "TMPDIR": home, "MPLCONFIGDIR": home, "MPLBACKEND": "agg"}
+    kept |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | ({"NUMBA_CACHE_DIR": cache} if cache else {})
 
 
 def _ended(process: subprocess.Popen[bytes], task: bytes, limits: Limits) -> str:
@@ -158,16 +152,21 @@ def _package() -> list[str]:
     return [str(home), *(str(home.parent / kind) for kind in kinds)]
 
 
-def confine(folder: Path, limits: Limits, more: Iterable[str] = ()) -> None:
-    """Give up, for good, what the task needs not; ``more`` are further places to read."""
+def confine(
+    folder: Path, limits: Limits, more: Iterable[str] = (), cache: str | None = None
+) -> None:
+    """Give up, for good, what the task needs not; ``more`` are further places to read, ``cache`` is
+    one to write.
+    """
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     places = [*readable(), *(os.path.realpath(path) for path in more)]
     _no_network()
-    _landlock(places, os.path.realpath(folder))
-    sys.addaudithook(_Guard(places, os.path.realpath(folder)))
+    own = [os.path.realpath(path) for path in (folder, cache) if path]
+    _landlock(places, own)
+    sys.addaudithook(_Guard(places, own))
 
 
 class _Guard:
@@ -179,20 +178,20 @@ class _Guard:
     )  # fmt: skip
     CHANGES = ("os.remove", "os.rmdir", "os.rename", "os.truncate", "os.mkdir", "os.link")
 
-    def __init__(self, places: list[str], folder: str) -> None:
-        self.places, self.folder = (*places, folder), folder
+    def __init__(self, places: list[str], own: list[str]) -> None:
+        self.places, self.own = (*places, *own), own
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, (str, bytes, os.PathLike)):
                 writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-                self._allow(os.fsdecode(path), (self.folder,) if writes else self.places)
+                self._allow(os.fsdecode(path), self.own if writes else self.places)
         elif event in ("os.listdir", "os.scandir", "os.chdir"):
             if isinstance(arguments[0], (str, bytes)):
                 self._allow(os.fsdecode(arguments[0]), self.places)
         elif event in self.CHANGES and isinstance(arguments[0], (str, bytes)):
-            self._allow(os.fsdecode(arguments[0]), (self.folder,))
+            self._allow(os.fsdecode(arguments[0]), self.own)
         elif event.startswith(self.NEVER):
             raise PermissionError(f"{event} is not allowed here")
 
@@ -224,7 +223,7 @@ def landlock_version() -> int:
     return max(int(ctypes.CDLL(None).syscall(_CREATE, None, 0, 1)), 0)
 
 
-def _landlock(places: Iterable[str], folder: str) -> None:
+def _landlock(places: Iterable[str], own: Iterable[str]) -> None:
     version = landlock_version()
     if not version:
         return
@@ -238,7 +237,8 @@ def _landlock(places: Iterable[str], folder: str) -> None:
         raise OSError(ctypes.get_errno(), "Landlock gave no rules")
     for path in places:
         _allow_beneath(libc, rules, path, (_READ_FILE | _READ_DIR | _EXECUTE) & every)
-    _allow_beneath(libc, rules, folder, every)
+    for path in own:
+        _allow_beneath(libc, rules, path, every)
     _allow_beneath(libc, rules, "/dev/null", (_READ_FILE | 1 << 1) & every)
     if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.syscall(_RESTRICT, rules, 0):
         raise OSError(ctypes.get_errno(), "Landlock could not be switched on")
@@ -320,7 +320,7 @@ def main(out: int) -> None:
         sys.path[:] = [*(p for p in sys.path if Path(p) != HERE), str(folder)]
         confine(folder, limits)
     else:
-        confine(folder, limits, [str(HERE)])
+        confine(folder, limits, [str(HERE)], task.get("cache"))
     try:
         answer = do(task)
     except BaseException as error:

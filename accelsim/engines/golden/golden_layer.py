@@ -44,7 +44,8 @@ def loops(problem: Problem, data: Data, psum: Number) -> NDArray[np.int64]:
         w = problem.stride[1] * f + problem.dilation[1] * s - problem.padding[2]
         if not (0 <= h < problem.H and 0 <= w < problem.W):
             continue
-        weight, ifmap, ofmap = (g, m, c, r, s), (n, g, c, h, w), (n, g, m, e, f)
+        tap = (problem.R - 1 - r, problem.S - 1 - s) if problem.flip else (r, s)
+        weight, ifmap, ofmap = (g, m, c, *tap), (n, g, c, h, w), (n, g, m, e, f)
         if problem.direction == "forward":
             acc[ofmap] += a[weight] * b[ifmap]
         elif problem.direction == "grad_weight":
@@ -84,10 +85,14 @@ def accumulate(
         )
     acc[...] = data["bias"][:, :, None, None] if _has_bias(problem) else 0
     a, b = (data[name] for name in problem.operands)
+    into = acc
+    if problem.flip:  # the same sums, read from or added to the filter from its other end
+        a = a[..., ::-1, ::-1] if problem.operands[0] == "weight" else a
+        into = acc[..., ::-1, ::-1] if problem.accumulated == "weight" else acc
     step = {"forward": _forward, "grad_weight": _grad_weight, "grad_input": _grad_input}[
         problem.direction
     ]
-    step(problem, a, b, acc, _exact_terms(a, b))
+    step(problem, a, b, into, _exact_terms(a, b))
     return wrap_in_place(acc, psum)
 
 

@@ -19,6 +19,7 @@ from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results.execute import laid_out
 from accelsim.view.player.film import TENSORS, Film
 from accelsim.view.player.filming import record
 from accelsim.view.player.small_numbers import ACTIVATIONS, small_data
@@ -70,7 +71,7 @@ class Scene:
             nest = Nest(problem, self.arch, source.mapping_of(node, problem, self.arch))
             return record(
                 nest,
-                self._data(problem) if data is None else data,
+                laid_out(problem, self._data(problem) if data is None else data),
                 title=title,
                 facts=self._facts(name, source, nest),
                 cycles=array_time(nest).cycles,
