@@ -12,6 +12,7 @@ import pytest
 from test_importers import refused
 from test_importers_onnx_composed import compared
 from test_importers_onnx_kept import FLOAT, model, node, read, words
+from test_quantized_models import hold_changed
 
 from accelsim.engines.golden import golden_network
 from accelsim.workload.profile import profile
@@ -156,3 +157,22 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     one = node("RotaryEmbedding", "q cos sin", "y", num_heads=4)
     told = refused(read, tmp_path, model([one], {"q": [1, 3, 16]}, ["y"], tables, 23))
     assert "places of tokens must be" in told or "too wide" in told
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_changed_models_are_one_line(tmp_path: Path) -> None:
+    shapes = {"q": [1, 3, 32], "k": [1, 3, 16], "v": [1, 3, 16]}
+    attention = node("GroupQueryAttention", "q k v", "a", num_heads=4, kv_num_heads=2)
+    consts = {"g": words(32), "w": words(32, 4), "s": words(12), "d": words(32, 16)} | angles(9, 4)
+    consts["b"] = np.arange(96).reshape(12, 1, 8).astype(np.uint8)
+    nodes = [
+        attention,
+        node("RotaryEmbedding", "a p cos sin", "t", num_heads=4),
+        node("SkipSimplifiedLayerNormalization", "t q g", "n"),
+        node("MatMul", "n w", "m"),
+        node("MatMul", "n d", "h"),
+        node("MatMulNBits", "h b s", "y", K=16, N=12, bits=4, block_size=16),
+    ]
+    consts["p"] = np.array([0])
+    proto = theirs(nodes, shapes, ["y", "m"], consts)
+    hold_changed(tmp_path, [proto], 0, 150)

@@ -318,3 +318,82 @@ def test_random_networks(tmp_path: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(6, 150))
 def test_many_random_networks(tmp_path: Path, seed: int) -> None:
     random_case(tmp_path, seed)
+
+
+# Models that are not as they must be --------------------------------------------------------------
+
+
+def changed(proto: Any, rng: Any) -> None:
+    """One to three changes: inputs swapped, taken from elsewhere or left out, another operator,
+    arrays of another type, shape or value, a node gone.
+    """
+    graph, array = proto.graph, onnx.numpy_helper
+    for _ in range(int(rng.integers(1, 4))):
+        one, other = (graph.node[int(rng.integers(len(graph.node)))] for _ in "12")
+        tensor = graph.initializer[int(rng.integers(len(graph.initializer)))]
+        words, name = array.to_array(tensor), tensor.name
+        at = int(rng.integers(max(len(one.input), 1)))
+        kind = int(rng.integers(8))
+        if kind < 4 and not (len(one.input) and len(other.input)):
+            continue
+        if kind == 0:
+            one.input[0], one.input[at] = one.input[at], one.input[0]
+        elif kind == 1:
+            one.input[at] = other.input[int(rng.integers(len(other.input)))]
+        elif kind == 2:
+            one.input[at] = ""
+        elif kind == 3:
+            del one.input[at]
+        elif kind == 4:
+            one.op_type, one.domain = other.op_type, other.domain
+        elif kind == 5:
+            types = (np.float32, np.int8, np.uint8, np.int32, np.float64, np.bool_)
+            tensor.CopyFrom(array.from_array(words.astype(types[int(rng.integers(6))]), name))
+        elif kind == 6:
+            flat = words.reshape(-1)
+            nan = np.full(words.shape, np.nan, np.float32)
+            forms = (words * 0, flat, np.repeat(flat, 2), words[None], flat[:0], nan)
+            tensor.CopyFrom(array.from_array(forms[int(rng.integers(6))], name))
+        elif len(graph.node) > 1:
+            graph.node.remove(one)
+
+
+def hold_changed(folder: Path, protos: list[Any], seed: int, many: int) -> None:
+    """A changed model is imported, and runs if it is in words, or one line says why not."""
+    rng, good = np.random.default_rng(seed), 0
+    for i in range(many):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(protos[i % len(protos)])
+        changed(proto, rng)
+        (folder / "m.onnx").write_bytes(proto.SerializeToString())
+        try:
+            imported = import_onnx(folder / "m.onnx")
+            graph = imported.workload.network
+            good += 1
+            if has_scales(imported.weights):
+                network = stated_network(graph, imported.weights, Number(32))
+                images = {name: np.ones((1, *shape)) for name, shape in graph.inputs.items()}
+                golden_network.run_network(network, images)
+        except InputError as error:
+            assert "\n" not in str(error) and str(error).startswith(str(folder))
+    assert 0 < good < many
+
+
+def all_forms(folder: Path) -> list[Any]:
+    protos = []
+    for make in (convolutions, attention):
+        for style in ("QDQ", "QOperator"):
+            protos.append(onnx.load(quantized(folder, *make(), (style, True, "QInt8", False))))
+    return protos
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_changed_models_are_one_line(tmp_path: Path) -> None:
+    hold_changed(tmp_path, all_forms(tmp_path), 0, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_many_changed_models(tmp_path: Path, seed: int) -> None:
+    hold_changed(tmp_path, all_forms(tmp_path), seed, 500)
