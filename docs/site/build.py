@@ -30,6 +30,7 @@ from docstrings import entries
 
 ROOT = Path(__file__).parents[2]
 PAGES = tuple(sorted(path.stem for path in (ROOT / "docs").glob("*.md")))
+TEACHING = ROOT / "docs" / "teaching"
 FORMATS = ("architecture", "dataflow", "workload", "mapping", "study")
 UNITS = {  # by how a key ends; of two that fit the first
     "_pj_per_bit_mm": "pJ a bit and mm",
@@ -76,6 +77,12 @@ def made_pages() -> dict[str, str | bytes]:
         f"{name}.md": own_page(ROOT / "docs" / f"{name}.md") for name in PAGES
     }
     made["course.md"] = own_page(ROOT / "docs" / "course" / "README.md")
+    lessons = sorted(TEACHING.glob("*.md"))
+    for path in lessons:
+        name = "index" if path.stem == "README" else path.stem
+        made[f"teaching/{name}.md"] = own_page(path, tuple(x.stem for x in lessons))
+    for deck in sorted((TEACHING / "decks").glob("*.html")):
+        made[f"teaching/decks/{deck.name}"] = deck.read_bytes()
     made["formats.md"] = formats()
     made["glossary.md"] = glossary()
     with tempfile.TemporaryDirectory() as directory:
@@ -93,23 +100,28 @@ def made_pages() -> dict[str, str | bytes]:
 FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
-def own_page(path: Path) -> str:
+def own_page(path: Path, near: tuple[str, ...] = ()) -> str:
     """A page of the repository.  Links to what is on the site stay, others become text, and a page
-    that is named (`docs/mapper.md`) becomes a link.
+    that is named (`docs/mapper.md`) becomes a link; pages ``near`` lie in the same folder.
     """
     parts = FENCE.split(path.read_text(encoding="utf-8"))
-    return "".join(part if part.startswith("```") else _linked(part) for part in parts)
+    return "".join(part if part.startswith("```") else _linked(part, near) for part in parts)
 
 
-def _linked(text: str) -> str:
+def _linked(text: str, near: tuple[str, ...]) -> str:
+    up = "../" if near else ""
+    elsewhere = ("http://", "https://", f"{up}figures/")
+
     def link(m: re.Match[str]) -> str:
         target = m[3].partition("#")[0]
-        here = target.startswith(("http://", "https://", "figures/")) or target == ""
-        return m[0] if here or Path(target).stem in PAGES else m[2]
+        known = near if near and "/" not in target else PAGES
+        here = target.startswith(elsewhere) or target == "" or Path(target).stem in known
+        return m[0] if here else m[2]
 
     text = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, text)
     names = "|".join(PAGES)
-    return re.sub(rf"(?<!\[)`docs/({names})\.md`", r"[`docs/\1.md`](\1.md)", text)
+    text = re.sub(r"(?<!\[)`(decks/\w+\.html)`", r"[`\1`](\1)", text) if near else text
+    return re.sub(rf"(?<!\[)`docs/({names})\.md`", rf"[`docs/\1.md`]({up}\1.md)", text)
 
 
 def glossary() -> str:
