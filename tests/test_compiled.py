@@ -87,7 +87,9 @@ def test_a_first_run_says_what_it_waits_for(own: dict[str, str]) -> None:
     compiler only what calls is loaded.
     """
     assert said(started(ASKED, **own)) == ("30 55\n", WAITING + "\n")
-    loaded = "; import sys; print([x for x in ('scipy.linalg', 'numba.np.linalg') if x in sys.modules])"
+    loaded = (
+        "; import sys; print([x for x in ('scipy.linalg', 'numba.np.linalg') if x in sys.modules])"
+    )
     assert said(started(ASKED + loaded, **own)) == ("30 55\n[]\n", "")
 
 
