@@ -13,10 +13,14 @@ from test_mapper import machine, measured
 
 import accelsim as acc
 from accelsim.base.errors import InputError
+from accelsim.engines.analytic.closed_form import terms_of
 from accelsim.hardware.architecture import Architecture, load_architecture
+from accelsim.hardware.ports import structure
 from accelsim.mapper import quick_search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import Quick, full_measures, layer_tables, quick_mapping
+from accelsim.mapper.quick_tables import write_columns
+from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
 from accelsim.mapping.mapping import MappingError
@@ -91,6 +95,17 @@ ONCE_WRONG = (2284,)
 def test_what_was_once_wrong(seed: int) -> None:
     case, goal = drawn(seed), GOALS[seed % len(GOALS)]
     assert not wrong(case, goal)
+
+
+@pytest.mark.parametrize("flow", ["wsg", "osg"])
+def test_a_dimension_that_is_there_once_cuts_no_line(flow: str) -> None:
+    """Flows with groups side by side run dense layers on systolic lines: boundaries that a layer
+    with groups would not have.
+    """
+    arch = load_architecture("systolic", {"array.rows": 4, "array.cols": 4})
+    for groups_once in (Conv2d(M=5, C=3, H=4, W=4, R=2, S=2), Conv2d(M=3, C=4, H=1, W=1, R=1, S=1)):
+        case = groups_once.problem(1), arch, load_dataflow(flow)
+        assert not wrong(case, GOALS[0])
 
 
 @pytest.mark.slow
@@ -266,3 +281,36 @@ def test_the_best_dataflow_of_each_layer_beside_one_for_all(options: dict[str, A
 def test_what_does_not_go_together_is_one_line(options: dict[str, Any], why: str) -> None:
     with pytest.raises(InputError, match=why):
         acc.simulate(SMALL, "systolic", "ws", **options)
+
+
+@pytest.mark.parametrize(
+    ("arch", "flow"),
+    [
+        ("systolic", "ws"),
+        ("systolic", "is"),
+        ("eyeriss", "rs"),
+        ("eyeriss", "ws"),
+        ("shidiannao", "osp"),
+    ],
+)
+def test_terms_of_a_structure_are_those_of_each_layer(arch: str, flow: str) -> None:
+    """Written down once with other numbers in their places: as though for the layer itself, whose
+    numbers may be equal, and which may accumulate another tensor.
+    """
+    rng = random.Random(arch + flow)
+    machine, dataflow = acc.load_architecture(arch), acc.load_dataflow(flow)
+    for _ in range(8):
+        size, taps, pad = rng.choice([1, 7, 8]), rng.choice([1, 3]), rng.choice([0, 1])
+        layer = acc.Conv2d(
+            M=rng.choice([1, 3, 8]), C=rng.choice([1, 3, 8]), H=size + taps, W=8 + taps,
+            R=taps, S=rng.choice([taps, 2]), padding=pad, stride=rng.choice([1, 2]),
+        )  # fmt: skip
+        direction = rng.choice(["forward", "grad_weight", "grad_input"])
+        skeleton = under(layer.directed(None, direction), machine, dataflow)
+        known = terms_of(skeleton, ("quick", structure(machine)), write_columns)
+        own = write_columns(skeleton).done()
+        assert known.columns == own.columns and np.array_equal(known.signs, own.signs)
+        assert known.factors == own.factors
+        for one, other in zip(known.uses, own.uses, strict=True):
+            assert (one.table, one.columns, one.once) == (other.table, other.columns, other.once)
+            assert np.array_equal(one.terms, other.terms)

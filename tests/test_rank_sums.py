@@ -140,3 +140,39 @@ def test_many_choices_are_each_by_itself() -> None:
     together = rank_sums.chain_table(cuts, tiles)
     for row, sums in zip(tiles, together, strict=True):
         assert (rank_sums.chain_table(cuts, row[None])[0] == sums).all()
+
+
+def test_outputs_that_repeat_are_added_up_at_once() -> None:
+    """However long a range of outputs is, with padding at either end, holes that a stride leaves
+    and taps far apart: as if every coordinate were looked at.
+    """
+    rng = np.random.default_rng(5)
+    shorter = 0
+    for _ in range(300):
+        stride, dilation, taps = (int(rng.integers(1, n)) for n in (5, 4, 7))
+        outputs, pad = int(rng.integers(1, 120)), int(rng.integers(0, 6))
+        size = stride * (outputs - 1) + dilation * (taps - 1) + 1 - pad - int(rng.integers(0, 6))
+        slide = Slide(stride, dilation, pad, max(size, 1))
+        e, r = (_some_ranges(rng, n) for n in (outputs, taps))
+        free = np.array(slide.free(outputs, taps)[0], np.int64)
+        reach = -(-dilation * (taps - 1) // stride)
+        sums = []
+        for every in (reach, 1 << 40):  # with the latter nothing is taken out
+            ranges, room = e.copy(), 4 * e.shape[1] + 2
+            sums.append(np.zeros((len(e), len(r), len(rank_sums.LETTERS)), np.int64))
+            rank_sums.slide_sums(
+                np.array([stride, dilation, pad, slide.size], np.int64), free, every,
+                ranges, np.full(len(e), e.shape[1]), r, np.full(len(r), r.shape[1]),
+                np.empty(room, np.int64), np.empty((room, 2), np.int64), np.empty(7, np.int64),
+                np.zeros((5, slide.size), np.int64), sums[-1],
+            )  # fmt: skip
+            shorter += every == reach and not np.array_equal(ranges, e)
+        assert np.array_equal(*sums), (slide, e, r)
+    assert shorter > 100
+
+
+def _some_ranges(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Ranges [2, 3, 4] of instances within so many, now and before; some hold nothing."""
+    ranges = np.sort(rng.integers(0, size + 1, (2, 3, 2, 2)), axis=-1)
+    ranges[rng.random((2, 3, 2)) < 0.2] = -1
+    return ranges.reshape(2, 3, 4)

@@ -444,7 +444,7 @@ class Relaxed(Cell):
         for column, of_terms in zip(self.model.columns, self.model.matrix.T, strict=True):
             if column[0] is None:
                 (at,) = np.flatnonzero(of_terms)
-                brackets[column] = [(self.model.factors[at], None)]
+                brackets[column] = [(self.model.terms.factors[at], None)]
         for column, factors in extra_columns(self.part):
             brackets[column] = [(factors, None)]
         return brackets
@@ -512,7 +512,7 @@ class Relaxed(Cell):
             for x in loops
         )
 
-        def reads(tiles: ChainRows) -> npt.NDArray[np.int64]:
+        def reads(_: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> npt.NDArray[np.int64]:
             whole = np.full(len(tiles["M"]), problem.M, np.int64)
             total = np.full(len(tiles["M"]), words, np.int64)
             for take, tile in zip(counted, tiles["M"].T, strict=True):
@@ -521,7 +521,7 @@ class Relaxed(Cell):
                 whole = np.minimum(whole, tile)
             return total
 
-        return [Factor(FormulaSums(("M",), ("way", counted, words), reads), 0, "way")]
+        return [Factor(FormulaSums(("M",), ("way", counted, words), reads, self.part), 0, "way")]
 
     def _again(self, level: int, child: int) -> bool:
         """Whether a round of M at a level reads the ifmap anew for a child."""

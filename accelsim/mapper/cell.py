@@ -117,7 +117,7 @@ class Cell:
         entries = [b for b, side in sides.items() if leaves_as_it_came(part, side)]
         folds = dict(fold_columns(part)) if on_lines(part) else {}
         ramps = ramp_columns(part, sides)
-        self.terms = list(model.factors)
+        self.terms = list(model.terms.factors)
         for column, signs in zip(model.columns, model.matrix.T, strict=True):
             self.in_terms[column] = {int(t): float(signs[t]) for t in np.flatnonzero(signs)}
         for b in entries:
@@ -204,7 +204,7 @@ class Cell:
         """
         nest, model = self.part, self.model
         n = len(model.columns)
-        unit = model.moves(Evaluated(np.vstack([np.zeros(n), np.eye(n)]), tuple(model.columns)))
+        unit = model.moves(Evaluated(np.vstack([np.zeros(n), np.eye(n)]), model.columns))
         priced = moved.energy(nest, unit, nest.problem.macs, 0.0)
         energy = np.broadcast_to(
             np.asarray(priced[f"energy_{nest.arch.energy.unit}"], np.float64), n + 1
@@ -239,7 +239,7 @@ class Cell:
         """Energy a cycle, of leakage."""
         arch, nest = self.skeleton.arch, self.part
         none = self.model.moves(
-            Evaluated(np.zeros((1, len(self.model.columns))), tuple(self.model.columns))
+            Evaluated(np.zeros((1, len(self.model.columns))), self.model.columns)
         )
         unit = f"energy_{arch.energy.unit}"
         a, b = (

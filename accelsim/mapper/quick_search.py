@@ -144,6 +144,7 @@ def _search(
     """
     tick()
     search = _QuickSearch(tables, arch, goal, tick, state)
+    state.weights = search.weights
     search.run(rule)
     for absent, (rows, cols) in tables.others.items():
         most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
@@ -178,13 +179,14 @@ def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerT
 
 @dataclass
 class _State:
-    """What is known so far: the best; what no mapping that was not timed is below, ``rest``; and
-    what the rule's is not below, if its tiles are among the choices.
+    """What is known so far: the best; what no mapping that was not timed is below, ``rest``; what
+    the rule's is not below, if its tiles are among the choices; and the machine's ``weights``.
     """
 
     best: _Timed | None = None
     rest: float = np.inf
     rule: float = 0.0
+    weights: MachineWeights | None = None
     space: int = 0
     valued: int = 0
     timed: int = 0
@@ -442,8 +444,13 @@ def _with_rule(
 
     try:
         nest = Nest(problem, arch, mapping)  # as large as it may be: so it would run by itself
+        alone = array_time(nest).cycles
+        if state.best is not None and state.weights is not None:  # what words cost at the least
+            value = float(goal.of(state.weights.least(arch.array.rows * arch.array.cols, alone)))
+            if value * (1 - EQUAL) > state.best.value * (1 + 2 * EQUAL):
+                return False
         moves = analytic.moves(nest)
-        if state.best is not None and not timed(array_time(nest).cycles).better(state.best):
+        if state.best is not None and not timed(alone).better(state.best):
             return False
         one = timed(analytic.time(nest, moves).cycles)
     except MappingError:

@@ -28,7 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.array_time import on_lines
-from accelsim.engines.analytic.closed_form import BoundarySums, ClosedForm, Evaluated, Factor
+from accelsim.engines.analytic.closed_form import (
+    EXACT,
+    BoundarySums,
+    Evaluated,
+    TermList,
+    moves_of,
+    remember_moves,
+    terms_of,
+    write_counts,
+)
 from accelsim.engines.analytic.rank_sums import (
     ADVANCES,
     GROUPS,
@@ -45,10 +54,12 @@ from accelsim.engines.analytic.rank_sums import (
     slide_table,
 )
 from accelsim.engines.moved import Moved, Moves
+from accelsim.hardware.ports import structure
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
+from accelsim.mapping.nest import Nest
 from accelsim.mapping.skeleton import Boundary, Skeleton, SlidingRank
 from accelsim.workload.problem import TENSORS
 
@@ -100,7 +111,7 @@ class LayerTables:
 
     def __init__(self, skeleton: Skeleton, more: Mapping[str, Ints] | None = None) -> None:
         """``more`` has tiles [choices, loops] of families besides those that are listed anyway."""
-        self.skeleton = skeleton
+        self.skeleton, self._structure = skeleton, structure(skeleton.arch)
         self.families = skeleton.families
         self.home = {f.name: i for i, f in enumerate(self.families)}
         listed = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
@@ -157,28 +168,35 @@ class LayerTables:
         return nest
 
     @cached_property
+    def moving(self) -> tuple[Column, ...]:
+        """The first of all columns: what crosses boundaries, and MAC steps and PEs."""
+        return self.columns[: 2 * len(self.skeleton.boundaries) + 2]
+
+    @cached_property
     def unit(self) -> Moves:
         """What moves where nothing is counted, and where one of a column is: [1 + columns]."""
-        n = len(self.model.columns)
+        n = len(self.moving)
         each = np.vstack([np.zeros(n), np.eye(n)])
-        return self.model.moves(Evaluated(each, tuple(self.model.columns)))
+        return moves_of(self.skeleton, Evaluated(each, self.moving))
 
-    def moves_of(self, choice: Sequence[int] | Ints, nest: Skeleton) -> Moves:
+    def moves_of(self, choice: Sequence[int] | Ints, nest: Nest) -> Moves:
         """What moves over the boundaries of a nest with the tiles of a choice for each family, as
-        whole numbers; where counts are exact.
+        whole numbers; where counts are exact.  Whoever asks for this nest's afterwards finds them.
         """
         terms = self.constant.copy()
         for own, at in zip(self.own, choice, strict=True):
             terms *= own[at]
         for tie in self.ties.values():
             terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
-        columns = tuple(self.model.columns)
-        counts = np.rint(terms @ self.signs[:, : len(columns)])[None, :]
-        known = self.model.moves(Evaluated(counts, columns)).values()
-        return {
+        counts = np.rint(terms @ self.signs[:, : len(self.moving)])[None, :]
+        known = moves_of(self.skeleton, Evaluated(counts, self.moving)).values()
+        moves = {
             b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()})
             for b, m in zip(nest.boundaries, known, strict=True)
         }
+        if terms.max() < EXACT:
+            remember_moves(nest, moves)
+        return moves
 
     def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
@@ -215,41 +233,15 @@ class LayerTables:
 
     def _count(self) -> None:
         """Every column as signed products, and the factors of every choice."""
-        nest = self.skeleton
-        model = ClosedForm(nest)
-        terms = list(model.factors)
-        signs: dict[Column, dict[int, float]] = {
-            c: {int(t): float(s[t]) for t in np.flatnonzero(s)}
-            for c, s in zip(model.columns, model.matrix.T, strict=True)
-        }
-        sides = {b: BoundarySums(nest, b) for b in nest.boundaries}
-        more: list[tuple[Column, Any]] = [(c, [(1.0, f)]) for c, f in extra_columns(nest)]
-        if on_lines(nest):
-            more += [(c, signed(brackets)) for c, brackets in fold_columns(nest)]
-        more += list(ramp_columns(nest, sides).items())
-        known: dict[frozenset[Factor], int] = {frozenset(t): i for i, t in enumerate(terms)}
-        for column, each in more:
-            of = signs.setdefault(column, {})
-            for sign, factors in each:
-                at = known.setdefault(frozenset(factors), len(terms))
-                if at == len(terms):
-                    terms.append(tuple(factors))
-                of[at] = of.get(at, 0.0) + sign
-        self.model, self.columns = model, tuple(signs)
-        self.signs = np.zeros((len(terms), len(signs)))
-        for i, of in enumerate(signs.values()):
-            for t, sign in of.items():
-                self.signs[t, i] = sign
-        self.constant = np.ones(len(terms))
-        self.own = [np.ones((len(t), len(terms))) for t in self.tiles]
+        terms = terms_of(self.skeleton, ("quick", self._structure), write_columns)
+        self.columns, self.signs = terms.columns, terms.signs
+        many = len(terms.factors)
+        self.constant = np.ones(many)
+        self.own = [np.ones((len(t), many)) for t in self.tiles]
         for tie in self.ties.values():
-            tie.terms = np.ones((*tie.terms.shape[:2], len(terms)))
-        uses: dict[Any, list[tuple[int, int]]] = {}
-        for t, factors in enumerate(terms):
-            for f in factors:
-                uses.setdefault(f.table, []).append((t, f.column))
-        for table, places in uses.items():
-            self._multiply(table, np.array([p[0] for p in places]), [p[1] for p in places])
+            tie.terms = np.ones((*tie.terms.shape[:2], many))
+        for use in terms.uses:
+            self._multiply(use.table, use.terms, use.columns)
 
     def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
         """Let a table of sums into the products that have it as a factor."""
@@ -422,7 +414,7 @@ class LayerTables:
         for combo in product(*[range(len(a)) for a in absents]):
             away = [a[k] for a, k in zip(absents, combo, strict=True)]
             absent = frozenset[int]().union(*away)
-            self.covered[combo] = self._as_whole(absent)
+            self.covered[combo] = _as_whole(self.skeleton, self._structure, absent)
             if not self.covered[combo]:
                 before = self.others.get(absent, (0.0, 0.0))
                 most = [
@@ -446,29 +438,59 @@ class LayerTables:
             known = self._without[absent] = LayerTables(self.skeleton.part(loops), more)
         return known
 
-    def _as_whole(self, absent: frozenset[int]) -> bool:
-        """Whether words take the same ways without these loops as with all of them."""
-        if not absent:
-            return True
-        nest = self.skeleton
-        there = [i for i in range(len(nest.loops)) if i not in absent]
-        part = nest.part(there)
-        try:
-            pairs = list(zip(part.boundaries, nest.boundaries, strict=True))
-        except MappingError:
+
+def write_columns(nest: Skeleton) -> TermList:
+    """All that is counted: what crosses boundaries, and what only the cycles need."""
+    terms = write_counts(nest)
+    for column, factors in extra_columns(nest):
+        terms.add(column, [(1.0, factors)])
+    if on_lines(nest):
+        for column, brackets in fold_columns(nest):
+            terms.add(column, signed(brackets))
+    for column, of in ramp_columns(
+        nest, {b: BoundarySums(nest, b) for b in nest.boundaries}
+    ).items():
+        terms.add(column, of)
+    return terms
+
+
+_whole: dict[Any, bool] = {}  # of structures, by what is absent
+MOST_WHOLE = 1 << 14
+
+
+def _as_whole(nest: Skeleton, kind: str, absent: frozenset[int]) -> bool:
+    """Whether words take the same ways without these loops as with all of them: told once of all
+    layers of a structure that have the same dimensions once, as these cut nothing on a line.
+    """
+    once = tuple([n == 1 for n in nest.problem.size.values()])
+    key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once, absent
+    known = _whole.get(key)  # other threads may forget it meanwhile
+    if known is None:
+        if len(_whole) >= MOST_WHOLE:
+            _whole.clear()
+        known = _whole[key] = not absent or _same_ways(nest, absent)
+    return known
+
+
+def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:
+    """``_as_whole``, worked out."""
+    part = nest.part([i for i in range(len(nest.loops)) if i not in absent])
+    try:
+        pairs = list(zip(part.boundaries, nest.boundaries, strict=True))
+    except MappingError:
+        return False
+    for a, b in pairs:
+        if (a.kind, a.network, a.adds_padding) != (b.kind, b.network, b.adds_padding):
             return False
-        for a, b in pairs:
-            if (a.kind, a.network, a.adds_padding) != (b.kind, b.network, b.adds_padding):
+        for x in part.loops:
+            crossed = x.spatial and b.parent <= x.level < b.child
+            if crossed and (x.axis in a.merged) != (x.axis in b.merged):
                 return False
-            for x in part.loops:
-                crossed = x.spatial and b.parent <= x.level < b.child
-                if crossed and (x.axis in a.merged) != (x.axis in b.merged):
-                    return False
-            if b.child < nest.levels and (
-                nest.projection(b.tensor, b.child).pairs != part.projection(b.tensor, b.child).pairs
-            ):
-                return False
-        return part.turned == nest.turned
+        if b.child < nest.levels and (
+            nest.projection(b.tensor, b.child).pairs != part.projection(b.tensor, b.child).pairs
+        ):
+            return False
+    return part.turned == nest.turned
 
 
 def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:

@@ -90,7 +90,7 @@ class MachineWeights:
         machines whose memory is as fast.
         """
         tables, nest = self.tables, self.tables.nest(bits)
-        columns = len(tables.model.columns)  # the first of all columns
+        columns = len(tables.moving)
         priced = moved.energy(nest, tables.unit, nest.problem.macs, 0.0, prices(self.arch))
         energy = np.broadcast_to(priced[f"energy_{self.arch.energy.unit}"], columns + 1)
         bits_out = np.asarray(outermost_bits(nest, tables.unit), float)
@@ -132,9 +132,10 @@ class MachineWeights:
         signs = self.tables.signs.T
         return cycles @ signs, first, closer @ signs, second
 
-    def least(self, pes: float) -> dict[str, float]:
-        """Measures that no mapping is below that has work for so many PEs at most: every word
-        crosses each boundary once, and every MAC has its operands.
+    def least(self, pes: float, alone: int = 0) -> dict[str, float]:
+        """Measures that no mapping is below that has work for so many PEs at most, and whose array
+        ``alone`` takes so many cycles: every word crosses each boundary once, and every MAC has its
+        operands.
         """
         nest, moves = self.tables.nest(0), {}
         for b in nest.boundaries:
@@ -142,7 +143,7 @@ class MachineWeights:
             macs = self.tables.of_macs.get(b, once)
             read = macs if b.parent == nest.levels - 1 else once
             moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
-        cycles = int(-(-nest.problem.macs // max(pes, 1)))
+        cycles = max(int(-(-nest.problem.macs // max(pes, 1))), alone)
         time_s = cycles / (self.arch.clock_mhz * 1e6)
         spent = moved.energy(nest, moves, nest.problem.macs, time_s, prices(self.arch))
         return {

@@ -8,6 +8,7 @@ are made here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -130,15 +131,19 @@ def _ramp(nest: Skeleton, side: BoundarySums, cuts: Sequence[int]) -> list[Signe
 def _still(nest: Skeleton, chain: Chain, which: tuple[bool, ...]) -> Factor:
     """1 where these loops of a chain have one trip, else 0."""
 
-    def still(tiles: ChainRows) -> Ints:
-        trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
-        moves = np.zeros(len(tiles[chain.name]), bool)
-        for n, take in zip(trips, which, strict=True):
-            if take:
-                moves |= n > 1
-        return np.where(moves, 0, 1)
+    name = "still", chain, which
+    return Factor(FormulaSums((chain.name,), name, _stands_still, nest), 0, "still")
 
-    return Factor(FormulaSums((chain.name,), ("still", which), still), 0, "still")
+
+def _stands_still(nest: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> Ints:
+    """``_still`` of every choice."""
+    _, chain, which = name
+    trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
+    moves = np.zeros(len(tiles[chain.name]), bool)
+    for n, take in zip(trips, which, strict=True):
+        if take:
+            moves |= n > 1
+    return np.where(moves, 0, 1)
 
 
 def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
@@ -152,15 +157,18 @@ def _way(nest: Skeleton, chain: Chain, axis: str) -> Factor:
     free = not any(depends(x.dim, b.tensor, nest.fused) for x in loops)
     counted = tuple(free and x.axis == axis and x.level >= b.parent for x in loops)
 
-    def way(tiles: ChainRows) -> Ints:
-        trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
-        pieces = np.ones(len(tiles[chain.name]), np.int64)
-        for n, take in zip(trips, counted, strict=True):
-            if take:
-                pieces *= n
-        return pieces
+    return Factor(FormulaSums((chain.name,), ("way", chain, counted), _pieces, nest), 0, "way")
 
-    return Factor(FormulaSums((chain.name,), ("way", counted), way), 0, "way")
+
+def _pieces(nest: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> Ints:
+    """``_way`` of every choice."""
+    _, chain, counted = name
+    trips = most_trips(nest, chain, list(tiles[chain.name].T), np.minimum)
+    pieces = np.ones(len(tiles[chain.name]), np.int64)
+    for n, take in zip(trips, counted, strict=True):
+        if take:
+            pieces *= n
+    return pieces
 
 
 __all__ = [

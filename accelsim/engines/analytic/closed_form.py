@@ -32,12 +32,13 @@ event engine but the problem, its projections and the nest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
 from math import prod
-from threading import Lock
-from typing import Any
+from threading import Lock, RLock
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,9 +62,10 @@ from accelsim.engines.analytic.rank_sums import (
     slide_table,
 )
 from accelsim.engines.moved import Moved
+from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.mapping.skeleton import Skeleton
-from accelsim.workload.problem import RANKS, Problem, Slide
+from accelsim.workload.problem import DIMS, RANKS, Direction, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -76,14 +78,30 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
 
     Raises OverflowError where a product passes 2^53.
     """
-    tiles = tiles_of(nest)
+    key = _counted_by(nest), tuple(nest.loops)
     with _models_lock:
-        model = _model_of(nest)
+        known = _moves.get(key)
+        if known is not None:
+            _moves.move_to_end(key)
+            return dict(known)
+        tiles, model = tiles_of(nest), _model_of(nest)
         counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
-    return {
+    made = {
         b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
         for b, m in model.moves(counts).items()
     }
+    remember_moves(nest, made)
+    return made
+
+
+def remember_moves(nest: Nest, moved: dict[Boundary, Moved]) -> None:
+    """Let ``moves`` of a nest give these, which its caller, or tables over many nests, counted.  No
+    product that they are sums of may pass 2^53.
+    """
+    with _models_lock:
+        _moves[_counted_by(nest), tuple(nest.loops)] = dict(moved)
+        while len(_moves) > NESTS:
+            _moves.popitem(last=False)
 
 
 def tiles_of(nest: Nest) -> ChainTiles:
@@ -91,29 +109,34 @@ def tiles_of(nest: Nest) -> ChainTiles:
     return {c.name: tuple([nest.loops[i].tile for i in c.loops]) for c in nest.chains}
 
 
-# Models kept, and rows of tables in each.  A model serves every nest of its skeleton, whatever the
-# tiles, so a layer run twice, or a sweep over tiles, finds its tables made.  Tables grow when they
-# are asked: whoever uses a kept model has the lock until the counts are worked out.
-MODELS, ROWS = 64, 512
+# Nests and models kept, and rows of tables in each.  A layer run twice, or a sweep over what does
+# not change its mapping, finds its counts.  A model serves every nest of its skeleton, whatever the
+# tiles, so a sweep over tiles finds its tables made.  Tables grow when they are asked: whoever uses
+# a kept model has the lock until the counts are worked out.
+NESTS, MODELS, ROWS = 1 << 10, 64, 512
+_moves: OrderedDict[tuple[Any, ...], dict[Boundary, Moved]] = OrderedDict()
 _models: dict[tuple[Any, ...], ClosedForm] = {}
-_models_lock = Lock()
+_models_lock = RLock()
 
 
-def _model_of(nest: Nest) -> ClosedForm:
-    """The model of a nest's skeleton: all that a model reads of a nest but the tiles.  Called with
-    the lock.
-    """
+def _counted_by(nest: Nest) -> tuple[Any, ...]:
+    """All that counts hang on but the loops."""
     arch = nest.arch
-    skeleton = tuple([(x.dim, x.level, x.axis) for x in nest.loops])
-    key = (
+    return (
         nest.problem,
-        skeleton,
         nest.boundaries,
         nest.chains,
         arch.level_names,
         arch.first_read,
         arch.padding,
     )
+
+
+def _model_of(nest: Nest) -> ClosedForm:
+    """The model of a nest's skeleton: all that a model reads of a nest but the tiles.  Called with
+    the lock.
+    """
+    key = _counted_by(nest), tuple([(x.dim, x.level, x.axis) for x in nest.loops])
     model = _models.pop(key, None)
     if model is None or model.size > ROWS:
         model = ClosedForm(nest)
@@ -121,27 +144,6 @@ def _model_of(nest: Nest) -> ClosedForm:
     if len(_models) > MODELS:
         del _models[next(iter(_models))]
     return model
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One factor of a term: a column of a table of sums, whole numbers.
-
-    Two equal factors have one value for any tiles; what shares a table is worked out at once.
-
-    ``table``   what is summed, for whatever tiles
-    ``column``  where in the table
-    ``which``   the sum's name: S O U K X Y L, or another word
-    """
-
-    table: ChainSums | SlideSums | FormulaSums
-    column: int
-    which: str
-
-    @property
-    def chains(self) -> tuple[str, ...]:
-        """The chains whose tiles it depends on: one, two where a filter slides, or more."""
-        return self.table.chains
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,10 @@ class ClosedForm:
     Its tables grow as it is asked, so it is for one thread at a time.
 
     ``nest``     any nest of the skeleton
-    ``tiles``    its tiles
+    ``terms``    what counts are made of; and of these
     ``columns``  (boundary, name) of every count; None is the array
     ``matrix``   [terms, columns]: the sign a term has in a column
     ``groups``   chains that share a table, since some factor depends on all of them
-    ``factors``  of each term; a term is their product
 
     and for each group, by rows that are added as tiles are asked for:
 
@@ -180,73 +181,24 @@ class ClosedForm:
     """
 
     def __init__(self, nest: Skeleton) -> None:
+        arch = nest.arch
         self.nest = nest
-        self._terms: dict[frozenset[Factor], int] = {}
-        self._factors: list[tuple[Factor, ...]] = []
-        self._signs: list[dict[int, float]] = []
-        self.columns: list[tuple[Boundary | None, str]] = []
-        for b in nest.boundaries:
-            self._boundary(BoundarySums(nest, b))
-        self._column(None, "compute_cycles", [(1.0, [_steps(nest, c) for c in nest.chains])])
-        self._column(None, "active_pes", [(1.0, [_width(nest, c) for c in nest.chains])])
-        self.matrix = np.zeros((len(self._factors), len(self.columns)))
-        for column, signs in enumerate(self._signs):
-            for term, sign in signs.items():
-                self.matrix[term, column] += sign
+        self.terms = terms_of(
+            nest, ("counts", arch.level_names, arch.first_read, arch.padding), write_counts
+        )
+        self.columns, self.matrix = self.terms.columns, self.terms.signs
         self.groups = self._grouped()
         self._rows: list[dict[tuple[tuple[int, ...], ...], int]] = [{} for _ in self.groups]
-        self._tables: list[Floats] = [np.ones((0, len(self._factors))) for _ in self.groups]
-        self._most: list[Floats] = [np.zeros(len(self._factors)) for _ in self.groups]
-
-    # -- terms -------------------------------------------------------------------------------------
-
-    def _boundary(self, side: BoundarySums) -> None:
-        """The columns of one boundary.  Where nobody shares a word, parents read what children take
-        and receive what they drain: the same terms.
-        """
-        b, acc = side.b, self.nest.problem.accumulated
-        own = side.terms("S", "O")
-        if b.tensor != acc:
-            self._column(b, "taken", own)
-            self._column(
-                b,
-                "read",
-                side.terms("U", "L" if b.kind == "neighbour" else "K") if side.shares else own,
-            )
-        else:
-            self._column(b, "drained", own)
-            self._column(b, "arrived", side.arrivals() if side.shares else own)
-
-    @property
-    def factors(self) -> tuple[tuple[Factor, ...], ...]:
-        """The factors of every term, the rows of ``matrix``."""
-        return tuple(self._factors)
-
-    def _column(
-        self, b: Boundary | None, name: str, terms: list[tuple[float, list[Factor]]]
-    ) -> None:
-        """Add a column of signed terms.  Terms with the same factors are one row of the matrix,
-        whatever boundary they come from.
-        """
-        signs: dict[int, float] = {}
-        for sign, factors in terms:
-            key = frozenset(factors)  # no two of a term are equal: each has chains of its own
-            if key not in self._terms:
-                self._terms[key] = len(self._factors)
-                self._factors.append(tuple(factors))
-            at = self._terms[key]
-            signs[at] = signs.get(at, 0.0) + sign
-        self.columns.append((b, name))
-        self._signs.append(signs)
+        self._tables: list[Floats] = [np.ones((0, len(self.matrix))) for _ in self.groups]
+        self._most: list[Floats] = [np.zeros(len(self.matrix)) for _ in self.groups]
 
     def _grouped(self) -> tuple[tuple[str, ...], ...]:
         """Chains that meet in one factor share a table."""
         of = {c.name: {c.name} for c in self.nest.chains}
-        for factors in self._factors:
-            for f in factors:
-                joined = set().union(*(of[name] for name in f.chains))
-                for name in joined:
-                    of[name] = joined
+        for use in self.terms.uses:
+            joined = set().union(*(of[name] for name in use.table.chains))
+            for name in joined:
+                of[name] = joined
         groups = dict.fromkeys(tuple(sorted(of[c.name])) for c in self.nest.chains)
         return tuple(groups)
 
@@ -278,18 +230,18 @@ class ClosedForm:
         """The product of a term's factors that belong to a group, ``[tiles, terms]``; each table
         of sums is worked out once.
         """
-        table = np.ones((len(many), len(self._factors)))
+        table = np.ones((len(many), len(self.matrix)))
         tiles = {
             name: np.array([one[name] for one in many], np.int64).reshape(len(many), -1)
             for name in group
         }
-        known: dict[Any, Ints] = {}
-        for term, factors in enumerate(self._factors):
-            for f in factors:
-                if f.chains[0] in group:
-                    if f.table not in known:
-                        known[f.table] = f.table.of(tiles)
-                    table[:, term] *= known[f.table][:, f.column]
+        for use in self.terms.uses:
+            if use.table.chains[0] in group:
+                values = use.table.of(tiles)[:, use.columns]
+                if use.once:
+                    table[:, use.terms] *= values
+                else:
+                    np.multiply.at(table.T, use.terms, values.T.astype(np.float64))
         return table
 
     def evaluate(self, rows: Sequence[Ints]) -> Evaluated:
@@ -301,8 +253,8 @@ class ClosedForm:
         of whole numbers whose bound, the product of the groups' largest entries, stays below 2^53.
         Raises OverflowError where it does not.
         """
-        fixed = np.ones(len(self._factors))
-        bound = np.ones(len(self._factors))
+        fixed = np.ones(len(self.matrix))
+        bound = np.ones(len(self.matrix))
         product: Floats | None = None
         for table, most, at in zip(self._tables, self._most, rows, strict=True):
             if len(at) == 1:
@@ -318,29 +270,46 @@ class ClosedForm:
         if bound.max() >= EXACT:
             raise OverflowError("a count may pass 2^53 words; float64 would not be exact")
         if product is None:
-            return Evaluated(fixed[None, :] @ self.matrix, tuple(self.columns))
-        return Evaluated(product @ (fixed[:, None] * self.matrix), tuple(self.columns))
+            return Evaluated(fixed[None, :] @ self.matrix, self.columns)
+        return Evaluated(product @ (fixed[:, None] * self.matrix), self.columns)
 
     def moves(self, counts: Evaluated) -> dict[Boundary, Moved]:
         """The columns as primitives of each boundary, arrays over mappings."""
-        nest, acc = self.nest, self.nest.problem.accumulated
-        moves = {}
-        for b in nest.boundaries:
-            if b.tensor != acc:
-                moves[b] = Moved(taken=counts.of(b, "taken"), read=counts.of(b, "read"))
-                continue
-            above = next(
-                (x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None
-            )
-            entries = (
-                words_used(nest.problem, acc) if above is None else counts.of(above, "drained")
-            )
-            arrived = counts.of(b, "arrived")
-            free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
-            moves[b] = Moved(
-                drained=counts.of(b, "drained"), arrived=arrived, updated=arrived - free
-            )
-        return moves
+        return moves_of(self.nest, counts)
+
+
+def moves_of(nest: Skeleton, counts: Evaluated) -> dict[Boundary, Moved]:
+    """Counts of a skeleton's mappings as primitives of each boundary, arrays over mappings."""
+    acc, moves = nest.problem.accumulated, {}
+    for b in nest.boundaries:
+        if b.tensor != acc:
+            moves[b] = Moved(taken=counts.of(b, "taken"), read=counts.of(b, "read"))
+            continue
+        above = next((x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None)
+        entries = words_used(nest.problem, acc) if above is None else counts.of(above, "drained")
+        arrived = counts.of(b, "arrived")
+        free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
+        moves[b] = Moved(drained=counts.of(b, "drained"), arrived=arrived, updated=arrived - free)
+    return moves
+
+
+def write_counts(nest: Skeleton) -> TermList:
+    """Every count of a skeleton.  Where nobody shares a word, parents read what children take and
+    receive what they drain: the same terms.
+    """
+    terms, acc = TermList(), nest.problem.accumulated
+    for b in nest.boundaries:
+        side = BoundarySums(nest, b)
+        own = side.terms("S", "O")
+        terms.add((b, "drained" if b.tensor == acc else "taken"), own)
+        if b.tensor == acc:
+            terms.add((b, "arrived"), side.arrivals() if side.shares else own)
+        else:
+            kept = "L" if b.kind == "neighbour" else "K"
+            terms.add((b, "read"), side.terms("U", kept) if side.shares else own)
+    terms.add((None, "compute_cycles"), [(1.0, [_steps(nest, c) for c in nest.chains])])
+    terms.add((None, "active_pes"), [(1.0, [_width(nest, c) for c in nest.chains])])
+    return terms
 
 
 def words_used(problem: Problem, tensor: str) -> int:
@@ -366,6 +335,259 @@ def _touched(slide: Slide, out: int, filt: int) -> int:
     no_tiles = np.zeros((1, 0), np.int64)
     sums = slide_table(slide, Cuts((out,), (), ()), Cuts((filt,), (), ()), no_tiles, no_tiles)
     return int(sums[0, LETTERS.index("S")])
+
+
+# -- terms -----------------------------------------------------------------------------------------
+#
+# Which products make a count hangs on loops, levels and networks, not on how long a dimension is.
+# So the terms of a structure are written down once, for a layer whose numbers are all different,
+# the *stand-in*; those of another layer are the same with its own numbers in the places of the
+# stand-in's.  Where two of its numbers are equal (a square image), two tables may become one, and
+# terms that then have the same factors do too: exactly what writing them down for it would give.
+
+Table = ChainSums | SlideSums | FormulaSums
+STRUCTURES = 1 << 9  # structures whose terms are kept
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a term: a column of a table of sums, whole numbers.
+
+    Two equal factors have one value for any tiles; what shares a table is worked out at once.
+
+    ``table``   what is summed, for whatever tiles
+    ``column``  where in the table
+    ``which``   the sum's name: S O U K X Y L, or another word
+    """
+
+    table: Table
+    column: int
+    which: str
+
+    @property
+    def chains(self) -> tuple[str, ...]:
+        """The chains whose tiles it depends on: one, two where a filter slides, or more."""
+        return self.table.chains
+
+
+class TableUse(NamedTuple):
+    """Where a table's columns are factors: ``columns[i]`` of the term ``terms[i]``.  ``once`` where
+    no term has two.
+    """
+
+    table: Table
+    terms: Ints
+    columns: list[int]
+    once: bool
+
+
+class TermList:
+    """Columns of signed products while they are written down.
+
+    Terms with the same factors are one, whatever column they come from.
+    """
+
+    def __init__(self) -> None:
+        self.factors: dict[Factor, int] = {}
+        self.terms: dict[frozenset[int], int] = {}
+        self.listed: list[tuple[int, ...]] = []
+        self.columns: dict[Any, dict[int, float]] = {}
+
+    def add(self, column: Any, terms: Iterable[tuple[float, Sequence[Factor]]]) -> None:
+        """Add signed terms to a column, which may be new."""
+        signs = self.columns.setdefault(column, {})
+        for sign, factors in terms:
+            term = tuple([self.factors.setdefault(f, len(self.factors)) for f in factors])
+            # a set: only the two sliding ranks of a tensor may have equal factors, and each of its
+            # terms has both
+            at = self.terms.setdefault(frozenset(term), len(self.listed))
+            if at == len(self.listed):
+                self.listed.append(term)
+            signs[at] = signs.get(at, 0.0) + sign
+
+    def done(self) -> Terms:
+        """All of them, as they are from now on."""
+        signs = np.zeros((len(self.listed), len(self.columns)))
+        for column, of in enumerate(self.columns.values()):
+            for term, sign in of.items():
+                signs[term, column] = sign
+        tables: dict[Table, int] = {}
+        factors = [
+            (tables.setdefault(f.table, len(tables)), f.column, f.which) for f in self.factors
+        ]
+        return Terms(tuple(tables), _Products(factors, self.listed, signs), tuple(self.columns))
+
+
+class _Products:
+    """Terms by the numbers of their tables.
+
+    ``factors``  every different one: its table, its column, its name
+    ``terms``    which factors each has
+    ``signs``    [terms, columns]
+    ``uses``     of each table: its number, then as in ``TableUse``
+    """
+
+    def __init__(
+        self,
+        factors: list[tuple[int, int, str]],
+        terms: list[tuple[int, ...]],
+        signs: Floats,
+    ) -> None:
+        self.factors, self.terms, self.signs = factors, terms, signs
+        signs.flags.writeable = False
+        places: dict[int, tuple[list[int], list[int]]] = {}
+        for term, own in enumerate(terms):
+            for at in own:
+                table, column, _ = factors[at]
+                listed = places.setdefault(table, ([], []))
+                listed[0].append(term)
+                listed[1].append(column)
+        self.uses = [
+            (table, np.array(own, np.int64), columns, len(set(own)) == len(own))
+            for table, (own, columns) in places.items()
+        ]
+
+    def merged(self, same: tuple[int, ...]) -> _Products:
+        """What is left where tables are equal: ``same`` [tables] has the first of each."""
+        known: dict[tuple[int, int, str], int] = {}
+        alike = [
+            known.setdefault((same[table], column, which), len(known))
+            for table, column, which in self.factors
+        ]
+        place: dict[frozenset[int], int] = {}
+        terms: list[tuple[int, ...]] = []
+        home = []
+        for term in self.terms:
+            own = tuple([alike[at] for at in term])
+            home.append(place.setdefault(frozenset(own), len(terms)))
+            if home[-1] == len(terms):
+                terms.append(own)
+        signs = np.zeros((len(terms), self.signs.shape[1]))
+        np.add.at(signs, np.array(home, np.int64), self.signs)
+        return _Products(list(known), terms, signs)
+
+
+class Terms:
+    """Signed products that make columns of counts; nothing in it changes.
+
+    ``columns``  what is counted
+    ``signs``    [terms, columns]: the sign a term has in a column
+    ``uses``     every table of sums, with the terms it is in
+    """
+
+    def __init__(
+        self, tables: Sequence[Table], products: _Products, columns: tuple[Any, ...]
+    ) -> None:
+        self.columns, self.signs = columns, products.signs
+        self.uses = [TableUse(tables[at], terms, of, once) for at, terms, of, once in products.uses]
+        self._tables, self._products = tables, products
+        self._merged: dict[tuple[int, ...], _Products] = {}
+
+    @cached_property
+    def factors(self) -> tuple[tuple[Factor, ...], ...]:
+        """The factors of every term; a term is their product."""
+        every = [Factor(self._tables[at], column, w) for at, column, w in self._products.factors]
+        return tuple([tuple([every[at] for at in term]) for term in self._products.terms])
+
+    def of(self, nest: Skeleton) -> Terms:
+        """The same terms of another layer: these are the stand-in's, ``nest`` has its structure."""
+        own = _Numbers(nest)
+        tables = [own.table(table) for table in self._tables]
+        first: dict[Table, int] = {}
+        same = tuple([first.setdefault(table, at) for at, table in enumerate(tables)])
+        products = self._merged.get(same)
+        if products is None:
+            whole = len(first) == len(tables)
+            products = self._products if whole else self._products.merged(same)
+            self._merged[same] = products
+        return Terms(tables, products, self.columns)
+
+
+class _Numbers:
+    """A layer's numbers by the stand-in's: sizes of dimensions, and slides with their padding or
+    as words.
+    """
+
+    def __init__(self, nest: Skeleton) -> None:
+        self.nest, own = nest, nest.problem
+        other = stand_in(own.direction)
+        self.sizes = {other.size[d]: own.size[d] for d in DIMS}
+        self.slides: dict[Slide, Slide] = {}
+        for rank in [rank for rank in RANKS["ifmap"] if len(rank) == 2]:
+            self.slides[other.slide(rank)] = own.slide(rank)
+            self.slides[other.padded_slide(rank)] = own.padded_slide(rank)
+
+    def table(self, table: Table) -> Table:
+        """A table of sums with the layer's own numbers."""
+        if isinstance(table, ChainSums):
+            return replace(table, cuts=self._cuts(table))
+        if isinstance(table, SlideSums):
+            e, r = (
+                replace(cuts, sizes=tuple([self.sizes[n] for n in cuts.sizes]))
+                for cuts in (table.e, table.r)
+            )
+            return replace(table, slide=self.slides[table.slide], e=e, r=r)
+        return replace(table, name=self._name(table.name), nest=self.nest)
+
+    def _cuts(self, table: ChainSums) -> Any:
+        return replace(table.cuts, sizes=tuple([self.sizes[n] for n in table.cuts.sizes]))
+
+    def _name(self, x: Any) -> Any:
+        """A formula's name, with what in it is a table or a slide."""
+        if isinstance(x, Slide):
+            return self.slides[x]
+        if isinstance(x, ChainSums | SlideSums | FormulaSums):
+            return self.table(x)
+        return tuple([self._name(y) for y in x]) if type(x) is tuple else x
+
+
+@cache
+def stand_in(direction: Direction) -> Problem:
+    """A layer no two of whose numbers are equal, nor two of its slides."""
+    return Problem(
+        2, 3, 5, 7, 18, 27, 11, 13, 43, 97,
+        stride=(2, 3), dilation=(1, 2), padding=(1, 2, 3, 4), direction=direction,
+    )  # fmt: skip
+
+
+_structures: OrderedDict[Hashable, Terms] = OrderedDict()
+_structures_lock = Lock()
+
+
+def terms_of(nest: Skeleton, kind: Hashable, write: Callable[[Skeleton], TermList]) -> Terms:
+    """The terms that ``write`` writes down for a skeleton.  ``kind`` is all it reads of a skeleton
+    beside its loops, its boundaries and its problem's direction; it reads sizes and slides only
+    into tables of sums.
+    """
+    loops = tuple([(x.dim, x.level, x.axis) for x in nest.loops])
+    key = kind, nest.problem.direction, loops, nest.chains, nest.boundaries, nest.keep
+    with _structures_lock:
+        known = _structures.get(key)
+        if known is not None:
+            _structures.move_to_end(key)
+    if known is None:
+        other = _other(nest)
+        if other is None:
+            return write(nest).done()
+        known = write(other).done()
+        with _structures_lock:
+            _structures[key] = known
+            while len(_structures) > STRUCTURES:
+                _structures.popitem(last=False)
+    return known.of(nest)
+
+
+def _other(nest: Skeleton) -> Skeleton | None:
+    """The skeleton of the stand-in; None where it has other boundaries, as a dimension that the
+    layer has once cuts nothing on systolic lines.
+    """
+    other = Skeleton(
+        stand_in(nest.problem.direction), nest.arch, nest.keep, nest.loops, nest.fused
+    )
+    try:
+        return other if other.boundaries == nest.boundaries else None
+    except MappingError:
+        return None
 
 
 # -- the array -------------------------------------------------------------------------------------
@@ -578,28 +800,28 @@ class BoundarySums:
 
     def _pairs(self, which: str, k: int | None, final: bool) -> Factor:
         """An ifmap under a fused loop: real (k, x) pairs over all positions and instances."""
-        chains = [c for c in self.nest.chains if c.depends("ifmap")]
+        nest = self.nest
+        chains = [c for c in nest.chains if c.depends("ifmap")]
         when = {"S": "now", "U": "now", "X": "before"}.get(which, "same")
         slides = self.projection(("E", "R"), which), self.projection(("F", "S"), which)
         tables = tuple(self.sums(c, self._where(c, k, final), None) for c in chains)
         way = "all" if self.mac or (k is None and when == "now") else when
 
-        def each(tiles: ChainRows) -> Ints:
-            """Once for every different choice of the tiles that are read."""
-            read = np.hstack([tiles[x.chain][:, x.reads] for x in tables])
-            first, rows = different_rows(read)
-            ends = np.cumsum([len(x.reads) for x in tables])[:-1]
-            values = [
-                _real_pairs(self.nest, slides, tables, np.split(one, ends), way)
-                for one in read[first]
-            ]
-            return np.array(values, np.int64)[rows]
-
         names = tuple(x.chain for x in tables)
-        return Factor(FormulaSums(names, ("pairs", slides, way, tables), each), 0, when)
+        return Factor(FormulaSums(names, ("pairs", slides, way, tables), _pairs, nest), 0, when)
 
 
 # -- (k, x) pairs ----------------------------------------------------------------------------------
+
+
+def _pairs(nest: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> Ints:
+    """``_real_pairs`` of every choice, once for every different one of the tiles that are read."""
+    _, slides, way, tables = name
+    read = np.hstack([tiles[x.chain][:, x.reads] for x in tables])
+    first, rows = different_rows(read)
+    ends = np.cumsum([len(x.reads) for x in tables])[:-1]
+    values = [_real_pairs(nest, slides, tables, np.split(one, ends), way) for one in read[first]]
+    return np.array(values, np.int64)[rows]
 
 
 def _real_pairs(

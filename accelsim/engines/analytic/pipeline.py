@@ -897,9 +897,9 @@ def times(
 
 A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``words_moved`` does
 
-# Plans kept, and settings in each.  A plan serves its nest at all widths, so a layer run twice, or
-# a sweep over ports, finds it made.
-PLANS, SETTINGS = 64, 1 << 16
+# Plans kept, settings in each, and in all.  A plan serves its nest at all widths, so a layer run
+# twice, or a sweep over what leaves its mapping as it is, finds it made.
+PLANS, SETTINGS, ALL_SETTINGS = 1 << 10, 1 << 16, 1 << 22
 _plans: dict[tuple[Any, ...], PassPlan] = {}
 _plans_lock = Lock()
 
@@ -917,6 +917,7 @@ def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> P
     with _plans_lock:
         if len(plan.plan.kind) <= SETTINGS:
             _plans[key] = plan  # the last used
-        if len(_plans) > PLANS:
-            del _plans[next(iter(_plans))]
+        kept = sum([len(x.plan.kind) for x in _plans.values()])
+        while len(_plans) > PLANS or kept > ALL_SETTINGS:
+            kept -= len(_plans.pop(next(iter(_plans))).plan.kind)
     return plan

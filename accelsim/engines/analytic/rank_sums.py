@@ -42,15 +42,19 @@ told by the first instance, whose piece is the largest.  All sums are exact whol
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
 from accelsim.mapping.mapping import MappingError
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
@@ -139,15 +143,20 @@ class SlideSums:
 
 @dataclass(frozen=True)
 class FormulaSums:
-    """A column worked out by a formula of its own; ``name`` is what makes it equal to another."""
+    """A column worked out by a formula of its own, of a skeleton, the ``name`` and tiles; ``name``
+    is what makes it equal to another of the same layer.
+    """
 
     chains: tuple[str, ...]
-    name: tuple[object, ...]
-    formula: Callable[[ChainRows], Ints] = field(compare=False, repr=False)
+    name: tuple[Any, ...]
+    formula: Callable[[Skeleton, tuple[Any, ...], ChainRows], Ints] = field(
+        compare=False, repr=False
+    )
+    nest: Skeleton = field(compare=False, repr=False)
 
     def of(self, tiles: ChainRows) -> Ints:
         """``[choices, 1]``."""
-        return self.formula(tiles)[:, None]
+        return self.formula(self.nest, self.name, tiles)[:, None]
 
 
 def plain_column(which: str) -> int:
@@ -315,8 +324,30 @@ class Arrangements:
 def _arrangements(cuts: Cuts, tiles: Ints, only: Ints, free: Ints) -> Arrangements:
     """The arrangements of chains; ``tiles`` and ``only`` [chains, loops].  Those within the
     coordinates ``free`` [from, to) may be moved to its beginning: nothing there tells one place
-    from another.
+    from another.  One chain meets several others, so they are kept.
     """
+    key = cuts, len(tiles), tiles.tobytes(), only.tobytes(), free.tobytes()
+    with _kept_lock:
+        known = _kept.get(key)
+        if known is not None:
+            _kept.move_to_end(key)
+            return known
+    made = _arranged(cuts, tiles, only, free)
+    if made.ranges.size <= MOST_RANGES:
+        with _kept_lock:
+            _kept[key] = made
+            while len(_kept) > MOST_KEPT:
+                _kept.popitem(last=False)
+    return made
+
+
+_kept: OrderedDict[tuple[Any, ...], Arrangements] = OrderedDict()
+_kept_lock = Lock()
+MOST_KEPT, MOST_RANGES = 1 << 7, 1 << 16  # arrangements kept, and numbers in the ranges of each
+
+
+def _arranged(cuts: Cuts, tiles: Ints, only: Ints, free: Ints) -> Arrangements:
+    """``_arrangements``, worked out."""
     ways = np.array(cuts.modes, np.int64)
     known: dict[bytes, int] = {}
     kinds: list[Ints] = []
@@ -370,13 +401,19 @@ def _met(slide: Slide, e: Chains, r: Chains, *, largest: bool) -> Ints:
     free = [np.array(x, np.int64) for x in slide.free(e[0].sizes[0], r[0].sizes[0])]
     taps = _arrangements(r[0], r_tiles, r_only, free[1])
     marks = np.zeros((5, slide.size), np.int64)
+    reach = -(-slide.dilation * (r[0].sizes[0] - 1) // slide.stride)
     sums = np.zeros((len(e_rows), len(LETTERS)), np.int64)
     for start in range(0, len(e_tiles), BLOCK):
         some = slice(start, start + BLOCK)
         outs = _arrangements(e[0], e_tiles[some], e_only[some], free[0])
         words = np.zeros((len(outs.ranges), len(taps.ranges), len(LETTERS)), np.int64)
         marks[:2] = 0
-        slide_sums(numbers, outs.ranges, outs.members, taps.ranges, taps.members, marks, words)
+        room = 4 * outs.ranges.shape[1] + 2
+        slide_sums(
+            numbers, free[0], reach, outs.ranges.copy(), outs.members, taps.ranges, taps.members,
+            np.empty(room, np.int64), np.empty((room, 2), np.int64),
+            np.empty(len(LETTERS), np.int64), marks, words,
+        )  # fmt: skip
         chosen = np.flatnonzero((e_rows >= start) & (e_rows < start + BLOCK))
         added = np.zeros((len(chosen), len(LETTERS)), np.int64)
         met(
@@ -834,12 +871,58 @@ def lay(mark: Ints, stamp: int, slide: Ints, e: Ints, r: Ints, side: int) -> tup
 
 
 @kernel
+def shorten(members: Ints, count: int, free: Ints, reach: int, places: Ints, repeated: Ints) -> int:
+    """Take out outputs that repeat what the one before them does; how many were taken out.
+
+    Among outputs that are ``free`` [from, to) of padding, between two places where the range of
+    some member begins or ends, the same members hold each output.  What is touched of a coordinate
+    hangs on ``reach`` outputs before it, so past the first ``reach`` of such a stretch every output
+    touches ``stride`` coordinates just as the next one does: one of them stands for all.
+
+    members   [members, 4]  ranges; changed in place, as those after a stretch move forward
+    places    [room]        room for twice as many places as there are ranges, and two more
+    repeated  [room, 2]     written: an output, and how often it was taken out; 0 ends the list
+    """
+    repeated[0, 1] = 0
+    if free[1] - free[0] <= reach + 1:
+        return 0
+    places[0], places[1], many = free[0], free[1], 2
+    for at in range(count):
+        for side in range(4):
+            place, behind = members[at, side], many
+            if place <= free[0] or place >= free[1]:
+                continue
+            while places[behind - 1] > place:
+                places[behind] = places[behind - 1]
+                behind -= 1
+            places[behind] = place
+            many += 1
+    taken, listed = 0, 0
+    for stretch in range(many - 2, -1, -1):  # the last first: the places before it stand yet
+        more = places[stretch + 1] - places[stretch] - reach - 1
+        if more <= 0:
+            continue
+        for at in range(count):
+            for side in range(4):
+                members[at, side] -= more * (members[at, side] >= places[stretch + 1])
+        for later in range(listed):
+            repeated[later, 0] -= more
+        repeated[listed, 0], repeated[listed, 1] = places[stretch] + reach, more
+        taken, listed = taken + more, listed + 1
+    repeated[listed, 1] = 0
+    return taken
+
+
+@kernel
 def slide_sums(
-    slide: Ints, e: Ints, e_members: Ints, r: Ints, r_members: Ints, marks: Ints, sums: Ints
-) -> None:
+    slide: Ints, free: Ints, reach: int, e: Ints, e_members: Ints, r: Ints, r_members: Ints,
+    places: Ints, repeated: Ints, turn: Ints, marks: Ints, sums: Ints,
+) -> None:  # fmt: skip
     """S O U K X Y L of every arrangement of outputs with every arrangement of taps.
 
     slide      [4]                       stride, dilation, padding before, size
+    free       [2], ``reach``            as in ``shorten``, which changes ``e``; and its room,
+    places     [room], ``repeated`` [room, 2], ``turn`` [7]
     e, r       [arrangements, most, 4]   ranges of their members
     *_members  [arrangements]            how many of the rows are instances
     marks      [5, size]                 zeros: for each coordinate the pair of instances that
@@ -847,8 +930,9 @@ def slide_sums(
                                          hold it now, before, and both
     sums       [arrangements of e, arrangements of r, 7]  zeros; added to
     """
-    pair = 0
+    pair, size = 0, slide[3]
     for a in range(len(e)):
+        slide[3] = size - slide[0] * shorten(e[a], e_members[a], free, reach, places, repeated)
         for b in range(len(r)):
             low, high = slide[3], 0
             for member in range(e_members[a] * r_members[b]):
@@ -863,22 +947,44 @@ def slide_sums(
                     marks[3, at] += before
                     marks[4, at] += now and before
                 low, high = min(low, start), max(high, stop)
-            add_group(marks, low, high, sums[a, b])
+            add_group(marks, low, high, slide, repeated, turn, sums[a, b])
+    slide[3] = size
 
 
 @kernel
-def add_group(marks: Ints, low: int, high: int, sums: Ints) -> None:
-    """Add S O U K X Y L of a group [7] from how many hold each coordinate, and clear that."""
-    for at in range(low, high):
-        now, before, both = marks[2, at], marks[3, at], marks[4, at]
-        sums[0] += now
-        sums[1] += both
-        sums[2] += now > 0
-        sums[3] += now > 0 and both == now
-        sums[4] += before > 0
-        sums[5] += before > 0 and both == before
-        sums[6] += now > 0 and before > 0
-        marks[2, at] = marks[3, at] = marks[4, at] = 0
+def add_group(
+    marks: Ints, low: int, high: int, slide: Ints, repeated: Ints, turn: Ints, sums: Ints
+) -> None:
+    """Add S O U K X Y L of a group [7] from how many hold each coordinate, and clear that.  What an
+    output of ``repeated`` touches counts as often again as outputs like it were taken out; ``turn``
+    [7] is room.
+    """
+    at = 0
+    while repeated[at, 1]:
+        begin = slide[0] * repeated[at, 0] - slide[2]
+        for column in range(len(turn)):
+            turn[column] = 0
+        for coordinate in range(max(begin, low), min(begin + slide[0], high)):
+            add_coordinate(marks, coordinate, turn)
+        for column in range(len(turn)):
+            sums[column] += repeated[at, 1] * turn[column]
+        at += 1
+    for coordinate in range(low, high):
+        add_coordinate(marks, coordinate, sums)
+        marks[2, coordinate] = marks[3, coordinate] = marks[4, coordinate] = 0
+
+
+@kernel
+def add_coordinate(marks: Ints, at: int, sums: Ints) -> None:
+    """Add S O U K X Y L of one coordinate."""
+    now, before, both = marks[2, at], marks[3, at], marks[4, at]
+    sums[0] += now
+    sums[1] += both
+    sums[2] += now > 0
+    sums[3] += now > 0 and both == now
+    sums[4] += before > 0
+    sums[5] += before > 0 and both == before
+    sums[6] += now > 0 and before > 0
 
 
 @kernel
