@@ -103,8 +103,9 @@ def test_a_dimension_that_is_there_once_cuts_no_line(flow: str) -> None:
     with groups would not have.
     """
     arch = load_architecture("systolic", {"array.rows": 4, "array.cols": 4})
-    for groups_once in (Conv2d(M=5, C=3, H=4, W=4, R=2, S=2), Conv2d(M=3, C=4, H=1, W=1, R=1, S=1)):
-        case = groups_once.problem(1), arch, load_dataflow(flow)
+    for size in ((5, 3, 4, 4, 2, 2), (3, 4, 1, 1, 1, 1)):
+        layer = acc.Conv2d(**dict(zip("MCHWRS", size, strict=True)))
+        case = layer.problem(1), arch, load_dataflow(flow)
         assert not wrong(case, GOALS[0])
 
 
