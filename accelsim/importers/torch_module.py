@@ -43,7 +43,7 @@ def from_torch(
         import torch
     except ImportError:
         raise InputError(
-            "from_torch needs PyTorch: pip install 'accelsim[torch]'", key="module"
+            "from_torch needs PyTorch: pip install torch onnx", key="module"
         ) from None
     if not isinstance(module, torch.nn.Module):
         raise InputError("must be a torch.nn.Module", key="module", got=got(module))
