@@ -42,9 +42,7 @@ def from_torch(
     try:
         import torch
     except ImportError:
-        raise InputError(
-            "from_torch needs PyTorch: pip install 'accelsim[torch]'", key="module"
-        ) from None
+        raise InputError("from_torch needs PyTorch: pip install torch onnx", key="module") from None
     if not isinstance(module, torch.nn.Module):
         raise InputError("must be a torch.nn.Module", key="module", got=got(module))
     inputs = (example_input,) if isinstance(example_input, torch.Tensor) else example_input
