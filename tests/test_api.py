@@ -145,7 +145,7 @@ def test_where_output_goes_is_said_in_python_too(name: str) -> None:
 def test_map_layer_is_map_network_of_one_layer() -> None:
     one = dict(inspect.signature(acc.map_layer).parameters)
     many = dict(inspect.signature(acc.map_network).parameters)
-    assert set(one) - {"layer"} == set(many) - {"workload", "layers", "processes"}
+    assert set(one) - {"layer"} == set(many) - {"workload", "layers", "params", "processes"}
     for name in set(one) & set(many):
         assert one[name].default == many[name].default, name
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import LevelTiles, Where
+from accelsim.engines.cycle.addresses import LevelTiles, Where, address_of
 from accelsim.hardware.architecture import Tensor
 from accelsim.mapping.nest import Nest
 from accelsim.view.player.film import TENSORS, FilmHeld, Ints
@@ -63,7 +63,9 @@ class _Seen:
         """Addresses of the tile that a fold works on."""
         at: Where = {i: settings[fold][0].get(i, 0) for i in self.outer}
         names = self.tiles.at(at)
-        return np.zeros(0, np.int64) if names is None else self.tiles.address(names)
+        if names is None:
+            return np.zeros(0, np.int64)
+        return address_of(self.nest, self.tensor, self.level, names)
 
     def box_of(self, words: Ints) -> tuple[Ints, Ints]:
         """The least box of indices around some words."""
