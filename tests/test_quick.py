@@ -13,6 +13,7 @@ from test_mapper import machine, measured
 
 import accelsim as acc
 from accelsim.base.errors import InputError
+from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.closed_form import terms_of
 from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.hardware.ports import structure
@@ -315,3 +316,19 @@ def test_terms_of_a_structure_are_those_of_each_layer(arch: str, flow: str) -> N
         for one, other in zip(known.uses, own.uses, strict=True):
             assert (one.table, one.columns, one.once) == (other.table, other.columns, other.once)
             assert np.array_equal(one.terms, other.terms)
+
+
+def test_what_cannot_be_listed_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mappings of a large product have more phases than are timed: that is told before their
+    transfers are worked out, which took seconds.
+    """
+
+    def worked_out(*_: Any) -> None:
+        raise AssertionError("transfers of a mapping that is refused")
+
+    monkeypatch.setattr(pipeline._PassPlanner, "_operand", worked_out)
+    problem = acc.Gemm(m=16384, k=16384, n=16384).directed(None, "forward")
+    with pytest.raises(MappingError, match="3145728 steps to time, more than the 1048576"):
+        quick_mapping(
+            problem, load_architecture("systolic"), load_dataflow("os"), Objective.parse("edp")
+        )

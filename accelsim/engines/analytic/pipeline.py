@@ -455,12 +455,12 @@ class _PassPlanner:
         """All passes, and what makes them alike."""
         exists = self.passes.exists
         there = exists.ravel()
+        steps, loads, after = self._phases()  # first, as it may refuse
         sends = np.full((self.n, len(self.between), 3), NONE)
         sends[:, :, 2] = 0
         for k, b in enumerate(self.between):
             if b in self.timed:  # what takes no time is not waited for and holds nothing up
                 (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
-        steps, loads, after = self._phases()
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
         phases, of_phase = different_rows(rows)
         phases_of = of_phase.reshape(len(there), -1)[there]
