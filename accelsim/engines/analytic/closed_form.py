@@ -581,9 +581,7 @@ def _other(nest: Skeleton) -> Skeleton | None:
     """The skeleton of the stand-in; None where it has other boundaries, as a dimension that the
     layer has once cuts nothing on systolic lines.
     """
-    other = Skeleton(
-        stand_in(nest.problem.direction), nest.arch, nest.keep, nest.loops, nest.fused
-    )
+    other = Skeleton(stand_in(nest.problem.direction), nest.arch, nest.keep, nest.loops, nest.fused)
     try:
         return other if other.boundaries == nest.boundaries else None
     except MappingError:
