@@ -81,10 +81,9 @@ def made_pages() -> dict[str, str | bytes]:
     for path in lessons:
         name = "index" if path.stem == "README" else path.stem
         made[f"teaching/{name}.md"] = own_page(path, tuple(x.stem for x in lessons))
-    for deck in sorted((TEACHING / "decks").glob("*.html")):
-        made[f"teaching/decks/{deck.name}"] = deck.read_bytes()
     made["formats.md"] = formats()
     made["glossary.md"] = glossary()
+    made |= decks()
     with tempfile.TemporaryDirectory() as directory:
         made["gallery.md"] = gallery(Path(directory))
         for path in sorted(Path(directory).iterdir()):
@@ -122,6 +121,17 @@ def _linked(text: str, near: tuple[str, ...]) -> str:
     names = "|".join(PAGES)
     text = re.sub(r"(?<!\[)`(decks/\w+\.html)`", r"[`\1`](\1)", text) if near else text
     return re.sub(rf"(?<!\[)`docs/({names})\.md`", rf"[`docs/\1.md`]({up}\1.md)", text)
+
+
+def decks() -> dict[str, bytes]:
+    """The slides of the lectures, drawn as docs/teaching/decks.py draws them."""
+    sys.path.insert(0, str(TEACHING))
+    from decks import LECTURES, deck
+
+    return {
+        f"teaching/decks/{name}.html": deck(title, pages).encode()
+        for name, (title, pages) in LECTURES.items()
+    }
 
 
 def glossary() -> str:

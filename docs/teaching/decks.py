@@ -1,9 +1,10 @@
-"""Slides from the teaching pages, one deck a lecture:  python docs/teaching/decks.py
+"""Slides from the teaching pages, one deck a lecture:  python docs/teaching/decks.py [FOLDER]
 
-A deck is one HTML file with its pictures inside and nothing from outside.  Each page begins with a
-title slide; each of its sections is a slide, so page and slide have the same words.  Arrow keys,
-space, and a tap on the right or left half turn the slides; the number after # is the slide, so a
-slide has a link; printing gives a slide a sheet.
+They are written to dist/decks, unless a folder is given; `make course` and `make site` write them,
+too.  A deck is one HTML file with its pictures inside and nothing from outside.  Each page begins
+with a title slide; each of its sections is a slide, so page and slide have the same words.  Arrow
+keys, space, and a tap on the right or left half turn the slides; the number after # is the slide,
+so a slide has a link; printing gives a slide a sheet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import re
 import sys
 from pathlib import Path
 
+from make import png
+
 HERE = Path(__file__).resolve().parent
+FINE = 240  # dots an inch: a slide is a screen wide
 LECTURES = {
     "1_convolution": ("Convolution", ("sliding_window", "convolution", "im2col")),
     "2_networks": ("Networks", ("layer_by_layer", "receptive_fields", "other_layers")),
@@ -116,9 +120,8 @@ def _block(part: str) -> str:
         lines = (line[4:] for line in part.splitlines())
         return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
     if picture := re.fullmatch(r"!\[([^\]]*)\]\(([^)]+)\)", part.strip()):
-        drawn = (HERE / picture[2]).with_suffix(".svg").resolve()
-        data = base64.b64encode(drawn.read_bytes()).decode()
-        return f'<img alt="{html.escape(picture[1])}" src="data:image/svg+xml;base64,{data}">'
+        data = base64.b64encode(png(Path(picture[2]).stem, FINE)).decode()
+        return f'<img alt="{html.escape(picture[1])}" src="data:image/png;base64,{data}">'
     if part.startswith("- "):
         items = re.split(r"^- ", part, flags=re.M)[1:]
         return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
@@ -147,10 +150,9 @@ def _inline(text: str) -> str:
     return text
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Write every deck."""
-    folder = HERE / "decks"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (title, pages) in LECTURES.items():
         path = folder / f"{name}.html"
         path.write_text(deck(title, pages), encoding="utf-8")
@@ -158,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if sys.argv[1:] else HERE.parents[1] / "dist" / "decks")

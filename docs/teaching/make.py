@@ -1,21 +1,22 @@
-"""Draws every picture of the teaching pages and of their decks:  python docs/teaching/make.py
+"""Draws every picture of the teaching pages:  python docs/teaching/make.py
 
-Each is written to docs/figures/teaching as PNG and SVG, the same bytes every time.  With names as
-arguments only these are drawn.
+Each is written to docs/figures/teaching as PNG, the same bytes every time.  With names as arguments
+only these are drawn.  decks.py draws them finer, for slides.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from pictures import arrays, correlation, functions, im2col, receptive, sliding
 
 import accelsim as acc
-from accelsim.view import plots
 from accelsim.view.network_blocks import blocks
+from accelsim.view.style import house_style
 from accelsim.workload.profile import profile
 
 HERE = Path(__file__).resolve().parent
@@ -80,11 +81,20 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 }
 
 
+def png(name: str, dpi: float | None = None) -> bytes:
+    """A picture of that name, in its own resolution unless given."""
+    figure, target = PICTURES[name](), BytesIO()
+    with house_style():
+        figure.savefig(target, format="png", dpi=dpi or figure.dpi)
+    return target.getvalue()
+
+
 def main(names: list[str]) -> None:
     """Draw the pictures of these names, or all."""
     for name in names or PICTURES:
-        for path in plots.save(PICTURES[name](), OUT, name):
-            print(f"drew {path}")
+        path = OUT / f"{name}.png"
+        path.write_bytes(png(name))
+        print(f"drew {path}")
 
 
 if __name__ == "__main__":
