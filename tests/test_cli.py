@@ -67,8 +67,7 @@ def shell(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
-        **options,
+        **{"timeout": 600, **options},
     )
 
 

@@ -216,7 +216,13 @@ def check_chunk(start: int, count: int) -> None:
     )
 
 
-@pytest.mark.parametrize("start", range(0, QUICK, QUICK_CHUNK))
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(start, marks=[pytest.mark.slow] if chunk % 2 else [])
+        for chunk, start in enumerate(range(0, QUICK, QUICK_CHUNK))
+    ],
+)
 def test_random_nests(start):
     check_chunk(start, QUICK_CHUNK)
 

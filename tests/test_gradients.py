@@ -16,13 +16,21 @@ from accelsim.workload.arithmetic import Number, random_data
 from accelsim.workload.problem import Problem
 
 WIDE = Number(48)
+CONVOLUTIONS = {
+    "lenet5": ("conv1", "conv2"),
+    "alexnet": tuple(f"conv{i}" for i in range(1, 6)),
+}
 
 
 @pytest.mark.parametrize("direction", ["grad_weight", "grad_input"])
-@pytest.mark.parametrize("dataflow", ["ws", "os", "rs"])
 @pytest.mark.parametrize(
-    ("network", "layers"),
-    [("lenet5", ("conv1", "conv2")), ("alexnet", tuple(f"conv{i}" for i in range(1, 6)))],
+    ("network", "layers", "dataflow"),
+    [
+        pytest.param(network, layers, flow, marks=[pytest.mark.slow] if long else [])
+        for network, layers in CONVOLUTIONS.items()
+        for flow in ("ws", "os", "rs")
+        for long in [network == "alexnet" and flow != "rs"]
+    ],
 )
 def test_conv_layers_bit_exact(
     network: str, layers: tuple[str, ...], dataflow: str, direction: str

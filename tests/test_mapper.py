@@ -35,6 +35,7 @@ from accelsim.workload.problem import Problem
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2", "front")
 FLOWS = ("rs", "ws", "os", "is", "nlr", "osp")
 QUICK, MANY, SMALL, SLIDING = 30, 330, 300, 6
+LONG = (4, 5)  # of these, those that take as long as all others
 
 
 def machine(rng: random.Random) -> Architecture:
@@ -339,7 +340,10 @@ def test_search_is_brute_force(chunk: int) -> None:
         assert not (wrong := differences(*case(seed), asked)), f"seed {seed}: {wrong}"
 
 
-@pytest.mark.parametrize("seed", range(SLIDING))
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in range(SLIDING)],
+)
 def test_all_integers_of_sliding_ranks_are_brute_force(seed: int) -> None:
     assert not (wrong := differences(*sliding_case(seed))), f"seed {seed}: {wrong}"
 

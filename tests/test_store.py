@@ -413,6 +413,7 @@ STUDY = """\
 workload: lenet5
 arch: systolic
 dataflows: [ws, os]
+tiles: rule
 grid:
   array.rows: [8, 16]
 store: s.sqlite

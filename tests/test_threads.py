@@ -45,7 +45,7 @@ def differing(seed: int, jobs: int) -> list[str]:
 
 
 def test_different_work_in_threads() -> None:
-    assert not differing(seed=1, jobs=120)
+    assert not differing(seed=1, jobs=60)
 
 
 @pytest.mark.slow
