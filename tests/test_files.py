@@ -120,7 +120,7 @@ def resolve_error(kind: str, name: str) -> str:
 
 def test_unknown_names() -> None:
     assert resolve_error("architectures", "eyeris").endswith("got eyeris; nearest: eyeriss")
-    nearest = "nearest: weight_stationary, weight_stationary_planes, input_stationary"
+    nearest = "nearest: weight_stationary, weight_stationary_planes, weight_stationary_groups"
     assert resolve_error("dataflows", "weight_stationery").endswith(nearest)
     assert "choices: eyeriss" in resolve_error("architectures", "zzz")
     assert "got nothing" in resolve_error("workloads", "")
