@@ -307,6 +307,30 @@ def test_a_sweep_in_the_shell_is_the_pages(client: Client, tmp_path: Path) -> No
     assert again["cycles"].tolist() == frame["cycles"].tolist()
 
 
+def test_a_sweep_keeps_the_parameters_that_were_asked_for(client: Client, tmp_path: Path) -> None:
+    asked = ASK | {
+        "workload": "gpt2",
+        "layer": None,
+        "params": {"seq": 3},
+        "axes": [{"key": "array.rows", "values": [4, 8]}],
+        "flows": ["weight_stationary"],
+    }
+    status, body = client("POST", "/api/sweep", json.dumps(asked).encode())
+    told, space = json.loads(body), dict[str, Any]()
+    assert status == 200, told
+    exec(told["python"], space)
+    study = told["command"].partition("<<'EOF'\n")[2].partition("EOF\n")[0]
+    (tmp_path / "study.yaml").write_text(study)
+    again = acc.load_study(tmp_path / "study.yaml").run(jobs=1)
+    named = {name: asked[name] for name in ("workload", "layer", "params")}
+    for rows, frames in ((4, (space["frame"], again)), (8, (space["frame"], again))):
+        status, view = client.layer(**named, overrides={"array.rows": rows})
+        assert status == 200, view
+        for frame in frames:
+            (row,) = frame[frame["array.rows"] == rows].to_dict("records")
+            assert row["cycles"] == view["headline"]["cycles"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

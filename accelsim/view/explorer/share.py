@@ -13,16 +13,12 @@ def as_python(ask: Ask) -> str:
     lines = ["import accelsim as acc", ""]
     args = [f"arch={_q(ask.arch)}", f"dataflow={_q(ask.dataflow)}"]
     if ask.own is not None:
-        fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
-        lines.append(f'layer = acc.Conv2d(name="own", {fields})')
+        lines.append(f"layer = {_layer(ask)}")
     else:
         args.append(f"layers=[{_q(ask.chosen.name)}]")
     if ask.params:
         args.append(f"params={json.dumps(ask.params)}")
-    if ask.objective == "rule":
-        args.append('tiles="rule"')
-    elif ask.objective is not None:
-        args.append(f"objective={_q(ask.objective)}")
+    args += [f"{key}={_q(value)}" for key, value in _tiles(ask).items()]
     if ask.overrides:
         args.append(f"overrides={json.dumps(ask.overrides)}")
     args.append(f"batch={ask.batch}")
@@ -41,18 +37,32 @@ def as_python(ask: Ask) -> str:
 
 def as_command(ask: Ask) -> str:
     """The command that prints it."""
-    return _command("run", ask, _tiles(ask))
+    return _command("run", ask, _tile_options(ask))
 
 
 def explain_command(ask: Ask) -> str:
     """The command that says why."""
-    return _command("explain", ask, _tiles(ask))
+    return _command("explain", ask, _tile_options(ask))
 
 
-def _tiles(ask: Ask) -> list[str]:
+def _tiles(ask: Ask) -> dict[str, str]:
+    """What is said of tiles, by the name that simulate, sweep and a study have for it."""
     if ask.objective is None:
-        return []
-    return ["--tiles", "rule"] if ask.objective == "rule" else ["--objective", ask.objective]
+        return {}
+    return {"tiles": "rule"} if ask.objective == "rule" else {"objective": ask.objective}
+
+
+def _tile_options(ask: Ask) -> list[str]:
+    return [word for key, value in _tiles(ask).items() for word in (f"--{key}", value)]
+
+
+def _layer(ask: Ask) -> str:
+    """The layer as an expression: its own, or of its workload with the parameters asked for."""
+    if ask.own is not None:
+        fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
+        return f'acc.Conv2d(name="own", {fields})'
+    given = [_q(str(ask.workload)), *([json.dumps(ask.params)] if ask.params else [])]
+    return f"acc.load_workload({', '.join(given)}).select([{_q(ask.chosen.name)}])"
 
 
 def _command(name: str, ask: Ask, more: list[str]) -> str:
@@ -87,13 +97,8 @@ def cloud_python(ask: Ask, points: int, seconds: float) -> str:
         "from accelsim.view.space_picture import space",
         "",
     ]
-    given = [_q(str(ask.workload)), *([json.dumps(ask.params)] if ask.params else [])]
-    layer = f"acc.load_workload({', '.join(given)}).select([{_q(ask.chosen.name)}])"
-    if ask.own is not None:
-        fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
-        layer = f'acc.Conv2d(name="own", {fields})'
     args = [
-        layer,
+        _layer(ask),
         _q(ask.arch),
         _q(ask.dataflow),
         f"points={points}",
@@ -120,17 +125,10 @@ def _grid(ask: SweepAsk) -> dict[str, list[int | float | str]]:
 
 def sweep_python(ask: SweepAsk) -> str:
     """A script that makes a frame of the sweep: a row a point."""
-    layer = f"acc.load_workload({_q(str(ask.workload))}).select([{_q(ask.chosen.name)}])"
-    if ask.own is not None:
-        fields = ", ".join(f"{k}={v}" for k, v in ask.own.model_dump().items())
-        layer = f'acc.Conv2d(name="own", {fields})'
-    args = [layer, _q(ask.arch), f"grid={json.dumps(_grid(ask))}"]
+    args = [_layer(ask), _q(ask.arch), f"grid={json.dumps(_grid(ask))}"]
     args += [f"dataflows={json.dumps(list(ask.flows))}", f"batch={ask.batch}"]
     args += [f"direction={_q(ask.direction)}"] if ask.direction != "forward" else []
-    if ask.objective == "rule":
-        args.append('tiles="rule"')
-    elif ask.objective is not None:
-        args.append(f"objective={_q(ask.objective)}")
+    args += [f"{key}={_q(value)}" for key, value in _tiles(ask).items()]
     return f"import accelsim as acc\n\nframe = acc.sweep({', '.join(args)})\nprint(frame)"
 
 
@@ -140,9 +138,9 @@ def sweep_command(ask: SweepAsk) -> str:
     lines += [f"layers: [{ask.chosen.name}]", f"arch: {ask.arch}"]
     lines += [f"dataflows: [{', '.join(ask.flows)}]", f"batch: {ask.batch}"]
     lines += [f"direction: {ask.direction}"] if ask.direction != "forward" else []
-    if ask.objective is not None:
-        lines.append("tiles: rule" if ask.objective == "rule" else f"objective: {ask.objective}")
-    lines += ["grid:", *(f"  {k}: {json.dumps(v)}" for k, v in _grid(ask).items())]
+    lines += [f"{key}: {value}" for key, value in _tiles(ask).items()]
+    grid = {f"params.{key}": [value] for key, value in ask.params.items()} | _grid(ask)
+    lines += ["grid:", *(f"  {k}: {json.dumps(v)}" for k, v in grid.items())]
     study = "cat > study.yaml <<'EOF'\n" + "\n".join(lines) + "\nEOF\n"
     return _own_file(ask) + study + "accelsim sweep study.yaml --layers"
 
