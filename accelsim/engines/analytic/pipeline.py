@@ -25,11 +25,11 @@ have one axis a temporal loop outside the PEs' parent, ``[passes]`` below; words
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +93,7 @@ NONE = -1
 Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
 PortAsk = tuple[int, Access]  # level
 ChannelAsk = tuple[str, str, Way]  # network, tensor
+K = TypeVar("K", bound=Hashable)
 
 
 def overlaps(nest: Skeleton, level: int, tensor: str) -> bool:
@@ -107,6 +108,52 @@ def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
     """
     names = nest.arch.level_names[b.parent + 1 : nest.levels - 1]
     return any(b.tensor in nest.arch.levels[name].queued for name in names)
+
+
+def instances(nest: Nest, level: int) -> int:
+    """How many instances of a level there are."""
+    return prod([x.trips for x in nest.loops if x.spatial and x.level < level])
+
+
+def carried(
+    nest: Nest,
+    moves: Mapping[Boundary, Moved],
+    port_of: Callable[[int, Access], K | None],
+    channel_of: Callable[[Boundary, Way], K | None],
+) -> dict[K, float]:
+    """Bits that each port and channel carries in all, where ``moves`` go over the boundaries:
+    operands down from the parent's port over the network into the child's port, sums up and, to be
+    added to, down.  By whatever a level's port and a boundary's channel are called; what is None or
+    NONE has no width.
+
+    Instances share their level's words evenly at best, and a transfer is never shorter than its
+    bits over its width.
+    """
+    bits: dict[K, float] = {}
+    many = [instances(nest, level) for level in range(nest.levels + 1)]
+
+    def carry(r: K | None, words: int, level: int, b: Boundary) -> None:
+        if r is not None and r != NONE:
+            each = words * nest.footprint.word_bits(level, b.tensor)
+            bits[r] = bits.get(r, 0) + each / many[level]
+
+    for b, m in moves.items():
+        read, write = (port_of(b.parent, access) for access in ACCESSES)
+        inner = b.child < nest.levels
+        if b.tensor == nest.problem.accumulated:
+            carry(channel_of(b, "up"), m.arrived, b.parent, b)
+            carry(write, m.arrived, b.parent, b)
+            carry(read, m.updated, b.parent, b)
+            if nest.arch.accumulate == "in_array":
+                carry(channel_of(b, "down"), m.updated, b.parent, b)
+            if inner:
+                carry(port_of(b.child, "read"), m.drained, b.child, b)
+        else:
+            carry(channel_of(b, "down"), m.read, b.parent, b)
+            carry(read, m.read, b.parent, b)
+            if inner:
+                carry(port_of(b.child, "write"), m.taken, b.child, b)
+    return bits
 
 
 @dataclass(frozen=True)
@@ -215,10 +262,7 @@ class _PassPlanner:
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
         self.pe = nest.levels - 1
-        self._instances = [
-            prod([x.trips for x in nest.loops if x.spatial and x.level < level])
-            for level in range(nest.levels + 1)
-        ]
+        self._instances = [instances(nest, level) for level in range(nest.levels + 1)]
         self.acc = nest.problem.accumulated
         self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
         self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
@@ -301,32 +345,8 @@ class _PassPlanner:
         return list(self.resources).index((r.name, r.part))
 
     def _busy(self) -> npt.NDArray[np.float64]:
-        """Bits that each resource carries in all, ``[resources]``: instances share their level's
-        words evenly at best, and a transfer is never shorter than its bits over its width.
-        """
-        bits: dict[int, float] = {}
-
-        def carry(r: int, words: int, level: int, b: Boundary) -> None:
-            if r != NONE:
-                each = words * self.nest.footprint.word_bits(level, b.tensor)
-                bits[r] = bits.get(r, 0) + each / self.instances(level)
-
-        for b, m in self.moves.items():
-            read, write = (self._port(b.parent, access) for access in ACCESSES)
-            inner = b.child if b.child < self.nest.levels else None
-            if b.tensor == self.acc:
-                carry(self._channel(b, "up"), m.arrived, b.parent, b)
-                carry(write, m.arrived, b.parent, b)
-                carry(read, m.updated, b.parent, b)
-                if self.down_too():
-                    carry(self._channel(b, "down"), m.updated, b.parent, b)
-                if inner is not None:
-                    carry(self._port(inner, "read"), m.drained, inner, b)
-            else:
-                carry(self._channel(b, "down"), m.read, b.parent, b)
-                carry(read, m.read, b.parent, b)
-                if inner is not None:
-                    carry(self._port(inner, "write"), m.taken, inner, b)
+        """``carried`` by every resource, ``[resources]``."""
+        bits = carried(self.nest, self.moves, self._port, self._channel)
         return np.array([bits.get(r, 0.0) for r in range(len(self.resources))])
 
     def instances(self, level: int) -> int:

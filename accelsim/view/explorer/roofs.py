@@ -9,17 +9,12 @@ carries is counted, so no run is above any of them; the lowest is what binds if 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 from accelsim.engines import analytic
-from accelsim.engines.moved import Moved
+from accelsim.engines.analytic.pipeline import carried
 from accelsim.hardware.ports import Resource, channel, port
-from accelsim.mapping.nest import Boundary, Nest
-
-Load = tuple[Resource | None, int, int]  # what carries it, words, the level whose words they are
+from accelsim.mapping.nest import Nest
 
 
 def roofs(nest: Nest) -> list[dict[str, Any]]:
@@ -28,38 +23,15 @@ def roofs(nest: Nest) -> list[dict[str, Any]]:
 
     Instances share their level's words evenly, as the closed form's bound has it.
     """
-    bits: dict[Resource, float] = defaultdict(float)
-    for b, m in analytic.moves(nest).items():
-        for resource, words, level in _loads(nest, b, m):
-            if resource is not None and words:
-                each = words * nest.footprint.word_bits(level, b.tensor)
-                bits[resource] += each / _instances(nest, level)
-    told = [_roof(nest, resource, carried) for resource, carried in bits.items()]
+    arch = nest.arch
+    loads = carried(
+        nest,
+        analytic.moves(nest),
+        lambda level, access: port(arch, level, access),
+        lambda b, way: channel(arch, b.network, b.tensor, way),
+    )
+    told = [_roof(nest, r, bits) for r, bits in loads.items() if bits]
     return sorted(told, key=lambda roof: float(roof["gmacs_per_s"]))
-
-
-def _loads(nest: Nest, b: Boundary, m: Moved) -> Iterator[Load]:
-    """Which resources a boundary's words go over: operands down from the parent's port over the
-    network into the child's port, sums up and, to be added to, down.
-    """
-    arch, inner = nest.arch, b.child < nest.levels
-    if b.tensor == nest.problem.accumulated:
-        yield port(arch, b.parent, "write"), m.arrived, b.parent
-        yield port(arch, b.parent, "read"), m.updated, b.parent
-        yield channel(arch, b.network, b.tensor, "up"), m.arrived, b.parent
-        if arch.accumulate == "in_array":
-            yield channel(arch, b.network, b.tensor, "down"), m.updated, b.parent
-        if inner:
-            yield port(arch, b.child, "read"), m.drained, b.child
-    else:
-        yield port(arch, b.parent, "read"), m.read, b.parent
-        yield channel(arch, b.network, b.tensor, "down"), m.read, b.parent
-        if inner:
-            yield port(arch, b.child, "write"), m.taken, b.child
-
-
-def _instances(nest: Nest, level: int) -> int:
-    return prod(loop.trips for loop in nest.loops if loop.spatial and loop.level < level)
 
 
 def _roof(nest: Nest, resource: Resource, bits: float) -> dict[str, Any]:
