@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 import scalesim_rows
-from scalesim_tool import FLOWS, add_venv, environment, run
+from scalesim_tool import FLOWS, add_venv, environment
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from zigzag_counts import RULES, Case, compared, random_case, simulated
@@ -115,17 +115,7 @@ def main() -> int:
         options.keep.write_text(kept(cases, answers), encoding="utf-8")
     wrong = counts(cases, answers)
     times(zigzag, cases)
-    scalesim = environment(options.venv)
-    many = 0
-    for flow in FLOWS:
-        rows, cols = rng.randint(2, 16), rng.randint(2, 16)
-        layers = [scalesim_rows.random_layer(rng, f"L{i}") for i in range(5)]
-        for one, theirs in zip(layers, run(scalesim, layers, flow, rows, cols)[1], strict=True):
-            many += 1
-            for why in scalesim_rows.differences(one, flow, rows, cols, theirs):
-                wrong += 1
-                print(f"{flow} {rows}x{cols} {one}: {why}")
-    print(f"SCALE-Sim, {many} layers, 8 numbers each; numbers in all that do not follow: {wrong}")
+    wrong += scalesim_rows.compare(environment(options.venv), rng, len(FLOWS))
     return 1 if wrong else 0
 
 

@@ -14,6 +14,7 @@ import argparse
 import random
 import sys
 from math import ceil, isclose
+from pathlib import Path
 
 from scalesim_tool import FLOWS, Layer, add_venv, environment, run
 
@@ -66,6 +67,20 @@ def differences(
     ]
 
 
+def compare(python: Path, rng: random.Random, cases: int) -> int:
+    """Prints what differs in so many runs of the tool, the flows in turn; returns how many do."""
+    wrong = 0
+    for case in range(cases):
+        flow, rows, cols = FLOWS[case % 3], rng.randint(2, 16), rng.randint(2, 16)
+        layers = [random_layer(rng, f"L{i}") for i in range(LAYERS)]
+        for layer, theirs in zip(layers, run(python, layers, flow, rows, cols)[1], strict=True):
+            for why in differences(layer, flow, rows, cols, theirs):
+                wrong += 1
+                print(f"{flow} {rows}x{cols} {layer}: {why}")
+    print(f"SCALE-Sim, {cases * LAYERS} layers, 8 numbers each: {wrong} differ")
+    return wrong
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
@@ -77,17 +92,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     add_venv(parser)
     options = parser.parse_args()
-    python, rng = environment(options.venv), random.Random(options.seed)
-    wrong = 0
-    for case in range(options.cases):
-        flow, rows, cols = FLOWS[case % 3], rng.randint(2, 16), rng.randint(2, 16)
-        layers = [random_layer(rng, f"L{i}") for i in range(LAYERS)]
-        for layer, theirs in zip(layers, run(python, layers, flow, rows, cols)[1], strict=True):
-            for why in differences(layer, flow, rows, cols, theirs):
-                wrong += 1
-                print(f"{flow} {rows}x{cols} {layer}: {why}")
-    print(f"{options.cases * LAYERS} layers, 8 numbers each: {wrong} differ")
-    return 1 if wrong else 0
+    rng = random.Random(options.seed)
+    return 1 if compare(environment(options.venv), rng, options.cases) else 0
 
 
 if __name__ == "__main__":

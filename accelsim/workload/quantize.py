@@ -149,9 +149,7 @@ def quantize(
         weight_scales[node.name] = scale if per == "channel" else scale[0]
         if "bias" in arrays:
             unit = weight_scales[node.name] * scales[node.inputs[0]]
-            words[f"{node.name}.bias"] = np.clip(
-                np.rint(np.asarray(arrays["bias"], np.float64) / unit), psum.low, psum.high
-            ).astype(np.int64)
+            words[f"{node.name}.bias"] = bias_words(arrays["bias"], unit, psum)
     return QuantizedNetwork(graph, scales, words, weight_scales, floats, number, psum, rounding)
 
 
@@ -191,6 +189,12 @@ def _scale(largest: float, number: Number, step: Step) -> float:
         return 1.0
     scale = largest / max(number.high, 1)
     return float(2.0 ** ceil(log2(scale))) if step == "power_of_two" else scale
+
+
+def bias_words(bias: Array, unit: Array, psum: Number) -> Array:
+    """A bias as words of the accumulator, whose ``unit`` is one number or one a channel."""
+    sums = np.rint(np.asarray(bias, np.float64) / unit)
+    return np.clip(sums, psum.low, psum.high).astype(np.int64)
 
 
 def by_channel(op: ArrayOperator, weight: Array) -> Array:

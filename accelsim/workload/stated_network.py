@@ -36,7 +36,7 @@ from accelsim.workload.operators.array import ArrayOperator, Product, wide
 from accelsim.workload.operators.combine import aligned
 from accelsim.workload.operators.operator import axes_of
 from accelsim.workload.operators.pooling import AveragePool
-from accelsim.workload.quantize import QuantizedNetwork, by_channel, from_channels
+from accelsim.workload.quantize import QuantizedNetwork, bias_words, by_channel, from_channels
 from accelsim.workload.scaling import INT8
 
 Floats = NDArray[np.float32]
@@ -119,8 +119,7 @@ def stated_network(graph: Graph, weights: Mapping[str, Array], psum: Number) -> 
         if "bias" in arrays:
             name = node.array("bias")
             unit = np.asarray(_scale(weights, name, np.shape(arrays["bias"])), np.float64)
-            sums = np.rint(np.asarray(arrays["bias"], np.float64) / unit)
-            words[f"{node.name}.bias"] = np.clip(sums, psum.low, psum.high).astype(np.int64)
+            words[f"{node.name}.bias"] = bias_words(arrays["bias"], unit, psum)
     return StatedNetwork(
         graph,
         {name: float(s.scale) for name, s in every.items()},

@@ -22,6 +22,7 @@ TENSORS: tuple[Tensor, ...] = ("weight", "ifmap", "ofmap")  # in the order in wh
 
 PADDING = -1  # in place of a word's address: a zero that is nowhere stored
 NOTHING = -2  # the register is empty
+MOST_CELLS = 2_000_000  # PEs times edges that a browser holds easily
 MAC, FILL, OUT = (
     1,
     2,

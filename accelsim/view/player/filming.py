@@ -28,6 +28,7 @@ from accelsim.view.player.chapters import chapters, opening
 from accelsim.view.player.film import (
     FILL,
     MAC,
+    MOST_CELLS,
     NOTHING,
     OUT,
     TENSORS,
@@ -42,8 +43,6 @@ from accelsim.view.player.film import (
     Way,
     margin,
 )
-
-MOST_CELLS = 2_000_000  # PEs times edges that a browser holds easily
 
 
 class _WindowFull(Exception):  # noqa: N818

@@ -21,6 +21,7 @@ from accelsim.engines.analytic import vector_unit
 from accelsim.hardware.architecture import Architecture
 from accelsim.view.player.film import (
     MAC,
+    MOST_CELLS,
     NOTHING,
     PADDING,
     Chapter,
@@ -68,7 +69,7 @@ def vector_film(
         arch, done.work, [(x.size, False) for x in done.xs], (done.out.size, False), batch
     )
     lanes = _Lanes(arch, done, batch)
-    frames = max(1, min(most, ran.cycles, 2_000_000 // arch.vector.lanes))
+    frames = max(1, min(most, ran.cycles, MOST_CELLS // arch.vector.lanes))
     words, state, counted = lanes.frames(frames)
     planes = tuple(
         FilmPlane(tensor, tensor, "stays", _values(data, at), at)
