@@ -25,7 +25,6 @@ from accelsim.explore.machines import Machines
 from accelsim.explore.plan import (
     build,
     check_keys,
-    items,
     items_of,
     networks,
     study_recipes,
@@ -103,14 +102,13 @@ class Candidates:
     """
 
     def __init__(self, study: Study) -> None:
-        workloads = networks(study)
         self.space = space(study.grid, study.zipped, study.points)
         self.machines = Machines.load(study.arch)
         check_keys(self.machines, self.space)
-        self.networks = len(workloads)
+        self.networks = len(networks(study))
         made = study_recipes(study, self.machines)
-        self.items = [items(study, workloads, [recipe]) for recipe in made]
         self.items_of = [items_of(study, [recipe]) for recipe in made]
+        self.items = [of({}) for of in self.items_of]
         self.accept = (
             Constraints(study.constraints, self.machines, self.space.keys)
             if study.constraints

@@ -274,8 +274,8 @@ def plan(study: Study) -> SweepPlan:
     here = space(study.grid, study.zipped, study.points)
     drawn = study.sample
     wanted = here.size if drawn is None else min(here.size, drawn)
-    layers = len(items(study, networks(study), made))
-    refuse_large(wanted * layers, "grid" if drawn is None else "sample")
+    of_params = items_of(study, made)
+    refuse_large(wanted * len(of_params({})), "grid" if drawn is None else "sample")
     check_values(here)
     check_keys(machines, here)
     check_dataflows(machines, here, made)
@@ -288,13 +288,23 @@ def plan(study: Study) -> SweepPlan:
         raise InputError("leave no point", key="constraints")
     goal = goal_of(study) if chooses(study) else None
     named = goal is None or study.best_of is not None
-    built = build(machines, here, items_of(study, made), numbers)
+    built = build(machines, here, of_params, numbers)
     return replace(built, goal=goal, named=named)
 
 
 def items_of(study: Study, recipes: Sequence[Recipe]) -> ItemsOf:
-    """The items of a study under some recipes, by the parameters of its workloads."""
-    return lambda params: items(study, networks(study, params), recipes)
+    """The items of a study under some recipes, by the parameters of its workloads; those that were
+    asked for before are the same.
+    """
+    known: dict[str, list[Item]] = {}
+
+    def of(params: Mapping[str, Any]) -> list[Item]:
+        text = canonical(params)
+        if text not in known:
+            known[text] = items(study, networks(study, params), recipes)
+        return known[text]
+
+    return of
 
 
 def build(machines: Machines, space: Space, items_of: ItemsOf, numbers: list[int]) -> SweepPlan:
