@@ -55,9 +55,9 @@ def build(out: Path, labs: Sequence[str] | None = None, run: bool = True) -> tup
         shutil.rmtree(folder, ignore_errors=True)
     _student(student, names, run)
     _teacher(teacher, names)
-    archives = (_zipped(student), _zipped(teacher))
-    shutil.copy(archives[0], teacher)
-    return archives[0], _zipped(teacher)
+    archive = _zipped(student)
+    shutil.copy(archive, teacher)
+    return archive, _zipped(teacher)
 
 
 def _student(folder: Path, names: Sequence[str], run: bool) -> None:
