@@ -243,6 +243,32 @@ def test_scales_that_are_none(tmp_path: Path) -> None:
         stated_network(graph, weights | {"nobody:scale": np.float32(1)}, Number(32))
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"s": np.array([np.nan, 1], np.float32)},
+        {"s": np.array([1, np.inf], np.float32)},
+        {"w": np.full((2, 2, 1, 1), np.nan, np.float32)},
+        {"w": np.full((2, 2, 1, 1), 1 << 30, np.int32), "s": np.array([1, 3e38], np.float32)},
+    ],
+    ids=["scale is no number", "scale without end", "words are no numbers", "still numbers"],
+)
+def test_words_that_are_no_numbers(tmp_path: Path, changed: Any) -> None:
+    """What a constant becomes must be a number: the file and its node are named at the import,
+    not a weight when the network runs.
+    """
+    nodes = [node("DequantizeLinear", "w s", "wd", axis=0), node("Conv", "x wd", "y")]
+    words = {"w": np.ones((2, 2, 1, 1), np.int8), "s": np.ones(2, np.float32)} | changed
+    path = tmp_path / "m.onnx"
+    onnx.save(model(nodes, {"x": [1, 2, 4, 4]}, ["y"], words), path)
+    if words["w"].dtype == np.int32:
+        assert np.isfinite(import_onnx(path).weights["y.weight"]).all()
+        return
+    with pytest.raises(InputError, match=r"wd.*must be finite numbers") as error:
+        import_onnx(path)
+    assert str(error.value).startswith(str(path))
+
+
 def words_and_numbers() -> Any:
     """A convolution whose result one node reads quantized and another as it is."""
     scale = {"s": np.float32(0.02), "z": np.int8(3)}

@@ -221,7 +221,10 @@ def _dequantized(xs: list[Array], a: Attributes) -> list[Array]:
         scale, zero = scale.reshape(wide), zero.reshape(wide) if zero.size > 1 else zero
     # Words of sums keep all of their bits.
     kind = np.float64 if x.dtype == np.int32 else np.float32
-    return [np.asarray((np.asarray(x, np.float64) - zero) * scale, kind)]
+    words = np.asarray((np.asarray(x, np.float64) - zero) * scale, kind)
+    if not np.isfinite(words).all():
+        raise ValueError("its words, scales and what they come to must be finite numbers")
+    return [words]
 
 
 def _quantized(xs: list[Array], a: Attributes) -> list[Array]:
