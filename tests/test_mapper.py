@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from nests import random_problem
 
+import accelsim as acc
+from accelsim.base.errors import InputError
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper import space
 from accelsim.mapper.bound_table import BoundTable
 from accelsim.mapper.closed_cycles import forms_are_exact
 from accelsim.mapper.dominance import undominated
@@ -385,3 +388,33 @@ def test_undominated_rows_are_those_no_other_covers(seed: int) -> None:
         if not any(covers):
             want.append(i)
     assert undominated(costs).tolist() == want
+
+
+# -- large ranges ----------------------------------------------------------------------------------
+
+
+def test_ways_to_cut_a_range_are_those_of_a_list() -> None:
+    """Divisors, and least tiles for so many pieces, without going through the whole range."""
+    for n in range(1, 600):
+        assert space.divisors(n) == [d for d in range(1, n + 1) if n % d == 0]
+        even = sorted({-(-n // k) for k in range(1, n + 1)})
+        assert list(space.options(n, "even")) == even
+        assert space._how_many_even(n) == len(even)
+
+
+def test_a_large_prime_batch_is_searched_or_refused() -> None:
+    """A search once went through every number up to a batch, or to its root: minutes and memory for
+    a prime of a thousand million, without an end for one beyond what can be counted.
+    """
+    layer = acc.Conv2d(M=2, C=2, H=4, W=4, R=3, S=3)
+    assert space.divisors((1 << 53) - 111) == [1, (1 << 53) - 111]
+    with pytest.raises(
+        InputError, match=r"at most 2\^53 MACs, got 1267650600228229401496703205376"
+    ):
+        acc.map_layer(layer, "systolic", "ws", batch=1 << 100)
+    with pytest.raises(MappingError, match="make 2000000014 steps"):
+        acc.map_layer(layer, "systolic", "ws", batch=10**9 + 7)
+    with pytest.raises(MappingError, match="use tiles=divisors"):
+        space._ways(1 << 40, 2, "even")
+    with pytest.raises(MappingError, match="use tiles=divisors"):
+        space._ends(10**9, 1, "all")

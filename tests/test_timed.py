@@ -5,8 +5,6 @@ and faults put into it.
 from __future__ import annotations
 
 import random
-import resource
-import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -584,38 +582,3 @@ def test_a_long_timeline_is_merged(monkeypatch):
     assert (after["end"] - after["start"]).sum() == (before["end"] - before["start"]).sum()
     assert len(short.occupancy) <= 50 < len(whole.occupancy)
     assert short.occupancy.to_frame()["words"].max() == whole.occupancy.to_frame()["words"].max()
-
-
-# -- speed -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_alexnet_takes_seconds(capsys):
-    """AlexNet's convolutions on eyeriss, batch 4, real data: at most 15 s, 2 GB and three times the
-    untimed run, on one core.
-    """
-    arch, flow = acc.load_architecture("eyeriss"), acc.load_dataflow("rs")
-    untimed = spent = 0.0
-    for layer in acc.load_workload("alexnet").layers:
-        if layer.name.startswith("conv"):
-            problem = layer.problem(4)
-            nest = acc.Nest(problem, arch, acc.choose(problem, arch, flow))
-            data = operands(nest)
-            for run in (event.run, timed.run):
-                pes._known.cache_clear()
-                start = time.process_time()
-                run(nest, data)
-                if run is event.run:
-                    untimed += time.process_time() - start
-                else:
-                    spent += time.process_time() - start
-    with capsys.disabled():
-        print(
-            f"\nuntimed {untimed:.2f} s, timed {spent:.2f} s, "
-            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
-        )
-    assert (
-        spent < 15
-        and spent < 3 * untimed
-        and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2e6
-    )

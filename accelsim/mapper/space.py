@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from math import comb, isqrt, prod
 from typing import Literal
@@ -55,8 +55,28 @@ def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
 
 def divisors(n: int) -> list[int]:
     """Divisors of n in rising order."""
-    small = [d for d in range(1, isqrt(n) + 1) if n % d == 0]
-    return small + [n // d for d in reversed(small) if d * d != n]
+    of = [1]
+    for prime, power in _primes(n):
+        of = [d * prime**k for d in of for k in range(power + 1)]
+    return sorted(of)
+
+
+@lru_cache(maxsize=1 << 12)
+def _primes(n: int) -> tuple[tuple[int, int], ...]:
+    """Prime factors of n, rising, and their powers.  Of a layer's largest, 2^53, those beyond 2^26
+    are tried, too: many at a time, so that a prime batch costs a second and not minutes.
+    """
+    powers, first, block = [], 2, 64
+    while first * first <= n:
+        tried = np.arange(first, min(first + block, isqrt(n) + 1))
+        for p in tried[n % tried == 0].tolist():
+            power = 0
+            while n % p == 0:
+                n, power = n // p, power + 1
+            if power:
+                powers.append((p, power))
+        first, block = first + block, min(2 * block, 1 << 20)
+    return (*powers, (n, 1)) if n > 1 else tuple(powers)
 
 
 def options(whole: int, tiles: TileChoice) -> Sequence[int]:
@@ -68,7 +88,18 @@ def options(whole: int, tiles: TileChoice) -> Sequence[int]:
 
 @cache
 def _even(whole: int) -> tuple[int, ...]:
-    return tuple(sorted({-(-whole // n) for n in range(1, whole + 1)}))
+    """The least tiles that cut a range into 1, 2, ... pieces, rising: the large ones from few
+    pieces, and small ones that are least for some.
+    """
+    root = isqrt(whole)
+    small = [t for t in range(1, root + 1) if t == -(-whole // -(-whole // t))]
+    return tuple(sorted({*small, *(-(-whole // n) for n in range(1, root + 2) if n <= whole)}))
+
+
+def _how_many_even(whole: int) -> int:
+    """How many those are, without a list: as many as floor((whole - 1) / n) takes values."""
+    root = isqrt(whole - 1)
+    return 2 * root + (root * (root + 1) <= whole - 1) if whole > 1 else 1
 
 
 # -- how many choices a family has -----------------------------------------------------------------
@@ -101,20 +132,40 @@ def _ways(whole: int, free: int, tiles: TileChoice) -> int:
         return _even_ways(whole, free)
     if tiles == "all":
         return comb(whole + free - 1, free)
-    return prod(comb(power + free, free) for power in _powers(whole))
+    return prod(comb(power + free, free) for _, power in _primes(whole))
 
 
 @cache
 def _even_ways(whole: int, free: int) -> int:
-    return 1 if free == 0 else sum(_even_ways(t, free - 1) for t in _even(whole))
+    """Raises MappingError beyond MOST_ROWS."""
+    if free == 0:
+        return 1
+    ways = _how_many_even(whole)
+    if free > 1 and ways <= MOST_ROWS:
+        ways = 0
+        for t in reversed(_even(whole)):  # the largest, which have most ways, first
+            ways += _even_ways(t, free - 1)
+            if ways > MOST_ROWS:
+                break
+    if ways > MOST_ROWS:
+        raise _too_many(f"a range of {whole}")
+    return ways
+
+
+def _too_many(of: str) -> MappingError:
+    return MappingError(
+        f"{of}: more than {MOST_ROWS} choices of tiles are not listed; use tiles=divisors"
+    )
 
 
 def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     """The tiles that so many loops can end with, each with the ways to get there."""
     if loops == 0:
         return [(size, 1)]
-    if tiles == "even":
+    if tiles == "even" and _even_ways(size, loops):
         return list(_even_ends(size, loops))
+    if tiles == "all" and size > MOST_ROWS:
+        raise _too_many(f"a range of {size}")
     if tiles == "all":
         return [(t, comb(size - t + loops - 1, loops - 1)) for t in range(1, size + 1)]
     return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
@@ -129,19 +180,6 @@ def _even_ends(whole: int, loops: int) -> tuple[tuple[int, int], ...]:
         for end, ways in _even_ends(t, loops - 1):
             ends[end] = ends.get(end, 0) + ways
     return tuple(ends.items())
-
-
-def _powers(n: int) -> list[int]:
-    """Powers of the prime factors of n."""
-    powers, p = [], 2
-    while n > 1:
-        power = 0
-        while n % p == 0:
-            n, power = n // p, power + 1
-        if power:
-            powers.append(power)
-        p += 1
-    return powers
 
 
 # -- the choices of a family -----------------------------------------------------------------------
@@ -211,10 +249,7 @@ def _listed(skeleton: Skeleton, family: Chain, loops: list[OpenLoop], tiles: Til
         if at == len(loops):
             listed.append(sofar)
             if len(listed) > MOST_ROWS:
-                raise MappingError(
-                    f"{family.name}: more than {MOST_ROWS} choices of tiles are not listed; "
-                    "use tiles=divisors"
-                )
+                raise _too_many(family.name)
             return
         x = loops[at]
         if x.dim == family.name and family.fused:
@@ -253,6 +288,8 @@ class _PlainRows:
         networks = skeleton.arch.networks.values()
         kinds = {k for n in networks for k in (n.held, n.streamed, n.accumulated)}
         self.by_divisors = tiles == "divisors"
+        if not self.by_divisors and size > MOST_ROWS:
+            raise _too_many(dim)
         self.only_best = tiles == "all" and not kinds & {"systolic", "neighbour"}
         self.steps = np.array(divisors(size) if self.by_divisors else range(1, size + 1), np.int64)
         self.rows = np.ones((1, 1), np.int64)
@@ -281,10 +318,7 @@ class _PlainRows:
             ranges.append(entering[good])
             total += len(backs[-1])
             if total > MOST_ROWS:
-                raise MappingError(
-                    f"{self.dim}: {total} choices of tiles and more, at most {MOST_ROWS} are "
-                    "listed; use tiles=divisors"
-                )
+                raise _too_many(self.dim)
         back, entering = np.concatenate(backs), np.concatenate(ranges)
         self.base = self.base[back]
         self.odd = (entering % self.base > 0) if multiples else np.zeros(len(entering), bool)

@@ -88,6 +88,7 @@ def map_layer(
     machine = load_architecture(arch, overrides or {})
     _check_options(tiles, limit)
     problem = network.layers[0].directed(batch, direction)
+    check_macs(network.layers[0].name, problem, batch)
     if objective != FRONT:
         Objective.parse(objective)
     start = monotonic()
@@ -101,7 +102,6 @@ def map_layer(
         limit=limit,
         progress=progress,
     )
-    check_macs(network.layers[0].name, problem, batch)
     of = _Rows(network.name, network.layers[0].name, problem, machine, flow)
     result = of.result(chosen.mapping)
     certificate = chosen.certificate
