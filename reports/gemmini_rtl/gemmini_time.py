@@ -43,7 +43,7 @@ class Machine:
     """The constants of machine.yaml; what each is and where it is from stands there.
 
     ``whole_lines``, ``whole_tiles``, ``stores_cached``, ``sums_leave`` and ``warm`` are rules of
-    this page that the report leaves out in turn.
+    this page that the report leaves out in turn; ``first_warm`` is one that it tries.
     """
 
     dim: int
@@ -65,6 +65,7 @@ class Machine:
     whole_tiles: bool = True
     stores_cached: bool = True
     warm: bool = True
+    first_warm: bool = False
     sums_leave: bool = True
 
     @property
@@ -314,7 +315,8 @@ def cycles(layer: MeasuredLayer, cut: Tiling, m: Machine) -> int:
     A load waits for the port and for the half of the memories that the tile two earlier leaves; the
     array for the load, the tile before and (``stores_first``) its stores; a store for the array.
     """
-    lines = LineCache(m.cache_bytes, left_over(layer, m) if cut.again and m.warm else 0.0)
+    warm = m.warm if cut.again else m.first_warm
+    lines = LineCache(m.cache_bytes, left_over(layer, m) if warm else 0.0)
     leave = m.sums_leave and unfinished(layer, cut, m) > m.sum_words
     known: dict[tuple[int, ...], float] = {}
     loaded = float(cut.tries * m.try_cycles)

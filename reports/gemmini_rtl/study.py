@@ -40,6 +40,7 @@ RULES: dict[str, dict[str, Any]] = {
     "without whole lines": {"whole_lines": False},
     "without the cache": {"cache_bytes": 0},
     "without what the first run left in the cache": {"warm": False},
+    "with as much in the cache at the first run": {"first_warm": True},
     "without the tiler's own time": {"try_cycles": 0},
     "without tiles fetched whole": {"whole_tiles": False},
     "without at most 5 products in the mesh": {"products_in_mesh": 1 << 30},
@@ -297,10 +298,11 @@ def _causes(frame: pd.DataFrame, twice: pd.DataFrame, causes: Seen) -> list[str]
         "  work beside them. What DRAM's rows, banks and queues take is in no stated source.",
         "- Weights come faster than the 8 bytes a cycle of the memory bus in the second runs of",
         f"  small maps: {quick}. So part of them was in the cache.",
-        "  That runs under own tilings were the first, and found nothing there, is what their rows",
-        "  fit better; no source says it.",
+        "  Which run was the first no source says; the table has the errors if own tilings, too,",
+        "  had found something there.",
         "- Outputs of two bytes (row 147), 32 to a line: "
-        + ", ".join(f"{v:.0f} cycles an output ({t})" for t, v in causes.narrow.items()),
+        + ", ".join(f"{v:.0f} cycles an output ({t})" for t, v in causes.narrow.items())
+        + ",",
         "  of which the line of its pixel is 8. What the cache takes for writes to one line is in",
         "  no stated source.",
         "- Page walks: 13 cycles are the shortest possible; the table has twice that. How often",
