@@ -97,6 +97,19 @@ def test_other_rows_go_through_the_same_command(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out == out.read_text(encoding="utf-8")
 
 
+def test_a_spreadsheets_file_is_read_and_a_row_too_long_is_not(tmp_path):
+    """A mark at the beginning, other columns first; and a cell too many shifts every number."""
+    lines = study().REFERENCE.read_text(encoding="utf-8").splitlines()
+    head, row = lines[1].split(","), lines[2].split(",")
+    file = tmp_path / "sheet.csv"
+    file.write_text(f"{','.join(head[::-1])}\r\n{','.join(row[::-1])}\r\n", encoding="utf-8-sig")
+    assert study().rows(file).splitlines()[1].startswith("2,7690,")
+    file.write_text(f"{','.join(head)}\n1,{','.join(row)}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="more cells than the head has columns") as refused:
+        study().rows(file)
+    assert f"{file}:2" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
@@ -192,11 +205,84 @@ def test_work_is_that_of_its_instructions(seed):
     assert time.work(size, m) == pytest.approx(blocks * max(sum(one), 36 / 5 * len(one)) + 36)
 
 
-def test_a_cache_keeps_what_was_used_last():
+def test_a_cache_that_replaces_at_random_has_what_chance_leaves():
+    """Against a cache of lines with a victim drawn at each miss, in the mean of many."""
     _, time = parts()
-    cached = time.LineCache(100)
-    assert [cached.take((x,), 40) for x in "ababcab"] == [False] * 2 + [True] * 2 + [False] * 3
-    assert not cached.take(("large",), 101) and not cached.pieces
+    lines, steps, runs = 64, "abacbdcadbbac" * 3, 200
+    sizes = {"a": 20, "b": 12, "c": 3, "d": 8}
+    rng, missed = random.Random(7), np.zeros(len(steps))
+    for _ in range(runs):
+        held: list[tuple[str, int] | None] = [None] * lines
+        for i, piece in enumerate(steps):
+            for k in range(sizes[piece]):
+                if (piece, k) not in held:
+                    held[rng.randrange(lines)] = (piece, k)
+                    missed[i] += 1 / sizes[piece] / runs
+    cached = time.LineCache(lines)
+    shares = [cached.take((piece,), sizes[piece]) for piece in steps]
+    assert np.abs(np.array(shares) - missed).max() < 0.06
+
+
+def test_what_a_run_leaves_in_the_cache():
+    rows, time = parts()
+    m = time.load_machine()
+    small, large = (
+        next(x for x in rows.read_rows(study().REFERENCE) if x.row == row) for row in ("76", "136")
+    )
+    assert time.left_over(small, m) > 0.95 and time.left_over(large, m) < 0.06
+    assert time.left_over(small, replace(m, cache_bytes=0)) == 0.0
+    # only second runs find it: the first column's rows are as if there were none
+    for layer in (small, large):
+        auto, mapping = (layer.tilings[t] for t in study().TILINGS)
+        cold = replace(m, warm=False)
+        assert time.cycles(layer, auto, m) == time.cycles(layer, auto, cold)
+        assert time.cycles(layer, mapping, m) < time.cycles(layer, mapping, cold)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unfinished_sums_are_those_that_a_walk_finds(seed):
+    """Tile by tile, with a set of the sums that are begun and not whole."""
+    rows, time = parts()
+    m, rng = replace(time.load_machine(), dim=1), random.Random(seed)
+    size = {d: rng.randint(1, 5) for d in rows.DIMS}
+    cut = rows.Tiling(
+        {d: rng.randint(1, n) for d, n in size.items()}, "".join(rng.sample(rows.DIMS, 7))
+    )
+    layer = rows.MeasuredLayer("0", size, (1, 1), {}, {}, None)
+    words, lines, most = {}, 0.0, 0
+    begun: set[tuple[int, ...]] = set()
+    before = None
+    for tile in rows.tiles(size, cut):
+        place = tuple(tile.begin[d] for d in "PQKN")
+        words[place] = np.prod([tile.size[d] for d in "PQKN"])
+        if before is not None and before != place:
+            lines += 4 * (words[before] * (before in begun) + words[place] * (place in begun)) / 64
+        begun.add(place)
+        most = max(most, sum(words[x] for x in begun))
+        if tile.whole:
+            begun.remove(place)
+        before = place
+    steps = list(rows.tiles(size, cut))
+    counted = sum(
+        time.sum_lines(tile, last, size, m)
+        for last, tile in zip([None, *steps], steps, strict=False)
+    )
+    assert counted == pytest.approx(lines)
+    assert time.unfinished(layer, cut, m) == most
+
+
+def test_the_tiler_finds_the_tile_that_was_measured():
+    """Every convolution of the table; and it is at least as large as a tile can be by one more."""
+    from gemmini_tiler import own_tile
+
+    rows, _ = parts()
+    convolutions = [x for x in rows.read_rows(study().REFERENCE) if x.kind != "product"]
+    assert len(convolutions) == 69
+    for layer in convolutions:
+        tile, tries = own_tile(layer.size, max(layer.stride))
+        assert tile == layer.tilings["auto"].tile, layer.row
+        assert tries == layer.tilings["auto"].tries >= 1
+        assert layer.tilings["mapping"].tries == 0
 
 
 @pytest.mark.parametrize("seed", range(30))

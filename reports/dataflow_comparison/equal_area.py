@@ -1,30 +1,37 @@
-"""The hardware each of the six dataflows gets for the same area, and the tiles it may choose from
+"""The hardware each of the six dataflows gets for the same area, and its tiles as loops
 (ISCA 2016, sections IV to VI).
 
-Which tiles the paper lets each dataflow choose is not all in its text; where it is silent this
-follows the public scripts that evaluate its equations (github.com/ominux/eyeriss-dataflow), which
-give the reference's numbers.  No code is theirs. As there, only the number of PEs is bounded, not
-the array's shape, and ifmaps are counted with their padding.
+``published.py`` says which tiles fit, in the paper's letters; here they become the loops of a
+dataflow file, and those that likely cost least by our rules are named.  As in the paper's
+evaluation, only the number of PEs is bounded, not the array's shape, and ifmaps are counted with
+their padding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from published import FITTING, Layer, Tiles, count, cuts, energy, shifted, up
 
-from accelsim import Architecture, Dataflow, Loop, Mapping, Problem, load_architecture
+from accelsim import (
+    Architecture,
+    Dataflow,
+    Loop,
+    Mapping,
+    MappingError,
+    Problem,
+    load_architecture,
+)
 from accelsim.hardware.energy import numbers
 
 WORD = 2  # bytes
 HERE = Path(__file__).parent
-Tiles = dict[
-    str, int
-]  # "M@dram" is the tile of the loop over M at dram; "M@row" and "M@col" lie on the array
-Arrays = dict[str, np.ndarray]
+# "M@dram" is the tile of the loop over M at dram; "M@row" and "M@col" lie on the array.
+Places = dict[str, int]
 
 
 def um2_per_byte(size: float) -> float:
@@ -52,13 +59,14 @@ def buffer_bytes(pes: int, rf_words: int) -> int:
 
 @dataclass(frozen=True)
 class Kind:
-    """One dataflow: its file, the words of its register file, what its hardware keeps where, and
-    its tiles.
+    """One dataflow: its file, the words of its register file, what its hardware keeps where.
 
-    ``search(problem, pes, words, tried)`` gives the ``tried`` likely best tiles for ``pes`` PEs and
-    a buffer of ``words``: an estimate of their energy by the paper's equations, the tiles, and the
-    hardware in use. ``apart`` says that psums add up along rows of PEs only; ``unwired`` are
-    tensors whose words the paper's equations take to their one PE without an array hop.
+    ``places(problem, tiles)`` gives the loops' tiles by place, and the hardware in use: rows and
+    columns of PEs, words of the buffer set ``aside``.  ``refetched(layer, tiles)`` says how often a
+    word of the ifmap comes from DRAM by our rules, about; without it, as the equations say.
+    ``apart`` says that psums add up along rows of PEs only.  ``anew`` are tensors of which the
+    paper's equations fetch the buffer's whole tile at every step; ``unwired`` are those whose words
+    they take to their one PE without an array hop.
     """
 
     name: str
@@ -67,11 +75,13 @@ class Kind:
     pe_words: int
     shift_words: int
     keep: dict[str, tuple[str, ...]]
-    search: Callable[[Problem, int, int, int], Iterator[tuple[float, Tiles, Tiles]]]
+    places: Callable[[Problem, Tiles], tuple[Places, Places]]
+    refetched: Callable[[Layer, Any], Any] | None = None
     apart: bool = False
+    anew: tuple[str, ...] = ("ifmap",)
     unwired: tuple[str, ...] = ()
 
-    def architecture(self, pes: int, hardware: Tiles) -> Architecture:
+    def architecture(self, pes: int, hardware: Places) -> Architecture:
         """Hardware for so many PEs; ``hardware``: rows and columns in use, and buffer words set
         aside.
         """
@@ -89,11 +99,11 @@ class Kind:
             over["networks.array.accumulated"] = "systolic"
         return load_architecture(HERE / "spatial.yaml", over)
 
-    def mapping(self, dataflow: Dataflow, arch: Architecture, tiles: Tiles) -> Mapping:
-        """The loops of a choice of tiles, in the places and the order the dataflow file gives
+    def mapping(self, dataflow: Dataflow, arch: Architecture, places: Places) -> Mapping:
+        """The loops of such tiles, in the places and the order the dataflow file gives
         them.
         """
-        names, loops, left = arch.level_names, [], dict(tiles)
+        names, loops, left = arch.level_names, [], dict(places)
         inside = [n for n in names if n in self.keep or n == "pe"]
         for level in inside[:-1]:
             near = level == inside[-2]
@@ -130,286 +140,117 @@ def padded(problem: Problem) -> Problem:
     )
 
 
-def cuts(n: int, most: int | None = None) -> list[int]:
-    """Tiles of a dimension that matter: the smallest for each number of pieces."""
-    return sorted({-(-n // k) for k in range(1, n + 1)} & set(range(1, (most or n) + 1)))
-
-
-def grid(**choices: Any) -> Arrays:
-    """All combinations, as flat arrays by name."""
-    mesh = np.meshgrid(*[np.array(list(c), np.int64) for c in choices.values()], indexing="ij")
-    return {name: m.reshape(-1) for name, m in zip(choices, mesh, strict=True)}
-
-
-def up(a: Any, b: Any) -> Any:
-    return -(-a // b)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A layer in the paper's letters; ``ifmap``, ``weights``, ``ofmap`` in words, ``both`` strides
-    alike.
+def likely(kind: Kind, problem: Problem, pes: int, tried: int) -> list[Tiles]:
+    """The ``tried`` tiles that cost least if pieces are counted one by one and DRAM is not asked
+    for what the buffer has: an estimate, cheapest first.
     """
-
-    p: Problem
-
-    @property
-    def words(self) -> tuple[float, float, float]:
-        p = self.p
-        return float(p.words("ifmap")), float(p.words("weight")), float(p.words("ofmap"))
-
-    def rows(self, e: Any) -> Any:
-        """Ifmap rows that e rows of outputs need."""
-        return (e - 1) * self.p.stride[0] + self.p.R
-
-    def cols(self, f: Any) -> Any:
-        return (f - 1) * self.p.stride[1] + self.p.S
-
-    def halo_h(self, e: Any) -> Any:
-        """Ifmap rows read in strips of e rows of outputs, over all its rows."""
-        return up(self.p.E, e) * self.rows(e) / self.p.H
-
-    def halo_w(self, f: Any) -> Any:
-        return up(self.p.F, f) * self.cols(f) / self.p.W
+    x, found = Layer(problem, whole_pieces=True), []
+    for some in FITTING[kind.name](x, pes, buffer_bytes(pes, kind.rf_words) // WORD):
+        some = _piece_by_piece(problem, some)
+        words = count(kind.name, problem, some, whole_pieces=True)
+        if kind.refetched:
+            words["dram", "ifmap"] = x.ifmap * kind.refetched(x, some)
+        cost = energy(words)
+        for k in np.argsort(cost, kind="stable")[:tried]:
+            found.append((float(cost[k]), {letter: int(v[k]) for letter, v in some.items()}))
+    return [tiles for _, tiles in sorted(found, key=lambda one: one[0])[:tried]]
 
 
-def _best(cost: np.ndarray, legal: np.ndarray, many: int) -> list[int]:
-    """The cheapest legal ones."""
-    cost = np.where(legal, cost, np.inf)
-    order = np.argsort(cost, kind="stable")[:many]
-    return [int(i) for i in order if np.isfinite(cost[i])]
+def _piece_by_piece(p: Problem, some: Any) -> Any:
+    """Of such tiles those that count if pieces are counted one by one: of strips of equal number
+    the smallest, and beside each tile of filters the one that is made of whole groups.
+    """
+    keep = np.isin(some["f"], cuts(p.F)) if "f" in some else np.ones(len(some["n"]), bool)
+    if "e" in some:
+        keep &= np.isin(some["e"], cuts(p.E))
+    some = {letter: values[keep] for letter, values in some.items()}
+    if "m" not in some or "p" not in some:
+        return some
+    group = some["p"] * some.get("t", 1)
+    whole = some | {"m": some["m"] // group * group}
+    return {letter: np.concatenate([some[letter], whole[letter]]) for letter in some}
 
 
-def _merged(*lists: list[int]) -> list[int]:
-    return list(dict.fromkeys(i for some in zip(*lists, strict=False) for i in some)) or [
-        i for some in lists for i in some
-    ]
+def _rs(p: Problem, t: Tiles) -> tuple[Places, Places]:
+    """Rows of filters and of the ifmap stay in the PEs; the paper's f is our e."""
+    dram = {"G@dram": 1, "M@dram": t["m"], "N@dram": t["n"], "E@dram": t["f"]}
+    buffer = {"M@buffer": t["p"] * t["t"], "N@buffer": 1, "F@buffer": 1}
+    array = {"M@row": t["p"], "C@row": t["q"], "R@row": 1, "E@col": 1}
+    places = dram | {"C@dram": t["q"] * t["r"]} | buffer | array
+    return places | {"M@pe": 1, "C@pe": 1, "S@pe": 1}, {
+        "rows": p.R * t["r"] * t["t"],
+        "cols": t["f"],
+    }
 
 
-def _ws(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
+def _ws(p: Problem, t: Tiles) -> tuple[Places, Places]:
     """r channels and t filters at once: the ifmaps pass ceil(M/t) times, sums meet in the buffer
-    for every filter row and r channels.
+    for every filter row and r channels.  Lines are whole: of shorter ones no nest fetches each
+    weight once, as the equations say.  Raises MappingError for those.
     """
-    (i, w, o) = _Layer(p).words
-    g = grid(r=cuts(p.C), t=cuts(p.M))
-    aside = g["r"] * g["t"] * (p.W - p.S) * (p.R - 1)
-    legal = (p.N * g["t"] * p.E * p.F + aside <= words) & (g["r"] * g["t"] * p.R * p.S <= pes)
-    dram = w + i * up(p.M, g["t"]) + o
-    cost = (
-        200 * dram
-        + 12 * o * (up(p.C, g["r"]) * p.R - 1)
-        + 2 * o * (p.C * p.R * p.S - up(p.C, g["r"]) * p.R)
-    )
-    for k in _best(cost, legal, tried):
-        r, t = int(g["r"][k]), int(g["t"][k])
-        tiles = {
-            "G@dram": 1,
-            "M@dram": t,
-            "C@buffer": r,
-            "N@buffer": 1,
-            "E@buffer": 1,
-            "F@shift": 1,
-        }
-        yield (
-            cost[k],
-            tiles | {"M@row": 1, "R@row": 1, "C@col": 1, "S@col": 1},
-            {"rows": t * p.R, "cols": r * p.S, "aside": int(aside[k])},
-        )
+    if t["f"] < p.F:
+        raise MappingError("weight-stationary lines of a nest are whole")
+    buffer = {"C@buffer": t["r"], "N@buffer": 1, "E@buffer": 1, "F@shift": 1}
+    array = {"M@row": 1, "R@row": 1, "C@col": 1, "S@col": 1}
+    hardware = {"rows": t["t"] * p.R, "cols": t["r"] * p.S, "aside": int(shifted(p, t))}
+    return {"G@dram": 1, "M@dram": t["t"]} | buffer | array, hardware
 
 
-def _osa(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
+def _osa(p: Problem, t: Tiles) -> tuple[Places, Places]:
     """m filters and n x e x f pixels: one plane of pixels at a time, each filter of the buffer
     after the other.
     """
-    x, (i, w, o) = _Layer(p), _Layer(p).words
-    g = grid(m=cuts(p.M), n=cuts(p.N), e=cuts(p.E), f=cuts(p.F))
-    m, n, e, f = g.values()
-    legal = (
-        (m * p.C * p.R * p.S + n * p.C * x.rows(e) * x.cols(f) <= words)
-        & (n * e * f <= pes)
-        & (n * x.rows(e) * x.cols(f) <= 48 * pes)
-    )
-    buffer = w * up(p.N, n) * up(p.E, e) * up(p.F, f) + i * p.M * x.halo_h(e) * x.halo_w(f)
-    whole = (n == p.N) & (e == p.E) & (f == p.F)
-    fetched = 200 * (w + i * up(p.M, m) * x.halo_h(e) * x.halo_w(f) + o) + 6 * buffer
-    alone = n == p.N  # no other images come in between: what neighbouring tiles share is kept
-    again = i * up(p.M, m) * x.halo_h(e) * np.where(alone, 1.0, x.halo_w(f))
-    kept = 200 * (w + np.where(whole, i, again) + o) + 6 * buffer
-    for k in _merged(_best(fetched, legal, tried), _best(kept, legal, tried)):
-        tiles = {
-            "G@dram": 1,
-            "M@dram": m[k],
-            "N@dram": n[k],
-            "E@dram": e[k],
-            "F@dram": f[k],
-            "M@buffer": 1,
-            "C@buffer": 1,
-        }
-        tiles |= {"R@shift": 1, "S@shift": 1, "N@row": 1, "E@row": 1, "F@col": 1}
-        yield fetched[k], _ints(tiles), _ints({"rows": n[k] * e[k], "cols": f[k]})
+    dram = {"G@dram": 1, "M@dram": t["m"], "N@dram": t["n"], "E@dram": t["e"], "F@dram": t["f"]}
+    inside = {"M@buffer": 1, "C@buffer": 1, "R@shift": 1, "S@shift": 1}
+    array = {"N@row": 1, "E@row": 1, "F@col": 1}
+    return dram | inside | array, {"rows": t["n"] * t["e"], "cols": t["f"]}
 
 
-def _osb(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
+def _osb(p: Problem, t: Tiles) -> tuple[Places, Places]:
     """m filters in the buffer, p x n x f outputs of one row on the array."""
-    x, (i, w, o) = _Layer(p), _Layer(p).words
-    found = grid(m=cuts(p.M), n=cuts(p.N), p=cuts(p.M, pes), f=cuts(p.F))
-    few = (found["n"] * found["p"] * found["f"] <= pes) & (found["p"] <= found["m"])
-    m, n, q, f = (v[few] for v in found.values())
-    legal = (m * p.C * p.R * p.S + n * p.C * p.R * x.cols(f) <= words) & (n * x.cols(f) <= 4 * pes)
-    strips = p.E * p.R / p.H  # every row of outputs fetches its R rows of the ifmap
-    buffer = w * up(p.N, n) * p.E * up(p.F, f) + i * up(p.M, q) * strips * x.halo_w(f)
-    fetched = 200 * (w + i * up(p.M, m) * strips * x.halo_w(f) + o) + 6 * buffer
-    alone = n == p.N  # no other images come in between: what neighbouring tiles share is kept
-    again = i * up(p.M, m) * x.halo_w(f) * np.where(alone, 1.0, strips)
-    kept = 200 * (w + np.where(alone & (f == p.F) & (p.E == 1), i, again) + o) + 6 * buffer
-    for k in _merged(_best(fetched, legal, tried), _best(kept, legal, tried)):
-        tiles = {
-            "G@dram": 1,
-            "M@dram": m[k],
-            "N@dram": n[k],
-            "F@dram": f[k],
-            "E@dram": 1,
-            "M@buffer": q[k],
-            "C@buffer": 1,
-            "R@buffer": 1,
-        }
-        tiles |= {"S@shift": 1, "M@row": 1, "N@row": 1, "F@col": 1}
-        yield fetched[k], _ints(tiles), _ints({"rows": q[k] * n[k], "cols": f[k]})
+    dram = {"G@dram": 1, "M@dram": t["m"], "N@dram": t["n"], "F@dram": t["f"], "E@dram": 1}
+    inside = {"M@buffer": t["p"], "C@buffer": 1, "R@buffer": 1, "S@shift": 1}
+    array = {"M@row": 1, "N@row": 1, "F@col": 1}
+    return dram | inside | array, {"rows": t["p"] * t["n"], "cols": t["f"]}
 
 
-def _osc(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
+def _osc(p: Problem, t: Tiles) -> tuple[Places, Places]:
     """m filters in the buffer, p filters x n images on the array, one pixel."""
-    (i, w, o) = _Layer(p).words
-    found = grid(m=cuts(p.M), n=cuts(p.N), p=cuts(p.M, pes))
-    few = (found["n"] * found["p"] <= pes) & (found["p"] <= found["m"])
-    m, n, q = (v[few] for v in found.values())
-    legal = (m + n) * p.C * p.R * p.S <= words
-    windows = float(p.N * p.G * p.C * p.R * p.S * p.E * p.F)
-    buffer = w * up(p.N, n) * p.E * p.F + windows * up(p.M, q)
-    fetched = 200 * (w + windows * up(p.M, m) + o) + 6 * buffer
-    alone = n == p.N  # no other images come in between: what neighbouring windows share is kept
-    again = up(p.M, m) * np.where(alone, p.N * p.G * p.C * p.E * p.R * p.W, windows)
-    kept = 200 * (w + np.where(alone & (p.E * p.F == 1), i, again) + o) + 6 * buffer
-    for k in _merged(_best(fetched, legal, tried), _best(kept, legal, tried)):
-        tiles = {
-            "G@dram": 1,
-            "M@dram": m[k],
-            "N@dram": n[k],
-            "E@dram": 1,
-            "F@dram": 1,
-            "M@buffer": q[k],
-        }
-        tiles |= {"C@buffer": 1, "R@buffer": 1, "S@buffer": 1, "M@row": 1, "N@col": 1}
-        yield fetched[k], _ints(tiles), _ints({"rows": q[k], "cols": n[k]})
+    dram = {"G@dram": 1, "M@dram": t["m"], "N@dram": t["n"], "E@dram": 1, "F@dram": 1}
+    inside = {"M@buffer": t["p"], "C@buffer": 1, "R@buffer": 1, "S@buffer": 1}
+    return dram | inside | {"M@row": 1, "N@col": 1}, {"rows": t["p"], "cols": t["n"]}
 
 
-def _nlr(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
+def _nlr(p: Problem, t: Tiles) -> tuple[Places, Places]:
     """q channels x p filters on the array; m filters, n x e x f pixels, q channels in the
     buffer.
     """
-    x, (i, w, o) = _Layer(p), _Layer(p).words
-    pairs = [(a, b) for a in cuts(p.M, pes) for b in cuts(p.C, pes) if a * b <= pes]
-    many = max(a * b for a, b in pairs)
-    pairs = [(a, b) for a, b in pairs if a * b > many // 2]
-    best: list[tuple[float, Tiles, Tiles]] = []
-    g = grid(m=cuts(p.M), n=cuts(p.N), e=cuts(p.E)[-6:], f=cuts(p.F)[-2:])
-    m, n, e, f = g.values()
-    for a, q in pairs:
-        held = n * q * x.rows(e) * x.cols(f) + m * q * p.R * p.S + n * m * e * f
-        legal = (held <= words) & (a <= m)
-        dram = (
-            w * up(p.N, n) * up(p.E, e) * up(p.F, f)
-            + i * up(p.M, m) * x.halo_h(e) * x.halo_w(f)
-            + o
-        )
-        reads = p.N * p.E * p.F * (p.G * p.C * p.R * p.S) * up(p.M, a) + 2 * o * (
-            up(p.C, q) * p.R * p.S - 1
-        )
-        cost = 200 * dram + 6 * reads + 2 * o * (p.C * p.R * p.S - up(p.C, q) * p.R * p.S)
-        for k in _best(cost, legal, 2):
-            tiles = {
-                "G@dram": 1,
-                "M@dram": m[k],
-                "N@dram": n[k],
-                "E@dram": e[k],
-                "F@dram": f[k],
-                "C@dram": q,
-                "M@buffer": a,
-            }
-            tiles |= {
-                "R@buffer": 1,
-                "S@buffer": 1,
-                "N@buffer": 1,
-                "E@buffer": 1,
-                "F@buffer": 1,
-                "C@row": 1,
-                "M@col": 1,
-            }
-            best.append((float(cost[k]), _ints(tiles), {"rows": q, "cols": a}))
-    yield from sorted(best, key=lambda b: b[0])[:tried]
+    dram = {"G@dram": 1, "M@dram": t["m"], "N@dram": t["n"], "E@dram": t["e"], "F@dram": t["f"]}
+    inside = {"M@buffer": t["p"]} | {f"{d}@buffer": 1 for d in "RSNEF"}
+    places = dram | {"C@dram": t["q"]} | inside | {"C@row": 1, "M@col": 1}
+    return places, {"rows": t["q"], "cols": t["p"]}
 
 
-def _rs(p: Problem, pes: int, words: int, tried: int) -> Iterator[tuple[float, Tiles, Tiles]]:
-    """The row-stationary parameters m n e p q r t; 256 words a PE for filters, ifmap windows and
-    psums together.
-    """
-    x, (i, w, o) = _Layer(p), _Layer(p).words
-    inner = [
-        (a, q)
-        for q in range(1, min(p.C, 128) + 1)
-        for a in [min((256 - q * p.S) // (q * p.S + 1), p.M)]
-        if a >= 1
-    ]
-    inner = [(b, q) for a, q in inner for b in {a, -(-p.M // -(-p.M // a))}]
-    best: list[tuple[float, Tiles, Tiles]] = []
-    for a, q in inner:
-        g = grid(
-            e=cuts(p.E, pes // p.R),
-            r=range(1, min(p.C // q, pes // p.R) + 1),
-            n=cuts(p.N),
-            m=cuts(p.M),
-        )
-        few = p.R * g["e"] * g["r"] <= pes
-        e, r, n, m = (v[few] for v in g.values())
-        t = np.minimum(pes // (p.R * e * r), m // a)
-        legal = (t > 0) & (n * m * e * p.F + n * q * r * x.rows(e) * p.W <= words)
-        t = np.maximum(t, 1)
-        dram = w * up(p.N, n) * up(p.E, e) + i * up(p.M, m) * x.halo_h(e) + o
-        buffer = i * up(p.M, a * t) * x.halo_h(e) + 2 * o * (up(p.C, q * r) - 1)
-        hops = (
-            w * up(p.N, n) * p.E
-            + i * up(p.M, a) * p.E * p.R / p.H
-            + o * (up(p.C, q) * p.R - up(p.C, q * r))
-        )
-        cost = 200 * dram + 6 * buffer + 2 * hops + 2 * o * (p.C * p.R * p.S - up(p.C, q) * p.R)
-        for k in _best(cost, legal, 3):
-            tiles = {
-                "G@dram": 1,
-                "M@dram": m[k],
-                "N@dram": n[k],
-                "E@dram": e[k],
-                "C@dram": q * r[k],
-                "M@buffer": a * t[k],
-                "N@buffer": 1,
-            }
-            tiles |= {
-                "F@buffer": 1,
-                "M@row": a,
-                "C@row": q,
-                "R@row": 1,
-                "E@col": 1,
-                "M@pe": 1,
-                "C@pe": 1,
-                "S@pe": 1,
-            }
-            best.append(
-                (float(cost[k]), _ints(tiles), _ints({"rows": p.R * r[k] * t[k], "cols": e[k]}))
-            )
-    yield from sorted(best, key=lambda b: b[0])[:tried]
+# What our rules fetch of the ifmap: between two tiles of one image that lie beside each other the
+# shared rows or columns stay, unless other images come in between; and all of it if it fits.
 
 
-def _ints(tiles: dict[str, Any]) -> Tiles:
-    return {k: int(v) for k, v in tiles.items()}
+def _osa_again(x: Layer, t: Any) -> Any:
+    alone, tall, wide = t["n"] == x.p.N, x.tall(t["e"]), x.wide(t["f"])
+    whole = alone & (t["e"] == x.p.E) & (t["f"] == x.p.F)
+    return np.where(whole, 1.0, up(x.p.M, t["m"]) * tall * np.where(alone, 1.0, wide))
+
+
+def _osb_again(x: Layer, t: Any) -> Any:
+    alone, tall, wide = t["n"] == x.p.N, x.tall(1), x.wide(t["f"])
+    whole = alone & (t["f"] == x.p.F) & (x.p.E == 1)
+    return np.where(whole, 1.0, up(x.p.M, t["m"]) * wide * np.where(alone, 1.0, tall))
+
+
+def _osc_again(x: Layer, t: Any) -> Any:
+    alone, tall, wide = t["n"] == x.p.N, x.tall(1), x.wide(1)
+    whole = alone & (x.p.E * x.p.F == 1)
+    return np.where(whole, 1.0, up(x.p.M, t["m"]) * tall * np.where(alone, 1.0, wide))
 
 
 ALL = ("weight", "ifmap", "ofmap")
@@ -431,8 +272,9 @@ KINDS = (
         0,
         {"dram": ALL, "buffer": ("ofmap",), "shift": ("ifmap",), "pe": ("weight",)},
         _ws,
-        True,
-        ("weight",),
+        apart=True,
+        anew=(),
+        unwired=("weight",),
     ),
     Kind(
         "OSA",
@@ -442,6 +284,7 @@ KINDS = (
         48,
         {"dram": ALL, "buffer": ("weight", "ifmap"), "shift": ("ifmap",), "pe": ("ofmap",)},
         _osa,
+        _osa_again,
     ),
     Kind(
         "OSB",
@@ -451,6 +294,7 @@ KINDS = (
         4,
         {"dram": ALL, "buffer": ("weight", "ifmap"), "shift": ("ifmap",), "pe": ("ofmap",)},
         _osb,
+        _osb_again,
     ),
     Kind(
         "OSC",
@@ -460,6 +304,7 @@ KINDS = (
         0,
         {"dram": ALL, "buffer": ("weight", "ifmap"), "pe": ("ofmap",)},
         _osc,
+        _osc_again,
     ),
     Kind(
         "NLR",
@@ -469,6 +314,7 @@ KINDS = (
         0,
         {"dram": ALL, "buffer": ALL, "pe": ()},
         _nlr,
+        anew=("weight", "ifmap"),
         unwired=("weight",),
     ),
 )

@@ -15,6 +15,8 @@ from itertools import product
 from math import ceil
 from pathlib import Path
 
+from gemmini_tiler import own_tile
+
 import accelsim as acc
 from accelsim.base.errors import InputError
 
@@ -45,11 +47,14 @@ Sizes = Mapping[str, int]
 @dataclass(frozen=True)
 class Tiling:
     """How a layer is cut: the tile of each dimension and in which order the tiles go, outermost
-    dimension first.
+    dimension first.  ``tries`` is how many tiles the core tried to find it; ``again`` says that the
+    same data were worked on just before.
     """
 
     tile: Sizes
     order: str
+    tries: int = 0
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class MeasuredLayer:
     def kind(self) -> str:
         """In which group of the report it stands."""
         s = self.size
-        if s["R"] * s["S"] == 1 and (s["P"] == 1 or s["Q"] == 1):
+        if _product(s):
             return "product"
         window = f"{s['R']}x{s['S']}"
         return window + (", stride 2" if max(self.stride) > 1 else "")
@@ -77,6 +82,19 @@ class MeasuredLayer:
         """Multiplications of the layer."""
         s = self.size
         return s["R"] * s["S"] * s["P"] * s["Q"] * s["C"] * s["K"] * s["N"]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of its filters."""
+        s = self.size
+        return s["R"] * s["S"] * s["C"] * s["K"]
+
+    @property
+    def footprint(self) -> int:
+        """Bytes of its three tensors."""
+        s, (wide, high) = self.size, self.stride
+        pixels = ((s["P"] - 1) * wide + s["R"]) * ((s["Q"] - 1) * high + s["S"])
+        return self.weight_bytes + s["N"] * (pixels * s["C"] + s["P"] * s["Q"] * s["K"])
 
     def layer(self) -> acc.Conv2d:
         """The layer as accelsim has it: no padding, the ifmap is the exact footprint."""
@@ -104,7 +122,7 @@ class MeasuredLayer:
 def read_rows(path: Path) -> list[MeasuredLayer]:
     """The rows of a file.  Raises InputError that names the line and the column."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets begin with a mark
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"cannot be read ({problem})", file=path) from None
     lines = text.splitlines()
@@ -121,6 +139,8 @@ def read_rows(path: Path) -> list[MeasuredLayer]:
 
 def _row(cells: Mapping[str, str | None], path: Path, line: int) -> MeasuredLayer:
     """One row, each number checked."""
+    if None in cells:  # where csv puts what has no column
+        raise InputError("has more cells than the head has columns", file=path, line=line)
 
     def number(column: str) -> int:
         text = cells[column] or ""
@@ -137,21 +157,33 @@ def _row(cells: Mapping[str, str | None], path: Path, line: int) -> MeasuredLaye
         raise InputError(
             "must be seven whole numbers joined by _", file=path, line=line, key=column, got=auto
         )
-    own = Tiling({d: min(int(x), size[d]) for d, x in zip(DIMS, parts, strict=True)}, AUTO_ORDER)
+    stride = (number("Wstride"), number("Hstride"))
+    own = Tiling(
+        {d: min(int(x), size[d]) for d, x in zip(DIMS, parts, strict=True)},
+        AUTO_ORDER,
+        tries=0 if _product(size) else own_tile(size, max(stride))[1],
+    )
     given = _given(cells["mapping"] or "", size, path, line)
     ideal = (cells.get("ideal_cycles_of_the_mapping") or "").strip()
     return MeasuredLayer(
         (cells["row"] or "").strip(),
         size,
-        (number("Wstride"), number("Hstride")),
+        stride,
         {"auto": own, "mapping": given},
         {"auto": number("rtl_cycles_auto"), "mapping": number("rtl_cycles_mapping")},
         int(ideal) if ideal.isdigit() else None,
     )
 
 
+def _product(size: Sizes) -> bool:
+    """Whether a layer is a matrix product: its tiler is another one, of a few tries."""
+    return size["R"] * size["S"] == 1 and (size["P"] == 1 or size["Q"] == 1)
+
+
 def _given(text: str, size: Sizes, path: Path, line: int) -> Tiling:
-    """The mapping column: what is below L3 is the tile, L3's loops are the order of tiles."""
+    """The mapping column: what is below L3 is the tile, L3's loops are the order of tiles.  Each
+    layer was run twice, and this is the second run.
+    """
     levels = {}
     for part in text.split(" - "):
         name, bracket, loops = part.strip().partition("[")
@@ -175,7 +207,7 @@ def _given(text: str, size: Sizes, path: Path, line: int) -> Tiling:
                 tile[loop[1]] *= int(loop[2])
     outer = "".join(dict.fromkeys(loop[1] for loop in levels["L3"] if loop))
     order = outer + "".join(d for d in DIMS if d not in outer)
-    return Tiling({d: min(tile[d], size[d]) for d in DIMS}, order)
+    return Tiling({d: min(tile[d], size[d]) for d in DIMS}, order, again=True)
 
 
 @dataclass(frozen=True)

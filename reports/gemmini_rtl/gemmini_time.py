@@ -11,21 +11,25 @@ is added here, each by one rule (``Machine`` has the numbers, ``machine.yaml`` t
 - A tile's rows in memory (the channels of a pixel, the filters of a weight row) are fetched by
   requests that do not cross a line.  A line that the cache has not is read whole over the memory
   bus; any request takes the beats of a whole one on the system bus.
+- The cache replaces at random.  The second run of a layer finds in it what the first left there.
 - A page that the DMA's small table has not is walked for before its rows are fetched.
-- A row of outputs is whole lines of the memory bus as well, over the same port as loads, and the
-  next tile does not compute before the stores of the one before are through.  Outputs are stored
-  once, when they are whole, whatever the order of tiles.
+- A row of outputs is whole lines as well, over the same port as loads: a line the cache has not is
+  a line of the memory bus, others are requests.  The next tile does not compute before the stores
+  of the one before are through.
+- Sums that are not whole when a mapping's order goes on to others leave, four bytes each, and come
+  back, unless the accumulators have room for all of them.  The machine's own order never does that.
+- With its own tiling, a layer's program looks for the tile first (``gemmini_tiler.py``), and the
+  array waits.
 
 ``cycles`` is called by ``study.py`` for every row, also on machines that lack one of the rules.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, gcd
+from math import ceil, exp, gcd
 from pathlib import Path
 
 import yaml
@@ -38,7 +42,8 @@ HERE = Path(__file__).resolve().parent
 class Machine:
     """The constants of machine.yaml; what each is and where it is from stands there.
 
-    ``whole_lines`` and ``whole_tiles`` are rules of this page that the report leaves out in turn.
+    ``whole_lines``, ``whole_tiles``, ``stores_cached``, ``sums_leave`` and ``warm`` are rules of
+    this page that the report leaves out in turn; ``first_warm`` is one that it tries.
     """
 
     dim: int
@@ -50,12 +55,18 @@ class Machine:
     bus_bytes: int
     memory_bytes: int
     cache_bytes: int
+    sum_words: int
     memory_cycles: int
     stores_first: bool
     page_bytes: int
     walk_cycles: int
+    try_cycles: int
     whole_lines: bool = True
     whole_tiles: bool = True
+    stores_cached: bool = True
+    warm: bool = True
+    first_warm: bool = False
+    sums_leave: bool = True
 
     @property
     def way(self) -> int:
@@ -181,28 +192,30 @@ def outputs(tile: Tile, size: Sizes) -> Rows:
 
 
 class LineCache:
-    """Which pieces of tensors the cache has, the last used longest.  A piece is one column of lines
-    of a tile: they come and go together, so a layer of millions of lines is some thousand steps.
+    """Which share of each piece of a tensor the cache still has.  A piece is one column of lines of
+    a tile: they come together, so a layer of millions of lines is some thousand steps.
+
+    A line that comes in takes the place of any other (``Directory.scala`` of the inclusive cache:
+    a victim by chance).  So a line is still there after ``filled`` more bytes with the probability
+    exp(-filled / room); a share is that, and nothing is drawn.  A piece's own lines come in one
+    after the other: each is replaced by those after it, and finds those before it come in, half of
+    the piece in the mean.  ``left`` is the share that was there before a piece's first use.
     """
 
-    def __init__(self, room: float) -> None:
-        self.room, self.used = room, 0.0
-        self.pieces: OrderedDict[tuple[object, ...], float] = OrderedDict()
+    def __init__(self, room: float, left: float = 0.0) -> None:
+        self.room, self.left, self.filled = room, left, 0.0
+        self.used: dict[tuple[object, ...], float] = {}  # filled when a piece was last used
 
-    def take(self, piece: tuple[object, ...], amount: float) -> bool:
-        """Use a piece of so many bytes; whether it was there."""
-        if piece in self.pieces:
-            self.pieces.move_to_end(piece)
-            return True
-        if amount > self.room:
-            self.pieces.clear()
-            self.used = 0.0
-            return False
-        self.pieces[piece] = amount
-        self.used += amount
-        while self.used > self.room:
-            self.used -= self.pieces.popitem(last=False)[1]
-        return False
+    def take(self, piece: tuple[object, ...], amount: float) -> float:
+        """Use a piece of so many bytes; the share of it that has to come from memory."""
+        if not self.room:
+            return 1.0
+        since = self.filled - self.used.get(piece, 0.0)
+        there = exp(-since / self.room) * (1.0 if piece in self.used else self.left)
+        missed = 1 - there * exp(-amount * (1 - there) / 2 / self.room)
+        self.used[piece] = self.filled + amount * missed / 2
+        self.filled += amount * missed
+        return missed
 
     def missing(self, name: tuple[object, ...], rows: Rows, m: Machine) -> float:
         """The share of a tile's lines that have to come from memory."""
@@ -212,10 +225,19 @@ class LineCache:
             first = rows.offset // m.request_bytes
             columns = range(first, (rows.offset + rows.width - 1) // m.request_bytes + 1)
         each = rows.lines(m) * m.request_bytes / len(columns)
-        return sum(not self.take((*name, x), each) for x in columns) / len(columns)
+        return sum(self.take((*name, x), each) for x in columns) / len(columns)
 
 
 # The sequence of tiles ----------------------------------------------------------------------------
+
+
+def fetched_lines(layer: MeasuredLayer, cut: Tiling) -> float:
+    """Lines of operands that all tiles of a layer ask for."""
+    m = load_machine()
+    return sum(
+        weights(t, layer.size).lines(m) + pixels(t, layer.size, layer.stride).lines(m)
+        for t in tiles(layer.size, cut)
+    )
 
 
 def load_cycles(
@@ -250,8 +272,41 @@ def store_cycles(layer: MeasuredLayer, tile: Tile, cached: LineCache, m: Machine
     if not tile.whole:
         return 0.0
     rows, b = outputs(tile, layer.size), tile.begin
-    cached.missing(("ofmap", b["P"], b["Q"], b["N"]), rows, m)
-    return rows.lines_of_each(m) * m.line_cycles
+    share = cached.missing(("ofmap", b["P"], b["Q"], b["N"]), rows, m)
+    if not m.stores_cached:
+        share = 1.0
+    each = share * m.line_cycles + (1 - share) * m.request_cycles
+    return rows.lines_of_each(m) * each
+
+
+def sum_lines(tile: Tile, before: Tile | None, size: Sizes, m: Machine) -> float:
+    """Lines of unfinished sums that cross the memory bus before a tile that has other sums than the
+    one before: those go out if they are not whole, and its own come back if it goes on with some.
+    """
+    if before is None or all(tile.begin[d] == before.begin[d] for d in "PQKN"):
+        return 0.0
+    out = 0.0 if before.whole else outputs(before, size).count * before.size["K"]
+    back = outputs(tile, size).count * tile.size["K"] if any(tile.begin[d] for d in "RSC") else 0.0
+    return 4 * (out + back) / m.request_bytes
+
+
+def unfinished(layer: MeasuredLayer, cut: Tiling, m: Machine) -> int:
+    """Sums of one column of the array that an order begins before it is through with any: those of
+    all tiles inside the outermost loop that adds up.
+    """
+    cut_dims = [d for d in cut.order if cut.tile[d] < layer.size[d]]
+    adding = [d in "RSC" for d in cut_dims]
+    inside = cut_dims[adding.index(True) :] if any(adding) else []
+    held = {d: layer.size[d] if d in inside else cut.tile[d] for d in "PQKN"}
+    return held["P"] * held["Q"] * held["N"] * ceil(held["K"] / m.dim)
+
+
+def left_over(layer: MeasuredLayer, m: Machine) -> float:
+    """The share of a layer's data that is in the cache after a run, in the mean: of ``d`` caches
+    full of data that passed, the part a way ``x`` back is there with exp(-x).
+    """
+    d = layer.footprint / m.cache_bytes if m.cache_bytes else 0.0
+    return (1 - exp(-d)) / d if d else 0.0
 
 
 def cycles(layer: MeasuredLayer, cut: Tiling, m: Machine) -> int:
@@ -260,16 +315,20 @@ def cycles(layer: MeasuredLayer, cut: Tiling, m: Machine) -> int:
     A load waits for the port and for the half of the memories that the tile two earlier leaves; the
     array for the load, the tile before and (``stores_first``) its stores; a store for the array.
     """
-    lines = LineCache(m.cache_bytes)
+    warm = m.warm if cut.again else m.first_warm
+    lines = LineCache(m.cache_bytes, left_over(layer, m) if warm else 0.0)
+    leave = m.sums_leave and unfinished(layer, cut, m) > m.sum_words
     known: dict[tuple[int, ...], float] = {}
-    loaded = 0.0
-    worked = stored = [0.0] * m.tiles_in_flight
+    loaded = float(cut.tries * m.try_cycles)
+    worked = stored = [loaded] * m.tiles_in_flight
     before: Tile | None = None
     for tile in tiles(layer.size, cut):
         shape = tuple(tile.size[d] for d in DIMS)
         if shape not in known:
             known[shape] = work(tile.size, m)
         load = load_cycles(layer, tile, before, lines, m)
+        if leave:
+            load += sum_lines(tile, before, layer.size, m) * m.line_cycles
         store = store_cycles(layer, tile, lines, m)
         loaded = max(loaded, worked[0], stored[0]) + load
         begin = max(loaded, worked[-1], stored[-1] if m.stores_first else 0.0)
