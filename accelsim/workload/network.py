@@ -230,11 +230,16 @@ def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
     for name, value in params.items():
         key = f"param {name}"
         if name not in known:
-            rule = f"{workload.name} has no such parameter"
+            rule = f"{workload.name} has no {'such parameter' if known else 'parameters'}"
             raise InputError(rule, key="param", got=str(name), choices=list(known))
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError("must be a whole number", key=key, got=str(value))
         if not 0 <= value < 2**31:
             raise InputError("must be 0 to 2^31 - 1", key=key, got=str(value))
     data = workload.model_dump() | {"parameters": {**known, **params}}
-    return validate(data, Workload, "workloads")
+    try:
+        return validate(data, Workload, "workloads")
+    except InputError as error:
+        values = ", ".join(f"{name}={value}" for name, value in params.items())
+        rule = f"{error.rule} ({workload.name} with {values})"
+        raise InputError(rule, key=error.key, got=error.got, choices=error.choices) from None
