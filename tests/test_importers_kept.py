@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_importers import CONV, GEMM, TOPOLOGY, accelsim, mutated, refused
+from test_importers import CONV, accelsim, refused
 
 from accelsim.base import yaml_writing
 from accelsim.base.errors import InputError
@@ -555,29 +555,3 @@ def test_problems_as_another_reader_reads_them(tmp_path: Path, seed: int) -> Non
     p = layer.problem()
     assert p.stride[1] == union.get("Wstride", 1) and p.dilation[0] == union.get("Hdilation", 1)
     assert {note.split()[0] for note in read.notes} == {*extra, "problem.shared"}
-
-
-# Mutations ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["conv", "gemm", "titles", "cfg", "template"])
-def test_mutated_files_are_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "base.yaml").write_text(BASE)
-    template = "{{include_text('base.yaml')}}\nproblem:\n  <<<: *problem_base\n  instance: {C: 8}\n"
-    text, file, read = {
-        "conv": (CONV, "m.yaml", import_timeloop),
-        "gemm": (GEMM, "m.yaml", import_timeloop),
-        "titles": (f"Title\n{TOPOLOGY}x,1,1,1,1,1,1,1,1:2,9\n", "m.csv", import_scalesim),
-        "cfg": (CONFIG, "m.cfg", import_scalesim_config),
-        "template": (template, "m.yaml", import_timeloop),
-    }[name]
-    rng = np.random.default_rng(7)
-    good = 0
-    for _ in range(100):
-        (tmp_path / file).write_bytes(mutated(text.encode(), rng))
-        try:
-            read(tmp_path / file)  # type: ignore[operator]
-            good += 1
-        except InputError as error:
-            assert "\n" not in str(error) and str(error).startswith(str(tmp_path))
-    assert good < 100
