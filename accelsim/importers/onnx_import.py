@@ -39,6 +39,7 @@ from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
 from accelsim.importers.onnx_quantized import MICROSOFT, ModelScales, stated
+from accelsim.importers.onnx_refused import why_refused
 from accelsim.importers.onnx_transformers import MICROSOFT_TRANSFORMERS, ROTARY
 from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
@@ -336,7 +337,7 @@ class _OnnxImport:
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
             if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED, *ROTARY}:
-                self._refuse(label, "there is no operator for it", kind)
+                self._refuse(label, why_refused(node.op_type), kind)
             return
         for name in inputs:
             if name not in self.values and name not in self.missing:
@@ -451,7 +452,7 @@ class _OnnxImport:
             return list(constants)
         handler = {**CONVERT, **COMPOSED, **ROTARY, **_UNSTATED}.get(node.op_type)
         if handler is None:
-            raise ValueError("there is no operator for it")
+            raise ValueError(why_refused(node.op_type))
         return handler(Call(self, node, values, attributes))
 
     def _constant(self, attributes: Attributes) -> Array:
