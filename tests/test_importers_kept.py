@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,47 @@ def test_configurations_refused(tmp_path: Path, old: str, new: str, message: str
     text = CONFIG.replace("CALC", "USER") if "Bandwidth :" in old else CONFIG
     file.write_text(text.replace(old, new))
     assert message in refused(import_scalesim_config, file)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_configurations_as_another_reader_reads_them(tmp_path: Path, seed: int) -> None:
+    """A line at a time: sizes, memories and bandwidths are the numbers that stand there, and every
+    other key that says something is in a note.
+    """
+    rng = np.random.default_rng(seed)
+    keys = ("ArrayHeight", "ArrayWidth", "IfmapSramSzkB", "FilterSramSzkB", "OfmapSramSzkB")
+    given = {key: str(rng.integers(1, 5_000)) for key in keys}
+    given["Dataflow"] = str(rng.choice(["os", "ws", "is"]))
+    words = [str(n) for n in rng.integers(1, 400, rng.choice([1, 3]))]
+    given["Bandwidth"] = str(rng.choice([",", ", "])).join(words)
+    others = {f"Key{i}": str(rng.choice(["1", "true", "False", "x y"])) for i in range(4)}
+    lines = [
+        f"{''.join(c.upper() if rng.random() < 0.5 else c.lower() for c in key)}"
+        f"{rng.choice([' = ', ':', ' : ', '='])}{value}"
+        for key, value in rng.permutation(np.array([*(given | others).items()], dtype=object))
+    ]
+    mode = str(rng.choice(["CALC", "USER"]))
+    text = "[general]\nrun_name = r\n[architecture_presets]\n" + "\n# a remark\n".join(lines)
+    (tmp_path / "s.cfg").write_text(f"{text}\n[run_presets]\nInterfaceBandwidth: {mode}\n")
+    read = import_scalesim_config(tmp_path / "s.cfg")
+    second = {k.lower(): v for k, v in re.findall(r"^(\w+)\s*[:=]\s*(.*)$", text, re.MULTILINE)}
+    kilobytes = [int(second[key.lower()]) for key in keys[2:]]
+    wanted: dict[str, Any] = {
+        "name": "r",
+        "array.rows": int(second["arrayheight"]),
+        "array.cols": int(second["arraywidth"]),
+        "levels.sram.priced_bytes": 1024 * sum(kilobytes),
+    }
+    if mode == "USER":
+        every = [8 * int(n) for n in second["bandwidth"].split(",")]
+        wanted["networks.link.width_bits"] = dict(
+            zip(("ifmap", "weight", "ofmap"), every * (3 // len(every)), strict=True)
+        )
+    assert read.overrides == wanted
+    said = " ".join(read.notes)
+    assert f"run with --dataflow {second['dataflow']}" in said
+    for key, value in others.items():
+        assert (f"{key.lower()} {value}" in said) == (value != "False")
 
 
 # Batch and shared weights -------------------------------------------------------------------------
