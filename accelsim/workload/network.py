@@ -22,12 +22,18 @@ from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.base.validation import argument, load_named, validate
-from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
+from accelsim.workload.graph.entries import OPERATORS, AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import input_shapes, unroll
-from accelsim.workload.layers import AnyLayer, Count, Layer, Name, batched
+from accelsim.workload.layers import LAYER_TYPES, AnyLayer, Count, Layer, Name, batched
 from accelsim.workload.operators.operator import as_file
 
+# Operators of graphs that layers have in another form.
+_INSTEAD = {
+    "depthwise": "in layers it is a conv2d with groups for its channels, C: 1 and M filters for"
+    " each",
+    "dense": "in layers it is a gemm: m outputs, k inputs, n rows",
+}
 ParameterValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -68,11 +74,9 @@ class Workload(Displayed, Frozen):
         layers = data.get("layers") if isinstance(data, dict) else None
         for i, layer in enumerate(layers if isinstance(layers, (list, tuple)) else ()):
             kind = layer.get("type") if isinstance(layer, dict) else None
-            if kind == "depthwise":
-                raise ValueError(
-                    f"layers.{i}.type: depthwise is an operator of graphs; in layers it is a conv2d"
-                    " with groups for its channels, C: 1 and M filters for each"
-                )
+            if isinstance(kind, str) and kind in OPERATORS and kind not in LAYER_TYPES:
+                instead = _INSTEAD.get(kind, f"layers are {', '.join(LAYER_TYPES)}")
+                raise ValueError(f"layers.{i}.type: {kind} is an operator of graphs; {instead}")
         return data
 
     @field_validator("layers")
