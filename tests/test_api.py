@@ -214,6 +214,17 @@ def test_wrong_parameters_are_refused(
     assert [*tmp_path.iterdir()] == [file]
 
 
+@pytest.mark.parametrize("name", [name for name in WITH_WORKLOAD if name != "validate"])
+def test_other_tools_files_are_workloads(name: str, tmp_path: Path) -> None:
+    """Each command reads such a file as import does: here, up to what is wrong with it."""
+    file = tmp_path / "t.csv"
+    file.write_text("Layer,h,w,r,s,c,m,u\na,6,6,3,0,4,2,1\n")
+    words = [str(file), *WITH_WORKLOAD[name]]
+    done = CliRunner().invoke(cli, [name, *words], standalone_mode=False)
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).startswith(f"{file}:2: filter width (column 5) must be")
+
+
 @pytest.mark.parametrize("name", ["show", "profile"])
 def test_parameters_are_used(name: str, tmp_path: Path) -> None:
     file = tmp_path / "grows.yaml"
