@@ -234,7 +234,7 @@ def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
     for name, value in params.items():
         key = f"param {name}"
         if name not in known:
-            rule = f"{workload.name} has no {'such parameter' if known else 'parameters'}"
+            rule = f"{workload.name} has no such parameter"
             raise InputError(rule, key="param", got=str(name), choices=list(known))
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError("must be a whole number", key=key, got=str(value))
@@ -244,6 +244,10 @@ def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
     try:
         return validate(data, Workload, "workloads")
     except InputError as error:
-        values = ", ".join(f"{name}={value}" for name, value in params.items())
-        rule = f"{error.rule} ({workload.name} with {values})"
-        raise InputError(rule, key=error.key, got=error.got, choices=error.choices) from None
+        told = ", ".join(f"{name}={value}" for name, value in params.items())
+        told = f"({workload.name} with {told})"
+        # What is near is told by what was got alone.
+        plain = error.got is not None and not error.choices
+        rule = error.rule if plain else f"{error.rule} {told}"
+        got = f"{error.got} {told}" if plain else error.got
+        raise InputError(rule, key=error.key, got=got, choices=error.choices) from None
