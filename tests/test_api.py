@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 import accelsim as acc
 from accelsim.base.catalogue import KINDS, Catalogue
+from accelsim.base.errors import InputError
 from accelsim.base.shipped import shipped_names
 from accelsim.base.whole_files import records_csv
 from accelsim.cli.main import cli
@@ -148,6 +149,95 @@ def test_map_layer_is_map_network_of_one_layer() -> None:
     assert set(one) - {"layer"} == set(many) - {"workload", "layers", "params", "processes"}
     for name in set(one) & set(many):
         assert one[name].default == many[name].default, name
+
+
+# Parameters of workloads -------------------------------------------------------------------------
+
+# Commands that take a workload, and the least that each needs besides.
+WITH_WORKLOAD = {
+    "run": ("--arch", "systolic", "--dataflow", "ws"),
+    "explain": ("--arch", "systolic", "--dataflow", "ws"),
+    "map": ("--arch", "systolic", "--dataflow", "ws"),
+    "train": ("--arch", "systolic", "--dataflow", "ws"),
+    "animate": ("--arch", "systolic", "--dataflow", "ws"),
+    "profile": (),
+    "export": ("-o", "never.csv"),
+    "show": (),
+    "validate": (),
+}
+WITHOUT = {
+    "list": "takes nothing",
+    "import": "makes a workload, --dim names its sizes",
+    "sweep": "a study's axes are params.NAME",
+    "explore": "a page's controls",
+    "results": "reads what was stored",
+    "compare": "reads what was stored",
+    "report": "a study's script",
+    "schema": "takes a kind of file",
+}
+GROWS = """
+name: grows
+parameters: {seq: 3, past: 0}
+input: [=seq, 4]
+graph:
+  - {name: up, type: dense, M: 2}
+"""
+
+
+def test_every_command_takes_a_workload_s_parameters() -> None:
+    """Or stands in the list of those that take no workload: a new command cannot forget them."""
+    assert cli.commands.keys() == WITH_WORKLOAD.keys() | WITHOUT.keys()
+    for name, command in cli.commands.items():
+        option = {p.name: p for p in command.params}.get("params")
+        assert (option is not None and "--param" in option.opts) == (name in WITH_WORKLOAD), name
+
+
+@pytest.mark.parametrize("name", WITH_WORKLOAD)
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ("sq=4", "grows has no such parameter, got sq; nearest: seq"),
+        ("seq=x", "param seq: must be a whole number, got x"),
+        ("seq", "--param wants KEY=VALUE, got seq"),
+    ],
+)
+def test_wrong_parameters_are_refused(
+    name: str, wrong: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "grows.yaml"
+    file.write_text(GROWS)
+    monkeypatch.chdir(tmp_path)
+    words = [str(file), *WITH_WORKLOAD[name], "--param", wrong]
+    done = CliRunner().invoke(cli, [name, *words], standalone_mode=False)
+    assert said in f"{done.stdout}{done.stderr}{done.exception or ''}"
+    assert done.exit_code == 1 or done.return_value == 2
+    assert [*tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_WORKLOAD if name != "validate"])
+def test_other_tools_files_are_workloads(name: str, tmp_path: Path) -> None:
+    """Each command reads such a file as import does: here, up to what is wrong with it."""
+    file = tmp_path / "t.csv"
+    file.write_text("Layer,h,w,r,s,c,m,u\na,6,6,3,0,4,2,1\n")
+    words = [str(file), *WITH_WORKLOAD[name]]
+    done = CliRunner().invoke(cli, [name, *words], standalone_mode=False)
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).startswith(f"{file}:2: filter width (column 5) must be")
+
+
+@pytest.mark.parametrize("name", ["show", "profile"])
+def test_parameters_are_used(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "grows.yaml"
+    file.write_text(GROWS)
+    assert f" {3 * 4 * 2} " in shell(name, file)
+    assert f" {7 * 4 * 2} " in shell(name, file, "--param", "seq=7")
+
+
+def test_a_value_that_fits_no_shape_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "grows.yaml"
+    file.write_text(GROWS)
+    with pytest.raises(InputError, match=r"\(grows with seq=0\)"):
+        acc.load_workload(file, {"seq": 0})
 
 
 # The same rows -----------------------------------------------------------------------------------

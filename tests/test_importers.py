@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 
@@ -539,66 +538,3 @@ def test_import_and_export_commands(tmp_path: Path) -> None:
     ):
         _, said = accelsim(*args, code=2)
         assert message in said and said.count("\n") == 1, said
-
-
-# Mutations ----------------------------------------------------------------------------------------
-
-
-def mutated(raw: bytes, rng: np.random.Generator) -> bytes:
-    """A file with a few bytes changed, cut, doubled or swapped."""
-    data = bytearray(raw)
-    for _ in range(int(rng.integers(1, 5))):
-        at = int(rng.integers(len(data) or 1))
-        match int(rng.integers(6)):
-            case 0:
-                data[at : at + 1] = bytes([int(rng.integers(256))])
-            case 1:
-                del data[at : at + int(rng.integers(1, 30))]
-            case 2:
-                data[at:at] = data[at : at + int(rng.integers(1, 60))]
-            case 3:
-                data[at:at] = [
-                    b"{",
-                    b"}",
-                    b"[",
-                    b"99999999999999999999",
-                    b"-1",
-                    b": ",
-                    b'"',
-                    b",",
-                    b"\x00",
-                    b"\n",
-                ][int(rng.integers(10))]
-            case 4:
-                del data[at:]
-            case _:
-                other = int(rng.integers(len(data) or 1))
-                data[at : at + 8], data[other : other + 8] = (
-                    data[other : other + 8],
-                    data[at : at + 8],
-                )
-        if not data:
-            data = bytearray(b" ")
-    return bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("new", NEW), ("v1", V1), ("v0", V0), ("csv", TOPOLOGY), ("conv", CONV), ("gemm", GEMM)],
-)
-def test_mutated_files_are_one_line(tmp_path: Path, name: str, text: str) -> None:
-    """600 in all here, and 1 500 ONNX models in test_importers_onnx.py."""
-    rng = np.random.default_rng(0)
-    file = tmp_path / {"csv": "m.csv", "conv": "m.yaml", "gemm": "m.yaml"}.get(name, "m.prototxt")
-    read = {"csv": import_scalesim, "conv": import_timeloop, "gemm": import_timeloop}.get(
-        name, import_caffe
-    )
-    good = 0
-    for _ in range(100):
-        file.write_bytes(mutated(text.encode(), rng))
-        try:
-            read(file)
-            good += 1
-        except InputError as error:
-            assert "\n" not in str(error) and str(error).startswith(str(file))
-    assert good < 90

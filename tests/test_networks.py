@@ -544,3 +544,45 @@ def test_a_wrong_parameter_from_outside(file: Path, params: Any, message: str) -
     assert message in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="lenet5 has no such parameter, got seq"):
         load_workload("lenet5", {"seq": 1})
+
+
+# Equal blocks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["layers", "end to end"])
+def test_equal_blocks_are_evaluated_once(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve equal blocks cost one, and each block's rows are what its layers give alone."""
+    from accelsim.results import network_run, simulate
+
+    module = network_run if whole else simulate
+    evaluated, original = [], module.layer_row
+
+    def counted(workload: str, layer: str, *rest: Any, **named: Any) -> Any:
+        evaluated.append(layer)
+        return original(workload, layer, *rest, **named)
+
+    monkeypatch.setattr(module, "layer_row", counted)
+    network = load_workload("gpt2", {"seq": 4, "past": 3})
+    run = acc.simulate(network, "systolic", "ws", tiles="rule", end_to_end=whole)
+    assert len(evaluated) == len({x.problem() for x in network.layers}) < 10
+    rows = {row.columns["layer"]: row.columns for row in run.rows}
+    assert {*network.names} <= rows.keys()
+    for name in ("h1_q", "h7_scores", "h12_proj"):
+        (alone,) = acc.simulate(network.select([name]), "systolic", "ws", tiles="rule").rows
+        assert {key: rows[name][key] for key in alone.columns} == alone.columns
+
+
+def test_operators_of_graphs_among_layers(tmp_path: Path) -> None:
+    """Each is named as such, with what to write instead where layers have it, too."""
+    from accelsim.workload.graph.entries import OPERATORS
+    from accelsim.workload.layers import LAYER_TYPES
+
+    kinds = OPERATORS.keys() - LAYER_TYPES
+    assert {"depthwise", "dense", "relu"} <= kinds
+    for kind in kinds:
+        (tmp_path / "w.yaml").write_text(f"name: n\nlayers:\n  - {{name: a, type: {kind}, M: 1}}\n")
+        with pytest.raises(InputError, match=r"layers.a.type: .* operator of graphs") as caught:
+            load_workload(tmp_path / "w.yaml")
+        assert str(caught.value).startswith(f"{tmp_path / 'w.yaml'}:3:")
+        if kind == "depthwise":
+            assert "a conv2d with groups for its channels" in str(caught.value)

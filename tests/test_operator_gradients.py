@@ -175,6 +175,9 @@ def test_piecewise_linear_exactly(seed: int) -> None:
         op("upsample", scale=(d.int(1, 2) * 2, 2), mode="bilinear"),
     ):
         check(node, [x], {}, d.rng, exact=True)
+    for corners in (False, True):
+        size = d.int(1, 7), d.int(1, 7)
+        check(op("upsample", size=size, mode="bilinear", corners=corners), [x], {}, d.rng)
     tokens = d.dyadic(2, 5, 12)
     check(op("split_heads", heads=3), [tokens], {}, d.rng, exact=True)
     check(op("merge_heads"), [d.dyadic(2, 3, 5, 4)], {}, d.rng, exact=True)

@@ -58,12 +58,16 @@ class Draw:
         return self.rng.integers(-128, 128, shape)
 
 
-def ort(kind: str, inputs: list[Array], opset: int = 21, **attributes: Any) -> Array:
-    """One node of ONNX, run by onnxruntime in float32."""
+def ort(kind: str, given: list[Array | None], opset: int = 21, **attributes: Any) -> Array:
+    """One node of ONNX, run by onnxruntime in float32; an input that is None is left out."""
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    names = [f"x{i}" for i in range(len(inputs))]
-    typed = [x.astype(np.int64) if x.dtype == np.int64 else x.astype(np.float32) for x in inputs]
-    node = onnx.helper.make_node(kind, names, ["y"], **attributes)
+    inputs = {f"x{i}": x for i, x in enumerate(given) if x is not None}
+    names = [*inputs]
+    typed = [
+        x.astype(np.int64) if x.dtype == np.int64 else x.astype(np.float32) for x in inputs.values()
+    ]
+    reads = [f"x{i}" if x is not None else "" for i, x in enumerate(given)]
+    node = onnx.helper.make_node(kind, reads, ["y"], **attributes)
     kinds = [
         onnx.TensorProto.INT64 if x.dtype == np.int64 else onnx.TensorProto.FLOAT for x in typed
     ]
@@ -643,6 +647,43 @@ def test_bilinear_upsampling(seed: int) -> None:
     np.testing.assert_array_equal(
         got.ravel(), [rounded(Fraction(int(v), parts)) for v in sums.ravel()]
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bilinear_to_a_size(seed: int) -> None:
+    """Any size, smaller ones too, by centres and by corners."""
+    d = Draw(seed)
+    x, corners = d.maps(), bool(seed % 2)
+    size = (d.int(1, 9), d.int(1, 9))
+    node = op("upsample", size=size, mode="bilinear", corners=corners)
+    want = ort(
+        "Resize",
+        [x, None, None, np.array([*x.shape[:2], *size])],
+        mode="linear",
+        coordinate_transformation_mode="align_corners" if corners else "half_pixel",
+    )
+    close(run(node, x), want)
+    words = d.words(*x.shape)
+    sums, parts = node._sums(words)
+    np.testing.assert_array_equal(
+        node.words([words], {}, Scales((1.0,), 1.0)).ravel(),
+        [rounded(Fraction(int(v), parts)) for v in sums.ravel()],
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "scale or size, one of them"),
+        ({"scale": 2, "size": 4, "mode": "bilinear"}, "scale or size, one of them"),
+        ({"size": 4}, "go with mode bilinear"),
+        ({"scale": 2, "corners": True}, "go with mode bilinear"),
+        ({"size": 2**14 + 1, "mode": "bilinear"}, "at most 16384"),
+    ],
+)
+def test_sizes_that_are_refused(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        op("upsample", **fields).infer((1, 2, 3))
 
 
 @pytest.mark.parametrize(

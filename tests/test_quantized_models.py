@@ -191,7 +191,8 @@ def test_attention_in_words(tmp_path: Path, kind: str) -> None:
         assert compared(path, shape)[2] >= 10
 
 
-def test_end_to_end_on_the_event_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arch", ["systolic", "tpu_v1"])
+def test_end_to_end_on_the_event_engine(tmp_path: Path, arch: str) -> None:
     """The array's words are golden's in every node, which are onnxruntime's."""
     proto, shape = convolutions()
     path = quantized(tmp_path, proto, shape, ("QDQ", True, "QInt8", False))
@@ -199,7 +200,7 @@ def test_end_to_end_on_the_event_engine(tmp_path: Path) -> None:
     assert equal >= 14
     x = np.random.default_rng(2).normal(size=(1, *shape)).astype(np.float32)
     chip: dict[str, Any] = {"tiles": "rule", "engine": "event", "end_to_end": True, "data": x}
-    result = acc.simulate(imported.workload, "systolic", "ws", weights=imported.weights, **chip)
+    result = acc.simulate(imported.workload, arch, "ws", weights=imported.weights, **chip)
     assert len(result.rows) >= 17 and all(row.columns["bit_exact"] for row in result.rows)
     assert all(row.columns["snr_db"] > 15 for row in result.rows)
 

@@ -16,9 +16,11 @@ from accelsim.cli.common import (
     direction_option,
     overrides_option,
     pairs,
+    params_option,
     ready,
     seed_option,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.view.player.scene import Numbers
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     metavar="M",
     help="A mapping file instead of the fixed rule; --dataflow is then only a name.",
 )
+@params_option
 @batch_option
 @direction_option
 @seed_option
@@ -82,6 +85,7 @@ def animate(
     overrides: tuple[str, ...],
     dataflow: str | None,
     mapping: str | None,
+    params: tuple[str, ...],
     batch: int | None,
     direction: Direction,
     seed: int,
@@ -93,7 +97,7 @@ def animate(
     """Play a layer on the array, every register of every PE, cycle by cycle; or a small network.
 
     Writes one HTML file that needs nothing else, and prints what it shows.  WORKLOAD is a name of
-    `accelsim list` or a YAML file.
+    `accelsim list`, a YAML file, or a file that `accelsim import` reads.
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
@@ -101,7 +105,7 @@ def animate(
     from accelsim.view.player.animation import animate as make
 
     animation = make(
-        workload,
+        given_workload(workload, params)[0],
         arch,
         dataflow,
         layer=layer,

@@ -24,7 +24,7 @@ from accelsim.explore.study_file import StudyFile
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import MappingFile
-from accelsim.workload.network import Workload
+from accelsim.workload.network import Workload, load_workload
 
 MODELS: dict[str, type[BaseModel]] = {
     "workload": Workload,
@@ -90,13 +90,21 @@ def _score(data: Mapping[str, Any], kind: str) -> float:
     return score
 
 
-def load(source: YamlSource, kind: str, overrides: Mapping[str, Any] | None = None) -> BaseModel:
-    """The model of a file that was read.  Raises InputError for whatever is wrong with its contents
-    or the overrides.
+def load(
+    source: YamlSource,
+    kind: str,
+    overrides: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> BaseModel:
+    """The model of a file that was read, a workload with ``params`` as its parameters.  Raises
+    InputError for whatever is wrong with its contents, the overrides or the parameters.
     """
+    if params and kind != "workload":
+        raise InputError("--param goes with workloads", file=source.file, got=kind)
     model = MODELS[kind]
     data = apply_overrides(source.data, overrides, model) if overrides else source.data
-    return validate(data, model, kind, source, tuple(overrides or ()))
+    made = validate(data, model, kind, source, tuple(overrides or ()))
+    return load_workload(made, params) if isinstance(made, Workload) else made
 
 
 # JSON Schema --------------------------------------------------------------------------------------

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accelsim.cli.common import ANY_PATH, FILE, output_option, pairs, ready, write, writing
+from accelsim.cli.common import (
+    ANY_PATH,
+    FILE,
+    output_option,
+    pairs,
+    params_option,
+    ready,
+    write,
+    writing,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -155,6 +164,14 @@ def _unsupported_said() -> Iterator[None]:
         raise click.exceptions.Exit(2) from None
 
 
+def is_imported(name: str) -> bool:
+    """Whether a command that is given ``name`` for a workload reads it as another tool's network:
+    by its ending, which a file of ours never has.
+    """
+    kind = _SUFFIXES.get(Path(name).suffix.lower())
+    return kind not in (None, "timeloop", "scalesim-config")
+
+
 def given_workload(
     name: str, params: tuple[str, ...] = ()
 ) -> tuple[Workload, dict[str, Any] | None]:
@@ -166,11 +183,11 @@ def given_workload(
 
     values = pairs(params, "--param")
 
-    kind = _SUFFIXES.get(Path(name).suffix.lower())
-    if kind in (None, "timeloop", "scalesim-config"):
+    if not is_imported(name):
         return load_workload(name, values), None
+    kind = _SUFFIXES[Path(name).suffix.lower()]
     with _unsupported_said():
-        imported = _imported(Path(name), str(kind), dims=values if kind == "onnx" else None)
+        imported = _imported(Path(name), kind, dims=values if kind == "onnx" else None)
     _say(imported.notes)
     graph = imported.workload.network
     whole = graph is not None and graph.all_parameters.keys() <= imported.weights.keys()
@@ -262,6 +279,7 @@ def _save(imported: Imported, path: Path) -> None:
     metavar="FILE",
     help="FILE.onnx or FILE.csv.",
 )
+@params_option
 @click.option(
     "--gemm", is_flag=True, help="A SCALE-Sim topology of matrix products, instead of convolutions."
 )
@@ -271,7 +289,9 @@ def _save(imported: Imported, path: Path) -> None:
     metavar="FILE",
     help="Weights for ONNX, as .npz.",
 )
-def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int:
+def export(
+    workload: str, output: Path, params: tuple[str, ...], gemm: bool, weights: Path | None
+) -> int:
     """Write a workload for other tools: an ONNX model (.onnx) or a SCALE-Sim topology (.csv).
 
     WORKLOAD is a name of `accelsim list`, a YAML file, or a file that `accelsim import` reads.
@@ -283,7 +303,7 @@ def export(workload: str, output: Path, gemm: bool, weights: Path | None) -> int
         raise click.UsageError("--gemm goes with .csv files")
     if weights is not None and suffix != ".onnx":
         raise click.UsageError("--weights goes with .onnx files")
-    network, own = given_workload(workload)
+    network, own = given_workload(workload, params)
     if suffix == ".csv":
         from accelsim.importers.scalesim import export_scalesim
 

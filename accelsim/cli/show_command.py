@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from accelsim.cli.common import batch_option, direction_option, layers_option, pairs
+from accelsim.cli.common import (
+    batch_option,
+    direction_option,
+    layers_option,
+    pairs,
+    params_option,
+)
+from accelsim.cli.import_command import given_workload, is_imported
 
 if TYPE_CHECKING:
     from accelsim.workload.problem import Direction
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     help="Override a dotted key of --arch if given, of NAME otherwise.",
 )
 @layers_option
+@params_option
 @batch_option
 @direction_option
 @click.option(
@@ -55,6 +63,7 @@ def show(
     mapping: str | None,
     overrides: tuple[str, ...],
     layers: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     direction: Direction,
     tiles: bool,
@@ -64,9 +73,10 @@ def show(
     """Show a workload, architecture, dataflow or mapping; with --arch, the loop nest of every
     layer.
 
-    NAME is a name of `accelsim list` or a YAML file.  --arch goes with --dataflow or --mapping.  In
-    a loop nest every loop is printed with its level, every level with the tile of each tensor it
-    keeps.  Tiles are the fixed rule's, which needs no search; --best has those that run finds.
+    NAME is a name of `accelsim list`, a YAML file, or a file that `accelsim import` reads.  --arch
+    goes with --dataflow or --mapping.  In a loop nest every loop is printed with its level, every
+    level with the tile of each tensor it keeps.  Tiles are the fixed rule's, which needs no search;
+    --best has those that run finds.
     """
     if (arch is None) != (dataflow is None and mapping is None):
         raise click.UsageError(
@@ -78,14 +88,15 @@ def show(
             raise click.UsageError(
                 "--layer, --batch, --tiles and --best need --arch and --dataflow"
             )
-        _file(name, overrides, yaml)
+        _file(name, overrides, params, yaml)
         return 0
     if yaml and tiles:
         raise click.UsageError("--yaml prints a file, --tiles a table: one of them")
     if best and mapping is not None:
         raise click.UsageError("--best searches under a --dataflow, without --mapping")
     return _nests(
-        name, arch, dataflow, mapping, overrides, layers, batch, direction, tiles, best, yaml
+        *(name, arch, dataflow, mapping, overrides, layers, params),
+        *(batch, direction, tiles, best, yaml),
     )
 
 
@@ -96,6 +107,7 @@ def _nests(
     mapping: str | None,
     overrides: tuple[str, ...],
     layers: tuple[str, ...],
+    params: tuple[str, ...],
     batch: int | None,
     direction: Direction,
     tiles: bool,
@@ -111,11 +123,10 @@ def _nests(
     from accelsim.mapping.nest import Nest
     from accelsim.results.layer_row import describe_overrides
     from accelsim.view.pages.tiles_page import tiles as tile_table
-    from accelsim.workload.network import load_workload
 
     changed = pairs(overrides)
     machine = load_architecture(arch, changed)
-    network = load_workload(name)
+    network = given_workload(name, params)[0]
     network = network.select(layers) if layers else network
     if best:
         from accelsim.results.tiles import TilesRequest
@@ -152,17 +163,24 @@ def _nests(
     return failed
 
 
-def _file(name: str, overrides: tuple[str, ...], yaml: bool) -> None:
-    """Prints a file in words, or as it is."""
+def _file(name: str, overrides: tuple[str, ...], params: tuple[str, ...], yaml: bool) -> None:
+    """Prints a file in words, or as it is; another tool's network as ``import`` reads it."""
     from accelsim.base.yaml_reading import read_text
     from accelsim.base.yaml_writing import to_yaml
     from accelsim.cli import file_kinds
     from accelsim.view.describe import describe
 
-    kind, source = file_kinds.find(name)
     changed = pairs(overrides)
-    model = file_kinds.load(source, kind, changed)
+    if is_imported(name):
+        if changed:
+            raise click.UsageError(f"--set goes with files of ours: import {name} first")
+        workload = given_workload(name, params)[0]
+        click.echo(to_yaml(workload).rstrip() if yaml else describe(workload))
+        return
+    kind, source = file_kinds.find(name)
+    values = pairs(params, "--param")
+    model = file_kinds.load(source, kind, changed, values)
     if yaml:
-        click.echo((to_yaml(model) if changed else read_text(source.file)).rstrip())
+        click.echo((to_yaml(model) if changed or values else read_text(source.file)).rstrip())
     else:
         click.echo(describe(model, changed))

@@ -27,12 +27,14 @@ from accelsim.cli.common import (
     output_option,
     overrides_option,
     pairs,
+    params_option,
     ready,
     seed_option,
     total_option,
     write,
     writing,
 )
+from accelsim.cli.import_command import given_workload
 
 if TYPE_CHECKING:
     from accelsim.results.simulate import Engine
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     "--weights",
     type=FILE,
     metavar="FILE",
-    help="An .npz of weights, as import writes it; random without.",
+    help="An .npz of weights, as import writes it; the model's own or random without.",
 )
 @click.option(
     "--loss",
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
     metavar="B",
     help="Width of the step's words, at most the operands'.",
 )
+@params_option
 @click.option(
     "--batch",
     type=BATCH,
@@ -124,6 +127,7 @@ def train(
     loss: Loss,
     rate: float,
     bits: int,
+    params: tuple[str, ...],
     batch: int | None,
     seed: int,
     save: Path | None,
@@ -134,8 +138,9 @@ def train(
 ) -> int:
     """One training step: forward, both gradients of every layer, new weights.
 
-    NETWORK is a name of `accelsim list` or a YAML file with a graph.  Every tensor and gradient is
-    compared with the golden step's, every layer's counts with analytic's.
+    NETWORK is a name of `accelsim list`, a YAML file with a graph, or a file that `accelsim import`
+    reads.  Every tensor and gradient is compared with the golden step's, every layer's counts with
+    analytic's.
     """
     if dataflow is None and mapping is None:
         raise click.UsageError("Missing option '--dataflow' or '--mapping'.")
@@ -147,6 +152,7 @@ def train(
     from accelsim.mapping.mapping import MappingError
     from accelsim.results.train import train_step
 
+    workload, own = given_workload(network, params)
     with tqdm(unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
 
         def step(name: str) -> None:
@@ -155,13 +161,13 @@ def train(
 
         try:
             done = train_step(
-                network,
+                workload,
                 data,
                 arch=arch,
                 dataflow=dataflow,
                 mapping=mapping,
                 engine=engine,
-                weights=weights,
+                weights=own if weights is None else weights,
                 loss=loss,
                 rate=rate,
                 bits=bits,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from accelsim.cli.common import output_option, write
+from accelsim.cli.common import output_option, pairs, params_option, write
 
 KINDS = ("workload", "architecture", "dataflow", "mapping", "study")
 
@@ -21,7 +21,8 @@ KINDS = ("workload", "architecture", "dataflow", "mapping", "study")
 @click.option(
     "--kind", type=click.Choice(KINDS), help="What the files are; by their keys otherwise."
 )
-def validate(files: tuple[str, ...], kind: str | None) -> int:
+@params_option
+def validate(files: tuple[str, ...], kind: str | None, params: tuple[str, ...]) -> int:
     """Say of each YAML file that it is valid and of what kind, or in one line what is wrong with it
     and where.
     """
@@ -29,12 +30,13 @@ def validate(files: tuple[str, ...], kind: str | None) -> int:
     from accelsim.base.yaml_reading import read_yaml as read
     from accelsim.cli import file_kinds
 
+    values = pairs(params, "--param")
     wrong = 0
     for file in files:
         try:
             source = read(file, kind or "")
             recognised = kind or file_kinds.recognise(source)
-            model = file_kinds.load(source, recognised)
+            model = file_kinds.load(source, recognised, None, values)
         except InputError as error:
             wrong = 2
             click.echo(str(error), err=True)

@@ -19,13 +19,14 @@ from collections.abc import Collection, Sequence
 
 from accelsim.base.errors import InputError, nearest
 from accelsim.importers.caffe_fields import At, CaffeLayer, whole_field
-from accelsim.importers.caffe_layers import LAYERS
+from accelsim.importers.caffe_layers import LAYERS, REGIONS, region_shape
 from accelsim.importers.network_builder import (
     Imported,
     NetworkBuilder,
     UnsupportedError,
     read_text,
     stem,
+    with_skips,
 )
 from accelsim.importers.text_format import Message, Word, parse
 from accelsim.workload.operators.operator import Shape
@@ -47,7 +48,7 @@ _OLD_TYPES = {
     for kind in (
         *LAYERS,
         *("Data", "HDF5Data", "ImageData", "DummyData", "MemoryData", "WindowData", "HDF5Output"),
-        *("EuclideanLoss", "HingeLoss", "InfogainLoss", "SigmoidCrossEntropyLoss", "ArgMax", "MVN"),
+        *("EuclideanLoss", "HingeLoss", "InfogainLoss", "SigmoidCrossEntropyLoss", "ArgMax"),
         *("MultinomialLogisticLoss", "ContrastiveLoss", "Im2col", "Threshold"),
     )
     for name in (kind.lower(), re.sub(r"(?<=[a-z5])(?=[A-Z])", "_", kind).lower())
@@ -59,7 +60,7 @@ _SOURCES = (
 # What only works on a network's answer (boxes, places of the largest): left out, unless layers of
 # the array stand behind it.
 _BEHIND = ("ArgMax", "DetectionOutput", "PriorBox", "Proposal", "Python")
-_ON_THE_ARRAY = ("Convolution", "Deconvolution", "InnerProduct", "LSTM", "RNN", "Embed")
+_ON_THE_ARRAY = ("Convolution", "Deconvolution", "InnerProduct", "LSTM", "RNN")
 _TRAINING = ("Silence", "HDF5Output", "DetectionEvaluate", "BoxAnnotatorOHEM")
 # The first syntax has every layer's parameters in one message.
 _FIRST = {
@@ -89,7 +90,14 @@ def import_caffe(
     operator for.
     """
     net = parse(read_text(file, MAX_BYTES), file)
-    return _CaffeImport(net, file, input_shape, frozenset(skip)).run()
+
+    def read(types: frozenset[str]) -> Imported:
+        return _CaffeImport(net, file, input_shape, types).run()
+
+    try:
+        return read(frozenset(skip))
+    except UnsupportedError as error:
+        raise with_skips(error, frozenset(skip), _ON_THE_ARRAY, read) from None
 
 
 class _CaffeImport:
@@ -114,6 +122,10 @@ class _CaffeImport:
         )
         self.blobs: dict[str, str] = {}
         self.unsupported: list[tuple[str, str]] = []
+        self.types: set[str] = set()  # of the unsupported
+        self.read: set[str] = set()
+        self.places: set[str] = set()  # of regions, in pictures
+        self.regions: dict[str, tuple[str, str]] = {}  # by their maps: who cuts them, its type
         self.lost: set[str] = set()
         self.missing: dict[str, str] = {}
         self.labels: set[str] = set()
@@ -140,8 +152,9 @@ class _CaffeImport:
         self.made = {t for layer in layers for t in map(str, layer.all("top"))}
         for layer in layers:
             self._layer(layer)
+        self._regions_alone()
         if self.unsupported:
-            raise UnsupportedError(self.file, self.unsupported)
+            raise UnsupportedError(self.file, self.unsupported, self.types)
         if not self.builder.entries:
             raise InputError(
                 "must have a layer besides its inputs", file=self.file, line=1, column=1
@@ -150,7 +163,8 @@ class _CaffeImport:
             rest = f", and {number} layers that read it," if number else ""
             how = "skipped" if label in self.asked else "left out, it works on the answer"
             self.builder.notes.append(f"{label} {how}: what it makes{rest} is not in the result")
-        for batch in sorted({n for n in self.batches.values() if n > 1}):
+        told = self.read | self.places
+        for batch in sorted({n for x, n in self.batches.items() if n > 1 and x in told}):
             self.builder.notes.append(f"the file's batch of {batch} is left out: --batch {batch}")
         return self.builder.done(f"imported from {os.path.basename(os.fspath(self.file))} (Caffe)")
 
@@ -196,9 +210,9 @@ class _CaffeImport:
             raise self._error(
                 f"input {blob} has no shape here; give one (--input 3x227x227)", where
             )
+        tensor = self.blobs[blob] = self.builder.input(blob, sizes)
         if shape:
-            self.batches[blob] = shape[0]
-        self.blobs[blob] = self.builder.input(blob, sizes)
+            self.batches[tensor] = shape[0]
 
     def _source(self, layer: Message, name: str, kind: str, tops: list[str]) -> None:
         """The inputs that a data layer is: all of an Input's and of a DummyData's tops, else the
@@ -305,9 +319,7 @@ class _CaffeImport:
             self.cut |= dict.fromkeys(tops, label)
             if kind in _ON_THE_ARRAY and label not in self.asked:
                 self.asked.add(label)
-                self.unsupported.append(
-                    (label, f"there is no operator for it, and {name} needs it")
-                )
+                self._refuse(label, f"there is no operator for it, and {name} needs it")
             return
         if kind in self.skip or (kind in _BEHIND and bottoms and kind not in LAYERS):
             label = f"{name} ({kind})"
@@ -319,6 +331,9 @@ class _CaffeImport:
             self.lost |= set(tops)
             return
         self._check_made(bottoms, name, layer)
+        if kind in REGIONS and len(bottoms) == 2 and not self.missing.keys() & {*bottoms}:
+            self._cut_regions(layer, name, kind, tops, bottoms)
+            return
         alone = all(b in tops or self.readers[b] == 1 for b in bottoms)
         xs = [self.blobs.get(b, "") for b in bottoms]
         call = CaffeLayer(
@@ -329,9 +344,10 @@ class _CaffeImport:
         except InputError:
             raise
         except ValueError as error:
-            self.unsupported.append((f"{name} ({kind}, line {layer.line})", str(error)))
+            self._refuse(f"{name} ({kind}, line {layer.line})", str(error), kind)
             self.lost |= set(tops)
             return
+        self.read |= {*xs}
         for top, tensor in zip(tops, tensors, strict=False):
             self.blobs[top] = tensor
             self.missing.pop(top, None)
@@ -352,6 +368,56 @@ class _CaffeImport:
         if not bottoms:
             raise ValueError(f"{call.kind} reads nothing")
         return convert(call)
+
+    def _refuse(self, label: str, why: str, kind: str = "") -> None:
+        """Notes a layer that cannot be imported; its type, if the label does not end in it."""
+        self.unsupported.append((label, why))
+        self.types.add(kind or label[label.rindex("(") + 1 : -1])
+
+    # Regions of interest --------------------------------------------------------------------------
+
+    def _cut_regions(
+        self, layer: Message, name: str, kind: str, tops: list[str], bottoms: list[str]
+    ) -> None:
+        """Maps of one region as an input of the network, whose batch is regions then: if they are
+        cut out of an input, since no other layer may count by pictures.
+        """
+        maps = self.blobs[bottoms[0]]
+        call = CaffeLayer(
+            *(self.builder, name, kind, layer, self.file, [maps], tops, False),
+            *(self.shared, self.halves),
+        )
+        label = f"{name} ({kind}, line {layer.line})"
+        try:
+            shape = region_shape(call)
+            if maps not in self.builder.inputs:
+                raise ValueError("which regions, and how many, is known only when it runs")
+        except ValueError as error:
+            self._refuse(label, str(error), kind)
+            self.lost |= set(tops)
+            return
+        made = self.builder.input(tops[0] if tops else name, shape)
+        self.regions[made] = label, kind
+        self.places.add(self.blobs[bottoms[1]])
+        self.blobs |= dict.fromkeys(tops[:1], made)
+        sides = "x".join(map(str, shape))
+        self.builder.notes.append(
+            f"{name} ({kind}) left out: the {sides} words of a region are an input, and the batch"
+            " is regions"
+        )
+
+    def _regions_alone(self) -> None:
+        """Leaves out inputs that only regions were cut from.  Refuses regions beside layers that
+        count by pictures.
+        """
+        if not self.regions:
+            return
+        others = [x for x in self.builder.inputs if x not in self.regions]
+        if beside := next((x for x in others if x in self.read), None):
+            label, kind = next(iter(self.regions.values()))
+            self._refuse(label, f"{beside} is read beside the regions", kind)
+            return
+        self.builder.without_inputs(others)
 
     def _check_made(self, bottoms: Sequence[str], name: str, layer: Message) -> None:
         for blob in bottoms:

@@ -14,6 +14,7 @@ from math import log, prod
 from typing import Any
 
 from accelsim.importers.caffe_fields import CaffeFields, CaffeLayer
+from accelsim.workload.operators.operator import Shape
 
 Convert = Callable[[CaffeLayer], list[str]]
 MOST = 3.4028234663852886e38  # of a float
@@ -85,6 +86,20 @@ def _inner_product(call: CaffeLayer) -> list[str]:
     raise ValueError(f"axis must be the first after the batch or the last, got {axis}")
 
 
+def _embed(call: CaffeLayer) -> list[str]:
+    """Rows of a table by the numbers it reads."""
+    given = call.fields("embed_param")
+    m, rows = given.whole("num_output", 0), given.whole("input_dim", 0)
+    shifted = given.flag("bias_term", True)
+    given.finish()
+    made = call.add_weighted("embedding", ("weight",), "rows" if shifted else "", rows=rows, M=m)
+    if not shifted:
+        return [made]
+    shape = [*[1] * len(call.shape()), m]
+    words = call.add_weighted("parameter", ("value",), "bias", first=1, shape=shape)
+    return [call.add("add", [made, words])]
+
+
 # Windows ------------------------------------------------------------------------------------------
 
 
@@ -112,6 +127,35 @@ def _pooling(call: CaffeLayer) -> list[str]:
     if not fields["padding"]:
         del fields["padding"]
     return [call.add(kind, ceil=ceil or None, **(fields | extra))]
+
+
+def _spp(call: CaffeLayer) -> list[str]:
+    """A pyramid of poolings to 1, 4, 16, ... words a channel, one behind the other (He et al.,
+    "Spatial pyramid pooling", ECCV 2014), with the windows of Caffe's SPPLayer.
+    """
+    given = call.fields("spp_param")
+    levels, pool = given.whole("pyramid_height", 0), given.word("pool", "MAX")
+    given.finish()
+    kind = {"MAX": "max_pool", "0": "max_pool", "AVE": "average_pool", "1": "average_pool"}.get(
+        pool
+    )
+    if kind is None or not 1 <= levels <= 8:
+        raise ValueError(f"a pyramid has 1 to 8 levels of MAX or AVE, got {levels} of {pool}")
+    made = []
+    for level in range(levels):
+        bins = 2**level
+        windows = [-(-n // bins) for n in call.shape()[1:]]
+        pads = [(w * bins - n + 1) // 2 for w, n in zip(windows, call.shape()[1:], strict=True)]
+        if any(pad >= w for pad, w in zip(pads, windows, strict=True)):
+            raise ValueError(f"maps of {call.shape()[1]}x{call.shape()[2]} have no {bins} windows")
+        fields = {"R": windows[0], "S": windows[1], "stride": _one(windows), "ceil": True}
+        fields |= {"padding": _one(pads)} if any(pads) else {}
+        fields |= {"count_padding": True} if any(pads) and kind == "average_pool" else {}
+        made.append(call.add(kind, part="" if levels == 1 else f"level{level + 1}", **fields))
+    if levels == 1:
+        return made
+    flat = [call.add("flatten", [x], f"flat{i}") for i, x in enumerate(made, 1)]
+    return [call.add("concat", flat)]
 
 
 def _lrn(call: CaffeLayer) -> list[str]:
@@ -383,6 +427,27 @@ def _normalize(call: CaffeLayer) -> list[str]:
     return [call.add("multiply", [unit, words])]
 
 
+def _mvn(call: CaffeLayer) -> list[str]:
+    """Less the mean of a channel's words (or of all), over their deviation."""
+    given = call.fields("mvn_param")
+    deviates, everything = (
+        given.flag("normalize_variance", True),
+        given.flag("across_channels", False),
+    )
+    epsilon = given.real("eps", 1e-9)
+    given.finish()
+    axes = list(range(0 if everything else 1, len(call.shape())))
+    if not axes:
+        raise ValueError("a channel of one word has no mean of its own")
+    mean = call.add("mean", part="mean", axes=axes)
+    if not deviates:
+        return [call.add("subtract", [call.xs[0], mean])]
+    centred = call.add("subtract", [call.xs[0], mean], "centred")
+    squares = call.add("mean", [call.add("square", [centred], "square")], "variance", axes=axes)
+    root = call.add("sqrt", [squares], "root")
+    return [call.add("divide", [centred, call.add("affine", [root], "epsilon", shift=epsilon)])]
+
+
 # Several tensors ----------------------------------------------------------------------------------
 
 
@@ -590,6 +655,73 @@ def _upsample(call: CaffeLayer) -> list[str]:
     return [call.add("upsample", scale=scale)]
 
 
+def _interp(call: CaffeLayer) -> list[str]:
+    """DeepLab's bilinear maps of another size, corners on corners: stated, as large as a second
+    tensor's, or by what is put between two pixels (zoom) and left out (shrink); of maps without
+    ``pad`` pixels at the ends.
+    """
+    given = call.fields("interp_param")
+    sides = given.whole("height", 0), given.whole("width", 0)
+    zoom, shrink = given.whole("zoom_factor", 0), given.whole("shrink_factor", 0)
+    begin, end = (-given.whole(key, 0, -(2**31)) for key in ("pad_beg", "pad_end"))
+    given.flag("use_blob_size", False)
+    given.finish()
+    if begin < 0 or end < 0:
+        raise ValueError("pad_beg and pad_end must not be above 0: they leave pixels out")
+    x, old = call.xs[0], list(call.shape()[1:])
+    for axis, side in enumerate(old, 1):
+        if begin + end >= side:
+            raise ValueError(f"pad_beg and pad_end must leave some of {side} pixels")
+        if begin or end:
+            x = call.add("slice", [x], f"crop{axis}", axis=axis, start=begin, stop=side - end)
+    old = [n - begin - end for n in old]
+    if len(call.xs) == 2:
+        size = list(call.shape(1)[1:])
+    elif zoom and shrink and all(sides):
+        size = list(sides)
+    elif zoom or shrink:
+        size = [(n - 1) // (shrink or 1) + 1 for n in old]
+        size = [n + (n - 1) * ((zoom or 1) - 1) for n in size]
+    elif all(sides):
+        size = list(sides)
+    else:
+        raise ValueError("height and width, zoom_factor or shrink_factor must be given")
+    if size == old:
+        return [call.add("identity", [x])]
+    return [call.add("upsample", [x], size=_one(size), mode="bilinear", corners=True)]
+
+
+# Layers that cut regions of interest out of maps, all to one size, and the names of their group.
+# How many there are depends on words: the importer decides what to do about it.
+REGIONS = {
+    "ROIPooling": "roi_pooling_param",
+    "ROIAlign": "roi_align_param",
+    "PSROIPooling": "psroi_pooling_param",
+    "PSROIAlign": "psroi_align_param",
+}
+
+
+def region_shape(call: CaffeLayer) -> Shape:
+    """The shape that a layer of ``REGIONS`` makes of one region.  Raises ValueError if it states
+    none.
+
+    Girshick, "Fast R-CNN", ICCV 2015: all channels, pooled_h x pooled_w.  Dai et al., "R-FCN",
+    NIPS 2016: output_dim channels of group_size squared each.
+    """
+    given = call.fields(REGIONS[call.kind])
+    given.real("spatial_scale", 1.0)
+    given.whole("sampling_ratio", 0, -1)
+    if call.kind.startswith("PS"):
+        channels, side = given.whole("output_dim", 0), given.whole("group_size", 0)
+        shape = (channels, given.whole("pooled_h", side), given.whole("pooled_w", side))
+    else:
+        shape = (call.shape()[0], given.whole("pooled_h", 0), given.whole("pooled_w", 0))
+    given.finish()
+    if not all(shape):
+        raise ValueError("must state the height and width of what is cut out")
+    return shape
+
+
 LAYERS: dict[str, Convert] = {
     "Convolution": _convolution,
     "ConvolutionDepthwise": _convolution,
@@ -634,4 +766,8 @@ LAYERS: dict[str, Convert] = {
     "Tile": _tile,
     "Crop": _crop,
     "Upsample": _upsample,
+    "Interp": _interp,
+    "MVN": _mvn,
+    "SPP": _spp,
+    "Embed": _embed,
 }

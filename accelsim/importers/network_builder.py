@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,55 @@ MAX_NAME = 100  # of a layer or a node in a file
 
 
 class UnsupportedError(InputError):
-    """Nodes that cannot be imported, every one with its reason in ``nodes``; nothing is imported
-    without them.
+    """Nodes that cannot be imported, every one with its reason in ``nodes``, their types in
+    ``types``; nothing is imported without them.  ``skip`` are the types without which the rest can
+    be.
     """
 
-    def __init__(self, file: str | os.PathLike[str], nodes: Sequence[tuple[str, str]]) -> None:
-        self.nodes = tuple(nodes)
+    def __init__(
+        self,
+        file: str | os.PathLike[str],
+        nodes: Sequence[tuple[str, str]],
+        types: Iterable[str] = (),
+        skip: Iterable[str] = (),
+    ) -> None:
+        self.nodes, self.types = tuple(nodes), frozenset(types)
+        self.skip = tuple(sorted(skip))
         shown = "; ".join(f"{name}: {why}" for name, why in self.nodes[:3])
         rest = f"; and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else ""
         count = f"{len(self.nodes)} node{'s' * (len(self.nodes) > 1)}"
-        super().__init__(one_line(f"{count} cannot be imported: {shown}{rest}", 300), file=file)
+        hint = f"; {self.hint}" if self.skip else ""
+        told = one_line(f"{count} cannot be imported: {shown}{rest}", 300 - min(len(hint), 150))
+        super().__init__(one_line(f"{told}{hint}", 300), file=file)
+
+    @property
+    def hint(self) -> str:
+        """What ``import`` can be asked for instead, if there is anything."""
+        asked = " ".join(f"--skip {one}" for one in self.skip)
+        return f"import {asked} leaves every such node out, and what is behind it" if asked else ""
+
+
+def with_skips(
+    error: UnsupportedError,
+    skip: frozenset[str],
+    kept: Collection[str],
+    read: Callable[[frozenset[str]], Imported],
+) -> UnsupportedError:
+    """The same refusal, which names the types that ``skip`` lacks for the rest to be imported, if
+    some of it can be: ``read`` tries it.  Nobody wants a network without a type of ``kept``.
+    """
+    refused, more = error, frozenset[str]()
+    while refused.types - more - skip and not refused.types & {*kept}:
+        more |= refused.types - skip
+        try:
+            read(skip | more)
+        except UnsupportedError as still:
+            refused = still
+        except InputError:  # nothing is left
+            break
+        else:
+            return UnsupportedError(error.file or "", error.nodes, error.types, skip | more)
+    return error
 
 
 @dataclass
@@ -195,6 +234,11 @@ class NetworkBuilder:
             return name
         self.take_back()
         return source
+
+    def without_inputs(self, names: Collection[str]) -> None:
+        """Inputs that no node reads, taken away."""
+        for name in names:
+            del self.inputs[name], self.shapes[name]
 
     def _last(self) -> str | None:
         return self.entries[-1]["name"] if self.entries else next(iter(self.inputs), None)

@@ -47,7 +47,6 @@ _NAMES = {
     "global_max_pool": "GlobalMaxPool",
 }
 _PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-_UPSAMPLING = {"nearest": ("nearest", "asymmetric"), "bilinear": ("linear", "half_pixel")}
 
 
 def export_onnx(workload: Workload, weights: Mapping[str, Array] | None = None) -> bytes:
@@ -361,16 +360,27 @@ class _Writer:
                 given += [self.constant(f"{out}/value", op.value, np.float32)] if op.value else []
                 self.emit("Pad", [*xs, *given], out, mode=_PADDING[op.mode])
             case combine.Upsample() as op:
-                scales = self.constant(f"{out}/scales", [1, 1, *op.scale], np.float32)
-                mode, coordinates = _UPSAMPLING[op.mode]
-                self.emit(
-                    "Resize",
-                    [*xs, "", scales],
-                    out,
-                    mode=mode,
-                    coordinate_transformation_mode=coordinates,
-                    nearest_mode="floor",
-                )
+                self._upsampling(op, xs, out)
+
+    def _upsampling(self, op: combine.Upsample, xs: list[str], out: str) -> None:
+        """By scales, or to sizes, of which the batch's and the channels' are scales of 1."""
+        if op.scale is not None:
+            given = ["", self.constant(f"{out}/scales", [1, 1, *op.scale], np.float32)]
+            axes = {}
+        else:
+            given = ["", "", self.constant(f"{out}/sizes", op.size)]
+            axes = {"axes": [2, 3]}
+        nearest = op.mode == "nearest"
+        place = "asymmetric" if nearest else "align_corners" if op.corners else "half_pixel"
+        self.emit(
+            "Resize",
+            [*xs, *given],
+            out,
+            mode="nearest" if nearest else "linear",
+            coordinate_transformation_mode=place,
+            nearest_mode="floor",
+            **axes,
+        )
 
     def _convolution(self, node: Node) -> None:
         op, shapes = node.op, self.graph.input_shapes(node)

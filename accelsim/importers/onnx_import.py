@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,14 @@ from accelsim.importers.network_builder import (
     is_absent,
     read_bytes,
     stem,
+    with_skips,
 )
 from accelsim.importers.onnx_call import Attributes, Call, Tensor, Value
 from accelsim.importers.onnx_composed import COMPOSED
 from accelsim.importers.onnx_constants import FOLDED, KEPT, MAX_CONSTANTS, VIEWS, fold
 from accelsim.importers.onnx_operators import CONVERT, MAX_RANK
 from accelsim.importers.onnx_quantized import MICROSOFT, ModelScales, stated
+from accelsim.importers.onnx_refused import why_refused
 from accelsim.importers.onnx_transformers import MICROSOFT_TRANSFORMERS, ROTARY
 from accelsim.importers.onnx_weights import MAX_BYTES, WEIGHTS, stripped, tensor_words
 from accelsim.workload.arithmetic import Array
@@ -92,11 +94,14 @@ def import_onnx_bytes(
     except Exception as error:  # protobuf has exceptions of its own, and not only one
         raise InputError(f"is not an ONNX model ({type(error).__name__})", file=file) from None
 
-    def read(sizes: Mapping[str, int]) -> Imported:
-        imported = _OnnxImport(model, file, dict(sizes), frozenset(skip)).run(told)
+    def read(sizes: Mapping[str, int], left_out: Collection[str] = skip) -> Imported:
+        imported = _OnnxImport(model, file, dict(sizes), frozenset(left_out)).run(told)
         return _folded(imported, file) if fold_batch_norm else imported
 
-    imported = read(dims or {})
+    try:
+        imported = read(dims or {})
+    except UnsupportedError as error:
+        raise with_skips(error, frozenset(skip), WEIGHTS, partial(read, dims or {})) from None
     return with_parameters(imported, dims, read) if dims else imported
 
 
@@ -153,6 +158,7 @@ class _OnnxImport:
         self.missing: dict[str, str] = {}
         self.scales = ModelScales()
         self.unsupported: list[tuple[str, str]] = []
+        self.types: set[str] = set()  # of the unsupported
         self.batch = 1
         self.constant_words = 0
         self.uses: dict[str, int] = {}
@@ -182,7 +188,7 @@ class _OnnxImport:
         for node in nodes:
             self.node(node, made)
         if self.unsupported:
-            raise UnsupportedError(self.file, self.unsupported)
+            raise UnsupportedError(self.file, self.unsupported, self.types)
         for label, number in self.behind.items():
             rest = f", and {number} nodes that read it," if number else ""
             how = "left out: it" if label.startswith("input ") else "skipped: what it makes"
@@ -324,14 +330,14 @@ class _OnnxImport:
             self.behind[label_of] += 1
             self.cut |= dict.fromkeys(node.output, label_of)
             if label_of.startswith("input ") and node.op_type in WEIGHTS:
-                self.unsupported.append((label, f"it depends on {label_of}, which is no tensor"))
+                self._refuse(label, f"it depends on {label_of}, which is no tensor", kind)
             return
         if any(name in self.lost for name in inputs):
             self.lost |= set(node.output)
             # Everything else is still said of a node whose inputs are unknown: whether there is an
             # operator at all.
             if not {node.op_type} & {*CONVERT, *COMPOSED, *FOLDED, *ROTARY}:
-                self.unsupported.append((label, "there is no operator for it"))
+                self._refuse(label, why_refused(node.op_type), kind)
             return
         for name in inputs:
             if name not in self.values and name not in self.missing:
@@ -363,13 +369,17 @@ class _OnnxImport:
                 if isinstance(error, ValueError) and str(error)
                 else f"its inputs or attributes are not as they must be ({type(error).__name__})"
             )
-            self.unsupported.append((label, one_line(why, 120)))
+            self._refuse(label, one_line(why, 120), kind)
             self.lost |= set(node.output)
             return
         for name, value in zip(node.output, outputs, strict=False):
             self._made(name, value, label)
         for name in node.output[len(outputs) :]:
             self.missing[name] = f"what {named} ({kind}) makes besides its first output"
+
+    def _refuse(self, label: str, why: str, kind: str) -> None:
+        self.unsupported.append((label, why))
+        self.types.add(kind)
 
     def _made(self, name: str, value: Value, label: str) -> None:
         if name in self.values and name:
@@ -442,7 +452,7 @@ class _OnnxImport:
             return list(constants)
         handler = {**CONVERT, **COMPOSED, **ROTARY, **_UNSTATED}.get(node.op_type)
         if handler is None:
-            raise ValueError("there is no operator for it")
+            raise ValueError(why_refused(node.op_type))
         return handler(Call(self, node, values, attributes))
 
     def _constant(self, attributes: Attributes) -> Array:

@@ -21,6 +21,7 @@ from accelsim.workload.operators.operator import Shape
 
 Convert = Callable[[Call], list[Value]]
 MAX_RANK = 6
+MAX_SCALE = 1024  # of maps
 
 
 # Layers -------------------------------------------------------------------------------------------
@@ -641,40 +642,69 @@ def _pad(call: Call) -> list[Value]:
 
 
 def _resize(call: Call) -> list[Value]:
+    """Nearest, a whole number of times as large; or bilinear, to any size."""
     x = _pictures(call)
-    at = 1 if call.node.op_type == "Upsample" or len(call.values) == 2 else 2
-    if call.given(3):
-        sizes = call.words(3, "sizes")
-        scales = [n / m for n, m in zip(sizes, (call.model.batch, *x.shape), strict=True)]
-    elif call.given(at):
-        scales = [float(v) for v in finite(call.constant(at, "scales")).ravel()]
-    else:
-        scales = [float(v) for v in call.attributes.all().get("scales", [])]
-    if (
-        len(scales) != 4
-        or scales[:2] != [1.0, 1.0]
-        or any(s < 1 or s != int(s) or s > 1024 for s in scales)
-    ):
-        raise ValueError("only maps a whole number of times as large can be imported")
-    mode, place = (
-        call.attributes.word("mode", "nearest"),
-        call.attributes.word("coordinate_transformation_mode", "half_pixel"),
-    )
-    rounding = call.attributes.word("nearest_mode", "round_prefer_floor")
-    pair = [int(s) for s in scales[2:]]
+    made, whole = _resized(call, x)
+    given = call.attributes
+    mode = given.word("mode", "nearest")
+    place = given.word("coordinate_transformation_mode", "half_pixel")
+    rounding = given.word("nearest_mode", "round_prefer_floor")
     if call.node.op_type == "Upsample":
         place, rounding = "asymmetric", "floor"
+    times = [n // m for n, m in zip(made, x.shape[1:], strict=True)]
+    larger = whole and all(n == m * t for n, m, t in zip(made, x.shape[1:], times, strict=True))
+    if mode == "nearest" and not larger:
+        raise ValueError("only maps a whole number of times as large can be imported")
     repeats = (place == "asymmetric" and rounding == "floor") or (
         place in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round")
     )
     if mode == "nearest" and repeats:
-        return [call.add("upsample", [x], scale=_short(pair))]
-    if mode == "linear" and (
-        place == "half_pixel"
-        or (place == "pytorch_half_pixel" and min(x.shape[1:]) * min(pair) > 1)
-    ):
-        return [call.add("upsample", [x], scale=_short(pair), mode="bilinear")]
-    raise ValueError(f"mode {mode} with {place}, {rounding} cannot be imported")
+        return [call.add("upsample", [x], scale=_short(times))]
+    # PyTorch puts the one pixel of a map on the first.
+    centres = place == "half_pixel" or (place == "pytorch_half_pixel" and min(made) > 1)
+    if mode != "linear" or not (centres or place == "align_corners"):
+        raise ValueError(f"mode {mode} with {place}, {rounding} cannot be imported")
+    if place == "align_corners":
+        return [call.add("upsample", [x], size=_short(made), mode="bilinear", corners=True)]
+    if not whole:
+        raise ValueError("scales must give whole sizes")
+    by = {"scale": _short(times)} if larger else {"size": _short(made)}
+    return [call.add("upsample", [x], mode="bilinear", **by)]
+
+
+def _resized(call: Call, x: Tensor) -> tuple[list[int], bool]:
+    """Height and width that are asked for, and whether scales give just these."""
+    given = call.attributes
+    policy = given.word("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        raise ValueError(f"keep_aspect_ratio_policy {policy} cannot be imported")
+    old = [call.model.batch, *x.shape]
+    axes = [a + 4 if a < 0 else a for a in given.wholes("axes", None) or range(4)]
+    if not {*axes} <= {*range(4)} or len({*axes}) != len(axes):
+        raise ValueError("axes must be of the 4 there are, each once")
+    at = 1 if call.node.op_type == "Upsample" or len(call.values) == 2 else 2
+    if call.given(3):
+        sizes = [int(n) for n in call.words(3, "sizes")]
+        exact = [float(n) for n in sizes]
+    else:
+        scales = given.all().get("scales", [])
+        if call.given(at):
+            scales = [float(s) for s in finite(call.constant(at, "scales")).ravel()]
+        if not all(0 < s <= MAX_SCALE for s in scales):
+            raise ValueError(f"scales must be above 0 and at most {MAX_SCALE}")
+        exact = [s * n for s, n in zip(scales, (old[a] for a in axes), strict=False)]
+        sizes = [int(n + 1e-4) for n in exact]
+    if len(sizes) != len(axes):
+        raise ValueError(f"needs a scale or a size for each of {len(axes)} axes")
+    new = old[:]
+    for axis, size in zip(axes, sizes, strict=True):
+        new[axis] = size
+    if new[:2] != old[:2]:
+        raise ValueError("only the height and the width of maps can be resized")
+    if given.whole("antialias", 0) and any(n < m for n, m in zip(new, old, strict=True)):
+        raise ValueError("antialias of smaller maps cannot be imported")
+    whole = all(abs(n - m) <= 1e-4 for n, m in zip(exact, sizes, strict=True))
+    return new[2:], whole
 
 
 def _same(call: Call) -> list[Value]:

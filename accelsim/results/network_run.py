@@ -227,6 +227,7 @@ class _UnderOneDataflow:
     staying: ResidencyPlan | None
     progress: Callable[[str], None] | None
     rows_by_node: dict[str, Row] = field(default_factory=dict)
+    rows_by_problem: dict[Problem, Row] = field(default_factory=dict)
 
     def walk(self) -> list[Row]:
         """Every node's row, in the graph's order.
@@ -239,7 +240,7 @@ class _UnderOneDataflow:
         for node in nodes:
             on_array = isinstance(node.op, ArrayOperator)
             if on_array and not computes:
-                rows[node.name] = self._on_array(node)[0]
+                rows[node.name] = self._counted(node)
             if not computes:
                 self._report(node.name)
             if not on_array and not self.whole.graph.work(node).nothing:
@@ -270,13 +271,26 @@ class _UnderOneDataflow:
 
         return run_network(golden.network, whole.images, run_layer, progress=self._report)
 
+    def _counted(self, node: Node) -> Row:
+        """A layer's row, of equal layers worked out for the first: where no words are made, and a
+        dataflow maps a layer by its problem, equal problems have equal rows.
+        """
+        assert isinstance(node.op, ArrayOperator)
+        problem = node.op.problem(self.whole.batch, *self.whole.graph.input_shapes(node))
+        row = self.rows_by_problem.get(problem)
+        if row is not None:
+            return replace(row, columns={**row.columns, "layer": node.name})
+        row = self._on_array(node, problem)[0]
+        if row.error is None and self.staying is None and self.source.flow is not None:
+            self.rows_by_problem[problem] = row
+        return row
+
     def _on_array(
-        self, node: Node, problem: Problem | None = None, given: Given | None = None
+        self, node: Node, problem: Problem, given: Given | None = None
     ) -> tuple[Row, Array | None]:
         """A layer's row, and its accumulators where the engine made them."""
         assert isinstance(node.op, ArrayOperator)
         whole, source = self.whole, self.source
-        problem = problem or node.op.problem(whole.batch, *whole.graph.input_shapes(node))
         check_macs(node.name, problem, whole.batch)
         if self.staying is not None:
             source = replace(source, mapping_of=partial(_planned, self.staying), told=None)

@@ -57,7 +57,7 @@ from accelsim.workload.graph.weights import (
     without_scales,
 )
 from accelsim.workload.loss import Loss, loss_at
-from accelsim.workload.network import WorkloadLike, load_workload
+from accelsim.workload.network import Workload, WorkloadLike, load_workload
 from accelsim.workload.problem import Problem
 from accelsim.workload.quantize import QuantizedNetwork
 
@@ -153,6 +153,7 @@ def train_step(
     loss: Loss = "cross_entropy",
     rate: float = 2.0**-6,
     bits: int = 8,
+    params: Mapping[str, int] | None = None,
     batch: int | None = None,
     seed: int = 0,
     overrides: Mapping[str, object] | None = None,
@@ -161,8 +162,8 @@ def train_step(
     """One step of training: forward, both gradients of every layer and the new weights, layers on
     ``engine``.
 
-    ``network`` is a workload with a graph, a name or a file; ``arch``, ``dataflow`` (one) and
-    ``mapping`` as in ``simulate``.
+    ``network`` is a workload with a graph, a name or a file; ``arch``, ``dataflow`` (one),
+    ``mapping`` and ``params`` as in ``simulate``.
 
     ``images`` are real numbers, [batch, ...]: one array, arrays by input name, or an .npz file that
     has ``labels`` or ``targets`` too.  ``targets`` are labels for ``cross_entropy``, of the
@@ -184,10 +185,12 @@ def train_step(
         raise InputError("no such engine", key="engine", got=str(engine), choices=ENGINES)
     if not isinstance(rate, (int, float)) or not abs(rate) < MAX_RATE:
         raise InputError("must be a number below 2^64", key="rate", got=str(rate))
+    if not isinstance(network, Graph):
+        network = load_workload(network, params)
     graph = _graph(network)
     wanted(graph, loss_at(graph, loss))  # refuses an operator without gradient before anything runs
     if batch is None and images is None and not isinstance(network, Graph):
-        batch = load_workload(network).batch
+        batch = network.batch
     given, targets = _examples(graph, loss, images, targets, batch, seed)
     if weights is None:
         masters = random_weights(graph, seed)
@@ -290,10 +293,9 @@ def _file_of_examples(path: Path, graph: Graph) -> tuple[dict[str, Array], Array
     return arrays, targets
 
 
-def _graph(network: WorkloadLike | Graph) -> Graph:
-    if isinstance(network, Graph):
-        return network
-    workload = load_workload(network)
+def _graph(workload: Workload | Graph) -> Graph:
+    if isinstance(workload, Graph):
+        return workload
     if workload.network is None:
         raise InputError(
             f"{workload.name} is a list of layers: a training step needs a graph", key="workload"

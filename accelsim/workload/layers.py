@@ -411,6 +411,7 @@ def _type(value: Any) -> Any:
     return getattr(value, "type", "conv2d")
 
 
+LAYER_TYPES = ("conv2d", "linear", "gemm", "matmul", "conv_transpose")
 AnyLayer = Annotated[
     Annotated[Conv2d, Tag("conv2d")]
     | Annotated[Linear, Tag("linear")]

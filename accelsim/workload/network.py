@@ -22,12 +22,18 @@ from accelsim.base.display import Displayed
 from accelsim.base.errors import InputError
 from accelsim.base.frozen import FixedDict, Frozen, FrozenDict
 from accelsim.base.validation import argument, load_named, validate
-from accelsim.workload.graph.entries import AnyEntry, GraphBlock, Shapes
+from accelsim.workload.graph.entries import OPERATORS, AnyEntry, GraphBlock, Shapes
 from accelsim.workload.graph.graph import Graph
 from accelsim.workload.graph.unroll import input_shapes, unroll
-from accelsim.workload.layers import AnyLayer, Count, Layer, Name, batched
+from accelsim.workload.layers import LAYER_TYPES, AnyLayer, Count, Layer, Name, batched
 from accelsim.workload.operators.operator import as_file
 
+# Operators of graphs that layers have in another form.
+_INSTEAD = {
+    "depthwise": "in layers it is a conv2d with groups for its channels, C: 1 and M filters for"
+    " each",
+    "dense": "in layers it is a gemm: m outputs, k inputs, n rows",
+}
 ParameterValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -68,11 +74,9 @@ class Workload(Displayed, Frozen):
         layers = data.get("layers") if isinstance(data, dict) else None
         for i, layer in enumerate(layers if isinstance(layers, (list, tuple)) else ()):
             kind = layer.get("type") if isinstance(layer, dict) else None
-            if kind == "depthwise":
-                raise ValueError(
-                    f"layers.{i}.type: depthwise is an operator of graphs; in layers it is a conv2d"
-                    " with groups for its channels, C: 1 and M filters for each"
-                )
+            if isinstance(kind, str) and kind in OPERATORS and kind not in LAYER_TYPES:
+                instead = _INSTEAD.get(kind, f"layers are {', '.join(LAYER_TYPES)}")
+                raise ValueError(f"layers.{i}.type: {kind} is an operator of graphs; {instead}")
         return data
 
     @field_validator("layers")
@@ -237,4 +241,13 @@ def _with_parameters(workload: Workload, params: Mapping[str, int]) -> Workload:
         if not 0 <= value < 2**31:
             raise InputError("must be 0 to 2^31 - 1", key=key, got=str(value))
     data = workload.model_dump() | {"parameters": {**known, **params}}
-    return validate(data, Workload, "workloads")
+    try:
+        return validate(data, Workload, "workloads")
+    except InputError as error:
+        told = ", ".join(f"{name}={value}" for name, value in params.items())
+        told = f"({workload.name} with {told})"
+        # What is near is told by what was got alone.
+        plain = error.got is not None and not error.choices
+        rule = error.rule if plain else f"{error.rule} {told}"
+        got = f"{error.got} {told}" if plain else error.got
+        raise InputError(rule, key=error.key, got=got, choices=error.choices) from None

@@ -72,6 +72,7 @@ def animate(
     layer: str | None = None,
     mapping: MappingLike | None = None,
     overrides: Mapping[str, object] | None = None,
+    params: Mapping[str, int] | None = None,
     batch: int | None = None,
     direction: Direction = "forward",
     seed: int = 0,
@@ -84,15 +85,15 @@ def animate(
     An operator that is no convolution or matrix product is shown on the vector unit; without
     ``layer`` a small network is shown node by node, each for at most 500 cycles.
 
-    ``workload``, ``arch``, ``dataflow``, ``mapping``, ``overrides``, ``batch``, ``direction`` and
-    ``seed`` as for ``simulate``; up to three dataflows stand side by side.  Long runs are shown
-    from cycle ``first`` on, ``cycles`` of them at most, fewer of a very large array.  ``numbers``:
-    ``small`` draws whole numbers that a product can be checked with by hand, ``full`` the whole
-    range of the architecture's words.  Raises InputError for what is wrong in names, files or
-    numbers, and for a layer that cannot be mapped or has no way through the engine.
+    ``workload``, ``arch``, ``dataflow``, ``mapping``, ``overrides``, ``params``, ``batch``,
+    ``direction`` and ``seed`` as for ``simulate``; up to three dataflows stand side by side.  Long
+    runs are shown from cycle ``first`` on, ``cycles`` of them at most, fewer of a very large array.
+    ``numbers``: ``small`` draws whole numbers that a product can be checked with by hand, ``full``
+    the whole range of the architecture's words.  Raises InputError for what is wrong in names,
+    files or numbers, and for a layer that cannot be mapped or has no way through the engine.
     """
     machine = load_architecture(arch, overrides or {})
-    network = load_workload(workload)
+    network = load_workload(workload, params)
     _check_window(first, cycles)
     if numbers not in get_args(Numbers):
         raise InputError(

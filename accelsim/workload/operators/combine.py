@@ -7,7 +7,7 @@ only moves words (``Moving``) is exact for integers of any type.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import gcd, prod
 from typing import Literal
 
 import numpy as np
@@ -19,8 +19,8 @@ from accelsim.workload.operators.fields import (
     Axis,
     Integer,
     NewShape,
+    OptionalPair,
     Padding,
-    Pair,
     Real,
     Size,
     TensorShape,
@@ -38,6 +38,7 @@ from accelsim.workload.operators.windows import PaddingMode, pad
 from accelsim.workload.scaling import Scales, divide, fixed_point
 
 MANY = 1000
+MAX_SIDE = 2**14  # of maps of a given size: products of words and shares fit int64
 
 
 def _broadcast(op: str, shapes: Sequence[Shape]) -> Shape:
@@ -390,22 +391,37 @@ class Pad(Moving):
 
 
 class Upsample(Moving):
-    """Maps ``scale`` times as high and wide: ``nearest`` repeats words, ``bilinear`` mixes the four
-    around.
+    """Maps ``scale`` times as high and wide, or of ``size``: ``nearest`` repeats words (``scale``
+    only), ``bilinear`` mixes the four around.
 
-    Bilinear places pixels by their centres (``align_corners`` false) and repeats the edge.
-    Integers: nearest is exactly the words; bilinear's weights are whole numbers over (2 scale)^2,
-    rounded once.
+    Bilinear places pixels by their centres and repeats the edge; with ``corners`` the first and
+    last pixels of both maps lie on each other (``align_corners``, Caffe's Interp).  Integers:
+    nearest is exactly the words; bilinear's weights are whole numbers over twice the scale, or
+    over the pixels between two corners, in both directions, and the sum is rounded once.
     """
 
     type: Literal["upsample"]
-    scale: Pair
+    scale: OptionalPair = None
+    size: OptionalPair = None
     mode: Literal["nearest", "bilinear"] = "nearest"
+    corners: bool = False
 
     def infer(self, *shapes: Shape) -> Shape:
         self.require(shapes, 3, "maps (channels, height, width)")
-        c, h, w = shapes[0]
-        return c, h * self.scale[0], w * self.scale[1]
+        if (self.scale is None) == (self.size is None):
+            raise ValueError("upsample needs scale or size, one of them")
+        if self.mode == "nearest" and (self.size is not None or self.corners):
+            raise ValueError("size and corners of upsample go with mode bilinear")
+        if self.size is not None and max(self.size) > MAX_SIDE:
+            raise ValueError(f"size must be at most {MAX_SIDE}, got {text(self.size)}")
+        return shapes[0][0], *self.sides(shapes[0][1:])
+
+    def sides(self, old: Sequence[int]) -> tuple[int, int]:
+        """Height and width of what is made of maps of ``old`` height and width."""
+        if self.scale is None:
+            assert self.size is not None
+            return self.size
+        return old[0] * self.scale[0], old[1] * self.scale[1]
 
     def work(self, *shapes: Shape) -> Work:
         n = prod(self.infer(*shapes))
@@ -413,30 +429,35 @@ class Upsample(Moving):
             return Work({}, n, n)
         return Work({"multiply": 4 * n, "add": 3 * n}, 4 * n, n)
 
-    @staticmethod
-    def taps(size: int, scale: int) -> tuple[Array, Array, Array]:
-        """For each output: the word before, the word after, and the latter's share in parts of
-        2*scale.
+    def taps(self, old: int, new: int) -> tuple[Array, Array, Array, int]:
+        """Of ``old`` words in a row for each of ``new``: the word before, the word after, the
+        latter's share, and in how many parts shares are counted.
         """
-        at = (
-            2 * np.arange(size * scale) + 1 - scale
-        )  # the centre, in parts of 2*scale from the first word's
-        low = at // (2 * scale)
-        return np.clip(low, 0, size - 1), np.clip(low + 1, 0, size - 1), at - low * 2 * scale
+        i = np.arange(new)
+        if self.corners:  # i (old - 1) / (new - 1), the first word's place for a single one
+            common = gcd(old - 1, new - 1) or 1
+            parts = (new - 1) // common or 1
+            at = i * ((old - 1) // common) if new > 1 else i
+        else:  # (i + 1/2) old / new - 1/2
+            common = gcd(old, new)
+            parts = 2 * new // common
+            at = (2 * i + 1) * (old // common) - new // common
+        low = at // parts
+        return np.clip(low, 0, old - 1), np.clip(low + 1, 0, old - 1), at - low * parts, parts
 
     def _sums(self, x: Array) -> tuple[Array, int]:
-        """The mixed words times the square of (2 scale)."""
-        total = x
-        for axis, scale in zip((2, 3), self.scale, strict=True):
-            low, high, share = self.taps(x.shape[axis], scale)
+        """The mixed words times the parts in which shares are counted, and these."""
+        total, over = x, 1
+        for axis, made in zip((2, 3), self.sides(x.shape[2:]), strict=True):
+            low, high, share, parts = self.taps(x.shape[axis], made)
             share = share.reshape([-1 if i == axis else 1 for i in range(4)])
-            total = (
-                np.take(total, low, axis) * (2 * scale - share) + np.take(total, high, axis) * share
-            )
-        return total, 4 * self.scale[0] * self.scale[1]
+            total = np.take(total, low, axis) * (parts - share) + np.take(total, high, axis) * share
+            over *= parts
+        return total, over
 
     def moved(self, x: Array) -> Array:
         if self.mode == "nearest":
+            assert self.scale is not None
             return x.repeat(self.scale[0], axis=2).repeat(self.scale[1], axis=3)
         sums, parts = self._sums(x)
         return np.asarray(sums / parts)

@@ -83,18 +83,21 @@ def _moved(op: Moving, xs: Sequence[Array], g: Array) -> Parts:
 
 @linear(Upsample)
 def _upsample(op: Upsample, xs: Sequence[Array], g: Array) -> Parts:
-    """Nearest: the sum of a word's copies.  Bilinear: whole-number shares over (2 scale)^2."""
-    (n, c, h, w), (down, across) = xs[0].shape, op.scale
+    """Nearest: the sum of a word's copies.  Bilinear: whole-number shares over their parts."""
+    n, c, h, w = xs[0].shape
+    down, across = op.sides((h, w))
     if op.mode == "nearest":
-        return [g.reshape(n, c, h, down, w, across).sum(axis=(3, 5))], 1
-    for axis, scale in ((3, across), (2, down)):
+        return [g.reshape(n, c, h, down // h, w, across // w).sum(axis=(3, 5))], 1
+    over = 1
+    for axis, made in ((3, across), (2, down)):
         size = xs[0].shape[axis]
-        low, high, share = op.taps(size, scale)
-        matrix = np.zeros((len(low), size), g.dtype)
-        np.add.at(matrix, (np.arange(len(low)), low), (2 * scale - share).astype(g.dtype))
-        np.add.at(matrix, (np.arange(len(low)), high), share.astype(g.dtype))
+        low, high, share, parts = op.taps(size, made)
+        matrix = np.zeros((made, size), g.dtype)
+        np.add.at(matrix, (np.arange(made), low), (parts - share).astype(g.dtype))
+        np.add.at(matrix, (np.arange(made), high), share.astype(g.dtype))
         g = np.moveaxis(np.moveaxis(g, axis, -1) @ matrix, -1, axis)
-    return [g], 4 * down * across
+        over *= parts
+    return [g], over
 
 
 @gradient.register
