@@ -250,6 +250,9 @@ def test_points_that_are_none_are_said_with_their_line(
     said = capsys.readouterr().err
     assert f"_questions.csv:20: 456, 1.9: points are a number from 0 to 6, got '{wrong}'" in said
     assert len(said.splitlines()) == 1 and (tmp_path / "grades.csv").read_text() == whole
+    monkeypatch.setattr(sys, "argv", ["course.py", "total", str(details), "-o", str(details)])
+    assert load("course").main() == 2 and "is what is read" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["course.py", *words])
     details.write_text("a,b\n1,2\n")
     assert load("course").main() == 2
     assert "has no column student" in capsys.readouterr().err
@@ -327,6 +330,23 @@ def test_the_teachers_page_names_what_there_is() -> None:
     for path in re.findall(r"`(docs/[\w/]+(?:\.\w+|/))`", page):
         assert (COURSE.parents[1] / path).exists(), path
     assert "jupyterlab" in page and "public" in page and "decks" in page
+
+
+def test_what_grade_cannot_do_is_said_before_it_takes_long(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "in" / "1").mkdir(parents=True)
+    for folder, out, said in (
+        ("empty", "g.csv", "has no folder of a student"),
+        ("in", "none/g.csv", "lies in no folder"),
+        ("none", "g.csv", "is no folder of submissions"),
+    ):
+        words = ["grade", str(tmp_path / folder), "-o", str(tmp_path / out)]
+        monkeypatch.setattr(sys, "argv", ["course.py", *words])
+        assert load("course").main() == 2
+        error = capsys.readouterr().err
+        assert said in error and len(error.splitlines()) == 1
 
 
 def test_what_libraries_try_by_themselves_is_refused_and_not_told(tmp_path: Path) -> None:

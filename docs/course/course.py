@@ -294,7 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     of.set_defaults(do=_grade)
     add = commands.add_parser("total", help="add up, with the points that you have filled in")
     add.add_argument("questions", type=Path, help="what grade wrote: grades_questions.csv")
-    add.add_argument("-o", "--output", type=Path, default=Path("grades.csv"), help="(grades.csv)")
+    add.add_argument("-o", "--output", type=Path, help="(grades.csv beside it)")
     add.set_defaults(do=_total)
     who = commands.add_parser("variants", help="list which variants a class has")
     who.add_argument("numbers", type=Path, help="a file with a number a line, or first in a line")
@@ -315,10 +315,16 @@ def _build(args: argparse.Namespace) -> int:
 def _grade(args: argparse.Namespace) -> int:
     if not args.folder.is_dir():
         raise ValueError(f"{args.folder}: is no folder of submissions")
-    labs = args.labs.split(",") if args.labs else lab_names()
+    labs = list(dict.fromkeys(args.labs.split(","))) if args.labs else lab_names()
     if unknown := sorted(set(labs) - set(lab_names())):
         raise ValueError(f"--labs: no {', '.join(unknown)}; there are {', '.join(lab_names())}")
     students = [path.name for path in args.folder.iterdir() if path.is_dir()]
+    if not students:
+        raise ValueError(
+            f"{args.folder}: has no folder of a student; each student's files lie in one"
+        )
+    if not args.output.resolve().parent.is_dir():
+        raise ValueError(f"{args.output}: lies in no folder that there is")
     before = given_before(args.output, students, labs)
     _say(kept_out())
     limits = Limits(args.cpu, args.wall, args.memory * 2**20)
@@ -330,9 +336,13 @@ def _grade(args: argparse.Namespace) -> int:
 
 
 def _total(args: argparse.Namespace) -> int:
-    grades = total(args.questions, args.output)
-    unread = sum(g.points is None for g in grades)
-    print(f"wrote {args.output}; {unread} answers in words have no points yet")
+    stem = args.questions.stem
+    named = stem.removesuffix("_questions") if stem.endswith("_questions") else f"{stem}_total"
+    output = args.output or args.questions.with_name(f"{named}.csv")
+    if output.resolve() == args.questions.resolve():
+        raise ValueError(f"{output}: is what is read; name another file with -o")
+    unread = sum(g.points is None for g in total(args.questions, output))
+    print(f"wrote {output}; {unread} answers in words have no points yet")
     return 0
 
 

@@ -41,7 +41,8 @@ section { font-size: clamp(15px, 1.5vw, 24px); }
 section.now { display: block; }
 section.title { padding-top: 20vh; } section.title h1 { margin-bottom: .6em; }
 .words .body { font-size: 1.35em; }
-h1 { font-size: 2.2em; margin: 0; } li { margin: .25em 0; } h2 { font-size: 1.6em; margin: 0 0 .7em; }
+h1 { font-size: 2.2em; margin: 0; } li { margin: .25em 0; }
+h2 { font-size: 1.6em; margin: 0 0 .7em; }
 p, ul, ol, table { max-width: 62em; line-height: 1.45; }
 figure { margin: 0 0 1em; }
 img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
