@@ -156,6 +156,46 @@ def test_what_is_not_used_is_said(here: None, tmp_path: Path) -> None:
         assert line in said, said
 
 
+FORGED = r"""
+import json, os, sys
+whole = {"answers": {}, "in_words": {"1.9": "a" * 500_000, "1.8": 5}, "student": "\x1b[31m" * 99}
+for end in map(int, sys.argv[1:]):
+    os.write(end, b"\x1b[2J forged\n" if end == int(sys.argv[2]) else json.dumps(whole).encode())
+os._exit(0)
+"""
+
+
+def test_a_forged_answer_is_no_more_than_text(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "lab1.py").write_text(FORGED)
+    limits = load("confined").Limits()
+    grades = load("submissions").grade_folder(tmp_path, limits, ["lab1"], say=load("course")._say)
+    assert "\x1b" not in capsys.readouterr().err
+    assert grades[0].refused == "?[2J forged; it closed the record of what was refused"
+    assert len(grades[-1].said) < 10_300 and points(grades) == (0, 1)
+    details = load("gradebook").write_grades(grades, tmp_path / "grades.csv")
+    assert "\x1b" not in details.read_text() and load("gradebook").read_grades(details)
+
+
+@pytest.mark.parametrize(
+    ("landlock", "network", "held", "enough"),
+    [
+        (7, True, "files outside the submission, the network, signals", "is enough"),
+        (5, False, "files outside the submission, TCP. By", "is enough"),
+        (0, True, "(no Landlock): the network. By", "NOT enough"),
+        (0, False, "(no Landlock): nothing. By", "NOT enough"),
+    ],
+)
+def test_what_holds_here_is_said_and_whether_it_is_enough(
+    monkeypatch: Any, landlock: int, network: bool, held: str, enough: str
+) -> None:
+    confined = load("confined")
+    monkeypatch.setattr(confined, "landlock_version", lambda: landlock)
+    monkeypatch.setattr(confined, "_network_can_be_taken", lambda: network)
+    said = confined.kept_out()
+    assert held in said and enough in said and "starting programs" in said
+
+
 def test_a_page_to_read_keeps_lines_shows_pictures_and_runs_nothing(
     here: None, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 MOST_ANSWERED = 1_000_000  # bytes that are read of what a process answers
 MOST_LETTERS = 10_000  # of one answer in words; the rest is cut off
-MOST_REFUSED = 8  # attempts that are told, each once
+MOST_REFUSED, MOST_SHOWN = 8, 120  # attempts that are told, each once, and letters of one
 END = "."  # the last line of what is told of refusals
 
 
@@ -84,8 +84,13 @@ def in_own_process(task: Mapping[str, Any], folder: Path, limits: Limits) -> dic
 
 
 def _refusals(said: bytes, cut: bool) -> str:
-    """What was refused, each once; ``cut`` is a task that did not come to its end."""
-    lines = [line for line in said.decode(errors="replace").split("\n") if line]
+    """What was refused, each once; ``cut`` is a task that did not come to its end.  A program can
+    write here, too: nothing of it is more than text.
+    """
+    text = "".join(
+        c if c.isprintable() or c == "\n" else "?" for c in said.decode(errors="replace")
+    )
+    lines = [line[:MOST_SHOWN] for line in text.split("\n") if line]
     told = list(dict.fromkeys(line for line in lines if line != END))
     more = len(told) - MOST_REFUSED
     told = told[:MOST_REFUSED] + [f"and {more} more"] * (more > 0)
@@ -415,9 +420,9 @@ def _to(tells: int) -> Callable[[str], None]:
     """Writes a line to the parent; a line that does not fit any more is left out."""
 
     def tell(line: str) -> None:
-        shown = "".join(c if c.isprintable() else "?" for c in line[:120])
+        one_line = line[:MOST_SHOWN].replace("\n", "?")
         with suppress(OSError):
-            os.write(tells, f"{shown}\n".encode(errors="replace"))
+            os.write(tells, f"{one_line}\n".encode(errors="replace"))
 
     return tell
 

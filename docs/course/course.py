@@ -302,8 +302,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    """Say how far it is; what students wrote moves no cursor."""
+    shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    print(shown, file=sys.stderr, flush=True)
 
 
 def _build(args: argparse.Namespace) -> int:

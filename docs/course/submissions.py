@@ -20,12 +20,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from comparing import number
-from confined import Limits, in_own_process
+from confined import MOST_LETTERS, Limits, in_own_process
 from grading import Lab, OpenQuestion, lab_names, load_lab
 
 HERE = Path(__file__).resolve().parent
 MOST_BYTES, MOST_FILES = 20 * 2**20, 200  # of a submission
 MOST_NAMED = 8  # files that a note names
+MOST_OF_NUMBER, MOST_OF_WORDS = 100, MOST_LETTERS + 200  # letters
 PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # Of the bundle itself, handed in along with the answers.
 BUNDLE = ("check.py", "comparing.py", "sealed.py", "trials.py", "README.md")
@@ -150,18 +151,26 @@ def handed_in(folder: Path, copy: Path) -> HandedIn:
     inside = sorted(folder.rglob("*"))
     links = [p for p in inside if p.is_symlink()]
     files = [p for p in inside if p.is_file() and not any(q in links for q in (p, *p.parents))]
-    copy.mkdir()
-    problem = ""
-    if len(files) > MOST_FILES or sum(p.stat().st_size for p in files) > MOST_BYTES:
-        problem = f"more than {MOST_FILES} files or {MOST_BYTES} bytes were handed in"
-        files = []
-    for path in files:
-        target = copy / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    problem = _copied(folder, files, copy)
+    files = [] if problem else files
     named = tuple(PurePosixPath(p.relative_to(folder).as_posix()) for p in files)
     linked = tuple(p.relative_to(folder).as_posix() for p in links)
     return HandedIn(folder.name, copy, named, _labs(named), linked, problem)
+
+
+def _copied(folder: Path, files: Sequence[Path], copy: Path) -> str:
+    """Copy the files of a folder; why that cannot be done, or nothing."""
+    copy.mkdir()
+    if len(files) > MOST_FILES or sum(p.stat().st_size for p in files) > MOST_BYTES:
+        return f"more than {MOST_FILES} files or {MOST_BYTES} bytes were handed in"
+    for path in files:
+        target = copy / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(path, target)
+        except OSError as error:
+            return f"{path.relative_to(folder)} cannot be read: {error.strerror}"
+    return ""
 
 
 def _labs(files: Sequence[PurePosixPath]) -> dict[str, PurePosixPath]:
@@ -179,8 +188,9 @@ def named_in(text: str, files: Sequence[PurePosixPath], place: PurePosixPath) ->
     named = []
     for file in files:
         near = str(file.relative_to(place)) if file.is_relative_to(place) else str(file)
-        names = "|".join(re.escape(name) for name in {near, file.name})
-        if re.search(rf"(?<![\w/.-])(?:{names})(?![\w/-])", text):
+        names = {name for name in (near, file.name) if name in text}
+        either = "|".join(map(re.escape, names))
+        if names and re.search(rf"(?<![\w/.-])(?:{either})(?![\w/-])", text):
             named.append(str(file))
     return named
 
@@ -218,7 +228,7 @@ class Ran:
     file: PurePosixPath
     student: str = ""
     answers: Mapping[str, Any] = field(default_factory=dict)
-    words: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
     why: str = ""
 
@@ -247,7 +257,10 @@ def _ran(lab: str, handed: HandedIn, limits: Limits) -> Ran:
     told = _run("answers", {"file": str(handed.place / file)}, handed.place, limits)
     set_there = [told.get(name) for name in ("answers", "in_words")]
     answers, words = ({} if not isinstance(each, dict) else each for each in set_there)
-    student, refused, why = (str(told.get(k, "")) for k in ("student", "refused", "error"))
+    refused, why = (str(told.get(name, "")) for name in ("refused", "error"))
+    # The process was the student's to write in: what it says of itself is checked again.
+    student = number(str(told.get("student", ""))[:MOST_OF_NUMBER])
+    words = {name: text[:MOST_OF_WORDS] for name, text in words.items() if isinstance(text, str)}
     return Ran(file, student, answers, words, refused, why)
 
 
@@ -284,7 +297,7 @@ def _open(asked: OpenQuestion, grade: Grade, ran: Ran, handed: HandedIn) -> Grad
     """What was answered in words, to be read; without words no points, but why."""
     grade = replace(grade, question=asked.name, of=asked.points)
     said = ran.words.get(asked.name)
-    if not isinstance(said, str) or not said:
+    if not said:
         return replace(grade, said=f"not read: {ran.why}") if ran.why else grade
     files = tuple(named_in(said, handed.files, ran.file.parent))
     return replace(grade, points=None, said=said, files=files)
@@ -294,7 +307,7 @@ def _lost(said: str, handed: HandedIn) -> list[str]:
     """Pictures that words name and that are not there."""
     endings = "|".join(re.escape(ending) for ending in PICTURES)
     there = {file.name for file in handed.files}
-    named = re.findall(rf"[\w-][\w.-]*(?:{endings})(?!\w)", said, re.IGNORECASE)
+    named = re.findall(rf"(?<![\w.-])[\w.-]{{1,80}}(?:{endings})(?!\w)", said, re.IGNORECASE)
     return [name for name in dict.fromkeys(named) if name not in there]
 
 
