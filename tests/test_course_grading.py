@@ -104,7 +104,13 @@ def test_an_honest_submission_is_graded_in_whatever_dress(here: None, tmp_path: 
 @pytest.mark.parametrize(
     ("folder", "student", "whose", "worth", "note"),
     [
-        (NUMBER, "", "", 4, "the file has no number; graded in variant 1, in its own, 0, it has"),
+        (
+            NUMBER,
+            "",
+            "",
+            4,
+            "the file has no number: graded in variant 1, while in its own, 0, it has",
+        ),
         (NUMBER, None, "", 4, "the file has no number"),
         (NUMBER, "20261234", "20261234", 4, f"the file says 20261234, the folder {NUMBER}"),
         ("smith", NUMBER, NUMBER, 18, f"the folder has no number, the file says {NUMBER}"),

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from comparing import number
 from grading import OpenQuestion, load_lab
-from submissions import PICTURES, Grade
+from submissions import PICTURES, Grade, each_once
 
 QUESTIONS = (
     "student", "lab", "variant", "question", "graded_by", "points", "of", "said", "files", "notes",
@@ -62,16 +62,12 @@ def write_totals(grades: Sequence[Grade], path: Path) -> None:
         model = [g for g in own if g.by == "model"]
         unread = sum(g.points is None for g in own)
         sums = [_sum([g for g in own if g.lab == lab]) for lab in labs]
-        told = ["; ".join(dict.fromkeys(t for t in of if t)) for of in _about(own)]
+        told = [each_once(g.notes for g in own), each_once(g.refused for g in own)]
         of = [sum(g.of for g in each) for each in (own, model)]
-        rows.append([student, _sum(own), of[0], _sum(model), of[1], unread, *sums, *told])
+        about = ["; ".join(parts) for parts in told]
+        rows.append([student, _sum(own), of[0], _sum(model), of[1], unread, *sums, *about])
     head = ["student", "points", "of", "automatic", "automatic_of", "to_read", *labs]
     _csv(path, [*head, "notes", "refused"], rows)
-
-
-def _about(grades: Sequence[Grade]) -> list[list[str]]:
-    notes = [note for g in grades for note in g.notes.split("; ")]
-    return [notes, [what for g in grades for what in g.refused.split("; ")]]
 
 
 def _sum(grades: Sequence[Grade]) -> float:

@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -100,9 +100,14 @@ def summary(student: str, grades: Sequence[Grade]) -> str:
         unread = sum(g.points is None for g in grades if g.lab == lab)
         lines.append(f"{lab} {sum(g.points or 0 for g in own)} of {sum(g.of for g in own)}")
         lines[-1] += f" and {unread} to read" if unread else ""
-    told = [f"    {note}" for note in dict.fromkeys(g.notes for g in grades) if note]
-    tried = [f"    refused: {what}" for what in dict.fromkeys(g.refused for g in grades) if what]
+    told = [f"    {note}" for note in each_once(g.notes for g in grades)]
+    tried = [f"    refused: {what}" for what in each_once(g.refused for g in grades)]
     return "\n".join([f"{student}: {', '.join(lines)}", *told, *tried])
+
+
+def each_once(told: Iterable[str]) -> list[str]:
+    """The parts of some notes: what is said of several labs is said once."""
+    return list(dict.fromkeys(part for each in told for part in each.split("; ") if part))
 
 
 # What was handed in -------------------------------------------------------------------------------
@@ -335,7 +340,7 @@ def _odd(lab: Lab, variant: int, odd: str, ran: Ran, handed: HandedIn, limits: L
     questions = lab.questions(own)
     points = sum(q.points for q in questions if verdicts.get(q.name, (False, ""))[0])
     of = sum(q.points for q in questions)
-    return f"{odd}; graded in variant {variant}, in its own, {own}, it has {points} of {of}"
+    return f"{odd}: graded in variant {variant}, while in its own, {own}, it has {points} of {of}"
 
 
 @cache
