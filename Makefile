@@ -46,10 +46,9 @@ wheel: $(VENV)/.dev
 	@echo "hand out: $$(ls -t dist/accelsim-*.whl | head -1)"
 	@echo "it is installed with: pip install FILE   (or, with the explorer: pip install 'FILE[explorer]')"
 
-# What is handed out to students, what their teacher keeps (docs/course/teacher.md), and the slides of the lectures.
+# What is handed out to students, and what their teacher keeps: key, grading, slides (docs/course/teacher.md).
 course: $(VENV)/.run
 	$(BIN)/python docs/course/course.py build dist/course
-	$(BIN)/python docs/teaching/decks.py dist/course/decks
 
 # site/index.html: the documentation, which a browser opens from the file and which loads nothing from outside.
 site: $(VENV)/.dev

@@ -104,12 +104,14 @@ def test_the_teachers_bundle_has_the_key_of_every_variant(tmp_path: Path, monkey
     monkeypatch.setattr(load("sealed"), "ROUNDS", 2)
     folder = made(tmp_path, ["lab1"])
     key = (folder / "teacher" / "KEY.md").read_text()
-    for part in ("75 minutes, 24 points, 4 variants", "variant 3: `69`", "2 points, 5 min"):
+    shown = ("3 variants and the text's", "variant 3: `69`", "2 points, 5 min", "211 x 211")
+    for part in (*shown, "| 1 Counting | 75 | 60 | 24 | 3 + the text's |"):
         assert part in key, part
     assert "A full answer:" in key and "floor((227 - 11) / 4)" in key
     names = zipfile.ZipFile(folder / "teacher.zip").namelist()
     for part in ("student.zip", "KEY.md", "course/course.py", "course/key/lab6.py"):
-        assert f"accelsim-course/{part}" in names, part
+        assert f"accelsim-course-teacher/{part}" in names, part
+    assert "accelsim-course-teacher/teaching/decks.py" in names, "slides can be made again"
     again = (folder / "student.zip").read_bytes()
     load("course").build(folder, ["lab1"], run=False)
     assert (folder / "student.zip").read_bytes() == again, "the same files, the same bytes"
@@ -240,6 +242,7 @@ if {landlock}:
     told.append(libc.open({outside!r}.encode(), 0o101, 0o600) >= 0)
 with open("mine.txt", "w") as file:
     file.write("its own folder is its own")
+student = "hostile"
 answers = {{"1.1": None}}
 in_words = {{"1.9": str(told)}}
 '''  # fmt: skip
@@ -255,13 +258,16 @@ def submissions(tmp_path: Path) -> Iterator[Path]:
         (folder / name).mkdir(parents=True)
     answers = {q.name: q.right() for q in lab.questions(lab.variant_of("right"))}
     (folder / "right" / "lab1.py").write_text(
-        f"import numpy\nanswers = {answers!r}\nanswers['1.1'] = numpy.int64(answers['1.1'])\n"
+        f"import numpy\nstudent = 'right'\nanswers = {answers!r}\n"
+        "answers['1.1'] = numpy.int64(answers['1.1'])\n"
         "in_words = {'1.9': 'It waits for memory.'}\n"
     )
     (folder / "wrong" / "lab1.py").write_text(
-        "answers = {'1.1': [1], '1.4': -3}\nin_words = {'1.9': '=1+1'}\n"
+        "student = 'wrong'\nanswers = {'1.1': [1], '1.4': -3}\nin_words = {'1.9': '=1+1'}\n"
     )
-    (folder / "endless" / "lab1.py").write_text("while True: pass\n")
+    (folder / "endless" / "lab1.py").write_text(
+        "try:\n    open('/etc/passwd')\nexcept OSError:\n    pass\nwhile True: pass\n"
+    )
     (folder / "hostile" / "lab1.py").write_text(
         HOSTILE.format(
             key=str(COURSE / "key" / "lab1.py"),
@@ -295,6 +301,14 @@ def test_right_wrong_and_hostile_submissions_are_graded(submissions: Path, tmp_p
     assert "is a number, got a list" in said["wrong", "1.1"]
     assert said["wrong", "1.9"] == "'=1+1", "no formula for a spreadsheet"
     assert said["endless", "1.1"] == "stopped after 2 seconds of computing"
+    assert said["endless", "1.9"] == "not read: stopped after 2 seconds of computing"
+    refused = {name: row["refused"].split("; ") for name, row in rows.items()}
+    assert refused["right"] == refused["wrong"] == [""]
+    assert refused["endless"] == ["open /etc/passwd"], "from a program that never ended"
+    for tried in ("open /etc/passwd", "os.fork", "os.kill", f"os.listdir {COURSE}"):
+        assert tried in refused["hostile"], tried
+    assert "4 of 4  wrong: lab1 0 of 18 and 1 to read" in done.stderr, "how far it is"
+    assert "Held by the kernel" in done.stderr and "enough" in done.stderr
     assert "DONE" not in said["hostile", "1.9"] and "True" not in said["hostile", "1.9"]
     assert said["hostile", "1.9"].count("PermissionError") >= 8
     assert "MemoryError" in said["hostile", "1.9"]

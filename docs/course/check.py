@@ -34,7 +34,7 @@ def show(lab: str, student: object = "") -> None:
     for q in (*questions, *kept["open"]):
         points = f"[{q['points']} points, {q['minutes']} min]"
         print("\n" + wrapped(q["name"], f"{q['text']}  {points}"))
-    print()
+    print(f"\nStudent {student or 'without a number'}: variant {_variant(kept, str(student))}\n")
 
 
 def check(lab: str, answers: dict[str, Any], student: object = "", place: Path | str = ".") -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -136,14 +137,29 @@ def same(answer: Any, right: Any, within: float) -> bool:
     return answer is right
 
 
-def variant_of(lab: str, student: str, variants: int) -> int:
-    """Which of a lab's variants a student has: the same number has the same one, always.
+def number(student: object) -> str:
+    """A student's number as it counts: its digits, without what stands before, between and around
+    them, and without zeros in front (" 020265678", "s2026-5678" and 20265678 are one number).
+
+    What has no digit is a name, in small letters and one joint; nothing at all is "".
+    """
+    if student is None or isinstance(student, bool):
+        return ""
+    text = re.sub(r"\.0*$", "", str(student).strip())  # 20265678.0, as a table may have it
+    digits = "".join(str(int(digit)) for digit in re.findall(r"\d", text))
+    return digits.lstrip("0") or digits[-1:] or ("" if text == "None" else word(text))
+
+
+def variant_of(lab: str, student: object, variants: int) -> int:
+    """Which of a lab's variants a student has: the same number has the same one, always, however it
+    is written (see ``number``).
 
     Nobody has 0, the one of the lab's text, if there is another; without a number it is 0.
     """
-    if not student or variants == 1:
+    own = number(student)
+    if not own or variants == 1:
         return 0
-    drawn = int(hashlib.sha256(f"{lab} {student}".encode()).hexdigest(), 16)
+    drawn = int(hashlib.sha256(f"{lab} {own}".encode()).hexdigest(), 16)
     return 1 + drawn % (variants - 1)
 
 

@@ -1,62 +1,79 @@
 """The teacher's program: builds what is handed out, and grades what comes back.
 
-    python course.py build dist/course          student.zip, teacher.zip and both as folders
-    python course.py grade FOLDER -o grades.csv
+    python course.py build dist/course              student.zip, teacher.zip and both as folders
+    python course.py variants numbers.txt           which variants a class has
+    python course.py grade FOLDER -o grades.csv     what was handed in
+    python course.py total grades_questions.csv     once you have given points for words
 
 ``make course`` is the first.  A student's bundle has no key and no right answer (``sealed.py`` says
 what its checks are worth); the teacher's has the key of every variant with its working, points,
-times and rubrics.
+times and rubrics, and the slides of the lectures.
 
 FOLDER has a folder for each student, named by the student's number, with ``lab1.py`` and on and
 whatever files these name.  Each is copied, and run and graded in processes of their own with limits
-(``confined.py`` says what these keep out).  The grade is worked out by the model, never by the
-student's checks.
+(``confined.py`` says what these keep out; ``submissions.py`` does it, ``gradebook.py`` writes it
+down).  The grade is worked out by the model, never by the student's checks.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from comparing import kind, plain
-from confined import Limits, in_own_process, kept_out
+from comparing import kind, number, plain
+from confined import Limits, kept_out
+from gradebook import given_before, total, with_given, write_grades, write_words
 from grading import Lab, Question, lab_names, load_lab
 from sealed import sealed
+from submissions import grade_folder
 
 HERE = Path(__file__).resolve().parent
-PICTURES = HERE.parent / "teaching" / "pictures"
+TEACHING, FIGURES = HERE.parent / "teaching", HERE.parent / "figures" / "teaching"
+PICTURES = TEACHING / "pictures"
 FOR_STUDENTS = ("check.py", "comparing.py", "sealed.py", "trials.py")
-MOST_BYTES, MOST_FILES = 20 * 2**20, 200  # of a submission
+ROOTS = {"student": "accelsim-course", "teacher": "accelsim-course-teacher"}  # in the archives
 
 # Bundles ------------------------------------------------------------------------------------------
 
 
-def build(out: Path, labs: Sequence[str] | None = None, run: bool = True) -> tuple[Path, Path]:
+def build(
+    out: Path,
+    labs: Sequence[str] | None = None,
+    run: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Path, Path]:
     """Write both bundles; the two archives.  What lies there already is replaced.
 
-    With ``run`` the notebooks have what their cells print and draw.
+    With ``run`` the notebooks have what their cells print and draw, and the teacher's bundle has
+    the slides.  ``say`` hears what is being done.
     """
     names = list(labs or lab_names())
     student, teacher = out / "student", out / "teacher"
     for folder in (student, teacher):
         shutil.rmtree(folder, ignore_errors=True)
+    say(f"{student}: checks and notebooks of {', '.join(names)}; their cells run for a minute")
     _student(student, names, run)
+    say(f"{teacher}: the key of every variant")
     _teacher(teacher, names)
     archive = _zipped(student)
     shutil.copy(archive, teacher)
+    if run:
+        say(f"{teacher / 'decks'}: slides of the lectures, half a minute")
+        subprocess.run(
+            [sys.executable, str(TEACHING / "decks.py"), str(teacher / "decks")], check=True
+        )
     return archive, _zipped(teacher)
 
 
@@ -66,7 +83,7 @@ def _student(folder: Path, names: Sequence[str], run: bool) -> None:
         (folder / part).mkdir(parents=True)
     for name in FOR_STUDENTS:
         shutil.copy(HERE / name, folder)
-    shutil.copy(HERE / "README.md", folder)
+    shutil.copy(HERE / "student.md", folder / "README.md")
     shutil.copytree(PICTURES, folder / "pictures", ignore=shutil.ignore_patterns("__pycache__"))
     for name in names:
         text = json.dumps(checks(load_lab(name)), indent=1)
@@ -96,11 +113,13 @@ def _notebook(folder: Path, name: str, run: bool) -> None:
 
 
 def _teacher(folder: Path, names: Sequence[str]) -> None:
-    """The teacher's bundle: the whole course, and the key to read."""
+    """The teacher's bundle: the whole course, the pages of the lectures, and the key to read."""
     left_out = shutil.ignore_patterns("__pycache__", "*.html", "*.pyc")
     shutil.copytree(HERE, folder / "course", ignore=left_out)
-    shutil.copytree(PICTURES, folder / "teaching" / "pictures", ignore=left_out)
-    key = "\n\n".join(["# Key", *(key_page(load_lab(name)) for name in names)])
+    shutil.copytree(TEACHING, folder / "teaching", ignore=left_out)
+    shutil.copytree(FIGURES, folder / "figures" / "teaching")
+    labs = [load_lab(name) for name in names]
+    key = "\n\n".join(["# Key", key_table(labs), *map(key_page, labs)])
     (folder / "KEY.md").write_text(key + "\n", encoding="utf-8")
 
 
@@ -153,27 +172,37 @@ def _check(lab: Lab, variant: int, q: Question) -> dict[str, Any]:
     return kept
 
 
+def key_table(labs: Sequence[Lab]) -> str:
+    """What each lab takes and gives, as a table."""
+    lines = [
+        "| lab | minutes | of these for questions | points | variants |",
+        "|---|---|---|---|---|",
+    ]
+    for lab in labs:
+        asked = (*lab.questions(0), *lab.open)
+        minutes, points = sum(q.minutes for q in asked), sum(q.points for q in asked)
+        variants = f"{lab.variants - 1} + the text's" if lab.variants > 1 else "1"
+        name = f"{lab.name[3:]} {lab.title}"
+        lines.append(f"| {name} | {lab.minutes} | {minutes} | {points} | {variants} |")
+    rest = "The other minutes are for reading, and for what the notebook shows and lets one try."
+    return "\n".join(lines) + f"\n\n{rest}"
+
+
 def key_page(lab: Lab) -> str:
-    """The key of a lab as Markdown: each answer in every variant, its working, points and minutes,
-    and the open questions with their rubrics.
+    """The key of a lab as Markdown: each question, its answer and its working in every variant,
+    points and minutes, and the open questions with their rubrics.
     """
-    working = _working(lab)
     points = sum(q.points for q in (*lab.questions(0), *lab.open))
+    variants = f"{lab.variants - 1} variants and the text's" if lab.variants > 1 else "1 variant"
     parts = [
         f"## Lab {lab.name[3:]}: {lab.title}",
-        f"{lab.minutes} minutes, {points} points, {lab.variants} variant"
-        f"{'s' * (lab.variants > 1)}. Goals: {'; '.join(lab.goals)}.",
+        f"{lab.minutes} minutes, {points} points, {variants}. Goals: {'; '.join(lab.goals)}.",
         f"Reading: {'; '.join(lab.reading)}.",
     ]
     each = [lab.questions(variant) for variant in range(lab.variants)]
+    working = [_working(lab, variant) for variant in range(lab.variants)]
     for asked in zip(*each, strict=True):
-        q = asked[0]
-        parts += [f"**{q.name}** ({q.points} points, {q.minutes} min) {q.text}"]
-        answers = [_shown(x) for x in asked]
-        told = answers[:1] if len(set(answers)) == 1 else answers
-        names = [""] if len(told) == 1 else [f"variant {k}: " for k in range(len(told))]
-        parts += ["\n".join(f"- {n}`{a}`" for n, a in zip(names, told, strict=True))]
-        parts += [working[q.name]]
+        parts.append(_in_every_variant(asked, [how[asked[0].name] for how in working]))
     for open_question in lab.open:
         parts += [
             f"**{open_question.name}** ({open_question.points} points, {open_question.minutes} "
@@ -184,10 +213,29 @@ def key_page(lab: Lab) -> str:
     return "\n\n".join(parts)
 
 
-def _working(lab: Lab) -> dict[str, str]:
-    import runpy
+def _in_every_variant(asked: Sequence[Question], working: Sequence[str]) -> str:
+    """A question of the key: text, answer and working, each once where all variants have the
+    same.
+    """
+    head = f"**{asked[0].name}** ({asked[0].points} points, {asked[0].minutes} min)"
+    if len({q.text for q in asked}) == 1:
+        head, texts = f"{head} {asked[0].text}", [""] * len(asked)
+    else:
+        texts = [f"*{q.text}* " for q in asked]
+    told = [f"`{_shown(q)}` {t}{how}" for q, t, how in zip(asked, texts, working, strict=True)]
+    if len(set(told)) == 1:
+        return f"{head}\n\n- {told[0]}"
+    order = [*range(1, len(told)), 0]
+    names = [f"variant {k}" if k else "the text's, which nobody has" for k in order]
+    lines = [f"- {name}: {told[k]}" for name, k in zip(names, order, strict=True)]
+    return "\n\n".join([head, "\n".join(lines)])
 
-    return dict(runpy.run_path(str(HERE / "key" / f"{lab.name}.py"))["working"])
+
+def _working(lab: Lab, variant: int = 0) -> dict[str, str]:
+    """How to come to each answer, with a variant's numbers."""
+    key = runpy.run_path(str(HERE / "key" / f"{lab.name}.py"))
+    numbers = key["numbers"](variant) if "numbers" in key else {}
+    return {name: text.format_map(numbers) for name, text in key["working"].items()}
 
 
 def _shown(q: Question) -> str:
@@ -197,197 +245,120 @@ def _shown(q: Question) -> str:
 
 
 def _zipped(folder: Path) -> Path:
-    """An archive of a folder, the same bytes for the same files."""
-    path = folder.with_suffix(".zip")
+    """An archive of a folder, the same bytes for the same files.  The two unpack to folders of
+    different names, so that the key never lies among what students have.
+    """
+    path, root = folder.with_suffix(".zip"), ROOTS[folder.name]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             if "__pycache__" in file.parts:
                 continue
-            name = f"accelsim-course/{file.relative_to(folder).as_posix()}"
+            name = f"{root}/{file.relative_to(folder).as_posix()}"
             entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, file.read_bytes())
     return path
 
 
-# Grades -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Grade:
-    """One question of one student: ``points`` are None for words, which a person reads."""
-
-    student: str
-    lab: str
-    variant: int
-    question: str
-    points: int | None
-    of: int
-    said: str
-
-
-def grade_folder(folder: Path, limits: Limits, labs: Sequence[str] | None = None) -> list[Grade]:
-    """The grades of every student's folder, student by student."""
-    students = sorted(p for p in folder.iterdir() if p.is_dir() and not p.is_symlink())
-    return [g for path in students for g in grade_one(path, limits, labs or lab_names())]
-
-
-def grade_one(folder: Path, limits: Limits, labs: Sequence[str]) -> Iterator[Grade]:
-    """The grades of one student, lab by lab; a lab without a file of answers has no points."""
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "submission"
-        refused = _copied(folder, copy)
-        for name in labs:
-            lab = load_lab(name)
-            path = copy / f"{name}.py"
-            why = refused or ("" if path.is_file() else "nothing was handed in")
-            yield from _of_lab(lab, folder.name, path, limits, why)
-
-
-def _copied(folder: Path, copy: Path) -> str:
-    """Copy a submission, without links out of it; what is wrong with it, or nothing."""
-    files = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()]
-    if len(files) > MOST_FILES or sum(p.stat().st_size for p in files) > MOST_BYTES:
-        return f"more than {MOST_FILES} files or {MOST_BYTES} bytes were handed in"
-    copy.mkdir()
-    for path in files:
-        if not any(parent.is_symlink() for parent in path.parents if parent != folder):
-            target = copy / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
-    return ""
-
-
-def _of_lab(lab: Lab, student: str, path: Path, limits: Limits, why: str) -> Iterator[Grade]:
-    """A grade for each question of a lab; with ``why``, no points for any."""
-    variant = lab.variant_of(student)
-    questions = lab.questions(variant)
-    told: dict[str, Any] = {}
-    if not why:
-        told = _run("answers", {"file": str(path)}, path.parent, limits)
-        why = str(told.get("error", ""))
-    words = told.get("in_words", {})
-    verdicts: dict[str, tuple[bool, str]] = {}
-    if not why:
-        task = {"lab": lab.name, "variant": variant, "answers": told.get("answers", {})}
-        graded = _run("grades", task, path.parent, limits)
-        why = str(graded.get("error", ""))
-        for name, answered, wrong in graded.get("verdicts", ()):
-            verdicts[name] = (wrong is None, wrong or "right" if answered else "not answered")
-    for q in questions:
-        right, said = verdicts.get(q.name, (False, why))
-        yield Grade(student, lab.name, variant, q.name, q.points * right, q.points, said)
-    for o in lab.open:
-        said = _words(words, o.name)
-        points = None if said else 0
-        yield Grade(student, lab.name, variant, o.name, points, o.points, said or "no words")
-
-
-def _words(words: Any, name: str) -> str:
-    """What was answered in words."""
-    given = words.get(name) if isinstance(words, dict) else None
-    value = given.get("value") if isinstance(given, dict) else None
-    return " ".join(value.split()) if isinstance(value, str) else ""
-
-
-@cache
-def _compiled() -> tempfile.TemporaryDirectory[str]:
-    """Where loops lie compiled while this program runs."""
-    return tempfile.TemporaryDirectory(prefix="accelsim-course-")
-
-
-def _run(do: str, task: dict[str, Any], folder: Path, limits: Limits) -> dict[str, Any]:
-    """Do a task in a process of its own; our own code's compiled loops are kept from one to the
-    next, out of the students' reach.
-    """
-    if do == "grades":
-        task = task | {"cache": _compiled().name}
-    path = [p for p in sys.path if p and Path(p).resolve() != HERE]
-    return in_own_process({"do": do, "path": path, **task}, folder, limits)
-
-
-def write_grades(grades: Sequence[Grade], path: Path) -> Path:
-    """Write a line a student, with points by lab, and beside it NAME_questions.csv with a line a
-    question; the second path.
-
-    Points of questions that are answered in words are not in; how many are to be read is.
-    """
-    labs = list(dict.fromkeys(g.lab for g in grades))
-    rows: list[list[object]] = []
-    for student in dict.fromkeys(g.student for g in grades):
-        own = [g for g in grades if g.student == student]
-        sums = [sum(g.points or 0 for g in own if g.lab == lab) for lab in labs]
-        unread = sum(g.points is None for g in own)
-        rows.append([student, sum(sums), sum(g.of for g in own), unread, *sums])
-    _csv(path, ["student", "points", "of", "to_read", *labs], rows)
-    details = path.with_name(f"{path.stem}_questions.csv")
-    head = ["student", "lab", "variant", "question", "points", "of", "said"]
-    each = [
-        [
-            g.student,
-            g.lab,
-            g.variant,
-            g.question,
-            "" if g.points is None else g.points,
-            g.of,
-            g.said,
-        ]
-        for g in grades
-    ]
-    _csv(details, head, each)
-    return details
-
-
-def _csv(path: Path, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Written whole or not at all; a student's text is never a spreadsheet's formula."""
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        for row in rows:
-            writer.writerow([_harmless(cell) for cell in row])
-    os.replace(beside, path)
-
-
-def _harmless(cell: object) -> object:
-    formula = isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{cell}" if formula else cell
-
-
 # The command line ---------------------------------------------------------------------------------
 
 
 def main() -> int:
-    """``build`` or ``grade``."""
+    """``build``, ``grade``, ``total`` or ``variants``; what cannot be done is said in one line."""
+    args = _parser().parse_args()
+    try:
+        return int(args.do(args))
+    except (OSError, ValueError) as error:
+        print(f"course.py: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("build", help="write the student's and the teacher's bundle")
-    make.add_argument("out", type=Path)
+    make.add_argument("out", type=Path, help="a folder; bundles that lie in it are replaced")
+    make.set_defaults(do=_build)
     of = commands.add_parser("grade", help="grade a folder of submissions")
-    of.add_argument("folder", type=Path)
-    of.add_argument("-o", "--output", type=Path, default=Path("grades.csv"))
-    of.add_argument("--labs", help="lab1,lab2: only these")
+    of.add_argument("folder", type=Path, help="has a folder for each student, named by number")
+    of.add_argument("-o", "--output", type=Path, default=Path("grades.csv"), help="(grades.csv)")
+    of.add_argument("--labs", help="lab1,lab2: only these; without it all six count")
+    of.add_argument(
+        "--by-file",
+        action="store_true",
+        help="the number in a file of answers chooses the variant, not the folder's name",
+    )
     of.add_argument("--cpu", type=int, default=60, help="seconds of computing a lab (60)")
     of.add_argument("--wall", type=float, default=180.0, help="seconds on the clock a lab (180)")
     of.add_argument("--memory", type=int, default=4096, help="MiB of memory (4096)")
-    args = parser.parse_args()
-    if args.command == "build":
-        for path in build(args.out):
-            print(f"wrote {path}")
-        return 0
+    of.set_defaults(do=_grade)
+    add = commands.add_parser("total", help="add up, with the points that you have filled in")
+    add.add_argument("questions", type=Path, help="what grade wrote: grades_questions.csv")
+    add.add_argument("-o", "--output", type=Path, help="(grades.csv beside it)")
+    add.set_defaults(do=_total)
+    who = commands.add_parser("variants", help="list which variants a class has")
+    who.add_argument("numbers", type=Path, help="a file with a number a line, or first in a line")
+    who.set_defaults(do=_variants)
+    return parser
+
+
+def _say(text: str) -> None:
+    """Say how far it is; what students wrote moves no cursor."""
+    shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    print(shown, file=sys.stderr, flush=True)
+
+
+def _build(args: argparse.Namespace) -> int:
+    for path in build(args.out, say=_say):
+        print(f"wrote {path}")
+    return 0
+
+
+def _grade(args: argparse.Namespace) -> int:
     if not args.folder.is_dir():
-        print(f"{args.folder}: is no folder of submissions", file=sys.stderr)
-        return 2
-    labs = args.labs.split(",") if args.labs else lab_names()
+        raise ValueError(f"{args.folder}: is no folder of submissions")
+    labs = list(dict.fromkeys(args.labs.split(","))) if args.labs else lab_names()
     if unknown := sorted(set(labs) - set(lab_names())):
-        print(
-            f"--labs: no {', '.join(unknown)}; there are {', '.join(lab_names())}", file=sys.stderr
+        raise ValueError(f"--labs: no {', '.join(unknown)}; there are {', '.join(lab_names())}")
+    students = [path.name for path in args.folder.iterdir() if path.is_dir()]
+    if not students:
+        raise ValueError(
+            f"{args.folder}: has no folder of a student; each student's files lie in one"
         )
-        return 2
-    print(kept_out(), file=sys.stderr)
+    if not args.output.resolve().parent.is_dir():
+        raise ValueError(f"{args.output}: lies in no folder that there is")
+    before = given_before(args.output, students, labs)
+    _say(kept_out())
     limits = Limits(args.cpu, args.wall, args.memory * 2**20)
-    details = write_grades(grade_folder(args.folder, limits, labs), args.output)
-    print(f"wrote {args.output} and {details}")
+    grades = with_given(grade_folder(args.folder, limits, labs, args.by_file, _say), before)
+    details = write_grades(grades, args.output)
+    pages = write_words(grades, args.folder, args.output)
+    print(f"wrote {args.output}, {details} and, to read, {', '.join(map(str, pages))}")
+    return 0
+
+
+def _total(args: argparse.Namespace) -> int:
+    stem = args.questions.stem
+    named = stem.removesuffix("_questions") if stem.endswith("_questions") else f"{stem}_total"
+    output = args.output or args.questions.with_name(f"{named}.csv")
+    if output.resolve() == args.questions.resolve():
+        raise ValueError(f"{output}: is what is read; name another file with -o")
+    unread = sum(g.points is None for g in total(args.questions, output))
+    print(f"wrote {output}; {unread} answers in words have no points yet")
+    return 0
+
+
+def _variants(args: argparse.Namespace) -> int:
+    labs = [lab for lab in map(load_lab, lab_names()) if lab.variants > 1]
+    print(",".join(["number", *(lab.name for lab in labs)]))
+    lines = args.numbers.read_text(encoding="utf-8-sig").splitlines()
+    for k, line in enumerate(lines, 1):
+        first = re.split(r"[,;\t]", line)[0].strip().strip('"')
+        if not line.strip():
+            continue
+        if not re.search(r"\d", first):
+            raise ValueError(f"{args.numbers}:{k}: a line begins with a number, got {first!r}")
+        print(",".join([number(first), *(str(lab.variant_of(first)) for lab in labs)]))
     return 0
 
 

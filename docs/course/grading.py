@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import trials
-from comparing import got, kind, plain, same, variant_of, wrapped
+from comparing import got, kind, number, plain, same, variant_of, wrapped
 
 HERE = Path(__file__).resolve().parent
 Mistakes = Callable[[], Sequence[tuple[Any, str]]]
@@ -219,5 +219,6 @@ def run(text: str, lab: Lab) -> int:
     for q in lab.open:
         print(f"{q.name}  {'to be read' if words.get(q.name) else 'no words yet'}")
     done = sum(v.why is None for v in verdicts)
+    print(f"student {number(args.student) or 'without a number'}: variant {variant}")
     print(f"{done} of {len(verdicts)} right")
     return 0 if done == len(verdicts) else 1

@@ -139,17 +139,25 @@ LAB = Lab(
     open=(
         OpenQuestion(
             "2.9",
-            "Take your loops of 2.8 and halve the SRAM to 512 bytes. Argue without running "
-            "anything: can any order of loops still read every word once? What has to be read "
-            "again, at least, and which tensor would you choose for that?",
+            "Take your loops of 2.8 and halve the SRAM to 512 bytes. Here a loop at dram cuts the "
+            "tiles of all three tensors at once, and the SRAM has one tile of each, nothing else. "
+            "Argue without running anything: can any order of loops still read every word once? "
+            "What has to be read again, at least, and which tensor would you choose for that?",
             (
                 (2, "adds up a tile's bytes: weights, ifmap, and psums of 4 bytes"),
                 (
                     2,
                     "sees what has to stay with each loop outermost: with M the whole ifmap, with "
-                    "E all weights, with C all psums; and that none of these fits",
+                    "E all weights, with C all psums; and that none of these fits. As good: says "
+                    "that a buffer which keeps one tensor whole while loops cut the others would "
+                    "fit, and how: the ifmap kept, M outermost, with psums of a row, 256 + 36 + "
+                    "32; or all weights kept, E outermost, with psums of one filter, 288 + 96 + 32",
                 ),
-                (2, "names a tensor that then comes again, and what it costs in words"),
+                (
+                    2,
+                    "names a tensor that then comes again, and what it costs in words (with such a "
+                    "buffer, that none does: 544 words in all)",
+                ),
             ),
             "No word comes twice only if the outermost loop leaves the other tensors in the SRAM. "
             "With M outermost that is the whole ifmap, 256 bytes, and psums of all 64 pixels, 256 "
@@ -158,7 +166,9 @@ LAB = Lab(
             "outermost all psums stay: 2048. None fits 512, so something comes again. Cheapest is "
             "to cut E and, inside, F: the weights stay, and rows of the ifmap come again "
             "for each ofmap row, about twice more; the other way is to cut M as well and read the "
-            "weights again, 288 words for each further cut.",
+            "weights again, 288 words for each further cut. Hardware need not cut all tensors by "
+            "the same loops: a chip that keeps the whole ifmap and runs filter by filter, row by "
+            "row, needs 256 + 36 + 32 bytes and reads every word once. To argue so is right, too.",
         ),
     ),
 )

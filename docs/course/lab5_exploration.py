@@ -32,7 +32,8 @@ import sys
 from grading import Lab, OpenQuestion, Question, run
 from trials import KEYS, affordable, designs
 
-BUDGETS = (400_000, 350_000, 450_000, 300_000)  # um2, of each variant
+# um2, of each variant: no two with the same designs within them.
+BUDGETS = (400_000, 200_000, 450_000, 250_000)
 
 
 def _pareto(budget: float) -> int:
@@ -146,9 +147,12 @@ LAB = Lab(
             "Draw cycles over area of the designs within the budget, with their front (the "
             "notebook has a cell for it). Your chip is for a camera that needs 30 frames a second "
             "at 200 MHz and runs on a battery. Which design do you build, and which two would "
-            "another customer build? Argue with numbers of the picture.",
+            "another customer build? Mark the three in the picture and argue with its numbers.",
             (
-                (2, "has the picture, with axes, units and the front marked"),
+                (
+                    2,
+                    "has the picture, and marks or names in it the three designs that it speaks of",
+                ),
                 (
                     2,
                     "sees that every design meets 30 frames a second by far, so speed beyond that "

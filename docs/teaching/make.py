@@ -43,6 +43,14 @@ def _maps() -> tuple[correlation.Map, correlation.Map, correlation.Map]:
     return array(IFMAP), array(FILTER), array(UPSTREAM)
 
 
+def _large(figure: Figure) -> Figure:
+    """A wide figure with its words larger, to be read from a seat when it fills a slide."""
+    for axes in figure.axes:
+        for text in axes.texts:
+            text.set_fontsize(1.35 * text.get_fontsize())
+    return figure
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "sliding": lambda: sliding.windows(
         {"stride 1": _conv(5, 3), "stride 2": _conv(5, 3, stride=2)}
@@ -66,7 +74,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "activations": functions.activations,
     "network": lambda: blocks(profile(acc.load_workload("lenet5"))),
     "network_residual": lambda: blocks(profile(acc.load_workload("resnet18"))),
-    "dataflows": lambda: arrays.snapshots(("ws", "os", "is")),
+    "dataflow_ws": lambda: _large(arrays.snapshots(("ws",))),
+    "dataflow_os": lambda: _large(arrays.snapshots(("os",))),
+    "dataflow_is": lambda: _large(arrays.snapshots(("is",))),
     "reuse": lambda: arrays.moved(
         acc.Conv2d(M=16, C=8, H=16, W=16, R=3, S=3, padding=1, name="conv"), ("ws", "os", "is")
     ),

@@ -1,4 +1,8 @@
-"""The teacher's key to lab 1: the variant of the lab's text, and how to come to each answer."""
+"""The teacher's key to lab 1: the variant of the lab's text, and how to come to each answer, with
+the ``numbers`` of a variant filled in.
+"""
+
+from typing import Any
 
 answers = {
     "1.1": 55,
@@ -21,19 +25,29 @@ answers = {
 }
 
 working = {
-    "1.1": "floor((227 - 11) / 4) + 1 = 54 + 1 = 55.",
-    "1.2": "96 x 55 x 55 ofmap words, each of 3 x 11 x 11 MACs.",
-    "1.3": "96 filters of 363 weights, and 96 biases.",
-    "1.4": "E = H means 2 pad = R - 1, so pad = (R - 1) / 2.",
+    "1.1": "floor(({h} - {r}) / {u}) + 1 = {steps} + 1 = {e}.",
+    "1.2": "{m} x {e} x {e} ofmap words, each of 3 x {r} x {r} MACs.",
+    "1.3": "{m} filters of {weights} weights, and {m} biases.",
+    "1.4": "E = H means 2 pad = R - 1, so pad = ({keeps} - 1) / 2 = {pad}.",
     "1.5": (
-        "256 x 27 x 27 ofmap words, each of 48 x 5 x 5 MACs: a filter sees its own group's "
+        "{grouped} x 27 x 27 ofmap words, each of 48 x 5 x 5 MACs: a filter sees its own group's "
         "channels."
     ),
     "1.6": "E = F = 1, so a weight meets one ifmap word: there is no reuse but over a batch.",
     "1.7": "The images share the filters: parameters stay as they are.",
     "1.8": (
-        "16 ofmap pixels leave M x C x R x S = 576 (or its variant). 3 x 3 filters at stride 2 "
-        "with padding 1 make 4 x 4 of 8 x 8; then M x C = 64. Any other filter that gives 4 x 4 "
-        "is as good."
+        "16 ofmap pixels leave M x C x R x S = {each}. 3 x 3 filters at stride 2 with padding 1 "
+        "make 4 x 4 of 8 x 8; then M x C = {pairs}. Any other filter that gives 4 x 4 is as good."
     ),
 }
+
+
+def numbers(variant: int) -> dict[str, Any]:
+    """What the working of a variant is told with."""
+    from lab1_counting import SIZES
+
+    h, r, u, m, keeps, grouped, own = SIZES[variant]
+    steps = (h - r) // u
+    made = {"steps": steps, "e": steps + 1, "weights": 3 * r * r, "pad": (keeps - 1) // 2}
+    made |= {"each": own // 16, "pairs": own // 16 // 9}
+    return made | {"h": h, "r": r, "u": u, "m": m, "keeps": keeps, "grouped": grouped}

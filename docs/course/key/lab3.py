@@ -1,4 +1,8 @@
-"""The teacher's key to lab 3: the variant of the lab's text, and how to come to each answer."""
+"""The teacher's key to lab 3: the variant of the lab's text, and how to come to each answer, with
+the ``numbers`` of a variant filled in.
+"""
+
+from typing import Any
 
 answers = {
     "3.1": [2, 1],
@@ -14,13 +18,24 @@ answers = {
 working = {
     "3.1": "Columns are filters and rows are inputs: PE (1, 2) has filter 2, input 1.",
     "3.2": "Weights at edges 1 to 3, PE (0, 0) multiplies at 4, PE (1, 2) 1 + 2 edges later.",
-    "3.3": "Preload 3, then T = 5 pixels, then the skew 3 + 3 - 2 = 4.",
-    "3.4": "Two folds of T = 3, then the skew of the last: 2 + 3 - 2 = 3.",
-    "3.5": "2 folds of 9 weights each.",
-    "3.6": "Once a MAC: 3 x 3 x 5.",
-    "3.7": "os: 9 cycles against 12 and 12 for the same 45 MACs.",
+    "3.3": "Preload 3, then T = {n} pixels, then the skew 3 + 3 - 2 = 4.",
+    "3.4": "{folds} folds of T = 3, then the skew of the last: {last} + 3 - 2 = {skew}.",
+    "3.5": "{folds} folds of 9 weights each.",
+    "3.6": "Once a MAC: 3 x 3 x {n}.",
+    "3.7": "os: {os} cycles against {ws} (ws) and {is} (is) for the same {macs} MACs.",
     "3.8": (
         "In key/lab3_turned.yaml space is [K:col, M:row] and sizes begin with M:row, K:col; all "
         "else is ws."
     ),
 }
+
+
+def numbers(variant: int) -> dict[str, Any]:
+    """What the working of a variant is told with."""
+    from lab3_dataflows import PIXELS
+    from trials import on_three
+
+    n = PIXELS[variant]
+    last = (n - 1) % 3 + 1
+    cycles = {flow: on_three(flow, n)["cycles"] for flow in ("ws", "os", "is")}
+    return {"n": n, "folds": -(-n // 3), "last": last, "skew": last + 1, "macs": 9 * n, **cycles}
