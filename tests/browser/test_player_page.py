@@ -277,6 +277,56 @@ def test_one_screen_holds_all_of_it(
     assert t == film.opens and ((film.state[t] & MAC) > 0).sum() > 40
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: Any) -> Any:
+    """Three dataflows on Eyeriss: as many counters as any preset has."""
+    animation = acc.animate("alexnet", "eyeriss", "rs,ws,os", layer="conv3", cycles=40)
+    return animation, animation.save(tmp_path_factory.mktemp("player") / "three.html")
+
+
+@pytest.mark.parametrize("which", ["three", "small"])
+def test_three_films_stand_on_one_screen(
+    watched: Any, request: pytest.FixtureRequest, which: str
+) -> None:
+    """Every panel of each is whole: nothing lies outside, is cut, or has to be scrolled to, before
+    and after a step; in step by MAC, too, the counters are the model's.
+    """
+    animation, path = request.getfixturevalue(which)
+    page = opened(watched, path, viewport={"width": 1440, "height": 900})
+    page.locator("#step").select_option("mac")
+    done = animation.films[0].counts["macs"]
+    for t in (page.evaluate("accelsim.t"), 30):
+        page.evaluate(f"accelsim.show({t})")
+        assert page.evaluate("document.documentElement.scrollHeight") <= 900
+        for number, film in enumerate(animation.films):
+            section = page.locator(".film").nth(number)
+            for panel in (".stage canvas", ".nest", ".counts", ".buffers", ".maps", ".inspector"):
+                box = section.locator(panel).bounding_box()
+                assert box["y"] >= 0 and box["y"] + box["height"] <= 900, panel
+                assert box["x"] >= 0 and box["x"] + box["width"] <= 1440, panel
+                assert box["height"] > 20, panel
+            frame = int(np.searchsorted(film.counts["macs"], done[min(t, len(done) - 1)]))
+            frame = min(frame, film.frames - 1) if number else t
+            shown = _shown(page, number)
+            assert shown.pop("cycle") == film.first + frame
+            shown.pop("PEs that multiply")
+            assert shown == {name: int(values[frame]) for name, values in film.counts.items()}
+        cut = page.evaluate(
+            "[...document.querySelectorAll('#films, .film, .panel, .nest .loop, .stage, .reuse')]"
+            ".filter((x) => x.scrollWidth > x.clientWidth || x.scrollHeight > x.clientHeight)"
+            ".map((x) => [x.className, x.textContent])"
+        )
+        assert not cut
+
+
+def test_a_film_that_is_over_says_so(watched: Any, small: Any) -> None:
+    page = opened(watched, small[1])
+    page.evaluate("accelsim.show(accelsim.last)")
+    frames = [f.frames for f in small[0].films]
+    for text, n in zip(page.locator(".story").all_inner_texts(), frames, strict=True):
+        assert ("The run is over." in text) == (n < max(frames))
+
+
 def test_row_stationary_says_why_it_is_what_it_is(watched: Any, rows: Any) -> None:
     page = opened(watched, rows[1], viewport={"width": 1440, "height": 900})
     use = page.locator(".reuse").all_inner_texts()
@@ -336,6 +386,84 @@ def test_maps_are_lit_where_words_are(watched: Any, readme: Any) -> None:
     )
     page.mouse.move(at[0], at[1])
     assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": at[2]}
+
+
+# The colours in the middle of words on a map, null for words that are on another page of it.
+COLOURS = """([number, words]) => {
+  const m = accelsim.views[0].maps[number].map, copy = document.createElement("canvas");
+  [copy.width, copy.height] = [m.canvas.width, m.canvas.height];
+  const pen = copy.getContext("2d", {willReadFrequently: true});
+  pen.drawImage(m.canvas, 0, 0);
+  return words.map((word) => {
+    const p = m.place(m.digits(word));
+    if (!p) return null;
+    const [x, y] = p.map((v) => v + 1 + Math.floor(m.px / 2));
+    const [r, g, b] = pen.getImageData(x, y, 1, 1).data;
+    return "#" + [r, g, b].map((v) => v.toString(16).padStart(2, "0")).join("");
+  });
+}"""
+
+
+def test_words_that_wait_are_lit(watched: Any, rows: Any) -> None:
+    """Words of scratchpads in their colour, words of the buffer pale, other words in neither;
+    forward, backward and after jumps.  Beside the array stands how many wait.
+    """
+    page = opened(watched, rows[1], viewport={"width": 1440, "height": 900})
+    film = rows[0].films[0]
+    kept, held = {k.tensor: k for k in film.kept}, {h.tensor: h for h in film.held}
+    assert set(kept) == {"weight", "ifmap", "ofmap"} and set(held) == {"ifmap", "ofmap"}
+    seen = {"waits": 0, "held": 0}
+    pale, *marked = page.evaluate("[ink().held, ink().pick, ink().ink]")
+    for t in (20, 21, 22, 21, 200, 90, film.frames - 1):
+        page.evaluate(f"accelsim.show({t})")
+        told = page.locator(".reuse").all_inner_texts()
+        for number, tensor in enumerate(kept):
+            words = {
+                w for p in film.planes if p.tensor == tensor for w in p.words[t].ravel().tolist()
+            }
+            waiting = set(kept[tensor].there.at(t).tolist()) - words
+            shown = page.evaluate(f"[...accelsim.views[0].maps[{number}].map.waiting.keys()]")
+            assert set(shown) == waiting
+            says = f"{len(waiting):,} wait in spad".replace(",", "\u2009")
+            assert (says in told[number]) == bool(waiting)
+            some = sorted(waiting)[::7]
+            own = page.evaluate(
+                f"(words) => words.map((w) => accelsim.films[0].isPadding('{tensor}', w)"
+                f" ? null : colours.of('{tensor}', w))", some
+            )  # fmt: skip
+            for a, b in zip(page.evaluate(COLOURS, [number, some]), own, strict=True):
+                assert None in (a, b) or a in (b, *marked)
+                seen["waits"] += a == b
+        low, high = held["ifmap"].low[t], held["ifmap"].high[t]
+        box = [range(a, b) for a, b in zip(low, high, strict=True)]
+        shape = film.shapes["ifmap"]
+        inside = np.ravel_multi_index(np.meshgrid(*box, indexing="ij"), shape).ravel()
+        rest = set(range(int(np.prod(shape)))) - set(inside.tolist())
+        lit = "accelsim.views[0].maps[1].map"
+        lit = page.evaluate(f"[...{lit}.lit.keys(), ...{lit}.waiting.keys()]")
+        for words, there in ((inside[::97].tolist(), True), (sorted(rest)[::997], False)):
+            bare = [w for w in words if w not in lit]
+            for colour in page.evaluate(COLOURS, [1, bare]):
+                assert colour is None or colour in marked or (colour == pale) == there
+                seen["held"] += colour == pale
+    assert seen["waits"] > 20 and seen["held"] > 3
+
+
+def test_sums_of_a_buffer_are_lit_one_by_one(watched: Any, small: Any) -> None:
+    """Sums arrive in an order that fills no box."""
+    film = small[0].films[0]
+    (sums,) = [h for h in film.held if h.tensor == "ofmap"]
+    assert sums.there is not None
+    boxes = np.prod(sums.high - sums.low, axis=1)
+    t = int((boxes - sums.words).argmax())
+    page = opened(watched, small[1], viewport={"width": 1440, "height": 900})
+    page.evaluate(f"accelsim.show({t})")
+    there = set(sums.there.at(t).tolist())
+    pale, *marked = page.evaluate("[ink().held, ink().pick, ink().ink]")
+    lit = set(page.evaluate("[...accelsim.views[0].maps[2].map.lit.keys()]"))
+    words = [w for w in range(int(np.prod(film.shapes["ofmap"]))) if w not in lit]
+    for word, colour in zip(words, page.evaluate(COLOURS, [2, words]), strict=True):
+        assert colour is None or colour in marked or (colour == pale) == (word in there), word
 
 
 def test_chapters_are_turned_to(watched: Any, readme: Any) -> None:

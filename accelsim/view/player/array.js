@@ -280,7 +280,8 @@ class ArrayPicture {
     pen.textAlign = "right";
     for (let i = 0; i < film.rows; i++) pen.fillText(i, 15, this.y + i * s + s / 2);
     pen.textAlign = "center";
-    for (let j = 0; j < film.cols; j++) pen.fillText(j, this.x + j * s + s / 2, 7);
+    const every = s < 16 && film.cols > 10 ? 2 : 1;
+    for (let j = 0; j < film.cols; j += every) pen.fillText(j, this.x + j * s + s / 2, 7);
   }
 
   // The PE that is looked at, and all PEs that have the word that is pointed at.

@@ -2,9 +2,9 @@
 // words of its tensor appear decides, so words that are there together are far apart in hue and in
 // lightness (which tells them apart without colour vision, too).
 const LIGHT = {paper: "#ffffff", idle: "#e6e6e3", mac: "#007d5a", zero: "#a9d5c6", ink: "#1a1a1a", dim: "#5a5a5a", rule: "#bdbdb8",
-  pick: "#0058a3", held: "#d3d3cf", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
+  pick: "#0058a3", held: "#c3d3e3", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
 const DARK = {paper: "#17191b", idle: "#2b2f32", mac: "#00b98a", zero: "#2f5a4c", ink: "#ececec", dim: "#b0b0b0", rule: "#4c5256",
-  pick: "#6fc2ff", held: "#4a5054", empty: "#25282b", fill: "#ff8f33", out: "#e79bc6", bus: "#ffffff", hatch: "#8a8a86"};
+  pick: "#6fc2ff", held: "#3d5468", empty: "#25282b", fill: "#ff8f33", out: "#e79bc6", bus: "#ffffff", hatch: "#8a8a86"};
 const ON_WORD = "#111111"; // ink on a word's colour, which is light in both schemes
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ink = () => (dark.matches ? DARK : LIGHT);
@@ -21,6 +21,10 @@ class WordColours {
           const word = words[k];
           if (word >= 0 && (t === 0 || words[k - film.size] !== word) && !order.has(word)) order.set(word, order.size);
         }
+      }
+      for (const {tensor, there} of film.kept) {
+        const order = this.order[tensor];
+        for (let n = there.starts[t]; n < there.starts[t + 1]; n++) if (!order.has(there.words[n])) order.set(there.words[n], order.size);
       }
     }
   }
