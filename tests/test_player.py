@@ -282,6 +282,10 @@ def test_names_are_text() -> None:
 def test_summary_says_length_work_and_loops() -> None:
     text = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL))
     assert "All of it is shown." in text and "3 240 MACs" in text and "K:4:sram" in text
+    (film,) = acc.animate(LAYER, "systolic", "ws", overrides=SMALL).films
+    busy = ((film.state & MAC) > 0).sum(axis=(1, 2))
+    most = f"At most {busy.max()} of the 20 PEs multiply at once, first in cycle"
+    assert f"{most} {1 + busy.argmax()}." in text and busy.max() == 20
     windowed = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL, first=5, cycles=10))
     assert "Cycles 5 to 14 are shown" in windowed
 

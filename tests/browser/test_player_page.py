@@ -92,11 +92,25 @@ def test_plays_steps_scrubs_and_listens_to_keys(watched: Any, small: Any) -> Non
     assert now() == stopped
 
 
-def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: Any) -> None:
+def _index(film: Any, tensor: str, word: int) -> str:
+    """A word's label: its indices along the axes that are longer than 1."""
+    if word == PADDING:
+        return "pad"
+    shape = film.shapes[tensor]
+    at = zip(np.unravel_index(word, shape), shape, strict=True)
+    return ",".join(str(n) for n, size in at if size > 1)
+
+
+@pytest.mark.parametrize("label", ["index", "value"])
+def test_what_is_drawn_in_a_pe_is_what_its_registers_held(
+    watched: Any, small: Any, label: str
+) -> None:
+    """By index, as it opens, and by value on request."""
     page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
-    page.locator("#labels").select_option("value")
+    assert page.locator("#labels").input_value() == "index"
+    page.locator("#labels").select_option(label)
     for number, film in enumerate(small[0].films):
-        for t in (7, 20, 33, film.frames - 3):
+        for t in (7, 20, 33, film.frames - 3)[:: 1 if label == "value" else 2]:
             page.evaluate(f"accelsim.show({t})")
             drawn, x, y, s = page.evaluate(
                 f"(() => {{const v = accelsim.views[{number}].picture; "
@@ -110,7 +124,11 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
                     if x + j * s < a <= x + j * s + s and y + i * s < b <= y + i * s + s
                 ]
                 expected = [
-                    str(int(p.values[t, i, j])) for p in film.planes if p.words[t, i, j] != NOTHING
+                    str(int(p.values[t, i, j]))
+                    if label == "value"
+                    else _index(film, p.tensor, int(p.words[t, i, j]))
+                    for p in film.planes
+                    if p.words[t, i, j] != NOTHING
                 ]
                 assert sorted(inside) == sorted(expected), (film.title, t, i, j, inside, expected)
 
@@ -522,6 +540,25 @@ def test_motion_is_reduced_on_request_and_a_phone_can_hold_it(watched: Any, smal
         "nothing slides"
     )
     page.evaluate("accelsim.playing = false")
+
+
+def test_words_slide_to_where_they_go(watched: Any, small: Any) -> None:
+    """Between two edges what moves is drawn on its way to the next PE, what is held stays."""
+    page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
+    film = small[0].films[0]
+    page.evaluate("accelsim.show(25); accelsim.part = 0.5; accelsim.playing = true")
+    drawn, x, y, s, bands = page.evaluate(
+        "(() => {accelsim.draw(); accelsim.playing = false; const v = accelsim.views[0].picture; "
+        "return [v.canvas.filled, v.x, v.y, v.cell, v.bands.map((b) => b.top)]})()"
+    )
+    chips = {(round(a, 2), round(b, 2)) for _, a, b, _, _ in drawn}
+    moved = set()
+    for plane, top in zip(film.planes, bands, strict=True):
+        right, down = (s / 2 if plane.way == way else 0 for way in ("right", "down"))
+        for i, j in np.argwhere(plane.words[25] >= 0):
+            assert (round(x + j * s + 3 + right, 2), round(y + i * s + top + down, 2)) in chips
+            moved.add(plane.way)
+    assert moved == {"stays", "right", "down"}
 
 
 def test_focus_order(watched: Any, small: Any) -> None:
