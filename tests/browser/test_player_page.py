@@ -4,6 +4,7 @@ registers held.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,12 @@ def test_plays_steps_scrubs_and_listens_to_keys(watched: Any, small: Any) -> Non
 
 
 def _index(film: Any, tensor: str, word: int) -> str:
-    """A word's label: its indices along the axes that are longer than 1."""
+    """A word's label: its tensor's letter and its indices along the axes that are longer than 1."""
     if word == PADDING:
         return "pad"
     shape = film.shapes[tensor]
     at = zip(np.unravel_index(word, shape), shape, strict=True)
-    return ",".join(str(n) for n, size in at if size > 1)
+    return tensor[0] + ",".join(str(n) for n, size in at if size > 1)
 
 
 @pytest.mark.parametrize("label", ["index", "value"])
@@ -160,6 +161,9 @@ def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -
                     assert now.setdefault(colour, word) == word, "two words look the same"
     assert len(seen) > 200
     assert all(len(colours) == 1 for colours in seen.values())
+    of = {t: {c for (k, _), cs in seen.items() if k == t for c in cs} for t in film.shapes}
+    for one, other in itertools.combinations(of.values(), 2):
+        assert one and other and not one & other, "words of two tensors look like one"
 
 
 def test_the_inspector_says_the_words_and_the_iteration(watched: Any, small: Any) -> None:
@@ -380,6 +384,12 @@ def test_one_tensor_colours_the_array_alone(watched: Any, rows: Any) -> None:
         if plane.words[t, i, j + 1] == plane.words[t, i + 1, j] >= 0:
             here = chips[round(x + (j + 1) * s + 3, 2), round(y + i * s + 3, 2)]
             assert here == chips[round(x + j * s + 3, 2), round(y + (i + 1) * s + 3, 2)]
+    # pointed at anywhere, a PE is its word of that tensor
+    box = page.locator(".stage canvas").bounding_box()
+    for part in (0.1, 0.5, 0.9):
+        page.mouse.move(box["x"] + x + 1.5 * s, box["y"] + y + (1 + part) * s)
+        word = int(plane.words[t, 1, 1])
+        assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": word}
     page.locator(".reuse").nth(1).click()
     assert page.evaluate("accelsim.look.colour") == "all"
 

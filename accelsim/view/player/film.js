@@ -132,7 +132,7 @@ class Film {
     return long.length ? long : axes;
   }
 
-  // "3,0,1", the index alone, short enough for a PE.
+  // "3,0,1", the index alone.
   short(tensor, address) {
     const names = this.names[tensor];
     let name = names.get(address);
@@ -143,6 +143,8 @@ class Film {
     }
     return name;
   }
+  // "w3,0,1", with the tensor's letter.
+  label(tensor, address) { const name = this.short(tensor, address); return name === "pad" ? name : LETTER[tensor] + name; }
   word(tensor, address) {
     if (address === PADDING) return "padding, 0";
     if (this.isPadding(tensor, address)) return `padding, ${LETTER[tensor]}[${this.shown[tensor].map((d) => this.index(tensor, address)[d]).join(",")}]`;

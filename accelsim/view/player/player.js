@@ -58,8 +58,10 @@ class View {
     this.canvas.addEventListener("mousemove", (e) => {
       const at = this.picture.find(e);
       this.hover = at && at.pe;
-      const word = at && at.plane ? at.plane.words[film.at(this.frame(), ...at.pe)] : NOTHING;
-      player.point(word >= 0 ? {tensor: at.plane.tensor, word} : null);
+      // where one tensor is looked at, a PE is its word, wherever in the PE the pointer is
+      const {colour} = player.look, plane = at && (colour === "all" ? at.plane : film.main.find((p) => p.tensor === colour));
+      const word = plane ? plane.words[film.at(this.frame(), ...at.pe)] : NOTHING;
+      player.point(word >= 0 ? {tensor: plane.tensor, word} : null);
     });
     this.canvas.addEventListener("mouseleave", () => { this.hover = null; player.point(null); });
     this.canvas.addEventListener("click", (e) => {
@@ -297,7 +299,7 @@ function legend() {
     if (kind === "frame") box.style.borderColor = colour; else if (kind === "fill") box.style.background = colour;
     item.append(words);
   }
-  add($("legend"), "li", "", "One word has one colour everywhere.");
+  add($("legend"), "li", "", "A word has one colour, a tensor its hues.");
 }
 
 function wire() {
