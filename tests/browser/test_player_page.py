@@ -218,22 +218,29 @@ def _shown(page: Any, number: int) -> dict[str, int]:
     return {c[0]: int(c[1].replace("\u2009", "")) for c in cells}
 
 
+EVERY_STEP = """() => [...Array(accelsim.last + 1).keys()].map((t) => {
+  accelsim.show(t);
+  const number = (cell) => Number(cell.textContent.split(" of ")[0].replaceAll("\u2009", ""));
+  return accelsim.views.map(({section}) => [
+    Object.fromEntries([...section.querySelectorAll(".counts tbody tr")]
+      .map((row) => [row.cells[0].textContent, number(row.cells[1])])),
+    [...section.querySelectorAll(".buffers tr")].map((row) => number(row.cells[2])),
+  ]);
+})"""
+
+
 def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None:
     page = opened(watched, small[1])
+    steps = page.evaluate(EVERY_STEP)
+    assert len(steps) == max(f.frames for f in small[0].films)
     for number, flow in enumerate(("ws", "os", "is")):
         film = small[0].films[number]
-        for t in range(0, film.frames, 13):
-            page.evaluate(f"accelsim.show({t})")
-            shown = _shown(page, number)
+        for t, films in enumerate(steps[: film.frames]):
+            shown, held = films[number]
             assert shown.pop("cycle") == film.first + t
             assert shown.pop("PEs that multiply") == ((film.state[t] & MAC) > 0).sum()
             assert shown == {name: int(values[t]) for name, values in film.counts.items()}
-            held = page.locator(".film").nth(number).locator(".buffers tr").all_inner_texts()
-            words = [
-                int(text.split("\t")[2].split(" of ")[0].replace("\u2009", "")) for text in held
-            ]
-            assert words == [int(h.words[t]) for h in film.held]
-        page.keyboard.press("End")
+            assert held == [int(h.words[t]) for h in film.held]
         (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
         shown = _shown(page, number)
         assert shown.pop("cycle") == row.columns["cycles"]
