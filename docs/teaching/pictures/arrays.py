@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import accelsim as acc
 from accelsim.view.player.film import MAC, NOTHING, PADDING
 
-from .sheet import HUES, PALE, PLAIN, Sheet, hue
+from .sheet import HUES, PALE, PLAIN, Sheet, hue, word_hue
 
 SHORT = {"weight": "w", "ifmap": "x", "ofmap": "o"}
 
@@ -74,7 +74,7 @@ def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
                 word = int(plane.words[frame, i, j])
                 name = word_name(shown, plane.tensor, word)
                 if name:
-                    face = hue(word)
+                    face = word_hue(plane.tensor, word)
                     sheet.cell(px + 0.15, py + 0.12 + n * 0.74, "", face, w=2.1, h=0.68)
                     sheet.text(px + 1.2, py + 0.47 + n * 0.74, name, ha="center", size=6.5)
 
