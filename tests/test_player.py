@@ -447,6 +447,9 @@ def test_sums_of_a_tile_that_is_over_go_outward() -> None:
     (again,) = [h for h in later.held if h.tensor == "ofmap"]
     assert (again.words == sums.words[first - 1 :]).all()
     assert (again.low == sums.low[first - 1 :]).all()
+    assert sums.there is not None and again.there is not None
+    for t in range(0, later.frames, 5):
+        assert (again.there.at(t) == sums.there.at(t + first - 1)).all()
 
 
 def test_small_numbers_are_small_and_full_ones_are_asked_for() -> None:
