@@ -288,3 +288,40 @@ def test_random_traces():
             assert not plane.values[~plane.valid].any() and (plane.words >= -2).all()
             if plane.tensor != nest.problem.accumulated:
                 assert not plane.values[plane.words == -1].any()  # padding is zero
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_words_of_scratchpads(seed: int) -> None:
+    """An operand that PEs keep comes over a bus (or from a neighbour that has it) and is there
+    while it is used; a sum is there once something has been added to it; there is never more than
+    PEs have room for.
+    """
+    rng = random.Random(seed)
+    size = rng.randint(4, 6)
+    layer = acc.Conv2d(M=rng.randint(2, 5), C=rng.randint(1, 3), H=size, W=size, R=3, S=2)
+    arch, flow = rng.choice([("eyeriss", x) for x in ("rs", "ws", "os")] + [("shidiannao", "os")])
+    sides = {"array.rows": rng.randint(3, 6), "array.cols": rng.randint(3, 6)}
+    nest = nest_of(layer, arch, flow, **sides)
+    trace = cycle.Trace(1, 100_000)
+    cycle.run(nest, data_of(nest, seed), trace=trace)
+    kept = [t for t in TENSORS if t in nest.keep[nest.levels - 1]]
+    near = {b.tensor for b in nest.boundaries if b.kind == "neighbour"}
+    room = {t: nest.footprint.tile_words(nest.levels - 1, t) * trace.active[0].size for t in kept}
+    before: dict[str, set[int]] = {t: set() for t in kept}
+    added: set[int] = set()
+    most = dict.fromkeys(kept, 0)
+    for k, edge in enumerate(trace.edges.tolist()):
+        now = {t: set(words.tolist()) for t, words in trace.kept(edge).items()}
+        assert set(now) == set(kept)
+        for t in kept:
+            words = trace.planes[t].words[k]
+            used = set(words[words >= 0].tolist())
+            came = {c.word for c in trace.crossings(edge) if (c.tensor, c.way) == (t, "in")}
+            if t == nest.problem.accumulated:
+                added |= used
+                assert now[t] <= added
+            else:
+                assert used <= now[t] and (t in near or now[t] - before[t] <= came <= now[t])
+            most[t] = max(most[t], len(now[t]))
+        before = now
+    assert all(0 < most[t] <= room[t] for t in kept)

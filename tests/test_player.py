@@ -282,6 +282,10 @@ def test_names_are_text() -> None:
 def test_summary_says_length_work_and_loops() -> None:
     text = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL))
     assert "All of it is shown." in text and "3 240 MACs" in text and "K:4:sram" in text
+    (film,) = acc.animate(LAYER, "systolic", "ws", overrides=SMALL).films
+    busy = ((film.state & MAC) > 0).sum(axis=(1, 2))
+    most = f"At most {busy.max()} of the 20 PEs multiply at once, first in cycle"
+    assert f"{most} {1 + busy.argmax()}." in text and busy.max() == 20
     windowed = str(acc.animate(LAYER, "systolic", "ws", overrides=SMALL, first=5, cycles=10))
     assert "Cycles 5 to 14 are shown" in windowed
 
@@ -392,6 +396,42 @@ def test_buffers_hold_what_the_counts_say_came_in(arch: str, flow: str) -> None:
         assert (held.words <= boxes).all() and ((boxes > 0) == (held.words > 0)).all()
         if held.tensor == "ofmap":
             assert held.words[0] == 0 and held.words[-1] == held.tile_words
+        if held.there is None:  # the box says which
+            assert (held.words == boxes).all()
+            continue
+        for t in range(film.frames):
+            there = held.there.at(t)
+            assert len(there) == held.words[t]
+            if len(there):
+                at = np.stack(np.unravel_index(there, film.shapes[held.tensor]))
+                assert (at.min(axis=1) == held.low[t]).all()
+                assert (at.max(axis=1) + 1 == held.high[t]).all()
+
+
+def test_words_that_wait_in_pes_are_those_that_come_over_the_bus(films: dict[str, Film]) -> None:
+    """A word is kept from the edge its bus carries it at, all words that a MAC takes are, and a
+    film that begins later knows what came before it.
+    """
+    (film,) = acc.animate(LAYER, "eyeriss", "rs").films
+    kept, buses = {k.tensor: k.there for k in film.kept}, film.buses
+    assert set(kept) == {"weight", "ifmap", "ofmap"} and {k.level for k in film.kept} == {"spad"}
+    before: dict[str, set[int]] = {t: set() for t in kept}
+    for t in range(film.frames):
+        here = slice(buses.starts[t], buses.starts[t + 1])
+        for number, tensor in enumerate(("weight", "ifmap")):
+            now = set(kept[tensor].at(t).tolist())
+            inward = (buses.inward[here] == 1) & (buses.tensor[here] == number)
+            carried = set(buses.word[here][inward].tolist())
+            assert now - before[tensor] <= carried <= now
+            (plane,) = [p for p in film.planes if p.label == tensor]
+            assert set(plane.words[t][plane.words[t] >= 0].tolist()) <= now
+            before[tensor] = now
+    assert max(len(kept["weight"].at(t)) for t in range(film.frames)) == 5 * 2 * 3 * 3
+    (later,) = acc.animate(LAYER, "eyeriss", "rs", first=60, cycles=20).films
+    for a, b in zip(later.kept, film.kept, strict=True):
+        for t in range(later.frames):
+            assert (a.there.at(t) == b.there.at(t + 59)).all()
+    assert all(not f.kept for f in films.values()), "systolic lines show theirs in registers"
 
 
 def test_sums_of_a_tile_that_is_over_go_outward() -> None:
@@ -407,6 +447,9 @@ def test_sums_of_a_tile_that_is_over_go_outward() -> None:
     (again,) = [h for h in later.held if h.tensor == "ofmap"]
     assert (again.words == sums.words[first - 1 :]).all()
     assert (again.low == sums.low[first - 1 :]).all()
+    assert sums.there is not None and again.there is not None
+    for t in range(0, later.frames, 5):
+        assert (again.there.at(t) == sums.there.at(t + first - 1)).all()
 
 
 def test_small_numbers_are_small_and_full_ones_are_asked_for() -> None:

@@ -4,6 +4,7 @@ runs.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "site"))
 import build
-from docstrings import entries, with_tables
+from docstrings import entries, with_headings, with_tables
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
@@ -89,9 +90,17 @@ def test_every_key_of_every_file_has_a_row() -> None:
                 assert given == (cells[3] == "must be given"), row
                 assert given or "default" not in value or cells[3].startswith("`"), row
                 assert not key.endswith(("_bytes", "_bits", "_mhz", "_cycles")) or cells[2], row
+                assert cells[4] or _is_told(key, value, sections[title]), (title, row)
     links = set(re.findall(r"\]\(#([^)]+)\)", text))
     titles = {re.sub(r"[()]", "", name).replace(" ", "-").lower() for name in sections}
     assert links and links <= titles
+
+
+def _is_told(key: str, value: dict[str, Any], section: str) -> bool:
+    """Whether the text above a table has a key, or all that it may be."""
+    prose = "\n".join(x for x in section.splitlines() if not x.startswith("|"))
+    named = re.search(rf"`{key}\b|`[^`\n]*\b{key}\b[^`\n]*`", prose) is not None
+    return named or all(str(v) in prose for v in value.get("enum", [key + " is not told"]))
 
 
 def test_docstrings_have_their_names_in_tables() -> None:
@@ -101,6 +110,31 @@ def test_docstrings_have_their_names_in_tables() -> None:
     assert prose.split() == ["A", "level.", "Raises."]
     assert "| `port` | bits, or none |\n\nRaises." in with_tables(text)
     assert with_tables("no ``names`` here") == "no ``names`` here"
+
+
+def test_prose_of_docstrings_stays_prose() -> None:
+    """What stands indented under a line is no code: of every public name and method."""
+    import accelsim as acc
+
+    text = "All.\n\nWhat runs\n    ``a`` is\n    one.\n\n    And another.\n\nRaises."
+    wanted = "All.\n\n**What runs**\n\n``a`` is\none.\n\nAnd another.\n\nRaises."
+    assert with_headings(text) == wanted
+    assert with_headings("No.\n\n- a list\n    of one") == "No.\n\n- a list\n    of one"
+    for name in acc.__all__:
+        thing = getattr(acc, name)
+        own = (
+            [thing, *(m for m in vars(thing).values() if inspect.isfunction(m))]
+            if inspect.isclass(thing)
+            else [thing]
+        )
+        for one in own if callable(thing) else ():
+            shown = with_headings(with_tables(inspect.getdoc(one) or ""))
+            assert not re.search(r"^\s*$\n^ {4,}\S", shown, re.M), (name, one)
+
+
+def test_every_page_of_the_api_has_an_example() -> None:
+    for page in SITE.glob("api/*.md"):
+        assert any(kind == "python" for kind, _ in blocks(page)) or page.stem == "importers"
 
 
 def test_every_dataflow_has_a_page() -> None:
@@ -165,16 +199,19 @@ def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: 
     pages = {p.relative_to(site).as_posix(): p.read_text() for p in site.rglob("*.html")}
     assert {"index.html", "formats.html", "gallery.html", "counting.html"} <= set(pages)
     for name, text in pages.items():
-        loaded = re.findall(
-            r'<(?:script|img|iframe|source)[^>]* src="([^"]+)"|<link[^>]* rel="stylesheet"[^>]* '
-            r'href="([^"]+)"',
-            text,
-        )
-        asked = [a for pair in loaded for a in pair if a and not a.startswith("data:")]
+        tags = re.findall(r"<(?!a\b|meta\b)\w+[^>]*>", text)
+        asked = [
+            a
+            for tag in tags
+            for a in re.findall(r'(?:src|href|poster|data)="([^"#]+)', tag)
+            if not a.startswith("data:")
+        ]
         outside = [a for a in asked if a.startswith(("http", "//"))]
         assert not outside, (name, outside)
         missing = [a for a in asked if not (site / name).parent.joinpath(a).exists()]
         assert not missing or name.startswith(("404", "gallery/")), (name, missing)
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"@import|url\([\"']?(?:https?:)?//", sheet.read_text()), sheet.name
     for kind in build.FORMATS:
         assert f'<h2 id="{kind}">' in pages["formats.html"]
     assert len(re.findall(r'src="figures/counting_\w+\.svg"', pages["counting.html"])) == 13

@@ -127,6 +127,16 @@ def test_the_window_says_its_side_and_marks_what_is_not_read(
     assert sum(patch.get_facecolor() == lost for patch in axes.patches) == red
 
 
+def test_words_of_two_tensors_never_look_alike() -> None:
+    sheet = load("pictures.sheet")
+    seen = {t: {sheet.word_hue(t, n) for n in range(64)} for t in sheet.FAMILIES}
+    assert all(len(colours) == 64 for colours in seen.values())
+    assert len(set().union(*seen.values())) == 3 * 64
+    script = (TEACHING.parents[1] / "accelsim/view/player/colours.js").read_text()
+    told = ", ".join(f"{t}: [{a}, {b}]" for t, (a, b) in sheet.FAMILIES.items())
+    assert told in script, "the same hues as in the player"
+
+
 def test_a_dataflows_words_and_steps_are_the_films() -> None:
     arrays = load("pictures.arrays")
     shown = arrays.film("ws")

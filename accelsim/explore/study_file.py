@@ -34,8 +34,11 @@ Number = Annotated[int, Field()] | Annotated[float, Field(allow_inf_nan=False)]
 
 
 class AxisRange(Frozen):
-    """Values from ``first`` to ``last``, both included, ``step`` apart (1 if not given) or each
-    ``factor`` times the one before.
+    """Values of an axis, one after the other.
+
+    ``first, last``  both included
+    ``step``         from value to value; 1 if not given
+    ``factor``       in place of a step: each value is so many times the one before
     """
 
     first: Number
@@ -106,14 +109,33 @@ class StudyFile(Displayed, Frozen):
     """A sweep: every layer of the workload, under every dataflow, on every architecture of the
     space.
 
-    ``grid`` has axes, each a dotted key of the architecture, or ``params.NAME`` for a parameter of
-    the workload, and its values, crossed with each other; keys of a ``zipped`` group move together;
-    ``points`` lists overrides instead.
-    ``constraints`` are conditions that keep an architecture. Tiles are the rule's, or best:
-    those of least objective (edp) for an effort (quick, thorough, proved). With best_of instead
-    of dataflows each layer's best dataflow has rows of its own; dataflows: best is the best of
-    all. The mapper's objective is given as mapper, or as objective beside mapper: true; limit
-    is in seconds a layer. Files are named relative to the study's own folder.
+    Files are named relative to the study's own folder.
+
+    ``name``         of the sweep; what a store lists it by
+    ``description``  a line about it
+    ``workload``     a name, a file, or several of them
+    ``layers``       those to run, by name; all if not given
+    ``arch``         a name or a file: the architecture that the axes change
+    ``dataflows``    names or files; ``best``: the best of all for each layer
+    ``best_of``      in place of ``dataflows``: each layer's best of these has rows of its own
+    ``mapping``      a name or a file, in place of tiles that are chosen
+    ``mapper``       an objective, or true with ``objective``: the mapper chooses the tiles
+    ``objective``    of the tiles: edp if not given
+    ``tiles``        the best found, or the fixed rule's
+    ``effort``       of the search for tiles: quick, thorough or proved
+    ``limit``        of the search for a layer's tiles
+    ``grid``         axes, each a dotted key of the architecture, or ``params.NAME`` for a parameter
+                     of the workload, with its values, crossed with each other
+    ``zipped``       groups of axes that move together
+    ``points``       lists of keys with a value each, in place of axes
+    ``sample``       so many of the points, drawn by ``seed``
+    ``constraints``  conditions on keys and columns that keep a point
+    ``engine``       which one runs the layers
+    ``direction``    forward, or a gradient
+    ``batch``        in place of the workload's own
+    ``seed``         of the sample and of random data
+    ``total``        a row is a whole network
+    ``store``        an SQLite file: points in it are not run again
     """
 
     name: Name = ""

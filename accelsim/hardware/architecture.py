@@ -114,12 +114,17 @@ class Level(Frozen):
 class Network(Frozen):
     """What carries words between a level and the next one in, by role.
 
-    held: an operand the innermost level keeps; streamed: one that passes to the MAC; accumulated:
-    the sums. ``accumulated: reduce`` adds on the way over all children of a parent within the cycle
-    (a tree), ``chain`` from PE to PE, one link a cycle, ``systolic`` adds along lines, ``unicast``
-    does not add.  ``neighbour`` links pass on what another child held one step before: only words
-    no child held are read from the parent.  ``width_bits`` are bits a cycle of the core clock, of
-    one channel for all tensors or by tensor of a channel each, psums up and down then apart.
+    ``accumulated: reduce`` adds on the way over all children of a parent within the cycle (a tree),
+    ``chain`` from PE to PE, one link a cycle, ``systolic`` adds along lines, ``unicast`` does not
+    add.  ``neighbour`` links pass on what another child held one step before: only words no child
+    held are read from the parent.
+
+    ``below``        the level it lies below
+    ``held``         how an operand goes that the innermost level keeps
+    ``streamed``     how one goes that passes to the MAC
+    ``accumulated``  how sums go
+    ``width_bits``   bits a cycle of the core clock, of one channel for all tensors or by tensor of
+                     a channel each, psums up and down then apart; none: never waited for
     """
 
     below: str
@@ -130,8 +135,9 @@ class Network(Frozen):
 
 
 class Padding(Frozen):
-    """Zeros of the padding are words from this level inward: they fill, occupy and are read there,
-    never above it.
+    """Where zeros of the padding are words.
+
+    ``stored_from``  from this level inward: they fill, occupy and are read there, never above it
     """
 
     stored_from: str
@@ -168,14 +174,16 @@ class Array(Frozen):
 
 
 class VectorUnit(Frozen):
-    """What stands beside the array for all that is no convolution or matrix product: ``lanes``,
-    each an operation a cycle.
+    """What stands beside the array for all that is no convolution or matrix product.
 
-    ``rates`` are of the kinds that are slower (0.25: four cycles each) or faster; the ports read
-    and write so many words a cycle.  ``at`` is the level that each tensor is read from or written
-    to: ifmaps, weights (an operator's own arrays) and ofmaps.  One that is not named is at the
-    innermost level outside the PEs that may keep ifmaps and ofmaps, or the next one out that may
-    keep it.
+    ``lanes``        each an operation a cycle
+    ``at``           the level that each tensor is read from or written to: ifmaps, weights (an
+                     operator's own arrays) and ofmaps.  One that is not named is at the innermost
+                     level outside the PEs that may keep ifmaps and ofmaps, or the next one out
+                     that may keep it
+    ``rates``        of the kinds of operation that are slower (0.25: four cycles each) or faster
+    ``read_words``   that its port reads a cycle
+    ``write_words``  that its port writes a cycle
     """
 
     lanes: Positive = 16
@@ -186,7 +194,12 @@ class VectorUnit(Frozen):
 
 
 class Bits(Frozen):
-    """Width of each kind of word, in bits."""
+    """Width of each kind of word.
+
+    ``weight, ifmap``  operands, 1 to 16 bits
+    ``psum``           sums before their last addition, 2 to 48 bits
+    ``ofmap``          results, 1 to 16 bits
+    """
 
     weight: Annotated[int, Field(ge=1, le=16)]
     ifmap: Annotated[int, Field(ge=1, le=16)]
@@ -195,7 +208,10 @@ class Bits(Frozen):
 
 
 class Signed(Frozen):
-    """Whether each kind of word is two's complement."""
+    """Whether each kind of word is two's complement.
+
+    ``weight, ifmap, psum, ofmap``  false: whole numbers from 0
+    """
 
     weight: bool = True
     ifmap: bool = True
@@ -206,6 +222,10 @@ class Signed(Frozen):
 class EyerissEnergy(Frozen):
     """Costs relative to one MAC, by the role of each level; the same for any size
     (``hardware/energy.py``).
+
+    ``table``   which costs
+    ``charge``  every access, or as Chen, Emer, Sze, ISCA 2016: operands where they are read, and
+                the read and write of a psum that is added to
     """
 
     table: Literal["eyeriss"]
@@ -219,6 +239,12 @@ class EyerissEnergy(Frozen):
 class Horowitz45Energy(Frozen):
     """Picojoules at 45 nm from capacities, widths and distances (``hardware/energy.py``); a number
     given here replaces the table's.
+
+    ``table``               which costs
+    ``charge``              every access, or as of the table ``eyeriss``
+    ``dram_pj_per_bit``     of a bit that the outermost level gives or takes
+    ``wire_pj_per_bit_mm``  of a bit on its way over a network
+    ``static_mw_per_mm2``   leakage of the chip's area
     """
 
     table: Literal["horowitz45"]
@@ -233,12 +259,17 @@ class Horowitz45Energy(Frozen):
 
 
 class OwnEnergy(Frozen):
-    """The user's own numbers: energy per MAC, per word read or written at each level, per word a
-    network delivers or adds.
+    """The user's own numbers.
 
-    ``vector`` is per operation of a kind; a kind left out costs a MAC.  ``static_mw`` is the whole
-    chip's and wants picojoules. ``area_um2`` is by component: ``compute``, ``vector`` and level
-    names.
+    ``table``      own, and so are numbers without a table
+    ``unit``       of all of them: MACs, or picojoules
+    ``charge``     every access, or as of the table ``eyeriss``
+    ``mac``        of a multiplication with its addition
+    ``levels``     by name: of a word read or written there
+    ``networks``   by name: of a word delivered or added there
+    ``vector``     of an operation of each kind; a kind left out costs a MAC
+    ``static_mw``  of the whole chip; wants picojoules
+    ``area_um2``   by component: ``compute``, ``vector`` and level names
     """
 
     table: Literal["own"] = "own"
@@ -286,7 +317,15 @@ class Architecture(Displayed, Frozen):
     """A whole accelerator.  ``levels`` are outermost first; each network names the level it lies
     below.
 
+    ``name``           what it is called where it is asked for
+    ``description``    a line about it
     ``clock_mhz``      the core clock: all cycles are its
+    ``array``          the PEs
+    ``levels``         by name, outermost first
+    ``networks``       by name: what carries words from level to level
+    ``bits, signed``   of each kind of word
+    ``vector``         what stands beside the array
+    ``energy``         a table of costs, or one's own
     ``padding``        from which level inward zeros of the padding are words; none: nowhere
     ``accumulate``     ``in_array``: psums go down the network and are added in the PE (Eyeriss),
                        else they are added at the level they arrive at

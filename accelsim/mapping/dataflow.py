@@ -25,8 +25,10 @@ PLACES = ("buffer", "row", "col", "pe")
 
 
 class Order(Frozen):
-    """Temporal loops outermost first: ``inner`` in the level next to the array, ``outer`` in those
-    outside it.
+    """Loops in time, outermost first.
+
+    ``outer``  in the levels outside the one next to the array; every dimension
+    ``inner``  in the level next to the array
     """
 
     outer: Dims
@@ -34,7 +36,20 @@ class Order(Frozen):
 
 
 class Dataflow(Displayed, Frozen):
-    """Which loops go where; see the module's text."""
+    """Which loops go where: constraints that hold for any layer, size and names of levels.  A
+    dimension is one of N G M C E F R S, or K = (C, R, S) and X = (N, E, F), which are one loop
+    where that is possible and their parts elsewhere.
+
+    ``name, short``  what it is called where it is asked for
+    ``description``  a line about it
+    ``stays``        tensors that a PE keeps
+    ``bypass``       tensors that pass by the level next to the array
+    ``order``        of the loops in time outside the PEs
+    ``space``        loops that spread over the array, ``DIM:row`` or ``DIM:col``
+    ``pe``           loops in time inside a PE, outermost first
+    ``sizes``        in which order the fixed rule makes tiles large: ``DIM:buffer``, ``DIM:row``,
+                     ``DIM:col`` or ``DIM:pe``
+    """
 
     name: str
     short: str

@@ -42,8 +42,11 @@ MAX_STEPS = (
 
 
 class LayerMapping(Frozen):
-    """The loops of one layer, outermost first; ``keep`` and ``fused`` are the file's own if not
-    given.
+    """The mapping of one layer.
+
+    ``loops``        outermost first, each ``DIM:tile:level``, on an axis ``DIM:tile:level:row`` or
+                     ``:col``
+    ``keep, fused``  as of the file, which are taken if not given
     """
 
     loops: Loops
@@ -52,11 +55,15 @@ class LayerMapping(Frozen):
 
 
 class MappingFile(Displayed, Frozen):
-    """Mappings on file.  A layer named under ``layers`` has its own; any other has the file's
-    ``loops``, if it gives any.
+    """Mappings on file.
 
-    ``keep`` says which tensors each level keeps, ``fused`` the parts of fused dimensions (K = [C,
-    R, S] and X = [N, E, F] if not given).
+    ``name``         what it is called where it is asked for
+    ``description``  a line about it
+    ``loops``        of layers that have none of their own, outermost first, each
+                     ``DIM:tile:level``, on an axis ``DIM:tile:level:row`` or ``:col``
+    ``keep``         which tensors each level keeps
+    ``fused``        the parts of fused dimensions (K = [C, R, S] and X = [N, E, F] if not given)
+    ``layers``       by name: mappings of their own
     """
 
     model_config = ConfigDict(

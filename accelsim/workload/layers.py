@@ -126,6 +126,17 @@ def _sides(checked: int | tuple[int, int] | Sides | str) -> Sides:
 class Layer(Displayed, Frozen):
     """What all layers have.  Two layers are equal if they are of one type and every size and the
     name agree.
+
+    ``name``                       what it is called; ``layer1``, ``layer2``, ... by its position if
+                                   not given
+    ``type``                       which kind of layer it is
+    ``N``                          inputs at once
+    ``M, C``                       channels out and in, per group
+    ``H, W``                       height and width of what comes in
+    ``R, S``                       height and width of a filter
+    ``stride, padding, dilation``  of its window, as of ``Conv2d``
+    ``groups``                     channels in so many sets, each with filters of its own
+    ``bias``                       a number for each output channel is added to its sums
     """
 
     name: Name = ""
@@ -303,8 +314,8 @@ class Gemm(Layer):
 
 
 class MatMul(Layer):
-    """``products`` matrix products, (m x k) times (k x n), none of whose factors are weights:
-    attention's.
+    """``products`` matrix products, (``m`` x ``k``) times (``k`` x ``n``), none of whose factors
+    are weights: attention's.
 
     The left matrix lies where weights lie.  Each product is a group, and a batch, ``N``, has that
     many times as many groups.

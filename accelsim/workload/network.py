@@ -38,7 +38,8 @@ ParameterValue = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Workload(Displayed, Frozen):
-    """A network: a graph, or just its layers in the order they run.
+    """A network: a graph, or just its layers in the order they run; ``description`` is a line
+    about it.
 
     ``layers`` of a file are complete in themselves; one without a name gets ``layer1``, ``layer2``,
     ... by its position.  A ``graph`` of nodes has an ``input`` (a shape, or names with shapes),

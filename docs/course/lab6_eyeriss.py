@@ -129,7 +129,7 @@ LAB = Lab(
     title="Eyeriss",
     goals=(
         "lay a convolution's rows on the array as the chip does and count the PEs at work",
-        "say in words why weights run along rows, ifmap rows along diagonals, sums up columns",
+        "say in words why weights run along rows, ifmap rows along diagonals, sums down columns",
         "compare the model's time with the chip's measured one",
     ),
     minutes=110,

@@ -165,7 +165,7 @@ def formats() -> str:
 def _keys(name: str, schema: dict[str, Any], kind: str) -> list[str]:
     """What a table of a file of this kind is, and a row for each of its keys."""
     prose, told = entries(schema.get("description", ""))
-    meanings = {key.strip(): meaning for names, meaning in told for key in names.split(",")}
+    meanings = _shared(name) | _by_key(told)
     rows = ["| key | value | unit | default | what it is |", "|---|---|---|---|---|"]
     required = schema.get("required", [])
     for key, value in schema.get("properties", {}).items():
@@ -180,6 +180,36 @@ def _keys(name: str, schema: dict[str, Any], kind: str) -> list[str]:
         cells = (f"`{key}`", _type(value, kind), unit(name, key), default, meaning)
         rows.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return [prose, "\n".join(rows)]
+
+
+def _by_key(told: list[tuple[str, str]]) -> dict[str, str]:
+    return {key.strip(): meaning for names, meaning in told for key in names.split(",")}
+
+
+def _shared(name: str) -> dict[str, str]:
+    """What keys mean that a table has from what all of its kind have: a node's name, a window's
+    size.  It stands in the docstrings of the classes that its own is made from.
+    """
+    meanings: dict[str, str] = {}
+    for base in reversed(_models().get(name, object).__mro__[1:]):
+        if base.__module__.startswith("accelsim."):
+            meanings |= _by_key(entries(base.__doc__ or "")[1])
+    return meanings
+
+
+@lru_cache(maxsize=1)
+def _models() -> dict[str, type]:
+    """The classes that files are read into, by name."""
+    from pydantic import BaseModel
+
+    import accelsim as acc
+
+    acc.load_workload("alexnet")  # so that there are classes of all operators
+    models, left = {}, [BaseModel]
+    for model in left:
+        left += model.__subclasses__()
+        models[model.__name__] = model
+    return models
 
 
 def unit(name: str, key: str) -> str:

@@ -1,11 +1,12 @@
-"""Docstrings as the site shows them: lines that begin with a name and its meaning become a table.
+"""Docstrings as the site shows them: lines that begin with a name and its meaning become a table,
+a line with text indented below it becomes a heading.
 
     ``rows``  of the array
     ``cols``  beside them, and what does not
               fit into a line
 
 ``entries`` takes such lines out of a text; ``build.py`` gives them to the keys of file formats.
-As a griffe extension (mkdocs.yml) ``Tables`` turns them into a table in the API's pages.
+As a griffe extension (mkdocs.yml) ``Tables`` does both in the API's pages.
 """
 
 from __future__ import annotations
@@ -61,6 +62,23 @@ def with_tables(text: str) -> str:
     return "\n".join(lines) if rows else text
 
 
+def with_headings(text: str) -> str:
+    """A docstring whose lines with text indented below them are headings of that text; left as they
+    are, the line would run into the text, and a second paragraph would be code.
+    """
+    given, lines, inside = ["", *text.splitlines(), ""], [], False
+    for before, line, after in zip(given, given[1:], given[2:], strict=False):
+        if re.match(r"[^\s|-]", line) and not before.strip() and after.startswith("    "):
+            lines += [f"**{line.rstrip(':')}**", ""]
+            inside = True
+        elif inside and (line.startswith("    ") or not line.strip()):
+            lines.append(line[4:])
+        else:
+            lines.append(line)
+            inside = False
+    return "\n".join(lines)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -71,4 +89,4 @@ class Tables(Extension):
     def on_object(self, *, obj: Any, **_: Any) -> None:
         """Rewrite the object's docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = with_tables(obj.docstring.value)
+            obj.docstring.value = with_headings(with_tables(obj.docstring.value))

@@ -100,6 +100,11 @@ def test_controls_change_what_is_shown(page: Any) -> None:
     ).rows
     assert cycles(page) == row.columns["cycles"]
     assert 'overrides={"array.rows": 8}' in page.evaluate("view.python")
+    page.click("#words >> xpath=..")
+    energy = page.evaluate("view.energy_total")
+    change(page, lambda: page.locator('#words [data-key="bits.weight"]').fill("4"))
+    assert page.evaluate("view.energy_total") < energy
+    page.locator('#words [data-key="bits.weight"]').fill(str(row.nest.arch.bits.weight))
     change(page, lambda: page.locator('[data-key="levels.sram.capacity_bytes"]').fill("1"))
     assert "sram" in page.inner_text("#trouble")
     change(page, lambda: page.locator('[data-key="levels.sram.capacity_bytes"]').fill("4096"))
@@ -115,6 +120,10 @@ def test_own_layer_kept_points_and_copies(page: Any) -> None:
     page.click("#keep")
     rows = page.locator("#kept tbody tr").all_inner_texts()
     assert len(rows) == 2 and "weight_stationary" in rows[1] and "x)" in rows[1]
+    names = page.locator("#kept-scatter svg .name").all_text_contents()
+    assert page.locator("#kept-scatter .dot").count() == 2 and names == ["1", "2"]
+    for chart in ("#kept-latency", "#kept-energy"):
+        assert page.locator(f"{chart} .stack").count() == 2
     page.click("#copy-command")
     assert "own.yaml" in page.inner_text("#copied")
     with page.expect_download() as download:
@@ -342,11 +351,18 @@ def test_an_address_is_the_state(page: Any) -> None:
 
 
 def test_every_roof_is_drawn(page: Any) -> None:
+    """Those that are high over the layer's MACs a byte, too."""
     page = page()
-    change(page, lambda: page.select_option("#workload", "lenet5"))
-    roofs = page.evaluate("view.roofs.length")
-    assert roofs >= 4 and page.locator("#roofline .roof").count() == roofs + 1
+    for workload in ("alexnet", "lenet5"):
+        if workload != page.input_value("#workload"):
+            change(page, lambda name=workload: page.select_option("#workload", name))
+        roofs = page.evaluate("view.roofs.length")
+        assert roofs >= 4 and page.locator("#roofline .roof").count() == roofs + 1
     assert page.locator("#roofline .tick").count() >= 6
+    told, latency = page.inner_text("#roofline-text"), page.evaluate("view.latency")
+    waits = sum(n for name, n in latency.items() if name.startswith("waiting"))
+    assert waits and f"{100 * waits / sum(latency.values()):.3g}" in told
+    assert told.rstrip().endswith(page.evaluate("view.binds[0]")), "what binds is said"
 
 
 def test_says_why_and_what_would_help(page: Any) -> None:

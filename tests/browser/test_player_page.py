@@ -4,6 +4,7 @@ registers held.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,25 @@ def test_plays_steps_scrubs_and_listens_to_keys(watched: Any, small: Any) -> Non
     assert now() == stopped
 
 
-def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: Any) -> None:
+def _index(film: Any, tensor: str, word: int) -> str:
+    """A word's label: its tensor's letter and its indices along the axes that are longer than 1."""
+    if word == PADDING:
+        return "pad"
+    shape = film.shapes[tensor]
+    at = zip(np.unravel_index(word, shape), shape, strict=True)
+    return tensor[0] + ",".join(str(n) for n, size in at if size > 1)
+
+
+@pytest.mark.parametrize("label", ["index", "value"])
+def test_what_is_drawn_in_a_pe_is_what_its_registers_held(
+    watched: Any, small: Any, label: str
+) -> None:
+    """By index, as it opens, and by value on request."""
     page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
-    page.locator("#labels").select_option("value")
+    assert page.locator("#labels").input_value() == "index"
+    page.locator("#labels").select_option(label)
     for number, film in enumerate(small[0].films):
-        for t in (7, 20, 33, film.frames - 3):
+        for t in (7, 20, 33, film.frames - 3)[:: 1 if label == "value" else 2]:
             page.evaluate(f"accelsim.show({t})")
             drawn, x, y, s = page.evaluate(
                 f"(() => {{const v = accelsim.views[{number}].picture; "
@@ -110,7 +125,11 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
                     if x + j * s < a <= x + j * s + s and y + i * s < b <= y + i * s + s
                 ]
                 expected = [
-                    str(int(p.values[t, i, j])) for p in film.planes if p.words[t, i, j] != NOTHING
+                    str(int(p.values[t, i, j]))
+                    if label == "value"
+                    else _index(film, p.tensor, int(p.words[t, i, j]))
+                    for p in film.planes
+                    if p.words[t, i, j] != NOTHING
                 ]
                 assert sorted(inside) == sorted(expected), (film.title, t, i, j, inside, expected)
 
@@ -142,6 +161,9 @@ def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -
                     assert now.setdefault(colour, word) == word, "two words look the same"
     assert len(seen) > 200
     assert all(len(colours) == 1 for colours in seen.values())
+    of = {t: {c for (k, _), cs in seen.items() if k == t for c in cs} for t in film.shapes}
+    for one, other in itertools.combinations(of.values(), 2):
+        assert one and other and not one & other, "words of two tensors look like one"
 
 
 def test_the_inspector_says_the_words_and_the_iteration(watched: Any, small: Any) -> None:
@@ -196,22 +218,29 @@ def _shown(page: Any, number: int) -> dict[str, int]:
     return {c[0]: int(c[1].replace("\u2009", "")) for c in cells}
 
 
+EVERY_STEP = """() => [...Array(accelsim.last + 1).keys()].map((t) => {
+  accelsim.show(t);
+  const number = (cell) => Number(cell.textContent.split(" of ")[0].replaceAll("\u2009", ""));
+  return accelsim.views.map(({section}) => [
+    Object.fromEntries([...section.querySelectorAll(".counts tbody tr")]
+      .map((row) => [row.cells[0].textContent, number(row.cells[1])])),
+    [...section.querySelectorAll(".buffers tr")].map((row) => number(row.cells[2])),
+  ]);
+})"""
+
+
 def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None:
     page = opened(watched, small[1])
+    steps = page.evaluate(EVERY_STEP)
+    assert len(steps) == max(f.frames for f in small[0].films)
     for number, flow in enumerate(("ws", "os", "is")):
         film = small[0].films[number]
-        for t in range(0, film.frames, 13):
-            page.evaluate(f"accelsim.show({t})")
-            shown = _shown(page, number)
+        for t, films in enumerate(steps[: film.frames]):
+            shown, held = films[number]
             assert shown.pop("cycle") == film.first + t
             assert shown.pop("PEs that multiply") == ((film.state[t] & MAC) > 0).sum()
             assert shown == {name: int(values[t]) for name, values in film.counts.items()}
-            held = page.locator(".film").nth(number).locator(".buffers tr").all_inner_texts()
-            words = [
-                int(text.split("\t")[2].split(" of ")[0].replace("\u2009", "")) for text in held
-            ]
-            assert words == [int(h.words[t]) for h in film.held]
-        page.keyboard.press("End")
+            assert held == [int(h.words[t]) for h in film.held]
         (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
         shown = _shown(page, number)
         assert shown.pop("cycle") == row.columns["cycles"]
@@ -277,6 +306,56 @@ def test_one_screen_holds_all_of_it(
     assert t == film.opens and ((film.state[t] & MAC) > 0).sum() > 40
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: Any) -> Any:
+    """Three dataflows on Eyeriss: as many counters as any preset has."""
+    animation = acc.animate("alexnet", "eyeriss", "rs,ws,os", layer="conv3", cycles=40)
+    return animation, animation.save(tmp_path_factory.mktemp("player") / "three.html")
+
+
+@pytest.mark.parametrize("which", ["three", "small"])
+def test_three_films_stand_on_one_screen(
+    watched: Any, request: pytest.FixtureRequest, which: str
+) -> None:
+    """Every panel of each is whole: nothing lies outside, is cut, or has to be scrolled to, before
+    and after a step; in step by MAC, too, the counters are the model's.
+    """
+    animation, path = request.getfixturevalue(which)
+    page = opened(watched, path, viewport={"width": 1440, "height": 900})
+    page.locator("#step").select_option("mac")
+    done = animation.films[0].counts["macs"]
+    for t in (page.evaluate("accelsim.t"), 30):
+        page.evaluate(f"accelsim.show({t})")
+        assert page.evaluate("document.documentElement.scrollHeight") <= 900
+        for number, film in enumerate(animation.films):
+            section = page.locator(".film").nth(number)
+            for panel in (".stage canvas", ".nest", ".counts", ".buffers", ".maps", ".inspector"):
+                box = section.locator(panel).bounding_box()
+                assert box["y"] >= 0 and box["y"] + box["height"] <= 900, panel
+                assert box["x"] >= 0 and box["x"] + box["width"] <= 1440, panel
+                assert box["height"] > 20, panel
+            frame = int(np.searchsorted(film.counts["macs"], done[min(t, len(done) - 1)]))
+            frame = min(frame, film.frames - 1) if number else t
+            shown = _shown(page, number)
+            assert shown.pop("cycle") == film.first + frame
+            shown.pop("PEs that multiply")
+            assert shown == {name: int(values[frame]) for name, values in film.counts.items()}
+        cut = page.evaluate(
+            "[...document.querySelectorAll('#films, .film, .panel, .nest .loop, .stage, .reuse')]"
+            ".filter((x) => x.scrollWidth > x.clientWidth || x.scrollHeight > x.clientHeight)"
+            ".map((x) => [x.className, x.textContent])"
+        )
+        assert not cut
+
+
+def test_a_film_that_is_over_says_so(watched: Any, small: Any) -> None:
+    page = opened(watched, small[1])
+    page.evaluate("accelsim.show(accelsim.last)")
+    frames = [f.frames for f in small[0].films]
+    for text, n in zip(page.locator(".story").all_inner_texts(), frames, strict=True):
+        assert ("The run is over." in text) == (n < max(frames))
+
+
 def test_row_stationary_says_why_it_is_what_it_is(watched: Any, rows: Any) -> None:
     page = opened(watched, rows[1], viewport={"width": 1440, "height": 900})
     use = page.locator(".reuse").all_inner_texts()
@@ -312,6 +391,12 @@ def test_one_tensor_colours_the_array_alone(watched: Any, rows: Any) -> None:
         if plane.words[t, i, j + 1] == plane.words[t, i + 1, j] >= 0:
             here = chips[round(x + (j + 1) * s + 3, 2), round(y + i * s + 3, 2)]
             assert here == chips[round(x + j * s + 3, 2), round(y + (i + 1) * s + 3, 2)]
+    # pointed at anywhere, a PE is its word of that tensor
+    box = page.locator(".stage canvas").bounding_box()
+    for part in (0.1, 0.5, 0.9):
+        page.mouse.move(box["x"] + x + 1.5 * s, box["y"] + y + (1 + part) * s)
+        word = int(plane.words[t, 1, 1])
+        assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": word}
     page.locator(".reuse").nth(1).click()
     assert page.evaluate("accelsim.look.colour") == "all"
 
@@ -336,6 +421,84 @@ def test_maps_are_lit_where_words_are(watched: Any, readme: Any) -> None:
     )
     page.mouse.move(at[0], at[1])
     assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": at[2]}
+
+
+# The colours in the middle of words on a map, null for words that are on another page of it.
+COLOURS = """([number, words]) => {
+  const m = accelsim.views[0].maps[number].map, copy = document.createElement("canvas");
+  [copy.width, copy.height] = [m.canvas.width, m.canvas.height];
+  const pen = copy.getContext("2d", {willReadFrequently: true});
+  pen.drawImage(m.canvas, 0, 0);
+  return words.map((word) => {
+    const p = m.place(m.digits(word));
+    if (!p) return null;
+    const [x, y] = p.map((v) => v + 1 + Math.floor(m.px / 2));
+    const [r, g, b] = pen.getImageData(x, y, 1, 1).data;
+    return "#" + [r, g, b].map((v) => v.toString(16).padStart(2, "0")).join("");
+  });
+}"""
+
+
+def test_words_that_wait_are_lit(watched: Any, rows: Any) -> None:
+    """Words of scratchpads in their colour, words of the buffer pale, other words in neither;
+    forward, backward and after jumps.  Beside the array stands how many wait.
+    """
+    page = opened(watched, rows[1], viewport={"width": 1440, "height": 900})
+    film = rows[0].films[0]
+    kept, held = {k.tensor: k for k in film.kept}, {h.tensor: h for h in film.held}
+    assert set(kept) == {"weight", "ifmap", "ofmap"} and set(held) == {"ifmap", "ofmap"}
+    seen = {"waits": 0, "held": 0}
+    pale, *marked = page.evaluate("[ink().held, ink().pick, ink().ink]")
+    for t in (20, 21, 22, 21, 200, 90, film.frames - 1):
+        page.evaluate(f"accelsim.show({t})")
+        told = page.locator(".reuse").all_inner_texts()
+        for number, tensor in enumerate(kept):
+            words = {
+                w for p in film.planes if p.tensor == tensor for w in p.words[t].ravel().tolist()
+            }
+            waiting = set(kept[tensor].there.at(t).tolist()) - words
+            shown = page.evaluate(f"[...accelsim.views[0].maps[{number}].map.waiting.keys()]")
+            assert set(shown) == waiting
+            says = f"{len(waiting):,} wait in spad".replace(",", "\u2009")
+            assert (says in told[number]) == bool(waiting)
+            some = sorted(waiting)[::7]
+            own = page.evaluate(
+                f"(words) => words.map((w) => accelsim.films[0].isPadding('{tensor}', w)"
+                f" ? null : colours.of('{tensor}', w))", some
+            )  # fmt: skip
+            for a, b in zip(page.evaluate(COLOURS, [number, some]), own, strict=True):
+                assert None in (a, b) or a in (b, *marked)
+                seen["waits"] += a == b
+        low, high = held["ifmap"].low[t], held["ifmap"].high[t]
+        box = [range(a, b) for a, b in zip(low, high, strict=True)]
+        shape = film.shapes["ifmap"]
+        inside = np.ravel_multi_index(np.meshgrid(*box, indexing="ij"), shape).ravel()
+        rest = set(range(int(np.prod(shape)))) - set(inside.tolist())
+        lit = "accelsim.views[0].maps[1].map"
+        lit = page.evaluate(f"[...{lit}.lit.keys(), ...{lit}.waiting.keys()]")
+        for words, there in ((inside[::97].tolist(), True), (sorted(rest)[::997], False)):
+            bare = [w for w in words if w not in lit]
+            for colour in page.evaluate(COLOURS, [1, bare]):
+                assert colour is None or colour in marked or (colour == pale) == there
+                seen["held"] += colour == pale
+    assert seen["waits"] > 20 and seen["held"] > 3
+
+
+def test_sums_of_a_buffer_are_lit_one_by_one(watched: Any, small: Any) -> None:
+    """Sums arrive in an order that fills no box."""
+    film = small[0].films[0]
+    (sums,) = [h for h in film.held if h.tensor == "ofmap"]
+    assert sums.there is not None
+    boxes = np.prod(sums.high - sums.low, axis=1)
+    t = int((boxes - sums.words).argmax())
+    page = opened(watched, small[1], viewport={"width": 1440, "height": 900})
+    page.evaluate(f"accelsim.show({t})")
+    there = set(sums.there.at(t).tolist())
+    pale, *marked = page.evaluate("[ink().held, ink().pick, ink().ink]")
+    lit = set(page.evaluate("[...accelsim.views[0].maps[2].map.lit.keys()]"))
+    words = [w for w in range(int(np.prod(film.shapes["ofmap"]))) if w not in lit]
+    for word, colour in zip(words, page.evaluate(COLOURS, [2, words]), strict=True):
+        assert colour is None or colour in marked or (colour == pale) == (word in there), word
 
 
 def test_chapters_are_turned_to(watched: Any, readme: Any) -> None:
@@ -394,6 +557,25 @@ def test_motion_is_reduced_on_request_and_a_phone_can_hold_it(watched: Any, smal
         "nothing slides"
     )
     page.evaluate("accelsim.playing = false")
+
+
+def test_words_slide_to_where_they_go(watched: Any, small: Any) -> None:
+    """Between two edges what moves is drawn on its way to the next PE, what is held stays."""
+    page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
+    film = small[0].films[0]
+    page.evaluate("accelsim.show(25); accelsim.part = 0.5; accelsim.playing = true")
+    drawn, x, y, s, bands = page.evaluate(
+        "(() => {accelsim.draw(); accelsim.playing = false; const v = accelsim.views[0].picture; "
+        "return [v.canvas.filled, v.x, v.y, v.cell, v.bands.map((b) => b.top)]})()"
+    )
+    chips = {(round(a, 2), round(b, 2)) for _, a, b, _, _ in drawn}
+    moved = set()
+    for plane, top in zip(film.planes, bands, strict=True):
+        right, down = (s / 2 if plane.way == way else 0 for way in ("right", "down"))
+        for i, j in np.argwhere(plane.words[25] >= 0):
+            assert (round(x + j * s + 3 + right, 2), round(y + i * s + top + down, 2)) in chips
+            moved.add(plane.way)
+    assert moved == {"stays", "right", "down"}
 
 
 def test_focus_order(watched: Any, small: Any) -> None:

@@ -29,9 +29,9 @@ def place(tmp_path: Path) -> Path:
     ("name", "call", "cycle", "size"),
     [
         (
-            "player_ws_os",
-            {"workload": "lenet5", "layer": "conv2", "arch": "systolic", "dataflow": "ws,os"},
-            40,
+            "player_three",
+            {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs,ws,os"},
+            14,
             (1440, 900),
         ),
         (

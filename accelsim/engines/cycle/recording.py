@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 
 import numpy as np
 
-from accelsim.engines.cycle.addresses import Bools, Ints, address_of, digits, numbered
+from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, address_of, digits, numbered
 from accelsim.engines.cycle.buses import BusArray
 from accelsim.engines.cycle.line_pes import BUBBLE, FOLD_BITS, PLACE, USED, HeldOperandPes
 from accelsim.engines.cycle.lines import Lines
@@ -150,9 +151,42 @@ def record_lines(
             for j, word, x in view.left()
         ]
         crossings = [Crossing(edge, *x, 1) for x in crossed if x[3] >= 0]
-        trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings)
+        trace.frame(edge, {label[k]: planes[k] for k in tensors}, active, slots, crossings, {})
 
     array.watch = see
+
+
+class _Scratchpads:
+    """Which words the PEs of a plain array keep, from edge to edge: of every word the number of
+    places that have it, of which only those places are counted anew that have changed.
+    """
+
+    def __init__(self, array: BusArray) -> None:
+        self.array, problem = array, array.nest.problem
+        self.names = {t: np.full_like(x.names, NO_WORD) for t, x in array.pads.items()}
+        self.places = {t: np.zeros(prod(problem.shape(t)), np.int64) for t in array.pads}
+
+    def changes(self) -> dict[str, Ints]:
+        """Words that the first PE has taken, or the last has let go, since this was last asked."""
+        return {t: self._changes(t) for t in self.names}
+
+    def _changes(self, t: str) -> Ints:
+        pads, places = self.array.pads[t], self.places[t]
+        # a sum is there once something has been added to it
+        names = (
+            np.where(pads.fresh == 1, NO_WORD, pads.names) if t == self.array.acc else pads.names
+        )
+        other = names != self.names[t]
+        gone, come = (
+            address_of(self.array.nest, t, self.array.pe, x[other]) for x in (self.names[t], names)
+        )
+        self.names[t][other] = names[other]
+        gone, come = gone[gone != NO_WORD], come[come != NO_WORD]
+        words = np.unique(np.concatenate([gone, come]))
+        before = places[words] > 0
+        np.subtract.at(places, gone, 1)
+        np.add.at(places, come, 1)
+        return np.asarray(words[(places[words] > 0) != before])
 
 
 def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
@@ -170,7 +204,7 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
     trace.open(nest, RegisterPlace(rows, cols), tensors, moves)
     level = array.outer[acc].child
 
-    nothing = np.zeros(array.positions, np.int64)
+    nothing, pads = np.zeros(array.positions, np.int64), _Scratchpads(array)
 
     def plane(values: Ints, words: Ints, there: Bools) -> tuple[Ints, Ints]:
         frame = np.zeros((2, rows, cols), np.int64)
@@ -202,7 +236,8 @@ def record_buses(array: BusArray, trace: Trace, moves: Moves) -> None:
         number = plane(nothing, slots, works)[1]
         active = number != BUBBLE
         slots = np.where(active, number, EMPTY)
-        trace.frame(array.edge, frames, active, slots, _on_buses(array))
+        crossings = _on_buses(array)
+        trace.frame(array.edge, frames, active, slots, crossings, pads.changes())
 
     array.watch = see
 

@@ -78,8 +78,9 @@ class Trace:
     their way out), on chains ``down`` and ``across``. ``active`` (edges, rows, cols): PEs that
     multiplied.  ``slots``: what they worked on, ``fold << 32 | step``, -1 none. ``edges``: the
     numbers of the edges there are.  ``crossings(edge)``: words at the ports, on buses and on their
-    way out. ``at(edge)`` and ``pe(row, col)`` are tables; ``counters`` are cumulative and end at
-    the run's totals.
+    way out. ``kept(edge)``: words in the PEs' scratchpads, ``changes`` which came or went at every
+    edge. ``at(edge)`` and ``pe(row, col)`` are tables; ``counters`` are cumulative and end at the
+    run's totals.
 
     Raises ValueError for a window that is empty, or would take more than 512 MB of the array it is
     used on.
@@ -98,6 +99,7 @@ class Trace:
         self._slots: list[Ints] = []
         self._edges: list[int] = []
         self._crossings: dict[int, list[Crossing]] = {}
+        self.changes: list[Mapping[str, Ints]] = []
         self._counters: list[Ints] = []
         self._folds: dict[int, tuple[dict[int, int], Ints]] = {}
         self._moves: Callable[[], Mapping[Boundary, Moved]] = dict
@@ -138,15 +140,19 @@ class Trace:
         self._folds[number] = dict(at), inside
 
     def frame(
-        self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing]
-    ) -> None:
-        """Take down one edge."""
+        self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing],
+        kept: Mapping[str, Ints],
+    ) -> None:  # fmt: skip
+        """Take down one edge.  ``kept``: words that have come into the PEs' scratchpads, or are in
+        none of them any more, since the edge before.
+        """
         self._edges.append(edge)
         for name, (values, words) in planes.items():
             self._frames.setdefault(name, []).append((values.copy(), words.copy()))
         self._active.append(active.copy())
         self._slots.append(slots.copy())
         self._crossings[edge] = crossings
+        self.changes.append(kept)
         self._counters.append(self._snapshot())
 
     def close(self, cycles: int = 0) -> None:
@@ -201,6 +207,18 @@ class Trace:
         """Words that entered or left the array at an edge."""
         self._frame_of(edge)
         return list(self._crossings[edge])
+
+    def kept(self, edge: int) -> dict[str, Ints]:
+        """Words in the scratchpads of a plain array's PEs after an edge, by tensor: addresses,
+        sorted, each once however many PEs have it.  (Systolic lines keep words in the registers of
+        ``planes``.)
+        """
+        changes = self.changes[: self._frame_of(edge) + 1]
+        words = {}
+        for t in changes[0]:
+            word, times = np.unique(np.concatenate([c[t] for c in changes]), return_counts=True)
+            words[t] = word[times % 2 == 1]
+        return words
 
     def iterations(self, edge: int) -> dict[str, Ints]:
         """Where every PE works in the layer at an edge: the eight dimensions' indices, (rows,

@@ -116,7 +116,8 @@ const roofName = ({name, part}) => part === "port" || part === "all" ? name : `$
 // per byte of its own; and what kept points reach, over those of the outermost level.
 function rooflineChart(place, old, now, roofs) {
   const reached = (p) => p.gmacs_per_s * 1e9, peak = now.peak_gmacs_per_s * 1e9, mine = reached(now);
-  const across = [...old, now, ...roofs].map((p) => p.macs_per_byte).filter((v) => v > 0 && Number.isFinite(v));
+  const ridges = roofs.map((roof) => peak / (roof.gb_per_s * 1e9));  // where each meets the array's, so that all of them are seen
+  const across = [...[...old, now, ...roofs].map((p) => p.macs_per_byte), ...ridges].filter((v) => v > 0 && Number.isFinite(v));
   const xs = {label: "MACs per byte of each level or network", log: true, range: range(across, true)};
   xs.range = [xs.range[0] / 2, xs.range[1] * 2];
   const ys = {label: "MACs a second", log: true, range: range([...old.map(reached), peak * 1.5, mine / 3], true)};

@@ -117,7 +117,7 @@ class ArrayPicture {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const middle = band.top + band.high / 2;
-    const text = (k) => (values ? String(plane.values[k]) : film.short(plane.tensor, plane.words[k]));
+    const text = (k) => (values ? String(plane.values[k]) : film.label(plane.tensor, plane.words[k]));
     const plain = coloured || look.colour !== "all" ? ON_WORD : tone.ink;
     for (let i = 0, k = t * film.size; i < film.rows; i++) {
       for (let j = 0; j < film.cols; j++, k++) {
@@ -147,7 +147,7 @@ class ArrayPicture {
       if (values) {
         for (const v of plane.values) { low = Math.min(low, v); high = Math.max(high, v); }
         n = Math.max(String(low).length, String(high).length);
-      } else for (const word of colours.order[plane.tensor].keys()) n = Math.max(n, this.film.short(plane.tensor, word).length);
+      } else for (const word of colours.order[plane.tensor].keys()) n = Math.max(n, this.film.label(plane.tensor, word).length);
       plane[key] = Math.max(n, 2);
     }
     return plane[key];
@@ -280,7 +280,8 @@ class ArrayPicture {
     pen.textAlign = "right";
     for (let i = 0; i < film.rows; i++) pen.fillText(i, 15, this.y + i * s + s / 2);
     pen.textAlign = "center";
-    for (let j = 0; j < film.cols; j++) pen.fillText(j, this.x + j * s + s / 2, 7);
+    const every = s < 16 && film.cols > 10 ? 2 : 1;
+    for (let j = 0; j < film.cols; j += every) pen.fillText(j, this.x + j * s + s / 2, 7);
   }
 
   // The PE that is looked at, and all PEs that have the word that is pointed at.

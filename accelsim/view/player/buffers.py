@@ -7,14 +7,14 @@ panels of the page agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from accelsim.engines.cycle.addresses import LevelTiles, Where, address_of
 from accelsim.hardware.architecture import Tensor
 from accelsim.mapping.nest import Nest
-from accelsim.view.player.film import TENSORS, FilmHeld, Ints
+from accelsim.view.player.film import MOST_CELLS, TENSORS, FilmHeld, Ints, Presence
 
 Settings = dict[int, tuple[dict[int, int], Ints]]  # where the outer loops stand, by fold
 
@@ -41,7 +41,7 @@ class Buffers:
         for level in self.operands:
             level.look(settings)
         for sums in self.sums:
-            sums.looked.append((len(sums.there), *sums.box))
+            sums.look()
 
     def films(self) -> tuple[FilmHeld, ...]:
         """All levels as they were seen."""
@@ -74,20 +74,36 @@ class _Seen:
         at = np.stack(np.unravel_index(words, self.shape))
         return at.min(axis=1), at.max(axis=1) + 1
 
+    def changes(self) -> Iterator[Ints]:
+        """Words that come or go at each look."""
+        raise NotImplementedError
+
     def film(self) -> FilmHeld:
         name = self.nest.arch.level_names[self.level]
         spec, foot = self.nest.arch.levels[name], self.nest.footprint
         counts, low, high = zip(*self.looked, strict=True)
+        words, least, most = np.array(counts, np.int64), np.stack(low), np.stack(high)
+        full = np.array_equal(words, np.prod(most - least, axis=1))
         return FilmHeld(
             name,
             self.tensor,
-            np.array(counts, np.int64),
-            np.stack(low),
-            np.stack(high),
+            words,
+            least,
+            most,
             foot.tile_words(self.level, self.tensor),
             foot.tile_bytes(self.level, self.tensor),
             spec.partitions.get(self.tensor, spec.capacity_bytes),
+            None if full else self._there(),
         )
+
+    def _there(self) -> Presence | None:
+        changes, named = [], 0
+        for words in self.changes():
+            changes.append(words)
+            named += len(words)
+            if named > MOST_CELLS:
+                return None
+        return Presence.of(changes)
 
 
 class _Operands(_Seen):
@@ -96,6 +112,8 @@ class _Operands(_Seen):
     def __init__(self, nest: Nest, tensor: Tensor, level: int) -> None:
         super().__init__(nest, tensor, level)
         self.known: dict[tuple[int, ...], tuple[int, Ints, Ints]] = {}
+        self.key: tuple[int, ...] | None = None
+        self.news: dict[int, Ints] = {}  # by look: the tile that is there from then on
 
     def look(self, settings: Settings) -> None:
         """Take down what is there since the last fold was issued."""
@@ -104,10 +122,20 @@ class _Operands(_Seen):
             return
         fold = next(reversed(settings))
         key = tuple(settings[fold][0].get(i, 0) for i in self.outer)
-        if key not in self.known:
-            words = self.tile(settings, fold)
-            self.known[key] = len(words), *self.box_of(words)
+        if key != self.key:
+            words = self.news[len(self.looked)] = self.tile(settings, fold)
+            self.key = key
+            if key not in self.known:
+                self.known[key] = len(words), *self.box_of(words)
         self.looked.append(self.known[key])
+
+    def changes(self) -> Iterator[Ints]:
+        """Words of one tile that are not in the other, where a tile follows another."""
+        before = np.zeros(0, np.int64)
+        for k in range(len(self.looked)):
+            after = self.news.get(k, before)
+            yield np.setxor1d(before, after)
+            before = after
 
 
 class _Sums(_Seen):
@@ -117,6 +145,8 @@ class _Sums(_Seen):
         super().__init__(nest, tensor, level)
         self.fold = 0
         self.there: set[int] = set()
+        self.turned: set[int] = set()  # since the last look
+        self.news: list[Ints] = []
         self.box = self.box_of(np.zeros(0, np.int64))
 
     def land(self, words: Ints, settings: Settings) -> Ints:
@@ -128,6 +158,7 @@ class _Sums(_Seen):
         if fold is not None and fold != self.fold:
             if not np.array_equal(self.tile(settings, fold), self.tile(settings, self.fold)):
                 gone = np.array(sorted(self.there), np.int64)
+                self.turned ^= self.there
                 self.there.clear()
                 self.box = self.box_of(gone[:0])
             self.fold = fold
@@ -139,7 +170,17 @@ class _Sums(_Seen):
                 low, high = np.minimum(low, self.box[0]), np.maximum(high, self.box[1])
             self.box = low, high
             self.there.update(new.tolist())
+            self.turned ^= set(new.tolist())
         return gone
+
+    def look(self) -> None:
+        """Take down what has arrived."""
+        self.looked.append((len(self.there), *self.box))
+        self.news.append(np.array(sorted(self.turned), np.int64))
+        self.turned.clear()
+
+    def changes(self) -> Iterator[Ints]:
+        yield from self.news
 
     def _fold_of(self, words: Ints, settings: Settings) -> int | None:
         """The first fold from the present one on whose tile has some of the words."""

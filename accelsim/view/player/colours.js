@@ -1,16 +1,18 @@
 // Colours. A word has one colour wherever and whenever it is shown: its place in the order in which
 // words of its tensor appear decides, so words that are there together are far apart in hue and in
-// lightness (which tells them apart without colour vision, too).
+// lightness (which tells them apart without colour vision, too).  Each tensor has hues of its own, about
+// the colour that it has in charts, so that words of two tensors never look like one.
+const HUES = {weight: [-25, 65], ifmap: [190, 310], ofmap: [80, 165]}; // degrees of Oklch
 const LIGHT = {paper: "#ffffff", idle: "#e6e6e3", mac: "#007d5a", zero: "#a9d5c6", ink: "#1a1a1a", dim: "#5a5a5a", rule: "#bdbdb8",
-  pick: "#0058a3", held: "#d3d3cf", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
+  pick: "#0058a3", held: "#cdcdc8", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
 const DARK = {paper: "#17191b", idle: "#2b2f32", mac: "#00b98a", zero: "#2f5a4c", ink: "#ececec", dim: "#b0b0b0", rule: "#4c5256",
-  pick: "#6fc2ff", held: "#4a5054", empty: "#25282b", fill: "#ff8f33", out: "#e79bc6", bus: "#ffffff", hatch: "#8a8a86"};
+  pick: "#6fc2ff", held: "#4b5155", empty: "#25282b", fill: "#ff8f33", out: "#e79bc6", bus: "#ffffff", hatch: "#8a8a86"};
 const ON_WORD = "#111111"; // ink on a word's colour, which is light in both schemes
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const ink = () => (dark.matches ? DARK : LIGHT);
 
 class WordColours {
-  constructor() { this.order = {weight: new Map(), ifmap: new Map(), ofmap: new Map()}; this.made = []; }
+  constructor() { this.order = {weight: new Map(), ifmap: new Map(), ofmap: new Map()}; this.made = {weight: [], ifmap: [], ofmap: []}; }
 
   // Take the words of a film in, in the order in which they appear.
   learn(film) {
@@ -22,20 +24,25 @@ class WordColours {
           if (word >= 0 && (t === 0 || words[k - film.size] !== word) && !order.has(word)) order.set(word, order.size);
         }
       }
+      for (const {tensor, there} of film.kept) {
+        const order = this.order[tensor];
+        for (let n = there.starts[t]; n < there.starts[t + 1]; n++) if (!order.has(there.words[n])) order.set(there.words[n], order.size);
+      }
     }
   }
 
   of(tensor, word) {
     const n = this.order[tensor].get(word);
     if (n === undefined) return ink().held;
-    return this.made[n] || (this.made[n] = wordColour(n));
+    const made = this.made[tensor];
+    return made[n] || (made[n] = wordColour(HUES[tensor], n));
   }
 }
 
 // The n-th colour: the additive sequence of the plane's golden ratio (Roberts 2018) in hue and lightness.
-function wordColour(n) {
-  const hue = 2 * Math.PI * ((0.1 + n * 0.7548776662466927) % 1), light = 0.66 + 0.27 * ((0.5 + n * 0.5698402909980532) % 1);
-  return oklch(light, 0.125, hue);
+function wordColour([first, last], n) {
+  const hue = first + (last - first) * ((0.1 + n * 0.7548776662466927) % 1), light = 0.64 + 0.3 * ((0.5 + n * 0.5698402909980532) % 1);
+  return oklch(light, 0.125, (Math.PI / 180) * hue);
 }
 
 // Oklch to #rrggbb (Ottosson 2020), cut to what a screen shows.

@@ -35,6 +35,24 @@ function unpack(head, block) {
   return out;
 }
 
+// Which words are somewhere: those that a frame names come if they were away, and are gone if they
+// were there.  It walks from the frame it was last asked for.
+class Presence {
+  constructor(starts, words) { Object.assign(this, {starts, words, there: new Set(), frame: -1}); }
+
+  at(t) {
+    while (this.frame < t) this.turn(++this.frame);
+    while (this.frame > t) this.turn(this.frame--);
+    return this.there;
+  }
+
+  turn(t) {
+    for (let n = this.starts[t]; n < this.starts[t + 1]; n++) {
+      if (!this.there.delete(this.words[n])) this.there.add(this.words[n]);
+    }
+  }
+}
+
 class Film {
   constructor(head, block) {
     Object.assign(this, head);
@@ -47,7 +65,9 @@ class Film {
     this.sums = this.main[this.main.length - 1];
     this.operands = this.main.slice(0, -1);
     for (const key of ["state", "fold", "step", "outside", "inside", "row", "col"]) this[key] = read(head[key]);
-    this.held = head.held.map((h) => ({...h, words: read(h.words), low: read(h.low), high: read(h.high)}));
+    const presence = (p) => p && new Presence(read(p.starts), read(p.words));
+    this.held = head.held.map((h) => ({...h, words: read(h.words), low: read(h.low), high: read(h.high), there: presence(h.there)}));
+    this.kept = head.kept.map((k) => ({...k, there: presence(k.there)}));
     this.counts = readAll(head.counts);
     this.buses = readAll(head.buses);
     this.names = {weight: new Map(), ifmap: new Map(), ofmap: new Map()};
@@ -112,7 +132,7 @@ class Film {
     return long.length ? long : axes;
   }
 
-  // "3,0,1", the index alone, short enough for a PE.
+  // "3,0,1", the index alone.
   short(tensor, address) {
     const names = this.names[tensor];
     let name = names.get(address);
@@ -123,6 +143,8 @@ class Film {
     }
     return name;
   }
+  // "w3,0,1", with the tensor's letter.
+  label(tensor, address) { const name = this.short(tensor, address); return name === "pad" ? name : LETTER[tensor] + name; }
   word(tensor, address) {
     if (address === PADDING) return "padding, 0";
     if (this.isPadding(tensor, address)) return `padding, ${LETTER[tensor]}[${this.shown[tensor].map((d) => this.index(tensor, address)[d]).join(",")}]`;
@@ -147,6 +169,22 @@ class Film {
     if (!series) return Math.min(high, macs);
     while (low < high) { const mid = (low + high) >> 1; if (series[mid] < macs) low = mid + 1; else high = mid; }
     return low;
+  }
+
+  // Words of a tensor in the registers that are shown.
+  inRegisters(tensor, t) {
+    const words = new Set();
+    for (const plane of this.planes) {
+      if (plane.tensor !== tensor) continue;
+      for (let pe = 0, k = t * this.size; pe < this.size; pe++, k++) if (plane.words[k] >= 0) words.add(plane.words[k]);
+    }
+    return words;
+  }
+
+  // Words of a tensor that only wait in the PEs' own memories.
+  waiting(tensor, t) {
+    const kept = this.kept.find((k) => k.tensor === tensor), used = kept && this.inRegisters(tensor, t);
+    return kept ? [...kept.there.at(t)].filter((word) => !used.has(word)) : [];
   }
 
   // Who shares a word of a plane at a frame: {words, pes, how}.

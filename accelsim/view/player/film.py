@@ -4,7 +4,7 @@ levels and the counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,12 +78,36 @@ class Positions:
 
 
 @dataclass(frozen=True, eq=False)
+class Presence:
+    """Which words are somewhere, frame by frame: those of frame t that ``words[starts[t]:starts[t +
+    1]]`` names come if they were away, and are gone if they were there.
+    """
+
+    starts: Ints
+    words: Ints
+
+    @classmethod
+    def of(cls, changes: Sequence[Ints]) -> Presence:
+        """From the words that change in each frame."""
+        starts = np.cumsum([0, *map(len, changes)])
+        return cls(starts, np.concatenate([np.zeros(0, np.int64), *changes]))
+
+    def at(self, frame: int) -> Ints:
+        """The words that are there at a frame, sorted."""
+        so_far = self.words[: self.starts[frame + 1]]
+        words, times = np.unique(so_far, return_counts=True)
+        return np.asarray(words[times % 2 == 1])
+
+
+@dataclass(frozen=True, eq=False)
 class FilmHeld:
     """What a level holds of a tensor, frame by frame, and how many bytes its largest tile has.
 
     ``words``      how many are in (frame,): operands that were moved in, sums that arrived
     ``low, high``  the box of indices they lie in, first and one after the last, (frame, rank of
                    the tensor); all 0 where there is nothing
+    ``there``      which they are; None where every box is full, and so says it, and where more than
+                   ``MOST_CELLS`` would have to be named
     """
 
     level: str
@@ -94,6 +118,18 @@ class FilmHeld:
     tile_words: int
     tile_bytes: int
     capacity_bytes: int | None
+    there: Presence | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FilmKept:
+    """Words that wait in the PEs' own memories, the innermost level: each once, however many PEs
+    have it.
+    """
+
+    level: str
+    tensor: str
+    there: Presence
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +189,7 @@ class Film:
     extents: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # and the tensor's shape without it
+    kept: tuple[FilmKept, ...] = ()
     node: str = ""  # whose run it is, in a network
     kind: str = "layer"  # layer, or the operator's type
 

@@ -35,10 +35,12 @@ from accelsim.view.player.film import (
     Bools,
     Film,
     FilmBuses,
+    FilmKept,
     FilmPlane,
     Ints,
     NestLine,
     Positions,
+    Presence,
     Side,
     Way,
     margin,
@@ -56,7 +58,7 @@ class _Window(Trace):
     ``macs`` and ``results`` (words that left) up to each edge of the window; ``added`` of them:
     products added to a sum that came from the PE above.  ``settings`` by fold: where the outer
     loops stand, and which inner settings its steps are.  ``buffers`` are what the levels outside
-    the PEs hold.
+    the PEs hold; ``waiting``: words of the PEs' scratchpads that changed before the window.
     """
 
     def __init__(self, first: int, last: int) -> None:
@@ -66,6 +68,7 @@ class _Window(Trace):
         self.results: list[int] = []
         self.added: list[int] = []
         self.gone: list[list[Crossing]] = []
+        self.waiting: dict[str, set[int]] = {}
         self._so_far = [0, 0, 0]
 
     def open(
@@ -88,8 +91,11 @@ class _Window(Trace):
         self.settings[number] = dict(at), inside
 
     def frame(
-        self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing]
-    ) -> None:
+        self, edge: int, planes: Planes, active: Bools, slots: Ints, crossings: list[Crossing],
+        kept: Mapping[str, Ints],
+    ) -> None:  # fmt: skip
+        for tensor, words in kept.items():
+            self.waiting.setdefault(tensor, set()).symmetric_difference_update(words.tolist())
         sums = planes[self.nest.problem.accumulated][1]
         out = [c for c in crossings if c.way == "out" and c.word >= 0]
         self._so_far[0] += int(np.count_nonzero(active))
@@ -99,7 +105,9 @@ class _Window(Trace):
         if edge < self.first:
             return
         self.buffers.look(self.settings)
-        super().frame(edge, planes, active, slots, crossings)
+        now = {t: np.array(sorted(words), np.int64) for t, words in self.waiting.items()}
+        self.waiting.clear()
+        super().frame(edge, planes, active, slots, crossings, now)
         for series, value in zip((self.macs, self.results, self.added), self._so_far, strict=True):
             series.append(value)
         self.gone.append(out)
@@ -177,6 +185,7 @@ class _Arranged:
             nest=_nest_lines(self.nest),
             positions=positions,
             held=self.trace.buffers.films(),
+            kept=self._kept(),
             counts={"macs": np.array(self.trace.macs)}
             | {k: v for k, v in columns.items() if predicted.get(k)},
             totals={"macs": self.nest.problem.macs}
@@ -344,6 +353,12 @@ class _Arranged:
             np.array([c.word for c in flat], np.int64),
             np.array([c.pes for c in flat], np.int64),
         )
+
+    def _kept(self) -> tuple[FilmKept, ...]:
+        """What the PEs' own memories keep, of every tensor that they keep."""
+        changes, level = self.trace.changes, self.nest.arch.level_names[self.nest.levels - 1]
+        kept = [t for t in TENSORS if any(len(c.get(t, ())) for c in changes)]
+        return tuple(FilmKept(level, t, Presence.of([c[t] for c in changes])) for t in kept)
 
     def _counts(self) -> dict[str, Ints]:
         """The contract's columns at every edge.

@@ -1,5 +1,6 @@
-// A tensor as a map of its words: lit in their colours where they are in PEs, grey where they are in
-// a buffer, so that a window is seen to slide.
+// A tensor as a map of its words, so that a window is seen to slide: in its colour a word that is in
+// a register, a small square of its colour where it waits in the PEs' own memories, and pale where
+// it is in a buffer outside them.
 const LARGEST = 16, GAP = 3; // pixels of a word at most, and between two maps of a tensor
 
 class TensorMap {
@@ -10,14 +11,15 @@ class TensorMap {
     this.pen = canvas.getContext("2d");
     this.planes = film.planes.filter((p) => p.tensor === tensor);
     this.held = film.held.filter((h) => h.tensor === tensor);
+    this.kept = film.kept.filter((k) => k.tensor === tensor);
     this.range = this.visited();
   }
 
   // First and last index along each axis of what the film shows in PEs; whole maps and filters.
   visited() {
     const film = this.film, shape = film.shapes[this.tensor], low = shape.map(() => Infinity), high = shape.map(() => -1);
-    for (const plane of this.planes) {
-      for (const word of new Set(plane.words)) {
+    for (const words of [...this.planes, ...this.kept.map((k) => k.there)].map((x) => x.words)) {
+      for (const word of new Set(words)) {
         if (word < 0) continue;
         this.digits(word).forEach((x, d) => { low[d] = Math.min(low[d], x); high[d] = Math.max(high[d], x + 1); });
       }
@@ -98,19 +100,17 @@ class TensorMap {
   }
 
   draw(t, look) {
-    const film = this.film, lit = new Map();
-    for (const plane of this.planes) {
-      for (let pe = 0, k = t * film.size; pe < film.size; pe++, k++) if (plane.words[k] >= 0) lit.set(plane.words[k], null);
-    }
-    let first = null;
-    for (const word of lit.keys()) { const at = this.digits(word); lit.set(word, at); first = first || at; }
+    const places = (words) => new Map([...words].map((word) => [word, this.digits(word)]));
+    this.lit = places(this.film.inRegisters(this.tensor, t));
+    this.waiting = places(this.film.waiting(this.tensor, t));
+    const first = this.lit.values().next().value || this.waiting.values().next().value;
     if (first || !this.page) this.turn(first);
     this.ground(t);
-    this.light(lit, look);
-    this.lit = lit;
+    this.dots();
+    this.light(look);
   }
 
-  // All words of the page, and over them the boxes that buffers hold.
+  // All words of the page, and over them those that buffers hold.
   ground(t) {
     const pen = this.pen, tone = ink(), [d, e] = this.block;
     pen.fillStyle = tone.paper;
@@ -120,6 +120,7 @@ class TensorMap {
     pen.fillStyle = tone.held;
     for (const h of this.held) {
       if (!h.words[t]) continue;
+      if (h.there) { this.runs(h.there.at(t)); continue; }
       const low = this.range.map(([from], n) => Math.max(from, h.low[t * 5 + n]));
       const high = this.range.map(([, to], n) => Math.min(to, h.high[t * 5 + n]));
       if (low.every((x, n) => x < high[n])) this.fill(low, high);
@@ -130,13 +131,43 @@ class TensorMap {
     this.eachBlock((x, y) => this.raster(x, y));
   }
 
+  // Every block of the page: its corner, and the first three indices of its words.
   eachBlock(act) {
-    const total = this.range.slice(0, 3).reduce((n, [from, to]) => n * (to - from), 1);
+    const [a, b, c] = this.range.map(([from, to]) => to - from), names = (n, k) => [Math.floor(n / b), n % b, k];
     for (let down = 0; down < this.grid[0]; down++) {
       for (let across = 0; across < this.grid[1]; across++) {
-        if (this.wrapped && this.page[0] + down * this.grid[1] + across >= total) return;
-        act(across * (this.block[1] * this.px + this.gap), down * (this.block[0] * this.px + this.gap));
+        const n = this.page[0] + (this.wrapped ? down * this.grid[1] + across : down), k = this.wrapped ? n % c : this.page[1] + across;
+        const row = this.wrapped ? Math.floor(n / c) : n;
+        if (row >= a * b || k >= c) continue;
+        act(across * (this.block[1] * this.px + this.gap), down * (this.block[0] * this.px + this.gap),
+          names(row, k).map((x, d) => x + this.range[d][0]));
       }
+    }
+  }
+
+  // Words of a set that stand on the page, those side by side at once.
+  runs(words) {
+    const shape = this.film.shapes[this.tensor], [d, e] = this.block, s = this.px;
+    this.eachBlock((x, y, [a, b, c]) => {
+      for (let i = 0; i < d; i++) {
+        const first = ((((a * shape[1] + b) * shape[2] + c) * shape[3]) + this.range[3][0] + i) * shape[4] + this.range[4][0];
+        for (let j = 0; j < e; j++) {
+          const from = j;
+          while (j < e && words.has(first + j)) j++;
+          if (j > from) this.pen.fillRect(x + from * s, y + i * s, (j - from) * s, s);
+        }
+      }
+    });
+  }
+
+  // Words that wait in the PEs' own memories.
+  dots() {
+    const s = this.px, side = Math.max(1, Math.round(0.6 * s)), off = Math.floor(s / 2) - Math.floor(side / 2);
+    for (const [word, at] of this.waiting) {
+      const p = this.place(at);
+      if (!p || this.planes[0].isPadding(word)) continue;
+      this.pen.fillStyle = colours.of(this.tensor, word);
+      this.pen.fillRect(p[0] + off, p[1] + off, side, side);
     }
   }
 
@@ -156,9 +187,9 @@ class TensorMap {
     }
   }
 
-  light(lit, look) {
+  light(look) {
     const pen = this.pen, s = this.px, gap = s >= 6 ? 1 : 0, tone = ink();
-    for (const [word, at] of lit) {
+    for (const [word, at] of this.lit) {
       const p = this.place(at);
       if (!p) continue;
       pen.fillStyle = this.planes[0].isPadding(word) ? tone.empty : colours.of(this.tensor, word);
@@ -178,7 +209,7 @@ class TensorMap {
   // The word under a pointer, or null.
   find(e) {
     const box = this.canvas.getBoundingClientRect(), x = e.clientX - box.left - 1, y = e.clientY - box.top - 1;
-    for (const [word, at] of this.lit || []) {
+    for (const [word, at] of [...(this.lit || []), ...(this.waiting || [])]) {
       const p = this.place(at);
       if (p && x >= p[0] && y >= p[1] && x < p[0] + this.px && y < p[1] + this.px) return {tensor: this.tensor, word};
     }

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from accelsim.view.player.film import Film, Ints
+from accelsim.view.player.film import Film, Ints, Presence
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Packer:
@@ -88,6 +88,10 @@ def pack(films: tuple[Film, ...]) -> tuple[str, str]:
     return head.replace("<", "\\u003c"), packer.block()
 
 
+def _presence(there: Presence, packer: Packer) -> dict[str, Any]:
+    return {"starts": packer.add(there.starts), "words": packer.add(there.words)}
+
+
 def _film(film: Film, packer: Packer) -> dict[str, Any]:
     places = film.positions
     return {
@@ -131,8 +135,13 @@ def _film(film: Film, packer: Packer) -> dict[str, Any]:
                 "words": packer.add(h.words),
                 "low": packer.add(h.low),
                 "high": packer.add(h.high),
+                "there": None if h.there is None else _presence(h.there, packer),
             }
             for h in film.held
+        ],
+        "kept": [
+            {"level": k.level, "tensor": k.tensor, "there": _presence(k.there, packer)}
+            for k in film.kept
         ],
         "buses": {
             key: packer.add(getattr(film.buses, key))

@@ -16,14 +16,23 @@ const WHERE = {
 
 // The loops, lit where a PE is in them.
 class NestPanel {
-  constructor(film, place) {
+  constructor(film, place, narrow) {
     this.film = film;
-    this.lines = film.nest.map((line) => {
-      const row = add(place, "span"), short = line.text.replace(/^ +/, (all) => " ".repeat(all.length / 2));
+    this.lines = film.nest.filter((line) => !narrow || !line.text.includes("+=")).map((line) => {
+      const row = add(place, "span"), short = this.short(line.text, narrow);
       const text = add(row, "span", "loop", short), where = add(row, "b");
       text.title = line.text;
       return {...line, row, where};
     });
+  }
+
+  // Less indented; in a narrow column in few words, too: "rows: c by 4".
+  short(text, narrow) {
+    const line = text.replace(/^ +/, (all) => " ".repeat(all.length / (narrow ? 4 : 2)));
+    if (!narrow) return line;
+    return line.replace(/parallel-for (\S+) in \d+ pieces? of (\S+) over (\w+)/, "$3: $1 by $2")
+      .replace(/for (\S+) in \d+ pieces? of (\S+)/, "for $1 by $2")
+      .replace(/(\w+) keeps/, "$1:").replace(/(w)eight |(i)fmap |(o)fmap /g, "$1$2$3 ").replaceAll(", ", " ");
   }
 
   draw(t, [i, j]) {
@@ -56,7 +65,9 @@ class ReusePanel {
       const {plane} = row, use = this.film.reuse(plane, t);
       const place = this.film.kind === "layer" ? "PE" : "lane", many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
       const words = `${many(use.words, "word")} in ${many(use.pes, place)}`;
-      put(row.text, use.words ? `${words}, ${this.how(plane, use.how).replace("PE", place)}` : "none now");
+      const wait = this.film.waiting(plane.tensor, t).length, kept = this.film.kept.find((k) => k.tensor === plane.tensor);
+      const rest = wait ? `; ${number(wait)} wait in ${kept.level}` : "";
+      put(row.text, (use.words ? `${words}, ${this.how(plane, use.how).replace("PE", place)}` : "none now") + rest);
       row.button.setAttribute("aria-pressed", String(look.colour === plane.tensor));
       const own = look.words.find((w) => w.tensor === plane.tensor);
       row.swatch.style.background = own && own.word >= 0 && !plane.isPadding(own.word) ? colours.of(plane.tensor, own.word) : "transparent";

@@ -1,7 +1,8 @@
 // The page: one view a film, one clock for all of them, keys and controls.
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
-const oneScreen = matchMedia("(min-width: 1100px) and (min-height: 640px)");
+// Room for all panels on one screen: a desk's, wider for three films.
+const roomy = (films) => innerHeight >= 640 && innerWidth >= (films > 2 ? 1300 : 1100);
 let colours = new WordColours();
 
 const SECTION = `<h2></h2>
@@ -10,9 +11,9 @@ const SECTION = `<h2></h2>
 <div class="middle"><div class="maps"></div>
   <section class="panel inspector"><h3></h3><p class="what"></p><table class="registers"><tbody></tbody></table><p class="equation"></p>
   <details><summary>Last ten cycles</summary><table class="history"><thead></thead><tbody></tbody></table></details></section></div>
-<div class="right"><section class="panel"><h3>Loop nest</h3><div class="nest"></div></section>
-  <section class="panel holds"><h3>Buffers</h3><table class="buffers"><tbody></tbody></table></section>
-  <section class="panel"><h3>Counts</h3><table class="counts"><thead><tr><th>words</th><th>so far</th><th>whole run</th><th>this cycle</th></tr></thead><tbody></tbody></table></section></div>`;
+<div class="right"><div class="told"><section class="panel"><h3>Loop nest</h3><div class="nest"></div></section>
+  <section class="panel holds"><h3>Buffers</h3><table class="buffers"><tbody></tbody></table></section></div>
+  <section class="panel counted"><h3>Counts</h3><table class="counts"><thead><tr><th>words</th><th>so far</th><th>whole run</th><th>this cycle</th></tr></thead><tbody></tbody></table></section></div>`;
 
 class View {
   constructor(film, section) {
@@ -21,13 +22,14 @@ class View {
     const find = (q) => section.querySelector(q);
     Object.assign(this, {film, section, pe: this.busiest(film), hover: null, stamp: ""});
     find("h2").textContent = film.title;
-    [this.canvas, this.said, this.story, this.left, this.middle] = ["canvas", ".said", ".story", ".left", ".middle"].map(find);
+    find(".story").dataset.film = film.title.slice(shared(player.films.map((f) => f.title)));
+    [this.canvas, this.said, this.story, this.left, this.middle, this.stage] = [".stage canvas", ".said", ".story", ".left", ".middle", ".stage"].map(find);
     this.picture = new ArrayPicture(film, this.canvas);
     this.maps = film.main.map((plane) => this.map(plane, find(".maps")));
     this.reuse = new ReusePanel(film, find(".reuses"), (tensor) => player.colour(tensor));
     if (film.kind !== "layer") find(".right h3").textContent = "Vector unit";
     find(".holds").hidden = !film.held.length;
-    this.panels = [new NestPanel(film, find(".nest")), new PePanel(film, find(".inspector")), new BufferPanel(film, find(".buffers tbody")),
+    this.panels = [new NestPanel(film, find(".nest"), player.films.length > 1), new PePanel(film, find(".inspector")), new BufferPanel(film, find(".buffers tbody")),
       new CountPanel(film, find(".counts tbody"))];
     this.listen();
   }
@@ -44,7 +46,7 @@ class View {
   map(plane, place) {
     const figure = add(place, "figure"), caption = add(figure, "figcaption"), canvas = add(figure, "canvas");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Map of the ${plane.tensor}: words in PEs in their colours, words in buffers grey`);
+    canvas.setAttribute("aria-label", `Map of the ${plane.tensor}: words in registers in their colours, those that wait in PEs as small squares, those in buffers pale`);
     const map = new TensorMap(this.film, plane.tensor, canvas);
     canvas.addEventListener("mousemove", (e) => player.point(map.find(e)));
     canvas.addEventListener("mouseleave", () => player.point(null));
@@ -56,8 +58,10 @@ class View {
     this.canvas.addEventListener("mousemove", (e) => {
       const at = this.picture.find(e);
       this.hover = at && at.pe;
-      const word = at && at.plane ? at.plane.words[film.at(this.frame(), ...at.pe)] : NOTHING;
-      player.point(word >= 0 ? {tensor: at.plane.tensor, word} : null);
+      // where one tensor is looked at, a PE is its word, wherever in the PE the pointer is
+      const {colour} = player.look, plane = at && (colour === "all" ? at.plane : film.main.find((p) => p.tensor === colour));
+      const word = plane ? plane.words[film.at(this.frame(), ...at.pe)] : NOTHING;
+      player.point(word >= 0 ? {tensor: plane.tensor, word} : null);
     });
     this.canvas.addEventListener("mouseleave", () => { this.hover = null; player.point(null); });
     this.canvas.addEventListener("click", (e) => {
@@ -84,16 +88,29 @@ class View {
 
   // All of it on one screen where there is room, else the array at the page's width.
   measure() {
-    const one = oneScreen.matches && player.films.length === 1, width = this.left.clientWidth;
-    const taken = this.left.querySelector(".reuses").offsetHeight + this.story.offsetHeight + 8;
-    const height = one ? this.left.clientHeight - taken : Math.min(width, innerHeight * (player.films.length > 2 ? 0.46 : 0.56));
-    this.picture.measure(width, Math.max(120, height), $("size").value === "large");
-    const room = this.middle.clientWidth, pe = this.middle.querySelector(".inspector").offsetHeight;
-    const n = this.maps.length, wide = one ? room : (room - 8 * (n - 1)) / n;
-    const high = one ? Math.max(60, (this.middle.clientHeight - pe - 12) / n - 26) : 150;
+    this.picture.measure(...this.room(), $("size").value === "large");
+    const [wide, high, column] = this.roomOfMaps();
     for (const {map} of this.maps) map.measure(wide - 4, high);
-    if (one) this.share(wide - 4, high);
+    if (column) this.share(wide - 4, high);
     this.stamp = "";
+  }
+
+  // Width and height for the array.
+  room() {
+    const films = player.films.length, one = document.body.classList.contains("one");
+    if (one && films > 1) return [this.stage.clientWidth, Math.max(120, this.stage.clientHeight)];
+    const width = this.left.clientWidth, taken = this.left.querySelector(".reuses").offsetHeight + this.story.offsetHeight + 8;
+    const height = one ? this.left.clientHeight - taken : Math.min(width, innerHeight * (films > 2 ? 0.46 : 0.56));
+    return [width, Math.max(120, height)];
+  }
+
+  // The same for each map, and whether they stand in a column.
+  roomOfMaps() {
+    const n = this.maps.length, place = this.middle.querySelector(".maps"), wide = place.clientWidth;
+    if (!document.body.classList.contains("one")) return [(wide - 8 * (n - 1)) / n, 150, false];
+    if (player.films.length > 1) return [wide, Math.max(30, place.clientHeight / n - 22), true];
+    const pe = this.middle.querySelector(".inspector").offsetHeight;
+    return [wide, Math.max(60, (this.middle.clientHeight - pe - 12) / n - 26), true];
   }
 
   // Height that one map leaves goes to those whose words are small.
@@ -117,10 +134,10 @@ class View {
     const stamp = JSON.stringify([t, look]);
     if (stamp === this.stamp) return;
     this.stamp = stamp;
-    for (const {map, caption, label} of this.maps) { map.draw(t, look); put(caption, [label, map.says()].filter(Boolean).join(", ")); }
+    for (const {map, caption, label} of this.maps) { map.draw(t, look); put(caption, [label, map.says()].filter(Boolean).join(", ")); caption.title = caption.textContent; }
     this.reuse.draw(t, look);
     for (const panel of this.panels) panel.draw(t, pe);
-    put(this.story, this.tells(t));
+    put(this.story, this.tells(t) + this.ends(t));
   }
 
   // What goes on, in a sentence or two.
@@ -130,6 +147,15 @@ class View {
     const work = `${number(film.busy[t])} of ${number(film.size)} PEs multiply${padded ? `, ${number(padded)} of them padding` : ""}.`;
     const lag = film.lag ? ` A sum has the product of ${film.lag === 1 ? "the edge before" : `${film.lag} edges ago`}.` : "";
     return `${chapter ? `${chapter.name}: ` : ""}${work}${lag}`;
+  }
+
+  // Why this film stands still where another goes on.
+  ends(t) {
+    const film = this.film, first = player.films[0];
+    if (t < film.frames - 1 || player.films.length < 2) return "";
+    const behind = player.byMac ? first.counts.macs[Math.min(player.t, first.frames - 1)] - film.counts.macs[t] : player.t - t;
+    if (behind <= 0) return "";
+    return film.first + t === film.cycles ? " The run is over." : ` The film ends here, ${number(behind)} ${player.byMac ? "MAC" : "cycle"}s behind.`;
   }
 
   say() {
@@ -197,6 +223,7 @@ const player = {
     if (marks.length) this.step((way < 0 ? marks[marks.length - 1] : marks[0]) - this.t);
   },
   measure() {
+    document.body.classList.toggle("one", roomy(this.films.length));
     const slider = $("scrub").clientWidth;
     this.timeline.measure(slider);
     this.views.forEach((v) => v.measure());
@@ -214,7 +241,6 @@ const player = {
     this.last = Math.max(...this.films.map((f) => f.frames)) - 1;
     $("scrub").max = this.last;
     $("films").className = this.films.length > 1 ? `many n${this.films.length}` : "single";
-    document.body.classList.toggle("one", this.films.length === 1);
     $("films").textContent = "";
     this.views = this.films.map((film) => {
       const section = add($("films"), "section");
@@ -237,6 +263,13 @@ const player = {
   },
 };
 
+// How many characters titles begin with together, whole words of them; none of a single title.
+function shared(titles) {
+  let n = 0;
+  while (titles.length > 1 && titles.every((t) => n < t.length && t[n] === titles[0][n])) n++;
+  return titles[0].lastIndexOf(" ", n) + 1 && n ? titles[0].slice(0, n).lastIndexOf(" ") + 1 : 0;
+}
+
 function keys(e) {
   if (e.ctrlKey || e.altKey || e.metaKey || ["SELECT", "TEXTAREA"].includes(e.target.tagName)) return;
   const slider = e.target.id === "scrub";
@@ -257,7 +290,8 @@ function legend() {
   $("legend").textContent = "";
   const entries = [
     ["frame", tone.mac, "multiplies"], ["frame", tone.zero, "multiplies padding"], ["hatch", "", "padding, 0"],
-    ["fill", tone.fill, "latches a word to hold, or begins a sum"], ["fill", tone.out, "a result leaves"],
+    ["fill", tone.fill, "holds a new word, begins a sum"], ["fill", tone.out, "a result leaves"],
+    ...(player.nodes.some((node) => node.films.some((head) => head.kept.length)) ? [["dot", "", "waits in a PE's memory"]] : []),
     ["fill", tone.held, "in a buffer"],
   ];
   for (const [kind, colour, words] of entries) {
@@ -265,7 +299,7 @@ function legend() {
     if (kind === "frame") box.style.borderColor = colour; else if (kind === "fill") box.style.background = colour;
     item.append(words);
   }
-  add($("legend"), "li", "", "One word has one colour everywhere.");
+  add($("legend"), "li", "", "A word has one colour, a tensor its hues.");
 }
 
 function wire() {

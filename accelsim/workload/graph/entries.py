@@ -95,9 +95,10 @@ def _repeat(value: Any) -> tuple[int, int]:
 
 
 class Use(BaseModel):
-    """A block put in here, once or ``repeat`` times in a row, with values for its parameters.
+    """A ``block`` put in here, once or ``repeat`` times in a row, reading ``inputs`` (the node
+    before it if not given), ``with`` values for its parameters.
 
-    Its nodes are called by this name, a number if repeated, and their own, with underscores
+    Its nodes are called by its ``name``, a number if repeated, and their own, with underscores
     between.  Without a name they are nodes of this place.  ``repeat: [2, 4]`` numbers them 2, 3, 4.
     """
 
@@ -188,8 +189,8 @@ else:
 
 
 class GraphBlock(BaseModel):
-    """Nodes written once.  ``parameters`` are names that ``=...`` values in them use; every use
-    gives each a value.
+    """``nodes`` written once.  ``parameters`` are names that ``=...`` values in them use; every
+    use gives each a value.
 
     Inside, ``input`` is what the block reads (``input2``, ``input3``, ... if it reads several
     tensors); its last node is what it gives.

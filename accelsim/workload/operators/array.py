@@ -28,7 +28,13 @@ AnyModel = TypeVar("AnyModel", bound=Layer)
 
 
 class ArrayOperator(Operator):
-    """Multiplications and additions on the array; the vector unit has nothing to do."""
+    """Multiplications and additions on the array; the vector unit has nothing to do.
+
+    ``R, S``                       height and width of a filter; ``S`` is ``R`` unless given
+    ``stride, padding, dilation``  as of the layer ``Conv2d``
+    ``groups``                     channels in so many sets, each with filters of its own
+    ``bias``                       a number for each output channel is added to its sums
+    """
 
     @abstractmethod
     def layer(self, *shapes: Shape) -> Layer:
@@ -78,10 +84,9 @@ def _arrays(weight: Shape, channels: int, bias: bool) -> dict[str, Shape]:
 
 
 class Convolution(ArrayOperator):
-    """What convolutions have in common.  ``flip`` turns the filter by half a turn: convolution as
-    mathematics has it.
+    """What convolutions have in common.
 
-    ``S`` is ``R`` unless given.  Stride, padding and dilation as ``Conv2d``.
+    ``flip``  the filter is turned by half a turn: convolution as mathematics has it
     """
 
     R: Size

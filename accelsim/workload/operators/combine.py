@@ -259,7 +259,7 @@ class Flatten(Moving):
 
 
 class SplitHeads(Moving):
-    """Tokens x features as heads x tokens x features of a head: what attention works on.  Costs
+    """Tokens x features as ``heads`` x tokens x features of a head: what attention works on.  Costs
     nothing but its accesses.
     """
 
@@ -347,7 +347,8 @@ class Slice(Moving):
 
 
 class Pad(Moving):
-    """Words around every map: zeros (or ``value``), reflect, replicate or circular.
+    """Words around every map, as many as ``padding`` says: by ``mode`` zeros (or ``value``),
+    reflect, replicate or circular.
 
     Padding with zeros inside a convolution costs no words; any other is this operator, before it.
     The integer form puts ``value`` rounded to a word.
@@ -499,8 +500,8 @@ class Embedding(Operator):
 
 
 class Parameter(Operator):
-    """Words that come with the network's weights, not from a layer: a position embedding, a class
-    token.  Reads nothing.
+    """Words of a ``shape`` that come with the network's weights, not from a layer: a position
+    embedding, a class token.  Reads nothing.
     """
 
     type: Literal["parameter"]

@@ -24,8 +24,8 @@ Epsilon = Annotated[float, Field(strict=False, gt=0, lt=1)]
 
 
 class LocalResponse(Operator):
-    """x / (k + alpha * sum of x^2 over ``size`` neighbouring channels)^beta (Krizhevsky 2012,
-    section 3.3).
+    """x / (``k`` + alpha * sum of x^2 over ``size`` neighbouring channels)^``beta`` (Krizhevsky
+    2012, section 3.3).
 
     ``alpha`` multiplies the sum, as in the paper; Caffe and ONNX write alpha for size times that.
     The window is size//2 channels before (one less for an even size) and size//2 after, as far as
@@ -119,8 +119,8 @@ class LocalContrast(Operator):
 
 
 class BatchNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift with one of each per channel, as it
-    runs after training.
+    """(x - mean) / sqrt(variance + ``epsilon``) * scale + shift with one of each per channel, as
+    it runs after training.
 
     The vector unit does one multiplication and one addition a word: scale and shift are folded
     beforehand. The integer form has both, for each channel, as fixed-point numbers of
@@ -191,8 +191,8 @@ def _standardizing(words: int, rows: int, own: int) -> Work:
 
 
 class LayerNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) * scale + shift over the last axis, or ``axes``; scale
-    and shift for each word there.
+    """(x - mean) / sqrt(variance + ``epsilon``) * scale + shift over the last axis, or ``axes``;
+    scale and shift for each word there.
     """
 
     type: Literal["layer_norm"]
@@ -223,8 +223,8 @@ class LayerNorm(Operator):
 
 
 class GroupNorm(Operator):
-    """(x - mean) / sqrt(variance + epsilon) over each of ``groups`` sets of channels; scale and
-    shift for each channel.
+    """(x - mean) / sqrt(variance + ``epsilon``) over each of ``groups`` sets of channels; scale
+    and shift for each channel.
 
     As many groups as channels is instance normalization.
     """

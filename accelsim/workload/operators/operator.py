@@ -67,9 +67,13 @@ class Work:
 
 
 class Operator(BaseModel):
-    """A node: what it does and, by name, what it reads; the node before it unless ``inputs`` says
-    otherwise.  ``share`` names a node whose arrays of weights are this one's, too: all of them, or
-    each by its name (``share: {weight: conv1}``).
+    """A node: what it does and, by name, what it reads.
+
+    ``name``    what other nodes call it
+    ``type``    which operator it is
+    ``inputs``  nodes whose tensors it reads; the node before it if not given
+    ``share``   a node whose arrays of weights are this one's, too: all of them, or each by its name
+                (``share: {weight: conv1}``)
     """
 
     model_config = ConfigDict(

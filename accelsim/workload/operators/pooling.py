@@ -24,11 +24,13 @@ from accelsim.workload.scaling import Scales
 
 
 class Pool(Operator):
-    """Windows of R x S words (``S`` is ``R`` unless given), ``stride`` apart (the window unless
-    given).
+    """Windows over each map.
 
-    ``padding`` adds places without words.  ``ceil`` adds a window over the tail a stride leaves, as
-    Caffe does.
+    ``R, S``      height and width of a window; ``S`` is ``R`` unless given
+    ``stride``    from window to window; the window's size unless given
+    ``padding``   places without words around the map
+    ``dilation``  from one word of a window to the next
+    ``ceil``      a window over the tail a stride leaves, too, as Caffe has it
     """
 
     R: Size

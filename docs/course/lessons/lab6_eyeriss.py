@@ -24,7 +24,7 @@ student = ""  # your number
 #
 # - filter row r is the same along a **row** of PEs: one word is sent to all of them at once;
 # - ifmap row e + r is the same wherever r + e is: along a **diagonal**;
-# - ofmap row e is the same along a **column**: its psums are added from PE to PE, upwards.
+# - ofmap row e is the same along a **column**: its psums are added from PE to PE, down it.
 #
 # Each PE slides its filter row over its ifmap row by itself, a one-dimensional convolution, with
 # both rows in its scratchpad. So each word that is fetched is used many times, of all three kinds.

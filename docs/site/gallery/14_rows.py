@@ -1,6 +1,6 @@
 """Row-stationary in motion: AlexNet's third layer on Eyeriss.
 
-Weights are shared along rows, ifmap words along diagonals, sums go up the columns.
+Weights are shared along rows, ifmap words along diagonals, sums add up down the columns.
 """
 
 import accelsim as acc

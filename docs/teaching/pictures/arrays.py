@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import accelsim as acc
 from accelsim.view.player.film import MAC, NOTHING, PADDING
 
-from .sheet import HUES, PALE, PLAIN, Sheet, hue
+from .sheet import HUES, PALE, PLAIN, Sheet, hue, word_hue
 
 SHORT = {"weight": "w", "ifmap": "x", "ofmap": "o"}
 
@@ -74,7 +74,7 @@ def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
                 word = int(plane.words[frame, i, j])
                 name = word_name(shown, plane.tensor, word)
                 if name:
-                    face = hue(word)
+                    face = word_hue(plane.tensor, word)
                     sheet.cell(px + 0.15, py + 0.12 + n * 0.74, "", face, w=2.1, h=0.68)
                     sheet.text(px + 1.2, py + 0.47 + n * 0.74, name, ha="center", size=6.5)
 
@@ -117,17 +117,17 @@ def row_stationary(filter_rows: int = 3, ofmap_rows: int = 3, stride: int = 1) -
             sheet.text(x + 0.25, y + 0.7, f"filter row {r}", size=7.5)
             sheet.cell(x + 0.2, y + 1.2, f"ifmap row {row}", hue(row), w=3.4, size=7.5)
             if r:
-                sheet.arrow((x + 1.9, y - 0.05), (x + 1.9, y - 0.75))
+                sheet.arrow((x + 1.9, y - 0.75), (x + 1.9, y - 0.05))
     for r in range(filter_rows):
         y = 3.0 + r * 3.2 + 1.2
         sheet.text(0.6, y - 0.4, f"filter row {r}", size=7.5)
         sheet.arrow((0.8, y + 0.4), (5.2, y + 0.4))
     for e in range(ofmap_rows):
-        x = 5.4 + e * 4.6 + 1.9
-        sheet.text(x, 2.55, f"psums of ofmap row {e}", ha="center", size=7)
+        x, below = 5.4 + e * 4.6 + 1.9, 3.0 + filter_rows * 3.2 - 0.4
+        sheet.text(x, below, f"psums of ofmap row {e}", ha="center", size=7)
     rows = stride * (ofmap_rows - 1) + filter_rows
     told = f"{rows} ifmap rows for {filter_rows * ofmap_rows} PEs"
-    sheet.text(5.4, 3.0 + filter_rows * 3.2 + 0.4, told, size=8)
+    sheet.text(5.4, 3.0 + filter_rows * 3.2 + 0.8, told, size=8)
     return sheet.figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import cos, radians, sin
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,12 +16,36 @@ TEXT = 8.0
 LINE = "#9a9a9a"
 HUES = tuple(lighter(c, 0.35) for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW))
 PLAIN, PALE = "#ffffff", "#ececec"
+# Each tensor has hues of its own, as in the player: degrees of Oklch (Ottosson 2020).
+FAMILIES = {"weight": (-25, 65), "ifmap": (190, 310), "ofmap": (80, 165)}
+CHROMA = 0.125
 
 
 def hue(number: int) -> str:
     """A colour of its own for each of some words: seven, then each lighter."""
     round_, place = divmod(number, len(HUES))
     return lighter(HUES[place], min(0.3 * round_, 0.75))
+
+
+def word_hue(tensor: str, number: int) -> str:
+    """A colour of its own for each word of a tensor, which no word of another has: hue and
+    lightness follow the additive sequence of the plane's golden ratio (Roberts 2018).
+    """
+    first, last = FAMILIES[tensor]
+    angle = radians(first + (last - first) * ((0.1 + number * 0.7548776662466927) % 1))
+    light = 0.64 + 0.3 * ((0.5 + number * 0.5698402909980532) % 1)
+    a, b = CHROMA * cos(angle), CHROMA * sin(angle)
+    x = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    y = (light - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    z = (light - 0.0894841775 * a - 1.291485548 * b) ** 3
+    linear = (
+        4.0767416621 * x - 3.3077115913 * y + 0.2309699292 * z,
+        -1.2684380046 * x + 2.6097574011 * y - 0.3413193965 * z,
+        -0.0041960863 * x - 0.7034186147 * y + 1.707614701 * z,
+    )
+    cut = (min(1.0, max(0.0, v)) for v in linear)
+    shown = (12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055 for v in cut)
+    return "#" + "".join(f"{round(255 * v):02x}" for v in shown)
 
 
 class Sheet:
