@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from quick import slow_but
+from test_cli import Done, accelsim
 
 import accelsim as acc
 from accelsim.base.errors import InputError
-from accelsim.cli.main import cli
 from accelsim.engines import analytic, event
 from accelsim.engines.analytic import vector_unit as vector
 from accelsim.engines.moved import columns
@@ -560,8 +559,8 @@ def test_what_is_refused(small: str) -> None:
 # In the shell -------------------------------------------------------------------------------------
 
 
-def shell(*words: str):
-    return CliRunner().invoke(cli, ["run", *words])
+def shell(*words: str) -> Done:
+    return accelsim("run", *words)
 
 
 def test_in_the_shell(tmp_path: Path) -> None:
@@ -569,8 +568,8 @@ def test_in_the_shell(tmp_path: Path) -> None:
     done = shell(
         *lenet5, "ws,os", "--fuse-buffers", "--engine", "event", "--format", "json", "--total"
     )
-    rows = json.loads(done.stdout)
-    assert done.exit_code == 0 and len(rows) == 26 and all(r["bit_exact"] for r in rows)
+    rows = json.loads(done.out)
+    assert done.code == 0 and len(rows) == 26 and all(r["bit_exact"] for r in rows)
     tanh = next(r for r in rows if r["layer"] == "tanh1")
     assert (
         tanh["operator"] == "tanh"
@@ -578,13 +577,13 @@ def test_in_the_shell(tmp_path: Path) -> None:
         and tanh["resident"] == "conv1 tanh1"
         and tanh["arch_hash"]
     )
-    table = shell(*lenet5, "ws", "--end-to-end").stdout
+    table = shell(*lenet5, "ws", "--end-to-end").out
     assert "tanh1" in table and "total" in table and "vector: operations of 32 bits" in table
     assert "ofmaps that stay" not in table
-    fused = shell(*lenet5, "ws", "--fuse-buffers").stdout
+    fused = shell(*lenet5, "ws", "--fuse-buffers").out
     assert "ws: ofmaps that stay on the chip take up to 18816 bytes, at conv1" in fused
     drawn = shell(*lenet5, "ws", "--end-to-end", "--plot", str(tmp_path))
-    assert drawn.exit_code == 0 and (tmp_path / "overview.png").exists()
+    assert drawn.code == 0 and (tmp_path / "overview.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -609,7 +608,7 @@ def test_in_the_shell(tmp_path: Path) -> None:
 )
 def test_options_that_do_not_go_together(words: tuple[str, ...], message: str) -> None:
     done = shell("lenet5", "--arch", "systolic", "--dataflow", "ws", *words)
-    assert done.exit_code == 2 and message in done.stderr and done.stdout == ""
+    assert done.code == 2 and message in done.err and done.out == ""
 
 
 def test_equal_layers_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
