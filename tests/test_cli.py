@@ -601,7 +601,11 @@ def test_interrupted():
 LONG = ("run", "resnet50", "--arch", "scalesim", "--dataflow", "ws,os", "--format", "json")
 
 
-@pytest.mark.parametrize("args", [QUICK, LONG, ("list",)], ids=["table", "json", "list"])
+@pytest.mark.parametrize(
+    "args",
+    [pytest.param(QUICK, marks=pytest.mark.slow), LONG, ("list",)],
+    ids=["table", "json", "list"],
+)
 def test_a_closed_pipe_is_no_failure_of_ours(args):
     # The reader takes one line and goes, as `| head -1` does; the json is longer than a pipe holds.
     with subprocess.Popen(

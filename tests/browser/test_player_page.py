@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.view.player.film import MAC, NOTHING, PADDING
@@ -115,12 +116,13 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(watched: Any, small: A
                 assert sorted(inside) == sorted(expected), (film.title, t, i, j, inside, expected)
 
 
-def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -> None:
+@pytest.mark.parametrize("apart", slow_but([31], [31, 9]))
+def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any, apart: int) -> None:
     """And words that are there together have different ones; padding has none, it is hatched."""
     page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
     seen: dict[tuple[str, int], set[str]] = {}
     for number, film in enumerate(small[0].films):
-        for t in range(5, film.frames, 9):
+        for t in range(5, film.frames, apart):
             page.evaluate(f"accelsim.show({t})")
             filled, x, y, s, bands = page.evaluate(
                 f"(() => {{const v = accelsim.views[{number}].picture; return [v.canvas.filled, "
@@ -140,7 +142,7 @@ def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -
                         continue
                     seen.setdefault((plane.tensor, word), set()).add(colour)
                     assert now.setdefault(colour, word) == word, "two words look the same"
-    assert len(seen) > 200
+    assert len(seen) > 1800 // apart
     assert all(len(colours) == 1 for colours in seen.values())
 
 
@@ -196,11 +198,12 @@ def _shown(page: Any, number: int) -> dict[str, int]:
     return {c[0]: int(c[1].replace("\u2009", "")) for c in cells}
 
 
-def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None:
+@pytest.mark.parametrize("apart", slow_but([41], [41, 13]))
+def test_counters_are_the_models_at_every_step(watched: Any, small: Any, apart: int) -> None:
     page = opened(watched, small[1])
     for number, flow in enumerate(("ws", "os", "is")):
         film = small[0].films[number]
-        for t in range(0, film.frames, 13):
+        for t in range(0, film.frames, apart):
             page.evaluate(f"accelsim.show({t})")
             shown = _shown(page, number)
             assert shown.pop("cycle") == film.first + t
@@ -224,6 +227,7 @@ def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None
         assert shown == nonzero | {"macs": row.columns["macs"]}
 
 
+@pytest.mark.slow
 def test_a_film_of_16_by_16_over_2000_cycles_is_small(watched: Any, tmp_path: Path) -> None:
     """How fast it plays is measured by benchmarks/player_frames.py."""
     busy = acc.Conv2d(M=32, C=32, H=24, W=24, R=3, S=3, padding=1, name="busy")
