@@ -17,28 +17,29 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10
 
 test-all: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist worksteal -m "slow or not slow"
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10 -m "slow or not slow"
 
 # The lower bounds of pyproject.toml, exactly, in an environment of their own: what they promise is tested.
+# Kernels are kept there too, since those beside the sources are of the numba of $(VENV).
 test-oldest:
 	rm -rf $(OLDEST)
 	$(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) tests/bounds.py > $(OLDEST)/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/oldest.txt
-	$(OLDEST)/bin/pytest -n 2 -p no:cacheprovider
+	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/kernels $(OLDEST)/bin/pytest -n 2 --dist worksteal -p no:cacheprovider
 
 # The newest of everything on the newest Python there is: make test-newest PYTHON=python3.14
 test-newest:
 	rm -rf $(NEWEST)
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
-	$(NEWEST)/bin/pytest -n 2 -p no:cacheprovider
+	NUMBA_CACHE_DIR=$(CURDIR)/$(NEWEST)/kernels $(NEWEST)/bin/pytest -n 2 --dist worksteal -p no:cacheprovider
 
 # dist/accelsim-*.whl, which a class installs with pip; presets, dataflows and workloads are inside.
 wheel: $(VENV)/.dev

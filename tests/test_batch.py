@@ -8,6 +8,7 @@ import math
 import random
 
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.hardware.ports import structure
@@ -97,7 +98,7 @@ def case(seed: int, *, waits: bool = False):
     )
 
 
-@pytest.mark.parametrize("chunk", range(4))
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
 def test_tiles_of_many_are_those_of_each(chunk):
     legal = 0
     for seed in range(chunk * 25, chunk * 25 + 25):
@@ -119,7 +120,7 @@ def test_tiles_of_many_are_those_of_each(chunk):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("chunk", range(4))
+@pytest.mark.parametrize("chunk", slow_but([1], range(4)))
 def test_columns_of_many_are_those_of_each(chunk, waits):
     seen = waiting = 0
     for seed in range(1000 + chunk * 12, 1012 + chunk * 12):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EVERY_KERNEL
+from quick import slow_but
 
 from accelsim.base.compiled import WAITING
 
@@ -63,23 +64,27 @@ def own(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": path, "HOME": kept, "XDG_CACHE_HOME": kept, "NUMBA_CACHE_DIR": ""}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_commands_that_count_nothing_load_no_compiler() -> None:
+    """One after another in one process, which has no compiler after any of them."""
+    commands = [
         ["--help"],
         ["list"],
         ["show", "eyeriss"],
         ["show", "lenet5", "--arch", "eyeriss", "--dataflow", "rs"],
         ["validate", str(ROOT / "architectures" / "eyeriss.yaml")],
-    ],
-)
-def test_commands_that_count_nothing_load_no_compiler(command: list[str]) -> None:
+    ]
     code = (
         "import sys\nfrom accelsim.cli.main import main\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'numba' not in sys.modules, 'numba was loaded'\n"
+        f"for command in {commands}:\n"
+        "    sys.argv[1:] = command\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        assert not end.code\n"
+        "    assert 'numba' not in sys.modules, f'numba was loaded by {command}'\n"
+        "    print('did', *command)\n"
     )
-    said(started(code, *command))
+    out, _ = said(started(code))
+    assert [line for line in out.splitlines() if line.startswith("did ")] == [
+        " ".join(["did", *command]) for command in commands
+    ]
 
 
 def test_a_first_run_says_what_it_waits_for(own: dict[str, str]) -> None:
@@ -92,7 +97,7 @@ def test_a_first_run_says_what_it_waits_for(own: dict[str, str]) -> None:
     assert said(started(ASKED + loaded, **own)) == ("30 55\n[]\n", "")
 
 
-@pytest.mark.parametrize("anywhere", [True, False])
+@pytest.mark.parametrize("anywhere", slow_but([True], [True, False]))
 def test_a_package_that_cannot_be_written(
     own: dict[str, str], tmp_path: Path, anywhere: bool
 ) -> None:

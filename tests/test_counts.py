@@ -15,6 +15,7 @@ import numpy as np
 import oracle
 import pytest
 from nests import STRATA, as_oracle, drawn_nest, random_nest, strata
+from quick import slow_but
 
 from accelsim.engines import analytic, event, golden, moved
 from accelsim.engines.analytic.array_time import array_time
@@ -25,7 +26,8 @@ from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import TENSORS, Problem
 
-QUICK, QUICK_CHUNK = 3_300, 330
+FEW, FEW_CHUNK = 3_300, 330
+QUICK = FEW_CHUNK  # of the few, what is not left to the slow tests
 MANY, MANY_CHUNK = 50_600, 1_100
 MACS = 300
 
@@ -86,7 +88,7 @@ def differences(nest: Nest, seed: int) -> Iterator[str]:
             yield f"{name}: analytic {closed}, event {executed}"
 
 
-@pytest.mark.parametrize("chunk", range(4))
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
 def test_fused_dimensions_of_any_kind(chunk):
     """Any parts fused, levels that keep nothing, loops on one axis at several levels."""
     for seed in range(chunk * 50, (chunk + 1) * 50):
@@ -200,13 +202,14 @@ def check(seed: int) -> tuple[bool, bool]:
     return nest.arch.systolic and bool(held), nest.problem.accumulated in held
 
 
-def test_strata(record_property):
+@pytest.mark.parametrize(("many", "least"), slow_but([(QUICK, 25)], [(QUICK, 25), (FEW, 330)]))
+def test_strata(many, least, record_property):
     """At least 300 of 3 000 in each stratum; sizes are shown with pytest -rP."""
-    sizes = Counter(s for seed in range(QUICK) for s in strata(drawn_nest(seed, MACS)))
+    sizes = Counter(s for seed in range(many) for s in strata(drawn_nest(seed, MACS)))
     for name in STRATA:
-        print(f"{sizes[name]:5d} of {QUICK}  {name}")
+        print(f"{sizes[name]:5d} of {many}  {name}")
         record_property(name, sizes[name])
-    assert all(sizes[name] >= QUICK / 10 for name in STRATA), sizes
+    assert all(sizes[name] >= least for name in STRATA), sizes
 
 
 def check_chunk(start: int, count: int) -> None:
@@ -216,15 +219,9 @@ def check_chunk(start: int, count: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        pytest.param(start, marks=[pytest.mark.slow] if chunk % 2 else [])
-        for chunk, start in enumerate(range(0, QUICK, QUICK_CHUNK))
-    ],
-)
+@pytest.mark.parametrize("start", slow_but(range(QUICK), range(0, FEW, FEW_CHUNK)))
 def test_random_nests(start):
-    check_chunk(start, QUICK_CHUNK)
+    check_chunk(start, FEW_CHUNK)
 
 
 def test_neighbours_of_several_parents_hold_the_same_words() -> None:
@@ -233,7 +230,7 @@ def test_neighbours_of_several_parents_hold_the_same_words() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", range(QUICK, QUICK + MANY, MANY_CHUNK))
+@pytest.mark.parametrize("start", range(FEW, FEW + MANY, MANY_CHUNK))
 def test_many_random_nests(start):
     check_chunk(start, MANY_CHUNK)
 

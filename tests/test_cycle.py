@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.engines import analytic, cycle, event, golden
@@ -114,7 +115,7 @@ OPTIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", slow_but([*OPTIONS][::2], OPTIONS))
 def test_systolic_presets(option):
     arch, flow, options = OPTIONS[option]
     size = {f"array.{k}": v for k, v in LINES.items()}
@@ -149,7 +150,7 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("option", PLAIN)
+@pytest.mark.parametrize("option", slow_but([*PLAIN][::2], PLAIN))
 def test_plain_presets(option):
     arch, flow, options = PLAIN[option]
     for name, layer, direction in cases(list(PLAIN).index(option)):

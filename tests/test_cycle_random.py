@@ -10,6 +10,7 @@ from math import prod
 
 import pytest
 from nests import drawn_nest, random_problem
+from quick import slow_but
 from test_cycle import differences
 
 from accelsim.hardware.architecture import Architecture
@@ -168,7 +169,8 @@ def check(nest: Nest, seed: int) -> str:
     return "ran"
 
 
-QUICK = {"lines": 130, "buses": 130, "chains": 110}
+FEW = {"lines": 130, "buses": 130, "chains": 110}
+SHARES = slow_but([3], [3, 1])  # a third in make test
 MANY = 4000
 
 
@@ -189,8 +191,9 @@ def run_many(kind: str, seeds: range) -> Counter:
     return outcomes
 
 
-def test_lines():
-    outcomes = run_many("lines", range(QUICK["lines"]))
+@pytest.mark.parametrize("part", SHARES)
+def test_lines(part):
+    outcomes = run_many("lines", range(FEW["lines"] // part))
     assert outcomes["ran"] > 0.9 * outcomes.total(), outcomes
     assert all(
         "leaves gaps" in why or "keep their word" in why for why in outcomes if why != "ran"
@@ -203,19 +206,21 @@ def test_results_that_wait_long():
     assert check(nest, 144) == "ran"
 
 
-def test_buses():
-    outcomes = run_many("buses", range(QUICK["buses"]))
+@pytest.mark.parametrize("part", SHARES)
+def test_buses(part):
+    outcomes = run_many("buses", range(FEW["buses"] // part))
     assert set(outcomes) == {"ran"}, outcomes  # nothing plain is refused
 
 
-def test_chains():
-    outcomes = run_many("chains", range(1000, 1000 + QUICK["chains"]))
-    assert outcomes["ran"] > QUICK["chains"] / 5, outcomes
+@pytest.mark.parametrize("part", SHARES)
+def test_chains(part):
+    outcomes = run_many("chains", range(1000, 1000 + FEW["chains"] // part))
+    assert outcomes["ran"] > FEW["chains"] // part / 5, outcomes
     assert all("chains join PEs of one MAC" in why for why in outcomes if why != "ran"), outcomes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", QUICK)
+@pytest.mark.parametrize("kind", FEW)
 @pytest.mark.parametrize("start", range(0, MANY, 500))
 def test_many(kind, start):
     assert run_many(kind, range(10_000 + start, 10_500 + start))["ran"]

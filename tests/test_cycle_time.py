@@ -11,6 +11,7 @@ import random
 from collections import Counter
 
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.engines import analytic, cycle, golden
@@ -112,17 +113,16 @@ def check(size: str, seeds: range, least: int) -> Counter:
     return seen
 
 
-@pytest.mark.parametrize(
-    "chunk", [0, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))]
-)
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
 def test_small_arrays(chunk):
     seen = check("small", range(chunk * 75, chunk * 75 + 75), 25)
     assert len(seen) >= 8, seen
 
 
-def test_middle_and_large_arrays():
-    check("middle", range(30), 15)
-    check("large", range(8), 3)
+@pytest.mark.parametrize(("middle", "large"), slow_but([(8, 3)], [(8, 3), (30, 8)]))
+def test_middle_and_large_arrays(middle: int, large: int):
+    check("middle", range(middle), middle // 2)
+    check("large", range(large), 3 * large // 8)
 
 
 STILL = {  # one stream in pieces: nothing is loaded or let go between them

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import slow_but
 from test_cli import COMMAND, accelsim, shell
 from test_validate import refused
 
@@ -72,31 +73,45 @@ def test_a_table_is_not_written_under_the_name_of_something_else(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no device that is always full")
-@pytest.mark.parametrize("command", [RUN, ("list",), (*RUN, "-o", "/dev/full")])
-def test_a_full_device(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("command", "option"),
+    slow_but(
+        [(("list",), ()), (RUN, ("-o", "/dev/full"))],
+        [(RUN, ()), (("list",), ()), (RUN, ("-o", "/dev/full"))],
+    ),
+)
+def test_a_full_device(command: tuple[str, ...], option: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, *command], stdout=full, stderr=-1, text=True, check=False)
+        words = [*COMMAND, *command, *option]
+        done = subprocess.run(words, stdout=full, stderr=-1, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "no space left on device" in done.stderr.lower()
 
 
-def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "option"),
+    slow_but(
+        [(RUN, ("-o", "x.csv"))], [(RUN, ("-o", "x.csv")), (RUN, ()), (MAP, ("--save", "x.yaml"))]
+    ),
+)
+def test_a_working_directory_that_is_gone(
+    tmp_path: Path, command: tuple[str, ...], option: tuple[str, ...]
+) -> None:
     gone = tmp_path / "gone"
-    for command in ((*RUN, "-o", "x.csv"), RUN, (*MAP, "--save", "x.yaml")):
-        gone.mkdir()
-        code = f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); "
-        code += "sys.argv[0] = 'accelsim'; from accelsim.cli.main import main; main()"
-        done = subprocess.run(
-            [sys.executable, "-c", code, *command],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
-        )
-        assert done.returncode in (0, 2) and "internal error" not in done.stderr, done.stderr
-        assert "Traceback" not in done.stderr
-        if done.returncode == 2:
-            assert done.stderr.count("\n") == 1
+    gone.mkdir()
+    code = f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); "
+    code += "sys.argv[0] = 'accelsim'; from accelsim.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command, *option],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
+    assert done.returncode in (0, 2) and "internal error" not in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    if done.returncode == 2:
+        assert done.stderr.count("\n") == 1
 
 
 def test_an_invalid_backend_is_not_asked(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from nests import drawn_nest
+from quick import slow_but
+from test_cli import accelsim
 from test_timed import limited
 
 import accelsim as acc
@@ -50,12 +52,15 @@ def add_up(columns: Any, pes: int) -> None:
     assert parts[0].cycles == -(-columns["macs"] // pes)
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_the_waterfall_adds_up_on_random_nests(waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("waits", "many"),
+    slow_but([(False, 100), (True, 100)], [(w, n) for w in (False, True) for n in (100, 500)]),
+)
+def test_the_waterfall_adds_up_on_random_nests(waits: bool, many: int) -> None:
     """500 small nests of every kind: strides, gaps, fused dimensions, any order of loops; and 500
     with ports, clocks, bursts, latencies, widths and slots.
     """
-    for seed in range(500):
+    for seed in range(many):
         nest = drawn_nest(seed)
         if waits:
             nest = limited(nest, random.Random(seed))
@@ -65,14 +70,20 @@ def test_the_waterfall_adds_up_on_random_nests(waits: bool) -> None:
         add_up({"macs": nest.problem.macs, **spent}, nest.arch.array.rows * nest.arch.array.cols)
 
 
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m[0]} {m[1]}")
-def test_the_waterfall_adds_up_on_presets(machine: tuple[str, str, dict[str, Any]]) -> None:
+machines = pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m[0]} {m[1]}")
+
+
+@machines
+@pytest.mark.parametrize("many", slow_but([8], [8, 40]))
+def test_the_waterfall_adds_up_on_presets(
+    machine: tuple[str, str, dict[str, Any]], many: int
+) -> None:
     arch, flow, keys = machine
     rng = random.Random(f"{arch} {flow}")
-    layers = [layer(rng).model_copy(update={"name": f"x{i}"}) for i in range(40)]
+    layers = [layer(rng).model_copy(update={"name": f"x{i}"}) for i in range(many)]
     result = acc.simulate(layers, arch, flow, overrides=keys)
     rows = [row for row in result.rows if row.nest is not None]
-    assert len(rows) > 20
+    assert len(rows) > many // 2
     for row in rows:
         assert row.nest is not None
         array = row.nest.arch.array
@@ -91,11 +102,12 @@ def test_the_waterfall_adds_up_on_presets(machine: tuple[str, str, dict[str, Any
     assert total.spent == pytest.approx(sum(x.spent for x in told.layers))
 
 
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m[0]} {m[1]}")
-def test_every_knob_is_a_fresh_run(machine: tuple[str, str, dict[str, Any]]) -> None:
+@machines
+@pytest.mark.parametrize("many", slow_but([1], [1, 3]))
+def test_every_knob_is_a_fresh_run(machine: tuple[str, str, dict[str, Any]], many: int) -> None:
     arch, flow, keys = machine
     rng = random.Random(f"knobs {arch} {flow}")
-    layers = [layer(rng).model_copy(update={"name": f"x{i}"}) for i in range(3)]
+    layers = [layer(rng).model_copy(update={"name": f"x{i}"}) for i in range(many)]
     result = acc.simulate(layers, arch, flow, overrides=keys)
     base = acc.load_architecture(arch, keys)
     for x in result.explain().layers:
@@ -120,8 +132,8 @@ def test_every_knob_is_a_fresh_run(machine: tuple[str, str, dict[str, Any]]) -> 
 
 def test_knobs_keep_the_mapping_settings() -> None:
     """Under a mapper each machine is searched anew; under a file the file's loops stay."""
-    layer = acc.Gemm(name="g", m=24, k=24, n=24)
-    keys = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 512}
+    layer = acc.Gemm(name="g", m=6, k=6, n=6)
+    keys = {"array.rows": 3, "array.cols": 3, "levels.sram.capacity_bytes": 512}
     searched = acc.simulate(layer, "systolic", "ws", mapper="edp", overrides=keys)
     (x,) = searched.explain().layers
     base = acc.load_architecture("systolic", keys)
@@ -184,18 +196,17 @@ def test_two_stores_are_compared_in_words(tmp_path: Path) -> None:
     for name, keys in zip("ab", machines, strict=True):
         arch = acc.load_architecture("systolic", keys)
         acc.sweep("lenet5", arch, dataflows="ws", jobs=1, store=tmp_path / f"{name}.sqlite")
-    words = ["compare", *(str(tmp_path / f"{name}.sqlite") for name in "ab")]
-    done = CliRunner().invoke(cli, words, standalone_mode=False)
-    assert done.exception is None
+    done = accelsim("compare", *(tmp_path / f"{name}.sqlite" for name in "ab"))
+    assert done.code == 0
     a, b = (acc.simulate("lenet5", "systolic", "ws", overrides=keys) for keys in machines)
-    line = done.stdout.strip().splitlines()[-1]
+    line = done.out.strip().splitlines()[-1]
     parts = [result.explain(knobs=False).whole[0].parts for result in (a, b)]
     assert line == f"Over the points in both, {why_faster(*parts, ('the first', 'the second'))}"
     assert "waiting for dram" in line
 
 
 def test_the_picture_shows_what_is_told(tmp_path: Path) -> None:
-    result = acc.simulate("lenet5", "eyeriss", "rs")
+    result = acc.simulate("lenet5", "eyeriss", "rs", layers=["fc2"])
     told = result.explain()
     for x in (*told.layers, *told.totals):
         data = explained_data(x)
@@ -224,10 +235,10 @@ def test_the_command(tmp_path: Path) -> None:
         return runner.invoke(cli, ["explain", *args], standalone_mode=False)
 
     base = ["lenet5", "--arch", "systolic", "--dataflow", "ws"]
-    done = ask(*base, "--plot", str(tmp_path / "p"))
+    done = ask(*base, "--layer", "conv2", "--layer", "fc3", "--plot", str(tmp_path / "p"))
     assert done.return_value == 0, done.exception
     assert "= cycles" in done.output and "one number changed" in done.output
-    assert len(list((tmp_path / "p").iterdir())) == 12
+    assert len(list((tmp_path / "p").iterdir())) == 6
     out = tmp_path / "x.json"
     assert ask(*base, "--layer", "conv1", "--no-knobs", "-o", str(out)).return_value == 0
     assert [r["layer"] for r in json.loads(out.read_text())] == ["conv1"]

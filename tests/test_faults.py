@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nests import random_nest
+from quick import slow_but
 from test_cli import Done, accelsim
 
 from accelsim.engines import analytic, event, golden
@@ -261,7 +262,9 @@ FILLED = [
 ]
 filled = pytest.mark.parametrize(("machine", "tensor"), FILLED, ids=str)
 everywhere = pytest.mark.parametrize("machine", MACHINES, ids=str)
-which_one = pytest.mark.parametrize("which", WHICH, ids=("first", "middle", "last"))
+which_one = pytest.mark.parametrize(
+    "which", slow_but((0, 2), WHICH), ids=("first", "middle", "last")
+)
 
 
 @everywhere
@@ -271,7 +274,7 @@ def test_nothing_wrong_nothing_said(machine, inject):
     assert done.code == 0 and done.err == "" and "differ" not in done.out
 
 
-@everywhere
+@pytest.mark.parametrize("machine", slow_but((EYERISS[2], TPU), MACHINES), ids=str)
 def test_every_format_says_it(machine, monkeypatch):
     instead_of_runs(monkeypatch, with_flipped((0, 7, 3, 2, 4), 2))
     table, text, data = (machine.check("--format", form) for form in ("table", "csv", "json"))
@@ -689,7 +692,7 @@ def idle(x: Any) -> bool:
     return isinstance(x, Open) and not any(words.count for _, words in x.children)
 
 
-@pytest.mark.parametrize("start", range(0, 60, 10))
+@pytest.mark.parametrize("start", slow_but([0, 10], range(0, 60, 10)))
 def test_no_event_can_be_left_out(start, monkeypatch):
     """Random nests, events of each left out in turn: outputs or counts differ, or a buffer
     overflows.

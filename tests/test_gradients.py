@@ -29,7 +29,7 @@ CONVOLUTIONS = {
         pytest.param(network, layers, flow, marks=[pytest.mark.slow] if long else [])
         for network, layers in CONVOLUTIONS.items()
         for flow in ("ws", "os", "rs")
-        for long in [network == "alexnet" and flow != "rs"]
+        for long in [network == "alexnet"]
     ],
 )
 def test_conv_layers_bit_exact(

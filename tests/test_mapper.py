@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from nests import random_problem
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.base.errors import InputError
@@ -37,8 +38,7 @@ from accelsim.workload.problem import Problem
 
 OBJECTIVES = ("energy", "cycles", "edp", "dram", "energy*cycles^2", "front")
 FLOWS = ("rs", "ws", "os", "is", "nlr", "osp")
-QUICK, MANY, SMALL, SLIDING = 30, 330, 300, 6
-LONG = (4, 5)  # of these, those that take as long as all others
+FEW, MANY, SMALL, SLIDING = 30, 330, 300, 6
 
 
 def machine(rng: random.Random) -> Architecture:
@@ -336,17 +336,14 @@ def _is(a: float, b: float) -> bool:
     return a == b or abs(a - b) <= 1e-9 * abs(b)
 
 
-@pytest.mark.parametrize("chunk", range(6))
+@pytest.mark.parametrize("chunk", slow_but([0], range(6)))
 def test_search_is_brute_force(chunk: int) -> None:
-    for seed in range(chunk, QUICK, 6):
+    for seed in range(chunk, FEW, 6):
         asked = [OBJECTIVES[(seed + i) % len(OBJECTIVES)] for i in (0, 1)]
         assert not (wrong := differences(*case(seed), asked)), f"seed {seed}: {wrong}"
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in range(SLIDING)],
-)
+@pytest.mark.parametrize("seed", slow_but(range(2), range(SLIDING)))
 def test_all_integers_of_sliding_ranks_are_brute_force(seed: int) -> None:
     assert not (wrong := differences(*sliding_case(seed))), f"seed {seed}: {wrong}"
 

@@ -8,6 +8,7 @@ import json
 import random
 
 import pytest
+from quick import slow_but
 from test_cli import shell
 
 import accelsim as acc
@@ -63,8 +64,8 @@ def checked(workload: object, machine: str, flow: str, **options: object) -> Res
     return result
 
 
-def matrix(workload: str, machine: str, flow: str) -> None:
-    want = MACS[workload]
+def matrix(workload: str, machine: str, flow: str, layers: tuple[str, ...] = ()) -> None:
+    want = {name: MACS[workload][name] for name in layers or MACS[workload]}
     rows = checked(workload, machine, flow, layers=list(want)).records()
     assert {r["layer"]: r["macs"] for r in rows} == want and len(rows) == len(want)
     for r in rows:
@@ -80,15 +81,16 @@ def test_lenet5(machine, flow):
     matrix("lenet5", machine, flow)
 
 
-@cells
-def test_alexnet(machine, flow):
-    matrix("alexnet", machine, flow)
+@pytest.mark.parametrize(("machine", "flow"), [("eyeriss", "rs"), ("systolic 16x16", "ws")])
+def test_some_of_alexnet(machine, flow):
+    matrix("alexnet", machine, flow, ("conv1", "conv5"))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workload", ["alexnet", "vgg16"])
 @cells
-def test_vgg16(machine, flow):
-    matrix("vgg16", machine, flow)
+def test_large_networks(machine, flow, workload):
+    matrix(workload, machine, flow)
 
 
 # Layers of every odd kind.  E and F are worked out here, not taken from the layer.
@@ -132,17 +134,29 @@ ON_EVERYTHING = [c for c in CELLS if c[0] in ("eyeriss", "systolic 16x16", "syst
 ]
 
 
+SOME_CELLS = [c for c in ON_EVERYTHING if c[0] == "systolic 7x5"]
+SOME_CELLS += [("eyeriss", "rs"), ("eyeriss", "is")]
+
+
+@pytest.mark.parametrize("batch", slow_but([2], (1, 2, 3)))
 @pytest.mark.parametrize("layer", ODD, ids=lambda x: x.replace(" ", "_"))
-@pytest.mark.parametrize(("machine", "flow"), ON_EVERYTHING, ids=lambda x: x.replace(" ", "_"))
-def test_odd_layers(machine, flow, layer):
+@pytest.mark.parametrize(
+    ("machine", "flow"),
+    slow_but(SOME_CELLS, ON_EVERYTHING),
+    ids=lambda x: x.replace(" ", "_"),
+)
+def test_odd_layers(machine, flow, layer, batch):
     shape, macs = ODD[layer]
-    for batch in (1, 3):
-        (row,) = checked(shape, machine, flow, batch=batch).records()
-        assert row["macs"] == macs * batch
+    (row,) = checked(shape, machine, flow, batch=batch).records()
+    assert row["macs"] == macs * batch
 
 
 @pytest.mark.parametrize("direction", ["grad_weight", "grad_input"])
-@cells
+@pytest.mark.parametrize(
+    ("machine", "flow"),
+    slow_but([("eyeriss", "os"), ("systolic 7x5", "is"), ("tpu_v1", "ws")], CELLS),
+    ids=lambda x: x.replace(" ", "_"),
+)
 def test_the_other_directions(machine, flow, direction):
     for layer in ("dilated", "stride above filter", "two groups and a bias"):
         shape, macs = ODD[layer]
@@ -161,15 +175,11 @@ def test_the_other_directions(machine, flow, direction):
 
 
 ALEXNET = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
-LARGE = ("fc6", "fc7")  # most of the words, and so of the time
 
 
 @pytest.mark.parametrize(
     ("layers", "macs"),
-    [
-        (tuple(x for x in ALEXNET if x not in LARGE), 669_880_864),
-        pytest.param(ALEXNET, 724_406_816, marks=pytest.mark.slow),
-    ],
+    slow_but([(("conv5",), 74_760_192)], [(("conv5",), 74_760_192), (ALEXNET, 724_406_816)]),
 )
 def test_the_command(layers, macs):
     chosen = [word for name in layers for word in ("--layer", name)]
@@ -229,7 +239,7 @@ def test_depthwise_layers_fill_the_array(flow: str, engine: str) -> None:
     }
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", slow_but(range(4), range(12)))
 def test_random_groups_side_by_side(seed: int) -> None:
     """Every engine, on layers of any groups, filters and channels."""
     rng = random.Random(seed)

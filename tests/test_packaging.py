@@ -1,11 +1,13 @@
 """Packaging: what is built carries the shipped files, and installing it adds accelsim and nothing
 else.
 
-Slow, and pip may have to fetch the build backend: run with ``make test-all``.
+Slow, and pip may have to fetch the build backend: run with ``make test-all``, but for what the
+build is told.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -18,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from accelsim.base.shipped import shipped_names
+from accelsim.base.shipped import SINGULAR, shipped_names
 from accelsim.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
+slow = pytest.mark.slow
 KINDS = ("workloads", "dataflows", "architectures")
 IN_SDIST = [
     *(
@@ -106,6 +109,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return sdist, wheel
 
 
+def test_the_build_is_told_of_every_kind_of_file() -> None:
+    """``hatch_build.py`` is read, since what it imports is only where a build is."""
+    tree = ast.parse((ROOT / "hatch_build.py").read_text(encoding="utf-8"))
+    (told,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "KINDS"
+    )
+    assert set(told) == {kind for kind in SINGULAR if (ROOT / kind).is_dir()} > {"workloads"}
+
+
+@slow
 def test_sdist_is_complete(built: tuple[Path, Path]) -> None:
     with tarfile.open(built[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -115,6 +130,7 @@ def test_sdist_is_complete(built: tuple[Path, Path]) -> None:
     )
 
 
+@slow
 def test_wheel_carries_the_files(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[1]) as archive:
         names = set(archive.namelist())
@@ -124,6 +140,7 @@ def test_wheel_carries_the_files(built: tuple[Path, Path]) -> None:
     assert "accelsim/py.typed" in names
 
 
+@slow
 def test_wheel_in_an_empty_environment(built: tuple[Path, Path], tmp_path: Path) -> None:
     env = Environment(tmp_path / "env")
     assert env.install(built[1], cwd=tmp_path) == {"accelsim", f"accelsim-{__version__}.dist-info"}
@@ -142,6 +159,7 @@ def test_wheel_in_an_empty_environment(built: tuple[Path, Path], tmp_path: Path)
     assert not list(elsewhere.iterdir())
 
 
+@slow
 def test_editable_install_reads_the_checkout(tmp_path: Path) -> None:
     env = Environment(tmp_path / "env")
     gained = env.install("--editable", ROOT, cwd=tmp_path)

@@ -113,6 +113,7 @@ def test_sensitivity_of_a_sweep_with_gaps() -> None:
         {"array.rows": [4, 0, 16], "array.cols": [4, 16]},
         dataflows="ws,os",
         jobs=1,
+        tiles="rule",
     )
     found = acc.sensitivity(frame, "cycles", keys=["array.rows", "array.cols", "dataflow"])
     assert (

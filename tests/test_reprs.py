@@ -5,6 +5,7 @@ never scripted.
 from __future__ import annotations
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -96,6 +97,7 @@ def test_tables_are_tables_and_names_are_text() -> None:
     assert "<b>x" not in named._repr_html_() and "&lt;b&gt;x" in named._repr_html_()
 
 
+@cache
 def public_objects() -> list[Any]:
     workload = acc.load_workload("lenet5")
     layer = workload.layers[0]

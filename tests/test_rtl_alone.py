@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from quick import slow_but
 from rtl import driver
 from rtl.driver import Case, Fold, Result
 
@@ -208,13 +209,15 @@ def test_full_folds(kind, registers, outputs, size):
         )
 
 
-def test_mixed_folds():
+@pytest.mark.parametrize("many", slow_but([60], [60, 300]))
+def test_mixed_folds(many):
     """Random sequences of folds of mixed size on arrays up to 8 x 8."""
     rng = np.random.default_rng(3)
-    for _ in checked([random_case(rng, range(1, 9)) for _ in range(300)]):
+    for _ in checked([random_case(rng, range(1, 9)) for _ in range(many)]):
         pass
 
 
+@pytest.mark.slow
 def test_large_arrays():
     """A few 16 x 16, full and mixed."""
     rng = np.random.default_rng(4)

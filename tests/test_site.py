@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import matplotlib
 import pytest
+from quick import slow_but
+from test_cli import accelsim
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "site"))
 import build
@@ -35,12 +38,13 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("apart", slow_but([False], [False, True]))
 @pytest.mark.parametrize(
     "page", sorted(SITE.rglob("*.md")), ids=lambda p: p.relative_to(SITE).as_posix()
 )
-def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_every_code_block_runs(page: Path, apart: bool, tmp_path: Path, monkeypatch: Any) -> None:
     """Python blocks of a page one after another, shell blocks each, YAML blocks as files; ``text``
-    is not run.
+    is not run.  What is one command of ours is a process only where it stands ``apart``.
     """
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
@@ -51,6 +55,9 @@ def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> 
         )
         if kind == "python":
             exec(compile(code, f"{page.name} block {k + 1}", "exec"), space)
+        elif kind == "sh" and not apart and re.fullmatch(r"accelsim [^\n|;&>$]*\n", code):
+            here = accelsim(*shlex.split(code)[1:])
+            assert here.code == 0, f"{page.name}: {code}\n{here.err}"
         elif kind == "sh":
             done = subprocess.run(
                 ["bash", "-ec", code], capture_output=True, text=True, env=ENVIRONMENT
@@ -58,13 +65,8 @@ def test_every_code_block_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> 
             assert done.returncode == 0, f"{page.name}: {code}\n{done.stderr}"
         elif kind == "yaml":
             (tmp_path / f"block{k}.yaml").write_text(code)
-            done = subprocess.run(
-                ["accelsim", "validate", f"block{k}.yaml"],
-                capture_output=True,
-                text=True,
-                env=ENVIRONMENT,
-            )
-            assert done.returncode == 0, f"{page.name}: {code}\n{done.stderr}"
+            here = accelsim("validate", f"block{k}.yaml")
+            assert here.code == 0, f"{page.name}: {code}\n{here.err}"
 
 
 # -- what is made ----------------------------------------------------------------------------------

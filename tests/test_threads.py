@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick import slow_but
 
 HERE = Path(__file__).parent
 THREADS = 8
@@ -44,14 +45,12 @@ def differing(seed: int, jobs: int) -> list[str]:
     ]
 
 
-def test_different_work_in_threads() -> None:
-    assert not differing(seed=1, jobs=60)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 6))
-def test_much_different_work_in_threads(seed: int) -> None:
-    assert not differing(seed, jobs=600)
+@pytest.mark.parametrize(
+    ("seed", "jobs"),
+    slow_but([(1, 24)], [(1, 24), (1, 60), *((seed, 600) for seed in range(2, 6))]),
+)
+def test_different_work_in_threads(seed: int, jobs: int) -> None:
+    assert not differing(seed, jobs)
 
 
 SWEEP = """
@@ -63,19 +62,21 @@ layers = [
     acc.Conv2d(name="a", M=4, C=3, H=8, W=8, R=3, S=3, padding=1),
     acc.Conv2d(name="b", M=6, C=4, H=7, W=7, R=3, S=3, stride=2),
 ]
-grid = {"array.rows": range(2, 7), "array.cols": range(2, 6)}
-for pool in sys.argv[1:]:
-    crew = {"pool": ThreadPoolExecutor(int(pool))} if int(pool) > 1 else {"jobs": 1}
+rows, cols, *pools = map(int, sys.argv[1:])
+grid = {"array.rows": range(2, rows), "array.cols": range(2, cols)}
+for pool in pools:
+    crew = {"pool": ThreadPoolExecutor(pool)} if pool > 1 else {"jobs": 1}
     print(acc.sweep(layers, "eyeriss", grid, dataflows=["ws", "os", "rs"], **crew).to_json())
 """
 
 
-def test_a_sweep_in_threads() -> None:
+@pytest.mark.parametrize("below", slow_but([((4, 4),)], [((4, 4),), ((7, 6),)]))
+def test_a_sweep_in_threads(below: tuple[int, int]) -> None:
     """And what the same process says afterwards in one thread."""
 
-    def rows(*pools: str) -> list[str]:
+    def rows(*pools: int) -> list[str]:
         done = subprocess.run(
-            [sys.executable, "-c", SWEEP, *pools],
+            [sys.executable, "-c", SWEEP, *map(str, (*below, *pools))],
             capture_output=True,
             text=True,
             check=True,
@@ -83,6 +84,6 @@ def test_a_sweep_in_threads() -> None:
         )
         return done.stdout.splitlines()
 
-    (plain,) = rows("1")
-    assert plain.count('"ok"') == 120
-    assert set(rows("8", "8", "1")) == {plain}
+    (plain,) = rows(1)
+    assert plain.count('"ok"') == 6 * (below[0] - 2) * (below[1] - 2)
+    assert set(rows(8, 8, 1)) == {plain}

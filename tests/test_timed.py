@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import slow_time
 from nests import drawn_nest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.engines import event, golden, timeline
@@ -126,7 +127,7 @@ def check(seed: int) -> None:
     assert differs(nest) is None
 
 
-@pytest.mark.parametrize("start", range(0, 240, 60))
+@pytest.mark.parametrize("start", slow_but([180], range(0, 240, 60)))
 def test_random_nests(start):
     for seed in range(start, start + 60):
         try:
@@ -156,10 +157,11 @@ def test_nothing_to_wait_for():
         assert not any(time_.stalls.values()) and not time_.busy
 
 
-def test_parts_of_a_pass_do_not_matter(monkeypatch):
+@pytest.mark.parametrize("many", slow_but([10], [10, 30]))
+def test_parts_of_a_pass_do_not_matter(many, monkeypatch):
     # What is planned at once is cut where it would take too much room: the same pass then comes in
     # several parts.
-    seeds = [s for s in range(200) if timed.limited_inside(limited_nest(s))][:30]
+    seeds = [s for s in range(200) if timed.limited_inside(limited_nest(s))][:many]
     whole = [timed.simulate(limited_nest(s)) for s in seeds]
     pes._known.cache_clear()
     monkeypatch.setattr(movement, "ROWS_LIMIT", 10)
@@ -503,8 +505,9 @@ def test_an_endless_wait_is_told(monkeypatch):
 # -- who was busy when, and what was held ----------------------------------------------------------
 
 
-def test_timeline_and_occupancy():
-    for seed in range(120):
+@pytest.mark.parametrize("many", slow_but([40], [40, 120]))
+def test_timeline_and_occupancy(many):
+    for seed in range(many):
         nest = limited_nest(seed)
         time_ = timed.simulate(nest, timeline=True)
         assert time_.timeline is not None and time_.occupancy is not None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from quick import slow_but
 from scipy import signal
 
 import accelsim as acc
@@ -217,9 +218,7 @@ BESIDE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(24), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(24, 300))]
-)
+@pytest.mark.parametrize("seed", slow_but(range(12), range(300)))
 def test_random_networks(seed: int) -> None:
     """Chains of random layers and operators and a square, on a random machine, with a random loss,
     width and batch.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -497,11 +498,16 @@ def test_schema_to_a_file(tmp_path: Path) -> None:
     )
 
 
+@cache
+def checker_of(kind: str) -> Any:
+    """Of a schema that is one itself."""
+    checker = pytest.importorskip("jsonschema").Draft202012Validator
+    checker.check_schema(schema := kinds.schema(kind))
+    return checker(schema)
+
+
 def schema_says(kind: str, data: Any) -> list[str]:
-    jsonschema = pytest.importorskip("jsonschema")
-    checker = jsonschema.Draft202012Validator
-    checker.check_schema(kinds.schema(kind))
-    return [e.message for e in checker(kinds.schema(kind)).iter_errors(data)]
+    return [e.message for e in checker_of(kind).iter_errors(data)]
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)

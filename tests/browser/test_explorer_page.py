@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.mapping.loops_text import show
@@ -211,6 +212,7 @@ def test_every_architecture_runs_something(page: Any) -> None:
         assert len(marked) == refused
 
 
+@pytest.mark.slow
 def test_a_dataflow_brings_an_architecture_that_runs_it(page: Any) -> None:
     page = page()
     change(page, lambda: page.select_option("#workload", "lenet5"))
@@ -378,6 +380,7 @@ def test_says_why_and_what_would_help(page: Any) -> None:
     assert page.locator("#explain").is_hidden()
 
 
+@pytest.mark.slow
 def test_plays_the_array(page: Any) -> None:
     page = page()
     change(page, lambda: page.select_option("#workload", "lenet5"))
@@ -390,8 +393,13 @@ def test_plays_the_array(page: Any) -> None:
     assert shown[1] == shown[0] + 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+@pytest.mark.parametrize(
+    ("width", "height", "scheme"),
+    slow_but(
+        [(1440, 900, "light"), (390, 844, "dark")],
+        [(w, h, scheme) for w, h in ((1440, 900), (390, 844)) for scheme in ("light", "dark")],
+    ),
+)
 def test_screens(page: Any, tmp_path: Path, width: int, height: int, scheme: str) -> None:
     """Nothing is wider than the screen; on a phone the result stands above the controls, beside
     them elsewhere.  ACCELSIM_SCREENSHOTS is a folder that pictures go to.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 from accelsim.view.player.film import MAC, NOTHING, PADDING
@@ -134,12 +135,13 @@ def test_what_is_drawn_in_a_pe_is_what_its_registers_held(
                 assert sorted(inside) == sorted(expected), (film.title, t, i, j, inside, expected)
 
 
-def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -> None:
+@pytest.mark.parametrize("apart", slow_but([31], [31, 9]))
+def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any, apart: int) -> None:
     """And words that are there together have different ones; padding has none, it is hatched."""
     page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
     seen: dict[tuple[str, int], set[str]] = {}
     for number, film in enumerate(small[0].films):
-        for t in range(5, film.frames, 9):
+        for t in range(5, film.frames, apart):
             page.evaluate(f"accelsim.show({t})")
             filled, x, y, s, bands = page.evaluate(
                 f"(() => {{const v = accelsim.views[{number}].picture; return [v.canvas.filled, "
@@ -159,7 +161,7 @@ def test_a_word_has_one_colour_in_every_pe_and_cycle(watched: Any, small: Any) -
                         continue
                     seen.setdefault((plane.tensor, word), set()).add(colour)
                     assert now.setdefault(colour, word) == word, "two words look the same"
-    assert len(seen) > 200
+    assert len(seen) > 1800 // apart
     assert all(len(colours) == 1 for colours in seen.values())
     of = {t: {c for (k, _), cs in seen.items() if k == t for c in cs} for t in film.shapes}
     for one, other in itertools.combinations(of.values(), 2):
@@ -253,6 +255,7 @@ def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None
         assert shown == nonzero | {"macs": row.columns["macs"]}
 
 
+@pytest.mark.slow
 def test_a_film_of_16_by_16_over_2000_cycles_is_small(watched: Any, tmp_path: Path) -> None:
     """How fast it plays is measured by benchmarks/player_frames.py."""
     busy = acc.Conv2d(M=32, C=32, H=24, W=24, R=3, S=3, padding=1, name="busy")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from quick import slow_but
 
 import accelsim as acc
 
@@ -25,23 +26,23 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("name", "call", "cycle", "size"),
-    [
-        (
-            "player_three",
-            {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs,ws,os"},
-            14,
-            (1440, 900),
-        ),
-        (
-            "player_rs",
-            {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"},
-            14,
-            (1440, 900),
-        ),
-    ],
-)
+PLAYED = [
+    (
+        "player_three",
+        {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs,ws,os"},
+        14,
+        (1440, 900),
+    ),
+    (
+        "player_rs",
+        {"workload": "alexnet", "layer": "conv3", "arch": "eyeriss", "dataflow": "rs"},
+        14,
+        (1440, 900),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "call", "cycle", "size"), slow_but(PLAYED[1:], PLAYED))
 def test_player(
     watched: Any,
     place: Path,
@@ -60,6 +61,7 @@ def test_player(
     assert (place / f"{name}.png").stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_player_at_both_widths_light_and_dark(watched: Any, place: Path, tmp_path: Path) -> None:
     """Row-stationary as a desk and a phone show it: nothing is wider than the page."""
     rows = acc.Conv2d(M=4, C=4, H=10, W=10, R=3, S=3, padding=1, name="rows")
@@ -75,13 +77,13 @@ def test_player_at_both_widths_light_and_dark(watched: Any, place: Path, tmp_pat
             assert picture.stat().st_size > 20_000
 
 
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("explorer", {"viewport": {"width": 1300, "height": 900}}),
-        ("explorer_phone", {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}),
-    ],
-)
+EXPLORED = [
+    ("explorer", {"viewport": {"width": 1300, "height": 900}}),
+    ("explorer_phone", {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), slow_but(EXPLORED[:1], EXPLORED))
 def test_explorer(watched: Any, place: Path, name: str, options: dict[str, Any]) -> None:
     pytest.importorskip("uvicorn")
     command = [
