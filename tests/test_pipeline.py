@@ -186,13 +186,14 @@ def test_layers_of_presets_are_exact(preset, keys, dataflow):
 
 
 def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels of the recurrence as they stand, run by Python, and no plan known."""
+    """The kernels of the recurrence as they stand, run by Python, and no plan or time known."""
     for name, kernel in vars(pass_clock).items():
         if isinstance(kernel, compiled._Kernel):
             for module in (pass_clock, pipeline):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, kernel.function)
     monkeypatch.setattr(pipeline, "_plans", {})
+    monkeypatch.setattr(pipeline, "_times", {})
 
 
 def test_turns_added_up_are_those_gone_through(monkeypatch):
