@@ -73,25 +73,25 @@ class _Kernel:
                 self.ready = self._dispatcher()
             return self.ready
 
-    def _called(self) -> list[str]:
-        """The names of the kernels it calls.  Raises TypeError for one of another module."""
+    def calls(self) -> dict[str, _Kernel]:
+        """The kernels it calls, by name.  Raises TypeError for one of another module."""
         plain = self.function
-        known = ((name, plain.__globals__.get(name)) for name in plain.__code__.co_names)
-        kernels = [(name, x) for name, x in known if isinstance(x, _Kernel) and x is not self]
-        for name, x in kernels:
+        assert isinstance(plain, FunctionType)
+        known = {name: plain.__globals__.get(name) for name in plain.__code__.co_names}
+        called = {name: x for name, x in known.items() if isinstance(x, _Kernel) and x is not self}
+        for name, x in called.items():
             if x.function.__module__ != plain.__module__:
                 raise TypeError(
                     f"kernel {plain.__name__} calls {name} of {x.function.__module__}; "
                     f"kernels call only those of their own module"
                 )
-        return [name for name, _ in kernels]
+        return called
 
     def _dispatcher(self) -> Any:
         numba = _numba()
         plain = self.function
         assert isinstance(plain, FunctionType)
-        names = dict(plain.__globals__)
-        called = {name: names[name] for name in self._called()}
+        names, called = dict(plain.__globals__), self.calls()
 
         def ready() -> None:
             """Those it calls are made ready: when it is compiled, not when it is loaded."""

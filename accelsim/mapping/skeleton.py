@@ -207,12 +207,13 @@ class LargestTile(NamedTuple):
 @dataclass(eq=False)
 class OpenForm:
     """What skeletons and nests share that differ in tiles and in the architecture's numbers only:
-    sweeps and searches make thousands of one form.  It is equal to none but itself, so it serves as
-    a key of what is worked out for any tiles.
+    sweeps and searches make thousands of one form.
 
     ``projections, largest, above``  as a skeleton keeps them
     ``same``                         a nest's other properties that hang on its form, by name
     ``kept``                         what engines keep with it; nothing in there changes
+    ``token``                        equal to none but itself: the key of what is kept elsewhere,
+                                     which then does not keep the form
     """
 
     projections: dict[tuple[str, int], Projection] = field(default_factory=dict)
@@ -220,6 +221,7 @@ class OpenForm:
     above: dict[int, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     same: dict[str, Any] = field(default_factory=dict)
     kept: dict[Hashable, Any] = field(default_factory=dict)
+    token: object = field(default_factory=object)
 
 
 FORMS = 1 << 9  # forms kept, the last used

@@ -60,7 +60,7 @@ class ArrayTime:
 def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
     array = nest.arch.array
-    key = nest.form, nest.row[0], array.rows, array.cols
+    key = nest.form.token, nest.row[0], array.rows, array.cols
     known = _times.get(key)  # other threads may forget it meanwhile
     if known is None:
         known = _array_time(nest)

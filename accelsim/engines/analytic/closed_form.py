@@ -64,7 +64,7 @@ from accelsim.engines.analytic.rank_sums import (
 from accelsim.engines.moved import Moved
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Chain, Nest
-from accelsim.mapping.skeleton import OpenForm, Skeleton
+from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import DIMS, RANKS, Direction, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
 
     Raises OverflowError where a product passes 2^53.
     """
-    key = nest.form, nest.row[0]
+    key = nest.form.token, nest.row[0]
     with _models_lock:
         known = _moves.get(key)
         if known is not None:
@@ -99,7 +99,7 @@ def remember_moves(nest: Nest, moved: dict[Boundary, Moved]) -> None:
     product that they are sums of may pass 2^53.
     """
     with _models_lock:
-        _moves[nest.form, nest.row[0]] = dict(moved)
+        _moves[nest.form.token, nest.row[0]] = dict(moved)
         while len(_moves) > NESTS:
             _moves.popitem(last=False)
 
@@ -116,17 +116,18 @@ def tiles_of(nest: Nest) -> ChainTiles:
 # until the counts are worked out.
 NESTS, MODELS, ROWS = 1 << 11, 1 << 9, 1 << 7
 _moves: OrderedDict[tuple[Any, ...], dict[Boundary, Moved]] = OrderedDict()
-_models: OrderedDict[OpenForm, ClosedForm] = OrderedDict()
+_models: OrderedDict[object, ClosedForm] = OrderedDict()
 _models_lock = RLock()
 
 
 def _model_of(nest: Nest) -> ClosedForm:
     """The model of a nest's form.  Called with the lock."""
-    model = _models.get(nest.form)
+    token = nest.form.token
+    model = _models.get(token)
     if model is None or model.size > ROWS:
         model = ClosedForm(nest)
-    _models[nest.form] = model
-    _models.move_to_end(nest.form)  # the last used
+    _models[token] = model
+    _models.move_to_end(token)  # the last used
     if len(_models) > MODELS:
         _models.popitem(last=False)
     return model

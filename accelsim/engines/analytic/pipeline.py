@@ -893,7 +893,7 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     where cycles may pass 2^62.
     """
     array = nest.arch.array
-    key = nest.form, nest.row[0], array.rows, array.cols, rates(nest.arch)
+    key = nest.form.token, nest.row[0], array.rows, array.cols, rates(nest.arch)
     known = _times.get(key)  # other threads may forget it meanwhile
     if known is None:
         known = _time(nest, moves)
@@ -963,8 +963,9 @@ def times(
     nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime, archs: Sequence[Architecture]
 ) -> tuple[Ints, Ints, bool, Ints]:
     """The same on machines that differ from the nest's in widths, clocks, bursts and latencies
-    only, whose array alone takes ``alone``: cycles ``[machines]``; stalls ``[machines, names]``,
-    levels then networks; whether they are the event engine's; and what no schedule can beat.
+    only, with the same levels late, whose array alone takes ``alone``: cycles ``[machines]``;
+    stalls ``[machines, names]``, levels then networks; whether they are the event engine's; and
+    what no schedule can beat.
     """
     names = len(nest.arch.level_names) + len(nest.arch.networks)
     if not limited(nest.arch):
@@ -1003,7 +1004,7 @@ def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> P
     """
     global _kept_settings
     array = nest.arch.array
-    key = nest.form, nest.row[0], array.rows, array.cols, late_levels(nest.arch)
+    key = nest.form.token, nest.row[0], array.rows, array.cols, late_levels(nest.arch)
     with _plans_lock:
         plan = _plans.get(key)
         if plan is not None:

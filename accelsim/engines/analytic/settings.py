@@ -143,7 +143,7 @@ class ListedFactor:
         """Keep values for the next who asks; all factors forget theirs when they are too many."""
         global _positions
         with _factors_lock:
-            _positions += np.size(values) + 16
+            _positions += np.size(values) + 64  # and as much for the rest of it
             if _positions > MOST_POSITIONS:
                 for factor in list(_factors):
                     factor.known.clear()
