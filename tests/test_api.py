@@ -207,10 +207,9 @@ def test_wrong_parameters_are_refused(
     file = tmp_path / "grows.yaml"
     file.write_text(GROWS)
     monkeypatch.chdir(tmp_path)
-    words = [str(file), *WITH_WORKLOAD[name], "--param", wrong]
-    done = CliRunner().invoke(cli, [name, *words], standalone_mode=False)
-    assert said in f"{done.stdout}{done.stderr}{done.exception or ''}"
-    assert done.exit_code == 1 or done.return_value == 2
+    done = accelsim(name, file, *WITH_WORKLOAD[name], "--param", wrong)
+    assert said in done.out + done.err
+    assert done.code == 2
     assert [*tmp_path.iterdir()] == [file]
 
 
@@ -219,10 +218,9 @@ def test_other_tools_files_are_workloads(name: str, tmp_path: Path) -> None:
     """Each command reads such a file as import does: here, up to what is wrong with it."""
     file = tmp_path / "t.csv"
     file.write_text("Layer,h,w,r,s,c,m,u\na,6,6,3,0,4,2,1\n")
-    words = [str(file), *WITH_WORKLOAD[name]]
-    done = CliRunner().invoke(cli, [name, *words], standalone_mode=False)
-    assert isinstance(done.exception, InputError)
-    assert str(done.exception).startswith(f"{file}:2: filter width (column 5) must be")
+    done = accelsim(name, file, *WITH_WORKLOAD[name])
+    assert done.code == 2
+    assert f"{file}:2: filter width (column 5) must be" in done.err
 
 
 @pytest.mark.parametrize("name", ["show", "profile"])

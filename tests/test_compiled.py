@@ -127,12 +127,29 @@ def test_the_same_rows_without_a_compiler() -> None:
 
 
 def test_all_kernels_are_ready_before_the_tests() -> None:
-    """What ``conftest`` runs first calls every kernel of the package."""
+    """What ``conftest`` runs first calls every kernel of the package, or one that calls it."""
     code = (
         "\nimport sys\nfrom accelsim.base.compiled import _Kernel\n"
-        "print([f'{module.__name__}.{name}' for module in list(sys.modules.values())\n"
-        "       if module.__name__.startswith('accelsim')\n"
-        "       for name, kernel in vars(module).items()\n"
-        "       if isinstance(kernel, _Kernel) and kernel.ready is None])\n"
+        "every = {f'{module.__name__}.{name}': kernel for module in list(sys.modules.values())\n"
+        "         if module.__name__.startswith('accelsim')\n"
+        "         for name, kernel in vars(module).items() if isinstance(kernel, _Kernel)}\n"
+        "met = [kernel for kernel in every.values() if kernel.ready is not None]\n"
+        "for kernel in met:\n"
+        "    met += [other for other in kernel.calls().values() if other not in met]\n"
+        "print([name for name, kernel in every.items() if kernel not in met])\n"
     )
     assert said(started(EVERY_KERNEL + code)) == ("[]\n", "")
+
+
+def test_what_is_loaded_makes_ready_only_what_is_called(own: dict[str, str]) -> None:
+    """The kernels that another calls are in its code: they are made ready to compile it, and no
+    more when it is loaded.  That it was compiled is known by their being made ready.
+    """
+    path = Path(own["PYTHONPATH"].split(os.pathsep)[0]) / "own_kernels.py"
+    path.write_text(
+        OWN.replace("total += i * i", "total += one(i)")
+        + "\n@kernel\ndef one(i: int) -> int:\n    return i * i\n"
+    )
+    asked = ASKED + "; print(own_kernels.one.ready is None)"
+    assert said(started(asked, **own))[0] == "30 55\nFalse\n"
+    assert said(started(asked, **own)) == ("30 55\nTrue\n", "")

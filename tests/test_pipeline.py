@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections import OrderedDict
+from contextlib import suppress
 
 import pytest
 from quick import slow_but
@@ -16,10 +18,12 @@ from quick import slow_but
 import accelsim as acc
 from accelsim.base import compiled
 from accelsim.engines import analytic
-from accelsim.engines.analytic import pass_clock, pipeline
+from accelsim.engines.analytic import array_time, closed_form, pass_clock, pipeline, settings
 from accelsim.engines.event import timed
+from accelsim.mapping import skeleton
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.results import batch
 from accelsim.workload.problem import TENSORS
 
 FLOWS = ("ws", "os", "is", "rs", "nlr")
@@ -190,13 +194,14 @@ def test_layers_of_presets_are_exact(preset, keys, dataflow):
 
 
 def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernels of the recurrence as they stand, run by Python, and no plan known."""
+    """The kernels of the recurrence as they stand, run by Python, and no plan or time known."""
     for name, kernel in vars(pass_clock).items():
         if isinstance(kernel, compiled._Kernel):
             for module in (pass_clock, pipeline):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, kernel.function)
     monkeypatch.setattr(pipeline, "_plans", {})
+    monkeypatch.setattr(pipeline, "_times", {})
 
 
 @pytest.mark.parametrize("many", slow_but([40], [40, 120]))
@@ -229,6 +234,81 @@ def test_a_long_loop_costs_its_first_turns(monkeypatch):
         cycles.append(pipeline.time(nest, analytic.moves(nest)).cycles)
     assert len(gone) < 100
     assert (cycles[2] - cycles[1]) * 9_990 == (cycles[1] - cycles[0]) * 10_000
+
+
+def test_what_nests_of_a_form_share_changes_no_time(monkeypatch):
+    """Nests are timed alike in any order, whatever others of their forms were asked for before, and
+    where next to nothing is kept.
+    """
+    some_nests = [x for seed in range(8000, 8024) if (x := nests(seed, inside=seed % 2 == 1))]
+    other_tiles = [Nest(x.problem, x.arch, halved(x)) for x in some_nests]
+    every = [*some_nests, *other_tiles]
+    fresh = []
+    for nest in every:
+        forget(monkeypatch)
+        one = Nest(nest.problem, nest.arch, nest.mapping)
+        fresh.append(pipeline.time(one, analytic.moves(one)))
+    for most, order in ((1 << 22, 1), (1 << 22, -1), (1, 1)):
+        forget(monkeypatch)
+        monkeypatch.setattr(settings, "MOST_POSITIONS", most)
+        again = [Nest(x.problem, x.arch, x.mapping) for x in every[::order]]
+        assert [pipeline.time(x, analytic.moves(x)) for x in again][::order] == fresh
+    assert len(some_nests) > 10 and len({x.form for x in again}) < len(again)
+
+
+def halved(nest: Nest) -> acc.Mapping:
+    """A mapping of the same form with the outermost loop's tile cut in two, if it can be."""
+    loops = list(nest.mapping.loops)
+    first = loops[0]
+    if first.axis == "none" and first.tile > 3 and nest.loops[0].trips > 1:
+        half = first.model_copy(update={"tile": -(-first.tile // 2)})
+        with suppress(MappingError):
+            cut = nest.mapping.model_copy(update={"loops": (half, *loops[1:])})
+            Nest(nest.problem, nest.arch, cut)
+            return cut
+    return nest.mapping
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As though nothing was asked before."""
+    monkeypatch.setattr(skeleton, "_forms", OrderedDict())
+    for module, name in ((pipeline, "_plans"), (pipeline, "_times"), (array_time, "_times")):
+        monkeypatch.setattr(module, name, {})
+    for name in ("_moves", "_models"):
+        monkeypatch.setattr(closed_form, name, OrderedDict())
+
+
+def late_machines() -> list[acc.Architecture]:
+    """Machines of one structure whose DRAM has no port: only a latency says that it takes time."""
+    keys = {"dram": "unlimited", "networks.noc.width_bits": 16}
+    return [
+        acc.load_architecture("eyeriss", keys | {"levels.dram.latency_cycles": n})
+        for n in (0, 40, 0, 80)
+    ]
+
+
+def test_a_latency_alone_is_waited_for_whatever_was_asked_before(monkeypatch):
+    """The plan of a machine that is never late was taken for one that is."""
+    problem, flow = acc.Conv2d(M=16, C=8, H=12, W=12, R=3, S=3).problem(), acc.load_dataflow("ws")
+    never, late = late_machines()[:2]
+    for archs in ([never, late], [late, never]):
+        monkeypatch.setattr(pipeline, "_plans", {})
+        monkeypatch.setattr(pipeline, "_times", {})
+        some_nests = [Nest(problem, arch, acc.choose(problem, arch, flow)) for arch in archs]
+        cycles = [pipeline.time(nest, analytic.moves(nest)).cycles for nest in some_nests]
+        assert sorted(cycles) == [33165, 33245] and (cycles[0] < cycles[1]) == (archs[0] is never)
+
+
+def test_points_that_differ_in_a_latency_alone_are_timed_as_each():
+    layer, archs = acc.Conv2d(M=16, C=8, H=12, W=12, R=3, S=3), late_machines()
+    groups, left = batch.columns(layer.problem(), archs, acc.load_dataflow("ws"))
+    assert not len(left)
+    together = {int(i): int(g.columns["cycles"][k]) for g in groups for k, i in enumerate(g.at)}
+    assert together == {
+        i: acc.simulate(layer, arch, "ws", tiles="rule").rows[0].columns["cycles"]
+        for i, arch in enumerate(archs)
+    }
+    assert together[0] == together[2] < together[1] < together[3]
 
 
 def test_nothing_to_wait_for_is_the_array_alone():

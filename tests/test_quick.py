@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
@@ -20,8 +21,14 @@ from accelsim.hardware.architecture import Architecture, load_architecture
 from accelsim.hardware.ports import structure
 from accelsim.mapper import quick_search
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.quick_search import Quick, full_measures, layer_tables, quick_mapping
-from accelsim.mapper.quick_tables import write_columns
+from accelsim.mapper.quick_search import (
+    Quick,
+    _QuickSearch,
+    full_measures,
+    layer_tables,
+    quick_mapping,
+)
+from accelsim.mapper.quick_tables import LayerTables, write_columns
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
@@ -320,6 +327,46 @@ def test_terms_of_a_structure_are_those_of_each_layer(arch: str, flow: str) -> N
         for one, other in zip(known.uses, own.uses, strict=True):
             assert (one.table, one.columns, one.once) == (other.table, other.columns, other.once)
             assert np.array_equal(one.terms, other.terms)
+
+
+def test_where_there_is_no_room_for_a_word_nothing_is_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Row stationary wants a weight, an ifmap word and a sum in a register of 4 bytes: that was
+    said after all skeletons without some loops had been searched, which took a second.
+    """
+
+    def searched_too(*_: Any) -> None:
+        raise AssertionError("a skeleton without some loops")
+
+    monkeypatch.setattr(LayerTables, "without", searched_too)
+    problem = acc.Conv2d(M=24, C=12, H=9, W=9, R=3, S=3, padding=1).directed(None, "forward")
+    machine, flow = load_architecture("systolic"), load_dataflow("rs")
+    with pytest.raises(MappingError, match="does not fit systolic even with tiles of one word"):
+        quick_mapping(problem, machine, flow, Objective.parse("edp"))
+
+
+def test_no_room_is_said_only_where_no_mapping_is_legal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of small machines whose innermost level holds a few bytes; the same with all searched."""
+    cases, told = [], []
+    for seed in range(24):
+        problem, arch, flow = drawn(seed, 100)
+        level, rng = arch.level_names[-1], random.Random(seed)
+        size = {f"levels.{level}.capacity_bytes": rng.randint(1, 6), f"levels.{level}.banks": None}
+        with suppress(InputError):
+            cases.append((problem, load_architecture(arch, size), flow))
+    own = _QuickSearch.too_small
+
+    def small(search: _QuickSearch) -> bool:
+        told.append(own(search))
+        return told[-1]
+
+    monkeypatch.setattr(_QuickSearch, "too_small", small)
+    goal = GOALS[2]
+    sooner = [searched(case, goal) for case in cases]
+    monkeypatch.setattr(_QuickSearch, "too_small", lambda _: False)
+    assert sooner == [searched(case, goal) for case in cases]
+    assert any(told) and any(sooner)
 
 
 def test_what_cannot_be_listed_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dis import get_instructions
 from functools import update_wrapper
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -74,20 +73,30 @@ class _Kernel:
                 self.ready = self._dispatcher()
             return self.ready
 
+    def calls(self) -> dict[str, _Kernel]:
+        """The kernels it calls, by name.  Raises TypeError for one of another module."""
+        plain = self.function
+        assert isinstance(plain, FunctionType)
+        known = {name: plain.__globals__.get(name) for name in plain.__code__.co_names}
+        called = {name: x for name, x in known.items() if isinstance(x, _Kernel) and x is not self}
+        for name, x in called.items():
+            if x.function.__module__ != plain.__module__:
+                raise TypeError(
+                    f"kernel {plain.__name__} calls {name} of {x.function.__module__}; "
+                    f"kernels call only those of their own module"
+                )
+        return called
+
     def _dispatcher(self) -> Any:
         numba = _numba()
         plain = self.function
         assert isinstance(plain, FunctionType)
-        names = dict(plain.__globals__)
-        for name in {x.argval for x in get_instructions(plain) if x.opname == "LOAD_GLOBAL"}:
-            called = names.get(name)
-            if isinstance(called, _Kernel) and called is not self:
-                if called.function.__module__ != plain.__module__:
-                    raise TypeError(
-                        f"kernel {plain.__name__} calls {name} of {called.function.__module__}; "
-                        f"kernels call only those of their own module"
-                    )
-                names[name] = called.dispatcher()
+        names, called = dict(plain.__globals__), self.calls()
+
+        def ready() -> None:
+            """Those it calls are made ready: when it is compiled, not when it is loaded."""
+            names.update({name: kernel.dispatcher() for name, kernel in called.items()})
+
         twin = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__)
         twin.__qualname__, twin.__module__ = plain.__qualname__, plain.__module__
         # no memory is managed, since a kernel makes no arrays: what it is given outlives it
@@ -96,8 +105,9 @@ class _Kernel:
             made = numba.njit(cache=True, **options)(twin)
         except RuntimeError:  # no directory for the cache can be written
             made = numba.njit(**options)(twin)
+            ready()
         else:
-            made._cache.load_overload = _forgiving(made._cache)
+            made._cache.load_overload = _forgiving(made._cache, ready)
         compile_for, plain_kind = made.compile, numba.types.unliteral
         # a constant is a number like any other: not a kind of its own to compile for
         made.compile = lambda kinds: compile_for(
@@ -106,9 +116,10 @@ class _Kernel:
         return made
 
 
-def _forgiving(cache: Any) -> Callable[..., Any]:
+def _forgiving(cache: Any, missed: Callable[[], None]) -> Callable[..., Any]:
     """Loads what a cache has of a kernel; one that cannot be read is emptied, and the kernel is
-    compiled anew.  So is the cache of an older version of a module whose types it names.
+    compiled anew.  So is the cache of an older version of a module whose types it names.  Before a
+    kernel is compiled, ``missed`` is called.
 
     numba would first make its compiler ready: import what it knows of Python and NumPy, SciPy's
     linear algebra among it, and compile its memory manager.  That is most of a command's wait for
@@ -118,12 +129,15 @@ def _forgiving(cache: Any) -> Callable[..., Any]:
     guard = getattr(cache, "_guard_against_spurious_io_errors", nullcontext)
 
     def load_overload(*arguments: Any) -> Any:
+        loaded = None
         try:
             with guard():  # Windows lets nobody read what another process writes
-                return load(*arguments)
+                loaded = load(*arguments)
         except Exception:
             cache.flush()
-        return None
+        if loaded is None:
+            missed()
+        return loaded
 
     return load_overload
 

@@ -5,7 +5,8 @@ and writing it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -179,6 +180,25 @@ def csv_text(records: list[dict[str, Any]]) -> str:
     from accelsim.base.whole_files import records_csv
 
     return records_csv(records)
+
+
+@contextmanager
+def layers_bar(total: int | None = None) -> Iterator[Callable[[str], None]]:
+    """Within, a bar of layers on a terminal; what is given is called with the name of each that is
+    done.  Elsewhere nothing is said, and nothing is imported for it.
+    """
+    if not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="layer", leave=False) as bar:
+
+        def step(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        yield step
 
 
 # Files --------------------------------------------------------------------------------------------

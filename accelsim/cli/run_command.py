@@ -12,7 +12,6 @@ The command checks its options, calls ``simulate`` and prints; what a keyword or
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from accelsim.cli.common import (
     direction_option,
     effort_option,
     format_option,
+    layers_bar,
     layers_option,
     objective_option,
     output_option,
@@ -220,25 +220,14 @@ def run(
         ready_directory(timeline, "--timeline")
     ready_directory(plot)
     form = chosen_form(form, output)
-    from tqdm import tqdm
-
     from accelsim.results.simulate import simulate
 
     network, own = given_workload(workload, params)
     network = network.select(layers) if layers else network
     graph = network.network if end_to_end else None
     steps = len(network.layers if graph is None else graph.nodes)
-    with tqdm(
-        total=None if choosing else steps * len((dataflow or "").split(",")),
-        unit="layer",
-        disable=not sys.stderr.isatty(),
-        leave=False,
-    ) as bar:
-
-        def step(name: str) -> None:
-            bar.set_description(name)
-            bar.update()
-
+    many = None if choosing else steps * len((dataflow or "").split(","))
+    with layers_bar(many) as step:
         result = simulate(
             network,
             arch,

@@ -10,7 +10,6 @@ What a keyword or method does for each option stands in ``accelsim.results.train
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from accelsim.cli.common import (
     arch_option,
     chosen_form,
     format_option,
+    layers_bar,
     output_option,
     overrides_option,
     pairs,
@@ -147,18 +147,11 @@ def train(
     for option, path in (("-o", output), ("--save", save), ("--gradients", gradients)):
         ready(path, option)
     form = chosen_form(form, output)
-    from tqdm import tqdm
-
     from accelsim.mapping.mapping import MappingError
     from accelsim.results.train import train_step
 
     workload, own = given_workload(network, params)
-    with tqdm(unit="layer", disable=not sys.stderr.isatty(), leave=False) as bar:
-
-        def step(name: str) -> None:
-            bar.set_description(name)
-            bar.update()
-
+    with layers_bar() as step:
         try:
             done = train_step(
                 workload,

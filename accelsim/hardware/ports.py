@@ -88,6 +88,12 @@ def latency(arch: Architecture, level: int) -> int:
     return -(-cycles.numerator // cycles.denominator)
 
 
+@remembered
+def late_levels(arch: Architecture) -> tuple[bool, ...]:
+    """By level, outermost first, whether its transfers take longer than their bits."""
+    return tuple([latency(arch, level) > 0 for level in range(len(arch.levels))])
+
+
 def channel(arch: Architecture, network: str | None, tensor: str, way: Way) -> Resource | None:
     """The channel that takes a tensor down or up a network; None if it has no width, or there is
     no network.

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import combinations
 from math import prod
 from threading import Lock
@@ -32,6 +33,7 @@ import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.analytic.pipeline import least_cycles
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.ports import limited, rates, structure
 from accelsim.mapper.certificate import EQUAL, gap_of
@@ -126,7 +128,7 @@ def quick_mapping(
     best = state.best
     assert best.mapping is not None
     return Quick(
-        best.mapping, best.measures, best.value, min(best.value, state.rest),
+        best.mapping(), best.measures, best.value, min(best.value, state.rest),
         state.space, state.valued, state.timed, of_rule, stopped,
     )  # fmt: skip
 
@@ -146,6 +148,8 @@ def _search(
     search = _QuickSearch(tables, arch, goal, tick, state)
     state.weights = search.weights
     search.run(rule)
+    if state.best is None and search.too_small():
+        return
     for absent, (rows, cols) in tables.others.items():
         most = min(rows, arch.array.rows) * min(cols, arch.array.cols)
         if state.best is None or search.floor(most) < state.best.value:
@@ -212,7 +216,7 @@ class _QuickSearch:
         self.weights = MachineWeights(tables, arch)
         self.closely = ChoiceMeasures(tables, self.weights)
         self.pool = BestPool.empty(KEPT, len(tables.families))
-        self.every = self._fitting([np.arange(len(t)) for t in tables.tiles])
+        self.every = self._fitting()
         self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
 
     def run(self, rule: RuleFrame | None) -> None:
@@ -235,27 +239,41 @@ class _QuickSearch:
                     self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
 
-    def _fitting(self, every: list[Ints]) -> list[Ints]:
+    def too_small(self) -> bool:
+        """Whether some level has no room even for a word of each tensor it keeps, whatever the
+        tiles: sums as wide as they are under the choices that leave fewest unfinished.
+        """
+        least = 0
+        for bits in self.tables.unfinished:
+            least |= int(np.bitwise_and.reduce(bits)) if len(bits) else 0
+        words = np.ones(len(self.tables.whole))
+        return any(limit.used(words) > limit.most for limit in self.weights.of(least).limits)
+
+    def _fitting(self) -> list[Ints]:
         """Without the choices that overflow with the least of all other families; until none does,
         for what is left out may have been another's least.
         """
         tables, limits = self.tables, self.weights.of(0).limits  # sums are narrowest where final
-        tied = tables.whole.copy()
-        for tie in tables.ties.values():
-            tied *= tie.use.min(axis=(0, 1))
-        while all(len(x) for x in every):
+        every = [np.arange(len(t)) for t in tables.tiles]
+        if not all(len(x) for x in every):
+            return every
+        kept = []
+        for f in range(len(every)):
+            fits = np.ones(len(every[f]), bool)
+            for limit in limits:
+                fits &= tables.least_used(f, limit) <= limit.most
+            kept.append(np.flatnonzero(fits))
+        while [len(x) for x in kept] != [len(x) for x in every]:
+            every, kept = kept, []
+            if not all(len(x) for x in every):
+                break
             least = [u[x].min(axis=0) for u, x in zip(tables.usage, every, strict=True)]
-            kept = []
             for f, x in enumerate(every):
-                others = prod([tied, *[v for g, v in enumerate(least) if g != f]])
-                used = (tables.usage[f][x] * others).T
+                used = (tables.usage[f][x] * tables.beside(f, least)).T
                 fits = np.ones(len(x), bool)
                 for limit in limits:
                     fits &= limit.used(used) <= limit.most
                 kept.append(x[fits])
-            if [len(x) for x in kept] == [len(x) for x in every]:
-                break
-            every = kept
         return every
 
     def _visit(self, pool: BestPool, picks: Sequence[Ints], most: int | None) -> None:
@@ -365,14 +383,17 @@ class _QuickSearch:
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
         for i in order.tolist():
             self.tick()
-            if state.best is not None and not self._may_be_better(i, rows, bounds, low):
+            measures = {m: float(v[i]) for m, v in low.items()}
+            if state.best is not None and not self._may_be_better(
+                float(bounds[i]), rows[i], measures
+            ):
                 continue
             value = np.inf if state.best is None else state.best.value
             near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
             one = None
             if near and timed < most and (state.best is None or not long[i]):
                 timed += 1
-                one = self._in_full(machine, rows[i], {m: float(v[i]) for m, v in low.items()})
+                one = self._in_full(machine, rows[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
             elif state.best is None or one.better(state.best):
@@ -383,15 +404,16 @@ class _QuickSearch:
             array = machine.arch.array
             state.rest = min(state.rest, self.floor(array.rows * array.cols))
 
-    def _may_be_better(self, i: int, rows: Ints, bounds: Floats, low: dict[str, Floats]) -> bool:
-        """Whether a combination would be chosen, did it come to its bounds."""
+    def _may_be_better(self, value: float, choices: Ints, low: dict[str, float]) -> bool:
+        """Whether a combination would be chosen, did it come to its bounds: ``low``, whose
+        objective is ``value``.
+        """
         best = self.state.best
         assert best is not None
-        if bounds[i] > best.value * (1 + 2 * EQUAL):
-            return False
-        values = {m: float(v[i]) for m, v in low.items()}
-        tiles, loops = self.tables.tile_row(rows[i]), self.tables.loops_of(rows[i])
-        return _Timed.of(self.goal, values, None, loops, tiles).better(best)
+        if abs(value - best.value) > EQUAL * max(value, best.value):
+            return value < best.value
+        tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)
+        return _Timed.of(self.goal, low, None, loops, tiles).better(best)
 
     def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
         """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
@@ -399,11 +421,11 @@ class _QuickSearch:
         """
         tables = self.tables
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
-        mapping = machine.mapping_with(tiles)
+        mapping = cache(partial(machine.mapping_with, tiles))  # made where it is wanted
         known, key = tables.timed, (rates(machine.arch), tiles)
         cycles = known.get(key, UNTIMED)  # other threads may forget it meanwhile
         if cycles == UNTIMED or not tables.exact:
-            nest = Nest(machine.problem, machine.arch, mapping)
+            nest = Nest(machine.problem, machine.arch, mapping())
             try:
                 if not tables.exact:
                     return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
@@ -440,17 +462,19 @@ def _with_rule(
     mapping = rule.skeleton.mapping_with_trips(rule.tiles, rule.trips)
 
     def timed(cycles: int) -> _Timed:
-        return _Timed.of(goal, _measures(nest, moves, cycles), mapping, len(mapping.loops), LAST)
+        loops = len(mapping.loops)
+        return _Timed.of(goal, _measures(nest, moves, cycles), lambda: mapping, loops, LAST)
 
     try:
         nest = Nest(problem, arch, mapping)  # as large as it may be: so it would run by itself
-        alone = array_time(nest).cycles
+        alone, pes = array_time(nest), arch.array.rows * arch.array.cols
         if state.best is not None and state.weights is not None:  # what words cost at the least
-            value = float(goal.of(state.weights.least(arch.array.rows * arch.array.cols, alone)))
+            value = float(goal.of(state.weights.least(pes, alone.cycles)))
             if value * (1 - EQUAL) > state.best.value * (1 + 2 * EQUAL):
                 return False
         moves = analytic.moves(nest)
-        if state.best is not None and not timed(alone).better(state.best):
+        least = least_cycles(nest, moves, alone)
+        if state.best is not None and not timed(least).better(state.best):
             return False
         one = timed(analytic.time(nest, moves).cycles)
     except MappingError:
@@ -468,7 +492,7 @@ class _Timed:
 
     value: float
     measures: dict[str, float]
-    mapping: Mapping | None
+    mapping: Callable[[], Mapping] | None
     ties: tuple[Any, ...]
 
     @classmethod
@@ -476,7 +500,7 @@ class _Timed:
         cls,
         goal: Objective,
         measures: dict[str, float],
-        mapping: Mapping | None,
+        mapping: Callable[[], Mapping] | None,
         loops: int,
         tiles: tuple[int, ...],
     ) -> _Timed:

@@ -36,6 +36,7 @@ from accelsim.engines.analytic.closed_form import (
     moves_of,
     remember_moves,
     terms_of,
+    words_used,
     write_counts,
 )
 from accelsim.engines.analytic.rank_sums import (
@@ -55,6 +56,7 @@ from accelsim.engines.analytic.rank_sums import (
 )
 from accelsim.engines.moved import Moved, Moves
 from accelsim.hardware.ports import structure
+from accelsim.mapper.cell import Limit
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
@@ -67,6 +69,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 PASSES, STEPS = -2, -1  # usage columns
+MOST_LIMITS = 1 << 6  # whose use is kept
 
 
 @dataclass
@@ -121,6 +124,7 @@ class LayerTables:
         self.forms: dict[Any, tuple[Floats, ...]] = {}
         self.joined: dict[Any, Any] = {}
         self._nests: dict[int, Skeleton] = {}
+        self._used: dict[Any, Floats] = {}
         self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
@@ -154,6 +158,52 @@ class LayerTables:
             for b in self.skeleton.boundaries
             if b.child == last
         }
+
+    @cached_property
+    def most_steps(self) -> dict[int, float]:
+        """The most passes and steps that some combination may have, by usage column."""
+        return {
+            column: prod(float(use[:, column].max(initial=1)) for use in self.usage)
+            for column in (PASSES, STEPS)
+        }
+
+    @cached_property
+    def least_use(self) -> list[Floats]:
+        """What the least of each family's choices uses [usage columns]."""
+        return [use.min(axis=0) for use in self.usage]
+
+    def beside(self, family: int, least: Sequence[Floats]) -> Floats:
+        """What goes beside a family's choices at least [usage columns]: the ``least`` of all
+        others, and of ties.
+        """
+        tied = self.whole.copy()
+        for tie in self.ties.values():
+            tied *= tie.use.min(axis=(0, 1))
+        return np.asarray(prod([tied, *[v for g, v in enumerate(least) if g != family]]))
+
+    def least_used(self, family: int, limit: Limit) -> Floats:
+        """What each choice of a family uses of a limit beside the least of all others [choices]:
+        the same on machines that differ in how much there is.
+        """
+        key = family, limit.parts
+        used = self._used.get(key)  # other threads may forget it meanwhile
+        if used is None:
+            if len(self._used) >= MOST_LIMITS:
+                self._used.clear()
+            each = (self.usage[family] * self.beside(family, self.least_use)).T
+            used = self._used[key] = np.asarray(limit.used(each))
+        return used
+
+    @cached_property
+    def once(self) -> Moves:
+        """What crosses each boundary at least: every word once, and what MACs take."""
+        nest, moves = self.nest(0), {}
+        for b in nest.boundaries:
+            once: float = words_used(nest.problem, b.tensor)
+            macs = self.of_macs.get(b, once)
+            read = macs if b.parent == nest.levels - 1 else once
+            moves[b] = Moved(taken=macs, read=read, drained=macs, arrived=read)
+        return moves
 
     def nest(self, bits: int) -> Skeleton:
         """The skeleton with sums final as ``bits`` say; its numbers are those of the machine the

@@ -12,18 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.closed_form import words_used
 from accelsim.engines.analytic.pipeline import MOST_STEPS, overlaps
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import limited, rates
+from accelsim.hardware.ports import limited, rates, structure
 from accelsim.mapper import lower_cycles
 from accelsim.mapper.cell import Limit, limits_of
 from accelsim.mapper.lower_cycles import Form
@@ -33,6 +31,8 @@ from accelsim.mapping.skeleton import Skeleton
 
 Floats = npt.NDArray[np.float64]
 MOST_FORMS = 1 << 8  # machines of other memory whose forms are kept with the tables
+MOST_STRUCTURES = 1 << 10  # whose forms are kept for other layers
+_forms: dict[Any, tuple[Floats, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class MachineWeights:
 
     def __init__(self, tables: LayerTables, arch: Architecture) -> None:
         self.tables, self.arch = tables, arch
-        self.static = prices(arch).static_mw * 1e9 / (arch.clock_mhz * 1e6)  # pJ a cycle
+        self._static_mw = prices(arch).static_mw
+        self.static = self._static_mw * 1e9 / (arch.clock_mhz * 1e6)  # pJ a cycle
         self._known: dict[int, Weights] = {}
 
     def of(self, bits: int) -> Weights:
@@ -117,7 +118,7 @@ class MachineWeights:
     def _timeable(self) -> Iterator[Limit]:
         """Limits on passes and steps, where some mapping has more than the engines time."""
         for column, most in ((PASSES, MOST_STEPS), (STEPS, MAX_STEPS)):
-            worst = prod(float(use[:, column].max(initial=1)) for use in self.tables.usage)
+            worst = self.tables.most_steps[column]
             if worst > most and (column == STEPS or limited(self.arch)):
                 at = len(self.tables.whole) + column
                 yield Limit("steps", ((at, 1, 1, 1),), most)
@@ -126,31 +127,53 @@ class MachineWeights:
         """Weights [forms, terms] and constants [forms] of the cycles' forms, and of the closer
         ones.
         """
-        columns = {c: i for i, c in enumerate(self.tables.columns)}
-        cycles, first = _rows(lower_cycles.forms(nest), columns)
-        closer, second = _rows(lower_cycles.closer_forms(nest), columns)
+        cycles, first, closer, second = self._by_column(nest)
         signs = self.tables.signs.T
         return cycles @ signs, first, closer @ signs, second
+
+    def _by_column(self, nest: Skeleton) -> tuple[Floats, ...]:
+        """The same with weights of columns [forms, columns]: which are alike for all layers of a
+        structure, whatever their sizes.
+        """
+        array, loops = nest.arch.array, tuple([(x.dim, x.level, x.axis) for x in nest.loops])
+        key = (
+            structure(nest.arch), nest.problem.direction, loops, nest.keep, nest.boundaries,
+            nest.final, rates(nest.arch), array.rows, array.cols,
+        )  # fmt: skip
+        known = _forms.get(key)  # other threads may forget it meanwhile
+        if known is None:
+            columns = {c: i for i, c in enumerate(self.tables.columns)}
+            cycles, first = _rows(lower_cycles.forms(nest), columns)
+            closer, second = _rows(lower_cycles.closer_forms(nest), columns)
+            if len(_forms) >= MOST_STRUCTURES:
+                _forms.clear()
+            known = _forms[key] = cycles, first, closer, second
+        return known
 
     def least(self, pes: float, alone: int = 0) -> dict[str, float]:
         """Measures that no mapping is below that has work for so many PEs at most, and whose array
         ``alone`` takes so many cycles: every word crosses each boundary once, and every MAC has its
         operands.
         """
-        nest, moves = self.tables.nest(0), {}
-        for b in nest.boundaries:
-            once: float = words_used(nest.problem, b.tensor)
-            macs = self.tables.of_macs.get(b, once)
-            read = macs if b.parent == nest.levels - 1 else once
-            moves[b] = moved.Moved(taken=macs, read=read, drained=macs, arrived=read)
-        cycles = max(int(-(-nest.problem.macs // max(pes, 1))), alone)
-        time_s = cycles / (self.arch.clock_mhz * 1e6)
-        spent = moved.energy(nest, moves, nest.problem.macs, time_s, prices(self.arch))
+        cycles = max(int(-(-self.tables.skeleton.problem.macs // max(pes, 1))), alone)
+        leaked = self._static_mw * (cycles / (self.arch.clock_mhz * 1e6)) * 1e9
         return {
-            "energy": float(spent[f"energy_{self.arch.energy.unit}"]),
+            "energy": self._at_once + leaked if self._static_mw else self._at_once,
             "cycles": cycles,
-            "dram": outermost_bits(nest, moves),
+            "dram": self._once_out,
         }
+
+    @cached_property
+    def _at_once(self) -> float:
+        """Energy but for leakage where every word crosses each boundary once."""
+        nest, price = self.tables.nest(0), prices(self.arch)
+        spent = moved.energy(nest, self.tables.once, nest.problem.macs, 0.0, price)
+        return float(spent[f"energy_{self.arch.energy.unit}"])
+
+    @cached_property
+    def _once_out(self) -> Any:
+        """Bits over the outermost port then."""
+        return outermost_bits(self.tables.nest(0), self.tables.once)
 
 
 def _rows(forms: list[Form], columns: dict[Any, int]) -> tuple[Floats, Floats]:

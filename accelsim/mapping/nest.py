@@ -37,6 +37,10 @@ class Piece:
     exists: np.ndarray
 
 
+# Properties that hang on a nest's form alone, told once for all nests of it.
+OF_FORM = "chains", "chain_of", "homes", "boundaries", "unfinished", "final", "turned"
+
+
 class Nest(Displayed, Skeleton):
     """``Nest(problem, arch, mapping)``; raises MappingError naming the rule a mapping breaks."""
 
@@ -50,11 +54,13 @@ class Nest(Displayed, Skeleton):
         keep = tuple([frozenset(mapping.keep.get(n, ())) for n in arch.level_names])
         super().__init__(problem, arch, keep, _bind(problem, arch, mapping), mapping.fused)
         self.mapping = mapping
+        self.share()
         self._check_fused()
         self._check_array()
         if overflow := self.footprint.overflow():
             raise MappingError(overflow)
-        _ = self.boundaries
+        if "boundaries" not in self.form.same:
+            self.form.same = {name: getattr(self, name) for name in OF_FORM}
 
     def __repr__(self) -> str:
         return f"<Nest on {self.arch.name}: {self.mapping}>"
@@ -62,12 +68,12 @@ class Nest(Displayed, Skeleton):
     @property
     def footprint(self) -> Footprint:
         """Tiles, widths and occupancy of every level, without padding that is not stored."""
-        return Footprint(self._unframed or self, *self._row)
+        return Footprint(self._unframed or self, *self.row)
 
     _unframed: Nest | None = None  # of a framed nest: the one it frames
 
     @cached_property
-    def _row(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def row(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tiles and trips [loops]."""
         return tuple([x.tile for x in self.loops]), tuple([x.trips for x in self.loops])
 

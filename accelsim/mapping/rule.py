@@ -69,7 +69,10 @@ def rule_skeleton(
     Raises MappingError where the dataflow keeps what the architecture cannot.
     """
     keep = kept(arch, dataflow, resident)
-    return Skeleton(problem, arch, keep, _loops(arch, dataflow, keep))
+    skeleton = Skeleton(problem, arch, keep, _loops(arch, dataflow, keep)).share()
+    if not skeleton.form.same:
+        skeleton.form.same = {name: getattr(skeleton, name) for name in OF_RULE}
+    return skeleton
 
 
 def kept(arch: Architecture, dataflow: Dataflow, resident: frozenset[str] = frozenset()) -> Keep:
@@ -133,6 +136,9 @@ def _may_fuse(dataflow: Dataflow, keep: Keep, level: int) -> bool:
         or (i == last and not in_pe)
         for i in range(level + 1, last + 1)
     )
+
+
+OF_RULE = "chains", "chain_of", "homes", "unfinished"  # what the rule asks a skeleton for
 
 
 class RuleFrame:

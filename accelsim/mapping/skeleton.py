@@ -15,18 +15,21 @@ one; what hangs on that is asked of the tiles (``unfinished``, ``LargestTile.pai
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from math import prod
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.hardware.architecture import Architecture, Level, Network
+from accelsim.hardware.ports import structure
 from accelsim.mapping.mapping import FUSED, Axis, Loop, Mapping, MappingError
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
 
@@ -201,6 +204,44 @@ class LargestTile(NamedTuple):
     sliding: tuple[SlidingRank, ...]
 
 
+@dataclass(eq=False)
+class OpenForm:
+    """What skeletons and nests share that differ in tiles and in the architecture's numbers only:
+    sweeps and searches make thousands of one form.
+
+    ``projections, largest, above``  as a skeleton keeps them
+    ``same``                         a nest's other properties that hang on its form, by name
+    ``kept``                         what engines keep with it; nothing in there changes
+    ``token``                        equal to none but itself: the key of what is kept elsewhere,
+                                     which then does not keep the form
+    """
+
+    projections: dict[tuple[str, int], Projection] = field(default_factory=dict)
+    largest: dict[tuple[int, str], LargestTile] = field(default_factory=dict)
+    above: dict[int, dict[str, tuple[int, ...]]] = field(default_factory=dict)
+    same: dict[str, Any] = field(default_factory=dict)
+    kept: dict[Hashable, Any] = field(default_factory=dict)
+    token: object = field(default_factory=object)
+
+
+FORMS = 1 << 9  # forms kept, the last used
+_forms: OrderedDict[Hashable, OpenForm] = OrderedDict()
+_forms_lock = Lock()
+
+
+def _form_of(key: Hashable) -> OpenForm:
+    """The one form of a key."""
+    with _forms_lock:
+        form = _forms.get(key)
+        if form is None:
+            form = _forms[key] = OpenForm()
+            if len(_forms) > FORMS:
+                _forms.popitem(last=False)
+        else:
+            _forms.move_to_end(key)
+        return form
+
+
 class Skeleton:
     """Loops in nest order and what each level keeps, of one problem on one architecture.
 
@@ -228,11 +269,35 @@ class Skeleton:
         self._largest: dict[tuple[int, str], LargestTile] = {}
         self._loops_above: dict[int, dict[str, tuple[int, ...]]] = {}
 
+    def share(self) -> Skeleton:
+        """The same with what others of its form know, for skeletons that are made again and
+        again.
+        """
+        form = self.form
+        self._projections, self._largest, self._loops_above = (
+            form.projections, form.largest, form.above,
+        )  # fmt: skip
+        self.__dict__.update(form.same)
+        return self
+
     def part(self, loops: Sequence[int], final: tuple[bool, ...] | None = None) -> Skeleton:
         """The skeleton of some of the loops: the others make one trip."""
         return Skeleton(
             self.problem, self.arch, self.keep, [self.loops[i] for i in loops], self.fused, final
         )
+
+    @cached_property
+    def form(self) -> OpenForm:
+        """What it has in common with all that differ from it in tiles and numbers of the machine
+        only.
+        """
+        loops = tuple([(x.dim, x.level, x.axis) for x in self.loops])
+        fused, kind = tuple(self.fused.items()), structure(self.arch)
+        return _form_of((self.problem, kind, loops, self.keep, fused, self.window, self._final))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles look their form up anew."""
+        return {name: value for name, value in self.__dict__.items() if name != "form"}
 
     # -- chains ------------------------------------------------------------------------------------
 
@@ -510,9 +575,7 @@ class Skeleton:
     def _mapping(self, tiles: Sequence[int], trips: Sequence[int], used: set[str]) -> Mapping:
         names = self.arch.level_names
         loops = [
-            Loop.model_validate(
-                {"dim": x.dim, "tile": int(tile), "level": names[x.level], "axis": x.axis}
-            )
+            _loop(x.dim, int(tile), names[x.level], x.axis)
             for x, tile, n in zip(self.loops, tiles, trips, strict=True)
             if n > 1
         ]
@@ -525,6 +588,12 @@ class Skeleton:
         skeleton, as the fixed rule's mappings do whatever the layer.
         """
         return self._mapping(tiles, trips, {x.dim for x in self.loops})
+
+
+@lru_cache(maxsize=1 << 13)
+def _loop(dim: str, tile: int, level: str, axis: Axis) -> Loop:
+    """A loop of a mapping; the same for all who want it, as it is frozen."""
+    return Loop.model_validate({"dim": dim, "tile": tile, "level": level, "axis": axis})
 
 
 @dataclass(frozen=True)
@@ -577,6 +646,7 @@ __all__ = [
     "Chain",
     "Keep",
     "LargestTile",
+    "OpenForm",
     "OpenLoop",
     "Skeleton",
     "SlidingRank",

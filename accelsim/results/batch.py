@@ -27,7 +27,7 @@ from accelsim.engines.analytic.pipeline import times, words_moved
 from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture
 from accelsim.hardware.energy import Cost, Prices, Route, prices
-from accelsim.hardware.ports import LARGEST, limited, too_long
+from accelsim.hardware.ports import LARGEST, late_levels, limited, too_long
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
@@ -221,9 +221,9 @@ def _waiting(
     moves: Mapping[Boundary, moved.Moved],
 ) -> tuple[Ints, Ints]:
     """Cycles [points] and stalls [points, levels and networks] where memory can be waited for: the
-    points of one mapping on one array are timed together.
+    points of one mapping on one array are timed together, where the same levels are late.
     """
-    arrays = [[a.array.rows, a.array.cols] for a in here]
+    arrays = [[a.array.rows, a.array.cols, *late_levels(a)] for a in here]
     table = np.hstack([chosen.rows[at], np.array(arrays, np.int64)])
     alike, which = different_rows(table)
     cycles = np.zeros(len(at), np.int64)

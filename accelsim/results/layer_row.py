@@ -23,7 +23,7 @@ from accelsim.base.frozen import FrozenDict
 from accelsim.base.limits import MAX_COUNT, MAX_NUMBER, too_large
 from accelsim.engines import analytic, moved
 from accelsim.engines.run import Run
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, remembered
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import limited
 from accelsim.mapping.files import MappingSource
@@ -337,11 +337,16 @@ def provenance(
         "overrides": overrides,
         "accelsim_version": __version__,
         "model_version": MODEL_VERSION,
-        "arch_hash": _hash(arch.model_dump_json()),
+        "arch_hash": _arch_hash(arch),
         "mapping_hash": None if nest is None else _hash(nest.mapping.model_dump_json()),
         "loops": None if nest is None else str(nest.mapping),
         "energy_notes": prices(arch).notes,
     }
+
+
+@remembered
+def _arch_hash(arch: Architecture) -> str:
+    return _hash(arch.model_dump_json())
 
 
 def _hash(text: str) -> str:

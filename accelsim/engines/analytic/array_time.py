@@ -59,6 +59,23 @@ class ArrayTime:
 
 def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
+    array = nest.arch.array
+    key = nest.form.token, nest.row[0], array.rows, array.cols
+    known = _times.get(key)  # other threads may forget it meanwhile
+    if known is None:
+        known = _array_time(nest)
+        if len(_times) >= TIMES:
+            _times.clear()
+        _times[key] = known
+    return known
+
+
+TIMES = 1 << 12  # kept, as a row asks again for what its search was told
+_times: dict[tuple[Any, ...], ArrayTime] = {}
+
+
+def _array_time(nest: Nest) -> ArrayTime:
+    """``array_time``, worked out."""
     compute, active = (
         prod(_count(nest, c, spatial) for c in nest.chains) for spatial in (False, True)
     )

@@ -78,7 +78,7 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
 
     Raises OverflowError where a product passes 2^53.
     """
-    key = _counted_by(nest), tuple(nest.loops)
+    key = nest.form.token, nest.row[0]
     with _models_lock:
         known = _moves.get(key)
         if known is not None:
@@ -99,7 +99,7 @@ def remember_moves(nest: Nest, moved: dict[Boundary, Moved]) -> None:
     product that they are sums of may pass 2^53.
     """
     with _models_lock:
-        _moves[_counted_by(nest), tuple(nest.loops)] = dict(moved)
+        _moves[nest.form.token, nest.row[0]] = dict(moved)
         while len(_moves) > NESTS:
             _moves.popitem(last=False)
 
@@ -110,39 +110,26 @@ def tiles_of(nest: Nest) -> ChainTiles:
 
 
 # Nests and models kept, and rows of tables in each.  A layer run twice, or a sweep over what does
-# not change its mapping, finds its counts.  A model serves every nest of its skeleton, whatever the
-# tiles, so a sweep over tiles finds its tables made.  Tables grow when they are asked: whoever uses
-# a kept model has the lock until the counts are worked out.
-NESTS, MODELS, ROWS = 1 << 10, 64, 512
+# not change its mapping, finds its counts.  A model serves every nest of its form, whatever the
+# tiles, so a sweep over tiles finds its tables made; there are as many as a network's layers have
+# under a few dataflows.  Tables grow when they are asked: whoever uses a kept model has the lock
+# until the counts are worked out.
+NESTS, MODELS, ROWS = 1 << 11, 1 << 9, 1 << 7
 _moves: OrderedDict[tuple[Any, ...], dict[Boundary, Moved]] = OrderedDict()
-_models: dict[tuple[Any, ...], ClosedForm] = {}
+_models: OrderedDict[object, ClosedForm] = OrderedDict()
 _models_lock = RLock()
 
 
-def _counted_by(nest: Nest) -> tuple[Any, ...]:
-    """All that counts hang on but the loops."""
-    arch = nest.arch
-    return (
-        nest.problem,
-        nest.boundaries,
-        nest.chains,
-        arch.level_names,
-        arch.first_read,
-        arch.padding,
-    )
-
-
 def _model_of(nest: Nest) -> ClosedForm:
-    """The model of a nest's skeleton: all that a model reads of a nest but the tiles.  Called with
-    the lock.
-    """
-    key = _counted_by(nest), tuple([(x.dim, x.level, x.axis) for x in nest.loops])
-    model = _models.pop(key, None)
+    """The model of a nest's form.  Called with the lock."""
+    token = nest.form.token
+    model = _models.get(token)
     if model is None or model.size > ROWS:
         model = ClosedForm(nest)
-    _models[key] = model  # the last used
+    _models[token] = model
+    _models.move_to_end(token)  # the last used
     if len(_models) > MODELS:
-        del _models[next(iter(_models))]
+        _models.popitem(last=False)
     return model
 
 
@@ -520,17 +507,17 @@ class _Numbers:
     def table(self, table: Table) -> Table:
         """A table of sums with the layer's own numbers."""
         if isinstance(table, ChainSums):
-            return replace(table, cuts=self._cuts(table))
+            return ChainSums(table.chain, table.reads, self._cuts(table))
         if isinstance(table, SlideSums):
             e, r = (
-                replace(cuts, sizes=tuple([self.sizes[n] for n in cuts.sizes]))
+                cuts._replace(sizes=tuple([self.sizes[n] for n in cuts.sizes]))
                 for cuts in (table.e, table.r)
             )
-            return replace(table, slide=self.slides[table.slide], e=e, r=r)
+            return SlideSums(table.chains, table.reads, self.slides[table.slide], e, r)
         return replace(table, name=self._name(table.name), nest=self.nest)
 
     def _cuts(self, table: ChainSums) -> Any:
-        return replace(table.cuts, sizes=tuple([self.sizes[n] for n in table.cuts.sizes]))
+        return table.cuts._replace(sizes=tuple([self.sizes[n] for n in table.cuts.sizes]))
 
     def _name(self, x: Any) -> Any:
         """A formula's name, with what in it is a table or a slide."""

@@ -34,6 +34,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.base.frozen import FrozenDict
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
     array_time,
@@ -41,7 +42,7 @@ from accelsim.engines.analytic.array_time import (
     pass_times,
     wants_list,
 )
-from accelsim.engines.analytic.closed_form import BoundarySums, moves
+from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.pass_clock import (
     AHEAD,
     AT,
@@ -56,6 +57,7 @@ from accelsim.engines.analytic.pass_clock import (
     PARTS,
     PLAIN_WAY,
     RAMP,
+    SUMS,
     TAIL,
     WAY,
     Clock,
@@ -76,10 +78,11 @@ from accelsim.hardware.ports import (
     Resource,
     Way,
     channel,
+    late_levels,
     latency,
     limited,
     port,
-    structure,
+    rates,
     too_long,
 )
 from accelsim.mapping.mapping import MappingError
@@ -184,7 +187,7 @@ class PassPlan:
         what a port or channel needs for all its bits, and the name of the slowest of these.  On
         machines that have what the nest's has, at other rates.
         """
-        rates = self._rates(archs)
+        fast = _rates_of(self.asks, self.levels, archs)
         k, r, rows = len(self.plan.boundaries), len(self.asks), len(self.plan.loops) + 2
         phases, works = len(self.work.phases), len(self.work.works)
 
@@ -205,26 +208,33 @@ class PassPlan:
             zeros(len(self.plan.transfers), 2),
         )
         ends, waits = zeros(len(archs)), zeros(len(archs), self.names)
-        run_passes(self.work, self.plan, rates, clock, zeros(r), ends, waits)
+        run_passes(self.work, self.plan, fast, clock, zeros(r), ends, waits)
         if not r:
             return ends, waits, np.full(len(archs), self.alone), np.zeros_like(ends)
-        least = np.ceil(
-            self.busy / (rates.resources[:, :, 0] / rates.resources[:, :, 1]) - 1e-6
-        ).astype(np.int64)
+        least = _least(self.busy, fast)
         slowest = self.work.owners[least.argmax(axis=1)]
         return ends, waits, np.maximum(self.alone, least.max(axis=1)), slowest
 
-    def _rates(self, archs: Sequence[Architecture]) -> Rates:
-        """How fast the resources of machines are."""
-        numbers: list[int] = []
-        for arch in archs:
-            for ask in self.asks:
-                r = port(arch, *ask) if len(ask) == 2 else channel(arch, *ask)
-                assert r is not None, "machines of one plan have the same ports and channels"
-                numbers += [r.rate.numerator, r.rate.denominator, r.burst]
-        table = np.array(numbers, np.int64).reshape(len(archs), len(self.asks), 3)
-        late = [[latency(arch, level) for level in range(self.levels)] for arch in archs]
-        return Rates(table, np.array(late, np.int64))
+
+def _rates_of(
+    asks: Sequence[PortAsk | ChannelAsk], levels: int, archs: Sequence[Architecture]
+) -> Rates:
+    """How fast the resources of machines are."""
+    numbers: list[int] = []
+    for arch in archs:
+        for ask in asks:
+            r = port(arch, *ask) if len(ask) == 2 else channel(arch, *ask)
+            assert r is not None, "machines of one plan have the same ports and channels"
+            numbers += [r.rate.numerator, r.rate.denominator, r.burst]
+    table = np.array(numbers, np.int64).reshape(len(archs), len(asks), 3)
+    late = [[latency(arch, level) for level in range(levels)] for arch in archs]
+    return Rates(table, np.array(late, np.int64))
+
+
+def _least(busy: npt.NDArray[np.float64], fast: Rates) -> Ints:
+    """Cycles that each resource needs for all its bits, [machines, resources]."""
+    bits_a_cycle = fast.resources[:, :, 0] / fast.resources[:, :, 1]
+    return np.asarray(np.ceil(busy / bits_a_cycle - 1e-6).astype(np.int64))
 
 
 def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
@@ -235,21 +245,161 @@ def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> 
     return _PassPlanner(nest, alone, moves).planned()
 
 
+class PassFrame:
+    """What the plans of all nests of a form have in common on machines that wait for the same:
+    boundaries, and the ports and channels on their ways.
+
+    ``outer``       the temporal loops outside the PEs' parent, positions in ``nest.loops``;
+                    ``temporal`` are all temporal ones
+    ``between``     boundaries whose transfers go on between passes
+    ``inside``      boundaries to the PEs and to the MACs, which move during a pass
+    ``slots``       of each boundary between: how many tiles its child has room for
+    ``resources``   ports and channels that have a width, from the outermost level in, and how each
+                    is asked of a machine; ``numbers`` by how they are asked
+    ``owners``      [resources]  the place of each one's level or network among ``names``
+    ``ways``        by boundary: the resources on the way of what it moves (``_way``)
+    ``timed``       boundaries for which anybody ever waits
+    ``boundaries``  ``PassTable.boundaries``, and ``order`` its order
+    ``down_too``    whether sums to add to travel down the network
+    """
+
+    def __init__(self, nest: Nest) -> None:
+        self.nest, self.arch = nest, nest.arch
+        self.pe, self.acc = nest.levels - 1, nest.problem.accumulated
+        self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
+        self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
+        self.between = [b for b in nest.boundaries if b.child < self.pe]
+        self.inside = [b for b in nest.boundaries if b.child >= self.pe]
+        self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
+        self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
+        self.numbers: dict[PortAsk | ChannelAsk, int] = {}
+        self.down_too = self.arch.accumulate == "in_array"
+        self._meet_resources()
+        self.ways = {b: self._way(b) for b in nest.boundaries}
+        self.timed = {b for b in nest.boundaries if self._may_wait(b)}
+        rows = [
+            [b.tensor == self.acc, self.before(b), b.parent, *self.ways[b]] for b in self.between
+        ]
+        self.boundaries = _table(rows, WAY + FULL_WAY)
+        self.order = self._order()
+        # once all resources are met
+        self.names = [*self.arch.level_names, *self.arch.networks]
+        self.owners = _table([self.names.index(name) for name, _ in self.resources], 1)[:, 0]
+
+    @classmethod
+    def of(cls, nest: Nest) -> PassFrame:
+        """The frame of a nest, made once for its form and for the levels that are late."""
+        kept, key = nest.form.kept, ("passes", late_levels(nest.arch))
+        frame: PassFrame | None = kept.get(key)
+        if frame is None:
+            frame = kept[key] = cls(nest)
+        return frame
+
+    def _meet_resources(self) -> None:
+        """All ports and channels, from the outermost level in: the order in which whoever needs
+        several takes them, and of equally slow ones the first is charged.
+        """
+        for level in range(self.nest.levels):
+            for access in ACCESSES:
+                self.port(level, access)
+            network = self.arch.network_below(level)[0]
+            if network is None:
+                continue
+            widths = self.arch.networks[network].width_bits
+            for tensor in widths if isinstance(widths, dict) else TENSORS:
+                for way in WAYS if tensor == self.acc else WAYS[:1]:
+                    r = channel(self.arch, network, tensor, way)
+                    self._number(r, (network, tensor, way))
+
+    def port(self, level: int, access: Access) -> int:
+        """The number of a port, or NONE if it has no width."""
+        key = level, access
+        if key not in self.numbers:
+            self.numbers[key] = self._number(port(self.arch, level, access), key)
+        return self.numbers[key]
+
+    def channel(self, b: Boundary, way: Way) -> int:
+        """The number of the channel a boundary's tensor takes, or NONE if it has no width."""
+        if b.network is None:
+            return NONE
+        key = b.network, b.tensor, way
+        if key not in self.numbers:
+            self.numbers[key] = self._number(channel(self.arch, *key), key)
+        return self.numbers[key]
+
+    def _number(self, r: Resource | None, ask: PortAsk | ChannelAsk) -> int:
+        if r is None:
+            return NONE
+        self.resources.setdefault((r.name, r.part), ask)
+        return list(self.resources).index((r.name, r.part))
+
+    def _may_wait(self, b: Boundary) -> bool:
+        """Whether anybody ever waits for what a boundary moves."""
+        late = b in self.between and latency(self.arch, b.parent) > 0
+        return late or any(r != NONE for r in self.ways[b])
+
+    def _way(self, b: Boundary) -> list[int]:
+        """The resources a boundary's transfers hold, and those of sums that are read back."""
+        at_parent, at_child = ACCESSES if b.tensor != self.acc else ACCESSES[::-1]
+        way = [
+            self.port(b.parent, at_parent),
+            self.channel(b, "up" if b.tensor == self.acc else "down"),
+            self.port(b.child, at_child) if b.child < self.pe else NONE,
+        ]
+        if b.tensor != self.acc:
+            return [*way, NONE, NONE]
+        back = self.channel(b, "down") if self.down_too else NONE
+        return [*way, self.port(b.parent, "read"), back]
+
+    def before(self, b: Boundary) -> int:
+        """The boundary whose transfers come before another's, NONE if there is none: of an operand
+        the one that brings the parent's words, or where that takes no time, the parent's parent's;
+        of sums the one that brings them to the child, if it takes time.
+        """
+        if b.tensor == self.acc:
+            inner = [k for k, o in enumerate(self.between) if o.tensor == b.tensor]
+            inner = [k for k in inner if self.between[k].parent == b.child]
+            return next((k for k in inner if self.between[k] in self.timed), NONE)
+        level = b.parent
+        for k in reversed(range(len(self.between))):
+            o = self.between[k]
+            if o.tensor == b.tensor and o.child == level:
+                if o in self.timed:
+                    return k
+                level = o.parent
+        return NONE
+
+    def _order(self) -> Ints:
+        """In which the end of a pass sets transfers going: drains, the innermost first; then fills,
+        the outermost first.
+        """
+
+        def key(k: int) -> tuple[bool, int]:
+            sums = self.between[k].tensor == self.acc
+            return not sums, -k if sums else k
+
+        return np.array(sorted(range(len(self.between)), key=key), np.int64)
+
+    def busy(self, nest: Nest, moves: Mapping[Boundary, Moved]) -> npt.NDArray[np.float64]:
+        """``carried`` by every resource in a nest of the form, ``[resources]``."""
+        bits = carried(nest, moves, self.port, self.channel)
+        return np.array([bits.get(r, 0.0) for r in range(len(self.resources))])
+
+    def padded_pairs(self, b: Boundary) -> bool:
+        """Whether a level holds (k, x) pairs of which some are padding."""
+        pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
+        return pairs and b.child < self.nest.levels
+
+
 class _PassPlanner:
     """One nest on the way to its ``PassPlan``.
 
+    ``frame``       what hangs on its form; of that ``acc``, ``pe``, ``temporal``, ``outer``,
+                    ``between``, ``inside`` and ``timed`` as there
     ``passes``      the temporal loops outside the PEs' parent, as settings
-    ``outer``       those loops, positions in ``nest.loops``; ``temporal`` are all temporal ones
-    ``between``     boundaries whose transfers go on between passes
-    ``inside``      boundaries to the PEs and to the MACs, which move during a pass
     ``alone``       the array's time by itself
     ``moves``       what crosses each boundary in all
     ``number``      ``[passes]``: in order, NONE where a setting has none; ``n`` of them
-    ``slots``       of each boundary between: how many tiles its child has room for
-    ``resources``   ports and channels that have a width, from the outermost level in, and how each
-                    is asked of a machine
-    ``ways``        by boundary: the resources on the way of what it moves (``_way``)
-    ``timed``       boundaries for which anybody ever waits
     ``transfers``   rows of ``PassTable.transfers`` so far
     ``early``       fills that wait for no pass, [fills], by boundary and in order
     ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
@@ -261,93 +411,37 @@ class _PassPlanner:
 
     def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
-        self.pe = nest.levels - 1
+        frame = self.frame = PassFrame.of(nest)
+        self.pe, self.acc = frame.pe, frame.acc
+        self.temporal, self.outer = frame.temporal, frame.outer
+        self.between, self.inside, self.timed = frame.between, frame.inside, frame.timed
         self._instances = [instances(nest, level) for level in range(nest.levels + 1)]
-        self.acc = nest.problem.accumulated
-        self.temporal = [i for i, x in enumerate(nest.loops) if not x.spatial]
-        self.outer = [i for i in self.temporal if nest.loops[i].level < self.pe - 1]
         self._listed: dict[tuple[int, ...], StepSettings] = {}
-        self.sides: dict[Boundary, BoundarySums] = {}
         self.passes = self._settings(self.outer)
-        self.between = [b for b in nest.boundaries if b.child < self.pe]
-        self.inside = [b for b in nest.boundaries if b.child >= self.pe]
         exists = self.passes.exists
         self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
         self.n = int(exists.sum())
-        self.slots = [2 if overlaps(nest, b.child, b.tensor) else 1 for b in self.between]
-        self.resources: dict[tuple[str, str], PortAsk | ChannelAsk] = {}
-        self._numbers: dict[PortAsk | ChannelAsk, int] = {}
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
-        self._meet_resources()
-        self.ways = {b: self._way(b) for b in nest.boundaries}
-        self.timed = {b for b in nest.boundaries if self._may_wait(b)}
         self.early = [np.zeros(0, np.int64)]
         self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
         self.shared_out: set[Boundary] = set()
         self.cutting: set[Boundary] = set()
 
     def planned(self) -> PassPlan:
-        """The plan, once all resources are met."""
+        """The plan."""
         work, plan = self._plan()
-        busy = self._busy()
-        names = [*self.nest.arch.level_names, *self.nest.arch.networks]
-        owners = _table([names.index(name) for name, _ in self.resources], 1)[:, 0]
+        frame = self.frame
         return PassPlan(
-            work._replace(owners=owners),
+            work._replace(owners=frame.owners),
             plan,
-            tuple(self.resources.values()),
-            busy,
+            tuple(frame.resources.values()),
+            frame.busy(self.nest, self.moves),
             self.nest.levels,
-            len(names),
+            len(frame.names),
             self.alone.cycles,
             not any(self._estimated(b) for b in self.timed)
-            and not any(self._padded_pairs(b) for b in self.cutting),
+            and not any(frame.padded_pairs(b) for b in self.cutting),
         )
-
-    # -- resources ---------------------------------------------------------------------------------
-
-    def _meet_resources(self) -> None:
-        """All ports and channels, from the outermost level in: the order in which whoever needs
-        several takes them, and of equally slow ones the first is charged.
-        """
-        for level in range(self.nest.levels):
-            for access in ACCESSES:
-                self._port(level, access)
-            network = self.arch.network_below(level)[0]
-            if network is None:
-                continue
-            widths = self.arch.networks[network].width_bits
-            for tensor in widths if isinstance(widths, dict) else TENSORS:
-                for way in WAYS if tensor == self.acc else WAYS[:1]:
-                    r = channel(self.arch, network, tensor, way)
-                    self._number(r, (network, tensor, way))
-
-    def _port(self, level: int, access: Access) -> int:
-        """The number of a port, or NONE if it has no width."""
-        key = level, access
-        if key not in self._numbers:
-            self._numbers[key] = self._number(port(self.arch, level, access), key)
-        return self._numbers[key]
-
-    def _channel(self, b: Boundary, way: Way) -> int:
-        """The number of the channel a boundary's tensor takes, or NONE if it has no width."""
-        if b.network is None:
-            return NONE
-        key = b.network, b.tensor, way
-        if key not in self._numbers:
-            self._numbers[key] = self._number(channel(self.arch, *key), key)
-        return self._numbers[key]
-
-    def _number(self, r: Resource | None, ask: PortAsk | ChannelAsk) -> int:
-        if r is None:
-            return NONE
-        self.resources.setdefault((r.name, r.part), ask)
-        return list(self.resources).index((r.name, r.part))
-
-    def _busy(self) -> npt.NDArray[np.float64]:
-        """``carried`` by every resource, ``[resources]``."""
-        bits = carried(self.nest, self.moves, self._port, self._channel)
-        return np.array([bits.get(r, 0.0) for r in range(len(self.resources))])
 
     def instances(self, level: int) -> int:
         """How many instances of a level there are."""
@@ -355,33 +449,19 @@ class _PassPlanner:
 
     def bits(self, b: Boundary, words: Any, level: int) -> Any:
         """Bits one instance of a level carries of so many words in all."""
-        return -(-words // self.instances(level)) * self.nest.footprint.word_bits(
-            level if level < self.nest.levels else b.parent, b.tensor
-        )
-
-    def _may_wait(self, b: Boundary) -> bool:
-        """Whether anybody ever waits for what a boundary moves."""
-        late = b in self.between and latency(self.arch, b.parent) > 0
-        return late or any(r != NONE for r in self.ways[b])
+        many, inner = self._instances[level], level < self.nest.levels
+        each = self.nest.footprint.word_bits(level if inner else b.parent, b.tensor)
+        return (words if many == 1 else -(-words // many)) * each
 
     def _estimated(self, b: Boundary) -> bool:
         """Whether it is not known to the word what one instance moves in each setting: several
         instances share evenly here, (k, x) pairs on padding that a level holds are spread over the
         settings, and of sums it may not be known which come for the first time.
         """
-        at_child = b in self.between and self.ways[b][2] != NONE
+        at_child = b in self.between and self.frame.ways[b][2] != NONE
         if self.instances(b.child if at_child else b.parent) > 1:
             return True
-        return b in self.shared_out or self._padded_pairs(b)
-
-    def _padded_pairs(self, b: Boundary) -> bool:
-        """Whether a level holds (k, x) pairs of which some are padding."""
-        pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
-        return pairs and b.child < self.nest.levels
-
-    def down_too(self) -> bool:
-        """Whether sums to add to travel down the network."""
-        return self.arch.accumulate == "in_array"
+        return b in self.shared_out or self.frame.padded_pairs(b)
 
     def share_updated(self, b: Boundary, settings: StepSettings, arrived: Ints) -> Ints:
         """Of the sums that arrive in each setting, how many the parent reads to add to: all but
@@ -468,7 +548,7 @@ class _PassPlanner:
                 f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
                 "one by one (dram=unlimited is a memory that is never waited for)"
             )
-        settings = StepSettings(self.nest, loops, self.sides)
+        settings = StepSettings(self.nest, loops)
         return self._listed.setdefault(tuple(loops), settings)
 
     def _plan(self) -> tuple[PhaseWork, PassTable]:
@@ -482,16 +562,14 @@ class _PassPlanner:
             if b in self.timed:  # what takes no time is not waited for and holds nothing up
                 (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
-        phases, of_phase = different_rows(rows)
+        phases, of_phase = _different(rows)
         phases_of = of_phase.reshape(len(there), -1)[there]
-        works, of_pass = different_rows(phases_of)
+        works, of_pass = _different(phases_of)
         each = np.column_stack([of_pass, after.ravel()[there], sends.reshape(self.n, -1)])
-        kinds, of_kind = different_rows(each)
+        kinds, of_kind = _different(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
         trips = exists.shape[::-1]
-        each_boundary = [self._boundary(k) for k in range(len(self.between))]
-        boundaries = _table(each_boundary, WAY + FULL_WAY)
         work = PhaseWork(
             np.zeros(0, np.int64),
             _table([(part, r) for part, r, _ in loads], 2),
@@ -499,9 +577,9 @@ class _PassPlanner:
             phases_of[works],
         )
         plan = PassTable(
-            boundaries,
-            self._order(),
-            *self._transfers(boundaries, loads),
+            self.frame.boundaries,
+            self.frame.order,
+            *self._transfers(loads),
             np.concatenate(self.early),
             each[kinds],
             kind,
@@ -509,70 +587,21 @@ class _PassPlanner:
         )
         return work, plan
 
-    def _boundary(self, k: int) -> list[int]:
-        """A row of ``PassTable.boundaries``."""
-        b = self.between[k]
-        return [b.tensor == self.acc, self._before(b), b.parent, *self.ways[b]]
-
-    def _before(self, b: Boundary) -> int:
-        """The boundary whose transfers come before another's, NONE if there is none: of an operand
-        the one that brings the parent's words, or where that takes no time, the parent's parent's;
-        of sums the one that brings them to the child, if it takes time.
-        """
-        if b.tensor == self.acc:
-            inner = [k for k, o in enumerate(self.between) if o.tensor == b.tensor]
-            inner = [k for k in inner if self.between[k].parent == b.child]
-            return next((k for k in inner if self.between[k] in self.timed), NONE)
-        level = b.parent
-        for k in reversed(range(len(self.between))):
-            o = self.between[k]
-            if o.tensor == b.tensor and o.child == level:
-                if o in self.timed:
-                    return k
-                level = o.parent
-        return NONE
-
-    def _transfers(self, boundaries: Ints, loads: list[Load]) -> tuple[Ints, Ints, Ints]:
+    def _transfers(self, loads: list[Load]) -> tuple[Ints, Ints, Ints]:
         """All kinds of transfer; the resources each holds, those for which it has bits; and the
         resources that passes and transfers both use.
         """
-        rows = np.concatenate(self.transfers)
+        boundaries, rows = self.frame.boundaries, np.concatenate(self.transfers)
+        of, on_it = boundaries[rows[:, AT]], boundaries[rows[:, AT], WAY:]
+        reads_too = (of[:, SUMS] > 0) & (rows[:, BEHIND] > 0)
+        some = np.column_stack([rows[:, BITS:] > 0, reads_too, reads_too]) & (on_it != NONE)
         ways = np.full((len(rows), FULL_WAY), NONE)
-        for way, row in zip(ways, rows, strict=True):
-            k = row[AT]
-            on_it = boundaries[k, WAY:]
-            reads_too = self.between[k].tensor == self.acc and row[BEHIND] > 0
-            some = [*(row[BITS:] > 0), reads_too, reads_too]
-            held = np.unique(on_it[some & (on_it != NONE)])
-            way[: len(held)] = held
-        sums = boundaries[rows[:, AT], 0] > 0
-        rows[sums, BEHIND] = 0  # a drain waits for the latest one further in
+        for way, here, held in zip(ways, some.tolist(), on_it.tolist(), strict=True):
+            own = sorted({r for r, there in zip(held, here, strict=True) if there})
+            way[: len(own)] = own
+        rows[of[:, SUMS] > 0, BEHIND] = 0  # a drain waits for the latest one further in
         both = {r for _, r, _ in loads} & set(boundaries[:, WAY:].ravel().tolist())
         return rows, ways, np.array(sorted(both), np.int64)
-
-    def _way(self, b: Boundary) -> list[int]:
-        """The resources a boundary's transfers hold, and those of sums that are read back."""
-        at_parent, at_child = ACCESSES if b.tensor != self.acc else ACCESSES[::-1]
-        way = [
-            self._port(b.parent, at_parent),
-            self._channel(b, "up" if b.tensor == self.acc else "down"),
-            self._port(b.child, at_child) if b.child < self.pe else NONE,
-        ]
-        if b.tensor != self.acc:
-            return [*way, NONE, NONE]
-        back = self._channel(b, "down") if self.down_too() else NONE
-        return [*way, self._port(b.parent, "read"), back]
-
-    def _order(self) -> Ints:
-        """In which the end of a pass sets transfers going: drains, the innermost first; then fills,
-        the outermost first.
-        """
-
-        def key(k: int) -> tuple[bool, int]:
-            sums = self.between[k].tensor == self.acc
-            return not sums, -k if sums else k
-
-        return np.array(sorted(range(len(self.between)), key=key), np.int64)
 
     # -- phases ------------------------------------------------------------------------------------
 
@@ -669,19 +698,19 @@ class _PassPlanner:
                 arrived = moved.rest + moved.last
                 again = self.bits(b, self.share_updated(b, settings, arrived), b.parent)
                 for part, words in ((BODY, moved.rest), (TAIL, moved.last)):
-                    carry(part, self._channel(b, "up"), self.bits(b, words, b.parent))
-                    carry(part, self._port(b.parent, "write"), self.bits(b, words, b.parent))
-                carry(BODY, self._port(b.parent, "read"), again)
-                if self.down_too():
-                    carry(BODY, self._channel(b, "down"), again)
+                    carry(part, self.frame.channel(b, "up"), self.bits(b, words, b.parent))
+                    carry(part, self.frame.port(b.parent, "write"), self.bits(b, words, b.parent))
+                carry(BODY, self.frame.port(b.parent, "read"), again)
+                if self.frame.down_too:
+                    carry(BODY, self.frame.channel(b, "down"), again)
                 continue
             kept = b.child == self.pe
             begin = EXPOSED if b in exposed else RAMP if kept else BODY
             for to, words in ((begin, moved.first), (BODY, moved.rest)):
                 amount = self.bits(b, words, b.parent)
-                carry(to, self._channel(b, "down"), amount)
+                carry(to, self.frame.channel(b, "down"), amount)
                 ahead = BODY if fetched_ahead(self.nest, b) else to
-                carry(ahead, self._port(b.parent, "read"), amount)
+                carry(ahead, self.frame.port(b.parent, "read"), amount)
         return [
             (part, r, np.where(settings.exists, amount, 0))
             for part in PARTS
@@ -705,7 +734,8 @@ class _PassPlanner:
         """Of each existing step: whether it moves words; whether its parent reads to add to, and
         the bits of parent, network and child, ``[steps, 4]``.
         """
-        moved, there, again = settings.moves(b), settings.exists, np.zeros(settings.shape, np.int64)
+        there: Any = settings.exists
+        moved, again = settings.moves(b), np.zeros(settings.shape, np.int64)
         if b.tensor == self.acc:
             words = taken = moved.rest + moved.last
             again = self.bits(b, self.share_updated(b, settings, words), b.parent)
@@ -716,18 +746,21 @@ class _PassPlanner:
             up, down = (channel(self.arch, b.network, b.tensor, way) for way in ("up", "down"))
             shared = self.arch.levels[self.arch.level_names[b.parent]].ports == "shared"
             outer = outer + again if shared else np.maximum(outer, again)
-            if self.down_too():
+            if self.frame.down_too:
                 net = net + again if up == down else np.maximum(net, again)
-        columns = [again > 0, outer, net, self.bits(b, taken, b.child)]
-        return (words + taken)[there] > 0, np.stack(
-            [x[there] for x in columns], axis=1, dtype=np.int64
-        )
+        if settings.full:
+            there = np.s_[...]
+        columns = again > 0, outer, net, self.bits(b, taken, b.child)
+        bits = np.empty((words[there].size, len(columns)), np.int64)
+        for at, column in enumerate(columns):
+            bits[:, at] = column[there].ravel()
+        return (words + taken)[there].ravel() > 0, bits
 
     def _known(self, k: int, behind: Ints, ahead: Ints | int, bits: Ints) -> Ints:
         """The numbers of a boundary's transfers."""
         rows = np.zeros((len(bits), BITS + PLAIN_WAY), np.int64)
         rows[:, AT], rows[:, BEHIND], rows[:, AHEAD], rows[:, BITS:] = k, behind, ahead, bits
-        first, numbers = different_rows(rows)
+        first, numbers = _different(rows)
         before = sum(len(x) for x in self.transfers)
         self.transfers.append(rows[first])
         return before + numbers
@@ -742,7 +775,7 @@ class _PassPlanner:
         sends[last[there], 0] = self._known(k, carried[there, 0], 1, carried[there, 1:])
         begins = settings.moves(b).taken[settings.exists] > 0
         steps = np.flatnonzero(there[:-1] | begins[1:])
-        drains, back = np.cumsum(there[steps]), self.slots[k] - 1
+        drains, back = np.cumsum(there[steps]), self.frame.slots[k] - 1
         freed = steps[: len(steps) - back]  # whose drains make room for what begins so much later
         since: Ints = drains[back:] - drains[: len(freed)]
         some = there[freed]
@@ -758,11 +791,11 @@ class _PassPlanner:
         """
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
-        s = self.slots[k]
+        s = self.frame.slots[k]
         trigger = np.full(len(first), NONE)
         trigger[s:] = last[: max(len(last) - s, 0)]
         behind = np.zeros(len(first), np.int64)
-        outside = self._before(b)
+        outside = self.frame.before(b)
         if outside != NONE:
             theirs, fills, starts = self.issues[outside]
             mine = np.searchsorted(starts, first, side="right") - 1  # the parent's step around each
@@ -782,6 +815,19 @@ class _PassPlanner:
         self.early.append(known[early])
         again = np.append(False, trigger[1:] == trigger[:-1])  # the pass sets two going
         sends[trigger[~early], again[~early].astype(np.int64)] = known[~early]
+
+
+FEW = 32  # rows of which Python tells the different ones sooner than sorting does
+
+
+def _different(table: Ints) -> tuple[Ints, Ints]:
+    """``different_rows``, in whatever order."""
+    if len(table) > FEW:
+        return different_rows(table)
+    known: dict[tuple[int, ...], int] = {}
+    ids = [known.setdefault(row, len(known)) for row in map(tuple, table.tolist())]
+    first = [ids.index(number) for number in range(len(known))]
+    return np.array(first, np.int64), np.array(ids, np.int64)
 
 
 def _table(rows: Sequence[Any], columns: int) -> Ints:
@@ -846,6 +892,23 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     Raises MappingError where there are more than 2^20 passes, or phases inside them, to list, and
     where cycles may pass 2^62.
     """
+    array = nest.arch.array
+    key = nest.form.token, nest.row[0], array.rows, array.cols, rates(nest.arch)
+    known = _times.get(key)  # other threads may forget it meanwhile
+    if known is None:
+        known = _time(nest, moves)
+        if len(_times) >= TIMES:
+            _times.clear()
+        _times[key] = known
+    return known
+
+
+TIMES = 1 << 12  # kept: a row asks for what its search was told, and a sweep for it again
+_times: dict[tuple[Any, ...], Time] = {}
+
+
+def _time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
+    """``time``, worked out."""
     _refuse_long(nest, moves)
     alone = array_time(nest)
     cycles, stalls, exact, bound = times(nest, moves, alone, [nest.arch])
@@ -854,11 +917,20 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
         int(cycles[0]),
         alone.compute,
         alone.fill_drain,
-        dict(zip(names, stalls[0].tolist(), strict=True)),
+        FrozenDict(zip(names, stalls[0].tolist(), strict=True)),
         alone.active_pes,
         exact,
         int(bound[0]),
     )
+
+
+def least_cycles(nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime) -> int:
+    """Cycles that no schedule of a nest can beat, as ``Time.bound``, without a schedule."""
+    if not limited(nest.arch):
+        return alone.cycles
+    frame = PassFrame.of(nest)
+    fast = _rates_of(tuple(frame.resources.values()), nest.levels, [nest.arch])
+    return max(alone.cycles, int(_least(frame.busy(nest, moves), fast).max(initial=0)))
 
 
 def _refuse_long(nest: Nest, crossing: Mapping[Boundary, Moved]) -> None:
@@ -891,8 +963,9 @@ def times(
     nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime, archs: Sequence[Architecture]
 ) -> tuple[Ints, Ints, bool, Ints]:
     """The same on machines that differ from the nest's in widths, clocks, bursts and latencies
-    only, whose array alone takes ``alone``: cycles ``[machines]``; stalls ``[machines, names]``,
-    levels then networks; whether they are the event engine's; and what no schedule can beat.
+    only, with the same levels late, whose array alone takes ``alone``: cycles ``[machines]``;
+    stalls ``[machines, names]``, levels then networks; whether they are the event engine's; and
+    what no schedule can beat.
     """
     names = len(nest.arch.level_names) + len(nest.arch.networks)
     if not limited(nest.arch):
@@ -922,22 +995,28 @@ A_MAC = 64  # words over all boundaries for one MAC, each counted as often as ``
 PLANS, SETTINGS, ALL_SETTINGS = 1 << 10, 1 << 16, 1 << 22
 _plans: dict[tuple[Any, ...], PassPlan] = {}
 _plans_lock = Lock()
+_kept_settings = 0  # of all plans kept
 
 
 def _plan_of(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> PassPlan:
     """The plan of a nest: what it hangs on is all of the nest but the numbers of its architecture,
-    and the array's sizes.
+    which levels are late, and the array's sizes.
     """
+    global _kept_settings
     array = nest.arch.array
-    kind = structure(nest.arch), array.rows, array.cols
-    key = nest.problem, tuple(nest.loops), nest.chains, nest.boundaries, nest.keep, *kind
+    key = nest.form.token, nest.row[0], array.rows, array.cols, late_levels(nest.arch)
     with _plans_lock:
-        plan = _plans.pop(key, None)
-    plan = plan or pass_plan(nest, alone, moves)
+        plan = _plans.get(key)
+        if plan is not None:
+            _plans[key] = _plans.pop(key)  # the last used
+            return plan
+    plan = pass_plan(nest, alone, moves)
+    if len(plan.plan.kind) > SETTINGS:
+        return plan
     with _plans_lock:
-        if len(plan.plan.kind) <= SETTINGS:
-            _plans[key] = plan  # the last used
-        kept = sum([len(x.plan.kind) for x in _plans.values()])
-        while len(_plans) > PLANS or kept > ALL_SETTINGS:
-            kept -= len(_plans.pop(next(iter(_plans))).plan.kind)
+        if key not in _plans:
+            _kept_settings += len(plan.plan.kind)
+        _plans[key] = plan
+        while len(_plans) > PLANS or (_kept_settings > ALL_SETTINGS and len(_plans) > 1):
+            _kept_settings -= len(_plans.pop(next(iter(_plans))).plan.kind)
     return plan

@@ -47,7 +47,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,7 @@ LETTERS = "SOUKXYL"
 STANDS, ADVANCES, RESTARTS, GROUPS, SHARES, FIRST = range(6)
 HELD, KEPT, LEFT, WORKS = range(4)  # columns of a chain's sums
 BLOCK = 128  # output chains whose arrangements meet those of taps at once
+MANY = 1 << 10  # rows from which it pays not to sort them
 FEW = 8  # choices of which it does not pay to look for equal ones
 MOST_POINTS = 1 << 22
 ROOM = 32  # classes there is room for at first
@@ -73,8 +74,7 @@ ENDLESS = 1 << 60
 # What is summed -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Cuts:
+class Cuts(NamedTuple):
     """A chain's loops above a boundary, without their tiles.
 
     ``sizes``  of each part of the chain, uncut
@@ -282,8 +282,15 @@ def different_rows(table: Ints) -> tuple[Ints, Ints]:
             most = len(table)
         code = code * radix + (column - least)
         most = (most + 1) * radix
-    _, first, rows = np.unique(code, return_index=True, return_inverse=True)
-    return first, rows.reshape(-1)
+    if len(table) < MANY or most > 4 * len(table):
+        _, first, rows = np.unique(code, return_index=True, return_inverse=True)
+        return first, rows.reshape(-1)
+    there = np.zeros(most + 1, bool)  # the same without sorting
+    there[code] = True
+    rows = (np.cumsum(there) - 1)[code]
+    first = np.empty(np.count_nonzero(there), np.int64)
+    first[rows[::-1]] = np.arange(len(code) - 1, -1, -1)  # what is written last stays
+    return first, rows
 
 
 def _one_tap(slide: Slide, e: Cuts, r: Cuts) -> bool:

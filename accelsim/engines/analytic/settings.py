@@ -13,16 +13,23 @@ order:
 
     [trips of outer[0], trips of outer[1], ...]          called [settings] below
 
+Which factors a product has hangs on a nest's form, not on its tiles: ``SettingsFrame`` says it once
+for all nests of the form, and a factor (``ListedFactor``) keeps its values by the tiles of its own
+chain, as a search times many nests that differ in a few.
+
 ``pipeline`` lists the loops outside the PEs' parent for passes, and more of them for phases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
+from operator import itemgetter
+from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +40,6 @@ from accelsim.engines.analytic.rank_sums import (
     LETTERS,
     STANDS,
     WORKS,
-    ChainSums,
     Cuts,
     chain_table,
     plain_column,
@@ -74,26 +80,258 @@ class RankFactor(NamedTuple):
     depends: bool
 
 
+class ListedFactor:
+    """A factor whatever the tiles: one column of the sums over a chain, or over two where a filter
+    slides, kept apart over some of the listed loops.
+
+    ``places``  of each chain: how it is cut; its loops; and which of these are kept apart: their
+                place among them, their first index, the loop
+    ``slide``   how the second slides over the first
+    ``order``   the axes of the values in nest order, None where they are
+    ``axes``    of each listed loop its axis, -1 where it has none
+    ``pick``    the tiles it depends on from those of all loops
+    ``known``   values as they are multiplied, by these
+    """
+
+    __slots__ = ("__weakref__", "axes", "column", "known", "order", "pick", "places", "slide")
+
+    def __init__(
+        self,
+        outer: Sequence[int],
+        places: Sequence[tuple[Cuts, Sequence[int], Sequence[tuple[int, int, int]]]],
+        column: int,
+        slide: Slide | None = None,
+    ) -> None:
+        self.places, self.column, self.slide = tuple(places), column, slide
+        own = [i for *_, listed in places for *_, i in listed]
+        ordered = sorted(own)
+        self.order = None if own == ordered else [own.index(i) for i in ordered]
+        self.axes = [ordered.index(i) if i in own else -1 for i in outer]
+        reads = [i for _, loops, _ in places for i in loops]
+        self.pick: Callable[[Any], Any] = itemgetter(*reads) if reads else _nothing
+        self.known: dict[Any, Any] = {}
+        with _factors_lock:
+            _factors.add(self)
+
+    def of(self, tiles: Sequence[int], trips: Sequence[int]) -> Any:
+        """Values on the axes of all listed loops, of length 1 along those that are not its own; a
+        number where none is.  ``tiles`` and ``trips`` are of all loops.
+        """
+        places = [
+            _ListedChain(
+                cuts,
+                tuple([tiles[i] for i in loops]),
+                tuple([(at, first, trips[i]) for at, first, i in listed]),
+            )
+            for cuts, loops, listed in self.places
+        ]
+        few = prod([n for place in places for *_, n in place.listed]) <= KEPT
+        table: Any = _chain_values if self.slide is None else _slide_values
+        slide = () if self.slide is None else (self.slide,)
+        # from memory if they are few; many are not kept
+        values = (table if few else table.__wrapped__)(*places, *slide)[..., self.column]
+        if not values.ndim:
+            return int(values)
+        if self.order is not None:
+            values = np.transpose(values, self.order)
+        shape = [1 if at < 0 else values.shape[at] for at in self.axes]
+        made = np.ascontiguousarray(values.reshape(shape))
+        made.flags.writeable = False  # handed out to many
+        return made
+
+    def keep(self, key: Any, values: Any) -> None:
+        """Keep values for the next who asks; all factors forget theirs when they are too many."""
+        global _positions
+        with _factors_lock:
+            _positions += np.size(values) + 64  # and as much for the rest of it
+            if _positions > MOST_POSITIONS:
+                for factor in list(_factors):
+                    factor.known.clear()
+                _positions = 0
+        self.known[key] = values
+
+
+def _nothing(_: Any) -> None:
+    """Of no loops there are no tiles."""
+
+
+MOST_POSITIONS = 1 << 22  # values kept of all factors together
+_factors: WeakSet[ListedFactor] = WeakSet()
+_factors_lock = Lock()
+_positions = 0
+
+
+class SettingsFrame:
+    """What settings of the loops ``outer`` have in common, whatever the tiles: which factors make
+    which product.  ``nest`` is any of its form.
+
+    ``chains``  those that have factors: a dimension of one that nothing loops over is one word, one
+                active PE
+    ``where``   by listed loop, the settings into which it advances, as an index of [settings]:
+                loops outside it at any position, it from its second on, those inside at their first
+    """
+
+    def __init__(self, nest: Nest, outer: Sequence[int]) -> None:
+        self.nest, self.outer = nest, tuple(outer)
+        size = nest.problem.size
+        self.chains = [c for c in nest.chains if c.loops or prod(size[p] for p in c.parts) > 1]
+        every, later, first = slice(None), slice(1, None), slice(0, 1)
+        self.where = {
+            k: tuple([every if i < k else later if i == k else first for i in self.outer])
+            for k in self.outer
+        }
+        self._sides: dict[Boundary, BoundaryFrame] = {}
+        self._steps: dict[tuple[int, ...], tuple[ListedFactor, ...]] = {}
+
+    @classmethod
+    def of(cls, nest: Nest, outer: Sequence[int]) -> SettingsFrame:
+        """The frame of a nest's form, made once."""
+        key = "settings", tuple(outer)
+        frame: SettingsFrame | None = nest.form.kept.get(key)
+        if frame is None:
+            frame = nest.form.kept[key] = cls(nest, outer)
+        return frame
+
+    def side(self, b: Boundary) -> BoundaryFrame:
+        """The factors of one boundary."""
+        known = self._sides.get(b)
+        if known is None:
+            known = self._sides[b] = BoundaryFrame(self, b)
+        return known
+
+    def steps(self, inside: tuple[int, ...]) -> tuple[ListedFactor, ...]:
+        """How many positions of the loops ``inside`` there are at each position of the listed ones,
+        a factor a chain that has either.
+        """
+        known = self._steps.get(inside)
+        if known is None:
+            pairs = [
+                (c, *([i for i in some if i in c.loops] for some in (self.outer, inside)))
+                for c in self.nest.chains
+            ]
+            known = tuple([self._existing(c, own, free) for c, own, free in pairs if own or free])
+            self._steps[inside] = known
+        return known
+
+    def _existing(self, chain: Chain, own: list[int], free: list[int]) -> ListedFactor:
+        ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
+        cuts = whole_chain(self.nest, chain, ways).cuts
+        listed = [(chain.loops.index(i), 0, i) for i in own]
+        return ListedFactor(self.outer, [(cuts, chain.loops, listed)], WORKS)
+
+
+class BoundaryFrame:
+    """The products of one boundary, whatever the tiles: ``BoundarySums``' factors, kept apart over
+    the listed loops.
+
+    ``inner``     loops that make steps inside a setting
+    ``replaced``  of all loops that make steps, those whose advance leaves nothing of the tile
+    ``padded``    whether words are (k, x) pairs of which some are padding
+    ``ranks``     what there is a factor of: each chain the tensor does not depend on, and each
+                  rank.  Where words are pairs, each chain
+    """
+
+    def __init__(self, frame: SettingsFrame, b: Boundary) -> None:
+        nest = frame.nest
+        self.frame, self.b, self.side = frame, b, BoundarySums(nest, b)
+        self.inner = [k for k in self.side.temporal if k not in frame.outer]
+        self.replaced = {k for k in self.side.temporal if self.side.replaces(k)}
+        self.padded = nest.projection(b.tensor, b.child).pairs and any(nest.problem.padding)
+        self.ranks = self._ranks()
+        self._factors: dict[Any, ListedFactor] = {}
+        self._products: dict[tuple[str, int | None, bool, bool], tuple[ListedFactor, ...]] = {}
+
+    def product(
+        self, which: str, k: int | None, start: bool, final: bool
+    ) -> tuple[ListedFactor, ...]:
+        """The factors of the sum ``which``: over the steps inside each setting, all, or the first
+        alone (``start``), or those into which the inner loop k advances.  Of a listed loop k: at
+        every change of it, in the settings of ``where[k]``.  Or at the very end (``final``).
+        """
+        known = self._products.get((which, k, start, final))
+        if known is None:
+            factors = []
+            for n, rank in enumerate(self.ranks):
+                # most loops k leave most chains as they are
+                at = tuple([self._at(c, part, k, start, final) for c, part in rank.chains])
+                factor = self._factors.get((n, which, at))
+                if factor is None:
+                    factor = self._factors[n, which, at] = self._factor(rank, which, at, k)
+                factors.append(factor)
+            known = self._products[which, k, start, final] = tuple(factors)
+        return known
+
+    def _ranks(self) -> list[RankFactor]:
+        nest, tensor = self.frame.nest, self.b.tensor
+        chains = self.frame.chains
+        related = [c for c in chains if c.depends(tensor)]
+        ranks = [RankFactor(((c, None),), (), False) for c in chains if c not in related]
+        if self.side.pairs:  # each its own word
+            return ranks + [RankFactor(((c, None),), (), True) for c in related]
+        done: set[str] = set()
+        for dims in RANKS[tensor]:
+            of = [nest.chain_of[d] for d in dims]
+            if len(dims) == 2 or (of[0].fused and tensor == "ifmap"):
+                # above a fused loop its parts are plain dimensions
+                each = [(c, d if c.fused else None) for c, d in zip(of, dims, strict=True)]
+                ranks.append(RankFactor(tuple(each), dims, True))
+            elif of[0] in related and of[0].name not in done:
+                done.add(of[0].name)
+                ranks.append(RankFactor(((of[0], None),), dims, True))
+        return ranks
+
+    def _factor(
+        self,
+        rank: RankFactor,
+        which: str,
+        at: tuple[tuple[int, bool, tuple[int, ...]], ...],
+        k: int | None,
+    ) -> ListedFactor:
+        """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
+        on it, of who is active.  Or of two, where a filter slides: over the listed loops of E (or
+        F), then of R (or S).
+        """
+        merged = rank.depends or which in ("S", "O")
+        places = []
+        for (chain, part), (outside, own, listed) in zip(rank.chains, at, strict=True):
+            table = self.side.sums(chain, (outside, own), part, merged=merged)
+            loops = [chain.loops[n] for n in table.reads]
+            # k stands at its second index and on
+            kept_apart = [(loops.index(i), int(i == k), i) for i in listed]
+            places.append((table.cuts, loops, kept_apart))
+        if len(places) == 2:
+            slide = self.side.projection(rank.dims, which)
+            return ListedFactor(self.frame.outer, places, LETTERS.index(which), slide)
+        column = plain_column(which) if rank.depends else WORKS
+        return ListedFactor(self.frame.outer, places, column)
+
+    def _at(
+        self, chain: Chain, part: str | None, k: int | None, start: bool, final: bool
+    ) -> tuple[int, bool, tuple[int, ...]]:
+        """Of a chain's temporal loops: how many stand still, whether k is the next, and which of
+        them are listed.
+        """
+        if final:
+            return 0, False, ()
+        loops = self.frame.nest.loops
+        own = [i for i in self.side.own[chain.name] if part in (None, loops[i].dim)]
+        listed = tuple([i for i in own if i in self.frame.outer])
+        if k is None:
+            return len(listed if start else own), False, listed
+        return sum([i < k for i in own]), k in own, tuple([i for i in listed if i <= k])
+
+
 class StepSettings:
     """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
     the temporal loops.  ``shape`` is [settings]: their trips.
     """
 
-    def __init__(
-        self, nest: Nest, outer: list[int], sides: dict[Boundary, BoundarySums] | None = None
-    ) -> None:
-        """``sides`` are kept of one nest for all its settings."""
+    def __init__(self, nest: Nest, outer: list[int]) -> None:
         self.nest, self.outer = nest, outer
-        self.sides = {} if sides is None else sides
-        # a dimension of one that nothing loops over is one word, one active PE: no factor
-        self.chains = [
-            c for c in nest.chains if c.loops or prod(nest.problem.size[p] for p in c.parts) > 1
-        ]
+        self.frame = SettingsFrame.of(nest, outer)
         self.shape = tuple(nest.loops[i].trips for i in outer)
         self._moved: dict[Boundary, Moves] = {}
-        self._ranks_of: dict[Boundary, list[RankFactor]] = {}
-        self._factors: dict[Boundary, dict[Any, Any]] = {}
-        self._own: dict[Any, tuple[list[int], tuple[int, ...]]] = {}
+        self._long: dict[ListedFactor, Any] = {}  # what would be too much to keep with the factor
 
     @cached_property
     def exists(self) -> Bools:
@@ -101,18 +339,14 @@ class StepSettings:
         return self.steps([]) > 0
 
     @cached_property
-    def _full(self) -> bool:
+    def full(self) -> bool:
         """Whether every setting has work."""
         return bool(self.exists.all())
 
     def steps(self, inside: list[int]) -> Ints:
         """How many settings of the loops ``inside`` each setting has, ``[settings]``."""
-        count: Any = np.ones((1,) * len(self.outer), np.int64)
-        for chain in self.nest.chains:
-            own, free = ([i for i in some if i in chain.loops] for some in (self.outer, inside))
-            if own or free:
-                count = count * self._spread(self._pieces(chain, own, free), own)
-        return np.asarray(np.broadcast_to(count, self.shape))
+        count = self._times(self.frame.steps(tuple(inside)))
+        return np.broadcast_to(np.asarray(count, np.int64), self.shape)
 
     def moves(self, b: Boundary) -> Moves:
         """Words of a boundary whose child lies inside all listed loops.
@@ -123,56 +357,50 @@ class StepSettings:
         """
         moved = self._moved.get(b)
         if moved is None:
-            pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
-            moved = self._of_pairs(b) if pairs else self._of(b)
+            side = self.frame.side(b)
+            moved = self._of_pairs(side) if side.padded else self._of(side)
             if prod(self.shape) <= MOVES:
                 self._moved[b] = moved
         return moved
 
-    def _of(self, b: Boundary) -> Moves:
+    def _of(self, of: BoundaryFrame) -> Moves:
         """Words that no padding makes an estimate of."""
-        side = self.sides.get(b)
-        if side is None:
-            side = self.sides[b] = BoundarySums(self.nest, b)
+        side, b = of.side, of.b
         zero = np.zeros(self.shape, np.int64)
         if b.tensor == self.nest.problem.accumulated:
             if side.mac:
-                return Moves(zero, self._whole(self._product(side, "U")), zero, zero)
+                return Moves(zero, self._whole(self._product(of, "U")), zero, zero)
             rest: Any = 0
-            for k in self._inner(side):
-                rest = rest + self._product(side, "X", k)
-                if not side.replaces(k):
-                    rest = rest - self._product(side, "Y", k)
-            begun = self._whole(self._product(side, "S", start=True)) - self._entering(side, "O")
-            return Moves(zero, self._whole(rest), self._leaving(side), begun)
+            for k in of.inner:
+                rest = rest + self._product(of, "X", k)
+                if k not in of.replaced:
+                    rest = rest - self._product(of, "Y", k)
+            begun = self._whole(self._product(of, "S", start=True)) - self._entering(of, "O")
+            return Moves(zero, self._whole(rest), self._leaving(of), begun)
         came, kept = ("U", "L" if b.kind == "neighbour" else "K") if side.shares else ("S", "O")
         if side.mac:
-            every = self._whole(self._product(side, came))
-            taken = self._whole(self._product(side, "S")) if side.shares else every
+            every = self._whole(self._product(of, came))
+            taken = self._whole(self._product(of, "S")) if side.shares else every
             return Moves(zero, every, zero, taken)
-        start = self._product(side, came, start=True)
-        first = self._whole(start) - self._entering(side, kept)
-        rest = self._whole(self._less(side, came, kept) - start)
+        start = self._product(of, came, start=True)
+        first = self._whole(start) - self._entering(of, kept)
+        rest = self._whole(self._less(of, came, kept) - start)
         if not side.shares:  # children take what their parents read
             return Moves(first, rest, zero, first + rest)
-        taken = self._whole(self._less(side, "S", "O")) - self._entering(side, "O")
+        taken = self._whole(self._less(of, "S", "O")) - self._entering(of, "O")
         return Moves(first, rest, zero, taken)
 
-    def _inner(self, side: BoundarySums) -> list[int]:
-        """The loops that make steps inside a setting."""
-        return [k for k in side.temporal if k not in self.outer]
-
-    def _less(self, side: BoundarySums, every: str, kept: str) -> Any:
+    def _less(self, of: BoundaryFrame, every: str, kept: str) -> Any:
         """All words of the steps inside a setting, less what each inner loop's advance keeps;
         broadcasts to [settings].
         """
-        total = self._product(side, every)
-        for k in self._inner(side):
-            if not side.replaces(k):
-                total = total - self._product(side, kept, k)
+        total = self._product(of, every)
+        for k in of.inner:
+            if k not in of.replaced:
+                total = total - self._product(of, kept, k)
         return total
 
-    def _of_pairs(self, b: Boundary) -> Moves:
+    def _of_pairs(self, of: BoundaryFrame) -> Moves:
         """(k, x) pairs where some are padding.  MACs take every pair of their step, so those are
         counted.  Of pairs that a level holds on to, all that move are shared out by how many,
         padding included, each setting works on.
@@ -181,15 +409,15 @@ class StepSettings:
         setting meets for the first time is no product.  The total is exact, since the shares are
         rounded as a running sum.
         """
-        side = BoundarySums(self.nest, b)
+        b = of.b
         zero = np.zeros(self.shape, np.int64)
-        if side.mac:
-            words = np.where(self.exists, self._real_pairs(side), 0)
+        if of.side.mac:
+            words = np.where(self.exists, self._real_pairs(of), 0)
             return Moves(zero, words, zero, words)
         moved = moves(self.nest)[b]
         total = moved.arrived if b.tensor == self.nest.problem.accumulated else moved.read
         share, start = (
-            np.where(self.exists, self._pair_count(side, first), 0) for first in (False, True)
+            np.where(self.exists, self._pair_count(of, first), 0) for first in (False, True)
         )
         part = np.concatenate([[0.0], np.cumsum(share.ravel(), dtype=float)]) / share.sum()
         words = np.diff(np.floor(part * total + 0.5)).astype(np.int64).reshape(self.shape)
@@ -198,15 +426,13 @@ class StepSettings:
             return Moves(zero, words - first, first, words)
         return Moves(first, words - first, zero, words)
 
-    def _pair_count(self, side: BoundarySums, start: bool) -> Ints:
+    def _pair_count(self, of: BoundaryFrame, start: bool) -> Ints:
         """Pairs each setting works on, padding included: in all its steps, or in the first."""
-        pairs = np.ones(self.shape, np.int64)
-        for n, rank in enumerate(self._ranks(side)):
-            if rank.depends:
-                pairs = pairs * self._factor(side, n, rank, "S", start=start)
-        return pairs
+        factors = of.product("S", None, start, False)
+        depends = [f for f, rank in zip(factors, of.ranks, strict=True) if rank.depends]
+        return np.ones(self.shape, np.int64) * self._times(depends)
 
-    def _real_pairs(self, side: BoundarySums) -> Ints:
+    def _real_pairs(self, of: BoundaryFrame) -> Ints:
         """Pairs that MACs take in each setting and that read no padding, those of one group
         together, ``[settings]``.
 
@@ -214,18 +440,16 @@ class StepSettings:
         form, how often a setting has each tap (r, s), times in how many of its outputs that tap
         reads no padding, the sum over all taps.
         """
-        which = "U" if side.shares else "S"
+        side, which = of.side, "U" if of.side.shares else "S"
         pairs: Any = np.ones((1,) * (len(self.outer) + 2), np.int64)  # [settings, R, S]
         for chain in self.nest.chains:
             if chain.depends(side.b.tensor):
                 taps, own = self._taps(side, chain, which)
                 axes = [self.nest.loops[i].trips if i in own else 1 for i in self.outer]
                 pairs = pairs * taps.reshape(*axes, *taps.shape[-2:])
-        total = np.asarray(pairs.sum(axis=(-2, -1)))
-        for n, rank in enumerate(self._ranks(side)):
-            if not rank.depends:
-                total = total * self._factor(side, n, rank, which)
-        return total
+        factors = of.product(which, None, False, False)
+        others = [f for f, rank in zip(factors, of.ranks, strict=True) if not rank.depends]
+        return np.asarray(pairs.sum(axis=(-2, -1)) * self._times(others))
 
     def pieces(self, chain: Chain) -> tuple[Piece, tuple[int, ...], list[int]]:
         """The pieces of a chain at every position of its listed loops and of the spatial ones
@@ -304,44 +528,35 @@ class StepSettings:
 
     # -- the change into a setting, and out of it --------------------------------------------------
 
-    def _entering(self, side: BoundarySums, which: str) -> Ints:
+    def _entering(self, of: BoundaryFrame, which: str) -> Ints:
         """Words kept from the setting before, ``[settings]``: in each, of the listed loop that
         advances into it.
         """
         kept = np.zeros(self.shape, np.int64)
         for k in self.outer:
-            if not side.replaces(k):
-                kept[self._where(k)] = self._product(side, which, k)
-        return self._whole(kept)
+            if k not in of.replaced:
+                kept[self.frame.where[k]] = self._product(of, which, k)
+        return kept if self.full else self._whole(kept)
 
-    def _leaving(self, side: BoundarySums) -> Ints:
+    def _leaving(self, of: BoundaryFrame) -> Ints:
         """Sums that arrive when a setting ends: at the change into the next that exists, or at the
         end of all.
         """
         into = np.zeros(self.shape, np.int64)
         for k in self.outer:
-            lost = self._product(side, "X", k)
-            into[self._where(k)] = lost if side.replaces(k) else lost - self._product(side, "Y", k)
-        order = np.flatnonzero(self.exists.ravel())
+            lost = self._product(of, "X", k)
+            if k not in of.replaced:
+                lost = lost - self._product(of, "Y", k)
+            into[self.frame.where[k]] = lost
+        order = slice(None) if self.full else np.flatnonzero(self.exists.ravel())
+        changes, last = into.ravel()[order], self._product(of, "X", final=True)
         leaving = np.zeros(into.size, np.int64)
-        leaving[order[:-1]] = into.ravel()[order[1:]]
-        leaving[order[-1]] = self._product(side, "X", final=True)
+        leaving[order] = np.append(changes[1:], last)
         return leaving.reshape(self.shape)
-
-    def _where(self, k: int) -> tuple[slice, ...]:
-        """Settings into which loop k advances, as an index of [settings]: loops outside k at any
-        position, k from its second on, those inside at their first.
-        """
-        return tuple(
-            [
-                slice(None) if i < k else slice(1, None) if i == k else slice(0, 1)
-                for i in self.outer
-            ]
-        )
 
     def _whole(self, words: Any) -> Ints:
         """Words in every setting, ``[settings]``: none where there is no work."""
-        if self._full:
+        if self.full:
             return np.broadcast_to(np.asarray(words, np.int64), self.shape)
         return np.where(self.exists, words, np.int64(0))
 
@@ -349,160 +564,44 @@ class StepSettings:
 
     def _product(
         self,
-        side: BoundarySums,
+        of: BoundaryFrame,
         which: str,
         k: int | None = None,
         *,
         start: bool = False,
         final: bool = False,
     ) -> Any:
-        """The sum ``which``, one factor a rank and irrelevant chain: ``BoundarySums``' factors,
-        kept apart over the listed loops; broadcasts to [settings].
+        """The sum ``which`` of ``BoundaryFrame.product``; broadcasts to [settings]."""
+        return self._times(of.product(which, k, start, final))
 
-        Over the steps inside each setting: all, or the first alone (``start``), or those into which
-        the inner loop k advances.  Of a listed loop k: at every change of it, shaped as the
-        settings of ``_where(k)``.  Or at the very end (``final``).
+    def _times(self, factors: Sequence[ListedFactor]) -> Any:
+        """The product of factors, a number or an array that broadcasts to [settings]; not to be
+        written to.
         """
         many, total = 1, None
-        for n, rank in enumerate(self._ranks(side)):
-            factor = self._factor(side, n, rank, which, k, start=start, final=final)
+        tiles, trips = self.nest.row
+        for x in factors:
+            key = x.pick(tiles)
+            factor = x.known.get(key)
+            if factor is None:
+                factor = self._long.get(x)
+            if factor is None:
+                factor = x.of(tiles, trips)
+                if np.size(factor) <= KEPT:
+                    x.keep(key, factor)
+                else:
+                    self._long[x] = factor
             if isinstance(factor, int):
                 many *= factor
             else:
                 total = factor if total is None else total * factor
-        return many if total is None else total * many
-
-    def _ranks(self, side: BoundarySums) -> list[RankFactor]:
-        """What there is a factor of: each chain the tensor does not depend on, and each rank.
-        Where words are pairs, each chain.
-        """
-        known = self._ranks_of.get(side.b)
-        if known is not None:
-            return known
-        nest, tensor = self.nest, side.b.tensor
-        related = [c for c in self.chains if c.depends(tensor)]
-        ranks = [RankFactor(((c, None),), (), False) for c in self.chains if c not in related]
-        if side.pairs:  # each its own word
-            ranks += [RankFactor(((c, None),), (), True) for c in related]
-        done: set[str] = set()
-        for dims in () if side.pairs else RANKS[tensor]:
-            chains = [nest.chain_of[d] for d in dims]
-            if len(dims) == 2 or (chains[0].fused and tensor == "ifmap"):
-                # above a fused loop its parts are plain dimensions
-                each = [(c, d if c.fused else None) for c, d in zip(chains, dims, strict=True)]
-                ranks.append(RankFactor(tuple(each), dims, True))
-            elif chains[0] in related and chains[0].name not in done:
-                done.add(chains[0].name)
-                ranks.append(RankFactor(((chains[0], None),), dims, True))
-        self._ranks_of[side.b] = ranks
-        return ranks
-
-    def _factor(
-        self,
-        side: BoundarySums,
-        n: int,
-        rank: RankFactor,
-        which: str,
-        k: int | None = None,
-        *,
-        start: bool = False,
-        final: bool = False,
-    ) -> Any:
-        """The n-th factor on the axes of all listed loops, of length 1 along those that are not
-        its chains'; a number where none is.  Most loops k leave most chains as they are, so each
-        is worked out once.
-        """
-        at = tuple([self._at(side, c, part, k, start, final) for c, part in rank.chains])
-        known = self._factors.setdefault(side.b, {})
-        factor = known.get((n, which, at))
-        if factor is None:
-            factor = known[n, which, at] = self._worked_out(side, rank, which, at, k)
-        return factor
-
-    def _at(
-        self,
-        side: BoundarySums,
-        chain: Chain,
-        part: str | None,
-        k: int | None,
-        start: bool,
-        final: bool,
-    ) -> tuple[int, bool, tuple[int, ...]]:
-        """Of a chain's temporal loops: how many stand still, whether k is the next, and which of
-        them are listed.
-        """
-        if final:
-            return 0, False, ()
-        key = chain.name, part, side.b.child
-        if key not in self._own:
-            own = [i for i in side.own[chain.name] if part in (None, self.nest.loops[i].dim)]
-            self._own[key] = own, tuple([i for i in own if i in self.outer])
-        own, listed = self._own[key]
-        if k is None:
-            return len(listed if start else own), False, listed
-        return sum([i < k for i in own]), k in own, tuple([i for i in listed if i <= k])
-
-    def _worked_out(
-        self,
-        side: BoundarySums,
-        rank: RankFactor,
-        which: str,
-        at: tuple[tuple[int, bool, tuple[int, ...]], ...],
-        k: int | None,
-    ) -> Any:
-        """A factor of one chain: of the words of its pieces, or, where the tensor does not depend
-        on it, of who is active.  Or of two, where a filter slides: over the listed loops of E (or
-        F), then of R (or S).
-        """
-        places = []
-        merged = rank.depends or which in ("S", "O")
-        for (chain, part), (outside, own, listed) in zip(rank.chains, at, strict=True):
-            table = side.sums(chain, (outside, own), part, merged=merged)
-            places.append(self._listed(chain, table, listed, k))
-        if len(places) == 2:
-            values = _kept(_slide_values, *places, side.projection(rank.dims, which))
-            column = LETTERS.index(which)
-        else:
-            values = _kept(_chain_values, *places)
-            column = plain_column(which) if rank.depends else WORKS
-        return self._spread(values[..., column], [i for *_, listed in at for i in listed])
-
-    def _listed(
-        self, chain: Chain, table: ChainSums, listed: Sequence[int], k: int | None
-    ) -> _ListedChain:
-        """Sums over a chain, kept apart over the listed loops; k stands at its second and on."""
-        loops = [chain.loops[at] for at in table.reads]
-        return _ListedChain(
-            table.cuts,
-            tuple([self.nest.loops[i].tile for i in loops]),
-            tuple([(loops.index(i), int(i == k), self.nest.loops[i].trips) for i in listed]),
-        )
-
-    def _spread(self, values: Ints, own: list[int]) -> Any:
-        """Values over the loops ``own``, in that order, laid on the axes of all listed loops: of
-        length 1 along those that are not its own.  A number where there are none.
-        """
-        if not own:
-            return int(values)
-        if len(own) > 1:
-            values = np.transpose(values, sorted(range(len(own)), key=lambda a: own[a]))
-        length = dict(zip(sorted(own), values.shape, strict=True))
-        return values.reshape([length.get(i, 1) for i in self.outer])
-
-    def _pieces(self, chain: Chain, own: list[int], free: list[int]) -> Ints:
-        """How many positions of the loops ``free`` exist at each position of the chain's listed
-        loops, ``[trips of own[0], ...]``.
-        """
-        ways = [STANDS if i in own or i in free else FIRST for i in chain.loops]
-        place = self._listed(chain, whole_chain(self.nest, chain, ways), own, None)
-        return _kept(_chain_values, place)[..., WORKS]
+        return many if total is None else total if many == 1 else total * many
 
 
 # -- sums at every position of the listed loops ----------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _ListedChain:
+class _ListedChain(NamedTuple):
     """A chain whose sums are kept apart over some of its loops.
 
     ``tiles``   of its loops
@@ -535,13 +634,6 @@ class _ListedChain:
             only[:, loop] = index.ravel()
         tiles = np.array([self.tiles], np.int64)
         return np.repeat(tiles, len(only), axis=0), only, which
-
-
-def _kept(table: Any, *arguments: Any) -> Ints:
-    """A table's values, from memory if they are few; many are not kept."""
-    places = [x for x in arguments if isinstance(x, _ListedChain)]
-    many = prod([trips for x in places for _, _, trips in x.listed])
-    return np.asarray((table if many <= KEPT else table.__wrapped__)(*arguments))
 
 
 @lru_cache(maxsize=1 << 12)
