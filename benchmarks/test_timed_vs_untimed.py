@@ -28,7 +28,8 @@ def test_timed_takes_at_most_three_times_the_untimed_run(capsys: Any) -> None:
         if layer.name.startswith("conv"):
             problem = layer.problem(4)
             nest = acc.Nest(problem, arch, acc.choose(problem, arch, flow))
-            data = random_data(problem, *(arch.number(k) for k in NUMBERS), 0)  # type: ignore[arg-type]
+            numbers = [arch.number(k) for k in NUMBERS]
+            data = random_data(problem, *numbers, 0)  # type: ignore[arg-type]
             for run in spent:
                 pes._known.cache_clear()
                 start = time.process_time()
