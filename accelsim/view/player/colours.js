@@ -1,4 +1,5 @@
-// Colours. A word has one colour wherever and whenever it is shown: its place in the order in which
+// Colours. A word has one colour wherever and whenever it is shown. Each tensor has hues of its own,
+// so that words of two tensors are never taken for one; in them a word's place in the order in which
 // words of its tensor appear decides, so words that are there together are far apart in hue and in
 // lightness (which tells them apart without colour vision, too).
 const LIGHT = {paper: "#ffffff", idle: "#e6e6e3", mac: "#007d5a", zero: "#a9d5c6", ink: "#1a1a1a", dim: "#5a5a5a", rule: "#bdbdb8",
@@ -10,7 +11,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const ink = () => (dark.matches ? DARK : LIGHT);
 
 class WordColours {
-  constructor() { this.order = {weight: new Map(), ifmap: new Map(), ofmap: new Map()}; this.made = []; }
+  constructor() { this.order = {weight: new Map(), ifmap: new Map(), ofmap: new Map()}; this.made = {weight: [], ifmap: [], ofmap: []}; }
 
   // Take the words of a film in, in the order in which they appear.
   learn(film) {
@@ -28,14 +29,20 @@ class WordColours {
   of(tensor, word) {
     const n = this.order[tensor].get(word);
     if (n === undefined) return ink().held;
-    return this.made[n] || (this.made[n] = wordColour(n));
+    const made = this.made[tensor];
+    return made[n] || (made[n] = wordColour(tensor, n));
   }
 }
 
-// The n-th colour: the additive sequence of the plane's golden ratio (Roberts 2018) in hue and lightness.
-function wordColour(n) {
-  const hue = 2 * Math.PI * ((0.1 + n * 0.7548776662466927) % 1), light = 0.66 + 0.27 * ((0.5 + n * 0.5698402909980532) % 1);
-  return oklch(light, 0.125, hue);
+// Hues of each tensor, in degrees of Oklch: reds, blues, and from yellow to green.
+const HUES = {weight: [-35, 55], ifmap: [195, 300], ofmap: [85, 160]};
+
+// The n-th colour of a tensor: the additive sequence of three dimensions (Roberts 2018) in hue,
+// lightness and chroma.
+function wordColour(tensor, n) {
+  const part = (step) => (0.5 + n * step) % 1, [low, high] = HUES[tensor];
+  const hue = ((low + (high - low) * part(0.8191725134)) * Math.PI) / 180, light = 0.64 + 0.28 * part(0.6710436067);
+  return oklch(light, (0.07 + 0.08 * part(0.5497004779)) * (1.6 - light), hue); // pale colours have less
 }
 
 // Oklch to #rrggbb (Ottosson 2020), cut to what a screen shows.
