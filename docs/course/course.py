@@ -20,6 +20,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,13 +32,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from comparing import kind, plain
+from comparing import kind, piped, plain
 from confined import Limits, in_own_process, kept_out
 from grading import Lab, Question, lab_names, load_lab
 from sealed import sealed
 
 HERE = Path(__file__).resolve().parent
-PICTURES = HERE.parent / "teaching" / "pictures"
+TEACHING, FIGURES = HERE.parent / "teaching", HERE.parent / "figures" / "teaching"
+PICTURES = TEACHING / "pictures"
 FOR_STUDENTS = ("check.py", "comparing.py", "sealed.py", "trials.py")
 MOST_BYTES, MOST_FILES = 20 * 2**20, 200  # of a submission
 
@@ -72,8 +74,23 @@ def _student(folder: Path, names: Sequence[str], run: bool) -> None:
         text = json.dumps(checks(load_lab(name)), indent=1)
         (folder / "checks" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         shutil.copy(HERE / "answers" / f"{name}.py", folder / "answers")
+        for page in load_lab(name).pages:
+            _page(folder / "pages", page)
     for name in names:
         _notebook(folder, name, run)
+
+
+def _page(folder: Path, name: str) -> None:
+    """A page of ``docs/teaching`` with its pictures beside it; links to other pages are their
+    words.
+    """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    text = (TEACHING / f"{name}.md").read_text(encoding="utf-8")
+    for picture in re.findall(r"\.\./figures/teaching/(\w+\.png)", text):
+        shutil.copy(FIGURES / picture, folder / "figures")
+    text = text.replace("../figures/teaching/", "figures/")
+    text = re.sub(r"(?<!!)\[([^]]*)\]\(\w+\.md\)", r"\1", text)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def _notebook(folder: Path, name: str, run: bool) -> None:
@@ -99,7 +116,8 @@ def _teacher(folder: Path, names: Sequence[str]) -> None:
     """The teacher's bundle: the whole course, and the key to read."""
     left_out = shutil.ignore_patterns("__pycache__", "*.html", "*.pyc")
     shutil.copytree(HERE, folder / "course", ignore=left_out)
-    shutil.copytree(PICTURES, folder / "teaching" / "pictures", ignore=left_out)
+    shutil.copytree(TEACHING, folder / "teaching", ignore=left_out)
+    shutil.copytree(FIGURES, folder / "figures" / "teaching")
     key = "\n\n".join(["# Key", *(key_page(load_lab(name)) for name in names)])
     (folder / "KEY.md").write_text(key + "\n", encoding="utf-8")
 
@@ -113,7 +131,8 @@ def checks(lab: Lab) -> dict[str, Any]:
         "goals": lab.goals,
         "minutes": lab.minutes,
         "reading": lab.reading,
-        "told": [lab.told(variant) for variant in range(lab.variants)],
+        "given": [dict(lab.given(variant)) for variant in range(lab.variants)],
+        "numbers": [dict(lab.numbers(variant)) for variant in range(lab.variants)],
         "variants": [
             [_check(lab, variant, q) for q in lab.questions(variant)]
             for variant in range(lab.variants)
@@ -126,7 +145,7 @@ def checks(lab: Lab) -> dict[str, Any]:
 
 
 def _background(lab: Lab) -> str:
-    """The lab's text, without what its shell command says to teachers."""
+    """The lab's text."""
     (path,) = HERE.glob(f"{lab.name}_*.py")
     text = sys.modules[path.stem].__doc__ or ""
     return text.strip()
@@ -164,6 +183,13 @@ def key_page(lab: Lab) -> str:
         f"{lab.minutes} minutes, {points} points, {lab.variants} variant"
         f"{'s' * (lab.variants > 1)}. Goals: {'; '.join(lab.goals)}.",
         f"Reading: {'; '.join(lab.reading)}.",
+    ]
+    if lab.pages:
+        parts += [f"For afterwards, with answers in them: {', '.join(lab.pages)} (pages)."]
+    parts += [
+        f"Variant {k}: {', '.join(f'{name} {value}' for name, value in lab.numbers(k).items())}."
+        for k in range(lab.variants)
+        if lab.numbers(k)
     ]
     each = [lab.questions(variant) for variant in range(lab.variants)]
     for asked in zip(*each, strict=True):
@@ -392,4 +418,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))
