@@ -236,11 +236,12 @@ def test_films_of_a_shell_wait_for_answers_and_are_the_students_own(
     assert check._films("lab3", path, ["mine.yaml"]) == 0 and not made
     told = capsys.readouterr().out
     assert "no number yet" in told and "answer 3.1, 3.2, 3.3" in told
-    answers = dict.fromkeys(f"{trials.FLOWS_ASKED} 3.11".split(), 1)
+    assert "answer 3.1, 3.2, 3.3, 3.4, 3.5, 3.6, 3.7, 3.9 first, then there is a film" in told
+    answers = dict.fromkeys(f"{trials.OWN_ASKED} 3.11".split(), 1)
     path.write_text(f"student = 3\nanswers = {answers}\n")
     assert check._films("lab3", path, ["mine.yaml"]) == 0
     assert made == [("lab3_film.html", 8), ("mine.yaml", 8)]
-    assert "answer 3.12, 3.13 first" in capsys.readouterr().out
+    assert "answer 3.12, 3.13 first, then there is lab3_rows.html" in capsys.readouterr().out
 
 
 def test_a_dataflow_lies_beside_the_answers_for_check_and_film(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import json
 import runpy
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,16 @@ def _films(lab: str, path: Path, names: list[str]) -> int:
     pixels = numbers(lab, student).get("pixels")
     if pixels is None:
         raise ValueError(f"{lab} has no films; lab3 has")
-    for film, needs in trials.FILMS.items():
-        if waiting := waits(answers, needs):
-            print(f"answer {waiting} first, then there is {film}")
-        else:
-            print(f"wrote {trials.write_film(film, pixels)}")
-    for name in names if not waits(answers, trials.FLOWS_ASKED) else ():
-        print(f"wrote {trials.own_film(name, path.parent, pixels)}")
+    films = {
+        film: (needs, partial(trials.write_film, film, pixels))
+        for film, needs in trials.FILMS.items()
+    }
+    for name in names:
+        own = partial(trials.own_film, name, path.parent, pixels)
+        films[f"a film of {name}"] = trials.OWN_ASKED, own
+    for film, (needs, write) in films.items():
+        waiting = waits(answers, needs)
+        print(f"answer {waiting} first, then there is {film}" if waiting else f"wrote {write()}")
     return 0
 
 

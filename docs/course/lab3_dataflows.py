@@ -226,10 +226,10 @@ def of_rows(rows: int, ofmap_rows: int) -> list[Question]:
     return [
         Question(
             "3.11",
-            "Row-stationary, a filter of 3 rows and an ofmap of 3 rows at stride 1, on 3 x 3 PEs. "
-            "PE (r, e) slides filter row r over an ifmap row and so makes a part of ofmap row e. "
-            "Which ifmap row? Fill the grid: a list of three rows (r = 0, 1, 2) of three entries "
-            "(e = 0, 1, 2).",
+            "Under row-stationary, a filter of 3 rows and an ofmap of 3 rows, stride 1, on 3 x 3 "
+            "PEs. PE (r, e) slides filter row r over an ifmap row and so makes a part of ofmap row "
+            "e. Which ifmap row? Fill the grid: a list of three rows (r = 0, 1, 2) of three "
+            "entries (e = 0, 1, 2).",
             "Ofmap row 0 lies where the filter lies on ifmap rows 0, 1 and 2: which of them meets "
             "filter row r? For ofmap row e the filter has moved e rows on.",
             lambda: ifmap_rows(3, 3),
@@ -309,6 +309,9 @@ def given(variant: int) -> dict[str, str]:
         "c": "columns that a fold uses.",
         "skew": "how much later the last PE of a fold does what the first did.",
         "utilization": "MACs over PEs times cycles.",
+        "row-stationary": "each PE has registers for a filter row, a piece of an ifmap row and a "
+        "psum, and slides one row over the other: a convolution in one dimension. As many PEs work "
+        "together for an ofmap row as the filter has rows.",
         "e": "an ofmap row, in 3.11 and on.",
         "buffer": "energy of one access, in MACs (ISCA 2016, table IV): a register in the PE 1, a "
         "neighbour PE 2, the buffer 6, DRAM 200.",

@@ -272,7 +272,7 @@ function legend() {
     if (kind === "frame") box.style.borderColor = colour; else if (kind === "fill") box.style.background = colour;
     item.append(words);
   }
-  add($("legend"), "li", "", "One word has one colour everywhere: weights reds, ifmap words blues, sums yellow to green.");
+  add($("legend"), "li", "", "A word has one colour everywhere: weights red, ifmap blue, sums green to yellow.");
 }
 
 function wire() {

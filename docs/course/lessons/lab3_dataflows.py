@@ -153,7 +153,7 @@ mine_yaml = None  # "mine.yaml"
 if mine_yaml:
     check.after(
         answers,
-        f"{trials.FLOWS_ASKED} 3.9",
+        trials.OWN_ASKED,
         lambda: print(trials.own_film(mine_yaml, check.HERE / "answers", mine["pixels"])),
     )
 
