@@ -3,9 +3,7 @@
 #
 # **Goals.** Work out the shape of an ofmap; count MACs and parameters; say how often a weight is
 # used and what that means for a layer's speed. **Time** 75 minutes. **Reading** Sze, Chen, Yang,
-# Emer, *Efficient Processing of Deep Neural Networks*, chapter 2. For afterwards: the pages on the
-# [sliding window](pages/sliding_window.md) and on [counting layer by
-# layer](pages/layer_by_layer.md).
+# Emer, *Efficient Processing of Deep Neural Networks*, chapter 2.
 #
 # A convolution layer has M filters of C x R x S words that slide over C x H x W words of ifmap and
 # make M x E x F words of ofmap.
@@ -116,3 +114,6 @@ check.after(answers, "1.1 1.2", last_windows)
 # %% [markdown]
 # What you answered here is copied into `answers/lab1.py`, which is what you hand in; 1.9 is
 # answered there, in words.
+#
+# To read on: the pages on the [sliding window](pages/sliding_window.md) and on [counting layer by
+# layer](pages/layer_by_layer.md).

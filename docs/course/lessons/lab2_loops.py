@@ -2,8 +2,7 @@
 # # Lab 2: loop nests and reuse
 #
 # **Goals.** Read a loop nest; count by hand how often a tile is fetched; choose loops that fetch
-# nothing twice. **Time** 110 minutes. **Reading** Sze and others, chapter 5. For afterwards: the
-# page on [reuse](pages/reuse.md).
+# nothing twice. **Time** 110 minutes. **Reading** Sze and others, chapter 5.
 #
 # A layer of 8 filters (M) over 4 channels (C), 3 x 3 (R, S), on 8 x 8 pixels padded by 1, so 8 x 8
 # ofmap words (E, F), on 4 x 4 PEs with an SRAM of 1024 bytes: room for one set of tiles, which the
@@ -123,3 +122,5 @@ check.check("lab2", answers, student)
 # %% [markdown]
 # What you answered here is copied into `answers/lab2.py`, which is what you hand in; 2.9 is
 # answered there, in words.
+#
+# To read on: the page on [reuse](pages/reuse.md).

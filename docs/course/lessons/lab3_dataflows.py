@@ -3,9 +3,7 @@
 #
 # **Goals.** Follow every word of a small systolic array, edge by edge; predict times from the skew;
 # write a dataflow of your own; say why row-stationary's words move as they do, and what that saves.
-# **Time** 135 minutes. **Reading** H. T. Kung, *Why systolic architectures?*, 1982. For afterwards,
-# since they show what this lab asks: the pages on [skew](pages/skew.md) and on
-# [row-stationary](pages/row_stationary.md).
+# **Time** 135 minutes. **Reading** H. T. Kung, *Why systolic architectures?*, 1982.
 #
 # Your number, in `answers/lab3.py`, says how many pixels you have; everything below follows it.
 # What is shown only after you have answered says so: predict first, then look. A wrong prediction
@@ -108,7 +106,8 @@ check.after(
 # The next cell writes `lab3_film.html`, which plays ws, os and is side by side with your pixels:
 # open it in a browser. From a shell: `python check.py lab3 --film`.
 #
-# - It begins at edge 1; what the film calls cycle n is edge n. `w1,0` is w[1,0], and so on.
+# - It begins at edge 1; what the film calls cycle n is edge n. `w1,0` is w[1,0], and so on (its
+#   maps write w[m,c], i[c,w] and o[m,f]: c is k, w and f are x).
 # - Where a PE has four lines, the second is the register in which the next word to stay shifts in.
 # - The buttons under the array colour it by one tensor alone; then point at a PE to see where its
 #   word is in all three films.
@@ -222,3 +221,5 @@ check.show("lab3", student, "3.14")
 # %% [markdown]
 # 3.10 and 3.14 are answered in `answers/lab3.py`. Copy what you answered here into that file, too:
 # it is what you hand in, with your dataflow.
+#
+# To read on: the pages on [skew](pages/skew.md) and on [row-stationary](pages/row_stationary.md).

@@ -2,8 +2,7 @@
 # # Lab 5: design-space exploration
 #
 # **Goals.** Let the model run a grid of designs; draw a Pareto front; choose a design under a
-# budget and defend it. **Time** 100 minutes. **Reading** Sze and others, chapter 6. For afterwards:
-# the page on [reuse](pages/reuse.md).
+# budget and defend it. **Time** 100 minutes. **Reading** Sze and others, chapter 6.
 #
 # Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32 rows, as many columns, 4, 16, 64 or 256 KiB
 # of SRAM, ws or os: 128 designs. Your number, in `answers/lab5.py`, says how large your chip may
@@ -81,3 +80,5 @@ check.after(answers, "5.1 5.2 5.4", lambda: picture(BUDGET))
 # %% [markdown]
 # What you answered here is copied into `answers/lab5.py`, which is what you hand in; 5.6 is
 # answered there, in words.
+#
+# To read on: the page on [reuse](pages/reuse.md).

@@ -3,8 +3,7 @@
 #
 # **Goals.** Lay a convolution's rows on the array as the chip does; say what a stride costs it;
 # compare the model's time with the chip's. **Time** 110 minutes. **Reading** Chen, Krishna, Emer,
-# Sze, *Eyeriss*, JSSC 2017. For afterwards: the page on
-# [row-stationary](pages/row_stationary.md).
+# Sze, *Eyeriss*, JSSC 2017.
 #
 # The chip has 12 x 14 PEs with scratchpads and 108 KB of global buffer and runs row-stationary.
 # This lab builds on the last part of lab 3: PE (r, e) slides filter row r over one ifmap row and
@@ -109,3 +108,5 @@ check.check("lab6", {name: answers[name] for name in ("6.3", "6.6", "6.7")}, stu
 # %% [markdown]
 # What you answered here is copied into `answers/lab6.py`, which is what you hand in; 6.8 is
 # answered there, in words.
+#
+# To read on: the page on [row-stationary](pages/row_stationary.md).
