@@ -35,14 +35,17 @@ class WordColours {
 }
 
 // Hues of each tensor, in degrees of Oklch: reds, blues, and from yellow to green.
-const HUES = {weight: [-35, 55], ifmap: [195, 300], ofmap: [85, 160]};
+const HUES = {weight: [-25, 52], ifmap: [195, 292], ofmap: [85, 163]};
+// Steps of an additive sequence in hue, lightness and chroma: the golden ratio in lightness, the
+// others searched for the largest distance (in Oklab) between the nearest of any 9, 16 and 40
+// colours that follow each other.
+const STEPS = [0.4354771765, 0.6180339887, 0.15490461];
 
-// The n-th colour of a tensor: the additive sequence of three dimensions (Roberts 2018) in hue,
-// lightness and chroma.
+// The n-th colour of a tensor; pale ones have less chroma, which a screen has less of there.
 function wordColour(tensor, n) {
-  const part = (step) => (0.5 + n * step) % 1, [low, high] = HUES[tensor];
-  const hue = ((low + (high - low) * part(0.8191725134)) * Math.PI) / 180, light = 0.64 + 0.28 * part(0.6710436067);
-  return oklch(light, (0.07 + 0.08 * part(0.5497004779)) * (1.6 - light), hue); // pale colours have less
+  const [hue, light, chroma] = STEPS.map((step) => (0.5 + n * step) % 1), [low, high] = HUES[tensor];
+  const l = 0.62 + 0.31 * light;
+  return oklch(l, (0.065 + 0.1 * chroma) * (1.5 - l), ((low + (high - low) * hue) * Math.PI) / 180);
 }
 
 // Oklch to #rrggbb (Ottosson 2020), cut to what a screen shows.
