@@ -205,12 +205,13 @@ class SettingsFrame:
         """
         known = self._steps.get(inside)
         if known is None:
-            pairs = [
-                (c, *([i for i in some if i in c.loops] for some in (self.outer, inside)))
-                for c in self.nest.chains
-            ]
-            known = tuple([self._existing(c, own, free) for c, own, free in pairs if own or free])
-            self._steps[inside] = known
+            factors = []
+            for chain in self.nest.chains:
+                own = [i for i in self.outer if i in chain.loops]
+                free = [i for i in inside if i in chain.loops]
+                if own or free:
+                    factors.append(self._existing(chain, own, free))
+            known = self._steps[inside] = tuple(factors)
         return known
 
     def _existing(self, chain: Chain, own: list[int], free: list[int]) -> ListedFactor:
