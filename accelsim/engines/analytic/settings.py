@@ -431,7 +431,7 @@ class StepSettings:
         """Pairs each setting works on, padding included: in all its steps, or in the first."""
         factors = of.product("S", None, start, False)
         depends = [f for f, rank in zip(factors, of.ranks, strict=True) if rank.depends]
-        return np.ones(self.shape, np.int64) * self._times(depends)
+        return np.asarray(np.ones(self.shape, np.int64) * self._times(depends))
 
     def _real_pairs(self, of: BoundaryFrame) -> Ints:
         """Pairs that MACs take in each setting and that read no padding, those of one group
