@@ -78,7 +78,8 @@ def test_a_students_bundle_has_no_answer_and_checks_as_the_teacher_does(
     assert "accelsim-course/checks/lab1.json" in names and len(names) == len(set(names))
     for word in ("key", "grading.py", "lab1_counting.py", "course.py", "KEY", "confined"):
         assert not [n for n in names if word in n.removeprefix("accelsim-course/")], word
-    text = "".join(p.read_text() for p in (folder / "student").rglob("*") if p.is_file())
+    files = [p for p in (folder / "student").rglob("*") if p.is_file() and p.suffix != ".png"]
+    text = "".join(p.read_text() for p in files)
     check = load("check")
     monkeypatch.setattr(check, "HERE", folder / "student")
     monkeypatch.setattr(check, "variant_of", lambda lab, student, variants: int(student or 0))

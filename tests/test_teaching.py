@@ -135,6 +135,7 @@ def test_words_of_two_tensors_never_look_alike() -> None:
     script = (TEACHING.parents[1] / "accelsim/view/player/colours.js").read_text()
     told = ", ".join(f"{t}: [{a}, {b}]" for t, (a, b) in sheet.FAMILIES.items())
     assert told in script, "the same hues as in the player"
+    assert ", ".join(map(str, sheet.STEPS)) in script, "and the same steps"
 
 
 def test_a_dataflows_words_and_steps_are_the_films() -> None:

@@ -2,6 +2,7 @@
 
 ``plain`` brings whatever a student wrote to plain Python or says in words why it is no answer;
 ``same`` compares plain answers; ``kind`` and ``got`` name them.  Nothing here knows a right answer.
+``told`` prints what questions take as given.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import math
 import numbers
 import re
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MOST = 10_000  # entries of an answer, and letters of a word
@@ -102,6 +104,12 @@ def got(value: Any) -> str:
     return f"{kind(value)} ({value})" if isinstance(value, (int, float)) else kind(value)
 
 
+def blank(answer: Any) -> bool:
+    """Whether a question has no answer yet: None, or a grid of nothing else."""
+    listed = isinstance(answer, (list, tuple)) and len(answer) > 0
+    return answer is None or (listed and all(blank(x) for x in answer))
+
+
 # One dataflow, under all the names it goes by.
 ALIASES = {
     "weight_stationary": "ws",
@@ -166,3 +174,42 @@ def variant_of(lab: str, student: object, variants: int) -> int:
 def wrapped(name: str, text: str) -> str:
     """A question or a verdict: the text beside its name."""
     return textwrap.fill(f"{name}  {text}", 100, subsequent_indent=" " * (len(name) + 2))
+
+
+# Names that are English words too, and what stands around them where they are names.
+ENGLISH = {"is": r"(\b[wo]s(,| and| or)|\bunder|\bdoes) is\b", "A": r"(?<=[a-z,] )A\b"}
+
+
+def named(name: str, text: str) -> bool:
+    """Whether a text uses a name: as a word of its own, and not as an English one."""
+    pattern = ENGLISH.get(name, rf"(?<![\w.]){re.escape(name)}(?!\w)")
+    return re.search(pattern, text) is not None
+
+
+def told(given: Mapping[str, str], texts: Iterable[str]) -> str:
+    """What questions take as given, to read before them: what all do (under no name), and each name
+    that stands in their texts, or in the meaning of one that does.
+    """
+    text, used = " ".join((given.get("", ""), *texts)), {""}
+    while more := {name for name in given if name not in used and named(name, text)}:
+        used |= more
+        text = " ".join(given[name] for name in more)
+    return "\n".join(
+        textwrap.fill(
+            f"{name + ': ' if name else ''}{meaning}", 100,
+            initial_indent="  " if name else "", subsequent_indent="      " if name else "",
+        )
+        for name, meaning in given.items()
+        if name in used
+    )  # fmt: skip
+
+
+def piped(main: Callable[[], int]) -> int:
+    """The exit code of a command whose reader may leave early, as ``head`` does."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stderr.close()  # Python would complain there that it cannot write what is left
+        return 0
+    return code

@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from comparing import kind, number, plain
+from comparing import kind, number, piped, plain
 from confined import Limits, kept_out
 from gradebook import given_before, total, with_given, write_grades, write_words
 from grading import Lab, Question, lab_names, load_lab
@@ -89,8 +89,23 @@ def _student(folder: Path, names: Sequence[str], run: bool) -> None:
         text = json.dumps(checks(load_lab(name)), indent=1)
         (folder / "checks" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         shutil.copy(HERE / "answers" / f"{name}.py", folder / "answers")
+        for page in load_lab(name).pages:
+            _page(folder / "pages", page)
     for name in names:
         _notebook(folder, name, run)
+
+
+def _page(folder: Path, name: str) -> None:
+    """A page of ``docs/teaching`` with its pictures beside it; links to other pages are their
+    words.
+    """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    text = (TEACHING / f"{name}.md").read_text(encoding="utf-8")
+    for picture in re.findall(r"\.\./figures/teaching/(\w+\.png)", text):
+        shutil.copy(FIGURES / picture, folder / "figures")
+    text = text.replace("../figures/teaching/", "figures/")
+    text = re.sub(r"(?<!!)\[([^]]*)\]\(\w+\.md\)", r"\1", text)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
 def _notebook(folder: Path, name: str, run: bool) -> None:
@@ -132,7 +147,8 @@ def checks(lab: Lab) -> dict[str, Any]:
         "goals": lab.goals,
         "minutes": lab.minutes,
         "reading": lab.reading,
-        "told": [lab.told(variant) for variant in range(lab.variants)],
+        "given": [dict(lab.given(variant)) for variant in range(lab.variants)],
+        "numbers": [dict(lab.numbers(variant)) for variant in range(lab.variants)],
         "variants": [
             [_check(lab, variant, q) for q in lab.questions(variant)]
             for variant in range(lab.variants)
@@ -145,7 +161,7 @@ def checks(lab: Lab) -> dict[str, Any]:
 
 
 def _background(lab: Lab) -> str:
-    """The lab's text, without what its shell command says to teachers."""
+    """The lab's text."""
     (path,) = HERE.glob(f"{lab.name}_*.py")
     text = sys.modules[path.stem].__doc__ or ""
     return text.strip()
@@ -198,6 +214,13 @@ def key_page(lab: Lab) -> str:
         f"## Lab {lab.name[3:]}: {lab.title}",
         f"{lab.minutes} minutes, {points} points, {variants}. Goals: {'; '.join(lab.goals)}.",
         f"Reading: {'; '.join(lab.reading)}.",
+    ]
+    if lab.pages:
+        parts += [f"For afterwards, with answers in them: {', '.join(lab.pages)} (pages)."]
+    parts += [
+        f"Variant {k}: {', '.join(f'{name} {value}' for name, value in lab.numbers(k).items())}."
+        for k in range(lab.variants)
+        if lab.numbers(k)
     ]
     each = [lab.questions(variant) for variant in range(lab.variants)]
     working = [_working(lab, variant) for variant in range(lab.variants)]
@@ -363,4 +386,4 @@ def _variants(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(piped(main))

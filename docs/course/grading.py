@@ -23,7 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import trials
-from comparing import got, kind, number, plain, same, variant_of, wrapped
+from comparing import (
+    blank,
+    got,
+    kind,
+    number,
+    piped,
+    plain,
+    same,
+    told,
+    variant_of,
+    wrapped,
+)
 
 HERE = Path(__file__).resolve().parent
 Mistakes = Callable[[], Sequence[tuple[Any, str]]]
@@ -52,8 +63,8 @@ class Question:
 
     def grade(self, answer: Any, place: Path) -> str | None:
         """What the trial finds wrong with a plain answer, or None; files lie in ``place``."""
-        told: str | None = getattr(trials, self.trial)(answer, place, **self.given)
-        return told
+        why: str | None = getattr(trials, self.trial)(answer, place, **self.given)
+        return why
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,10 @@ class OpenQuestion:
 class Lab:
     """A lab: ``name`` is that of its answers' file, ``questions`` gives those of a variant.
 
-    ``told`` says in a sentence what is different in a variant from the lab's text.
+    ``given`` is what a variant's questions take as given: names that they use with their meaning,
+    and under no name what holds for all.  It is shown before them, in a notebook as in a shell.
+    ``numbers`` are what a variant's pictures and films are made with.  ``reading`` is for before
+    the lab, ``pages`` (of ``docs/teaching``) for after it: they show what the lab asks.
     """
 
     name: str
@@ -89,8 +103,10 @@ class Lab:
     reading: tuple[str, ...]
     questions: Callable[[int], list[Question]]
     open: tuple[OpenQuestion, ...]
+    given: Callable[[int], Mapping[str, str]]
+    numbers: Callable[[int], Mapping[str, Any]] = lambda variant: {}
     variants: int = 1
-    told: Callable[[int], str] = lambda variant: ""
+    pages: tuple[str, ...] = ()
 
     def variant_of(self, student: str) -> int:
         """Which variant a student of that number has."""
@@ -122,7 +138,7 @@ def verdict(question: Question, answer: Any, place: Path = HERE) -> Verdict:
         answer = plain(answer)
     except ValueError as error:
         return Verdict(question, True, f"{error}. {question.hint}".strip())
-    if answer is None:
+    if blank(answer):
         return Verdict(question, False, "not answered")
     if question.trial:
         return Verdict(question, True, question.grade(answer, place))
@@ -131,8 +147,8 @@ def verdict(question: Question, answer: Any, place: Path = HERE) -> Verdict:
     if same(answer, right, question.within):
         return Verdict(question, True, None)
     if kind(answer) != kind(right):
-        told = f"the answer is {kind(right)}, got {got(answer)}. {question.hint}"
-        return Verdict(question, True, told.strip())
+        why = f"the answer is {kind(right)}, got {got(answer)}. {question.hint}"
+        return Verdict(question, True, why.strip())
     for value, why in question.mistakes():
         if same(answer, plain(value), question.within):
             return Verdict(question, True, why)
@@ -189,7 +205,11 @@ def read_answers(path: Path, lab: Lab) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def run(text: str, lab: Lab) -> int:
-    """The command line of a lab."""
+    """The command line of a lab; its exit code."""
+    return piped(lambda: _run(text, lab))
+
+
+def _run(text: str, lab: Lab) -> int:
     parser = argparse.ArgumentParser(description=text.strip().splitlines()[0])
     parser.add_argument(
         "--answers",
@@ -208,8 +228,10 @@ def run(text: str, lab: Lab) -> int:
     variant = lab.variant_of(args.student)
     questions = lab.questions(variant)
     if not args.quiet:
-        print(text.strip(), lab.told(variant), sep="\n")
-        for q in (*questions, *lab.open):
+        asked = (*questions, *lab.open)
+        texts = [q.text for q in asked] + [q.hint for q in questions]
+        print(text.strip(), "", told(lab.given(variant), texts), sep="\n")
+        for q in asked:
             print("\n" + wrapped(q.name, q.text))
         print()
     verdicts = grade(questions, answers, args.answers.parent)

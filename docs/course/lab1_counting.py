@@ -26,6 +26,22 @@ SIZES = (
 )
 
 
+NAMES = ("ifmap_side", "filter_side", "stride", "filters", "keeps", "grouped", "macs")
+
+GIVEN = {
+    "": "A convolution layer has M filters of C x R x S words that slide over C x H x W words of "
+    "ifmap and make M x E x F words of ofmap: E = floor((H + 2 pad - R) / U) + 1 at stride U with "
+    "pad zeros on every side, and F likewise. floor leaves out what is after the point.",
+    "MACs": "multiply-accumulates: a multiplication and an addition together.",
+    "parameters": "weights and biases.",
+    "groups": "filters and channels are dealt out to the groups in equal parts; a filter sees the "
+    "channels of its own group.",
+    "conv1_2": "VGG-16's second convolution.",
+    "acc.Conv2d": "M filters, C channels (both of a group), H, W of the ifmap, R, S of the filter, "
+    "stride, padding, groups.",
+}
+
+
 def questions(variant: int) -> list[Question]:
     """The questions with a variant's numbers."""
     h, r, u, m, keeps, grouped, own = SIZES[variant]
@@ -83,7 +99,7 @@ def questions(variant: int) -> list[Question]:
             f"How many zeros on each side keep the size of an ifmap under a {keeps} x {keeps} "
             f"filter of "
             "stride 1?",
-            "E = H means 2 pad - R + 1 = 0.",
+            "Put E = H into the formula, and solve it for pad.",
             lambda: (keeps - 1) // 2,
             lambda: [
                 (keeps - 1, f"{keeps - 1} in all, half of them on each side"),
@@ -96,7 +112,7 @@ def questions(variant: int) -> list[Question]:
             f"{second_name} has {grouped} filters of 5 x 5 on 27 x 27 pixels, padded by 2, over "
             f"96 channels "
             "in 2 groups. How many MACs?",
-            "A filter sees only the channels of its own group: 48.",
+            "A filter sees only the channels of its own group.",
             lambda: second.problem().macs,
             lambda: [
                 (
@@ -113,19 +129,19 @@ def questions(variant: int) -> list[Question]:
             "AlexNet's "
             "fc6 reads 256 maps of 6 x 6 and has "
             "4096 outputs. How often is each weight used for one image?",
-            "E = F = 1: every filter lies in one place only.",
+            "How many places are there for a filter that is as large as its ifmap?",
             lambda: FC6.problem().macs // FC6.parameters,
             lambda: [
-                (36, "the filter is 6 x 6 itself, it has one place to lie"),
+                (36, "the filter is 6 x 6 itself: in how many places can it lie?"),
                 (4096, "each of the 4096 filters has weights of its own"),
             ],
         ),
         Question(
             "1.7",
             "The batch grows from 1 to 4 images. By what factor do the parameters grow?",
-            "The same filters are used for every image.",
+            "Which words are each image's own, and which do all images use?",
             lambda: 1,
-            lambda: [(4, "MACs and ifmap words grow by 4; the images share the filters")],
+            lambda: [(4, "MACs and ifmap words grow by 4; are there new filters?")],
         ),
         Question(
             "1.8",
@@ -154,9 +170,12 @@ LAB = Lab(
     minutes=75,
     reading=(
         "Sze, Chen, Yang, Emer, Efficient Processing of Deep Neural Networks, 2020, chapter 2",
-        "docs/teaching/sliding_window.md, docs/teaching/layer_by_layer.md",
+        "V. Dumoulin, F. Visin, A guide to convolution arithmetic for deep learning, 2016",
     ),
     questions=questions,
+    given=lambda variant: GIVEN,
+    numbers=lambda variant: dict(zip(NAMES, SIZES[variant], strict=True)),
+    pages=("sliding_window", "layer_by_layer"),
     open=(
         OpenQuestion(
             "1.9",

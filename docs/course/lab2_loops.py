@@ -1,16 +1,13 @@
 """Lab 2: loop nests and reuse.
 
-A layer of 8 filters over 4 channels, 3 x 3, on 8 x 8 pixels padded by 1 (so 8 x 8 again), on a
-systolic array of 4 x 4 PEs with an SRAM of 1024 bytes, room for one set of tiles.  Weights and
-ifmap words have 8 bits, psums 32.  A loop is written dim:tile:level; it cuts its dimension into
-pieces of `tile` that live below `level`.  Inside, both mappings are
-    K:4:sram K:1:sram:row M:1:sram:col X:1:reg
-(K is C, R, S fused, X is N, E, F); they differ in the order of the two loops at dram:
-    A   M:4:dram E:4:dram ...        for each half of the filters, for each half of the ofmap rows
-    B   E:4:dram M:4:dram ...        the other way round
-Try loops of your own: python lab2_loops.py --try "M:4:dram E:4:dram ..." (students: check.py lab2
---try ...) prints the nest and the words that are read; in Python, print(trials.tried("M:4:dram
-...")).  A buffer holds the tile of the step before, nothing older.
+A loop is written dim:tile:level; it cuts its dimension into pieces of `tile` that live below
+`level`, outermost loop first.  dram and sram hold tiles of all three tensors, reg the weight that a
+PE multiplies with.  Try loops of your own:
+
+    python check.py lab2 --try "M:4:dram E:4:dram ..."
+
+prints the nest, the tile that each level keeps, and the words that are read; a mapping that does
+not fit is told why.
 """
 
 from __future__ import annotations
@@ -33,8 +30,8 @@ def columns(loops: str) -> dict[str, Any]:
 QUESTIONS = [
     Question(
         "2.1",
-        "How many MACs use one weight word?",
-        "A weight meets every pixel of its filter's ofmap.",
+        "How many MACs use one weight word (a product with a zero of the padding is one too)?",
+        "With which words of its filter's ofmap does a weight have to do?",
         lambda: SMALL.problem().macs // (8 * 4 * 9),
         lambda: [(9, "9 is the filter's size"), (8, "that is one row of the ofmap")],
     ),
@@ -99,7 +96,7 @@ QUESTIONS = [
     Question(
         "2.6",
         "Under B, how many weight words are read from DRAM?",
-        "Now M is the inner loop: the weight tile changes at each of the four steps.",
+        "Now M is the inner loop: which weight tile does each of the four steps need?",
         lambda: columns(B)["dram_weight_reads"],
         lambda: [(288, "the filters come twice: a buffer is no cache, it holds one tile")],
     ),
@@ -108,7 +105,7 @@ QUESTIONS = [
         "Which of the two reads less from DRAM in all, A or B?",
         "Add weights and ifmap.",
         lambda: "a" if dram_reads(A) < dram_reads(B) else "b",
-        lambda: [("b", "B saves 192 ifmap words and pays with 288 weight words")],
+        lambda: [("b", "B reads fewer ifmap words: how many, and how many more weights?")],
     ),
     Question(
         "2.8",
@@ -121,6 +118,26 @@ QUESTIONS = [
     ),
 ]
 
+GIVEN = {
+    "": "A layer of 8 filters (M) over 4 channels (C), 3 x 3 (R, S), on 8 x 8 pixels padded by 1, "
+    "so 8 x 8 ofmap words (E, F) again, batch N of 1; on 4 x 4 PEs with an SRAM of 1024 bytes that "
+    "has room for one set of tiles. Weights and ifmap words have 8 bits, psums 32. Padding is "
+    "nowhere stored. A buffer holds the tiles of the step before, nothing older: words that the "
+    "next step needs too stay, all others are read anew.",
+    "A": f"the loops M:4:dram E:4:dram {INNER}: for each half of the filters, for each half of the "
+    "ofmap rows.",
+    "B": f"the loops E:4:dram M:4:dram {INNER}: for each half of the ofmap rows, for each half of "
+    "the filters.",
+    "loops": "a text of dim:tile:level, outermost first. N, M, C, E, F, R and S may be cut, and K "
+    "(C, R, S as one) and X (N, E, F as one); at dram or sram, each as often as you like, to "
+    "smaller and smaller tiles. At :sram:row and :sram:col a piece lies on each row or column of "
+    "PEs, so there are at most 4.",
+    "DRAM": "the memory outside; every word is there at first, and every word comes from there.",
+    "SRAM": "the buffer on the chip, of 1024 bytes.",
+    "tile": "the part of a tensor that a level holds at one time.",
+    "step": "one turn of the loops at dram.",
+}
+
 LAB = Lab(
     name="lab2",
     title="Loop nests and reuse",
@@ -131,11 +148,13 @@ LAB = Lab(
     ),
     minutes=110,
     reading=(
-        "docs/counting.md, the first four sections",
-        "docs/teaching/reuse.md",
-        "Sze and others 2020, chapter 5",
+        "Sze, Chen, Yang, Emer, Efficient Processing of Deep Neural Networks, 2020, chapter 5",
+        "Lam, Rothberg, Wolf, The cache performance and optimizations of blocked algorithms, "
+        "ASPLOS 1991",
     ),
     questions=lambda variant: QUESTIONS,
+    given=lambda variant: GIVEN,
+    pages=("reuse",),
     open=(
         OpenQuestion(
             "2.9",

@@ -1,14 +1,12 @@
 """Lab 4: energy and the memory hierarchy.
 
-An access costs the more the larger the memory is: on `systolic` (45 nm, after Horowitz) a MAC of
-8-bit words costs 0.3 pJ; `accelsim show systolic` prints what a word costs at every level.  The
-layer is LeNet-5's conv2 (240 000 MACs) unless another is named.  Tiles are the fixed rule's, and
-the SRAM holds one set of them at a time:
+An access costs the more the larger the memory is.  `accelsim show systolic` prints what a word
+costs at every level of the architecture of this lab, and
 
     accelsim run lenet5 --layer conv2 --arch systolic --dataflow ws --format json \\
         --tiles rule --set levels.sram.double_buffered=false --set dram=unlimited
 
-has every number.
+has every number.  Say what you expect before you run it.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ QUESTIONS = [
     Question(
         "4.1",
         "How much energy do the MACs of conv2 take, in pJ?",
-        "240 000 times 0.3 pJ.",
+        "How many MACs has it, and what does one take?",
         lambda: columns("ws")["energy_compute_pj"],
         lambda: [(720_000.0, "a factor of ten: 240 000 x 0.3"), (24_000.0, "0.3 pJ each, not 0.1")],
         within=1e-6,
@@ -100,10 +98,10 @@ QUESTIONS = [
     Question(
         "4.4",
         "And which component (compute, dram, sram, reg, link, lines or static) takes the most?",
-        "Compare the energy_..._pj columns of components; sram is a level, weight a tensor.",
+        "Compare the energy_..._pj columns of components; dram is one, weight is a tensor.",
         lambda: max(_parts("ws"), key=lambda k: _parts("ws")[k]),
         lambda: [
-            ("dram", "DRAM's words are the dearest, but the SRAM moves ten times as many"),
+            ("dram", "DRAM's words are the dearest, but another level moves ten times as many"),
             (
                 "compute",
                 "MACs are the cheapest of all: moving words costs more than computing with them",
@@ -122,8 +120,8 @@ QUESTIONS = [
     ),
     Question(
         "4.6",
-        "By what factor does os need less SRAM energy than ws?",
-        "energy_sram_pj of ws over that of os.",
+        "By what factor does the dataflow of 4.5 need less SRAM energy than ws?",
+        "energy_sram_pj of ws over that of the other.",
         lambda: columns("ws")["energy_sram_pj"] / columns("os")["energy_sram_pj"],
         lambda: [
             (
@@ -142,24 +140,49 @@ QUESTIONS = [
         _enough,
         lambda: [
             (_enough() // 2, "with that the tiles no longer fit: compare the dram columns"),
-            (2 * _enough(), "half of that still does"),
-            (8192, "half of that still does"),
-            (16384, "a quarter of that still does"),
+            (2 * _enough(), "a smaller one still does"),
+            (4 * _enough(), "a smaller one still does"),
         ],
     ),
     Question(
         "4.8",
         "True or False: with that smaller SRAM the layer takes less energy in all than with 524288 "
         "bytes.",
-        "The same words move, and each access of a smaller memory is cheaper.",
+        "How many words move, and what does an access of the smaller memory cost?",
         lambda: bool(
             columns("os", **{CAPACITY: _enough()})["energy_pj"] < columns("os")["energy_pj"]
         ),
         lambda: [
-            (False, "each of the same accesses is cheaper in a smaller memory, and less area leaks")
+            (False, "what does each of the same accesses cost there, and how much area leaks?")
         ],
     ),
 ]
+
+GIVEN = {
+    "": "The architecture is systolic (45 nm, after Horowitz): a MAC of 8-bit words takes 0.3 pJ. "
+    "The layer is LeNet-5's conv2 (240 000 MACs) unless another is named. Tiles are the fixed "
+    "rule's; the SRAM of 524288 bytes holds one set of them at a time, and the DRAM is never "
+    "waited for.",
+    "conv2": "16 filters over 6 channels, 5 x 5 (so 150 products a sum), on 10 x 10 ofmap words.",
+    "ws": "weights stay in the PEs, psums go through the SRAM.",
+    "os": "sums stay in the PEs until they are whole.",
+    "is": "ifmap words stay in the PEs, psums go through the SRAM.",
+    "K tile": "the products that are added up in the PEs before a psum goes to the SRAM: as many "
+    "as the array has rows, 16.",
+    "energy_pj": "the layer's energy.",
+    "energy_dram_pj": "what of it the accesses of the DRAM take.",
+    "energy_sram_pj": "what of it the accesses of the SRAM take.",
+    "energy_..._pj": "a component's part of the energy.",
+    "compute": "the MACs.",
+    "dram": "the memory outside.",
+    "sram": "the buffer on the chip.",
+    "reg": "the registers in the PEs.",
+    "link": "wires between DRAM and SRAM.",
+    "lines": "wires from SRAM to the PEs and from PE to PE.",
+    "static": "leakage, for as long as the layer runs.",
+    "dram columns": "dram_weight_reads and all others that begin with dram_: words.",
+    CAPACITY: "the SRAM's size in bytes.",
+}
 
 LAB = Lab(
     name="lab4",
@@ -172,10 +195,11 @@ LAB = Lab(
     minutes=90,
     reading=(
         "M. Horowitz, Computing's energy problem (and what we can do about it), ISSCC 2014",
-        "docs/design.md, the section on energy; accelsim show systolic",
+        "accelsim show systolic",
         "Sze and others 2020, chapter 5",
     ),
     questions=lambda variant: QUESTIONS,
+    given=lambda variant: GIVEN,
     open=(
         OpenQuestion(
             "4.9",

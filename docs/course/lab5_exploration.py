@@ -1,8 +1,8 @@
 """Lab 5: design-space exploration under an area budget.
 
 Which array, which buffer, which dataflow?  Candidates for LeNet-5 on `systolic`: 4, 8, 16 or 32
-rows, as many columns, 4, 16, 64 or 256 KiB of SRAM, ws or os: 128 designs.  The chip may have 400
-000 um2.  Its SRAM holds one set of tiles, those of the fixed rule, and its DRAM is fast enough
+rows, as many columns, 4, 16, 64 or 256 KiB of SRAM, ws or os: 128 designs, of which the chip's area
+allows some.  Its SRAM holds one set of tiles, those of the fixed rule, and its DRAM is fast enough
 never to be waited for.  Let the model run all of them:
 
     import accelsim as acc
@@ -104,9 +104,7 @@ def questions(variant: int) -> list[Question]:
         ),
         Question(
             "5.4",
-            "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal: "
-            "no "
-            "other is at least as good in both?",
+            "Within the budget, how many different points (cycles, area_um2) are Pareto-optimal?",
             "Sort by area and keep every row that is faster than all before it.",
             lambda: _pareto(budget),
             lambda: [
@@ -120,14 +118,34 @@ def questions(variant: int) -> list[Question]:
             "the "
             "one with 256 KiB take fewer, as many, "
             "or more cycles than that with 16 KiB? Answer fewer, same or more.",
-            "Nothing in `systolic` waits for memory, and LeNet-5's tiles fit.",
+            "What would the array wait for with the small buffer, and does it?",
             _compare,
             lambda: [
-                ("fewer", "no cycle is spent on waiting for memory, so nothing gets faster"),
-                ("more", "the tiles are the same or larger"),
+                ("fewer", "does any cycle pass in waiting for memory here?"),
+                ("more", "the tiles are no smaller"),
             ],
         ),
     ]
+
+
+def given(variant: int) -> dict[str, str]:
+    """What the questions take as given."""
+    return {
+        "": "128 designs for LeNet-5 on systolic: 4, 8, 16 or 32 rows, as many columns, 4, 16, 64 "
+        "or 256 KiB of SRAM, ws or os. The SRAM holds one set of tiles, those of the fixed rule; "
+        f"the DRAM is never waited for. Your chip may have {BUDGETS[variant]:,} um2.",
+        "area_um2": "area of a design.",
+        "cycles": "of one image.",
+        "energy_pj": "energy of one image.",
+        "time_s": "time of one image in seconds.",
+        "array.rows": "rows of PEs.",
+        "array.cols": "columns of PEs.",
+        "levels.sram.capacity_bytes": "size of the SRAM; 1 KiB is 1024 bytes.",
+        "dataflow": "ws or os.",
+        "ws": "weights stay in the PEs.",
+        "os": "sums stay in the PEs.",
+        "Pareto-optimal": "no other design is at least as good in both and better in one.",
+    }
 
 
 LAB = Lab(
@@ -139,15 +157,22 @@ LAB = Lab(
         "choose a design under a budget and defend the choice",
     ),
     minutes=100,
-    reading=("docs/sweeps.md", "docs/teaching/reuse.md", "Sze and others 2020, chapter 6"),
+    reading=(
+        "Sze, Chen, Yang, Emer, Efficient Processing of Deep Neural Networks, 2020, chapter 6",
+        "accelsim sweep --help",
+    ),
     questions=questions,
+    given=given,
+    numbers=lambda variant: {"budget": BUDGETS[variant]},
+    pages=("reuse",),
     open=(
         OpenQuestion(
             "5.6",
-            "Draw cycles over area of the designs within the budget, with their front (the "
-            "notebook has a cell for it). Your chip is for a camera that needs 30 frames a second "
-            "at 200 MHz and runs on a battery. Which design do you build, and which two would "
-            "another customer build? Mark the three in the picture and argue with its numbers.",
+            "Draw cycles over area of the designs within the budget, with their front (those that "
+            "are Pareto-optimal; the notebook has a cell for it). Your chip is for a camera that "
+            "needs 30 frames a second at 200 MHz and runs on a battery. Which design do you build, "
+            "and which two would another customer build? Mark the three in the picture and argue "
+            "with its numbers.",
             (
                 (
                     2,
@@ -175,9 +200,6 @@ LAB = Lab(
         ),
     ),
     variants=len(BUDGETS),
-    told=lambda variant: (
-        "" if variant == 0 else f"In your variant the chip may have {BUDGETS[variant]:,} um2."
-    ),
 )
 QUESTIONS = questions(0)
 

@@ -4,7 +4,9 @@ registers held.
 
 from __future__ import annotations
 
+import colorsys
 import itertools
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +404,47 @@ def test_one_tensor_colours_the_array_alone(watched: Any, rows: Any) -> None:
         assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": word}
     page.locator(".reuse").nth(1).click()
     assert page.evaluate("accelsim.look.colour") == "all"
+
+
+def test_a_tensor_that_is_chosen_is_the_one_that_is_pointed_at(watched: Any, small: Any) -> None:
+    """Pointing at a PE's lower lines followed its sum though all of it had its weight's colour."""
+    page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
+    film, t = small[0].films[0], page.evaluate("accelsim.t")
+    box = "(() => {const p = accelsim.views[0].picture, b = p.canvas.getBoundingClientRect(); "
+    left, top, s = page.evaluate(box + "return [b.left + p.x, b.top + p.y, p.cell]})()")
+    i, j = page.evaluate("accelsim.views[0].pe")
+    pointed = {}
+    for chosen in ("weight", "ifmap", "all"):
+        page.evaluate(f"accelsim.look.colour = '{chosen}'; accelsim.draw()")
+        page.mouse.move(left + (j + 0.5) * s, top + i * s + 3)
+        page.mouse.move(left + (j + 0.5) * s, top + (i + 1) * s - 6)
+        pointed[chosen] = page.evaluate("accelsim.look.pointed")
+    words = {p.tensor: int(p.words[t, i, j]) for p in film.planes if not p.label.startswith("next")}
+    for chosen, tensor in (("weight", "weight"), ("ifmap", "ifmap"), ("all", "ofmap")):
+        assert pointed[chosen] == {"tensor": tensor, "word": words[tensor]}, chosen
+
+
+def test_labels_say_whose_word_it_is(watched: Any, small: Any) -> None:
+    page = opened(watched, small[1], viewport={"width": 2400, "height": 1300})
+    drawn, s = page.evaluate(
+        "(() => {const p = accelsim.views[0].picture; return [p.canvas.drawn, p.cell]})()"
+    )
+    letters = {text[0] for text, _, _ in drawn if "," in text}
+    assert s >= 56 and letters == {"w", "i", "o"}
+    assert all(text[1].isdigit() for text, _, _ in drawn if "," in text)
+
+
+def test_each_tensor_has_hues_of_its_own(watched: Any, small: Any) -> None:
+    """A green weight, a green ifmap word and a green sum looked as if they belonged together."""
+    page = opened(watched, small[1])
+    spans = []
+    for tensor in ("weight", "ofmap", "ifmap"):
+        made = page.evaluate(f"[...Array(300).keys()].map((n) => wordColour('{tensor}', n))")
+        rgb = [[v / 255 for v in bytes.fromhex(c[1:])] for c in made]
+        hues = [(360 * colorsys.rgb_to_hls(*c)[0] + 90) % 360 for c in rgb]
+        spans.append((min(hues), max(hues)))
+    for (_, last), (first, _) in pairwise(spans):
+        assert first - last > 8, spans
 
 
 def test_maps_are_lit_where_words_are(watched: Any, readme: Any) -> None:

@@ -1,6 +1,7 @@
 // The PEs: in each a band for every register, in the colour of the word it holds; what comes in and
 // what goes out beside them.
 const AHEAD = 1.15; // cells at a side where words come in or go out
+const LETTERED = 48; // pixels of a PE whose labels have room for the tensor's letter
 
 class ArrayPicture {
   constructor(film, canvas) {
@@ -117,7 +118,7 @@ class ArrayPicture {
     pen.textAlign = "center";
     pen.textBaseline = "middle";
     const middle = band.top + band.high / 2;
-    const text = (k) => (values ? String(plane.values[k]) : film.label(plane.tensor, plane.words[k]));
+    const text = (k) => (values ? String(plane.values[k]) : this.name(plane, plane.words[k]));
     const plain = coloured || look.colour !== "all" ? ON_WORD : tone.ink;
     for (let i = 0, k = t * film.size; i < film.rows; i++) {
       for (let j = 0; j < film.cols; j++, k++) {
@@ -139,15 +140,21 @@ class ArrayPicture {
     return plane !== undefined && plane.words[k] !== NOTHING && !plane.isPadding(plane.words[k]);
   }
 
+  // "w3,0,1": whose word it is and its index; the index alone where PEs are small.
+  name(plane, word) {
+    const {film} = this, index = film.short(plane.tensor, word);
+    return this.cell < LETTERED || plane.isPadding(word) ? index : LETTER[plane.tensor] + index;
+  }
+
   // Characters of a register's longest label.
   longest(plane, values) {
-    const key = values ? "longestValue" : "longestName";
+    const key = values ? "longestValue" : this.cell < LETTERED ? "longestIndex" : "longestName";
     if (plane[key] === undefined) {
       let n = 1, low = 0, high = 0;
       if (values) {
         for (const v of plane.values) { low = Math.min(low, v); high = Math.max(high, v); }
         n = Math.max(String(low).length, String(high).length);
-      } else for (const word of colours.order[plane.tensor].keys()) n = Math.max(n, this.film.label(plane.tensor, word).length);
+      } else for (const word of colours.order[plane.tensor].keys()) n = Math.max(n, this.name(plane, word).length);
       plane[key] = Math.max(n, 2);
     }
     return plane[key];

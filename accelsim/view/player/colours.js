@@ -1,8 +1,7 @@
-// Colours. A word has one colour wherever and whenever it is shown: its place in the order in which
+// Colours. A word has one colour wherever and whenever it is shown. Each tensor has hues of its own,
+// so that words of two tensors are never taken for one; in them a word's place in the order in which
 // words of its tensor appear decides, so words that are there together are far apart in hue and in
-// lightness (which tells them apart without colour vision, too).  Each tensor has hues of its own, about
-// the colour that it has in charts, so that words of two tensors never look like one.
-const HUES = {weight: [-25, 65], ifmap: [190, 310], ofmap: [80, 165]}; // degrees of Oklch
+// lightness (which tells them apart without colour vision, too).
 const LIGHT = {paper: "#ffffff", idle: "#e6e6e3", mac: "#007d5a", zero: "#a9d5c6", ink: "#1a1a1a", dim: "#5a5a5a", rule: "#bdbdb8",
   pick: "#0058a3", held: "#cdcdc8", empty: "#f1f1ee", fill: "#d55e00", out: "#9c3f78", bus: "#1a1a1a", hatch: "#8a8a86"};
 const DARK = {paper: "#17191b", idle: "#2b2f32", mac: "#00b98a", zero: "#2f5a4c", ink: "#ececec", dim: "#b0b0b0", rule: "#4c5256",
@@ -35,14 +34,22 @@ class WordColours {
     const n = this.order[tensor].get(word);
     if (n === undefined) return ink().held;
     const made = this.made[tensor];
-    return made[n] || (made[n] = wordColour(HUES[tensor], n));
+    return made[n] || (made[n] = wordColour(tensor, n));
   }
 }
 
-// The n-th colour: the additive sequence of the plane's golden ratio (Roberts 2018) in hue and lightness.
-function wordColour([first, last], n) {
-  const hue = first + (last - first) * ((0.1 + n * 0.7548776662466927) % 1), light = 0.64 + 0.3 * ((0.5 + n * 0.5698402909980532) % 1);
-  return oklch(light, 0.125, (Math.PI / 180) * hue);
+// Hues of each tensor, in degrees of Oklch: reds, blues, and from yellow to green.
+const HUES = {weight: [-25, 52], ifmap: [195, 292], ofmap: [85, 163]};
+// Steps of an additive sequence in hue, lightness and chroma: the golden ratio in lightness, the
+// others searched for the largest distance (in Oklab) between the nearest of any 9, 16 and 40
+// colours that follow each other.
+const STEPS = [0.4354771765, 0.6180339887, 0.15490461];
+
+// The n-th colour of a tensor; pale ones have less chroma, which a screen has less of there.
+function wordColour(tensor, n) {
+  const [hue, light, chroma] = STEPS.map((step) => (0.5 + n * step) % 1), [low, high] = HUES[tensor];
+  const l = 0.62 + 0.31 * light;
+  return oklch(l, (0.065 + 0.1 * chroma) * (1.5 - l), ((low + (high - low) * hue) * Math.PI) / 180);
 }
 
 // Oklch to #rrggbb (Ottosson 2020), cut to what a screen shows.

@@ -143,8 +143,6 @@ class Film {
     }
     return name;
   }
-  // "w3,0,1", with the tensor's letter.
-  label(tensor, address) { const name = this.short(tensor, address); return name === "pad" ? name : LETTER[tensor] + name; }
   word(tensor, address) {
     if (address === PADDING) return "padding, 0";
     if (this.isPadding(tensor, address)) return `padding, ${LETTER[tensor]}[${this.shown[tensor].map((d) => this.index(tensor, address)[d]).join(",")}]`;

@@ -58,10 +58,7 @@ class View {
     this.canvas.addEventListener("mousemove", (e) => {
       const at = this.picture.find(e);
       this.hover = at && at.pe;
-      // where one tensor is looked at, a PE is its word, wherever in the PE the pointer is
-      const {colour} = player.look, plane = at && (colour === "all" ? at.plane : film.main.find((p) => p.tensor === colour));
-      const word = plane ? plane.words[film.at(this.frame(), ...at.pe)] : NOTHING;
-      player.point(word >= 0 ? {tensor: plane.tensor, word} : null);
+      player.point(at ? this.pointed(at) : null);
     });
     this.canvas.addEventListener("mouseleave", () => { this.hover = null; player.point(null); });
     this.canvas.addEventListener("click", (e) => {
@@ -84,6 +81,14 @@ class View {
       player.draw();
       this.say();
     });
+  }
+
+  // The word that is pointed at in a PE: of the tensor that colours the array, wherever in the PE,
+  // since it fills it; else that of the register's band.
+  pointed({pe, plane}) {
+    const chosen = this.film.main.find((p) => p.tensor === player.look.colour) || plane;
+    const word = chosen ? chosen.words[this.film.at(this.frame(), ...pe)] : NOTHING;
+    return word >= 0 ? {tensor: chosen.tensor, word} : null;
   }
 
   // All of it on one screen where there is room, else the array at the page's width.
@@ -299,7 +304,7 @@ function legend() {
     if (kind === "frame") box.style.borderColor = colour; else if (kind === "fill") box.style.background = colour;
     item.append(words);
   }
-  add($("legend"), "li", "", "A word has one colour, a tensor its hues.");
+  add($("legend"), "li", "", "A word has one colour everywhere: weights red, ifmap blue, sums green to yellow.");
 }
 
 function wire() {

@@ -16,7 +16,8 @@ import accelsim as acc
 from accelsim.view.network_blocks import blocks
 from accelsim.workload.profile import profile
 
-student = ""  # your number
+student = check.number("lab1")
+mine = check.numbers("lab1", student)
 
 
 def layer(side: int, taps: int, **more: int) -> acc.Conv2d:
@@ -54,7 +55,7 @@ sliding.windows(
 # layer, all of its numbers:
 
 # %%
-small = acc.Conv2d(M=4, C=3, H=8, W=8, R=3, S=3, padding=1, bias=True)
+small = acc.Conv2d(M=4, C=3, H=9, W=9, R=3, S=3, padding=1, bias=True)
 p = small.problem()
 print(f"ofmap {p.M} x {p.E} x {p.F}, {p.macs} MACs, {small.parameters} parameters")
 print(f"each weight is used {p.macs // p.words('weight')} times")
@@ -69,7 +70,8 @@ blocks(profile(acc.load_workload("lenet5")))
 # %% [markdown]
 # ## Questions
 #
-# Work them out by hand; a calculator is enough. The last one is answered in words.
+# Work them out by hand; a calculator is enough. Their numbers are those of your variant. The last
+# one is answered in words.
 
 # %%
 check.show("lab1", student)
@@ -83,5 +85,35 @@ answers = {
     "1.5": None,
     "1.6": None,
     "1.7": None,
+    "1.8": None,  # a dictionary: {"M": ..., "C": ..., ...}
 }
 check.check("lab1", answers, student)
+
+# %% [markdown]
+# ## Look: your layer
+#
+# The one of 1.1, counted by the program, and its windows along one axis: the last must lie inside.
+
+
+# %%
+def last_windows() -> str:
+    """Where the filter of 1.1 lies, first and last, along an axis."""
+    side, taps, stride = mine["ifmap_side"], mine["filter_side"], mine["stride"]
+    rows = acc.Conv2d(M=mine["filters"], C=3, H=side, W=side, R=taps, S=taps, stride=stride)
+    e = rows.problem().E
+    begin = stride * (e - 1)
+    return (
+        f"{e} windows: words 0 to {taps - 1}, {stride} to {stride + taps - 1}, ..., {begin} to "
+        f"{begin + taps - 1} of 0 to {side - 1}; {side - begin - taps} words are left over; "
+        f"{rows.problem().macs} MACs"
+    )
+
+
+check.after(answers, "1.1 1.2", last_windows)
+
+# %% [markdown]
+# What you answered here is copied into `answers/lab1.py`, which is what you hand in; 1.9 is
+# answered there, in words.
+#
+# To read on: the pages on the [sliding window](pages/sliding_window.md) and on [counting layer by
+# layer](pages/layer_by_layer.md).

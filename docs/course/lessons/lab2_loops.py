@@ -2,19 +2,21 @@
 # # Lab 2: loop nests and reuse
 #
 # **Goals.** Read a loop nest; count by hand how often a tile is fetched; choose loops that fetch
-# nothing twice. **Time** 110 minutes. **Reading** the page on reuse; Sze and others, chapter 5.
+# nothing twice. **Time** 110 minutes. **Reading** Sze and others, chapter 5.
 #
-# A layer of 8 filters over 4 channels, 3 x 3, on 8 x 8 pixels padded by 1, on 4 x 4 PEs with an
-# SRAM of 1024 bytes, room for one set of tiles. Weights and ifmap words have 8 bits, psums 32.
+# A layer of 8 filters (M) over 4 channels (C), 3 x 3 (R, S), on 8 x 8 pixels padded by 1, so 8 x 8
+# ofmap words (E, F), on 4 x 4 PEs with an SRAM of 1024 bytes: room for one set of tiles, which the
+# next step's replace. Weights and ifmap words have 8 bits (a byte a word), psums 32.
 #
-# A loop is written `dim:tile:level`: it cuts the dimension into pieces of `tile` that live below
-# `level`. K is C, R, S as one dimension, X is N, E, F.
+# A loop is written `dim:tile:level`, outermost first: it cuts the dimension into pieces of `tile`
+# that live below `level`. K is C, R, S as one dimension, X is N, E, F.
 
 # %%
 import check
 import trials
 from matplotlib.figure import Figure
 
+student = check.number("lab2")
 INNER = "K:4:sram K:1:sram:row M:1:sram:col X:1:reg"
 WORKED = f"E:2:dram M:4:dram {INNER}"
 
@@ -22,8 +24,7 @@ WORKED = f"E:2:dram M:4:dram {INNER}"
 # ## A nest, worked through
 #
 # Read WORKED from the outside: the ofmap rows are cut in four quarters of 2, and for each of them
-# the
-# filters in two halves of 4. So there are eight steps, and each needs its tiles in the SRAM:
+# the filters in two halves of 4. So there are eight steps, and each needs its tiles in the SRAM:
 #
 # | step | ofmap rows | filters | ifmap rows it reads | read from DRAM now |
 # |---|---|---|---|---|
@@ -34,13 +35,15 @@ WORKED = f"E:2:dram M:4:dram {INNER}"
 # | ... | | | | |
 # | 8 | 6-7 | 4-7 | 5-7 | weights of 4-7 |
 #
-# What the step before had is still there and is not read again: rows 1 and 2 at step 3. What was
-# there longer ago is not: the weights of filters 0-3. In all 8 ifmap rows of 8 x 4 words come once,
+# A buffer holds the tiles of the step before, nothing older. What the step before had is still
+# there and is not read again: rows 1 and 2 at step 3. What was there longer ago is not: the weights
+# of filters 0-3. In all 8 ifmap rows of 8 x 4 words come once,
 # 256 words, and the weights come with each of eight steps, 8 x 144 = 1152 words. A tile takes 144
 # bytes of weights, up to 4 x 8 x 4 of ifmap and 4 x 16 psums of 4 bytes: 528 of 1024.
 #
-# Below is the same nest as the program prints it, with the tile that each level keeps, and what is
-# read. Find these numbers in it.
+# Below is the same nest as the program prints it, with the tile that each level keeps
+# (`parallel-for` lies side by side on the PEs), and what is read. Find the 256,
+# the 1152 and the bytes of a tile.
 
 # %%
 print(trials.tried(WORKED))
@@ -48,20 +51,21 @@ print(trials.tried(WORKED))
 # %% [markdown]
 # From a shell the same is `python check.py lab2 --try "M:4:dram E:4:dram ..."`.
 #
-# Below, the table as a picture: which ifmap rows are in the SRAM at each step, and which are new?
-# Draw the same for A and B of the questions before you answer them.
+# Below, the table as a picture: which ifmap rows are in the SRAM at each step, and which are new? A
+# box stands over the number of its row.
 
 
 # %%
 def rows_in_the_buffer(steps: list[range], title: str) -> Figure:
     """A line a step: rows that are read now in orange, rows that were there in blue."""
-    figure = Figure(figsize=(5, 0.4 * len(steps) + 0.8))
+    figure = Figure(figsize=(5, 0.4 * len(steps) + 1.0), layout="constrained")
     axes = figure.subplots()
     before: set[int] = set()
     for k, rows in enumerate(steps):
         for row in rows:
-            axes.barh(k, 0.9, left=row, color="#56B4E9" if row in before else "#E69F00")
+            axes.barh(k, 0.9, left=row - 0.45, color="#56B4E9" if row in before else "#E69F00")
         before = set(rows)
+    axes.set_xticks(range(8))
     axes.set_yticks(range(len(steps)), [f"step {k + 1}" for k in range(len(steps))])
     axes.set_xlabel("ifmap row (orange: read from DRAM; blue: was there)")
     axes.set_title(title, loc="left")
@@ -75,6 +79,16 @@ rows_in_the_buffer([rows for rows in WINDOWS for _ in range(2)], "WORKED")
 # %% [markdown]
 # ## Try loops
 #
+# N, M, C, E, F, R, S and the fused K and X may be cut, at `dram` or at `sram`, as often as you like
+# and to smaller and smaller tiles; each order is another nest. What may lie on a row or a column of
+# PEs is at most 4. Below, ofmap rows and columns and the channels are cut at dram, and the filters
+# only inside the SRAM, so that its tile has all of them. It fits, but reads words again: which, and
+# why?
+
+# %%
+print(trials.tried(f"E:2:dram F:4:dram C:2:dram M:4:sram {INNER}"))
+
+# %% [markdown]
 # Change the text and run the cell again. An error says what does not fit.
 
 # %%
@@ -85,9 +99,12 @@ except ValueError as error:
 
 # %% [markdown]
 # ## Questions
+#
+# Draw the picture above for A and for B before you answer: `rows_in_the_buffer` takes a range of
+# rows for each step.
 
 # %%
-check.show("lab2")
+check.show("lab2", student)
 
 # %%
 answers = {
@@ -98,5 +115,12 @@ answers = {
     "2.5": None,
     "2.6": None,
     "2.7": None,
+    "2.8": None,  # the loops, as one text
 }
-check.check("lab2", answers | {"2.8": None})
+check.check("lab2", answers, student)
+
+# %% [markdown]
+# What you answered here is copied into `answers/lab2.py`, which is what you hand in; 2.9 is
+# answered there, in words.
+#
+# To read on: the page on [reuse](pages/reuse.md).

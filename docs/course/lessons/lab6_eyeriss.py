@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Lab 6: Eyeriss
 #
-# **Goals.** Lay a convolution's rows on the array as the chip does; say in words why words move as
-# they do; compare the model's time with the chip's. **Time** 110 minutes. **Reading** Chen,
-# Krishna,
-# Emer, Sze, *Eyeriss*, JSSC 2017; the page on row-stationary.
+# **Goals.** Lay a convolution's rows on the array as the chip does; say what a stride costs it;
+# compare the model's time with the chip's. **Time** 110 minutes. **Reading** Chen, Krishna, Emer,
+# Sze, *Eyeriss*, JSSC 2017.
 #
 # The chip has 12 x 14 PEs with scratchpads and 108 KB of global buffer and runs row-stationary.
+# This lab builds on the last part of lab 3: PE (r, e) slides filter row r over one ifmap row and
+# makes its part of ofmap row e. What is shown only after you have answered says so.
 
 # %%
 import check
@@ -14,55 +15,98 @@ from pictures import arrays
 
 import accelsim as acc
 
-student = ""  # your number
+student = check.number("lab6")
 
 # %% [markdown]
-# ## Why rows slide diagonally
+# ## Rows with a stride
 #
-# One ofmap row e is a sum over the filter rows r: filter row r slid over ifmap row e + r. Give that
-# pair of rows to PE (r, e). Then
-#
-# - filter row r is the same along a **row** of PEs: one word is sent to all of them at once;
-# - ifmap row e + r is the same wherever r + e is: along a **diagonal**;
-# - ofmap row e is the same along a **column**: its psums are added from PE to PE, down it.
-#
-# Each PE slides its filter row over its ifmap row by itself, a one-dimensional convolution, with
-# both rows in its scratchpad. So each word that is fetched is used many times, of all three kinds.
+# Your grid of lab 3 had stride 1. Fill one with stride 2, for four ofmap rows.
 
 # %%
-arrays.row_stationary(3, 4)
-
-# %% [markdown]
-# With stride 2 the row is 2 e + r, the diagonal is steeper, and fewer PEs share a row.
+arrays.rows_to_fill(3, 4)
 
 # %%
-arrays.row_stationary(3, 4, stride=2)
-
-# %% [markdown]
-# ## The chip's own mappings
+check.show("lab6", student, "6.1 6.2")
 
 # %%
-chip = acc.simulate(
-    "alexnet", "eyeriss", mapping="eyeriss_alexnet", batch=4,
-    layers=["conv1", "conv2", "conv3", "conv4", "conv5"],
-)  # fmt: skip
-chip.to_frame()[["layer", "macs", "cycles", "stall_dram_cycles", "utilization"]]
-
-# %% [markdown]
-# ## The same chip under other dataflows
-
-# %%
-other = acc.simulate("alexnet", "eyeriss", "rs,ws,os", layers=["conv3"], batch=4, tiles="rule")
-other.plot.energy()
-
-# %% [markdown]
-# To see the words move: `accelsim animate alexnet --layer conv3 --arch eyeriss --dataflow rs`.
-#
-# ## Questions
-
-# %%
-check.show("lab6", student)
-
-# %%
-answers = {f"6.{k}": None for k in range(1, 7)}
+answers = {
+    "6.1": [
+        # e = 0, e = 1, e = 2, e = 3
+        [None, None, None, None],  # r = 0
+        [None, None, None, None],  # r = 1
+        [None, None, None, None],  # r = 2
+    ],
+    "6.2": None,  # a list of five
+}
 check.check("lab6", answers, student)
+
+# %% [markdown]
+# ## Look: the diagonal, steeper
+
+# %%
+check.after(answers, "6.1", lambda: arrays.row_stationary(3, 4))
+
+# %%
+check.after(answers, "6.1", lambda: arrays.row_stationary(3, 4, stride=2))
+
+# %% [markdown]
+# To see words move on the chip: `accelsim animate alexnet --layer conv3 --arch eyeriss --dataflow
+# rs`.
+#
+# ## The same chip under other dataflows
+#
+# Which level takes the most energy? What do you expect, from lab 3?
+
+# %%
+check.show("lab6", student, "6.4 6.5")
+
+# %%
+answers |= {"6.4": None, "6.5": None}
+check.check("lab6", {name: answers[name] for name in ("6.4", "6.5")}, student)
+
+
+# %%
+def other() -> object:
+    """Energy of conv3 under four dataflows, by component."""
+    flows = acc.simulate(
+        "alexnet", "eyeriss", "rs,ws,os,nlr", layers=["conv3"], batch=4, tiles="rule"
+    )
+    return flows.plot.energy()
+
+
+check.after(answers, "6.4 6.5", other)
+
+# %% [markdown]
+# ## The chip's own mappings, and more layers
+#
+# 6.3 and 6.6 are asked of `acc.simulate` with `tiles="rule"` as in the cell above, with other
+# layers; 6.7 of the table below.
+
+# %%
+check.show("lab6", student, "6.3 6.6 6.7 6.8")
+
+
+# %%
+def chip() -> object:
+    """The convolutions as the chip ran them."""
+    rows = acc.simulate(
+        "alexnet",
+        "eyeriss",
+        mapping="eyeriss_alexnet",
+        batch=4,
+        layers=["conv1", "conv2", "conv3", "conv4", "conv5"],
+    ).to_frame()
+    return rows[["layer", "macs", "active_pes", "cycles", "stall_dram_cycles", "utilization"]]
+
+
+check.after(answers, "6.2", chip)
+
+# %%
+answers |= {"6.3": None, "6.6": None, "6.7": None}
+check.check("lab6", {name: answers[name] for name in ("6.3", "6.6", "6.7")}, student)
+
+# %% [markdown]
+# What you answered here is copied into `answers/lab6.py`, which is what you hand in; 6.8 is
+# answered there, in words.
+#
+# To read on: the page on [row-stationary](pages/row_stationary.md).

@@ -16,18 +16,20 @@ from accelsim.view.player.film import MAC, NOTHING, PADDING
 
 from .sheet import HUES, PALE, PLAIN, Sheet, hue, word_hue
 
-SHORT = {"weight": "w", "ifmap": "x", "ofmap": "o"}
+SHORT = {"weight": "w", "ifmap": "i", "ofmap": "o"}
 
 
-def film(dataflow: str, layer: Any = None, arch: str = "systolic", **overrides: Any) -> Any:
-    """A film of a small layer; 3 x 3 PEs and a product of 3 x 3 by 3 x 5 unless told otherwise."""
-    small = {"array.rows": 3, "array.cols": 3, "dram": "unlimited"} | overrides
-    layer = layer or acc.Gemm(m=3, k=3, n=5, name="gemm")
-    return acc.animate(layer, arch, dataflow, overrides=small).films[0]
+def film(dataflow: str, pixels: int = 5, side: int = 3) -> Any:
+    """A film of a product on ``side`` x ``side`` PEs: as many filters over as many inputs, on some
+    pixels.
+    """
+    small = {"array.rows": side, "array.cols": side, "dram": "unlimited"}
+    layer = acc.Gemm(m=side, k=side, n=pixels, name="product")
+    return acc.animate(layer, "systolic", dataflow, overrides=small).films[0]
 
 
 def word_name(shown: Any, tensor: str, word: int) -> str:
-    """``w[m,c]``: a word by its index, axes of one word left out."""
+    """``w21`` for w[2,1]: a word by its index, axes of one word left out."""
     if word in (NOTHING, PADDING):
         return "" if word == NOTHING else "0"
     shape = shown.shapes[tensor]
@@ -35,31 +37,50 @@ def word_name(shown: Any, tensor: str, word: int) -> str:
     return SHORT[tensor] + "".join(str(int(i)) for i, n in zip(index, shape, strict=True) if n > 1)
 
 
-def snapshots(flows: Sequence[str], edges: int = 4) -> Figure:
-    """The array under each dataflow at several edges one after another, from the first at which
-    all its PEs work: a word has one colour in all of them, so what stays, streams and adds up is
-    seen.
+def snapshots(
+    flows: Sequence[str], edges: Sequence[int] = (), pixels: int = 5, side: int = 3
+) -> Figure:
+    """The array under each dataflow after some edges; without ``edges`` after four, from the first
+    at which most of its PEs work.
+
+    A word has one colour in all of them, so what stays, streams and adds up is seen.  A word that
+    shifts in, to be held, is dashed.
     """
-    sheet = Sheet(edges * 8.6 + 6.4, len(flows) * 9.2 + 1.2)
+    high = 2.6 * side + 1.4
+    step = max(2.6 * side + 0.8, 5.0)
+    sheet = Sheet((len(edges) or 4) * step + 6.4, len(flows) * high + 1.2)
     for k, flow in enumerate(flows):
-        shown = film(flow)
-        busy = ((shown.state & MAC) > 0).sum(axis=(1, 2))
-        first = int(busy.argmax())
-        y = 1.0 + k * 9.2
+        shown = film(flow, pixels, side)
+        y = 1.0 + k * high
         sheet.text(0.6, y + 0.2, flow, size=12, weight="bold")
         for n, plane in enumerate(_registers(shown)):
             told = {"stays": "stays", "right": "goes right", "down": "goes down"}[plane.way]
-            sheet.text(0.6, y + 1.6 + n, f"{plane.label} {told}", size=7)
-        for step in range(edges):
-            frame = first - 1 + step
-            if 0 <= frame < shown.frames:
-                _array(sheet, 6.6 + step * 8.6, y, shown, frame)
+            sheet.cell(0.6, y + 1.25 + n, "", word_hue(plane.tensor, 0), w=0.7, h=0.7)
+            sheet.text(1.6, y + 1.6 + n, f"{plane.label} {told}", size=7)
+        for n, edge in enumerate(edges or _at_work(shown)):
+            if shown.first <= edge <= shown.last:
+                _array(sheet, 6.6 + n * step, y, shown, edge - shown.first)
     return sheet.figure
+
+
+def _at_work(shown: Any) -> range:
+    """Four edges, the second of them the first at which most PEs work."""
+    busy = ((shown.state & MAC) > 0).sum(axis=(1, 2))
+    first = shown.first + int(busy.argmax()) - 1
+    return range(first, first + 4)
 
 
 def _registers(shown: Any) -> list[Any]:
     """The registers a PE multiplies from and adds to; those a next word waits in are left out."""
     return [plane for plane in shown.planes if not plane.label.startswith("next")][:3]
+
+
+def _next_word(shown: Any, plane: Any, frame: int, i: int, j: int) -> int:
+    """The word that shifts in where a held one is to be, while there is none."""
+    for other in shown.planes:
+        if other.label == f"next {plane.label}":
+            return int(other.words[frame, i, j])
+    return NOTHING
 
 
 def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
@@ -72,17 +93,19 @@ def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
             sheet.cell(px, py, "", PLAIN if works else PALE, w=2.4, h=2.4, edge="#777777")
             for n, plane in enumerate(_registers(shown)):
                 word = int(plane.words[frame, i, j])
+                coming = word == NOTHING
+                word = _next_word(shown, plane, frame, i, j) if coming else word
                 name = word_name(shown, plane.tensor, word)
                 if name:
-                    face = word_hue(plane.tensor, word)
-                    sheet.cell(px + 0.15, py + 0.12 + n * 0.74, "", face, w=2.1, h=0.68)
-                    sheet.text(px + 1.2, py + 0.47 + n * 0.74, name, ha="center", size=6.5)
+                    face, line = word_hue(plane.tensor, word), py + 0.12 + n * 0.74
+                    sheet.cell(px + 0.15, line, "", face, w=2.1, h=0.68, dashed=coming)
+                    sheet.text(px + 1.2, line + 0.35, name, ha="center", size=6.5)
 
 
-def skew(flows: Sequence[str]) -> Figure:
+def skew(flows: Sequence[str], pixels: int = 5, side: int = 3) -> Figure:
     """For each dataflow a line a PE over time: when it multiplies.  The steps are the skew."""
-    shows = {flow: film(flow) for flow in flows}
-    sheet = Sheet(sum(shown.cycles + 8 for shown in shows.values()), 12.8)
+    shows = {flow: film(flow, pixels, side) for flow in flows}
+    sheet = Sheet(sum(shown.cycles + 8 for shown in shows.values()), side * side + 3.8)
     left = 0.0
     for flow, shown in shows.items():
         works = (shown.state & MAC) > 0
@@ -97,6 +120,22 @@ def skew(flows: Sequence[str]) -> Figure:
                 face = HUES[i + j] if works[edge, i, j] else PLAIN
                 sheet.cell(left + 6 + edge, 2.8 + n, "", face)
         left += shown.cycles + 8
+    return sheet.figure
+
+
+def rows_to_fill(filter_rows: int = 3, ofmap_rows: int = 3) -> Figure:
+    """The PEs of row-stationary with room for the ifmap row that each needs."""
+    sheet = Sheet(ofmap_rows * 4.6 + 7.0, filter_rows * 3.2 + 2.6)
+    for e in range(ofmap_rows):
+        sheet.text(5.4 + e * 4.6 + 1.9, 1.0, f"ofmap row e = {e}", ha="center", size=7)
+    for r in range(filter_rows):
+        y = 1.8 + r * 3.2
+        sheet.text(0.6, y + 1.2, f"filter row r = {r}", size=7)
+        for e in range(ofmap_rows):
+            x = 5.4 + e * 4.6
+            sheet.cell(x, y, "", PLAIN, w=3.8, h=2.4, edge="#666666")
+            sheet.text(x + 0.25, y + 0.7, f"PE ({r}, {e})", size=7.5)
+            sheet.cell(x + 0.2, y + 1.2, "ifmap row ?", PALE, w=3.4, size=7.5, dashed=True)
     return sheet.figure
 
 

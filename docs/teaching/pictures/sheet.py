@@ -17,8 +17,8 @@ LINE = "#9a9a9a"
 HUES = tuple(lighter(c, 0.35) for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW))
 PLAIN, PALE = "#ffffff", "#ececec"
 # Each tensor has hues of its own, as in the player: degrees of Oklch (Ottosson 2020).
-FAMILIES = {"weight": (-25, 65), "ifmap": (190, 310), "ofmap": (80, 165)}
-CHROMA = 0.125
+FAMILIES = {"weight": (-25, 52), "ifmap": (195, 292), "ofmap": (85, 163)}
+STEPS = (0.4354771765, 0.6180339887, 0.15490461)  # the player's, in hue, lightness and chroma
 
 
 def hue(number: int) -> str:
@@ -28,13 +28,15 @@ def hue(number: int) -> str:
 
 
 def word_hue(tensor: str, number: int) -> str:
-    """A colour of its own for each word of a tensor, which no word of another has: hue and
-    lightness follow the additive sequence of the plane's golden ratio (Roberts 2018).
+    """A colour of its own for each word of a tensor, which no word of another has, by the player's
+    rule: hue, lightness and chroma are an additive sequence, so that words of near numbers are
+    far apart; pale ones have less chroma, which a screen has less of there.
     """
     first, last = FAMILIES[tensor]
-    angle = radians(first + (last - first) * ((0.1 + number * 0.7548776662466927) % 1))
-    light = 0.64 + 0.3 * ((0.5 + number * 0.5698402909980532) % 1)
-    a, b = CHROMA * cos(angle), CHROMA * sin(angle)
+    hue, light, strength = ((0.5 + number * step) % 1 for step in STEPS)
+    angle, light = radians(first + (last - first) * hue), 0.62 + 0.31 * light
+    chroma = (0.065 + 0.1 * strength) * (1.5 - light)
+    a, b = chroma * cos(angle), chroma * sin(angle)
     x = (light + 0.3963377774 * a + 0.2158037573 * b) ** 3
     y = (light - 0.1055613458 * a - 0.0638541728 * b) ** 3
     z = (light - 0.0894841775 * a - 1.291485548 * b) ** 3
