@@ -346,11 +346,12 @@ def test_where_there_is_no_room_for_a_word_nothing_is_searched(
         quick_mapping(problem, machine, flow, Objective.parse("edp"))
 
 
+@pytest.mark.slow
 def test_no_room_is_said_only_where_no_mapping_is_legal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of small machines whose innermost level holds a few bytes; the same with all searched."""
     cases, told = [], []
-    for seed in range(24):
-        problem, arch, flow = drawn(seed, 100)
+    for seed in range(120):
+        problem, arch, flow = drawn(seed, 200)
         level, rng = arch.level_names[-1], random.Random(seed)
         size = {f"levels.{level}.capacity_bytes": rng.randint(1, 6), f"levels.{level}.banks": None}
         with suppress(InputError):
@@ -366,7 +367,7 @@ def test_no_room_is_said_only_where_no_mapping_is_legal(monkeypatch: pytest.Monk
     sooner = [searched(case, goal) for case in cases]
     monkeypatch.setattr(_QuickSearch, "too_small", lambda _: False)
     assert sooner == [searched(case, goal) for case in cases]
-    assert any(told) and any(sooner)
+    assert sum(told) > 10 and any(sooner)
 
 
 def test_what_cannot_be_listed_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,12 +205,13 @@ class SettingsFrame:
         """
         known = self._steps.get(inside)
         if known is None:
-            pairs = [
-                (c, *([i for i in some if i in c.loops] for some in (self.outer, inside)))
-                for c in self.nest.chains
-            ]
-            known = tuple([self._existing(c, own, free) for c, own, free in pairs if own or free])
-            self._steps[inside] = known
+            factors = []
+            for chain in self.nest.chains:
+                own = [i for i in self.outer if i in chain.loops]
+                free = [i for i in inside if i in chain.loops]
+                if own or free:
+                    factors.append(self._existing(chain, own, free))
+            known = self._steps[inside] = tuple(factors)
         return known
 
     def _existing(self, chain: Chain, own: list[int], free: list[int]) -> ListedFactor:
@@ -430,7 +431,7 @@ class StepSettings:
         """Pairs each setting works on, padding included: in all its steps, or in the first."""
         factors = of.product("S", None, start, False)
         depends = [f for f, rank in zip(factors, of.ranks, strict=True) if rank.depends]
-        return np.ones(self.shape, np.int64) * self._times(depends)
+        return np.asarray(np.ones(self.shape, np.int64) * self._times(depends))
 
     def _real_pairs(self, of: BoundaryFrame) -> Ints:
         """Pairs that MACs take in each setting and that read no padding, those of one group
