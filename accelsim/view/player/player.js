@@ -304,7 +304,7 @@ function legend() {
     if (kind === "frame") box.style.borderColor = colour; else if (kind === "fill") box.style.background = colour;
     item.append(words);
   }
-  add($("legend"), "li", "", "A word has one colour everywhere: weights red, ifmap blue, sums green to yellow.");
+  add($("legend"), "li", "", "A word has one colour, a tensor its hues.").title = "Weights red, ifmap blue, sums green to yellow";
 }
 
 function wire() {
