@@ -76,7 +76,7 @@ def test_a_students_bundle_has_no_answer_and_checks_as_the_teacher_does(
     lab = load("grading").load_lab("lab1")
     names = zipfile.ZipFile(folder / "student.zip").namelist()
     assert "accelsim-course/checks/lab1.json" in names and len(names) == len(set(names))
-    for word in ("key", "grading.py", "lab1_counting.py", "course.py", "KEY", "confined"):
+    for word in ("key", "grading.py", "lab1_counting.py", "course.py", "KEY", "confined", "pages"):
         assert not [n for n in names if word in n.removeprefix("accelsim-course/")], word
     files = [p for p in (folder / "student").rglob("*") if p.is_file() and p.suffix != ".png"]
     text = "".join(p.read_text() for p in files)
@@ -113,6 +113,7 @@ def test_the_teachers_bundle_has_the_key_of_every_variant(tmp_path: Path, monkey
     for part in ("student.zip", "KEY.md", "course/course.py", "course/key/lab6.py"):
         assert f"accelsim-course-teacher/{part}" in names, part
     assert "accelsim-course-teacher/teaching/decks.py" in names, "slides can be made again"
+    assert "accelsim-course-teacher/pages/sliding_window.md" in names, "to hand out after the lab"
     again = (folder / "student.zip").read_bytes()
     load("course").build(folder, ["lab1"], run=False)
     assert (folder / "student.zip").read_bytes() == again, "the same files, the same bytes"

@@ -89,8 +89,6 @@ def _student(folder: Path, names: Sequence[str], run: bool) -> None:
         text = json.dumps(checks(load_lab(name)), indent=1)
         (folder / "checks" / f"{name}.json").write_text(text + "\n", encoding="utf-8")
         shutil.copy(HERE / "answers" / f"{name}.py", folder / "answers")
-        for page in load_lab(name).pages:
-            _page(folder / "pages", page)
     for name in names:
         _notebook(folder, name, run)
 
@@ -134,6 +132,8 @@ def _teacher(folder: Path, names: Sequence[str]) -> None:
     shutil.copytree(TEACHING, folder / "teaching", ignore=left_out)
     shutil.copytree(FIGURES, folder / "figures" / "teaching")
     labs = [load_lab(name) for name in names]
+    for page in {page for lab in labs for page in lab.pages}:  # for after a lab: it answers it
+        _page(folder / "pages", page)
     key = "\n\n".join(["# Key", key_table(labs), *map(key_page, labs)])
     (folder / "KEY.md").write_text(key + "\n", encoding="utf-8")
 

@@ -115,5 +115,6 @@ check.after(answers, "1.1 1.2", last_windows)
 # What you answered here is copied into `answers/lab1.py`, which is what you hand in; 1.9 is
 # answered there, in words.
 #
-# To read on: the pages on the [sliding window](pages/sliding_window.md) and on [counting layer by
+# To read on, when your teacher has handed it out:
+# the pages on the [sliding window](pages/sliding_window.md) and on [counting layer by
 # layer](pages/layer_by_layer.md).

@@ -123,4 +123,5 @@ check.check("lab2", answers, student)
 # What you answered here is copied into `answers/lab2.py`, which is what you hand in; 2.9 is
 # answered there, in words.
 #
-# To read on: the page on [reuse](pages/reuse.md).
+# To read on, when your teacher has handed it out:
+# the page on [reuse](pages/reuse.md).

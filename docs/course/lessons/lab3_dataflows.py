@@ -222,4 +222,5 @@ check.show("lab3", student, "3.14")
 # 3.10 and 3.14 are answered in `answers/lab3.py`. Copy what you answered here into that file, too:
 # it is what you hand in, with your dataflow.
 #
-# To read on: the pages on [skew](pages/skew.md) and on [row-stationary](pages/row_stationary.md).
+# To read on, when your teacher has handed it out:
+# the pages on [skew](pages/skew.md) and on [row-stationary](pages/row_stationary.md).

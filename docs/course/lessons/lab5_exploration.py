@@ -81,4 +81,5 @@ check.after(answers, "5.1 5.2 5.4", lambda: picture(BUDGET))
 # What you answered here is copied into `answers/lab5.py`, which is what you hand in; 5.6 is
 # answered there, in words.
 #
-# To read on: the page on [reuse](pages/reuse.md).
+# To read on, when your teacher has handed it out:
+# the page on [reuse](pages/reuse.md).

@@ -109,4 +109,5 @@ check.check("lab6", {name: answers[name] for name in ("6.3", "6.6", "6.7")}, stu
 # What you answered here is copied into `answers/lab6.py`, which is what you hand in; 6.8 is
 # answered there, in words.
 #
-# To read on: the page on [row-stationary](pages/row_stationary.md).
+# To read on, when your teacher has handed it out:
+# the page on [row-stationary](pages/row_stationary.md).
