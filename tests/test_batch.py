@@ -11,7 +11,7 @@ import pytest
 from quick import slow_but
 
 import accelsim as acc
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import structure
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.rule_many import choose_many
 from accelsim.results import batch

@@ -94,7 +94,7 @@ def test_imports_nothing_of_the_other_engines():
 def test_the_import_check_can_fail():
     for line in (
         "from accelsim.engines.analytic.array_time import array_time",
-        "from accelsim.hardware.ports import limited",
+        "from accelsim.hardware.ports import port",
         "from accelsim.engines import analytic",
         "import accelsim.engines.analytic.fold_time as f",
         "def f():\n    from accelsim.engines import event",

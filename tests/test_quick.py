@@ -17,8 +17,7 @@ import accelsim as acc
 from accelsim.base.errors import InputError
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.closed_form import terms_of
-from accelsim.hardware.architecture import Architecture, load_architecture
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import Architecture, load_architecture, structure
 from accelsim.mapper import quick_search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import (

@@ -17,8 +17,7 @@ import numpy as np
 
 from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
-from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import Architecture, structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.results import batch

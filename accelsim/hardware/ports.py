@@ -62,12 +62,6 @@ class Resource:
         return -(-whole * slower // faster)
 
 
-def limited(arch: Architecture) -> bool:
-    """Whether any level or network can make the array wait."""
-    levels = any(x.port_bits or x.latency_cycles for x in arch.levels.values())
-    return levels or any(x.width_bits for x in arch.networks.values())
-
-
 def port(arch: Architecture, level: int, access: Access) -> Resource | None:
     """The port of a level (0 the outermost) for reads or for writes; None if it has no width."""
     name = arch.level_names[level]
@@ -212,40 +206,3 @@ def rates(arch: Architecture) -> tuple[Any, ...]:
         for x in arch.networks.values()
     ]
     return arch.clock_mhz, *levels, *widths
-
-
-@remembered
-def structure(arch: Architecture) -> str:
-    """All of an architecture but its numbers, as text: sizes of the array, of levels and their
-    partitions, widths, bursts, latencies and clocks.  Whether there is a number at all is told, and
-    whether anything can be waited for.
-    """
-    levels = {
-        name: x.model_copy(
-            update={
-                "capacity_bytes": x.capacity_bytes and 1,
-                "priced_bytes": x.priced_bytes and 1,
-                "banks": x.banks and 1,
-                "partitions": dict.fromkeys(x.partitions, 1),
-                "port_bits": x.port_bits and 1,
-                "burst_bits": x.burst_bits and 1,
-                "port_clock_mhz": x.port_clock_mhz and 1.0,
-                "latency_cycles": 0,
-            }
-        )
-        for name, x in arch.levels.items()
-    }
-    networks = {}
-    for name, net in arch.networks.items():
-        width = net.width_bits
-        one = dict.fromkeys(width, 1) if isinstance(width, dict) else width and 1
-        networks[name] = net.model_copy(update={"width_bits": one})
-    same = {
-        "array": arch.array.model_copy(update={"rows": 1, "cols": 1}),
-        "levels": levels,
-        "networks": networks,
-        "clock_mhz": 1.0,
-        "name": "",
-    }
-    text = arch.model_copy(update=same).model_dump_json(exclude={"description"})
-    return f"{limited(arch)} {text}"

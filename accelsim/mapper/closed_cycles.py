@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.ports import limited
+from accelsim.hardware.architecture import Architecture, limited
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest

@@ -34,8 +34,8 @@ import numpy.typing as npt
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
 from accelsim.engines.analytic.pipeline import least_cycles
-from accelsim.hardware.architecture import Architecture
-from accelsim.hardware.ports import limited, rates, structure
+from accelsim.hardware.architecture import Architecture, limited, structure
+from accelsim.hardware.ports import rates
 from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.closed_cycles import priced
 from accelsim.mapper.joining import BestPool, Joiner

@@ -55,7 +55,7 @@ from accelsim.engines.analytic.rank_sums import (
     slide_table,
 )
 from accelsim.engines.moved import Moved, Moves
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import structure
 from accelsim.mapper.cell import Limit
 from accelsim.mapper.lower_cycles import Column
 from accelsim.mapper.quick_rows import quick_rows

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from accelsim.engines import moved
 from accelsim.engines.analytic.pipeline import MOST_STEPS, overlaps
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, limited, structure
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import limited, rates, structure
+from accelsim.hardware.ports import rates
 from accelsim.mapper import lower_cycles
 from accelsim.mapper.cell import Limit, limits_of
 from accelsim.mapper.lower_cycles import Form

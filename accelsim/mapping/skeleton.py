@@ -28,8 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.hardware.architecture import Architecture, Level, Network
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import Architecture, Level, Network, structure
 from accelsim.mapping.mapping import FUSED, Axis, Loop, Mapping, MappingError
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
 

@@ -25,9 +25,9 @@ from accelsim.engines.analytic.closed_form import ClosedForm
 from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.engines.analytic.pipeline import times, words_moved
 from accelsim.engines.analytic.rank_sums import different_rows
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, limited
 from accelsim.hardware.energy import Cost, Prices, Route, prices
-from accelsim.hardware.ports import LARGEST, late_levels, limited, too_long
+from accelsim.hardware.ports import LARGEST, late_levels, too_long
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from accelsim.engines import event
 from accelsim.engines.run import Run
-from accelsim.hardware.ports import limited
+from accelsim.hardware.architecture import limited
 from accelsim.mapping.nest import Nest
 from accelsim.workload.problem import Problem
 

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from accelsim.base.errors import InputError
-from accelsim.hardware.architecture import Architecture, load_architecture
-from accelsim.hardware.ports import structure
+from accelsim.hardware.architecture import Architecture, load_architecture, structure
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import sources
 from accelsim.results import batch

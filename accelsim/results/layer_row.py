@@ -23,9 +23,8 @@ from accelsim.base.frozen import FrozenDict
 from accelsim.base.limits import MAX_COUNT, MAX_NUMBER, too_large
 from accelsim.engines import analytic, moved
 from accelsim.engines.run import Run
-from accelsim.hardware.architecture import Architecture, remembered
+from accelsim.hardware.architecture import Architecture, limited, remembered
 from accelsim.hardware.energy import prices
-from accelsim.hardware.ports import limited
 from accelsim.mapping.files import MappingSource
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest

@@ -70,7 +70,7 @@ from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
-from accelsim.hardware.architecture import Architecture
+from accelsim.hardware.architecture import Architecture, limited
 from accelsim.hardware.ports import (
     ACCESSES,
     WAYS,
@@ -80,7 +80,6 @@ from accelsim.hardware.ports import (
     channel,
     late_levels,
     latency,
-    limited,
     port,
     rates,
     too_long,
