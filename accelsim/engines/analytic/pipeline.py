@@ -924,7 +924,10 @@ def _time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
 
 
 def least_cycles(nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime) -> int:
-    """Cycles that no schedule of a nest can beat, as ``Time.bound``, without a schedule."""
+    """Cycles that no schedule of a nest can beat, as ``Time.bound``, without a schedule.  Raises
+    MappingError as ``time`` does.
+    """
+    _refuse_long(nest, moves)
     if not limited(nest.arch):
         return alone.cycles
     frame = PassFrame.of(nest)
