@@ -261,10 +261,12 @@ def test_no_number_is_said_and_a_number_is_read_from_the_answers(
     assert check.number("lab1") == ""
     assert "set student in answers/lab1.py" in capsys.readouterr().out
     path = tmp_path / "answers" / "lab1.py"
-    for written, read in (("2", "2"), ("' 2 '", "2"), ("''", "")):
+    for written, read in (("2", "2"), ("' 2 '", "2"), ("''", ""), ("None", "")):
         path.write_text(f"student = {written}\nanswers = {{}}\n")
         assert check.number("lab1") == read
-    capsys.readouterr()
+        said = capsys.readouterr().out
+        variant = lab_of("lab1").variant_of(read)
+        assert (f"Student {read}: variant {variant}" if read else "no number yet") in said
     check.show("lab1", "")
     assert "no number yet" in capsys.readouterr().out
     path.write_text("student = (")
