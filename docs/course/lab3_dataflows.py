@@ -257,8 +257,8 @@ def of_rows(rows: int, ofmap_rows: int) -> list[Question]:
             "3.13",
             "Take one word of each ifmap row in the grid of 3.12. What does it take in energy to "
             "bring it to all PEs that need it, (a) if each of them reads it from the buffer, (b) "
-            "if it is read from the buffer once and then handed on from one PE to the next? As a "
-            "list [a, b], in MACs, for all ifmap rows together.",
+            "if it is read from the buffer once and every further PE takes a neighbour's step? "
+            "Count buffer and steps only. As a list [a, b], in MACs, for all ifmap rows together.",
             "(a) is one access of the buffer for each PE. For (b): one for each different row, and "
             "a step to a neighbour for every other PE.",
             lambda: [BUFFER * pes, BUFFER * different + NEIGHBOUR * (pes - different)],
@@ -314,7 +314,7 @@ def given(variant: int) -> dict[str, str]:
         "together for an ofmap row as the filter has rows.",
         "e": "an ofmap row, in 3.11 and on.",
         "buffer": "energy of one access, in MACs (ISCA 2016, table IV): a register in the PE 1, a "
-        "neighbour PE 2, the buffer 6, DRAM 200.",
+        "neighbour PE 2, the buffer 6, DRAM 200; a sum that is added to is read and written.",
     }
 
 
@@ -354,7 +354,7 @@ OPEN = (
         "Look at your grid of 3.11, then at its film. In which direction over the PEs are a filter "
         "row's words shared, in which an ifmap row's, and in which do sums go, and why? And why "
         "does that save energy? Say for each kind of word where it would come from without this "
-        "(register, neighbour, buffer, DRAM) and what the table says of the difference.",
+        "(each PE by itself, operands and sums from the buffer) and what the table says of it.",
         (
             (
                 1,

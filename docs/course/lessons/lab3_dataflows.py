@@ -41,9 +41,9 @@ mine = check.numbers("lab3", student)
 # ## An example: 2 filters, 2 inputs, 3 pixels on 2 x 2 PEs
 #
 # `w10` is weight w[1,0], of filter 1 for input 0; `i02` is ifmap word i[0,2], of input 0 and pixel
-# 2; `o12` is the sum of filter 1 for pixel 2. Weights are orange, ifmap words blue, sums green, and
-# a word has one shade in all pictures. A dashed word shifts in: it is not used yet. Grey PEs do not
-# multiply.
+# 2; `o12` is the sum of filter 1 for pixel 2. Weights are from pink to orange, ifmap words from
+# teal to violet, sums from yellow to green, and a word has one colour in all of these arrays. A
+# dashed word shifts in: it is not used yet. Grey PEs do not multiply.
 
 # %%
 arrays.snapshots(("ws", "os", "is"), edges=range(1, 6), pixels=3, side=2)
@@ -164,14 +164,15 @@ if mine_yaml:
 # makes an ofmap row from R ifmap rows, so R PEs have to work together for each ofmap row: give PE
 # (r, e) filter row r, and let it make that row's part of ofmap row e. Which ifmap row does it need?
 #
-# What an access takes in energy, in MACs:
+# What an access takes in energy, in MACs, whatever the word:
 #
 # | from a register in the PE | from a neighbour PE | from the buffer | from DRAM |
 # |---|---|---|---|
 # | 1 | 2 | 6 | 200 |
 #
 # (65 nm; Y.-H. Chen, J. Emer, V. Sze, *Eyeriss: a spatial architecture for energy-efficient
-# dataflow for convolutional neural networks*, ISCA 2016, table IV.)
+# dataflow for convolutional neural networks*, ISCA 2016, table IV.) To add to a sum that is kept
+# somewhere takes two: it is read and written.
 
 # %%
 arrays.rows_to_fill(3, 3)
@@ -206,8 +207,14 @@ check.after(answers, "3.12", lambda: arrays.row_stationary(*mine["rows"]))
 # `lab3_rows.html` is the same as a film, value by value: a filter of 3 x 3 over 5 x 5 ifmap words.
 # Colour it by weights, by ifmap words, by sums, one after another, and play: which PEs have a word
 # at the same time, and how do they lie? Where does a sum go? (These are Eyeriss' PEs: a product is
-# two edges on its way, so a sum is two edges behind its words. And in the chip sums go the other
-# way along the same line, which comes to the same.)
+# two edges on its way, so a sum is two edges behind its words; edges 6 to 8 show sums on their way.
+# And in the chip sums go the other way along the same line, which comes to the same.)
+#
+# Eyeriss' network brings a word to all PEs that share it *at once*: nothing creeps along the
+# diagonal, and the table prices each further PE as a step. In the counts, `dram` is the memory
+# outside the chip, `glb` its buffer, `noc` the network, `spad` the registers of a PE; `sum across`
+# is a sum that comes from the PE above, `pass` what the PEs do with the rows they hold. Weights go
+# past the buffer in this chip, from DRAM to the PEs.
 
 # %%
 check.after(answers, trials.ROWS_ASKED, lambda: trials.write_film("lab3_rows.html"))
