@@ -241,7 +241,9 @@ def test_what_nests_of_a_form_share_changes_no_time(monkeypatch, many):
     """Nests are timed alike in any order, whatever others of their forms were asked for before, and
     where next to nothing is kept.
     """
-    some_nests = [x for seed in range(8000, 8000 + many) if (x := nests(seed, inside=seed % 2 == 1))]
+    some_nests = [
+        x for seed in range(8000, 8000 + many) if (x := nests(seed, inside=seed % 2 == 1))
+    ]
     other_tiles = [Nest(x.problem, x.arch, halved(x)) for x in some_nests]
     every = [*some_nests, *other_tiles]
     fresh = []

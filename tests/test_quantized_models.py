@@ -270,6 +270,22 @@ def test_words_that_are_no_numbers(tmp_path: Path, changed: Any) -> None:
     assert str(error.value).startswith(str(path))
 
 
+def test_a_refused_reader_of_words_is_named(tmp_path: Path) -> None:
+    """Whether the rest can be taken is tried before it is said: the node left out has no result."""
+    nodes = [
+        node("QuantizeLinear", "x s z", "xq"),
+        node("DequantizeLinear", "xq s z", "xd"),
+        node("Conv", "xd w", "y"),
+        node("NonMaxSuppression", "x", "boxes"),
+    ]
+    words = {"s": np.float32(0.02), "z": np.int8(3), "w": np.ones((2, 2, 1, 1), np.float32)}
+    path = tmp_path / "m.onnx"
+    onnx.save(model(nodes, {"x": [1, 2, 4, 4]}, ["y", "boxes"], words), path)
+    with pytest.raises(InputError, match="NonMaxSuppression") as error:
+        import_onnx(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
 def words_and_numbers() -> Any:
     """A convolution whose result one node reads quantized and another as it is."""
     scale = {"s": np.float32(0.02), "z": np.int8(3)}

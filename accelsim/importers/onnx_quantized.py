@@ -159,9 +159,12 @@ class ModelScales:
         largest word is that of the largest number.
         """
         for node in graph.node:
-            for name in (n for n in node.input if n in self.raw):
-                pair = [values.get(name), values.get(node.output[0])]
-                own, made = (self.tensors.get(v.name) for v in pair if isinstance(v, Tensor))
+            there = [values[n] for n in node.output[:1] if n in values]  # none of one left out
+            for name in (n for n in node.input if n in self.raw and there):
+                pair = [values.get(name), *there]
+                own, made = (
+                    self.tensors.get(v.name) if isinstance(v, Tensor) else None for v in pair
+                )
                 alike = own is not None and made is not None and own.equals(made)
                 if node.op_type != "QuantizeLinear" and not (node.op_type in _PASSING and alike):
                     self.wrong.append(f"{name} is read in words and in real numbers")
