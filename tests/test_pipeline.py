@@ -201,7 +201,7 @@ def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, kernel.function)
     monkeypatch.setattr(pipeline, "_plans", {})
-    monkeypatch.setattr(pipeline, "_times", {})
+    monkeypatch.setattr(pipeline, "_times", skeleton.Kept(1 << 12))
 
 
 @pytest.mark.parametrize("many", slow_but([40], [40, 120]))
@@ -275,8 +275,9 @@ def halved(nest: Nest) -> acc.Mapping:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As though nothing was asked before."""
     monkeypatch.setattr(skeleton, "_forms", OrderedDict())
-    for module, name in ((pipeline, "_plans"), (pipeline, "_times"), (array_time, "_times")):
-        monkeypatch.setattr(module, name, {})
+    monkeypatch.setattr(pipeline, "_plans", {})
+    for module in (pipeline, array_time):
+        monkeypatch.setattr(module, "_times", skeleton.Kept(1 << 12))
     for name in ("_moves", "_models"):
         monkeypatch.setattr(closed_form, name, OrderedDict())
 
@@ -296,7 +297,7 @@ def test_a_latency_alone_is_waited_for_whatever_was_asked_before(monkeypatch):
     never, late = late_machines()[:2]
     for archs in ([never, late], [late, never]):
         monkeypatch.setattr(pipeline, "_plans", {})
-        monkeypatch.setattr(pipeline, "_times", {})
+        monkeypatch.setattr(pipeline, "_times", skeleton.Kept(1 << 12))
         some_nests = [Nest(problem, arch, acc.choose(problem, arch, flow)) for arch in archs]
         cycles = [pipeline.time(nest, analytic.moves(nest)).cycles for nest in some_nests]
         assert sorted(cycles) == [33165, 33245] and (cycles[0] < cycles[1]) == (archs[0] is never)

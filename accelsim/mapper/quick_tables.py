@@ -62,14 +62,13 @@ from accelsim.mapper.quick_rows import quick_rows
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.skeleton import Boundary, Skeleton, SlidingRank
+from accelsim.mapping.skeleton import Boundary, Kept, Skeleton, SlidingRank
 from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 PASSES, STEPS = -2, -1  # usage columns
-MOST_LIMITS = 1 << 6  # whose use is kept
 
 
 @dataclass
@@ -121,10 +120,10 @@ class LayerTables:
         self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
         self.exact = True
         self.timed: dict[Any, float | None] = {}
-        self.forms: dict[Any, tuple[Floats, ...]] = {}
+        self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
         self.joined: dict[Any, Any] = {}
         self._nests: dict[int, Skeleton] = {}
-        self._used: dict[Any, Floats] = {}
+        self._used: Kept[Floats] = Kept(1 << 6)
         self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
@@ -185,14 +184,12 @@ class LayerTables:
         """What each choice of a family uses of a limit beside the least of all others [choices]:
         the same on machines that differ in how much there is.
         """
-        key = family, limit.parts
-        used = self._used.get(key)  # other threads may forget it meanwhile
-        if used is None:
-            if len(self._used) >= MOST_LIMITS:
-                self._used.clear()
+
+        def used() -> Floats:
             each = (self.usage[family] * self.beside(family, self.least_use)).T
-            used = self._used[key] = np.asarray(limit.used(each))
-        return used
+            return np.asarray(limit.used(each))
+
+        return self._used.of((family, limit.parts), used)
 
     @cached_property
     def once(self) -> Moves:
@@ -504,8 +501,7 @@ def write_columns(nest: Skeleton) -> TermList:
     return terms
 
 
-_whole: dict[Any, bool] = {}  # of structures, by what is absent
-MOST_WHOLE = 1 << 14
+_whole: Kept[bool] = Kept(1 << 14)  # of structures, by what is absent
 
 
 def _as_whole(nest: Skeleton, kind: str, absent: frozenset[int]) -> bool:
@@ -514,12 +510,7 @@ def _as_whole(nest: Skeleton, kind: str, absent: frozenset[int]) -> bool:
     """
     once = tuple([n == 1 for n in nest.problem.size.values()])
     key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once, absent
-    known = _whole.get(key)  # other threads may forget it meanwhile
-    if known is None:
-        if len(_whole) >= MOST_WHOLE:
-            _whole.clear()
-        known = _whole[key] = not absent or _same_ways(nest, absent)
-    return known
+    return _whole.of(key, lambda: not absent or _same_ways(nest, absent))
 
 
 def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:

@@ -27,12 +27,10 @@ from accelsim.mapper.cell import Limit, limits_of
 from accelsim.mapper.lower_cycles import Form
 from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapping.files import MAX_STEPS
-from accelsim.mapping.skeleton import Skeleton
+from accelsim.mapping.skeleton import Kept, Skeleton
 
 Floats = npt.NDArray[np.float64]
-MOST_FORMS = 1 << 8  # machines of other memory whose forms are kept with the tables
-MOST_STRUCTURES = 1 << 10  # whose forms are kept for other layers
-_forms: dict[Any, tuple[Floats, ...]] = {}
+_forms: Kept[tuple[Floats, ...]] = Kept(1 << 10)  # of structures, for other layers
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,7 @@ class MachineWeights:
             nest.problem, self.arch, nest.keep, nest.loops, nest.fused, tables.final(bits)
         )
         key = bits, rates(self.arch)
-        forms = tables.forms.get(key)  # other threads may forget it meanwhile
-        if forms is None:
-            if len(tables.forms) >= MOST_FORMS:
-                tables.forms.clear()
-            forms = tables.forms[key] = self._forms(own)
-        cycles, first, closer, second = forms
+        cycles, first, closer, second = tables.forms.of(key, lambda: self._forms(own))
         return Weights(
             np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
             np.concatenate([listed[:, 0], first]),
@@ -140,15 +133,13 @@ class MachineWeights:
             structure(nest.arch), nest.problem.direction, loops, nest.keep, nest.boundaries,
             nest.final, rates(nest.arch), array.rows, array.cols,
         )  # fmt: skip
-        known = _forms.get(key)  # other threads may forget it meanwhile
-        if known is None:
+
+        def made() -> tuple[Floats, ...]:
             columns = {c: i for i, c in enumerate(self.tables.columns)}
             cycles, first = _rows(lower_cycles.forms(nest), columns)
-            closer, second = _rows(lower_cycles.closer_forms(nest), columns)
-            if len(_forms) >= MOST_STRUCTURES:
-                _forms.clear()
-            known = _forms[key] = cycles, first, closer, second
-        return known
+            return cycles, first, *_rows(lower_cycles.closer_forms(nest), columns)
+
+        return _forms.of(key, made)
 
     def least(self, pes: float, alone: int = 0) -> dict[str, float]:
         """Measures that no mapping is below that has work for so many PEs at most, and whose array

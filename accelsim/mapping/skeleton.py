@@ -16,14 +16,14 @@ one; what hangs on that is asked of the tiles (``unfinished``, ``LargestTile.pai
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from math import prod
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from accelsim.mapping.mapping import FUSED, Axis, Loop, Mapping, MappingError
 from accelsim.workload.problem import DEPENDS, DIMS, RANKS, TENSORS, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
+V = TypeVar("V")
 Keep = tuple[frozenset[str], ...]  # what each level keeps, outermost first
 
 
@@ -221,6 +222,25 @@ class OpenForm:
     same: dict[str, Any] = field(default_factory=dict)
     kept: dict[Hashable, Any] = field(default_factory=dict)
     token: object = field(default_factory=object)
+
+
+class Kept(dict[Hashable, V]):
+    """What was worked out of nests and skeletons, by all that it hangs on: at most so many, then
+    all are forgotten.  Threads may ask together; one that finds nothing works it out for itself.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def of(self, key: Hashable, make: Callable[[], V]) -> V:
+        """What is kept of a key, or made now."""
+        known = self.get(key)
+        if known is None:
+            known = make()
+            if len(self) >= self.most:
+                self.clear()
+            self[key] = known
+        return known
 
 
 FORMS = 1 << 9  # forms kept, the last used
@@ -644,6 +664,7 @@ __all__ = [
     "Boundary",
     "Chain",
     "Keep",
+    "Kept",
     "LargestTile",
     "OpenForm",
     "OpenLoop",

@@ -34,7 +34,7 @@ from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
-from accelsim.mapping.skeleton import OpenLoop, Skeleton, depends
+from accelsim.mapping.skeleton import Kept, OpenLoop, Skeleton, depends
 
 Ints = npt.NDArray[np.int64]
 MOST_FOLDS = 1 << 22
@@ -61,17 +61,10 @@ def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
     array = nest.arch.array
     key = nest.form.token, nest.row[0], array.rows, array.cols
-    known = _times.get(key)  # other threads may forget it meanwhile
-    if known is None:
-        known = _array_time(nest)
-        if len(_times) >= TIMES:
-            _times.clear()
-        _times[key] = known
-    return known
+    return _times.of(key, lambda: _array_time(nest))
 
 
-TIMES = 1 << 12  # kept, as a row asks again for what its search was told
-_times: dict[tuple[Any, ...], ArrayTime] = {}
+_times: Kept[ArrayTime] = Kept(1 << 12)  # a row asks again for what its search was told
 
 
 def _array_time(nest: Nest) -> ArrayTime:

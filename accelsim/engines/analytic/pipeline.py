@@ -86,7 +86,7 @@ from accelsim.hardware.ports import (
 )
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
-from accelsim.mapping.skeleton import Skeleton
+from accelsim.mapping.skeleton import Kept, Skeleton
 from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
@@ -893,17 +893,10 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     """
     array = nest.arch.array
     key = nest.form.token, nest.row[0], array.rows, array.cols, rates(nest.arch)
-    known = _times.get(key)  # other threads may forget it meanwhile
-    if known is None:
-        known = _time(nest, moves)
-        if len(_times) >= TIMES:
-            _times.clear()
-        _times[key] = known
-    return known
+    return _times.of(key, lambda: _time(nest, moves))
 
 
-TIMES = 1 << 12  # kept: a row asks for what its search was told, and a sweep for it again
-_times: dict[tuple[Any, ...], Time] = {}
+_times: Kept[Time] = Kept(1 << 12)  # a row asks for what its search was told, a sweep again
 
 
 def _time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
