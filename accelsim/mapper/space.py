@@ -162,11 +162,12 @@ def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     """The tiles that so many loops can end with, each with the ways to get there."""
     if loops == 0:
         return [(size, 1)]
-    if tiles == "even" and _even_ways(size, loops):
+    if tiles == "even":
+        _even_ways(size, loops)  # refuses too many
         return list(_even_ends(size, loops))
-    if tiles == "all" and size > MOST_ROWS:
-        raise _too_many(f"a range of {size}")
     if tiles == "all":
+        if size > MOST_ROWS:
+            raise _too_many(f"a range of {size}")
         return [(t, comb(size - t + loops - 1, loops - 1)) for t in range(1, size + 1)]
     return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
 
