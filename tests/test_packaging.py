@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from accelsim.base.shipped import SINGULAR, shipped_names
+from accelsim.base.yaml_reading import read_yaml
 from accelsim.version import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +59,14 @@ print(json.dumps({
     "macs": load_workload("alexnet").macs,
 }))
 """
+
+
+def test_one_version_everywhere() -> None:
+    """Who cites or reads what changed meets the version that runs, and its day."""
+    cited = read_yaml(ROOT / "CITATION.cff").data
+    newest = (ROOT / "CHANGELOG.md").read_text().split("\n## ")[1].split("\n")[0]
+    assert cited["version"] == __version__
+    assert newest == f"{__version__}, {cited['date-released']}"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
