@@ -26,8 +26,8 @@ from accelsim.explore.store import StoreError
 from accelsim.explore.study import Study
 from accelsim.explore.study_file import load_study
 
-A = acc.Conv2d(name="a", M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
-B = acc.Conv2d(name="b", M=6, C=4, H=7, W=6, R=3, S=2)
+A = acc.Conv2d(name="a", M=4, C=3, H=7, W=5, R=3, S=3, padding=1)
+B = acc.Conv2d(name="b", M=4, C=3, H=5, W=6, R=3, S=2)
 LAYERS = [A, B, A.model_copy(update={"name": "again"})]
 GRID = {"array.rows": [6, 12], "levels.spad.partitions.weight": [24, 448]}
 
