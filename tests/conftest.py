@@ -3,6 +3,7 @@ compiled loops are on disk before the first test runs, so that no test waits for
 a first run says.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -11,6 +12,10 @@ import pytest
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# A test process holds millions of objects that stay; to go through them after every 700 new ones
+# took an eighth of its time.
+gc.set_threshold(20_000)
 
 EVERY_KERNEL = """
 import accelsim as acc

@@ -26,8 +26,8 @@ from accelsim.mapping.nest import Nest
 from accelsim.workload.arithmetic import random_data
 from accelsim.workload.problem import TENSORS, Problem
 
-FEW, FEW_CHUNK = 3_300, 330
-QUICK = FEW_CHUNK  # of the few, what is not left to the slow tests
+FEW, FEW_CHUNK = 3_300, 165
+QUICK = 330  # nests whose strata are counted; the first chunk of them runs
 MANY, MANY_CHUNK = 50_600, 1_100
 MACS = 300
 
@@ -219,7 +219,7 @@ def check_chunk(start: int, count: int) -> None:
     )
 
 
-@pytest.mark.parametrize("start", slow_but(range(QUICK), range(0, FEW, FEW_CHUNK)))
+@pytest.mark.parametrize("start", slow_but([0], range(0, FEW, FEW_CHUNK)))
 def test_random_nests(start):
     check_chunk(start, FEW_CHUNK)
 

@@ -170,7 +170,7 @@ def check(nest: Nest, seed: int) -> str:
 
 
 FEW = {"lines": 130, "buses": 130, "chains": 110}
-SHARES = slow_but([3], [3, 1])  # a third in make test
+SHARES = slow_but([6], [6, 1])  # a sixth in make test
 MANY = 4000
 
 

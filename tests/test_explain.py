@@ -132,7 +132,7 @@ def test_every_knob_is_a_fresh_run(machine: tuple[str, str, dict[str, Any]], man
 
 def test_knobs_keep_the_mapping_settings() -> None:
     """Under a mapper each machine is searched anew; under a file the file's loops stay."""
-    layer = acc.Gemm(name="g", m=6, k=6, n=6)
+    layer = acc.Gemm(name="g", m=4, k=3, n=4)
     keys = {"array.rows": 3, "array.cols": 3, "levels.sram.capacity_bytes": 512}
     searched = acc.simulate(layer, "systolic", "ws", mapper="edp", overrides=keys)
     (x,) = searched.explain().layers

@@ -28,7 +28,7 @@ import accelsim as acc
 pytest.importorskip("starlette")
 from accelsim.base.shipped import shipped_names
 from accelsim.view.explorer.app import make_app
-from accelsim.view.explorer.ask import Ask, choices
+from accelsim.view.explorer.ask import Ask, choices, machine_choices
 from accelsim.view.explorer.guard import MOST_BYTES
 from accelsim.view.explorer.occupancy import macs_per_pe
 from accelsim.view.explorer.serve import serve
@@ -258,13 +258,14 @@ def test_a_cloud_without_time_has_no_front(monkeypatch: Any) -> None:
     assert told["points"] and told["front"] == [] and told["rule"]
 
 
-@pytest.mark.parametrize("arch", sorted(choices()["architectures"]))
+@pytest.mark.parametrize("arch", shipped_names("architectures"))
 def test_no_layer_is_above_a_roof(arch: str) -> None:
     """What is reached is below what each port and network allows, on every machine; and the least
     of them binds a layer that waits most of its time.
     """
+    refused = machine_choices(arch)["refused"]
     for name in shipped_names("dataflows"):
-        if name in choices()["architectures"][arch]["refused"]:
+        if name in refused:
             continue
         for direction in ("forward", "grad_weight"):
             ask = Ask(workload="lenet5", layer="conv2", arch=arch, dataflow=name)
@@ -407,10 +408,10 @@ def test_every_preset_answers_in_200_ms() -> None:
     """A layer shows within 200 ms of the processor on every preset at batch 1, best tiles included:
     the layer the page begins with, and the next one, when what is compiled and cached is there.
     """
-    offered = choices()["architectures"]
     slow = {}
-    for arch in offered:
-        flow = next(n for n in shipped_names("dataflows") if n not in offered[arch]["refused"])
+    for arch in shipped_names("architectures"):
+        refused = machine_choices(arch)["refused"]
+        flow = next(n for n in shipped_names("dataflows") if n not in refused)
         took = [
             cpu_seconds(Ask(workload="alexnet", layer=layer, arch=arch, dataflow=flow))
             for layer in ("conv3", "conv4")
@@ -712,7 +713,13 @@ def its_process(ask: Ask) -> int:
     return os.getpid()
 
 
-def test_work_that_never_ends(monkeypatch: Any) -> None:
+@pytest.fixture
+def cold(monkeypatch: Any) -> None:
+    """Processes of work load nothing beforehand: what is asked of them here needs none of it."""
+    monkeypatch.setattr("accelsim.view.explorer.workshop.warm", os.getpid)
+
+
+def test_work_that_never_ends(cold: None, monkeypatch: Any) -> None:
     """It is ended with its process, whether its client waits or leaves; the next question is
     answered, by another process.
     """
@@ -725,10 +732,10 @@ def test_work_that_never_ends(monkeypatch: Any) -> None:
         first = await shop.work(its_process, ask, stays)
         assert await shop.work(for_ever, ask, leaves) is None
         second = await shop.work(its_process, ask, stays)
-        monkeypatch.setattr("accelsim.view.explorer.workshop.LIMIT_S", 0.3)
-        with pytest.raises(acc.InputError, match=r"takes longer than 0\.3 s"):
-            await shop.work(for_ever, ask, stays)
-        monkeypatch.undo()
+        with monkeypatch.context() as soon:
+            soon.setattr("accelsim.view.explorer.workshop.LIMIT_S", 0.3)
+            with pytest.raises(acc.InputError, match=r"takes longer than 0\.3 s"):
+                await shop.work(for_ever, ask, stays)
         third = await shop.work(its_process, ask, stays)
         assert len({first, second, third, os.getpid()}) == 4
         for ended in (first, second):
@@ -741,7 +748,7 @@ def test_work_that_never_ends(monkeypatch: Any) -> None:
         shop.close()
 
 
-def test_work_ends_when_the_server_does() -> None:
+def test_work_ends_when_the_server_does(cold: None) -> None:
     shop = Workshop()
 
     async def asked() -> None:

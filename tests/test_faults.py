@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,9 @@ from accelsim.engines.event.transfers import Drain, Fill, Open, Pass, PeDrain, P
 from accelsim.engines.event.word_sets import NONE, WordSet
 from accelsim.engines.moved import columns
 from accelsim.hardware.architecture import load_architecture
+from accelsim.mapper.effort import BestTiles, best_tiles
 from accelsim.mapping.nest import Boundary, Nest
+from accelsim.results import tiles
 from accelsim.workload.arithmetic import Number, random_data, wrap
 from accelsim.workload.network import load_workload
 from accelsim.workload.problem import Problem
@@ -95,6 +98,17 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[Any]], l
         )
 
     return put
+
+
+@pytest.fixture(autouse=True)
+def searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every fault goes into the same few nests: their tiles are looked for once."""
+    monkeypatch.setattr(tiles, "best_tiles", best_of)
+
+
+@cache
+def best_of(*asked: Any) -> BestTiles:
+    return best_tiles(*asked)
 
 
 @dataclass(frozen=True)

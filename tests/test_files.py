@@ -703,11 +703,8 @@ def mutations(draw: st.DrawFn) -> tuple[str, str]:
     return kind, "".join(parts)
 
 
-@settings(max_examples=400, deadline=None)
-@given(mutations())
-def test_mutations_load_or_are_refused(
-    tmp_path_factory: pytest.TempPathFactory, mutated: tuple[str, str]
-) -> None:
+def loads_or_is_refused(tmp_path_factory: pytest.TempPathFactory, mutated: tuple[str, str]) -> None:
+    """In one printable line that names the file; what loads is written and read as it was."""
     kind, text = mutated
     file = tmp_path_factory.getbasetemp() / "mutated.yaml"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -719,6 +716,23 @@ def test_mutations_load_or_are_refused(
     else:
         file.write_text(to_yaml(model), "utf-8")
         assert load_model(file, MODELS[kind], kind) == model
+
+
+@settings(max_examples=100, deadline=None)
+@given(mutated=mutations())
+def test_mutations_load_or_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, mutated: tuple[str, str]
+) -> None:
+    loads_or_is_refused(tmp_path_factory, mutated)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(mutated=mutations())
+def test_many_mutations_load_or_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, mutated: tuple[str, str]
+) -> None:
+    loads_or_is_refused(tmp_path_factory, mutated)
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,6 +11,7 @@ import sys
 import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,20 +44,26 @@ def room_of(path: str) -> str | None:
     return parts[1] if len(parts) > 2 else None
 
 
+@cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """All of a source's tree, from the outside in; for every rule once."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def height(room: str) -> int:
     return next(at for at, rooms in enumerate(ROOMS) if room in rooms)
 
 
-def strings(tree: ast.Module) -> Iterator[ast.Constant]:
+def strings(source: str) -> Iterator[ast.Constant]:
     """Every string that is a value, docstrings left out."""
     prose = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes(source)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield node
 
@@ -68,14 +75,13 @@ def ways_up(path: str, source: str) -> list[str]:
     room = room_of(path)
     if room is None or path == WAY_UP:
         return []
-    tree = ast.parse(source)
     named: list[str] = []
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.ImportFrom):
             named += [f"{node.module or ''}.{name.name}" for name in node.names]
         elif isinstance(node, ast.Import):
             named += [name.name for name in node.names]
-    named += [node.value for node in strings(tree) if " " not in node.value]
+    named += [node.value for node in strings(source) if " " not in node.value]
     reached = []
     for name in named:
         first, _, rest = name.partition(".")
@@ -90,7 +96,7 @@ def loads_by_name(source: str) -> list[str]:
     """Calls that import what a string names: ``import_module``, ``__import__`` and their like."""
     return [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(source))
+        for node in nodes(source)
         if isinstance(node, (ast.Name, ast.Attribute))
         and (node.id if isinstance(node, ast.Name) else node.attr)
         in ("import_module", "__import__", "run_module", "resolve_name", "find_spec")
@@ -110,7 +116,7 @@ def test_imports_point_down() -> None:
 
 
 def test_no_string_reaches_up() -> None:
-    assert {p: ways_up(p, s) for p, s in SOURCES.items() if ways_up(p, s)} == {}
+    assert {p: up for p, s in SOURCES.items() if (up := ways_up(p, s))} == {}
 
 
 def test_only_two_modules_import_by_name() -> None:
@@ -135,7 +141,7 @@ def test_the_check_can_fail(line: str) -> None:
 def test_no_class_name_twice() -> None:
     homes = defaultdict(list)
     for path, source in SOURCES.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(path)
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
@@ -153,7 +159,7 @@ def test_nothing_is_called_found() -> None:
     """A name says what was found."""
     assigned = defaultdict(int)
     for path, source in SOURCES.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             if (
                 isinstance(node, ast.Name)
                 and isinstance(node.ctx, ast.Store)
@@ -183,7 +189,7 @@ def prose_share(room: str) -> float:
         if room_of(path) != room:
             continue
         lines: set[int] = set()
-        for node in ast.walk(ast.parse(source)):
+        for node in nodes(source):
             documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
             if documented and ast.get_docstring(node, clean=False) is not None:
                 text = node.body[0]

@@ -38,11 +38,13 @@ def compared(
     graph = imported.workload.network
     rng = np.random.default_rng(1)
     xs = {name: rng.normal(size=size).astype(np.float32) for name, size in shapes.items()}
-    want = ReferenceEvaluator(proto).run([out], xs)[0]
     got = golden_network.run(graph, xs, imported.weights)
-    np.testing.assert_allclose(got[graph.outputs[-1]], want, rtol=2e-4, atol=2e-5)
     (tmp_path / "w.yaml").write_text(to_yaml(imported.workload))
     assert load_workload(tmp_path / "w.yaml") == imported.workload
+    if opset > onnx.defs.onnx_opset_version():  # files are read without onnx's list of operators
+        pytest.skip(f"read and run; onnx {onnx.__version__} has no reference of opset {opset}")
+    want = ReferenceEvaluator(proto).run([out], xs)[0]
+    np.testing.assert_allclose(got[graph.outputs[-1]], want, rtol=2e-4, atol=2e-5)
     return imported
 
 

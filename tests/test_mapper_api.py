@@ -443,7 +443,7 @@ def test_never_worse_than_the_fixed_rule() -> None:
     """Its tiles need not divide: over three channels and nine taps divisors fill 9 rows of 16, the
     rule fills them all.
     """
-    layer = acc.Conv2d(M=8, C=3, H=16, W=16, R=3, S=3, padding=1)
+    layer = acc.Conv2d(M=8, C=3, H=8, W=8, R=3, S=3, padding=1)
     best = acc.map_layer(layer, "systolic", "ws", objective="energy", check=True)
     rule = acc.simulate(layer, "systolic", "ws", tiles="rule").rows[0].columns
     ours = best.result.rows[0].columns

@@ -217,9 +217,9 @@ def small(nest: Nest) -> bool:
     return nest.problem.macs <= LARGE
 
 
-@pytest.mark.parametrize("start", range(0, FEW, CHUNK))
+@pytest.mark.parametrize("start", slow_but(range(0, FEW // 2, CHUNK), range(0, FEW, CHUNK)))
 def test_invariants(start: int) -> None:
-    """A thousand nests in all chunks."""
+    """A thousand nests in all chunks, five hundred in those that are quick."""
     assert check(range(start, start + CHUNK), small)["nests"] >= ENOUGH
 
 
@@ -301,9 +301,10 @@ def test_waits_by_resource_are_compared(monkeypatch: pytest.MonkeyPatch) -> None
     assert "stall_dram_cycles: analytic" in row.columns["error"]
 
 
-def test_strata(record_property) -> None:
+@pytest.mark.parametrize("many", slow_but([FEW // 4], [FEW // 4, FEW // 2]))
+def test_strata(record_property, many: int) -> None:
     """At least one nest in twenty is in each stratum; sizes are shown with pytest -rP."""
-    nests = list(filter(small, map(clocked_nest, range(FEW // 2))))
+    nests = list(filter(small, map(clocked_nest, range(many))))
     sizes = Counter(s for nest in nests for s in strata(nest))
     for name in STRATA:
         print(f"{sizes[name]:5d} of {len(nests)}  {name}")

@@ -136,7 +136,7 @@ def test_one_level_is_exact(chunk):
 
 @pytest.mark.parametrize(
     ("first", "many"),
-    slow_but([(5000, 60)], [(5000, 60), (5000, 250), (5500, 250), (6000, 250)]),
+    slow_but([(5000, 40)], [(5000, 40), (5000, 250), (5500, 250), (6000, 250)]),
 )
 def test_ports_everywhere_are_exact_or_near(first, many):
     """Passes and transfers that meet on a port are served in the event engine's order; where words

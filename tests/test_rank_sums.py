@@ -14,7 +14,7 @@ import pytest
 from slow_sums import SlowChain, active, plain_sums, sliding_sums
 
 from accelsim.base import compiled
-from accelsim.engines.analytic import rank_sums
+from accelsim.engines.analytic import closed_form, rank_sums
 from accelsim.engines.analytic.one_chain import TileChain, irrelevant, plain, sliding
 from accelsim.workload.problem import Slide
 
@@ -176,3 +176,15 @@ def _some_ranges(rng: np.random.Generator, size: int) -> np.ndarray:
     ranges = np.sort(rng.integers(0, size + 1, (2, 3, 2, 2)), axis=-1)
     ranges[rng.random((2, 3, 2)) < 0.2] = -1
     return ranges.reshape(2, 3, 4)
+
+
+def test_sums_of_products_are_exact_or_refused() -> None:
+    """More pairs than an int64 holds on the way, but not in the end, are counted; more in the end
+    are an error.
+    """
+    rows = [np.array([0, 1, 0])] * 2
+    big = np.array([[[1 << 40, 0]], [[3, 4]]])
+    other = np.array([[[0, 1 << 40]], [[1 << 40, 5]]])
+    assert closed_form._summed_products([big, other], rows).tolist() == [0, (3 << 40) + 20, 0]
+    with pytest.raises(OverflowError):
+        closed_form._summed_products([big, big], rows)

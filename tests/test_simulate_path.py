@@ -1,5 +1,5 @@
 """How many files one must open to follow a layer from ``simulate`` to its row: those of the package
-in which a function is called, counted by a profiler in a warm process on a layer not seen before.
+in which a function is called, counted by a tracer in a warm process on a layer not seen before.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ def visited(call: Callable[[], acc.Result]) -> set[str]:
     files: set[str] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            files.add(frame.f_code.co_filename)
+        files.add(frame.f_code.co_filename)  # and nothing of what is inside: None is no tracer
 
-    before = sys.getprofile()
+    before = sys.gettrace()
     gc.collect()
     gc.disable()  # what other tests left behind is closed now, and not while we count
-    sys.setprofile(note)
+    sys.settrace(note)
     try:
         result = call()
     finally:
-        sys.setprofile(before)
+        sys.settrace(before)
         gc.enable()
     assert not result.failures
     inside = {Path(file) for file in files if file.startswith(str(PACKAGE))}
@@ -99,4 +98,26 @@ def test_a_shipped_file_that_changes_is_read_again(
     path.unlink()
     with pytest.raises(acc.InputError, match=r"no such file|cannot be read"):
         acc.load_dataflow("mine")
+    shipped.shipped_file.cache_clear()
+
+
+def test_overrides_leave_what_is_kept_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shipped file with overrides is read once too: nobody sees another's, and a file that
+    changes is read again.
+    """
+    folder = tmp_path / "architectures"
+    folder.mkdir()
+    text = (PACKAGE.parent / "architectures" / "eyeriss.yaml").read_text(encoding="utf-8")
+    (folder / "mine.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(shipped, "shipped_folder", lambda kind: tmp_path / kind)
+    shipped.shipped_file.cache_clear()
+    key = {"levels.glb.capacity_bytes": 5000}
+    kept, whole = acc.load_architecture("mine"), str(folder / "mine.yaml")
+    for overrides in (key, {"array.rows": 5}, {"dram": "unlimited"}, key):
+        assert acc.load_architecture("mine", overrides) == acc.load_architecture(whole, overrides)
+        assert acc.load_architecture("mine") is kept == acc.load_architecture(whole)
+    (folder / "mine.yaml").write_text(text.replace("cols: 14", "cols: 15"), encoding="utf-8")
+    assert acc.load_architecture("mine", key).array.cols == 15 != kept.array.cols
     shipped.shipped_file.cache_clear()

@@ -8,6 +8,7 @@ import random
 
 import pytest
 from nests import drawn_nest
+from quick import slow_but
 
 from accelsim.engines import analytic
 from accelsim.engines.analytic.settings import StepSettings
@@ -15,13 +16,14 @@ from accelsim.engines.event.movement import Drain, Fill, Pass, movement
 from accelsim.mapping.nest import Nest
 
 CHUNKS, EACH = 5, 60
+chunks = pytest.mark.parametrize("chunk", slow_but([0, 1], range(CHUNKS)))
 
 
 def temporal(nest: Nest, child: int) -> list[int]:
     return [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < child]
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@chunks
 def test_settings_add_up_to_the_closed_form(chunk):
     for seed in range(chunk * EACH, (chunk + 1) * EACH):
         nest, rng = drawn_nest(seed), random.Random(seed)
@@ -44,7 +46,7 @@ def test_settings_add_up_to_the_closed_form(chunk):
                     assert int(m.taken.sum()) == total[b].taken, (seed, b, cut)
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@chunks
 def test_each_step_is_what_event_moves(chunk):
     seen = 0
     for seed in range(chunk * EACH, (chunk + 1) * EACH):

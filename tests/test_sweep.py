@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from quick import slow_but
 from test_cli import accelsim
 from test_store import same
 from test_validate import refused
@@ -626,8 +627,9 @@ def killed_and_resumed(folder: Path, log: Path, moments: int, jobs: int, text: s
     assert same(first, second[list(first.columns)])
 
 
-def test_killed_with_workers(site: Path, tmp_path: Path) -> None:
-    killed_and_resumed(tmp_path, site, 2, 2, RULED)
+@pytest.mark.parametrize("kills", slow_but([1], [1, 2]))
+def test_killed_with_workers(site: Path, tmp_path: Path, kills: int) -> None:
+    killed_and_resumed(tmp_path, site, kills, 2, RULED)
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ from accelsim.explore.store import StoreError
 from accelsim.explore.study import Study
 from accelsim.explore.study_file import load_study
 
-A = acc.Conv2d(name="a", M=8, C=6, H=9, W=9, R=3, S=3, padding=1)
-B = acc.Conv2d(name="b", M=6, C=4, H=7, W=6, R=3, S=2)
+A = acc.Conv2d(name="a", M=4, C=3, H=7, W=5, R=3, S=3, padding=1)
+B = acc.Conv2d(name="b", M=4, C=3, H=5, W=6, R=3, S=2)
 LAYERS = [A, B, A.model_copy(update={"name": "again"})]
 GRID = {"array.rows": [6, 12], "levels.spad.partitions.weight": [24, 448]}
 
@@ -104,14 +104,14 @@ def test_the_cycle_engine_carries_out_what_the_mapper_found() -> None:
 
 
 def test_any_is_a_dataflow_of_the_mapper() -> None:
-    small = acc.Conv2d(M=4, C=2, H=4, W=4, R=1, S=1)
+    small = acc.Conv2d(M=4, C=2, H=1, W=3, R=1, S=1)  # of which the search has an end
     frame = acc.sweep(
         small,
         "eyeriss",
         {"array.rows": [2], "array.cols": [2]},
         dataflows="rs, any",
         mapper="energy",
-        limit=1,
+        limit=600,
         jobs=1,
     )
     assert (

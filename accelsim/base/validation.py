@@ -16,7 +16,8 @@ import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from copy import deepcopy
+from dataclasses import fields, replace
 from functools import lru_cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -49,7 +50,17 @@ def load_model(
 
     Raises InputError for whatever is wrong with the file, its contents or the overrides.
     """
-    source = read_yaml(path, kind)
+    return _modelled(read_yaml(path, kind), model, kind, overrides, from_text)
+
+
+def _modelled(
+    source: YamlSource,
+    model: type[Model],
+    kind: str,
+    overrides: Mapping[str, object] | None = None,
+    from_text: bool = False,
+) -> Model:
+    """What a file that was read says, with overrides, as a ``model``."""
     data = apply_overrides(source.data, overrides, model, from_text) if overrides else source.data
     return validate(data, model, kind, source, tuple(overrides or ()))
 
@@ -67,19 +78,33 @@ def load_named(
     Raises InputError.
     """
     path = shipped_file(kind, name_or_path) if isinstance(name_or_path, str) else None
-    if path is not None and not overrides:
+    if path is not None:
         try:
             status = os.stat(path)
         except OSError:  # gone since it was found: who reads it says so
             pass
         else:
-            return cast("Model", _shipped(kind, path, model, status.st_mtime_ns, status.st_size))
+            now = (kind, path, status.st_mtime_ns, status.st_size)
+            if not overrides:
+                return cast("Model", _shipped(model, *now))
+            return _modelled(_read(*now), model, kind, overrides, from_text)
     return load_model(resolve_file(kind, name_or_path), model, kind, overrides, from_text)
 
 
 @lru_cache(maxsize=256)
-def _shipped(kind: str, path: Path, model: type[Any], _changed_ns: int, _bytes: int) -> Any:
-    return load_model(path, model, kind)
+def _shipped(model: type[Any], kind: str, path: Path, changed_ns: int, size: int) -> Any:
+    return _modelled(_read(kind, path, changed_ns, size), model, kind)
+
+
+def _read(kind: str, path: Path, changed_ns: int, size: int) -> YamlSource:
+    """A shipped file's data, the caller's own: a model may change what it is given."""
+    source = _read_once(kind, path, changed_ns, size)
+    return replace(source, data=deepcopy(source.data))
+
+
+@lru_cache(maxsize=64)
+def _read_once(kind: str, path: Path, _changed_ns: int, _size: int) -> YamlSource:
+    return read_yaml(path, kind)
 
 
 def validate(

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, reduce
 from math import prod
 from threading import Lock, RLock
 from typing import Any, NamedTuple
@@ -71,6 +71,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 ChainTiles = dict[str, tuple[int, ...]]  # chain -> the tiles of its loops, nest order
 EXACT = float(1 << 53)
+MANY_CHOICES = 1 << 12  # multiplied at once: what they take stays small
 
 
 def moves(nest: Nest) -> dict[Boundary, Moved]:
@@ -800,50 +801,62 @@ class BoundarySums:
 
 
 def _pairs(nest: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> Ints:
-    """``_real_pairs`` of every choice, once for every different one of the tiles that are read."""
-    _, slides, way, tables = name
-    read = np.hstack([tiles[x.chain][:, x.reads] for x in tables])
-    first, rows = different_rows(read)
-    ends = np.cumsum([len(x.reads) for x in tables])[:-1]
-    values = [_real_pairs(nest, slides, tables, np.split(one, ends), way) for one in read[first]]
-    return np.array(values, np.int64)[rows]
-
-
-def _real_pairs(
-    nest: Skeleton,
-    slides: tuple[Slide, Slide],
-    tables: Sequence[ChainSums],
-    tiles: Sequence[Ints],
-    when: str,
-) -> int:
-    """Real (k, x) pairs held now, before, or both (``same``); or ``all`` there are, each of which
-    is held once.  ``tiles`` [loops] of each table's chain.
+    """Real (k, x) pairs held now, before, or both (``same``), of every choice of tiles
+    ``[choices, loops]`` of each chain; or ``all`` there are, each of which is held once.
 
     A pair is real if its output and tap read no padding, in height and in width apart.  So the
     number of held pairs is a bilinear form: how often each (R, S) and each (E, F) are held, with
-    the two tables of validity between them.
+    the two tables of validity between them.  Choices are many and those of one chain few: what a
+    chain holds is counted once for each of its own.
     """
-    size = nest.problem.size
+    _, slides, way, tables = name
+    size, choices = nest.problem.size, len(tiles[tables[0].chain])
     h, w = validity(slides[0], size["E"], size["R"]), validity(slides[1], size["F"], size["S"])
-    if when == "all":
-        return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
-    if when == "same" and any(ADVANCES in x.cuts.modes for x in tables):
-        return 0
-    times = 1
-    held = {}  # of each pair of parts that one chain has, or of one part alone: how often
-    for x, own in zip(tables, tiles, strict=True):
-        chain = next(c for c in nest.chains if c.name == x.chain)
-        sliding = [p for p in "RSEF" if p in chain.parts]
-        wanted = [chain.parts.index(p) for p in sliding] + [-1, -1]
-        counts = point_table(x.cuts, own, (wanted[0], wanted[1]), kept=when == "same")
-        if sliding:
-            held["".join(sliding)] = counts
-        else:
-            times *= int(counts[0, 0])
-    taps, outs = (
-        held[a + b] if a + b in held else np.outer(held[a], held[b]) for a, b in ("RS", "EF")
-    )
-    return times * int((taps * (h.T @ outs @ w)).sum())
+    if way == "all":
+        every = size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
+        return np.full(choices, every, np.int64)
+    if not choices or (way == "same" and any(ADVANCES in x.cuts.modes for x in tables)):
+        return np.zeros(choices, np.int64)
+    held, rows = [], []  # of each chain: over the taps, of every different choice; which it is
+    for x in tables:
+        own = tiles[x.chain][:, x.reads]
+        first, row = different_rows(own)
+        parts = next(c.parts for c in nest.chains if c.name == x.chain)
+        held.append(np.stack([_over_taps(x, parts, i, (h, w), way == "same") for i in own[first]]))
+        rows.append(row)
+    return _summed_products(held, rows)
+
+
+def _over_taps(
+    x: ChainSums, parts: tuple[str, ...], tiles: Ints, valid: tuple[Ints, Ints], kept: bool
+) -> Ints:
+    """How often a chain holds each tap, or how many real outputs it holds for each: ``[R, S]``,
+    with a length of 1 where it says nothing of them.
+    """
+    sliding = [p for p in "RSEF" if p in parts]
+    wanted = [parts.index(p) for p in sliding] + [-1, -1]
+    counts = point_table(x.cuts, tiles, (wanted[0], wanted[1]), kept=kept)
+    if len(sliding) == 1 and sliding[0] in "SF":  # one part's table is a column
+        counts = counts.T
+    if "E" in sliding:
+        counts = valid[0].T @ counts
+    return counts @ valid[1] if "F" in sliding else counts
+
+
+def _summed_products(tables: Sequence[Ints], rows: Sequence[Ints]) -> Ints:
+    """The sum over all taps of the product of one entry a table ``[entries, R, S]``, where ``rows``
+    says which, ``[choices]`` of each: ``[choices]``.
+
+    Raises OverflowError where a sum passes 2^63.
+    """
+    if prod(int(x.sum(axis=(1, 2)).max()) for x in tables) >= 1 << 63:
+        tables = [x.astype(object) for x in tables]  # Python's own numbers, which have no end
+    sums = np.empty(len(rows[0]), np.int64)
+    for at in range(0, len(sums), MANY_CHOICES):
+        some = slice(at, at + MANY_CHOICES)
+        together = reduce(np.multiply, (x[row[some]] for x, row in zip(tables, rows, strict=True)))
+        sums[some] = together.sum(axis=(1, 2))
+    return sums
 
 
 @lru_cache(maxsize=256)

@@ -110,8 +110,6 @@ class ListedFactor:
         reads = [i for _, loops, _ in places for i in loops]
         self.pick: Callable[[Any], Any] = itemgetter(*reads) if reads else _nothing
         self.known: dict[Any, Any] = {}
-        with _factors_lock:
-            _factors.add(self)
 
     def of(self, tiles: Sequence[int], trips: Sequence[int]) -> Any:
         """Values on the axes of all listed loops, of length 1 along those that are not its own; a
@@ -142,12 +140,14 @@ class ListedFactor:
     def keep(self, key: Any, values: Any) -> None:
         """Keep values for the next who asks; all factors forget theirs when they are too many."""
         global _positions
-        with _factors_lock:
+        with _keeping_lock:
             _positions += np.size(values) + 64  # and as much for the rest of it
             if _positions > MOST_POSITIONS:
-                for factor in list(_factors):
+                for factor in list(_keeping):
                     factor.known.clear()
+                _keeping.clear()
                 _positions = 0
+            _keeping.add(self)
         self.known[key] = values
 
 
@@ -156,8 +156,8 @@ def _nothing(_: Any) -> None:
 
 
 MOST_POSITIONS = 1 << 22  # values kept of all factors together
-_factors: WeakSet[ListedFactor] = WeakSet()
-_factors_lock = Lock()
+_keeping: WeakSet[ListedFactor] = WeakSet()  # those that have some
+_keeping_lock = Lock()
 _positions = 0
 
 

@@ -185,28 +185,9 @@ def workload(name: str, params: str = "{}") -> Workload:
 
 
 def choices() -> dict[str, Any]:
-    """What the controls offer: workloads, and of each architecture its numbers, by key (``keys`` of
-    array and buffers, ``memory`` with networks and clocks, ``words``), the levels that are
-    ``timed``, and the dataflows it cannot run, each with the reason.
+    """What the controls offer: workloads with their layers and parameters, machines, dataflows and
+    objectives.
     """
-    machines = {}
-    probe = Conv2d(M=8, C=4, H=12, W=12, R=3, S=3).problem()
-    for name in shipped_names("architectures"):
-        arch = _machine(name, "{}")
-        sizes = {
-            f"levels.{level}.capacity_bytes": spec.capacity_bytes
-            for level, spec in arch.levels.items()
-            if spec.capacity_bytes is not None
-        }
-        machines[name] = {
-            "description": arch.description,
-            "tiles": arch.default_tiles,
-            "refused": _refused(probe, arch),
-            "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
-            "memory": {k: v for k, v in _memory(arch).items() if k not in sizes},
-            "words": {f"bits.{name}": bits for name, bits in arch.bits.model_dump().items()},
-            "timed": [n for n, x in arch.levels.items() if x.port_bits or x.latency_cycles],
-        }
     flows = {n: f"{_flow(n).short}: {_flow(n).description}" for n in shipped_names("dataflows")}
     networks = {n: workload(n).description for n in shipped_names("workloads")}
     layers = {n: [layer.name for layer in workload(n).layers] for n in networks}
@@ -214,9 +195,31 @@ def choices() -> dict[str, Any]:
         "workloads": networks,
         "layers": layers,
         "params": {n: dict(x) for n in networks if (x := workload(n).parameter_values)},
-        "architectures": machines,
+        "architectures": {name: machine_choices(name) for name in shipped_names("architectures")},
         "dataflows": flows,
         "objectives": ["edp", "cycles", "energy", "rule"],
+    }
+
+
+def machine_choices(name: str) -> dict[str, Any]:
+    """What the controls offer of an architecture: its numbers, by key (``keys`` of array and
+    buffers, ``memory`` with networks and clocks, ``words``), the levels that are ``timed``, and the
+    dataflows it cannot run, each with the reason.
+    """
+    arch = _machine(name, "{}")
+    sizes = {
+        f"levels.{level}.capacity_bytes": spec.capacity_bytes
+        for level, spec in arch.levels.items()
+        if spec.capacity_bytes is not None
+    }
+    return {
+        "description": arch.description,
+        "tiles": arch.default_tiles,
+        "refused": _refused(Conv2d(M=8, C=4, H=12, W=12, R=3, S=3).problem(), arch),
+        "keys": {"array.rows": arch.array.rows, "array.cols": arch.array.cols} | sizes,
+        "memory": {k: v for k, v in _memory(arch).items() if k not in sizes},
+        "words": {f"bits.{name}": bits for name, bits in arch.bits.model_dump().items()},
+        "timed": [n for n, x in arch.levels.items() if x.port_bits or x.latency_cycles],
     }
 
 
