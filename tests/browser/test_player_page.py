@@ -403,7 +403,24 @@ def test_one_tensor_colours_the_array_alone(watched: Any, rows: Any) -> None:
         word = int(plane.words[t, 1, 1])
         assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": word}
     page.locator(".reuse").nth(1).click()
-    assert page.evaluate("accelsim.look.colour") == "all"
+    assert page.evaluate("accelsim.views[0].colour") == "all"
+
+
+def test_a_button_colours_the_array_above_it_alone(watched: Any, small: Any) -> None:
+    """It coloured all three films, which nothing beside it said; a node that is turned to keeps
+    its films' colours.
+    """
+    page = opened(watched, small[1], viewport={"width": 1440, "height": 900})
+    colours = "accelsim.views.map((v) => v.colour)"
+    page.locator(".film").nth(1).locator(".reuse").nth(0).click()
+    chosen = small[0].films[1].planes[0].tensor
+    assert page.evaluate(colours) == ["all", chosen, "all"]
+    pressed = page.locator(".reuse[aria-pressed=true]")
+    assert pressed.count() == 1 and chosen in pressed.inner_text()
+    page.evaluate("accelsim.stage(0)")
+    assert page.evaluate(colours) == ["all", chosen, "all"]
+    page.locator(".film").nth(1).locator(".reuse").nth(0).click()
+    assert page.evaluate(colours) == ["all"] * 3
 
 
 def test_a_tensor_that_is_chosen_is_the_one_that_is_pointed_at(watched: Any, small: Any) -> None:
@@ -415,7 +432,7 @@ def test_a_tensor_that_is_chosen_is_the_one_that_is_pointed_at(watched: Any, sma
     i, j = page.evaluate("accelsim.views[0].pe")
     pointed = {}
     for chosen in ("weight", "ifmap", "all"):
-        page.evaluate(f"accelsim.look.colour = '{chosen}'; accelsim.draw()")
+        page.evaluate(f"accelsim.views[0].colour = '{chosen}'; accelsim.draw()")
         page.mouse.move(left + (j + 0.5) * s, top + i * s + 3)
         page.mouse.move(left + (j + 0.5) * s, top + (i + 1) * s - 6)
         pointed[chosen] = page.evaluate("accelsim.look.pointed")
