@@ -119,7 +119,7 @@ answers = {
     "2.7": None,
     "2.8": None,  # the loops, as one text
 }
-check.check("lab2", answers, student)
+right = check.check("lab2", answers, student)
 
 # %% [markdown]
 # ## When you have argued
