@@ -192,8 +192,8 @@ def test_no_student_pays_for_compiling(tmp_path: Path, monkeypatch: Any) -> None
     submissions._compile_for.cache_clear()
     for lab in ("lab1", "lab2"):
         kinds = [(do, cpu_s) for do, of, cpu_s in asked if of == lab]
-        assert [do for do, _ in kinds] == ["compiles", "grades", "grades"], lab
-        assert kinds[0][1] >= 600 and all(cpu_s == 3 for _, cpu_s in kinds[1:])
+        assert [do for do, _ in kinds].count("compiles") == 1 and kinds[0][0] == "compiles", lab
+        assert kinds[0][1] >= 600 and len(kinds) > 2 and {cpu_s for _, cpu_s in kinds[1:]} == {3}
 
 
 @pytest.mark.slow

@@ -276,6 +276,18 @@ def test_no_number_is_said_and_a_number_is_read_from_the_answers(
     assert "cannot be read" in capsys.readouterr().out
 
 
+def test_nobody_is_said_to_have_variant_0(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """A lab of one variant said so of everybody."""
+    check = handed_out("lab2", tmp_path, monkeypatch)
+    check.show("lab2", "5")
+    assert "Student 5: this lab is the same for all" in capsys.readouterr().out
+    (tmp_path / "more").mkdir()
+    check = handed_out("lab1", tmp_path / "more", monkeypatch)
+    check.show("lab1", "")
+    said = capsys.readouterr().out
+    assert "the text's variant, nobody's" in said and "variant 0" not in said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_takes_its_number_from_the_answers(name: str) -> None:
     text = script(name)

@@ -161,7 +161,11 @@ def _student(space: Mapping[str, Any]) -> str:
 
 def _whose(lab: str, student: str) -> str:
     kept, _ = _kept(lab, student)
-    return f"Student {student or 'without a number'}: variant {_variant(kept, student)}"
+    if not kept["variants"][1:]:
+        which = "this lab is the same for all"
+    else:
+        which = f"variant {n}" if (n := _variant(kept, student)) else "the text's variant, nobody's"
+    return f"Student {student or 'without a number'}: {which}"
 
 
 def _no_number(lab: str) -> str:
