@@ -229,6 +229,7 @@ EVERY_STEP = """() => [...Array(accelsim.last + 1).keys()].map((t) => {
     Object.fromEntries([...section.querySelectorAll(".counts tbody tr")]
       .map((row) => [row.cells[0].textContent, number(row.cells[1])])),
     [...section.querySelectorAll(".buffers tr")].map((row) => number(row.cells[2])),
+    [...section.querySelectorAll(".buffers .bar i")].map((bar) => parseFloat(bar.style.width)),
   ]);
 })"""
 
@@ -240,11 +241,15 @@ def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None
     for number, flow in enumerate(("ws", "os", "is")):
         film = small[0].films[number]
         for t, films in enumerate(steps[: film.frames]):
-            shown, held = films[number]
+            shown, held, bars = films[number]
             assert shown.pop("cycle") == film.first + t
             assert shown.pop("PEs that multiply") == ((film.state[t] & MAC) > 0).sum()
             assert shown == {name: int(values[t]) for name, values in film.counts.items()}
             assert held == [int(h.words[t]) for h in film.held]
+            filled = [100 * int(h.words[t]) / h.tile_words for h in film.held]
+            assert bars == pytest.approx(filled, abs=1e-3), "a bar is as full as its buffer"
+            for h, now in zip(film.held, held, strict=True):  # the two panels agree
+                assert (now > 0) == (shown.get(f"{h.level}_{h.tensor}_writes", 0) > 0)
         (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
         shown = _shown(page, number)
         assert shown.pop("cycle") == row.columns["cycles"]
