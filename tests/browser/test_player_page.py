@@ -358,6 +358,25 @@ def test_three_films_stand_on_one_screen(
         assert not cut
 
 
+@pytest.mark.parametrize("size", [(1366, 650), (1280, 720)])
+@pytest.mark.parametrize("which", slow_but(["three", "rows"], ["three", "rows", "small", "readme"]))
+def test_a_laptops_screen_squeezes_no_panel(
+    watched: Any, request: pytest.FixtureRequest, which: str, size: tuple[int, int]
+) -> None:
+    """On 650 pixels the PE's panel of each of three films was 6 pixels high; now the page scrolls,
+    or the column of panels.
+    """
+    _, path = request.getfixturevalue(which)
+    page = opened(watched, path, viewport={"width": size[0], "height": size[1]})
+    squeezed = page.evaluate(
+        "[...document.querySelectorAll('.panel, .stage, .maps, .reuse, .left, .middle')]"
+        ".filter((x) => x.clientHeight && x.scrollHeight > x.clientHeight + 1)"
+        ".map((x) => [x.className, x.scrollHeight, x.clientHeight])"
+    )
+    assert not squeezed
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_film_that_is_over_says_so(watched: Any, small: Any) -> None:
     page = opened(watched, small[1])
     page.evaluate("accelsim.show(accelsim.last)")

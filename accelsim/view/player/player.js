@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 // Room for all panels on one screen: a desk's, wider for three films.
-const roomy = (films) => innerHeight >= 640 && innerWidth >= (films > 2 ? 1300 : 1100);
+const roomy = (films) => innerHeight >= 640 && innerWidth >= (films > 2 ? 1300 : 1240);
 let colours = new WordColours();
 
 const SECTION = `<h2></h2>
@@ -232,6 +232,7 @@ const player = {
   },
   measure() {
     document.body.classList.toggle("one", roomy(this.films.length));
+    document.body.classList.toggle("several", this.films.length > 1);
     const slider = $("scrub").clientWidth;
     this.timeline.measure(slider);
     this.views.forEach((v) => v.measure());

@@ -53,7 +53,8 @@ arrays.snapshots(("ws", "os", "is"), edges=range(1, 6), pixels=3, side=2)
 # PE (1, 1) two edges later. Follow w01 at edges 1 and 2, then i00, then the sum o00: what stays,
 # what moves right, what down? And under os and is?
 #
-# Below, a line a PE, a column an edge, coloured where the PE multiplies. The steps are the *skew*:
+# Below, a line a PE, a column an edge, coloured where the PE multiplies, one colour for each i + j.
+# The steps are the *skew*:
 # PE (i, j) does what PE (0, 0) did i + j edges before, and all of it has to run out at the end.
 # Find the two edges of shifting in, the three pixels and the two edges of skew in ws; the two folds
 # in os and in is, of which the second needs fewer rows or columns.
