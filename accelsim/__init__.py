@@ -6,6 +6,7 @@ Everything else is the program's own and may change.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -142,3 +143,9 @@ if not TYPE_CHECKING:  # a type checker takes names from the imports above, and 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+if "IPython" in sys.modules:
+    from accelsim.base.display import show_figures
+
+    show_figures()

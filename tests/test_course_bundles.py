@@ -109,6 +109,8 @@ def test_the_teachers_bundle_has_the_key_of_every_variant(tmp_path: Path, monkey
     for part in (*shown, "| 1 Counting | 75 | 60 | 24 | 3 + the text's |"):
         assert part in key, part
     assert "A full answer:" in key and "floor((227 - 11) / 4)" in key
+    assert "\nThe text's, which nobody has: " in key and "\nVariant 1: " in key
+    assert "ariant 0" not in key, "nobody has it, and the table calls it the text's"
     names = zipfile.ZipFile(folder / "teacher.zip").namelist()
     for part in ("student.zip", "KEY.md", "course/course.py", "course/key/lab6.py"):
         assert f"accelsim-course-teacher/{part}" in names, part

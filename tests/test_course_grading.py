@@ -171,6 +171,46 @@ os._exit(0)
 """
 
 
+def test_no_student_pays_for_compiling(tmp_path: Path, monkeypatch: Any) -> None:
+    """The first submission of a class was stopped under ``--cpu 10`` while our own code compiled:
+    what a lab's checks compile is compiled before, once a lab, with limits of its own.
+    """
+    submissions, limits = load("submissions"), load("confined").Limits(cpu_s=3)
+    asked: list[tuple[str, str, int]] = []
+
+    def noted(task: dict[str, Any], folder: Path, limits: Any) -> dict[str, Any]:
+        asked.append((task["do"], task.get("lab", ""), limits.cpu_s))
+        return {"answers": {}, "in_words": {}, "student": ""} if task["do"] == "answers" else {}
+
+    monkeypatch.setattr(submissions, "in_own_process", noted)
+    submissions._compile_for.cache_clear()
+    for name in ("1", "2"):
+        for lab in ("lab1", "lab2"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{lab}.py").write_text("answers = {}")
+    submissions.grade_folder(tmp_path, limits, ["lab1", "lab2"])
+    submissions._compile_for.cache_clear()
+    for lab in ("lab1", "lab2"):
+        kinds = [(do, cpu_s) for do, of, cpu_s in asked if of == lab]
+        assert [do for do, _ in kinds].count("compiles") == 1 and kinds[0][0] == "compiles", lab
+        assert kinds[0][1] >= 600 and len(kinds) > 2 and {cpu_s for _, cpu_s in kinds[1:]} == {3}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits are Linux's")
+def test_a_right_file_is_right_whoever_is_first(tmp_path: Path) -> None:
+    """With loops compiled for nobody yet, and less time than that takes."""
+    submissions = load("submissions")
+    lab = load("grading").load_lab("lab2")
+    answers = {q.name: q.right() for q in lab.questions(0)}
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "lab2.py").write_text(f"student = '1'\nanswers = {answers!r}\n")
+    submissions._compiled.cache_clear()
+    submissions._compile_for.cache_clear()
+    grades = submissions.grade_folder(tmp_path, load("confined").Limits(cpu_s=8), ["lab2"])
+    assert all(g.said == "right" for g in grades if g.by == "model"), [g.said for g in grades]
+
+
 def test_a_forged_answer_is_no_more_than_text(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "lab1.py").write_text(FORGED)

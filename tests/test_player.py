@@ -16,7 +16,7 @@ import pytest
 
 import accelsim as acc
 from accelsim.view.player.chapters import working
-from accelsim.view.player.film import MAC, NOTHING, PADDING, Film
+from accelsim.view.player.film import MAC, NOTHING, OUT, PADDING, Film
 from accelsim.view.player.pack import Packer
 from accelsim.view.player.small_numbers import small_data
 
@@ -483,6 +483,31 @@ def test_it_opens_at_work_and_has_chapters(films: dict[str, Film]) -> None:
     assert names[:2] == ["first word", "fill"] and "fold 2" in names
     assert "sums add up" in [c.name for c in rs.chapters]
     assert (working(readme.state, readme.planes, readme.margin)[1][:43] == 0).all()
+
+
+@pytest.mark.parametrize("flow", [*FLOWS, "rs"])
+def test_what_a_chapter_says_is_so(films: dict[str, Film], flow: str) -> None:
+    """The story once said "most PEs multiply for the first time" where it was not so."""
+    film = films[flow] if flow in films else acc.animate(LAYER, "eyeriss", flow).films[0]
+    busy = ((film.state & MAC) > 0).sum(axis=(1, 2))
+    there = np.any([(p.words != NOTHING).any(axis=(1, 2)) for p in film.planes], axis=0)
+    result = ((film.state & OUT) > 0).any(axis=(1, 2))
+    marks = {c.name: c for c in film.chapters}
+    folds = [c.frame for c in film.chapters if re.fullmatch(r"(fold|pass) \d+", c.name)]
+    first = slice(0, min(folds, default=film.frames))
+    for name, begins in (("first word", there), ("fill", busy > 0), ("first result", result)):
+        if name in marks:
+            assert marks[name].frame == int(begins.argmax()), name
+    steady = marks["steady"]
+    told = re.match(r"(\d+) PEs multiply, as many as there is work for\.", steady.told)
+    assert told and int(told[1]) == busy[steady.frame] == busy[first].max()
+    assert (busy[: steady.frame] < busy[steady.frame]).all(), "for the first time"
+    if "drain" in marks:
+        frame = marks["drain"].frame
+        assert busy[frame] < busy[frame - 1] == busy[first].max()
+    for frame in folds:
+        fold = film.positions.fold
+        assert fold[frame].max() > fold[frame - 1].max()
 
 
 @pytest.mark.parametrize("flow", ["rs", "ws", "os"])

@@ -4,7 +4,10 @@ never scripted.
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from functools import cache
 from html.parser import HTMLParser
 from typing import Any
@@ -173,3 +176,57 @@ def test_at_the_prompt_a_result_is_a_line() -> None:
     for thing in (run, run.rows[0], run.rows[0].nest, found, found.layers["conv1"]):
         assert len(repr(thing)) < 400 and "\n" not in repr(thing)
     assert repr(run) == "<Result of 10 rows: lenet5 on systolic, ws, os>"
+
+
+CELL = """
+import accelsim as acc
+from matplotlib.figure import Figure
+{before}
+acc.simulate("lenet5", "systolic", "ws", layers=["conv1"]).plot.energy()
+"""
+
+
+def shown_by_a_notebook(before: str = "") -> dict[str, object]:
+    """What a cell of CELL shows, in a shell of its own."""
+    script = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+for name in ("image/png",):
+    shell.display_formatter.formatters[name].enabled = True
+shell.display_formatter.active_types = ["text/plain", "image/png"]
+value = shell.run_cell(sys.argv[1]).result
+data, _ = shell.display_formatter.format(value)
+print(json.dumps({k: str(v)[:40] for k, v in data.items()}))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script, CELL.format(before=before)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return dict(json.loads(told.splitlines()[-1]))
+
+
+def test_a_notebook_shows_a_figure() -> None:
+    """Without ``pyplot`` a cell that ends in a figure showed ``<Figure size ...>``: every picture
+    of the labs was gone when a student ran its cell.
+    """
+    pytest.importorskip("IPython")
+    assert "PNG" in str(shown_by_a_notebook()["image/png"])
+    own = "get_ipython().display_formatter.formatters['image/png'].for_type("
+    own += "Figure, lambda f: 'mine')"
+    assert shown_by_a_notebook(own)["image/png"] == "mine", "what a notebook was told stands"
+
+
+def test_outside_of_a_notebook_figures_are_left_alone(monkeypatch: Any) -> None:
+    class Shell:
+        """A shell without pictures, as at the Python prompt that a tool has made."""
+
+        def get_ipython(self) -> None:
+            return None
+
+    monkeypatch.setitem(sys.modules, "IPython", Shell())
+    display.show_figures()
+    monkeypatch.delitem(sys.modules, "IPython")
+    display.show_figures()

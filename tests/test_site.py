@@ -21,7 +21,7 @@ from test_cli import accelsim
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "site"))
 import build
-from docstrings import entries, with_headings, with_tables
+from docstrings import entries, with_headings, with_products, with_tables
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "site"
@@ -134,6 +134,17 @@ def test_prose_of_docstrings_stays_prose() -> None:
             assert not re.search(r"^\s*$\n^ {4,}\S", shown, re.M), (name, one)
 
 
+def test_products_of_docstrings_keep_their_signs() -> None:
+    """``N*G*M`` was shown as NGM with the G slanted."""
+    import accelsim as acc
+
+    text = "N*G*M, ``a*b*c``, *slanted*\n\n    2*3*4"
+    assert with_products(text) == "N\\*G\\*M, ``a*b*c``, *slanted*\n\n    2*3*4"
+    markdown = pytest.importorskip("markdown").markdown  # mkdocs' own
+    shown = markdown(with_products(inspect.getdoc(acc.Problem) or ""))
+    assert "N*G*M*C*E*F*R*S" in shown
+
+
 def test_every_page_of_the_api_has_an_example() -> None:
     for page in SITE.glob("api/*.md"):
         assert any(kind == "python" for kind, _ in blocks(page)) or page.stem == "importers"
@@ -212,6 +223,7 @@ def test_site_builds_without_a_warning_and_loads_nothing_from_outside(tmp_path: 
         assert not outside, (name, outside)
         missing = [a for a in asked if not (site / name).parent.joinpath(a).exists()]
         assert not missing or name.startswith(("404", "gallery/")), (name, missing)
+    assert not [*site.rglob("*.py"), *site.rglob("*.pyc")], "what makes the site is no page of it"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"@import|url\([\"']?(?:https?:)?//", sheet.read_text()), sheet.name
     for kind in build.FORMATS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,93 @@ def test_a_dataflows_words_and_steps_are_the_films() -> None:
     rows = [t for t in texts if t.startswith("ifmap row")]
     assert rows == [f"ifmap row {2 * e + r}" for r in range(3) for e in range(3)]
     assert "7 ifmap rows for 9 PEs" in texts
+
+
+def _oklab(colour: str) -> np.ndarray:
+    """Where distances are what eyes see (Ottosson 2020)."""
+    from matplotlib.colors import to_rgb
+
+    srgb = np.array(to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    axes = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return axes @ np.cbrt(cones @ linear)
+
+
+ROWS = [(3, 3, 1), (3, 3, 2), (3, 4, 2), *((r, e, 1) for r, e in ((3, 4), (3, 5), (5, 4), (4, 6)))]
+
+
+@pytest.mark.parametrize(("filter_rows", "ofmap_rows", "stride"), ROWS)
+def test_rows_are_joined_along_diagonals_and_along_the_array(
+    filter_rows: int, ofmap_rows: int, stride: int
+) -> None:
+    """Every two neighbours on a diagonal that have one ifmap row have a line of its colour between
+    them, a filter row's arrow reaches every PE, a sum's goes on from every PE; rows look different.
+    """
+    arrays, sheet = load("pictures.arrays"), load("pictures.sheet")
+    rows = stride * (ofmap_rows - 1) + filter_rows
+    seen = [_oklab(sheet.hue(n)) for n in range(rows)]
+    assert all(np.linalg.norm(a - b) > 0.1 for a, b in itertools.combinations(seen, 2))
+    (axes,) = arrays.row_stationary(filter_rows, ofmap_rows, stride).axes
+    lines = {}
+    for line in axes.lines:
+        ends = tuple(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        lines[ends] = line.get_color()
+    joined = 0
+    for r in range(stride, filter_rows):
+        for e in range(ofmap_rows - 1):
+            (x, y), (to, up) = arrays._pe(r, e), arrays._pe(r - stride, e + 1)
+            ends = ((x + 3.6, y + 1.7), (to + 0.2, up + 1.7))
+            assert lines[ends] == sheet.hue(stride * e + r)
+            joined += 1
+    assert len(lines) == joined
+    arrows = [p for p in axes.patches if hasattr(p, "get_arrowstyle")]
+    heads = {tuple(map(float, p._posA_posB[1])) for p in arrows}
+    for r in range(filter_rows):
+        for e in range(ofmap_rows):
+            x, y = arrays._pe(r, e)
+            assert (x - 0.1, y + 0.6) in heads, "the filter row comes to every PE"
+            assert (x + 1.9, y + arrays.PE_DOWN - 0.05) in heads, "the sum goes on"
+
+
+def test_the_skew_says_what_its_colours_mean() -> None:
+    arrays, sheet = load("pictures.arrays"), load("pictures.sheet")
+    (axes,) = arrays.skew(("ws", "os", "is"), pixels=8).axes
+    texts = {t.get_text(): t.get_position() for t in axes.texts}
+    assert "PE (i, j) multiplies, i + j =" in texts and "edges after PE (0, 0)" in texts
+    y = texts["edges after PE (0, 0)"][1]
+    legend = [p.get_facecolor() for p in axes.patches if abs(p.get_y() + 0.5 - y) < 0.1]
+    from matplotlib.colors import to_rgba
+
+    assert legend == [to_rgba(sheet.HUES[n]) for n in range(5)]
+
+
+@pytest.mark.parametrize("pixels", [3, 5, 7, 4, 8])
+def test_arrays_are_no_wider_than_a_notebook_shows(pixels: int) -> None:
+    """Seven arrays in a line were shrunk by half, and their words with them."""
+    arrays, sheet = load("pictures.arrays"), load("pictures.sheet")
+    side = 2 if pixels == 3 else 3
+    for figure in (
+        arrays.snapshots(("ws",), edges=range(1, 8), pixels=pixels, side=side),
+        arrays.skew(("ws", "os", "is"), pixels=pixels, side=side),
+    ):
+        assert figure.get_figwidth() <= arrays.WIDEST * sheet.UNIT
+        (axes,) = figure.axes
+        right, low = axes.get_xlim()[1], axes.get_ylim()[0]
+        assert all(p.get_x() + p.get_width() <= right for p in axes.patches)
+        assert all(p.get_y() + p.get_height() <= low for p in axes.patches)
 
 
 @pytest.mark.slow

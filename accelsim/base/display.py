@@ -14,7 +14,9 @@ no check finds.
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,31 @@ def figure(name: str, data: object, **options: Any) -> Figure:
     """
     drawn: Figure = _view("figures").FIGURES[name](data, **options)
     return drawn
+
+
+def show_figures() -> None:
+    """Let a notebook's cell that ends in a figure show it.
+
+    IPython does so by itself only once ``matplotlib.pyplot`` is loaded, which nothing here needs:
+    without this a cell that ends in ``result.plot.energy()`` shows ``<Figure size ...>``.  What the
+    notebook has already been told to do with figures stands; outside of one nothing happens.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    formats = getattr(getattr(shell, "display_formatter", None), "formatters", {})
+    for_png = formats.get("image/png")
+    if for_png is None:
+        return
+    try:
+        for_png.lookup_by_type("matplotlib.figure.Figure")
+    except KeyError:
+        for_png.for_type_by_name("matplotlib.figure", "Figure", _png)
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture without the margin around it."""
+    written = BytesIO()
+    figure.savefig(written, format="png", dpi=100, bbox_inches="tight")
+    return written.getvalue()
 
 
 def save(figure: Figure, directory: str | os.PathLike[str], name: str) -> tuple[Path, Path]:

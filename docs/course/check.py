@@ -4,7 +4,7 @@ Prints lab 1 and its questions and checks ``answers/lab1.py``, which is yours to
 answer is told why.  What you answer in words (``in_words``) is read by your teacher, who also
 grades all of it anew.
 
-    python check.py lab2 --try "M:4:dram E:4:dram ..."    tries loops
+    python check.py lab2 --try "M:4:dram E:4:dram ..."    tries loops; --sram 512: on 512 bytes
     python check.py lab3 --film [mine.yaml]               writes films to watch
     python check.py lab3 --quiet                          verdicts only
 
@@ -161,7 +161,11 @@ def _student(space: Mapping[str, Any]) -> str:
 
 def _whose(lab: str, student: str) -> str:
     kept, _ = _kept(lab, student)
-    return f"Student {student or 'without a number'}: variant {_variant(kept, student)}"
+    if not kept["variants"][1:]:
+        which = "this lab is the same for all"
+    else:
+        which = f"variant {n}" if (n := _variant(kept, student)) else "the text's variant, nobody's"
+    return f"Student {student or 'without a number'}: {which}"
 
 
 def _no_number(lab: str) -> str:
@@ -241,12 +245,13 @@ def main() -> int:
     parser.add_argument("--answers", type=Path, help="default: answers/LAB.py")
     parser.add_argument("--quiet", action="store_true", help="verdicts only")
     parser.add_argument("--try", dest="loops", metavar="LOOPS", help="lab 2: try loops")
+    parser.add_argument("--sram", type=int, default=trials.SRAM_BYTES, help="its bytes (1024)")
     parser.add_argument("--film", nargs="*", metavar="FILE", help="lab 3: write films to watch")
     args = parser.parse_args()
     path = args.answers or _answers(args.lab)
     try:
         if args.loops is not None:
-            print(trials.tried(args.loops))
+            print(trials.tried(args.loops, args.sram))
         elif args.film is not None:
             return _films(args.lab, path, args.film)
         else:

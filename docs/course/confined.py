@@ -413,7 +413,18 @@ def _grades(task: Mapping[str, Any]) -> dict[str, Any]:
     return {"verdicts": told}
 
 
-TASKS = {"answers": _answers, "grades": _grades}
+def _compiles(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what is right of one lab: what checking compiles lies in the cache then."""
+    from comparing import plain
+    from grading import load_lab, verdict
+
+    for question in load_lab(task["lab"]).questions(0):
+        if question.right is not None:
+            verdict(question, plain(question.right()), HERE / "key")
+    return {}
+
+
+TASKS = {"answers": _answers, "grades": _grades, "compiles": _compiles}
 
 
 def _to(tells: int) -> Callable[[str], None]:

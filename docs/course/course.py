@@ -218,8 +218,9 @@ def key_page(lab: Lab) -> str:
     if lab.pages:
         parts += [f"For afterwards, with answers in them: {', '.join(lab.pages)} (pages)."]
     parts += [
-        f"Variant {k}: {', '.join(f'{name} {value}' for name, value in lab.numbers(k).items())}."
-        for k in range(lab.variants)
+        f"{_variant_name(k)[:1].upper()}{_variant_name(k)[1:]}: "
+        f"{', '.join(f'{name} {value}' for name, value in lab.numbers(k).items())}."
+        for k in _variants_in_order(lab.variants)
         if lab.numbers(k)
     ]
     each = [lab.questions(variant) for variant in range(lab.variants)]
@@ -248,10 +249,17 @@ def _in_every_variant(asked: Sequence[Question], working: Sequence[str]) -> str:
     told = [f"`{_shown(q)}` {t}{how}" for q, t, how in zip(asked, texts, working, strict=True)]
     if len(set(told)) == 1:
         return f"{head}\n\n- {told[0]}"
-    order = [*range(1, len(told)), 0]
-    names = [f"variant {k}" if k else "the text's, which nobody has" for k in order]
-    lines = [f"- {name}: {told[k]}" for name, k in zip(names, order, strict=True)]
+    lines = [f"- {_variant_name(k)}: {told[k]}" for k in _variants_in_order(len(told))]
     return "\n\n".join([head, "\n".join(lines)])
+
+
+def _variant_name(variant: int) -> str:
+    return f"variant {variant}" if variant else "the text's, which nobody has"
+
+
+def _variants_in_order(variants: int) -> list[int]:
+    """Those that students have, then the text's."""
+    return [*range(1, variants), 0]
 
 
 def _working(lab: Lab, variant: int = 0) -> dict[str, str]:

@@ -54,12 +54,8 @@ def a_layer(answer: Any, place: Path, macs: int = 9216) -> str | None:
 # Lab 2 --------------------------------------------------------------------------------------------
 
 SMALL = acc.Conv2d(M=8, C=4, H=8, W=8, R=3, S=3, padding=1, name="small")
-SMALL_ARRAY = {
-    "array.rows": 4,
-    "array.cols": 4,
-    "levels.sram.capacity_bytes": 1024,
-    "levels.sram.double_buffered": False,
-}
+SMALL_ARRAY = {"array.rows": 4, "array.cols": 4, "levels.sram.double_buffered": False}
+SRAM_BYTES = 1024
 KEEP = {
     "dram": ("weight", "ifmap", "ofmap"),
     "sram": ("weight", "ifmap", "ofmap"),
@@ -68,19 +64,20 @@ KEEP = {
 LEAST = 8 * 4 * 9 + 4 * 8 * 8  # every weight and every ifmap word once
 
 
-def small_row(loops: str) -> Any:
+def small_row(loops: str, sram_bytes: int = SRAM_BYTES) -> Any:
     """Lab 2's layer under loops; raises ValueError for a mapping that is not legal."""
+    array = SMALL_ARRAY | {"levels.sram.capacity_bytes": sram_bytes}
     (row,) = acc.simulate(
-        SMALL, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=SMALL_ARRAY
+        SMALL, "systolic", mapping=acc.Mapping(loops=loops, keep=KEEP), overrides=array
     ).rows
     if row.nest is None:
         raise ValueError(row.columns["error"])
     return row
 
 
-def dram_reads(loops: str) -> int:
+def dram_reads(loops: str, sram_bytes: int = SRAM_BYTES) -> int:
     """Words read from DRAM under loops."""
-    counts = small_row(loops).columns
+    counts = small_row(loops, sram_bytes).columns
     return sum(v for k, v in counts.items() if k.startswith("dram_") and k.endswith("_reads"))
 
 
@@ -100,15 +97,46 @@ def small_traffic(answer: Any, place: Path) -> str | None:
     return None
 
 
-def tried(loops: str) -> str:
+def tried(loops: str, sram_bytes: int = SRAM_BYTES) -> str:
     """What loops do, to read: the nest, and the words that move.  Raises ValueError."""
-    row = small_row(loops)
+    row = small_row(loops, sram_bytes)
+    counts = row.columns
     moved = [
-        f"{level} {tensor}: {row.columns[f'{level}_{tensor}_reads']} words read"
+        f"{level} {tensor}: {counts[f'{level}_{tensor}_reads']} words read"
         for level in ("dram", "sram")
         for tensor in ("weight", "ifmap")
     ]
-    return "\n".join([str(row.nest), "", *moved])
+    if back := counts["dram_ofmap_reads"]:
+        moved.insert(2, f"dram ofmap: {back} words read, sums that come back to be added to")
+    again = dram_reads(loops, sram_bytes) - LEAST
+    moved.append(f"from dram {LEAST + again} words in all, {again} of them again")
+    return "\n".join([str(row.nest), *_bytes_of(row.nest), "", *moved])
+
+
+def loops_and_sram(words: list[str]) -> tuple[str, int]:
+    """Loops and the SRAM's bytes from a shell's words, as "M:4:dram ... --sram 512".
+
+    Raises ValueError for bytes that are no whole number.
+    """
+    if "--sram" not in words:
+        return " ".join(words), SRAM_BYTES
+    at = words.index("--sram")
+    told = words[at + 1 : at + 2]
+    if not (told and told[0].isdecimal()):
+        raise ValueError(
+            f"--sram takes the SRAM's bytes, as 512; got {' '.join(told) or 'nothing'}"
+        )
+    return " ".join(words[:at] + words[at + 2 :]), int(told[0])
+
+
+def _bytes_of(nest: Any) -> list[str]:
+    """Why an ofmap takes the bytes it takes."""
+    told = []
+    for level, name in enumerate(("dram", "sram")):
+        bits = nest.footprint.word_bits(level, "ofmap")
+        kind = "sums" if bits > nest.arch.bits.ofmap else "finished"
+        told.append(f"{bits // 8} at {name} ({kind})")
+    return [f"a weight or ifmap word takes 1 byte, an ofmap word {', '.join(told)}"]
 
 
 # Lab 3 --------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Docstrings as the site shows them: lines that begin with a name and its meaning become a table,
-a line with text indented below it becomes a heading.
+a line with text indented below it becomes a heading, and products keep their signs.
 
     ``rows``  of the array
     ``cols``  beside them, and what does not
               fit into a line
 
 ``entries`` takes such lines out of a text; ``build.py`` gives them to the keys of file formats.
-As a griffe extension (mkdocs.yml) ``Tables`` does both in the API's pages.
+As a griffe extension (mkdocs.yml) ``Tables`` does all of it in the API's pages.
 """
 
 from __future__ import annotations
@@ -79,6 +79,13 @@ def with_headings(text: str) -> str:
     return "\n".join(lines)
 
 
+def with_products(text: str) -> str:
+    """A docstring whose products, as N*G*M, keep their signs: Markdown took two for italics."""
+    parts = re.split(r"(`+[^`]*`+|^ {4}.*$)", text, flags=re.M)  # code is left as it is
+    parts[::2] = [re.sub(r"(?<=\w)\*(?=\w)", r"\\*", part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -89,4 +96,5 @@ class Tables(Extension):
     def on_object(self, *, obj: Any, **_: Any) -> None:
         """Rewrite the object's docstring."""
         if obj.docstring is not None:
-            obj.docstring.value = with_headings(with_tables(obj.docstring.value))
+            text = with_headings(with_tables(obj.docstring.value))
+            obj.docstring.value = with_products(text)

@@ -229,6 +229,7 @@ EVERY_STEP = """() => [...Array(accelsim.last + 1).keys()].map((t) => {
     Object.fromEntries([...section.querySelectorAll(".counts tbody tr")]
       .map((row) => [row.cells[0].textContent, number(row.cells[1])])),
     [...section.querySelectorAll(".buffers tr")].map((row) => number(row.cells[2])),
+    [...section.querySelectorAll(".buffers .bar i")].map((bar) => parseFloat(bar.style.width)),
   ]);
 })"""
 
@@ -240,11 +241,15 @@ def test_counters_are_the_models_at_every_step(watched: Any, small: Any) -> None
     for number, flow in enumerate(("ws", "os", "is")):
         film = small[0].films[number]
         for t, films in enumerate(steps[: film.frames]):
-            shown, held = films[number]
+            shown, held, bars = films[number]
             assert shown.pop("cycle") == film.first + t
             assert shown.pop("PEs that multiply") == ((film.state[t] & MAC) > 0).sum()
             assert shown == {name: int(values[t]) for name, values in film.counts.items()}
             assert held == [int(h.words[t]) for h in film.held]
+            filled = [100 * int(h.words[t]) / h.tile_words for h in film.held]
+            assert bars == pytest.approx(filled, abs=1e-3), "a bar is as full as its buffer"
+            for h, now in zip(film.held, held, strict=True):  # the two panels agree
+                assert (now > 0) == (shown.get(f"{h.level}_{h.tensor}_writes", 0) > 0)
         (row,) = acc.simulate(LAYER, "systolic", flow, tiles="rule", overrides=SMALL).rows
         shown = _shown(page, number)
         assert shown.pop("cycle") == row.columns["cycles"]
@@ -353,6 +358,25 @@ def test_three_films_stand_on_one_screen(
         assert not cut
 
 
+@pytest.mark.parametrize("size", [(1366, 650), (1280, 720)])
+@pytest.mark.parametrize("which", slow_but(["three", "rows"], ["three", "rows", "small", "readme"]))
+def test_a_laptops_screen_squeezes_no_panel(
+    watched: Any, request: pytest.FixtureRequest, which: str, size: tuple[int, int]
+) -> None:
+    """On 650 pixels the PE's panel of each of three films was 6 pixels high; now the page scrolls,
+    or the column of panels.
+    """
+    _, path = request.getfixturevalue(which)
+    page = opened(watched, path, viewport={"width": size[0], "height": size[1]})
+    squeezed = page.evaluate(
+        "[...document.querySelectorAll('.panel, .stage, .maps, .reuse, .left, .middle')]"
+        ".filter((x) => x.clientHeight && x.scrollHeight > x.clientHeight + 1)"
+        ".map((x) => [x.className, x.scrollHeight, x.clientHeight])"
+    )
+    assert not squeezed
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_film_that_is_over_says_so(watched: Any, small: Any) -> None:
     page = opened(watched, small[1])
     page.evaluate("accelsim.show(accelsim.last)")
@@ -403,7 +427,24 @@ def test_one_tensor_colours_the_array_alone(watched: Any, rows: Any) -> None:
         word = int(plane.words[t, 1, 1])
         assert page.evaluate("accelsim.look.pointed") == {"tensor": "ifmap", "word": word}
     page.locator(".reuse").nth(1).click()
-    assert page.evaluate("accelsim.look.colour") == "all"
+    assert page.evaluate("accelsim.views[0].colour") == "all"
+
+
+def test_a_button_colours_the_array_above_it_alone(watched: Any, small: Any) -> None:
+    """It coloured all three films, which nothing beside it said; a node that is turned to keeps
+    its films' colours.
+    """
+    page = opened(watched, small[1], viewport={"width": 1440, "height": 900})
+    colours = "accelsim.views.map((v) => v.colour)"
+    page.locator(".film").nth(1).locator(".reuse").nth(0).click()
+    chosen = small[0].films[1].planes[0].tensor
+    assert page.evaluate(colours) == ["all", chosen, "all"]
+    pressed = page.locator(".reuse[aria-pressed=true]")
+    assert pressed.count() == 1 and chosen in pressed.inner_text()
+    page.evaluate("accelsim.stage(0)")
+    assert page.evaluate(colours) == ["all", chosen, "all"]
+    page.locator(".film").nth(1).locator(".reuse").nth(0).click()
+    assert page.evaluate(colours) == ["all"] * 3
 
 
 def test_a_tensor_that_is_chosen_is_the_one_that_is_pointed_at(watched: Any, small: Any) -> None:
@@ -415,7 +456,7 @@ def test_a_tensor_that_is_chosen_is_the_one_that_is_pointed_at(watched: Any, sma
     i, j = page.evaluate("accelsim.views[0].pe")
     pointed = {}
     for chosen in ("weight", "ifmap", "all"):
-        page.evaluate(f"accelsim.look.colour = '{chosen}'; accelsim.draw()")
+        page.evaluate(f"accelsim.views[0].colour = '{chosen}'; accelsim.draw()")
         page.mouse.move(left + (j + 0.5) * s, top + i * s + 3)
         page.mouse.move(left + (j + 0.5) * s, top + (i + 1) * s - 6)
         pointed[chosen] = page.evaluate("accelsim.look.pointed")

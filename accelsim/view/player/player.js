@@ -2,7 +2,7 @@
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 // Room for all panels on one screen: a desk's, wider for three films.
-const roomy = (films) => innerHeight >= 640 && innerWidth >= (films > 2 ? 1300 : 1100);
+const roomy = (films) => innerHeight >= 640 && innerWidth >= (films > 2 ? 1300 : 1240);
 let colours = new WordColours();
 
 const SECTION = `<h2></h2>
@@ -16,17 +16,21 @@ const SECTION = `<h2></h2>
   <section class="panel counted"><h3>Counts</h3><table class="counts"><thead><tr><th>words</th><th>so far</th><th>whole run</th><th>this cycle</th></tr></thead><tbody></tbody></table></section></div>`;
 
 class View {
-  constructor(film, section) {
+  // ``colour``: the tensor whose words alone colour this film's array, or "all".
+  constructor(film, section, colour = "all") {
     section.className = "film";
     section.innerHTML = SECTION;
     const find = (q) => section.querySelector(q);
-    Object.assign(this, {film, section, pe: this.busiest(film), hover: null, stamp: ""});
+    Object.assign(this, {film, section, colour, pe: this.busiest(film), hover: null, stamp: ""});
     find("h2").textContent = film.title;
     find(".story").dataset.film = film.title.slice(shared(player.films.map((f) => f.title)));
     [this.canvas, this.said, this.story, this.left, this.middle, this.stage] = [".stage canvas", ".said", ".story", ".left", ".middle", ".stage"].map(find);
     this.picture = new ArrayPicture(film, this.canvas);
     this.maps = film.main.map((plane) => this.map(plane, find(".maps")));
-    this.reuse = new ReusePanel(film, find(".reuses"), (tensor) => player.colour(tensor));
+    this.reuse = new ReusePanel(film, find(".reuses"), (tensor) => {
+      this.colour = this.colour === tensor ? "all" : tensor;
+      player.draw();
+    });
     if (film.kind !== "layer") find(".right h3").textContent = "Vector unit";
     find(".holds").hidden = !film.held.length;
     this.panels = [new NestPanel(film, find(".nest"), player.films.length > 1), new PePanel(film, find(".inspector")), new BufferPanel(film, find(".buffers tbody")),
@@ -86,7 +90,7 @@ class View {
   // The word that is pointed at in a PE: of the tensor that colours the array, wherever in the PE,
   // since it fills it; else that of the register's band.
   pointed({pe, plane}) {
-    const chosen = this.film.main.find((p) => p.tensor === player.look.colour) || plane;
+    const chosen = this.film.main.find((p) => p.tensor === this.colour) || plane;
     const word = chosen ? chosen.words[this.film.at(this.frame(), ...pe)] : NOTHING;
     return word >= 0 ? {tensor: chosen.tensor, word} : null;
   }
@@ -134,7 +138,7 @@ class View {
 
   draw(part) {
     const film = this.film, t = this.frame(), pe = this.hover || this.pe, k = film.at(t, ...pe);
-    const look = {...player.look, pe, words: film.main.map((p) => ({tensor: p.tensor, word: p.words[k]}))};
+    const look = {...player.look, colour: this.colour, pe, words: film.main.map((p) => ({tensor: p.tensor, word: p.words[k]}))};
     this.picture.draw(t, t < film.frames - 1 ? part : 0, look);
     const stamp = JSON.stringify([t, look]);
     if (stamp === this.stamp) return;
@@ -174,7 +178,7 @@ class View {
 
 const player = {
   t: 0, part: 0, playing: false, frames: 0, films: [], views: [], nodes: [], last: 0, byMac: false, timeline: null,
-  look: {colour: "all", labels: "index", pointed: null},
+  look: {labels: "index", pointed: null},
   get speed() { return Number($("speed").value); },
   show(t) {
     this.t = Math.min(this.last, Math.max(0, Math.round(t)));
@@ -200,7 +204,6 @@ const player = {
     this.look.pointed = word;
     if (!same || word === null) this.draw();
   },
-  colour(tensor) { this.look.colour = this.look.colour === tensor ? "all" : tensor; this.draw(); },
   play(on) {
     if (on === this.playing) return;
     if (on && this.t >= this.last) this.t = 0;
@@ -229,6 +232,7 @@ const player = {
   },
   measure() {
     document.body.classList.toggle("one", roomy(this.films.length));
+    document.body.classList.toggle("several", this.films.length > 1);
     const slider = $("scrub").clientWidth;
     this.timeline.measure(slider);
     this.views.forEach((v) => v.measure());
@@ -247,10 +251,11 @@ const player = {
     $("scrub").max = this.last;
     $("films").className = this.films.length > 1 ? `many n${this.films.length}` : "single";
     $("films").textContent = "";
-    this.views = this.films.map((film) => {
+    const before = this.views; // of the node that leaves: its colours are kept
+    this.views = this.films.map((film, n) => {
       const section = add($("films"), "section");
       section.setAttribute("aria-label", film.title);
-      return new View(film, section);
+      return new View(film, section, before[n] && before[n].colour);
     });
     this.timeline = new Timeline(this.films[0], $("timeline"));
     this.offer();

@@ -87,7 +87,7 @@ answers = {
     "1.7": None,
     "1.8": None,  # a dictionary: {"M": ..., "C": ..., ...}
 }
-check.check("lab1", answers, student)
+right = check.check("lab1", answers, student)
 
 # %% [markdown]
 # ## Look: your layer

@@ -43,7 +43,9 @@ WORKED = f"E:2:dram M:4:dram {INNER}"
 #
 # Below is the same nest as the program prints it, with the tile that each level keeps
 # (`parallel-for` lies side by side on the PEs), and what is read. Find the 256,
-# the 1152 and the bytes of a tile.
+# the 1152 and the bytes of a tile. In the SRAM an ofmap word is a psum, of 4 bytes; when it is
+# finished it goes to DRAM as 1 byte, so all 512 take 512 bytes there. Where loops at dram cut C, R
+# or S, sums may have to go out before they are finished, and DRAM has room for psums: 2048 bytes.
 
 # %%
 print(trials.tried(WORKED))
@@ -117,11 +119,21 @@ answers = {
     "2.7": None,
     "2.8": None,  # the loops, as one text
 }
-check.check("lab2", answers, student)
+right = check.check("lab2", answers, student)
 
 # %% [markdown]
-# What you answered here is copied into `answers/lab2.py`, which is what you hand in; 2.9 is
-# answered there, in words.
+# ## When you have argued
+#
+# 2.9 is answered in words, in `answers/lab2.py`: argue first. Then try: the loops of the next cell
+# run on 512 bytes, in place of 1024. How few words again can you come to, and was that your answer?
+
+# %%
+halved = None  # "E:2:dram M:4:dram " + INNER, say; with all filters in the SRAM, M:4:sram before it
+if halved:
+    print(trials.tried(halved, 512))
+
+# %% [markdown]
+# What you answered here is copied into `answers/lab2.py`, which is what you hand in.
 #
 # To read on, when your teacher has handed it out:
 # the page on [reuse](pages/reuse.md).

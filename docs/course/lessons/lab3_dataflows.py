@@ -53,7 +53,8 @@ arrays.snapshots(("ws", "os", "is"), edges=range(1, 6), pixels=3, side=2)
 # PE (1, 1) two edges later. Follow w01 at edges 1 and 2, then i00, then the sum o00: what stays,
 # what moves right, what down? And under os and is?
 #
-# Below, a line a PE, a column an edge, coloured where the PE multiplies. The steps are the *skew*:
+# Below, a line a PE, a column an edge, coloured where the PE multiplies, one colour for each i + j.
+# The steps are the *skew*:
 # PE (i, j) does what PE (0, 0) did i + j edges before, and all of it has to run out at the end.
 # Find the two edges of shifting in, the three pixels and the two edges of skew in ws; the two folds
 # in os and in is, of which the second needs fewer rows or columns.
@@ -79,7 +80,7 @@ answers = {
     "3.6": None,
     "3.7": None,
 }
-check.check("lab3", answers, student)
+right = check.check("lab3", answers, student)
 
 # %% [markdown]
 # ## Look: your array
@@ -119,7 +120,7 @@ check.after(
 check.after(
     answers,
     trials.FLOWS_ASKED,
-    lambda: trials.write_film("lab3_film.html", mine["pixels"]),
+    lambda: print("wrote", trials.write_film("lab3_film.html", mine["pixels"])),
 )
 
 # %% [markdown]
@@ -142,7 +143,7 @@ check.show("lab3", student, "3.8 3.9 3.10")
 
 # %%
 answers |= {"3.8": None, "3.9": None}
-check.check("lab3", {name: answers[name] for name in ("3.8", "3.9")}, student)
+right = check.check("lab3", {name: answers[name] for name in ("3.8", "3.9")}, student)
 
 # %% [markdown]
 # With its name in place of `None` the next cell writes its film.
@@ -153,7 +154,7 @@ if mine_yaml:
     check.after(
         answers,
         trials.OWN_ASKED,
-        lambda: print(trials.own_film(mine_yaml, check.HERE / "answers", mine["pixels"])),
+        lambda: print("wrote", trials.own_film(mine_yaml, check.HERE / "answers", mine["pixels"])),
     )
 
 # %% [markdown]
@@ -192,7 +193,7 @@ answers["3.11"] = [
     [None, None, None],  # r = 2
 ]
 answers |= {"3.12": None, "3.13": None}
-check.check("lab3", {name: answers[name] for name in ("3.11", "3.12", "3.13")}, student)
+right = check.check("lab3", {name: answers[name] for name in ("3.11", "3.12", "3.13")}, student)
 
 # %% [markdown]
 # ## Look: rows on the array
@@ -217,7 +218,7 @@ check.after(answers, "3.12", lambda: arrays.row_stationary(*mine["rows"]))
 # past the buffer in this chip, from DRAM to the PEs.
 
 # %%
-check.after(answers, trials.ROWS_ASKED, lambda: trials.write_film("lab3_rows.html"))
+check.after(answers, trials.ROWS_ASKED, lambda: print("wrote", trials.write_film("lab3_rows.html")))
 
 # %% [markdown]
 # ## In words

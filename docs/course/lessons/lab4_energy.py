@@ -53,7 +53,7 @@ check.show("lab4", student, "4.1 4.2 4.4 4.5")
 
 # %%
 answers = {"4.1": None, "4.2": None, "4.4": None, "4.5": None}
-check.check("lab4", answers, student)
+right = check.check("lab4", answers, student)
 
 # %% [markdown]
 # ## Look: one layer under three dataflows
@@ -83,7 +83,7 @@ check.show("lab4", student, "4.3 4.6")
 
 # %%
 answers |= {"4.3": None, "4.6": None}
-check.check("lab4", {name: answers[name] for name in ("4.3", "4.6")}, student)
+right = check.check("lab4", {name: answers[name] for name in ("4.3", "4.6")}, student)
 
 # %% [markdown]
 # ## A smaller SRAM
@@ -115,7 +115,7 @@ check.show("lab4", student, "4.7 4.8 4.9")
 
 # %%
 answers |= {"4.7": None, "4.8": None}
-check.check("lab4", {name: answers[name] for name in ("4.7", "4.8")}, student)
+right = check.check("lab4", {name: answers[name] for name in ("4.7", "4.8")}, student)
 
 # %% [markdown]
 # ## Look: what each size takes

@@ -65,7 +65,7 @@ answers = {
     "5.4": None,
     "5.5": None,
 }
-check.check("lab5", answers, student)
+right = check.check("lab5", answers, student)
 
 # %% [markdown]
 # ## Look: the front

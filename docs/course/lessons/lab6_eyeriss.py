@@ -38,7 +38,7 @@ answers = {
     ],
     "6.2": None,  # a list of five
 }
-check.check("lab6", answers, student)
+right = check.check("lab6", answers, student)
 
 # %% [markdown]
 # ## Look: the diagonal, steeper
@@ -62,7 +62,7 @@ check.show("lab6", student, "6.4 6.5")
 
 # %%
 answers |= {"6.4": None, "6.5": None}
-check.check("lab6", {name: answers[name] for name in ("6.4", "6.5")}, student)
+right = check.check("lab6", {name: answers[name] for name in ("6.4", "6.5")}, student)
 
 
 # %%
@@ -103,7 +103,7 @@ check.after(answers, "6.2", chip)
 
 # %%
 answers |= {"6.3": None, "6.6": None, "6.7": None}
-check.check("lab6", {name: answers[name] for name in ("6.3", "6.6", "6.7")}, student)
+right = check.check("lab6", {name: answers[name] for name in ("6.3", "6.6", "6.7")}, student)
 
 # %% [markdown]
 # What you answered here is copied into `answers/lab6.py`, which is what you hand in; 6.8 is

@@ -17,6 +17,7 @@ from accelsim.view.player.film import MAC, NOTHING, PADDING
 from .sheet import HUES, PALE, PLAIN, Sheet, hue, word_hue
 
 SHORT = {"weight": "w", "ifmap": "i", "ofmap": "o"}
+WIDEST = 44  # cells: what a notebook shows without making the words too small to read
 
 
 def film(dataflow: str, pixels: int = 5, side: int = 3) -> Any:
@@ -46,20 +47,24 @@ def snapshots(
     A word has one colour in all of them, so what stays, streams and adds up is seen.  A word that
     shifts in, to be held, is dashed.
     """
-    high = 2.6 * side + 1.4
-    step = max(2.6 * side + 0.8, 5.0)
-    sheet = Sheet((len(edges) or 4) * step + 6.4, len(flows) * high + 1.2)
-    for k, flow in enumerate(flows):
-        shown = film(flow, pixels, side)
-        y = 1.0 + k * high
+    high, step = 2.6 * side + 1.4, max(2.6 * side + 0.8, 5.0)
+    shows = {flow: film(flow, pixels, side) for flow in flows}
+    told = {flow: [e for e in edges or _at_work(s) if e <= s.last] for flow, s in shows.items()}
+    across = min(int((WIDEST - 6.6) / step), max(map(len, told.values())))
+    lines = {flow: -(-len(shown) // across) for flow, shown in told.items()}
+    sheet = Sheet(across * step + 6.4, sum(lines.values()) * high + 1.2)
+    y = 1.0
+    for flow, shown in shows.items():
         sheet.text(0.6, y + 0.2, flow, size=12, weight="bold")
         for n, plane in enumerate(_registers(shown)):
-            told = {"stays": "stays", "right": "goes right", "down": "goes down"}[plane.way]
+            way = {"stays": "stays", "right": "goes right", "down": "goes down"}[plane.way]
             sheet.cell(0.6, y + 1.25 + n, "", word_hue(plane.tensor, 0), w=0.7, h=0.7)
-            sheet.text(1.6, y + 1.6 + n, f"{plane.label} {told}", size=7)
-        for n, edge in enumerate(edges or _at_work(shown)):
-            if shown.first <= edge <= shown.last:
-                _array(sheet, 6.6 + n * step, y, shown, edge - shown.first)
+            sheet.text(1.6, y + 1.6 + n, f"{plane.label} {way}", size=7)
+        for n, edge in enumerate(told[flow]):
+            down, right = divmod(n, across)
+            if edge >= shown.first:
+                _array(sheet, 6.6 + right * step, y + down * high, shown, edge - shown.first)
+        y += lines[flow] * high
     return sheet.figure
 
 
@@ -103,71 +108,110 @@ def _array(sheet: Sheet, x: float, y: float, shown: Any, frame: int) -> None:
 
 
 def skew(flows: Sequence[str], pixels: int = 5, side: int = 3) -> Figure:
-    """For each dataflow a line a PE over time: when it multiplies.  The steps are the skew."""
+    """For each dataflow a line a PE over time: when it multiplies.  The steps are the skew, one
+    colour for each i + j.
+    """
     shows = {flow: film(flow, pixels, side) for flow in flows}
-    sheet = Sheet(sum(shown.cycles + 8 for shown in shows.values()), side * side + 3.8)
-    left = 0.0
+    places, x, y, high = {}, 0.0, 0.0, side * side + 3.8
     for flow, shown in shows.items():
-        works = (shown.state & MAC) > 0
-        sheet.title(left + 0.8, 0.9, flow, f"{shown.cycles} cycles")
-        for edge in range(shown.cycles):
-            at = left + 6.5 + edge
-            sheet.text(at, 2.3, edge + 1, ha="center", size=6.5, color="#555555")
-        for n in range(shown.rows * shown.cols):
-            i, j = divmod(n, shown.cols)
-            sheet.text(left + 5.8, 3.3 + n, f"PE ({i}, {j})", ha="right", size=7)
-            for edge in range(shown.cycles):
-                face = HUES[i + j] if works[edge, i, j] else PLAIN
-                sheet.cell(left + 6 + edge, 2.8 + n, "", face)
-        left += shown.cycles + 8
+        if x + shown.cycles + 8 > WIDEST:
+            x, y = 0.0, y + high
+        places[flow] = x, y
+        x += shown.cycles + 8
+    wide = max(places[flow][0] + shown.cycles + 8 for flow, shown in shows.items())
+    sheet = Sheet(max(wide, 19 + 4.4 * side), y + high + 1.6)
+    for flow, shown in shows.items():
+        _at_work_over_time(sheet, *places[flow], flow, shown)
+    _behind(sheet, y + high - 0.1, 2 * side - 1)
     return sheet.figure
+
+
+def _at_work_over_time(sheet: Sheet, left: float, top: float, flow: str, shown: Any) -> None:
+    """A line a PE, a cell an edge, coloured where the PE multiplies."""
+    works = (shown.state & MAC) > 0
+    sheet.title(left + 0.8, top + 0.9, flow, f"{shown.cycles} cycles")
+    for edge in range(shown.cycles):
+        told = {"ha": "center", "size": 6.5, "color": "#555555"}
+        sheet.text(left + 6.5 + edge, top + 2.3, edge + 1, **told)
+    for n in range(shown.rows * shown.cols):
+        i, j = divmod(n, shown.cols)
+        sheet.text(left + 5.8, top + 3.3 + n, f"PE ({i}, {j})", ha="right", size=7)
+        for edge in range(shown.cycles):
+            face = HUES[i + j] if works[edge, i, j] else PLAIN
+            sheet.cell(left + 6 + edge, top + 2.8 + n, "", face)
+
+
+def _behind(sheet: Sheet, top: float, steps: int) -> None:
+    """What a colour of the skew's picture means."""
+    sheet.text(0.8, top + 0.5, "PE (i, j) multiplies, i + j =", size=7)
+    for behind in range(steps):
+        x = 9.0 + 2.2 * behind
+        sheet.cell(x, top, "", HUES[behind])
+        sheet.text(x + 1.25, top + 0.5, behind, size=7)
+    sheet.text(9.3 + 2.2 * steps, top + 0.5, "edges after PE (0, 0)", size=7)
 
 
 def rows_to_fill(filter_rows: int = 3, ofmap_rows: int = 3) -> Figure:
     """The PEs of row-stationary with room for the ifmap row that each needs."""
-    sheet = Sheet(ofmap_rows * 4.6 + 7.0, filter_rows * 3.2 + 2.6)
+    sheet = Sheet(PE_LEFT + ofmap_rows * PE_ACROSS, filter_rows * PE_DOWN + 2.6)
     for e in range(ofmap_rows):
-        sheet.text(5.4 + e * 4.6 + 1.9, 1.0, f"ofmap row e = {e}", ha="center", size=7)
+        sheet.text(_pe(0, e)[0] + 1.9, 1.0, f"ofmap row e = {e}", ha="center", size=7)
     for r in range(filter_rows):
-        y = 1.8 + r * 3.2
-        sheet.text(0.6, y + 1.2, f"filter row r = {r}", size=7)
+        sheet.text(0.6, _pe(r, 0, 1.8)[1] + 1.2, f"filter row r = {r}", size=7)
         for e in range(ofmap_rows):
-            x = 5.4 + e * 4.6
+            x, y = _pe(r, e, 1.8)
             sheet.cell(x, y, "", PLAIN, w=3.8, h=2.4, edge="#666666")
             sheet.text(x + 0.25, y + 0.7, f"PE ({r}, {e})", size=7.5)
             sheet.cell(x + 0.2, y + 1.2, "ifmap row ?", PALE, w=3.4, size=7.5, dashed=True)
     return sheet.figure
 
 
+# In cells of the sheet: left edge of the first PE, and from one PE to the next.
+PE_LEFT, PE_ACROSS, PE_DOWN = 5.4, 5.4, 3.2
+
+
+def _pe(r: int, e: int, top: float = 3.0) -> tuple[float, float]:
+    """The upper left corner of PE (r, e)."""
+    return PE_LEFT + e * PE_ACROSS, top + r * PE_DOWN
+
+
 def row_stationary(filter_rows: int = 3, ofmap_rows: int = 3, stride: int = 1) -> Figure:
     """Which filter row and ifmap row each PE holds, and where sums go: ifmap rows lie on
-    diagonals, one colour a row.
+    diagonals, one colour a row, which a line of the colour joins.
     """
-    sheet = Sheet(ofmap_rows * 4.6 + 9.5, filter_rows * 3.2 + 4.6)
+    rows = stride * (ofmap_rows - 1) + filter_rows
+    sheet = Sheet(PE_LEFT + ofmap_rows * PE_ACROSS, filter_rows * PE_DOWN + 6.0)
     sheet.title(
         0.8, 0.8, f"{filter_rows} filter rows, {ofmap_rows} ofmap rows, stride {stride}",
         f"PE (r, e) slides filter row r over ifmap row {stride if stride > 1 else ''}e + r",
     )  # fmt: skip
     for r in range(filter_rows):
         for e in range(ofmap_rows):
-            x, y = 5.4 + e * 4.6, 3.0 + r * 3.2
-            row = stride * e + r
-            sheet.cell(x, y, "", PLAIN, w=3.8, h=2.4, edge="#666666")
-            sheet.text(x + 0.25, y + 0.7, f"filter row {r}", size=7.5)
-            sheet.cell(x + 0.2, y + 1.2, f"ifmap row {row}", hue(row), w=3.4, size=7.5)
-            if r:
-                sheet.arrow((x + 1.9, y - 0.75), (x + 1.9, y - 0.05))
-    for r in range(filter_rows):
-        y = 3.0 + r * 3.2 + 1.2
-        sheet.text(0.6, y - 0.4, f"filter row {r}", size=7.5)
-        sheet.arrow((0.8, y + 0.4), (5.2, y + 0.4))
+            _row_pe(sheet, r, e, stride * e + r)
+            if e + 1 < ofmap_rows and r >= stride:  # the next PE that has this ifmap row
+                (x, y), (right, up) = _pe(r, e), _pe(r - stride, e + 1)
+                sheet.line((x + 3.6, y + 1.7), (right + 0.2, up + 1.7), hue(stride * e + r))
     for e in range(ofmap_rows):
-        x, below = 5.4 + e * 4.6 + 1.9, 3.0 + filter_rows * 3.2 - 0.4
-        sheet.text(x, below, f"psums of ofmap row {e}", ha="center", size=7)
-    rows = stride * (ofmap_rows - 1) + filter_rows
-    told = f"{rows} ifmap rows for {filter_rows * ofmap_rows} PEs"
-    sheet.text(5.4, 3.0 + filter_rows * 3.2 + 0.8, told, size=8)
+        x, below = _pe(filter_rows, e)
+        sheet.text(x + 1.9, below + 0.6, f"psums of ofmap row {e}", ha="center", size=7)
+    below = _pe(filter_rows, 0)[1] + 1.7
+    pes = filter_rows * ofmap_rows
+    sheet.text(PE_LEFT, below, f"{rows} ifmap rows for {pes} PEs", size=8)
+    told = "a line in colour joins the PEs that have one ifmap row"
+    sheet.text(PE_LEFT, below + 0.9, told, size=7, color="#555555")
     return sheet.figure
+
+
+def _row_pe(sheet: Sheet, r: int, e: int, row: int) -> None:
+    """One PE with its rows: the filter's comes along the row of PEs, the sum goes on down."""
+    x, y = _pe(r, e)
+    sheet.cell(x, y, "", PLAIN, w=3.8, h=2.4, edge="#666666")
+    sheet.text(x + 0.25, y + 0.7, f"filter row {r}", size=7.5)
+    sheet.cell(x + 0.2, y + 1.2, f"ifmap row {row}", hue(row), w=3.4, size=7.5)
+    if e == 0:
+        sheet.text(0.6, y + 0.1, f"filter row {r}", size=7.5)
+    sheet.arrow((0.8 if e == 0 else x - 1.55, y + 0.6), (x - 0.1, y + 0.6))
+    sheet.arrow((x + 1.9, y + 2.45), (x + 1.9, y + PE_DOWN - 0.05))
 
 
 def moved(layer: Any, flows: Sequence[str], arch: str = "systolic") -> Figure:

@@ -14,7 +14,11 @@ from accelsim.view.style import BLUE, GREEN, INK, ORANGE, PURPLE, SKY, VERMILION
 UNIT = 0.27  # inches a cell
 TEXT = 8.0
 LINE = "#9a9a9a"
-HUES = tuple(lighter(c, 0.35) for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW))
+# The house's seven, then three that are as far from them: labs show up to nine rows of an ifmap.
+HUES = (
+    *(lighter(c, 0.35) for c in (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW)),
+    "#a78bfa", "#a4e05a", "#f2728c",
+)  # fmt: skip
 PLAIN, PALE = "#ffffff", "#ececec"
 # Each tensor has hues of its own, as in the player: degrees of Oklch (Ottosson 2020).
 FAMILIES = {"weight": (-25, 52), "ifmap": (195, 292), "ofmap": (85, 163)}
@@ -22,7 +26,7 @@ STEPS = (0.4354771765, 0.6180339887, 0.15490461)  # the player's, in hue, lightn
 
 
 def hue(number: int) -> str:
-    """A colour of its own for each of some words: seven, then each lighter."""
+    """A colour of its own for each of some words: ten, then each lighter."""
     round_, place = divmod(number, len(HUES))
     return lighter(HUES[place], min(0.3 * round_, 0.75))
 
@@ -94,6 +98,12 @@ class Sheet:
         self.text(x, y, text, size=TEXT + 1, weight="bold")
         if note:
             self.text(x, y + 0.95, note, size=TEXT - 0.5, color="#555555")
+
+    def line(self, a: tuple[float, float], b: tuple[float, float], colour: str) -> None:
+        """A broad line from a to b, below cells and arrows: what lies at its ends is the same."""
+        self.axes.plot(
+            [a[0], b[0]], [a[1], b[1]], color=colour, linewidth=5, solid_capstyle="butt", zorder=1
+        )
 
     def arrow(self, a: tuple[float, float], b: tuple[float, float], colour: str = INK) -> None:
         """From a to b."""
