@@ -17,12 +17,13 @@ that is at most too many, so reads are never more than they will be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from accelsim.engines.analytic.closed_form import (
     EXACT,
     BoundarySums,
     Evaluated,
+    Table,
     TermList,
     moves_of,
     remember_moves,
@@ -58,11 +60,11 @@ from accelsim.engines.moved import Moved, Moves
 from accelsim.hardware.architecture import structure
 from accelsim.mapper.cell import Limit
 from accelsim.mapper.lower_cycles import Column
-from accelsim.mapper.quick_rows import quick_rows
+from accelsim.mapper.quick_rows import quick_rows, shared
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.skeleton import Boundary, Kept, Skeleton, SlidingRank
+from accelsim.mapping.skeleton import Boundary, Kept, OpenLoop, Skeleton, SlidingRank
 from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
@@ -71,11 +73,23 @@ Bools = npt.NDArray[np.bool_]
 PASSES, STEPS = -2, -1  # usage columns
 
 
+Home = int | tuple[int, int]  # a family, or two that are tied
+
+
+class FactorUse(NamedTuple):
+    """Where a table of sums is a factor: ``columns[i]`` of the term ``terms[i]``."""
+
+    table: Table
+    terms: Ints
+    columns: tuple[int, ...]
+
+
 @dataclass
 class Tie:
     """What two families decide together: outputs and the filter that slides over them.
 
     ``outer, filter``  the families
+    ``kinds``  [filter tiles, loops over the filter]: the different ones there are
     ``which``  [choices of ``filter``]: which of its different filter tiles each has
     ``terms``  [choices of ``outer``, filter tiles, terms] and
     ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
@@ -83,6 +97,7 @@ class Tie:
 
     outer: int
     filter: int
+    kinds: Ints
     which: Ints
     terms: Floats
     use: Floats
@@ -116,15 +131,14 @@ class LayerTables:
         self.skeleton, self._structure = skeleton, structure(skeleton.arch)
         self.families = skeleton.families
         self.home = {f.name: i for i, f in enumerate(self.families)}
-        listed = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
-        self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
+        self.choices = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
+        self.tiles, self.trips = [x.tiles for x in self.choices], [x.trips for x in self.choices]
         self.exact = True
         self.timed: dict[Any, float | None] = {}
         self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
         self.joined: dict[Any, Any] = {}
         self._nests: dict[int, Skeleton] = {}
         self._used: Kept[Floats] = Kept(1 << 6)
-        self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
@@ -270,11 +284,12 @@ class LayerTables:
                 continue
             own = {"R", "S"} & set(chains[1].parts)
             reads = [n for n, i in enumerate(chains[1].loops) if nest.loops[i].dim in own]
-            first, which = different_rows(self.tiles[taps][:, reads])
+            first, which = self.choices[taps].different(tuple(reads))
             shape = len(self.tiles[outer]), len(first)
             self.ties[outer, taps] = Tie(
-                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores)))
-            )
+                outer, taps, self.tiles[taps][first][:, reads], which,
+                np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores))),
+            )  # fmt: skip
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -282,68 +297,34 @@ class LayerTables:
         """Every column as signed products, and the factors of every choice."""
         terms = terms_of(self.skeleton, ("quick", self._structure), write_columns)
         self.columns, self.signs = terms.columns, terms.signs
-        many = len(terms.factors)
-        self.constant = np.ones(many)
-        self.own = [np.ones((len(t), many)) for t in self.tiles]
-        for tie in self.ties.values():
-            tie.terms = np.ones((*tie.terms.shape[:2], many))
+        self.constant = np.ones(len(self.signs))
+        homes: defaultdict[Home, list[FactorUse]] = defaultdict(list)
         for use in terms.uses:
-            self._multiply(use.table, use.terms, use.columns)
+            for home, one in self._homes(use.table, use.terms, use.columns):
+                if home is None:
+                    values = np.asarray(self._values(one)[0], np.float64)
+                    np.multiply.at(self.constant, one.terms, values)
+                else:
+                    homes[home].append(one)
+        self.own = [self._factors(f, homes[f]) for f in range(len(self.families))]
+        for at, tie in self.ties.items():
+            tie.terms = self._factors(at, homes[at])
 
-    def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
-        """Let a table of sums into the products that have it as a factor."""
+    def _homes(
+        self, table: Table, terms: Ints, columns: Sequence[int]
+    ) -> Iterator[tuple[Home | None, FactorUse]]:
+        """Whose choices decide a table of sums, and where it is a factor; None: nobody's."""
         if isinstance(table, SlideSums):
-            self._slide(table, terms, columns)
-        elif isinstance(table, ChainSums) and table.chain in self.home:
-            at = self.home[table.chain]
-            first, rows = self._different(at, table.reads)
-            tiles = np.ascontiguousarray(self.tiles[at][first][:, table.reads])
-            sums = chain_table(table.cuts, tiles, np.full_like(tiles, -1))
-            self._into(table.chain, sums[:, columns][rows], terms)
+            e, r = (self.home.get(name) for name in table.chains)
+            tied: Any = (e, r) if (e, r) in self.ties else None
+            yield tied or (r if e is None else e), FactorUse(table, terms, tuple(columns))
         elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
-            self._pairs(table, terms)
+            yield from self._pairs(table, terms)
         else:
             (name,) = table.chains
-            self._into(name, table.of({name: self._rows(name)})[:, columns], terms)
+            yield self.home.get(name), FactorUse(table, terms, tuple(columns))
 
-    def _different(self, family: int, reads: tuple[int, ...]) -> tuple[Ints, Ints]:
-        """The choices of a family that differ in the tiles of some of its loops, and which of them
-        each choice is; told once for all tables that read these loops.
-        """
-        known = self._first.get((family, reads))
-        if known is None:
-            known = self._first[family, reads] = different_rows(self.tiles[family][:, reads])
-        return known
-
-    def _rows(self, chain: str) -> Ints:
-        """Tiles of a chain's choices; of one without loops the only choice."""
-        at = self.home.get(chain)
-        return np.ones((1, 0), np.int64) if at is None else self.tiles[at]
-
-    def _into(self, chain: str, values: Any, terms: Ints) -> None:
-        """Factors of one chain's choices [choices, columns]."""
-        at = self.home.get(chain)
-        if at is None:
-            np.multiply.at(self.constant, terms, np.asarray(values, np.float64)[0])
-        else:
-            for i, t in enumerate(terms):
-                self.own[at][:, t] *= values[:, i]
-
-    def _slide(self, table: SlideSums, terms: Ints, columns: list[int]) -> None:
-        (e, r), (e_reads, r_reads) = table.chains, table.reads
-
-        def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
-            return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
-
-        outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
-        if (self.home.get(e), self.home.get(r)) in self.ties:
-            tie = self.ties[self.home[e], self.home[r]]
-            tie.terms[:, :, terms] *= _met(sums, outs, taps, tie.which)
-        else:
-            one = e if e in self.home else r
-            self._into(one, np.concatenate(_met(sums, outs, taps, np.arange(len(taps)))), terms)
-
-    def _pairs(self, table: FormulaSums, terms: Ints) -> None:
+    def _pairs(self, table: FormulaSums, terms: Ints) -> Iterator[tuple[Home | None, FactorUse]]:
         """(k, x) pairs: all there are, or what chains hold together as though nothing were
         padding.
         """
@@ -354,14 +335,61 @@ class LayerTables:
             self.constant[terms] *= float(table.of(one)[0, 0])
             return
         self.exact = self.exact and all(x.pad == 0 for x in slides)
+        column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
         for part in parts:
             assert isinstance(part, ChainSums)
             if way == "same" and ADVANCES in part.cuts.modes:
                 self.constant[terms] = 0.0
                 return
-            sums = chain_table(part.cuts, self._rows(part.chain)[:, part.reads])
-            column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
-            self._into(part.chain, np.repeat(sums[:, [column]], len(terms), axis=1), terms)
+            yield self.home.get(part.chain), FactorUse(part, terms, (column,) * len(terms))
+
+    def _factors(self, home: Home, uses: Sequence[FactorUse]) -> Floats:
+        """The products of all factors that some choices decide, for each term: of a family's
+        [choices, terms], of a tie's [choices of outputs, filter tiles, terms].  Layers in which
+        these are alike have the same array.
+        """
+        tie = self.ties[home] if isinstance(home, tuple) else None
+        own = self.choices[home[0] if isinstance(home, tuple) else home]
+        met = None if tie is None else tie.kinds.tobytes()
+        asked = tuple([(use.table, use.terms.tobytes(), use.columns) for use in uses])
+
+        def made() -> Floats:
+            shape = (len(own.tiles),) if tie is None else tie.use.shape[:2]
+            product = np.ones((*shape, len(self.signs)))
+            for use in uses:
+                values = self._values(use, tie)
+                for i, term in enumerate(use.terms.tolist()):
+                    product[..., term] *= values[..., i]
+            return product
+
+        return shared((own, met, len(self.signs), asked), made)
+
+    def _values(self, use: FactorUse, tie: Tie | None = None) -> Any:
+        """The columns of a table of sums that are factors, for every choice: whole numbers shaped
+        as ``_factors``.
+        """
+        table, columns = use.table, list(use.columns)
+        if isinstance(table, SlideSums):
+            (e, r), (e_reads, r_reads) = table.chains, table.reads
+
+            def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
+                return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
+
+            outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
+            if tie is not None:
+                return _met(sums, outs, taps, tie.which)
+            return np.concatenate(_met(sums, outs, taps, np.arange(len(taps))))
+        if isinstance(table, ChainSums) and table.chain in self.home:
+            own = self.choices[self.home[table.chain]]
+            first, rows = own.different(table.reads)
+            tiles = np.ascontiguousarray(own.tiles[first][:, table.reads])
+            return chain_table(table.cuts, tiles, np.full_like(tiles, -1))[:, columns][rows]
+        return table.of({name: self._rows(name) for name in table.chains})[:, columns]
+
+    def _rows(self, chain: str) -> Ints:
+        """Tiles of a chain's choices; of one without loops the only choice."""
+        at = self.home.get(chain)
+        return np.ones((1, 0), np.int64) if at is None else self.tiles[at]
 
     # -- what the levels hold ----------------------------------------------------------------------
 
@@ -401,15 +429,21 @@ class LayerTables:
             return slide_largest(rank.slide, cuts[0], cuts[1], e_tiles, r_tiles)[:, None]
 
         homes = [self.home.get(self.skeleton.chain_of[d].name) for d in rank.dims]
-        outs, taps = (
-            np.ones((1, 0), np.int64)
-            if home is None
-            else self.tiles[home][:, [place[i][1] for i in loops]]
+        reads = [
+            [place[i][1] for i in loops] if home is not None else []
             for home, loops in zip(homes, rank.cuts, strict=True)
+        ]
+        outs, taps = (
+            np.ones((1, 0), np.int64) if home is None else self.tiles[home][:, own]
+            for home, own in zip(homes, reads, strict=True)
         )
         tie = self.ties.get((homes[0], homes[1]))  # type: ignore[arg-type]
         if tie is not None:
-            tie.use[:, :, [column]] *= _met(longest, outs, taps, tie.which)
+            key = rank, str(reads), tie.kinds.tobytes()
+            met = self.choices[tie.outer].known.of(
+                key, lambda: _met(longest, outs, taps, tie.which)
+            )
+            tie.use[:, :, [column]] *= met
             return
         words = np.concatenate(_met(longest, outs, taps, np.arange(len(taps))))[:, 0]
         home = homes[0] if homes[1] is None else homes[1]
@@ -424,12 +458,14 @@ class LayerTables:
         """At which levels each choice leaves sums unfinished."""
         nest = self.skeleton
         self.unfinished = []
-        for family, trips in zip(self.families, self.trips, strict=True):
-            bits = np.zeros(len(trips), np.int64)
-            for level, loops in enumerate(nest.unfinished):
-                here = [n for n, i in enumerate(family.loops) if i in loops]
-                bits |= (trips[:, here] > 1).any(axis=1).astype(np.int64) << level
-            self.unfinished.append(bits)
+        for family, own in zip(self.families, self.choices, strict=True):
+            here = tuple(
+                [
+                    tuple([n for n, i in enumerate(family.loops) if i in loops])
+                    for loops in nest.unfinished
+                ]
+            )
+            self.unfinished.append(own.known.of(("bits", here), partial(_bits_of, own.trips, here)))
 
     @cached_property
     def patterns(self) -> list[int]:
@@ -450,12 +486,13 @@ class LayerTables:
             "systolic" in (n.streamed, n.held, n.accumulated) for n in nest.arch.networks.values()
         )
         self.kinds, absents = [], []
-        for family, trips in zip(self.families, self.trips, strict=True):
-            away_of = _absent([nest.loops[i] for i in family.loops], trips, lines)
-            code = away_of @ (1 << np.arange(away_of.shape[1]))
-            _, first, rows = np.unique(code, return_index=True, return_inverse=True)
-            self.kinds.append(rows.reshape(-1))
-            absents.append([frozenset(np.array(family.loops)[away_of[i]].tolist()) for i in first])
+        for family, own in zip(self.families, self.choices, strict=True):
+            loops = [nest.loops[i] for i in family.loops]
+            kinds, away = own.known.of(
+                ("kinds", lines), partial(_kinds_of, own.trips, loops, lines)
+            )
+            self.kinds.append(kinds)
+            absents.append([frozenset([family.loops[n] for n in x]) for x in away])
         self.covered = np.zeros([len(a) for a in absents], bool)
         self.others: dict[frozenset[int], tuple[float, float]] = {}
         for combo in product(*[range(len(a)) for a in absents]):
@@ -552,7 +589,27 @@ def classes(table: Floats) -> tuple[int, ...]:
     return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
 
 
-def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
+def _bits_of(trips: Ints, here: Sequence[tuple[int, ...]]) -> Ints:
+    """A bit for each level at which choices of these trips leave sums unfinished, which they do
+    where one of its loops ``here`` makes more than one [choices].
+    """
+    bits = np.zeros(len(trips), np.int64)
+    for level, loops in enumerate(here):
+        bits |= (trips[:, loops] > 1).any(axis=1).astype(np.int64) << level
+    return bits
+
+
+def _kinds_of(
+    trips: Ints, loops: Sequence[OpenLoop], lines: bool
+) -> tuple[Ints, list[tuple[int, ...]]]:
+    """Which kind each choice is [choices], and of each kind the places of the loops it has not."""
+    away = _absent(loops, trips, lines)
+    code = away @ (1 << np.arange(away.shape[1]))
+    _, first, rows = np.unique(code, return_index=True, return_inverse=True)
+    return rows.reshape(-1), [tuple(np.flatnonzero(away[i]).tolist()) for i in first]
+
+
+def _absent(loops: Sequence[OpenLoop], trips: Ints, lines: bool) -> Bools:
     """Of which choices a loop of one trip would tell what it should not [choices, loops]; see
     ``cell_blocks``.
     """
