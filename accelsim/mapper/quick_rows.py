@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -30,6 +30,15 @@ from accelsim.mapping.skeleton import Chain, Kept, OpenLoop, Skeleton, most_trip
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+class DifferentRows(NamedTuple):
+    """Different rows of tiles [different rows, loops], and which of them each choice has
+    [choices].
+    """
+
+    tiles: Ints
+    rows: Ints
 
 
 @dataclass(eq=False)
@@ -47,10 +56,15 @@ class FamilyChoices:
     def __post_init__(self) -> None:
         self.tiles.flags.writeable = self.trips.flags.writeable = False
 
-    def different(self, reads: tuple[int, ...]) -> tuple[Ints, Ints]:
-        """The choices that differ in the tiles of some of the loops, and which of them each is."""
-        rows: tuple[Ints, Ints] = self.known.of(reads, lambda: different_rows(self.tiles[:, reads]))
-        return rows
+    def different(self, reads: tuple[int, ...]) -> DifferentRows:
+        """The different tiles that some of the loops have."""
+
+        def rows() -> DifferentRows:
+            first, which = different_rows(self.tiles[:, reads])
+            return DifferentRows(np.ascontiguousarray(self.tiles[first][:, reads]), which)
+
+        known: DifferentRows = self.known.of(reads, rows)
+        return known
 
 
 # Those in use: by what they are listed for, and by what was listed, as another array may have the
@@ -157,4 +171,4 @@ def _options(entering: int, room: int, alone: bool) -> tuple[int, ...]:
     return tuple(sorted(tiles))
 
 
-__all__ = ["FamilyChoices", "quick_rows", "shared"]
+__all__ = ["DifferentRows", "FamilyChoices", "quick_rows", "shared"]

@@ -18,7 +18,7 @@ that is at most too many, so reads are never more than they will be.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -52,7 +52,6 @@ from accelsim.engines.analytic.rank_sums import (
     FormulaSums,
     SlideSums,
     chain_table,
-    different_rows,
     slide_largest,
     slide_table,
 )
@@ -60,7 +59,7 @@ from accelsim.engines.moved import Moved, Moves
 from accelsim.hardware.architecture import structure
 from accelsim.mapper.cell import Limit
 from accelsim.mapper.lower_cycles import Column
-from accelsim.mapper.quick_rows import quick_rows, shared
+from accelsim.mapper.quick_rows import DifferentRows, quick_rows, shared
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
@@ -73,6 +72,7 @@ Bools = npt.NDArray[np.bool_]
 PASSES, STEPS = -2, -1  # usage columns
 
 
+NOTHING = DifferentRows(np.ones((1, 0), np.int64), np.zeros(1, np.int64))
 Home = int | tuple[int, int]  # a family, or two that are tied
 
 
@@ -89,7 +89,8 @@ class Tie:
     """What two families decide together: outputs and the filter that slides over them.
 
     ``outer, filter``  the families
-    ``kinds``  [filter tiles, loops over the filter]: the different ones there are
+    ``kinds``  [filter tiles, loops over the filter]: the different ones there are, and which of
+    ``first``  the choices of ``filter`` have them first
     ``which``  [choices of ``filter``]: which of its different filter tiles each has
     ``terms``  [choices of ``outer``, filter tiles, terms] and
     ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
@@ -98,6 +99,7 @@ class Tie:
     outer: int
     filter: int
     kinds: Ints
+    first: Ints
     which: Ints
     terms: Floats
     use: Floats
@@ -284,10 +286,10 @@ class LayerTables:
                 continue
             own = {"R", "S"} & set(chains[1].parts)
             reads = [n for n, i in enumerate(chains[1].loops) if nest.loops[i].dim in own]
-            first, which = self.choices[taps].different(tuple(reads))
-            shape = len(self.tiles[outer]), len(first)
+            kinds, which = self.choices[taps].different(tuple(reads))
+            shape = len(self.tiles[outer]), len(kinds)
             self.ties[outer, taps] = Tie(
-                outer, taps, self.tiles[taps][first][:, reads], which,
+                outer, taps, kinds, np.unique(which, return_index=True)[1], which,
                 np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores))),
             )  # fmt: skip
 
@@ -375,16 +377,23 @@ class LayerTables:
             def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
                 return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
 
-            outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
-            if tie is not None:
-                return _met(sums, outs, taps, tie.which)
-            return np.concatenate(_met(sums, outs, taps, np.arange(len(taps))))
+            met = _met(sums, self._different(e, e_reads), self._taps(r, r_reads, tie))
+            return np.concatenate(met) if tie is None else met
         if isinstance(table, ChainSums) and table.chain in self.home:
-            own = self.choices[self.home[table.chain]]
-            first, rows = own.different(table.reads)
-            tiles = np.ascontiguousarray(own.tiles[first][:, table.reads])
-            return chain_table(table.cuts, tiles, np.full_like(tiles, -1))[:, columns][rows]
+            own = self._different(table.chain, table.reads)
+            every = np.full_like(own.tiles, -1)
+            return chain_table(table.cuts, own.tiles, every)[:, columns][own.rows]
         return table.of({name: self._rows(name) for name in table.chains})[:, columns]
+
+    def _different(self, chain: str | None, reads: tuple[int, ...]) -> DifferentRows:
+        """The different tiles that some loops of a chain have; of one without loops, nothing."""
+        at = None if chain is None else self.home.get(chain)
+        return NOTHING if at is None else self.choices[at].different(reads)
+
+    def _taps(self, chain: str | None, reads: tuple[int, ...], tie: Tie | None) -> DifferentRows:
+        """The same of a filter's chain: of its different tiles, where it is tied."""
+        own = self._different(chain, reads)
+        return own if tie is None else DifferentRows(own.tiles, own.rows[tie.first])
 
     def _rows(self, chain: str) -> Ints:
         """Tiles of a chain's choices; of one without loops the only choice."""
@@ -428,24 +437,16 @@ class LayerTables:
         def longest(e_tiles: Ints, r_tiles: Ints) -> Ints:
             return slide_largest(rank.slide, cuts[0], cuts[1], e_tiles, r_tiles)[:, None]
 
-        homes = [self.home.get(self.skeleton.chain_of[d].name) for d in rank.dims]
-        reads = [
-            [place[i][1] for i in loops] if home is not None else []
-            for home, loops in zip(homes, rank.cuts, strict=True)
-        ]
-        outs, taps = (
-            np.ones((1, 0), np.int64) if home is None else self.tiles[home][:, own]
-            for home, own in zip(homes, reads, strict=True)
-        )
+        chains = [self.skeleton.chain_of[d].name for d in rank.dims]
+        homes = [self.home.get(name) for name in chains]
+        e_reads, r_reads = (tuple([place[i][1] for i in loops]) for loops in rank.cuts)
         tie = self.ties.get((homes[0], homes[1]))  # type: ignore[arg-type]
+        outs, taps = self._different(chains[0], e_reads), self._taps(chains[1], r_reads, tie)
         if tie is not None:
-            key = rank, str(reads), tie.kinds.tobytes()
-            met = self.choices[tie.outer].known.of(
-                key, lambda: _met(longest, outs, taps, tie.which)
-            )
-            tie.use[:, :, [column]] *= met
+            key, own = (rank, e_reads, r_reads, tie.kinds.tobytes()), self.choices[tie.outer]
+            tie.use[:, :, [column]] *= own.known.of(key, lambda: _met(longest, outs, taps))
             return
-        words = np.concatenate(_met(longest, outs, taps, np.arange(len(taps))))[:, 0]
+        words = np.concatenate(_met(longest, outs, taps))[:, 0]
         home = homes[0] if homes[1] is None else homes[1]
         if home is None:
             self.whole[column] *= words[0]
@@ -571,16 +572,14 @@ def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:
     return part.turned == nest.turned
 
 
-def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
-    """``work`` of every output chain [choices, loops] with every filter chain of a kind ``which``
-    [choices], each different pair once; [choices of outputs, kinds, columns].
+def _met(work: Callable[[Ints, Ints], Ints], outs: DifferentRows, taps: DifferentRows) -> Floats:
+    """``work`` of every output chain with every filter chain, each different pair once; [output
+    chains, filter chains, columns].
     """
-    first = np.unique(which, return_index=True)[1]
-    (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps[first])
-    grid = np.indices((len(o_first), len(t_first))).reshape(2, -1)
-    sums = work(outs[o_first][grid[0]], taps[first][t_first][grid[1]])
-    each = sums.reshape(len(o_first), len(t_first), -1).astype(np.float64)
-    return np.asarray(each[o_rows[:, None], t_rows[None, :]])
+    grid = np.indices((len(outs.tiles), len(taps.tiles))).reshape(2, -1)
+    sums = work(outs.tiles[grid[0]], taps.tiles[grid[1]])
+    each = sums.reshape(len(outs.tiles), len(taps.tiles), -1).astype(np.float64)
+    return np.asarray(each[outs.rows[:, None], taps.rows[None, :]])
 
 
 def classes(table: Floats) -> tuple[int, ...]:
