@@ -35,6 +35,7 @@ from accelsim.engines.analytic.closed_form import (
     Evaluated,
     Table,
     TermList,
+    all_pairs,
     moves_of,
     remember_moves,
     terms_of,
@@ -333,8 +334,7 @@ class LayerTables:
         _, slides, way, parts = table.name
         assert isinstance(slides, tuple) and isinstance(parts, tuple)
         if way == "all":
-            one = {name: self._rows(name)[:1] for name in table.chains}
-            self.constant[terms] *= float(table.of(one)[0, 0])
+            self.constant[terms] *= float(all_pairs(self.skeleton.problem, slides))
             return
         self.exact = self.exact and all(x.pad == 0 for x in slides)
         column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
@@ -496,11 +496,14 @@ class LayerTables:
             absents.append([frozenset([family.loops[n] for n in x]) for x in away])
         self.covered = np.zeros([len(a) for a in absents], bool)
         self.others: dict[frozenset[int], tuple[float, float]] = {}
+        whole = _known_ways(nest, self._structure)
         for combo in product(*[range(len(a)) for a in absents]):
             away = [a[k] for a, k in zip(absents, combo, strict=True)]
             absent = frozenset[int]().union(*away)
-            self.covered[combo] = _as_whole(self.skeleton, self._structure, absent)
-            if not self.covered[combo]:
+            if absent not in whole:
+                whole[absent] = not absent or _same_ways(nest, absent)
+            self.covered[combo] = whole[absent]
+            if not whole[absent]:
                 before = self.others.get(absent, (0.0, 0.0))
                 most = [
                     prod(float(u[kind == k, axis].max()) for u, kind, k in zip(
@@ -539,20 +542,20 @@ def write_columns(nest: Skeleton) -> TermList:
     return terms
 
 
-_whole: Kept[bool] = Kept(1 << 14)  # of structures, by what is absent
+_ways: Kept[dict[frozenset[int], bool]] = Kept(1 << 9)
 
 
-def _as_whole(nest: Skeleton, kind: str, absent: frozenset[int]) -> bool:
-    """Whether words take the same ways without these loops as with all of them: told once of all
-    layers of a structure that have the same dimensions once, as these cut nothing on a line.
+def _known_ways(nest: Skeleton, kind: str) -> dict[frozenset[int], bool]:
+    """What is known of ``_same_ways`` by what is absent: one for all layers of a structure that
+    have the same dimensions once, as these cut nothing on a line.
     """
     once = tuple([n == 1 for n in nest.problem.size.values()])
-    key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once, absent
-    return _whole.of(key, lambda: not absent or _same_ways(nest, absent))
+    key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once
+    return _ways.of(key, dict)
 
 
 def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:
-    """``_as_whole``, worked out."""
+    """Whether words take the same ways without these loops as with all of them."""
     part = nest.part([i for i in range(len(nest.loops)) if i not in absent])
     try:
         pairs = list(zip(part.boundaries, nest.boundaries, strict=True))

@@ -823,10 +823,10 @@ def _real_pairs(
     number of held pairs is a bilinear form: how often each (R, S) and each (E, F) are held, with
     the two tables of validity between them.
     """
+    if when == "all":
+        return all_pairs(nest.problem, slides)
     size = nest.problem.size
     h, w = validity(slides[0], size["E"], size["R"]), validity(slides[1], size["F"], size["S"])
-    if when == "all":
-        return size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
     if when == "same" and any(ADVANCES in x.cuts.modes for x in tables):
         return 0
     times = 1
@@ -844,6 +844,18 @@ def _real_pairs(
         held[a + b] if a + b in held else np.outer(held[a], held[b]) for a, b in ("RS", "EF")
     )
     return times * int((taps * (h.T @ outs @ w)).sum())
+
+
+def all_pairs(problem: Problem, slides: tuple[Slide, Slide]) -> int:
+    """Real (k, x) pairs of a layer."""
+    size, (h, w) = problem.size, slides
+    valid = _valid(h, size["E"], size["R"]) * _valid(w, size["F"], size["S"])
+    return size["N"] * size["G"] * size["C"] * valid
+
+
+@lru_cache(maxsize=256)
+def _valid(slide: Slide, out: int, filt: int) -> int:
+    return int(validity(slide, out, filt).sum())
 
 
 @lru_cache(maxsize=256)
