@@ -225,10 +225,7 @@ class LayerTables:
         """
         nest = self._nests.get(bits)
         if nest is None:
-            own = self.skeleton
-            nest = self._nests[bits] = Skeleton(
-                own.problem, own.arch, own.keep, own.loops, own.fused, self.final(bits)
-            )
+            nest = self._nests[bits] = self.skeleton.on(self.skeleton.arch, self.final(bits))
         return nest
 
     @cached_property
