@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from accelsim.base.errors import InputError
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.closed_form import terms_of
 from accelsim.hardware.architecture import Architecture, load_architecture, structure
-from accelsim.mapper import quick_search
+from accelsim.mapper import quick_rows, quick_search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import (
     Quick,
@@ -326,6 +328,42 @@ def test_terms_of_a_structure_are_those_of_each_layer(arch: str, flow: str) -> N
         for one, other in zip(known.uses, own.uses, strict=True):
             assert (one.table, one.columns, one.once) == (other.table, other.columns, other.once)
             assert np.array_equal(one.terms, other.terms)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layers_that_share_a_family_have_the_tables_they_have_alone(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A layer's neighbours, each with one number changed or on an array of other sides, are counted
+    beside it: what is alike is the same array, and all of it what each counts by itself.
+    """
+    problem, arch, flow = drawn(seed)
+    cases = [(problem, arch)]
+    for dim in "NMC":
+        cases.append((replace(problem, **{dim: problem.size[dim] + 1}), arch))
+    wider = arch.array.model_copy(update={"cols": arch.array.cols + 1})
+    cases.append((problem, arch.model_copy(update={"array": wider})))
+
+    def tables(case: tuple[Problem, Architecture]) -> LayerTables:
+        return LayerTables(under(*case, flow))
+
+    beside = [tables(case) for case in cases]
+    arrays = [id(x) for t in beside for x in t.own if len(t.own) > 1]
+    assert len(set(arrays)) < len(arrays) or not arrays
+    for case, shared in zip(cases, beside, strict=True):
+        for kept in ("_used", "_shared"):
+            monkeypatch.setattr(quick_rows, kept, WeakValueDictionary())
+        alone = tables(case)
+        for name in ("tiles", "trips", "own", "usage", "unfinished", "kinds"):
+            for a, b in zip(getattr(shared, name), getattr(alone, name), strict=True):
+                np.testing.assert_array_equal(a, b)
+        assert shared.ties.keys() == alone.ties.keys()
+        for at, tie in shared.ties.items():
+            np.testing.assert_array_equal(tie.terms, alone.ties[at].terms)
+            np.testing.assert_array_equal(tie.use, alone.ties[at].use)
+        for name in ("constant", "whole", "signs", "covered"):
+            np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))
+        assert (shared.others, shared.exact) == (alone.others, alone.exact)
 
 
 def test_where_there_is_no_room_for_a_word_nothing_is_searched(

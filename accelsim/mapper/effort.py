@@ -17,7 +17,6 @@ from typing import Literal
 
 from accelsim.hardware.architecture import Architecture
 from accelsim.mapper.certificate import EQUAL, gap_of
-from accelsim.mapper.layer_search import best_mapping
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import full_measures, quick_mapping
 from accelsim.mapping.dataflow import Dataflow
@@ -73,6 +72,8 @@ def best_tiles(
     left = None if limit is None else start + limit - monotonic()
     if effort == "quick" or best.gap == 0 or (left is not None and left <= 0):
         return best
+    from accelsim.mapper.layer_search import best_mapping  # a shell that asks for less waits less
+
     try:
         more = best_mapping(
             problem, arch, flow, objective=objective, tiles="divisors", limit=left,

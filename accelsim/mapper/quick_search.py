@@ -365,7 +365,7 @@ class _QuickSearch:
         waited for, of which the bounds know nothing.
         """
         nest, state = self.tables.skeleton, self.state
-        machine = Skeleton(nest.problem, self.weights.arch, nest.keep, nest.loops, nest.fused)
+        machine = nest.on(self.weights.arch)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
         low = self.closely.of(rows)

@@ -17,12 +17,13 @@ that is at most too many, so reads are never more than they will be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,9 @@ from accelsim.engines.analytic.closed_form import (
     EXACT,
     BoundarySums,
     Evaluated,
+    Table,
     TermList,
+    all_pairs,
     moves_of,
     remember_moves,
     terms_of,
@@ -50,7 +53,6 @@ from accelsim.engines.analytic.rank_sums import (
     FormulaSums,
     SlideSums,
     chain_table,
-    different_rows,
     slide_largest,
     slide_table,
 )
@@ -58,11 +60,11 @@ from accelsim.engines.moved import Moved, Moves
 from accelsim.hardware.architecture import structure
 from accelsim.mapper.cell import Limit
 from accelsim.mapper.lower_cycles import Column
-from accelsim.mapper.quick_rows import quick_rows
+from accelsim.mapper.quick_rows import DifferentRows, quick_rows, shared
 from accelsim.mapper.time_columns import extra_columns, fold_columns, ramp_columns, signed
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.skeleton import Boundary, Kept, Skeleton, SlidingRank
+from accelsim.mapping.skeleton import Boundary, Kept, OpenLoop, Skeleton, SlidingRank
 from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
@@ -71,11 +73,25 @@ Bools = npt.NDArray[np.bool_]
 PASSES, STEPS = -2, -1  # usage columns
 
 
+NOTHING = DifferentRows(np.ones((1, 0), np.int64), np.zeros(1, np.int64))
+Home = int | tuple[int, int]  # a family, or two that are tied
+
+
+class FactorUse(NamedTuple):
+    """Where a table of sums is a factor: ``columns[i]`` of the term ``terms[i]``."""
+
+    table: Table
+    terms: Ints
+    columns: tuple[int, ...]
+
+
 @dataclass
 class Tie:
     """What two families decide together: outputs and the filter that slides over them.
 
     ``outer, filter``  the families
+    ``kinds``  [filter tiles, loops over the filter]: the different ones there are, and which of
+    ``first``  the choices of ``filter`` have them first
     ``which``  [choices of ``filter``]: which of its different filter tiles each has
     ``terms``  [choices of ``outer``, filter tiles, terms] and
     ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
@@ -83,6 +99,8 @@ class Tie:
 
     outer: int
     filter: int
+    kinds: Ints
+    first: Ints
     which: Ints
     terms: Floats
     use: Floats
@@ -116,15 +134,14 @@ class LayerTables:
         self.skeleton, self._structure = skeleton, structure(skeleton.arch)
         self.families = skeleton.families
         self.home = {f.name: i for i, f in enumerate(self.families)}
-        listed = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
-        self.tiles, self.trips = [x[0] for x in listed], [x[1] for x in listed]
+        self.choices = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
+        self.tiles, self.trips = [x.tiles for x in self.choices], [x.trips for x in self.choices]
         self.exact = True
         self.timed: dict[Any, float | None] = {}
         self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
         self.joined: dict[Any, Any] = {}
         self._nests: dict[int, Skeleton] = {}
         self._used: Kept[Floats] = Kept(1 << 6)
-        self._first: dict[Any, tuple[Ints, Ints]] = {}
         self._without: dict[frozenset[int], LayerTables] = {}
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
@@ -208,10 +225,7 @@ class LayerTables:
         """
         nest = self._nests.get(bits)
         if nest is None:
-            own = self.skeleton
-            nest = self._nests[bits] = Skeleton(
-                own.problem, own.arch, own.keep, own.loops, own.fused, self.final(bits)
-            )
+            nest = self._nests[bits] = self.skeleton.on(self.skeleton.arch, self.final(bits))
         return nest
 
     @cached_property
@@ -270,11 +284,12 @@ class LayerTables:
                 continue
             own = {"R", "S"} & set(chains[1].parts)
             reads = [n for n, i in enumerate(chains[1].loops) if nest.loops[i].dim in own]
-            first, which = different_rows(self.tiles[taps][:, reads])
-            shape = len(self.tiles[outer]), len(first)
+            kinds, which = self.choices[taps].different(tuple(reads))
+            shape = len(self.tiles[outer]), len(kinds)
             self.ties[outer, taps] = Tie(
-                outer, taps, which, np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores)))
-            )
+                outer, taps, kinds, np.unique(which, return_index=True)[1], which,
+                np.ones((*shape, 0)), np.ones((*shape, 4 + len(self.stores))),
+            )  # fmt: skip
 
     # -- counts ------------------------------------------------------------------------------------
 
@@ -282,86 +297,105 @@ class LayerTables:
         """Every column as signed products, and the factors of every choice."""
         terms = terms_of(self.skeleton, ("quick", self._structure), write_columns)
         self.columns, self.signs = terms.columns, terms.signs
-        many = len(terms.factors)
-        self.constant = np.ones(many)
-        self.own = [np.ones((len(t), many)) for t in self.tiles]
-        for tie in self.ties.values():
-            tie.terms = np.ones((*tie.terms.shape[:2], many))
+        self.constant = np.ones(len(self.signs))
+        homes: defaultdict[Home, list[FactorUse]] = defaultdict(list)
         for use in terms.uses:
-            self._multiply(use.table, use.terms, use.columns)
+            for home, one in self._homes(use.table, use.terms, use.columns):
+                if home is None:
+                    values = np.asarray(self._values(one)[0], np.float64)
+                    np.multiply.at(self.constant, one.terms, values)
+                else:
+                    homes[home].append(one)
+        self.own = [self._factors(f, homes[f]) for f in range(len(self.families))]
+        for at, tie in self.ties.items():
+            tie.terms = self._factors(at, homes[at])
 
-    def _multiply(self, table: Any, terms: Ints, columns: list[int]) -> None:
-        """Let a table of sums into the products that have it as a factor."""
+    def _homes(
+        self, table: Table, terms: Ints, columns: Sequence[int]
+    ) -> Iterator[tuple[Home | None, FactorUse]]:
+        """Whose choices decide a table of sums, and where it is a factor; None: nobody's."""
         if isinstance(table, SlideSums):
-            self._slide(table, terms, columns)
-        elif isinstance(table, ChainSums) and table.chain in self.home:
-            at = self.home[table.chain]
-            first, rows = self._different(at, table.reads)
-            tiles = np.ascontiguousarray(self.tiles[at][first][:, table.reads])
-            sums = chain_table(table.cuts, tiles, np.full_like(tiles, -1))
-            self._into(table.chain, sums[:, columns][rows], terms)
+            e, r = (self.home.get(name) for name in table.chains)
+            tied: Any = (e, r) if (e, r) in self.ties else None
+            yield tied or (r if e is None else e), FactorUse(table, terms, tuple(columns))
         elif isinstance(table, FormulaSums) and table.name[0] == "pairs":
-            self._pairs(table, terms)
+            yield from self._pairs(table, terms)
         else:
             (name,) = table.chains
-            self._into(name, table.of({name: self._rows(name)})[:, columns], terms)
+            yield self.home.get(name), FactorUse(table, terms, tuple(columns))
 
-    def _different(self, family: int, reads: tuple[int, ...]) -> tuple[Ints, Ints]:
-        """The choices of a family that differ in the tiles of some of its loops, and which of them
-        each choice is; told once for all tables that read these loops.
-        """
-        known = self._first.get((family, reads))
-        if known is None:
-            known = self._first[family, reads] = different_rows(self.tiles[family][:, reads])
-        return known
-
-    def _rows(self, chain: str) -> Ints:
-        """Tiles of a chain's choices; of one without loops the only choice."""
-        at = self.home.get(chain)
-        return np.ones((1, 0), np.int64) if at is None else self.tiles[at]
-
-    def _into(self, chain: str, values: Any, terms: Ints) -> None:
-        """Factors of one chain's choices [choices, columns]."""
-        at = self.home.get(chain)
-        if at is None:
-            np.multiply.at(self.constant, terms, np.asarray(values, np.float64)[0])
-        else:
-            for i, t in enumerate(terms):
-                self.own[at][:, t] *= values[:, i]
-
-    def _slide(self, table: SlideSums, terms: Ints, columns: list[int]) -> None:
-        (e, r), (e_reads, r_reads) = table.chains, table.reads
-
-        def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
-            return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
-
-        outs, taps = self._rows(e)[:, e_reads], self._rows(r)[:, r_reads]
-        if (self.home.get(e), self.home.get(r)) in self.ties:
-            tie = self.ties[self.home[e], self.home[r]]
-            tie.terms[:, :, terms] *= _met(sums, outs, taps, tie.which)
-        else:
-            one = e if e in self.home else r
-            self._into(one, np.concatenate(_met(sums, outs, taps, np.arange(len(taps)))), terms)
-
-    def _pairs(self, table: FormulaSums, terms: Ints) -> None:
+    def _pairs(self, table: FormulaSums, terms: Ints) -> Iterator[tuple[Home | None, FactorUse]]:
         """(k, x) pairs: all there are, or what chains hold together as though nothing were
         padding.
         """
         _, slides, way, parts = table.name
         assert isinstance(slides, tuple) and isinstance(parts, tuple)
         if way == "all":
-            one = {name: self._rows(name)[:1] for name in table.chains}
-            self.constant[terms] *= float(table.of(one)[0, 0])
+            self.constant[terms] *= float(all_pairs(self.skeleton.problem, slides))
             return
         self.exact = self.exact and all(x.pad == 0 for x in slides)
+        column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
         for part in parts:
             assert isinstance(part, ChainSums)
             if way == "same" and ADVANCES in part.cuts.modes:
                 self.constant[terms] = 0.0
                 return
-            sums = chain_table(part.cuts, self._rows(part.chain)[:, part.reads])
-            column = {"same": KEPT, "before": LEFT, "now": HELD}[str(way)]
-            self._into(part.chain, np.repeat(sums[:, [column]], len(terms), axis=1), terms)
+            yield self.home.get(part.chain), FactorUse(part, terms, (column,) * len(terms))
+
+    def _factors(self, home: Home, uses: Sequence[FactorUse]) -> Floats:
+        """The products of all factors that some choices decide, for each term: of a family's
+        [choices, terms], of a tie's [choices of outputs, filter tiles, terms].  Layers in which
+        these are alike have the same array.
+        """
+        tie = self.ties[home] if isinstance(home, tuple) else None
+        own = self.choices[home[0] if isinstance(home, tuple) else home]
+        met = None if tie is None else tie.kinds.tobytes()
+        asked = tuple([(use.table, use.terms.tobytes(), use.columns) for use in uses])
+
+        def made() -> Floats:
+            shape = (len(own.tiles),) if tie is None else tie.use.shape[:2]
+            product = np.ones((*shape, len(self.signs)))
+            for use in uses:
+                values = self._values(use, tie)
+                for i, term in enumerate(use.terms.tolist()):
+                    product[..., term] *= values[..., i]
+            return product
+
+        return shared((own, met, len(self.signs), asked), made)
+
+    def _values(self, use: FactorUse, tie: Tie | None = None) -> Any:
+        """The columns of a table of sums that are factors, for every choice: whole numbers shaped
+        as ``_factors``.
+        """
+        table, columns = use.table, list(use.columns)
+        if isinstance(table, SlideSums):
+            (e, r), (e_reads, r_reads) = table.chains, table.reads
+
+            def sums(e_tiles: Ints, r_tiles: Ints) -> Ints:
+                return slide_table(table.slide, table.e, table.r, e_tiles, r_tiles)[:, columns]
+
+            met = _met(sums, self._different(e, e_reads), self._taps(r, r_reads, tie))
+            return np.concatenate(met) if tie is None else met
+        if isinstance(table, ChainSums) and table.chain in self.home:
+            own = self._different(table.chain, table.reads)
+            every = np.full_like(own.tiles, -1)
+            return chain_table(table.cuts, own.tiles, every)[:, columns][own.rows]
+        return table.of({name: self._rows(name) for name in table.chains})[:, columns]
+
+    def _different(self, chain: str | None, reads: tuple[int, ...]) -> DifferentRows:
+        """The different tiles that some loops of a chain have; of one without loops, nothing."""
+        at = None if chain is None else self.home.get(chain)
+        return NOTHING if at is None else self.choices[at].different(reads)
+
+    def _taps(self, chain: str | None, reads: tuple[int, ...], tie: Tie | None) -> DifferentRows:
+        """The same of a filter's chain: of its different tiles, where it is tied."""
+        own = self._different(chain, reads)
+        return own if tie is None else DifferentRows(own.tiles, own.rows[tie.first])
+
+    def _rows(self, chain: str) -> Ints:
+        """Tiles of a chain's choices; of one without loops the only choice."""
+        at = self.home.get(chain)
+        return np.ones((1, 0), np.int64) if at is None else self.tiles[at]
 
     # -- what the levels hold ----------------------------------------------------------------------
 
@@ -400,18 +434,16 @@ class LayerTables:
         def longest(e_tiles: Ints, r_tiles: Ints) -> Ints:
             return slide_largest(rank.slide, cuts[0], cuts[1], e_tiles, r_tiles)[:, None]
 
-        homes = [self.home.get(self.skeleton.chain_of[d].name) for d in rank.dims]
-        outs, taps = (
-            np.ones((1, 0), np.int64)
-            if home is None
-            else self.tiles[home][:, [place[i][1] for i in loops]]
-            for home, loops in zip(homes, rank.cuts, strict=True)
-        )
+        chains = [self.skeleton.chain_of[d].name for d in rank.dims]
+        homes = [self.home.get(name) for name in chains]
+        e_reads, r_reads = (tuple([place[i][1] for i in loops]) for loops in rank.cuts)
         tie = self.ties.get((homes[0], homes[1]))  # type: ignore[arg-type]
+        outs, taps = self._different(chains[0], e_reads), self._taps(chains[1], r_reads, tie)
         if tie is not None:
-            tie.use[:, :, [column]] *= _met(longest, outs, taps, tie.which)
+            key, own = (rank, e_reads, r_reads, tie.kinds.tobytes()), self.choices[tie.outer]
+            tie.use[:, :, [column]] *= own.known.of(key, lambda: _met(longest, outs, taps))
             return
-        words = np.concatenate(_met(longest, outs, taps, np.arange(len(taps))))[:, 0]
+        words = np.concatenate(_met(longest, outs, taps))[:, 0]
         home = homes[0] if homes[1] is None else homes[1]
         if home is None:
             self.whole[column] *= words[0]
@@ -424,12 +456,14 @@ class LayerTables:
         """At which levels each choice leaves sums unfinished."""
         nest = self.skeleton
         self.unfinished = []
-        for family, trips in zip(self.families, self.trips, strict=True):
-            bits = np.zeros(len(trips), np.int64)
-            for level, loops in enumerate(nest.unfinished):
-                here = [n for n, i in enumerate(family.loops) if i in loops]
-                bits |= (trips[:, here] > 1).any(axis=1).astype(np.int64) << level
-            self.unfinished.append(bits)
+        for family, own in zip(self.families, self.choices, strict=True):
+            here = tuple(
+                [
+                    tuple([n for n, i in enumerate(family.loops) if i in loops])
+                    for loops in nest.unfinished
+                ]
+            )
+            self.unfinished.append(own.known.of(("bits", here), partial(_bits_of, own.trips, here)))
 
     @cached_property
     def patterns(self) -> list[int]:
@@ -450,19 +484,23 @@ class LayerTables:
             "systolic" in (n.streamed, n.held, n.accumulated) for n in nest.arch.networks.values()
         )
         self.kinds, absents = [], []
-        for family, trips in zip(self.families, self.trips, strict=True):
-            away_of = _absent([nest.loops[i] for i in family.loops], trips, lines)
-            code = away_of @ (1 << np.arange(away_of.shape[1]))
-            _, first, rows = np.unique(code, return_index=True, return_inverse=True)
-            self.kinds.append(rows.reshape(-1))
-            absents.append([frozenset(np.array(family.loops)[away_of[i]].tolist()) for i in first])
+        for family, own in zip(self.families, self.choices, strict=True):
+            loops = [nest.loops[i] for i in family.loops]
+            kinds, away = own.known.of(
+                ("kinds", lines), partial(_kinds_of, own.trips, loops, lines)
+            )
+            self.kinds.append(kinds)
+            absents.append([frozenset([family.loops[n] for n in x]) for x in away])
         self.covered = np.zeros([len(a) for a in absents], bool)
         self.others: dict[frozenset[int], tuple[float, float]] = {}
+        whole = _known_ways(nest, self._structure)
         for combo in product(*[range(len(a)) for a in absents]):
             away = [a[k] for a, k in zip(absents, combo, strict=True)]
             absent = frozenset[int]().union(*away)
-            self.covered[combo] = _as_whole(self.skeleton, self._structure, absent)
-            if not self.covered[combo]:
+            if absent not in whole:
+                whole[absent] = not absent or _same_ways(nest, absent)
+            self.covered[combo] = whole[absent]
+            if not whole[absent]:
                 before = self.others.get(absent, (0.0, 0.0))
                 most = [
                     prod(float(u[kind == k, axis].max()) for u, kind, k in zip(
@@ -501,20 +539,20 @@ def write_columns(nest: Skeleton) -> TermList:
     return terms
 
 
-_whole: Kept[bool] = Kept(1 << 14)  # of structures, by what is absent
+_ways: Kept[dict[frozenset[int], bool]] = Kept(1 << 9)
 
 
-def _as_whole(nest: Skeleton, kind: str, absent: frozenset[int]) -> bool:
-    """Whether words take the same ways without these loops as with all of them: told once of all
-    layers of a structure that have the same dimensions once, as these cut nothing on a line.
+def _known_ways(nest: Skeleton, kind: str) -> dict[frozenset[int], bool]:
+    """What is known of ``_same_ways`` by what is absent: one for all layers of a structure that
+    have the same dimensions once, as these cut nothing on a line.
     """
     once = tuple([n == 1 for n in nest.problem.size.values()])
-    key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once, absent
-    return _whole.of(key, lambda: not absent or _same_ways(nest, absent))
+    key = kind, nest.problem.direction, nest.loops, nest.chains, nest.keep, once
+    return _ways.of(key, dict)
 
 
 def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:
-    """``_as_whole``, worked out."""
+    """Whether words take the same ways without these loops as with all of them."""
     part = nest.part([i for i in range(len(nest.loops)) if i not in absent])
     try:
         pairs = list(zip(part.boundaries, nest.boundaries, strict=True))
@@ -534,16 +572,14 @@ def _same_ways(nest: Skeleton, absent: frozenset[int]) -> bool:
     return part.turned == nest.turned
 
 
-def _met(work: Any, outs: Ints, taps: Ints, which: Ints) -> Floats:
-    """``work`` of every output chain [choices, loops] with every filter chain of a kind ``which``
-    [choices], each different pair once; [choices of outputs, kinds, columns].
+def _met(work: Callable[[Ints, Ints], Ints], outs: DifferentRows, taps: DifferentRows) -> Floats:
+    """``work`` of every output chain with every filter chain, each different pair once; [output
+    chains, filter chains, columns].
     """
-    first = np.unique(which, return_index=True)[1]
-    (o_first, o_rows), (t_first, t_rows) = different_rows(outs), different_rows(taps[first])
-    grid = np.indices((len(o_first), len(t_first))).reshape(2, -1)
-    sums = work(outs[o_first][grid[0]], taps[first][t_first][grid[1]])
-    each = sums.reshape(len(o_first), len(t_first), -1).astype(np.float64)
-    return np.asarray(each[o_rows[:, None], t_rows[None, :]])
+    grid = np.indices((len(outs.tiles), len(taps.tiles))).reshape(2, -1)
+    sums = work(outs.tiles[grid[0]], taps.tiles[grid[1]])
+    each = sums.reshape(len(outs.tiles), len(taps.tiles), -1).astype(np.float64)
+    return np.asarray(each[outs.rows[:, None], taps.rows[None, :]])
 
 
 def classes(table: Floats) -> tuple[int, ...]:
@@ -552,7 +588,27 @@ def classes(table: Floats) -> tuple[int, ...]:
     return tuple([known.setdefault(c.tobytes(), len(known)) for c in np.ascontiguousarray(table.T)])
 
 
-def _absent(loops: Sequence[Any], trips: Ints, lines: bool) -> Bools:
+def _bits_of(trips: Ints, here: Sequence[tuple[int, ...]]) -> Ints:
+    """A bit for each level at which choices of these trips leave sums unfinished, which they do
+    where one of its loops ``here`` makes more than one [choices].
+    """
+    bits = np.zeros(len(trips), np.int64)
+    for level, loops in enumerate(here):
+        bits |= (trips[:, loops] > 1).any(axis=1).astype(np.int64) << level
+    return bits
+
+
+def _kinds_of(
+    trips: Ints, loops: Sequence[OpenLoop], lines: bool
+) -> tuple[Ints, list[tuple[int, ...]]]:
+    """Which kind each choice is [choices], and of each kind the places of the loops it has not."""
+    away = _absent(loops, trips, lines)
+    code = away @ (1 << np.arange(away.shape[1]))
+    _, first, rows = np.unique(code, return_index=True, return_inverse=True)
+    return rows.reshape(-1), [tuple(np.flatnonzero(away[i]).tolist()) for i in first]
+
+
+def _absent(loops: Sequence[OpenLoop], trips: Ints, lines: bool) -> Bools:
     """Of which choices a loop of one trip would tell what it should not [choices, loops]; see
     ``cell_blocks``.
     """

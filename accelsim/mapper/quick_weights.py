@@ -95,9 +95,7 @@ class MachineWeights:
         bits_out = np.asarray(outermost_bits(nest, tables.unit), float)
         listed = np.stack([energy, np.broadcast_to(bits_out, columns + 1)])
         by_column = listed[:, 1:] - listed[:, :1]
-        own = Skeleton(
-            nest.problem, self.arch, nest.keep, nest.loops, nest.fused, tables.final(bits)
-        )
+        own = nest.on(self.arch, tables.final(bits))
         key = bits, rates(self.arch)
         cycles, first, closer, second = tables.forms.of(key, lambda: self._forms(own))
         return Weights(

@@ -261,6 +261,10 @@ def _form_of(key: Hashable) -> OpenForm:
         return form
 
 
+# Properties that hang on a skeleton's loops, its problem and its machine's structure alone.
+OF_LOOPS = "chains", "chain_of", "families", "homes", "boundaries", "unfinished", "turned"
+
+
 class Skeleton:
     """Loops in nest order and what each level keeps, of one problem on one architecture.
 
@@ -304,6 +308,18 @@ class Skeleton:
         return Skeleton(
             self.problem, self.arch, self.keep, [self.loops[i] for i in loops], self.fused, final
         )
+
+    def on(self, arch: Architecture, final: tuple[bool, ...] | None = None) -> Skeleton:
+        """The same on another machine of its structure, with sums final at other levels; what it
+        knows of its loops, the other one knows.
+        """
+        other = Skeleton(self.problem, arch, self.keep, self.loops, self.fused, final)
+        other._projections, other._largest, other._loops_above = (
+            self._projections, self._largest, self._loops_above,
+        )  # fmt: skip
+        known = self.__dict__
+        other.__dict__.update({name: known[name] for name in OF_LOOPS if name in known})
+        return other
 
     @cached_property
     def form(self) -> OpenForm:

@@ -810,13 +810,13 @@ def _pairs(nest: Skeleton, name: tuple[Any, ...], tiles: ChainRows) -> Ints:
     chain holds is counted once for each of its own.
     """
     _, slides, way, tables = name
-    size, choices = nest.problem.size, len(tiles[tables[0].chain])
-    h, w = validity(slides[0], size["E"], size["R"]), validity(slides[1], size["F"], size["S"])
+    choices = len(tiles[tables[0].chain])
     if way == "all":
-        every = size["N"] * size["G"] * size["C"] * int(h.sum()) * int(w.sum())
-        return np.full(choices, every, np.int64)
+        return np.full(choices, all_pairs(nest.problem, slides), np.int64)
     if not choices or (way == "same" and any(ADVANCES in x.cuts.modes for x in tables)):
         return np.zeros(choices, np.int64)
+    size = nest.problem.size
+    h, w = validity(slides[0], size["E"], size["R"]), validity(slides[1], size["F"], size["S"])
     held, rows = [], []  # of each chain: over the taps, of every different choice; which it is
     for x in tables:
         own = tiles[x.chain][:, x.reads]
@@ -857,6 +857,18 @@ def _summed_products(tables: Sequence[Ints], rows: Sequence[Ints]) -> Ints:
         together = reduce(np.multiply, (x[row[some]] for x, row in zip(tables, rows, strict=True)))
         sums[some] = together.sum(axis=(1, 2))
     return sums
+
+
+def all_pairs(problem: Problem, slides: tuple[Slide, Slide]) -> int:
+    """Real (k, x) pairs of a layer."""
+    size, (h, w) = problem.size, slides
+    valid = _valid(h, size["E"], size["R"]) * _valid(w, size["F"], size["S"])
+    return size["N"] * size["G"] * size["C"] * valid
+
+
+@lru_cache(maxsize=256)
+def _valid(slide: Slide, out: int, filt: int) -> int:
+    return int(validity(slide, out, filt).sum())
 
 
 @lru_cache(maxsize=256)
