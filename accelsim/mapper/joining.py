@@ -31,10 +31,12 @@ from accelsim.mapper.quick_weights import MachineWeights
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BITS, KIND = range(2)  # columns of ``Choices.codes``, and of ``LastFamily.groups`` after these:
-FROM, TO, FIRST_TIE = 2, 3, 4
+FROM, TO, BLOCKS, FIRST_TIE = range(2, 6)
 COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
+BLOCK = 16  # choices of the last family that are told together to be too much
+ROUNDED = 1e-13  # of its terms, what a sum may be off by, with room
 
 
 class Choices(NamedTuple):
@@ -69,13 +71,16 @@ class LastFamily(NamedTuple):
     """Choices of the last family, those together that pick the same weights.
 
     ``ids``     [choices]  their numbers in the tables;  ``home`` [1] the family's
-    ``groups``  [groups, 4 + ties]  what they leave unfinished, their kind, where they begin and
-                                    end, and of each of ``ties`` the filter's tiles
+    ``groups``  [groups, 5 + ties]  what they leave unfinished, their kind, where they begin and
+                                    end, where their blocks do, and of each of ``ties`` the filter's
+                                    tiles
     ``lead``    [choices of the others]  what each adds to the number of filter tiles that outputs
                                     of this family meet, below ``leads``
     ``fold``    [terms]             which of the different columns a term has
     ``columns`` [leads, columns, choices], ``use`` [leads, choices, usage columns]: factors
     ``share``   [choices]           one over the rows times the columns of each
+    ``low``, ``high``  [leads, blocks, columns], ``shares`` [blocks]: the least and the most of each
+                                    BLOCK choices in a row of a group
     ``ties``    [ties]              the places of outputs that filters of this family meet
     ``which``   [ties, choices of the others], ``tied``, ``tied_use``: as in ``Choices``
     ``least``   [leads, groups, usage columns] and ``most`` [groups, 2]
@@ -89,6 +94,9 @@ class LastFamily(NamedTuple):
     columns: Floats
     use: Floats
     share: Floats
+    low: Floats
+    high: Floats
+    shares: Floats
     ties: Ints
     which: Ints
     tied: Floats
@@ -290,54 +298,100 @@ def enter(pool: BestPool, value: float, cycles: float, bound: float, row: Ints) 
 
 
 @kernel
+def too_much(
+    e: LastFamily, m: Measures, room: Room, lead: int, block: int, constant: float, worst: float
+) -> bool:
+    """Whether no choice of a block is among the best: its energy if each column had the least it
+    has of any, with each PE busy all the time.
+    """
+    energy, size = constant, constant
+    for column in range(room.sums.shape[1]):
+        weight = room.sums[0, column]
+        least = e.low[lead, block, column] if weight > 0.0 else e.high[lead, block, column]
+        energy += weight * least
+        size += abs(weight * least)
+    cycles = m.least[2] / (room.base[0] * room.base[1]) * e.shares[block]
+    energy = max(energy - ROUNDED * size, m.least[0]) + m.static[0] * cycles
+    beyond: bool = product(energy, cycles, m.least[1], m.powers) > worst * ALIKE
+    return beyond
+
+
+@kernel
+def weigh_block(
+    e: LastFamily, room: Room, lead: int, begin: int, end: int, constant: float
+) -> None:
+    """The energies of choices without leakage: ``room.energies``."""
+    energies, columns = room.energies, e.columns[lead]
+    for at in range(begin, end):
+        energies[at] = constant
+    for column in range(len(columns)):
+        weight = room.sums[0, column]
+        if weight != 0.0:
+            for at in range(begin, end):
+                energies[at] += weight * columns[column, at]
+
+
+@kernel
 def scan(
     c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, group: int,
     bits: int, row: Ints,
 ) -> None:  # fmt: skip
-    """Value the choices of a group of the last family with all others' as they are.
+    """Value the choices of a group of the last family with all others' as they are, a block at a
+    time.
 
     What cannot be better than the pool's last is told by the energy, with each PE busy all the
-    time, before anything else is asked.  What can is ranked by its bound and what comes on top of
-    that (``Measures.first``).  ``row`` [families] is room.
+    time, before anything else is asked.  What can is valued in full.  ``row`` [families] is room.
     """
-    sums, constant, worst = room.sums, m.constant[bits], pool.values[-1] * ALIKE
-    energies, columns, begin = room.energies, e.columns[lead], e.groups[group, FROM]
-    many, busy = e.groups[group, TO] - begin, m.least[2] / (room.base[0] * room.base[1])
-    for at in range(many):
-        energies[at] = constant[0]
-    for column in range(len(columns)):
-        for at in range(many):
-            energies[at] += sums[0, column] * columns[column, begin + at]
-    for at in range(many):
-        choice = begin + at
-        cycles = busy * e.share[choice]
-        energy = energies[at] + m.static[0] * cycles
-        if product(energy, cycles, m.least[1], m.powers) > worst:
-            continue
-        if not fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
-            continue
-        for form in range(2, len(constant)):
-            total = constant[form]
-            for column in range(len(columns)):
-                total += sums[form, column] * columns[column, choice]
-            cycles = max(cycles, total)
-        dram = constant[1]
+    constant, worst = m.constant[bits, 0], pool.values[-1] * ALIKE
+    busy = m.least[2] / (room.base[0] * room.base[1])
+    block = e.groups[group, BLOCKS]
+    for begin in range(e.groups[group, FROM], e.groups[group, TO], BLOCK):
+        if not too_much(e, m, room, lead, block, constant, worst):
+            end = min(begin + BLOCK, e.groups[group, TO])
+            weigh_block(e, room, lead, begin, end, constant)
+            for choice in range(begin, end):
+                cycles = busy * e.share[choice]
+                energy = room.energies[choice] + m.static[0] * cycles
+                if product(energy, cycles, m.least[1], m.powers) > worst:
+                    continue
+                if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
+                    value(c, e, m, room, pool, lead, choice, bits, row)
+                    worst = pool.values[-1] * ALIKE
+        block += 1
+
+
+@kernel
+def value(
+    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, choice: int,
+    bits: int, row: Ints,
+) -> None:  # fmt: skip
+    """Put a choice of the last family into the pool if it is among the best: by its bound and what
+    comes on top of that (``Measures.first``).
+    """
+    sums, constant, columns = room.sums, m.constant[bits], e.columns[lead]
+    worst, energy = pool.values[-1] * ALIKE, room.energies[choice]
+    cycles = m.least[2] / (room.base[0] * room.base[1]) * e.share[choice]
+    for form in range(2, len(constant)):
+        total = constant[form]
         for column in range(len(columns)):
-            dram += sums[1, column] * columns[column, choice]
-        bound = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
-        if bound > worst:
-            continue
-        for column in range(len(room.base)):
-            cycles += room.base[column] * e.use[lead, choice, column] * m.first[column]
-        value = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
-        if value > worst:
-            pool.lost[0] = min(pool.lost[0], bound)
-        else:
-            for depth in range(len(room.at)):
-                row[c.home[depth]] = c.ids[room.at[depth]]
-            row[e.home[0]] = e.ids[choice]
-            enter(pool, value, cycles, bound, row)
-            worst = pool.values[-1] * ALIKE
+            total += sums[form, column] * columns[column, choice]
+        cycles = max(cycles, total)
+    dram = constant[1]
+    for column in range(len(columns)):
+        dram += sums[1, column] * columns[column, choice]
+    bound = product(energy + m.static[0] * cycles, cycles, dram, m.powers)
+    if bound > worst:
+        return
+    for column in range(len(room.base)):
+        cycles += room.base[column] * e.use[lead, choice, column] * m.first[column]
+    worth = product(energy + m.static[0] * cycles, cycles, dram, m.powers)
+    if worth > worst:
+        pool.lost[0] = min(pool.lost[0], bound)
+        return
+    for depth in range(len(room.at)):
+        row[c.home[depth]] = c.ids[room.at[depth]]
+    row[e.home[0]] = e.ids[choice]
+    enter(pool, worth, cycles, bound, row)
 
 
 @kernel
@@ -536,7 +590,9 @@ class Joiner:
         ids, alike = picks[f][by], alike[by]
         starts = np.flatnonzero(np.append(True, (np.diff(alike, axis=0) != 0).any(axis=1)))
         ends = np.append(starts[1:], len(ids))
-        groups = np.column_stack([alike[starts, :2], starts, ends, alike[starts, 2:]])
+        blocks = [np.arange(*x, BLOCK) for x in zip(starts, ends, strict=True)]
+        first_block = np.cumsum([0, *map(len, blocks)])[:-1]
+        groups = np.column_stack([alike[starts, :2], starts, ends, first_block, alike[starts, 2:]])
         which = np.zeros((len(filters), begins[-1]), np.int64)
         for n, tie in enumerate(filters):
             own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
@@ -554,15 +610,20 @@ class Joiner:
                 use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
         kinds = classes(terms.reshape(-1, len(self.used)))
         different = np.unique(kinds, return_index=True)[1]
+        share, block = 1.0 / (use[0, :, 0] * use[0, :, 1]), np.concatenate(blocks)
+        columns = terms[:, :, different]
         return LastFamily(
             ids,
             np.array([f], np.int64),
             groups.astype(np.int64),
             lead,
             np.array(kinds, np.int64),
-            np.ascontiguousarray(np.swapaxes(terms[:, :, different], 1, 2)),
+            np.ascontiguousarray(np.swapaxes(columns, 1, 2)),
             np.ascontiguousarray(use),
-            1.0 / (use[0, :, 0] * use[0, :, 1]),
+            share,
+            np.ascontiguousarray(np.minimum.reduceat(columns, block, axis=1)),
+            np.ascontiguousarray(np.maximum.reduceat(columns, block, axis=1)),
+            np.minimum.reduceat(share, block),
             np.array([place[tie.outer] for tie in filters], np.int64),
             which,
             *self._tied(filters),

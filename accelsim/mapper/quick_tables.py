@@ -109,6 +109,7 @@ class LayerTables:
                       memory is and by tiles; None: more steps than the engines time
     ``forms``         what ``quick_weights`` made of the cycles' forms, by how fast the memory is
     ``joined``        what ``joining`` made of all choices
+    ``likely``        combinations that were best on the last machines, by objective
     """
 
     def __init__(self, skeleton: Skeleton, more: Mapping[str, Ints] | None = None) -> None:
@@ -122,6 +123,7 @@ class LayerTables:
         self.timed: dict[Any, float | None] = {}
         self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
         self.joined: dict[Any, Any] = {}
+        self.likely: Kept[Ints] = Kept(1 << 4)
         self._nests: dict[int, Skeleton] = {}
         self._used: Kept[Floats] = Kept(1 << 6)
         self._first: dict[Any, tuple[Ints, Ints]] = {}
