@@ -16,8 +16,10 @@ The best are kept in a ``BestPool``; ``quick_search`` asks ``Joiner``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from math import prod
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +38,7 @@ COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
 BLOCK = 16  # choices of the last family that are told together to be too much
+MOST_LAID = 1 << 22  # numbers kept of choices laid out, of all tables together
 ROUNDED = 1e-13  # of its terms, what a sum may be off by, with room
 
 
@@ -455,84 +458,63 @@ def join(
     return bool(depth < 0)
 
 
-class Joiner:
-    """Values combinations of choices by ``joining.join``, for one machine and objective."""
+_laid: OrderedDict[Hashable, tuple[Choices, LastFamily]] = OrderedDict()
+_laid_lock = Lock()
+_numbers = 0  # of all that are kept
 
-    def __init__(
-        self,
-        tables: LayerTables,
-        weights: MachineWeights,
-        goal: Objective,
-    ) -> None:
-        self.tables, least = tables, weights.least(1)
-        each = [weights.of(bits) for bits in tables.patterns]
-        most = max(tables.patterns) + 1
-        limits = [w.limits for w in each]
-        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
-        self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
-        terms, forms = len(self.used), len(each[0].forms)
-        powers = dict(goal.powers)
-        self.measures = Measures(
-            np.zeros((most, terms, forms)),
-            np.zeros((most, forms)),
-            np.array([weights.static]),
-            np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
-            np.full((most, many, parts, 4), -1.0),
-            np.zeros((most, many)),
-            tables.covered.ravel(),
-            np.array(
-                [least["energy"] - weights.static * least["cycles"], least["dram"], least["cycles"]]
-            ),
-            np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
-            weights.first,
-        )
-        for bits, w in zip(tables.patterns, each, strict=True):
-            self.measures.forms[bits] = w.forms[:, self.used].T
-            self.measures.constant[bits] = w.constant
-            for i, limit in enumerate(w.limits):
-                self.measures.most[bits, i] = limit.most
-                for n, (column, word, unit, times) in enumerate(limit.parts):
-                    self.measures.parts[bits, i, n] = column, word, times, unit
 
-    def join(
-        self, picks: Sequence[Ints], pool: BestPool, most: int | None, tick: Callable[[], None]
-    ) -> int:
-        """Value all legal combinations of these choices, or until ``most`` were looked at, and put
-        the best into the ``pool``; how many were looked at.
-        """
-        order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
-        choices, last = self._laid(order, picks)
-        families, terms, usage = len(order), len(self.used), len(self.tables.whole)
-        room = Room(
-            np.zeros(2, np.int64),
-            choices.begins[:-1] - 1,
-            np.empty((families, terms)),
-            np.empty((families, usage)),
-            np.zeros((families, 2), np.int64),
-            np.empty(usage),
-            np.empty((self.measures.constant.shape[1], last.columns.shape[1])),
-            np.empty(len(last.ids)),
-        )
-        room.terms[0], room.use[0] = self.tables.constant[self.used], self.tables.whole
-        row, done = np.zeros(families, np.int64), False
-        while not done and (most is None or room.place[1] < most):
-            tick()
-            left = AT_ONCE if most is None else min(AT_ONCE, most - int(room.place[1]))
-            done = join(choices, last, self.measures, room, pool, row, left)
-        return int(room.place[1])
+def _size(laid: tuple[Choices, LastFamily]) -> int:
+    """How many numbers choices that are laid out have, but for what others have too."""
+    choices, last = laid
+    return sum([x.size for x in (choices.terms, choices.use, last.columns, last.use, last.low)])
 
-    def _laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
-        """Choices as ``join`` takes them; the last that were asked for are kept with the tables,
-        since the next machine will often ask for the same.
-        """
-        kept = self.tables.joined
-        key = self.used.tobytes(), *[x.tobytes() for x in picks]
-        known: tuple[Choices, LastFamily] | None = kept.get(key)
-        if known is None:
-            known = self._choices(order, picks), self._last(order, picks)
-            if max(map(len, picks)) == max(map(len, self.tables.tiles)):
-                kept.clear()
-                kept[key] = known
+
+class LaidOut:
+    """A layer's tables as ``join`` reads them, for all machines that weigh the same terms.
+
+    ``used``   the terms that some form weighs
+    ``own``    of each family [choices, used], ``tied`` of each tie [outer choices, filter tiles,
+               used]: the factors of these
+    ``alike``  of each family, which terms have the same factors whatever its choice, by number
+               [used], and the first of each number
+    """
+
+    def __init__(self, tables: LayerTables, used: Ints) -> None:
+        self.tables, self.used = tables, used
+        self.own = [np.take(own, used, axis=1) for own in tables.own]
+        self.tied = {at: np.take(tie.terms, used, axis=2) for at, tie in tables.ties.items()}
+        self.alike = [self._alike(f) for f in range(len(self.own))]
+        self._together: dict[tuple[tuple[int, int], ...], tuple[Floats, Floats]] = {}
+        self._token = object()  # equal to none but itself
+
+    @classmethod
+    def of(cls, tables: LayerTables, used: Ints) -> LaidOut:
+        """Kept with the tables."""
+        known: LaidOut = tables.joined.of(used.tobytes(), lambda: cls(tables, used))
+        return known
+
+    def _alike(self, f: int) -> tuple[Ints, Ints]:
+        """``alike`` of a family: by its own factors and those of its ties."""
+        ties = [x.reshape(-1, len(self.used)) for (outer, _), x in self.tied.items() if outer == f]
+        kinds = np.array(classes(np.vstack([self.own[f], *ties])), np.int64)
+        return kinds, np.unique(kinds, return_index=True)[1]
+
+    def laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
+        """Choices as ``join`` takes them, kept: the next machine will often ask for the same."""
+        global _numbers
+        key = (self._token, *[x.tobytes() for x in picks])
+        with _laid_lock:
+            known = _laid.get(key)
+            if known is not None:
+                _laid.move_to_end(key)
+                return known
+        known = self._choices(order, picks), self._last(order, picks)
+        with _laid_lock:
+            if key not in _laid:
+                _numbers += _size(known)
+            _laid[key] = known
+            while _numbers > MOST_LAID and len(_laid) > 1:
+                _numbers -= _size(_laid.popitem(last=False)[1])
         return known
 
     def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
@@ -561,10 +543,7 @@ class Joiner:
             begins,
             np.concatenate([*own, np.zeros(0, np.int64)]),
             np.array(first, np.int64),
-            np.vstack(
-                [t.own[f][np.ix_(x, self.used)] for f, x in zip(first, own, strict=True)]
-                or [self._none()]
-            ),
+            np.vstack([self.own[f][x] for f, x in zip(first, own, strict=True)] or [self._none()]),
             np.vstack([u[::-1] for u in use[:-1]] or [np.zeros((0, len(t.whole)))]),
             np.vstack(
                 [self._codes(f, x) for f, x in zip(first, own, strict=True)]
@@ -598,17 +577,18 @@ class Joiner:
             own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
             which[n, own] = picks[tie.outer][::-1]
         lead, leads = np.zeros(begins[-1], np.int64), 1
-        terms, use = t.own[f][np.ix_(ids, self.used)][None], t.usage[f][ids][None]
+        alike, apart = self.alike[f]
+        terms, use = self.own[f][ids[:, None], apart][None], t.usage[f][ids][None]
         for tie in t.ties.values():
             if tie.outer == f:
                 own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
                 lead[own] += leads * tie.which[picks[tie.filter][::-1]]
                 leads *= tie.terms.shape[1]
-                met = np.swapaxes(tie.terms[ids][:, :, self.used], 0, 1)
+                met = self.tied[tie.outer, tie.filter][ids][:, :, apart].swapaxes(0, 1)
                 met_use = np.swapaxes(tie.use[ids], 0, 1)
                 terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
                 use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
-        kinds = classes(terms.reshape(-1, len(self.used)))
+        kinds = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
         different = np.unique(kinds, return_index=True)[1]
         share, block = 1.0 / (use[0, :, 0] * use[0, :, 1]), np.concatenate(blocks)
         columns = terms[:, :, different]
@@ -617,7 +597,7 @@ class Joiner:
             np.array([f], np.int64),
             groups.astype(np.int64),
             lead,
-            np.array(kinds, np.int64),
+            kinds[alike],
             np.ascontiguousarray(np.swapaxes(columns, 1, 2)),
             np.ascontiguousarray(use),
             share,
@@ -641,14 +621,86 @@ class Joiner:
         return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * stride])
 
     def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
-        """Tables of ties as one, terms and usage."""
-        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
-        terms = np.ones((len(ties), *shape, len(self.used)))
-        use = np.ones((len(ties), *shape, len(self.tables.whole)))
-        for n, tie in enumerate(ties):
-            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
-            terms[n][some], use[n][some] = tie.terms[:, :, self.used], tie.use
-        return terms, use
+        """Tables of ties as one, terms and usage; made once for any choices."""
+        places = tuple([(tie.outer, tie.filter) for tie in ties])
+        known = self._together.get(places)
+        if known is None:
+            shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+            terms = np.ones((len(ties), *shape, len(self.used)))
+            use = np.ones((len(ties), *shape, len(self.tables.whole)))
+            for n, tie in enumerate(ties):
+                some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+                terms[n][some], use[n][some] = self.tied[places[n]], tie.use
+            known = self._together[places] = terms, use
+        return known
+
+
+class Joiner:
+    """Values combinations of choices by ``joining.join``, for one machine and objective."""
+
+    def __init__(
+        self,
+        tables: LayerTables,
+        weights: MachineWeights,
+        goal: Objective,
+    ) -> None:
+        self.tables, least = tables, weights.least(1)
+        each = [weights.of(bits) for bits in tables.patterns]
+        most = max(tables.patterns) + 1
+        limits = [w.limits for w in each]
+        many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
+        self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
+        self.laid = LaidOut.of(tables, self.used)
+        terms, forms = len(self.used), len(each[0].forms)
+        powers = dict(goal.powers)
+        self.measures = Measures(
+            np.zeros((most, terms, forms)),
+            np.zeros((most, forms)),
+            np.array([weights.static]),
+            np.array([powers.get(m, 0.0) for m in ("energy", "cycles", "dram")]),
+            np.full((most, many, parts, 4), -1.0),
+            np.zeros((most, many)),
+            tables.covered.ravel(),
+            np.array(
+                [least["energy"] - weights.static * least["cycles"], least["dram"], least["cycles"]]
+            ),
+            np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
+            weights.first,
+        )
+        for bits, w in zip(tables.patterns, each, strict=True):
+            self.measures.forms[bits] = w.forms[:, self.used].T
+            self.measures.constant[bits] = w.constant
+            for i, limit in enumerate(w.limits):
+                self.measures.most[bits, i] = limit.most
+                for n, (column, word, unit, times) in enumerate(limit.parts):
+                    self.measures.parts[bits, i, n] = column, word, times, unit
+
+    def join(
+        self, picks: Sequence[Ints], pool: BestPool, most: int | None, tick: Callable[[], None]
+    ) -> int:
+        """Value all legal combinations of these choices, or until ``most`` were looked at, and put
+        the best into the ``pool``; how many were looked at.
+        """
+        order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
+        choices, last = self.laid.laid(order, picks)
+        families, terms, usage = len(order), len(self.used), len(self.tables.whole)
+        room = Room(
+            np.zeros(2, np.int64),
+            choices.begins[:-1] - 1,
+            np.empty((families, terms)),
+            np.empty((families, usage)),
+            np.zeros((families, 2), np.int64),
+            np.empty(usage),
+            np.empty((self.measures.constant.shape[1], last.columns.shape[1])),
+            np.empty(len(last.ids)),
+        )
+        room.terms[0], room.use[0] = self.tables.constant[self.used], self.tables.whole
+        row, done = np.zeros(families, np.int64), False
+        while not done and (most is None or room.place[1] < most):
+            tick()
+            left = AT_ONCE if most is None else min(AT_ONCE, most - int(room.place[1]))
+            done = join(choices, last, self.measures, room, pool, row, left)
+        return int(room.place[1])
 
 
 __all__ = ["BestPool", "Joiner", "join"]

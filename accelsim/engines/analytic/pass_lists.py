@@ -29,9 +29,9 @@ MIX = -7046029254386353131  # odd, its bits well mixed: 2^64 over the golden rat
 @kernel
 def tell_rows(table: Ints, slots: Ints, first: Ints, ids: Ints) -> int:
     """Where each different row of a table first occurs, and which of these each row is; how many
-    there are.
+    there are, or NONE if that is more than half of the ``slots``.
 
-    slots  more than rows, a power of two, all NONE: where a row's number is looked for
+    slots  a power of two of them, all NONE: where a row's number is looked for
     """
     mask, known = len(slots) - 1, 0
     for i in range(len(table)):
@@ -48,6 +48,8 @@ def tell_rows(table: Ints, slots: Ints, first: Ints, ids: Ints) -> int:
                 break
             place = (place + 1) & mask
         if slots[place] < 0:
+            if known > mask // 2:
+                return NONE
             slots[place] = known
             first[known] = i
             known += 1
@@ -164,29 +166,29 @@ def lay_fills(
 
 
 @kernel
-def send_fills(asks: Ints, numbers: Ints, k: int, sends: Ints, early: Ints) -> int:
+def send_fills(asks: Ints, numbers: Ints, at: int, sends: Ints, early: Ints) -> int:
     """Up to two fills that each pass's end sets going, and whether a pass needs a new one; those
     ``early`` that wait for no pass, in order.
 
     asks     [fills, 4]  as ``lay_fills`` has them;  numbers  [fills]  which transfers they are
-    sends    [passes, boundaries, 3]  of this boundary, ``k``, written here
+    sends    [passes, columns]  two transfers and what it needs, written from column ``at`` on
     """
     many, before = 0, NONE
     for fill in range(len(asks)):
         trigger = asks[fill, 1]
-        sends[asks[fill, 0], k, 2] = 1
+        sends[asks[fill, 0], at + 2] = 1
         if trigger < 0:
             early[many] = numbers[fill]
             many += 1
         else:
-            sends[trigger, k, int(trigger == before)] = numbers[fill]
+            sends[trigger, at + int(trigger == before)] = numbers[fill]
         before = trigger
     return many
 
 
 @kernel
 def send_drains(
-    there: Ints, begins: Ints, first: Ints, last: Ints, numbers: Ints, back: int, k: int,
+    there: Ints, begins: Ints, first: Ints, last: Ints, numbers: Ints, back: int, at: int,
     sends: Ints,
 ) -> None:  # fmt: skip
     """The drain that follows each pass, and which drain must be over before a pass may open its
@@ -195,18 +197,18 @@ def send_drains(
 
     there, begins  [steps]  whether sums leave after a step, whether it begins with some
     first, last    [steps]  its passes;  numbers  [drains]  which transfers they are
-    sends          [passes, boundaries, 3]  of this boundary, ``k``, written here
+    sends          [passes, columns]  as in ``send_fills``
     """
     drains, before, drained = 0, NONE, 0
     for step in range(len(there)):
         if there[step]:
-            sends[last[step], k, 0] = numbers[drains]
+            sends[last[step], at] = numbers[drains]
             drains += 1
         if step + 1 < len(there) and (there[step] or begins[step + 1]):
             if back == 0:
                 before, drained = step, drains
             if before >= 0 and there[before]:
-                sends[first[step + 1], k, 2] = drains - drained + 1
+                sends[first[step + 1], at + 2] = drains - drained + 1
             before, drained = step, drains
 
 

@@ -44,6 +44,7 @@ from accelsim.engines.analytic.array_time import (
 )
 from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.pass_clock import (
+    AFTER,
     AHEAD,
     AT,
     BEHIND,
@@ -57,9 +58,11 @@ from accelsim.engines.analytic.pass_clock import (
     PARTS,
     PLAIN_WAY,
     RAMP,
+    SENDS,
     SUMS,
     TAIL,
     WAY,
+    WORK,
     Clock,
     PassTable,
     PhaseWork,
@@ -561,16 +564,16 @@ class _PassPlanner:
         exists = self.passes.exists
         there = exists.ravel()
         steps, loads, after = self._phases()  # first, as it may refuse
-        sends = np.full((self.n, len(self.between), 3), NONE)
-        sends[:, :, 2] = 0
+        each = np.full((self.n, SENDS + 3 * len(self.between)), NONE)
+        each[:, SENDS + 2 :: 3] = 0
         for k, b in enumerate(self.between):
             if b in self.timed:  # what takes no time is not waited for and holds nothing up
-                (self._sums if b.tensor == self.acc else self._operand)(k, b, sends)
+                (self._sums if b.tensor == self.acc else self._operand)(k, b, each)
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
         phases, of_phase = _different(rows)
         phases_of = of_phase.reshape(len(there), -1)[there]
         works, of_pass = _different(phases_of)
-        each = np.column_stack([of_pass, after.ravel()[there], sends.reshape(self.n, -1)])
+        each[:, WORK], each[:, AFTER] = of_pass, after.ravel()[there]
         kinds, of_kind = _different(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
@@ -769,19 +772,26 @@ class _PassPlanner:
         self.transfers.append(rows[first])
         return before + numbers
 
-    def _sums(self, k: int, b: Boundary, sends: Ints) -> None:
-        """The drains of a boundary, into ``sends`` (``send_drains``)."""
+    def _sums(self, k: int, b: Boundary, each: Ints) -> None:
+        """The drains of a boundary, into ``each`` pass (``send_drains``)."""
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
         begins = settings.moves(b).taken[settings.exists] > 0
         known = self._known(k, carried[there, 0], 1, carried[there, 1:])
         back = self.frame.slots[k] - 1
         send_drains(
-            there.astype(np.int64), begins.astype(np.int64), first, last, known, back, k, sends
+            there.astype(np.int64),
+            begins.astype(np.int64),
+            first,
+            last,
+            known,
+            back,
+            SENDS + 3 * k,
+            each,
         )
 
-    def _operand(self, k: int, b: Boundary, sends: Ints) -> None:
-        """The fills of a boundary, into ``sends`` (``lay_fills`` and ``send_fills``)."""
+    def _operand(self, k: int, b: Boundary, each: Ints) -> None:
+        """The fills of a boundary, into ``each`` pass (``lay_fills`` and ``send_fills``)."""
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
         outside = self.frame.before(b)
@@ -793,15 +803,21 @@ class _PassPlanner:
         asks = asks[:many]
         known = self._known(k, asks[:, 2], asks[:, 3], carried[there, 1:])
         early = np.empty(many, np.int64)
-        self.early.append(early[: send_fills(asks, known, k, sends, early)])
+        self.early.append(early[: send_fills(asks, known, SENDS + 3 * k, each, early)])
+
+
+FEW = 1 << 9  # slots: few rows of many are different
 
 
 def _different(table: Ints) -> tuple[Ints, Ints]:
     """Where each different row of a table occurs, and which of them each row is."""
     many = len(table)
-    slots = np.full(1 << (2 * many).bit_length(), NONE)
     first, ids = np.empty(many, np.int64), np.empty(many, np.int64)
-    return first[: tell_rows(table, slots, first, ids)], ids
+    known, wide = NONE, FEW
+    while known == NONE:
+        known = tell_rows(table, np.full(wide, NONE), first, ids)
+        wide *= 16
+    return first[:known], ids
 
 
 def _table(rows: Sequence[Any], columns: int) -> Ints:
