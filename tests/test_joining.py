@@ -4,14 +4,17 @@ narrow for.
 
 from __future__ import annotations
 
+import random
 from itertools import product
 
 import numpy as np
 import pytest
-from test_quick import GOALS, drawn
+from quick import slow_but
+from test_quick import GOALS, drawn, larger, searched
 
 import accelsim as acc
 from accelsim.hardware.architecture import load_architecture
+from accelsim.mapper import quick_search
 from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import layer_tables, quick_mapping
@@ -89,6 +92,26 @@ def test_a_search_that_looks_at_few_keeps_the_best_of_what_it_saw() -> None:
         before = pool.values[0]
         for row, value in zip(pool.rows.tolist(), pool.values, strict=True):
             assert value == np.inf or tuple(row) in known
+
+
+@pytest.mark.parametrize("seed", slow_but(range(2), range(12)))
+def test_what_a_machine_finds_does_not_hang_on_what_others_found_before(seed: int) -> None:
+    """Neither where the space is valued whole, from what was best on the machines before, nor by
+    descent; nor do the bounds.
+    """
+    problem, _, flow = larger(seed)
+    rng, goal = random.Random(seed), GOALS[seed % len(GOALS)]
+    name, level = ("eyeriss", "glb") if flow.short == "rs" else ("systolic", "sram")
+    machines = [
+        load_architecture(name, {"array.rows": 4, f"levels.{level}.capacity_bytes": size})
+        for size in rng.choices((200, 300, 700, 1000, 4000, 16000), k=4)
+    ]
+    alone = []
+    for arch in machines:
+        quick_search._tables.clear()
+        alone.append(searched((problem, arch, flow), goal))
+    quick_search._tables.clear()
+    assert [searched((problem, arch, flow), goal) for arch in machines] == alone
 
 
 PORT = {"levels.dram.port_bits": 128, "levels.sram.double_buffered": True}

@@ -16,8 +16,10 @@ The best are kept in a ``BestPool``; ``quick_search`` asks ``Joiner``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from math import prod
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -31,10 +33,13 @@ from accelsim.mapper.quick_weights import MachineWeights
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BITS, KIND = range(2)  # columns of ``Choices.codes``, and of ``LastFamily.groups`` after these:
-FROM, TO, FIRST_TIE = 2, 3, 4
+FROM, TO, BLOCKS, FIRST_TIE = range(2, 6)
 COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
+BLOCK = 16  # choices of the last family that are told together to be too much
+MOST_LAID = 1 << 22  # numbers kept of choices laid out, of all tables together
+ROUNDED = 1e-13  # of its terms, what a sum may be off by, with room
 
 
 class Choices(NamedTuple):
@@ -69,13 +74,16 @@ class LastFamily(NamedTuple):
     """Choices of the last family, those together that pick the same weights.
 
     ``ids``     [choices]  their numbers in the tables;  ``home`` [1] the family's
-    ``groups``  [groups, 4 + ties]  what they leave unfinished, their kind, where they begin and
-                                    end, and of each of ``ties`` the filter's tiles
+    ``groups``  [groups, 5 + ties]  what they leave unfinished, their kind, where they begin and
+                                    end, where their blocks do, and of each of ``ties`` the filter's
+                                    tiles
     ``lead``    [choices of the others]  what each adds to the number of filter tiles that outputs
                                     of this family meet, below ``leads``
     ``fold``    [terms]             which of the different columns a term has
     ``columns`` [leads, columns, choices], ``use`` [leads, choices, usage columns]: factors
     ``share``   [choices]           one over the rows times the columns of each
+    ``low``, ``high``  [leads, blocks, columns], ``shares`` [blocks]: the least and the most of each
+                                    BLOCK choices in a row of a group
     ``ties``    [ties]              the places of outputs that filters of this family meet
     ``which``   [ties, choices of the others], ``tied``, ``tied_use``: as in ``Choices``
     ``least``   [leads, groups, usage columns] and ``most`` [groups, 2]
@@ -89,6 +97,9 @@ class LastFamily(NamedTuple):
     columns: Floats
     use: Floats
     share: Floats
+    low: Floats
+    high: Floats
+    shares: Floats
     ties: Ints
     which: Ints
     tied: Floats
@@ -290,54 +301,100 @@ def enter(pool: BestPool, value: float, cycles: float, bound: float, row: Ints) 
 
 
 @kernel
+def too_much(
+    e: LastFamily, m: Measures, room: Room, lead: int, block: int, constant: float, worst: float
+) -> bool:
+    """Whether no choice of a block is among the best: its energy if each column had the least it
+    has of any, with each PE busy all the time.
+    """
+    energy, size = constant, constant
+    for column in range(room.sums.shape[1]):
+        weight = room.sums[0, column]
+        least = e.low[lead, block, column] if weight > 0.0 else e.high[lead, block, column]
+        energy += weight * least
+        size += abs(weight * least)
+    cycles = m.least[2] / (room.base[0] * room.base[1]) * e.shares[block]
+    energy = max(energy - ROUNDED * size, m.least[0]) + m.static[0] * cycles
+    beyond: bool = product(energy, cycles, m.least[1], m.powers) > worst * ALIKE
+    return beyond
+
+
+@kernel
+def weigh_block(
+    e: LastFamily, room: Room, lead: int, begin: int, end: int, constant: float
+) -> None:
+    """The energies of choices without leakage: ``room.energies``."""
+    energies, columns = room.energies, e.columns[lead]
+    for at in range(begin, end):
+        energies[at] = constant
+    for column in range(len(columns)):
+        weight = room.sums[0, column]
+        if weight != 0.0:
+            for at in range(begin, end):
+                energies[at] += weight * columns[column, at]
+
+
+@kernel
 def scan(
     c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, group: int,
     bits: int, row: Ints,
 ) -> None:  # fmt: skip
-    """Value the choices of a group of the last family with all others' as they are.
+    """Value the choices of a group of the last family with all others' as they are, a block at a
+    time.
 
     What cannot be better than the pool's last is told by the energy, with each PE busy all the
-    time, before anything else is asked.  What can is ranked by its bound and what comes on top of
-    that (``Measures.first``).  ``row`` [families] is room.
+    time, before anything else is asked.  What can is valued in full.  ``row`` [families] is room.
     """
-    sums, constant, worst = room.sums, m.constant[bits], pool.values[-1] * ALIKE
-    energies, columns, begin = room.energies, e.columns[lead], e.groups[group, FROM]
-    many, busy = e.groups[group, TO] - begin, m.least[2] / (room.base[0] * room.base[1])
-    for at in range(many):
-        energies[at] = constant[0]
-    for column in range(len(columns)):
-        for at in range(many):
-            energies[at] += sums[0, column] * columns[column, begin + at]
-    for at in range(many):
-        choice = begin + at
-        cycles = busy * e.share[choice]
-        energy = energies[at] + m.static[0] * cycles
-        if product(energy, cycles, m.least[1], m.powers) > worst:
-            continue
-        if not fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
-            continue
-        for form in range(2, len(constant)):
-            total = constant[form]
-            for column in range(len(columns)):
-                total += sums[form, column] * columns[column, choice]
-            cycles = max(cycles, total)
-        dram = constant[1]
+    constant, worst = m.constant[bits, 0], pool.values[-1] * ALIKE
+    busy = m.least[2] / (room.base[0] * room.base[1])
+    block = e.groups[group, BLOCKS]
+    for begin in range(e.groups[group, FROM], e.groups[group, TO], BLOCK):
+        if not too_much(e, m, room, lead, block, constant, worst):
+            end = min(begin + BLOCK, e.groups[group, TO])
+            weigh_block(e, room, lead, begin, end, constant)
+            for choice in range(begin, end):
+                cycles = busy * e.share[choice]
+                energy = room.energies[choice] + m.static[0] * cycles
+                if product(energy, cycles, m.least[1], m.powers) > worst:
+                    continue
+                if fits(room.base, e.use[lead, choice], m.parts[bits], m.most[bits]):
+                    value(c, e, m, room, pool, lead, choice, bits, row)
+                    worst = pool.values[-1] * ALIKE
+        block += 1
+
+
+@kernel
+def value(
+    c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, lead: int, choice: int,
+    bits: int, row: Ints,
+) -> None:  # fmt: skip
+    """Put a choice of the last family into the pool if it is among the best: by its bound and what
+    comes on top of that (``Measures.first``).
+    """
+    sums, constant, columns = room.sums, m.constant[bits], e.columns[lead]
+    worst, energy = pool.values[-1] * ALIKE, room.energies[choice]
+    cycles = m.least[2] / (room.base[0] * room.base[1]) * e.share[choice]
+    for form in range(2, len(constant)):
+        total = constant[form]
         for column in range(len(columns)):
-            dram += sums[1, column] * columns[column, choice]
-        bound = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
-        if bound > worst:
-            continue
-        for column in range(len(room.base)):
-            cycles += room.base[column] * e.use[lead, choice, column] * m.first[column]
-        value = product(energies[at] + m.static[0] * cycles, cycles, dram, m.powers)
-        if value > worst:
-            pool.lost[0] = min(pool.lost[0], bound)
-        else:
-            for depth in range(len(room.at)):
-                row[c.home[depth]] = c.ids[room.at[depth]]
-            row[e.home[0]] = e.ids[choice]
-            enter(pool, value, cycles, bound, row)
-            worst = pool.values[-1] * ALIKE
+            total += sums[form, column] * columns[column, choice]
+        cycles = max(cycles, total)
+    dram = constant[1]
+    for column in range(len(columns)):
+        dram += sums[1, column] * columns[column, choice]
+    bound = product(energy + m.static[0] * cycles, cycles, dram, m.powers)
+    if bound > worst:
+        return
+    for column in range(len(room.base)):
+        cycles += room.base[column] * e.use[lead, choice, column] * m.first[column]
+    worth = product(energy + m.static[0] * cycles, cycles, dram, m.powers)
+    if worth > worst:
+        pool.lost[0] = min(pool.lost[0], bound)
+        return
+    for depth in range(len(room.at)):
+        row[c.home[depth]] = c.ids[room.at[depth]]
+    row[e.home[0]] = e.ids[choice]
+    enter(pool, worth, cycles, bound, row)
 
 
 @kernel
@@ -401,6 +458,183 @@ def join(
     return bool(depth < 0)
 
 
+_laid: OrderedDict[Hashable, tuple[Choices, LastFamily]] = OrderedDict()
+_laid_lock = Lock()
+_numbers = 0  # of all that are kept
+
+
+def _size(laid: tuple[Choices, LastFamily]) -> int:
+    """How many numbers choices that are laid out have, but for what others have too."""
+    choices, last = laid
+    return sum([x.size for x in (choices.terms, choices.use, last.columns, last.use, last.low)])
+
+
+class LaidOut:
+    """A layer's tables as ``join`` reads them, for all machines that weigh the same terms.
+
+    ``used``   the terms that some form weighs
+    ``own``    of each family [choices, used], ``tied`` of each tie [outer choices, filter tiles,
+               used]: the factors of these
+    ``alike``  of each family, which terms have the same factors whatever its choice, by number
+               [used], and the first of each number
+    """
+
+    def __init__(self, tables: LayerTables, used: Ints) -> None:
+        self.tables, self.used = tables, used
+        self.own = [np.take(own, used, axis=1) for own in tables.own]
+        self.tied = {at: np.take(tie.terms, used, axis=2) for at, tie in tables.ties.items()}
+        self.alike = [self._alike(f) for f in range(len(self.own))]
+        self._together: dict[tuple[tuple[int, int], ...], tuple[Floats, Floats]] = {}
+        self._token = object()  # equal to none but itself
+
+    @classmethod
+    def of(cls, tables: LayerTables, used: Ints) -> LaidOut:
+        """Kept with the tables."""
+        known: LaidOut = tables.joined.of(used.tobytes(), lambda: cls(tables, used))
+        return known
+
+    def _alike(self, f: int) -> tuple[Ints, Ints]:
+        """``alike`` of a family: by its own factors and those of its ties."""
+        ties = [x.reshape(-1, len(self.used)) for (outer, _), x in self.tied.items() if outer == f]
+        kinds = np.array(classes(np.vstack([self.own[f], *ties])), np.int64)
+        return kinds, np.unique(kinds, return_index=True)[1]
+
+    def laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
+        """Choices as ``join`` takes them, kept: the next machine will often ask for the same."""
+        global _numbers
+        key = (self._token, *[x.tobytes() for x in picks])
+        with _laid_lock:
+            known = _laid.get(key)
+            if known is not None:
+                _laid.move_to_end(key)
+                return known
+        known = self._choices(order, picks), self._last(order, picks)
+        with _laid_lock:
+            if key not in _laid:
+                _numbers += _size(known)
+            _laid[key] = known
+            while _numbers > MOST_LAID and len(_laid) > 1:
+                _numbers -= _size(_laid.popitem(last=False)[1])
+        return known
+
+    def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
+        """All families but the last of the ``order``."""
+        t, first = self.tables, order[:-1]
+        place = {f: n for n, f in enumerate(first)}
+        own = [picks[f][::-1] for f in first]  # large tiles first: what is good early cuts off more
+        begins = np.cumsum([0, *map(len, own)])
+        use = [t.usage[f][picks[f]] for f in order]
+        ties = [tie for tie in t.ties.values() if tie.outer in place and tie.filter in place]
+        which = np.zeros((len(ties), begins[-1]), np.int64)
+        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, 2))
+        for n in range(len(order) - 1, -1, -1):
+            least[n] = least[n + 1] * use[n].min(axis=0)
+            most[n] = most[n + 1] * use[n][:, :2].max(axis=0)
+        at = {f: n for n, f in enumerate(order)}
+        for tie in t.ties.values():
+            both = max(at[tie.outer], at[tie.filter])
+            some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
+            least[: both + 1] *= some.min(axis=(0, 1))
+        for n, tie in enumerate(ties):
+            o, f = place[tie.outer], place[tie.filter]
+            which[n, begins[o] : begins[o + 1]] = own[o]
+            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
+        return Choices(
+            begins,
+            np.concatenate([*own, np.zeros(0, np.int64)]),
+            np.array(first, np.int64),
+            np.vstack([self.own[f][x] for f, x in zip(first, own, strict=True)] or [self._none()]),
+            np.vstack([u[::-1] for u in use[:-1]] or [np.zeros((0, len(t.whole)))]),
+            np.vstack(
+                [self._codes(f, x) for f, x in zip(first, own, strict=True)]
+                or [np.zeros((0, 2), np.int64)]
+            ),
+            np.array([[place[x.outer], place[x.filter]] for x in ties], np.int64).reshape(-1, 2),
+            which,
+            *self._tied(ties),
+            least,
+            most,
+        )
+
+    def _last(self, order: Sequence[int], picks: Sequence[Ints]) -> LastFamily:
+        """The last family of the ``order``, its choices grouped."""
+        t, f = self.tables, order[-1]
+        first, place = order[:-1], {g: n for n, g in enumerate(order[:-1])}
+        begins = np.cumsum([0, *[len(picks[g]) for g in first]])
+        filters = [tie for tie in t.ties.values() if tie.filter == f]
+        alike = np.column_stack(
+            [self._codes(f, picks[f]), *[tie.which[picks[f]] for tie in filters]]
+        )
+        by = np.lexsort(alike.T[::-1])
+        ids, alike = picks[f][by], alike[by]
+        starts = np.flatnonzero(np.append(True, (np.diff(alike, axis=0) != 0).any(axis=1)))
+        ends = np.append(starts[1:], len(ids))
+        blocks = [np.arange(*x, BLOCK) for x in zip(starts, ends, strict=True)]
+        first_block = np.cumsum([0, *map(len, blocks)])[:-1]
+        groups = np.column_stack([alike[starts, :2], starts, ends, first_block, alike[starts, 2:]])
+        which = np.zeros((len(filters), begins[-1]), np.int64)
+        for n, tie in enumerate(filters):
+            own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
+            which[n, own] = picks[tie.outer][::-1]
+        lead, leads = np.zeros(begins[-1], np.int64), 1
+        alike, apart = self.alike[f]
+        terms, use = self.own[f][ids[:, None], apart][None], t.usage[f][ids][None]
+        for tie in t.ties.values():
+            if tie.outer == f:
+                own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
+                lead[own] += leads * tie.which[picks[tie.filter][::-1]]
+                leads *= tie.terms.shape[1]
+                met = self.tied[tie.outer, tie.filter][ids][:, :, apart].swapaxes(0, 1)
+                met_use = np.swapaxes(tie.use[ids], 0, 1)
+                terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
+                use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
+        kinds = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
+        different = np.unique(kinds, return_index=True)[1]
+        share, block = 1.0 / (use[0, :, 0] * use[0, :, 1]), np.concatenate(blocks)
+        columns = terms[:, :, different]
+        return LastFamily(
+            ids,
+            np.array([f], np.int64),
+            groups.astype(np.int64),
+            lead,
+            kinds[alike],
+            np.ascontiguousarray(np.swapaxes(columns, 1, 2)),
+            np.ascontiguousarray(use),
+            share,
+            np.ascontiguousarray(np.minimum.reduceat(columns, block, axis=1)),
+            np.ascontiguousarray(np.maximum.reduceat(columns, block, axis=1)),
+            np.minimum.reduceat(share, block),
+            np.array([place[tie.outer] for tie in filters], np.int64),
+            which,
+            *self._tied(filters),
+            np.minimum.reduceat(use, starts, axis=1),
+            np.maximum.reduceat(use[0, :, :2], starts, axis=0),
+        )
+
+    def _none(self) -> Floats:
+        return np.zeros((0, len(self.used)))
+
+    def _codes(self, f: int, own: Ints) -> Ints:
+        """What choices of a family leave unfinished, and what they add to the kind [choices, 2]."""
+        t = self.tables
+        stride = prod(t.covered.shape[f + 1 :])
+        return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * stride])
+
+    def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
+        """Tables of ties as one, terms and usage; made once for any choices."""
+        places = tuple([(tie.outer, tie.filter) for tie in ties])
+        known = self._together.get(places)
+        if known is None:
+            shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+            terms = np.ones((len(ties), *shape, len(self.used)))
+            use = np.ones((len(ties), *shape, len(self.tables.whole)))
+            for n, tie in enumerate(ties):
+                some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+                terms[n][some], use[n][some] = self.tied[places[n]], tie.use
+            known = self._together[places] = terms, use
+        return known
+
+
 class Joiner:
     """Values combinations of choices by ``joining.join``, for one machine and objective."""
 
@@ -416,6 +650,7 @@ class Joiner:
         limits = [w.limits for w in each]
         many, parts = len(limits[0]), max(len(x.parts) for of in limits for x in of)
         self.used = np.flatnonzero(np.any([w.forms.any(axis=0) for w in each], axis=0))
+        self.laid = LaidOut.of(tables, self.used)
         terms, forms = len(self.used), len(each[0].forms)
         powers = dict(goal.powers)
         self.measures = Measures(
@@ -447,7 +682,7 @@ class Joiner:
         the best into the ``pool``; how many were looked at.
         """
         order = sorted(range(len(picks)), key=lambda f: (len(picks[f]), f))
-        choices, last = self._laid(order, picks)
+        choices, last = self.laid.laid(order, picks)
         families, terms, usage = len(order), len(self.used), len(self.tables.whole)
         room = Room(
             np.zeros(2, np.int64),
@@ -466,128 +701,6 @@ class Joiner:
             left = AT_ONCE if most is None else min(AT_ONCE, most - int(room.place[1]))
             done = join(choices, last, self.measures, room, pool, row, left)
         return int(room.place[1])
-
-    def _laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
-        """Choices as ``join`` takes them; the last that were asked for are kept with the tables,
-        since the next machine will often ask for the same.
-        """
-        kept = self.tables.joined
-        key = self.used.tobytes(), *[x.tobytes() for x in picks]
-        known: tuple[Choices, LastFamily] | None = kept.get(key)
-        if known is None:
-            known = self._choices(order, picks), self._last(order, picks)
-            if max(map(len, picks)) == max(map(len, self.tables.tiles)):
-                kept.clear()
-                kept[key] = known
-        return known
-
-    def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
-        """All families but the last of the ``order``."""
-        t, first = self.tables, order[:-1]
-        place = {f: n for n, f in enumerate(first)}
-        own = [picks[f][::-1] for f in first]  # large tiles first: what is good early cuts off more
-        begins = np.cumsum([0, *map(len, own)])
-        use = [t.usage[f][picks[f]] for f in order]
-        ties = [tie for tie in t.ties.values() if tie.outer in place and tie.filter in place]
-        which = np.zeros((len(ties), begins[-1]), np.int64)
-        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, 2))
-        for n in range(len(order) - 1, -1, -1):
-            least[n] = least[n + 1] * use[n].min(axis=0)
-            most[n] = most[n + 1] * use[n][:, :2].max(axis=0)
-        at = {f: n for n, f in enumerate(order)}
-        for tie in t.ties.values():
-            both = max(at[tie.outer], at[tie.filter])
-            some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
-            least[: both + 1] *= some.min(axis=(0, 1))
-        for n, tie in enumerate(ties):
-            o, f = place[tie.outer], place[tie.filter]
-            which[n, begins[o] : begins[o + 1]] = own[o]
-            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
-        return Choices(
-            begins,
-            np.concatenate([*own, np.zeros(0, np.int64)]),
-            np.array(first, np.int64),
-            np.vstack(
-                [t.own[f][np.ix_(x, self.used)] for f, x in zip(first, own, strict=True)]
-                or [self._none()]
-            ),
-            np.vstack([u[::-1] for u in use[:-1]] or [np.zeros((0, len(t.whole)))]),
-            np.vstack(
-                [self._codes(f, x) for f, x in zip(first, own, strict=True)]
-                or [np.zeros((0, 2), np.int64)]
-            ),
-            np.array([[place[x.outer], place[x.filter]] for x in ties], np.int64).reshape(-1, 2),
-            which,
-            *self._tied(ties),
-            least,
-            most,
-        )
-
-    def _last(self, order: Sequence[int], picks: Sequence[Ints]) -> LastFamily:
-        """The last family of the ``order``, its choices grouped."""
-        t, f = self.tables, order[-1]
-        first, place = order[:-1], {g: n for n, g in enumerate(order[:-1])}
-        begins = np.cumsum([0, *[len(picks[g]) for g in first]])
-        filters = [tie for tie in t.ties.values() if tie.filter == f]
-        alike = np.column_stack(
-            [self._codes(f, picks[f]), *[tie.which[picks[f]] for tie in filters]]
-        )
-        by = np.lexsort(alike.T[::-1])
-        ids, alike = picks[f][by], alike[by]
-        starts = np.flatnonzero(np.append(True, (np.diff(alike, axis=0) != 0).any(axis=1)))
-        ends = np.append(starts[1:], len(ids))
-        groups = np.column_stack([alike[starts, :2], starts, ends, alike[starts, 2:]])
-        which = np.zeros((len(filters), begins[-1]), np.int64)
-        for n, tie in enumerate(filters):
-            own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
-            which[n, own] = picks[tie.outer][::-1]
-        lead, leads = np.zeros(begins[-1], np.int64), 1
-        terms, use = t.own[f][np.ix_(ids, self.used)][None], t.usage[f][ids][None]
-        for tie in t.ties.values():
-            if tie.outer == f:
-                own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
-                lead[own] += leads * tie.which[picks[tie.filter][::-1]]
-                leads *= tie.terms.shape[1]
-                met = np.swapaxes(tie.terms[ids][:, :, self.used], 0, 1)
-                met_use = np.swapaxes(tie.use[ids], 0, 1)
-                terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
-                use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
-        kinds = classes(terms.reshape(-1, len(self.used)))
-        different = np.unique(kinds, return_index=True)[1]
-        return LastFamily(
-            ids,
-            np.array([f], np.int64),
-            groups.astype(np.int64),
-            lead,
-            np.array(kinds, np.int64),
-            np.ascontiguousarray(np.swapaxes(terms[:, :, different], 1, 2)),
-            np.ascontiguousarray(use),
-            1.0 / (use[0, :, 0] * use[0, :, 1]),
-            np.array([place[tie.outer] for tie in filters], np.int64),
-            which,
-            *self._tied(filters),
-            np.minimum.reduceat(use, starts, axis=1),
-            np.maximum.reduceat(use[0, :, :2], starts, axis=0),
-        )
-
-    def _none(self) -> Floats:
-        return np.zeros((0, len(self.used)))
-
-    def _codes(self, f: int, own: Ints) -> Ints:
-        """What choices of a family leave unfinished, and what they add to the kind [choices, 2]."""
-        t = self.tables
-        stride = prod(t.covered.shape[f + 1 :])
-        return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * stride])
-
-    def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
-        """Tables of ties as one, terms and usage."""
-        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
-        terms = np.ones((len(ties), *shape, len(self.used)))
-        use = np.ones((len(ties), *shape, len(self.tables.whole)))
-        for n, tie in enumerate(ties):
-            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
-            terms[n][some], use[n][some] = tie.terms[:, :, self.used], tie.use
-        return terms, use
 
 
 __all__ = ["BestPool", "Joiner", "join"]

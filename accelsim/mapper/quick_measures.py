@@ -6,6 +6,7 @@ the cycles with those forms that are not worth their time for all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from accelsim.mapper.quick_weights import MachineWeights
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 class ChoiceMeasures:
@@ -30,21 +32,35 @@ class ChoiceMeasures:
         """Energy, bits over the outermost port, and bounds of the cycles [combinations]."""
         t = self.tables
         terms = np.repeat(t.constant[None, :], len(choices), axis=0)
-        bits = np.zeros(len(choices), np.int64)
         for f, own in enumerate(t.own):
             terms *= own[choices[:, f]]
-            bits |= t.unfinished[f][choices[:, f]]
         for tie in t.ties.values():
             terms *= tie.terms[choices[:, tie.outer], tie.which[choices[:, tie.filter]]]
         forms = np.zeros((3, len(choices)))
-        for b in np.unique(bits):
-            at, weights = np.flatnonzero(bits == b), self.weights.of(int(b))
+        for b, at in self._by_bits(choices):
+            weights = self.weights.of(b)
             each = weights.forms @ terms[at].T + weights.constant[:, None]
             forms[:2, at], forms[2, at] = each[:2], each[2:].max(axis=0)
             if len(weights.closer):
                 more = weights.closer @ terms[at].T + weights.closer_constant[:, None]
                 forms[2, at] = np.maximum(forms[2, at], more.max(axis=0))
         return self._measures(forms)
+
+    def _by_bits(self, choices: Ints) -> Iterator[tuple[int, Ints]]:
+        """Levels at which some combinations leave sums unfinished, and which combinations."""
+        bits = np.zeros(len(choices), np.int64)
+        for f, unfinished in enumerate(self.tables.unfinished):
+            bits |= unfinished[choices[:, f]]
+        for b in sorted(set(bits.tolist())):
+            yield b, np.flatnonzero(bits == b)
+
+    def fits(self, choices: Ints, usage: Floats) -> Bools:
+        """Which combinations, of this ``usage``, keep all limits [combinations]."""
+        fits = np.ones(len(choices), bool)
+        for b, at in self._by_bits(choices):
+            for limit in self.weights.of(b).limits:
+                fits[at] &= limit.used(usage[at].T) <= limit.most
+        return fits
 
     def _measures(self, forms: Floats) -> dict[str, Any]:
         """Energy with leakage, cycles and dram."""

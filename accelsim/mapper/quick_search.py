@@ -62,6 +62,7 @@ LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if n
 KEPT = 64  # of the best, how many are looked at more closely
 TIMED = 8  # and of these timed in full,
 SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
+LIKELY = 192  # combinations remembered for the next machine besides those
 NEAR = 0.99  # after the first only those that should come to so much of the best or less,
 OPEN = 0.9  # or whose bound is so far below it that nothing is known
 UNTIMED = -1.0
@@ -230,7 +231,7 @@ class _QuickSearch:
             self.joiner = Joiner(self.tables, self.weights, self.goal)
             near = [] if rule is None else [self._near(rule)]
             if self.whole:
-                self._visit(self.pool, self.every, None)
+                self._every_combination()
             else:
                 for start in (*near, self._least()):
                     self._descend(start)
@@ -238,6 +239,41 @@ class _QuickSearch:
                 if self.tables.exact and self._is(choices, rule):
                     self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
+
+    def _every_combination(self) -> None:
+        """Value the whole space.  What was best on the last machines that asked these tables is a
+        good beginning on this one: as many as are kept are known not to come to more than some
+        value, and no choice that does need be looked at.  What is kept is the same without.
+        """
+        families, key = len(self.every), self.goal.powers
+        before = self.tables.likely.get(key, np.zeros((0, families), np.int64))
+        most = self._enough(before)
+        self.pool.values[:] = most
+        self.joiner.join(self.every, self.pool, None, self.tick)
+        if most < np.inf and self.pool.rows[-1, 0] < 0:  # something was off by more than EQUAL
+            self.pool = BestPool.empty(KEPT, families)
+            self.joiner.join(self.every, self.pool, None, self.tick)
+        self.state.valued += prod(len(x) for x in self.every)
+        rows = self.pool.rows[np.isfinite(self.pool.values)]
+        mine = {row.tobytes() for row in rows}
+        others = [row for row in before[:LIKELY] if row.tobytes() not in mine]
+        self.tables.likely.keep(key, np.vstack([rows, *others]))
+
+    def _enough(self, rows: Ints) -> float:
+        """What at least KEPT of these combinations do not come to more than, by the bounds they are
+        ranked by, and a little for how those are summed; inf if fewer of them fit.
+        """
+        if len(rows) < KEPT:
+            return np.inf
+        usage = self.closely.usage(rows)
+        fits = self.closely.fits(rows, usage)
+        if np.count_nonzero(fits) < KEPT:
+            return np.inf
+        low, more = self.closely.of(rows[fits]), usage[fits] @ self.weights.first
+        late = low | {
+            "cycles": low["cycles"] + more, "energy": low["energy"] + self.weights.static * more
+        }  # fmt: skip
+        return float(np.sort(self.goal.of(late))[KEPT - 1]) * (1 + EQUAL)
 
     def too_small(self) -> bool:
         """Whether some level has no room even for a word of each tensor it keeps, whatever the

@@ -126,7 +126,8 @@ class LayerTables:
     ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
                       memory is and by tiles; None: more steps than the engines time
     ``forms``         what ``quick_weights`` made of the cycles' forms, by how fast the memory is
-    ``joined``        what ``joining`` made of all choices
+    ``joined``        what ``joining`` laid out of them, by the terms that machines weigh
+    ``likely``        combinations that were best on the last machines, by objective
     """
 
     def __init__(self, skeleton: Skeleton, more: Mapping[str, Ints] | None = None) -> None:
@@ -139,7 +140,8 @@ class LayerTables:
         self.exact = True
         self.timed: dict[Any, float | None] = {}
         self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
-        self.joined: dict[Any, Any] = {}
+        self.joined: Kept[Any] = Kept(4)
+        self.likely: Kept[Ints] = Kept(1 << 4)
         self._nests: dict[int, Skeleton] = {}
         self._used: Kept[Floats] = Kept(1 << 6)
         self._without: dict[frozenset[int], LayerTables] = {}

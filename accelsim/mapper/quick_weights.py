@@ -31,6 +31,7 @@ from accelsim.mapping.skeleton import Kept, Skeleton
 
 Floats = npt.NDArray[np.float64]
 _forms: Kept[tuple[Floats, ...]] = Kept(1 << 10)  # of structures, for other layers
+_energies: Kept[Floats] = Kept(1 << 10)  # of forms, by what machines pay
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,7 @@ class MachineWeights:
         """
         tables, nest = self.tables, self.tables.nest(bits)
         columns = len(tables.moving)
-        priced = moved.energy(nest, tables.unit, nest.problem.macs, 0.0, prices(self.arch))
-        energy = np.broadcast_to(priced[f"energy_{self.arch.energy.unit}"], columns + 1)
-        bits_out = np.asarray(outermost_bits(nest, tables.unit), float)
-        listed = np.stack([energy, np.broadcast_to(bits_out, columns + 1)])
+        listed = _energies.of((nest.form.token, self._pays), lambda: self._listed(nest))
         by_column = listed[:, 1:] - listed[:, :1]
         own = nest.on(self.arch, tables.final(bits))
         key = bits, rates(self.arch)
@@ -105,6 +103,22 @@ class MachineWeights:
             second,
             (*limits_of(own, tables.stores), *self._timeable()),
         )
+
+    @cached_property
+    def _pays(self) -> tuple[Any, ...]:
+        """All prices of words and MACs."""
+        price = prices(self.arch)
+        levels = [cost for of in price.levels.values() for cost in of.values()]
+        return price.unit, price.mac, *levels, *price.networks.values()
+
+    def _listed(self, nest: Skeleton) -> Floats:
+        """Energy but for leakage, and bits over the outermost port, where nothing moves but at the
+        MACs and where one of a column does [2, 1 + columns]: the same on arrays of any size.
+        """
+        columns, unit = len(self.tables.moving) + 1, self.tables.unit
+        spent = moved.energy(nest, unit, nest.problem.macs, 0.0, prices(self.arch))
+        each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, unit)
+        return np.stack([np.broadcast_to(np.asarray(x, float), columns) for x in each])
 
     def _timeable(self) -> Iterator[Limit]:
         """Limits on passes and steps, where some mapping has more than the engines time."""

@@ -235,12 +235,14 @@ class Kept(dict[Hashable, V]):
     def of(self, key: Hashable, make: Callable[[], V]) -> V:
         """What is kept of a key, or made now."""
         known = self.get(key)
-        if known is None:
-            known = make()
-            if len(self) >= self.most:
-                self.clear()
-            self[key] = known
-        return known
+        return self.keep(key, make()) if known is None else known
+
+    def keep(self, key: Hashable, value: V) -> V:
+        """Keep this from now on."""
+        if len(self) >= self.most:
+            self.clear()
+        self[key] = value
+        return value
 
 
 FORMS = 1 << 9  # forms kept, the last used

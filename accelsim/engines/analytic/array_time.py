@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
+from accelsim.engines.analytic.pass_lists import join_folds, time_settings
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Chain, Nest
@@ -137,12 +138,13 @@ def held_words(nest: Nest) -> Ints:
     of the outside loops that cut a held tensor, in mixed radix.
     """
     outside = [x for x in nest.loops if not x.spatial and x.level < nest.levels - 1]
-    shape = [x.trips for x in outside]
-    number = np.zeros(shape, np.int64)
-    for x, index in zip(outside, np.indices(shape, np.int64), strict=True):
+    number = np.zeros((1,) * len(outside), np.int64)
+    for axis, x in enumerate(outside):
         if holds(nest, x):
+            shape = [-1 if at == axis else 1 for at in range(len(outside))]
+            index = np.arange(x.trips).reshape(shape)
             number = number * x.trips + index
-    return number.ravel()
+    return np.broadcast_to(number, [x.trips for x in outside]).flatten()
 
 
 def fold_starts(r: Ints, c: Ints, words: Ints) -> Ints:
@@ -203,7 +205,7 @@ def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
     inside = [i for i, x in enumerate(loops) if not x.spatial and i not in outside]
     over = [[i for i, x in enumerate(loops) if x.axis == axis] for axis in ("row", "col")]
     settings = StepSettings(nest, outside)
-    t, r, c = (settings.steps(free).ravel() for free in (inside, *over))
+    t, r, c = (settings.steps(free).flatten() for free in (inside, *over))
     return t, r, c
 
 
@@ -291,28 +293,21 @@ def pass_times(nest: Nest, many: int) -> tuple[Ints, Ints]:
     than ``schedule`` has its fold start.
     """
     t, r, c = folds(nest)
-    there = t > 0
-    owner = np.repeat(np.arange(many), len(t) // many)[there]
-    t, r, c = t[there], r[there], c[there]
-    starts = fold_starts(r, c, held_words(nest)[there])
-    fold = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(t))))
-    whole = np.add.reduceat(t, starts)
+    starts, whole = np.empty_like(t), np.empty_like(t)
+    count = join_folds(t, r, c, held_words(nest), starts, whole)
+    starts, whole = starts[:count], whole[:count]
     plan, rules = schedule(nest, whole, r[starts], c[starts]), fold_rules(nest)
-    r, c = (np.broadcast_to(x, t.shape) for x in rules.used(*((c, r) if nest.turned else (r, c))))
+    r, c = r[starts], c[starts]
+    r, c = rules.used(*((c, r) if nest.turned else (r, c)))
     register = rules.holds_sums and rules.array.overlap and rules.array.outputs == "register"
-    free = plan.start + (whole if register else plan.gap)  # when the next fold may begin
-    begin = np.append(0, free[:-1])
-    stream = begin if register else plan.start  # of each fold's first word
+    start, of_folds = plan.start, np.empty((count, 4), np.int64)
+    free = start + (whole if register else plan.gap)  # when the next fold may begin
+    of_folds[:, 0] = begin = np.append(0, free[:-1])
+    of_folds[:, 1] = begin if register else start
     if not (rules.holds_sums or rules.array.overlap):
-        stream = stream + r[starts]
-    before = np.cumsum(t) - t
-    before -= before[starts][fold]  # words of the fold before those of the setting
-    at = stream[fold] + before
-    done = at + t + (r if rules.holds_sums else rules.rows) + c - 2
-    done[np.append(starts[1:], len(t)) - 1] = plan.start + plan.tail
-    first = np.flatnonzero(np.append(True, np.diff(owner) != 0))
-    starts_at = np.where(before == 0, begin[fold], at)[first]
+        of_folds[:, 1] += r
+    of_folds[:, 2] = (r if rules.holds_sums else rules.rows) + c - 2
+    of_folds[:, 3] = start + plan.tail
     gap, end = np.zeros(many, np.int64), np.zeros(many, np.int64)
-    gap[owner[first]] = np.diff(np.append(starts_at, free[-1]))
-    end[owner[first]] = np.maximum.reduceat(done, first) - starts_at
+    time_settings(t, len(t) // many, starts, whole, of_folds, int(free[-1]), gap, end)
     return gap, end

@@ -44,6 +44,7 @@ from accelsim.engines.analytic.array_time import (
 )
 from accelsim.engines.analytic.closed_form import moves
 from accelsim.engines.analytic.pass_clock import (
+    AFTER,
     AHEAD,
     AT,
     BEHIND,
@@ -57,16 +58,25 @@ from accelsim.engines.analytic.pass_clock import (
     PARTS,
     PLAIN_WAY,
     RAMP,
+    SENDS,
     SUMS,
     TAIL,
     WAY,
+    WORK,
     Clock,
     PassTable,
     PhaseWork,
     Rates,
     run_passes,
 )
-from accelsim.engines.analytic.rank_sums import different_rows
+from accelsim.engines.analytic.pass_lists import (
+    NONE,
+    first_and_last,
+    lay_fills,
+    send_drains,
+    send_fills,
+    tell_rows,
+)
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Run
@@ -91,7 +101,6 @@ from accelsim.workload.problem import TENSORS
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20
-NONE = -1
 Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
 PortAsk = tuple[int, Access]  # level
 ChannelAsk = tuple[str, str, Way]  # network, tensor
@@ -402,7 +411,7 @@ class _PassPlanner:
     ``transfers``   rows of ``PassTable.transfers`` so far
     ``early``       fills that wait for no pass, [fills], by boundary and in order
     ``issues``      by boundary: of each step that exists, the pass that sets its fill going (NONE:
-                    no pass), whether there is a fill, and its first pass, each ``[steps]``
+                    no pass), whether there is a fill, and its first pass, ``[steps, 3]``
     ``shared_out``  boundaries whose update reads had to be shared out over the steps: then it is no
                     longer known which step they belong to, and the time not exact
     ``cutting``     exposed boundaries that say where phases begin, whether they are timed or not
@@ -422,7 +431,7 @@ class _PassPlanner:
         self.n = int(exists.sum())
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
         self.early = [np.zeros(0, np.int64)]
-        self.issues: dict[int, tuple[Ints, Ints, Ints]] = {}
+        self.issues: dict[int, Ints] = {}
         self.shared_out: set[Boundary] = set()
         self.cutting: set[Boundary] = set()
 
@@ -555,16 +564,16 @@ class _PassPlanner:
         exists = self.passes.exists
         there = exists.ravel()
         steps, loads, after = self._phases()  # first, as it may refuse
-        sends = np.full((self.n, len(self.between), 3), NONE)
-        sends[:, :, 2] = 0
+        each = np.full((self.n, SENDS + 3 * len(self.between)), NONE)
+        each[:, SENDS + 2 :: 3] = 0
         for k, b in enumerate(self.between):
             if b in self.timed:  # what takes no time is not waited for and holds nothing up
-                (self._sums if b.tensor == self.acc else self._operand)(k, b, sends[:, k])
+                (self._sums if b.tensor == self.acc else self._operand)(k, b, each)
         rows = np.stack([steps.ravel(), *(bits.ravel() for _, _, bits in loads)], axis=1)
         phases, of_phase = _different(rows)
         phases_of = of_phase.reshape(len(there), -1)[there]
         works, of_pass = _different(phases_of)
-        each = np.column_stack([of_pass, after.ravel()[there], sends.reshape(self.n, -1)])
+        each[:, WORK], each[:, AFTER] = of_pass, after.ravel()[there]
         kinds, of_kind = _different(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
@@ -723,11 +732,10 @@ class _PassPlanner:
         ``[steps]``.
         """
         outer = [i for i in self.outer if self.nest.loops[i].level < b.child]
-        many = prod(self.nest.loops[i].trips for i in outer)
-        number = self.number.reshape(many, -1)
-        there = (number >= 0).any(axis=1)
-        first = np.where(number >= 0, number, self.n).min(axis=1)[there]
-        return self._settings(outer), first, number.max(axis=1)[there]
+        number = self.number.reshape(prod(self.nest.loops[i].trips for i in outer), -1)
+        ends = np.empty((2, len(number)), np.int64)
+        many = first_and_last(number, ends[0], ends[1])
+        return self._settings(outer), ends[0, :many], ends[1, :many]
 
     def _carries(self, b: Boundary, settings: StepSettings) -> tuple[npt.NDArray[np.bool_], Ints]:
         """Of each existing step: whether it moves words; whether its parent reads to add to, and
@@ -755,78 +763,61 @@ class _PassPlanner:
             bits[:, at] = column[there].ravel()
         return (words + taken)[there].ravel() > 0, bits
 
-    def _known(self, k: int, behind: Ints, ahead: Ints | int, bits: Ints) -> Ints:
+    def _known(self, k: int, behind: Any, ahead: Any, bits: Ints) -> Ints:
         """The numbers of a boundary's transfers."""
-        rows = np.zeros((len(bits), BITS + PLAIN_WAY), np.int64)
+        rows = np.empty((len(bits), BITS + PLAIN_WAY), np.int64)
         rows[:, AT], rows[:, BEHIND], rows[:, AHEAD], rows[:, BITS:] = k, behind, ahead, bits
         first, numbers = _different(rows)
         before = sum(len(x) for x in self.transfers)
         self.transfers.append(rows[first])
         return before + numbers
 
-    def _sums(self, k: int, b: Boundary, sends: Ints) -> None:
-        """The drain that follows each pass, and which drain must be over before a pass may open its
-        tile: that of so many steps before as there are slots, where only steps count after which
-        sums leave or begin; into ``sends``, [passes that exist, 3].
-        """
+    def _sums(self, k: int, b: Boundary, each: Ints) -> None:
+        """The drains of a boundary, into ``each`` pass (``send_drains``)."""
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
-        sends[last[there], 0] = self._known(k, carried[there, 0], 1, carried[there, 1:])
         begins = settings.moves(b).taken[settings.exists] > 0
-        steps = np.flatnonzero(there[:-1] | begins[1:])
-        drains, back = np.cumsum(there[steps]), self.frame.slots[k] - 1
-        freed = steps[: len(steps) - back]  # whose drains make room for what begins so much later
-        since: Ints = drains[back:] - drains[: len(freed)]
-        some = there[freed]
-        sends[first[steps[back:] + 1][some], 2] = since[some] + 1
+        known = self._known(k, carried[there, 0], 1, carried[there, 1:])
+        back = self.frame.slots[k] - 1
+        send_drains(
+            there.astype(np.int64),
+            begins.astype(np.int64),
+            first,
+            last,
+            known,
+            back,
+            SENDS + 3 * k,
+            each,
+        )
 
-    def _operand(self, k: int, b: Boundary, sends: Ints) -> None:
-        """Up to two fills each pass's end sets going, and whether a pass needs a new one; into
-        ``sends``, [passes that exist, 3].
-
-        A fill waits for the last pass of the step that had its slot, and for the parent's words.
-        Where the parent's own fill is set going later, so is this one, and ``behind`` says which of
-        the parent's fills brought the words.
-        """
+    def _operand(self, k: int, b: Boundary, each: Ints) -> None:
+        """The fills of a boundary, into ``each`` pass (``lay_fills`` and ``send_fills``)."""
         settings, first, last = self._steps(b)
         there, carried = self._carries(b, settings)
-        s = self.frame.slots[k]
-        trigger = np.full(len(first), NONE)
-        trigger[s:] = last[: max(len(last) - s, 0)]
-        behind = np.zeros(len(first), np.int64)
         outside = self.frame.before(b)
-        if outside != NONE:
-            theirs, fills, starts = self.issues[outside]
-            mine = np.searchsorted(starts, first, side="right") - 1  # the parent's step around each
-            trigger = np.maximum(trigger, theirs[mine])
-            latest = np.searchsorted(theirs, trigger, side="right") - 1
-            count = np.concatenate([[0], np.cumsum(fills)])
-            behind = np.minimum(count[latest + 1] - count[mine + 1], KEPT - 1)
-        # of each step that exists, the pass that sets the latest fill going, if any, and its first
-        brought = np.maximum.accumulate(np.where(there, np.arange(len(first)), NONE))
-        filled = np.where(brought == NONE, NONE, trigger[brought])
-        self.issues[k] = (filled, there.astype(np.int64), first)
-        ahead = first - np.maximum(trigger, 0)  # before any pass, the first is the next
-        known = self._known(k, behind[there], ahead[there], carried[there, 1:])
-        first, trigger = first[there], trigger[there]
-        sends[first, 2] = 1
-        early = trigger == NONE
-        self.early.append(known[early])
-        again = np.append(False, trigger[1:] == trigger[:-1])  # the pass sets two going
-        sends[trigger[~early], again[~early].astype(np.int64)] = known[~early]
+        above = np.zeros((0, 3), np.int64) if outside == NONE else self.issues[outside]
+        asks, filled = np.empty((len(first), 4), np.int64), np.empty(len(first), np.int64)
+        fills = there.astype(np.int64)
+        many = lay_fills(fills, first, last, self.frame.slots[k], above, KEPT - 1, filled, asks)
+        self.issues[k] = np.stack([filled, fills, first], axis=1)
+        asks = asks[:many]
+        known = self._known(k, asks[:, 2], asks[:, 3], carried[there, 1:])
+        early = np.empty(many, np.int64)
+        self.early.append(early[: send_fills(asks, known, SENDS + 3 * k, each, early)])
 
 
-FEW = 32  # rows of which Python tells the different ones sooner than sorting does
+FEW = 1 << 9  # slots: few rows of many are different
 
 
 def _different(table: Ints) -> tuple[Ints, Ints]:
-    """``different_rows``, in whatever order."""
-    if len(table) > FEW:
-        return different_rows(table)
-    known: dict[tuple[int, ...], int] = {}
-    ids = [known.setdefault(row, len(known)) for row in map(tuple, table.tolist())]
-    first = [ids.index(number) for number in range(len(known))]
-    return np.array(first, np.int64), np.array(ids, np.int64)
+    """Where each different row of a table occurs, and which of them each row is."""
+    many = len(table)
+    first, ids = np.empty(many, np.int64), np.empty(many, np.int64)
+    known, wide = NONE, FEW
+    while known == NONE:
+        known = tell_rows(table, np.full(wide, NONE), first, ids)
+        wide *= 16
+    return first[:known], ids
 
 
 def _table(rows: Sequence[Any], columns: int) -> Ints:
