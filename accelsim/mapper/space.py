@@ -7,8 +7,8 @@ their tiles.  Its space is every choice of tiles in which each tile divides the 
 (``divisors``), or is the least that cuts it into so many pieces (``even``: 27 into 14 and 13, not
 into 20 and 7), or is any whole number up to it (``all``).
 
-``under`` gives the skeleton, ``count`` how many choices a family has, ``rows`` lists those that fit
-by themselves.
+``under`` gives the skeleton, ``count`` how many choices a family has, ``size_of`` how many all have
+together, ``rows`` lists those of a family that fit by themselves.
 """
 
 from __future__ import annotations
@@ -123,6 +123,16 @@ def count(skeleton: Skeleton, family: Chain, tiles: TileChoice) -> int:
     return total
 
 
+def size_of(skeleton: Skeleton, tiles: TileChoice) -> int:
+    """How many choices all families have together.  Raises MappingError where ``rows`` would list
+    too many of one: before the search of anything else begins.
+    """
+    for family in skeleton.families:
+        if tiles == "all" and not family.fused:
+            _check_range(family.name, skeleton.problem.size[family.name])
+    return prod(count(skeleton, f, tiles) for f in skeleton.families)
+
+
 def _ways(whole: int, free: int, tiles: TileChoice) -> int:
     """Ways to cut a range, and each of its tiles again, ``free`` times in all.
 
@@ -156,6 +166,12 @@ def _too_many(of: str) -> MappingError:
     return MappingError(
         f"{of}: more than {MOST_ROWS} choices of tiles are not listed; use tiles=divisors"
     )
+
+
+def _check_range(dim: str, size: int) -> None:
+    """Raises MappingError for a range of which every whole number is too much to list."""
+    if size > MOST_ROWS:
+        raise _too_many(f"{dim}: a range of {size}")
 
 
 def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
@@ -289,8 +305,8 @@ class _PlainRows:
         networks = skeleton.arch.networks.values()
         kinds = {k for n in networks for k in (n.held, n.streamed, n.accumulated)}
         self.by_divisors = tiles == "divisors"
-        if not self.by_divisors and size > MOST_ROWS:
-            raise _too_many(dim)
+        if not self.by_divisors:
+            _check_range(dim, size)
         self.only_best = tiles == "all" and not kinds & {"systolic", "neighbour"}
         self.steps = np.array(divisors(size) if self.by_divisors else range(1, size + 1), np.int64)
         self.rows = np.ones((1, 1), np.int64)
@@ -393,5 +409,6 @@ __all__ = [
     "fits_array",
     "options",
     "rows",
+    "size_of",
     "under",
 ]
