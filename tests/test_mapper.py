@@ -7,6 +7,7 @@ The cycles are the closed form's (docs/time.md), with ports, widths, latencies a
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
@@ -415,6 +416,18 @@ def test_a_large_prime_batch_is_searched_or_refused() -> None:
         space._ways(1 << 40, 2, "even")
     with pytest.raises(MappingError, match="use tiles=divisors"):
         space._ends(10**9, 1, "all")
+
+
+def test_long_lists_of_tiles_are_not_kept_for_ever() -> None:
+    """Of sixty ranges of ten million, each with 6 000 even tiles, the last few are kept."""
+    tracemalloc.start()
+    try:
+        for whole in range(10**7, 10**7 + 60):
+            assert len(space.options(whole, "even")) == space._how_many_even(whole)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 8_000_000
 
 
 @pytest.mark.parametrize(("arch", "flow"), [("eyeriss", "rs"), ("systolic", "ws")])

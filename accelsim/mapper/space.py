@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from math import comb, isqrt, prod
 from typing import Literal
@@ -35,6 +35,7 @@ Bools = npt.NDArray[np.bool_]
 TileChoice = Literal["divisors", "even", "all"]
 TILES: tuple[TileChoice, ...] = ("divisors", "even", "all")
 MOST_ROWS = 4_000_000
+LONG_RANGE = 1 << 16  # whose even tiles are at most 511
 
 
 def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
@@ -86,14 +87,21 @@ def options(whole: int, tiles: TileChoice) -> Sequence[int]:
     return range(1, whole + 1) if tiles == "all" else _even(whole)
 
 
-@cache
 def _even(whole: int) -> tuple[int, ...]:
     """The least tiles that cut a range into 1, 2, ... pieces, rising: the large ones from few
-    pieces, and small ones that are least for some.
+    pieces, and small ones that are least for some.  Short lists are kept, and the last long ones.
     """
+    return (_even_few if whole <= LONG_RANGE else _even_many)(whole)
+
+
+def _even_listed(whole: int) -> tuple[int, ...]:
     root = isqrt(whole)
     small = [t for t in range(1, root + 1) if t == -(-whole // -(-whole // t))]
     return tuple(sorted({*small, *(-(-whole // n) for n in range(1, root + 2) if n <= whole)}))
+
+
+_even_few = lru_cache(maxsize=1 << 12)(_even_listed)
+_even_many = lru_cache(maxsize=16)(_even_listed)
 
 
 def _how_many_even(whole: int) -> int:
@@ -145,7 +153,7 @@ def _ways(whole: int, free: int, tiles: TileChoice) -> int:
     return prod(comb(power + free, free) for _, power in _primes(whole))
 
 
-@cache
+@lru_cache(maxsize=1 << 16)
 def _even_ways(whole: int, free: int) -> int:
     """Raises MappingError beyond MOST_ROWS."""
     if free == 0:
@@ -188,7 +196,7 @@ def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
 
 
-@cache
+@lru_cache(maxsize=1 << 8)
 def _even_ends(whole: int, loops: int) -> tuple[tuple[int, int], ...]:
     if loops == 0:
         return ((whole, 1),)
