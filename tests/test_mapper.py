@@ -7,6 +7,7 @@ The cycles are the closed form's (docs/time.md), with ports, widths, latencies a
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
@@ -21,7 +22,7 @@ from accelsim.base.errors import InputError
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic import pipeline
 from accelsim.hardware.architecture import Architecture
-from accelsim.mapper import space
+from accelsim.mapper import layer_search, space
 from accelsim.mapper.bound_table import BoundTable
 from accelsim.mapper.closed_cycles import forms_are_exact
 from accelsim.mapper.dominance import undominated
@@ -415,3 +416,30 @@ def test_a_large_prime_batch_is_searched_or_refused() -> None:
         space._ways(1 << 40, 2, "even")
     with pytest.raises(MappingError, match="use tiles=divisors"):
         space._ends(10**9, 1, "all")
+
+
+def test_long_lists_of_tiles_are_not_kept_for_ever() -> None:
+    """Of sixty ranges of ten million, each with 6 000 even tiles, the last few are kept."""
+    tracemalloc.start()
+    try:
+        for whole in range(10**7, 10**7 + 60):
+            assert len(space.options(whole, "even")) == space._how_many_even(whole)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 8_000_000
+
+
+@pytest.mark.parametrize(("arch", "flow"), [("eyeriss", "rs"), ("systolic", "ws")])
+@pytest.mark.parametrize("limit", [None, 5.0])
+def test_what_is_too_much_to_list_is_refused_before_anything_is_searched(
+    arch: str, flow: str, limit: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search of all tiles began with that of even ones, and said after half a minute that there
+    are too many.
+    """
+    monkeypatch.setattr(layer_search, "search_tiles", None)
+    layer = acc.Conv2d(M=2, C=1, H=4, W=4, R=3, S=3)
+    most = r"a range of \d+: more than 4000000 choices of tiles are not listed; use tiles=divisors"
+    with pytest.raises(MappingError, match=most):
+        acc.map_layer(layer, arch, flow, batch=1 << 40, tiles="all", limit=limit)

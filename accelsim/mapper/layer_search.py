@@ -38,7 +38,7 @@ from accelsim.mapper.objective import Objective
 from accelsim.mapper.preparing import in_time, least, prepare
 from accelsim.mapper.quick_search import full_measures, quick_mapping
 from accelsim.mapper.search import Search, State
-from accelsim.mapper.space import TileChoice, count, rows, under
+from accelsim.mapper.space import TileChoice, rows, size_of, under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
@@ -269,17 +269,16 @@ def _under(
     and quickly found.
     """
     skeleton = under(problem, arch, flow)
+    space = size_of(skeleton, tiles)
     if tiles == "divisors" or (tiles == "even" and goal is None):
         try:
             return search_tiles(skeleton, tiles, goal, deadline, progress, None, budget)
         except TimeoutError:  # the tables were not ready
-            space = prod(count(skeleton, f, tiles) for f in skeleton.families)
             return State(stopped="limit", rest=0.0), SearchTally(), space, []
     start = monotonic()
     coarser, part = COARSER[tiles]
     part = part if deadline is None else min(part, (deadline - start) / 4)
     first = _under(problem, arch, flow, goal, coarser, start + part, progress, budget)
-    space = prod(count(skeleton, f, tiles) for f in skeleton.families)
     before = replace(first[0], rest=0.0)
     if before.stopped != "interrupted":
         try:
@@ -347,7 +346,7 @@ def spread(
     ready by the deadline.
     """
     listed = [rows(skeleton, f, tiles, lambda: in_time(deadline)) for f in skeleton.families]
-    space = prod(count(skeleton, f, tiles) for f in skeleton.families)
+    space = size_of(skeleton, tiles)
     tally = SearchTally(refused=space - prod(len(r.tiles) for r in listed))
     tables = (
         list(prepare(skeleton, listed, measures, tally, dominance=dominance, deadline=deadline))

@@ -7,15 +7,15 @@ their tiles.  Its space is every choice of tiles in which each tile divides the 
 (``divisors``), or is the least that cuts it into so many pieces (``even``: 27 into 14 and 13, not
 into 20 and 7), or is any whole number up to it (``all``).
 
-``under`` gives the skeleton, ``count`` how many choices a family has, ``rows`` lists those that fit
-by themselves.
+``under`` gives the skeleton, ``count`` how many choices a family has, ``size_of`` how many all have
+together, ``rows`` lists those of a family that fit by themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from math import comb, isqrt, prod
 from typing import Literal
@@ -35,6 +35,7 @@ Bools = npt.NDArray[np.bool_]
 TileChoice = Literal["divisors", "even", "all"]
 TILES: tuple[TileChoice, ...] = ("divisors", "even", "all")
 MOST_ROWS = 4_000_000
+LONG_RANGE = 1 << 16  # whose even tiles are at most 511
 
 
 def under(problem: Problem, arch: Architecture, dataflow: Dataflow) -> Skeleton:
@@ -86,14 +87,21 @@ def options(whole: int, tiles: TileChoice) -> Sequence[int]:
     return range(1, whole + 1) if tiles == "all" else _even(whole)
 
 
-@cache
 def _even(whole: int) -> tuple[int, ...]:
     """The least tiles that cut a range into 1, 2, ... pieces, rising: the large ones from few
-    pieces, and small ones that are least for some.
+    pieces, and small ones that are least for some.  Short lists are kept, and the last long ones.
     """
+    return (_even_few if whole <= LONG_RANGE else _even_many)(whole)
+
+
+def _even_listed(whole: int) -> tuple[int, ...]:
     root = isqrt(whole)
     small = [t for t in range(1, root + 1) if t == -(-whole // -(-whole // t))]
     return tuple(sorted({*small, *(-(-whole // n) for n in range(1, root + 2) if n <= whole)}))
+
+
+_even_few = lru_cache(maxsize=1 << 12)(_even_listed)
+_even_many = lru_cache(maxsize=16)(_even_listed)
 
 
 def _how_many_even(whole: int) -> int:
@@ -123,6 +131,16 @@ def count(skeleton: Skeleton, family: Chain, tiles: TileChoice) -> int:
     return total
 
 
+def size_of(skeleton: Skeleton, tiles: TileChoice) -> int:
+    """How many choices all families have together.  Raises MappingError where ``rows`` would list
+    too many of one: before the search of anything else begins.
+    """
+    for family in skeleton.families:
+        if tiles == "all" and not family.fused:
+            _check_range(family.name, skeleton.problem.size[family.name])
+    return prod(count(skeleton, f, tiles) for f in skeleton.families)
+
+
 def _ways(whole: int, free: int, tiles: TileChoice) -> int:
     """Ways to cut a range, and each of its tiles again, ``free`` times in all.
 
@@ -135,7 +153,7 @@ def _ways(whole: int, free: int, tiles: TileChoice) -> int:
     return prod(comb(power + free, free) for _, power in _primes(whole))
 
 
-@cache
+@lru_cache(maxsize=1 << 16)
 def _even_ways(whole: int, free: int) -> int:
     """Raises MappingError beyond MOST_ROWS."""
     if free == 0:
@@ -158,6 +176,12 @@ def _too_many(of: str) -> MappingError:
     )
 
 
+def _check_range(dim: str, size: int) -> None:
+    """Raises MappingError for a range of which every whole number is too much to list."""
+    if size > MOST_ROWS:
+        raise _too_many(f"{dim}: a range of {size}")
+
+
 def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     """The tiles that so many loops can end with, each with the ways to get there."""
     if loops == 0:
@@ -172,7 +196,7 @@ def _ends(size: int, loops: int, tiles: TileChoice) -> list[tuple[int, int]]:
     return [(t, _ways(size // t, loops - 1, "divisors")) for t in divisors(size)]
 
 
-@cache
+@lru_cache(maxsize=1 << 8)
 def _even_ends(whole: int, loops: int) -> tuple[tuple[int, int], ...]:
     if loops == 0:
         return ((whole, 1),)
@@ -289,8 +313,8 @@ class _PlainRows:
         networks = skeleton.arch.networks.values()
         kinds = {k for n in networks for k in (n.held, n.streamed, n.accumulated)}
         self.by_divisors = tiles == "divisors"
-        if not self.by_divisors and size > MOST_ROWS:
-            raise _too_many(dim)
+        if not self.by_divisors:
+            _check_range(dim, size)
         self.only_best = tiles == "all" and not kinds & {"systolic", "neighbour"}
         self.steps = np.array(divisors(size) if self.by_divisors else range(1, size + 1), np.int64)
         self.rows = np.ones((1, 1), np.int64)
@@ -393,5 +417,6 @@ __all__ = [
     "fits_array",
     "options",
     "rows",
+    "size_of",
     "under",
 ]
