@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from itertools import product
@@ -208,6 +210,19 @@ def test_a_limit_gives_what_there_is() -> None:
 
 SMALL = acc.Conv2d(M=10, C=6, H=7, W=7, R=3, S=3, name="small")
 MACHINE = {"array.rows": 4, "array.cols": 4, "levels.sram.capacity_bytes": 1024}
+
+
+def test_a_quick_run_loads_nothing_that_it_does_not_ask() -> None:
+    """The exact search, pictures, frames and the clock of memory are for who wants them."""
+    heavy = "accelsim.mapper.layer_search", "pandas", "matplotlib", "simpy", "accelsim.explore"
+    code = (
+        "import sys\nfrom accelsim.cli.main import main\n"
+        "sys.argv[1:] = 'run lenet5 --arch systolic --dataflow ws --layer conv1'.split()\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print([name for name in {heavy} if name in sys.modules])\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[-1] == "[]"
 
 
 def test_rows_say_where_their_tiles_are_from() -> None:

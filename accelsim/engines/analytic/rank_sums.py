@@ -45,6 +45,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from threading import Lock
 from typing import Any, NamedTuple
@@ -212,9 +213,10 @@ def point_table(cuts: Cuts, tiles: Ints, wanted: tuple[int, int], *, kept: bool)
     return counts
 
 
+@lru_cache(maxsize=1 << 12)
 def _as_arrays(cuts: Cuts) -> tuple[Ints, Ints, Ints]:
-    """Sizes, parts and modes as the kernels have them: no chunk yet, and the fused whole is one
-    past the last part.
+    """Sizes, parts and modes as the kernels have them, which only read them: no chunk yet, and the
+    fused whole is one past the last part.
     """
     parts = [part if part >= 0 else len(cuts.sizes) for part in cuts.parts]
     sizes, cut, ways = (np.array(x, np.int64) for x in ((*cuts.sizes, -1), parts, cuts.modes))
