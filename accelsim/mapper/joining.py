@@ -34,6 +34,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BITS, KIND = range(2)  # columns of ``Choices.codes``, and of ``LastFamily.groups`` after these:
 FROM, TO, BLOCKS, FIRST_TIE = range(2, 6)
+AXES = 2  # the first usage columns: rows and columns
 COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
@@ -398,6 +399,17 @@ def value(
 
 
 @kernel
+def spread(e: LastFamily, room: Room, group: int, begin: int, end: int) -> None:
+    """What all families but the last use with a group of that: ``room.base``, some columns."""
+    many = len(room.at)
+    for column in range(begin, end):
+        room.base[column] = room.use[many, column]
+        for tie in range(len(e.ties)):
+            o = e.which[tie, room.at[e.ties[tie]]]
+            room.base[column] *= e.tied_use[tie, o, e.groups[group, FIRST_TIE + tie], column]
+
+
+@kernel
 def finish(c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, row: Ints) -> int:
     """Value every choice of the last family that may be among the best; how many were looked at."""
     many, looked, lead = len(room.at), 0, 0
@@ -407,15 +419,12 @@ def finish(c: Choices, e: LastFamily, m: Measures, room: Room, pool: BestPool, r
         bits = room.codes[many, BITS] | e.groups[group, BITS]
         if not m.covered[room.codes[many, KIND] + e.groups[group, KIND]]:
             continue
-        for column in range(len(room.base)):
-            room.base[column] = room.use[many, column]
-            for tie in range(len(e.ties)):
-                o = e.which[tie, room.at[e.ties[tie]]]
-                room.base[column] *= e.tied_use[tie, o, e.groups[group, FIRST_TIE + tie], column]
         looked += 1
-        if not fits(room.base, e.least[lead, group], m.parts[bits], m.most[bits]):
-            continue
+        spread(e, room, group, 0, AXES)
         if least_of(room.base, e.most[group], m) > pool.values[-1] * ALIKE:
+            continue
+        spread(e, room, group, AXES, len(room.base))
+        if not fits(room.base, e.least[lead, group], m.parts[bits], m.most[bits]):
             continue
         fold(e, m, room, group, bits)
         scan(c, e, m, room, pool, lead, group, bits, row)
@@ -442,9 +451,9 @@ def join(
             continue
         looked += 1
         multiply(c.use, c.ties, c.which, c.tied_use, room.at, depth, room.use)
-        if not fits(room.use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
-            continue
         if least_of(room.use[depth + 1], c.most[depth + 1], m) > pool.values[-1] * ALIKE:
+            continue
+        if not fits(room.use[depth + 1], c.least[depth + 1], m.parts[0], m.most[0]):
             continue
         multiply(c.terms, c.ties, c.which, c.tied, room.at, depth, room.terms)
         for code in range(2):

@@ -579,7 +579,7 @@ class StepSettings:
         """The product of factors, a number or an array that broadcasts to [settings]; not to be
         written to.
         """
-        many, total = 1, None
+        many, arrays = 1, []
         tiles, trips = self.nest.row
         for x in factors:
             key = x.pick(tiles)
@@ -595,8 +595,14 @@ class StepSettings:
             if isinstance(factor, int):
                 many *= factor
             else:
-                total = factor if total is None else total * factor
-        return many if total is None else total if many == 1 else total * many
+                arrays.append(factor)
+        if not arrays:
+            return many
+        arrays.sort(key=np.size)  # small ones first: few products are of all settings
+        total = arrays[0] if many == 1 else arrays[0] * many
+        for factor in arrays[1:]:
+            total = total * factor
+        return total
 
 
 # -- sums at every position of the listed loops ----------------------------------------------------
