@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.controller import Outputs
-from accelsim.engines.cycle.line_pes import FOLD_BITS, PLACE
 from accelsim.engines.cycle.systolic import (
     FoldTask,
     Kind,
@@ -72,11 +71,11 @@ def run_folds(
         partial_folds=partial_folds,
     )  # fmt: skip
     landed: list[Landing] = []
-    edges: dict[int, dict[int, int]] = {}
+    edges: dict[int, dict[tuple[int, int], int]] = {}
 
     def see() -> None:
-        for name in array.latest.name.tolist():
-            edges.setdefault(name >> FOLD_BITS, {})[name >> 1 & PLACE] = array.edge
+        for n, i, j, _ in array.latest:
+            edges.setdefault(n, {})[i, j] = array.edge
 
     array.ready, array.watch = landed.append, see
     width = 0
@@ -91,11 +90,11 @@ def run_folds(
         lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
         array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
     array.drain()
-    # sums that move are called by their fold, held ones by their residency
+    # sums that move are of their fold, held ones of their residency
     first = min(edges)
     leave = [k for k, fold in enumerate(folds) if not fold.stays]
     return sorted(
-        MatrixResult(x.number, i, j, edges[first + k][i * x.values.shape[1] + j], int(value))
+        MatrixResult(x.number, i, j, edges[first + k][i, j], int(value))
         for k, x in enumerate(sorted(landed, key=lambda x: leave.index(x.number)))
         for (i, j), value in np.ndenumerate(x.values)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from clocked_matrices import Fold, run_folds, stream_of
 
-from accelsim.engines.cycle import HazardError, systolic
+from accelsim.engines.cycle import HazardError
 from accelsim.engines.cycle.controller import Start
 from accelsim.engines.cycle.systolic import (
     FoldTask,
@@ -271,14 +271,14 @@ def test_folds_that_follow_later_are_fine():
 
 
 @every_option
-def test_a_fold_is_fed_some_steps_at_a_time(option, monkeypatch):
-    """However many: the same results on the same edges."""
-    kind, options = OPTIONS[option]
-    folds, _ = folds_of(kind, [(11, 3, 2), (2, 2, 3), (7, 1, 1), (9, 3, 3)])
-    at_once = run_folds(kind, 3, 3, folds, **options)
-    for block in (1, 3, 7):
-        monkeypatch.setattr(systolic, "BLOCK", block)
-        assert run_folds(kind, 3, 3, folds, **options) == at_once
+def test_what_the_ports_wait_with_finds_room(option):
+    """However long the folds are that come after short ones, and the other way round: every result
+    is right, and no edge depends on what came long before.
+    """
+    sizes = [(2, 2, 3), (11, 3, 2), (50, 3, 3), (1, 1, 1), (7, 1, 1), (160, 3, 3), (9, 3, 3)]
+    one, again = last_edge(option, 3, 3, sizes), last_edge(option, 3, 3, sizes * 2)
+    assert last_edge(option, 3, 3, sizes * 3) - again == again - one > 0
+    last_edge(option, 3, 3, sizes[::-1] * 2)
 
 
 @every_option
@@ -352,6 +352,6 @@ def test_a_word_that_is_lost_is_noticed():
     (task,) = tasks_of("held_operand", [(4, 3, 3)])
     array.issue(task)
     array.run_to(5)
-    array.pes.moving_tag[array.edge & 1, 1 * 4 + 1] = 0  # the operand in PE (1, 0)
+    array.shown(array.pes.moving_tag, 0)[1, 0] = 0  # the operand in PE (1, 0)
     with pytest.raises(HazardError, match="not added to by all"):
         array.drain()

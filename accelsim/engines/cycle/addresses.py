@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
 from accelsim.mapping.nest import Boundary, Chain, Nest
+from accelsim.mapping.skeleton import Kept
 from accelsim.workload.problem import DIMS, RANKS, TENSORS
 
 Ints = npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ NO_WORD = -1
 NOTHING: Ints = np.zeros(0, np.int64)
 PAIR = tuple(d for d in DIMS if d != "M")  # the dimensions of an ifmap's (k, x) pair
 MOST_KNOWN = 4096  # parts of words that are kept
+MOST_WORDS = 1 << 21  # and so many words of MACs
 NAME, ADDRESS, ROW, COLUMN = range(4)  # the numbers of a point
 
 
@@ -178,23 +180,22 @@ class Macs:
         self.looped = [c for c in nest.chains if c.loops]
         self.of = {t: [c for c in self.looped if c.depends(t)] for t in TENSORS}
         self.forms = {t: form(nest, t, nest.levels) for t in TENSORS}
-        self._known: dict[Any, Any] = {}
-        self._last: dict[str, tuple[Any, Touched]] = {}
+        self._known: Kept[Any] = Kept(MOST_KNOWN)
+        self._touched: Kept[Touched] = Kept(max(1, MOST_WORDS // prod(self.shape)))
 
     def chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
         """Coordinates of a chain's dimensions and whether they exist, the loops outside the PEs
         standing at ``at``; both broadcast over the grid.
         """
         key = (chain.name, *[at[i] for i in self.outside[chain.name]])
-        if key not in self._known:
-            if len(self._known) > MOST_KNOWN:
-                self._known.clear()
-            index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
-            piece = self.nest.pieces(chain, index)
-            point = {p: np.atleast_2d(x) for p, x in coordinates(chain, piece).items()}
-            self._known[key] = point, np.atleast_2d(piece.exists)
-        known: tuple[dict[str, Ints], Bools] = self._known[key]
+        known: tuple[dict[str, Ints], Bools] = self._known.of(key, lambda: self._chain(chain, at))
         return known
+
+    def _chain(self, chain: Chain, at: Where) -> tuple[dict[str, Ints], Bools]:
+        index = {i: self.positions[i] if i in self.positions else at[i] for i in chain.loops}
+        piece = self.nest.pieces(chain, index)
+        point = {p: np.atleast_2d(x) for p, x in coordinates(chain, piece).items()}
+        return point, np.atleast_2d(piece.exists)
 
     def exist(self, at: Where, tensor: str | None = None) -> Bools:
         """Whether there is a MAC; or only whether there is one in the tensor's own dimensions."""
@@ -211,10 +212,10 @@ class Macs:
         """The words of a tensor; only meaningful where a MAC exists.  ``feeder`` is the level that
         gives or takes them.
         """
-        key = self.key(tensor, at)
-        known = self._last.get(tensor)
-        if known is not None and known[0] == key:
-            return known[1]
+        key = (tensor, feeder, *self.key(tensor, at))
+        return self._touched.of(key, lambda: self._locate(tensor, at, feeder))
+
+    def _locate(self, tensor: str, at: Where, feeder: int) -> Touched:
         ones = np.zeros((4, self.shape[0], 1), np.int64) + self.forms[tensor].first[:, None, None]
         twos = np.zeros((4, 1, self.shape[1]), np.int64)
         for c in self.of[tensor]:
@@ -228,25 +229,20 @@ class Macs:
             addresses = np.empty_like(names)
         touched = Touched(names, addresses, np.empty(self.shape, np.bool_))
         locate(ones[:, :, 0], twos, self._windows(tensor, feeder), *touched)
-        self._last[tensor] = key, touched
         return touched
 
     def _windows(self, tensor: str, feeder: int) -> Ints:
         """Rows and columns that are words at the MAC, and those that the feeder has, [2, 4]."""
-        if (tensor, feeder) not in self._known:
-            levels = self.nest.levels, feeder
-            both = np.array([real_window(self.nest, tensor, level) for level in levels])
-            self._known[tensor, feeder] = both.reshape(2, 4)
-        windows: Ints = self._known[tensor, feeder]
-        return windows
+        levels = self.nest.levels, feeder
+        windows: Ints = self._known.of(
+            (tensor, feeder), lambda: np.array([real_window(self.nest, tensor, x) for x in levels])
+        )
+        return windows.reshape(2, 4)
 
     def part(self, tensor: str, chain: Chain, at: Where) -> Ints:
         """What a chain adds to the numbers, [4, 1 or first axis, 1 or second axis]."""
         key = (tensor, chain.name, *[at[i] for i in self.outside[chain.name]])
-        if key not in self._known:
-            point = self.chain(chain, at)[0]
-            self._known[key] = self.forms[tensor].of(point)
-        part: Ints = self._known[key]
+        part: Ints = self._known.of(key, lambda: self.forms[tensor].of(self.chain(chain, at)[0]))
         return part
 
 
@@ -285,8 +281,8 @@ class LevelTiles:
         }
         self.other = [c for c in nest.chains if not c.depends(tensor) and self.loops[c.name]]
         self.own = [c for c in nest.chains if c.depends(tensor)]
-        self._known: dict[Any, Ints] = {}
-        self._pieces: dict[Any, Any] = {}
+        self._known: Kept[Ints] = Kept(256)
+        self._pieces: Kept[Any] = Kept(MOST_KNOWN)
 
     def at(self, at: Where) -> Ints | None:
         """The names, sorted; None for an instance that is idle through a dimension the tensor does
@@ -295,21 +291,13 @@ class LevelTiles:
         if not all(self._piece(c, at).exists for c in self.other):
             return None
         key = tuple(at[i] for c in self.own for i in self.loops[c.name])
-        if key not in self._known:
-            if len(self._known) > 256:
-                self._known.clear()
-            there = all(self._piece(c, at).exists for c in self.own)
-            self._known[key] = self._make(at) if there else NOTHING
-        return self._known[key]
+        there = all(self._piece(c, at).exists for c in self.own)
+        return self._known.of(key, lambda: self._make(at)) if there else NOTHING
 
     def _piece(self, chain: Chain, at: Where) -> Any:
         mine = {i: at[i] for i in self.loops[chain.name]}
         key = (chain.name, *mine.values())
-        if key not in self._pieces:
-            if len(self._pieces) > MOST_KNOWN:
-                self._pieces.clear()
-            self._pieces[key] = self.nest.pieces(chain, mine)
-        return self._pieces[key]
+        return self._pieces.of(key, lambda: self.nest.pieces(chain, mine))
 
     def _make(self, at: Where) -> Ints:
         """Every sum of one number of each dimension, the slowest last.  What a filter and an

@@ -95,6 +95,8 @@ class _Systolic:
     def __init__(self, nest: Nest, data: Data, trace: Trace | None = None) -> None:
         self.nest, self.lines, self.trace = nest, Lines(nest), trace
         self.levels = Levels(nest, data)
+        every = [self.levels.traffic[t].values.dtype for t in nest.problem.operands]
+        self.narrow = nest.arch.bits.psum <= 32 and every == [np.int16] * len(every)
         self.array = self._array()
         self.array.ready = self._arrived
         # folds whose sums have not all landed: number, step, whether they stay in the array
@@ -108,7 +110,7 @@ class _Systolic:
         return make_array(
             "held_outputs" if lines.outputs_held else "held_operand", lines.rows, lines.cols,
             overlap=array.overlap, weight_registers=array.weight_registers, outputs=array.outputs,
-            partial_folds=array.partial_folds, narrow=self.nest.arch.bits.psum <= 32,
+            partial_folds=array.partial_folds, narrow=self.narrow,
         )  # fmt: skip
 
     def run(self) -> Run:
@@ -166,7 +168,7 @@ class _Systolic:
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
         traffic.advance(at)
-        traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
+        traffic.land(b, b.parent, 0, sums.T.ravel(), values.T.ravel())
 
     def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""

@@ -69,7 +69,10 @@ class Traffic:
         counts = [self.instances[level] for level in keepers]
         self.first_row = dict(zip(keepers, np.cumsum([0, *counts]).tolist(), strict=False))
         shape = sum(counts), len(start)
-        self.values = np.zeros(shape, np.int64 if self.sums else np.int32)
+        short, narrow = np.iinfo(np.int16), not self.sums
+        narrow = narrow and start.min() >= short.min and start.max() <= short.max
+        kind = np.int64 if self.sums else np.int16 if narrow else np.int32
+        self.values = np.zeros(shape, kind)
         self.values[0] = start
         self.held, self.fresh = np.zeros((2, *shape), np.bool_)
         self.held[0], self.fresh[0] = True, self.sums
@@ -153,20 +156,20 @@ class Traffic:
                 f"{name} was given more than the {room} words of {b.tensor} its largest tile has"
             )
 
-    def _add(self, rows: Any, words: Ints, sums: Values) -> int:
-        """Sums come to rows; how many are the first of their residency."""
+    def _add(self, rows: Any, words: Ints, sums: Values) -> tuple[int, int]:
+        """Sums come to rows; how many, and how many are the first of their residency."""
         rows = np.atleast_1d(rows)
-        return int(add(rows, words, sums, self.values, self.held, self.fresh, self.outer))
+        arrived, first = add(rows, words, sums, self.values, self.held, self.fresh, self.outer)
+        return int(arrived), int(first)
 
     def _arrive(self, b: Boundary, rows: Any, words: Ints, sums: Values) -> None:
         """Count arrivals, and which of them are added to a word read for it: all but each
         residency's first, unless the level reads zeros too (section 4.6).
         """
-        m, arrived = self.moves[b], int(np.count_nonzero(words >= 0))
-        first = self._add(rows, words, sums)
+        arrived, first = self._add(rows, words, sums)
         zeros = self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
-        m.arrived += arrived
-        m.updated += arrived - (0 if zeros else first)
+        self.moves[b].arrived += arrived
+        self.moves[b].updated += arrived - (0 if zeros else first)
 
     # -- at the PEs --------------------------------------------------------------------------------
 
@@ -182,12 +185,12 @@ class Traffic:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
-    def read(self, rows: Any, words: Ints, read: Bools) -> npt.NDArray[np.int32]:
+    def read(self, rows: Any, words: Ints, read: Bools) -> Values:
         """Values of words [steps, lines] of the innermost level outside the PEs (line by line of
         ``rows``, or all of one), 0 of those that are not read; raises HazardError for any it does
         not hold.
         """
-        values, flat = np.zeros(words.shape, np.int32), (1, *words.shape)[-2:]
+        values, flat = np.zeros(words.shape, self.values.dtype), (1, *words.shape)[-2:]
         words, read, out = words.reshape(flat), read.reshape(flat), values.reshape(flat)
         if fetch(np.atleast_1d(rows), words, read, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
@@ -268,23 +271,25 @@ def without(words: Ints, other: Ints, rest: Ints) -> int:
 @kernel
 def add(
     rows: Ints, words: Ints, sums: Values, values: Values, held: Bools, fresh: Bools, outer: Ints
-) -> int:
+) -> tuple[int, int]:
     """Each sum is added in the innermost level, from its row out, that still holds the word: a PE
-    may have stood idle meanwhile.  Returns how many are the first of their residency.
+    may have stood idle meanwhile.  Returns how many there are, and how many are the first of their
+    residency.
 
     rows   [words] or [1], the row each arrives at
     """
-    first = 0
+    arrived = first = 0
     for k in range(len(words)):
-        row = rows[k if len(rows) > 1 else 0]
-        if words[k] < 0:
+        word, row = words[k], rows[k if len(rows) > 1 else 0]
+        if word < 0:
             continue
-        first += fresh[row, words[k]]
-        fresh[row, words[k]] = False
-        while not held[row, words[k]]:
+        arrived += 1
+        first += fresh[row, word]
+        fresh[row, word] = False
+        while not held[row, word]:
             row = outer[row]
-        values[row, words[k]] += sums[k]
-    return first
+        values[row, word] += sums[k]
+    return arrived, first
 
 
 @kernel

@@ -1,17 +1,19 @@
 """The PEs of systolic lines: what their registers hold, and what each does at an edge.
 
-Two kinds of PE: one holds an operand while sums move down (``multiply_down``), one holds its sum
-while both operands move (``multiply_in_place``).  ``systolic`` feeds them fold by fold; a kernel
-here clocks any number of edges.
+Two kinds of PE: one holds an operand while sums move down, one holds its sum while both operands
+move.  ``systolic`` feeds them fold by fold; a kernel here clocks any number of edges.
 
 The rule of the clock: at an edge every register takes what it or its neighbour had before the edge,
-and nothing else.  So what moves is kept twice, before and after an edge by turns.
+and nothing else.  A plane is one kind of register of all PEs, a flat array of rows of ``width`` =
+1 + columns places, so that the compiler makes a loop over all PEs wide.  From place k the right
+neighbour is k + 1 and the one below k + width.  So all registers of a plane that moves take what
+their neighbours had if the place where the plane begins in a longer array goes 1 or ``width`` back:
 
-A plane is one kind of register of all PEs, a flat array of rows of ``width`` = 1 + columns places,
-so that the compiler makes a loop over all PEs wide: from place k the right neighbour is k + 1, the
-one below k + width.  Place 0 of a row of ``moving`` is its port.  Planes that move down have one
-row more, of ports, at the top.  What the last PE of a row gives comes to the next row's port, where
-the next word that enters overwrites it.
+    edge 3     . . [a b c d]            place k is what comes into PE k at the edge
+    edge 4     . [x a b c d]  ->  . [x a b c] d       x entered at the port
+
+Place 0 of a row of ``moving`` is its port.  What the last PE of a row gives comes to the next row's
+port, where what enters overwrites it.  Of planes that move down the first row is the ports.
 
 Every register has a tag of 16 bits beside its value, so that words are told apart by what they are
 and not by when they ought to come: flags, which load of held words it belongs to (its residency,
@@ -34,175 +36,160 @@ PRESENT = 1  # there is a word
 USED = 2  # of a MAC; not a bubble of an unused line that is clocked all the same
 WORD = 4  # a word of the tensor; not padding
 FIRST, LAST = 8, 16  # of its residency
-GO = 32  # of the lowest row's last operand: the column's sums may leave
+READ = 32  # of an operand that the level outside reads
+GO = 32  # of a sum on its way out
 RESIDENCY = 7 << 6
 NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
 ONE = 1 << 9
-HOPS = 16  # of a held word on its way: the rows it has still to go, from this bit on
+HOPS, LOAD = 16, 40  # of shifted words, from these bits on: rows still to go, which load it is of
+AWAY = (1 << LOAD) - (1 << HOPS)  # the bits of hops
 BUBBLE = -2  # the word of a register that holds nothing, or nothing of a MAC's
-CHUNK = 1024  # so many PEs are clocked at a time: their registers fit the nearest cache
+CHUNK = 4096  # so many PEs are clocked at a time: their registers fit the nearest cache
 
 # Places in the tally.  OTHER is the operand that does not move along the rows.  NEWS are
-# the results latched since the caller last looked.
+# the results latched at the last edge.
 (MACS, ROWS_TAKEN, OTHER_TAKEN, SUMS_MADE, ROWS_FED, OTHER_FED, HELD_LATCHED, OPENED, LEFT,
  EDGE, LANDED, NEWS, LAST_RESULT, SHIFTING, HAZARD, ROW) = range(16)  # fmt: skip
-MISMATCH, UNEXPECTED, IN_USE = 1, 2, 3  # what HAZARD says
+MISMATCH, UNEXPECTED, IN_USE, TAKEN = 1, 2, 3, 4  # what HAZARD says
 IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
 
-# What a result is called: ``(fold << 32 | place in the matrix of its sums) << 1 | is it a word``.
-FOLD_BITS, PLACE = 33, (1 << 32) - 1
+# Of a wave: AT_FIRST and AT_LAST are flags of its first and last step, RESULT the residency its
+# sums are of.
+START, STEPS, LINES, ACROSS, AT_FIRST, AT_LAST, RESULT = range(7)
+OLDEST, NEXT = 0, 1
+ROWS = (1 << 32) - 1  # of a name
+BLOCK = 128  # so many steps are laid down, or taken up, of each line in turn: they fit the cache
 
 
-class Feed(NamedTuple):
-    """What the ports of one side are given: a ring by edge, [edges, lines], empty again once it has
-    entered.
+class Side(NamedTuple):
+    """What one side of the array is given, a ring by edge that is empty again once it has entered;
+    or what comes out.  Words are given in waves, one a fold; line k of a wave enters k edges late.
     """
 
-    values: Ints
-    tags: Ints  # 32 bits, see HOPS
-    names: Ints  # what each is called, for ports whose registers keep it; else no lines
-    read: Ints  # [edges] how many the level outside reads for it
+    values: Ints  # [edges, lines]
+    tags: Ints  # [edges, lines]
+    waves: Ints  # [ring, numbers of a wave] the n-th at n modulo its length
+    span: Ints  # the oldest that is not through, the next to come
+    scratch: Ints  # [BLOCK] tags
 
 
-class Latched(NamedTuple):
-    """The latest results, in the order of their latching, [room] each."""
+class Results(NamedTuple):
+    """Sums that were held: those of the n-th residency at n modulo ``depth``."""
 
-    edge: Ints
-    name: Ints
-    value: Ints
+    values: Ints  # [depth, rows, columns]
+    words: Ints  # [depth, rows, columns] whether it is a word's
+    missing: Ints  # [depth] how many are not there yet
 
 
 class HeldOperandPes(NamedTuple):
-    """Registers of PEs that hold an operand.  The names of the sums in a column are kept in a ring:
-    in the order they enter they come out.
-    """
+    """Registers of PEs that hold an operand."""
 
-    moving: Ints  # [2, rows x width]
+    moving: Ints  # [longer than rows x width]
     moving_tag: Ints
-    sums: Ints  # [2, (1 + rows) x width]
+    sums: Ints  # [longer than rows x width]
     sums_tag: Ints
+    begin: Ints  # where ``moving`` and ``sums`` begin
     held: Ints  # [rows x width]
     held_tag: Ints
-    held_word: Ints
+    held_load: Ints
     shadow: Ints  # [(1 + rows) x width] weights shifting in: the second register of a PE, if any
-    shadow_tag: Ints
-    shadow_word: Ints
-    names: Ints  # [depth, width] the n-th at n modulo depth
-    entered: Ints  # [width] how many sums have
-    left: Ints  # [width]
+    shadow_tag: Ints  # 64 bits: tag, HOPS, LOAD
 
 
 class HeldOutputPes(NamedTuple):
-    """Registers of PEs that hold their sum."""
+    """Registers of PEs that hold their sum.  A name is ``residency << 32 | row``."""
 
-    moving: Ints  # [2, rows x width]
+    moving: Ints  # [longer than rows x width]
     moving_tag: Ints
-    falling: Ints  # [2, (1 + rows) x width]
+    falling: Ints  # [longer than rows x width]
     falling_tag: Ints
+    begin: Ints  # where ``moving`` and ``falling`` begin
     sums: Ints  # [rows x width]
     sums_tag: Ints
+    name: Ints
     out: Ints  # [rows x width] what sums leave through: a second one, or the accumulator itself
     out_tag: Ints
     out_name: Ints
-    begun: Ints  # [rows x width] how many sums each PE has begun
-    names: Ints  # [depth, rows x width] the name of the n-th at n modulo depth
 
 
 @kernel
-def put(
-    feed: Feed, start: int, values: Ints, words: Ints, read: Ints, name: int, tag: int, grow: int,
-    first: int, last: int,
-) -> int:  # fmt: skip
-    """Put a fold's words [steps, lines] before the ports, line k of it k edges late; 1 if a port is
-    taken.
-
-    The first step has ``tag``, each further one ``grow`` more; ``first`` and ``last`` are flags of
-    those steps.  Sums get names from ``name`` on; where it is negative, a word is its own name.
-    """
-    steps, lines = words.shape
-    for t in range(steps):
-        mine = (tag + t * grow) & 0x7FFFFFFF
-        mine |= first if t == 0 else 0
-        mine |= last if t == steps - 1 else 0
+def put(side: Side, start: int, tags: Ints, values: Ints, words: Ints, read: Ints) -> None:
+    """Put a wave's words [lines, steps] before the ports, step by step with ``tags``."""
+    (edges, wide), (lines, steps), size = side.tags.shape, words.shape, side.tags.size
+    ring, ring_tags = side.values.reshape(size), side.tags.reshape(size)
+    for a in range(0, steps, BLOCK):
+        z = min(a + BLOCK, steps)
         for line in range(lines):
-            at = (start + t + line) & (len(feed.read) - 1)
-            if feed.tags[at, line]:
-                return 1
-            word = words[t, line]
-            kind = (USED if word != BUBBLE else 0) | (WORD if word >= 0 else 0)
-            kind |= GO if t == steps - 1 and line == lines - 1 and last else 0
-            feed.values[at, line], feed.tags[at, line] = values[t, line], mine | kind | PRESENT
-            if feed.names.shape[1]:
-                own = name + 2 * (t * lines + line) + (word >= 0)
-                feed.names[at, line] = word if name < 0 else own
-            feed.read[at] += read[t, line]
-    return 0
+            mine, given, edge = words[line], read[line], start + line
+            for t in range(a, z):
+                kind = USED * (mine[t] != BUBBLE) | WORD * (mine[t] >= 0) | READ * given[t]
+                side.scratch[t - a] = tags[t] | kind | PRESENT
+            for t in range(a, z):
+                ring_tags[((edge + t) & (edges - 1)) * wide + line] = side.scratch[t - a]
+            for t in range(a, z if len(values) else a):
+                ring[((edge + t) & (edges - 1)) * wide + line] = values[line, t]
 
 
 @kernel
-def enter(
-    feed: Feed, edge: int, values: Ints, tags: Ints, first: int, stride: int, tally: Ints, fed: int
-) -> None:
-    """Show the ports their words; those the level outside reads are counted at ``fed``.
+def slide(plane: Ints, tags: Ints, begin: int, by: int, many: int) -> int:
+    """Every register of a plane takes what the one ``by`` places before had: where it begins now.
 
-    values, tags   a plane; its ports are ``first``, ``first + stride``, ...
+    At the front of its array the plane is copied to the end.
     """
-    at = edge & (len(feed.read) - 1)
-    for line in range(feed.tags.shape[1]):
-        values[first + line * stride] = feed.values[at, line]
-        tags[first + line * stride] = np.int16(feed.tags[at, line])
-        feed.values[at, line] = 0
-        feed.tags[at, line] = 0
-    tally[fed] += feed.read[at]
-    feed.read[at] = 0
+    if begin < by:
+        end = len(plane) - many
+        for k in range(many - 1, -1, -1):
+            plane[end + k], tags[end + k] = plane[begin + k], tags[begin + k]
+        begin = end
+    return begin - by
 
 
 @kernel
-def flags(tags: Ints) -> Any:
-    """All flags that any tag has."""
-    every = np.int16(0)
-    for k in range(len(tags)):
-        every = np.int16(every | tags[k])
-    return every
+def enter(side: Side, edge: int, values: Ints, tags: Ints, tally: Ints, fed: int) -> None:
+    """Show the ports [lines] their words; those the level outside reads are counted at ``fed``."""
+    at, read = edge & (len(side.tags) - 1), 0
+    given, given_tags = side.values[at], side.tags[at]
+    for line in range(len(given)):
+        values[line] = given[line]
+        given[line] = 0
+    for line in range(len(given)):
+        tags[line] = given_tags[line]
+        read += given_tags[line] & READ
+        given_tags[line] = 0
+    tally[fed] += read // READ
 
 
 @kernel
-def latch(latched: Latched, name: int, value: int, tally: Ints) -> None:
-    """A result is there."""
-    n = tally[NEWS]
-    latched.edge[n], latched.name[n], latched.value[n] = tally[EDGE], name, value
-    tally[NEWS] += 1
-    tally[LANDED] += 1
-    tally[LAST_RESULT] = tally[EDGE]
+def multiply(moving: Ints, other: Ints, sums: Ints) -> None:
+    """Every PE multiplies and adds; all arrays are by PE."""
+    kind = sums.dtype.type
+    for k in range(len(sums)):
+        sums[k] += kind(moving[k]) * kind(other[k])
 
 
 @kernel
 def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
     """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
-    are words.  (In 16 bits, which the compiler makes widest: PEs are at most CHUNK.)
+    are words: mostly all.  (In 16 bits, which the compiler makes widest: PEs are at most CHUNK.)
     """
-    macs = rows = others = sums = np.int16(0)
+    macs = rows = others = sums = odd = np.int16(0)
     for k in range(len(moving_tag)):
-        works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
+        all_three = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k])
+        works = np.int16(all_three & USED)
         macs = np.int16(macs + works)
-        rows = np.int16(rows + (works & (moving_tag[k] >> 1)))
-        others = np.int16(others + (works & (other_tag[k] >> 1)))
-        sums = np.int16(sums + (works & (sums_tag[k] >> 1)))
+        odd = np.int16(odd | (works & ~(all_three >> 1)))
+    if odd:
+        for k in range(len(moving_tag)):
+            works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
+            rows = np.int16(rows + (works & (moving_tag[k] >> 1)))
+            others = np.int16(others + (works & (other_tag[k] >> 1)))
+            sums = np.int16(sums + (works & (sums_tag[k] >> 1)))
+    else:
+        rows = others = sums = macs
     tally[MACS] += macs // USED
     tally[ROWS_TAKEN] += rows // USED
     tally[OTHER_TAKEN] += others // USED
     tally[SUMS_MADE] += sums // USED
-
-
-@kernel
-def deliver(latched: Latched, many: int, fold: int, values: Ints) -> int:
-    """Of so many results those of a fold go where they belong; returns how many they are."""
-    n = 0
-    for k in range(many):
-        if latched.name[k] >> FOLD_BITS == fold:
-            values[latched.name[k] >> 1 & PLACE] = latched.value[k]
-            n += 1
-    return n
 
 
 # -- an operand held ---------------------------------------------------------------------------
@@ -210,151 +197,153 @@ def deliver(latched: Latched, many: int, fold: int, values: Ints) -> int:
 
 @kernel
 def clock_held_operand(
-    last: int, goal: int, pes: HeldOperandPes, rows: Feed, sums: Feed, held: Feed, latched: Latched,
+    last: int, goal: int, pes: HeldOperandPes, rows: Side, sums: Side, held: Side, out: Side,
     tally: Ints, two: bool,
 ) -> None:  # fmt: skip
-    """Clock edges up to ``last``, or until ``goal`` results have been latched, there is no room for
-    more, or words collide.
+    """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge operands move right, sums move down and take a product on the way; then weights
     shift down.  ``two``: weights wait in a second register and are swapped in by the first operand.
     tally[SHIFTING] is the last edge at which a shifted weight may be on its way.
     """
-    width, many, most = 1 + sums.tags.shape[1], len(pes.held) - 1, len(latched.edge)
+    width, many = 1 + sums.tags.shape[1], len(pes.held)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
-        if tally[NEWS] + width > most:
-            break
         tally[EDGE] += 1
         edge = tally[EDGE]
-        old, new = (edge - 1) & 1, edge & 1
-        moving, moving_tag = pes.moving[old], pes.moving_tag[old]
-        above, above_tag = pes.sums[old], pes.sums_tag[old]
-        moved, moved_tag = pes.moving[new][1:], pes.moving_tag[new][1:]
-        made, made_tag = pes.sums[new][1 + width :], pes.sums_tag[new][1 + width :]
-        enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
-        begin_sums(pes, sums, edge, above_tag)
-        if flags(above_tag) & FIRST:
-            open_fold(pes, moving_tag, above_tag, two)
-        for a in range(0, many, CHUNK):
-            z = min(a + CHUNK, many)
-            multiply_down(
-                moving[a:z], moving_tag[a:z], above[1 + a : 1 + z], above_tag[1 + a : 1 + z],
-                pes.held[1 + a : 1 + z], pes.held_tag[1 + a : 1 + z], moved[a:z], moved_tag[a:z],
-                made[a:z], made_tag[a:z], tally,
-            )  # fmt: skip
+        m = pes.begin[0] = slide(pes.moving, pes.moving_tag, pes.begin[0], 1, many)
+        s = pes.begin[1] = slide(pes.sums, pes.sums_tag, pes.begin[1], width, many)
+        moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
+        total, total_tag = pes.sums[s + 1 : s + many], pes.sums_tag[s + 1 : s + many]
+        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(sums, edge, total, total_tag, tally, OTHER_FED)
+        pes.sums_tag[s] = 0
+        open_fold(pes, sums, edge, moving_tag, total_tag, width, two, tally)
+        for a in range(0, many - 1, CHUNK):
+            z = min(a + CHUNK, many - 1)
+            multiply(moving[a:z], pes.held[1 + a : 1 + z], total[a:z])
+            meet_weights(moving_tag[a:z], pes.held_tag[1 + a : 1 + z], total_tag[a:z], tally)
         if edge <= tally[SHIFTING]:
             shift_weights(pes, held, width, two, tally)
-        come_out(pes, pes.sums[new], pes.sums_tag[new], width, latched, tally)
+        come_out(total[many - width :], total_tag[many - width :], out, tally)
 
 
 @kernel
-def multiply_down(
-    moving: Ints, moving_tag: Ints, above: Ints, above_tag: Ints, held: Ints, held_tag: Ints,
-    moved: Ints, moved_tag: Ints, sums: Ints, sums_tag: Ints, tally: Ints,
-) -> None:  # fmt: skip
-    """The edge of a PE that holds an operand; all arrays are by PE.
-
-    The moving operand goes right.  The sum from above takes the product and goes down.  A sum that
-    meets the weight of its residency must meet an operand, and that of its own number; one that
-    passes a PE with no weight for it must meet none.
+def meet_weights(moving_tag: Ints, held_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
+    """A sum that meets the weight of its residency must meet an operand, and that of its own
+    number; one that passes a PE with no weight for it must meet none.  All arrays are by PE.
     """
-    for k in range(len(moved)):
-        moved[k] = moving[k]
-    for k in range(len(moved)):
-        sums[k] = above[k] + moving[k] * held[k]
-    for k in range(len(moved)):
-        moved_tag[k] = moving_tag[k]
-    for k in range(len(moved)):
-        sums_tag[k] = above_tag[k]
     wrong = np.int16(0)
-    for k in range(len(moved)):
-        m, h, s = moving_tag[k], held_tag[k], above_tag[k]
+    for k in range(len(moving_tag)):
+        m, h, s = moving_tag[k], held_tag[k], sums_tag[k]
         own = np.int16(((s ^ h) & RESIDENCY) == 0) & h
         other = np.int16(((m ^ s) & (NUMBER | RESIDENCY)) != 0)
         wrong = np.int16(wrong | (s & PRESENT & ((m ^ own) | (m & other))))
     if wrong:
         tally[HAZARD] = MISMATCH
-    count(moving_tag, held_tag, above_tag, tally)
+    count(moving_tag, held_tag, sums_tag, tally)
 
 
 @kernel
-def begin_sums(pes: HeldOperandPes, sums: Feed, edge: int, above_tag: Ints) -> None:
-    """Sums enter at the top of their columns, at zero."""
-    at = edge & (len(sums.read) - 1)
-    for j in range(1, len(pes.entered)):
-        tag = sums.tags[at, j - 1]
-        above_tag[j] = np.int16(tag)
-        if tag:
-            pes.names[pes.entered[j] & (len(pes.names) - 1), j] = sums.names[at, j - 1]
-            pes.entered[j] += 1
-            sums.tags[at, j - 1] = 0
-
-
-@kernel
-def come_out(
-    pes: HeldOperandPes, sums: Ints, sums_tag: Ints, width: int, latched: Latched, tally: Ints
-) -> None:
-    """Sums below the last row are results."""
-    bottom, n = len(pes.held), tally[NEWS]
-    for j in range(1, width):
-        if not sums_tag[bottom + j]:
-            continue
-        if pes.left[j] == pes.entered[j]:
-            tally[HAZARD], tally[ROW] = UNEXPECTED, j
-        name = pes.names[pes.left[j] & (len(pes.names) - 1), j]
-        latched.edge[n], latched.name[n], latched.value[n] = tally[EDGE], name, sums[bottom + j]
-        pes.left[j] += 1
-        n += 1
-    if n > tally[NEWS]:
-        tally[LAST_RESULT] = tally[EDGE]
-    tally[LANDED] += n - tally[NEWS]
-    tally[NEWS] = n
-
-
-@kernel
-def open_fold(pes: HeldOperandPes, moving_tag: Ints, above_tag: Ints, two: bool) -> None:
-    """The first sum of a residency: with an operand it finds its weight, or swaps it in from the
-    second register; in rows that are not used, what is held is from now on nobody's.
+def open_fold(
+    pes: HeldOperandPes, sums: Side, edge: int, moving_tag: Ints, sums_tag: Ints, width: int,
+    two: bool, tally: Ints,
+) -> None:  # fmt: skip
+    """The first sums of a residency, which stand on a diagonal: with an operand one finds its
+    weight, or swaps it in from the second register; in rows that are not used, what is held is from
+    now on nobody's.
     """
-    for k in range(1, len(pes.held)):
-        if not above_tag[k] & FIRST:
+    shadow, shadow_tag = pes.shadow, pes.shadow_tag
+    for n in range(sums.span[OLDEST], sums.span[NEXT]):
+        wave = sums.waves[n & (len(sums.waves) - 1)]
+        now = edge - wave[START]
+        if not wave[AT_FIRST]:
             continue
-        if not moving_tag[k - 1]:
-            pes.held_tag[k] = 0
-        elif two:
-            own = k + len(pes.shadow) - len(pes.held)
-            home = pes.shadow_tag[own] >> HOPS == 0
-            pes.held[k], pes.held_word[k] = pes.shadow[own], pes.shadow_word[own]
-            pes.held_tag[k] = np.int16(pes.shadow_tag[own]) if home else np.int16(0)
+        for row in range(max(0, now - wave[LINES] + 1), min(now + 1, len(pes.held) // width)):
+            k = 1 + row * width + now - row
+            if not sums_tag[k - 1] & FIRST:
+                tally[HAZARD] = MISMATCH
+            if not moving_tag[k - 1]:
+                pes.held_tag[k] = 0
+            elif two:
+                tag = shadow_tag[k + width]
+                pes.held[k], pes.held_load[k] = shadow[k + width], tag >> LOAD
+                pes.held_tag[k] = np.int16(0 if tag & AWAY else tag)
 
 
 @kernel
-def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally: Ints) -> None:
+def shift_weights(pes: HeldOperandPes, held: Side, width: int, two: bool, tally: Ints) -> None:
     """Weights with rows still to go move a row down, from the ports on; each stops in its own.
 
     Rows are walked from the lowest up, so that each takes what the one above it had.
     """
-    at = tally[EDGE] & (len(held.read) - 1)
-    tally[OTHER_FED] += held.read[at]
-    held.read[at] = 0
-    for line in range(width - 1):
-        pes.shadow_tag[1 + line] = held.tags[at, line]
-        pes.shadow[1 + line] = held.values[at, line]
-        pes.shadow_word[1 + line] = held.names[at, line]
-        held.tags[at, line] = 0
-    for k in range(len(pes.held) - 1, 0, -1):
-        tag = pes.shadow_tag[k]
-        if tag >> HOPS == 0:
-            continue
-        tag -= 1 << HOPS
-        home = tag >> HOPS == 0
-        value, word = pes.shadow[k], pes.shadow_word[k]
-        below = k + width
-        pes.shadow[below], pes.shadow_word[below], pes.shadow_tag[below] = value, word, tag
-        tally[HELD_LATCHED] += home and tag & WORD != 0
-        if not two:
-            pes.held[k], pes.held_word[k] = value, word
-            pes.held_tag[k] = np.int16(tag) if home else np.int16(0)
+    edge, shadow, shadow_tag = tally[EDGE], pes.shadow, pes.shadow_tag
+    enter(held, edge, shadow[1:], shadow_tag[1:], tally, OTHER_FED)
+    for n in range(held.span[OLDEST], held.span[NEXT]):
+        wave = held.waves[n & (len(held.waves) - 1)]
+        now, rows = edge - wave[START], wave[STEPS]
+        first = max(0, now - rows + 1)  # the first column into which a word comes
+        for row in range(now - first, -1, -1):
+            a, z = row * width + 1 + first, row * width + 1 + min(now - row + 1, wave[LINES])
+            latched = still = 0
+            for k in range(a, z):
+                tag = shadow_tag[k] - (1 << HOPS)
+                shadow[k + width], shadow_tag[k + width] = shadow[k], tag
+                latched += tag & (AWAY | WORD) == WORD
+                still += shadow_tag[k] & AWAY == 0
+            tally[HELD_LATCHED] += latched
+            if still:
+                tally[HAZARD] = MISMATCH
+            for k in range(a, z if not two else a):  # one register, which has what passes by
+                tag = shadow_tag[k + width]
+                pes.held[k], pes.held_tag[k] = shadow[k + width], np.int16(0 if tag & AWAY else tag)
+
+
+@kernel
+def come_out(bottom: Ints, bottom_tag: Ints, out: Side, tally: Ints) -> None:
+    """Sums below the last row are results."""
+    at, many, left = tally[EDGE] & (len(out.tags) - 1), 0, 0
+    values, tags = out.values[at], out.tags[at]
+    for line in range(len(values)):
+        values[line] = bottom[line]
+    for line in range(len(tags)):
+        left |= tags[line]
+        tags[line] = bottom_tag[line]
+        many += bottom_tag[line] & PRESENT
+    if left:
+        tally[HAZARD] = UNEXPECTED
+    if many:
+        tally[LAST_RESULT] = tally[EDGE]
+        tally[LANDED] += many
+
+
+@kernel
+def take_up(out: Side, seen: Ints, until: int, tag: int, values: Ints) -> bool:
+    """Take what came out up to an edge for the sums of a wave [lines, steps]; whether one is
+    another's.  Waves come out of the first column in the order they entered, and of each further
+    one an edge later.
+
+    seen   the edge of the first of them, 0 if it is to be looked for; that up to which was looked
+    """
+    mask, wrong, (lines, steps) = len(out.tags) - 1, np.int16(0), values.shape
+    taken = values.reshape(values.size)
+    while seen[0] == 0 and seen[1] < until:
+        seen[1] += 1
+        if out.tags[seen[1] & mask, 0]:
+            seen[0], seen[1] = seen[1], seen[1] - 1
+    if seen[0] == 0:
+        return False
+    after = min(until + 1, seen[0] + steps + lines - 1)
+    for edge in range(seen[1] + 1, after):
+        now, came, tags = edge - seen[0], out.values[edge & mask], out.tags[edge & mask]
+        a, z = max(0, now - steps + 1), min(lines, now + 1)
+        for line in range(a, z):
+            expected = np.int16(tag + (now - line) * ONE | PRESENT)
+            wrong |= (tags[line] ^ expected) & np.int16(NUMBER | RESIDENCY | PRESENT)
+            tags[line] = 0
+        for line in range(a, z):
+            taken[now + line * (steps - 1)] = came[line]
+    seen[1] = max(seen[1], after - 1)
+    return bool(wrong)
 
 
 # -- sums held ---------------------------------------------------------------------------------
@@ -362,67 +351,45 @@ def shift_weights(pes: HeldOperandPes, held: Feed, width: int, two: bool, tally:
 
 @kernel
 def clock_held_outputs(
-    last: int, goal: int, pes: HeldOutputPes, rows: Feed, cols: Feed, latched: Latched,
-    tally: Ints, way_out: int,
+    last: int, goal: int, pes: HeldOutputPes, rows: Side, cols: Side, results: Results,
+    latest: Ints, tally: Ints, way_out: int,
 ) -> None:  # fmt: skip
-    """Clock edges up to ``last``, or until ``goal`` results have been latched, there is no room for
-    more, or words collide.
+    """Clock edges up to ``last``, or until ``goal`` results have been latched, or words collide.
 
     At an edge finished sums on their way out move down, operands move right and down, and each PE
     that got two adds their product.  tally[SHIFTING] is the number of sums on their way out.
     """
-    width, many, most = 1 + cols.tags.shape[1], len(pes.sums) - 1, len(latched.edge)
+    width, many = 1 + cols.tags.shape[1], len(pes.sums)
     while tally[EDGE] < last and tally[LANDED] < goal and not tally[HAZARD]:
-        if tally[NEWS] + many > most:
-            break
         tally[EDGE] += 1
+        tally[NEWS] = 0
         edge = tally[EDGE]
-        old, new = (edge - 1) & 1, edge & 1
-        moving, moving_tag = pes.moving[old], pes.moving_tag[old]
-        falling, falling_tag = pes.falling[old], pes.falling_tag[old]
-        moved, moved_tag = pes.moving[new][1:], pes.moving_tag[new][1:]
-        fallen, fallen_tag = pes.falling[new][1 + width :], pes.falling_tag[new][1 + width :]
-        enter(rows, edge, moving, moving_tag, 0, width, tally, ROWS_FED)
-        enter(cols, edge, falling, falling_tag, 1, 1, tally, OTHER_FED)
+        m = pes.begin[0] = slide(pes.moving, pes.moving_tag, pes.begin[0], 1, many)
+        f = pes.begin[1] = slide(pes.falling, pes.falling_tag, pes.begin[1], width, many)
+        moving, moving_tag = pes.moving[m : m + many - 1], pes.moving_tag[m : m + many - 1]
+        falling, falling_tag = pes.falling[f + 1 : f + many], pes.falling_tag[f + 1 : f + many]
+        sums, sums_tag = pes.sums[1:], pes.sums_tag[1:]
+        enter(rows, edge, moving[::width], moving_tag[::width], tally, ROWS_FED)
+        enter(cols, edge, falling, falling_tag, tally, OTHER_FED)
+        pes.falling_tag[f] = 0
         if tally[SHIFTING]:
-            shift_out(pes, latched, width, tally)
-        moment = flags(moving_tag)
-        if moment & FIRST:
-            begin(pes, moving_tag, falling_tag, way_out, tally)
-        for a in range(0, many, CHUNK):
-            z = min(a + CHUNK, many)
-            multiply_in_place(
-                moving[a:z], moving_tag[a:z], falling[1 + a : 1 + z], falling_tag[1 + a : 1 + z],
-                pes.sums[1 + a : 1 + z], pes.sums_tag[1 + a : 1 + z], moved[a:z], moved_tag[a:z],
-                fallen[a:z], fallen_tag[a:z], tally,
-            )  # fmt: skip
-        if moment & LAST:
-            finish(pes, moving_tag, falling_tag, latched, width, way_out, tally)
+            shift_out(pes, results, latest, width, tally)
+        begin(pes, rows, results, moving_tag, falling_tag, width, way_out, tally)
+        for a in range(0, many - 1, CHUNK):
+            z = min(a + CHUNK, many - 1)
+            multiply(moving[a:z], falling[a:z], sums[a:z])
+            count(moving_tag[a:z], falling_tag[a:z], sums_tag[a:z], tally)
+            meet_operands(moving_tag[a:z], falling_tag[a:z], sums_tag[a:z], tally)
+        finish(pes, rows, results, moving_tag, falling_tag, latest, width, way_out, tally)
 
 
 @kernel
-def multiply_in_place(
-    moving: Ints, moving_tag: Ints, falling: Ints, falling_tag: Ints, sums: Ints, sums_tag: Ints,
-    moved: Ints, moved_tag: Ints, fallen: Ints, fallen_tag: Ints, tally: Ints,
-) -> None:  # fmt: skip
-    """The edge of a PE that holds its sum; all arrays are by PE.
-
-    One operand goes right, one goes down, and where both are there their product is added.  They
-    must be of one number and residency, and those the sum waits for: none is lost.
+def meet_operands(moving_tag: Ints, falling_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
+    """Two operands that meet must be of one number and residency, and those the sum waits for: none
+    is lost.  All arrays are by PE.
     """
-    for k in range(len(moved)):
-        moved[k] = moving[k]
-    for k in range(len(moved)):
-        fallen[k] = falling[k]
-    for k in range(len(moved)):
-        moved_tag[k] = moving_tag[k]
-    for k in range(len(moved)):
-        fallen_tag[k] = falling_tag[k]
-    for k in range(len(moved)):
-        sums[k] += moving[k] * falling[k]
-    count(moving_tag, falling_tag, sums_tag, tally)
     wrong = np.int16(0)
-    for k in range(len(moved)):
+    for k in range(len(moving_tag)):
         m, f, s = moving_tag[k], falling_tag[k], sums_tag[k]
         both = np.int16(m & f & PRESENT)
         differ = np.int16(((m ^ f) | (m ^ s)) & (NUMBER | RESIDENCY) & -both)
@@ -433,66 +400,94 @@ def multiply_in_place(
 
 
 @kernel
-def begin(
-    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, way_out: int, tally: Ints
+def land(
+    results: Results, n: int, row: int, column: int, value: int, latest: Ints, tally: Ints
 ) -> None:
-    """Accumulators that the first operands of a residency reach start at zero."""
-    for k in range(1, len(pes.sums)):
-        m = moving_tag[k - 1]
-        if not (m & FIRST and falling_tag[k]):
+    """A result is there; ``latest``, if it has room, tells which."""
+    at = n & (len(results.missing) - 1)
+    results.values[at, row, column] = value
+    results.missing[at] -= 1
+    if len(latest):
+        news = latest[tally[NEWS]]
+        news[0], news[1], news[2], news[3] = n, row, column, value
+    tally[NEWS] += 1
+    tally[LANDED] += 1
+    tally[LAST_RESULT] = tally[EDGE]
+
+
+@kernel
+def begin(
+    pes: HeldOutputPes, rows: Side, results: Results, moving_tag: Ints, falling_tag: Ints,
+    width: int, way_out: int, tally: Ints,
+) -> None:  # fmt: skip
+    """Accumulators that the first operands of a residency reach, on a diagonal, start at zero."""
+    for n in range(rows.span[OLDEST], rows.span[NEXT]):
+        wave = rows.waves[n & (len(rows.waves) - 1)]
+        now, result = tally[EDGE] - wave[START], wave[RESULT]
+        if not wave[AT_FIRST]:
             continue
-        if pes.sums_tag[k] or (way_out == ACCUMULATOR and pes.out_tag[k]):
-            tally[HAZARD], tally[ROW] = IN_USE, k
-        word = pes.names[pes.begun[k] & (len(pes.names) - 1), k] & 1
-        pes.begun[k] += 1
-        pes.sums[k] = 0
-        used = m & falling_tag[k] & USED
-        pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | used | (WORD if word else 0) | PRESENT
-        tally[OPENED] += word
+        for row in range(max(0, now - wave[ACROSS] + 1), min(now + 1, wave[LINES])):
+            k = 1 + row * width + now - row
+            m, f = moving_tag[k - 1], falling_tag[k - 1]
+            if not (m & FIRST and f):
+                tally[HAZARD] = MISMATCH
+            if pes.sums_tag[k] or (way_out == ACCUMULATOR and pes.out_tag[k]):
+                tally[HAZARD], tally[ROW] = IN_USE, k
+            word = WORD * results.words[result & (len(results.words) - 1), row, now - row]
+            pes.sums[k], pes.name[k] = 0, result << 32 | row
+            pes.sums_tag[k] = (m & (NUMBER | RESIDENCY)) | (m & f & USED) | word | PRESENT
+            tally[OPENED] += word != 0
 
 
 @kernel
 def finish(
-    pes: HeldOutputPes, moving_tag: Ints, falling_tag: Ints, latched: Latched, width: int,
-    way_out: int, tally: Ints,
+    pes: HeldOutputPes, rows: Side, results: Results, moving_tag: Ints, falling_tag: Ints,
+    latest: Ints, width: int, way_out: int, tally: Ints,
 ) -> None:  # fmt: skip
-    """Sums that got their last product: read in place, or kept until their column shifts down.
-
-    With the last sum of a column's lowest row all of it sets out.
+    """Sums that got their last product, on a diagonal: read in place, or kept until their column
+    shifts down.  With the sum of its lowest row in use all of a column sets out.
     """
-    for k in range(1, len(pes.sums)):
-        m = moving_tag[k - 1]
-        if not (m & LAST and falling_tag[k]):
+    for n in range(rows.span[OLDEST], rows.span[NEXT]):
+        wave = rows.waves[n & (len(rows.waves) - 1)]
+        now = tally[EDGE] - wave[START] - (wave[STEPS] - 1)
+        if not wave[AT_LAST]:
             continue
-        name = pes.names[(pes.begun[k] - 1) & (len(pes.names) - 1), k]
-        pes.sums_tag[k] = 0
-        if way_out == IN_PLACE:
-            tally[LEFT] += name & 1
-            latch(latched, name, pes.sums[k], tally)
-            continue
-        if pes.out_tag[k]:
-            tally[HAZARD], tally[ROW] = IN_USE, k
-        pes.out[k], pes.out_name[k], pes.out_tag[k] = pes.sums[k], name, LAST
-        if m & GO:
-            for above in range(k % width, k + 1, width):
-                tally[SHIFTING] += pes.out_tag[above] == LAST
-                pes.out_tag[above] |= GO if pes.out_tag[above] == LAST else 0
+        for row in range(max(0, now - wave[ACROSS] + 1), min(now + 1, wave[LINES])):
+            k = 1 + row * width + now - row
+            if not (moving_tag[k - 1] & LAST and falling_tag[k - 1]):
+                tally[HAZARD] = MISMATCH
+            word = pes.sums_tag[k] & WORD
+            pes.sums_tag[k] = 0
+            if way_out == IN_PLACE:
+                tally[LEFT] += word != 0
+                land(results, wave[RESULT], row, now - row, pes.sums[k], latest, tally)
+                continue
+            if pes.out_tag[k]:
+                tally[HAZARD], tally[ROW] = IN_USE, k
+            pes.out[k], pes.out_name[k], pes.out_tag[k] = pes.sums[k], pes.name[k], LAST | word
+            if row == wave[LINES] - 1:
+                for above in range(k % width, k + 1, width):
+                    waits = pes.out_tag[above] & (LAST | GO) == LAST
+                    tally[SHIFTING] += waits
+                    pes.out_tag[above] |= GO * waits
 
 
 @kernel
-def shift_out(pes: HeldOutputPes, latched: Latched, width: int, tally: Ints) -> None:
+def shift_out(pes: HeldOutputPes, results: Results, latest: Ints, width: int, tally: Ints) -> None:
     """Sums on their way out go down a row; from the last one to the register beyond the array."""
     bottom = len(pes.out) - width
     for k in range(len(pes.out) - 1, 0, -1):
-        if not pes.out_tag[k] & GO:
+        tag = pes.out_tag[k]
+        if not tag & GO:
             continue
         if k >= bottom:
             tally[SHIFTING] -= 1
-            tally[LEFT] += pes.out_name[k] & 1
-            latch(latched, pes.out_name[k], pes.out[k], tally)
+            tally[LEFT] += tag & WORD != 0
+            name = pes.out_name[k]
+            land(results, name >> 32, name & ROWS, k - bottom - 1, pes.out[k], latest, tally)
         else:
             if pes.out_tag[k + width]:
                 tally[HAZARD], tally[ROW] = IN_USE, k + width
             pes.out[k + width], pes.out_name[k + width] = pes.out[k], pes.out_name[k]
-            pes.out_tag[k + width] = pes.out_tag[k]
+            pes.out_tag[k + width] = tag
         pes.out_tag[k] = 0

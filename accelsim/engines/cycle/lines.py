@@ -22,6 +22,7 @@ from accelsim.engines.cycle.levels import Traffic
 from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
+from accelsim.mapping.skeleton import Kept
 
 MOST_PES = 1 << 20
 
@@ -78,8 +79,8 @@ class Lines:
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
         rows, cols, inside = self.axes
         self.macs = {
-            self.along_rows: Macs(nest, inside, rows),
-            self.along_cols: Macs(nest, inside, cols),
+            self.along_rows: Macs(nest, rows, inside),
+            self.along_cols: Macs(nest, cols, inside),
             self.held: Macs(nest, rows, cols),
         }
         self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
@@ -90,7 +91,7 @@ class Lines:
             [i for c in chains for i in c.loops if i in self.outside] for chains in self.chains
         ]
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
-        self._known: dict[Any, Ints] = {}
+        self._known: Kept[Ints] = Kept(MOST_KNOWN)
 
     # -- what runs ---------------------------------------------------------------------------------
 
@@ -186,15 +187,15 @@ class Lines:
         """
         places, chains, outside = self.axes[axis], self.chains[axis], self.outside_of[axis]
         key = (axis, *[at[i] for i in outside])
-        if key not in self._known:
-            if len(self._known) > MOST_KNOWN:
-                self._known.clear()
+
+        def used() -> Ints:
             there = np.ones(max((len(v) for v in places.values()), default=1), bool)
             for c in chains:
                 index: dict[int, Any] = {i: places.get(i, at.get(i)) for i in c.loops}
                 there &= self.nest.pieces(c, index).exists
-            self._known[key] = np.flatnonzero(there)
-        return self._known[key]
+            return np.flatnonzero(there)
+
+        return self._known.of(key, used)
 
     def streamed(self, tensor: str, fold: FoldWork) -> Touched:
         """Words that move along the rows, [T, r], or along the columns, [T, c]: an operand, or the
@@ -202,8 +203,9 @@ class Lines:
         """
         lines = fold.r if tensor == self.along_rows else fold.c
         words = self.macs[tensor].touched(tensor, fold.at, self.outer[tensor].parent)
-        every = len(fold.inside) == len(words.names)
-        return words.cut(slice(None) if every else fold.inside, slice(lines))
+        every = len(fold.inside) == words.names.shape[1]
+        mine = words.cut(slice(lines), slice(None) if every else fold.inside)
+        return Touched(mine.names.T, mine.addresses.T, mine.read.T)
 
     def changes(self, fold: FoldWork, following: FoldWork) -> bool:
         """Whether the next fold holds other words; if some PEs keep theirs while others change, the
@@ -224,5 +226,6 @@ class Lines:
 
 def stream(words: Touched, traffic: Traffic) -> Stream:
     """Words with the values the level outside holds; what it has not is zero."""
-    values = traffic.read(traffic.first_row[traffic.innermost], words.addresses, words.read)
-    return Stream(values, words.addresses, words.read)
+    row = traffic.first_row[traffic.innermost]
+    addresses, read = np.ascontiguousarray(words.addresses.T), np.ascontiguousarray(words.read.T)
+    return Stream(traffic.read(row, addresses, read).T, words.addresses, words.read)

@@ -9,7 +9,15 @@ import numpy as np
 
 from accelsim.engines.cycle.addresses import NO_WORD, Bools, Ints, address_of, digits, numbered
 from accelsim.engines.cycle.buses import BusArray
-from accelsim.engines.cycle.line_pes import BUBBLE, FOLD_BITS, PLACE, USED, HeldOperandPes
+from accelsim.engines.cycle.line_pes import (
+    AWAY,
+    BUBBLE,
+    HOPS,
+    LOAD,
+    ROWS,
+    USED,
+    HeldOperandPes,
+)
 from accelsim.engines.cycle.lines import Lines
 from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray
 from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
@@ -41,12 +49,11 @@ class _LineView:
         step.
         """
         array, p = self.array, self.array.pes
-        now = array.edge & 1
         held = isinstance(p, HeldOperandPes)
         side, side_tag = (
             (p.sums, p.sums_tag) if isinstance(p, HeldOperandPes) else (p.falling, p.falling_tag)
         )
-        tags = self.grid(p.moving_tag[now]), self.grid(side_tag[now])
+        tags = array.shown(p.moving_tag, 0), array.shown(side_tag, 1)
         active = tags[0] & tags[1] & USED > 0
         words, slots = np.full((2, *active.shape), BUBBLE), np.full(active.shape, EMPTY)
         for number, start, task in array.flight:
@@ -58,33 +65,31 @@ class _LineView:
                 line = self.place[side_of]
                 mine = passing & (tags[side_of] != 0) & (line < matrix.shape[1])
                 words[side_of][mine] = matrix[step[mine], line[mine]]
-        shown = [
-            np.where(tag != 0, self.grid(plane[now]), 0)
-            for plane, tag in zip((p.moving, side), tags, strict=True)
-        ]
-        planes = {"rows": (shown[0], words[0]), "sums" if held else "cols": (shown[1], words[1])}
-        return planes | self._holding(active), active, slots
+        planes = array.shown(p.moving, 0), array.shown(side, 1)
+        values = [np.where(tag != 0, x, 0) for x, tag in zip(planes, tags, strict=True)]
+        shown = {"rows": (values[0], words[0]), "sums" if held else "cols": (values[1], words[1])}
+        return shown | self._holding(active), active, slots
 
     def _holding(self, active: Bools) -> dict[str, tuple[Ints, Ints]]:
         """Registers that hold."""
-        array, p = self.array, self.array.pes
-        if isinstance(p, HeldOperandPes):
-            kinds = {
-                "held": (p.held, p.held_word != BUBBLE, p.held_word),
-                "shadow": (p.shadow, p.shadow_word != BUBBLE, p.shadow_word),
-            }
+        array, p, (row, _) = self.array, self.array.pes, self.place
+        if isinstance(array, HeldOperandArray) and isinstance(p, HeldOperandPes):
+            tag = self.grid(p.shadow_tag)
+            waits = _named(array.held_words, tag >> LOAD, row + ((tag & AWAY) >> HOPS))
+            held = _named(array.held_words, self.grid(p.held_load), row) if array.two else waits
+            kinds = {"held": (self.grid(p.held), held), "shadow": (self.grid(p.shadow), waits)}
         else:
-            at = (p.begun - 1) & (len(p.names) - 1), np.arange(len(p.begun))
-            adding = p.sums_tag != 0
-            adding.reshape(array.rows, -1)[:, 1:] |= active
-            sums = array.words_of(np.where(adding, p.names[at], p.out_name))
-            adding |= (p.out is p.sums) & (p.out_tag != 0)
-            out = array.words_of(p.out_name)
-            kinds = {"sums": (p.sums, adding, sums), "shift": (p.out, p.out_tag != 0, out)}
-        return {
-            name: (self.grid(np.where(there, v, 0)), self.grid(np.where(there, words, BUBBLE)))
-            for name, (v, there, words) in kinds.items()
-        }
+            assert not isinstance(p, HeldOperandPes)
+            adding = (self.grid(p.sums_tag) != 0) | active
+            names, out = self.grid(p.name), self.grid(p.out_name)
+            leaves, names = self.grid(p.out_tag) != 0, np.where(adding, names, out)
+            there = adding | (leaves & (p.out is p.sums))
+            sums, shift = (_named(array.words, x >> 32, x & ROWS) for x in (names, out))
+            kinds = {
+                "sums": (self.grid(p.sums), np.where(there, sums, BUBBLE)),
+                "shift": (self.grid(p.out), np.where(leaves, shift, BUBBLE)),
+            }
+        return {k: (np.where(words != BUBBLE, x, 0), words) for k, (x, words) in kinds.items()}
 
     def shifted_in(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every held word that enters at this edge."""
@@ -100,14 +105,18 @@ class _LineView:
 
     def left(self) -> list[tuple[int, int, int]]:
         """Column, word and value of every result latched at this edge."""
-        _, names, values = self.array.latest
-        results = []
-        for key, name, value in zip(
-            (names >> FOLD_BITS).tolist(), names, values.tolist(), strict=True
-        ):
-            place, words = int(name) >> 1 & PLACE, self.array.words[key]
-            results.append((place % words.shape[1], int(words.ravel()[place]), value))
-        return sorted(results)
+        latest, words = self.array.latest, self.array.words
+        return sorted((j, int(words[n][i, j]), value) for n, i, j, value in latest)
+
+
+def _named(words: Mapping[int, Ints], which: Ints, row: Ints) -> Ints:
+    """Words of registers [rows, columns]: of which matrix, and in what row of it."""
+    known = np.full(which.shape, BUBBLE)
+    for k, matrix in words.items():
+        inside = (row < matrix.shape[0]) & (np.arange(which.shape[1]) < matrix.shape[1])
+        i, j = np.nonzero((which == k) & inside)
+        known[i, j] = matrix[row[i, j], j]
+    return known
 
 
 def record_lines(

@@ -7,6 +7,7 @@ cycle engine issues the folds of a nest; tests issue plain matrices, to compare 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,14 +29,13 @@ Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 FAR = 1 << 62
-BLOCK = 1536  # steps of a fold that are fed at a time
-ROOM = 1 << 15  # results that are latched before they are looked at
+AT_ONCE = 1024  # edges that are clocked before results are looked at
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """A matrix of words: values, words (addresses; negative: padding), and which of them the level
-    outside reads (None: all).
+    """A matrix of words [steps, lines]: values, words (addresses; negative: padding), and which of
+    them the level outside reads (None: all).  Lines one after the other in memory are the fastest.
     """
 
     values: Ints
@@ -74,41 +74,63 @@ class FoldTask:
 @dataclass(eq=False)
 class Landing:
     """Results of a fold: ``words`` and ``values``, [T, c] of sums that moved, [r, c] of held ones;
-    of a fully clocked array with bubbles below and to the right.  ``missing``: how many are not
-    there yet.
+    of a fully clocked array with bubbles below and to the right.
     """
 
     number: int
     words: Ints
     values: Ints
-    missing: int
 
 
 class Port:
-    """What one side of the array is still to be given, in a ring of so many edges; ``end`` is an
-    edge after the last word.  ``named``: its registers keep what they hold.
+    """What one side of the array is still to be given.  ``end`` is an edge after the last word,
+    ``free`` the first at which line 0 may be given another; a wave is through ``reach`` edges after
+    its last step.
     """
 
-    def __init__(self, lines: int, edges: int, dtype: Any, *, named: bool = False) -> None:
-        values, tags = np.zeros((edges, lines), dtype), np.zeros((edges, lines), np.int32)
-        names, read = np.zeros((edges, lines * named), np.int64), np.zeros(edges, np.int64)
-        self.feed, self.end = pe.Feed(values, tags, names, read), 0
+    def __init__(self, lines: int, dtype: Any, reach: int, tag: Any = np.int16) -> None:
+        self.reach, self.end, self.free = reach, 0, 1
+        values, tags = np.zeros((2, lines), dtype), np.zeros((2, lines), tag)
+        waves = np.zeros((1 << (2 * reach).bit_length(), 7), np.int64)
+        span, scratch = np.zeros(2, np.int64), np.zeros(pe.BLOCK, tag)
+        self.side = pe.Side(values, tags, waves, span, scratch)
 
     def put(
-        self, now: int, start: int, stream: Stream, name: int, tag: int, grow: int, *flags: int
-    ) -> None:
-        """Give a fold's words [steps, lines], the first at edge ``start``; raises HazardError where
-        two words want one port.
+        self, edge: int, start: int, stream: Stream, tag: int, grow: int = pe.ONE,
+        flags: tuple[int, int] = (0, 0), across: int = 0, result: int = 0,
+    ) -> None:  # fmt: skip
+        """Give a fold's words [steps, lines], the first at edge ``start``, to an array that is at
+        ``edge``.  Raises HazardError where two words want one port.
         """
-        words, read = np.ascontiguousarray(stream.words), stream.read
-        values = np.ascontiguousarray(stream.values, self.feed.values.dtype)
-        read = np.ones(words.shape, bool) if read is None else np.ascontiguousarray(read)
-        end = start + sum(words.shape)
-        if not now < start <= end <= now + len(self.feed.read) or pe.put(
-            self.feed, start, values, words, read, name, tag, grow, *flags
-        ):
+        steps, lines = stream.words.shape
+        if start <= edge or start < self.free:
             raise HazardError(f"edge {start}: two words want the port of one line")
-        self.end = max(self.end, end)
+        self.free, self.end = start + steps, max(self.end, start + steps + lines)
+        while self.end - edge > len(self.side.tags):
+            self.side = self._longer(edge)
+        side, read = self.side, stream.read
+        values, words = (np.ascontiguousarray(x.T) for x in (stream.values, stream.words))
+        read = np.ones(words.shape, bool) if read is None else np.ascontiguousarray(read.T)
+        values = values.astype(side.values.dtype, copy=False)
+        tags = (tag + np.arange(steps) * grow).astype(side.tags.dtype)
+        tags[[0, -1]] |= flags if steps > 1 else flags[0] | flags[1]
+        pe.put(side, start, tags, values, words, read)
+        ring, (first, after) = side.waves, side.span.tolist()
+        while first < after and int(ring[first % len(ring), :2].sum()) + self.reach < edge:
+            first += 1
+        if after - first == len(ring):
+            raise HazardError(f"edge {start}: more folds are under way than an array takes")
+        ring[after % len(ring)] = start, steps, lines, across, *flags, result
+        side.span[:] = first, after + 1
+
+    def _longer(self, edge: int) -> pe.Side:
+        """With a ring twice as long."""
+        old = self.side
+        edges = np.arange(edge + 1, edge + 1 + len(old.tags))
+        values, tags = (np.zeros((2 * len(x), x.shape[1]), x.dtype) for x in old[:2])
+        for ring, was in ((values, old.values), (tags, old.tags)):
+            ring[edges % len(ring)] = was[edges % len(was)]
+        return old._replace(values=values, tags=tags)
 
 
 class SystolicArray:
@@ -116,30 +138,31 @@ class SystolicArray:
 
     ``edge`` is the last edge clocked, 1 is the first; ``tally`` counts words and MACs as they are
     latched (places in ``line_pes``).  ``ready`` gets the Landing of every fold whose results are
-    all there, ``watch`` is called after every edge.  ``narrow``: 32 bits do for sums.
+    all there, ``watch`` is called after every edge.  ``narrow``: 16 bits do for operands and 32
+    for sums.
     """
 
     pes: pe.HeldOperandPes | pe.HeldOutputPes
     controller: HeldOperandController | HeldOutputsController
+    awaited: Any  # folds whose results are not all there
+    cols_tag: Any = np.int16  # what tags have that enter at the columns
 
     def __init__(self, rows: int, cols: int, *, overlap: bool, full: bool, narrow: bool) -> None:
         self.rows, self.cols, self.overlap, self.full = rows, cols, overlap, full
-        self.dtype: Any = np.int32 if narrow else np.int64
+        self.operand: Any = np.int16 if narrow else np.int64
+        self.sum: Any = np.int32 if narrow else np.int64
         self.tally = np.zeros(16, np.int64)
         self.issued = self.slot = self.residency = self.expected = 0
-        # what results are awaited, by what they are called for (see ``_expect``)
-        self.awaited: dict[int, Landing] = {}
-        self.words: dict[int, Ints] = {}  # and of which words they are
         self.watch: Callable[[], None] | None = None
         self.ready: Callable[[Landing], None] | None = None
-        self.edges = 1 << (BLOCK + 4 * (rows + cols)).bit_length()
-        self.rows_port = Port(rows, self.edges, self.dtype)
-        room = ROOM + 2 * rows * (1 + cols)
-        edge, name = np.zeros((2, room), np.int64)
-        self.latched = pe.Latched(edge, name, np.zeros(room, self.dtype))
-        self.latest = self._latest(0)
+        self.reach = 2 * (rows + cols)
+        self.rows_port = Port(rows, self.operand, self.reach)
+        self.cols_port = Port(cols, self.operand, self.reach, self.cols_tag)
+        # results of the last edge, if it is watched: what they are of, row and column there, value
+        self.latest: list[tuple[int, ...]] = []
         # folds on their way, if they are watched: number, start, task
         self.flight: list[tuple[int, Start, FoldTask]] = []
+        self.words: dict[int, Ints] = {}  # and the words of sums, by what they are of
 
     @property
     def edge(self) -> int:
@@ -169,12 +192,16 @@ class SystolicArray:
     def _clock(self, last: int, goal: int) -> None:
         raise NotImplementedError
 
+    def _collect(self) -> None:
+        """Hand on the folds whose results are all there."""
+        raise NotImplementedError
+
     # the clock
 
     def run_to(self, edge: int, goal: int = FAR) -> None:
         """Clock up to an edge, or until so many results have been latched."""
         while self.edge < edge and self.tally[pe.LANDED] < goal:
-            self._clock(edge if self.watch is None else self.edge + 1, goal)
+            self._clock(min(edge, self.edge + (AT_ONCE if self.watch is None else 1)), goal)
             if self.tally[pe.HAZARD]:
                 self._complain()
             self._collect()
@@ -187,53 +214,17 @@ class SystolicArray:
         """
         last = max(self.rows_port.end, self.edge) + 4 * (self.rows + self.cols)
         self.run_to(last, self.expected)
-        for landing in self.awaited.values():
-            raise HazardError(f"edge {self.edge}: results of fold {landing.number} are missing")
+        if self.awaited:
+            raise HazardError(f"edge {self.edge}: results of a fold are missing")
 
     def _complain(self) -> None:
         row, col = divmod(int(self.tally[pe.ROW]), 1 + self.cols)
         what = {
             pe.MISMATCH: "words that do not belong together, a sum not added to by all",
-            pe.UNEXPECTED: f"a result comes out of column {col - 1} that no fold gives",
+            pe.UNEXPECTED: "a result has come out that no fold gives",
             pe.IN_USE: f"PE {row, col - 1}: a sum begins, or is shifted in, where another is",
         }[int(self.tally[pe.HAZARD])]
         raise HazardError(f"edge {self.edge}: {what}")
-
-    def _name(self, key: int, words: Ints) -> int:
-        """What the first of a fold's sums is called on its way: they are called for their fold,
-        held ones for their residency.
-        """
-        self.words = {k: x for k, x in self.words.items() if k in self.awaited} | {key: words}
-        return key << pe.FOLD_BITS
-
-    def _expect(self, key: int) -> None:
-        """The results of sums so called are awaited."""
-        words = self.words[key]
-        values = np.zeros(words.shape, self.dtype)
-        self.awaited[key] = Landing(self.issued, words, values, words.size)
-        self.expected += words.size
-
-    def words_of(self, names: Ints) -> Ints:
-        """The words of sums by what they are called; BUBBLE of those that are gone."""
-        words = np.full(names.shape, BUBBLE)
-        for key, matrix in self.words.items():
-            mine = names >> pe.FOLD_BITS == key
-            words[mine] = matrix.ravel()[names[mine] >> 1 & pe.PLACE]
-        return words
-
-    def _collect(self) -> None:
-        """Put results where they belong; hand on the folds whose results are all there."""
-        many, self.tally[pe.NEWS] = int(self.tally[pe.NEWS]), 0
-        self.latest = self._latest(many)
-        for key, landing in list(self.awaited.items()) if many else ():
-            landing.missing -= pe.deliver(self.latched, many, key, landing.values.ravel())
-            if not landing.missing:
-                del self.awaited[key]
-                if self.ready is not None:
-                    self.ready(landing)
-
-    def _latest(self, many: int) -> pe.Latched:
-        return pe.Latched(*(x[:many] for x in self.latched))
 
     def _tag(self) -> int:
         return self.residency << 6 & pe.RESIDENCY
@@ -243,40 +234,67 @@ class SystolicArray:
         kind = np.where(words == BUBBLE, 0, pe.USED) | np.where(words >= 0, pe.WORD, 0)
         return kind | pe.PRESENT | self._tag()
 
+    def _whole(self, stream: Stream, steps: int, lines: int) -> Stream:
+        """Of a fully clocked array with bubbles in lines that are not used."""
+        return stream.padded(steps, lines) if self.full else stream
+
     def _feed(
-        self, task: FoldTask, side: Port, other: Stream, name: int, start: Start, *flags: int
-    ) -> None:
-        """Give a fold's moving words to the ports, some at a time so that they are at hand, and
-        clock as far as no further fold matters.
+        self, task: FoldTask, side: Port, other: Stream, start: Start, flags: tuple[int, int]
+    ) -> int:
+        """Give a fold's moving words to the ports, and clock as far as no further fold matters; the
+        tag of its first step.
         """
         if self.watch is not None:
             gone = self.edge - self.rows - self.cols
             self.flight = [x for x in self.flight if x[1].operand + len(x[2].rows.words) > gone]
             self.flight.append((self.issued, start, task))
-        steps = len(task.rows.words)
-        rows = task.rows.padded(steps, self.rows) if self.full else task.rows
-        self.issued += 1
-        for first in range(0, steps, BLOCK):
-            part, end = slice(first, first + BLOCK), first + BLOCK >= steps
-            tag = (self.slot + first) * pe.ONE & 0xFFFF | self._tag()
-            mine = 0 if first else flags[0], flags[1] if end else 0
-            for port, x in ((self.rows_port, rows), (side, other)):
-                read = None if x.read is None else x.read[part]
-                words = Stream(x.values[part], x.words[part], read)
-                called = name + 2 * first * words.words.shape[1]
-                port.put(self.edge, start.operand + first, words, called, tag, pe.ONE, *mine)
-            at_most = self.controller.quiet()
-            self.run_to(at_most if end else min(at_most, start.operand + first + BLOCK - 1))
+        tag, (steps, lines) = self.slot * pe.ONE & 0xFFFF | self._tag(), other.words.shape
+        rows = self._whole(task.rows, steps, self.rows)
+        for port, words in ((self.rows_port, rows), (side, other)):
+            port.put(self.edge, start.operand, words, tag, pe.ONE, flags, lines, self.residency)
         self.slot += steps
+        return tag
 
-    def _planes(self, *kinds: Any, extra: int = 0) -> Any:
-        """A flat plane of each type; None is that of values."""
-        places = (self.rows + extra) * (1 + self.cols)
-        return [np.zeros(places, self.dtype if x is None else x) for x in kinds]
+    def _go_on(self) -> None:
+        """Clock as far as no further fold matters."""
+        self.issued += 1
+        self.run_to(self.controller.quiet())
 
-    def _moving(self, extra: int = 0) -> Any:
-        """Planes of values and tags that move, before and after an edge."""
-        return [np.stack([x, x]) for x in self._planes(None, np.int16, extra=extra)]
+    def _planes(self, *kinds: Any) -> Any:
+        """A flat plane of each type."""
+        return [np.zeros(self.rows * (1 + self.cols), x) for x in kinds]
+
+    def _sliding(self, *kinds: Any, by: int) -> Any:
+        """Planes in longer arrays, to go back ``by`` places an edge."""
+        many = self.rows * (1 + self.cols)
+        return [np.zeros(many + max(many, 64 * by), x) for x in kinds]
+
+    def shown(self, plane: Ints, which: int) -> Ints:
+        """What the PEs have of a sliding plane after an edge, [rows, columns]: one that moves right
+        is which 0, one that moves down 1.
+        """
+        begin, many = self.pes.begin[which], self.rows * (1 + self.cols)
+        places = plane[begin : begin + many].reshape(self.rows, -1)
+        return places[:, 1:] if which else places[:, :-1]
+
+
+@dataclass(eq=False)
+class _Awaited:
+    """Sums of a fold that move: its number, the tag of its first step, their words [T, c], values
+    [c, T] as far as they are there, and at which edges (see ``take_up``).
+    """
+
+    number: int
+    tag: int
+    words: Ints
+    values: Ints
+    seen: Ints
+
+    @property
+    def there(self) -> bool:
+        """Whether all are."""
+        first, last = self.seen.tolist()
+        return bool(first > 0 and last + 1 >= first + sum(self.values.shape) - 1)
 
 
 class HeldOperandArray(SystolicArray):
@@ -285,6 +303,7 @@ class HeldOperandArray(SystolicArray):
     """
 
     pes: pe.HeldOperandPes
+    cols_tag = np.int64
 
     def __init__(
         self, rows: int, cols: int, *, overlap: bool, weight_registers: int = 1, full: bool = False,
@@ -293,18 +312,23 @@ class HeldOperandArray(SystolicArray):
         super().__init__(rows, cols, overlap=overlap, full=full, narrow=narrow)
         self.two = weight_registers == 2
         self.controller: HeldOperandController = HeldOperandController(rows, weight_registers)
-        held, tag, word = self._planes(None, np.int16, np.int64)
-        shadow, shadow_tag, shadow_word = self._planes(None, np.int32, np.int64, extra=1)
-        word[:] = shadow_word[:] = BUBBLE
-        (moving, moving_tag), (sums, sums_tag) = self._moving(), self._moving(1)
-        names = np.zeros((1 << (rows + 1).bit_length(), 1 + cols), np.int64)
-        entered, left = np.zeros((2, 1 + cols), np.int64)
+        moving, moving_tag = self._sliding(self.operand, np.int16, by=1)
+        sums, sums_tag = self._sliding(self.sum, np.int16, by=1 + cols)
+        held, held_tag, load = self._planes(self.operand, np.int16, np.int64)
+        shadow, shadow_tag = (
+            np.zeros((1 + rows) * (1 + cols), x) for x in (self.operand, np.int64)
+        )
+        begin = np.zeros(2, np.int64)
         self.pes = pe.HeldOperandPes(
-            moving, moving_tag, sums, sums_tag, held, tag, word, shadow, shadow_tag, shadow_word,
-            names, entered, left,
-        )  # fmt: skip
-        self.held_port = Port(cols, self.edges, self.dtype, named=True)
-        self.sums_port = Port(cols, self.edges, self.dtype, named=True)
+            moving, moving_tag, sums, sums_tag, begin, held, held_tag, load, shadow, shadow_tag
+        )
+        self.sums_port = Port(cols, self.sum, self.reach)
+        self.out = self.sums_port.side._replace(
+            values=np.zeros((AT_ONCE, cols), self.sum), tags=np.zeros((AT_ONCE, cols), np.int16)
+        )
+        self.looked = 0  # the edge up to which the first column's results are some fold's
+        self.awaited: deque[_Awaited] = deque()
+        self.held_words: dict[int, Ints] = {}  # by load, if they are watched
         self.size = 0, 0
 
     def issue(self, task: FoldTask) -> Start:
@@ -317,19 +341,49 @@ class HeldOperandArray(SystolicArray):
         start = self.reserve(task, new=new, after=self.edge + 1)
         self.residency += new
         if held is not None:
-            whole = held.padded(self.rows, self.cols) if self.full else held
-            read = None if whole.read is None else whole.read[::-1]
-            upwards = Stream(whole.values[::-1], whole.words[::-1], read)
-            tag = len(whole.words) << pe.HOPS | self._tag()
-            self.held_port.put(self.edge, start.preload, upwards, -1, tag, -1 << pe.HOPS, 0, 0)
-            self.tally[pe.SHIFTING] = self.held_port.end
-        nothing = np.zeros(task.sums.shape, bool)
-        sums = Stream(nothing, task.sums, nothing)
-        sums = sums.padded(t, self.cols) if self.full else sums
-        name = self._name(self.issued, sums.words)
-        self._expect(self.issued)
-        self._feed(task, self.sums_port, sums, name, start, pe.FIRST if new else 0, 0)
+            self._shift_in(self._whole(held, self.rows, self.cols), start)
+        words = self._whole(Stream(task.sums, task.sums), t, self.cols).words
+        sums = Stream(words[:, :0], words, np.zeros(words.T.shape, bool).T)
+        tag = self._feed(task, self.sums_port, sums, start, (pe.FIRST if new else 0, 0))
+        values = np.empty(words.T.shape, self.sum)
+        self.awaited.append(_Awaited(self.issued, tag, words, values, np.zeros(2, np.int64)))
+        self.expected += values.size
+        self._go_on()
         return start
+
+    def _shift_in(self, held: Stream, start: Start) -> None:
+        """The lowest row's words first."""
+        read = None if held.read is None else held.read[::-1]
+        upwards = Stream(held.values[::-1], held.words[::-1], read)
+        load = int(self.cols_port.side.span[pe.NEXT]) + 1
+        tag = load << pe.LOAD | len(held.words) << pe.HOPS | self._tag()
+        self.cols_port.put(self.edge, start.preload, upwards, tag, -1 << pe.HOPS)
+        self.tally[pe.SHIFTING] = self.cols_port.end
+        if self.watch is not None:
+            there = {*self.pes.held_load.tolist(), *(self.pes.shadow_tag >> pe.LOAD).tolist()}
+            self.held_words = {k: x for k, x in self.held_words.items() if k in there}
+            self.held_words[load] = held.words
+
+    def _collect(self) -> None:
+        edge, self.latest = self.edge, []
+        for one in self.awaited:
+            lines, steps = one.values.shape
+            if not one.seen[0]:
+                one.seen[1] = self.looked
+            if pe.take_up(self.out, one.seen, edge, one.tag, one.values):
+                raise HazardError(f"edge {edge}: a result is another's than it should be")
+            first = int(one.seen[0])
+            if not first:
+                break
+            self.looked = max(self.looked, first + steps - 1)
+            for j in range(lines if self.watch is not None else 0):
+                self.words[one.number], i = one.words, edge - first - j
+                if 0 <= i < steps:
+                    self.latest.append((one.number, i, j, int(one.values[j, i])))
+        while self.awaited and self.awaited[0].there:
+            one = self.awaited.popleft()
+            if self.ready is not None:
+                self.ready(Landing(one.number, one.words, one.values.T))
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.words.shape
@@ -338,14 +392,14 @@ class HeldOperandArray(SystolicArray):
     def place_held(self, held: Stream) -> None:
         self.size = held.words.shape
         self.residency += 1
-        words = (held.padded(self.rows, self.cols) if self.full else held).words
+        words = self._whole(held, self.rows, self.cols).words
         n, m = words.shape
         self.pes.held_tag.reshape(self.rows, -1)[:n, 1 : 1 + m] = self._placed(words)
 
     def _clock(self, last: int, goal: int) -> None:
         pe.clock_held_operand(
-            last, goal, self.pes, self.rows_port.feed, self.sums_port.feed, self.held_port.feed,
-            self.latched, self.tally, self.two,
+            last, goal, self.pes, self.rows_port.side, self.sums_port.side, self.cols_port.side,
+            self.out, self.tally, self.two,
         )  # fmt: skip
 
 
@@ -364,55 +418,70 @@ class HeldOutputsArray(SystolicArray):
         self.outputs: Outputs = outputs
         self.way_out = ("in_place", "accumulators", "register").index(outputs)
         self.controller: HeldOutputsController = HeldOutputsController(rows, outputs)
-        sums, sums_tag, second, out_tag, out_name, begun, names = self._planes(
-            None, np.int16, None, np.int16, np.int64, np.int64, np.int64
+        moving, moving_tag = self._sliding(self.operand, np.int16, by=1)
+        falling, falling_tag = self._sliding(self.operand, np.int16, by=1 + cols)
+        sums, sums_tag, name, second, out_tag, out_name = self._planes(
+            self.sum, np.int16, np.int64, self.sum, np.int16, np.int64
         )
         out = second if outputs == "register" else sums
-        (moving, moving_tag), (falling, falling_tag) = self._moving(), self._moving(1)
         self.pes = pe.HeldOutputPes(
-            moving, moving_tag, falling, falling_tag, sums, sums_tag, out, out_tag, out_name, begun,
-            names[None],
+            moving, moving_tag, falling, falling_tag, np.zeros(2, np.int64), sums, sums_tag, name,
+            out, out_tag, out_name,
         )  # fmt: skip
-        self.planned = np.zeros_like(begun)  # sums each PE is to begin
-        self.cols_port = Port(cols, self.edges, self.dtype)
+        self.results = self._room(4)
+        self.news = np.zeros((rows * cols, 4), np.int64)
+        self.awaited: dict[int, tuple[int, Ints]] = {}  # by residency: fold, words
         self.open = False  # the next fold adds to the sums that are there
+
+    def _room(self, depth: int) -> pe.Results:
+        """For results of so many residencies."""
+        shape = depth, self.rows, self.cols
+        values, words = np.zeros(shape, self.sum), np.zeros(shape, np.bool_)
+        return pe.Results(values, words, np.zeros(depth, np.int64))
 
     def issue(self, task: FoldTask) -> Start:
         if task.cols is None:
             raise ValueError("a fold of held outputs needs operands for the columns")
-        new, cols = not self.open, task.cols
+        new, cols = not self.open, self._whole(task.cols, len(task.cols.words), self.cols)
         if not self.overlap and new:
             self.drain()
         start = self.reserve(task, new=new, after=self.edge + 1)
+        words = self._whole(Stream(task.sums, task.sums), self.rows, self.cols).words
         if new:
-            self._hold(self._whole(task.sums))
+            self._hold(words)
         self.open = task.stays
         if not task.stays:
-            self._expect(self.residency)
-        cols = cols.padded(len(cols.words), self.cols) if self.full else cols
-        first, last = pe.FIRST if new else 0, 0 if task.stays else pe.LAST
-        self._feed(task, self.cols_port, cols, -1, start, first, last)
+            self.awaited[self.residency] = self.issued, words
+            self.expected += words.size
+        flags = pe.FIRST if new else 0, 0 if task.stays else pe.LAST
+        self._feed(task, self.cols_port, cols, start, flags)
+        self._go_on()
         return start
 
-    def _whole(self, words: Ints) -> Ints:
-        return Stream(words, words).padded(self.rows, self.cols).words if self.full else words
-
-    def _hold(self, words: Ints) -> Ints:
-        """Name the sums that a residency begins; returns their PEs."""
+    def _hold(self, words: Ints) -> None:
+        """Sums of a new residency begin."""
         self.residency += 1
-        before, every = self.pes.names, np.arange(self.planned.size)
-        grid = every.reshape(self.rows, -1)
-        k = grid[: words.shape[0], 1 : 1 + words.shape[1]].ravel()
-        if (self.planned - self.pes.begun).max() + 2 > len(before):
-            deeper: Ints = np.zeros((2 * len(before), len(every)), np.int64)
-            for back in range(1, len(before) + 1):
-                n = self.planned - back
-                deeper[n % len(deeper), every] = before[n % len(before), every]
-            self.pes = self.pes._replace(names=deeper)
-        names = self._name(self.residency, words) + 2 * np.arange(len(k)) + (words.ravel() >= 0)
-        self.pes.names[self.planned[k] % len(self.pes.names), k] = names
-        self.planned[k] += 1
-        return k
+        depth, (r, c) = len(self.results.missing), words.shape
+        if self.residency - min(self.awaited, default=self.residency) >= depth:
+            before, n = self.results, np.arange(self.residency - depth, self.residency)
+            self.results = self._room(2 * depth)
+            for larger, old in zip(self.results, before, strict=True):
+                larger[n % len(larger)] = old[n % depth]
+        at = self.residency % len(self.results.missing)
+        self.results.words[at, :r, :c], self.results.missing[at] = words >= 0, words.size
+        if self.watch is not None:
+            gone = self.residency - self.reach
+            self.words = {k: x for k, x in self.words.items() if k >= gone}
+            self.words[self.residency] = words
+
+    def _collect(self) -> None:
+        self.latest = [tuple(x) for x in self.news[: self.tally[pe.NEWS]].tolist()]
+        for n, (number, words) in list(self.awaited.items()):
+            at, (r, c) = n % len(self.results.missing), words.shape
+            if not self.results.missing[at]:
+                del self.awaited[n]
+                if self.ready is not None:
+                    self.ready(Landing(number, words, self.results.values[at, :r, :c].copy()))
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
         t, r = task.rows.words.shape
@@ -421,15 +490,18 @@ class HeldOutputsArray(SystolicArray):
 
     def place_held(self, held: Stream) -> None:
         """Unfinished sums, at zero: only the words count."""
-        words = self._whole(held.words)
-        k = self._hold(words)
+        words = self._whole(held, self.rows, self.cols).words
+        self._hold(words)
         self.open = self.controller.open = True
-        self.pes.begun[k] = 1
-        self.pes.sums_tag[k] = self._placed(words).ravel()
+        grid = np.arange(len(self.pes.sums)).reshape(self.rows, -1)
+        grid = grid[: words.shape[0], 1 : 1 + words.shape[1]]
+        self.pes.sums_tag[grid] = self._placed(words)
+        self.pes.name[grid] = (self.residency << 32) + np.arange(len(words))[:, None]
 
     def _clock(self, last: int, goal: int) -> None:
+        news = self.news if self.watch is not None else self.news[:0]
         pe.clock_held_outputs(
-            last, goal, self.pes, self.rows_port.feed, self.cols_port.feed, self.latched,
+            last, goal, self.pes, self.rows_port.side, self.cols_port.side, self.results, news,
             self.tally, self.way_out,
         )  # fmt: skip
 
