@@ -12,7 +12,7 @@ from nests import drawn_nest
 
 from accelsim.engines import event
 from accelsim.engines.event.movement import movement
-from accelsim.engines.event.multiply import Span, products
+from accelsim.engines.event.multiply import MacBoxes, Span
 from accelsim.engines.event.transfers import Pass
 from accelsim.mapping.nest import Nest
 
@@ -60,11 +60,11 @@ def by_hand(nest: Nest, box: dict[str, Span], data: dict[str, Any]) -> dict[Any,
 def executed(nest: Nest, box: dict[str, Span], data: dict[str, Any]) -> dict[Any, float]:
     sums: dict[Any, float] = {}
     shape = nest.problem.shape(nest.problem.accumulated)
-    for words, values in products(nest, box, lambda tensor, where: data[tensor][where]):
-        grid = np.stack(np.unravel_index(words.flat(shape), shape), axis=1)
-        for place, value in zip(grid.tolist(), np.asarray(values).ravel(), strict=True):
-            assert tuple(place) not in sums, "a word stands twice"
-            sums[tuple(place)] = float(value)
+    words, values = MacBoxes(nest).products(box, lambda tensor: (data[tensor].reshape(-1), None))
+    grid = np.stack(np.unravel_index(words.flat, shape), axis=1)
+    for place, value in zip(grid.tolist(), np.asarray(values).ravel(), strict=True):
+        assert tuple(place) not in sums, "a word stands twice"
+        sums[tuple(place)] = float(value)
     return sums
 
 
@@ -102,8 +102,8 @@ def test_sums_have_the_accumulators_width(bits: int, dtype: Any) -> None:
     nest = Nest(nest.problem, nest.arch.model_copy(update={"bits": numbers}), nest.mapping)
     box = next(e for e in movement(nest) if isinstance(e, Pass)).boxes[0][1]
     data = {t: np.ones(nest.problem.shape(t), np.float32) for t in nest.problem.operands}
-    for _, sums in products(nest, box, lambda tensor, where: data[tensor][where]):
-        assert sums.dtype == dtype
+    _, sums = MacBoxes(nest).products(box, lambda tensor: (data[tensor].reshape(-1), None))
+    assert sums.dtype == dtype
 
 
 def test_sums_straight_from_the_macs_are_told() -> None:
@@ -118,7 +118,7 @@ def test_sums_straight_from_the_macs_are_told() -> None:
             for (_, words), (_, box) in zip(p.direct, p.boxes, strict=False):
                 there = points(nest, box) if all(x.exists for x in box.values()) else []
                 made = {word(nest, accumulated, at) for at in there} - {None}
-                flat = sorted(words.flat(shape).tolist())
+                flat = sorted(words.flat.tolist())
                 assert flat == sorted(int(np.ravel_multi_index(x, shape)) for x in made)
                 told += len(made)
     assert told > 200

@@ -174,7 +174,7 @@ def touched(tensor: str, words: WordSet) -> np.ndarray:
     """Which outputs some of an operand's words have a part in, padding apart."""
     ones = {t: np.ones(conv2.shape(t), np.int64) for t in conv2.operands}
     mask = np.zeros(conv2.words(tensor), np.int64)
-    mask[words.flat(conv2.shape(tensor))] = 1
+    mask[words.flat] = 1
     data = ones | {
         tensor: mask.reshape(conv2.shape(tensor)),
         "bias": np.zeros((conv2.G, conv2.M), np.int64),
@@ -197,17 +197,12 @@ def flipped(weight: np.ndarray, word: tuple[int, ...], bit: int) -> np.ndarray:
 
 def swap(store: Any, words: WordSet) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Exchanges two unequal sums a buffer holds; returns where they are, the first first."""
-    box = words.places(conv2.shape("ofmap"))[0]
-    values = store.get(box).copy()
-    at = np.stack(
-        [x.ravel() for x in np.meshgrid(*(np.arange(i.start, i.stop) for i in box), indexing="ij")],
-        axis=1,
-    )
-    flat = values.ravel()
-    other = int(np.flatnonzero(flat != flat[0])[0])
-    delta = np.zeros_like(flat)
-    delta[0], delta[other] = flat[other] - flat[0], flat[0] - flat[other]
-    store.add(box, delta.reshape(values.shape))
+    values = store.data[words.flat]
+    at = np.stack(np.unravel_index(words.flat, conv2.shape("ofmap")), axis=1)
+    other = int(np.flatnonzero(values != values[0])[0])
+    delta = np.zeros_like(values)
+    delta[0], delta[other] = values[other] - values[0], values[0] - values[other]
+    store.data[words.flat] += delta
     return tuple(map(int, at[0])), tuple(map(int, at[other]))
 
 
@@ -391,7 +386,7 @@ def test_psums_evicted_before_they_leave(machine, which, inject):
     said = reported(machine)
     gone = np.zeros(conv2.words("ofmap"), bool)
     for words in lost:
-        gone[words.flat(conv2.shape("ofmap"))] = True
+        gone[words.flat] = True
     gone = gone.reshape(conv2.shape("ofmap"))
     assert said == Report(first(gone), said.expected, POISON, int(gone.sum()))
 
@@ -453,7 +448,7 @@ def test_a_drain_lost_on_its_way(machine, which, inject):
 
     inject(change)
     said = reported(machine)
-    lost = np.concatenate([w.flat(conv2.shape("ofmap")) for _, w in dropped[0].children])
+    lost = np.concatenate([w.flat for _, w in dropped[0].children])
     right, bias = answers(machine), drawn(machine)["bias"]
     wrong = right.copy()
     wrong.flat[lost] = np.broadcast_to(bias[None, :, :, None, None], right.shape).flat[lost]
@@ -543,7 +538,7 @@ def test_two_psums_swapped_half_way(machine, monkeypatch):
         if self.nest.problem == conv2 and isinstance(now, (Pass, PeDrain)) and not seen[0]:
             instance, words = opened[0].children[0]
             store = self.store("ofmap", opened[0].level, instance)
-            if len(np.unique(store.get(words.places(conv2.shape("ofmap"))[0]))) > 1:
+            if len(np.unique(store.data[words.flat])) > 1:
                 swapped[:] = swap(store, words)
                 seen[0] = 1
 

@@ -68,7 +68,7 @@ def test_each_step_is_what_event_moves(chunk):
                 if isinstance(event, Fill) and str(event.boundary) == str(b):
                     fills.append((steps, sum(n for _, n in event.reads)))
                 elif isinstance(event, Drain) and str(event.boundary) == str(b):
-                    drains.append((steps - 1, sum(len(w) for _, w in event.arrivals)))
+                    drains.append((steps - 1, sum(n for _, n in event.arrivals)))
                 elif isinstance(event, Pass):
                     steps += 1
             settings = StepSettings(nest, outer)

@@ -14,9 +14,9 @@ the order in which ``movement`` tells it:
 and after the last pass the PEs' sums, then the buffers' tiles of sums, innermost first.  What an
 event carries is index sets, so nothing above knows a value.  Who makes and who reads the events:
 
-    movement   tells them, from the nest's loops alone        (tile_boxes, ranks)
-    pes        what PEs take and let go in a pass             (lockstep, takes)
-    machine    carries them out, buffers of stated capacity   (storage, multiply)
+    movement   tells them, from the nest's loops alone
+    pes        what instances of a level take and let go      (ranks, lockstep, takes)
+    machine    carries them out, on levels that hold words    (storage, multiply)
     timed      the same events again, SimPy keeping the time; imported by itself
     folds      the array's own time, from the steps of the passes
 

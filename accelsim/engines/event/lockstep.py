@@ -49,12 +49,14 @@ class PeOrder(NamedTuple):
 
     ``order``            [PEs]: which PE
     ``parent, cluster``  [PEs]: of each in that order
+    ``many``             [PEs]: how many there are of its kind, which all do the same
     ``first``            [groups + 1]: where those who share begin, and the ones before end
     """
 
     order: Ints
     parent: Ints
     cluster: Ints
+    many: Ints
     first: Ints
 
 
@@ -68,7 +70,7 @@ class PassTally(NamedTuple):
                  they have no padding that the PEs make
     ``stamp``    [codes]: when a word was last carried, or over neighbour links held by a sharer
     ``first``    [clusters, codes]: the step in which a word first came; of sums, before which one
-                 first left
+                 first left; nothing where that is not asked for
     ``carried``  [parents, 1 + steps]: words of each step that parents read, or, of sums, that
                  arrive at them; those that leave before the first step stand in front
     ``taking``   [1 + steps]: 1 if any PE takes a word
@@ -170,14 +172,14 @@ def carry(
             bits = flag[cluster, word]
             if bits & REAL:
                 real += 1
-                if counted and not bits & (1 << way):
+                if counted and tally.first.shape[1] and not bits & (1 << way):
                     tally.first[cluster, word] = step
                 flag[cluster, word] = bits | (1 << way)
                 if not shared or stamp[word] != clock:
                     arrived += bits & GIVEN != 0
                 if shared and counted:
                     stamp[word] = clock
-        tally.words[way] += real
+        tally.words[way] += real * pes.many[place]
         if way == IN and real:
             tally.taking[at] = 1
         if counted:
@@ -187,10 +189,11 @@ def carry(
 
 @kernel
 def follow(
-    linked: bool, sums: bool, tiles: WantedTiles, pes: PeOrder, tally: PassTally, lists: StepLists
-) -> None:
+    linked: bool, sums: bool, goes: bool, tiles: WantedTiles, pes: PeOrder, tally: PassTally,
+    lists: StepLists,
+) -> None:  # fmt: skip
     """All steps of a pass, one tensor.  ``linked``: PEs pass words on over neighbour links;
-    ``sums``: the tensor is what is accumulated.
+    ``sums``: the tensor is what is accumulated; ``goes``: what they let go is told.
     """
     many = len(pes.first) - 1
     for step in range(tiles.works.shape[0]):
@@ -206,9 +209,9 @@ def follow(
         if not linked:
             list_words(step, COME, tiles, pes.order, lists)
             carry(step, IN, not sums, linked, pes, tally, lists, (0, many))
-        if sums:
+        if goes:
             list_words(step, GONE, tiles, pes.order, lists)
-            carry(step, OUT if step else OUT_BEFORE, True, linked, pes, tally, lists, (0, many))
+            carry(step, OUT if step else OUT_BEFORE, sums, linked, pes, tally, lists, (0, many))
         for pe in range(len(tiles.held)):
             if tiles.works[step, pe]:
                 for k in range(len(lists.now)):

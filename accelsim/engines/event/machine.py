@@ -1,9 +1,9 @@
 """The event engine, untimed: carries out ``movement`` in order, on real words.
 
-Each buffer instance is an array of its capacity that holds only what was moved into it; everything
-else is poison (NaN), and poison spreads to the result.  So a word that is read where it is not held
-cannot go unnoticed: the outputs are wrong, and the tests compare every bit.  Counts are the lengths
-of what was copied (section 4), never a formula.
+Each instance of a level holds only what was moved into it (``storage``); everything else is poison
+(NaN), and poison spreads to the result.  So a word that is read where it is not held cannot go
+unnoticed: the outputs are wrong, and the tests compare every bit.  Counts are the lengths of what
+was copied (section 4), never a formula.
 
 Operands are float32 (16 bits at most), sums float64, which is exact below 2^53; a layer whose sums
 could pass that is refused at the door.
@@ -34,10 +34,10 @@ from accelsim.engines.event.movement import (
     PeLoad,
     movement,
 )
-from accelsim.engines.event.multiply import Get, Span, products
+from accelsim.engines.event.multiply import MacBoxes, Read, Span, Window
 from accelsim.engines.event.ranks import not_padding, pieces_at
-from accelsim.engines.event.storage import Buffer, Outermost
-from accelsim.engines.event.word_sets import NONE, Box, WordSet
+from accelsim.engines.event.storage import Buffer, put
+from accelsim.engines.event.word_sets import NONE, Place, WordSet
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
@@ -45,7 +45,6 @@ from accelsim.workload.arithmetic import wrap
 from accelsim.workload.problem import Problem
 
 Floats = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
 Instance = tuple[int, ...]
 
 
@@ -126,6 +125,7 @@ def _may_lag(nest: Nest) -> bool:
 class _Machine:
     """One run.  Events go in, one by one and in order; ``outcome`` says what came of them.
 
+    ``empty``       whether no word has a value, so that none is poison either
     ``moves``       words over each boundary so far
     ``macs``, ``compute_cycles``, ``active``   done so far; the most PEs at once
     ``folds``       of each pass, for the array's time
@@ -134,10 +134,13 @@ class _Machine:
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
     ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
                     the sums kept back at the end of a pass
+    ``boxes``       what the MACs of a pass work through
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
     ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
                     names its own by so many leading indices
     """
+
+    empty = False
 
     def __init__(self, nest: Nest, data: Mapping[str, npt.NDArray[Any]]) -> None:
         self.nest, self.problem = nest, nest.problem
@@ -145,32 +148,38 @@ class _Machine:
         self.moves = {b: Moved() for b in nest.boundaries}
         self.macs = self.compute_cycles = self.active = 0
         self.folds: list[Folds] = []
-        self.stores: dict[tuple[str, int, Instance], Outermost] = {}
+        self.stores: dict[tuple[str, int, Instance], Buffer] = {}
         for t in self.problem.operands:
-            self.stores[t, nest.home(t), ()] = Outermost(data[t])
+            self._put_home(t, np.asarray(data[t], np.float32))
         start = np.zeros(self.problem.shape(self.acc))
         if self.problem.bias and self.problem.direction == "forward":
             start += data["bias"][None, :, :, None, None]
-        self.stores[self.acc, nest.home(self.acc), ()] = Outermost(start)
+        self._put_home(self.acc, start).open(WordSet(np.array([[0, start.size]])))
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
         self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
+        self.boxes = MacBoxes(nest)
         self.may_lag = _may_lag(nest)
         self.depth = [sum(x.level < level for x in spatial) for level in range(nest.levels + 1)]
+
+    def _put_home(self, tensor: str, words: Floats) -> Buffer:
+        """The outermost level has all of a tensor."""
+        store = Buffer(words.reshape(-1))
+        self.stores[tensor, self.nest.home(tensor), ()] = store
+        return store
 
     def outcome(self) -> Run:
         """What the events so far came to; poison in the outputs is the smallest int64."""
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
         poison = np.isnan(total)
-        outputs = wrap(
-            np.where(poison, 0.0, total) if poison.any() else total, self.nest.arch.number("psum")
-        )
+        total = np.where(poison, 0.0, total) if poison.any() else total
+        outputs = wrap(total, self.nest.arch.number("psum"))
         outputs[poison] = np.iinfo(np.int64).min
         steps = sum(len(f.length) for f in self.folds)
         return Run(
-            outputs,
+            outputs.reshape(self.problem.shape(self.acc)),
             self.moves,
             self.macs,
             self.compute_cycles,
@@ -184,7 +193,7 @@ class _Machine:
 
     def _overflow(self) -> str | None:
         for (tensor, level, _), store in self.stores.items():
-            if isinstance(store, Buffer) and store.overflow:
+            if store.overflow:
                 name = self.nest.arch.level_names[level]
                 return (
                     f"{name} was given {store.overflow} words of {tensor}, "
@@ -192,25 +201,18 @@ class _Machine:
                 )
         return None
 
-    def store(self, tensor: str, level: int, instance: Instance) -> Outermost:
+    def store(self, tensor: str, level: int, instance: Instance) -> Buffer:
         """The storage of an instance of a level; of any instance inside it, its own."""
         key = (tensor, level, instance[: self.depth[level]])
         store = self.stores.get(key)
         if store is None:
-            shape, foot = self.problem.shape(tensor), self.nest.footprint
-            dtype = np.float64 if tensor == self.acc else np.float32
-            if level == self.pe:  # PEs of a cluster share it, so every word has a place of its own
-                nothing = 0.0 if tensor == self.acc else np.nan
-                store = Outermost(np.full(shape, nothing, dtype))
-            else:
-                extents, words = foot.tile_extents(level, tensor), foot.tile_words(level, tensor)
-                store = Buffer(shape, extents, words, dtype)
-            self.stores[key] = store
-        return store
-
-    def _buffer(self, tensor: str, level: int, instance: Instance) -> Buffer:
-        store = self.store(tensor, level, instance)
-        assert isinstance(store, Buffer)
+            sums = tensor == self.acc
+            nothing = 0.0 if self.empty or (sums and level == self.pe) else np.nan
+            words = np.zeros(self.problem.words(tensor), np.float64 if sums else np.float32)
+            if nothing:
+                words.fill(nothing)
+            room = None if level == self.pe else self.nest.footprint.tile_words(level, tensor)
+            store = self.stores[key] = Buffer(words, room)
         return store
 
     def carry_out(self, event: Event) -> None:
@@ -223,7 +225,9 @@ class _Machine:
             self._drain(event)
         elif isinstance(event, Open):
             for instance, words in event.children:
-                self._buffer(event.tensor, event.level, instance).hold(words, None, fresh=True)
+                store = self.store(event.tensor, event.level, instance)
+                store.hold(words, None)
+                store.open(words)
         else:
             self._pe_drain(event)
 
@@ -239,7 +243,7 @@ class _Machine:
         moved.read += sum(n for _, n in fill.reads)
 
     def _take(self, b: Boundary, instance: Instance, come: WordSet, gone: WordSet) -> None:
-        child = self._buffer(b.tensor, b.child, instance)
+        child = self.store(b.tensor, b.child, instance)
         child.release(gone)
         child.hold(come, self.store(b.tensor, b.parent, instance))
         if b.parent != self.nest.home(b.tensor) and b.adds_padding:
@@ -251,47 +255,43 @@ class _Machine:
         """
         b = drain.boundary
         moved = self.moves[b]
+        first: dict[Instance, int] = {}
         for instance, words in drain.children:
-            child = self._buffer(b.tensor, b.child, instance)
-            self._send_up(b, instance, child.each(words))
+            child, parent = (
+                self.store(b.tensor, b.child, instance),
+                instance[: self.depth[b.parent]],
+            )
+            self._send_up(b, instance, words.place, child.take(words.place))
             child.release(words)
             moved.drained += words.count
-        for parent, words in drain.arrivals:
-            moved.arrived += words.count
-            moved.updated += words.count - self._first(b, parent, self._once(b, words))
+            first[parent] = first.get(parent, 0) + self._first(b, instance, words.place)
+        for parent, arrived in drain.arrivals:
+            moved.arrived += arrived
+            moved.updated += arrived - first.get(parent, 0)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
+    def _first(self, b: Boundary, instance: Instance, place: Place) -> int:
         """Arrivals that cost no read: the first of each residency, unless the level reads zeros
         too.
         """
-        first = self.store(b.tensor, b.parent, instance).arrive(words)
+        first = self.store(b.tensor, b.parent, instance).arrive(place)
         return 0 if self._reads_first(b) else first
 
     def _reads_first(self, b: Boundary) -> bool:
         return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
 
-    def _once(self, b: Boundary, words: WordSet) -> WordSet:
-        """The distinct words among what arrives: two (k, x) pairs may be one word."""
-        return (
-            WordSet(listed=np.unique(words.flat(self.problem.shape(b.tensor))))
-            if self.nest.projection(b.tensor, b.child).pairs
-            else words
-        )
-
-    def _send_up(self, b: Boundary, instance: Instance, sums: Iterable[tuple[Box, Floats]]) -> None:
+    def _send_up(self, b: Boundary, instance: Instance, place: Place, values: Floats) -> None:
         """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
         them to the next.
         """
-        for box, values in sums:
-            for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
-                target = self.store(b.tensor, level, instance)
-                target.add(box, values)
-                if not isinstance(target, Buffer) or not self.may_lag:
-                    break
-                lost = np.isnan(target.get(box)) & ~np.isnan(values)
-                if not lost.any():
-                    break
-                values = np.where(lost, values, 0.0)
+        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+            target = self.store(b.tensor, level, instance)
+            target.add(place, values)
+            if target.capacity is None or not self.may_lag:
+                break
+            lost = np.isnan(target.data[place.flat].reshape(values.shape)) & ~np.isnan(values)
+            if not lost.any():
+                break
+            values = np.where(lost, values, 0.0)
 
     # passes
 
@@ -306,14 +306,13 @@ class _Machine:
         moved.updated += drain.arrived
         for cluster, words in drain.words:
             self._add_kept(b, cluster, words)
-            moved.updated -= self._first(b, cluster, words)
+            moved.updated -= self._first(b, cluster, words.place)
 
     def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
         key = (b.tensor, cluster)
         if self.pe_words.get(key, NONE).count:
             pe = self.store(b.tensor, self.pe, cluster)
-            self._send_up(b, cluster, pe.each(words))
-            pe.put_all(words, 0.0)
+            self._send_up(b, cluster, words.place, pe.take(words.place))
             if words.count == self.pe_words[key].count:
                 self.pe_words[key] = NONE
 
@@ -321,19 +320,14 @@ class _Machine:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         for cluster, words in load.words:
-            pe, parent = (
-                self.store(b.tensor, self.pe, cluster),
-                self.store(b.tensor, b.parent, cluster),
-            )
-            for box, values in parent.each(words):
-                pe.put(box, values)
+            pe = self.store(b.tensor, self.pe, cluster)
+            pe.hold(words, self.store(b.tensor, b.parent, cluster))
             if b.parent != self.nest.home(b.tensor) and b.adds_padding:
                 self._zero_padding(pe, words)
 
-    def _zero_padding(self, store: Outermost, words: WordSet) -> None:
+    def _zero_padding(self, store: Buffer, words: WordSet) -> None:
         """Padding zeros are made where they are stored, not given by the parent."""
-        flat = words.flat(self.problem.shape("ifmap"))
-        store.put_all(WordSet(listed=flat[~not_padding(self.nest, flat)]), 0.0)
+        store.data[words.flat[~not_padding(self.nest, words.flat)]] = 0.0
 
     def _evict(self, load: PeLoad) -> None:
         """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
@@ -346,11 +340,10 @@ class _Machine:
             if not words.count and resident.count == before.count:
                 continue
             pe = self.store(tensor, self.pe, cluster)
-            kept = [(box, values.copy()) for box, values in pe.each(resident)]
+            kept = pe.data[resident.flat]
             for gone in (before, words):
-                pe.put_all(gone, np.nan)
-            for box, values in kept:
-                pe.put(box, values)
+                put(gone.runs, np.nan, pe.data)
+            pe.data[resident.flat] = kept
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
@@ -388,44 +381,29 @@ class _Machine:
         Sums go to the level above the PEs, but for those of words that still stand in a PE at the
         end of the pass: they leave when the PE lets them go.
         """
-        out, moving = self.sums_out, []
-        pe = self.store(self.acc, self.pe, cluster) if out.child == self.pe else None
-        for words, sums in products(self.nest, box, self._reader(cluster)):
-            here = [(where, sums) for where in words.places(self.problem.shape(self.acc))]
-            if pe is None:
-                self._send_up(out, cluster, here)
-                self.moves[out].updated -= self._first(out, cluster, words)
-                continue
-            for where, values in here:
-                pe.add(where, values)
-            moving.append(words)
-        if pe is None or p.drain is None:  # nothing was let go: every word still stands in a PE
+        out = self.sums_out
+        place, sums = self.boxes.products(box, self._reader(cluster))
+        if out.child != self.pe:
+            self._send_up(out, cluster, place, sums)
+            self.moves[out].updated -= self._first(out, cluster, place)
+            return
+        pe = self.store(self.acc, self.pe, cluster)
+        pe.add(place, sums)
+        if p.drain is None:  # nothing was let go: every word still stands in a PE
             return
         stay = p.stay[k][1] if p.stay else NONE
-        kept = [(where, values.copy()) for where, values in pe.each(stay)]
-        pe.put_all(stay, 0.0)
-        for words in moving:
-            self._send_up(out, cluster, pe.each(words))
-            pe.put_all(words, 0.0)
-        for where, values in kept:
-            pe.put(where, values)
+        kept = pe.take(stay.place)
+        self._send_up(out, cluster, place, pe.take(place))
+        pe.add(stay.place, kept)
 
-    def _reader(self, cluster: Instance) -> Get:
+    def _reader(self, cluster: Instance) -> Read:
         """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds
         them.
         """
 
-        def get(tensor: str, where: tuple[slice, ...]) -> Floats:
+        def read(tensor: str) -> tuple[Floats, Window | None]:
             level = self.nest.keepers(tensor)[-1]
-            words = self.store(tensor, level, cluster).get(where)
-            window = self.nest.projection(tensor, level).window
-            if level and window is not None:
-                real = [
-                    (np.arange(i.start, i.stop) >= a) & (np.arange(i.start, i.stop) < b)
-                    for i, (a, b) in zip(where[3:], window, strict=True)
-                ]
-                # Zeros are made where they are stored: at the MAC.
-                words = np.where(real[0][:, None] & real[1], words, 0.0)
-            return words
+            window = self.nest.projection(tensor, level).window if level else None
+            return self.store(tensor, level, cluster).data, window
 
-        return get
+        return read

@@ -9,9 +9,9 @@ three directions are one triple of arrays (section 2), and one product a MAC:
     forward: ofmap += weight * ifmap       grad_weight: weight += ofmap * ifmap
     grad_input: ifmap += weight * ofmap
 
-The machine says where words are read from (``get``) and adds the sums where they belong.  Sums have
-the accumulator's own width, int32 or int64, and wrap as it does; poison (NaN) is no such number, so
-where a box has some, which sums it spreads to is worked out beside them.
+The machine says where words are read from (``Read``) and adds the sums where they belong.  Sums
+have the accumulator's own width, int32 or int64, and wrap as it does; poison (NaN) is no such
+number, so where a box has some, which sums it spreads to is worked out beside them.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
-from math import isnan, prod
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.event.word_sets import WordSet, chunk_boxes
+from accelsim.engines.event.word_sets import Place, digits
 from accelsim.mapping.nest import Nest
-from accelsim.workload.problem import Slide
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[Any]  # int32 or int64; float64 where some are poison
 Flags = npt.NDArray[np.bool_]
-Where = tuple[slice, ...]
-Get = Callable[[str, Where], Floats]
+Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the ifmap
+# The words of a tensor as the MACs find them, [words], and which of an ifmap's they may read: all,
+# or those in a window; padding zeros around it are made at the MAC.
+Read = Callable[[str], tuple[Floats, Window | None]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,45 @@ class Span:
 
 BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
 COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
+
+# -- words as the MACs want them -------------------------------------------------------------------
+
+
+@kernel
+def gather(data: Floats, rows: Ints, columns: Ints, words: Sums, lost: Flags) -> int:
+    """Words [rows, columns] from where they lie; poison is marked as ``lost``, and counted."""
+    n = 0
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            value = data[rows[i] + columns[j]]
+            if value == value:
+                words[i, j] = value
+            else:
+                words[i, j], lost[i, j] = 0, True
+                n += 1
+    return n
+
+
+@kernel
+def lay_out(
+    data: Floats, planes: Ints, rows: Ints, columns: Ints, place: Ints, frame: Sums, lost: Flags
+) -> int:
+    """Words of an ifmap, [planes, rows, columns] and at those addresses if not below zero, which is
+    padding, into a ``frame`` [planes, rows, places]; poison as in ``gather``.
+    """
+    n = 0
+    for p in range(len(planes)):
+        for h in range(len(rows)):
+            for w in range(len(columns)):
+                if rows[h] >= 0 and columns[w] >= 0:
+                    value = data[planes[p] + rows[h] + columns[w]]
+                    if value == value:
+                        frame[p, h, place[w]] = value
+                    else:
+                        lost[p, h, place[w]] = True
+                        n += 1
+    return n
+
 
 # -- MACs ------------------------------------------------------------------------------------------
 
@@ -120,37 +159,29 @@ def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
 # -- a box -----------------------------------------------------------------------------------------
 
 
-def products(nest: Nest, pieces: dict[str, Span], get: Get) -> Iterator[tuple[WordSet, Sums]]:
-    """(words, sums) of the accumulated tensor over one box of the iteration space; operands are
-    read through ``get``.
-
-    The words of a yield lie in one place: a box, or a list of points.
-    """
-    box = _MacBox(nest, pieces)
-    direction = nest.problem.direction
-    if direction == "forward":
-        return box.forward(get)
-    return box.grad_weight(get) if direction == "grad_weight" else box.grad_input(get)
-
-
-Chunks = tuple[tuple[tuple[str, ...], int, int], ...]
-
-
 @dataclass(frozen=True)
 class _MacSteps:
     """Taps and pixels of a box, the same for boxes of one shape.
 
-    ``taps``    c, r, s of each tap, less ``lo``: an index of a box of K
-    ``pixels``  n, e, f of each pixel: an index of a box of X
-    ``tap``     [taps]: how far a tap's word lies from the first of its window, in the frame
-    ``window``  [pixels]: where that first one lies
-    ``runs``    pixels whose windows are neighbours, block by block: where the first window lies,
-                the first pixel, and how many pixels there are
-    ``room``    pixels of the largest block
+    ``first``    by dimension: its first coordinate, less ``lo`` of its span
+    ``size``     by dimension: how many coordinates from there
+    ``weight``   [taps]: address of each tap's weight, less the first one's
+    ``ofmap``    [pixels]: of each pixel's word
+    ``frame``    of a group's ifmap, as windows see it, padding included: [n, c, h, columns that are
+                 equal modulo the stride, of each of those]: words that neighbouring windows want
+                 are neighbours
+    ``tap``      [taps]: how far a tap's word lies from the first of its window, in the frame
+    ``window``   [pixels]: where that first one lies
+    ``runs``     pixels whose windows are neighbours, block by block: where the first window lies,
+                 the first pixel, and how many pixels there are
+    ``room``     pixels of the largest block
     """
 
-    taps: tuple[Any, ...]
-    pixels: tuple[Any, ...]
+    first: dict[str, int]
+    size: dict[str, int]
+    weight: Ints
+    ofmap: Ints
+    frame: tuple[int, int, int, int, int]
     tap: Ints
     window: Ints
     runs: tuple[Ints, ...]
@@ -162,114 +193,166 @@ class _MacSteps:
         return (slice(i, i + n) for i in range(0, len(self.window), n))
 
 
-@lru_cache(maxsize=256)
-def _mac_steps(
-    sizes: tuple[int, ...],
-    chunks: Chunks,
-    frame: tuple[int, ...],
-    stride: int,
-    dilation: tuple[int, int],
-) -> _MacSteps:
-    """``sizes`` of N, E, F, C, R, S; fused ``chunks`` of them; of the ifmap's ``frame`` see
-    ``_MacBox``.
+class MacBoxes:
+    """The boxes of a nest.
+
+    ``chains``  name and parts of each
+    ``dtype``   of the sums
+    ``steps``   of boxes so far, by their shape
     """
-    size = dict(zip("NEFCRS", sizes, strict=True))
-    width = frame[4] * frame[5]
-    taps = np.nonzero(_worked_on("CRS", size, chunks))
-    c, r, s = taps
-    column, apart = np.divmod(s * dilation[1], frame[4])
-    tap = (c * frame[3] + r * dilation[0]) * width + apart * frame[5] + column
-    there = _worked_on("NEF", size, chunks)
-    edges = np.diff(there.astype(np.int8), axis=2, prepend=0, append=0)
-    n, e, f = np.nonzero(edges > 0)
-    pixels = np.nonzero(edges < 0)[2] - f
-    window = (n * size["C"] * frame[3] + e * stride) * width + f
-    first = np.cumsum(pixels) - pixels
-    run = np.stack([window, first, pixels], axis=1)
-    cuts = np.flatnonzero(np.diff(first // BLOCK)) + 1
-    runs = tuple(np.split(run, cuts))
-    room = max(int(x[:, 2].sum()) for x in runs)
-    inside = np.arange(int(pixels.sum())) - np.repeat(first, pixels)
-    return _MacSteps(taps, np.nonzero(there), tap, np.repeat(window, pixels) + inside, runs, room)
 
+    def __init__(self, nest: Nest) -> None:
+        self.problem, self.chains = nest.problem, [(c.name, c.parts) for c in nest.chains]
+        self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
+        self.steps: dict[Any, _MacSteps] = {}
 
-def _worked_on(dims: str, size: dict[str, int], chunks: Chunks) -> npt.NDArray[np.bool_]:
-    """Which positions of a box the pass works on, an axis for each of ``dims``."""
-    there = np.ones([size[d] for d in dims], bool)
-    for parts, start, stop in chunks:
-        if parts[0] in dims:
-            rest = [d for d in dims if d not in parts]
-            line = there.transpose([dims.index(d) for d in (*parts, *rest)])
-            inside = np.zeros(prod(line.shape[: len(parts)]), bool)
-            inside[start:stop] = True
-            line &= inside.reshape(*line.shape[: len(parts)], *[1] * len(rest))
-    return there
+    def products(self, spans: dict[str, Span], read: Read) -> tuple[Place, Sums]:
+        """Sums of the accumulated tensor over one box of the iteration space, [rows, columns] of
+        where they belong; operands are ``read``.
+        """
+        shape = tuple([(tuple(x.hi[p] - x.lo[p] for p in x.lo), x.chunk) for x in spans.values()])
+        if shape not in self.steps:
+            self.steps[shape] = self._steps(spans)
+        box = _MacBox(self, spans, self.steps[shape], read)
+        direction = self.problem.direction
+        if direction == "forward":
+            return box.forward()
+        return box.grad_weight() if direction == "grad_weight" else box.grad_input()
+
+    def _steps(self, spans: dict[str, Span]) -> _MacSteps:
+        p, (down, right) = self.problem, self.problem.stride
+        at = self._points(spans, "CRS") | self._points(spans, "NEF") | self._points(spans, "GM")
+        first = {d: int(x.min()) for d, x in at.items()}
+        at = {d: x - first[d] for d, x in at.items()}
+        size = {d: int(x.max()) + 1 for d, x in at.items()}
+        rows, columns = (
+            u * (size[out] - 1) + dilation * (size[filt] - 1) + 1
+            for u, dilation, out, filt in zip(p.stride, p.dilation, "EF", "RS", strict=True)
+        )
+        frame = size["N"], size["C"], rows, right, -(-columns // right)
+        width = prod(frame[3:])
+        apart, phase = np.divmod(at["S"] * p.dilation[1], right)
+        tap = (at["C"] * rows + at["R"] * p.dilation[0]) * width + phase * frame[4] + apart
+        window = (at["N"] * size["C"] * rows + at["E"] * down) * width + at["F"]
+        order = np.argsort(window, kind="stable")
+        window = window[order]
+        begin = np.flatnonzero(np.diff(window, prepend=-2) != 1)
+        run = np.stack([window[begin], begin, np.diff(begin, append=len(window))], axis=1)
+        runs = tuple(np.split(run, np.flatnonzero(np.diff(begin // BLOCK)) + 1))
+        weight = (at["C"] * p.R + at["R"]) * p.S + at["S"]
+        ofmap = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
+        room = max(int(x[:, 2].sum()) for x in runs)
+        return _MacSteps(first, size, weight, ofmap[order], frame, tap, window, runs, room)
+
+    def _points(self, spans: dict[str, Span], dims: str) -> dict[str, Ints]:
+        """Coordinates of the points of a box in some dimensions, less ``lo``: [points] each."""
+        at: dict[str, Ints] = {}
+        n = 1
+        for name, parts in self.chains:
+            if parts[0] in dims:
+                x = spans[name]
+                sizes = [x.hi[p] - x.lo[p] for p in parts]
+                own = np.arange(*(x.chunk or (0, prod(sizes))))
+                at = {d: np.repeat(old, len(own)) for d, old in at.items()}
+                new = dict(zip(parts, digits(own, sizes), strict=True))
+                at |= {d: np.tile(x, n) for d, x in new.items()}
+                n *= len(own)
+        return at
 
 
 class _MacBox:
-    """Ranges of the eight dimensions that cover a pass, and which part of the fused ranges it
-    really works on.
+    """One box, and the words its MACs read.
 
-    ``lo, hi``   by dimension, ``size`` of each
-    ``chunks``   every fused dimension: its parts, slowest first, and its points [first, last)
-                 within the ranges
-    ``ends``     of H and W: first coordinate of the windows, and how many coordinates
-    ``frame``    shape of the ifmap as windows see it, padding included: [g, n, c, h, columns that
-                 are equal modulo the stride, of each of those]: words that neighbouring windows
-                 want are neighbours
-    ``real, inside``   the box of the ifmap that the windows cover, and where it lies in the frame
-                       with its columns in order, padding apart
-    ``steps``    taps and pixels
-    ``dtype``    of the sums
+    ``at``      by dimension: its first coordinate
+    ``groups``, ``filters``   how many of them
+    ``planes``, ``rows``, ``columns``, ``place``   the ifmap in the frame: see ``lay_out``
     """
 
-    def __init__(self, nest: Nest, pieces: dict[str, Span]) -> None:
-        self.problem = p = nest.problem
-        self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
-        self.lo: dict[str, int] = {}
-        self.hi: dict[str, int] = {}
-        chunks = []
-        for chain in nest.chains:
-            piece = pieces[chain.name]
-            lo, hi = dict(piece.lo), dict(piece.hi)
-            if piece.chunk is not None:
-                chunks.append((chain.parts, *_cover(chain.parts, lo, hi, *piece.chunk)))
-            self.lo |= lo
-            self.hi |= hi
-        self.chunks = tuple(chunks)
-        self.size = {d: self.hi[d] - self.lo[d] for d in self.lo}
-        self.ends = (self._span(p.slide_h, "E", "R"), self._span(p.slide_w, "F", "S"))
-        columns = -(-self.ends[1][1] // p.stride[1])
-        self.frame = (*self._sizes("GNC"), self.ends[0][1], p.stride[1], columns)
-        self.real, self.inside = self._real()
-        self.steps = _mac_steps(
-            self._sizes("NEFCRS"), self.chunks, self.frame, p.stride[0], p.dilation
+    def __init__(
+        self, boxes: MacBoxes, spans: dict[str, Span], steps: _MacSteps, read: Read
+    ) -> None:
+        self.problem, self.dtype, self.steps, self.read = boxes.problem, boxes.dtype, steps, read
+        lo = {d: n for x in spans.values() for d, n in x.lo.items()}
+        self.at = {d: n + steps.first[d] for d, n in lo.items()}
+        self.groups, self.filters = steps.size["G"], steps.size["M"]
+
+    def _range(self, d: str) -> Ints:
+        return self.at[d] + np.arange(self.steps.size[d])
+
+    # where words lie
+
+    def _weights(self) -> Place:
+        """Rows [groups, taps], columns [m]."""
+        p, at = self.problem, self.at
+        filter_words = p.C * p.R * p.S
+        first = (at["C"] * p.R + at["R"]) * p.S + at["S"]
+        rows = self._range("G")[:, None] * p.M * filter_words + first + self.steps.weight
+        return Place(rows.ravel(), self._range("M") * filter_words)
+
+    def _ofmaps(self) -> Place:
+        """Rows [groups, m], columns [pixels]."""
+        p, at = self.problem, self.at
+        first = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
+        rows = (self._range("G")[:, None] * p.M + self._range("M")) * p.E * p.F
+        return Place(rows.ravel(), first + self.steps.ofmap)
+
+    def _frame(self, real: Window | None) -> tuple[Ints, Ints, Ints, Ints]:
+        """Of the ifmap in the frame: planes [groups, n, c], rows, columns, and the place of each
+        column in its row.
+        """
+        p, (_, _, rows, phases, apart) = self.problem, self.steps.frame
+        planes = self._range("N")[:, None] * p.G + self._range("G")[:, None, None]
+        planes = (planes[..., None] * p.C + self._range("C")).ravel() * p.H * p.W
+        lines = []
+        for slide, out, filt, n, (low, high) in zip(
+            (p.slide_h, p.slide_w), "EF", "RS", (rows, phases * apart),
+            real or ((0, p.H), (0, p.W)), strict=True,
+        ):  # fmt: skip
+            first = slide.stride * self.at[out] + slide.dilation * self.at[filt] - slide.pad
+            line = first + np.arange(n)
+            lines.append(np.where((line >= low) & (line < high), line, -1))
+        column = np.arange(phases * apart)
+        return (
+            planes,
+            np.where(lines[0] < 0, -1, lines[0] * p.W),
+            lines[1],
+            (column % phases * apart + column // phases),
         )
 
-    def _sizes(self, dims: str) -> tuple[int, ...]:
-        return tuple([self.size[d] for d in dims])
+    # words, and which of them are poison, if any are
 
-    def _span(self, slide: Slide, out: str, filt: str) -> tuple[int, int]:
-        """First coordinate and number of coordinates from the first tap of the first window to the
-        last of the last.
-        """
-        first = slide.stride * self.lo[out] + slide.dilation * self.lo[filt] - slide.pad
-        outs, taps = self.size[out] - 1, self.size[filt] - 1
-        return first, slide.stride * outs + slide.dilation * taps + 1
+    def _words(self, tensor: str, place: Place, *shape: int) -> tuple[Sums, Flags | None]:
+        words = np.empty((len(place.rows), len(place.columns)), self.dtype)
+        lost = np.zeros(words.shape, bool)
+        some = gather(self.read(tensor)[0], *place, words, lost)
+        return words.reshape(shape), lost.reshape(shape) if some else None
 
-    def range(self, dims: str) -> Where:
-        return tuple([slice(self.lo[d], self.hi[d]) for d in dims])
+    def _weight(self) -> tuple[Sums, Flags | None]:
+        return self._words("weight", self._weights(), self.groups, -1, self.filters)
+
+    def _ofmap(self) -> tuple[Sums, Flags | None]:
+        return self._words("ofmap", self._ofmaps(), self.groups, self.filters, -1)
+
+    def _ifmap(self) -> tuple[Sums, Flags | None]:
+        """[groups, words]: in a frame with its padding as zeros."""
+        data, real = self.read("ifmap")
+        n, c, *line = self.steps.frame
+        shape = self.groups * n * c, line[0], prod(line[1:])
+        frame, lost = np.zeros(shape, self.dtype), np.zeros(shape, bool)
+        some = lay_out(data, *self._frame(real), frame, lost)
+        groups = self.groups, -1
+        return frame.reshape(groups), lost.reshape(groups) if some else None
 
     # the three directions
 
-    def forward(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+    def forward(self) -> tuple[Place, Sums]:
         """A sum takes in all taps of its filter, and its pixel's word of each."""
-        (weight, no_weight), (ifmap, no_ifmap) = self._weight(get), self._ifmap(get)
+        (weight, no_weight), (ifmap, no_ifmap) = self._weight(), self._ifmap()
         ofmap = self._rows(weight, ifmap)
         if no_weight is not None or no_ifmap is not None:
             lost = self._rows(np.ones_like(weight[:, :, :1]), _flags(no_ifmap, ifmap)) > 0
             ofmap = np.where(lost | _some(no_weight, weight, 1).swapaxes(1, 2), np.nan, ofmap)
-        return self._cut("NGMEF", "GMNEF", self.steps.pixels, ofmap)
+        return self._ofmaps(), ofmap.reshape(-1, ofmap.shape[-1])
 
     def _rows(self, weight: Sums, ifmap: Sums) -> Sums:
         """Sums [groups, m, pixels]: weights are held, and words of the ifmap stream by; or where
@@ -286,15 +369,15 @@ class _MacBox:
             multiply_add(weight, ifmap, steps.tap, run, stream, ofmap)
         return ofmap
 
-    def grad_weight(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+    def grad_weight(self) -> tuple[Place, Sums]:
         """A sum takes in all pixels of its filter, and its tap's word of each."""
-        (ofmap, no_ofmap), (ifmap, no_ifmap) = self._ofmap(get), self._ifmap(get)
+        (ofmap, no_ofmap), (ifmap, no_ifmap) = self._ofmap(), self._ifmap()
         weight = self._taps(ofmap, ifmap)
         if no_ofmap is not None or no_ifmap is not None:
             lost = self._taps(np.ones_like(ofmap[:, :1]), _flags(no_ifmap, ifmap)) > 0
             lost = lost | _some(no_ofmap, ofmap, 2).swapaxes(1, 2)
             weight = np.where(lost, np.nan, weight)
-        return self._cut("GMCRS", "GMCRS", self.steps.taps, weight.transpose(0, 2, 1))
+        return self._weights(), weight.reshape(-1, self.filters)
 
     def _taps(self, ofmap: Sums, ifmap: Sums) -> Sums:
         """Sums [groups, taps, m]: words of the ifmap are held, and those of the ofmap stream by."""
@@ -305,129 +388,42 @@ class _MacBox:
             weight += _multiplied(columns, np.ascontiguousarray(ofmap[:, :, some].swapaxes(1, 2)))
         return weight
 
-    def grad_input(self, get: Get) -> Iterator[tuple[WordSet, Sums]]:
+    def grad_input(self) -> tuple[Place, Sums]:
         """A sum takes in all filters of some taps and pixels.  Of words that no window touches
         there is none: ones go the same way to tell.
         """
-        (weight, no_weight), (ofmap, no_ofmap) = self._weight(get), self._ofmap(get)
-        sums, real = self._windows(weight, ofmap), self.real
+        (weight, no_weight), (ofmap, no_ofmap) = self._weight(), self._ofmap()
+        sums = self._windows(weight, ofmap)
         tap, pixel = np.ones_like(weight[:, :, :1]), np.ones_like(ofmap[:, :1])
         touched = self._windows(tap, pixel) > 0
         if no_weight is not None or no_ofmap is not None:
             taps = np.concatenate([tap, _some(no_weight, weight, 2)], axis=2, dtype=self.dtype)
             pixels = np.concatenate([_some(no_ofmap, ofmap, 1), pixel], axis=1, dtype=self.dtype)
-            lost = self._windows(taps, pixels) > 0
-            sums = np.where(lost, np.nan, sums)
-        if touched.all():
-            yield WordSet((real,)), sums
-            return
-        at = np.nonzero(touched)
-        places = [a + r.start for a, r in zip(at, real, strict=True)]
-        flat = np.ravel_multi_index(places, self.problem.shape("ifmap"))
-        yield WordSet(listed=np.asarray(flat, np.int64)), sums[at]
+            sums = np.where(self._windows(taps, pixels) > 0, np.nan, sums)
+        planes, rows, columns, place = self._frame(None)
+        there = touched[..., place] & (rows >= 0)[:, None] & (columns >= 0)
+        words = (planes[:, None, None] + rows[:, None] + columns)[there]
+        return Place(np.zeros(1, np.int64), words), sums[..., place][there][None]
 
     def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
-        """Sums of the box of the ifmap that the windows cover, [n, g, c, h, w]: weights are held,
-        and words of the ofmap stream by; where windows overlap, their sums are added up.
+        """Sums in the frame, [groups and planes, h, places]: weights are held, and words of the
+        ofmap stream by; where windows overlap, their sums are added up.
         """
-        groups, steps, frame = self.size["G"], self.steps, np.zeros(self.frame, self.dtype)
-        held, words = np.ascontiguousarray(weight.swapaxes(1, 2)), frame.reshape(groups, -1)
-        for some in steps.blocks(groups):
+        steps = self.steps
+        words = np.zeros((self.groups, prod(steps.frame)), self.dtype)
+        held = np.ascontiguousarray(weight.swapaxes(1, 2))
+        for some in steps.blocks(self.groups):
             columns = _multiplied(held, np.ascontiguousarray(ofmap[:, :, some]))
             for k, tap in enumerate(steps.tap):
                 words[:, steps.window[some] + tap] += columns[:, k]
-        in_order = frame.swapaxes(4, 5).reshape(*self.frame[:4], -1)
-        return in_order.transpose(1, 0, 2, 3, 4)[self.inside]
-
-    # tensors as the MACs want them: words, and which of them are poison, if any are
-
-    def _words(self, words: Floats) -> tuple[Sums, Flags | None]:
-        if words.dtype.kind == "f" and isnan(words.sum()):
-            poison = np.isnan(words)
-            words = np.where(poison, 0, words)
-            return np.ascontiguousarray(words, self.dtype), np.ascontiguousarray(poison)
-        return np.ascontiguousarray(words, self.dtype), None
-
-    def _weight(self, get: Get) -> tuple[Sums, Flags | None]:
-        """[groups, taps, m]"""
-        words = get("weight", self.range("GMCRS"))
-        return self._words(self._picked(words, self.steps.taps).swapaxes(1, 2))
-
-    def _ofmap(self, get: Get) -> tuple[Sums, Flags | None]:
-        """[groups, m, pixels]"""
-        words = get("ofmap", self.range("NGMEF")).transpose(1, 2, 0, 3, 4)
-        return self._words(self._picked(words, self.steps.pixels))
-
-    def _picked(self, words: Floats, at: tuple[Any, ...]) -> Floats:
-        """Words [g, m, positions ``at``] of a box [g, m, and three axes]."""
-        if words.size == self.size["G"] * self.size["M"] * len(at[0]):
-            return words.reshape(*words.shape[:2], -1)
-        return words[(slice(None), slice(None), *at)]
-
-    def _ifmap(self, get: Get) -> tuple[Sums, Flags | None]:
-        """[groups, words]: in a frame with its padding as zeros."""
-        words, poison = self._words(get("ifmap", self.real))
-        return self._framed(words), None if poison is None else self._framed(poison)
-
-    def _framed(self, words: Sums) -> Sums:
-        frame = np.zeros((*self.frame[:4], prod(self.frame[4:])), self.dtype)
-        frame.transpose(1, 0, 2, 3, 4)[self.inside] = words
-        columns = frame.reshape(*self.frame[:4], self.frame[5], self.frame[4]).swapaxes(4, 5)
-        return columns.reshape(self.size["G"], -1)
-
-    def _real(self) -> tuple[Where, Where]:
-        """``real`` and ``inside``."""
-        real, inside = list(self.range("NGC")), [slice(0, self.size[d]) for d in "NGC"]
-        for (first, n), size in zip(self.ends, self.problem.shape("ifmap")[3:], strict=True):
-            low = min(max(first, 0), size)
-            high = max(low, min(max(first + n, 0), size))
-            real.append(slice(low, high))
-            inside.append(slice(low - first, high - first) if high > low else slice(0, 0))
-        return tuple(real), tuple(inside)
-
-    def _cut(
-        self, dims: str, order: str, at: tuple[Any, ...], sums: Sums
-    ) -> Iterator[tuple[WordSet, Sums]]:
-        """Only the part of a box that the fused chunks work on; ``sums`` [g, m, positions ``at``]
-        become boxes of ``dims``.
-        """
-        whole = sums
-        if sums.size < prod(self._sizes(order)):
-            whole = np.zeros(self._sizes(order), sums.dtype)
-            whole[(slice(None), slice(None), *at)] = sums
-        whole = whole.reshape(self._sizes(order)).transpose([order.index(d) for d in dims])
-        chunks = [x for x in self.chunks if x[0][0] in order]
-        boxes = [chunk_boxes(self._sizes("".join(parts)), *ends) for parts, *ends in chunks]
-        for choice in product(*boxes):
-            cut = {d: (0, self.size[d]) for d in dims}
-            for (parts, _, _), box in zip(chunks, choice, strict=True):
-                cut |= dict(zip(parts, box, strict=True))
-            where = tuple([slice(self.lo[d] + a, self.lo[d] + b) for d, (a, b) in cut.items()])
-            yield WordSet((where,)), whole[tuple([slice(a, b) for a, b in cut.values()])]
+        return words.reshape(-1, steps.frame[2], prod(steps.frame[3:]))
 
 
 def _flags(poison: Sums | None, words: Sums) -> Sums:
     """Which of some words are poison."""
-    return np.zeros_like(words) if poison is None else poison
+    return np.zeros_like(words) if poison is None else poison.astype(words.dtype)
 
 
 def _some(poison: Sums | None, words: Sums, axis: int) -> Flags:
     """Whether any along an axis, which stays, are."""
     return np.asarray(_flags(poison, words).any(axis=axis, keepdims=True))
-
-
-def _cover(
-    parts: tuple[str, ...], lo: dict[str, int], hi: dict[str, int], start: int, stop: int
-) -> tuple[int, int]:
-    """Narrow the parts' ranges, slowest first, to those the chunk touches; returns the chunk within
-    them.
-    """
-    for i, p in enumerate(parts):
-        inner = prod(hi[q] - lo[q] for q in parts[i + 1 :])
-        first, last = start // inner, (stop - 1) // inner
-        hi[p] = lo[p] + last + 1
-        lo[p] += first
-        start, stop = start - first * inner, stop - first * inner
-        if last > first:
-            break
-    return start, stop

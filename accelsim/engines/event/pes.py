@@ -1,6 +1,7 @@
-"""What the PEs of a pass take, keep and let go; ``movement`` asks ``PeArray.step`` for every pass.
+"""What the instances of a level take, keep and let go: the PEs through the steps of a pass, and
+those of the levels outside, which take one step a pass.  ``movement`` asks for every pass.
 
-1. *Tables.*  A PE's tile is a product of lists, one a rank.  A rank's lists depend on its own
+1. *Tables.*  A tile is a product of lists, one a rank.  A rank's lists depend on its own
    chains only, so they stand once for each of the chain's own steps and instances:
    ``[own steps x own instances]`` (``_ChainTable``, ``_RankTable``).
 2. *Steps.*  ``lockstep.follow`` goes through all steps and PEs, word by word (``_followed``).
@@ -9,13 +10,14 @@
    tables are, what was held, and by how much bases shifted (``plan``).
 4. *What stays* when the pass ends is the state that the next pass starts from.
 
-``PeArray`` knows the pass, a ``_PeWords`` one tensor in it.
+``Instances`` knows where its level stands, ``PeArray`` also the pass; a ``TileWords`` one tensor
+there.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
@@ -52,10 +54,19 @@ from accelsim.engines.event.ranks import (
     reshaped,
 )
 from accelsim.engines.event.takes import MacWork
-from accelsim.engines.event.transfers import Instance, Ints, Pass, PeDrain, PeLoad, StepWords
-from accelsim.engines.event.word_sets import NONE, WordSet, moved, outer_sum, product_set
+from accelsim.engines.event.transfers import (
+    Drain,
+    Fill,
+    Instance,
+    Ints,
+    Open,
+    Pass,
+    PeDrain,
+    PeLoad,
+    StepWords,
+)
+from accelsim.engines.event.word_sets import WordSet, flagged, outer_sum
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
-from accelsim.workload.problem import RANKS
 
 Flags = npt.NDArray[np.uint8]
 Named = tuple[tuple[Instance, WordSet], ...]  # words by cluster
@@ -162,50 +173,51 @@ def _known(thread: int, key: Any) -> tuple[dict[Any, int], dict[Any, Any]]:
     return {}, {}
 
 
-class PeArray:
-    """The PEs and MACs in lockstep.
+class Instances:
+    """The instances of a level, side by side: of ``level`` itself, or PEs in lockstep.
 
     Loops, as positions in ``nest.loops``: ``outer`` outside a pass, ``steps`` the temporal ones of
-    a pass outside the PEs, ``spatial`` over instances, ``clusters`` those of them outside the level
-    next to the array.
+    a pass, ``spatial`` over instances; those not outside the level are left out.
 
     ``own_steps``, ``own_space``  by chain: its loops among ``steps`` and among ``spatial``
-    ``step_of``, ``inst_of``      by chain: [steps] and [PEs], the number of its own step, instance;
-                                  PEs are numbered over all instances, cluster by cluster
-    ``place``                     by loop of ``spatial``: where it stands, [PEs]
-    ``cluster_names``             clusters;  ``cluster`` [PEs] which is each PE's
+    ``step_of``, ``inst_of``      by chain: [steps] and [instances], the number of its own step,
+                                  instance
+    ``place``                     by loop of ``spatial``: where it stands, [instances]
+    ``names``                     of who is told words: instances, or clusters of PEs;
+                                  ``told`` [instances] which is each one's
     ``stepwise``                  whether words are told step by step
     ``firsts``                    whether also the first step each sum leaves after
     ``where``, ``tables``, ``active``   of the pass at hand: by chain its position, the table there,
                                   and the tables' identities together
-    ``words``                     by boundary to the PEs: what they have of it.  If words are told
-                                  step by step also that of sums straight from the MACs
-    ``work``                      what the MACs take
     """
 
     def __init__(
         self,
         nest: Nest,
+        level: int,
         outer: list[int],
-        steps: list[int],
         spatial: list[int],
-        clusters: list[int],
         *,
+        steps: tuple[int, ...] = (),
+        names: list[int] | None = None,
         stepwise: bool = False,
     ) -> None:
-        self.nest, self.spatial, self.clusters = nest, spatial, clusters
-        self.stepwise, self.firsts = stepwise, stepwise and bool(exposed_operands(nest))
+        self.nest, self.level, self.stepwise = nest, level, stepwise
+        self.firsts = stepwise and bool(exposed_operands(nest))
+        outer, self.spatial = (
+            [i for i in loops if nest.loops[i].level < level] for loops in (outer, spatial)
+        )
         self.own_steps = {c.name: [i for i in steps if i in c.loops] for c in nest.chains}
-        self.own_space = {c.name: [i for i in spatial if i in c.loops] for c in nest.chains}
+        self.own_space = {c.name: [i for i in self.spatial if i in c.loops] for c in nest.chains}
         step_at, self.place = (
             dict(zip(x, grid(nest.loops[i].trips for i in x), strict=True))
-            for x in (steps, spatial)
+            for x in (steps, self.spatial)
         )
         self.step_of = {name: self.number(step_at, own) for name, own in self.own_steps.items()}
         self.inst_of = {name: self.number(self.place, own) for name, own in self.own_space.items()}
-        trips = (range(nest.loops[i].trips) for i in clusters)
-        self.cluster_names: list[Instance] = list(product(*trips))
-        self.cluster = self.number(self.place, clusters)
+        by = self.spatial if names is None else names
+        self.names = self.named(by)
+        self.told = self.number(self.place, by)
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
@@ -213,14 +225,10 @@ class PeArray:
         key = (nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries)
         more = tuple(nest.mapping.fused.items()), stepwise, self.firsts
         self._ids, self._made = _known(threading.get_ident(), (*key, *more))
-        pe, acc = nest.levels - 1, nest.problem.accumulated
-        self.words = [
-            _PeWords(self, b)
-            for b in nest.boundaries
-            if b.child == pe or (stepwise and b.tensor == acc and b.parent < pe < b.child)
-        ]
-        told = stepwise and not nest.arch.systolic
-        self.work = MacWork(nest, outer, steps, self.step_of, self.once, stepwise=told)
+
+    def named(self, loops: list[int]) -> list[Instance]:
+        """The instances inside some spatial loops, in the order of their numbers."""
+        return list(product(*(range(self.nest.loops[i].trips) for i in loops)))
 
     def number(self, at: dict[int, Ints], own: list[int]) -> Ints:
         """A mixed-radix number of where some loops of ``at`` stand, in the shape of its arrays."""
@@ -241,56 +249,25 @@ class PeArray:
 
     def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What is made, remembered."""
+        key = self.level, *key
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
 
-    # one pass
-
-    def step(self, at: dict[int, int]) -> tuple[PeDrain | None, Pass]:
-        """What leaves the PEs before the buffers move on, and the pass itself."""
-        self._move_to(at)
-        before = during = None
-        loads, opened = [], 0
-        stay: Named = ()
-        direct: Named = ()
-        first: dict[Instance, tuple[Ints, Ints]] = {}
-        for words in self.words:
-            plan, base = words.plan()
-            came, early, late = plan.ways
-            first |= words.first(plan, base)
-            if words.direct:
-                direct = words.named(came.words, plan, base)
-            elif words.sums:
-                opened += came.count
-                before, during = (words.drain(way, plan, base) for way in (early, late))
-                stay = words.named(plan.resident, plan, base)
-            else:
-                loads.append(words.load(plan, base))
-        boxes = tuple((name, self._box(name, at)) for name in self.cluster_names)
-        takes, macs, folds = self.work.of(at, self.active)
-        return before, Pass(
-            tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
-        )
-
-    def finish(self) -> PeDrain | None:
-        """The last drain."""
-        return next((words.finish() for words in self.words if words.sums), None)
-
-    def _move_to(self, at: dict[int, int]) -> None:
-        """Look up the tables of the chains whose outer loops moved."""
+    def move_to(self, at: dict[int, int]) -> bool:
+        """Look up the tables of the chains whose outer loops moved; whether any did."""
         moved = set()
         for chain, outer in self.outer_of:
             where = tuple([at[i] for i in outer])
             if self.where.get(chain.name) != where:
                 self.where[chain.name] = where
                 key = ("chain", chain.name, where)
-                self.tables[chain.name] = self.once(key, partial(self._table, chain, at))
+                here = dict(zip(outer, where, strict=True))
+                self.tables[chain.name] = self.once(key, partial(self._table, chain, here))
                 moved.add(chain.name)
         if moved:
             self.active = tuple([t.identity for t in self.tables.values()])
-            for words in self.words:
-                words.move(moved)
+        return bool(moved)
 
     def _table(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
         """The pieces of a chain at a position of its outer loops."""
@@ -310,6 +287,72 @@ class PeArray:
         )
         return steps, space
 
+
+class PeArray(Instances):
+    """The PEs and MACs in lockstep.
+
+    ``clusters``  loops outside the level next to the array: an instance of it feeds a cluster
+    ``words``     by boundary to the PEs: what they have of it.  If words are told step by step also
+                  that of sums straight from the MACs
+    ``work``      what the MACs take
+    """
+
+    def __init__(
+        self,
+        nest: Nest,
+        outer: list[int],
+        steps: list[int],
+        spatial: list[int],
+        clusters: list[int],
+        *,
+        stepwise: bool = False,
+    ) -> None:
+        pe, acc = nest.levels - 1, nest.problem.accumulated
+        super().__init__(
+            nest, pe, outer, spatial, steps=tuple(steps), names=clusters, stepwise=stepwise
+        )
+        self.clusters = clusters
+        self.words = [
+            TileWords(self, b)
+            for b in nest.boundaries
+            if b.child == pe or (stepwise and b.tensor == acc and b.parent < pe < b.child)
+        ]
+        told = stepwise and not nest.arch.systolic
+        self.work = MacWork(nest, outer, steps, self.step_of, self.once, stepwise=told)
+
+    def step(self, at: dict[int, int]) -> tuple[PeDrain | None, Pass]:
+        """What leaves the PEs before the buffers move on, and the pass itself."""
+        self.move_to(at)
+        before = during = None
+        loads, opened = [], 0
+        stay: Named = ()
+        direct: Named = ()
+        first: dict[Instance, tuple[Ints, Ints]] = {}
+        for words in self.words:
+            plan, base = words.plan()
+            came, early, late = plan.ways
+            first |= words.first(plan, base)
+            if words.direct:
+                direct = words.named(came.words, plan, base)
+            elif words.sums:
+                opened += came.count
+                before, during = (words.pe_drain(way, plan, base) for way in (early, late))
+                stay = words.named(plan.resident, plan, base)
+            else:
+                loads.append(words.load(plan, base))
+        boxes = tuple((name, self._box(name, at)) for name in self.names)
+        takes, macs, folds = self.work.of(at, self.active)
+        return before, Pass(
+            tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
+        )
+
+    def finish(self) -> PeDrain | None:
+        """The last drain."""
+        plans = ((words, *words.last()) for words in self.words if words.sums)
+        return next(
+            (x.pe_drain(plan.ways[OUT_BEFORE], plan, base) for x, plan, base in plans), None
+        )
+
     def _box(self, cluster: Instance, at: dict[int, int]) -> dict[str, Span]:
         """The ranges a cluster's MACs work through in a pass, by chain."""
         index = at | dict(zip(self.clusters, cluster, strict=True)) if cluster else at
@@ -327,59 +370,63 @@ class PeArray:
         return Span(lo, hi, chunk, bool(piece.exists))
 
 
-class _PeWords:
-    """What the PEs have of one boundary.
+class TileWords:
+    """What the instances have of one boundary.
 
+    ``inside``   whether they are PEs
     ``direct``   whether its child is the MAC: sums that PEs make as if they took them and held none
     ``sums``     whether it is another boundary of the accumulated tensor
     ``ranks``    the factors of a PE's tile;  ``tables`` of the pass at hand, in their order
     ``pairs``    whether words are (k, x) pairs
-    ``fixed``    axes of a fused dimension: they carry over
+    ``parents``  [parents]: which instances of the parent there are
     ``of_pe``    [PEs, ranks]: which own instance of each rank a PE has
-    ``order``    PEs, those that share words side by side
-    ``alike``    where ``direct``: PEs that make the same sums, of which one stands for all
+    ``sharers``  [PEs]: equal where words are shared; where ``direct`` in all of a cluster
+    ``parent``   [PEs]: the number of each one's parent
     ``held``     what the PEs held when they last took a step, and the bases of that pass
     """
 
-    def __init__(self, array: PeArray, b: Boundary) -> None:
+    def __init__(self, array: Instances, b: Boundary) -> None:
         self.array, self.nest, self.b = array, array.nest, b
         acc, size = self.nest.problem.accumulated, self.nest.problem.size
-        self.direct = b.child >= self.nest.levels
+        self.inside, self.direct = b.child >= self.nest.levels - 1, b.child >= self.nest.levels
         self.sums = b.tensor == acc and not self.direct
         ranks = ranks_of(self.nest, b.tensor, b.child)
         cut = [r for r in ranks if r.sliding or prod(size[p] for p in r.rank) > 1]
-        self.ranks = cut or [*ranks[:1]]  # without those that are one coordinate throughout
+        # without those that are one coordinate throughout; neighbours in memory follow each other
+        self.ranks = sorted(cut or [*ranks[:1]], key=lambda rank: -min(rank.strides))
         self.tables: dict[int, _RankTable] = {}
+        self.where: dict[int, tuple[tuple[int, ...], ...]] = {}
         self.pairs = self.nest.projection(b.tensor, b.child).pairs
-        axes = {d: i for i, rank in enumerate(RANKS[b.tensor]) for d in rank}
-        fused = [c for c in self.nest.chains if c.fused and c.depends(b.tensor)]
-        self.fixed = tuple(axes[p] for c in fused for p in c.parts)
+        over = [i for i in array.spatial if self.nest.loops[i].level < b.parent]
+        self.parents = array.named(over)
+        self.parent = array.number(array.place, [] if self.direct else over)
         self.of_pe = self._rows_of(array.own_space, array.inst_of)
-        self.alike: list[Ints] = []
-        self.order = self._merged() if self.direct else self._order()
+        self.sharers = self._sharers()
         self.held: tuple[_PeState, tuple[int, ...]] | None = None
 
-    def _order(self) -> PeOrder:
-        """The PEs as ``lockstep`` goes through them."""
-        array, b = self.array, self.b
-        sharers = array.number(array.place, grouped(self.nest, b, array.spatial))
-        over = [i for i in array.spatial if self.nest.loops[i].level < b.parent]
-        order = np.argsort(sharers, kind="stable")
-        first = np.flatnonzero(np.diff(sharers[order], prepend=-1, append=-1))
-        parent = array.number(array.place, over)
-        return PeOrder(order, parent[order], array.cluster[order], first)
+    def _sharers(self) -> Ints:
+        array = self.array
+        if self.direct:
+            return array.told
+        return array.number(array.place, grouped(self.nest, self.b, array.spatial))
 
-    def _merged(self) -> PeOrder:
-        """Of PEs of one cluster that make the same sums one stands for all."""
-        makes = self.array.cluster
-        for rows in self.of_pe.T:
-            makes = makes * (int(rows.max()) + 1) + rows
-        _, one, whose = np.unique(makes, return_index=True, return_inverse=True)
-        n, self.of_pe = len(one), self.of_pe[one]
-        ends = np.cumsum(np.bincount(whose))[:-1]
-        self.alike = np.split(np.argsort(whose, kind="stable"), ends)
-        cluster = self.array.cluster[one]
-        return PeOrder(np.arange(n), np.zeros(n, np.int64), cluster, np.arange(n + 1))
+    def _alike(self, *of: Ints) -> tuple[Ints, Ints]:
+        """Instances that share words and are equal in all of ``of`` [instances, any]: the first of
+        each such class, those that share side by side, and [instances] which class each is of.
+        """
+        number = self.sharers
+        for column in (x for each in of for x in each.T):
+            if (column != column[0]).any():
+                number = number * (int(column.max()) + 1) + column
+                number = np.unique(number, return_inverse=True)[1]
+        _, one, whose = np.unique(number, return_index=True, return_inverse=True)
+        return one, whose
+
+    def _order(self, one: Ints, whose: Ints) -> PeOrder:
+        """Classes of equal instances, as ``lockstep`` goes through them."""
+        first = np.flatnonzero(np.diff(self.sharers[one], prepend=-1, append=-1))
+        many, parent, told = np.bincount(whose), self.parent[one], self.array.told[one]
+        return PeOrder(np.arange(len(one)), parent, told, many, first)
 
     def _rows_of(self, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
         """Which own step of each rank each step has, or which own instance each PE: ``[steps or
@@ -396,12 +443,13 @@ class _PeWords:
 
     # tables
 
-    def move(self, moved: set[str]) -> None:
-        """Look up the tables of the ranks whose chains moved."""
+    def _move(self) -> None:
+        """Look up the tables of the ranks for the pass at hand."""
         for k, rank in enumerate(self.ranks):
-            if any(c.name in moved for c in rank.chains):
-                where = [self.array.where[c.name] for c in rank.chains]
-                key = ("rank", self.b.tensor, k, *where)
+            where = tuple([self.array.where[c.name] for c in rank.chains])
+            if self.where.get(k) != where:
+                self.where[k] = where
+                key = ("rank", self.b.tensor, self.b.child, k, where)
                 self.tables[k] = self.array.once(key, partial(self._table, rank))
 
     def _table(self, rank: Rank) -> _RankTable:
@@ -416,18 +464,26 @@ class _PeWords:
         real = offsets != NOWHERE
         flat, sizes = offsets[real], real.sum(axis=-1).ravel()
         base = int(flat.min()) if len(flat) else 0
+        given = self._given(rank, flat)
         return _RankTable(
-            _OffsetRows(flat - base, sizes), base, self.array.identity(flat - base, sizes)
+            _OffsetRows(flat - base, sizes), base, self.array.identity(flat - base, sizes, given)
         )
+
+    def _given(self, rank: Rank, offsets: Ints) -> Flags:
+        """Which offsets the parent has: all but those of padding that only the child stores."""
+        if not (self.b.adds_padding and rank.sliding):
+            return np.ones(len(offsets), np.uint8)
+        assert self.nest.window is not None
+        low, high = self.nest.window[rank.rank[0] == "F"]
+        at = offsets // rank.strides[0]
+        return ((at >= low) & (at < high)).astype(np.uint8)
 
     # events, from a plan and this pass's base; (k, x) pairs have plans for each base
 
     def named(self, words: list[WordSet], plan: _PassPlan, base: int) -> Named:
-        """Words by cluster."""
-        if not self.pairs:
-            shape = self.nest.problem.shape(self.b.tensor)
-            words = [moved(x, plan.base, base, shape, self.fixed) for x in words]
-        return tuple(zip(self.array.cluster_names, words, strict=True))
+        """Words by who is told them."""
+        by = 0 if self.pairs else base - plan.base
+        return tuple([(name, x.moved(by)) for name, x in zip(self.array.names, words, strict=True)])
 
     def first(self, plan: _PassPlan, base: int) -> dict[Instance, tuple[Ints, Ints]]:
         """By cluster: sums that leave, and the step each first leaves after."""
@@ -435,7 +491,7 @@ class _PeWords:
             return {}
         base = 0 if self.pairs else base
         told = [(words + base, steps) for words, steps in plan.first]
-        return dict(zip(self.array.cluster_names, told, strict=True))
+        return dict(zip(self.array.names, told, strict=True))
 
     def load(self, plan: _PassPlan, base: int) -> PeLoad:
         """Words that enter the PEs."""
@@ -444,32 +500,59 @@ class _PeWords:
         read, steps = int(came.steps.parents.sum()), came.steps if self.array.stepwise else None
         return PeLoad(self.b, came.count, read, words, resident, steps)
 
-    def drain(self, way: _OneWay, plan: _PassPlan, base: int) -> PeDrain | None:
+    def pe_drain(self, way: _OneWay, plan: _PassPlan, base: int) -> PeDrain | None:
         """Sums that leave the PEs; None if there are none."""
         if not way.count:
             return None
         arrived, steps = int(way.steps.parents.sum()), way.steps if self.array.stepwise else None
         return PeDrain(self.b, way.count, arrived, self.named(way.words, plan, base), steps)
 
-    # what PEs keep
+    def drains(self, plan: _PassPlan, base: int) -> Iterator[Drain]:
+        """A drain of what instances let go, if that is anything; of operands there is none."""
+        out = plan.ways[OUT_BEFORE]
+        if self.sums and out.count:
+            yield Drain(self.b, _some(self.named(out.words, plan, base)), self._at_parents(out))
+
+    def opens(self, plan: _PassPlan, base: int) -> Iterator[Open]:
+        """Sums that start a residency, if any."""
+        if plan.ways[IN].count:
+            come = _some(self.named(plan.ways[IN].words, plan, base))
+            yield Open(self.b.child, self.b.tensor, come)
+
+    def fills(self, plan: _PassPlan, base: int) -> Iterator[Fill]:
+        """A fill, if any instance takes or lets go a word."""
+        come, gone, _ = plan.ways
+        if come.count or gone.count:
+            both = (self.named(x.words, plan, base) for x in (come, gone))
+            takes = [(i, x, y) for (i, x), (_, y) in zip(*both, strict=True) if x or y]
+            yield Fill(self.b, tuple(takes), self._at_parents(come))
+
+    def _at_parents(self, way: _OneWay) -> tuple[tuple[Instance, int], ...]:
+        """Words that parents give or get, by instance."""
+        each = zip(self.parents, way.steps.parents[:, 0].tolist(), strict=True)
+        return tuple([(i, n) for i, n in each if n])
+
+    # what instances keep
 
     def plan(self) -> tuple[_PassPlan, int]:
         """The plan for the pass at hand, and its base address.
 
-        Absolute positions matter only where padding is stored, and for (k, x) pairs: then the bases
-        themselves are part of what a plan is known by.
+        Absolute positions matter only for (k, x) pairs: then the bases themselves are part of what
+        a plan is known by.
         """
+        self._move()
         bases = tuple([t.base for t in self.tables.values()])
         state, old = self.held if self.held is not None else (None, bases)
         shifts = tuple([o - n for o, n in zip(old, bases, strict=True)])
         key = (
             "plan",
             self.b.tensor,
+            self.b.child,
             tuple([t.identity for t in self.tables.values()]),
             self.array.active,
             state.identity if state else -1,
             shifts,
-            bases if self.pairs or self.b.adds_padding else 0,
+            bases if self.pairs else 0,
         )
         plan = self.array.once(key, partial(self._pass, state, bases, shifts))
         if not self.direct:
@@ -486,18 +569,15 @@ class _PeWords:
         rows = [t.rows for t in self.tables.values()]
         return self._followed(rows, of_step, self.of_pe, works, state, bases, shifts)
 
-    def finish(self) -> PeDrain | None:
-        """In one step more, of no words, every PE lets go its whole tile."""
-        if self.held is None:
-            return None
+    def last(self) -> tuple[_PassPlan, int]:
+        """In one step more, of no words, every instance lets go its whole tile."""
+        assert self.held is not None
         state, bases = self.held
         none = [_OffsetRows(np.zeros(0, np.int64), np.zeros(1, np.int64))] * len(bases)
-        works, at = (
-            np.ones((1, len(self.array.cluster)), np.uint8),
-            np.zeros((1, len(bases)), np.int64),
-        )
+        works = np.ones((1, len(self.array.told)), np.uint8)
+        at = np.zeros((1, len(bases)), np.int64)
         last = self._followed(none, at, at, works, state, bases, (0,) * len(bases))
-        return self.drain(last.ways[OUT_BEFORE], last, last.base)
+        return last, last.base
 
     def _works(self) -> tuple[Ints, Flags]:
         """Which steps of a pass exist, and [steps that exist, PEs] who takes them: a PE idle
@@ -508,14 +588,12 @@ class _PeWords:
         ragged = [c for c in self.nest.chains if not array.tables[c.name].exists.all()]
         if not ragged:
             return np.arange(steps), np.ones((steps, len(self.of_pe)), np.uint8)
-        there, works = np.ones(steps, bool), np.ones((steps, len(array.cluster)), bool)
+        there, works = np.ones(steps, bool), np.ones((steps, len(array.told)), bool)
         for c in ragged:
             exists, step_of = array.tables[c.name].exists, array.step_of[c.name]
             there &= np.asarray(exists.any(axis=1))[step_of]
             if not c.depends(self.b.tensor):
                 works &= exists[step_of[:, None], array.inst_of[c.name]]
-        if self.direct:
-            works = np.stack([works[:, pes].any(axis=1) for pes in self.alike], axis=1)
         return np.flatnonzero(there), works[there].astype(np.uint8)
 
     def _followed(
@@ -534,7 +612,7 @@ class _PeWords:
         ranks]; ``state`` is what was held before, ``shifts`` by how much its bases differ from this
         pass's.
         """
-        base, order, n = sum(bases), self.order, works.shape[1]
+        base, n = sum(bases), works.shape[1]
         none = np.zeros(0, np.int64)
         old = [_OffsetRows(none, none)] * len(own) if state is None else state.rows
         rows = [_stacked(*each) for each in zip(own, old, shifts, strict=True)]
@@ -544,64 +622,63 @@ class _PeWords:
         held = np.broadcast_to(held, shape).copy()
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
+        one, whose = self._alike(of_pe, held, self.array.told[:, None], _kinds(works))
+        order, of_pe, held, works = self._order(one, whose), of_pe[one], held[one], works[:, one]
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
-        tally = self._tally(values, base, len(works) if self.array.stepwise else 1)
-        room = _room(rows, len(codes), n)
-        follow(self.b.kind == "neighbour", self.sums, tiles, order, tally, room)
+        tally = self._tally(values, bases, len(works) if self.array.stepwise else 1)
+        room = _room(rows, len(codes), len(one))
+        goes = self.sums or not self.inside
+        follow(self.b.kind == "neighbour", self.sums, goes, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
+        words = outer_sum([values[0] + base, *values[1:]])
         came, before, late = (
-            _OneWay(int(tally.words[way]), self._went(tally, way, values, base), told)
+            _OneWay(int(tally.words[way]), self._went(tally, way, words), told)
             for way, told in ((IN, steps), (OUT_BEFORE, early), (OUT, steps))
         )
-        first = self._firsts(tally, outer_sum(values), base) if self.array.firsts else []
-        after = self._state(rows, held - start)
-        # what is there at the end: what comes to empty PEs that want what these hold
-        want, one = np.zeros((1, len(rows)), np.int64), np.ones((1, n), np.uint8)
-        at_end = WantedTiles(codes, begin, want, held, one, 0 * held + empty)
-        tally.flag[...] &= 255 - (1 << IN)
-        follow(False, True, at_end, order, tally, room)
-        there = self._went(tally, IN, values, base)
+        first = self._firsts(tally, words, base) if self.array.firsts else []
+        after = self._state(rows, (held - start)[whose])
+        there: list[WordSet] = []
+        if self.inside:  # what comes to empty PEs that want what these hold
+            want, all_work = np.zeros((1, len(rows)), np.int64), np.ones((1, len(one)), np.uint8)
+            at_end = WantedTiles(codes, begin, want, held, all_work, 0 * held + empty)
+            tally.flag[...] &= 255 - (1 << IN)
+            follow(False, True, True, at_end, order, tally, room)
+            there = self._went(tally, IN, words)
         return _PassPlan(base, (came, before, late), there, first, after)
 
-    def _tally(self, values: list[Ints], base: int, n_steps: int) -> PassTally:
+    def _tally(self, values: list[Ints], bases: tuple[int, ...], n_steps: int) -> PassTally:
         """Nothing has moved yet of the words of a pass, which are the sums of ``values``, less its
-        base.
+        ``bases``.
         """
-        flags = np.full(prod(len(x) for x in values), REAL | GIVEN, np.uint8)
+        given = np.ones(1, np.uint8)
+        for rank, offsets, base in zip(self.ranks, values, bases, strict=True):
+            given = np.outer(given, self._given(rank, offsets + base)).ravel()
+        flags = REAL + GIVEN * given
         if self.pairs:
-            flags[~coordinates(self.nest, outer_sum(values) + base, self.b.child)[1]] = 0
-        if self.b.adds_padding:
-            at = outer_sum(values)[flags != 0] + base
-            at = address(self.nest, at) if self.pairs else at
-            flags[flags != 0] = np.where(not_padding(self.nest, at), REAL | GIVEN, REAL)
-        clusters, parents = len(self.array.cluster_names), int(self.order.parent.max(initial=0)) + 1
+            words = outer_sum(values) + sum(bases)
+            flags[~coordinates(self.nest, words, self.b.child)[1]] = 0
+            if self.b.adds_padding:
+                real = flags != 0
+                outside = not_padding(self.nest, address(self.nest, words[real]))
+                flags[real] = np.where(outside, REAL | GIVEN, REAL)
+        clusters, parents = len(self.array.names), len(self.parents)
+        told = len(flags) * self.array.firsts
         return PassTally(
-            np.zeros(3, np.int64), np.repeat(flags[None], clusters, axis=0),
-            np.zeros(len(flags), np.int64), np.zeros((clusters, len(flags)), np.int64),
+            np.zeros(3, np.int64), flags[None] if clusters == 1 else np.tile(flags, (clusters, 1)),
+            np.zeros(len(flags), np.int64), np.zeros((clusters, told), np.int64),
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
 
-    def _went(self, tally: PassTally, way: int, values: list[Ints], base: int) -> list[WordSet]:
-        """By cluster: the words that went one way; (k, x) pairs become the ifmap words they stand
-        for.
+    def _went(self, tally: PassTally, way: int, words: Ints) -> list[WordSet]:
+        """By who is told: of ``words`` those that went one way; (k, x) pairs become the ifmap words
+        they stand for.
         """
-        shape, sizes = self.nest.problem.shape(self.b.tensor), [len(x) for x in values]
-        axes, sets = range(len(sizes)), []
-        for row in (tally.flag & (1 << way)) != 0:
-            there = row.reshape(sizes)
-            along = [there.any(axis=tuple(i for i in axes if i != k)) for k in axes]
-            ranks = [x[some] for x, some in zip(values, along, strict=True)]
-            if not row.any():
-                sets.append(NONE)
-            elif self.pairs:
-                pairs = outer_sum(values)[row] + base
-                sets.append(WordSet(listed=np.unique(address(self.nest, pairs))))
-            elif prod(len(x) for x in ranks) == np.count_nonzero(row):
-                sets.append(product_set(ranks, base, shape))
-            else:
-                sets.append(WordSet(listed=outer_sum(values)[row] + base))
-        return sets
+        bit = 1 << way
+        if not self.pairs:
+            return [flagged(words, row, bit) for row in tally.flag]
+        went = [np.unique(address(self.nest, words[row & bit != 0])) for row in tally.flag]
+        return [flagged(x, np.full(len(x), bit, np.uint8), bit) for x in went]
 
     def _firsts(self, tally: PassTally, words: Ints, base: int) -> list[tuple[Ints, Ints]]:
         """By cluster: sums that left, sorted, and after which step each did so first; (k, x) pairs
@@ -612,7 +689,7 @@ class _PeWords:
         told, way = [], OUT if self.sums else IN
         for flags, first in zip(tally.flag, tally.first, strict=True):
             left = flags & (1 << way) != 0
-            some = address(self.nest, words[left] + base) if self.pairs else words[left]
+            some = address(self.nest, words[left]) if self.pairs else words[left] - base
             told.append(first_of(some, first[left] - (way == OUT)))
         return told
 
@@ -626,6 +703,13 @@ class _PeWords:
             kept.append(_OffsetRows(np.concatenate(lists), sizes[used]))
         identity = self.array.identity(of, *(x for lists in kept for x in lists))
         return _PeState(tuple(kept), of, identity)
+
+
+def _kinds(works: Flags) -> Ints:
+    """A number for the steps that each PE takes, [PEs, 1]."""
+    if works.all():
+        return np.zeros((works.shape[1], 1), np.int64)
+    return np.unique(works.T, axis=0, return_inverse=True)[1].reshape(-1, 1)
 
 
 def _stacked(own: _OffsetRows, old: _OffsetRows, shift: int) -> _OffsetRows:
@@ -655,3 +739,8 @@ def _room(rows: list[_OffsetRows], codes: int, n: int) -> StepLists:
     digit, now = np.zeros((2, len(rows)), np.int64)
     words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
     return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
+
+
+def _some(words: Named) -> Named:
+    """Those that have any."""
+    return tuple([(i, x) for i, x in words if x])

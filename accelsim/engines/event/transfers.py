@@ -28,13 +28,13 @@ Instance = tuple[int, ...]  # one index per spatial loop outside the level
 
 @dataclass(frozen=True)
 class Drain:
-    """Accumulated words leave child instances and arrive at their parents, added on the way where
-    the network adds.
+    """Accumulated words leave child instances (``children``); so many arrive at each parent
+    instance (``arrivals``), added on the way where the network adds.
     """
 
     boundary: Boundary
     children: tuple[tuple[Instance, WordSet], ...]
-    arrivals: tuple[tuple[Instance, WordSet], ...]
+    arrivals: tuple[tuple[Instance, int], ...]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.transfers import Instance, Ints
-from accelsim.engines.event.word_sets import WordSet
+from accelsim.engines.event.word_sets import Place
 from accelsim.mapping.nest import Boundary, Nest
 
 Data = Mapping[str, npt.NDArray[Any]]
@@ -43,16 +43,17 @@ class Values(machine._Machine):
         self._now = event if isinstance(event, Pass) else None
         super().carry_out(event)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
+    def _first(self, b: Boundary, instance: Instance, place: Place) -> int:
         now, key = self._now, instance[: self.depth[b.parent]]
         steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
         if now is not None and self.told and store.n_fresh and not self._reads_first(b):
-            flat = words.flat(self.problem.shape(b.tensor))
+            assert store.fresh is not None
+            waiting = place.flat[store.fresh[place.flat] > 0]
             known, places = now.first[instance]
-            at = places[np.searchsorted(known, flat[store.waiting(flat)])]
+            at = places[np.searchsorted(known, waiting)]
             steps += np.bincount(at, minlength=len(steps))
-        first = super()._first(b, instance, words)
+        first = super()._first(b, instance, place)
         if now is None or not self.told:
             steps[0] = first
         self.first[key] = self.first.get(key, 0) + steps
@@ -62,9 +63,11 @@ class Values(machine._Machine):
 class NoValues(Values):
     """The same events without values: counts, and which words have had an arrival."""
 
+    empty = True
+
     def __init__(self, nest: Nest, *, told: bool) -> None:
         nothing: Data = {
-            t: np.broadcast_to(np.float32(0), nest.problem.shape(t)) for t in nest.problem.operands
+            t: np.zeros(nest.problem.shape(t), np.float32) for t in nest.problem.operands
         }
         bias = {"bias": np.zeros((nest.problem.G, nest.problem.M))} if nest.problem.bias else {}
         super().__init__(nest, {**nothing, **bias}, told=told)
@@ -77,4 +80,4 @@ class NoValues(Values):
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
             made = next(take.boundary for take in p.takes if take.boundary.tensor == self.acc)
-            self._first(made, cluster, p.direct[k][1])
+            self._first(made, cluster, p.direct[k][1].place)

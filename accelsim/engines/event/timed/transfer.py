@@ -78,7 +78,7 @@ class Routes:
         nothing; None if nothing.
         """
         b = drain.boundary
-        amounts = self._by(b.parent, ((i, words.count) for i, words in drain.arrivals))
+        amounts = self._by(b.parent, drain.arrivals)
         reads = {key: n - int(sum(first.get(key, ()))) for key, n in amounts.items()}
         arrived, updated = max(amounts.values(), default=0), max(reads.values(), default=0)
         both = max((n + reads[key] for key, n in amounts.items()), default=0)
