@@ -147,6 +147,18 @@ def test_knobs_keep_the_mapping_settings() -> None:
     assert doubled.cycles == y.cycles
 
 
+def test_waiting_is_named_where_something_else_binds() -> None:
+    """A third of the cycles may wait where the MACs take the most."""
+    for arch, dataflow, layer in (("systolic", "os", "conv2"), ("tpu_v1", "ws", "fc1")):
+        (x,) = acc.simulate("lenet5", arch, dataflow, layers=[layer]).explain(knobs=False).layers
+        stalls = {p.name: p.cycles for p in x.parts if p.name.startswith("stall_") and p.cycles}
+        most = max(stalls, key=lambda name: stalls[name]).removeprefix("stall_")
+        assert stalls and f"waiting, {'' if len(stalls) == 1 else 'most of it '}for {most}." in str(
+            x
+        )
+        assert not x.binds.name.startswith("stall_") and "e+" not in str(x)
+
+
 def test_words_and_records(tmp_path: Path) -> None:
     keys = {"array.rows": 32, "array.cols": 32, "levels.sram.capacity_bytes": 65536}
     keys |= {"dram": "unlimited", "levels.sram.double_buffered": False}

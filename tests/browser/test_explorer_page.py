@@ -24,12 +24,14 @@ pytest.importorskip("uvicorn")
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The explorer as a user starts it."""
+    """The explorer as a user starts it, but that a question may take long on a busy machine."""
     command = [
         str(Path(sys.executable).with_name("accelsim")),
         "explore",
         "--port",
         "0",
+        "--limit",
+        "600",
         "--no-browser",
     ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

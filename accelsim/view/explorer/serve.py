@@ -9,9 +9,15 @@ from collections.abc import Callable
 from accelsim.base.errors import InputError
 
 
-def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] = print) -> None:
-    """Serve on 127.0.0.1 only; ``port`` 0 takes a free one.  Raises InputError where the extra or
-    the port is missing.
+def serve(
+    port: int = 8765,
+    *,
+    limit_s: float = 20.0,
+    browser: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve on 127.0.0.1 only; ``port`` 0 takes a free one.  A question may take ``limit_s``.
+    Raises InputError where the extra or the port is missing.
     """
     try:
         import uvicorn
@@ -36,7 +42,7 @@ def serve(port: int = 8765, *, browser: bool = True, say: Callable[[str], None] 
             got=str(port),
         ) from error
     port = listening.getsockname()[1]
-    workshop = Workshop()
+    workshop = Workshop(limit_s)
     config = uvicorn.Config(
         make_app(port, workshop),
         log_level="warning",

@@ -1,8 +1,8 @@
 """Where the explorer's work is done: a process beside the server, which can be ended.
 
 One question at a time.  A new process first loads and compiles what questions need (``warm``),
-which is nobody's fault and counts against nobody's time.  A question that takes longer than
-``LIMIT_S``, or whose client left ``GRACE_S`` ago, ends with its process, and the next question
+which is nobody's fault and counts against nobody's time.  A question that takes longer than its
+limit, or whose client left ``GRACE_S`` ago, ends with its process, and the next question
 finds a new one; the server itself only waits, so the rest of the page goes on answering, and Ctrl-C
 is heard.
 """
@@ -19,7 +19,6 @@ from accelsim.explore.pools import Processes
 from accelsim.view.explorer.ask import Ask
 from accelsim.view.explorer.views import layer_view
 
-LIMIT_S = 20.0  # of a question, from when it is its turn
 GRACE_S = 1.0  # for what a client no longer waits for: most is done sooner than a new process
 LOOK_S = 0.1  # between looks at whether the client is still there
 FIRST = (
@@ -39,10 +38,12 @@ def warm() -> None:
 class Workshop:
     """A process that answers questions, and whoever waits for it.
 
+    ``limit_s``   that a question may take, from when it is its turn
     ``stopping``  asked now and then: whether the server wants to end
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
         self.stopping: Callable[[], bool] = lambda: False
         self._turn: asyncio.Lock | None = None  # made inside the server's loop
         self._crew = self._ready()
@@ -87,7 +88,7 @@ class Workshop:
     ) -> Any:
         done = asyncio.wrap_future(self._crew.submit(function, ask))
         try:
-            for _ in range(round(LIMIT_S / LOOK_S)):
+            for _ in range(max(1, round(self.limit_s / LOOK_S))):
                 await asyncio.wait({done}, timeout=LOOK_S)
                 if done.done():
                     return done.result()
@@ -100,7 +101,9 @@ class Workshop:
             if not done.done():  # nobody waits for it any more
                 done.cancel()
                 self._anew()
-        raise InputError(f"takes longer than {LIMIT_S:g} s; ask for less, or use the shell")
+        raise InputError(
+            f"takes longer than {self.limit_s:g} s; ask for less, or start with a longer --limit"
+        )
 
     def _anew(self) -> None:
         self._crew.close(now=True)

@@ -114,7 +114,10 @@ def binding_sentences(x: LayerExplained) -> list[str]:
     if binds.name == "ideal" and binds.cycles > ALMOST * x.cycles:
         lines[0] += " Only more PEs or fewer MACs help."
     elif ideal.cycles and x.cycles > ideal.cycles:
-        lines[0] += f" It takes {x.cycles / ideal.cycles:.3g} times the ideal."
+        over = x.cycles / ideal.cycles
+        times = f"{over:.3g}" if over < 1000 else f"{over:,.0f}".replace(",", " ")
+        lines[0] += f" It takes {times} times the ideal."
+    lines += _waiting(x)
     if x.least:
         largest = max(x.energy, key=lambda s: s.total - s.least)
         lines.append(
@@ -124,6 +127,17 @@ def binding_sentences(x: LayerExplained) -> list[str]:
     if x.unlimited:
         lines.append(f"{never_waited_sentence(x.unlimited)}.")
     return lines
+
+
+def _waiting(x: LayerExplained) -> list[str]:
+    """How much of the time is waiting, where something else binds: nothing below a hundredth."""
+    waits = [part for part in x.parts if part.name.startswith("stall_") and part.cycles]
+    waited = sum(part.cycles for part in waits)
+    if x.binds in waits or 100 * waited < x.cycles or not waits:
+        return []
+    most = max(waits, key=lambda part: part.cycles).name.removeprefix("stall_")
+    of_it = "" if len(waits) == 1 else "most of it "
+    return [f"{_share(waited, x.cycles)} of the cycles are waiting, {of_it}for {most}."]
 
 
 def _ratio(after: float | None, before: float | None) -> str:
