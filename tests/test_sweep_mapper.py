@@ -339,22 +339,12 @@ def test_an_interrupted_search_is_no_finished_point(
     ) == 2 and again == [1]
 
 
-def test_a_run_under_any() -> None:
-    command = [
-        "run",
-        "lenet5",
-        "--layer",
-        "fc3",
-        "--arch",
-        "eyeriss",
-        "--dataflow",
-        "any,rs",
-        "--mapper",
-        "energy",
-        "--limit",
-        1,
-    ]
-    done = accelsim(*command, "--format", "json")
+def test_a_run_under_any(tmp_path: Path) -> None:
+    """Of a layer so small that the search has an end."""
+    file = tmp_path / "small.yaml"
+    file.write_text("name: small\nlayers:\n  - {name: a, M: 4, C: 2, H: 1, W: 3, R: 1, S: 1}\n")
+    command = ["run", file, "--arch", "eyeriss", "--dataflow", "any,rs", "--mapper", "energy"]
+    done = accelsim(*command, "--limit", 600, "--format", "json")
     assert done.code == 0 and [(r["dataflow"], r["mapping"]) for r in done.rows] == [
         ("any", "mapper_energy"),
         ("rs", "mapper_energy"),

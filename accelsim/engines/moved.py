@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.base.adding import sum_in_order
 from accelsim.hardware.energy import Prices, prices
 from accelsim.mapping.skeleton import Boundary, Skeleton
 from accelsim.workload.problem import TENSORS
@@ -154,8 +155,8 @@ def energy(
     parts = {"compute": macs * price.mac} | parts
     if np.any(price.static_mw):
         parts["static"] = price.static_mw * time_s * 1e9  # 1 mW s is 1e9 pJ
-    spent = {f"energy_{unit}": sum(parts.values())} | {
+    spent = {f"energy_{unit}": sum_in_order(parts.values())} | {
         f"energy_{name}_{unit}": value for name, value in (parts | tensors).items()
     }
-    spent["area_um2"] = sum(price.area_um2.values()) if price.area_um2 else None
+    spent["area_um2"] = sum_in_order(price.area_um2.values()) if price.area_um2 else None
     return spent | {f"area_{name}_um2": value for name, value in price.area_um2.items()}

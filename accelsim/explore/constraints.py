@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from accelsim.base.adding import sum_in_order
 from accelsim.base.errors import InputError
 from accelsim.base.expression import Expression, ExpressionError, parse
 from accelsim.explore.machines import Machines
@@ -99,7 +100,7 @@ class Constraints:
             if not area:
                 rule = f"area_um2 is not known under energy table {arch.energy.table}"
                 raise InputError(rule, key="constraints")
-            values["area_um2"] = sum(area.values())
+            values["area_um2"] = sum_in_order(area.values())
         return values
 
 

@@ -31,6 +31,7 @@ from functools import cache
 from math import exp, log, sqrt
 from pathlib import Path
 
+from accelsim.base.adding import sum_in_order
 from accelsim.hardware.architecture import (
     Architecture,
     EyerissEnergy,
@@ -278,7 +279,7 @@ def _horowitz45(arch: Architecture, table: Horowitz45Energy) -> Prices:
         else table.static_mw_per_mm2
     )
     return Prices(
-        "pj", mac_pj, levels, networks, leakage * sum(area.values()) / 1e6, area, notes.all
+        "pj", mac_pj, levels, networks, leakage * sum_in_order(area.values()) / 1e6, area, notes.all
     )
 
 
@@ -333,7 +334,7 @@ def _areas(
     pes = arch.array.rows * arch.array.cols
     area = {"compute": mac_um2 * pes}
     for i, (name, stores) in enumerate(memories.items(), 1):
-        one = sum(
+        one = sum_in_order(
             size * notes.point(name, "eyeriss", "um2_per_byte", size) for size in stores.values()
         )
         area[name] = one * shrink * (pes if i == arch.level_in_pe else 1)

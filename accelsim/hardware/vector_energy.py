@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from accelsim.base.adding import sum_in_order
 from accelsim.hardware.architecture import Architecture, EyerissEnergy, Horowitz45Energy, Operation
 from accelsim.hardware.energy import constant, curve, prices
 
@@ -64,12 +65,12 @@ def vector_prices(arch: Architecture) -> VectorPrices:
     if isinstance(table, Horowitz45Energy):
         add, multiply = (curve("horowitz45", f"{kind}_pj").at(bits) for kind in ("add", "mult"))
         look_up = curve("horowitz45", "access_pj").at(TABLE_BYTES) * bits / 64
-        area = arch.vector.lanes * sum(
+        area = arch.vector.lanes * sum_in_order(
             curve("horowitz45", f"{kind}_um2").at(bits) for kind in ("add", "mult")
         )
         chip = prices(arch)
         # mW for each um2, as for the rest of the chip
-        leakage = chip.static_mw / sum(chip.area_um2.values())
+        leakage = chip.static_mw / sum_in_order(chip.area_um2.values())
         return VectorPrices(
             _kinds(add, multiply, look_up, bits), area, leakage * area, (_derived(bits),)
         )

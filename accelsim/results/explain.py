@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
+from accelsim.base.adding import sum_in_order
 from accelsim.base.display import Displayed
 from accelsim.base.whole_files import write_text
 from accelsim.engines import analytic, moved
@@ -90,12 +91,12 @@ class LayerExplained(Displayed):
     @property
     def spent(self) -> float:
         """Energy of all components together."""
-        return sum(share.total for share in self.energy)
+        return sum_in_order(share.total for share in self.energy)
 
     @property
     def least(self) -> float:
         """The least energy that any mapping takes."""
-        return sum(share.least for share in self.energy)
+        return sum_in_order(share.least for share in self.energy)
 
     @property
     def name(self) -> str:
@@ -257,7 +258,7 @@ def _energy(row: Row, unit: str) -> tuple[EnergyShare, ...]:
             continue
         total = float(columns[f"energy_{name}_{unit}"])
         own = least.get(name, {})
-        floor = sum(own.values()) if own else total if name == "compute" else 0.0
+        floor = sum_in_order(own.values()) if own else total if name == "compute" else 0.0
         shares[name] = EnergyShare(name, by_tensor.get(name, {}), total, floor, own)
     return tuple(shares.values())
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from accelsim.base.adding import sum_in_order
 from accelsim.base.errors import InputError
 from accelsim.hardware.architecture import Architecture, load_architecture, structure
 from accelsim.mapping.dataflow import Dataflow
@@ -157,5 +158,5 @@ def added(layers: Sequence[Sequence[Knob]]) -> list[Knob]:
             whole.append(make(why=whys[0]))
         else:
             cycles = sum(knob.cycles or 0 for knob in knobs)
-            whole.append(make(cycles, sum(knob.energy or 0.0 for knob in knobs)))
+            whole.append(make(cycles, sum_in_order(knob.energy or 0.0 for knob in knobs)))
     return whole

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelsim.base import display
+from accelsim.base.adding import sum_in_order
 from accelsim.base.errors import InputError
 from accelsim.base.whole_files import records_csv, write_text
 from accelsim.hardware.ports import never_waited_for, never_waited_sentence
@@ -414,7 +415,7 @@ def _together(key: str, values: list[Any]) -> Any:
         return all(values)
     if key.startswith("area_") or key in ("resident_bytes", "gap"):
         return max(values)
-    return sum(values)
+    return sum_in_order(values)
 
 
 def _rates(done: Sequence[Mapping[str, Any]], time_s: float | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from accelsim.base.adding import sum_in_order
 from accelsim.hardware.ports import never_waited_sentence
 from accelsim.results.explain import LayerExplained, printed_unit
 from accelsim.results.waterfall import CyclePart
@@ -61,7 +62,7 @@ def explained_data(x: LayerExplained) -> dict[str, pd.DataFrame]:
     rows.append(("all cycles", "all", 0, start))
     shares = [
         {"component": s.component, "least": s.least, **{t: s.tensors.get(t, 0.0) for t in TENSORS}}
-        | {"other": s.total - sum(s.tensors.values()), "total": s.total}
+        | {"other": s.total - sum_in_order(s.tensors.values()), "total": s.total}
         for s in x.energy
         if s.total
     ]

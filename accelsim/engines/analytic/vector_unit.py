@@ -29,6 +29,7 @@ from itertools import pairwise
 from math import ceil
 from typing import Any
 
+from accelsim.base.adding import sum_in_order
 from accelsim.hardware.architecture import Architecture, VectorUnit
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import Resource, Way, channel, latency, port
@@ -266,11 +267,13 @@ def energy(arch: Architecture, ran: VectorRun, time_s: float) -> dict[str, Any]:
     for (network, tensor), words in ran.deliveries.items():
         route, bits = price.networks[network], getattr(arch.bits, tensor)
         charge(network, tensor, words * (route.run.of(bits) + route.hop.of(bits)))
-    parts["vector"] = sum(n * unit.operation[kind] for kind, n in ran.cost.operations.items())
+    parts["vector"] = sum_in_order(
+        n * unit.operation[kind] for kind, n in ran.cost.operations.items()
+    )
     if price.static_mw:
         parts["static"] = (price.static_mw + unit.static_mw) * time_s * 1e9  # 1 mW s is 1e9 pJ
-    total: dict[str, Any] = {f"energy_{price.unit}": sum(parts.values())}
+    total: dict[str, Any] = {f"energy_{price.unit}": sum_in_order(parts.values())}
     total |= {f"energy_{n}_{price.unit}": v for n, v in (parts | tensors).items()}
     area = dict(price.area_um2) | ({"vector": unit.area_um2} if unit.area_um2 is not None else {})
-    total["area_um2"] = sum(area.values()) if price.area_um2 else None
+    total["area_um2"] = sum_in_order(area.values()) if price.area_um2 else None
     return total | {f"area_{name}_um2": value for name, value in area.items()}
