@@ -78,8 +78,8 @@ class LastFamily(NamedTuple):
     ``groups``  [groups, 5 + ties]  what they leave unfinished, their kind, where they begin and
                                     end, where their blocks do, and of each of ``ties`` the filter's
                                     tiles
-    ``lead``    [choices of the others]  what each adds to the number of filter tiles that outputs
-                                    of this family meet, below ``leads``
+    ``lead``    [choices of the others]  what each adds to the number of those filter tiles there
+                                    are, ``leads``, that outputs of this family meet
     ``fold``    [terms]             which of the different columns a term has
     ``columns`` [leads, columns, choices], ``use`` [leads, choices, usage columns]: factors
     ``share``   [choices]           one over the rows times the columns of each
@@ -591,10 +591,14 @@ class LaidOut:
         for tie in t.ties.values():
             if tie.outer == f:
                 own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
-                lead[own] += leads * tie.which[picks[tie.filter][::-1]]
-                leads *= tie.terms.shape[1]
-                met = self.tied[tie.outer, tie.filter][ids][:, :, apart].swapaxes(0, 1)
-                met_use = np.swapaxes(tie.use[ids], 0, 1)
+                kinds_met, which_met = np.unique(
+                    tie.which[picks[tie.filter][::-1]], return_inverse=True
+                )
+                lead[own] += leads * which_met
+                leads *= len(kinds_met)
+                at = np.ix_(ids, kinds_met)
+                met = self.tied[tie.outer, tie.filter][at][:, :, apart].swapaxes(0, 1)
+                met_use = np.swapaxes(tie.use[at], 0, 1)
                 terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
                 use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
         kinds = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
