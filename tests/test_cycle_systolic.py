@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from clocked_matrices import Fold, run_folds, stream_of
 
-from accelsim.engines.cycle import HazardError
+from accelsim.engines.cycle import HazardError, systolic
 from accelsim.engines.cycle.controller import Start
 from accelsim.engines.cycle.systolic import (
     FoldTask,
@@ -279,6 +279,27 @@ def test_what_the_ports_wait_with_finds_room(option):
     one, again = last_edge(option, 3, 3, sizes), last_edge(option, 3, 3, sizes * 2)
     assert last_edge(option, 3, 3, sizes * 3) - again == again - one > 0
     last_edge(option, 3, 3, sizes[::-1] * 2)
+
+
+@every_option
+def test_results_are_taken_up_after_any_number_of_edges(option, monkeypatch):
+    """However many edges are clocked at once, also fewer than a fold has or than lie between two:
+    the same results, at the same edge.
+    """
+    sizes = [(11, 3, 2), (2, 2, 3), (1, 3, 1), (70, 1, 1), (9, 3, 3), (40, 3, 3), (3, 3, 3)]
+    kind = OPTIONS[option][0]
+    wants, ends = folds_of(kind, sizes)[1], set()
+    for at_once in (1, 4, 32, 1024):
+        monkeypatch.setattr(systolic, "AT_ONCE", at_once)
+        array, landed = array_of(option, 3, 3), []
+        array.ready = landed.append
+        for task in tasks_of(kind, sizes):
+            array.issue(task)
+        array.drain()
+        ends.add(array.last_result)
+        assert sorted(x.number for x in landed) == list(range(len(sizes)))
+        assert all(np.array_equal(x.values, wants[x.number]) for x in landed)
+    assert len(ends) == 1
 
 
 @every_option

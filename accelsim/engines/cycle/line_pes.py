@@ -326,6 +326,7 @@ def take_up(out: Side, seen: Ints, until: int, tag: int, values: Ints) -> bool:
     """
     mask, wrong, (lines, steps) = len(out.tags) - 1, np.int16(0), values.shape
     taken = values.reshape(values.size)
+    seen[1] = max(seen[1], until - len(out.tags))  # before that nothing was left
     while seen[0] == 0 and seen[1] < until:
         seen[1] += 1
         if out.tags[seen[1] & mask, 0]:

@@ -113,15 +113,21 @@ class Port:
         read = np.ones(words.shape, bool) if read is None else np.ascontiguousarray(read.T)
         values = values.astype(side.values.dtype, copy=False)
         tags = (tag + np.arange(steps) * grow).astype(side.tags.dtype)
-        tags[[0, -1]] |= flags if steps > 1 else flags[0] | flags[1]
+        tags[0] |= flags[0]
+        tags[-1] |= flags[1]
         pe.put(side, start, tags, values, words, read)
         ring, (first, after) = side.waves, side.span.tolist()
-        while first < after and int(ring[first % len(ring), :2].sum()) + self.reach < edge:
+        while first < after and self._through(first) < edge:
             first += 1
         if after - first == len(ring):
             raise HazardError(f"edge {start}: more folds are under way than an array takes")
         ring[after % len(ring)] = start, steps, lines, across, *flags, result
         side.span[:] = first, after + 1
+
+    def _through(self, n: int) -> int:
+        """The edge at which a wave is through."""
+        wave = self.side.waves[n % len(self.side.waves)]
+        return int(wave[pe.START]) + int(wave[pe.STEPS]) + self.reach
 
     def _longer(self, edge: int) -> pe.Side:
         """With a ring twice as long."""
