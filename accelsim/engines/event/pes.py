@@ -623,7 +623,8 @@ class TileWords:
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
         codes, begin, values = _numbered(rows)
         one, whose = self._alike(of_pe, held, self.array.told[:, None], _kinds(works))
-        order, of_pe, held, works = self._order(one, whose), of_pe[one], held[one], works[:, one]
+        order, of_pe, held = self._order(one, whose), of_pe[one], held[one]
+        works = np.ascontiguousarray(works[:, one])  # one layout, so compiled once
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
         tally = self._tally(values, bases, len(works) if self.array.stepwise else 1)
         room = _room(rows, len(codes), len(one))
