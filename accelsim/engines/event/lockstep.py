@@ -2,6 +2,7 @@
 
 ``pes`` calls ``follow`` for each kind of pass.  A PE's tile is a product of *rows*, one a rank, and
 a word one number of each row, added up (its *code*; codes number the words of a pass without gaps).
+Words that all PEs have together or not at all may go by one code.
 In every step, for every PE that takes it:
 
     in   words of its tile now that the tile of its own latest step had not    (rules 3 and 4)
@@ -65,6 +66,7 @@ class PassTally(NamedTuple):
 
     ``words``    [IN, OUT_BEFORE, OUT]: that came to PEs, and sums that left them before the first
                  step and later
+    ``size``     [codes]: how many words go by one code
     ``flag``     [clusters, codes]: 1 << IN, OUT_BEFORE and OUT of a word that moved so; REAL if
                  there is such a word: of (k, x) pairs some are padding; GIVEN if parents have it:
                  they have no padding that the PEs make
@@ -77,6 +79,7 @@ class PassTally(NamedTuple):
     """
 
     words: Ints
+    size: Ints
     flag: Flags
     stamp: Ints
     first: Ints
@@ -159,7 +162,7 @@ def carry(
     """The words listed of some ``groups`` that share go to PEs, or from them: mark each, and if it
     is ``counted`` count it where it is read or arrives, once for all that share it.
     """
-    flag, stamp, n, g = tally.flag, tally.stamp, 0, groups[0]
+    size, flag, stamp, n, g = tally.size, tally.flag, tally.stamp, 0, groups[0]
     begin = pes.first[g]
     at = min(step + (way == IN), len(tally.taking) - 1)
     for place in range(begin, pes.first[groups[1]]):
@@ -171,12 +174,12 @@ def carry(
         for word in lists.words[n : lists.end[place - begin]]:
             bits = flag[cluster, word]
             if bits & REAL:
-                real += 1
+                real += size[word]
                 if counted and tally.first.shape[1] and not bits & (1 << way):
                     tally.first[cluster, word] = step
                 flag[cluster, word] = bits | (1 << way)
                 if not shared or stamp[word] != clock:
-                    arrived += bits & GIVEN != 0
+                    arrived += size[word] if bits & GIVEN else 0
                 if shared and counted:
                     stamp[word] = clock
         tally.words[way] += real * pes.many[place]

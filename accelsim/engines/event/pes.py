@@ -17,7 +17,7 @@ there.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
@@ -65,7 +65,7 @@ from accelsim.engines.event.transfers import (
     PeLoad,
     StepWords,
 )
-from accelsim.engines.event.word_sets import WordSet, flagged, outer_sum
+from accelsim.engines.event.word_sets import BlockWords, WordSet, runs_of
 from accelsim.mapping.nest import Boundary, Chain, Nest, Piece
 
 Flags = npt.NDArray[np.uint8]
@@ -621,20 +621,20 @@ class TileWords:
         held = empty if state is None else start + [len(x.sizes) for x in own] + state.of
         held = np.broadcast_to(held, shape).copy()
         of_pe = np.broadcast_to(start + of_pe, shape).copy()
-        codes, begin, values = _numbered(rows)
+        words, given = self._words(rows, bases)
+        codes, begin = _numbered(rows, words)
         one, whose = self._alike(of_pe, held, self.array.told[:, None], _kinds(works))
         order, of_pe, held = self._order(one, whose), of_pe[one], held[one]
         works = np.ascontiguousarray(works[:, one])  # one layout, so compiled once
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
-        tally = self._tally(values, bases, len(works) if self.array.stepwise else 1)
-        room = _room(rows, len(codes), len(one))
+        tally = self._tally(words, given, base, len(works) if self.array.stepwise else 1)
+        room = _room(begin, start, len(codes), len(one))
         goes = self.sums or not self.inside
         follow(self.b.kind == "neighbour", self.sums, goes, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
         early = StepWords(tally.carried[:, :1], tally.taking[:1])
-        words = outer_sum([values[0] + base, *values[1:]])
         came, before, late = (
-            _OneWay(int(tally.words[way]), self._went(tally, way, words), told)
+            _OneWay(int(tally.words[way]), self._went(tally, way, words, base), told)
             for way, told in ((IN, steps), (OUT_BEFORE, early), (OUT, steps))
         )
         first = self._firsts(tally, words, base) if self.array.firsts else []
@@ -645,53 +645,64 @@ class TileWords:
             at_end = WantedTiles(codes, begin, want, held, all_work, 0 * held + empty)
             tally.flag[...] &= 255 - (1 << IN)
             follow(False, True, True, at_end, order, tally, room)
-            there = self._went(tally, IN, words)
+            there = self._went(tally, IN, words, base)
         return _PassPlan(base, (came, before, late), there, first, after)
 
-    def _tally(self, values: list[Ints], bases: tuple[int, ...], n_steps: int) -> PassTally:
-        """Nothing has moved yet of the words of a pass, which are the sums of ``values``, less its
-        ``bases``.
+    def _words(
+        self, rows: list[_OffsetRows], bases: tuple[int, ...]
+    ) -> tuple[BlockWords, list[Flags]]:
+        """The words of some rows, in blocks, and by rank which blocks the parent has; of (k, x)
+        pairs each is by itself, since some are padding.
         """
-        given = np.ones(1, np.uint8)
-        for rank, offsets, base in zip(self.ranks, values, bases, strict=True):
-            given = np.outer(given, self._given(rank, offsets + base)).ravel()
-        flags = REAL + GIVEN * given
+        values = [np.unique(row.flat) for row in rows]
+        firsts, given = [], []
+        for rank, row, offsets, base in zip(self.ranks, rows, values, bases, strict=True):
+            told = self._given(rank, offsets + base)
+            firsts.append(np.ones(len(told), bool) if self.pairs else _apart(row, offsets, told))
+            given.append(told[firsts[-1]])
+        return BlockWords(values, firsts), given
+
+    def _tally(self, words: BlockWords, given: list[Flags], base: int, n_steps: int) -> PassTally:
+        """Nothing has moved yet of the words of a pass."""
+        flags = REAL + GIVEN * _product(given)
         if self.pairs:
-            words = outer_sum(values) + sum(bases)
-            flags[~coordinates(self.nest, words, self.b.child)[1]] = 0
+            pairs = words.listed() + base
+            flags[~coordinates(self.nest, pairs, self.b.child)[1]] = 0
             if self.b.adds_padding:
                 real = flags != 0
-                outside = not_padding(self.nest, address(self.nest, words[real]))
+                outside = not_padding(self.nest, address(self.nest, pairs[real]))
                 flags[real] = np.where(outside, REAL | GIVEN, REAL)
         clusters, parents = len(self.array.names), len(self.parents)
         told = len(flags) * self.array.firsts
         return PassTally(
-            np.zeros(3, np.int64), flags[None] if clusters == 1 else np.tile(flags, (clusters, 1)),
+            np.zeros(3, np.int64), _product(words.sizes),
+            flags[None] if clusters == 1 else np.tile(flags, (clusters, 1)),
             np.zeros(len(flags), np.int64), np.zeros((clusters, told), np.int64),
             np.zeros((parents, 1 + n_steps), np.int64), np.zeros(1 + n_steps, np.int64),
         )  # fmt: skip
 
-    def _went(self, tally: PassTally, way: int, words: Ints) -> list[WordSet]:
+    def _went(self, tally: PassTally, way: int, words: BlockWords, base: int) -> list[WordSet]:
         """By who is told: of ``words`` those that went one way; (k, x) pairs become the ifmap words
         they stand for.
         """
         bit = 1 << way
         if not self.pairs:
-            return [flagged(words, row, bit) for row in tally.flag]
-        went = [np.unique(address(self.nest, words[row & bit != 0])) for row in tally.flag]
-        return [flagged(x, np.full(len(x), bit, np.uint8), bit) for x in went]
+            return [words.flagged(base, row, bit) for row in tally.flag]
+        pairs = words.listed() + base
+        went = (pairs[row & bit != 0] for row in tally.flag)
+        return [runs_of(np.unique(address(self.nest, x))) for x in went]
 
-    def _firsts(self, tally: PassTally, words: Ints, base: int) -> list[tuple[Ints, Ints]]:
+    def _firsts(self, tally: PassTally, words: BlockWords, base: int) -> list[tuple[Ints, Ints]]:
         """By cluster: sums that left, sorted, and after which step each did so first; (k, x) pairs
         as the words they stand for.  Those straight from the MACs leave as they come.
         """
         if not (self.sums or self.direct):
             return []
-        told, way = [], OUT if self.sums else IN
+        told, way, listed = [], OUT if self.sums else IN, words.listed()
         for flags, first in zip(tally.flag, tally.first, strict=True):
-            left = flags & (1 << way) != 0
-            some = address(self.nest, words[left]) if self.pairs else words[left] - base
-            told.append(first_of(some, first[left] - (way == OUT)))
+            left = words.of_words(flags) & (1 << way) != 0
+            some = address(self.nest, listed[left] + base) if self.pairs else listed[left]
+            told.append(first_of(some, words.of_words(first)[left] - (way == OUT)))
         return told
 
     def _state(self, rows: list[_OffsetRows], held: Ints) -> _PeState:
@@ -719,25 +730,45 @@ def _stacked(own: _OffsetRows, old: _OffsetRows, shift: int) -> _OffsetRows:
     return _OffsetRows(flat, np.concatenate([own.sizes, old.sizes, np.zeros(1, np.int64)]))
 
 
-def _numbered(rows: list[_OffsetRows]) -> tuple[Ints, Ints, list[Ints]]:
-    """Codes of all rows, rank by rank, where each row begins, and the different offsets of each
-    rank.  The sums of one code from each rank number the words without gaps.
+def _apart(rows: _OffsetRows, values: Ints, told: Flags) -> npt.NDArray[np.bool_]:
+    """Which of the offsets in some rows, ``values``, do not always go with the one before: there is
+    a row that has one of both, or what is ``told`` of them differs.
     """
-    codes: list[Ints] = []
-    values: list[Ints] = []
-    radix = 1
-    for flat, _ in reversed(rows):
-        values.insert(0, np.unique(flat))
-        codes.insert(0, np.searchsorted(values[0], flat) * radix)
-        radix *= len(values[0])
-    begin = np.cumsum(np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in rows)]))
-    return np.concatenate(codes), begin, values
+    at = np.searchsorted(values, rows.flat)
+    follows = np.diff(at, prepend=-2) == 1
+    follows[(np.cumsum(rows.sizes) - rows.sizes)[rows.sizes > 0]] = False
+    often, together = (np.bincount(x, minlength=len(values)) for x in (at, at[follows]))
+    apart = np.ones(len(values), bool)
+    apart[1:] = (together != often)[1:] | (np.diff(often) != 0) | (told[1:] != told[:-1])
+    return apart
 
 
-def _room(rows: list[_OffsetRows], codes: int, n: int) -> StepLists:
+def _product(of: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """All products of one number from each list, flat, the last list fastest."""
+    total = np.ones(1, of[0].dtype)
+    for x in of:
+        total = np.outer(total, x).ravel()
+    return total
+
+
+def _numbered(rows: list[_OffsetRows], words: BlockWords) -> tuple[Ints, Ints]:
+    """Codes of all rows, rank by rank, where each row begins, and where the last one ends."""
+    codes, sizes = [], [np.zeros(1, np.int64)]
+    for (flat, n), values, first, code in zip(
+        rows, words.values, words.first, words.codes, strict=True
+    ):
+        at = np.searchsorted(values, flat)
+        kept = first[at]
+        so_far, ends = np.cumsum(np.append(0, kept)), np.cumsum(n)
+        codes.append(code[at[kept]])
+        sizes.append(so_far[ends] - so_far[ends - n])
+    return np.concatenate(codes), np.cumsum(np.concatenate(sizes))
+
+
+def _room(begin: Ints, start: Ints, codes: int, n: int) -> StepLists:
     """Room for the words of ``n`` PEs in one step."""
-    longest = prod(int(sizes.max()) for _, sizes in rows)
-    digit, now = np.zeros((2, len(rows)), np.int64)
+    longest = prod(np.maximum.reduceat(np.diff(begin), start).tolist())
+    digit, now = np.zeros((2, len(start)), np.int64)
     words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
     return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,10 @@ class WordSet:
 
     @property
     def place(self) -> Place:
-        """Where they lie, in one row."""
+        """Where they lie: run by run if those are of one length, else in one row."""
+        begin, n = self.runs.T
+        if len(n) and (n == n[0]).all():
+            return Place(begin.copy(), np.arange(n[0]))
         return Place(_ZERO, self.flat)
 
     def moved(self, by: int) -> WordSet:
@@ -53,25 +57,32 @@ class WordSet:
         return WordSet(self.runs + np.array([by, 0])) if by and len(self.runs) else self
 
 
+def runs_of(words: Ints) -> WordSet:
+    """Words by address, sorted, each named once."""
+    begin = np.flatnonzero(np.diff(words, prepend=-2) != 1)
+    return WordSet(np.stack([words[begin], np.diff(begin, append=len(words))], axis=1))
+
+
 @kernel
-def find_runs(words: Ints, flags: Flags, bit: int, runs: Ints) -> int:
-    """Runs among the words that have a flag, and how many there are."""
+def find_runs(
+    rows: Ints, columns: Ints, lengths: Ints, row_code: Ints, column_code: Ints, flags: Flags,
+    bit: int, runs: Ints,
+) -> int:  # fmt: skip
+    """Runs among the words that have a flag, and how many there are: of every row and column so
+    many from there on, which have one flag.
+    """
     n, after = 0, -1
-    for k in range(len(words)):
-        if flags[k] & bit:
-            if n and words[k] == after:
-                runs[n - 1, 1] += 1
-            else:
-                runs[n, 0], runs[n, 1] = words[k], 1
-                n += 1
-            after = words[k] + 1
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            if flags[row_code[i] + column_code[j]] & bit:
+                word = rows[i] + columns[j]
+                if n and word == after:
+                    runs[n - 1, 1] += lengths[j]
+                else:
+                    runs[n, 0], runs[n, 1] = word, lengths[j]
+                    n += 1
+                after = word + lengths[j]
     return n
-
-
-def flagged(words: Ints, flags: Flags, bit: int) -> WordSet:
-    """Those of some words, each named once, that have a flag."""
-    runs = np.empty((len(words), 2), np.int64)
-    return WordSet(runs[: find_runs(words, flags, bit, runs)].copy())
 
 
 NONE = WordSet(np.zeros((0, 2), np.int64))
@@ -106,3 +117,53 @@ def outer_sum(lists: Sequence[Ints]) -> Ints:
     for x in lists:
         total = (total[:, None] + x[None, :]).ravel()
     return total
+
+
+class BlockWords:
+    """All sums of one offset from each of some ranks.  Offsets of a rank that always go together
+    are one *block*, so a code, which is one block of each rank, may stand for a whole tensor.
+
+    ``values``  by rank: its offsets, sorted
+    ``first``   by rank: [offsets] which of them begin a block
+    ``sizes``   by rank: [blocks] how many offsets each has
+    ``codes``   by rank: [offsets] what its block adds to a code; codes have no gaps
+    """
+
+    def __init__(self, values: list[Ints], first: list[npt.NDArray[np.bool_]]) -> None:
+        self.values, self.first = values, first
+        number = [np.cumsum(x) - 1 for x in first]
+        self.sizes = [np.bincount(x) for x in number]
+        blocks = [len(x) for x in self.sizes]
+        self.codes = [x * prod(blocks[k + 1 :]) for k, x in enumerate(number)]
+
+    def listed(self) -> Ints:
+        """Every word, the last rank fastest."""
+        return outer_sum(self.values)
+
+    def of_words(self, of_codes: Ints) -> Ints:
+        """What is said of codes, said of every word."""
+        return of_codes[outer_sum(self.codes)]
+
+    def flagged(self, base: int, flags: Flags, bit: int) -> WordSet:
+        """Words, ``base`` further on, of the codes that have a flag."""
+        rank, columns, lengths, codes = self._line
+        rows, row_codes = (outer_sum(x[:rank]) for x in (self.values, self.codes))
+        runs = np.empty((len(rows) * len(columns), 2), np.int64)
+        n = find_runs(rows + base, columns, lengths, row_codes, codes, flags, bit, runs)
+        return WordSet(runs[:n].copy())
+
+    @cached_property
+    def _line(self) -> tuple[int, Ints, Ints, Ints]:
+        """Words in a row, as far as blocks are: from which rank on, where they begin, how many
+        they are, and their code.
+        """
+        begin, n = 0, 1
+        for rank in reversed(range(len(self.values))):
+            values, first = self.values[rank], self.first[rank]
+            inside = ~first[1:]
+            if (np.diff(values)[inside] != n).any():
+                return rank, values + begin, np.full(len(values), n), self.codes[rank]
+            if rank == 0 or len(self.sizes[rank]) != 1:
+                break
+            begin, n = begin + int(values[0]), n * len(values)
+        return rank, values[first] + begin, self.sizes[rank] * n, self.codes[rank][first]
