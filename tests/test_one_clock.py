@@ -157,7 +157,8 @@ def wrong(nest: Nest, seed: int) -> Iterator[str]:
 def impossible(nest: Nest, closed: Time, run: Timing) -> Iterator[str]:
     """What cannot be of a run, whatever the others say."""
     rows = run.timeline.to_frame()
-    least = least_cycles(nest, analytic.moves(nest), array_time(nest))
+    alone = array_time(nest)
+    least = max(least_cycles(nest, analytic.moves(nest), alone), first_fills(nest) + alone.cycles)
     for name, cycles, array, compute, stalls in (
         ("analytic", closed.cycles, closed.array, closed.compute, closed.stalls),
         ("event", run.cycles, run.array_cycles, run.compute_cycles, run.stalls),

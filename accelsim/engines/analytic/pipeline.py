@@ -909,23 +909,20 @@ def _time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
 
 
 def least_cycles(nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime) -> int:
-    """Cycles that no schedule of a nest can beat, without a schedule: ``Time.bound``, or more where
-    the array must wait for its first words.  Raises MappingError as ``time`` does.
-
-    Whatever is late later, the array's own time begins when the first pass does.
+    """Cycles that no schedule of a nest can beat, as ``Time.bound``, without a schedule.  Raises
+    MappingError as ``time`` does.
     """
     _refuse_long(nest, moves)
     if not limited(nest.arch):
         return alone.cycles
     frame = PassFrame.of(nest)
     fast = _rates_of(tuple(frame.resources.values()), nest.levels, [nest.arch])
-    busy = int(_least(frame.busy(nest, moves), fast).max(initial=0))
-    return max(first_fills(nest) + alone.cycles, busy)
+    return max(alone.cycles, int(_least(frame.busy(nest, moves), fast).max(initial=0)))
 
 
 def first_fills(nest: Nest) -> int:
     """Cycles before which no pass starts: of the operands' first tiles over the outermost level's
-    port, one after the other.
+    port, one after the other.  Whatever is late later, the array's own time follows them.
     """
     read, late, cycles = port(nest.arch, 0, "read"), latency(nest.arch, 0), 0
     if read is None:
