@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from accelsim.engines import analytic, moved
 from accelsim.engines.analytic.array_time import array_time
-from accelsim.engines.analytic.pipeline import least_cycles
+from accelsim.engines.analytic.pipeline import first_fills, least_cycles
 from accelsim.hardware.architecture import Architecture, limited, structure
 from accelsim.hardware.ports import rates
 from accelsim.mapper.certificate import EQUAL, gap_of
@@ -511,6 +511,9 @@ def _with_rule(
         moves = analytic.moves(nest)
         least = least_cycles(nest, moves, alone)
         if state.best is not None and not timed(least).better(state.best):
+            return False
+        late = max(least, first_fills(nest) + alone.cycles)
+        if state.best is not None and not timed(late).better(state.best):
             return False
         one = timed(analytic.time(nest, moves).cycles)
     except MappingError:

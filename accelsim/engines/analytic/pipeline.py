@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from threading import Lock
 from typing import Any, TypeVar
@@ -97,7 +98,7 @@ from accelsim.hardware.ports import (
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.skeleton import Kept, Skeleton
-from accelsim.workload.problem import TENSORS
+from accelsim.workload.problem import TENSORS, Slide
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20
@@ -917,6 +918,54 @@ def least_cycles(nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime) 
     frame = PassFrame.of(nest)
     fast = _rates_of(tuple(frame.resources.values()), nest.levels, [nest.arch])
     return max(alone.cycles, int(_least(frame.busy(nest, moves), fast).max(initial=0)))
+
+
+def first_fills(nest: Nest) -> int:
+    """Cycles before which no pass starts: of the operands' first tiles over the outermost level's
+    port, one after the other.  Whatever is late later, the array's own time follows them.
+    """
+    read, late, cycles = port(nest.arch, 0, "read"), latency(nest.arch, 0), 0
+    if read is None:
+        return 0
+    for b in PassFrame.of(nest).between:
+        if b.parent == 0 and b.tensor != nest.problem.accumulated:
+            words = _first_words(nest, b)
+            if words:
+                bits = words * nest.footprint.word_bits(b.parent, b.tensor)
+                cycles += read.cycles(bits) + late
+    return cycles
+
+
+def _first_words(nest: Nest, b: Boundary) -> int:
+    """Words a parent reads for an operand's first tile, or fewer: first pieces are whole tiles, and
+    padding is read nowhere.  Of chunks of fused dimensions, and of an ifmap inside a frame of
+    padding, nothing is said.
+    """
+    kept, extents = nest.projection(b.tensor, b.child), dict(nest.problem.size)
+    if kept.pairs or kept.window is not None:
+        return 0
+    for x in nest.loops:
+        if x.level < b.child and nest.loop_depends(x, b.tensor):
+            if x.dim not in extents:
+                return 0
+            extents[x.dim] = min(extents[x.dim], x.tile)
+    words = 1
+    for dims, slide in kept.ranks:
+        sizes = [extents[d] for d in dims]
+        if slide is None:
+            words *= prod(sizes)
+        else:
+            words *= _first_coordinates(nest.problem.slide(dims), *sizes)
+    return words
+
+
+@lru_cache(maxsize=1 << 12)
+def _first_coordinates(slide: Slide, out: int, filt: int) -> int:
+    """Real coordinates that the first outputs reach with the first taps."""
+    reached = np.zeros((out - 1) * slide.stride + (filt - 1) * slide.dilation + 1, bool)
+    for tap in range(filt):
+        reached[tap * slide.dilation :: slide.stride][:out] = True
+    return int(reached[max(slide.pad, 0) : max(slide.pad + slide.size, 0)].sum())
 
 
 def _refuse_long(nest: Nest, crossing: Mapping[Boundary, Moved]) -> None:
