@@ -36,6 +36,23 @@ def put(runs: Ints, value: float, words: Floats) -> None:
 
 
 @kernel
+def give(runs: Ints, child: Floats, parent: Floats) -> int:
+    """Sums leave the child's buffer, where zeros remain, and are added to the parent's.  What would
+    be lost in poison there stays; how many words that are.
+    """
+    lost = 0
+    for k in range(len(runs)):
+        for word in range(runs[k, 0], runs[k, 0] + runs[k, 1]):
+            value, total = child[word], parent[word] + child[word]
+            if total != total and value == value:
+                lost += 1
+            else:
+                child[word] = 0.0
+            parent[word] = total
+    return lost
+
+
+@kernel
 def take(words: Floats, rows: Ints, columns: Ints, out: Floats) -> None:
     """Sums leave their places, where zeros remain."""
     for i in range(len(rows)):
@@ -88,6 +105,10 @@ class Buffer:
         add(self.data, *place, np.ascontiguousarray(values))
 
     # sums
+
+    def give(self, words: WordSet, parent: Buffer) -> int:
+        """Add sums to the parent's; how many were poison there, and are still here."""
+        return int(give(words.runs, self.data, parent.data)) if len(words.runs) else 0
 
     def open(self, words: WordSet) -> None:
         """Words from now on wait for their first arrival."""

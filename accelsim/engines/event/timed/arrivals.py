@@ -66,16 +66,14 @@ class NoValues(Values):
     empty = True
 
     def __init__(self, nest: Nest, *, told: bool) -> None:
-        nothing: Data = {
-            t: np.zeros(nest.problem.shape(t), np.float32) for t in nest.problem.operands
-        }
+        nothing: Data = {t: np.zeros(nest.problem.shape(t), np.int8) for t in nest.problem.operands}
         bias = {"bias": np.zeros((nest.problem.G, nest.problem.M))} if nest.problem.bias else {}
         super().__init__(nest, {**nothing, **bias}, told=told)
 
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    _take = _load = _evict = _send_up = _add_kept = _nothing
+    _take = _load = _evict = _give = _send_up = _add_kept = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
