@@ -266,16 +266,16 @@ class _Machine:
             self._give(b, instance, words, child)
             child.release(words)
             moved.drained += words.count
-            first[parent] = first.get(parent, 0) + self._first(b, instance, words.place)
+            first[parent] = first.get(parent, 0) + self._first(b, instance, words)
         for parent, arrived in drain.arrivals:
             moved.arrived += arrived
             moved.updated += arrived - first.get(parent, 0)
 
-    def _first(self, b: Boundary, instance: Instance, place: Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
         """Arrivals that cost no read: the first of each residency, unless the level reads zeros
         too.
         """
-        first = self.store(b.tensor, b.parent, instance).arrive(place)
+        first = self.store(b.tensor, b.parent, instance).arrive(words)
         return 0 if self._reads_first(b) else first
 
     def _reads_first(self, b: Boundary) -> bool:
@@ -314,7 +314,7 @@ class _Machine:
         moved.updated += drain.arrived
         for cluster, words in drain.words:
             self._add_kept(b, cluster, words)
-            moved.updated -= self._first(b, cluster, words.place)
+            moved.updated -= self._first(b, cluster, words)
 
     def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
         key = (b.tensor, cluster)
@@ -348,11 +348,7 @@ class _Machine:
             before = self.pe_words.get(key, NONE)
             if not words.count and resident.count == before.count:
                 continue
-            pe = self.store(tensor, self.pe, cluster)
-            kept = pe.data[resident.flat]
-            for gone in (before, words):
-                put(gone.runs, np.nan, pe.data)
-            pe.data[resident.flat] = kept
+            self.store(tensor, self.pe, cluster).keep_only(resident, (before, words))
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:

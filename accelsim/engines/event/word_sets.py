@@ -58,7 +58,11 @@ class WordSet:
 
     def moved(self, by: int) -> WordSet:
         """Words so far further on."""
-        return WordSet(self.runs + np.array([by, 0])) if by and len(self.runs) else self
+        if not by or not len(self.runs):
+            return self
+        there = WordSet(self.runs + np.array([by, 0]))
+        vars(there)["count"] = self.count  # counted once for all that are equal
+        return there
 
 
 def runs_of(words: Ints) -> WordSet:
