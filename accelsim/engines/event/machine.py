@@ -5,8 +5,8 @@ Each instance of a level holds only what was moved into it (``storage``); everyt
 unnoticed: the outputs are wrong, and the tests compare every bit.  Counts are the lengths of what
 was copied (section 4), never a formula.
 
-Operands are float32 (16 bits at most), sums float64, which is exact below 2^53; a layer whose sums
-could pass that is refused at the door.
+Operands are float32 (16 bits at most; at home 8 bits stay 8 bits), sums float64, which is exact
+below 2^53; a layer whose sums could pass that is refused at the door.
 
 Inside a pass a word on a bus is one value whoever takes it, every MAC is done by itself
 (``multiply``), and what it reads is what the PEs, or the level that feeds them, hold.  PEs of one
@@ -150,7 +150,9 @@ class _Machine:
         self.folds: list[Folds] = []
         self.stores: dict[tuple[str, int, Instance], Buffer] = {}
         for t in self.problem.operands:
-            self._put_home(t, np.asarray(data[t], np.float32))
+            narrow = data[t].dtype == np.int8
+            words = np.require(data[t], np.int8 if narrow else np.float32, ["C", "W"])
+            self._put_home(t, words)
         start = np.zeros(self.problem.shape(self.acc))
         if self.problem.bias and self.problem.direction == "forward":
             start += data["bias"][None, :, :, None, None]
@@ -261,19 +263,19 @@ class _Machine:
                 self.store(b.tensor, b.child, instance),
                 instance[: self.depth[b.parent]],
             )
-            self._send_up(b, instance, words.place, child.take(words.place))
+            self._give(b, instance, words, child)
             child.release(words)
             moved.drained += words.count
-            first[parent] = first.get(parent, 0) + self._first(b, instance, words.place)
+            first[parent] = first.get(parent, 0) + self._first(b, instance, words)
         for parent, arrived in drain.arrivals:
             moved.arrived += arrived
             moved.updated += arrived - first.get(parent, 0)
 
-    def _first(self, b: Boundary, instance: Instance, place: Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
         """Arrivals that cost no read: the first of each residency, unless the level reads zeros
         too.
         """
-        first = self.store(b.tensor, b.parent, instance).arrive(place)
+        first = self.store(b.tensor, b.parent, instance).arrive(words)
         return 0 if self._reads_first(b) else first
 
     def _reads_first(self, b: Boundary) -> bool:
@@ -293,6 +295,12 @@ class _Machine:
                 break
             values = np.where(lost, values, 0.0)
 
+    def _give(self, b: Boundary, instance: Instance, words: WordSet, child: Buffer) -> None:
+        """The same of sums in a child's buffer."""
+        for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
+            if not (child.give(words, self.store(b.tensor, level, instance)) and self.may_lag):
+                break
+
     # passes
 
     def _pe_drain(self, drain: PeDrain) -> None:
@@ -306,13 +314,14 @@ class _Machine:
         moved.updated += drain.arrived
         for cluster, words in drain.words:
             self._add_kept(b, cluster, words)
-            moved.updated -= self._first(b, cluster, words.place)
+            moved.updated -= self._first(b, cluster, words)
 
     def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
         key = (b.tensor, cluster)
         if self.pe_words.get(key, NONE).count:
             pe = self.store(b.tensor, self.pe, cluster)
-            self._send_up(b, cluster, words.place, pe.take(words.place))
+            self._give(b, cluster, words, pe)
+            put(words.runs, 0.0, pe.data)
             if words.count == self.pe_words[key].count:
                 self.pe_words[key] = NONE
 
@@ -339,11 +348,7 @@ class _Machine:
             before = self.pe_words.get(key, NONE)
             if not words.count and resident.count == before.count:
                 continue
-            pe = self.store(tensor, self.pe, cluster)
-            kept = pe.data[resident.flat]
-            for gone in (before, words):
-                put(gone.runs, np.nan, pe.data)
-            pe.data[resident.flat] = kept
+            self.store(tensor, self.pe, cluster).keep_only(resident, (before, words))
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
@@ -404,6 +409,9 @@ class _Machine:
         def read(tensor: str) -> tuple[Floats, Window | None]:
             level = self.nest.keepers(tensor)[-1]
             window = self.nest.projection(tensor, level).window if level else None
-            return self.store(tensor, level, cluster).data, window
+            store = self.store(tensor, level, cluster)
+            if store.data.dtype == np.int8:  # at home: MACs read one kind of number
+                store.data = store.data.astype(np.float32)
+            return store.data, window
 
         return read

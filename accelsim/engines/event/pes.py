@@ -625,7 +625,7 @@ class TileWords:
         codes, begin = _numbered(rows, words)
         one, whose = self._alike(of_pe, held, self.array.told[:, None], _kinds(works))
         order, of_pe, held = self._order(one, whose), of_pe[one], held[one]
-        works = np.ascontiguousarray(works[:, one])  # one layout, so compiled once
+        works = np.take(works, one, axis=1)  # in one layout, so compiled once
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
         tally = self._tally(words, given, base, len(works) if self.array.stepwise else 1)
         room = _room(begin, start, len(codes), len(one))

@@ -7,6 +7,7 @@ by run (``copy``); sums are added one by one to those already there (``add``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,39 @@ def put(runs: Ints, value: float, words: Floats) -> None:
     for k in range(len(runs)):
         for word in range(runs[k, 0], runs[k, 0] + runs[k, 1]):
             words[word] = value
+
+
+@kernel
+def poison(gone: Ints, kept: Ints, words: Floats, room: Floats) -> None:
+    """Words that are gone become poison, but for those that are kept; ``room`` is for them."""
+    n = 0
+    for k in range(len(kept)):
+        for word in range(kept[k, 0], kept[k, 0] + kept[k, 1]):
+            room[n] = words[word]
+            n += 1
+    put(gone, np.nan, words)
+    n = 0
+    for k in range(len(kept)):
+        for word in range(kept[k, 0], kept[k, 0] + kept[k, 1]):
+            words[word] = room[n]
+            n += 1
+
+
+@kernel
+def give(runs: Ints, child: Floats, parent: Floats) -> int:
+    """Sums leave the child's buffer, where zeros remain, and are added to the parent's.  What would
+    be lost in poison there stays; how many words that are.
+    """
+    lost = 0
+    for k in range(len(runs)):
+        for word in range(runs[k, 0], runs[k, 0] + runs[k, 1]):
+            value, total = child[word], parent[word] + child[word]
+            if total != total and value == value:
+                lost += 1
+            else:
+                child[word] = 0.0
+            parent[word] = total
+    return lost
 
 
 @kernel
@@ -89,6 +123,10 @@ class Buffer:
 
     # sums
 
+    def give(self, words: WordSet, parent: Buffer) -> int:
+        """Add sums to the parent's; how many were poison there, and are still here."""
+        return int(give(words.runs, self.data, parent.data)) if len(words.runs) else 0
+
     def open(self, words: WordSet) -> None:
         """Words from now on wait for their first arrival."""
         if self.fresh is None:
@@ -96,11 +134,11 @@ class Buffer:
         put(words.runs, 1.0, self.fresh)
         self.n_fresh += words.count
 
-    def arrive(self, place: Place) -> int:
+    def arrive(self, words: WordSet | Place) -> int:
         """Mark words as arrived; how many did for the first time of their residency."""
         if not self.n_fresh or self.fresh is None:
             return 0
-        first = arrive(self.fresh, *place)
+        first = arrive(self.fresh, *(words.place if isinstance(words, WordSet) else words))
         self.n_fresh -= first
         return int(first)
 
@@ -121,4 +159,9 @@ class Buffer:
         self.used -= words.count
         put(words.runs, np.nan, self.data)
         if self.n_fresh:
-            self.arrive(words.place)
+            self.arrive(words)
+
+    def keep_only(self, kept: WordSet, of: Sequence[WordSet]) -> None:
+        """Some words are poison from now on, but for those that are kept."""
+        gone = np.concatenate([words.runs for words in of])
+        poison(gone, kept.runs, self.data, np.empty(kept.count, self.data.dtype))

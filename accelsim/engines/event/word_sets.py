@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import gcd, prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,15 +46,23 @@ class WordSet:
 
     @property
     def place(self) -> Place:
-        """Where they lie: run by run if those are of one length, else in one row."""
+        """Where they lie: runs of one length in rows that fit the processor's cache, others in
+        one row.
+        """
         begin, n = self.runs.T
         if len(n) and (n == n[0]).all():
-            return Place(begin.copy(), np.arange(n[0]))
+            row = gcd(int(n[0]), 4096)
+            row = row if row >= 16 else int(n[0])
+            return Place((begin[:, None] + np.arange(0, n[0], row)).ravel(), np.arange(row))
         return Place(_ZERO, self.flat)
 
     def moved(self, by: int) -> WordSet:
         """Words so far further on."""
-        return WordSet(self.runs + np.array([by, 0])) if by and len(self.runs) else self
+        if not by or not len(self.runs):
+            return self
+        there = WordSet(self.runs + np.array([by, 0]))
+        vars(there)["count"] = self.count  # counted once for all that are equal
+        return there
 
 
 def runs_of(words: Ints) -> WordSet:

@@ -19,7 +19,7 @@ from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.transfers import Instance, Ints
-from accelsim.engines.event.word_sets import Place
+from accelsim.engines.event.word_sets import Place, WordSet
 from accelsim.mapping.nest import Boundary, Nest
 
 Data = Mapping[str, npt.NDArray[Any]]
@@ -43,17 +43,17 @@ class Values(machine._Machine):
         self._now = event if isinstance(event, Pass) else None
         super().carry_out(event)
 
-    def _first(self, b: Boundary, instance: Instance, place: Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
         now, key = self._now, instance[: self.depth[b.parent]]
         steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
         if now is not None and self.told and store.n_fresh and not self._reads_first(b):
             assert store.fresh is not None
-            waiting = place.flat[store.fresh[place.flat] > 0]
+            waiting = words.flat[store.fresh[words.flat] > 0]
             known, places = now.first[instance]
             at = places[np.searchsorted(known, waiting)]
             steps += np.bincount(at, minlength=len(steps))
-        first = super()._first(b, instance, place)
+        first = super()._first(b, instance, words)
         if now is None or not self.told:
             steps[0] = first
         self.first[key] = self.first.get(key, 0) + steps
@@ -66,18 +66,16 @@ class NoValues(Values):
     empty = True
 
     def __init__(self, nest: Nest, *, told: bool) -> None:
-        nothing: Data = {
-            t: np.zeros(nest.problem.shape(t), np.float32) for t in nest.problem.operands
-        }
+        nothing: Data = {t: np.zeros(nest.problem.shape(t), np.int8) for t in nest.problem.operands}
         bias = {"bias": np.zeros((nest.problem.G, nest.problem.M))} if nest.problem.bias else {}
         super().__init__(nest, {**nothing, **bias}, told=told)
 
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    _take = _load = _evict = _send_up = _add_kept = _nothing
+    _take = _load = _evict = _give = _send_up = _add_kept = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
             made = next(take.boundary for take in p.takes if take.boundary.tensor == self.acc)
-            self._first(made, cluster, p.direct[k][1].place)
+            self._first(made, cluster, p.direct[k][1])
