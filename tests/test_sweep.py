@@ -634,8 +634,8 @@ def test_killed_with_workers(site: Path, tmp_path: Path, kills: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_killed_at_twenty_moments(site: Path, tmp_path: Path, jobs: int) -> None:
-    killed_and_resumed(tmp_path, site, 20, jobs, STUDY)
+def test_killed_at_thirty_moments(site: Path, tmp_path: Path, jobs: int) -> None:
+    killed_and_resumed(tmp_path, site, 30, jobs, STUDY)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
