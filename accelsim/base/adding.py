@@ -5,6 +5,8 @@ area are summed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -16,7 +18,4 @@ def sum_in_order(values: Iterable[T]) -> T | int:
     ``sum`` of floats carries along what rounding loses since Python 3.12: nearer, but another last
     digit than before, and than arrays of the same numbers have.
     """
-    total: Any = 0
-    for value in values:
-        total = total + value
-    return cast("T | int", total)
+    return cast("T | int", reduce(add, cast("Iterable[Any]", values), 0))

@@ -222,7 +222,7 @@ def _tell(swept: Swept, whole: Table) -> int:
     from accelsim.explore.progress import duration
 
     done = swept.plan.points - swept.stored
-    rate = f" ({done / swept.seconds:,.0f} points/s)".replace(",", " ") if done else ""
+    rate = f" ({spaced(done / swept.seconds, '.0f')} points/s)" if done else ""
     kept = f"{spaced(swept.stored)} points were stored already, " if swept.stored else ""
     click.echo(f"{kept}{spaced(done)} evaluated in {duration(swept.seconds)}{rate}", err=True)
     statuses, errors = whole.columns["status"].plain(), whole.columns["error"].plain()

@@ -32,11 +32,14 @@ class CyclePart:
     cycles: int
 
     @property
+    def waits_for(self) -> str | None:
+        """The level or network that is waited for; None of a part that is no waiting."""
+        return self.name.removeprefix("stall_") if self.name.startswith("stall_") else None
+
+    @property
     def label(self) -> str:
         """The part in a few words."""
-        if self.name.startswith("stall_"):
-            return f"waiting for {self.name.removeprefix('stall_')}"
-        return _LABELS[self.name]
+        return f"waiting for {self.waits_for}" if self.waits_for else _LABELS[self.name]
 
 
 _LABELS = {
@@ -108,7 +111,7 @@ def _by_name(parts: Sequence[CyclePart]) -> dict[str, int]:
 
 def _spent(part: CyclePart) -> str:
     """A part as it stands behind a number of cycles."""
-    if part.name.startswith("stall_"):
+    if part.waits_for:
         return part.label
     return {
         "ideal": "of work for its PEs",

@@ -86,8 +86,8 @@ def explained_data(x: LayerExplained) -> dict[str, pd.DataFrame]:
 def _role(part: CyclePart) -> str:
     """Which of the house's colours a part has."""
     roles = {"ideal": "compute", "vector": "vector", "fill_drain": "fill"}
-    if part.name.startswith("stall_"):
-        return usual_role(part.name.removeprefix("stall_")) or "buffer"
+    if part.waits_for:
+        return usual_role(part.waits_for) or "buffer"
     return roles.get(part.name, part.name)
 
 

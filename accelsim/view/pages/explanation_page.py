@@ -58,7 +58,7 @@ def _cycle_table(x: LayerExplained) -> TextTable:
 
 def _meaning(part: CyclePart, x: LayerExplained) -> str:
     """What a part is, beside its number."""
-    if part.name.startswith("stall_"):
+    if part.waits_for:
         return "the array stands still"
     sides = ""
     if x.used is not None:
@@ -107,15 +107,13 @@ def binding_sentences(x: LayerExplained) -> list[str]:
         "tails": "The mapping binds: last pieces are too small",
         "fill_drain": "Filling and draining the array binds",
     }
-    told = cause.get(
-        binds.name, f"{binds.name.removeprefix('stall_')} binds: the array waits for it"
-    )
+    told = cause.get(binds.name, f"{binds.waits_for} binds: the array waits for it")
     lines = [f"{told} ({_share(binds.cycles, x.cycles)} of the cycles)."]
     if binds.name == "ideal" and binds.cycles > ALMOST * x.cycles:
         lines[0] += " Only more PEs or fewer MACs help."
     elif ideal.cycles and x.cycles > ideal.cycles:
         over = x.cycles / ideal.cycles
-        times = f"{over:.3g}" if over < 1000 else f"{over:,.0f}".replace(",", " ")
+        times = f"{over:.3g}" if over < 1000 else spaced(over, ".0f")
         lines[0] += f" It takes {times} times the ideal."
     lines += _waiting(x)
     if x.least:
@@ -131,11 +129,11 @@ def binding_sentences(x: LayerExplained) -> list[str]:
 
 def _waiting(x: LayerExplained) -> list[str]:
     """How much of the time is waiting, where something else binds: nothing below a hundredth."""
-    waits = [part for part in x.parts if part.name.startswith("stall_") and part.cycles]
+    waits = [part for part in x.parts if part.waits_for and part.cycles]
     waited = sum(part.cycles for part in waits)
     if x.binds in waits or 100 * waited < x.cycles or not waits:
         return []
-    most = max(waits, key=lambda part: part.cycles).name.removeprefix("stall_")
+    most = max(waits, key=lambda part: part.cycles).waits_for
     of_it = "" if len(waits) == 1 else "most of it "
     return [f"{_share(waited, x.cycles)} of the cycles are waiting, {of_it}for {most}."]
 
