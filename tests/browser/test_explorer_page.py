@@ -369,6 +369,25 @@ def test_every_roof_is_drawn(page: Any) -> None:
     assert told.rstrip().endswith(page.evaluate("view.binds[0]")), "what binds is said"
 
 
+def test_roofs_of_one_width_take_turns(page: Any) -> None:
+    """Each is seen in its own dashes where it lies on another."""
+    page = page()
+    widths = page.evaluate("view.roofs.map((roof) => roof.gb_per_s)")
+    drawn = page.locator("#roofline .roof").evaluate_all(
+        "all => all.slice(1).map((x) => [x.style.strokeDasharray, x.style.strokeDashoffset])"
+    )
+    assert len(set(widths)) < len(widths), "no two are of one width"
+    for width in set(widths):
+        dashes = [d for w, d in zip(widths, drawn, strict=True) if w == width]
+        if len(dashes) == 1:
+            assert dashes == [["", ""]]
+            continue
+        assert len({array for array, _ in dashes}) == 1
+        on, off = (float(x.strip(" ,px")) for x in dashes[0][0].split(","))
+        turns = sorted(-float(offset.strip("px")) for _, offset in dashes)
+        assert turns == [on * i for i in range(len(dashes))] and off == on * (len(dashes) - 1)
+
+
 def test_says_why_and_what_would_help(page: Any) -> None:
     page = page()
     change(page, lambda: page.select_option("#workload", "lenet5"))

@@ -110,6 +110,8 @@ function cloudChart(place, cloud) {
   if (cloud.rule) { const [x, y] = at(cloud.rule); drawn("rect", {class: "rule", x: x - 5, y: y - 5, width: 10, height: 10}, c.root); }
 }
 
+const DASH = 12;  // pixels of a roof before another of the same width is seen
+
 const roofName = ({name, part}) => part === "port" || part === "all" ? name : `${name} ${part}`;
 
 // What the layer reaches under the array's roof and one of each port and network that has a width, each over the MACs
@@ -126,8 +128,10 @@ function rooflineChart(place, old, now, roofs) {
   drawn("text", {class: "name", x: c.right - 4, y: c.y(peak) - 5, "text-anchor": "end"}, c.root, `array ${si(peak, "MAC/s")}`);
   const legend = make("p", null, place, "legend");
   roofs.forEach((roof, k) => {
+    const twins = roofs.filter((r) => r.gb_per_s === roof.gb_per_s), turn = twins.indexOf(roof);  // roofs that lie on each other take turns
+    const dashes = twins.length > 1 ? `stroke-dasharray:${DASH} ${DASH * (twins.length - 1)};stroke-dashoffset:${-DASH * turn}` : "";
     const slope = roof.gb_per_s * 1e9, from = Math.max(low, ys.range[0] / slope), to = Math.min(high, peak / slope), tint = COLOURS[k % COLOURS.length];
-    if (from < to) drawn("path", {class: "roof", style: `stroke:${tint}`, d: `M${c.x(from)},${c.y(slope * from)}L${c.x(to)},${c.y(slope * to)}`}, c.root);
+    if (from < to) drawn("path", {class: "roof", style: `stroke:${tint};${dashes}`, d: `M${c.x(from)},${c.y(slope * from)}L${c.x(to)},${c.y(slope * to)}`}, c.root);
     drawn("circle", {cx: c.x(roof.macs_per_byte), cy: c.y(mine), r: 4, style: `fill:${tint}`}, c.root);
     const entry = make("span", null, legend);
     make("i", null, entry).style.background = tint;
