@@ -22,7 +22,7 @@ chain, as a search times many nests that differ in a few.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
@@ -34,6 +34,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.analytic.alike_turns import AlikeTurns, Span, UnlikeError
 from accelsim.engines.analytic.closed_form import BoundarySums, moves, validity, whole_chain
 from accelsim.engines.analytic.rank_sums import (
     FIRST,
@@ -324,13 +325,18 @@ class BoundaryFrame:
 
 class StepSettings:
     """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
-    the temporal loops.  ``shape`` is [settings]: their trips.
+    the temporal loops.  ``shape`` is [settings]: their trips; where ``runs`` of alike turns of some
+    loops are cut short, fewer, as ``turns`` says.  What moves raises UnlikeError where they differ.
     """
 
-    def __init__(self, nest: Nest, outer: list[int]) -> None:
+    def __init__(
+        self, nest: Nest, outer: list[int], runs: Mapping[int, Span] | None = None
+    ) -> None:
         self.nest, self.outer = nest, outer
         self.frame = SettingsFrame.of(nest, outer)
-        self.shape = tuple(nest.loops[i].trips for i in outer)
+        self.turns = AlikeTurns(nest, outer, runs or {})
+        self.shape = self.turns.shape
+        self._cut: dict[ListedFactor, Any] = {}
         self._moved: dict[Boundary, Moves] = {}
         self._long: dict[ListedFactor, Any] = {}  # what would be too much to keep with the factor
 
@@ -359,6 +365,8 @@ class StepSettings:
         moved = self._moved.get(b)
         if moved is None:
             side = self.frame.side(b)
+            if side.padded and self.turns.cut:
+                raise UnlikeError  # pairs are shared out over all settings
             moved = self._of_pairs(side) if side.padded else self._of(side)
             if prod(self.shape) <= MOVES:
                 self._moved[b] = moved
@@ -575,6 +583,13 @@ class StepSettings:
         """The sum ``which`` of ``BoundaryFrame.product``; broadcasts to [settings]."""
         return self._times(of.product(which, k, start, final))
 
+    def _short(self, x: ListedFactor, factor: Ints) -> Any:
+        """A factor over the settings that are laid out, see ``AlikeTurns.short``."""
+        cut = self._cut.get(x)
+        if cut is None:
+            cut = self._cut[x] = self.turns.short(factor)
+        return cut
+
     def _times(self, factors: Sequence[ListedFactor]) -> Any:
         """The product of factors, a number or an array that broadcasts to [settings]; not to be
         written to.
@@ -594,6 +609,8 @@ class StepSettings:
                     self._long[x] = factor
             if isinstance(factor, int):
                 many *= factor
+            elif self.turns.cut:
+                arrays.append(self._short(x, factor))
             else:
                 arrays.append(factor)
         if not arrays:
