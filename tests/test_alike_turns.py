@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nests import random_architecture, random_mapping, random_problem
+from nests import random_architecture, random_mapping, random_nest, random_problem
 from quick import slow_but
 from test_pipeline import FLOWS, machine
 
 import accelsim as acc
 from accelsim.engines import analytic
 from accelsim.engines.analytic import alike_turns, pipeline
+from accelsim.engines.analytic import array_time as array_lists
 from accelsim.engines.analytic.alike_turns import UnlikeError
-from accelsim.engines.analytic.array_time import array_time
+from accelsim.engines.analytic.array_time import array_time, lines_time, on_lines
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.hardware.architecture import limited
 from accelsim.mapping.mapping import MappingError
@@ -55,7 +56,7 @@ def long_nest(seed: int) -> Nest | None:
                 flow = acc.load_dataflow(rng.choice(FLOWS))
                 return Nest(problem, arch, acc.choose(problem, arch, flow))
         else:
-            arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=0.1)
+            arch = random_architecture(rng, rng.choice((2, 3, 3, 3, 4)), systolic=0.5)
             ports = {f"levels.{n}.port_bits": rng.choice((None, 8, 32)) for n in arch.level_names}
             arch = acc.load_architecture(arch, ports)
         return Nest(problem, arch, random_mapping(rng, problem, arch))
@@ -81,7 +82,7 @@ def assert_equal(one: Any, other: Any) -> None:
             assert getattr(a, "dtype", None) == getattr(b, "dtype", None), field.name
 
 
-@pytest.mark.parametrize("many", slow_but([600], [600, 9000]))
+@pytest.mark.parametrize("many", slow_but([400], [400, 9000]))
 def test_a_plan_of_few_turns_is_the_plan_of_all(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs as short as they may be, in every direction, with strides, gaps and padding."""
     monkeypatch.setattr(pipeline, "MANY_PASSES", 0)
@@ -104,15 +105,54 @@ def test_a_plan_of_few_turns_is_the_plan_of_all(many: int, monkeypatch: pytest.M
             continue
         assert_equal(short, whole)
         seen[nest.problem.direction] += 1
-    assert min(seen.values()) >= many // 600 and seen.total() > many // 60, seen
+        seen["lines"] += on_lines(nest)
+    assert len(seen) == 5 and min(seen.values()) >= many // 300, seen
 
 
-@pytest.mark.parametrize("name", ["conv1_2", "conv2_2", "conv3_2"])
+@pytest.mark.parametrize("many", slow_but([400], [400, 6000]))
+def test_words_that_stream_on_are_told_together(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Array and passes take as long where every turn of a fold is listed."""
+    fewer = 0
+    for seed in range(many):
+        nest = random_nest(random.Random(seed), systolic=1.0, stored=0.0, fuse=0.2)
+        if len(array_lists._listed(nest)) == len(array_lists._outside(nest)):
+            continue
+        together = timed(nest)
+        with monkeypatch.context() as patch:
+            patch.setattr(array_lists, "_listed", array_lists._outside)
+            assert timed(nest) == together, seed
+        fewer += on_lines(nest)
+    assert fewer > many // 40
+
+
+def timed(nest: Nest) -> Any:
+    """Edges of the array, as one and pass by pass; or why there are none."""
+    if not on_lines(nest):
+        return None
+    passes = [x for x in nest.loops if not x.spatial and x.level < nest.levels - 2]
+    try:
+        times = array_lists.pass_times(nest, prod(x.trips for x in passes))
+        return lines_time(nest), [x.tolist() for x in times]
+    except MappingError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("arch", "flow", "network", "name"),
+    [
+        ("eyeriss", "osc", "vgg16", "conv1_2"),
+        ("eyeriss", "osc", "vgg16", "conv2_2"),
+        ("eyeriss", "osc", "vgg16", "conv3_2"),
+        ("systolic", "output_stationary_moc_mop", "vgg16", "conv2_1"),
+        ("systolic", "output_stationary_moc_sop", "mobilenet_v1", "conv2_dw"),
+        ("systolic", "output_stationary_moc_sop", "mobilenet_v1", "conv8_1_pw"),
+    ],
+)
 def test_few_passes_of_a_large_plane_are_laid_out(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    arch: str, flow: str, network: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``osc`` goes over a plane output by output: its plans had up to 600 000 settings, listed one
-    by one, which took half a second.
+    """Dataflows that go over a plane output by output: their plans had up to 600 000 passes and
+    three million folds, listed one by one, which took up to half a second.
     """
     laid_out: list[int] = []
     own = StepSettings.__init__
@@ -123,8 +163,9 @@ def test_few_passes_of_a_large_plane_are_laid_out(
 
     monkeypatch.setattr(StepSettings, "__init__", listed)
     monkeypatch.setattr(pipeline, "_plans", {})
-    monkeypatch.setattr(pipeline, "_times", Kept(1 << 12))
-    result = acc.simulate("vgg16", "eyeriss", "osc", layers=[name])
+    for module in (pipeline, array_lists):
+        monkeypatch.setattr(module, "_times", Kept(1 << 12))
+    result = acc.simulate(network, arch, flow, layers=[name])
     assert result.records()[0]["cycles"] > 100_000
     assert laid_out and max(laid_out) < 1 << 14
 

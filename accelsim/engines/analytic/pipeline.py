@@ -41,6 +41,7 @@ from accelsim.engines.analytic.alike_turns import Span, UnlikeError, long_runs
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
     array_time,
+    holds,
     on_lines,
     pass_times,
     wants_list,
@@ -263,16 +264,19 @@ def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> 
 
 def _runs(nest: Nest) -> dict[int, Span]:
     """Runs of turns that ``alike_turns`` may cut short: none of a plan of few passes, none where an
-    operand comes to the PEs' parent over several levels, and none on lines, whose folds go over
-    passes.
+    operand comes to the PEs' parent over several levels, and on lines none of a loop over whose
+    turns a fold goes on.
     """
     frame = PassFrame.of(nest)
-    if prod(nest.loops[i].trips for i in frame.outer) < MANY_PASSES or on_lines(nest):
+    if prod(nest.loops[i].trips for i in frame.outer) < MANY_PASSES:
         return {}
     if any(frame.before(b) != NONE for b in frame.between if b.tensor != frame.acc):
         return {}
     inmost = min([b.child for b in frame.between], default=0)
-    return long_runs(nest, [i for i in frame.outer if nest.loops[i].level < inmost])
+    loops = [i for i in frame.outer if nest.loops[i].level < inmost]
+    if on_lines(nest):
+        loops = [i for i in loops if holds(nest, nest.loops[i])]
+    return long_runs(nest, loops)
 
 
 class PassFrame:
@@ -661,7 +665,8 @@ class _PassPlanner:
         """
         if on_lines(self.nest):
             gap, length = (
-                x.reshape(self.passes.shape) for x in pass_times(self.nest, self.passes.exists.size)
+                x.reshape(self.passes.shape)
+                for x in pass_times(self.nest, self.passes.exists.size, self.runs)
             )
             together: dict[int, Ints] = {}
             for _, r, bits in self._carried(self.passes, []):
