@@ -139,7 +139,9 @@ def held_words(nest: Nest, runs: Mapping[int, Span] | None = None) -> Ints:
     of the outside loops that cut a held tensor, in mixed radix.
     """
     outside = _listed(nest)
-    shape = AlikeTurns(nest, outside, runs or {}).shape
+    shape = tuple([nest.loops[i].trips for i in outside])
+    if runs:
+        shape = AlikeTurns(nest, outside, runs).shape
     number = np.zeros((1,) * len(outside), np.int64)
     for axis, i in enumerate(outside):
         if holds(nest, nest.loops[i]):

@@ -515,7 +515,7 @@ class _PassPlanner:
         over, or was too much, is shared out in proportion to the words.
         """
         total = self.moves[b].updated
-        summed = settings.turns.summed
+        summed = settings.summed
         if total == summed(arrived) or not total:
             return arrived if total else np.zeros_like(arrived)
         again = self._come_again(b, settings)
@@ -525,7 +525,7 @@ class _PassPlanner:
                 return arrived - once
         reads = np.where(again, arrived, 0)
         left = total - summed(reads)
-        if left and settings.turns.cut:
+        if left and settings.turns:
             raise UnlikeError  # they are shared out over all settings
         if left:
             self.shared_out.add(b)
@@ -577,7 +577,7 @@ class _PassPlanner:
             else:
                 size = prod([piece.hi[p] - piece.lo[p] for p in chain.parts])
             some = np.where(piece.exists, size, 0).sum(axis=spatial)
-            words = words * settings.turns.short(
+            words = words * settings.short(
                 some.reshape([self.nest.loops[i].trips if i in own else 1 for i in settings.outer])
             )
         return np.asarray(words)
@@ -615,9 +615,9 @@ class _PassPlanner:
         kinds, of_kind = _different(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
-        turns = self.passes.turns
-        trips, alike = turns.whole[::-1], np.bincount(of_phase, minlength=len(phases))
-        if turns.cut:  # sums of whole numbers below 2^53
+        turns, trips = self.passes.turns, [self.nest.loops[i].trips for i in self.outer[::-1]]
+        alike = np.bincount(of_phase, minlength=len(phases))
+        if turns:  # sums of whole numbers below 2^53
             times = np.repeat(turns.times(), len(of_phase) // len(there))
             alike = np.bincount(of_phase, times, len(phases)).astype(np.int64)
         work = PhaseWork(
@@ -632,7 +632,7 @@ class _PassPlanner:
             *self._transfers(loads),
             np.concatenate(self.early),
             each[kinds],
-            turns.spread(kind.reshape(exists.shape)).ravel(),
+            turns.spread(kind.reshape(exists.shape)).ravel() if turns else kind,
             _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
         )
         return work, plan

@@ -334,8 +334,8 @@ class StepSettings:
     ) -> None:
         self.nest, self.outer = nest, outer
         self.frame = SettingsFrame.of(nest, outer)
-        self.turns = AlikeTurns(nest, outer, runs or {})
-        self.shape = self.turns.shape
+        self.turns = AlikeTurns(nest, outer, runs) if runs else None
+        self.shape = self.turns.shape if self.turns else tuple(nest.loops[i].trips for i in outer)
         self._cut: dict[ListedFactor, Any] = {}
         self._moved: dict[Boundary, Moves] = {}
         self._long: dict[ListedFactor, Any] = {}  # what would be too much to keep with the factor
@@ -365,7 +365,7 @@ class StepSettings:
         moved = self._moved.get(b)
         if moved is None:
             side = self.frame.side(b)
-            if side.padded and self.turns.cut:
+            if side.padded and self.turns:
                 raise UnlikeError  # pairs are shared out over all settings
             moved = self._of_pairs(side) if side.padded else self._of(side)
             if prod(self.shape) <= MOVES:
@@ -587,8 +587,16 @@ class StepSettings:
         """A factor over the settings that are laid out, see ``AlikeTurns.short``."""
         cut = self._cut.get(x)
         if cut is None:
-            cut = self._cut[x] = self.turns.short(factor)
+            cut = self._cut[x] = self.short(factor)
         return cut
+
+    def short(self, values: Any) -> Any:
+        """Values of all settings, of those that are laid out (``AlikeTurns.short``)."""
+        return self.turns.short(values) if self.turns else values
+
+    def summed(self, values: Ints) -> int:
+        """The sum over all settings of values of those that are laid out."""
+        return self.turns.summed(values) if self.turns else int(values.sum())
 
     def _times(self, factors: Sequence[ListedFactor]) -> Any:
         """The product of factors, a number or an array that broadcasts to [settings]; not to be
@@ -609,10 +617,8 @@ class StepSettings:
                     self._long[x] = factor
             if isinstance(factor, int):
                 many *= factor
-            elif self.turns.cut:
-                arrays.append(self._short(x, factor))
             else:
-                arrays.append(factor)
+                arrays.append(self._short(x, factor) if self.turns else factor)
         if not arrays:
             return many
         arrays.sort(key=np.size)  # small ones first: few products are of all settings
