@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import gc
 import io
 import json
 import os
@@ -27,6 +28,7 @@ import accelsim as acc
 
 pytest.importorskip("starlette")
 from accelsim.base.shipped import shipped_names
+from accelsim.view.explorer import workshop
 from accelsim.view.explorer.app import make_app
 from accelsim.view.explorer.ask import Ask, choices, machine_choices
 from accelsim.view.explorer.guard import MOST_BYTES
@@ -403,6 +405,35 @@ def test_speed(client: Client) -> None:
             work = client.workshop.work(cpu_seconds, ask, stays)
             took.append(client.wait(work))
         assert min(took) < 0.2
+
+
+def garbage_looked_for(ask: Ask) -> tuple[int, int]:
+    """How often during an answer; and objects that are not looked through at all."""
+
+    def times() -> int:
+        return sum(generation["collections"] for generation in gc.get_stats())
+
+    before = times()
+    layer_view(ask)
+    return times() - before, gc.get_freeze_count()
+
+
+def test_no_answer_waits_for_garbage_to_be_looked_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of half a million objects that are remembered for the next question, it took as long as ten
+    answers.
+    """
+    for layer in ("conv1_1", "conv3_2", "fc6"):
+        ask = Ask(**ASK | {"workload": "vgg16", "layer": layer})
+        often, left_alone = client.wait(client.workshop.work(garbage_looked_for, ask, stays))
+        assert often == 0 and left_alone > 50_000
+    for most, often in ((1 << 40, 0), (-1, 1)):
+        monkeypatch.setattr(workshop, "MANY", most)
+        before = gc.get_stats()[2]["collections"]
+        monkeypatch.setattr(gc, "get_count", lambda: (0, 0, 0))
+        workshop.tidy()
+        assert gc.get_stats()[2]["collections"] - before == often
 
 
 def test_every_preset_answers_in_200_ms() -> None:

@@ -31,7 +31,7 @@ from accelsim.cli.train_command import train
 from accelsim.cli.validate_command import schema, validate
 from accelsim.version import MODEL_VERSION, __version__
 
-SELDOM = 50_000  # objects made and not let go since garbage was last looked for
+SELDOM = 400_000  # objects made and not let go since garbage was last looked for
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -21,7 +21,7 @@ ends after its MAC steps, the stages of a multiplier and the links of an adding 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.analytic.alike_turns import AlikeTurns, Span
 from accelsim.engines.analytic.fold_time import FoldLoop, FoldRules, fold_time
 from accelsim.engines.analytic.pass_lists import join_folds, time_settings
 from accelsim.engines.analytic.settings import StepSettings
@@ -103,7 +104,7 @@ def lines_time(nest: Nest) -> int:
 
 def wants_list(nest: Nest) -> bool:
     """Whether the folds must be listed: the first two cases at the head of this page."""
-    outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
+    outside = _outside(nest)
     alone = [i for i in outside if not holds(nest, nest.loops[i])]
     for chain in nest.chains:
         space = [i for i in chain.loops if nest.loops[i].spatial]
@@ -133,18 +134,40 @@ def holds(nest: Skeleton, loop: OpenLoop) -> bool:
     return any(nest.loop_depends(loop, t) for t in nest.keep[nest.levels - 1])
 
 
-def held_words(nest: Nest) -> Ints:
+def held_words(nest: Nest, runs: Mapping[int, Span] | None = None) -> Ints:
     """A number for what the PEs hold in every fold that ``folds`` lists, ``[folds]``: the positions
     of the outside loops that cut a held tensor, in mixed radix.
     """
-    outside = [x for x in nest.loops if not x.spatial and x.level < nest.levels - 1]
+    outside = _listed(nest)
+    shape = tuple([nest.loops[i].trips for i in outside])
+    if runs:
+        shape = AlikeTurns(nest, outside, runs).shape
     number = np.zeros((1,) * len(outside), np.int64)
-    for axis, x in enumerate(outside):
-        if holds(nest, x):
-            shape = [-1 if at == axis else 1 for at in range(len(outside))]
-            index = np.arange(x.trips).reshape(shape)
-            number = number * x.trips + index
-    return np.broadcast_to(number, [x.trips for x in outside]).flatten()
+    for axis, i in enumerate(outside):
+        if holds(nest, nest.loops[i]):
+            along = [-1 if at == axis else 1 for at in range(len(outside))]
+            number = number * shape[axis] + np.arange(shape[axis]).reshape(along)
+    return np.broadcast_to(number, shape).flatten()
+
+
+def _outside(nest: Nest) -> list[int]:
+    """Temporal loops outside the PEs, over which folds follow each other or go on."""
+    return [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
+
+
+def _listed(nest: Nest) -> list[int]:
+    """The same without the innermost inside a pass over which a fold goes on in one size: their
+    words stream one after the other, so T is told of all together.
+    """
+    listed, loops = _outside(nest), nest.loops
+    while listed:
+        last = listed[-1]
+        chain = next(c for c in nest.chains if last in c.loops)
+        ragged = any(loops[i].spatial for i in chain.loops)
+        if ragged or loops[last].level < nest.levels - 2 or holds(nest, loops[last]):
+            break
+        listed.pop()
+    return listed
 
 
 def fold_starts(r: Ints, c: Ints, words: Ints) -> Ints:
@@ -188,23 +211,23 @@ def chain_way(nest: Nest) -> int:
     return sizes["row"] + sizes["col"] - 2
 
 
-def folds(nest: Nest) -> tuple[Ints, Ints, Ints]:
-    """T, r and c of every fold, in order, each ``[folds]``; T is 0 where a setting has none.
+def folds(nest: Nest, runs: Mapping[int, Span] | None = None) -> tuple[Ints, Ints, Ints]:
+    """T, r and c of every fold or part of one, in order, each ``[folds]``; T is 0 where there is
+    nothing.  Where ``runs`` of alike turns are cut short, of those that are laid out.
 
     A factor of a fold depends on one chain's position only.  Raises MappingError where there are
     more than 2^22.
     """
     loops = nest.loops
-    outside = [i for i, x in enumerate(loops) if not x.spatial and x.level < nest.levels - 1]
-    many = prod(loops[i].trips for i in outside)
+    many, listed = prod(loops[i].trips for i in _outside(nest)), _listed(nest)
     if many > MOST_FOLDS:
         raise MappingError(
             f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed "
             "against a memory one by one (dram=unlimited is a memory that is never waited for)"
         )
-    inside = [i for i, x in enumerate(loops) if not x.spatial and i not in outside]
+    inside = [i for i, x in enumerate(loops) if not x.spatial and i not in listed]
     over = [[i for i, x in enumerate(loops) if x.axis == axis] for axis in ("row", "col")]
-    settings = StepSettings(nest, outside)
+    settings = StepSettings(nest, listed, runs)
     t, r, c = (settings.steps(free).flatten() for free in (inside, *over))
     return t, r, c
 
@@ -282,7 +305,7 @@ def schedule(nest: Nest, t: Ints, r: Ints, c: Ints) -> Schedule:
     return Schedule(gap, tail, int(rules.exposed(r[0])))
 
 
-def pass_times(nest: Nest, many: int) -> tuple[Ints, Ints]:
+def pass_times(nest: Nest, many: int, runs: Mapping[int, Span] | None = None) -> tuple[Ints, Ints]:
     """Edges of each of ``many`` passes on an array with lines, memory never waited for, both
     ``[passes]``: from its start to the next one's; and from its start to its last result, or where
     sums stay in the PEs, to the last use of its words.
@@ -291,10 +314,13 @@ def pass_times(nest: Nest, many: int) -> tuple[Ints, Ints]:
     pass before end.  Where sums leave through a register of their own a short fold stands still
     before its last word until those of the fold before are out, so the next pass may start earlier
     than ``schedule`` has its fold start.
+
+    ``runs`` of alike turns are cut short of loops that cut what the PEs hold: no fold goes on from
+    one turn to the next then, and a pass hangs on its folds and on those beside them.
     """
-    t, r, c = folds(nest)
+    t, r, c = folds(nest, runs)
     starts, whole = np.empty_like(t), np.empty_like(t)
-    count = join_folds(t, r, c, held_words(nest), starts, whole)
+    count = join_folds(t, r, c, held_words(nest, runs), starts, whole)
     starts, whole = starts[:count], whole[:count]
     plan, rules = schedule(nest, whole, r[starts], c[starts]), fold_rules(nest)
     r, c = r[starts], c[starts]

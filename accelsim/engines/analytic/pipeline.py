@@ -26,6 +26,7 @@ have one axis a temporal loop outside the PEs' parent, ``[passes]`` below; words
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -36,9 +37,11 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.frozen import FrozenDict
+from accelsim.engines.analytic.alike_turns import Span, UnlikeError, long_runs
 from accelsim.engines.analytic.array_time import (
     ArrayTime,
     array_time,
+    holds,
     on_lines,
     pass_times,
     wants_list,
@@ -102,6 +105,7 @@ from accelsim.workload.problem import TENSORS, Slide
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20
+MANY_PASSES = 1 << 12  # of which runs of alike ones are worth being looked for
 Load = tuple[int, int, Ints]  # part of a phase, resource, bits of each phase
 PortAsk = tuple[int, Access]  # level
 ChannelAsk = tuple[str, str, Way]  # network, tensor
@@ -251,7 +255,28 @@ def pass_plan(nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> 
 
     Raises MappingError where there are more than 2^20 passes, or phases inside them, to list.
     """
-    return _PassPlanner(nest, alone, moves).planned()
+    runs = _runs(nest)
+    if runs:
+        with suppress(UnlikeError):
+            return _PassPlanner(nest, alone, moves, runs).planned()
+    return _PassPlanner(nest, alone, moves, {}).planned()
+
+
+def _runs(nest: Nest) -> dict[int, Span]:
+    """Runs of turns that ``alike_turns`` may cut short: none of a plan of few passes, none where an
+    operand comes to the PEs' parent over several levels, and on lines none of a loop over whose
+    turns a fold goes on.
+    """
+    frame = PassFrame.of(nest)
+    if prod(nest.loops[i].trips for i in frame.outer) < MANY_PASSES:
+        return {}
+    if any(frame.before(b) != NONE for b in frame.between if b.tensor != frame.acc):
+        return {}
+    inmost = min([b.child for b in frame.between], default=0)
+    loops = [i for i in frame.outer if nest.loops[i].level < inmost]
+    if on_lines(nest):
+        loops = [i for i in loops if holds(nest, nest.loops[i])]
+    return long_runs(nest, loops)
 
 
 class PassFrame:
@@ -407,6 +432,7 @@ class _PassPlanner:
                     ``between``, ``inside`` and ``timed`` as there
     ``passes``      the temporal loops outside the PEs' parent, as settings
     ``alone``       the array's time by itself
+    ``runs``        of loops outside, the turns that are laid out as few (``alike_turns``)
     ``moves``       what crosses each boundary in all
     ``number``      ``[passes]``: in order, NONE where a setting has none; ``n`` of them
     ``transfers``   rows of ``PassTable.transfers`` so far
@@ -418,7 +444,13 @@ class _PassPlanner:
     ``cutting``     exposed boundaries that say where phases begin, whether they are timed or not
     """
 
-    def __init__(self, nest: Nest, alone: ArrayTime, moves: Mapping[Boundary, Moved]) -> None:
+    def __init__(
+        self,
+        nest: Nest,
+        alone: ArrayTime,
+        moves: Mapping[Boundary, Moved],
+        runs: Mapping[int, Span],
+    ) -> None:
         self.nest, self.alone, self.arch, self.moves = nest, alone, nest.arch, moves
         frame = self.frame = PassFrame.of(nest)
         self.pe, self.acc = frame.pe, frame.acc
@@ -426,6 +458,7 @@ class _PassPlanner:
         self.between, self.inside, self.timed = frame.between, frame.inside, frame.timed
         self._instances = [instances(nest, level) for level in range(nest.levels + 1)]
         self._listed: dict[tuple[int, ...], StepSettings] = {}
+        self.runs = runs
         self.passes = self._settings(self.outer)
         exists = self.passes.exists
         self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
@@ -482,17 +515,21 @@ class _PassPlanner:
         over, or was too much, is shared out in proportion to the words.
         """
         total = self.moves[b].updated
-        if total == int(arrived.sum()) or not total:
+        summed = settings.summed
+        if total == summed(arrived) or not total:
             return arrived if total else np.zeros_like(arrived)
         again = self._come_again(b, settings)
         if self.acc != "ifmap":
             once = np.where(again | (arrived == 0), 0, self._different_words(b, settings))
-            if total == int((arrived - once).sum()) and bool((arrived >= once).all()):
+            if total == summed(arrived - once) and bool((arrived >= once).all()):
                 return arrived - once
         reads = np.where(again, arrived, 0)
-        if total != int(reads.sum()):
+        left = total - summed(reads)
+        if left and settings.turns:
+            raise UnlikeError  # they are shared out over all settings
+        if left:
             self.shared_out.add(b)
-        left, others = total - int(reads.sum()), np.where(again, 0, arrived)
+        others = np.where(again, 0, arrived)
         if left < 0 or (left and not others.any()):
             return np.asarray(np.floor(arrived * (total / arrived.sum()) + 0.5).astype(np.int64))
         if left:
@@ -524,8 +561,8 @@ class _PassPlanner:
             parent_holds = stays or held(i, b.parent)
             if parent_holds and passes_by and not self.nest.loop_depends(loops[i], b.tensor):
                 shape = [1] * len(settings.shape)
-                shape[axis] = loops[i].trips
-                again |= (np.arange(loops[i].trips) > 0).reshape(shape)
+                shape[axis] = settings.shape[axis]
+                again |= (np.arange(settings.shape[axis]) > 0).reshape(shape)
         return again
 
     def _different_words(self, b: Boundary, settings: StepSettings) -> Ints:
@@ -540,8 +577,8 @@ class _PassPlanner:
             else:
                 size = prod([piece.hi[p] - piece.lo[p] for p in chain.parts])
             some = np.where(piece.exists, size, 0).sum(axis=spatial)
-            words = words * some.reshape(
-                [self.nest.loops[i].trips if i in own else 1 for i in settings.outer]
+            words = words * settings.short(
+                some.reshape([self.nest.loops[i].trips if i in own else 1 for i in settings.outer])
             )
         return np.asarray(words)
 
@@ -557,7 +594,7 @@ class _PassPlanner:
                 f"there are {many} steps to time, more than the {MOST_STEPS} that are worked out "
                 "one by one (dram=unlimited is a memory that is never waited for)"
             )
-        settings = StepSettings(self.nest, loops)
+        settings = StepSettings(self.nest, loops, self.runs)
         return self._listed.setdefault(tuple(loops), settings)
 
     def _plan(self) -> tuple[PhaseWork, PassTable]:
@@ -578,11 +615,15 @@ class _PassPlanner:
         kinds, of_kind = _different(each)
         kind = np.full(len(there), NONE)
         kind[there] = of_kind
-        trips = exists.shape[::-1]
+        turns, trips = self.passes.turns, [self.nest.loops[i].trips for i in self.outer[::-1]]
+        alike = np.bincount(of_phase, minlength=len(phases))
+        if turns:  # sums of whole numbers below 2^53
+            times = np.repeat(turns.times(), len(of_phase) // len(there))
+            alike = np.bincount(of_phase, times, len(phases)).astype(np.int64)
         work = PhaseWork(
             np.zeros(0, np.int64),
             _table([(part, r) for part, r, _ in loads], 2),
-            np.insert(rows[phases], 1, np.bincount(of_phase, minlength=len(phases)), axis=1),
+            np.insert(rows[phases], 1, alike, axis=1),
             phases_of[works],
         )
         plan = PassTable(
@@ -591,7 +632,7 @@ class _PassPlanner:
             *self._transfers(loads),
             np.concatenate(self.early),
             each[kinds],
-            kind,
+            turns.spread(kind.reshape(exists.shape)).ravel() if turns else kind,
             _table([(prod(trips[:at]), trip) for at, trip in enumerate(trips)], 2),
         )
         return work, plan
@@ -624,7 +665,8 @@ class _PassPlanner:
         """
         if on_lines(self.nest):
             gap, length = (
-                x.reshape(self.passes.shape) for x in pass_times(self.nest, self.passes.exists.size)
+                x.reshape(self.passes.shape)
+                for x in pass_times(self.nest, self.passes.exists.size, self.runs)
             )
             together: dict[int, Ints] = {}
             for _, r, bits in self._carried(self.passes, []):
@@ -733,7 +775,7 @@ class _PassPlanner:
         ``[steps]``.
         """
         outer = [i for i in self.outer if self.nest.loops[i].level < b.child]
-        number = self.number.reshape(prod(self.nest.loops[i].trips for i in outer), -1)
+        number = self.number.reshape(prod(self.passes.shape[: len(outer)]), -1)
         ends = np.empty((2, len(number)), np.int64)
         many = first_and_last(number, ends[0], ends[1])
         return self._settings(outer), ends[0, :many], ends[1, :many]

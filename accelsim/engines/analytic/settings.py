@@ -22,7 +22,7 @@ chain, as a search times many nests that differ in a few.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
@@ -34,6 +34,7 @@ from weakref import WeakSet
 import numpy as np
 import numpy.typing as npt
 
+from accelsim.engines.analytic.alike_turns import AlikeTurns, Span, UnlikeError
 from accelsim.engines.analytic.closed_form import BoundarySums, moves, validity, whole_chain
 from accelsim.engines.analytic.rank_sums import (
     FIRST,
@@ -324,13 +325,18 @@ class BoundaryFrame:
 
 class StepSettings:
     """All settings of the listed loops ``outer``: positions in ``nest.loops``, an outermost part of
-    the temporal loops.  ``shape`` is [settings]: their trips.
+    the temporal loops.  ``shape`` is [settings]: their trips; where ``runs`` of alike turns of some
+    loops are cut short, fewer, as ``turns`` says.  What moves raises UnlikeError where they differ.
     """
 
-    def __init__(self, nest: Nest, outer: list[int]) -> None:
+    def __init__(
+        self, nest: Nest, outer: list[int], runs: Mapping[int, Span] | None = None
+    ) -> None:
         self.nest, self.outer = nest, outer
         self.frame = SettingsFrame.of(nest, outer)
-        self.shape = tuple(nest.loops[i].trips for i in outer)
+        self.turns = AlikeTurns(nest, outer, runs) if runs else None
+        self.shape = self.turns.shape if self.turns else tuple(nest.loops[i].trips for i in outer)
+        self._cut: dict[ListedFactor, Any] = {}
         self._moved: dict[Boundary, Moves] = {}
         self._long: dict[ListedFactor, Any] = {}  # what would be too much to keep with the factor
 
@@ -359,6 +365,8 @@ class StepSettings:
         moved = self._moved.get(b)
         if moved is None:
             side = self.frame.side(b)
+            if side.padded and self.turns:
+                raise UnlikeError  # pairs are shared out over all settings
             moved = self._of_pairs(side) if side.padded else self._of(side)
             if prod(self.shape) <= MOVES:
                 self._moved[b] = moved
@@ -575,6 +583,21 @@ class StepSettings:
         """The sum ``which`` of ``BoundaryFrame.product``; broadcasts to [settings]."""
         return self._times(of.product(which, k, start, final))
 
+    def _short(self, x: ListedFactor, factor: Ints) -> Any:
+        """A factor over the settings that are laid out, see ``AlikeTurns.short``."""
+        cut = self._cut.get(x)
+        if cut is None:
+            cut = self._cut[x] = self.short(factor)
+        return cut
+
+    def short(self, values: Any) -> Any:
+        """Values of all settings, of those that are laid out (``AlikeTurns.short``)."""
+        return self.turns.short(values) if self.turns else values
+
+    def summed(self, values: Ints) -> int:
+        """The sum over all settings of values of those that are laid out."""
+        return self.turns.summed(values) if self.turns else int(values.sum())
+
     def _times(self, factors: Sequence[ListedFactor]) -> Any:
         """The product of factors, a number or an array that broadcasts to [settings]; not to be
         written to.
@@ -595,7 +618,7 @@ class StepSettings:
             if isinstance(factor, int):
                 many *= factor
             else:
-                arrays.append(factor)
+                arrays.append(self._short(x, factor) if self.turns else factor)
         if not arrays:
             return many
         arrays.sort(key=np.size)  # small ones first: few products are of all settings

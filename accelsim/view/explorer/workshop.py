@@ -5,11 +5,16 @@ which is nobody's fault and counts against nobody's time.  A question that takes
 limit, or whose client left ``GRACE_S`` ago, ends with its process, and the next question
 finds a new one; the server itself only waits, so the rest of the page goes on answering, and Ctrl-C
 is heard.
+
+What the process remembers for the next question grows to a million objects, and looking through
+them for garbage takes half a second.  So that is done after an answer, not in the midst of one
+(``tidy``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from concurrent.futures import BrokenExecutor
 from typing import Any
@@ -20,6 +25,8 @@ from accelsim.view.explorer.ask import Ask
 from accelsim.view.explorer.views import layer_view
 
 GRACE_S = 1.0  # for what a client no longer waits for: most is done sooner than a new process
+MANY = 100_000  # objects made and kept by answers before garbage is looked for
+SELDOM = 2_000_000  # and within one answer
 LOOK_S = 0.1  # between looks at whether the client is still there
 FIRST = (
     Ask(workload="lenet5", arch="systolic", dataflow="weight_stationary"),
@@ -29,10 +36,20 @@ FIRST = (
 
 def warm() -> None:
     """Load and compile, once a process, what questions need: an array with folds, and one of
-    passes.
+    passes.  What is there then is no garbage.
     """
     for ask in FIRST:
         layer_view(ask)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(SELDOM)
+
+
+def tidy() -> None:
+    """Look for garbage between two questions, if much was made since the last time."""
+    young, looked, _ = gc.get_count()
+    if young > MANY or looked:
+        gc.collect()
 
 
 class Workshop:
@@ -91,6 +108,7 @@ class Workshop:
             for _ in range(max(1, round(self.limit_s / LOOK_S))):
                 await asyncio.wait({done}, timeout=LOOK_S)
                 if done.done():
+                    self._crew.submit(tidy)
                     return done.result()
                 if self.stopping():
                     return None
