@@ -20,6 +20,7 @@ from accelsim.base import compiled
 from accelsim.engines import analytic
 from accelsim.engines.analytic import array_time, closed_form, pass_clock, pipeline, settings
 from accelsim.engines.event import timed
+from accelsim.mapper.quick_search import layer_tables
 from accelsim.mapping import skeleton
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
@@ -289,6 +290,62 @@ def late_machines() -> list[acc.Architecture]:
         acc.load_architecture("eyeriss", keys | {"levels.dram.latency_cycles": n})
         for n in (0, 40, 0, 80)
     ]
+
+
+def turned_about(rng: random.Random) -> tuple[Nest, Nest] | None:
+    """A nest of a square layer without padding and the one with E for F and R for S, if there is
+    one and it is another.
+    """
+    side, taps = rng.randint(2, 12), rng.choice([1, 1, 1, 2])
+    stride, groups = rng.randint(1, 3), rng.choice([1, 1, 2])
+    one = acc.Conv2d(
+        M=rng.randint(1, 20), C=rng.randint(1, 9), groups=groups,
+        H=side, W=side, R=taps, S=taps, stride=stride,
+    )  # fmt: skip
+    direction = rng.choice(["forward", "forward", "grad_input", "grad_weight"])
+    problem = one.problem(rng.choice([1, 2])).with_direction(direction)
+    arch, flow = machine(rng, inside=True), acc.load_dataflow(rng.choice(FLOWS))
+    try:
+        tables = layer_tables(problem, arch, flow)
+        row = tables.tile_row([rng.randrange(len(t)) for t in tables.tiles])
+        nest = Nest(problem, arch, tables.skeleton.mapping_with(row))
+        loops = [x.model_copy(update={"dim": ABOUT.get(x.dim, x.dim)}) for x in nest.mapping.loops]
+        other = Nest(problem, arch, nest.mapping.model_copy(update={"loops": tuple(loops)}))
+    except (MappingError, ValueError):
+        return None
+    return None if other.mapping == nest.mapping else (nest, other)
+
+
+ABOUT = {"E": "F", "F": "E", "R": "S", "S": "R"}
+
+
+@pytest.mark.parametrize("chunk", slow_but((0,), range(8)))
+def test_nests_that_differ_in_names_are_one_to_time(chunk: int) -> None:
+    """Nests that are timed once are equal in all that is kept of them, each worked out for itself;
+    and the nests of a layer with taps are never taken for one another.
+    """
+    rng, alike, timed_ = random.Random(700 + chunk), 0, 0
+    for _ in range(60):
+        pair = turned_about(rng)
+        if pair is None:
+            continue
+        nest, other = pair
+        if nest.either_way != other.either_way:
+            assert nest.either_way is nest.form.token and nest.problem.R > 1
+            continue
+        alike += 1
+        assert nest.problem.R == 1 and nest.form.token is not other.form.token
+        assert array_time._array_time(nest) == array_time._array_time(other)
+        moved = [
+            {(b.tensor, b.parent, b.child): m for b, m in analytic.moves(x).items()} for x in pair
+        ]
+        assert moved[0] == moved[1]
+        with suppress(MappingError):
+            one, two = (pipeline._time(x, analytic.moves(x)) for x in pair)
+            assert one == two
+            assert one == analytic.time(nest, analytic.moves(nest))
+            timed_ += 1
+    assert alike > 2 and timed_ > 1
 
 
 def test_a_latency_alone_is_waited_for_whatever_was_asked_before(monkeypatch):

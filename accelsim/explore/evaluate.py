@@ -11,6 +11,7 @@ give the same values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from accelsim.results import batch
 from accelsim.results.result import LEAD
 from accelsim.results.simulate import simulate
 from accelsim.results.tiles import TilesRequest
+from accelsim.workload.layers import Layer
+from accelsim.workload.network import Workload, load_workload
 from accelsim.workload.problem import Problem
 
 NAMED = frozenset((*LEAD, "error"))  # of a row, what is no result of the point
@@ -113,7 +116,7 @@ def one(point: SweepPoint) -> Record:
             )
             how = {"mapping": chosen}
         row = simulate(
-            item.layer,
+            _network(item.layer),
             point.arch,
             recipe.dataflow,
             engine=item.engine,
@@ -138,6 +141,12 @@ def one(point: SweepPoint) -> Record:
     }
     record |= {k: v for k, v in row.columns.items() if k not in NAMED}
     return record | gap | {k: row.provenance.get(k) for k in KEPT}
+
+
+@lru_cache(maxsize=1 << 8)
+def _network(layer: Layer) -> Workload:
+    """A layer as the workload ``simulate`` makes of it: the same for all machines of a sweep."""
+    return load_workload(layer)
 
 
 def failure(reason: str) -> Record:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ class Objective:
         """``energy``, ``cycles``, ``dram``, ``edp``, or a product such as ``energy*cycles^2``.
         Raises InputError.
         """
+        return _parsed(text) if isinstance(text, str) else cls._parse(text)
+
+    @classmethod
+    def _parse(cls, text: str) -> Objective:
         try:
             factors = list(_factors(tree(text, _GRAMMAR)))
         except ExpressionError:
@@ -63,6 +68,12 @@ class Objective:
             value = values[measure] if power == 1 else np.power(values[measure], power)
             total = value if total is None else total * value
         return total
+
+
+@lru_cache(maxsize=1 << 6)
+def _parsed(text: str) -> Objective:
+    """An objective that is asked for again and again: once for every point of a sweep."""
+    return Objective._parse(text)
 
 
 def _factors(product: ast.expr) -> Iterator[tuple[str, float]]:

@@ -283,13 +283,13 @@ class _QuickSearch:
         for bits in self.tables.unfinished:
             least |= int(np.bitwise_and.reduce(bits)) if len(bits) else 0
         words = np.ones(len(self.tables.whole))
-        return any(limit.used(words) > limit.most for limit in self.weights.of(least).limits)
+        return any(limit.used(words) > limit.most for limit in self.weights.limits_of(least))
 
     def _fitting(self) -> list[Ints]:
         """Without the choices that overflow with the least of all other families; until none does,
         for what is left out may have been another's least.
         """
-        tables, limits = self.tables, self.weights.of(0).limits  # sums are narrowest where final
+        tables, limits = self.tables, self.weights.limits_of(0)  # sums are narrowest where final
         every = [np.arange(len(t)) for t in tables.tiles]
         if not all(len(x) for x in every):
             return every
@@ -419,6 +419,8 @@ class _QuickSearch:
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
         for i in order.tolist():
             self.tick()
+            if state.best is not None and bounds[i] * (1 - 2 * EQUAL) > state.best.value:
+                continue  # most end here, before anything is made of them
             measures = {m: float(v[i]) for m, v in low.items()}
             if state.best is not None and not self._may_be_better(
                 float(bounds[i]), rows[i], measures

@@ -9,7 +9,7 @@ as in ``LayerTables.unfinished``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,6 +49,21 @@ class Weights:
     limits: tuple[Limit, ...]
 
 
+class _ManyWidths(Skeleton):
+    """Skeletons that differ in where sums are final, as one: its sums' widths are [nests, 1]."""
+
+    def __init__(self, nests: Sequence[Skeleton]) -> None:
+        first = nests[0]
+        super().__init__(first.problem, first.arch, first.keep, first.loops, first.fused)
+        self.nests = nests
+
+    def word_bits(self, level: int, tensor: str) -> Any:
+        """As a skeleton's, of each."""
+        if tensor != self.problem.accumulated:
+            return self.nests[0].word_bits(level, tensor)
+        return np.array([[nest.word_bits(level, tensor)] for nest in self.nests])
+
+
 class MachineWeights:
     """The weights of a machine, worked out for one combination of unfinished levels at a time."""
 
@@ -57,12 +72,22 @@ class MachineWeights:
         self._static_mw = prices(arch).static_mw
         self.static = self._static_mw * 1e9 / (arch.clock_mhz * 1e6)  # pJ a cycle
         self._known: dict[int, Weights] = {}
+        self._limits: dict[int, tuple[Limit, ...]] = {}
 
     def of(self, bits: int) -> Weights:
         """Those of mappings that leave sums unfinished at these levels."""
         known = self._known.get(bits)
         if known is None:
             known = self._known[bits] = self._weigh(bits)
+        return known
+
+    def limits_of(self, bits: int) -> tuple[Limit, ...]:
+        """The limits of such mappings, for whoever asks what may fit before anything is weighed."""
+        known = self._limits.get(bits)
+        if known is None:
+            own = self.tables.nest(bits).on(self.arch, self.tables.final(bits))
+            known = (*limits_of(own, self.tables.stores), *self._timeable())
+            self._limits[bits] = known
         return known
 
     @cached_property
@@ -91,17 +116,18 @@ class MachineWeights:
         """
         tables, nest = self.tables, self.tables.nest(bits)
         columns = len(tables.moving)
-        listed = _energies.of((nest.form.token, self._pays), lambda: self._listed(nest))
+        listed = self._listed_of(bits)
         by_column = listed[:, 1:] - listed[:, :1]
-        own = nest.on(self.arch, tables.final(bits))
         key = bits, rates(self.arch)
-        cycles, first, closer, second = tables.forms.of(key, lambda: self._forms(own))
+        cycles, first, closer, second = tables.forms.of(
+            key, lambda: self._forms(nest.on(self.arch, tables.final(bits)))
+        )
         return Weights(
             np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
             np.concatenate([listed[:, 0], first]),
             closer,
             second,
-            (*limits_of(own, tables.stores), *self._timeable()),
+            self.limits_of(bits),
         )
 
     @cached_property
@@ -111,14 +137,25 @@ class MachineWeights:
         levels = [cost for of in price.levels.values() for cost in of.values()]
         return price.unit, price.mac, *levels, *price.networks.values()
 
-    def _listed(self, nest: Skeleton) -> Floats:
+    def _listed_of(self, bits: int) -> Floats:
+        """``_listed`` of mappings that leave sums unfinished at these levels [2, 1 + columns]."""
+        tables = self.tables
+        together = tables.patterns if bits in tables.patterns else [bits]
+        key = tables.skeleton.form.token, *together, self._pays
+        nests = [tables.nest(b) for b in together]
+        listed: Floats = _energies.of(key, lambda: self._listed(nests))[together.index(bits)]
+        return listed
+
+    def _listed(self, nests: Sequence[Skeleton]) -> Floats:
         """Energy but for leakage, and bits over the outermost port, where nothing moves but at the
-        MACs and where one of a column does [2, 1 + columns]: the same on arrays of any size.
+        MACs and where one of a column does [nests, 2, 1 + columns]: of nests whose sums are final
+        at different levels, so that they are of different widths.
         """
-        columns, unit = len(self.tables.moving) + 1, self.tables.unit
+        shape, unit = (len(nests), len(self.tables.moving) + 1), self.tables.unit
+        nest = _ManyWidths(nests)
         spent = moved.energy(nest, unit, nest.problem.macs, 0.0, prices(self.arch))
         each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, unit)
-        return np.stack([np.broadcast_to(np.asarray(x, float), columns) for x in each])
+        return np.stack([np.broadcast_to(np.asarray(x, float), shape) for x in each], axis=1)
 
     def _timeable(self) -> Iterator[Limit]:
         """Limits on passes and steps, where some mapping has more than the engines time."""

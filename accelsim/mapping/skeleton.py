@@ -245,6 +245,7 @@ class Kept(dict[Hashable, V]):
         return value
 
 
+TURNED = {"E": "F", "F": "E", "R": "S", "S": "R"}  # rows for columns
 FORMS = 1 << 9  # forms kept, the last used
 _forms: OrderedDict[Hashable, OpenForm] = OrderedDict()
 _forms_lock = Lock()
@@ -328,9 +329,36 @@ class Skeleton:
         """What it has in common with all that differ from it in tiles and numbers of the machine
         only.
         """
-        loops = tuple([(x.dim, x.level, x.axis) for x in self.loops])
+        return self._form(tuple([(x.dim, x.level, x.axis) for x in self.loops]))
+
+    def _form(self, loops: tuple[tuple[str, int, str], ...]) -> OpenForm:
+        """The form of these loops on the same problem and structure."""
         fused, kind = tuple(self.fused.items()), structure(self.arch)
         return _form_of((self.problem, kind, loops, self.keep, fused, self.window, self._final))
+
+    @property
+    def either_way(self) -> object:
+        """The token of its form, or of the form that has E for F and F for E: one for both where
+        the two differ by name only, so that what counts words and cycles is the same for both.
+
+        So it is of a pointwise layer on a square: rows and columns are as many and as far apart,
+        every output has a word of its own, and none is padding.  With taps a chunk of fused
+        dimensions has other words when its parts are turned about.
+        """
+        kept = self.form.kept
+        token = kept.get("either way")
+        if token is None:
+            token = kept["either way"] = self._either_way()
+        return token
+
+    def _either_way(self) -> object:
+        p, token = self.problem, self.form.token
+        plain = p.R == p.S == 1 and not any(p.padding) and self.window is None
+        if not (plain and p.E == p.F and p.slide_h == p.slide_w):
+            return token
+        loops = tuple([(x.dim, x.level, x.axis) for x in self.loops])
+        turned = tuple([(TURNED.get(d, d), level, axis) for d, level, axis in loops])
+        return token if loops <= turned else self._form(turned).token
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles look their form up anew."""

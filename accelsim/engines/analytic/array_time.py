@@ -62,7 +62,7 @@ class ArrayTime:
 def array_time(nest: Nest) -> ArrayTime:
     """Time of all passes with memory never waited for; cycles of the core clock."""
     array = nest.arch.array
-    key = nest.form.token, nest.row[0], array.rows, array.cols
+    key = nest.either_way, nest.row[0], array.rows, array.cols
     return _times.of(key, lambda: _array_time(nest))
 
 

@@ -115,7 +115,7 @@ def tiles_of(nest: Nest) -> ChainTiles:
 # tiles, so a sweep over tiles finds its tables made; there are as many as a network's layers have
 # under a few dataflows.  Tables grow when they are asked: whoever uses a kept model has the lock
 # until the counts are worked out.
-NESTS, MODELS, ROWS = 1 << 11, 1 << 9, 1 << 7
+NESTS, MODELS, ROWS = 1 << 11, 1 << 9, 1 << 9
 _moves: OrderedDict[tuple[Any, ...], dict[Boundary, Moved]] = OrderedDict()
 _models: OrderedDict[object, ClosedForm] = OrderedDict()
 _models_lock = RLock()
@@ -211,7 +211,7 @@ class ClosedForm:
             table = self._values(group, list(new.values()))
             known |= {key: len(known) + i for i, key in enumerate(new)}
             self._tables[at] = np.vstack([self._tables[at], table])
-            self._most[at] = self._tables[at].max(axis=0)
+            self._most[at] = np.maximum(self._most[at], table.max(axis=0))
         return np.array([known[key] for key in keys], np.int64)
 
     def _values(self, group: tuple[str, ...], many: list[ChainTiles]) -> Floats:

@@ -926,7 +926,7 @@ def time(nest: Nest, moves: Mapping[Boundary, Moved]) -> Time:
     where cycles may pass 2^62.
     """
     array = nest.arch.array
-    key = nest.form.token, nest.row[0], array.rows, array.cols, rates(nest.arch)
+    key = nest.either_way, nest.row[0], array.rows, array.cols, rates(nest.arch)
     return _times.of(key, lambda: _time(nest, moves))
 
 
