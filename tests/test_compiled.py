@@ -150,6 +150,6 @@ def test_what_is_loaded_makes_ready_only_what_is_called(own: dict[str, str]) -> 
         OWN.replace("total += i * i", "total += one(i)")
         + "\n@kernel\ndef one(i: int) -> int:\n    return i * i\n"
     )
-    asked = ASKED + "; print(own_kernels.one.ready is None)"
+    asked = ASKED + "; print(own_kernels.one.linked is None)"
     assert said(started(asked, **own))[0] == "30 55\nFalse\n"
     assert said(started(asked, **own)) == ("30 55\nTrue\n", "")
