@@ -6,6 +6,9 @@ compiled until a kernel is called, so commands that call none never wait for it.
 is kept on disk beside the module, or, where that directory cannot be written, in the user's cache
 directory; where neither can be written it is compiled in every process anew.
 
+What Python calls is compiled whole, with the kernels it calls, and kept; these are kept apart only
+if Python calls them too.
+
 Without numba, or with ``NUMBA_DISABLE_JIT=1``, the same functions run as Python: slow, and exact.
 
 A kernel takes arrays, numbers and named tuples of them, makes no arrays, and calls only kernels of
