@@ -157,7 +157,7 @@ def test_what_is_loaded_makes_ready_only_what_is_called(own: dict[str, str]) -> 
 
 def test_what_is_compiled_stays_small() -> None:
     """A first run waits for as much as is compiled, and no clock tells it the same twice.  What is
-    made of all kernels is 47 functions for Python and 3.3 MB, and takes about 20 s of CPU; another
+    made of all kernels is 47 functions for Python and 3.3 MB (24 busy CPU s); another
     machine's code is a little larger or smaller.  A kernel that kernels call has no code of its
     own: it would be optimised, and its machine code made, once more.
     """
