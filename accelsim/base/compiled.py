@@ -6,6 +6,9 @@ compiled until a kernel is called, so commands that call none never wait for it.
 is kept on disk beside the module, or, where that directory cannot be written, in the user's cache
 directory; where neither can be written it is compiled in every process anew.
 
+What Python calls is compiled whole, with the kernels it calls, and kept; these are kept apart only
+if Python calls them too.
+
 Without numba, or with ``NUMBA_DISABLE_JIT=1``, the same functions run as Python: slow, and exact.
 
 A kernel takes arrays, numbers and named tuples of them, makes no arrays, and calls only kernels of
@@ -16,12 +19,13 @@ added to.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
@@ -30,6 +34,9 @@ import numpy as np
 F = TypeVar("F", bound=Callable[..., Any])
 
 WAITING = "accelsim: compiling its inner loops for this machine, which is done once (some seconds)"
+
+# no memory is managed, since a kernel makes no arrays: what it is given outlives it
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
 
 _lock = threading.RLock()
 
@@ -54,6 +61,7 @@ class _Kernel:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.ready: Callable[..., Any] | None = None
+        self.linked: Any = None  # what kernels that call it are compiled with
         update_wrapper(self, function)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -67,11 +75,22 @@ class _Kernel:
             return self.function(*arguments)
 
     def dispatcher(self) -> Any:
-        """numba's function, which compiles for each kind of arguments it meets."""
+        """numba's function for Python, which compiles for each kind of arguments it meets."""
         with _lock:
             if self.ready is None:
                 self.ready = self._dispatcher()
             return self.ready
+
+    def part(self) -> Any:
+        """numba's function for the kernels that call it: its code becomes a part of theirs."""
+        with _lock:
+            if self.linked is None:
+                _, part = _compilers()
+                names, called = self._names()
+                names.update({name: kernel.part() for name, kernel in called.items()})
+                options = {**OPTIONS, "no_cpython_wrapper": True, "pipeline_class": part}
+                self.linked = _plain_kinds(_numba().njit(**options)(self._twin(names)))
+            return self.linked
 
     def calls(self) -> dict[str, _Kernel]:
         """The kernels it calls, by name.  Raises TypeError for one of another module."""
@@ -87,20 +106,30 @@ class _Kernel:
                 )
         return called
 
-    def _dispatcher(self) -> Any:
-        numba = _numba()
+    def _names(self) -> tuple[dict[str, Any], dict[str, _Kernel]]:
+        """The names its text means, and the kernels among them."""
         plain = self.function
         assert isinstance(plain, FunctionType)
-        names, called = dict(plain.__globals__), self.calls()
+        return dict(plain.__globals__), self.calls()
+
+    def _twin(self, names: dict[str, Any]) -> FunctionType:
+        """The same function, whose names mean ``names``."""
+        plain = self.function
+        assert isinstance(plain, FunctionType)
+        twin = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__)
+        twin.__qualname__, twin.__module__ = plain.__qualname__, plain.__module__
+        return twin
+
+    def _dispatcher(self) -> Any:
+        numba = _numba()
+        whole, _ = _compilers()
+        names, called = self._names()
 
         def ready() -> None:
             """Those it calls are made ready: when it is compiled, not when it is loaded."""
-            names.update({name: kernel.dispatcher() for name, kernel in called.items()})
+            names.update({name: kernel.part() for name, kernel in called.items()})
 
-        twin = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__)
-        twin.__qualname__, twin.__module__ = plain.__qualname__, plain.__module__
-        # no memory is managed, since a kernel makes no arrays: what it is given outlives it
-        options = {"nogil": True, "error_model": "numpy", "_nrt": False}
+        twin, options = self._twin(names), {**OPTIONS, "pipeline_class": whole}
         try:
             made = numba.njit(cache=True, **options)(twin)
         except RuntimeError:  # no directory for the cache can be written
@@ -108,12 +137,92 @@ class _Kernel:
             ready()
         else:
             made._cache.load_overload = _forgiving(made._cache, ready)
-        compile_for, plain_kind = made.compile, numba.types.unliteral
-        # a constant is a number like any other: not a kind of its own to compile for
-        made.compile = lambda kinds: compile_for(
-            tuple(map(plain_kind, kinds)) if isinstance(kinds, tuple) else kinds
-        )
-        return made
+        return _plain_kinds(made)
+
+
+def _plain_kinds(made: Any) -> Any:
+    """The same, to which a constant is a number like any other, not a kind of its own."""
+    compile_for, plain_kind = made.compile, _numba().types.unliteral
+    made.compile = lambda kinds: compile_for(
+        tuple(map(plain_kind, kinds)) if isinstance(kinds, tuple) else kinds
+    )
+    return made
+
+
+# what numba does for closures, array expressions, objects and threads, of which no kernel has any
+UNNEEDED = {
+    "WithLifting",
+    "InlineClosureLikes",
+    "RewriteSemanticConstants",
+    "DeadBranchPrune",
+    "RewriteDynamicRaises",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "InlineOverloads",
+    "NopythonRewrites",
+    "DumpParforDiagnostics",
+}
+
+
+@cache
+def _compilers() -> tuple[Any, Any]:
+    """How a kernel is compiled for Python, and how for the kernels that call it.
+
+    For those it is typed and written in LLVM's language, and no more.  They take that text in, and
+    it is optimised and turned into machine code with theirs, once.  numba by itself does both for
+    every kernel, and again in each kernel on the way up.
+    """
+    from numba.core.codegen import JITCodeLibrary
+    from numba.core.compiler import Compiler
+
+    class _Text(JITCodeLibrary):
+        def _optimize_functions(self, module: Any) -> None:
+            module.data_layout = self._codegen._data_layout
+
+        def _optimize_final_module(self) -> None:
+            pass
+
+        def _finalize_final_module(self) -> None:
+            self._finalized = True
+
+    class _Whole(Compiler):
+        def define_pipelines(self) -> Any:
+            theirs: Any = super()
+            pipelines = theirs.define_pipelines()
+            for one in pipelines:
+                one.passes = [x for x in one.passes if x[0].__name__ not in UNNEEDED]
+            return pipelines
+
+        def compile_extra(self, function: Any) -> Any:
+            """What a compiler makes is kept: to look for garbage in it again and again is vain."""
+            collects = gc.isenabled()
+            theirs: Any = super()
+            gc.disable()
+            try:
+                return theirs.compile_extra(function)
+            finally:
+                if collects:
+                    gc.enable()
+
+    class _Part(_Whole):
+        def define_pipelines(self) -> Any:
+            state: Any = self.state
+            text: Any = _Text
+            state.flags.no_compile = True
+            state.library = text(state.targetctx.codegen(), state.func_id.func_qualname)
+            return super().define_pipelines()
+
+        def compile_extra(self, function: Any) -> Any:
+            """Known to numba by a built-in function of its own, as it wants; none calls that."""
+            made = super().compile_extra(function)._replace(entry_point=[].append)
+            known_as = made.target_context.insert_user_function
+            known_as(made.entry_point, made.fndesc, [made.library])
+            return made
+
+    return _Whole, _Part
 
 
 def _forgiving(cache: Any, missed: Callable[[], None]) -> Callable[..., Any]:
