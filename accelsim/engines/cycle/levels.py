@@ -28,6 +28,7 @@ from accelsim.engines.cycle.addresses import (
     no_padding,
     numbered,
 )
+from accelsim.engines.cycle.line_pes import READ
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -185,14 +186,15 @@ class Traffic:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
-    def read(self, rows: Any, words: Ints, read: Bools) -> Values:
-        """Values of words [steps, lines] of the innermost level outside the PEs (line by line of
-        ``rows``, or all of one), 0 of those that are not read; raises HazardError for any it does
-        not hold.
+    def read(self, rows: Any, words: Ints, kinds: Values) -> Values:
+        """Values of words of the innermost level outside the PEs, 0 of those whose kind has no
+        ``READ``: all of one row, or [steps, lines] each line of its own; raises HazardError for any
+        it does not hold.
         """
-        values, flat = np.zeros(words.shape, self.values.dtype), (1, *words.shape)[-2:]
-        words, read, out = words.reshape(flat), read.reshape(flat), values.reshape(flat)
-        if fetch(np.atleast_1d(rows), words, read, self.values, self.held, out):
+        values, rows = np.empty(words.shape, self.values.dtype), np.atleast_1d(rows)
+        flat = -1, max(1, len(rows))
+        words, kinds, out = words.reshape(flat), kinds.reshape(flat), values.reshape(flat)
+        if fetch(rows, words, kinds, READ, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 
@@ -279,34 +281,36 @@ def add(
     rows   [words] or [1], the row each arrives at
     """
     arrived = first = 0
+    each, row = min(1, len(rows) - 1), rows[0] if len(rows) else 0
     for k in range(len(words)):
-        word, row = words[k], rows[k if len(rows) > 1 else 0]
+        word = words[k]
         if word < 0:
             continue
+        if each:
+            row = rows[k]
         arrived += 1
-        first += fresh[row, word]
-        fresh[row, word] = False
-        while not held[row, word]:
-            row = outer[row]
-        values[row, word] += sums[k]
+        if fresh[row, word]:
+            first += 1
+            fresh[row, word] = False
+        at = row
+        while not held[at, word]:
+            at = outer[at]
+        values[at, word] += sums[k]
     return arrived, first
 
 
 @kernel
 def fetch(
-    rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
+    rows: Ints, words: Ints, kinds: Ints, mark: int, values: Values, held: Bools, out: Values
 ) -> int:  # fmt: skip
-    """Values [steps, lines] of words that are read; how many are missing.
-
-    rows   [lines] or [1]
-    """
+    """Values of words [words, rows] that are read, 0 of others; how many are missing."""
     missing = 0
-    for i in range(words.shape[0]):
-        for j in range(words.shape[1]):
-            if read[i, j]:
-                row = rows[j if len(rows) > 1 else 0]
-                missing += not held[row, words[i, j]]
-                out[i, j] = values[row, words[i, j]]
+    for j in range(len(rows)):
+        mine, has = values[rows[j]], held[rows[j]]
+        for i in range(len(words)):
+            word = words[i, j] if kinds[i, j] & mark else 0
+            missing += kinds[i, j] & mark > 0 and not has[word]
+            out[i, j] = mine[word] if kinds[i, j] & mark else 0
     return missing
 
 
