@@ -281,21 +281,23 @@ def add(
     rows   [words] or [1], the row each arrives at
     """
     arrived = first = 0
-    each, row = min(1, len(rows) - 1), rows[0] if len(rows) else 0
-    for k in range(len(words)):
-        word = words[k]
-        if word < 0:
-            continue
-        if each:
-            row = rows[k]
-        arrived += 1
-        if fresh[row, word]:
-            first += 1
-            fresh[row, word] = False
-        at = row
-        while not held[at, word]:
-            at = outer[at]
-        values[at, word] += sums[k]
+    for n in range(len(rows)):
+        mine, has, new = values[rows[n]], held[rows[n]], fresh[rows[n]]
+        for k in range(0 if len(rows) == 1 else n, len(words) if len(rows) == 1 else n + 1):
+            if words[k] < 0:
+                continue
+            word = np.uint64(words[k])
+            arrived += 1
+            if new[word]:
+                first += 1
+                new[word] = False
+            if has[word]:
+                mine[word] += sums[k]
+            else:
+                row = outer[rows[n]]
+                while not held[row, word]:
+                    row = outer[row]
+                values[row, word] += sums[k]
     return arrived, first
 
 
@@ -307,10 +309,13 @@ def fetch(
     missing = 0
     for j in range(len(rows)):
         mine, has = values[rows[j]], held[rows[j]]
-        for i in range(len(words)):
-            word = words[i, j] if kinds[i, j] & mark else 0
-            missing += kinds[i, j] & mark > 0 and not has[word]
-            out[i, j] = mine[word] if kinds[i, j] & mark else 0
+        wanted, kind, got = words[:, j], kinds[:, j], out[:, j]
+        for i in range(len(wanted)):
+            got[i] = 0
+            if kind[i] & mark:
+                word = np.uint64(wanted[i])
+                missing += not has[word]
+                got[i] = mine[word]
     return missing
 
 

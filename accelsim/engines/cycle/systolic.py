@@ -31,7 +31,6 @@ Kind = Literal["held_operand", "held_outputs"]
 PartialFolds = Literal["exact", "full"]
 FAR = 1 << 62
 AT_ONCE = 1024  # edges that are clocked before results are looked at
-TOLD_BY = np.int16(pe.NUMBER | pe.RESIDENCY | pe.PRESENT)
 
 
 class Stream(NamedTuple):
@@ -463,10 +462,10 @@ class HeldOperandArray(SystolicArray):
         lines, done = one.words.shape[1], one.taken
         for there, mine in pieces(one.first + done, until - done, AT_ONCE):
             tags, k = self.out.tags[there, :lines], slice(done + mine.start, done + mine.stop)
-            present = one.tags[k] & pe.PRESENT
-            if ((tags ^ one.tags[k]) & (TOLD_BY & -present)).any():
+            own = one.tags[k]
+            tags ^= own  # they are gone
+            if (tags & -(own & pe.PRESENT)).any():
                 raise HazardError(f"edge {self.edge}: a result is another's than it should be")
-            tags &= present - 1
             one.values[k] = self.out.values[there, :lines]
         one.taken = max(done, until)
 
