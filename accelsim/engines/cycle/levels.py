@@ -72,7 +72,8 @@ class Traffic:
         shape = sum(counts), len(start)
         short, narrow = np.iinfo(np.int16), not self.sums
         narrow = narrow and start.min() >= short.min and start.max() <= short.max
-        kind = np.int64 if self.sums else np.int16 if narrow else np.int32
+        wide = np.int32 if nest.arch.bits.psum <= 32 else np.int64  # as sums wrap in the end
+        kind: Any = wide if self.sums else np.int16 if narrow else np.int32
         self.values = np.zeros(shape, kind)
         self.values[0] = start
         self.held, self.fresh = np.zeros((2, *shape), np.bool_)
@@ -105,8 +106,9 @@ class Traffic:
             for k, names in come.items():
                 row, words = self.row(link.b.child, link.b.child, k), link.addresses(names)
                 if self.sums:  # they begin at zero
-                    self.values[row, words] = 0
-                    self.held[row, words] = self.fresh[row, words] = True
+                    at = row, run(words)
+                    self.values[at] = 0
+                    self.held[at] = self.fresh[at] = True
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -130,11 +132,11 @@ class Traffic:
         for k, (old, new) in news.items():
             row, words = self.row(b.child, b.child, k), link.addresses(come[k])
             outer, given = self.outer[row], self.given(b, words)
-            self.held[row, link.addresses(minus(old, new))] = False
-            if not self.held[outer, words[given]].all():
+            self.held[row, run(link.addresses(minus(old, new)))] = False
+            if not (self.held[outer, run(words)] | ~given).all():
                 raise HazardError(f"{b}: a word was taken that the level above does not hold")
-            self.values[row, words] = self.values[outer, words] * given
-            self.held[row, words] = True
+            self.values[row, run(words)] = self.values[outer, run(words)] * given
+            self.held[row, run(words)] = True
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
         """Sums go to the level around theirs; what those who share let go together arrives once."""
@@ -146,8 +148,9 @@ class Traffic:
             self._arrive(b, row, words, np.zeros(len(words), np.int64))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.addresses(names)
-            self.held[row, words] = self.fresh[row, words] = False
-            self._add(self.outer[row], words, self.values[row, words])
+            at = row, run(words)
+            self.held[at] = self.fresh[at] = False
+            self._add(self.outer[row], words, self.values[at])
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -159,7 +162,8 @@ class Traffic:
 
     def _add(self, rows: Any, words: Ints, sums: Values) -> tuple[int, int]:
         """Sums come to rows; how many, and how many are the first of their residency."""
-        rows = np.atleast_1d(rows)
+        rows, words = np.atleast_1d(rows), words.astype(np.int32, copy=False)
+        sums = sums.astype(self.values.dtype, copy=False)
         arrived, first = add(rows, words, sums, self.values, self.held, self.fresh, self.outer)
         return int(arrived), int(first)
 
@@ -193,7 +197,8 @@ class Traffic:
         """
         values, rows = np.empty(words.shape, self.values.dtype), np.atleast_1d(rows)
         flat = -1, max(1, len(rows))
-        words, kinds, out = words.reshape(flat), kinds.reshape(flat), values.reshape(flat)
+        words = words.astype(np.int32, copy=False).reshape(flat)
+        kinds, out = kinds.reshape(flat), values.reshape(flat)
         if fetch(rows, words, kinds, READ, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
@@ -245,6 +250,13 @@ class _Link:
 
     def addresses(self, names: Ints) -> Ints:
         return address_of(self.nest, self.b.tensor, self.b.child, names)
+
+
+def run(words: Ints) -> Any:
+    """The same places; as a slice, which is faster, where one follows the other."""
+    many = len(words)
+    whole = many and words[-1] - words[0] == many - 1 and (words[1:] > words[:-1]).all()
+    return slice(int(words[0]), int(words[0]) + many) if whole else words
 
 
 def minus(words: Ints, other: Ints) -> Ints:

@@ -88,8 +88,8 @@ class Lines:
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
         rows, cols, inside = self.axes
         self.macs = {
-            self.along_rows: Macs(nest, rows, inside),
-            self.along_cols: Macs(nest, cols, inside),
+            self.along_rows: Macs(nest, inside, rows),
+            self.along_cols: Macs(nest, inside, cols),
             self.held: Macs(nest, rows, cols),
         }
         self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
@@ -214,14 +214,14 @@ class Lines:
         """
         lines = fold.r if tensor == self.along_rows else fold.c
         macs, inside = self.macs[tensor], fold.inside
-        every = len(inside) == macs.shape[1]
+        every = len(inside) == macs.shape[0]
         key = tensor, lines, b"" if every else inside.tobytes(), *macs.key(tensor, fold.at)
 
         def lay_out() -> Stream:
             words = macs.located(tensor, fold.at, self.outer[tensor].parent)
-            mine = words.cut(slice(lines), slice(None) if every else inside)
+            mine = words.cut(slice(None) if every else inside, slice(lines))
             kinds = mine.kinds & ~READ if tensor == self.acc else mine.kinds
-            return Stream(UNREAD, mine.addresses.T, kinds.T).by_edge()
+            return Stream(UNREAD, mine.addresses.astype(np.int32), kinds).by_edge()
 
         return self._moving.of(key, lay_out)
 
