@@ -106,9 +106,9 @@ class Traffic:
             for k, names in come.items():
                 row, words = self.row(link.b.child, link.b.child, k), link.addresses(names)
                 if self.sums:  # they begin at zero
-                    at = row, run(words)
-                    self.values[at] = 0
-                    self.held[at] = self.fresh[at] = True
+                    place = row, run(words)
+                    self.values[place] = 0
+                    self.held[place] = self.fresh[place] = True
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -148,9 +148,9 @@ class Traffic:
             self._arrive(b, row, words, np.zeros(len(words), np.int64))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.addresses(names)
-            at = row, run(words)
-            self.held[at] = self.fresh[at] = False
-            self._add(self.outer[row], words, self.values[at])
+            place = row, run(words)
+            self.held[place] = self.fresh[place] = False
+            self._add(self.outer[row], words, self.values[place])
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -162,7 +162,7 @@ class Traffic:
 
     def _add(self, rows: Any, words: Ints, sums: Values) -> tuple[int, int]:
         """Sums come to rows; how many, and how many are the first of their residency."""
-        rows, words = np.atleast_1d(rows), words.astype(np.int32, copy=False)
+        rows, words = np.atleast_1d(rows), short(words)
         sums = sums.astype(self.values.dtype, copy=False)
         arrived, first = add(rows, words, sums, self.values, self.held, self.fresh, self.outer)
         return int(arrived), int(first)
@@ -197,8 +197,7 @@ class Traffic:
         """
         values, rows = np.empty(words.shape, self.values.dtype), np.atleast_1d(rows)
         flat = -1, max(1, len(rows))
-        words = words.astype(np.int32, copy=False).reshape(flat)
-        kinds, out = kinds.reshape(flat), values.reshape(flat)
+        words, kinds, out = short(words).reshape(flat), kinds.reshape(flat), values.reshape(flat)
         if fetch(rows, words, kinds, READ, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
@@ -250,6 +249,11 @@ class _Link:
 
     def addresses(self, names: Ints) -> Ints:
         return address_of(self.nest, self.b.tensor, self.b.child, names)
+
+
+def short(words: Ints) -> Any:
+    """Addresses as the kernels below have them."""
+    return words.astype(np.int32, copy=False)
 
 
 def run(words: Ints) -> Any:

@@ -152,11 +152,13 @@ def multiply(moving: Ints, other: Ints, sums: Ints) -> None:
 
 @kernel
 def count(
-    moving_tag: Ints, other_tag: Ints, sums_tag: Ints, macs: Any, odd: Any, tally: Ints
+    moving_tag: Ints, other_tag: Ints, sums_tag: Ints, macs: Any, words: Any, tally: Ints
 ) -> None:
-    """MACs that worked (times ``USED``), and how many of each of the three were words: all, unless
-    some are ``odd``.  (In 16 bits, which the compiler makes widest: PEs are at most CHUNK.)
+    """Count ``macs`` that worked (times ``USED``), and how many of each of the three were words:
+    all, if those whose three were are as many (``words``, times ``WORD``).  (In 16 bits, which the
+    compiler makes widest: PEs are at most CHUNK.)
     """
+    odd = words // WORD < macs // USED
     rows = others = sums = np.int16(0 if odd else macs)
     for k in range(len(moving_tag) if odd else 0):
         works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
@@ -209,19 +211,17 @@ def meet_weights(moving_tag: Ints, held_tag: Ints, sums_tag: Ints, tally: Ints) 
     """A sum that meets the weight of its residency must meet an operand, and that of its own
     number; one that passes a PE with no weight for it must meet none.  All arrays are by PE.
     """
-    wrong = macs = odd = np.int16(0)
+    wrong = macs = words = np.int16(0)
     for k in range(len(moving_tag)):
         m, h, s = moving_tag[k], held_tag[k], sums_tag[k]
         all_three = np.int16(m & h & s)
-        works = np.int16(all_three & USED)
-        macs = np.int16(macs + works)
-        odd = np.int16(odd | (works & ~(all_three >> 1)))
-        own = np.int16(((s ^ h) & RESIDENCY) == 0) & h
-        other = np.int16(((m ^ s) & (NUMBER | RESIDENCY)) != 0)
-        wrong = np.int16(wrong | (s & PRESENT & ((m ^ own) | (m & other))))
+        macs, words = np.int16(macs + (all_three & USED)), np.int16(words + (all_three & WORD))
+        own = ((s ^ h) & (RESIDENCY | PRESENT)) == 0
+        other = np.int16((m ^ s) & (NUMBER | RESIDENCY | PRESENT)) if own else np.int16(m & PRESENT)
+        wrong = np.int16(wrong | (other & -(s & PRESENT)))
     if wrong:
         tally[HAZARD] = MISMATCH
-    count(moving_tag, held_tag, sums_tag, macs, odd, tally)
+    count(moving_tag, held_tag, sums_tag, macs, words, tally)
 
 
 @kernel
@@ -338,20 +338,18 @@ def meet_operands(moving_tag: Ints, falling_tag: Ints, sums_tag: Ints, tally: In
     """Two operands that meet must be of one number and residency, and those the sum waits for: none
     is lost.  All arrays are by PE.
     """
-    wrong = macs = odd = np.int16(0)
+    wrong = macs = words = np.int16(0)
     for k in range(len(moving_tag)):
         m, f, s = moving_tag[k], falling_tag[k], sums_tag[k]
         all_three = np.int16(m & f & s)
-        works = np.int16(all_three & USED)
-        macs = np.int16(macs + works)
-        odd = np.int16(odd | (works & ~(all_three >> 1)))
+        macs, words = np.int16(macs + (all_three & USED)), np.int16(words + (all_three & WORD))
         both = np.int16(m & f & PRESENT)
         differ = np.int16(((m ^ f) | (m ^ s)) & (NUMBER | RESIDENCY) & -both)
         wrong = np.int16(wrong | differ | (both & ~s))
         sums_tag[k] = np.int16(s + both * ONE)  # the next number
     if wrong:
         tally[HAZARD] = MISMATCH
-    count(moving_tag, falling_tag, sums_tag, macs, odd, tally)
+    count(moving_tag, falling_tag, sums_tag, macs, words, tally)
 
 
 @kernel

@@ -24,7 +24,6 @@ from accelsim.engines.cycle.controller import (
 )
 from accelsim.engines.cycle.levels import HazardError
 from accelsim.engines.cycle.line_pes import BUBBLE
-from accelsim.mapping.skeleton import Kept
 
 Ints = npt.NDArray[Any]
 Kind = Literal["held_operand", "held_outputs"]
@@ -37,17 +36,18 @@ class Stream(NamedTuple):
     """A matrix of words [steps, lines]: values (of size 0: they are all zero), words (addresses;
     negative: padding, or none) and kinds, the bits of a tag that tell what a word is (0: none).
 
-    Those that move are laid out by edge, [steps + lines - 1, lines]: line k is k edges late.
+    Those that move are laid out by edge, [steps + lines - 1, lines]: line k is k edges late.  Their
+    kinds grow from step to step as tags do.
     """
 
     values: Ints
     words: Ints
     kinds: Ints
 
-    def by_edge(self) -> Stream:
+    def by_edge(self, grow: int = pe.ONE) -> Stream:
         """Of a matrix."""
-        values, words, kinds = (by_edge(x, BUBBLE * (x is self.words)) for x in self)
-        return Stream(values, words, kinds)
+        kinds = self.kinds + (np.arange(len(self.kinds)) * grow).astype(self.kinds.dtype)[:, None]
+        return Stream(by_edge(self.values), by_edge(self.words, BUBBLE), by_edge(kinds))
 
     def padded(self, *shape: int) -> Stream:
         """A matrix with bubbles below and to the right of it."""
@@ -65,7 +65,7 @@ class Stream(NamedTuple):
         if lines == self.words.shape[1]:
             return self
         words = by_step(self.words)
-        whole = Stream(by_step(self.values), words, by_step(self.kinds))
+        whole = Stream(by_step(self.values), words, by_step(self.kinds) & np.int16(pe.ONE - 1))
         return whole.padded(len(words), lines).by_edge()
 
 
@@ -143,15 +143,14 @@ class Port:
         values, tags = np.zeros((2, lines), dtype), np.zeros((2, lines), tag)
         waves = np.zeros((1 << (2 * reach).bit_length(), 7), np.int64)
         self.side = pe.Side(values, tags, waves, np.zeros(2, np.int64))
-        self._grown: Kept[Ints] = Kept(8)
 
     def put(
-        self, edge: int, start: int, stream: Stream, tag: int, grow: int = pe.ONE,
-        flags: tuple[int, int] = (0, 0), across: int = 0, result: int = 0,
+        self, edge: int, start: int, stream: Stream, tag: int, flags: tuple[int, int] = (0, 0),
+        across: int = 0, result: int = 0,
     ) -> Ints:  # fmt: skip
         """Give a fold's words, by edge, the first at edge ``start``, to an array that is at
-        ``edge``; returns their tags, which grow from ``tag`` on step by step.  Raises HazardError
-        where two words want one port.
+        ``edge``; returns their tags, ``tag`` added.  Raises HazardError where two words want one
+        port.
         """
         edges, lines = stream.words.shape
         steps = edges - lines + 1
@@ -161,10 +160,9 @@ class Port:
         while self.end - edge > len(self.side.tags):
             self.side = self._longer(edge)
         side = self.side
-        tags: Ints = self._grown.of((edges, lines), lambda: self._growing(edges, lines, grow))
-        tags = tags + np.int64(tag).astype(tags.dtype)
-        tags &= -(stream.kinds & pe.PRESENT)
-        tags |= stream.kinds
+        tags = stream.kinds & pe.PRESENT
+        tags *= np.int64(tag).astype(tags.dtype)
+        tags += stream.kinds
         flat = tags.ravel()  # of a step, every line's place is one more than a row on
         flat[: lines * lines : lines + 1] |= flags[0]
         flat[(steps - 1) * lines :: lines + 1] |= flags[1]
@@ -180,11 +178,6 @@ class Port:
         ring[after % len(ring)] = start, steps, lines, across, *flags, result
         side.span[:] = first, after + 1
         return tags
-
-    def _growing(self, edges: int, lines: int, grow: int) -> Ints:
-        """What tags have grown by, by edge."""
-        step = np.arange(edges)[:, None] - np.arange(lines)
-        return np.asarray((step * grow).astype(self.side.tags.dtype))
 
     def _through(self, n: int) -> int:
         """The edge at which a wave is through."""
@@ -321,9 +314,7 @@ class SystolicArray:
         tag, lines = self.slot * pe.ONE & 0xFFFF | self._tag(), other.words.shape[1]
         rows, tags = self._wide(task.rows, self.rows), other.kinds
         for port, words in ((self.rows_port, rows), (side, other)):
-            tags = port.put(
-                self.edge, start.operand, words, tag, pe.ONE, flags, lines, self.residency
-            )
+            tags = port.put(self.edge, start.operand, words, tag, flags, lines, self.residency)
         self.slot += task.steps
         return tags
 
@@ -419,10 +410,11 @@ class HeldOperandArray(SystolicArray):
 
     def _shift_in(self, held: Stream, start: Start) -> None:
         """The lowest row's words first."""
-        upwards = Stream(held.values[::-1], held.words[::-1], held.kinds[::-1]).by_edge()
+        kinds = held.kinds[::-1].astype(np.int64)
+        upwards = Stream(held.values[::-1], held.words[::-1], kinds).by_edge(-1 << pe.HOPS)
         load = int(self.cols_port.side.span[pe.NEXT]) + 1
         tag = load << pe.LOAD | len(held.words) << pe.HOPS | self._tag()
-        self.cols_port.put(self.edge, start.preload, upwards, tag, -1 << pe.HOPS)
+        self.cols_port.put(self.edge, start.preload, upwards, tag)
         self.tally[pe.SHIFTING] = self.cols_port.end
         if self.watch is not None:
             there = {*self.pes.held_load.tolist(), *(self.pes.shadow_tag >> pe.LOAD).tolist()}
@@ -451,9 +443,12 @@ class HeldOperandArray(SystolicArray):
 
     def _first_result(self, edge: int) -> int:
         """Folds come out of the first column in the order they entered; 0: none has come."""
-        edges = np.arange(max(self.looked, edge - AT_ONCE) + 1, edge + 1)
-        came = np.flatnonzero(self.out.tags[edges % AT_ONCE, 0])
-        return int(edges[came[0]]) if len(came) else 0
+        first = max(self.looked, edge - AT_ONCE) + 1
+        for there, mine in pieces(first, edge + 1 - first, AT_ONCE):
+            came = np.flatnonzero(self.out.tags[there, 0])
+            if len(came):
+                return int(first + mine.start + came[0])
+        return 0
 
     def _take_up(self, one: _Awaited, until: int) -> None:
         """Take what came out of a fold's sums up to an edge of it; they have the tags they entered
