@@ -10,19 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.cycle.controller import Outputs
+from accelsim.engines.cycle.line_pes import A_SUM, OPERAND
 from accelsim.engines.cycle.systolic import (
     FoldTask,
     Kind,
     Landing,
     PartialFolds,
     Stream,
+    by_step,
     make_array,
 )
 
 
 def stream_of(values: npt.NDArray[Any]) -> Stream:
     """A plain matrix; its words are called 0, 1, ..."""
-    return Stream(values.astype(np.int64), np.arange(values.size).reshape(values.shape))
+    words = np.arange(values.size).reshape(values.shape)
+    return Stream(values.astype(np.int64), words, np.full(values.shape, OPERAND, np.int16))
 
 
 class MatrixResult(NamedTuple):
@@ -50,6 +53,28 @@ class Fold:
     held: npt.NDArray[Any] | None = None
     cols: npt.NDArray[Any] | None = None
     stays: bool = False
+
+
+def task_of(kind: Kind, fold: Fold, width: int) -> FoldTask:
+    """What the array does of a fold; ``width`` columns of sums."""
+    steps, rows = fold.rows.shape
+    shape = (steps if kind == "held_operand" else rows), width
+    sums = Stream(
+        np.zeros((0, 0), np.int64), np.zeros(shape, np.int64), np.full(shape, A_SUM, np.int16)
+    )
+    held, cols = (None if x is None else stream_of(x) for x in (fold.held, fold.cols))
+    return FoldTask(
+        stream_of(fold.rows).by_edge(),
+        sums.by_edge() if kind == "held_operand" else sums,
+        held,
+        None if cols is None else cols.by_edge(),
+        fold.stays,
+    )
+
+
+def result_of(kind: Kind, landing: Landing) -> npt.NDArray[Any]:
+    """Values of a fold's results as a matrix."""
+    return by_step(landing.values) if kind == "held_operand" else landing.values
 
 
 def run_folds(
@@ -81,14 +106,9 @@ def run_folds(
     width = 0
     for fold in folds:
         _check(kind, R, C, fold, width)
-        rows, held, cols = (
-            None if x is None else stream_of(x) for x in (fold.rows, fold.held, fold.cols)
-        )
-        assert rows is not None
-        wide = held or cols
-        width = wide.values.shape[1] if wide is not None else width
-        lines = len(fold.rows) if kind == "held_operand" else fold.rows.shape[1]
-        array.issue(FoldTask(rows, np.zeros((lines, width), np.int64), held, cols, fold.stays))
+        wide = fold.cols if fold.held is None else fold.held
+        width = width if wide is None else wide.shape[1]
+        array.issue(task_of(kind, fold, width))
     array.drain()
     # sums that move are of their fold, held ones of their residency
     first = min(edges)
@@ -96,7 +116,7 @@ def run_folds(
     return sorted(
         MatrixResult(x.number, i, j, edges[first + k][i, j], int(value))
         for k, x in enumerate(sorted(landed, key=lambda x: leave.index(x.number)))
-        for (i, j), value in np.ndenumerate(x.values)
+        for (i, j), value in np.ndenumerate(result_of(kind, x))
     )
 
 

@@ -373,7 +373,7 @@ def test_a_wrong_word_is_noticed(monkeypatch):
 
     def swapped(words, traffic):
         one = stream(words, traffic)
-        return clocking.Stream(one.values[:, ::-1].copy(), one.words, one.read)
+        return clocking.Stream(one.values[:, ::-1].copy(), one.words, one.kinds)
 
     monkeypatch.setattr(clocking, "stream", swapped)
     assert any("outputs" in w for w in differences(nest)[0])

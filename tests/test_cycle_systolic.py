@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clocked_matrices import Fold, run_folds, stream_of
+from clocked_matrices import Fold, result_of, run_folds, task_of
 
 from accelsim.engines.cycle import HazardError, systolic
 from accelsim.engines.cycle.controller import Start
@@ -151,21 +151,9 @@ def test_the_last_fold_need_not_end_last():
 
 
 def tasks_of(kind: Kind, sizes: Sequence[Size]) -> list[FoldTask]:
-    tasks = []
-    for fold in folds_of(kind, sizes)[0]:
-        rows, held, cols = (
-            None if x is None else stream_of(x) for x in (fold.rows, fold.held, fold.cols)
-        )
-        assert rows is not None
-        (t, r), other = rows.values.shape, held if held is not None else cols
-        assert other is not None
-        width = other.values.shape[1]
-        tasks.append(
-            FoldTask(
-                rows, np.zeros((t if kind == "held_operand" else r, width), np.int64), held, cols
-            )
-        )
-    return tasks
+    return [
+        task_of(kind, x, size[2]) for x, size in zip(folds_of(kind, sizes)[0], sizes, strict=True)
+    ]
 
 
 def array_of(option: str, R: int, C: int, **more: Any) -> SystolicArray:
@@ -203,7 +191,9 @@ def disturbed(
 
     def check(landing: Any) -> None:
         whole = want[landing.number]
-        right.append(np.array_equal(landing.values[: len(whole), : whole.shape[1]], whole))
+        right.append(
+            np.array_equal(result_of(kind, landing)[: len(whole), : whole.shape[1]], whole)
+        )
 
     array.ready = check
     try:
@@ -298,7 +288,7 @@ def test_results_are_taken_up_after_any_number_of_edges(option, monkeypatch):
         array.drain()
         ends.add(array.last_result)
         assert sorted(x.number for x in landed) == list(range(len(sizes)))
-        assert all(np.array_equal(x.values, wants[x.number]) for x in landed)
+        assert all(np.array_equal(result_of(kind, x), wants[x.number]) for x in landed)
     assert len(ends) == 1
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
+from accelsim.engines.cycle.line_pes import A_SUM, OPERAND, PADDING, READ
 from accelsim.mapping.nest import Boundary, Chain, Nest
 from accelsim.mapping.skeleton import Kept
 from accelsim.workload.problem import DIMS, RANKS, TENSORS
@@ -31,6 +32,7 @@ PAIR = tuple(d for d in DIMS if d != "M")  # the dimensions of an ifmap's (k, x)
 MOST_KNOWN = 4096  # parts of words that are kept
 MOST_WORDS = 1 << 21  # and so many words of MACs
 NAME, ADDRESS, ROW, COLUMN = range(4)  # the numbers of a point
+KINDS: Any = np.array([PADDING, A_SUM, OPERAND], np.int16)
 
 
 def digits(nest: Nest, loops: Iterable[int]) -> dict[int, Ints]:
@@ -144,13 +146,18 @@ def coordinates(chain: Chain, piece: Any) -> dict[str, Ints]:
 class Touched(NamedTuple):
     """What MACs touch of a tensor, [first axis, second axis] of the grid they stand on.
 
-    ``read`` says which of the words the level that feeds the MACs has: all but padding that is
-    stored further in.
+    ``kinds`` are the bits of a tag: padding, a word, or one that the level that feeds the MACs has,
+    as it has all but padding that is stored further in.
     """
 
     names: Ints
     addresses: Ints
-    read: Bools
+    kinds: Ints
+
+    @property
+    def read(self) -> Bools:
+        """Which words the level that feeds the MACs has."""
+        return np.asarray(self.kinds & READ > 0)
 
     def cut(self, rows: Any, columns: Any) -> Touched:
         """At some places of both axes."""
@@ -213,9 +220,10 @@ class Macs:
         gives or takes them.
         """
         key = (tensor, feeder, *self.key(tensor, at))
-        return self._touched.of(key, lambda: self._locate(tensor, at, feeder))
+        return self._touched.of(key, lambda: self.located(tensor, at, feeder))
 
-    def _locate(self, tensor: str, at: Where, feeder: int) -> Touched:
+    def located(self, tensor: str, at: Where, feeder: int) -> Touched:
+        """The same, worked out anew."""
         ones = np.zeros((4, self.shape[0], 1), np.int64) + self.forms[tensor].first[:, None, None]
         twos = np.zeros((4, 1, self.shape[1]), np.int64)
         for c in self.of[tensor]:
@@ -227,8 +235,8 @@ class Macs:
         names = addresses = np.empty(self.shape, np.int64)
         if self.nest.projection(tensor, self.nest.levels).pairs:
             addresses = np.empty_like(names)
-        touched = Touched(names, addresses, np.empty(self.shape, np.bool_))
-        locate(ones[:, :, 0], twos, self._windows(tensor, feeder), *touched)
+        touched = Touched(names, addresses, np.empty(self.shape, np.int16))
+        locate(ones[:, :, 0], twos, self._windows(tensor, feeder), KINDS, *touched)
         return touched
 
     def _windows(self, tensor: str, feeder: int) -> Ints:
@@ -248,13 +256,14 @@ class Macs:
 
 @kernel
 def locate(
-    ones: Ints, twos: Ints, windows: Ints, names: Ints, addresses: Ints, read: Bools
+    ones: Ints, twos: Ints, windows: Ints, marks: Ints, names: Ints, addresses: Ints, kinds: Ints
 ) -> None:
-    """Fill in names and addresses, ``NO_WORD`` outside the first window; read: inside the second.
+    """Fill in names and addresses, ``NO_WORD`` outside the first window, and kinds.
 
     ones     [4, first axis]  what each number of a point gets from the grid's first axis
     twos     [4, 1 or first axis, second axis]  and from the second, or from both
     windows  [2, (row from, row to, column from, column to)]
+    marks    [3]  the kinds: outside both windows, inside the first, inside both
     """
     for i in range(names.shape[0]):
         line = i if twos.shape[1] > 1 else 0
@@ -264,7 +273,7 @@ def locate(
             near = windows[1, 0] <= h < windows[1, 1] and windows[1, 2] <= w < windows[1, 3]
             names[i, j] = ones[NAME, i] + twos[NAME, line, j] if real else NO_WORD
             addresses[i, j] = ones[ADDRESS, i] + twos[ADDRESS, line, j] if real else NO_WORD
-            read[i, j] = real and near
+            kinds[i, j] = marks[1 + near if real else 0]
 
 
 class LevelTiles:

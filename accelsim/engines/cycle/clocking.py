@@ -144,9 +144,9 @@ class _Systolic:
         cols = lines.streamed(lines.along_cols, fold)
         if lines.outputs_held:
             falling = stream(cols, traffic[lines.along_cols])
-            return FoldTask(rows, fold.held.addresses, None, falling, not leaves)
-        held = stream(fold.held, traffic[lines.held]) if new else None
-        return FoldTask(rows, cols.addresses, held)
+            return FoldTask(rows, fold.holds, None, falling, not leaves)
+        held = stream(fold.holds, traffic[lines.held]) if new else None
+        return FoldTask(rows, cols, held)
 
     def _issue(self, fold: FoldWork, task: FoldTask, new: bool, leaves: bool) -> None:
         self.waiting.append((self.array.issued, fold.at, task.stays))
@@ -168,7 +168,7 @@ class _Systolic:
     def _land(self, at: Where, sums: Any, values: Any) -> None:
         b, traffic = self.lines.outer[self.levels.acc], self.levels.sums
         traffic.advance(at)
-        traffic.land(b, b.parent, 0, sums.T.ravel(), values.T.ravel())
+        traffic.land(b, b.parent, 0, sums.ravel(), values.ravel())
 
     def _counted(self, tally: pe.Ints) -> dict[Boundary, Moved]:
         """What has moved: the levels' own counts, and the array's tally where the array counts."""
@@ -210,14 +210,15 @@ class _SampledSystolic(_Systolic):
         """A fold's way through the array and its counts depend on its size, on how many of its
         words are real, and on what it finds and leaves.
         """
-        real = [_real(x) for x in (task.rows, task.cols, task.held, Stream(task.sums, task.sums))]
+        real = [_real(x) for x in (task.rows, task.cols, task.held)]
+        real.append(_real(task.sums))
         held = int(np.count_nonzero(fold.held.names >= 0))
         kind = (fold.r, fold.c, len(fold.inside), new, leaves, held, *real)
         if kind not in self.known:
             array = self._array()
             if not new:
                 lines = self.lines
-                array.place_held(stream(fold.held, self.levels.traffic[lines.held]))
+                array.place_held(stream(fold.holds, self.levels.traffic[lines.held]))
             start = array.issue(task)
             array.drain()
             array.run_to(array.rows_port.end + array.cols)  # operands that still move are taken
@@ -229,7 +230,7 @@ class _SampledSystolic(_Systolic):
         if task.stays:
             self.levels.sums.advance(fold.at)
         else:
-            self._land(fold.at, task.sums, task.sums)
+            self._land(fold.at, task.sums.words, np.zeros_like(task.sums.words))
 
     def _end(self) -> tuple[pe.Ints, int, int | None]:
         total = sum(tally * self.times[kind] for kind, (_, tally) in self.known.items())
@@ -240,9 +241,7 @@ def _real(x: Stream | None) -> tuple[int, int]:
     """How many are words, and how many of them the level outside reads."""
     if x is None:
         return 0, 0
-    there = x.words >= 0
-    read = there if x.read is None else there & x.read
-    return int(np.count_nonzero(there)), int(np.count_nonzero(read))
+    return int(np.count_nonzero(x.words >= 0)), int(np.count_nonzero(x.kinds & pe.READ))
 
 
 def _plain(nest: Nest, data: Data, trace: Trace | None) -> Run:

@@ -28,27 +28,22 @@ class Start:
 
 class Board:
     """For each kind of register and row of the first column: the first edge that may latch a new
-    word.
+    word, told by the wave that goes down a row an edge: row k's is k edges later.
     """
 
     def __init__(self, rows: int, kinds: tuple[str, ...]) -> None:
-        self.rows = np.arange(rows)
-        self.free: dict[str, Ints] = {kind: np.ones(rows, np.int64) for kind in kinds}
+        self.free: dict[str, Ints] = {kind: 1 - np.arange(rows) for kind in kinds}
 
-    def earliest(self, comes: dict[str, Ints]) -> int:
-        """The least delay after which words that would come at these edges (row by row from the
-        first) find all registers free.
-        """
-        return max(
-            int((self.free[kind][: len(edges)] - edges).max()) for kind, edges in comes.items()
-        )
+    def earliest(self, kind: str, rows: int) -> int:
+        """The first edge at which a wave may enter that finds so many rows of registers free."""
+        return int(self.free[kind][:rows].max())
 
-    def take(self, kind: str, until: Ints) -> None:
-        """The registers hold words that are needed; new ones may be latched from edge ``until``
-        on.
+    def take(self, kind: str, rows: int, until: int) -> None:
+        """The registers hold words that are needed; new ones may be latched by a wave from edge
+        ``until`` on.
         """
-        held = self.free[kind]
-        held[: len(until)] = np.maximum(held[: len(until)], until)
+        held = self.free[kind][:rows]
+        np.maximum(held, until, out=held)
 
 
 class HeldOperandController:
@@ -68,31 +63,18 @@ class HeldOperandController:
         """Reserve a fold of ``r`` rows and ``t`` operands, with new weights or those that are
         there; nothing before edge ``after``.
         """
-        board, used, every = self.board, self.board.rows[:r], self.board.rows
-        preload = 0
-        comes = {
-            "operand": used,
-            "psum": every,
-        }  # the operand wave goes down a row an edge, and the sums with it
-        first = board.earliest(comes)
-        if new:
-            shift = "shadow" if self.two else "weight"
-            preload = max(
-                after, board.earliest({shift: used})
-            )  # a shifted weight goes down a row an edge, too
-            home = (
-                preload + used[::-1] + used
-            )  # the lowest row's enters first; each stops in its row
-            first = max(first, int((home + 1 - used).max()))
+        board, preload = self.board, 0
+        # the operand wave goes down a row an edge, and the sums with it, through every row
+        first = max(after, board.earliest("operand", r), board.earliest("psum", self.rows))
+        if new:  # a shifted weight goes down a row an edge, too
+            preload = max(after, board.earliest("shadow" if self.two else "weight", r))
+            first = max(first, preload + r)  # the lowest row's enters first; each stops in its row
             if self.two:
-                first = max(first, board.earliest({"weight": used}))
-        first = max(first, after)
-        if new and self.two:
-            board.take("shadow", first + used)  # swapped in by the first operand
-        last = first + t - 1
-        board.take("weight", last + used)  # needed until the last operand
-        board.take("operand", first + t + used)
-        board.take("psum", first + t + every)
+                first = max(first, board.earliest("weight", r))
+                board.take("shadow", r, first)  # swapped in by the first operand
+        board.take("weight", r, first + t - 1)  # needed until the last operand
+        board.take("operand", r, first + t)
+        board.take("psum", self.rows, first + t)
         return Start(preload, first)
 
     def quiet(self) -> int:
@@ -116,35 +98,32 @@ class HeldOutputsController:
 
     def __init__(self, rows: int, outputs: Outputs) -> None:
         self.outputs: Outputs = outputs
-        self.board = Board(rows, ("operand", "accumulator", "shift"))
+        self.board, self.rows = Board(rows, ("operand", "accumulator", "shift")), rows
         self.open = False  # the accumulators hold unfinished sums
 
     def start(self, r: int, t: int, *, leaves: bool, after: int) -> Start:
         """Reserve a fold of ``r`` rows and ``t`` operand pairs; ``leaves``: its results are
         complete and go.
         """
-        board, used, every = self.board, self.board.rows[:r], self.board.rows
-        done = (
-            t - 1 + used
-        )  # the edge of each row's last product, after the first product's at PE (0, 0)
-        comes = {"operand": used}
+        board, done = self.board, t - 1  # of each row, after the first product in it
+        first = max(after, board.earliest("operand", r))
         if not self.open:
-            comes["accumulator"] = used
+            first = max(first, board.earliest("accumulator", r))
         if leaves and self.outputs == "register":
-            comes["shift"] = done
-        first = max(after, board.earliest(comes))
-        board.take("operand", first + t + used)
+            first = max(first, board.earliest("shift", r) - done)
+        board.take("operand", r, first + t)
         self.open = not leaves
         if leaves:
-            shifts = first + int(done.max()) + 1  # the edge of the column's first shift
-            passed = shifts + every  # the word of the topmost row comes through last
+            # the edge of the column's first shift, when its lowest row in use is done; the word of
+            # the topmost row comes through last
+            shifts = first + done + (r - 1) + 1
             if self.outputs == "in_place":
-                board.take("accumulator", first + done + 1)
+                board.take("accumulator", r, first + done + 1)
             elif self.outputs == "accumulators":
-                board.take("accumulator", passed)
+                board.take("accumulator", self.rows, shifts)
             else:
-                board.take("accumulator", first + done)
-                board.take("shift", passed)
+                board.take("accumulator", r, first + done)
+                board.take("shift", self.rows, shifts)
         return Start(0, first)
 
     def quiet(self) -> int:

@@ -28,6 +28,7 @@ from accelsim.engines.cycle.addresses import (
     no_padding,
     numbered,
 )
+from accelsim.engines.cycle.line_pes import READ
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.workload.arithmetic import wrap
@@ -71,7 +72,8 @@ class Traffic:
         shape = sum(counts), len(start)
         short, narrow = np.iinfo(np.int16), not self.sums
         narrow = narrow and start.min() >= short.min and start.max() <= short.max
-        kind = np.int64 if self.sums else np.int16 if narrow else np.int32
+        wide = np.int32 if nest.arch.bits.psum <= 32 else np.int64  # as sums wrap in the end
+        kind: Any = wide if self.sums else np.int16 if narrow else np.int32
         self.values = np.zeros(shape, kind)
         self.values[0] = start
         self.held, self.fresh = np.zeros((2, *shape), np.bool_)
@@ -104,8 +106,9 @@ class Traffic:
             for k, names in come.items():
                 row, words = self.row(link.b.child, link.b.child, k), link.addresses(names)
                 if self.sums:  # they begin at zero
-                    self.values[row, words] = 0
-                    self.held[row, words] = self.fresh[row, words] = True
+                    place = row, run(words)
+                    self.values[place] = 0
+                    self.held[place] = self.fresh[place] = True
                 self._check_size(link.b, row)
 
     def finish(self) -> npt.NDArray[np.int64]:
@@ -129,11 +132,11 @@ class Traffic:
         for k, (old, new) in news.items():
             row, words = self.row(b.child, b.child, k), link.addresses(come[k])
             outer, given = self.outer[row], self.given(b, words)
-            self.held[row, link.addresses(minus(old, new))] = False
-            if not self.held[outer, words[given]].all():
+            self.held[row, run(link.addresses(minus(old, new)))] = False
+            if not (self.held[outer, run(words)] | ~given).all():
                 raise HazardError(f"{b}: a word was taken that the level above does not hold")
-            self.values[row, words] = self.values[outer, words] * given
-            self.held[row, words] = True
+            self.values[row, run(words)] = self.values[outer, run(words)] * given
+            self.held[row, run(words)] = True
 
     def _drain(self, link: _Link, out: dict[int, Ints]) -> None:
         """Sums go to the level around theirs; what those who share let go together arrives once."""
@@ -145,8 +148,9 @@ class Traffic:
             self._arrive(b, row, words, np.zeros(len(words), np.int64))
         for k, names in out.items():
             row, words = self.row(b.child, b.child, k), link.addresses(names)
-            self.held[row, words] = self.fresh[row, words] = False
-            self._add(self.outer[row], words, self.values[row, words])
+            place = row, run(words)
+            self.held[place] = self.fresh[place] = False
+            self._add(self.outer[row], words, self.values[place])
 
     def _check_size(self, b: Boundary, row: int) -> None:
         room = self.nest.footprint.tile_words(b.child, b.tensor)
@@ -158,7 +162,8 @@ class Traffic:
 
     def _add(self, rows: Any, words: Ints, sums: Values) -> tuple[int, int]:
         """Sums come to rows; how many, and how many are the first of their residency."""
-        rows = np.atleast_1d(rows)
+        rows, words = np.atleast_1d(rows), short(words)
+        sums = sums.astype(self.values.dtype, copy=False)
         arrived, first = add(rows, words, sums, self.values, self.held, self.fresh, self.outer)
         return int(arrived), int(first)
 
@@ -185,14 +190,15 @@ class Traffic:
             return np.ones(len(words), bool)
         return no_padding(self.nest, words, self.nest.window)
 
-    def read(self, rows: Any, words: Ints, read: Bools) -> Values:
-        """Values of words [steps, lines] of the innermost level outside the PEs (line by line of
-        ``rows``, or all of one), 0 of those that are not read; raises HazardError for any it does
-        not hold.
+    def read(self, rows: Any, words: Ints, kinds: Values) -> Values:
+        """Values of words of the innermost level outside the PEs, 0 of those whose kind has no
+        ``READ``: all of one row, or [steps, lines] each line of its own; raises HazardError for any
+        it does not hold.
         """
-        values, flat = np.zeros(words.shape, self.values.dtype), (1, *words.shape)[-2:]
-        words, read, out = words.reshape(flat), read.reshape(flat), values.reshape(flat)
-        if fetch(np.atleast_1d(rows), words, read, self.values, self.held, out):
+        values, rows = np.empty(words.shape, self.values.dtype), np.atleast_1d(rows)
+        flat = -1, max(1, len(rows))
+        words, kinds, out = short(words).reshape(flat), kinds.reshape(flat), values.reshape(flat)
+        if fetch(rows, words, kinds, READ, self.values, self.held, out):
             raise HazardError(f"a word of {self.tensor} was read where it is not held")
         return values
 
@@ -245,6 +251,18 @@ class _Link:
         return address_of(self.nest, self.b.tensor, self.b.child, names)
 
 
+def short(words: Ints) -> Any:
+    """Addresses as the kernels below have them."""
+    return words.astype(np.int32, copy=False)
+
+
+def run(words: Ints) -> Any:
+    """The same places; as a slice, which is faster, where one follows the other."""
+    many = len(words)
+    whole = many and words[-1] - words[0] == many - 1 and (words[1:] > words[:-1]).all()
+    return slice(int(words[0]), int(words[0]) + many) if whole else words
+
+
 def minus(words: Ints, other: Ints) -> Ints:
     """The words of a sorted list that another has not."""
     if words is other or not len(words):
@@ -279,34 +297,41 @@ def add(
     rows   [words] or [1], the row each arrives at
     """
     arrived = first = 0
-    for k in range(len(words)):
-        word, row = words[k], rows[k if len(rows) > 1 else 0]
-        if word < 0:
-            continue
-        arrived += 1
-        first += fresh[row, word]
-        fresh[row, word] = False
-        while not held[row, word]:
-            row = outer[row]
-        values[row, word] += sums[k]
+    for n in range(len(rows)):
+        mine, has, new = values[rows[n]], held[rows[n]], fresh[rows[n]]
+        for k in range(0 if len(rows) == 1 else n, len(words) if len(rows) == 1 else n + 1):
+            if words[k] < 0:
+                continue
+            word = np.uint64(words[k])
+            arrived += 1
+            if new[word]:
+                first += 1
+                new[word] = False
+            if has[word]:
+                mine[word] += sums[k]
+            else:
+                row = outer[rows[n]]
+                while not held[row, word]:
+                    row = outer[row]
+                values[row, word] += sums[k]
     return arrived, first
 
 
 @kernel
 def fetch(
-    rows: Ints, words: Ints, read: Bools, values: Values, held: Bools, out: Values
+    rows: Ints, words: Ints, kinds: Ints, mark: int, values: Values, held: Bools, out: Values
 ) -> int:  # fmt: skip
-    """Values [steps, lines] of words that are read; how many are missing.
-
-    rows   [lines] or [1]
-    """
+    """Values of words [words, rows] that are read, 0 of others; how many are missing."""
     missing = 0
-    for i in range(words.shape[0]):
-        for j in range(words.shape[1]):
-            if read[i, j]:
-                row = rows[j if len(rows) > 1 else 0]
-                missing += not held[row, words[i, j]]
-                out[i, j] = values[row, words[i, j]]
+    for j in range(len(rows)):
+        mine, has = values[rows[j]], held[rows[j]]
+        wanted, kind, got = words[:, j], kinds[:, j], out[:, j]
+        for i in range(len(wanted)):
+            got[i] = 0
+            if kind[i] & mark:
+                word = np.uint64(wanted[i])
+                missing += not has[word]
+                got[i] = mine[word]
     return missing
 
 

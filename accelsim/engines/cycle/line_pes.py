@@ -37,6 +37,9 @@ USED = 2  # of a MAC; not a bubble of an unused line that is clocked all the sam
 WORD = 4  # a word of the tensor; not padding
 FIRST, LAST = 8, 16  # of its residency
 READ = 32  # of an operand that the level outside reads
+PADDING = PRESENT | USED
+A_SUM = PADDING | WORD
+OPERAND = A_SUM | READ
 GO = 32  # of a sum on its way out
 RESIDENCY = 7 << 6
 NUMBER = -1 << 9  # the bits from here on: they wrap as the tag does
@@ -58,7 +61,6 @@ IN_PLACE, ACCUMULATOR, SECOND = range(3)  # ways out of held sums
 START, STEPS, LINES, ACROSS, AT_FIRST, AT_LAST, RESULT = range(7)
 OLDEST, NEXT = 0, 1
 ROWS = (1 << 32) - 1  # of a name
-BLOCK = 128  # so many steps are laid down, or taken up, of each line in turn: they fit the cache
 
 
 class Side(NamedTuple):
@@ -70,7 +72,6 @@ class Side(NamedTuple):
     tags: Ints  # [edges, lines]
     waves: Ints  # [ring, numbers of a wave] the n-th at n modulo its length
     span: Ints  # the oldest that is not through, the next to come
-    scratch: Ints  # [BLOCK] tags
 
 
 class Results(NamedTuple):
@@ -113,24 +114,6 @@ class HeldOutputPes(NamedTuple):
 
 
 @kernel
-def put(side: Side, start: int, tags: Ints, values: Ints, words: Ints, read: Ints) -> None:
-    """Put a wave's words [lines, steps] before the ports, step by step with ``tags``."""
-    (edges, wide), (lines, steps), size = side.tags.shape, words.shape, side.tags.size
-    ring, ring_tags = side.values.reshape(size), side.tags.reshape(size)
-    for a in range(0, steps, BLOCK):
-        z = min(a + BLOCK, steps)
-        for line in range(lines):
-            mine, given, edge = words[line], read[line], start + line
-            for t in range(a, z):
-                kind = USED * (mine[t] != BUBBLE) | WORD * (mine[t] >= 0) | READ * given[t]
-                side.scratch[t - a] = tags[t] | kind | PRESENT
-            for t in range(a, z):
-                ring_tags[((edge + t) & (edges - 1)) * wide + line] = side.scratch[t - a]
-            for t in range(a, z if len(values) else a):
-                ring[((edge + t) & (edges - 1)) * wide + line] = values[line, t]
-
-
-@kernel
 def slide(plane: Ints, tags: Ints, begin: int, by: int, many: int) -> int:
     """Every register of a plane takes what the one ``by`` places before had: where it begins now.
 
@@ -168,24 +151,20 @@ def multiply(moving: Ints, other: Ints, sums: Ints) -> None:
 
 
 @kernel
-def count(moving_tag: Ints, other_tag: Ints, sums_tag: Ints, tally: Ints) -> None:
-    """MACs that work, where both operands and the sum are there and of a MAC; and how many of each
-    are words: mostly all.  (In 16 bits, which the compiler makes widest: PEs are at most CHUNK.)
+def count(
+    moving_tag: Ints, other_tag: Ints, sums_tag: Ints, macs: Any, words: Any, tally: Ints
+) -> None:
+    """Count ``macs`` that worked (times ``USED``), and how many of each of the three were words:
+    all, if those whose three were are as many (``words``, times ``WORD``).  (In 16 bits, which the
+    compiler makes widest: PEs are at most CHUNK.)
     """
-    macs = rows = others = sums = odd = np.int16(0)
-    for k in range(len(moving_tag)):
-        all_three = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k])
-        works = np.int16(all_three & USED)
-        macs = np.int16(macs + works)
-        odd = np.int16(odd | (works & ~(all_three >> 1)))
-    if odd:
-        for k in range(len(moving_tag)):
-            works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
-            rows = np.int16(rows + (works & (moving_tag[k] >> 1)))
-            others = np.int16(others + (works & (other_tag[k] >> 1)))
-            sums = np.int16(sums + (works & (sums_tag[k] >> 1)))
-    else:
-        rows = others = sums = macs
+    odd = words // WORD < macs // USED
+    rows = others = sums = np.int16(0 if odd else macs)
+    for k in range(len(moving_tag) if odd else 0):
+        works = np.int16(moving_tag[k] & other_tag[k] & sums_tag[k] & USED)
+        rows = np.int16(rows + (works & (moving_tag[k] >> 1)))
+        others = np.int16(others + (works & (other_tag[k] >> 1)))
+        sums = np.int16(sums + (works & (sums_tag[k] >> 1)))
     tally[MACS] += macs // USED
     tally[ROWS_TAKEN] += rows // USED
     tally[OTHER_TAKEN] += others // USED
@@ -232,15 +211,17 @@ def meet_weights(moving_tag: Ints, held_tag: Ints, sums_tag: Ints, tally: Ints) 
     """A sum that meets the weight of its residency must meet an operand, and that of its own
     number; one that passes a PE with no weight for it must meet none.  All arrays are by PE.
     """
-    wrong = np.int16(0)
+    wrong = macs = words = np.int16(0)
     for k in range(len(moving_tag)):
         m, h, s = moving_tag[k], held_tag[k], sums_tag[k]
-        own = np.int16(((s ^ h) & RESIDENCY) == 0) & h
-        other = np.int16(((m ^ s) & (NUMBER | RESIDENCY)) != 0)
-        wrong = np.int16(wrong | (s & PRESENT & ((m ^ own) | (m & other))))
+        all_three = np.int16(m & h & s)
+        macs, words = np.int16(macs + (all_three & USED)), np.int16(words + (all_three & WORD))
+        own = ((s ^ h) & (RESIDENCY | PRESENT)) == 0
+        other = np.int16((m ^ s) & (NUMBER | RESIDENCY | PRESENT)) if own else np.int16(m & PRESENT)
+        wrong = np.int16(wrong | (other & -(s & PRESENT)))
     if wrong:
         tally[HAZARD] = MISMATCH
-    count(moving_tag, held_tag, sums_tag, tally)
+    count(moving_tag, held_tag, sums_tag, macs, words, tally)
 
 
 @kernel
@@ -316,37 +297,6 @@ def come_out(bottom: Ints, bottom_tag: Ints, out: Side, tally: Ints) -> None:
         tally[LANDED] += many
 
 
-@kernel
-def take_up(out: Side, seen: Ints, until: int, tag: int, values: Ints) -> bool:
-    """Take what came out up to an edge for the sums of a wave [lines, steps]; whether one is
-    another's.  Waves come out of the first column in the order they entered, and of each further
-    one an edge later.
-
-    seen   the edge of the first of them, 0 if it is to be looked for; that up to which was looked
-    """
-    mask, wrong, (lines, steps) = len(out.tags) - 1, np.int16(0), values.shape
-    taken = values.reshape(values.size)
-    seen[1] = max(seen[1], until - len(out.tags))  # before that nothing was left
-    while seen[0] == 0 and seen[1] < until:
-        seen[1] += 1
-        if out.tags[seen[1] & mask, 0]:
-            seen[0], seen[1] = seen[1], seen[1] - 1
-    if seen[0] == 0:
-        return False
-    after = min(until + 1, seen[0] + steps + lines - 1)
-    for edge in range(seen[1] + 1, after):
-        now, came, tags = edge - seen[0], out.values[edge & mask], out.tags[edge & mask]
-        a, z = max(0, now - steps + 1), min(lines, now + 1)
-        for line in range(a, z):
-            expected = np.int16(tag + (now - line) * ONE | PRESENT)
-            wrong |= (tags[line] ^ expected) & np.int16(NUMBER | RESIDENCY | PRESENT)
-            tags[line] = 0
-        for line in range(a, z):
-            taken[now + line * (steps - 1)] = came[line]
-    seen[1] = max(seen[1], after - 1)
-    return bool(wrong)
-
-
 # -- sums held ---------------------------------------------------------------------------------
 
 
@@ -379,7 +329,6 @@ def clock_held_outputs(
         for a in range(0, many - 1, CHUNK):
             z = min(a + CHUNK, many - 1)
             multiply(moving[a:z], falling[a:z], sums[a:z])
-            count(moving_tag[a:z], falling_tag[a:z], sums_tag[a:z], tally)
             meet_operands(moving_tag[a:z], falling_tag[a:z], sums_tag[a:z], tally)
         finish(pes, rows, results, moving_tag, falling_tag, latest, width, way_out, tally)
 
@@ -389,15 +338,18 @@ def meet_operands(moving_tag: Ints, falling_tag: Ints, sums_tag: Ints, tally: In
     """Two operands that meet must be of one number and residency, and those the sum waits for: none
     is lost.  All arrays are by PE.
     """
-    wrong = np.int16(0)
+    wrong = macs = words = np.int16(0)
     for k in range(len(moving_tag)):
         m, f, s = moving_tag[k], falling_tag[k], sums_tag[k]
+        all_three = np.int16(m & f & s)
+        macs, words = np.int16(macs + (all_three & USED)), np.int16(words + (all_three & WORD))
         both = np.int16(m & f & PRESENT)
         differ = np.int16(((m ^ f) | (m ^ s)) & (NUMBER | RESIDENCY) & -both)
         wrong = np.int16(wrong | differ | (both & ~s))
         sums_tag[k] = np.int16(s + both * ONE)  # the next number
     if wrong:
         tally[HAZARD] = MISMATCH
+    count(moving_tag, falling_tag, sums_tag, macs, words, tally)
 
 
 @kernel

@@ -5,12 +5,14 @@ to run on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from accelsim.engines.cycle.addresses import (
     MOST_KNOWN,
+    MOST_WORDS,
     NO_WORD,
     Ints,
     Macs,
@@ -19,12 +21,14 @@ from accelsim.engines.cycle.addresses import (
     digits,
 )
 from accelsim.engines.cycle.levels import Traffic
+from accelsim.engines.cycle.line_pes import READ
 from accelsim.engines.cycle.systolic import Stream
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.skeleton import Kept
 
 MOST_PES = 1 << 20
+UNREAD: Ints = np.zeros((0, 0), np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,11 @@ class FoldWork:
     c: int
     inside: Ints
     held: Touched
+
+    @property
+    def holds(self) -> Stream:
+        """What it holds, the values still to be read."""
+        return Stream(UNREAD, self.held.addresses, self.held.kinds)
 
 
 class Lines:
@@ -79,8 +88,8 @@ class Lines:
         self.axes = tuple(digits(nest, x) for x in (row_loops, col_loops, within))
         rows, cols, inside = self.axes
         self.macs = {
-            self.along_rows: Macs(nest, rows, inside),
-            self.along_cols: Macs(nest, cols, inside),
+            self.along_rows: Macs(nest, inside, rows),
+            self.along_cols: Macs(nest, inside, cols),
             self.held: Macs(nest, rows, cols),
         }
         self.outside = [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < self.pe]
@@ -92,6 +101,8 @@ class Lines:
         ]
         self.relevant = [i for i in self.outside if nest.loop_depends(nest.loops[i], self.held)]
         self._known: Kept[Ints] = Kept(MOST_KNOWN)
+        most = max(prod(self.macs[t].shape) for t in (self.along_rows, self.along_cols))
+        self._moving: Kept[Stream] = Kept(max(2, 2 * MOST_WORDS // most))
 
     # -- what runs ---------------------------------------------------------------------------------
 
@@ -197,15 +208,22 @@ class Lines:
 
         return self._known.of(key, used)
 
-    def streamed(self, tensor: str, fold: FoldWork) -> Touched:
-        """Words that move along the rows, [T, r], or along the columns, [T, c]: an operand, or the
-        sums.
+    def streamed(self, tensor: str, fold: FoldWork) -> Stream:
+        """Words that move along the rows, [T, r], or along the columns, [T, c], by edge: an
+        operand, or the sums.  Their values are still to be read; sums begin at zero.
         """
         lines = fold.r if tensor == self.along_rows else fold.c
-        words = self.macs[tensor].touched(tensor, fold.at, self.outer[tensor].parent)
-        every = len(fold.inside) == words.names.shape[1]
-        mine = words.cut(slice(lines), slice(None) if every else fold.inside)
-        return Touched(mine.names.T, mine.addresses.T, mine.read.T)
+        macs, inside = self.macs[tensor], fold.inside
+        every = len(inside) == macs.shape[0]
+        key = tensor, lines, b"" if every else inside.tobytes(), *macs.key(tensor, fold.at)
+
+        def lay_out() -> Stream:
+            words = macs.located(tensor, fold.at, self.outer[tensor].parent)
+            mine = words.cut(slice(None) if every else inside, slice(lines))
+            kinds = mine.kinds & ~READ if tensor == self.acc else mine.kinds
+            return Stream(UNREAD, mine.addresses.astype(np.int32), kinds).by_edge()
+
+        return self._moving.of(key, lay_out)
 
     def changes(self, fold: FoldWork, following: FoldWork) -> bool:
         """Whether the next fold holds other words; if some PEs keep theirs while others change, the
@@ -224,8 +242,7 @@ class Lines:
         return True
 
 
-def stream(words: Touched, traffic: Traffic) -> Stream:
+def stream(words: Stream, traffic: Traffic) -> Stream:
     """Words with the values the level outside holds; what it has not is zero."""
     row = traffic.first_row[traffic.innermost]
-    addresses, read = np.ascontiguousarray(words.addresses.T), np.ascontiguousarray(words.read.T)
-    return Stream(traffic.read(row, addresses, read).T, words.addresses, words.read)
+    return words._replace(values=traffic.read(row, words.words, words.kinds))

@@ -29,6 +29,7 @@ from accelsim.engines.cycle.addresses import (
 )
 from accelsim.engines.cycle.chain import Chains
 from accelsim.engines.cycle.levels import HazardError, Traffic
+from accelsim.engines.cycle.line_pes import READ
 from accelsim.engines.cycle.pads import LATE, NEVER, Change, NameTable, Pads, settle
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
@@ -167,7 +168,7 @@ class Planner:
         for t in self.traffic:
             touched = self.macs.touched(t, at, self.outer[t].parent)
             slot = values = touched.names
-            read = exists & touched.read
+            kinds = touched.kinds * exists
             if t in self.kept:
                 before = self.state[t].copy() if self.outer[t].kind == "neighbour" else nothing
                 change = self._ahead if t == self.acc else None
@@ -177,7 +178,8 @@ class Planner:
                     step.loads[t] = self._loads(t, change, before, self.takes_step(t, at))
             elif t != self.acc:
                 rows = self.traffic[t].row(self.outer[t].parent, self.pe, self.pe_of)
-                values = self.traffic[t].read(rows, touched.addresses, read).astype(np.int64)
+                values = self.traffic[t].read(rows, touched.addresses, kinds).astype(np.int64)
+            read = kinds & READ > 0
             step.words[t] = MacWords(touched.names, self._kept(t, touched), slot, values, read)
         if self.acc in self.kept:
             self._release(step, following)
@@ -234,7 +236,8 @@ class Planner:
         np.minimum.at(when, which, change.first[pe, slot])
         address = address_of(self.nest, t, self.pe, name)
         read = traffic.given(b, address)
-        value = traffic.read(traffic.row(b.parent, self.pe, pe), address, read).astype(np.int64)
+        kinds, rows = read * np.int16(READ), traffic.row(b.parent, self.pe, pe)
+        value = traffic.read(rows, address, kinds).astype(np.int64)
         if b.kind == "neighbour":
             near, at = np.nonzero((before != NO_WORD) & (before < span) & active[:, None])
             have, one = np.unique(self.group[b][near] * span + before[near, at], return_index=True)

@@ -19,7 +19,7 @@ from accelsim.engines.cycle.line_pes import (
     HeldOperandPes,
 )
 from accelsim.engines.cycle.lines import Lines
-from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray
+from accelsim.engines.cycle.systolic import HeldOperandArray, HeldOutputsArray, by_step
 from accelsim.engines.cycle.trace import EMPTY, Crossing, RegisterPlace, Trace
 from accelsim.engines.moved import Moved
 from accelsim.mapping.nest import Boundary
@@ -58,13 +58,13 @@ class _LineView:
         words, slots = np.full((2, *active.shape), BUBBLE), np.full(active.shape, EMPTY)
         for number, start, task in array.flight:
             step = array.edge - self.place.sum(axis=0) - start.operand
-            passing = (step >= 0) & (step < len(task.rows.words))
+            passing = (step >= 0) & (step < task.steps)
             slots[active & passing] = (number << 32) + step[active & passing]
-            other = task.sums if task.cols is None else task.cols.words
-            for side_of, matrix in enumerate((task.rows.words, other)):
+            other = task.sums if task.cols is None else task.cols
+            for side_of, moving in enumerate((task.rows.words, other.words)):
                 line = self.place[side_of]
-                mine = passing & (tags[side_of] != 0) & (line < matrix.shape[1])
-                words[side_of][mine] = matrix[step[mine], line[mine]]
+                mine = passing & (tags[side_of] != 0) & (line < moving.shape[1])
+                words[side_of][mine] = by_step(moving)[step[mine], line[mine]]
         planes = array.shown(p.moving, 0), array.shown(side, 1)
         values = [np.where(tag != 0, x, 0) for x, tag in zip(planes, tags, strict=True)]
         shown = {"rows": (values[0], words[0]), "sums" if held else "cols": (values[1], words[1])}

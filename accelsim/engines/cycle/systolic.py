@@ -8,9 +8,9 @@ cycle engine issues the folds of a nest; tests issue plain matrices, to compare 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,26 +32,70 @@ FAR = 1 << 62
 AT_ONCE = 1024  # edges that are clocked before results are looked at
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A matrix of words [steps, lines]: values, words (addresses; negative: padding), and which of
-    them the level outside reads (None: all).  Lines one after the other in memory are the fastest.
+class Stream(NamedTuple):
+    """A matrix of words [steps, lines]: values (of size 0: they are all zero), words (addresses;
+    negative: padding, or none) and kinds, the bits of a tag that tell what a word is (0: none).
+
+    Those that move are laid out by edge, [steps + lines - 1, lines]: line k is k edges late.  Their
+    kinds grow from step to step as tags do.
     """
 
     values: Ints
     words: Ints
-    read: npt.NDArray[np.bool_] | None = None
+    kinds: Ints
+
+    def by_edge(self, grow: int = pe.ONE) -> Stream:
+        """Of a matrix."""
+        kinds = self.kinds + (np.arange(len(self.kinds)) * grow).astype(self.kinds.dtype)[:, None]
+        return Stream(by_edge(self.values), by_edge(self.words, BUBBLE), by_edge(kinds))
 
     def padded(self, *shape: int) -> Stream:
-        """With bubbles below and to the right of it."""
+        """A matrix with bubbles below and to the right of it."""
         if shape == self.words.shape:
             return self
         n, m = self.words.shape
         values, words = np.zeros(shape, self.values.dtype), np.full(shape, BUBBLE)
-        read = np.zeros(shape, bool)
-        values[:n, :m], words[:n, :m] = self.values, self.words
-        read[:n, :m] = True if self.read is None else self.read
-        return Stream(values, words, read)
+        kinds = np.full(shape, pe.PRESENT, np.int16)
+        values[:n, :m] = self.values if self.values.size else 0
+        words[:n, :m], kinds[:n, :m] = self.words, self.kinds
+        return Stream(values, words, kinds)
+
+    def widened(self, lines: int) -> Stream:
+        """By edge, with further lines of bubbles."""
+        if lines == self.words.shape[1]:
+            return self
+        words = by_step(self.words)
+        whole = Stream(by_step(self.values), words, by_step(self.kinds) & np.int16(pe.ONE - 1))
+        return whole.padded(len(words), lines).by_edge()
+
+
+def by_edge(matrix: Ints, empty: int = 0) -> Ints:
+    """A matrix [steps, lines] by edge, ``empty`` where a line has no step."""
+    if not matrix.size:
+        return matrix
+    steps, lines = matrix.shape
+    laid = np.full((steps + lines - 1, lines), empty, matrix.dtype)
+    by_step(laid)[...] = matrix
+    return laid
+
+
+def by_step(laid: Ints) -> Ints:
+    """The matrix again that was laid out by edge, as a view of it."""
+    if not laid.size:
+        return laid
+    (edges, lines), (down, right) = laid.shape, laid.strides
+    shape = edges - lines + 1, lines
+    return np.ndarray(shape, laid.dtype, laid, 0, (down, down + right))
+
+
+def pieces(first: int, many: int, ring: int) -> Iterator[tuple[slice, slice]]:
+    """Rows of a ring from one on, ``many`` at most once around: where they lie, and which of the
+    many they are.
+    """
+    at, whole = first % ring, min(many, ring - first % ring)
+    yield slice(at, at + whole), slice(0, whole)
+    if many > whole:
+        yield slice(many - whole), slice(whole, many)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +103,28 @@ class FoldTask:
     """What the array does in one fold.
 
     ``rows`` [T, r] moves along the rows, ``cols`` [T, c] down the columns, with outputs held.
-    ``held`` [r, c]: the operand that is held; None: the one that is there stays.  ``sums``: their
-    words, [T, c], or with outputs held [r, c].  ``stays``: the outputs are not complete, the next
-    fold adds to them.
+    ``held`` [r, c]: the operand that is held; None: the one that is there stays.  ``sums``: [T, c],
+    or with outputs held [r, c].  ``stays``: the outputs are not complete, the next fold adds to
+    them.  What moves is laid out by edge.
     """
 
     rows: Stream
-    sums: Ints
+    sums: Stream
     held: Stream | None = None
     cols: Stream | None = None
     stays: bool = False
 
+    @property
+    def steps(self) -> int:
+        """T."""
+        edges, lines = self.rows.words.shape
+        return int(edges - lines + 1)
+
 
 @dataclass(eq=False)
 class Landing:
-    """Results of a fold: ``words`` and ``values``, [T, c] of sums that moved, [r, c] of held ones;
-    of a fully clocked array with bubbles below and to the right.
+    """Results of a fold: ``words`` and ``values``, [T, c] by edge of sums that moved, [r, c] of
+    held ones; of a fully clocked array with bubbles below and to the right.
     """
 
     number: int
@@ -92,30 +142,34 @@ class Port:
         self.reach, self.end, self.free = reach, 0, 1
         values, tags = np.zeros((2, lines), dtype), np.zeros((2, lines), tag)
         waves = np.zeros((1 << (2 * reach).bit_length(), 7), np.int64)
-        span, scratch = np.zeros(2, np.int64), np.zeros(pe.BLOCK, tag)
-        self.side = pe.Side(values, tags, waves, span, scratch)
+        self.side = pe.Side(values, tags, waves, np.zeros(2, np.int64))
 
     def put(
-        self, edge: int, start: int, stream: Stream, tag: int, grow: int = pe.ONE,
-        flags: tuple[int, int] = (0, 0), across: int = 0, result: int = 0,
-    ) -> None:  # fmt: skip
-        """Give a fold's words [steps, lines], the first at edge ``start``, to an array that is at
-        ``edge``.  Raises HazardError where two words want one port.
+        self, edge: int, start: int, stream: Stream, tag: int, flags: tuple[int, int] = (0, 0),
+        across: int = 0, result: int = 0,
+    ) -> Ints:  # fmt: skip
+        """Give a fold's words, by edge, the first at edge ``start``, to an array that is at
+        ``edge``; returns their tags, ``tag`` added.  Raises HazardError where two words want one
+        port.
         """
-        steps, lines = stream.words.shape
+        edges, lines = stream.words.shape
+        steps = edges - lines + 1
         if start <= edge or start < self.free:
             raise HazardError(f"edge {start}: two words want the port of one line")
         self.free, self.end = start + steps, max(self.end, start + steps + lines)
         while self.end - edge > len(self.side.tags):
             self.side = self._longer(edge)
-        side, read = self.side, stream.read
-        values, words = (np.ascontiguousarray(x.T) for x in (stream.values, stream.words))
-        read = np.ones(words.shape, bool) if read is None else np.ascontiguousarray(read.T)
-        values = values.astype(side.values.dtype, copy=False)
-        tags = (tag + np.arange(steps) * grow).astype(side.tags.dtype)
-        tags[0] |= flags[0]
-        tags[-1] |= flags[1]
-        pe.put(side, start, tags, values, words, read)
+        side = self.side
+        tags = stream.kinds & pe.PRESENT
+        tags *= np.int64(tag).astype(tags.dtype)
+        tags += stream.kinds
+        flat = tags.ravel()  # of a step, every line's place is one more than a row on
+        flat[: lines * lines : lines + 1] |= flags[0]
+        flat[(steps - 1) * lines :: lines + 1] |= flags[1]
+        for there, mine in pieces(start, edges, len(side.tags)):
+            side.tags[there, :lines] |= tags[mine]
+            if stream.values.size:
+                side.values[there, :lines] |= stream.values[mine]
         ring, (first, after) = side.waves, side.span.tolist()
         while first < after and self._through(first) < edge:
             first += 1
@@ -123,6 +177,7 @@ class Port:
             raise HazardError(f"edge {start}: more folds are under way than an array takes")
         ring[after % len(ring)] = start, steps, lines, across, *flags, result
         side.span[:] = first, after + 1
+        return tags
 
     def _through(self, n: int) -> int:
         """The edge at which a wave is through."""
@@ -240,26 +295,28 @@ class SystolicArray:
         kind = np.where(words == BUBBLE, 0, pe.USED) | np.where(words >= 0, pe.WORD, 0)
         return kind | pe.PRESENT | self._tag()
 
-    def _whole(self, stream: Stream, steps: int, lines: int) -> Stream:
-        """Of a fully clocked array with bubbles in lines that are not used."""
-        return stream.padded(steps, lines) if self.full else stream
+    def _whole(self, matrix: Stream) -> Stream:
+        """Held words; of a fully clocked array with bubbles where it is not used."""
+        return matrix.padded(self.rows, self.cols) if self.full else matrix
+
+    def _wide(self, moving: Stream, lines: int) -> Stream:
+        """Moving words; of a fully clocked array with bubbles in lines that are not used."""
+        return moving.widened(lines) if self.full else moving
 
     def _feed(
         self, task: FoldTask, side: Port, other: Stream, start: Start, flags: tuple[int, int]
-    ) -> int:
-        """Give a fold's moving words to the ports, and clock as far as no further fold matters; the
-        tag of its first step.
-        """
+    ) -> Ints:
+        """Give a fold's moving words to the ports; the tags of the other side's."""
         if self.watch is not None:
             gone = self.edge - self.rows - self.cols
-            self.flight = [x for x in self.flight if x[1].operand + len(x[2].rows.words) > gone]
+            self.flight = [x for x in self.flight if x[1].operand + x[2].steps > gone]
             self.flight.append((self.issued, start, task))
-        tag, (steps, lines) = self.slot * pe.ONE & 0xFFFF | self._tag(), other.words.shape
-        rows = self._whole(task.rows, steps, self.rows)
+        tag, lines = self.slot * pe.ONE & 0xFFFF | self._tag(), other.words.shape[1]
+        rows, tags = self._wide(task.rows, self.rows), other.kinds
         for port, words in ((self.rows_port, rows), (side, other)):
-            port.put(self.edge, start.operand, words, tag, pe.ONE, flags, lines, self.residency)
-        self.slot += steps
-        return tag
+            tags = port.put(self.edge, start.operand, words, tag, flags, lines, self.residency)
+        self.slot += task.steps
+        return tags
 
     def _go_on(self) -> None:
         """Clock as far as no further fold matters."""
@@ -286,21 +343,16 @@ class SystolicArray:
 
 @dataclass(eq=False)
 class _Awaited:
-    """Sums of a fold that move: its number, the tag of its first step, their words [T, c], values
-    [c, T] as far as they are there, and at which edges (see ``take_up``).
+    """Sums of a fold that move: its number, their tags, words and values by edge, the edge of the
+    first result (0: not yet there), and how many edges of them are taken up.
     """
 
     number: int
-    tag: int
+    tags: Ints
     words: Ints
     values: Ints
-    seen: Ints
-
-    @property
-    def there(self) -> bool:
-        """Whether all are."""
-        first, last = self.seen.tolist()
-        return bool(first > 0 and last + 1 >= first + sum(self.values.shape) - 1)
+    first: int = 0
+    taken: int = 0
 
 
 class HeldOperandArray(SystolicArray):
@@ -338,7 +390,7 @@ class HeldOperandArray(SystolicArray):
         self.size = 0, 0
 
     def issue(self, task: FoldTask) -> Start:
-        (t, r), held, new = task.rows.words.shape, task.held, task.held is not None
+        r, held, new = task.rows.words.shape[1], task.held, task.held is not None
         self.size = self.size if held is None else held.words.shape
         if r != self.size[0]:
             raise ValueError(f"a fold feeds {r} rows, held are {self.size[0]}")
@@ -347,23 +399,22 @@ class HeldOperandArray(SystolicArray):
         start = self.reserve(task, new=new, after=self.edge + 1)
         self.residency += new
         if held is not None:
-            self._shift_in(self._whole(held, self.rows, self.cols), start)
-        words = self._whole(Stream(task.sums, task.sums), t, self.cols).words
-        sums = Stream(words[:, :0], words, np.zeros(words.T.shape, bool).T)
-        tag = self._feed(task, self.sums_port, sums, start, (pe.FIRST if new else 0, 0))
-        values = np.empty(words.T.shape, self.sum)
-        self.awaited.append(_Awaited(self.issued, tag, words, values, np.zeros(2, np.int64)))
-        self.expected += values.size
+            self._shift_in(self._whole(held), start)
+        sums = self._wide(task.sums, self.cols)
+        tags = self._feed(task, self.sums_port, sums, start, (pe.FIRST if new else 0, 0))
+        values = np.empty(tags.shape, self.sum)
+        self.awaited.append(_Awaited(self.issued, tags, sums.words, values))
+        self.expected += task.steps * tags.shape[1]
         self._go_on()
         return start
 
     def _shift_in(self, held: Stream, start: Start) -> None:
         """The lowest row's words first."""
-        read = None if held.read is None else held.read[::-1]
-        upwards = Stream(held.values[::-1], held.words[::-1], read)
+        kinds = held.kinds[::-1].astype(np.int64)
+        upwards = Stream(held.values[::-1], held.words[::-1], kinds).by_edge(-1 << pe.HOPS)
         load = int(self.cols_port.side.span[pe.NEXT]) + 1
         tag = load << pe.LOAD | len(held.words) << pe.HOPS | self._tag()
-        self.cols_port.put(self.edge, start.preload, upwards, tag, -1 << pe.HOPS)
+        self.cols_port.put(self.edge, start.preload, upwards, tag)
         self.tally[pe.SHIFTING] = self.cols_port.end
         if self.watch is not None:
             there = {*self.pes.held_load.tolist(), *(self.pes.shadow_tag >> pe.LOAD).tolist()}
@@ -373,32 +424,54 @@ class HeldOperandArray(SystolicArray):
     def _collect(self) -> None:
         edge, self.latest = self.edge, []
         for one in self.awaited:
-            lines, steps = one.values.shape
-            if not one.seen[0]:
-                one.seen[1] = self.looked
-            if pe.take_up(self.out, one.seen, edge, one.tag, one.values):
-                raise HazardError(f"edge {edge}: a result is another's than it should be")
-            first = int(one.seen[0])
-            if not first:
+            one.first = one.first or self._first_result(edge)
+            if not one.first:
                 break
-            self.looked = max(self.looked, first + steps - 1)
-            for j in range(lines if self.watch is not None else 0):
-                self.words[one.number], i = one.words, edge - first - j
-                if 0 <= i < steps:
-                    self.latest.append((one.number, i, j, int(one.values[j, i])))
-        while self.awaited and self.awaited[0].there:
+            lines = one.words.shape[1]
+            self.looked = max(self.looked, one.first + len(one.words) - lines)
+            self._take_up(one, min(edge + 1 - one.first, len(one.words)))
+            if self.watch is not None and edge - one.first < len(one.words):
+                self.words[one.number], k = by_step(one.words), edge - one.first
+                self.latest += [
+                    (one.number, k - j, j, int(one.values[k, j]))
+                    for j in range(lines) if one.tags[k, j]
+                ]  # fmt: skip
+        while self.awaited and self.awaited[0].taken == len(self.awaited[0].words):
             one = self.awaited.popleft()
             if self.ready is not None:
-                self.ready(Landing(one.number, one.words, one.values.T))
+                self.ready(Landing(one.number, one.words, one.values))
+
+    def _first_result(self, edge: int) -> int:
+        """Folds come out of the first column in the order they entered; 0: none has come."""
+        first = max(self.looked, edge - AT_ONCE) + 1
+        for there, mine in pieces(first, edge + 1 - first, AT_ONCE):
+            came = np.flatnonzero(self.out.tags[there, 0])
+            if len(came):
+                return int(first + mine.start + came[0])
+        return 0
+
+    def _take_up(self, one: _Awaited, until: int) -> None:
+        """Take what came out of a fold's sums up to an edge of it; they have the tags they entered
+        with.
+        """
+        lines, done = one.words.shape[1], one.taken
+        for there, mine in pieces(one.first + done, until - done, AT_ONCE):
+            tags, k = self.out.tags[there, :lines], slice(done + mine.start, done + mine.stop)
+            own = one.tags[k]
+            tags ^= own  # they are gone
+            if (tags & -(own & pe.PRESENT)).any():
+                raise HazardError(f"edge {self.edge}: a result is another's than it should be")
+            one.values[k] = self.out.values[there, :lines]
+        one.taken = max(done, until)
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        t, r = task.rows.words.shape
-        return self.controller.start(self.rows if self.full else r, t, new=new, after=after)
+        r = self.rows if self.full else task.rows.words.shape[1]
+        return self.controller.start(r, task.steps, new=new, after=after)
 
     def place_held(self, held: Stream) -> None:
         self.size = held.words.shape
         self.residency += 1
-        words = self._whole(held, self.rows, self.cols).words
+        words = self._whole(held).words
         n, m = words.shape
         self.pes.held_tag.reshape(self.rows, -1)[:n, 1 : 1 + m] = self._placed(words)
 
@@ -448,11 +521,11 @@ class HeldOutputsArray(SystolicArray):
     def issue(self, task: FoldTask) -> Start:
         if task.cols is None:
             raise ValueError("a fold of held outputs needs operands for the columns")
-        new, cols = not self.open, self._whole(task.cols, len(task.cols.words), self.cols)
+        new, cols = not self.open, self._wide(task.cols, self.cols)
         if not self.overlap and new:
             self.drain()
         start = self.reserve(task, new=new, after=self.edge + 1)
-        words = self._whole(Stream(task.sums, task.sums), self.rows, self.cols).words
+        words = self._whole(task.sums).words
         if new:
             self._hold(words)
         self.open = task.stays
@@ -490,13 +563,12 @@ class HeldOutputsArray(SystolicArray):
                     self.ready(Landing(number, words, self.results.values[at, :r, :c].copy()))
 
     def reserve(self, task: FoldTask, *, new: bool, after: int) -> Start:
-        t, r = task.rows.words.shape
-        r = self.rows if self.full else r
-        return self.controller.start(r, t, leaves=not task.stays, after=after)
+        r = self.rows if self.full else task.rows.words.shape[1]
+        return self.controller.start(r, task.steps, leaves=not task.stays, after=after)
 
     def place_held(self, held: Stream) -> None:
         """Unfinished sums, at zero: only the words count."""
-        words = self._whole(held, self.rows, self.cols).words
+        words = self._whole(held).words
         self._hold(words)
         self.open = self.controller.open = True
         grid = np.arange(len(self.pes.sums)).reshape(self.rows, -1)
