@@ -473,6 +473,9 @@ class _QuickSearch:
                 if not tables.exact:
                     return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
                 check_work(nest)
+                late = self._none_before(nest, low, loops, tiles)
+                if late is not None:
+                    return late
                 cycles = self._cycles(nest, choices)
             except MappingError:
                 cycles = None
@@ -484,6 +487,21 @@ class _QuickSearch:
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
         measures = low | {"cycles": cycles, "energy": energy}
         return _Timed.of(self.goal, measures, mapping, loops, tiles)
+
+    def _none_before(
+        self, nest: Nest, low: dict[str, float], loops: int, tiles: tuple[int, ...]
+    ) -> _Timed | None:
+        """A mapping as though the array were never waited for after its first words, whose bounds
+        are ``low``: if even so the best is better, else None.
+        """
+        best = self.state.best
+        if best is None or not limited(nest.arch):
+            return None
+        cycles = max(low["cycles"], first_fills(nest) + array_time(nest).cycles)
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        least = low | {"cycles": cycles, "energy": energy}
+        one = _Timed.of(self.goal, least, None, loops, tiles)
+        return None if one.better(best) else one
 
     def _cycles(self, nest: Nest, choices: Ints) -> float:
         """Cycles of a nest with the tiles of these choices, in full."""
