@@ -529,17 +529,17 @@ def _with_rule(
     try:
         nest = Nest(problem, arch, mapping)  # as large as it may be: so it would run by itself
         alone, pes = array_time(nest), arch.array.rows * arch.array.cols
-        if state.best is not None and state.weights is not None:  # what words cost at the least
+        rival = state.best if rule.least is None else None  # told ahead, its bounds did not lose
+        if rival is not None and state.weights is not None:  # what words cost at the least
             value = float(goal.of(state.weights.least(pes, alone.cycles)))
-            if value * (1 - EQUAL) > state.best.value * (1 + 2 * EQUAL):
+            if value * (1 - EQUAL) > rival.value * (1 + 2 * EQUAL):
                 return False
         moves = analytic.moves(nest)
-        least = least_cycles(nest, moves, alone)
-        if state.best is not None and not timed(least).better(state.best):
-            return False
-        late = max(least, first_fills(nest) + alone.cycles)
-        if state.best is not None and not timed(late).better(state.best):
-            return False
+        if rival is not None:
+            least = least_cycles(nest, moves, alone)
+            late = max(least, first_fills(nest) + alone.cycles)
+            if not timed(least).better(rival) or not timed(late).better(rival):
+                return False
         one = timed(analytic.time(nest, moves).cycles)
     except MappingError:
         return False
