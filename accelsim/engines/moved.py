@@ -23,14 +23,14 @@ Values may be ints, or arrays over mappings ``[mappings]``: the same lines then 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from accelsim.base.adding import sum_in_order
-from accelsim.hardware.energy import Prices, prices
+from accelsim.hardware.energy import Cost, Prices, Route, prices
 from accelsim.mapping.skeleton import Boundary, Skeleton
 from accelsim.workload.problem import TENSORS
 
@@ -160,3 +160,39 @@ def energy(
     }
     spent["area_um2"] = sum_in_order(price.area_um2.values()) if price.area_um2 else None
     return spent | {f"area_{name}_um2": value for name, value in price.area_um2.items()}
+
+
+def stacked(many: Sequence[Prices]) -> Prices:
+    """Prices of several architectures of one structure as one, its numbers arrays
+    [architectures].
+    """
+
+    def cost(all_: list[Cost]) -> Cost:
+        return Cost(_array([c.word for c in all_]), _array([c.bit for c in all_]))
+
+    first = many[0]
+    return Prices(
+        first.unit,
+        _array([p.mac for p in many]),
+        {
+            name: {
+                t: cost([p.levels[name][t] for p in many])
+                for t in TENSORS
+                if t in first.levels[name]
+            }
+            for name in first.levels
+        },
+        {
+            name: Route(
+                cost([p.networks[name].run for p in many]),
+                cost([p.networks[name].hop for p in many]),
+            )
+            for name in first.networks
+        },
+        _array([p.static_mw for p in many]),
+        {name: _array([p.area_um2[name] for p in many]) for name in first.area_um2},
+    )
+
+
+def _array(values: list[float]) -> Any:
+    return np.array(values) if len(set(values)) > 1 else values[0]

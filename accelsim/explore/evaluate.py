@@ -11,6 +11,7 @@ give the same values.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from accelsim.explore.columns import Column, ColumnBlock, Ids, Record, column, float_column, pack
 from accelsim.explore.points import ERROR, FAILED, OK, UNMAPPABLE, SweepPoint
 from accelsim.hardware.architecture import Architecture, structure
+from accelsim.mapper.rules_ahead import walk_ahead
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import MappingError
 from accelsim.results import batch
@@ -40,6 +42,7 @@ def evaluate(ids: Ids, points: Sequence[SweepPoint]) -> list[ColumnBlock]:
     """
     groups: dict[Any, list[int]] = {}  # what may be evaluated together, by what it shares
     alone: list[int] = []
+    _walk_ahead(points)
     for i, point in enumerate(points):
         shared = _shared(point)
         (alone if shared is None else groups.setdefault(shared, [])).append(i)
@@ -67,6 +70,19 @@ def _shared(point: SweepPoint) -> tuple[Problem, str, str] | None:
     if item.engine != "analytic":
         return None
     return item.problem, recipe.short, structure(point.arch)
+
+
+def _walk_ahead(points: Sequence[SweepPoint]) -> None:
+    """The fixed rule, beside which best tiles are searched, for all machines of a layer at once."""
+    searched: dict[Any, list[SweepPoint]] = {}
+    for point in points:
+        recipe, problem = point.item.recipe, point.item.problem
+        if isinstance(recipe.mapper, TilesRequest) and recipe.dataflow is not None:
+            shared = problem, recipe.dataflow, structure(point.arch)
+            searched.setdefault(shared, []).append(point)
+    for (problem, flow, _), alike in searched.items():
+        with suppress(Exception):  # a point is at fault: by itself it is a row that says so
+            walk_ahead(problem, [point.arch for point in alike], flow)
 
 
 def _together(

@@ -44,12 +44,13 @@ from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
+from accelsim.mapper.rules_ahead import RuleMapping, rule_of
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
 from accelsim.mapping.nest import Nest
-from accelsim.mapping.rule import RuleFrame, choose, ruled
+from accelsim.mapping.rule import choose
 from accelsim.mapping.skeleton import Skeleton
 from accelsim.workload.problem import Problem
 
@@ -114,7 +115,9 @@ def quick_mapping(
     def tick() -> None:
         in_time(deadline)
 
-    rule, state, stopped = _rule(problem, arch, flow), _State(), None
+    rule, state, stopped = rule_of(problem, arch, flow), _State(), None
+    if rule is not None and rule.least is not None:
+        state.rule = float(goal.of(rule.least))
     try:
         _search(layer_tables(problem, arch, flow), arch, goal, tick, state, rule)
     except TimeoutError:
@@ -140,7 +143,7 @@ def _search(
     goal: Objective,
     tick: Callable[[], None],
     state: _State,
-    rule: RuleFrame | None,
+    rule: RuleMapping | None,
 ) -> None:
     """The search of a layer's tables; and of those of skeletons without some of its loops, where
     these may have something better.
@@ -185,7 +188,8 @@ def layer_tables(problem: Problem, arch: Architecture, flow: Dataflow) -> LayerT
 @dataclass
 class _State:
     """What is known so far: the best; what no mapping that was not timed is below, ``rest``; what
-    the rule's is not below, if its tiles are among the choices; and the machine's ``weights``.
+    the rule's is not below, if that was walked ahead or its tiles are among the choices; and the
+    machine's ``weights``.
     """
 
     best: _Timed | None = None
@@ -220,7 +224,7 @@ class _QuickSearch:
         self.every = self._fitting()
         self.whole = prod(len(x) for x in self.every) <= EXHAUSTIVE
 
-    def run(self, rule: RuleFrame | None) -> None:
+    def run(self, rule: RuleMapping | None) -> None:
         """Value the whole space, or descend into it from the rule's choices and from the least;
         then time the best.
         """
@@ -229,14 +233,15 @@ class _QuickSearch:
             self.pool.values[0] = 0.0
         elif all(len(x) for x in self.every):
             self.joiner = Joiner(self.tables, self.weights, self.goal)
-            near = [] if rule is None else [self._near(rule)]
+            ahead = self.state.rule > 0
+            near = [] if rule is None or (ahead and self.whole) else [self._near(rule)]
             if self.whole:
                 self._every_combination()
             else:
                 for start in (*near, self._least()):
                     self._descend(start)
             for choices in near:
-                if self.tables.exact and self._is(choices, rule):
+                if not ahead and self.tables.exact and self._is(choices, rule):
                     self.state.rule = float(self.goal.of(self.closely.of(choices[None, :]))[0])
         self._time()
 
@@ -323,14 +328,14 @@ class _QuickSearch:
         each = zip(self.tables.usage, self.every, strict=True)
         return np.array([x[u[x].prod(axis=1).argmin()] for u, x in each])
 
-    def _near(self, rule: RuleFrame) -> Ints:
+    def _near(self, rule: RuleMapping) -> Ints:
         """The choices nearest to the fixed rule's."""
         wanted, start = self._tiles_of(rule), []
         for own, tiles, x in zip(wanted, self.tables.tiles, self.every, strict=True):
             start.append(x[np.abs(np.log(tiles[x] / own)).sum(axis=1).argmin()])
         return np.array(start)
 
-    def _is(self, choices: Ints, rule: RuleFrame | None) -> bool:
+    def _is(self, choices: Ints, rule: RuleMapping | None) -> bool:
         """Whether these choices are the rule's tiles."""
         kinds = tuple([k[at] for k, at in zip(self.tables.kinds, choices, strict=True)])
         return (
@@ -344,7 +349,7 @@ class _QuickSearch:
             )
         )
 
-    def _tiles_of(self, rule: RuleFrame) -> list[Ints]:
+    def _tiles_of(self, rule: RuleMapping) -> list[Ints]:
         """The rule's tiles, family by family."""
         nest = self.tables.skeleton
         tile = dict(zip(rule.skeleton.loops, rule.tiles, strict=True))
@@ -468,6 +473,9 @@ class _QuickSearch:
                 if not tables.exact:
                     return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
                 check_work(nest)
+                late = self._none_before(nest, low, loops, tiles)
+                if late is not None:
+                    return late
                 cycles = self._cycles(nest, choices)
             except MappingError:
                 cycles = None
@@ -479,6 +487,21 @@ class _QuickSearch:
         energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
         measures = low | {"cycles": cycles, "energy": energy}
         return _Timed.of(self.goal, measures, mapping, loops, tiles)
+
+    def _none_before(
+        self, nest: Nest, low: dict[str, float], loops: int, tiles: tuple[int, ...]
+    ) -> _Timed | None:
+        """A mapping as though the array were never waited for after its first words, whose bounds
+        are ``low``: if even so the best is better, else None.
+        """
+        best = self.state.best
+        if best is None or not limited(nest.arch):
+            return None
+        cycles = max(low["cycles"], first_fills(nest) + array_time(nest).cycles)
+        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+        least = low | {"cycles": cycles, "energy": energy}
+        one = _Timed.of(self.goal, least, None, loops, tiles)
+        return None if one.better(best) else one
 
     def _cycles(self, nest: Nest, choices: Ints) -> float:
         """Cycles of a nest with the tiles of these choices, in full."""
@@ -492,7 +515,7 @@ class _QuickSearch:
 
 
 def _with_rule(
-    problem: Problem, arch: Architecture, rule: RuleFrame, goal: Objective, state: _State
+    problem: Problem, arch: Architecture, rule: RuleMapping, goal: Objective, state: _State
 ) -> bool:
     """Let the fixed rule's mapping be the best where it is; whether it is."""
     if state.best is not None and state.rule > state.best.value * (1 + 2 * EQUAL):
@@ -506,17 +529,17 @@ def _with_rule(
     try:
         nest = Nest(problem, arch, mapping)  # as large as it may be: so it would run by itself
         alone, pes = array_time(nest), arch.array.rows * arch.array.cols
-        if state.best is not None and state.weights is not None:  # what words cost at the least
+        rival = state.best if rule.least is None else None  # told ahead, its bounds did not lose
+        if rival is not None and state.weights is not None:  # what words cost at the least
             value = float(goal.of(state.weights.least(pes, alone.cycles)))
-            if value * (1 - EQUAL) > state.best.value * (1 + 2 * EQUAL):
+            if value * (1 - EQUAL) > rival.value * (1 + 2 * EQUAL):
                 return False
         moves = analytic.moves(nest)
-        least = least_cycles(nest, moves, alone)
-        if state.best is not None and not timed(least).better(state.best):
-            return False
-        late = max(least, first_fills(nest) + alone.cycles)
-        if state.best is not None and not timed(late).better(state.best):
-            return False
+        if rival is not None:
+            least = least_cycles(nest, moves, alone)
+            late = max(least, first_fills(nest) + alone.cycles)
+            if not timed(least).better(rival) or not timed(late).better(rival):
+                return False
         one = timed(analytic.time(nest, moves).cycles)
     except MappingError:
         return False
@@ -579,14 +602,6 @@ def _measures(nest: Nest, moves: moved.Moves, cycles: int) -> dict[str, float]:
     """Energy, cycles and dram of what moves in so many cycles."""
     energy = priced(nest, moves, cycles)
     return {"energy": energy, "cycles": cycles, "dram": float(outermost_bits(nest, moves))}
-
-
-def _rule(problem: Problem, arch: Architecture, flow: Dataflow) -> RuleFrame | None:
-    """What the fixed rule maps, or None."""
-    try:
-        return ruled(problem, arch, flow)
-    except MappingError:
-        return None
 
 
 __all__ = ["Quick", "full_measures", "layer_tables", "quick_mapping"]

@@ -20,22 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines import moved
-from accelsim.engines.analytic.array_time import array_time, fold_loops, on_lines, wants_list
+from accelsim.engines.analytic.array_time import array_time, array_times
 from accelsim.engines.analytic.closed_form import ClosedForm
-from accelsim.engines.analytic.fold_time import fold_time
 from accelsim.engines.analytic.pipeline import times, words_moved
 from accelsim.engines.analytic.rank_sums import different_rows
 from accelsim.hardware.architecture import Architecture, limited
-from accelsim.hardware.energy import Cost, Prices, Route, prices
+from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import LARGEST, late_levels, too_long
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.mapping import Mapping as LoopNest
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.rule_many import choose_many
-from accelsim.mapping.skeleton import Tiles, depends
+from accelsim.mapping.skeleton import Tiles
 from accelsim.results.layer_row import efficiency, performance
-from accelsim.workload.problem import TENSORS, Problem
+from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 
@@ -82,8 +81,7 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
     loops = np.flatnonzero(chosen.trips[at[0]] > 1)
     tiles, trips = (x[np.ix_(at, loops)].T for x in (chosen.rows, chosen.trips))  # [loops, points]
     model = ClosedForm(nest)
-    rows = [_rows(model, nest, group, tiles) for group in model.groups]
-    sums = model.evaluate(rows)
+    sums = model.evaluate(model.rows_of(tiles))
     # whole from here on: sums of two counts may pass 2^53, where float64 is not exact
     moves = {
         b: moved.Moved(**{name: _whole(v) for name, v in vars(m).items()})
@@ -102,7 +100,7 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
         cycles, waits = _waiting(problem, here, chosen, at, moves)
         stalls = dict(zip(stalls, waits.T, strict=True))
     else:
-        cycles = _cycles(nest, tiles, trips, numbers, compute)
+        cycles = array_times(nest, tiles, trips, numbers, compute)
     spent = performance(
         nest,
         cycles,
@@ -112,8 +110,8 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
         pes,
         clock,
     )
-    stacked = _stacked([prices(a) for a in here])
-    energy = moved.energy(nest, moves, problem.macs, spent["time_s"], stacked)
+    price = moved.stacked([prices(a) for a in here])
+    energy = moved.energy(nest, moves, problem.macs, spent["time_s"], price)
     table = (
         {"macs": problem.macs}
         | spent
@@ -123,20 +121,6 @@ def _group(problem: Problem, archs: Sequence[Architecture], chosen: Tiles, at: I
     table |= {"bit_exact": None} | moved.columns(nest, moves)
     wide = {k: v if v is None else np.broadcast_to(v, (n,)) for k, v in table.items()}
     return PointGroup(at, wide, *_texts(nest, mapping, tiles))
-
-
-def _rows(model: ClosedForm, nest: Nest, group: tuple[str, ...], tiles: Ints) -> Ints:
-    """The model's table rows of a group of chains for each mapping."""
-    chains = [c for c in nest.chains if c.name in group]
-    loops = [i for c in chains for i in c.loops]
-    if not loops:
-        return model.rows(group, [{c.name: () for c in nest.chains}])
-    distinct, which = np.unique(tiles[loops], axis=1, return_inverse=True)
-    many = []
-    for column in distinct.T.tolist():
-        at = iter(column)
-        many.append({c.name: tuple(next(at) for _ in c.loops) for c in chains})
-    return model.rows(group, many)[which.ravel()]
 
 
 def _refuse_long(
@@ -168,49 +152,6 @@ def _refuse_long(
     for arch, array, crossing in zip(here, alone.tolist(), words.tolist(), strict=True):
         if too_long(arch, int(array), crossing) is not None:
             raise OverflowError("cycles may not fit in 64 bits")
-
-
-def _cycles(
-    nest: Nest, tiles: Ints, trips: Ints, numbers: Mapping[str, Ints], compute: Any
-) -> Ints:
-    """Array time (``array_time``), over mappings."""
-    if not on_lines(nest):
-        stages, way = nest.arch.array.pipeline_stages - 1, np.zeros(trips.shape[1], np.int64)
-        b = next(
-            b
-            for b in reversed(nest.boundaries)
-            if b.tensor == nest.problem.accumulated and b.parent < nest.levels - 1
-        )
-        if b.kind == "chain":
-            for axis in ("row", "col"):
-                links = np.ones(trips.shape[1], np.int64)
-                for i, x in enumerate(nest.loops):
-                    if (
-                        x.axis == axis
-                        and x.level >= b.parent
-                        and not depends(x.dim, b.tensor, nest.mapping.fused)
-                    ):
-                        links = links * trips[i]
-                way += links - 1
-        return np.asarray(compute + stages + way)
-    if wants_list(nest):  # the fixed rule's loops never do
-        raise MappingError("folds depend on more than ranges")
-    loops = fold_loops(nest, list(tiles))
-    holds_sums = nest.problem.accumulated in nest.keep[nest.levels - 1]
-    rows, cols = (numbers[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
-    fused, array = nest.mapping.fused, nest.arch.array
-    return np.asarray(
-        fold_time(
-            loops,
-            nest.problem.size,
-            fused,
-            array,
-            rows,
-            cols,
-            holds_sums=holds_sums,
-            turned=nest.turned,
-        )
-    )
 
 
 def _waiting(
@@ -267,37 +208,3 @@ def _texts(nest: Nest, mapping: LoopNest, tiles: Ints) -> tuple[list[str], list[
         hashes.append(hashlib.sha256(f"{head}{json_text}{tail}".encode()).hexdigest()[:16])
         loops.append(" ".join(texts))
     return hashes, loops
-
-
-def _stacked(many: Sequence[Prices]) -> Prices:
-    """Prices as arrays over architectures."""
-
-    def cost(all_: list[Cost]) -> Cost:
-        return Cost(_array([c.word for c in all_]), _array([c.bit for c in all_]))
-
-    first = many[0]
-    return Prices(
-        first.unit,
-        _array([p.mac for p in many]),
-        {
-            name: {
-                t: cost([p.levels[name][t] for p in many])
-                for t in TENSORS
-                if t in first.levels[name]
-            }
-            for name in first.levels
-        },
-        {
-            name: Route(
-                cost([p.networks[name].run for p in many]),
-                cost([p.networks[name].hop for p in many]),
-            )
-            for name in first.networks
-        },
-        _array([p.static_mw for p in many]),
-        {name: _array([p.area_um2[name] for p in many]) for name in first.area_um2},
-    )
-
-
-def _array(values: list[float]) -> Any:
-    return np.array(values) if len(set(values)) > 1 else values[0]

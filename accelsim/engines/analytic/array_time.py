@@ -76,9 +76,39 @@ def _array_time(nest: Nest) -> ArrayTime:
     )
     if not on_lines(nest):
         return ArrayTime(
-            compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest), compute, active
+            compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest, nest.row[1]),
+            compute,
+            active,
         )
     return ArrayTime(lines_time(nest), compute, active)
+
+
+def array_times(
+    nest: Nest, tiles: Ints, trips: Ints, sides_of: Mapping[str, Ints], compute: Any
+) -> Ints:
+    """Cycles of the array alone for many mappings with the loops of a nest [mappings]: their tiles
+    and trips are ``[loops, mappings]``, ``rows`` and ``cols`` of their arrays and their MAC steps
+    ``compute`` numbers or ``[mappings]``.  Raises MappingError where folds would have to be listed,
+    which the fixed rule's loops never ask for.
+    """
+    if not on_lines(nest):
+        way = chain_way(nest, list(trips))
+        return np.asarray(compute + nest.arch.array.pipeline_stages - 1 + way)
+    if wants_list(nest):
+        raise MappingError("folds depend on more than ranges")
+    rows, cols = (sides_of[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
+    return np.asarray(
+        fold_time(
+            fold_loops(nest, list(tiles)),
+            nest.problem.size,
+            nest.mapping.fused,
+            nest.arch.array,
+            rows,
+            cols,
+            holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
+            turned=nest.turned,
+        )
+    )
 
 
 def lines_time(nest: Nest) -> int:
@@ -193,9 +223,9 @@ def on_lines(nest: Skeleton) -> bool:
     return nest.arch.systolic and bool(nest.keep[nest.levels - 1])
 
 
-def chain_way(nest: Nest) -> int:
+def chain_way(nest: Nest, trips: Sequence[Any]) -> Any:
     """Links from the first PE to the last of the chain that adds up a sum, where there is one:
-    along the rows, then the columns.
+    along the rows, then the columns.  ``trips`` of the loops are numbers, or ``[mappings]``.
     """
     b = next(
         b
@@ -204,10 +234,10 @@ def chain_way(nest: Nest) -> int:
     )
     if b.kind != "chain":
         return 0
-    sizes = dict.fromkeys(("row", "col"), 1)
-    for x in nest.loops:
+    sizes: dict[str, Any] = dict.fromkeys(("row", "col"), 1)
+    for x, n in zip(nest.loops, trips, strict=True):
         if x.spatial and x.level >= b.parent and not depends(x.dim, b.tensor, nest.mapping.fused):
-            sizes[x.axis] *= x.trips
+            sizes[x.axis] = sizes[x.axis] * n
     return sizes["row"] + sizes["col"] - 2
 
 

@@ -214,6 +214,24 @@ class ClosedForm:
             self._most[at] = np.maximum(self._most[at], table.max(axis=0))
         return np.array([known[key] for key in keys], np.int64)
 
+    def rows_of(self, tiles: Ints) -> list[Ints]:
+        """Table rows of every group for many mappings, whose tiles are ``[loops, mappings]``; equal
+        ones are asked for once.
+        """
+        return [self._rows_of(group, tiles) for group in self.groups]
+
+    def _rows_of(self, group: tuple[str, ...], tiles: Ints) -> Ints:
+        chains = [c for c in self.nest.chains if c.name in group]
+        loops = [i for c in chains for i in c.loops]
+        if not loops:
+            return self.rows(group, [{c.name: () for c in self.nest.chains}])
+        distinct, which = np.unique(tiles[loops], axis=1, return_inverse=True)
+        many = []
+        for column in distinct.T.tolist():
+            at = iter(column)
+            many.append({c.name: tuple(next(at) for _ in c.loops) for c in chains})
+        return self.rows(group, many)[which.ravel()]
+
     def _values(self, group: tuple[str, ...], many: list[ChainTiles]) -> Floats:
         """The product of a term's factors that belong to a group, ``[tiles, terms]``; each table
         of sums is worked out once.

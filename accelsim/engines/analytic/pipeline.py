@@ -101,7 +101,7 @@ from accelsim.hardware.ports import (
 from accelsim.mapping.mapping import MappingError
 from accelsim.mapping.nest import Boundary, Nest
 from accelsim.mapping.skeleton import Kept, Skeleton
-from accelsim.workload.problem import TENSORS, Slide
+from accelsim.workload.problem import TENSORS, Problem, Slide
 
 Ints = npt.NDArray[np.int64]
 MOST_STEPS = 1 << 20
@@ -126,9 +126,12 @@ def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
     return any(b.tensor in nest.arch.levels[name].queued for name in names)
 
 
-def instances(nest: Nest, level: int) -> int:
-    """How many instances of a level there are."""
-    return prod([x.trips for x in nest.loops if x.spatial and x.level < level])
+def instances(nest: Nest, level: int, trips: Sequence[Any] | None = None) -> Any:
+    """How many instances of a level there are; with the ``trips`` of other nests of these loops,
+    [loops] of numbers or arrays, how many these have.
+    """
+    each = zip(nest.loops, nest.row[1] if trips is None else trips, strict=True)
+    return prod([n for x, n in each if x.spatial and x.level < level])
 
 
 def carried(
@@ -136,19 +139,21 @@ def carried(
     moves: Mapping[Boundary, Moved],
     port_of: Callable[[int, Access], K | None],
     channel_of: Callable[[Boundary, Way], K | None],
-) -> dict[K, float]:
+    trips: Sequence[Any] | None = None,
+) -> dict[K, Any]:
     """Bits that each port and channel carries in all, where ``moves`` go over the boundaries:
     operands down from the parent's port over the network into the child's port, sums up and, to be
     added to, down.  By whatever a level's port and a boundary's channel are called; what is None or
     NONE has no width.
 
     Instances share their level's words evenly at best, and a transfer is never shorter than its
-    bits over its width.
+    bits over its width.  ``moves`` may be arrays over nests with the same loops, whose ``trips``
+    are given then.
     """
-    bits: dict[K, float] = {}
-    many = [instances(nest, level) for level in range(nest.levels + 1)]
+    bits: dict[K, Any] = {}
+    many = [instances(nest, level, trips) for level in range(nest.levels + 1)]
 
-    def carry(r: K | None, words: int, level: int, b: Boundary) -> None:
+    def carry(r: K | None, words: Any, level: int, b: Boundary) -> None:
         if r is not None and r != NONE:
             each = words * nest.footprint.word_bits(level, b.tensor)
             bits[r] = bits.get(r, 0) + each / many[level]
@@ -419,6 +424,16 @@ class PassFrame:
         bits = carried(nest, moves, self.port, self.channel)
         return np.array([bits.get(r, 0.0) for r in range(len(self.resources))])
 
+    def busy_of(
+        self, nest: Nest, moves: Mapping[Boundary, Moved], trips: Ints
+    ) -> npt.NDArray[np.float64]:
+        """The same in many nests of ``trips`` [loops, nests]: ``[nests, resources]``."""
+        bits = carried(nest, moves, self.port, self.channel, list(trips))
+        busy = np.zeros((trips.shape[1], len(self.resources)))
+        for r, of in bits.items():
+            busy[:, r] = of
+        return busy
+
     def padded_pairs(self, b: Boundary) -> bool:
         """Whether a level holds (k, x) pairs of which some are padding."""
         pairs = self.nest.projection(b.tensor, b.child).pairs and any(self.nest.problem.padding)
@@ -456,7 +471,7 @@ class _PassPlanner:
         self.pe, self.acc = frame.pe, frame.acc
         self.temporal, self.outer = frame.temporal, frame.outer
         self.between, self.inside, self.timed = frame.between, frame.inside, frame.timed
-        self._instances = [instances(nest, level) for level in range(nest.levels + 1)]
+        self._instances: list[int] = [instances(nest, level) for level in range(nest.levels + 1)]
         self._listed: dict[tuple[int, ...], StepSettings] = {}
         self.runs = runs
         self.passes = self._settings(self.outer)
@@ -962,23 +977,50 @@ def least_cycles(nest: Nest, moves: Mapping[Boundary, Moved], alone: ArrayTime) 
     return max(alone.cycles, int(_least(frame.busy(nest, moves), fast).max(initial=0)))
 
 
+def least_cycles_of(
+    nest: Nest,
+    moves: Mapping[Boundary, Moved],
+    alone: Ints,
+    tiles: Ints,
+    trips: Ints,
+    archs: Sequence[Architecture],
+) -> Ints:
+    """Cycles that many nests, each on its machine, need at least, [nests]: the most of
+    ``least_cycles`` and of what comes before the first pass.  They have the loops of one nest and
+    ``tiles`` and ``trips`` [loops, nests] of their own; the same levels of their machines are late.
+    """
+    if not limited(nest.arch):
+        return alone
+    frame = PassFrame.of(nest)
+    fast = _rates_of(tuple(frame.resources.values()), nest.levels, archs)
+    busy = _least(frame.busy_of(nest, moves, trips), fast).max(axis=1, initial=0)
+    own = zip(archs, tiles.T.tolist(), strict=True)
+    fills = np.array([_first_fills(nest, arch, each) for arch, each in own])
+    return np.asarray(np.maximum(busy, fills + alone))
+
+
 def first_fills(nest: Nest) -> int:
     """Cycles before which no pass starts: of the operands' first tiles over the outermost level's
     port, one after the other.  Whatever is late later, the array's own time follows them.
     """
-    read, late, cycles = port(nest.arch, 0, "read"), latency(nest.arch, 0), 0
+    return _first_fills(nest, nest.arch, nest.row[0])
+
+
+def _first_fills(nest: Nest, arch: Architecture, tiles: Sequence[int]) -> int:
+    """The same of a nest with the loops of another, with its own machine and ``tiles`` [loops]."""
+    read, late, cycles = port(arch, 0, "read"), latency(arch, 0), 0
     if read is None:
         return 0
     for b in PassFrame.of(nest).between:
         if b.parent == 0 and b.tensor != nest.problem.accumulated:
-            words = _first_words(nest, b)
+            words = _first_words(nest, b, tiles)
             if words:
                 bits = words * nest.footprint.word_bits(b.parent, b.tensor)
                 cycles += read.cycles(bits) + late
     return cycles
 
 
-def _first_words(nest: Nest, b: Boundary) -> int:
+def _first_words(nest: Nest, b: Boundary, tiles: Sequence[int]) -> int:
     """Words a parent reads for an operand's first tile, or fewer: first pieces are whole tiles, and
     padding is read nowhere.  Of chunks of fused dimensions, and of an ifmap inside a frame of
     padding, nothing is said.
@@ -986,11 +1028,11 @@ def _first_words(nest: Nest, b: Boundary) -> int:
     kept, extents = nest.projection(b.tensor, b.child), dict(nest.problem.size)
     if kept.pairs or kept.window is not None:
         return 0
-    for x in nest.loops:
+    for x, tile in zip(nest.loops, tiles, strict=True):
         if x.level < b.child and nest.loop_depends(x, b.tensor):
             if x.dim not in extents:
                 return 0
-            extents[x.dim] = min(extents[x.dim], x.tile)
+            extents[x.dim] = min(extents[x.dim], tile)
     words = 1
     for dims, slide in kept.ranks:
         sizes = [extents[d] for d in dims]
@@ -1011,15 +1053,11 @@ def _first_coordinates(slide: Slide, out: int, filt: int) -> int:
 
 
 def _refuse_long(nest: Nest, crossing: Mapping[Boundary, Moved]) -> None:
-    """Raises MappingError where the loops that keep time may not hold a nest's.
-
-    A word crosses a boundary for some MAC, so that most nests are let pass by their MACs alone.
-    """
-    arch, macs = nest.arch, nest.problem.macs
-    around = 2 * (arch.array.rows + arch.array.cols)
-    waits = limited(arch)
-    if too_long(arch, macs * (1 + around), macs * A_MAC if waits else 0) is None:
+    """Raises MappingError where the loops that keep time may not hold a nest's."""
+    arch = nest.arch
+    if surely_short(nest.problem, arch):
         return
+    around, waits = 2 * (arch.array.rows + arch.array.cols), limited(arch)
     if on_lines(nest) and (waits or wants_list(nest)):
         temporal = [x for x in nest.loops if not x.spatial]
         folds = prod(x.trips for x in temporal if x.level < nest.levels - 1)
@@ -1029,6 +1067,15 @@ def _refuse_long(nest: Nest, crossing: Mapping[Boundary, Moved]) -> None:
     words = sum(words_moved(m) for m in crossing.values()) if waits else 0
     if (why := too_long(arch, array, words)) is not None:
         raise MappingError(why)
+
+
+def surely_short(problem: Problem, arch: Architecture) -> bool:
+    """Whether the loops that keep time hold any nest of a layer: a word crosses a boundary for some
+    MAC, so that most are let pass by their MACs alone.
+    """
+    macs, around = problem.macs, 2 * (arch.array.rows + arch.array.cols)
+    words = macs * A_MAC if limited(arch) else 0
+    return too_long(arch, macs * (1 + around), words) is None
 
 
 def words_moved(m: Moved) -> Any:
