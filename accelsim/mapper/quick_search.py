@@ -38,13 +38,14 @@ from accelsim.hardware.architecture import Architecture, limited, structure
 from accelsim.hardware.ports import rates
 from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.closed_cycles import priced
+from accelsim.mapper.deadline import in_time
 from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.space import under
+from accelsim.mapper.waited_passes import WaitedPasses
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
@@ -314,7 +315,8 @@ class _QuickSearch:
 
     def _visit(self, pool: BestPool, picks: Sequence[Ints], most: int | None) -> None:
         """Value combinations of these choices, at most so many, and keep the best in a pool."""
-        self.state.valued += self.joiner.join(picks, pool, most, self.tick)
+        if most is None or most > 0:
+            self.state.valued += self.joiner.join(picks, pool, most, self.tick)
 
     # -- descent -----------------------------------------------------------------------------------
 
@@ -402,6 +404,7 @@ class _QuickSearch:
         """
         nest, state = self.tables.skeleton, self.state
         machine = nest.on(self.weights.arch)
+        self._waited = WaitedPasses(self.tables, machine)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
         low = self.closely.of(rows)
@@ -431,6 +434,8 @@ class _QuickSearch:
             one = None
             if near and timed < most and (state.best is None or not long[i]):
                 timed += 1
+                if state.best is not None and self._is_slower(rows[i], usage[i], measures):
+                    continue  # as it would turn out to be
                 one = self._in_full(machine, rows[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
@@ -452,6 +457,20 @@ class _QuickSearch:
             return value < best.value
         tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)
         return _Timed.of(self.goal, low, None, loops, tiles).better(best)
+
+    def _is_slower(self, choices: Ints, usage: Floats, low: dict[str, float]) -> bool:
+        """Whether it is known of a combination, whose bounds are ``low``, that it would not be
+        chosen, without timing it.
+        """
+        waited = self._waited
+        if not waited.applies:
+            return False
+        least = waited.cycles(choices, usage, self.tables.bits_of(choices))
+        if least <= low["cycles"]:
+            return False
+        energy = low["energy"] + self.weights.static * (least - low["cycles"])
+        closer = low | {"cycles": least, "energy": energy}
+        return not self._may_be_better(float(self.goal.of(closer)), choices, closer)
 
     def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
         """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
