@@ -139,3 +139,23 @@ def test_what_is_told_to_be_slower_is_not_timed_and_nothing_else_changes(
     monkeypatch.setattr(_QuickSearch, "_is_slower", lambda *_: False)
     assert quick_mapping(layer.problem(), arch, flow, goal) == quick
     assert few < 3 < len(timed) - few
+
+
+@pytest.mark.parametrize("chunk", slow_but([0], range(4)))
+def test_no_bound_of_the_cycles_is_below_what_the_outermost_port_takes(chunk: int) -> None:
+    told = 0
+    for seed in range(chunk * 60, chunk * 60 + 60):
+        rng = random.Random(seed)
+        problem, arch = random_problem(rng, 3000), lines(rng)
+        try:
+            tables = layer_tables(problem, arch, load_dataflow(rng.choice(("ws", "is", "os"))))
+        except MappingError:
+            continue
+        if not (tables.space and tables.families):
+            continue
+        weights = MachineWeights(tables, arch)
+        choices = np.array([[rng.randrange(len(x)) for x in tables.tiles] for _ in range(20)])
+        bounds = ChoiceMeasures(tables, weights).of(choices)["cycles"]
+        assert (bounds >= weights.port_cycles).all(), seed
+        told += weights.port_cycles > 0
+    assert told > 10

@@ -8,8 +8,9 @@
    cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
    whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
    near is better.
-3. The best few are timed in full, the least bound first, until nothing left has a lower one.  Where
-   the whole space was valued that is a proof; else the bound is what every mapping must do.
+3. The best few are timed in full, the least bound first, until nothing left has a lower one.  What
+   ``waited_passes`` knows to be slower than the best so far counts as timed and is not.  Where the
+   whole space was valued that is a proof; else the bound is what every mapping must do.
 
 The fixed rule's mapping is always among those timed, so nothing is worse than it.  Effort is
 counted in candidates: the same call gives the same mapping wherever and however often it is made.
@@ -297,8 +298,8 @@ class _QuickSearch:
         kept = []
         for f in range(len(every)):
             fits = np.ones(len(every[f]), bool)
-            for limit in limits:
-                fits &= tables.least_used(f, limit) <= limit.most
+            for limit, used in zip(limits, tables.least_used(f, limits), strict=True):
+                fits &= used <= limit.most
             kept.append(np.flatnonzero(fits))
         while [len(x) for x in kept] != [len(x) for x in every]:
             every, kept = kept, []

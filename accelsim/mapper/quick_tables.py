@@ -194,21 +194,29 @@ class LayerTables:
         """What goes beside a family's choices at least [usage columns]: the ``least`` of all
         others, and of ties.
         """
+        return np.asarray(
+            prod([self._least_tied, *[v for g, v in enumerate(least) if g != family]])
+        )
+
+    @cached_property
+    def _least_tied(self) -> Floats:
+        """What the layer and the least of all ties use [usage columns]."""
         tied = self.whole.copy()
         for tie in self.ties.values():
             tied *= tie.use.min(axis=(0, 1))
-        return np.asarray(prod([tied, *[v for g, v in enumerate(least) if g != family]]))
+        return tied
 
-    def least_used(self, family: int, limit: Limit) -> Floats:
-        """What each choice of a family uses of a limit beside the least of all others [choices]:
+    def least_used(self, family: int, limits: Sequence[Limit]) -> list[Floats]:
+        """What each choice of a family uses of each limit beside the least of all others [choices]:
         the same on machines that differ in how much there is.
         """
-
-        def used() -> Floats:
+        known = [self._used.get((family, limit.parts)) for limit in limits]
+        if any(used is None for used in known):
             each = (self.usage[family] * self.beside(family, self.least_use)).T
-            return np.asarray(limit.used(each))
-
-        return self._used.of((family, limit.parts), used)
+            for i, limit in enumerate(limits):
+                if known[i] is None:
+                    known[i] = self._used.keep((family, limit.parts), np.asarray(limit.used(each)))
+        return [used for used in known if used is not None]
 
     @cached_property
     def once(self) -> Moves:
