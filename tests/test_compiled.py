@@ -195,3 +195,15 @@ def test_a_kernel_that_kernels_call_is_no_function_of_its_own(own: dict[str, str
         "own_kernels.squares",
         "own_kernels.one",
     }
+
+
+def test_what_is_loaded_is_machine_code_and_names(own: dict[str, str]) -> None:
+    """Not the text it was made of, which takes longer to read and which nothing takes in."""
+    text = (
+        "; lines = [len(list(block.instructions))"
+        " for made in own_kernels.squares.ready.overloads.values()"
+        " for one in made.library._shared_module.functions for block in one.blocks]"
+        "; print(len(lines) > 0, max(lines))"
+    )
+    said(started(ASKED, **own))
+    assert said(started(ASKED + text, **own)) == ("30 55\nTrue 1\n", "")

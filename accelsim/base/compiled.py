@@ -173,8 +173,10 @@ def _compilers() -> tuple[Any, Any]:
 
     For those it is typed and written in LLVM's language, and no more.  They take that text in, and
     it is optimised and turned into machine code with theirs, once.  numba by itself does both for
-    every kernel, and again in each kernel on the way up.
+    every kernel, and again in each kernel on the way up.  What is kept on disk is machine code
+    alone.
     """
+    from llvmlite.binding import parse_assembly
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
 
@@ -188,8 +190,24 @@ def _compilers() -> tuple[Any, Any]:
         def _finalize_final_module(self) -> None:
             self._finalized = True
 
+    class _Kept(JITCodeLibrary):
+        def serialize_using_object_code(self) -> Any:
+            """Machine code and the names in it; not the text it was made of, which takes longer to
+            read and which nothing takes in.
+            """
+            theirs: Any = super()
+            name, kind, (code, _) = theirs.serialize_using_object_code()
+            made = [x.name for x in self._final_module.functions if not x.is_declaration]
+            names = "".join([f'define void @"{x}"() {{ ret void }}\n' for x in made])
+            return name, kind, (code, parse_assembly(names).as_bitcode())
+
     class _Whole(Compiler):
         def define_pipelines(self) -> Any:
+            state: Any = self.state
+            if state.library is None:
+                kept: Any = _Kept
+                state.library = kept(state.targetctx.codegen(), state.func_id.func_qualname)
+                state.library.enable_object_caching()
             theirs: Any = super()
             pipelines = theirs.define_pipelines()
             for one in pipelines:

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from math import prod
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +118,8 @@ class Measures(NamedTuple):
     ``parts``   [patterns, limits, parts, 4]  usage column, bytes a word, how often, bytes of a unit
     ``most``    [patterns, limits]
     ``covered`` [kinds]
-    ``least``   [3]  energy without leakage and dram that no combination is below, and MACs
+    ``least``   [4]  energy without leakage and dram that no combination is below; MACs; and cycles
+                that no combination's bound is below
     ``array``   [2]  rows and columns
     ``first``   [usage columns]  cycles that each word there should add to the bound
     """
@@ -306,7 +307,7 @@ def too_much(
     e: LastFamily, m: Measures, room: Room, lead: int, block: int, constant: float, worst: float
 ) -> bool:
     """Whether no choice of a block is among the best: its energy if each column had the least it
-    has of any, with each PE busy all the time.
+    has of any, with each PE busy all the time, or the outermost port.
     """
     energy, size = constant, constant
     for column in range(room.sums.shape[1]):
@@ -314,7 +315,7 @@ def too_much(
         least = e.low[lead, block, column] if weight > 0.0 else e.high[lead, block, column]
         energy += weight * least
         size += abs(weight * least)
-    cycles = m.least[2] / (room.base[0] * room.base[1]) * e.shares[block]
+    cycles = max(m.least[2] / (room.base[0] * room.base[1]) * e.shares[block], m.least[3])
     energy = max(energy - ROUNDED * size, m.least[0]) + m.static[0] * cycles
     beyond: bool = product(energy, cycles, m.least[1], m.powers) > worst * ALIKE
     return beyond
@@ -343,8 +344,9 @@ def scan(
     """Value the choices of a group of the last family with all others' as they are, a block at a
     time.
 
-    What cannot be better than the pool's last is told by the energy, with each PE busy all the
-    time, before anything else is asked.  What can is valued in full.  ``row`` [families] is room.
+    What cannot be better than the pool's last is told by the energy, with each PE or the outermost
+    port busy all the time, before anything else is asked.  What can is valued in full.  ``row``
+    [families] is room.
     """
     constant, worst = m.constant[bits, 0], pool.values[-1] * ALIKE
     busy = m.least[2] / (room.base[0] * room.base[1])
@@ -354,7 +356,7 @@ def scan(
             end = min(begin + BLOCK, e.groups[group, TO])
             weigh_block(e, room, lead, begin, end, constant)
             for choice in range(begin, end):
-                cycles = busy * e.share[choice]
+                cycles = max(busy * e.share[choice], m.least[3])
                 energy = room.energies[choice] + m.static[0] * cycles
                 if product(energy, cycles, m.least[1], m.powers) > worst:
                     continue
@@ -490,9 +492,9 @@ class LaidOut:
 
     def __init__(self, tables: LayerTables, used: Ints) -> None:
         self.tables, self.used = tables, used
-        self.own = [np.take(own, used, axis=1) for own in tables.own]
         self.tied = {at: np.take(tie.terms, used, axis=2) for at, tie in tables.ties.items()}
-        self.alike = [self._alike(f) for f in range(len(self.own))]
+        each = [self._family(f) for f in range(len(tables.families))]
+        self.own, self.alike = [own for own, _ in each], [alike for _, alike in each]
         self._together: dict[tuple[tuple[int, int], ...], tuple[Floats, Floats]] = {}
         self._token = object()  # equal to none but itself
 
@@ -502,11 +504,22 @@ class LaidOut:
         known: LaidOut = tables.joined.of(used.tobytes(), lambda: cls(tables, used))
         return known
 
-    def _alike(self, f: int) -> tuple[Ints, Ints]:
-        """``alike`` of a family: by its own factors and those of its ties."""
-        ties = [x.reshape(-1, len(self.used)) for (outer, _), x in self.tied.items() if outer == f]
-        kinds = np.array(classes(np.vstack([self.own[f], *ties])), np.int64)
-        return kinds, np.unique(kinds, return_index=True)[1]
+    def _family(self, f: int) -> tuple[Floats, tuple[Ints, Ints]]:
+        """``own`` and ``alike`` of a family, by its own factors and those of its ties: the same for
+        all layers that share these (``quick_rows.shared``).
+        """
+        t, many = self.tables, len(self.used)
+        made_of = t.own[f], *[tie.terms for tie in t.ties.values() if tie.outer == f]
+        key = "laid", self.used.tobytes(), *map(id, made_of)
+
+        def made() -> tuple[Any, ...]:
+            own = np.take(t.own[f], self.used, axis=1)
+            ties = [x.reshape(-1, many) for (outer, _), x in self.tied.items() if outer == f]
+            kinds = np.array(classes(np.vstack([own, *ties])), np.int64)
+            return own, (kinds, np.unique(kinds, return_index=True)[1]), made_of  # keeps the ids
+
+        own, alike, _ = t.choices[f].known.of(key, made)
+        return own, alike
 
     def laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
         """Choices as ``join`` takes them, kept: the next machine will often ask for the same."""
@@ -675,7 +688,12 @@ class Joiner:
             np.zeros((most, many)),
             tables.covered.ravel(),
             np.array(
-                [least["energy"] - weights.static * least["cycles"], least["dram"], least["cycles"]]
+                [
+                    least["energy"] - weights.static * least["cycles"],
+                    least["dram"],
+                    least["cycles"],
+                    weights.port_cycles,
+                ]
             ),
             np.array([weights.arch.array.rows, weights.arch.array.cols], np.float64),
             weights.first,

@@ -34,8 +34,9 @@ from accelsim.mapper import any_dataflow
 from accelsim.mapper.bound_table import BoundTable, Candidate, SearchTally
 from accelsim.mapper.certificate import EQUAL, Certificate
 from accelsim.mapper.closed_cycles import closed_cycles, forms_are_exact, measured
+from accelsim.mapper.deadline import in_time
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.preparing import in_time, least, prepare
+from accelsim.mapper.preparing import least, prepare
 from accelsim.mapper.quick_search import full_measures, quick_mapping
 from accelsim.mapper.search import Search, State
 from accelsim.mapper.space import TileChoice, rows, size_of, under

@@ -235,20 +235,11 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
             up: Weights = arrived
             down: Weights = updated if arch.accumulate == "in_array" else {}
             if level.port_bits:
+                name, each = arch.level_names[b.parent], port_cycles(nest, b.parent, bits) / many
                 if level.ports == "shared":
-                    loads.append(
-                        (
-                            (arch.level_names[b.parent], "", ""),
-                            _times(_plus(arrived, updated), _port(nest, b.parent, bits) / many),
-                        )
-                    )
+                    loads.append(((name, "", ""), _times(_plus(arrived, updated), each)))
                 else:
-                    loads.append(
-                        (
-                            (arch.level_names[b.parent], "write", ""),
-                            _times(arrived, _port(nest, b.parent, bits) / many),
-                        )
-                    )
+                    loads.append(((name, "write", ""), _times(arrived, each)))
         else:
             up, down = {}, {(b, "read"): 1.0}
             if level.port_bits:
@@ -256,7 +247,7 @@ def _loads(nest: Skeleton) -> tuple[Loads, Loads, Loads, Loads]:
                 loads.append(
                     (
                         (arch.level_names[b.parent], side, ""),
-                        _times(down, _port(nest, b.parent, bits) / many),
+                        _times(down, port_cycles(nest, b.parent, bits) / many),
                     )
                 )
         if b.network is not None and (width := arch.networks[b.network].width_bits) is not None:
@@ -288,7 +279,7 @@ def _instances(nest: Skeleton, level: int) -> int:
     return 1
 
 
-def _port(nest: Skeleton, level: int, bits: int) -> float:
+def port_cycles(nest: Skeleton, level: int, bits: int) -> float:
     """Core cycles of a level's port per word."""
     have = nest.arch.levels[nest.arch.level_names[level]]
     assert have.port_bits is not None
@@ -296,4 +287,4 @@ def _port(nest: Skeleton, level: int, bits: int) -> float:
     return bits / have.port_bits * clock
 
 
-__all__ = ["Column", "Form", "Weights", "cycles", "forms"]
+__all__ = ["Column", "Form", "Weights", "cycles", "forms", "port_cycles"]

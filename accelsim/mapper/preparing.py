@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import prod
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from accelsim.mapper.bound_table import BoundTable, SearchTally, product_of
 from accelsim.mapper.cell import Cell, ChoiceGroup
 from accelsim.mapper.cell_blocks import blocks, every_block
+from accelsim.mapper.deadline import in_time
 from accelsim.mapper.dominance import undominated
 from accelsim.mapper.packed import Packed
 from accelsim.mapper.space import TileRows
@@ -193,10 +193,4 @@ def _group(
     return group
 
 
-def in_time(deadline: float | None) -> None:
-    """Raises TimeoutError past the deadline."""
-    if deadline is not None and monotonic() > deadline:
-        raise TimeoutError
-
-
-__all__ = ["group_tables", "in_time", "least", "prepare"]
+__all__ = ["group_tables", "least", "prepare"]

@@ -8,8 +8,9 @@
    cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
    whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
    near is better.
-3. The best few are timed in full, the least bound first, until nothing left has a lower one.  Where
-   the whole space was valued that is a proof; else the bound is what every mapping must do.
+3. The best few are timed in full, the least bound first, until nothing left has a lower one.  What
+   ``waited_passes`` knows to be slower than the best so far counts as timed and is not.  Where the
+   whole space was valued that is a proof; else the bound is what every mapping must do.
 
 The fixed rule's mapping is always among those timed, so nothing is worse than it.  Effort is
 counted in candidates: the same call gives the same mapping wherever and however often it is made.
@@ -38,14 +39,15 @@ from accelsim.hardware.architecture import Architecture, limited, structure
 from accelsim.hardware.ports import rates
 from accelsim.mapper.certificate import EQUAL, gap_of
 from accelsim.mapper.closed_cycles import priced
+from accelsim.mapper.deadline import in_time
 from accelsim.mapper.joining import BestPool, Joiner
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.preparing import in_time
 from accelsim.mapper.quick_measures import ChoiceMeasures
 from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapper.quick_weights import MachineWeights, outermost_bits
 from accelsim.mapper.rules_ahead import RuleMapping, rule_of
 from accelsim.mapper.space import under
+from accelsim.mapper.waited_passes import WaitedPasses
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import check_work
 from accelsim.mapping.mapping import Mapping, MappingError
@@ -301,8 +303,8 @@ class _QuickSearch:
         kept = []
         for f in range(len(every)):
             fits = np.ones(len(every[f]), bool)
-            for limit in limits:
-                fits &= tables.least_used(f, limit) <= limit.most
+            for limit, used in zip(limits, tables.least_used(f, limits), strict=True):
+                fits &= used <= limit.most
             kept.append(np.flatnonzero(fits))
         while [len(x) for x in kept] != [len(x) for x in every]:
             every, kept = kept, []
@@ -319,7 +321,8 @@ class _QuickSearch:
 
     def _visit(self, pool: BestPool, picks: Sequence[Ints], most: int | None) -> None:
         """Value combinations of these choices, at most so many, and keep the best in a pool."""
-        self.state.valued += self.joiner.join(picks, pool, most, self.tick)
+        if most is None or most > 0:
+            self.state.valued += self.joiner.join(picks, pool, most, self.tick)
 
     # -- descent -----------------------------------------------------------------------------------
 
@@ -407,6 +410,7 @@ class _QuickSearch:
         """
         nest, state = self.tables.skeleton, self.state
         machine = nest.on(self.weights.arch)
+        self._waited = WaitedPasses(self.tables, machine)
         there = int(np.isfinite(self.pool.values).sum())
         rows = self.pool.rows[:there]
         low = self.closely.of(rows)
@@ -436,6 +440,8 @@ class _QuickSearch:
             one = None
             if near and timed < most and (state.best is None or not long[i]):
                 timed += 1
+                if state.best is not None and self._is_slower(rows[i], usage[i], measures):
+                    continue  # as it would turn out to be
                 one = self._in_full(machine, rows[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
@@ -457,6 +463,20 @@ class _QuickSearch:
             return value < best.value
         tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)
         return _Timed.of(self.goal, low, None, loops, tiles).better(best)
+
+    def _is_slower(self, choices: Ints, usage: Floats, low: dict[str, float]) -> bool:
+        """Whether it is known of a combination, whose bounds are ``low``, that it would not be
+        chosen, without timing it.
+        """
+        waited = self._waited
+        if not waited.applies:
+            return False
+        least = waited.cycles(choices, usage, self.tables.bits_of(choices))
+        if least <= low["cycles"]:
+            return False
+        energy = low["energy"] + self.weights.static * (least - low["cycles"])
+        closer = low | {"cycles": least, "energy": energy}
+        return not self._may_be_better(float(self.goal.of(closer)), choices, closer)
 
     def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
         """A mapping with its measures, whose bounds are ``low``; None where it has more steps than

@@ -194,21 +194,29 @@ class LayerTables:
         """What goes beside a family's choices at least [usage columns]: the ``least`` of all
         others, and of ties.
         """
+        return np.asarray(
+            prod([self._least_tied, *[v for g, v in enumerate(least) if g != family]])
+        )
+
+    @cached_property
+    def _least_tied(self) -> Floats:
+        """What the layer and the least of all ties use [usage columns]."""
         tied = self.whole.copy()
         for tie in self.ties.values():
             tied *= tie.use.min(axis=(0, 1))
-        return np.asarray(prod([tied, *[v for g, v in enumerate(least) if g != family]]))
+        return tied
 
-    def least_used(self, family: int, limit: Limit) -> Floats:
-        """What each choice of a family uses of a limit beside the least of all others [choices]:
+    def least_used(self, family: int, limits: Sequence[Limit]) -> list[Floats]:
+        """What each choice of a family uses of each limit beside the least of all others [choices]:
         the same on machines that differ in how much there is.
         """
-
-        def used() -> Floats:
+        known = [self._used.get((family, limit.parts)) for limit in limits]
+        if any(used is None for used in known):
             each = (self.usage[family] * self.beside(family, self.least_use)).T
-            return np.asarray(limit.used(each))
-
-        return self._used.of((family, limit.parts), used)
+            for i, limit in enumerate(limits):
+                if known[i] is None:
+                    known[i] = self._used.keep((family, limit.parts), np.asarray(limit.used(each)))
+        return [used for used in known if used is not None]
 
     @cached_property
     def once(self) -> Moves:
@@ -246,11 +254,7 @@ class LayerTables:
         """What moves over the boundaries of a nest with the tiles of a choice for each family, as
         whole numbers; where counts are exact.  Whoever asks for this nest's afterwards finds them.
         """
-        terms = self.constant.copy()
-        for own, at in zip(self.own, choice, strict=True):
-            terms *= own[at]
-        for tie in self.ties.values():
-            terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
+        terms = self._terms_of(choice)
         counts = np.rint(terms @ self.signs[:, : len(self.moving)])[None, :]
         known = moves_of(self.skeleton, Evaluated(counts, self.moving)).values()
         moves = {
@@ -261,13 +265,42 @@ class LayerTables:
             remember_moves(nest, moves)
         return moves
 
+    def _terms_of(self, choice: Sequence[int] | Ints) -> Floats:
+        """Every product of factors, by a choice for each family [terms]."""
+        terms = self.constant.copy()
+        for own, at in zip(self.own, choice, strict=True):
+            terms *= own[at]
+        for tie in self.ties.values():
+            terms *= tie.terms[choice[tie.outer], tie.which[choice[tie.filter]]]
+        return terms
+
+    def words_of(self, choice: Sequence[int] | Ints) -> Ints:
+        """The counts ``moving``, by a choice for each family [columns]; where they are exact."""
+        counts = np.rint(self._terms_of(choice) @ self.signs[:, : len(self.moving)])
+        return counts.astype(np.int64)
+
     def tile_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
         """The tile of each loop of the skeleton, by a choice for each family."""
-        tiles = [1] * len(self.skeleton.loops)
-        for family, rows, at in zip(self.families, self.tiles, choice, strict=True):
-            for loop, tile in zip(family.loops, rows[at].tolist(), strict=True):
-                tiles[loop] = tile
-        return tuple(tiles)
+        return self._by_loop(self.tiles, choice)
+
+    def trip_row(self, choice: Sequence[int] | Ints) -> tuple[int, ...]:
+        """The most trips of each loop likewise."""
+        return self._by_loop(self.trips, choice)
+
+    def _by_loop(self, table: Sequence[Ints], choice: Sequence[int] | Ints) -> tuple[int, ...]:
+        """Numbers of families' choices [choices, its loops], loop by loop."""
+        each = [1] * len(self.skeleton.loops)
+        for family, rows, at in zip(self.families, table, choice, strict=True):
+            for loop, number in zip(family.loops, rows[at].tolist(), strict=True):
+                each[loop] = number
+        return tuple(each)
+
+    def bits_of(self, choice: Sequence[int] | Ints) -> int:
+        """At which levels sums are unfinished, by a choice for each family."""
+        bits = 0
+        for unfinished, at in zip(self.unfinished, choice, strict=True):
+            bits |= int(unfinished[at])
+        return bits
 
     def loops_of(self, choice: Sequence[int] | Ints) -> int:
         """How many loops make more than one trip, by a choice for each family."""

@@ -30,6 +30,7 @@ from accelsim.mapping.files import MAX_STEPS
 from accelsim.mapping.skeleton import Kept, Skeleton
 
 Floats = npt.NDArray[np.float64]
+ROUNDED = 1e-9  # relative; what float64 sums may be off by, with room
 _forms: Kept[tuple[Floats, ...]] = Kept(1 << 10)  # of structures, for other layers
 _energies: Kept[Floats] = Kept(1 << 10)  # of forms, by what machines pay
 
@@ -202,6 +203,21 @@ class MachineWeights:
             "cycles": cycles,
             "dram": self._once_out,
         }
+
+    @cached_property
+    def port_cycles(self) -> float:
+        """Cycles of the outermost level's port for every word once, where one carries all of them:
+        one of the cycles' forms is never below.  0 where counts are not exact, or sums may be
+        narrower than these.
+        """
+        arch = self.arch
+        outermost, bits = arch.levels[arch.level_names[0]], arch.bits
+        shared = outermost.port_bits and outermost.ports == "shared"
+        wide = bits.psum >= getattr(bits, self.tables.skeleton.problem.accumulated)
+        if not (shared and wide and self.tables.exact):
+            return 0.0
+        each = lower_cycles.port_cycles(self.tables.skeleton.on(arch), 0, 1)
+        return float(self._once_out * each) * (1 - ROUNDED)
 
     @cached_property
     def _at_once(self) -> float:

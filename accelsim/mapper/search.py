@@ -28,8 +28,8 @@ import numpy.typing as npt
 from accelsim.mapper.bound_table import BoundTable, Candidate, SearchTally, one_of, product_of
 from accelsim.mapper.cell import Limit
 from accelsim.mapper.clusters import Clusters, build
+from accelsim.mapper.deadline import in_time
 from accelsim.mapper.objective import Objective
-from accelsim.mapper.preparing import in_time
 from accelsim.mapping.skeleton import Skeleton
 
 Ints = npt.NDArray[np.int64]
