@@ -9,7 +9,7 @@ from test_mapper import measured
 
 import accelsim as acc
 from accelsim.hardware.architecture import load_architecture
-from accelsim.mapper import layer_search, preparing
+from accelsim.mapper import deadline, layer_search
 from accelsim.mapper import search as search_module
 from accelsim.mapper.layer_search import best_mapping
 from accelsim.mapper.quick_search import full_measures
@@ -50,7 +50,7 @@ def test_a_limit_that_has_passed_before_the_tables_are_ready_gives_the_rules_map
 ) -> None:
     """Each look at the clock takes a second: the limit ends the preparation at its first look."""
     now = iter(range(1_000_000))
-    for module in (layer_search, preparing, search_module):
+    for module in (layer_search, deadline, search_module):
         monkeypatch.setattr(module, "monotonic", lambda: float(next(now)))
     layer = acc.Conv2d(M=24, C=12, H=9, W=9, R=3, S=3).directed(None, "forward")
     arch, flow = load_architecture("eyeriss"), load_dataflow("rs")
