@@ -12,9 +12,10 @@ from quick import slow_but
 
 import accelsim as acc
 from accelsim.hardware.architecture import Architecture
+from accelsim.mapper import quick_search
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_measures import ChoiceMeasures
-from accelsim.mapper.quick_search import _QuickSearch, full_measures, layer_tables, quick_mapping
+from accelsim.mapper.quick_search import full_measures, layer_tables, quick_mapping
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.quick_weights import MachineWeights
 from accelsim.mapper.waited_passes import WaitedPasses
@@ -125,18 +126,13 @@ def test_what_is_told_to_be_slower_is_not_timed_and_nothing_else_changes(
 ) -> None:
     layer = acc.Conv2d(M=64, C=64, H=56, W=56, R=1, S=1)
     arch, flow = acc.load_architecture("tpu_v1"), load_dataflow("ws")
-    timed: list[object] = []
-    in_full = _QuickSearch._in_full
-
-    def watched(self: _QuickSearch, *arguments: Any) -> Any:
-        timed.append(arguments)
-        return in_full(self, *arguments)
-
-    monkeypatch.setattr(_QuickSearch, "_in_full", watched)
+    timed: list[Nest] = []
+    monkeypatch.setattr(quick_search, "check_work", timed.append)
     goal = Objective.parse("edp")
     quick = quick_mapping(layer.problem(), arch, flow, goal)
     few = len(timed)
-    monkeypatch.setattr(_QuickSearch, "_is_slower", lambda *_: False)
+    layer_tables(layer.problem(), arch, flow).timed.clear()
+    monkeypatch.setattr(WaitedPasses, "applies", False)
     assert quick_mapping(layer.problem(), arch, flow, goal) == quick
     assert few < 3 < len(timed) - few
 

@@ -440,9 +440,7 @@ class _QuickSearch:
             one = None
             if near and timed < most and (state.best is None or not long[i]):
                 timed += 1
-                if state.best is not None and self._is_slower(rows[i], usage[i], measures):
-                    continue  # as it would turn out to be
-                one = self._in_full(machine, rows[i], measures)
+                one = self._in_full(machine, rows[i], usage[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
             elif state.best is None or one.better(state.best):
@@ -464,64 +462,44 @@ class _QuickSearch:
         tiles, loops = self.tables.tile_row(choices), self.tables.loops_of(choices)
         return _Timed.of(self.goal, low, None, loops, tiles).better(best)
 
-    def _is_slower(self, choices: Ints, usage: Floats, low: dict[str, float]) -> bool:
-        """Whether it is known of a combination, whose bounds are ``low``, that it would not be
-        chosen, without timing it.
+    def _in_full(
+        self, machine: Skeleton, choices: Ints, usage: Floats, low: dict[str, float]
+    ) -> _Timed | None:
+        """A mapping with its measures, whose bounds are ``low``; with closer bounds where even so
+        the best is better; None where it has more steps than the engines time.
         """
-        waited = self._waited
-        if not waited.applies:
-            return False
-        least = waited.cycles(choices, usage, self.tables.bits_of(choices))
-        if least <= low["cycles"]:
-            return False
-        energy = low["energy"] + self.weights.static * (least - low["cycles"])
-        closer = low | {"cycles": least, "energy": energy}
-        return not self._may_be_better(float(self.goal.of(closer)), choices, closer)
-
-    def _in_full(self, machine: Skeleton, choices: Ints, low: dict[str, float]) -> _Timed | None:
-        """A mapping with its measures, whose bounds are ``low``; None where it has more steps than
-        the engines time.
-        """
-        tables = self.tables
+        tables, best = self.tables, self.state.best
         tiles, loops = tables.tile_row(choices), tables.loops_of(choices)
         mapping = cache(partial(machine.mapping_with, tiles))  # made where it is wanted
+
+        def taking(cycles: float) -> _Timed:
+            energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
+            measures = low | {"cycles": cycles, "energy": energy}
+            return _Timed.of(self.goal, measures, mapping, loops, tiles)
+
         known, key = tables.timed, (rates(machine.arch), tiles)
         cycles = known.get(key, UNTIMED)  # other threads may forget it meanwhile
         if cycles == UNTIMED or not tables.exact:
+            if best is not None and self._waited.applies:
+                least = self._waited.cycles(choices, usage, tables.bits_of(choices))
+                if least > low["cycles"] and not (one := taking(least)).better(best):
+                    return one
             nest = Nest(machine.problem, machine.arch, mapping())
             try:
                 if not tables.exact:
                     return _Timed.of(self.goal, full_measures(nest), mapping, loops, tiles)
                 check_work(nest)
-                late = self._none_before(nest, low, loops, tiles)
-                if late is not None:
-                    return late
+                if best is not None and limited(nest.arch):  # waited for the first words alone
+                    least = first_fills(nest) + array_time(nest).cycles
+                    if not (one := taking(max(low["cycles"], least))).better(best):
+                        return one
                 cycles = self._cycles(nest, choices)
             except MappingError:
                 cycles = None
             if len(known) >= MOST_TIMED:
                 known.clear()
             known[key] = cycles
-        if cycles is None:
-            return None
-        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
-        measures = low | {"cycles": cycles, "energy": energy}
-        return _Timed.of(self.goal, measures, mapping, loops, tiles)
-
-    def _none_before(
-        self, nest: Nest, low: dict[str, float], loops: int, tiles: tuple[int, ...]
-    ) -> _Timed | None:
-        """A mapping as though the array were never waited for after its first words, whose bounds
-        are ``low``: if even so the best is better, else None.
-        """
-        best = self.state.best
-        if best is None or not limited(nest.arch):
-            return None
-        cycles = max(low["cycles"], first_fills(nest) + array_time(nest).cycles)
-        energy = low["energy"] + self.weights.static * (cycles - low["cycles"])
-        least = low | {"cycles": cycles, "energy": energy}
-        one = _Timed.of(self.goal, least, None, loops, tiles)
-        return None if one.better(best) else one
+        return None if cycles is None else taking(cycles)
 
     def _cycles(self, nest: Nest, choices: Ints) -> float:
         """Cycles of a nest with the tiles of these choices, in full."""

@@ -30,11 +30,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from accelsim.engines.analytic.array_time import holds, on_lines, sides
+from accelsim.engines.analytic.array_time import fold_loops, holds, on_lines, sides
 from accelsim.engines.analytic.closed_form import words_used
-from accelsim.engines.analytic.fold_time import FoldLoop, fold_time
-from accelsim.engines.analytic.pipeline import A_MAC, overlaps
-from accelsim.hardware.ports import Access, latency, port, too_long
+from accelsim.engines.analytic.fold_time import fold_time
+from accelsim.engines.analytic.pipeline import overlaps, surely_short
+from accelsim.hardware.ports import Access, latency, port
 from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapping.files import MAX_CUTS
 from accelsim.mapping.skeleton import Boundary, Skeleton
@@ -67,18 +67,16 @@ class WaitedPasses:
         """Whether the head of this page is about this machine and layer, and no combination that
         is not long is refused by the engine.
         """
-        nest, array = self.nest, self.nest.arch.array
-        around = 2 * (array.rows + array.cols)
-        macs = nest.problem.macs
+        nest = self.nest
         return (
             self.tables.exact
             and on_lines(nest)
-            and array.overlap
+            and nest.arch.array.overlap
             and nest.problem.accumulated == "ofmap"
             and "ofmap" not in nest.keep[nest.levels - 1]
             and port(nest.arch, 0, "read") is not None
             and not any(x.spatial and x.level < nest.levels - 2 for x in nest.loops)
-            and too_long(nest.arch, macs * (1 + around), macs * A_MAC) is None
+            and surely_short(nest.problem, nest.arch)
         )
 
     def cycles(self, choices: Ints, usage: Floats, bits: int) -> int:
@@ -109,23 +107,14 @@ class WaitedPasses:
         """The last pass's last result, and the least ``after``; None where folds must be listed to
         know.
         """
-        nest, last, array = self.nest, self.nest.levels - 1, self.nest.arch.array
+        nest, array = self.nest, self.nest.arch.array
         there = [i for i, n in enumerate(trips) if n > 1]
         if self._ragged(there):
             return None
-        loops = [
-            FoldLoop(
-                x.dim,
-                tiles[i],
-                x.axis if x.spatial else "outside" if x.level < last else "inside",
-                self._holds[i],
-            )
-            for i, x in enumerate(nest.loops)
-            if trips[i] > 1
-        ]
+        every = fold_loops(nest, tiles)
         rows, cols = sides(nest)
         alone = fold_time(
-            loops, nest.problem.size, nest.fused, array, rows, cols,
+            [every[i] for i in there], nest.problem.size, nest.fused, array, rows, cols,
             holds_sums=False, turned=nest.turned,
         )  # fmt: skip
         most_r, most_c = (int(usage[1]), int(usage[0])) if nest.turned else map(int, usage[:2])

@@ -97,18 +97,7 @@ def array_times(
     if wants_list(nest):
         raise MappingError("folds depend on more than ranges")
     rows, cols = (sides_of[k] for k in (("cols", "rows") if nest.turned else ("rows", "cols")))
-    return np.asarray(
-        fold_time(
-            fold_loops(nest, list(tiles)),
-            nest.problem.size,
-            nest.mapping.fused,
-            nest.arch.array,
-            rows,
-            cols,
-            holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
-            turned=nest.turned,
-        )
-    )
+    return np.asarray(_told_by_ranges(nest, list(tiles), rows, cols))
 
 
 def lines_time(nest: Nest) -> int:
@@ -119,16 +108,20 @@ def lines_time(nest: Nest) -> int:
         t, r, c = t[there], r[there], c[there]
         starts = fold_starts(r, c, held_words(nest)[there])
         return schedule(nest, np.add.reduceat(t, starts), r[starts], c[starts]).end
-    return int(
-        fold_time(
-            fold_loops(nest, [x.tile for x in nest.loops]),
-            nest.problem.size,
-            nest.mapping.fused,
-            nest.arch.array,
-            *sides(nest),
-            holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
-            turned=nest.turned,
-        )
+    return int(_told_by_ranges(nest, nest.row[0], *sides(nest)))
+
+
+def _told_by_ranges(nest: Nest, tiles: Sequence[Any], rows: Any, cols: Any) -> Any:
+    """The same in closed form, of one nest's tiles, rows and columns or over mappings."""
+    return fold_time(
+        fold_loops(nest, tiles),
+        nest.problem.size,
+        nest.mapping.fused,
+        nest.arch.array,
+        rows,
+        cols,
+        holds_sums=nest.problem.accumulated in nest.keep[nest.levels - 1],
+        turned=nest.turned,
     )
 
 
@@ -149,7 +142,7 @@ def fold_rules(nest: Nest) -> FoldRules:
     return FoldRules(nest.arch.array, *sides(nest), holds_sums)
 
 
-def fold_loops(nest: Nest, tiles: Sequence[Any]) -> list[FoldLoop]:
+def fold_loops(nest: Skeleton, tiles: Sequence[Any]) -> list[FoldLoop]:
     """A nest's loops as ``fold_time`` takes them, with tiles that may be arrays over mappings."""
     last = nest.levels - 1
     where = [x.axis if x.spatial else "outside" if x.level < last else "inside" for x in nest.loops]
