@@ -20,7 +20,7 @@ from accelsim.engines import analytic
 from accelsim.engines.analytic import alike_turns, pipeline
 from accelsim.engines.analytic import array_time as array_lists
 from accelsim.engines.analytic.alike_turns import UnlikeError
-from accelsim.engines.analytic.array_time import array_time, lines_time, on_lines
+from accelsim.engines.analytic.array_time import FoldFrame, array_time, lines_time, on_lines
 from accelsim.engines.analytic.settings import StepSettings
 from accelsim.hardware.architecture import limited
 from accelsim.mapping.mapping import MappingError
@@ -115,11 +115,13 @@ def test_words_that_stream_on_are_told_together(many: int, monkeypatch: pytest.M
     fewer = 0
     for seed in range(many):
         nest = random_nest(random.Random(seed), systolic=1.0, stored=0.0, fuse=0.2)
-        if len(array_lists._listed(nest)) == len(array_lists._outside(nest)):
+        frame = FoldFrame.of(nest)
+        if frame.listed == frame.outside:
             continue
         together = timed(nest)
         with monkeypatch.context() as patch:
-            patch.setattr(array_lists, "_listed", array_lists._outside)
+            patch.setattr(FoldFrame, "_listed", lambda self, _: list(self.outside))
+            patch.setattr(FoldFrame, "of", FoldFrame)  # made anew
             assert timed(nest) == together, seed
         fewer += on_lines(nest)
     assert fewer > many // 40

@@ -71,9 +71,7 @@ _times: Kept[ArrayTime] = Kept(1 << 12)  # a row asks again for what its search 
 
 def _array_time(nest: Nest) -> ArrayTime:
     """``array_time``, worked out."""
-    compute, active = (
-        prod(_count(nest, c, spatial) for c in nest.chains) for spatial in (False, True)
-    )
+    compute, active = (_positions(nest, spatial) for spatial in (False, True))
     if not on_lines(nest):
         return ArrayTime(
             compute + nest.arch.array.pipeline_stages - 1 + chain_way(nest, nest.row[1]),
@@ -125,15 +123,78 @@ def _told_by_ranges(nest: Nest, tiles: Sequence[Any], rows: Any, cols: Any) -> A
     )
 
 
-def wants_list(nest: Nest) -> bool:
+class FoldFrame:
+    """Which loops folds hang on, whatever the tiles.
+
+    ``outside``  temporal loops outside the PEs, over which folds follow each other or go on
+    ``listed``   the same without the innermost inside a pass over which a fold goes on in one size:
+                 their words stream one after the other, so T is told of all together
+    ``inside``   temporal loops that are not listed; ``over`` those over rows and over columns
+    ``holds``    [loops]  whether a loop cuts a tensor that the PEs hold
+    ``where``    [loops]  as ``FoldLoop`` says it
+    ``chains``   of each that has loops: the sizes of its parts; and of its loops the number, the
+                 part (-1 for the fused whole), and whether they are spatial
+    """
+
+    def __init__(self, nest: Skeleton) -> None:
+        last, every = nest.levels - 1, list(enumerate(nest.loops))
+        self.outside = [i for i, x in every if not x.spatial and x.level < last]
+        self.holds = [holds(nest, x) for x in nest.loops]
+        self.where = [
+            x.axis if x.spatial else "outside" if x.level < last else "inside" for x in nest.loops
+        ]
+        self.listed = self._listed(nest)
+        self.inside = [i for i, x in every if not x.spatial and i not in self.listed]
+        self.over = [[i for i, x in every if x.axis == axis] for axis in ("row", "col")]
+        self.wants_list = self._wants_list(nest)
+        size = nest.problem.size
+        self.chains = [
+            (
+                tuple([size[p] for p in chain.parts]),
+                [(i, _place(chain, nest.loops[i].dim), nest.loops[i].spatial) for i in chain.loops],
+            )
+            for chain in nest.chains
+            if chain.loops
+        ]
+
+    @classmethod
+    def of(cls, nest: Skeleton) -> FoldFrame:
+        """The frame of a nest's form, made once."""
+        kept = nest.form.kept
+        frame: FoldFrame | None = kept.get("folds")
+        if frame is None:
+            frame = kept["folds"] = cls(nest)
+        return frame
+
+    def _listed(self, nest: Skeleton) -> list[int]:
+        listed, loops = list(self.outside), nest.loops
+        while listed:
+            last = listed[-1]
+            chain = next(c for c in nest.chains if last in c.loops)
+            ragged = any(loops[i].spatial for i in chain.loops)
+            if ragged or loops[last].level < nest.levels - 2 or self.holds[last]:
+                break
+            listed.pop()
+        return listed
+
+    def _wants_list(self, nest: Skeleton) -> bool:
+        alone = [i for i in self.outside if not self.holds[i]]
+        for chain in nest.chains:
+            space = [i for i in chain.loops if nest.loops[i].spatial]
+            own = [i for i in self.outside if i in chain.loops]
+            if space and any(i > space[0] or i in alone[1:] for i in own):
+                return True
+        return False
+
+
+def _place(chain: Chain, dim: str) -> int:
+    """Which part of a chain a dimension is, -1 for the fused whole."""
+    return chain.parts.index(dim) if dim in chain.parts else -1
+
+
+def wants_list(nest: Skeleton) -> bool:
     """Whether the folds must be listed: the first two cases at the head of this page."""
-    outside = _outside(nest)
-    alone = [i for i in outside if not holds(nest, nest.loops[i])]
-    for chain in nest.chains:
-        space = [i for i in chain.loops if nest.loops[i].spatial]
-        if space and any(i in chain.loops and (i > space[0] or i in alone[1:]) for i in outside):
-            return True
-    return False
+    return FoldFrame.of(nest).wants_list
 
 
 def fold_rules(nest: Nest) -> FoldRules:
@@ -144,12 +205,9 @@ def fold_rules(nest: Nest) -> FoldRules:
 
 def fold_loops(nest: Skeleton, tiles: Sequence[Any]) -> list[FoldLoop]:
     """A nest's loops as ``fold_time`` takes them, with tiles that may be arrays over mappings."""
-    last = nest.levels - 1
-    where = [x.axis if x.spatial else "outside" if x.level < last else "inside" for x in nest.loops]
-    return [
-        FoldLoop(x.dim, tile, at, holds(nest, x))
-        for x, tile, at in zip(nest.loops, tiles, where, strict=True)
-    ]
+    frame = FoldFrame.of(nest)
+    each = zip(nest.loops, tiles, frame.where, frame.holds, strict=True)
+    return [FoldLoop(x.dim, tile, where, held) for x, tile, where, held in each]
 
 
 def holds(nest: Skeleton, loop: OpenLoop) -> bool:
@@ -161,36 +219,17 @@ def held_words(nest: Nest, runs: Mapping[int, Span] | None = None) -> Ints:
     """A number for what the PEs hold in every fold that ``folds`` lists, ``[folds]``: the positions
     of the outside loops that cut a held tensor, in mixed radix.
     """
-    outside = _listed(nest)
+    frame = FoldFrame.of(nest)
+    outside = frame.listed
     shape = tuple([nest.loops[i].trips for i in outside])
     if runs:
         shape = AlikeTurns(nest, outside, runs).shape
     number = np.zeros((1,) * len(outside), np.int64)
     for axis, i in enumerate(outside):
-        if holds(nest, nest.loops[i]):
+        if frame.holds[i]:
             along = [-1 if at == axis else 1 for at in range(len(outside))]
             number = number * shape[axis] + np.arange(shape[axis]).reshape(along)
     return np.broadcast_to(number, shape).flatten()
-
-
-def _outside(nest: Nest) -> list[int]:
-    """Temporal loops outside the PEs, over which folds follow each other or go on."""
-    return [i for i, x in enumerate(nest.loops) if not x.spatial and x.level < nest.levels - 1]
-
-
-def _listed(nest: Nest) -> list[int]:
-    """The same without the innermost inside a pass over which a fold goes on in one size: their
-    words stream one after the other, so T is told of all together.
-    """
-    listed, loops = _outside(nest), nest.loops
-    while listed:
-        last = listed[-1]
-        chain = next(c for c in nest.chains if last in c.loops)
-        ragged = any(loops[i].spatial for i in chain.loops)
-        if ragged or loops[last].level < nest.levels - 2 or holds(nest, loops[last]):
-            break
-        listed.pop()
-    return listed
 
 
 def fold_starts(r: Ints, c: Ints, words: Ints) -> Ints:
@@ -241,28 +280,24 @@ def folds(nest: Nest, runs: Mapping[int, Span] | None = None) -> tuple[Ints, Int
     A factor of a fold depends on one chain's position only.  Raises MappingError where there are
     more than 2^22.
     """
-    loops = nest.loops
-    many, listed = prod(loops[i].trips for i in _outside(nest)), _listed(nest)
+    frame = FoldFrame.of(nest)
+    many = prod([nest.loops[i].trips for i in frame.outside])
     if many > MOST_FOLDS:
         raise MappingError(
             f"the array would take {many} folds, more than the {MOST_FOLDS} that are timed "
             "against a memory one by one (dram=unlimited is a memory that is never waited for)"
         )
-    inside = [i for i, x in enumerate(loops) if not x.spatial and i not in listed]
-    over = [[i for i, x in enumerate(loops) if x.axis == axis] for axis in ("row", "col")]
-    settings = StepSettings(nest, listed, runs)
-    t, r, c = (settings.steps(free).flatten() for free in (inside, *over))
+    settings = StepSettings(nest, frame.listed, runs)
+    t, r, c = (settings.steps(free).flatten() for free in (frame.inside, *frame.over))
     return t, r, c
 
 
-def _count(nest: Nest, chain: Chain, spatial: bool) -> int:
-    """Positions of a chain's spatial loops, or of its temporal ones, the others at their first."""
-    if not chain.loops:
-        return 1
-    where = {p: n for n, p in enumerate(chain.parts)}
-    loops = [nest.loops[i] for i in chain.loops]
-    cuts = tuple([(where.get(x.dim, -1), x.tile, x.spatial == spatial) for x in loops])
-    return _existing(tuple([nest.problem.size[p] for p in chain.parts]), cuts)
+def _positions(nest: Nest, spatial: bool) -> int:
+    """Positions of the spatial loops, or of the temporal ones, the others at their first."""
+    tiles, many = nest.row[0], 1
+    for sizes, own in FoldFrame.of(nest).chains:
+        many *= _existing(sizes, tuple([(part, tiles[i], on == spatial) for i, part, on in own]))
+    return many
 
 
 @lru_cache(maxsize=1 << 14)

@@ -167,6 +167,8 @@ class _FoldLoops:
         self.fused, self.rules, self.many = fused, rules, many
         self.least: Callable[..., Any] = np.minimum if many else min
         self.most = rules.most
+        self.every: Callable[[Any], Any] = np.all if many else bool
+        self.some: Callable[[Any], Any] = np.any if many else bool
         looped = {x.dim for x in loops}
         of_part = {p: name for name, parts in fused.items() if name in looped for p in parts}
         self.chains: dict[str, list[FoldLoop]] = {}
@@ -257,7 +259,7 @@ class _FoldLoops:
         tail = whole - (trips - 1) * loop.tile
         last = self.run(at + 1, {**now, loop.dim: tail})
         alone = trips == 1
-        if np.all(alone):
+        if self.every(alone):
             return last
         full = (
             last
@@ -272,12 +274,12 @@ class _FoldLoops:
         """A loop of ``before`` full pieces and a last one; ``alone`` where the last one is all."""
         stays = not loop.held  # the same words: one fold of all their T
         first = self.repeat(full.folds, before)
-        if stays and np.any(full.single):
+        if stays and self.some(full.single):
             first = self.chosen(full.single, self.sealed(before * full.t, full.r, full.c), first)
         folds = self.then(first, last.folds)
         joined = stays and full.single & last.single & (full.r == last.r) & (full.c == last.c)
         t = before * full.t + last.t
-        if np.any(joined):
+        if self.some(joined):
             folds = self.chosen(joined, self.sealed(t, last.r, last.c), folds)
         if self.many:
             folds, t = self.chosen(alone, last.folds, folds), self.either(alone, last.t, t)

@@ -126,12 +126,15 @@ def fetched_ahead(nest: Skeleton, b: Boundary) -> bool:
     return any(b.tensor in nest.arch.levels[name].queued for name in names)
 
 
-def instances(nest: Nest, level: int, trips: Sequence[Any] | None = None) -> Any:
-    """How many instances of a level there are; with the ``trips`` of other nests of these loops,
-    [loops] of numbers or arrays, how many these have.
+def instances(nest: Nest, trips: Sequence[Any] | None = None) -> list[Any]:
+    """How many instances of each level there are, of the MAC's too; with the ``trips`` of other
+    nests of these loops, [loops] of numbers or arrays, how many these have.
     """
-    each = zip(nest.loops, nest.row[1] if trips is None else trips, strict=True)
-    return prod([n for x, n in each if x.spatial and x.level < level])
+    each = list(zip(nest.loops, nest.row[1] if trips is None else trips, strict=True))
+    return [
+        prod([n for x, n in each if x.spatial and x.level < level])
+        for level in range(nest.levels + 1)
+    ]
 
 
 def carried(
@@ -151,7 +154,7 @@ def carried(
     are given then.
     """
     bits: dict[K, Any] = {}
-    many = [instances(nest, level, trips) for level in range(nest.levels + 1)]
+    many = instances(nest, trips)
 
     def carry(r: K | None, words: Any, level: int, b: Boundary) -> None:
         if r is not None and r != NONE:
@@ -471,13 +474,14 @@ class _PassPlanner:
         self.pe, self.acc = frame.pe, frame.acc
         self.temporal, self.outer = frame.temporal, frame.outer
         self.between, self.inside, self.timed = frame.between, frame.inside, frame.timed
-        self._instances: list[int] = [instances(nest, level) for level in range(nest.levels + 1)]
+        self._instances: list[int] = instances(nest)
         self._listed: dict[tuple[int, ...], StepSettings] = {}
         self.runs = runs
         self.passes = self._settings(self.outer)
         exists = self.passes.exists
-        self.number = np.where(exists, np.cumsum(exists).reshape(exists.shape) - 1, NONE)
-        self.n = int(exists.sum())
+        counted = np.cumsum(exists).reshape(exists.shape)
+        self.number = counted - 1 if self.passes.full else np.where(exists, counted - 1, NONE)
+        self.n = int(counted[(-1,) * counted.ndim])
         self.transfers = [np.zeros((0, BITS + PLAIN_WAY), np.int64)]
         self.early = [np.zeros(0, np.int64)]
         self.issues: dict[int, Ints] = {}

@@ -352,8 +352,7 @@ class StepSettings:
 
     def steps(self, inside: list[int]) -> Ints:
         """How many settings of the loops ``inside`` each setting has, ``[settings]``."""
-        count = self._times(self.frame.steps(tuple(inside)))
-        return np.broadcast_to(np.asarray(count, np.int64), self.shape)
+        return self._everywhere(self._times(self.frame.steps(tuple(inside))))
 
     def moves(self, b: Boundary) -> Moves:
         """Words of a boundary whose child lies inside all listed loops.
@@ -566,8 +565,16 @@ class StepSettings:
     def _whole(self, words: Any) -> Ints:
         """Words in every setting, ``[settings]``: none where there is no work."""
         if self.full:
-            return np.broadcast_to(np.asarray(words, np.int64), self.shape)
+            return self._everywhere(words)
         return np.where(self.exists, words, np.int64(0))
+
+    def _everywhere(self, words: Any) -> Ints:
+        """A number, or an array that broadcasts to [settings], as one of that shape; not to be
+        written to.
+        """
+        if isinstance(words, int):
+            return np.full(self.shape, words, np.int64)
+        return words if words.shape == self.shape else np.broadcast_to(words, self.shape)
 
     # -- products of factors -----------------------------------------------------------------------
 
