@@ -23,6 +23,7 @@ from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.closed_form import terms_of
 from accelsim.hardware.architecture import Architecture, load_architecture, structure
 from accelsim.mapper import quick_rows, quick_search
+from accelsim.mapper.layer_counts import write_columns
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import (
     Quick,
@@ -31,7 +32,7 @@ from accelsim.mapper.quick_search import (
     layer_tables,
     quick_mapping,
 )
-from accelsim.mapper.quick_tables import LayerTables, write_columns
+from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow

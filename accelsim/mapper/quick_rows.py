@@ -33,11 +33,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class DifferentRows(NamedTuple):
-    """Different rows of tiles [different rows, loops], and which of them each choice has
-    [choices].
+    """Different rows of tiles [different rows, loops], the choices that have them first, and which
+    of them each choice has [choices].
     """
 
     tiles: Ints
+    first: Ints
     rows: Ints
 
 
@@ -61,7 +62,7 @@ class FamilyChoices:
 
         def rows() -> DifferentRows:
             first, which = different_rows(self.tiles[:, reads])
-            return DifferentRows(np.ascontiguousarray(self.tiles[first][:, reads]), which)
+            return DifferentRows(np.ascontiguousarray(self.tiles[first][:, reads]), first, which)
 
         known: DifferentRows = self.known.of(reads, rows)
         return known

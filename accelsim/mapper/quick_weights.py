@@ -86,7 +86,7 @@ class MachineWeights:
         """The limits of such mappings, for whoever asks what may fit before anything is weighed."""
         known = self._limits.get(bits)
         if known is None:
-            own = self.tables.nest(bits).on(self.arch, self.tables.final(bits))
+            own = self.tables.layer.nest(bits).on(self.arch, self.tables.layer.final(bits))
             known = (*limits_of(own, self.tables.stores), *self._timeable())
             self._limits[bits] = known
         return known
@@ -115,13 +115,13 @@ class MachineWeights:
         """Of energy and traffic what this machine's prices make; the forms are the same on all
         machines whose memory is as fast.
         """
-        tables, nest = self.tables, self.tables.nest(bits)
+        tables, nest = self.tables, self.tables.layer.nest(bits)
         columns = len(tables.moving)
         listed = self._listed_of(bits)
         by_column = listed[:, 1:] - listed[:, :1]
         key = bits, rates(self.arch)
         cycles, first, closer, second = tables.forms.of(
-            key, lambda: self._forms(nest.on(self.arch, tables.final(bits)))
+            key, lambda: self._forms(nest.on(self.arch, tables.layer.final(bits)))
         )
         return Weights(
             np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
@@ -143,7 +143,7 @@ class MachineWeights:
         tables = self.tables
         together = tables.patterns if bits in tables.patterns else [bits]
         key = tables.skeleton.form.token, *together, self._pays
-        nests = [tables.nest(b) for b in together]
+        nests = [tables.layer.nest(b) for b in together]
         listed: Floats = _energies.of(key, lambda: self._listed(nests))[together.index(bits)]
         return listed
 
@@ -152,7 +152,7 @@ class MachineWeights:
         MACs and where one of a column does [nests, 2, 1 + columns]: of nests whose sums are final
         at different levels, so that they are of different widths.
         """
-        shape, unit = (len(nests), len(self.tables.moving) + 1), self.tables.unit
+        shape, unit = (len(nests), len(self.tables.moving) + 1), self.tables.layer.unit
         nest = _ManyWidths(nests)
         spent = moved.energy(nest, unit, nest.problem.macs, 0.0, prices(self.arch))
         each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, unit)
@@ -222,14 +222,14 @@ class MachineWeights:
     @cached_property
     def _at_once(self) -> float:
         """Energy but for leakage where every word crosses each boundary once."""
-        nest, price = self.tables.nest(0), prices(self.arch)
+        nest, price = self.tables.layer.nest(0), prices(self.arch)
         spent = moved.energy(nest, self.tables.once, nest.problem.macs, 0.0, price)
         return float(spent[f"energy_{self.arch.energy.unit}"])
 
     @cached_property
     def _once_out(self) -> Any:
         """Bits over the outermost port then."""
-        return outermost_bits(self.tables.nest(0), self.tables.once)
+        return outermost_bits(self.tables.layer.nest(0), self.tables.once)
 
 
 def _rows(forms: list[Form], columns: dict[Any, int]) -> tuple[Floats, Floats]:
