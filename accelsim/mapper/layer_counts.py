@@ -62,13 +62,6 @@ class FactorUse(NamedTuple):
     columns: tuple[int, ...]
 
 
-class Factors(NamedTuple):
-    """All factors that one home decides; layers in which these are alike have the same ``key``."""
-
-    uses: tuple[FactorUse, ...]
-    key: object
-
-
 class SlidUse(NamedTuple):
     """A usage column of a sliding rank's words, and which of two families' loops cut it."""
 
@@ -92,8 +85,22 @@ class FamilyUse(NamedTuple):
     slides: tuple[SlidUse, ...]
 
 
+class FamilyCounts(NamedTuple):
+    """What a family's choices decide.
+
+    ``factors``     of the counts, and what they ``use``
+    ``unfinished``  by level, its loops that leave sums unfinished there
+    ``key``         the same where all this is alike, as it is in many layers
+    """
+
+    factors: tuple[FactorUse, ...]
+    use: FamilyUse
+    unfinished: tuple[Reads, ...]
+    key: object
+
+
 class Tied(NamedTuple):
-    """Outputs and the filter that slides over them, where both are families.
+    """What outputs and the filter that slides over them decide together, where both are families.
 
     ``outer, filter``  the families;  ``reads`` which of the latter's loops cut the filter
     ``slides``         usage columns of which both make a factor
@@ -102,21 +109,23 @@ class Tied(NamedTuple):
     outer: int
     filter: int
     reads: Reads
+    factors: tuple[FactorUse, ...]
     slides: tuple[SlidUse, ...]
+    key: object
 
 
 class LayerCounts:
     """
-    ``skeleton``    with the numbers of the machine that asked first
-    ``home``        chain -> its family
-    ``stores``      (level, tensor) of the usage columns from 2 on, which ``whole`` counts with them
-    ``signs``       [terms, columns]: how terms make ``columns``;  ``constant`` [terms]
-    ``factors``     of each home
-    ``uses``        of each family;  ``whole`` [4 + stores] what no family decides
-    ``ties``        families that decide factors together
-    ``unfinished``  of each family, by level: its loops that leave sums unfinished there
-    ``exact``       whether every count is exact, or reads may be too few
-    ``known``       what is the same for all tables of the layer
+    ``skeleton``  with the numbers of the machine that asked first
+    ``home``      chain -> its family;  ``place`` loop -> its family, and which of its loops it is
+    ``stores``    (level, tensor) of the usage columns from 2 on
+    ``signs``     [terms, columns]: how terms make ``columns``
+    ``decided``   by each family;  ``ties`` by two
+    ``constant``  [terms], ``whole`` [4 + stores]: factors and usage that no choice decides
+    ``lines``     whether words travel along systolic lines
+    ``exact``     whether every count is exact, or reads may be too few
+    ``kind``      the same for layers of a structure with the same ``columns`` and ``signs``
+    ``known``     what is the same for all tables of the layer
     """
 
     def __init__(self, skeleton: Skeleton) -> None:
@@ -126,15 +135,24 @@ class LayerCounts:
         self.stores = [
             (i, t) for i in range(1, skeleton.levels) for t in TENSORS if t in skeleton.keep[i]
         ]
+        self.lines = any(
+            "systolic" in (n.streamed, n.held, n.accumulated)
+            for n in skeleton.arch.networks.values()
+        )
         self.exact = True
         self.known: Kept[Any] = Kept(1 << 6)
-        self.unfinished = [
-            tuple([tuple([n for n, i in enumerate(f.loops) if i in of])
-                   for of in skeleton.unfinished])
-            for f in self.families
-        ]  # fmt: skip
-        self._use()
-        self._count()
+        factors = self._count()
+        tiles, slides = self._use()
+        self.decided = [
+            self._family(f, tuple(factors[f]), tuple(tiles[f]), tuple(slides[f]))
+            for f in range(len(self.families))
+        ]
+        self.ties = self._tied(factors, slides)
+        loops = tuple([(x.dim, x.level, x.axis) for x in skeleton.loops])
+        self.kind = _key(
+            [], structure(skeleton.arch), skeleton.problem.direction, loops, skeleton.keep,
+            self.columns, self.signs.tobytes(),
+        )  # fmt: skip
         self.constant.flags.writeable = self.whole.flags.writeable = False
 
     @classmethod
@@ -173,8 +191,8 @@ class LayerCounts:
 
     # -- counts ------------------------------------------------------------------------------------
 
-    def _count(self) -> None:
-        """Every column as signed products, and whose choices decide each factor."""
+    def _count(self) -> dict[Home, list[FactorUse]]:
+        """Every column as signed products; the factors of each home."""
         terms = terms_of(self.skeleton, ("quick", structure(self.skeleton.arch)), write_columns)
         self.columns, self.signs = terms.columns, terms.signs
         self.constant = np.ones(len(self.signs))
@@ -185,8 +203,7 @@ class LayerCounts:
                     np.multiply.at(self.constant, one.terms, _without_loops(one))
                 else:
                     homes[home].append(one)
-        decided: list[Home] = [*range(len(self.families)), *[t[:2] for t in self.ties]]
-        self.factors = {home: _factors(homes[home]) for home in decided}
+        return homes
 
     def _homes(self, use: FactorUse) -> Iterator[tuple[Home | None, FactorUse]]:
         """Whose choices decide a table of sums, and where it is a factor; None: nobody's."""
@@ -220,8 +237,10 @@ class LayerCounts:
 
     # -- what the levels hold ----------------------------------------------------------------------
 
-    def _use(self) -> None:
-        """Rows, columns and words of every level, passes and steps: what makes them."""
+    def _use(self) -> tuple[list[list[tuple[int, int]]], dict[Home, list[SlidUse]]]:
+        """Words of every level: the tiles of each family and the slides of each home that make
+        them.
+        """
         nest = self.skeleton
         self.whole = np.ones(4 + len(self.stores))
         tiles: list[list[tuple[int, int]]] = [[] for _ in self.families]
@@ -236,11 +255,25 @@ class LayerCounts:
                 tiles[f].append((column, n))
             for rank in largest.sliding:
                 self._slid(rank, column, slides)
-        self.uses = [
-            FamilyUse(len(self.whole), self._trips(f), tuple(tiles[f]), tuple(slides[f]))
-            for f in range(len(self.families))
-        ]
-        self.ties = self._tied(slides)
+        return tiles, slides
+
+    def _family(
+        self,
+        f: int,
+        factors: tuple[FactorUse, ...],
+        tiles: tuple[tuple[int, int], ...],
+        slides: tuple[SlidUse, ...],
+    ) -> FamilyCounts:
+        use = FamilyUse(len(self.whole), self._trips(f), tiles, slides)
+        loops = self.families[f].loops
+        unfinished = tuple(
+            [
+                tuple([n for n, i in enumerate(loops) if i in level])
+                for level in self.skeleton.unfinished
+            ]
+        )
+        key = _key(factors, use, unfinished, self.lines, len(self.signs))
+        return FamilyCounts(factors, use, unfinished, key)
 
     def _trips(self, family: int) -> tuple[tuple[int, Reads], ...]:
         """Rows, columns, passes and steps of a family."""
@@ -269,15 +302,19 @@ class LayerCounts:
         else:
             self.whole[column] *= longest_pieces(use, NO_LOOPS, NO_LOOPS)[0]
 
-    def _tied(self, slides: dict[Home, list[SlidUse]]) -> list[Tied]:
+    def _tied(
+        self, factors: dict[Home, list[FactorUse]], slides: dict[Home, list[SlidUse]]
+    ) -> list[Tied]:
         """Outputs and filters of two families."""
         nest, ties = self.skeleton, dict[Home, Tied]()
         for e, r in (("E", "R"), ("F", "S")):
             outer, taps = (nest.chain_of[d] for d in (e, r))
             if outer.name in self.home and taps.name in self.home:
-                at, own = (self.home[outer.name], self.home[taps.name]), {"R", "S"}
-                reads = [n for n, i in enumerate(taps.loops) if nest.loops[i].dim in own]
-                ties[at] = Tied(*at, tuple(reads), tuple(slides[at]))
+                at = self.home[outer.name], self.home[taps.name]
+                reads = tuple([n for n, i in enumerate(taps.loops) if nest.loops[i].dim in "RS"])
+                of, words = tuple(factors[at]), tuple(slides[at])
+                key = _key(of, words, reads, len(self.whole), len(self.signs))
+                ties[at] = Tied(*at, reads, of, words, key)
         return list(ties.values())
 
 
@@ -314,13 +351,13 @@ def _without_loops(use: FactorUse) -> Floats:
 _keys: Kept[object] = Kept(1 << 12)
 
 
-def _factors(uses: Sequence[FactorUse]) -> Factors:
-    """Factors with a key that is looked up faster than all they are."""
-    asked: Hashable = tuple([(use.table, use.terms.tobytes(), use.columns) for use in uses])
-    return Factors(tuple(uses), _keys.of(asked, object))
+def _key(factors: Sequence[FactorUse], *others: Hashable) -> object:
+    """What stands for all of this, and is looked up faster."""
+    asked = tuple([(use.table, use.terms.tobytes(), use.columns) for use in factors])
+    return _keys.of((asked, *others), object)
 
 
 __all__ = [
-    "NO_LOOPS", "PASSES", "STEPS", "FactorUse", "Factors", "FamilyUse", "Home", "LayerCounts",
+    "NO_LOOPS", "PASSES", "STEPS", "FactorUse", "FamilyCounts", "FamilyUse", "LayerCounts",
     "SlidUse", "Tied", "longest_pieces", "write_columns",
 ]  # fmt: skip

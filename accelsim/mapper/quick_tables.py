@@ -29,8 +29,7 @@ import numpy.typing as npt
 
 from accelsim.engines.analytic.closed_form import (
     EXACT,
-    Evaluated,
-    moves_of,
+    as_moved,
     remember_moves,
     words_used,
 )
@@ -38,11 +37,11 @@ from accelsim.engines.analytic.rank_sums import ChainSums, SlideSums, chain_tabl
 from accelsim.engines.moved import Moved, Moves
 from accelsim.hardware.architecture import structure
 from accelsim.mapper.cell import Limit
+from accelsim.mapper.kept_arrays import shared
 from accelsim.mapper.layer_counts import (
     NO_LOOPS,
     PASSES,
     STEPS,
-    Factors,
     FactorUse,
     FamilyUse,
     LayerCounts,
@@ -50,7 +49,7 @@ from accelsim.mapper.layer_counts import (
     Tied,
     longest_pieces,
 )
-from accelsim.mapper.quick_rows import DifferentRows, FamilyChoices, quick_rows, shared
+from accelsim.mapper.quick_rows import DifferentRows, FamilyChoices, quick_rows
 from accelsim.mapping.mapping import FUSED, MappingError
 from accelsim.mapping.nest import Nest
 from accelsim.mapping.skeleton import Boundary, Kept, OpenLoop, Skeleton
@@ -69,6 +68,7 @@ class Tie(NamedTuple):
     ``which``  [choices of ``filter``]: which of its different filter tiles each has
     ``terms``  [choices of ``outer``, filter tiles, terms] and
     ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
+    ``key``    of the last two
     """
 
     outer: int
@@ -76,6 +76,27 @@ class Tie(NamedTuple):
     which: Ints
     terms: Floats
     use: Floats
+    key: tuple[Any, ...]
+
+
+class FamilyTable(NamedTuple):
+    """What a family decides by itself.
+
+    ``terms``       [choices, terms] and
+    ``use``         [choices, usage columns]: factors;  ``least`` [usage columns] of these
+    ``unfinished``  [choices]: a bit for each level at which sums are left unfinished
+    ``kinds``       [choices]: which kind each is
+    ``away``        of each kind, the places of the loops it has not
+    ``most``        [kinds, 2]: the most rows and columns
+    """
+
+    terms: Floats
+    use: Floats
+    least: Floats
+    unfinished: Ints
+    kinds: Ints
+    away: tuple[tuple[int, ...], ...]
+    most: Floats
 
 
 class LayerTables:
@@ -97,7 +118,7 @@ class LayerTables:
     ``exact``         whether every count is exact, or reads may be too few
     ``timed``         cycles of the mappings that were timed in full, by how fast the machine's
                       memory is and by tiles; None: more steps than the engines time
-    ``forms``         what ``quick_weights`` made of the cycles' forms, by how fast the memory is
+    ``keys``          of what each family decides by itself: the same where that is
     ``joined``        what ``joining`` laid out of them, by the terms that machines weigh
     ``likely``        combinations that were best on the last machines, by objective
     """
@@ -112,22 +133,17 @@ class LayerTables:
         self.choices = [quick_rows(skeleton, f, (more or {}).get(f.name)) for f in self.families]
         self.tiles, self.trips = [x.tiles for x in self.choices], [x.trips for x in self.choices]
         self.timed: dict[Any, float | None] = {}
-        self.forms: Kept[tuple[Floats, ...]] = Kept(1 << 8)
         self.joined: Kept[Any] = Kept(4)
         self.likely: Kept[Ints] = Kept(1 << 4)
         self._used: Kept[Floats] = Kept(1 << 6)
         self._without: dict[frozenset[int], LayerTables] = {}
         self.ties = {(of.outer, of.filter): self._tie(of) for of in layer.ties}
-        self.own = [self._factors(own, layer.factors[f]) for f, own in enumerate(self.choices)]
-        self.usage = [
-            own.known.of(use, partial(_usage, own, use))
-            for own, use in zip(self.choices, layer.uses, strict=True)
-        ]
-        self.unfinished = [
-            own.known.of(("bits", here), partial(_bits_of, own.trips, here))
-            for own, here in zip(self.choices, layer.unfinished, strict=True)
-        ]
-        self._cover()
+        self.keys = [(x, of.key) for x, of in zip(self.choices, layer.decided, strict=True)]
+        each = [shared.of(key, partial(self._family, f)) for f, key in enumerate(self.keys)]
+        self.own, self.usage = [x.terms for x in each], [x.use for x in each]
+        self.least_use, self.unfinished = [x.least for x in each], [x.unfinished for x in each]
+        self.kinds = [x.kinds for x in each]
+        self._cover(each)
 
     @property
     def space(self) -> int:
@@ -141,11 +157,6 @@ class LayerTables:
             column: prod(float(use[:, column].max(initial=1)) for use in self.usage)
             for column in (PASSES, STEPS)
         }
-
-    @cached_property
-    def least_use(self) -> list[Floats]:
-        """What the least of each family's choices uses [usage columns]."""
-        return [use.min(axis=0) for use in self.usage]
 
     def beside(self, family: int, least: Sequence[Floats]) -> Floats:
         """What goes beside a family's choices at least [usage columns]: the ``least`` of all
@@ -203,12 +214,8 @@ class LayerTables:
         whole numbers; where counts are exact.  Whoever asks for this nest's afterwards finds them.
         """
         terms = self._terms_of(choice)
-        counts = np.rint(terms @ self.signs[:, : len(self.moving)])[None, :]
-        known = moves_of(self.skeleton, Evaluated(counts, self.moving)).values()
-        moves = {
-            b: Moved(**{k: int(np.ravel(v)[0]) for k, v in vars(m).items()})
-            for b, m in zip(nest.boundaries, known, strict=True)
-        }
+        counts = np.rint(terms @ self.signs[:, : len(self.moving)])
+        moves = as_moved(nest, [int(count) for count in counts.tolist()])
         if terms.max() < EXACT:
             remember_moves(nest, moves)
         return moves
@@ -260,39 +267,41 @@ class LayerTables:
         """Outputs and filters of two families, by the different filter tiles there are."""
         own, filters = self.choices[of.outer], self.choices[of.filter].different(of.reads)
 
-        def used() -> Floats:
+        def made() -> tuple[Floats, Floats]:
             use = np.ones((len(own.tiles), len(filters.tiles), len(self.whole)))
             for slide in of.slides:
-                outs, taps = (
-                    own.different(slide.outer),
-                    self._taps(of.filter, slide.filter, filters),
-                )
+                outs = own.different(slide.outer)
+                taps = self._taps(of.filter, slide.filter, filters)
                 use[:, :, [slide.column]] *= _met(partial(_longest, slide), outs, taps)
-            return use
+            return self._factors(use.shape[:2], of.factors, filters), use
 
-        terms = self._factors(own, self.layer.factors[of.outer, of.filter], filters)
-        key = of.slides, len(self.whole), filters.tiles.tobytes()
-        return Tie(of.outer, of.filter, filters.rows, terms, own.known.of(key, used))
+        key = own, of.key, filters.tiles.tobytes()
+        return Tie(of.outer, of.filter, filters.rows, *shared.of(key, made), key)
+
+    def _family(self, f: int) -> FamilyTable:
+        """What a family decides by itself."""
+        own, of, nest = self.choices[f], self.layer.decided[f], self.skeleton
+        use = _usage(own, of.use)
+        loops = [nest.loops[i] for i in self.families[f].loops]
+        kinds, away = _kinds_of(own.trips, loops, self.layer.lines)
+        most = np.array([use[kinds == k, :2].max(axis=0) for k in range(len(away))])
+        return FamilyTable(
+            self._factors(use.shape[:1], of.factors, None), use, use.min(axis=0, initial=np.inf),
+            _bits_of(own.trips, of.unfinished), kinds, away, most.reshape(-1, 2),
+        )  # fmt: skip
 
     def _factors(
-        self, own: FamilyChoices, factors: Factors, filters: DifferentRows | None = None
+        self, shape: Sequence[int], uses: Sequence[FactorUse], filters: DifferentRows | None
     ) -> Floats:
         """The products of all factors that some choices decide, for each term: of a family's
-        [choices, terms], of a tie's [choices of outputs, ``filters``, terms].  Layers in which
-        these are alike have the same array.
+        [choices, terms], of a tie's [choices of outputs, ``filters``, terms].
         """
-        shape = [len(own.tiles)] if filters is None else [len(own.tiles), len(filters.tiles)]
-        met, terms = None if filters is None else filters.tiles.tobytes(), len(self.signs)
-
-        def made() -> Floats:
-            product = np.ones((*shape, terms))
-            for use in factors.uses:
-                values = self._values(use, filters)
-                for i, term in enumerate(use.terms.tolist()):
-                    product[..., term] *= values[..., i]
-            return product
-
-        return shared((own, met, terms, factors.key), made)
+        product = np.ones((*shape, len(self.signs)))
+        for use in uses:
+            values = self._values(use, filters)
+            for i, term in enumerate(use.terms.tolist()):
+                product[..., term] *= values[..., i]
+        return product
 
     def _values(self, use: FactorUse, filters: DifferentRows | None) -> Any:
         """The columns of a table of sums that are factors, for every choice: whole numbers shaped
@@ -335,37 +344,25 @@ class LayerTables:
             seen = {a | b for a in seen for b in set(bits.tolist())}
         return sorted(seen)
 
-    def _cover(self) -> None:
+    def _cover(self, each: Sequence[FamilyTable]) -> None:
         """Which kinds of choices go together in the skeleton's own model."""
-        nest = self.skeleton
-        lines = any(
-            "systolic" in (n.streamed, n.held, n.accumulated) for n in nest.arch.networks.values()
-        )
-        self.kinds, absents = [], []
-        for family, own in zip(self.families, self.choices, strict=True):
-            loops = [nest.loops[i] for i in family.loops]
-            kinds, away = own.known.of(
-                ("kinds", lines), partial(_kinds_of, own.trips, loops, lines)
-            )
-            self.kinds.append(kinds)
-            absents.append([frozenset([family.loops[n] for n in x]) for x in away])
+        absents = [
+            [frozenset([family.loops[n] for n in x]) for x in own.away]
+            for family, own in zip(self.families, each, strict=True)
+        ]
         self.covered = np.zeros([len(a) for a in absents], bool)
         self.others: dict[frozenset[int], tuple[float, float]] = {}
-        whole = _known_ways(nest)
+        whole = self.layer.known.of("ways", partial(_known_ways, self.layer.skeleton))
         for combo in product(*[range(len(a)) for a in absents]):
             away = [a[k] for a, k in zip(absents, combo, strict=True)]
             absent = frozenset[int]().union(*away)
             if absent not in whole:
-                whole[absent] = not absent or _same_ways(nest, absent)
+                whole[absent] = not absent or _same_ways(self.layer.skeleton, absent)
             self.covered[combo] = whole[absent]
             if not whole[absent]:
                 before = self.others.get(absent, (0.0, 0.0))
-                most = [
-                    prod(float(u[kind == k, axis].max()) for u, kind, k in zip(
-                        self.usage, self.kinds, combo, strict=True))
-                    for axis in (0, 1)
-                ]  # fmt: skip
-                self.others[absent] = max(before[0], most[0]), max(before[1], most[1])
+                rows, cols = prod([own.most[k] for own, k in zip(each, combo, strict=True)])
+                self.others[absent] = max(before[0], float(rows)), max(before[1], float(cols))
 
     def without(self, absent: frozenset[int]) -> LayerTables:
         """The tables of the skeleton without some of its loops, with all choices from here in which
@@ -462,12 +459,12 @@ def _bits_of(trips: Ints, here: Sequence[tuple[int, ...]]) -> Ints:
 
 def _kinds_of(
     trips: Ints, loops: Sequence[OpenLoop], lines: bool
-) -> tuple[Ints, list[tuple[int, ...]]]:
+) -> tuple[Ints, tuple[tuple[int, ...], ...]]:
     """Which kind each choice is [choices], and of each kind the places of the loops it has not."""
     away = _absent(loops, trips, lines)
     code = away @ (1 << np.arange(away.shape[1]))
     _, first, rows = np.unique(code, return_index=True, return_inverse=True)
-    return rows.reshape(-1), [tuple(np.flatnonzero(away[i]).tolist()) for i in first]
+    return rows.reshape(-1), tuple([tuple(np.flatnonzero(away[i]).tolist()) for i in first])
 
 
 def _absent(loops: Sequence[OpenLoop], trips: Ints, lines: bool) -> Bools:
