@@ -68,7 +68,7 @@ class Tie(NamedTuple):
     ``which``  [choices of ``filter``]: which of its different filter tiles each has
     ``terms``  [choices of ``outer``, filter tiles, terms] and
     ``use``    [choices of ``outer``, filter tiles, usage columns]: factors
-    ``key``    of the last two
+    ``least``  [usage columns] of the last;  ``key`` of all three
     """
 
     outer: int
@@ -76,6 +76,7 @@ class Tie(NamedTuple):
     which: Ints
     terms: Floats
     use: Floats
+    least: Floats
     key: tuple[Any, ...]
 
 
@@ -84,7 +85,8 @@ class FamilyTable(NamedTuple):
 
     ``terms``       [choices, terms] and
     ``use``         [choices, usage columns]: factors;  ``least`` [usage columns] of these
-    ``unfinished``  [choices]: a bit for each level at which sums are left unfinished
+    ``unfinished``  [choices]: a bit for each level at which sums are left unfinished;  ``patterns``
+                    the different ones
     ``kinds``       [choices]: which kind each is
     ``away``        of each kind, the places of the loops it has not
     ``most``        [kinds, 2]: the most rows and columns
@@ -94,6 +96,7 @@ class FamilyTable(NamedTuple):
     use: Floats
     least: Floats
     unfinished: Ints
+    patterns: tuple[int, ...]
     kinds: Ints
     away: tuple[tuple[int, ...], ...]
     most: Floats
@@ -143,6 +146,7 @@ class LayerTables:
         self.own, self.usage = [x.terms for x in each], [x.use for x in each]
         self.least_use, self.unfinished = [x.least for x in each], [x.unfinished for x in each]
         self.kinds = [x.kinds for x in each]
+        self._patterns = [x.patterns for x in each]
         self._cover(each)
 
     @property
@@ -171,7 +175,7 @@ class LayerTables:
         """What the layer and the least of all ties use [usage columns]."""
         tied = self.whole.copy()
         for tie in self.ties.values():
-            tied *= tie.use.min(axis=(0, 1))
+            tied *= tie.least
         return tied
 
     def least_used(self, family: int, limits: Sequence[Limit]) -> list[Floats]:
@@ -267,13 +271,14 @@ class LayerTables:
         """Outputs and filters of two families, by the different filter tiles there are."""
         own, filters = self.choices[of.outer], self.choices[of.filter].different(of.reads)
 
-        def made() -> tuple[Floats, Floats]:
+        def made() -> tuple[Floats, Floats, Floats]:
             use = np.ones((len(own.tiles), len(filters.tiles), len(self.whole)))
             for slide in of.slides:
                 outs = own.different(slide.outer)
                 taps = self._taps(of.filter, slide.filter, filters)
                 use[:, :, [slide.column]] *= _met(partial(_longest, slide), outs, taps)
-            return self._factors(use.shape[:2], of.factors, filters), use
+            terms = self._factors(use.shape[:2], of.factors, filters)
+            return terms, use, use.min(axis=(0, 1), initial=np.inf)
 
         key = own, of.key, filters.tiles.tobytes()
         return Tie(of.outer, of.filter, filters.rows, *shared.of(key, made), key)
@@ -283,11 +288,12 @@ class LayerTables:
         own, of, nest = self.choices[f], self.layer.decided[f], self.skeleton
         use = _usage(own, of.use)
         loops = [nest.loops[i] for i in self.families[f].loops]
+        unfinished = _bits_of(own.trips, of.unfinished)
         kinds, away = _kinds_of(own.trips, loops, self.layer.lines)
         most = np.array([use[kinds == k, :2].max(axis=0) for k in range(len(away))])
         return FamilyTable(
             self._factors(use.shape[:1], of.factors, None), use, use.min(axis=0, initial=np.inf),
-            _bits_of(own.trips, of.unfinished), kinds, away, most.reshape(-1, 2),
+            unfinished, tuple(set(unfinished.tolist())), kinds, away, most.reshape(-1, 2),
         )  # fmt: skip
 
     def _factors(
@@ -340,8 +346,8 @@ class LayerTables:
     def patterns(self) -> list[int]:
         """Every combination of levels that some mapping leaves sums unfinished at."""
         seen = {0}
-        for bits in self.unfinished:
-            seen = {a | b for a in seen for b in set(bits.tolist())}
+        for patterns in self._patterns:
+            seen = {a | b for a in seen for b in patterns}
         return sorted(seen)
 
     def _cover(self, each: Sequence[FamilyTable]) -> None:

@@ -294,13 +294,14 @@ def as_moved(nest: Skeleton, counts: Sequence[Any] | Floats) -> dict[Boundary, M
     entries: Any = words_used(
         nest.problem, acc
     )  # sums that enter the parent, which it need not read
-    for b, first, second in zip(nest.boundaries, counts[::2], counts[1::2], strict=False):
+    for b, of_child, of_parent in zip(nest.boundaries, counts[::2], counts[1::2], strict=False):
         if b.tensor != acc:
-            moves[b] = Moved(taken=first, read=second)
+            moves[b] = Moved(taken=of_child, read=of_parent)
             continue
+        drained, arrived = of_child, of_parent
         free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
-        moves[b] = Moved(drained=first, arrived=second, updated=second - free)
-        entries = first
+        moves[b] = Moved(drained=drained, arrived=arrived, updated=arrived - free)
+        entries = drained
     return moves
 
 
