@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -22,7 +21,9 @@ from accelsim.base.errors import InputError
 from accelsim.engines.analytic import pipeline
 from accelsim.engines.analytic.closed_form import terms_of
 from accelsim.hardware.architecture import Architecture, load_architecture, structure
-from accelsim.mapper import quick_rows, quick_search
+from accelsim.mapper import quick_rows, quick_search, quick_tables
+from accelsim.mapper.kept_arrays import KeptArrays
+from accelsim.mapper.layer_counts import write_columns
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_search import (
     Quick,
@@ -31,7 +32,7 @@ from accelsim.mapper.quick_search import (
     layer_tables,
     quick_mapping,
 )
-from accelsim.mapper.quick_tables import LayerTables, write_columns
+from accelsim.mapper.quick_tables import LayerTables
 from accelsim.mapper.space import under
 from accelsim.mapping.dataflow import Dataflow
 from accelsim.mapping.files import load_dataflow
@@ -366,8 +367,8 @@ def test_layers_that_share_a_family_have_the_tables_they_have_alone(
     arrays = [id(x) for t in beside for x in t.own if len(t.own) > 1]
     assert len(set(arrays)) < len(arrays) or not arrays
     for case, shared in zip(cases, beside, strict=True):
-        for kept in ("_used", "_shared"):
-            monkeypatch.setattr(quick_rows, kept, WeakValueDictionary())
+        for page in (quick_rows, quick_tables):
+            monkeypatch.setattr(page, "shared", KeptArrays(1 << 23))
         alone = tables(case)
         for name in ("tiles", "trips", "own", "usage", "unfinished", "kinds"):
             for a, b in zip(getattr(shared, name), getattr(alone, name), strict=True):

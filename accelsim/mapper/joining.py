@@ -16,22 +16,23 @@ The best are kept in a ``BestPool``; ``quick_search`` asks ``Joiner``.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
+from accelsim.mapper.kept_arrays import shared
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_tables import LayerTables, Tie, classes
 from accelsim.mapper.quick_weights import MachineWeights
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Key = tuple[Any, ...]  # of ``shared``
 BITS, KIND = range(2)  # columns of ``Choices.codes``, and of ``LastFamily.groups`` after these:
 FROM, TO, BLOCKS, FIRST_TIE = range(2, 6)
 AXES = 2  # the first usage columns: rows and columns
@@ -39,7 +40,6 @@ COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
 BLOCK = 16  # choices of the last family that are told together to be too much
-MOST_LAID = 1 << 22  # numbers kept of choices laid out, of all tables together
 ROUNDED = 1e-13  # of its terms, what a sum may be off by, with room
 
 
@@ -469,34 +469,41 @@ def join(
     return bool(depth < 0)
 
 
-_laid: OrderedDict[Hashable, tuple[Choices, LastFamily]] = OrderedDict()
-_laid_lock = Lock()
-_numbers = 0  # of all that are kept
+class Block(NamedTuple):
+    """Choices of a family that is not the last, as ``Choices`` has them of all such families: large
+    tiles first, as what is good early cuts off more.
+    """
 
-
-def _size(laid: tuple[Choices, LastFamily]) -> int:
-    """How many numbers choices that are laid out have, but for what others have too."""
-    choices, last = laid
-    return sum([x.size for x in (choices.terms, choices.use, last.columns, last.use, last.low)])
+    ids: Ints
+    terms: Floats
+    use: Floats
+    codes: Ints
 
 
 class LaidOut:
     """A layer's tables as ``join`` reads them, for all machines that weigh the same terms.
 
     ``used``   the terms that some form weighs
-    ``own``    of each family [choices, used], ``tied`` of each tie [outer choices, filter tiles,
-               used]: the factors of these
+    ``keys``   of what is laid out of each family alone: the same where that is (``shared``)
+    ``tied``   of each tie [outer choices, filter tiles, used] the factors of these
     ``alike``  of each family, which terms have the same factors whatever its choice, by number
                [used], and the first of each number
     """
 
     def __init__(self, tables: LayerTables, used: Ints) -> None:
-        self.tables, self.used = tables, used
-        self.tied = {at: np.take(tie.terms, used, axis=2) for at, tie in tables.ties.items()}
-        each = [self._family(f) for f in range(len(tables.families))]
-        self.own, self.alike = [own for own, _ in each], [alike for _, alike in each]
-        self._together: dict[tuple[tuple[int, int], ...], tuple[Floats, Floats]] = {}
-        self._token = object()  # equal to none but itself
+        self.tables, self.used, ties = tables, used, tables.ties.values()
+        weighed = used.tobytes()
+        self.tied = {
+            at: shared.of(("tied", weighed, tie.key), partial(np.take, tie.terms, used, 2))
+            for at, tie in tables.ties.items()
+        }
+        self.keys = [
+            (weighed, key, *[tie.key for tie in ties if tie.outer == f])
+            for f, key in enumerate(tables.keys)
+        ]
+        self.alike = [
+            shared.of(("alike", key), partial(self._alike, f)) for f, key in enumerate(self.keys)
+        ]
 
     @classmethod
     def of(cls, tables: LayerTables, used: Ints) -> LaidOut:
@@ -504,86 +511,105 @@ class LaidOut:
         known: LaidOut = tables.joined.of(used.tobytes(), lambda: cls(tables, used))
         return known
 
-    def _family(self, f: int) -> tuple[Floats, tuple[Ints, Ints]]:
-        """``own`` and ``alike`` of a family, by its own factors and those of its ties: the same for
-        all layers that share these (``quick_rows.shared``).
-        """
-        t, many = self.tables, len(self.used)
-        made_of = t.own[f], *[tie.terms for tie in t.ties.values() if tie.outer == f]
-        key = "laid", self.used.tobytes(), *map(id, made_of)
-
-        def made() -> tuple[Any, ...]:
-            own = np.take(t.own[f], self.used, axis=1)
-            ties = [x.reshape(-1, many) for (outer, _), x in self.tied.items() if outer == f]
-            kinds = np.array(classes(np.vstack([own, *ties])), np.int64)
-            return own, (kinds, np.unique(kinds, return_index=True)[1]), made_of  # keeps the ids
-
-        own, alike, _ = t.choices[f].known.of(key, made)
-        return own, alike
+    def _alike(self, f: int) -> tuple[Ints, Ints]:
+        """``alike`` of a family, by its own factors and those of its ties."""
+        ties = [x.reshape(-1, len(self.used)) for (o, _), x in self.tied.items() if o == f]
+        kinds = np.array(classes(np.vstack([self.tables.own[f][:, self.used], *ties])), np.int64)
+        return kinds, np.unique(kinds, return_index=True)[1]
 
     def laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
-        """Choices as ``join`` takes them, kept: the next machine will often ask for the same."""
-        global _numbers
-        key = (self._token, *[x.tobytes() for x in picks])
-        with _laid_lock:
-            known = _laid.get(key)
-            if known is not None:
-                _laid.move_to_end(key)
-                return known
-        known = self._choices(order, picks), self._last(order, picks)
-        with _laid_lock:
-            if key not in _laid:
-                _numbers += _size(known)
-            _laid[key] = known
-            while _numbers > MOST_LAID and len(_laid) > 1:
-                _numbers -= _size(_laid.popitem(last=False)[1])
-        return known
+        """The picked choices as ``join`` takes them."""
+        keys: list[Key] = [(*key, own.tobytes()) for key, own in zip(self.keys, picks, strict=True)]
+        return self._choices(order, picks, keys), self._last(order, picks, keys)
 
-    def _choices(self, order: Sequence[int], picks: Sequence[Ints]) -> Choices:
+    def _choices(self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]) -> Choices:
         """All families but the last of the ``order``."""
         t, first = self.tables, order[:-1]
-        place = {f: n for n, f in enumerate(first)}
-        own = [picks[f][::-1] for f in first]  # large tiles first: what is good early cuts off more
-        begins = np.cumsum([0, *map(len, own)])
-        use = [t.usage[f][picks[f]] for f in order]
-        ties = [tie for tie in t.ties.values() if tie.outer in place and tie.filter in place]
+        place = {f: n for n, f in enumerate(order)}
+        begins = np.cumsum([0, *[len(picks[f]) for f in first]])
+        ties = [tie for tie in t.ties.values() if order[-1] not in (tie.outer, tie.filter)]
         which = np.zeros((len(ties), begins[-1]), np.int64)
-        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, 2))
-        for n in range(len(order) - 1, -1, -1):
-            least[n] = least[n + 1] * use[n].min(axis=0)
-            most[n] = most[n + 1] * use[n][:, :2].max(axis=0)
-        at = {f: n for n, f in enumerate(order)}
-        for tie in t.ties.values():
-            both = max(at[tie.outer], at[tie.filter])
-            some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
-            least[: both + 1] *= some.min(axis=(0, 1))
         for n, tie in enumerate(ties):
             o, f = place[tie.outer], place[tie.filter]
-            which[n, begins[o] : begins[o + 1]] = own[o]
-            which[n, begins[f] : begins[f + 1]] = tie.which[own[f]]
+            which[n, begins[o] : begins[o + 1]] = picks[tie.outer][::-1]
+            which[n, begins[f] : begins[f + 1]] = tie.which[picks[tie.filter]][::-1]
+        blocks = [
+            shared.of(("block", self._stride(f), keys[f]), partial(self._block, f, picks[f]))
+            for f in first
+        ]
+        ids, terms, use, codes = map(np.concatenate, zip(self._none(), *blocks, strict=True))
         return Choices(
             begins,
-            np.concatenate([*own, np.zeros(0, np.int64)]),
+            ids,
             np.array(first, np.int64),
-            np.vstack([self.own[f][x] for f, x in zip(first, own, strict=True)] or [self._none()]),
-            np.vstack([u[::-1] for u in use[:-1]] or [np.zeros((0, len(t.whole)))]),
-            np.vstack(
-                [self._codes(f, x) for f, x in zip(first, own, strict=True)]
-                or [np.zeros((0, 2), np.int64)]
-            ),
+            terms,
+            use,
+            codes,
             np.array([[place[x.outer], place[x.filter]] for x in ties], np.int64).reshape(-1, 2),
             which,
             *self._tied(ties),
-            least,
-            most,
+            *self._ends(order, picks, keys),
         )
 
-    def _last(self, order: Sequence[int], picks: Sequence[Ints]) -> LastFamily:
-        """The last family of the ``order``, its choices grouped."""
-        t, f = self.tables, order[-1]
+    def _block(self, f: int, own: Ints) -> Block:
+        t, ids = self.tables, own[::-1]
+        return Block(ids, t.own[f][ids][:, self.used], t.usage[f][ids], self._codes(f, ids))
+
+    def _none(self) -> Block:
+        """Of no family."""
+        none, usage = np.zeros(0, np.int64), len(self.tables.whole)
+        terms, use = np.zeros((0, len(self.used))), np.zeros((0, usage))
+        return Block(none, terms, use, np.zeros((0, 2), np.int64))
+
+    def _ends(
+        self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]
+    ) -> tuple[Floats, Floats]:
+        """What all families from one of the ``order`` on use at least, and their most rows and
+        columns: ``Choices.least``, ``most``.
+        """
+        t, place = self.tables, {f: n for n, f in enumerate(order)}
+        least, most = np.ones((len(order) + 1, len(t.whole))), np.ones((len(order) + 1, AXES))
+        for n in range(len(order) - 1, -1, -1):
+            f = order[n]
+            low, high = shared.of(("ends", keys[f]), partial(_ends_of, t.usage[f], picks[f]))
+            least[n], most[n] = least[n + 1] * low, most[n + 1] * high
+        for tie in t.ties.values():
+            both = max(place[tie.outer], place[tie.filter])
+            of = "ends", tie.key, keys[tie.outer], keys[tie.filter]
+            least[: both + 1] *= shared.of(of, partial(_least_tied, tie, picks))
+        return least, most
+
+    def _last(self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]) -> LastFamily:
+        """The last family of the ``order``, its choices grouped, beside those of all others."""
+        ties, f = self.tables.ties.values(), order[-1]
         first, place = order[:-1], {g: n for n, g in enumerate(order[:-1])}
         begins = np.cumsum([0, *[len(picks[g]) for g in first]])
-        filters = [tie for tie in t.ties.values() if tie.filter == f]
+        filters = [tie for tie in ties if tie.filter == f]
+        outers = [tie for tie in ties if tie.outer == f]
+        of_filters = [keys[tie.filter] for tie in outers]
+        key = "last", self._stride(f), keys[f], *of_filters, *[tie.key[1] for tie in filters]
+        last, leads = shared.of(key, lambda: self._alone(f, picks, filters, outers))
+        which = np.zeros((len(filters), begins[-1]), np.int64)
+        for n, tie in enumerate(filters):
+            at = place[tie.outer]
+            which[n, begins[at] : begins[at + 1]] = picks[tie.outer][::-1]
+        lead = np.zeros(begins[-1], np.int64)
+        for tie, own in zip(outers, leads, strict=True):
+            at = place[tie.filter]
+            lead[begins[at] : begins[at + 1]] += own
+        met = np.array([place[tie.outer] for tie in filters], np.int64)
+        tied, tied_use = self._tied(filters)
+        return last._replace(
+            home=np.array([f], np.int64), lead=lead, ties=met, which=which, tied=tied,
+            tied_use=tied_use,
+        )  # fmt: skip
+
+    def _alone(
+        self, f: int, picks: Sequence[Ints], filters: Sequence[Tie], outers: Sequence[Tie]
+    ) -> tuple[LastFamily, tuple[Ints, ...]]:
+        """A last family without what hangs on the choices of others; and what each of these adds to
+        ``lead`` for each tie of ``outers``.
+        """
         alike = np.column_stack(
             [self._codes(f, picks[f]), *[tie.which[picks[f]] for tie in filters]]
         )
@@ -594,71 +620,69 @@ class LaidOut:
         blocks = [np.arange(*x, BLOCK) for x in zip(starts, ends, strict=True)]
         first_block = np.cumsum([0, *map(len, blocks)])[:-1]
         groups = np.column_stack([alike[starts, :2], starts, ends, first_block, alike[starts, 2:]])
-        which = np.zeros((len(filters), begins[-1]), np.int64)
-        for n, tie in enumerate(filters):
-            own = slice(begins[place[tie.outer]], begins[place[tie.outer] + 1])
-            which[n, own] = picks[tie.outer][::-1]
-        lead, leads = np.zeros(begins[-1], np.int64), 1
-        alike, apart = self.alike[f]
-        terms, use = self.own[f][ids[:, None], apart][None], t.usage[f][ids][None]
-        for tie in t.ties.values():
-            if tie.outer == f:
-                own = slice(begins[place[tie.filter]], begins[place[tie.filter] + 1])
-                kinds_met, which_met = np.unique(
-                    tie.which[picks[tie.filter][::-1]], return_inverse=True
-                )
-                lead[own] += leads * which_met
-                leads *= len(kinds_met)
-                at = np.ix_(ids, kinds_met)
-                met = self.tied[tie.outer, tie.filter][at][:, :, apart].swapaxes(0, 1)
-                met_use = np.swapaxes(tie.use[at], 0, 1)
-                terms = (met[:, None] * terms[None]).reshape(leads, *terms.shape[1:])
-                use = (met_use[:, None] * use[None]).reshape(leads, *use.shape[1:])
-        kinds = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
-        different = np.unique(kinds, return_index=True)[1]
+        kinds, apart = self.alike[f]
+        terms = self.tables.own[f][ids[:, None], self.used[apart]][None]
+        use = self.tables.usage[f][ids][None]
+        leads: list[Ints] = []
+        for tie in outers:
+            met, which = np.unique(tie.which[picks[tie.filter][::-1]], return_inverse=True)
+            leads.append(len(terms) * which)
+            at = np.ix_(ids, met)
+            own = self.tied[tie.outer, tie.filter][at][:, :, apart].swapaxes(0, 1)
+            terms = (own[:, None] * terms[None]).reshape(-1, *terms.shape[1:])
+            use = (np.swapaxes(tie.use[at], 0, 1)[:, None] * use[None]).reshape(-1, *use.shape[1:])
+        of = np.array(classes(terms.reshape(-1, len(apart))), np.int64)
+        columns = terms[:, :, np.unique(of, return_index=True)[1]]
         share, block = 1.0 / (use[0, :, 0] * use[0, :, 1]), np.concatenate(blocks)
-        columns = terms[:, :, different]
-        return LastFamily(
+        none, nothing = np.zeros(0, np.int64), np.zeros(0)
+        last = LastFamily(
             ids,
-            np.array([f], np.int64),
+            none,
             groups.astype(np.int64),
-            lead,
-            kinds[alike],
+            none,
+            of[kinds],
             np.ascontiguousarray(np.swapaxes(columns, 1, 2)),
             np.ascontiguousarray(use),
             share,
             np.ascontiguousarray(np.minimum.reduceat(columns, block, axis=1)),
             np.ascontiguousarray(np.maximum.reduceat(columns, block, axis=1)),
             np.minimum.reduceat(share, block),
-            np.array([place[tie.outer] for tie in filters], np.int64),
-            which,
-            *self._tied(filters),
+            none, none, nothing, nothing,
             np.minimum.reduceat(use, starts, axis=1),
             np.maximum.reduceat(use[0, :, :2], starts, axis=0),
-        )
+        )  # fmt: skip
+        return last, tuple(leads)
 
-    def _none(self) -> Floats:
-        return np.zeros((0, len(self.used)))
+    def _stride(self, f: int) -> int:
+        """What a kind more of a family adds to the number of a combination's kinds."""
+        return prod(self.tables.covered.shape[f + 1 :])
 
     def _codes(self, f: int, own: Ints) -> Ints:
         """What choices of a family leave unfinished, and what they add to the kind [choices, 2]."""
         t = self.tables
-        stride = prod(t.covered.shape[f + 1 :])
-        return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * stride])
+        return np.column_stack([t.unfinished[f][own], t.kinds[f][own] * self._stride(f)])
 
     def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
-        """Tables of ties as one, terms and usage; made once for any choices."""
-        places = tuple([(tie.outer, tie.filter) for tie in ties])
-        known = self._together.get(places)
-        if known is None:
-            shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
-            terms = np.ones((len(ties), *shape, len(self.used)))
-            use = np.ones((len(ties), *shape, len(self.tables.whole)))
-            for n, tie in enumerate(ties):
-                some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
-                terms[n][some], use[n][some] = self.tied[places[n]], tie.use
-            known = self._together[places] = terms, use
-        return known
+        """Tables of ties as one, terms and usage."""
+        shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
+        terms = np.ones((len(ties), *shape, len(self.used)))
+        use = np.ones((len(ties), *shape, len(self.tables.whole)))
+        for n, tie in enumerate(ties):
+            some = slice(tie.terms.shape[0]), slice(tie.terms.shape[1])
+            terms[n][some], use[n][some] = self.tied[tie.outer, tie.filter], tie.use
+        return terms, use
+
+
+def _ends_of(use: Floats, own: Ints) -> tuple[Floats, Floats]:
+    """The least that some choices use [usage columns], and the most rows and columns [2]."""
+    picked = use[own]
+    return picked.min(axis=0), picked[:, :AXES].max(axis=0)
+
+
+def _least_tied(tie: Tie, picks: Sequence[Ints]) -> Floats:
+    """The least that two families use together [usage columns]."""
+    some = tie.use[picks[tie.outer]][:, np.unique(tie.which[picks[tie.filter]])]
+    return np.asarray(some.min(axis=(0, 1)))
 
 
 class Joiner:

@@ -8,36 +8,37 @@ dimension has nothing inside the array's loops every even tile that fits is take
 
 ``quick_rows`` is asked once for a layer and the sides of an array, and works on all choices of the
 loops so far together.  A network's layers differ in few numbers at a time: those of which a family
-has the same sizes get the same ``FamilyChoices``, and what is worked out of these alone is worked
-out once (``quick_tables``).
+has the same sizes get the same ``FamilyChoices``, as do arrays that have the same room for it, and
+what is worked out of these alone is worked out once (``quick_tables``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.rank_sums import different_rows
+from accelsim.mapper.kept_arrays import shared
 from accelsim.mapper.space import divisors, fits_array
-from accelsim.mapping.skeleton import Chain, Kept, OpenLoop, Skeleton, most_trips
+from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 class DifferentRows(NamedTuple):
-    """Different rows of tiles [different rows, loops], and which of them each choice has
-    [choices].
+    """Different rows of tiles [different rows, loops], the choices that have them first, and which
+    of them each choice has [choices].
     """
 
     tiles: Ints
+    first: Ints
     rows: Ints
 
 
@@ -46,12 +47,10 @@ class FamilyChoices:
     """The choices of a family of some loops over dimensions of some sizes, which is all they say.
 
     ``tiles, trips``  both [choices, loops of the family], in a fixed order; nobody writes to them
-    ``known``         what was worked out of them alone
     """
 
     tiles: Ints
     trips: Ints
-    known: Kept[Any] = field(default_factory=lambda: Kept(1 << 8))
 
     def __post_init__(self) -> None:
         self.tiles.flags.writeable = self.trips.flags.writeable = False
@@ -61,28 +60,9 @@ class FamilyChoices:
 
         def rows() -> DifferentRows:
             first, which = different_rows(self.tiles[:, reads])
-            return DifferentRows(np.ascontiguousarray(self.tiles[first][:, reads]), which)
+            return DifferentRows(np.ascontiguousarray(self.tiles[first][:, reads]), first, which)
 
-        known: DifferentRows = self.known.of(reads, rows)
-        return known
-
-
-# Those in use: by what they are listed for, and by what was listed, as another array may have the
-# same room for a family.
-_used: WeakValueDictionary[Hashable, FamilyChoices] = WeakValueDictionary()
-_shared: WeakValueDictionary[Hashable, Floats] = WeakValueDictionary()
-
-
-def shared(key: Hashable, make: Callable[[], Floats]) -> Floats:
-    """An array that follows from its key, made once for all who use it at a time; nobody writes to
-    it.
-    """
-    known = _shared.get(key)
-    if known is None:
-        known = make()
-        known.flags.writeable = False
-        _shared[key] = known
-    return known
+        return shared.of((self, reads), rows)
 
 
 def quick_rows(skeleton: Skeleton, family: Chain, more: Ints | None = None) -> FamilyChoices:
@@ -92,17 +72,17 @@ def quick_rows(skeleton: Skeleton, family: Chain, more: Ints | None = None) -> F
     loops, array = [skeleton.loops[i] for i in family.loops], skeleton.arch.array
     sizes = tuple([skeleton.problem.size[p] for p in family.parts])
     of = family.name, family.parts, sizes, tuple(loops)
-    key = of, array.rows, array.cols, array.fold_filter
-    known = _used.get(key) if more is None else None
-    if known is None:
+    over = {x.axis for x in loops}
+    room = array.rows if "row" in over else 0, array.cols if "col" in over else 0
+
+    def listed() -> tuple[FamilyChoices, Ints, Ints]:
         tiles, trips = _fitting(skeleton, family, loops, more)
-        same = of, tiles.tobytes()
-        known = _used.get(same)
-        if known is None:
-            known = _used[same] = FamilyChoices(tiles, trips)
-        if more is None:
-            _used[key] = known
-    return known
+        same = of, tiles.tobytes()  # another array may have the same room
+        return shared.of(same, lambda: (FamilyChoices(tiles, trips), tiles, trips))
+
+    if more is not None:
+        return listed()[0]
+    return shared.of((of, room, array.fold_filter), listed)[0]
 
 
 def _fitting(
@@ -171,4 +151,4 @@ def _options(entering: int, room: int, alone: bool) -> tuple[int, ...]:
     return tuple(sorted(tiles))
 
 
-__all__ = ["DifferentRows", "FamilyChoices", "quick_rows", "shared"]
+__all__ = ["DifferentRows", "FamilyChoices", "quick_rows"]

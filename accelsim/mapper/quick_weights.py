@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from accelsim.engines import moved
 from accelsim.engines.analytic.pipeline import MOST_STEPS, overlaps
-from accelsim.hardware.architecture import Architecture, limited, structure
+from accelsim.hardware.architecture import Architecture, limited
 from accelsim.hardware.energy import prices
 from accelsim.hardware.ports import rates
 from accelsim.mapper import lower_cycles
 from accelsim.mapper.cell import Limit, limits_of
+from accelsim.mapper.layer_counts import LayerCounts
 from accelsim.mapper.lower_cycles import Form
 from accelsim.mapper.quick_tables import PASSES, STEPS, LayerTables
 from accelsim.mapping.files import MAX_STEPS
@@ -32,7 +33,6 @@ from accelsim.mapping.skeleton import Kept, Skeleton
 Floats = npt.NDArray[np.float64]
 ROUNDED = 1e-9  # relative; what float64 sums may be off by, with room
 _forms: Kept[tuple[Floats, ...]] = Kept(1 << 10)  # of structures, for other layers
-_energies: Kept[Floats] = Kept(1 << 10)  # of forms, by what machines pay
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Weights:
 class _ManyWidths(Skeleton):
     """Skeletons that differ in where sums are final, as one: its sums' widths are [nests, 1]."""
 
-    def __init__(self, nests: Sequence[Skeleton]) -> None:
-        first = nests[0]
+    def __init__(self, layer: LayerCounts, patterns: Sequence[int]) -> None:
+        self.nests = [layer.nest(bits) for bits in patterns]
+        first = self.nests[0]
         super().__init__(first.problem, first.arch, first.keep, first.loops, first.fused)
-        self.nests = nests
 
     def word_bits(self, level: int, tensor: str) -> Any:
         """As a skeleton's, of each."""
@@ -86,7 +86,7 @@ class MachineWeights:
         """The limits of such mappings, for whoever asks what may fit before anything is weighed."""
         known = self._limits.get(bits)
         if known is None:
-            own = self.tables.nest(bits).on(self.arch, self.tables.final(bits))
+            own = self.tables.layer.nest(bits).on(self.arch, self.tables.layer.final(bits))
             known = (*limits_of(own, self.tables.stores), *self._timeable())
             self._limits[bits] = known
         return known
@@ -115,16 +115,14 @@ class MachineWeights:
         """Of energy and traffic what this machine's prices make; the forms are the same on all
         machines whose memory is as fast.
         """
-        tables, nest = self.tables, self.tables.nest(bits)
-        columns = len(tables.moving)
-        listed = self._listed_of(bits)
+        layer = self.tables.layer
+        listed = self._listed.get(bits)
+        if listed is None:
+            listed = self._spent([bits])[bits]
         by_column = listed[:, 1:] - listed[:, :1]
-        key = bits, rates(self.arch)
-        cycles, first, closer, second = tables.forms.of(
-            key, lambda: self._forms(nest.on(self.arch, tables.final(bits)))
-        )
+        cycles, first, closer, second = self._forms(bits)
         return Weights(
-            np.vstack([by_column @ tables.signs[:, :columns].T, cycles]),
+            np.vstack([by_column @ layer.signs[:, : len(layer.moving)].T, cycles]),
             np.concatenate([listed[:, 0], first]),
             closer,
             second,
@@ -132,31 +130,21 @@ class MachineWeights:
         )
 
     @cached_property
-    def _pays(self) -> tuple[Any, ...]:
-        """All prices of words and MACs."""
-        price = prices(self.arch)
-        levels = [cost for of in price.levels.values() for cost in of.values()]
-        return price.unit, price.mac, *levels, *price.networks.values()
+    def _listed(self) -> dict[int, Floats]:
+        """``_spent`` of all mappings that there are."""
+        return self._spent(self.tables.patterns)
 
-    def _listed_of(self, bits: int) -> Floats:
-        """``_listed`` of mappings that leave sums unfinished at these levels [2, 1 + columns]."""
-        tables = self.tables
-        together = tables.patterns if bits in tables.patterns else [bits]
-        key = tables.skeleton.form.token, *together, self._pays
-        nests = [tables.nest(b) for b in together]
-        listed: Floats = _energies.of(key, lambda: self._listed(nests))[together.index(bits)]
-        return listed
-
-    def _listed(self, nests: Sequence[Skeleton]) -> Floats:
+    def _spent(self, patterns: Sequence[int]) -> dict[int, Floats]:
         """Energy but for leakage, and bits over the outermost port, where nothing moves but at the
-        MACs and where one of a column does [nests, 2, 1 + columns]: of nests whose sums are final
-        at different levels, so that they are of different widths.
+        MACs and where one of a column does [2, 1 + columns]: by the levels that sums are unfinished
+        at, where they are of different widths.
         """
-        shape, unit = (len(nests), len(self.tables.moving) + 1), self.tables.unit
-        nest = _ManyWidths(nests)
-        spent = moved.energy(nest, unit, nest.problem.macs, 0.0, prices(self.arch))
-        each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, unit)
-        return np.stack([np.broadcast_to(np.asarray(x, float), shape) for x in each], axis=1)
+        layer = self.tables.layer
+        shape, nest = (len(patterns), len(layer.moving) + 1), _ManyWidths(layer, patterns)
+        spent = moved.energy(nest, layer.unit, nest.problem.macs, 0.0, prices(self.arch))
+        each = spent[f"energy_{self.arch.energy.unit}"], outermost_bits(nest, layer.unit)
+        every = np.stack([np.broadcast_to(np.asarray(x, float), shape) for x in each], axis=1)
+        return dict(zip(patterns, every, strict=True))
 
     def _timeable(self) -> Iterator[Limit]:
         """Limits on passes and steps, where some mapping has more than the engines time."""
@@ -166,30 +154,24 @@ class MachineWeights:
                 at = len(self.tables.whole) + column
                 yield Limit("steps", ((at, 1, 1, 1),), most)
 
-    def _forms(self, nest: Skeleton) -> tuple[Floats, ...]:
+    def _forms(self, bits: int) -> tuple[Floats, ...]:
         """Weights [forms, terms] and constants [forms] of the cycles' forms, and of the closer
-        ones.
+        ones: alike for all layers of a structure, whatever their sizes.
         """
-        cycles, first, closer, second = self._by_column(nest)
-        signs = self.tables.signs.T
-        return cycles @ signs, first, closer @ signs, second
-
-    def _by_column(self, nest: Skeleton) -> tuple[Floats, ...]:
-        """The same with weights of columns [forms, columns]: which are alike for all layers of a
-        structure, whatever their sizes.
-        """
-        array, loops = nest.arch.array, tuple([(x.dim, x.level, x.axis) for x in nest.loops])
-        key = (
-            structure(nest.arch), nest.problem.direction, loops, nest.keep, nest.boundaries,
-            nest.final, rates(nest.arch), array.rows, array.cols,
-        )  # fmt: skip
+        layer, array = self.tables.layer, self.arch.array
 
         def made() -> tuple[Floats, ...]:
-            columns = {c: i for i, c in enumerate(self.tables.columns)}
+            nest = layer.nest(bits).on(self.arch, layer.final(bits))
+            columns, signs = {c: i for i, c in enumerate(layer.columns)}, layer.signs.T
             cycles, first = _rows(lower_cycles.forms(nest), columns)
-            return cycles, first, *_rows(lower_cycles.closer_forms(nest), columns)
+            closer, second = _rows(lower_cycles.closer_forms(nest), columns)
+            return cycles @ signs, first, closer @ signs, second
 
-        return _forms.of(key, made)
+        return _forms.of((layer.kind, bits, self._rates, array.rows, array.cols), made)
+
+    @cached_property
+    def _rates(self) -> tuple[Any, ...]:
+        return rates(self.arch)
 
     def least(self, pes: float, alone: int = 0) -> dict[str, float]:
         """Measures that no mapping is below that has work for so many PEs at most, and whose array
@@ -222,14 +204,14 @@ class MachineWeights:
     @cached_property
     def _at_once(self) -> float:
         """Energy but for leakage where every word crosses each boundary once."""
-        nest, price = self.tables.nest(0), prices(self.arch)
+        nest, price = self.tables.layer.nest(0), prices(self.arch)
         spent = moved.energy(nest, self.tables.once, nest.problem.macs, 0.0, price)
         return float(spent[f"energy_{self.arch.energy.unit}"])
 
     @cached_property
     def _once_out(self) -> Any:
         """Bits over the outermost port then."""
-        return outermost_bits(self.tables.nest(0), self.tables.once)
+        return outermost_bits(self.tables.layer.nest(0), self.tables.once)
 
 
 def _rows(forms: list[Form], columns: dict[Any, int]) -> tuple[Floats, Floats]:

@@ -87,10 +87,7 @@ def moves(nest: Nest) -> dict[Boundary, Moved]:
             return dict(known)
         tiles, model = tiles_of(nest), _model_of(nest)
         counts = model.evaluate([np.array([model.row(group, tiles)]) for group in model.groups])
-    made = {
-        b: Moved(**{k: int(v if isinstance(v, int) else v.item()) for k, v in vars(m).items()})
-        for b, m in model.moves(counts).items()
-    }
+    made = as_moved(nest, [int(count) for count in counts.counts[0].tolist()])
     remember_moves(nest, made)
     return made
 
@@ -286,16 +283,25 @@ class ClosedForm:
 
 def moves_of(nest: Skeleton, counts: Evaluated) -> dict[Boundary, Moved]:
     """Counts of a skeleton's mappings as primitives of each boundary, arrays over mappings."""
-    acc, moves = nest.problem.accumulated, {}
-    for b in nest.boundaries:
+    return as_moved(nest, counts.counts.T)
+
+
+def as_moved(nest: Skeleton, counts: Sequence[Any] | Floats) -> dict[Boundary, Moved]:
+    """Counts as primitives of each boundary: the columns of ``write_counts``, of which each
+    boundary has two, as numbers or arrays.
+    """
+    acc, moves = nest.problem.accumulated, dict[Boundary, Moved]()
+    entries: Any = words_used(
+        nest.problem, acc
+    )  # sums that enter the parent, which it need not read
+    for b, of_child, of_parent in zip(nest.boundaries, counts[::2], counts[1::2], strict=False):
         if b.tensor != acc:
-            moves[b] = Moved(taken=counts.of(b, "taken"), read=counts.of(b, "read"))
+            moves[b] = Moved(taken=of_child, read=of_parent)
             continue
-        above = next((x for x in nest.boundaries if x.tensor == acc and x.child == b.parent), None)
-        entries = words_used(nest.problem, acc) if above is None else counts.of(above, "drained")
-        arrived = counts.of(b, "arrived")
+        drained, arrived = of_child, of_parent
         free = 0 if nest.arch.first_read == nest.arch.level_names[b.parent] else entries
-        moves[b] = Moved(drained=counts.of(b, "drained"), arrived=arrived, updated=arrived - free)
+        moves[b] = Moved(drained=drained, arrived=arrived, updated=arrived - free)
+        entries = drained
     return moves
 
 
@@ -304,7 +310,7 @@ def write_counts(nest: Skeleton) -> TermList:
     receive what they drain: the same terms.
     """
     terms, acc = TermList(), nest.problem.accumulated
-    for b in nest.boundaries:
+    for b in nest.boundaries:  # two columns each: see ``as_moved``
         side = BoundarySums(nest, b)
         own = side.terms("S", "O")
         terms.add((b, "drained" if b.tensor == acc else "taken"), own)

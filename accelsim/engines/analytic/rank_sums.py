@@ -43,7 +43,7 @@ told by the first instance, whose piece is the largest.  All sums are exact whol
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import prod
@@ -55,7 +55,7 @@ import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
 from accelsim.mapping.mapping import MappingError
-from accelsim.mapping.skeleton import Skeleton
+from accelsim.mapping.skeleton import Kept, Skeleton
 from accelsim.workload.problem import Slide
 
 Ints = npt.NDArray[np.int64]
@@ -123,7 +123,8 @@ class ChainSums:
 
     def of(self, tiles: ChainRows) -> Ints:
         """``[choices, 4]``: HELD, KEPT, LEFT and WORKS of ``chain_sums``."""
-        return chain_table(self.cuts, tiles[self.chain][:, self.reads])
+        own = tiles[self.chain][:, self.reads]
+        return _known(lambda: chain_table(self.cuts, own), own, self.cuts)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class SlideSums:
     def of(self, tiles: ChainRows) -> Ints:
         """``[choices, 7]``: S O U K X Y L."""
         e, r = (tiles[name][:, reads] for name, reads in zip(self.chains, self.reads, strict=True))
-        return slide_table(self.slide, self.e, self.r, e, r)
+        of = self.slide, self.e, self.r
+        return _known(lambda: slide_table(*of, e, r), e, *of, r.tobytes())
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,16 @@ class FormulaSums:
     def of(self, tiles: ChainRows) -> Ints:
         """``[choices, 1]``."""
         return self.formula(self.nest, self.name, tiles)[:, None]
+
+
+_of_one: Kept[Ints] = Kept(1 << 14)
+
+
+def _known(sums: Callable[[], Ints], tiles: Ints, *others: Hashable) -> Ints:
+    """Sums of ``tiles`` and ``others``.  Those of one choice are kept, as mappings of a layer on
+    machines that are alike have the tiles of most loops in common; nobody writes to them.
+    """
+    return _of_one.of((tiles.tobytes(), *others), sums) if len(tiles) == 1 else sums()
 
 
 def plain_column(which: str) -> int:
