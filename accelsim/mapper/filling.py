@@ -5,11 +5,12 @@ short.  14 x 14 outputs over 20 columns: a tile of 7 x 7 takes three folds, 49 o
 5 x 4 fills one fold.  Among 256 channels over 24 rows, 128 leave a ninth of the array idle and 144
 nothing.  So outside the loop that feeds the array ``quick_rows`` takes these, too:
 
-- of one dimension, as much as whole folds have;
+- of one dimension, as much as whole folds have, or an even share of as few;
 - of fused ones, every even tile (the least that cuts a range into so many pieces).
 
 Of the choices of a family, divisors stay, and of others those that leave clearly less idle than
-divisors' of their size do (``filling``): few where divisors fit the array, as on 32 x 32.
+divisors' of their size do (``filling``): few where divisors fit the array, as on 32 x 32.  Between
+divisors that are far apart, as 13 has them, there are even tiles in any case (``spread``).
 
 A layer of one tap on a square is the same with rows for columns (``twins``): one of the two is
 enough.
@@ -59,7 +60,8 @@ class Filled:
         """Tiles of one of these loops, rising."""
         if dim in "RS":  # a filter's few taps
             return tuple(divisors(entering))
-        return _options(entering, self.side, self.family.fused and entering <= EVEN)
+        every = self.family.fused and dim != "N" and entering <= EVEN
+        return _options(entering, self.side, every)
 
     def good(self, loops: Sequence[OpenLoop], tiles: Sequence[Ints]) -> Bools:
         """Which choices of tiles of these loops [loops, choices] are worth looking at."""
@@ -67,15 +69,30 @@ class Filled:
 
 
 @lru_cache(maxsize=1 << 14)
+def spread(entering: int) -> tuple[int, ...]:
+    """Divisors of a range, rising, and between two that are further than a factor of two apart even
+    tiles: halves of the larger, rounded up.
+    """
+    tiles = list(divisors(entering))
+    for low, high in pairwise(tuple(tiles)):
+        while high > 2 * low:
+            high = -(-high // 2)
+            tiles.append(high)
+    return tuple(sorted(set(tiles)))
+
+
+@lru_cache(maxsize=1 << 14)
 def _options(entering: int, side: int, every: bool) -> tuple[int, ...]:
     """Divisors of a range, and ``every`` even tile or those of whole folds."""
-    tiles = set(divisors(entering))
+    tiles = set(spread(entering))
     if every:
         tiles |= {-(-entering // n) for n in range(1, entering + 1)}
     else:
         folds = -(-entering // side)
-        whole = [n for n in range(1, FOLDS + 1) if n == -(-folds // -(-folds // n))]
-        tiles |= {min(entering, side * n) for n in whole}
+        for n in range(1, FOLDS + 1):
+            trips = -(-folds // n)
+            if n == -(-folds // trips):  # as much as n folds have, or an even share of as few
+                tiles |= {min(entering, side * n), -(-entering // trips)}
     return tuple(sorted(tiles))
 
 
@@ -87,7 +104,7 @@ def filling(sizes: Sequence[int], tiles: Sequence[Ints], side: int) -> Bools:
     folds, words = np.zeros((2, len(tiles[0])), np.int64)
     even, words = np.ones(len(words), bool), words + 1
     for tile, size in zip(tiles, sizes, strict=True):
-        words, even = words * tile, even & (size % tile == 0)
+        words, even = words * tile, even & np.isin(tile, spread(size))
     pieces = [
         ((n // t, t), (np.minimum(n % t, 1), n % t)) for n, t in zip(sizes, tiles, strict=True)
     ]
@@ -119,4 +136,4 @@ def twins(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
     return np.asarray((trips[:, pairs[0]] == 1) & (trips[:, pairs[0] + 1] > 1))
 
 
-__all__ = ["Filled", "filling", "twins"]
+__all__ = ["Filled", "filling", "spread", "twins"]

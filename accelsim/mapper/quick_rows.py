@@ -2,10 +2,10 @@
 
 ``space.rows`` lists a space that is defined without the machine: divisors, even tiles, all.  Its
 divisors leave an array half empty where a range has few of them (7 x 7 outputs over 32 rows).  So
-the quick search takes every divisor and, of a range that enters loops over the array, those that
-fill it: as much as there are rows or columns, and the even share of the fewest trips.  Where a
-dimension has nothing inside the array's loops every even tile that fits is taken.  Loops further
-out leave whole folds of it (``filling``).
+the quick search takes every divisor, even tiles where these are far apart, and, of a range that
+enters loops over the array, those that fill it: as much as there are rows or columns, and the even
+share of the fewest trips.  Where a dimension has nothing inside the array's loops every even tile
+that fits is taken.  Loops further out leave whole folds of it (``filling``).
 
 ``quick_rows`` is asked once for a layer and the sides of an array, and works on all choices of the
 loops so far together.  A network's layers differ in few numbers at a time: those of which a family
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.rank_sums import different_rows
-from accelsim.mapper.filling import Filled, twins
+from accelsim.mapper.filling import Filled, spread, twins
 from accelsim.mapper.space import divisors, fits_array
 from accelsim.mapping.skeleton import Chain, Kept, OpenLoop, Skeleton, most_trips
 
@@ -140,8 +140,10 @@ def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Int
         kinds, which = np.unique(entering, return_inverse=True)
         if at in filled.outer:
             tiles = [filled.options(x.dim, int(k)) for k in kinds]
+        elif (run := _run(skeleton, loops, at))[0] or x.dim in "RS":
+            tiles = [_options(int(k), *run) for k in kinds]
         else:
-            tiles = [_options(int(k), *_run(skeleton, loops, at)) for k in kinds]
+            tiles = [spread(int(k)) for k in kinds]
         choices = [np.array(x, np.int64) for x in tiles]
         many = np.array([len(c) for c in choices])[which]
         back = np.repeat(np.arange(len(entering)), many)

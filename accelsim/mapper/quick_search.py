@@ -58,7 +58,7 @@ from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-EXHAUSTIVE = 1 << 22  # combinations that are valued one and all
+EXHAUSTIVE = 1 << 24  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
@@ -427,7 +427,8 @@ class _QuickSearch:
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
-        told = _Told([self.tables.tile_row(row) for row in rows])
+        alike = np.unique(_rounded(guess), return_inverse=True)[1]
+        told = _Told([self.tables.tile_row(row) for row in rows], alike)
         for i in order.tolist():
             self.tick()
             if state.best is not None and bounds[i] * (1 - 2 * EQUAL) > state.best.value:
@@ -557,11 +558,12 @@ class _Told:
     """What timing tells of a guess: how many times its guess each mapping came to.  The same is
     expected of mappings with nearly the same tiles, which wait for the same.
 
-    ``tiles``  logarithms of the tiles of all [mappings, loops]
+    ``tiles``  logarithms of the tiles of all [mappings, loops];  ``alike`` [mappings] a number,
+               the same where guesses are
     """
 
-    def __init__(self, tiles: Sequence[tuple[int, ...]]) -> None:
-        self.tiles = np.log(np.array(tiles, np.float64))
+    def __init__(self, tiles: Sequence[tuple[int, ...]], alike: Ints) -> None:
+        self.tiles, self.alike = np.log(np.array(tiles, np.float64)), alike
         self.timed: list[int] = []
         self.times: list[float] = []
 
@@ -577,6 +579,7 @@ class _Told:
         if not self.timed:
             return 1.0
         apart = np.abs(self.tiles[self.timed] - self.tiles[i]).sum(axis=1)
+        apart[self.alike[self.timed] == self.alike[i]] = 0.0
         at = int(apart.argmin())
         return float(self.times[at] ** max(0.0, 1.0 - float(apart[at]) / FAR))
 
