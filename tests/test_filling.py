@@ -150,7 +150,7 @@ def test_a_twin_is_counted_and_timed_the_same(flow: str) -> None:
     """What is left out of a pointwise layer's choices is there with rows for columns, and takes as
     many words and cycles.
     """
-    layer, arch = acc.Conv2d(M=12, C=10, H=12, W=12, R=1, S=1), systolic(7, 5, 2048)
+    layer, arch = acc.Conv2d(M=12, C=10, H=12, W=12, R=1, S=1), systolic(7, 5, 65536)
     tables = layer_tables(layer.problem(), arch, acc.load_dataflow(flow))
     nest, (at,) = tables.skeleton, [i for i, f in enumerate(tables.families) if f.name == "X"]
     e, f = (tables.families[at].loops[n] for n in (0, 1))
