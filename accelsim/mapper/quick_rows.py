@@ -2,9 +2,10 @@
 
 ``space.rows`` lists a space that is defined without the machine: divisors, even tiles, all.  Its
 divisors leave an array half empty where a range has few of them (7 x 7 outputs over 32 rows).  So
-the quick search takes every divisor and, of a range that enters loops over the array, those that
-fill it: as much as there are rows or columns, and the even share of the fewest trips.  Where a
-dimension has nothing inside the array's loops every even tile that fits is taken.
+the quick search takes every divisor, even tiles where these are far apart, and, of a range that
+enters loops over the array, those that fill it: as much as there are rows or columns, and the even
+share of the fewest trips.  Where a dimension has nothing inside the array's loops every even tile
+that fits is taken.  Loops further out leave whole folds of it (``filling``).
 
 ``quick_rows`` is asked once for a layer and the sides of an array, and works on all choices of the
 loops so far together.  A network's layers differ in few numbers at a time: those of which a family
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.rank_sums import different_rows
+from accelsim.mapper.filling import Filled, spread, twins
 from accelsim.mapper.kept_arrays import shared
 from accelsim.mapper.space import divisors, fits_array
 from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
@@ -71,7 +73,7 @@ def quick_rows(skeleton: Skeleton, family: Chain, more: Ints | None = None) -> F
     """
     loops, array = [skeleton.loops[i] for i in family.loops], skeleton.arch.array
     sizes = tuple([skeleton.problem.size[p] for p in family.parts])
-    of = family.name, family.parts, sizes, tuple(loops)
+    of = family.name, family.parts, sizes, tuple(loops), skeleton.problem.rows_are_columns
     over = {x.axis for x in loops}
     room = array.rows if "row" in over else 0, array.cols if "col" in over else 0
 
@@ -95,8 +97,8 @@ def _fitting(
         _, first = np.unique(both, axis=0, return_index=True)
         tiles = both[np.sort(first)]
     trips = np.stack(most_trips(skeleton, family, list(tiles.T), np.minimum), axis=1)
-    fits = fits_array(skeleton, loops, trips)
-    return tiles[fits], trips[fits]
+    good = fits_array(skeleton, loops, trips) & ~twins(skeleton, loops, trips)
+    return tiles[good], trips[good]
 
 
 def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Ints:
@@ -106,6 +108,7 @@ def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Int
     size, name = skeleton.problem.size, family.name
     ranges: dict[str, Ints] = {p: np.array([size[p]], np.int64) for p in family.parts}
     columns: list[Ints] = []
+    filled = Filled(skeleton, family, loops)
     for at, x in enumerate(loops):
         if x.dim not in ranges:
             ranges[x.dim] = np.asarray(prod([ranges[p] for p in family.parts]))
@@ -114,15 +117,24 @@ def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Int
         if ends:
             columns.append(np.ones_like(entering))
             continue
-        room, alone = _run(skeleton, loops, at)
         kinds, which = np.unique(entering, return_inverse=True)
-        choices = [np.array(_options(int(k), room, alone), np.int64) for k in kinds]
+        if at in filled.outer:
+            tiles = [filled.options(x.dim, int(k)) for k in kinds]
+        elif (run := _run(skeleton, loops, at))[0] or x.dim in "RS":
+            tiles = [_options(int(k), *run) for k in kinds]
+        else:
+            tiles = [spread(int(k)) for k in kinds]
+        choices = [np.array(x, np.int64) for x in tiles]
         many = np.array([len(c) for c in choices])[which]
         back = np.repeat(np.arange(len(entering)), many)
         tile = np.concatenate([choices[k] for k in which])
         columns = [*(c[back] for c in columns), tile]
         ranges = {d: r[back] for d, r in ranges.items()}
         ranges[x.dim] = tile
+        if filled.outer and at == filled.outer[-1]:
+            good = filled.good(loops, columns)
+            columns = [c[good] for c in columns]
+            ranges = {d: r[good] for d, r in ranges.items()}
     return np.stack(columns, axis=1)
 
 

@@ -58,16 +58,17 @@ from accelsim.workload.problem import Problem
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-EXHAUSTIVE = 1 << 22  # combinations that are valued one and all
+EXHAUSTIVE = 1 << 24  # combinations that are valued one and all
 PAIR = 1 << 16  # combinations of two families' choices that a step of a descent values
 LOOKED = 1 << 19  # choices that a descent looks at
 LONG = 1 << 14, 1 << 18  # passes and steps of a mapping that is timed only if no shorter one is
 KEPT = 64  # of the best, how many are looked at more closely
-TIMED = 8  # and of these timed in full,
+TIMED = 12  # and of these timed in full,
 SMALL = 1 << 13  # MACs of a layer that is timed in no time: all that are kept
 LIKELY = 192  # combinations remembered for the next machine besides those
 NEAR = 0.99  # after the first only those that should come to so much of the best or less,
 OPEN = 0.9  # or whose bound is so far below it that nothing is known
+FAR = 1.5  # how far tiles are apart that say nothing of each other: the sum of log ratios
 UNTIMED = -1.0
 MOST_TIMED = 1 << 12  # mappings of a layer whose cycles are kept
 TABLES = 128  # layers whose tables are kept
@@ -426,6 +427,8 @@ class _QuickSearch:
         near_equal = map(_rounded, (low["dram"], low["energy"], late["cycles"], guess))
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
+        alike = np.unique(_rounded(guess), return_inverse=True)[1]
+        told = _Told([self.tables.tile_row(row) for row in rows], alike)
         for i in order.tolist():
             self.tick()
             if state.best is not None and bounds[i] * (1 - 2 * EQUAL) > state.best.value:
@@ -436,14 +439,17 @@ class _QuickSearch:
             ):
                 continue
             value = np.inf if state.best is None else state.best.value
-            near = not timed or guess[i] <= value * NEAR or bounds[i] <= value * OPEN
+            more = told.expected(i)
+            near = guess[i] * more <= value * NEAR or bounds[i] * more <= value * OPEN
             one = None
-            if near and timed < most and (state.best is None or not long[i]):
+            if (near or not timed) and timed < most and (state.best is None or not long[i]):
                 timed += 1
                 one = self._in_full(machine, rows[i], usage[i], measures)
             if one is None:  # it has no time, or was not timed, and keeps its bound
                 state.rest = min(state.rest, float(bounds[i]))
-            elif state.best is None or one.better(state.best):
+                continue
+            told.tell(i, one.value / float(guess[i]))
+            if state.best is None or one.better(state.best):
                 state.best = one
         state.timed += timed
         state.rest = min([state.rest, float(self.pool.lost[0]), float(self.pool.values[-1])])
@@ -546,6 +552,36 @@ def _with_rule(
         return False
     state.best = one
     return True
+
+
+class _Told:
+    """What timing tells of a guess: how many times its guess each mapping came to.  The same is
+    expected of mappings with nearly the same tiles, which wait for the same.
+
+    ``tiles``  logarithms of the tiles of all [mappings, loops];  ``alike`` [mappings] a number,
+               the same where guesses are
+    """
+
+    def __init__(self, tiles: Sequence[tuple[int, ...]], alike: Ints) -> None:
+        self.tiles, self.alike = np.log(np.array(tiles, np.float64)), alike
+        self.timed: list[int] = []
+        self.times: list[float] = []
+
+    def tell(self, i: int, times: float) -> None:
+        """A mapping came to so many times its guess."""
+        self.timed.append(i)
+        self.times.append(times)
+
+    def expected(self, i: int) -> float:
+        """How many times its guess a mapping should come to: what the one with the nearest tiles
+        did, the less so the further off these are.
+        """
+        if not self.timed:
+            return 1.0
+        apart = np.abs(self.tiles[self.timed] - self.tiles[i]).sum(axis=1)
+        apart[self.alike[self.timed] == self.alike[i]] = 0.0
+        at = int(apart.argmin())
+        return float(self.times[at] ** max(0.0, 1.0 - float(apart[at]) / FAR))
 
 
 @dataclass(frozen=True)

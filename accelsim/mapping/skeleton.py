@@ -352,9 +352,8 @@ class Skeleton:
         return token
 
     def _either_way(self) -> object:
-        p, token = self.problem, self.form.token
-        plain = p.R == p.S == 1 and not any(p.padding) and self.window is None
-        if not (plain and p.E == p.F and p.slide_h == p.slide_w):
+        token = self.form.token
+        if not self.problem.rows_are_columns or self.window is not None:
             return token
         loops = tuple([(x.dim, x.level, x.axis) for x in self.loops])
         turned = tuple([(TURNED.get(d, d), level, axis) for d, level, axis in loops])

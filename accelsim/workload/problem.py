@@ -161,6 +161,14 @@ class Problem(Displayed):
         return a, b
 
     @property
+    def rows_are_columns(self) -> bool:
+        """Whether it is the same layer with rows for columns, and every output has a word of its
+        own: a filter of one tap, on a square without padding.
+        """
+        plain = self.R == self.S == 1 and not any(self.padding)
+        return plain and self.E == self.F and self.slide_h == self.slide_w
+
+    @property
     def slide_h(self) -> Slide:
         """The projection of (E, R) onto the ifmap's rows."""
         return Slide(self.stride[0], self.dilation[0], self.padding[0], self.H)
