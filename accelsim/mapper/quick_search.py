@@ -8,9 +8,10 @@
    cycles a lower bound (``lower_cycles``).  A space of at most EXHAUSTIVE combinations is valued
    whole; a larger one by descent from the fixed rule's choices and from the least, until nothing
    near is better.
-3. The best few are timed in full, the least bound first, until nothing left has a lower one.  What
-   ``waited_passes`` knows to be slower than the best so far counts as timed and is not.  Where the
-   whole space was valued that is a proof; else the bound is what every mapping must do.
+3. The best few are timed in full, the least bound first, until nothing left has a lower one, or
+   should come to less by what timing told of its like (``_Told``).  What ``waited_passes`` knows to
+   be slower than the best so far counts as timed and is not.  Where the whole space was valued and
+   nothing left is below, that is a proof; else the bound is what every mapping must do.
 
 The fixed rule's mapping is always among those timed, so nothing is worse than it.  Effort is
 counted in candidates: the same call gives the same mapping wherever and however often it is made.
