@@ -63,8 +63,10 @@ class Filled:
         every = self.family.fused and dim != "N" and entering <= EVEN
         return _options(entering, self.side, every)
 
-    def good(self, loops: Sequence[OpenLoop], tiles: Sequence[Ints]) -> Bools:
-        """Which choices of tiles of these loops [loops, choices] are worth looking at."""
+    def good(self, loops: Sequence[OpenLoop], tiles: Sequence[Ints]) -> tuple[Bools, Bools]:
+        """Which choices of tiles of these loops [loops, choices] are worth looking at, and which
+        of them are plain: divisors and their like.
+        """
         return filling([self.size[loops[n].dim] for n in self.outer], tiles, self.side)
 
 
@@ -96,10 +98,19 @@ def _options(entering: int, side: int, every: bool) -> tuple[int, ...]:
     return tuple(sorted(tiles))
 
 
-def filling(sizes: Sequence[int], tiles: Sequence[Ints], side: int) -> Bools:
-    """Which choices of tiles of some dimensions [choices] to keep: divisors, and of others those
-    whose pieces, laid over so many rows or columns, use more of them than divisors do that are no
-    larger and at least half as large, and no less than any others like that.
+def whole_folds(entering: int, side: int) -> tuple[int, ...]:
+    """Tiles of a range that fills so many rows or columns, where the loop over them is fed: all of
+    it, one fold, or the even share of as few.
+    """
+    fold = min(entering, side)
+    return tuple(sorted({entering, fold, -(-entering // -(-entering // fold))}))
+
+
+def filling(sizes: Sequence[int], tiles: Sequence[Ints], side: int) -> tuple[Bools, Bools]:
+    """Which choices of tiles of some dimensions [choices] to keep: divisors (``spread``), and of
+    others those whose pieces, laid over so many rows or columns, use more of them than divisors do
+    that are no larger and at least half as large, and no less than any others like that.  And which
+    are divisors.
     """
     folds, words = np.zeros((2, len(tiles[0])), np.int64)
     even, words = np.ones(len(words), bool), words + 1
@@ -117,9 +128,10 @@ def filling(sizes: Sequence[int], tiles: Sequence[Ints], side: int) -> Bools:
     most, most_even = (
         np.maximum.reduceat(np.append(x, 0.0), span)[::2] for x in (used, np.where(even, used, 0.0))
     )
-    good = np.empty(len(words), bool)
+    good, plain = np.empty((2, len(words)), bool)
+    plain[order] = even
     good[order] = even | ((used >= FULLY * most) & (used > BETTER * most_even))
-    return good
+    return good, plain
 
 
 def twins(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
@@ -136,4 +148,4 @@ def twins(skeleton: Skeleton, loops: Sequence[OpenLoop], trips: Ints) -> Bools:
     return np.asarray((trips[:, pairs[0]] == 1) & (trips[:, pairs[0] + 1] > 1))
 
 
-__all__ = ["Filled", "filling", "spread", "twins"]
+__all__ = ["Filled", "filling", "spread", "twins", "whole_folds"]

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.engines.analytic.rank_sums import different_rows
-from accelsim.mapper.filling import Filled, spread, twins
+from accelsim.mapper.filling import Filled, spread, twins, whole_folds
 from accelsim.mapper.kept_arrays import shared
 from accelsim.mapper.space import divisors, fits_array
 from accelsim.mapping.skeleton import Chain, OpenLoop, Skeleton, most_trips
@@ -108,7 +108,7 @@ def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Int
     size, name = skeleton.problem.size, family.name
     ranges: dict[str, Ints] = {p: np.array([size[p]], np.int64) for p in family.parts}
     columns: list[Ints] = []
-    filled = Filled(skeleton, family, loops)
+    filled, plain = Filled(skeleton, family, loops), np.ones(1, bool)
     for at, x in enumerate(loops):
         if x.dim not in ranges:
             ranges[x.dim] = np.asarray(prod([ranges[p] for p in family.parts]))
@@ -117,23 +117,24 @@ def _listed(skeleton: Skeleton, family: Chain, loops: Sequence[OpenLoop]) -> Int
         if ends:
             columns.append(np.ones_like(entering))
             continue
-        kinds, which = np.unique(entering, return_inverse=True)
+        kinds, which = np.unique(2 * entering + plain, return_inverse=True)
+        each = [(int(k) // 2, bool(k % 2)) for k in kinds]
         if at in filled.outer:
-            tiles = [filled.options(x.dim, int(k)) for k in kinds]
+            tiles = [filled.options(x.dim, n) for n, _ in each]
         elif (run := _run(skeleton, loops, at))[0] or x.dim in "RS":
-            tiles = [_options(int(k), *run) for k in kinds]
+            tiles = [_options(n, *run) if own else whole_folds(n, run[0]) for n, own in each]
         else:
-            tiles = [spread(int(k)) for k in kinds]
+            tiles = [spread(n) for n, _ in each]
         choices = [np.array(x, np.int64) for x in tiles]
         many = np.array([len(c) for c in choices])[which]
         back = np.repeat(np.arange(len(entering)), many)
         tile = np.concatenate([choices[k] for k in which])
-        columns = [*(c[back] for c in columns), tile]
+        columns, plain = [*(c[back] for c in columns), tile], plain[back]
         ranges = {d: r[back] for d, r in ranges.items()}
         ranges[x.dim] = tile
         if filled.outer and at == filled.outer[-1]:
-            good = filled.good(loops, columns)
-            columns = [c[good] for c in columns]
+            good, plain = filled.good(loops, columns)
+            columns, plain = [c[good] for c in columns], plain[good]
             ranges = {d: r[good] for d, r in ranges.items()}
     return np.stack(columns, axis=1)
 
