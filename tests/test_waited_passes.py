@@ -93,7 +93,7 @@ def asked(seed: int) -> tuple[int, int]:
     if not (tables.space and tables.families and waited.applies):
         return 0, 0
     measures, closer, exact = ChoiceMeasures(tables, MachineWeights(tables, arch)), 0, 0
-    for _ in range(6):
+    for _ in range(8):
         choice = np.array([rng.randrange(len(x)) for x in tables.tiles])
         if not tables.covered[tuple(k[i] for k, i in zip(tables.kinds, choice, strict=True))]:
             continue
