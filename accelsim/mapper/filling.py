@@ -72,12 +72,12 @@ class Filled:
 
 @lru_cache(maxsize=1 << 14)
 def spread(entering: int) -> tuple[int, ...]:
-    """Divisors of a range, rising, and between two that are further than a factor of two apart even
-    tiles: halves of the larger, rounded up.
+    """Divisors of a range, rising, and between two that are further than a factor of three apart
+    even tiles: halves of the larger, rounded up.
     """
     tiles = list(divisors(entering))
     for low, high in pairwise(tuple(tiles)):
-        while high > 2 * low:
+        while high > 3 * low:
             high = -(-high // 2)
             tiles.append(high)
     return tuple(sorted(set(tiles)))

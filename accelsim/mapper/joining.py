@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.mapper.kept_arrays import shared
+from accelsim.mapper.kept_arrays import KeptArrays, shared
 from accelsim.mapper.objective import Objective
 from accelsim.mapper.quick_tables import LayerTables, Tie, classes
 from accelsim.mapper.quick_weights import MachineWeights
@@ -40,6 +40,7 @@ COLUMN, EACH, TIMES, UNIT = range(4)  # columns of ``Measures.parts``
 ALIKE = 1 + 1e-12  # values within so much are equal
 AT_ONCE = 1 << 20  # choices looked at before the clock is
 BLOCK = 16  # choices of the last family that are told together to be too much
+MOST_LAID = 1 << 22  # numbers kept of picked choices laid out
 ROUNDED = 1e-13  # of its terms, what a sum may be off by, with room
 
 
@@ -480,6 +481,15 @@ class Block(NamedTuple):
     codes: Ints
 
 
+def _own_size(laid: tuple[Choices, LastFamily]) -> int:
+    """How many numbers choices that are laid out have, but for what others have too."""
+    choices, last = laid
+    return sum([x.size for x in (choices.terms, choices.use, last.columns, last.use, last.low)])
+
+
+_laid = KeptArrays(MOST_LAID, _own_size)
+
+
 class LaidOut:
     """A layer's tables as ``join`` reads them, for all machines that weigh the same terms.
 
@@ -492,6 +502,7 @@ class LaidOut:
 
     def __init__(self, tables: LayerTables, used: Ints) -> None:
         self.tables, self.used, ties = tables, used, tables.ties.values()
+        self._token = object()  # equal to none but itself
         weighed = used.tobytes()
         self.tied = {
             at: shared.of(("tied", weighed, tie.key), partial(np.take, tie.terms, used, 2))
@@ -518,9 +529,14 @@ class LaidOut:
         return kinds, np.unique(kinds, return_index=True)[1]
 
     def laid(self, order: Sequence[int], picks: Sequence[Ints]) -> tuple[Choices, LastFamily]:
-        """The picked choices as ``join`` takes them."""
-        keys: list[Key] = [(*key, own.tobytes()) for key, own in zip(self.keys, picks, strict=True)]
-        return self._choices(order, picks, keys), self._last(order, picks, keys)
+        """The picked choices as ``join`` takes them; the next machine may well ask for the same."""
+
+        def made() -> tuple[Choices, LastFamily]:
+            keys = [(*key, own) for key, own in zip(self.keys, known, strict=True)]
+            return self._choices(order, picks, keys), self._last(order, picks, keys)
+
+        known = [own.tobytes() for own in picks]
+        return _laid.of((self._token, *known), made)
 
     def _choices(self, order: Sequence[int], picks: Sequence[Ints], keys: Sequence[Key]) -> Choices:
         """All families but the last of the ``order``."""
@@ -664,6 +680,10 @@ class LaidOut:
 
     def _tied(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
         """Tables of ties as one, terms and usage."""
+        key = "together", self.used.tobytes(), *[tie.key for tie in ties]
+        return shared.of(key, partial(self._together, ties))
+
+    def _together(self, ties: Sequence[Tie]) -> tuple[Floats, Floats]:
         shape = [max([tie.terms.shape[n] for tie in ties], default=1) for n in (0, 1)]
         terms = np.ones((len(ties), *shape, len(self.used)))
         use = np.ones((len(ties), *shape, len(self.tables.whole)))

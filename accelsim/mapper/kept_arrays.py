@@ -17,11 +17,18 @@ V = TypeVar("V")
 MOST_NUMBERS = 1 << 24  # of all that are kept, 128 MB
 
 
-class KeptArrays:
-    """Arrays, or tuples of them, of at most so many numbers together."""
+def numbers_in(value: Any) -> int:
+    """How many numbers there are in arrays, or in tuples of them."""
+    if isinstance(value, np.ndarray):
+        return int(value.size)
+    return sum(map(numbers_in, value)) if isinstance(value, tuple) else 1
 
-    def __init__(self, most: int) -> None:
-        self.most, self.numbers, self._lock = most, 0, Lock()
+
+class KeptArrays:
+    """Arrays, or tuples of them, of at most so many numbers together, as ``size`` counts them."""
+
+    def __init__(self, most: int, size: Callable[[Any], int] = numbers_in) -> None:
+        self.most, self.size, self.numbers, self._lock = most, size, 0, Lock()
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def of(self, key: Hashable, make: Callable[[], V]) -> V:
@@ -35,18 +42,11 @@ class KeptArrays:
         value = make()
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = value, _numbers_in(value)
+                self._kept[key] = value, self.size(value)
                 self.numbers += self._kept[key][1]
             while self.numbers > self.most and len(self._kept) > 1:
                 self.numbers -= self._kept.popitem(last=False)[1][1]
         return value
-
-
-def _numbers_in(value: Any) -> int:
-    """How many numbers there are in arrays, or in tuples of them."""
-    if isinstance(value, np.ndarray):
-        return int(value.size)
-    return sum(map(_numbers_in, value)) if isinstance(value, tuple) else 1
 
 
 shared = KeptArrays(MOST_NUMBERS)

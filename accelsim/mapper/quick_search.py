@@ -429,7 +429,8 @@ class _QuickSearch:
         order = np.lexsort((*rows.T[::-1], loops, *near_equal, long))
         timed, most = 0, KEPT if nest.problem.macs <= SMALL else TIMED
         alike = np.unique(_rounded(guess), return_inverse=True)[1]
-        told = _Told([self.tables.tile_row(row) for row in rows], alike)
+        each = zip(self.tables.tiles, rows.T, strict=True)
+        told = _Told(np.hstack([tiles[at] for tiles, at in each]), alike)
         for i in order.tolist():
             self.tick()
             if state.best is not None and bounds[i] * (1 - 2 * EQUAL) > state.best.value:
@@ -559,12 +560,12 @@ class _Told:
     """What timing tells of a guess: how many times its guess each mapping came to.  The same is
     expected of mappings with nearly the same tiles, which wait for the same.
 
-    ``tiles``  logarithms of the tiles of all [mappings, loops];  ``alike`` [mappings] a number,
-               the same where guesses are
+    ``tiles``  of all [mappings, loops], their logarithms;  ``alike`` [mappings] a number, the same
+               where guesses are
     """
 
-    def __init__(self, tiles: Sequence[tuple[int, ...]], alike: Ints) -> None:
-        self.tiles, self.alike = np.log(np.array(tiles, np.float64)), alike
+    def __init__(self, tiles: Ints, alike: Ints) -> None:
+        self.tiles, self.alike = np.log(tiles), alike
         self.timed: list[int] = []
         self.times: list[float] = []
 
