@@ -37,7 +37,7 @@ from accelsim.engines.event.movement import (
 from accelsim.engines.event.multiply import MacBoxes, Read, Span, Window
 from accelsim.engines.event.ranks import not_padding, pieces_at
 from accelsim.engines.event.storage import Buffer, put
-from accelsim.engines.event.word_sets import NONE, Place, WordSet
+from accelsim.engines.event.word_sets import NONE, WordSet
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
@@ -46,6 +46,7 @@ from accelsim.workload.problem import Problem
 
 Floats = npt.NDArray[Any]
 Instance = tuple[int, ...]
+Named = tuple[tuple[Instance, WordSet], ...]
 
 
 def run(
@@ -132,8 +133,7 @@ class _Machine:
     ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
                     asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
-    ``pe_words``    by tensor and cluster: of an operand what some PE holds, of the accumulated one
-                    the sums kept back at the end of a pass
+    ``pe_words``    by operand and cluster: what some PE holds
     ``boxes``       what the MACs of a pass work through
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
     ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
@@ -271,7 +271,7 @@ class _Machine:
             moved.arrived += arrived
             moved.updated += arrived - first.get(parent, 0)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
         """Arrivals that cost no read: the first of each residency, unless the level reads zeros
         too.
         """
@@ -281,18 +281,15 @@ class _Machine:
     def _reads_first(self, b: Boundary) -> bool:
         return self.nest.arch.first_read == self.nest.arch.level_names[b.parent]
 
-    def _send_up(self, b: Boundary, instance: Instance, place: Place, values: Floats) -> None:
+    def _send_up(self, b: Boundary, instance: Instance, words: WordSet, values: Floats) -> None:
         """Add sums to the parent's; poison there (a PE stood idle while its parent moved on) passes
         them to the next.
         """
         for level in reversed([k for k in self.nest.keepers(b.tensor) if k <= b.parent]):
             target = self.store(b.tensor, level, instance)
-            target.add(place, values)
-            if target.capacity is None or not self.may_lag:
+            if not (target.add(words, values) and self.may_lag):
                 break
-            lost = np.isnan(target.data[place.flat].reshape(values.shape)) & ~np.isnan(values)
-            if not lost.any():
-                break
+            lost = np.isnan(target.data[words.flat].reshape(values.shape)) & ~np.isnan(values)
             values = np.where(lost, values, 0.0)
 
     def _give(self, b: Boundary, instance: Instance, words: WordSet, child: Buffer) -> None:
@@ -303,27 +300,27 @@ class _Machine:
 
     # passes
 
-    def _pe_drain(self, drain: PeDrain) -> None:
-        """Sums leave PEs: those kept back at the end of an earlier pass are really added now; the
-        others were added while their pass worked, and are only counted here.
-        """
+    def _pe_drain(self, drain: PeDrain, stay: Named = ()) -> None:
+        """Sums leave PEs, but for those that ``stay``: they came back."""
         b = drain.boundary
         moved = self.moves[b]
         moved.drained += drain.drained
         moved.arrived += drain.arrived
         moved.updated += drain.arrived
+        kept = dict(stay)
         for cluster, words in drain.words:
-            self._add_kept(b, cluster, words)
+            pe = self.store(b.tensor, self.pe, cluster)
+            self._leave(b, cluster, words, pe, kept.get(cluster, NONE))
             moved.updated -= self._first(b, cluster, words)
 
-    def _add_kept(self, b: Boundary, cluster: Instance, words: WordSet) -> None:
-        key = (b.tensor, cluster)
-        if self.pe_words.get(key, NONE).count:
-            pe = self.store(b.tensor, self.pe, cluster)
-            self._give(b, cluster, words, pe)
-            put(words.runs, 0.0, pe.data)
-            if words.count == self.pe_words[key].count:
-                self.pe_words[key] = NONE
+    def _leave(
+        self, b: Boundary, cluster: Instance, words: WordSet, pe: Buffer, stay: WordSet
+    ) -> None:
+        values = pe.take(stay)
+        self._give(b, cluster, words, pe)
+        if self.may_lag:
+            put(*words.where, 0.0, pe.data)
+        pe.add(stay, values)
 
     def _load(self, load: PeLoad) -> None:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
@@ -348,7 +345,7 @@ class _Machine:
             before = self.pe_words.get(key, NONE)
             if not words.count and resident.count == before.count:
                 continue
-            self.store(tensor, self.pe, cluster).keep_only(resident, (before, words))
+            self.store(tensor, self.pe, cluster).keep_only(resident, before, words)
             self.pe_words[key] = resident
 
     def _pass(self, p: Pass) -> None:
@@ -363,9 +360,7 @@ class _Machine:
         for load in p.loads:
             self._evict(load)
         if p.drain is not None:
-            self._pe_drain(p.drain)
-        for cluster, words in p.stay:
-            self.pe_words[self.acc, cluster] = words
+            self._pe_drain(p.drain, p.stay)
         for take in p.takes:
             moved = self.moves[take.boundary]
             if take.boundary.tensor != self.acc:
@@ -383,23 +378,15 @@ class _Machine:
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         """Multiply and add one cluster's share of a pass.
 
-        Sums go to the level above the PEs, but for those of words that still stand in a PE at the
-        end of the pass: they leave when the PE lets them go.
+        Sums stand in the PEs until they let them go, or where PEs keep none go to the level above.
         """
         out = self.sums_out
-        place, sums = self.boxes.products(box, self._reader(cluster))
-        if out.child != self.pe:
-            self._send_up(out, cluster, place, sums)
-            self.moves[out].updated -= self._first(out, cluster, place)
-            return
-        pe = self.store(self.acc, self.pe, cluster)
-        pe.add(place, sums)
-        if p.drain is None:  # nothing was let go: every word still stands in a PE
-            return
-        stay = p.stay[k][1] if p.stay else NONE
-        kept = pe.take(stay.place)
-        self._send_up(out, cluster, place, pe.take(place))
-        pe.add(stay.place, kept)
+        words, sums = self.boxes.products(box, self._reader(cluster))
+        if out.child == self.pe:
+            self.store(self.acc, self.pe, cluster).add(words, sums)
+        else:
+            self._send_up(out, cluster, words, sums)
+            self.moves[out].updated -= self._first(out, cluster, words)
 
     def _reader(self, cluster: Instance) -> Read:
         """Reads an operand's words where the MACs find them: in the PEs, or in the level that feeds

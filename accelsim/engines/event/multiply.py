@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -26,13 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from accelsim.base.compiled import kernel
-from accelsim.engines.event.word_sets import Place, digits
+from accelsim.engines.event.word_sets import WordSet, digits, runs_of
 from accelsim.mapping.nest import Nest
 
 Floats = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Sums = npt.NDArray[Any]  # int32 or int64; float64 where some are poison
-Flags = npt.NDArray[np.bool_]
 Window = tuple[tuple[int, int], tuple[int, int]]  # rows and columns of the ifmap
 # The words of a tensor as the MACs find them, [words], and which of an ifmap's they may read: all,
 # or those in a window; padding zeros around it are made at the MAC.
@@ -50,6 +49,11 @@ class Span:
     chunk: tuple[int, int] | None
     exists: bool
 
+    @cached_property
+    def shape(self) -> tuple[Any, ...]:
+        """Equal where ranges are as long, and chunks the same."""
+        return *(self.hi[p] - n for p, n in self.lo.items()), self.chunk
+
 
 BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
 COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
@@ -58,85 +62,112 @@ COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
 
 
 @kernel
-def gather(data: Floats, rows: Ints, columns: Ints, words: Sums, lost: Flags) -> int:
-    """Words [rows, columns] from where they lie; poison is marked as ``lost``, and counted."""
-    n = 0
-    for i in range(len(rows)):
-        for j in range(len(columns)):
-            value = data[rows[i] + columns[j]]
-            if value == value:
-                words[i, j] = value
-            else:
-                words[i, j], lost[i, j] = 0, True
-                n += 1
-    return n
+def gather(base: int, rows: Ints, columns: Ints, data: Floats, words: Sums) -> int:
+    """Words [groups, rows, columns] from where they lie; how many of them are poison."""
+    lost = 0
+    for g in range(len(rows)):
+        for i in range(rows.shape[1]):
+            for j in range(len(columns)):
+                value = data[base + rows[g, i] + columns[j]]
+                there = value == value
+                words[g, i, j] = value if there else 0
+                lost += not there
+    return lost
 
 
 @kernel
 def lay_out(
-    data: Floats, planes: Ints, rows: Ints, columns: Ints, place: Ints, frame: Sums, lost: Flags
-) -> int:
-    """Words of an ifmap, [planes, rows, columns] and at those addresses if not below zero, which is
-    padding, into a ``frame`` [planes, rows, places]; poison as in ``gather``.
+    base: int, planes: Ints, width: int, top: int, bottom: int, left: int, right: int,
+    data: Floats, frame: Sums,
+) -> int:  # fmt: skip
+    """Words of an ifmap so wide into a ``frame`` [planes, rows, columns]: those from ``top`` to
+    ``bottom`` and ``left`` to ``right``, and padding around them; how many are poison.
     """
-    n = 0
+    lost = 0
     for p in range(len(planes)):
-        for h in range(len(rows)):
-            for w in range(len(columns)):
-                if rows[h] >= 0 and columns[w] >= 0:
-                    value = data[planes[p] + rows[h] + columns[w]]
-                    if value == value:
-                        frame[p, h, place[w]] = value
-                    else:
-                        lost[p, h, place[w]] = True
-                        n += 1
-    return n
+        for h in range(frame.shape[1]):
+            line = frame[p, h]
+            line[:] = 0
+            if top <= h < bottom:
+                place = line[left:right]
+                words = data[base + planes[p] + h * width + left :]
+                for w in range(len(place)):
+                    value = words[w]
+                    there = value == value
+                    place[w] = value if there else 0
+                    lost += not there
+    return lost
 
 
 # -- MACs ------------------------------------------------------------------------------------------
 
 
 @kernel
-def bring(words: Sums, at: int, run: Ints, stream: Sums) -> None:
+def bring(words: Sums, run: Ints, step: int, stream: Sums) -> None:
     """The words of a stream, from where they lie."""
     for begin, first, n in run:
-        place, word = stream[first - run[0, 1] :], words[begin + at :]
+        place, word = stream[first - run[0, 1] :], words[begin:]
         for i in range(n):
-            place[i] = word[i]
+            place[i] = word[i * step]
 
 
 @kernel
-def multiply_add(held: Sums, words: Sums, at: Ints, run: Ints, stream: Sums, sums: Sums) -> None:
-    """Every MAC by itself: a word that is held meets each word of its stream, and every product is
-    added to a sum of its own; four streams at a time.
+def add_products(held: Sums, row: int, stream: Sums, sums: Sums) -> None:
+    """Every MAC by itself, in one row of PEs: a word that is held meets each word of its stream,
+    and every product is added to a sum of its own.
+    """
+    w0, w1, w2, w3 = held[0, row], held[1, row], held[2, row], held[3, row]
+    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
+    for i in range(len(sums)):
+        sums[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
 
-    held    [groups, streams, rows]
+
+@kernel
+def add_products_twice(held: Sums, row: int, stream: Sums, sums: Sums, others: Sums) -> None:
+    """The same in this row and the next, which take a word of the stream together."""
+    v0, v1, v2, v3 = held[0, row], held[1, row], held[2, row], held[3, row]
+    w0, w1, w2, w3 = held[0, row + 1], held[1, row + 1], held[2, row + 1], held[3, row + 1]
+    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
+    for i in range(len(sums)):
+        x, y, z, last = x0[i], x1[i], x2[i], x3[i]
+        sums[i] += v0 * x + v1 * y + v2 * z + v3 * last
+        others[i] += w0 * x + w1 * y + w2 * z + w3 * last
+
+
+@kernel
+def multiply_add(
+    held: Sums, words: Sums, at: Ints, run: Ints, step: int, stream: Sums, sums: Sums
+) -> None:
+    """All MACs: words that are held meet their streams, four streams at a time.
+
+    held    [groups, streams, rows]  streams rounded up to fours
     words   [groups, words]          where streams come from: of stream k
     at      [streams]                its first word lies so far from where a run begins
     run     [runs, 3]                where a run begins, its place in the stream, how many words
+    step                             how far from each other words of a run lie
     stream  [4, words]               room for four streams
     sums    [groups, rows, places]   added to
     """
-    groups, streams, rows = held.shape
+    groups, _, rows = held.shape
     first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
-    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
     for g in range(groups):
-        for k in range(0, streams, 4):
-            some = min(4, streams - k)
-            for j in range(some):
-                bring(words[g], at[k + j], run, stream[j])
-            for row in range(rows):
-                out = sums[g, row, first:last]
-                if some == 4:
-                    w0, w1 = held[g, k, row], held[g, k + 1, row]
-                    w2, w3 = held[g, k + 2, row], held[g, k + 3, row]
-                    for i in range(len(out)):
-                        out[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
+        for k in range(0, len(at), 4):
+            for j in range(4):
+                if k + j < len(at):
+                    bring(words[g, at[k + j] :], run, step, stream[j])
                 else:
-                    for j in range(some):
-                        w, x = held[g, k + j, row], stream[j]
-                        for i in range(len(out)):
-                            out[i] += w * x[i]
+                    stream[j, :] = 0
+            four = held[g, k : k + 4]
+            for row in range(0, rows - 1, 2):
+                one, other = sums[g, row, first:last], sums[g, row + 1, first:last]
+                add_products_twice(four, row, stream, one, other)
+            if rows % 2:
+                add_products(four, rows - 1, stream, sums[g, rows - 1, first:last])
+
+
+def _fours(words: Sums) -> Sums:
+    """Words held [groups, streams, rows], streams rounded up to fours."""
+    return np.pad(words, ((0, 0), (0, -words.shape[1] % 4), (0, 0)))
 
 
 def _multiplied(held: Sums, words: Sums) -> Sums:
@@ -146,7 +177,8 @@ def _multiplied(held: Sums, words: Sums) -> Sums:
     groups, streams, places = words.shape
     sums = np.zeros((groups, held.shape[2], places), words.dtype)
     room = np.empty((4, places), words.dtype)
-    multiply_add(held, words.reshape(groups, -1), *_side_by_side(streams, places), room, sums)
+    at, run = _side_by_side(min(streams, held.shape[1]), places)
+    multiply_add(_fours(held), words.reshape(groups, -1), at, run, 1, room, sums)
     return sums
 
 
@@ -161,27 +193,30 @@ def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class _MacSteps:
-    """Taps and pixels of a box, the same for boxes of one shape.
+    """Taps and pixels of a box, the same for boxes of one shape; addresses are less that of the
+    first tap, filter and pixel.
 
     ``first``    by dimension: its first coordinate, less ``lo`` of its span
     ``size``     by dimension: how many coordinates from there
-    ``weight``   [taps]: address of each tap's weight, less the first one's
-    ``ofmap``    [pixels]: of each pixel's word
-    ``frame``    of a group's ifmap, as windows see it, padding included: [n, c, h, columns that are
-                 equal modulo the stride, of each of those]: words that neighbouring windows want
-                 are neighbours
+    ``weight``   [groups, taps] and [m]: weights
+    ``ofmap``    [groups, m]: rows of the ofmap;  ``pixels`` [runs, 2] of it: where pixels in a
+                 row begin, and how many
+    ``planes``   [groups x n x c]: planes of the ifmap
+    ``frame``    of a group's ifmap, as windows see it, padding included: [planes, rows, columns]
     ``tap``      [taps]: how far a tap's word lies from the first of its window, in the frame
     ``window``   [pixels]: where that first one lies
-    ``runs``     pixels whose windows are neighbours, block by block: where the first window lies,
-                 the first pixel, and how many pixels there are
+    ``runs``     pixels that follow each other, block by block: where the first window lies, the
+                 first pixel, and how many pixels there are
     ``room``     pixels of the largest block
     """
 
     first: dict[str, int]
     size: dict[str, int]
-    weight: Ints
+    weight: tuple[Ints, Ints]
     ofmap: Ints
-    frame: tuple[int, int, int, int, int]
+    pixels: Ints
+    planes: Ints
+    frame: tuple[int, int, int]
     tap: Ints
     window: Ints
     runs: tuple[Ints, ...]
@@ -206,11 +241,11 @@ class MacBoxes:
         self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
         self.steps: dict[Any, _MacSteps] = {}
 
-    def products(self, spans: dict[str, Span], read: Read) -> tuple[Place, Sums]:
-        """Sums of the accumulated tensor over one box of the iteration space, [rows, columns] of
-        where they belong; operands are ``read``.
+    def products(self, spans: dict[str, Span], read: Read) -> tuple[WordSet, Sums]:
+        """Words of the accumulated tensor and what one box of the iteration space adds to them,
+        [rows, words of a row]; operands are ``read``.
         """
-        shape = tuple([(tuple(x.hi[p] - x.lo[p] for p in x.lo), x.chunk) for x in spans.values()])
+        shape = tuple([x.shape for x in spans.values()])
         if shape not in self.steps:
             self.steps[shape] = self._steps(spans)
         box = _MacBox(self, spans, self.steps[shape], read)
@@ -229,20 +264,31 @@ class MacBoxes:
             u * (size[out] - 1) + dilation * (size[filt] - 1) + 1
             for u, dilation, out, filt in zip(p.stride, p.dilation, "EF", "RS", strict=True)
         )
-        frame = size["N"], size["C"], rows, right, -(-columns // right)
-        width = prod(frame[3:])
-        apart, phase = np.divmod(at["S"] * p.dilation[1], right)
-        tap = (at["C"] * rows + at["R"] * p.dilation[0]) * width + phase * frame[4] + apart
-        window = (at["N"] * size["C"] * rows + at["E"] * down) * width + at["F"]
+        n, g, m, c = (np.arange(size[d]) for d in "NGMC")
+        tap = (at["C"] * rows + at["R"] * p.dilation[0]) * columns + at["S"] * p.dilation[1]
+        window = (at["N"] * size["C"] * rows + at["E"] * down) * columns + at["F"] * right
         order = np.argsort(window, kind="stable")
         window = window[order]
-        begin = np.flatnonzero(np.diff(window, prepend=-2) != 1)
+        begin = np.flatnonzero(np.diff(window, prepend=-1 - right) != right)
         run = np.stack([window[begin], begin, np.diff(begin, append=len(window))], axis=1)
         runs = tuple(np.split(run, np.flatnonzero(np.diff(begin // BLOCK)) + 1))
         weight = (at["C"] * p.R + at["R"]) * p.S + at["S"]
         ofmap = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
-        room = max(int(x[:, 2].sum()) for x in runs)
-        return _MacSteps(first, size, weight, ofmap[order], frame, tap, window, runs, room)
+        return _MacSteps(
+            first=first,
+            size=size,
+            weight=(g[:, None] * p.M * p.C * p.R * p.S + weight, m * p.C * p.R * p.S),
+            ofmap=((g[:, None] * p.M + m) * p.E * p.F).ravel(),
+            pixels=runs_of(ofmap[order]).runs,
+            planes=(
+                ((n[:, None] * p.G + g[:, None, None])[..., None] * p.C + c) * p.H * p.W
+            ).ravel(),
+            frame=(size["N"] * size["C"], rows, columns),
+            tap=tap,
+            window=window,
+            runs=runs,
+            room=max(int(x[:, 2].sum()) for x in runs),
+        )
 
     def _points(self, spans: dict[str, Span], dims: str) -> dict[str, Ints]:
         """Coordinates of the points of a box in some dimensions, less ``lo``: [points] each."""
@@ -265,165 +311,149 @@ class _MacBox:
 
     ``at``      by dimension: its first coordinate
     ``groups``, ``filters``   how many of them
-    ``planes``, ``rows``, ``columns``, ``place``   the ifmap in the frame: see ``lay_out``
     """
 
     def __init__(
         self, boxes: MacBoxes, spans: dict[str, Span], steps: _MacSteps, read: Read
     ) -> None:
         self.problem, self.dtype, self.steps, self.read = boxes.problem, boxes.dtype, steps, read
-        lo = {d: n for x in spans.values() for d, n in x.lo.items()}
-        self.at = {d: n + steps.first[d] for d, n in lo.items()}
+        first = steps.first
+        self.at = {d: n + first[d] for x in spans.values() for d, n in x.lo.items()}
         self.groups, self.filters = steps.size["G"], steps.size["M"]
-
-    def _range(self, d: str) -> Ints:
-        return self.at[d] + np.arange(self.steps.size[d])
 
     # where words lie
 
-    def _weights(self) -> Place:
-        """Rows [groups, taps], columns [m]."""
+    def _weights(self) -> int:
+        """The address of the first weight."""
         p, at = self.problem, self.at
-        filter_words = p.C * p.R * p.S
-        first = (at["C"] * p.R + at["R"]) * p.S + at["S"]
-        rows = self._range("G")[:, None] * p.M * filter_words + first + self.steps.weight
-        return Place(rows.ravel(), self._range("M") * filter_words)
+        first = (at["G"] * p.M + at["M"]) * p.C + at["C"]
+        return (first * p.R + at["R"]) * p.S + at["S"]
 
-    def _ofmaps(self) -> Place:
-        """Rows [groups, m], columns [pixels]."""
+    def _ofmaps(self) -> WordSet:
+        """Words of the ofmap: rows [groups, m], in a row pixels."""
         p, at = self.problem, self.at
-        first = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
-        rows = (self._range("G")[:, None] * p.M + self._range("M")) * p.E * p.F
-        return Place(rows.ravel(), first + self.steps.ofmap)
+        first = (at["N"] * p.G + at["G"]) * p.M + at["M"]
+        first = (first * p.E + at["E"]) * p.F + at["F"]
+        return WordSet(self.steps.pixels, first, self.steps.ofmap)
 
-    def _frame(self, real: Window | None) -> tuple[Ints, Ints, Ints, Ints]:
-        """Of the ifmap in the frame: planes [groups, n, c], rows, columns, and the place of each
-        column in its row.
+    def _frame(self, real: Window | None) -> tuple[int, list[int]]:
+        """The address of the word that the frame begins with; and which of its rows and columns
+        are ``real``: top, bottom, left, right.
         """
-        p, (_, _, rows, phases, apart) = self.problem, self.steps.frame
-        planes = self._range("N")[:, None] * p.G + self._range("G")[:, None, None]
-        planes = (planes[..., None] * p.C + self._range("C")).ravel() * p.H * p.W
-        lines = []
-        for slide, out, filt, n, (low, high) in zip(
-            (p.slide_h, p.slide_w), "EF", "RS", (rows, phases * apart),
-            real or ((0, p.H), (0, p.W)), strict=True,
-        ):  # fmt: skip
-            first = slide.stride * self.at[out] + slide.dilation * self.at[filt] - slide.pad
-            line = first + np.arange(n)
-            lines.append(np.where((line >= low) & (line < high), line, -1))
-        column = np.arange(phases * apart)
-        return (
-            planes,
-            np.where(lines[0] < 0, -1, lines[0] * p.W),
-            lines[1],
-            (column % phases * apart + column // phases),
-        )
+        p, at, first, sides = self.problem, self.at, [], []
+        for out, filt, size, ends in zip(
+            "EF", "RS", self.steps.frame[1:], real or ((0, p.H), (0, p.W)), strict=True
+        ):
+            slide = p.slide((out, filt))
+            first.append(slide.stride * at[out] + slide.dilation * at[filt] - slide.pad)
+            sides += [min(max(end - first[-1], 0), size) for end in ends]
+        plane = (at["N"] * p.G + at["G"]) * p.C + at["C"]
+        return (plane * p.H + first[0]) * p.W + first[1], sides
 
-    # words, and which of them are poison, if any are
+    # words as integers, and how many of them are poison
 
-    def _words(self, tensor: str, place: Place, *shape: int) -> tuple[Sums, Flags | None]:
-        words = np.empty((len(place.rows), len(place.columns)), self.dtype)
-        lost = np.zeros(words.shape, bool)
-        some = gather(self.read(tensor)[0], *place, words, lost)
-        return words.reshape(shape), lost.reshape(shape) if some else None
+    def _weight(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
+        """[groups, taps, m], taps rounded up to fours."""
+        rows, columns = self.steps.weight
+        taps = rows.shape[1] + -rows.shape[1] % 4
+        words = np.zeros((self.groups, taps, self.filters), self.dtype)
+        return words, gather(self._weights(), rows, columns, data, words)
 
-    def _weight(self) -> tuple[Sums, Flags | None]:
-        return self._words("weight", self._weights(), self.groups, -1, self.filters)
+    def _ofmap(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
+        """[groups, m, pixels]."""
+        place = self._ofmaps()
+        columns = WordSet(place.runs).flat
+        words = np.empty((self.groups, self.filters, len(columns)), self.dtype)
+        rows = place.rows.reshape(words.shape[:2])
+        return words, gather(place.by, rows, columns, data, words)
 
-    def _ofmap(self) -> tuple[Sums, Flags | None]:
-        return self._words("ofmap", self._ofmaps(), self.groups, self.filters, -1)
-
-    def _ifmap(self) -> tuple[Sums, Flags | None]:
+    def _ifmap(self, data: Floats, window: Window | None) -> tuple[Sums, int]:
         """[groups, words]: in a frame with its padding as zeros."""
-        data, real = self.read("ifmap")
-        n, c, *line = self.steps.frame
-        shape = self.groups * n * c, line[0], prod(line[1:])
-        frame, lost = np.zeros(shape, self.dtype), np.zeros(shape, bool)
-        some = lay_out(data, *self._frame(real), frame, lost)
-        groups = self.groups, -1
-        return frame.reshape(groups), lost.reshape(groups) if some else None
+        planes, (base, sides) = self.steps.planes, self._frame(window)
+        frame = np.empty((len(planes), *self.steps.frame[1:]), self.dtype)
+        lost = lay_out(base, planes, self.problem.W, *sides, data, frame)
+        return frame.reshape(self.groups, -1), lost
+
+    def _sums(self, multiply: Callable[[Sums, Sums], Sums]) -> Sums:
+        """The sums of both operands; NaN where a word that is poison has a part, which is told by
+        ones that go the same way.
+        """
+        own = {"weight": self._weight, "ifmap": self._ifmap, "ofmap": self._ofmap}
+        (a, no_a), (b, no_b) = (own[t](*self.read(t)) for t in self.problem.operands)
+        sums = multiply(a, b)
+        if no_a or no_b:
+            flags = []
+            for t in self.problem.operands:
+                data, window = self.read(t)
+                flags.append(own[t](np.isnan(data).astype(np.float32), window)[0])
+            spread = multiply(flags[0], np.ones_like(b)) + multiply(np.ones_like(a), flags[1])
+            sums = np.where(spread > 0, np.nan, sums)
+        return sums
 
     # the three directions
 
-    def forward(self) -> tuple[Place, Sums]:
+    def forward(self) -> tuple[WordSet, Sums]:
         """A sum takes in all taps of its filter, and its pixel's word of each."""
-        (weight, no_weight), (ifmap, no_ifmap) = self._weight(), self._ifmap()
-        ofmap = self._rows(weight, ifmap)
-        if no_weight is not None or no_ifmap is not None:
-            lost = self._rows(np.ones_like(weight[:, :, :1]), _flags(no_ifmap, ifmap)) > 0
-            ofmap = np.where(lost | _some(no_weight, weight, 1).swapaxes(1, 2), np.nan, ofmap)
+        ofmap = self._sums(self._rows)
         return self._ofmaps(), ofmap.reshape(-1, ofmap.shape[-1])
 
     def _rows(self, weight: Sums, ifmap: Sums) -> Sums:
         """Sums [groups, m, pixels]: weights are held, and words of the ifmap stream by; or where
         filters are more than pixels, the other way round.
         """
-        groups, _, filters = weight.shape
         steps, pixels = self.steps, len(self.steps.window)
-        if filters > pixels:
+        if self.filters > pixels:
             columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
-            return _multiplied(columns, weight).swapaxes(1, 2)
-        ofmap = np.zeros((groups, filters, pixels), self.dtype)
+            return np.ascontiguousarray(_multiplied(columns, weight).swapaxes(1, 2))
+        ofmap = np.zeros((self.groups, self.filters, pixels), self.dtype)
         stream = np.empty((4, steps.room), self.dtype)
         for run in steps.runs:
-            multiply_add(weight, ifmap, steps.tap, run, stream, ofmap)
+            step = self.problem.stride[1]
+            multiply_add(weight, ifmap, steps.tap, run, step, stream, ofmap)
         return ofmap
 
-    def grad_weight(self) -> tuple[Place, Sums]:
+    def grad_weight(self) -> tuple[WordSet, Sums]:
         """A sum takes in all pixels of its filter, and its tap's word of each."""
-        (ofmap, no_ofmap), (ifmap, no_ifmap) = self._ofmap(), self._ifmap()
-        weight = self._taps(ofmap, ifmap)
-        if no_ofmap is not None or no_ifmap is not None:
-            lost = self._taps(np.ones_like(ofmap[:, :1]), _flags(no_ifmap, ifmap)) > 0
-            lost = lost | _some(no_ofmap, ofmap, 2).swapaxes(1, 2)
-            weight = np.where(lost, np.nan, weight)
-        return self._weights(), weight.reshape(-1, self.filters)
+        weight = self._sums(self._taps)
+        rows, columns = self.steps.weight
+        runs = np.stack([columns, np.ones_like(columns)], axis=1)
+        words = WordSet(runs, self._weights(), rows.ravel())
+        return words, weight.reshape(-1, self.filters)
 
-    def _taps(self, ofmap: Sums, ifmap: Sums) -> Sums:
+    def _taps(self, ifmap: Sums, ofmap: Sums) -> Sums:
         """Sums [groups, taps, m]: words of the ifmap are held, and those of the ofmap stream by."""
-        groups, filters, _ = ofmap.shape
-        steps, weight = self.steps, np.zeros((groups, len(self.steps.tap), filters), self.dtype)
-        for some in steps.blocks(groups):
+        steps = self.steps
+        weight = np.zeros((self.groups, len(steps.tap), self.filters), self.dtype)
+        for some in steps.blocks(self.groups):
             columns = np.take(ifmap, steps.window[some, None] + steps.tap, axis=1)
             weight += _multiplied(columns, np.ascontiguousarray(ofmap[:, :, some].swapaxes(1, 2)))
         return weight
 
-    def grad_input(self) -> tuple[Place, Sums]:
+    def grad_input(self) -> tuple[WordSet, Sums]:
         """A sum takes in all filters of some taps and pixels.  Of words that no window touches
         there is none: ones go the same way to tell.
         """
-        (weight, no_weight), (ofmap, no_ofmap) = self._weight(), self._ofmap()
-        sums = self._windows(weight, ofmap)
-        tap, pixel = np.ones_like(weight[:, :, :1]), np.ones_like(ofmap[:, :1])
-        touched = self._windows(tap, pixel) > 0
-        if no_weight is not None or no_ofmap is not None:
-            taps = np.concatenate([tap, _some(no_weight, weight, 2)], axis=2, dtype=self.dtype)
-            pixels = np.concatenate([_some(no_ofmap, ofmap, 1), pixel], axis=1, dtype=self.dtype)
-            sums = np.where(self._windows(taps, pixels) > 0, np.nan, sums)
-        planes, rows, columns, place = self._frame(None)
-        there = touched[..., place] & (rows >= 0)[:, None] & (columns >= 0)
-        words = (planes[:, None, None] + rows[:, None] + columns)[there]
-        return Place(np.zeros(1, np.int64), words), sums[..., place][there][None]
+        base, (top, bottom, left, right) = self._frame(None)
+        planes, pixels = self.steps.planes, len(self.steps.window)
+        tap, pixel = (
+            np.ones((self.groups, *x), self.dtype) for x in ((len(self.steps.tap), 1), (1, pixels))
+        )
+        there = self._windows(tap, pixel) > 0
+        there[:, :top] = there[:, bottom:] = there[:, :, :left] = there[:, :, right:] = False
+        plane, h, w = np.nonzero(there)
+        words = base + planes[plane] + h * self.problem.W + w
+        order = np.argsort(words)
+        return runs_of(words[order]), self._sums(self._windows)[there][order][None]
 
     def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
-        """Sums in the frame, [groups and planes, h, places]: weights are held, and words of the
-        ofmap stream by; where windows overlap, their sums are added up.
+        """Sums in the frame, [planes, rows, columns]: weights are held, and words of the ofmap
+        stream by; where windows overlap, their sums are added up.
         """
         steps = self.steps
         words = np.zeros((self.groups, prod(steps.frame)), self.dtype)
-        held = np.ascontiguousarray(weight.swapaxes(1, 2))
+        held = np.ascontiguousarray(weight[:, : len(steps.tap)].swapaxes(1, 2))
         for some in steps.blocks(self.groups):
             columns = _multiplied(held, np.ascontiguousarray(ofmap[:, :, some]))
             for k, tap in enumerate(steps.tap):
                 words[:, steps.window[some] + tap] += columns[:, k]
-        return words.reshape(-1, steps.frame[2], prod(steps.frame[3:]))
-
-
-def _flags(poison: Sums | None, words: Sums) -> Sums:
-    """Which of some words are poison."""
-    return np.zeros_like(words) if poison is None else poison.astype(words.dtype)
-
-
-def _some(poison: Sums | None, words: Sums, axis: int) -> Flags:
-    """Whether any along an axis, which stays, are."""
-    return np.asarray(_flags(poison, words).any(axis=axis, keepdims=True))
+        return words.reshape(-1, *steps.frame[1:])

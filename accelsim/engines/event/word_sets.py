@@ -7,10 +7,9 @@ A word has one address everywhere, in its tensor; levels differ only in which wo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from math import gcd, prod
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,47 +21,41 @@ Flags = npt.NDArray[np.uint8]
 _ZERO = np.zeros(1, np.int64)
 
 
-@dataclass(frozen=True, eq=False)
 class WordSet:
-    """Words of a tensor, each once.
+    """Words of a tensor, each once: the same runs from every row on.
 
-    ``runs``  [runs, 2]: where words in a row begin, and how many they are
+    ``runs``   [runs, 2]: where words in a row begin, and how many they are
+    ``by``     how much further on all of them lie
+    ``rows``   [rows]: and how much further on those of each row
+    ``count``  how many words there are
     """
 
-    runs: Ints
+    __slots__ = ("by", "count", "rows", "runs")
 
-    @cached_property
-    def count(self) -> int:
-        return int(self.runs[:, 1].sum())
+    def __init__(
+        self, runs: Ints, by: int = 0, rows: Ints = _ZERO, count: int | None = None
+    ) -> None:
+        self.runs, self.by, self.rows = runs, by, rows
+        self.count = len(rows) * int(runs[:, 1].sum()) if count is None else count
 
     def __len__(self) -> int:
         return self.count
 
-    @cached_property
-    def flat(self) -> Ints:
-        """Addresses, [words]."""
-        begin, n = self.runs.T
-        return np.repeat(begin - np.cumsum(n) + n, n) + np.arange(self.count)
+    @property
+    def where(self) -> tuple[int, Ints, Ints]:
+        """For kernels: ``by``, ``rows`` and ``runs``."""
+        return self.by, self.rows, self.runs
 
     @property
-    def place(self) -> Place:
-        """Where they lie: runs of one length in rows that fit the processor's cache, others in
-        one row.
-        """
+    def flat(self) -> Ints:
+        """Addresses, row by row: [words]."""
         begin, n = self.runs.T
-        if len(n) and (n == n[0]).all():
-            row = gcd(int(n[0]), 4096)
-            row = row if row >= 16 else int(n[0])
-            return Place((begin[:, None] + np.arange(0, n[0], row)).ravel(), np.arange(row))
-        return Place(_ZERO, self.flat)
+        line = np.repeat(begin - np.cumsum(n) + n, n) + np.arange(n.sum())
+        return (self.by + self.rows[:, None] + line).ravel()
 
     def moved(self, by: int) -> WordSet:
         """Words so far further on."""
-        if not by or not len(self.runs):
-            return self
-        there = WordSet(self.runs + np.array([by, 0]))
-        vars(there)["count"] = self.count  # counted once for all that are equal
-        return there
+        return WordSet(self.runs, self.by + by, self.rows, self.count) if by else self
 
 
 def runs_of(words: Ints) -> WordSet:
@@ -94,20 +87,6 @@ def find_runs(
 
 
 NONE = WordSet(np.zeros((0, 2), np.int64))
-
-
-class Place(NamedTuple):
-    """Where words lie: the address of each, [rows, columns], is one of ``rows`` and one of
-    ``columns`` added up.
-    """
-
-    rows: Ints
-    columns: Ints
-
-    @property
-    def flat(self) -> Ints:
-        """Addresses, row by row."""
-        return (self.rows[:, None] + self.columns).ravel()
 
 
 def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:

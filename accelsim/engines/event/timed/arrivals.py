@@ -19,7 +19,7 @@ from accelsim.engines.event import machine
 from accelsim.engines.event.movement import Event, Pass
 from accelsim.engines.event.multiply import Span
 from accelsim.engines.event.transfers import Instance, Ints
-from accelsim.engines.event.word_sets import Place, WordSet
+from accelsim.engines.event.word_sets import WordSet
 from accelsim.mapping.nest import Boundary, Nest
 
 Data = Mapping[str, npt.NDArray[Any]]
@@ -43,7 +43,7 @@ class Values(machine._Machine):
         self._now = event if isinstance(event, Pass) else None
         super().carry_out(event)
 
-    def _first(self, b: Boundary, instance: Instance, words: WordSet | Place) -> int:
+    def _first(self, b: Boundary, instance: Instance, words: WordSet) -> int:
         now, key = self._now, instance[: self.depth[b.parent]]
         steps = np.zeros(1 if now is None else len(now.folds.length), np.int64)
         store = self.store(b.tensor, b.parent, instance)
@@ -73,7 +73,7 @@ class NoValues(Values):
     def _nothing(self, *_: Any, **__: Any) -> None:
         pass
 
-    _take = _load = _evict = _give = _send_up = _add_kept = _nothing
+    _take = _load = _evict = _give = _send_up = _leave = _nothing
 
     def _compute(self, p: Pass, k: int, cluster: Instance, box: dict[str, Span]) -> None:
         if p.direct:
