@@ -11,7 +11,7 @@ below 2^53; a layer whose sums could pass that is refused at the door.
 Inside a pass a word on a bus is one value whoever takes it, every MAC is done by itself
 (``multiply``), and what it reads is what the PEs, or the level that feeds them, hold.  PEs of one
 cluster (one instance of the level above the array) share an array a tensor, addressed by the word
-itself; ``pe_words`` says which words of it some PE really has.
+itself.
 """
 
 from __future__ import annotations
@@ -133,7 +133,6 @@ class _Machine:
     ``stores``      storage by tensor, level and instance, of the PEs by cluster; made when first
                     asked for
     ``sums_out``    the boundary over which the PEs' sums leave, or the MACs' where PEs keep none
-    ``pe_words``    by operand and cluster: what some PE holds
     ``boxes``       what the MACs of a pass work through
     ``may_lag``     whether a PE may stand idle with sums in hand while its parent moves on
     ``depth``       [levels + 1]: how many spatial loops lie above a level; an instance inside it
@@ -160,7 +159,6 @@ class _Machine:
         self.pe = nest.levels - 1
         out = self.pe if self.acc in nest.keep[self.pe] else nest.levels
         self.sums_out = next(b for b in nest.boundaries if b.tensor == self.acc and b.child == out)
-        self.pe_words: dict[tuple[str, Instance], WordSet] = {}
         spatial = [x for x in nest.loops if x.spatial]
         self.boxes = MacBoxes(nest)
         self.may_lag = _may_lag(nest)
@@ -326,6 +324,8 @@ class _Machine:
         """PEs take in what the pass needs of an operand and they have not; all steps at once."""
         b = load.boundary
         for cluster, words in load.words:
+            if not words.count:
+                continue
             pe = self.store(b.tensor, self.pe, cluster)
             pe.hold(words, self.store(b.tensor, b.parent, cluster))
             if b.parent != self.nest.home(b.tensor) and b.adds_padding:
@@ -339,14 +339,9 @@ class _Machine:
         """Poison what no PE holds any longer at the end of a pass, so that a later pass cannot
         profit from a word it did not load.
         """
-        tensor = load.boundary.tensor
-        for (cluster, words), (_, resident) in zip(load.words, load.resident, strict=True):
-            key = (tensor, cluster)
-            before = self.pe_words.get(key, NONE)
-            if not words.count and resident.count == before.count:
-                continue
-            self.store(tensor, self.pe, cluster).keep_only(resident, before, words)
-            self.pe_words[key] = resident
+        for cluster, words in load.gone:
+            if words.count:
+                self.store(load.boundary.tensor, self.pe, cluster).release(words)
 
     def _pass(self, p: Pass) -> None:
         """Load, work, let go: the array's part, and its counts as the event says them."""

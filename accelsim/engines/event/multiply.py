@@ -371,7 +371,8 @@ class _MacBox:
         """[groups, words]: in a frame with its padding as zeros."""
         planes, (base, sides) = self.steps.planes, self._frame(window)
         frame = np.empty((len(planes), *self.steps.frame[1:]), self.dtype)
-        lost = lay_out(base, planes, self.problem.W, *sides, data, frame)
+        top, bottom, left, right = sides
+        lost = lay_out(base, planes, self.problem.W, top, bottom, left, right, data, frame)
         return frame.reshape(self.groups, -1), lost
 
     def _sums(self, multiply: Callable[[Sums, Sums], Sums]) -> Sums:

@@ -162,12 +162,3 @@ class Buffer:
         put(*words.where, np.nan, self.data)
         if self.n_fresh:
             self.arrive(words)
-
-    def keep_only(self, kept: WordSet, before: WordSet, came: WordSet) -> None:
-        """Words are poison from now on, but for those that are kept."""
-        values = np.empty((len(kept.rows), kept.count // len(kept.rows)), self.data.dtype)
-        take(*kept.where, self.data, values)
-        for words in (before, came):
-            put(*words.where, np.nan, self.data)
-        put(*kept.where, 0.0, self.data)
-        add(*kept.where, self.data, values)

@@ -51,7 +51,8 @@ class WordSet:
         """Addresses, row by row: [words]."""
         begin, n = self.runs.T
         line = np.repeat(begin - np.cumsum(n) + n, n) + np.arange(n.sum())
-        return (self.by + self.rows[:, None] + line).ravel()
+        words: Ints = (self.by + self.rows[:, None] + line).ravel()
+        return words
 
     def moved(self, by: int) -> WordSet:
         """Words so far further on."""
@@ -87,6 +88,20 @@ def find_runs(
 
 
 NONE = WordSet(np.zeros((0, 2), np.int64))
+
+
+def less(some: Sequence[WordSet], others: WordSet) -> WordSet:
+    """Words of some sets that are not among others."""
+    parts, kept = [words.flat for words in some], others.flat
+    whole = np.concatenate([*parts, kept])
+    if not len(whole):
+        return NONE
+    first = int(whole.min())
+    marked = np.zeros(int(whole.max()) - first + 1, np.uint8)
+    for part in parts:
+        marked[part - first] = 1
+    marked[kept - first] = 0
+    return runs_of(np.flatnonzero(marked) + first)
 
 
 def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:
