@@ -106,6 +106,20 @@ class StepLists(NamedTuple):
 IN, OUT_BEFORE, OUT = range(3)
 REAL, GIVEN = 8, 16
 COME, GONE, HELD = range(3)
+NO_WORD, SEVERAL = -1, -2
+
+
+@kernel
+def only_word(rows: Ints, tiles: WantedTiles) -> int:
+    """The word of a tile that has one: one number of each of its rows, added up."""
+    word, least = 0, 1
+    for k in range(len(rows)):
+        begin, n = tiles.begin[rows[k]], tiles.begin[rows[k] + 1] - tiles.begin[rows[k]]
+        if n > 1:
+            return SEVERAL
+        least = min(least, n)
+        word += tiles.code[begin] if n else 0
+    return word if least else NO_WORD
 
 
 @kernel
@@ -125,6 +139,13 @@ def list_words(step: int, which: int, tiles: WantedTiles, order: Ints, lists: St
         if not (moved and tiles.works[step, pe]):
             continue
         these, those = (now, held) if which == COME else (held, now)
+        word, other = only_word(these, tiles), only_word(those, tiles)
+        if word != SEVERAL and other != SEVERAL:
+            if word >= 0 and (word != other or which == HELD):
+                lists.words[n] = word
+                n += 1
+            lists.end[place] = n
+            continue
         there, common = True, which != HELD  # is there a word; have the tiles any in common
         for k in range(last + 1):
             j, stop, some = begin[those[k]], begin[those[k] + 1], False

@@ -234,6 +234,7 @@ class Instances:
         self.names = self.named(by)
         self.told = self.number(self.place, by)
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
+        self.moving: list[tuple[Chain, list[int]]] = []
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
         self.active = 0
@@ -252,15 +253,13 @@ class Instances:
             flat = flat * self.nest.loops[i].trips + at[i]
         return flat
 
-    def identity(self, *things: Any) -> int:
-        """A small number that is equal for equal things: arrays by their bytes and shape."""
-        key = tuple(
-            [
-                x.tobytes() + str(x.shape).encode() if isinstance(x, np.ndarray) else x
-                for x in things
-            ]
-        )
-        return self._ids.setdefault(key, len(self._ids))
+    def identity(self, *arrays: npt.NDArray[Any]) -> int:
+        """A small number that is equal for equal arrays."""
+        return self.number_of(*[x.tobytes() + str(x.shape).encode() for x in arrays])
+
+    def number_of(self, *things: Any) -> int:
+        """A small number that is equal for equal things."""
+        return self._ids.setdefault(things, len(self._ids))
 
     def once(self, key: tuple[Any, ...], make: Callable[..., Any], *of: Any) -> Any:
         """What is made ``of`` something, remembered."""
@@ -272,7 +271,7 @@ class Instances:
     def move_to(self, at: dict[int, int]) -> bool:
         """Look up the tables of the chains whose outer loops moved; whether any did."""
         moved = False
-        for chain, outer in self.outer_of:
+        for chain, outer in self.moving or self.outer_of:
             where = tuple([at[i] for i in outer])
             if self.where.get(chain.name) != where:
                 self.where[chain.name] = where
@@ -280,7 +279,8 @@ class Instances:
                 self.tables[chain.name] = self.once(key, self._table, chain, here)
                 moved = True
         if moved:
-            self.active = self.identity(*[t.identity for t in self.tables.values()])
+            self.active = self.number_of(*[t.identity for t in self.tables.values()])
+            self.moving = [(chain, outer) for chain, outer in self.outer_of if outer]
         return moved
 
     def _table(self, chain: Chain, at: dict[int, int]) -> _ChainTable:
@@ -290,7 +290,8 @@ class Instances:
         sides = (*piece.lo.values(), *piece.hi.values())
         least = [int(v.min()) for v in piece.lo.values()] * 2
         numbers = [v - b for v, b in zip(sides, least, strict=True)]
-        identity = self.identity(chain.name, *numbers, *(piece.chunk or ()))
+        arrays = [np.asarray(x) for x in (*numbers, *(piece.chunk or ()))]
+        identity = self.number_of(chain.name, self.identity(*arrays))
         return _ChainTable(piece, piece.exists.reshape(self.shape(chain)), identity)
 
     def shape(self, chain: Chain) -> tuple[int, int]:
@@ -487,18 +488,19 @@ class TileWords:
     def _move(self) -> _TileTables:
         """Look up the tables of the ranks for the pass at hand."""
         where = tuple([self.array.where[name] for name in self.chains])
-        if where not in self.known:
-            self.known[where] = self._tables()
-        return self.known[where]
+        tables = self.known.get(where)
+        if tables is None:
+            tables = self.known[where] = self._tables()
+        return tables
 
     def _tables(self) -> _TileTables:
-        tables = []
+        tables, at = [], self.array.where
         for k, rank in enumerate(self.ranks):
-            where = tuple([self.array.where[c.name] for c in rank.chains])
-            key = ("rank", self.b.tensor, self.b.child, k, where)
+            where = [at[c.name] for c in rank.chains]
+            key = ("rank", self.b.tensor, self.b.child, k, *where)
             tables.append(self.array.once(key, self._table, rank))
         bases = tuple([t.base for t in tables])
-        identity = self.array.identity(*[t.identity for t in tables])
+        identity = self.array.number_of(*[t.identity for t in tables])
         return _TileTables([t.rows for t in tables], bases, sum(bases), identity)
 
     def _table(self, rank: Rank) -> _RankTable:

@@ -65,6 +65,46 @@ def runs_of(words: Ints) -> WordSet:
     return WordSet(np.stack([words[begin], np.diff(begin, append=len(words))], axis=1))
 
 
+NONE = WordSet(np.zeros((0, 2), np.int64))
+
+
+@kernel
+def mark(by: int, runs: Ints, value: int, marks: Flags) -> None:
+    """The same mark for every word."""
+    for begin, n in runs:
+        here = marks[by + begin :]
+        for i in range(n):
+            here[i] = value
+
+
+@kernel
+def marked_runs(marks: Flags, runs: Ints) -> int:
+    """Runs of marks, and how many there are."""
+    n, before = 0, 0
+    for word in range(len(marks)):
+        if marks[word]:
+            if not before:
+                runs[n, 0], runs[n, 1] = word, 0
+                n += 1
+            runs[n - 1, 1] += 1
+        before = marks[word]
+    return n
+
+
+def less(some: Sequence[WordSet], others: WordSet) -> WordSet:
+    """Words of some sets that are not among others."""
+    sets = [words for words in (*some, others) if words.count]
+    if not any(words.count for words in some):
+        return NONE
+    first = min(int(words.runs[:, 0].min()) + words.by for words in sets)
+    last = max(int(words.runs.sum(axis=1).max()) + words.by for words in sets)
+    marks, runs = np.zeros(last - first, np.uint8), np.empty(((last - first) // 2 + 1, 2), np.int64)
+    for words in some:
+        mark(words.by - first, words.runs, 1, marks)
+    mark(others.by - first, others.runs, 0, marks)
+    return WordSet(runs[: marked_runs(marks, runs)].copy(), first)
+
+
 @kernel
 def find_runs(
     rows: Ints, columns: Ints, lengths: Ints, row_code: Ints, column_code: Ints, flags: Flags,
@@ -85,23 +125,6 @@ def find_runs(
                     n += 1
                 after = word + lengths[j]
     return n
-
-
-NONE = WordSet(np.zeros((0, 2), np.int64))
-
-
-def less(some: Sequence[WordSet], others: WordSet) -> WordSet:
-    """Words of some sets that are not among others."""
-    parts, kept = [words.flat for words in some], others.flat
-    whole = np.concatenate([*parts, kept])
-    if not len(whole):
-        return NONE
-    first = int(whole.min())
-    marked = np.zeros(int(whole.max()) - first + 1, np.uint8)
-    for part in parts:
-        marked[part - first] = 1
-    marked[kept - first] = 0
-    return runs_of(np.flatnonzero(marked) + first)
 
 
 def digits(number: Any, sizes: Sequence[Any]) -> list[Any]:
