@@ -36,12 +36,12 @@ from accelsim.engines.event.movement import (
 )
 from accelsim.engines.event.multiply import MacBoxes, Read, Span, Window
 from accelsim.engines.event.ranks import not_padding, pieces_at
-from accelsim.engines.event.storage import Buffer, put
+from accelsim.engines.event.storage import Buffer, put, whole
 from accelsim.engines.event.word_sets import NONE, WordSet
 from accelsim.engines.moved import Moved
 from accelsim.engines.run import Folds, Run
 from accelsim.mapping.nest import Boundary, Nest
-from accelsim.workload.arithmetic import wrap
+from accelsim.workload.arithmetic import wrap_in_place
 from accelsim.workload.problem import Problem
 
 Floats = npt.NDArray[Any]
@@ -173,10 +173,11 @@ class _Machine:
     def outcome(self) -> Run:
         """What the events so far came to; poison in the outputs is the smallest int64."""
         total = self.stores[self.acc, self.nest.home(self.acc), ()].data
-        poison = np.isnan(total)
-        total = np.where(poison, 0.0, total) if poison.any() else total
-        outputs = wrap(total, self.nest.arch.number("psum"))
-        outputs[poison] = np.iinfo(np.int64).min
+        outputs = np.empty(total.shape, np.int64)
+        poison = whole(total, outputs)
+        wrap_in_place(outputs, self.nest.arch.number("psum"))
+        if poison:
+            outputs[np.isnan(total)] = np.iinfo(np.int64).min
         steps = sum(len(f.length) for f in self.folds)
         return Run(
             outputs.reshape(self.problem.shape(self.acc)),

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from operator import sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -416,8 +417,8 @@ class TileWords:
     ``inside``   whether they are PEs
     ``direct``   whether its child is the MAC: sums that PEs make as if they took them and held none
     ``sums``     whether it is another boundary of the accumulated tensor
-    ``ranks``    the factors of a PE's tile, which range over ``chains``;  ``tables`` of the pass
-                 at hand, and those ``known`` by where these chains stand
+    ``ranks``    the factors of a PE's tile, which range over ``chains``;  ``known`` tables by where
+                 these stand
     ``pairs``    whether words are (k, x) pairs
     ``parents``  [parents]: which instances of the parent there are
     ``of_pe``    [PEs, ranks]: which own instance of each rank a PE has
@@ -436,7 +437,6 @@ class TileWords:
         # without those that are one coordinate throughout; neighbours in memory follow each other
         self.ranks = sorted(cut or [*ranks[:1]], key=lambda rank: -min(rank.strides))
         self.chains = sorted({c.name for rank in self.ranks for c in rank.chains})
-        self.tables: _TileTables | None = None
         self.known: dict[tuple[tuple[int, ...], ...], _TileTables] = {}
         self.pairs = self.nest.projection(b.tensor, b.child).pairs
         over = [i for i in array.spatial if self.nest.loops[i].level < b.parent]
@@ -468,7 +468,7 @@ class TileWords:
         """Classes of equal instances, as ``lockstep`` goes through them."""
         first = np.flatnonzero(np.diff(self.sharers[one], prepend=-1, append=-1))
         many, parent, told = np.bincount(whose), self.parent[one], self.array.told[one]
-        return PeOrder(np.arange(len(one)), parent, told, many, first)
+        return PeOrder(parent, told, many, first)
 
     def _rows_of(self, own: dict[str, list[int]], of: dict[str, Ints]) -> Ints:
         """Which own step of each rank each step has, or which own instance each PE: ``[steps or
@@ -484,14 +484,6 @@ class TileWords:
         return np.stack(rows, axis=1)
 
     # tables
-
-    def _move(self) -> _TileTables:
-        """Look up the tables of the ranks for the pass at hand."""
-        where = tuple([self.array.where[name] for name in self.chains])
-        tables = self.known.get(where)
-        if tables is None:
-            tables = self.known[where] = self._tables()
-        return tables
 
     def _tables(self) -> _TileTables:
         tables, at = [], self.array.where
@@ -591,13 +583,14 @@ class TileWords:
         Absolute positions matter only for (k, x) pairs: then the bases themselves are part of what
         a plan is known by.
         """
-        tables = self.tables = self._move()
-        state = -1
-        shifts: tuple[int, ...] = ()
+        at, state, shifts = self.array.where, -1, ()
+        where = tuple([at[name] for name in self.chains])
+        tables = self.known.get(where)
+        if tables is None:
+            tables = self.known[where] = self._tables()
         if self.held is not None:
             before, old = self.held
-            state = before.state.identity
-            shifts = tuple([o - n for o, n in zip(old, tables.bases, strict=True)])
+            state, shifts = before.state.identity, tuple(map(sub, old, tables.bases))
         place = tables.bases if self.pairs else 0
         key = (
             self.b.tensor,
@@ -679,7 +672,7 @@ class TileWords:
         works = np.take(works, one, axis=1)  # in one layout, so compiled once
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
         tally = self._tally(words, given, base, len(works) if self.array.stepwise else 1)
-        room = _room(begin, start, len(codes), len(one))
+        room = _room(begin, start, len(codes))
         goes = self.sums or not self.inside
         follow(self.b.kind == "neighbour", self.sums, goes, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
@@ -835,12 +828,12 @@ def _numbered(rows: list[_OffsetRows], words: BlockWords) -> tuple[Ints, Ints]:
     return np.concatenate(codes), np.cumsum(np.concatenate(sizes))
 
 
-def _room(begin: Ints, start: Ints, codes: int, n: int) -> StepLists:
-    """Room for the words of ``n`` PEs in one step."""
+def _room(begin: Ints, start: Ints, codes: int) -> StepLists:
+    """Room for the words of a PE in one step."""
     longest = prod(np.maximum.reduceat(np.diff(begin), start).tolist())
     digit, now = np.zeros((2, len(start)), np.int64)
-    words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
-    return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
+    words = np.empty(max(longest, 1), np.int64)
+    return StepLists(words, np.zeros(codes, np.bool_), digit, now)
 
 
 def _some(words: Named) -> Named:

@@ -99,6 +99,17 @@ def arrive(by: int, rows: Ints, runs: Ints, fresh: Flags) -> int:
     return first
 
 
+@kernel
+def whole(sums: Floats, words: Ints) -> int:
+    """Sums as whole numbers; how many of them are poison."""
+    lost = 0
+    for i in range(len(sums)):
+        there = sums[i] == sums[i]
+        words[i] = int(sums[i]) if there else 0
+        lost += not there
+    return lost
+
+
 class Buffer:
     """One instance of a level, for one tensor.
 
