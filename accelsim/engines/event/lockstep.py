@@ -86,14 +86,16 @@ class PassTally(NamedTuple):
 
 
 class StepLists(NamedTuple):
-    """The words that one step changes for a PE, and scratch.
+    """The words that one step changes, and scratch.
 
-    ``words``  room for them
+    ``words``  those of all PEs, one PE after another
+    ``end``    [PEs]: where a PE's words end
     ``kept``   [codes of all rows]: whether a number stands in the other tile's row, too
     ``digit``, ``now``  [ranks]: where in its row a word is; the rows of a PE's tile in this step
     """
 
     words: Ints
+    end: Ints
     kept: Flags
     digit: Ints
     now: Ints
@@ -119,99 +121,92 @@ def only_word(rows: Ints, tiles: WantedTiles) -> int:
 
 
 @kernel
-def list_words(step: int, which: int, pe: int, tiles: WantedTiles, lists: StepLists) -> int:
-    """List what a step changes for a PE: words that COME, words that are GONE, or all that it HELD
-    before; and how many they are.
+def list_words(
+    step: int, which: int, tiles: WantedTiles, first: int, last: int, lists: StepLists
+) -> None:
+    """List what a step changes for each PE from the ``first`` to before the ``last``: words that
+    COME, words that are GONE, or all that it HELD before.
     """
     code, begin, kept, digit, now = tiles.code, tiles.begin, lists.kept, lists.digit, lists.now
-    held, moved, n, last = tiles.held[pe], which == HELD, 0, len(now) - 1
-    for k in range(last + 1):
-        now[k] = tiles.of_step[step, k] + tiles.of_pe[pe, k]
-        moved = moved or now[k] != held[k]
-    if not (moved and tiles.works[step, pe]):
-        return 0
-    these, those = (now, held) if which == COME else (held, now)
-    word, other = only_word(these, tiles), only_word(those, tiles)
-    if word != SEVERAL and other != SEVERAL:
-        lists.words[0] = word
-        return int(word != NO_WORD and (word != other or which == HELD))
-    there, common = True, which != HELD  # is there a word; have the tiles any in common
-    for k in range(last + 1):
-        j, stop, some = begin[those[k]], begin[those[k] + 1], False
-        for i in range(begin[these[k]], begin[these[k] + 1]):
-            while j < stop and code[j] < code[i]:
-                j += 1
-            kept[i] = j < stop and code[j] == code[i]
-            some = some or kept[i]
-        digit[k] = begin[these[k]]
-        there, common = there and digit[k] < begin[these[k] + 1], common and some
-    while there:  # every sum of one number from each rank, but for those all ranks keep
-        word, same = 0, common
-        for k in range(last):
-            word, same = word + code[digit[k]], same and kept[digit[k]]
-        for i in range(begin[these[last]], begin[these[last] + 1]):
-            if not (same and kept[i]):
-                lists.words[n] = word + code[i]
+    n, inner = 0, len(now) - 1
+    for pe in range(first, last):
+        held, moved = tiles.held[pe], which == HELD
+        for k in range(inner + 1):
+            now[k] = tiles.of_step[step, k] + tiles.of_pe[pe, k]
+            moved = moved or now[k] != held[k]
+        lists.end[pe] = n
+        if not (moved and tiles.works[step, pe]):
+            continue
+        these, those = (now, held) if which == COME else (held, now)
+        word, other = only_word(these, tiles), only_word(those, tiles)
+        if word != SEVERAL and other != SEVERAL:
+            if word != NO_WORD and (word != other or which == HELD):
+                lists.words[n] = word
                 n += 1
-        k = last - 1
-        while k >= 0:  # the next number of the other ranks, the last fastest
-            digit[k] += 1
-            if digit[k] < begin[these[k] + 1]:
-                break
+            lists.end[pe] = n
+            continue
+        there, common = True, which != HELD  # is there a word; have the tiles any in common
+        for k in range(inner + 1):
+            j, stop, some = begin[those[k]], begin[those[k] + 1], False
+            for i in range(begin[these[k]], begin[these[k] + 1]):
+                while j < stop and code[j] < code[i]:
+                    j += 1
+                kept[i] = j < stop and code[j] == code[i]
+                some = some or kept[i]
             digit[k] = begin[these[k]]
-            k -= 1
-        there = k >= 0
-    return n
+            there, common = there and digit[k] < begin[these[k] + 1], common and some
+        while there:  # every sum of one number from each rank, but for those all ranks keep
+            word, same = 0, common
+            for k in range(inner):
+                word, same = word + code[digit[k]], same and kept[digit[k]]
+            for i in range(begin[these[inner]], begin[these[inner] + 1]):
+                if not (same and kept[i]):
+                    lists.words[n] = word + code[i]
+                    n += 1
+            k = inner - 1
+            while k >= 0:  # the next number of the other ranks, the last fastest
+                digit[k] += 1
+                if digit[k] < begin[these[k] + 1]:
+                    break
+                digit[k] = begin[these[k]]
+                k -= 1
+            there = k >= 0
+        lists.end[pe] = n
 
 
 @kernel
 def carry(
-    step: int, way: int, counted: bool, clock: int, pe: int, words: Ints, pes: PeOrder,
-    tally: PassTally,
+    step: int, way: int, counted: bool, linked: bool, pes: PeOrder, tally: PassTally,
+    lists: StepLists, groups: tuple[int, int],
 ) -> None:  # fmt: skip
-    """Words go to a PE, or from it: mark each, and if it is ``counted`` count it where it is read
-    or arrives, once for all that share it: ``clock`` stamps it, if anybody does.
+    """The words listed of some ``groups`` that share go to PEs, or from them: mark each, and if it
+    is ``counted`` count it where it is read or arrives, once for all that share it.
     """
-    size, flag, stamp, cluster, real, arrived = (
-        tally.size, tally.flag, tally.stamp, pes.cluster[pe], 0, 0,
-    )  # fmt: skip
+    size, flag, stamp, n, g = tally.size, tally.flag, tally.stamp, 0, groups[0]
     at = min(step + (way == IN), len(tally.taking) - 1)
-    for word in words:
-        bits = flag[cluster, word]
-        if bits & REAL:
-            real += size[word]
-            if counted and tally.first.shape[1] and not bits & (1 << way):
-                tally.first[cluster, word] = step
-            flag[cluster, word] = bits | (1 << way)
-            if not clock or stamp[word] != clock:
-                arrived += size[word] if bits & GIVEN else 0
-            if clock and counted:
-                stamp[word] = clock
-    tally.words[way] += real * pes.many[pe]
-    if way == IN and real:
-        tally.taking[at] = 1
-    if counted:
-        tally.carried[pes.parent[pe], at] += arrived
-
-
-@kernel
-def move(
-    step: int, way: int, counted: bool, linked: bool, tiles: WantedTiles, pes: PeOrder,
-    tally: PassTally, lists: StepLists,
-) -> None:  # fmt: skip
-    """What goes one way in a step; PEs that share one after another."""
-    which = COME if way == IN else GONE
-    for g in range(len(pes.first) - 1):
-        first, last = pes.first[g], pes.first[g + 1]
-        clock = step * len(pes.first) + g + 1 if linked or last - first > 1 else 0
-        if linked and way == IN:  # what a sharer held before is as good as carried
-            for pe in range(first, last):
-                for word in lists.words[: list_words(step, HELD, pe, tiles, lists)]:
-                    tally.stamp[word] = clock
-        for pe in range(first, last):
-            n = list_words(step, which, pe, tiles, lists)
-            if n:
-                carry(step, way, counted, clock, pe, lists.words[:n], pes, tally)
+    for pe in range(pes.first[g], pes.first[groups[1]]):
+        if pe == pes.first[g + 1]:
+            g += 1
+        clock = step * len(pes.first) + g + 1
+        shared = linked or pes.first[g + 1] - pes.first[g] > 1
+        cluster, real, arrived = pes.cluster[pe], 0, 0
+        for word in lists.words[n : lists.end[pe]]:
+            bits = flag[cluster, word]
+            if bits & REAL:
+                real += size[word]
+                if counted and tally.first.shape[1] and not bits & (1 << way):
+                    tally.first[cluster, word] = step
+                flag[cluster, word] = bits | (1 << way)
+                if not shared or stamp[word] != clock:
+                    arrived += size[word] if bits & GIVEN else 0
+                if shared and counted:
+                    stamp[word] = clock
+        tally.words[way] += real * pes.many[pe]
+        if way == IN and real:
+            tally.taking[at] = 1
+        if counted:
+            tally.carried[pes.parent[pe], at] += arrived
+        n = lists.end[pe]
 
 
 @kernel
@@ -222,11 +217,24 @@ def follow(
     """All steps of a pass, one tensor.  ``linked``: PEs pass words on over neighbour links;
     ``sums``: the tensor is what is accumulated; ``goes``: what they let go is told.
     """
+    many, everyone = len(pes.first) - 1, len(tiles.held)
     for step in range(tiles.works.shape[0]):
-        move(step, IN, not sums, linked, tiles, pes, tally, lists)
+        # what a sharer held before is as good as carried: one group after another, since others
+        # may hold the same words
+        for g in range(many if linked else 0):
+            first, last = pes.first[g], pes.first[g + 1]
+            list_words(step, HELD, tiles, first, last, lists)
+            for word in lists.words[: lists.end[last - 1]]:
+                tally.stamp[word] = step * len(pes.first) + g + 1
+            list_words(step, COME, tiles, first, last, lists)
+            carry(step, IN, not sums, linked, pes, tally, lists, (g, g + 1))
+        if not linked:
+            list_words(step, COME, tiles, 0, everyone, lists)
+            carry(step, IN, not sums, linked, pes, tally, lists, (0, many))
         if goes:
-            move(step, OUT if step else OUT_BEFORE, sums, linked, tiles, pes, tally, lists)
-        for pe in range(len(tiles.held)):
+            list_words(step, GONE, tiles, 0, everyone, lists)
+            carry(step, OUT if step else OUT_BEFORE, sums, linked, pes, tally, lists, (0, many))
+        for pe in range(everyone):
             if tiles.works[step, pe]:
                 for k in range(len(lists.now)):
                     tiles.held[pe, k] = tiles.of_step[step, k] + tiles.of_pe[pe, k]

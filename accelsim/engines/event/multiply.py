@@ -55,7 +55,7 @@ class Span:
         return *(self.hi[p] - n for p, n in self.lo.items()), self.chunk
 
 
-BLOCK = 2048  # pixels whose words stream by at once; they fit the processor's cache
+BLOCK = 1024  # places whose words stream by at once; they fit the processor's cache
 COLUMN_WORDS = 1 << 20  # words that are laid out by tap and pixel at once
 
 # -- words as the MACs want them -------------------------------------------------------------------
@@ -77,25 +77,28 @@ def gather(base: int, rows: Ints, columns: Ints, data: Floats, words: Sums) -> i
 
 @kernel
 def lay_out(
-    base: int, planes: Ints, width: int, top: int, bottom: int, left: int, right: int,
+    base: int, planes: Ints, width: int, top: int, bottom: int, left: int, right: int, step: int,
     data: Floats, frame: Sums,
 ) -> int:  # fmt: skip
-    """Words of an ifmap so wide into a ``frame`` [planes, rows, columns]: those from ``top`` to
-    ``bottom`` and ``left`` to ``right``, and padding around them; how many are poison.
+    """Words of an ifmap so wide into a ``frame`` [planes, rows, phases, columns], those in a row
+    side by side that are a ``step`` apart: those from ``top`` to ``bottom`` and ``left`` to
+    ``right``, and padding around them; how many are poison.
     """
     lost = 0
     for p in range(len(planes)):
         for h in range(frame.shape[1]):
-            line = frame[p, h]
-            line[:] = 0
-            if top <= h < bottom:
-                place = line[left:right]
-                words = data[base + planes[p] + h * width + left :]
-                for w in range(len(place)):
-                    value = words[w]
-                    there = value == value
-                    place[w] = value if there else 0
-                    lost += not there
+            for phase in range(step):
+                place = frame[p, h, phase]
+                place[:] = 0
+                first, end = -((phase - left) // step), -((phase - right) // step)
+                if top <= h < bottom and first < end:
+                    words = data[base + planes[p] + h * width + phase + first * step :]
+                    there = place[first:end]
+                    for i in range(len(there)):
+                        value = words[i * step]
+                        held = value == value
+                        there[i] = value if held else 0
+                        lost += not held
     return lost
 
 
@@ -103,71 +106,67 @@ def lay_out(
 
 
 @kernel
-def bring(words: Sums, run: Ints, step: int, stream: Sums) -> None:
-    """The words of a stream, from where they lie."""
-    for begin, first, n in run:
-        place, word = stream[first - run[0, 1] :], words[begin:]
-        for i in range(n):
-            place[i] = word[i * step]
-
-
-@kernel
-def add_products(held: Sums, row: int, stream: Sums, sums: Sums) -> None:
+def add_products(held: Sums, row: int, x0: Sums, x1: Sums, x2: Sums, x3: Sums, sums: Sums) -> None:
     """Every MAC by itself, in one row of PEs: a word that is held meets each word of its stream,
     and every product is added to a sum of its own.
     """
     w0, w1, w2, w3 = held[0, row], held[1, row], held[2, row], held[3, row]
-    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
     for i in range(len(sums)):
         sums[i] += w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i]
 
 
 @kernel
-def add_products_twice(held: Sums, row: int, stream: Sums, sums: Sums, others: Sums) -> None:
+def add_products_twice(
+    held: Sums, row: int, x0: Sums, x1: Sums, x2: Sums, x3: Sums, sums: Sums, others: Sums
+) -> None:
     """The same in this row and the next, which take a word of the stream together."""
     v0, v1, v2, v3 = held[0, row], held[1, row], held[2, row], held[3, row]
     w0, w1, w2, w3 = held[0, row + 1], held[1, row + 1], held[2, row + 1], held[3, row + 1]
-    x0, x1, x2, x3 = stream[0], stream[1], stream[2], stream[3]
     for i in range(len(sums)):
-        x, y, z, last = x0[i], x1[i], x2[i], x3[i]
-        sums[i] += v0 * x + v1 * y + v2 * z + v3 * last
-        others[i] += w0 * x + w1 * y + w2 * z + w3 * last
+        a, b, c, d = x0[i], x1[i], x2[i], x3[i]
+        sums[i] += v0 * a + v1 * b + v2 * c + v3 * d
+        others[i] += w0 * a + w1 * b + w2 * c + w3 * d
 
 
 @kernel
-def multiply_add(
-    held: Sums, words: Sums, at: Ints, run: Ints, step: int, stream: Sums, sums: Sums
-) -> None:
+def multiply_add(held: Sums, words: Sums, at: Ints, runs: Ints, sums: Sums) -> None:
     """All MACs: words that are held meet their streams, four streams at a time.
 
     held    [groups, streams, rows]  streams rounded up to fours
     words   [groups, words]          where streams come from: of stream k
     at      [streams]                its first word lies so far from where a run begins
-    run     [runs, 3]                where a run begins, its place in the stream, how many words
-    step                             how far from each other words of a run lie
-    stream  [4, words]               room for four streams
+    runs    [runs, 3]                where a run begins, the place of its first sum, and how long
     sums    [groups, rows, places]   added to
     """
-    groups, _, rows = held.shape
-    first, last = run[0, 1], run[len(run) - 1, 1] + run[len(run) - 1, 2]
+    groups, streams, rows = held.shape
     for g in range(groups):
-        for k in range(0, len(at), 4):
-            for j in range(4):
-                if k + j < len(at):
-                    bring(words[g, at[k + j] :], run, step, stream[j])
-                else:
-                    stream[j, :] = 0
-            four = held[g, k : k + 4]
-            for row in range(0, rows - 1, 2):
-                one, other = sums[g, row, first:last], sums[g, row + 1, first:last]
-                add_products_twice(four, row, stream, one, other)
-            if rows % 2:
-                add_products(four, rows - 1, stream, sums[g, rows - 1, first:last])
+        for begin, first, n in runs:
+            for k in range(0, streams, 4):
+                four = held[g, k : k + 4]
+                x0, x1 = words[g, begin + at[k] :], words[g, begin + at[k + 1] :]
+                x2, x3 = words[g, begin + at[k + 2] :], words[g, begin + at[k + 3] :]
+                for row in range(0, rows - 1, 2):
+                    one, other = (
+                        sums[g, row, first : first + n],
+                        sums[g, row + 1, first : first + n],
+                    )
+                    add_products_twice(four, row, x0, x1, x2, x3, one, other)
+                if rows % 2:
+                    one = sums[g, rows - 1, first : first + n]
+                    add_products(four, rows - 1, x0, x1, x2, x3, one)
 
 
-def _fours(words: Sums) -> Sums:
-    """Words held [groups, streams, rows], streams rounded up to fours."""
-    return np.pad(words, ((0, 0), (0, -words.shape[1] % 4), (0, 0)))
+@kernel
+def pick(sums: Sums, places: Ints, picked: Sums) -> None:
+    """Of sums [groups, rows, places] those of pixels: where pixels in a row begin, the first of
+    them, and how many, are told by ``places`` [runs, 3].
+    """
+    for g in range(len(sums)):
+        for row in range(sums.shape[1]):
+            for begin, first, n in places:
+                there, here = sums[g, row, begin:], picked[g, row, first : first + n]
+                for i in range(n):
+                    here[i] = there[i]
 
 
 def _multiplied(held: Sums, words: Sums) -> Sums:
@@ -176,16 +175,16 @@ def _multiplied(held: Sums, words: Sums) -> Sums:
     """
     groups, streams, places = words.shape
     sums = np.zeros((groups, held.shape[2], places), words.dtype)
-    room = np.empty((4, places), words.dtype)
-    at, run = _side_by_side(min(streams, held.shape[1]), places)
-    multiply_add(_fours(held), words.reshape(groups, -1), at, run, 1, room, sums)
+    held = np.pad(held, ((0, 0), (0, -held.shape[1] % 4), (0, 0)))
+    at, runs = _side_by_side(held.shape[1], streams, places)
+    multiply_add(held, words.reshape(groups, -1), at, runs, sums)
     return sums
 
 
 @lru_cache(maxsize=64)
-def _side_by_side(streams: int, places: int) -> tuple[Ints, Ints]:
-    """Where streams are that lie one after another: ``at`` and ``run`` of ``multiply_add``."""
-    return np.arange(streams) * places, np.array([[0, 0, places]])
+def _side_by_side(held: int, streams: int, places: int) -> tuple[Ints, Ints]:
+    """Where streams are that lie one after another: ``at`` and ``runs`` of ``multiply_add``."""
+    return np.minimum(np.arange(held), streams - 1) * places, np.array([[0, 0, places]])
 
 
 # -- a box -----------------------------------------------------------------------------------------
@@ -202,12 +201,15 @@ class _MacSteps:
     ``ofmap``    [groups, m]: rows of the ofmap;  ``pixels`` [runs, 2] of it: where pixels in a
                  row begin, and how many
     ``planes``   [groups x n x c]: planes of the ifmap
-    ``frame``    of a group's ifmap, as windows see it, padding included: [planes, rows, columns]
+    ``frame``    of a group's ifmap, as windows see it, padding included: [planes, rows, columns
+                 that are equal modulo the stride, of each of those]: words that neighbouring
+                 windows want are neighbours
     ``tap``      [taps]: how far a tap's word lies from the first of its window, in the frame
     ``window``   [pixels]: where that first one lies
-    ``runs``     pixels that follow each other, block by block: where the first window lies, the
-                 first pixel, and how many pixels there are
-    ``room``     pixels of the largest block
+    ``runs``     [runs, 3]: where windows in a row begin, the place of the first one's sum, and how
+                 many places; some lie between pixels, and their sums belong to none
+    ``places``   [runs, 3]: where pixels in a row stand among the places, the first of them, and how
+                 many
     """
 
     first: dict[str, int]
@@ -216,11 +218,11 @@ class _MacSteps:
     ofmap: Ints
     pixels: Ints
     planes: Ints
-    frame: tuple[int, int, int]
+    frame: tuple[int, int, int, int]
     tap: Ints
     window: Ints
-    runs: tuple[Ints, ...]
-    room: int
+    runs: Ints
+    places: Ints
 
     def blocks(self, groups: int) -> Iterator[slice]:
         """Pixels, so many that their words may be laid out by tap and pixel."""
@@ -265,13 +267,14 @@ class MacBoxes:
             for u, dilation, out, filt in zip(p.stride, p.dilation, "EF", "RS", strict=True)
         )
         n, g, m, c = (np.arange(size[d]) for d in "NGMC")
-        tap = (at["C"] * rows + at["R"] * p.dilation[0]) * columns + at["S"] * p.dilation[1]
-        window = (at["N"] * size["C"] * rows + at["E"] * down) * columns + at["F"] * right
+        frame = size["N"] * size["C"], rows, right, -(-columns // right)
+        apart, phase = np.divmod(at["S"] * p.dilation[1], right)
+        tap = (
+            (at["C"] * rows + at["R"] * p.dilation[0]) * prod(frame[2:]) + phase * frame[3] + apart
+        )
+        window = (at["N"] * size["C"] * rows + at["E"] * down) * prod(frame[2:]) + at["F"]
         order = np.argsort(window, kind="stable")
-        window = window[order]
-        begin = np.flatnonzero(np.diff(window, prepend=-1 - right) != right)
-        run = np.stack([window[begin], begin, np.diff(begin, append=len(window))], axis=1)
-        runs = tuple(np.split(run, np.flatnonzero(np.diff(begin // BLOCK)) + 1))
+        runs, places = _runs(window[order], size["F"] // 4)
         weight = (at["C"] * p.R + at["R"]) * p.S + at["S"]
         ofmap = (at["N"] * p.G * p.M * p.E + at["E"]) * p.F + at["F"]
         return _MacSteps(
@@ -283,11 +286,11 @@ class MacBoxes:
             planes=(
                 ((n[:, None] * p.G + g[:, None, None])[..., None] * p.C + c) * p.H * p.W
             ).ravel(),
-            frame=(size["N"] * size["C"], rows, columns),
+            frame=frame,
             tap=tap,
-            window=window,
+            window=window[order],
             runs=runs,
-            room=max(int(x[:, 2].sum()) for x in runs),
+            places=places,
         )
 
     def _points(self, spans: dict[str, Span], dims: str) -> dict[str, Ints]:
@@ -304,6 +307,18 @@ class MacBoxes:
                 at |= {d: np.tile(x, n) for d, x in new.items()}
                 n *= len(own)
         return at
+
+
+def _runs(window: Ints, gap: int) -> tuple[Ints, Ints]:
+    """``runs`` and ``places`` of windows, sorted, if gaps of so many are no end of a run."""
+    step = np.diff(window, prepend=window[0] - gap - 2)
+    place = np.cumsum(np.where(step > gap + 1, 1, step)) - 1
+    begin = np.flatnonzero((step > gap + 1) | (np.diff(place // BLOCK, prepend=-1) > 0))
+    many = np.diff(place[begin], append=place[-1] + 1)
+    first = np.flatnonzero(np.diff(place, prepend=-2) > 1)
+    n = np.diff(first, append=len(window))
+    runs = np.stack([window[begin], place[begin], many], axis=1)
+    return runs, np.stack([place[first], first, n], axis=1)
 
 
 class _MacBox:
@@ -340,9 +355,11 @@ class _MacBox:
         """The address of the word that the frame begins with; and which of its rows and columns
         are ``real``: top, bottom, left, right.
         """
-        p, at, first, sides = self.problem, self.at, [], []
+        p, at, (_, rows, phases, columns), first, sides = (
+            self.problem, self.at, self.steps.frame, [], [],
+        )  # fmt: skip
         for out, filt, size, ends in zip(
-            "EF", "RS", self.steps.frame[1:], real or ((0, p.H), (0, p.W)), strict=True
+            "EF", "RS", (rows, phases * columns), real or ((0, p.H), (0, p.W)), strict=True
         ):
             slide = p.slide((out, filt))
             first.append(slide.stride * at[out] + slide.dilation * at[filt] - slide.pad)
@@ -356,7 +373,7 @@ class _MacBox:
         """[groups, taps, m], taps rounded up to fours."""
         rows, columns = self.steps.weight
         taps = rows.shape[1] + -rows.shape[1] % 4
-        words = np.zeros((self.groups, taps, self.filters), self.dtype)
+        words = np.empty((self.groups, taps, self.filters), self.dtype)
         return words, gather(self._weights(), rows, columns, data, words)
 
     def _ofmap(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
@@ -372,7 +389,8 @@ class _MacBox:
         planes, (base, sides) = self.steps.planes, self._frame(window)
         frame = np.empty((len(planes), *self.steps.frame[1:]), self.dtype)
         top, bottom, left, right = sides
-        lost = lay_out(base, planes, self.problem.W, top, bottom, left, right, data, frame)
+        step = self.steps.frame[2]
+        lost = lay_out(base, planes, self.problem.W, top, bottom, left, right, step, data, frame)
         return frame.reshape(self.groups, -1), lost
 
     def _sums(self, multiply: Callable[[Sums, Sums], Sums]) -> Sums:
@@ -406,12 +424,16 @@ class _MacBox:
         if self.filters > pixels:
             columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
             return np.ascontiguousarray(_multiplied(columns, weight).swapaxes(1, 2))
-        ofmap = np.zeros((self.groups, self.filters, pixels), self.dtype)
-        stream = np.empty((4, steps.room), self.dtype)
-        for run in steps.runs:
-            step = self.problem.stride[1]
-            multiply_add(weight, ifmap, steps.tap, run, step, stream, ofmap)
-        return ofmap
+        weight[:, len(steps.tap) :] = 0
+        at = np.pad(steps.tap, (0, -len(steps.tap) % 4))
+        _, place, n = steps.runs[-1]
+        ofmap = np.zeros((self.groups, self.filters, place + n), self.dtype)
+        multiply_add(weight, ifmap, at, steps.runs, ofmap)
+        if place + n == pixels:
+            return ofmap
+        picked = np.empty((self.groups, self.filters, pixels), self.dtype)
+        pick(ofmap, steps.places, picked)
+        return picked
 
     def grad_weight(self) -> tuple[WordSet, Sums]:
         """A sum takes in all pixels of its filter, and its tap's word of each."""
@@ -435,19 +457,22 @@ class _MacBox:
         there is none: ones go the same way to tell.
         """
         base, (top, bottom, left, right) = self._frame(None)
-        planes, pixels = self.steps.planes, len(self.steps.window)
+        planes, (_, _, phases, columns) = self.steps.planes, self.steps.frame
+        pixels = len(self.steps.window)
         tap, pixel = (
             np.ones((self.groups, *x), self.dtype) for x in ((len(self.steps.tap), 1), (1, pixels))
         )
         there = self._windows(tap, pixel) > 0
-        there[:, :top] = there[:, bottom:] = there[:, :, :left] = there[:, :, right:] = False
-        plane, h, w = np.nonzero(there)
-        words = base + planes[plane] + h * self.problem.W + w
+        at = np.arange(columns) * phases + np.arange(phases)[:, None]
+        there[:, :top] = there[:, bottom:] = False
+        there[:, :, (at < left) | (at >= right)] = False
+        plane, h, phase, column = np.nonzero(there)
+        words = base + planes[plane] + h * self.problem.W + at[phase, column]
         order = np.argsort(words)
         return runs_of(words[order]), self._sums(self._windows)[there][order][None]
 
     def _windows(self, weight: Sums, ofmap: Sums) -> Sums:
-        """Sums in the frame, [planes, rows, columns]: weights are held, and words of the ofmap
+        """Sums in the frame: weights are held, and words of the ofmap
         stream by; where windows overlap, their sums are added up.
         """
         steps = self.steps

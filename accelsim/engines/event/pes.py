@@ -672,7 +672,7 @@ class TileWords:
         works = np.take(works, one, axis=1)  # in one layout, so compiled once
         tiles = WantedTiles(codes, begin, of_step, of_pe, works, held)
         tally = self._tally(words, given, base, len(works) if self.array.stepwise else 1)
-        room = _room(begin, start, len(codes))
+        room = _room(begin, start, len(codes), len(one))
         goes = self.sums or not self.inside
         follow(self.b.kind == "neighbour", self.sums, goes, tiles, order, tally, room)
         steps = StepWords(tally.carried[:, 1:], tally.taking[1:].copy())
@@ -828,12 +828,12 @@ def _numbered(rows: list[_OffsetRows], words: BlockWords) -> tuple[Ints, Ints]:
     return np.concatenate(codes), np.cumsum(np.concatenate(sizes))
 
 
-def _room(begin: Ints, start: Ints, codes: int) -> StepLists:
-    """Room for the words of a PE in one step."""
+def _room(begin: Ints, start: Ints, codes: int, n: int) -> StepLists:
+    """Room for the words of ``n`` PEs in one step."""
     longest = prod(np.maximum.reduceat(np.diff(begin), start).tolist())
     digit, now = np.zeros((2, len(start)), np.int64)
-    words = np.empty(max(longest, 1), np.int64)
-    return StepLists(words, np.zeros(codes, np.bool_), digit, now)
+    words, end = np.empty(longest * n, np.int64), np.zeros(n, np.int64)
+    return StepLists(words, end, np.zeros(codes, np.bool_), digit, now)
 
 
 def _some(words: Named) -> Named:
