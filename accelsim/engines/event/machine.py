@@ -209,9 +209,8 @@ class _Machine:
         if store is None:
             sums = tensor == self.acc
             nothing = 0.0 if self.empty or (sums and level == self.pe) else np.nan
-            words = np.zeros(self.problem.words(tensor), np.float64 if sums else np.float32)
-            if nothing:
-                words.fill(nothing)
+            kind = np.float64 if sums else np.float32
+            words = np.full(self.problem.words(tensor), nothing, kind)
             room = None if level == self.pe else self.nest.footprint.tile_words(level, tensor)
             store = self.stores[key] = Buffer(words, room)
         return store

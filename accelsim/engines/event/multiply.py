@@ -224,6 +224,11 @@ class _MacSteps:
     runs: Ints
     places: Ints
 
+    @cached_property
+    def fours(self) -> Ints:
+        """Taps rounded up to fours."""
+        return np.pad(self.tap, (0, -len(self.tap) % 4))
+
     def blocks(self, groups: int) -> Iterator[slice]:
         """Pixels, so many that their words may be laid out by tap and pixel."""
         n = max(1, COLUMN_WORDS // (groups * len(self.tap)))
@@ -236,16 +241,19 @@ class MacBoxes:
     ``chains``  name and parts of each
     ``dtype``   of the sums
     ``steps``   of boxes so far, by their shape
+    ``rooms``   for words and sums of a box, by what they are and their shape: the next such box has
+                them again
     """
 
     def __init__(self, nest: Nest) -> None:
         self.problem, self.chains = nest.problem, [(c.name, c.parts) for c in nest.chains]
         self.dtype = np.dtype(np.int32 if nest.arch.bits.psum <= 32 else np.int64)
         self.steps: dict[Any, _MacSteps] = {}
+        self.rooms: dict[tuple[str, tuple[int, ...]], Sums] = {}
 
     def products(self, spans: dict[str, Span], read: Read) -> tuple[WordSet, Sums]:
         """Words of the accumulated tensor and what one box of the iteration space adds to them,
-        [rows, words of a row]; operands are ``read``.
+        [rows, words of a row], as long as no other box is asked for; operands are ``read``.
         """
         shape = tuple([x.shape for x in spans.values()])
         if shape not in self.steps:
@@ -255,6 +263,13 @@ class MacBoxes:
         if direction == "forward":
             return box.forward()
         return box.grad_weight() if direction == "grad_weight" else box.grad_input()
+
+    def room(self, what: str, *shape: int) -> Sums:
+        """Room for words or sums, with whatever was there before."""
+        room = self.rooms.get((what, shape))
+        if room is None:
+            room = self.rooms[what, shape] = np.empty(shape, self.dtype)
+        return room
 
     def _steps(self, spans: dict[str, Span]) -> _MacSteps:
         p, (down, right) = self.problem, self.problem.stride
@@ -332,6 +347,7 @@ class _MacBox:
         self, boxes: MacBoxes, spans: dict[str, Span], steps: _MacSteps, read: Read
     ) -> None:
         self.problem, self.dtype, self.steps, self.read = boxes.problem, boxes.dtype, steps, read
+        self.room = boxes.room
         first = steps.first
         self.at = {d: n + first[d] for x in spans.values() for d, n in x.lo.items()}
         self.groups, self.filters = steps.size["G"], steps.size["M"]
@@ -373,7 +389,7 @@ class _MacBox:
         """[groups, taps, m], taps rounded up to fours."""
         rows, columns = self.steps.weight
         taps = rows.shape[1] + -rows.shape[1] % 4
-        words = np.empty((self.groups, taps, self.filters), self.dtype)
+        words = self.room("weight", self.groups, taps, self.filters)
         return words, gather(self._weights(), rows, columns, data, words)
 
     def _ofmap(self, data: Floats, _: Window | None) -> tuple[Sums, int]:
@@ -387,7 +403,7 @@ class _MacBox:
     def _ifmap(self, data: Floats, window: Window | None) -> tuple[Sums, int]:
         """[groups, words]: in a frame with its padding as zeros."""
         planes, (base, sides) = self.steps.planes, self._frame(window)
-        frame = np.empty((len(planes), *self.steps.frame[1:]), self.dtype)
+        frame = self.room("ifmap", len(planes), *self.steps.frame[1:])
         top, bottom, left, right = sides
         step = self.steps.frame[2]
         lost = lay_out(base, planes, self.problem.W, top, bottom, left, right, step, data, frame)
@@ -405,8 +421,9 @@ class _MacBox:
             for t in self.problem.operands:
                 data, window = self.read(t)
                 flags.append(own[t](np.isnan(data).astype(np.float32), window)[0])
-            spread = multiply(flags[0], np.ones_like(b)) + multiply(np.ones_like(a), flags[1])
-            sums = np.where(spread > 0, np.nan, sums)
+            sums = np.array(sums, np.float64)
+            sums[multiply(flags[0], np.ones_like(b)) > 0] = np.nan
+            sums[multiply(np.ones_like(a), flags[1]) > 0] = np.nan
         return sums
 
     # the three directions
@@ -425,13 +442,13 @@ class _MacBox:
             columns = np.take(ifmap, steps.tap[:, None] + steps.window, axis=1)
             return np.ascontiguousarray(_multiplied(columns, weight).swapaxes(1, 2))
         weight[:, len(steps.tap) :] = 0
-        at = np.pad(steps.tap, (0, -len(steps.tap) % 4))
         _, place, n = steps.runs[-1]
-        ofmap = np.zeros((self.groups, self.filters, place + n), self.dtype)
-        multiply_add(weight, ifmap, at, steps.runs, ofmap)
+        ofmap = self.room("sums", self.groups, self.filters, int(place + n))
+        ofmap[:] = 0
+        multiply_add(weight, ifmap, steps.fours, steps.runs, ofmap)
         if place + n == pixels:
             return ofmap
-        picked = np.empty((self.groups, self.filters, pixels), self.dtype)
+        picked = self.room("ofmap", self.groups, self.filters, pixels)
         pick(ofmap, steps.places, picked)
         return picked
 
