@@ -446,8 +446,6 @@ class _MacBox:
         ofmap = self.room("sums", self.groups, self.filters, int(place + n))
         ofmap[:] = 0
         multiply_add(weight, ifmap, steps.fours, steps.runs, ofmap)
-        if place + n == pixels:
-            return ofmap
         picked = self.room("ofmap", self.groups, self.filters, pixels)
         pick(ofmap, steps.places, picked)
         return picked

@@ -76,12 +76,15 @@ Named = tuple[tuple[Instance, WordSet], ...]  # words by cluster
 @dataclass(frozen=True)
 class _ChainTable:
     """A chain's pieces, ``[own steps x own instances]``, and which there are, ``[own steps, own
-    instances]``; ``identity`` is equal where the pieces are equal but for where they begin.
+    instances]``; ``identity`` is equal where the pieces are equal but for where they begin,
+    ``present`` where the same there are; ``spans`` [own clusters] its ranges in a whole pass.
     """
 
     piece: Piece
     exists: npt.NDArray[np.bool_]
     identity: int
+    present: int
+    spans: list[Span]
 
 
 class _OffsetRows(NamedTuple):
@@ -199,12 +202,13 @@ class Instances:
     ``step_of``, ``inst_of``      by chain: [steps] and [instances], the number of its own step,
                                   instance
     ``place``                     by loop of ``spatial``: where it stands, [instances]
-    ``names``                     of who is told words: instances, or clusters of PEs;
-                                  ``told`` [instances] which is each one's
+    ``names``                     of who is told words: instances, or clusters of PEs, inside the
+                                  loops ``clusters``;  ``told`` [instances] which is each one's
     ``stepwise``                  whether words are told step by step
     ``firsts``                    whether also the first step each sum leaves after
-    ``where``, ``tables``, ``active``   of the pass at hand: by chain its position and the table
-                                  there; equal where all tables are
+    ``where``, ``tables``         of the pass at hand: by chain its position and the table there;
+                                  ``active`` is equal where all are, ``present`` where all pieces
+                                  are that there are
     """
 
     def __init__(
@@ -231,14 +235,14 @@ class Instances:
         )
         self.step_of = {name: self.number(step_at, own) for name, own in self.own_steps.items()}
         self.inst_of = {name: self.number(self.place, own) for name, own in self.own_space.items()}
-        by = self.spatial if names is None else names
-        self.names = self.named(by)
-        self.told = self.number(self.place, by)
+        self.clusters = self.spatial if names is None else names
+        self.names = self.named(self.clusters)
+        self.told = self.number(self.place, self.clusters)
         self.outer_of = [(c, [i for i in outer if i in c.loops]) for c in nest.chains]
         self.moving: list[tuple[Chain, list[int]]] = []
         self.where: dict[str, tuple[int, ...]] = {}
         self.tables: dict[str, _ChainTable] = {}
-        self.active = 0
+        self.active = self.present = 0
         key = (nest.problem, nest.window, nest.arch.padding, nest.loops, nest.keep, nest.boundaries)
         more = tuple(nest.mapping.fused.items()), stepwise, self.firsts
         self._ids, self._made = _known(threading.get_ident(), (*key, *more))
@@ -281,6 +285,7 @@ class Instances:
                 moved = True
         if moved:
             self.active = self.number_of(*[t.identity for t in self.tables.values()])
+            self.present = self.number_of(*[t.present for t in self.tables.values()])
             self.moving = [(chain, outer) for chain, outer in self.outer_of if outer]
         return moved
 
@@ -293,7 +298,24 @@ class Instances:
         numbers = [v - b for v, b in zip(sides, least, strict=True)]
         arrays = [np.asarray(x) for x in (*numbers, *(piece.chunk or ()))]
         identity = self.number_of(chain.name, self.identity(*arrays))
-        return _ChainTable(piece, piece.exists.reshape(self.shape(chain)), identity)
+        exists = piece.exists.reshape(self.shape(chain))
+        spans = self._spans(chain, at)
+        return _ChainTable(piece, exists, identity, self.identity(exists), spans)
+
+    def _spans(self, chain: Chain, at: dict[int, int]) -> list[Span]:
+        """The ranges of a chain in a pass, of each of its own clusters."""
+        own = [i for i in self.clusters if i in chain.loops]
+        piece, _ = pieces_at(self.nest, chain, at, own)
+        first, last = piece.chunk or (None, None)
+        return [
+            Span(
+                {p: int(v[k]) for p, v in piece.lo.items()},
+                {p: int(v[k]) for p, v in piece.hi.items()},
+                None if first is None or last is None else (int(first[k]), int(last[k])),
+                bool(exists),
+            )
+            for k, exists in enumerate(piece.exists)
+        ]
 
     def shape(self, chain: Chain) -> tuple[int, int]:
         """Own steps and own instances of a chain."""
@@ -307,12 +329,10 @@ class Instances:
 class PeArray(Instances):
     """The PEs and MACs in lockstep.
 
-    ``clusters``  loops outside the level next to the array: an instance of it feeds a cluster
-    ``words``     by boundary to the PEs: what they have of it.  If words are told step by step also
-                  that of sums straight from the MACs
-    ``work``      what the MACs take
-    ``spans``     by chain: where it stood when its ranges were looked up, and these, [own clusters]
-    ``span_of``   by chain: [clusters] which of them each cluster has
+    ``words``    by boundary to the PEs: what they have of it.  If words are told step by step also
+                 that of sums straight from the MACs
+    ``work``     what the MACs take
+    ``span_of``  by chain: [clusters] which of its spans each cluster has
     """
 
     def __init__(
@@ -329,7 +349,6 @@ class PeArray(Instances):
         super().__init__(
             nest, pe, outer, spatial, steps=tuple(steps), names=clusters, stepwise=stepwise
         )
-        self.clusters = clusters
         self.words = [
             TileWords(self, b)
             for b in nest.boundaries
@@ -337,7 +356,6 @@ class PeArray(Instances):
         ]
         told = stepwise and not nest.arch.systolic
         self.work = MacWork(nest, outer, steps, self.step_of, self.once, stepwise=told)
-        self.spans: dict[str, tuple[tuple[int, ...], list[Span]]] = {}
         at = dict(zip(clusters, grid(nest.loops[i].trips for i in clusters), strict=True))
         own = {c.name: [i for i in clusters if i in c.loops] for c in nest.chains}
         self.span_of = {name: self.number(at, loops).tolist() for name, loops in own.items()}
@@ -364,7 +382,7 @@ class PeArray(Instances):
             else:
                 loads.append(words.load(plan, base))
         takes, macs, folds = self.work.of(at, self.active)
-        boxes = self._boxes(at)
+        boxes = self._boxes()
         return before, Pass(
             tuple(loads), opened, takes, during, stay, macs, folds, boxes, at, direct, first
         )
@@ -376,39 +394,11 @@ class PeArray(Instances):
             (x.pe_drain(plan.ways[OUT_BEFORE], plan, base) for x, plan, base in plans), None
         )
 
-    def _boxes(self, at: dict[int, int]) -> tuple[tuple[Instance, dict[str, Span]], ...]:
+    def _boxes(self) -> tuple[tuple[Instance, dict[str, Span]], ...]:
         """By cluster: the ranges its MACs work through in a pass, by chain."""
-        for chain, _ in self.outer_of:
-            where = self.where[chain.name]
-            if self.spans.get(chain.name, ((-1,), []))[0] != where:
-                spans = self.once(("spans", chain.name, where), self._spans, chain, at)
-                self.spans[chain.name] = where, spans
-        now = [(name, spans, self.span_of[name]) for name, (_, spans) in self.spans.items()]
-        return tuple(
-            [
-                (cluster, {name: spans[of[k]] for name, spans, of in now})
-                for k, cluster in enumerate(self.names)
-            ]
-        )
-
-    def _spans(self, chain: Chain, at: dict[int, int]) -> list[Span]:
-        """The ranges of a chain, of each of its own clusters."""
-        piece, _ = pieces_at(
-            self.nest,
-            chain,
-            {i: at[i] for i in chain.loops if i in at},
-            [i for i in self.clusters if i in chain.loops],
-        )
-        first, last = piece.chunk or (None, None)
-        return [
-            Span(
-                {p: int(v[k]) for p, v in piece.lo.items()},
-                {p: int(v[k]) for p, v in piece.hi.items()},
-                None if first is None or last is None else (int(first[k]), int(last[k])),
-                bool(exists),
-            )
-            for k, exists in enumerate(piece.exists)
-        ]
+        spans = [(name, t.spans, self.span_of[name]) for name, t in self.tables.items()]
+        numbers = enumerate(self.names)
+        return tuple([(x, {name: of[at[k]] for name, of, at in spans}) for k, x in numbers])
 
 
 class TileWords:
@@ -596,7 +586,7 @@ class TileWords:
             self.b.tensor,
             self.b.child,
             tables.identity,
-            self.array.active,
+            self.array.present,
             state,
             shifts,
             place,
